@@ -1,0 +1,78 @@
+"""A cloud for one measurement: state in a directory of its own, up at the start, down and gone at the end."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+from skylift.cloud.compute.image import default_image
+from skylift.cloud.home import Home, default_home
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+SKYLIFT = (sys.executable, "-m", "skylift.cli.main")
+
+
+def add_images_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--images-of",
+        type=Path,
+        default=default_home().path,
+        metavar="HOME",
+        help="state directory whose image is used",
+    )
+
+
+@contextmanager
+def fresh_home(images_of: Path) -> Iterator[Home]:
+    """A state directory with nothing in it but the image, and whatever was started in it taken down at the end."""
+    if default_image(Home(images_of)) is None:
+        raise SystemExit(f"{images_of} has no image of this version: `skylift setup` builds it.")
+    with tempfile.TemporaryDirectory(prefix="skylift-bench-") as directory:
+        home = Home(Path(directory))
+        home.images.symlink_to(images_of / "images")
+        try:
+            yield home
+        finally:
+            skylift(home, "cloud", "down")
+
+
+@contextmanager
+def cloud_up(images_of: Path) -> Iterator[Home]:
+    with fresh_home(images_of) as home:
+        skylift(home, "cloud", "up")
+        yield home
+
+
+def skylift(home: Home, *arguments: str) -> str:
+    """What the command line prints, run as a user runs it."""
+    command = [*SKYLIFT, *arguments]
+    done = subprocess.run(command, env=environment(home), capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise SystemExit(f"{' '.join(arguments)} exited with {done.returncode}:\n{done.stderr}")
+    return done.stdout
+
+
+def environment(home: Home) -> dict[str, str]:
+    return {**os.environ, "SKYLIFT_HOME": str(home.path)}
+
+
+def client(home: Home, service: str) -> Any:
+    """boto3's client with the account root's key."""
+    endpoint, key = home.endpoint(), home.root_key()
+    assert endpoint is not None and key is not None
+    return boto3.client(
+        service,
+        endpoint_url=endpoint.url,
+        region_name=endpoint.region,
+        aws_access_key_id=key.access_key_id,
+        aws_secret_access_key=key.secret_access_key,
+    )

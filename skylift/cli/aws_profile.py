@@ -1,0 +1,142 @@
+"""A profile for AWS's own tools: added to their two files, and taken out again, with the rest left as it is.
+
+What is written is remembered in the state directory, text for text: only that is ever replaced or removed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from skylift.cloud.home import Endpoint, Home, RootKey
+from skylift.cloud.person import calling_user
+from skylift.runner.errors import UsageError
+
+_NOTE = "# Written by `skylift cloud env --profile`; `skylift cloud down` removes it.\n"
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Where a profile was written, and the text that was added to each file."""
+
+    name: str
+    config: str
+    credentials: str
+    config_text: str
+    credentials_text: str
+
+
+def write_profile(home: Home, name: str, endpoint: Endpoint, key: RootKey) -> Profile:
+    """Add the profile, or bring the one up to date that skylift wrote. Raises UsageError if another has the name."""
+    if not re.fullmatch(r"[\w.@:/+-]+", name):
+        raise UsageError(f"{name!r} cannot be the name of a profile.", "Use letters, digits and . _ - @ : / + only.")
+    config, credentials = aws_files()
+    known = _profiles(home)
+    ours = next((each for each in known if each.name == name and each.config == str(config)), None)
+    header = "[default]" if name == "default" else f"[profile {name}]"
+    contents = {path: _read(path) for path in (config, credentials)}
+    if ours is not None:
+        contents[config] = contents[config].replace(ours.config_text, "", 1)
+        contents[credentials] = contents[credentials].replace(ours.credentials_text, "", 1)
+    for path, section in ((config, header), (credentials, f"[{name}]")):
+        if _has_section(contents[path], section):
+            raise UsageError(
+                f"{path} has a profile {name} that skylift did not write.", "Choose another name with --profile."
+            )
+    profile = Profile(
+        name,
+        str(config),
+        str(credentials),
+        _lead(contents[config]) + f"{header}\n{_NOTE}region = {endpoint.region}\nendpoint_url = {endpoint.url}\n",
+        _lead(contents[credentials])
+        + f"[{name}]\n{_NOTE}aws_access_key_id = {key.access_key_id}\n"
+        + f"aws_secret_access_key = {key.secret_access_key}\n",
+    )
+    # Remembered first: a profile that is not there is no harm, one that nobody remembers stays for ever.
+    _remember(home, [*(each for each in known if each != ours), profile])
+    _write(config, contents[config] + profile.config_text)
+    _write(credentials, contents[credentials] + profile.credentials_text)
+    return profile
+
+
+def remove_profiles(home: Home) -> list[str]:
+    """Take out every profile that skylift wrote for this cloud; returns what the user should know."""
+    said = []
+    for profile in _profiles(home):
+        for name, text in ((profile.config, profile.config_text), (profile.credentials, profile.credentials_text)):
+            path = Path(name)
+            content = _read(path)
+            if text in content:
+                _write(path, content.replace(text, "", 1))
+            elif content:
+                said.append(f"Profile {profile.name} in {path} was changed by somebody; it stays there.")
+    (home.path / "profiles.json").unlink(missing_ok=True)
+    return said
+
+
+def aws_files() -> tuple[Path, Path]:
+    """AWS's config and credentials files, where its tools look for them; links are followed to the files themselves."""
+    home = calling_user().home
+    config = os.environ.get("AWS_CONFIG_FILE") or home / ".aws" / "config"
+    credentials = os.environ.get("AWS_SHARED_CREDENTIALS_FILE") or home / ".aws" / "credentials"
+    return Path(config).expanduser().resolve(), Path(credentials).expanduser().resolve()
+
+
+def _has_section(text: str, header: str) -> bool:
+    """Whether a line opens this section, in any of the spellings that AWS's tools read."""
+    kind, _, name = header.strip("[]").rpartition(" ")
+    opening = rf"(?:profile\s+)?[\"']?{re.escape(name)}[\"']?" if kind or name == "default" else re.escape(name)
+    return re.search(rf"(?m)^\[\s*{opening}\s*\]", text) is not None
+
+
+def _lead(text: str) -> str:
+    """What stands between the last line of a file and the section that is added to it."""
+    if not text:
+        return ""
+    return "\n" if text.endswith("\n") else "\n\n"
+
+
+def _profiles(home: Home) -> list[Profile]:
+    try:
+        return [Profile(**entry) for entry in json.loads((home.path / "profiles.json").read_text())]
+    except FileNotFoundError:
+        return []
+
+
+def _remember(home: Home, profiles: list[Profile]) -> None:
+    _write(home.path / "profiles.json", json.dumps([asdict(profile) for profile in profiles], indent=2))
+
+
+def _read(path: Path) -> str:
+    try:
+        with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+            return file.read()
+    except FileNotFoundError:
+        return ""
+
+
+def _write(path: Path, text: str) -> None:
+    """Replace the file at once, with its mode and owner; an empty file that is left over goes."""
+    if not text:
+        path.unlink(missing_ok=True)
+        return
+    caller = calling_user()
+    try:
+        caller.make_directory(path.parent)
+        old = path.stat() if path.exists() else None
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+            if old is not None:
+                os.fchmod(file.fileno(), old.st_mode & 0o777)
+            if os.geteuid() == 0:
+                os.fchown(file.fileno(), old.st_uid if old else caller.uid, old.st_gid if old else caller.gid)
+        Path(temporary).rename(path)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}.") from error

@@ -1,0 +1,58 @@
+"""A progress bar for the one thing that takes its time: building the image."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from skylift.cloud.compute.image import Progress
+
+
+@contextmanager
+def build_bar() -> Iterator[Progress]:
+    """On a terminal a bar on standard error; in a pipe a line at the beginning and one at the end."""
+    began = time.monotonic()
+    seen: list[float] = []
+    if sys.stderr.isatty():
+        with _rich_bar(seen) as progress:
+            yield progress
+    else:
+        with _lines(seen) as progress:
+            yield progress
+    if seen and seen[-1] >= 1:
+        print(f"Image built in {time.monotonic() - began:.0f} s.", file=sys.stderr)
+
+
+@contextmanager
+def _rich_bar(seen: list[float]) -> Iterator[Progress]:
+    from rich.console import Console
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
+
+    columns = (
+        TextColumn("Building the image"),
+        BarColumn(bar_width=32),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}", style="dim"),
+    )
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=1.0, visible=False)
+
+        def progress(fraction: float, text: str) -> None:
+            seen.append(fraction)
+            bar.update(task, completed=fraction, description=text, visible=True)
+
+        yield progress
+
+
+@contextmanager
+def _lines(seen: list[float]) -> Iterator[Progress]:
+    def progress(fraction: float, text: str) -> None:
+        if not seen:
+            print("Building the image of servers (Debian 13, about half a minute) ...", file=sys.stderr)
+        seen.append(fraction)
+
+    yield progress

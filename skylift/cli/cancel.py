@@ -1,0 +1,35 @@
+"""`skylift cancel`: end a job, its server and its role."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    app.command("cancel")(cancel)
+
+
+def cancel(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Jobs, as `skylift ps` shows them.")],
+) -> None:
+    """End jobs: SIGTERM, SIGKILL after 10 s, results to S3, then the server off."""
+    from skylift.cli.local import local_settings
+    from skylift.cli.screen import show_error
+    from skylift.runner.errors import SkyliftError
+    from skylift.runner.jobs import Jobs
+
+    code = 0
+    try:
+        jobs = Jobs(local_settings())
+        for name in names:
+            try:
+                print(f"{name}: {jobs.cancel(name)}")
+            except SkyliftError as error:
+                show_error(error)
+                code = error.exit_code
+    except SkyliftError as error:
+        show_error(error)
+        code = error.exit_code
+    raise typer.Exit(code)

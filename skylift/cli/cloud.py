@@ -1,0 +1,156 @@
+"""`skylift cloud`: the embedded EC2 on this machine, up and down, and the way to it for other tools."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from skylift.cloud.home import Endpoint, Home, RootKey, default_home
+
+
+def register(app: typer.Typer) -> None:
+    cloud = typer.Typer(help="The embedded EC2 on this machine.", no_args_is_help=True, rich_markup_mode=None)
+    for command in (up, down, status, env, logs):
+        cloud.command()(command)
+    app.add_typer(cloud, name="cloud")
+
+
+def up(
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Where the endpoint listens on 127.0.0.1.", show_default=False)
+    ] = None,
+    region: Annotated[
+        str | None, typer.Option(help="Of a new cloud; one that is there keeps its own.", show_default=False)
+    ] = None,
+) -> None:
+    """Start the embedded EC2 as a background process; nothing happens if it is up."""
+    from skylift.cli.local import running_cloud
+    from skylift.cli.privilege import is_root, run_as_root
+    from skylift.cli.start import bring_up, prepare_home
+
+    home = default_home()
+    pid = home.running_pid()
+    if pid is None:
+        prepare_home(home)
+        if not is_root():
+            options = [*(["--port", str(port)] if port else []), *(["--region", region] if region else [])]
+            raise typer.Exit(run_as_root(home, ["cloud", "up", *options]))
+        bring_up(home, port, region)
+    endpoint, _ = running_cloud(home)
+    if port is not None and not endpoint.url.endswith(f":{port}"):
+        print(f"The cloud was up already, with its endpoint at {endpoint.url}, not on port {port}.", file=sys.stderr)
+        raise typer.Exit(2)
+    print(
+        f"The cloud {'is' if pid else 'is now'} up at {endpoint.url} ({endpoint.region}, account {endpoint.account})."
+    )
+
+
+def down() -> None:
+    """Stop the embedded EC2 and take all of its servers off this machine; disks and data stay for the next start."""
+    from skylift.cli.aws_profile import remove_profiles
+    from skylift.cli.privilege import is_root, run_as_root
+    from skylift.cli.start import stop_cloud
+
+    home = default_home()
+    if not home.path.exists():
+        print(f"There is no cloud in {home.path}.")
+        return
+    if is_root():
+        stop_cloud(home)
+    elif code := run_as_root(home, ["cloud", "down"]):
+        raise typer.Exit(code)
+    for line in remove_profiles(home):
+        print(line)
+    if is_root():
+        print("The cloud is down.")
+
+
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Say whether the embedded EC2 is up, and where. Exits with 1 when it is not."""
+    home = default_home()
+    facts = describe(home)
+    if as_json:
+        print(json.dumps(facts, indent=2))
+    elif facts["running"]:
+        print(f"up      {facts['url']}  {facts['region']}  account {facts['account']}  pid {facts['pid']}")
+        print(f"state   {facts['home']}")
+        print(f"image   {facts['image'] or 'not built'}")
+    else:
+        print(f"down    {facts['home']}")
+    if not facts["running"]:
+        raise typer.Exit(1)
+
+
+def describe(home: Home) -> dict[str, Any]:
+    """What `cloud status --json` shows; the endpoint's own facts only while it is up."""
+    from skylift.cloud.compute.image import default_image
+
+    endpoint = home.endpoint() if home.running_pid() is not None else None
+    image = default_image(home)
+    return {
+        "running": endpoint is not None,
+        "home": str(home.path),
+        "image": image.id if image else None,
+        **(asdict(endpoint) if endpoint else {}),
+    }
+
+
+def env(
+    profile: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Write an AWS profile of this name instead of printing.")
+    ] = None,
+) -> None:
+    """Print shell exports for AWS's own tools: eval "$(skylift cloud env)"."""
+    from skylift.cli.aws_profile import write_profile
+    from skylift.cli.local import running_cloud
+
+    home = default_home()
+    endpoint, key = running_cloud(home)
+    if profile is None:
+        print(exports(endpoint, key), end="")
+        return
+    written = write_profile(home, profile, endpoint, key)
+    print(f"Profile {profile} is in {written.config} and {written.credentials}.", file=sys.stderr)
+    print(f"Try: aws --profile {shlex.quote(profile)} ec2 describe-instances", file=sys.stderr)
+
+
+def exports(endpoint: Endpoint, key: RootKey) -> str:
+    """Shell commands that point AWS's tools here; what would lead them elsewhere is unset."""
+    variables = {
+        "AWS_ENDPOINT_URL": endpoint.url,
+        "AWS_ACCESS_KEY_ID": key.access_key_id,
+        "AWS_SECRET_ACCESS_KEY": key.secret_access_key,
+        "AWS_REGION": endpoint.region,
+        "AWS_DEFAULT_REGION": endpoint.region,
+    }
+    lines = [f"export {name}={shlex.quote(value)}\n" for name, value in variables.items()]
+    return "".join(lines) + "unset AWS_SESSION_TOKEN AWS_PROFILE\n"
+
+
+def logs(
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what is added.")] = False,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many of the last lines.")] = 200,
+) -> None:
+    """Show what the embedded EC2 has logged."""
+    from skylift.runner.errors import UsageError
+
+    log = default_home().log
+    if not log.exists():
+        raise UsageError(f"There is no log at {log}.", "The cloud has not been started with this SKYLIFT_HOME.")
+    sys.stdout.flush()
+    tail(log, lines, follow=follow)
+
+
+def tail(log: Path, lines: int, *, follow: bool) -> None:
+    """Become tail(1)."""
+    command = ["tail", "-n", str(lines), *(["-F"] if follow else []), "--", str(log)]
+    os.execvp(command[0], command)  # noqa: S606 - an argument list of ours, no shell

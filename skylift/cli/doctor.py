@@ -1,0 +1,58 @@
+"""`skylift doctor`: what this machine can do for the embedded EC2, and how to mend what it cannot."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from skylift.cloud.home import default_home
+
+if TYPE_CHECKING:
+    from skylift.cloud.compute.capability import Capability
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(doctor)
+
+
+def doctor(
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="The port that the endpoint must have.", show_default=False)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="A list of objects.")] = False,
+) -> None:
+    """List what servers need of this machine, what was found, and how to fix what is missing.
+
+    Exits with 1 when something is missing. Some things take root to try.
+    """
+    from skylift.cloud.compute.capability import probe
+
+    capabilities = probe(default_home(), port)
+    if as_json:
+        print(json.dumps([asdict(capability) for capability in capabilities], indent=2))
+    else:
+        for line in table(capabilities):
+            print(line)
+        if any(capability.ok is None for capability in capabilities):
+            # The whole path: sudo's own PATH does not lead into a virtual environment.
+            print(f"\nSome things take root to try: sudo {shlex.quote(str(Path(sys.argv[0]).absolute()))} doctor")
+    if any(capability.ok is False for capability in capabilities):
+        raise typer.Exit(1)
+
+
+def table(capabilities: list[Capability]) -> list[str]:
+    """One line each; under what is wrong, the way to mend it."""
+    marks = {True: "ok", False: "MISSING", None: "?"}
+    width = max(len(capability.name) for capability in capabilities)
+    lines = []
+    for capability in capabilities:
+        lines.append(f"{marks[capability.ok]:<8}{capability.name:<{width}}  {capability.found}")
+        if capability.ok is False and capability.fix:
+            lines.append(f"{'':<8}{'':<{width}}  fix: {capability.fix}")
+    return lines

@@ -1,0 +1,53 @@
+"""The cloud on this machine as a client sees it: is it up, bring it up, where is it and with which key."""
+
+from __future__ import annotations
+
+from skylift.cli.privilege import is_root, run_as_root
+from skylift.cli.start import bring_up, prepare_home
+from skylift.cloud.home import Endpoint, Home, RootKey, default_home
+from skylift.runner.errors import USAGE, RunError, UsageError
+from skylift.runner.job import Credentials, ImageChoice, Secret, Settings
+
+IMAGES = ImageChoice(pattern="skylift-debian-13-*", owners=("amazon",), login_user="ec2-user")
+
+
+def local_settings() -> Settings:
+    """Where jobs run when nothing else is said: this machine's cloud, started now if it is not up."""
+    home = default_home()
+    endpoint, key = ensure_cloud_up(home)
+    return Settings(
+        region=endpoint.region,
+        key_dir=home.path / "keys",
+        image=IMAGES,
+        caller_address=lambda: endpoint.loopback,
+        endpoint_url=endpoint.url,
+        credentials=Credentials(key.access_key_id, Secret(key.secret_access_key)),
+        account=endpoint.account,
+        place="this machine",
+        revive=lambda: _revive(home),
+    )
+
+
+def ensure_cloud_up(home: Home) -> tuple[Endpoint, RootKey]:
+    """Endpoint and key of the cloud in this state directory, which is started first where it is not up."""
+    if home.running_pid() is None:
+        prepare_home(home)
+        if is_root():
+            bring_up(home)
+        elif (code := run_as_root(home, ["cloud", "up"])) != 0:
+            failure = UsageError if code == USAGE else RunError
+            raise failure("The cloud on this machine could not be started; the reason stands above.")
+    return running_cloud(home)
+
+
+def running_cloud(home: Home) -> tuple[Endpoint, RootKey]:
+    """Endpoint and key of the cloud that is up; raises UsageError where there is none."""
+    endpoint, key = (home.endpoint(), home.root_key()) if home.running_pid() is not None else (None, None)
+    if endpoint is None or key is None:
+        raise UsageError(f"The cloud in {home.path} is not up.", "Start it: skylift cloud up")
+    return endpoint, key
+
+
+def _revive(home: Home) -> str:
+    endpoint, _ = ensure_cloud_up(home)
+    return endpoint.url

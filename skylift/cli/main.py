@@ -1,0 +1,103 @@
+"""`skylift`: the command line whole. The only place that turns exceptions into messages and exit codes.
+
+0        done
+1        the answer is no (doctor, cloud status)
+2        something is wrong with what was asked for, or where; nothing was started
+125      skylift itself failed
+130      Ctrl-C
+other    the program's own, from `skylift run`
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from typing import cast
+
+import typer
+
+from skylift import __version__
+from skylift.cli import cancel, cloud, doctor, ps, run, setup, ssh
+from skylift.runner.errors import SKYLIFT_FAILED, USAGE, SkyliftError
+
+INTERRUPTED = 130
+READER_GONE = 141  # what a shell says of a program that SIGPIPE ended
+
+# typer has its own copy of click or click itself, by version, and exports this class of either only by its descendants.
+_ClickException = cast(type[typer.BadParameter], typer.BadParameter.__mro__[2])
+
+
+def make_app() -> typer.Typer:
+    app = typer.Typer(
+        help="Run any Python program on its own EC2 server with one command, and bring the results home.",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+    @app.callback()
+    def skylift(
+        version: bool = typer.Option(
+            False, "--version", help="Show the version and exit.", callback=_version, is_eager=True
+        ),
+    ) -> None:
+        pass
+
+    for command in (run, ps, ssh, cancel, setup, doctor, cloud):
+        command.register(app)
+    return app
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"skylift {__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """The entry point."""
+    sys.exit(perform(sys.argv[1:]))
+
+
+def perform(arguments: list[str]) -> int:
+    """Carry out a command line and return the exit code; messages go to standard error."""
+    try:
+        return _invoke(arguments)
+    except SkyliftError as error:
+        return _tell(error.message, error.advice, error.exit_code)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has gone (`| head`); Python must not say so once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return READER_GONE
+    except Exception as error:  # noqa: BLE001 - the promise about exit codes holds for our own mistakes too
+        traceback.print_exception(error)
+        return _tell("this is a mistake in skylift itself; the lines above say where.", "", SKYLIFT_FAILED)
+
+
+def _invoke(arguments: list[str]) -> int:
+    command = typer.main.get_command(make_app())
+    try:
+        code = command.main(arguments, prog_name="skylift", standalone_mode=False)
+    except typer.Exit as end:
+        return end.exit_code
+    except typer.Abort:
+        return INTERRUPTED
+    except _ClickException as error:
+        error.show()
+        return USAGE
+    return code if isinstance(code, int) else 0
+
+
+def _tell(message: str, advice: str, code: int) -> int:
+    print(f"skylift: {message}", file=sys.stderr)
+    if advice:
+        print(f"         {advice}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    main()

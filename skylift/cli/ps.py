@@ -1,0 +1,47 @@
+"""`skylift ps`: which jobs there are."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from skylift.runner.jobs import Listed
+
+
+def register(app: typer.Typer) -> None:
+    app.command("ps")(ps)
+
+
+def ps(
+    everything: Annotated[bool, typer.Option("--all", "-a", help="Also jobs that have ended.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="A list of objects.")] = False,
+) -> None:
+    """List the jobs that have a server."""
+    from skylift.cli.local import local_settings
+    from skylift.cli.screen import show_error
+    from skylift.runner.errors import SkyliftError
+    from skylift.runner.jobs import Jobs
+
+    try:
+        jobs = Jobs(local_settings()).listed(ended=everything)
+    except SkyliftError as error:
+        show_error(error)
+        raise typer.Exit(error.exit_code) from None
+    if as_json:
+        print(json.dumps([job.as_json() for job in jobs], indent=2))
+    else:
+        _table(jobs)
+
+
+def _table(jobs: list[Listed]) -> None:
+    rows = [("NAME", "STATE", "EXIT", "INSTANCE", "TYPE", "ADDRESS", "LAUNCHED")]
+    for job in jobs:
+        code = "" if job.exit_code is None else str(job.exit_code)
+        cells = (job.name, job.state, code, job.instance, job.type, job.address, job.launched)
+        rows.append(tuple(cell or "-" for cell in cells))  # type: ignore[arg-type]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

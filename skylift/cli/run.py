@@ -1,0 +1,196 @@
+"""`skylift run`: read the command line, run the job, exit with the program's exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+if TYPE_CHECKING:
+    from skylift.cli.screen import Outlet, Screen
+    from skylift.runner.job import Job, Outcome, Program, Settings
+
+_COMMAND_FLAG = "--program-is-a-command"
+_VALUES = {"--in", "--out", "--env", "--type", "--max-time", "--keep", "-i", "-o", "-e", "-t"}
+_MODULE = {"-m", "--module"}
+
+_HELP = """Run a program on a server of its own, and bring its results home.
+
+\b
+skylift run [OPTIONS] SCRIPT [ARGS...]
+skylift run [OPTIONS] -m MODULE [ARGS...]
+skylift run [OPTIONS] -- COMMAND [ARGS...]
+
+Options stand before SCRIPT; what follows it belongs to the program. Its exit code is skylift's: 128+n when signal n
+ended it, 124 when --max-time did. 125 means that skylift itself failed, 2 that something was wrong before anything
+was started. Ctrl-C is SIGINT to the program; a second one cancels the job, a third leaves it running.
+"""
+
+
+def mark_program(args: list[str]) -> list[str]:
+    """The command line with a plain `--` before the program's own part, so that no option of ours is looked for there.
+
+    As with python's own -m, all that follows the module is the program's. A `--` that the user wrote means a command.
+    """
+    index = 0
+    while index < len(args):
+        word = args[index]
+        if word == "--":
+            return [*args[:index], _COMMAND_FLAG, *args[index:]]
+        if not word.startswith("-") or word == "-":
+            return [*args[:index], "--", *args[index:]]
+        if word in _MODULE:
+            return [*args[: index + 2], "--", *args[index + 2 :]]
+        if word.startswith("--module=") or (word.startswith("-m") and not word.startswith("--")):
+            return [*args[: index + 1], "--", *args[index + 1 :]]
+        index += 2 if word in _VALUES else 1
+    return args
+
+
+class RunCommand(TyperCommand):
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, mark_program(args))
+
+
+def register(app: typer.Typer) -> None:
+    app.command("run", cls=RunCommand, help=_HELP, no_args_is_help=True)(run)
+
+
+def run(
+    program: Annotated[
+        list[str] | None, typer.Argument(metavar="SCRIPT [ARGS]", help="The script, and its own arguments.")
+    ] = None,
+    module: Annotated[
+        str | None, typer.Option("--module", "-m", metavar="MODULE", help="Run a module, like python -m.")
+    ] = None,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option("--in", "-i", metavar="PATH", help="A file, folder or glob to take along. Repeatable."),
+    ] = None,
+    outputs: Annotated[
+        list[str] | None,
+        typer.Option("--out", "-o", metavar="GLOB", help="A file, folder or glob to bring home. Repeatable."),
+    ] = None,
+    env: Annotated[
+        list[str] | None,
+        typer.Option("--env", "-e", metavar="NAME[=VALUE]", help="An environment variable. Repeatable."),
+    ] = None,
+    instance_type: Annotated[str, typer.Option("--type", "-t", metavar="TYPE", help="The instance type.")] = "t3.small",
+    max_time: Annotated[
+        str, typer.Option("--max-time", metavar="DURATION", help="The program is ended after this long.")
+    ] = "1h",
+    keep: Annotated[
+        str | None, typer.Option("--keep", metavar="DURATION", help="Keep the server this long after the program.")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only the program's output.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object on stdout at the end; the program's stdout goes to stderr.")
+    ] = False,
+    is_command: Annotated[bool, typer.Option(_COMMAND_FLAG, hidden=True)] = False,
+) -> None:
+    import gc
+
+    from skylift.cli.screen import Outlet, make_screen, show_error
+    from skylift.runner.duration import parse_duration
+    from skylift.runner.errors import SkyliftError
+    from skylift.runner.plan import Order, plan_job
+
+    # The API's models are a million objects that live until the end: looking through them costs 0.2 s of a run.
+    gc.set_threshold(200_000, 20, 20)
+    outlet = Outlet(2 if as_json else 1, 2)
+    screen = make_screen(outlet, quiet=quiet, json=as_json)
+    name = None
+    try:
+        job = plan_job(
+            Order(
+                program=read_program(program or [], module, is_command=is_command),
+                inputs=inputs or [],
+                outputs=outputs or [],
+                env=env or [],
+                instance_type=instance_type,
+                max_time=parse_duration(max_time, "--max-time"),
+                keep=parse_duration(keep, "--keep") if keep else 0,
+            ),
+            Path.cwd(),
+            os.environ,
+        )
+        name = job.name
+        outcome = _execute(job, screen)
+    except SkyliftError as error:
+        screen.finish()
+        if as_json:
+            print(json.dumps(_error_object(name, error)))
+        show_error(error)
+        raise typer.Exit(error.exit_code) from None
+    except KeyboardInterrupt:
+        screen.finish()
+        raise typer.Exit(130) from None
+    screen.finish()
+    gc.freeze()
+    _tell(outcome, outlet, quiet=quiet, as_json=as_json)
+    raise typer.Exit(outcome.exit_code)
+
+
+def read_program(words: list[str], module: str | None, *, is_command: bool) -> Program:
+    from skylift.runner.errors import UsageError
+    from skylift.runner.job import Program
+
+    if module is not None:
+        return Program("module", module, tuple(words))
+    if not words:
+        raise UsageError("There is nothing to run.", "Name a script, `-m MODULE`, or `-- COMMAND`.")
+    return Program("command" if is_command else "script", words[0], tuple(words[1:]))
+
+
+def _execute(job: Job, screen: Screen) -> Outcome:
+    from skylift.cli.local import local_settings
+    from skylift.runner.duration import spell_duration
+
+    settings = local_settings()
+    for note in job.bundle.notes:
+        screen.note(f"{note}.")
+    screen.note(f"Job {job.name}: {spell_duration(job.max_time)} at most (--max-time).")
+    return run_job(job, settings, screen)
+
+
+def run_job(job: Job, settings: Settings, screen: Screen) -> Outcome:
+    """The job in an event loop of its own, with Ctrl-C handed to it."""
+    import asyncio
+    import signal
+
+    from skylift.runner.flow import Run
+
+    async def main() -> Outcome:
+        run = Run(job, settings, screen)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, run.interrupt)
+        return await run.run()
+
+    return asyncio.run(main())
+
+
+def _tell(outcome: Outcome, outlet: Outlet, *, quiet: bool, as_json: bool) -> None:
+    from skylift.cli.screen import summary
+
+    if as_json:
+        tails = {f"{name}_tail": tail.text() for name, tail in outlet.tails.items()}
+        print(json.dumps({**outcome.as_json(), **tails}, indent=2))
+    if not quiet or outcome.state not in {"succeeded", "failed"}:
+        print("\n".join(summary(outcome)), file=sys.stderr)
+
+
+def _error_object(name: str | None, error: Any) -> dict[str, Any]:
+    return {
+        "name": name,
+        "state": "refused" if error.exit_code == 2 else "broken",
+        "exit_code": error.exit_code,
+        "reason": error.message,
+        "advice": error.advice,
+        "signal": None,
+        "instance": None,
+        "results": [],
+    }

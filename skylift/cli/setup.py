@@ -1,0 +1,135 @@
+"""`skylift setup`: everything that a first run needs, and nothing when it is there."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from skylift.cloud.home import Home, default_home
+
+if TYPE_CHECKING:
+    from skylift.cloud.compute.programs import Part
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(setup)
+
+
+def setup(
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Install packages without asking.")] = False,
+    packages_only: Annotated[bool, typer.Option(help="Only what apt installs: no image, no start.")] = False,
+) -> None:
+    """Install what servers need, build their image and start the embedded EC2. Safe to repeat."""
+    Setup(default_home(), yes=yes, packages_only=packages_only).run()
+
+
+class Setup:
+    def __init__(self, home: Home, *, yes: bool, packages_only: bool) -> None:
+        self._home = home
+        self._yes = yes
+        self._packages_only = packages_only
+
+    def run(self) -> None:
+        from skylift.cli.privilege import is_root, run_as_root
+        from skylift.cli.start import prepare_home
+
+        prepare_home(self._home)
+        missing = self._missing()
+        if missing:
+            self._agree(missing)
+        if self._complete(missing):
+            self._say_ready()
+            return
+        if not is_root():
+            arguments = ["setup", "--yes", *(["--packages-only"] if self._packages_only else [])]
+            raise typer.Exit(run_as_root(self._home, arguments))
+        if missing:
+            self._install(missing)
+        if not self._packages_only:
+            self._bring_up()
+        self._say_ready()
+
+    def _missing(self) -> list[Part]:
+        from skylift.cloud.compute.programs import missing_parts
+
+        return missing_parts()
+
+    def _complete(self, missing: list[Part]) -> bool:
+        from skylift.cloud.compute.image import default_image
+
+        if missing:
+            return False
+        if self._packages_only:
+            return True
+        return self._home.running_pid() is not None and default_image(self._home) is not None
+
+    def _agree(self, missing: list[Part]) -> None:
+        """Ask before anything is installed; where nobody can be asked, or apt is not the way, say what to do."""
+        from skylift.runner.errors import UsageError
+
+        command = shlex.join(install_command(missing))
+        if not has_apt():
+            raise UsageError(
+                f"Missing: {', '.join(part.name for part in missing)}. skylift installs on Debian and Ubuntu only.",
+                f"Install what holds these Debian packages here: {' '.join(names(missing))}. Then: skylift setup",
+            )
+        if self._yes:
+            return
+        if not sys.stdin.isatty():
+            raise UsageError(
+                f"Missing: {', '.join(part.name for part in missing)}.",
+                f"Install them with: sudo {command}\n         or let skylift do it: skylift setup --yes",
+            )
+        print(f"Servers need packages that are not here: {' '.join(names(missing))}")
+        if not typer.confirm(f"Install them with `{command}`?", default=True):
+            raise UsageError("Nothing was installed.", f"The command is: sudo {command}")
+
+    def _install(self, missing: list[Part]) -> None:
+        from skylift.cloud.compute.programs import missing_parts
+        from skylift.runner.errors import RunError
+
+        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        print(f"Installing {' '.join(names(missing))} ...", file=sys.stderr)
+        for command in (["apt-get", "--quiet", "update"], install_command(missing)):
+            done = subprocess.run(
+                command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+            )
+            if done.returncode != 0:
+                words = "\n".join(f"  {line}" for line in (done.stdout + done.stderr).strip().splitlines()[-8:])
+                raise RunError(f"`{shlex.join(command)}` ended with exit code {done.returncode}:\n{words}")
+        if left := missing_parts():
+            raise RunError(f"Still missing after the installation: {', '.join(part.name for part in left)}.")
+
+    def _bring_up(self) -> None:
+        from skylift.cli.start import bring_up
+
+        bring_up(self._home)
+
+    def _say_ready(self) -> None:
+        if self._packages_only:
+            print("Every package that servers need is installed.")
+            return
+        endpoint = self._home.endpoint()
+        print(f"Ready: the cloud is up at {endpoint.url if endpoint else '?'}. Try: skylift run SCRIPT")
+
+
+def has_apt() -> bool:
+    """Debian, Ubuntu and what is made from them."""
+    return shutil.which("apt-get") is not None and Path("/etc/debian_version").exists()
+
+
+def names(missing: list[Part]) -> list[str]:
+    from skylift.cloud.compute.programs import packages
+
+    return packages(missing)
+
+
+def install_command(missing: list[Part]) -> list[str]:
+    return ["apt-get", "--quiet", "--yes", "--no-install-recommends", "install", *names(missing)]

@@ -1,0 +1,35 @@
+"""`skylift ssh`: a shell, or one command, on a job's server."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    app.command("ssh", context_settings={"allow_interspersed_args": False})(ssh)
+
+
+def ssh(
+    name: Annotated[str, typer.Argument(help="The job's name, as `skylift ps` shows it.")],
+    command: Annotated[list[str] | None, typer.Argument(help="A command, instead of a shell.")] = None,
+) -> None:
+    """Open a shell on a job's server, with its host key pinned."""
+    from skylift.cli.local import local_settings
+    from skylift.cli.screen import show_error
+    from skylift.runner.errors import SkyliftError, UsageError
+    from skylift.runner.jobs import Jobs
+
+    words = tuple(command or ())
+    words = words[1:] if words[:1] == ("--",) else words
+    try:
+        if shutil.which("ssh") is None:
+            raise UsageError("There is no OpenSSH client on this machine.", "Install it: openssh-client.")
+        argv = Jobs(local_settings()).shell(name, words)
+    except SkyliftError as error:
+        show_error(error)
+        raise typer.Exit(error.exit_code) from None
+    os.execvp(argv[0], argv)  # noqa: S606 (an argv of ours, no shell)

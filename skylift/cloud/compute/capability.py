@@ -1,0 +1,248 @@
+"""What this machine can do for the embedded EC2: one finding for each thing that it needs, with the way to mend it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from skylift.cloud.compute import cgroup, trial
+from skylift.cloud.compute.image import default_image
+from skylift.cloud.compute.oci import LXCFS
+from skylift.cloud.compute.programs import PARTS, Part
+from skylift.cloud.compute.recipe import ArchitectureUnknown, read_recipe
+from skylift.cloud.home import DEFAULT_PORT, Home
+from skylift.cloud.person import Person, calling_user
+
+KERNEL = (5, 19)  # idmapped mounts under overlayfs
+LOCALHOST = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class Capability:
+    """One finding. `ok` is None where it takes root to know; `fix` is empty where nothing needs mending."""
+
+    name: str
+    ok: bool | None
+    found: str
+    fix: str = ""
+
+
+def probe(home: Home, port: int | None = None) -> list[Capability]:
+    """Everything that a cloud in `home` needs, in the order in which it is needed.
+
+    `port` is the one that its endpoint must have; without it any will do, the usual one before others.
+    """
+    return [
+        *(_part(part) for part in PARTS),
+        _kernel(),
+        _user_namespaces(),
+        _overlay(home),
+        _firewall(),
+        _links(),
+        _cgroups(),
+        _uids(),
+        _lxcfs(),
+        _state_directory(home),
+        _disk_space(home),
+        _image(home),
+        _port(home, port),
+    ]
+
+
+def _part(part: Part) -> Capability:
+    found = part.found()
+    if found is None:
+        names = " or ".join(part.programs or part.files)
+        return Capability(
+            part.name, False, f"{names} not found", f"skylift setup, or install the package {part.package}"
+        )
+    return Capability(part.name, True, f"{found} {_version(found)}".rstrip() if part.programs else found)
+
+
+def _version(program: str) -> str:
+    """The number that a program gives for itself; OpenSSH and iproute2 know `-V` only."""
+    option = "-V" if Path(program).name in ("ssh", "ip") else "--version"
+    done = subprocess.run([program, option], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    found = re.search(r"\d+(?:\.\d+)+\S*|\d{4}_\d\d_\d\d\S*", done.stdout + done.stderr)
+    return found[0].rstrip(",") if found else ""
+
+
+def _kernel() -> Capability:
+    release = os.uname().release
+    numbers = tuple(int(number) for number in re.findall(r"\d+", release)[:2])
+    wanted = ".".join(map(str, KERNEL))
+    return Capability(
+        "Linux kernel", numbers >= KERNEL, release, "" if numbers >= KERNEL else f"Linux {wanted} or newer"
+    )
+
+
+def _user_namespaces() -> Capability:
+    limit = Path("/proc/sys/user/max_user_namespaces")
+    name = "user namespaces"
+    if not limit.exists():
+        return Capability(name, False, "this kernel has none", "a kernel with CONFIG_USER_NS")
+    if int(limit.read_text()) == 0:
+        return Capability(name, False, "switched off", "sysctl user.max_user_namespaces=15000")
+    if os.geteuid() != 0:
+        return _untried(name)
+    said = trial.user_namespace()
+    return Capability(name, not said, said or "work", said and "check the limits of the container or VM this runs in")
+
+
+def _overlay(home: Home) -> Capability:
+    name = "idmapped overlay"
+    if os.geteuid() != 0:
+        return _untried(name)
+    place = _nearest(home.path)
+    kind = _file_system(place)
+    said = trial.overlay(place)
+    if not said:
+        return Capability(name, True, f"works on {kind} ({place})")
+    fix = "set SKYLIFT_HOME to a directory on ext4, xfs or btrfs; it takes Linux 5.19 and util-linux 2.39 as well"
+    return Capability(name, False, f"{said} (on {kind})", fix)
+
+
+def _firewall() -> Capability:
+    name = "nftables with conntrack"
+    if os.geteuid() != 0:
+        return _untried(name)
+    said = trial.firewall()
+    return Capability(
+        name, not said, said or "works", said and "modprobe nf_tables nf_conntrack nft_ct nft_nat nft_masq"
+    )
+
+
+def _links() -> Capability:
+    name = "network namespaces, veth"
+    if os.geteuid() != 0:
+        return _untried(name)
+    said = trial.links()
+    return Capability(name, not said, said or "work", said and "modprobe veth")
+
+
+def _cgroups() -> Capability:
+    wanted = {"cpu", "memory", "pids"}
+    name = "cgroups"
+    unified = cgroup.MOUNT / "cgroup.controllers"
+    if unified.exists():
+        there, kind = set(unified.read_text().split()), "version 2"
+    else:
+        names = {path.name for path in cgroup.hierarchies()}
+        there = {each for name in names for each in name.split(",")}
+        kind = "version 1 and 2 together" if "unified" in names else "version 1"
+    missing = ", ".join(sorted(wanted - there))
+    if not there:
+        return Capability(name, False, f"nothing at {cgroup.MOUNT}", f"mount the cgroup file system at {cgroup.MOUNT}")
+    if missing:
+        return Capability(name, False, f"{kind}, without {missing}", f"a kernel, or its command line, with {missing}")
+    return Capability(name, True, f"{kind}: {', '.join(sorted(there & wanted))}")
+
+
+def _uids() -> Capability:
+    """Servers take ranges of 65,536 uids from 1,000,000,000 up; what /etc/subuid gives to others is left out."""
+    try:
+        lines = Path("/etc/subuid").read_text().split()
+    except FileNotFoundError:
+        lines = []
+    found = f"{len(lines)} ranges reserved in /etc/subuid" if lines else "none reserved in /etc/subuid"
+    mapped = Path("/proc/self/uid_map").read_text().split()
+    if len(mapped) == 3 and int(mapped[2]) < 1 << 31:
+        fix = "run skylift outside of a container that has a user namespace of its own"
+        return Capability("uid ranges", False, f"only {mapped[2]} uids exist here", fix)
+    return Capability("uid ranges", True, found)
+
+
+def _lxcfs() -> Capability:
+    there = (LXCFS / "proc" / "meminfo").exists()
+    found = (
+        "running: servers see their own memory" if there else "not there (optional): `free` shows this machine's memory"
+    )
+    return Capability("lxcfs", True, found)
+
+
+def _state_directory(home: Home) -> Capability:
+    place = _nearest(home.path)
+    caller = calling_user()
+    if _writable(place, caller):
+        return Capability("state directory", True, str(home.path))
+    fix = f"make {place} writable for {caller.name}, or set SKYLIFT_HOME to a directory that is"
+    return Capability("state directory", False, f"{place} is not writable for {caller.name}", fix)
+
+
+def _writable(place: Path, caller: Person) -> bool:
+    if caller.uid == os.geteuid():
+        return os.access(place, os.W_OK | os.X_OK)
+    command = ["test", "-w", str(place)]
+    return subprocess.run(command, check=False, **caller.run_as()).returncode == 0  # type: ignore[call-overload,no-any-return]
+
+
+def _disk_space(home: Home) -> Capability:
+    place = _nearest(home.path)
+    free = shutil.disk_usage(place).free >> 20
+    needed = 512 if _built(home) else 512 + read_recipe().needs_mib
+    fix = f"free some, or set SKYLIFT_HOME to a directory on another disk; {needed} MiB are needed to begin with"
+    return Capability(
+        "disk space", free >= needed, f"{free / 1024:.1f} GiB free at {place}", "" if free >= needed else fix
+    )
+
+
+def _image(home: Home) -> Capability:
+    try:
+        image = default_image(home)
+    except ArchitectureUnknown as error:
+        return Capability("image, with tini", False, str(error), "a machine with one of these processors")
+    if image is None:
+        return Capability("image, with tini", False, "not built yet", "skylift setup")
+    tini = (image.root / "usr/bin/tini").exists()
+    fix = "" if tini else f"remove {image.root.parent}, then skylift setup"
+    return Capability("image, with tini", tini, f"{image.name}, {image.size >> 20} MiB", fix)
+
+
+def _built(home: Home) -> bool:
+    try:
+        return default_image(home) is not None
+    except ArchitectureUnknown:
+        return False
+
+
+def _port(home: Home, port: int | None) -> Capability:
+    wanted = DEFAULT_PORT if port is None else port
+    name = "free port"
+    endpoint = home.endpoint() if home.running_pid() is not None else None
+    if endpoint is not None and (port is None or endpoint.url.endswith(f":{port}")):
+        return Capability(name, True, f"{endpoint.url} is this cloud's own")
+    if port_free(wanted):
+        return Capability(name, True, f"{wanted} on {LOCALHOST}")
+    if port is None:
+        return Capability(name, True, f"{wanted} is taken on {LOCALHOST}; the cloud takes another one")
+    return Capability(name, False, f"{port} is taken on {LOCALHOST}", "choose another one with --port, or none")
+
+
+def port_free(port: int) -> bool:
+    with socket.socket() as probe_socket:
+        # As the endpoint binds it: connections of an earlier cloud that are still closing do not count.
+        probe_socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe_socket.bind((LOCALHOST, port))
+        except OSError:
+            return False
+    return True
+
+
+def _untried(name: str) -> Capability:
+    return Capability(name, None, "takes root to try")
+
+
+def _nearest(path: Path) -> Path:
+    """The directory itself, or the parent that it will be made in."""
+    return next(place for place in (path, *path.parents) if place.is_dir())
+
+
+def _file_system(path: Path) -> str:
+    command = ["findmnt", "--noheadings", "--output", "FSTYPE", "--target", str(path)]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()

@@ -1,0 +1,133 @@
+#!/bin/sh
+# The one child of tini on a server: opens the way in first, then runs the user data, then keeps sshd alive.
+#
+# The host has written before the start: /etc/hostname, hosts, resolv.conf and environment (NAME=value lines, taken as
+# they stand), the login user's authorized_keys, and the instance id in /var/lib/cloud/seed/instance-id.
+
+# The server's end is announced by shutdown, not by the signal that it sends to every process.
+trap : TERM INT HUP
+# The host's power button.
+trap '/usr/sbin/poweroff' PWR
+umask 022
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8
+
+while IFS= read -r line || [ -n "$line" ]; do
+    case $line in
+        [A-Za-z_]*=*) export "$line" ;;
+    esac
+done </etc/environment
+
+mkdir -p /run/sshd /run/lock /run/skylift /var/lib/cloud/data
+echo $$ >/run/skylift/init.pid
+
+read -r instance </var/lib/cloud/seed/instance-id || instance=i-none
+read -r booted 2>/dev/null </var/lib/cloud/data/instance-id || booted=
+read -r keyed 2>/dev/null </var/lib/cloud/data/host-keys || keyed=
+
+make_host_keys() {
+    # In memory first, the note last: a server that is stopped meanwhile makes them again, and has none by halves.
+    ssh-keygen -q -t ed25519 -N '' -f /run/skylift/ssh_host_ed25519_key &
+    ssh-keygen -q -t ecdsa -N '' -f /run/skylift/ssh_host_ecdsa_key
+    wait $!
+    mv -f /run/skylift/ssh_host_* /etc/ssh/
+    echo "$instance" >/var/lib/cloud/data/host-keys
+}
+
+show_host_keys() {
+    echo '-----BEGIN SSH HOST KEY FINGERPRINTS-----'
+    ssh-keygen -l -f /etc/ssh/ssh_host_ecdsa_key.pub
+    ssh-keygen -l -f /etc/ssh/ssh_host_ed25519_key.pub
+    echo '-----END SSH HOST KEY FINGERPRINTS-----'
+    echo '-----BEGIN SSH HOST KEY KEYS-----'
+    cat /etc/ssh/ssh_host_ecdsa_key.pub /etc/ssh/ssh_host_ed25519_key.pub
+    echo '-----END SSH HOST KEY KEYS-----'
+}
+
+start_sshd() {
+    /usr/sbin/sshd -D -e 2>>/var/log/sshd.log &
+    sshd=$!
+}
+
+metadata() {
+    curl --silent --show-error --noproxy '*' --connect-timeout 5 --max-time 60 --retry 4 --fail "$@"
+}
+
+fetch_user_data() {
+    delay=1
+    while :; do
+        token=$(metadata --request PUT --header 'X-aws-ec2-metadata-token-ttl-seconds: 300' \
+            http://169.254.169.254/latest/api/token 2>/run/skylift/metadata.error)
+        status=$?
+        if [ $status -eq 0 ]; then
+            metadata --header "X-aws-ec2-metadata-token: $token" --output "$1" \
+                http://169.254.169.254/latest/user-data 2>/run/skylift/metadata.error
+            status=$?
+        fi
+        # 22 is an answer: no user data (404), or metadata switched off (403).
+        [ $status -eq 0 ] && return 0
+        [ $status -eq 22 ] && return 1
+        [ $delay -eq 1 ] && echo "init: metadata service: $(cat /run/skylift/metadata.error); trying again"
+        [ $delay -gt 512 ] && echo "init: metadata service: gave up; no user data was run" && return 1
+        sleep $delay
+        delay=$((delay * 2))
+    done
+}
+
+first_boot() {
+    place=/var/lib/cloud/instances/$instance
+    mkdir -p "$place/scripts"
+    ln -sfn "$place" /var/lib/cloud/instance
+    if (umask 077 && fetch_user_data "$place/user-data.txt"); then
+        # Once, also when the server is stopped in the middle of it: half of a script is not repeated.
+        echo "$instance" >/var/lib/cloud/data/instance-id
+        rm -f /run/skylift/output
+        mkfifo /run/skylift/output
+        tee -a /var/log/cloud-init-output.log </run/skylift/output &
+        run_user_data >/run/skylift/output 2>&1
+    fi
+    echo "$instance" >/var/lib/cloud/data/instance-id
+    [ -s /etc/machine-id ] || tr -d - </proc/sys/kernel/random/uuid >/etc/machine-id
+    echo "init: first boot of $instance finished"
+    : >"$place/boot-finished"
+}
+
+run_user_data() {
+    read -r first <"$place/user-data.txt" || :
+    case $first in
+        '#!'*)
+            cp "$place/user-data.txt" "$place/scripts/part-001"
+            chmod 0700 "$place/scripts/part-001"
+            "$place/scripts/part-001"
+            status=$?
+            [ $status -eq 0 ] || echo "init: user data: part-001 exited with $status"
+            ;;
+        *) /usr/bin/python3 -I /usr/lib/skylift/userdata.py "$place/user-data.txt" "$place/scripts" ;;
+    esac
+}
+
+# A disk that was copied from another server's brings that one's keys along.
+[ "$keyed" = "$instance" ] || make_host_keys
+start_sshd
+
+ln -sf /proc/1/fd/1 /dev/console
+# ping for everyone, as systemd sets it; the program has no capability of its own in Debian 13.
+echo 0 65535 >/proc/sys/net/ipv4/ping_group_range
+echo "Debian GNU/Linux 13, a local server of skylift: $instance"
+if [ "$booted" != "$instance" ]; then
+    show_host_keys
+    (cd / && first_boot) </dev/null &
+fi
+
+while :; do
+    wait "$sshd"
+    # A signal ends the wait as well.
+    kill -0 "$sshd" 2>/dev/null && continue
+    if [ -e /run/skylift/stopping ]; then
+        # Nothing left to do but to be there: the server ends with this process, and shutdown ends the server.
+        trap '' TERM INT HUP PWR
+        exec sleep infinity
+    fi
+    # Not at once: an sshd that cannot start must not eat the processor.
+    sleep 1
+    start_sshd
+done

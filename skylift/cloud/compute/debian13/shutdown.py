@@ -1,0 +1,337 @@
+#!/usr/bin/python3 -IS
+"""shutdown, poweroff, halt and reboot of a server, as shutdown(8) of systemd and sysvinit have them.
+
+A shutdown that is due later waits in a process of its own session, so that it survives the logout of whoever asked.
+The end itself: SIGTERM to every process, a grace, SIGKILL, and reboot(2), which in a pid namespace ends PID 1 with
+SIGHUP for a restart and SIGINT otherwise (pid_namespaces(7)); the host knows by it which one was asked for.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import re
+import select
+import signal
+import sys
+import time
+from contextlib import suppress
+from typing import NoReturn
+
+RUN = "/run/skylift"
+SCHEDULE = f"{RUN}/shutdown"  # "PID ACTION EPOCH-SECONDS", locked by the process that waits
+ENDING = f"{RUN}/stopping"  # there from the moment that a shutdown begins; locked by the process that does it
+LOCK = f"{RUN}/shutdown.lock"  # held while a shutdown is being arranged
+NOLOGIN = "/run/nologin"
+CONSOLE = "/dev/console"
+GRACE = 5.0
+
+# reboot(2)
+RESTART, HALT, POWER_OFF = 0x01234567, 0xCDEF0123, 0x4321FEDC
+COMMANDS = {"reboot": RESTART, "halt": HALT, "poweroff": POWER_OFF}
+WORDS = {"reboot": "reboot", "halt": "halt", "poweroff": "power-off"}
+
+USAGE = """\
+usage: shutdown [-P | -h | -H | -r | -k] [--no-wall] [now | +MINUTES | HH:MM] [MESSAGE...]
+       shutdown -c | --show
+       poweroff | halt | reboot [-f]
+"""
+
+
+class Refused(Exception):
+    """What was asked for is not possible; the text says why."""
+
+
+class Request:
+    """A command line, parsed whole before anything is done."""
+
+    def __init__(self, action: str, when: str, message: str, force: bool = False) -> None:
+        self.action = action  # a key of COMMANDS, or warn, cancel, show
+        self.when = when
+        self.message = message
+        self.force = force
+
+
+def parse(name: str, arguments: list[str]) -> Request:
+    if name in COMMANDS:
+        return _parse_immediate(name, arguments)
+    action, wall, words = "poweroff", True, []
+    for index, argument in enumerate(arguments):
+        if argument == "--":
+            words += arguments[index + 1 :]
+            break
+        for option in _options(argument):
+            if option in ("-r", "--reboot"):
+                action = "reboot"
+            elif option in ("-H", "--halt"):
+                action = "halt"
+            elif option in ("-P", "--poweroff"):
+                action = "poweroff"
+            elif option == "-k":
+                action = "warn"
+            elif option in ("-c", "--show"):
+                action = "cancel" if option == "-c" else "show"
+            elif option == "--no-wall":
+                wall = False
+            elif option not in ("-h",):
+                raise Refused(f"shutdown: option {option} is not known\n{USAGE}")
+        if not argument.startswith("-"):
+            words.append(argument)
+    if action in ("cancel", "show"):
+        return Request(action, "now", " ".join(words))
+    when, rest = (words[0], words[1:]) if words else ("+1", [])
+    return Request(action, when, " ".join(rest) if wall else "")
+
+
+def _options(argument: str) -> list[str]:
+    if argument.startswith("--"):
+        return [argument]
+    return [f"-{letter}" for letter in argument[1:]] if argument.startswith("-") else []
+
+
+def _parse_immediate(name: str, arguments: list[str]) -> Request:
+    action, force = name, False
+    for argument in arguments:
+        for option in _options(argument) or [argument]:
+            if option in ("-f", "--force"):
+                force = True
+            elif option in ("-p", "--poweroff"):
+                action = "poweroff"
+            elif option == "--reboot":
+                action = "reboot"
+            elif option == "--halt":
+                action = "halt"
+            elif option != "--no-wall":
+                raise Refused(f"{name}: {option} is not known\n{USAGE}")
+    return Request(action, "now", "", force)
+
+
+def due(when: str, now: float) -> float:
+    """The moment that `now`, `+MINUTES` or `HH:MM` means, in seconds since the epoch."""
+    if when == "now":
+        return now
+    if re.fullmatch(r"\+?\d{1,6}", when):
+        return now + 60 * int(when)
+    clock = re.fullmatch(r"(\d{1,2}):(\d{2})", when)
+    if clock is None or int(clock[1]) > 23 or int(clock[2]) > 59:
+        raise Refused(f"shutdown: {when!r} is not a time; it is now, +MINUTES or HH:MM")
+    today = time.localtime(now)
+    # mktime carries a day past the end of its month, and finds summer time by itself.
+    for day in (today.tm_mday, today.tm_mday + 1):
+        at = time.mktime((today.tm_year, today.tm_mon, day, int(clock[1]), int(clock[2]), 0, 0, 0, -1))
+        if at > now:
+            return at
+    return at
+
+
+def main() -> int:
+    name = os.path.basename(sys.argv[0])
+    try:
+        request = parse(name if name in COMMANDS else "shutdown", sys.argv[1:])
+        if os.geteuid() != 0:
+            raise Refused(f"{name}: only root may do this; try: sudo {name} {' '.join(sys.argv[1:])}")
+        return carry_out(request)
+    except Refused as refusal:
+        print(refusal, file=sys.stderr)
+        return 1
+
+
+def carry_out(request: Request) -> int:
+    os.makedirs(RUN, exist_ok=True)
+    now = time.time()
+    if request.action == "show":
+        print(_scheduled() or "No shutdown is scheduled.")
+        return 0
+    if request.action == "cancel":
+        if _cancel():
+            announce(request.message or "The scheduled shutdown was cancelled.")
+        return 0
+    at = due(request.when, now)
+    if request.action == "warn":
+        announce(request.message or f"The system would go down at {_clock(at)}.")
+        return 0
+    if request.force:
+        _reboot(request.action)
+    lock = os.open(LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    _cancel()
+    if at > now:
+        text = f"Shutdown scheduled for {_clock(at)}, use 'shutdown -c' to cancel."
+        print(text, file=sys.stderr)
+        announce(request.message or f"The system goes down for {WORDS[request.action]} at {_clock(at)}.")
+    reading, writing = os.pipe()
+    if os.fork() == 0:
+        os.close(reading)
+        os.close(lock)
+        _stand_alone()
+        if at > now:
+            _hold_schedule(request, at)
+            os.close(writing)
+            _sleep_until(at)
+            _begin()
+        else:
+            _begin()
+            os.close(writing)
+        end(request)
+    os.close(writing)
+    # Not before the child is on its own and has written down what it does: the caller may end right after us.
+    os.read(reading, 1)
+    return 0
+
+
+def _stand_alone() -> None:
+    """Live on when the caller's session, terminal or connection ends."""
+    os.setsid()
+    os.chdir("/")
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_IGN)
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(null, descriptor)
+
+
+def _hold_schedule(request: Request, at: float) -> None:
+    schedule = os.open(SCHEDULE, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
+    fcntl.flock(schedule, fcntl.LOCK_EX)
+    os.write(schedule, f"{os.getpid()} {request.action} {at:.0f}\n".encode())
+
+
+def _begin() -> None:
+    """From here on there is no way back; whoever comes second leaves the work to the first."""
+    ending = os.open(ENDING, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(ending, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os._exit(0)
+
+
+def _sleep_until(at: float) -> None:
+    """Until the wall clock says so, whatever happens to that clock or to the host's sleep in between."""
+
+    class Timespec(ctypes.Structure):
+        _fields_ = (("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long))
+
+    moment = Timespec(int(at), int(at % 1 * 1e9))
+    absolute = 1
+    libc = ctypes.CDLL(None)
+    while libc.clock_nanosleep(time.CLOCK_REALTIME, absolute, ctypes.byref(moment), None) != 0:
+        pass  # only a signal ends it early
+
+
+def end(request: Request) -> NoReturn:
+    """The system's end, from the announcement to the last system call."""
+    announce(request.message or f"The system is going down for {WORDS[request.action]} NOW!")
+    with open(NOLOGIN, "w", encoding="utf-8") as file:
+        file.write("The system is going down.\n")
+    _end_processes(signal.SIGTERM, GRACE)
+    _end_processes(signal.SIGKILL, 1.0)
+    root = os.open("/", os.O_RDONLY)
+    # This server's own disk; sync(2) would wait for all of the host's.
+    ctypes.CDLL(None).syncfs(root)
+    _reboot(request.action)
+
+
+def _end_processes(number: signal.Signals, grace: float) -> None:
+    """Signal every process but PID 1, its init and this one, and wait for them as long as `grace` (seconds)."""
+    deadline = time.monotonic() + grace
+    seen: set[int] = set()
+    while True:
+        poll = select.poll()
+        descriptors = []
+        for pid in _others():
+            try:
+                descriptor = os.pidfd_open(pid)
+            except OSError:
+                continue  # gone meanwhile
+            descriptors.append(descriptor)
+            poll.register(descriptor, select.POLLIN)
+            if pid not in seen or number == signal.SIGKILL:
+                seen.add(pid)
+                with suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(descriptor, number)
+                    signal.pidfd_send_signal(descriptor, signal.SIGCONT)
+        # One process's end is enough to look again: what it was the parent of has got a new one.
+        left = deadline - time.monotonic()
+        if descriptors and left > 0:
+            poll.poll(left * 1000)
+        for descriptor in descriptors:
+            os.close(descriptor)
+        if not descriptors or left <= 0:
+            return
+
+
+def _others() -> list[int]:
+    spared = {1, os.getpid()}
+    with suppress(OSError, ValueError), open(f"{RUN}/init.pid", encoding="ascii") as file:
+        spared.add(int(file.read()))
+    return [int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) not in spared and _alive(name)]
+
+
+def _alive(pid: str) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
+    except OSError:
+        return False
+
+
+def _reboot(action: str) -> NoReturn:
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.reboot(ctypes.c_int(COMMANDS[action]))
+    # Only a refusal returns. Ending init ends the server too, though the host then takes it for a crash.
+    announce(f"reboot(2): {os.strerror(ctypes.get_errno())}")
+    with open(f"{RUN}/init.pid", encoding="ascii") as file:
+        os.kill(int(file.read()), signal.SIGKILL)
+    os._exit(1)
+
+
+def _scheduled() -> str:
+    found = _schedule()
+    return f"Shutdown scheduled for {_clock(found[2])} ({WORDS[found[1]]})." if found else ""
+
+
+def _cancel() -> bool:
+    found = _schedule()
+    if found is None:
+        return False
+    with suppress(ProcessLookupError):
+        os.kill(found[0], signal.SIGKILL)
+    with suppress(FileNotFoundError):
+        os.unlink(SCHEDULE)
+    return True
+
+
+def _schedule() -> tuple[int, str, float] | None:
+    """Who waits for what and until when; the lock tells that this process still lives."""
+    try:
+        with open(SCHEDULE, encoding="ascii") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                pid, action, at = file.read().split()
+                return int(pid), action, float(at)
+    except FileNotFoundError:
+        pass
+    return None
+
+
+def _clock(at: float) -> str:
+    return time.strftime("%a %Y-%m-%d %H:%M:%S %Z", time.localtime(at))
+
+
+def announce(text: str) -> None:
+    """To the console and to every terminal that somebody is logged in on, as wall(1) does."""
+    terminals = [CONSOLE]
+    with suppress(OSError):
+        terminals += [f"/dev/pts/{name}" for name in os.listdir("/dev/pts") if name.isdigit()]
+    for terminal in terminals:
+        # Without waiting: a terminal that nobody reads must not keep the system from going down.
+        with suppress(OSError):
+            descriptor = os.open(terminal, os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK)
+            os.write(descriptor, f"\r\n{text}\r\n".encode() if terminal != CONSOLE else f"{text}\n".encode())
+            os.close(descriptor)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

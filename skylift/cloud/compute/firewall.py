@@ -1,0 +1,243 @@
+"""Security groups, anti-spoofing and public addresses of one VPC as an nft ruleset. Pure: nothing is run here.
+
+What a packet meets in a VPC's router, in this order:
+
+    guard       the source address must be the sending interface's own; the packet is marked with its subnet, whose
+                route table it then looks into
+    inbound     from outside, a public address becomes the private address it belongs to
+    local       to the router itself: DNS, metadata, the AWS endpoint and ping, nothing else
+    forward     known connections pass; else the groups of the source's interface must let it out, and then,
+                independently, the groups of the target's interface must let it in
+    outbound    to outside, the private source becomes its public address; who has none does not get out
+
+Behaviour follows the Amazon VPC user guide, "Control traffic to your AWS resources using security groups": groups are
+stateful, allow only, and are evaluated as one set of rules; a rule that names a group means the private addresses of
+its interfaces; traffic to the DNS server, the metadata service and the router is not filtered by groups.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv4Network
+
+from skylift.cloud.compute.plan import VpcPlan
+from skylift.cloud.compute.ruleset import Collection, Ruleset
+from skylift.cloud.network import NetworkInterface, Rule, SecurityGroup, Subnet, Vpc
+
+TABLE = "skylift"
+UPLINK = "up"
+METADATA = "169.254.169.254"
+DNS = "169.254.169.253"
+ENDPOINT = "169.254.169.252"
+_NUMBERS = {"tcp": 6, "udp": 17, "icmp": 1}
+_NAMES = {number: name for name, number in _NUMBERS.items()}
+_ID = re.compile(r"[a-z]+-[0-9a-z]{1,32}")
+
+
+def link_name(resource_id: str, letter: str) -> str:
+    """A link's name for a resource: at most 15 bytes, so it ends as the id does."""
+    return letter + resource_id.rpartition("-")[2][-14:]
+
+
+def interface_link(interface: NetworkInterface) -> str:
+    """The router's end of an interface."""
+    return link_name(interface.id, "e")
+
+
+def gateway(subnet: Subnet) -> IPv4Address:
+    """The router's address in a subnet: its second."""
+    return IPv4Network(subnet.cidr)[1]
+
+
+def dns_address(vpc: Vpc) -> IPv4Address:
+    """The VPC's own DNS server: the third address of its range."""
+    return IPv4Network(vpc.cidr)[2]
+
+
+def subnet_mark(subnet: Subnet) -> int:
+    """The mark of packets from a subnet and the number of its routing table: its network address, as a number."""
+    return int(IPv4Network(subnet.cidr).network_address)
+
+
+def vpc_ruleset(plan: VpcPlan) -> Ruleset:
+    """The table of the VPC's router."""
+    return _VpcRuleset(plan).whole()
+
+
+class _VpcRuleset:
+    def __init__(self, plan: VpcPlan) -> None:
+        self._vpc = plan.vpc
+        self._subnets = {subnet.id: subnet for subnet in plan.subnets}
+        self._groups = {group.id: group for group in plan.groups}
+        self._interfaces = plan.interfaces
+        self._public = [
+            interface for interface in self._interfaces if interface.public_ip and plan.internet_gateway is not None
+        ]
+        for known in (*self._groups, *(interface.id for interface in self._interfaces)):
+            if not _ID.fullmatch(known):
+                raise ValueError(f"not a resource id: {known!r}")
+
+    def whole(self) -> Ruleset:
+        return Ruleset(
+            TABLE,
+            {**self._addresses(), **self._dispatch()},
+            {
+                "let_in": (f'oifname "{UPLINK}" accept', "oifname vmap @in_groups"),
+                **self._group_chains(),
+                "guard": self._guard(),
+                "inbound": self._inbound(),
+                "local": self._local(),
+                "forward": self._forward(),
+                "outbound": self._outbound(),
+            },
+        )
+
+    def _addresses(self) -> dict[str, Collection]:
+        bound = [f"{_quoted(one)} . {_ip(one.private_ip)}" for one in self._interfaces]
+        unchecked = [_quoted(one) for one in self._interfaces if not one.source_dest_check]
+        marks = {_quoted(one): f"{self._mark(one):#010x}" for one in self._interfaces}
+        gateways = [str(gateway(subnet)) for subnet in self._subnets.values()]
+        private = {_ip(one.public_ip): _ip(one.private_ip) for one in self._public}
+        public = {_ip(one.private_ip): _ip(one.public_ip) for one in self._public}
+        return {
+            "bound": Collection.set("ifname . ipv4_addr", bound),
+            "unchecked": Collection.set("ifname", unchecked),
+            "subnet_of": Collection.map("ifname : mark", marks),
+            "gateways": Collection.set("ipv4_addr", gateways),
+            "private_of": Collection.map("ipv4_addr : ipv4_addr", private),
+            "public_of": Collection.map("ipv4_addr : ipv4_addr", public),
+            "translated": Collection.set("ipv4_addr", public),
+            **{f"members-{group}": Collection.set("ipv4_addr", self._members(group)) for group in self._referenced()},
+        }
+
+    def _dispatch(self) -> dict[str, Collection]:
+        return {
+            f"{direction}_groups": Collection.map(
+                "ifname : verdict",
+                {
+                    _quoted(one): f"jump {_chain_name(direction, self._group_ids(one))}"
+                    for one in self._interfaces
+                    if self._group_ids(one)
+                },
+            )
+            for direction in ("in", "out")
+        }
+
+    def _group_chains(self) -> dict[str, tuple[str, ...]]:
+        """One chain a group and direction; one a combination of groups that some interface has."""
+        chains = {}
+        combinations = {ids for one in self._interfaces if len(ids := self._group_ids(one)) > 1}
+        for direction, verdict in (("in", "accept"), ("out", "goto let_in")):
+            for group in self._groups.values():
+                chains[_chain_name(direction, (group.id,))] = tuple(self._matches(group, direction, verdict))
+            for ids in sorted(combinations):
+                chains[_chain_name(direction, ids)] = tuple(f"jump {_chain_name(direction, (one,))}" for one in ids)
+        return chains
+
+    def _matches(self, group: SecurityGroup, direction: str, verdict: str) -> list[str]:
+        side = "saddr" if direction == "in" else "daddr"
+        found = []
+        for rule in group.rules:
+            peer = self._peer(rule, side)
+            if rule.egress == (direction == "out") and peer is not None:
+                found.append(" ".join(part for part in (peer, protocol_match(rule), verdict) if part))
+        return found
+
+    def _peer(self, rule: Rule, side: str) -> str | None:
+        """The match on the other end; None when no packet can match: IPv6, or a group that is not in this VPC."""
+        if rule.cidr is not None:
+            network = IPv4Network(rule.cidr, strict=False)
+            return f"ip {side} {network}" if network.prefixlen else "meta nfproto ipv4"
+        if rule.group_id in self._groups:
+            return f"ip {side} @members-{rule.group_id}"
+        return None
+
+    def _guard(self) -> tuple[str, ...]:
+        return (
+            "type filter hook prerouting priority raw; policy drop;",
+            'iifname "lo" accept',
+            f'meta nfproto ipv4 iifname "{UPLINK}" accept',
+            "meta nfproto ipv4 meta mark set iifname map @subnet_of",
+            "iifname . ip saddr @bound accept",
+            "meta nfproto ipv4 iifname @unchecked accept",
+        )
+
+    def _inbound(self) -> tuple[str, ...]:
+        hook = "type nat hook prerouting priority dstnat; policy accept;"
+        return (hook, f'iifname "{UPLINK}" dnat ip to ip daddr map @private_of')
+
+    def _outbound(self) -> tuple[str, ...]:
+        hook = "type nat hook postrouting priority srcnat; policy accept;"
+        return (hook, f'oifname "{UPLINK}" snat ip to ip saddr map @public_of')
+
+    def _local(self) -> tuple[str, ...]:
+        """An interface whose source is not checked may forward for others, but asks for metadata as itself only."""
+        return (
+            "type filter hook input priority filter; policy drop;",
+            'iifname "lo" accept',
+            "iifname . ip saddr != @bound drop",
+            "ct state established,related accept",
+            f"ip daddr {{ {dns_address(self._vpc)}, {DNS} }} meta l4proto {{ tcp, udp }} th dport 53 accept",
+            f"ip daddr {{ {METADATA}, {ENDPOINT} }} tcp dport 80 accept",
+            "ip daddr @gateways icmp type echo-request accept",
+        )
+
+    def _forward(self) -> tuple[str, ...]:
+        return (
+            "type filter hook forward priority filter; policy drop;",
+            f'oifname "{UPLINK}" ip saddr != @translated drop',
+            "ct state vmap { invalid : drop, established : accept, related : accept }",
+            f'iifname "{UPLINK}" goto let_in',
+            "iifname vmap @out_groups",
+        )
+
+    def _referenced(self) -> set[str]:
+        named = {rule.group_id for group in self._groups.values() for rule in group.rules if rule.group_id}
+        return named & self._groups.keys()
+
+    def _members(self, group_id: str) -> list[str]:
+        return [_ip(one.private_ip) for one in self._interfaces if group_id in one.group_ids]
+
+    def _group_ids(self, interface: NetworkInterface) -> tuple[str, ...]:
+        return tuple(sorted({group for group in interface.group_ids if group in self._groups}))
+
+    def _mark(self, interface: NetworkInterface) -> int:
+        return subnet_mark(self._subnets[interface.subnet_id])
+
+
+def protocol_match(rule: Rule) -> str:
+    """The match on protocol and ports, empty for all traffic.
+
+    `-1` in `from_port` means every port, or for ICMP every type; in `to_port` every code.
+    """
+    if rule.protocol == "-1":
+        return ""
+    number = _NUMBERS[rule.protocol] if rule.protocol in _NUMBERS else int(rule.protocol)
+    name = _NAMES.get(number)
+    if name == "icmp":
+        return _icmp_match(rule)
+    if name is None or rule.from_port == -1 or (rule.from_port, rule.to_port) == (0, 65535):
+        return f"meta l4proto {name or number}"
+    ports = str(rule.from_port) if rule.from_port == rule.to_port else f"{rule.from_port}-{rule.to_port}"
+    return f"{name} dport {ports}"
+
+
+def _icmp_match(rule: Rule) -> str:
+    if rule.from_port == -1:
+        return "meta l4proto icmp"
+    code = "" if rule.to_port == -1 else f" icmp code {rule.to_port}"
+    return f"icmp type {rule.from_port}{code}"
+
+
+def _chain_name(direction: str, group_ids: tuple[str, ...]) -> str:
+    return f"{direction}-{'.'.join(group_ids)}"
+
+
+def _quoted(interface: NetworkInterface) -> str:
+    return f'"{interface_link(interface)}"'
+
+
+@lru_cache(maxsize=16384)
+def _ip(address: str | None) -> str:
+    return str(IPv4Address(address or ""))

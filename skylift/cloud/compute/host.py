@@ -1,0 +1,86 @@
+"""The host's side of a cloud: one link, one route to it, one nft table. Nothing that was there before is changed.
+
+The host reaches a public address 127.N.x.y like any of its own addresses. On its way out the packet is renamed to
+240.N.x.y, because an address of the host's own would never leave it, and travels over the transit link to the edge.
+
+What could stand in the way on a host with a firewall of its own: a policy that drops what the host sends (`ufw default
+deny outgoing`) does not, because the packet is judged as the loopback traffic that it set out as; what comes back is
+ESTABLISHED, which ufw, firewalld and Docker accept. Address translation turns connection tracking on for the host.
+"""
+
+from __future__ import annotations
+
+from skylift.cloud.compute import edge
+from skylift.cloud.compute.claim import Claim
+from skylift.cloud.compute.namespace import Namespace, load_ruleset, write_setting
+from skylift.cloud.compute.netlink import KernelRoute, Netlink, add_veth, delete_link, link_up, set_neighbour, set_route
+
+MTU = 9001
+
+
+def ruleset(claim: Claim) -> str:
+    """The cloud's table in the host's namespace, replaced in one step.
+
+    `fence` holds whatever comes from the cloud, and was not asked for, off the host and off the networks it forwards
+    to, and keeps others on those networks out of the cloud. `way_out` keeps pasta, which connects from this namespace,
+    off every address of the host itself and off other clouds.
+    """
+    link = claim.host_link
+    return f"""\
+table ip {claim.table}
+delete table ip {claim.table}
+table ip {claim.table} {{
+  chain to_carrier {{
+    type nat hook output priority dstnat; policy accept;
+    ip daddr {claim.addresses} dnat ip prefix to ip daddr map {{ {claim.addresses} : {claim.carrier} }}
+  }}
+  chain as_host {{
+    type nat hook postrouting priority srcnat; policy accept;
+    oifname "{link}" snat to {claim.host_address}
+  }}
+  chain fence {{
+    type filter hook prerouting priority filter; policy accept;
+    iifname "{link}" ct state != {{ established, related }} drop
+    iifname != {{ "{link}", "lo" }} ip daddr {claim.carrier} drop
+  }}
+  chain way_out {{
+    type filter hook output priority filter; policy accept;
+    meta skuid {claim.way_out_uid} oifname "lo" reject
+    meta skuid {claim.way_out_uid} ip daddr 240.0.0.0/4 drop
+  }}
+}}
+"""
+
+
+def connect(claim: Claim, netlink: Netlink, edge_namespace: Namespace) -> None:
+    """Make the link to the edge, or find it, and everything on it. Idempotent."""
+    if netlink.link_index(claim.host_link) is None:
+        netlink.do(
+            add_veth(
+                claim.host_link,
+                mtu=MTU,
+                mac=edge.OUTER_MAC,
+                peer=edge.HOST_LINK,
+                peer_mac=edge.INNER_MAC,
+                peer_namespace=edge_namespace.descriptor,
+            )
+        )
+    index = netlink.link_index(claim.host_link)
+    assert index is not None
+    write_setting(f"ipv6/conf/{claim.host_link}/disable_ipv6", "1")
+    # Both are of the one link. Source addresses of loopback may leave by it and answers to them come in; and the host's
+    # reverse-path check, where it is strict, finds the carrier range behind this link.
+    write_setting(f"ipv4/conf/{claim.host_link}/route_localnet", "1")
+    write_setting(f"ipv4/conf/{claim.host_link}/accept_redirects", "0")
+    netlink.do(
+        link_up(index, f"skylift {claim.home}"[:255]),
+        set_neighbour(index, edge.INNER_ADDRESS, edge.INNER_MAC),
+        set_route(KernelRoute(str(claim.carrier), link=index, via=edge.INNER_ADDRESS)),
+    )
+    load_ruleset(ruleset(claim), "the host")
+
+
+def disconnect(claim: Claim, netlink: Netlink) -> None:
+    """Remove the table, and the link with its route. Idempotent."""
+    load_ruleset(f"table ip {claim.table}\ndelete table ip {claim.table}\n", "the host")
+    netlink.do(delete_link(claim.host_link))

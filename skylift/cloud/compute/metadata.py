@@ -1,0 +1,327 @@
+"""The instance metadata service, version 2 and, where allowed, version 1.
+
+Paths and answers follow "Instance metadata categories" and "Use the Instance Metadata Service" of the EC2 user guide.
+A request is known by the interface it came in on: the router drops any packet with another interface's address, so
+the sender's private address names the instance.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+MAX_TOKEN_SECONDS = 21600
+_TIME = "%Y-%m-%dT%H:%M:%SZ"
+
+_ROOT_VERSIONS = (
+    "1.0 2007-01-19 2007-03-01 2007-08-29 2007-10-10 2007-12-15 2008-02-01 2008-09-01 2009-04-04 2011-01-01 "
+    "2011-05-01 2012-01-12 2014-02-25 2014-11-05 2015-10-20 2016-04-19 2016-06-30 2016-09-02 2018-03-28 2018-08-17 "
+    "2018-09-24 2019-10-01 2020-10-27 2021-01-03 2021-03-23 2021-07-15 2022-09-24 2024-04-11 latest"
+).split()
+
+
+@dataclass(frozen=True)
+class RoleCredentials:
+    access_key_id: str
+    secret_access_key: str = field(repr=False)
+    token: str = field(repr=False)
+    updated: datetime
+    expires: datetime
+
+
+@dataclass(frozen=True)
+class InterfaceFacts:
+    id: str
+    mac: str
+    private_ip: str
+    public_ip: str | None
+    index: int
+    subnet_id: str
+    subnet_cidr: str
+    vpc_id: str
+    vpc_cidr: str
+    groups: Mapping[str, str]
+    """Names by id."""
+
+
+@dataclass(frozen=True)
+class InstanceFacts:
+    """What one instance may learn of itself.
+
+    `credentials` asks anew, so that they rotate; text instead of credentials is the code of what went wrong.
+    """
+
+    instance_id: str
+    image_id: str
+    instance_type: str
+    reservation_id: str
+    launch_index: int
+    launched: datetime
+    account: str
+    region: str
+    zone: str
+    zone_id: str
+    architecture: str
+    hostname: str
+    interfaces: tuple[InterfaceFacts, ...]
+    public_hostname: str = ""
+    public_key: str | None = None
+    key_name: str | None = None
+    user_data: bytes | None = None
+    profile_arn: str | None = None
+    profile_id: str | None = None
+    role: str | None = None
+    credentials: Callable[[], RoleCredentials | str | None] = lambda: None
+    tags: Mapping[str, str] | None = None
+    tokens_required: bool = True
+    enabled: bool = True
+    hop_limit: int = 2
+
+
+FactsFor = Callable[[str, str], InstanceFacts | None]
+"""(vpc_id, private address of the sender) -> its facts."""
+
+Answer = tuple[int, dict[str, str], bytes]
+
+
+class MetadataService:
+    """Answers HTTP requests of instances. Tokens are signed, not kept: they outlive a restart only as AWS's do not."""
+
+    def __init__(self, facts_for: FactsFor, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._facts_for = facts_for
+        self._clock = clock
+        self._key = secrets.token_bytes(32)
+
+    def answer(self, method: str, path: str, headers: Mapping[str, str], vpc_id: str, source: str) -> Answer:
+        """`headers` in lower case; the result is (status, headers, body)."""
+        facts = self._facts_for(vpc_id, source)
+        if facts is None or not facts.enabled:
+            return _error(403, "Forbidden")
+        # A forwarded request means that somebody outside talks through a proxy on the instance: AWS refuses these.
+        if method == "PUT" and "x-forwarded-for" in headers:
+            return _error(403, "Forbidden")
+        path = path.split("?", 1)[0]
+        if method == "PUT" and path.rstrip("/") == "/latest/api/token":
+            return self._issue(headers, facts)
+        if method not in ("GET", "HEAD"):
+            return _error(405, "Method Not Allowed", {"Allow": "OPTIONS, GET, HEAD"})
+        token = headers.get("x-aws-ec2-metadata-token")
+        if token is not None or facts.tokens_required:
+            remaining = self._remaining(token or "", facts.instance_id)
+            if remaining is None:
+                return _error(401, "Unauthorized")
+        return _lookup(_tree(facts), path)
+
+    def _issue(self, headers: Mapping[str, str], facts: InstanceFacts) -> Answer:
+        wanted = headers.get("x-aws-ec2-metadata-token-ttl-seconds", "")
+        if not wanted.isdigit() or not 1 <= int(wanted) <= MAX_TOKEN_SECONDS:
+            return _error(400, "Bad Request")
+        expires = int(self._clock().timestamp()) + int(wanted)
+        token = f"{expires:x}-{secrets.token_hex(8)}"
+        return (
+            200,
+            {"Content-Type": "text/plain", "X-Aws-Ec2-Metadata-Token-Ttl-Seconds": wanted},
+            f"{token}-{self._sign(token, facts.instance_id)}".encode(),
+        )
+
+    def _remaining(self, token: str, instance_id: str) -> int | None:
+        """Seconds that a token is still good for; None when it is not this instance's, or over."""
+        body, _, signature = token.rpartition("-")
+        if not hmac.compare_digest(self._sign(body, instance_id), signature):
+            return None
+        remaining = int(body.split("-", 1)[0], 16) - int(self._clock().timestamp())
+        return remaining if remaining > 0 else None
+
+    def _sign(self, body: str, instance_id: str) -> str:
+        return hmac.new(self._key, f"{instance_id} {body}".encode(), hashlib.sha256).hexdigest()
+
+
+def _error(status: int, title: str, headers: Mapping[str, str] | None = None) -> Answer:
+    body = (
+        '<?xml version="1.0" encoding="iso-8859-1"?>\n'
+        '<html xmlns="http://www.w3.org/1999/xhtml" xml:lang="en" lang="en">\n'
+        f" <head>\n  <title>{status} - {title}</title>\n </head>\n"
+        f" <body>\n  <h1>{status} - {title}</h1>\n </body>\n</html>\n"
+    )
+    return status, {"Content-Type": "text/html", **(headers or {})}, body.encode()
+
+
+def _lookup(tree: Mapping[str, Any], path: str) -> Answer:
+    parts = [part for part in path.split("/") if part]
+    if not parts:
+        return _text("\n".join(_ROOT_VERSIONS))
+    if parts[0] not in _ROOT_VERSIONS:
+        return _error(404, "Not Found")
+    node: Any = tree
+    for part in parts[1:]:
+        if not isinstance(node, dict) or part not in node:
+            return _error(404, "Not Found")
+        node = node[part]
+    if callable(node):
+        node = node()
+    if node is None:
+        return _error(404, "Not Found")
+    if isinstance(node, dict):
+        return _text("\n".join(_listing(node)))
+    if isinstance(node, bytes):
+        return 200, {"Content-Type": "application/octet-stream"}, node
+    return _text(str(node))
+
+
+def _listing(node: Mapping[str, Any]) -> list[str]:
+    """Directories end in a slash, as AWS lists them; the key list shows names instead."""
+    if all(key.isdigit() for key in node) and all(isinstance(item, _Key) for item in node.values()):
+        return [f"{key}={item.name}" for key, item in node.items()]
+    return sorted(f"{key}/" if isinstance(item, dict) else key for key, item in node.items() if item is not None)
+
+
+class _Key(dict[str, Any]):
+    """`public-keys/0/` is listed as `0=NAME`."""
+
+    def __init__(self, name: str, key: str) -> None:
+        super().__init__({"openssh-key": key})
+        self.name = name
+
+
+def _text(body: str) -> Answer:
+    return 200, {"Content-Type": "text/plain", "Accept-Ranges": "none"}, body.encode()
+
+
+def _tree(facts: InstanceFacts) -> dict[str, Any]:
+    tree: dict[str, Any] = {
+        "meta-data": _meta_data(facts),
+        "dynamic": {"instance-identity": {"document": _identity_document(facts)}},
+    }
+    if facts.user_data is not None:
+        tree["user-data"] = facts.user_data
+    return tree
+
+
+def _meta_data(facts: InstanceFacts) -> dict[str, Any]:
+    first = facts.interfaces[0]
+    groups = "\n".join(first.groups.values())
+    tree: dict[str, Any] = {
+        "ami-id": facts.image_id,
+        "ami-launch-index": facts.launch_index,
+        "ami-manifest-path": "(unknown)",
+        "block-device-mapping": {"ami": "/dev/xvda", "root": "/dev/xvda"},
+        "hostname": facts.hostname,
+        "instance-action": "none",
+        "instance-id": facts.instance_id,
+        "instance-life-cycle": "on-demand",
+        "instance-type": facts.instance_type,
+        "local-hostname": facts.hostname,
+        "local-ipv4": first.private_ip,
+        "mac": first.mac,
+        "network": {"interfaces": {"macs": {each.mac: _interface(each, facts) for each in facts.interfaces}}},
+        "placement": {
+            "availability-zone": facts.zone,
+            "availability-zone-id": facts.zone_id,
+            "region": facts.region,
+        },
+        "profile": "default-hvm",
+        "public-hostname": facts.public_hostname or None,
+        "public-ipv4": first.public_ip,
+        "reservation-id": facts.reservation_id,
+        "security-groups": groups,
+        "services": {"domain": "amazonaws.com", "partition": "aws"},
+    }
+    if facts.public_key is not None:
+        tree["public-keys"] = {"0": _Key(facts.key_name or "", facts.public_key)}
+    if facts.profile_arn is not None:
+        tree["iam"] = _iam(facts)
+    if facts.tags is not None:
+        tree["tags"] = {"instance": dict(facts.tags)}
+    return tree
+
+
+def _interface(interface: InterfaceFacts, facts: InstanceFacts) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "device-number": interface.index,
+        "interface-id": interface.id,
+        "local-hostname": facts.hostname,
+        "local-ipv4s": interface.private_ip,
+        "mac": interface.mac,
+        "owner-id": facts.account,
+        "security-group-ids": "\n".join(interface.groups),
+        "security-groups": "\n".join(interface.groups.values()),
+        "subnet-id": interface.subnet_id,
+        "subnet-ipv4-cidr-block": interface.subnet_cidr,
+        "vpc-id": interface.vpc_id,
+        "vpc-ipv4-cidr-block": interface.vpc_cidr,
+        "vpc-ipv4-cidr-blocks": interface.vpc_cidr,
+    }
+    if interface.public_ip is not None:
+        described["public-ipv4s"] = interface.public_ip
+        described["ipv4-associations"] = {interface.public_ip: interface.private_ip}
+        if facts.public_hostname:
+            described["public-hostname"] = facts.public_hostname
+    return described
+
+
+def _iam(facts: InstanceFacts) -> dict[str, Any]:
+    now = datetime.now(UTC)
+
+    def info() -> str:
+        return json.dumps(
+            {
+                "Code": "Success",
+                "LastUpdated": now.strftime(_TIME),
+                "InstanceProfileArn": facts.profile_arn,
+                "InstanceProfileId": facts.profile_id,
+            },
+            indent=2,
+        )
+
+    def credentials() -> str | None:
+        found = facts.credentials()
+        if found is None:
+            return None
+        if isinstance(found, str):
+            return json.dumps({"Code": found, "LastUpdated": now.strftime(_TIME)}, indent=2)
+        return json.dumps(
+            {
+                "Code": "Success",
+                "LastUpdated": found.updated.strftime(_TIME),
+                "Type": "AWS-HMAC",
+                "AccessKeyId": found.access_key_id,
+                "SecretAccessKey": found.secret_access_key,
+                "Token": found.token,
+                "Expiration": found.expires.strftime(_TIME),
+            },
+            indent=2,
+        )
+
+    tree: dict[str, Any] = {"info": info}
+    if facts.role is not None:
+        tree["security-credentials"] = {facts.role: credentials}
+    return tree
+
+
+def _identity_document(facts: InstanceFacts) -> str:
+    return json.dumps(
+        {
+            "accountId": facts.account,
+            "architecture": facts.architecture,
+            "availabilityZone": facts.zone,
+            "billingProducts": None,
+            "devpayProductCodes": None,
+            "marketplaceProductCodes": None,
+            "imageId": facts.image_id,
+            "instanceId": facts.instance_id,
+            "instanceType": facts.instance_type,
+            "kernelId": None,
+            "pendingTime": facts.launched.strftime(_TIME),
+            "privateIp": facts.interfaces[0].private_ip,
+            "ramdiskId": None,
+            "region": facts.region,
+            "version": "2017-09-30",
+        },
+        indent=2,
+    )

@@ -1,0 +1,19 @@
+"""What loops ask compute to make true, in the nouns of the cloud."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from skylift.cloud.network import NetworkInterface, RouteTable, SecurityGroup, Subnet, Vpc
+
+
+@dataclass(frozen=True)
+class VpcPlan:
+    """One VPC whole: everything that decides how a packet in it is treated."""
+
+    vpc: Vpc
+    subnets: tuple[Subnet, ...] = ()
+    internet_gateway: str | None = None
+    route_tables: tuple[RouteTable, ...] = ()
+    groups: tuple[SecurityGroup, ...] = ()
+    interfaces: tuple[NetworkInterface, ...] = ()

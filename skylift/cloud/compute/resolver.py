@@ -1,0 +1,332 @@
+"""The DNS server of a VPC: private names answered here, everything else as the host would be answered.
+
+Queries to the host's name servers leave from the host's own namespace, so a stub resolver on the host's loopback
+(systemd-resolved, dnsmasq, a VPN's) works for servers that cannot reach it themselves. They are passed on byte for
+byte, and so are the answers: this file reads no more of DNS (RFC 1035) than the question.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, ip_address
+from pathlib import Path
+from typing import Generic, TypeVar
+
+A = 1
+IN = 1
+NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP = 0, 1, 2, 3, 4
+TTL = 60
+PORT = 53
+# Two rounds end before a client's own five seconds (resolv.conf(5)) do.
+SERVER_PATIENCE = 2.0
+ROUNDS = 2
+IDLE = 10.0
+LIMIT = 1000
+"""Queries of one VPC on their way at once; more are dropped, and their clients ask again."""
+
+_HEADER = struct.Struct("!6H")
+_RESPONSE, _RECURSION_DESIRED, _RECURSION_AVAILABLE, _AUTHORITATIVE = 0x8000, 0x0100, 0x0080, 0x0400
+_OPCODE = 0x7800
+
+T = TypeVar("T")
+Upstream = tuple[str, int]
+PrivateName = Callable[[str, str], str | None]
+
+
+@dataclass(frozen=True)
+class Question:
+    """`name` is in lower case without a final dot; `raw` is the question section as it came."""
+
+    name: str
+    kind: int
+    family: int
+    raw: bytes
+
+
+def read_question(query: bytes) -> Question | None:
+    """The one question of a query; None for anything else."""
+    if len(query) < _HEADER.size:
+        return None
+    _, flags, questions, *_ = _HEADER.unpack_from(query)
+    if flags & _RESPONSE or questions != 1:
+        return None
+    labels = []
+    offset = _HEADER.size
+    while True:
+        if offset >= len(query) or query[offset] > 63:
+            return None
+        length = query[offset]
+        offset += 1
+        if length == 0:
+            break
+        labels.append(query[offset : offset + length])
+        offset += length
+    if offset + 4 > len(query):
+        return None
+    kind, family = struct.unpack_from("!HH", query, offset)
+    name = b".".join(labels).decode("latin-1").lower()
+    return Question(name, kind, family, query[_HEADER.size : offset + 4])
+
+
+def respond(query: bytes, question: Question | None, code: int, addresses: Sequence[str] = ()) -> bytes:
+    """A response of our own, with an A record for each address."""
+    identity, flags, *_ = _HEADER.unpack_from(query)
+    authority = _AUTHORITATIVE if code in (NOERROR, NXDOMAIN) else 0
+    kept = flags & (_OPCODE | _RECURSION_DESIRED)
+    head = _HEADER.pack(
+        identity,
+        _RESPONSE | kept | authority | _RECURSION_AVAILABLE | code,
+        1 if question else 0,
+        len(addresses),
+        0,
+        0,
+    )
+    # Each record's name is a pointer to the question's, right behind the header.
+    records = [struct.pack("!HHHIH", 0xC000 | _HEADER.size, A, IN, TTL, 4) + IPv4Address(ip).packed for ip in addresses]
+    return b"".join([head, question.raw if question else b"", *records])
+
+
+class _Watched(Generic[T]):
+    """What a file says, read again when the file is another one or has changed; as an empty one while there is none."""
+
+    def __init__(self, path: Path, read: Callable[[str], T]) -> None:
+        self._path = path
+        self._read = read
+        self._seen: tuple[int, int, int] | None = None
+        self._value = read("")
+
+    def value(self) -> T:
+        try:
+            status = self._path.stat()
+            seen = (status.st_ino, status.st_mtime_ns, status.st_size)
+            if seen != self._seen:
+                self._value = self._read(self._path.read_text(errors="replace"))
+                self._seen = seen
+        except FileNotFoundError:
+            self._value, self._seen = self._read(""), None
+        return self._value
+
+
+class HostNames:
+    """What the host knows: its name servers and its hosts file, read again when they change."""
+
+    def __init__(self, resolv_conf: Path = Path("/etc/resolv.conf"), hosts: Path = Path("/etc/hosts")) -> None:
+        self._resolv_conf = _Watched(resolv_conf, read_name_servers)
+        self._hosts = _Watched(hosts, read_hosts)
+
+    def upstreams(self) -> list[Upstream]:
+        """resolv.conf(5): without a nameserver line, the one on this machine."""
+        return self._resolv_conf.value() or [("127.0.0.1", PORT)]
+
+    def addresses(self, name: str) -> list[str]:
+        return self._hosts.value().get(name, [])
+
+
+def read_name_servers(text: str) -> list[Upstream]:
+    found = []
+    for line in text.splitlines():
+        fields = line.split()
+        if len(fields) > 1 and fields[0] == "nameserver":
+            found.append((fields[1], PORT))
+    return found
+
+
+def read_hosts(text: str) -> dict[str, list[str]]:
+    """IPv4 addresses by name, but for loopback ones: in a server they would mean the server."""
+    found: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        fields = line.partition("#")[0].split()
+        if len(fields) < 2:
+            continue
+        try:
+            address = ip_address(fields[0])
+        except ValueError:
+            continue
+        if isinstance(address, IPv4Address) and not address.is_loopback:
+            for name in fields[1:]:
+                found.setdefault(name.lower().rstrip("."), []).append(str(address))
+    return found
+
+
+class Resolver:
+    """Answers the queries of one VPC's servers.
+
+    `private_name(vpc_id, name)` gives the address of a name such as `ip-10-0-1-5.ec2.internal`, or None.
+    """
+
+    def __init__(self, vpc_id: str, private_name: PrivateName, host: HostNames) -> None:
+        self._vpc_id = vpc_id
+        self._private_name = private_name
+        self._host = host
+
+    async def answer(self, query: bytes, *, stream: bool) -> bytes | None:
+        """The response to a query that came by UDP or (`stream`) TCP; None for what is no query at all."""
+        question = read_question(query)
+        if question is None:
+            return respond(query, None, FORMERR) if _is_query(query) else None
+        if _HEADER.unpack_from(query)[1] & _OPCODE:
+            return respond(query, question, NOTIMP)
+        own = self._own(query, question)
+        return own or await self._forward(query, question, stream)
+
+    def _own(self, query: bytes, question: Question) -> bytes | None:
+        addresses = self._host.addresses(question.name)
+        if is_private(question.name):
+            found = self._private_name(self._vpc_id, question.name)
+            if found is None:
+                return respond(query, question, NXDOMAIN)
+            addresses = [found]
+        if not addresses:
+            return None
+        wanted = question.kind == A and question.family == IN
+        return respond(query, question, NOERROR, addresses if wanted else ())
+
+    async def _forward(self, query: bytes, question: Question, stream: bool) -> bytes:
+        ask = _ask_by_tcp if stream else _ask_by_udp
+        for _ in range(ROUNDS):
+            for upstream in self._host.upstreams():
+                try:
+                    async with asyncio.timeout(SERVER_PATIENCE):
+                        return await ask(query, question, upstream)
+                except (OSError, asyncio.IncompleteReadError):
+                    # No answer from this one (a timeout is an OSError too): the next may know.
+                    continue
+        return respond(query, question, SERVFAIL)
+
+
+def is_private(name: str) -> bool:
+    """Whether a name is in the zones that AWS gives instances names in."""
+    return name.endswith((".ec2.internal", ".compute.internal"))
+
+
+class Serving:
+    """A resolver at work on its sockets."""
+
+    def __init__(self, transports: list[asyncio.DatagramTransport], servers: list[asyncio.Server]) -> None:
+        self._transports = transports
+        self._servers = servers
+
+    def close(self) -> None:
+        for transport in self._transports:
+            transport.close()
+        for server in self._servers:
+            server.close()
+
+
+async def serve(resolver: Resolver, sockets: Sequence[socket.socket]) -> Serving:
+    """Answer on sockets from `Network.listen`, datagram and stream, until closed."""
+    loop = asyncio.get_running_loop()
+    transports: list[asyncio.DatagramTransport] = []
+    servers = []
+    for one in sockets:
+        if one.type == socket.SOCK_DGRAM:
+            transport, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(resolver), sock=one)
+            transports.append(transport)
+        else:
+            servers.append(await asyncio.start_server(_Streams(resolver).converse, sock=one))
+    return Serving(transports, servers)
+
+
+class _Datagrams(asyncio.DatagramProtocol):
+    def __init__(self, resolver: Resolver) -> None:
+        self._resolver = resolver
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._transport: asyncio.DatagramTransport | None = None
+
+    def connection_made(self, transport: asyncio.DatagramTransport) -> None:  # type: ignore[override]
+        self._transport = transport
+
+    def datagram_received(self, data: bytes, client: Upstream) -> None:
+        if len(self._tasks) >= LIMIT:
+            return
+        task = asyncio.get_running_loop().create_task(self._answer(data, client))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _answer(self, query: bytes, client: Upstream) -> None:
+        response = await self._resolver.answer(query, stream=False)
+        if response is not None and self._transport is not None and not self._transport.is_closing():
+            self._transport.sendto(response, client)
+
+
+class _Streams:
+    def __init__(self, resolver: Resolver) -> None:
+        self._resolver = resolver
+        self._open = 0
+
+    async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Query after query on one connection, each with its length before it, until the client is silent."""
+        self._open += 1
+        try:
+            while self._open <= LIMIT:
+                async with asyncio.timeout(IDLE):
+                    query = await _read_message(reader)
+                response = await self._resolver.answer(query, stream=True)
+                if response is None:
+                    return
+                writer.write(len(response).to_bytes(2, "big") + response)
+                await writer.drain()
+        except (OSError, asyncio.IncompleteReadError):
+            # The client has left, or has had nothing to ask for a while.
+            return
+        finally:
+            self._open -= 1
+            writer.close()
+
+
+class _Ask(asyncio.DatagramProtocol):
+    def __init__(self, query: bytes, question: Question) -> None:
+        self._query = query
+        self._question = question
+        self.response: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    def datagram_received(self, data: bytes, _: Upstream) -> None:
+        if _answers(data, self._query, self._question) and not self.response.done():
+            self.response.set_result(data)
+
+    def error_received(self, error: Exception) -> None:
+        if not self.response.done():
+            self.response.set_exception(error)
+
+
+async def _ask_by_udp(query: bytes, question: Question, upstream: Upstream) -> bytes:
+    """A socket, and with it a source port, for every query: an answer cannot be guessed by its number alone."""
+    loop = asyncio.get_running_loop()
+    transport, protocol = await loop.create_datagram_endpoint(lambda: _Ask(query, question), remote_addr=upstream)
+    try:
+        transport.sendto(query)
+        return await protocol.response
+    finally:
+        transport.close()
+
+
+async def _ask_by_tcp(query: bytes, question: Question, upstream: Upstream) -> bytes:
+    reader, writer = await asyncio.open_connection(*upstream)
+    try:
+        writer.write(len(query).to_bytes(2, "big") + query)
+        response = await _read_message(reader)
+    finally:
+        writer.close()
+    if not _answers(response, query, question):
+        raise ConnectionError(f"name server {upstream[0]} answered another question")
+    return response
+
+
+async def _read_message(reader: asyncio.StreamReader) -> bytes:
+    return await reader.readexactly(int.from_bytes(await reader.readexactly(2), "big"))
+
+
+def _answers(response: bytes, query: bytes, question: Question) -> bool:
+    if len(response) < _HEADER.size or response[:2] != query[:2] or not response[2] & 0x80:
+        return False
+    # Some servers leave the question out of an error.
+    repeated = response[_HEADER.size : _HEADER.size + len(question.raw)]
+    return repeated.lower() == question.raw.lower() or (len(response) == _HEADER.size and bool(response[3] & 0x0F))
+
+
+def _is_query(data: bytes) -> bool:
+    return len(data) >= _HEADER.size and not data[2] & 0x80

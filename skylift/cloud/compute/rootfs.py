@@ -1,0 +1,141 @@
+"""A server's root: its image, seen through its own uids, under the disk that takes its writes.
+
+RootfsError
++-- MountRefused   the kernel or the state directory's file system cannot do it; says what to try
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from skylift.cloud.compute.oci import UIDS
+
+_CLONE_FS = 0x00000200
+
+
+class RootfsError(Exception):
+    """A server's root could not be made or removed."""
+
+
+class MountRefused(RootfsError):
+    """A mount failed."""
+
+
+@dataclass(frozen=True)
+class SeedFile:
+    """A file to be put into a server before its first boot; `uid` and `gid` as the server sees them."""
+
+    path: str
+    content: bytes
+    mode: int = 0o644
+    uid: int = 0
+    gid: int = 0
+
+
+@dataclass(frozen=True)
+class Rootfs:
+    """`runtime` is the server's directory under /run (0711 all the way up), `disk` the one that outlives a boot."""
+
+    image: Path
+    disk: Path
+    runtime: Path
+    uid_base: int
+
+    @property
+    def root(self) -> Path:
+        return self.runtime / "root"
+
+    @property
+    def lower(self) -> Path:
+        return self.runtime / "lower"
+
+    def mount(self) -> None:
+        """Mount what is not mounted yet."""
+        for directory in (self.lower, self.root):
+            directory.mkdir(parents=True, exist_ok=True)
+        for name in ("upper", "work"):
+            directory = self.disk / name
+            if not directory.exists():
+                directory.mkdir(parents=True)
+                os.chown(directory, self.uid_base, self.uid_base)
+        if not is_mounted(self.lower):
+            _mount("--bind", "-o", f"X-mount.idmap=b:0:{self.uid_base}:{UIDS}", str(self.image), str(self.lower))
+        if not is_mounted(self.root):
+            options = f"lowerdir={self.lower},upperdir={self.disk / 'upper'},workdir={self.disk / 'work'}"
+            _mount("-t", "overlay", "-o", options, "overlay", str(self.root))
+
+    def unmount(self) -> None:
+        for directory in (self.root, self.lower):
+            if is_mounted(directory):
+                # Lazily: a process that was killed a moment ago may still be on its way out of the directory.
+                _run(["umount", "--lazy", str(directory)])
+
+    def write(self, files: Iterable[SeedFile]) -> None:
+        """Put files into the mounted root; a link in it never leads out, since the writer is chrooted there."""
+        failure: list[OSError] = []
+        writer = threading.Thread(target=self._write_inside, args=(list(files), failure))
+        writer.start()
+        writer.join()
+        if failure:
+            raise RootfsError(f"cannot write into {self.root}: {failure[0]}") from failure[0]
+
+    def _write_inside(self, files: list[SeedFile], failure: list[OSError]) -> None:
+        try:
+            # The thread, not the process: its root directory is its own from here on, and it ends with this call.
+            if ctypes.CDLL(None, use_errno=True).unshare(_CLONE_FS) != 0:
+                raise OSError(ctypes.get_errno(), "unshare(CLONE_FS)")
+            os.chroot(self.root)
+            os.chdir("/")
+            for file in files:
+                self._write_file(file)
+        except OSError as error:
+            failure.append(error)
+
+    def _write_file(self, file: SeedFile) -> None:
+        uid, gid = self.uid_base + file.uid, self.uid_base + file.gid
+        for parent in reversed(Path(file.path).parents):
+            if not parent.exists():
+                parent.mkdir(mode=0o700 if parent.name == ".ssh" else 0o755)
+                os.chown(parent, uid, gid)
+        Path(file.path).unlink(missing_ok=True)
+        descriptor = os.open(file.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, file.mode)
+        with os.fdopen(descriptor, "wb") as handle:
+            handle.write(file.content)
+        os.chown(file.path, uid, gid)
+        os.chmod(file.path, file.mode)  # noqa: PTH101 - the process's umask must not count
+
+    def remove(self) -> None:
+        """The end of the disk: nothing of the server is kept."""
+        self.unmount()
+        if self.disk.exists():
+            shutil.rmtree(self.disk)
+
+
+def is_mounted(directory: Path) -> bool:
+    """Asks the kernel's own table: a bind mount of the same file system shows in no attribute of the directory."""
+    # Field 5 is the mount point, with blanks written in octal (proc_pid_mountinfo(5)).
+    wanted = str(directory).replace("\\", "\\134").replace(" ", "\\040")
+    return any(line.split(" ", 5)[4] == wanted for line in Path("/proc/self/mountinfo").read_text().splitlines())
+
+
+def _mount(*arguments: str) -> None:
+    try:
+        _run(["mount", *arguments])
+    except RootfsError as error:
+        raise MountRefused(
+            f"{error}. A server's disk needs overlayfs with an idmapped lower directory: Linux 5.19, util-linux 2.39 "
+            "and a state directory on ext4, xfs or btrfs. `skylift doctor` shows which is missing."
+        ) from error
+
+
+def _run(command: list[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise RootfsError(f"{' '.join(command)}: {done.stderr.strip()}")

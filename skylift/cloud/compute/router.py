@@ -1,0 +1,289 @@
+"""The router of one VPC: a namespace that every packet of the VPC crosses.
+
+Routing follows the VPC's route tables by a table for each subnet, chosen by the mark that the firewall gives a packet
+for the interface it came from. A subnet's `local` route throws the packet on to the main table, which has one /32 for
+each attached interface and nothing else.
+"""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+
+from skylift.cloud.compute import edge, firewall
+from skylift.cloud.compute.claim import Claim
+from skylift.cloud.compute.conntrack import forget
+from skylift.cloud.compute.namespace import Namespace, remove_namespace
+from skylift.cloud.compute.netlink import (
+    LOOPBACK_INDEX,
+    MAIN,
+    KernelRoute,
+    MarkRule,
+    add_address,
+    add_rule,
+    add_source_rule,
+    add_veth,
+    delete_link,
+    delete_route,
+    delete_rule,
+    link_up,
+    narrow_loopback,
+    set_neighbour,
+    set_route,
+)
+from skylift.cloud.compute.plan import VpcPlan
+from skylift.cloud.compute.ruleset import Ruleset
+from skylift.cloud.network import NetworkInterface, RouteTable, Subnet
+
+# Jumbo frames, as in a VPC.
+MTU = 9001
+
+
+@dataclass(frozen=True)
+class PlannedRoute:
+    """A route in a subnet's table, before links have numbers. `kind`: `throw` (local), `unicast` (out), `blackhole`."""
+
+    table: int
+    target: str
+    kind: str
+
+
+def router_name(claim: Claim, vpc_id: str) -> str:
+    return f"{claim.prefix}{vpc_id}"
+
+
+def planned_routes(plan: VpcPlan) -> set[PlannedRoute]:
+    """What each subnet's table says. A target that is not there, or is not of this VPC, swallows its packets."""
+    found = set()
+    for subnet in plan.subnets:
+        table = firewall.subnet_mark(subnet)
+        found.add(PlannedRoute(table, "0.0.0.0/0", "blackhole"))
+        own = {
+            route.cidr: _route_kind(route.target, plan)
+            for route in _table_of(subnet, plan).routes
+            if ":" not in route.cidr
+        }
+        for cidr, kind in own.items():
+            found.discard(PlannedRoute(table, cidr, "blackhole"))
+            found.add(PlannedRoute(table, str(IPv4Network(cidr, strict=False)), kind))
+    return found
+
+
+def _table_of(subnet: Subnet, plan: VpcPlan) -> RouteTable:
+    """The table the subnet is associated with, else the VPC's main table."""
+    for table in plan.route_tables:
+        if any(association.subnet_id == subnet.id for association in table.associations):
+            return table
+    main = next((table for table in plan.route_tables if table.is_main), None)
+    return main or RouteTable("rtb-none", plan.vpc.id)
+
+
+def _route_kind(target: str, plan: VpcPlan) -> str:
+    if target == "local":
+        return "throw"
+    return "unicast" if target == plan.internet_gateway else "blackhole"
+
+
+class Router:
+    """The open router of one VPC; `adopted` if an earlier process may have used it."""
+
+    def __init__(self, vpc_id: str, namespace: Namespace, *, adopted: bool) -> None:
+        self.vpc_id = vpc_id
+        self.namespace = namespace
+        self._adopted = adopted
+        self._used: set[str] = set()
+        self.plan: VpcPlan | None = None
+        self._ruleset: Ruleset | None = None
+        self._routes: set[KernelRoute] | None = None
+        self._rules: set[MarkRule] | None = None
+        self._attached = {link.alias: link.name for link in namespace.netlink.links() if link.alias}
+
+    def holds(self, interface_id: str) -> bool:
+        """Whether the interface is plugged into a server. When the server ends, the kernel takes both ends away."""
+        link = self._attached.get(interface_id)
+        return link is not None and self.namespace.netlink.link_index(link) is not None
+
+    def configure(self, plan: VpcPlan, edge_namespace: Namespace) -> None:
+        """Everything that stays for the VPC's life. Idempotent."""
+        netlink = self.namespace.netlink
+        self.namespace.write_settings({**edge.ROUTER_SETTINGS, "ipv4/conf/default/proxy_arp": "1"})
+        netlink.do(
+            *narrow_loopback(),
+            *(
+                add_address(LOOPBACK_INDEX, str(address), 32)
+                for address in (firewall.METADATA, firewall.DNS, firewall.ENDPOINT, firewall.dns_address(plan.vpc))
+            ),
+            set_route(KernelRoute("0.0.0.0/0", "blackhole")),
+        )
+        if netlink.link_index(firewall.UPLINK) is None:
+            netlink.do(
+                add_veth(
+                    firewall.UPLINK,
+                    mtu=MTU,
+                    mac=edge.OUTER_MAC,
+                    peer=edge.router_link(plan.vpc.id),
+                    peer_mac=edge.INNER_MAC,
+                    peer_namespace=edge_namespace.descriptor,
+                )
+            )
+        netlink.do(
+            link_up(self._uplink),
+            add_address(self._uplink, edge.OUTER_ADDRESS, 32),
+            set_neighbour(self._uplink, edge.INNER_ADDRESS, edge.INNER_MAC),
+        )
+
+    def apply(self, plan: VpcPlan) -> None:
+        """Make the router agree with the plan, in an order that never lets through what neither plan allows."""
+        if plan == self.plan:
+            return
+        self._load(plan)
+        self._route(plan)
+        self._forget_moved(plan)
+        self._unplug(self._attached.keys() - {interface.id for interface in plan.interfaces})
+        self.plan = plan
+
+    def attach(self, interface: NetworkInterface, subnet: Subnet, server: Namespace) -> None:
+        """Plug an interface into a server's namespace, replacing what was plugged in under the same id."""
+        netlink = self.namespace.netlink
+        here, there = firewall.interface_link(interface), f"eth{interface.index}"
+        netlink.do(
+            delete_link(here),
+            add_veth(
+                here,
+                mtu=MTU,
+                peer=there,
+                peer_mac=interface.mac,
+                peer_namespace=server.descriptor,
+            ),
+        )
+        self._attached[interface.id] = here
+        index = netlink.link_index(here)
+        assert index is not None
+        if self._adopted or interface.private_ip in self._used:
+            # Whatever connections this address had, their server has ended.
+            forget(self.namespace, {interface.private_ip})
+        self._used.add(interface.private_ip)
+        gateway = str(firewall.gateway(subnet))
+        # On its own the kernel answers for a neighbour after a random time of up to 0.8 s.
+        self.namespace.write_settings({f"ipv4/neigh/{here}/proxy_delay": "0"})
+        netlink.do(
+            link_up(index, interface.id),
+            add_address(index, gateway, 32),
+            set_neighbour(index, interface.private_ip, interface.mac),
+            set_route(KernelRoute(f"{interface.private_ip}/32", link=index)),
+        )
+        _dress_server(server, interface, subnet, there)
+
+    def detach(self, interface_id: str) -> None:
+        self._unplug({interface_id})
+
+    def listen(self, address: str, port: int, kind: socket.SocketKind) -> socket.socket:
+        """A bound socket inside the router; a stream listens."""
+
+        def bind() -> socket.socket:
+            opened = socket.socket(socket.AF_INET, kind)
+            try:
+                opened.setblocking(False)
+                if kind == socket.SOCK_STREAM:
+                    opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                opened.bind((address, port))
+                if kind == socket.SOCK_STREAM:
+                    opened.listen(256)
+            except OSError:
+                opened.close()
+                raise
+            return opened
+
+        return self.namespace.run(bind)
+
+    def close(self) -> None:
+        """Let go; the router goes on."""
+        self.namespace.close()
+
+    def remove(self) -> None:
+        """End the router. Its links go first, because the kernel ends namespaces when it finds the time."""
+        self._unplug(set(self._attached))
+        self.namespace.netlink.do(delete_link(firewall.UPLINK))
+        self.close()
+        remove_namespace(self.namespace.name)
+
+    @property
+    def _uplink(self) -> int:
+        index = self.namespace.netlink.link_index(firewall.UPLINK)
+        assert index is not None
+        return index
+
+    def _load(self, plan: VpcPlan) -> None:
+        """The first time whole, whatever is there; then only what changes."""
+        wanted = firewall.vpc_ruleset(plan)
+        script = wanted.change_from(self._ruleset) if self._ruleset else wanted.script()
+        # After a refusal nobody knows what is there: the next time is a first time.
+        self._ruleset = None
+        if script:
+            self.namespace.load(script)
+        self._ruleset = wanted
+
+    def _route(self, plan: VpcPlan) -> None:
+        netlink = self.namespace.netlink
+        uplink = self._uplink
+        wanted = {
+            KernelRoute(route.target, "unicast", uplink, edge.INNER_ADDRESS, route.table)
+            if route.kind == "unicast"
+            else KernelRoute(route.target, route.kind, table=route.table)
+            for route in planned_routes(plan)
+        }
+        marks = {firewall.subnet_mark(subnet) for subnet in plan.subnets}
+        rules = {MarkRule(mark, mark) for mark in marks}
+        if self._routes is None or self._rules is None:
+            self._routes = {route for route in netlink.routes() if route.table != MAIN}
+            self._rules = set(netlink.mark_rules())
+        kept = {(route.table, route.target) for route in wanted}
+        gone = [route for route in self._routes - wanted if (route.table, route.target) not in kept]
+        netlink.do(
+            *map(set_route, wanted - self._routes),
+            *map(delete_route, gone),
+            *map(add_rule, rules - self._rules),
+            *map(delete_rule, self._rules - rules),
+        )
+        self._routes, self._rules = wanted, rules
+
+    def _forget_moved(self, plan: VpcPlan) -> None:
+        """Connections of addresses that belong to another interface, or translate to another address, than before."""
+        if self.plan is None:
+            return
+        before = {one.private_ip: (one.id, one.public_ip) for one in self.plan.interfaces}
+        after = {one.private_ip: (one.id, one.public_ip) for one in plan.interfaces}
+        moved = {address for address, belongs in before.items() if after.get(address) != belongs}
+        if moved:
+            forget(self.namespace, moved)
+
+    def _unplug(self, interface_ids: set[str]) -> None:
+        known = [self._attached.pop(one) for one in interface_ids if one in self._attached]
+        self.namespace.netlink.do(*map(delete_link, known))
+
+
+def _dress_server(server: Namespace, interface: NetworkInterface, subnet: Subnet, name: str) -> None:
+    """Address, routes and settings inside a server's namespace, as AWS's DHCP and images leave them."""
+    netlink = server.netlink
+    index = netlink.link_index(name)
+    assert index is not None
+    network = IPv4Network(subnet.cidr)
+    gateway = str(firewall.gateway(subnet))
+    # Public addresses are loopback addresses of the host. In here they must be routable, all but 127.0.0.0/16.
+    server.write_settings({"ipv4/conf/all/route_localnet": "1"})
+    netlink.do(
+        *narrow_loopback(),
+        link_up(index),
+        add_address(index, interface.private_ip, network.prefixlen, broadcast=str(network.broadcast_address)),
+    )
+    if interface.index == 0:
+        netlink.do(set_route(KernelRoute("0.0.0.0/0", link=index, via=gateway)))
+        return
+    # What comes in by a further interface must go out by it, or the router drops it as forged.
+    table = 10_000 + interface.index
+    netlink.do(
+        set_route(KernelRoute(subnet.cidr, link=index, table=table)),
+        set_route(KernelRoute("0.0.0.0/0", link=index, via=gateway, table=table)),
+        add_source_rule(interface.private_ip, table),
+    )

@@ -1,0 +1,78 @@
+"""The files that make a server out of an image: names, keys and the way to the cloud. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from skylift.cloud.compute.rootfs import SeedFile
+
+METADATA_ADDRESS = "169.254.169.254"
+DNS_ADDRESS = "169.254.169.253"
+ENDPOINT_ADDRESS = "169.254.169.252"
+
+LOGIN_USER = "ec2-user"
+LOGIN_UID = 1000
+
+
+@dataclass(frozen=True)
+class Inheritance:
+    """What servers take over from their host: package indexes, proxies and certificate authorities."""
+
+    environment: Mapping[str, str]
+    files: Mapping[str, bytes]
+
+
+def seed_files(
+    *,
+    instance_id: str,
+    hostname: str,
+    private_ip: str,
+    dns: str,
+    region: str,
+    public_key: str | None,
+    inheritance: Inheritance,
+) -> tuple[SeedFile, ...]:
+    """`dns` is the VPC's resolver; `hostname` the private DNS name, whose first label is the short name."""
+    short, _, domain = hostname.partition(".")
+    files = [
+        _text("/etc/hostname", f"{hostname}\n"),
+        _text("/etc/hosts", f"127.0.0.1 localhost\n::1 localhost ip6-localhost\n{private_ip} {hostname} {short}\n"),
+        _text("/etc/resolv.conf", f"nameserver {dns}\nsearch {domain}\noptions timeout:2 attempts:5\n"),
+        _text("/etc/environment", _environment(region, inheritance.environment)),
+        _text("/var/lib/cloud/seed/instance-id", f"{instance_id}\n"),
+    ]
+    if public_key is not None:
+        files.append(
+            SeedFile(
+                f"/home/{LOGIN_USER}/.ssh/authorized_keys",
+                f"{public_key.strip()}\n".encode(),
+                mode=0o600,
+                uid=LOGIN_UID,
+                gid=LOGIN_UID,
+            )
+        )
+    files.extend(SeedFile(path, content) for path, content in inheritance.files.items())
+    return tuple(files)
+
+
+def _environment(region: str, inherited: Mapping[str, str]) -> str:
+    """`/etc/environment`: plain assignments, read by PAM and by the init for user data.
+
+    The endpoint and the metadata service are never reached through a proxy of the host's.
+    """
+    local = f"localhost,127.0.0.1,{METADATA_ADDRESS},{DNS_ADDRESS},{ENDPOINT_ADDRESS}"
+    exempt = ",".join(filter(None, [inherited.get("NO_PROXY") or inherited.get("no_proxy"), local]))
+    variables = {
+        **inherited,
+        "AWS_ENDPOINT_URL": f"http://{ENDPOINT_ADDRESS}",
+        "AWS_REGION": region,
+        "AWS_DEFAULT_REGION": region,
+        "NO_PROXY": exempt,
+        "no_proxy": exempt,
+    }
+    return "".join(f"{name}={value}\n" for name, value in variables.items() if "\n" not in value)
+
+
+def _text(path: str, content: str) -> SeedFile:
+    return SeedFile(path, content.encode())

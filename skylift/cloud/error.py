@@ -1,0 +1,22 @@
+"""The one error that services answer with.
+
+ServiceError                 an AWS error code and message; mapped to the wire once, in wire/errors
++-- (no subclasses: the code is the type, as it is for AWS's own clients)
+"""
+
+from __future__ import annotations
+
+
+class ServiceError(Exception):
+    """An error as AWS words it.
+
+    `code` is AWS's own (`InvalidVpcID.NotFound`), `detail` what S3 puts beside the message (`BucketName`, `Key`).
+    The HTTP status follows from the protocol and the code; `status` overrides it where AWS deviates.
+    """
+
+    def __init__(self, code: str, message: str, *, status: int | None = None, **detail: str) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+        self.status = status
+        self.detail = detail

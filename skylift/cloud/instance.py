@@ -1,0 +1,150 @@
+"""Nouns of a server: the instance, the image it starts from, the type that bounds it, the key that opens it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+State = Literal["pending", "running", "shutting-down", "terminated", "stopping", "stopped"]
+
+STATE_CODES: dict[State, int] = {
+    "pending": 0,
+    "running": 16,
+    "shutting-down": 32,
+    "terminated": 48,
+    "stopping": 64,
+    "stopped": 80,
+}
+
+
+@dataclass(frozen=True)
+class MetadataOptions:
+    """How an instance's metadata service answers; AWS's default for new images is v2 only with two hops."""
+
+    tokens: Literal["required", "optional"] = "required"
+    endpoint: Literal["enabled", "disabled"] = "enabled"
+    hop_limit: int = 2
+    tags: Literal["enabled", "disabled"] = "disabled"
+
+
+@dataclass(frozen=True)
+class Instance:
+    """Intent (`desired`) and what was observed (`state`), in one row.
+
+    `desired` is written by services only. Services also write the transitional `state` that AWS answers with
+    (`pending`, `stopping`, `shutting-down`); every state that says what is there is written by loops.
+    `uid_base` is the first host uid of the server's user namespace, and stays with the instance because its disk is
+    written with it. `user_data` is base64, as it came. `ended` is when it became `terminated`.
+    """
+
+    id: str
+    reservation_id: str
+    launch_index: int
+    image_id: str
+    type: str
+    zone: str
+    vpc_id: str
+    subnet_id: str
+    launched: datetime
+    uid_base: int
+    root_gib: int
+    key_name: str | None = None
+    public_key: str | None = None
+    user_data: str | None = None
+    profile_arn: str | None = None
+    profile_id: str | None = None
+    client_token: str | None = None
+    shutdown_behavior: Literal["stop", "terminate"] = "stop"
+    termination_protected: bool = False
+    metadata: MetadataOptions = MetadataOptions()
+    desired: Literal["running", "stopped", "terminated"] = "running"
+    state: State = "pending"
+    state_reason_code: str = ""
+    state_reason: str = ""
+    transition_reason: str = ""
+    ended: datetime | None = None
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Volume:
+    """The root disk of an instance. `device` is the name that block device mappings give it."""
+
+    id: str
+    instance_id: str
+    device: str
+    size_gib: int
+    zone: str
+    created: datetime
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Console:
+    """What a server last wrote to its console, and when that was looked at."""
+
+    instance_id: str
+    text: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Image:
+    """A root file system in the state directory.
+
+    `owner` is `amazon` for an image that the cloud provides, in the place of one of Amazon's, and `self` for one that
+    the account made. `description` says what it is and what it stands in for.
+    """
+
+    id: str
+    name: str
+    description: str
+    root: str
+    size_gib: int
+    created: datetime
+    architecture: Literal["x86_64", "arm64"]
+    owner: Literal["amazon", "self"] = "amazon"
+    public: bool = True
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class InstanceType:
+    """What an instance may use at most. Memory is in MiB, as DescribeInstanceTypes gives it."""
+
+    name: str
+    vcpus: int
+    cores: int
+    memory_mib: int
+    architecture: Literal["x86_64", "arm64"]
+    clock_ghz: float
+    manufacturer: str
+    network: str
+    hypervisor: Literal["nitro", "xen"] = "nitro"
+    burstable: bool = False
+    free_tier: bool = False
+    current: bool = True
+
+
+@dataclass(frozen=True)
+class KeyPair:
+    """`public_key` is the line for `authorized_keys`; the private half is never kept."""
+
+    id: str
+    name: str
+    kind: Literal["rsa", "ed25519"]
+    fingerprint: str
+    public_key: str
+    created: datetime
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ClientToken:
+    """What a client's token was used for: the same request again gets the same `result` (the id of what was made)."""
+
+    operation: str
+    token: str
+    digest: str
+    result: str

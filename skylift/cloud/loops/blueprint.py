@@ -1,0 +1,139 @@
+"""From an instance's row and what it refers to, to what compute builds and what the metadata service tells."""
+
+from __future__ import annotations
+
+import base64
+import ipaddress
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from skylift.cloud.compute.metadata import InstanceFacts, InterfaceFacts, RoleCredentials
+from skylift.cloud.compute.oci import ServerPlan
+from skylift.cloud.compute.seed import Inheritance, seed_files
+from skylift.cloud.identity import InstanceProfile
+from skylift.cloud.instance import Image, Instance, InstanceType
+from skylift.cloud.loops.instance import Blueprint
+from skylift.cloud.network import NetworkInterface, SecurityGroup, Subnet, Vpc, private_dns_name
+from skylift.cloud.store.database import Tx
+
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Site:
+    """What is the same for every server of one cloud."""
+
+    account: str
+    region: str
+    disks: Path
+    inheritance: Inheritance
+    host_cpus: int
+    swap_accounting: bool
+    lxcfs: bool
+
+
+def address_of(tx: Tx, vpc_id: str, name: str, region: str) -> str | None:
+    """The private address that a name such as `ip-10-0-1-5.ec2.internal` means in this VPC; None when nobody has it."""
+    address = name.partition(".")[0].removeprefix("ip-").replace("-", ".")
+    if name != private_dns_name(address, region):
+        return None
+    found = tx.find(NetworkInterface, vpc_id=vpc_id, private_ip=address)
+    return address if found else None
+
+
+class Draughtsman:
+    """Draws blueprints; `type_of(name)` looks an instance type up, `zone_id_of(zone)` the id of a zone."""
+
+    def __init__(self, site: Site, type_of: Callable[[str], InstanceType], zone_id_of: Callable[[str], str]) -> None:
+        self._site = site
+        self._type_of = type_of
+        self._zone_id_of = zone_id_of
+
+    def blueprint(self, tx: Tx, instance: Instance) -> Blueprint:
+        image = tx.get(Image, id=instance.image_id)
+        vpc = tx.get(Vpc, id=instance.vpc_id)
+        primary = tx.get(NetworkInterface, instance_id=instance.id, index=0)
+        assert image is not None and vpc is not None and primary is not None
+        kind = self._type_of(instance.type)
+        hostname = private_dns_name(primary.private_ip, self._site.region)
+        plan = ServerPlan(
+            id=instance.id,
+            image=Path(image.root),
+            disk=self._site.disks / instance.id,
+            uid_base=instance.uid_base,
+            hostname=hostname,
+            cpus=min(kind.vcpus, self._site.host_cpus),
+            memory=kind.memory_mib * MIB,
+            swap_accounting=self._site.swap_accounting,
+            lxcfs=self._site.lxcfs,
+        )
+        seed = seed_files(
+            instance_id=instance.id,
+            hostname=hostname,
+            private_ip=primary.private_ip,
+            dns=str(ipaddress.ip_network(vpc.cidr)[2]),
+            region=self._site.region,
+            public_key=instance.public_key,
+            inheritance=self._site.inheritance,
+        )
+        return Blueprint(plan, seed)
+
+    def facts(
+        self, tx: Tx, vpc_id: str, address: str, credentials_for: Callable[[str], RoleCredentials | str | None]
+    ) -> InstanceFacts | None:
+        """What the metadata service may tell the instance that has this private address in this VPC."""
+        sender = tx.get(NetworkInterface, vpc_id=vpc_id, private_ip=address)
+        if sender is None or sender.instance_id is None:
+            return None
+        instance = tx.get(Instance, id=sender.instance_id)
+        if instance is None:
+            return None
+        instance_id = instance.id
+        image = tx.get(Image, id=instance.image_id)
+        interfaces = sorted(tx.find(NetworkInterface, instance_id=instance_id), key=lambda each: each.index)
+        profile = tx.get(InstanceProfile, arn=instance.profile_arn) if instance.profile_arn else None
+        return InstanceFacts(
+            instance_id=instance_id,
+            image_id=instance.image_id,
+            instance_type=instance.type,
+            reservation_id=instance.reservation_id,
+            launch_index=instance.launch_index,
+            launched=instance.launched,
+            account=self._site.account,
+            region=self._site.region,
+            zone=instance.zone,
+            zone_id=self._zone_id_of(instance.zone),
+            architecture=image.architecture if image else "x86_64",
+            hostname=private_dns_name(interfaces[0].private_ip, self._site.region),
+            interfaces=tuple(self._interface(tx, interface) for interface in interfaces),
+            public_key=instance.public_key,
+            key_name=instance.key_name,
+            user_data=base64.b64decode(instance.user_data) if instance.user_data is not None else None,
+            profile_arn=instance.profile_arn,
+            profile_id=profile.id if profile else None,
+            role=profile.role if profile else None,
+            credentials=lambda: credentials_for(instance_id),
+            tags=instance.tags if instance.metadata.tags == "enabled" else None,
+            tokens_required=instance.metadata.tokens == "required",
+            enabled=instance.metadata.endpoint == "enabled",
+            hop_limit=instance.metadata.hop_limit,
+        )
+
+    def _interface(self, tx: Tx, interface: NetworkInterface) -> InterfaceFacts:
+        subnet = tx.get(Subnet, id=interface.subnet_id)
+        vpc = tx.get(Vpc, id=interface.vpc_id)
+        assert subnet is not None and vpc is not None
+        groups = [tx.get(SecurityGroup, id=group_id) for group_id in interface.group_ids]
+        return InterfaceFacts(
+            id=interface.id,
+            mac=interface.mac,
+            private_ip=interface.private_ip,
+            public_ip=interface.public_ip,
+            index=interface.index,
+            subnet_id=subnet.id,
+            subnet_cidr=subnet.cidr,
+            vpc_id=vpc.id,
+            vpc_cidr=vpc.cidr,
+            groups={group.id: group.name for group in groups if group is not None},
+        )

@@ -1,0 +1,46 @@
+"""One thread that runs the loops whenever something was committed, and once in a while without a reason."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+
+log = logging.getLogger(__name__)
+
+IDLE_SECONDS = 60.0
+
+
+class Engine:
+    """Steps are run in order. A commit that happens while they run makes them run once more."""
+
+    def __init__(self) -> None:
+        self.steps: Sequence[Callable[[], None]] = ()
+        self._wake = threading.Event()
+        self._stop = False
+        self._thread = threading.Thread(target=self._run, name="loops", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def wake(self) -> None:
+        self._wake.set()
+
+    def stop(self) -> None:
+        self._stop = True
+        self._wake.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop:
+            self._wake.clear()
+            for step in self.steps:
+                self._guarded(step)
+            self._wake.wait(IDLE_SECONDS)
+
+    def _guarded(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except Exception:
+            # The loop has to go on for everybody else; the step runs again at the next commit.
+            log.exception("%s failed", getattr(step, "__qualname__", step))

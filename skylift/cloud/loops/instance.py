@@ -1,0 +1,323 @@
+"""Makes servers what the store wants them to be, and the store what the servers are."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from skylift.cloud.compute.oci import ServerPlan
+from skylift.cloud.compute.rootfs import SeedFile
+from skylift.cloud.compute.server import EXIT_POWEROFF, EXIT_REBOOT
+from skylift.cloud.instance import Console, Instance, State
+from skylift.cloud.network import NetworkInterface, Subnet
+from skylift.cloud.store.database import Database, Tx
+
+log = logging.getLogger(__name__)
+
+SHUTDOWN_GRACE = 10.0
+"""Seconds that a server has to shut down before its plug is pulled."""
+
+
+class Machines(Protocol):
+    """The part of compute's servers that this loop drives; see compute/server.py."""
+
+    def create(self, plan: ServerPlan, seed: Iterable[SeedFile]) -> int: ...
+    def start(self, server_id: str) -> None: ...
+    def running(self) -> dict[str, int]: ...
+    def known(self) -> set[str]: ...
+    def adopt(self, server_id: str) -> None: ...
+    def exit_code(self, server_id: str) -> int | None: ...
+    def request_shutdown(self, server_id: str) -> None: ...
+    def kill(self, server_id: str) -> None: ...
+    def clear(self, server_id: str) -> None: ...
+    def destroy(self, server_id: str) -> None: ...
+    def console(self, server_id: str) -> Console | None: ...
+
+
+@dataclass(frozen=True)
+class Cables:
+    """The part of compute's network that this loop drives."""
+
+    attach: Callable[[NetworkInterface, Subnet, int], None]
+    detach: Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """What it takes to build a server, worked out from its row."""
+
+    plan: ServerPlan
+    seed: tuple[SeedFile, ...]
+
+
+class InstanceLoop:
+    """`blueprint(tx, instance)` says how to build a server, `failures` are the exceptions compute has for "cannot".
+
+    Every server is worked on by at most one thread at a time; different ones in parallel.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        machines: Machines,
+        cables: Cables,
+        sync_network: Callable[[], None],
+        blueprint: Callable[[Tx, Instance], Blueprint],
+        failures: tuple[type[Exception], ...],
+        workers: int = 8,
+    ) -> None:
+        self._database = database
+        self._machines = machines
+        self._cables = cables
+        self._sync_network = sync_network
+        self._blueprint = blueprint
+        self._failures = failures
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="instance")
+        self._lock = threading.RLock()
+        self._idle = threading.Condition(self._lock)
+        self._busy: set[str] = set()
+        self._again: set[str] = set()
+        self._ended: dict[str, int | None] = {}
+        self._timers: dict[str, threading.Timer] = {}
+        self._closed = False
+
+    def adopt(self) -> None:
+        """At start: take over the servers that run, and settle what became of the others while nobody looked."""
+        alive = self._machines.running()
+        with self._database.read() as tx:
+            rows = {instance.id: instance for instance in tx.find(Instance)}
+        for server_id in self._machines.known():
+            row = rows.get(server_id)
+            if row is None or row.state == "terminated":
+                self._machines.destroy(server_id)
+            elif row.state == "pending":
+                # It may have got anywhere between its mount and its start; building it again is quick.
+                self._machines.clear(server_id)
+            elif server_id in alive:
+                self._machines.adopt(server_id)
+        for row in rows.values():
+            if row.state in ("running", "stopping", "shutting-down") and row.id not in alive:
+                self.ended(row.id, self._machines.exit_code(row.id))
+
+    def step(self) -> None:
+        """Start work on every server whose row asks for it."""
+        with self._database.read() as tx:
+            rows = tx.find(Instance)
+        for row in rows:
+            if _needs_work(row):
+                self._submit(row.id)
+
+    def ended(self, server_id: str, code: int | None) -> None:
+        """A server's init has ended with this code; called by whoever saw it."""
+        with self._lock:
+            self._ended[server_id] = code
+        self._submit(server_id)
+
+    def wait_until_idle(self) -> None:
+        """Until nothing is under way; a server that is given time to shut down does not count."""
+        with self._idle:
+            self._idle.wait_for(lambda: not self._busy)
+
+    def close(self) -> None:
+        """Finish what is under way and start nothing more; servers go on."""
+        with self._lock:
+            self._closed = True
+            timers = list(self._timers.values())
+        for timer in timers:
+            timer.cancel()
+        self._pool.shutdown()
+
+    def _submit(self, server_id: str) -> None:
+        with self._lock:
+            if self._closed:
+                return
+            if server_id in self._busy:
+                self._again.add(server_id)
+                return
+            self._busy.add(server_id)
+        self._pool.submit(self._work, server_id)
+
+    def _work(self, server_id: str) -> None:
+        try:
+            self._settle(server_id)
+        except Exception:
+            # The last line of a worker thread: whatever it is belongs in the log, not in a forgotten future.
+            log.exception("instance %s: unexpected failure", server_id)
+        finally:
+            with self._lock:
+                self._busy.discard(server_id)
+                if server_id in self._again:
+                    self._again.discard(server_id)
+                    self._submit(server_id)
+                self._idle.notify_all()
+
+    def _settle(self, server_id: str) -> None:
+        with self._lock:
+            has_ended = server_id in self._ended
+            code = self._ended.pop(server_id, None)
+        with self._database.read() as tx:
+            row = tx.get(Instance, id=server_id)
+        if row is None or row.state == "terminated":
+            return
+        if has_ended:
+            row = self._take_down(row, code)
+        if row.state == "pending" and row.desired == "running":
+            self._bring_up(row)
+        elif row.state == "pending":
+            self._finish(row, row.desired)
+        elif row.state in ("stopping", "shutting-down"):
+            self._shut_down(row)
+
+    def _bring_up(self, row: Instance) -> None:
+        with self._database.read() as tx:
+            blueprint = self._blueprint(tx, row)
+            interfaces = tx.find(NetworkInterface, instance_id=row.id)
+            subnets = {subnet.id: subnet for subnet in tx.find(Subnet, vpc_id=row.vpc_id)}
+        laps = _Laps()
+        try:
+            pid = self._machines.create(blueprint.plan, blueprint.seed)
+            laps.end("create")
+            self._sync_network()
+            laps.end("sync")
+            for interface in interfaces:
+                self._cables.attach(interface, subnets[interface.subnet_id], pid)
+            laps.end("attach")
+            self._machines.start(row.id)
+            laps.end("start")
+        except self._failures as error:
+            log.error("instance %s: launch failed: %s", row.id, error)
+            self._finish(row, "terminated", "Server.InternalError", f"Server.InternalError: {error}")
+            return
+        with self._database.write() as tx:
+            current = tx.get(Instance, id=row.id)
+            if current is not None and current.state == "pending":
+                tx.save(replace(current, state="running"))
+        log.info("instance %s: running (%s)", row.id, laps)
+
+    def _take_down(self, row: Instance, code: int | None) -> Instance:
+        """The server is no longer there. Decide what that means, and leave the row in the state that follows."""
+        log.info("instance %s: ended with %s while %s", row.id, code, row.state)
+        self._cancel_timer(row.id)
+        if row.desired == "running" and code == EXIT_REBOOT:
+            self._unplug(row)
+            self._machines.clear(row.id)
+            return self._write(row.id, state="pending")
+        if row.desired == "running":
+            target: State = "terminated" if row.shutdown_behavior == "terminate" else "stopped"
+            return self._finish(row, target, *_why_it_ended(code))
+        return self._finish(row, row.desired)
+
+    def _shut_down(self, row: Instance) -> None:
+        if row.id not in self._machines.running():
+            self._finish(row, row.desired)
+            return
+        with self._lock:
+            if row.id in self._timers or self._closed:
+                return
+            timer = threading.Timer(SHUTDOWN_GRACE, self._pull_the_plug, (row.id,))
+            timer.daemon = True
+            self._timers[row.id] = timer
+        timer.start()
+        self._try(row.id, self._machines.request_shutdown)
+
+    def _pull_the_plug(self, server_id: str) -> None:
+        if server_id in self._machines.running():
+            log.info("instance %s: did not shut down in %.0f s, killed", server_id, SHUTDOWN_GRACE)
+            self._try(server_id, self._machines.kill)
+
+    def _try(self, server_id: str, act: Callable[[str], None]) -> None:
+        try:
+            act(server_id)
+        except self._failures as error:
+            # It ended between the look and the act; its end is reported by the watch.
+            log.info("instance %s: %s", server_id, error)
+
+    def _finish(self, row: Instance, target: str, reason_code: str = "", reason: str = "") -> Instance:
+        """Take the server off the host, then say so."""
+        self._unplug(row)
+        last_words = self._machines.console(row.id)
+        if target == "terminated":
+            self._machines.destroy(row.id)
+        else:
+            self._machines.clear(row.id)
+        with self._database.write() as tx:
+            current = tx.get(Instance, id=row.id) or row
+            for interface in tx.find(NetworkInterface, instance_id=row.id):
+                _release(tx, interface, terminated=target == "terminated")
+            saved = replace(
+                current,
+                desired="terminated" if target == "terminated" else "stopped",
+                state="terminated" if target == "terminated" else "stopped",
+                state_reason_code=reason_code or current.state_reason_code,
+                state_reason=reason or current.state_reason,
+                ended=tx.now,
+            )
+            tx.save(saved)
+            if last_words is not None and target == "terminated":
+                tx.add(last_words)
+        self._sync_network()
+        log.info("instance %s: %s", row.id, saved.state)
+        return saved
+
+    def _unplug(self, row: Instance) -> None:
+        with self._database.read() as tx:
+            interfaces = tx.find(NetworkInterface, instance_id=row.id)
+        for interface in interfaces:
+            self._cables.detach(interface.id)
+
+    def _write(self, server_id: str, *, state: State) -> Instance:
+        with self._database.write() as tx:
+            current = tx.get(Instance, id=server_id)
+            assert current is not None
+            saved = replace(current, state=state)
+            tx.save(saved)
+        return saved
+
+    def _cancel_timer(self, server_id: str) -> None:
+        with self._lock:
+            timer = self._timers.pop(server_id, None)
+        if timer is not None:
+            timer.cancel()
+
+
+class _Laps:
+    """How long each step of a launch took, for the log."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._ended: list[str] = []
+
+    def end(self, step: str) -> None:
+        now = time.monotonic()
+        self._ended.append(f"{step} {(now - self._began) * 1000:.0f} ms")
+        self._began = now
+
+    def __str__(self) -> str:
+        return ", ".join(self._ended)
+
+
+def _needs_work(row: Instance) -> bool:
+    return row.state in ("pending", "stopping", "shutting-down")
+
+
+def _why_it_ended(code: int | None) -> tuple[str, str]:
+    """State reasons as DescribeInstances documents them (StateReason)."""
+    if code is None:
+        return "Server.ScheduledStop", "Server.ScheduledStop: The host was restarted, or the cloud was taken down"
+    if code == EXIT_POWEROFF:
+        return "Client.InstanceInitiatedShutdown", "Client.InstanceInitiatedShutdown: Instance initiated shutdown"
+    return "Server.InternalError", f"Server.InternalError: The server's init ended with status {code}"
+
+
+def _release(tx: Tx, interface: NetworkInterface, *, terminated: bool) -> None:
+    if terminated and interface.delete_on_termination:
+        tx.remove(interface)
+    elif terminated:
+        tx.save(replace(interface, instance_id=None, attachment_id=None, public_ip=None))
+    else:
+        tx.save(replace(interface, public_ip=None))

@@ -1,0 +1,71 @@
+"""Makes the kernel's networks those of the store: one plan a VPC, applied when anything in it changed."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from skylift.cloud.compute.plan import VpcPlan
+from skylift.cloud.network import InternetGateway, NetworkInterface, RouteTable, SecurityGroup, Subnet, Vpc
+from skylift.cloud.store.database import Database, Tx
+
+log = logging.getLogger(__name__)
+
+
+class Networks(Protocol):
+    """The part of compute's network that this loop drives."""
+
+    def apply(self, plans: list[VpcPlan]) -> None: ...
+
+
+class NetworkLoop:
+    """`on_vpcs(by id)` is called after every change with the VPCs there are now: their routers can be listened in."""
+
+    def __init__(self, database: Database, networks: Networks, on_vpcs: Callable[[dict[str, Vpc]], None]) -> None:
+        self._database = database
+        self._networks = networks
+        self._on_vpcs = on_vpcs
+        self._lock = threading.Lock()
+        self._applied: list[VpcPlan] | None = None
+
+    def step(self) -> None:
+        """Apply what the store says now. Callers may come from any thread: the plans are read under the lock, so that
+        an older state never overwrites a newer one."""
+        with self._lock:
+            with self._database.read() as tx:
+                plans = vpc_plans(tx)
+            if plans == self._applied:
+                return
+            self._networks.apply(plans)
+            self._applied = plans
+            self._on_vpcs({plan.vpc.id: plan.vpc for plan in plans})
+
+
+def vpc_plans(tx: Tx) -> list[VpcPlan]:
+    """Every VPC of the store, whole."""
+    gateways = {gateway.vpc_id: gateway.id for gateway in tx.find(InternetGateway) if gateway.vpc_id}
+    subnets = _by_vpc(tx.find(Subnet))
+    tables = _by_vpc(tx.find(RouteTable))
+    groups = _by_vpc(tx.find(SecurityGroup))
+    interfaces = _by_vpc(tx.find(NetworkInterface))
+    return [
+        VpcPlan(
+            vpc=vpc,
+            subnets=tuple(subnets[vpc.id]),
+            internet_gateway=gateways.get(vpc.id),
+            route_tables=tuple(tables[vpc.id]),
+            groups=tuple(groups[vpc.id]),
+            interfaces=tuple(interfaces[vpc.id]),
+        )
+        for vpc in tx.find(Vpc)
+    ]
+
+
+def _by_vpc(nouns: list[Any]) -> dict[str, list[Any]]:
+    grouped: dict[str, list[Any]] = defaultdict(list)
+    for noun in nouns:
+        grouped[noun.vpc_id].append(noun)
+    return grouped

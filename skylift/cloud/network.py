@@ -1,0 +1,129 @@
+"""Nouns of a VPC: what a user intends; the kernel is made to agree by loops and compute."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+
+def private_dns_name(address: str, region: str) -> str:
+    """`ip-10-0-1-5.ec2.internal` in us-east-1, `ip-10-0-1-5.REGION.compute.internal` elsewhere."""
+    domain = "ec2.internal" if region == "us-east-1" else f"{region}.compute.internal"
+    return f"ip-{address.replace('.', '-')}.{domain}"
+
+
+@dataclass(frozen=True)
+class Vpc:
+    id: str
+    cidr: str
+    is_default: bool = False
+    dns_support: bool = True
+    dns_hostnames: bool = False
+    dhcp_options_id: str = "default"
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Subnet:
+    """The first four addresses and the last are AWS's: network, router (+1), DNS (+2), future (+3), broadcast."""
+
+    id: str
+    vpc_id: str
+    cidr: str
+    zone: str
+    map_public_ip: bool = False
+    default_for_zone: bool = False
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class InternetGateway:
+    id: str
+    vpc_id: str | None = None
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Route:
+    """`target` is `local`, or the id of an internet gateway (later: NAT gateway, network interface)."""
+
+    cidr: str
+    target: str
+    origin: str = "CreateRoute"
+
+
+@dataclass(frozen=True)
+class RouteAssociation:
+    """Ties a table to a subnet; without a subnet it is the VPC's main table."""
+
+    id: str
+    subnet_id: str | None = None
+
+
+@dataclass(frozen=True)
+class RouteTable:
+    id: str
+    vpc_id: str
+    routes: tuple[Route, ...] = ()
+    associations: tuple[RouteAssociation, ...] = ()
+    tags: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def is_main(self) -> bool:
+        return any(association.subnet_id is None for association in self.associations)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One row of a security group: one protocol and port range, one peer.
+
+    `protocol` is `tcp`, `udp`, `icmp`, `-1` (all) or a number. For ICMP `from_port` is the type and `to_port` the
+    code, -1 meaning any. Exactly one of `cidr`, `cidr6` and `group_id` is set.
+    """
+
+    id: str
+    egress: bool
+    protocol: str
+    from_port: int
+    to_port: int
+    cidr: str | None = None
+    cidr6: str | None = None
+    group_id: str | None = None
+    description: str = ""
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SecurityGroup:
+    id: str
+    vpc_id: str
+    name: str
+    description: str
+    rules: tuple[Rule, ...] = ()
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class NetworkInterface:
+    """A server's connection to its subnet; `index` 0 is its `eth0`.
+
+    `public_ip` is a loopback address of the host, unique in the cloud, held while the server is not stopped;
+    `wants_public_ip` says that a start has to get a new one.
+    """
+
+    id: str
+    vpc_id: str
+    subnet_id: str
+    mac: str
+    private_ip: str
+    group_ids: tuple[str, ...]
+    created: datetime
+    public_ip: str | None = None
+    wants_public_ip: bool = False
+    instance_id: str | None = None
+    index: int = 0
+    attachment_id: str | None = None
+    delete_on_termination: bool = True
+    source_dest_check: bool = True
+    description: str = ""
+    tags: dict[str, str] = field(default_factory=dict)

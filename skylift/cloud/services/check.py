@@ -1,0 +1,214 @@
+"""What a caller must be allowed to do, for most operations: which resources, and with which condition keys.
+
+https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from skylift.cloud.identity import Caller
+from skylift.cloud.instance import Instance, KeyPair
+from skylift.cloud.network import (
+    InternetGateway,
+    NetworkInterface,
+    RouteAssociation,
+    RouteTable,
+    SecurityGroup,
+    Subnet,
+    Vpc,
+)
+from skylift.cloud.services.operation import Check
+from skylift.cloud.services.resource import arn, kind_of, kind_of_id
+from skylift.cloud.services.tag import checked
+from skylift.cloud.store.database import Tx
+
+Context = dict[str, str | tuple[str, ...]]
+Checks = Callable[[Tx, Caller, Any], Iterable[Check]]
+
+_NAMED_BY: dict[str, type[Any]] = {
+    "VpcId": Vpc,
+    "SubnetId": Subnet,
+    "InternetGatewayId": InternetGateway,
+    "RouteTableId": RouteTable,
+    "GroupId": SecurityGroup,
+    "InstanceId": Instance,
+    "InstanceIds": Instance,
+    "KeyPairId": KeyPair,
+    "NetworkInterfaceId": NetworkInterface,
+}
+
+
+def anything(action: str) -> Checks:
+    """Operations that AWS does not authorise by resource: the describing ones."""
+    return lambda _tx, caller, _params: [Check(action, "*", {"ec2:Region": caller.region})]
+
+
+def on(action: str, *members: str) -> Checks:
+    """Operations on resources that these parameters name by id."""
+
+    def checks(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+        for member in members:
+            given = params.get(member)
+            for resource_id in given if isinstance(given, list) else [given] if given else []:
+                yield on_row(tx, caller, action, _NAMED_BY[member], resource_id)
+
+    return checks
+
+
+def creates(name: str, resource_type: str, *members: str) -> Checks:
+    """An operation that makes one resource of a type, in or from those that the parameters name."""
+
+    def checks(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+        yield from making(caller, name, resource_type, params)
+        yield from on(f"ec2:{name}", *members)(tx, caller, params)
+
+    return checks
+
+
+def making(
+    caller: Caller,
+    name: str,
+    resource_type: str,
+    params: Any,
+    *,
+    label: str = "*",
+    more: Mapping[str, str] | None = None,
+) -> Iterator[Check]:
+    """May a resource be made, and may it be tagged while it is? `label` stands for its id in the ARN."""
+    resource = arn(caller, resource_type, label)
+    tags: list[dict[str, str]] = next(
+        (
+            specification.get("Tags", [])
+            for specification in params.get("TagSpecifications", [])
+            if specification.get("ResourceType") == resource_type
+        ),
+        [],
+    )
+    context: Context = {"ec2:Region": caller.region, **(more or {}), **_request_tags(tags)}
+    yield Check(f"ec2:{name}", resource, context)
+    if tags:
+        yield Check("ec2:CreateTags", resource, {**context, "ec2:CreateAction": name})
+
+
+def on_row(
+    tx: Tx,
+    caller: Caller,
+    action: str,
+    noun: type[Any],
+    resource_id: str,
+    *,
+    more: Mapping[str, str] | None = None,
+) -> Check:
+    """A check with the condition keys of a stored resource; one that is not there has none but the region."""
+    row = tx.get(noun, id=resource_id)
+    context: Context = {"ec2:Region": caller.region, **(more or {}), **(of_row(caller, row) if row else {})}
+    label = row.name if isinstance(row, KeyPair) else resource_id
+    return Check(action, arn(caller, kind_of(noun).type, label), context)
+
+
+def of_row(caller: Caller, row: Any) -> Context:
+    """The condition keys that describe a resource: its tags, and what AWS documents for its type."""
+    context: Context = {}
+    for key, value in row.tags.items():
+        context[f"aws:ResourceTag/{key}"] = value
+        context[f"ec2:ResourceTag/{key}"] = value
+    if isinstance(row, Instance):
+        context["ec2:InstanceType"] = row.type
+        context["ec2:AvailabilityZone"] = row.zone
+        context["ec2:InstanceID"] = row.id
+        if row.profile_arn:
+            context["ec2:InstanceProfile"] = row.profile_arn
+    elif not isinstance(row, Vpc) and getattr(row, "vpc_id", None):
+        context["ec2:Vpc"] = arn(caller, "vpc", row.vpc_id)
+    return context
+
+
+def on_key(action: str) -> Checks:
+    """Key pairs are named in ARNs, and in parameters either named or given by id."""
+
+    def checks(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+        if params.get("KeyPairId"):
+            yield on_row(tx, caller, action, KeyPair, params["KeyPairId"])
+            return
+        row = tx.get(KeyPair, name=params.get("KeyName", ""))
+        context: Context = {"ec2:Region": caller.region, **(of_row(caller, row) if row else {})}
+        yield Check(action, arn(caller, "key-pair", params.get("KeyName", "*")), context)
+
+    return checks
+
+
+def makes_key(name: str) -> Checks:
+    return lambda _tx, caller, params: making(caller, name, "key-pair", params, label=params.get("KeyName", "*"))
+
+
+def on_group(action: str) -> Checks:
+    """A group given by id, or by its name in the default VPC."""
+
+    def checks(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+        group_id = params.get("GroupId")
+        if not group_id and params.get("GroupName"):
+            vpc = tx.get(Vpc, is_default=True)
+            group = tx.get(SecurityGroup, vpc_id=vpc.id, name=params["GroupName"]) if vpc else None
+            group_id = group.id if group else None
+        yield on_row(tx, caller, action, SecurityGroup, group_id or "*")
+
+    return checks
+
+
+def adds_rules(name: str) -> Checks:
+    """Rules may be tagged while they are made."""
+
+    def checks(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+        yield from on_group(f"ec2:{name}")(tx, caller, params)
+        if params.get("TagSpecifications"):
+            yield from making(caller, name, "security-group-rule", params)
+
+    return checks
+
+
+def on_association(action: str, *members: str) -> Checks:
+    """An association is not a resource of its own: its route table and its subnet are."""
+
+    def checks(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+        table, association = association_by_id(tx, params["AssociationId"])
+        yield on_row(tx, caller, action, RouteTable, table.id if table else "*")
+        if association and association.subnet_id:
+            yield on_row(tx, caller, action, Subnet, association.subnet_id)
+        yield from on(action, *members)(tx, caller, params)
+
+    return checks
+
+
+def association_by_id(tx: Tx, association_id: str) -> tuple[RouteTable | None, RouteAssociation | None]:
+    for table in tx.find(RouteTable):
+        for association in table.associations:
+            if association.id == association_id:
+                return table, association
+    return None, None
+
+
+def tagging(action: str) -> Checks:
+    """CreateTags and DeleteTags: every resource, with the tags that are asked for."""
+
+    def checks(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+        context = _request_tags(params.get("Tags") or [])
+        for resource_id in params.get("Resources", []):
+            kind = kind_of_id(resource_id)
+            if kind is not None:
+                found = on_row(tx, caller, action, kind.noun, resource_id)
+                yield Check(action, found.resource, {**(found.context or {}), **context})
+            else:
+                label = "security-group-rule" if resource_id.startswith("sgr-") else "*"
+                yield Check(action, arn(caller, label, resource_id), {"ec2:Region": caller.region, **context})
+
+    return checks
+
+
+def _request_tags(pairs: list[dict[str, str]]) -> Context:
+    tags = checked(pairs)
+    context: Context = {f"aws:RequestTag/{key}": value for key, value in tags.items()}
+    if tags:
+        context["aws:TagKeys"] = tuple(tags)
+    return context

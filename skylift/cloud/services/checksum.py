@@ -1,0 +1,148 @@
+"""Checksums of objects uploaded in parts, from the checksums of the parts: no byte is read again.
+
+S3's user guide, "Checking object integrity", defines both kinds: COMPOSITE hashes the parts' checksums, FULL_OBJECT
+is what the whole object would have, which the arithmetic of a CRC gives away.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+ALGORITHMS = ("CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256", "SHA512", "MD5")
+
+
+@dataclass(frozen=True)
+class Crc:
+    """A reflected CRC whose first and last exclusive-or is all ones; `polynomial` in reflected notation."""
+
+    bits: int
+    polynomial: int
+
+
+CRCS = {
+    "CRC32": Crc(32, 0xEDB88320),
+    "CRC32C": Crc(32, 0x82F63B78),
+    "CRC64NVME": Crc(64, 0x9A6C9329AC4BC9B5),
+}
+
+TYPES = {
+    "CRC32": ("COMPOSITE", "FULL_OBJECT"),
+    "CRC32C": ("COMPOSITE", "FULL_OBJECT"),
+    "CRC64NVME": ("FULL_OBJECT",),
+    "SHA1": ("COMPOSITE",),
+    "SHA256": ("COMPOSITE",),
+    "SHA512": ("COMPOSITE",),
+    "MD5": ("COMPOSITE",),
+}
+"""What a multipart upload may have, the default first."""
+
+
+def member(algorithm: str) -> str:
+    """The name of the parameter that carries it: `ChecksumCRC32`."""
+    return f"Checksum{algorithm}"
+
+
+def etag_of_parts(md5s: Sequence[str]) -> str:
+    """The ETag of a multipart object: the MD5 of its parts' MD5s, and how many they are."""
+    return f"{hashlib.md5(b''.join(map(bytes.fromhex, md5s)), usedforsecurity=False).hexdigest()}-{len(md5s)}"
+
+
+def composite(algorithm: str, checksums: Sequence[str]) -> str:
+    """base64 of the checksum over the parts' checksums, and how many they are."""
+    value = digest(algorithm, b"".join(map(base64.b64decode, checksums)))
+    return f"{base64.b64encode(value).decode()}-{len(checksums)}"
+
+
+def combined(algorithm: str, parts: Iterable[tuple[str, int]]) -> str:
+    """The CRC of the whole from each part's CRC (base64) and size in bytes."""
+    crc = CRCS[algorithm]
+    total = 0
+    for checksum, size in parts:
+        # Appending `size` bytes multiplies what came before by x to the 8 * size.
+        shifted = _multiply(_power(8 * size, crc), total, crc)
+        total = shifted ^ int.from_bytes(base64.b64decode(checksum), "big")
+    return base64.b64encode(total.to_bytes(crc.bits // 8, "big")).decode()
+
+
+def digest(algorithm: str, data: bytes) -> bytes:
+    """The checksum of a little data."""
+    if algorithm in CRCS:
+        crc = CRCS[algorithm]
+        return _crc(data, crc).to_bytes(crc.bits // 8, "big")
+    return hashlib.new(algorithm.lower(), data, usedforsecurity=False).digest()
+
+
+HASHES = ("SHA1", "SHA256", "SHA512", "MD5")
+
+
+class Running:
+    """MD5 and one more checksum of bytes that come in chunks; only those that Python has itself (`can`)."""
+
+    def __init__(self, algorithm: str | None) -> None:
+        self._algorithm = algorithm
+        self._md5 = hashlib.md5(usedforsecurity=False)
+        self._hash: Any = hashlib.new(algorithm.lower(), usedforsecurity=False) if algorithm in HASHES else None
+        self._crc = 0
+
+    @staticmethod
+    def can(algorithm: str | None) -> bool:
+        return algorithm in (None, "CRC32", *HASHES)
+
+    def update(self, chunk: bytes) -> None:
+        self._md5.update(chunk)
+        if self._hash is not None:
+            self._hash.update(chunk)
+        elif self._algorithm == "CRC32":
+            self._crc = zlib.crc32(chunk, self._crc)
+
+    @property
+    def md5(self) -> str:
+        return self._md5.hexdigest()
+
+    @property
+    def checksums(self) -> dict[str, str]:
+        if self._algorithm is None:
+            return {}
+        value = self._crc.to_bytes(4, "big") if self._hash is None else self._hash.digest()
+        return {self._algorithm: base64.b64encode(value).decode()}
+
+
+def _crc(data: bytes, crc: Crc) -> int:
+    """Bit by bit: for the few bytes of a composite checksum only."""
+    ones = (1 << crc.bits) - 1
+    value = ones
+    for byte in data:
+        value ^= byte
+        for _ in range(8):
+            value = (value >> 1) ^ (crc.polynomial if value & 1 else 0)
+    return value ^ ones
+
+
+def _multiply(left: int, right: int, crc: Crc) -> int:
+    """The product of two polynomials modulo the CRC's; the highest bit is the lowest power."""
+    product = 0
+    mask = 1 << (crc.bits - 1)
+    while left:
+        if left & mask:
+            product ^= right
+            left ^= mask
+        mask >>= 1
+        right = (right >> 1) ^ (crc.polynomial if right & 1 else 0)
+    return product
+
+
+def _power(exponent: int, crc: Crc) -> int:
+    """x to the `exponent`, by squaring."""
+    result = 1 << (crc.bits - 1)
+    square = 1 << (crc.bits - 2)
+    while exponent:
+        if exponent & 1:
+            result = _multiply(square, result, crc)
+        square = _multiply(square, square, crc)
+        exponent >>= 1
+    return result

@@ -1,0 +1,260 @@
+"""EC2's operations: one line each says what it takes, what it needs permission for and who carries it out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from skylift.cloud.error import ServiceError
+from skylift.cloud.identity import Caller
+from skylift.cloud.services import (
+    gateway,
+    image,
+    instance,
+    instance_attribute,
+    instance_type,
+    interface,
+    keypair,
+    launch,
+    launch_check,
+    route,
+    security_group,
+    subnet,
+    tag,
+    volume,
+    vpc,
+    zone,
+)
+from skylift.cloud.services.check import (
+    Checks,
+    adds_rules,
+    anything,
+    creates,
+    makes_key,
+    on,
+    on_association,
+    on_group,
+    on_key,
+    tagging,
+)
+from skylift.cloud.services.operation import Handler, Operation
+from skylift.cloud.store.database import Tx
+
+_PAGES = "Filters MaxResults NextToken"
+
+_RULES = (
+    "IpPermissions.IpProtocol IpPermissions.FromPort IpPermissions.ToPort IpPermissions.IpRanges "
+    "IpPermissions.Ipv6Ranges IpPermissions.UserIdGroupPairs.Description IpPermissions.UserIdGroupPairs.GroupId "
+    "IpPermissions.UserIdGroupPairs.GroupName IpPermissions.UserIdGroupPairs.UserId "
+    "IpPermissions.UserIdGroupPairs.VpcId"
+)
+_ONE_RULE = "CidrIp FromPort IpProtocol ToPort"
+
+_LAUNCH = (
+    "ImageId InstanceType MinCount MaxCount KeyName SecurityGroupIds SecurityGroups SubnetId PrivateIpAddress UserData "
+    "IamInstanceProfile.Arn IamInstanceProfile.Name TagSpecifications ClientToken InstanceInitiatedShutdownBehavior "
+    "DisableApiTermination MetadataOptions.HttpTokens MetadataOptions.HttpPutResponseHopLimit "
+    "MetadataOptions.HttpEndpoint MetadataOptions.InstanceMetadataTags NetworkInterfaces.AssociatePublicIpAddress "
+    "NetworkInterfaces.Description NetworkInterfaces.DeviceIndex NetworkInterfaces.Groups "
+    "NetworkInterfaces.PrivateIpAddress NetworkInterfaces.PrivateIpAddresses NetworkInterfaces.SubnetId "
+    "BlockDeviceMappings.DeviceName BlockDeviceMappings.Ebs.VolumeSize Placement.AvailabilityZone "
+    "Placement.AvailabilityZoneId " + " ".join(launch.NEUTRAL)
+)
+
+_NO_DRY_RUN = frozenset({"ModifyVpcAttribute", "ModifySubnetAttribute"})
+"""The model has no DryRun for these."""
+
+
+def _dry_runnable(handler: Handler) -> Handler:
+    """With `DryRun` everything is done up to the commit, which the error prevents."""
+
+    def handle(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+        result = handler(tx, caller, params)
+        if params.get("DryRun"):
+            raise ServiceError("DryRunOperation", "Request would have succeeded, but DryRun flag is set.", status=412)
+        return result
+
+    return handle
+
+
+def _operation(name: str, handler: Handler, takes: str, checks: Checks, *, writes: bool) -> Operation:
+    accepted = frozenset(takes.split()) | (frozenset() if name in _NO_DRY_RUN else {"DryRun"})
+    return Operation("ec2", name, _dry_runnable(handler), accepted, checks, writes)
+
+
+def _reads(name: str, handler: Handler, takes: str, checks: Checks | None = None) -> Operation:
+    return _operation(name, handler, takes, checks or anything(f"ec2:{name}"), writes=False)
+
+
+def _writes(name: str, handler: Handler, takes: str, checks: Checks) -> Operation:
+    return _operation(name, handler, takes, checks, writes=True)
+
+
+def _acts(name: str, handler: Handler, takes: str, *members: str) -> Operation:
+    """An operation on the resources that these of its parameters name."""
+    return _writes(name, handler, takes, on(f"ec2:{name}", *members))
+
+
+EC2_OPERATIONS: tuple[Operation, ...] = (
+    # Regions and zones
+    _reads("DescribeRegions", zone.describe_regions, "Filters RegionNames AllRegions"),
+    _reads("DescribeAvailabilityZones", zone.describe_zones, "Filters ZoneNames ZoneIds AllAvailabilityZones"),
+    _reads("DescribeAccountAttributes", zone.describe_account_attributes, "AttributeNames"),
+    # VPCs
+    _writes(
+        "CreateVpc", vpc.create, "CidrBlock TagSpecifications " + " ".join(vpc.NEUTRAL), creates("CreateVpc", "vpc")
+    ),
+    _writes("CreateDefaultVpc", vpc.create_default, "", creates("CreateDefaultVpc", "vpc")),
+    _reads("DescribeVpcs", vpc.describe, f"VpcIds {_PAGES}"),
+    _acts("DeleteVpc", vpc.delete, "VpcId", "VpcId"),
+    _acts("ModifyVpcAttribute", vpc.modify_attribute, "VpcId EnableDnsHostnames EnableDnsSupport", "VpcId"),
+    _reads(
+        "DescribeVpcAttribute",
+        vpc.describe_attribute,
+        "VpcId Attribute",
+        on("ec2:DescribeVpcAttribute", "VpcId"),
+    ),
+    # Subnets
+    _writes(
+        "CreateSubnet",
+        subnet.create,
+        "AvailabilityZone AvailabilityZoneId CidrBlock VpcId TagSpecifications " + " ".join(subnet.NEUTRAL),
+        creates("CreateSubnet", "subnet", "VpcId"),
+    ),
+    _reads("DescribeSubnets", subnet.describe, f"SubnetIds {_PAGES}"),
+    _acts("DeleteSubnet", subnet.delete, "SubnetId", "SubnetId"),
+    _acts("ModifySubnetAttribute", subnet.modify_attribute, "SubnetId MapPublicIpOnLaunch", "SubnetId"),
+    # Internet gateways
+    _writes(
+        "CreateInternetGateway",
+        gateway.create,
+        "TagSpecifications",
+        creates("CreateInternetGateway", "internet-gateway"),
+    ),
+    _reads("DescribeInternetGateways", gateway.describe, f"InternetGatewayIds {_PAGES}"),
+    _acts("DeleteInternetGateway", gateway.delete, "InternetGatewayId", "InternetGatewayId"),
+    _acts("AttachInternetGateway", gateway.attach, "InternetGatewayId VpcId", "InternetGatewayId", "VpcId"),
+    _acts("DetachInternetGateway", gateway.detach, "InternetGatewayId VpcId", "InternetGatewayId", "VpcId"),
+    # Route tables
+    _writes(
+        "CreateRouteTable",
+        route.create,
+        "VpcId ClientToken TagSpecifications",
+        creates("CreateRouteTable", "route-table", "VpcId"),
+    ),
+    _reads("DescribeRouteTables", route.describe, f"RouteTableIds {_PAGES}"),
+    _acts("DeleteRouteTable", route.delete, "RouteTableId", "RouteTableId"),
+    _acts("CreateRoute", route.create_route, "RouteTableId DestinationCidrBlock GatewayId", "RouteTableId"),
+    _acts("ReplaceRoute", route.replace_route, "RouteTableId DestinationCidrBlock GatewayId", "RouteTableId"),
+    _acts("DeleteRoute", route.delete_route, "RouteTableId DestinationCidrBlock", "RouteTableId"),
+    _acts("AssociateRouteTable", route.associate, "RouteTableId SubnetId", "RouteTableId", "SubnetId"),
+    _writes(
+        "DisassociateRouteTable",
+        route.disassociate,
+        "AssociationId",
+        on_association("ec2:DisassociateRouteTable"),
+    ),
+    _writes(
+        "ReplaceRouteTableAssociation",
+        route.replace_association,
+        "AssociationId RouteTableId",
+        on_association("ec2:ReplaceRouteTableAssociation", "RouteTableId"),
+    ),
+    # Security groups
+    _writes(
+        "CreateSecurityGroup",
+        security_group.create,
+        "Description GroupName VpcId TagSpecifications",
+        creates("CreateSecurityGroup", "security-group", "VpcId"),
+    ),
+    _reads("DescribeSecurityGroups", security_group.describe, f"GroupIds GroupNames {_PAGES}"),
+    _reads("DescribeSecurityGroupRules", security_group.describe_rules, f"SecurityGroupRuleIds {_PAGES}"),
+    _writes(
+        "DeleteSecurityGroup",
+        security_group.delete,
+        "GroupId GroupName",
+        on_group("ec2:DeleteSecurityGroup"),
+    ),
+    _writes(
+        "AuthorizeSecurityGroupIngress",
+        security_group.authorize_ingress,
+        f"GroupId GroupName TagSpecifications {_ONE_RULE} {_RULES}",
+        adds_rules("AuthorizeSecurityGroupIngress"),
+    ),
+    _writes(
+        "AuthorizeSecurityGroupEgress",
+        security_group.authorize_egress,
+        f"GroupId TagSpecifications {_RULES}",
+        adds_rules("AuthorizeSecurityGroupEgress"),
+    ),
+    _writes(
+        "RevokeSecurityGroupIngress",
+        security_group.revoke_ingress,
+        f"GroupId GroupName SecurityGroupRuleIds {_ONE_RULE} {_RULES}",
+        on_group("ec2:RevokeSecurityGroupIngress"),
+    ),
+    _writes(
+        "RevokeSecurityGroupEgress",
+        security_group.revoke_egress,
+        f"GroupId SecurityGroupRuleIds {_RULES}",
+        on_group("ec2:RevokeSecurityGroupEgress"),
+    ),
+    # Key pairs
+    _writes(
+        "CreateKeyPair",
+        keypair.create,
+        "KeyName KeyType KeyFormat TagSpecifications",
+        makes_key("CreateKeyPair"),
+    ),
+    _writes(
+        "ImportKeyPair",
+        keypair.import_,
+        "KeyName PublicKeyMaterial TagSpecifications",
+        makes_key("ImportKeyPair"),
+    ),
+    _reads("DescribeKeyPairs", keypair.describe, "Filters KeyNames KeyPairIds IncludePublicKey"),
+    _writes("DeleteKeyPair", keypair.delete, "KeyName KeyPairId", on_key("ec2:DeleteKeyPair")),
+    # Images and instance types
+    _reads("DescribeImages", image.describe, f"ImageIds Owners IncludeDeprecated IncludeDisabled {_PAGES}"),
+    _reads("DescribeInstanceTypes", instance_type.describe, f"InstanceTypes {_PAGES}"),
+    _reads("DescribeInstanceTypeOfferings", instance_type.describe_offerings, f"LocationType {_PAGES}"),
+    # Instances
+    _writes("RunInstances", launch.run_instances, _LAUNCH, launch_check.checks),
+    _reads("DescribeInstances", instance.describe, f"InstanceIds IncludeManagedResources {_PAGES}"),
+    _reads(
+        "DescribeInstanceStatus",
+        instance.describe_status,
+        f"InstanceIds IncludeAllInstances IncludeManagedResources {_PAGES}",
+    ),
+    _reads(
+        "DescribeInstanceAttribute",
+        instance_attribute.describe,
+        "InstanceId Attribute",
+        on("ec2:DescribeInstanceAttribute", "InstanceId"),
+    ),
+    _acts(
+        "ModifyInstanceAttribute",
+        instance_attribute.modify,
+        "InstanceId DisableApiTermination InstanceInitiatedShutdownBehavior InstanceType UserData Groups "
+        "SourceDestCheck " + " ".join(instance_attribute.NEUTRAL),
+        "InstanceId",
+    ),
+    _acts("TerminateInstances", instance.terminate, "InstanceIds", "InstanceIds"),
+    _acts("StopInstances", instance.stop, "InstanceIds Hibernate", "InstanceIds"),
+    _acts("StartInstances", instance.start, "InstanceIds", "InstanceIds"),
+    _reads(
+        "GetConsoleOutput",
+        instance.console_output,
+        "InstanceId Latest",
+        on("ec2:GetConsoleOutput", "InstanceId"),
+    ),
+    _reads(
+        "DescribeNetworkInterfaces",
+        interface.describe,
+        f"NetworkInterfaceIds IncludeManagedResources {_PAGES}",
+    ),
+    _reads("DescribeVolumes", volume.describe, f"VolumeIds IncludeManagedResources {_PAGES}"),
+    # Tags
+    _writes("CreateTags", tag.create, "Resources Tags", tagging("ec2:CreateTags")),
+    _writes("DeleteTags", tag.delete, "Resources Tags", tagging("ec2:DeleteTags")),
+    _reads("DescribeTags", tag.describe, _PAGES),
+)

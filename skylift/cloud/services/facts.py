@@ -1,0 +1,70 @@
+"""What services need to know of the machine, and what they hand out of it: public addresses and uid ranges."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from skylift.cloud.error import ServiceError
+from skylift.cloud.facts import CloudFacts
+from skylift.cloud.store.database import Tx
+from skylift.cloud.store.instance import uid_bases
+from skylift.cloud.store.network import public_ips
+
+UIDS = 65536
+FIRST_UID = 1_000_000_000
+RANGES = (2**32 - 2 - FIRST_UID) // UIDS
+"""How many uid ranges there are; 2**32 - 1 is not a uid, it is chown's "leave it"."""
+
+RANGES_PER_NET = RANGES // 256
+
+PUBLIC_IPS = 255 * 254
+
+
+def observe(tx: Tx, facts: CloudFacts) -> None:
+    """Write down what the machine is like at this start of the cloud; what services keep beside it stays."""
+    known = tx.get(CloudFacts, account=facts.account)
+    if known is None:
+        tx.add(facts)
+    else:
+        tx.save(replace(facts, public_ips_given=known.public_ips_given))
+
+
+def take_public_ip(tx: Tx) -> str:
+    """The next free address of this cloud's 127.N.0.0/16. Addresses go round, so that none is soon used again."""
+    (facts,) = tx.find(CloudFacts)
+    taken = public_ips(tx)
+    for step in range(PUBLIC_IPS):
+        address = _public_ip(facts.loopback_net, facts.public_ips_given + step)
+        if address not in taken:
+            tx.save(replace(facts, public_ips_given=facts.public_ips_given + step + 1))
+            return address
+    raise ServiceError(
+        "InsufficientAddressCapacity", f"All public addresses of 127.{facts.loopback_net}.0.0/16 are in use."
+    )
+
+
+def take_uid_base(tx: Tx) -> int:
+    """The first uid of a range that no server has and that nobody reserved.
+
+    Clouds on one machine begin at different places, by the loopback network that is theirs alone, so that their
+    servers do not share uids either.
+    """
+    (facts,) = tx.find(CloudFacts)
+    taken = uid_bases(tx)
+    reserved = [_bounds(text) for text in facts.reserved_uids]
+    for step in range(RANGES):
+        base = FIRST_UID + UIDS * ((facts.loopback_net * RANGES_PER_NET + step) % RANGES)
+        if base not in taken and not any(first < base + UIDS and base <= last for first, last in reserved):
+            return base
+    raise ServiceError("InsufficientInstanceCapacity", "No range of host uids is left for another instance.")
+
+
+def _public_ip(net: int, number: int) -> str:
+    """127.N.1.1 to 127.N.255.254; 127.N.0.x is the cloud's own, and .0 and .255 look like other things."""
+    third, fourth = divmod(number % PUBLIC_IPS, 254)
+    return f"127.{net}.{third + 1}.{fourth + 1}"
+
+
+def _bounds(text: str) -> tuple[int, int]:
+    first, _, last = text.partition("-")
+    return int(first), int(last)

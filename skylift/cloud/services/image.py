@@ -1,0 +1,131 @@
+"""Images. Those that the cloud provides stand where Amazon's own do on AWS, and say so in their description."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from typing import Any
+
+from skylift.cloud.identity import Caller
+from skylift.cloud.instance import Image
+from skylift.cloud.services.filter import spelled
+from skylift.cloud.services.listing import Listing
+from skylift.cloud.services.page import Limits
+from skylift.cloud.services.tag import tag_list
+from skylift.cloud.store.database import Tx
+
+ROOT_DEVICE = "/dev/xvda"
+VOLUME_TYPE = "gp3"
+
+LISTING = Listing(
+    Image,
+    ids="ImageIds",
+    member="Images",
+    key="ImageId",
+    limits=Limits(least=1),
+    filters={
+        "architecture": "Architecture",
+        "block-device-mapping.delete-on-termination": "BlockDeviceMappings.Ebs.DeleteOnTermination",
+        "block-device-mapping.device-name": "BlockDeviceMappings.DeviceName",
+        "block-device-mapping.encrypted": "BlockDeviceMappings.Ebs.Encrypted",
+        "block-device-mapping.snapshot-id": "BlockDeviceMappings.Ebs.SnapshotId",
+        "block-device-mapping.volume-size": "BlockDeviceMappings.Ebs.VolumeSize",
+        "block-device-mapping.volume-type": "BlockDeviceMappings.Ebs.VolumeType",
+        "boot-mode": "BootMode",
+        "creation-date": "CreationDate",
+        "description": "Description",
+        "ena-support": "EnaSupport",
+        "free-tier-eligible": "FreeTierEligible",
+        "hypervisor": "Hypervisor",
+        "image-id": "ImageId",
+        "image-type": "ImageType",
+        "is-public": "Public",
+        "kernel-id": "KernelId",
+        "manifest-location": "ImageLocation",
+        "name": "Name",
+        "owner-alias": "ImageOwnerAlias",
+        "owner-id": "OwnerId",
+        "platform": "Platform",
+        "platform-details": "PlatformDetails",
+        "product-code": "ProductCodes.ProductCodeId",
+        "product-code.type": "ProductCodes.ProductCodeType",
+        "public-ssm-parameter-name": "PublicSsmParameterName",
+        "ramdisk-id": "RamdiskId",
+        "root-device-name": "RootDeviceName",
+        "root-device-type": "RootDeviceType",
+        "source-image-id": "SourceImageId",
+        "source-image-region": "SourceImageRegion",
+        "source-instance-id": "SourceInstanceId",
+        "sriov-net-support": "SriovNetSupport",
+        "state": "State",
+        "state-reason-code": "StateReason.Code",
+        "state-reason-message": "StateReason.Message",
+        "usage-operation": "UsageOperation",
+        "virtualization-type": "VirtualizationType",
+    },
+)
+
+
+def image_id(name: str) -> str:
+    """The id of a provided image: the same name has the same id in every cloud, as public AMIs have in a region."""
+    return f"ami-{hashlib.sha256(name.encode()).hexdigest()[:17]}"
+
+
+def register_image(tx: Tx, image: Image) -> None:
+    """Make an image known, or bring what is known of it up to date; its tags stay."""
+    known = tx.get(Image, id=image.id)
+    if known is None:
+        tx.add(image)
+    else:
+        tx.save(replace(image, tags=known.tags))
+
+
+def view(image: Image, owner: str) -> dict[str, Any]:
+    """The owner of every image is this cloud's account; the alias `amazon` marks those that the cloud provides."""
+    provided = image.owner == "amazon"
+    return {
+        "ImageId": image.id,
+        "Name": image.name,
+        "Description": image.description,
+        "ImageLocation": f"{'amazon' if provided else owner}/{image.name}",
+        "ImageType": "machine",
+        "OwnerId": owner,
+        **({"ImageOwnerAlias": "amazon"} if provided else {}),
+        "Public": image.public,
+        "State": "available",
+        "CreationDate": spelled(image.created),
+        "Architecture": image.architecture,
+        "PlatformDetails": "Linux/UNIX",
+        "UsageOperation": "RunInstances",
+        "VirtualizationType": "hvm",
+        "Hypervisor": "xen",
+        "EnaSupport": True,
+        "ImdsSupport": "v2.0",
+        "RootDeviceName": ROOT_DEVICE,
+        "RootDeviceType": "ebs",
+        "BlockDeviceMappings": [
+            {
+                "DeviceName": ROOT_DEVICE,
+                "Ebs": {
+                    "DeleteOnTermination": True,
+                    "Encrypted": False,
+                    "VolumeSize": image.size_gib,
+                    "VolumeType": VOLUME_TYPE,
+                },
+            }
+        ],
+        "Tags": tag_list(image.tags),
+    }
+
+
+def describe(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    rows = LISTING.rows(tx, params)
+    owners = params.get("Owners")
+    if owners:
+        rows = [image for image in rows if _owned(image, owners, caller.account)]
+    return LISTING.answer(params, [view(image, caller.account) for image in rows])
+
+
+def _owned(image: Image, owners: list[str], account: str) -> bool:
+    """`self` and the account's number mean every image here, `amazon` those that the cloud provides."""
+    return "self" in owners or account in owners or image.owner in owners

@@ -1,0 +1,132 @@
+"""Single attributes of instances, described and modified."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from skylift.cloud.error import ServiceError
+from skylift.cloud.identity import Caller
+from skylift.cloud.instance import Image, Instance
+from skylift.cloud.network import NetworkInterface, SecurityGroup
+from skylift.cloud.services.instance_type import instance_type
+from skylift.cloud.services.instance_view import Surroundings, view
+from skylift.cloud.services.launch import refuse_other_architecture, shutdown_behavior, user_data
+from skylift.cloud.services.refusal import combination, invalid_value, missing, refuse_other_values
+from skylift.cloud.services.resource import require, require_all
+from skylift.cloud.services.zone import MAX_GROUPS_PER_INTERFACE
+from skylift.cloud.store.database import Tx
+
+NEUTRAL: dict[str, tuple[Any, ...]] = {
+    "DisableApiStop.Value": (False,),
+    "EbsOptimized.Value": (False,),
+    "EnaSupport.Value": (True,),
+}
+
+
+def describe(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    instance = require(tx, Instance, params["InstanceId"])
+    shown = view(instance, Surroundings.of(tx, caller, [instance]))
+    attribute = params["Attribute"]
+    values: dict[str, dict[str, Any]] = {
+        "instanceType": {"InstanceType": {"Value": instance.type}},
+        "kernel": {"KernelId": {}},
+        "ramdisk": {"RamdiskId": {}},
+        "userData": {"UserData": {"Value": instance.user_data} if instance.user_data else {}},
+        "disableApiTermination": {"DisableApiTermination": {"Value": instance.termination_protected}},
+        "disableApiStop": {"DisableApiStop": {"Value": False}},
+        "instanceInitiatedShutdownBehavior": {
+            "InstanceInitiatedShutdownBehavior": {"Value": instance.shutdown_behavior}
+        },
+        "rootDeviceName": {"RootDeviceName": {"Value": shown["RootDeviceName"]}},
+        "blockDeviceMapping": {"BlockDeviceMappings": shown["BlockDeviceMappings"]},
+        "productCodes": {"ProductCodes": []},
+        "sourceDestCheck": {"SourceDestCheck": {"Value": shown.get("SourceDestCheck", True)}},
+        "groupSet": {"Groups": shown["SecurityGroups"]},
+        "ebsOptimized": {"EbsOptimized": {"Value": False}},
+        "sriovNetSupport": {"SriovNetSupport": {}},
+        "enaSupport": {"EnaSupport": {"Value": shown["EnaSupport"]}},
+        "enclaveOptions": {"EnclaveOptions": {"Enabled": False}},
+    }
+    if attribute not in values:
+        raise invalid_value(attribute, "attribute", "Unknown attribute.")
+    return {"InstanceId": instance.id, **values[attribute]}
+
+
+def modify(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    refuse_other_values(params, NEUTRAL)
+    instance = require(tx, Instance, params["InstanceId"])
+    if instance.state in ("shutting-down", "terminated"):
+        raise ServiceError("IncorrectInstanceState", f"The instance '{instance.id}' is {instance.state}.")
+    asked = [name for name in params if name not in ("InstanceId", "DryRun")]
+    if not asked:
+        raise missing("attribute")
+    if len(asked) > 1:
+        raise combination(f"Fields for multiple attribute types specified: {', '.join(asked)}")
+    if asked[0] in _CHANGES:
+        _CHANGES[asked[0]](tx, instance, params[asked[0]])
+    return {}
+
+
+def _termination(tx: Tx, instance: Instance, asked: dict[str, Any]) -> None:
+    tx.save(replace(instance, termination_protected=asked.get("Value", False)))
+
+
+def _shutdown(tx: Tx, instance: Instance, asked: dict[str, Any]) -> None:
+    tx.save(replace(instance, shutdown_behavior=shutdown_behavior(asked.get("Value", ""))))
+
+
+def _type(tx: Tx, instance: Instance, asked: dict[str, Any]) -> None:
+    _refuse_unless_stopped(instance)
+    kind = instance_type(asked.get("Value", ""))
+    refuse_other_architecture(kind, require(tx, Image, instance.image_id))
+    tx.save(replace(instance, type=kind.name))
+
+
+def _user_data(tx: Tx, instance: Instance, asked: dict[str, Any]) -> None:
+    """The value is a blob: wire has decoded its base64 already."""
+    _refuse_unless_stopped(instance)
+    content = asked.get("Value", b"")
+    tx.save(replace(instance, user_data=user_data(base64.b64encode(content).decode())))
+
+
+def _groups(tx: Tx, instance: Instance, asked: list[str]) -> None:
+    groups = require_all(tx, SecurityGroup, asked)
+    for group in groups:
+        if group.vpc_id != instance.vpc_id:
+            raise ServiceError(
+                "InvalidGroup.NotFound", "You have specified two resources that belong to different networks."
+            )
+    if not 1 <= len(groups) <= MAX_GROUPS_PER_INTERFACE:
+        raise ServiceError(
+            "SecurityGroupsPerInterfaceLimitExceeded",
+            f"An interface has 1 to {MAX_GROUPS_PER_INTERFACE} security groups.",
+        )
+    tx.save(replace(_interface(tx, instance), group_ids=tuple(group.id for group in groups)))
+
+
+def _source_dest_check(tx: Tx, instance: Instance, asked: dict[str, Any]) -> None:
+    tx.save(replace(_interface(tx, instance), source_dest_check=asked.get("Value", True)))
+
+
+def _interface(tx: Tx, instance: Instance) -> NetworkInterface:
+    found = tx.get(NetworkInterface, instance_id=instance.id, index=0)
+    assert found is not None, "an instance that has not ended has an interface"
+    return found
+
+
+def _refuse_unless_stopped(instance: Instance) -> None:
+    if instance.state != "stopped":
+        raise ServiceError("IncorrectInstanceState", f"The instance '{instance.id}' is not in the 'stopped' state.")
+
+
+_CHANGES: dict[str, Callable[[Tx, Instance, Any], None]] = {
+    "DisableApiTermination": _termination,
+    "InstanceInitiatedShutdownBehavior": _shutdown,
+    "InstanceType": _type,
+    "UserData": _user_data,
+    "Groups": _groups,
+    "SourceDestCheck": _source_dest_check,
+}

@@ -1,0 +1,298 @@
+"""RunInstances: everything is checked before the first row is written; the rows say what is wanted, `pending`."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from itertools import islice
+from typing import Any, Literal
+
+from skylift.cloud.error import ServiceError
+from skylift.cloud.identity import Caller, InstanceProfile
+from skylift.cloud.instance import Image, Instance, InstanceType, KeyPair, MetadataOptions, Volume
+from skylift.cloud.network import NetworkInterface
+from skylift.cloud.services import keypair
+from skylift.cloud.services.client_token import remember, result_of
+from skylift.cloud.services.facts import take_public_ip, take_uid_base
+from skylift.cloud.services.image import ROOT_DEVICE, VOLUME_TYPE
+from skylift.cloud.services.instance_type import instance_type
+from skylift.cloud.services.instance_view import Surroundings, reservation, view
+from skylift.cloud.services.interface import new_mac
+from skylift.cloud.services.launch_place import Place, place
+from skylift.cloud.services.refusal import combination, invalid, invalid_value, missing, refuse_other_values
+from skylift.cloud.services.resource import new_id, require
+from skylift.cloud.services.subnet import free_addresses
+from skylift.cloud.services.tag import Tags, specified
+from skylift.cloud.store.database import Tx
+
+MAX_USER_DATA = 16384
+MAX_ROOT_GIB = 16384
+
+NEUTRAL: dict[str, tuple[Any, ...]] = {
+    "BlockDeviceMappings.Ebs.DeleteOnTermination": (True,),
+    "BlockDeviceMappings.Ebs.Encrypted": (False,),
+    "BlockDeviceMappings.Ebs.VolumeType": (VOLUME_TYPE,),
+    "CapacityReservationSpecification.CapacityReservationPreference": ("open", "none"),
+    "CreditSpecification.CpuCredits": ("unlimited",),
+    "DisableApiStop": (False,),
+    "EbsOptimized": (False,),
+    "EnclaveOptions.Enabled": (False,),
+    "HibernationOptions.Configured": (False,),
+    "Ipv6AddressCount": (0,),
+    "MetadataOptions.HttpProtocolIpv6": ("disabled",),
+    "Monitoring.Enabled": (False,),
+    "NetworkInterfaces.DeleteOnTermination": (True,),
+    "NetworkInterfaces.InterfaceType": ("interface",),
+    "NetworkInterfaces.Ipv6AddressCount": (0,),
+    "NetworkInterfaces.NetworkCardIndex": (0,),
+    "NetworkInterfaces.SecondaryPrivateIpAddressCount": (0,),
+    "Placement.Tenancy": ("default",),
+    "PrivateDnsNameOptions.EnableResourceNameDnsAAAARecord": (False,),
+    "PrivateDnsNameOptions.EnableResourceNameDnsARecord": (False,),
+    "PrivateDnsNameOptions.HostnameType": ("ip-name",),
+}
+"""Parameters that can only ask for what is the case anyway. Tools send many of them always."""
+
+
+def run_instances(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    return _Launch(tx, caller, params).run()
+
+
+class _Launch:
+    """One request. Attributes are what was asked for, once it is found to be right."""
+
+    def __init__(self, tx: Tx, caller: Caller, params: Any) -> None:
+        self._tx = tx
+        self._caller = caller
+        self._params = params
+
+    def run(self) -> dict[str, Any]:
+        made_before = result_of(self._tx, "RunInstances", self._params)
+        if made_before:
+            return self._answer(self._repeated(made_before), made_before)
+        refuse_other_values(self._params, NEUTRAL)
+        image = self._image()
+        kind = self._type(image)
+        where = place(self._tx, self._caller, self._params)
+        template = self._template(image, kind, where)
+        tags = specified(self._params, "instance", "volume", "network-interface")
+        addresses = self._addresses(where)
+        instances = [self._make(template, where, address, index, tags) for index, address in enumerate(addresses)]
+        remember(self._tx, "RunInstances", self._params, template["reservation_id"])
+        return self._answer(instances, template["reservation_id"])
+
+    def _repeated(self, reservation_id: str) -> list[Instance]:
+        instances = self._tx.find(Instance, reservation_id=reservation_id)
+        if all(instance.state == "terminated" for instance in instances):
+            raise ServiceError(
+                "IdempotentInstanceTerminated",
+                "The client token you have provided is associated with a terminated instance. "
+                "Please use a different client token.",
+            )
+        return instances
+
+    def _image(self) -> Image:
+        image_id = self._params.get("ImageId")
+        if not image_id:
+            raise missing("ImageId")
+        return require(self._tx, Image, image_id)
+
+    def _type(self, image: Image) -> InstanceType:
+        name = self._params.get("InstanceType")
+        if not name:
+            raise missing("InstanceType")
+        kind = instance_type(name)
+        refuse_other_architecture(kind, image)
+        return kind
+
+    def _template(self, image: Image, kind: InstanceType, where: Place) -> dict[str, Any]:
+        """What all instances of the reservation have in common, by the noun's field names."""
+        key = self._key()
+        profile = self._profile()
+        return {
+            "reservation_id": new_id("r"),
+            "image_id": image.id,
+            "type": kind.name,
+            "zone": where.subnet.zone,
+            "vpc_id": where.subnet.vpc_id,
+            "subnet_id": where.subnet.id,
+            "launched": self._tx.now,
+            "root_gib": self._root_gib(image),
+            "key_name": key.name if key else None,
+            "public_key": key.public_key if key else None,
+            "user_data": user_data(self._params.get("UserData")),
+            "profile_arn": profile.arn if profile else None,
+            "profile_id": profile.id if profile else None,
+            "client_token": self._params.get("ClientToken"),
+            "shutdown_behavior": shutdown_behavior(self._params.get("InstanceInitiatedShutdownBehavior", "stop")),
+            "termination_protected": self._params.get("DisableApiTermination", False),
+            "metadata": self._metadata(),
+        }
+
+    def _key(self) -> KeyPair | None:
+        name = self._params.get("KeyName")
+        return keypair.by_name(self._tx, name) if name else None
+
+    def _profile(self) -> InstanceProfile | None:
+        asked = self._params.get("IamInstanceProfile") or {}
+        found = find_profile(self._tx, asked)
+        if found is not None and found.role is None:
+            raise invalid(f'IAM Instance Profile "{found.arn}" has no associated IAM Roles')
+        if found is None and asked:
+            field = "name" if asked.get("Name") else "arn"
+            label = "name" if field == "name" else "ARN"
+            raise invalid_value(
+                asked.get("Name") or asked.get("Arn"),
+                f"iamInstanceProfile.{field}",
+                f"Invalid IAM Instance Profile {label}",
+            )
+        return found
+
+    def _root_gib(self, image: Image) -> int:
+        mappings = self._params.get("BlockDeviceMappings") or []
+        for mapping in mappings:
+            if mapping.get("DeviceName") != ROOT_DEVICE:
+                raise ServiceError(
+                    "UnsupportedOperation",
+                    f"This cloud gives an instance its root volume ({ROOT_DEVICE}) only; "
+                    f"BlockDeviceMappings has {mapping.get('DeviceName')}.",
+                )
+        if len(mappings) > 1:
+            raise ServiceError("InvalidBlockDeviceMapping", f"Duplicate device name {ROOT_DEVICE}")
+        size = mappings[0].get("Ebs", {}).get("VolumeSize", image.size_gib) if mappings else image.size_gib
+        if size < image.size_gib:
+            raise ServiceError(
+                "InvalidBlockDeviceMapping",
+                f"Volume of size {size}GB is smaller than image '{image.id}', expect size >= {image.size_gib}GB",
+            )
+        if size > MAX_ROOT_GIB:
+            raise invalid_value(size, "volumeSize", f"It may be at most {MAX_ROOT_GIB} GiB.")
+        return int(size)
+
+    def _metadata(self) -> MetadataOptions:
+        asked = self._params.get("MetadataOptions") or {}
+        hops = asked.get("HttpPutResponseHopLimit", MetadataOptions.hop_limit)
+        if not 1 <= hops <= 64:
+            raise invalid_value(hops, "HttpPutResponseHopLimit", "It has to be between 1 and 64.")
+        return MetadataOptions(
+            tokens=_one_of(asked, "HttpTokens", ("required", "optional")),
+            endpoint=_one_of(asked, "HttpEndpoint", ("enabled", "disabled")),
+            hop_limit=hops,
+            tags=_one_of(asked, "InstanceMetadataTags", ("disabled", "enabled")),
+        )
+
+    def _addresses(self, where: Place) -> list[str]:
+        """A private address for each instance: as many as may be, at least as many as must be."""
+        least, most = self._params["MinCount"], self._params["MaxCount"]
+        if least < 1:
+            raise invalid_value(least, "minCount", "It has to be at least 1.")
+        if most < least:
+            raise invalid_value(most, "maxCount", f"It has to be at least minCount, {least}.")
+        if where.private_ip:
+            if most > 1:
+                raise combination("A private IP address can be given to one instance only; maxCount is more.")
+            return [where.private_ip]
+        found = list(islice(free_addresses(self._tx, where.subnet), most))
+        if len(found) < least:
+            raise ServiceError(
+                "InsufficientFreeAddressesInSubnet",
+                f"There are not enough free addresses in subnet '{where.subnet.id}' "
+                "to satisfy the requested number of instances.",
+            )
+        return found
+
+    def _make(
+        self, template: dict[str, Any], where: Place, address: str, index: int, tags: dict[str, Tags]
+    ) -> Instance:
+        instance = Instance(
+            id=new_id("i"),
+            launch_index=index,
+            uid_base=take_uid_base(self._tx),
+            tags=tags.get("instance", {}),
+            **template,
+        )
+        self._tx.add(instance)
+        self._tx.add(
+            NetworkInterface(
+                id=new_id("eni"),
+                vpc_id=where.subnet.vpc_id,
+                subnet_id=where.subnet.id,
+                mac=new_mac(),
+                private_ip=address,
+                group_ids=where.group_ids,
+                created=self._tx.now,
+                public_ip=take_public_ip(self._tx) if where.public_ip else None,
+                wants_public_ip=where.public_ip,
+                instance_id=instance.id,
+                attachment_id=new_id("eni-attach"),
+                description=where.description,
+                tags=tags.get("network-interface", {}),
+            )
+        )
+        self._tx.add(
+            Volume(
+                id=new_id("vol"),
+                instance_id=instance.id,
+                device=ROOT_DEVICE,
+                size_gib=instance.root_gib,
+                zone=instance.zone,
+                created=self._tx.now,
+                tags=tags.get("volume", {}),
+            )
+        )
+        return instance
+
+    def _answer(self, instances: list[Instance], reservation_id: str) -> dict[str, Any]:
+        around = Surroundings.of(self._tx, self._caller, instances)
+        shown = [view(instance, around) for instance in instances]
+        return reservation(shown, reservation_id, self._caller.account)
+
+
+def find_profile(tx: Tx, asked: dict[str, str]) -> InstanceProfile | None:
+    """The instance profile that a request names, by name or by ARN."""
+    if asked.get("Name") and asked.get("Arn"):
+        raise combination(
+            "The parameter 'iamInstanceProfile.name' may not be used in combination with 'iamInstanceProfile.arn'"
+        )
+    if asked.get("Name"):
+        return tx.get(InstanceProfile, name=asked["Name"])
+    return tx.get(InstanceProfile, arn=asked["Arn"]) if asked.get("Arn") else None
+
+
+def refuse_other_architecture(kind: InstanceType, image: Image) -> None:
+    if kind.architecture != image.architecture:
+        raise invalid(
+            f"The architecture '{kind.architecture}' of the specified instance type does not match the architecture "
+            f"'{image.architecture}' of the specified AMI. Specify an instance type and an AMI that have matching "
+            "architectures, and try again. You can use 'describe-instance-types' or 'describe-images' to discover "
+            "the architecture of the instance type or AMI."
+        )
+
+
+def user_data(text: str | None) -> str | None:
+    """Base64 in its canonical form; raises where it is none, or more than 16 KiB once decoded."""
+    if not text:
+        return None
+    try:
+        content = base64.b64decode("".join(text.split()), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise ServiceError("InvalidUserData.Malformed", "Invalid BASE64 encoding of user data.") from error
+    if len(content) > MAX_USER_DATA:
+        raise invalid(f"User data is limited to {MAX_USER_DATA} bytes")
+    return base64.b64encode(content).decode()
+
+
+def shutdown_behavior(value: str) -> Literal["stop", "terminate"]:
+    if value == "stop":
+        return "stop"
+    if value == "terminate":
+        return "terminate"
+    raise invalid_value(value, "instanceInitiatedShutdownBehavior", "It has to be stop or terminate.")
+
+
+def _one_of(asked: dict[str, Any], name: str, values: tuple[Any, ...]) -> Any:
+    """The first value is the default."""
+    value = asked.get(name, values[0])
+    if value not in values:
+        raise invalid_value(value, name, f"It has to be {' or '.join(values)}.")
+    return value

@@ -1,0 +1,60 @@
+"""The shape of one row in the table of operations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from skylift.cloud.identity import Caller
+from skylift.cloud.store.database import Tx
+
+Params = Mapping[str, Any]
+Handler = Callable[[Tx, Caller, Any], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One question to the policy evaluator: may the caller do `action` on `resource`, in this context?"""
+
+    action: str
+    resource: str
+    context: Mapping[str, str | tuple[str, ...]] | None = None
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation that this cloud carries out.
+
+    `takes` are the parameters it honours, dotted below the top (`BlockDeviceMappings.Ebs.VolumeSize`); any other
+    parameter of the model is refused by name before the handler runs. `checks` says what the caller must be allowed
+    to do; it runs in a read transaction, before `handler`. `writes` decides which kind of transaction `handler` gets.
+    """
+
+    service: str
+    name: str
+    handler: Handler
+    takes: frozenset[str]
+    checks: Callable[[Tx, Caller, Any], Iterable[Check]]
+    writes: bool
+
+    def unsupported(self, params: Params) -> list[str]:
+        """The dotted names in `params` that this operation would have to ignore."""
+        return [name for name in _leaves(params, "") if not self._honours(name)]
+
+    def _honours(self, name: str) -> bool:
+        """A parameter is honoured when it, or a structure around it, is listed whole.
+
+        An empty list or structure asks for nothing; it is honoured where something below it would be.
+        """
+        parts = name.split(".")
+        listed = any(".".join(parts[: length + 1]) in self.takes for length in range(len(parts)))
+        return listed or any(taken.startswith(f"{name}.") for taken in self.takes)
+
+
+def _leaves(value: Any, prefix: str) -> list[str]:
+    if isinstance(value, Mapping) and value:
+        return [leaf for key, item in value.items() for leaf in _leaves(item, f"{prefix}.{key}" if prefix else key)]
+    if isinstance(value, list) and value:
+        return list(dict.fromkeys(leaf for item in value for leaf in _leaves(item, prefix)))
+    return [prefix] if prefix else []

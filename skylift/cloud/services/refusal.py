@@ -1,0 +1,55 @@
+"""The refusals that EC2 words the same way for every operation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from skylift.cloud.error import ServiceError
+
+
+def invalid(message: str) -> ServiceError:
+    return ServiceError("InvalidParameterValue", message)
+
+
+def invalid_value(value: object, parameter: str, why: str) -> ServiceError:
+    """`parameter` as EC2's messages spell it: `cidrBlock`."""
+    return invalid(f"Value ({value}) for parameter {parameter} is invalid. {why}")
+
+
+def missing(parameter: str) -> ServiceError:
+    return ServiceError("MissingParameter", f"The request must contain the parameter {parameter}")
+
+
+def combination(message: str) -> ServiceError:
+    return ServiceError("InvalidParameterCombination", message)
+
+
+def refuse_other_values(params: Any, carried_out: Mapping[str, tuple[Any, ...]]) -> None:
+    """Some parameters can only ask for what is the case anyway; any other value is refused by name.
+
+    `carried_out` maps a dotted name below `params` to those values.
+    """
+    for name, values in carried_out.items():
+        for value in values_at(params, tuple(name.split("."))):
+            if value not in values:
+                accepted = " or ".join(_spelled(item) for item in values)
+                raise ServiceError(
+                    "UnsupportedOperation",
+                    f"This cloud does not carry out {name}={_spelled(value)}; it takes {accepted}, or nothing.",
+                )
+
+
+def values_at(value: Any, path: tuple[str, ...]) -> list[Any]:
+    """What stands at a path of member names; a list on the way stands for each of its items."""
+    if isinstance(value, list):
+        return [found for item in value for found in values_at(item, path)]
+    if not path:
+        return [value]
+    if isinstance(value, Mapping) and path[0] in value:
+        return values_at(value[path[0]], path[1:])
+    return []
+
+
+def _spelled(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,127 @@
+"""Ids and ARNs of EC2's resources: how they are made, checked and looked up."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from skylift.cloud.error import ServiceError
+from skylift.cloud.identity import Caller
+from skylift.cloud.instance import Image, Instance, KeyPair, Volume
+from skylift.cloud.network import InternetGateway, NetworkInterface, RouteTable, SecurityGroup, Subnet, Vpc
+from skylift.cloud.store.database import Tx
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of resource. `type` is how tags and ARNs spell it, `called` how error messages do.
+
+    `error` is what its error codes begin with: `.NotFound` and `.Malformed` follow. EC2's own codes are not uniform,
+    so `malformed` stands apart where it differs.
+    """
+
+    noun: type[Any]
+    type: str
+    prefix: str
+    called: str
+    not_found: str
+    malformed: str
+
+
+KINDS = (
+    Kind(Vpc, "vpc", "vpc", "vpc ID", "InvalidVpcID.NotFound", "InvalidVpcId.Malformed"),
+    Kind(Subnet, "subnet", "subnet", "subnet ID", "InvalidSubnetID.NotFound", "InvalidSubnetId.Malformed"),
+    Kind(
+        InternetGateway,
+        "internet-gateway",
+        "igw",
+        "internetGateway ID",
+        "InvalidInternetGatewayID.NotFound",
+        "InvalidInternetGatewayId.Malformed",
+    ),
+    Kind(
+        RouteTable,
+        "route-table",
+        "rtb",
+        "routeTable ID",
+        "InvalidRouteTableID.NotFound",
+        "InvalidRouteTableId.Malformed",
+    ),
+    Kind(SecurityGroup, "security-group", "sg", "security group", "InvalidGroup.NotFound", "InvalidGroupId.Malformed"),
+    Kind(
+        NetworkInterface,
+        "network-interface",
+        "eni",
+        "networkInterface ID",
+        "InvalidNetworkInterfaceID.NotFound",
+        "InvalidNetworkInterfaceId.Malformed",
+    ),
+    Kind(Instance, "instance", "i", "instance ID", "InvalidInstanceID.NotFound", "InvalidInstanceID.Malformed"),
+    Kind(Volume, "volume", "vol", "volume", "InvalidVolume.NotFound", "InvalidVolumeID.Malformed"),
+    Kind(Image, "image", "ami", "image id", "InvalidAMIID.NotFound", "InvalidAMIID.Malformed"),
+    Kind(KeyPair, "key-pair", "key", "key pair ID", "InvalidKeyPair.NotFound", "InvalidKeyPairId.Malformed"),
+)
+
+_BY_NOUN = {kind.noun: kind for kind in KINDS}
+_BY_PREFIX = {kind.prefix: kind for kind in KINDS}
+
+SECURITY_GROUP_RULE = "security-group-rule"
+"""The one taggable type that is not a row of its own: its rows stand inside their group."""
+
+
+def kind_of(noun: type[Any]) -> Kind:
+    return _BY_NOUN[noun]
+
+
+def kind_of_id(resource_id: str) -> Kind | None:
+    """The kind that an id claims to be of."""
+    return _BY_PREFIX.get(resource_id.partition("-")[0])
+
+
+def new_id(prefix: str) -> str:
+    """17 hex digits, as EC2's long ids have."""
+    return f"{prefix}-{secrets.token_hex(9)[:17]}"
+
+
+def arn(caller: Caller, resource_type: str, name: str) -> str:
+    """Images alone have no account in their ARN."""
+    account = "" if resource_type == "image" else caller.account
+    return f"arn:aws:ec2:{caller.region}:{account}:{resource_type}/{name}"
+
+
+def well_formed(prefix: str, resource_id: str) -> bool:
+    return re.fullmatch(rf"{prefix}-([0-9a-f]{{8}}|[0-9a-f]{{17}})", resource_id) is not None
+
+
+def require(tx: Tx, noun: type[T], resource_id: str) -> T:
+    """The row with this id, or EC2's error for an id that is malformed or not there."""
+    return require_all(tx, noun, [resource_id])[0]
+
+
+def require_all(tx: Tx, noun: type[T], ids: Iterable[str]) -> list[T]:
+    """The rows with these ids, each once, in the order asked for."""
+    wanted = list(dict.fromkeys(ids))
+    kind = kind_of(noun)
+    for resource_id in wanted:
+        if not well_formed(kind.prefix, resource_id):
+            raise ServiceError(kind.malformed, f'Invalid id: "{resource_id}" (expecting "{kind.prefix}-...")')
+    found = {resource_id: tx.get(noun, id=resource_id) for resource_id in wanted}
+    absent = [resource_id for resource_id, row in found.items() if row is None]
+    if absent:
+        raise ServiceError(kind.not_found, _not_there(kind, absent))
+    return [row for row in found.values() if row is not None]
+
+
+def _not_there(kind: Kind, ids: list[str]) -> str:
+    if kind.noun is Image:
+        return (
+            f"The {kind.called}{'s' if len(ids) > 1 else ''} '[{', '.join(ids)}]' do{'' if ids[1:] else 'es'} not exist"
+        )
+    if len(ids) > 1:
+        return f"The {kind.called}s '{', '.join(ids)}' do not exist"
+    return f"The {kind.called} '{ids[0]}' does not exist"

@@ -1,0 +1,80 @@
+"""S3's errors, worded and numbered as its API reference's "List of error codes" has them."""
+
+from __future__ import annotations
+
+from skylift.cloud.error import ServiceError
+
+
+def no_such_bucket(name: str) -> ServiceError:
+    return ServiceError("NoSuchBucket", "The specified bucket does not exist", status=404, BucketName=name)
+
+
+def no_such_key(key: str) -> ServiceError:
+    return ServiceError("NoSuchKey", "The specified key does not exist.", status=404, Key=key)
+
+
+def no_such_upload(upload_id: str) -> ServiceError:
+    return ServiceError(
+        "NoSuchUpload",
+        "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or "
+        "completed.",
+        status=404,
+        UploadId=upload_id,
+    )
+
+
+def access_denied() -> ServiceError:
+    return ServiceError("AccessDenied", "Access Denied", status=403)
+
+
+def invalid_argument(name: str, value: object, message: str) -> ServiceError:
+    return ServiceError("InvalidArgument", message, status=400, ArgumentName=name, ArgumentValue=str(value))
+
+
+def invalid_request(message: str) -> ServiceError:
+    return ServiceError("InvalidRequest", message, status=400)
+
+
+def malformed_xml() -> ServiceError:
+    return ServiceError(
+        "MalformedXML",
+        "The XML you provided was not well-formed or did not validate against our published schema",
+        status=400,
+    )
+
+
+def precondition_failed(header: str) -> ServiceError:
+    return ServiceError(
+        "PreconditionFailed",
+        "At least one of the pre-conditions you specified did not hold",
+        status=412,
+        Condition=header,
+    )
+
+
+def not_modified(etag: str) -> ServiceError:
+    """Not an error to HTTP: an answer of status 304 that has no body, and the ETag of what has not changed."""
+    return ServiceError("NotModified", "Not Modified", status=304, ETag=f'"{etag}"')
+
+
+def invalid_range(asked: str, size: int) -> ServiceError:
+    return ServiceError(
+        "InvalidRange",
+        "The requested range is not satisfiable",
+        status=416,
+        RangeRequested=asked,
+        ActualObjectSize=str(size),
+    )
+
+
+def bad_digest(what: str) -> ServiceError:
+    return ServiceError("BadDigest", f"The {what} you specified did not match the calculated checksum.", status=400)
+
+
+def not_implemented(parameter: str, value: object) -> ServiceError:
+    return ServiceError(
+        "NotImplemented",
+        f"A header you provided implies functionality that is not implemented: {parameter} with the value {value}",
+        status=501,
+        Header=parameter,
+    )

@@ -1,0 +1,87 @@
+"""Trust policies: who may assume a role. Shared by IAM, which keeps them, and STS and EC2, which ask them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+from skylift.cloud.error import ServiceError
+from skylift.cloud.identity import Caller, Role
+from skylift.cloud.services.authorize import action_applies, normalised
+from skylift.cloud.services.iam_rules import over_quota
+from skylift.cloud.services.policy_document import Principals, Statement, document_size, parse_policy
+from skylift.cloud.store.database import Tx
+
+MAX_SIZE = 2048
+
+Trust = Literal["no", "denied", "account", "named"]
+"""`account`: the account as a whole is trusted, so that the caller's own policies must allow it as well."""
+
+Place = Callable[[Principals], Trust]
+
+_OWN_ROLE = re.compile(r"arn:aws:iam::(\d{12}):(role|user)/(?:\S+/)?([^/\s]+)")
+
+
+def checked_trust_policy(tx: Tx, caller: Caller, text: str) -> str:
+    """The text, if it is a trust policy that IAM would keep: principals of this account have to exist."""
+    document = parse_policy(text, "trust")
+    if document_size(text) > MAX_SIZE:
+        raise over_quota("ACLSizePerRole", MAX_SIZE)
+    for statement in document.statements:
+        for principals in (statement.principals, statement.not_principals):
+            for arn in principals.aws if principals else ():
+                found = _OWN_ROLE.fullmatch(arn)
+                if found and found[1] == caller.account and not _there(tx, found[2], found[3], arn):
+                    raise ServiceError(
+                        "MalformedPolicyDocument",
+                        f'Invalid principal in policy: "AWS":"{arn}" is not in this account.',
+                        status=400,
+                    )
+    return text
+
+
+def _there(tx: Tx, kind: str, name: str, arn: str) -> bool:
+    role = tx.get(Role, name=name) if kind == "role" else None
+    return role is not None and role.arn == arn
+
+
+def trust_in_service(role: Role, service: str, action: str = "sts:AssumeRole") -> bool:
+    """Whether an AWS service (`ec2.amazonaws.com`) may assume the role."""
+    return _evaluate(role, action, {}, lambda who: "named" if service in who.services else "no") == "named"
+
+
+def trust_in_caller(
+    role: Role, caller: Caller, principal_arn: str, action: str, context: Mapping[str, str | tuple[str, ...]]
+) -> Trust:
+    """What the role's trust policy says of a caller; `principal_arn` is the caller's role, or the account's root."""
+    account = {caller.account, f"arn:aws:iam::{caller.account}:root"}
+
+    def place(who: Principals) -> Trust:
+        if {caller.arn, principal_arn, "*"} & set(who.aws):
+            return "named"
+        return "account" if account & set(who.aws) else "no"
+
+    return _evaluate(role, action, context, place)
+
+
+def _evaluate(role: Role, action: str, context: Mapping[str, str | tuple[str, ...]], place: Place) -> Trust:
+    keys = normalised(context)
+    found: Trust = "no"
+    for statement in parse_policy(role.trust_policy, "trust").statements:
+        placed = _placed(statement, place)
+        applies = action_applies(statement, action) and all(one.holds(keys) for one in statement.conditions)
+        if placed == "no" or not applies:
+            continue
+        if not statement.allows:
+            return "denied"
+        if found != "named":
+            found = placed
+    return found
+
+
+def _placed(statement: Statement, place: Place) -> Trust:
+    if statement.principals is not None:
+        return place(statement.principals)
+    excepted = statement.not_principals is not None and place(statement.not_principals) != "no"
+    return "no" if excepted else "named"

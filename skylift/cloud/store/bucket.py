@@ -1,0 +1,206 @@
+"""Where buckets, objects and uploads are kept, and the listings of S3 as walks along an index.
+
+A listing never reads a bucket whole: it seeks to where it starts, steps along the index, and when keys roll up into
+a common prefix it seeks past all of them.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Generic, TypeVar
+
+from skylift.cloud.bucket import Bucket, Extent, Object, Part, Spool, Upload
+from skylift.cloud.store.database import Database, Tx
+from skylift.cloud.store.mapping import table
+
+table(Bucket, "buckets", key=("name",))
+table(Object, "objects", key=("bucket", "key"))
+table(Upload, "uploads", key=("id",))
+table(Part, "parts", key=("upload_id", "number"))
+
+T = TypeVar("T")
+
+LAST = chr(0x10FFFF)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a listing says of an object."""
+
+    key: str
+    size: int
+    etag: str
+    modified: datetime
+    algorithms: tuple[str, ...]
+    checksum_type: str
+
+
+@dataclass(frozen=True)
+class Listing(Generic[T]):
+    """One page: `items` in order, a str being a common prefix."""
+
+    items: tuple[T | str, ...]
+    truncated: bool
+
+
+def keep(tx: Tx, spool: Spool) -> tuple[Extent, ...]:
+    """Take a body that has arrived out of the spool; it goes again if the transaction comes to nothing."""
+    return _until_rollback(tx, tx.files.take(spool))
+
+
+def share(tx: Tx, extents: Iterable[Extent]) -> tuple[Extent, ...]:
+    """Links of one's own to bytes of another object."""
+    return _until_rollback(tx, tx.files.share(extents))
+
+
+def discard(tx: Tx, extents: tuple[Extent, ...]) -> None:
+    """Remove the bytes of a row that this transaction removes or replaces, once nobody can see that row."""
+    if extents:
+        tx.when_unseen(lambda: tx.files.unlink(extents))
+
+
+def _until_rollback(tx: Tx, extents: tuple[Extent, ...]) -> tuple[Extent, ...]:
+    if extents:
+        tx.after_rollback(lambda: tx.files.unlink(extents))
+    return extents
+
+
+def sweep_files(database: Database) -> int:
+    """At start, before the first request: remove files that no row names and empty the spool; returns how many."""
+    with database.read() as tx:
+        kept = {
+            row[0]
+            for owner in ("objects", "parts")
+            for row in tx.execute(
+                f"SELECT json_extract(value, '$.file') FROM {owner}, json_each({owner}.extents)"  # noqa: S608
+            )
+        }
+        return tx.files.sweep(kept)
+
+
+def buckets(tx: Tx, prefix: str, after: str, limit: int) -> list[Bucket]:
+    """Up to `limit` buckets by name, from the first greater than `after`."""
+    return tx.select(
+        Bucket,
+        "WHERE name > ? AND substr(name, 1, ?) = ? ORDER BY name LIMIT ?",
+        after,
+        len(prefix),
+        prefix,
+        limit,
+    )
+
+
+def has_objects(tx: Tx, bucket: str) -> bool:
+    return tx.execute("SELECT 1 FROM objects WHERE bucket = ? LIMIT 1", bucket).fetchone() is not None
+
+
+def parts(tx: Tx, upload_id: str, after: int, limit: int) -> list[Part]:
+    """Up to `limit` parts by number, from the first greater than `after`."""
+    return tx.select(Part, "WHERE upload_id = ? AND number > ? ORDER BY number LIMIT ?", upload_id, after, limit)
+
+
+def list_objects(tx: Tx, bucket: str, *, prefix: str, delimiter: str, after: str, limit: int) -> Listing[Entry]:
+    """Objects whose keys begin with `prefix` and follow `after`; those that hold `delimiter` roll up.
+
+    An `after` that is itself a common prefix of this listing stands for all the keys in it.
+    """
+
+    def rows(span: _Span) -> Iterator[tuple[str, Entry]]:
+        select = "SELECT key, size, etag, modified, checksums, checksum_type FROM objects"
+        for key, size, etag, modified, checksums, checksum_type in _seek(tx, select, bucket, span, order="key"):
+            algorithms = tuple(json.loads(checksums))
+            yield key, Entry(key, size, etag, datetime.fromisoformat(modified), algorithms, checksum_type)
+
+    return _Walk(rows, prefix, delimiter, limit).run(after)
+
+
+def list_uploads(
+    tx: Tx, bucket: str, *, prefix: str, delimiter: str, after: str, after_id: str, limit: int
+) -> Listing[Upload]:
+    """Uploads in progress by key and id; `after_id` continues among the uploads of the key `after`."""
+
+    def rows(span: _Span) -> Iterator[tuple[str, Upload]]:
+        if after_id and span.floor == after:
+            span = replace(span, inclusive=True)
+        for (upload_id,) in _seek(tx, "SELECT id FROM uploads", bucket, span, order="key, id"):
+            upload = tx.get(Upload, id=upload_id)
+            assert upload is not None
+            if upload.key != after or upload.id > after_id:
+                yield upload.key, upload
+
+    return _Walk(rows, prefix, delimiter, limit).run(after)
+
+
+@dataclass(frozen=True)
+class _Span:
+    """Keys from `floor` (itself only if `inclusive`) to below `ceiling`."""
+
+    floor: str
+    inclusive: bool
+    ceiling: str | None
+
+
+def _seek(tx: Tx, select: str, bucket: str, span: _Span, *, order: str) -> sqlite3.Cursor:
+    """Rows in key order, read as far as they are asked for."""
+    condition = f"WHERE bucket = ? AND key {'>=' if span.inclusive else '>'} ?"
+    if span.ceiling is None:
+        return tx.execute(f"{select} {condition} ORDER BY {order}", bucket, span.floor)
+    return tx.execute(f"{select} {condition} AND key < ? ORDER BY {order}", bucket, span.floor, span.ceiling)
+
+
+@dataclass(frozen=True)
+class _Walk(Generic[T]):
+    """One page of a listing: steps along the rows, and over whole common prefixes."""
+
+    rows: Callable[[_Span], Iterator[tuple[str, T]]]
+    prefix: str
+    delimiter: str
+    limit: int
+
+    def run(self, after: str) -> Listing[T]:
+        items: list[T | str] = []
+        span = self._start(after)
+        while span is not None:
+            following: str | None = None
+            for key, item in self.rows(span):
+                if len(items) == self.limit:
+                    return Listing(tuple(items), truncated=True)
+                rolled = _rolled_up(key, self.prefix, self.delimiter)
+                if rolled is not None:
+                    items.append(rolled)
+                    following = _successor(rolled)
+                    break
+                items.append(item)
+            span = None if following is None else replace(span, floor=following, inclusive=True)
+        return Listing(tuple(items), truncated=False)
+
+    def _start(self, after: str) -> _Span | None:
+        """Where to begin; None when nothing can follow."""
+        ceiling = _successor(self.prefix)
+        if not after or after < self.prefix:
+            return _Span(self.prefix, inclusive=True, ceiling=ceiling)
+        if after.startswith(self.prefix) and _rolled_up(after, self.prefix, self.delimiter) == after:
+            following = _successor(after)
+            return None if following is None else _Span(following, inclusive=True, ceiling=ceiling)
+        return _Span(after, inclusive=False, ceiling=ceiling)
+
+
+def _rolled_up(key: str, prefix: str, delimiter: str) -> str | None:
+    if not delimiter:
+        return None
+    found = key.find(delimiter, len(prefix))
+    return None if found < 0 else key[: found + len(delimiter)]
+
+
+def _successor(prefix: str) -> str | None:
+    """The least string that is greater than everything beginning with `prefix`; None when there is none."""
+    kept = prefix.rstrip(LAST)
+    if not kept:
+        return None
+    following = ord(kept[-1]) + 1
+    # Surrogates cannot be written as UTF-8; the code point after them is the next that can.
+    return kept[:-1] + chr(0xE000 if 0xD800 <= following <= 0xDFFF else following)

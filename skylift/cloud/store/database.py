@@ -1,0 +1,250 @@
+"""The state of one cloud: one SQLite database, read and written in transactions that carry `now`.
+
+StoreError
++-- StateTooNew      the database was written by a newer skylift
++-- StateUnreadable  the database cannot be opened or is damaged
++-- Duplicate        a row with this key or unique name is there already
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from skylift.cloud.instance import Console
+from skylift.cloud.store.files import Files
+from skylift.cloud.store.mapping import Table, mapped
+
+T = TypeVar("T")
+
+ConsoleOf = Callable[[str], Console | None]
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+class StoreError(Exception):
+    """Something about the state directory that the user has to know."""
+
+
+class StateTooNew(StoreError):
+    """The database was written by a newer version of skylift than this one."""
+
+
+class StateUnreadable(StoreError):
+    """The database cannot be opened, or is not one."""
+
+
+class Duplicate(StoreError):
+    """A row with the same key, or the same unique name, is there already."""
+
+
+class Tx:
+    """One transaction. Everything in it sees the same `now` (UTC) and the same snapshot of the state.
+
+    `files` are the bytes of S3 objects, beside the database and not part of the transaction: what is done to them
+    says here how it ends. `console` tells what compute observes now: a server's console, None without a server.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, now: datetime, files: Files, console: ConsoleOf) -> None:
+        self._connection = connection
+        self.now = now
+        self.files = files
+        self.console = console
+        self._after_commit: list[Callable[[], None]] = []
+        self._after_rollback: list[Callable[[], None]] = []
+        self._when_unseen: list[Callable[[], None]] = []
+
+    def after_commit(self, act: Callable[[], None]) -> None:
+        """Do this once the commit is durable; not at all when the transaction is rolled back."""
+        self._after_commit.append(act)
+
+    def after_rollback(self, act: Callable[[], None]) -> None:
+        """Do this when the transaction comes to nothing."""
+        self._after_rollback.append(act)
+
+    def when_unseen(self, act: Callable[[], None]) -> None:
+        """Do this after the commit, once no open transaction still sees the state before it."""
+        self._when_unseen.append(act)
+
+    def get(self, noun: type[T], **where: Any) -> T | None:
+        """The one row that matches, or None."""
+        rows = self.find(noun, **where)
+        if len(rows) > 1:
+            raise LookupError(f"{len(rows)} rows of {noun.__name__} match {sorted(where)}")
+        return rows[0] if rows else None
+
+    def find(self, noun: type[T], **where: Any) -> list[T]:
+        """All rows whose columns equal `where`, in the order they were added."""
+        table = mapped(noun)
+        condition = " AND ".join(f'"{column}" IS ?' for column in where)
+        sql = f"{table.select} {'WHERE ' + condition if condition else ''} ORDER BY rowid"
+        values = [table.encode(column, value) for column, value in where.items()]
+        return [table.decode(row) for row in self._connection.execute(sql, values)]
+
+    def select(self, noun: type[T], rest: str, *values: Any) -> list[T]:
+        """Rows by hand-written SQL after `SELECT columns FROM table`; for the store's own files only."""
+        table = mapped(noun)
+        return [table.decode(row) for row in self._connection.execute(f"{table.select} {rest}", values)]
+
+    def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
+        """A statement of the store's own files."""
+        return self._connection.execute(sql, values)
+
+    def add(self, noun: Any) -> None:
+        """Insert; raises Duplicate where the key or a unique name is taken."""
+        table = mapped(type(noun))
+        try:
+            self._connection.execute(table.insert, table.values(noun))
+        except sqlite3.IntegrityError as error:
+            raise Duplicate(f"{table.name}: {error}") from error
+
+    def save(self, noun: Any) -> None:
+        """Write every column of a row that is there already, found by its key."""
+        table = mapped(type(noun))
+        changed = self._connection.execute(table.update, table.values(noun) + table.key_values(noun))
+        if changed.rowcount != 1:
+            raise LookupError(f"no row of {table.name} has the key {table.key_values(noun)}")
+
+    def remove(self, noun: Any) -> None:
+        """Delete the row with this key; nothing happens when it is gone."""
+        table: Table[Any] = mapped(type(noun))
+        self._connection.execute(table.delete, table.key_values(noun))
+
+
+class Database:
+    """Opens the database, brings its schema up to date and hands out transactions to any thread."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        console: ConsoleOf = lambda _: None,
+    ) -> None:
+        self._path = path
+        self._clock = clock
+        self._console = console
+        self._files = Files(path.parent)
+        self._snapshots = _Snapshots()
+        self._local = threading.local()
+        self._open: list[sqlite3.Connection] = []
+        self._lock = threading.Lock()
+        self._writer = threading.Lock()
+        self._migrate()
+
+    @contextmanager
+    def read(self) -> Iterator[Tx]:
+        """A snapshot of the state; writing in it is an error."""
+        connection = self._connection()
+        with self._snapshots.open():
+            connection.execute("BEGIN")
+            connection.execute("PRAGMA query_only = 1")
+            try:
+                yield Tx(connection, self._clock(), self._files, self._console)
+            finally:
+                connection.execute("ROLLBACK")
+                connection.execute("PRAGMA query_only = 0")
+
+    @contextmanager
+    def write(self) -> Iterator[Tx]:
+        """The one writer. Leaving normally commits durably, leaving by an exception changes nothing."""
+        with self._writer:
+            connection = self._connection()
+            connection.execute("BEGIN IMMEDIATE")
+            tx = Tx(connection, self._clock(), self._files, self._console)
+            try:
+                yield tx
+                connection.execute("COMMIT")
+            except BaseException:
+                # SQLite has rolled back by itself when, for one, the disk is full.
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                for act in tx._after_rollback:
+                    act()
+                raise
+        for act in tx._after_commit:
+            act()
+        self._snapshots.when_closed(tx._when_unseen)
+
+    def close(self) -> None:
+        with self._lock:
+            for connection in self._open:
+                connection.close()
+            self._open.clear()
+        self._local = threading.local()
+
+    def _connection(self) -> sqlite3.Connection:
+        found: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if found is None:
+            found = self._connect()
+            self._local.connection = found
+        return found
+
+    def _connect(self) -> sqlite3.Connection:
+        try:
+            # Secret keys are in it; SQLite gives the files beside it (WAL) the same mode.
+            self._path.touch(mode=0o600)
+            connection = sqlite3.connect(
+                self._path, isolation_level=None, check_same_thread=False, timeout=30, cached_statements=512
+            )
+            # FULL, not WAL's usual NORMAL: an answer of 200 has to survive a power cut.
+            for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+                connection.execute(f"PRAGMA {pragma}")
+        except (sqlite3.Error, OSError) as error:
+            raise StateUnreadable(f"{self._path}: {error}") from error
+        with self._lock:
+            self._open.append(connection)
+        return connection
+
+    def _migrate(self) -> None:
+        connection = self._connection()
+        scripts = sorted(MIGRATIONS.glob("*.sql"))
+        version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version > len(scripts):
+            raise StateTooNew(
+                f"{self._path} is of schema version {version}; this skylift knows versions up to {len(scripts)}. "
+                "Upgrade skylift, or use another SKYLIFT_HOME."
+            )
+        for number, script in enumerate(scripts[version:], start=version + 1):
+            connection.executescript(f"BEGIN IMMEDIATE; {script.read_text()}; PRAGMA user_version = {number}; COMMIT;")
+
+
+class _Snapshots:
+    """Which read transactions are open, and what waits for the older ones of them to end."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._next = 0
+        self._open: set[int] = set()
+        self._waiting: list[tuple[int, Callable[[], None]]] = []
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        with self._lock:
+            number = self._next
+            self._next += 1
+            self._open.add(number)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._open.remove(number)
+            self._run_due()
+
+    def when_closed(self, acts: list[Callable[[], None]]) -> None:
+        """Run these once every snapshot that is open now has been closed."""
+        with self._lock:
+            self._waiting += [(self._next, act) for act in acts]
+        self._run_due()
+
+    def _run_due(self) -> None:
+        with self._lock:
+            oldest = min(self._open, default=self._next)
+            due = [act for before, act in self._waiting if before <= oldest]
+            self._waiting = [(before, act) for before, act in self._waiting if before > oldest]
+        for act in due:
+            act()

@@ -1,0 +1,8 @@
+"""Where the facts about this cloud are kept."""
+
+from __future__ import annotations
+
+from skylift.cloud.facts import CloudFacts
+from skylift.cloud.store.mapping import table
+
+table(CloudFacts, "cloud_facts", key=("account",))

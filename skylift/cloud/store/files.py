@@ -1,0 +1,123 @@
+"""The bytes of S3 objects: files beside the database, durable before the row that names them commits.
+
+A file is written in the spool by whoever receives it, moved to `objects` under the same name when a row takes it,
+and unlinked when no row, no open snapshot and no response needs it any more.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+import weakref
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
+
+from skylift.cloud.bucket import Extent, FileBody, Spool
+from skylift.cloud.home import Home
+
+CHUNK = 1 << 20
+
+
+class Files:
+    """The files of one state directory. One instance per process and directory: it knows which are being read."""
+
+    def __init__(self, directory: Path) -> None:
+        home = Home(directory)
+        self._objects = home.objects
+        self._spool = home.spool
+        # Reentrant: a body may be collected, and so released, while its own thread is in here.
+        self._lock = threading.RLock()
+        self._held: Counter[str] = Counter()
+        self._unwanted: set[str] = set()
+
+    def take(self, spool: Spool) -> tuple[Extent, ...]:
+        """Make a spooled body a file of an object; its name is durable afterwards. An empty body leaves no file."""
+        if spool.size == 0:
+            if spool.file:
+                (self._spool / spool.file).unlink(missing_ok=True)
+            return ()
+        self._make(self._objects)
+        (self._spool / spool.file).rename(self._objects / spool.file)
+        self._sync()
+        return (Extent(spool.file, 0, spool.size),)
+
+    def share(self, extents: Iterable[Extent]) -> tuple[Extent, ...]:
+        """The same bytes under names of their own: hard links, so that neither object depends on the other."""
+        shared = []
+        for extent in extents:
+            name = secrets.token_hex(16)
+            os.link(self._objects / extent.file, self._objects / name)
+            shared.append(Extent(name, extent.offset, extent.length))
+        if shared:
+            self._sync()
+        return tuple(shared)
+
+    def body(self, extents: tuple[Extent, ...]) -> FileBody:
+        """Keep these files on disk until the body is no longer referenced.
+
+        Called in the transaction that found the extents, so that they cannot have been unlinked yet.
+        """
+        body = FileBody(extents)
+        names = [extent.file for extent in extents]
+        with self._lock:
+            self._held.update(names)
+        weakref.finalize(body, self._release, names).atexit = False
+        return body
+
+    def read(self, extents: Iterable[Extent]) -> Iterator[bytes]:
+        """The bytes, in chunks of at most 1 MiB."""
+        for extent in extents:
+            with (self._objects / extent.file).open("rb") as file:
+                file.seek(extent.offset)
+                left = extent.length
+                while left:
+                    chunk = file.read(min(CHUNK, left))
+                    if not chunk:
+                        raise OSError(f"{file.name} ends {left} bytes early")
+                    left -= len(chunk)
+                    yield chunk
+
+    def unlink(self, extents: Iterable[Extent]) -> None:
+        """Remove files that no row names any more; those being sent go when they have been."""
+        with self._lock:
+            names = {extent.file for extent in extents}
+            self._unwanted |= {name for name in names if self._held[name] > 0}
+            free = names - self._unwanted
+        self._remove(free)
+
+    def sweep(self, kept: Collection[str]) -> int:
+        """Empty the spool and remove each file not in `kept`; returns how many. Only while nothing else runs."""
+        for directory in (self._objects, self._spool):
+            self._make(directory)
+        for entry in os.scandir(self._spool):
+            Path(entry.path).unlink()
+        orphans = [entry.name for entry in os.scandir(self._objects) if entry.name not in kept]
+        self._remove(orphans)
+        return len(orphans)
+
+    def _release(self, names: list[str]) -> None:
+        with self._lock:
+            self._held.subtract(names)
+            free = {name for name in names if self._held[name] <= 0}
+            for name in free:
+                del self._held[name]
+            free &= self._unwanted
+            self._unwanted -= free
+        self._remove(free)
+
+    def _remove(self, names: Iterable[str]) -> None:
+        for name in names:
+            (self._objects / name).unlink(missing_ok=True)
+
+    def _sync(self) -> None:
+        """A rename or link is durable once its directory is."""
+        descriptor = os.open(self._objects, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _make(self, directory: Path) -> None:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -1,0 +1,27 @@
+"""Where the nouns of a server are kept, and the questions about them that need SQL."""
+
+from __future__ import annotations
+
+from skylift.cloud.instance import ClientToken, Console, Image, Instance, KeyPair, Volume
+from skylift.cloud.store.database import Tx
+from skylift.cloud.store.mapping import table
+
+table(Instance, "instances", key=("id",))
+table(Volume, "volumes", key=("id",))
+table(Console, "consoles", key=("instance_id",))
+table(Image, "images", key=("id",))
+table(KeyPair, "key_pairs", key=("id",))
+table(ClientToken, "client_tokens", key=("operation", "token"))
+
+
+def uid_bases(tx: Tx) -> set[int]:
+    """The uid ranges, by their first uid, of servers that still have a disk."""
+    return {row[0] for row in tx.execute("SELECT uid_base FROM instances WHERE state != 'terminated'")}
+
+
+def forget_tokens_of_the_gone(tx: Tx) -> None:
+    """Drop client tokens whose result is no longer described: the same token then makes something new."""
+    tx.execute(
+        "DELETE FROM client_tokens WHERE result NOT IN "
+        "(SELECT reservation_id FROM instances UNION SELECT id FROM route_tables)"
+    )

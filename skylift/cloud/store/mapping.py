@@ -1,0 +1,162 @@
+"""Frozen dataclasses to rows and back: a field is a column of the same name, what SQLite cannot hold is JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+import typing
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any, Generic, Literal, TypeVar
+
+T = TypeVar("T")
+
+Reader = Callable[[Any], Any]
+
+_TABLES: dict[type, Table[Any]] = {}
+
+
+def table(noun: type[T], name: str, *, key: tuple[str, ...]) -> Table[T]:
+    """Declare where a noun is kept. Called once per noun, in the store's own file for it."""
+    return _TABLES.setdefault(noun, Table(noun, name, key))
+
+
+def mapped(noun: type[T]) -> Table[T]:
+    return _TABLES[noun]
+
+
+def tables() -> list[Table[Any]]:
+    """Every noun that is kept."""
+    return list(_TABLES.values())
+
+
+class Table(Generic[T]):
+    """The columns and statements of one noun."""
+
+    def __init__(self, noun: type[T], name: str, key: tuple[str, ...]) -> None:
+        self.noun = noun
+        self.name = name
+        self.key = key
+
+    @cached_property
+    def columns(self) -> dict[str, Any]:
+        hints = typing.get_type_hints(self.noun)
+        return {field.name: hints[field.name] for field in dataclasses.fields(self.noun)}  # type: ignore[arg-type]
+
+    @cached_property
+    def select(self) -> str:
+        return f"SELECT {self._quoted} FROM {self.name}"  # noqa: S608 - names of ours
+
+    @cached_property
+    def insert(self) -> str:
+        return f"INSERT INTO {self.name} ({self._quoted}) VALUES ({', '.join('?' * len(self.columns))})"  # noqa: S608 - names of ours
+
+    @cached_property
+    def update(self) -> str:
+        assignments = ", ".join(f'"{column}" = ?' for column in self.columns)
+        return f"UPDATE {self.name} SET {assignments} WHERE {self._by_key}"  # noqa: S608 - names of ours
+
+    @cached_property
+    def delete(self) -> str:
+        return f"DELETE FROM {self.name} WHERE {self._by_key}"  # noqa: S608 - names of ours
+
+    @property
+    def _by_key(self) -> str:
+        return " AND ".join(f'"{column}" = ?' for column in self.key)
+
+    @property
+    def _quoted(self) -> str:
+        """A field may be called what SQL has a keyword for (`index`)."""
+        return ", ".join(f'"{column}"' for column in self.columns)
+
+    def values(self, noun: T) -> list[Any]:
+        return [to_column(getattr(noun, column)) for column in self.columns]
+
+    def key_values(self, noun: T) -> list[Any]:
+        return [to_column(getattr(noun, column)) for column in self.key]
+
+    def encode(self, column: str, value: Any) -> Any:
+        if column not in self.columns:
+            raise KeyError(f"{self.noun.__name__} has no field {column}")
+        return to_column(value)
+
+    def decode(self, row: tuple[Any, ...]) -> T:
+        values = zip(row, self._readers, strict=True)
+        return self.noun(*[_read(read, value) for value, read in values])
+
+    @cached_property
+    def _readers(self) -> list[Reader | None]:
+        """Worked out once: describing is decoding, many thousand times a second."""
+        return [column_reader(hint) for hint in self.columns.values()]
+
+
+def to_column(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat()
+    if value is None or isinstance(value, bool | int | float | str | bytes):
+        return value
+    return json.dumps(_to_json(value), separators=(",", ":"))
+
+
+def column_reader(hint: Any) -> Reader | None:
+    """How a column of this type is read; None where SQLite holds the value itself."""
+    hint = _without_none(hint)
+    if hint in (int, float, str, bytes) or typing.get_origin(hint) is Literal:
+        return None
+    if hint is bool:
+        return bool
+    if hint is datetime:
+        return datetime.fromisoformat
+    read = _json_reader(hint)
+    return json.loads if read is None else lambda value: read(json.loads(value))
+
+
+def _to_json(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return {field.name: _to_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {key: _to_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_to_json(item) for item in value]
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat()
+    return value
+
+
+def _json_reader(hint: Any) -> Reader | None:
+    """How a value of this type is made of what JSON can say; None where it is that already."""
+    hint = _without_none(hint)
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if hint is datetime:
+        return datetime.fromisoformat
+    if dataclasses.is_dataclass(hint):
+        return _noun_reader(hint)
+    if origin is tuple:
+        item = _json_reader(arguments[0])
+        return tuple if item is None else lambda value: tuple(_read(item, one) for one in value)
+    if origin is list:
+        item = _json_reader(arguments[0])
+        return None if item is None else lambda value: [_read(item, one) for one in value]
+    if origin is dict:
+        item = _json_reader(arguments[1])
+        return None if item is None else lambda value: {key: _read(item, one) for key, one in value.items()}
+    return None
+
+
+def _noun_reader(noun: Any) -> Reader:
+    readers = {name: _json_reader(hint) for name, hint in typing.get_type_hints(noun).items()}
+    return lambda value: noun(**{name: _read(readers[name], one) for name, one in value.items()})
+
+
+def _read(read: Reader | None, value: Any) -> Any:
+    return value if value is None or read is None else read(value)
+
+
+def _without_none(hint: Any) -> Any:
+    if typing.get_origin(hint) in (types.UnionType, typing.Union):
+        kept = [part for part in typing.get_args(hint) if part is not type(None)]
+        if len(kept) == 1:
+            return kept[0]
+    return hint

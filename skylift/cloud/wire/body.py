@@ -1,0 +1,355 @@
+"""Request bodies on their way in: decoded, hashed and compared with what the client announced, in bounded memory.
+
+A body that is an object's content goes to a file of the spool directory as it arrives; any other is small and stays
+in memory. Source for checksums: "Checking object integrity" (S3 user guide).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import errno
+import hashlib
+import os
+import secrets
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from skylift.cloud.bucket import Spool
+from skylift.cloud.error import ServiceError
+from skylift.cloud.wire import checksum
+from skylift.cloud.wire.call import Request
+from skylift.cloud.wire.checksum import Checksum
+from skylift.cloud.wire.chunked import SIGNED, SIGNED_TRAILER, WORDS, ChunkDecoder, ChunkSignatures
+from skylift.cloud.wire.codec import Payload
+from skylift.cloud.wire.models import OperationModel
+from skylift.cloud.wire.signature import UNSIGNED_PAYLOAD
+
+LARGEST_IN_MEMORY = 4 * 1024 * 1024
+LARGEST_SPOOLED = 5 * 1024**3
+"""S3's limit for one PutObject or UploadPart."""
+WORTH_A_THREAD = 256 * 1024
+DEFAULT_CHECKSUM = "CRC64NVME"
+"""What S3 computes by itself for an upload that came without a checksum."""
+
+
+@dataclass(frozen=True)
+class Announced:
+    """What a request's headers say about its body.
+
+    `length` counts the payload, without the aws-chunked coding around it. `checksums` are base64 by algorithm, None
+    for one that follows in a trailer. `coding` is the word in x-amz-content-sha256 that announces aws-chunked, or ""
+    when the body is coded so without one.
+    """
+
+    length: int | None = None
+    sha256: str | None = None
+    md5: str | None = None
+    checksums: Mapping[str, str | None] = field(default_factory=dict)
+    coding: str | None = None
+
+
+def announced(request: Request, declared: str | None, operation: OperationModel | None) -> Announced:
+    """Read the headers. `declared` is x-amz-content-sha256's value, where there is one. ServiceError when they make no
+    sense together, so that the body need not be sent."""
+    coding = declared if declared in WORDS else None
+    if coding is None and "aws-chunked" in request.header("content-encoding").lower():
+        coding = ""
+    found = Announced(
+        _length(request, coding is not None),
+        declared if coding is None and declared != UNSIGNED_PAYLOAD else None,
+        _md5(request.header("content-md5")),
+        _checksums(request) if operation is not None and operation.checksummed else {},
+        coding,
+    )
+    if operation is not None and operation.checksum_required and not found.md5 and not found.checksums:
+        raise ServiceError(
+            "InvalidRequest", "Missing required header for this request: Content-MD5 OR x-amz-checksum-*"
+        )
+    if operation is not None and operation.streamed_input:
+        _check_upload(found)
+    elif (found.length or 0) > LARGEST_IN_MEMORY:
+        raise too_big()
+    if found.sha256 is not None and not _is_hex_sha256(found.sha256):
+        raise ServiceError(
+            "InvalidArgument",
+            "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, STREAMING-UNSIGNED-PAYLOAD-TRAILER, "
+            "STREAMING-AWS4-HMAC-SHA256-PAYLOAD, STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER or a valid sha256 value.",
+            ArgumentName="x-amz-content-sha256",
+            ArgumentValue=found.sha256,
+        )
+    return found
+
+
+def too_big() -> ServiceError:
+    return ServiceError(
+        "MaxMessageLengthExceeded", "Your request was too big.", MaxMessageLengthBytes=str(LARGEST_IN_MEMORY)
+    )
+
+
+# Hashing and writing a large piece take about as long as each other, and neither holds the interpreter's lock.
+_hashers = ThreadPoolExecutor(thread_name_prefix="wire-hash")
+
+
+class Memory:
+    """A body in memory, up to LARGEST_IN_MEMORY bytes."""
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+
+    def write(self, data: memoryview) -> None:
+        if len(self._data) + len(data) > LARGEST_IN_MEMORY:
+            raise too_big()
+        self._data += data
+
+    def keep(self, size: int, md5: str, checksums: dict[str, str]) -> Payload:
+        return bytes(self._data)
+
+    def discard(self) -> None:
+        self._data.clear()
+
+
+class SpoolFile:
+    """A body on disk, readable by the owner only; durable when `keep` returns."""
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / secrets.token_hex(16)
+        self._file: int | None = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        self._size = 0
+
+    def write(self, data: memoryview) -> None:
+        assert self._file is not None, "nothing follows keep() or discard()"
+        self._size += len(data)
+        if self._size > LARGEST_SPOOLED:
+            raise _too_large(self._size)
+        while data:
+            try:
+                data = data[os.write(self._file, data) :]
+            except OSError as error:
+                raise _disk_full(error) from error
+
+    def keep(self, size: int, md5: str, checksums: dict[str, str]) -> Payload:
+        assert self._file is not None, "a body is kept once"
+        try:
+            os.fsync(self._file)
+        except OSError as error:
+            raise _disk_full(error) from error
+        self._close()
+        return Spool(self._path.name, size, md5, checksums)
+
+    def discard(self) -> None:
+        """Remove the file, if it is still where it was made: a service takes what it keeps by renaming it."""
+        self._close()
+        with suppress(FileNotFoundError):
+            self._path.unlink()
+
+    def _close(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+
+class Receiver:
+    """Takes a body in pieces, checks it, and hands it out whole. `discard` must follow, whatever happened."""
+
+    def __init__(self, announced: Announced, sink: Memory | SpoolFile, signatures: ChunkSignatures | None) -> None:
+        self._announced = announced
+        self._sink = sink
+        self._size = 0
+        self._sha256 = hashlib.sha256()
+        self._md5 = hashlib.md5(usedforsecurity=False)
+        self._checksums = {name: checksum.start(name) for name in self._algorithms()}
+        self._hash_sha256 = announced.sha256 is not None or isinstance(sink, Memory)
+        self._hash_md5 = announced.md5 is not None or isinstance(sink, SpoolFile)
+        self._decoder = self._make_decoder(signatures)
+
+    @property
+    def sha256(self) -> str:
+        """Hex, of what has come in; only meaningful for a body in memory or one whose hash was announced."""
+        return self._sha256.hexdigest()
+
+    def feed(self, data: bytes) -> None:
+        if self._decoder is not None:
+            self._decoder.feed(memoryview(data))
+        else:
+            self._take(memoryview(data))
+
+    def finish(self) -> Payload:
+        """The body, when all of it came and is what was announced."""
+        trailers = {}
+        if self._decoder is not None:
+            self._decoder.finish()
+            trailers = self._decoder.trailers
+        wanted = self._announced
+        if wanted.length is not None and wanted.length != self._size:
+            raise ServiceError(
+                "IncompleteBody", "You did not provide the number of bytes specified by the Content-Length HTTP header"
+            )
+        if wanted.sha256 is not None and wanted.sha256 != self.sha256:
+            raise ServiceError(
+                "XAmzContentSHA256Mismatch",
+                "The provided 'x-amz-content-sha256' header does not match what was computed.",
+                ClientComputedContentSHA256=wanted.sha256,
+                S3ComputedContentSHA256=self.sha256,
+            )
+        if wanted.md5 is not None and wanted.md5 != self._md5.hexdigest():
+            raise ServiceError("BadDigest", "The Content-MD5 you specified did not match what we received.")
+        computed = {name: checksum.encoded(running) for name, running in self._checksums.items()}
+        self._compare(computed, trailers)
+        return self._sink.keep(self._size, self._md5.hexdigest(), computed)
+
+    def discard(self) -> None:
+        self._sink.discard()
+
+    def _take(self, data: memoryview) -> None:
+        self._size += len(data)
+        if self._announced.length is not None and self._size > self._announced.length:
+            raise ServiceError("IncompleteBody", "The request body is longer than announced")
+        hashing = _hashers.submit(self._hash, data) if len(data) >= WORTH_A_THREAD else None
+        try:
+            self._sink.write(data)
+        finally:
+            # The digests must not change behind our back, not even when the disk is full.
+            if hashing is not None:
+                hashing.result()
+            else:
+                self._hash(data)
+
+    def _hash(self, data: memoryview) -> None:
+        if self._hash_sha256:
+            self._sha256.update(data)
+        if self._hash_md5:
+            self._md5.update(data)
+        for running in self._checksums.values():
+            running.update(data)
+
+    def _algorithms(self) -> list[str]:
+        stated = list(self._announced.checksums)
+        return stated or ([DEFAULT_CHECKSUM] if isinstance(self._sink, SpoolFile) else [])
+
+    def _make_decoder(self, signatures: ChunkSignatures | None) -> ChunkDecoder | None:
+        coding = self._announced.coding
+        if coding is None:
+            return None
+        if coding in (SIGNED, SIGNED_TRAILER):
+            if signatures is None:
+                raise ServiceError("InvalidRequest", f"{coding} needs a signed request")
+            return ChunkDecoder(self._take, signatures, signed_trailers=coding == SIGNED_TRAILER)
+        return ChunkDecoder(self._take, None)
+
+    def _compare(self, computed: Mapping[str, str], trailers: Mapping[str, str]) -> None:
+        for algorithm, stated in self._announced.checksums.items():
+            name = checksum.HEADER + algorithm.lower()
+            value = stated if stated is not None else trailers.get(name)
+            if value is None:
+                raise ServiceError(
+                    "MalformedTrailerError",
+                    f"The request contained trailing data that was not well-formed: {name} is missing.",
+                )
+            if value != computed[algorithm]:
+                raise ServiceError("BadDigest", f"The {algorithm} you specified did not match the calculated checksum.")
+
+
+def _length(request: Request, coded: bool) -> int | None:
+    """The payload's length as announced; None when the body is sent in HTTP chunks and nothing is said."""
+    name = "x-amz-decoded-content-length" if coded else "content-length"
+    text = request.header(name)
+    if not text:
+        return None
+    if not (text.isascii() and text.isdecimal()) or len(text) > 15:
+        raise ServiceError(
+            "InvalidArgument", f"{name} must be a number of bytes", ArgumentName=name, ArgumentValue=text
+        )
+    return int(text)
+
+
+def _check_upload(found: Announced) -> None:
+    if found.length is None:
+        raise ServiceError("MissingContentLength", "You must provide the Content-Length HTTP header.")
+    if found.length > LARGEST_SPOOLED:
+        raise _too_large(found.length)
+
+
+def _md5(text: str) -> str | None:
+    """Hex of Content-MD5's base64."""
+    if not text:
+        return None
+    digest = _base64(text)
+    if digest is None or len(digest) != 16:
+        raise ServiceError("InvalidDigest", "The Content-MD5 you specified was invalid.")
+    return digest.hex()
+
+
+def _checksums(request: Request) -> dict[str, str | None]:
+    found: dict[str, str | None] = {}
+    for name, values in request.headers_by_name.items():
+        short = name.removeprefix(checksum.HEADER)
+        if short != name and short not in checksum.NOT_A_CHECKSUM:
+            algorithm = _algorithm(short)
+            found[algorithm] = _valid(name, algorithm, values[0])
+    for name in request.header("x-amz-trailer").split(","):
+        short = name.strip().lower().removeprefix(checksum.HEADER)
+        if short != name.strip().lower():
+            found.setdefault(_algorithm(short), None)
+    if len(found) > 1:
+        raise ServiceError(
+            "InvalidRequest",
+            "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.",
+        )
+    said = request.header("x-amz-sdk-checksum-algorithm").upper()
+    if said and not found and not request.header("content-md5"):
+        raise ServiceError(
+            "InvalidRequest",
+            "x-amz-sdk-checksum-algorithm specified, but no corresponding x-amz-checksum-* or x-amz-trailer headers "
+            "were found.",
+        )
+    return found
+
+
+def _algorithm(short: str) -> str:
+    name = short.upper()
+    if not checksum.known(name):
+        raise ServiceError("InvalidRequest", f"The checksum algorithm {name} is not supported here.")
+    return name
+
+
+def _valid(header: str, algorithm: str, value: str) -> str:
+    digest = _base64(value)
+    running: Checksum = checksum.start(algorithm)
+    if digest is None or len(digest) != len(running.digest()):
+        raise ServiceError("InvalidRequest", f"Value for {header} header is invalid.")
+    return value
+
+
+def _base64(text: str) -> bytes | None:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return None
+
+
+def _is_hex_sha256(text: str) -> bool:
+    return len(text) == 64 and all(digit in "0123456789abcdef" for digit in text)
+
+
+def _too_large(size: int) -> ServiceError:
+    return ServiceError(
+        "EntityTooLarge",
+        "Your proposed upload exceeds the maximum allowed size",
+        ProposedSize=str(size),
+        MaxSizeAllowed=str(LARGEST_SPOOLED),
+    )
+
+
+def _disk_full(error: OSError) -> Exception:
+    """A full disk is the user's to solve, and no reason to retry; anything else is a fault of ours or the disk's."""
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return error
+    return ServiceError(
+        "InsufficientStorage",
+        "There is no space left where this cloud keeps its state; free some and send the request again.",
+        status=507,
+    )

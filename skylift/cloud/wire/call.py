@@ -1,0 +1,99 @@
+"""What crosses the wall between wire and the rest: one parsed and authenticated request, one answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+from urllib.parse import parse_qsl
+
+
+@dataclass(frozen=True)
+class Credential:
+    """Who signed, as far as the signature tells. `access_key_id` None: the request was not signed (anonymous)."""
+
+    access_key_id: str | None
+    session_token: str | None = None
+    region: str = ""
+    service: str = ""
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request in the model's own terms.
+
+    `params` has botocore's member names and Python types: datetime for timestamps, bytes for blobs, a
+    `skylift.cloud.bucket.Spool` for a streaming body. `service` is the model's name (`ec2`, `iam`, `sts`, `s3`).
+    """
+
+    service: str
+    operation: str
+    params: dict[str, Any]
+    credential: Credential
+    source_ip: str
+    request_id: str
+    received: datetime
+
+
+SecretFor = Callable[[str, str | None], str]
+"""(access_key_id, session_token) -> secret key; raises ServiceError (InvalidAccessKeyId, ExpiredToken, ...)."""
+
+Perform = Callable[[Call], dict[str, Any]]
+"""Carries a call out. Blocking: wire runs it in a worker thread. Raises ServiceError."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """An HTTP request as the server hands it over, before anything is understood.
+
+    `target` is the raw request target with its percent-encoding as the client sent it: signatures need it.
+    """
+
+    method: str
+    target: str
+    headers: tuple[tuple[str, str], ...]
+    source_ip: str
+
+    def header(self, name: str, default: str = "") -> str:
+        """The first header of that name (given in lower case)."""
+        return self.headers_by_name.get(name, (default,))[0]
+
+    @cached_property
+    def headers_by_name(self) -> Mapping[str, tuple[str, ...]]:
+        """All values of each header, in order, by lower-case name."""
+        found: dict[str, tuple[str, ...]] = {}
+        for name, value in self.headers:
+            lower = name.lower()
+            found[lower] = (*found.get(lower, ()), value)
+        return found
+
+    @cached_property
+    def path(self) -> str:
+        """The path as the client sent it, percent-encoding included."""
+        return self._origin_form.partition("?")[0]
+
+    @cached_property
+    def query(self) -> tuple[tuple[str, str], ...]:
+        """The decoded pairs of the query string, in order. ValueError when they are not UTF-8."""
+        text = self._origin_form.partition("?")[2]
+        return tuple(parse_qsl(text, keep_blank_values=True, errors="strict"))
+
+    @cached_property
+    def _origin_form(self) -> str:
+        """The target without `http://host` before it, which a client sends to what it takes for a proxy."""
+        scheme, separator, rest = self.target.partition("://")
+        if separator and scheme.lower() in ("http", "https"):
+            return "/" + rest.partition("/")[2]
+        return self.target
+
+
+@dataclass(frozen=True)
+class Response:
+    """`body` is bytes, or a `skylift.cloud.bucket.FileBody`, which wire reads, or opens as a
+    `files.OpenBody` to stream it."""
+
+    status: int
+    headers: dict[str, str] = field(default_factory=dict)
+    body: Any = b""

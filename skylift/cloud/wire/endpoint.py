@@ -1,0 +1,97 @@
+"""The AWS endpoint as a whole: what main.py starts and stops."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+from skylift.cloud.wire.call import Perform, Request, Response, SecretFor
+from skylift.cloud.wire.codecs import codec_for
+from skylift.cloud.wire.exchange import Parts
+from skylift.cloud.wire.pipeline import Body, Pipeline
+from skylift.cloud.wire.route import ServiceRouter
+from skylift.cloud.wire.server import GRACE, HttpServer
+from skylift.cloud.wire.signature import Verifier
+
+SERVICES = ("ec2", "iam", "s3", "sts")
+WORKERS = 16
+
+
+class AwsEndpoint:
+    """Speaks AWS's protocols on the sockets it is given.
+
+    `spool` and `objects` are existing directories of one file system: bodies come in to the first, objects are read
+    from the second. `secret_for` and `perform` block and are called in worker threads, several at a time. `hosts` are
+    names of the endpoint besides `localhost`, for addresses like `bucket.HOST`. `seen_as` turns the address a
+    connection comes from into the one that its sender has in this cloud's networks.
+    """
+
+    def __init__(
+        self,
+        *,
+        region: str,
+        spool: Path,
+        objects: Path,
+        secret_for: SecretFor,
+        perform: Perform,
+        hosts: Iterable[str] = (),
+        seen_as: Callable[[str], str] = str,
+    ) -> None:
+        self._region = region
+        self._spool = spool
+        self._objects = objects
+        self._secret_for = secret_for
+        self._perform = perform
+        self._seen_as = seen_as
+        self._hosts = (
+            *hosts,
+            "localhost",
+            f"s3.{region}.amazonaws.com",
+            "s3.amazonaws.com",
+        )
+        self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="wire")
+        self._server: HttpServer | None = None
+
+    async def start(self) -> None:
+        """Load the service models, which takes a moment; sockets can be added from here on."""
+        pipeline = await asyncio.get_running_loop().run_in_executor(self._workers, self._make_pipeline)
+
+        async def answer(request: Request, body: Body) -> Response:
+            return await pipeline.answer(replace(request, source_ip=self._seen_as(request.source_ip)), body)
+
+        self._server = HttpServer(answer)
+
+    async def add_socket(self, sock: socket.socket) -> None:
+        """Serve a bound TCP socket, in whatever network namespace it was made. The endpoint closes it."""
+        await self._running().add_socket(sock)
+
+    async def remove_socket(self, sock: socket.socket) -> None:
+        """Stop serving a socket that was added, and close it. KeyError for any other."""
+        await self._running().remove_socket(sock)
+
+    async def stop(self, grace: float = GRACE) -> None:
+        """Accept nothing more, let what is being answered finish within `grace` seconds, and end the workers."""
+        if self._server is not None:
+            await self._server.stop(grace)
+            self._server = None
+        await asyncio.to_thread(self._workers.shutdown)
+
+    def _running(self) -> HttpServer:
+        if self._server is None:
+            raise RuntimeError("the endpoint is not started")
+        return self._server
+
+    def _make_pipeline(self) -> Pipeline:
+        codecs = {service: codec_for(service, self._hosts) for service in SERVICES}
+        parts = Parts(
+            router=ServiceRouter(codecs),
+            verifier=Verifier(self._region, self._secret_for),
+            perform=self._perform,
+            spool=self._spool,
+            objects=self._objects,
+        )
+        return Pipeline(parts, self._workers)

@@ -1,0 +1,161 @@
+"""One request from its headers to its answer: every step blocks, and runs in a worker thread."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from skylift.cloud.bucket import FileBody
+from skylift.cloud.error import ServiceError
+from skylift.cloud.wire.body import Memory, Receiver, SpoolFile, announced
+from skylift.cloud.wire.call import Call, Credential, Perform, Request, Response
+from skylift.cloud.wire.chunked import ChunkSignatures
+from skylift.cloud.wire.codec import Codec, Payload
+from skylift.cloud.wire.files import opened
+from skylift.cloud.wire.models import OperationModel
+from skylift.cloud.wire.rest_request import hoisted
+from skylift.cloud.wire.rest_xml import RestXmlCodec
+from skylift.cloud.wire.route import ServiceRouter, is_form
+from skylift.cloud.wire.signature import UNSIGNED_PAYLOAD, Signed, Verifier, declared_payload, read
+from skylift.cloud.wire.signature_v2 import PresignedV2, read_v2, verify_v2
+
+log = logging.getLogger("skylift.cloud.wire")
+
+READ_AGAIN = 3
+"""How often a read is performed anew because the object it found was replaced before its file was opened."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What every exchange of an endpoint works with."""
+
+    router: ServiceRouter
+    verifier: Verifier
+    perform: Perform
+    spool: Path
+    objects: Path
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+
+class Exchange:
+    """`admit`, then `feed` for each piece of the body, then `answer`; `discard` at the end, in any case.
+
+    Each may raise ServiceError, which `refuse` puts in the words of the protocol.
+    """
+
+    def __init__(self, parts: Parts, request: Request) -> None:
+        self.request_id = str(uuid.uuid4())
+        self._parts = parts
+        self._request = request
+        self._meant = request
+        self._received = parts.now()
+        self._codec: Codec | None = None
+        self._operation: OperationModel | None = None
+        self._signed: Signed | PresignedV2 | None = None
+        self._declared: str | None = None
+        self._receiver: Receiver | None = None
+
+    def admit(self) -> None:
+        """Refuse what can be refused before the body is read; make ready for the body."""
+        request = self._request
+        form = is_form(request)
+        self._signed = read(request) or (None if form else read_v2(request))
+        if self._signed is not None:
+            self._choose(self._parts.router.signed(self._signed.service))
+            self._declared = _declared(request, self._signed)
+        elif not form:
+            self._choose(self._parts.router.guess(request))
+            self._declared = request.header("x-amz-content-sha256") or None
+        if self._codec is not None and not self._codec.routes_by_body:
+            self._meant = hoisted(request)
+            self._operation = self._codec.operation(self._meant, b"")
+        expected = announced(self._meant, self._declared, self._operation)
+        signatures = self._verify(self._declared) if self._declared is not None else None
+        streamed = self._operation is not None and self._operation.streamed_input
+        self._receiver = Receiver(expected, SpoolFile(self._parts.spool) if streamed else Memory(), signatures)
+
+    def feed(self, piece: bytes) -> None:
+        assert self._receiver is not None, "admit() comes first"
+        self._receiver.feed(piece)
+
+    def answer(self) -> Response:
+        """Finish the body, verify what could only be verified with it, perform, and encode."""
+        assert self._receiver is not None, "admit() comes first"
+        payload = self._receiver.finish()
+        if self._declared is None:
+            self._verify(self._receiver.sha256)
+        codec, operation = self._resolve(payload)
+        params = codec.decode(operation, self._meant, payload)
+        call = Call(
+            service=codec.service.name,
+            operation=operation.name,
+            params=params,
+            credential=self._signed.credential if self._signed else Credential(None),
+            source_ip=self._request.source_ip,
+            request_id=self.request_id,
+            received=self._received,
+        )
+        response = self._perform(call, lambda result: codec.encode(operation, result, self.request_id))
+        log.info("%s %s.%s %d", self.request_id, call.service, call.operation, response.status)
+        return response
+
+    def refuse(self, error: ServiceError) -> Response:
+        codec = self._codec or self._parts.router.guess(self._request)
+        response = codec.refuse(error, self._request, self.request_id)
+        operation = self._operation.name if self._operation else "-"
+        log.info("%s %s.%s %d %s", self.request_id, codec.service.name, operation, response.status, error)
+        return response
+
+    def discard(self) -> None:
+        if self._receiver is not None:
+            self._receiver.discard()
+
+    def _choose(self, codec: Codec) -> None:
+        self._codec = codec
+        if codec.service.name == "s3":
+            self.request_id = secrets.token_hex(8).upper()
+
+    def _verify(self, payload_hash: str) -> ChunkSignatures | None:
+        if self._signed is None:
+            return None
+        if isinstance(self._signed, PresignedV2):
+            host = self._codec.router.bucket_in_host(self._request) if isinstance(self._codec, RestXmlCodec) else None
+            verify_v2(self._request, self._signed, self._parts.verifier.secret_for, self._received, host)
+            return None
+        key = self._parts.verifier.verify(self._request, self._signed, payload_hash, self._received)
+        return ChunkSignatures(key, self._signed.signature)
+
+    def _resolve(self, payload: Payload) -> tuple[Codec, OperationModel]:
+        """The operation, which for forms only the body tells."""
+        if self._codec is not None and self._operation is not None:
+            return self._codec, self._operation
+        assert isinstance(payload, bytes), "only forms are routed by their body"
+        if self._codec is None:
+            self._choose(self._parts.router.by_version(self._request, payload))
+        assert self._codec is not None
+        self._operation = self._codec.operation(self._request, payload)
+        if self._signed is None and self._operation.signed:
+            raise ServiceError("MissingAuthenticationToken", "Request is missing Authentication Token", status=403)
+        return self._codec, self._operation
+
+    def _perform(self, call: Call, encode: Callable[[Mapping[str, Any]], Response]) -> Response:
+        for attempt in range(READ_AGAIN):
+            response = encode(self._parts.perform(call))
+            if not isinstance(response.body, FileBody):
+                return response
+            try:
+                return replace(response, body=opened(self._parts.objects, response.body))
+            except FileNotFoundError:
+                if attempt == READ_AGAIN - 1:
+                    raise
+        raise AssertionError("the loop returns or raises")
+
+
+def _declared(request: Request, signed: Signed | PresignedV2) -> str | None:
+    return declared_payload(request, signed) if isinstance(signed, Signed) else UNSIGNED_PAYLOAD

@@ -1,0 +1,91 @@
+"""The bounds of IAM's and STS's models that botocore does not check: longest, largest, patterns and enumerations.
+
+Those services refuse such input before any code of theirs sees it, with one sentence per violation.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from typing import Any, cast
+
+from skylift.cloud.wire.models import ListShape, Problem, Shape, Structure
+
+# The models' patterns are Java's. Python has no \\p classes, but the same sets: the models use letters and numbers only
+# together with the underscore, which is what \\w adds to them.
+_JAVA_CLASSES = {
+    r"\p{L}": r"\w",
+    r"\p{N}": r"\w",
+    r"\p{Z}": " \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000",
+}
+
+
+def violations(params: Any, shape: Shape, path: str = "") -> Iterator[str]:
+    """Each violation as AWS words it: `Value 'x' at 'roleName' failed to satisfy constraint: ...`."""
+    match shape.type_name:
+        case "structure":
+            for name, value in params.items():
+                inner = f"{path}.{_lower(name)}" if path else _lower(name)
+                yield from violations(value, cast(Structure, shape).members[name], inner)
+        case "list":
+            yield from _too_many(params, shape, path)
+            for number, item in enumerate(params, 1):
+                yield from violations(item, cast(ListShape, shape).member, f"{path}.{number}.member")
+        case "string":
+            yield from _string(params, shape, path)
+        case "integer" | "long":
+            largest = shape.metadata.get("max")
+            if largest is not None and params > largest:
+                yield _failed(params, path, f"Member must have value less than or equal to {largest}")
+
+
+def described(problem: Problem) -> str:
+    """A finding of botocore's validator in the same words."""
+    path = ".".join(_lower(part) for part in problem.path.split("."))
+    match problem.kind:
+        case "missing":
+            return f"Value null at '{path}' failed to satisfy constraint: Member must not be null"
+        case "length":
+            rule = f"Member must have length greater than or equal to {problem.minimum}"
+        case "range":
+            rule = f"Member must have value greater than or equal to {problem.minimum}"
+        case "union":
+            rule = "Exactly one member must be set"
+        case _:
+            rule = "Member is not of the right type"
+    return _failed(problem.value, path, rule)
+
+
+def _string(text: str, shape: Shape, path: str) -> Iterator[str]:
+    metadata = shape.metadata
+    longest = metadata.get("max")
+    if longest is not None and len(text) > longest:
+        yield _failed(text, path, f"Member must have length less than or equal to {longest}")
+    pattern = metadata.get("pattern")
+    if pattern is not None and not _compiled(pattern).fullmatch(text):
+        yield _failed(text, path, f"Member must satisfy regular expression pattern: {pattern}")
+    allowed = metadata.get("enum")
+    if allowed and text not in allowed:
+        yield _failed(text, path, f"Member must satisfy enum value set: [{', '.join(allowed)}]")
+
+
+def _too_many(items: Any, shape: Shape, path: str) -> Iterator[str]:
+    longest = shape.metadata.get("max")
+    if longest is not None and len(items) > longest:
+        yield _failed(items, path, f"Member must have length less than or equal to {longest}")
+
+
+def _failed(value: Any, path: str, rule: str) -> str:
+    return f"Value '{value}' at '{path}' failed to satisfy constraint: {rule}"
+
+
+def _lower(name: str) -> str:
+    return name[:1].lower() + name[1:]
+
+
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    for java, ours in _JAVA_CLASSES.items():
+        pattern = pattern.replace(java, ours)
+    return re.compile(pattern)

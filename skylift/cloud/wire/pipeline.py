@@ -1,0 +1,103 @@
+"""The order of things: what happens to a request between the HTTP server and the services."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Executor
+from typing import Any, Protocol, TypeVar
+
+from skylift.cloud.error import ServiceError
+from skylift.cloud.wire.call import Request, Response
+from skylift.cloud.wire.exchange import Exchange, Parts
+from skylift.cloud.wire.plain import plain_answer
+
+log = logging.getLogger("skylift.cloud.wire")
+
+SMALL = 64 * 1024
+Result = TypeVar("Result")
+
+
+class Disconnected(Exception):
+    """The client went away before its request was complete; there is nobody to answer."""
+
+
+class Body(Protocol):
+    """A request's body as the server hands it over. Reading it is what asks an expecting client to send it."""
+
+    expected: bool
+    """Whether the client waits for `100 Continue` before it sends."""
+    length: int | None
+    """Content-Length; None when the body comes in HTTP chunks."""
+
+    def pieces(self) -> AsyncIterator[bytes]:
+        """The body in pieces of about a MiB. ServiceError when it stops coming, Disconnected when the client left."""
+        ...
+
+
+class Pipeline:
+    """Answers requests. The blocking steps run in `workers`, so that a slow one holds up no other connection."""
+
+    def __init__(self, parts: Parts, workers: Executor) -> None:
+        self._parts = parts
+        self._workers = workers
+
+    async def answer(self, request: Request, body: Body) -> Response:
+        plain = plain_answer(request)
+        if plain is not None:
+            return plain
+        exchange = Exchange(self._parts, request)
+        try:
+            if not body.expected and body.length is not None and body.length <= SMALL:
+                small = b"".join([piece async for piece in body.pieces()])
+                return await self._run(_at_once, exchange, small)
+            await self._run(exchange.admit)
+            await self._receive(exchange, body)
+            return await self._run(exchange.answer)
+        except ServiceError as error:
+            return exchange.refuse(error)
+        except Disconnected:
+            raise
+        except Exception:
+            # The one boundary: a fault in any room ends this request, never the server.
+            log.exception("%s failed: %s %s", exchange.request_id, request.method, request.path)
+            return exchange.refuse(_fault(exchange.request_id))
+        finally:
+            exchange.discard()
+
+    async def _receive(self, exchange: Exchange, body: Body) -> None:
+        """Feed the body piece by piece, reading the next one while the last is hashed and written."""
+        feeding: asyncio.Task[None] | None = None
+        try:
+            async for piece in body.pieces():
+                if feeding is not None:
+                    await feeding
+                feeding = asyncio.create_task(self._run(exchange.feed, piece))
+        finally:
+            if feeding is not None:
+                await feeding
+
+    async def _run(self, step: Callable[..., Result], *arguments: Any) -> Result:
+        """Run a step in a worker. A cancelled one is waited for all the same: it holds the body's file."""
+        running = asyncio.get_running_loop().run_in_executor(self._workers, step, *arguments)
+        try:
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            await asyncio.wait([running])
+            raise
+
+
+def _at_once(exchange: Exchange, body: bytes) -> Response:
+    """All steps of a request whose body is small, in one visit to a worker."""
+    exchange.admit()
+    exchange.feed(body)
+    return exchange.answer()
+
+
+def _fault(request_id: str) -> ServiceError:
+    return ServiceError(
+        "InternalError",
+        f"An internal error has occurred; the cloud's log has the details under {request_id}.",
+        status=500,
+    )

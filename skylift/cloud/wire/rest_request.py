@@ -1,0 +1,193 @@
+"""A REST request's path, query string, headers and body to parameters, by where the model places each member."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
+from urllib.parse import parse_qsl
+
+from skylift.cloud.bucket import Spool
+from skylift.cloud.error import ServiceError
+from skylift.cloud.wire.call import Request
+from skylift.cloud.wire.codec import Payload
+from skylift.cloud.wire.decode_xml import XmlDecoder, document
+from skylift.cloud.wire.models import ListShape, OperationModel, Shape, Structure
+from skylift.cloud.wire.rest_route import RestRouter, decoded_query
+from skylift.cloud.wire.scalar import READERS
+from skylift.cloud.wire.unreadable import Unreadable
+
+Read = Callable[[str], Any]
+
+# What a presigned URL has in its query string besides the request's own parameters, in both versions of signatures.
+_VERSION_2 = frozenset(("AWSAccessKeyId", "Signature", "Expires", "content-md5", "content-type"))
+_VERSION_4 = frozenset(
+    "x-amz-algorithm x-amz-credential x-amz-date x-amz-expires x-amz-signedheaders x-amz-signature "
+    "x-amz-security-token x-amz-content-sha256".split()
+)
+
+
+def hoisted(request: Request) -> Request:
+    """The request with the headers that a presigned URL carries in its query string, as `x-amz-acl=private`."""
+    headers = tuple(
+        (name.lower(), value)
+        for name, value in decoded_query(request)
+        if name.lower().startswith("x-amz-") and name.lower() not in _VERSION_4
+    )
+    return replace(request, headers=(*request.headers, *headers)) if headers else request
+
+
+@dataclass
+class _Plan:
+    """Where one operation's members are, with how to read them."""
+
+    query: dict[str, tuple[str, Read]] = field(default_factory=dict)
+    headers: dict[str, tuple[str, Read]] = field(default_factory=dict)
+    prefixes: list[tuple[str, str]] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+    fixed: frozenset[str] = frozenset()
+    payload: Callable[[Payload], dict[str, Any]] = lambda payload: {}
+
+
+class RestReader:
+    def __init__(self, router: RestRouter) -> None:
+        self._router = router
+        self._documents = XmlDecoder()
+        self._plans: dict[str, _Plan] = {}
+
+    def read(self, operation: OperationModel, request: Request, payload: Payload) -> dict[str, Any]:
+        plan = self._plans.get(operation.name)
+        if plan is None:
+            plan = self._plans[operation.name] = self._plan(operation)
+        params = self._labels(plan, request)
+        params.update(_query(plan, request))
+        params.update(_headers(plan, request))
+        if isinstance(payload, Spool):
+            _as_decoded(params, payload)
+        params.update(plan.payload(payload))
+        return params
+
+    def _labels(self, plan: _Plan, request: Request) -> dict[str, Any]:
+        place = self._router.place(request)
+        found = {"Bucket": place.bucket, "Key": place.key}
+        return {name: found[name] for name in plan.labels}
+
+    def _plan(self, operation: OperationModel) -> _Plan:
+        fixed = parse_qsl(operation.uri.partition("?")[2], keep_blank_values=True)
+        plan = _Plan(fixed=frozenset(name for name, _ in fixed))
+        if operation.input is None:
+            return plan
+        for name, shape in operation.input.members.items():
+            wire_name = shape.serialization.get("name", name)
+            match shape.serialization.get("location"):
+                case "uri":
+                    plan.labels.append(name)
+                case "querystring":
+                    plan.query[wire_name] = (name, READERS[shape.type_name])
+                case "header":
+                    plan.headers[wire_name.lower()] = (name, _header_reader(shape))
+                case "headers":
+                    plan.prefixes.append((wire_name.lower(), name))
+        plan.payload = self._payload(operation, operation.input)
+        return plan
+
+    def _payload(self, operation: OperationModel, shape: Structure) -> Callable[[Payload], dict[str, Any]]:
+        member = shape.serialization.get("payload")
+        if member is not None:
+            inner = shape.members[member]
+            if operation.streamed_input:
+                return lambda payload: {member: payload}
+            if inner.type_name == "blob":
+                return lambda payload: {member: payload} if payload else {}
+            if inner.type_name == "string":
+                return lambda payload: {member: _utf8(payload)} if payload else {}
+            read = self._document(cast(Structure, inner), inner.serialization.get("name", member))
+            return lambda payload: {member: read(payload)} if payload else {}
+        if any(not inner.serialization.get("location") for inner in shape.members.values()):
+            read = self._document(shape, shape.serialization["name"])
+            return lambda payload: read(payload) if payload else {}
+        return lambda payload: {}
+
+    def _document(self, shape: Structure, root_name: str) -> Callable[[Payload], dict[str, Any]]:
+        read = self._documents.structure(shape)
+
+        def parse(payload: Payload) -> dict[str, Any]:
+            try:
+                root = document(cast(bytes, payload))
+                found = root.tag.rpartition("}")[2]
+                if found != root_name:
+                    raise Unreadable(f"the root element must be {root_name}", found)
+                return read(root)
+            except Unreadable as problem:
+                raise malformed(problem) from None
+
+        return parse
+
+
+def malformed(problem: Unreadable) -> ServiceError:
+    """S3's sentence for a document that is not what the schema says, with what is wrong."""
+    where = f"{problem.path}: " if problem.path else ""
+    return ServiceError(
+        "MalformedXML",
+        "The XML you provided was not well-formed or did not validate against our published schema "
+        f"({where}{problem.message})",
+    )
+
+
+def _query(plan: _Plan, request: Request) -> dict[str, Any]:
+    params = {}
+    for name, text in decoded_query(request):
+        member = plan.query.get(name)
+        if member is not None:
+            params[member[0]] = _argument(name, text, member[1])
+        elif name not in plan.fixed and name not in _VERSION_2 and not name.lower().startswith("x-"):
+            # S3 itself ignores what it does not know; here a parameter that would be ignored is an error. Names in
+            # `x-` stay allowed: S3 documents them as the caller's own, and signatures and SDKs put theirs there.
+            raise ServiceError("InvalidArgument", f"The query parameter {name} is not recognized", ArgumentName=name)
+    return params
+
+
+def _headers(plan: _Plan, request: Request) -> dict[str, Any]:
+    params: dict[str, Any] = {}
+    for name, values in request.headers_by_name.items():
+        member = plan.headers.get(name)
+        if member is not None:
+            params[member[0]] = _argument(name, ",".join(values), member[1])
+            continue
+        for prefix, owner in plan.prefixes:
+            if name.startswith(prefix):
+                params.setdefault(owner, {})[name.removeprefix(prefix)] = ",".join(values)
+    return params
+
+
+def _as_decoded(params: dict[str, Any], spool: Spool) -> None:
+    """Undo the aws-chunked coding in what describes the body: it was a matter of the transfer."""
+    if "ContentLength" in params:
+        params["ContentLength"] = spool.size
+    codings = [each.strip() for each in params.pop("ContentEncoding", "").split(",")]
+    kept = [each for each in codings if each and each.lower() != "aws-chunked"]
+    if kept:
+        params["ContentEncoding"] = ",".join(kept)
+
+
+def _argument(name: str, text: str, read: Read) -> Any:
+    try:
+        return read(text)
+    except Unreadable as problem:
+        raise ServiceError(
+            "InvalidArgument", f"{name}: {problem.message}", ArgumentName=name, ArgumentValue=text
+        ) from None
+
+
+def _header_reader(shape: Shape) -> Read:
+    if shape.type_name != "list":
+        return READERS[shape.type_name]
+    item = READERS[cast(ListShape, shape).member.type_name]
+    return lambda text: [item(each.strip()) for each in text.split(",") if each.strip()]
+
+
+def _utf8(payload: Payload) -> str:
+    try:
+        return cast(bytes, payload).decode("utf-8")
+    except UnicodeDecodeError:
+        raise ServiceError("InvalidRequest", "The request body is not UTF-8") from None

@@ -1,0 +1,137 @@
+"""Which operation of a REST service is meant: by method, path and query string, from the model's `requestUri`."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from urllib.parse import parse_qsl, unquote
+
+from skylift.cloud.error import ServiceError
+from skylift.cloud.wire.call import Request
+from skylift.cloud.wire.models import OperationModel
+
+BUCKET = "/{Bucket}"
+KEY = "/{Bucket}/{Key+}"
+
+
+@dataclass(frozen=True)
+class Place:
+    """What the path and host name: nothing, a bucket, or a key in a bucket."""
+
+    bucket: str = ""
+    key: str = ""
+
+    @property
+    def template(self) -> str:
+        if self.key:
+            return KEY
+        return BUCKET if self.bucket else "/"
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    operation: OperationModel
+    fixed: tuple[tuple[str, str], ...]
+    """The template's own query string: `?uploads`, `?list-type=2`."""
+    query: frozenset[str]
+    headers: frozenset[str]
+
+    @property
+    def specific(self) -> int:
+        return len(self.fixed) + len(self.query) + len(self.headers)
+
+    def fits(self, query: Mapping[str, str], headers: Mapping[str, object]) -> bool:
+        return (
+            all(name in query and (not value or query[name] == value) for name, value in self.fixed)
+            and self.query <= query.keys()
+            and self.headers <= headers.keys()
+        )
+
+
+class RestRouter:
+    """The routes of one service.
+
+    Among the operations of a path, the one wins that asks for most and gets it: GetObject asks for nothing, ListParts
+    for `uploadId`, CopyObject for the header `x-amz-copy-source`.
+    """
+
+    def __init__(self, operations: Iterable[OperationModel], hosts: Iterable[str]) -> None:
+        self._hosts = tuple(hosts)
+        self._routes: dict[tuple[str, str], list[_Candidate]] = {}
+        for operation in operations:
+            template, _, fixed = operation.uri.partition("?")
+            route = self._routes.setdefault((operation.method, template), [])
+            route.append(_candidate(operation, fixed))
+        for route in self._routes.values():
+            route.sort(key=lambda candidate: (-candidate.specific, candidate.operation.deprecated))
+
+    def operation(self, request: Request) -> OperationModel:
+        place = self.place(request)
+        query = dict(decoded_query(request))
+        routes = self._routes.get((request.method, request.path)) or self._routes.get((request.method, place.template))
+        for candidate in routes or ():
+            if candidate.fits(query, request.headers_by_name):
+                return candidate.operation
+        resource = {KEY: "OBJECT", BUCKET: "BUCKET", "/": "SERVICE"}[place.template]
+        raise ServiceError(
+            "MethodNotAllowed",
+            "The specified method is not allowed against this resource.",
+            Method=request.method,
+            ResourceType=resource,
+        )
+
+    def place(self, request: Request) -> Place:
+        """The bucket and key, path-style or, on a host like `bucket.localhost`, virtual-host style."""
+        path = request.path.removeprefix("/")
+        bucket = self.bucket_in_host(request)
+        key = path
+        if bucket is None:
+            bucket, _, key = path.partition("/")
+        try:
+            return Place(unquote(bucket, errors="strict"), unquote(key, errors="strict"))
+        except UnicodeDecodeError:
+            raise ServiceError("InvalidURI", "Couldn't parse the specified URI.") from None
+
+    def bucket_in_host(self, request: Request) -> str | None:
+        """The bucket of a virtual-host style address; None for a path-style one."""
+        name = request.header("host").rpartition("]")[2].partition(":")[0].lower()
+        if not name or _is_address(name):
+            return None
+        for base in self._hosts:
+            if name == base:
+                return None
+            if name.endswith(f".{base}"):
+                return name.removesuffix(f".{base}")
+        return None
+
+
+def decoded_query(request: Request) -> tuple[tuple[str, str], ...]:
+    try:
+        return request.query
+    except ValueError:
+        raise ServiceError("InvalidURI", "Couldn't parse the specified URI.") from None
+
+
+def _candidate(operation: OperationModel, fixed: str) -> _Candidate:
+    required = operation.input.metadata.get("required", []) if operation.input else []
+    members = operation.input.members if operation.input else {}
+
+    def names(location: str) -> frozenset[str]:
+        found = (members[name].serialization for name in required)
+        return frozenset(each["name"] for each in found if each.get("location") == location)
+
+    return _Candidate(
+        operation,
+        tuple(parse_qsl(fixed, keep_blank_values=True)),
+        names("querystring"),
+        frozenset(name.lower() for name in names("header")),
+    )
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True

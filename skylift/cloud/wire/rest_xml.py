@@ -1,0 +1,255 @@
+"""The `rest-xml` protocol, as S3 speaks it: path, query string, headers and body in; headers and body out.
+
+Sources: Smithy's restXml protocol document; S3's API reference for root elements, error documents and headers.
+"""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, cast
+
+from skylift.cloud.bucket import FileBody
+from skylift.cloud.error import ServiceError
+from skylift.cloud.wire.call import Request, Response
+from skylift.cloud.wire.codec import Payload
+from skylift.cloud.wire.encode_xml import UnknownMember, Write, XmlEncoder, escape
+from skylift.cloud.wire.errors import status_of, worded
+from skylift.cloud.wire.models import OperationModel, Problem, ServiceModel, Shape, problems
+from skylift.cloud.wire.rest_request import RestReader, malformed
+from skylift.cloud.wire.rest_route import RestRouter
+from skylift.cloud.wire.timestamp import FORMATS, http_date, iso_milliseconds
+from skylift.cloud.wire.unreadable import Unreadable
+
+XML = '<?xml version="1.0" encoding="UTF-8"?>\n'
+NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
+
+# botocore's model leaves out the names of root elements, since its parser does not look at them; other SDKs do.
+ROOTS = {
+    "CompleteMultipartUpload": "CompleteMultipartUploadResult",
+    "CreateMultipartUpload": "InitiateMultipartUploadResult",
+    "CreateSession": "CreateSessionResult",
+    "DeleteObjects": "DeleteResult",
+    "GetBucketAccelerateConfiguration": "AccelerateConfiguration",
+    "GetBucketAcl": "AccessControlPolicy",
+    "GetBucketCors": "CORSConfiguration",
+    "GetBucketLifecycle": "LifecycleConfiguration",
+    "GetBucketLifecycleConfiguration": "LifecycleConfiguration",
+    "GetBucketLogging": "BucketLoggingStatus",
+    "GetBucketNotificationConfiguration": "NotificationConfiguration",
+    "GetBucketRequestPayment": "RequestPaymentConfiguration",
+    "GetBucketTagging": "Tagging",
+    "GetBucketVersioning": "VersioningConfiguration",
+    "GetBucketWebsite": "WebsiteConfiguration",
+    "GetObjectAcl": "AccessControlPolicy",
+    "GetObjectAttributes": "GetObjectAttributesResponse",
+    "GetObjectTagging": "Tagging",
+    "ListBuckets": "ListAllMyBucketsResult",
+    "ListDirectoryBuckets": "ListAllMyDirectoryBucketsResult",
+    "ListMultipartUploads": "ListMultipartUploadsResult",
+    "ListObjectVersions": "ListVersionsResult",
+    "ListObjects": "ListBucketResult",
+    "ListObjectsV2": "ListBucketResult",
+    "ListParts": "ListPartsResult",
+}
+
+_IN_HEAD = frozenset({"header", "headers", "statusCode"})
+_Answer = Callable[[Mapping[str, Any]], Response]
+
+
+class RestXmlCodec:
+    """S3. `hosts` are the names under which the endpoint is known, for `bucket.HOST` addresses."""
+
+    routes_by_body = False
+
+    def __init__(self, service: ServiceModel, hosts: Iterable[str] = ("localhost",)) -> None:
+        self.service = service
+        self.router = RestRouter(service.operations(), hosts)
+        self._encoder = XmlEncoder(iso_milliseconds, elsewhere=_IN_HEAD)
+        self._reader = RestReader(self.router)
+        self._answers: dict[str, _Answer] = {}
+
+    def operation(self, request: Request, body: bytes) -> OperationModel:
+        return self.router.operation(request)
+
+    def decode(self, operation: OperationModel, request: Request, payload: Payload) -> dict[str, Any]:
+        params = self._reader.read(operation, request, payload)
+        if operation.input is not None:
+            for problem in problems(params, operation.input):
+                raise _refusal(operation, problem)
+        return params
+
+    def encode(self, operation: OperationModel, result: Mapping[str, Any], request_id: str) -> Response:
+        answer = self._answers.get(operation.name)
+        if answer is None:
+            answer = self._answers[operation.name] = self._answer(operation)
+        response = answer(result)
+        response.headers.update(_identity(request_id))
+        return response
+
+    def refuse(self, error: ServiceError, request: Request, request_id: str) -> Response:
+        error = worded(self.service, error)
+        status = status_of(self.service, error)
+        headers = _identity(request_id)
+        if "Region" in error.detail:
+            # Clients read the right region here when there is no body to read it from.
+            headers["x-amz-bucket-region"] = error.detail["Region"]
+        if status == 304:
+            headers.update({name.replace("_", "-"): value for name, value in error.detail.items()})
+        if status == 304 or request.method == "HEAD":
+            return Response(status, headers)
+        detail = "".join(f"<{name}>{escape(value)}</{name}>" for name, value in error.detail.items())
+        document = (
+            f"{XML}<Error><Code>{escape(error.code)}</Code><Message>{escape(error.message)}</Message>{detail}"
+            f"<Resource>{escape(request.path)}</Resource><RequestId>{request_id}</RequestId>"
+            f"<HostId>{headers['x-amz-id-2']}</HostId></Error>"
+        )
+        headers["Content-Type"] = "application/xml"
+        return Response(status, headers, document.encode("utf-8"))
+
+    def _answer(self, operation: OperationModel) -> _Answer:
+        heads = {name: _header(name, shape) for name, shape in _located(operation)}
+        body = self._body(operation)
+
+        def answer(result: Mapping[str, Any]) -> Response:
+            headers: dict[str, str] = {}
+            for name, value in result.items():
+                if value is not None and name in heads:
+                    heads[name](value, headers)
+            status = int(headers.pop(":status", operation.status))
+            if status == 200 and "Content-Range" in headers:
+                status = 206
+            content = body(result, headers)
+            if operation.method != "HEAD":
+                headers.pop("Content-Length", None)  # the server writes the length of what it really sends
+            return Response(status, headers, content)
+
+        return answer
+
+    def _body(self, operation: OperationModel) -> Callable[[Mapping[str, Any], dict[str, str]], Any]:
+        output = operation.output
+        if output is None:
+            return _only_headers(frozenset())
+        if operation.name == "GetBucketLocation":
+            return _location_constraint
+        payload = output.serialization.get("payload")
+        if payload is not None:
+            return self._payload(payload, output.members[payload], frozenset(output.members))
+        inside = [name for name, shape in output.members.items() if shape.serialization.get("location") not in _IN_HEAD]
+        if not inside:
+            return _only_headers(frozenset(output.members))
+        root = ROOTS.get(operation.name, output.serialization.get("name", f"{operation.name}Result"))
+        return _document(root, self._encoder.content(output))
+
+    def _payload(
+        self, payload: str, shape: Shape, known: frozenset[str]
+    ) -> Callable[[Mapping[str, Any], dict[str, str]], Any]:
+        if shape.type_name in ("blob", "string"):
+            return lambda result, headers: _as_sent(result.get(payload))
+        root = shape.serialization.get("name", payload)
+        write = _document(root, self._encoder.content(cast(Any, shape)))
+
+        def answer(result: Mapping[str, Any], headers: dict[str, str]) -> bytes:
+            _expect(result, known)
+            return write(result.get(payload) or {}, headers)
+
+        return answer
+
+
+def _located(operation: OperationModel) -> list[tuple[str, Shape]]:
+    members = operation.output.members if operation.output else {}
+    return [(name, shape) for name, shape in members.items() if shape.serialization.get("location") in _IN_HEAD]
+
+
+def _header(member: str, shape: Shape) -> Callable[[Any, dict[str, str]], None]:
+    """How a member becomes a header, several headers, or the status."""
+    location = shape.serialization["location"]
+    if location == "statusCode":
+        return lambda value, headers: headers.__setitem__(":status", str(value))
+    name = shape.serialization.get("name", member)
+    if location == "headers":
+
+        def write_all(value: Mapping[str, str], headers: dict[str, str]) -> None:
+            for key, item in value.items():
+                headers[f"{name}{key}"] = _safe(item)
+
+        return write_all
+    text = _header_text(shape)
+    return lambda value, headers: headers.__setitem__(name, _safe(text(value)))
+
+
+def _header_text(shape: Shape) -> Callable[[Any], str]:
+    match shape.type_name:
+        case "timestamp":
+            return FORMATS.get(shape.serialization.get("timestampFormat", ""), http_date)
+        case "boolean":
+            return lambda value: "true" if value else "false"
+        case "list":
+            item = _header_text(cast(Any, shape).member)
+            return lambda value: ",".join(item(each) for each in value)
+        case _:
+            return str
+
+
+def _safe(value: str) -> str:
+    """A header cannot carry line ends: with them, `response-content-type` could write headers of its own."""
+    if any(character < " " and character != "\t" for character in value):
+        raise ServiceError("InvalidArgument", "Header value cannot be represented using ISO-8859-1.")
+    return value
+
+
+def _as_sent(body: Any) -> bytes | FileBody:
+    if body is None:
+        return b""
+    return body.encode("utf-8") if isinstance(body, str) else body
+
+
+def _only_headers(known: frozenset[str]) -> Callable[[Mapping[str, Any], dict[str, str]], bytes]:
+    def answer(result: Mapping[str, Any], headers: dict[str, str]) -> bytes:
+        _expect(result, known)
+        return b""
+
+    return answer
+
+
+def _expect(result: Mapping[str, Any], known: frozenset[str]) -> None:
+    if result.keys() - known:
+        raise UnknownMember(f"the model has no members {sorted(result.keys() - known)}")
+
+
+def _document(root: str, content: Write) -> Callable[[Mapping[str, Any], dict[str, str]], bytes]:
+    start, end = f'{XML}<{root} xmlns="{NAMESPACE}">', f"</{root}>"
+
+    def answer(result: Mapping[str, Any], headers: dict[str, str]) -> bytes:
+        out = [start]
+        content(result, out)
+        out.append(end)
+        headers["Content-Type"] = "application/xml"
+        return "".join(out).encode("utf-8")
+
+    return answer
+
+
+def _location_constraint(result: Mapping[str, Any], headers: dict[str, str]) -> bytes:
+    """S3 answers with the region as the text of the root element; the model says otherwise, and clients know it."""
+    headers["Content-Type"] = "application/xml"
+    region = escape(result.get("LocationConstraint") or "")
+    return f'{XML}<LocationConstraint xmlns="{NAMESPACE}">{region}</LocationConstraint>'.encode()
+
+
+def _identity(request_id: str) -> dict[str, str]:
+    return {"x-amz-request-id": request_id, "x-amz-id-2": base64.b64encode(secrets.token_bytes(48)).decode("ascii")}
+
+
+def _refusal(operation: OperationModel, problem: Problem) -> ServiceError:
+    top = problem.path.partition(".")[0].partition("[")[0]
+    shape = operation.input.members.get(top) if operation.input else None
+    in_document = shape is not None and shape.serialization.get("location") is None
+    if problem.kind == "missing" and in_document and "." not in problem.path:
+        return ServiceError("MissingRequestBodyError", "Request Body is empty")
+    if in_document:
+        return malformed(Unreadable("is missing or not valid", problem.path))
+    if problem.kind == "missing":
+        return ServiceError("InvalidRequest", f"The request must contain {problem.path}")
+    return ServiceError("InvalidArgument", "Invalid Argument", ArgumentName=top, ArgumentValue=str(problem.value))

@@ -1,0 +1,188 @@
+"""The HTTP server: the cloud half's only importer of aiohttp.
+
+It knows requests, bodies and sockets, and nothing of AWS. Sockets come and go while it runs, since each VPC's router
+namespace has one of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from skylift.cloud.error import ServiceError
+from skylift.cloud.wire.call import Request, Response
+from skylift.cloud.wire.files import OpenBody
+from skylift.cloud.wire.pipeline import Body, Disconnected
+
+log = logging.getLogger("skylift.cloud.wire")
+
+PIECE = 1024 * 1024
+LONGEST_LINE = 64 * 1024
+"""A presigned URL with a session token and metadata takes several KiB; a query API's GET may take more."""
+IDLE = 60.0
+"""Seconds in which a client has to send or take something."""
+KEEP_ALIVE = 75.0
+"""Seconds that a connection may be silent between requests, and that a request's headers may take."""
+SENT_AT_ONCE = 4 * 1024 * 1024
+GRACE = 10.0
+
+Answer = Callable[[Request, Body], Awaitable[Response]]
+
+
+def blocking(handler: Callable[[Request], Response]) -> Answer:
+    """An Answer from a function that blocks and does not look at the request's body."""
+
+    async def answer(request: Request, body: Body) -> Response:
+        return await asyncio.to_thread(handler, request)
+
+    return answer
+
+
+class HttpServer:
+    """Serves `answer` on any number of listening sockets."""
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+        self._server: web.Server | None = None
+        self._listening: dict[socket.socket, asyncio.Server] = {}
+
+    async def add_socket(self, sock: socket.socket) -> None:
+        """Accept connections on a listening, or just bound, socket. The server owns it from here on."""
+        loop = asyncio.get_running_loop()
+        self._listening[sock] = await loop.create_server(self._protocol, sock=sock, backlog=512)
+
+    async def remove_socket(self, sock: socket.socket) -> None:
+        """Stop accepting on it and close it; requests that are being answered go on. KeyError if it is not served."""
+        self._listening.pop(sock).close()
+
+    async def stop(self, grace: float = GRACE) -> None:
+        """Close all sockets, then let requests finish for `grace` seconds."""
+        for listening in self._listening.values():
+            listening.close()
+        self._listening.clear()
+        if self._server is not None:
+            # Connections that are only kept alive have nothing to finish.
+            self._server.pre_shutdown()
+            await self._server.shutdown(grace)
+            self._server = None
+
+    def _protocol(self) -> asyncio.Protocol:
+        if self._server is None:
+            self._server = web.Server(
+                self._handle,
+                access_log=None,
+                auto_decompress=False,  # an object is stored as it was sent
+                keepalive_timeout=KEEP_ALIVE,
+                max_line_size=LONGEST_LINE,
+                max_field_size=LONGEST_LINE,
+                read_bufsize=PIECE,
+            )
+        return self._server()
+
+    async def _handle(self, http: web.BaseRequest) -> web.StreamResponse:
+        body = _HttpBody(http)
+        try:
+            response = await self._answer(_request(http), body)
+        except Disconnected:
+            raise ConnectionResetError from None
+        try:
+            return await _send(http, response, last=not body.complete)
+        finally:
+            if isinstance(response.body, OpenBody):
+                response.body.close()
+
+
+class _HttpBody:
+    """A request's body on the connection."""
+
+    def __init__(self, http: web.BaseRequest) -> None:
+        self._http = http
+        self.expected = http.headers.get("Expect", "").lower() == "100-continue"
+        self.length = http.content_length if http.body_exists else 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether all of it was read. If not, what follows on the connection cannot be told from a request."""
+        return self.length == 0 or self._http.content.is_eof()
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        if self.length == 0:
+            return
+        if self.expected:
+            await self._http.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self._http.writer.output_size = 0
+        piece = bytearray()
+        while data := await self._read():
+            piece += data
+            if len(piece) >= PIECE:
+                yield bytes(piece)
+                piece.clear()
+        if piece:
+            yield bytes(piece)
+
+    async def _read(self) -> bytes:
+        try:
+            async with asyncio.timeout(IDLE):
+                return await self._http.content.readany()
+        except TimeoutError:
+            raise ServiceError(
+                "RequestTimeout",
+                "Your socket connection to the server was not read from or written to within the timeout period. Idle "
+                "connections will be closed.",
+            ) from None
+        except (web.RequestPayloadError, HttpProcessingError) as error:
+            raise ServiceError("InvalidRequest", f"The request body cannot be read: {error}") from None
+        except (ConnectionError, EOFError) as error:
+            raise Disconnected from error
+
+
+def _request(http: web.BaseRequest) -> Request:
+    headers = tuple((_text(name), _text(value)) for name, value in http.raw_headers)
+    return Request(http.method, http.raw_path, headers, http.remote or "")
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogateescape")
+
+
+async def _send(http: web.BaseRequest, response: Response, *, last: bool) -> web.StreamResponse:
+    body = response.body
+    headers = {"Server": "skylift", **response.headers}
+    if isinstance(body, OpenBody):
+        return await _stream(http, response.status, headers, body, last=last)
+    answer = web.Response(status=response.status, headers=headers, body=body)
+    if last:
+        answer.force_close()
+    return answer
+
+
+async def _stream(
+    http: web.BaseRequest, status: int, headers: dict[str, str], body: OpenBody, *, last: bool
+) -> web.StreamResponse:
+    """Headers, then the files by sendfile: the bytes never pass through Python."""
+    answer = web.StreamResponse(status=status, headers=headers)
+    answer.content_length = body.size
+    if last:
+        answer.force_close()
+    writer: Any = await answer.prepare(http)
+    writer.send_headers()
+    loop = asyncio.get_running_loop()
+    for piece in body.slices():
+        position, left = piece.offset, piece.length
+        while left:
+            transport = http.transport
+            if transport is None:
+                raise ConnectionResetError("the client went away")
+            async with asyncio.timeout(IDLE):
+                sent = await loop.sendfile(transport, piece.file, position, min(left, SENT_AT_ONCE))
+            if not sent:
+                raise ConnectionResetError("the file is shorter than the object that it holds")
+            position, left = position + sent, left - sent
+    await answer.write_eof()
+    return answer

@@ -1,0 +1,360 @@
+"""Signature Version 4, verified: who signed, and whether this request is what was signed.
+
+Sources: "AWS Signature Version 4 for API requests" (IAM user guide) and "Authenticating Requests" (S3 API reference).
+Errors are in S3's vocabulary; errors.py says them in EC2's and IAM's words.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from urllib.parse import quote, unquote_to_bytes
+
+from skylift.cloud.error import ServiceError
+from skylift.cloud.wire.call import Credential, Request, SecretFor
+
+ALGORITHM = "AWS4-HMAC-SHA256"
+TERMINATOR = "aws4_request"
+UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
+SKEW = timedelta(minutes=15)
+LONGEST_PRESIGNED = 7 * 24 * 3600
+
+_UNRESERVED = "-_.~"
+_STAMP = "%Y%m%dT%H%M%SZ"
+_HEX_SHA256 = re.compile("[0-9a-f]{64}")
+_NO_PART = "Authorization header requires '{}' parameter."
+_GLOBAL = {"iam": "us-east-1", "sts": "us-east-1"}
+"""Services with one endpoint for all regions, and the region that its clients sign for."""
+
+
+@dataclass(frozen=True)
+class Signed:
+    """What a request says about its own signature. `lifetime` is set for a presigned URL, in seconds."""
+
+    access_key_id: str
+    date: str
+    region: str
+    service: str
+    stamp: str
+    headers: tuple[str, ...]
+    signature: str
+    token: str | None
+    lifetime: int | None = None
+
+    @property
+    def scope(self) -> str:
+        return f"{self.date}/{self.region}/{self.service}/{TERMINATOR}"
+
+    @property
+    def credential(self) -> Credential:
+        return Credential(self.access_key_id, self.token, self.region, self.service)
+
+
+@dataclass(frozen=True)
+class SigningKey:
+    """The derived key of a verified request, which also signs the chunks of its body."""
+
+    key: bytes
+    stamp: str
+    scope: str
+
+    def sign(self, text: str) -> str:
+        return hmac.new(self.key, text.encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()
+
+
+def read(request: Request) -> Signed | None:
+    """How the request is signed; None when it is not. ServiceError when what it says makes no sense."""
+    authorization = request.header("authorization")
+    parameters = dict(_query(request))
+    presigned = "X-Amz-Algorithm" in parameters or "X-Amz-Signature" in parameters
+    if authorization and presigned:
+        raise ServiceError(
+            "InvalidArgument",
+            "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter or the Authorization header "
+            "should be specified",
+        )
+    if presigned:
+        return _presigned(request, parameters)
+    if authorization:
+        return _in_header(request, authorization)
+    return None
+
+
+def declared_payload(request: Request, signed: Signed) -> str | None:
+    """What the request says its body hashes to: hex, or one of S3's words; None when the body itself has to be hashed.
+
+    S3 wants to know before it reads the body; the other services' bodies are small, and their clients do not say.
+    """
+    declared = request.header("x-amz-content-sha256") or dict(_query(request)).get("X-Amz-Content-Sha256")
+    if declared or signed.service != "s3":
+        return declared or None
+    if signed.lifetime is not None:
+        return UNSIGNED_PAYLOAD
+    raise ServiceError("InvalidRequest", "Missing required header for this request: x-amz-content-sha256")
+
+
+class Verifier:
+    """Verifies requests to a cloud of one region. `secret_for` blocks and may raise ServiceError."""
+
+    def __init__(self, region: str, secret_for: SecretFor) -> None:
+        self._region = region
+        self.secret_for = secret_for
+
+    def verify(self, request: Request, signed: Signed, payload_hash: str, now: datetime) -> SigningKey:
+        """Return when the signature is right; ServiceError when it, its scope or its time is not."""
+        self._check_region(signed)
+        _check_time(signed, now)
+        _check_headers(request, signed)
+        secret = self.secret_for(signed.access_key_id, signed.token)
+        canonical = _canonical_request(request, signed, payload_hash)
+        to_sign = f"{ALGORITHM}\n{signed.stamp}\n{signed.scope}\n{_sha256(canonical)}"
+        key = SigningKey(_derive(secret, signed), signed.stamp, signed.scope)
+        if not hmac.compare_digest(key.sign(to_sign).encode(), signed.signature.encode("utf-8", "surrogateescape")):
+            raise ServiceError(
+                "SignatureDoesNotMatch",
+                "The request signature we calculated does not match the signature you provided. Check your AWS Secret "
+                "Access Key and signing method. Consult the service documentation for details.",
+                AWSAccessKeyId=signed.access_key_id,
+                StringToSign=to_sign,
+                SignatureProvided=signed.signature,
+                CanonicalRequest=canonical,
+            )
+        return key
+
+    def _check_region(self, signed: Signed) -> None:
+        if signed.region in (self._region, _GLOBAL.get(signed.service)):
+            return
+        wrong = f"the region '{signed.region}' is wrong; expecting '{self._region}'"
+        if signed.lifetime is not None:
+            message = f"Error parsing the X-Amz-Credential parameter; {wrong}"
+            raise ServiceError("AuthorizationQueryParametersError", message, Region=self._region)
+        message = f"The authorization header is malformed; {wrong}"
+        raise ServiceError("AuthorizationHeaderMalformed", message, Region=self._region)
+
+
+def _in_header(request: Request, authorization: str) -> Signed:
+    algorithm, _, rest = authorization.partition(" ")
+    if algorithm != ALGORITHM:
+        raise _other_mechanism()
+    parts = {}
+    for part in rest.split(","):
+        name, _, value = part.strip().partition("=")
+        parts[name] = value
+    missing = [name for name in ("Credential", "Signature", "SignedHeaders") if not parts.get(name)]
+    if missing:
+        raise ServiceError("IncompleteSignature", " ".join(map(_NO_PART.format, missing)))
+    stamp = _header_stamp(request)
+    access_key_id, date, region, service = _credential(parts["Credential"], "IncompleteSignature")
+    if date != stamp[:8]:
+        raise ServiceError(
+            "AuthorizationHeaderMalformed",
+            f'The authorization header is malformed; Invalid credential date "{date}". This date is not the same as '
+            f'X-Amz-Date: "{stamp[:8]}".',
+        )
+    return Signed(
+        access_key_id,
+        date,
+        region,
+        service,
+        stamp,
+        tuple(parts["SignedHeaders"].split(";")),
+        parts["Signature"],
+        request.header("x-amz-security-token") or None,
+    )
+
+
+def _presigned(request: Request, parameters: dict[str, str]) -> Signed:
+    needed = ("Algorithm", "Credential", "Signature", "Date", "SignedHeaders", "Expires")
+    if any(f"X-Amz-{name}" not in parameters for name in needed):
+        raise _query_error(
+            "Query-string authentication version 4 requires the X-Amz-Algorithm, X-Amz-Credential, X-Amz-Signature, "
+            "X-Amz-Date, X-Amz-SignedHeaders, and X-Amz-Expires parameters."
+        )
+    if parameters["X-Amz-Algorithm"] != ALGORITHM:
+        raise _query_error(f'X-Amz-Algorithm only supports "{ALGORITHM}"')
+    stamp = parameters["X-Amz-Date"]
+    if _moment(stamp) is None:
+        raise _query_error("X-Amz-Date must be in the ISO8601 Long Format \"yyyyMMdd'T'HHmmss'Z'\"")
+    access_key_id, date, region, service = _credential(
+        parameters["X-Amz-Credential"], "AuthorizationQueryParametersError"
+    )
+    if date != stamp[:8]:
+        raise _query_error(f'Invalid credential date "{date}". This date is not the same as X-Amz-Date: "{stamp[:8]}".')
+    return Signed(
+        access_key_id,
+        date,
+        region,
+        service,
+        stamp,
+        tuple(parameters["X-Amz-SignedHeaders"].split(";")),
+        parameters["X-Amz-Signature"],
+        parameters.get("X-Amz-Security-Token") or request.header("x-amz-security-token") or None,
+        _lifetime(parameters["X-Amz-Expires"]),
+    )
+
+
+def _lifetime(text: str) -> int:
+    if not re.fullmatch("-?[0-9]{1,12}", text):
+        raise _query_error("X-Amz-Expires should be a number")
+    seconds = int(text)
+    if seconds < 0:
+        raise _query_error("X-Amz-Expires must be non-negative")
+    if seconds > LONGEST_PRESIGNED:
+        raise _query_error(
+            "X-Amz-Expires must be less than a week (in seconds); that is, the given X-Amz-Expires must be less than "
+            f"{LONGEST_PRESIGNED} seconds"
+        )
+    return seconds
+
+
+def _credential(text: str, code: str) -> tuple[str, str, str, str]:
+    """Access key, date, region and service of `KEY/20261125/us-east-1/s3/aws4_request`."""
+    parts = text.split("/")
+    if len(parts) < 5 or not parts[0]:
+        raise ServiceError(
+            code,
+            f"Credential must have at least 5 slash-delimited elements, like ACCESSKEY/YYYYMMDD/REGION/SERVICE/"
+            f'{TERMINATOR}, got: "{text}"',
+        )
+    *key, date, region, service, terminator = parts
+    if terminator != TERMINATOR:
+        raise ServiceError(code, f"Credential should be scoped with a valid terminator: '{TERMINATOR}'.")
+    return "/".join(key), date, region, service
+
+
+def _header_stamp(request: Request) -> str:
+    given = request.header("x-amz-date")
+    if given:
+        if _moment(given) is not None:
+            return given
+        raise ServiceError("IncompleteSignature", f"Date must be in ISO-8601 'basic format'. Got '{given}'.")
+    date = request.header("date")
+    if not date:
+        raise ServiceError(
+            "IncompleteSignature",
+            "Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header.",
+        )
+    try:
+        return parsedate_to_datetime(date).astimezone(UTC).strftime(_STAMP)
+    except ValueError:
+        raise ServiceError("IncompleteSignature", f"Date must be an HTTP date. Got '{date}'.") from None
+
+
+def _moment(stamp: str) -> datetime | None:
+    try:
+        return datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC)
+    except ValueError:
+        return None
+
+
+def _check_time(signed: Signed, now: datetime) -> None:
+    moment = _moment(signed.stamp)
+    assert moment is not None, "read() lets no other stamp pass"
+    server_time = now.strftime("%Y-%m-%dT%H:%M:%SZ")
+    if signed.lifetime is None:
+        if abs(now - moment) > SKEW:
+            raise ServiceError(
+                "RequestTimeTooSkewed",
+                "The difference between the request time and the current time is too large.",
+                RequestTime=signed.stamp,
+                ServerTime=server_time,
+                MaxAllowedSkewMilliseconds=str(int(SKEW.total_seconds() * 1000)),
+            )
+        return
+    if moment - now > SKEW:
+        raise ServiceError("AccessDenied", "Request is not yet valid", ServerTime=server_time)
+    end = moment + timedelta(seconds=signed.lifetime)
+    if now > end:
+        detail = {
+            "X-Amz-Expires": str(signed.lifetime),
+            "Expires": end.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "ServerTime": server_time,
+        }
+        raise ServiceError("RequestExpired", "Request has expired.", status=None, **detail)
+
+
+def _check_headers(request: Request, signed: Signed) -> None:
+    """What a thief of the signature could change must be signed: the host, and everything in `x-amz-`."""
+    must = ["host"] + [name for name in request.headers_by_name if name.startswith("x-amz-")]
+    missing = [name for name in must if name not in signed.headers]
+    if missing:
+        raise ServiceError(
+            "AccessDenied",
+            f"There were headers present in the request which were not signed: {', '.join(missing)}",
+            status=403,
+            HeadersNotSigned=", ".join(missing),
+        )
+
+
+def _canonical_request(request: Request, signed: Signed, payload_hash: str) -> str:
+    headers = "".join(f"{name}:{_header_value(request, name)}\n" for name in signed.headers)
+    return "\n".join(
+        (
+            request.method,
+            _canonical_path(request.path, twice=signed.service != "s3"),
+            _canonical_query(request),
+            headers,
+            ";".join(signed.headers),
+            payload_hash,
+        )
+    )
+
+
+def _canonical_path(path: str, *, twice: bool) -> str:
+    """S3 encodes the path once and leaves dots and double slashes alone; elsewhere it is cleaned and encoded again."""
+    if not twice:
+        return quote(unquote_to_bytes(path.encode("utf-8", "surrogateescape")), safe="/" + _UNRESERVED) or "/"
+    kept: list[str] = []
+    for part in path.split("/"):
+        if part == "..":
+            kept[-1:] = []
+        elif part not in ("", "."):
+            kept.append(part)
+    end = "/" if kept and path.endswith("/") else ""
+    return quote("/" + "/".join(kept) + end, safe="/" + _UNRESERVED, errors="surrogateescape")
+
+
+def _canonical_query(request: Request) -> str:
+    pairs = [(_encoded(name), _encoded(value)) for name, value in _query(request) if name != "X-Amz-Signature"]
+    return "&".join(f"{name}={value}" for name, value in sorted(pairs))
+
+
+def _header_value(request: Request, name: str) -> str:
+    return ",".join(" ".join(value.split()) for value in request.headers_by_name.get(name, ()))
+
+
+def _encoded(text: str) -> str:
+    return quote(text, safe=_UNRESERVED)
+
+
+def _query(request: Request) -> tuple[tuple[str, str], ...]:
+    try:
+        return request.query
+    except ValueError:
+        raise ServiceError("InvalidURI", "Couldn't parse the specified URI.") from None
+
+
+def _derive(secret: str, signed: Signed) -> bytes:
+    key = f"AWS4{secret}".encode()
+    for part in (signed.date, signed.region, signed.service, TERMINATOR):
+        key = hmac.digest(key, part.encode(), "sha256")
+    return key
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _query_error(message: str) -> ServiceError:
+    return ServiceError("AuthorizationQueryParametersError", message)
+
+
+def _other_mechanism() -> ServiceError:
+    return ServiceError(
+        "InvalidRequest",
+        f"The authorization mechanism you have provided is not supported. Please use {ALGORITHM}.",
+    )

@@ -1,0 +1,38 @@
+"""AWS's timestamp formats, as each protocol writes and reads them.
+
+Source: Smithy's `timestampFormat` trait (date-time, http-date, epoch-seconds), which botocore's models call `iso8601`,
+`rfc822` and `unixtimestamp`.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from email.utils import format_datetime, parsedate_to_datetime
+
+
+def iso_milliseconds(moment: datetime) -> str:
+    """`2026-11-25T08:30:00.000Z`: EC2 and S3 documents."""
+    utc = moment.astimezone(UTC)
+    return f"{utc:%Y-%m-%dT%H:%M:%S}.{utc.microsecond // 1000:03d}Z"
+
+
+def iso_seconds(moment: datetime) -> str:
+    """`2026-11-25T08:30:00Z`: IAM and STS."""
+    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def http_date(moment: datetime) -> str:
+    """`Wed, 25 Nov 2026 08:30:00 GMT`: headers."""
+    return format_datetime(moment.astimezone(UTC), usegmt=True)
+
+
+FORMATS = {"iso8601": iso_milliseconds, "rfc822": http_date}
+
+
+def parse(text: str) -> datetime:
+    """An aware datetime from ISO 8601 or an HTTP date; without an offset it is UTC. ValueError for anything else."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = parsedate_to_datetime(text)
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,0 +1,20 @@
+"""What a decoder raises when a parameter cannot be read; each protocol turns it into its own error."""
+
+from __future__ import annotations
+
+
+class Unreadable(Exception):
+    """A parameter that is not what the model says. `path` is in the names the client used (`Filter.1.Value`).
+
+    `unknown` tells a parameter that the model does not have from one whose value is wrong.
+    """
+
+    def __init__(self, message: str, path: str = "", *, unknown: bool = False) -> None:
+        super().__init__(message)
+        self.message = message
+        self.path = path
+        self.unknown = unknown
+
+    def inside(self, name: str) -> Unreadable:
+        """The same, as seen from the structure that has the parameter under `name`."""
+        return Unreadable(self.message, f"{name}.{self.path}" if self.path else name, unknown=self.unknown)

@@ -1,0 +1,36 @@
+"""Durations as people write them (`90`, `45s`, `30m`, `1h30m`, `2d`) and as people read them."""
+
+from __future__ import annotations
+
+import re
+
+from skylift.runner.errors import UsageError
+
+_UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+_FORM = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?")
+
+
+def parse_duration(text: str, option: str) -> int:
+    """Seconds. A bare number is seconds; units go from large to small, each once."""
+    found = _FORM.fullmatch(text.strip().lower())
+    if found is None or not any(found.groups()):
+        raise UsageError(
+            f"{option} {text!r} is not a duration.", "Write it like 45s, 30m, 1h30m or 2d; a bare number is seconds."
+        )
+    seconds = sum(int(number) * unit for number, unit in zip(found.groups(default="0"), _UNITS.values(), strict=True))
+    if seconds <= 0:
+        raise UsageError(f"{option} {text!r} must be longer than nothing.")
+    return seconds
+
+
+def spell_duration(seconds: float) -> str:
+    """`0.34 s`, `12.3 s`, `4m 05s`, `1h 30m`: short, and no more precise than is of use."""
+    if seconds < 10:
+        return f"{seconds:.2f} s"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60}m {whole % 60:02d}s" if whole % 60 else f"{whole // 60}m"
+    minutes = whole % 3600 // 60
+    return f"{whole // 3600}h {minutes:02d}m" if minutes else f"{whole // 3600}h"

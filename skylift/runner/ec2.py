@@ -1,0 +1,166 @@
+"""AWS's API, on AWS or on any endpoint that speaks it. The only file that knows boto3; it translates its errors."""
+
+# mypy: disable-error-code="no-untyped-call"
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import IO, Any
+
+from boto3.exceptions import S3UploadFailedError
+from boto3.s3.transfer import TransferConfig
+from boto3.session import Session
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    HTTPClientError,
+    IncompleteReadError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    ProfileNotFound,
+)
+from botocore.exceptions import (
+    ConnectionError as BotoConnectionError,
+)
+
+from skylift import __version__
+from skylift.runner.errors import NoCredentials, NotPermitted, Refused, RunError, Unreachable
+from skylift.runner.job import Settings
+
+_DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthFailure", "403"}
+_NOT_KNOWN = {"InvalidClientTokenId", "SignatureDoesNotMatch", "UnrecognizedClientException", "ExpiredToken"}
+_IN_ONE = 8 << 20
+SERVICES = ("ec2", "iam", "s3", "sts")
+
+
+class Api:
+    """Clients of one account and region, made once each. Every call may raise Refused, NotPermitted, Unreachable."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._endpoint = settings.endpoint_url
+        self._clients: dict[str, Any] = {}
+        self._locks = {service: threading.Lock() for service in SERVICES}
+        keys = settings.credentials
+        token = keys.session_token if keys else None
+        with translated("sign in"):
+            self._session: Any = Session(
+                region_name=settings.region,
+                aws_access_key_id=keys.access_key_id if keys else None,
+                aws_secret_access_key=keys.secret_access_key.reveal() if keys else None,
+                aws_session_token=token.reveal() if token else None,
+            )
+        self._config = Config(
+            retries={"mode": "standard", "max_attempts": 3},
+            connect_timeout=5,
+            read_timeout=60,
+            max_pool_connections=20,
+            user_agent_extra=f"skylift/{__version__}",
+            s3={"addressing_style": "path" if settings.endpoint_url else "auto"},
+        )
+
+    @property
+    def region(self) -> str:
+        return self._settings.region
+
+    def move(self, endpoint: str) -> None:
+        """Go on at another endpoint: the same cloud may come back at another port."""
+        if endpoint != self._endpoint:
+            self._endpoint = endpoint
+            for service in SERVICES:
+                with self._locks[service]:
+                    self._clients.pop(service, None)
+
+    def warm(self) -> None:
+        """Make the clients that every run needs now, beside each other; the first use of each costs tens of ms."""
+        with ThreadPoolExecutor(3) as pool:
+            list(pool.map(self._client, ("ec2", "s3", "iam")))
+
+    def _client(self, service: str) -> Any:
+        with self._locks[service]:
+            if service not in self._clients:
+                with translated("sign in"):
+                    self._clients[service] = self._session.client(
+                        service, endpoint_url=self._endpoint, config=self._config
+                    )
+            return self._clients[service]
+
+    def call(self, service: str, operation: str, **params: Any) -> Any:
+        """One operation, by boto3's name for it (`describe_vpcs`) and in boto3's parameters."""
+        with translated(operation):
+            return getattr(self._client(service), operation)(**params)
+
+    def pages(self, service: str, operation: str, key: str, **params: Any) -> list[Any]:
+        """All of a paginated list."""
+        with translated(operation):
+            pages = self._client(service).get_paginator(operation).paginate(**params)
+            return [item for page in pages for item in page.get(key, [])]
+
+    def get(self, bucket: str, key: str) -> bytes | None:
+        """An object whole, or None when there is none."""
+        try:
+            with translated("get_object"):
+                found = self._client("s3").get_object(Bucket=bucket, Key=key)
+                body: bytes = found["Body"].read()
+                return body
+        except Refused as error:
+            if error.code in {"NoSuchKey", "404", "NoSuchBucket"}:
+                return None
+            raise
+
+    def stream(self, bucket: str, key: str, target: IO[bytes], offset: int = 0) -> Iterator[int]:
+        """Write an object, from an offset on, to a file; yields the size of each piece as it is written."""
+        params = {"Range": f"bytes={offset}-"} if offset else {}
+        with translated("get_object"):
+            found = self._client("s3").get_object(Bucket=bucket, Key=key, **params)
+            for piece in found["Body"].iter_chunks(1 << 20):
+                target.write(piece)
+                yield len(piece)
+
+    def put(self, bucket: str, key: str, body: bytes, *, first: bool = False) -> bool:
+        """False when `first` was asked for and the object is there already."""
+        params = {"IfNoneMatch": "*"} if first else {}
+        try:
+            self.call("s3", "put_object", Bucket=bucket, Key=key, Body=body, **params)
+        except Refused as error:
+            if first and error.code in {"PreconditionFailed", "412", "ConditionalRequestConflict"}:
+                return False
+            raise
+        return True
+
+    def upload(self, file: IO[bytes], size: int, bucket: str, key: str, progress: Callable[[int], None]) -> None:
+        """An open file, in parts when it is large; `progress` gets the size of each piece sent, from any thread."""
+        if size <= _IN_ONE:
+            self.put(bucket, key, file.read())
+            progress(size)
+            return
+        config = TransferConfig(multipart_threshold=_IN_ONE, multipart_chunksize=16 << 20, max_concurrency=4)
+        with translated("upload"):
+            self._client("s3").upload_fileobj(file, bucket, key, Callback=progress, Config=config)
+
+
+@contextmanager
+def translated(operation: str) -> Iterator[None]:
+    """botocore's exceptions as ours, with what to do about those a user can do something about."""
+    try:
+        yield
+    except ClientError as error:
+        found = error.response.get("Error", {})
+        code, message = str(found.get("Code", "")), str(found.get("Message", ""))
+        if code in _NOT_KNOWN:
+            raise NotPermitted(
+                code, message, operation, "The credentials are not valid here, or have expired."
+            ) from None
+        if code in _DENIED:
+            raise NotPermitted(code, message, operation, "Your own permissions do not allow this call.") from None
+        raise Refused(code, message, operation) from None
+    except (NoCredentialsError, PartialCredentialsError, ProfileNotFound) as error:
+        raise NoCredentials(str(error), "Run `aws configure`, or set AWS_PROFILE or AWS_ACCESS_KEY_ID.") from None
+    except (BotoConnectionError, HTTPClientError, IncompleteReadError) as error:
+        raise Unreachable(f"{operation}: {error}") from None
+    except (BotoCoreError, S3UploadFailedError) as error:
+        raise RunError(f"{operation}: {error}") from None

@@ -1,0 +1,85 @@
+"""What can go wrong in a run, and the exit code each kind of trouble has.
+
+    SkyliftError
+    ├── UsageError            exit 2: found before anything was started
+    │   ├── NoCredentials
+    │   └── JobNotFound       no job of that name
+    └── RunError              exit 125: skylift failed, not the program
+        ├── Refused           the API answered with an error code
+        │   └── NotPermitted  ... because the caller may not
+        ├── Unreachable       the API did not answer
+        ├── ConnectionLost    SSH to the server failed or broke off
+        ├── LaunchFailed      no server, or one that ended before it took the job
+        ├── ResultsDamaged    what came home is not what the server sent
+        └── NameTaken         a job of that name is there already
+
+Every error says what happened; `advice`, where there is one, says what to do about it.
+"""
+
+from __future__ import annotations
+
+SKYLIFT_FAILED = 125
+USAGE = 2
+TIMED_OUT = 124
+
+
+class SkyliftError(Exception):
+    """Root of the tree; `str()` is the whole message for the user, without the advice."""
+
+    exit_code = SKYLIFT_FAILED
+
+    def __init__(self, message: str, advice: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.advice = advice
+
+
+class UsageError(SkyliftError):
+    exit_code = USAGE
+
+
+class NoCredentials(UsageError):
+    pass
+
+
+class RunError(SkyliftError):
+    pass
+
+
+class Refused(RunError):
+    """An error answer of the API: `code` as AWS documents it (`InvalidAMIID.NotFound`)."""
+
+    def __init__(self, code: str, message: str, operation: str, advice: str = "") -> None:
+        super().__init__(f"{operation}: {message} ({code})", advice)
+        self.code = code
+        self.reason = message
+        self.operation = operation
+
+
+class NotPermitted(Refused):
+    pass
+
+
+class Unreachable(RunError):
+    pass
+
+
+class ConnectionLost(RunError):
+    pass
+
+
+class LaunchFailed(RunError):
+    pass
+
+
+class ResultsDamaged(RunError):
+    pass
+
+
+class NameTaken(RunError):
+    def __init__(self, name: str) -> None:
+        super().__init__(f"There is a job called {name} already.", "Start it again: it gets another name.")
+
+
+class JobNotFound(UsageError):
+    pass

@@ -1,0 +1,203 @@
+"""The nouns of a run: what is to be done (Job), where (Settings), and what came of it (Outcome)."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from skylift.runner.errors import UsageError
+
+NAME_FORM = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
+_REGION_FORM = re.compile(r"[a-z]{2,4}(?:-[a-z]+)+-\d")
+_SUFFIX_LETTERS = "23456789abcdefghjkmnpqrstuvwxyz"
+
+
+class Secret:
+    """A value that is never shown: its repr and str are stars."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret('***')"
+
+    __str__ = __repr__
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+
+@dataclass(frozen=True)
+class Credentials:
+    access_key_id: str
+    secret_access_key: Secret
+    session_token: Secret | None = None
+
+
+@dataclass(frozen=True)
+class ImageChoice:
+    """The newest available image whose name matches `pattern`; `login_user` is who SSH logs in as there."""
+
+    pattern: str
+    owners: tuple[str, ...]
+    login_user: str = "ec2-user"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where jobs run: read once, validated here, before anything is done.
+
+    `endpoint_url` None is AWS itself, `credentials` None is boto3's own chain. `account` is asked of STS when it is
+    not known. `caller_address` gives the IPv4 address that servers see this machine come from. `revive` brings a
+    local cloud back that has ended and gives the URL where it is now; None where nothing can.
+    """
+
+    region: str
+    key_dir: Path
+    image: ImageChoice
+    caller_address: Callable[[], str]
+    endpoint_url: str | None = None
+    credentials: Credentials | None = None
+    account: str | None = None
+    place: str = "AWS"
+    revive: Callable[[], str | None] | None = None
+
+    def __post_init__(self) -> None:
+        if not _REGION_FORM.fullmatch(self.region):
+            raise UsageError(f"{self.region!r} is not the name of a region.", "A region is like us-east-1.")
+        if self.endpoint_url is not None and not self.endpoint_url.startswith(("http://", "https://")):
+            raise UsageError(f"The endpoint {self.endpoint_url!r} is not an http or https URL.")
+        if self.account is not None and not re.fullmatch(r"\d{12}", self.account):
+            raise UsageError(f"{self.account!r} is not an account: it must be 12 digits.")
+
+
+@dataclass(frozen=True)
+class Program:
+    """What runs on the server. `target` is a path relative to the job's working directory for a script, a dotted name
+    for a module, and the command's first word for a command."""
+
+    kind: Literal["script", "module", "command"]
+    target: str
+    args: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Environment:
+    """How the Python on the server is made: `path`, relative to the job's root, is what uv reads it from."""
+
+    kind: Literal["none", "script", "requirements"] = "none"
+    path: str = ""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """What is sent. `files` are (place in the job's root, file on this machine), sorted by place.
+
+    `cwd` is the working directory's place in the job's root (`.` when they are the same); `notes` are what the user
+    should know about what was left out or taken.
+    """
+
+    root: Path
+    cwd: str
+    files: tuple[tuple[str, Path], ...]
+    size: int
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Job:
+    """One program, once. Times are in seconds; `max_time` counts from the program's start.
+
+    `outputs` are globs relative to the working directory, on the server as at home.
+    """
+
+    name: str
+    program: Program
+    bundle: Bundle
+    environment: Environment
+    outputs: tuple[str, ...]
+    env: tuple[tuple[str, Secret], ...]
+    instance_type: str
+    max_time: int
+    keep: int
+    home: Path
+
+
+@dataclass(frozen=True)
+class Result:
+    """One file that came home; `path` is relative to the working directory."""
+
+    path: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How it went. `exit_code` is what skylift exits with: the program's own, or 128+n, 124, 125 as documented.
+
+    `state` is one of succeeded, failed, timed-out, cancelled, environment-failed, broken; `reason` is one sentence.
+    `steps` are seconds by step name.
+    """
+
+    name: str
+    state: str
+    exit_code: int
+    reason: str
+    signal: str | None = None
+    detail: str = ""
+    instance: str | None = None
+    instance_type: str = ""
+    results: tuple[Result, ...] = ()
+    unmatched: tuple[str, ...] = ()
+    left_behind: tuple[str, ...] = ()
+    started: str | None = None
+    ended: str | None = None
+    program_seconds: float | None = None
+    seconds: float = 0.0
+    steps: dict[str, float] = field(default_factory=dict)
+    kept_until: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "state": self.state,
+            "exit_code": self.exit_code,
+            "reason": self.reason,
+            "signal": self.signal,
+            "detail": self.detail,
+            "instance": self.instance,
+            "instance_type": self.instance_type,
+            "results": [{"path": each.path, "size": each.size, "sha256": each.sha256} for each in self.results],
+            "unmatched": list(self.unmatched),
+            "left_behind": list(self.left_behind),
+            "started": self.started,
+            "ended": self.ended,
+            "program_seconds": self.program_seconds,
+            "seconds": round(self.seconds, 3),
+            "steps": {name: round(seconds, 3) for name, seconds in self.steps.items()},
+            "kept_until": self.kept_until,
+        }
+
+
+def new_name(program: Program) -> str:
+    """A name people can say, unique enough to try: `fileprocessor-7k2f`. The record's conditional write decides."""
+    base = program.target
+    if program.kind == "script":
+        base = Path(base).stem
+    elif program.kind == "command":
+        base = Path(base).name
+    slug = re.sub(r"[^a-z0-9]+", "-", base.lower()).strip("-")[:30].strip("-") or "job"
+    return f"{slug}-{''.join(secrets.choice(_SUFFIX_LETTERS) for _ in range(4))}"

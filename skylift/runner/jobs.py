@@ -1,0 +1,160 @@
+"""Jobs that are there: found by their servers and by their records, whoever started them."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from skylift.runner import role
+from skylift.runner.commands import ssh_argv
+from skylift.runner.ec2 import Api
+from skylift.runner.errors import JobNotFound, NotPermitted, Refused, RunError
+from skylift.runner.job import NAME_FORM, Settings
+from skylift.runner.key import ensure_key_file
+from skylift.runner.launch import Server, describe, live_servers, terminate
+from skylift.runner.record import Prefix, bucket_name
+
+_CANCEL_PATIENCE = 45.0
+"""Seconds for the supervisor to see the wish (it looks every 5), to give the program its grace, and to send results."""
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A line of `skylift ps`. `state` is the supervisor's word, `starting` before it has one, `lost` when a server went
+    without one; `instance_state` is EC2's."""
+
+    name: str
+    state: str
+    instance: str | None
+    instance_state: str | None
+    address: str | None
+    type: str | None
+    launched: str | None
+    exit_code: int | None
+    started: str | None
+    ended: str | None
+
+    def as_json(self) -> dict[str, Any]:
+        return dict(vars(self))
+
+
+class Jobs:
+    """The jobs of one account and region."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._api = Api(settings)
+        self._account = settings.account or str(self._api.call("sts", "get_caller_identity")["Account"])
+        self._bucket = bucket_name(self._account, settings.region)
+
+    def listed(self, *, ended: bool = False) -> list[Listed]:
+        """Jobs that have a server, and with `ended` all others too; the newest last."""
+        servers = {server.job: server for server in live_servers(self._api)}
+        names: Iterable[str] = set(servers) | (set(self._recorded()) if ended else set())
+        with ThreadPoolExecutor(8) as pool:
+            listed = pool.map(lambda name: self._describe(name, servers.get(name)), sorted(names))
+        return sorted(listed, key=lambda each: each.launched or each.started or "")
+
+    def _recorded(self) -> list[str]:
+        try:
+            found = self._api.pages(
+                "s3", "list_objects_v2", "CommonPrefixes", Bucket=self._bucket, Prefix="jobs/", Delimiter="/"
+            )
+        except Refused as error:
+            if error.code == "NoSuchBucket":
+                return []  # nothing ever ran here
+            raise
+        return [str(each["Prefix"]).split("/")[1] for each in found]
+
+    def _describe(self, name: str, server: Server | None) -> Listed:
+        status = self._status(name)
+        state = status.get("state", "starting" if server else "lost")
+        if server is None and not status.get("final", False):
+            state = "lost"
+        return Listed(
+            name=name,
+            state=state,
+            instance=server.instance if server else status.get("instance"),
+            instance_state=server.state if server else None,
+            address=server.address if server else None,
+            type=server.type if server else None,
+            launched=server.launched if server else status.get("booted"),
+            exit_code=status.get("exit_code"),
+            started=status.get("started"),
+            ended=status.get("ended"),
+        )
+
+    def _status(self, name: str) -> dict[str, Any]:
+        found = self._api.get(self._bucket, Prefix(name).status)
+        status: dict[str, Any] = json.loads(found) if found else {}
+        return status
+
+    def shell(self, name: str, command: tuple[str, ...] = ()) -> list[str]:
+        """The argv of OpenSSH to a job's server, with its host key pinned in a file beside our key."""
+        server = self._server(name)
+        if server.address is None:
+            raise RunError(f"The server of {name} has no public address (it is {server.state}).")
+        found = self._api.get(self._bucket, Prefix(name).host_keys)
+        if found is None:
+            raise RunError(f"The server of {name} has not shown its host key yet.", "Try again in a moment.")
+        key = ensure_key_file(self._settings.key_dir, self._account, self._settings.region)
+        known = self._pin(name, server.address, json.loads(found)["keys"])
+        return ssh_argv(key.private, known, self._settings.image.login_user, server.address, command)
+
+    def _pin(self, name: str, address: str, keys: list[str]) -> Path:
+        folder = self._settings.key_dir / "known_hosts.d"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lines = "".join(f"{address} {' '.join(key.split()[:2])}\n" for key in keys)
+        with tempfile.NamedTemporaryFile("w", dir=folder, delete=False) as file:
+            file.write(lines)
+        return Path(file.name).rename(folder / name)
+
+    def cancel(self, name: str) -> str:
+        """End a job, its server and its role; safe to repeat. The word for what was done.
+
+        The wish is put into the job's prefix, where the supervisor sees it, so that it needs no SSH and results still
+        come to S3. A server that does not end by itself is terminated.
+        """
+        if not NAME_FORM.fullmatch(name):
+            raise JobNotFound(f"{name!r} is not the name of a job.", "See `skylift ps --all`.")
+        servers = live_servers(self._api, name)
+        if not servers and self._api.get(self._bucket, Prefix(name).record) is None:
+            raise JobNotFound(f"There is no job called {name}.", "See `skylift ps --all`.")
+        status = self._status(name)
+        if servers and status and not status["final"]:
+            self._api.put(self._bucket, Prefix(name).cancel, b"")
+            status = self._await_end(name, servers[0])
+        for server in servers:
+            terminate(self._api, server.instance)
+        if servers and not status.get("final"):
+            ended = {**status, "job": name, "state": "cancelled", "final": True, "exit_code": 137}
+            ended.update(reason="The job was cancelled and its server terminated.", instance=servers[0].instance)
+            self._api.put(self._bucket, Prefix(name).status, json.dumps(ended).encode())
+        try:
+            role.remove_role(self._api, name)
+        except NotPermitted as error:
+            raise RunError(f"The job {name} is ended, but its role stays: {error.message}") from None
+        return "cancelled" if servers else "had ended already"
+
+    def _await_end(self, name: str, server: Server) -> dict[str, Any]:
+        until, pause, status = time.monotonic() + _CANCEL_PATIENCE, 0.1, self._status(name)
+        while not status.get("final") and time.monotonic() < until:
+            found = describe(self._api, server.instance)
+            if found is None or found.gone:
+                break
+            time.sleep(pause)
+            pause = min(pause * 1.5, 2)
+            status = self._status(name)
+        return status
+
+    def _server(self, name: str) -> Server:
+        servers = live_servers(self._api, name) if NAME_FORM.fullmatch(name) else []
+        if not servers:
+            raise JobNotFound(f"There is no server for a job called {name}.", "See `skylift ps`.")
+        return servers[0]

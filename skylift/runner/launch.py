@@ -1,0 +1,182 @@
+"""From a prepared job to a server: image and type, RunInstances, and what became of the instance."""
+
+from __future__ import annotations
+
+import base64
+import difflib
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from skylift.runner.ec2 import Api
+from skylift.runner.errors import LaunchFailed, Refused, UsageError
+from skylift.runner.job import ImageChoice, Job
+from skylift.runner.key import KeyPair
+from skylift.runner.network import Network
+from skylift.runner.record import TAG_JOB, tags_of
+from skylift.runner.role import JobRole
+
+_IAM_PATIENCE = 90.0
+"""Seconds in which a new instance profile must have become known to EC2; AWS speaks of several seconds."""
+_NEXT_ZONE = {"InsufficientInstanceCapacity", "Unsupported", "InsufficientFreeAddressesInSubnet"}
+_LIVE = ["pending", "running", "stopping", "stopped"]
+_ADVICE = {
+    "VcpuLimitExceeded": "Your account's quota of vCPUs is used up: end other servers, or ask for a higher quota.",
+    "InstanceLimitExceeded": "Your account's quota of instances is used up: end other servers.",
+    "InsufficientInstanceCapacity": "AWS has none of this type left in any zone right now: try another --type.",
+}
+
+
+@dataclass(frozen=True)
+class Server:
+    """An instance as EC2 last described it; `address` is its public IPv4 address, once it has one."""
+
+    instance: str
+    state: str
+    address: str | None
+    reason: str
+    job: str
+    type: str
+    launched: str
+
+    @property
+    def gone(self) -> bool:
+        return self.state in {"shutting-down", "terminated", "stopping", "stopped"}
+
+
+def find_image(api: Api, choice: ImageChoice) -> str:
+    """The id of the newest image of the choice."""
+    filters = [{"Name": "name", "Values": [choice.pattern]}, {"Name": "state", "Values": ["available"]}]
+    images = api.call("ec2", "describe_images", Owners=list(choice.owners), Filters=filters)["Images"]
+    if not images:
+        raise LaunchFailed(f"There is no image called {choice.pattern}.", "Run `skylift setup`, which builds it.")
+    newest: str = max(images, key=lambda each: (each["CreationDate"], each["ImageId"]))["ImageId"]
+    return newest
+
+
+def check_type(api: Api, name: str) -> None:
+    """Raises UsageError, with the nearest names, for a type that this region does not have."""
+    try:
+        api.call("ec2", "describe_instance_types", InstanceTypes=[name])
+    except Refused as error:
+        if error.code not in {"InvalidInstanceType", "InvalidParameterValue"}:
+            raise
+    else:
+        return
+    known = [str(each["InstanceType"]) for each in api.pages("ec2", "describe_instance_types", "InstanceTypes")]
+    near = difflib.get_close_matches(name, known, n=4, cutoff=0.5)
+    advice = f"Near it: {', '.join(near)}." if near else f"There are {len(known)} types, like t3.small."
+    raise UsageError(f"There is no instance type {name!r} in {api.region}.", advice)
+
+
+def run_instance(
+    api: Api, job: Job, token: str, network: Network, key: KeyPair, role: JobRole, image: str, user_data: str
+) -> Server:
+    """Start the job's server, in the first zone that has room. `token` makes a repeated call the same call."""
+    refusal: Refused | None = None
+    for number, (_, subnet) in enumerate(network.subnets):
+        request = launch_request(job, f"{token}-{number}", network.group, subnet, key.name, role, image, user_data)
+        try:
+            answer = _run_when_profile_is_known(api, request)
+        except Refused as error:
+            refusal = error
+            if error.code in _NEXT_ZONE:
+                continue
+            break
+        return _server(answer["Instances"][0])
+    if refusal is None:
+        raise LaunchFailed(f"skylift's network {network.vpc} has no subnet.")
+    raise LaunchFailed(f"No server could be started: {refusal.reason} ({refusal.code})", _ADVICE.get(refusal.code, ""))
+
+
+def launch_request(
+    job: Job, token: str, group: str, subnet: str, key: str, role: JobRole, image: str, user_data: str
+) -> dict[str, Any]:
+    """RunInstances' parameters, exactly."""
+    tags = [{"Key": name, "Value": value} for name, value in tags_of(job.name).items()]
+    return {
+        "ImageId": image,
+        "InstanceType": job.instance_type,
+        "MinCount": 1,
+        "MaxCount": 1,
+        "KeyName": key,
+        "ClientToken": token,
+        "UserData": user_data,
+        "IamInstanceProfile": {"Arn": role.profile_arn},
+        "InstanceInitiatedShutdownBehavior": "terminate",
+        "MetadataOptions": {"HttpTokens": "required"},
+        "NetworkInterfaces": [
+            {"DeviceIndex": 0, "SubnetId": subnet, "Groups": [group], "AssociatePublicIpAddress": True}
+        ],
+        "TagSpecifications": [
+            {"ResourceType": kind, "Tags": tags} for kind in ("instance", "volume", "network-interface")
+        ],
+    }
+
+
+def _run_when_profile_is_known(api: Api, request: dict[str, Any]) -> Any:
+    """IAM tells EC2 of a new profile within seconds; until then RunInstances calls it invalid."""
+    until = time.monotonic() + _IAM_PATIENCE
+    pause = 0.1
+    while True:
+        try:
+            return api.call("ec2", "run_instances", **request)
+        except Refused as error:
+            unknown = error.code == "InvalidParameterValue" and "instance profile" in error.reason.lower().replace(
+                "iaminstanceprofile", "iam instance profile"
+            )
+            if not unknown or time.monotonic() + pause > until:
+                raise
+        time.sleep(pause)
+        pause = min(pause * 1.6, 5)
+
+
+def describe(api: Api, instance: str) -> Server | None:
+    """None when EC2 does not know it: not yet, right after its launch, or no more."""
+    try:
+        found = api.call("ec2", "describe_instances", InstanceIds=[instance])["Reservations"]
+    except Refused as error:
+        if error.code == "InvalidInstanceID.NotFound":
+            return None
+        raise
+    return _server(found[0]["Instances"][0]) if found else None
+
+
+def live_servers(api: Api, job: str | None = None) -> list[Server]:
+    """Servers of one job, or of all, that are not gone for good."""
+    filters = [{"Name": "instance-state-name", "Values": _LIVE}]
+    filters.append({"Name": f"tag:{TAG_JOB}", "Values": [job]} if job else {"Name": "tag-key", "Values": [TAG_JOB]})
+    found = api.pages("ec2", "describe_instances", "Reservations", Filters=filters)
+    return [_server(instance) for reservation in found for instance in reservation["Instances"]]
+
+
+def terminate(api: Api, instance: str) -> None:
+    try:
+        api.call("ec2", "terminate_instances", InstanceIds=[instance])
+    except Refused as error:
+        if error.code != "InvalidInstanceID.NotFound":
+            raise
+
+
+def console_tail(api: Api, instance: str) -> str:
+    """The last of the console's lines, for a server that ended before it could say anything else."""
+    answer = api.call("ec2", "get_console_output", InstanceId=instance)
+    text = str(answer.get("Output", ""))
+    # boto3 decodes it; other clients' answers come as they are sent.
+    if text and "\n" not in text and " " not in text:
+        text = base64.b64decode(text).decode(errors="replace")
+    return "\n".join(text.strip().splitlines()[-15:])
+
+
+def _server(instance: dict[str, Any]) -> Server:
+    tags = {tag["Key"]: tag["Value"] for tag in instance.get("Tags", [])}
+    launched = instance["LaunchTime"]
+    return Server(
+        instance=instance["InstanceId"],
+        state=instance["State"]["Name"],
+        address=instance.get("PublicIpAddress") or None,
+        reason=instance.get("StateReason", {}).get("Message", "") or instance.get("StateTransitionReason", ""),
+        job=tags.get(TAG_JOB, ""),
+        type=instance["InstanceType"],
+        launched=launched.isoformat(timespec="seconds").replace("+00:00", "Z"),
+    )

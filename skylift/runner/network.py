@@ -1,0 +1,170 @@
+"""skylift's own small network: a VPC with a public subnet in each zone, and a group that lets SSH in from here only.
+
+It is made once in an account and region, found again by its tags, and never changed after it is complete, but for the
+group's rules: each address that skylift is called from gets one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from skylift.runner.ec2 import Api
+from skylift.runner.errors import LaunchFailed, Refused
+from skylift.runner.lock import make_once
+
+TAG_PART = "skylift:network"
+TAG_READY = "skylift:ready"
+RANGE = "10.83.0.0/16"
+_MOST_ZONES = 8
+"""/20 subnets out of /16 would give 16; more than 8 zones exist nowhere."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """`subnets` are (zone, subnet id), sorted by zone; `callers` the IPv4 ranges that may open SSH."""
+
+    vpc: str
+    subnets: tuple[tuple[str, str], ...]
+    group: str
+    callers: frozenset[str]
+
+
+def ensure_network(api: Api, bucket: str, caller: str) -> Network:
+    """The network, made if it is not there, with SSH open to `caller` (an IPv4 address)."""
+    network = make_once(api, bucket, "network", lambda: find_network(api), lambda: _make(api))
+    return open_ssh(api, network, caller)
+
+
+def open_ssh(api: Api, network: Network, caller: str) -> Network:
+    """The caller's address may reach port 22. Rules for other addresses stay: other machines may be using them."""
+    source = f"{caller}/32"
+    if source in network.callers:
+        return network
+    rule = {
+        "IpProtocol": "tcp",
+        "FromPort": 22,
+        "ToPort": 22,
+        "IpRanges": [{"CidrIp": source, "Description": "skylift was called from here"}],
+    }
+    _unless(
+        "InvalidPermission.Duplicate",
+        api,
+        "authorize_security_group_ingress",
+        GroupId=network.group,
+        IpPermissions=[rule],
+    )
+    return Network(network.vpc, network.subnets, network.group, network.callers | {source})
+
+
+def find_network(api: Api) -> Network | None:
+    """The complete network. Should there ever be two, everybody uses the one whose id sorts first."""
+    filters = [{"Name": f"tag:{TAG_PART}", "Values": ["vpc"]}, {"Name": f"tag:{TAG_READY}", "Values": ["yes"]}]
+    vpcs = api.call("ec2", "describe_vpcs", Filters=filters)["Vpcs"]
+    if not vpcs:
+        return None
+    vpc = min(each["VpcId"] for each in vpcs)
+    subnets = _find(api, "describe_subnets", "Subnets", "subnet", vpc)
+    groups = _find(api, "describe_security_groups", "SecurityGroups", "group", vpc)
+    if not subnets or not groups:
+        raise LaunchFailed(
+            f"skylift's network {vpc} has lost its subnets or its security group.",
+            f"Delete the VPC {vpc}; the next run makes a new network.",
+        )
+    ranges = [
+        each["CidrIp"]
+        for rule in groups[0]["IpPermissions"]
+        if rule.get("FromPort") == 22 and rule.get("ToPort") == 22
+        for each in rule.get("IpRanges", [])
+    ]
+    places = sorted((each["AvailabilityZone"], each["SubnetId"]) for each in subnets)
+    return Network(vpc, tuple(places), groups[0]["GroupId"], frozenset(ranges))
+
+
+def _make(api: Api) -> Network:
+    """Each part is looked for first, so that what a killed run left half-made is completed. The mark comes last."""
+    vpc = _make_vpc(api)
+    _make_gateway(api, vpc)
+    _make_subnets(api, vpc)
+    _make_group(api, vpc)
+    api.call("ec2", "create_tags", Resources=[vpc], Tags=[{"Key": TAG_READY, "Value": "yes"}])
+    network = find_network(api)
+    if network is None:
+        raise LaunchFailed(f"skylift's network {vpc} was made but cannot be found by its tags.")
+    return network
+
+
+def _make_vpc(api: Api) -> str:
+    filters = [{"Name": f"tag:{TAG_PART}", "Values": ["vpc"]}]
+    begun = [str(each["VpcId"]) for each in api.call("ec2", "describe_vpcs", Filters=filters)["Vpcs"]]
+    if begun:
+        return min(begun)
+    made = api.call("ec2", "create_vpc", CidrBlock=RANGE, TagSpecifications=_tags("vpc", "vpc"))
+    vpc: str = made["Vpc"]["VpcId"]
+    return vpc
+
+
+def _make_gateway(api: Api, vpc: str) -> None:
+    filters = [{"Name": f"tag:{TAG_PART}", "Values": ["gateway"]}]
+    begun = api.call("ec2", "describe_internet_gateways", Filters=filters)["InternetGateways"]
+    mine = [each for each in begun if all(at["VpcId"] == vpc for at in each["Attachments"])]
+    if mine:
+        gateway, attached = mine[0]["InternetGatewayId"], bool(mine[0]["Attachments"])
+    else:
+        tags = _tags("internet-gateway", "gateway")
+        made = api.call("ec2", "create_internet_gateway", TagSpecifications=tags)
+        gateway, attached = made["InternetGateway"]["InternetGatewayId"], False
+    if not attached:
+        api.call("ec2", "attach_internet_gateway", InternetGatewayId=gateway, VpcId=vpc)
+    main = [{"Name": "vpc-id", "Values": [vpc]}, {"Name": "association.main", "Values": ["true"]}]
+    table = api.call("ec2", "describe_route_tables", Filters=main)["RouteTables"][0]
+    if not any(route.get("DestinationCidrBlock") == "0.0.0.0/0" for route in table["Routes"]):
+        route = {"RouteTableId": table["RouteTableId"], "DestinationCidrBlock": "0.0.0.0/0", "GatewayId": gateway}
+        api.call("ec2", "create_route", **route)
+
+
+def _make_subnets(api: Api, vpc: str) -> None:
+    found = api.call("ec2", "describe_availability_zones", Filters=[{"Name": "state", "Values": ["available"]}])
+    ordinary = [
+        each["ZoneName"]
+        for each in found["AvailabilityZones"]
+        if each.get("ZoneType", "availability-zone") == "availability-zone"
+    ]
+    there = {each["AvailabilityZone"] for each in _find(api, "describe_subnets", "Subnets", "subnet", vpc)}
+    for number, zone in enumerate(sorted(ordinary)[:_MOST_ZONES]):
+        if zone not in there:
+            block = f"10.83.{number * 16}.0/20"
+            tags = _tags("subnet", "subnet")
+            api.call("ec2", "create_subnet", VpcId=vpc, CidrBlock=block, AvailabilityZone=zone, TagSpecifications=tags)
+
+
+def _make_group(api: Api, vpc: str) -> None:
+    _unless(
+        "InvalidGroup.Duplicate",
+        api,
+        "create_security_group",
+        GroupName="skylift",
+        Description="Servers of skylift jobs: SSH from where skylift is called, nothing else",
+        VpcId=vpc,
+        TagSpecifications=_tags("security-group", "group"),
+    )
+
+
+def _find(api: Api, operation: str, key: str, part: str, vpc: str) -> list[Any]:
+    filters = [{"Name": "vpc-id", "Values": [vpc]}, {"Name": f"tag:{TAG_PART}", "Values": [part]}]
+    found: list[Any] = api.call("ec2", operation, Filters=filters)[key]
+    return found
+
+
+def _tags(resource: str, part: str) -> list[dict[str, Any]]:
+    tags = [{"Key": "Name", "Value": "skylift"}, {"Key": TAG_PART, "Value": part}]
+    return [{"ResourceType": resource, "Tags": tags}]
+
+
+def _unless(code: str, api: Api, operation: str, **params: Any) -> None:
+    """A call whose named error means that what it would make is there already."""
+    try:
+        api.call("ec2", operation, **params)
+    except Refused as error:
+        if error.code != code:
+            raise

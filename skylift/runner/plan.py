@@ -1,0 +1,173 @@
+"""From what the user asked for to a Job: everything that can be known to be wrong before anything is started."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from skylift.runner.bundle import find_project, plan_bundle
+from skylift.runner.errors import UsageError
+from skylift.runner.job import NAME_FORM, Environment, Job, Program, Secret, new_name
+from skylift.runner.pep723 import ScriptHeader, read_header
+
+DEFAULT_TYPE = "t3.small"
+DEFAULT_MAX_TIME = 3600
+LONGEST = 30 * 86400
+"""Seconds; a longer cap is more likely a slip than a wish, and systemd's timers are in minutes."""
+
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_TYPE_FORM = re.compile(r"[a-z0-9-]+\.[a-z0-9-]+")
+_MODULE_FORM = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
+
+
+@dataclass(frozen=True)
+class Order:
+    """A run as it was asked for; `inputs`, `outputs` and `env` are the texts of --in, --out and --env."""
+
+    program: Program
+    inputs: Sequence[str] = ()
+    outputs: Sequence[str] = ()
+    env: Sequence[str] = ()
+    instance_type: str = DEFAULT_TYPE
+    max_time: int = DEFAULT_MAX_TIME
+    keep: int = 0
+    name: str | None = None
+
+
+def plan_job(order: Order, cwd: Path, environ: Mapping[str, str]) -> Job:
+    """The job, whole and checked. Raises UsageError; touches nothing."""
+    if not _TYPE_FORM.fullmatch(order.instance_type):
+        raise UsageError(f"--type {order.instance_type!r} is not an instance type.", "A type is like t3.small.")
+    if order.max_time + order.keep > LONGEST:
+        raise UsageError("--max-time and --keep together may be 30 days at most.")
+    if order.name is not None and not NAME_FORM.fullmatch(order.name):
+        raise UsageError(f"The name {order.name!r} cannot be used.", "Lower-case letters, digits and `-`, at most 40.")
+    outputs = tuple(_check_output(pattern) for pattern in order.outputs)
+    env = tuple(_read_env(text, environ) for text in order.env)
+    planner = {"script": _plan_script, "module": _plan_module, "command": _plan_command}[order.program.kind]
+    program, project, alone, environment = planner(order.program, cwd)
+    bundle = plan_bundle(cwd, project, alone, order.inputs)
+    return Job(
+        name=order.name or new_name(order.program),
+        program=program,
+        bundle=bundle,
+        environment=_place_environment(environment, bundle.root, cwd),
+        outputs=outputs,
+        env=env,
+        instance_type=order.instance_type,
+        max_time=order.max_time,
+        keep=order.keep,
+        home=cwd,
+    )
+
+
+_Plan = tuple[Program, Path | None, list[Path], tuple[str, Path] | None]
+"""Program, project that goes along, single files, and (kind, file) of the environment."""
+
+
+def _plan_script(program: Program, cwd: Path) -> _Plan:
+    path = Path(os.path.normpath(cwd / Path(program.target).expanduser()))
+    header = _read_script(path, program.target)
+    project = None if header is not None else find_project(cwd)
+    if project is not None and not path.is_relative_to(project):
+        project = None
+    inside = path.is_relative_to(project or cwd)
+    place = os.path.relpath(path, cwd) if inside else path.name
+    found = Program("script", PurePosixPath(place).as_posix(), program.args)
+    if header is not None:
+        # An empty header asks for nothing, so nothing has to be made.
+        wanted = header.dependencies or header.requires_python
+        return found, None, [path], ("script", path) if wanted else None
+    requirements = _find_requirements(path.parent, project)
+    alone = [path, requirements] if requirements else [path]
+    return found, project, alone, ("requirements", requirements) if requirements else None
+
+
+def _read_script(path: Path, shown: str) -> ScriptHeader | None:
+    if path.is_dir():
+        raise UsageError(f"{shown} is a folder, not a script.", "Name the script in it, or use `-m MODULE`.")
+    try:
+        source = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UsageError(f"There is no script {shown}.", f"It was looked for at {path}.") from None
+    except NotADirectoryError:
+        raise UsageError(f"There is no script {shown}: a part of its path is not a folder.") from None
+    except PermissionError:
+        raise UsageError(f"The script {shown} cannot be read.", f"chmod u+r {path}") from None
+    except UnicodeDecodeError:
+        raise UsageError(
+            f"{shown} is not Python source: it is not UTF-8 text.", "For a program, use `-- COMMAND`."
+        ) from None
+    return read_header(source, shown)
+
+
+def _plan_module(program: Program, cwd: Path) -> _Plan:
+    if not _MODULE_FORM.fullmatch(program.target):
+        raise UsageError(f"-m {program.target!r} is not the name of a module.", "A module is like package.tool.")
+    project = find_project(cwd)
+    requirements = _find_requirements(cwd, project)
+    alone = [requirements] if requirements else []
+    if project is None:
+        top = program.target.split(".")[0]
+        alone += [path for path in (cwd / f"{top}.py", cwd / top) if path.exists()]
+    return program, project, alone, ("requirements", requirements) if requirements else None
+
+
+def _plan_command(program: Program, cwd: Path) -> _Plan:
+    if not program.target:
+        raise UsageError("There is no command after `--`.")
+    project = find_project(cwd)
+    requirements = _find_requirements(cwd, project)
+    alone = [requirements] if requirements else []
+    if project is None and "/" in program.target and not Path(program.target).is_absolute():
+        path = Path(os.path.normpath(cwd / program.target))
+        if not path.is_file():
+            raise UsageError(f"There is no file {program.target}.", f"It was looked for at {path}.")
+        alone.append(path)
+    return program, project, alone, ("requirements", requirements) if requirements else None
+
+
+def _find_requirements(folder: Path, project: Path | None) -> Path | None:
+    """The nearest requirements.txt: beside the script, else further up in the project."""
+    candidates = [folder]
+    if project is not None:
+        candidates += [each for each in folder.parents if each.is_relative_to(project)]
+    for each in candidates:
+        path = each / "requirements.txt"
+        if path.is_file():
+            return path
+    return None
+
+
+def _place_environment(found: tuple[str, Path] | None, root: Path, cwd: Path) -> Environment:
+    if found is None:
+        return Environment()
+    kind, path = found
+    place = path.relative_to(root) if path.is_relative_to(root) else cwd.relative_to(root) / path.name
+    return Environment("script" if kind == "script" else "requirements", place.as_posix())
+
+
+def _check_output(pattern: str) -> str:
+    path = PurePosixPath(pattern)
+    if not pattern or path.is_absolute() or ".." in path.parts or pattern.startswith("~"):
+        raise UsageError(
+            f"--out {pattern!r} must be a path or glob below the working directory.",
+            "Have the program write there; the same path is used on the server and at home.",
+        )
+    return str(path)
+
+
+def _read_env(text: str, environ: Mapping[str, str]) -> tuple[str, Secret]:
+    name, equals, value = text.partition("=")
+    if not _ENV_NAME.fullmatch(name):
+        raise UsageError(f"--env {name!r} is not the name of an environment variable.")
+    if not equals:
+        if name not in environ:
+            raise UsageError(f"--env {name}: there is no such variable here.", f"Set it, or write --env {name}=VALUE.")
+        value = environ[name]
+    if "\0" in value:
+        raise UsageError(f"--env {name}: the value has a NUL character.")
+    return name, Secret(value)

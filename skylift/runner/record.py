@@ -1,0 +1,102 @@
+"""A job's record in S3: where each thing of it stands, and what the client writes there for the supervisor.
+
+The layout of the prefix is described at the top of supervisor.py.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from skylift.runner.commands import program_argv
+from skylift.runner.job import Job
+
+VERSION = 1
+SETUP_ALLOWANCE = 900
+"""Seconds beyond --max-time and --keep until the operating system turns the server off: boot, environment, results."""
+TAG_JOB = "skylift:job"
+
+
+def bucket_name(account: str, region: str) -> str:
+    return f"skylift-{account}-{region}"
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """The keys of one job's record."""
+
+    job: str
+
+    @property
+    def base(self) -> str:
+        return f"jobs/{self.job}"
+
+    @property
+    def record(self) -> str:
+        return f"{self.base}/record.json"
+
+    @property
+    def bundle(self) -> str:
+        return f"{self.base}/in/bundle.tar.gz"
+
+    @property
+    def env(self) -> str:
+        return f"{self.base}/in/env.json"
+
+    @property
+    def cancel(self) -> str:
+        return f"{self.base}/in/cancel"
+
+    @property
+    def host_keys(self) -> str:
+        return f"{self.base}/server/hostkeys.json"
+
+    @property
+    def status(self) -> str:
+        return f"{self.base}/server/status.json"
+
+    @property
+    def manifest(self) -> str:
+        return f"{self.base}/server/manifest.json"
+
+    def stream(self, name: str) -> str:
+        return f"{self.base}/server/{name}/"
+
+    def result(self, path: str) -> str:
+        return f"{self.base}/server/results/{path}"
+
+
+def deadline_of(job: Job, now: float) -> int:
+    """Seconds since the epoch at which the server is off, whatever happens."""
+    return int(now) + job.max_time + job.keep + SETUP_ALLOWANCE
+
+
+def encode_record(job: Job, *, created: float, deadline: int, bundle_sha256: str) -> bytes:
+    """What the supervisor needs to know. Values of --env are not in it; they travel by themselves."""
+    record: dict[str, Any] = {
+        "version": VERSION,
+        "job": job.name,
+        "created": created,
+        "deadline": deadline,
+        "argv": program_argv(job.program),
+        "python": job.program.kind != "command",
+        "cwd": job.bundle.cwd,
+        "environment": {"kind": job.environment.kind, "path": job.environment.path},
+        "outputs": list(job.outputs),
+        "has_env": bool(job.env),
+        "max_time": job.max_time,
+        "keep": job.keep,
+        "instance_type": job.instance_type,
+        "bundle_sha256": bundle_sha256,
+    }
+    return json.dumps(record, indent=2).encode()
+
+
+def encode_env(job: Job) -> bytes:
+    return json.dumps({name: value.reveal() for name, value in job.env}).encode()
+
+
+def tags_of(job: str) -> dict[str, str]:
+    """On everything that is made for a job, by the call that makes it."""
+    return {"Name": f"skylift {job}", TAG_JOB: job}

@@ -1,0 +1,175 @@
+"""The role that a job's server has: read the job's own inputs, write the job's own prefix, stop or end itself.
+
+All roles stand under one path and one permissions boundary, so that an administrator can see and limit them as one.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from skylift.runner.ec2 import Api
+from skylift.runner.errors import NameTaken, Refused
+from skylift.runner.record import TAG_JOB, Prefix
+
+PATH = "/skylift/"
+BOUNDARY = "skylift-boundary-1"
+"""The number is the document's: a change of it makes a new policy, and never touches one that roles stand under."""
+
+TRUST = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}],
+}
+
+
+@dataclass(frozen=True)
+class JobRole:
+    """A role and an instance profile of the same name."""
+
+    name: str
+    profile_arn: str
+
+
+def role_name(job: str) -> str:
+    return f"skylift-{job}"
+
+
+def job_policy(job: str, bucket: str, account: str, region: str) -> dict[str, Any]:
+    """What one job's server may do. The tag names the instances that are the job's; the source, that one must ask."""
+    objects = f"arn:aws:s3:::{bucket}/{Prefix(job).base}"
+    instances = f"arn:aws:ec2:{region}:{account}:instance/*"
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Sid": "ReadInputs",
+                "Effect": "Allow",
+                "Action": "s3:GetObject",
+                "Resource": [f"{objects}/record.json", f"{objects}/in/*", f"{objects}/server/*"],
+            },
+            {
+                "Sid": "WriteOutputs",
+                "Effect": "Allow",
+                "Action": ["s3:PutObject", "s3:AbortMultipartUpload"],
+                "Resource": f"{objects}/server/*",
+            },
+            {
+                "Sid": "ForgetSecrets",
+                "Effect": "Allow",
+                "Action": "s3:DeleteObject",
+                "Resource": f"{objects}/in/env.json",
+            },
+            {
+                "Sid": "EndItself",
+                "Effect": "Allow",
+                "Action": ["ec2:StopInstances", "ec2:TerminateInstances"],
+                "Resource": instances,
+                "Condition": {
+                    "StringEquals": {f"aws:ResourceTag/{TAG_JOB}": job},
+                    "ArnLike": {"ec2:SourceInstanceARN": instances},
+                },
+            },
+        ],
+    }
+
+
+def boundary_policy(account: str) -> dict[str, Any]:
+    """The most that any job's role may ever have, whatever is attached to it."""
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Sid": "JobPrefixes",
+                "Effect": "Allow",
+                "Action": ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"],
+                "Resource": f"arn:aws:s3:::skylift-{account}-*/jobs/*",
+            },
+            {
+                "Sid": "EndItself",
+                "Effect": "Allow",
+                "Action": ["ec2:StopInstances", "ec2:TerminateInstances"],
+                "Resource": f"arn:aws:ec2:*:{account}:instance/*",
+                "Condition": {
+                    "Null": {f"aws:ResourceTag/{TAG_JOB}": "false"},
+                    "ArnLike": {"ec2:SourceInstanceARN": f"arn:aws:ec2:*:{account}:instance/*"},
+                },
+            },
+        ],
+    }
+
+
+def boundary_arn(account: str) -> str:
+    return f"arn:aws:iam::{account}:policy{PATH}{BOUNDARY}"
+
+
+def ensure_boundary(api: Api, account: str) -> str:
+    arn = boundary_arn(account)
+    try:
+        api.call("iam", "get_policy", PolicyArn=arn)
+    except Refused as error:
+        if error.code != "NoSuchEntity":
+            raise
+        _make_boundary(api, account)
+    return arn
+
+
+def _make_boundary(api: Api, account: str) -> None:
+    try:
+        api.call(
+            "iam",
+            "create_policy",
+            PolicyName=BOUNDARY,
+            Path=PATH,
+            PolicyDocument=json.dumps(boundary_policy(account)),
+            Description="The most that the server of a skylift job may do",
+        )
+    except Refused as error:
+        if error.code != "EntityAlreadyExists":
+            raise
+
+
+def create_role(api: Api, job: str, account: str) -> None:
+    """The role itself, so far without rights. Raises NameTaken when it is another job's; `remove_role` is the undo."""
+    try:
+        api.call(
+            "iam",
+            "create_role",
+            RoleName=role_name(job),
+            Path=PATH,
+            AssumeRolePolicyDocument=json.dumps(TRUST),
+            Description=f"The server of skylift job {job}",
+            PermissionsBoundary=boundary_arn(account),
+            Tags=[{"Key": TAG_JOB, "Value": job}],
+        )
+    except Refused as error:
+        if error.code == "EntityAlreadyExists":
+            raise NameTaken(job) from None
+        raise
+
+
+def equip_role(api: Api, job: str, bucket: str, account: str) -> JobRole:
+    """The role's policy, and the instance profile that hands it to a server; `remove_role` is the undo of these too."""
+    name = role_name(job)
+    policy = json.dumps(job_policy(job, bucket, account, api.region))
+    api.call("iam", "put_role_policy", RoleName=name, PolicyName="job", PolicyDocument=policy)
+    tags = [{"Key": TAG_JOB, "Value": job}]
+    made = api.call("iam", "create_instance_profile", InstanceProfileName=name, Path=PATH, Tags=tags)
+    api.call("iam", "add_role_to_instance_profile", InstanceProfileName=name, RoleName=name)
+    return JobRole(name, made["InstanceProfile"]["Arn"])
+
+
+def remove_role(api: Api, job: str) -> None:
+    """Role, policy and profile of a job, whatever of them is there."""
+    name = role_name(job)
+    for operation, params in (
+        ("remove_role_from_instance_profile", {"InstanceProfileName": name, "RoleName": name}),
+        ("delete_instance_profile", {"InstanceProfileName": name}),
+        ("delete_role_policy", {"RoleName": name, "PolicyName": "job"}),
+        ("delete_role", {"RoleName": name}),
+    ):
+        try:
+            api.call("iam", operation, **params)
+        except Refused as error:
+            if error.code != "NoSuchEntity":
+                raise

@@ -1,0 +1,121 @@
+"""SSH to a server: one connection, its host key pinned. The only file that knows asyncssh; it translates its errors."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shlex
+import struct
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import asyncssh
+
+from skylift.runner.commands import attach_argv, socket_path
+from skylift.runner.errors import ConnectionLost
+
+_KINDS: dict[bytes, Literal["stdout", "stderr", "status"]] = {b"o": "stdout", b"e": "stderr", b"s": "status"}
+_WINDOW = 8 << 20
+"""Bytes the server may send ahead of us; the protocol's usual 2 MiB is what limits a stream over a long line."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    kind: Literal["stdout", "stderr", "status"]
+    data: bytes
+
+
+def new_key() -> tuple[str, str]:
+    """A new ED25519 pair: the private half as OpenSSH writes it to files, and the public line."""
+    key = asyncssh.generate_private_key("ssh-ed25519", comment="skylift")
+    return key.export_private_key().decode(), key.export_public_key().decode().strip()
+
+
+def public_half(private: Path) -> str:
+    key = asyncssh.read_private_key(str(private))
+    return key.export_public_key().decode().strip()
+
+
+class Connection:
+    """An open connection to a server. Every method may raise ConnectionLost."""
+
+    def __init__(self, connection: asyncssh.SSHClientConnection, job: str) -> None:
+        self._connection = connection
+        self._job = job
+        self._writer: Any = None
+
+    async def watch(self, stdout: int, stderr: int) -> AsyncIterator[Frame]:
+        """Output from these offsets on, and every status, until the final one or until the connection breaks."""
+        with _translated():
+            reader, self._writer = await self._open_door()
+            self._writer.write(_order(stream={"stdout": stdout, "stderr": stderr}))
+            try:
+                while True:
+                    try:
+                        header = await reader.readexactly(5)
+                    except asyncio.IncompleteReadError as error:
+                        if error.partial:
+                            raise
+                        return
+                    kind, length = struct.unpack(">cI", header)
+                    yield Frame(_KINDS[kind], await reader.readexactly(length))
+            finally:
+                self._writer.close()
+                self._writer = None
+
+    def send(self, **order: object) -> bool:
+        """An order to the supervisor (`signal="INT"`, `cancel=True`), beside the output. False while not watching."""
+        if self._writer is None:
+            return False
+        with _translated():
+            self._writer.write(_order(**order))
+        return True
+
+    async def _open_door(self) -> tuple[Any, Any]:
+        """The supervisor's socket, through sshd where it forwards to sockets, else through a process on the server."""
+        try:
+            return await self._connection.open_unix_connection(socket_path(self._job), window=_WINDOW)
+        except asyncssh.ChannelOpenError:
+            command = shlex.join(attach_argv(self._job))
+            process = await self._connection.create_process(command, encoding=None, window=_WINDOW)
+            return process.stdout, process.stdin
+
+    async def close(self) -> None:
+        self._connection.abort()
+
+
+def _order(**order: object) -> bytes:
+    return json.dumps(order).encode() + b"\n"
+
+
+async def connect(address: str, user: str, key: Path, host_keys: Sequence[str], job: str, port: int = 22) -> Connection:
+    """One try. The server must prove to have one of `host_keys`; nobody's own SSH settings or agent are used."""
+    with _translated():
+        trusted = [asyncssh.import_public_key(line) for line in host_keys]
+        connection = await asyncssh.connect(
+            address,
+            port,
+            username=user,
+            client_keys=[str(key)],
+            known_hosts=(trusted, [], []),
+            agent_path=None,
+            config=None,
+            connect_timeout=10,
+            login_timeout=20,
+            keepalive_interval=10,
+            keepalive_count_max=3,
+        )
+        return Connection(connection, job)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except asyncssh.HostKeyNotVerifiable as error:
+        raise ConnectionLost(f"The server does not have the host key that it published: {error}") from None
+    except (asyncssh.Error, asyncssh.KeyImportError, OSError, asyncio.IncompleteReadError) as error:
+        raise ConnectionLost(f"SSH: {error or type(error).__name__}") from None

@@ -1,0 +1,164 @@
+"""The program's output as it comes: by SSH while the server can be reached, from S3 when not, both by offset."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Literal
+
+from skylift.runner.ec2 import Api
+from skylift.runner.errors import ConnectionLost, Unreachable
+from skylift.runner.lifeline import Lifeline
+from skylift.runner.record import Prefix
+from skylift.runner.watch import Watcher
+
+if TYPE_CHECKING:
+    from skylift.runner.ssh import Connection
+
+Status = dict[str, Any]
+_STREAMS: tuple[Literal["stdout", "stderr"], ...] = ("stdout", "stderr")
+_PULSE = 5.0
+"""Seconds between two looks at the cloud while SSH works."""
+_TOLD_AFTER = 3.0
+"""Seconds without SSH after which the user is told; shorter breaks are nobody's concern."""
+
+
+class Follower:
+    """One job's output and statuses, each byte once, whatever breaks off between."""
+
+    def __init__(
+        self,
+        api: Api,
+        bucket: str,
+        prefix: Prefix,
+        connect: Callable[[], Awaitable[Connection]],
+        gone: Callable[[], bool],
+        lifeline: Lifeline,
+        watcher: Watcher,
+        told: Callable[[Status], None],
+    ) -> None:
+        self._api, self._bucket, self._prefix = api, bucket, prefix
+        self._connect, self._gone, self._lifeline, self._watcher, self._told = connect, gone, lifeline, watcher, told
+        self._offsets = {"stdout": 0, "stderr": 0}
+        self._connection: Connection | None = None
+        self._waiting: list[dict[str, object]] = []
+        self._cut_off_since: float | None = None
+
+    def order(self, **order: object) -> bool:
+        """Pass an order (`signal="INT"`) to the supervisor; kept until SSH is back when it is not. True when sent."""
+        if self._connection is not None and self._send(order):
+            return True
+        self._waiting.append(order)
+        return False
+
+    def _send(self, order: dict[str, object]) -> bool:
+        assert self._connection is not None
+        try:
+            return self._connection.send(**order)
+        except ConnectionLost:
+            return False
+
+    async def run(self) -> Status | None:
+        """The final status; None when the server is gone and has left none."""
+        pause = 0.05
+        while True:
+            began = time.monotonic()
+            try:
+                final = await self._by_ssh()
+                if final is not None:
+                    return final
+            except ConnectionLost as error:
+                self._tell_cut_off(str(error))
+            try:
+                gone = await self._lifeline.once(self._gone)
+                final = await self._from_s3()
+                if final is not None or gone:
+                    return final
+            except Unreachable as error:
+                self._tell_cut_off(str(error))
+            if time.monotonic() - began > 10:
+                pause = 0.05
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.7, 5)
+
+    async def _by_ssh(self) -> Status | None:
+        connection = await self._connect()
+        self._connection = connection
+        pulse = asyncio.ensure_future(self._feel_pulse())
+        try:
+            async for frame in connection.watch(self._offsets["stdout"], self._offsets["stderr"]):
+                self._tell_connected()
+                if frame.kind == "status":
+                    status: Status = json.loads(frame.data)
+                    self._told(status)
+                    if status["final"]:
+                        return status
+                else:
+                    await self._deliver(frame.kind, frame.data)
+        finally:
+            pulse.cancel()
+            self._connection = None
+            await connection.close()
+        raise ConnectionLost("The server closed the stream before the job's end.")
+
+    async def _feel_pulse(self) -> None:
+        """While SSH brings everything, nothing else would notice that the cloud is away, which results will need."""
+        while True:
+            await asyncio.sleep(_PULSE)
+            with suppress(Unreachable):
+                await self._lifeline.once(self._gone)
+
+    async def _from_s3(self) -> Status | None:
+        """What S3 has beyond our offsets. The status is read first: when it is final, all output is there already."""
+        found = await self._lifeline.once(self._api.get, self._bucket, self._prefix.status)
+        status: Status | None = json.loads(found) if found is not None else None
+        if status is not None and not status["final"]:
+            self._told(status)
+        for name in _STREAMS:
+            await self._deliver_pieces(name)
+        if status is None or not status["final"]:
+            return None
+        self._told(status)
+        return status
+
+    async def _deliver_pieces(self, name: Literal["stdout", "stderr"]) -> None:
+        top = self._prefix.stream(name)
+        pieces = await self._lifeline.once(
+            self._api.pages, "s3", "list_objects_v2", "Contents", Bucket=self._bucket, Prefix=top
+        )
+        for piece in sorted(pieces, key=lambda each: str(each["Key"])):
+            start = int(piece["Key"].rsplit("/", 1)[1])
+            skip = self._offsets[name] - start
+            if 0 <= skip < piece["Size"]:
+                body = await self._lifeline.once(self._read_piece, piece["Key"], skip)
+                await self._deliver(name, body)
+
+    def _read_piece(self, key: str, skip: int) -> bytes:
+        buffer = io.BytesIO()
+        for _ in self._api.stream(self._bucket, key, buffer, skip):
+            pass
+        return buffer.getvalue()
+
+    async def _deliver(self, name: Literal["stdout", "stderr"], data: bytes) -> None:
+        # The offset moves first: a screen that takes half of it and is interrupted must not get it again.
+        self._offsets[name] += len(data)
+        await asyncio.to_thread(self._watcher.output, name, data)
+
+    def _tell_connected(self) -> None:
+        if self._cut_off_since is not None and time.monotonic() - self._cut_off_since > _TOLD_AFTER:
+            self._watcher.note("The server is reached by SSH again.")
+        self._cut_off_since = None
+        while self._waiting and self._send(self._waiting[0]):
+            self._waiting.pop(0)
+
+    def _tell_cut_off(self, why: str) -> None:
+        now = time.monotonic()
+        if self._cut_off_since is None:
+            self._cut_off_since = now
+        elif self._cut_off_since > 0 and now - self._cut_off_since > _TOLD_AFTER:
+            self._watcher.note(f"The server cannot be reached by SSH; output comes from S3 meanwhile. {why}")
+            self._cut_off_since = 0.0

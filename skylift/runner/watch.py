@@ -1,0 +1,22 @@
+"""What a run tells whoever started it: the boundary to the screen."""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+
+class Watcher(Protocol):
+    """Told in the order of events. `output` may block as long as it likes; the others must not."""
+
+    def begin(self, step: str) -> None: ...
+
+    def done(self, step: str, detail: str, seconds: float) -> None: ...
+
+    def progress(self, step: str, done: int, total: int) -> None:
+        """Bytes, of a step that has begun."""
+
+    def note(self, text: str) -> None:
+        """A sentence for the user, at any time."""
+
+    def output(self, stream: Literal["stdout", "stderr"], data: bytes) -> None:
+        """The program's own bytes; called from a worker thread, never twice at a time."""

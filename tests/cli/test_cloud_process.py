@@ -1,0 +1,191 @@
+"""`skylift cloud` with a real cloud: up, found, killed, up again, down with nothing left."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from skylift.cloud.home import Home
+
+pytestmark = pytest.mark.real
+
+Skylift = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def home(tmp_path: Path, image_home: Home) -> Home:
+    home = Home(tmp_path / "home")
+    home.path.mkdir()
+    home.images.symlink_to(image_home.images)
+    return home
+
+
+@pytest.fixture
+def skylift(home: Home, tmp_path: Path) -> Iterator[Skylift]:
+    """The command, with a state directory and AWS files of its own; what it started is taken down at the end."""
+    environment = {
+        **os.environ,
+        "SKYLIFT_HOME": str(home.path),
+        "AWS_CONFIG_FILE": str(tmp_path / "aws/config"),
+        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "aws/credentials"),
+    }
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "skylift.cli.main", *arguments]
+        return subprocess.run(
+            command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, env=environment
+        )
+
+    yield run
+    if home.path.exists():
+        done = run("cloud", "down")
+        assert done.returncode == 0, done.stderr
+
+
+def status(skylift: Skylift) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(skylift("cloud", "status", "--json").stdout)
+    return found
+
+
+def kernel_state() -> tuple[str, ...]:
+    """What a cloud has in the kernel: mounts, namespaces, rules, links."""
+    commands = (["ip", "netns", "list"], ["nft", "list", "tables"], ["ip", "-brief", "link"])
+    said = (subprocess.run(command, capture_output=True, text=True, check=True).stdout for command in commands)
+    return (*said, Path("/proc/self/mountinfo").read_text())
+
+
+def kill_and_wait(pid: int) -> None:
+    descriptor = os.pidfd_open(pid)
+    signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+    assert select.select([descriptor], [], [], 10)[0]
+    os.close(descriptor)
+
+
+def alive(pid: int) -> bool:
+    """Whether it runs; one that has ended may wait for its parent to take note of it."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def mine(state: tuple[str, ...], home: Home) -> list[str]:
+    """Lines of it that name this cloud's state directory."""
+    return [line for part in state for line in part.splitlines() if str(home.path) in line]
+
+
+def test_up_is_ready_when_it_returns_and_down_leaves_nothing(skylift: Skylift, home: Home) -> None:
+    done = skylift("cloud", "up")
+    assert done.returncode == 0, done.stderr
+    assert "is now up at http://127.0.0.1:" in done.stdout
+    facts = status(skylift)
+    assert facts["running"]
+    key = home.root_key()
+    assert key is not None
+    sts = boto3.client(
+        "sts",
+        endpoint_url=facts["url"],
+        region_name=facts["region"],
+        aws_access_key_id=key.access_key_id,
+        aws_secret_access_key=key.secret_access_key,
+    )
+    assert sts.get_caller_identity()["Account"] == facts["account"]
+    assert (home.path / "credentials.json").stat().st_mode & 0o777 == 0o600
+
+    again = skylift("cloud", "up")
+    assert (again.returncode, "is up at" in again.stdout) == (0, True)
+    assert status(skylift)["pid"] == facts["pid"]
+    assert skylift("setup").stdout.startswith("Ready: the cloud is up at")
+
+    assert skylift("cloud", "env", "--profile", "lift").returncode == 0
+    environment = {"AWS_CONFIG_FILE": str(home.path.parent / "aws/config"), "PATH": os.environ["PATH"]}
+    environment["AWS_SHARED_CREDENTIALS_FILE"] = str(home.path.parent / "aws/credentials")
+    code = "import boto3; print(boto3.Session(profile_name='lift').client('sts').get_caller_identity()['Account'])"
+    asked = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert asked.stdout.strip() == facts["account"]
+
+    down = skylift("cloud", "down")
+    assert (down.returncode, down.stdout, down.stderr) == (0, "The cloud is down.\n", "")
+    assert status(skylift)["running"] is False
+    assert not alive(facts["pid"])
+    assert not (home.path.parent / "aws/config").exists()
+    number = facts["loopback"].split(".")[1]
+    left = [line for part in kernel_state() for line in part.splitlines() if f"skylift-{number}-" in line]
+    assert left + mine(kernel_state(), home) == []
+    assert not Path(f"/run/skylift/{number}").exists()
+    assert skylift("cloud", "down").returncode == 0
+
+
+def test_a_killed_cloud_is_down_and_comes_back_the_same(skylift: Skylift, home: Home) -> None:
+    skylift("cloud", "up")
+    before = status(skylift)
+    kill_and_wait(before["pid"])
+    assert status(skylift)["running"] is False
+    assert skylift("cloud", "up").returncode == 0
+    after = status(skylift)
+    assert after["pid"] != before["pid"]
+    assert {name: after[name] for name in ("url", "account", "loopback")} == {
+        name: before[name] for name in ("url", "account", "loopback")
+    }
+
+
+def test_two_ups_at_once_make_one_cloud(skylift: Skylift, home: Home) -> None:
+    environment = {**os.environ, "SKYLIFT_HOME": str(home.path)}
+    command = [sys.executable, "-m", "skylift.cli.main", "cloud", "up"]
+    both = [subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) for _ in range(2)]
+    assert [process.wait() for process in both] == [0, 0]
+    assert status(skylift)["running"]
+
+
+def test_a_taken_port_is_refused_before_anything_is_started(skylift: Skylift, home: Home) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        done = skylift("cloud", "up", "--port", str(port))
+    assert done.returncode == 2
+    assert f"Port {port}" in done.stderr
+    assert not home.database.exists()
+
+
+def test_a_port_is_taken_as_asked_and_kept(skylift: Skylift) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    assert skylift("cloud", "up", "--port", str(port)).returncode == 0
+    assert status(skylift)["url"] == f"http://127.0.0.1:{port}"
+    other = skylift("cloud", "up", "--port", str(port + 1 if port < 65535 else port - 1))
+    assert other.returncode == 2
+    assert "was up already" in other.stderr
+
+
+def test_the_state_of_a_newer_version_is_refused(skylift: Skylift, home: Home) -> None:
+    with sqlite3.connect(home.database) as connection:
+        connection.execute("PRAGMA user_version = 9999")
+    connection.close()
+    done = skylift("cloud", "up")
+    assert done.returncode == 2
+    assert "9999" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert status(skylift)["running"] is False
+
+
+def test_a_state_directory_that_takes_no_writes_is_refused(skylift: Skylift, home: Home, tmp_path: Path) -> None:
+    subprocess.run(["mount", "--bind", str(home.path), str(home.path)], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,ro,bind", str(home.path)], check=True)
+        done = skylift("cloud", "up")
+    finally:
+        subprocess.run(["umount", str(home.path)], check=True)
+    assert done.returncode == 2
+    assert "SKYLIFT_HOME" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,174 @@
+"""The command line as a process: messages, exit codes, and what never shows a traceback."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from skylift import __version__
+from skylift.cli.cloud import exports
+from skylift.cli.main import perform
+from skylift.cli.start import require_image
+from skylift.cloud.compute.image import BuildFailed, BuildToolMissing, DiskFull, MirrorUnreachable
+from skylift.cloud.compute.recipe import ArchitectureUnknown
+from skylift.cloud.home import Endpoint, Home, RootKey
+from skylift.runner.errors import RunError, SkyliftError, UsageError
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    monkeypatch.setenv("SKYLIFT_HOME", str(tmp_path))
+    return Home(tmp_path)
+
+
+def skylift(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "skylift.cli.main", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+
+
+def test_help_names_every_command() -> None:
+    done = skylift("--help")
+    assert done.returncode == 0
+    for command in ("run", "ps", "ssh", "cancel", "setup", "doctor", "cloud"):
+        assert f"\n  {command} " in done.stdout
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = (
+        "import sys; from skylift.cli.main import perform; code = perform(['--help']);"
+        "print(code, sorted({'boto3', 'botocore', 'asyncssh', 'aiohttp', 'rich', 'pyroute2'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "0 []"
+
+
+def test_version() -> None:
+    assert skylift("--version").stdout == f"skylift {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["bogus"], ["cloud", "bogus"], ["cloud", "up", "--port", "0"], ["cloud", "up", "--port", "x"], ["--no"]],
+)
+def test_a_wrong_command_line_is_2(arguments: list[str]) -> None:
+    done = skylift(*arguments)
+    assert done.returncode == 2
+    assert "Error" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (UsageError("wrong", "do this"), 2, "skylift: wrong\n         do this\n"),
+        (RunError("broken"), 125, "skylift: broken\n"),
+        (KeyboardInterrupt(), 130, ""),
+    ],
+)
+def test_errors_become_messages_and_exit_codes(
+    error: BaseException, code: int, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(home: Home) -> None:
+        raise error
+
+    monkeypatch.setattr("skylift.cli.cloud.describe", fail)
+    assert perform(["cloud", "status"]) == code
+    assert capsys.readouterr().err.startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "advice"),
+    [
+        (DiskFull("full"), UsageError, ""),
+        (BuildToolMissing("no mmdebstrap"), UsageError, ""),
+        (ArchitectureUnknown("no such processor"), UsageError, ""),
+        (MirrorUnreachable("no mirror", Path("/x/build.log")), RunError, "is in /x/build.log."),
+        (BuildFailed("failed", Path("/x/build.log")), RunError, "is in /x/build.log."),
+    ],
+)
+def test_a_build_that_fails_is_the_users_or_skylifts(
+    error: Exception, kind: type[SkyliftError], advice: str, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(home: Home, progress: object) -> None:
+        raise error
+
+    monkeypatch.setattr("skylift.cloud.compute.image.ensure_image", fail)
+    with pytest.raises(kind, match=str(error)) as failure:
+        require_image(home)
+    assert failure.value.advice.endswith(advice)
+
+
+def test_our_own_mistakes_are_125_and_show_where(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("skylift.cli.cloud.describe", lambda home: 1 // 0)
+    assert perform(["cloud", "status"]) == 125
+    assert "ZeroDivisionError" in capsys.readouterr().err
+
+
+def test_status_of_a_cloud_that_is_down(home: Home) -> None:
+    done = skylift("cloud", "status", "--json")
+    assert done.returncode == 1
+    assert json.loads(done.stdout) == {"running": False, "home": str(home.path), "image": None}
+    assert skylift("cloud", "status").stdout == f"down    {home.path}\n"
+
+
+@pytest.mark.parametrize("command", ["env", "logs"])
+def test_what_takes_a_running_cloud_says_so(home: Home, command: str) -> None:
+    done = skylift("cloud", command)
+    assert done.returncode == 2
+    assert str(home.path) in done.stderr
+
+
+def test_down_where_nothing_ever_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SKYLIFT_HOME", str(tmp_path / "never"))
+    done = skylift("cloud", "down")
+    assert (done.returncode, done.stdout) == (0, f"There is no cloud in {tmp_path / 'never'}.\n")
+    assert not (tmp_path / "never").exists()
+
+
+def test_logs_shows_the_last_lines(home: Home) -> None:
+    home.log.write_text("".join(f"line {number}\n" for number in range(10)))
+    assert skylift("cloud", "logs", "-n", "2").stdout == "line 8\nline 9\n"
+
+
+def test_exports_are_safe_for_a_shell() -> None:
+    endpoint = Endpoint("http://127.0.0.1:4520", "us-east-1", "1" * 12, 1, "0", "127.32.0.1")
+    script = exports(endpoint, RootKey("AKIA", "a'b$(touch x)")) + "env"
+    environment = {"AWS_SESSION_TOKEN": "old", "AWS_PROFILE": "old", "PATH": os.environ["PATH"]}
+    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True, env=environment)
+    found = dict(line.split("=", 1) for line in done.stdout.splitlines() if line.startswith("AWS_"))
+    assert found == {
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:4520",
+        "AWS_ACCESS_KEY_ID": "AKIA",
+        "AWS_SECRET_ACCESS_KEY": "a'b$(touch x)",
+        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+
+
+def test_a_cloud_is_up_while_its_own_process_holds_the_lock(home: Home) -> None:
+    def write(pid: int) -> None:
+        home.write_endpoint(Endpoint("http://127.0.0.1:4520", "us-east-1", "1" * 12, pid, "0", "127.32.0.1"))
+
+    assert home.running_pid() is None
+    with home.lock.open("w") as lock:
+        write(os.getpid())
+        assert home.running_pid() is None
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert home.running_pid() == os.getpid()
+        write(1)
+        assert home.running_pid() is None
+
+
+def test_every_error_of_the_tree_has_an_exit_code_that_is_documented() -> None:
+    def tree(kind: type[SkyliftError]) -> list[type[SkyliftError]]:
+        return [kind, *(deeper for below in kind.__subclasses__() for deeper in tree(below))]
+
+    assert {kind.exit_code for kind in tree(SkyliftError)} == {2, 125}

@@ -1,0 +1,121 @@
+"""The command line of `skylift run`: what is ours and what is the program's, and what is shown of a run."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from skylift.cli.run import mark_program, read_program
+from skylift.cli.screen import Outlet, Plain, Tail, summary
+from skylift.runner.errors import UsageError
+from skylift.runner.job import Outcome, Program, Result
+
+COMMAND = "--program-is-a-command"
+
+
+@pytest.mark.parametrize(
+    ("args", "marked"),
+    [
+        (["job.py"], ["--", "job.py"]),
+        (["job.py", "--in", "x"], ["--", "job.py", "--in", "x"]),
+        (["--in", "x", "job.py", "-q"], ["--in", "x", "--", "job.py", "-q"]),
+        (["--in=x", "-q", "job.py", "--", "y"], ["--in=x", "-q", "--", "job.py", "--", "y"]),
+        (["--in", "-m", "job.py"], ["--in", "-m", "--", "job.py"]),
+        (["-m", "pkg.tool", "--flag"], ["-m", "pkg.tool", "--", "--flag"]),
+        (["-q", "--module=pkg", "-x"], ["-q", "--module=pkg", "--", "-x"]),
+        (["-mpkg", "-x"], ["-mpkg", "--", "-x"]),
+        (["--", "ls", "-l"], [COMMAND, "--", "ls", "-l"]),
+        (["--type", "t3.micro", "--", "sh", "-c", "x"], ["--type", "t3.micro", COMMAND, "--", "sh", "-c", "x"]),
+        (["--max-time", "2s", "x.py"], ["--max-time", "2s", "--", "x.py"]),
+        (["--max-time", "2s"], ["--max-time", "2s"]),
+        ([], []),
+        (["--help"], ["--help"]),
+    ],
+)
+def test_where_the_program_begins(args: list[str], marked: list[str]) -> None:
+    assert mark_program(args) == marked
+
+
+def test_every_option_with_a_value_is_known() -> None:
+    """An option that is missing from the list would have its value taken for the script."""
+    import typer
+
+    from skylift.cli import run
+
+    app = typer.Typer()
+    run.register(app)
+    app.command("other")(lambda: None)
+    command: Any = typer.main.get_command(app)
+    options = [each for each in command.commands["run"].params if each.param_type_name == "option"]
+    with_values = {name for each in options if not each.is_flag for name in each.opts} - {"-m", "--module"}
+    assert with_values == run._VALUES
+
+
+def test_what_is_run() -> None:
+    assert read_program(["a.py", "-x"], None, is_command=False) == Program("script", "a.py", ("-x",))
+    assert read_program(["-x"], "pkg", is_command=False) == Program("module", "pkg", ("-x",))
+    assert read_program(["ls", "-l"], None, is_command=True) == Program("command", "ls", ("-l",))
+    with pytest.raises(UsageError, match="nothing to run"):
+        read_program([], None, is_command=False)
+
+
+def test_outlet_gives_bytes_as_they_are_and_survives_a_reader_that_left() -> None:
+    reading, writing = os.pipe()
+    outlet = Outlet(writing, 2)
+    outlet.write("stdout", b"\x00\xff\n")
+    assert os.read(reading, 100) == b"\x00\xff\n"
+    os.close(reading)
+    outlet.write("stdout", b"more")
+    outlet.write("stdout", b" and more")
+    os.close(writing)
+    assert outlet.tails["stdout"].text().endswith("more and more")
+
+
+def test_tail_is_bounded() -> None:
+    tail = Tail()
+    for number in range(1000):
+        tail.add(b"%09d\n" % number * 100)
+    text = tail.text()
+    assert len(text) == 64 * 1024
+    assert text.endswith("000000999\n")
+
+
+def test_quiet_says_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    for quiet in (True, False):
+        screen = Plain(Outlet(1, 2), quiet=quiet)
+        screen.done("server", "i-1", 1.5)
+        screen.note("A note.")
+    assert capfd.readouterr().err == "skylift: Server: i-1 (1.50 s)\nskylift: A note.\n"
+
+
+OUTCOME = Outcome("job-abcd", "succeeded", 0, "The program exited with 0.", seconds=1.234)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "lines"),
+    [
+        (OUTCOME, ["✓ job-abcd: exit code 0 after 1.23 s"]),
+        (
+            replace(OUTCOME, results=tuple(Result(f"{n}.txt", 1, "") for n in range(6))),
+            ["✓ job-abcd: exit code 0 after 1.23 s; results: 0.txt, 1.txt, 2.txt, 3.txt and 2 more"],
+        ),
+        (
+            replace(OUTCOME, state="failed", exit_code=137, signal="SIGKILL", reason="Ended by SIGKILL."),
+            ["✗ job-abcd: exit code 137 (failed) after 1.23 s", "Ended by SIGKILL."],
+        ),
+        (
+            replace(OUTCOME, unmatched=("*.csv",), left_behind=("a", "b"), kept_until="2026-01-01T00:00:00Z"),
+            [
+                "✓ job-abcd: exit code 0 after 1.23 s",
+                "Nothing matched --out *.csv.",
+                "New on the server, but not asked for with --out: a, b.",
+                "The server stays until 2026-01-01T00:00:00Z: `skylift ssh job-abcd`.",
+            ],
+        ),
+    ],
+)
+def test_summary(outcome: Outcome, lines: list[str]) -> None:
+    assert summary(outcome) == lines

@@ -1,0 +1,120 @@
+"""Set-up where packages are missing: what is asked, said and run. Machines without them are made by an empty PATH."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from skylift.cli import setup as setup_room
+from skylift.cli.setup import Setup, install_command
+from skylift.cloud.compute.programs import PARTS, Part, missing_parts, packages
+from skylift.cloud.home import Home
+from skylift.runner.errors import RunError, UsageError
+
+ABSENT = Part("a part of nothing", "no-such-package", programs=("no-such-program-anywhere",))
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path / "home")
+
+
+@pytest.fixture
+def lacking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine on which one thing is missing."""
+    monkeypatch.setattr(
+        "skylift.cloud.compute.programs.missing_parts", lambda: missing_parts([*PARTS[:1], ABSENT])[-1:]
+    )
+
+
+@pytest.fixture
+def apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """Put an apt-get of our own first on the PATH; returns the file in which it notes how it was called."""
+
+    def install(body: str) -> Path:
+        (tmp_path / "bin").mkdir()
+        note = tmp_path / "note"
+        program = tmp_path / "bin/apt-get"
+        program.write_text(
+            f"#!{sys.executable}\nimport os, sys\nprint(*sys.argv[1:], os.environ['DEBIAN_FRONTEND'], "
+            f"file=open({str(note)!r}, 'a'))\n{body}\n"
+        )
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+        monkeypatch.setattr(setup_room, "has_apt", lambda: True)
+        return note
+
+    return install
+
+
+def test_every_part_names_its_package_and_how_it_is_found() -> None:
+    assert all(part.package and (part.programs or part.files) for part in PARTS)
+    assert missing_parts([ABSENT]) == [ABSENT]
+    assert packages([*PARTS, *PARTS]) == packages(PARTS)
+
+
+def test_any_of_several_programs_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "second-choice").touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    part = Part("either", "p", programs=("no-such-first-choice", "second-choice"))
+    assert part.found() == str(tmp_path / "second-choice")
+
+
+def test_the_install_command_names_each_package_once() -> None:
+    assert install_command([ABSENT, ABSENT]) == [
+        *("apt-get", "--quiet", "--yes", "--no-install-recommends", "install"),
+        "no-such-package",
+    ]
+
+
+@pytest.mark.usefixtures("lacking")
+def test_without_a_terminal_nothing_is_installed_and_the_command_is_said(
+    home: Home, apt: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note = apt("")
+    with Path(os.devnull).open() as nobody:
+        monkeypatch.setattr(sys, "stdin", nobody)
+        with pytest.raises(UsageError) as failure:
+            Setup(home, yes=False, packages_only=True).run()
+    assert "a part of nothing" in failure.value.message
+    assert "sudo apt-get --quiet --yes --no-install-recommends install no-such-package" in failure.value.advice
+    assert not note.exists()
+
+
+@pytest.mark.usefixtures("lacking")
+def test_where_there_is_no_apt_the_packages_are_said(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(setup_room, "has_apt", lambda: False)
+    with pytest.raises(UsageError) as failure:
+        Setup(home, yes=True, packages_only=True).run()
+    assert "no-such-package" in failure.value.advice
+
+
+@pytest.mark.real
+@pytest.mark.usefixtures("lacking")
+def test_a_failed_installation_is_told_in_apts_words(home: Home, apt: Callable[[str], Path]) -> None:
+    note = apt("if 'install' in sys.argv: sys.exit('E: Unable to locate package no-such-package')")
+    with pytest.raises(RunError, match="E: Unable to locate package"):
+        Setup(home, yes=True, packages_only=True).run()
+    assert note.read_text().splitlines() == [
+        "--quiet update noninteractive",
+        "--quiet --yes --no-install-recommends install no-such-package noninteractive",
+    ]
+
+
+@pytest.mark.real
+@pytest.mark.usefixtures("lacking")
+def test_an_installation_that_does_not_bring_the_part_is_told(home: Home, apt: Callable[[str], Path]) -> None:
+    apt("")
+    with pytest.raises(RunError, match="Still missing after the installation: a part of nothing"):
+        Setup(home, yes=True, packages_only=True).run()
+
+
+def test_a_state_directory_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="cannot be made") as failure:
+        Setup(Home(tmp_path / "file/home"), yes=True, packages_only=True).run()
+    assert "SKYLIFT_HOME" in failure.value.advice

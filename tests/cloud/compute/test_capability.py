@@ -1,0 +1,89 @@
+"""What doctor finds on this machine, and on machines that lack something."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from skylift.cloud.compute import capability, trial
+from skylift.cloud.compute.capability import LOCALHOST, Capability, port_free, probe
+from skylift.cloud.compute.programs import PARTS, Part
+from skylift.cloud.home import Home
+
+
+def found(home: Home, port: int | None = None) -> dict[str, Capability]:
+    return {each.name: each for each in probe(home, port)}
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path / "home")
+
+
+def test_every_part_and_every_capability_is_listed_with_a_fix_where_it_fails(home: Home) -> None:
+    listed = found(home)
+    assert {part.name for part in PARTS} <= set(listed)
+    assert {"user namespaces", "idmapped overlay", "nftables with conntrack", "cgroups", "disk space"} <= set(listed)
+    assert listed["free port"].ok
+    assert all(each.found for each in listed.values())
+    assert all(each.fix for each in listed.values() if each.ok is False)
+    assert not home.path.exists()
+
+
+def test_an_image_that_is_not_built_is_missing(home: Home) -> None:
+    image = found(home)["image, with tini"]
+    assert (image.ok, image.fix) == (False, "skylift setup")
+
+
+def test_a_missing_program_names_its_package(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capability, "PARTS", (Part("x", "the-package", programs=("no-such-program",)),))
+    missing = found(home)["x"]
+    assert missing.ok is False
+    assert "no-such-program" in missing.found
+    assert "the-package" in missing.fix
+
+
+def test_a_taken_port_is_found(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server((LOCALHOST, 0)) as listener:
+        port = listener.getsockname()[1]
+        assert not port_free(port)
+        assert found(home, port)["free port"].ok is False
+        # Where none is asked for, another one is taken.
+        monkeypatch.setattr(capability, "DEFAULT_PORT", port)
+        assert found(home)["free port"].ok is True
+    assert port_free(port)
+
+
+def test_a_full_disk_is_found(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 1 << 20})())
+    space = found(home)["disk space"]
+    assert space.ok is False
+    assert "SKYLIFT_HOME" in space.fix
+
+
+@pytest.mark.real
+def test_trials_leave_nothing_behind(home: Home, tmp_path: Path) -> None:
+    mounts, links = Path("/proc/self/mountinfo").read_text(), Path("/proc/net/dev").read_text().count("trial")
+    rules = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout
+    listed = found(home)
+    for name in ("user namespaces", "idmapped overlay", "nftables with conntrack", "network namespaces, veth"):
+        assert listed[name].ok is True, listed[name]
+    assert Path("/proc/self/mountinfo").read_text() == mounts
+    assert Path("/proc/net/dev").read_text().count("trial") == links == 0
+    assert subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout == rules
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.real
+def test_a_file_system_without_idmapped_mounts_is_found_by_trying(tmp_path: Path) -> None:
+    place = tmp_path / "read-only"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "ramfs", "ramfs", str(place)], check=True)
+    try:
+        said = trial.overlay(place)
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+    assert "mount" in said

@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from skylift.cloud.compute.metadata import InstanceFacts, InterfaceFacts, MetadataService, RoleCredentials
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+CREDENTIALS = RoleCredentials("ASIAEXAMPLE", "secret", "token", NOW, NOW + timedelta(hours=6))
+
+FACTS = InstanceFacts(
+    instance_id="i-0123456789abcdef0",
+    image_id="ami-0123456789abcdef0",
+    instance_type="t3.micro",
+    reservation_id="r-1",
+    launch_index=0,
+    launched=NOW,
+    account="123456789012",
+    region="us-east-1",
+    zone="us-east-1a",
+    zone_id="use1-az1",
+    architecture="x86_64",
+    hostname="ip-10-0-1-5.ec2.internal",
+    interfaces=(
+        InterfaceFacts(
+            id="eni-1",
+            mac="02:00:00:00:00:01",
+            private_ip="10.0.1.5",
+            public_ip="127.40.1.1",
+            index=0,
+            subnet_id="subnet-1",
+            subnet_cidr="10.0.1.0/24",
+            vpc_id="vpc-1",
+            vpc_cidr="10.0.0.0/16",
+            groups={"sg-1": "web", "sg-2": "db"},
+        ),
+    ),
+    public_key="ssh-ed25519 AAAA me",
+    key_name="mine",
+    user_data=b"#!/bin/sh\n\xff",
+    profile_arn="arn:aws:iam::123456789012:instance-profile/p",
+    profile_id="AIPA1",
+    role="r",
+    credentials=lambda: CREDENTIALS,
+)
+
+
+class Metadata:
+    """A service with one instance, and a clock to turn."""
+
+    def __init__(self, facts: InstanceFacts | None = FACTS) -> None:
+        self.facts = facts
+        self.now = NOW
+        self.service = MetadataService(self.find, lambda: self.now)
+
+    def find(self, vpc_id: str, address: str) -> InstanceFacts | None:
+        return self.facts if (vpc_id, address) == ("vpc-1", "10.0.1.5") else None
+
+    def ask(self, method: str, path: str, source: str = "10.0.1.5", **headers: str) -> tuple[int, str]:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        status, _, body = self.service.answer(method, path, named, "vpc-1", source)
+        return status, body.decode(errors="surrogateescape")
+
+    def token(self, seconds: str = "60") -> str:
+        status, token = self.ask("PUT", "/latest/api/token", x_aws_ec2_metadata_token_ttl_seconds=seconds)
+        assert status == 200
+        return token
+
+    def get(self, path: str) -> tuple[int, str]:
+        return self.ask("GET", path, x_aws_ec2_metadata_token=self.token())
+
+
+@pytest.mark.parametrize(
+    ("path", "answer"),
+    [
+        ("/latest/meta-data/instance-id", "i-0123456789abcdef0"),
+        ("/2021-07-15/meta-data/instance-type", "t3.micro"),
+        ("/latest/meta-data/placement/region", "us-east-1"),
+        ("/latest/meta-data/public-ipv4", "127.40.1.1"),
+        ("/latest/meta-data/public-keys/", "0=mine"),
+        ("/latest/meta-data/public-keys/0/openssh-key", "ssh-ed25519 AAAA me"),
+        ("/latest/meta-data/iam/security-credentials/", "r"),
+        ("/latest/meta-data/network/interfaces/macs/", "02:00:00:00:00:01/"),
+        ("/latest/meta-data/network/interfaces/macs/02:00:00:00:00:01/subnet-id", "subnet-1"),
+        ("/latest/meta-data/security-groups", "web\ndb"),
+        ("/latest/user-data", "#!/bin/sh\n\udcff"),
+        ("/latest/", "dynamic/\nmeta-data/\nuser-data"),
+    ],
+)
+def test_documented_paths(path: str, answer: str) -> None:
+    assert Metadata().get(path) == (200, answer)
+
+
+def test_role_credentials_have_the_documented_members() -> None:
+    status, body = Metadata().get("/latest/meta-data/iam/security-credentials/r")
+    assert status == 200
+    assert json.loads(body) == {
+        "Code": "Success",
+        "LastUpdated": "2026-01-02T03:04:05Z",
+        "Type": "AWS-HMAC",
+        "AccessKeyId": "ASIAEXAMPLE",
+        "SecretAccessKey": "secret",
+        "Token": "token",
+        "Expiration": "2026-01-02T09:04:05Z",
+    }
+
+
+def test_identity_document_names_account_and_instance() -> None:
+    _, body = Metadata().get("/latest/dynamic/instance-identity/document")
+    document = json.loads(body)
+    assert (document["accountId"], document["instanceId"]) == ("123456789012", "i-0123456789abcdef0")
+
+
+def test_without_a_token_only_where_version_1_is_allowed() -> None:
+    assert Metadata().ask("GET", "/latest/meta-data/instance-id")[0] == 401
+    optional = Metadata(replace(FACTS, tokens_required=False))
+    assert optional.ask("GET", "/latest/meta-data/instance-id") == (200, "i-0123456789abcdef0")
+    assert optional.ask("GET", "/latest/meta-data/instance-id", x_aws_ec2_metadata_token="wrong")[0] == 401
+
+
+def test_a_token_ends_with_its_time_and_belongs_to_one_instance() -> None:
+    metadata = Metadata()
+    token = metadata.token("60")
+    metadata.now += timedelta(seconds=59)
+    assert metadata.ask("GET", "/latest/meta-data/instance-id", x_aws_ec2_metadata_token=token)[0] == 200
+    metadata.facts = replace(FACTS, instance_id="i-other")
+    assert metadata.ask("GET", "/latest/meta-data/instance-id", x_aws_ec2_metadata_token=token)[0] == 401
+    metadata.facts = FACTS
+    metadata.now += timedelta(seconds=2)
+    assert metadata.ask("GET", "/latest/meta-data/instance-id", x_aws_ec2_metadata_token=token)[0] == 401
+
+
+@pytest.mark.parametrize("seconds", ["", "0", "21601", "-1", "ten"])
+def test_a_token_lasts_from_one_second_to_six_hours(seconds: str) -> None:
+    metadata = Metadata()
+    assert metadata.ask("PUT", "/latest/api/token", x_aws_ec2_metadata_token_ttl_seconds=seconds)[0] == 400
+
+
+def test_requests_that_are_refused() -> None:
+    metadata = Metadata()
+    headers = {"x_aws_ec2_metadata_token_ttl_seconds": "60"}
+    assert metadata.ask("PUT", "/latest/api/token", x_forwarded_for="1.2.3.4", **headers)[0] == 403
+    assert metadata.ask("GET", "/latest/meta-data/instance-id", source="10.0.1.6")[0] == 403
+    assert metadata.ask("POST", "/latest/meta-data/instance-id")[0] == 405
+    assert metadata.get("/latest/meta-data/nothing-here")[0] == 404
+    assert Metadata(replace(FACTS, enabled=False)).ask("GET", "/latest/meta-data/")[0] == 403
+
+
+def test_what_an_instance_does_not_have_is_not_listed() -> None:
+    bare = replace(FACTS, user_data=None, profile_arn=None, public_key=None, tags=None)
+    bare = replace(bare, interfaces=(replace(FACTS.interfaces[0], public_ip=None),))
+    metadata = Metadata(bare)
+    _, listing = metadata.get("/latest/meta-data/")
+    assert not {"iam/", "public-keys/", "public-ipv4", "tags/"} & set(listing.splitlines())
+    assert metadata.get("/latest/user-data")[0] == 404
+    assert metadata.get("/latest/meta-data/public-ipv4")[0] == 404

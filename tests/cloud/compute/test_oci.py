@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from skylift.cloud.compute.oci import ServerPlan, oci_config
+
+PLAN = ServerPlan(
+    id="i-1",
+    image=Path("/images/a/root"),
+    disk=Path("/disks/i-1"),
+    uid_base=1_000_065_536,
+    hostname="ip-10-0-1-5.ec2.internal",
+    cpus=2,
+    memory=1 << 30,
+)
+
+
+def test_root_in_a_server_is_nobody_on_the_host() -> None:
+    config = oci_config(PLAN, Path("/run/x/root"), "/skylift-40/i-1", {})
+    mapping = [{"containerID": 0, "hostID": 1_000_065_536, "size": 65536}]
+    assert config["linux"]["uidMappings"] == config["linux"]["gidMappings"] == mapping
+    kinds = {namespace["type"] for namespace in config["linux"]["namespaces"]}
+    assert kinds == {"pid", "network", "ipc", "uts", "mount", "user", "cgroup"}
+    capabilities = set(config["process"]["capabilities"]["bounding"])
+    assert not capabilities & {"CAP_SYS_ADMIN", "CAP_SYS_MODULE", "CAP_SYS_RAWIO", "CAP_SYS_TIME", "CAP_BPF"}
+    assert "CAP_SYS_BOOT" in capabilities
+
+
+def test_the_type_bounds_the_server() -> None:
+    resources = oci_config(PLAN, Path("/r"), "/g", {})["linux"]["resources"]
+    assert resources["memory"] == {"limit": 1 << 30, "swap": 1 << 30}
+    assert resources["cpu"]["quota"] == 2 * resources["cpu"]["period"]
+    assert resources["pids"]["limit"] == 16384
+
+
+def test_swap_is_not_limited_where_it_is_not_accounted() -> None:
+    plan = ServerPlan(**{**PLAN.__dict__, "swap_accounting": False})
+    assert oci_config(plan, Path("/r"), "/g", {})["linux"]["resources"]["memory"] == {"limit": 1 << 30}
+
+
+def test_lxcfs_is_mounted_read_only_and_only_when_there() -> None:
+    def sources(lxcfs: bool) -> set[str]:
+        plan = ServerPlan(**{**PLAN.__dict__, "lxcfs": lxcfs})
+        return {mount["source"] for mount in oci_config(plan, Path("/r"), "/g", {})["mounts"]}
+
+    assert not any("lxcfs" in source for source in sources(False))
+    assert "/var/lib/lxcfs/proc/meminfo" in sources(True)

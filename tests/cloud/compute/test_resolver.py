@@ -1,0 +1,259 @@
+"""The VPC's DNS server against name servers of the test's own, on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from skylift.cloud.compute import resolver as module
+from skylift.cloud.compute.resolver import (
+    HostNames,
+    Resolver,
+    Upstream,
+    read_hosts,
+    read_name_servers,
+    read_question,
+    respond,
+    serve,
+)
+
+A, AAAA, MX = 1, 28, 15
+
+
+def query(name: str, kind: int = A, *, identity: int = 77, flags: int = 0x0100, tail: bytes = b"") -> bytes:
+    labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split(".") if label)
+    return struct.pack("!6H", identity, flags, 1, 0, 0, 0) + labels + struct.pack("!BHH", 0, kind, 1) + tail
+
+
+def code(response: bytes | None) -> int:
+    assert response is not None
+    return response[3] & 0x0F
+
+
+def records(response: bytes | None) -> list[str]:
+    """The addresses in a response of ours."""
+    assert response is not None
+    count = struct.unpack_from("!H", response, 6)[0]
+    return [socket.inet_ntoa(response[len(response) - 16 * left + 12 :][:4]) for left in range(count, 0, -1)]
+
+
+class FakeHost(HostNames):
+    def __init__(self, upstreams: list[Upstream], hosts: dict[str, list[str]] | None = None) -> None:
+        super().__init__()
+        self._fake = upstreams
+        self._names = hosts or {}
+
+    def upstreams(self) -> list[Upstream]:
+        return self._fake
+
+    def addresses(self, name: str) -> list[str]:
+        return self._names.get(name, [])
+
+
+def private_name(vpc_id: str, name: str) -> str | None:
+    return {("vpc-1", "ip-10-0-1-5.ec2.internal"): "10.0.1.5"}.get((vpc_id, name))
+
+
+def resolver(*upstreams: Upstream, hosts: dict[str, list[str]] | None = None) -> Resolver:
+    return Resolver("vpc-1", private_name, FakeHost(list(upstreams), hosts))
+
+
+@asynccontextmanager
+async def name_server(answer: Callable[[bytes], list[bytes]]) -> AsyncIterator[Upstream]:
+    """A name server, by UDP and TCP on one port, that answers each query with these messages."""
+
+    class Protocol(asyncio.DatagramProtocol):
+        def connection_made(self, transport: asyncio.DatagramTransport) -> None:  # type: ignore[override]
+            self.transport = transport
+
+        def datagram_received(self, data: bytes, client: tuple[str, int]) -> None:
+            for message in answer(data):
+                self.transport.sendto(message, client)
+
+    async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        length = int.from_bytes(await reader.readexactly(2), "big")
+        for message in answer(await reader.readexactly(length)):
+            writer.write(len(message).to_bytes(2, "big") + message)
+        writer.close()
+
+    stream = await asyncio.start_server(converse, "127.0.0.1", 0)
+    address: Upstream = stream.sockets[0].getsockname()
+    transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(Protocol, local_addr=address)
+    try:
+        yield address
+    finally:
+        transport.close()
+        stream.close()
+
+
+def answered(*addresses: str) -> Callable[[bytes], list[bytes]]:
+    return lambda asked: [respond(asked, read_question(asked), 0, addresses)]
+
+
+@pytest.fixture
+def nowhere() -> Upstream:
+    """A loopback port that refuses: it was free a moment ago."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as closed:
+        closed.bind(("127.0.0.1", 0))
+        address: Upstream = closed.getsockname()
+        return address
+
+
+async def test_a_private_name_is_answered_here(nowhere: Upstream) -> None:
+    response = await resolver(nowhere).answer(query("IP-10-0-1-5.ec2.internal"), stream=False)
+    assert response is not None
+    assert response[:2] == (77).to_bytes(2, "big")
+    assert code(response) == 0
+    assert records(response) == ["10.0.1.5"]
+    # The name comes back as it was written, because clients mix its case to know the answer as theirs.
+    assert b"IP-10-0-1-5" in response
+
+
+async def test_a_private_name_has_no_other_records(nowhere: Upstream) -> None:
+    response = await resolver(nowhere).answer(query("ip-10-0-1-5.ec2.internal", AAAA), stream=False)
+    assert (code(response), records(response)) == (0, [])
+
+
+@pytest.mark.parametrize("name", ["ip-10-0-1-6.ec2.internal", "ip-10-0-1-5.eu-west-1.compute.internal"])
+async def test_an_unknown_private_name_is_not_asked_elsewhere(name: str) -> None:
+    async with name_server(answered("192.0.2.1")) as upstream:
+        response = await resolver(upstream).answer(query(name), stream=False)
+    assert (code(response), records(response)) == (module.NXDOMAIN, [])
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_everything_else_is_passed_on_byte_for_byte(stream: bool) -> None:
+    asked = []
+
+    def answer(data: bytes) -> list[bytes]:
+        asked.append(data)
+        return [respond(data, read_question(data), 0, ["192.0.2.1"]) + b"anything"]
+
+    extended = query("example.com", MX, tail=b"\0\0\x29\x10\0\0\0\0\0\0\0")
+    async with name_server(answer) as upstream:
+        response = await resolver(upstream).answer(extended, stream=stream)
+    assert asked == [extended]
+    assert response is not None and response.endswith(b"anything")
+
+
+async def test_the_next_name_server_is_asked_when_one_refuses(nowhere: Upstream) -> None:
+    async with name_server(answered("192.0.2.1")) as upstream:
+        for stream in (False, True):
+            response = await resolver(nowhere, upstream).answer(query("example.com"), stream=stream)
+            assert records(response) == ["192.0.2.1"]
+
+
+async def test_nobody_answers(nowhere: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SERVER_PATIENCE", 0.01)
+    async with name_server(lambda _: []) as silent:
+        for upstreams in ([nowhere], [silent], [silent, nowhere]):
+            response = await resolver(*upstreams).answer(query("example.com"), stream=False)
+            assert (code(response), records(response)) == (module.SERVFAIL, [])
+
+
+async def test_an_answer_to_another_question_is_not_taken() -> None:
+    def answer(asked: bytes) -> list[bytes]:
+        other = query("evil.example")
+        return [
+            respond(other, read_question(other), 0, ["192.0.2.66"]),
+            respond(query("example.com", identity=78), read_question(asked), 0, ["192.0.2.66"]),
+            asked,
+            *answered("192.0.2.1")(asked),
+        ]
+
+    async with name_server(answer) as upstream:
+        response = await resolver(upstream).answer(query("example.com"), stream=False)
+    assert records(response) == ["192.0.2.1"]
+
+
+async def test_names_in_the_hosts_file_come_first(nowhere: Upstream) -> None:
+    names = resolver(nowhere, hosts={"mirror.example": ["192.0.2.9", "192.0.2.10"]})
+    response = await names.answer(query("Mirror.example"), stream=False)
+    assert records(response) == ["192.0.2.9", "192.0.2.10"]
+    assert records(await names.answer(query("mirror.example", AAAA), stream=False)) == []
+
+
+def test_hosts_file_without_loopback() -> None:
+    text = "127.0.0.1 localhost\n127.0.1.1 box # me\n::1 six\n192.0.2.9 Mirror.Example. m # old\n192.0.2.10 m\nbad x\n"
+    assert read_hosts(text) == {"mirror.example": ["192.0.2.9"], "m": ["192.0.2.9", "192.0.2.10"]}
+
+
+def test_resolv_conf() -> None:
+    text = "# by hand\nsearch a b\nnameserver 192.0.2.53\nnameserver\n nameserver fd00::53 \noptions timeout:1\n"
+    assert read_name_servers(text) == [("192.0.2.53", 53), ("fd00::53", 53)]
+
+
+def test_host_files_are_read_again_when_they_change(tmp_path: Path) -> None:
+    resolv_conf, hosts = tmp_path / "resolv.conf", tmp_path / "hosts"
+    names = HostNames(resolv_conf, hosts)
+    assert names.upstreams() == [("127.0.0.1", 53)]
+    assert names.addresses("m") == []
+    resolv_conf.write_text("nameserver 192.0.2.53\n")
+    hosts.write_text("192.0.2.9 m\n")
+    assert names.upstreams() == [("192.0.2.53", 53)]
+    assert names.addresses("m") == ["192.0.2.9"]
+    replacement = tmp_path / "new"
+    replacement.write_text("nameserver 192.0.2.54\n")
+    replacement.rename(resolv_conf)
+    hosts.unlink()
+    assert names.upstreams() == [("192.0.2.54", 53)]
+    assert names.addresses("m") == []
+
+
+async def test_what_is_no_query(nowhere: Upstream) -> None:
+    names = resolver(nowhere)
+    assert await names.answer(b"", stream=False) is None
+    assert await names.answer(b"short", stream=False) is None
+    assert await names.answer(respond(query("a"), read_question(query("a")), 0), stream=False) is None
+    assert code(await names.answer(query("a")[:-3], stream=False)) == module.FORMERR
+    assert code(await names.answer(query("a", flags=0x2800), stream=False)) == module.NOTIMP
+
+
+@given(st.binary(max_size=80))
+def test_no_bytes_break_the_reader(data: bytes) -> None:
+    question = read_question(data)
+    assert question is None or question.raw == data[12 : 12 + len(question.raw)]
+
+
+label = st.text("abcdefghijklmnopqrstuvwxyz0123456789-_", min_size=1, max_size=63)
+
+
+@given(st.lists(label, min_size=1, max_size=4), st.integers(0, 65535), st.binary(max_size=20))
+def test_a_question_is_read_as_it_was_written(labels: list[str], kind: int, tail: bytes) -> None:
+    question = read_question(query(".".join(labels), kind, tail=tail))
+    assert question is not None
+    assert (question.name, question.kind, question.family) == (".".join(labels), kind, 1)
+
+
+async def test_serving_by_datagram_and_stream() -> None:
+    datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    datagrams.bind(("127.0.0.1", 0))
+    datagrams.setblocking(False)
+    stream = socket.create_server(("127.0.0.1", 0))
+    stream.setblocking(False)
+    datagram_address, stream_address = datagrams.getsockname(), stream.getsockname()
+    async with name_server(answered("192.0.2.1")) as upstream:
+        serving = await serve(resolver(upstream), [datagrams, stream])
+        loop = asyncio.get_running_loop()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.setblocking(False)
+            client.connect(datagram_address)
+            await loop.sock_sendall(client, b"rubbish")
+            await loop.sock_sendall(client, query("example.com"))
+            assert records(await loop.sock_recv(client, 512)) == ["192.0.2.1"]
+        reader, writer = await asyncio.open_connection(*stream_address)
+        for name, expected in [("example.com", "192.0.2.1"), ("ip-10-0-1-5.ec2.internal", "10.0.1.5")]:
+            asked = query(name)
+            writer.write(len(asked).to_bytes(2, "big") + asked)
+            length = int.from_bytes(await reader.readexactly(2), "big")
+            assert records(await reader.readexactly(length)) == [expected]
+        writer.close()
+        serving.close()

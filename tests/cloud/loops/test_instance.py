@@ -1,0 +1,309 @@
+"""The loop against a fake of compute: machines that are dictionary entries, and end when told to."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from skylift.cloud.compute.oci import ServerPlan
+from skylift.cloud.compute.rootfs import SeedFile
+from skylift.cloud.compute.server import EXIT_POWEROFF, EXIT_REBOOT, RuntimeRefused, ServerError
+from skylift.cloud.instance import Console, Instance
+from skylift.cloud.loops.instance import Blueprint, Cables, InstanceLoop
+from skylift.cloud.network import NetworkInterface, Subnet, Vpc
+from skylift.cloud.store.database import Database, Tx
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+INSTANCE = Instance(
+    id="i-1",
+    reservation_id="r-1",
+    launch_index=0,
+    image_id="ami-1",
+    type="t3.micro",
+    zone="us-east-1a",
+    vpc_id="vpc-1",
+    subnet_id="subnet-1",
+    launched=NOW,
+    uid_base=1_000_000_000,
+    root_gib=8,
+)
+INTERFACE = NetworkInterface(
+    id="eni-1",
+    vpc_id="vpc-1",
+    subnet_id="subnet-1",
+    mac="02:00:00:00:00:01",
+    private_ip="10.0.1.5",
+    group_ids=(),
+    created=NOW,
+    public_ip="127.40.1.1",
+    instance_id="i-1",
+)
+
+
+class FakeMachines:
+    """Servers as a table: id -> running. What was done is kept as a list of words."""
+
+    def __init__(self) -> None:
+        self.table: dict[str, bool] = {}
+        self.exits: dict[str, int] = {}
+        self.done: list[str] = []
+        self.refuses: set[str] = set()
+        self.deaf = False
+        self.ended: Callable[[str, int | None], None] = lambda *_: None
+
+    def create(self, plan: ServerPlan, seed: Iterable[SeedFile]) -> int:
+        self._do("create", plan.id)
+        self.table[plan.id] = False
+        return 1
+
+    def start(self, server_id: str) -> None:
+        self._do("start", server_id)
+        self.table[server_id] = True
+
+    def running(self) -> dict[str, int]:
+        return {server_id: 1 for server_id, alive in self.table.items() if alive}
+
+    def known(self) -> set[str]:
+        return set(self.table)
+
+    def adopt(self, server_id: str) -> None:
+        self._do("adopt", server_id)
+
+    def exit_code(self, server_id: str) -> int | None:
+        return self.exits.get(server_id)
+
+    def request_shutdown(self, server_id: str) -> None:
+        self._do("request_shutdown", server_id)
+        if not self.deaf:
+            self.end(server_id, EXIT_POWEROFF)
+
+    def kill(self, server_id: str) -> None:
+        self._do("kill", server_id)
+        self.end(server_id, 137)
+
+    def clear(self, server_id: str) -> None:
+        self._do("clear", server_id)
+        self.table.pop(server_id, None)
+
+    def destroy(self, server_id: str) -> None:
+        self._do("destroy", server_id)
+        self.table.pop(server_id, None)
+
+    def console(self, server_id: str) -> Console | None:
+        return Console(server_id, "last words", NOW)
+
+    def end(self, server_id: str, code: int | None) -> None:
+        self.table[server_id] = False
+        self.ended(server_id, code)
+
+    def _do(self, what: str, server_id: str) -> None:
+        self.done.append(what)
+        if what in self.refuses:
+            raise RuntimeRefused(f"{what} {server_id}: no")
+
+
+class Scene:
+    """A store with one instance, machines to run it, and the loop between them."""
+
+    def __init__(self, path: Path) -> None:
+        self.database = Database(path / "state.db")
+        self.machines = FakeMachines()
+        self.plugs: list[str] = []
+        self.loop = self.start_loop()
+        with self.database.write() as tx:
+            tx.add(Vpc(id="vpc-1", cidr="10.0.0.0/16"))
+            tx.add(Subnet(id="subnet-1", vpc_id="vpc-1", cidr="10.0.1.0/24", zone="us-east-1a"))
+
+    def start_loop(self) -> InstanceLoop:
+        loop = InstanceLoop(
+            database=self.database,
+            machines=self.machines,
+            cables=Cables(
+                attach=lambda interface, subnet, pid: self.plugs.append(interface.id),
+                detach=lambda interface_id: self.plugs.remove(interface_id) if interface_id in self.plugs else None,
+            ),
+            sync_network=lambda: None,
+            blueprint=lambda tx, instance: Blueprint(plan_of(instance), ()),
+            failures=(ServerError,),
+        )
+        self.machines.ended = loop.ended
+        return loop
+
+    def add(self, **changes: object) -> None:
+        with self.database.write() as tx:
+            tx.add(replace(INSTANCE, **changes))  # type: ignore[arg-type]
+            tx.add(INTERFACE)
+
+    def change(self, **changes: object) -> None:
+        with self.database.write() as tx:
+            tx.save(replace(self.find(tx), **changes))  # type: ignore[arg-type]
+
+    def find(self, tx: Tx) -> Instance:
+        row = tx.get(Instance, id="i-1")
+        assert row is not None
+        return row
+
+    @property
+    def row(self) -> Instance:
+        with self.database.read() as tx:
+            return self.find(tx)
+
+    @property
+    def interface(self) -> NetworkInterface | None:
+        with self.database.read() as tx:
+            return tx.get(NetworkInterface, id="eni-1")
+
+    def settle(self) -> None:
+        """One step, and the wait for all work that it led to."""
+        self.loop.step()
+        self.loop.wait_until_idle()
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    made = Scene(tmp_path)
+    yield made
+    made.loop.close()
+    made.database.close()
+
+
+def plan_of(instance: Instance) -> ServerPlan:
+    return ServerPlan(instance.id, Path("/image"), Path("/disk"), instance.uid_base, "host", 1, 1 << 30)
+
+
+def test_a_launch_creates_plugs_in_and_starts(scene: Scene) -> None:
+    scene.add()
+    scene.settle()
+    assert scene.machines.done == ["create", "start"]
+    assert scene.plugs == ["eni-1"]
+    assert scene.row.state == "running"
+
+
+@pytest.mark.parametrize("step", ["create", "start"])
+def test_a_launch_that_fails_ends_terminated_and_says_why(scene: Scene, step: str) -> None:
+    scene.machines.refuses = {step}
+    scene.add()
+    scene.settle()
+    assert (scene.row.state, scene.row.desired) == ("terminated", "terminated")
+    assert scene.row.state_reason_code == "Server.InternalError"
+    assert f"{step} i-1: no" in scene.row.state_reason
+    assert scene.plugs == []
+    assert scene.machines.table == {}
+
+
+def test_terminate_shuts_down_then_destroys(scene: Scene) -> None:
+    scene.add()
+    scene.settle()
+    scene.change(desired="terminated", state="shutting-down")
+    scene.settle()
+    assert scene.machines.done[2:] == ["request_shutdown", "destroy"]
+    assert scene.row.state == "terminated"
+    assert scene.interface is None
+    assert scene.plugs == []
+
+
+def test_a_server_that_does_not_shut_down_loses_its_plug(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("skylift.cloud.loops.instance.SHUTDOWN_GRACE", 0.01)
+    killed = threading.Event()
+    scene.machines.deaf = True
+    scene.add()
+    scene.settle()
+    original = scene.machines.kill
+
+    def kill(server_id: str) -> None:
+        original(server_id)
+        killed.set()
+
+    monkeypatch.setattr(scene.machines, "kill", kill)
+    scene.change(desired="terminated", state="shutting-down")
+    scene.settle()
+    assert killed.wait(5)
+    scene.settle()
+    assert scene.row.state == "terminated"
+
+
+def test_stop_keeps_the_disk_and_gives_the_public_address_back(scene: Scene) -> None:
+    scene.add()
+    scene.settle()
+    scene.change(desired="stopped", state="stopping")
+    scene.settle()
+    assert "destroy" not in scene.machines.done
+    assert scene.row.state == "stopped"
+    assert scene.interface is not None
+    assert scene.interface.public_ip is None
+
+
+@pytest.mark.parametrize(("behavior", "state"), [("stop", "stopped"), ("terminate", "terminated")])
+def test_a_shutdown_inside_follows_the_shutdown_behavior(scene: Scene, behavior: str, state: str) -> None:
+    scene.add(shutdown_behavior=behavior)
+    scene.settle()
+    scene.machines.end("i-1", EXIT_POWEROFF)
+    scene.settle()
+    assert (scene.row.state, scene.row.desired) == (state, state)
+    assert scene.row.state_reason_code == "Client.InstanceInitiatedShutdown"
+
+
+def test_a_reboot_inside_starts_the_same_server_again(scene: Scene) -> None:
+    scene.add()
+    scene.settle()
+    scene.machines.end("i-1", EXIT_REBOOT)
+    scene.settle()
+    assert scene.machines.done == ["create", "start", "clear", "create", "start"]
+    assert scene.row.state == "running"
+    assert scene.interface is not None
+    assert scene.interface.public_ip == "127.40.1.1"
+
+
+def test_terminating_while_it_starts_is_not_forgotten(scene: Scene) -> None:
+    scene.add()
+    original = scene.machines.start
+
+    def start(server_id: str) -> None:
+        original(server_id)
+        scene.change(desired="terminated", state="shutting-down")
+
+    scene.machines.start = start  # type: ignore[method-assign]
+    scene.settle()
+    scene.settle()
+    assert scene.row.state == "terminated"
+
+
+def test_a_restart_adopts_what_runs(scene: Scene) -> None:
+    scene.add()
+    scene.settle()
+    scene.loop.close()
+    scene.loop = scene.start_loop()
+    scene.loop.adopt()
+    scene.settle()
+    assert scene.machines.done == ["create", "start", "adopt"]
+    assert scene.row.state == "running"
+
+
+@pytest.mark.parametrize(("behavior", "state"), [("stop", "stopped"), ("terminate", "terminated")])
+def test_a_restart_settles_what_ended_unseen(scene: Scene, behavior: str, state: str) -> None:
+    scene.add(state="running", shutdown_behavior=behavior)
+    scene.loop.adopt()
+    scene.settle()
+    assert scene.row.state == state
+    assert scene.row.state_reason_code == "Server.ScheduledStop"
+
+
+def test_a_restart_removes_what_no_row_knows(scene: Scene) -> None:
+    scene.machines.table["i-stray"] = True
+    scene.loop.adopt()
+    scene.settle()
+    assert scene.machines.table == {}
+
+
+def test_a_restart_in_the_middle_of_a_launch_launches_again(scene: Scene) -> None:
+    scene.add()
+    scene.machines.table["i-1"] = False
+    scene.loop.adopt()
+    scene.settle()
+    assert scene.machines.done == ["clear", "create", "start"]
+    assert scene.row.state == "running"

@@ -1,0 +1,226 @@
+"""An account with a real database, asked as main.py asks it: refuse what is not taken, authorise, carry out.
+
+Every answer is held against botocore's output shape, and every request against its input shape.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import botocore.session
+import botocore.validate
+import pytest
+
+from skylift.cloud.bucket import FileBody, Spool
+from skylift.cloud.error import ServiceError
+from skylift.cloud.identity import Caller
+from skylift.cloud.services.authorize import authorize
+from skylift.cloud.services.identity import authenticate, make_root_key
+from skylift.cloud.services.identity_table import IDENTITY_OPERATIONS
+from skylift.cloud.services.operation import Operation
+from skylift.cloud.services.s3_table import S3_OPERATIONS
+from skylift.cloud.store.database import Database
+
+ACCOUNT = "123456789012"
+START = datetime(2026, 3, 1, 12, 0, 0, 250_000, tzinfo=UTC)
+
+OPERATIONS = {(operation.service, operation.name): operation for operation in (*IDENTITY_OPERATIONS, *S3_OPERATIONS)}
+
+EC2_TRUST = json.dumps(
+    {
+        "Version": "2012-10-17",
+        "Statement": {
+            "Effect": "Allow",
+            "Principal": {"Service": "ec2.amazonaws.com"},
+            "Action": "sts:AssumeRole",
+        },
+    }
+)
+
+
+@cache
+def model(service: str) -> Any:
+    return botocore.session.get_session().get_service_model(service)
+
+
+def policy(*statements: dict[str, Any]) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
+
+
+def allow(action: Any, resource: Any = "*", **more: Any) -> dict[str, Any]:
+    return {"Effect": "Allow", "Action": action, "Resource": resource, **more}
+
+
+def deny(action: Any, resource: Any = "*", **more: Any) -> dict[str, Any]:
+    return {"Effect": "Deny", "Action": action, "Resource": resource, **more}
+
+
+def trust(principal: Any, **more: Any) -> str:
+    return policy({"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole", **more})
+
+
+class Account:
+    """One cloud's state in a directory of its own; `now` is a clock that tests set."""
+
+    def __init__(self, directory: Path, region: str = "us-east-1") -> None:
+        self.directory = directory
+        self.region = region
+        self.now = START
+        self.database = Database(directory / "state.db", clock=lambda: self.now)
+        (directory / "spool").mkdir(exist_ok=True)
+        with self.database.write() as tx:
+            self.root_key = make_root_key(tx)
+        self.root = self.caller(self.root_key.access_key_id)
+
+    def pass_time(self, **length: float) -> None:
+        self.now += timedelta(**length)
+
+    def caller(self, access_key_id: str, token: str | None = None) -> Caller:
+        with self.database.read() as tx:
+            return authenticate(
+                tx,
+                access_key_id,
+                token,
+                service="sts",
+                source_ip="127.0.0.1",
+                request_id="request",
+                account=ACCOUNT,
+                region=self.region,
+            )
+
+    def role(self, name: str, *statements: dict[str, Any], trusted: str | None = None) -> Caller:
+        """A new role with these permissions, and a caller who has assumed it."""
+        self.iam("CreateRole", RoleName=name, AssumeRolePolicyDocument=trusted or trust({"AWS": ACCOUNT}))
+        if statements:
+            self.iam("PutRolePolicy", RoleName=name, PolicyName="own", PolicyDocument=policy(*statements))
+        return self.assume(name)
+
+    def assume(self, name: str, session: str = "test", **params: Any) -> Caller:
+        role = self.iam("GetRole", RoleName=name)["Role"]
+        answer = self.call("sts", "AssumeRole", RoleArn=role["Arn"], RoleSessionName=session, **params)
+        made = answer["Credentials"]
+        return self.caller(made["AccessKeyId"], made["SessionToken"])
+
+    def iam(self, operation: str, *, caller: Caller | None = None, **params: Any) -> dict[str, Any]:
+        return self.call("iam", operation, caller=caller, **params)
+
+    def s3(self, operation: str, *, caller: Caller | None = None, **params: Any) -> dict[str, Any]:
+        return self.call("s3", operation, caller=caller, **params)
+
+    def call(self, service: str, name: str, *, caller: Caller | None = None, **params: Any) -> dict[str, Any]:
+        operation = OPERATIONS[service, name]
+        assert_input(service, name, params)
+        assert operation.unsupported(params) == []
+        who = caller or self.root
+        with self.database.read() as tx:
+            authorize(tx, who, operation.checks(tx, who, params), service=service)
+        with self._transaction(operation) as tx:
+            answer = operation.handler(tx, who, params)
+        assert_output(service, name, answer)
+        return answer
+
+    @contextmanager
+    def _transaction(self, operation: Operation) -> Iterator[Any]:
+        with self.database.write() if operation.writes else self.database.read() as tx:
+            yield tx
+
+    def spool(self, data: bytes, **checksums: str) -> Spool:
+        """A request body as wire leaves it."""
+        name = secrets.token_hex(8)
+        (self.directory / "spool" / name).write_bytes(data)
+        return Spool(name, len(data), hashlib.md5(data).hexdigest(), checksums)
+
+    def put(self, bucket: str, key: str, data: bytes = b"", **params: Any) -> dict[str, Any]:
+        return self.s3("PutObject", Bucket=bucket, Key=key, Body=self.spool(data), **params)
+
+    def get(self, bucket: str, key: str, **params: Any) -> bytes:
+        return self.read(self.s3("GetObject", Bucket=bucket, Key=key, **params)["Body"])
+
+    def read(self, body: FileBody) -> bytes:
+        pieces = []
+        for extent in body.extents:
+            with (self.directory / "objects" / extent.file).open("rb") as file:
+                file.seek(extent.offset)
+                pieces.append(file.read(extent.length))
+        return b"".join(pieces)
+
+    def object_files(self) -> set[str]:
+        objects = self.directory / "objects"
+        return {path.name for path in objects.iterdir()} if objects.exists() else set()
+
+
+@pytest.fixture(name="account")
+def account_fixture(tmp_path: Path) -> Iterator[Account]:
+    account = Account(tmp_path)
+    yield account
+    account.database.close()
+
+
+@contextmanager
+def refused(code: str, *words: str, status: int | None = None) -> Iterator[None]:
+    """The block has to raise a ServiceError of this code whose message has all these words."""
+    with pytest.raises(ServiceError) as raised:
+        yield
+    assert raised.value.code == code, raised.value
+    assert all(word in raised.value.message for word in words), raised.value.message
+    assert status is None or raised.value.status == status
+
+
+def assert_input(service: str, name: str, params: dict[str, Any]) -> None:
+    shape = model(service).operation_model(name).input_shape
+    plain = {key: b"" if isinstance(value, Spool) else value for key, value in params.items()}
+    if shape is None:
+        assert plain == {}
+        return
+    report = botocore.validate.ParamValidator().validate(plain, shape)
+    assert not report.has_errors(), report.generate_report()
+
+
+def assert_output(service: str, name: str, answer: dict[str, Any]) -> None:
+    shape = model(service).operation_model(name).output_shape
+    if shape is None:
+        assert answer == {}
+        return
+    _assert_shape(answer, shape, name)
+
+
+def _assert_shape(value: Any, shape: Any, place: str) -> None:
+    kinds: dict[str, Callable[[], None]] = {
+        "structure": lambda: _assert_structure(value, shape, place),
+        "list": lambda: [_assert_shape(item, shape.member, f"{place}[]") for item in value] and None,
+        "map": lambda: [_assert_shape(item, shape.value, f"{place}{{}}") for item in value.values()] and None,
+    }
+    if shape.type_name in kinds:
+        expected = {"structure": dict, "list": list, "map": dict}[shape.type_name]
+        assert isinstance(value, expected), f"{place} is {value!r}"
+        kinds[shape.type_name]()
+        return
+    expected = {
+        "string": str,
+        "timestamp": datetime,
+        "integer": int,
+        "long": int,
+        "boolean": bool,
+        "blob": FileBody,
+    }[shape.type_name]
+    assert type(value) is expected, f"{place} is {value!r}, not {shape.type_name}"
+    # The model says PermissionsBoundaryPolicy, AWS answers Policy (awsdocs/iam-user-guide issue 82).
+    if getattr(shape, "enum", None) and shape.name != "PermissionsBoundaryAttachmentType":
+        assert value in shape.enum, f"{place} is {value!r}"
+
+
+def _assert_structure(value: dict[str, Any], shape: Any, place: str) -> None:
+    unknown = set(value) - set(shape.members)
+    assert not unknown, f"{place} has unknown members {unknown}"
+    missing = set(shape.required_members) - set(value)
+    assert not missing, f"{place} lacks {missing}"
+    for member, item in value.items():
+        _assert_shape(item, shape.members[member], f"{place}.{member}")

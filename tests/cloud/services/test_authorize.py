@@ -1,0 +1,310 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from identity_fixtures import (
+    ACCOUNT,
+    Account,
+    account_fixture,  # noqa: F401
+    allow,
+    deny,
+    policy,
+    refused,
+)
+
+from skylift.cloud.identity import Caller
+from skylift.cloud.services.authorize import Policies, authorize, decide
+from skylift.cloud.services.operation import Check
+from skylift.cloud.services.policy_document import parse_policy
+
+OBJECT = "arn:aws:s3:::bucket/key"
+
+
+def allowed(*statements: dict[str, Any], action: str = "s3:GetObject", resource: str = OBJECT, **context: Any) -> bool:
+    policies = Policies((parse_policy(policy(*statements)),))
+    keys = {name.replace("__", ":"): value for name, value in context.items()}
+    return decide(policies, action, resource, keys).allowed
+
+
+def conditional(operator: str, value: Any, *, key: str = "aws:key", **context: Any) -> bool:
+    """Whether an Allow with this one condition allows, in a context of `key` alone."""
+    return allowed(allow("*", Condition={operator: {key: value}}), **context)
+
+
+@pytest.mark.parametrize(
+    ("statements", "expected"),
+    [
+        ([], False),
+        ([allow("*")], True),
+        ([allow("s3:*")], True),
+        ([allow("s3:Get*")], True),
+        ([allow("S3:getobject")], True),
+        ([allow("s3:Get?bject")], True),
+        ([allow("s3:PutObject")], False),
+        ([allow(["s3:PutObject", "s3:GetObject"])], True),
+        ([allow("s3:*", "arn:aws:s3:::bucket/*")], True),
+        ([allow("s3:*", "arn:aws:s3:::bucket")], False),
+        ([allow("s3:*", "arn:aws:s3:::BUCKET/*")], False),
+        ([allow("s3:*", ["arn:aws:s3:::other/*", OBJECT])], True),
+        ([allow("*"), deny("s3:GetObject")], False),
+        ([deny("s3:GetObject"), allow("*")], False),
+        ([allow("*"), deny("s3:PutObject")], True),
+        ([{"Effect": "Allow", "NotAction": "ec2:*", "Resource": "*"}], True),
+        ([{"Effect": "Allow", "NotAction": "s3:Get*", "Resource": "*"}], False),
+        ([{"Effect": "Allow", "Action": "*", "NotResource": "arn:aws:s3:::bucket/*"}], False),
+        ([{"Effect": "Allow", "Action": "*", "NotResource": "arn:aws:s3:::other/*"}], True),
+        ([allow("*"), {"Effect": "Deny", "NotAction": "s3:GetObject", "Resource": "*"}], True),
+    ],
+)
+def test_statements(statements: list[dict[str, Any]], expected: bool) -> None:
+    policies = Policies((parse_policy(policy(*statements)),)) if statements else Policies()
+    assert decide(policies, "s3:GetObject", OBJECT, {}).allowed is expected
+
+
+@pytest.mark.parametrize(
+    ("operator", "wanted", "found", "expected"),
+    [
+        ("StringEquals", "a", "a", True),
+        ("StringEquals", "a", "A", False),
+        ("StringEquals", "a*", "ab", False),
+        ("StringEquals", ["a", "b"], "b", True),
+        ("StringNotEquals", ["a", "b"], "b", False),
+        ("StringNotEquals", ["a", "b"], "c", True),
+        ("StringEqualsIgnoreCase", "ABC", "abc", True),
+        ("StringNotEqualsIgnoreCase", "ABC", "abc", False),
+        ("StringLike", "a*c", "abbc", True),
+        ("StringLike", "A*c", "abbc", False),
+        ("StringNotLike", "a*c", "abbc", False),
+        ("NumericEquals", "10", "10.0", True),
+        ("NumericNotEquals", "10", "11", True),
+        ("NumericLessThan", 10, "9", True),
+        ("NumericLessThan", 10, "10", False),
+        ("NumericLessThanEquals", 10, "10", True),
+        ("NumericGreaterThan", "9", "10", True),
+        ("NumericGreaterThanEquals", "10", "10", True),
+        ("NumericLessThan", "10", "many", False),
+        ("DateLessThan", "2026-01-01T00:00:00Z", "2025-12-31T23:59:59+00:00", True),
+        ("DateGreaterThan", "2026-01-01T00:00:00Z", "2025-12-31T23:59:59Z", False),
+        ("DateEquals", "2026-01-01", "1767225600", True),
+        ("DateNotEquals", "2026-01-01", "1767225601", True),
+        ("DateGreaterThanEquals", "2026-01-01T01:00:00+01:00", "2026-01-01T00:00:00Z", True),
+        ("Bool", True, "true", True),
+        ("Bool", "false", "true", False),
+        ("BinaryEquals", "QmluYXJ5", "QmluYXJ5", True),
+        ("IpAddress", "10.0.0.0/8", "10.1.2.3", True),
+        ("IpAddress", "10.0.0.0/8", "11.1.2.3", False),
+        ("IpAddress", "10.1.2.3", "10.1.2.3", True),
+        ("IpAddress", "2001:db8::/32", "2001:db8::1", True),
+        ("IpAddress", "10.0.0.0/8", "2001:db8::1", False),
+        ("IpAddress", "10.0.0.0/8", "not an address", False),
+        ("NotIpAddress", ["10.0.0.0/8", "11.0.0.0/8"], "11.1.2.3", False),
+        ("NotIpAddress", "10.0.0.0/8", "11.1.2.3", True),
+        ("ArnEquals", "arn:aws:iam::*:role/x", "arn:aws:iam::1:role/x", True),
+        ("ArnLike", "arn:aws:iam::*:role/*", "arn:aws:iam::1:role/a/b", True),
+        ("ArnLike", "arn:*:role/x", "arn:aws:iam::1:role/x", False),
+        ("ArnNotLike", "arn:aws:iam::*:role/*", "arn:aws:iam::1:user/a", True),
+        ("ArnNotEquals", "arn:aws:iam::1:role/a", "arn:aws:iam::1:role/a", False),
+        ("ForAnyValue:StringEquals", ["a", "b"], ("x", "b"), True),
+        ("ForAnyValue:StringEquals", ["a", "b"], ("x", "y"), False),
+        ("ForAllValues:StringEquals", ["a", "b"], ("a", "b"), True),
+        ("ForAllValues:StringEquals", ["a", "b"], ("a", "x"), False),
+        ("ForAllValues:StringLike", ["a*"], ("ab", "ac"), True),
+        ("ForAnyValue:StringNotEquals", ["a"], ("a", "b"), True),
+        ("ForAllValues:StringNotEquals", ["a"], ("a", "b"), False),
+        ("ForAllValues:StringEquals", ["a"], (), True),
+        ("Null", "true", "there", False),
+        ("Null", "false", "there", True),
+        ("Null", "true", (), True),
+    ],
+)
+def test_condition_operators(operator: str, wanted: Any, found: Any, expected: bool) -> None:
+    assert conditional(operator, wanted, aws__key=found) is expected
+
+
+@pytest.mark.parametrize(
+    ("operator", "expected"),
+    [
+        ("StringEquals", False),
+        ("StringEqualsIfExists", True),
+        ("StringNotEquals", True),
+        ("StringNotEqualsIfExists", True),
+        ("ForAllValues:StringEquals", True),
+        ("ForAnyValue:StringEquals", False),
+        ("ForAnyValue:StringLikeIfExists", True),
+    ],
+)
+def test_a_key_that_the_request_lacks(operator: str, expected: bool) -> None:
+    assert conditional(operator, "a") is expected
+
+
+def test_keys_compare_without_case_and_all_conditions_have_to_hold() -> None:
+    statement = allow("*", Condition={"StringEquals": {"AWS:Key": "a", "aws:other": "b"}})
+    assert allowed(statement, aws__key="a", aws__OTHER="b")
+    assert not allowed(statement, aws__key="a", aws__other="x")
+
+
+def test_variables_in_resources_and_conditions() -> None:
+    assert allowed(allow("*", "arn:aws:s3:::bucket/${aws:userid}"), aws__userid="key")
+    assert not allowed(allow("*", "arn:aws:s3:::bucket/${aws:userid}"))
+    condition = {"StringLike": {"s3:prefix": "home/${aws:userid}/*"}}
+    assert allowed(allow("*", Condition=condition), aws__userid="u", s3__prefix="home/u/x")
+    assert not allowed(allow("*", Condition=condition), aws__userid="u", s3__prefix="home/v/x")
+
+
+@pytest.mark.parametrize(
+    ("identity", "boundary", "session", "expected"),
+    [
+        (allow("s3:*"), allow("s3:Get*"), allow("*"), True),
+        (allow("s3:*"), allow("ec2:*"), None, False),
+        (allow("s3:*"), None, allow("ec2:*"), False),
+        (allow("ec2:*"), allow("*"), allow("*"), False),
+        (allow("*"), deny("s3:*"), None, False),
+        (allow("*"), allow("*"), deny("s3:GetObject"), False),
+        (allow("*"), None, None, True),
+    ],
+)
+def test_boundary_and_session_policies_only_take_away(
+    identity: dict[str, Any], boundary: dict[str, Any] | None, session: dict[str, Any] | None, expected: bool
+) -> None:
+    policies = Policies(
+        (parse_policy(policy(identity)),),
+        parse_policy(policy(boundary)) if boundary else None,
+        (parse_policy(policy(session)),) if session else None,
+    )
+    assert decide(policies, "s3:GetObject", OBJECT, {}).allowed is expected
+
+
+def test_why() -> None:
+    everything = parse_policy(policy(allow("*")))
+    nothing = parse_policy(policy(deny("*")))
+    other = parse_policy(policy(allow("ec2:*")))
+
+    def why(policies: Policies) -> str:
+        return decide(policies, "s3:GetObject", OBJECT, {}).why
+
+    assert why(Policies()) == "because no identity-based policy allows the s3:GetObject action"
+    assert why(Policies((everything,), other)) == "because no permissions boundary allows the s3:GetObject action"
+    assert why(Policies((everything,), None, (other,))) == "because no session policy allows the s3:GetObject action"
+    assert why(Policies((everything, nothing))) == "with an explicit deny in an identity-based policy"
+    assert why(Policies((everything,), nothing)) == "with an explicit deny in a permissions boundary"
+
+
+def ask(account: Account, caller: Caller, *checks: Check, service: str = "s3") -> None:
+    with account.database.read() as tx:
+        authorize(tx, caller, checks, service=service)
+
+
+def test_root_may_do_everything(account: Account) -> None:
+    ask(account, account.root, Check("iam:Anything", "*"))
+
+
+def test_each_service_denies_in_its_own_words(account: Account) -> None:
+    caller = account.role("plain")
+    arn = f"arn:aws:ec2:us-east-1:{ACCOUNT}:instance/*"
+    with refused(
+        "UnauthorizedOperation",
+        f"You are not authorized to perform this operation. User: {caller.arn} is not authorized to perform: "
+        f"ec2:RunInstances on resource: {arn} because no identity-based policy allows the ec2:RunInstances action",
+        status=403,
+    ):
+        ask(account, caller, Check("ec2:RunInstances", arn), service="ec2")
+    with refused("AccessDenied", f"User: {caller.arn} is not authorized to perform: s3:ListAllMyBuckets because"):
+        ask(account, caller, Check("s3:ListAllMyBuckets", "*"))
+
+
+def test_all_checks_have_to_pass(account: Account) -> None:
+    caller = account.role("half", allow("s3:GetObject"))
+    ask(account, caller, Check("s3:GetObject", OBJECT))
+    with refused("AccessDenied", "s3:PutObject"):
+        ask(account, caller, Check("s3:GetObject", OBJECT), Check("s3:PutObject", OBJECT))
+
+
+def test_policies_count_from_the_next_request_on(account: Account) -> None:
+    caller = account.role("changing", allow("s3:GetObject"))
+    ask(account, caller, Check("s3:GetObject", OBJECT))
+    account.iam("DeleteRolePolicy", RoleName="changing", PolicyName="own")
+    with refused("AccessDenied"):
+        ask(account, caller, Check("s3:GetObject", OBJECT))
+    account.iam("AttachRolePolicy", RoleName="changing", PolicyArn="arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess")
+    ask(account, caller, Check("s3:GetObject", OBJECT))
+    account.iam(
+        "PutRolePermissionsBoundary",
+        RoleName="changing",
+        PermissionsBoundary="arn:aws:iam::aws:policy/AmazonEC2FullAccess",
+    )
+    with refused("AccessDenied", "no permissions boundary allows"):
+        ask(account, caller, Check("s3:GetObject", OBJECT))
+
+
+def test_the_default_version_of_a_managed_policy_counts(account: Account) -> None:
+    caller = account.role("versioned")
+    arn = account.iam("CreatePolicy", PolicyName="p", PolicyDocument=policy(allow("s3:*")))["Policy"]["Arn"]
+    account.iam("AttachRolePolicy", RoleName="versioned", PolicyArn=arn)
+    ask(account, caller, Check("s3:GetObject", OBJECT))
+    account.iam("CreatePolicyVersion", PolicyArn=arn, PolicyDocument=policy(allow("ec2:*")), SetAsDefault=True)
+    with refused("AccessDenied"):
+        ask(account, caller, Check("s3:GetObject", OBJECT))
+
+
+@pytest.mark.parametrize(
+    ("condition", "expected"),
+    [
+        ({"IpAddress": {"aws:SourceIp": "127.0.0.0/8"}}, True),
+        ({"StringEquals": {"aws:PrincipalAccount": ACCOUNT}}, True),
+        ({"ArnEquals": {"aws:PrincipalArn": f"arn:aws:iam::{ACCOUNT}:role/keyed"}}, True),
+        ({"StringLike": {"aws:userid": "AROA*:test"}}, True),
+        ({"StringEquals": {"aws:RequestedRegion": "us-east-1"}}, True),
+        ({"Bool": {"aws:SecureTransport": "false"}}, True),
+        ({"DateGreaterThan": {"aws:CurrentTime": "2026-03-01T12:00:00Z"}}, True),
+        ({"DateGreaterThan": {"aws:CurrentTime": "2026-03-01T12:00:01Z"}}, False),
+        ({"NumericLessThan": {"aws:EpochTime": "1772366401"}}, True),
+        ({"StringEquals": {"aws:PrincipalTag/team": "red"}}, True),
+        ({"StringEquals": {"aws:PrincipalTag/team": "blue"}}, False),
+        ({"StringEquals": {"aws:PrincipalType": "AssumedRole"}}, True),
+        ({"Null": {"ec2:SourceInstanceARN": "true"}}, True),
+    ],
+)
+def test_global_condition_keys(account: Account, condition: dict[str, Any], expected: bool) -> None:
+    caller = account.role("keyed", allow("*", Condition=condition))
+    account.iam("TagRole", RoleName="keyed", Tags=[{"Key": "team", "Value": "red"}])
+    if expected:
+        ask(account, caller, Check("s3:GetObject", OBJECT))
+    else:
+        with refused("AccessDenied"):
+            ask(account, caller, Check("s3:GetObject", OBJECT))
+
+
+def test_a_check_brings_keys_of_its_own(account: Account) -> None:
+    own = "arn:aws:ec2:us-east-1:123456789012:instance/i-1"
+    condition = {"StringEquals": {"ec2:InstanceType": "t3.micro"}, "ArnEquals": {"ec2:SourceInstanceARN": own}}
+    caller = replace(account.role("server", allow("*", Condition=condition)), instance_arn=own)
+    ask(account, caller, Check("ec2:RunInstances", "*", {"ec2:InstanceType": "t3.micro"}), service="ec2")
+    with refused("UnauthorizedOperation"):
+        ask(account, caller, Check("ec2:RunInstances", "*", {"ec2:InstanceType": "t3.large"}), service="ec2")
+    with refused("UnauthorizedOperation"):
+        ask(
+            account,
+            replace(caller, instance_arn=own + "2"),
+            Check("ec2:RunInstances", "*", {"ec2:InstanceType": "t3.micro"}),
+            service="ec2",
+        )
+
+
+def test_a_session_policy_narrows(account: Account) -> None:
+    account.role("wide", allow("s3:*"))
+    caller = account.assume("wide", Policy=policy(allow("s3:GetObject", OBJECT)))
+    ask(account, caller, Check("s3:GetObject", OBJECT))
+    with refused("AccessDenied", "no session policy allows the s3:PutObject action"):
+        ask(account, caller, Check("s3:PutObject", OBJECT))
+
+
+def test_policies_without_a_version_are_evaluated(account: Account) -> None:
+    caller = account.role("old")
+    document = json.dumps({"Statement": [allow("s3:GetObject", "arn:aws:s3:::bucket/${aws:userid}")]})
+    account.iam("PutRolePolicy", RoleName="old", PolicyName="p", PolicyDocument=document)
+    ask(account, caller, Check("s3:GetObject", "arn:aws:s3:::bucket/${aws:userid}"))
+    with refused("AccessDenied"):
+        ask(account, caller, Check("s3:GetObject", f"arn:aws:s3:::bucket/{caller.user_id}"))

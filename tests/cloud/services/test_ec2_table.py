@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import pytest
+from ec2_fixtures import ec2_model
+
+from skylift.cloud.services.ec2_table import EC2_OPERATIONS
+from skylift.cloud.services.operation import Operation
+from skylift.cloud.services.table import TABLE
+
+
+@pytest.mark.parametrize("operation", EC2_OPERATIONS, ids=lambda operation: operation.name)
+def test_takes_only_parameters_of_the_model(operation: Operation) -> None:
+    top = ec2_model().operation_model(operation.name).input_shape
+    for name in operation.takes:
+        shape = top
+        for part in name.split("."):
+            while shape.type_name == "list":
+                shape = shape.member
+            assert part in shape.members, f"{operation.name} has no {name}"
+            shape = shape.members[part]
+
+
+@pytest.mark.parametrize("operation", EC2_OPERATIONS, ids=lambda operation: operation.name)
+def test_takes_what_the_model_requires(operation: Operation) -> None:
+    top = ec2_model().operation_model(operation.name).input_shape
+    taken = {name.split(".")[0] for name in operation.takes}
+    assert set(top.required_members) <= taken
+
+
+def test_every_operation_stands_once_in_the_table() -> None:
+    names = [operation.name for operation in EC2_OPERATIONS]
+    assert len(set(names)) == len(names)
+    assert {name for service, name in TABLE if service == "ec2"} == set(names)

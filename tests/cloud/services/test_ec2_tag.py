@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ec2_fixtures import Cloud, filters, tagged
+
+
+def pairs(**tags: str) -> list[dict[str, str]]:
+    return [{"Key": key, "Value": value} for key, value in tags.items()]
+
+
+def test_every_kind_can_be_tagged(cloud: Cloud) -> None:
+    key = cloud.call("CreateKeyPair", KeyName="mine", KeyType="ed25519")
+    instance = cloud.run()
+    gateway = cloud.call("DescribeInternetGateways")["InternetGateways"][0]
+    resources = {
+        cloud.default("vpc")["VpcId"]: "vpc",
+        cloud.default("subnet")["SubnetId"]: "subnet",
+        cloud.default("group")["GroupId"]: "security-group",
+        cloud.default("table")["RouteTableId"]: "route-table",
+        gateway["InternetGatewayId"]: "internet-gateway",
+        cloud.image_id: "image",
+        key["KeyPairId"]: "key-pair",
+        instance["InstanceId"]: "instance",
+        instance["NetworkInterfaces"][0]["NetworkInterfaceId"]: "network-interface",
+        instance["BlockDeviceMappings"][0]["Ebs"]["VolumeId"]: "volume",
+    }
+    cloud.call("CreateTags", Resources=list(resources), Tags=pairs(job="j1"))
+    found = cloud.call("DescribeTags", Filters=filters(key="job", value="j*"))["Tags"]
+    assert {one["ResourceId"]: one["ResourceType"] for one in found} == resources
+    for operation, member in (
+        ("DescribeVpcs", "Vpcs"),
+        ("DescribeNetworkInterfaces", "NetworkInterfaces"),
+        ("DescribeVolumes", "Volumes"),
+        ("DescribeKeyPairs", "KeyPairs"),
+        ("DescribeInstances", "Reservations"),
+        ("DescribeImages", "Images"),
+    ):
+        assert len(cloud.call(operation, Filters=filters(**{"tag:job": "j1"}))[member]) == 1
+        assert cloud.call(operation, Filters=filters(**{"tag:job": "j2"}))[member] == []
+        assert len(cloud.call(operation, Filters=filters(tag_key="j?b"))[member]) == 1
+
+
+def test_deleting(cloud: Cloud) -> None:
+    vpc_id = cloud.default("vpc")["VpcId"]
+
+    def left(*unwanted: dict[str, str]) -> set[str]:
+        cloud.call("CreateTags", Resources=[vpc_id], Tags=pairs(a="1", b="2", c=""))
+        cloud.call("DeleteTags", Resources=[vpc_id], **({"Tags": list(unwanted)} if unwanted else {}))
+        return {tag["Key"] for tag in cloud.default("vpc")["Tags"]}
+
+    assert left({"Key": "a"}) == {"b", "c"}
+    assert left({"Key": "a", "Value": "2"}, {"Key": "b", "Value": "2"}) == {"a", "c"}
+    assert left({"Key": "a", "Value": ""}, {"Key": "c", "Value": ""}) == {"a", "b"}
+    assert left({"Key": "nothing"}) == {"a", "b", "c"}
+    assert left() == set()
+
+
+@pytest.mark.parametrize(
+    ("tags", "code"),
+    [
+        (pairs(**{"aws:mine": "x"}), "InvalidParameterValue"),
+        ([{"Key": "k" * 129, "Value": "v"}], "InvalidParameterValue"),
+        ([{"Key": "k", "Value": "v" * 257}], "InvalidParameterValue"),
+        ([{"Value": "v"}], "InvalidParameterValue"),
+        ([{"Key": "k", "Value": "1"}, {"Key": "k", "Value": "2"}], "InvalidParameterValue"),
+        ([{"Key": f"k{number}", "Value": ""} for number in range(51)], "TagLimitExceeded"),
+        ([], "MissingParameter"),
+    ],
+)
+def test_tags_that_cannot_be(cloud: Cloud, tags: list[dict[str, str]], code: str) -> None:
+    assert cloud.code("CreateTags", Resources=[cloud.default("vpc")["VpcId"]], Tags=tags) == code
+    assert cloud.call("DescribeTags")["Tags"] == []
+
+
+def test_a_tag_on_one_resource_too_many_changes_none(cloud: Cloud) -> None:
+    resources = [cloud.default("vpc")["VpcId"], "vpc-00000000000000000"]
+    assert cloud.code("CreateTags", Resources=resources, Tags=pairs(a="b")) == "InvalidVpcID.NotFound"
+    assert cloud.call("DescribeTags")["Tags"] == []
+    assert cloud.code("CreateTags", Resources=["thing-1"], Tags=pairs(a="b")) == "InvalidID"
+
+
+@pytest.mark.parametrize(
+    "specifications",
+    [
+        tagged("subnet", a="b"),
+        [*tagged("vpc", a="b"), *tagged("vpc", c="d")],
+        [{"ResourceType": "vpc"}],
+        [{"Tags": pairs(a="b")}],
+    ],
+)
+def test_specifications_that_cannot_be(cloud: Cloud, specifications: list[dict[str, Any]]) -> None:
+    assert cloud.code("CreateVpc", CidrBlock="10.0.0.0/16", TagSpecifications=specifications) == (
+        "InvalidParameterValue"
+    )
+
+
+def test_pages_of_tags(cloud: Cloud) -> None:
+    cloud.call(
+        "CreateTags", Resources=[cloud.default("vpc")["VpcId"]], Tags=pairs(**{f"k{n:02}": str(n) for n in range(12)})
+    )
+    first = cloud.call("DescribeTags", MaxResults=5)
+    cloud.call("CreateTags", Resources=[cloud.default("subnet")["SubnetId"]], Tags=pairs(late="x"))
+    rest = cloud.call("DescribeTags", NextToken=first["NextToken"])["Tags"]
+    keys = [one["Key"] for one in (*first["Tags"], *rest)]
+    assert [key for key in keys if key != "late"] == [f"k{number:02}" for number in range(12)]

@@ -1,0 +1,63 @@
+"""The tables of IAM, STS and S3 against botocore's models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from identity_fixtures import OPERATIONS, model
+
+from skylift.cloud.services.identity_table import IDENTITY_OPERATIONS
+from skylift.cloud.services.operation import Operation
+from skylift.cloud.services.s3_table import S3_OPERATIONS
+
+ALL = [*IDENTITY_OPERATIONS, *S3_OPERATIONS]
+
+
+def dotted_members(shape: Any, prefix: str = "", within: tuple[str, ...] = ()) -> set[str]:
+    while shape is not None and shape.type_name == "list":
+        shape = shape.member
+    if shape is None or shape.type_name != "structure" or shape.name in within:
+        return set()
+    found = set()
+    for name, member in shape.members.items():
+        found |= {f"{prefix}{name}"} | dotted_members(member, f"{prefix}{name}.", (*within, shape.name))
+    return found
+
+
+def test_no_operation_stands_twice() -> None:
+    assert len(OPERATIONS) == len(ALL)
+
+
+@pytest.mark.parametrize("operation", ALL, ids=lambda operation: f"{operation.service}-{operation.name}")
+def test_what_an_operation_takes_is_in_the_model(operation: Operation) -> None:
+    shape = model(operation.service).operation_model(operation.name).input_shape
+    assert operation.takes <= dotted_members(shape)
+
+
+@pytest.mark.parametrize("operation", ALL, ids=lambda operation: f"{operation.service}-{operation.name}")
+def test_an_operation_takes_all_that_the_model_requires(operation: Operation) -> None:
+    shape = model(operation.service).operation_model(operation.name).input_shape
+    for name in shape.required_members if shape else ():
+        assert any(taken.split(".")[0] == name for taken in operation.takes)
+
+
+@pytest.mark.parametrize(
+    ("service", "name", "params", "refused"),
+    [
+        ("s3", "PutObject", {"Bucket": "b", "Key": "k", "Tagging": "a=b"}, ["Tagging"]),
+        ("s3", "PutObject", {"Bucket": "b", "Key": "k", "Metadata": {"a": "b"}}, []),
+        (
+            "s3",
+            "DeleteObjects",
+            {"Delete": {"Objects": [{"Key": "k", "VersionId": "v"}]}},
+            ["Delete.Objects.VersionId"],
+        ),
+        ("sts", "AssumeRole", {"RoleArn": "a", "Tags": [{"Key": "k", "Value": "v"}]}, ["Tags.Key", "Tags.Value"]),
+        ("iam", "CreateRole", {"RoleName": "r", "Tags": [{"Key": "k", "Value": "v"}]}, []),
+    ],
+)
+def test_what_is_not_carried_out_is_refused_by_name(
+    service: str, name: str, params: dict[str, Any], refused: list[str]
+) -> None:
+    assert OPERATIONS[service, name].unsupported(params) == refused

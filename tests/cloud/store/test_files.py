@@ -1,0 +1,213 @@
+"""The bytes of objects on disk: when they come, when they go, and what a restart makes of them."""
+
+from __future__ import annotations
+
+import gc
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from skylift.cloud.bucket import Bucket, Extent, Object, Part, Spool, Upload
+from skylift.cloud.store.bucket import discard, keep, share, sweep_files
+from skylift.cloud.store.database import Database, Tx
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture(name="home")
+def home_fixture(tmp_path: Path) -> Path:
+    (tmp_path / "spool").mkdir()
+    return tmp_path
+
+
+@pytest.fixture(name="database")
+def database_fixture(home: Path) -> Iterator[Database]:
+    database = Database(home / "state.db", clock=lambda: NOW)
+    with database.write() as tx:
+        tx.add(Bucket(name="b", region="us-east-1", created=NOW, owner="1"))
+    yield database
+    database.close()
+
+
+def spooled(home: Path, name: str, data: bytes = b"data") -> Spool:
+    (home / "spool" / name).write_bytes(data)
+    return Spool(name, len(data), "")
+
+
+def put(tx: Tx, home: Path, key: str, data: bytes = b"data") -> Object:
+    extents = keep(tx, spooled(home, f"file-{key}", data))
+    stored = Object(bucket="b", key=key, size=len(data), etag="", modified=NOW, extents=extents)
+    tx.add(stored)
+    return stored
+
+
+def files(home: Path, folder: str = "objects") -> list[str]:
+    path = home / folder
+    return sorted(entry.name for entry in path.iterdir()) if path.exists() else []
+
+
+def test_a_body_moves_from_the_spool_to_the_objects(home: Path, database: Database) -> None:
+    with database.write() as tx:
+        stored = put(tx, home, "a")
+    assert stored.extents == (Extent("file-a", 0, 4),)
+    assert (files(home), files(home, "spool")) == (["file-a"], [])
+    assert (home / "objects").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_rollback_takes_the_file_away(home: Path, database: Database) -> None:
+    def fail_after_keeping() -> None:
+        with database.write() as tx:
+            put(tx, home, "a")
+            assert files(home) == ["file-a"]
+            raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError, match="no"):
+        fail_after_keeping()
+    assert files(home) == []
+
+
+def test_a_rollback_keeps_what_it_would_have_discarded(home: Path, database: Database) -> None:
+    with database.write() as tx:
+        stored = put(tx, home, "a")
+
+    def fail_after_removing() -> None:
+        with database.write() as tx:
+            tx.remove(stored)
+            discard(tx, stored.extents)
+            raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError, match="no"):
+        fail_after_removing()
+    assert files(home) == ["file-a"]
+
+
+def remove(database: Database, stored: Object) -> None:
+    with database.write() as tx:
+        tx.remove(stored)
+        discard(tx, stored.extents)
+
+
+def test_a_snapshot_keeps_the_files_it_can_see(home: Path, database: Database) -> None:
+    with database.write() as tx:
+        stored = put(tx, home, "a")
+    with database.read() as before:
+        assert before.get(Object, bucket="b", key="a") == stored
+        thread = threading.Thread(target=remove, args=(database, stored))
+        thread.start()
+        thread.join()
+        assert before.get(Object, bucket="b", key="a") == stored
+        assert files(home) == ["file-a"]
+        body = before.files.body(stored.extents)
+    assert files(home) == ["file-a"], "the body still needs it"
+    assert b"".join(before.files.read(body.extents)) == b"data"
+    del body
+    gc.collect()
+    assert files(home) == []
+
+
+def test_a_snapshot_that_began_later_keeps_nothing(home: Path, database: Database) -> None:
+    with database.write() as tx:
+        stored = put(tx, home, "a")
+    remove(database, stored)
+    with database.read() as tx:
+        assert tx.get(Object, bucket="b", key="a") is None
+        assert files(home) == []
+
+
+def test_two_bodies_of_one_file(home: Path, database: Database) -> None:
+    with database.write() as tx:
+        stored = put(tx, home, "a")
+    with database.read() as tx:
+        one, two = tx.files.body(stored.extents), tx.files.body(stored.extents)
+    remove(database, stored)
+    del one
+    assert files(home) == ["file-a"]
+    del two
+    assert files(home) == []
+
+
+def test_a_shared_file_is_there_until_its_last_owner_goes(home: Path, database: Database) -> None:
+    with database.write() as tx:
+        stored = put(tx, home, "a", b"0123456789")
+        extents = share(tx, (Extent("file-a", 2, 3),))
+        copy = Object(bucket="b", key="copy", size=3, etag="", modified=NOW, extents=extents)
+        tx.add(copy)
+    assert len(files(home)) == 2
+    remove(database, stored)
+    with database.read() as tx:
+        assert b"".join(tx.files.read(copy.extents)) == b"234"
+    remove(database, copy)
+    assert files(home) == []
+
+
+def test_a_file_that_is_too_short_is_an_error(home: Path, database: Database) -> None:
+    with database.write() as tx:
+        stored = put(tx, home, "a")
+    (home / "objects" / "file-a").write_bytes(b"da")
+    with database.read() as tx, pytest.raises(OSError, match="ends 2 bytes early"):
+        list(tx.files.read(stored.extents))
+
+
+def test_a_restart_removes_what_no_row_names(home: Path, database: Database) -> None:
+    upload: dict[str, Any] = {"bucket": "b", "key": "k", "started": NOW, "initiator": ""}
+    with database.write() as tx:
+        put(tx, home, "a")
+        tx.add(Upload(id="u", **upload))
+        part = keep(tx, spooled(home, "part"))
+        tx.add(Part(upload_id="u", number=1, size=4, md5="", modified=NOW, extents=part))
+    spooled(home, "half an upload")
+    (home / "objects" / "committed by nobody").write_bytes(b"x")
+    database.close()
+    again = Database(home / "state.db")
+    assert sweep_files(again) == 1
+    assert (files(home), files(home, "spool")) == (["file-a", "part"], [])
+    again.close()
+
+
+def test_a_first_start_makes_the_folders(tmp_path: Path) -> None:
+    database = Database(tmp_path / "state.db")
+    assert sweep_files(database) == 0
+    assert (tmp_path / "objects").is_dir() and (tmp_path / "spool").is_dir()
+    database.close()
+
+
+def test_what_waits_for_snapshots_waits_for_all_of_them(database: Database) -> None:
+    done: list[str] = []
+    first = database.read()
+    second = database.read()
+    first.__enter__()
+    opened, release = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with second:
+            opened.set()
+            release.wait()
+
+    other = threading.Thread(target=hold)
+    other.start()
+    opened.wait()
+
+    def write() -> None:
+        with database.write() as tx:
+            tx.when_unseen(lambda: done.append("unseen"))
+            tx.after_commit(lambda: done.append("committed"))
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    writer.join()
+    assert done == ["committed"]
+    first.__exit__(None, None, None)
+    assert done == ["committed"]
+    release.set()
+    other.join()
+    assert done == ["committed", "unseen"]
+
+
+def test_the_database_is_its_owners_alone(home: Path, database: Database) -> None:
+    """It holds secret keys, and so does what SQLite writes beside it."""
+    found = {path.name: path.stat().st_mode & 0o777 for path in home.glob("state.db*")}
+    assert found["state.db"] == found["state.db-wal"] == 0o600

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from skylift.cloud.instance import Image, Instance, MetadataOptions, Volume
+from skylift.cloud.network import (
+    NetworkInterface,
+    Route,
+    RouteAssociation,
+    RouteTable,
+    Rule,
+    SecurityGroup,
+    Subnet,
+    Vpc,
+)
+from skylift.cloud.store.database import Database, Duplicate
+
+NOW = datetime(2026, 11, 25, 12, 0, 0, 123456, UTC)
+
+VPC = Vpc("vpc-1", "10.0.0.0/16", tags={"ä": "ö"})
+SUBNET = Subnet("subnet-1", "vpc-1", "10.0.0.0/24", "us-east-1a", map_public_ip=True)
+TABLE = RouteTable("rtb-1", "vpc-1", (Route("10.0.0.0/16", "local"),), (RouteAssociation("rtbassoc-1"),))
+GROUP = SecurityGroup("sg-1", "vpc-1", "web", "d", (Rule("sgr-1", False, "tcp", 1, 2, cidr="0.0.0.0/0"),))
+IMAGE = Image("ami-1", "debian", "d", "/r", 8, NOW, "x86_64")
+INSTANCE = Instance(
+    id="i-1",
+    reservation_id="r-1",
+    launch_index=0,
+    image_id="ami-1",
+    type="t3.micro",
+    zone="us-east-1a",
+    vpc_id="vpc-1",
+    subnet_id="subnet-1",
+    launched=NOW,
+    uid_base=1_000_000_000,
+    root_gib=8,
+    metadata=MetadataOptions(hop_limit=3),
+)
+INTERFACE = NetworkInterface(
+    "eni-1", "vpc-1", "subnet-1", "0a:00:00:00:00:01", "10.0.0.4", ("sg-1",), NOW, "127.7.1.1", True, "i-1"
+)
+VOLUME = Volume("vol-1", "i-1", "/dev/xvda", 8, "us-east-1a", NOW)
+NOUNS = (VPC, SUBNET, TABLE, GROUP, IMAGE, INSTANCE, INTERFACE, VOLUME)
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    opened = Database(tmp_path / "state.db")
+    with opened.write() as tx:
+        for noun in NOUNS:
+            tx.add(noun)
+    yield opened
+    opened.close()
+
+
+@pytest.mark.parametrize("noun", NOUNS, ids=lambda noun: type(noun).__name__)
+def test_what_comes_out_is_what_went_in(database: Database, noun: Vpc) -> None:
+    with database.read() as tx:
+        assert tx.get(type(noun), id=noun.id) == noun
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        VPC,
+        SecurityGroup("sg-2", "vpc-1", "web", "another of the same name"),
+        Subnet("subnet-2", "vpc-none", "10.0.0.0/24", "us-east-1a"),
+        NetworkInterface("eni-2", "vpc-1", "subnet-1", "0a:00:00:00:00:02", "10.0.0.4", ("sg-1",), NOW),
+        NetworkInterface("eni-2", "vpc-1", "subnet-1", "0a:00:00:00:00:02", "10.0.0.5", (), NOW, "127.7.1.1"),
+        NetworkInterface("eni-2", "vpc-1", "subnet-1", "0a:00:00:00:00:01", "10.0.0.5", (), NOW),
+    ],
+    ids=["id", "group name", "no such vpc", "private address", "public address", "mac"],
+)
+def test_the_schema_holds_what_must_not_be_twice(database: Database, second: object) -> None:
+    with database.write() as tx, pytest.raises(Duplicate):
+        tx.add(second)

@@ -1,0 +1,264 @@
+"""HTTP itself, byte for byte, on a socket."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import http.client
+import socket
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from wire_endpoint import ACCESS_KEY, REGION, SECRET, Running, running
+
+from skylift.cloud.bucket import Extent, FileBody
+from skylift.cloud.wire.call import Request, Response
+from skylift.cloud.wire.files import IN_ONE_WRITE, MOST_OPEN
+from skylift.cloud.wire.server import LONGEST_LINE, HttpServer, blocking
+
+
+@pytest.fixture
+def cloud(tmp_path: Path) -> Iterator[Running]:
+    with running(tmp_path) as started:
+        yield started
+
+
+@pytest.fixture
+def connection(cloud: Running) -> Iterator[socket.socket]:
+    where = urlsplit(cloud.url)
+    with socket.create_connection((where.hostname, where.port)) as opened:
+        yield opened
+
+
+def answer_on(connection: socket.socket, method: str = "GET") -> tuple[int, dict[str, str], bytes]:
+    response = http.client.HTTPResponse(connection, method=method)
+    response.begin()
+    return response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()
+
+
+class Declaring(S3SigV4Auth):
+    """Signs with a given x-amz-content-sha256 instead of a hash."""
+
+    declared = ""
+
+    def payload(self, request: Any) -> str:
+        return self.declared
+
+
+def signed_put(cloud: Running, declared: str, headers: dict[str, str], *, secret: str = SECRET) -> bytes:
+    """The head of a PutObject of abc/k."""
+    asked = AWSRequest("PUT", f"{cloud.url}/abc/k", headers=headers)
+    signer = Declaring(Credentials(ACCESS_KEY, secret), "s3", REGION)
+    signer.declared = declared
+    signer.add_auth(asked)
+    lines = "".join(f"{name}: {value}\r\n" for name, value in asked.headers.items())
+    return f"PUT /abc/k HTTP/1.1\r\nHost: {urlsplit(cloud.url).netloc}\r\n{lines}\r\n".encode()
+
+
+def test_a_person_is_told_what_this_is(cloud: Running) -> None:
+    with urllib.request.urlopen(f"{cloud.url}/") as page:
+        assert page.headers["Content-Type"] == "text/plain; charset=utf-8"
+        assert "skylift" in page.read().decode()
+    with urllib.request.urlopen(f"{cloud.url}/_skylift/ip") as page:
+        assert page.read() == b"127.0.0.1\n"
+    assert cloud.service.calls == []
+
+
+def test_a_bad_signature_is_refused_before_the_body_is_sent(cloud: Running, connection: socket.socket) -> None:
+    headers = {"Content-Length": "1000", "Expect": "100-continue"}
+    connection.sendall(signed_put(cloud, "UNSIGNED-PAYLOAD", headers, secret="wrong"))
+    status, answered, _ = answer_on(connection)
+    assert (status, answered["connection"]) == (403, "close")
+    assert cloud.service.calls == []
+
+
+def test_a_good_one_is_told_to_go_ahead(cloud: Running, connection: socket.socket) -> None:
+    headers = {"Content-Length": "5", "Expect": "100-continue"}
+    connection.sendall(signed_put(cloud, "UNSIGNED-PAYLOAD", headers))
+    go_ahead = b"HTTP/1.1 100 Continue\r\n\r\n"
+    assert connection.recv(len(go_ahead), socket.MSG_WAITALL) == go_ahead
+    connection.sendall(b"hello")
+    status, answered, _ = answer_on(connection)
+    assert (status, answered["etag"]) == (200, f'"{hashlib.md5(b"hello").hexdigest()}"')
+
+
+def test_signed_chunks_over_http(cloud: Running, connection: socket.socket) -> None:
+    content = [b"a" * 70_000, b"b" * 10]
+    size = sum(map(len, content))
+    coded_size = sum(len(b"%x" % len(chunk)) + 83 + len(chunk) + 2 for chunk in [*content, b""])
+    head = signed_put(
+        cloud,
+        "STREAMING-AWS4-HMAC-SHA256-PAYLOAD",
+        {
+            "Content-Length": str(coded_size),
+            "Content-Encoding": "aws-chunked,gzip",
+            "x-amz-decoded-content-length": str(size),
+        },
+    )
+    fields = dict(line.split(": ", 1) for line in head.decode().split("\r\n")[1:] if line)
+    stamp, previous = fields["X-Amz-Date"], fields["Authorization"].rpartition("Signature=")[2]
+    scope = f"{stamp[:8]}/{REGION}/s3/aws4_request"
+    key = f"AWS4{SECRET}".encode()
+    for part in scope.split("/"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    connection.sendall(head)
+    sent = 0
+    for chunk in [*content, b""]:
+        empty, data = hashlib.sha256(b"").hexdigest(), hashlib.sha256(chunk).hexdigest()
+        text = f"AWS4-HMAC-SHA256-PAYLOAD\n{stamp}\n{scope}\n{previous}\n{empty}\n{data}"
+        previous = hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
+        coded = b"%x;chunk-signature=%s\r\n%s\r\n" % (len(chunk), previous.encode(), chunk)
+        connection.sendall(coded)
+        sent += len(coded)
+    assert sent == coded_size
+    status, _, _ = answer_on(connection)
+    assert status == 200
+    stored = cloud.service.objects["abc", "k"]
+    assert (stored.size, stored.md5) == (size, hashlib.md5(b"".join(content)).hexdigest())
+    assert (stored.params["ContentEncoding"], stored.params["ContentLength"]) == ("gzip", size)
+
+
+def test_an_upload_that_breaks_off_leaves_nothing(cloud: Running, connection: socket.socket) -> None:
+    connection.sendall(signed_put(cloud, "UNSIGNED-PAYLOAD", {"Content-Length": "10000000", "Expect": "100-continue"}))
+    assert connection.recv(100).startswith(b"HTTP/1.1 100")
+    connection.sendall(bytes(3_000_000))
+    connection.close()
+    cloud.run(cloud.endpoint.stop())  # waits for the request to end
+    assert cloud.spooled == []
+    assert cloud.service.calls == []
+
+
+def test_an_upload_of_unknown_length_is_refused(cloud: Running, connection: socket.socket) -> None:
+    connection.sendall(signed_put(cloud, "UNSIGNED-PAYLOAD", {"Transfer-Encoding": "chunked"}) + b"0\r\n\r\n")
+    status, _, body = answer_on(connection)
+    assert status == 411
+    assert b"<Code>MissingContentLength</Code>" in body
+
+
+@pytest.mark.parametrize(
+    "start", [b"NONSENSE\r\n\r\n", b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * (2 * LONGEST_LINE) + b"\r\n\r\n"]
+)
+def test_what_is_not_http_is_refused(connection: socket.socket, start: bytes) -> None:
+    connection.sendall(start)
+    assert answer_on(connection)[0] == 400
+
+
+def test_a_connection_serves_many_requests(cloud: Running) -> None:
+    where = urlsplit(cloud.url)
+    client = http.client.HTTPConnection(where.hostname or "", where.port)
+    sockets = set()
+    cloud.service.answers["HeadObject"] = {"ContentLength": 7, "ETag": '"e"'}
+    for method, target in [("GET", "/"), ("HEAD", "/abc/k"), ("GET", "/abc/none"), ("HEAD", "/"), ("GET", "/")]:
+        client.request(method, target)
+        response = client.getresponse()
+        response.read()
+        sockets.add(id(client.sock))
+        assert response.status == (404 if target == "/abc/none" else 200)
+        if target == "/abc/k":
+            assert response.getheader("Content-Length") == "7"
+    assert len(sockets) == 1
+    client.close()
+
+
+@pytest.mark.parametrize("version", ["s3", "s3v4"])
+def test_presigned_urls(cloud: Running, version: str) -> None:
+    s3 = cloud.client("s3", signature_version=version)
+    url = s3.generate_presigned_url("put_object", {"Bucket": "abc", "Key": "a b"}, ExpiresIn=60)
+    put = urllib.request.Request(url, data=b"hello", method="PUT", headers={"Content-Type": ""})
+    with urllib.request.urlopen(put) as answer:
+        assert answer.status == 200
+    url = s3.generate_presigned_url("get_object", {"Bucket": "abc", "Key": "a b", "ResponseContentType": "text/x"})
+    with urllib.request.urlopen(url) as answer:
+        assert answer.read() == b"hello"
+    assert cloud.service.calls[-1].params["ResponseContentType"] == "text/x"
+    assert cloud.service.calls[-1].credential.access_key_id == ACCESS_KEY
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(url.replace("/a%20b", "/other"))
+    assert refused.value.code == 403
+
+
+def test_presigned_urls_of_query_services(cloud: Running) -> None:
+    sts = cloud.client("sts").generate_presigned_url("get_caller_identity", HttpMethod="GET")
+    with urllib.request.urlopen(sts) as answer:
+        assert b"<Account>123456789012</Account>" in answer.read()
+
+
+@pytest.mark.parametrize("size", [10, IN_ONE_WRITE])
+def test_an_object_of_many_files(cloud: Running, size: int) -> None:
+    extents, expected = [], b""
+    for number in range(MOST_OPEN + 3):
+        content = bytes([number]) * size
+        (cloud.service.objects_dir / f"part{number}").write_bytes(b"--" + content + b"--")
+        extents.append(Extent(f"part{number}", 2, size))
+        expected += content
+    cloud.service.answers["GetObject"] = {"Body": FileBody(tuple(extents))}
+    got = cloud.client("s3").get_object(Bucket="abc", Key="k")
+    assert got["ContentLength"] == len(expected)
+    assert got["Body"].read() == expected
+
+
+def test_an_object_that_is_replaced_meanwhile_is_read_anew(cloud: Running) -> None:
+    (cloud.service.objects_dir / "new").write_bytes(b"hello")
+    bodies = iter([FileBody((Extent("old", 0, 5),)), FileBody((Extent("new", 0, 5),))])
+    cloud.service._GetObject = lambda params, call: {"Body": next(bodies)}  # type: ignore[method-assign]
+    assert cloud.client("s3").get_object(Bucket="abc", Key="k")["Body"].read() == b"hello"
+
+
+def test_a_file_that_is_missing_for_good_is_an_internal_error(cloud: Running, connection: socket.socket) -> None:
+    cloud.service.answers["GetObject"] = {"Body": FileBody((Extent("gone", 0, 5),))}
+    connection.sendall(b"GET /abc/k HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+    status, _, body = answer_on(connection)
+    assert (status, b"<Code>InternalError</Code>" in body) == (500, True)
+
+
+def test_stopping_lets_a_request_finish(cloud: Running) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(params: Any, call: Any) -> dict[str, Any]:
+        begun.set()
+        assert go_on.wait(60)
+        return {"Vpcs": []}
+
+    cloud.service._DescribeVpcs = slow  # type: ignore[attr-defined]
+    answers: list[Any] = []
+    client = cloud.client("ec2")
+    asking = threading.Thread(target=lambda: answers.append(client.describe_vpcs()["Vpcs"]))
+    asking.start()
+    assert begun.wait(60)
+    stopping = asyncio.run_coroutine_threadsafe(cloud.endpoint.stop(60), cloud.loop)
+    go_on.set()
+    stopping.result()
+    asking.join()
+    assert answers == [[]]
+
+
+def test_a_plain_server_for_other_answers() -> None:
+    async def ask() -> bytes:
+        server = HttpServer(blocking(lambda request: Response(200, {}, f"{request.method} {request.path}".encode())))
+        sock = socket.socket()
+        sock.bind(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+        await server.add_socket(sock)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"PUT /latest?x HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        answer = await reader.read()
+        writer.close()
+        await server.stop()
+        return answer
+
+    assert asyncio.run(ask()).endswith(b"\r\n\r\nPUT /latest")
+
+
+def test_a_target_as_a_proxy_gets_it() -> None:
+    request = Request("GET", "http://127.0.0.1:4520/abc/k?versionId=1", (), "127.0.0.1")
+    assert (request.path, request.query) == ("/abc/k", (("versionId", "1"),))

@@ -1,0 +1,104 @@
+"""What a cloud has in the kernel of this machine, looked up without any code of the product."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+UIDS = 65536
+
+
+def traces(number: int, home: Path) -> list[str]:
+    """One line each for whatever the cloud of this state directory, with the addresses 127.NUMBER.x.y, has now."""
+    return [
+        *_processes(number, home),
+        *_mounts(number, home),
+        *_namespaces(number),
+        *_cgroups(number),
+        *_network(number),
+        *_files(number),
+    ]
+
+
+def processes_of(uids: range) -> list[int]:
+    """Pids whose real uid is one of these."""
+    return [pid for pid, uid in _uids() if uid in uids]
+
+
+def _processes(number: int, home: Path) -> Iterator[str]:
+    ranges = [range(base, base + UIDS) for base in _uid_bases(home)]
+    marks = (str(home), f"/run/skylift/{number}/", f"skylift-{number}-")
+    for pid, uid in _uids():
+        try:
+            command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            groups = Path(f"/proc/{pid}/cgroup").read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        ours = uid == 2_000_000_000 + number or any(uid in each for each in ranges)
+        if ours or f"/skylift-{number}/" in groups or any(mark in command for mark in marks):
+            yield f"process {pid}, uid {uid}: {command}"
+
+
+def _uids() -> Iterator[tuple[int, int]]:
+    """Every process that has not ended, with its real uid."""
+    for path in Path("/proc").iterdir():
+        if not path.name.isdigit():
+            continue
+        try:
+            status = dict(line.split(":\t", 1) for line in (path / "status").read_text().splitlines())
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if not status["State"].startswith("Z"):
+            yield int(path.name), int(status["Uid"].split()[0])
+
+
+def _uid_bases(home: Path) -> list[int]:
+    """The uid ranges that this cloud has given to its servers, the ended ones too."""
+    database = home / "state.db"
+    if not database.exists():
+        return []
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+        return [base for (base,) in connection.execute("SELECT uid_base FROM instances")]
+
+
+def _mounts(number: int, home: Path) -> Iterator[str]:
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        if str(home) in line or f"/run/skylift/{number}/" in line or f"/skylift-{number}-" in line:
+            yield f"mount {line}"
+
+
+def _namespaces(number: int) -> Iterator[str]:
+    for path in sorted(Path("/run/netns").glob(f"skylift-{number}-*")):
+        yield f"network namespace {path.name}"
+
+
+def _cgroups(number: int) -> Iterator[str]:
+    for path in sorted({*Path("/sys/fs/cgroup").glob(f"skylift-{number}*")}):
+        yield f"cgroup {path}"
+    for path in sorted({*Path("/sys/fs/cgroup").glob(f"*/skylift-{number}*")}):
+        yield f"cgroup {path}"
+
+
+def _network(number: int) -> Iterator[str]:
+    looks = (
+        (["nft", "list", "tables"], f"skylift_{number}"),
+        (["ip", "-brief", "link"], f"sky{number}"),
+        (["ip", "-4", "-oneline", "address"], f"127.{number}."),
+        (["ip", "-4", "route", "show", "table", "all"], f"240.{number}."),
+        (["ip", "-4", "neighbour"], f"sky{number}"),
+    )
+    for command, mark in looks:
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        for line in said.splitlines():
+            words = line.replace("@", " ").split()
+            if any(word == mark or (mark.endswith(".") and word.startswith(mark)) for word in words):
+                yield f"{command[0]}: {line}"
+
+
+def _files(number: int) -> Iterator[str]:
+    for path in (Path(f"/run/skylift/{number}"), Path(f"/run/skylift/claims/{number}")):
+        if path.exists():
+            yield f"file {path}"

@@ -1,0 +1,244 @@
+"""What root in a server may not ask of the kernel: mounts, modules, devices, settings, other namespaces."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from real_cloud import RealCloud, Server
+
+pytestmark = pytest.mark.real
+
+REFUSED = {"EPERM", "EACCES", "ENOSYS"}
+"""Errors that say that the caller may not; any other would mean that it got further than that."""
+
+# Numbers of system calls on x86_64 and aarch64.
+CALLS = {
+    "mount": (165, 40),
+    "umount2": (166, 39),
+    "pivot_root": (155, 41),
+    "fsopen": (430, 430),
+    "open_tree": (428, 428),
+    "move_mount": (429, 429),
+    "mount_setattr": (442, 442),
+    "unshare": (272, 97),
+    "init_module": (175, 105),
+    "finit_module": (313, 273),
+    "delete_module": (176, 106),
+    "kexec_load": (246, 104),
+    "bpf": (321, 280),
+    "perf_event_open": (298, 241),
+    "open_by_handle_at": (304, 265),
+    "swapon": (167, 224),
+    "acct": (163, 89),
+    "clock_settime": (227, 112),
+    "syslog": (103, 116),
+    "quotactl": (179, 60),
+    "add_key": (248, 217),
+    "keyctl": (250, 219),
+}
+
+# `call(NAME, ...)` is the name of the error that a system call ends with, or the number that it returns.
+PROLOGUE = f"""
+import ctypes, errno, json, os, platform, sys
+libc = ctypes.CDLL(None, use_errno=True)
+numbers = json.loads('{json.dumps(CALLS)}')
+def call(name, *arguments):
+    number = numbers[name][platform.machine() == "aarch64"]
+    prepared = [ctypes.c_char_p(each) if isinstance(each, bytes) else ctypes.c_long(each) for each in arguments]
+    got = libc.syscall(ctypes.c_long(number), *prepared)
+    return errno.errorcode[ctypes.get_errno()] if got == -1 else got
+def opens(path, flags=os.O_WRONLY):
+    try:
+        os.close(os.open(path, flags))
+    except OSError as error:
+        return errno.errorcode[error.errno]
+    return "opened"
+"""
+
+NEWNS, NEWUSER, NEWNET = 0x00020000, 0x10000000, 0x40000000
+BIND, REMOUNT = 4096, 32
+
+
+@pytest.fixture(scope="module")
+def server(cloud: RealCloud) -> Iterator[Server]:
+    made = cloud.launch()
+    yield made
+    made.terminate()
+
+
+def as_root(server: Server, code: str) -> str:
+    return server.python(PROLOGUE + code, root=True)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "call('mount', b'none', b'/mnt', b'tmpfs', 0, 0)",
+        "call('mount', b'proc', b'/mnt', b'proc', 0, 0)",
+        "call('mount', b'overlay', b'/mnt', b'overlay', 0, b'lowerdir=/etc:/usr')",
+        f"call('mount', b'/etc', b'/mnt', 0, {BIND}, 0)",
+        f"call('mount', b'none', b'/sys', 0, {REMOUNT}, 0)",
+        f"call('mount', b'none', b'/sys', 0, {REMOUNT | BIND}, 0)",
+        "call('umount2', b'/proc/keys', 2)",
+        "call('umount2', b'/sys/firmware', 2)",
+        "call('pivot_root', b'/mnt', b'/mnt')",
+        "call('fsopen', b'tmpfs', 0)",
+        "call('open_tree', -100, b'/', 1)",
+        "call('move_mount', -100, b'/mnt', -100, b'/srv', 0)",
+        "call('mount_setattr', -100, b'/mnt', 0, bytes(32), 32)",
+        f"call('unshare', {NEWNS})",
+        f"call('unshare', {NEWUSER})",
+        f"call('unshare', {NEWUSER | NEWNS})",
+        f"call('unshare', {NEWNET})",
+        "call('init_module', b'no module', 9, b'')",
+        "call('finit_module', os.open('/bin/sh', os.O_RDONLY), b'', 0)",
+        "call('delete_module', b'overlay', 0)",
+        "call('kexec_load', 0, 0, 0, 0)",
+        "call('bpf', 5, bytes(128), 128)",
+        "call('perf_event_open', bytes(128), -1, 0, -1, 0)",
+        "call('swapon', b'/etc/hostname', 0)",
+        "call('acct', b'/etc/hostname')",
+        "call('clock_settime', 0, bytes(16))",
+        "call('syslog', 3, bytes(64), 64)",
+    ],
+)
+def test_the_kernel_refuses_its_root(server: Server, call: str) -> None:
+    assert as_root(server, f"print({call})") in REFUSED
+
+
+def test_a_user_namespace_of_its_own_gives_no_mounts(server: Server) -> None:
+    """clone(2) can make one where unshare(2) is refused; what counts is what may be done in it."""
+    code = f"""
+numbers["clone"] = (56, 220)
+pid = call("clone", {NEWUSER | NEWNS} | 17, 0, 0, 0, 0)
+if pid == 0:
+    got = [call("mount", b"none", b"/mnt", b"tmpfs", 0, 0), call("mount", b"/etc", b"/mnt", 0, {BIND}, 0)]
+    print(*got, flush=True)
+    os._exit(0)
+if isinstance(pid, int):
+    os.waitpid(pid, 0)
+else:
+    print(pid)
+"""
+    assert set(as_root(server, code).split()) <= REFUSED
+
+
+def test_no_file_is_opened_by_its_number(server: Server) -> None:
+    """The way out of containers that keep CAP_DAC_READ_SEARCH: inode 2 is the root of the host's own file system."""
+    handle = "(8).to_bytes(4, 'little') + (1).to_bytes(4, 'little') + (2).to_bytes(4, 'little') + bytes(4)"
+    code = f"print(call('open_by_handle_at', os.open('/', os.O_RDONLY), {handle}, 0))"
+    assert as_root(server, code) in REFUSED
+
+
+def test_no_module_is_loaded_for_it(server: Server) -> None:
+    """Asking for a kind of link that is not there makes the kernel look for a module, if the asker may."""
+    loaded = Path("/sys/module")
+    before = {path.name for path in loaded.iterdir()}
+    for name in ("dummy", "ifb", "nlmon", "vcan"):
+        server.ssh(f"sudo ip link add x type {name} && sudo ip link delete x", check=False)
+    assert {path.name for path in loaded.iterdir()} == before
+    assert server.ssh("sudo modprobe dummy || sudo /sbin/modprobe dummy", check=False).returncode != 0
+
+
+def test_there_is_no_device_of_the_hosts(server: Server) -> None:
+    code = """
+import stat
+kinds = {}
+for folder, _, names in os.walk("/dev"):
+    for name in names:
+        path = os.path.join(folder, name)
+        if stat.S_ISBLK(os.lstat(path).st_mode):
+            kinds[path] = "block"
+        elif stat.S_ISCHR(os.lstat(path).st_mode) and not folder.startswith("/dev/pts"):
+            kinds[path] = "character"
+print(json.dumps(kinds))
+"""
+    found = json.loads(as_root(server, code))
+    assert set(found.values()) == {"character"}
+    assert set(found) <= {f"/dev/{name}" for name in ("full", "null", "random", "tty", "urandom", "zero", "ptmx")}
+    host = os.stat("/").st_dev
+    major, minor = os.major(host), os.minor(host)
+    code = f"""
+import stat
+try:
+    os.mknod("/var/tmp/disk", 0o600 | stat.S_IFBLK, os.makedev({major}, {minor}))
+    print(opens("/var/tmp/disk", os.O_RDONLY))
+except OSError as error:
+    print(errno.errorcode[error.errno])
+"""
+    assert as_root(server, code) in REFUSED
+
+
+def test_no_setting_of_the_hosts_kernel_can_be_written(server: Server) -> None:
+    """Opened for writing, nothing written. What opens belongs to a namespace of the server's own."""
+    code = """
+found = []
+for top in ("/proc/sys", "/sys"):
+    for folder, _, names in os.walk(top):
+        found += [path for path in (os.path.join(folder, name) for name in names) if opens(path) == "opened"]
+print(json.dumps(found))
+"""
+    writable = [Path(path).relative_to("/proc/sys") for path in json.loads(as_root(server, code))]
+    # sysctl's `net`; the limits of System V IPC and message queues; pid_max is a pid namespace's since Linux 6.14.
+    own = {"auto_msgmni", "msgmax", "msgmnb", "msgmni", "sem", "shm_rmid_forced", "shmall", "shmmax", "shmmni"}
+    own |= {"msg_next_id", "sem_next_id", "shm_next_id", "ns_last_pid", "pid_max", "hostname", "domainname"}
+    strange = [
+        str(path)
+        for path in writable
+        if path.parts[0] not in ("net", "user")
+        and path.parts[:2] != ("fs", "mqueue")
+        and not (path.parts[0] == "kernel" and path.name in own)
+    ]
+    assert writable
+    assert strange == []
+
+
+def test_its_own_settings_change_nothing_here(server: Server) -> None:
+    settings = ("kernel/msgmax", "kernel/shmmni", "fs/mqueue/queues_max", "net/ipv4/ip_forward", "kernel/pid_max")
+    before = {name: Path("/proc/sys", name).read_text() for name in settings}
+    for name in settings:
+        server.ssh(f"sudo sh -c 'echo $(($(cat /proc/sys/{name}) + 1)) >/proc/sys/{name}'", check=False)
+    assert {name: Path("/proc/sys", name).read_text() for name in settings} == before
+
+
+@pytest.mark.parametrize("path", ["/proc/sysrq-trigger", "/proc/kcore", "/proc/kmsg", "/dev/mem", "/dev/kmsg"])
+def test_what_reaches_the_whole_machine_is_closed(server: Server, path: str) -> None:
+    # The host's log, its memory, its panic button: read-only, hidden behind another file, or not there.
+    assert as_root(server, f"print(opens({path!r}, os.O_WRONLY))") in REFUSED | {"EROFS", "ENOENT"}
+    assert as_root(server, f"print(opens({path!r}, os.O_RDONLY))") in REFUSED | {"ENOENT"} or (
+        as_root(server, f"print(len(open({path!r}, 'rb').read(1)))") == "0"
+    )
+
+
+def test_no_process_of_it_outlives_those_of_the_host_when_memory_ends(server: Server) -> None:
+    code = """
+descriptor = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
+try:
+    print(os.write(descriptor, b"-1000"))
+except OSError as error:
+    print(errno.errorcode[error.errno])
+"""
+    assert as_root(server, code) in REFUSED
+
+
+def test_cgroups_cannot_be_changed_from_inside(server: Server) -> None:
+    code = """
+found = []
+for folder, folders, names in os.walk("/sys/fs/cgroup"):
+    for name in names:
+        if opens(os.path.join(folder, name)) == "opened":
+            found.append(os.path.join(folder, name))
+    try:
+        os.mkdir(os.path.join(folder, "mine"))
+        found.append(os.path.join(folder, "mine"))
+    except OSError:
+        pass
+print(json.dumps(found))
+"""
+    found = json.loads(as_root(server, code))
+    # Where the host has version 1, the directory that the hierarchies are mounted in is the server's own tmpfs.
+    assert [path for path in found if path != "/sys/fs/cgroup/mine"] == []

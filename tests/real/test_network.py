@@ -1,0 +1,781 @@
+"""The network of a cloud in the real kernel: two VPCs of the same range, and processes that stand in for servers."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import socket
+import struct
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from skylift.cloud.compute import firewall, wayout
+from skylift.cloud.compute.claim import Claim
+from skylift.cloud.compute.edge import HOST_LINK, OUTER_ADDRESS, edge_name
+from skylift.cloud.compute.namespace import Namespace, namespaces
+from skylift.cloud.compute.network import Network, claims, sweep
+from skylift.cloud.compute.network_error import ListenRefused, ServerGone, UnknownVpc
+from skylift.cloud.compute.plan import VpcPlan
+from skylift.cloud.compute.resolver import HostNames, Resolver, serve
+from skylift.cloud.network import (
+    NetworkInterface,
+    Route,
+    RouteAssociation,
+    RouteTable,
+    Rule,
+    SecurityGroup,
+    Subnet,
+    Vpc,
+)
+
+pytestmark = pytest.mark.real
+
+WEB, DATABASE, MUTE, PING = 8000, 5432, 9000, 7
+ANYWHERE = "0.0.0.0/0"
+# How long to wait for what must come, and for what must not.
+PATIENCE, ENOUGH = 10.0, 0.4
+
+
+def allow(
+    egress: bool, protocol: str = "-1", port: int = -1, *, cidr: str | None = None, group_id: str | None = None
+) -> Rule:
+    return Rule("sgr-1", egress, protocol, port, port, cidr, None, group_id)
+
+
+def group(vpc: str, name: str, *rules: Rule) -> SecurityGroup:
+    return SecurityGroup(f"sg-{name}", vpc, name, "", rules)
+
+
+class World:
+    """Two VPCs and who is in them. Each server answers on some ports with the address that it sees its caller at."""
+
+    def __init__(self, claim: Claim) -> None:
+        self.claim = claim
+        self.stack = ExitStack()
+        self.network = Network(claim)
+        self.servers: dict[str, Server] = {}
+        self.interfaces: dict[str, NetworkInterface] = {}
+        self.sourced = datetime.now(UTC)
+        self.subnets = {
+            "public": Subnet("subnet-a1", "vpc-a", "10.0.1.0/24", "z"),
+            "private": Subnet("subnet-a2", "vpc-a", "10.0.2.0/24", "z"),
+            "other": Subnet("subnet-b1", "vpc-b", "10.0.1.0/24", "z"),
+        }
+        everywhere_out = allow(True, cidr=ANYWHERE)
+        self.groups = [
+            group("vpc-a", "web", allow(False, "tcp", WEB, cidr=ANYWHERE), everywhere_out),
+            group("vpc-a", "database", allow(False, "tcp", DATABASE, group_id="sg-web")),
+            group("vpc-a", "mute", allow(False, cidr=ANYWHERE)),
+            group("vpc-b", "other", allow(False, "tcp", WEB, cidr=ANYWHERE), everywhere_out),
+        ]
+        for name, number, subnet, of, public in [
+            ("web", 10, "public", "web", "1.10"),
+            ("peer", 11, "public", "web", "1.11"),
+            ("hidden", 12, "public", "web", None),
+            ("mute", 13, "public", "mute", "1.13"),
+            ("database", 10, "private", "database", None),
+            ("inner", 11, "private", "web", "1.21"),
+            ("other", 10, "other", "other", "2.10"),
+        ]:
+            self.interfaces[name] = self._interface(name, number, subnet, of, public)
+
+    def _interface(self, name: str, number: int, subnet: str, of: str, public: str | None) -> NetworkInterface:
+        place = self.subnets[subnet]
+        address = place.cidr.replace("0/24", str(number))
+        return NetworkInterface(
+            id=f"eni-{name}",
+            vpc_id=place.vpc_id,
+            subnet_id=place.id,
+            mac="02:" + ":".join(f"{part:02x}" for part in (0, *map(int, address.split(".")[1:]), len(name))),
+            private_ip=address,
+            group_ids=(f"sg-{of}",),
+            created=self.sourced,
+            public_ip=f"127.{self.claim.number}.{public}" if public else None,
+        )
+
+    def plans(self, **changed: NetworkInterface) -> list[VpcPlan]:
+        interfaces = {**self.interfaces, **changed}
+        local, out = Route("10.0.0.0/16", "local"), [Route(ANYWHERE, "igw-a"), Route(ANYWHERE, "igw-b")]
+        tables = [
+            RouteTable("rtb-main", "vpc-a", (local,), (RouteAssociation("rtbassoc-1"),)),
+            RouteTable("rtb-public", "vpc-a", (local, out[0]), (RouteAssociation("rtbassoc-2", "subnet-a1"),)),
+            RouteTable("rtb-other", "vpc-b", (local, out[1]), (RouteAssociation("rtbassoc-3"),)),
+        ]
+        return [
+            VpcPlan(
+                Vpc(vpc, "10.0.0.0/16"),
+                tuple(subnet for subnet in self.subnets.values() if subnet.vpc_id == vpc),
+                f"igw-{vpc[-1]}",
+                tuple(table for table in tables if table.vpc_id == vpc),
+                tuple(one for one in self.groups if one.vpc_id == vpc),
+                tuple(one for one in interfaces.values() if one.vpc_id == vpc),
+            )
+            for vpc in ("vpc-a", "vpc-b")
+        ]
+
+    def with_rule(self, rule: Rule) -> list[VpcPlan]:
+        """The plans with one rule more in sg-web."""
+        return [
+            replace(
+                plan,
+                groups=tuple(
+                    replace(one, rules=(*one.rules, rule)) if one.id == "sg-web" else one for one in plan.groups
+                ),
+            )
+            for plan in self.plans()
+        ]
+
+    @contextmanager
+    def planned(self, plans: list[VpcPlan]) -> Iterator[None]:
+        """Other plans for a while."""
+        self.network.apply(plans)
+        try:
+            yield
+        finally:
+            self.network.apply(self.plans())
+
+    def build(self) -> None:
+        self.network.open()
+        self.network.apply(self.plans())
+        for name, interface in self.interfaces.items():
+            # One of them as real servers are: in a user namespace of its own.
+            self.servers[name] = self.start(own_users=name == "web")
+            self.attach(name)
+            for port in (WEB, DATABASE, MUTE):
+                self.stack.enter_context(answering(self.servers[name].namespace, "0.0.0.0", port))
+            assert self.network.attached(interface.id)
+
+    def attach(self, name: str) -> None:
+        interface = self.interfaces[name]
+        subnet = next(subnet for subnet in self.subnets.values() if subnet.id == interface.subnet_id)
+        self.network.attach(interface, subnet, self.servers[name].pid)
+
+    def start(self, own_users: bool = False) -> Server:
+        users = ["--user", "--map-root-user"] if own_users else []
+        command = ["unshare", *users, "--net", "sh", "-c", "echo ready && exec sleep infinity"]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE)
+        self.stack.callback(stop, process)
+        assert process.stdout and process.stdout.readline() == b"ready\n"
+        namespace = Namespace.of_process(process.pid)
+        self.stack.callback(namespace.close)
+        return Server(process, namespace)
+
+    def public(self, name: str) -> str:
+        address = self.interfaces[name].public_ip
+        assert address
+        return address
+
+    def private(self, name: str) -> str:
+        return self.interfaces[name].private_ip
+
+    def seen(self, client: str, address: str, port: int = WEB) -> str:
+        """How an answering port sees a server that is let in."""
+        return self.servers[client].namespace.run(lambda: ask(address, port))
+
+    def reaches(self, client: str, address: str, port: int = WEB) -> bool:
+        """For a server that should not be let in."""
+        return self.servers[client].namespace.run(lambda: reaches(address, port))
+
+
+@dataclass
+class Server:
+    process: subprocess.Popen[bytes]
+    namespace: Namespace
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+    if process.stdout:
+        process.stdout.close()
+
+
+def ask(address: str, port: int, patience: float = PATIENCE) -> str:
+    """The address that the answering end sees this one at."""
+    with socket.create_connection((address, port), timeout=patience) as connection:
+        connection.settimeout(PATIENCE)
+        return connection.recv(100).decode()
+
+
+def reaches(address: str, port: int) -> bool:
+    """Whether anything answers, by the time that an answer would be here."""
+    try:
+        return bool(ask(address, port, ENOUGH))
+    except OSError:
+        return False
+
+
+@contextmanager
+def answering(namespace: Namespace | None, address: str, port: int) -> Iterator[int]:
+    """A listener that tells each caller where it sees it. The port it got, when asked for 0."""
+
+    def listen() -> socket.socket:
+        return socket.create_server((address, port), backlog=16)
+
+    listener = namespace.run(listen) if namespace else listen()
+
+    def answer() -> None:
+        while True:
+            try:
+                connection, caller = listener.accept()
+            except OSError:
+                return
+            with connection:
+                connection.sendall(caller[0].encode())
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+        listener.close()
+
+
+@pytest.fixture
+def unclaimed(tmp_path: Path) -> Iterator[Path]:
+    """A home whose cloud is swept whatever the test does."""
+    yield tmp_path
+    sweep(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    home = tmp_path_factory.mktemp("home")
+    world = World(claims().claim(home))
+    try:
+        world.build()
+        yield world
+    finally:
+        world.stack.close()
+        world.network.release()
+        sweep(home)
+
+
+def test_the_host_reaches_a_public_address_and_is_seen_at_its_own(world: World) -> None:
+    assert ask(world.public("web"), WEB) == f"127.{world.claim.number}.0.1"
+
+
+def test_the_host_reaches_only_what_the_groups_let_in(world: World) -> None:
+    assert not reaches(world.public("web"), DATABASE)
+    assert not reaches(f"127.{world.claim.number}.77.77", WEB)
+
+
+@contextmanager
+def datagrams(namespace: Namespace | None, port: int) -> Iterator[socket.socket]:
+    """A bound socket, in a namespace or here."""
+
+    def bind() -> socket.socket:
+        opened = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        opened.bind(("0.0.0.0", port))
+        opened.settimeout(PATIENCE)
+        return opened
+
+    with namespace.run(bind) if namespace else bind() as opened:
+        yield opened
+
+
+def test_udp_from_the_host_and_back(world: World) -> None:
+    with (
+        world.planned(world.with_rule(allow(False, "udp", PING, cidr=ANYWHERE))),
+        datagrams(world.servers["web"].namespace, PING) as server,
+        datagrams(None, 0) as client,
+    ):
+        client.connect((world.public("web"), PING))
+        client.send(b"hello")
+        said, caller = server.recvfrom(100)
+        assert (said, caller[0]) == (b"hello", f"127.{world.claim.number}.0.1")
+        server.sendto(b"x" * 20_000, caller)
+        assert client.recv(65536) == b"x" * 20_000
+
+
+def test_a_known_connection_follows_a_public_address_to_its_new_owner(world: World) -> None:
+    plans = world.with_rule(allow(False, "udp", PING, cidr=ANYWHERE))
+    with (
+        world.planned(plans),
+        datagrams(world.servers["peer"].namespace, PING) as before,
+        datagrams(world.servers["hidden"].namespace, PING) as after,
+        datagrams(None, 0) as client,
+    ):
+        client.connect((world.public("peer"), PING))
+        client.send(b"one")
+        assert before.recv(100) == b"one"
+        change = {
+            "eni-peer": replace(world.interfaces["peer"], public_ip=None),
+            "eni-hidden": replace(world.interfaces["hidden"], public_ip=world.public("peer")),
+        }
+        world.network.apply(
+            [replace(plan, interfaces=tuple(change.get(one.id, one) for one in plan.interfaces)) for plan in plans]
+        )
+        client.send(b"two")
+        assert after.recv(100) == b"two"
+
+
+def test_the_next_server_at_an_address_does_not_inherit_its_connections(world: World) -> None:
+    with (
+        datagrams(world.servers["peer"].namespace, PING) as server,
+        datagrams(None, 0) as client,
+    ):
+        client.connect((world.public("peer"), PING))
+        with world.planned(world.with_rule(allow(False, "udp", PING, cidr=ANYWHERE))):
+            client.settimeout(PATIENCE)
+            client.send(b"let in")
+            said, caller = server.recvfrom(100)
+            server.sendto(said, caller)
+            assert client.recv(100) == b"let in"
+        # The rule has gone; what is known goes on, as on AWS.
+        client.send(b"known")
+        assert server.recv(100) == b"known"
+        world.attach("peer")
+        client.send(b"forgotten")
+        server.settimeout(ENOUGH)
+        with pytest.raises(TimeoutError):
+            server.recv(100)
+
+
+def test_servers_of_one_subnet_are_filtered(world: World) -> None:
+    assert world.seen("web", world.private("peer")) == world.private("web")
+    assert not world.reaches("web", world.private("peer"), DATABASE)
+
+
+def test_servers_of_two_subnets_are_filtered_by_group(world: World) -> None:
+    assert world.seen("web", world.private("database"), DATABASE) == world.private("web")
+    assert not world.reaches("web", world.private("database"), WEB)
+    assert not world.reaches("mute", world.private("database"), DATABASE)
+
+
+def test_the_egress_gate_alone_stops_a_server(world: World) -> None:
+    assert world.seen("web", world.private("mute"), MUTE) == world.private("web")
+    assert not world.reaches("mute", world.private("web"), WEB)
+    assert not world.reaches("database", world.private("web"), WEB)
+
+
+def test_a_forged_source_is_dropped(world: World) -> None:
+    """The database lets in who looks like a member of sg-web; mute borrows web's address, web itself may come."""
+
+    def knock(source: str) -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
+            raw.sendto(forged_syn(source, world.private("database"), DATABASE), (world.private("database"), 0))
+
+    def sniff() -> socket.socket:
+        sniffer = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP)
+        sniffer.settimeout(PATIENCE)
+        return sniffer
+
+    with world.servers["database"].namespace.run(sniff) as sniffer:
+        world.servers["peer"].namespace.run(lambda: knock(world.private("web")))
+        world.servers["peer"].namespace.run(lambda: knock(world.private("peer")))
+        packet = sniffer.recv(100)
+    assert socket.inet_ntoa(packet[12:16]) == world.private("peer")
+
+
+def forged_syn(source: str, target: str, port: int) -> bytes:
+    addresses = socket.inet_aton(source) + socket.inet_aton(target)
+    tcp = (40_000).to_bytes(2, "big") + port.to_bytes(2, "big") + bytes(8) + b"\x50\x02\x20\x00" + bytes(4)
+    summed = addresses + b"\x00\x06" + len(tcp).to_bytes(2, "big") + tcp
+    total = sum(int.from_bytes(summed[at : at + 2], "big") for at in range(0, len(summed), 2))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    tcp = tcp[:16] + (~total & 0xFFFF).to_bytes(2, "big") + tcp[18:]
+    # The kernel fills in length, identification and checksum of the IP header.
+    return b"\x45\x00\x00\x00\x00\x00\x40\x00\x40\x06\x00\x00" + addresses + tcp
+
+
+def test_an_unchecked_source_passes(world: World) -> None:
+    """SourceDestCheck off is what makes a server a NAT instance: it may send for others."""
+
+    def knock() -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
+            packet = forged_syn(world.private("web"), world.private("database"), DATABASE)
+            raw.sendto(packet, (world.private("database"), 0))
+
+    def sniff() -> socket.socket:
+        sniffer = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP)
+        sniffer.settimeout(PATIENCE)
+        return sniffer
+
+    unchecked = replace(world.interfaces["peer"], source_dest_check=False)
+    with (
+        world.planned(world.plans(peer=unchecked)),
+        world.servers["database"].namespace.run(sniff) as sniffer,
+    ):
+        world.servers["peer"].namespace.run(knock)
+        assert socket.inet_ntoa(sniffer.recv(100)[12:16]) == world.private("web")
+
+
+def test_vpcs_share_no_path(world: World) -> None:
+    """Both VPCs have a 10.0.1.10; each reaches its own, and addresses that only the other has, not at all."""
+    assert not world.reaches("other", world.private("peer"))
+    assert not world.reaches("other", world.private("database"), DATABASE)
+    assert world.seen("peer", "10.0.1.10") == world.private("peer")
+
+
+def test_public_addresses_within_and_between_vpcs(world: World) -> None:
+    """The gateway translates both ends, also on the way back into the same VPC, and to oneself."""
+    assert world.seen("peer", world.public("web")) == world.public("peer")
+    assert world.seen("other", world.public("web")) == world.public("other")
+    assert world.seen("web", world.public("other")) == world.public("web")
+    assert world.seen("web", world.public("web")) == world.public("web")
+    assert not world.reaches("peer", world.public("web"), DATABASE)
+
+
+def test_a_group_reference_does_not_mean_public_addresses(world: World) -> None:
+    with world.planned(world.with_rule(allow(False, "tcp", DATABASE, group_id="sg-web"))):
+        assert world.seen("web", world.private("peer"), DATABASE) == world.private("web")
+        assert not world.reaches("web", world.public("peer"), DATABASE)
+
+
+def test_without_public_address_or_gateway_route_there_is_no_way_out(world: World) -> None:
+    assert not world.reaches("hidden", world.public("web"))
+    assert not world.reaches("inner", world.public("web"))
+    # It would be let in, and its answers have no way back.
+    assert not reaches(world.public("inner"), WEB)
+
+
+@contextmanager
+def internet() -> Iterator[Namespace]:
+    """A namespace that the host, and only the host, has a route to: 198.18.77.2 behind a link of the test's own."""
+    name = f"skylift-test-{os.getpid()}"
+    host_end, far_end = f"st{os.getpid()}", "far"
+
+    def run(*command: str) -> None:
+        subprocess.run(command, check=True)
+
+    with ExitStack() as stack:
+        run("ip", "netns", "add", name)
+        stack.callback(run, "ip", "netns", "delete", name)
+        run("ip", "link", "add", host_end, "type", "veth", "peer", "name", far_end, "netns", name)
+        # By itself the link would go when the kernel finds time for the namespace.
+        stack.callback(run, "ip", "link", "delete", host_end)
+        run("ip", "address", "add", "198.18.77.1/30", "dev", host_end)
+        run("ip", "link", "set", host_end, "up")
+        run("ip", "-n", name, "address", "add", "198.18.77.2/30", "dev", far_end)
+        run("ip", "-n", name, "link", "set", far_end, "up")
+        namespace = Namespace.open(name)
+        stack.callback(namespace.close)
+        yield namespace
+
+
+def test_the_way_out_is_for_public_addresses_and_avoids_the_host(world: World) -> None:
+    assert world.network.way_out_problem is None
+    with internet() as beyond, answering(beyond, "198.18.77.2", WEB), answering(None, "0.0.0.0", 0) as host_port:
+        assert ask("198.18.77.1", host_port) == "198.18.77.1"
+        assert ask("198.18.77.2", WEB) == "198.18.77.1"
+        assert world.servers["web"].namespace.run(lambda: ask("198.18.77.2", WEB)) == "198.18.77.1"
+        assert not world.reaches("hidden", "198.18.77.2")
+        assert not world.reaches("inner", "198.18.77.2")
+        assert not world.reaches("mute", "198.18.77.2")
+        for address in ("198.18.77.1", "127.0.0.1", f"127.{world.claim.number}.0.1", "169.254.2.1", "169.254.1.2"):
+            assert not world.reaches("web", address, host_port)
+        assert not world.reaches("web", f"240.{world.claim.number}.1.11", WEB)
+
+
+def test_the_way_out_is_restored_when_it_has_ended(world: World) -> None:
+    wayout.stop(world.claim)
+    assert wayout.running(world.claim) == []
+    world.network.restore_way_out()
+    assert world.network.way_out_problem is None
+    running = wayout.running(world.claim)
+    assert len(running) == 1
+    world.network.restore_way_out()
+    assert wayout.running(world.claim) == running
+    with internet() as beyond, answering(beyond, "198.18.77.2", WEB):
+        assert world.servers["web"].namespace.run(lambda: ask("198.18.77.2", WEB)) == "198.18.77.1"
+
+
+def test_what_the_host_did_not_ask_for_stays_out_of_it(world: World) -> None:
+    """Should the edge itself fail to hold something back: the host's own fence."""
+    name = edge_name(world.claim)
+    edge = Namespace.open(name)
+    with ExitStack() as stack:
+        stack.callback(edge.close)
+        stack.enter_context(internet())
+        route = ["198.18.77.1/32", "via", OUTER_ADDRESS, "dev", HOST_LINK, "onlink"]
+        subprocess.run(["ip", "-n", name, "route", "add", *route], check=True)
+        stack.callback(subprocess.run, ["ip", "-n", name, "route", "delete", *route], check=True)
+        receiver = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        receiver.bind(("0.0.0.0", 0))
+        receiver.settimeout(PATIENCE)
+        target = ("198.18.77.1", receiver.getsockname()[1])
+
+        def send(what: bytes) -> None:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+                sender.sendto(what, target)
+
+        edge.run(lambda: send(b"from the edge"))
+        send(b"from the host")
+        assert receiver.recv(100) == b"from the host"
+
+
+def ping(address: str, patience: float = ENOUGH) -> bool:
+    """Whether an echo request is answered by the host it was sent to. Each is a connection of its own."""
+    identity = secrets.randbelow(0x8000)
+    request = struct.pack("!BBHHH", 8, 0, 0xF7FF - identity, identity, 0)
+    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as raw:
+        raw.settimeout(patience)
+        raw.sendto(request, (address, 0))
+        try:
+            while True:
+                packet, (sender, _) = raw.recvfrom(100)
+                if sender == address and packet[20] == 0 and packet[24:26] == request[4:6]:
+                    return True
+        except TimeoutError:
+            return False
+
+
+def test_ping_follows_the_groups_too(world: World) -> None:
+    def from_mute(address: str, patience: float = ENOUGH) -> bool:
+        return world.servers["mute"].namespace.run(lambda: ping(address, patience))
+
+    assert not ping(world.public("web"))
+    # The router answers without being asked of any group, for its own subnet's address.
+    assert from_mute("10.0.1.1", PATIENCE)
+    assert not from_mute(firewall.METADATA)
+    rule = replace(allow(False, "icmp", cidr=ANYWHERE), from_port=8, to_port=-1)
+    with world.planned(world.with_rule(rule)):
+        assert ping(world.public("web"), PATIENCE)
+        assert world.servers["peer"].namespace.run(lambda: ping(world.private("web"), PATIENCE))
+    with world.planned(world.with_rule(replace(rule, from_port=3))):
+        assert not ping(world.public("web"))
+
+
+def test_the_way_out_runs_as_nobody_else(world: World) -> None:
+    (pid,) = wayout.running(world.claim)
+    status = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    assert status["Uid"].split() == [str(world.claim.way_out_uid)] * 4
+    assert status["Gid"].split() == [str(world.claim.way_out_uid)] * 4
+    assert Path(f"/proc/{pid}/ns/user").readlink() != Path("/proc/self/ns/user").readlink()
+
+
+def test_the_router_itself_is_closed_but_for_its_services(world: World) -> None:
+    with ExitStack() as stack:
+        for address, port in ((firewall.METADATA, 80), (firewall.METADATA, 22), ("10.0.1.1", 80), ("10.0.0.2", 53)):
+            listener = world.network.listen("vpc-a", address, port)
+            stack.callback(listener.close)
+
+        def connects(address: str, port: int, patience: float = ENOUGH) -> bool:
+            with socket.socket() as client:
+                client.settimeout(patience)
+                return client.connect_ex((address, port)) == 0
+
+        def of_mute(address: str, port: int, patience: float = ENOUGH) -> bool:
+            return world.servers["mute"].namespace.run(lambda: connects(address, port, patience))
+
+        # Not even a group without any egress rule stands before these.
+        assert of_mute(firewall.METADATA, 80, PATIENCE)
+        assert of_mute("10.0.0.2", 53, PATIENCE)
+        assert not of_mute(firewall.METADATA, 22)
+        assert not of_mute("10.0.1.1", 80)
+        assert not world.servers["other"].namespace.run(lambda: connects(firewall.METADATA, 80))
+
+
+def test_metadata_sees_the_private_address(world: World) -> None:
+    with world.network.listen("vpc-a", firewall.METADATA, 80) as listener:
+        listener.settimeout(PATIENCE)
+
+        def connect() -> socket.socket:
+            return socket.create_connection((firewall.METADATA, 80), timeout=PATIENCE)
+
+        with world.servers["web"].namespace.run(connect):
+            connection, caller = listener.accept()
+            connection.close()
+    assert caller[0] == world.private("web")
+
+
+async def test_names_are_resolved_for_servers_whatever_their_groups(world: World, tmp_path: Path) -> None:
+    (tmp_path / "hosts").write_text("192.0.2.9 mirror.example\n")
+    private = {("vpc-a", "ip-10-0-1-11.ec2.internal"): "10.0.1.11"}
+    names = Resolver("vpc-a", lambda *which: private.get(which), HostNames(tmp_path / "none", tmp_path / "hosts"))
+    sockets = [
+        world.network.listen("vpc-a", address, 53, kind)
+        for address in (str(firewall.dns_address(Vpc("vpc-a", "10.0.0.0/16"))), firewall.DNS)
+        for kind in ("udp", "tcp")
+    ]
+    serving = await serve(names, sockets)
+
+    def ask_by_udp(name: str, server: str) -> bytes:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.settimeout(PATIENCE)
+            client.connect((server, 53))
+            labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
+            client.send(b"\x12\x34\1\0\0\1\0\0\0\0\0\0" + labels + b"\0\0\1\0\1")
+            return client.recv(512)[-4:]
+
+    def resolve(name: str, server: str) -> str:
+        answer = world.servers["mute"].namespace.run(lambda: ask_by_udp(name, server))
+        return socket.inet_ntoa(answer)
+
+    try:
+        for server in ("10.0.0.2", "169.254.169.253"):
+            assert await asyncio.to_thread(resolve, "ip-10-0-1-11.ec2.internal", server) == "10.0.1.11"
+            assert await asyncio.to_thread(resolve, "mirror.example", server) == "192.0.2.9"
+    finally:
+        serving.close()
+
+
+def test_a_number_somebody_else_lives_in_is_taken(tmp_path: Path) -> None:
+    free = claims(tmp_path).claim(tmp_path / "one").number
+    with socket.socket() as listener:
+        listener.bind((f"127.{free}.3.4", 0))
+        listener.listen()
+        assert claims(tmp_path / "other").claim(tmp_path / "two", preferred=free).number != free
+
+
+@pytest.mark.parametrize("kind", ["tcp", "udp"])
+def test_a_port_cannot_be_listened_on_twice(world: World, kind: Literal["tcp", "udp"]) -> None:
+    with (
+        world.network.listen("vpc-a", firewall.DNS, 53, kind),
+        pytest.raises(ListenRefused, match=r"169\.254\.169\.253 port 53 in vpc-a: Address already in use"),
+    ):
+        world.network.listen("vpc-a", firewall.DNS, 53, kind)
+
+
+def test_a_new_process_adopts_and_connections_live_on(world: World) -> None:
+    def listen() -> socket.socket:
+        return socket.create_server((world.private("peer"), 8001))
+
+    world.network.apply(world.with_rule(allow(False, "tcp", 8001, cidr=ANYWHERE)))
+    with world.servers["peer"].namespace.run(listen) as listener:
+        with socket.create_connection((world.public("peer"), 8001), timeout=PATIENCE) as client:
+            connection, _ = listener.accept()
+            pids = wayout.running(world.claim)
+            world.network.release()
+            world.network = Network(world.claim)
+            world.network.open()
+            # The rule that let it in is gone with the new plan; a connection that is known goes on, as on AWS.
+            world.network.apply(world.plans())
+            client.sendall(b"still here")
+            connection.settimeout(PATIENCE)
+            assert connection.recv(100) == b"still here"
+            connection.close()
+        assert not reaches(world.public("peer"), 8001)
+    assert wayout.running(world.claim) == pids
+    assert all(world.network.attached(interface.id) for interface in world.interfaces.values())
+    assert ask(world.public("web"), WEB) == f"127.{world.claim.number}.0.1"
+
+
+def test_a_public_address_follows_its_new_owner(world: World) -> None:
+    address = world.public("peer")
+    peer = replace(world.interfaces["peer"], public_ip=None)
+    other = replace(world.interfaces["other"], public_ip=address)
+    with world.planned(world.plans(peer=peer, other=other)):
+        assert world.seen("web", address) == world.public("web")
+        assert world.seen("other", world.public("web")) == address
+        assert not world.reaches("peer", world.public("web"))
+
+
+def test_an_interface_can_be_unplugged_and_plugged_in_again(world: World) -> None:
+    identity = world.interfaces["peer"].id
+    world.network.detach(identity)
+    assert not world.network.attached(identity)
+    assert not world.reaches("web", world.private("peer"))
+    world.attach("peer")
+    assert world.network.attached(identity)
+    assert world.seen("web", world.private("peer")) == world.private("web")
+
+
+def test_an_interface_outside_the_plan_is_unplugged(world: World) -> None:
+    server = world.start()
+    extra = replace(world.interfaces["peer"], id="eni-extra", private_ip="10.0.1.99", public_ip=None)
+    with world.planned(world.plans(extra=extra)):
+        world.network.attach(extra, world.subnets["public"], server.pid)
+        assert world.network.attached("eni-extra")
+    assert not world.network.attached("eni-extra")
+
+
+def test_a_second_interface_answers_by_the_way_it_was_asked(world: World) -> None:
+    extra = replace(
+        world.interfaces["inner"],
+        id="eni-second",
+        index=1,
+        private_ip="10.0.2.50",
+        mac="02:00:00:00:77:01",
+        public_ip=None,
+    )
+    with world.planned(world.plans(extra=extra)):
+        world.network.attach(extra, world.subnets["private"], world.servers["peer"].pid)
+        assert world.seen("web", "10.0.2.50") == world.private("web")
+
+
+def test_what_cannot_be_attached_is_said(world: World) -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    with pytest.raises(ServerGone):
+        world.network.attach(world.interfaces["web"], world.subnets["public"], ended.pid)
+    stranger = replace(world.interfaces["web"], vpc_id="vpc-none")
+    with pytest.raises(UnknownVpc, match="vpc-none"):
+        world.network.attach(stranger, world.subnets["public"], os.getpid())
+
+
+def left(claim: Claim) -> dict[str, object]:
+    """What of a cloud is anywhere in the kernel, or in files of ours."""
+    tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout
+    routes = subprocess.run(["ip", "route", "show"], capture_output=True, text=True, check=True).stdout
+    return {
+        "namespaces": namespaces(claim.prefix),
+        "links": [path.name for path in Path("/sys/class/net").iterdir() if path.name == claim.host_link],
+        "tables": [line for line in tables.splitlines() if line.endswith(f" {claim.table}")],
+        "routes": [line for line in routes.splitlines() if str(claim.carrier) in line],
+        "processes": wayout.running(claim),
+        "claims": [known for known in claims().all() if known.home == claim.home],
+    }
+
+
+def test_a_sweep_leaves_nothing(unclaimed: Path) -> None:
+    claim = claims().claim(unclaimed)
+    world = World(claim)
+    with world.stack:
+        world.build()
+        assert all(left(claim).values())
+        # The process that made it is gone: nothing is closed in order.
+        world.network.release()
+        assert sweep(unclaimed)
+        assert not any(left(claim).values())
+    assert not sweep(unclaimed)
+
+
+def test_a_vpc_without_a_plan_is_removed(unclaimed: Path) -> None:
+    claim = claims().claim(unclaimed)
+    network = Network(claim)
+    plan = VpcPlan(Vpc("vpc-1", "10.0.0.0/16"))
+    network.apply([plan, replace(plan, vpc=Vpc("vpc-2", "10.0.0.0/16"))])
+    assert namespaces(claim.prefix) == [f"{claim.prefix}{name}" for name in ("edge", "vpc-1", "vpc-2")]
+    network.apply([plan])
+    assert namespaces(claim.prefix) == [f"{claim.prefix}{name}" for name in ("edge", "vpc-1")]
+    network.apply([plan, replace(plan, vpc=Vpc("vpc-2", "10.0.0.0/16"))])
+    network.close()
+    assert namespaces(claim.prefix) == []
+
+
+def test_clouds_do_not_see_each_other(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        worlds = []
+        for name in ("one", "two"):
+            (tmp_path / name).mkdir()
+            stack.callback(sweep, tmp_path / name)
+            world = World(claims().claim(tmp_path / name))
+            stack.callback(world.network.release)
+            stack.enter_context(world.stack)
+            world.build()
+            worlds.append(world)
+        first, second = worlds
+        assert first.claim.number != second.claim.number
+        assert ask(first.public("web"), WEB) == f"127.{first.claim.number}.0.1"
+        assert ask(second.public("web"), WEB) == f"127.{second.claim.number}.0.1"
+        assert not first.reaches("web", second.public("web"))
+        carrier = second.public("web").replace("127.", "240.", 1)
+        assert not first.reaches("web", carrier)

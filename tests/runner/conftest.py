@@ -1,0 +1,61 @@
+"""What the runner is tested against: moto's EC2, IAM and S3, and a server whose kernel is this machine's."""
+
+from __future__ import annotations
+
+import logging
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from moto.server import ThreadedMotoServer
+from runner_bench import Machine, Metadata
+
+from skylift.runner.ec2 import Api
+from skylift.runner.job import Credentials, ImageChoice, Secret, Settings
+
+ACCOUNT = "123456789012"
+
+
+@pytest.fixture(scope="session")
+def endpoint() -> Iterator[str]:
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def settings(endpoint: str, tmp_path: Path) -> Settings:
+    """The account as moto knows it, emptied before each test."""
+    with urllib.request.urlopen(urllib.request.Request(f"{endpoint}/moto-api/reset", method="POST"), timeout=30):
+        pass
+    return Settings(
+        region="us-east-1",
+        key_dir=tmp_path / "keys",
+        image=ImageChoice("amzn2-ami-hvm-*", ("amazon",), "nobody"),
+        caller_address=lambda: "203.0.113.7",
+        endpoint_url=endpoint,
+        credentials=Credentials("test", Secret("secret")),
+        account=ACCOUNT,
+        place="moto",
+    )
+
+
+@pytest.fixture
+def api(settings: Settings) -> Api:
+    return Api(settings)
+
+
+@pytest.fixture
+def metadata() -> Iterator[Metadata]:
+    with Metadata() as service:
+        yield service
+
+
+@pytest.fixture
+def machine(endpoint: str, metadata: Metadata) -> Iterator[Machine]:
+    with Machine(endpoint, metadata) as found:
+        yield found

@@ -1,0 +1,99 @@
+"""Python environments made by uv on the server, from packages that the test lays beside the job: no index is asked."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from runner_bench import Machine
+from test_supervisor import Shipped, shipped  # noqa: F401 (a fixture)
+
+from skylift.runner.job import Program
+from skylift.runner.plan import Order
+
+
+def wheel(folder: Path, name: str, version: str) -> None:
+    """A package with one module that knows its version."""
+    stem = f"{name}-{version}"
+    files = {
+        f"{name}.py": f"VERSION = {version!r}\n",
+        f"{stem}.dist-info/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
+        f"{stem}.dist-info/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    files[f"{stem}.dist-info/RECORD"] = "".join(f"{place},,\n" for place in files) + f"{stem}.dist-info/RECORD,,\n"
+    whole = io.BytesIO()
+    with zipfile.ZipFile(whole, "w") as archive:
+        for place, text in files.items():
+            archive.writestr(place, text)
+    (folder / f"{stem}-py3-none-any.whl").write_bytes(whole.getvalue())
+
+
+@pytest.fixture
+def uv(machine: Machine) -> Machine:
+    """The machine with uv on it, which finds the packages `leaf` 1.0 and 2.0 and nothing else."""
+    found = shutil.which("uv", path=str(Path(sys.executable).parent)) or shutil.which("uv")
+    assert found, "uv is one of the development dependencies"
+    target = machine.root / "tools" / "uv"
+    shutil.copy(found, target)
+    target.chmod(0o755)
+    packages = machine.root / "packages"
+    packages.mkdir()
+    for version in ("1.0", "2.0"):
+        wheel(packages, "leaf", version)
+    settings = machine.root / "uv.toml"
+    settings.write_text(f'no-index = true\nfind-links = ["{packages}"]\npython-downloads = "never"\n')
+    machine.write_environment(UV_CONFIG_FILE=str(settings))
+    return machine
+
+
+def run(shipped: Shipped, machine: Machine, **order: Any) -> dict[str, Any]:  # noqa: F811
+    shipped.ship_order(Order(Program("script", "job.py"), **order))
+    shipped.boot()
+    machine.wait()
+    return shipped.status()
+
+
+PROGRAM = "import leaf, os, shutil, sys; print(leaf.VERSION, shutil.which('python') == sys.executable)\n"
+
+
+def test_script_header(shipped: Shipped, uv: Machine) -> None:  # noqa: F811
+    header = '# /// script\n# requires-python = ">=3.9"\n# dependencies = ["leaf<2"]\n# ///\n'
+    (shipped.folder / "job.py").write_text(header + PROGRAM)
+    status = run(shipped, uv)
+    assert (status["state"], shipped.stream("stdout")) == ("succeeded", b"1.0 True\n"), uv.console()
+    assert shipped.stream("stderr") == b"", "what uv says is not the program's output"
+
+
+def test_requirements_beside_the_script(shipped: Shipped, uv: Machine) -> None:  # noqa: F811
+    (shipped.folder / "job.py").write_text(PROGRAM)
+    (shipped.folder / "requirements.txt").write_text("leaf==2.0\n")
+    status = run(shipped, uv)
+    assert (status["state"], shipped.stream("stdout")) == ("succeeded", b"2.0 True\n"), uv.console()
+
+
+@pytest.mark.parametrize("form", ["header", "requirements"])
+def test_dependency_that_does_not_resolve(shipped: Shipped, uv: Machine, form: str) -> None:  # noqa: F811
+    header = '# /// script\n# dependencies = ["leaf==9"]\n# ///\n' if form == "header" else ""
+    (shipped.folder / "job.py").write_text(header + "print('ran')")
+    (shipped.folder / "requirements.txt").write_text("leaf==9\n")
+    status = run(shipped, uv)
+    assert (status["state"], status["exit_code"]) == ("environment-failed", 125)
+    assert "leaf==9" in status["detail"]
+    assert "unsatisfiable" in status["detail"]
+    assert shipped.stream("stdout") == b""
+    assert uv.off_commands()[-1] == "shutdown -P now"
+
+
+def test_server_without_uv_says_so(shipped: Shipped, machine: Machine) -> None:  # noqa: F811
+    (shipped.folder / "job.py").write_text(PROGRAM)
+    (shipped.folder / "requirements.txt").write_text("leaf\n")
+    if shutil.which("uv", path=machine.environment["PATH"]):
+        pytest.fail("this machine has a uv in its system folders; the test needs one without")
+    status = run(shipped, machine)
+    assert (status["state"], status["exit_code"]) == ("environment-failed", 125)
+    assert "no uv" in status["reason"]

@@ -1,0 +1,333 @@
+"""Whole runs against moto's EC2, IAM and S3, on a server that is started from the user data moto was given."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from runner_bench import Machine, Metadata, boot_arguments, until
+
+from skylift.runner import launch
+from skylift.runner.bucket import ensure_bucket
+from skylift.runner.ec2 import Api
+from skylift.runner.errors import LaunchFailed, RunError, UsageError
+from skylift.runner.flow import Run
+from skylift.runner.job import Job, Outcome, Program, Settings
+from skylift.runner.jobs import Jobs
+from skylift.runner.network import find_network
+from skylift.runner.plan import Order, plan_job
+from skylift.runner.record import TAG_JOB, Prefix, bucket_name
+from skylift.runner.role import BOUNDARY
+
+
+class Seen:
+    """What a run told, in order."""
+
+    def __init__(self) -> None:
+        self.steps: list[str] = []
+        self.notes: list[str] = []
+        self.streams = {"stdout": b"", "stderr": b""}
+        self.on_output: Any = None
+
+    def begin(self, step: str) -> None:
+        self.steps.append(f"{step}...")
+
+    def done(self, step: str, detail: str, seconds: float) -> None:
+        self.steps.append(step)
+
+    def progress(self, step: str, done: int, total: int) -> None:
+        assert 0 <= done <= total
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def output(self, stream: Literal["stdout", "stderr"], data: bytes) -> None:
+        self.streams[stream] += data
+        if self.on_output is not None:
+            self.on_output()
+
+
+@pytest.fixture
+def seen() -> Seen:
+    return Seen()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    found = tmp_path / "work"
+    found.mkdir()
+    return found
+
+
+@contextmanager
+def host(api: Api, machine: Machine) -> Iterator[dict[str, Any]]:
+    """Boots the machine as soon as EC2 has an instance, from that instance's user data."""
+    found: dict[str, Any] = {}
+    stop = threading.Event()
+
+    def work() -> None:
+        while not stop.wait(0.05):
+            servers = launch.live_servers(api)
+            if servers:
+                instance = servers[0].instance
+                found["instance"] = instance
+                answer = api.call("ec2", "describe_instance_attribute", InstanceId=instance, Attribute="userData")
+                found["user_data"] = base64.b64decode(answer["UserData"]["Value"]).decode()
+                source, arguments = boot_arguments(found["user_data"])
+                machine.boot(arguments, source=source)
+                return
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield found
+    finally:
+        stop.set()
+        thread.join()
+
+
+def order(folder: Path, source: str, *args: str, **more: Any) -> Job:
+    (folder / "job.py").write_text(source)
+    return plan_job(Order(Program("script", "job.py", args), **more), folder, os.environ)
+
+
+def run(job: Job, settings: Settings, seen: Seen) -> Outcome:
+    return asyncio.run(Run(job, settings, seen).run())
+
+
+def test_a_run_from_nothing_to_its_results(
+    settings: Settings, api: Api, machine: Machine, seen: Seen, folder: Path
+) -> None:
+    job = order(
+        folder,
+        "import os, sys\nprint('out', sys.argv[1:], os.environ['WORD'])\nprint('err', file=sys.stderr)\n"
+        "open('result.txt', 'w').write('42')\nraise SystemExit(7)\n",
+        "--flag",
+        outputs=["result.txt"],
+        env=["WORD=hush"],
+    )
+    with host(api, machine) as found:
+        outcome = run(job, settings, seen)
+    assert (outcome.exit_code, outcome.state, outcome.name) == (7, "failed", job.name)
+    assert seen.streams == {"stdout": b"out ['--flag'] hush\n", "stderr": b"err\n"}
+    assert (folder / "result.txt").read_text() == "42"
+    assert [each.path for each in outcome.results] == ["result.txt"]
+    assert outcome.instance == found["instance"]
+    assert {"check", "network", "key", "role", "upload", "server", "program", "results"} <= set(outcome.steps)
+    assert "hush" not in found["user_data"]
+    machine.wait()
+
+
+def test_nothing_that_costs_is_left(settings: Settings, api: Api, machine: Machine, seen: Seen, folder: Path) -> None:
+    job = order(folder, "pass")
+    with host(api, machine):
+        run(job, settings, seen)
+    assert launch.live_servers(api) == []
+    assert api.pages("iam", "list_roles", "Roles", PathPrefix="/skylift/") == []
+    assert api.pages("iam", "list_instance_profiles", "InstanceProfiles", PathPrefix="/skylift/") == []
+    assert api.get(bucket_name(str(settings.account), settings.region), Prefix(job.name).record) is not None
+    machine.wait()
+
+
+def test_second_run_finds_what_the_first_made(
+    settings: Settings, api: Api, machine: Machine, endpoint: str, metadata: Metadata, seen: Seen, folder: Path
+) -> None:
+    with host(api, machine):
+        run(order(folder, "print(1)"), settings, seen)
+    machine.wait()
+    first = find_network(api)
+    with Machine(endpoint, metadata) as second:
+        with host(api, second):
+            run(order(folder, "print(2)"), settings, seen)
+        second.wait()
+    assert find_network(api) == first
+    assert len(api.call("ec2", "describe_key_pairs")["KeyPairs"]) == 1
+    assert (
+        len(api.call("ec2", "describe_vpcs", Filters=[{"Name": "tag:skylift:network", "Values": ["vpc"]}])["Vpcs"]) == 1
+    )
+    assert seen.streams["stdout"] == b"1\n2\n"
+
+
+def test_instance_is_what_was_asked_for(
+    settings: Settings, api: Api, machine: Machine, seen: Seen, folder: Path
+) -> None:
+    job = order(folder, "print('up', flush=True)\nimport signal; signal.pause()", instance_type="t3.micro")
+    described: dict[str, Any] = {}
+
+    def look() -> None:
+        if not described:
+            found = api.call("ec2", "describe_instances", Filters=[{"Name": f"tag:{TAG_JOB}", "Values": [job.name]}])
+            described.update(found["Reservations"][0]["Instances"][0])
+            role_name = f"skylift-{job.name}"
+            described["role"] = api.call("iam", "get_role", RoleName=role_name)["Role"]
+            api.put(bucket_name(str(settings.account), settings.region), Prefix(job.name).cancel, b"")
+
+    seen.on_output = look
+    with host(api, machine):
+        outcome = run(job, settings, seen)
+    machine.wait()
+    assert outcome.state == "cancelled"
+    assert described["InstanceType"] == "t3.micro"
+    assert described["MetadataOptions"]["HttpTokens"] == "required"
+    assert described["IamInstanceProfile"]["Arn"].endswith(f"instance-profile/skylift/skylift-{job.name}")
+    assert described["KeyName"].startswith("skylift-")
+    assert described["role"]["Path"] == "/skylift/"
+    assert described["role"]["PermissionsBoundary"]["PermissionsBoundaryArn"].endswith(f"policy/skylift/{BOUNDARY}")
+    shutdown = "instanceInitiatedShutdownBehavior"
+    answer = api.call("ec2", "describe_instance_attribute", InstanceId=described["InstanceId"], Attribute=shutdown)
+    assert answer["InstanceInitiatedShutdownBehavior"]["Value"] == "terminate"
+
+
+def test_unknown_type_is_told_before_anything_is_made(settings: Settings, api: Api, seen: Seen, folder: Path) -> None:
+    with pytest.raises(UsageError, match=r"t3\.smal") as caught:
+        run(order(folder, "pass", instance_type="t3.smal"), settings, seen)
+    assert "t3.small" in caught.value.advice
+    assert caught.value.exit_code == 2
+    assert find_network(api) is None
+    assert api.call("s3", "list_buckets")["Buckets"] == []
+    assert api.pages("iam", "list_roles", "Roles") == []
+    assert not settings.key_dir.exists()
+
+
+def test_missing_image_is_told_before_anything_is_made(settings: Settings, api: Api, seen: Seen, folder: Path) -> None:
+    nowhere = replace(settings, image=replace(settings.image, pattern="no-such-image-*"))
+    with pytest.raises(LaunchFailed, match="no-such-image"):
+        run(order(folder, "pass"), nowhere, seen)
+    assert api.pages("iam", "list_roles", "Roles") == []
+
+
+def test_name_of_another_job_is_refused_and_that_job_untouched(
+    settings: Settings, api: Api, seen: Seen, folder: Path
+) -> None:
+    bucket = bucket_name(str(settings.account), settings.region)
+    ensure_bucket(api, bucket)
+    api.put(bucket, Prefix("mine").record, b"{}")
+    with pytest.raises(RunError, match="mine"):
+        run(order(folder, "pass", name="mine"), settings, seen)
+    assert api.get(bucket, Prefix("mine").record) == b"{}"
+    assert api.get(bucket, Prefix("mine").bundle) is None
+    assert api.pages("iam", "list_roles", "Roles", PathPrefix="/skylift/") == []
+    assert launch.live_servers(api) == []
+
+
+def test_server_that_ends_before_it_takes_the_job(settings: Settings, api: Api, seen: Seen, folder: Path) -> None:
+    job = order(folder, "pass")
+
+    def end_it() -> None:
+        server = until(lambda: launch.live_servers(api), "the instance")[0]
+        launch.terminate(api, server.instance)
+
+    thread = threading.Thread(target=end_it)
+    thread.start()
+    with pytest.raises(LaunchFailed, match="terminated before it took the job"):
+        run(job, settings, seen)
+    thread.join()
+    assert api.pages("iam", "list_roles", "Roles", PathPrefix="/skylift/") == []
+    assert Jobs(settings).listed(ended=True)[0].state == "broken"
+
+
+def test_server_that_vanishes_in_the_middle(
+    settings: Settings, api: Api, machine: Machine, seen: Seen, folder: Path
+) -> None:
+    job = order(folder, "print('up', flush=True)\nimport signal; signal.pause()")
+
+    def end_it() -> None:
+        machine.kill()
+        launch.terminate(api, launch.live_servers(api)[0].instance)
+        seen.on_output = None
+
+    seen.on_output = end_it
+    with host(api, machine), pytest.raises(RunError, match="never reported"):
+        run(job, settings, seen)
+    assert seen.streams["stdout"] == b"up\n"
+    assert [each.state for each in Jobs(settings).listed(ended=True)] == ["lost"]
+
+
+def test_interrupt_before_the_program_takes_everything_down(
+    settings: Settings, api: Api, seen: Seen, folder: Path
+) -> None:
+    job = order(folder, "pass")
+
+    async def main() -> Outcome:
+        started = Run(job, settings, seen)
+        loop = asyncio.get_running_loop()
+
+        def press() -> None:
+            until(lambda: launch.live_servers(api), "the instance")
+            loop.call_soon_threadsafe(started.interrupt)
+
+        thread = threading.Thread(target=press)
+        thread.start()
+        outcome = await started.run()
+        thread.join()
+        return outcome
+
+    outcome = asyncio.run(main())
+    assert (outcome.exit_code, outcome.state) == (130, "cancelled")
+    assert launch.live_servers(api) == []
+    assert api.pages("iam", "list_roles", "Roles", PathPrefix="/skylift/") == []
+
+
+def test_third_interrupt_leaves_the_job_running(
+    settings: Settings, api: Api, machine: Machine, seen: Seen, folder: Path
+) -> None:
+    job = order(folder, "print('up', flush=True)\nimport signal; signal.pause()")
+
+    async def main() -> Outcome:
+        started = Run(job, settings, seen)
+        loop = asyncio.get_running_loop()
+
+        def press() -> None:
+            seen.on_output = None
+            for _ in range(3):
+                loop.call_soon_threadsafe(started.interrupt)
+
+        seen.on_output = press
+        return await started.run()
+
+    with host(api, machine):
+        outcome = asyncio.run(main())
+    assert (outcome.exit_code, outcome.state) == (130, "detached")
+    (listed,) = Jobs(settings).listed()
+    assert (listed.name, listed.state) == (job.name, "running")
+    assert Jobs(settings).cancel(job.name) == "cancelled"
+    machine.wait()
+    assert launch.live_servers(api) == []
+    assert api.pages("iam", "list_roles", "Roles", PathPrefix="/skylift/") == []
+    (listed,) = Jobs(settings).listed(ended=True)
+    assert (listed.state, listed.exit_code) == ("cancelled", 143)
+    assert Jobs(settings).cancel(job.name) == "had ended already"
+
+
+def test_kept_server_keeps_its_role(settings: Settings, api: Api, machine: Machine, seen: Seen, folder: Path) -> None:
+    job = order(folder, "print('done')", keep=600)
+    with host(api, machine):
+        outcome = run(job, settings, seen)
+    assert outcome.kept_until is not None
+    assert time.strptime(outcome.kept_until, "%Y-%m-%dT%H:%M:%SZ")
+    assert len(launch.live_servers(api)) == 1
+    assert len(api.pages("iam", "list_roles", "Roles", PathPrefix="/skylift/")) == 1
+    Jobs(settings).cancel(job.name)
+    assert launch.live_servers(api) == []
+    assert api.pages("iam", "list_roles", "Roles", PathPrefix="/skylift/") == []
+
+
+def test_outcome_as_json_has_what_is_promised(
+    settings: Settings, api: Api, machine: Machine, seen: Seen, folder: Path
+) -> None:
+    with host(api, machine):
+        outcome = run(order(folder, "import os; os.kill(os.getpid(), 9)"), settings, seen)
+    machine.wait()
+    found = json.loads(json.dumps(outcome.as_json()))
+    assert (found["exit_code"], found["signal"], found["state"]) == (137, "SIGKILL", "failed")
+    assert set(found) >= {"name", "state", "exit_code", "reason", "signal", "instance", "results", "steps"}

@@ -1,0 +1,99 @@
+"""The walls between the rooms: imports that may not exist, and libraries that have one importer a half."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "skylift"
+
+MAY_NOT_IMPORT = {
+    "skylift.runner": ["skylift.cloud", "skylift.cli"],
+    "skylift.cloud": ["skylift.runner", "skylift.cli"],
+    "skylift.cloud.wire": ["skylift.cloud." + room for room in ("services", "store", "loops", "compute")],
+    "skylift.cloud.services": ["skylift.cloud." + room for room in ("wire", "loops", "compute")] + ["botocore"],
+    "skylift.cloud.store": ["skylift.cloud." + room for room in ("wire", "services", "loops", "compute")],
+    "skylift.cloud.loops": ["skylift.cloud." + room for room in ("wire", "services")],
+    "skylift.cloud.compute": ["skylift.cloud." + room for room in ("wire", "services", "store", "loops")],
+}
+
+ONE_IMPORTER = {
+    "runner": ["boto3", "botocore", "asyncssh"],
+    "cloud": ["aiohttp", "anycrc", "botocore", "cryptography", "pyroute2"],
+}
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every module that a file imports, wherever in it; `from a import b` counts as `a.b`."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def files(room: str) -> list[Path]:
+    return sorted(PACKAGE.parent.joinpath(*room.split(".")).rglob("*.py"))
+
+
+def within(module: str, package: str) -> bool:
+    return module == package or module.startswith(package + ".")
+
+
+@pytest.mark.parametrize("room", sorted(MAY_NOT_IMPORT))
+def test_no_import_crosses_a_wall(room: str) -> None:
+    wrong = [
+        f"{path.relative_to(PACKAGE.parent)} imports {module}"
+        for path in files(room)
+        # main.py is where the rooms are joined.
+        if path != PACKAGE / "cloud" / "main.py"
+        for module in imports(path)
+        if any(within(module, forbidden) for forbidden in MAY_NOT_IMPORT[room])
+    ]
+    assert files(room)
+    assert wrong == []
+
+
+def test_nouns_import_the_standard_library_only() -> None:
+    nouns = [path for path in (PACKAGE / "cloud").glob("*.py") if path.name not in ("main.py", "__init__.py")]
+    wrong = [
+        f"{path.name} imports {module}"
+        for path in nouns
+        for module in imports(path)
+        if module.split(".")[0] not in sys.stdlib_module_names
+        and module.rpartition(".")[0] not in {f"skylift.cloud.{noun.stem}" for noun in nouns}
+    ]
+    assert nouns
+    assert wrong == []
+
+
+@pytest.mark.parametrize("half", sorted(ONE_IMPORTER))
+def test_each_library_has_one_importer(half: str) -> None:
+    importers = defaultdict(set)
+    for path in files(f"skylift.{half}"):
+        for module in imports(path):
+            importers[module.split(".")[0]].add(str(path.relative_to(PACKAGE)))
+    assert {library: importers[library] for library in ONE_IMPORTER[half] if len(importers[library]) > 1} == {}
+
+
+def test_only_the_store_speaks_sql() -> None:
+    importers = {path.parent.name for path in files("skylift") if "sqlite3" in set(imports(path))}
+    assert importers == {"store"}
+
+
+def test_only_the_command_line_prints_and_exits() -> None:
+    wrong = []
+    for path in files("skylift"):
+        # What is put into the image runs on servers, where its output is the console.
+        if within(".".join(path.relative_to(PACKAGE).parts), "cli") or path.parent.name == "debian13":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print":
+                wrong.append(f"{path.relative_to(PACKAGE)}:{node.lineno} prints")
+    assert wrong == []
