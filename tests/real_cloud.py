@@ -38,6 +38,17 @@ def until(look: Callable[[], T], what: str, patience: float = PATIENCE) -> T:
         time.sleep(0.02)
 
 
+@contextmanager
+def ending(pid: int) -> Iterator[int]:
+    """A process's descriptor, to do with it what ends it; at the end it has ended."""
+    descriptor = os.pidfd_open(pid)
+    try:
+        yield descriptor
+        assert select.select([descriptor], [], [], PATIENCE)[0], f"process {pid} goes on"
+    finally:
+        os.close(descriptor)
+
+
 class RealCloud:
     """One cloud under a directory of its own: state in `home`, AWS's files in `aws`, what tests write in `work`."""
 
@@ -89,12 +100,8 @@ class RealCloud:
 
     def kill(self) -> None:
         """What no program can prepare for."""
-        descriptor = os.pidfd_open(self.endpoint.pid)
-        try:
+        with ending(self.endpoint.pid) as descriptor:
             signal.pidfd_send_signal(descriptor, signal.SIGKILL)
-            assert select.select([descriptor], [], [], PATIENCE)[0]
-        finally:
-            os.close(descriptor)
 
     @property
     def endpoint(self) -> Endpoint:
@@ -202,6 +209,7 @@ class Server:
         self.cloud = cloud
         self.id = instance
         self.via = via
+        self.address = ""
 
     def describe(self) -> dict[str, Any]:
         found: dict[str, Any] = self.cloud.ec2.describe_instances(InstanceIds=[self.id])
@@ -246,11 +254,15 @@ class Server:
     # By SSH.
 
     def await_ssh(self) -> None:
-        """Take the host keys from the console, then try until SSH lets us in."""
+        """Take the host keys from the console, then try until SSH lets us in.
+
+        The address is remembered: SSH must work without asking a cloud that is not there.
+        """
         until(lambda: "END SSH HOST KEY KEYS" in self.console, f"the host keys of {self.id}")
         shown = self.console.split("BEGIN SSH HOST KEY KEYS-----")[1].split("-----END SSH")[0]
         keys = [line for line in shown.splitlines() if line.startswith(("ssh-", "ecdsa-"))]
         self.known_hosts.write_text("".join(f"{self.id} {key}\n" for key in keys))
+        self.address = self.public_ip if self.via is None else self.private_ip
         until(lambda: self.ssh("true", check=False).returncode == 0, f"SSH to {self.id}")
 
     def reboot(self, command: str = "sudo reboot") -> None:
@@ -275,12 +287,12 @@ class Server:
             "LogLevel": "ERROR",
         }
         if self.via is not None:
-            settings["ProxyCommand"] = shlex.join(self.via.ssh_command("-W", f"{self.private_ip}:22"))
+            settings["ProxyCommand"] = shlex.join(self.via.ssh_command("-W", f"{self.address}:22"))
         return [
             *("ssh", "-F", os.devnull, "-i", str(self.cloud.key_file)),
             *(word for name, value in settings.items() for word in ("-o", f"{name}={value}")),
             *options,
-            f"ec2-user@{self.public_ip if self.via is None else self.private_ip}",
+            f"ec2-user@{self.address}",
         ]
 
     def ssh(self, command: str, *, check: bool = True, text: str | None = None) -> subprocess.CompletedProcess[str]:

@@ -260,6 +260,7 @@ class Cloud:
         engine.start()
         try:
             self._announce(account, listener, network.claim)
+            self._home.down_mark.unlink(missing_ok=True)
             ready()
             await stop.wait()
         finally:
@@ -444,6 +445,7 @@ def make_site(home: Home, account: str, region: str) -> Site:
 def take_down(home: Home) -> None:
     """End every server of this cloud and remove all it has in the kernel; disks, images and state stay."""
     with hold(home):
+        home.down_mark.touch()
         claim = claims().find(home.path)
         if claim is not None:
             servers = make_servers(home, claim, lambda *_: None)

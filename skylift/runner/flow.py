@@ -109,12 +109,12 @@ class Run:
     async def _check(self, step: Step, archive: Any) -> str:
         """Credentials, image, type and bundle: what can be wrong is told while there is nothing to undo."""
         self._api = api = await in_thread(Api, self._settings)
-        await in_thread(api.warm)
-        image, _, account, _ = await together(
+        image, _, account, _, _ = await together(
             in_thread(launch.find_image, api, self._settings.image),
             in_thread(launch.check_type, api, self._job.instance_type),
             in_thread(self._find_account, api),
             in_thread(write_archive, self._job.bundle, archive),
+            in_thread(api.warm),
         )
         self._account = account
         step.detail = f"{self._job.instance_type} in {self._settings.region} ({self._settings.place})"
