@@ -115,7 +115,9 @@ class Desk:
                 return operation.handler(tx, caller, call.params)
         with self._database.write() as tx:
             result = operation.handler(tx, caller, call.params)
-        self._wake()
+        if call.service == "ec2":
+            # All that the loops make true.
+            self._wake()
         return result
 
 
@@ -250,7 +252,9 @@ class Cloud:
             blueprint=draughtsman.blueprint,
             failures=(ServerError, RootfsError, NetworkError),
         )
-        engine.steps = (networks.step, instances.step, records.forget)
+        # Servers first: each sees to its network itself once it is made, which takes longer than the network.
+        engine.steps = (instances.step, networks.step)
+        engine.chores = (records.forget,)
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)

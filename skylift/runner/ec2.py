@@ -30,8 +30,15 @@ from skylift import __version__
 from skylift.runner.errors import NoCredentials, NotPermitted, Refused, RunError, Unreachable
 from skylift.runner.job import Settings
 
-_DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthFailure", "403"}
-_NOT_KNOWN = {"InvalidClientTokenId", "SignatureDoesNotMatch", "UnrecognizedClientException", "ExpiredToken"}
+_DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403"}
+_NOT_KNOWN = {
+    "AuthFailure",
+    "ExpiredToken",
+    "InvalidAccessKeyId",
+    "InvalidClientTokenId",
+    "SignatureDoesNotMatch",
+    "UnrecognizedClientException",
+}
 _IN_ONE = 8 << 20
 
 

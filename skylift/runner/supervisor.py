@@ -1001,17 +1001,21 @@ def _unpack(archive: Path, place: Path, user: pwd.struct_passwd) -> None:
     """Regular files and links only, nothing outside `place`, all of it the login user's."""
     place.parent.mkdir(parents=True, exist_ok=True)
     _make_folder(place, place, user)
+    folders = set()
     with tarfile.open(str(archive), "r:gz") as tar:
         for entry in tar:
             inner = os.path.normpath(entry.name)
             target = place / inner
             if os.path.isabs(inner) or inner.startswith("..") or not (entry.isreg() or entry.issym()):
                 raise Ended("broken", "The bundle has an entry that cannot be unpacked safely: %s" % entry.name)
-            _make_folder(target.parent, place, user)
-            if os.path.realpath(str(target.parent)) != os.path.join(
-                os.path.realpath(str(place)), os.path.dirname(inner)
-            ).rstrip("/"):
-                raise Ended("broken", "The bundle has an entry behind a link: %s" % entry.name)
+            if target.parent not in folders:
+                _make_folder(target.parent, place, user)
+                if os.path.realpath(str(target.parent)) != os.path.join(
+                    os.path.realpath(str(place)), os.path.dirname(inner)
+                ).rstrip("/"):
+                    raise Ended("broken", "The bundle has an entry behind a link: %s" % entry.name)
+                # It stays one: no entry takes a folder's place.
+                folders.add(target.parent)
             if target.is_symlink() or target.exists():
                 target.unlink()
             if entry.issym():

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from real_cloud import RealCloud, Server
+from real_cloud import RealCloud
+from real_server import Server
 
 pytestmark = pytest.mark.real
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from real_cloud import RealCloud, Server
+from real_cloud import RealCloud
+from real_server import Server
 
 pytestmark = pytest.mark.real
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import boto3
 import pytest
 from botocore.exceptions import ClientError
-from real_cloud import RealCloud, Server, ending, real_cloud
+from kernel_traces import traces
+from real_cloud import RealCloud, real_cloud
+from real_server import Server, ending, until
 
 from skylift.cloud.home import Home
 
@@ -141,6 +145,27 @@ def test_a_cloud_that_was_killed_is_taken_down_whole(image_home: Home) -> None:
         cloud.down()
         assert cloud.traces() == []
         cloud.down()
+
+
+def test_a_killed_test_leaves_nothing(image_home: Home) -> None:
+    code = f"""
+import sys
+sys.path[:0] = {sys.path!r}
+from real_cloud import Home, Path, real_cloud
+with real_cloud(Home(Path({str(image_home.path)!r}))) as cloud:
+    cloud.launch()
+    print(cloud.number, cloud.home.path, flush=True)
+    sys.stdin.read()
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as test:
+        assert test.stdout is not None
+        number, home = test.stdout.readline().split()
+        assert traces(int(number), Path(home))
+        test.kill()
+    until(lambda: traces(int(number), Path(home)) == [], "the cloud of the killed test to be gone")
+    until(lambda: not Path(home).parent.exists(), "its directory to be gone")
 
 
 def test_a_profile_works_for_those_who_name_it(own_cloud: RealCloud, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Jobs whose cloud is killed under them: the program goes on, and its results come home with its exit code."""
+"""Jobs that lose their cloud or their client: the program goes on, and its results come home with its exit code."""
 
 from __future__ import annotations
 
@@ -7,105 +7,75 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from real_cloud import PATIENCE, RealCloud, until
+from real_cloud import RealCloud
+from real_server import Server, until
+from running_job import RunningJob, ended_job, jobs
 
 pytestmark = pytest.mark.real
 
-WAITS = """
-import os, sys, time
-print("ready", flush=True)
-while not os.path.exists("go"):
-    time.sleep(0.02)
-open("result.txt", "w").write("42")
-print("done")
-sys.exit(7)
-"""
-
 
 @pytest.fixture
-def client(own_cloud: RealCloud, request: pytest.FixtureRequest) -> subprocess.Popen[bytes]:
-    """`skylift run` of a program that has said `ready`, in the directory `work`/NAME OF THE TEST."""
-    folder = own_cloud.work / request.node.name
+def job(own_cloud: RealCloud, request: pytest.FixtureRequest) -> RunningJob:
+    folder: Path = own_cloud.work / request.node.name
     folder.mkdir()
-    (folder / "job.py").write_text(WAITS)
-    with (folder / "words").open("wb") as words:
-        started = subprocess.Popen(
-            own_cloud.command("run", "--out", "result.txt", "job.py"),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=words,
-            cwd=folder,
-            env=own_cloud.environment,
-        )
-    assert started.stdout is not None
-    assert started.stdout.readline() == b"ready\n", (folder / "words").read_text()
-    return started
+    return RunningJob(own_cloud, folder, "--out", "result.txt")
 
 
-def job_name(cloud: RealCloud) -> str:
-    (listed,) = json.loads(cloud.skylift("ps", "--json").stdout)
-    return str(listed["name"])
+def came_home(job: RunningJob) -> None:
+    assert job.finish() == (7, b"done\n"), job.words
+    assert (job.folder / "result.txt").read_text() == "42"
 
 
-def open_way_in(cloud: RealCloud, name: str) -> list[str]:
-    """`skylift ssh` as a plain OpenSSH command: it works without the cloud, which only knows the address."""
-    (listed,) = json.loads(cloud.skylift("ps", "--json").stdout)
-    cloud.skylift("ssh", name, "true")
-    keys = cloud.home.path / "keys"
-    (key,) = keys.glob("*.pem")
-    settings = (f"UserKnownHostsFile={keys / 'known_hosts.d' / name}", "BatchMode=yes", "IdentitiesOnly=yes")
-    options = [word for setting in settings for word in ("-o", setting)]
-    return ["ssh", "-F", "/dev/null", "-i", str(key), *options, f"ec2-user@{listed['address']}"]
+def go_without_a_cloud(way_in: list[str]) -> None:
+    subprocess.run([*way_in, "touch job/go"], check=True, stdin=subprocess.DEVNULL)
 
 
-def came_home(client: subprocess.Popen[bytes], folder: Path) -> None:
-    assert client.stdout is not None
-    rest = client.stdout.read()
-    assert client.wait(PATIENCE) == 7, (folder / "words").read_text()
-    assert rest == b"done\n"
-    assert (folder / "result.txt").read_text() == "42"
+def test_a_server_goes_on_without_its_client_and_turns_itself_off(own_cloud: RealCloud, job: RunningJob) -> None:
+    job.client.kill()
+    job.client.wait()
+    server = Server(own_cloud, job.instance)
+    assert server.state == "running"
+    job.go()
+    server.await_state("terminated")
+    assert server.describe()["StateReason"]["Code"] == "Client.InstanceInitiatedShutdown"
+    assert ended_job(own_cloud, job.name) == ("failed", 7)
+    bucket = f"skylift-{own_cloud.endpoint.account}-{own_cloud.endpoint.region}"
+    s3, top = own_cloud.client("s3"), f"jobs/{job.name}/server"
+    assert s3.get_object(Bucket=bucket, Key=f"{top}/results/result.txt")["Body"].read() == b"42"
+    pieces = s3.list_objects_v2(Bucket=bucket, Prefix=f"{top}/stdout/")["Contents"]
+    stdout = b"".join(s3.get_object(Bucket=bucket, Key=piece["Key"])["Body"].read() for piece in pieces)
+    assert stdout == b"ready\ndone\n"
+    # What the client would have removed costs nothing, and is found by the job's name.
+    own_cloud.skylift("cancel", job.name)
+    assert own_cloud.client("iam").list_roles(PathPrefix="/skylift/")["Roles"] == []
 
 
-def test_a_cloud_that_is_killed_and_started_again_by_hand(
-    own_cloud: RealCloud, client: subprocess.Popen[bytes], request: pytest.FixtureRequest
-) -> None:
-    name = job_name(own_cloud)
+def test_a_cloud_that_is_killed_and_started_again_by_hand(own_cloud: RealCloud, job: RunningJob) -> None:
     own_cloud.kill()
     own_cloud.up()
-    own_cloud.skylift("ssh", name, "touch", "job/go")
-    came_home(client, own_cloud.work / request.node.name)
-    until(lambda: json.loads(own_cloud.skylift("ps", "--json").stdout) == [], "the server to be gone")
+    job.go()
+    came_home(job)
+    until(lambda: jobs(own_cloud) == [], "the server to be gone")
 
 
-def test_a_cloud_that_is_killed_and_that_nobody_starts_again(
-    own_cloud: RealCloud, client: subprocess.Popen[bytes], request: pytest.FixtureRequest
-) -> None:
+def test_a_cloud_that_is_killed_and_that_nobody_starts_again(own_cloud: RealCloud, job: RunningJob) -> None:
     """The program ends while there is nobody to take its results: the client says so, and brings the cloud back."""
-    folder = own_cloud.work / request.node.name
-    way_in = open_way_in(own_cloud, job_name(own_cloud))
+    way_in = job.way_in()
     own_cloud.kill()
-    subprocess.run([*way_in, "touch job/go"], check=True, stdin=subprocess.DEVNULL)
-    came_home(client, folder)
-    assert "The cloud does not answer" in (folder / "words").read_text()
+    go_without_a_cloud(way_in)
+    came_home(job)
+    assert "The cloud does not answer" in job.words
     assert json.loads(own_cloud.skylift("cloud", "status", "--json").stdout)["running"]
 
 
-def test_a_client_that_is_killed_with_its_cloud(
-    own_cloud: RealCloud, client: subprocess.Popen[bytes], request: pytest.FixtureRequest
-) -> None:
+def test_a_client_that_is_killed_with_its_cloud(own_cloud: RealCloud, job: RunningJob) -> None:
     """Nobody is left but the server; what it has to say waits for a cloud that takes it."""
-    name = job_name(own_cloud)
-    way_in = open_way_in(own_cloud, name)
-    client.kill()
-    client.wait()
+    way_in = job.way_in()
+    job.client.kill()
+    job.client.wait()
     own_cloud.kill()
-    subprocess.run([*way_in, "touch job/go"], check=True, stdin=subprocess.DEVNULL)
+    go_without_a_cloud(way_in)
     own_cloud.up()
-
-    def ended() -> bool:
-        return json.loads(own_cloud.skylift("ps", "--json").stdout) == []
-
-    until(ended, "the server to turn itself off", patience=60)
-    (listed,) = [each for each in json.loads(own_cloud.skylift("ps", "--all", "--json").stdout) if each["name"] == name]
-    assert (listed["state"], listed["exit_code"]) == ("failed", 7)
-    own_cloud.skylift("cancel", name)
+    until(lambda: jobs(own_cloud) == [], "the server to turn itself off", patience=60)
+    assert ended_job(own_cloud, job.name) == ("failed", 7)
+    own_cloud.skylift("cancel", job.name)

@@ -139,8 +139,8 @@ class Router:
             return
         self._load(plan)
         self._route(plan)
-        self._forget_moved(plan)
         self._unplug(self._attached.keys() - {interface.id for interface in plan.interfaces})
+        self._forget_moved(plan)
         self.plan = plan
 
     def attach(self, interface: NetworkInterface, subnet: Subnet, server: Namespace) -> None:
@@ -257,6 +257,8 @@ class Router:
         moved = {address for address, belongs in before.items() if after.get(address) != belongs}
         if moved:
             forget(self.namespace, moved)
+            # Who gets one of them next begins with none; who has it goes on using it.
+            self._used -= moved - {one.private_ip for one in plan.interfaces if one.id in self._attached}
 
     def _unplug(self, interface_ids: set[str]) -> None:
         known = [self._attached.pop(one) for one in interface_ids if one in self._attached]
