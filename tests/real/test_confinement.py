@@ -11,7 +11,7 @@ import pytest
 from real_cloud import RealCloud
 from real_server import Server
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.usefixtures("ending")]
 
 REFUSED = {"EPERM", "EACCES", "ENOSYS"}
 """Errors that say that the caller may not; any other would mean that it got further than that."""
