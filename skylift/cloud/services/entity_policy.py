@@ -82,8 +82,7 @@ class EntityPolicies(Generic[Entity]):
             return {}
         if len(entity.attached) >= MAX_ATTACHED:
             raise over_quota(f"PoliciesPer{self.kind}", MAX_ATTACHED)
-        attached = (*entity.attached, policy.arn)
-        tx.save(replace(entity, attached=attached))
+        tx.save(replace(entity, attached=_with(entity.attached, policy.arn)))
         return {}
 
     def detach(self, tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
@@ -127,6 +126,10 @@ class Boundaries(Generic[Bounded]):
             raise no_such(f"permissions boundary of the {self.kind.lower()} with name {entity.name}")
         tx.save(replace(entity, permissions_boundary=None))
         return {}
+
+
+def _with(arns: tuple[str, ...], arn: str) -> tuple[str, ...]:
+    return (*arns, arn)
 
 
 def _attached(tx: Tx, arns: tuple[str, ...], prefix: str) -> list[ManagedPolicy]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from skylift.cloud.services import access_key, account, group, instance_profile, policy, role, sts, user
+from skylift.cloud.services import access_key, account, group, instance_profile, policy, role, simulation, sts, user
 from skylift.cloud.services.entity_policy import (
     GROUP_POLICIES,
     ROLE_BOUNDARY,
@@ -183,6 +183,20 @@ ACCOUNT = (
         account.authorization_details,
         f"Filter {PAGES}",
         account.check("GetAccountAuthorizationDetails"),
+    ),
+    _reads(
+        "iam",
+        "SimulatePrincipalPolicy",
+        simulation.of_principal,
+        f"PolicySourceArn {simulation.TAKES} {PAGES}",
+        simulation.check_principal,
+    ),
+    _reads(
+        "iam",
+        "SimulateCustomPolicy",
+        simulation.of_documents,
+        f"{simulation.TAKES} {PAGES}",
+        account.check("SimulateCustomPolicy"),
     ),
 )
 

@@ -85,17 +85,10 @@ def test_credentials_that_are_none(account: Account, role: str) -> None:
         secret(account, key, token)
 
 
-def anonymous(account: Account, service: str) -> Caller:
-    with account.database.read() as tx:
-        return authenticate(
-            tx, None, None, service=service, source_ip="", request_id="", account=ACCOUNT, region="us-east-1"
-        )
-
-
 def test_nobody_signed(account: Account) -> None:
-    with refused("MissingAuthenticationToken", status=403):
-        anonymous(account, "iam")
-    caller = anonymous(account, "s3")
+    with account.database.read() as tx, refused("MissingAuthenticationToken", status=403):
+        authenticate(tx, None, None, service="iam", source_ip="", request_id="", account=ACCOUNT, region="us-east-1")
+    caller = account.anonymous
     assert (caller.kind, caller.user, caller.role) == ("anonymous", None, None)
     with refused("AccessDenied", "Access Denied", status=403):
         account.s3("ListBuckets", caller=caller)
