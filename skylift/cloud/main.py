@@ -41,7 +41,7 @@ from skylift.cloud.compute.subid import granted
 from skylift.cloud.error import ServiceError
 from skylift.cloud.facts import CloudFacts
 from skylift.cloud.home import DEFAULT_PORT, Endpoint, Home
-from skylift.cloud.identity import AccessKey
+from skylift.cloud.identity import AccessKey, Caller
 from skylift.cloud.instance import Console, Image
 from skylift.cloud.loops.blueprint import Draughtsman, Site, address_of
 from skylift.cloud.loops.engine import Engine
@@ -96,17 +96,8 @@ class Desk:
         operation = TABLE.get((call.service, call.operation))
         if operation is None:
             raise _not_here(call, f"The operation {call.operation} is not supported by skylift's embedded EC2.")
+        caller = self._authenticated(call)
         with self._database.read() as tx:
-            caller = identity.authenticate(
-                tx,
-                call.credential.access_key_id,
-                call.credential.session_token,
-                service=call.service,
-                source_ip=call.source_ip,
-                request_id=call.request_id,
-                account=self._account,
-                region=self._region,
-            )
             if unsupported := operation.unsupported(call.params):
                 names = ", ".join(unsupported)
                 raise _not_here(call, f"{call.operation} in skylift's embedded EC2 does not support: {names}.")
@@ -119,6 +110,27 @@ class Desk:
             # All that the loops make true.
             self._wake()
         return result
+
+    def _authenticated(self, call: Call) -> Caller:
+        """Who is calling; a user's key has its use written down, whatever the request will come to."""
+        with self._database.read() as tx:
+            caller = identity.authenticate(
+                tx,
+                call.credential.access_key_id,
+                call.credential.session_token,
+                service=call.service,
+                source_ip=call.source_ip,
+                request_id=call.request_id,
+                account=self._account,
+                region=self._region,
+                user_agent=call.user_agent,
+                referer=call.referer,
+            )
+            unnoted = identity.use_is_news(tx, caller)
+        if unnoted:
+            with self._database.write() as tx:
+                identity.note_use(tx, caller, call.service)
+        return caller
 
 
 def _seen_as(host_address: str, source: str) -> str:

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from skylift.cloud.identity import Caller
-from skylift.cloud.services import bucket, object_list, upload, upload_completion
+from skylift.cloud.services import bucket, bucket_policy, object_list, upload, upload_completion
 from skylift.cloud.services import object as objects
 from skylift.cloud.services import object_copy as copies
 from skylift.cloud.services.operation import Check, Handler, Operation
+from skylift.cloud.services.s3_condition import with_request_keys
 from skylift.cloud.services.s3_rules import CHECKSUM_MEMBERS, SYSTEM_HEADERS
 from skylift.cloud.store.database import Tx
 
@@ -32,7 +33,7 @@ LISTED = "Prefix Delimiter MaxKeys EncodingType OptionalObjectAttributes"
 
 
 def _operation(name: str, handler: Handler, checks: Checks, takes: str, *, writes: bool) -> Operation:
-    return Operation("s3", name, handler, frozenset(takes.split()), checks, writes)
+    return Operation("s3", name, handler, frozenset(takes.split()), with_request_keys(checks), writes)
 
 
 def _bucket(name: str, handler: Handler, checks: Checks, takes: str = "", *, writes: bool = False) -> Operation:
@@ -145,4 +146,17 @@ UPLOADS = (
     ),
 )
 
-S3_OPERATIONS: tuple[Operation, ...] = (*BUCKETS, *OBJECTS, *UPLOADS)
+BUCKET_POLICIES = (
+    _bucket(
+        "PutBucketPolicy",
+        bucket_policy.put,
+        bucket.check("PutBucketPolicy"),
+        "Policy ContentMD5 ChecksumAlgorithm",
+        writes=True,
+    ),
+    _bucket("GetBucketPolicy", bucket_policy.get, bucket.check("GetBucketPolicy")),
+    _bucket("GetBucketPolicyStatus", bucket_policy.status, bucket.check("GetBucketPolicyStatus")),
+    _bucket("DeleteBucketPolicy", bucket_policy.delete, bucket.check("DeleteBucketPolicy"), writes=True),
+)
+
+S3_OPERATIONS: tuple[Operation, ...] = (*BUCKETS, *OBJECTS, *UPLOADS, *BUCKET_POLICIES)

@@ -35,6 +35,8 @@ class Call:
     source_ip: str
     request_id: str
     received: datetime
+    user_agent: str = ""
+    referer: str = ""
 
 
 SecretFor = Callable[[str, str | None], str]

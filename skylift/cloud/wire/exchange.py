@@ -100,6 +100,8 @@ class Exchange:
             source_ip=self._request.source_ip,
             request_id=self.request_id,
             received=self._received,
+            user_agent=self._request.header("user-agent"),
+            referer=self._request.header("referer"),
         )
         response = self._perform(call, lambda result: codec.encode(operation, result, self.request_id))
         log.info("%s %s.%s %d", self.request_id, call.service, call.operation, response.status)

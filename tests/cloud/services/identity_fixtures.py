@@ -103,6 +103,28 @@ class Account:
             self.iam("PutRolePolicy", RoleName=name, PolicyName="own", PolicyDocument=policy(*statements))
         return self.assume(name)
 
+    def user(self, name: str, *statements: dict[str, Any], **params: Any) -> Caller:
+        """A new user with these permissions, calling with an access key of its own."""
+        self.iam("CreateUser", UserName=name, **params)
+        if statements:
+            self.iam("PutUserPolicy", UserName=name, PolicyName="own", PolicyDocument=policy(*statements))
+        return self.caller(self.iam("CreateAccessKey", UserName=name)["AccessKey"]["AccessKeyId"])
+
+    @property
+    def anonymous(self) -> Caller:
+        """Somebody who signed nothing."""
+        with self.database.read() as tx:
+            return authenticate(
+                tx,
+                None,
+                None,
+                service="s3",
+                source_ip="127.0.0.1",
+                request_id="request",
+                account=ACCOUNT,
+                region=self.region,
+            )
+
     def assume(self, name: str, session: str = "test", **params: Any) -> Caller:
         role = self.iam("GetRole", RoleName=name)["Role"]
         answer = self.call("sts", "AssumeRole", RoleArn=role["Arn"], RoleSessionName=session, **params)

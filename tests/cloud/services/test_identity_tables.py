@@ -53,7 +53,7 @@ def test_an_operation_takes_all_that_the_model_requires(operation: Operation) ->
             {"Delete": {"Objects": [{"Key": "k", "VersionId": "v"}]}},
             ["Delete.Objects.VersionId"],
         ),
-        ("sts", "AssumeRole", {"RoleArn": "a", "Tags": [{"Key": "k", "Value": "v"}]}, ["Tags.Key", "Tags.Value"]),
+        ("sts", "AssumeRole", {"RoleArn": "a", "SourceIdentity": "s"}, ["SourceIdentity"]),
         ("iam", "CreateRole", {"RoleName": "r", "Tags": [{"Key": "k", "Value": "v"}]}, []),
     ],
 )
