@@ -9,6 +9,8 @@ from skylift.cloud.identity import Caller
 from skylift.cloud.services import (
     gateway,
     image,
+    image_attribute,
+    image_making,
     instance,
     instance_attribute,
     instance_type,
@@ -214,7 +216,42 @@ EC2_OPERATIONS: tuple[Operation, ...] = (
     _reads("DescribeKeyPairs", keypair.describe, "Filters KeyNames KeyPairIds IncludePublicKey"),
     _writes("DeleteKeyPair", keypair.delete, "KeyName KeyPairId", on_key("ec2:DeleteKeyPair")),
     # Images and instance types
-    _reads("DescribeImages", image.describe, f"ImageIds Owners IncludeDeprecated IncludeDisabled {_PAGES}"),
+    _reads(
+        "DescribeImages", image.describe, f"ImageIds Owners ExecutableUsers IncludeDeprecated IncludeDisabled {_PAGES}"
+    ),
+    _writes(
+        "CreateImage",
+        image_making.create,
+        "InstanceId Name Description NoReboot TagSpecifications",
+        creates("CreateImage", "image", "InstanceId"),
+    ),
+    _writes(
+        "CopyImage",
+        image_making.copy,
+        "Name SourceImageId SourceRegion Description ClientToken CopyImageTags TagSpecifications "
+        + " ".join(image_making.COPY_NEUTRAL),
+        creates("CopyImage", "image", "SourceImageId"),
+    ),
+    _acts(
+        "DeregisterImage",
+        image_making.deregister,
+        "ImageId " + " ".join(image_making.DEREGISTER_NEUTRAL),
+        "ImageId",
+    ),
+    _reads(
+        "DescribeImageAttribute",
+        image_attribute.describe,
+        "ImageId Attribute",
+        on("ec2:DescribeImageAttribute", "ImageId"),
+    ),
+    _acts(
+        "ModifyImageAttribute",
+        image_attribute.modify,
+        "ImageId Attribute Description Value OperationType UserIds UserGroups LaunchPermission.Add.Group "
+        "LaunchPermission.Add.UserId LaunchPermission.Remove.Group LaunchPermission.Remove.UserId",
+        "ImageId",
+    ),
+    _acts("ResetImageAttribute", image_attribute.reset, "ImageId Attribute", "ImageId"),
     _reads("DescribeInstanceTypes", instance_type.describe, f"InstanceTypes {_PAGES}"),
     _reads("DescribeInstanceTypeOfferings", instance_type.describe_offerings, f"LocationType {_PAGES}"),
     # Instances
@@ -238,8 +275,15 @@ EC2_OPERATIONS: tuple[Operation, ...] = (
         "SourceDestCheck " + " ".join(instance_attribute.NEUTRAL),
         "InstanceId",
     ),
-    _acts("TerminateInstances", instance.terminate, "InstanceIds", "InstanceIds"),
-    _acts("StopInstances", instance.stop, "InstanceIds Hibernate", "InstanceIds"),
+    _acts("TerminateInstances", instance.terminate, "InstanceIds Force SkipOsShutdown", "InstanceIds"),
+    _acts("StopInstances", instance.stop, "InstanceIds Hibernate Force SkipOsShutdown", "InstanceIds"),
+    _acts("RebootInstances", instance.reboot, "InstanceIds", "InstanceIds"),
+    _acts(
+        "ModifyInstanceMetadataOptions",
+        instance_attribute.modify_metadata_options,
+        "InstanceId HttpTokens HttpPutResponseHopLimit HttpEndpoint InstanceMetadataTags HttpProtocolIpv6",
+        "InstanceId",
+    ),
     _acts("StartInstances", instance.start, "InstanceIds", "InstanceIds"),
     _reads(
         "GetConsoleOutput",

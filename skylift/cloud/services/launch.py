@@ -14,13 +14,13 @@ from skylift.cloud.network import NetworkInterface
 from skylift.cloud.services import keypair
 from skylift.cloud.services.client_token import remember, result_of
 from skylift.cloud.services.facts import take_public_ip, take_uid_base
-from skylift.cloud.services.image import ROOT_DEVICE, VOLUME_TYPE
+from skylift.cloud.services.image import ROOT_DEVICE, VOLUME_TYPE, usable_image
 from skylift.cloud.services.instance_type import instance_type
 from skylift.cloud.services.instance_view import Surroundings, reservation, view
 from skylift.cloud.services.interface import new_mac
 from skylift.cloud.services.launch_place import Place, place
 from skylift.cloud.services.refusal import combination, invalid, invalid_value, missing, refuse_other_values
-from skylift.cloud.services.resource import new_id, require
+from skylift.cloud.services.resource import new_id
 from skylift.cloud.services.subnet import free_addresses
 from skylift.cloud.services.tag import Tags, specified
 from skylift.cloud.store.database import Tx
@@ -95,7 +95,7 @@ class _Launch:
         image_id = self._params.get("ImageId")
         if not image_id:
             raise missing("ImageId")
-        return require(self._tx, Image, image_id)
+        return usable_image(self._tx, image_id)
 
     def _type(self, image: Image) -> InstanceType:
         name = self._params.get("InstanceType")
@@ -126,7 +126,7 @@ class _Launch:
             "client_token": self._params.get("ClientToken"),
             "shutdown_behavior": shutdown_behavior(self._params.get("InstanceInitiatedShutdownBehavior", "stop")),
             "termination_protected": self._params.get("DisableApiTermination", False),
-            "metadata": self._metadata(),
+            "metadata": metadata_options(MetadataOptions(), self._params.get("MetadataOptions") or {}),
         }
 
     def _key(self) -> KeyPair | None:
@@ -168,18 +168,6 @@ class _Launch:
         if size > MAX_ROOT_GIB:
             raise invalid_value(size, "volumeSize", f"It may be at most {MAX_ROOT_GIB} GiB.")
         return int(size)
-
-    def _metadata(self) -> MetadataOptions:
-        asked = self._params.get("MetadataOptions") or {}
-        hops = asked.get("HttpPutResponseHopLimit", MetadataOptions.hop_limit)
-        if not 1 <= hops <= 64:
-            raise invalid_value(hops, "HttpPutResponseHopLimit", "It has to be between 1 and 64.")
-        return MetadataOptions(
-            tokens=_one_of(asked, "HttpTokens", ("required", "optional")),
-            endpoint=_one_of(asked, "HttpEndpoint", ("enabled", "disabled")),
-            hop_limit=hops,
-            tags=_one_of(asked, "InstanceMetadataTags", ("disabled", "enabled")),
-        )
 
     def _addresses(self, where: Place) -> list[str]:
         """A private address for each instance: as many as may be, at least as many as must be."""
@@ -282,6 +270,19 @@ def user_data(text: str | None) -> str | None:
     return base64.b64encode(content).decode()
 
 
+def metadata_options(before: MetadataOptions, asked: dict[str, Any]) -> MetadataOptions:
+    """The options with those changed that a request names."""
+    hops = asked.get("HttpPutResponseHopLimit", before.hop_limit)
+    if not 1 <= hops <= 64:
+        raise invalid_value(hops, "HttpPutResponseHopLimit", "It has to be between 1 and 64.")
+    return MetadataOptions(
+        tokens=_one_of(asked, "HttpTokens", ("required", "optional"), before.tokens),
+        endpoint=_one_of(asked, "HttpEndpoint", ("enabled", "disabled"), before.endpoint),
+        hop_limit=hops,
+        tags=_one_of(asked, "InstanceMetadataTags", ("disabled", "enabled"), before.tags),
+    )
+
+
 def shutdown_behavior(value: str) -> Literal["stop", "terminate"]:
     if value == "stop":
         return "stop"
@@ -290,9 +291,8 @@ def shutdown_behavior(value: str) -> Literal["stop", "terminate"]:
     raise invalid_value(value, "instanceInitiatedShutdownBehavior", "It has to be stop or terminate.")
 
 
-def _one_of(asked: dict[str, Any], name: str, values: tuple[Any, ...]) -> Any:
-    """The first value is the default."""
-    value = asked.get(name, values[0])
+def _one_of(asked: dict[str, Any], name: str, values: tuple[Any, ...], default: Any) -> Any:
+    value = asked.get(name, default)
     if value not in values:
         raise invalid_value(value, name, f"It has to be {' or '.join(values)}.")
     return value
