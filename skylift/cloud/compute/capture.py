@@ -97,7 +97,8 @@ class Captures:
         _run(
             [
                 *("setpriv", "--pdeathsig=KILL"),
-                *("unshare", "--mount", "--pid", "--fork", "--kill-child"),
+                # With a /proc of its own, by which mount(8) finds the process that it makes a user namespace with.
+                *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"),
                 *("sh", "-c", _MERGE, "merge", *(str(argument) for argument in arguments)),
             ]
         )

@@ -34,3 +34,23 @@ INSERT INTO images_of_owners
 DROP TABLE images;
 ALTER TABLE images_of_owners RENAME TO images;
 CREATE UNIQUE INDEX images_by_name ON images (owner, name) WHERE state != 'deregistered';
+
+CREATE TABLE launch_templates (
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    created TEXT NOT NULL,
+    created_by TEXT NOT NULL,
+    default_number INTEGER NOT NULL,
+    last_number INTEGER NOT NULL,
+    tags TEXT NOT NULL
+);
+
+CREATE TABLE launch_template_versions (
+    template_id TEXT NOT NULL REFERENCES launch_templates (id) ON DELETE CASCADE,
+    number INTEGER NOT NULL,
+    description TEXT NOT NULL,
+    created TEXT NOT NULL,
+    created_by TEXT NOT NULL,
+    data TEXT NOT NULL,
+    PRIMARY KEY (template_id, number)
+);
