@@ -58,6 +58,11 @@ class Home:
         return self.path / "images"
 
     @property
+    def captures(self) -> Path:
+        """Root directories of the images that the account made from servers."""
+        return self.path / "captures"
+
+    @property
     def instances(self) -> Path:
         return self.path / "instances"
 

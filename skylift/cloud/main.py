@@ -25,6 +25,7 @@ from typing import Any
 
 from skylift import __version__
 from skylift.cloud.compute import cgroup
+from skylift.cloud.compute.capture import CaptureFailed, Captures
 from skylift.cloud.compute.claim import Claim
 from skylift.cloud.compute.firewall import DNS, ENDPOINT, METADATA, dns_address
 from skylift.cloud.compute.image import built_images
@@ -45,6 +46,7 @@ from skylift.cloud.identity import AccessKey, Caller
 from skylift.cloud.instance import Console, Image
 from skylift.cloud.loops.blueprint import Draughtsman, Site, address_of
 from skylift.cloud.loops.engine import Engine
+from skylift.cloud.loops.image import ImageLoop
 from skylift.cloud.loops.instance import SHUTDOWN_GRACE, Cables, InstanceLoop
 from skylift.cloud.loops.network import NetworkLoop
 from skylift.cloud.network import Vpc
@@ -256,6 +258,14 @@ class Cloud:
         records = Records(database, draughtsman, self._region)
         stations = Stations(network, api, MetadataService(records.facts_for), records.private_name)
         networks = NetworkLoop(database, network, stations.follow)
+        captures = Captures(self._home.captures, RUN / str(network.claim.number))
+        images = ImageLoop(
+            database=database,
+            machines=servers,
+            captures=captures,
+            instances=self._home.instances,
+            failures=(ServerError, CaptureFailed),
+        )
         self._instances = instances = InstanceLoop(
             database=database,
             machines=servers,
@@ -263,15 +273,18 @@ class Cloud:
             sync_network=networks.step,
             blueprint=draughtsman.blueprint,
             failures=(ServerError, RootfsError, NetworkError),
+            at_rest=images.at_rest,
         )
         # Servers first: each sees to its network itself once it is made, which takes longer than the network.
-        engine.steps = (instances.step, networks.step)
+        engine.steps = (instances.step, images.step, networks.step)
         engine.chores = (records.forget,)
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         await api.add_socket(listener)
         await asyncio.to_thread(networks.step)
+        await asyncio.to_thread(captures.sweep)
+        await asyncio.to_thread(images.clean_up)
         await asyncio.to_thread(instances.adopt)
         engine.start()
         try:
@@ -282,6 +295,7 @@ class Cloud:
         finally:
             await asyncio.to_thread(engine.stop)
             await asyncio.to_thread(instances.close)
+            await asyncio.to_thread(images.close)
             await stations.close()
             await api.stop()
 
@@ -342,7 +356,7 @@ class Records:
 def hold(home: Home) -> Iterator[None]:
     """Make the state directory's own directories and be the only cloud that runs in it."""
     try:
-        for directory in (home.path, home.instances, home.images, home.objects, home.spool):
+        for directory in (home.path, home.instances, home.images, home.captures, home.objects, home.spool):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(home.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:

@@ -33,6 +33,7 @@ class Machines(Protocol):
     def known(self) -> set[str]: ...
     def adopt(self, server_id: str) -> None: ...
     def exit_code(self, server_id: str) -> int | None: ...
+    def resume(self, server_id: str) -> None: ...
     def request_shutdown(self, server_id: str) -> None: ...
     def kill(self, server_id: str) -> None: ...
     def clear(self, server_id: str) -> None: ...
@@ -58,6 +59,7 @@ class Blueprint:
 
 class InstanceLoop:
     """`blueprint(tx, instance)` says how to build a server, `failures` are the exceptions compute has for "cannot".
+    `at_rest(id)` is called when a server's disk is not in use and is about to be used or deleted.
 
     Every server is worked on by at most one thread at a time; different ones in parallel.
     """
@@ -70,6 +72,7 @@ class InstanceLoop:
         sync_network: Callable[[], None],
         blueprint: Callable[[Tx, Instance], Blueprint],
         failures: tuple[type[Exception], ...],
+        at_rest: Callable[[str], None],
         workers: int = 8,
     ) -> None:
         self._database = database
@@ -78,6 +81,7 @@ class InstanceLoop:
         self._sync_network = sync_network
         self._blueprint = blueprint
         self._failures = failures
+        self._at_rest = at_rest
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="instance")
         self._lock = threading.RLock()
         self._idle = threading.Condition(self._lock)
@@ -101,6 +105,7 @@ class InstanceLoop:
                 self._machines.clear(server_id)
             elif server_id in alive:
                 self._machines.adopt(server_id)
+                self._try(server_id, self._machines.resume)
         for row in rows.values():
             if row.state in ("running", "stopping", "shutting-down") and row.id not in alive:
                 self.ended(row.id, self._machines.exit_code(row.id))
@@ -109,6 +114,7 @@ class InstanceLoop:
         """Start work on every server whose row asks for it."""
         with self._database.read() as tx:
             rows = [row for state in _UNSETTLED for row in tx.find(Instance, state=state)]
+            rows += tx.find(Instance, rebooting=True)
         for row in rows:
             self._submit(row.id)
 
@@ -172,8 +178,20 @@ class InstanceLoop:
             self._finish(row, row.desired)
         elif row.state in ("stopping", "shutting-down"):
             self._shut_down(row)
+        elif row.state == "running" and row.rebooting:
+            self._reboot(row)
+
+    def _reboot(self, row: Instance) -> None:
+        """Off and on again. In between the server is not there, while its row goes on to say `running`, as on EC2."""
+        if row.id in self._machines.running():
+            self._shut_down(row)
+            return
+        self._unplug(row)
+        self._machines.clear(row.id)
+        self._bring_up(row)
 
     def _bring_up(self, row: Instance) -> None:
+        self._at_rest(row.id)
         with self._database.read() as tx:
             blueprint = self._blueprint(tx, row)
             interfaces = tx.find(NetworkInterface, instance_id=row.id)
@@ -191,22 +209,21 @@ class InstanceLoop:
             laps.end("start")
         except self._failures as error:
             log.error("instance %s: launch failed: %s", row.id, error)
-            self._finish(row, "terminated", "Server.InternalError", f"Server.InternalError: {error}")
+            target: State = "stopped" if row.booted else "terminated"
+            self._finish(row, target, "Server.InternalError", f"Server.InternalError: {error}")
             return
         with self._database.write() as tx:
             current = tx.get(Instance, id=row.id)
-            if current is not None and current.state == "pending":
-                tx.save(replace(current, state="running"))
+            if current is not None and (current.state == "pending" or current.rebooting):
+                tx.save(replace(current, state="running", rebooting=False, booted=True))
         log.info("instance %s: running (%s)", row.id, laps)
 
     def _take_down(self, row: Instance, code: int | None) -> Instance:
         """The server is no longer there. Decide what that means, and leave the row in the state that follows."""
         log.info("instance %s: ended with %s while %s", row.id, code, row.state)
         self._cancel_timer(row.id)
-        if row.desired == "running" and code == EXIT_REBOOT:
-            self._unplug(row)
-            self._machines.clear(row.id)
-            return self._write(row.id, state="pending")
+        if row.desired == "running" and (code == EXIT_REBOOT or row.rebooting):
+            return self._write(row.id, rebooting=True)
         if row.desired == "running":
             target: State = "terminated" if row.shutdown_behavior == "terminate" else "stopped"
             return self._finish(row, target, *_why_it_ended(code))
@@ -215,6 +232,9 @@ class InstanceLoop:
     def _shut_down(self, row: Instance) -> None:
         if row.id not in self._machines.running():
             self._finish(row, row.desired)
+            return
+        if row.forced:
+            self._try(row.id, self._machines.kill)
             return
         with self._lock:
             if row.id in self._timers or self._closed:
@@ -242,6 +262,8 @@ class InstanceLoop:
         self._unplug(row)
         last_words = self._machines.console(row.id)
         if target == "terminated":
+            self._machines.clear(row.id)
+            self._at_rest(row.id)
             self._machines.destroy(row.id)
         else:
             self._machines.clear(row.id)
@@ -256,6 +278,8 @@ class InstanceLoop:
                 state_reason_code=reason_code or current.state_reason_code,
                 state_reason=reason or current.state_reason,
                 ended=tx.now,
+                rebooting=False,
+                forced=False,
             )
             tx.save(saved)
             if last_words is not None and target == "terminated":
@@ -270,11 +294,11 @@ class InstanceLoop:
         for interface in interfaces:
             self._cables.detach(interface.id)
 
-    def _write(self, server_id: str, *, state: State) -> Instance:
+    def _write(self, server_id: str, *, rebooting: bool) -> Instance:
         with self._database.write() as tx:
             current = tx.get(Instance, id=server_id)
             assert current is not None
-            saved = replace(current, state=state)
+            saved = replace(current, rebooting=rebooting)
             tx.save(saved)
         return saved
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from skylift.cloud.identity import Caller
-from skylift.cloud.instance import Instance, KeyPair
+from skylift.cloud.instance import Image, Instance, KeyPair
 from skylift.cloud.network import (
     InternetGateway,
     NetworkInterface,
@@ -35,6 +35,8 @@ _NAMED_BY: dict[str, type[Any]] = {
     "GroupId": SecurityGroup,
     "InstanceId": Instance,
     "InstanceIds": Instance,
+    "ImageId": Image,
+    "SourceImageId": Image,
     "KeyPairId": KeyPair,
     "NetworkInterfaceId": NetworkInterface,
 }

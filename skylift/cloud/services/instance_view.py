@@ -174,7 +174,7 @@ def view(instance: Instance, around: Surroundings) -> dict[str, Any]:
             "Tenancy": "default",
         },
         "Monitoring": {"State": "disabled"},
-        "MetadataOptions": _metadata_options(instance),
+        "MetadataOptions": metadata_options(instance),
         **({"KeyName": instance.key_name} if instance.key_name else {}),
         **({"ClientToken": instance.client_token} if instance.client_token else {}),
         **_profile(instance),
@@ -213,7 +213,7 @@ def _state_reason(instance: Instance) -> dict[str, Any]:
     return {}
 
 
-def _metadata_options(instance: Instance) -> dict[str, Any]:
+def metadata_options(instance: Instance) -> dict[str, Any]:
     options = instance.metadata
     return {
         "State": "pending" if instance.state == "pending" else "applied",

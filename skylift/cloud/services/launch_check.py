@@ -14,6 +14,8 @@ from skylift.cloud.network import SecurityGroup, Subnet, Vpc
 from skylift.cloud.services.check import making, of_row, on_row
 from skylift.cloud.services.image import VOLUME_TYPE
 from skylift.cloud.services.launch import find_profile
+from skylift.cloud.services.launch_template import check_of
+from skylift.cloud.services.launch_template_version import with_template
 from skylift.cloud.services.operation import Check
 from skylift.cloud.services.resource import arn
 from skylift.cloud.store.database import Tx
@@ -23,6 +25,10 @@ ACTION = "ec2:RunInstances"
 
 def checks(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
     """Resources that do not exist are asked about too: whether they do is the handler's to say."""
+    asked = params.get("LaunchTemplate")
+    if asked:
+        yield check_of(tx, caller, ACTION, asked)
+        params, _ = with_template(tx, params)
     subnet = _subnet(tx, params)
     yield _image(tx, caller, params)
     yield from making(caller, "RunInstances", "instance", params, more=_of_instance(tx, params, subnet))
