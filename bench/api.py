@@ -4,8 +4,8 @@
 
 boto3 asks on the same cores, and costs most of the time itself; the floor is the same client with the same answers
 from a server that looks at nothing (stub_server.py: no signatures, no parsing, no database, no fsync). `bare` are the
-same signed requests, prepared beforehand and sent without boto3, so that the server alone is measured. Rounds alternate;
-shown are medians, and the median of each round's ratio.
+same signed requests, prepared beforehand and sent without boto3, so that the server alone is measured. Rounds
+alternate; shown are medians, and the median of each round's ratio.
 """
 
 from __future__ import annotations

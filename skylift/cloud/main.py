@@ -17,7 +17,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,7 @@ from typing import Any
 from skylift import __version__
 from skylift.cloud.compute import cgroup
 from skylift.cloud.compute.capture import CaptureFailed, Captures
-from skylift.cloud.compute.claim import Claim
+from skylift.cloud.compute.claim import WAY_OUT_UIDS, Claim
 from skylift.cloud.compute.firewall import DNS, ENDPOINT, METADATA, dns_address
 from skylift.cloud.compute.image import built_images
 from skylift.cloud.compute.inherit import inherited
@@ -277,7 +277,7 @@ class Cloud:
         )
         # Servers first: each sees to its network itself once it is made, which takes longer than the network.
         engine.steps = (instances.step, images.step, networks.step)
-        engine.chores = (records.forget,)
+        engine.chores = (records.forget, network.restore_way_out)
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -433,7 +433,7 @@ def first_facts(
                 region=region,
                 loopback_net=claim.number,
                 endpoint=f"{host}:{port}",
-                reserved_uids=granted(),
+                reserved_uids=(*granted(), WAY_OUT_UIDS),
             ),
         )
         if not known:
@@ -482,6 +482,9 @@ def take_down(home: Home) -> None:
             servers.remove_all(SHUTDOWN_GRACE)
             servers.close()
             sweep(home.path)
+            with suppress(OSError):
+                # Only the last cloud of the machine finds it empty.
+                RUN.rmdir()
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -425,9 +425,9 @@ class Status:
             self.version += 1
             self._changed.notify_all()
 
-    def encoded(self) -> bytes:
+    def encoded(self, **more: Any) -> bytes:
         with self._changed:
-            return json.dumps(self.fields).encode()
+            return json.dumps(dict(self.fields, **more)).encode()
 
 
 class Door:
@@ -817,13 +817,14 @@ class _Supervisor:
         sizes = {stream.name: stream.size for stream in self.streams}
         lost = sum(stream.lost for stream in self.streams)
         kept = self._record["keep"]
-        self.status.set(
-            final=True, streams=sizes, lost=lost, kept_until=time.time() + kept if kept else None, **self._verdict
-        )  # fmt: skip
+        kept_until = time.time() + kept if kept else None
+        end = dict(self._verdict, final=True, streams=sizes, lost=lost, kept_until=kept_until)
         try:
-            self._try("status", lambda: self.prefix.put("server/status.json", self.status.encoded()), until)
+            self._try("status", lambda: self.prefix.put("server/status.json", self.status.encoded(**end)), until)
         except (Unreachable, Refused) as error:
             say("the final status could not be written: %s" % error)
+        # Last: a client that hears of the end takes this server's role away.
+        self.status.set(**end)
 
     def _send_results(self, until: float) -> Dict[str, Any]:
         """Files that match the outputs and are not as they arrived; what else is new is named, not sent."""
@@ -936,20 +937,23 @@ class _Supervisor:
         """The excepthook: a defect of ours, or a prefix that cannot be used, is told and the server still goes off."""
         words = "".join(traceback.format_exception(kind, error, trace))
         say(words)
-        self.status.set(
-            state="broken",
-            final=True,
-            exit_code=125,
-            reason="skylift's supervisor failed: %s" % error,
-            detail=words[-4096:],
-        )
+        end = {
+            "state": "broken",
+            "final": True,
+            "exit_code": 125,
+            "reason": "skylift's supervisor failed: %s" % error,
+            "detail": words[-4096:],
+        }
         try:
             prefix = self._prefix
             if prefix is not None:
-                patiently("status", lambda: prefix.put("server/status.json", self.status.encoded()), time.time() + 60)
+                patiently(
+                    "status", lambda: prefix.put("server/status.json", self.status.encoded(**end)), time.time() + 60
+                )
         except (Unreachable, Refused) as second:
             say("the failure could not be reported: %s" % second)
         finally:
+            self.status.set(**end)
             self.power_off()
 
 

@@ -14,6 +14,7 @@ from ipaddress import IPv4Network
 from skylift.cloud.compute import edge, firewall
 from skylift.cloud.compute.claim import Claim
 from skylift.cloud.compute.conntrack import forget
+from skylift.cloud.compute.linkwatch import LinkWatch
 from skylift.cloud.compute.namespace import Namespace, remove_namespace
 from skylift.cloud.compute.netlink import (
     LOOPBACK_INDEX,
@@ -167,13 +168,18 @@ class Router:
         gateway = str(firewall.gateway(subnet))
         # On its own the kernel answers for a neighbour after a random time of up to 0.8 s.
         self.namespace.write_settings({f"ipv4/neigh/{here}/proxy_delay": "0"})
-        netlink.do(
-            link_up(index, interface.id),
-            add_address(index, gateway, 32),
-            set_neighbour(index, interface.private_ip, interface.mac),
-            set_route(KernelRoute(f"{interface.private_ip}/32", link=index)),
-        )
-        _dress_server(server, interface, subnet, there)
+        watch = self.namespace.run(LinkWatch)
+        try:
+            netlink.do(
+                link_up(index, interface.id),
+                add_address(index, gateway, 32),
+                set_neighbour(index, interface.private_ip, interface.mac),
+                set_route(KernelRoute(f"{interface.private_ip}/32", link=index)),
+            )
+            _dress_server(server, interface, subnet, there)
+            watch.until_running(index)
+        finally:
+            watch.close()
 
     def detach(self, interface_id: str) -> None:
         self._unplug({interface_id})
