@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -119,3 +120,22 @@ def test_metadata_options_are_in_force_at_once(cloud: RealCloud, server: Server)
     change(InstanceId=server.id, HttpEndpoint="enabled", HttpTokens="required")
     assert server.says(plain) == "401"
     assert server.says(f"{METADATA}instance-id") == server.id
+
+
+def test_a_launch_template_starts_a_server(cloud: RealCloud) -> None:
+    request = cloud.request(
+        InstanceType="t3.nano",
+        UserData=base64.b64encode(b"#!/bin/sh\necho from the template >/from-template\n").decode(),
+        TagSpecifications=[{"ResourceType": "instance", "Tags": [{"Key": "Name", "Value": "of a template"}]}],
+    )
+    data = {name: value for name, value in request.items() if name not in ("MinCount", "MaxCount")}
+    cloud.ec2.create_launch_template(LaunchTemplateName="power", LaunchTemplateData=data)
+    template = {"LaunchTemplateName": "power", "Version": "$Latest"}
+    answer = cloud.ec2.run_instances(MinCount=1, MaxCount=1, LaunchTemplate=template)
+    server = Server(cloud, answer["Instances"][0]["InstanceId"])
+    server.await_ssh()
+    assert server.says(f"{METADATA}instance-type") == "t3.nano"
+    until(lambda: server.ssh("cat /from-template", check=False).stdout == "from the template\n", "the user data")
+    assert {"Key": "Name", "Value": "of a template"} in server.describe()["Tags"]
+    server.terminate()
+    cloud.ec2.delete_launch_template(LaunchTemplateName="power")
