@@ -19,6 +19,7 @@ from identity_fixtures import (
 )
 
 from skylift.cloud.identity import AccessKey, Caller
+from skylift.cloud.services import user
 from skylift.cloud.services.authorize import authorize
 from skylift.cloud.services.identity import note_use, secret_for, use_is_news
 from skylift.cloud.services.operation import Check
@@ -113,8 +114,6 @@ def test_who_am_i_without_a_name(account: Account) -> None:
 
 
 def test_root_is_nobodys_name_and_its_keys_stay(account: Account) -> None:
-    from skylift.cloud.services import user
-
     with account.database.read() as tx:
         # The model requires a name and a path; AWS answers neither, so that the answer is not held against it.
         answer = user.get(tx, account.root, {})
