@@ -19,6 +19,7 @@ from skylift.cloud.services.instance_type import instance_type
 from skylift.cloud.services.instance_view import Surroundings, reservation, view
 from skylift.cloud.services.interface import new_mac
 from skylift.cloud.services.launch_place import Place, place
+from skylift.cloud.services.public_parameter import image_id_for
 from skylift.cloud.services.refusal import combination, invalid, invalid_value, missing, refuse_other_values
 from skylift.cloud.services.resource import new_id, require
 from skylift.cloud.services.subnet import free_addresses
@@ -95,7 +96,7 @@ class _Launch:
         image_id = self._params.get("ImageId")
         if not image_id:
             raise missing("ImageId")
-        return require(self._tx, Image, image_id)
+        return require(self._tx, Image, image_id_for(self._tx, self._caller, image_id))
 
     def _type(self, image: Image) -> InstanceType:
         name = self._params.get("InstanceType")
