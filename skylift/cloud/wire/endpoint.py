@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -65,9 +66,9 @@ class AwsEndpoint:
 
         self._server = HttpServer(answer)
 
-    async def add_socket(self, sock: socket.socket) -> None:
+    async def add_socket(self, sock: socket.socket, tls: ssl.SSLContext | None = None) -> None:
         """Serve a bound TCP socket, in whatever network namespace it was made. The endpoint closes it."""
-        await self._running().add_socket(sock)
+        await self._running().add_socket(sock, tls)
 
     async def remove_socket(self, sock: socket.socket) -> None:
         """Stop serving a socket that was added, and close it. KeyError for any other."""

@@ -100,6 +100,7 @@ class Exchange:
             source_ip=self._request.source_ip,
             request_id=self.request_id,
             received=self._received,
+            secure=self._request.secure,
         )
         response = self._perform(call, lambda result: codec.encode(operation, result, self.request_id))
         log.info("%s %s.%s %d", self.request_id, call.service, call.operation, response.status)
