@@ -80,9 +80,11 @@ class RealCloud:
         assert not check or done.returncode == 0, f"{arguments} exited with {done.returncode}:\n{done.stderr}"
         return done
 
-    def up(self) -> None:
-        self.skylift("cloud", "up")
+    def up(self, *options: str) -> str:
+        """What it says. A start may get another number than the last one had."""
+        said = self.skylift("cloud", "up", *options).stdout
         self.number = int(self.endpoint.loopback.split(".")[1])
+        return said
 
     def down(self) -> None:
         self.skylift("cloud", "down")
