@@ -104,9 +104,11 @@ class RealCloud:
         assert self._guard is not None
         self._guard.communicate()
 
-    def up(self) -> None:
-        self.skylift("cloud", "up")
+    def up(self, *options: str) -> str:
+        """What it says. A start may get another number than the last one had."""
+        said = self.skylift("cloud", "up", *options).stdout
         self.number = int(self.endpoint.loopback.split(".")[1])
+        return said
 
     def down(self) -> None:
         self.skylift("cloud", "down")

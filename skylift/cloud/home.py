@@ -11,6 +11,8 @@ from pathlib import Path
 DEFAULT_PORT = 4520
 """Where the endpoint listens on 127.0.0.1 when nothing else is said."""
 
+DEFAULT_TLS_PORT = 4521
+
 
 @dataclass(frozen=True)
 class Endpoint:
@@ -23,6 +25,8 @@ class Endpoint:
     version: str
     loopback: str
     """First address of the cloud's public range: the host's own source address, as its servers see it."""
+    tls_url: str = ""
+    """The same endpoint over TLS, where there is a certificate for it."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,16 @@ class Home:
     @property
     def log(self) -> Path:
         return self.path / "cloud.log"
+
+    @property
+    def certificate(self) -> Path:
+        """What the endpoint shows over TLS, with its private key."""
+        return self.path / "tls.pem"
+
+    @property
+    def authority(self) -> Path:
+        """The certificate to trust, for who talks to the endpoint over TLS."""
+        return self.path / "ca.pem"
 
     @property
     def lock(self) -> Path:

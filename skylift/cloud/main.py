@@ -15,6 +15,7 @@ import os
 import secrets
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -41,7 +42,7 @@ from skylift.cloud.compute.server import ServerError, Servers, find_programs
 from skylift.cloud.compute.subid import granted
 from skylift.cloud.error import ServiceError
 from skylift.cloud.facts import CloudFacts
-from skylift.cloud.home import DEFAULT_PORT, Endpoint, Home
+from skylift.cloud.home import DEFAULT_PORT, DEFAULT_TLS_PORT, Endpoint, Home
 from skylift.cloud.identity import AccessKey, Caller
 from skylift.cloud.instance import Console, Image
 from skylift.cloud.loops.blueprint import Draughtsman, Site, address_of
@@ -127,6 +128,7 @@ class Desk:
                 region=self._region,
                 user_agent=call.user_agent,
                 referer=call.referer,
+                secure=call.secure,
             )
             unnoted = identity.use_is_news(tx, caller)
         if unnoted:
@@ -222,6 +224,7 @@ class Cloud:
         with ExitStack() as stack:
             stack.enter_context(hold(self._home))
             listener = stack.enter_context(listen_on_loopback(self._home, self._port))
+            self._tls = stack.enter_context(listen_for_tls(self._home))
             database = stack.enter_context(open_database(self._home, self._console))
             claim = claims().claim(self._home.path, preferred_net(database))
             network = Network(claim)
@@ -282,6 +285,8 @@ class Cloud:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         await api.add_socket(listener)
+        if self._tls is not None:
+            await api.add_socket(*self._tls)
         await asyncio.to_thread(networks.step)
         await asyncio.to_thread(captures.sweep)
         await asyncio.to_thread(images.clean_up)
@@ -308,6 +313,7 @@ class Cloud:
 
     def _announce(self, account: str, listener: socket.socket, claim: Claim) -> None:
         host, port = listener.getsockname()
+        tls_url = "https://{}:{}".format(*self._tls[0].getsockname()) if self._tls is not None else ""
         self._home.write_endpoint(
             Endpoint(
                 url=f"http://{host}:{port}",
@@ -316,6 +322,7 @@ class Cloud:
                 pid=os.getpid(),
                 version=__version__,
                 loopback=str(claim.host_address),
+                tls_url=tls_url,
             )
         )
 
@@ -377,6 +384,37 @@ def listen_on_loopback(home: Home, port: int | None) -> Iterator[socket.socket]:
     """The endpoint's socket. Without a port: the one of last time, else the usual one, else any that is free."""
     last = home.endpoint()
     wanted = [port] if port is not None else [*([int(last.url.rsplit(":", 1)[1])] if last else []), DEFAULT_PORT, 0]
+    with listening(wanted) as listener:
+        yield listener
+
+
+@contextmanager
+def listen_for_tls(home: Home) -> Iterator[tuple[socket.socket, ssl.SSLContext] | None]:
+    """A second socket, where `cloud up --tls` has made a certificate; at the port of last time if that is free."""
+    if not home.certificate.exists():
+        yield None
+        return
+    context = tls_context(home)
+    last = home.endpoint()
+    wanted = [*([int(last.tls_url.rsplit(":", 1)[1])] if last and last.tls_url else []), DEFAULT_TLS_PORT, 0]
+    with listening(wanted) as listener:
+        yield listener, context
+
+
+def tls_context(home: Home) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(home.certificate)
+    except (OSError, ssl.SSLError) as error:
+        raise CannotStart(
+            f"The certificate {home.certificate} cannot be used ({error}). Remove it, then: skylift cloud up --tls"
+        ) from error
+    return context
+
+
+@contextmanager
+def listening(wanted: list[int]) -> Iterator[socket.socket]:
+    """A socket at the first of these ports that is free; 0 is any."""
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     with listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

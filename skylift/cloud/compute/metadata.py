@@ -79,6 +79,8 @@ class InstanceFacts:
     role: str | None = None
     credentials: Callable[[], RoleCredentials | str | None] = lambda: None
     tags: Mapping[str, str] | None = None
+    session_keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Public keys, as lines of `authorized_keys`, that EC2 Instance Connect lets in now, by login name."""
     tokens_required: bool = True
     enabled: bool = True
     hop_limit: int = 2
@@ -234,6 +236,9 @@ def _meta_data(facts: InstanceFacts) -> dict[str, Any]:
     }
     if facts.public_key is not None:
         tree["public-keys"] = {"0": _Key(facts.key_name or "", facts.public_key)}
+    if facts.session_keys:
+        active = {user: "".join(f"{key}\n" for key in keys) for user, keys in facts.session_keys.items()}
+        tree["managed-ssh-keys"] = {"active-keys": active}
     if facts.profile_arn is not None:
         tree["iam"] = _iam(facts)
     if facts.tags is not None:

@@ -21,6 +21,7 @@ from skylift.cloud.services.interface import new_mac
 from skylift.cloud.services.launch_neutral import NEUTRAL
 from skylift.cloud.services.launch_place import Place, place
 from skylift.cloud.services.launch_template_version import with_template
+from skylift.cloud.services.public_parameter import image_id_for
 from skylift.cloud.services.refusal import combination, invalid, invalid_value, missing, refuse_other_values
 from skylift.cloud.services.resource import new_id
 from skylift.cloud.services.subnet import free_addresses
@@ -75,7 +76,7 @@ class _Launch:
         image_id = self._params.get("ImageId")
         if not image_id:
             raise missing("ImageId")
-        return usable_image(self._tx, image_id)
+        return usable_image(self._tx, image_id_for(self._tx, self._caller, image_id))
 
     def _type(self, image: Image) -> InstanceType:
         name = self._params.get("InstanceType")

@@ -27,12 +27,16 @@ from skylift.cloud.services.identity import authenticate, make_root_key
 from skylift.cloud.services.identity_table import IDENTITY_OPERATIONS
 from skylift.cloud.services.operation import Operation
 from skylift.cloud.services.s3_table import S3_OPERATIONS
+from skylift.cloud.services.ssm_table import SSM_OPERATIONS
 from skylift.cloud.store.database import Database
 
 ACCOUNT = "123456789012"
 START = datetime(2026, 3, 1, 12, 0, 0, 250_000, tzinfo=UTC)
 
-OPERATIONS = {(operation.service, operation.name): operation for operation in (*IDENTITY_OPERATIONS, *S3_OPERATIONS)}
+OPERATIONS = {
+    (operation.service, operation.name): operation
+    for operation in (*IDENTITY_OPERATIONS, *S3_OPERATIONS, *SSM_OPERATIONS)
+}
 
 EC2_TRUST = json.dumps(
     {
@@ -136,6 +140,9 @@ class Account:
 
     def s3(self, operation: str, *, caller: Caller | None = None, **params: Any) -> dict[str, Any]:
         return self.call("s3", operation, caller=caller, **params)
+
+    def ssm(self, operation: str, *, caller: Caller | None = None, **params: Any) -> dict[str, Any]:
+        return self.call("ssm", operation, caller=caller, **params)
 
     def call(self, service: str, name: str, *, caller: Caller | None = None, **params: Any) -> dict[str, Any]:
         operation = OPERATIONS[service, name]
