@@ -7,6 +7,7 @@ from typing import Any
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.services import (
+    address,
     gateway,
     image,
     instance,
@@ -16,6 +17,8 @@ from skylift.cloud.services import (
     keypair,
     launch,
     launch_check,
+    nat_gateway,
+    network_acl,
     route,
     security_group,
     subnet,
@@ -58,6 +61,13 @@ _LAUNCH = (
     "NetworkInterfaces.PrivateIpAddress NetworkInterfaces.PrivateIpAddresses NetworkInterfaces.SubnetId "
     "BlockDeviceMappings.DeviceName BlockDeviceMappings.Ebs.VolumeSize Placement.AvailabilityZone "
     "Placement.AvailabilityZoneId " + " ".join(launch.NEUTRAL)
+)
+
+_ROUTE = "RouteTableId DestinationCidrBlock GatewayId NatGatewayId"
+
+_ACL_ENTRY = (
+    "NetworkAclId RuleNumber Protocol RuleAction Egress CidrBlock Ipv6CidrBlock "
+    "IcmpTypeCode.Type IcmpTypeCode.Code PortRange.From PortRange.To"
 )
 
 _NO_DRY_RUN = frozenset({"ModifyVpcAttribute", "ModifySubnetAttribute"})
@@ -143,8 +153,12 @@ EC2_OPERATIONS: tuple[Operation, ...] = (
     ),
     _reads("DescribeRouteTables", route.describe, f"RouteTableIds {_PAGES}"),
     _acts("DeleteRouteTable", route.delete, "RouteTableId", "RouteTableId"),
-    _acts("CreateRoute", route.create_route, "RouteTableId DestinationCidrBlock GatewayId", "RouteTableId"),
-    _acts("ReplaceRoute", route.replace_route, "RouteTableId DestinationCidrBlock GatewayId", "RouteTableId"),
+    _acts(
+        "CreateRoute", route.create_route, "RouteTableId DestinationCidrBlock GatewayId NatGatewayId", "RouteTableId"
+    ),
+    _acts(
+        "ReplaceRoute", route.replace_route, "RouteTableId DestinationCidrBlock GatewayId NatGatewayId", "RouteTableId"
+    ),
     _acts("DeleteRoute", route.delete_route, "RouteTableId DestinationCidrBlock", "RouteTableId"),
     _acts("AssociateRouteTable", route.associate, "RouteTableId SubnetId", "RouteTableId", "SubnetId"),
     _writes(
@@ -253,6 +267,60 @@ EC2_OPERATIONS: tuple[Operation, ...] = (
         f"NetworkInterfaceIds IncludeManagedResources {_PAGES}",
     ),
     _reads("DescribeVolumes", volume.describe, f"VolumeIds IncludeManagedResources {_PAGES}"),
+    # Elastic IPs
+    _writes(
+        "AllocateAddress",
+        address.allocate,
+        "NetworkBorderGroup TagSpecifications " + " ".join(address.NEUTRAL),
+        creates("AllocateAddress", "elastic-ip"),
+    ),
+    _writes(
+        "AssociateAddress",
+        address.associate,
+        "AllocationId PublicIp InstanceId NetworkInterfaceId PrivateIpAddress AllowReassociation",
+        address.on_address("ec2:AssociateAddress"),
+    ),
+    _writes(
+        "DisassociateAddress",
+        address.disassociate,
+        "AssociationId PublicIp",
+        address.on_address("ec2:DisassociateAddress"),
+    ),
+    _writes(
+        "ReleaseAddress",
+        address.release,
+        "AllocationId PublicIp NetworkBorderGroup",
+        address.on_address("ec2:ReleaseAddress"),
+    ),
+    _reads("DescribeAddresses", address.describe, "AllocationIds PublicIps Filters"),
+    _reads("DescribeAddressesAttribute", address.describe_attribute, "AllocationIds Attribute MaxResults NextToken"),
+    # NAT gateways
+    _writes(
+        "CreateNatGateway",
+        nat_gateway.create,
+        "SubnetId AllocationId PrivateIpAddress ClientToken TagSpecifications " + " ".join(nat_gateway.NEUTRAL),
+        creates("CreateNatGateway", "natgateway", "SubnetId", "AllocationId"),
+    ),
+    _reads("DescribeNatGateways", nat_gateway.describe, "NatGatewayIds Filter MaxResults NextToken"),
+    _acts("DeleteNatGateway", nat_gateway.delete, "NatGatewayId", "NatGatewayId"),
+    # Network ACLs
+    _writes(
+        "CreateNetworkAcl",
+        network_acl.create,
+        "VpcId ClientToken TagSpecifications",
+        creates("CreateNetworkAcl", "network-acl", "VpcId"),
+    ),
+    _reads("DescribeNetworkAcls", network_acl.describe, f"NetworkAclIds {_PAGES}"),
+    _acts("DeleteNetworkAcl", network_acl.delete, "NetworkAclId", "NetworkAclId"),
+    _acts("CreateNetworkAclEntry", network_acl.create_entry, _ACL_ENTRY, "NetworkAclId"),
+    _acts("ReplaceNetworkAclEntry", network_acl.replace_entry, _ACL_ENTRY, "NetworkAclId"),
+    _acts("DeleteNetworkAclEntry", network_acl.delete_entry, "NetworkAclId RuleNumber Egress", "NetworkAclId"),
+    _writes(
+        "ReplaceNetworkAclAssociation",
+        network_acl.replace_association,
+        "AssociationId NetworkAclId",
+        network_acl.on_acl_association("ec2:ReplaceNetworkAclAssociation"),
+    ),
     # Tags
     _writes("CreateTags", tag.create, "Resources Tags", tagging("ec2:CreateTags")),
     _writes("DeleteTags", tag.delete, "Resources Tags", tagging("ec2:DeleteTags")),
