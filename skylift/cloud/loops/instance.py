@@ -249,7 +249,7 @@ class InstanceLoop:
         with self._database.write() as tx:
             current = tx.get(Instance, id=row.id) or row
             for interface in tx.find(NetworkInterface, instance_id=row.id):
-                _release(tx, interface, terminated=target == "terminated")
+                release(tx, interface, terminated=target == "terminated")
             saved = replace(
                 current,
                 desired="terminated" if target == "terminated" else "stopped",
@@ -315,7 +315,7 @@ def _why_it_ended(code: int | None) -> tuple[str, str]:
     return "Server.InternalError", f"Server.InternalError: The server's init ended with status {code}"
 
 
-def _release(tx: Tx, interface: NetworkInterface, *, terminated: bool) -> None:
+def release(tx: Tx, interface: NetworkInterface, *, terminated: bool) -> None:
     """An Elastic IP stays with its interface, and with the account when the interface goes."""
     if terminated and interface.delete_on_termination:
         remove_interface(tx, interface)
