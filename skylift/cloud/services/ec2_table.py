@@ -21,10 +21,12 @@ from skylift.cloud.services import (
     network_acl,
     route,
     security_group,
+    security_group_edit,
     subnet,
     tag,
     volume,
     vpc,
+    vpc_cidr,
     zone,
 )
 from skylift.cloud.services.check import (
@@ -63,6 +65,8 @@ _LAUNCH = (
     "Placement.AvailabilityZoneId " + " ".join(launch.NEUTRAL)
 )
 
+_RULE_REQUEST = "IpProtocol FromPort ToPort CidrIpv4 CidrIpv6 ReferencedGroupId Description"
+
 _ROUTE = "RouteTableId DestinationCidrBlock GatewayId NatGatewayId"
 
 _ACL_ENTRY = (
@@ -70,7 +74,9 @@ _ACL_ENTRY = (
     "IcmpTypeCode.Type IcmpTypeCode.Code PortRange.From PortRange.To"
 )
 
-_NO_DRY_RUN = frozenset({"ModifyVpcAttribute", "ModifySubnetAttribute"})
+_NO_DRY_RUN = frozenset(
+    {"ModifyVpcAttribute", "ModifySubnetAttribute", "AssociateVpcCidrBlock", "DisassociateVpcCidrBlock"}
+)
 """The model has no DryRun for these."""
 
 
@@ -122,6 +128,13 @@ EC2_OPERATIONS: tuple[Operation, ...] = (
         vpc.describe_attribute,
         "VpcId Attribute",
         on("ec2:DescribeVpcAttribute", "VpcId"),
+    ),
+    _acts("AssociateVpcCidrBlock", vpc_cidr.associate, "VpcId CidrBlock", "VpcId"),
+    _writes(
+        "DisassociateVpcCidrBlock",
+        vpc_cidr.disassociate,
+        "AssociationId",
+        vpc_cidr.on_cidr_association("ec2:DisassociateVpcCidrBlock"),
     ),
     # Subnets
     _writes(
@@ -211,6 +224,25 @@ EC2_OPERATIONS: tuple[Operation, ...] = (
         security_group.revoke_egress,
         f"GroupId SecurityGroupRuleIds {_RULES}",
         on_group("ec2:RevokeSecurityGroupEgress"),
+    ),
+    _writes(
+        "ModifySecurityGroupRules",
+        security_group_edit.modify_rules,
+        "GroupId SecurityGroupRules.SecurityGroupRuleId "
+        + " ".join(f"SecurityGroupRules.SecurityGroupRule.{name}" for name in _RULE_REQUEST.split()),
+        security_group_edit.on_rules("ec2:ModifySecurityGroupRules"),
+    ),
+    _writes(
+        "UpdateSecurityGroupRuleDescriptionsIngress",
+        security_group_edit.describe_ingress_anew,
+        f"GroupId GroupName SecurityGroupRuleDescriptions {_RULES}",
+        on_group("ec2:UpdateSecurityGroupRuleDescriptionsIngress"),
+    ),
+    _writes(
+        "UpdateSecurityGroupRuleDescriptionsEgress",
+        security_group_edit.describe_egress_anew,
+        f"GroupId GroupName SecurityGroupRuleDescriptions {_RULES}",
+        on_group("ec2:UpdateSecurityGroupRuleDescriptionsEgress"),
     ),
     # Key pairs
     _writes(

@@ -88,8 +88,8 @@ def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     table = tx.get(RouteTable, id=made_before) if made_before else None
     if table is None:
         vpc = require(tx, Vpc, params["VpcId"])
-        local = Route(vpc.cidr, "local", "CreateRouteTable")
-        table = RouteTable(new_id("rtb"), vpc.id, routes=(local,), tags=tags_for(params, "route-table"))
+        local = tuple(Route(cidr, "local", "CreateRouteTable") for cidr in vpc.cidrs)
+        table = RouteTable(new_id("rtb"), vpc.id, routes=local, tags=tags_for(params, "route-table"))
         tx.add(table)
         if not made_before:
             remember(tx, "CreateRouteTable", params, table.id)
@@ -116,8 +116,8 @@ def create_route(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     table = require(tx, RouteTable, params["RouteTableId"])
     destination = _destination(params)
     vpc = require(tx, Vpc, table.vpc_id)
-    if IPv4Network(destination).subnet_of(IPv4Network(vpc.cidr)):
-        if destination == vpc.cidr:
+    if any(IPv4Network(destination).subnet_of(IPv4Network(cidr)) for cidr in vpc.cidrs):
+        if destination in vpc.cidrs:
             raise ServiceError("RouteAlreadyExists", f"The route identified by {destination} already exists.")
         raise invalid(
             f"The destination CIDR block {destination} is equal to or more specific than one of this VPC's CIDR "

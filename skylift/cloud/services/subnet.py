@@ -102,7 +102,7 @@ def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     if not params.get("CidrBlock"):
         raise missing("cidrBlock")
     cidr = block(params["CidrBlock"], "cidrBlock")
-    if not 16 <= cidr.prefixlen <= 28 or not cidr.subnet_of(IPv4Network(vpc.cidr)):
+    if not 16 <= cidr.prefixlen <= 28 or not any(cidr.subnet_of(IPv4Network(one)) for one in vpc.cidrs):
         raise ServiceError("InvalidSubnet.Range", f"The CIDR '{params['CidrBlock']}' is invalid.")
     if any(cidr.overlaps(IPv4Network(other.cidr)) for other in tx.find(Subnet, vpc_id=vpc.id)):
         raise ServiceError("InvalidSubnet.Conflict", f"The CIDR '{params['CidrBlock']}' conflicts with another subnet")

@@ -9,6 +9,7 @@ from typing import Any
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.network import (
+    CidrBlock,
     InternetGateway,
     NetworkAcl,
     NetworkInterface,
@@ -66,17 +67,22 @@ def view(vpc: Vpc, owner: str) -> dict[str, Any]:
         "State": "available",
         "CidrBlock": vpc.cidr,
         "CidrBlockAssociationSet": [
-            {
-                "AssociationId": f"vpc-cidr-assoc-{vpc.id.removeprefix('vpc-')}",
-                "CidrBlock": vpc.cidr,
-                "CidrBlockState": {"State": "associated"},
-            }
+            cidr_view(one, "associated") for one in (CidrBlock(primary_association(vpc), vpc.cidr), *vpc.more_cidrs)
         ],
         "DhcpOptionsId": vpc.dhcp_options_id,
         "InstanceTenancy": "default",
         "IsDefault": vpc.is_default,
         "Tags": tag_list(vpc.tags),
     }
+
+
+def cidr_view(found: CidrBlock, state: str) -> dict[str, Any]:
+    return {"AssociationId": found.id, "CidrBlock": found.cidr, "CidrBlockState": {"State": state}}
+
+
+def primary_association(vpc: Vpc) -> str:
+    """The id under which the range that a VPC was made with is associated."""
+    return f"vpc-cidr-assoc-{vpc.id.removeprefix('vpc-')}"
 
 
 def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
