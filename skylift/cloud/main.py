@@ -56,6 +56,7 @@ from skylift.cloud.services.authorize import authorize
 from skylift.cloud.services.image import register_image
 from skylift.cloud.services.instance import forget_terminated
 from skylift.cloud.services.instance_type import catalogue
+from skylift.cloud.services.nat_gateway import forget_deleted
 from skylift.cloud.services.table import TABLE
 from skylift.cloud.services.vpc import make_default_vpc
 from skylift.cloud.services.zone import zone_id
@@ -344,9 +345,10 @@ class Records:
             return address_of(tx, vpc_id, name, self._region)
 
     def forget(self) -> None:
-        """Terminated instances stay described for an hour."""
+        """Terminated instances and deleted NAT gateways stay described for an hour."""
         with self._database.write() as tx:
             forget_terminated(tx)
+            forget_deleted(tx)
 
     def _credentials(self, instance_id: str) -> RoleCredentials | str | None:
         try:

@@ -46,6 +46,7 @@ class InterfaceFacts:
     subnet_cidr: str
     vpc_id: str
     vpc_cidr: str
+    vpc_cidrs: tuple[str, ...]
     groups: Mapping[str, str]
     """Names by id."""
 
@@ -260,7 +261,7 @@ def _interface(interface: InterfaceFacts, facts: InstanceFacts) -> dict[str, Any
         "subnet-ipv4-cidr-block": interface.subnet_cidr,
         "vpc-id": interface.vpc_id,
         "vpc-ipv4-cidr-block": interface.vpc_cidr,
-        "vpc-ipv4-cidr-blocks": interface.vpc_cidr,
+        "vpc-ipv4-cidr-blocks": "\n".join(interface.vpc_cidrs),
     }
     if interface.public_ip is not None:
         described["public-ipv4s"] = interface.public_ip

@@ -144,5 +144,6 @@ class Draughtsman:
             subnet_cidr=subnet.cidr,
             vpc_id=vpc.id,
             vpc_cidr=vpc.cidr,
+            vpc_cidrs=vpc.cidrs,
             groups={group.id: group.name for group in groups if group is not None},
         )

@@ -16,6 +16,7 @@ from skylift.cloud.compute.server import EXIT_POWEROFF, EXIT_REBOOT
 from skylift.cloud.instance import Console, Instance, State
 from skylift.cloud.network import NetworkInterface, Subnet
 from skylift.cloud.store.database import Database, Tx
+from skylift.cloud.store.network import elastic_ip, remove_interface
 
 log = logging.getLogger(__name__)
 
@@ -270,7 +271,7 @@ class InstanceLoop:
         with self._database.write() as tx:
             current = tx.get(Instance, id=row.id) or row
             for interface in tx.find(NetworkInterface, instance_id=row.id):
-                _release(tx, interface, terminated=target == "terminated")
+                release(tx, interface, terminated=target == "terminated")
             saved = replace(
                 current,
                 desired="terminated" if target == "terminated" else "stopped",
@@ -334,10 +335,11 @@ def _why_it_ended(code: int | None) -> tuple[str, str]:
     return "Server.InternalError", f"Server.InternalError: The server's init ended with status {code}"
 
 
-def _release(tx: Tx, interface: NetworkInterface, *, terminated: bool) -> None:
+def release(tx: Tx, interface: NetworkInterface, *, terminated: bool) -> None:
+    """An Elastic IP stays with its interface, and with the account when the interface goes."""
     if terminated and interface.delete_on_termination:
-        tx.remove(interface)
-    elif terminated:
-        tx.save(replace(interface, instance_id=None, attachment_id=None, public_ip=None))
-    else:
-        tx.save(replace(interface, public_ip=None))
+        remove_interface(tx, interface)
+        return
+    elastic = elastic_ip(tx, interface.id)
+    kept = replace(interface, public_ip=elastic.public_ip if elastic else None)
+    tx.save(replace(kept, instance_id=None, attachment_id=None) if terminated else kept)

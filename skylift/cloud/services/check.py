@@ -11,7 +11,10 @@ from typing import Any
 from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Image, Instance, KeyPair
 from skylift.cloud.network import (
+    Address,
     InternetGateway,
+    NatGateway,
+    NetworkAcl,
     NetworkInterface,
     RouteAssociation,
     RouteTable,
@@ -39,6 +42,9 @@ _NAMED_BY: dict[str, type[Any]] = {
     "SourceImageId": Image,
     "KeyPairId": KeyPair,
     "NetworkInterfaceId": NetworkInterface,
+    "AllocationId": Address,
+    "NatGatewayId": NatGateway,
+    "NetworkAclId": NetworkAcl,
 }
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.services import (
+    address,
     gateway,
     image,
     image_attribute,
@@ -20,13 +21,17 @@ from skylift.cloud.services import (
     launch_check,
     launch_template,
     launch_template_version,
+    nat_gateway,
+    network_acl,
     profile_association,
     route,
     security_group,
+    security_group_edit,
     subnet,
     tag,
     volume,
     vpc,
+    vpc_cidr,
     zone,
 )
 from skylift.cloud.services.check import (
@@ -76,6 +81,15 @@ _TEMPLATE_DATA = " ".join(
 )
 _TEMPLATE = "LaunchTemplateId LaunchTemplateName"
 
+_RULE_REQUEST = "IpProtocol FromPort ToPort CidrIpv4 CidrIpv6 ReferencedGroupId Description"
+
+_ROUTE = "RouteTableId DestinationCidrBlock GatewayId NatGatewayId"
+
+_ACL_ENTRY = (
+    "NetworkAclId RuleNumber Protocol RuleAction Egress CidrBlock Ipv6CidrBlock "
+    "IcmpTypeCode.Type IcmpTypeCode.Code PortRange.From PortRange.To"
+)
+
 _NO_DRY_RUN = frozenset(
     {
         "ModifyVpcAttribute",
@@ -84,6 +98,8 @@ _NO_DRY_RUN = frozenset(
         "ReplaceIamInstanceProfileAssociation",
         "DisassociateIamInstanceProfile",
         "DescribeIamInstanceProfileAssociations",
+        "AssociateVpcCidrBlock",
+        "DisassociateVpcCidrBlock",
     }
 )
 """The model has no DryRun for these."""
@@ -138,6 +154,13 @@ EC2_OPERATIONS: tuple[Operation, ...] = (
         "VpcId Attribute",
         on("ec2:DescribeVpcAttribute", "VpcId"),
     ),
+    _acts("AssociateVpcCidrBlock", vpc_cidr.associate, "VpcId CidrBlock", "VpcId"),
+    _writes(
+        "DisassociateVpcCidrBlock",
+        vpc_cidr.disassociate,
+        "AssociationId",
+        vpc_cidr.on_cidr_association("ec2:DisassociateVpcCidrBlock"),
+    ),
     # Subnets
     _writes(
         "CreateSubnet",
@@ -168,8 +191,12 @@ EC2_OPERATIONS: tuple[Operation, ...] = (
     ),
     _reads("DescribeRouteTables", route.describe, f"RouteTableIds {_PAGES}"),
     _acts("DeleteRouteTable", route.delete, "RouteTableId", "RouteTableId"),
-    _acts("CreateRoute", route.create_route, "RouteTableId DestinationCidrBlock GatewayId", "RouteTableId"),
-    _acts("ReplaceRoute", route.replace_route, "RouteTableId DestinationCidrBlock GatewayId", "RouteTableId"),
+    _acts(
+        "CreateRoute", route.create_route, "RouteTableId DestinationCidrBlock GatewayId NatGatewayId", "RouteTableId"
+    ),
+    _acts(
+        "ReplaceRoute", route.replace_route, "RouteTableId DestinationCidrBlock GatewayId NatGatewayId", "RouteTableId"
+    ),
     _acts("DeleteRoute", route.delete_route, "RouteTableId DestinationCidrBlock", "RouteTableId"),
     _acts("AssociateRouteTable", route.associate, "RouteTableId SubnetId", "RouteTableId", "SubnetId"),
     _writes(
@@ -222,6 +249,25 @@ EC2_OPERATIONS: tuple[Operation, ...] = (
         security_group.revoke_egress,
         f"GroupId SecurityGroupRuleIds {_RULES}",
         on_group("ec2:RevokeSecurityGroupEgress"),
+    ),
+    _writes(
+        "ModifySecurityGroupRules",
+        security_group_edit.modify_rules,
+        "GroupId SecurityGroupRules.SecurityGroupRuleId "
+        + " ".join(f"SecurityGroupRules.SecurityGroupRule.{name}" for name in _RULE_REQUEST.split()),
+        security_group_edit.on_rules("ec2:ModifySecurityGroupRules"),
+    ),
+    _writes(
+        "UpdateSecurityGroupRuleDescriptionsIngress",
+        security_group_edit.describe_ingress_anew,
+        f"GroupId GroupName SecurityGroupRuleDescriptions {_RULES}",
+        on_group("ec2:UpdateSecurityGroupRuleDescriptionsIngress"),
+    ),
+    _writes(
+        "UpdateSecurityGroupRuleDescriptionsEgress",
+        security_group_edit.describe_egress_anew,
+        f"GroupId GroupName SecurityGroupRuleDescriptions {_RULES}",
+        on_group("ec2:UpdateSecurityGroupRuleDescriptionsEgress"),
     ),
     # Key pairs
     _writes(
@@ -376,6 +422,60 @@ EC2_OPERATIONS: tuple[Operation, ...] = (
         on_template("ec2:DeleteLaunchTemplateVersions"),
     ),
     _reads("GetLaunchTemplateData", launch_template_version.data_of_instance, "InstanceId"),
+    # Elastic IPs
+    _writes(
+        "AllocateAddress",
+        address.allocate,
+        "NetworkBorderGroup TagSpecifications " + " ".join(address.NEUTRAL),
+        creates("AllocateAddress", "elastic-ip"),
+    ),
+    _writes(
+        "AssociateAddress",
+        address.associate,
+        "AllocationId PublicIp InstanceId NetworkInterfaceId PrivateIpAddress AllowReassociation",
+        address.on_address("ec2:AssociateAddress"),
+    ),
+    _writes(
+        "DisassociateAddress",
+        address.disassociate,
+        "AssociationId PublicIp",
+        address.on_address("ec2:DisassociateAddress"),
+    ),
+    _writes(
+        "ReleaseAddress",
+        address.release,
+        "AllocationId PublicIp NetworkBorderGroup",
+        address.on_address("ec2:ReleaseAddress"),
+    ),
+    _reads("DescribeAddresses", address.describe, "AllocationIds PublicIps Filters"),
+    _reads("DescribeAddressesAttribute", address.describe_attribute, "AllocationIds Attribute MaxResults NextToken"),
+    # NAT gateways
+    _writes(
+        "CreateNatGateway",
+        nat_gateway.create,
+        "SubnetId AllocationId PrivateIpAddress ClientToken TagSpecifications " + " ".join(nat_gateway.NEUTRAL),
+        creates("CreateNatGateway", "natgateway", "SubnetId", "AllocationId"),
+    ),
+    _reads("DescribeNatGateways", nat_gateway.describe, "NatGatewayIds Filter MaxResults NextToken"),
+    _acts("DeleteNatGateway", nat_gateway.delete, "NatGatewayId", "NatGatewayId"),
+    # Network ACLs
+    _writes(
+        "CreateNetworkAcl",
+        network_acl.create,
+        "VpcId ClientToken TagSpecifications",
+        creates("CreateNetworkAcl", "network-acl", "VpcId"),
+    ),
+    _reads("DescribeNetworkAcls", network_acl.describe, f"NetworkAclIds {_PAGES}"),
+    _acts("DeleteNetworkAcl", network_acl.delete, "NetworkAclId", "NetworkAclId"),
+    _acts("CreateNetworkAclEntry", network_acl.create_entry, _ACL_ENTRY, "NetworkAclId"),
+    _acts("ReplaceNetworkAclEntry", network_acl.replace_entry, _ACL_ENTRY, "NetworkAclId"),
+    _acts("DeleteNetworkAclEntry", network_acl.delete_entry, "NetworkAclId RuleNumber Egress", "NetworkAclId"),
+    _writes(
+        "ReplaceNetworkAclAssociation",
+        network_acl.replace_association,
+        "AssociationId NetworkAclId",
+        network_acl.on_acl_association("ec2:ReplaceNetworkAclAssociation"),
+    ),
     # Tags
     _writes("CreateTags", tag.create, "Resources Tags", tagging("ec2:CreateTags")),
     _writes("DeleteTags", tag.delete, "Resources Tags", tagging("ec2:DeleteTags")),

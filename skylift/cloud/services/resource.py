@@ -12,7 +12,17 @@ from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Image, Instance, KeyPair, Volume
 from skylift.cloud.launch_template import LaunchTemplate
-from skylift.cloud.network import InternetGateway, NetworkInterface, RouteTable, SecurityGroup, Subnet, Vpc
+from skylift.cloud.network import (
+    Address,
+    InternetGateway,
+    NatGateway,
+    NetworkAcl,
+    NetworkInterface,
+    RouteTable,
+    SecurityGroup,
+    Subnet,
+    Vpc,
+)
 from skylift.cloud.store.database import Tx
 
 T = TypeVar("T")
@@ -72,6 +82,23 @@ KINDS = (
         "launch template ID",
         "InvalidLaunchTemplateId.NotFound",
         "InvalidLaunchTemplateId.Malformed",
+    ),
+    Kind(
+        Address,
+        "elastic-ip",
+        "eipalloc",
+        "allocation ID",
+        "InvalidAllocationID.NotFound",
+        "InvalidAllocationID.Malformed",
+    ),
+    Kind(NatGateway, "natgateway", "nat", "Nat Gateway", "NatGatewayNotFound", "NatGatewayMalformed"),
+    Kind(
+        NetworkAcl,
+        "network-acl",
+        "acl",
+        "networkAcl ID",
+        "InvalidNetworkAclID.NotFound",
+        "InvalidNetworkAclId.Malformed",
     ),
     Kind(KeyPair, "key-pair", "key", "key pair ID", "InvalidKeyPair.NotFound", "InvalidKeyPairId.Malformed"),
 )

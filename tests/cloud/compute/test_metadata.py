@@ -35,6 +35,7 @@ FACTS = InstanceFacts(
             subnet_cidr="10.0.1.0/24",
             vpc_id="vpc-1",
             vpc_cidr="10.0.0.0/16",
+            vpc_cidrs=("10.0.0.0/16",),
             groups={"sg-1": "web", "sg-2": "db"},
         ),
     ),

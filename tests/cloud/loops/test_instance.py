@@ -15,7 +15,7 @@ from skylift.cloud.compute.rootfs import SeedFile
 from skylift.cloud.compute.server import EXIT_POWEROFF, EXIT_REBOOT, RuntimeRefused, ServerError
 from skylift.cloud.instance import Console, Instance
 from skylift.cloud.loops.instance import Blueprint, Cables, InstanceLoop
-from skylift.cloud.network import NetworkInterface, Subnet, Vpc
+from skylift.cloud.network import Address, NetworkInterface, Subnet, Vpc
 from skylift.cloud.store.database import Database, Tx
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -241,6 +241,22 @@ def test_stop_keeps_the_disk_and_gives_the_public_address_back(scene: Scene) -> 
     assert scene.row.state == "stopped"
     assert scene.interface is not None
     assert scene.interface.public_ip is None
+
+
+def test_an_elastic_address_stays_through_a_stop_and_outlives_the_server(scene: Scene) -> None:
+    scene.add()
+    scene.settle()
+    with scene.database.write() as tx:
+        tx.add(Address("eipalloc-1", "127.40.1.1", "eipassoc-1", "eni-1", INTERFACE.private_ip))
+    scene.change(desired="stopped", state="stopping")
+    scene.settle()
+    assert scene.interface is not None
+    assert scene.interface.public_ip == "127.40.1.1"
+    scene.change(desired="terminated", state="shutting-down")
+    scene.settle()
+    assert scene.interface is None
+    with scene.database.read() as tx:
+        assert tx.find(Address) == [Address("eipalloc-1", "127.40.1.1")]
 
 
 @pytest.mark.parametrize(("behavior", "state"), [("stop", "stopped"), ("terminate", "terminated")])
