@@ -58,6 +58,7 @@ from skylift.cloud.services.vpc import make_default_vpc
 from skylift.cloud.services.zone import zone_id
 from skylift.cloud.store.bucket import sweep_files
 from skylift.cloud.store.database import Database, StoreError
+from skylift.cloud.wire import checksum
 from skylift.cloud.wire.call import Call, Request, Response
 from skylift.cloud.wire.endpoint import AwsEndpoint
 from skylift.cloud.wire.server import HttpServer, blocking
@@ -113,8 +114,9 @@ class Desk:
             authorize(tx, caller, operation.checks(tx, caller, call.params), service=call.service)
             if not operation.writes:
                 return operation.handler(tx, caller, call.params)
+            params = operation.prepared(tx, caller, call.params)
         with self._database.write() as tx:
-            result = operation.handler(tx, caller, call.params)
+            result = operation.handler(tx, caller, params)
         self._wake()
         return result
 
@@ -367,7 +369,7 @@ def listen_on_loopback(home: Home, port: int | None) -> Iterator[socket.socket]:
 @contextmanager
 def open_database(home: Home, console: Callable[[str], Console | None]) -> Iterator[Database]:
     try:
-        database = Database(home.database, console=console)
+        database = Database(home.database, console=console, checksum=checksum.start)
     except StoreError as error:
         raise CannotStart(str(error)) from error
     try:

@@ -91,7 +91,7 @@ class RestXmlCodec:
     def refuse(self, error: ServiceError, request: Request, request_id: str) -> Response:
         error = worded(self.service, error)
         status = status_of(self.service, error)
-        headers = _identity(request_id)
+        headers = {**error.headers, **_identity(request_id)}
         if "Region" in error.detail:
             # Clients read the right region here when there is no body to read it from.
             headers["x-amz-bucket-region"] = error.detail["Region"]
