@@ -16,7 +16,7 @@ import secrets
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -48,7 +48,7 @@ from skylift.cloud.loops.engine import Engine
 from skylift.cloud.loops.instance import SHUTDOWN_GRACE, Cables, InstanceLoop
 from skylift.cloud.loops.network import NetworkLoop
 from skylift.cloud.network import Vpc
-from skylift.cloud.services import facts, identity
+from skylift.cloud.services import cors, facts, identity
 from skylift.cloud.services.authorize import authorize
 from skylift.cloud.services.image import register_image
 from skylift.cloud.services.instance import forget_terminated
@@ -91,6 +91,11 @@ class Desk:
     def secret_for(self, access_key_id: str, session_token: str | None) -> str:
         with self._database.read() as tx:
             return identity.secret_for(tx, access_key_id, session_token)
+
+    def cors(self, bucket: str, origin: str, method: str, headers: Sequence[str]) -> dict[str, str] | None:
+        """What a bucket allows a browser's page, before anybody is authenticated."""
+        with self._database.read() as tx:
+            return cors.allowed(tx, bucket, origin, method, headers)
 
     def perform(self, call: Call) -> dict[str, Any]:
         """Authenticate, refuse what would be ignored, authorise, and only then open the transaction that acts."""
@@ -238,6 +243,7 @@ class Cloud:
             secret_for=desk.secret_for,
             perform=desk.perform,
             seen_as=partial(_seen_as, str(network.claim.host_address)),
+            cors=desk.cors,
         )
         await api.start()
         draughtsman = Draughtsman(make_site(self._home, account, self._region), lambda name: catalogue()[name], zone_id)

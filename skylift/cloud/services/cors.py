@@ -51,18 +51,17 @@ def delete(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
 def allowed(tx: Tx, bucket: str, origin: str, method: str, headers: Sequence[str]) -> dict[str, str] | None:
     """The headers that let a page of `origin` send, and read the answer to, such a request; None if nothing does.
 
-    `headers` are the request headers that a preflight asks about. The first rule that fits decides.
+    `headers` are the request headers that a preflight asks about. The first rule that fits decides. Raises
+    AccessForbidden where there are no rules.
     """
     found = tx.get(Bucket, name=bucket)
-    for rule in found.cors if found is not None else ():
+    if found is None or not found.cors:
+        # Who may know that a bucket exists is not asked here, so that the answer is the same for one that does not.
+        raise ServiceError("AccessForbidden", "CORSResponse: CORS is not enabled for this bucket.", status=403)
+    for rule in found.cors:
         if _fits(rule, origin, method, headers):
             return _answer(rule, origin, headers)
     return None
-
-
-def has_rules(tx: Tx, bucket: str) -> bool:
-    found = tx.get(Bucket, name=bucket)
-    return found is not None and bool(found.cors)
 
 
 def _fits(rule: CorsRule, origin: str, method: str, headers: Sequence[str]) -> bool:

@@ -11,6 +11,20 @@ from skylift.cloud.store.database import MIGRATIONS, Database
 SCRIPTS = sorted(MIGRATIONS.glob("*.sql"))
 BEFORE = [script for script in SCRIPTS if script.name < "0006"]
 
+ROWS = """
+INSERT INTO buckets (name, region, created, owner, tags)
+VALUES ('bucket', 'us-east-1', '2026-01-01T00:00:00+00:00', '123456789012', '{}');
+
+INSERT INTO objects VALUES (
+    'bucket', 'key', 4, 'etag', '2026-01-02T03:04:05.678000+00:00', '[{"file":"f","offset":0,"length":4}]',
+    'text/csv', '{}', '{}', '{}', 'FULL_OBJECT', '[]'
+);
+
+INSERT INTO uploads VALUES (
+    'id', 'bucket', 'big', '2026-01-01T00:00:00+00:00', 'arn', 'text/csv', '{}', '{}', NULL, 'FULL_OBJECT'
+);
+"""
+
 
 def test_objects_of_an_older_state_are_their_own_null_version(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
@@ -18,18 +32,7 @@ def test_objects_of_an_older_state_are_their_own_null_version(tmp_path: Path) ->
         for script in BEFORE:
             old.executescript(script.read_text())
         old.execute(f"PRAGMA user_version = {len(BEFORE)}")
-        old.execute(
-            "INSERT INTO buckets (name, region, created, owner, tags) VALUES "
-            "('bucket', 'us-east-1', '2026-01-01T00:00:00+00:00', '123456789012', '{}')"
-        )
-        old.execute(
-            "INSERT INTO objects VALUES ('bucket', 'key', 4, 'etag', '2026-01-02T03:04:05.678000+00:00', "
-            "'[{\"file\":\"f\",\"offset\":0,\"length\":4}]', 'text/csv', '{}', '{}', '{}', 'FULL_OBJECT', '[]')"
-        )
-        old.execute(
-            "INSERT INTO uploads VALUES ('id', 'bucket', 'big', '2026-01-01T00:00:00+00:00', 'arn', 'text/csv', "
-            "'{}', '{}', NULL, 'FULL_OBJECT')"
-        )
+        old.executescript(ROWS)
         old.commit()
     database = Database(path)
     try:
