@@ -17,7 +17,7 @@ import signal
 import socket
 import ssl
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -51,7 +51,7 @@ from skylift.cloud.loops.image import ImageLoop
 from skylift.cloud.loops.instance import SHUTDOWN_GRACE, Cables, InstanceLoop
 from skylift.cloud.loops.network import NetworkLoop
 from skylift.cloud.network import Vpc
-from skylift.cloud.services import facts, identity
+from skylift.cloud.services import cors, facts, identity
 from skylift.cloud.services.authorize import authorize
 from skylift.cloud.services.image import register_image
 from skylift.cloud.services.instance import forget_terminated
@@ -62,6 +62,7 @@ from skylift.cloud.services.vpc import make_default_vpc
 from skylift.cloud.services.zone import zone_id
 from skylift.cloud.store.bucket import sweep_files
 from skylift.cloud.store.database import Database, StoreError
+from skylift.cloud.wire import checksum
 from skylift.cloud.wire.call import Call, Request, Response
 from skylift.cloud.wire.endpoint import AwsEndpoint
 from skylift.cloud.wire.server import HttpServer, blocking
@@ -95,6 +96,11 @@ class Desk:
         with self._database.read() as tx:
             return identity.secret_for(tx, access_key_id, session_token)
 
+    def cors(self, bucket: str, origin: str, method: str, headers: Sequence[str]) -> dict[str, str] | None:
+        """What a bucket allows a browser's page, before anybody is authenticated."""
+        with self._database.read() as tx:
+            return cors.allowed(tx, bucket, origin, method, headers)
+
     def perform(self, call: Call) -> dict[str, Any]:
         """Authenticate, refuse what would be ignored, authorise, and only then open the transaction that acts."""
         operation = TABLE.get((call.service, call.operation))
@@ -108,8 +114,9 @@ class Desk:
             authorize(tx, caller, operation.checks(tx, caller, call.params), service=call.service)
             if not operation.writes:
                 return operation.handler(tx, caller, call.params)
+            params = operation.prepared(tx, caller, call.params)
         with self._database.write() as tx:
-            result = operation.handler(tx, caller, call.params)
+            result = operation.handler(tx, caller, params)
         if call.service == "ec2":
             # All that the loops make true.
             self._wake()
@@ -256,6 +263,7 @@ class Cloud:
             secret_for=desk.secret_for,
             perform=desk.perform,
             seen_as=partial(_seen_as, str(network.claim.host_address)),
+            cors=desk.cors,
         )
         await api.start()
         draughtsman = Draughtsman(make_site(self._home, account, self._region), lambda name: catalogue()[name], zone_id)
@@ -438,7 +446,7 @@ def listening(wanted: list[int]) -> Iterator[socket.socket]:
 @contextmanager
 def open_database(home: Home, console: Callable[[str], Console | None]) -> Iterator[Database]:
     try:
-        database = Database(home.database, console=console)
+        database = Database(home.database, console=console, checksum=checksum.start)
     except StoreError as error:
         raise CannotStart(str(error)) from error
     try:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from skylift.cloud.wire.call import Perform, Request, Response, SecretFor
 from skylift.cloud.wire.codecs import codec_for
+from skylift.cloud.wire.cors import Allowed, nobody
 from skylift.cloud.wire.exchange import Parts
 from skylift.cloud.wire.pipeline import Body, Pipeline
 from skylift.cloud.wire.route import ServiceRouter
@@ -28,7 +29,8 @@ class AwsEndpoint:
     `spool` and `objects` are existing directories of one file system: bodies come in to the first, objects are read
     from the second. `secret_for` and `perform` block and are called in worker threads, several at a time. `hosts` are
     names of the endpoint besides `localhost`, for addresses like `bucket.HOST`. `seen_as` turns the address a
-    connection comes from into the one that its sender has in this cloud's networks.
+    connection comes from into the one that its sender has in this cloud's networks. `cors` knows what buckets allow
+    browsers.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class AwsEndpoint:
         perform: Perform,
         hosts: Iterable[str] = (),
         seen_as: Callable[[str], str] = str,
+        cors: Allowed = nobody,
     ) -> None:
         self._region = region
         self._spool = spool
@@ -48,6 +51,7 @@ class AwsEndpoint:
         self._secret_for = secret_for
         self._perform = perform
         self._seen_as = seen_as
+        self._cors = cors
         self._hosts = (
             *hosts,
             "localhost",
@@ -94,5 +98,6 @@ class AwsEndpoint:
             perform=self._perform,
             spool=self._spool,
             objects=self._objects,
+            allowed=self._cors,
         )
         return Pipeline(parts, self._workers)

@@ -158,7 +158,7 @@ _REWORDED: Mapping[str, Mapping[str, tuple[str, str | None]]] = {
 def worded(service: ServiceModel, error: ServiceError) -> ServiceError:
     """The error in the words of the service's protocol."""
     code, message = _REWORDED[service.protocol].get(error.code, (error.code, None))
-    return ServiceError(code, message or error.message, status=error.status, **error.detail)
+    return ServiceError(code, message or error.message, status=error.status, headers=error.headers, **error.detail)
 
 
 def status_of(service: ServiceModel, error: ServiceError) -> int:

@@ -29,6 +29,7 @@ from skylift.cloud.services.operation import Operation
 from skylift.cloud.services.s3_table import S3_OPERATIONS
 from skylift.cloud.services.ssm_table import SSM_OPERATIONS
 from skylift.cloud.store.database import Database
+from skylift.cloud.wire import checksum
 
 ACCOUNT = "123456789012"
 START = datetime(2026, 3, 1, 12, 0, 0, 250_000, tzinfo=UTC)
@@ -78,7 +79,7 @@ class Account:
         self.directory = directory
         self.region = region
         self.now = START
-        self.database = Database(directory / "state.db", clock=lambda: self.now)
+        self.database = Database(directory / "state.db", clock=lambda: self.now, checksum=checksum.start)
         (directory / "spool").mkdir(exist_ok=True)
         with self.database.write() as tx:
             self.root_key = make_root_key(tx)
@@ -151,6 +152,7 @@ class Account:
         who = caller or self.root
         with self.database.read() as tx:
             authorize(tx, who, operation.checks(tx, who, params), service=service)
+            params = dict(operation.prepared(tx, who, params))
         with self._transaction(operation) as tx:
             answer = operation.handler(tx, who, params)
         assert_output(service, name, answer)

@@ -46,13 +46,13 @@ def test_an_operation_takes_all_that_the_model_requires(operation: Operation) ->
 @pytest.mark.parametrize(
     ("service", "name", "params", "refused"),
     [
-        ("s3", "PutObject", {"Bucket": "b", "Key": "k", "Tagging": "a=b"}, ["Tagging"]),
+        ("s3", "PutObject", {"Bucket": "b", "Key": "k", "ObjectLockMode": "GOVERNANCE"}, ["ObjectLockMode"]),
         ("s3", "PutObject", {"Bucket": "b", "Key": "k", "Metadata": {"a": "b"}}, []),
         (
             "s3",
             "DeleteObjects",
-            {"Delete": {"Objects": [{"Key": "k", "VersionId": "v"}]}},
-            ["Delete.Objects.VersionId"],
+            {"Delete": {"Objects": [{"Key": "k", "Size": 1}]}},
+            ["Delete.Objects.Size"],
         ),
         ("sts", "AssumeRole", {"RoleArn": "a", "SourceIdentity": "s"}, ["SourceIdentity"]),
         ("iam", "CreateRole", {"RoleName": "r", "Tags": [{"Key": "k", "Value": "v"}]}, []),
