@@ -101,7 +101,7 @@ def _rule_of(group: SecurityGroup, rule_id: str) -> Rule:
 
 def _changed(tx: Tx, caller: Caller, group: SecurityGroup, old: Rule, asked: dict[str, Any]) -> Rule:
     text = {"Description": asked["Description"]} if asked.get("Description") else {}
-    traffic = {name: asked[name] for name in ("IpProtocol", "FromPort", "ToPort") if name in asked}
+    traffic: dict[str, Any] = {name: asked[name] for name in ("IpProtocol", "FromPort", "ToPort") if name in asked}
     peers = {
         "IpRanges": [{"CidrIp": asked["CidrIpv4"], **text}] if asked.get("CidrIpv4") else [],
         "Ipv6Ranges": [{"CidrIpv6": asked["CidrIpv6"], **text}] if asked.get("CidrIpv6") else [],
