@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import secrets
+import subprocess
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from real_cloud import RealCloud, Server, until
+
+from skylift.cloud.compute.server import find_programs
 
 pytestmark = pytest.mark.real
 
@@ -106,3 +109,13 @@ def test_an_image_of_a_stopped_server_is_of_what_it_was(cloud: RealCloud, marked
     assert twin.says(LOOK) == look
     twin.terminate()
     cloud.ec2.deregister_image(ImageId=copy)
+
+
+def test_a_server_that_was_held_when_the_cloud_died_goes_on(own_cloud: RealCloud) -> None:
+    server = own_cloud.launch()
+    runtime = find_programs().runtime
+    subprocess.run([runtime, "--root", f"/run/skylift/{own_cloud.number}/oci", "pause", server.id], check=True)
+    own_cloud.kill()
+    own_cloud.up()
+    until(lambda: server.ssh("true", check=False).returncode == 0, "the server to go on")
+    assert server.state == "running"

@@ -157,7 +157,12 @@ def test_a_server_waits_with_its_start_for_a_copy_that_is_being_made(scene: Scen
     scene.loop.step()
     assert begun.wait(10)
     states: list[str | None] = []
-    boot = threading.Thread(target=lambda: (scene.loop.at_rest("i-1"), states.append(scene.state)))
+
+    def start() -> None:
+        scene.loop.at_rest("i-1")
+        states.append(scene.state)
+
+    boot = threading.Thread(target=start)
     boot.start()
     go_on.set()
     boot.join()
