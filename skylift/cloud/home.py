@@ -84,6 +84,11 @@ class Home:
         """Held by the running cloud."""
         return self.path / "cloud.lock"
 
+    @property
+    def down_mark(self) -> Path:
+        """There while the cloud is down because somebody asked for that."""
+        return self.path / "down"
+
     def running_pid(self) -> int | None:
         """The process that holds the lock: the running cloud, if it is the one that `cloud.json` tells of.
 

@@ -18,7 +18,7 @@ import socket
 import ssl
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,7 @@ from typing import Any
 
 from skylift import __version__
 from skylift.cloud.compute import cgroup
-from skylift.cloud.compute.claim import Claim
+from skylift.cloud.compute.claim import WAY_OUT_UIDS, Claim
 from skylift.cloud.compute.firewall import DNS, ENDPOINT, METADATA, dns_address
 from skylift.cloud.compute.image import built_images
 from skylift.cloud.compute.inherit import inherited
@@ -117,7 +117,9 @@ class Desk:
                 return operation.handler(tx, caller, call.params)
         with self._database.write() as tx:
             result = operation.handler(tx, caller, call.params)
-        self._wake()
+        if call.service == "ec2":
+            # All that the loops make true.
+            self._wake()
         return result
 
 
@@ -253,7 +255,9 @@ class Cloud:
             blueprint=draughtsman.blueprint,
             failures=(ServerError, RootfsError, NetworkError),
         )
-        engine.steps = (networks.step, instances.step, records.forget)
+        # Servers first: each sees to its network itself once it is made, which takes longer than the network.
+        engine.steps = (instances.step, networks.step)
+        engine.chores = (records.forget, network.restore_way_out)
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -265,6 +269,7 @@ class Cloud:
         engine.start()
         try:
             self._announce(account, listener, network.claim)
+            self._home.down_mark.unlink(missing_ok=True)
             ready()
             await stop.wait()
         finally:
@@ -440,7 +445,7 @@ def first_facts(
                 region=region,
                 loopback_net=claim.number,
                 endpoint=f"{host}:{port}",
-                reserved_uids=granted(),
+                reserved_uids=(*granted(), WAY_OUT_UIDS),
             ),
         )
         if not known:
@@ -482,12 +487,16 @@ def make_site(home: Home, account: str, region: str) -> Site:
 def take_down(home: Home) -> None:
     """End every server of this cloud and remove all it has in the kernel; disks, images and state stay."""
     with hold(home):
+        home.down_mark.touch()
         claim = claims().find(home.path)
         if claim is not None:
             servers = make_servers(home, claim, lambda *_: None)
             servers.remove_all(SHUTDOWN_GRACE)
             servers.close()
             sweep(home.path)
+            with suppress(OSError):
+                # Only the last cloud of the machine finds it empty.
+                RUN.rmdir()
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -446,9 +446,14 @@ def test_without_public_address_or_gateway_route_there_is_no_way_out(world: Worl
     assert not reaches(world.public("inner"), WEB)
 
 
+# Of the range for benchmarks (RFC 2544), and this process's own: several runs may share a machine.
+_BLOCK, _QUARTER = divmod(os.getpid(), 64)
+NEAR, FAR = (f"198.{18 + _BLOCK // 256 % 2}.{_BLOCK % 256}.{_QUARTER * 4 + host}" for host in (1, 2))
+
+
 @contextmanager
 def internet() -> Iterator[Namespace]:
-    """A namespace that the host, and only the host, has a route to: 198.18.77.2 behind a link of the test's own."""
+    """A namespace that the host, and only the host, has a route to: FAR behind a link of the test's own."""
     name = f"skylift-test-{os.getpid()}"
     host_end, far_end = f"st{os.getpid()}", "far"
 
@@ -461,9 +466,9 @@ def internet() -> Iterator[Namespace]:
         run("ip", "link", "add", host_end, "type", "veth", "peer", "name", far_end, "netns", name)
         # By itself the link would go when the kernel finds time for the namespace.
         stack.callback(run, "ip", "link", "delete", host_end)
-        run("ip", "address", "add", "198.18.77.1/30", "dev", host_end)
+        run("ip", "address", "add", f"{NEAR}/30", "dev", host_end)
         run("ip", "link", "set", host_end, "up")
-        run("ip", "-n", name, "address", "add", "198.18.77.2/30", "dev", far_end)
+        run("ip", "-n", name, "address", "add", f"{FAR}/30", "dev", far_end)
         run("ip", "-n", name, "link", "set", far_end, "up")
         namespace = Namespace.open(name)
         stack.callback(namespace.close)
@@ -472,14 +477,14 @@ def internet() -> Iterator[Namespace]:
 
 def test_the_way_out_is_for_public_addresses_and_avoids_the_host(world: World) -> None:
     assert world.network.way_out_problem is None
-    with internet() as beyond, answering(beyond, "198.18.77.2", WEB), answering(None, "0.0.0.0", 0) as host_port:
-        assert ask("198.18.77.1", host_port) == "198.18.77.1"
-        assert ask("198.18.77.2", WEB) == "198.18.77.1"
-        assert world.servers["web"].namespace.run(lambda: ask("198.18.77.2", WEB)) == "198.18.77.1"
-        assert not world.reaches("hidden", "198.18.77.2")
-        assert not world.reaches("inner", "198.18.77.2")
-        assert not world.reaches("mute", "198.18.77.2")
-        for address in ("198.18.77.1", "127.0.0.1", f"127.{world.claim.number}.0.1", "169.254.2.1", "169.254.1.2"):
+    with internet() as beyond, answering(beyond, FAR, WEB), answering(None, "0.0.0.0", 0) as host_port:
+        assert ask(NEAR, host_port) == NEAR
+        assert ask(FAR, WEB) == NEAR
+        assert world.servers["web"].namespace.run(lambda: ask(FAR, WEB)) == NEAR
+        assert not world.reaches("hidden", FAR)
+        assert not world.reaches("inner", FAR)
+        assert not world.reaches("mute", FAR)
+        for address in (NEAR, "127.0.0.1", f"127.{world.claim.number}.0.1", "169.254.2.1", "169.254.1.2"):
             assert not world.reaches("web", address, host_port)
         assert not world.reaches("web", f"240.{world.claim.number}.1.11", WEB)
 
@@ -493,8 +498,8 @@ def test_the_way_out_is_restored_when_it_has_ended(world: World) -> None:
     assert len(running) == 1
     world.network.restore_way_out()
     assert wayout.running(world.claim) == running
-    with internet() as beyond, answering(beyond, "198.18.77.2", WEB):
-        assert world.servers["web"].namespace.run(lambda: ask("198.18.77.2", WEB)) == "198.18.77.1"
+    with internet() as beyond, answering(beyond, FAR, WEB):
+        assert world.servers["web"].namespace.run(lambda: ask(FAR, WEB)) == NEAR
 
 
 def test_what_the_host_did_not_ask_for_stays_out_of_it(world: World) -> None:
@@ -504,13 +509,13 @@ def test_what_the_host_did_not_ask_for_stays_out_of_it(world: World) -> None:
     with ExitStack() as stack:
         stack.callback(edge.close)
         stack.enter_context(internet())
-        route = ["198.18.77.1/32", "via", OUTER_ADDRESS, "dev", HOST_LINK, "onlink"]
+        route = [f"{NEAR}/32", "via", OUTER_ADDRESS, "dev", HOST_LINK, "onlink"]
         subprocess.run(["ip", "-n", name, "route", "add", *route], check=True)
         stack.callback(subprocess.run, ["ip", "-n", name, "route", "delete", *route], check=True)
         receiver = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
         receiver.bind(("0.0.0.0", 0))
         receiver.settimeout(PATIENCE)
-        target = ("198.18.77.1", receiver.getsockname()[1])
+        target = (NEAR, receiver.getsockname()[1])
 
         def send(what: bytes) -> None:
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:

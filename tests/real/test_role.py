@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
-from real_cloud import RealCloud, Server, until
+from real_cloud import RealCloud
+from real_server import Server, until
 
 pytestmark = pytest.mark.real
 
 NAME = "reader-of-one-prefix"
 BUCKET = "of-a-test-of-roles"
+ADMINISTRATOR = "arn:aws:iam::aws:policy/AdministratorAccess"
 IMDS = "http://169.254.169.254/latest"
 TOKEN = f"$(curl -sf -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' {IMDS}/api/token)"
 

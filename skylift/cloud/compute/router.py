@@ -14,6 +14,7 @@ from ipaddress import IPv4Network
 from skylift.cloud.compute import edge, firewall
 from skylift.cloud.compute.claim import Claim
 from skylift.cloud.compute.conntrack import forget
+from skylift.cloud.compute.linkwatch import LinkWatch
 from skylift.cloud.compute.namespace import Namespace, remove_namespace
 from skylift.cloud.compute.netlink import (
     LOOPBACK_INDEX,
@@ -139,8 +140,8 @@ class Router:
             return
         self._load(plan)
         self._route(plan)
-        self._forget_moved(plan)
         self._unplug(self._attached.keys() - {interface.id for interface in plan.interfaces})
+        self._forget_moved(plan)
         self.plan = plan
 
     def attach(self, interface: NetworkInterface, subnet: Subnet, server: Namespace) -> None:
@@ -167,13 +168,18 @@ class Router:
         gateway = str(firewall.gateway(subnet))
         # On its own the kernel answers for a neighbour after a random time of up to 0.8 s.
         self.namespace.write_settings({f"ipv4/neigh/{here}/proxy_delay": "0"})
-        netlink.do(
-            link_up(index, interface.id),
-            add_address(index, gateway, 32),
-            set_neighbour(index, interface.private_ip, interface.mac),
-            set_route(KernelRoute(f"{interface.private_ip}/32", link=index)),
-        )
-        _dress_server(server, interface, subnet, there)
+        watch = self.namespace.run(LinkWatch)
+        try:
+            netlink.do(
+                link_up(index, interface.id),
+                add_address(index, gateway, 32),
+                set_neighbour(index, interface.private_ip, interface.mac),
+                set_route(KernelRoute(f"{interface.private_ip}/32", link=index)),
+            )
+            _dress_server(server, interface, subnet, there)
+            watch.until_running(index)
+        finally:
+            watch.close()
 
     def detach(self, interface_id: str) -> None:
         self._unplug({interface_id})
@@ -257,6 +263,8 @@ class Router:
         moved = {address for address, belongs in before.items() if after.get(address) != belongs}
         if moved:
             forget(self.namespace, moved)
+            # Who gets one of them next begins with none; who has it goes on using it.
+            self._used -= moved - {one.private_ip for one in plan.interfaces if one.id in self._attached}
 
     def _unplug(self, interface_ids: set[str]) -> None:
         known = [self._attached.pop(one) for one in interface_ids if one in self._attached]

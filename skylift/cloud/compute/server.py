@@ -110,12 +110,14 @@ class Servers:
         bundle.chmod(0o711)
         rootfs = self._rootfs(plan)
         seeded = plan.disk / "seeded"
+        # First: who clears away after a kill in the middle knows from it that there may be mounts.
+        (bundle / ".base").write_text(json.dumps({"image": str(plan.image), "uid_base": plan.uid_base}))
+        (bundle / ".base").rename(bundle / "base")
         rootfs.mount()
         if not seeded.exists():
             rootfs.write(seed)
             seeded.touch()
         (self._exits / plan.id).unlink(missing_ok=True)
-        (bundle / "base").write_text(json.dumps({"image": str(plan.image), "uid_base": plan.uid_base}))
         seccomp = oci_seccomp(self._profile, CAPABILITIES)
         config = oci_config(plan, rootfs.root, f"/{self._group}/{plan.id}", seccomp)
         (bundle / "config.json").write_text(json.dumps(config))

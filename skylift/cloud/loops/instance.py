@@ -19,6 +19,7 @@ from skylift.cloud.store.database import Database, Tx
 
 log = logging.getLogger(__name__)
 
+_UNSETTLED: tuple[State, ...] = ("pending", "stopping", "shutting-down")
 SHUTDOWN_GRACE = 10.0
 """Seconds that a server has to shut down before its plug is pulled."""
 
@@ -107,10 +108,9 @@ class InstanceLoop:
     def step(self) -> None:
         """Start work on every server whose row asks for it."""
         with self._database.read() as tx:
-            rows = tx.find(Instance)
+            rows = [row for state in _UNSETTLED for row in tx.find(Instance, state=state)]
         for row in rows:
-            if _needs_work(row):
-                self._submit(row.id)
+            self._submit(row.id)
 
     def ended(self, server_id: str, code: int | None) -> None:
         """A server's init has ended with this code; called by whoever saw it."""
@@ -299,10 +299,6 @@ class _Laps:
 
     def __str__(self) -> str:
         return ", ".join(self._ended)
-
-
-def _needs_work(row: Instance) -> bool:
-    return row.state in ("pending", "stopping", "shutting-down")
 
 
 def _why_it_ended(code: int | None) -> tuple[str, str]:
