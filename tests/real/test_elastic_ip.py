@@ -7,7 +7,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 import pytest
-from real_cloud import RealCloud, Server, until
+from real_cloud import RealCloud
+from real_server import Server, until
 
 pytestmark = pytest.mark.real
 
