@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Protocol
+
+
+class RunningChecksum(Protocol):
+    """A checksum of bytes that come in pieces."""
+
+    def update(self, data: bytes | memoryview, /) -> object: ...
+
+    def digest(self) -> bytes: ...
+
+
+StartChecksum = Callable[[str], RunningChecksum]
+"""A new running checksum of an algorithm as S3 spells it (`CRC64NVME`)."""
 
 
 @dataclass(frozen=True)
@@ -44,14 +58,45 @@ class FileBody:
 
 
 @dataclass(frozen=True)
+class PublicAccess:
+    """What public access block forbids, one by one; a new bucket forbids all of it."""
+
+    block_acls: bool = True
+    ignore_acls: bool = True
+    block_policy: bool = True
+    restrict_buckets: bool = True
+
+
+@dataclass(frozen=True)
+class CorsRule:
+    """Which pages of which origins may do what from a browser. Origins and headers may hold one `*` each."""
+
+    methods: tuple[str, ...]
+    origins: tuple[str, ...]
+    headers: tuple[str, ...] = ()
+    exposed: tuple[str, ...] = ()
+    max_age: int | None = None
+    id: str | None = None
+
+
+@dataclass(frozen=True)
 class Bucket:
-    """`owner` is the account."""
+    """`owner` is the account. `versioning` is None until it was switched on, then `Enabled` or `Suspended`.
+
+    `ownership` and `public_access` are None once they were deleted. `bucket_key` says what was asked about KMS bucket
+    keys, which AES256, the only encryption here, has no use for.
+    """
 
     name: str
     region: str
     created: datetime
     owner: str
     tags: dict[str, str] = field(default_factory=dict)
+    versioning: str | None = None
+    ownership: str | None = "BucketOwnerEnforced"
+    public_access: PublicAccess | None = PublicAccess()
+    bucket_key: bool = False
+    cors: tuple[CorsRule, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,10 +110,14 @@ class ObjectPart:
 
 @dataclass(frozen=True)
 class Object:
-    """`etag` is without quotes; `headers` are the system headers by botocore's member name (`CacheControl`).
+    """One version of an object, or a delete marker, which stands for its absence and has no bytes.
 
-    A file belongs to one object only: a copy has links of its own. `parts` is empty unless the object was
-    uploaded in parts.
+    `etag` is without quotes; `headers` are the system headers by botocore's member name (`CacheControl`).
+    A file belongs to one object only: a copy has links of its own. `parts` and `upload_id` are empty unless the
+    object was uploaded in parts.
+
+    `version` is S3's id, or `null` where the bucket did not make ids. `sequence` orders the versions of a key: it is
+    greater than that of any version that was there before. Exactly one version of a key is the `latest`.
     """
 
     bucket: str
@@ -83,6 +132,12 @@ class Object:
     checksums: dict[str, str] = field(default_factory=dict)
     checksum_type: str = "FULL_OBJECT"
     parts: tuple[ObjectPart, ...] = ()
+    tags: dict[str, str] = field(default_factory=dict)
+    upload_id: str | None = None
+    sequence: int = 0
+    version: str = "null"
+    latest: bool = True
+    delete_marker: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,6 +154,7 @@ class Upload:
     metadata: dict[str, str] = field(default_factory=dict)
     checksum_algorithm: str | None = None
     checksum_type: str = "FULL_OBJECT"
+    tags: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

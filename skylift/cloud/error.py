@@ -6,17 +6,29 @@ ServiceError                 an AWS error code and message; mapped to the wire o
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 
 class ServiceError(Exception):
     """An error as AWS words it.
 
     `code` is AWS's own (`InvalidVpcID.NotFound`), `detail` what S3 puts beside the message (`BucketName`, `Key`).
-    The HTTP status follows from the protocol and the code; `status` overrides it where AWS deviates.
+    The HTTP status follows from the protocol and the code; `status` overrides it where AWS deviates. `headers` are
+    what S3 says of an object even when it refuses it.
     """
 
-    def __init__(self, code: str, message: str, *, status: int | None = None, **detail: str) -> None:
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        status: int | None = None,
+        headers: Mapping[str, str] | None = None,
+        **detail: str,
+    ) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
         self.message = message
         self.status = status
+        self.headers = dict(headers or {})
         self.detail = detail

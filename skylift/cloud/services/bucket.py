@@ -11,9 +11,10 @@ from typing import Any
 from skylift.cloud.bucket import Bucket, Part, Upload
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
+from skylift.cloud.services.bucket_setting import ENFORCED, checked_ownership
 from skylift.cloud.services.operation import Check
 from skylift.cloud.services.s3_error import invalid_argument, malformed_xml, not_implemented
-from skylift.cloud.services.s3_rules import bucket_arn, bucket_of, owner
+from skylift.cloud.services.s3_rules import bucket_arn, bucket_of, checked_tag, owner
 from skylift.cloud.services.token import read_token, write_token
 from skylift.cloud.store.bucket import buckets, discard, has_objects
 from skylift.cloud.store.database import Tx
@@ -26,21 +27,21 @@ FIRST_REGION = "us-east-1"
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _RESERVED_STARTS = ("xn--", "sthree-", "amzn-s3-demo-")
 _RESERVED_ENDS = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3")
-_TAG_TEXT = re.compile(r"[\w\s_.:/=+\-@]*")
 
 
 def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     name = checked_name(params["Bucket"])
     configuration = params.get("CreateBucketConfiguration", {})
     _check_location(caller.region, configuration.get("LocationConstraint"))
+    ownership = checked_ownership(params.get("ObjectOwnership", ENFORCED))
     if params.get("ACL", "private") != "private":
+        if ownership != ENFORCED:
+            raise not_implemented("x-amz-acl", params["ACL"])
         raise ServiceError(
             "InvalidBucketAclWithObjectOwnership",
             "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting",
             status=400,
         )
-    if params.get("ObjectOwnership", "BucketOwnerEnforced") != "BucketOwnerEnforced":
-        raise not_implemented("x-amz-object-ownership", params["ObjectOwnership"])
     tags = checked_tags(configuration.get("Tags", []))
     answer = {"Location": f"/{name}", "BucketArn": bucket_arn(name)}
     if tx.get(Bucket, name=name) is not None:
@@ -55,7 +56,16 @@ def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
         )
     if len(buckets(tx, "", "", MOST_BUCKETS)) == MOST_BUCKETS:
         raise ServiceError("TooManyBuckets", "You have attempted to create more buckets than allowed", status=400)
-    tx.add(Bucket(name=name, region=caller.region, created=tx.now, owner=caller.account, tags=tags))
+    tx.add(
+        Bucket(
+            name=name,
+            region=caller.region,
+            created=tx.now,
+            owner=caller.account,
+            tags=tags,
+            ownership=ownership,
+        )
+    )
     return answer
 
 
@@ -105,7 +115,8 @@ def delete(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     if has_objects(tx, bucket.name):
         raise ServiceError(
             "BucketNotEmpty",
-            "The bucket you tried to delete is not empty",
+            "The bucket you tried to delete is not empty"
+            + (". You must delete all versions in the bucket." if bucket.versioning else ""),
             status=409,
             BucketName=bucket.name,
         )
@@ -150,18 +161,7 @@ def checked_tags(listed: list[dict[str, str]]) -> dict[str, str]:
     for tag in listed:
         if "Key" not in tag or "Value" not in tag:
             raise malformed_xml()
-        key, value = tag["Key"], tag["Value"]
-        if not 1 <= len(key) <= 128 or not _TAG_TEXT.fullmatch(key):
-            raise ServiceError("InvalidTag", "The TagKey you have provided is invalid", status=400, TagKey=key)
-        if len(value) > 256 or not _TAG_TEXT.fullmatch(value):
-            raise ServiceError(
-                "InvalidTag", "The TagValue you have provided is invalid", status=400, TagKey=key, TagValue=value
-            )
-        if key.lower().startswith("aws:"):
-            raise ServiceError("InvalidTag", "System tags cannot be added/updated by requester", status=400, TagKey=key)
-        if key in tags:
-            raise ServiceError("InvalidTag", "Cannot provide multiple Tags with the same key", status=400, TagKey=key)
-        tags[key] = value
+        tags[checked_tag(tag["Key"], tag["Value"], tags)] = tag["Value"]
     return tags
 
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from skylift.cloud.bucket import Extent
+from skylift.cloud.store.database import Tx
 
 ALGORITHMS = ("CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256", "SHA512", "MD5")
 
@@ -77,39 +79,34 @@ def digest(algorithm: str, data: bytes) -> bytes:
     return hashlib.new(algorithm.lower(), data, usedforsecurity=False).digest()
 
 
-HASHES = ("SHA1", "SHA256", "SHA512", "MD5")
+@dataclass(frozen=True)
+class Digested:
+    """What was found in these bytes: MD5 in hex, and a checksum when one was asked for."""
+
+    extents: tuple[Extent, ...]
+    algorithm: str | None
+    md5: str
+    checksums: dict[str, str]
 
 
-class Running:
-    """MD5 and one more checksum of bytes that come in chunks; only those that Python has itself (`can`)."""
+def digest_bytes(tx: Tx, extents: tuple[Extent, ...], algorithm: str | None) -> Digested:
+    """Read bytes of objects for their digests, as long as that takes."""
+    md5 = hashlib.md5(usedforsecurity=False)
+    running = tx.checksum(algorithm) if algorithm is not None else None
+    for chunk in tx.files.read(extents):
+        md5.update(chunk)
+        if running is not None:
+            running.update(chunk)
+    checksums = {algorithm: base64.b64encode(running.digest()).decode()} if algorithm and running else {}
+    return Digested(extents, algorithm, md5.hexdigest(), checksums)
 
-    def __init__(self, algorithm: str | None) -> None:
-        self._algorithm = algorithm
-        self._md5 = hashlib.md5(usedforsecurity=False)
-        self._hash: Any = hashlib.new(algorithm.lower(), usedforsecurity=False) if algorithm in HASHES else None
-        self._crc = 0
 
-    @staticmethod
-    def can(algorithm: str | None) -> bool:
-        return algorithm in (None, "CRC32", *HASHES)
-
-    def update(self, chunk: bytes) -> None:
-        self._md5.update(chunk)
-        if self._hash is not None:
-            self._hash.update(chunk)
-        elif self._algorithm == "CRC32":
-            self._crc = zlib.crc32(chunk, self._crc)
-
-    @property
-    def md5(self) -> str:
-        return self._md5.hexdigest()
-
-    @property
-    def checksums(self) -> dict[str, str]:
-        if self._algorithm is None:
-            return {}
-        value = self._crc.to_bytes(4, "big") if self._hash is None else self._hash.digest()
-        return {self._algorithm: base64.b64encode(value).decode()}
+def digested(tx: Tx, extents: tuple[Extent, ...], algorithm: str | None, params: Any) -> Digested:
+    """What was prepared for these bytes before the transaction; if others took their place, they are read now."""
+    found: Digested | None = params.get("Digested")
+    if found is not None and (found.extents, found.algorithm) == (extents, algorithm):
+        return found
+    return digest_bytes(tx, extents, algorithm)
 
 
 def _crc(data: bytes, crc: Crc) -> int:

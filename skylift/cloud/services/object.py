@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from skylift.cloud.bucket import Object
+from skylift.cloud.bucket import Bucket, Object
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
+from skylift.cloud.services import object_version as version
 from skylift.cloud.services.authorize import denial, permits
 from skylift.cloud.services.byte_range import Slice, cut, requested
+from skylift.cloud.services.object_tag import existing_context, from_header, requested_context
 from skylift.cloud.services.operation import Check
 from skylift.cloud.services.precondition import check_match, check_read, check_write
-from skylift.cloud.services.s3_error import invalid_argument, malformed_xml, no_such_key
+from skylift.cloud.services.s3_error import invalid_argument, malformed_xml
 from skylift.cloud.services.s3_rules import (
     ENCRYPTION,
     body_of,
@@ -26,10 +28,9 @@ from skylift.cloud.services.s3_rules import (
     described_checksums,
     described_headers,
     object_arn,
-    object_of,
     system_headers,
 )
-from skylift.cloud.store.bucket import discard, keep
+from skylift.cloud.store.bucket import current, keep, version_of
 from skylift.cloud.store.database import Tx
 
 MOST_DELETED = 1000
@@ -47,12 +48,12 @@ _OVERRIDES = {
 def put(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     bucket, key = bucket_of(tx, caller, params), params["Key"]
     check_key(key)
-    check_features(params)
-    metadata = checked_metadata(params)
+    check_features(bucket, params)
+    metadata, tags = checked_metadata(params), from_header(params)
     body = body_of(params)
-    existing = tx.get(Object, bucket=bucket.name, key=key)
-    check_write(params, existing)
-    stored = Object(
+    if "IfMatch" in params or "IfNoneMatch" in params:
+        check_write(params, current(tx, bucket.name, key))
+    made = Object(
         bucket=bucket.name,
         key=key,
         size=body.size,
@@ -63,33 +64,36 @@ def put(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
         headers=system_headers(params),
         metadata=metadata,
         checksums=body.checksums,
+        tags=tags,
     )
-    store(tx, stored, existing)
-    answer = {"ETag": quoted(stored.etag), **ENCRYPTION, **described_checksums(stored.checksums)}
+    stored = version.place(tx, bucket, made)
+    answer = {
+        "ETag": quoted(stored.etag),
+        **ENCRYPTION,
+        **version.described(bucket, stored),
+        **described_checksums(stored.checksums),
+    }
     return {**answer, "ChecksumType": stored.checksum_type} if stored.checksums else answer
 
 
 def get(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     """The body's files stay on disk while the answer is being sent, also when the object is deleted meanwhile."""
-    found, piece = _read(tx, caller, params)
+    bucket, found, piece = _read(tx, caller, params)
     extents = found.extents if piece is None else cut(found.extents, piece.start, piece.length)
-    return {**_described(found, piece, params), "Body": tx.files.body(extents)}
+    answer = {**_described(found, piece, params), **version.described(bucket, found), "Body": tx.files.body(extents)}
+    return {**answer, **_tag_count(tx, caller, found)}
 
 
 def head(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
-    found, piece = _read(tx, caller, params)
-    return _described(found, piece, params)
+    bucket, found, piece = _read(tx, caller, params)
+    answer = {**_described(found, piece, params), **version.described(bucket, found)}
+    return {**answer, **_tag_count(tx, caller, found)}
 
 
 def delete(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     """Deleting what is not there succeeds, unless `IfMatch` says that it should be."""
     bucket = bucket_of(tx, caller, params)
-    existing = tx.get(Object, bucket=bucket.name, key=params["Key"])
-    if "IfMatch" in params:
-        check_match(params["IfMatch"], params["Key"], existing)
-    if existing is not None:
-        _remove(tx, existing)
-    return {}
+    return _delete(tx, bucket, params, params.get("IfMatch"))
 
 
 def delete_many(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
@@ -101,21 +105,23 @@ def delete_many(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     deleted: list[dict[str, Any]] = []
     errors: list[dict[str, Any]] = []
     for item in listed:
-        key = item["Key"]
+        named = {name: item[name] for name in ("Key", "VersionId") if name in item}
         try:
-            _delete_one(tx, caller, bucket.name, item)
+            answer = _delete_one(tx, caller, bucket, item)
         except ServiceError as error:
-            errors.append({"Key": key, "Code": error.code, "Message": error.message})
+            errors.append({**named, "Code": error.code, "Message": error.message})
         else:
-            deleted.append({"Key": key})
-    answer = {} if params["Delete"].get("Quiet", False) else {"Deleted": deleted}
-    return {**answer, "Errors": errors} if errors else answer
+            if "DeleteMarker" in answer:
+                named |= {"DeleteMarker": True, "DeleteMarkerVersionId": answer["VersionId"]}
+            deleted.append(named)
+    result: dict[str, Any] = {} if params["Delete"].get("Quiet", False) else {"Deleted": deleted}
+    return {**result, "Errors": errors} if errors else result
 
 
 def attributes(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     """GetObjectAttributes: what is asked for in `ObjectAttributes`, and nothing else."""
     bucket = bucket_of(tx, caller, params)
-    found = object_of(tx, bucket.name, params["Key"])
+    found = version.find(tx, bucket, params)
     checksum: dict[str, Any] = described_checksums(found.checksums)
     if checksum:
         checksum["ChecksumType"] = found.checksum_type
@@ -130,16 +136,7 @@ def attributes(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     if unknown:
         raise invalid_argument("x-amz-object-attributes", unknown[0], "Invalid attribute name specified.")
     chosen = {name: possible[name] for name in params["ObjectAttributes"] if possible[name] not in ({}, None)}
-    return {"LastModified": found.modified, **chosen}
-
-
-def store(tx: Tx, stored: Object, existing: Object | None) -> None:
-    """Add the object, or put it in the place of the one that has the key."""
-    if existing is None:
-        tx.add(stored)
-    else:
-        tx.save(stored)
-        discard(tx, existing.extents)
+    return {"LastModified": found.modified, **version.described(bucket, found), **chosen}
 
 
 def quoted(etag: str) -> str:
@@ -148,31 +145,56 @@ def quoted(etag: str) -> str:
 
 def check_put(_tx: Tx, _caller: Caller, params: Any) -> Iterable[Check]:
     arn = object_arn(params["Bucket"], params["Key"])
-    yield Check("s3:PutObject", arn, _write_context(params))
+    tags = requested_context(from_header(params))
+    yield Check("s3:PutObject", arn, {**_write_context(params), **tags})
+    if tags:
+        yield Check("s3:PutObjectTagging", arn, tags)
     if "IfMatch" in params:
         # The answer tells something about the object that is there.
         yield Check("s3:GetObject", arn)
 
 
 def check_get(tx: Tx, _caller: Caller, params: Any) -> Iterable[Check]:
-    yield from check_readable(tx, params["Bucket"], params["Key"], "s3:GetObject")
+    yield from check_readable(tx, params["Bucket"], params["Key"], params.get("VersionId"))
 
 
 def check_attributes(tx: Tx, _caller: Caller, params: Any) -> Iterable[Check]:
-    yield Check("s3:GetObjectAttributes", object_arn(params["Bucket"], params["Key"]))
-    yield from check_readable(tx, params["Bucket"], params["Key"], "s3:GetObject")
+    named = params.get("VersionId")
+    action = "s3:GetObjectAttributes" if named is None else "s3:GetObjectVersionAttributes"
+    yield Check(action, object_arn(params["Bucket"], params["Key"]))
+    yield from check_readable(tx, params["Bucket"], params["Key"], named)
 
 
-def check_readable(tx: Tx, bucket: str, key: str, action: str) -> Iterable[Check]:
-    """Whoever may not list a bucket does not learn that a key is missing: the answer is 403, not 404."""
-    yield Check(action, object_arn(bucket, key))
-    if tx.get(Object, bucket=bucket, key=key) is None:
+def check_readable(tx: Tx, bucket: str, key: str, named: str | None) -> Iterable[Check]:
+    """Whoever may not list a bucket does not learn that a key is missing: the answer is 403, not 404.
+
+    `named` is the id of the version that is asked for, which takes a permission of its own.
+    """
+    found = current(tx, bucket, key) if named is None else version_of(tx, bucket, key, named)
+    context = existing_context(found)
+    if named is None:
+        yield Check("s3:GetObject", object_arn(bucket, key), context)
+    else:
+        yield Check("s3:GetObjectVersion", object_arn(bucket, key), {**context, "s3:versionid": named})
+    if found is None:
+        yield Check("s3:ListBucket", bucket_arn(bucket))
+
+
+def check_acl(tx: Tx, _caller: Caller, params: Any) -> Iterable[Check]:
+    bucket, key, named = params["Bucket"], params["Key"], params.get("VersionId")
+    found = current(tx, bucket, key) if named is None else version_of(tx, bucket, key, named)
+    context = existing_context(found)
+    if named is None:
+        yield Check("s3:GetObjectAcl", object_arn(bucket, key), context)
+    else:
+        yield Check("s3:GetObjectVersionAcl", object_arn(bucket, key), {**context, "s3:versionid": named})
+    if found is None:
         yield Check("s3:ListBucket", bucket_arn(bucket))
 
 
 def check_delete(_tx: Tx, _caller: Caller, params: Any) -> Iterable[Check]:
     arn = object_arn(params["Bucket"], params["Key"])
-    yield Check("s3:DeleteObject", arn, _write_context(params))
+    yield _deletion(params["Bucket"], params, _write_context(params))
     if params.get("IfMatch", "*") != "*":
         yield Check("s3:GetObject", arn)
 
@@ -193,13 +215,19 @@ def _write_context(params: Any) -> dict[str, str | tuple[str, ...]]:
     return {key: params[name] for name, key in names.items() if name in params}
 
 
-def _read(tx: Tx, caller: Caller, params: Any) -> tuple[Object, Slice | None]:
+def _read(tx: Tx, caller: Caller, params: Any) -> tuple[Bucket, Object, Slice | None]:
     bucket = bucket_of(tx, caller, params)
-    found = tx.get(Object, bucket=bucket.name, key=params["Key"])
-    if found is None:
-        raise no_such_key(params["Key"])
+    found = version.find(tx, bucket, params)
     check_read(params, found)
-    return found, requested(params, found)
+    return bucket, found, requested(params, found)
+
+
+def _tag_count(tx: Tx, caller: Caller, found: Object) -> dict[str, int]:
+    """How many tags there are is told to those who may read them."""
+    if not found.tags:
+        return {}
+    check = Check("s3:GetObjectTagging", object_arn(found.bucket, found.key), existing_context(found))
+    return {"TagCount": len(found.tags)} if permits(tx, caller, check).allowed else {}
 
 
 def _described(found: Object, piece: Slice | None, params: Any) -> dict[str, Any]:
@@ -228,21 +256,29 @@ def _checksums(found: Object, piece: Slice | None) -> dict[str, str]:
     return {**described_checksums(checksums), "ChecksumType": found.checksum_type} if checksums else {}
 
 
-def _delete_one(tx: Tx, caller: Caller, bucket: str, item: Any) -> None:
-    check = Check("s3:DeleteObject", object_arn(bucket, item["Key"]))
+def _delete_one(tx: Tx, caller: Caller, bucket: Bucket, item: Any) -> dict[str, Any]:
+    check = _deletion(bucket.name, item, {})
     decision = permits(tx, caller, check)
     if not decision.allowed:
         raise denial(caller, check, decision, "s3")
-    existing = tx.get(Object, bucket=bucket, key=item["Key"])
-    if "ETag" in item:
-        check_match(item["ETag"], item["Key"], existing)
-    if existing is not None:
-        _remove(tx, existing)
+    return _delete(tx, bucket, item, item.get("ETag"))
 
 
-def _remove(tx: Tx, existing: Object) -> None:
-    tx.remove(existing)
-    discard(tx, existing.extents)
+def _deletion(bucket: str, item: Any, context: dict[str, str | tuple[str, ...]]) -> Check:
+    """Deleting for good a version that is named takes a permission of its own."""
+    arn, named = object_arn(bucket, item["Key"]), item.get("VersionId")
+    if named is None:
+        return Check("s3:DeleteObject", arn, context)
+    return Check("s3:DeleteObjectVersion", arn, {**context, "s3:versionid": named})
+
+
+def _delete(tx: Tx, bucket: Bucket, item: Any, condition: str | None) -> dict[str, Any]:
+    """`condition` is what the object's ETag has to match."""
+    key, named = item["Key"], item.get("VersionId")
+    if condition is not None:
+        found = current(tx, bucket.name, key) if named is None else version_of(tx, bucket.name, key, named)
+        check_match(condition, key, found)
+    return version.delete(tx, bucket, key, named)
 
 
 def _parts(found: Object, params: Any) -> dict[str, Any] | None:

@@ -9,8 +9,10 @@ from urllib.parse import unquote
 
 from skylift.cloud.bucket import Bucket, Object
 from skylift.cloud.identity import Caller
-from skylift.cloud.services.checksum import Running
-from skylift.cloud.services.object import check_put, check_readable, quoted, store
+from skylift.cloud.services import object_version as version
+from skylift.cloud.services.checksum import digest_bytes, digested
+from skylift.cloud.services.object import check_put, check_readable, quoted
+from skylift.cloud.services.object_tag import existing_context, from_header, requested_context
 from skylift.cloud.services.operation import Check
 from skylift.cloud.services.precondition import check_source, check_write
 from skylift.cloud.services.s3_error import (
@@ -18,7 +20,6 @@ from skylift.cloud.services.s3_error import (
     invalid_argument,
     invalid_request,
     no_such_bucket,
-    not_implemented,
 )
 from skylift.cloud.services.s3_rules import (
     ENCRYPTION,
@@ -29,23 +30,23 @@ from skylift.cloud.services.s3_rules import (
     checked_metadata,
     content_type,
     described_checksums,
-    object_of,
+    object_arn,
     system_headers,
 )
-from skylift.cloud.store.bucket import share
+from skylift.cloud.store.bucket import current, share, version_of
 from skylift.cloud.store.database import Tx
 
 
 def copy(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     bucket, key = bucket_of(tx, caller, params), params["Key"]
     check_key(key)
-    check_features(params)
+    check_features(bucket, params)
     source = source_of(tx, caller, params)
     check_source(params, source)
-    directive = params.get("MetadataDirective", "COPY")
-    if directive not in ("COPY", "REPLACE"):
-        raise invalid_argument("x-amz-metadata-directive", directive, "Unknown metadata directive.")
-    if directive == "COPY" and (source.bucket, source.key) == (bucket.name, key):
+    directive = _directive(params, "MetadataDirective", "x-amz-metadata-directive")
+    tagging = _directive(params, "TaggingDirective", "x-amz-tagging-directive")
+    onto_itself = (source.bucket, source.key, source.latest) == (bucket.name, key, True)
+    if directive == "COPY" and onto_itself and not params.keys() & {"ServerSideEncryption", "StorageClass"}:
         raise invalid_request(
             "This copy request is illegal because it is trying to copy an object to itself without changing the "
             "object's metadata, storage class, website redirect location or encryption attributes."
@@ -54,10 +55,10 @@ def copy(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
         raise invalid_request(
             f"The specified copy source is larger than the maximum allowable size for a copy source: {MAX_PUT}"
         )
-    existing = tx.get(Object, bucket=bucket.name, key=key)
-    check_write(params, existing)
+    if "IfMatch" in params or "IfNoneMatch" in params:
+        check_write(params, current(tx, bucket.name, key))
     copied = replace(
-        _as_one_piece(tx, source, params.get("ChecksumAlgorithm")),
+        _as_one_piece(tx, source, params),
         bucket=bucket.name,
         key=key,
         modified=tx.now,
@@ -70,7 +71,9 @@ def copy(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
             headers=system_headers(params),
             metadata=checked_metadata(params),
         )
-    store(tx, copied, existing)
+    if tagging == "REPLACE":
+        copied = replace(copied, tags=from_header(params))
+    copied = version.place(tx, bucket, copied)
     result = {
         "ETag": quoted(copied.etag),
         "LastModified": copied.modified,
@@ -78,58 +81,97 @@ def copy(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     }
     if copied.checksums:
         result["ChecksumType"] = copied.checksum_type
-    return {"CopyObjectResult": result, **ENCRYPTION}
+    return {
+        "CopyObjectResult": result,
+        **ENCRYPTION,
+        **version.described(bucket, copied),
+        **described_source(tx, source),
+    }
+
+
+def described_source(tx: Tx, source: Object) -> dict[str, str]:
+    """Which version was copied, if its bucket keeps any."""
+    bucket = tx.get(Bucket, name=source.bucket)
+    return {} if bucket is None or bucket.versioning is None else {"CopySourceVersionId": source.version}
 
 
 def source_of(tx: Tx, caller: Caller, params: Any) -> Object:
     """The object that `CopySource` names."""
-    name, key = source_name(params)
+    name, key, named = source_name(params)
     bucket = tx.get(Bucket, name=name)
     if bucket is None:
         raise no_such_bucket(name)
     if params.get("ExpectedSourceBucketOwner", caller.account) != bucket.owner:
         raise access_denied()
-    return object_of(tx, name, key)
+    if named is not None:
+        found = version_of(tx, name, key, named)
+        if found is not None and found.delete_marker:
+            raise invalid_request(
+                "The source of a copy request may not specifically refer to a delete marker by version id."
+            )
+    return version.by_id(tx, bucket, key, named)
 
 
-def source_name(params: Any) -> tuple[str, str]:
-    """Bucket and key from a header like `/bucket/percent%20encoded`."""
+def source_name(params: Any) -> tuple[str, str, str | None]:
+    """Bucket, key and version from a header like `/bucket/percent%20encoded?versionId=ID`."""
     source: str = params["CopySource"]
-    path, question, version = source.partition("?versionId=")
-    if question and version != "null":
-        raise not_implemented("x-amz-copy-source", source)
+    path, question, named = source.partition("?versionId=")
     name, slash, key = unquote(path).removeprefix("/").partition("/")
     if not (name and slash and key):
         raise invalid_argument(
             "x-amz-copy-source", source, "Copy Source must mention the source bucket and key: sourcebucket/sourcekey"
         )
-    return name, key
+    return name, key, named if question else None
 
 
 def check_copy(tx: Tx, caller: Caller, params: Any) -> Iterable[Check]:
-    yield from check_readable(tx, *source_name(params), "s3:GetObject")
+    name, key, named = source_name(params)
+    yield from check_readable(tx, name, key, named)
     yield from check_put(tx, caller, params)
+    if _directive(params, "TaggingDirective", "x-amz-tagging-directive") == "COPY":
+        yield from _check_copied_tags(tx, name, key, named, params)
 
 
-def _as_one_piece(tx: Tx, source: Object, wanted: str | None) -> Object:
-    """A copy is one piece, with the ETag and checksum of one, however its source was uploaded.
+def prepare_copy(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    """Reads the source where its digests have to be made anew; see Operation.prepare."""
+    source = source_of(tx, caller, params)
+    check_source(params, source)
+    if source.size > MAX_PUT or not _has_to_be_read(source, params.get("ChecksumAlgorithm")):
+        return {}
+    return {"Digested": digest_bytes(tx, source.extents, _algorithm(source, params.get("ChecksumAlgorithm")))}
 
-    `wanted` is the algorithm of the copy's checksum; by default it stays that of the source.
-    """
-    known = next(iter(source.checksums), None)
-    algorithm = wanted or known
-    as_it_is = algorithm == known and source.checksum_type == "FULL_OBJECT"
-    if as_it_is and not source.parts:
+
+def _check_copied_tags(tx: Tx, name: str, key: str, named: str | None, params: Any) -> Iterable[Check]:
+    """Tags travel with a copy: whoever copies an object that has some reads and writes them."""
+    source = current(tx, name, key) if named is None else version_of(tx, name, key, named)
+    if source is not None and source.tags:
+        noun = "ObjectTagging" if named is None else "ObjectVersionTagging"
+        yield Check(f"s3:Get{noun}", object_arn(name, key), existing_context(source))
+        yield Check("s3:PutObjectTagging", object_arn(params["Bucket"], params["Key"]), requested_context(source.tags))
+
+
+def _directive(params: Any, member: str, header: str) -> str:
+    directive: str = params.get(member, "COPY")
+    if directive not in ("COPY", "REPLACE"):
+        raise invalid_argument(header, directive, f"Unknown {header.split('-')[2]} directive.")
+    return directive
+
+
+def _algorithm(source: Object, wanted: str | None) -> str | None:
+    """Of the copy's checksum: the one that is asked for, by default the source's."""
+    return wanted or next(iter(source.checksums), None)
+
+
+def _has_to_be_read(source: Object, wanted: str | None) -> bool:
+    as_it_is = wanted in (None, *source.checksums) and source.checksum_type == "FULL_OBJECT"
+    return bool(source.parts) or not as_it_is
+
+
+def _as_one_piece(tx: Tx, source: Object, params: Any) -> Object:
+    """A copy is one piece, with the ETag and checksum of one, however its source was uploaded."""
+    source = replace(source, upload_id=None)
+    wanted = params.get("ChecksumAlgorithm")
+    if not _has_to_be_read(source, wanted):
         return source
-    if not as_it_is and not Running.can(algorithm):
-        raise not_implemented("x-amz-checksum-algorithm", algorithm)
-    running = Running(None if as_it_is else algorithm)
-    for chunk in tx.files.read(source.extents):
-        running.update(chunk)
-    return replace(
-        source,
-        etag=running.md5,
-        parts=(),
-        checksums=source.checksums if as_it_is else running.checksums,
-        checksum_type="FULL_OBJECT",
-    )
+    found = digested(tx, source.extents, _algorithm(source, wanted), params)
+    return replace(source, etag=found.md5, parts=(), checksums=found.checksums, checksum_type="FULL_OBJECT")

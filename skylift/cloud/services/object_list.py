@@ -51,9 +51,13 @@ def list_v1(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
 
 
 def check_list(_tx: Tx, _caller: Caller, params: Any) -> Iterable[Check]:
+    return [Check("s3:ListBucket", bucket_arn(params["Bucket"]), list_context(params))]
+
+
+def list_context(params: Any) -> dict[str, str]:
+    """The condition keys about what is to be listed."""
     names = {"Prefix": "s3:prefix", "Delimiter": "s3:delimiter", "MaxKeys": "s3:max-keys"}
-    context = {key: str(params[name]) for name, key in names.items() if name in params}
-    return [Check("s3:ListBucket", bucket_arn(params["Bucket"]), context)]
+    return {key: str(params[name]) for name, key in names.items() if name in params}
 
 
 def encoder(params: Any) -> Any:

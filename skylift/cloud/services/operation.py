@@ -29,6 +29,7 @@ class Operation:
     `takes` are the parameters it honours, dotted below the top (`BlockDeviceMappings.Ebs.VolumeSize`); any other
     parameter of the model is refused by name before the handler runs. `checks` says what the caller must be allowed
     to do; it runs in a read transaction, before `handler`. `writes` decides which kind of transaction `handler` gets.
+    `prepare` reads, before the write transaction, what takes long: the one writer is not held up by it.
     """
 
     service: str
@@ -37,6 +38,11 @@ class Operation:
     takes: frozenset[str]
     checks: Callable[[Tx, Caller, Any], Iterable[Check]]
     writes: bool
+    prepare: Handler | None = None
+
+    def prepared(self, tx: Tx, caller: Caller, params: Params) -> Params:
+        """The parameters as `handler` takes them, with what `prepare` found; in the transaction of `checks`."""
+        return params if self.prepare is None else {**params, **self.prepare(tx, caller, params)}
 
     def unsupported(self, params: Params) -> list[str]:
         """The dotted names in `params` that this operation would have to ignore."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from skylift.cloud.error import ServiceError
 
 
@@ -9,8 +11,8 @@ def no_such_bucket(name: str) -> ServiceError:
     return ServiceError("NoSuchBucket", "The specified bucket does not exist", status=404, BucketName=name)
 
 
-def no_such_key(key: str) -> ServiceError:
-    return ServiceError("NoSuchKey", "The specified key does not exist.", status=404, Key=key)
+def no_such_key(key: str, headers: Mapping[str, str] | None = None) -> ServiceError:
+    return ServiceError("NoSuchKey", "The specified key does not exist.", status=404, headers=headers, Key=key)
 
 
 def no_such_upload(upload_id: str) -> ServiceError:

@@ -8,11 +8,12 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from skylift.cloud.bucket import Bucket, Object, Spool
+from skylift.cloud.bucket import Bucket, Spool
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.services.checksum import ALGORITHMS, member
@@ -21,7 +22,6 @@ from skylift.cloud.services.s3_error import (
     bad_digest,
     invalid_argument,
     no_such_bucket,
-    no_such_key,
     not_implemented,
 )
 from skylift.cloud.store.database import Tx
@@ -29,6 +29,7 @@ from skylift.cloud.store.database import Tx
 MAX_KEY = 1024
 MAX_METADATA = 2048
 MAX_PUT = 5 << 30
+_TAG_TEXT = re.compile(r"[\w\s_.:/=+\-@]*")
 
 SYSTEM_HEADERS = ("CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage", "Expires")
 """Kept with an object and given back as they came."""
@@ -49,13 +50,6 @@ def bucket_of(tx: Tx, caller: Caller, params: Any) -> Bucket:
     return bucket
 
 
-def object_of(tx: Tx, bucket: str, key: str) -> Object:
-    found = tx.get(Object, bucket=bucket, key=key)
-    if found is None:
-        raise no_such_key(key)
-    return found
-
-
 def check_key(key: str) -> None:
     size = len(key.encode())
     if size > MAX_KEY:
@@ -64,11 +58,14 @@ def check_key(key: str) -> None:
         )
 
 
-def check_features(params: Any) -> None:
+def check_features(bucket: Bucket, params: Any) -> None:
     """Parameters that this cloud takes for the values only that change nothing."""
     acl = params.get("ACL")
     if acl not in (None, "bucket-owner-full-control"):
-        raise ServiceError("AccessControlListNotSupported", "The bucket does not allow ACLs", status=400)
+        if bucket.ownership == "BucketOwnerEnforced":
+            raise ServiceError("AccessControlListNotSupported", "The bucket does not allow ACLs", status=400)
+        if acl != "private":
+            raise not_implemented("x-amz-acl", acl)
     if params.get("StorageClass", "STANDARD") != "STANDARD":
         raise not_implemented("x-amz-storage-class", params["StorageClass"])
     if params.get("ServerSideEncryption", "AES256") != "AES256":
@@ -140,6 +137,21 @@ def checked_limit(params: Any, name: str, called: str, most: int = 1000) -> int:
     if limit < 0:
         raise invalid_argument(called, limit, f"Argument {called} must be an integer between 0 and 2147483647")
     return min(limit, most)
+
+
+def checked_tag(key: str, value: str, already: Mapping[str, str]) -> str:
+    """The key of a tag that S3 takes beside those that are there already. Raises InvalidTag."""
+    if not 1 <= len(key) <= 128 or not _TAG_TEXT.fullmatch(key):
+        raise ServiceError("InvalidTag", "The TagKey you have provided is invalid", status=400, TagKey=key)
+    if len(value) > 256 or not _TAG_TEXT.fullmatch(value):
+        raise ServiceError(
+            "InvalidTag", "The TagValue you have provided is invalid", status=400, TagKey=key, TagValue=value
+        )
+    if key.lower().startswith("aws:"):
+        raise ServiceError("InvalidTag", "System tags cannot be added/updated by requester", status=400, TagKey=key)
+    if key in already:
+        raise ServiceError("InvalidTag", "Cannot provide multiple Tags with the same key", status=400, TagKey=key)
+    return key
 
 
 def canonical_id(account: str) -> str:

@@ -6,7 +6,17 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from skylift.cloud.identity import Caller
-from skylift.cloud.services import bucket, bucket_policy, object_list, upload, upload_completion
+from skylift.cloud.services import (
+    bucket,
+    bucket_policy,
+    bucket_setting,
+    cors,
+    object_list,
+    object_tag,
+    upload,
+    upload_completion,
+    version_list,
+)
 from skylift.cloud.services import object as objects
 from skylift.cloud.services import object_copy as copies
 from skylift.cloud.services.operation import Check, Handler, Operation
@@ -19,10 +29,11 @@ Checks = Callable[[Tx, Caller, Any], Iterable[Check]]
 OWNER = "ExpectedBucketOwner"
 CHECKSUMS = " ".join(["ChecksumAlgorithm", *CHECKSUM_MEMBERS])
 BODY = f"Body ContentLength ContentMD5 {CHECKSUMS}"
-CREATED = f"ACL StorageClass ServerSideEncryption ContentType Metadata {' '.join(SYSTEM_HEADERS)}"
+CREATED = f"Tagging ACL StorageClass ServerSideEncryption ContentType Metadata {' '.join(SYSTEM_HEADERS)}"
 READ = (
-    "IfMatch IfNoneMatch IfModifiedSince IfUnmodifiedSince Range PartNumber ChecksumMode ResponseCacheControl "
-    "ResponseContentDisposition ResponseContentEncoding ResponseContentLanguage ResponseContentType ResponseExpires"
+    "VersionId IfMatch IfNoneMatch IfModifiedSince IfUnmodifiedSince Range PartNumber ChecksumMode "
+    "ResponseCacheControl ResponseContentDisposition ResponseContentEncoding ResponseContentLanguage "
+    "ResponseContentType ResponseExpires"
 )
 SOURCE = (
     "CopySource CopySourceIfMatch CopySourceIfNoneMatch CopySourceIfModifiedSince CopySourceIfUnmodifiedSince "
@@ -32,16 +43,32 @@ SOURCE = (
 LISTED = "Prefix Delimiter MaxKeys EncodingType OptionalObjectAttributes"
 
 
-def _operation(name: str, handler: Handler, checks: Checks, takes: str, *, writes: bool) -> Operation:
-    return Operation("s3", name, handler, frozenset(takes.split()), with_request_keys(checks), writes)
+def _operation(
+    name: str, handler: Handler, checks: Checks, takes: str, *, writes: bool, prepare: Handler | None = None
+) -> Operation:
+    return Operation("s3", name, handler, frozenset(takes.split()), with_request_keys(checks), writes, prepare)
 
 
 def _bucket(name: str, handler: Handler, checks: Checks, takes: str = "", *, writes: bool = False) -> Operation:
     return _operation(name, handler, checks, f"Bucket {OWNER} {takes}", writes=writes)
 
 
-def _object(name: str, handler: Handler, checks: Checks, takes: str = "", *, writes: bool = False) -> Operation:
-    return _operation(name, handler, checks, f"Bucket Key {OWNER} {takes}", writes=writes)
+def _object(
+    name: str,
+    handler: Handler,
+    checks: Checks,
+    takes: str = "",
+    *,
+    writes: bool = False,
+    prepare: Handler | None = None,
+) -> Operation:
+    return _operation(name, handler, checks, f"Bucket Key {OWNER} {takes}", writes=writes, prepare=prepare)
+
+
+def _setting(name: str, handler: Handler, takes: str, action: str | None = None) -> Operation:
+    """Puts or deletes something that a bucket is told about itself."""
+    checks = bucket.check(action or name)
+    return _bucket(name, handler, checks, f"{takes} ContentMD5 ChecksumAlgorithm" if takes else "", writes=True)
 
 
 BUCKETS = (
@@ -88,22 +115,23 @@ OBJECTS = (
         "GetObjectAttributes",
         objects.attributes,
         objects.check_attributes,
-        "ObjectAttributes MaxParts PartNumberMarker",
+        "VersionId ObjectAttributes MaxParts PartNumberMarker",
     ),
-    _object("DeleteObject", objects.delete, objects.check_delete, "IfMatch", writes=True),
+    _object("DeleteObject", objects.delete, objects.check_delete, "VersionId IfMatch", writes=True),
     _bucket(
         "DeleteObjects",
         objects.delete_many,
         objects.check_delete_many,
-        "Delete.Objects.Key Delete.Objects.ETag Delete.Quiet ChecksumAlgorithm",
+        "Delete.Objects.Key Delete.Objects.VersionId Delete.Objects.ETag Delete.Quiet ChecksumAlgorithm",
         writes=True,
     ),
     _object(
         "CopyObject",
         copies.copy,
         copies.check_copy,
-        f"IfMatch IfNoneMatch MetadataDirective ChecksumAlgorithm {SOURCE} {CREATED}",
+        f"IfMatch IfNoneMatch MetadataDirective TaggingDirective ChecksumAlgorithm {SOURCE} {CREATED}",
         writes=True,
+        prepare=copies.prepare_copy,
     ),
 )
 
@@ -122,6 +150,7 @@ UPLOADS = (
         upload.check_copy_part,
         f"UploadId PartNumber CopySourceRange {SOURCE}",
         writes=True,
+        prepare=upload.prepare_copy_part,
     ),
     _object(
         "CompleteMultipartUpload",
@@ -159,4 +188,64 @@ BUCKET_POLICIES = (
     _bucket("DeleteBucketPolicy", bucket_policy.delete, bucket.check("DeleteBucketPolicy"), writes=True),
 )
 
-S3_OPERATIONS: tuple[Operation, ...] = (*BUCKETS, *OBJECTS, *UPLOADS, *BUCKET_POLICIES)
+
+VERSIONS_AND_TAGS = (
+    _bucket(
+        "ListObjectVersions",
+        version_list.list_all,
+        version_list.check_list,
+        f"{LISTED} KeyMarker VersionIdMarker",
+    ),
+    _object(
+        "PutObjectTagging",
+        object_tag.put,
+        object_tag.check("Put"),
+        "VersionId Tagging ContentMD5 ChecksumAlgorithm",
+        writes=True,
+    ),
+    _object("GetObjectTagging", object_tag.get, object_tag.check("Get"), "VersionId"),
+    _object("DeleteObjectTagging", object_tag.delete, object_tag.check("Delete"), "VersionId", writes=True),
+    _object("GetObjectAcl", bucket_setting.get_object_acl, objects.check_acl, "VersionId"),
+)
+
+SETTINGS = (
+    _setting("PutBucketVersioning", bucket_setting.put_versioning, "VersioningConfiguration.Status"),
+    _bucket("GetBucketVersioning", bucket_setting.get_versioning, bucket.check("GetBucketVersioning")),
+    _setting("PutBucketOwnershipControls", bucket_setting.put_ownership, "OwnershipControls"),
+    _bucket("GetBucketOwnershipControls", bucket_setting.get_ownership, bucket.check("GetBucketOwnershipControls")),
+    _setting("DeleteBucketOwnershipControls", bucket_setting.delete_ownership, "", "PutBucketOwnershipControls"),
+    _setting(
+        "PutPublicAccessBlock",
+        bucket_setting.put_public_access,
+        "PublicAccessBlockConfiguration",
+        "PutBucketPublicAccessBlock",
+    ),
+    _bucket(
+        "GetPublicAccessBlock",
+        bucket_setting.get_public_access,
+        bucket.check("GetBucketPublicAccessBlock"),
+    ),
+    _setting("DeletePublicAccessBlock", bucket_setting.delete_public_access, "", "PutBucketPublicAccessBlock"),
+    _setting(
+        "PutBucketEncryption",
+        bucket_setting.put_encryption,
+        "ServerSideEncryptionConfiguration.Rules.ApplyServerSideEncryptionByDefault.SSEAlgorithm "
+        "ServerSideEncryptionConfiguration.Rules.BucketKeyEnabled",
+        "PutEncryptionConfiguration",
+    ),
+    _bucket("GetBucketEncryption", bucket_setting.get_encryption, bucket.check("GetEncryptionConfiguration")),
+    _setting("DeleteBucketEncryption", bucket_setting.delete_encryption, "", "PutEncryptionConfiguration"),
+    _setting("PutBucketCors", cors.put, "CORSConfiguration", "PutBucketCORS"),
+    _bucket("GetBucketCors", cors.get, bucket.check("GetBucketCORS")),
+    _setting("DeleteBucketCors", cors.delete, "", "PutBucketCORS"),
+    _bucket("GetBucketAcl", bucket_setting.get_acl, bucket.check("GetBucketAcl")),
+)
+
+S3_OPERATIONS: tuple[Operation, ...] = (
+    *BUCKETS,
+    *OBJECTS,
+    *UPLOADS,
+    *BUCKET_POLICIES,
+    *VERSIONS_AND_TAGS,
+    *SETTINGS,
+)

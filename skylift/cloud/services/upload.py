@@ -6,20 +6,20 @@ import secrets
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from skylift.cloud.bucket import Object, Part, Upload
+from skylift.cloud.bucket import Extent, Object, Part, Upload
 from skylift.cloud.identity import Caller
 from skylift.cloud.services.byte_range import cut, parse_range
-from skylift.cloud.services.checksum import TYPES, Running
+from skylift.cloud.services.checksum import TYPES, digest_bytes, digested
 from skylift.cloud.services.object import check_put, check_readable, quoted
-from skylift.cloud.services.object_copy import source_name, source_of
+from skylift.cloud.services.object_copy import described_source, source_name, source_of
 from skylift.cloud.services.object_list import encoder, name_of
+from skylift.cloud.services.object_tag import from_header
 from skylift.cloud.services.operation import Check
 from skylift.cloud.services.precondition import check_source
 from skylift.cloud.services.s3_error import (
     invalid_argument,
     invalid_request,
     no_such_upload,
-    not_implemented,
 )
 from skylift.cloud.services.s3_rules import (
     ENCRYPTION,
@@ -46,7 +46,7 @@ MOST_PARTS = 10_000
 def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     bucket, key = bucket_of(tx, caller, params), params["Key"]
     check_key(key)
-    check_features(params)
+    check_features(bucket, params)
     algorithm, checksum_type = _checksum_choice(params)
     upload = Upload(
         id=_new_id(tx),
@@ -59,6 +59,7 @@ def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
         metadata=checked_metadata(params),
         checksum_algorithm=algorithm,
         checksum_type=checksum_type,
+        tags=from_header(params),
     )
     tx.add(upload)
     answer = {"Bucket": bucket.name, "Key": key, "UploadId": upload.id, **ENCRYPTION}
@@ -93,28 +94,27 @@ def copy_part(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     upload, number = upload_of(tx, caller, params), _checked_number(params)
     source = source_of(tx, caller, params)
     check_source(params, source)
-    if not Running.can(upload.checksum_algorithm):
-        raise not_implemented("x-amz-copy-source to an upload", f"of checksum {upload.checksum_algorithm}")
     piece = _source_range(params, source)
-    if sum(extent.length for extent in piece) > MAX_PUT:
-        raise invalid_request(
-            f"The specified copy source is larger than the maximum allowable size for a copy source: {MAX_PUT}"
-        )
-    running = Running(upload.checksum_algorithm)
-    for chunk in tx.files.read(piece):
-        running.update(chunk)
+    found = digested(tx, piece, upload.checksum_algorithm, params)
     part = Part(
         upload_id=upload.id,
         number=number,
         size=sum(extent.length for extent in piece),
-        md5=running.md5,
+        md5=found.md5,
         modified=tx.now,
         extents=share(tx, piece),
-        checksums=running.checksums,
+        checksums=found.checksums,
     )
     _store(tx, part)
     result = {"ETag": quoted(part.md5), "LastModified": part.modified, **described_checksums(part.checksums)}
-    return {"CopyPartResult": result, **ENCRYPTION}
+    return {"CopyPartResult": result, **ENCRYPTION, **described_source(tx, source)}
+
+
+def prepare_copy_part(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    """Reads the bytes that are to be copied, for their digests; see Operation.prepare."""
+    upload, source = upload_of(tx, caller, params), source_of(tx, caller, params)
+    check_source(params, source)
+    return {"Digested": digest_bytes(tx, _source_range(params, source), upload.checksum_algorithm)}
 
 
 def abort(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
@@ -212,7 +212,7 @@ def check(action: str) -> Callable[[Tx, Caller, Any], Iterable[Check]]:
 
 
 def check_copy_part(tx: Tx, caller: Caller, params: Any) -> Iterable[Check]:
-    yield from check_readable(tx, *source_name(params), "s3:GetObject")
+    yield from check_readable(tx, *source_name(params))
     yield from check_put(tx, caller, params)
 
 
@@ -264,7 +264,17 @@ def _store(tx: Tx, part: Part) -> None:
         discard(tx, replaced.extents)
 
 
-def _source_range(params: Any, source: Object) -> Any:
+def _source_range(params: Any, source: Object) -> tuple[Extent, ...]:
+    """The bytes of the source that are to be copied. Raises InvalidArgument, InvalidRequest for too many."""
+    piece = _asked_range(params, source)
+    if sum(extent.length for extent in piece) > MAX_PUT:
+        raise invalid_request(
+            f"The specified copy source is larger than the maximum allowable size for a copy source: {MAX_PUT}"
+        )
+    return piece
+
+
+def _asked_range(params: Any, source: Object) -> tuple[Extent, ...]:
     asked = params.get("CopySourceRange")
     if asked is None:
         return source.extents

@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 from typing import Any
 from urllib.parse import quote
 
-from skylift.cloud.bucket import Object, ObjectPart, Part, Upload
+from skylift.cloud.bucket import Bucket, Object, ObjectPart, Part, Upload
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
+from skylift.cloud.services import object_version as version
 from skylift.cloud.services.checksum import TYPES, combined, composite, etag_of_parts, member
-from skylift.cloud.services.object import quoted, store
+from skylift.cloud.services.object import quoted
 from skylift.cloud.services.precondition import check_write
 from skylift.cloud.services.s3_error import bad_digest, invalid_request, malformed_xml
-from skylift.cloud.services.s3_rules import ENCRYPTION, described_checksums
+from skylift.cloud.services.s3_rules import ENCRYPTION, bucket_of, described_checksums
 from skylift.cloud.services.upload import upload_of
-from skylift.cloud.store.bucket import discard
+from skylift.cloud.store.bucket import completed, current, discard
 from skylift.cloud.store.database import Tx
 
 SMALLEST_PART = 5 << 20
+_MD5 = re.compile(r"[0-9a-f]{32}")
 DEFAULT_ALGORITHM = "CRC64NVME"
 """What S3 gives an object whose uploader chose nothing."""
 
 
 def complete(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    bucket = bucket_of(tx, caller, params)
+    before = completed(tx, bucket.name, params["Key"], params["UploadId"])
+    if before is not None and _listed_etag(params) == before.etag:
+        # A client whose answer was lost asks again, and gets it: S3 does not even look at conditions then.
+        return _answer(bucket, before)
     upload = upload_of(tx, caller, params)
     arrived = {part.number: part for part in tx.find(Part, upload_id=upload.id)}
     chosen = _chosen_parts(params, upload, arrived)
@@ -34,9 +42,8 @@ def complete(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
             f"computed: {size}"
         )
     checksums, checksum_type = _whole_checksum(params, upload, chosen)
-    existing = tx.get(Object, bucket=upload.bucket, key=upload.key)
-    check_write(params, existing)
-    stored = Object(
+    check_write(params, current(tx, upload.bucket, upload.key))
+    made = Object(
         bucket=upload.bucket,
         key=upload.key,
         size=size,
@@ -49,21 +56,34 @@ def complete(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
         checksums=checksums,
         checksum_type=checksum_type,
         parts=tuple(ObjectPart(part.number, part.size, part.checksums) for part in chosen),
+        tags=upload.tags,
+        upload_id=upload.id,
     )
-    store(tx, stored, existing)
+    stored = version.place(tx, bucket, made)
     for number in arrived.keys() - {part.number for part in chosen}:
         discard(tx, arrived[number].extents)
     tx.remove(upload)
+    return _answer(bucket, stored)
+
+
+def _answer(bucket: Bucket, stored: Object) -> dict[str, Any]:
     answer = {
         # Relative: S3 names a host here, and this cloud's name for itself is not known to it.
-        "Location": f"/{upload.bucket}/{quote(upload.key)}",
-        "Bucket": upload.bucket,
-        "Key": upload.key,
+        "Location": f"/{stored.bucket}/{quote(stored.key)}",
+        "Bucket": stored.bucket,
+        "Key": stored.key,
         "ETag": quoted(stored.etag),
         **ENCRYPTION,
-        **described_checksums(checksums),
+        **version.described(bucket, stored),
+        **described_checksums(stored.checksums),
     }
-    return {**answer, "ChecksumType": checksum_type} if checksums else answer
+    return {**answer, "ChecksumType": stored.checksum_type} if stored.checksums else answer
+
+
+def _listed_etag(params: Any) -> str | None:
+    """The ETag of an object of just the parts that the request lists."""
+    listed = [item.get("ETag", "").strip('"') for item in params.get("MultipartUpload", {}).get("Parts", [])]
+    return etag_of_parts(listed) if listed and all(_MD5.fullmatch(etag) for etag in listed) else None
 
 
 def _chosen_parts(params: Any, upload: Upload, arrived: dict[int, Part]) -> list[Part]:

@@ -11,14 +11,14 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from skylift.cloud.bucket import Bucket, BucketPolicy, Extent, Object, Part, Spool, Upload
 from skylift.cloud.store.database import Database, Tx
 from skylift.cloud.store.mapping import table
 
 table(Bucket, "buckets", key=("name",))
-table(Object, "objects", key=("bucket", "key"))
+table(Object, "objects", key=("bucket", "key", "sequence"))
 table(Upload, "uploads", key=("id",))
 table(Part, "parts", key=("upload_id", "number"))
 table(BucketPolicy, "bucket_policies", key=("bucket",))
@@ -38,6 +38,21 @@ class Entry:
     modified: datetime
     algorithms: tuple[str, ...]
     checksum_type: str
+
+
+@dataclass(frozen=True)
+class VersionEntry:
+    """What a listing of versions says of one; of a delete marker only the key and the time mean anything."""
+
+    entry: Entry
+    sequence: int
+    version: str
+    latest: bool
+    delete_marker: bool
+
+    @property
+    def key(self) -> str:
+        return self.entry.key
 
 
 @dataclass(frozen=True)
@@ -95,7 +110,37 @@ def buckets(tx: Tx, prefix: str, after: str, limit: int) -> list[Bucket]:
     )
 
 
+def latest(tx: Tx, bucket: str, key: str) -> Object | None:
+    """The latest version of a key, which may be a delete marker."""
+    found = tx.select(Object, "WHERE bucket = ? AND key = ? AND latest = 1", bucket, key)
+    return found[0] if found else None
+
+
+def current(tx: Tx, bucket: str, key: str) -> Object | None:
+    """The object that a key names, when no version is asked for."""
+    found = latest(tx, bucket, key)
+    return None if found is None or found.delete_marker else found
+
+
+def version_of(tx: Tx, bucket: str, key: str, version: str) -> Object | None:
+    found = tx.select(Object, "WHERE bucket = ? AND key = ? AND version = ?", bucket, key, version)
+    return found[0] if found else None
+
+
+def completed(tx: Tx, bucket: str, key: str, upload_id: str) -> Object | None:
+    """The version of a key that this upload became."""
+    found = tx.select(Object, "WHERE bucket = ? AND key = ? AND upload_id = ?", bucket, key, upload_id)
+    return found[0] if found else None
+
+
+def newest(tx: Tx, bucket: str, key: str) -> Object | None:
+    """The newest version that there is, whether or not it is marked as the latest."""
+    found = tx.select(Object, "WHERE bucket = ? AND key = ? ORDER BY sequence DESC LIMIT 1", bucket, key)
+    return found[0] if found else None
+
+
 def has_objects(tx: Tx, bucket: str) -> bool:
+    """Whether there is an object, an older version or a delete marker."""
     return tx.execute("SELECT 1 FROM objects WHERE bucket = ? LIMIT 1", bucket).fetchone() is not None
 
 
@@ -112,9 +157,34 @@ def list_objects(tx: Tx, bucket: str, *, prefix: str, delimiter: str, after: str
 
     def rows(span: _Span) -> Iterator[tuple[str, Entry]]:
         select = "SELECT key, size, etag, modified, checksums, checksum_type FROM objects"
-        for key, size, etag, modified, checksums, checksum_type in _seek(tx, select, bucket, span, order="key"):
+        only = "AND latest = 1 AND delete_marker = 0"
+        for key, size, etag, modified, checksums, checksum_type in _seek(tx, select, bucket, span, "key", only):
             algorithms = tuple(json.loads(checksums))
             yield key, Entry(key, size, etag, datetime.fromisoformat(modified), algorithms, checksum_type)
+
+    return _Walk(rows, prefix, delimiter, limit).run(after)
+
+
+def list_versions(
+    tx: Tx, bucket: str, *, prefix: str, delimiter: str, after: str, older_than: int | None, limit: int
+) -> Listing[VersionEntry]:
+    """Versions and delete markers by key, newest first; `older_than` continues among those of the key `after`."""
+    select = (
+        "SELECT key, size, etag, modified, checksums, checksum_type, sequence, version, latest, delete_marker "
+        "FROM objects"
+    )
+
+    def entry(row: tuple[Any, ...]) -> tuple[str, VersionEntry]:
+        key, size, etag, modified, checksums, checksum_type, sequence, version, is_latest, marker = row
+        algorithms = tuple(json.loads(checksums))
+        found = Entry(key, size, etag, datetime.fromisoformat(modified), algorithms, checksum_type)
+        return key, VersionEntry(found, sequence, version, bool(is_latest), bool(marker))
+
+    def rows(span: _Span) -> Iterator[tuple[str, VersionEntry]]:
+        if older_than is not None and span.floor == after and not span.inclusive:
+            rest = f"{select} WHERE bucket = ? AND key = ? AND sequence < ? ORDER BY sequence DESC"
+            yield from map(entry, tx.execute(rest, bucket, after, older_than))
+        yield from map(entry, _seek(tx, select, bucket, span, "key, sequence DESC"))
 
     return _Walk(rows, prefix, delimiter, limit).run(after)
 
@@ -127,7 +197,7 @@ def list_uploads(
     def rows(span: _Span) -> Iterator[tuple[str, Upload]]:
         if after_id and span.floor == after:
             span = replace(span, inclusive=True)
-        for (upload_id,) in _seek(tx, "SELECT id FROM uploads", bucket, span, order="key, id"):
+        for (upload_id,) in _seek(tx, "SELECT id FROM uploads", bucket, span, "key, id"):
             upload = tx.get(Upload, id=upload_id)
             assert upload is not None
             if upload.key != after or upload.id > after_id:
@@ -145,9 +215,9 @@ class _Span:
     ceiling: str | None
 
 
-def _seek(tx: Tx, select: str, bucket: str, span: _Span, *, order: str) -> sqlite3.Cursor:
+def _seek(tx: Tx, select: str, bucket: str, span: _Span, order: str, only: str = "") -> sqlite3.Cursor:
     """Rows in key order, read as far as they are asked for."""
-    condition = f"WHERE bucket = ? AND key {'>=' if span.inclusive else '>'} ?"
+    condition = f"WHERE bucket = ? AND key {'>=' if span.inclusive else '>'} ? {only}"
     if span.ceiling is None:
         return tx.execute(f"{select} {condition} ORDER BY {order}", bucket, span.floor)
     return tx.execute(f"{select} {condition} AND key < ? ORDER BY {order}", bucket, span.floor, span.ceiling)

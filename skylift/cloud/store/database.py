@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+from skylift.cloud.bucket import RunningChecksum, StartChecksum
 from skylift.cloud.instance import Console
 from skylift.cloud.store.files import Files
 from skylift.cloud.store.mapping import Table, mapped
@@ -42,18 +43,31 @@ class Duplicate(StoreError):
     """A row with the same key, or the same unique name, is there already."""
 
 
+def _no_checksum(algorithm: str) -> RunningChecksum:
+    raise LookupError(f"this database was opened without checksums, and {algorithm} is asked for")
+
+
 class Tx:
     """One transaction. Everything in it sees the same `now` (UTC) and the same snapshot of the state.
 
     `files` are the bytes of S3 objects, beside the database and not part of the transaction: what is done to them
     says here how it ends. `console` tells what compute observes now: a server's console, None without a server.
+    `checksum` begins one of S3's checksums over bytes that are to be read.
     """
 
-    def __init__(self, connection: sqlite3.Connection, now: datetime, files: Files, console: ConsoleOf) -> None:
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        now: datetime,
+        files: Files,
+        console: ConsoleOf,
+        checksum: StartChecksum,
+    ) -> None:
         self._connection = connection
         self.now = now
         self.files = files
         self.console = console
+        self.checksum = checksum
         self._after_commit: list[Callable[[], None]] = []
         self._after_rollback: list[Callable[[], None]] = []
         self._when_unseen: list[Callable[[], None]] = []
@@ -124,10 +138,12 @@ class Database:
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         console: ConsoleOf = lambda _: None,
+        checksum: StartChecksum = _no_checksum,
     ) -> None:
         self._path = path
         self._clock = clock
         self._console = console
+        self._checksum = checksum
         self._files = Files(path.parent)
         self._snapshots = _Snapshots()
         self._local = threading.local()
@@ -144,7 +160,7 @@ class Database:
             connection.execute("BEGIN")
             connection.execute("PRAGMA query_only = 1")
             try:
-                yield Tx(connection, self._clock(), self._files, self._console)
+                yield Tx(connection, self._clock(), self._files, self._console, self._checksum)
             finally:
                 connection.execute("ROLLBACK")
                 connection.execute("PRAGMA query_only = 0")
@@ -155,7 +171,7 @@ class Database:
         with self._writer:
             connection = self._connection()
             connection.execute("BEGIN IMMEDIATE")
-            tx = Tx(connection, self._clock(), self._files, self._console)
+            tx = Tx(connection, self._clock(), self._files, self._console, self._checksum)
             try:
                 yield tx
                 connection.execute("COMMIT")

@@ -18,11 +18,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from skylift.cloud.bucket import Spool
+from skylift.cloud.bucket import RunningChecksum, Spool
 from skylift.cloud.error import ServiceError
 from skylift.cloud.wire import checksum
 from skylift.cloud.wire.call import Request
-from skylift.cloud.wire.checksum import Checksum
 from skylift.cloud.wire.chunked import SIGNED, SIGNED_TRAILER, WORDS, ChunkDecoder, ChunkSignatures
 from skylift.cloud.wire.codec import Payload
 from skylift.cloud.wire.models import OperationModel
@@ -318,7 +317,7 @@ def _algorithm(short: str) -> str:
 
 def _valid(header: str, algorithm: str, value: str) -> str:
     digest = _base64(value)
-    running: Checksum = checksum.start(algorithm)
+    running: RunningChecksum = checksum.start(algorithm)
     if digest is None or len(digest) != len(running.digest()):
         raise ServiceError("InvalidRequest", f"Value for {header} header is invalid.")
     return value

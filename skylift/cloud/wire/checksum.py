@@ -10,15 +10,10 @@ import base64
 import hashlib
 import zlib
 from collections.abc import Callable
-from typing import Protocol
 
 import anycrc
 
-
-class Checksum(Protocol):
-    def update(self, data: bytes | memoryview, /) -> object: ...
-
-    def digest(self) -> bytes: ...
+from skylift.cloud.bucket import RunningChecksum
 
 
 class _Crc:
@@ -40,7 +35,7 @@ class _Crc:
 _crc32c = anycrc.Model("CRC32-ISCSI")
 _crc64nvme = anycrc.Model("CRC64-NVME")
 
-_ALGORITHMS: dict[str, Callable[[], Checksum]] = {
+_ALGORITHMS: dict[str, Callable[[], RunningChecksum]] = {
     "CRC32": lambda: _Crc(zlib.crc32, 4),
     "CRC32C": lambda: _Crc(_crc32c.calc, 4),
     "CRC64NVME": lambda: _Crc(_crc64nvme.calc, 8),
@@ -61,11 +56,11 @@ def known(algorithm: str) -> bool:
     return algorithm in _ALGORITHMS
 
 
-def start(algorithm: str) -> Checksum:
+def start(algorithm: str) -> RunningChecksum:
     """A new running checksum; `algorithm` as S3 spells it in capitals. KeyError for one that is not `known`."""
     return _ALGORITHMS[algorithm]()
 
 
-def encoded(checksum: Checksum) -> str:
+def encoded(checksum: RunningChecksum) -> str:
     """base64 of the big-endian digest, which is how S3 writes every checksum."""
     return base64.b64encode(checksum.digest()).decode("ascii")

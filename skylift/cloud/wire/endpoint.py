@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -11,13 +12,14 @@ from pathlib import Path
 
 from skylift.cloud.wire.call import Perform, Request, Response, SecretFor
 from skylift.cloud.wire.codecs import codec_for
+from skylift.cloud.wire.cors import Allowed, nobody
 from skylift.cloud.wire.exchange import Parts
 from skylift.cloud.wire.pipeline import Body, Pipeline
 from skylift.cloud.wire.route import ServiceRouter
 from skylift.cloud.wire.server import GRACE, HttpServer
 from skylift.cloud.wire.signature import Verifier
 
-SERVICES = ("ec2", "iam", "s3", "sts")
+SERVICES = ("ec2", "ec2-instance-connect", "iam", "s3", "ssm", "sts")
 WORKERS = 16
 
 
@@ -27,7 +29,8 @@ class AwsEndpoint:
     `spool` and `objects` are existing directories of one file system: bodies come in to the first, objects are read
     from the second. `secret_for` and `perform` block and are called in worker threads, several at a time. `hosts` are
     names of the endpoint besides `localhost`, for addresses like `bucket.HOST`. `seen_as` turns the address a
-    connection comes from into the one that its sender has in this cloud's networks.
+    connection comes from into the one that its sender has in this cloud's networks. `cors` knows what buckets allow
+    browsers.
     """
 
     def __init__(
@@ -40,6 +43,7 @@ class AwsEndpoint:
         perform: Perform,
         hosts: Iterable[str] = (),
         seen_as: Callable[[str], str] = str,
+        cors: Allowed = nobody,
     ) -> None:
         self._region = region
         self._spool = spool
@@ -47,6 +51,7 @@ class AwsEndpoint:
         self._secret_for = secret_for
         self._perform = perform
         self._seen_as = seen_as
+        self._cors = cors
         self._hosts = (
             *hosts,
             "localhost",
@@ -65,9 +70,9 @@ class AwsEndpoint:
 
         self._server = HttpServer(answer)
 
-    async def add_socket(self, sock: socket.socket) -> None:
+    async def add_socket(self, sock: socket.socket, tls: ssl.SSLContext | None = None) -> None:
         """Serve a bound TCP socket, in whatever network namespace it was made. The endpoint closes it."""
-        await self._running().add_socket(sock)
+        await self._running().add_socket(sock, tls)
 
     async def remove_socket(self, sock: socket.socket) -> None:
         """Stop serving a socket that was added, and close it. KeyError for any other."""
@@ -93,5 +98,6 @@ class AwsEndpoint:
             perform=self._perform,
             spool=self._spool,
             objects=self._objects,
+            allowed=self._cors,
         )
         return Pipeline(parts, self._workers)

@@ -13,6 +13,7 @@ from typing import Any
 
 from skylift.cloud.bucket import FileBody
 from skylift.cloud.error import ServiceError
+from skylift.cloud.wire import cors
 from skylift.cloud.wire.body import Memory, Receiver, SpoolFile, announced
 from skylift.cloud.wire.call import Call, Credential, Perform, Request, Response
 from skylift.cloud.wire.chunked import ChunkSignatures
@@ -20,7 +21,7 @@ from skylift.cloud.wire.codec import Codec, Payload
 from skylift.cloud.wire.files import opened
 from skylift.cloud.wire.models import OperationModel
 from skylift.cloud.wire.rest_request import hoisted
-from skylift.cloud.wire.rest_xml import RestXmlCodec
+from skylift.cloud.wire.rest_xml import RestXmlCodec, identity
 from skylift.cloud.wire.route import ServiceRouter, is_form
 from skylift.cloud.wire.signature import UNSIGNED_PAYLOAD, Signed, Verifier, declared_payload, read
 from skylift.cloud.wire.signature_v2 import PresignedV2, read_v2, verify_v2
@@ -41,6 +42,7 @@ class Parts:
     spool: Path
     objects: Path
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    allowed: cors.Allowed = cors.nobody
 
 
 class Exchange:
@@ -102,10 +104,28 @@ class Exchange:
             received=self._received,
             user_agent=self._request.header("user-agent"),
             referer=self._request.header("referer"),
+            secure=self._request.secure,
         )
         response = self._perform(call, lambda result: codec.encode(operation, result, self.request_id))
         log.info("%s %s.%s %d", self.request_id, call.service, call.operation, response.status)
         return response
+
+    def preflight(self) -> Response:
+        """The answer to a browser that asks whether it may send a request; it is not signed and has no body."""
+        self._choose(self._parts.router.guess(self._request))
+        response = cors.preflight(self._request, self._bucket(), self._parts.allowed)
+        response.headers.update(identity(self.request_id))
+        return response
+
+    def share(self, response: Response) -> Response:
+        """The same answer, readable by the page that asked when its bucket's rules allow that."""
+        headers = cors.shared(self._request, self._bucket(), self._parts.allowed)
+        return replace(response, headers={**response.headers, **headers})
+
+    def _bucket(self) -> str:
+        """The bucket a request is about; empty when it is about none."""
+        codec = self._codec or self._parts.router.guess(self._request)
+        return codec.router.place(self._request).bucket if isinstance(codec, RestXmlCodec) else ""
 
     def refuse(self, error: ServiceError) -> Response:
         codec = self._codec or self._parts.router.guess(self._request)
@@ -135,14 +155,14 @@ class Exchange:
 
     def _resolve(self, payload: Payload) -> tuple[Codec, OperationModel]:
         """The operation, which for forms only the body tells."""
-        if self._codec is not None and self._operation is not None:
-            return self._codec, self._operation
-        assert isinstance(payload, bytes), "only forms are routed by their body"
-        if self._codec is None:
-            self._choose(self._parts.router.by_version(self._request, payload))
+        if self._operation is None:
+            assert isinstance(payload, bytes), "only forms are routed by their body"
+            if self._codec is None:
+                self._choose(self._parts.router.by_version(self._request, payload))
+            assert self._codec is not None
+            self._operation = self._codec.operation(self._request, payload)
         assert self._codec is not None
-        self._operation = self._codec.operation(self._request, payload)
-        if self._signed is None and self._operation.signed:
+        if self._signed is None and self._operation.signed and not self._codec.anonymous:
             raise ServiceError("MissingAuthenticationToken", "Request is missing Authentication Token", status=403)
         return self._codec, self._operation
 

@@ -48,7 +48,15 @@ class Pipeline:
         if plain is not None:
             return plain
         exchange = Exchange(self._parts, request)
+        response = await self._answer(exchange, request, body)
+        if request.header("origin") and request.method != "OPTIONS":
+            return await self._run(exchange.share, response)
+        return response
+
+    async def _answer(self, exchange: Exchange, request: Request, body: Body) -> Response:
         try:
+            if request.method == "OPTIONS":
+                return await self._run(exchange.preflight)
             if not body.expected and body.length is not None and body.length <= SMALL:
                 small = b"".join([piece async for piece in body.pieces()])
                 return await self._run(_at_once, exchange, small)

@@ -62,6 +62,7 @@ class RestXmlCodec:
     """S3. `hosts` are the names under which the endpoint is known, for `bucket.HOST` addresses."""
 
     routes_by_body = False
+    anonymous = True
 
     def __init__(self, service: ServiceModel, hosts: Iterable[str] = ("localhost",)) -> None:
         self.service = service
@@ -85,13 +86,13 @@ class RestXmlCodec:
         if answer is None:
             answer = self._answers[operation.name] = self._answer(operation)
         response = answer(result)
-        response.headers.update(_identity(request_id))
+        response.headers.update(identity(request_id))
         return response
 
     def refuse(self, error: ServiceError, request: Request, request_id: str) -> Response:
         error = worded(self.service, error)
         status = status_of(self.service, error)
-        headers = _identity(request_id)
+        headers = {**error.headers, **identity(request_id)}
         if "Region" in error.detail:
             # Clients read the right region here when there is no body to read it from.
             headers["x-amz-bucket-region"] = error.detail["Region"]
@@ -238,7 +239,8 @@ def _location_constraint(result: Mapping[str, Any], headers: dict[str, str]) -> 
     return f'{XML}<LocationConstraint xmlns="{NAMESPACE}">{region}</LocationConstraint>'.encode()
 
 
-def _identity(request_id: str) -> dict[str, str]:
+def identity(request_id: str) -> dict[str, str]:
+    """The headers by which an answer can be asked about."""
     return {"x-amz-request-id": request_id, "x-amz-id-2": base64.b64encode(secrets.token_bytes(48)).decode("ascii")}
 
 

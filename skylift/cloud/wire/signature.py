@@ -274,7 +274,7 @@ def _check_time(signed: Signed, now: datetime) -> None:
             "Expires": end.strftime("%Y-%m-%dT%H:%M:%SZ"),
             "ServerTime": server_time,
         }
-        raise ServiceError("RequestExpired", "Request has expired.", status=None, **detail)
+        raise ServiceError("RequestExpired", "Request has expired.", status=None, headers=None, **detail)
 
 
 def _check_headers(request: Request, signed: Signed) -> None:

@@ -27,12 +27,17 @@ from skylift.cloud.services.identity import authenticate, make_root_key
 from skylift.cloud.services.identity_table import IDENTITY_OPERATIONS
 from skylift.cloud.services.operation import Operation
 from skylift.cloud.services.s3_table import S3_OPERATIONS
+from skylift.cloud.services.ssm_table import SSM_OPERATIONS
 from skylift.cloud.store.database import Database
+from skylift.cloud.wire import checksum
 
 ACCOUNT = "123456789012"
 START = datetime(2026, 3, 1, 12, 0, 0, 250_000, tzinfo=UTC)
 
-OPERATIONS = {(operation.service, operation.name): operation for operation in (*IDENTITY_OPERATIONS, *S3_OPERATIONS)}
+OPERATIONS = {
+    (operation.service, operation.name): operation
+    for operation in (*IDENTITY_OPERATIONS, *S3_OPERATIONS, *SSM_OPERATIONS)
+}
 
 EC2_TRUST = json.dumps(
     {
@@ -74,7 +79,7 @@ class Account:
         self.directory = directory
         self.region = region
         self.now = START
-        self.database = Database(directory / "state.db", clock=lambda: self.now)
+        self.database = Database(directory / "state.db", clock=lambda: self.now, checksum=checksum.start)
         (directory / "spool").mkdir(exist_ok=True)
         with self.database.write() as tx:
             self.root_key = make_root_key(tx)
@@ -137,6 +142,9 @@ class Account:
     def s3(self, operation: str, *, caller: Caller | None = None, **params: Any) -> dict[str, Any]:
         return self.call("s3", operation, caller=caller, **params)
 
+    def ssm(self, operation: str, *, caller: Caller | None = None, **params: Any) -> dict[str, Any]:
+        return self.call("ssm", operation, caller=caller, **params)
+
     def call(self, service: str, name: str, *, caller: Caller | None = None, **params: Any) -> dict[str, Any]:
         operation = OPERATIONS[service, name]
         assert_input(service, name, params)
@@ -144,6 +152,7 @@ class Account:
         who = caller or self.root
         with self.database.read() as tx:
             authorize(tx, who, operation.checks(tx, who, params), service=service)
+            params = dict(operation.prepared(tx, who, params))
         with self._transaction(operation) as tx:
             answer = operation.handler(tx, who, params)
         assert_output(service, name, answer)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skylift.cloud.services.checksum import CRCS, Running, combined, composite, digest, etag_of_parts
+from skylift.cloud.services.checksum import CRCS, combined, composite, digest, etag_of_parts
 
 
 def encoded(value: bytes) -> str:
@@ -51,12 +51,3 @@ def test_etag_of_parts() -> None:
     md5s = [hashlib.md5(part) for part in (b"a", b"b", b"c")]
     expected = hashlib.md5(b"".join(one.digest() for one in md5s)).hexdigest() + "-3"
     assert etag_of_parts([one.hexdigest() for one in md5s]) == expected
-
-
-@pytest.mark.parametrize("algorithm", ["CRC32", "SHA1", "SHA256", "SHA512", "MD5", None])
-def test_running_checksums(algorithm: str | None) -> None:
-    running = Running(algorithm)
-    for chunk in (b"12345", b"", b"6789"):
-        running.update(chunk)
-    assert running.md5 == hashlib.md5(b"123456789").hexdigest()
-    assert running.checksums == ({algorithm: encoded(digest(algorithm, b"123456789"))} if algorithm else {})

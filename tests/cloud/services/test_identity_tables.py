@@ -1,4 +1,4 @@
-"""The tables of IAM, STS and S3 against botocore's models."""
+"""The tables of IAM, STS, S3 and Systems Manager against botocore's models."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from identity_fixtures import OPERATIONS, model
 from skylift.cloud.services.identity_table import IDENTITY_OPERATIONS
 from skylift.cloud.services.operation import Operation
 from skylift.cloud.services.s3_table import S3_OPERATIONS
+from skylift.cloud.services.ssm_table import SSM_OPERATIONS
 
-ALL = [*IDENTITY_OPERATIONS, *S3_OPERATIONS]
+ALL = [*IDENTITY_OPERATIONS, *S3_OPERATIONS, *SSM_OPERATIONS]
 
 
 def dotted_members(shape: Any, prefix: str = "", within: tuple[str, ...] = ()) -> set[str]:
@@ -45,13 +46,13 @@ def test_an_operation_takes_all_that_the_model_requires(operation: Operation) ->
 @pytest.mark.parametrize(
     ("service", "name", "params", "refused"),
     [
-        ("s3", "PutObject", {"Bucket": "b", "Key": "k", "Tagging": "a=b"}, ["Tagging"]),
+        ("s3", "PutObject", {"Bucket": "b", "Key": "k", "ObjectLockMode": "GOVERNANCE"}, ["ObjectLockMode"]),
         ("s3", "PutObject", {"Bucket": "b", "Key": "k", "Metadata": {"a": "b"}}, []),
         (
             "s3",
             "DeleteObjects",
-            {"Delete": {"Objects": [{"Key": "k", "VersionId": "v"}]}},
-            ["Delete.Objects.VersionId"],
+            {"Delete": {"Objects": [{"Key": "k", "Size": 1}]}},
+            ["Delete.Objects.Size"],
         ),
         ("sts", "AssumeRole", {"RoleArn": "a", "SourceIdentity": "s"}, ["SourceIdentity"]),
         ("iam", "CreateRole", {"RoleName": "r", "Tags": [{"Key": "k", "Value": "v"}]}, []),

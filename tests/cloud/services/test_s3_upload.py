@@ -14,6 +14,8 @@ from identity_fixtures import (
     refused,
 )
 
+from skylift.cloud.services.checksum import ALGORITHMS, digest
+
 LARGE = b"0123456789abcdef" * (5 << 16)
 """5 MiB, the least that a part may have unless it is the last."""
 
@@ -73,8 +75,50 @@ def test_parts_become_one_object(account: Account) -> None:
     assert (found["Metadata"], found["CacheControl"]) == ({"a": "b"}, "no-store")
     assert account.get("bucket", "key") == LARGE + b"end"
     assert len(account.object_files()) == 2
+
+
+def test_completing_again_answers_the_same(account: Account) -> None:
+    sender = Sender(account)
+    part = sender.part(1, b"data")
+    answer = sender.complete(part, IfNoneMatch="*")
+    account.pass_time(seconds=9)
+    assert sender.complete(part, IfNoneMatch="*") == answer, "S3 does not ask about conditions again"
+    assert head(account)["LastModified"] == START
     with refused("NoSuchUpload", status=404):
-        sender.complete(first, last)
+        sender.complete({"PartNumber": 1, "ETag": hashlib.md5(b"other").hexdigest()})
+    with refused("NoSuchUpload", status=404):
+        sender.part(2, b"late")
+    account.put("bucket", "key", b"replaced")
+    with refused("NoSuchUpload", status=404):
+        sender.complete(part)
+    assert account.get("bucket", "key") == b"replaced"
+
+
+def test_one_of_two_completions_that_must_be_first_wins(account: Account) -> None:
+    one, two = Sender(account), Sender(account)
+    first, second = one.part(1, b"one"), two.part(1, b"two")
+    two.complete(second, IfNoneMatch="*")
+    with refused("PreconditionFailed", status=412):
+        one.complete(first, IfNoneMatch="*")
+    one.complete(first, IfMatch=head(account)["ETag"])
+    assert account.get("bucket", "key") == b"one"
+    other = Sender(account, Key="missing")
+    with refused("NoSuchKey", status=404):
+        other.complete(other.part(1, b"x"), IfMatch='"etag"')
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_copied_parts_have_the_checksum_of_their_upload(account: Account, algorithm: str) -> None:
+    account.put("bucket", "source", b"0123456789")
+    sender = Sender(account, ChecksumAlgorithm=algorithm)
+    answer = account.s3(
+        "UploadPartCopy", **sender.place, PartNumber=1, CopySource="bucket/source", CopySourceRange="bytes=2-5"
+    )["CopyPartResult"]
+    expected = base64.b64encode(digest(algorithm, b"2345")).decode()
+    assert answer[f"Checksum{algorithm}"] == expected
+    whole = sender.complete({"PartNumber": 1, "ETag": answer["ETag"], f"Checksum{algorithm}": expected})
+    assert whole["ChecksumType"] == sender.made["ChecksumType"]
+    assert account.get("bucket", "key") == b"2345"
 
 
 def test_ranges_and_parts_of_a_multipart_object(account: Account) -> None:
