@@ -158,6 +158,7 @@ def test_a_bucket_policy_opens_a_prefix_to_anybody(own_cloud: RealCloud, key: tu
             return error.code
 
     assert fetch("public/word") == 403
+    root.delete_public_access_block(Bucket=BUCKET)
     opened = document({**allow("s3:GetObject", f"{OBJECTS}/public/*"), "Principal": "*"})
     root.put_bucket_policy(Bucket=BUCKET, Policy=opened)
     assert root.get_bucket_policy(Bucket=BUCKET)["Policy"] == opened
