@@ -23,7 +23,8 @@ def put(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
         raise ServiceError(
             "AccessDenied",
             f"User: {caller.arn} is not authorized to perform: s3:PutBucketPolicy on resource: "
-            f'"{bucket_arn(bucket.name)}" because public policies are prevented by the BlockPublicPolicy setting in S3 Block Public Access.',
+            f'"{bucket_arn(bucket.name)}" because public policies are prevented by the BlockPublicPolicy setting in S3 '
+            "Block Public Access.",
             status=403,
         )
     existing = tx.get(BucketPolicy, bucket=bucket.name)
