@@ -110,6 +110,22 @@ def test_the_group_lets_it_run_small_servers_only(own_cloud: RealCloud, key: tup
         ec2.create_vpc(CidrBlock="10.9.0.0/16")
 
 
+def test_root_asks_who_it_is_and_what_there_is(own_cloud: RealCloud, iam: Any, key: tuple[str, str]) -> None:
+    root = iam.get_user()["User"]
+    assert root["Arn"] == f"arn:aws:iam::{own_cloud.endpoint.account}:root" and "UserName" not in root
+    assert iam.get_account_summary()["SummaryMap"]["Users"] == 1
+    pages = iam.get_paginator("get_account_authorization_details").paginate(Filter=["User", "Group"])
+    found = pages.build_full_result()
+    assert [user["GroupList"] for user in found["UserDetailList"]] == [[GROUP]]
+    asked = iam.simulate_principal_policy(
+        PolicySourceArn=found["UserDetailList"][0]["Arn"],
+        ActionNames=["s3:GetObject"],
+        ResourceArns=[f"{OBJECTS}/home/{USER}/word", f"{OBJECTS}/home/other/word"],
+    )
+    decisions = [result["EvalDecision"] for result in asked["EvaluationResults"]]
+    assert decisions == ["allowed", "implicitDeny"]
+
+
 def test_the_use_of_its_key_is_known(own_cloud: RealCloud, iam: Any, key: tuple[str, str]) -> None:
     own_cloud.client("sts", key).get_caller_identity()
     used = iam.get_access_key_last_used(AccessKeyId=key[0])
@@ -142,6 +158,7 @@ def test_a_bucket_policy_opens_a_prefix_to_anybody(own_cloud: RealCloud, key: tu
             return error.code
 
     assert fetch("public/word") == 403
+    root.delete_public_access_block(Bucket=BUCKET)
     opened = document({**allow("s3:GetObject", f"{OBJECTS}/public/*"), "Principal": "*"})
     root.put_bucket_policy(Bucket=BUCKET, Policy=opened)
     assert root.get_bucket_policy(Bucket=BUCKET)["Policy"] == opened

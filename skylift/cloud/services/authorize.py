@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from skylift.cloud.bucket import BucketPolicy
+from skylift.cloud.bucket import Bucket, BucketPolicy
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller, Group, ManagedPolicy, Role, User
 from skylift.cloud.services.aws_policy import AWS_POLICIES
@@ -19,6 +19,7 @@ from skylift.cloud.services.condition import Context, resolver
 from skylift.cloud.services.operation import Check
 from skylift.cloud.services.policy_document import PolicyDocument, Statement, parse_policy
 from skylift.cloud.services.principal import Who, denied, granted, who_is, widest
+from skylift.cloud.services.public_policy import is_public
 from skylift.cloud.store.database import Tx
 
 ROOT_ALWAYS = frozenset({"s3:PutBucketPolicy", "s3:GetBucketPolicy", "s3:DeleteBucketPolicy"})
@@ -146,13 +147,23 @@ def boundary_of(tx: Tx, holder: Role | User) -> PolicyDocument | None:
     return PolicyDocument("", ()) if found is None else parse_policy(found)
 
 
-def resource_policies(tx: Tx, check: Check) -> tuple[PolicyDocument, ...]:
-    """The policies that stand on the resource of a check itself: a bucket's, for it and all objects in it."""
+def resource_policies(tx: Tx, caller: Caller, check: Check) -> tuple[PolicyDocument, ...]:
+    """The policies that stand on the resource of a check itself: a bucket's, for it and all objects in it.
+
+    Where S3 Block Public Access restricts public buckets, a public policy counts for this account's callers only.
+    """
     if not check.resource.startswith(_BUCKETS):
         return ()
-    bucket = check.resource.removeprefix(_BUCKETS).partition("/")[0]
-    found = tx.get(BucketPolicy, bucket=bucket)
-    return (parse_policy(found.document, "resource"),) if found else ()
+    name = check.resource.removeprefix(_BUCKETS).partition("/")[0]
+    found = tx.get(BucketPolicy, bucket=name)
+    if found is None:
+        return ()
+    document = parse_policy(found.document, "resource")
+    if caller.kind == "anonymous" and is_public(document):
+        bucket = tx.get(Bucket, name=name)
+        if bucket is not None and bucket.public_access is not None and bucket.public_access.restrict_buckets:
+            return ()
+    return (document,)
 
 
 def managed_document(tx: Tx, arn: str) -> str | None:
@@ -206,7 +217,7 @@ def normalised(context: Mapping[str, str | tuple[str, ...]]) -> Context:
 
 def _decided(tx: Tx, caller: Caller, policies: Policies, check: Check) -> Decision:
     root = caller.kind == "root"
-    on_resource = () if root and check.action in ROOT_ALWAYS else resource_policies(tx, check)
+    on_resource = () if root and check.action in ROOT_ALWAYS else resource_policies(tx, caller, check)
     if root and not on_resource:
         return Decision(True)
     held = replace(policies, resource=on_resource)

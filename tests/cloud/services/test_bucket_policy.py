@@ -17,8 +17,8 @@ from identity_fixtures import (
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
-from skylift.cloud.services.bucket_policy import is_public
 from skylift.cloud.services.policy_document import parse_policy
+from skylift.cloud.services.public_policy import is_public
 
 BUCKET = "arn:aws:s3:::bucket"
 OBJECTS = f"{BUCKET}/*"
@@ -27,7 +27,9 @@ ROOT = f"arn:aws:iam::{ACCOUNT}:root"
 
 @pytest.fixture(autouse=True)
 def bucket_fixture(account: Account) -> None:
+    """A bucket that may be made public, which a new one may not."""
     account.s3("CreateBucket", Bucket="bucket")
+    account.s3("DeletePublicAccessBlock", Bucket="bucket")
     account.put("bucket", "key", b"data")
 
 
@@ -71,7 +73,9 @@ def test_a_policy_comes_back_to_the_letter(account: Account) -> None:
 
 def test_a_policy_goes_with_its_bucket(account: Account) -> None:
     account.s3("CreateBucket", Bucket="second")
-    account.s3("PutBucketPolicy", Bucket="second", Policy=policy(let("*", resource="arn:aws:s3:::second/*")))
+    account.s3(
+        "PutBucketPolicy", Bucket="second", Policy=policy(let({"AWS": ACCOUNT}, resource="arn:aws:s3:::second/*"))
+    )
     account.s3("DeleteBucket", Bucket="second")
     account.s3("CreateBucket", Bucket="second")
     with refused("NoSuchBucketPolicy"):
@@ -274,3 +278,29 @@ def test_what_is_public(account: Account, statement: dict[str, Any], public: boo
     put(account, statement)
     status = account.s3("GetBucketPolicyStatus", Bucket="bucket")["PolicyStatus"]
     assert status == {"IsPublic": public}
+
+
+def block(account: Account, **settings: bool) -> None:
+    account.s3("PutPublicAccessBlock", Bucket="bucket", PublicAccessBlockConfiguration=settings)
+
+
+def test_a_new_bucket_takes_no_public_policy(account: Account) -> None:
+    account.s3("CreateBucket", Bucket="fresh")
+    public = policy(let("*", resource="arn:aws:s3:::fresh/*"))
+    with refused("AccessDenied", "prevented by the BlockPublicPolicy setting in S3 Block Public Access", status=403):
+        account.s3("PutBucketPolicy", Bucket="fresh", Policy=public)
+    account.s3("PutBucketPolicy", Bucket="fresh", Policy=policy(let({"AWS": ACCOUNT}, resource="arn:aws:s3:::fresh/*")))
+
+
+def test_a_restricted_public_bucket_is_the_accounts_only(account: Account) -> None:
+    put(account, let("*"))
+    ann = account.user("ann")
+    assert may_read(account, account.anonymous)
+    block(account, RestrictPublicBuckets=True)
+    assert not may_read(account, account.anonymous)
+    assert may_read(account, ann)
+    # A policy that was there before stays when new public ones are blocked.
+    block(account, BlockPublicPolicy=True)
+    assert may_read(account, account.anonymous)
+    with refused("AccessDenied", "BlockPublicPolicy"):
+        put(account, let("*"))
