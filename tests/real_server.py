@@ -107,6 +107,15 @@ class Server:
         self.address = self.public_ip if self.via is None else self.private_ip
         until(lambda: self.ssh("true", check=False).returncode == 0, f"SSH to {self.id}")
 
+    def await_way_in(self, what: str) -> None:
+        """Until SSH lets us in again, at whatever public address the server has by now."""
+
+        def reached() -> bool:
+            self.address = self.public_ip
+            return self.ssh("true", check=False).returncode == 0
+
+        until(reached, what)
+
     def reboot(self, command: str = "sudo reboot") -> None:
         """Have it reboot itself, and wait until it is back: /run is in memory, so what was there is gone then."""
         self.ssh("sudo touch /run/before-reboot")

@@ -72,7 +72,8 @@ def test_an_image_of_a_server_starts_servers_like_it(cloud: RealCloud, marked: t
     cloud.ec2.stop_instances(InstanceIds=[twin.id])
     twin.await_state("stopped")
     cloud.ec2.start_instances(InstanceIds=[twin.id])
-    until(lambda: twin.state == "running" and twin.ssh("true", check=False).returncode == 0, "SSH after the start")
+    twin.await_state("running")
+    twin.await_way_in("SSH after the start")
     assert twin.says("cat ~/word") == "mine"
     root = cloud.home.captures / image
     assert root.exists()

@@ -97,7 +97,7 @@ def test_an_elastic_ip_stays_through_stop_and_start(site: Site) -> None:
     association = ec2.associate_address(AllocationId=allocation, InstanceId=server.id)["AssociationId"]
     try:
         assert server.public_ip == address["PublicIp"] != before
-        until(lambda: server.ssh("true", check=False).returncode == 0, "SSH by the Elastic IP")
+        server.await_way_in("SSH by the Elastic IP")
         token = "curl -s -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' http://169.254.169.254/latest/api/token"
         path = "http://169.254.169.254/latest/meta-data/public-ipv4"
         assert server.says(f'curl -s -H "X-aws-ec2-metadata-token: $({token})" {path}') == address["PublicIp"]
@@ -112,4 +112,4 @@ def test_an_elastic_ip_stays_through_stop_and_start(site: Site) -> None:
         ec2.disassociate_address(AssociationId=association)
         ec2.release_address(AllocationId=allocation)
     assert server.public_ip != address["PublicIp"]
-    until(lambda: server.ssh("true", check=False).returncode == 0, "SSH by the next address")
+    server.await_way_in("SSH by the next address")

@@ -36,7 +36,7 @@ def stop(server: Server, **how: bool) -> None:
 def start(server: Server) -> None:
     server.cloud.ec2.start_instances(InstanceIds=[server.id])
     server.await_state("running")
-    until(lambda: server.ssh("true", check=False).returncode == 0, f"SSH to {server.id}")
+    server.await_way_in(f"SSH to {server.id}")
 
 
 def test_reboot_keeps_all_but_what_was_in_memory(cloud: RealCloud, server: Server) -> None:
