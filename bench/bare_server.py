@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from ipaddress import IPv4Network
 from pathlib import Path
 
 from ssh_way import await_banner, say_hello
@@ -26,9 +27,10 @@ Times = dict[str, float]
 
 FIRST_UID = 900_000_000
 """Below every cloud's."""
-HOST, SERVER = "198.18.83.1", "198.18.83.2"
-"""Of the range that RFC 2544 keeps for benchmarks."""
-LINK = GROUP = "skylift-bench"
+NETWORK = IPv4Network("198.18.0.0/15")
+"""What RFC 2544 keeps for benchmarks. Each process takes four addresses of it, so that two do not meet."""
+HOST, SERVER = (str(NETWORK[os.getpid() % (NETWORK.num_addresses // 4) * 4 + each]) for each in (1, 2))
+LINK = GROUP = f"bench{os.getpid()}"
 
 
 @contextmanager
@@ -139,8 +141,8 @@ class _Boot:
         return self._bundle / "lower"
 
     def _mount(self) -> None:
-        idmap = f"X-mount.idmap=b:0:{self._uid}:{UIDS}"
-        subprocess.run(["mount", "--bind", "-o", idmap, self._image, self._lower], check=True)
+        options = f"ro,X-mount.idmap=b:0:{self._uid}:{UIDS}"
+        subprocess.run(["mount", "--bind", "-o", options, self._image, self._lower], check=True)
         layers = f"lowerdir={self._lower},upperdir={self._disk / 'upper'},workdir={self._disk / 'work'}"
         subprocess.run(["mount", "-t", "overlay", "-o", layers, "overlay", self._root], check=True)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -36,6 +37,8 @@ def fresh_home(images_of: Path) -> Iterator[Home]:
     """A state directory with nothing in it but the image, and whatever was started in it taken down at the end."""
     if default_image(Home(images_of)) is None:
         raise SystemExit(f"{images_of} has no image of this version: `skylift setup` builds it.")
+    # Ended from outside, by `timeout` for one, a measurement cleans up as well.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     with tempfile.TemporaryDirectory(prefix="skylift-bench-") as directory:
         home = Home(Path(directory))
         home.images.symlink_to(images_of / "images")

@@ -66,7 +66,8 @@ class Rootfs:
                 directory.mkdir(parents=True)
                 os.chown(directory, self.uid_base, self.uid_base)
         if not is_mounted(self.lower):
-            _mount("--bind", "-o", f"X-mount.idmap=b:0:{self.uid_base}:{UIDS}", str(self.image), str(self.lower))
+            # Read-only: nothing that goes wrong below /run can reach the image.
+            _mount("--bind", "-o", f"ro,X-mount.idmap=b:0:{self.uid_base}:{UIDS}", str(self.image), str(self.lower))
         if not is_mounted(self.root):
             options = f"lowerdir={self.lower},upperdir={self.disk / 'upper'},workdir={self.disk / 'work'}"
             _mount("-t", "overlay", "-o", options, "overlay", str(self.root))
