@@ -215,8 +215,8 @@ class Stations:
 
     def _answer_metadata(self, vpc_id: str, request: Request) -> Response:
         headers = {name: values[0] for name, values in request.headers_by_name.items()}
-        status, answered, body = self._metadata.answer(request.method, request.path, headers, vpc_id, request.source_ip)
-        return Response(status, answered, body)
+        answer = self._metadata.answer(request.method, request.path, headers, vpc_id, request.source_ip)
+        return Response(answer.status, answer.headers, answer.body, answer.hops)
 
 
 class Cloud:

@@ -123,6 +123,33 @@ def test_metadata_options_are_in_force_at_once(cloud: RealCloud, server: Server)
     assert server.says(f"{METADATA}instance-id") == server.id
 
 
+# Asks for a token, and says with which TTLs the metadata service's packets of that answer came in.
+HOPS = """
+import http.client, socket
+heard = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x0800))
+heard.settimeout(2)
+asked = http.client.HTTPConnection("169.254.169.254")
+asked.request("PUT", "/latest/api/token", headers={"X-aws-ec2-metadata-token-ttl-seconds": "60"})
+assert asked.getresponse().status == 200
+found = set()
+while True:
+    packet = heard.recv(65536)
+    header = (packet[0] & 15) * 4
+    if packet[9] != 6 or packet[12:16] != bytes((169, 254, 169, 254)):
+        continue
+    if packet[header + (packet[header + 12] >> 4) * 4:int.from_bytes(packet[2:4], "big")]:
+        found.add(packet[8])
+        break
+print(sorted(found))
+"""
+
+
+@pytest.mark.parametrize("hops", [1, 5])
+def test_a_token_goes_no_further_than_the_hop_limit(cloud: RealCloud, server: Server, hops: int) -> None:
+    cloud.ec2.modify_instance_metadata_options(InstanceId=server.id, HttpPutResponseHopLimit=hops)
+    assert server.python(HOPS, root=True) == f"[{hops}]"
+
+
 def test_a_launch_template_starts_a_server(cloud: RealCloud) -> None:
     request = cloud.request(
         InstanceType="t3.nano",

@@ -90,11 +90,19 @@ class InstanceFacts:
 FactsFor = Callable[[str, str], InstanceFacts | None]
 """(vpc_id, private address of the sender) -> its facts."""
 
-Answer = tuple[int, dict[str, str], bytes]
+
+@dataclass(frozen=True)
+class Answer:
+    """`hops` is how many routers the answer may cross; None leaves it to the kernel."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+    hops: int | None = None
 
 
 class MetadataService:
-    """Answers HTTP requests of instances. Tokens are signed, not kept: they outlive a restart only as AWS's do not."""
+    """Answers HTTP requests of instances. Tokens are signed, not kept; a restart of the cloud ends them all."""
 
     def __init__(self, facts_for: FactsFor, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._facts_for = facts_for
@@ -102,7 +110,7 @@ class MetadataService:
         self._key = secrets.token_bytes(32)
 
     def answer(self, method: str, path: str, headers: Mapping[str, str], vpc_id: str, source: str) -> Answer:
-        """`headers` in lower case; the result is (status, headers, body)."""
+        """`headers` in lower case. Only a token's answer is bound by the hop limit, as HttpPutResponseHopLimit says."""
         facts = self._facts_for(vpc_id, source)
         if facts is None or not facts.enabled:
             return _error(403, "Forbidden")
@@ -127,10 +135,11 @@ class MetadataService:
             return _error(400, "Bad Request")
         expires = int(self._clock().timestamp()) + int(wanted)
         token = f"{expires:x}-{secrets.token_hex(8)}"
-        return (
+        return Answer(
             200,
             {"Content-Type": "text/plain", "X-Aws-Ec2-Metadata-Token-Ttl-Seconds": wanted},
             f"{token}-{self._sign(token, facts.instance_id)}".encode(),
+            facts.hop_limit,
         )
 
     def _remaining(self, token: str, instance_id: str) -> int | None:
@@ -152,7 +161,7 @@ def _error(status: int, title: str, headers: Mapping[str, str] | None = None) ->
         f" <head>\n  <title>{status} - {title}</title>\n </head>\n"
         f" <body>\n  <h1>{status} - {title}</h1>\n </body>\n</html>\n"
     )
-    return status, {"Content-Type": "text/html", **(headers or {})}, body.encode()
+    return Answer(status, {"Content-Type": "text/html", **(headers or {})}, body.encode())
 
 
 def _lookup(tree: Mapping[str, Any], path: str) -> Answer:
@@ -173,7 +182,7 @@ def _lookup(tree: Mapping[str, Any], path: str) -> Answer:
     if isinstance(node, dict):
         return _text("\n".join(_listing(node)))
     if isinstance(node, bytes):
-        return 200, {"Content-Type": "application/octet-stream"}, node
+        return Answer(200, {"Content-Type": "application/octet-stream"}, node)
     return _text(str(node))
 
 
@@ -193,7 +202,7 @@ class _Key(dict[str, Any]):
 
 
 def _text(body: str) -> Answer:
-    return 200, {"Content-Type": "text/plain", "Accept-Ranges": "none"}, body.encode()
+    return Answer(200, {"Content-Type": "text/plain", "Accept-Ranges": "none"}, body.encode())
 
 
 def _tree(facts: InstanceFacts) -> dict[str, Any]:

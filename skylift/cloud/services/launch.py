@@ -29,7 +29,6 @@ from skylift.cloud.services.tag import Tags, specified
 from skylift.cloud.store.database import Tx
 
 MAX_USER_DATA = 16384
-MAX_ROOT_GIB = 16384
 
 
 def run_instances(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
@@ -131,8 +130,8 @@ class _Launch:
                 "InvalidBlockDeviceMapping",
                 f"Volume of size {size}GB is smaller than image '{image.id}', expect size >= {image.size_gib}GB",
             )
-        if size > MAX_ROOT_GIB:
-            raise invalid_value(size, "volumeSize", f"It may be at most {MAX_ROOT_GIB} GiB.")
+        # A server's disk takes what its host has room for: a size would be shown and not kept.
+        refuse_other_values(self._params, {"BlockDeviceMappings.Ebs.VolumeSize": (image.size_gib,)})
         return int(size)
 
     def _addresses(self, where: Place) -> list[str]:

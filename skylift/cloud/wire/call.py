@@ -97,8 +97,9 @@ class Request:
 @dataclass(frozen=True)
 class Response:
     """`body` is bytes, or a `skylift.cloud.bucket.FileBody`, which wire reads, or opens as a
-    `files.OpenBody` to stream it."""
+    `files.OpenBody` to stream it. `hops` bounds how many routers its packets may cross."""
 
     status: int
     headers: dict[str, str] = field(default_factory=dict)
     body: Any = b""
+    hops: int | None = None

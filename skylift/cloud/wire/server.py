@@ -93,7 +93,10 @@ class HttpServer:
         except Disconnected:
             raise ConnectionResetError from None
         try:
-            return await _send(http, response, last=not body.complete)
+            if response.hops is not None:
+                _limit_hops(http, response.hops)
+            # A limit stays with the socket, so a connection that has one is not used again.
+            return await _send(http, response, last=not body.complete or response.hops is not None)
         finally:
             if isinstance(response.body, OpenBody):
                 response.body.close()
@@ -150,6 +153,13 @@ def _request(http: web.BaseRequest) -> Request:
 
 def _text(raw: bytes) -> str:
     return raw.decode("utf-8", "surrogateescape")
+
+
+def _limit_hops(http: web.BaseRequest, hops: int) -> None:
+    """Routers throw the connection's packets away after so many hops; containers behind a server are one more."""
+    transport = http.transport
+    if transport is not None:
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_IP, socket.IP_TTL, hops)
 
 
 async def _send(http: web.BaseRequest, response: Response, *, last: bool) -> web.StreamResponse:

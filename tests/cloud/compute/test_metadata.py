@@ -62,8 +62,8 @@ class Metadata:
 
     def ask(self, method: str, path: str, source: str = "10.0.1.5", **headers: str) -> tuple[int, str]:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        status, _, body = self.service.answer(method, path, named, "vpc-1", source)
-        return status, body.decode(errors="surrogateescape")
+        answer = self.service.answer(method, path, named, "vpc-1", source)
+        return answer.status, answer.body.decode(errors="surrogateescape")
 
     def token(self, seconds: str = "60") -> str:
         status, token = self.ask("PUT", "/latest/api/token", x_aws_ec2_metadata_token_ttl_seconds=seconds)
@@ -168,3 +168,12 @@ def test_what_an_instance_does_not_have_is_not_listed() -> None:
     assert not {"iam/", "public-keys/", "public-ipv4", "tags/"} & set(listing.splitlines())
     assert metadata.get("/latest/user-data")[0] == 404
     assert metadata.get("/latest/meta-data/public-ipv4")[0] == 404
+
+
+def test_only_the_answer_with_a_token_is_bound_by_the_hop_limit() -> None:
+    metadata = Metadata(replace(FACTS, hop_limit=3))
+    ttl = {"x-aws-ec2-metadata-token-ttl-seconds": "60"}
+    issued = metadata.service.answer("PUT", "/latest/api/token", ttl, "vpc-1", "10.0.1.5")
+    assert (issued.status, issued.hops) == (200, 3)
+    token = {"x-aws-ec2-metadata-token": issued.body.decode()}
+    assert metadata.service.answer("GET", "/latest/meta-data/", token, "vpc-1", "10.0.1.5").hops is None

@@ -90,7 +90,7 @@ def test_everything_that_can_be_asked_for(cloud: Cloud, profile: InstanceProfile
         ],
         InstanceInitiatedShutdownBehavior="terminate",
         MetadataOptions={"HttpTokens": "optional", "HttpPutResponseHopLimit": 1, "InstanceMetadataTags": "enabled"},
-        BlockDeviceMappings=[{"DeviceName": "/dev/xvda", "Ebs": {"VolumeSize": 20, "VolumeType": "gp3"}}],
+        BlockDeviceMappings=[{"DeviceName": "/dev/xvda", "Ebs": {"VolumeSize": 8, "VolumeType": "gp3"}}],
         Placement={"AvailabilityZone": "us-east-1a", "Tenancy": "default"},
         Monitoring={"Enabled": False},
         EbsOptimized=False,
@@ -105,7 +105,7 @@ def test_everything_that_can_be_asked_for(cloud: Cloud, profile: InstanceProfile
     row = cloud.row(instance["InstanceId"])
     (shown,) = cloud.call("DescribeKeyPairs", KeyPairIds=[key["KeyPairId"]], IncludePublicKey=True)["KeyPairs"]
     assert row.public_key == shown["PublicKey"]
-    assert (row.root_gib, row.shutdown_behavior, row.user_data) == (20, "terminate", b64(b"#!/bin/sh\n"))
+    assert (row.root_gib, row.shutdown_behavior, row.user_data) == (8, "terminate", b64(b"#!/bin/sh\n"))
     assert {one["ResourceType"] for one in cloud.call("DescribeTags", Filters=filters(key="job"))["Tags"]} == {
         "instance",
         "volume",
@@ -150,6 +150,7 @@ def test_everything_that_can_be_asked_for(cloud: Cloud, profile: InstanceProfile
         ({"MetadataOptions": {"HttpTokens": "maybe"}}, "InvalidParameterValue"),
         ({"InstanceInitiatedShutdownBehavior": "hibernate"}, "InvalidParameterValue"),
         ({"BlockDeviceMappings": [{"DeviceName": "/dev/xvda", "Ebs": {"VolumeSize": 7}}]}, "InvalidBlockDeviceMapping"),
+        ({"BlockDeviceMappings": [{"DeviceName": "/dev/xvda", "Ebs": {"VolumeSize": 20}}]}, "UnsupportedOperation"),
         ({"BlockDeviceMappings": [{"DeviceName": "/dev/sdb", "Ebs": {"VolumeSize": 9}}]}, "UnsupportedOperation"),
         ({"BlockDeviceMappings": [{"DeviceName": "/dev/xvda", "Ebs": {"Encrypted": True}}]}, "UnsupportedOperation"),
         (

@@ -133,7 +133,7 @@ def test_a_launch_takes_what_the_request_does_not_say(cloud: Cloud) -> None:
         ImageId=cloud.image_id,
         UserData="aGVsbG8=",
         DisableApiTermination=True,
-        BlockDeviceMappings=[{"DeviceName": "/dev/xvda", "Ebs": {"VolumeSize": 20}}],
+        BlockDeviceMappings=[{"DeviceName": "/dev/xvda", "Ebs": {"VolumeSize": 8}}],
         TagSpecifications=tagged("instance", job="a", team="b"),
         MetadataOptions={"HttpTokens": "optional"},
     )
@@ -142,7 +142,7 @@ def test_a_launch_takes_what_the_request_does_not_say(cloud: Cloud) -> None:
     assert instance["InstanceType"] == "t3.large"
     assert instance["MetadataOptions"]["HttpTokens"] == "optional"
     row = cloud.row(instance["InstanceId"])
-    assert (row.user_data, row.termination_protected, row.root_gib) == ("aGVsbG8=", True, 20)
+    assert (row.user_data, row.termination_protected, row.root_gib) == ("aGVsbG8=", True, 8)
     assert row.tags == {
         "job": "mine",
         "team": "b",
