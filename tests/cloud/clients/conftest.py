@@ -94,7 +94,7 @@ def cloud(tmp_path: Path) -> Iterator[Cloud]:
         port = sock.getsockname()[1]
         run(endpoint.start())
         run(endpoint.add_socket(sock))
-        yield Cloud(directory, f"http://127.0.0.1:{port}", root.access_key_id, root.secret)
+        yield Cloud(directory, f"http://127.0.0.1:{port}", root.access_key_id, root.secret_access_key)
         run(endpoint.stop())
     finally:
         loop.call_soon_threadsafe(loop.stop)
