@@ -1,6 +1,6 @@
 """Request bodies on their way in: decoded, hashed and compared with what the client announced, in bounded memory.
 
-A body that is an object's content goes to a file of the spool directory as it arrives; any other is small and stays
+A body that is an object's content goes to a file as it arrives; any other is small and stays
 in memory. Source for checksums: "Checking object integrity" (S3 user guide).
 """
 
@@ -119,7 +119,9 @@ class SpoolFile:
 
     def __init__(self, directory: Path) -> None:
         self._path = directory / secrets.token_hex(16)
+        self._directory = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._file: int | None = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        self._kept: Spool | None = None
         self._size = 0
 
     def write(self, data: memoryview) -> None:
@@ -137,20 +139,26 @@ class SpoolFile:
         assert self._file is not None, "a body is kept once"
         try:
             os.fsync(self._file)
+            # The name is durable once its directory is. The file's own sync has usually written it along.
+            os.fsync(self._directory)
         except OSError as error:
             raise _disk_full(error) from error
         self._close()
-        return Spool(self._path.name, size, md5, checksums)
+        self._kept = Spool(self._path.name, size, md5, checksums)
+        return self._kept
 
     def discard(self) -> None:
-        """Remove the file, if it is still where it was made: a service takes what it keeps by renaming it."""
+        """Remove the file, unless a service took it."""
         self._close()
+        if self._kept is not None and self._kept.taken:
+            return
         with suppress(FileNotFoundError):
             self._path.unlink()
 
     def _close(self) -> None:
         if self._file is not None:
             os.close(self._file)
+            os.close(self._directory)
             self._file = None
 
 
