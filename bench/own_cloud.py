@@ -18,7 +18,7 @@ from skylift.cloud.compute.image import default_image
 from skylift.cloud.home import Home, default_home
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
-SKYLIFT = (sys.executable, "-m", "skylift.cli.main")
+SKYLIFT = (sys.executable, "-P", "-m", "skylift.cli.main")
 
 
 def add_images_option(parser: argparse.ArgumentParser) -> None:

@@ -3,39 +3,21 @@
 from __future__ import annotations
 
 import os
-import select
-import shlex
 import signal
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import boto3
 from kernel_traces import traces
+from real_server import Server, ending
 
 from skylift.cloud.home import Endpoint, Home
-
-T = TypeVar("T")
-
-PATIENCE = 30.0
-"""Seconds after which a test no longer believes in what it waits for; nothing is measured with it."""
-
-
-def until(look: Callable[[], T], what: str, patience: float = PATIENCE) -> T:
-    """What `look` finds, as soon as it finds something true."""
-    give_up = time.monotonic() + patience
-    while True:
-        found = look()
-        if found:
-            return found
-        assert time.monotonic() < give_up, f"waited in vain for {what}"
-        time.sleep(0.02)
 
 
 class RealCloud:
@@ -45,6 +27,8 @@ class RealCloud:
         self.home = Home(base / "home")
         self.work = base / "work"
         self.number = 0
+        self._clients: list[subprocess.Popen[bytes]] = []
+        self._guard: subprocess.Popen[str] | None = None
         for directory in (self.home.path, self.work):
             directory.mkdir()
         self.home.images.symlink_to(image_home.images)
@@ -80,21 +64,59 @@ class RealCloud:
         assert not check or done.returncode == 0, f"{arguments} exited with {done.returncode}:\n{done.stderr}"
         return done
 
-    def up(self) -> None:
-        self.skylift("cloud", "up")
+    def popen(self, *arguments: str, cwd: Path, **streams: Any) -> subprocess.Popen[bytes]:
+        """The command line, under way. It does not outlive the cloud, which a client of it would start again."""
+        started = subprocess.Popen(
+            self.command(*arguments), stdin=subprocess.DEVNULL, cwd=cwd, env=self.environment, **streams
+        )
+        self._clients.append(started)
+        self.watch(started.pid)
+        return started
+
+    # From the first to the last moment.
+
+    def guard(self) -> None:
+        """Have somebody who takes it all away should this process be killed."""
+        self._guard = subprocess.Popen(
+            [sys.executable, Path(__file__).with_name("cloud_guard.py"), self.home.path.parent],
+            stdin=subprocess.PIPE,
+            text=True,
+            env=self.environment,
+            start_new_session=True,
+        )
+
+    def watch(self, pid: int) -> None:
+        """Have the guard end this client too: it would start the cloud again."""
+        self._tell_guard(str(pid))
+
+    def _tell_guard(self, line: str) -> None:
+        assert self._guard is not None and self._guard.stdin is not None
+        self._guard.stdin.write(f"{line}\n")
+        self._guard.stdin.flush()
+
+    def put_away(self) -> None:
+        for client in self._clients:
+            client.kill()
+            client.wait()
+        self.down()
+        assert self.traces() == []
+        self._tell_guard("done")
+        assert self._guard is not None
+        self._guard.communicate()
+
+    def up(self, *options: str) -> str:
+        """What it says. A start may get another number than the last one had."""
+        said = self.skylift("cloud", "up", *options).stdout
         self.number = int(self.endpoint.loopback.split(".")[1])
+        return said
 
     def down(self) -> None:
         self.skylift("cloud", "down")
 
     def kill(self) -> None:
         """What no program can prepare for."""
-        descriptor = os.pidfd_open(self.endpoint.pid)
-        try:
+        with ending(self.endpoint.pid) as descriptor:
             signal.pidfd_send_signal(descriptor, signal.SIGKILL)
-            assert select.select([descriptor], [], [], PATIENCE)[0]
-        finally:
-            os.close(descriptor)
 
     @property
     def endpoint(self) -> Endpoint:
@@ -194,124 +216,13 @@ def allow(port: int, source: str) -> dict[str, Any]:
     return {"IpProtocol": "tcp", "FromPort": port, "ToPort": port, **whence}
 
 
-class Server:
-    """An instance, as its owner deals with it."""
-
-    def __init__(self, cloud: RealCloud, instance: str, via: Server | None = None) -> None:
-        """`via` is the server to go through to one that the host cannot reach."""
-        self.cloud = cloud
-        self.id = instance
-        self.via = via
-
-    def describe(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.cloud.ec2.describe_instances(InstanceIds=[self.id])
-        instance: dict[str, Any] = found["Reservations"][0]["Instances"][0]
-        return instance
-
-    @property
-    def state(self) -> str:
-        return str(self.describe()["State"]["Name"])
-
-    def await_state(self, state: str, patience: float = PATIENCE) -> None:
-        until(lambda: self.state == state, f"{self.id} to be {state}", patience)
-
-    @property
-    def public_ip(self) -> str:
-        return str(self.describe()["PublicIpAddress"])
-
-    @property
-    def private_ip(self) -> str:
-        return str(self.describe()["PrivateIpAddress"])
-
-    @property
-    def console(self) -> str:
-        return str(self.cloud.ec2.get_console_output(InstanceId=self.id, Latest=True).get("Output", ""))
-
-    def terminate(self) -> None:
-        self.cloud.ec2.terminate_instances(InstanceIds=[self.id])
-        self.await_state("terminated")
-
-    # On the host.
-
-    @property
-    def init(self) -> int:
-        """The host's pid of the server's PID 1."""
-        return int(Path(f"/run/skylift/{self.cloud.number}/{self.id}/init.pid").read_text())
-
-    @property
-    def disk(self) -> Path:
-        """Where the server's writes are on the host."""
-        return self.cloud.home.instances / self.id / "upper"
-
-    # By SSH.
-
-    def await_ssh(self) -> None:
-        """Take the host keys from the console, then try until SSH lets us in."""
-        until(lambda: "END SSH HOST KEY KEYS" in self.console, f"the host keys of {self.id}")
-        shown = self.console.split("BEGIN SSH HOST KEY KEYS-----")[1].split("-----END SSH")[0]
-        keys = [line for line in shown.splitlines() if line.startswith(("ssh-", "ecdsa-"))]
-        self.known_hosts.write_text("".join(f"{self.id} {key}\n" for key in keys))
-        until(lambda: self.ssh("true", check=False).returncode == 0, f"SSH to {self.id}")
-
-    def reboot(self, command: str = "sudo reboot") -> None:
-        """Have it reboot itself, and wait until it is back: /run is in memory, so what was there is gone then."""
-        self.ssh("sudo touch /run/before-reboot")
-        self.ssh(command, check=False)
-        until(lambda: self.ssh("test ! -e /run/before-reboot", check=False).returncode == 0, f"{self.id} to be back")
-
-    @property
-    def known_hosts(self) -> Path:
-        return self.cloud.work / f"{self.id}.known_hosts"
-
-    def ssh_command(self, *options: str) -> list[str]:
-        """OpenSSH's own client up to the server's name, with nothing of this user's settings."""
-        settings = {
-            "BatchMode": "yes",
-            "IdentitiesOnly": "yes",
-            "StrictHostKeyChecking": "yes",
-            "UserKnownHostsFile": str(self.known_hosts),
-            "HostKeyAlias": self.id,
-            "ConnectTimeout": "10",
-            "LogLevel": "ERROR",
-        }
-        if self.via is not None:
-            settings["ProxyCommand"] = shlex.join(self.via.ssh_command("-W", f"{self.private_ip}:22"))
-        return [
-            *("ssh", "-F", os.devnull, "-i", str(self.cloud.key_file)),
-            *(word for name, value in settings.items() for word in ("-o", f"{name}={value}")),
-            *options,
-            f"ec2-user@{self.public_ip if self.via is None else self.private_ip}",
-        ]
-
-    def ssh(self, command: str, *, check: bool = True, text: str | None = None) -> subprocess.CompletedProcess[str]:
-        """Run a shell command as ec2-user; `text` is its standard input."""
-        argv = [*self.ssh_command(), command]
-        done = subprocess.run(argv, capture_output=True, text=True, check=False, input=text or "")
-        assert not check or done.returncode == 0, f"{command!r} exited with {done.returncode}:\n{done.stderr}"
-        return done
-
-    def says(self, command: str) -> str:
-        """What a command that succeeds prints."""
-        return self.ssh(command).stdout.strip()
-
-    def python(self, code: str, *, root: bool = False, **values: str) -> str:
-        """What a Python program prints there; `values` are its environment variables."""
-        settings = " ".join(f"{name}={shlex.quote(value)}" for name, value in values.items())
-        done = self.ssh(f"{'sudo ' if root else ''}env {settings} python3 -", text=code)
-        return done.stdout.strip()
-
-
 @contextmanager
 def real_cloud(image_home: Home) -> Iterator[RealCloud]:
     """A cloud that is up; at the end it is down, with nothing of it left on the machine, whatever happened."""
     # Not pytest's own directory: that keeps the last runs', and servers' disks are large.
     with tempfile.TemporaryDirectory(prefix="sky-") as base, ExitStack() as end:
         cloud = RealCloud(Path(base), image_home)
-        end.callback(_put_away, cloud)
+        cloud.guard()
+        end.callback(cloud.put_away)
         cloud.up()
         yield cloud
-
-
-def _put_away(cloud: RealCloud) -> None:
-    cloud.down()
-    assert cloud.traces() == []

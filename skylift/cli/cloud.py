@@ -6,18 +6,19 @@ import json
 import os
 import shlex
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from skylift.cli.connect import connect
 from skylift.cloud.home import Endpoint, Home, RootKey, default_home
 
 
 def register(app: typer.Typer) -> None:
     cloud = typer.Typer(help="The embedded EC2 on this machine.", no_args_is_help=True, rich_markup_mode=None)
-    for command in (up, down, status, env, logs):
+    for command in (up, down, status, env, connect, logs):
         cloud.command()(command)
     app.add_typer(cloud, name="cloud")
 
@@ -29,8 +30,12 @@ def up(
     region: Annotated[
         str | None, typer.Option(help="Of a new cloud; one that is there keeps its own.", show_default=False)
     ] = None,
+    tls: Annotated[
+        bool, typer.Option("--tls", help="Serve HTTPS too, with a local certificate; later starts do as well.")
+    ] = False,
 ) -> None:
     """Start the embedded EC2 as a background process; nothing happens if it is up."""
+    from skylift.cli.certificate import ensure_certificate
     from skylift.cli.local import running_cloud
     from skylift.cli.privilege import is_root, run_as_root
     from skylift.cli.start import bring_up, prepare_home
@@ -41,15 +46,23 @@ def up(
         prepare_home(home)
         if not is_root():
             options = [*(["--port", str(port)] if port else []), *(["--region", region] if region else [])]
+            options += ["--tls"] if tls else []
             raise typer.Exit(run_as_root(home, ["cloud", "up", *options]))
+        if tls:
+            ensure_certificate(home)
         bring_up(home, port, region)
     endpoint, _ = running_cloud(home)
     if port is not None and not endpoint.url.endswith(f":{port}"):
         print(f"The cloud was up already, with its endpoint at {endpoint.url}, not on port {port}.", file=sys.stderr)
         raise typer.Exit(2)
+    if tls and not endpoint.tls_url:
+        print("The cloud was up already, without TLS. Take it down first: skylift cloud down", file=sys.stderr)
+        raise typer.Exit(2)
     print(
         f"The cloud {'is' if pid else 'is now'} up at {endpoint.url} ({endpoint.region}, account {endpoint.account})."
     )
+    if endpoint.tls_url:
+        print(f"Over TLS it is at {endpoint.tls_url}, with a certificate vouched for by {home.authority}.")
 
 
 def down() -> None:
@@ -108,13 +121,25 @@ def env(
     profile: Annotated[
         str | None, typer.Option(metavar="NAME", help="Write an AWS profile of this name instead of printing.")
     ] = None,
+    tls: Annotated[
+        bool, typer.Option("--tls", help="Of the endpoint over TLS (see `skylift cloud up --tls`).")
+    ] = False,
 ) -> None:
     """Print shell exports for AWS's own tools: eval "$(skylift cloud env)"."""
     from skylift.cli.aws_profile import write_profile
     from skylift.cli.local import running_cloud
+    from skylift.runner.errors import UsageError
 
     home = default_home()
     endpoint, key = running_cloud(home)
+    if tls:
+        if not endpoint.tls_url:
+            raise UsageError("The cloud is up without TLS.", "Run: skylift cloud down; skylift cloud up --tls")
+        if profile is not None:
+            raise UsageError("--tls goes with exports only, not with --profile.")
+        print(exports(replace(endpoint, url=endpoint.tls_url), key), end="")
+        print(f"export AWS_CA_BUNDLE={shlex.quote(str(home.authority))}")
+        return
     if profile is None:
         print(exports(endpoint, key), end="")
         return

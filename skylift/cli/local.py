@@ -49,5 +49,8 @@ def running_cloud(home: Home) -> tuple[Endpoint, RootKey]:
 
 
 def _revive(home: Home) -> str:
+    """Start a cloud that has ended by itself; one that was taken down stays down. Returns its endpoint's URL."""
+    if home.down_mark.exists():
+        raise UsageError("It was taken down.", "Start it: skylift cloud up")
     endpoint, _ = ensure_cloud_up(home)
     return endpoint.url

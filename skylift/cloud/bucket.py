@@ -179,3 +179,11 @@ class Part:
     modified: datetime
     extents: tuple[Extent, ...]
     checksums: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class BucketPolicy:
+    """What a bucket itself says about who may use it; `document` as it was put."""
+
+    bucket: str
+    document: str

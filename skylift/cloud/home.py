@@ -11,6 +11,8 @@ from pathlib import Path
 DEFAULT_PORT = 4520
 """Where the endpoint listens on 127.0.0.1 when nothing else is said."""
 
+DEFAULT_TLS_PORT = 4521
+
 
 @dataclass(frozen=True)
 class Endpoint:
@@ -23,6 +25,8 @@ class Endpoint:
     version: str
     loopback: str
     """First address of the cloud's public range: the host's own source address, as its servers see it."""
+    tls_url: str = ""
+    """The same endpoint over TLS, where there is a certificate for it."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +54,17 @@ class Home:
 
     @property
     def spool(self) -> Path:
-        """Request bodies on their way in; emptied at every start."""
+        """Where earlier versions received request bodies; removed at the next start."""
         return self.path / "spool"
 
     @property
     def images(self) -> Path:
         return self.path / "images"
+
+    @property
+    def captures(self) -> Path:
+        """Root directories of the images that the account made from servers."""
+        return self.path / "captures"
 
     @property
     def instances(self) -> Path:
@@ -66,9 +75,24 @@ class Home:
         return self.path / "cloud.log"
 
     @property
+    def certificate(self) -> Path:
+        """What the endpoint shows over TLS, with its private key."""
+        return self.path / "tls.pem"
+
+    @property
+    def authority(self) -> Path:
+        """The certificate to trust, for who talks to the endpoint over TLS."""
+        return self.path / "ca.pem"
+
+    @property
     def lock(self) -> Path:
         """Held by the running cloud."""
         return self.path / "cloud.lock"
+
+    @property
+    def down_mark(self) -> Path:
+        """There while the cloud is down because somebody asked for that."""
+        return self.path / "down"
 
     def running_pid(self) -> int | None:
         """The process that holds the lock: the running cloud, if it is the one that `cloud.json` tells of.

@@ -12,11 +12,13 @@ class Caller:
     """The authenticated sender of one request.
 
     `arn` is the caller's own (`arn:aws:sts::123456789012:assumed-role/NAME/SESSION`). `role` is the role's name for
-    an assumed role, `instance_arn` the instance whose metadata service handed the credentials out, `secure` whether
-    the request came by TLS.
+    an assumed role, `user` the user's for a user, `instance_arn` the instance whose metadata service handed the
+    credentials out, `secure` whether the request came by TLS. `issued` is when temporary credentials were made, None
+    for an access key; `session_tags` are the tags they carry, `transitive` the keys of those that pass on to sessions
+    made from them. An `anonymous` caller signed nothing; `account` is then the one whose endpoint was asked.
     """
 
-    kind: Literal["root", "user", "role"]
+    kind: Literal["root", "user", "role", "anonymous"]
     account: str
     region: str
     arn: str
@@ -28,36 +30,49 @@ class Caller:
     session_policies: tuple[str, ...] = ()
     instance_arn: str | None = None
     secure: bool = False
+    user: str | None = None
+    issued: datetime | None = None
+    session_tags: dict[str, str] = field(default_factory=dict)
+    transitive: tuple[str, ...] = ()
+    user_agent: str = ""
+    referer: str = ""
 
 
 @dataclass(frozen=True)
 class AccessKey:
-    """A long-lived key; `user` is None for the account's root."""
+    """A long-lived key; `user` is None for the account's root, whose use is not noted."""
 
     id: str
     secret: str = field(repr=False)
     user: str | None
     created: datetime
     active: bool = True
+    used: datetime | None = None
+    used_service: str | None = None
+    used_region: str | None = None
 
 
 @dataclass(frozen=True)
 class Session:
-    """Temporary credentials, made by AssumeRole or by an instance's metadata service.
+    """Temporary credentials, made by AssumeRole, GetSessionToken or an instance's metadata service.
 
-    They are bound to the role's id: a role deleted and made again under the same name does not revive them.
+    They are bound to the id of their role or user: one deleted and made again under the same name does not revive
+    them. Those of GetSessionToken have no role; without a user either they are the account's root's.
     """
 
     access_key_id: str
     secret: str = field(repr=False)
     token: str = field(repr=False)
-    role: str
-    role_id: str
+    role: str | None
+    role_id: str | None
     name: str
     created: datetime
     expires: datetime
     policies: tuple[str, ...] = ()
     instance_id: str | None = None
+    user_id: str | None = None
+    tags: dict[str, str] = field(default_factory=dict)
+    transitive: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -74,6 +89,33 @@ class Role:
     inline: dict[str, str] = field(default_factory=dict)
     attached: tuple[str, ...] = ()
     tags: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class User:
+    """`groups` are the names of the groups that the user is in."""
+
+    name: str
+    id: str
+    arn: str
+    path: str
+    created: datetime
+    permissions_boundary: str | None = None
+    inline: dict[str, str] = field(default_factory=dict)
+    attached: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Group:
+    name: str
+    id: str
+    arn: str
+    path: str
+    created: datetime
+    inline: dict[str, str] = field(default_factory=dict)
+    attached: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

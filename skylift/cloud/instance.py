@@ -36,6 +36,9 @@ class Instance:
     (`pending`, `stopping`, `shutting-down`); every state that says what is there is written by loops.
     `uid_base` is the first host uid of the server's user namespace, and stays with the instance because its disk is
     written with it. `user_data` is base64, as it came. `ended` is when it became `terminated`.
+    `rebooting` asks for a server that runs to be shut down and started again; `forced` that it is not asked to shut
+    down but switched off. `booted` tells that it has run: its disk is then worth keeping. `association_id` is that
+    of the instance profile.
     """
 
     id: str
@@ -65,6 +68,10 @@ class Instance:
     transition_reason: str = ""
     ended: datetime | None = None
     tags: dict[str, str] = field(default_factory=dict)
+    rebooting: bool = False
+    forced: bool = False
+    booted: bool = False
+    association_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -94,7 +101,9 @@ class Image:
     """A root file system in the state directory.
 
     `owner` is `amazon` for an image that the cloud provides, in the place of one of Amazon's, and `self` for one that
-    the account made. `description` says what it is and what it stands in for.
+    the account made. `description` says what it is and what it stands in for. A `pending` image waits for the disk of
+    `source_instance_id` to be copied: while that server is off, or with `no_reboot` as it runs. A `deregistered` one
+    can no longer be seen or used; it stays as long as the disk of a server needs `root` below it.
     """
 
     id: str
@@ -106,6 +115,12 @@ class Image:
     architecture: Literal["x86_64", "arm64"]
     owner: Literal["amazon", "self"] = "amazon"
     public: bool = True
+    state: Literal["pending", "available", "failed", "deregistered"] = "available"
+    state_reason: str = ""
+    launch_users: tuple[str, ...] = ()
+    source_instance_id: str | None = None
+    source_image_id: str | None = None
+    no_reboot: bool = False
     tags: dict[str, str] = field(default_factory=dict)
 
 

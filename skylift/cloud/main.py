@@ -15,9 +15,10 @@ import os
 import secrets
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,7 +26,8 @@ from typing import Any
 
 from skylift import __version__
 from skylift.cloud.compute import cgroup
-from skylift.cloud.compute.claim import Claim
+from skylift.cloud.compute.capture import CaptureFailed, Captures
+from skylift.cloud.compute.claim import WAY_OUT_UIDS, Claim
 from skylift.cloud.compute.firewall import DNS, ENDPOINT, METADATA, dns_address
 from skylift.cloud.compute.image import built_images
 from skylift.cloud.compute.inherit import inherited
@@ -40,11 +42,12 @@ from skylift.cloud.compute.server import ServerError, Servers, find_programs
 from skylift.cloud.compute.subid import granted
 from skylift.cloud.error import ServiceError
 from skylift.cloud.facts import CloudFacts
-from skylift.cloud.home import DEFAULT_PORT, Endpoint, Home
-from skylift.cloud.identity import AccessKey
+from skylift.cloud.home import DEFAULT_PORT, DEFAULT_TLS_PORT, Endpoint, Home
+from skylift.cloud.identity import AccessKey, Caller
 from skylift.cloud.instance import Console, Image
 from skylift.cloud.loops.blueprint import Draughtsman, Site, address_of
 from skylift.cloud.loops.engine import Engine
+from skylift.cloud.loops.image import ImageLoop
 from skylift.cloud.loops.instance import SHUTDOWN_GRACE, Cables, InstanceLoop
 from skylift.cloud.loops.network import NetworkLoop
 from skylift.cloud.network import Vpc
@@ -53,6 +56,7 @@ from skylift.cloud.services.authorize import authorize
 from skylift.cloud.services.image import register_image
 from skylift.cloud.services.instance import forget_terminated
 from skylift.cloud.services.instance_type import catalogue
+from skylift.cloud.services.nat_gateway import forget_deleted
 from skylift.cloud.services.table import TABLE
 from skylift.cloud.services.vpc import make_default_vpc
 from skylift.cloud.services.zone import zone_id
@@ -102,6 +106,24 @@ class Desk:
         operation = TABLE.get((call.service, call.operation))
         if operation is None:
             raise _not_here(call, f"The operation {call.operation} is not supported by skylift's embedded EC2.")
+        caller = self._authenticated(call)
+        with self._database.read() as tx:
+            if unsupported := operation.unsupported(call.params):
+                names = ", ".join(unsupported)
+                raise _not_here(call, f"{call.operation} in skylift's embedded EC2 does not support: {names}.")
+            authorize(tx, caller, operation.checks(tx, caller, call.params), service=call.service)
+            if not operation.writes:
+                return operation.handler(tx, caller, call.params)
+            params = operation.prepared(tx, caller, call.params)
+        with self._database.write() as tx:
+            result = operation.handler(tx, caller, params)
+        if call.service == "ec2":
+            # All that the loops make true.
+            self._wake()
+        return result
+
+    def _authenticated(self, call: Call) -> Caller:
+        """Who is calling; a user's key has its use written down, whatever the request will come to."""
         with self._database.read() as tx:
             caller = identity.authenticate(
                 tx,
@@ -112,18 +134,15 @@ class Desk:
                 request_id=call.request_id,
                 account=self._account,
                 region=self._region,
+                user_agent=call.user_agent,
+                referer=call.referer,
+                secure=call.secure,
             )
-            if unsupported := operation.unsupported(call.params):
-                names = ", ".join(unsupported)
-                raise _not_here(call, f"{call.operation} in skylift's embedded EC2 does not support: {names}.")
-            authorize(tx, caller, operation.checks(tx, caller, call.params), service=call.service)
-            if not operation.writes:
-                return operation.handler(tx, caller, call.params)
-            params = operation.prepared(tx, caller, call.params)
-        with self._database.write() as tx:
-            result = operation.handler(tx, caller, params)
-        self._wake()
-        return result
+            unnoted = identity.use_is_news(tx, caller)
+        if unnoted:
+            with self._database.write() as tx:
+                identity.note_use(tx, caller, call.service)
+        return caller
 
 
 def _seen_as(host_address: str, source: str) -> str:
@@ -213,6 +232,7 @@ class Cloud:
         with ExitStack() as stack:
             stack.enter_context(hold(self._home))
             listener = stack.enter_context(listen_on_loopback(self._home, self._port))
+            self._tls = stack.enter_context(listen_for_tls(self._home))
             database = stack.enter_context(open_database(self._home, self._console))
             claim = claims().claim(self._home.path, preferred_net(database))
             network = Network(claim)
@@ -250,6 +270,14 @@ class Cloud:
         records = Records(database, draughtsman, self._region)
         stations = Stations(network, api, MetadataService(records.facts_for), records.private_name)
         networks = NetworkLoop(database, network, stations.follow)
+        captures = Captures(self._home.captures, RUN / str(network.claim.number))
+        images = ImageLoop(
+            database=database,
+            machines=servers,
+            captures=captures,
+            instances=self._home.instances,
+            failures=(ServerError, CaptureFailed),
+        )
         self._instances = instances = InstanceLoop(
             database=database,
             machines=servers,
@@ -257,22 +285,31 @@ class Cloud:
             sync_network=networks.step,
             blueprint=draughtsman.blueprint,
             failures=(ServerError, RootfsError, NetworkError),
+            at_rest=images.at_rest,
         )
-        engine.steps = (networks.step, instances.step, records.forget)
+        # Servers first: each sees to its network itself once it is made, which takes longer than the network.
+        engine.steps = (instances.step, images.step, networks.step)
+        engine.chores = (records.forget, network.restore_way_out)
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         await api.add_socket(listener)
+        if self._tls is not None:
+            await api.add_socket(*self._tls)
         await asyncio.to_thread(networks.step)
+        await asyncio.to_thread(captures.sweep)
+        await asyncio.to_thread(images.clean_up)
         await asyncio.to_thread(instances.adopt)
         engine.start()
         try:
             self._announce(account, listener, network.claim)
+            self._home.down_mark.unlink(missing_ok=True)
             ready()
             await stop.wait()
         finally:
             await asyncio.to_thread(engine.stop)
             await asyncio.to_thread(instances.close)
+            await asyncio.to_thread(images.close)
             await stations.close()
             await api.stop()
 
@@ -285,6 +322,7 @@ class Cloud:
 
     def _announce(self, account: str, listener: socket.socket, claim: Claim) -> None:
         host, port = listener.getsockname()
+        tls_url = "https://{}:{}".format(*self._tls[0].getsockname()) if self._tls is not None else ""
         self._home.write_endpoint(
             Endpoint(
                 url=f"http://{host}:{port}",
@@ -293,6 +331,7 @@ class Cloud:
                 pid=os.getpid(),
                 version=__version__,
                 loopback=str(claim.host_address),
+                tls_url=tls_url,
             )
         )
 
@@ -314,9 +353,10 @@ class Records:
             return address_of(tx, vpc_id, name, self._region)
 
     def forget(self) -> None:
-        """Terminated instances stay described for an hour."""
+        """Terminated instances and deleted NAT gateways stay described for an hour."""
         with self._database.write() as tx:
             forget_terminated(tx)
+            forget_deleted(tx)
 
     def _credentials(self, instance_id: str) -> RoleCredentials | str | None:
         try:
@@ -333,7 +373,7 @@ class Records:
 def hold(home: Home) -> Iterator[None]:
     """Make the state directory's own directories and be the only cloud that runs in it."""
     try:
-        for directory in (home.path, home.instances, home.images, home.objects):
+        for directory in (home.path, home.instances, home.images, home.captures, home.objects):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(home.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
@@ -354,6 +394,37 @@ def listen_on_loopback(home: Home, port: int | None) -> Iterator[socket.socket]:
     """The endpoint's socket. Without a port: the one of last time, else the usual one, else any that is free."""
     last = home.endpoint()
     wanted = [port] if port is not None else [*([int(last.url.rsplit(":", 1)[1])] if last else []), DEFAULT_PORT, 0]
+    with listening(wanted) as listener:
+        yield listener
+
+
+@contextmanager
+def listen_for_tls(home: Home) -> Iterator[tuple[socket.socket, ssl.SSLContext] | None]:
+    """A second socket, where `cloud up --tls` has made a certificate; at the port of last time if that is free."""
+    if not home.certificate.exists():
+        yield None
+        return
+    context = tls_context(home)
+    last = home.endpoint()
+    wanted = [*([int(last.tls_url.rsplit(":", 1)[1])] if last and last.tls_url else []), DEFAULT_TLS_PORT, 0]
+    with listening(wanted) as listener:
+        yield listener, context
+
+
+def tls_context(home: Home) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(home.certificate)
+    except (OSError, ssl.SSLError) as error:
+        raise CannotStart(
+            f"The certificate {home.certificate} cannot be used ({error}). Remove it, then: skylift cloud up --tls"
+        ) from error
+    return context
+
+
+@contextmanager
+def listening(wanted: list[int]) -> Iterator[socket.socket]:
+    """A socket at the first of these ports that is free; 0 is any."""
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     with listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -410,7 +481,7 @@ def first_facts(
                 region=region,
                 loopback_net=claim.number,
                 endpoint=f"{host}:{port}",
-                reserved_uids=granted(),
+                reserved_uids=(*granted(), WAY_OUT_UIDS),
             ),
         )
         if not known:
@@ -452,12 +523,16 @@ def make_site(home: Home, account: str, region: str) -> Site:
 def take_down(home: Home) -> None:
     """End every server of this cloud and remove all it has in the kernel; disks, images and state stay."""
     with hold(home):
+        home.down_mark.touch()
         claim = claims().find(home.path)
         if claim is not None:
             servers = make_servers(home, claim, lambda *_: None)
             servers.remove_all(SHUTDOWN_GRACE)
             servers.close()
             sweep(home.path)
+            with suppress(OSError):
+                # Only the last cloud of the machine finds it empty.
+                RUN.rmdir()
 
 
 def main(arguments: list[str] | None = None) -> int:

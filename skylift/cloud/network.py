@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Literal
 
 
 def private_dns_name(address: str, region: str) -> str:
     """`ip-10-0-1-5.ec2.internal` in us-east-1, `ip-10-0-1-5.REGION.compute.internal` elsewhere."""
     domain = "ec2.internal" if region == "us-east-1" else f"{region}.compute.internal"
     return f"ip-{address.replace('.', '-')}.{domain}"
+
+
+@dataclass(frozen=True)
+class CidrBlock:
+    """A further address range of a VPC. `id` is the association's."""
+
+    id: str
+    cidr: str
 
 
 @dataclass(frozen=True)
@@ -21,6 +30,12 @@ class Vpc:
     dns_hostnames: bool = False
     dhcp_options_id: str = "default"
     tags: dict[str, str] = field(default_factory=dict)
+    more_cidrs: tuple[CidrBlock, ...] = ()
+
+    @property
+    def cidrs(self) -> tuple[str, ...]:
+        """Every range of the VPC, the one it was made with first."""
+        return (self.cidr, *(one.cidr for one in self.more_cidrs))
 
 
 @dataclass(frozen=True)
@@ -45,7 +60,7 @@ class InternetGateway:
 
 @dataclass(frozen=True)
 class Route:
-    """`target` is `local`, or the id of an internet gateway (later: NAT gateway, network interface)."""
+    """`target` is `local`, or the id of an internet gateway or a NAT gateway."""
 
     cidr: str
     target: str
@@ -105,10 +120,11 @@ class SecurityGroup:
 
 @dataclass(frozen=True)
 class NetworkInterface:
-    """A server's connection to its subnet; `index` 0 is its `eth0`.
+    """A connection to a subnet: a server's (`index` 0 is its `eth0`), or a NAT gateway's.
 
     `public_ip` is a loopback address of the host, unique in the cloud, held while the server is not stopped;
-    `wants_public_ip` says that a start has to get a new one.
+    `wants_public_ip` says that a start has to get a new one. An Elastic IP stands in `public_ip` as long as it is
+    associated, whatever the server does.
     """
 
     id: str
@@ -126,4 +142,82 @@ class NetworkInterface:
     delete_on_termination: bool = True
     source_dest_check: bool = True
     description: str = ""
+    tags: dict[str, str] = field(default_factory=dict)
+    kind: Literal["interface", "nat_gateway"] = "interface"
+
+
+@dataclass(frozen=True)
+class Address:
+    """An Elastic IP: a public address that the account keeps until it is released.
+
+    While it is associated, the three fields say so, and the interface has it as its `public_ip`.
+    """
+
+    id: str
+    public_ip: str
+    association_id: str | None = None
+    interface_id: str | None = None
+    private_ip: str | None = None
+    tags: dict[str, str] = field(default_factory=dict)
+
+    def free(self) -> Address:
+        """The same address, associated with nothing."""
+        return replace(self, association_id=None, interface_id=None, private_ip=None)
+
+
+@dataclass(frozen=True)
+class NatGateway:
+    """The way out of subnets whose servers have no public addresses: they are seen at `public_ip`.
+
+    `pending` until the kernel has it, `deleting` until it has not. A deleted one is remembered for an hour.
+    """
+
+    id: str
+    vpc_id: str
+    subnet_id: str
+    interface_id: str
+    private_ip: str
+    public_ip: str
+    allocation_id: str
+    association_id: str
+    created: datetime
+    state: Literal["pending", "available", "deleting", "deleted"] = "pending"
+    deleted: datetime | None = None
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class AclEntry:
+    """One numbered rule of a network ACL. Protocol and ports are spelled as in a security group's Rule.
+
+    `cidr` (or `cidr6`, which no packet matches here) is the source of what comes in, the destination of what goes out.
+    """
+
+    number: int
+    egress: bool
+    protocol: str
+    from_port: int
+    to_port: int
+    allow: bool
+    cidr: str | None = None
+    cidr6: str | None = None
+
+
+@dataclass(frozen=True)
+class AclAssociation:
+    """Ties a network ACL to a subnet; every subnet has exactly one."""
+
+    id: str
+    subnet_id: str
+
+
+@dataclass(frozen=True)
+class NetworkAcl:
+    """Stateless rules at the border of subnets: the lowest number that matches decides, what none matches is denied."""
+
+    id: str
+    vpc_id: str
+    is_default: bool = False
+    entries: tuple[AclEntry, ...] = ()
+    associations: tuple[AclAssociation, ...] = ()
     tags: dict[str, str] = field(default_factory=dict)

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import IO, Any
 
@@ -31,10 +30,16 @@ from skylift import __version__
 from skylift.runner.errors import NoCredentials, NotPermitted, Refused, RunError, Unreachable
 from skylift.runner.job import Settings
 
-_DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthFailure", "403"}
-_NOT_KNOWN = {"InvalidClientTokenId", "SignatureDoesNotMatch", "UnrecognizedClientException", "ExpiredToken"}
+_DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403"}
+_NOT_KNOWN = {
+    "AuthFailure",
+    "ExpiredToken",
+    "InvalidAccessKeyId",
+    "InvalidClientTokenId",
+    "SignatureDoesNotMatch",
+    "UnrecognizedClientException",
+}
 _IN_ONE = 8 << 20
-SERVICES = ("ec2", "iam", "s3", "sts")
 
 
 class Api:
@@ -44,7 +49,7 @@ class Api:
         self._settings = settings
         self._endpoint = settings.endpoint_url
         self._clients: dict[str, Any] = {}
-        self._locks = {service: threading.Lock() for service in SERVICES}
+        self._making = threading.Lock()
         keys = settings.credentials
         token = keys.session_token if keys else None
         with translated("sign in"):
@@ -69,19 +74,22 @@ class Api:
 
     def move(self, endpoint: str) -> None:
         """Go on at another endpoint: the same cloud may come back at another port."""
-        if endpoint != self._endpoint:
-            self._endpoint = endpoint
-            for service in SERVICES:
-                with self._locks[service]:
-                    self._clients.pop(service, None)
+        with self._making:
+            if endpoint != self._endpoint:
+                self._endpoint = endpoint
+                self._clients.clear()
 
     def warm(self) -> None:
-        """Make the clients that every run needs now, beside each other; the first use of each costs tens of ms."""
-        with ThreadPoolExecutor(3) as pool:
-            list(pool.map(self._client, ("ec2", "s3", "iam")))
+        """Make the clients that every run needs now; the first use of each costs tens of ms."""
+        for service in ("ec2", "s3", "iam"):
+            self._client(service)
 
     def _client(self, service: str) -> Any:
-        with self._locks[service]:
+        found = self._clients.get(service)
+        if found is not None:
+            return found
+        # One after the other: they share what is read for the first, and beside each other each would read it.
+        with self._making:
             if service not in self._clients:
                 with translated("sign in"):
                     self._clients[service] = self._session.client(

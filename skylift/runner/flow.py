@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 _BOOT_PATIENCE = 600.0
 """Seconds from RunInstances until the server must have shown its host key."""
+_LOOK_AROUND = 0.2
+"""Seconds between two looks at how a server that has shown no host keys is doing otherwise."""
 _SUPERVISOR = Path(__file__).with_name("supervisor.py")
 
 
@@ -109,12 +111,12 @@ class Run:
     async def _check(self, step: Step, archive: Any) -> str:
         """Credentials, image, type and bundle: what can be wrong is told while there is nothing to undo."""
         self._api = api = await in_thread(Api, self._settings)
-        await in_thread(api.warm)
-        image, _, account, _ = await together(
+        image, _, account, _, _ = await together(
             in_thread(launch.find_image, api, self._settings.image),
             in_thread(launch.check_type, api, self._job.instance_type),
             in_thread(self._find_account, api),
             in_thread(write_archive, self._job.bundle, archive),
+            in_thread(api.warm),
         )
         self._account = account
         step.detail = f"{self._job.instance_type} in {self._settings.region} ({self._settings.place})"
@@ -245,20 +247,23 @@ class Run:
     async def _await_server(self, bucket: str) -> None:
         """The server shows its host keys in its prefix when it is up, or takes the job without them where there is no
         sshd; one that ends before either is an error at once."""
-        api, until, pause = self._use_api(), time.monotonic() + _BOOT_PATIENCE, 0.02
+        began = looked = time.monotonic()
         while not await in_thread(self._find_host_keys, bucket):
-            if await in_thread(api.get, bucket, self._prefix.status) is not None:
-                break
-            if await in_thread(self._server_is_gone):
-                raise await in_thread(self._explain_lost_server)
-            if time.monotonic() > until:
+            waited = time.monotonic() - began
+            if waited > _BOOT_PATIENCE:
                 raise LaunchFailed(
                     f"The server {self._require_server().instance} has not taken the job within"
                     f" {spell_duration(_BOOT_PATIENCE)}.",
                     "Its image may lack python3, or its role or network may not let it reach S3.",
                 )
-            await asyncio.sleep(pause)
-            pause = min(pause * 1.3, 2)
+            if began + waited - looked > _LOOK_AROUND:
+                if await in_thread(self._use_api().get, bucket, self._prefix.status) is not None:
+                    break
+                if await in_thread(self._server_is_gone):
+                    raise await in_thread(self._explain_lost_server)
+                looked = time.monotonic()
+            # The same share of a boot here, which takes a third of a second, and of one that takes half a minute.
+            await asyncio.sleep(min(max(0.025, waited / 12), 2))
         await in_thread(self._server_is_gone)
 
     def _find_host_keys(self, bucket: str) -> bool:

@@ -14,7 +14,7 @@ from skylift.runner.watch import Watcher
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_STRANGER = {"InvalidClientTokenId", "InvalidAccessKeyId"}
+_STRANGER = {"AuthFailure", "InvalidClientTokenId", "InvalidAccessKeyId"}
 """What another cloud says that has taken the port of ours since: our keys are not known there."""
 
 

@@ -7,11 +7,10 @@ import io
 import json
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 from skylift.runner.ec2 import Api
-from skylift.runner.errors import ConnectionLost, Unreachable
+from skylift.runner.errors import ConnectionLost, SkyliftError, Unreachable
 from skylift.runner.lifeline import Lifeline
 from skylift.runner.record import Prefix
 from skylift.runner.watch import Watcher
@@ -107,10 +106,19 @@ class Follower:
 
     async def _feel_pulse(self) -> None:
         """While SSH brings everything, nothing else would notice that the cloud is away, which results will need."""
+        refused = False
         while True:
             await asyncio.sleep(_PULSE)
-            with suppress(Unreachable):
+            try:
                 await self._lifeline.once(self._gone)
+            except Unreachable:
+                # Told by the lifeline, once.
+                continue
+            except SkyliftError as error:
+                # Such as credentials that have expired: the stream goes on, the results will need new ones.
+                if not refused:
+                    self._watcher.note(f"The cloud does not answer our questions any more: {error.message}")
+                refused = True
 
     async def _from_s3(self) -> Status | None:
         """What S3 has beyond our offsets. The status is read first: when it is final, all output is there already."""

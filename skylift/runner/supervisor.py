@@ -425,9 +425,9 @@ class Status:
             self.version += 1
             self._changed.notify_all()
 
-    def encoded(self) -> bytes:
+    def encoded(self, **more: Any) -> bytes:
         with self._changed:
-            return json.dumps(self.fields).encode()
+            return json.dumps(dict(self.fields, **more)).encode()
 
 
 class Door:
@@ -817,13 +817,14 @@ class _Supervisor:
         sizes = {stream.name: stream.size for stream in self.streams}
         lost = sum(stream.lost for stream in self.streams)
         kept = self._record["keep"]
-        self.status.set(
-            final=True, streams=sizes, lost=lost, kept_until=time.time() + kept if kept else None, **self._verdict
-        )  # fmt: skip
+        kept_until = time.time() + kept if kept else None
+        end = dict(self._verdict, final=True, streams=sizes, lost=lost, kept_until=kept_until)
         try:
-            self._try("status", lambda: self.prefix.put("server/status.json", self.status.encoded()), until)
+            self._try("status", lambda: self.prefix.put("server/status.json", self.status.encoded(**end)), until)
         except (Unreachable, Refused) as error:
             say("the final status could not be written: %s" % error)
+        # Last: a client that hears of the end takes this server's role away.
+        self.status.set(**end)
 
     def _send_results(self, until: float) -> Dict[str, Any]:
         """Files that match the outputs and are not as they arrived; what else is new is named, not sent."""
@@ -936,20 +937,23 @@ class _Supervisor:
         """The excepthook: a defect of ours, or a prefix that cannot be used, is told and the server still goes off."""
         words = "".join(traceback.format_exception(kind, error, trace))
         say(words)
-        self.status.set(
-            state="broken",
-            final=True,
-            exit_code=125,
-            reason="skylift's supervisor failed: %s" % error,
-            detail=words[-4096:],
-        )
+        end = {
+            "state": "broken",
+            "final": True,
+            "exit_code": 125,
+            "reason": "skylift's supervisor failed: %s" % error,
+            "detail": words[-4096:],
+        }
         try:
             prefix = self._prefix
             if prefix is not None:
-                patiently("status", lambda: prefix.put("server/status.json", self.status.encoded()), time.time() + 60)
+                patiently(
+                    "status", lambda: prefix.put("server/status.json", self.status.encoded(**end)), time.time() + 60
+                )
         except (Unreachable, Refused) as second:
             say("the failure could not be reported: %s" % second)
         finally:
+            self.status.set(**end)
             self.power_off()
 
 
@@ -1001,17 +1005,21 @@ def _unpack(archive: Path, place: Path, user: pwd.struct_passwd) -> None:
     """Regular files and links only, nothing outside `place`, all of it the login user's."""
     place.parent.mkdir(parents=True, exist_ok=True)
     _make_folder(place, place, user)
+    folders = set()
     with tarfile.open(str(archive), "r:gz") as tar:
         for entry in tar:
             inner = os.path.normpath(entry.name)
             target = place / inner
             if os.path.isabs(inner) or inner.startswith("..") or not (entry.isreg() or entry.issym()):
                 raise Ended("broken", "The bundle has an entry that cannot be unpacked safely: %s" % entry.name)
-            _make_folder(target.parent, place, user)
-            if os.path.realpath(str(target.parent)) != os.path.join(
-                os.path.realpath(str(place)), os.path.dirname(inner)
-            ).rstrip("/"):
-                raise Ended("broken", "The bundle has an entry behind a link: %s" % entry.name)
+            if target.parent not in folders:
+                _make_folder(target.parent, place, user)
+                if os.path.realpath(str(target.parent)) != os.path.join(
+                    os.path.realpath(str(place)), os.path.dirname(inner)
+                ).rstrip("/"):
+                    raise Ended("broken", "The bundle has an entry behind a link: %s" % entry.name)
+                # It stays one: no entry takes a folder's place.
+                folders.add(target.parent)
             if target.is_symlink() or target.exists():
                 target.unlink()
             if entry.issym():

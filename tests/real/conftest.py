@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from real_cloud import RealCloud, real_cloud
+from real_server import Server
 
 from skylift.cloud.home import Home
 
@@ -15,6 +16,18 @@ def cloud(image_home: Home) -> Iterator[RealCloud]:
     """The cloud that tests share. Nobody may stop it, or count on being alone in it."""
     with real_cloud(image_home) as shared:
         yield shared
+
+
+@pytest.fixture(scope="session")
+def ending(cloud: RealCloud) -> Server:
+    """A server that was told to shut down in a minute. Modules that run early ask for it too, so that nobody waits."""
+    made = cloud.launch(InstanceInitiatedShutdownBehavior="terminate")
+    made.ssh("sudo shutdown -P +1")
+    pid, action, due = made.says("sudo cat /run/skylift/shutdown").split()
+    assert action == "poweroff"
+    assert int(due) > int(made.says("date +%s")) + 30
+    assert made.says(f"sudo tr '\\0' ' ' </proc/{pid}/cmdline").endswith("shutdown -P +1")
+    return made
 
 
 @pytest.fixture(scope="module")

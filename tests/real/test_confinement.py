@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from real_cloud import RealCloud, Server
+from real_cloud import RealCloud
+from real_server import Server
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.usefixtures("ending")]
 
 REFUSED = {"EPERM", "EACCES", "ENOSYS"}
 """Errors that say that the caller may not; any other would mean that it got further than that."""

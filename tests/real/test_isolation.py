@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 from kernel_traces import UIDS
-from real_cloud import RealCloud, Server, until
+from real_cloud import RealCloud
+from real_server import Server, until
 
 pytestmark = pytest.mark.real
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from real_cloud import RealCloud, Server
+from real_cloud import RealCloud
+from real_server import Server
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.usefixtures("ending")]
 
 
 @pytest.fixture(scope="module")
@@ -19,18 +20,6 @@ def server(cloud: RealCloud) -> Iterator[Server]:
     made = cloud.launch()
     yield made
     made.terminate()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def ending(cloud: RealCloud) -> Server:
-    """One that was told, before all other tests of this module, to shut down in a minute: the last of them looks."""
-    made = cloud.launch(InstanceInitiatedShutdownBehavior="terminate")
-    made.ssh("sudo shutdown -P +1")
-    pid, action, due = made.says("sudo cat /run/skylift/shutdown").split()
-    assert action == "poweroff"
-    assert int(due) > int(made.says("date +%s")) + 30
-    assert made.says(f"sudo tr '\\0' ' ' </proc/{pid}/cmdline").endswith("shutdown -P +1")
-    return made
 
 
 @pytest.fixture

@@ -4,19 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import os
-import secrets
 import socket
-import struct
 import subprocess
-import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import pytest
+from kernel_world import (
+    ANYWHERE,
+    BEYOND,
+    DATABASE,
+    ENOUGH,
+    MUTE,
+    NEARBY,
+    PATIENCE,
+    PING,
+    WEB,
+    World,
+    allow,
+    answering,
+    ask,
+    datagrams,
+    internet,
+    ping,
+    reaches,
+)
 
 from skylift.cloud.compute import firewall, wayout
 from skylift.cloud.compute.claim import Claim
@@ -27,223 +42,10 @@ from skylift.cloud.compute.network_error import ListenRefused, ServerGone, Unkno
 from skylift.cloud.compute.plan import VpcPlan
 from skylift.cloud.compute.resolver import HostNames, Resolver, serve
 from skylift.cloud.network import (
-    NetworkInterface,
-    Route,
-    RouteAssociation,
-    RouteTable,
-    Rule,
-    SecurityGroup,
-    Subnet,
     Vpc,
 )
 
 pytestmark = pytest.mark.real
-
-WEB, DATABASE, MUTE, PING = 8000, 5432, 9000, 7
-ANYWHERE = "0.0.0.0/0"
-# How long to wait for what must come, and for what must not.
-PATIENCE, ENOUGH = 10.0, 0.4
-
-
-def allow(
-    egress: bool, protocol: str = "-1", port: int = -1, *, cidr: str | None = None, group_id: str | None = None
-) -> Rule:
-    return Rule("sgr-1", egress, protocol, port, port, cidr, None, group_id)
-
-
-def group(vpc: str, name: str, *rules: Rule) -> SecurityGroup:
-    return SecurityGroup(f"sg-{name}", vpc, name, "", rules)
-
-
-class World:
-    """Two VPCs and who is in them. Each server answers on some ports with the address that it sees its caller at."""
-
-    def __init__(self, claim: Claim) -> None:
-        self.claim = claim
-        self.stack = ExitStack()
-        self.network = Network(claim)
-        self.servers: dict[str, Server] = {}
-        self.interfaces: dict[str, NetworkInterface] = {}
-        self.sourced = datetime.now(UTC)
-        self.subnets = {
-            "public": Subnet("subnet-a1", "vpc-a", "10.0.1.0/24", "z"),
-            "private": Subnet("subnet-a2", "vpc-a", "10.0.2.0/24", "z"),
-            "other": Subnet("subnet-b1", "vpc-b", "10.0.1.0/24", "z"),
-        }
-        everywhere_out = allow(True, cidr=ANYWHERE)
-        self.groups = [
-            group("vpc-a", "web", allow(False, "tcp", WEB, cidr=ANYWHERE), everywhere_out),
-            group("vpc-a", "database", allow(False, "tcp", DATABASE, group_id="sg-web")),
-            group("vpc-a", "mute", allow(False, cidr=ANYWHERE)),
-            group("vpc-b", "other", allow(False, "tcp", WEB, cidr=ANYWHERE), everywhere_out),
-        ]
-        for name, number, subnet, of, public in [
-            ("web", 10, "public", "web", "1.10"),
-            ("peer", 11, "public", "web", "1.11"),
-            ("hidden", 12, "public", "web", None),
-            ("mute", 13, "public", "mute", "1.13"),
-            ("database", 10, "private", "database", None),
-            ("inner", 11, "private", "web", "1.21"),
-            ("other", 10, "other", "other", "2.10"),
-        ]:
-            self.interfaces[name] = self._interface(name, number, subnet, of, public)
-
-    def _interface(self, name: str, number: int, subnet: str, of: str, public: str | None) -> NetworkInterface:
-        place = self.subnets[subnet]
-        address = place.cidr.replace("0/24", str(number))
-        return NetworkInterface(
-            id=f"eni-{name}",
-            vpc_id=place.vpc_id,
-            subnet_id=place.id,
-            mac="02:" + ":".join(f"{part:02x}" for part in (0, *map(int, address.split(".")[1:]), len(name))),
-            private_ip=address,
-            group_ids=(f"sg-{of}",),
-            created=self.sourced,
-            public_ip=f"127.{self.claim.number}.{public}" if public else None,
-        )
-
-    def plans(self, **changed: NetworkInterface) -> list[VpcPlan]:
-        interfaces = {**self.interfaces, **changed}
-        local, out = Route("10.0.0.0/16", "local"), [Route(ANYWHERE, "igw-a"), Route(ANYWHERE, "igw-b")]
-        tables = [
-            RouteTable("rtb-main", "vpc-a", (local,), (RouteAssociation("rtbassoc-1"),)),
-            RouteTable("rtb-public", "vpc-a", (local, out[0]), (RouteAssociation("rtbassoc-2", "subnet-a1"),)),
-            RouteTable("rtb-other", "vpc-b", (local, out[1]), (RouteAssociation("rtbassoc-3"),)),
-        ]
-        return [
-            VpcPlan(
-                Vpc(vpc, "10.0.0.0/16"),
-                tuple(subnet for subnet in self.subnets.values() if subnet.vpc_id == vpc),
-                f"igw-{vpc[-1]}",
-                tuple(table for table in tables if table.vpc_id == vpc),
-                tuple(one for one in self.groups if one.vpc_id == vpc),
-                tuple(one for one in interfaces.values() if one.vpc_id == vpc),
-            )
-            for vpc in ("vpc-a", "vpc-b")
-        ]
-
-    def with_rule(self, rule: Rule) -> list[VpcPlan]:
-        """The plans with one rule more in sg-web."""
-        return [
-            replace(
-                plan,
-                groups=tuple(
-                    replace(one, rules=(*one.rules, rule)) if one.id == "sg-web" else one for one in plan.groups
-                ),
-            )
-            for plan in self.plans()
-        ]
-
-    @contextmanager
-    def planned(self, plans: list[VpcPlan]) -> Iterator[None]:
-        """Other plans for a while."""
-        self.network.apply(plans)
-        try:
-            yield
-        finally:
-            self.network.apply(self.plans())
-
-    def build(self) -> None:
-        self.network.open()
-        self.network.apply(self.plans())
-        for name, interface in self.interfaces.items():
-            # One of them as real servers are: in a user namespace of its own.
-            self.servers[name] = self.start(own_users=name == "web")
-            self.attach(name)
-            for port in (WEB, DATABASE, MUTE):
-                self.stack.enter_context(answering(self.servers[name].namespace, "0.0.0.0", port))
-            assert self.network.attached(interface.id)
-
-    def attach(self, name: str) -> None:
-        interface = self.interfaces[name]
-        subnet = next(subnet for subnet in self.subnets.values() if subnet.id == interface.subnet_id)
-        self.network.attach(interface, subnet, self.servers[name].pid)
-
-    def start(self, own_users: bool = False) -> Server:
-        users = ["--user", "--map-root-user"] if own_users else []
-        command = ["unshare", *users, "--net", "sh", "-c", "echo ready && exec sleep infinity"]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE)
-        self.stack.callback(stop, process)
-        assert process.stdout and process.stdout.readline() == b"ready\n"
-        namespace = Namespace.of_process(process.pid)
-        self.stack.callback(namespace.close)
-        return Server(process, namespace)
-
-    def public(self, name: str) -> str:
-        address = self.interfaces[name].public_ip
-        assert address
-        return address
-
-    def private(self, name: str) -> str:
-        return self.interfaces[name].private_ip
-
-    def seen(self, client: str, address: str, port: int = WEB) -> str:
-        """How an answering port sees a server that is let in."""
-        return self.servers[client].namespace.run(lambda: ask(address, port))
-
-    def reaches(self, client: str, address: str, port: int = WEB) -> bool:
-        """For a server that should not be let in."""
-        return self.servers[client].namespace.run(lambda: reaches(address, port))
-
-
-@dataclass
-class Server:
-    process: subprocess.Popen[bytes]
-    namespace: Namespace
-
-    @property
-    def pid(self) -> int:
-        return self.process.pid
-
-
-def stop(process: subprocess.Popen[bytes]) -> None:
-    process.kill()
-    process.wait()
-    if process.stdout:
-        process.stdout.close()
-
-
-def ask(address: str, port: int, patience: float = PATIENCE) -> str:
-    """The address that the answering end sees this one at."""
-    with socket.create_connection((address, port), timeout=patience) as connection:
-        connection.settimeout(PATIENCE)
-        return connection.recv(100).decode()
-
-
-def reaches(address: str, port: int) -> bool:
-    """Whether anything answers, by the time that an answer would be here."""
-    try:
-        return bool(ask(address, port, ENOUGH))
-    except OSError:
-        return False
-
-
-@contextmanager
-def answering(namespace: Namespace | None, address: str, port: int) -> Iterator[int]:
-    """A listener that tells each caller where it sees it. The port it got, when asked for 0."""
-
-    def listen() -> socket.socket:
-        return socket.create_server((address, port), backlog=16)
-
-    listener = namespace.run(listen) if namespace else listen()
-
-    def answer() -> None:
-        while True:
-            try:
-                connection, caller = listener.accept()
-            except OSError:
-                return
-            with connection:
-                connection.sendall(caller[0].encode())
-
-    thread = threading.Thread(target=answer)
-    thread.start()
-    try:
-        yield listener.getsockname()[1]
-    finally:
-        listener.shutdown(socket.SHUT_RDWR)
-        thread.join()
-        listener.close()
 
 
 @pytest.fixture
@@ -273,20 +75,6 @@ def test_the_host_reaches_a_public_address_and_is_seen_at_its_own(world: World) 
 def test_the_host_reaches_only_what_the_groups_let_in(world: World) -> None:
     assert not reaches(world.public("web"), DATABASE)
     assert not reaches(f"127.{world.claim.number}.77.77", WEB)
-
-
-@contextmanager
-def datagrams(namespace: Namespace | None, port: int) -> Iterator[socket.socket]:
-    """A bound socket, in a namespace or here."""
-
-    def bind() -> socket.socket:
-        opened = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        opened.bind(("0.0.0.0", port))
-        opened.settimeout(PATIENCE)
-        return opened
-
-    with namespace.run(bind) if namespace else bind() as opened:
-        yield opened
 
 
 def test_udp_from_the_host_and_back(world: World) -> None:
@@ -446,40 +234,16 @@ def test_without_public_address_or_gateway_route_there_is_no_way_out(world: Worl
     assert not reaches(world.public("inner"), WEB)
 
 
-@contextmanager
-def internet() -> Iterator[Namespace]:
-    """A namespace that the host, and only the host, has a route to: 198.18.77.2 behind a link of the test's own."""
-    name = f"skylift-test-{os.getpid()}"
-    host_end, far_end = f"st{os.getpid()}", "far"
-
-    def run(*command: str) -> None:
-        subprocess.run(command, check=True)
-
-    with ExitStack() as stack:
-        run("ip", "netns", "add", name)
-        stack.callback(run, "ip", "netns", "delete", name)
-        run("ip", "link", "add", host_end, "type", "veth", "peer", "name", far_end, "netns", name)
-        # By itself the link would go when the kernel finds time for the namespace.
-        stack.callback(run, "ip", "link", "delete", host_end)
-        run("ip", "address", "add", "198.18.77.1/30", "dev", host_end)
-        run("ip", "link", "set", host_end, "up")
-        run("ip", "-n", name, "address", "add", "198.18.77.2/30", "dev", far_end)
-        run("ip", "-n", name, "link", "set", far_end, "up")
-        namespace = Namespace.open(name)
-        stack.callback(namespace.close)
-        yield namespace
-
-
 def test_the_way_out_is_for_public_addresses_and_avoids_the_host(world: World) -> None:
     assert world.network.way_out_problem is None
-    with internet() as beyond, answering(beyond, "198.18.77.2", WEB), answering(None, "0.0.0.0", 0) as host_port:
-        assert ask("198.18.77.1", host_port) == "198.18.77.1"
-        assert ask("198.18.77.2", WEB) == "198.18.77.1"
-        assert world.servers["web"].namespace.run(lambda: ask("198.18.77.2", WEB)) == "198.18.77.1"
-        assert not world.reaches("hidden", "198.18.77.2")
-        assert not world.reaches("inner", "198.18.77.2")
-        assert not world.reaches("mute", "198.18.77.2")
-        for address in ("198.18.77.1", "127.0.0.1", f"127.{world.claim.number}.0.1", "169.254.2.1", "169.254.1.2"):
+    with internet() as beyond, answering(beyond, BEYOND, WEB), answering(None, "0.0.0.0", 0) as host_port:
+        assert ask(NEARBY, host_port) == NEARBY
+        assert ask(BEYOND, WEB) == NEARBY
+        assert world.servers["web"].namespace.run(lambda: ask(BEYOND, WEB)) == NEARBY
+        assert not world.reaches("hidden", BEYOND)
+        assert not world.reaches("inner", BEYOND)
+        assert not world.reaches("mute", BEYOND)
+        for address in (NEARBY, "127.0.0.1", f"127.{world.claim.number}.0.1", "169.254.2.1", "169.254.1.2"):
             assert not world.reaches("web", address, host_port)
         assert not world.reaches("web", f"240.{world.claim.number}.1.11", WEB)
 
@@ -493,8 +257,8 @@ def test_the_way_out_is_restored_when_it_has_ended(world: World) -> None:
     assert len(running) == 1
     world.network.restore_way_out()
     assert wayout.running(world.claim) == running
-    with internet() as beyond, answering(beyond, "198.18.77.2", WEB):
-        assert world.servers["web"].namespace.run(lambda: ask("198.18.77.2", WEB)) == "198.18.77.1"
+    with internet() as beyond, answering(beyond, BEYOND, WEB):
+        assert world.servers["web"].namespace.run(lambda: ask(BEYOND, WEB)) == NEARBY
 
 
 def test_what_the_host_did_not_ask_for_stays_out_of_it(world: World) -> None:
@@ -504,13 +268,13 @@ def test_what_the_host_did_not_ask_for_stays_out_of_it(world: World) -> None:
     with ExitStack() as stack:
         stack.callback(edge.close)
         stack.enter_context(internet())
-        route = ["198.18.77.1/32", "via", OUTER_ADDRESS, "dev", HOST_LINK, "onlink"]
+        route = [f"{NEARBY}/32", "via", OUTER_ADDRESS, "dev", HOST_LINK, "onlink"]
         subprocess.run(["ip", "-n", name, "route", "add", *route], check=True)
         stack.callback(subprocess.run, ["ip", "-n", name, "route", "delete", *route], check=True)
         receiver = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
         receiver.bind(("0.0.0.0", 0))
         receiver.settimeout(PATIENCE)
-        target = ("198.18.77.1", receiver.getsockname()[1])
+        target = (NEARBY, receiver.getsockname()[1])
 
         def send(what: bytes) -> None:
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
@@ -519,22 +283,6 @@ def test_what_the_host_did_not_ask_for_stays_out_of_it(world: World) -> None:
         edge.run(lambda: send(b"from the edge"))
         send(b"from the host")
         assert receiver.recv(100) == b"from the host"
-
-
-def ping(address: str, patience: float = ENOUGH) -> bool:
-    """Whether an echo request is answered by the host it was sent to. Each is a connection of its own."""
-    identity = secrets.randbelow(0x8000)
-    request = struct.pack("!BBHHH", 8, 0, 0xF7FF - identity, identity, 0)
-    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as raw:
-        raw.settimeout(patience)
-        raw.sendto(request, (address, 0))
-        try:
-            while True:
-                packet, (sender, _) = raw.recvfrom(100)
-                if sender == address and packet[20] == 0 and packet[24:26] == request[4:6]:
-                    return True
-        except TimeoutError:
-            return False
 
 
 def test_ping_follows_the_groups_too(world: World) -> None:

@@ -11,22 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from real_cloud import RealCloud, Server, until
+from real_cloud import RealCloud
+from real_server import Server, until
+from running_job import WAITS, RunningJob, ended_job, jobs
 
 pytestmark = pytest.mark.real
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-
-# Runs until there is a file `go` beside it, and says so.
-WAITS = """
-import os, sys, time
-print("ready", flush=True)
-while not os.path.exists("go"):
-    time.sleep(0.02)
-open("result.txt", "w").write("42")
-print("done")
-sys.exit(7)
-"""
 
 
 @pytest.fixture
@@ -74,38 +65,6 @@ def skylift(cloud: RealCloud, folder: Path, *arguments: str) -> subprocess.Compl
 def job(cloud: RealCloud, folder: Path, source: str, *options: str) -> subprocess.CompletedProcess[bytes]:
     (folder / "job.py").write_text(source)
     return skylift(cloud, folder, "run", *options, "job.py")
-
-
-class Running:
-    """A job whose program has said `ready`; it waits for `go`."""
-
-    def __init__(self, cloud: RealCloud, folder: Path, source: str, *options: str) -> None:
-        self.cloud = cloud
-        (folder / "job.py").write_text(source)
-        self.words = folder / "words"
-        with self.words.open("wb") as words:
-            self.client = subprocess.Popen(
-                cloud.command("run", *options, "job.py"),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=words,
-                cwd=folder,
-                env=cloud.environment,
-            )
-        assert self.client.stdout is not None
-        line = self.client.stdout.readline()
-        assert line == b"ready\n", self.words.read_text()
-        (listed,) = json.loads(cloud.skylift("ps", "--json").stdout)
-        self.name, self.instance = listed["name"], listed["instance"]
-
-    def go(self) -> None:
-        self.cloud.skylift("ssh", self.name, "touch", "job/go")
-
-    def finish(self) -> tuple[int, bytes]:
-        """Exit code and the rest of standard output."""
-        assert self.client.stdout is not None
-        rest = self.client.stdout.read()
-        return self.client.wait(), rest
 
 
 def test_the_readmes_example(cloud: RealCloud, folder: Path) -> None:
@@ -174,15 +133,15 @@ def test_a_cap_ends_the_program_and_its_results_come_home(cloud: RealCloud, fold
 
 
 def test_ctrl_c_is_sigint_to_the_program(cloud: RealCloud, folder: Path) -> None:
-    running = Running(cloud, folder, WAITS)
+    running = RunningJob(cloud, folder)
     running.client.send_signal(signal.SIGINT)
     assert running.finish() == (130, b"")
-    assert "KeyboardInterrupt" in running.words.read_text()
+    assert "KeyboardInterrupt" in running.words
 
 
 def test_a_program_may_do_with_sigint_what_it_likes(cloud: RealCloud, folder: Path) -> None:
     handler = "import signal, sys\nsignal.signal(signal.SIGINT, lambda *_: (print('caught'), sys.exit(3)))\n"
-    running = Running(cloud, folder, handler + WAITS)
+    running = RunningJob(cloud, folder, source=handler + WAITS)
     running.client.send_signal(signal.SIGINT)
     assert running.finish() == (3, b"caught\n")
 
@@ -230,24 +189,21 @@ def test_json_says_how_it_went(cloud: RealCloud, folder: Path) -> None:
     assert (found["stdout_tail"], found["stderr_tail"]) == ("out\n", "err\n")
     assert found["instance"].startswith("i-")
     assert found["steps"]["server"] > 0
-    (listed,) = [
-        each for each in json.loads(cloud.skylift("ps", "--all", "--json").stdout) if each["name"] == found["name"]
-    ]
-    assert (listed["exit_code"], listed["state"]) == (1, "failed")
+    assert ended_job(cloud, found["name"]) == ("failed", 1)
 
 
 def test_ps_shows_a_job_and_cancel_ends_it(cloud: RealCloud, folder: Path) -> None:
     source = f"import time\nopen('r', 'w').write('abc')\n{WAITS}"
-    running = Running(cloud, folder, source, "--out", "r")
+    running = RunningJob(cloud, folder, "--out", "r", source=source)
     # The server tells S3 of it soon, not at once.
-    until(lambda: json.loads(cloud.skylift("ps", "--json").stdout)[0]["state"] == "running", "the job to be running")
+    until(lambda: jobs(cloud)[0]["state"] == "running", "the job to be running")
     assert Server(cloud, running.instance).state == "running"
     assert cloud.skylift("ssh", running.name, "cat", "job/r").stdout == "abc"
     assert cloud.skylift("cancel", running.name).stdout == f"{running.name}: cancelled\n"
     assert running.finish() == (143, b"")
     assert (folder / "r").read_text() == "abc"
-    assert "cancelled" in running.words.read_text()
-    assert json.loads(cloud.skylift("ps", "--json").stdout) == []
+    assert "cancelled" in running.words
+    assert jobs(cloud) == []
     assert cloud.skylift("cancel", running.name).stdout == f"{running.name}: had ended already\n"
 
 
@@ -257,29 +213,6 @@ def test_a_server_that_is_kept_stays_until_it_is_cancelled(cloud: RealCloud, fol
     name = json.loads(done.stdout)["name"]
     assert cloud.skylift("ssh", name, "cat", "job/left").stdout == "here"
     cloud.skylift("cancel", name)
-
-
-def test_a_server_goes_on_without_its_client_and_turns_itself_off(cloud: RealCloud, folder: Path) -> None:
-    running = Running(cloud, folder, WAITS, "--out", "result.txt")
-    running.client.kill()
-    running.client.wait()
-    server = Server(cloud, running.instance)
-    assert server.state == "running"
-    running.go()
-    server.await_state("terminated")
-    (listed,) = [
-        each for each in json.loads(cloud.skylift("ps", "--all", "--json").stdout) if each["name"] == running.name
-    ]
-    assert (listed["state"], listed["exit_code"]) == ("failed", 7)
-    account = cloud.endpoint.account
-    bucket = f"skylift-{account}-{cloud.endpoint.region}"
-    s3, top = cloud.client("s3"), f"jobs/{running.name}/server"
-    assert s3.get_object(Bucket=bucket, Key=f"{top}/results/result.txt")["Body"].read() == b"42"
-    pieces = s3.list_objects_v2(Bucket=bucket, Prefix=f"{top}/stdout/")["Contents"]
-    stdout = b"".join(s3.get_object(Bucket=bucket, Key=piece["Key"])["Body"].read() for piece in pieces)
-    assert stdout == b"ready\ndone\n"
-    # What the client would have removed; a role costs nothing, and goes with the job's last word.
-    cloud.skylift("cancel", running.name)
 
 
 @pytest.mark.parametrize(

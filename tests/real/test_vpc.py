@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
-from real_cloud import RealCloud, Server, allow, until
+from real_cloud import RealCloud, allow
+from real_server import Server, until
 
 pytestmark = pytest.mark.real
 

@@ -19,6 +19,8 @@ from skylift.cloud.compute.network_error import ClaimExhausted, NotPermitted
 
 CLAIMS = Path("/run/skylift/claims")
 NUMBERS = range(32, 224)
+WAY_OUT_UIDS = "2000000000-2000000255"
+"""Host uids that ways out to the internet run as; no server's range may hold one."""
 
 
 @dataclass(frozen=True)
@@ -129,15 +131,36 @@ class Claims:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
+        """Hold the lock; the last claim's end takes the lock's file and the directory along."""
         try:
-            self._directory.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self._directory / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            descriptor = self._lock()
         except PermissionError as error:
             raise NotPermitted(f"{self._directory}: {error.strerror}; only root can claim an address range") from error
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
+            if not self._read():
+                (self._directory / ".lock").unlink()
+                with suppress(OSError):
+                    # A kill may have left half a claim behind; what is not ours to judge stays.
+                    self._directory.rmdir()
         finally:
+            os.close(descriptor)
+
+    def _lock(self) -> int:
+        """A descriptor of the lock, held; taken anew when whoever held it before has removed the file meanwhile."""
+        while True:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            try:
+                descriptor = os.open(self._directory / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            except FileNotFoundError:
+                continue
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            try:
+                current = (self._directory / ".lock").stat()
+            except FileNotFoundError:
+                current = None
+            if current is not None and os.path.samestat(current, os.fstat(descriptor)):
+                return descriptor
             os.close(descriptor)
 
 

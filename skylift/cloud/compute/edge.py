@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 
 from skylift.cloud.compute import wayout
 from skylift.cloud.compute.claim import Claim
-from skylift.cloud.compute.firewall import TABLE, link_name
+from skylift.cloud.compute.firewall import TABLE
 from skylift.cloud.compute.namespace import Namespace
 from skylift.cloud.compute.netlink import (
     NAMESPACES,
@@ -24,6 +24,7 @@ from skylift.cloud.compute.netlink import (
     set_route,
 )
 from skylift.cloud.compute.network_error import NetworkError
+from skylift.cloud.compute.traffic import link_name
 
 log = logging.getLogger(__name__)
 

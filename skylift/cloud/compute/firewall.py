@@ -3,12 +3,14 @@
 What a packet meets in a VPC's router, in this order:
 
     guard       the source address must be the sending interface's own; the packet is marked with its subnet, whose
-                route table it then looks into
+                route table it then looks into; the next hop of a route to a NAT gateway is that gateway's address
     inbound     from outside, a public address becomes the private address it belongs to
     local       to the router itself: DNS, metadata, the AWS endpoint and ping, nothing else
+    border      network ACLs, where it leaves or enters a subnet (see border.py)
     forward     known connections pass; else the groups of the source's interface must let it out, and then,
                 independently, the groups of the target's interface must let it in
-    outbound    to outside, the private source becomes its public address; who has none does not get out
+    outbound    to outside, the private source becomes the NAT gateway's public address, or its own; who has neither
+                does not get out
 
 Behaviour follows the Amazon VPC user guide, "Control traffic to your AWS resources using security groups": groups are
 stateful, allow only, and are evaluated as one set of rules; a rule that names a group means the private addresses of
@@ -21,8 +23,10 @@ import re
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network
 
+from skylift.cloud.compute.border import Border
 from skylift.cloud.compute.plan import VpcPlan
 from skylift.cloud.compute.ruleset import Collection, Ruleset
+from skylift.cloud.compute.traffic import protocol_match, quoted, subnet_mark
 from skylift.cloud.network import NetworkInterface, Rule, SecurityGroup, Subnet, Vpc
 
 TABLE = "skylift"
@@ -30,19 +34,7 @@ UPLINK = "up"
 METADATA = "169.254.169.254"
 DNS = "169.254.169.253"
 ENDPOINT = "169.254.169.252"
-_NUMBERS = {"tcp": 6, "udp": 17, "icmp": 1}
-_NAMES = {number: name for name, number in _NUMBERS.items()}
 _ID = re.compile(r"[a-z]+-[0-9a-z]{1,32}")
-
-
-def link_name(resource_id: str, letter: str) -> str:
-    """A link's name for a resource: at most 15 bytes, so it ends as the id does."""
-    return letter + resource_id.rpartition("-")[2][-14:]
-
-
-def interface_link(interface: NetworkInterface) -> str:
-    """The router's end of an interface."""
-    return link_name(interface.id, "e")
 
 
 def gateway(subnet: Subnet) -> IPv4Address:
@@ -53,11 +45,6 @@ def gateway(subnet: Subnet) -> IPv4Address:
 def dns_address(vpc: Vpc) -> IPv4Address:
     """The VPC's own DNS server: the third address of its range."""
     return IPv4Network(vpc.cidr)[2]
-
-
-def subnet_mark(subnet: Subnet) -> int:
-    """The mark of packets from a subnet and the number of its routing table: its network address, as a number."""
-    return int(IPv4Network(subnet.cidr).network_address)
 
 
 def vpc_ruleset(plan: VpcPlan) -> Ruleset:
@@ -71,20 +58,24 @@ class _VpcRuleset:
         self._subnets = {subnet.id: subnet for subnet in plan.subnets}
         self._groups = {group.id: group for group in plan.groups}
         self._interfaces = plan.interfaces
+        self._nats = plan.nat_gateways
+        self._border = Border(plan, UPLINK)
         self._public = [
             interface for interface in self._interfaces if interface.public_ip and plan.internet_gateway is not None
         ]
-        for known in (*self._groups, *(interface.id for interface in self._interfaces)):
+        acls, interfaces = (acl.id for acl in plan.acls), (interface.id for interface in self._interfaces)
+        for known in (*self._groups, *acls, *interfaces):
             if not _ID.fullmatch(known):
                 raise ValueError(f"not a resource id: {known!r}")
 
     def whole(self) -> Ruleset:
         return Ruleset(
             TABLE,
-            {**self._addresses(), **self._dispatch()},
+            {**self._addresses(), **self._dispatch(), **self._border.collections()},
             {
                 "let_in": (f'oifname "{UPLINK}" accept', "oifname vmap @in_groups"),
                 **self._group_chains(),
+                **self._border.chains(),
                 "guard": self._guard(),
                 "inbound": self._inbound(),
                 "local": self._local(),
@@ -94,9 +85,9 @@ class _VpcRuleset:
         )
 
     def _addresses(self) -> dict[str, Collection]:
-        bound = [f"{_quoted(one)} . {_ip(one.private_ip)}" for one in self._interfaces]
-        unchecked = [_quoted(one) for one in self._interfaces if not one.source_dest_check]
-        marks = {_quoted(one): f"{self._mark(one):#010x}" for one in self._interfaces}
+        bound = [f"{quoted(one)} . {_ip(one.private_ip)}" for one in self._interfaces]
+        unchecked = [quoted(one) for one in self._interfaces if not one.source_dest_check]
+        marks = {quoted(one): f"{self._mark(one):#010x}" for one in self._interfaces}
         gateways = [str(gateway(subnet)) for subnet in self._subnets.values()]
         private = {_ip(one.public_ip): _ip(one.private_ip) for one in self._public}
         public = {_ip(one.private_ip): _ip(one.public_ip) for one in self._public}
@@ -108,6 +99,10 @@ class _VpcRuleset:
             "private_of": Collection.map("ipv4_addr : ipv4_addr", private),
             "public_of": Collection.map("ipv4_addr : ipv4_addr", public),
             "translated": Collection.set("ipv4_addr", public),
+            "nat_hops": Collection.set("ipv4_addr", [_ip(nat.private_ip) for nat in self._nats]),
+            "nat_of": Collection.map(
+                "ipv4_addr : ipv4_addr", {_ip(nat.private_ip): _ip(nat.public_ip) for nat in self._nats}
+            ),
             **{f"members-{group}": Collection.set("ipv4_addr", self._members(group)) for group in self._referenced()},
         }
 
@@ -116,7 +111,7 @@ class _VpcRuleset:
             f"{direction}_groups": Collection.map(
                 "ifname : verdict",
                 {
-                    _quoted(one): f"jump {_chain_name(direction, self._group_ids(one))}"
+                    quoted(one): f"jump {_chain_name(direction, self._group_ids(one))}"
                     for one in self._interfaces
                     if self._group_ids(one)
                 },
@@ -169,7 +164,11 @@ class _VpcRuleset:
 
     def _outbound(self) -> tuple[str, ...]:
         hook = "type nat hook postrouting priority srcnat; policy accept;"
-        return (hook, f'oifname "{UPLINK}" snat ip to ip saddr map @public_of')
+        return (
+            hook,
+            f'oifname "{UPLINK}" snat ip to rt ip nexthop map @nat_of',
+            f'oifname "{UPLINK}" snat ip to ip saddr map @public_of',
+        )
 
     def _local(self) -> tuple[str, ...]:
         """An interface whose source is not checked may forward for others, but asks for metadata as itself only."""
@@ -184,9 +183,11 @@ class _VpcRuleset:
         )
 
     def _forward(self) -> tuple[str, ...]:
+        """A NAT gateway knows connections from inside only: what came in past it is not answered through it."""
         return (
             "type filter hook forward priority filter; policy drop;",
-            f'oifname "{UPLINK}" ip saddr != @translated drop',
+            f'oifname "{UPLINK}" rt ip nexthop @nat_hops ct direction reply drop',
+            f'oifname "{UPLINK}" rt ip nexthop != @nat_hops ip saddr != @translated drop',
             "ct state vmap { invalid : drop, established : accept, related : accept }",
             f'iifname "{UPLINK}" goto let_in',
             "iifname vmap @out_groups",
@@ -206,36 +207,8 @@ class _VpcRuleset:
         return subnet_mark(self._subnets[interface.subnet_id])
 
 
-def protocol_match(rule: Rule) -> str:
-    """The match on protocol and ports, empty for all traffic.
-
-    `-1` in `from_port` means every port, or for ICMP every type; in `to_port` every code.
-    """
-    if rule.protocol == "-1":
-        return ""
-    number = _NUMBERS[rule.protocol] if rule.protocol in _NUMBERS else int(rule.protocol)
-    name = _NAMES.get(number)
-    if name == "icmp":
-        return _icmp_match(rule)
-    if name is None or rule.from_port == -1 or (rule.from_port, rule.to_port) == (0, 65535):
-        return f"meta l4proto {name or number}"
-    ports = str(rule.from_port) if rule.from_port == rule.to_port else f"{rule.from_port}-{rule.to_port}"
-    return f"{name} dport {ports}"
-
-
-def _icmp_match(rule: Rule) -> str:
-    if rule.from_port == -1:
-        return "meta l4proto icmp"
-    code = "" if rule.to_port == -1 else f" icmp code {rule.to_port}"
-    return f"icmp type {rule.from_port}{code}"
-
-
 def _chain_name(direction: str, group_ids: tuple[str, ...]) -> str:
     return f"{direction}-{'.'.join(group_ids)}"
-
-
-def _quoted(interface: NetworkInterface) -> str:
-    return f'"{interface_link(interface)}"'
 
 
 @lru_cache(maxsize=16384)

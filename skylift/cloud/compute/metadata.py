@@ -46,6 +46,7 @@ class InterfaceFacts:
     subnet_cidr: str
     vpc_id: str
     vpc_cidr: str
+    vpc_cidrs: tuple[str, ...]
     groups: Mapping[str, str]
     """Names by id."""
 
@@ -79,6 +80,8 @@ class InstanceFacts:
     role: str | None = None
     credentials: Callable[[], RoleCredentials | str | None] = lambda: None
     tags: Mapping[str, str] | None = None
+    session_keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Public keys, as lines of `authorized_keys`, that EC2 Instance Connect lets in now, by login name."""
     tokens_required: bool = True
     enabled: bool = True
     hop_limit: int = 2
@@ -234,6 +237,9 @@ def _meta_data(facts: InstanceFacts) -> dict[str, Any]:
     }
     if facts.public_key is not None:
         tree["public-keys"] = {"0": _Key(facts.key_name or "", facts.public_key)}
+    if facts.session_keys:
+        active = {user: "".join(f"{key}\n" for key in keys) for user, keys in facts.session_keys.items()}
+        tree["managed-ssh-keys"] = {"active-keys": active}
     if facts.profile_arn is not None:
         tree["iam"] = _iam(facts)
     if facts.tags is not None:
@@ -255,7 +261,7 @@ def _interface(interface: InterfaceFacts, facts: InstanceFacts) -> dict[str, Any
         "subnet-ipv4-cidr-block": interface.subnet_cidr,
         "vpc-id": interface.vpc_id,
         "vpc-ipv4-cidr-block": interface.vpc_cidr,
-        "vpc-ipv4-cidr-blocks": interface.vpc_cidr,
+        "vpc-ipv4-cidr-blocks": "\n".join(interface.vpc_cidrs),
     }
     if interface.public_ip is not None:
         described["public-ipv4s"] = interface.public_ip

@@ -67,11 +67,10 @@ class Network:
             for plan in plans:
                 self._router(plan, edge).apply(plan)
             public = {
-                one.public_ip: plan.vpc.id
+                address: plan.vpc.id
                 for plan in plans
                 if plan.internet_gateway is not None
-                for one in plan.interfaces
-                if one.public_ip
+                for address in public_addresses(plan)
             }
             if public != self._public:
                 edge.route(public)
@@ -174,6 +173,12 @@ class Network:
         if vpc_id not in self._routers:
             raise UnknownVpc(f"{vpc_id} has no router; it must be in a plan first")
         return self._routers[vpc_id]
+
+
+def public_addresses(plan: VpcPlan) -> list[str]:
+    """Those of servers, and those of NAT gateways."""
+    servers = [one.public_ip for one in plan.interfaces if one.public_ip]
+    return [*servers, *(nat.public_ip for nat in plan.nat_gateways)]
 
 
 def claims(directory: Path = CLAIMS) -> Claims:

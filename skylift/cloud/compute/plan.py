@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from skylift.cloud.network import NetworkInterface, RouteTable, SecurityGroup, Subnet, Vpc
+from skylift.cloud.network import NatGateway, NetworkAcl, NetworkInterface, RouteTable, SecurityGroup, Subnet, Vpc
 
 
 @dataclass(frozen=True)
 class VpcPlan:
-    """One VPC whole: everything that decides how a packet in it is treated."""
+    """One VPC whole: everything that decides how a packet in it is treated.
+
+    `interfaces` are servers' alone; what a NAT gateway is made of stands in `nat_gateways`.
+    """
 
     vpc: Vpc
     subnets: tuple[Subnet, ...] = ()
@@ -17,3 +20,5 @@ class VpcPlan:
     route_tables: tuple[RouteTable, ...] = ()
     groups: tuple[SecurityGroup, ...] = ()
     interfaces: tuple[NetworkInterface, ...] = ()
+    nat_gateways: tuple[NatGateway, ...] = ()
+    acls: tuple[NetworkAcl, ...] = ()

@@ -72,10 +72,17 @@ class Rootfs:
             _mount("-t", "overlay", "-o", options, "overlay", str(self.root))
 
     def unmount(self) -> None:
+        """The mount points go too: who deletes the rest of the runtime directory must never walk into the image."""
         for directory in (self.root, self.lower):
             if is_mounted(directory):
                 # Lazily: a process that was killed a moment ago may still be on its way out of the directory.
                 _run(["umount", "--lazy", str(directory)])
+            try:
+                directory.rmdir()
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise RootfsError(f"cannot remove the mount point {directory}: {error.strerror}") from error
 
     def write(self, files: Iterable[SeedFile]) -> None:
         """Put files into the mounted root; a link in it never leads out, since the writer is chrooted there."""

@@ -8,12 +8,14 @@ each attached interface and nothing else.
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 
 from skylift.cloud.compute import edge, firewall
 from skylift.cloud.compute.claim import Claim
 from skylift.cloud.compute.conntrack import forget
+from skylift.cloud.compute.linkwatch import LinkWatch
 from skylift.cloud.compute.namespace import Namespace, remove_namespace
 from skylift.cloud.compute.netlink import (
     LOOPBACK_INDEX,
@@ -34,19 +36,26 @@ from skylift.cloud.compute.netlink import (
 )
 from skylift.cloud.compute.plan import VpcPlan
 from skylift.cloud.compute.ruleset import Ruleset
-from skylift.cloud.network import NetworkInterface, RouteTable, Subnet
+from skylift.cloud.compute.traffic import interface_link, subnet_mark
+from skylift.cloud.network import NatGateway, NetworkInterface, RouteTable, Subnet
 
 # Jumbo frames, as in a VPC.
 MTU = 9001
 
+EVERYTHING = IPv4Network("0.0.0.0/0")
+
 
 @dataclass(frozen=True)
 class PlannedRoute:
-    """A route in a subnet's table, before links have numbers. `kind`: `throw` (local), `unicast` (out), `blackhole`."""
+    """A route in a subnet's table, before links have numbers. `kind`: `throw` (local), `unicast` (out), `blackhole`.
+
+    `nat` is the private address of the NAT gateway that it goes out through.
+    """
 
     table: int
     target: str
     kind: str
+    nat: str | None = None
 
 
 def router_name(claim: Claim, vpc_id: str) -> str:
@@ -55,19 +64,43 @@ def router_name(claim: Claim, vpc_id: str) -> str:
 
 def planned_routes(plan: VpcPlan) -> set[PlannedRoute]:
     """What each subnet's table says. A target that is not there, or is not of this VPC, swallows its packets."""
-    found = set()
+    nats = {nat.id: nat for nat in plan.nat_gateways}
+    found: set[PlannedRoute] = set()
     for subnet in plan.subnets:
-        table = firewall.subnet_mark(subnet)
-        found.add(PlannedRoute(table, "0.0.0.0/0", "blackhole"))
-        own = {
-            route.cidr: _route_kind(route.target, plan)
-            for route in _table_of(subnet, plan).routes
-            if ":" not in route.cidr
-        }
-        for cidr, kind in own.items():
-            found.discard(PlannedRoute(table, cidr, "blackhole"))
-            found.add(PlannedRoute(table, str(IPv4Network(cidr, strict=False)), kind))
+        table = subnet_mark(subnet)
+        own = _targets(_table_of(subnet, plan))
+        planned = {EVERYTHING: PlannedRoute(table, str(EVERYTHING), "blackhole")}
+        for network, target in own.items():
+            if target not in nats:
+                planned[network] = PlannedRoute(table, str(network), _route_kind(target, plan))
+                continue
+            for part, kind in _beyond(nats[target], network, plan).items():
+                if _longest(part, own) == network:
+                    through = nats[target].private_ip if kind == "unicast" else None
+                    planned[part] = PlannedRoute(table, str(part), kind, through)
+        found.update(planned.values())
     return found
+
+
+def _beyond(nat: NatGateway, network: IPv4Network, plan: VpcPlan) -> dict[IPv4Network, str]:
+    """How a NAT gateway sends on what is for this network: as the table of the subnet that it is in says."""
+    subnet = next(subnet for subnet in plan.subnets if subnet.id == nat.subnet_id)
+    targets = _targets(_table_of(subnet, plan))
+    covering = _longest(network, targets)
+    found = {network: _route_kind(targets[covering], plan) if covering is not None else "blackhole"}
+    for part, target in targets.items():
+        if part != network and part.subnet_of(network):
+            found[part] = _route_kind(target, plan)
+    return found
+
+
+def _targets(table: RouteTable) -> dict[IPv4Network, str]:
+    return {IPv4Network(route.cidr, strict=False): route.target for route in table.routes if ":" not in route.cidr}
+
+
+def _longest(network: IPv4Network, among: Iterable[IPv4Network]) -> IPv4Network | None:
+    """The smallest of these networks that has all of this one in it."""
+    return max((one for one in among if network.subnet_of(one)), key=lambda one: one.prefixlen, default=None)
 
 
 def _table_of(subnet: Subnet, plan: VpcPlan) -> RouteTable:
@@ -139,14 +172,14 @@ class Router:
             return
         self._load(plan)
         self._route(plan)
-        self._forget_moved(plan)
         self._unplug(self._attached.keys() - {interface.id for interface in plan.interfaces})
+        self._forget_moved(plan)
         self.plan = plan
 
     def attach(self, interface: NetworkInterface, subnet: Subnet, server: Namespace) -> None:
         """Plug an interface into a server's namespace, replacing what was plugged in under the same id."""
         netlink = self.namespace.netlink
-        here, there = firewall.interface_link(interface), f"eth{interface.index}"
+        here, there = interface_link(interface), f"eth{interface.index}"
         netlink.do(
             delete_link(here),
             add_veth(
@@ -167,13 +200,18 @@ class Router:
         gateway = str(firewall.gateway(subnet))
         # On its own the kernel answers for a neighbour after a random time of up to 0.8 s.
         self.namespace.write_settings({f"ipv4/neigh/{here}/proxy_delay": "0"})
-        netlink.do(
-            link_up(index, interface.id),
-            add_address(index, gateway, 32),
-            set_neighbour(index, interface.private_ip, interface.mac),
-            set_route(KernelRoute(f"{interface.private_ip}/32", link=index)),
-        )
-        _dress_server(server, interface, subnet, there)
+        watch = self.namespace.run(LinkWatch)
+        try:
+            netlink.do(
+                link_up(index, interface.id),
+                add_address(index, gateway, 32),
+                set_neighbour(index, interface.private_ip, interface.mac),
+                set_route(KernelRoute(f"{interface.private_ip}/32", link=index)),
+            )
+            _dress_server(server, interface, subnet, there)
+            watch.until_running(index)
+        finally:
+            watch.close()
 
     def detach(self, interface_id: str) -> None:
         self._unplug({interface_id})
@@ -227,13 +265,15 @@ class Router:
     def _route(self, plan: VpcPlan) -> None:
         netlink = self.namespace.netlink
         uplink = self._uplink
+        # A NAT gateway is a second name for the edge: by the next hop the firewall tells what goes through which.
+        netlink.do(*(set_neighbour(uplink, nat.private_ip, edge.INNER_MAC) for nat in plan.nat_gateways))
         wanted = {
-            KernelRoute(route.target, "unicast", uplink, edge.INNER_ADDRESS, route.table)
+            KernelRoute(route.target, "unicast", uplink, route.nat or edge.INNER_ADDRESS, route.table)
             if route.kind == "unicast"
             else KernelRoute(route.target, route.kind, table=route.table)
             for route in planned_routes(plan)
         }
-        marks = {firewall.subnet_mark(subnet) for subnet in plan.subnets}
+        marks = {subnet_mark(subnet) for subnet in plan.subnets}
         rules = {MarkRule(mark, mark) for mark in marks}
         if self._routes is None or self._rules is None:
             self._routes = {route for route in netlink.routes() if route.table != MAIN}
@@ -255,8 +295,11 @@ class Router:
         before = {one.private_ip: (one.id, one.public_ip) for one in self.plan.interfaces}
         after = {one.private_ip: (one.id, one.public_ip) for one in plan.interfaces}
         moved = {address for address, belongs in before.items() if after.get(address) != belongs}
+        moved |= {nat.public_ip for nat in self.plan.nat_gateways} - {nat.public_ip for nat in plan.nat_gateways}
         if moved:
             forget(self.namespace, moved)
+            # Who gets one of them next begins with none; who has it goes on using it.
+            self._used -= moved - {one.private_ip for one in plan.interfaces if one.id in self._attached}
 
     def _unplug(self, interface_ids: set[str]) -> None:
         known = [self._attached.pop(one) for one in interface_ids if one in self._attached]

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from skylift.cloud.compute import cgroup
 from skylift.cloud.compute.oci import CAPABILITIES, ServerPlan, oci_config
@@ -110,12 +111,14 @@ class Servers:
         bundle.chmod(0o711)
         rootfs = self._rootfs(plan)
         seeded = plan.disk / "seeded"
+        # First: who clears away after a kill in the middle knows from it that there may be mounts.
+        (bundle / ".base").write_text(json.dumps({"image": str(plan.image), "uid_base": plan.uid_base}))
+        (bundle / ".base").rename(bundle / "base")
         rootfs.mount()
         if not seeded.exists():
             rootfs.write(seed)
             seeded.touch()
         (self._exits / plan.id).unlink(missing_ok=True)
-        (bundle / "base").write_text(json.dumps({"image": str(plan.image), "uid_base": plan.uid_base}))
         seccomp = oci_seccomp(self._profile, CAPABILITIES)
         config = oci_config(plan, rootfs.root, f"/{self._group}/{plan.id}", seccomp)
         (bundle / "config.json").write_text(json.dumps(config))
@@ -129,12 +132,16 @@ class Servers:
 
     def running(self) -> dict[str, int]:
         """Pids of the inits of servers that run now, by id, as the runtime and the kernel see it."""
-        listed = self._runtime("list", "--format", "json")
         return {
-            entry["id"]: entry["pid"]
-            for entry in json.loads(listed) or []
-            if entry["status"] in ("running", "created", "paused")
+            entry["id"]: entry["pid"] for entry in self._listed() if entry["status"] in ("running", "created", "paused")
         }
+
+    def _listed(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] | None = json.loads(self._runtime("list", "--format", "json"))
+        return found or []
+
+    def _status(self, server_id: str) -> str:
+        return next((str(entry["status"]) for entry in self._listed() if entry["id"] == server_id), "stopped")
 
     def known(self) -> set[str]:
         """Every server with anything left under /run."""
@@ -162,6 +169,15 @@ class Servers:
     def kill(self, server_id: str) -> None:
         """Pull the plug: every process of the server ends at once, the kernel sees to it."""
         self._runtime("kill", server_id, "KILL")
+
+    def pause(self, server_id: str) -> None:
+        """Hold every process of the server where it is, until `resume`."""
+        self._runtime("pause", server_id)
+
+    def resume(self, server_id: str) -> None:
+        """Let a held server go on; nothing happens to one that is not held."""
+        if self._status(server_id) == "paused":
+            self._runtime("resume", server_id)
 
     def clear(self, server_id: str) -> None:
         """Take a server that has ended off the host; its disk stays."""

@@ -15,6 +15,7 @@ from skylift.cloud.identity import InstanceProfile
 from skylift.cloud.instance import Image, Instance, InstanceType
 from skylift.cloud.loops.instance import Blueprint
 from skylift.cloud.network import NetworkInterface, SecurityGroup, Subnet, Vpc, private_dns_name
+from skylift.cloud.store.connect import current_keys
 from skylift.cloud.store.database import Tx
 
 MIB = 1024 * 1024
@@ -40,6 +41,13 @@ def address_of(tx: Tx, vpc_id: str, name: str, region: str) -> str | None:
         return None
     found = tx.find(NetworkInterface, vpc_id=vpc_id, private_ip=address)
     return address if found else None
+
+
+def _session_keys(tx: Tx, instance_id: str) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for key in current_keys(tx, instance_id):
+        found[key.os_user] = (*found.get(key.os_user, ()), key.public_key)
+    return found
 
 
 class Draughtsman:
@@ -118,6 +126,7 @@ class Draughtsman:
             tokens_required=instance.metadata.tokens == "required",
             enabled=instance.metadata.endpoint == "enabled",
             hop_limit=instance.metadata.hop_limit,
+            session_keys=_session_keys(tx, instance_id),
         )
 
     def _interface(self, tx: Tx, interface: NetworkInterface) -> InterfaceFacts:
@@ -135,5 +144,6 @@ class Draughtsman:
             subnet_cidr=subnet.cidr,
             vpc_id=vpc.id,
             vpc_cidr=vpc.cidr,
+            vpc_cidrs=vpc.cidrs,
             groups={group.id: group.name for group in groups if group is not None},
         )

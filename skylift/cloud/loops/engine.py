@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 log = logging.getLogger(__name__)
@@ -12,10 +13,12 @@ IDLE_SECONDS = 60.0
 
 
 class Engine:
-    """Steps are run in order. A commit that happens while they run makes them run once more."""
+    """Steps are run in order. A commit that happens while they run makes them run once more. `chores` follow them, but
+    once in a while only."""
 
     def __init__(self) -> None:
         self.steps: Sequence[Callable[[], None]] = ()
+        self.chores: Sequence[Callable[[], None]] = ()
         self._wake = threading.Event()
         self._stop = False
         self._thread = threading.Thread(target=self._run, name="loops", daemon=True)
@@ -32,10 +35,15 @@ class Engine:
         self._thread.join()
 
     def _run(self) -> None:
+        chores_due = time.monotonic()
         while not self._stop:
             self._wake.clear()
             for step in self.steps:
                 self._guarded(step)
+            if time.monotonic() >= chores_due:
+                for chore in self.chores:
+                    self._guarded(chore)
+                chores_due = time.monotonic() + IDLE_SECONDS
             self._wake.wait(IDLE_SECONDS)
 
     def _guarded(self, step: Callable[[], None]) -> None:

@@ -16,9 +16,11 @@ from skylift.cloud.compute.server import EXIT_POWEROFF, EXIT_REBOOT
 from skylift.cloud.instance import Console, Instance, State
 from skylift.cloud.network import NetworkInterface, Subnet
 from skylift.cloud.store.database import Database, Tx
+from skylift.cloud.store.network import elastic_ip, remove_interface
 
 log = logging.getLogger(__name__)
 
+_UNSETTLED: tuple[State, ...] = ("pending", "stopping", "shutting-down")
 SHUTDOWN_GRACE = 10.0
 """Seconds that a server has to shut down before its plug is pulled."""
 
@@ -32,6 +34,7 @@ class Machines(Protocol):
     def known(self) -> set[str]: ...
     def adopt(self, server_id: str) -> None: ...
     def exit_code(self, server_id: str) -> int | None: ...
+    def resume(self, server_id: str) -> None: ...
     def request_shutdown(self, server_id: str) -> None: ...
     def kill(self, server_id: str) -> None: ...
     def clear(self, server_id: str) -> None: ...
@@ -57,6 +60,7 @@ class Blueprint:
 
 class InstanceLoop:
     """`blueprint(tx, instance)` says how to build a server, `failures` are the exceptions compute has for "cannot".
+    `at_rest(id)` is called when a server's disk is not in use and is about to be used or deleted.
 
     Every server is worked on by at most one thread at a time; different ones in parallel.
     """
@@ -69,6 +73,7 @@ class InstanceLoop:
         sync_network: Callable[[], None],
         blueprint: Callable[[Tx, Instance], Blueprint],
         failures: tuple[type[Exception], ...],
+        at_rest: Callable[[str], None],
         workers: int = 8,
     ) -> None:
         self._database = database
@@ -77,6 +82,7 @@ class InstanceLoop:
         self._sync_network = sync_network
         self._blueprint = blueprint
         self._failures = failures
+        self._at_rest = at_rest
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="instance")
         self._lock = threading.RLock()
         self._idle = threading.Condition(self._lock)
@@ -100,6 +106,7 @@ class InstanceLoop:
                 self._machines.clear(server_id)
             elif server_id in alive:
                 self._machines.adopt(server_id)
+                self._try(server_id, self._machines.resume)
         for row in rows.values():
             if row.state in ("running", "stopping", "shutting-down") and row.id not in alive:
                 self.ended(row.id, self._machines.exit_code(row.id))
@@ -107,10 +114,10 @@ class InstanceLoop:
     def step(self) -> None:
         """Start work on every server whose row asks for it."""
         with self._database.read() as tx:
-            rows = tx.find(Instance)
+            rows = [row for state in _UNSETTLED for row in tx.find(Instance, state=state)]
+            rows += tx.find(Instance, rebooting=True)
         for row in rows:
-            if _needs_work(row):
-                self._submit(row.id)
+            self._submit(row.id)
 
     def ended(self, server_id: str, code: int | None) -> None:
         """A server's init has ended with this code; called by whoever saw it."""
@@ -172,8 +179,20 @@ class InstanceLoop:
             self._finish(row, row.desired)
         elif row.state in ("stopping", "shutting-down"):
             self._shut_down(row)
+        elif row.state == "running" and row.rebooting:
+            self._reboot(row)
+
+    def _reboot(self, row: Instance) -> None:
+        """Off and on again. In between the server is not there, while its row goes on to say `running`, as on EC2."""
+        if row.id in self._machines.running():
+            self._shut_down(row)
+            return
+        self._unplug(row)
+        self._machines.clear(row.id)
+        self._bring_up(row)
 
     def _bring_up(self, row: Instance) -> None:
+        self._at_rest(row.id)
         with self._database.read() as tx:
             blueprint = self._blueprint(tx, row)
             interfaces = tx.find(NetworkInterface, instance_id=row.id)
@@ -191,22 +210,21 @@ class InstanceLoop:
             laps.end("start")
         except self._failures as error:
             log.error("instance %s: launch failed: %s", row.id, error)
-            self._finish(row, "terminated", "Server.InternalError", f"Server.InternalError: {error}")
+            target: State = "stopped" if row.booted else "terminated"
+            self._finish(row, target, "Server.InternalError", f"Server.InternalError: {error}")
             return
         with self._database.write() as tx:
             current = tx.get(Instance, id=row.id)
-            if current is not None and current.state == "pending":
-                tx.save(replace(current, state="running"))
+            if current is not None and (current.state == "pending" or current.rebooting):
+                tx.save(replace(current, state="running", rebooting=False, booted=True))
         log.info("instance %s: running (%s)", row.id, laps)
 
     def _take_down(self, row: Instance, code: int | None) -> Instance:
         """The server is no longer there. Decide what that means, and leave the row in the state that follows."""
         log.info("instance %s: ended with %s while %s", row.id, code, row.state)
         self._cancel_timer(row.id)
-        if row.desired == "running" and code == EXIT_REBOOT:
-            self._unplug(row)
-            self._machines.clear(row.id)
-            return self._write(row.id, state="pending")
+        if row.desired == "running" and (code == EXIT_REBOOT or row.rebooting):
+            return self._write(row.id, rebooting=True)
         if row.desired == "running":
             target: State = "terminated" if row.shutdown_behavior == "terminate" else "stopped"
             return self._finish(row, target, *_why_it_ended(code))
@@ -215,6 +233,9 @@ class InstanceLoop:
     def _shut_down(self, row: Instance) -> None:
         if row.id not in self._machines.running():
             self._finish(row, row.desired)
+            return
+        if row.forced:
+            self._try(row.id, self._machines.kill)
             return
         with self._lock:
             if row.id in self._timers or self._closed:
@@ -242,13 +263,15 @@ class InstanceLoop:
         self._unplug(row)
         last_words = self._machines.console(row.id)
         if target == "terminated":
+            self._machines.clear(row.id)
+            self._at_rest(row.id)
             self._machines.destroy(row.id)
         else:
             self._machines.clear(row.id)
         with self._database.write() as tx:
             current = tx.get(Instance, id=row.id) or row
             for interface in tx.find(NetworkInterface, instance_id=row.id):
-                _release(tx, interface, terminated=target == "terminated")
+                release(tx, interface, terminated=target == "terminated")
             saved = replace(
                 current,
                 desired="terminated" if target == "terminated" else "stopped",
@@ -256,6 +279,8 @@ class InstanceLoop:
                 state_reason_code=reason_code or current.state_reason_code,
                 state_reason=reason or current.state_reason,
                 ended=tx.now,
+                rebooting=False,
+                forced=False,
             )
             tx.save(saved)
             if last_words is not None and target == "terminated":
@@ -270,11 +295,11 @@ class InstanceLoop:
         for interface in interfaces:
             self._cables.detach(interface.id)
 
-    def _write(self, server_id: str, *, state: State) -> Instance:
+    def _write(self, server_id: str, *, rebooting: bool) -> Instance:
         with self._database.write() as tx:
             current = tx.get(Instance, id=server_id)
             assert current is not None
-            saved = replace(current, state=state)
+            saved = replace(current, rebooting=rebooting)
             tx.save(saved)
         return saved
 
@@ -301,10 +326,6 @@ class _Laps:
         return ", ".join(self._ended)
 
 
-def _needs_work(row: Instance) -> bool:
-    return row.state in ("pending", "stopping", "shutting-down")
-
-
 def _why_it_ended(code: int | None) -> tuple[str, str]:
     """State reasons as DescribeInstances documents them (StateReason)."""
     if code is None:
@@ -314,10 +335,11 @@ def _why_it_ended(code: int | None) -> tuple[str, str]:
     return "Server.InternalError", f"Server.InternalError: The server's init ended with status {code}"
 
 
-def _release(tx: Tx, interface: NetworkInterface, *, terminated: bool) -> None:
+def release(tx: Tx, interface: NetworkInterface, *, terminated: bool) -> None:
+    """An Elastic IP stays with its interface, and with the account when the interface goes."""
     if terminated and interface.delete_on_termination:
-        tx.remove(interface)
-    elif terminated:
-        tx.save(replace(interface, instance_id=None, attachment_id=None, public_ip=None))
-    else:
-        tx.save(replace(interface, public_ip=None))
+        remove_interface(tx, interface)
+        return
+    elastic = elastic_ip(tx, interface.id)
+    kept = replace(interface, public_ip=elastic.public_ip if elastic else None)
+    tx.save(replace(kept, instance_id=None, attachment_id=None) if terminated else kept)

@@ -6,11 +6,22 @@ import logging
 import threading
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Protocol
 
 from skylift.cloud.compute.plan import VpcPlan
-from skylift.cloud.network import InternetGateway, NetworkInterface, RouteTable, SecurityGroup, Subnet, Vpc
+from skylift.cloud.network import (
+    InternetGateway,
+    NatGateway,
+    NetworkAcl,
+    NetworkInterface,
+    RouteTable,
+    SecurityGroup,
+    Subnet,
+    Vpc,
+)
 from skylift.cloud.store.database import Database, Tx
+from skylift.cloud.store.network import remove_interface
 
 log = logging.getLogger(__name__)
 
@@ -37,11 +48,32 @@ class NetworkLoop:
         with self._lock:
             with self._database.read() as tx:
                 plans = vpc_plans(tx)
-            if plans == self._applied:
+            if plans != self._applied:
+                self._networks.apply(plans)
+                self._applied = plans
+                self._on_vpcs({plan.vpc.id: plan.vpc for plan in plans})
+            self._settle(plans)
+
+    def _settle(self, plans: list[VpcPlan]) -> None:
+        """Say of NAT gateways what the kernel has now. What ended gives back its interface and its address."""
+        there = {gateway.id for plan in plans for gateway in plan.nat_gateways}
+        with self._database.read() as tx:
+            if not (tx.find(NatGateway, state="pending") or tx.find(NatGateway, state="deleting")):
                 return
-            self._networks.apply(plans)
-            self._applied = plans
-            self._on_vpcs({plan.vpc.id: plan.vpc for plan in plans})
+        with self._database.write() as tx:
+            for gateway in tx.find(NatGateway, state="pending"):
+                if gateway.id in there:
+                    tx.save(replace(gateway, state="available"))
+            for gateway in tx.find(NatGateway, state="deleting"):
+                if gateway.id not in there:
+                    _end(tx, gateway)
+
+
+def _end(tx: Tx, gateway: NatGateway) -> None:
+    interface = tx.get(NetworkInterface, id=gateway.interface_id)
+    if interface is not None:
+        remove_interface(tx, interface)
+    tx.save(replace(gateway, state="deleted"))
 
 
 def vpc_plans(tx: Tx) -> list[VpcPlan]:
@@ -50,7 +82,9 @@ def vpc_plans(tx: Tx) -> list[VpcPlan]:
     subnets = _by_vpc(tx.find(Subnet))
     tables = _by_vpc(tx.find(RouteTable))
     groups = _by_vpc(tx.find(SecurityGroup))
-    interfaces = _by_vpc(tx.find(NetworkInterface))
+    interfaces = _by_vpc(tx.find(NetworkInterface, kind="interface"))
+    nats = _by_vpc([nat for nat in tx.find(NatGateway) if nat.state in ("pending", "available")])
+    acls = _by_vpc(tx.find(NetworkAcl))
     return [
         VpcPlan(
             vpc=vpc,
@@ -59,6 +93,8 @@ def vpc_plans(tx: Tx) -> list[VpcPlan]:
             route_tables=tuple(tables[vpc.id]),
             groups=tuple(groups[vpc.id]),
             interfaces=tuple(interfaces[vpc.id]),
+            nat_gateways=tuple(replace(nat, state="available") for nat in nats[vpc.id]),
+            acls=tuple(acls[vpc.id]),
         )
         for vpc in tx.find(Vpc)
     ]

@@ -2,30 +2,45 @@
 
 Evaluation follows the IAM user guide's "Policy evaluation logic" for one account: an explicit deny wins over
 everything; otherwise the identity's own policies, its permissions boundary and its session policies must each allow.
+What a resource's own policy allows stands in for the identity's policies; see `principal` for how far.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from skylift.cloud.bucket import Bucket, BucketPolicy
 from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller, ManagedPolicy, Role
+from skylift.cloud.identity import Caller, Group, ManagedPolicy, Role, User
 from skylift.cloud.services.aws_policy import AWS_POLICIES
 from skylift.cloud.services.condition import Context, resolver
 from skylift.cloud.services.operation import Check
 from skylift.cloud.services.policy_document import PolicyDocument, Statement, parse_policy
+from skylift.cloud.services.principal import Who, denied, granted, who_is, widest
+from skylift.cloud.services.public_policy import is_public
 from skylift.cloud.store.database import Tx
+
+ROOT_ALWAYS = frozenset({"s3:PutBucketPolicy", "s3:GetBucketPolicy", "s3:DeleteBucketPolicy"})
+"""What no bucket policy can take from the account's root, lest the bucket be locked for ever."""
+
+_BUCKETS = "arn:aws:s3:::"
+_PRINCIPAL_TYPES = {"root": "Account", "user": "User", "role": "AssumedRole", "anonymous": "Anonymous"}
 
 
 @dataclass(frozen=True)
 class Policies:
-    """What bears on one caller. `boundary` None: there is none; `session` None: the session was not narrowed."""
+    """What bears on one caller. `boundary` None: there is none; `session` None: the session was not narrowed.
+
+    `resource` are the policies of the resource that is asked about, which speak of callers by the names in `who`.
+    """
 
     identity: tuple[PolicyDocument, ...] = ()
     boundary: PolicyDocument | None = None
     session: tuple[PolicyDocument, ...] | None = None
+    resource: tuple[PolicyDocument, ...] = ()
+    who: Who = field(default_factory=Who)
 
     def groups(self) -> list[tuple[str, tuple[PolicyDocument, ...]]]:
         """Each group by AWS's name for it; all of them have to allow."""
@@ -53,34 +68,44 @@ def decide(policies: Policies, action: str, resource: str, context: Mapping[str,
         if any(_applies(statement, action, resource, keys) for statement in _statements(documents, allow=False)):
             article = "an" if name[0] in "aeiou" else "a"
             return Decision(False, f"with an explicit deny in {article} {name}")
-    for name, documents in groups:
+    for statement in _statements(policies.resource, allow=False):
+        if denied(statement, policies.who) and _applies(statement, action, resource, keys):
+            return Decision(False, "with an explicit deny in a resource-based policy")
+    reach = widest(
+        [
+            granted(statement, policies.who)
+            for statement in _statements(policies.resource, allow=True)
+            if _applies(statement, action, resource, keys)
+        ]
+    )
+    if policies.who.root or reach == "whole":
+        return Decision(True)
+    for name, documents in groups[1:] if reach == "limited" else groups:
         if not any(_applies(statement, action, resource, keys) for statement in _statements(documents, allow=True)):
             return Decision(False, f"because no {name} allows the {action} action")
     return Decision(True)
 
 
 def authorize(tx: Tx, caller: Caller, checks: Iterable[Check], *, service: str) -> None:
-    """Raise the denial of `service` for the first check that the caller's policies do not allow.
+    """Raise the denial of `service` for the first check that policies do not allow the caller.
 
     UnauthorizedOperation (403) of EC2, AccessDenied (403) of every other service.
     """
-    if caller.kind == "root":
-        return
     policies = gather(tx, caller)
     for check in checks:
-        decision = decide(policies, check.action, check.resource, _context(tx, caller, check))
+        decision = _decided(tx, caller, policies, check)
         if not decision.allowed:
             raise denial(caller, check, decision, service)
 
 
 def permits(tx: Tx, caller: Caller, check: Check) -> Decision:
     """The decision on one check, for operations that answer item by item."""
-    if caller.kind == "root":
-        return Decision(True)
-    return decide(gather(tx, caller), check.action, check.resource, _context(tx, caller, check))
+    return _decided(tx, caller, gather(tx, caller), check)
 
 
 def denial(caller: Caller, check: Check, decision: Decision, service: str) -> ServiceError:
+    if caller.kind == "anonymous":
+        return ServiceError("AccessDenied", "Access Denied", status=403)
     on = "" if check.resource == "*" else f" on resource: {check.resource}"
     sentence = f"User: {caller.arn} is not authorized to perform: {check.action}{on} {decision.why}"
     if service == "ec2":
@@ -92,18 +117,53 @@ def denial(caller: Caller, check: Check, decision: Decision, service: str) -> Se
 
 def gather(tx: Tx, caller: Caller) -> Policies:
     """The caller's policies as they are now: a change has effect on the next request."""
-    role = tx.get(Role, name=caller.role) if caller.role else None
-    if role is None:
-        return Policies()
-    attached = [document for arn in role.attached if (document := managed_document(tx, arn)) is not None]
-    boundary: PolicyDocument | None = None
-    if role.permissions_boundary:
-        # A boundary that is gone allows nothing, rather than everything.
-        found = managed_document(tx, role.permissions_boundary)
-        boundary = PolicyDocument("", ()) if found is None else parse_policy(found)
+    who = who_is(tx, caller)
+    holder: Role | User | None = None
+    if caller.role:
+        holder = tx.get(Role, name=caller.role)
+    elif caller.user:
+        holder = tx.get(User, name=caller.user)
+    if holder is None:
+        return Policies(who=who)
     session = tuple(parse_policy(text) for text in caller.session_policies) or None
-    identity = tuple(parse_policy(text) for text in (*role.inline.values(), *attached))
-    return Policies(identity, boundary, session)
+    return Policies(identity_policies(tx, holder), boundary_of(tx, holder), session, who=who)
+
+
+def identity_policies(tx: Tx, holder: Role | User | Group) -> tuple[PolicyDocument, ...]:
+    """What says what a role, a user with all its groups, or a group may do."""
+    attached = [document for arn in holder.attached if (document := managed_document(tx, arn)) is not None]
+    own = tuple(parse_policy(text) for text in (*holder.inline.values(), *attached))
+    if not isinstance(holder, User):
+        return own
+    groups = [group for name in holder.groups if (group := tx.get(Group, name=name)) is not None]
+    return (*own, *(document for group in groups for document in identity_policies(tx, group)))
+
+
+def boundary_of(tx: Tx, holder: Role | User) -> PolicyDocument | None:
+    if not holder.permissions_boundary:
+        return None
+    # A boundary that is gone allows nothing, rather than everything.
+    found = managed_document(tx, holder.permissions_boundary)
+    return PolicyDocument("", ()) if found is None else parse_policy(found)
+
+
+def resource_policies(tx: Tx, caller: Caller, check: Check) -> tuple[PolicyDocument, ...]:
+    """The policies that stand on the resource of a check itself: a bucket's, for it and all objects in it.
+
+    Where S3 Block Public Access restricts public buckets, a public policy counts for this account's callers only.
+    """
+    if not check.resource.startswith(_BUCKETS):
+        return ()
+    name = check.resource.removeprefix(_BUCKETS).partition("/")[0]
+    found = tx.get(BucketPolicy, bucket=name)
+    if found is None:
+        return ()
+    document = parse_policy(found.document, "resource")
+    if caller.kind == "anonymous" and is_public(document):
+        bucket = tx.get(Bucket, name=name)
+        if bucket is not None and bucket.public_access is not None and bucket.public_access.restrict_buckets:
+            return ()
+    return (document,)
 
 
 def managed_document(tx: Tx, arn: str) -> str | None:
@@ -117,9 +177,7 @@ def caller_context(tx: Tx, caller: Caller, now: datetime) -> dict[str, str | tup
     context: dict[str, str | tuple[str, ...]] = {
         "aws:CurrentTime": now.isoformat(),
         "aws:EpochTime": str(int(now.timestamp())),
-        "aws:PrincipalAccount": caller.account,
-        "aws:PrincipalArn": caller.arn,
-        "aws:PrincipalType": "Account" if caller.kind == "root" else "AssumedRole",
+        "aws:PrincipalType": _PRINCIPAL_TYPES[caller.kind],
         "aws:RequestedRegion": caller.region,
         "aws:ResourceAccount": caller.account,
         "aws:SecureTransport": "true" if caller.secure else "false",
@@ -127,18 +185,43 @@ def caller_context(tx: Tx, caller: Caller, now: datetime) -> dict[str, str | tup
         "aws:userid": caller.user_id,
         "aws:ViaAWSService": "false",
     }
+    if caller.user_agent:
+        context["aws:UserAgent"] = caller.user_agent
+    if caller.referer:
+        context["aws:Referer"] = caller.referer
+    if caller.kind == "anonymous":
+        return context
+    context["aws:PrincipalAccount"] = caller.account
+    context["aws:PrincipalArn"] = caller.arn
+    context["aws:PrincipalIsAWSService"] = "false"
+    if caller.issued is not None:
+        context["aws:TokenIssueTime"] = caller.issued.isoformat()
+        context["aws:MultiFactorAuthPresent"] = "false"
     if caller.instance_arn:
         context["ec2:SourceInstanceARN"] = caller.instance_arn
-    role = tx.get(Role, name=caller.role) if caller.role else None
-    if role is not None:
-        context["aws:PrincipalArn"] = role.arn
-        context |= {f"aws:PrincipalTag/{key}": value for key, value in role.tags.items()}
+    holder: Role | User | None = tx.get(Role, name=caller.role) if caller.role else None
+    if caller.user:
+        context["aws:username"] = caller.user
+        holder = tx.get(User, name=caller.user)
+    if holder is not None:
+        context["aws:PrincipalArn"] = holder.arn
+        tags = {**holder.tags, **caller.session_tags}
+        context |= {f"aws:PrincipalTag/{key}": value for key, value in tags.items()}
     return context
 
 
 def normalised(context: Mapping[str, str | tuple[str, ...]]) -> Context:
     """Keys compare without case; a key that is there with no value counts as absent."""
     return {key.lower(): (value,) if isinstance(value, str) else value for key, value in context.items()}
+
+
+def _decided(tx: Tx, caller: Caller, policies: Policies, check: Check) -> Decision:
+    root = caller.kind == "root"
+    on_resource = () if root and check.action in ROOT_ALWAYS else resource_policies(tx, caller, check)
+    if root and not on_resource:
+        return Decision(True)
+    held = replace(policies, resource=on_resource)
+    return decide(held, check.action, check.resource, _context(tx, caller, check))
 
 
 def action_applies(statement: Statement, action: str) -> bool:

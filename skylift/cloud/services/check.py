@@ -9,9 +9,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from skylift.cloud.identity import Caller
-from skylift.cloud.instance import Instance, KeyPair
+from skylift.cloud.instance import Image, Instance, KeyPair
 from skylift.cloud.network import (
+    Address,
     InternetGateway,
+    NatGateway,
+    NetworkAcl,
     NetworkInterface,
     RouteAssociation,
     RouteTable,
@@ -35,8 +38,13 @@ _NAMED_BY: dict[str, type[Any]] = {
     "GroupId": SecurityGroup,
     "InstanceId": Instance,
     "InstanceIds": Instance,
+    "ImageId": Image,
+    "SourceImageId": Image,
     "KeyPairId": KeyPair,
     "NetworkInterfaceId": NetworkInterface,
+    "AllocationId": Address,
+    "NatGatewayId": NatGateway,
+    "NetworkAclId": NetworkAcl,
 }
 
 

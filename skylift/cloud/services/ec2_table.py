@@ -7,8 +7,11 @@ from typing import Any
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.services import (
+    address,
     gateway,
     image,
+    image_attribute,
+    image_making,
     instance,
     instance_attribute,
     instance_type,
@@ -16,12 +19,19 @@ from skylift.cloud.services import (
     keypair,
     launch,
     launch_check,
+    launch_template,
+    launch_template_version,
+    nat_gateway,
+    network_acl,
+    profile_association,
     route,
     security_group,
+    security_group_edit,
     subnet,
     tag,
     volume,
     vpc,
+    vpc_cidr,
     zone,
 )
 from skylift.cloud.services.check import (
@@ -36,6 +46,8 @@ from skylift.cloud.services.check import (
     on_key,
     tagging,
 )
+from skylift.cloud.services.launch_neutral import NEUTRAL
+from skylift.cloud.services.launch_template import on_template
 from skylift.cloud.services.operation import Handler, Operation
 from skylift.cloud.store.database import Tx
 
@@ -57,10 +69,39 @@ _LAUNCH = (
     "NetworkInterfaces.Description NetworkInterfaces.DeviceIndex NetworkInterfaces.Groups "
     "NetworkInterfaces.PrivateIpAddress NetworkInterfaces.PrivateIpAddresses NetworkInterfaces.SubnetId "
     "BlockDeviceMappings.DeviceName BlockDeviceMappings.Ebs.VolumeSize Placement.AvailabilityZone "
-    "Placement.AvailabilityZoneId " + " ".join(launch.NEUTRAL)
+    "Placement.AvailabilityZoneId LaunchTemplate.LaunchTemplateId LaunchTemplate.LaunchTemplateName "
+    "LaunchTemplate.Version " + " ".join(NEUTRAL)
 )
 
-_NO_DRY_RUN = frozenset({"ModifyVpcAttribute", "ModifySubnetAttribute"})
+_ONLY_AT_LAUNCH = frozenset(
+    {"ClientToken", "Ipv6AddressCount", "LaunchTemplate", "MaxCount", "MinCount", "PrivateIpAddress", "SubnetId"}
+)
+_TEMPLATE_DATA = " ".join(
+    f"LaunchTemplateData.{name}" for name in _LAUNCH.split() if name.partition(".")[0] not in _ONLY_AT_LAUNCH
+)
+_TEMPLATE = "LaunchTemplateId LaunchTemplateName"
+
+_RULE_REQUEST = "IpProtocol FromPort ToPort CidrIpv4 CidrIpv6 ReferencedGroupId Description"
+
+_ROUTE = "RouteTableId DestinationCidrBlock GatewayId NatGatewayId"
+
+_ACL_ENTRY = (
+    "NetworkAclId RuleNumber Protocol RuleAction Egress CidrBlock Ipv6CidrBlock "
+    "IcmpTypeCode.Type IcmpTypeCode.Code PortRange.From PortRange.To"
+)
+
+_NO_DRY_RUN = frozenset(
+    {
+        "ModifyVpcAttribute",
+        "ModifySubnetAttribute",
+        "AssociateIamInstanceProfile",
+        "ReplaceIamInstanceProfileAssociation",
+        "DisassociateIamInstanceProfile",
+        "DescribeIamInstanceProfileAssociations",
+        "AssociateVpcCidrBlock",
+        "DisassociateVpcCidrBlock",
+    }
+)
 """The model has no DryRun for these."""
 
 
@@ -113,6 +154,13 @@ EC2_OPERATIONS: tuple[Operation, ...] = (
         "VpcId Attribute",
         on("ec2:DescribeVpcAttribute", "VpcId"),
     ),
+    _acts("AssociateVpcCidrBlock", vpc_cidr.associate, "VpcId CidrBlock", "VpcId"),
+    _writes(
+        "DisassociateVpcCidrBlock",
+        vpc_cidr.disassociate,
+        "AssociationId",
+        vpc_cidr.on_cidr_association("ec2:DisassociateVpcCidrBlock"),
+    ),
     # Subnets
     _writes(
         "CreateSubnet",
@@ -143,8 +191,12 @@ EC2_OPERATIONS: tuple[Operation, ...] = (
     ),
     _reads("DescribeRouteTables", route.describe, f"RouteTableIds {_PAGES}"),
     _acts("DeleteRouteTable", route.delete, "RouteTableId", "RouteTableId"),
-    _acts("CreateRoute", route.create_route, "RouteTableId DestinationCidrBlock GatewayId", "RouteTableId"),
-    _acts("ReplaceRoute", route.replace_route, "RouteTableId DestinationCidrBlock GatewayId", "RouteTableId"),
+    _acts(
+        "CreateRoute", route.create_route, "RouteTableId DestinationCidrBlock GatewayId NatGatewayId", "RouteTableId"
+    ),
+    _acts(
+        "ReplaceRoute", route.replace_route, "RouteTableId DestinationCidrBlock GatewayId NatGatewayId", "RouteTableId"
+    ),
     _acts("DeleteRoute", route.delete_route, "RouteTableId DestinationCidrBlock", "RouteTableId"),
     _acts("AssociateRouteTable", route.associate, "RouteTableId SubnetId", "RouteTableId", "SubnetId"),
     _writes(
@@ -198,6 +250,25 @@ EC2_OPERATIONS: tuple[Operation, ...] = (
         f"GroupId SecurityGroupRuleIds {_RULES}",
         on_group("ec2:RevokeSecurityGroupEgress"),
     ),
+    _writes(
+        "ModifySecurityGroupRules",
+        security_group_edit.modify_rules,
+        "GroupId SecurityGroupRules.SecurityGroupRuleId "
+        + " ".join(f"SecurityGroupRules.SecurityGroupRule.{name}" for name in _RULE_REQUEST.split()),
+        security_group_edit.on_rules("ec2:ModifySecurityGroupRules"),
+    ),
+    _writes(
+        "UpdateSecurityGroupRuleDescriptionsIngress",
+        security_group_edit.describe_ingress_anew,
+        f"GroupId GroupName SecurityGroupRuleDescriptions {_RULES}",
+        on_group("ec2:UpdateSecurityGroupRuleDescriptionsIngress"),
+    ),
+    _writes(
+        "UpdateSecurityGroupRuleDescriptionsEgress",
+        security_group_edit.describe_egress_anew,
+        f"GroupId GroupName SecurityGroupRuleDescriptions {_RULES}",
+        on_group("ec2:UpdateSecurityGroupRuleDescriptionsEgress"),
+    ),
     # Key pairs
     _writes(
         "CreateKeyPair",
@@ -214,7 +285,42 @@ EC2_OPERATIONS: tuple[Operation, ...] = (
     _reads("DescribeKeyPairs", keypair.describe, "Filters KeyNames KeyPairIds IncludePublicKey"),
     _writes("DeleteKeyPair", keypair.delete, "KeyName KeyPairId", on_key("ec2:DeleteKeyPair")),
     # Images and instance types
-    _reads("DescribeImages", image.describe, f"ImageIds Owners IncludeDeprecated IncludeDisabled {_PAGES}"),
+    _reads(
+        "DescribeImages", image.describe, f"ImageIds Owners ExecutableUsers IncludeDeprecated IncludeDisabled {_PAGES}"
+    ),
+    _writes(
+        "CreateImage",
+        image_making.create,
+        "InstanceId Name Description NoReboot TagSpecifications",
+        creates("CreateImage", "image", "InstanceId"),
+    ),
+    _writes(
+        "CopyImage",
+        image_making.copy,
+        "Name SourceImageId SourceRegion Description ClientToken CopyImageTags TagSpecifications "
+        + " ".join(image_making.COPY_NEUTRAL),
+        creates("CopyImage", "image", "SourceImageId"),
+    ),
+    _acts(
+        "DeregisterImage",
+        image_making.deregister,
+        "ImageId " + " ".join(image_making.DEREGISTER_NEUTRAL),
+        "ImageId",
+    ),
+    _reads(
+        "DescribeImageAttribute",
+        image_attribute.describe,
+        "ImageId Attribute",
+        on("ec2:DescribeImageAttribute", "ImageId"),
+    ),
+    _acts(
+        "ModifyImageAttribute",
+        image_attribute.modify,
+        "ImageId Attribute Description Value OperationType UserIds UserGroups LaunchPermission.Add.Group "
+        "LaunchPermission.Add.UserId LaunchPermission.Remove.Group LaunchPermission.Remove.UserId",
+        "ImageId",
+    ),
+    _acts("ResetImageAttribute", image_attribute.reset, "ImageId Attribute", "ImageId"),
     _reads("DescribeInstanceTypes", instance_type.describe, f"InstanceTypes {_PAGES}"),
     _reads("DescribeInstanceTypeOfferings", instance_type.describe_offerings, f"LocationType {_PAGES}"),
     # Instances
@@ -238,9 +344,35 @@ EC2_OPERATIONS: tuple[Operation, ...] = (
         "SourceDestCheck " + " ".join(instance_attribute.NEUTRAL),
         "InstanceId",
     ),
-    _acts("TerminateInstances", instance.terminate, "InstanceIds", "InstanceIds"),
-    _acts("StopInstances", instance.stop, "InstanceIds Hibernate", "InstanceIds"),
+    _acts("TerminateInstances", instance.terminate, "InstanceIds Force SkipOsShutdown", "InstanceIds"),
+    _acts("StopInstances", instance.stop, "InstanceIds Hibernate Force SkipOsShutdown", "InstanceIds"),
+    _acts("RebootInstances", instance.reboot, "InstanceIds", "InstanceIds"),
+    _acts(
+        "ModifyInstanceMetadataOptions",
+        instance_attribute.modify_metadata_options,
+        "InstanceId HttpTokens HttpPutResponseHopLimit HttpEndpoint InstanceMetadataTags HttpProtocolIpv6",
+        "InstanceId",
+    ),
     _acts("StartInstances", instance.start, "InstanceIds", "InstanceIds"),
+    _writes(
+        "AssociateIamInstanceProfile",
+        profile_association.associate,
+        "InstanceId IamInstanceProfile.Arn IamInstanceProfile.Name",
+        profile_association.check_associate,
+    ),
+    _writes(
+        "ReplaceIamInstanceProfileAssociation",
+        profile_association.replace_profile,
+        "AssociationId IamInstanceProfile.Arn IamInstanceProfile.Name",
+        profile_association.check_replace,
+    ),
+    _writes(
+        "DisassociateIamInstanceProfile",
+        profile_association.disassociate,
+        "AssociationId",
+        profile_association.check_disassociate,
+    ),
+    _reads("DescribeIamInstanceProfileAssociations", profile_association.describe, f"AssociationIds {_PAGES}"),
     _reads(
         "GetConsoleOutput",
         instance.console_output,
@@ -253,6 +385,97 @@ EC2_OPERATIONS: tuple[Operation, ...] = (
         f"NetworkInterfaceIds IncludeManagedResources {_PAGES}",
     ),
     _reads("DescribeVolumes", volume.describe, f"VolumeIds IncludeManagedResources {_PAGES}"),
+    # Launch templates
+    _writes(
+        "CreateLaunchTemplate",
+        launch_template.create,
+        f"LaunchTemplateName VersionDescription ClientToken TagSpecifications {_TEMPLATE_DATA}",
+        creates("CreateLaunchTemplate", "launch-template"),
+    ),
+    _reads(
+        "DescribeLaunchTemplates",
+        launch_template.describe,
+        f"LaunchTemplateIds LaunchTemplateNames IncludeManagedResources {_PAGES}",
+    ),
+    _writes(
+        "ModifyLaunchTemplate",
+        launch_template.modify,
+        f"{_TEMPLATE} DefaultVersion ClientToken",
+        on_template("ec2:ModifyLaunchTemplate"),
+    ),
+    _writes("DeleteLaunchTemplate", launch_template.delete, _TEMPLATE, on_template("ec2:DeleteLaunchTemplate")),
+    _writes(
+        "CreateLaunchTemplateVersion",
+        launch_template_version.create,
+        f"{_TEMPLATE} VersionDescription SourceVersion ClientToken ResolveAlias {_TEMPLATE_DATA}",
+        on_template("ec2:CreateLaunchTemplateVersion"),
+    ),
+    _reads(
+        "DescribeLaunchTemplateVersions",
+        launch_template_version.describe,
+        f"{_TEMPLATE} Versions MinVersion MaxVersion ResolveAlias IncludeManagedResources {_PAGES}",
+    ),
+    _writes(
+        "DeleteLaunchTemplateVersions",
+        launch_template_version.delete,
+        f"{_TEMPLATE} Versions",
+        on_template("ec2:DeleteLaunchTemplateVersions"),
+    ),
+    _reads("GetLaunchTemplateData", launch_template_version.data_of_instance, "InstanceId"),
+    # Elastic IPs
+    _writes(
+        "AllocateAddress",
+        address.allocate,
+        "NetworkBorderGroup TagSpecifications " + " ".join(address.NEUTRAL),
+        creates("AllocateAddress", "elastic-ip"),
+    ),
+    _writes(
+        "AssociateAddress",
+        address.associate,
+        "AllocationId PublicIp InstanceId NetworkInterfaceId PrivateIpAddress AllowReassociation",
+        address.on_address("ec2:AssociateAddress"),
+    ),
+    _writes(
+        "DisassociateAddress",
+        address.disassociate,
+        "AssociationId PublicIp",
+        address.on_address("ec2:DisassociateAddress"),
+    ),
+    _writes(
+        "ReleaseAddress",
+        address.release,
+        "AllocationId PublicIp NetworkBorderGroup",
+        address.on_address("ec2:ReleaseAddress"),
+    ),
+    _reads("DescribeAddresses", address.describe, "AllocationIds PublicIps Filters"),
+    _reads("DescribeAddressesAttribute", address.describe_attribute, "AllocationIds Attribute MaxResults NextToken"),
+    # NAT gateways
+    _writes(
+        "CreateNatGateway",
+        nat_gateway.create,
+        "SubnetId AllocationId PrivateIpAddress ClientToken TagSpecifications " + " ".join(nat_gateway.NEUTRAL),
+        creates("CreateNatGateway", "natgateway", "SubnetId", "AllocationId"),
+    ),
+    _reads("DescribeNatGateways", nat_gateway.describe, "NatGatewayIds Filter MaxResults NextToken"),
+    _acts("DeleteNatGateway", nat_gateway.delete, "NatGatewayId", "NatGatewayId"),
+    # Network ACLs
+    _writes(
+        "CreateNetworkAcl",
+        network_acl.create,
+        "VpcId ClientToken TagSpecifications",
+        creates("CreateNetworkAcl", "network-acl", "VpcId"),
+    ),
+    _reads("DescribeNetworkAcls", network_acl.describe, f"NetworkAclIds {_PAGES}"),
+    _acts("DeleteNetworkAcl", network_acl.delete, "NetworkAclId", "NetworkAclId"),
+    _acts("CreateNetworkAclEntry", network_acl.create_entry, _ACL_ENTRY, "NetworkAclId"),
+    _acts("ReplaceNetworkAclEntry", network_acl.replace_entry, _ACL_ENTRY, "NetworkAclId"),
+    _acts("DeleteNetworkAclEntry", network_acl.delete_entry, "NetworkAclId RuleNumber Egress", "NetworkAclId"),
+    _writes(
+        "ReplaceNetworkAclAssociation",
+        network_acl.replace_association,
+        "AssociationId NetworkAclId",
+        network_acl.on_acl_association("ec2:ReplaceNetworkAclAssociation"),
+    ),
     # Tags
     _writes("CreateTags", tag.create, "Resources Tags", tagging("ec2:CreateTags")),
     _writes("DeleteTags", tag.delete, "Resources Tags", tagging("ec2:DeleteTags")),

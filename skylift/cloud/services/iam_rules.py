@@ -71,10 +71,10 @@ def checked_name(params: Params, member: str, longest: int) -> str:
     return name
 
 
-def checked_path(params: Params) -> str:
-    path: str = params.get("Path", "/")
+def checked_path(params: Params, member: str = "Path") -> str:
+    path: str = params.get(member, "/")
     if len(path) > 512:
-        raise invalid_value(path, "path", "have length less than or equal to 512")
+        raise invalid_value(path, member[0].lower() + member[1:], "have length less than or equal to 512")
     if not _PATH.fullmatch(path):
         raise ServiceError(
             "ValidationError",

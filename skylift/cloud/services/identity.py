@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hmac
 import secrets
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.home import RootKey
-from skylift.cloud.identity import AccessKey, Caller, InstanceProfile, Role, Session
+from skylift.cloud.identity import AccessKey, Caller, InstanceProfile, Role, Session, User
 from skylift.cloud.instance import Instance
 from skylift.cloud.services.trust import trust_in_service
 from skylift.cloud.store.database import Tx
@@ -23,6 +24,8 @@ INSTANCE_SESSION = timedelta(hours=6)
 RENEWED_BEFORE = timedelta(hours=1)
 REMEMBERED = timedelta(days=1)
 """How long credentials that have expired are still known as such."""
+NOTED_EVERY = timedelta(minutes=1)
+"""How exactly the last use of a key is known: noting each one would make every request a write."""
 
 _KEY_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 
@@ -48,26 +51,40 @@ def authenticate(
     account: str,
     region: str,
     secure: bool = False,
+    user_agent: str = "",
+    referer: str = "",
 ) -> Caller:
     """The caller whose signature has been verified. Raises as `secret_for`.
 
-    A request that nobody signed is refused as `service` does: AccessDenied of S3, else MissingAuthenticationToken.
+    A request to S3 that nobody signed is an anonymous caller's, whom a bucket's policy may let in; every other service
+    refuses it with MissingAuthenticationToken. Credentials of GetSessionToken are none to IAM, since no MFA stands
+    behind them.
     """
-    if access_key_id is None:
-        if service == "s3":
-            raise ServiceError("AccessDenied", "Access Denied", status=403)
-        raise ServiceError("MissingAuthenticationToken", "Request is missing Authentication Token", status=403)
-    found = _credential(tx, access_key_id, session_token)
     common: dict[str, Any] = {
         "account": account,
         "region": region,
         "source_ip": source_ip,
         "request_id": request_id,
         "secure": secure,
+        "user_agent": user_agent,
+        "referer": referer,
     }
+    if access_key_id is None:
+        if service == "s3":
+            return Caller(kind="anonymous", arn="anonymous", user_id="anonymous", access_key_id="", **common)
+        raise ServiceError("MissingAuthenticationToken", "Request is missing Authentication Token", status=403)
+    found = _credential(tx, access_key_id, session_token)
     if isinstance(found, AccessKey):
-        root = f"arn:aws:iam::{account}:root"
-        return Caller(kind="root", arn=root, user_id=account, access_key_id=found.id, **common)
+        if found.user is None:
+            return _root(found.id, common)
+        return _user(found.id, tx.get(User, name=found.user), common)
+    common["issued"] = found.created
+    if found.role is None:
+        if service == "iam":
+            raise _invalid_token()
+        if found.user_id is None:
+            return _root(found.access_key_id, common)
+        return _user(found.access_key_id, tx.get(User, id=found.user_id), common)
     return Caller(
         kind="role",
         arn=assumed_arn(account, found.role, found.name),
@@ -75,9 +92,30 @@ def authenticate(
         access_key_id=found.access_key_id,
         role=found.role,
         session_policies=found.policies,
+        session_tags=found.tags,
+        transitive=found.transitive,
         instance_arn=instance_arn(region, account, found.instance_id) if found.instance_id else None,
         **common,
     )
+
+
+def use_is_news(tx: Tx, caller: Caller) -> bool:
+    """Whether a request tells something about when its access key was last used; `note_use` writes it down."""
+    key = tx.get(AccessKey, id=caller.access_key_id) if caller.kind == "user" else None
+    return key is not None and (key.used is None or tx.now - key.used >= NOTED_EVERY)
+
+
+def note_use(tx: Tx, caller: Caller, service: str) -> None:
+    key = tx.get(AccessKey, id=caller.access_key_id)
+    if key is not None:
+        tx.save(replace(key, used=tx.now, used_service=service, used_region=caller.region))
+
+
+def make_user_key(tx: Tx, user: User) -> AccessKey:
+    """A new access key of a user; its secret is shown this once only."""
+    key = AccessKey(id=_key_id("AKIA"), secret=_secret(), user=user.name, created=tx.now)
+    tx.add(key)
+    return key
 
 
 def make_root_key(tx: Tx) -> RootKey:
@@ -95,22 +133,27 @@ def open_session(
     *,
     policies: tuple[str, ...] = (),
     instance_id: str | None = None,
+    tags: dict[str, str] | None = None,
+    transitive: tuple[str, ...] = (),
 ) -> Session:
     """New temporary credentials for a role."""
-    forget_sessions(tx, tx.now - REMEMBERED)
-    session = Session(
-        access_key_id=_key_id("ASIA"),
-        secret=_secret(),
-        token=secrets.token_urlsafe(256),
+    session = replace(
+        _new_session(tx, length),
         role=role.name,
         role_id=role.id,
         name=name,
-        created=tx.now,
-        # Answers have whole seconds, and the credentials end when the answer says.
-        expires=(tx.now + length).replace(microsecond=0),
         policies=policies,
         instance_id=instance_id,
+        tags=tags or {},
+        transitive=transitive,
     )
+    tx.add(session)
+    return session
+
+
+def open_own_session(tx: Tx, user: User | None, length: timedelta) -> Session:
+    """New temporary credentials that stand for a user itself, or for the account's root."""
+    session = replace(_new_session(tx, length), user_id=user.id if user else None)
     tx.add(session)
     return session
 
@@ -157,6 +200,8 @@ def _credential(tx: Tx, access_key_id: str, session_token: str | None) -> Access
     if key is not None and key.active:
         if session_token is not None:
             raise _invalid_token()
+        if key.user is not None and tx.get(User, name=key.user) is None:
+            raise _unknown()
         return key
     session = tx.get(Session, access_key_id=access_key_id)
     if session is None or session_token is None:
@@ -165,10 +210,41 @@ def _credential(tx: Tx, access_key_id: str, session_token: str | None) -> Access
         raise _invalid_token()
     if session.expires <= tx.now:
         raise ServiceError("ExpiredToken", "The provided token has expired.")
-    role = tx.get(Role, name=session.role)
-    if role is None or role.id != session.role_id:
+    if session.role is not None:
+        role = tx.get(Role, name=session.role)
+        if role is None or role.id != session.role_id:
+            raise _unknown()
+    # By id: a user may have been renamed since.
+    elif session.user_id is not None and tx.get(User, id=session.user_id) is None:
         raise _unknown()
     return session
+
+
+def _root(access_key_id: str, common: dict[str, Any]) -> Caller:
+    account = common["account"]
+    arn = f"arn:aws:iam::{account}:root"
+    return Caller(kind="root", arn=arn, user_id=account, access_key_id=access_key_id, **common)
+
+
+def _user(access_key_id: str, user: User | None, common: dict[str, Any]) -> Caller:
+    if user is None:
+        raise _unknown()
+    return Caller(kind="user", arn=user.arn, user_id=user.id, user=user.name, access_key_id=access_key_id, **common)
+
+
+def _new_session(tx: Tx, length: timedelta) -> Session:
+    forget_sessions(tx, tx.now - REMEMBERED)
+    return Session(
+        access_key_id=_key_id("ASIA"),
+        secret=_secret(),
+        token=secrets.token_urlsafe(256),
+        role=None,
+        role_id=None,
+        name="",
+        created=tx.now,
+        # Answers have whole seconds, and the credentials end when the answer says.
+        expires=(tx.now + length).replace(microsecond=0),
+    )
 
 
 def _unknown() -> ServiceError:

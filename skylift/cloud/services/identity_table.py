@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from skylift.cloud.services import instance_profile, policy, role, role_policy, sts
+from skylift.cloud.services import access_key, account, group, instance_profile, policy, role, simulation, sts, user
+from skylift.cloud.services.entity_policy import (
+    GROUP_POLICIES,
+    ROLE_BOUNDARY,
+    ROLE_POLICIES,
+    USER_BOUNDARY,
+    USER_POLICIES,
+)
 from skylift.cloud.services.operation import Handler, Operation
 from skylift.cloud.services.role import Checks
 
@@ -19,6 +26,14 @@ def _writes(service: str, name: str, handler: Handler, takes: str, checks: Check
 
 def _on_role(name: str, handler: Handler, takes: str = "", *, writes: bool) -> Operation:
     return Operation("iam", name, handler, frozenset(["RoleName", *takes.split()]), role.check(name), writes)
+
+
+def _on_user(name: str, handler: Handler, takes: str = "", *, writes: bool) -> Operation:
+    return Operation("iam", name, handler, frozenset(["UserName", *takes.split()]), user.check(name), writes)
+
+
+def _on_group(name: str, handler: Handler, takes: str = "", *, writes: bool) -> Operation:
+    return Operation("iam", name, handler, frozenset(["GroupName", *takes.split()]), group.check(name), writes)
 
 
 def _on_profile(name: str, handler: Handler, takes: str = "", *, writes: bool) -> Operation:
@@ -46,15 +61,15 @@ ROLES = (
     _on_role("TagRole", role.tag, "Tags", writes=True),
     _on_role("UntagRole", role.untag, "TagKeys", writes=True),
     _on_role("ListRoleTags", role.list_tags, PAGES, writes=False),
-    _on_role("PutRolePolicy", role_policy.put, "PolicyName PolicyDocument", writes=True),
-    _on_role("GetRolePolicy", role_policy.get, "PolicyName", writes=False),
-    _on_role("ListRolePolicies", role_policy.list_all, PAGES, writes=False),
-    _on_role("DeleteRolePolicy", role_policy.delete, "PolicyName", writes=True),
-    _on_role("AttachRolePolicy", role_policy.attach, "PolicyArn", writes=True),
-    _on_role("DetachRolePolicy", role_policy.detach, "PolicyArn", writes=True),
-    _on_role("ListAttachedRolePolicies", role_policy.list_attached, f"PathPrefix {PAGES}", writes=False),
-    _on_role("PutRolePermissionsBoundary", role_policy.put_boundary, "PermissionsBoundary", writes=True),
-    _on_role("DeleteRolePermissionsBoundary", role_policy.delete_boundary, writes=True),
+    _on_role("PutRolePolicy", ROLE_POLICIES.put, "PolicyName PolicyDocument", writes=True),
+    _on_role("GetRolePolicy", ROLE_POLICIES.get, "PolicyName", writes=False),
+    _on_role("ListRolePolicies", ROLE_POLICIES.list_all, PAGES, writes=False),
+    _on_role("DeleteRolePolicy", ROLE_POLICIES.delete, "PolicyName", writes=True),
+    _on_role("AttachRolePolicy", ROLE_POLICIES.attach, "PolicyArn", writes=True),
+    _on_role("DetachRolePolicy", ROLE_POLICIES.detach, "PolicyArn", writes=True),
+    _on_role("ListAttachedRolePolicies", ROLE_POLICIES.list_attached, f"PathPrefix {PAGES}", writes=False),
+    _on_role("PutRolePermissionsBoundary", ROLE_BOUNDARY.put, "PermissionsBoundary", writes=True),
+    _on_role("DeleteRolePermissionsBoundary", ROLE_BOUNDARY.delete, writes=True),
 )
 
 INSTANCE_PROFILES = (
@@ -117,15 +132,93 @@ POLICIES = (
     _on_policy("ListPolicyTags", policy.list_tags, PAGES, writes=False),
 )
 
+USERS = (
+    _writes("iam", "CreateUser", user.create, "Path UserName PermissionsBoundary Tags", user.check_create),
+    _reads("iam", "ListUsers", user.list_all, f"PathPrefix {PAGES}", user.check_list),
+    _on_user("GetUser", user.get, writes=False),
+    _on_user("DeleteUser", user.delete, writes=True),
+    _writes("iam", "UpdateUser", user.update, "UserName NewPath NewUserName", user.check_update),
+    _on_user("TagUser", user.tag, "Tags", writes=True),
+    _on_user("UntagUser", user.untag, "TagKeys", writes=True),
+    _on_user("ListUserTags", user.list_tags, PAGES, writes=False),
+    _on_user("PutUserPolicy", USER_POLICIES.put, "PolicyName PolicyDocument", writes=True),
+    _on_user("GetUserPolicy", USER_POLICIES.get, "PolicyName", writes=False),
+    _on_user("ListUserPolicies", USER_POLICIES.list_all, PAGES, writes=False),
+    _on_user("DeleteUserPolicy", USER_POLICIES.delete, "PolicyName", writes=True),
+    _on_user("AttachUserPolicy", USER_POLICIES.attach, "PolicyArn", writes=True),
+    _on_user("DetachUserPolicy", USER_POLICIES.detach, "PolicyArn", writes=True),
+    _on_user("ListAttachedUserPolicies", USER_POLICIES.list_attached, f"PathPrefix {PAGES}", writes=False),
+    _on_user("PutUserPermissionsBoundary", USER_BOUNDARY.put, "PermissionsBoundary", writes=True),
+    _on_user("DeleteUserPermissionsBoundary", USER_BOUNDARY.delete, writes=True),
+    _on_user("ListGroupsForUser", group.list_for_user, PAGES, writes=False),
+    _on_user("CreateAccessKey", access_key.create, writes=True),
+    _on_user("ListAccessKeys", access_key.list_all, PAGES, writes=False),
+    _on_user("UpdateAccessKey", access_key.update, "AccessKeyId Status", writes=True),
+    _on_user("DeleteAccessKey", access_key.delete, "AccessKeyId", writes=True),
+    _reads("iam", "GetAccessKeyLastUsed", access_key.last_used, "AccessKeyId", access_key.check_last_used),
+)
+
+GROUPS = (
+    _writes("iam", "CreateGroup", group.create, "Path GroupName", group.check_create),
+    _reads("iam", "ListGroups", group.list_all, f"PathPrefix {PAGES}", group.check_list),
+    _on_group("GetGroup", group.get, PAGES, writes=False),
+    _on_group("DeleteGroup", group.delete, writes=True),
+    _writes("iam", "UpdateGroup", group.update, "GroupName NewPath NewGroupName", group.check_update),
+    _on_group("AddUserToGroup", group.add_user, "UserName", writes=True),
+    _on_group("RemoveUserFromGroup", group.remove_user, "UserName", writes=True),
+    _on_group("PutGroupPolicy", GROUP_POLICIES.put, "PolicyName PolicyDocument", writes=True),
+    _on_group("GetGroupPolicy", GROUP_POLICIES.get, "PolicyName", writes=False),
+    _on_group("ListGroupPolicies", GROUP_POLICIES.list_all, PAGES, writes=False),
+    _on_group("DeleteGroupPolicy", GROUP_POLICIES.delete, "PolicyName", writes=True),
+    _on_group("AttachGroupPolicy", GROUP_POLICIES.attach, "PolicyArn", writes=True),
+    _on_group("DetachGroupPolicy", GROUP_POLICIES.detach, "PolicyArn", writes=True),
+    _on_group("ListAttachedGroupPolicies", GROUP_POLICIES.list_attached, f"PathPrefix {PAGES}", writes=False),
+)
+
+ACCOUNT = (
+    _reads("iam", "GetAccountSummary", account.summary, "", account.check("GetAccountSummary")),
+    _reads(
+        "iam",
+        "GetAccountAuthorizationDetails",
+        account.authorization_details,
+        f"Filter {PAGES}",
+        account.check("GetAccountAuthorizationDetails"),
+    ),
+    _reads(
+        "iam",
+        "SimulatePrincipalPolicy",
+        simulation.of_principal,
+        f"PolicySourceArn {simulation.TAKES} {PAGES}",
+        simulation.check_principal,
+    ),
+    _reads(
+        "iam",
+        "SimulateCustomPolicy",
+        simulation.of_documents,
+        f"{simulation.TAKES} {PAGES}",
+        account.check("SimulateCustomPolicy"),
+    ),
+)
+
 STS = (
     _reads("sts", "GetCallerIdentity", sts.get_caller_identity, "", sts.no_checks),
     _writes(
         "sts",
         "AssumeRole",
         sts.assume_role,
-        "RoleArn RoleSessionName PolicyArns Policy DurationSeconds ExternalId",
+        "RoleArn RoleSessionName PolicyArns Policy DurationSeconds ExternalId Tags TransitiveTagKeys",
         sts.no_checks,
     ),
+    _writes("sts", "GetSessionToken", sts.get_session_token, "DurationSeconds", sts.no_checks),
+    _reads("sts", "GetAccessKeyInfo", sts.get_access_key_info, "AccessKeyId", sts.check_key_info),
 )
 
-IDENTITY_OPERATIONS: tuple[Operation, ...] = (*ROLES, *INSTANCE_PROFILES, *POLICIES, *STS)
+IDENTITY_OPERATIONS: tuple[Operation, ...] = (
+    *ROLES,
+    *INSTANCE_PROFILES,
+    *POLICIES,
+    *USERS,
+    *GROUPS,
+    *ACCOUNT,
+    *STS,
+)

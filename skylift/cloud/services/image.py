@@ -6,11 +6,13 @@ import hashlib
 from dataclasses import replace
 from typing import Any
 
+from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Image
 from skylift.cloud.services.filter import spelled
 from skylift.cloud.services.listing import Listing
 from skylift.cloud.services.page import Limits
+from skylift.cloud.services.resource import require
 from skylift.cloud.services.tag import tag_list
 from skylift.cloud.store.database import Tx
 
@@ -80,9 +82,9 @@ def register_image(tx: Tx, image: Image) -> None:
         tx.save(replace(image, tags=known.tags))
 
 
-def view(image: Image, owner: str) -> dict[str, Any]:
+def view(image: Image, owner: str, region: str) -> dict[str, Any]:
     """The owner of every image is this cloud's account; the alias `amazon` marks those that the cloud provides."""
-    provided = image.owner == "amazon"
+    provided, failed = image.owner == "amazon", image.state == "failed"
     return {
         "ImageId": image.id,
         "Name": image.name,
@@ -92,7 +94,10 @@ def view(image: Image, owner: str) -> dict[str, Any]:
         "OwnerId": owner,
         **({"ImageOwnerAlias": "amazon"} if provided else {}),
         "Public": image.public,
-        "State": "available",
+        "State": image.state,
+        **({"StateReason": {"Code": "Server.InternalError", "Message": image.state_reason}} if failed else {}),
+        **({"SourceInstanceId": image.source_instance_id} if image.source_instance_id else {}),
+        **({"SourceImageId": image.source_image_id, "SourceImageRegion": region} if image.source_image_id else {}),
         "CreationDate": spelled(image.created),
         "Architecture": image.architecture,
         "PlatformDetails": "Linux/UNIX",
@@ -119,13 +124,39 @@ def view(image: Image, owner: str) -> dict[str, Any]:
 
 
 def describe(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
-    rows = LISTING.rows(tx, params)
-    owners = params.get("Owners")
+    wanted = params.get("ImageIds")
+    rows = [existing_image(tx, one) for one in wanted] if wanted else tx.find(Image)
+    rows = [image for image in rows if image.state != "deregistered"]
+    owners, users = params.get("Owners"), params.get("ExecutableUsers")
     if owners:
         rows = [image for image in rows if _owned(image, owners, caller.account)]
-    return LISTING.answer(params, [view(image, caller.account) for image in rows])
+    if users:
+        rows = [image for image in rows if _launchable(image, users, caller.account)]
+    return LISTING.answer(params, [view(image, caller.account, caller.region) for image in rows])
+
+
+def existing_image(tx: Tx, image_id: str) -> Image:
+    """The image, unless it was deregistered."""
+    image = require(tx, Image, image_id)
+    if image.state == "deregistered":
+        raise ServiceError("InvalidAMIID.NotFound", f"The image id '[{image_id}]' does not exist")
+    return image
+
+
+def usable_image(tx: Tx, image_id: str) -> Image:
+    """An image that servers can be started from, and copies made of."""
+    image = existing_image(tx, image_id)
+    if image.state != "available":
+        raise ServiceError("InvalidAMIID.Unavailable", f"The image ID '{image_id}' is not available")
+    return image
 
 
 def _owned(image: Image, owners: list[str], account: str) -> bool:
     """`self` and the account's number mean every image here, `amazon` those that the cloud provides."""
     return "self" in owners or account in owners or image.owner in owners
+
+
+def _launchable(image: Image, users: list[str], account: str) -> bool:
+    """`all` means public images, a number those that it was given permission for, `self` the caller's number."""
+    numbers = {account if user == "self" else user for user in users}
+    return (image.public and "all" in users) or bool(numbers & set(image.launch_users))

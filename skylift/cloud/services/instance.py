@@ -89,7 +89,8 @@ def terminate(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
                 f"The instance '{instance.id}' may not be terminated. "
                 "Modify its 'disableApiTermination' instance attribute and try again.",
             )
-        return _by_user(tx, replace(instance, desired="terminated", state="shutting-down"))
+        ending = replace(instance, desired="terminated", state="shutting-down", rebooting=False)
+        return _by_user(tx, replace(ending, forced=_without_shutdown(params)))
 
     return {"TerminatingInstances": _change(tx, params, end)}
 
@@ -98,11 +99,14 @@ def stop(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     refuse_other_values(params, STOP_NEUTRAL)
 
     def halt(instance: Instance) -> Instance:
+        if instance.state == "stopping" and _without_shutdown(params):
+            return replace(instance, forced=True)
         if instance.state in ("stopping", "stopped"):
             return instance
         if instance.state != "running":
             raise _wrong_state(instance, "stopped")
-        return _by_user(tx, replace(instance, desired="stopped", state="stopping"))
+        stopping = replace(instance, desired="stopped", state="stopping", rebooting=False)
+        return _by_user(tx, replace(stopping, forced=_without_shutdown(params)))
 
     return {"StoppingInstances": _change(tx, params, halt)}
 
@@ -130,6 +134,20 @@ def start(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
         )
 
     return {"StartingInstances": _change(tx, params, begin)}
+
+
+def reboot(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    """The state stays `running`, and so do the addresses. Instances that have ended are passed over."""
+
+    def again(instance: Instance) -> Instance:
+        if instance.state in ("shutting-down", "terminated"):
+            return instance
+        if instance.state != "running":
+            raise ServiceError("IncorrectState", f"The instance '{instance.id}' is not in the 'running' state.")
+        return replace(instance, rebooting=True)
+
+    _change(tx, params, again)
+    return {}
 
 
 def console_output(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
@@ -176,6 +194,11 @@ def _by_user(tx: Tx, instance: Instance) -> Instance:
         state_reason="Client.UserInitiatedShutdown: User initiated shutdown",
         transition_reason=f"User initiated ({tx.now:%Y-%m-%d %H:%M:%S} GMT)",
     )
+
+
+def _without_shutdown(params: Any) -> bool:
+    """Whether the operating system is not to be asked to shut down first."""
+    return bool(params.get("Force") or params.get("SkipOsShutdown"))
 
 
 def _wrong_state(instance: Instance, wanted: str) -> ServiceError:

@@ -13,7 +13,8 @@ from skylift.cloud.instance import Image, Instance
 from skylift.cloud.network import NetworkInterface, SecurityGroup
 from skylift.cloud.services.instance_type import instance_type
 from skylift.cloud.services.instance_view import Surroundings, view
-from skylift.cloud.services.launch import refuse_other_architecture, shutdown_behavior, user_data
+from skylift.cloud.services.instance_view import metadata_options as shown_options
+from skylift.cloud.services.launch import metadata_options, refuse_other_architecture, shutdown_behavior, user_data
 from skylift.cloud.services.refusal import combination, invalid_value, missing, refuse_other_values
 from skylift.cloud.services.resource import require, require_all
 from skylift.cloud.services.zone import MAX_GROUPS_PER_INTERFACE
@@ -53,6 +54,19 @@ def describe(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     if attribute not in values:
         raise invalid_value(attribute, "attribute", "Unknown attribute.")
     return {"InstanceId": instance.id, **values[attribute]}
+
+
+def modify_metadata_options(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    """In force at the next request that the metadata service answers: there is no `pending` to wait through."""
+    refuse_other_values(params, {"HttpProtocolIpv6": ("disabled",)})
+    instance = require(tx, Instance, params["InstanceId"])
+    if instance.state not in ("pending", "running", "stopping", "stopped"):
+        raise ServiceError("IncorrectInstanceState", f"The instance '{instance.id}' is {instance.state}.")
+    if not any(name not in ("InstanceId", "DryRun") for name in params):
+        raise missing("HttpTokens")
+    changed = replace(instance, metadata=metadata_options(instance.metadata, params))
+    tx.save(changed)
+    return {"InstanceId": instance.id, "InstanceMetadataOptions": shown_options(changed)}
 
 
 def modify(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:

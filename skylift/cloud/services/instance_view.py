@@ -9,14 +9,14 @@ from typing import Any
 
 from skylift.cloud.identity import Caller
 from skylift.cloud.instance import STATE_CODES, Instance, State, Volume
-from skylift.cloud.network import NetworkInterface, private_dns_name
+from skylift.cloud.network import Address, NetworkInterface, private_dns_name
 from skylift.cloud.services import interface
 from skylift.cloud.services.image import ROOT_DEVICE
 from skylift.cloud.services.instance_type import catalogue
 from skylift.cloud.services.tag import tag_list
 from skylift.cloud.services.zone import zone_id
 from skylift.cloud.store.database import Tx
-from skylift.cloud.store.network import group_names
+from skylift.cloud.store.network import elastic_ips, group_names
 
 FILTERS = {
     "affinity": "Placement.Affinity",
@@ -140,6 +140,7 @@ class Surroundings:
     names: dict[str, str]
     interfaces: dict[str, list[NetworkInterface]] = field(default_factory=dict)
     volumes: dict[str, Volume] = field(default_factory=dict)
+    elastic: dict[str, Address] = field(default_factory=dict)
 
     @classmethod
     def of(cls, tx: Tx, caller: Caller, instances: Iterable[Instance]) -> Surroundings:
@@ -150,7 +151,9 @@ class Surroundings:
             if one.instance_id:
                 interfaces[one.instance_id].append(one)
         volumes = tx.find(Volume, **({"instance_id": few[0]} if few else {}))
-        return cls(caller, group_names(tx), interfaces, {volume.instance_id: volume for volume in volumes})
+        return cls(
+            caller, group_names(tx), interfaces, {volume.instance_id: volume for volume in volumes}, elastic_ips(tx)
+        )
 
 
 def view(instance: Instance, around: Surroundings) -> dict[str, Any]:
@@ -174,7 +177,7 @@ def view(instance: Instance, around: Surroundings) -> dict[str, Any]:
             "Tenancy": "default",
         },
         "Monitoring": {"State": "disabled"},
-        "MetadataOptions": _metadata_options(instance),
+        "MetadataOptions": metadata_options(instance),
         **({"KeyName": instance.key_name} if instance.key_name else {}),
         **({"ClientToken": instance.client_token} if instance.client_token else {}),
         **_profile(instance),
@@ -213,7 +216,7 @@ def _state_reason(instance: Instance) -> dict[str, Any]:
     return {}
 
 
-def _metadata_options(instance: Instance) -> dict[str, Any]:
+def metadata_options(instance: Instance) -> dict[str, Any]:
     options = instance.metadata
     return {
         "State": "pending" if instance.state == "pending" else "applied",
@@ -246,7 +249,9 @@ def _network(instance: Instance, around: Surroundings) -> dict[str, Any]:
         **({"PublicIpAddress": first.public_ip} if first.public_ip else {}),
         "SourceDestCheck": first.source_dest_check,
         "SecurityGroups": interface.groups(first, around.names),
-        "NetworkInterfaces": [interface.of_instance(one, around.caller, around.names) for one in mine],
+        "NetworkInterfaces": [
+            interface.of_instance(one, around.caller, around.names, around.elastic.get(one.id)) for one in mine
+        ],
     }
 
 

@@ -6,13 +6,13 @@ import secrets
 from typing import Any
 
 from skylift.cloud.identity import Caller
-from skylift.cloud.network import NetworkInterface, Subnet, private_dns_name
+from skylift.cloud.network import Address, NetworkInterface, Subnet, private_dns_name
 from skylift.cloud.services.listing import Listing
 from skylift.cloud.services.page import Limits
 from skylift.cloud.services.tag import tag_list
 from skylift.cloud.services.zone import zone_id
 from skylift.cloud.store.database import Tx
-from skylift.cloud.store.network import group_names
+from skylift.cloud.store.network import elastic_ips, group_names
 
 Names = dict[str, str]
 
@@ -67,12 +67,15 @@ def new_mac() -> str:
     return ":".join(f"{byte:02x}" for byte in b"\x0a" + secrets.token_bytes(5))
 
 
-def of_instance(interface: NetworkInterface, caller: Caller, names: Names) -> dict[str, Any]:
-    """An interface as DescribeInstances shows it inside its instance."""
+def of_instance(
+    interface: NetworkInterface, caller: Caller, names: Names, elastic: Address | None = None
+) -> dict[str, Any]:
+    """An interface as DescribeInstances shows it inside its instance; `elastic` is the Elastic IP that it has."""
     dns_name = private_dns_name(interface.private_ip, caller.region)
     # Public names of AWS's would not resolve to these addresses, so there are none.
+    owner = caller.account if elastic else "amazon"
     association = (
-        {"Association": {"IpOwnerId": "amazon", "PublicDnsName": "", "PublicIp": interface.public_ip}}
+        {"Association": {"IpOwnerId": owner, "PublicDnsName": "", "PublicIp": interface.public_ip}}
         if interface.public_ip
         else {}
     )
@@ -81,8 +84,8 @@ def of_instance(interface: NetworkInterface, caller: Caller, names: Names) -> di
         "OwnerId": caller.account,
         "VpcId": interface.vpc_id,
         "SubnetId": interface.subnet_id,
-        "Status": "in-use" if interface.instance_id else "available",
-        "InterfaceType": "interface",
+        "Status": "in-use" if interface.attachment_id else "available",
+        "InterfaceType": interface.kind,
         "Description": interface.description,
         "MacAddress": interface.mac,
         "SourceDestCheck": interface.source_dest_check,
@@ -99,7 +102,7 @@ def of_instance(interface: NetworkInterface, caller: Caller, names: Names) -> di
         "Ipv6Addresses": [],
         "Groups": groups(interface, names),
         **association,
-        **({"Attachment": _attachment(interface)} if interface.instance_id else {}),
+        **({"Attachment": _attachment(interface)} if interface.attachment_id else {}),
     }
 
 
@@ -109,19 +112,29 @@ def groups(interface: NetworkInterface, names: Names) -> list[dict[str, str]]:
 
 def describe(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     names = group_names(tx)
+    elastic = elastic_ips(tx)
     zones = {subnet.id: subnet.zone for subnet in tx.find(Subnet)}
-    return LISTING.describe(tx, params, lambda row: _view(row, caller, names, zones[row.subnet_id]))
+    return LISTING.describe(tx, params, lambda row: view(row, caller, names, zones[row.subnet_id], elastic.get(row.id)))
 
 
-def _view(interface: NetworkInterface, caller: Caller, names: Names, zone: str) -> dict[str, Any]:
-    shown = of_instance(interface, caller, names) | {
+def view(
+    interface: NetworkInterface, caller: Caller, names: Names, zone: str, elastic: Address | None
+) -> dict[str, Any]:
+    """An interface as DescribeNetworkInterfaces shows it."""
+    shown = of_instance(interface, caller, names, elastic) | {
         "AvailabilityZone": zone,
         "AvailabilityZoneId": zone_id(zone),
-        "RequesterManaged": False,
+        "RequesterManaged": interface.kind != "interface",
         "TagSet": tag_list(interface.tags),
     }
+    if elastic is not None:
+        association = shown["Association"] | {"AllocationId": elastic.id, "AssociationId": elastic.association_id}
+        shown["Association"] = association
+        shown["PrivateIpAddresses"] = [shown["PrivateIpAddresses"][0] | {"Association": association}]
     if interface.instance_id:
         shown["Attachment"] |= {"InstanceId": interface.instance_id, "InstanceOwnerId": caller.account}
+    elif interface.attachment_id:
+        shown["Attachment"] |= {"InstanceOwnerId": "amazon-aws"}
     return shown
 
 

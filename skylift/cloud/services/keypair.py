@@ -99,6 +99,14 @@ def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     return {"Return": True, "KeyPairId": pair.id}
 
 
+def login_key(material: bytes) -> str:
+    """The line of `authorized_keys`, without a comment, for a public key as ImportKeyPair takes it.
+
+    Raises InvalidKey.Format.
+    """
+    return _openssh_line(_read_public(material))
+
+
 def by_name(tx: Tx, name: str) -> KeyPair:
     pair = tx.get(KeyPair, name=name)
     if pair is None:

@@ -14,44 +14,22 @@ from skylift.cloud.network import NetworkInterface
 from skylift.cloud.services import keypair
 from skylift.cloud.services.client_token import remember, result_of
 from skylift.cloud.services.facts import take_public_ip, take_uid_base
-from skylift.cloud.services.image import ROOT_DEVICE, VOLUME_TYPE
+from skylift.cloud.services.image import ROOT_DEVICE, usable_image
 from skylift.cloud.services.instance_type import instance_type
 from skylift.cloud.services.instance_view import Surroundings, reservation, view
 from skylift.cloud.services.interface import new_mac
+from skylift.cloud.services.launch_neutral import NEUTRAL
 from skylift.cloud.services.launch_place import Place, place
+from skylift.cloud.services.launch_template_version import with_template
+from skylift.cloud.services.public_parameter import image_id_for
 from skylift.cloud.services.refusal import combination, invalid, invalid_value, missing, refuse_other_values
-from skylift.cloud.services.resource import new_id, require
+from skylift.cloud.services.resource import new_id
 from skylift.cloud.services.subnet import free_addresses
 from skylift.cloud.services.tag import Tags, specified
 from skylift.cloud.store.database import Tx
 
 MAX_USER_DATA = 16384
 MAX_ROOT_GIB = 16384
-
-NEUTRAL: dict[str, tuple[Any, ...]] = {
-    "BlockDeviceMappings.Ebs.DeleteOnTermination": (True,),
-    "BlockDeviceMappings.Ebs.Encrypted": (False,),
-    "BlockDeviceMappings.Ebs.VolumeType": (VOLUME_TYPE,),
-    "CapacityReservationSpecification.CapacityReservationPreference": ("open", "none"),
-    "CreditSpecification.CpuCredits": ("unlimited",),
-    "DisableApiStop": (False,),
-    "EbsOptimized": (False,),
-    "EnclaveOptions.Enabled": (False,),
-    "HibernationOptions.Configured": (False,),
-    "Ipv6AddressCount": (0,),
-    "MetadataOptions.HttpProtocolIpv6": ("disabled",),
-    "Monitoring.Enabled": (False,),
-    "NetworkInterfaces.DeleteOnTermination": (True,),
-    "NetworkInterfaces.InterfaceType": ("interface",),
-    "NetworkInterfaces.Ipv6AddressCount": (0,),
-    "NetworkInterfaces.NetworkCardIndex": (0,),
-    "NetworkInterfaces.SecondaryPrivateIpAddressCount": (0,),
-    "Placement.Tenancy": ("default",),
-    "PrivateDnsNameOptions.EnableResourceNameDnsAAAARecord": (False,),
-    "PrivateDnsNameOptions.EnableResourceNameDnsARecord": (False,),
-    "PrivateDnsNameOptions.HostnameType": ("ip-name",),
-}
-"""Parameters that can only ask for what is the case anyway. Tools send many of them always."""
 
 
 def run_instances(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
@@ -64,12 +42,15 @@ class _Launch:
     def __init__(self, tx: Tx, caller: Caller, params: Any) -> None:
         self._tx = tx
         self._caller = caller
+        self._request = params
         self._params = params
+        self._template_tags: Tags = {}
 
     def run(self) -> dict[str, Any]:
-        made_before = result_of(self._tx, "RunInstances", self._params)
+        made_before = result_of(self._tx, "RunInstances", self._request)
         if made_before:
             return self._answer(self._repeated(made_before), made_before)
+        self._params, self._template_tags = with_template(self._tx, self._request)
         refuse_other_values(self._params, NEUTRAL)
         image = self._image()
         kind = self._type(image)
@@ -78,7 +59,7 @@ class _Launch:
         tags = specified(self._params, "instance", "volume", "network-interface")
         addresses = self._addresses(where)
         instances = [self._make(template, where, address, index, tags) for index, address in enumerate(addresses)]
-        remember(self._tx, "RunInstances", self._params, template["reservation_id"])
+        remember(self._tx, "RunInstances", self._request, template["reservation_id"])
         return self._answer(instances, template["reservation_id"])
 
     def _repeated(self, reservation_id: str) -> list[Instance]:
@@ -95,7 +76,7 @@ class _Launch:
         image_id = self._params.get("ImageId")
         if not image_id:
             raise missing("ImageId")
-        return require(self._tx, Image, image_id)
+        return usable_image(self._tx, image_id_for(self._tx, self._caller, image_id))
 
     def _type(self, image: Image) -> InstanceType:
         name = self._params.get("InstanceType")
@@ -108,7 +89,7 @@ class _Launch:
     def _template(self, image: Image, kind: InstanceType, where: Place) -> dict[str, Any]:
         """What all instances of the reservation have in common, by the noun's field names."""
         key = self._key()
-        profile = self._profile()
+        profile = wanted_profile(self._tx, self._params.get("IamInstanceProfile") or {})
         return {
             "reservation_id": new_id("r"),
             "image_id": image.id,
@@ -126,27 +107,12 @@ class _Launch:
             "client_token": self._params.get("ClientToken"),
             "shutdown_behavior": shutdown_behavior(self._params.get("InstanceInitiatedShutdownBehavior", "stop")),
             "termination_protected": self._params.get("DisableApiTermination", False),
-            "metadata": self._metadata(),
+            "metadata": metadata_options(MetadataOptions(), self._params.get("MetadataOptions") or {}),
         }
 
     def _key(self) -> KeyPair | None:
         name = self._params.get("KeyName")
         return keypair.by_name(self._tx, name) if name else None
-
-    def _profile(self) -> InstanceProfile | None:
-        asked = self._params.get("IamInstanceProfile") or {}
-        found = find_profile(self._tx, asked)
-        if found is not None and found.role is None:
-            raise invalid(f'IAM Instance Profile "{found.arn}" has no associated IAM Roles')
-        if found is None and asked:
-            field = "name" if asked.get("Name") else "arn"
-            label = "name" if field == "name" else "ARN"
-            raise invalid_value(
-                asked.get("Name") or asked.get("Arn"),
-                f"iamInstanceProfile.{field}",
-                f"Invalid IAM Instance Profile {label}",
-            )
-        return found
 
     def _root_gib(self, image: Image) -> int:
         mappings = self._params.get("BlockDeviceMappings") or []
@@ -168,18 +134,6 @@ class _Launch:
         if size > MAX_ROOT_GIB:
             raise invalid_value(size, "volumeSize", f"It may be at most {MAX_ROOT_GIB} GiB.")
         return int(size)
-
-    def _metadata(self) -> MetadataOptions:
-        asked = self._params.get("MetadataOptions") or {}
-        hops = asked.get("HttpPutResponseHopLimit", MetadataOptions.hop_limit)
-        if not 1 <= hops <= 64:
-            raise invalid_value(hops, "HttpPutResponseHopLimit", "It has to be between 1 and 64.")
-        return MetadataOptions(
-            tokens=_one_of(asked, "HttpTokens", ("required", "optional")),
-            endpoint=_one_of(asked, "HttpEndpoint", ("enabled", "disabled")),
-            hop_limit=hops,
-            tags=_one_of(asked, "InstanceMetadataTags", ("disabled", "enabled")),
-        )
 
     def _addresses(self, where: Place) -> list[str]:
         """A private address for each instance: as many as may be, at least as many as must be."""
@@ -208,7 +162,8 @@ class _Launch:
             id=new_id("i"),
             launch_index=index,
             uid_base=take_uid_base(self._tx),
-            tags=tags.get("instance", {}),
+            association_id=new_id("iip-assoc") if template["profile_arn"] else None,
+            tags={**tags.get("instance", {}), **self._template_tags},
             **template,
         )
         self._tx.add(instance)
@@ -259,6 +214,22 @@ def find_profile(tx: Tx, asked: dict[str, str]) -> InstanceProfile | None:
     return tx.get(InstanceProfile, arn=asked["Arn"]) if asked.get("Arn") else None
 
 
+def wanted_profile(tx: Tx, asked: dict[str, str]) -> InstanceProfile | None:
+    """As `find_profile`; raises where it is not there or has no role to give."""
+    found = find_profile(tx, asked)
+    if found is not None and found.role is None:
+        raise invalid(f'IAM Instance Profile "{found.arn}" has no associated IAM Roles')
+    if found is None and asked:
+        field = "name" if asked.get("Name") else "arn"
+        label = "name" if field == "name" else "ARN"
+        raise invalid_value(
+            asked.get("Name") or asked.get("Arn"),
+            f"iamInstanceProfile.{field}",
+            f"Invalid IAM Instance Profile {label}",
+        )
+    return found
+
+
 def refuse_other_architecture(kind: InstanceType, image: Image) -> None:
     if kind.architecture != image.architecture:
         raise invalid(
@@ -282,6 +253,19 @@ def user_data(text: str | None) -> str | None:
     return base64.b64encode(content).decode()
 
 
+def metadata_options(before: MetadataOptions, asked: dict[str, Any]) -> MetadataOptions:
+    """The options with those changed that a request names."""
+    hops = asked.get("HttpPutResponseHopLimit", before.hop_limit)
+    if not 1 <= hops <= 64:
+        raise invalid_value(hops, "HttpPutResponseHopLimit", "It has to be between 1 and 64.")
+    return MetadataOptions(
+        tokens=_one_of(asked, "HttpTokens", ("required", "optional"), before.tokens),
+        endpoint=_one_of(asked, "HttpEndpoint", ("enabled", "disabled"), before.endpoint),
+        hop_limit=hops,
+        tags=_one_of(asked, "InstanceMetadataTags", ("disabled", "enabled"), before.tags),
+    )
+
+
 def shutdown_behavior(value: str) -> Literal["stop", "terminate"]:
     if value == "stop":
         return "stop"
@@ -290,9 +274,8 @@ def shutdown_behavior(value: str) -> Literal["stop", "terminate"]:
     raise invalid_value(value, "instanceInitiatedShutdownBehavior", "It has to be stop or terminate.")
 
 
-def _one_of(asked: dict[str, Any], name: str, values: tuple[Any, ...]) -> Any:
-    """The first value is the default."""
-    value = asked.get(name, values[0])
+def _one_of(asked: dict[str, Any], name: str, values: tuple[Any, ...], default: Any) -> Any:
+    value = asked.get(name, default)
     if value not in values:
         raise invalid_value(value, name, f"It has to be {' or '.join(values)}.")
     return value

@@ -14,7 +14,11 @@ from skylift.cloud.network import SecurityGroup, Subnet, Vpc
 from skylift.cloud.services.check import making, of_row, on_row
 from skylift.cloud.services.image import VOLUME_TYPE
 from skylift.cloud.services.launch import find_profile
+from skylift.cloud.services.launch_template import check_of
+from skylift.cloud.services.launch_template_version import with_template
 from skylift.cloud.services.operation import Check
+from skylift.cloud.services.parameter import on_name
+from skylift.cloud.services.public_parameter import image_id_or_none, image_parameter
 from skylift.cloud.services.resource import arn
 from skylift.cloud.store.database import Tx
 
@@ -23,10 +27,17 @@ ACTION = "ec2:RunInstances"
 
 def checks(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
     """Resources that do not exist are asked about too: whether they do is the handler's to say."""
+    asked = params.get("LaunchTemplate")
+    if asked:
+        yield check_of(tx, caller, ACTION, asked)
+        params, _ = with_template(tx, params)
     subnet = _subnet(tx, params)
+    parameter = image_parameter(params.get("ImageId", ""))
+    if parameter is not None:
+        yield on_name(tx, caller, "GetParameters", parameter)
     yield _image(tx, caller, params)
     yield from making(caller, "RunInstances", "instance", params, more=_of_instance(tx, params, subnet))
-    yield from making(caller, "RunInstances", "volume", params, more=_of_volume(tx, params))
+    yield from making(caller, "RunInstances", "volume", params, more=_of_volume(tx, caller, params))
     yield from making(caller, "RunInstances", "network-interface", params, more=_of_interface(caller, params, subnet))
     if subnet is not None:
         more = {"ec2:SubnetID": subnet.id, "ec2:AvailabilityZone": subnet.zone}
@@ -43,7 +54,8 @@ def checks(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
 
 
 def _image(tx: Tx, caller: Caller, params: Any) -> Check:
-    image = tx.get(Image, id=params.get("ImageId", ""))
+    image_id = image_id_or_none(tx, caller, params.get("ImageId", "*"))
+    image = tx.get(Image, id=image_id)
     more = {"ec2:ImageType": "machine", "ec2:RootDeviceType": "ebs"}
     if image is not None:
         more |= {
@@ -51,7 +63,7 @@ def _image(tx: Tx, caller: Caller, params: Any) -> Check:
             "ec2:Owner": "amazon" if image.owner == "amazon" else caller.account,
             "ec2:Public": "true" if image.public else "false",
         }
-    return on_row(tx, caller, ACTION, Image, params.get("ImageId", "*"), more=more)
+    return on_row(tx, caller, ACTION, Image, image_id or "*", more=more)
 
 
 def _of_instance(tx: Tx, params: Any, subnet: Subnet | None) -> dict[str, str]:
@@ -70,8 +82,8 @@ def _of_instance(tx: Tx, params: Any, subnet: Subnet | None) -> dict[str, str]:
     }
 
 
-def _of_volume(tx: Tx, params: Any) -> dict[str, str]:
-    image = tx.get(Image, id=params.get("ImageId", ""))
+def _of_volume(tx: Tx, caller: Caller, params: Any) -> dict[str, str]:
+    image = tx.get(Image, id=image_id_or_none(tx, caller, params.get("ImageId", "")))
     mappings = params.get("BlockDeviceMappings") or [{}]
     size = mappings[0].get("Ebs", {}).get("VolumeSize") or (image.size_gib if image else None)
     shown = {"ec2:VolumeType": VOLUME_TYPE, "ec2:Encrypted": "false"}

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller, ManagedPolicy, PolicyVersion, Role
+from skylift.cloud.identity import Caller, Group, ManagedPolicy, PolicyVersion, Role, User
 from skylift.cloud.services.aws_policy import AWS_POLICIES
 from skylift.cloud.services.iam_rules import (
     checked_name,
@@ -33,7 +33,7 @@ from skylift.cloud.services.iam_rules import (
 from skylift.cloud.services.operation import Check
 from skylift.cloud.services.policy_document import document_size, parse_policy
 from skylift.cloud.store.database import Tx
-from skylift.cloud.store.identity import attachments, boundaries, count, name_taken, roles_with, under_path
+from skylift.cloud.store.identity import attachments, boundaries, count, holders, name_taken, under_path
 
 MAX_POLICIES = 1500
 MAX_SIZE = 6144
@@ -99,7 +99,7 @@ def list_all(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
 
 def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     policy = own(tx, params["PolicyArn"])
-    if roles_with(tx, policy.arn, attached=True, bounded=True):
+    if attachments(tx).get(policy.arn) or boundaries(tx).get(policy.arn):
         raise ServiceError("DeleteConflict", "Cannot delete a policy attached to entities.", status=409)
     if len(policy.versions) > 1:
         raise ServiceError(
@@ -168,24 +168,25 @@ def delete_version(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
 
 
 def list_entities(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
-    """Roles only: this cloud has no IAM users and groups, so that those lists are truly empty."""
     policy = existing(tx, params["PolicyArn"])
     prefix = checked_prefix(params)
     usage = _one_of(params, "PolicyUsageFilter", ("", "PermissionsPolicy", "PermissionsBoundary"))
     kind = _one_of(params, "EntityFilter", ("", "Role", "User", "Group", "LocalManagedPolicy", "AWSManagedPolicy"))
-    roles: list[Role] = []
+    attached, bounded = usage != "PermissionsBoundary", usage != "PermissionsPolicy"
+    found: list[Group | User | Role] = []
+    if kind in ("", "Group"):
+        found += holders(tx, Group, policy.arn, attached=attached, bounded=bounded)
+    if kind in ("", "User"):
+        found += holders(tx, User, policy.arn, attached=attached, bounded=bounded)
     if kind in ("", "Role"):
-        found = roles_with(
-            tx, policy.arn, attached=usage != "PermissionsBoundary", bounded=usage != "PermissionsPolicy"
-        )
-        roles = [role for role in found if role.path.startswith(prefix)]
-    chosen, more = page_of(params, roles, lambda role: role.name)
-    return {
-        "PolicyGroups": [],
-        "PolicyUsers": [],
-        "PolicyRoles": [{"RoleName": role.name, "RoleId": role.id} for role in chosen],
-        **more,
-    }
+        found += holders(tx, Role, policy.arn, attached=attached, bounded=bounded)
+    under = [entity for entity in found if entity.path.startswith(prefix)]
+    chosen, more = page_of(params, under, lambda entity: f"{type(entity).__name__} {entity.name}")
+    answer: dict[str, Any] = {"PolicyGroups": [], "PolicyUsers": [], "PolicyRoles": []}
+    for entity in chosen:
+        called = type(entity).__name__
+        answer[f"Policy{called}s"].append({f"{called}Name": entity.name, f"{called}Id": entity.id})
+    return {**answer, **more}
 
 
 def tag(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:

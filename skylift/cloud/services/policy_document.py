@@ -16,8 +16,8 @@ from skylift.cloud.error import ServiceError
 from skylift.cloud.services.condition import Condition, bad_value, parse_operator
 from skylift.cloud.services.pattern import Pattern, pattern
 
-Kind = Literal["identity", "trust"]
-"""What a document is for: what its holder may do, or who may assume a role."""
+Kind = Literal["identity", "trust", "resource"]
+"""What a document is for: what its holder may do, who may assume a role, or who may use the resource it stands on."""
 
 VERSIONS = ("2008-10-17", "2012-10-17")
 
@@ -44,7 +44,7 @@ _SERVICE_PRINCIPAL = re.compile(r"[a-z0-9.-]+\.amazonaws\.com(\.cn)?")
 
 @dataclass(frozen=True)
 class Principals:
-    """Who a statement of a trust policy speaks of, by kind; `*` in `AWS` is everybody."""
+    """Who a statement of a trust or resource policy speaks of, by kind; `*` in `AWS` is everybody."""
 
     aws: tuple[str, ...] = ()
     services: tuple[str, ...] = ()
@@ -163,10 +163,9 @@ class _Reader:
         ):
             if one in item and other in item:
                 self._syntax(f"has both {one} and {other}.")
-        if self._kind == "identity":
-            self._require_identity(item)
-        else:
-            self._require_trust(item)
+        {"identity": self._require_identity, "trust": self._require_trust, "resource": self._require_resource}[
+            self._kind
+        ](item)
         return Statement(
             sid=self._sid(item),
             allows=effect == "Allow",
@@ -197,6 +196,11 @@ class _Reader:
         for action in self._strings(item, "Action") + self._strings(item, "NotAction"):
             if not _STS_ACTION.fullmatch(action):
                 _malformed(f"AssumeRole policy may only specify STS AssumeRole actions. {self._place}: {action!r}.")
+
+    def _require_resource(self, item: dict[str, Any]) -> None:
+        for one, other in (("Principal", "NotPrincipal"), ("Action", "NotAction"), ("Resource", "NotResource")):
+            if not (item.get(one) or item.get(other)):
+                _malformed(f"Missing required field {one}. {self._place} has none.")
 
     def _sid(self, item: dict[str, Any]) -> str:
         sid = item.get("Sid", "")

@@ -11,7 +11,18 @@ from typing import Any, TypeVar
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Image, Instance, KeyPair, Volume
-from skylift.cloud.network import InternetGateway, NetworkInterface, RouteTable, SecurityGroup, Subnet, Vpc
+from skylift.cloud.launch_template import LaunchTemplate
+from skylift.cloud.network import (
+    Address,
+    InternetGateway,
+    NatGateway,
+    NetworkAcl,
+    NetworkInterface,
+    RouteTable,
+    SecurityGroup,
+    Subnet,
+    Vpc,
+)
 from skylift.cloud.store.database import Tx
 
 T = TypeVar("T")
@@ -64,6 +75,31 @@ KINDS = (
     Kind(Instance, "instance", "i", "instance ID", "InvalidInstanceID.NotFound", "InvalidInstanceID.Malformed"),
     Kind(Volume, "volume", "vol", "volume", "InvalidVolume.NotFound", "InvalidVolumeID.Malformed"),
     Kind(Image, "image", "ami", "image id", "InvalidAMIID.NotFound", "InvalidAMIID.Malformed"),
+    Kind(
+        LaunchTemplate,
+        "launch-template",
+        "lt",
+        "launch template ID",
+        "InvalidLaunchTemplateId.NotFound",
+        "InvalidLaunchTemplateId.Malformed",
+    ),
+    Kind(
+        Address,
+        "elastic-ip",
+        "eipalloc",
+        "allocation ID",
+        "InvalidAllocationID.NotFound",
+        "InvalidAllocationID.Malformed",
+    ),
+    Kind(NatGateway, "natgateway", "nat", "Nat Gateway", "NatGatewayNotFound", "NatGatewayMalformed"),
+    Kind(
+        NetworkAcl,
+        "network-acl",
+        "acl",
+        "networkAcl ID",
+        "InvalidNetworkAclID.NotFound",
+        "InvalidNetworkAclId.Malformed",
+    ),
     Kind(KeyPair, "key-pair", "key", "key pair ID", "InvalidKeyPair.NotFound", "InvalidKeyPairId.Malformed"),
 )
 

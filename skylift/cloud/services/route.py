@@ -8,13 +8,13 @@ from typing import Any
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
-from skylift.cloud.network import InternetGateway, Route, RouteAssociation, RouteTable, Subnet, Vpc
+from skylift.cloud.network import InternetGateway, NatGateway, Route, RouteAssociation, RouteTable, Subnet, Vpc
 from skylift.cloud.services.check import association_by_id
 from skylift.cloud.services.cidr import block
 from skylift.cloud.services.client_token import remember, result_of
 from skylift.cloud.services.listing import Listing
 from skylift.cloud.services.page import Limits
-from skylift.cloud.services.refusal import invalid, missing
+from skylift.cloud.services.refusal import combination, invalid, missing
 from skylift.cloud.services.resource import new_id, require
 from skylift.cloud.services.tag import tag_list, tags_for
 from skylift.cloud.store.database import Tx
@@ -52,7 +52,7 @@ ASSOCIATED = {"State": "associated"}
 
 
 def view(table: RouteTable, owner: str, gateways: dict[str, str | None]) -> dict[str, Any]:
-    """`gateways` maps every internet gateway to the VPC it is attached to; a route to another leads nowhere."""
+    """`gateways` maps every gateway that works to the VPC it is in; a route to another leads nowhere."""
     return {
         "RouteTableId": table.id,
         "VpcId": table.vpc_id,
@@ -60,7 +60,7 @@ def view(table: RouteTable, owner: str, gateways: dict[str, str | None]) -> dict
         "Routes": [
             {
                 "DestinationCidrBlock": route.cidr,
-                "GatewayId": route.target,
+                ("NatGatewayId" if route.target.startswith("nat-") else "GatewayId"): route.target,
                 "Origin": route.origin,
                 "State": (
                     "active" if route.target == "local" or gateways.get(route.target) == table.vpc_id else "blackhole"
@@ -88,8 +88,8 @@ def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     table = tx.get(RouteTable, id=made_before) if made_before else None
     if table is None:
         vpc = require(tx, Vpc, params["VpcId"])
-        local = Route(vpc.cidr, "local", "CreateRouteTable")
-        table = RouteTable(new_id("rtb"), vpc.id, routes=(local,), tags=tags_for(params, "route-table"))
+        local = tuple(Route(cidr, "local", "CreateRouteTable") for cidr in vpc.cidrs)
+        table = RouteTable(new_id("rtb"), vpc.id, routes=local, tags=tags_for(params, "route-table"))
         tx.add(table)
         if not made_before:
             remember(tx, "CreateRouteTable", params, table.id)
@@ -116,8 +116,8 @@ def create_route(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     table = require(tx, RouteTable, params["RouteTableId"])
     destination = _destination(params)
     vpc = require(tx, Vpc, table.vpc_id)
-    if IPv4Network(destination).subnet_of(IPv4Network(vpc.cidr)):
-        if destination == vpc.cidr:
+    if any(IPv4Network(destination).subnet_of(IPv4Network(cidr)) for cidr in vpc.cidrs):
+        if destination in vpc.cidrs:
             raise ServiceError("RouteAlreadyExists", f"The route identified by {destination} already exists.")
         raise invalid(
             f"The destination CIDR block {destination} is equal to or more specific than one of this VPC's CIDR "
@@ -136,7 +136,7 @@ def replace_route(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     if old is None:
         raise invalid(f"There is no route defined for '{destination}' in the route table. Use CreateRoute instead.")
     if old.target == "local":
-        raise invalid(f"The local route {destination} of a route table cannot be given an internet gateway.")
+        raise invalid(f"The local route {destination} of a route table cannot be given a gateway.")
     new = replace(old, target=_target(tx, table, params))
     tx.save(replace(table, routes=tuple(new if route is old else route for route in table.routes)))
     return {}
@@ -202,7 +202,8 @@ def replace_association(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
 
 
 def _gateways(tx: Tx) -> dict[str, str | None]:
-    return {gateway.id: gateway.vpc_id for gateway in tx.find(InternetGateway)}
+    nats = {nat.id: nat.vpc_id for nat in tx.find(NatGateway) if nat.state in ("pending", "available")}
+    return {gateway.id: gateway.vpc_id for gateway in tx.find(InternetGateway)} | nats
 
 
 def _destination(params: Any) -> str:
@@ -216,15 +217,28 @@ def _route_to(table: RouteTable, destination: str) -> Route | None:
 
 
 def _target(tx: Tx, table: RouteTable, params: Any) -> str:
-    gateway_id = params.get("GatewayId")
+    gateway_id, nat_id = params.get("GatewayId"), params.get("NatGatewayId")
+    if gateway_id and nat_id:
+        raise combination("Only one route target may be specified: gatewayId or natGatewayId.")
+    if nat_id or (gateway_id and gateway_id.startswith("nat-")):
+        return _nat(tx, table, nat_id or gateway_id)
     if not gateway_id:
-        raise missing("gatewayId")
+        raise missing("gatewayId or natGatewayId")
     gateway = tx.get(InternetGateway, id=gateway_id)
     if gateway is None:
         raise ServiceError("InvalidGatewayID.NotFound", f"The gateway ID '{gateway_id}' does not exist")
     if gateway.vpc_id != table.vpc_id:
         raise invalid(f"route table {table.id} and network gateway {gateway.id} belong to different networks")
     return gateway.id
+
+
+def _nat(tx: Tx, table: RouteTable, nat_id: str) -> str:
+    nat = tx.get(NatGateway, id=nat_id)
+    if nat is None or nat.state not in ("pending", "available"):
+        raise ServiceError("InvalidNatGatewayID.NotFound", f"The natGateway ID '{nat_id}' does not exist")
+    if nat.vpc_id != table.vpc_id:
+        raise invalid(f"route table {table.id} and nat gateway {nat.id} belong to different networks")
+    return nat.id
 
 
 def _association(tx: Tx, association_id: str) -> tuple[RouteTable, RouteAssociation]:

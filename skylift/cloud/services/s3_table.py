@@ -8,6 +8,7 @@ from typing import Any
 from skylift.cloud.identity import Caller
 from skylift.cloud.services import (
     bucket,
+    bucket_policy,
     bucket_setting,
     cors,
     object_list,
@@ -19,6 +20,7 @@ from skylift.cloud.services import (
 from skylift.cloud.services import object as objects
 from skylift.cloud.services import object_copy as copies
 from skylift.cloud.services.operation import Check, Handler, Operation
+from skylift.cloud.services.s3_condition import with_request_keys
 from skylift.cloud.services.s3_rules import CHECKSUM_MEMBERS, SYSTEM_HEADERS
 from skylift.cloud.store.database import Tx
 
@@ -44,7 +46,7 @@ LISTED = "Prefix Delimiter MaxKeys EncodingType OptionalObjectAttributes"
 def _operation(
     name: str, handler: Handler, checks: Checks, takes: str, *, writes: bool, prepare: Handler | None = None
 ) -> Operation:
-    return Operation("s3", name, handler, frozenset(takes.split()), checks, writes, prepare)
+    return Operation("s3", name, handler, frozenset(takes.split()), with_request_keys(checks), writes, prepare)
 
 
 def _bucket(name: str, handler: Handler, checks: Checks, takes: str = "", *, writes: bool = False) -> Operation:
@@ -173,6 +175,20 @@ UPLOADS = (
     ),
 )
 
+BUCKET_POLICIES = (
+    _bucket(
+        "PutBucketPolicy",
+        bucket_policy.put,
+        bucket.check("PutBucketPolicy"),
+        "Policy ContentMD5 ChecksumAlgorithm",
+        writes=True,
+    ),
+    _bucket("GetBucketPolicy", bucket_policy.get, bucket.check("GetBucketPolicy")),
+    _bucket("GetBucketPolicyStatus", bucket_policy.status, bucket.check("GetBucketPolicyStatus")),
+    _bucket("DeleteBucketPolicy", bucket_policy.delete, bucket.check("DeleteBucketPolicy"), writes=True),
+)
+
+
 VERSIONS_AND_TAGS = (
     _bucket(
         "ListObjectVersions",
@@ -233,4 +249,11 @@ SETTINGS = (
     _bucket("GetBucketAcl", bucket_setting.get_acl, bucket.check("GetBucketAcl")),
 )
 
-S3_OPERATIONS: tuple[Operation, ...] = (*BUCKETS, *OBJECTS, *UPLOADS, *VERSIONS_AND_TAGS, *SETTINGS)
+S3_OPERATIONS: tuple[Operation, ...] = (
+    *BUCKETS,
+    *OBJECTS,
+    *UPLOADS,
+    *BUCKET_POLICIES,
+    *VERSIONS_AND_TAGS,
+    *SETTINGS,
+)

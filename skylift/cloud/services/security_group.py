@@ -111,7 +111,7 @@ def describe(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
 
 
 def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
-    group = _group(tx, params)
+    group = named_group(tx, params)
     if group.name == "default":
         raise ServiceError(
             "CannotDelete", f'the specified group: "{group.id}" name: "default" cannot be deleted by a user'
@@ -171,7 +171,7 @@ def by_name(tx: Tx, name: str) -> SecurityGroup:
     return group
 
 
-def _group(tx: Tx, params: Any) -> SecurityGroup:
+def named_group(tx: Tx, params: Any) -> SecurityGroup:
     group_id, name = params.get("GroupId"), params.get("GroupName")
     if group_id and name:
         raise combination("The parameter groupName cannot be used with the parameter groupId")
@@ -183,9 +183,9 @@ def _group(tx: Tx, params: Any) -> SecurityGroup:
 
 
 def _authorize(tx: Tx, caller: Caller, params: Any, *, egress: bool) -> dict[str, Any]:
-    group = _group(tx, params)
+    group = named_group(tx, params)
     tags = tags_for(params, SECURITY_GROUP_RULE)
-    added = [replace(rule, tags=tags) for rule in _asked(tx, caller, params, group, egress=egress)]
+    added = [replace(rule, tags=tags) for rule in asked_rules(tx, caller, params, group, egress=egress)]
     known = {security_rule.key(rule) for rule in group.rules}
     for rule in added:
         if security_rule.key(rule) in known:
@@ -202,13 +202,13 @@ def _authorize(tx: Tx, caller: Caller, params: Any, *, egress: bool) -> dict[str
 
 def _revoke(tx: Tx, caller: Caller, params: Any, *, egress: bool) -> dict[str, Any]:
     """In the default VPC what is not there is answered, elsewhere it is an error and nothing changes."""
-    group = _group(tx, params)
+    group = named_group(tx, params)
     ids = params.get("SecurityGroupRuleIds")
     unknown: list[Rule] = []
     if ids:
-        gone = [_own_rule(group, rule_id, egress=egress) for rule_id in dict.fromkeys(ids)]
+        gone = [own_rule(group, rule_id, egress=egress) for rule_id in dict.fromkeys(ids)]
     else:
-        asked = _asked(tx, caller, params, group, egress=egress)
+        asked = asked_rules(tx, caller, params, group, egress=egress)
         present = {security_rule.key(rule): rule for rule in group.rules}
         gone = [present[security_rule.key(rule)] for rule in asked if security_rule.key(rule) in present]
         unknown = [rule for rule in asked if security_rule.key(rule) not in present]
@@ -222,7 +222,7 @@ def _revoke(tx: Tx, caller: Caller, params: Any, *, egress: bool) -> dict[str, A
     }
 
 
-def _asked(tx: Tx, caller: Caller, params: Any, group: SecurityGroup, *, egress: bool) -> list[Rule]:
+def asked_rules(tx: Tx, caller: Caller, params: Any, group: SecurityGroup, *, egress: bool) -> list[Rule]:
     """The rules that a request names, in `IpPermissions` or in the parameters for a single one."""
     single = {name: params[name] for name in ("IpProtocol", "FromPort", "ToPort") if name in params}
     permissions = params.get("IpPermissions") or []
@@ -259,7 +259,7 @@ def _peer(tx: Tx, caller: Caller, group: SecurityGroup, pair: dict[str, Any]) ->
     return pair | {"GroupId": found.id}
 
 
-def _own_rule(group: SecurityGroup, rule_id: str, *, egress: bool) -> Rule:
+def own_rule(group: SecurityGroup, rule_id: str, *, egress: bool) -> Rule:
     if not well_formed("sgr", rule_id):
         raise ServiceError("InvalidSecurityGroupRuleId.Malformed", f'Invalid id: "{rule_id}" (expecting "sgr-...")')
     for rule in group.rules:

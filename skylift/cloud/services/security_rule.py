@@ -52,6 +52,15 @@ def rules_in(permissions: list[dict[str, Any]], *, egress: bool) -> list[Rule]:
     return rules
 
 
+def refuse_description(text: str) -> None:
+    """Raises where it is no description that a rule may have."""
+    if not TEXT.fullmatch(text):
+        raise invalid(
+            "Invalid rule description. Valid descriptions are strings less than 256 characters from the "
+            "following set:  a-zA-Z0-9. _-:/()#,@[]+=&;{}!$*"
+        )
+
+
 def _rules(permission: dict[str, Any], egress: bool) -> Iterator[Rule]:
     protocol, from_port, to_port = _traffic(permission)
     blocks, blocks6 = permission.get("IpRanges", []), permission.get("Ipv6Ranges", [])
@@ -72,11 +81,7 @@ def _rules(permission: dict[str, Any], egress: bool) -> Iterator[Rule]:
         else:
             raise missing("groupId or cidrIp of an IP permission")
         description = one.get("Description", "")
-        if not TEXT.fullmatch(description):
-            raise invalid(
-                "Invalid rule description. Valid descriptions are strings less than 256 characters from the "
-                "following set:  a-zA-Z0-9. _-:/()#,@[]+=&;{}!$*"
-            )
+        refuse_description(description)
         yield Rule(new_id("sgr"), egress, protocol, from_port, to_port, **peers, description=description)
 
 

@@ -8,17 +8,19 @@ from datetime import timedelta
 from typing import Any
 
 from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller, Role
+from skylift.cloud.identity import AccessKey, Caller, Role, Session, User
 from skylift.cloud.services.authorize import Decision, caller_context, denial, managed_document, permits
-from skylift.cloud.services.iam_rules import checked_number, invalid_value
-from skylift.cloud.services.identity import assumed_arn, open_session
+from skylift.cloud.services.iam_rules import MAX_TAGS, checked_number, checked_tags, invalid_value, request_tags
+from skylift.cloud.services.identity import assumed_arn, open_own_session, open_session
 from skylift.cloud.services.operation import Check
 from skylift.cloud.services.policy_document import parse_policy
 from skylift.cloud.services.trust import trust_in_caller
 from skylift.cloud.store.database import Tx
 
 ACTION = "sts:AssumeRole"
+TAG_ACTION = "sts:TagSession"
 LONGEST_CHAINED = 3600
+LONGEST_OF_ROOT = 3600
 MAX_SESSION_POLICY = 2048
 MAX_POLICY_ARNS = 10
 
@@ -32,10 +34,11 @@ def get_caller_identity(_tx: Tx, caller: Caller, _params: Any) -> dict[str, Any]
 def assume_role(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     """Raises AccessDenied unless the role trusts the caller.
 
-    AWS never lets the account's root assume a role. Here the root key is the only long-lived one there is, so that a
+    AWS never lets the account's root assume a role. Here the root key is the one that everybody begins with, so that a
     trust policy that names the root, the account or everybody lets it in.
     """
     name = _checked_session_name(params)
+    tags, transitive = _session_tags(caller, params)
     role = _trusting_role(tx, caller, params)
     longest = LONGEST_CHAINED if caller.kind == "role" else 43200
     seconds = checked_number(params, "DurationSeconds", 900, 43200, 3600)
@@ -52,26 +55,49 @@ def assume_role(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
             status=400,
         )
     policies = _session_policies(tx, params)
-    session = open_session(tx, role, name, timedelta(seconds=seconds), policies=policies)
+    length = timedelta(seconds=seconds)
+    session = open_session(tx, role, name, length, policies=policies, tags=tags, transitive=transitive)
     answer: dict[str, Any] = {
-        "Credentials": {
-            "AccessKeyId": session.access_key_id,
-            "SecretAccessKey": session.secret,
-            "SessionToken": session.token,
-            "Expiration": session.expires,
-        },
+        "Credentials": _credentials(session),
         "AssumedRoleUser": {
             "AssumedRoleId": f"{role.id}:{name}",
             "Arn": assumed_arn(caller.account, role.name, name),
         },
     }
-    if policies:
+    if policies or params.get("Tags"):
         answer["PackedPolicySize"] = _packed_size(params)
     return answer
 
 
+def get_session_token(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    """Temporary credentials for the caller itself: up to 36 hours for a user, never more than one for root."""
+    if caller.issued is not None:
+        raise ServiceError("AccessDenied", "Cannot call GetSessionToken with session credentials", status=403)
+    root = caller.kind == "root"
+    seconds = checked_number(params, "DurationSeconds", 900, 129600, LONGEST_OF_ROOT if root else 43200)
+    user = tx.get(User, name=caller.user) if caller.user is not None else None
+    assert root or user is not None, "an access key is a user's or root's"
+    length = timedelta(seconds=min(seconds, LONGEST_OF_ROOT) if root else seconds)
+    return {"Credentials": _credentials(open_own_session(tx, user, length))}
+
+
+def get_access_key_info(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    """The account that a key belongs to; active or not, expired or not."""
+    key_id = params["AccessKeyId"]
+    if tx.get(AccessKey, id=key_id) is None and tx.get(Session, access_key_id=key_id) is None:
+        raise ServiceError(
+            "ValidationError", f"Invalid AccessKeyId: {key_id} is of no account in this cloud", status=400
+        )
+    return {"Account": caller.account}
+
+
+def check_key_info(_tx: Tx, _caller: Caller, _params: Any) -> Iterable[Check]:
+    return [Check("sts:GetAccessKeyInfo", "*")]
+
+
 def no_checks(_tx: Tx, _caller: Caller, _params: Any) -> Iterable[Check]:
-    """GetCallerIdentity needs no permission; AssumeRole weighs the caller's policies against the trust policy."""
+    """GetCallerIdentity and GetSessionToken need no permission; AssumeRole weighs the caller's policies against the
+    trust policy."""
     return ()
 
 
@@ -80,35 +106,81 @@ def _trusting_role(tx: Tx, caller: Caller, params: Any) -> Role:
     found = _ROLE_ARN.fullmatch(arn)
     if not found:
         raise ServiceError("ValidationError", f"{arn} is invalid", status=400)
-    check = Check(ACTION, arn)
     role = tx.get(Role, name=found[2])
     if role is None or role.arn != arn:
         # Whoever may not assume a role does not learn whether it exists.
-        raise denial(caller, check, Decision(False), "sts")
-    context = caller_context(tx, caller, tx.now)
+        raise denial(caller, Check(ACTION, arn), Decision(False), "sts")
+    context = request_tags(params)
     context["sts:RoleSessionName"] = params["RoleSessionName"]
     if params.get("ExternalId"):
         context["sts:ExternalId"] = params["ExternalId"]
+    if params.get("TransitiveTagKeys"):
+        context["sts:TransitiveTagKeys"] = tuple(params["TransitiveTagKeys"])
+    _require_trust(tx, caller, role, Check(ACTION, arn, context))
+    if params.get("Tags") or caller.transitive:
+        _require_trust(tx, caller, role, Check(TAG_ACTION, arn, context))
+    return role
+
+
+def _require_trust(tx: Tx, caller: Caller, role: Role, check: Check) -> None:
+    """The role's trust policy and the caller's own policies must let the caller do this to the role."""
     own_role = tx.get(Role, name=caller.role) if caller.role else None
     principal = own_role.arn if own_role else caller.arn
-    trust = trust_in_caller(role, caller, principal, ACTION, context)
-    if trust == "named":
+    context = {**caller_context(tx, caller, tx.now), **(check.context or {})}
+    trust = trust_in_caller(role, caller, principal, check.action, context)
+    if trust in ("named", "account"):
+        decision = permits(tx, caller, check)
         # Trust in this very caller is enough within an account, unless a policy of its own forbids it.
-        decision = permits(tx, caller, check)
-        if not decision.allowed and "explicit deny" in decision.why:
+        if not decision.allowed and (trust == "account" or "explicit deny" in decision.why):
             raise denial(caller, check, decision, "sts")
-        return role
-    if trust == "account":
-        decision = permits(tx, caller, check)
-        if not decision.allowed:
-            raise denial(caller, check, decision, "sts")
-        return role
+        return
     why = (
         "with an explicit deny in the role trust policy"
         if trust == "denied"
         else "because the role trust policy does not allow it"
     )
     raise denial(caller, check, Decision(False, why), "sts")
+
+
+def _session_tags(caller: Caller, params: Any) -> tuple[dict[str, str], tuple[str, ...]]:
+    """The tags of the session, with those that pass on from the caller's, and the keys that pass on further.
+
+    By the IAM user guide's "Pass session tags in AWS STS": a tag that passes on cannot be set anew.
+    """
+    asked = checked_tags(params)
+    inherited = {key: value for key, value in caller.session_tags.items() if key in caller.transitive}
+    taken = {key.lower() for key in inherited}
+    for key in asked:
+        if key.lower() in taken:
+            raise ServiceError(
+                "InvalidParameterValue",
+                f"One of the specified transitive tag keys can't be set because it conflicts with a transitive tag key "
+                f"from the calling session: {key}",
+                status=400,
+            )
+    keys = {key.lower(): key for key in asked}
+    passed_on = []
+    for key in params.get("TransitiveTagKeys", []):
+        if key.lower() not in keys and key.lower() not in taken:
+            raise ServiceError(
+                "InvalidParameterValue",
+                f"The specified transitive tag key must be included in the requested tags: {key}",
+                status=400,
+            )
+        passed_on.append(keys.get(key.lower(), key))
+    tags = {**inherited, **asked}
+    if len(tags) > MAX_TAGS:
+        raise invalid_value(len(tags), "tags", f"have length less than or equal to {MAX_TAGS}")
+    return tags, tuple(dict.fromkeys([*inherited, *(key for key in passed_on if key in asked)]))
+
+
+def _credentials(session: Session) -> dict[str, Any]:
+    return {
+        "AccessKeyId": session.access_key_id,
+        "SecretAccessKey": session.secret,
+        "SessionToken": session.token,
+        "Expiration": session.expires,
+    }
 
 
 def _checked_session_name(params: Any) -> str:
@@ -147,6 +219,7 @@ def _session_policies(tx: Tx, params: Any) -> tuple[str, ...]:
 
 
 def _packed_size(params: Any) -> int:
-    """In per cent of the 2,048 characters that session policies and the ARNs of managed ones may have together."""
+    """In per cent of the 2,048 characters that session policies, the ARNs of managed ones and tags may have."""
     characters = len(params.get("Policy", "")) + sum(len(item.get("arn", "")) for item in params.get("PolicyArns", []))
+    characters += sum(len(tag["Key"]) + len(tag["Value"]) for tag in params.get("Tags", []))
     return -(-characters * 100 // MAX_SESSION_POLICY)

@@ -12,6 +12,7 @@ from skylift.cloud.identity import Caller
 from skylift.cloud.network import NetworkInterface, RouteTable, Subnet, Vpc
 from skylift.cloud.services.cidr import block
 from skylift.cloud.services.listing import Listing
+from skylift.cloud.services.network_acl import join_default, leave
 from skylift.cloud.services.refusal import invalid, invalid_value, missing, refuse_other_values
 from skylift.cloud.services.resource import arn, new_id, require
 from skylift.cloud.services.tag import tag_list, tags_for
@@ -101,12 +102,13 @@ def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     if not params.get("CidrBlock"):
         raise missing("cidrBlock")
     cidr = block(params["CidrBlock"], "cidrBlock")
-    if not 16 <= cidr.prefixlen <= 28 or not cidr.subnet_of(IPv4Network(vpc.cidr)):
+    if not 16 <= cidr.prefixlen <= 28 or not any(cidr.subnet_of(IPv4Network(one)) for one in vpc.cidrs):
         raise ServiceError("InvalidSubnet.Range", f"The CIDR '{params['CidrBlock']}' is invalid.")
     if any(cidr.overlaps(IPv4Network(other.cidr)) for other in tx.find(Subnet, vpc_id=vpc.id)):
         raise ServiceError("InvalidSubnet.Conflict", f"The CIDR '{params['CidrBlock']}' conflicts with another subnet")
     subnet = Subnet(new_id("subnet"), vpc.id, str(cidr), _zone(caller, params), tags=tags_for(params, "subnet"))
     tx.add(subnet)
+    join_default(tx, subnet)
     return {"Subnet": view(subnet, caller, used=0)}
 
 
@@ -116,7 +118,7 @@ def describe(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
 
 
 def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
-    """Its association with a route table goes with it."""
+    """Its associations with a route table and a network ACL go with it."""
     subnet = require(tx, Subnet, params["SubnetId"])
     if tx.find(NetworkInterface, subnet_id=subnet.id):
         raise ServiceError("DependencyViolation", f"The subnet '{subnet.id}' has dependencies and cannot be deleted.")
@@ -124,6 +126,7 @@ def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
         kept = tuple(one for one in table.associations if one.subnet_id != subnet.id)
         if kept != table.associations:
             tx.save(replace(table, associations=kept))
+    leave(tx, subnet)
     tx.remove(subnet)
     return {}
 

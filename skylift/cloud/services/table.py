@@ -6,8 +6,9 @@ from skylift.cloud.services.ec2_table import EC2_OPERATIONS
 from skylift.cloud.services.identity_table import IDENTITY_OPERATIONS
 from skylift.cloud.services.operation import Operation
 from skylift.cloud.services.s3_table import S3_OPERATIONS
+from skylift.cloud.services.ssm_table import SSM_OPERATIONS
 
 TABLE: dict[tuple[str, str], Operation] = {
     (operation.service, operation.name): operation
-    for operation in (*EC2_OPERATIONS, *IDENTITY_OPERATIONS, *S3_OPERATIONS)
+    for operation in (*EC2_OPERATIONS, *IDENTITY_OPERATIONS, *S3_OPERATIONS, *SSM_OPERATIONS)
 }

@@ -19,6 +19,8 @@ from skylift.cloud.services.resource import KINDS, SECURITY_GROUP_RULE, kind_of_
 from skylift.cloud.store.database import Tx
 
 MAX_TAGS = 50
+RESERVED = "aws:"
+"""Tags that EC2 itself sets; they do not count, and cannot be changed."""
 
 Tags = dict[str, str]
 
@@ -81,6 +83,9 @@ def create(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
 def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     """Without `Tags` all of them go; a key with a value goes only where the value is that one."""
     unwanted = params.get("Tags")
+    for pair in unwanted or []:
+        if pair["Key"].lower().startswith(RESERVED):
+            raise invalid("Tag keys starting with 'aws:' are reserved for internal use")
     for resource_id in dict.fromkeys(params["Resources"]):
         _change(tx, resource_id, lambda tags: _without(tags, unwanted))
     return {}
@@ -135,14 +140,14 @@ def rule_by_id(tx: Tx, rule_id: str) -> tuple[SecurityGroup, Any]:
 
 
 def _limited(tags: Tags) -> Tags:
-    if len(tags) > MAX_TAGS:
+    if sum(not key.startswith(RESERVED) for key in tags) > MAX_TAGS:
         raise ServiceError("TagLimitExceeded", "The maximum number of Tags for a resource has been reached.")
     return tags
 
 
 def _without(tags: Tags, unwanted: list[dict[str, str]] | None) -> Tags:
     if not unwanted:
-        return {}
+        return {key: value for key, value in tags.items() if key.startswith(RESERVED)}
     gone = {
         pair["Key"]
         for pair in unwanted

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Literal
 
 from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller, Role
+from skylift.cloud.identity import Caller, Role, User
 from skylift.cloud.services.authorize import action_applies, normalised
 from skylift.cloud.services.iam_rules import over_quota
 from skylift.cloud.services.policy_document import Principals, Statement, document_size, parse_policy
@@ -20,7 +20,7 @@ Trust = Literal["no", "denied", "account", "named"]
 
 Place = Callable[[Principals], Trust]
 
-_OWN_ROLE = re.compile(r"arn:aws:iam::(\d{12}):(role|user)/(?:\S+/)?([^/\s]+)")
+_OWN_ENTITY = re.compile(r"arn:aws:iam::(\d{12}):(role|user)/(?:\S+/)?([^/\s]+)")
 
 
 def checked_trust_policy(tx: Tx, caller: Caller, text: str) -> str:
@@ -30,20 +30,25 @@ def checked_trust_policy(tx: Tx, caller: Caller, text: str) -> str:
         raise over_quota("ACLSizePerRole", MAX_SIZE)
     for statement in document.statements:
         for principals in (statement.principals, statement.not_principals):
-            for arn in principals.aws if principals else ():
-                found = _OWN_ROLE.fullmatch(arn)
-                if found and found[1] == caller.account and not _there(tx, found[2], found[3], arn):
-                    raise ServiceError(
-                        "MalformedPolicyDocument",
-                        f'Invalid principal in policy: "AWS":"{arn}" is not in this account.',
-                        status=400,
-                    )
+            check_principals(tx, caller, principals)
     return text
 
 
+def check_principals(tx: Tx, caller: Caller, principals: Principals | None) -> None:
+    """Roles and users of this account that a policy names have to exist. Raises MalformedPolicyDocument."""
+    for arn in principals.aws if principals else ():
+        found = _OWN_ENTITY.fullmatch(arn)
+        if found and found[1] == caller.account and not _there(tx, found[2], found[3], arn):
+            raise ServiceError(
+                "MalformedPolicyDocument",
+                f'Invalid principal in policy: "AWS":"{arn}" is not in this account.',
+                status=400,
+            )
+
+
 def _there(tx: Tx, kind: str, name: str, arn: str) -> bool:
-    role = tx.get(Role, name=name) if kind == "role" else None
-    return role is not None and role.arn == arn
+    found = tx.get(Role, name=name) if kind == "role" else tx.get(User, name=name)
+    return found is not None and found.arn == arn
 
 
 def trust_in_service(role: Role, service: str, action: str = "sts:AssumeRole") -> bool:
@@ -54,7 +59,7 @@ def trust_in_service(role: Role, service: str, action: str = "sts:AssumeRole") -
 def trust_in_caller(
     role: Role, caller: Caller, principal_arn: str, action: str, context: Mapping[str, str | tuple[str, ...]]
 ) -> Trust:
-    """What the role's trust policy says of a caller; `principal_arn` is the caller's role, or the account's root."""
+    """What the role's trust policy says of a caller; `principal_arn` is that of its role, user or root."""
     account = {caller.account, f"arn:aws:iam::{caller.account}:root"}
 
     def place(who: Principals) -> Trust:

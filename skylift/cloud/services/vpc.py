@@ -9,7 +9,9 @@ from typing import Any
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.network import (
+    CidrBlock,
     InternetGateway,
+    NetworkAcl,
     NetworkInterface,
     Route,
     RouteAssociation,
@@ -20,6 +22,7 @@ from skylift.cloud.network import (
 )
 from skylift.cloud.services.cidr import block, usable_for_vpc
 from skylift.cloud.services.listing import Listing
+from skylift.cloud.services.network_acl import default_acl, join_default
 from skylift.cloud.services.refusal import combination, invalid_value, missing, refuse_other_values
 from skylift.cloud.services.resource import new_id, require
 from skylift.cloud.services.security_rule import default_group
@@ -64,17 +67,22 @@ def view(vpc: Vpc, owner: str) -> dict[str, Any]:
         "State": "available",
         "CidrBlock": vpc.cidr,
         "CidrBlockAssociationSet": [
-            {
-                "AssociationId": f"vpc-cidr-assoc-{vpc.id.removeprefix('vpc-')}",
-                "CidrBlock": vpc.cidr,
-                "CidrBlockState": {"State": "associated"},
-            }
+            cidr_view(one, "associated") for one in (CidrBlock(primary_association(vpc), vpc.cidr), *vpc.more_cidrs)
         ],
         "DhcpOptionsId": vpc.dhcp_options_id,
         "InstanceTenancy": "default",
         "IsDefault": vpc.is_default,
         "Tags": tag_list(vpc.tags),
     }
+
+
+def cidr_view(found: CidrBlock, state: str) -> dict[str, Any]:
+    return {"AssociationId": found.id, "CidrBlock": found.cidr, "CidrBlockState": {"State": state}}
+
+
+def primary_association(vpc: Vpc) -> str:
+    """The id under which the range that a VPC was made with is associated."""
+    return f"vpc-cidr-assoc-{vpc.id.removeprefix('vpc-')}"
 
 
 def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
@@ -93,20 +101,22 @@ def describe(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
 
 
 def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
-    """Its main route table and default security group go with it; anything else has to be gone before."""
+    """Its main route table, default security group and default ACL go with it; all else has to be gone before."""
     vpc = require(tx, Vpc, params["VpcId"])
     tables = tx.find(RouteTable, vpc_id=vpc.id)
     groups = tx.find(SecurityGroup, vpc_id=vpc.id)
+    acls = tx.find(NetworkAcl, vpc_id=vpc.id)
     in_the_way: list[Any] = (
         tx.find(Subnet, vpc_id=vpc.id)
         or tx.find(InternetGateway, vpc_id=vpc.id)
         or tx.find(NetworkInterface, vpc_id=vpc.id)
         or [table for table in tables if not table.is_main]
         or [group for group in groups if group.name != "default"]
+        or [acl for acl in acls if not acl.is_default]
     )
     if in_the_way:
         raise ServiceError("DependencyViolation", f"The vpc '{vpc.id}' has dependencies and cannot be deleted.")
-    for row in (*tables, *groups, vpc):
+    for row in (*tables, *groups, *acls, vpc):
         tx.remove(row)
     return {}
 
@@ -156,7 +166,9 @@ def make_default_vpc(tx: Tx, region: str) -> Vpc:
     vpc = _make(tx, cidr, {}, default=True, routes=(Route("0.0.0.0/0", gateway.id),))
     tx.add(replace(gateway, vpc_id=vpc.id))
     for zone, subnet in zip(zones(region), cidr.subnets(new_prefix=DEFAULT_SUBNET_BITS), strict=False):
-        tx.add(Subnet(new_id("subnet"), vpc.id, str(subnet), zone, map_public_ip=True, default_for_zone=True))
+        made = Subnet(new_id("subnet"), vpc.id, str(subnet), zone, map_public_ip=True, default_for_zone=True)
+        tx.add(made)
+        join_default(tx, made)
     return vpc
 
 
@@ -172,7 +184,7 @@ def default_vpc(tx: Tx) -> Vpc:
 
 
 def _make(tx: Tx, cidr: IPv4Network, tags: Tags, *, default: bool = False, routes: tuple[Route, ...] = ()) -> Vpc:
-    """A VPC with what every one has: a main route table and a default security group."""
+    """A VPC with what every one has: a main route table, a default security group and a default network ACL."""
     vpc = Vpc(new_id("vpc"), str(cidr), is_default=default, dns_hostnames=default, tags=tags)
     tx.add(vpc)
     local = Route(vpc.cidr, "local", "CreateRouteTable")
@@ -180,4 +192,5 @@ def _make(tx: Tx, cidr: IPv4Network, tags: Tags, *, default: bool = False, route
         RouteTable(new_id("rtb"), vpc.id, routes=(local, *routes), associations=(RouteAssociation(new_id("rtbassoc")),))
     )
     tx.add(default_group(vpc.id))
+    tx.add(default_acl(vpc.id))
     return vpc

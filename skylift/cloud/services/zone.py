@@ -16,6 +16,9 @@ LETTERS = "abc"
 
 MAX_GROUPS_PER_INTERFACE = 5
 
+MAX_ADDRESSES = 5
+"""How many Elastic IPs an account may have: the quota that an AWS account begins with."""
+
 
 def zones(region: str) -> tuple[str, ...]:
     """Names of the zones: `us-east-1a` and so on."""
@@ -100,9 +103,8 @@ def describe_account_attributes(tx: Tx, _caller: Caller, params: Any) -> dict[st
         "supported-platforms": "VPC",
         "default-vpc": default_vpc.id if default_vpc else "none",
         "vpc-max-security-groups-per-interface": str(MAX_GROUPS_PER_INTERFACE),
-        # No elastic addresses here: a quota of none is the true one.
-        "max-elastic-ips": "0",
-        "vpc-max-elastic-ips": "0",
+        "max-elastic-ips": str(MAX_ADDRESSES),
+        "vpc-max-elastic-ips": str(MAX_ADDRESSES),
     }
     wanted = params.get("AttributeNames") or list(attributes)
     for name in wanted:

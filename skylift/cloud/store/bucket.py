@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
-from skylift.cloud.bucket import Bucket, Extent, Object, Part, Spool, Upload
+from skylift.cloud.bucket import Bucket, BucketPolicy, Extent, Object, Part, Spool, Upload
 from skylift.cloud.store.database import Database, Tx
 from skylift.cloud.store.mapping import table
 
@@ -21,6 +21,7 @@ table(Bucket, "buckets", key=("name",))
 table(Object, "objects", key=("bucket", "key", "sequence"))
 table(Upload, "uploads", key=("id",))
 table(Part, "parts", key=("upload_id", "number"))
+table(BucketPolicy, "bucket_policies", key=("bucket",))
 
 T = TypeVar("T")
 

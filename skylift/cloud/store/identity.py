@@ -5,17 +5,20 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TypeVar
 
-from skylift.cloud.identity import AccessKey, InstanceProfile, ManagedPolicy, Role, Session
+from skylift.cloud.identity import AccessKey, Group, InstanceProfile, ManagedPolicy, Role, Session, User
 from skylift.cloud.store.database import Tx
-from skylift.cloud.store.mapping import table, to_column
+from skylift.cloud.store.mapping import mapped, table, to_column
 
 table(AccessKey, "access_keys", key=("id",))
 table(Session, "sessions", key=("access_key_id",))
 table(Role, "roles", key=("name",))
 table(InstanceProfile, "instance_profiles", key=("name",))
 table(ManagedPolicy, "managed_policies", key=("arn",))
+table(User, "users", key=("name",))
+table(Group, "user_groups", key=("name",))
 
-T = TypeVar("T", Role, InstanceProfile, ManagedPolicy)
+T = TypeVar("T", Role, InstanceProfile, ManagedPolicy, User, Group)
+Holder = TypeVar("Holder", Role, User, Group)
 
 
 def under_path(tx: Tx, noun: type[T], path: str, after: str, limit: int) -> list[T]:
@@ -26,8 +29,7 @@ def under_path(tx: Tx, noun: type[T], path: str, after: str, limit: int) -> list
 
 
 def count(tx: Tx, noun: type[T]) -> int:
-    names = {Role: "roles", InstanceProfile: "instance_profiles", ManagedPolicy: "managed_policies"}
-    row = tx.execute(f"SELECT count(*) FROM {names[noun]}").fetchone()  # noqa: S608 - a name of ours
+    row = tx.execute(f"SELECT count(*) FROM {mapped(noun).name}").fetchone()  # noqa: S608 - a name of ours
     return int(row[0])
 
 
@@ -37,30 +39,47 @@ def name_taken(tx: Tx, noun: type[T], name: str) -> bool:
 
 
 def attachments(tx: Tx) -> dict[str, int]:
-    """How many roles each managed policy is attached to, by the policy's ARN."""
-    rows = tx.execute("SELECT value, count(*) FROM roles, json_each(roles.attached) GROUP BY value")
-    return dict(rows.fetchall())
-
-
-def boundaries(tx: Tx) -> dict[str, int]:
-    """How many roles each managed policy bounds, by the policy's ARN."""
+    """How many roles, users and groups each managed policy is attached to, by the policy's ARN."""
     rows = tx.execute(
-        "SELECT permissions_boundary, count(*) FROM roles WHERE permissions_boundary IS NOT NULL GROUP BY 1"
+        "SELECT value, count(*) FROM (SELECT attached FROM roles UNION ALL SELECT attached FROM users"
+        " UNION ALL SELECT attached FROM user_groups) AS holders, json_each(holders.attached) GROUP BY value"
     )
     return dict(rows.fetchall())
 
 
-def roles_with(tx: Tx, policy_arn: str, *, attached: bool, bounded: bool) -> list[Role]:
-    """Roles that use a managed policy in one of the ways asked for, by name."""
+def boundaries(tx: Tx) -> dict[str, int]:
+    """How many roles and users each managed policy bounds, by the policy's ARN."""
+    rows = tx.execute(
+        "SELECT permissions_boundary, count(*) FROM (SELECT permissions_boundary FROM roles"
+        " UNION ALL SELECT permissions_boundary FROM users) WHERE permissions_boundary IS NOT NULL GROUP BY 1"
+    )
+    return dict(rows.fetchall())
+
+
+def holders(tx: Tx, noun: type[Holder], policy_arn: str, *, attached: bool, bounded: bool) -> list[Holder]:
+    """Roles, users or groups that use a managed policy in one of the ways asked for, by name."""
+    has_it = f"EXISTS (SELECT 1 FROM json_each({mapped(noun).name}.attached) WHERE value = ?)"  # noqa: S608 - a name of ours
+    if noun is Group:
+        return tx.select(noun, f"WHERE ? AND {has_it} ORDER BY name", attached, policy_arn)
     return tx.select(
-        Role,
-        "WHERE (? AND EXISTS (SELECT 1 FROM json_each(roles.attached) WHERE value = ?))"
-        " OR (? AND permissions_boundary = ?) ORDER BY name",
+        noun,
+        f"WHERE (? AND {has_it}) OR (? AND permissions_boundary = ?) ORDER BY name",
         attached,
         policy_arn,
         bounded,
         policy_arn,
     )
+
+
+def members(tx: Tx, group: str) -> list[User]:
+    """The users in a group, by name."""
+    return tx.select(User, "WHERE EXISTS (SELECT 1 FROM json_each(users.groups) WHERE value = ?) ORDER BY name", group)
+
+
+def versions_in_use(tx: Tx) -> int:
+    """How many versions the customer's managed policies have together."""
+    row = tx.execute("SELECT count(*) FROM managed_policies, json_each(managed_policies.versions)").fetchone()
+    return int(row[0])
 
 
 def newest_session(tx: Tx, instance_id: str, role_id: str) -> Session | None:

@@ -23,5 +23,9 @@ def forget_tokens_of_the_gone(tx: Tx) -> None:
     """Drop client tokens whose result is no longer described: the same token then makes something new."""
     tx.execute(
         "DELETE FROM client_tokens WHERE result NOT IN "
-        "(SELECT reservation_id FROM instances UNION SELECT id FROM route_tables)"
+        "(SELECT reservation_id FROM instances UNION SELECT id FROM route_tables "
+        "UNION SELECT id FROM images UNION SELECT id FROM launch_templates "
+        "UNION SELECT template_id || '/' || number FROM launch_template_versions "
+        "UNION SELECT id FROM nat_gateways UNION SELECT id FROM network_acls "
+        "UNION SELECT id FROM network_interfaces)"
     )

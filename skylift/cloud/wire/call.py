@@ -35,6 +35,10 @@ class Call:
     source_ip: str
     request_id: str
     received: datetime
+    user_agent: str = ""
+    referer: str = ""
+    secure: bool = False
+    """Whether the request came over TLS."""
 
 
 SecretFor = Callable[[str, str | None], str]
@@ -55,6 +59,7 @@ class Request:
     target: str
     headers: tuple[tuple[str, str], ...]
     source_ip: str
+    secure: bool = False
 
     def header(self, name: str, default: str = "") -> str:
         """The first header of that name (given in lower case)."""

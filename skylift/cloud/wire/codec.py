@@ -25,6 +25,9 @@ class Codec(Protocol):
     routes_by_body: bool
     """True when the operation is named in the body, so that the body has to be read before anything is known."""
 
+    anonymous: bool
+    """True when the service itself says what may be asked without a signature; others refuse such requests."""
+
     def operation(self, request: Request, body: bytes) -> OperationModel:
         """Which operation is meant. `body` is empty unless `routes_by_body`."""
 

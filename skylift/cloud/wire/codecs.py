@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from skylift.cloud.wire.aws_json import JsonCodec
 from skylift.cloud.wire.codec import Codec
 from skylift.cloud.wire.models import load
 from skylift.cloud.wire.query import Ec2Codec, QueryCodec
@@ -20,5 +21,7 @@ def codec_for(service: str, hosts: Iterable[str] = ("localhost",)) -> Codec:
             return QueryCodec(model)
         case "rest-xml":
             return RestXmlCodec(model, hosts)
+        case "json":
+            return JsonCodec(model)
         case protocol:
             raise NotImplementedError(f"{service} speaks {protocol}, for which there is no codec")

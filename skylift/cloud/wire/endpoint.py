@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -18,7 +19,7 @@ from skylift.cloud.wire.route import ServiceRouter
 from skylift.cloud.wire.server import GRACE, HttpServer
 from skylift.cloud.wire.signature import Verifier
 
-SERVICES = ("ec2", "iam", "s3", "sts")
+SERVICES = ("ec2", "ec2-instance-connect", "iam", "s3", "ssm", "sts")
 WORKERS = 16
 
 
@@ -69,9 +70,9 @@ class AwsEndpoint:
 
         self._server = HttpServer(answer)
 
-    async def add_socket(self, sock: socket.socket) -> None:
+    async def add_socket(self, sock: socket.socket, tls: ssl.SSLContext | None = None) -> None:
         """Serve a bound TCP socket, in whatever network namespace it was made. The endpoint closes it."""
-        await self._running().add_socket(sock)
+        await self._running().add_socket(sock, tls)
 
     async def remove_socket(self, sock: socket.socket) -> None:
         """Stop serving a socket that was added, and close it. KeyError for any other."""

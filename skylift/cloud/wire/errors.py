@@ -46,6 +46,14 @@ QUERY_STATUS = {
     "SignatureDoesNotMatch": 403,
 }
 
+# The JSON services answer 400 also where others say 403.
+JSON_STATUS = {
+    "InternalFailure": 500,
+    "InternalServerError": 500,
+    "RequestEntityTooLarge": 413,
+    "ServiceUnavailable": 503,
+}
+
 S3_STATUS = {
     "AccessDenied": 403,
     "AccountProblem": 403,
@@ -85,7 +93,12 @@ S3_STATUS = {
     "XAmzContentSHA256Mismatch": 400,
 }
 
-_STATUS: Mapping[str, Mapping[str, int]] = {"ec2": EC2_STATUS, "query": QUERY_STATUS, "rest-xml": S3_STATUS}
+_STATUS: Mapping[str, Mapping[str, int]] = {
+    "ec2": EC2_STATUS,
+    "json": JSON_STATUS,
+    "query": QUERY_STATUS,
+    "rest-xml": S3_STATUS,
+}
 
 _NOT_VALIDATED = "AWS was not able to validate the provided access credentials"
 _INVALID_TOKEN = "The security token included in the request is invalid."  # noqa: S105 - a message
@@ -103,6 +116,24 @@ _REWORDED: Mapping[str, Mapping[str, tuple[str, str | None]]] = {
         "RequestTimeTooSkewed": ("AuthFailure", _NOT_VALIDATED),
         "SignatureDoesNotMatch": ("AuthFailure", _NOT_VALIDATED),
         "XAmzContentSHA256Mismatch": ("AuthFailure", _NOT_VALIDATED),
+    },
+    "json": {
+        "AccessDenied": ("AccessDeniedException", None),
+        "AuthorizationHeaderMalformed": ("InvalidSignatureException", None),
+        "AuthorizationQueryParametersError": ("IncompleteSignatureException", None),
+        "ExpiredToken": ("ExpiredTokenException", "The security token included in the request is expired"),
+        "IncompleteSignature": ("IncompleteSignatureException", None),
+        "InternalError": ("InternalFailure", None),
+        "InvalidAccessKeyId": ("UnrecognizedClientException", _INVALID_TOKEN),
+        "InvalidAction": ("UnknownOperationException", None),
+        "InvalidClientTokenId": ("UnrecognizedClientException", _INVALID_TOKEN),
+        "InvalidToken": ("UnrecognizedClientException", _INVALID_TOKEN),
+        "MaxMessageLengthExceeded": ("RequestEntityTooLarge", None),
+        "MissingAuthenticationToken": ("MissingAuthenticationTokenException", "Missing Authentication Token"),
+        "RequestExpired": ("InvalidSignatureException", None),
+        "RequestTimeTooSkewed": ("InvalidSignatureException", None),
+        "SignatureDoesNotMatch": ("InvalidSignatureException", None),
+        "XAmzContentSHA256Mismatch": ("InvalidSignatureException", None),
     },
     "query": {
         "AuthorizationHeaderMalformed": ("SignatureDoesNotMatch", None),
@@ -134,7 +165,7 @@ def status_of(service: ServiceModel, error: ServiceError) -> int:
     """The HTTP status: what the error itself says, else AWS's for the code, else the model's, else 400 (404 for S3's
     NoSuchThing codes)."""
     if error.status is not None:
-        return error.status
+        return 400 if service.protocol == "json" and error.status == 403 else error.status
     listed = _STATUS[service.protocol].get(error.code)
     if listed is not None:
         return listed

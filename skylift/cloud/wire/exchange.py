@@ -102,6 +102,9 @@ class Exchange:
             source_ip=self._request.source_ip,
             request_id=self.request_id,
             received=self._received,
+            user_agent=self._request.header("user-agent"),
+            referer=self._request.header("referer"),
+            secure=self._request.secure,
         )
         response = self._perform(call, lambda result: codec.encode(operation, result, self.request_id))
         log.info("%s %s.%s %d", self.request_id, call.service, call.operation, response.status)
@@ -152,14 +155,14 @@ class Exchange:
 
     def _resolve(self, payload: Payload) -> tuple[Codec, OperationModel]:
         """The operation, which for forms only the body tells."""
-        if self._codec is not None and self._operation is not None:
-            return self._codec, self._operation
-        assert isinstance(payload, bytes), "only forms are routed by their body"
-        if self._codec is None:
-            self._choose(self._parts.router.by_version(self._request, payload))
+        if self._operation is None:
+            assert isinstance(payload, bytes), "only forms are routed by their body"
+            if self._codec is None:
+                self._choose(self._parts.router.by_version(self._request, payload))
+            assert self._codec is not None
+            self._operation = self._codec.operation(self._request, payload)
         assert self._codec is not None
-        self._operation = self._codec.operation(self._request, payload)
-        if self._signed is None and self._operation.signed:
+        if self._signed is None and self._operation.signed and not self._codec.anonymous:
             raise ServiceError("MissingAuthenticationToken", "Request is missing Authentication Token", status=403)
         return self._codec, self._operation
 

@@ -1,6 +1,6 @@
-"""The bounds of IAM's and STS's models that botocore does not check: longest, largest, patterns and enumerations.
+"""The models' bounds that botocore does not check: longest, largest, patterns and enumerations.
 
-Those services refuse such input before any code of theirs sees it, with one sentence per violation.
+IAM, STS and the JSON services refuse such input before any code of theirs sees it, with one sentence per violation.
 """
 
 from __future__ import annotations

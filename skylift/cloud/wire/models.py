@@ -103,6 +103,9 @@ class ServiceModel:
     protocol: str
     api_version: str
     namespace: str
+    target_prefix: str
+    """What precedes the operation's name in `X-Amz-Target`, and the version of JSON spoken; `json` services only."""
+    json_version: str
     errors: Mapping[str, ModelledError]
     _source: Any = field(repr=False, compare=False)
     _operations: dict[str, OperationModel] = field(default_factory=dict, repr=False, compare=False)
@@ -153,6 +156,8 @@ def _load(service: str) -> ServiceModel:
         protocol=metadata["protocol"],
         api_version=metadata["apiVersion"],
         namespace=metadata.get("xmlNamespace", ""),
+        target_prefix=metadata.get("targetPrefix", ""),
+        json_version=metadata.get("jsonVersion", ""),
         errors=dict(_modelled_errors(source)),
         _source=source,
     )

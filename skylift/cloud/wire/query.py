@@ -30,6 +30,7 @@ class QueryCodec:
     """IAM and STS: results in a wrapper element, `member` lists, a namespace on the root."""
 
     routes_by_body = True
+    anonymous = False
     _content_type = "text/xml"
 
     def __init__(self, service: ServiceModel) -> None:

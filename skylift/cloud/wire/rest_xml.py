@@ -62,6 +62,7 @@ class RestXmlCodec:
     """S3. `hosts` are the names under which the endpoint is known, for `bucket.HOST` addresses."""
 
     routes_by_body = False
+    anonymous = True
 
     def __init__(self, service: ServiceModel, hosts: Iterable[str] = ("localhost",)) -> None:
         self.service = service

@@ -17,6 +17,7 @@ class ServiceRouter:
 
     def __init__(self, codecs: Mapping[str, Codec]) -> None:
         self._codecs = codecs
+        self._targets = {codec.service.target_prefix: codec for codec in codecs.values() if codec.service.target_prefix}
         self._versions = {codec.service.api_version: codec for codec in codecs.values() if codec.routes_by_body}
 
     def signed(self, service: str) -> Codec:
@@ -32,6 +33,9 @@ class ServiceRouter:
 
     def guess(self, request: Request) -> Codec:
         """For a request that cannot be asked, or says nonsense: the service that its sender most likely means."""
+        prefix = request.header("x-amz-target").rpartition(".")[0]
+        if prefix in self._targets:
+            return self._targets[prefix]
         if not is_form(request):
             return self._codecs["s3"]
         return self._codecs["sts"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -52,10 +53,10 @@ class HttpServer:
         self._server: web.Server | None = None
         self._listening: dict[socket.socket, asyncio.Server] = {}
 
-    async def add_socket(self, sock: socket.socket) -> None:
+    async def add_socket(self, sock: socket.socket, tls: ssl.SSLContext | None = None) -> None:
         """Accept connections on a listening, or just bound, socket. The server owns it from here on."""
         loop = asyncio.get_running_loop()
-        self._listening[sock] = await loop.create_server(self._protocol, sock=sock, backlog=512)
+        self._listening[sock] = await loop.create_server(self._protocol, sock=sock, backlog=512, ssl=tls)
 
     async def remove_socket(self, sock: socket.socket) -> None:
         """Stop accepting on it and close it; requests that are being answered go on. KeyError if it is not served."""
@@ -144,7 +145,7 @@ class _HttpBody:
 
 def _request(http: web.BaseRequest) -> Request:
     headers = tuple((_text(name), _text(value)) for name, value in http.raw_headers)
-    return Request(http.method, http.raw_path, headers, http.remote or "")
+    return Request(http.method, http.raw_path, headers, http.remote or "", http.secure)
 
 
 def _text(raw: bytes) -> str:

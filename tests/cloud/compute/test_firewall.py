@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from skylift.cloud.compute.firewall import protocol_match, vpc_ruleset
+from skylift.cloud.compute.firewall import vpc_ruleset
 from skylift.cloud.compute.plan import VpcPlan
 from skylift.cloud.compute.router import PlannedRoute, planned_routes
+from skylift.cloud.compute.traffic import protocol_match
 from skylift.cloud.network import (
     NetworkInterface,
     Route,

@@ -35,6 +35,7 @@ FACTS = InstanceFacts(
             subnet_cidr="10.0.1.0/24",
             vpc_id="vpc-1",
             vpc_cidr="10.0.0.0/16",
+            vpc_cidrs=("10.0.0.0/16",),
             groups={"sg-1": "web", "sg-2": "db"},
         ),
     ),
@@ -92,6 +93,16 @@ class Metadata:
 )
 def test_documented_paths(path: str, answer: str) -> None:
     assert Metadata().get(path) == (200, answer)
+
+
+def test_keys_of_instance_connect_are_by_login_name() -> None:
+    keys = {"ec2-user": ("ssh-rsa AAAA", "ssh-ed25519 BBBB"), "admin": ("ssh-rsa CCCC",)}
+    metadata = Metadata(replace(FACTS, session_keys=keys))
+    assert metadata.get("/latest/meta-data/managed-ssh-keys/active-keys/") == (200, "admin\nec2-user")
+    own = metadata.get("/latest/meta-data/managed-ssh-keys/active-keys/ec2-user")
+    assert own == (200, "ssh-rsa AAAA\nssh-ed25519 BBBB\n")
+    assert metadata.get("/latest/meta-data/managed-ssh-keys/active-keys/root")[0] == 404
+    assert Metadata().get("/latest/meta-data/managed-ssh-keys/active-keys/ec2-user")[0] == 404
 
 
 def test_role_credentials_have_the_documented_members() -> None:

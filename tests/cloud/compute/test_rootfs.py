@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import os
+import subprocess
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from skylift.cloud.compute.rootfs import Rootfs, SeedFile, is_mounted
+from skylift.cloud.compute.rootfs import Rootfs, RootfsError, SeedFile, is_mounted
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="chroot and chown need root")
 
@@ -43,6 +45,23 @@ def test_writing_leaves_this_process_where_it_was(tmp_path: Path) -> None:
     rootfs.write([SeedFile("/x", b"")])
     assert Path("/").stat().st_ino == before.st_ino
     assert Path(__file__).exists()
+
+
+@needs_root
+def test_a_mount_that_stays_is_an_error_and_its_content_is_safe(tmp_path: Path) -> None:
+    rootfs = Rootfs(tmp_path / "image", tmp_path / "disk", tmp_path, uid_base=5_000_000)
+    rootfs.image.mkdir()
+    (rootfs.image / "precious").touch()
+    rootfs.lower.mkdir()
+    with ExitStack() as end:
+        for _ in range(2):
+            subprocess.run(["mount", "--bind", str(rootfs.image), str(rootfs.lower)], check=True)
+            end.callback(subprocess.run, ["umount", str(rootfs.lower)], check=False, stderr=subprocess.DEVNULL)
+        with pytest.raises(RootfsError, match="cannot remove the mount point"):
+            rootfs.unmount()
+        rootfs.unmount()
+        assert not rootfs.lower.exists()
+    assert (rootfs.image / "precious").exists()
 
 
 def test_mounts_are_known_by_the_kernels_table(tmp_path: Path) -> None:

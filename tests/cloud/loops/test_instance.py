@@ -15,7 +15,7 @@ from skylift.cloud.compute.rootfs import SeedFile
 from skylift.cloud.compute.server import EXIT_POWEROFF, EXIT_REBOOT, RuntimeRefused, ServerError
 from skylift.cloud.instance import Console, Instance
 from skylift.cloud.loops.instance import Blueprint, Cables, InstanceLoop
-from skylift.cloud.network import NetworkInterface, Subnet, Vpc
+from skylift.cloud.network import Address, NetworkInterface, Subnet, Vpc
 from skylift.cloud.store.database import Database, Tx
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -74,6 +74,9 @@ class FakeMachines:
     def adopt(self, server_id: str) -> None:
         self._do("adopt", server_id)
 
+    def resume(self, server_id: str) -> None:
+        self._do("resume", server_id)
+
     def exit_code(self, server_id: str) -> int | None:
         return self.exits.get(server_id)
 
@@ -114,6 +117,7 @@ class Scene:
         self.database = Database(path / "state.db")
         self.machines = FakeMachines()
         self.plugs: list[str] = []
+        self.notes_rest = False
         self.loop = self.start_loop()
         with self.database.write() as tx:
             tx.add(Vpc(id="vpc-1", cidr="10.0.0.0/16"))
@@ -130,6 +134,7 @@ class Scene:
             sync_network=lambda: None,
             blueprint=lambda tx, instance: Blueprint(plan_of(instance), ()),
             failures=(ServerError,),
+            at_rest=lambda server_id: self.machines.done.append("at_rest") if self.notes_rest else None,
         )
         self.machines.ended = loop.ended
         return loop
@@ -201,7 +206,7 @@ def test_terminate_shuts_down_then_destroys(scene: Scene) -> None:
     scene.settle()
     scene.change(desired="terminated", state="shutting-down")
     scene.settle()
-    assert scene.machines.done[2:] == ["request_shutdown", "destroy"]
+    assert scene.machines.done[2:] == ["request_shutdown", "clear", "destroy"]
     assert scene.row.state == "terminated"
     assert scene.interface is None
     assert scene.plugs == []
@@ -238,6 +243,22 @@ def test_stop_keeps_the_disk_and_gives_the_public_address_back(scene: Scene) -> 
     assert scene.interface.public_ip is None
 
 
+def test_an_elastic_address_stays_through_a_stop_and_outlives_the_server(scene: Scene) -> None:
+    scene.add()
+    scene.settle()
+    with scene.database.write() as tx:
+        tx.add(Address("eipalloc-1", "127.40.1.1", "eipassoc-1", "eni-1", INTERFACE.private_ip))
+    scene.change(desired="stopped", state="stopping")
+    scene.settle()
+    assert scene.interface is not None
+    assert scene.interface.public_ip == "127.40.1.1"
+    scene.change(desired="terminated", state="shutting-down")
+    scene.settle()
+    assert scene.interface is None
+    with scene.database.read() as tx:
+        assert tx.find(Address) == [Address("eipalloc-1", "127.40.1.1")]
+
+
 @pytest.mark.parametrize(("behavior", "state"), [("stop", "stopped"), ("terminate", "terminated")])
 def test_a_shutdown_inside_follows_the_shutdown_behavior(scene: Scene, behavior: str, state: str) -> None:
     scene.add(shutdown_behavior=behavior)
@@ -257,6 +278,100 @@ def test_a_reboot_inside_starts_the_same_server_again(scene: Scene) -> None:
     assert scene.row.state == "running"
     assert scene.interface is not None
     assert scene.interface.public_ip == "127.40.1.1"
+
+
+def test_a_reboot_from_outside_asks_for_a_shutdown_and_starts_again(scene: Scene) -> None:
+    scene.add()
+    scene.settle()
+    scene.change(rebooting=True)
+    scene.settle()
+    assert scene.machines.done[2:] == ["request_shutdown", "clear", "create", "start"]
+    assert (scene.row.state, scene.row.desired, scene.row.rebooting) == ("running", "running", False)
+    assert scene.interface is not None
+    assert scene.interface.public_ip == "127.40.1.1"
+    assert scene.plugs == ["eni-1"]
+
+
+def test_a_shutdown_behavior_of_terminate_does_not_end_a_server_that_reboots(scene: Scene) -> None:
+    scene.add(shutdown_behavior="terminate")
+    scene.settle()
+    scene.change(rebooting=True)
+    scene.settle()
+    assert scene.row.state == "running"
+
+
+def test_a_restart_in_the_middle_of_a_reboot_goes_on_with_it(scene: Scene) -> None:
+    scene.add(state="running", rebooting=True, booted=True)
+    scene.machines.table["i-1"] = False
+    scene.loop.adopt()
+    scene.settle()
+    assert scene.machines.done == ["clear", "create", "start"]
+    assert (scene.row.state, scene.row.rebooting) == ("running", False)
+
+
+def test_terminating_wins_over_a_reboot(scene: Scene) -> None:
+    scene.add()
+    scene.settle()
+    original = scene.machines.request_shutdown
+
+    def request_shutdown(server_id: str) -> None:
+        scene.change(desired="terminated", state="shutting-down", rebooting=False)
+        original(server_id)
+
+    scene.machines.request_shutdown = request_shutdown  # type: ignore[method-assign]
+    scene.change(rebooting=True)
+    scene.settle()
+    assert scene.row.state == "terminated"
+
+
+def test_one_that_is_forced_is_switched_off(scene: Scene) -> None:
+    scene.add()
+    scene.settle()
+    scene.change(desired="stopped", state="stopping", forced=True)
+    scene.settle()
+    assert scene.machines.done[2:] == ["kill", "clear"]
+    assert (scene.row.state, scene.row.forced) == ("stopped", False)
+
+
+def test_forcing_goes_over_the_time_to_shut_down(scene: Scene) -> None:
+    scene.machines.deaf = True
+    scene.add()
+    scene.settle()
+    scene.change(desired="stopped", state="stopping")
+    scene.settle()
+    assert scene.row.state == "stopping"
+    scene.change(forced=True)
+    scene.settle()
+    assert scene.row.state == "stopped"
+
+
+def test_a_start_that_fails_keeps_the_disk(scene: Scene) -> None:
+    scene.add()
+    scene.settle()
+    scene.machines.end("i-1", EXIT_POWEROFF)
+    scene.settle()
+    scene.machines.refuses = {"start"}
+    scene.change(desired="running", state="pending")
+    scene.settle()
+    assert (scene.row.state, scene.row.desired) == ("stopped", "stopped")
+    assert scene.row.state_reason_code == "Server.InternalError"
+    assert "destroy" not in scene.machines.done
+
+
+def test_images_are_made_before_a_disk_is_used_again_or_deleted(scene: Scene) -> None:
+    scene.notes_rest = True
+    scene.add()
+    scene.settle()
+    scene.change(rebooting=True)
+    scene.settle()
+    scene.change(desired="terminated", state="shutting-down")
+    scene.settle()
+    rest = [*("at_rest", "create", "start")]
+    assert scene.machines.done == [
+        *rest,
+        *("request_shutdown", "clear", *rest),
+        *("request_shutdown", "clear", "at_rest", "destroy"),
+    ]
 
 
 def test_terminating_while_it_starts_is_not_forgotten(scene: Scene) -> None:
@@ -280,7 +395,7 @@ def test_a_restart_adopts_what_runs(scene: Scene) -> None:
     scene.loop = scene.start_loop()
     scene.loop.adopt()
     scene.settle()
-    assert scene.machines.done == ["create", "start", "adopt"]
+    assert scene.machines.done == ["create", "start", "adopt", "resume"]
     assert scene.row.state == "running"
 
 

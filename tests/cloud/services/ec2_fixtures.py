@@ -18,6 +18,7 @@ from skylift.cloud.error import ServiceError
 from skylift.cloud.facts import CloudFacts
 from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Image, Instance
+from skylift.cloud.loops.instance import release
 from skylift.cloud.network import NetworkInterface
 from skylift.cloud.services import facts as machine
 from skylift.cloud.services.image import image_id, register_image
@@ -31,7 +32,7 @@ REGION = "us-east-1"
 IMAGE_NAME = "skylift-debian-13-amd64-20261125"
 ARM_IMAGE_NAME = "skylift-debian-13-arm64-20261125"
 
-UNLISTED = {"AttachmentStatus": ("available",)}
+UNLISTED = {"AttachmentStatus": ("available",), "NetworkInterfaceType": ("nat_gateway",)}
 """Values that AWS documents and answers although the model's enumeration lacks them."""
 
 PYTHON_TYPES: dict[str, tuple[type, ...]] = {
@@ -154,10 +155,8 @@ class Cloud:
             ended = tx.now if state in ("stopped", "terminated") else None
             tx.save(replace(row, state=state, ended=ended))
             for interface in tx.find(NetworkInterface, instance_id=instance_id):
-                if state == "terminated":
-                    tx.remove(interface)
-                elif state == "stopped":
-                    tx.save(replace(interface, public_ip=None))
+                if state in ("stopped", "terminated"):
+                    release(tx, interface, terminated=state == "terminated")
 
     def default(self, noun: str) -> dict[str, Any]:
         """The default VPC, or its first subnet or security group."""

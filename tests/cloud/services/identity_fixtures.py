@@ -27,13 +27,17 @@ from skylift.cloud.services.identity import authenticate, make_root_key
 from skylift.cloud.services.identity_table import IDENTITY_OPERATIONS
 from skylift.cloud.services.operation import Operation
 from skylift.cloud.services.s3_table import S3_OPERATIONS
+from skylift.cloud.services.ssm_table import SSM_OPERATIONS
 from skylift.cloud.store.database import Database
 from skylift.cloud.wire import checksum
 
 ACCOUNT = "123456789012"
 START = datetime(2026, 3, 1, 12, 0, 0, 250_000, tzinfo=UTC)
 
-OPERATIONS = {(operation.service, operation.name): operation for operation in (*IDENTITY_OPERATIONS, *S3_OPERATIONS)}
+OPERATIONS = {
+    (operation.service, operation.name): operation
+    for operation in (*IDENTITY_OPERATIONS, *S3_OPERATIONS, *SSM_OPERATIONS)
+}
 
 EC2_TRUST = json.dumps(
     {
@@ -104,6 +108,28 @@ class Account:
             self.iam("PutRolePolicy", RoleName=name, PolicyName="own", PolicyDocument=policy(*statements))
         return self.assume(name)
 
+    def user(self, name: str, *statements: dict[str, Any], **params: Any) -> Caller:
+        """A new user with these permissions, calling with an access key of its own."""
+        self.iam("CreateUser", UserName=name, **params)
+        if statements:
+            self.iam("PutUserPolicy", UserName=name, PolicyName="own", PolicyDocument=policy(*statements))
+        return self.caller(self.iam("CreateAccessKey", UserName=name)["AccessKey"]["AccessKeyId"])
+
+    @property
+    def anonymous(self) -> Caller:
+        """Somebody who signed nothing."""
+        with self.database.read() as tx:
+            return authenticate(
+                tx,
+                None,
+                None,
+                service="s3",
+                source_ip="127.0.0.1",
+                request_id="request",
+                account=ACCOUNT,
+                region=self.region,
+            )
+
     def assume(self, name: str, session: str = "test", **params: Any) -> Caller:
         role = self.iam("GetRole", RoleName=name)["Role"]
         answer = self.call("sts", "AssumeRole", RoleArn=role["Arn"], RoleSessionName=session, **params)
@@ -116,17 +142,20 @@ class Account:
     def s3(self, operation: str, *, caller: Caller | None = None, **params: Any) -> dict[str, Any]:
         return self.call("s3", operation, caller=caller, **params)
 
+    def ssm(self, operation: str, *, caller: Caller | None = None, **params: Any) -> dict[str, Any]:
+        return self.call("ssm", operation, caller=caller, **params)
+
     def call(self, service: str, name: str, *, caller: Caller | None = None, **params: Any) -> dict[str, Any]:
         operation = OPERATIONS[service, name]
         assert_input(service, name, params)
         assert operation.unsupported(params) == []
         who = caller or self.root
-        with self.database.read() as tx:
-            authorize(tx, who, operation.checks(tx, who, params), service=service)
-            params = dict(operation.prepared(tx, who, params))
         try:
+            with self.database.read() as tx:
+                authorize(tx, who, operation.checks(tx, who, params), service=service)
+                prepared = operation.prepared(tx, who, params)
             with self._transaction(operation) as tx:
-                answer = operation.handler(tx, who, params)
+                answer = operation.handler(tx, who, prepared)
         finally:
             body = params.get("Body")
             if isinstance(body, Spool) and not body.taken:

@@ -145,7 +145,7 @@ def test_everything_that_can_be_asked_for(cloud: Cloud, profile: InstanceProfile
         ({"Placement": {"GroupName": "g"}}, "UnsupportedOperation"),
         ({"Monitoring": {"Enabled": True}}, "UnsupportedOperation"),
         ({"InstanceMarketOptions": {"MarketType": "spot"}}, "UnsupportedOperation"),
-        ({"LaunchTemplate": {"LaunchTemplateName": "t"}}, "UnsupportedOperation"),
+        ({"LaunchTemplate": {"LaunchTemplateName": "t"}}, "InvalidLaunchTemplateName.NotFoundException"),
         ({"MetadataOptions": {"HttpPutResponseHopLimit": 65}}, "InvalidParameterValue"),
         ({"MetadataOptions": {"HttpTokens": "maybe"}}, "InvalidParameterValue"),
         ({"InstanceInitiatedShutdownBehavior": "hibernate"}, "InvalidParameterValue"),

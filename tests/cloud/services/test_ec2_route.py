@@ -77,7 +77,7 @@ def test_routes_that_cannot_be(cloud: Cloud, site: Site) -> None:
     assert code("CreateRoute", "0.0.0.0/0", GatewayId=foreign) == "InvalidParameterValue"
     assert code("CreateRoute", "0.0.0.0/0", GatewayId="igw-00000000000000000") == "InvalidGatewayID.NotFound"
     assert code("CreateRoute", "0.0.0.0/0") == "MissingParameter"
-    assert code("CreateRoute", "0.0.0.0/0", NatGatewayId="nat-1") == "UnsupportedOperation"
+    assert code("CreateRoute", "0.0.0.0/0", NatGatewayId="nat-1") == "InvalidNatGatewayID.NotFound"
     assert code("CreateRoute", "10.0.1.0/24", GatewayId=site.gateway) == "InvalidParameterValue"
     assert code("CreateRoute", "10.0.0.0/16", GatewayId=site.gateway) == "RouteAlreadyExists"
     assert code("CreateRoute", "everywhere", GatewayId=site.gateway) == "InvalidParameterValue"

@@ -86,11 +86,12 @@ def test_credentials_that_are_none(account: Account, role: str) -> None:
 
 
 def test_nobody_signed(account: Account) -> None:
-    for service, code in (("s3", "AccessDenied"), ("iam", "MissingAuthenticationToken")):
-        with account.database.read() as tx, refused(code, status=403):
-            authenticate(
-                tx, None, None, service=service, source_ip="", request_id="", account=ACCOUNT, region="us-east-1"
-            )
+    with account.database.read() as tx, refused("MissingAuthenticationToken", status=403):
+        authenticate(tx, None, None, service="iam", source_ip="", request_id="", account=ACCOUNT, region="us-east-1")
+    caller = account.anonymous
+    assert (caller.kind, caller.user, caller.role) == ("anonymous", None, None)
+    with refused("AccessDenied", "Access Denied", status=403):
+        account.s3("ListBuckets", caller=caller)
 
 
 def test_an_inactive_key_is_unknown(account: Account) -> None:

@@ -1,4 +1,4 @@
-"""The tables of IAM, STS and S3 against botocore's models."""
+"""The tables of IAM, STS, S3 and Systems Manager against botocore's models."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from identity_fixtures import OPERATIONS, model
 from skylift.cloud.services.identity_table import IDENTITY_OPERATIONS
 from skylift.cloud.services.operation import Operation
 from skylift.cloud.services.s3_table import S3_OPERATIONS
+from skylift.cloud.services.ssm_table import SSM_OPERATIONS
 
-ALL = [*IDENTITY_OPERATIONS, *S3_OPERATIONS]
+ALL = [*IDENTITY_OPERATIONS, *S3_OPERATIONS, *SSM_OPERATIONS]
 
 
 def dotted_members(shape: Any, prefix: str = "", within: tuple[str, ...] = ()) -> set[str]:
@@ -53,7 +54,7 @@ def test_an_operation_takes_all_that_the_model_requires(operation: Operation) ->
             {"Delete": {"Objects": [{"Key": "k", "Size": 1}]}},
             ["Delete.Objects.Size"],
         ),
-        ("sts", "AssumeRole", {"RoleArn": "a", "Tags": [{"Key": "k", "Value": "v"}]}, ["Tags.Key", "Tags.Value"]),
+        ("sts", "AssumeRole", {"RoleArn": "a", "SourceIdentity": "s"}, ["SourceIdentity"]),
         ("iam", "CreateRole", {"RoleName": "r", "Tags": [{"Key": "k", "Value": "v"}]}, []),
     ],
 )

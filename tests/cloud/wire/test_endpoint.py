@@ -79,11 +79,26 @@ def test_query_result_and_errors(cloud: Running) -> None:
     assert refused.value.response["Error"]["Type"] == "Sender"
 
 
+def test_json_result_and_errors(cloud: Running) -> None:
+    modified = datetime(2026, 11, 25, 8, 30, 1, 250_000, tzinfo=UTC)
+    found = {"Name": "/a/ü", "Value": "1", "Version": 2, "LastModifiedDate": modified}
+    cloud.service.answers["GetParameter"] = {"Parameter": found}
+    ssm = cloud.client("ssm")
+    answer = ssm.get_parameter(Name="/a/ü")
+    assert answer["Parameter"] == found
+    assert answer["ResponseMetadata"]["RequestId"] == cloud.service.calls[0].request_id
+    cloud.service.answers["GetParameter"] = ServiceError("ParameterNotFound", "It is not there.")
+    with pytest.raises(ssm.exceptions.ParameterNotFound, match="not there") as refused:
+        ssm.get_parameter(Name="a")
+    assert code_of(refused) == ("ParameterNotFound", 400)
+
+
 @pytest.mark.parametrize(
     ("service", "call", "expected"),
     [
         ("ec2", lambda client: client.describe_volumes(), ("InvalidAction", 400)),
         ("iam", lambda client: client.list_users(), ("InvalidAction", 400)),
+        ("ssm", lambda client: client.list_documents(), ("UnknownOperationException", 400)),
         ("s3", lambda client: client.get_bucket_cors(Bucket="abc"), ("NotImplemented", 501)),
         ("s3", lambda client: client.get_object(Bucket="abc", Key="none"), ("NoSuchKey", 404)),
         ("s3", lambda client: client.head_object(Bucket="abc", Key="none"), ("404", 404)),
@@ -117,6 +132,9 @@ def test_wrong_keys(cloud: Running) -> None:
         ("sts", "get_caller_identity", {"secret": "wrong"}, ("SignatureDoesNotMatch", 403)),
         ("sts", "get_caller_identity", {"key": "AKIANOBODY"}, ("InvalidClientTokenId", 403)),
         ("sts", "get_caller_identity", {"token": "expired"}, ("ExpiredToken", 403)),
+        ("ssm", "describe_parameters", {"secret": "wrong"}, ("InvalidSignatureException", 400)),
+        ("ssm", "describe_parameters", {"key": "AKIANOBODY"}, ("UnrecognizedClientException", 400)),
+        ("ssm", "describe_parameters", {"token": "expired"}, ("ExpiredTokenException", 400)),
         ("s3", "list_buckets", {"secret": "wrong"}, ("SignatureDoesNotMatch", 403)),
         ("s3", "list_buckets", {"key": "AKIANOBODY"}, ("InvalidAccessKeyId", 403)),
         ("s3", "list_buckets", {"token": "expired"}, ("ExpiredToken", 400)),
@@ -232,10 +250,14 @@ def test_unsigned_requests(cloud: Running) -> None:
     cloud.service.answers["ListObjectsV2"] = {"Name": "abc", "KeyCount": 0}
     cloud.client("s3", signature_version=UNSIGNED).list_objects_v2(Bucket="abc")
     assert cloud.service.calls[0].credential.access_key_id is None
-    for service, operation in (("ec2", "describe_vpcs"), ("sts", "get_caller_identity")):
+    for service, operation, expected in (
+        ("ec2", "describe_vpcs", ("MissingAuthenticationToken", 403)),
+        ("sts", "get_caller_identity", ("MissingAuthenticationToken", 403)),
+        ("ssm", "describe_parameters", ("MissingAuthenticationTokenException", 400)),
+    ):
         with pytest.raises(ClientError) as refused:
             getattr(cloud.client(service, signature_version=UNSIGNED), operation)()
-        assert code_of(refused) == ("MissingAuthenticationToken", 403)
+        assert code_of(refused) == expected
     assert len(cloud.service.calls) == 1
     cloud.service.answers["AssumeRoleWithWebIdentity"] = {}
     cloud.client("sts", signature_version=UNSIGNED).assume_role_with_web_identity(

@@ -30,7 +30,8 @@ SECONDS = st.datetimes(min_value=datetime(1971, 1, 1), max_value=datetime(2100, 
 MILLISECONDS = st.builds(
     lambda moment, milliseconds: moment.replace(microsecond=milliseconds * 1000), SECONDS, st.integers(0, 999)
 )
-PRECISION = {"ec2": MILLISECONDS, "query": SECONDS, "rest-xml": MILLISECONDS}
+PRECISION = {"ec2": MILLISECONDS, "query": SECONDS, "rest-xml": MILLISECONDS, "json": MILLISECONDS}
+KEEPS_EMPTIES = {"json", "rest-xml"}
 
 # One example of a big shape can take tens of milliseconds to draw; nothing here is timed.
 FEW = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
@@ -64,7 +65,7 @@ def as_request(serialized: dict[str, Any]) -> tuple[Request, bytes]:
 def test_what_botocore_serialises_we_parse(service: str, name: str, data: st.DataObject) -> None:
     operation = botocore_service(service).operation_model(name)
     protocol = botocore_service(service).protocol
-    params = Values(PRECISION[protocol], empties=protocol == "rest-xml").draw(data, operation.input_shape)
+    params = Values(PRECISION[protocol], empties=protocol in KEEPS_EMPTIES).draw(data, operation.input_shape)
     serializer = create_serializer(protocol, include_validation=False)
     request, body = as_request(serializer.serialize_to_request(params, operation))
 
@@ -77,7 +78,7 @@ def test_what_botocore_serialises_we_parse(service: str, name: str, data: st.Dat
         expected = {**params, found.streamed_input: payload}
         if "ContentLength" in params:
             expected["ContentLength"] = payload.size
-    carried = without_flat_empties if protocol == "rest-xml" else without_empties
+    carried = without_flat_empties if protocol in KEEPS_EMPTIES else without_empties
     assert ours.decode(found, request, payload) == carried(expected, operation.input_shape)
 
 

@@ -39,6 +39,12 @@ BROAD = {
         ListInstanceProfilesForRole ListPolicies ListRolePolicies ListRoles PutRolePermissionsBoundary PutRolePolicy
         RemoveRoleFromInstanceProfile SimulateCustomPolicy TagRole UntagRole UpdateAssumeRolePolicy UpdateRole
     """,
+    "ssm": """
+        DeleteParameter DeleteParameters DescribeParameters
+        GetInventorySchema GetParameter GetParameters GetParametersByPath ListDocuments ListTagsForResource
+        PutInventory PutParameter SendCommand
+    """,
+    "ec2-instance-connect": "SendSSHPublicKey SendSerialConsoleSSHPublicKey",
     "sts": "AssumeRole AssumeRoleWithWebIdentity GetCallerIdentity GetSessionToken",
     "s3": """
         AbortMultipartUpload CompleteMultipartUpload CopyObject CreateBucket CreateMultipartUpload DeleteBucket
@@ -101,9 +107,9 @@ class Values:
             case "structure":
                 return self._structure(data, shape, depth)
             case "list":
-                return [self.draw(data, shape.member, depth + 1) for _ in range(self._how_many(data))]
+                return [self.draw(data, shape.member, depth + 1) for _ in range(self._how_many(data, shape))]
             case "map":
-                keys = [data.draw(TEXT) + "k" for _ in range(self._how_many(data))]
+                keys = [data.draw(TEXT) + "k" for _ in range(self._how_many(data, shape))]
                 return {key: self.draw(data, shape.value, depth + 1) for key in keys}
             case "timestamp":
                 whole = shape.serialization.get("timestampFormat") == "rfc822"
@@ -111,8 +117,10 @@ class Values:
             case _:
                 return self._scalar(data, shape)
 
-    def _how_many(self, data: st.DataObject) -> int:
-        return data.draw(COUNT) if self.empties else max(1, data.draw(COUNT))
+    def _how_many(self, data: st.DataObject, shape: Any) -> int:
+        wanted = data.draw(COUNT) if self.empties else max(1, data.draw(COUNT))
+        least, most = shape.metadata.get("min", 0), shape.metadata.get("max", 2)
+        return int(min(max(wanted, least), most))
 
     def _structure(self, data: st.DataObject, shape: Any, depth: int) -> dict[str, Any]:
         required = [name for name in shape.metadata.get("required", []) if name in shape.members]
@@ -176,7 +184,7 @@ class Values:
             return data.draw(st.sampled_from(metadata["enum"]))
         if "pattern" in metadata:
             return _matching(metadata["pattern"], int(least or 0), int(most or 2048))
-        return data.draw(TEXT) + "x" * int(least or 0)
+        return data.draw(TEXT)[: int(most or 12) - int(least or 0)] + "x" * int(least or 0)
 
 
 @cache
@@ -189,6 +197,12 @@ def _matching(pattern: str, least: int, most: int) -> str:
         "AKIA" + "A" * 16,
         "v1",
         "123456",
+        "us-east-1a",
+        "i-01234567",
+        "Name",
+        "AWS:Software",
+        "1.0",
+        "2026-11-25T08:30:00Z",
         "arn:aws:iam::123456789012:role/a",
         "arn:aws:s3:::a",
         "",

@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
-from real_cloud import RealCloud, Server, until
+from real_cloud import RealCloud
+from real_server import Server, until
 
 pytestmark = pytest.mark.real
 
 NAME = "reader-of-one-prefix"
 BUCKET = "of-a-test-of-roles"
+ADMINISTRATOR = "arn:aws:iam::aws:policy/AdministratorAccess"
 IMDS = "http://169.254.169.254/latest"
 TOKEN = f"$(curl -sf -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' {IMDS}/api/token)"
 
@@ -183,3 +185,16 @@ def test_user_data_runs_once_as_root_with_its_output_on_the_console(server: Serv
     assert set(server.says("ps --ppid $(cat /run/skylift/init.pid) -o comm=").split()) == {"sshd"}
     assert server.says("cat /var/tmp/boots") == "more"
     assert server.console.splitlines().count(account) == 1
+
+
+def test_a_profile_comes_and_goes_while_the_server_runs(cloud: RealCloud, profile: str) -> None:
+    server = cloud.launch(MetadataOptions={"HttpTokens": "optional"})
+    roles = "meta-data/iam/security-credentials/"
+    assert metadata(server, roles).endswith(" 404")
+    made = cloud.ec2.associate_iam_instance_profile(InstanceId=server.id, IamInstanceProfile={"Name": profile})
+    assert metadata(server, roles) == f"{NAME} 200"
+    assert aws(server, f"s3 cp s3://{BUCKET}/open/word -").stdout == "open/word"
+    association = made["IamInstanceProfileAssociation"]["AssociationId"]
+    cloud.ec2.disassociate_iam_instance_profile(AssociationId=association)
+    assert metadata(server, roles).endswith(" 404")
+    server.terminate()

@@ -1,0 +1,192 @@
+"""Makes images of servers' disks, and removes those that nobody needs any more."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+from skylift.cloud.instance import Image, Instance
+from skylift.cloud.store.database import Database, Tx
+
+log = logging.getLogger(__name__)
+
+
+class Holdable(Protocol):
+    """The part of compute's servers that this loop drives."""
+
+    def running(self) -> dict[str, int]: ...
+    def pause(self, server_id: str) -> None: ...
+    def resume(self, server_id: str) -> None: ...
+
+
+class Disks(Protocol):
+    """The part of compute's captures that this loop drives; see compute/capture.py."""
+
+    def take(
+        self,
+        image_id: str,
+        *,
+        lower: Path,
+        disk: Path,
+        uid_base: int,
+        held: Callable[[], AbstractContextManager[None]] | None,
+    ) -> Path: ...
+    def root(self, image_id: str) -> Path: ...
+    def keep(self, needed: set[Path]) -> None: ...
+
+
+class ImageLoop:
+    """`instances` is the directory of servers' disks, `failures` are the exceptions compute has for "cannot".
+
+    Of each disk at most one copy is made at a time, and never while its server boots: `at_rest` waits for that.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        machines: Holdable,
+        captures: Disks,
+        instances: Path,
+        failures: tuple[type[Exception], ...],
+    ) -> None:
+        self._database = database
+        self._machines = machines
+        self._captures = captures
+        self._instances = instances
+        self._failures = failures
+        self._pool = ThreadPoolExecutor(2, thread_name_prefix="image")
+        self._lock = threading.Lock()
+        self._disks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+        self._busy: set[str] = set()
+        self._idle = threading.Condition(self._lock)
+
+    def step(self) -> None:
+        """Start work on every image that waits for a disk which can be copied now, and on what is left over."""
+        with self._database.read() as tx:
+            pending = tx.find(Image, state="pending")
+            unneeded = _unneeded(tx)
+        for image in pending:
+            self._submit(image.id, self._make, image)
+        if unneeded:
+            self._submit("", self.clean_up)
+
+    def at_rest(self, instance_id: str) -> None:
+        """Make the images that wait for this disk, not in use now. Returns when no copy is being made of it."""
+        with self._of(instance_id):
+            with self._database.read() as tx:
+                pending = tx.find(Image, source_instance_id=instance_id, state="pending")
+                instance = tx.get(Instance, id=instance_id)
+            for image in pending:
+                assert instance is not None
+                self._capture(image, instance)
+
+    def wait_until_idle(self) -> None:
+        with self._idle:
+            self._idle.wait_for(lambda: not self._busy)
+
+    def close(self) -> None:
+        """Finish the copies that are being made and start no more."""
+        self._pool.shutdown(cancel_futures=True)
+
+    def _of(self, instance_id: str) -> threading.Lock:
+        with self._lock:
+            return self._disks[instance_id]
+
+    def _submit(self, what: str, act: Callable[..., None], *arguments: Image) -> None:
+        with self._lock:
+            if what in self._busy:
+                return
+            self._busy.add(what)
+        self._pool.submit(self._work, what, act, *arguments)
+
+    def _work(self, what: str, act: Callable[..., None], *arguments: Image) -> None:
+        try:
+            act(*arguments)
+        except Exception:
+            # The last line of a worker thread: whatever it is belongs in the log, not in a forgotten future.
+            log.exception("image %s: unexpected failure", what)
+        finally:
+            with self._idle:
+                self._busy.discard(what)
+                self._idle.notify_all()
+
+    def _make(self, image: Image) -> None:
+        assert image.source_instance_id is not None
+        with self._of(image.source_instance_id):
+            with self._database.read() as tx:
+                current = tx.get(Image, id=image.id)
+                instance = tx.get(Instance, id=image.source_instance_id)
+            if current is None or current.state != "pending":
+                return
+            if instance is None or instance.state == "terminated":
+                self._settle(image.id, state="failed", state_reason="Its instance has ended.")
+            elif image.no_reboot or instance.state == "stopped":
+                self._capture(image, instance)
+            # Else the loop of instances calls `at_rest` when the server has shut down.
+
+    def _capture(self, image: Image, instance: Instance) -> None:
+        with self._database.read() as tx:
+            below = tx.get(Image, id=instance.image_id)
+        assert below is not None
+        try:
+            runs = instance.id in self._machines.running()
+            root = self._captures.take(
+                image.id,
+                lower=Path(below.root),
+                disk=self._instances / instance.id,
+                uid_base=instance.uid_base,
+                held=(lambda: self._held(instance.id)) if runs else None,
+            )
+        except self._failures as error:
+            log.error("image %s of %s: %s", image.id, instance.id, error)
+            self._settle(image.id, state="failed", state_reason=str(error))
+            return
+        log.info("image %s of %s: available", image.id, instance.id)
+        self._settle(image.id, state="available", root=str(root))
+
+    @contextmanager
+    def _held(self, instance_id: str) -> Iterator[None]:
+        """Every process of the server stands still inside; one that has ended meanwhile does so anyway."""
+        try:
+            self._machines.pause(instance_id)
+        except self._failures:
+            if instance_id in self._machines.running():
+                raise
+        try:
+            yield
+        finally:
+            self._machines.resume(instance_id)
+
+    def _settle(self, image_id: str, **changes: object) -> None:
+        with self._database.write() as tx:
+            current = tx.get(Image, id=image_id)
+            if current is not None and current.state == "pending":
+                tx.save(replace(current, **changes))  # type: ignore[arg-type]
+                return
+        # It was deregistered while it was being made.
+        self._submit("", self.clean_up)
+
+    def clean_up(self) -> None:
+        """Forget deregistered images that no server's disk lies over, and delete root directories without an image."""
+        with self._database.write() as tx:
+            for image in _unneeded(tx):
+                tx.remove(image)
+            images = tx.find(Image)
+        needed = {Path(image.root) for image in images if image.root}
+        # One that is being made at this moment has no root yet in its row.
+        self._captures.keep(needed | {self._captures.root(image.id) for image in images if image.state == "pending"})
+
+
+def _unneeded(tx: Tx) -> list[Image]:
+    leaving = tx.find(Image, state="deregistered")
+    if not leaving:
+        return []
+    used = {instance.image_id for instance in tx.find(Instance) if instance.state != "terminated"}
+    return [image for image in leaving if image.id not in used]

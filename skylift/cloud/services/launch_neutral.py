@@ -1,0 +1,31 @@
+"""Parameters of a launch that can only ask for what is the case anyway. Tools send many of them always."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from skylift.cloud.services.image import VOLUME_TYPE
+
+NEUTRAL: dict[str, tuple[Any, ...]] = {
+    "BlockDeviceMappings.Ebs.DeleteOnTermination": (True,),
+    "BlockDeviceMappings.Ebs.Encrypted": (False,),
+    "BlockDeviceMappings.Ebs.VolumeType": (VOLUME_TYPE,),
+    "CapacityReservationSpecification.CapacityReservationPreference": ("open", "none"),
+    "CreditSpecification.CpuCredits": ("unlimited",),
+    "DisableApiStop": (False,),
+    "EbsOptimized": (False,),
+    "EnclaveOptions.Enabled": (False,),
+    "HibernationOptions.Configured": (False,),
+    "Ipv6AddressCount": (0,),
+    "MetadataOptions.HttpProtocolIpv6": ("disabled",),
+    "Monitoring.Enabled": (False,),
+    "NetworkInterfaces.DeleteOnTermination": (True,),
+    "NetworkInterfaces.InterfaceType": ("interface",),
+    "NetworkInterfaces.Ipv6AddressCount": (0,),
+    "NetworkInterfaces.NetworkCardIndex": (0,),
+    "NetworkInterfaces.SecondaryPrivateIpAddressCount": (0,),
+    "Placement.Tenancy": ("default",),
+    "PrivateDnsNameOptions.EnableResourceNameDnsAAAARecord": (False,),
+    "PrivateDnsNameOptions.EnableResourceNameDnsARecord": (False,),
+    "PrivateDnsNameOptions.HostnameType": ("ip-name",),
+}

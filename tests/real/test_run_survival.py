@@ -1,0 +1,81 @@
+"""Jobs that lose their cloud or their client: the program goes on, and its results come home with its exit code."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+from real_cloud import RealCloud
+from real_server import Server, until
+from running_job import RunningJob, ended_job, jobs
+
+pytestmark = pytest.mark.real
+
+
+@pytest.fixture
+def job(own_cloud: RealCloud, request: pytest.FixtureRequest) -> RunningJob:
+    folder: Path = own_cloud.work / request.node.name
+    folder.mkdir()
+    return RunningJob(own_cloud, folder, "--out", "result.txt")
+
+
+def came_home(job: RunningJob) -> None:
+    assert job.finish() == (7, b"done\n"), job.words
+    assert (job.folder / "result.txt").read_text() == "42"
+
+
+def go_without_a_cloud(way_in: list[str]) -> None:
+    subprocess.run([*way_in, "touch job/go"], check=True, stdin=subprocess.DEVNULL)
+
+
+def test_a_server_goes_on_without_its_client_and_turns_itself_off(own_cloud: RealCloud, job: RunningJob) -> None:
+    job.client.kill()
+    job.client.wait()
+    server = Server(own_cloud, job.instance)
+    assert server.state == "running"
+    job.go()
+    server.await_state("terminated")
+    assert server.describe()["StateReason"]["Code"] == "Client.InstanceInitiatedShutdown"
+    assert ended_job(own_cloud, job.name) == ("failed", 7)
+    bucket = f"skylift-{own_cloud.endpoint.account}-{own_cloud.endpoint.region}"
+    s3, top = own_cloud.client("s3"), f"jobs/{job.name}/server"
+    assert s3.get_object(Bucket=bucket, Key=f"{top}/results/result.txt")["Body"].read() == b"42"
+    pieces = s3.list_objects_v2(Bucket=bucket, Prefix=f"{top}/stdout/")["Contents"]
+    stdout = b"".join(s3.get_object(Bucket=bucket, Key=piece["Key"])["Body"].read() for piece in pieces)
+    assert stdout == b"ready\ndone\n"
+    # What the client would have removed costs nothing, and is found by the job's name.
+    own_cloud.skylift("cancel", job.name)
+    assert own_cloud.client("iam").list_roles(PathPrefix="/skylift/")["Roles"] == []
+
+
+def test_a_cloud_that_is_killed_and_started_again_by_hand(own_cloud: RealCloud, job: RunningJob) -> None:
+    own_cloud.kill()
+    own_cloud.up()
+    job.go()
+    came_home(job)
+    until(lambda: jobs(own_cloud) == [], "the server to be gone")
+
+
+def test_a_cloud_that_is_killed_and_that_nobody_starts_again(own_cloud: RealCloud, job: RunningJob) -> None:
+    """The program ends while there is nobody to take its results: the client says so, and brings the cloud back."""
+    way_in = job.way_in()
+    own_cloud.kill()
+    go_without_a_cloud(way_in)
+    came_home(job)
+    assert "The cloud does not answer" in job.words
+    assert json.loads(own_cloud.skylift("cloud", "status", "--json").stdout)["running"]
+
+
+def test_a_client_that_is_killed_with_its_cloud(own_cloud: RealCloud, job: RunningJob) -> None:
+    """Nobody is left but the server; what it has to say waits for a cloud that takes it."""
+    way_in = job.way_in()
+    job.client.kill()
+    job.client.wait()
+    own_cloud.kill()
+    go_without_a_cloud(way_in)
+    own_cloud.up()
+    until(lambda: jobs(own_cloud) == [], "the server to turn itself off", patience=60)
+    assert ended_job(own_cloud, job.name) == ("failed", 7)
+    own_cloud.skylift("cancel", job.name)
