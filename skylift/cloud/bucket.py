@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from threading import Event
 from typing import Protocol
 
 
@@ -22,16 +23,26 @@ StartChecksum = Callable[[str], RunningChecksum]
 
 @dataclass(frozen=True)
 class Spool:
-    """A request body, already on disk in the state directory's spool and verified against what the client signed.
+    """A request body, already a file among those of objects and verified against what the client signed.
 
     `file` is its name there (empty for a body that never was one), `md5` is hex, `checksums` are base64 by algorithm
-    as S3 spells it (`CRC32`, `CRC32C`, `SHA1`, `SHA256`, `CRC64NVME`). The file's content is durable (fsynced).
+    as S3 spells it (`CRC32`, `CRC32C`, `SHA1`, `SHA256`, `CRC64NVME`). The file's content and name are durable
+    (fsynced). It is removed when the request is over, unless somebody `take`s it.
     """
 
     file: str
     size: int
     md5: str
     checksums: dict[str, str] = field(default_factory=dict)
+    _taken: Event = field(default_factory=Event, repr=False, compare=False)
+
+    def take(self) -> None:
+        """Whoever takes the file removes it, or names it in a row."""
+        self._taken.set()
+
+    @property
+    def taken(self) -> bool:
+        return self._taken.is_set()
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ class Home:
 
     @property
     def spool(self) -> Path:
-        """Request bodies on their way in; emptied at every start."""
+        """Where earlier versions received request bodies; removed at the next start."""
         return self.path / "spool"
 
     @property

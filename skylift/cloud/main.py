@@ -258,7 +258,7 @@ class Cloud:
         desk = Desk(database, account, self._region, engine.wake)
         api = AwsEndpoint(
             region=self._region,
-            spool=self._home.spool,
+            spool=self._home.objects,
             objects=self._home.objects,
             secret_for=desk.secret_for,
             perform=desk.perform,
@@ -373,7 +373,7 @@ class Records:
 def hold(home: Home) -> Iterator[None]:
     """Make the state directory's own directories and be the only cloud that runs in it."""
     try:
-        for directory in (home.path, home.instances, home.images, home.captures, home.objects, home.spool):
+        for directory in (home.path, home.instances, home.images, home.captures, home.objects):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(home.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:

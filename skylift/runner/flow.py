@@ -298,6 +298,7 @@ class Run:
             self._lifeline,
             self._watcher,
             self._see_status,
+            self._see_start,
         )
         return await self._follower.run()
 
@@ -328,11 +329,15 @@ class Run:
         if "started" in status:
             self._end("environment", "ready")
             self._begin("program")
-            if self._phase == "preparing":
-                self._phase = "running"
+            self._see_start()
         if state == "uploading" or status["final"]:
             self._end("environment", "not made")
             self._end("program", f"exit code {status.get('exit_code')}", status.get("program_seconds"))
+
+    def _see_start(self) -> None:
+        """The program has been started: a status says so, or its output, which may be here sooner."""
+        if self._phase == "preparing":
+            self._phase = "running"
 
     def _begin(self, name: str) -> None:
         if name not in self._open_steps and name not in self._clock.seconds:

@@ -39,9 +39,11 @@ class Follower:
         lifeline: Lifeline,
         watcher: Watcher,
         told: Callable[[Status], None],
+        heard: Callable[[], None],
     ) -> None:
         self._api, self._bucket, self._prefix = api, bucket, prefix
-        self._connect, self._gone, self._lifeline, self._watcher, self._told = connect, gone, lifeline, watcher, told
+        self._connect, self._gone, self._lifeline, self._watcher = connect, gone, lifeline, watcher
+        self._told, self._heard = told, heard
         self._offsets = {"stdout": 0, "stderr": 0}
         self._connection: Connection | None = None
         self._waiting: list[dict[str, object]] = []
@@ -154,6 +156,7 @@ class Follower:
     async def _deliver(self, name: Literal["stdout", "stderr"], data: bytes) -> None:
         # The offset moves first: a screen that takes half of it and is interrupted must not get it again.
         self._offsets[name] += len(data)
+        self._heard()
         await asyncio.to_thread(self._watcher.output, name, data)
 
     def _tell_connected(self) -> None:

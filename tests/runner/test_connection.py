@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import shlex
 import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import asyncssh
 import pytest
@@ -16,12 +17,13 @@ from runner_bench import SUPERVISOR, Machine
 from test_flow import Seen
 from test_supervisor import Shipped, shipped  # noqa: F401 (a fixture)
 
+from skylift.runner.bucket import ensure_bucket
 from skylift.runner.ec2 import Api
 from skylift.runner.errors import ConnectionLost, RunError, Unreachable
 from skylift.runner.job import Settings
 from skylift.runner.key import KeyPair, ensure_key_file
 from skylift.runner.lifeline import Lifeline
-from skylift.runner.record import bucket_name
+from skylift.runner.record import Prefix, bucket_name
 from skylift.runner.ssh import Connection, connect
 from skylift.runner.stream import Follower, Status
 
@@ -113,7 +115,8 @@ def follower(
     revive: Callable[[], str | None] | None = None,
 ) -> Follower:
     bucket = bucket_name(str(settings.account), settings.region)
-    return Follower(api, bucket, shipped.prefix, open_connection, gone, Lifeline(api, seen, revive), seen, told.append)
+    lifeline = Lifeline(api, seen, revive)
+    return Follower(api, bucket, shipped.prefix, open_connection, gone, lifeline, seen, told.append, lambda: None)
 
 
 LINES = "import sys\nfor n in range(20000): sys.stdout.write(f'{n:09d}\\n')\nsys.stderr.write('end')\n"
@@ -155,6 +158,33 @@ def test_output_by_ssh(
     assert status is not None
     assert (status["state"], seen.streams) == ("succeeded", {"stdout": EXPECTED, "stderr": b"end"})
     assert told[-1]["final"]
+
+
+def test_output_from_s3_shows_that_the_program_runs_before_a_status_does(
+    api: Api,
+    settings: Settings,
+) -> None:
+    bucket, prefix = bucket_name(str(settings.account), settings.region), Prefix("quick")
+    ensure_bucket(api, bucket)
+    api.put(bucket, f"{prefix.stream('stdout')}{0:020d}", b"up\n")
+    events: list[str] = []
+
+    class Heard(Seen):
+        def output(self, stream: Literal["stdout", "stderr"], data: bytes) -> None:
+            events.append(data.decode())
+
+    async def no_ssh() -> Connection:
+        raise ConnectionLost("There is no sshd.")
+
+    async def main() -> Status | None:
+        seen, told = Heard(), list[Status]()
+        lifeline = Lifeline(api, seen, None)
+        heard = functools.partial(events.append, "heard")
+        follow = Follower(api, bucket, prefix, no_ssh, lambda: True, lifeline, seen, told.append, heard)
+        return await follow.run()
+
+    assert asyncio.run(main()) is None
+    assert events == ["heard", "up\n"]
 
 
 def test_connection_that_breaks_again_and_again_loses_and_repeats_nothing(

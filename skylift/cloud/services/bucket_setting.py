@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from skylift.cloud.bucket import PublicAccess
+from skylift.cloud.bucket import Bucket, PublicAccess
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.services.object_version import find
-from skylift.cloud.services.s3_error import malformed_xml, not_implemented
+from skylift.cloud.services.s3_error import access_denied, malformed_xml, not_implemented
 from skylift.cloud.services.s3_rules import bucket_of, canonical_id, owner
 from skylift.cloud.store.database import Tx
 
@@ -143,6 +143,41 @@ def get_object_acl(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     bucket = bucket_of(tx, caller, params)
     find(tx, bucket, params)
     return _private(bucket.owner)
+
+
+def put_acl(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    _check_acl(bucket_of(tx, caller, params), params)
+    return {}
+
+
+def put_object_acl(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    bucket = bucket_of(tx, caller, params)
+    find(tx, bucket, params)
+    _check_acl(bucket, params)
+    return {}
+
+
+def _check_acl(bucket: Bucket, params: Any) -> None:
+    """The one ACL that there is may be put where ACLs may be put at all: it is what holds already."""
+    if bucket.ownership == ENFORCED:
+        raise ServiceError("AccessControlListNotSupported", "The bucket does not allow ACLs", status=400)
+    if "ACL" in params and "AccessControlPolicy" in params:
+        raise ServiceError(
+            "UnexpectedContent", "This request contains unsupported content: a canned ACL and a document.", status=400
+        )
+    if "ACL" in params:
+        if params["ACL"] not in ("private", "bucket-owner-full-control"):
+            raise not_implemented("x-amz-acl", params["ACL"])
+        return
+    if "AccessControlPolicy" not in params:
+        raise ServiceError("MissingSecurityHeader", "Your request was missing a required header", status=400)
+    mine = canonical_id(bucket.owner)
+    grants = params["AccessControlPolicy"].get("Grants", [])
+    granted = [(grant.get("Grantee", {}).get("ID"), grant.get("Permission")) for grant in grants]
+    if params["AccessControlPolicy"].get("Owner", {}).get("ID", mine) != mine:
+        raise access_denied()
+    if granted != [(mine, "FULL_CONTROL")]:
+        raise not_implemented("AccessControlPolicy", "other than the owner's FULL_CONTROL")
 
 
 def _private(account: str) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from skylift.cloud.bucket import Bucket, Object
@@ -180,16 +180,19 @@ def check_readable(tx: Tx, bucket: str, key: str, named: str | None) -> Iterable
         yield Check("s3:ListBucket", bucket_arn(bucket))
 
 
-def check_acl(tx: Tx, _caller: Caller, params: Any) -> Iterable[Check]:
-    bucket, key, named = params["Bucket"], params["Key"], params.get("VersionId")
-    found = current(tx, bucket, key) if named is None else version_of(tx, bucket, key, named)
-    context = existing_context(found)
-    if named is None:
-        yield Check("s3:GetObjectAcl", object_arn(bucket, key), context)
-    else:
-        yield Check("s3:GetObjectVersionAcl", object_arn(bucket, key), {**context, "s3:versionid": named})
-    if found is None:
-        yield Check("s3:ListBucket", bucket_arn(bucket))
+def check_acl(verb: str) -> Callable[[Tx, Caller, Any], Iterable[Check]]:
+    def checks(tx: Tx, _caller: Caller, params: Any) -> Iterable[Check]:
+        bucket, key, named = params["Bucket"], params["Key"], params.get("VersionId")
+        found = current(tx, bucket, key) if named is None else version_of(tx, bucket, key, named)
+        context = existing_context(found)
+        if named is None:
+            yield Check(f"s3:{verb}ObjectAcl", object_arn(bucket, key), context)
+        else:
+            yield Check(f"s3:{verb}ObjectVersionAcl", object_arn(bucket, key), {**context, "s3:versionid": named})
+        if found is None:
+            yield Check("s3:ListBucket", bucket_arn(bucket))
+
+    return checks
 
 
 def check_delete(_tx: Tx, _caller: Caller, params: Any) -> Iterable[Check]:

@@ -205,7 +205,14 @@ VERSIONS_AND_TAGS = (
     ),
     _object("GetObjectTagging", object_tag.get, object_tag.check("Get"), "VersionId"),
     _object("DeleteObjectTagging", object_tag.delete, object_tag.check("Delete"), "VersionId", writes=True),
-    _object("GetObjectAcl", bucket_setting.get_object_acl, objects.check_acl, "VersionId"),
+    _object("GetObjectAcl", bucket_setting.get_object_acl, objects.check_acl("Get"), "VersionId"),
+    _object(
+        "PutObjectAcl",
+        bucket_setting.put_object_acl,
+        objects.check_acl("Put"),
+        "VersionId ACL AccessControlPolicy ContentMD5 ChecksumAlgorithm",
+        writes=True,
+    ),
 )
 
 SETTINGS = (
@@ -238,6 +245,7 @@ SETTINGS = (
     _setting("PutBucketCors", cors.put, "CORSConfiguration", "PutBucketCORS"),
     _bucket("GetBucketCors", cors.get, bucket.check("GetBucketCORS")),
     _setting("DeleteBucketCors", cors.delete, "", "PutBucketCORS"),
+    _setting("PutBucketAcl", bucket_setting.put_acl, "ACL AccessControlPolicy"),
     _bucket("GetBucketAcl", bucket_setting.get_acl, bucket.check("GetBucketAcl")),
 )
 

@@ -64,7 +64,7 @@ class Listing(Generic[T]):
 
 
 def keep(tx: Tx, spool: Spool) -> tuple[Extent, ...]:
-    """Take a body that has arrived out of the spool; it goes again if the transaction comes to nothing."""
+    """Keep the file of a body that has arrived; it goes again if the transaction comes to nothing."""
     return _until_rollback(tx, tx.files.take(spool))
 
 
@@ -86,7 +86,7 @@ def _until_rollback(tx: Tx, extents: tuple[Extent, ...]) -> tuple[Extent, ...]:
 
 
 def sweep_files(database: Database) -> int:
-    """At start, before the first request: remove files that no row names and empty the spool; returns how many."""
+    """At start, before the first request: remove files that no row names; returns how many."""
     with database.read() as tx:
         kept = {
             row[0]

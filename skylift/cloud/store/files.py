@@ -1,13 +1,15 @@
 """The bytes of S3 objects: files beside the database, durable before the row that names them commits.
 
-A file is written in the spool by whoever receives it, moved to `objects` under the same name when a row takes it,
-and unlinked when no row, no open snapshot and no response needs it any more.
+A file is written in `objects` by whoever receives it, under the name that it keeps: a body that had to be moved once it
+is durable would be waiting for the disk twice. It is taken when a row is to name it, and unlinked when no row, no open
+snapshot and no response needs it any more.
 """
 
 from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import threading
 import weakref
 from collections import Counter
@@ -33,14 +35,10 @@ class Files:
         self._unwanted: set[str] = set()
 
     def take(self, spool: Spool) -> tuple[Extent, ...]:
-        """Make a spooled body a file of an object; its name is durable afterwards. An empty body leaves no file."""
+        """Make a body that has arrived, and is durable, a file of an object. An empty one leaves no file."""
         if spool.size == 0:
-            if spool.file:
-                (self._spool / spool.file).unlink(missing_ok=True)
             return ()
-        self._make(self._objects)
-        (self._spool / spool.file).rename(self._objects / spool.file)
-        self._sync()
+        spool.take()
         return (Extent(spool.file, 0, spool.size),)
 
     def share(self, extents: Iterable[Extent]) -> tuple[Extent, ...]:
@@ -88,11 +86,11 @@ class Files:
         self._remove(free)
 
     def sweep(self, kept: Collection[str]) -> int:
-        """Empty the spool and remove each file not in `kept`; returns how many. Only while nothing else runs."""
-        for directory in (self._objects, self._spool):
-            self._make(directory)
-        for entry in os.scandir(self._spool):
-            Path(entry.path).unlink()
+        """Remove each file not in `kept`; returns how many. Only while nothing else runs."""
+        self._make(self._objects)
+        if self._spool.is_dir():
+            # Where versions before 0.2 received bodies.
+            shutil.rmtree(self._spool)
         orphans = [entry.name for entry in os.scandir(self._objects) if entry.name not in kept]
         self._remove(orphans)
         return len(orphans)

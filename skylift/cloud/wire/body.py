@@ -1,6 +1,6 @@
 """Request bodies on their way in: decoded, hashed and compared with what the client announced, in bounded memory.
 
-A body that is an object's content goes to a file of the spool directory as it arrives; any other is small and stays
+A body that is an object's content goes to a file as it arrives; any other is small and stays
 in memory. Source for checksums: "Checking object integrity" (S3 user guide).
 """
 
@@ -31,6 +31,8 @@ LARGEST_IN_MEMORY = 4 * 1024 * 1024
 LARGEST_SPOOLED = 5 * 1024**3
 """S3's limit for one PutObject or UploadPart."""
 WORTH_A_THREAD = 256 * 1024
+WITHOUT_CHECKSUM = frozenset(("PutBucketAcl", "PutBucketVersioning", "PutObjectAcl"))
+"""The model asks for a checksum here and S3 itself does not: s3cmd sends none, and gets its answer."""
 DEFAULT_CHECKSUM = "CRC64NVME"
 """What S3 computes by itself for an upload that came without a checksum."""
 
@@ -64,7 +66,8 @@ def announced(request: Request, declared: str | None, operation: OperationModel 
         _checksums(request) if operation is not None and operation.checksummed else {},
         coding,
     )
-    if operation is not None and operation.checksum_required and not found.md5 and not found.checksums:
+    required = operation is not None and operation.checksum_required and operation.name not in WITHOUT_CHECKSUM
+    if required and not found.md5 and not found.checksums:
         raise ServiceError(
             "InvalidRequest", "Missing required header for this request: Content-MD5 OR x-amz-checksum-*"
         )
@@ -116,7 +119,9 @@ class SpoolFile:
 
     def __init__(self, directory: Path) -> None:
         self._path = directory / secrets.token_hex(16)
+        self._directory = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._file: int | None = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        self._kept: Spool | None = None
         self._size = 0
 
     def write(self, data: memoryview) -> None:
@@ -134,20 +139,26 @@ class SpoolFile:
         assert self._file is not None, "a body is kept once"
         try:
             os.fsync(self._file)
+            # The name is durable once its directory is. The file's own sync has usually written it along.
+            os.fsync(self._directory)
         except OSError as error:
             raise _disk_full(error) from error
         self._close()
-        return Spool(self._path.name, size, md5, checksums)
+        self._kept = Spool(self._path.name, size, md5, checksums)
+        return self._kept
 
     def discard(self) -> None:
-        """Remove the file, if it is still where it was made: a service takes what it keeps by renaming it."""
+        """Remove the file, unless a service took it."""
         self._close()
+        if self._kept is not None and self._kept.taken:
+            return
         with suppress(FileNotFoundError):
             self._path.unlink()
 
     def _close(self) -> None:
         if self._file is not None:
             os.close(self._file)
+            os.close(self._directory)
             self._file = None
 
 

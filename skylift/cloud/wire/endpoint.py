@@ -26,8 +26,8 @@ WORKERS = 16
 class AwsEndpoint:
     """Speaks AWS's protocols on the sockets it is given.
 
-    `spool` and `objects` are existing directories of one file system: bodies come in to the first, objects are read
-    from the second. `secret_for` and `perform` block and are called in worker threads, several at a time. `hosts` are
+    `spool` and `objects` are existing directories, or one: bodies come in to the first, objects are read from the
+    second. `secret_for` and `perform` block and are called in worker threads, several at a time. `hosts` are
     names of the endpoint besides `localhost`, for addresses like `bucket.HOST`. `seen_as` turns the address a
     connection comes from into the one that its sender has in this cloud's networks. `cors` knows what buckets allow
     browsers.

@@ -54,7 +54,7 @@ class Cloud:
 
     def files(self) -> list[str]:
         """Every file that holds, or was to hold, bytes of an object."""
-        return [path.name for name in ("spool", "objects") for path in (self.directory / name).iterdir()]
+        return [path.name for path in (self.directory / "objects").iterdir()]
 
     def _session(self) -> Any:
         return boto3.Session(self.key, self.secret, region_name=REGION)
@@ -67,15 +67,14 @@ class Cloud:
 def cloud(tmp_path: Path) -> Iterator[Cloud]:
     """An account of its own behind a port of its own."""
     directory = tmp_path / "state"
-    for name in ("spool", "objects"):
-        (directory / name).mkdir(parents=True)
+    (directory / "objects").mkdir(parents=True)
     database = Database(directory / "state.db", checksum=checksum.start)
     with database.write() as tx:
         root = make_root_key(tx)
     desk = Desk(database, ACCOUNT, REGION, lambda: None)
     endpoint = AwsEndpoint(
         region=REGION,
-        spool=directory / "spool",
+        spool=directory / "objects",
         objects=directory / "objects",
         secret_for=desk.secret_for,
         perform=desk.perform,
@@ -94,7 +93,7 @@ def cloud(tmp_path: Path) -> Iterator[Cloud]:
         port = sock.getsockname()[1]
         run(endpoint.start())
         run(endpoint.add_socket(sock))
-        yield Cloud(directory, f"http://127.0.0.1:{port}", root.access_key_id, root.secret)
+        yield Cloud(directory, f"http://127.0.0.1:{port}", root.access_key_id, root.secret_access_key)
         run(endpoint.stop())
     finally:
         loop.call_soon_threadsafe(loop.stop)

@@ -80,7 +80,7 @@ class Account:
         self.region = region
         self.now = START
         self.database = Database(directory / "state.db", clock=lambda: self.now, checksum=checksum.start)
-        (directory / "spool").mkdir(exist_ok=True)
+        (directory / "objects").mkdir(exist_ok=True)
         with self.database.write() as tx:
             self.root_key = make_root_key(tx)
         self.root = self.caller(self.root_key.access_key_id)
@@ -150,11 +150,17 @@ class Account:
         assert_input(service, name, params)
         assert operation.unsupported(params) == []
         who = caller or self.root
-        with self.database.read() as tx:
-            authorize(tx, who, operation.checks(tx, who, params), service=service)
-            params = dict(operation.prepared(tx, who, params))
-        with self._transaction(operation) as tx:
-            answer = operation.handler(tx, who, params)
+        try:
+            with self.database.read() as tx:
+                authorize(tx, who, operation.checks(tx, who, params), service=service)
+                prepared = operation.prepared(tx, who, params)
+            with self._transaction(operation) as tx:
+                answer = operation.handler(tx, who, prepared)
+        finally:
+            body = params.get("Body")
+            if isinstance(body, Spool) and not body.taken:
+                # As wire does at the end of a request.
+                (self.directory / "objects" / body.file).unlink(missing_ok=True)
         assert_output(service, name, answer)
         return answer
 
@@ -166,7 +172,7 @@ class Account:
     def spool(self, data: bytes, **checksums: str) -> Spool:
         """A request body as wire leaves it."""
         name = secrets.token_hex(8)
-        (self.directory / "spool" / name).write_bytes(data)
+        (self.directory / "objects" / name).write_bytes(data)
         return Spool(name, len(data), hashlib.md5(data).hexdigest(), checksums)
 
     def put(self, bucket: str, key: str, data: bytes = b"", **params: Any) -> dict[str, Any]:
@@ -184,8 +190,7 @@ class Account:
         return b"".join(pieces)
 
     def object_files(self) -> set[str]:
-        objects = self.directory / "objects"
-        return {path.name for path in objects.iterdir()} if objects.exists() else set()
+        return {path.name for path in (self.directory / "objects").iterdir()}
 
 
 @pytest.fixture(name="account")

@@ -90,6 +90,26 @@ def test_access_control_lists_say_that_all_is_the_owners(account: Account) -> No
         ask(account, "GetObjectAcl", Key="missing")
 
 
+def test_the_only_list_may_be_put_where_lists_may_be_put(account: Account) -> None:
+    account.put("bucket", "key", b"")
+    with refused("AccessControlListNotSupported", status=400):
+        ask(account, "PutBucketAcl", ACL="private")
+    ask(account, "PutBucketOwnershipControls", OwnershipControls={"Rules": [{"ObjectOwnership": "ObjectWriter"}]})
+    own = ask(account, "GetBucketAcl")
+    for target in ({}, {"Key": "key"}):
+        operation = "PutObjectAcl" if target else "PutBucketAcl"
+        ask(account, operation, **target, ACL="private")
+        ask(account, operation, **target, AccessControlPolicy=own)
+        with refused("NotImplemented", "public-read", status=501):
+            ask(account, operation, **target, ACL="public-read")
+        with refused("NotImplemented", "AccessControlPolicy", status=501):
+            ask(account, operation, **target, AccessControlPolicy={**own, "Grants": []})
+        with refused("MissingSecurityHeader", status=400):
+            ask(account, operation, **target)
+    with refused("NoSuchKey", status=404):
+        ask(account, "PutObjectAcl", Key="missing", ACL="private")
+
+
 RULES = [
     {
         "ID": "first",

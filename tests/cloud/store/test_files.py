@@ -20,7 +20,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 @pytest.fixture(name="home")
 def home_fixture(tmp_path: Path) -> Path:
-    (tmp_path / "spool").mkdir()
+    (tmp_path / "objects").mkdir()
     return tmp_path
 
 
@@ -34,7 +34,7 @@ def database_fixture(home: Path) -> Iterator[Database]:
 
 
 def spooled(home: Path, name: str, data: bytes = b"data") -> Spool:
-    (home / "spool" / name).write_bytes(data)
+    (home / "objects" / name).write_bytes(data)
     return Spool(name, len(data), "")
 
 
@@ -50,12 +50,12 @@ def files(home: Path, folder: str = "objects") -> list[str]:
     return sorted(entry.name for entry in path.iterdir()) if path.exists() else []
 
 
-def test_a_body_moves_from_the_spool_to_the_objects(home: Path, database: Database) -> None:
+def test_a_body_is_taken_where_it_arrived(home: Path, database: Database) -> None:
+    body, empty = spooled(home, "body"), spooled(home, "empty", b"")
     with database.write() as tx:
-        stored = put(tx, home, "a")
-    assert stored.extents == (Extent("file-a", 0, 4),)
-    assert (files(home), files(home, "spool")) == (["file-a"], [])
-    assert (home / "objects").stat().st_mode & 0o777 == 0o700
+        assert keep(tx, body) == (Extent("body", 0, 4),)
+        assert keep(tx, empty) == ()
+    assert (body.taken, empty.taken) == (True, False)
 
 
 def test_a_rollback_takes_the_file_away(home: Path, database: Database) -> None:
@@ -160,18 +160,21 @@ def test_a_restart_removes_what_no_row_names(home: Path, database: Database) -> 
         part = keep(tx, spooled(home, "part"))
         tx.add(Part(upload_id="u", number=1, size=4, md5="", modified=NOW, extents=part))
     spooled(home, "half an upload")
-    (home / "objects" / "committed by nobody").write_bytes(b"x")
+    spooled(home, "committed by nobody")
+    (home / "spool").mkdir()
+    (home / "spool" / "of an older version").write_bytes(b"x")
     database.close()
     again = Database(home / "state.db")
-    assert sweep_files(again) == 1
-    assert (files(home), files(home, "spool")) == (["file-a", "part"], [])
+    assert sweep_files(again) == 2
+    assert files(home) == ["file-a", "part"]
+    assert not (home / "spool").exists()
     again.close()
 
 
-def test_a_first_start_makes_the_folders(tmp_path: Path) -> None:
+def test_a_first_start_makes_the_folder(tmp_path: Path) -> None:
     database = Database(tmp_path / "state.db")
     assert sweep_files(database) == 0
-    assert (tmp_path / "objects").is_dir() and (tmp_path / "spool").is_dir()
+    assert (tmp_path / "objects").stat().st_mode & 0o777 == 0o700
     database.close()
 
 

@@ -253,6 +253,18 @@ def test_other_bodies_stay_small() -> None:
             receiver.feed(bytes(1024 * 1024))
 
 
+def test_a_file_stays_when_it_was_taken(tmp_path: Path) -> None:
+    for take in (False, True):
+        sink = SpoolFile(tmp_path)
+        sink.write(memoryview(b"x"))
+        body = sink.keep(1, "", {})
+        assert isinstance(body, Spool)
+        if take:
+            body.take()
+        sink.discard()
+        assert (tmp_path / body.file).exists() is take
+
+
 def test_spooled_files_are_private(tmp_path: Path) -> None:
     sink = SpoolFile(tmp_path)
     (path,) = tmp_path.iterdir()
@@ -266,6 +278,7 @@ def test_a_full_disk_is_said_plainly() -> None:
         def __init__(self) -> None:
             self._path = Path("/dev/full")
             self._file = os.open("/dev/full", os.O_WRONLY)
+            self._directory = os.open("/dev", os.O_RDONLY)
             self._size = 0
 
     sink = FullDisk()

@@ -1,0 +1,176 @@
+"""What users of boto3 do with S3: resources, paginators, waiters, the transfer manager, presigned addresses, CORS."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+from boto3.s3.transfer import TransferConfig
+from botocore.exceptions import ClientError, WaiterError
+from conftest import Cloud
+
+MIB = 1 << 20
+IN_PARTS = TransferConfig(multipart_threshold=6 * MIB, multipart_chunksize=6 * MIB, max_concurrency=4)
+
+
+@pytest.fixture(name="s3")
+def s3_fixture(cloud: Cloud) -> Any:
+    client = cloud.client()
+    client.create_bucket(Bucket="bucket")
+    return client
+
+
+def refusal(call: Any, **params: Any) -> tuple[str, int, dict[str, str]]:
+    with pytest.raises(ClientError) as raised:
+        call(**params)
+    answer: Any = raised.value.response
+    metadata = answer["ResponseMetadata"]
+    return answer["Error"]["Code"], metadata["HTTPStatusCode"], metadata["HTTPHeaders"]
+
+
+@pytest.mark.parametrize("algorithm", [None, "CRC32", "SHA256"])
+def test_the_transfer_manager(s3: Any, cloud: Cloud, tmp_path: Path, algorithm: str | None) -> None:
+    data = os.urandom(20 * MIB)
+    (tmp_path / "in").write_bytes(data)
+    extra = {"ChecksumAlgorithm": algorithm} if algorithm else {}
+    s3.upload_file(str(tmp_path / "in"), "bucket", "big", Config=IN_PARTS, ExtraArgs={**extra, "Tagging": "n=1"})
+    found = s3.head_object(Bucket="bucket", Key="big")
+    assert found["ETag"].endswith('-4"') and found["TagCount"] == 1
+    s3.copy({"Bucket": "bucket", "Key": "big"}, "bucket", "copy", Config=IN_PARTS, ExtraArgs=extra)
+    s3.delete_object(Bucket="bucket", Key="big")
+    s3.download_file("bucket", "copy", str(tmp_path / "out"), Config=IN_PARTS)
+    assert hashlib.sha256((tmp_path / "out").read_bytes()).digest() == hashlib.sha256(data).digest()
+    if algorithm:
+        kept = s3.head_object(Bucket="bucket", Key="copy", ChecksumMode="ENABLED")
+        assert f"Checksum{algorithm}" in kept
+    s3.delete_object(Bucket="bucket", Key="copy")
+    assert cloud.files() == []
+
+
+def test_resources_walk_and_empty_a_bucket_that_keeps_versions(cloud: Cloud, s3: Any) -> None:
+    bucket = cloud.resource().Bucket("bucket")
+    bucket.Versioning().enable()
+    assert bucket.Versioning().status == "Enabled"
+    for number in range(5):
+        bucket.put_object(Key=f"{number % 2}/key", Body=f"{number}".encode())
+    bucket.Object("0/key").delete()
+    assert [item.key for item in bucket.objects.all()] == ["1/key"]
+    versions = list(bucket.object_versions.all())
+    assert len(versions) == 6
+    first = [item for item in versions if item.object_key == "0/key" and item.size == 1][-1]
+    assert first.get()["Body"].read() == b"0"
+    with pytest.raises(ClientError, match="BucketNotEmpty"):
+        bucket.delete()
+    for _ in bucket.object_versions.page_size(2).delete():
+        pass
+    bucket.delete()
+    assert cloud.files() == []
+
+
+def test_a_paginator_of_versions_goes_through_all_of_them(s3: Any) -> None:
+    s3.put_bucket_versioning(Bucket="bucket", VersioningConfiguration={"Status": "Enabled"})
+    made = [s3.put_object(Bucket="bucket", Key="a key/é", Body=b"x")["VersionId"] for _ in range(7)]
+    pages = s3.get_paginator("list_object_versions").paginate(Bucket="bucket", PaginationConfig={"PageSize": 3})
+    found = [item for page in pages for item in page["Versions"]]
+    assert [item["VersionId"] for item in found] == made[::-1]
+    assert {item["Key"] for item in found} == {"a key/é"}
+
+
+def test_delete_markers_are_told_in_headers(s3: Any) -> None:
+    s3.put_bucket_versioning(Bucket="bucket", VersioningConfiguration={"Status": "Enabled"})
+    s3.put_object(Bucket="bucket", Key="key", Body=b"x")
+    marker = s3.delete_object(Bucket="bucket", Key="key")
+    assert marker["DeleteMarker"] is True
+    code, status, headers = refusal(s3.get_object, Bucket="bucket", Key="key")
+    assert (code, status, headers["x-amz-delete-marker"]) == ("NoSuchKey", 404, "true")
+    code, status, headers = refusal(s3.head_object, Bucket="bucket", Key="key", VersionId=marker["VersionId"])
+    assert (status, headers["allow"], headers["x-amz-version-id"]) == (405, "DELETE", marker["VersionId"])
+    assert "last-modified" in headers
+
+
+def test_waiters(s3: Any) -> None:
+    quick = {"Delay": 1, "MaxAttempts": 1}
+    s3.get_waiter("bucket_exists").wait(Bucket="bucket", WaiterConfig=quick)
+    s3.get_waiter("object_not_exists").wait(Bucket="bucket", Key="key", WaiterConfig=quick)
+    with pytest.raises(WaiterError):
+        s3.get_waiter("object_exists").wait(Bucket="bucket", Key="key", WaiterConfig=quick)
+    s3.put_object(Bucket="bucket", Key="key")
+    s3.get_waiter("object_exists").wait(Bucket="bucket", Key="key", WaiterConfig=quick)
+
+
+def test_settings_of_a_bucket(s3: Any) -> None:
+    acl = s3.get_bucket_acl(Bucket="bucket")
+    assert acl["Grants"][0]["Grantee"] == {"ID": acl["Owner"]["ID"], "Type": "CanonicalUser"}
+    s3.put_public_access_block(
+        Bucket="bucket", PublicAccessBlockConfiguration={"BlockPublicAcls": True, "BlockPublicPolicy": False}
+    )
+    blocked = s3.get_public_access_block(Bucket="bucket")["PublicAccessBlockConfiguration"]
+    assert [name for name, on in blocked.items() if on] == ["BlockPublicAcls"]
+    controls = {"Rules": [{"ObjectOwnership": "BucketOwnerPreferred"}]}
+    s3.put_bucket_ownership_controls(Bucket="bucket", OwnershipControls=controls)
+    assert s3.get_bucket_ownership_controls(Bucket="bucket")["OwnershipControls"] == controls
+    rule = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}, "BucketKeyEnabled": False}
+    s3.put_bucket_encryption(Bucket="bucket", ServerSideEncryptionConfiguration={"Rules": [rule]})
+    assert s3.get_bucket_encryption(Bucket="bucket")["ServerSideEncryptionConfiguration"]["Rules"] == [rule]
+    code, status, _ = refusal(
+        s3.put_bucket_lifecycle_configuration,
+        Bucket="bucket",
+        LifecycleConfiguration={"Rules": [{"Status": "Enabled", "Prefix": "", "Expiration": {"Days": 1}}]},
+    )
+    assert (code, status) == ("NotImplemented", 501)
+
+
+def ask(url: str, method: str, data: bytes | None = None, **headers: str) -> tuple[int, dict[str, str], bytes]:
+    """As a browser does, which signs nothing."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(urllib.request.Request(url, data, named, method=method)) as answer:
+            return answer.status, {k.lower(): v for k, v in answer.headers.items()}, answer.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, {k.lower(): v for k, v in error.headers.items()}, error.read()
+
+
+def test_a_page_uploads_to_a_presigned_address(cloud: Cloud, s3: Any) -> None:
+    url = cloud.client(signature_version="s3v4").generate_presigned_url(
+        "put_object", Params={"Bucket": "bucket", "Key": "key"}
+    )
+    question = {
+        "Origin": "http://page.example",
+        "Access_Control_Request_Method": "PUT",
+        "Access_Control_Request_Headers": "content-type",
+    }
+    status, _, body = ask(url, "OPTIONS", **question)
+    assert status == 403 and b"CORS is not enabled for this bucket" in body
+    rule = {
+        "AllowedMethods": ["PUT"],
+        "AllowedOrigins": ["http://page.example"],
+        "AllowedHeaders": ["*"],
+        "ExposeHeaders": ["ETag"],
+        "MaxAgeSeconds": 60,
+    }
+    s3.put_bucket_cors(Bucket="bucket", CORSConfiguration={"CORSRules": [rule]})
+    assert s3.get_bucket_cors(Bucket="bucket")["CORSRules"] == [rule]
+    status, headers, _ = ask(url, "OPTIONS", **question)
+    assert status == 200
+    assert headers["access-control-allow-origin"] == "http://page.example"
+    assert headers["access-control-allow-headers"] == "content-type"
+    assert headers["access-control-max-age"] == "60"
+    status, headers, _ = ask(url, "PUT", b"data", Origin="http://page.example", Content_Type="text/csv")
+    assert status == 200
+    assert headers["access-control-allow-origin"] == "http://page.example"
+    assert headers["access-control-expose-headers"] == "ETag"
+    status, headers, _ = ask(url, "PUT", b"data", Origin="http://other.example")
+    assert status == 200 and "access-control-allow-origin" not in headers
+    status, _, body = ask(url, "OPTIONS", **{**question, "Access_Control_Request_Method": "DELETE"})
+    assert status == 403 and b"<Code>AccessForbidden</Code>" in body
+    status, _, body = ask(url, "OPTIONS", Access_Control_Request_Method="PUT")
+    assert status == 400 and b"Origin request header needed" in body
+    status, _, body = ask(url, "OPTIONS", Origin="http://page.example")
+    assert status == 400 and b"Invalid Access-Control-Request-Method: null" in body
