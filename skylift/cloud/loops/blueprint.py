@@ -17,6 +17,7 @@ from skylift.cloud.loops.instance import Blueprint
 from skylift.cloud.network import NetworkInterface, SecurityGroup, Subnet, Vpc, private_dns_name
 from skylift.cloud.store.connect import current_keys
 from skylift.cloud.store.database import Tx
+from skylift.cloud.store.network import interface_at
 
 MIB = 1024 * 1024
 
@@ -39,8 +40,7 @@ def address_of(tx: Tx, vpc_id: str, name: str, region: str) -> str | None:
     address = name.partition(".")[0].removeprefix("ip-").replace("-", ".")
     if name != private_dns_name(address, region):
         return None
-    found = tx.find(NetworkInterface, vpc_id=vpc_id, private_ip=address)
-    return address if found else None
+    return address if interface_at(tx, vpc_id, address) else None
 
 
 def _session_keys(tx: Tx, instance_id: str) -> dict[str, tuple[str, ...]]:
@@ -91,7 +91,7 @@ class Draughtsman:
         self, tx: Tx, vpc_id: str, address: str, credentials_for: Callable[[str], RoleCredentials | str | None]
     ) -> InstanceFacts | None:
         """What the metadata service may tell the instance that has this private address in this VPC."""
-        sender = tx.get(NetworkInterface, vpc_id=vpc_id, private_ip=address)
+        sender = interface_at(tx, vpc_id, address)
         if sender is None or sender.instance_id is None:
             return None
         instance = tx.get(Instance, id=sender.instance_id)
@@ -137,8 +137,7 @@ class Draughtsman:
         return InterfaceFacts(
             id=interface.id,
             mac=interface.mac,
-            private_ip=interface.private_ip,
-            public_ip=interface.public_ip,
+            addresses=tuple((one.private_ip, one.public_ip) for one in interface.addresses),
             index=interface.index,
             subnet_id=subnet.id,
             subnet_cidr=subnet.cidr,
