@@ -22,11 +22,12 @@ from skylift.runner.collect import Manifest, bring_home, read_manifest
 from skylift.runner.duration import spell_duration
 from skylift.runner.ec2 import Api
 from skylift.runner.errors import SKYLIFT_FAILED, ConnectionLost, LaunchFailed, NameTaken, RunError, SkyliftError
+from skylift.runner.image import find_images, pick_image
 from skylift.runner.job import Job, Outcome, Settings
 from skylift.runner.key import KeyPair, ensure_key
 from skylift.runner.launch import Server
 from skylift.runner.lifeline import Lifeline
-from skylift.runner.network import Network, ensure_network, find_network, open_ssh
+from skylift.runner.network import Network, ensure_network, find_caller, find_network, open_network
 from skylift.runner.record import Prefix, bucket_name, deadline_of, encode_env, encode_record
 from skylift.runner.size import spell_size
 from skylift.runner.steps import Clock, Step, in_thread, made, together
@@ -68,6 +69,7 @@ class Run:
         self._prefix = Prefix(job.name)
         self._deadline = deadline_of(job, time.time())
         self._account = settings.account or ""
+        self._caller: str | None = None
         self._api: Api | None = None
         self._server: Server | None = None
         self._follower: Follower | None = None
@@ -75,6 +77,7 @@ class Run:
         self._phase = "preparing"
         self._interrupts = 0
         self._host_keys: list[str] = []
+        self._login_user = settings.login_user
         self._open_steps: dict[str, float] = {}
 
     async def run(self) -> Outcome:
@@ -111,16 +114,17 @@ class Run:
     async def _check(self, step: Step, archive: Any) -> str:
         """Credentials, image, type and bundle: what can be wrong is told while there is nothing to undo."""
         self._api = api = await in_thread(Api, self._settings)
-        image, _, account, _, _ = await together(
-            in_thread(launch.find_image, api, self._settings.image),
+        images, processors, account, self._caller, _, _ = await together(
+            in_thread(find_images, api, self._settings.image),
             in_thread(launch.check_type, api, self._job.instance_type),
             in_thread(self._find_account, api),
+            in_thread(find_caller, self._settings),
             in_thread(write_archive, self._job.bundle, archive),
             in_thread(api.warm),
         )
         self._account = account
         step.detail = f"{self._job.instance_type} in {self._settings.region} ({self._settings.place})"
-        return str(image)
+        return pick_image(images, processors, self._job.instance_type)
 
     def _find_account(self, api: Api) -> str:
         return self._settings.account or str(api.call("sts", "get_caller_identity")["Account"])
@@ -143,20 +147,19 @@ class Run:
         return Site(bucket, image, network, key, job_role, user_data)
 
     def _boot_script(self, bucket: str) -> str:
-        user, region = self._settings.image.login_user, self._settings.region
+        user, region = self._settings.login_user, self._settings.region
         argv = commands.boot_argv(bucket, self._prefix.base, region, self._deadline, user)
         return commands.boot_script(_SUPERVISOR.read_text(), argv)
 
     async def _network(self, bucket_ready: asyncio.Future[None], bucket: str) -> Network:
         api = self._use_api()
         with self._clock.step("network") as step:
-            caller = await in_thread(self._settings.caller_address)
-            network = await in_thread(find_network, api)
+            network = await in_thread(find_network, api, self._settings.access)
             if network is None:
                 await asyncio.shield(bucket_ready)
-                network = await in_thread(ensure_network, api, bucket, caller)
-            network = await in_thread(open_ssh, api, network, caller)
-            step.detail = f"{network.vpc}, SSH from {caller} only"
+                network = await in_thread(ensure_network, api, bucket)
+            network = await in_thread(open_network, api, network, self._settings.access, self._caller)
+            step.detail = network.spell(self._caller)
         return network
 
     async def _key(self) -> KeyPair:
@@ -269,7 +272,8 @@ class Run:
     def _find_host_keys(self, bucket: str) -> bool:
         found = self._use_api().get(bucket, self._prefix.host_keys)
         if found is not None:
-            self._host_keys = list(json.loads(found)["keys"])
+            shown = json.loads(found)
+            self._host_keys, self._login_user = list(shown["keys"]), shown["user"]
         return found is not None
 
     def _explain_lost_server(self) -> LaunchFailed:
@@ -311,8 +315,8 @@ class Run:
             raise ConnectionLost("The server has shown no host key.")
         if self._server.address is None:
             raise ConnectionLost("The server has no public address.")
-        user, key = self._settings.image.login_user, site.key.private
-        return await ssh.connect(self._server.address, user, key, self._host_keys, self._job.name)
+        key = site.key.private
+        return await ssh.connect(self._server.address, self._login_user, key, self._host_keys, self._job.name)
 
     def _server_is_gone(self) -> bool:
         assert self._server is not None

@@ -104,8 +104,9 @@ class Jobs:
         if found is None:
             raise RunError(f"The server of {name} has not shown its host key yet.", "Try again in a moment.")
         key = ensure_key_file(self._settings.key_dir, self._account, self._settings.region)
-        known = self._pin(name, server.address, json.loads(found)["keys"])
-        return ssh_argv(key.private, known, self._settings.image.login_user, server.address, command)
+        shown = json.loads(found)
+        known = self._pin(name, server.address, shown["keys"])
+        return ssh_argv(key.private, known, shown["user"], server.address, command)
 
     def _pin(self, name: str, address: str, keys: list[str]) -> Path:
         folder = self._settings.key_dir / "known_hosts.d"
