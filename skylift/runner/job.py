@@ -12,6 +12,7 @@ from typing import Any, Literal
 from skylift.runner.errors import UsageError
 
 NAME_FORM = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
+INTERRUPTED = 130
 _REGION_FORM = re.compile(r"[a-z]{2,4}(?:-[a-z]+)+-\d")
 _SUFFIX_LETTERS = "23456789abcdefghjkmnpqrstuvwxyz"
 

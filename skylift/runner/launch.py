@@ -38,6 +38,8 @@ class Server:
     job: str
     type: str
     launched: str
+    zone: str = ""
+    key: str = ""
 
     @property
     def gone(self) -> bool:
@@ -158,6 +160,18 @@ def terminate(api: Api, instance: str) -> None:
             raise
 
 
+def send_key(api: Api, server: Server, user: str, public: str) -> None:
+    """Have a server take one more public key, for the next minute."""
+    api.call(
+        "ec2-instance-connect",
+        "send_ssh_public_key",
+        InstanceId=server.instance,
+        InstanceOSUser=user,
+        SSHPublicKey=public,
+        AvailabilityZone=server.zone,
+    )
+
+
 def console_tail(api: Api, instance: str) -> str:
     """The last of the console's lines, for a server that ended before it could say anything else."""
     answer = api.call("ec2", "get_console_output", InstanceId=instance)
@@ -179,4 +193,6 @@ def _server(instance: dict[str, Any]) -> Server:
         job=tags.get(TAG_JOB, ""),
         type=instance["InstanceType"],
         launched=launched.isoformat(timespec="seconds").replace("+00:00", "Z"),
+        zone=instance.get("Placement", {}).get("AvailabilityZone", ""),
+        key=instance.get("KeyName", ""),
     )

@@ -107,7 +107,7 @@ class _HttpBody:
 
     def __init__(self, http: web.BaseRequest) -> None:
         self._http = http
-        self.expected = http.headers.get("Expect", "").lower() == "100-continue"
+        self._expected = http.headers.get("Expect", "").lower() == "100-continue"
         self.length = http.content_length if http.body_exists else 0
 
     @property
@@ -118,7 +118,7 @@ class _HttpBody:
     async def pieces(self) -> AsyncIterator[bytes]:
         if self.length == 0:
             return
-        if self.expected:
+        if self._expected:
             await self._http.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             self._http.writer.output_size = 0
         piece = bytearray()
