@@ -164,7 +164,8 @@ def translated(operation: str) -> Iterator[None]:
         yield
     except ClientError as error:
         found = error.response.get("Error", {})
-        code, message = str(found.get("Code", "")), str(found.get("Message", ""))
+        # What EC2 seals into a denial is for DecodeAuthorizationMessage, hundreds of characters that nobody can read.
+        code, message = str(found.get("Code", "")), str(found.get("Message", "")).partition(" Encoded authorization")[0]
         if code in _NOT_KNOWN:
             raise NotPermitted(
                 code, message, operation, "The credentials are not valid here, or have expired."

@@ -148,7 +148,13 @@ class _HttpBody:
 
 def _request(http: web.BaseRequest) -> Request:
     headers = tuple((_text(name), _text(value)) for name, value in http.raw_headers)
-    return Request(http.method, http.raw_path, headers, http.remote or "", http.secure)
+    return Request(http.method, http.raw_path, headers, http.remote or "", http.secure, _tls_version(http))
+
+
+def _tls_version(http: web.BaseRequest) -> str:
+    """`1.3`; empty for a connection without TLS."""
+    tls = http.transport.get_extra_info("ssl_object") if http.transport else None
+    return (tls.version() or "").removeprefix("TLSv") if tls else ""
 
 
 def _text(raw: bytes) -> str:
