@@ -25,6 +25,7 @@ from skylift.runner.steps import Clock, in_thread
 from skylift.runner.stream import Follower, Status
 from skylift.runner.submit import write_off
 from skylift.runner.watch import Watcher
+from skylift.runner.way_in import WayIn
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Visit:
     keep: int
     instance_type: str
     server: Server | None
-    host_keys: tuple[str, ...] = ()
+    way_in: WayIn | None = None
     started_it: bool = False
 
 
@@ -47,7 +48,7 @@ class Attendance:
     def __init__(self, account: Account, visit: Visit, watcher: Watcher, clock: Clock) -> None:
         self._account, self._visit, self._watcher, self._clock = account, visit, watcher, clock
         self._prefix = Prefix(visit.name)
-        self._reach = Reach(account, visit.name, visit.server, visit.host_keys)
+        self._reach = Reach(account, visit.name, visit.server, visit.way_in)
         self._lifeline = Lifeline(account.api, watcher, account.settings.revive)
         self._follower = Follower(
             account.api,
@@ -79,6 +80,8 @@ class Attendance:
 
     async def _run(self) -> Outcome:
         try:
+            if not self._visit.started_it:
+                await in_thread(self._reach.let_in, self._watcher)
             status = await self._follower.run()
             self._phase = "collecting"
             manifest = await self._collect(status)

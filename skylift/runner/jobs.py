@@ -19,6 +19,7 @@ from skylift.runner.job import NAME_FORM, Settings
 from skylift.runner.launch import Server, describe, live_servers, terminate
 from skylift.runner.reach import Reach
 from skylift.runner.record import Prefix
+from skylift.runner.way_in import WayIn
 
 _CANCEL_PATIENCE = 45.0
 """Seconds for the supervisor to see the wish (it looks every 5), to give the program its grace, and to send results."""
@@ -91,24 +92,24 @@ class Jobs:
     def shell(self, name: str, command: tuple[str, ...] = ()) -> list[str]:
         """The argv of OpenSSH to a job's server, with its host key pinned in a file beside our key."""
         reach = Reach(self._account, name, self._server(name))
-        address, keys = self._open_way(reach)
-        known = self._pin(name, address, keys)
-        return ssh_argv(reach.key.private, known, self._account.settings.image.login_user, address, command)
+        address, way_in = self._open_way(reach)
+        known = self._pin(name, address, way_in.keys)
+        return ssh_argv(reach.key.private, known, way_in.user, address, command)
 
-    def _open_way(self, reach: Reach) -> tuple[str, list[str]]:
-        """The server's address and host keys, when it can be reached from here."""
+    def _open_way(self, reach: Reach) -> tuple[str, WayIn]:
+        """The server's address and what it shows of itself, when it can be reached from here."""
         server = reach.server
         assert server is not None
         if server.address is None:
             raise RunError(f"The server of {server.job} has no public address (it is {server.state}).")
-        keys = reach.find_host_keys()
-        if not keys:
+        way_in = reach.find_way_in()
+        if way_in is None:
             raise RunError(f"The server of {server.job} has not shown its host key yet.", "Try again in a moment.")
         reach.open_door()
-        reach.hand_in_key()
-        return server.address, keys
+        reach.hand_in_key(way_in)
+        return server.address, way_in
 
-    def _pin(self, name: str, address: str, keys: list[str]) -> Path:
+    def _pin(self, name: str, address: str, keys: tuple[str, ...]) -> Path:
         folder = self._account.settings.key_dir / "known_hosts.d"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         lines = "".join(f"{address} {' '.join(key.split()[:2])}\n" for key in keys)

@@ -6,7 +6,6 @@ from typing import Literal
 
 from skylift.runner import launch
 from skylift.runner.account import Account
-from skylift.runner.errors import NotPermitted, Unreachable
 from skylift.runner.lifeline import Lifeline
 from skylift.runner.reach import Reach
 from skylift.runner.record import Prefix
@@ -49,10 +48,7 @@ async def show_logs(
             follower.start_at(stream, await lifeline.reach(_offset_at, account, name, stream, since))
     if reach.server is None:
         return await follower.once()
-    try:
-        reach.open_door()
-    except (NotPermitted, Unreachable) as error:
-        watcher.note(f"SSH cannot be opened to here; output comes from S3. {error.message}")
+    reach.let_in(watcher)
     return await (follower.run() if follow else follower.once())
 
 

@@ -13,7 +13,7 @@ from running_job import WAITS, ended_job, jobs
 
 from skylift.runner.account import Account, open_account
 from skylift.runner.attend import Attendance, visit
-from skylift.runner.job import Credentials, ImageChoice, Outcome, Secret, Settings
+from skylift.runner.job import Credentials, NewestImage, Outcome, Secret, Settings
 from skylift.runner.steps import Clock
 
 pytestmark = pytest.mark.real
@@ -56,7 +56,7 @@ def elsewhere(cloud: RealCloud, keys: Path) -> Account:
         Settings(
             region=cloud.endpoint.region,
             key_dir=keys,
-            image=ImageChoice("skylift-debian-13-*", ("amazon",), "ec2-user"),
+            image=NewestImage("skylift-debian-13-*", ("amazon",)),
             caller_address=lambda: cloud.endpoint.loopback,
             endpoint_url=cloud.endpoint.url,
             credentials=Credentials(root.access_key_id, Secret(root.secret_access_key)),
