@@ -137,6 +137,8 @@ class Desk:
                 user_agent=call.user_agent,
                 referer=call.referer,
                 secure=call.secure,
+                tls_version=call.tls_version,
+                signature=call.signature,
             )
             unnoted = identity.use_is_news(tx, caller)
         if unnoted:

@@ -42,6 +42,12 @@ _NOT_KNOWN = {
 _IN_ONE = 8 << 20
 
 
+def default_region() -> str | None:
+    """The region that boto3 finds in the environment or the profile."""
+    with translated("sign in"):
+        return Session().region_name or None
+
+
 class Api:
     """Clients of one account and region, made once each. Every call may raise Refused, NotPermitted, Unreachable."""
 
@@ -158,7 +164,8 @@ def translated(operation: str) -> Iterator[None]:
         yield
     except ClientError as error:
         found = error.response.get("Error", {})
-        code, message = str(found.get("Code", "")), str(found.get("Message", ""))
+        # What EC2 seals into a denial is for DecodeAuthorizationMessage, hundreds of characters that nobody can read.
+        code, message = str(found.get("Code", "")), str(found.get("Message", "")).partition(" Encoded authorization")[0]
         if code in _NOT_KNOWN:
             raise NotPermitted(
                 code, message, operation, "The credentials are not valid here, or have expired."

@@ -30,6 +30,10 @@ class Clock:
 
     watcher: Watcher
     seconds: dict[str, float] = field(default_factory=dict)
+    began: float = field(default_factory=time.monotonic)
+
+    def elapsed(self) -> float:
+        return time.monotonic() - self.began
 
     @contextmanager
     def step(self, name: str) -> Iterator[Step]:
