@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -26,6 +25,7 @@ from skylift.runner.steps import Clock, in_thread
 from skylift.runner.stream import Follower, Status
 from skylift.runner.submit import write_off
 from skylift.runner.watch import Watcher
+from skylift.runner.way_in import WayIn, find_way_in
 
 if TYPE_CHECKING:
     from skylift.runner.ssh import Connection
@@ -41,7 +41,7 @@ class Visit:
     keep: int
     instance_type: str
     server: Server | None
-    host_keys: tuple[str, ...] = ()
+    way_in: WayIn | None = None
     started_it: bool = False
 
 
@@ -53,7 +53,7 @@ class Attendance:
         self._watcher, self._clock = watcher, clock
         self._prefix = Prefix(visit.name)
         self._server = visit.server
-        self._host_keys = list(visit.host_keys)
+        self._way_in = visit.way_in
         self._lifeline = Lifeline(account.api, watcher, account.settings.revive)
         self._follower = Follower(
             account.api,
@@ -125,14 +125,16 @@ class Attendance:
         server = self._server
         if server is None:
             raise ConnectionLost("The server is gone.")
-        if not self._host_keys and not await in_thread(self._find_host_keys):
+        if self._way_in is None:
+            self._way_in = await in_thread(find_way_in, self._account.api, self._account.bucket, self._prefix)
+        way_in = self._way_in
+        if way_in is None:
             raise ConnectionLost("The server has shown no host key.")
         if server.address is None:
             raise ConnectionLost("The server has no public address.")
-        user = self._account.settings.image.login_user
         if server.key != self._key.name:
-            await in_thread(self._hand_in_key, server, user)
-        return await ssh.connect(server.address, user, self._key.private, self._host_keys, self._visit.name)
+            await in_thread(self._hand_in_key, server, way_in.user)
+        return await ssh.connect(server.address, way_in.user, self._key.private, way_in.keys, self._visit.name)
 
     def _hand_in_key(self, server: Server, user: str) -> None:
         """The server was started with another machine's key: EC2 Instance Connect has it take ours for a minute."""
@@ -140,12 +142,6 @@ class Attendance:
             launch.send_key(self._account.api, server, user, self._key.public)
         except Refused as error:
             raise ConnectionLost(f"This machine's key is not the server's, and {error.message}") from None
-
-    def _find_host_keys(self) -> bool:
-        found = self._account.api.get(self._account.bucket, self._prefix.host_keys)
-        if found is not None:
-            self._host_keys = list(json.loads(found)["keys"])
-        return found is not None
 
     def _server_is_gone(self) -> bool:
         if self._server is None:

@@ -42,6 +42,12 @@ _NOT_KNOWN = {
 _IN_ONE = 8 << 20
 
 
+def default_region() -> str | None:
+    """The region that boto3 finds in the environment or the profile."""
+    with translated("sign in"):
+        return Session().region_name or None
+
+
 class Api:
     """Clients of one account and region, made once each. Every call may raise Refused, NotPermitted, Unreachable."""
 

@@ -39,7 +39,7 @@ class Run:
             keep=job.keep,
             instance_type=job.instance_type,
             server=taken.server,
-            host_keys=taken.host_keys,
+            way_in=taken.way_in,
             started_it=True,
         )
         return Attendance(account, visit, key, self._watcher, self._clock)

@@ -19,6 +19,7 @@ from skylift.runner.job import NAME_FORM, Settings
 from skylift.runner.key import ensure_key_file
 from skylift.runner.launch import Server, describe, live_servers, terminate
 from skylift.runner.record import Prefix, bucket_name
+from skylift.runner.way_in import find_way_in
 
 _CANCEL_PATIENCE = 45.0
 """Seconds for the supervisor to see the wish (it looks every 5), to give the program its grace, and to send results."""
@@ -100,14 +101,14 @@ class Jobs:
         server = self._server(name)
         if server.address is None:
             raise RunError(f"The server of {name} has no public address (it is {server.state}).")
-        found = self._api.get(self._bucket, Prefix(name).host_keys)
-        if found is None:
+        way_in = find_way_in(self._api, self._bucket, Prefix(name))
+        if way_in is None:
             raise RunError(f"The server of {name} has not shown its host key yet.", "Try again in a moment.")
         key = ensure_key_file(self._settings.key_dir, self._account, self._settings.region)
-        known = self._pin(name, server.address, json.loads(found)["keys"])
-        return ssh_argv(key.private, known, self._settings.image.login_user, server.address, command)
+        known = self._pin(name, server.address, way_in.keys)
+        return ssh_argv(key.private, known, way_in.user, server.address, command)
 
-    def _pin(self, name: str, address: str, keys: list[str]) -> Path:
+    def _pin(self, name: str, address: str, keys: tuple[str, ...]) -> Path:
         folder = self._settings.key_dir / "known_hosts.d"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         lines = "".join(f"{address} {' '.join(key.split()[:2])}\n" for key in keys)

@@ -22,14 +22,16 @@ from skylift.runner.bundle import write_archive
 from skylift.runner.duration import spell_duration
 from skylift.runner.ec2 import Api
 from skylift.runner.errors import SKYLIFT_FAILED, LaunchFailed, NameTaken, SkyliftError
+from skylift.runner.image import find_images, pick_image
 from skylift.runner.job import INTERRUPTED, Job, Outcome, Settings
 from skylift.runner.key import KeyPair, ensure_key
 from skylift.runner.launch import Server
-from skylift.runner.network import Network, ensure_network, find_network, open_ssh
+from skylift.runner.network import Network, ensure_network, find_caller, find_network, open_network
 from skylift.runner.record import Prefix, deadline_of, encode_env, encode_record
 from skylift.runner.size import spell_size
 from skylift.runner.steps import Clock, Step, in_thread, made, together
 from skylift.runner.watch import Watcher
+from skylift.runner.way_in import WayIn, find_way_in
 
 _BOOT_PATIENCE = 600.0
 """Seconds from RunInstances until the server must have shown its host key."""
@@ -56,7 +58,7 @@ class Taken:
 
     account: Account
     server: Server
-    host_keys: tuple[str, ...]
+    way_in: WayIn | None
 
 
 class Submission:
@@ -71,7 +73,8 @@ class Submission:
         self._deadline = deadline_of(job, time.time())
         self._open: Account | None = None
         self._server: Server | None = None
-        self._host_keys: tuple[str, ...] = ()
+        self._caller: str | None = None
+        self._way_in: WayIn | None = None
         self._task: asyncio.Task[Taken] | None = None
         self._interrupted = False
 
@@ -110,22 +113,23 @@ class Submission:
                 await self._launch(undo, site)
                 undo.pop_all()
         assert self._server is not None
-        return Taken(self._account, self._server, self._host_keys)
+        return Taken(self._account, self._server, self._way_in)
 
     # Before anything is made.
 
     async def _check(self, step: Step, archive: Any) -> str:
         """Credentials, image, type and bundle: what can be wrong is told while there is nothing to undo."""
         api = await in_thread(Api, self._settings)
-        image, _, self._open, _, _ = await together(
-            in_thread(launch.find_image, api, self._settings.image),
+        images, processors, self._open, self._caller, _, _ = await together(
+            in_thread(find_images, api, self._settings.image),
             in_thread(launch.check_type, api, self._job.instance_type),
             in_thread(open_account, self._settings, api),
+            in_thread(find_caller, self._settings),
             in_thread(write_archive, self._job.bundle, archive),
             in_thread(api.warm),
         )
         step.detail = f"{self._job.instance_type} in {self._settings.region} ({self._settings.place})"
-        return str(image)
+        return pick_image(images, processors, self._job.instance_type)
 
     @property
     def _account(self) -> Account:
@@ -150,20 +154,19 @@ class Submission:
         return Site(bucket, image, network, key, job_role, user_data)
 
     def _boot_script(self, bucket: str) -> str:
-        user, region = self._settings.image.login_user, self._settings.region
+        user, region = self._settings.login_user, self._settings.region
         argv = commands.boot_argv(bucket, self._prefix.base, region, self._deadline, user)
         return commands.boot_script(_SUPERVISOR.read_text(), argv)
 
     async def _network(self, bucket_ready: asyncio.Future[None], bucket: str) -> Network:
         api = self._account.api
         with self._clock.step("network") as step:
-            caller = await in_thread(self._settings.caller_address)
-            network = await in_thread(find_network, api)
+            network = await in_thread(find_network, api, self._settings.access)
             if network is None:
                 await asyncio.shield(bucket_ready)
-                network = await in_thread(ensure_network, api, bucket, caller)
-            network = await in_thread(open_ssh, api, network, caller)
-            step.detail = f"{network.vpc}, SSH from {caller} only"
+                network = await in_thread(ensure_network, api, bucket)
+            network = await in_thread(open_network, api, network, self._settings.access, self._caller)
+            step.detail = network.spell(self._caller)
         return network
 
     async def _key(self) -> KeyPair:
@@ -245,7 +248,7 @@ class Submission:
         sshd; one that ends before either is an error at once."""
         api = self._account.api
         began = looked = time.monotonic()
-        while not await in_thread(self._find_host_keys, bucket):
+        while not await in_thread(self._find_way_in, bucket):
             waited = time.monotonic() - began
             if waited > _BOOT_PATIENCE:
                 raise LaunchFailed(
@@ -263,11 +266,9 @@ class Submission:
             await asyncio.sleep(min(max(0.025, waited / 12), 2))
         await in_thread(self._server_is_gone)
 
-    def _find_host_keys(self, bucket: str) -> bool:
-        found = self._account.api.get(bucket, self._prefix.host_keys)
-        if found is not None:
-            self._host_keys = tuple(json.loads(found)["keys"])
-        return found is not None
+    def _find_way_in(self, bucket: str) -> bool:
+        self._way_in = find_way_in(self._account.api, bucket, self._prefix)
+        return self._way_in is not None
 
     def _server_is_gone(self) -> bool:
         found = launch.describe(self._account.api, self._require_server().instance)
