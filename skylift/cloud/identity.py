@@ -8,6 +8,19 @@ from typing import Literal
 
 
 @dataclass(frozen=True)
+class Signature:
+    """How a request is signed, in the words of S3's condition keys.
+
+    `made` is when, which signature version 2 does not tell. `payload` is what the request says its body hashes to.
+    """
+
+    auth_type: Literal["REST-HEADER", "REST-QUERY-STRING"]
+    version: Literal["AWS4-HMAC-SHA256", "AWS"]
+    made: datetime | None = None
+    payload: str = ""
+
+
+@dataclass(frozen=True)
 class Caller:
     """The authenticated sender of one request.
 
@@ -36,6 +49,8 @@ class Caller:
     transitive: tuple[str, ...] = ()
     user_agent: str = ""
     referer: str = ""
+    tls_version: str = ""
+    signature: Signature | None = None
 
 
 @dataclass(frozen=True)

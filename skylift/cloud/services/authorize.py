@@ -16,6 +16,7 @@ from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller, Group, ManagedPolicy, Role, User
 from skylift.cloud.services.aws_policy import AWS_POLICIES
 from skylift.cloud.services.condition import Context, resolver
+from skylift.cloud.services.denial_message import sealed
 from skylift.cloud.services.operation import Check
 from skylift.cloud.services.policy_document import PolicyDocument, Statement, parse_policy
 from skylift.cloud.services.principal import Who, denied, granted, who_is, widest
@@ -95,7 +96,7 @@ def authorize(tx: Tx, caller: Caller, checks: Iterable[Check], *, service: str) 
     for check in checks:
         decision = _decided(tx, caller, policies, check)
         if not decision.allowed:
-            raise denial(caller, check, decision, service)
+            raise _sealed_too(tx, caller, check, decision, denial(caller, check, decision, service))
 
 
 def permits(tx: Tx, caller: Caller, check: Check) -> Decision:
@@ -113,6 +114,15 @@ def denial(caller: Caller, check: Check, decision: Decision, service: str) -> Se
             "UnauthorizedOperation", f"You are not authorized to perform this operation. {sentence}", status=403
         )
     return ServiceError("AccessDenied", sentence, status=403)
+
+
+def _sealed_too(tx: Tx, caller: Caller, check: Check, decision: Decision, error: ServiceError) -> ServiceError:
+    """EC2's denials of actions on resources carry the whole question, for those who may decode it."""
+    if error.code != "UnauthorizedOperation" or check.resource == "*":
+        return error
+    message = sealed(tx, caller, check, _context(tx, caller, check), decision.why)
+    text = f"{error.message}. Encoded authorization failure message: {message}"
+    return ServiceError(error.code, text, status=error.status)
 
 
 def gather(tx: Tx, caller: Caller) -> Policies:

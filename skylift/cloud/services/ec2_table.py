@@ -298,14 +298,14 @@ EC2_OPERATIONS: tuple[Operation, ...] = (
         "CreateImage",
         image_making.create,
         "InstanceId Name Description NoReboot TagSpecifications",
-        creates("CreateImage", "image", "InstanceId"),
+        image_making.check_create,
     ),
     _writes(
         "CopyImage",
         image_making.copy,
         "Name SourceImageId SourceRegion Description ClientToken CopyImageTags TagSpecifications "
         + " ".join(image_making.COPY_NEUTRAL),
-        creates("CopyImage", "image", "SourceImageId"),
+        image_making.check_copy,
     ),
     _acts(
         "DeregisterImage",
@@ -343,12 +343,12 @@ EC2_OPERATIONS: tuple[Operation, ...] = (
         "InstanceId Attribute",
         on("ec2:DescribeInstanceAttribute", "InstanceId"),
     ),
-    _acts(
+    _writes(
         "ModifyInstanceAttribute",
         instance_attribute.modify,
         "InstanceId DisableApiTermination InstanceInitiatedShutdownBehavior InstanceType UserData Groups "
         "SourceDestCheck " + " ".join(instance_attribute.NEUTRAL),
-        "InstanceId",
+        instance_attribute.check_modify,
     ),
     _acts("TerminateInstances", instance.terminate, "InstanceIds Force SkipOsShutdown", "InstanceIds"),
     _acts("StopInstances", instance.stop, "InstanceIds Hibernate Force SkipOsShutdown", "InstanceIds"),
@@ -479,7 +479,12 @@ EC2_OPERATIONS: tuple[Operation, ...] = (
         f"{_TEMPLATE} Versions",
         on_template("ec2:DeleteLaunchTemplateVersions"),
     ),
-    _reads("GetLaunchTemplateData", launch_template_version.data_of_instance, "InstanceId"),
+    _reads(
+        "GetLaunchTemplateData",
+        launch_template_version.data_of_instance,
+        "InstanceId",
+        on("ec2:GetLaunchTemplateData", "InstanceId"),
+    ),
     # Elastic IPs
     _writes(
         "AllocateAddress",

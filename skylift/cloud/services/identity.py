@@ -14,7 +14,7 @@ from typing import Any
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.home import RootKey
-from skylift.cloud.identity import AccessKey, Caller, InstanceProfile, Role, Session, User
+from skylift.cloud.identity import AccessKey, Caller, InstanceProfile, Role, Session, Signature, User
 from skylift.cloud.instance import Instance
 from skylift.cloud.services.trust import trust_in_service
 from skylift.cloud.store.database import Tx
@@ -53,6 +53,8 @@ def authenticate(
     secure: bool = False,
     user_agent: str = "",
     referer: str = "",
+    tls_version: str = "",
+    signature: Signature | None = None,
 ) -> Caller:
     """The caller whose signature has been verified. Raises as `secret_for`.
 
@@ -68,6 +70,8 @@ def authenticate(
         "secure": secure,
         "user_agent": user_agent,
         "referer": referer,
+        "tls_version": tls_version,
+        "signature": signature,
     }
     if access_key_id is None:
         if service == "s3":

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Image, Instance
-from skylift.cloud.network import NetworkInterface
+from skylift.cloud.network import NetworkInterface, SecurityGroup
+from skylift.cloud.services.check import on, on_row
 from skylift.cloud.services.instance_type import instance_type
 from skylift.cloud.services.instance_view import Surroundings, view
 from skylift.cloud.services.instance_view import metadata_options as shown_options
 from skylift.cloud.services.interface_group import groups_instead
 from skylift.cloud.services.launch import metadata_options, refuse_other_architecture, shutdown_behavior, user_data
+from skylift.cloud.services.operation import Check
 from skylift.cloud.services.refusal import combination, invalid_value, missing, refuse_other_values
 from skylift.cloud.services.resource import require
 from skylift.cloud.store.database import Tx
@@ -82,6 +84,13 @@ def modify(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     if asked[0] in _CHANGES:
         _CHANGES[asked[0]](tx, instance, params[asked[0]])
     return {}
+
+
+def check_modify(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+    """Whoever gives an instance security groups needs the permission on each of them, too."""
+    yield from on("ec2:ModifyInstanceAttribute", "InstanceId")(tx, caller, params)
+    for group_id in params.get("Groups") or []:
+        yield on_row(tx, caller, "ec2:ModifyInstanceAttribute", SecurityGroup, group_id)
 
 
 def _termination(tx: Tx, instance: Instance, asked: dict[str, Any]) -> None:
