@@ -66,3 +66,8 @@ def remove_interface(tx: Tx, interface: NetworkInterface) -> None:
 def elastic_ips(tx: Tx) -> dict[str, Address]:
     """Every associated Elastic IP, by the id of its interface."""
     return {one.interface_id: one for one in tx.find(Address) if one.interface_id}
+
+
+def primary_interface(tx: Tx, instance_id: str) -> NetworkInterface | None:
+    """The interface that an instance was launched with."""
+    return tx.get(NetworkInterface, instance_id=instance_id, index=0)
