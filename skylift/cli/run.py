@@ -14,9 +14,10 @@ from typer.core import TyperCommand
 if TYPE_CHECKING:
     from skylift.cli.screen import Outlet, Screen
     from skylift.runner.job import Job, Outcome, Program, Settings
+    from skylift.runner.submit import Taken
 
 _COMMAND_FLAG = "--program-is-a-command"
-_VALUES = {"--in", "--out", "--env", "--type", "--max-time", "--keep", "-i", "-o", "-e", "-t"}
+_VALUES = {"--in", "--out", "--env", "--type", "--max-time", "--keep", "--name", "-i", "-o", "-e", "-t"}
 _MODULE = {"-m", "--module"}
 
 _HELP = """Run a program on a server of its own, and bring its results home.
@@ -87,6 +88,12 @@ def run(
     keep: Annotated[
         str | None, typer.Option("--keep", metavar="DURATION", help="Keep the server this long after the program.")
     ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="NAME", help="The job's name, instead of one made up.")
+    ] = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", "-d", help="Leave as soon as the server has the job; print its name.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only the program's output.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object on stdout at the end; the program's stdout goes to stderr.")
@@ -104,7 +111,7 @@ def run(
     gc.set_threshold(200_000, 20, 20)
     outlet = Outlet(2 if as_json else 1, 2)
     screen = make_screen(outlet, quiet=quiet, json=as_json)
-    name = None
+    job_name = name
     try:
         job = plan_job(
             Order(
@@ -115,16 +122,20 @@ def run(
                 instance_type=instance_type,
                 max_time=parse_duration(max_time, "--max-time"),
                 keep=parse_duration(keep, "--keep") if keep else 0,
+                name=name,
             ),
             Path.cwd(),
             os.environ,
         )
-        name = job.name
-        outcome = _execute(job, screen)
+        job_name = job.name
+        settings = _announce(job, screen)
+        if detach:
+            return _tell_detached(*submit_job(job, settings, screen), screen, quiet=quiet, as_json=as_json)
+        outcome = run_job(job, settings, screen)
     except SkyliftError as error:
         screen.finish()
         if as_json:
-            print(json.dumps(_error_object(name, error)))
+            print(json.dumps(_error_object(job_name, error)))
         show_error(error)
         raise typer.Exit(error.exit_code) from None
     except KeyboardInterrupt:
@@ -132,7 +143,7 @@ def run(
         raise typer.Exit(130) from None
     screen.finish()
     gc.freeze()
-    _tell(outcome, outlet, quiet=quiet, as_json=as_json)
+    tell(outcome, outlet, quiet=quiet, as_json=as_json)
     raise typer.Exit(outcome.exit_code)
 
 
@@ -147,7 +158,7 @@ def read_program(words: list[str], module: str | None, *, is_command: bool) -> P
     return Program("command" if is_command else "script", words[0], tuple(words[1:]))
 
 
-def _execute(job: Job, screen: Screen) -> Outcome:
+def _announce(job: Job, screen: Screen) -> Settings:
     from skylift.cli.local import local_settings
     from skylift.runner.duration import spell_duration
 
@@ -155,25 +166,42 @@ def _execute(job: Job, screen: Screen) -> Outcome:
     for note in job.bundle.notes:
         screen.note(f"{note}.")
     screen.note(f"Job {job.name}: {spell_duration(job.max_time)} at most (--max-time).")
-    return run_job(job, settings, screen)
+    return settings
 
 
 def run_job(job: Job, settings: Settings, screen: Screen) -> Outcome:
     """The job in an event loop of its own, with Ctrl-C handed to it."""
-    import asyncio
-    import signal
-
+    from skylift.cli.attend import with_interrupts
     from skylift.runner.flow import Run
 
-    async def main() -> Outcome:
-        run = Run(job, settings, screen)
-        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, run.interrupt)
-        return await run.run()
-
-    return asyncio.run(main())
+    return with_interrupts(Run(job, settings, screen))
 
 
-def _tell(outcome: Outcome, outlet: Outlet, *, quiet: bool, as_json: bool) -> None:
+def submit_job(job: Job, settings: Settings, screen: Screen) -> tuple[str, Taken | Outcome]:
+    """The job's name, and its server; an outcome when it was interrupted before there was one."""
+    from skylift.cli.attend import with_interrupts
+    from skylift.runner.steps import Clock
+    from skylift.runner.submit import Submission
+
+    return job.name, with_interrupts(Submission(job, settings, screen, Clock(screen), alone=True))
+
+
+def _tell_detached(name: str, taken: Taken | Outcome, screen: Screen, *, quiet: bool, as_json: bool) -> None:
+    from skylift.runner.job import Outcome
+
+    screen.finish()
+    if isinstance(taken, Outcome):
+        raise typer.Exit(taken.exit_code)
+    server = taken.server
+    if as_json:
+        print(json.dumps({"name": name, "state": "started", "instance": server.instance, "address": server.address}))
+        return
+    print(name)
+    if not quiet:
+        print(f"Look at it with `skylift logs -f {name}` or `skylift attach {name}`.", file=sys.stderr)
+
+
+def tell(outcome: Outcome, outlet: Outlet, *, quiet: bool, as_json: bool) -> None:
     from skylift.cli.screen import summary
 
     if as_json:
