@@ -18,9 +18,10 @@ from skylift.cli.preset import presets
 if TYPE_CHECKING:
     from skylift.cli.screen import Outlet, Screen
     from skylift.runner.job import Job, Outcome, Program, Settings
+    from skylift.runner.submit import Taken
 
 _COMMAND_FLAG = "--program-is-a-command"
-_VALUES = {"--in", "--out", "--env", "--type", "--max-time", "--keep", "-i", "-o", "-e", "-t"}
+_VALUES = {"--in", "--out", "--env", "--type", "--max-time", "--keep", "--name", "-i", "-o", "-e", "-t"}
 _VALUES |= {"--on", "--image", "--ssh-from", "--subnet", "--security-group"}
 _MODULE = {"-m", "--module"}
 
@@ -120,6 +121,12 @@ def run(
         list[str] | None,
         typer.Option("--security-group", metavar="ID", help="A group of yours, with --subnet. Repeatable."),
     ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="NAME", help="The job's name, instead of one made up.")
+    ] = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", "-d", help="Leave as soon as the server has the job; print its name.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only the program's output.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object on stdout at the end; the program's stdout goes to stderr.")
@@ -139,7 +146,7 @@ def run(
     gc.set_threshold(200_000, 20, 20)
     outlet = Outlet(2 if as_json else 1, 2)
     screen = make_screen(outlet, quiet=quiet, json=as_json)
-    name = None
+    job_name = name
     try:
         access = Access(private, ssh_from, subnet, tuple(groups or ()))
         where: dict[str, Any] = {"access": access, **({"image": read_image(image)} if image else {})}
@@ -152,16 +159,21 @@ def run(
                 instance_type=instance_type,
                 max_time=parse_duration(max_time, "--max-time"),
                 keep=parse_duration(keep, "--keep") if keep else 0,
+                name=name,
             ),
             Path.cwd(),
             os.environ,
         )
-        name = job.name
-        outcome = _execute(job, replace(settings_for(on), **where), screen)
+        job_name = job.name
+        settings = replace(settings_for(on), **where)
+        _announce(job, screen)
+        if detach:
+            return _tell_detached(*submit_job(job, settings, screen), screen, quiet=quiet, as_json=as_json)
+        outcome = run_job(job, settings, screen)
     except SkyliftError as error:
         screen.finish()
         if as_json:
-            print(json.dumps(_error_object(name, error)))
+            print(json.dumps(_error_object(job_name, error)))
         show_error(error)
         raise typer.Exit(error.exit_code) from None
     except KeyboardInterrupt:
@@ -169,7 +181,7 @@ def run(
         raise typer.Exit(130) from None
     screen.finish()
     gc.freeze()
-    _tell(outcome, outlet, quiet=quiet, as_json=as_json)
+    tell(outcome, outlet, quiet=quiet, as_json=as_json)
     raise typer.Exit(outcome.exit_code)
 
 
@@ -184,31 +196,47 @@ def read_program(words: list[str], module: str | None, *, is_command: bool) -> P
     return Program("command" if is_command else "script", words[0], tuple(words[1:]))
 
 
-def _execute(job: Job, settings: Settings, screen: Screen) -> Outcome:
+def _announce(job: Job, screen: Screen) -> None:
     from skylift.runner.duration import spell_duration
 
     for note in job.bundle.notes:
         screen.note(f"{note}.")
     screen.note(f"Job {job.name}: {spell_duration(job.max_time)} at most (--max-time).")
-    return run_job(job, settings, screen)
 
 
 def run_job(job: Job, settings: Settings, screen: Screen) -> Outcome:
     """The job in an event loop of its own, with Ctrl-C handed to it."""
-    import asyncio
-    import signal
-
+    from skylift.cli.attend import with_interrupts
     from skylift.runner.flow import Run
 
-    async def main() -> Outcome:
-        run = Run(job, settings, screen)
-        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, run.interrupt)
-        return await run.run()
-
-    return asyncio.run(main())
+    return with_interrupts(Run(job, settings, screen))
 
 
-def _tell(outcome: Outcome, outlet: Outlet, *, quiet: bool, as_json: bool) -> None:
+def submit_job(job: Job, settings: Settings, screen: Screen) -> tuple[str, Taken | Outcome]:
+    """The job's name, and its server; an outcome when it was interrupted before there was one."""
+    from skylift.cli.attend import with_interrupts
+    from skylift.runner.steps import Clock
+    from skylift.runner.submit import Submission
+
+    return job.name, with_interrupts(Submission(job, settings, screen, Clock(screen), alone=True))
+
+
+def _tell_detached(name: str, taken: Taken | Outcome, screen: Screen, *, quiet: bool, as_json: bool) -> None:
+    from skylift.runner.job import Outcome
+
+    screen.finish()
+    if isinstance(taken, Outcome):
+        raise typer.Exit(taken.exit_code)
+    server = taken.server
+    if as_json:
+        print(json.dumps({"name": name, "state": "started", "instance": server.instance, "address": server.address}))
+        return
+    print(name)
+    if not quiet:
+        print(f"Look at it with `skylift logs -f {name}` or `skylift attach {name}`.", file=sys.stderr)
+
+
+def tell(outcome: Outcome, outlet: Outlet, *, quiet: bool, as_json: bool) -> None:
     from skylift.cli.screen import summary
 
     if as_json:
