@@ -284,7 +284,7 @@ class Cloud:
         self._instances = instances = InstanceLoop(
             database=database,
             machines=servers,
-            cables=Cables(network.attach, network.detach),
+            cables=Cables(network.attach, network.detach, network.dress),
             sync_network=networks.step,
             blueprint=draughtsman.blueprint,
             failures=(ServerError, RootfsError, NetworkError),

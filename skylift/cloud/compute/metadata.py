@@ -39,8 +39,8 @@ class RoleCredentials:
 class InterfaceFacts:
     id: str
     mac: str
-    private_ip: str
-    public_ip: str | None
+    addresses: tuple[tuple[str, str | None], ...]
+    """Private ones with the public ones that they have, the primary one first."""
     index: int
     subnet_id: str
     subnet_cidr: str
@@ -49,6 +49,14 @@ class InterfaceFacts:
     vpc_cidrs: tuple[str, ...]
     groups: Mapping[str, str]
     """Names by id."""
+
+    @property
+    def private_ip(self) -> str:
+        return self.addresses[0][0]
+
+    @property
+    def public_ip(self) -> str | None:
+        return self.addresses[0][1]
 
 
 @dataclass(frozen=True)
@@ -261,7 +269,7 @@ def _interface(interface: InterfaceFacts, facts: InstanceFacts) -> dict[str, Any
         "device-number": interface.index,
         "interface-id": interface.id,
         "local-hostname": facts.hostname,
-        "local-ipv4s": interface.private_ip,
+        "local-ipv4s": "\n".join(private for private, _ in interface.addresses),
         "mac": interface.mac,
         "owner-id": facts.account,
         "security-group-ids": "\n".join(interface.groups),
@@ -272,9 +280,10 @@ def _interface(interface: InterfaceFacts, facts: InstanceFacts) -> dict[str, Any
         "vpc-ipv4-cidr-block": interface.vpc_cidr,
         "vpc-ipv4-cidr-blocks": "\n".join(interface.vpc_cidrs),
     }
-    if interface.public_ip is not None:
-        described["public-ipv4s"] = interface.public_ip
-        described["ipv4-associations"] = {interface.public_ip: interface.private_ip}
+    associations = {public: private for private, public in interface.addresses if public is not None}
+    if associations:
+        described["public-ipv4s"] = "\n".join(associations)
+        described["ipv4-associations"] = associations
         if facts.public_hostname:
             described["public-hostname"] = facts.public_hostname
     return described

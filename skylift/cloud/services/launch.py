@@ -179,6 +179,8 @@ class _Launch:
                 wants_public_ip=where.public_ip,
                 instance_id=instance.id,
                 attachment_id=new_id("eni-attach"),
+                attachment="attaching",
+                attached=self._tx.now,
                 description=where.description,
                 tags=tags.get("network-interface", {}),
             )

@@ -28,8 +28,7 @@ FACTS = InstanceFacts(
         InterfaceFacts(
             id="eni-1",
             mac="02:00:00:00:00:01",
-            private_ip="10.0.1.5",
-            public_ip="127.40.1.1",
+            addresses=(("10.0.1.5", "127.40.1.1"),),
             index=0,
             subnet_id="subnet-1",
             subnet_cidr="10.0.1.0/24",
@@ -162,7 +161,7 @@ def test_requests_that_are_refused() -> None:
 
 def test_what_an_instance_does_not_have_is_not_listed() -> None:
     bare = replace(FACTS, user_data=None, profile_arn=None, public_key=None, tags=None)
-    bare = replace(bare, interfaces=(replace(FACTS.interfaces[0], public_ip=None),))
+    bare = replace(bare, interfaces=(replace(FACTS.interfaces[0], addresses=(("10.0.1.5", None),)),))
     metadata = Metadata(bare)
     _, listing = metadata.get("/latest/meta-data/")
     assert not {"iam/", "public-keys/", "public-ipv4", "tags/"} & set(listing.splitlines())
