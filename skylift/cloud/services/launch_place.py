@@ -124,8 +124,12 @@ def _interfaces(params: Any) -> list[dict[str, Any]]:
         raise invalid("Each network interface requires a unique device index.")
     if len(interfaces) > 1 and any(interface.get("AssociatePublicIpAddress") for interface in interfaces):
         raise combination(
-            "The associatePublicIPAddress parameter cannot be specified when launching with multiple network interfaces."
+            "The associatePublicIPAddress parameter cannot be specified when launching with multiple network "
+            "interfaces."
         )
+    existing = [interface["NetworkInterfaceId"] for interface in interfaces if interface.get("NetworkInterfaceId")]
+    if len(set(existing)) < len(existing):
+        raise invalid("A network interface can be attached at one device index only.")
     return sorted(interfaces, key=lambda interface: int(interface["DeviceIndex"]))
 
 
