@@ -67,7 +67,7 @@ def aws_cli(version: str) -> str | None:
     """The index's package is in the environment that the tests run in, the distribution's where its programs are."""
     for place in (str(Path(sys.executable).parent), "/usr/bin"):
         program = shutil.which("aws", path=place)
-        if program and version in subprocess.run([program, "--version"], capture_output=True, text=True).stdout:
+        if program and version in subprocess.check_output([program, "--version"], text=True):
             return program
     return None
 
