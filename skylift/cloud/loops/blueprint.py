@@ -34,15 +34,6 @@ class Site:
     lxcfs: bool
 
 
-def address_of(tx: Tx, vpc_id: str, name: str, region: str) -> str | None:
-    """The private address that a name such as `ip-10-0-1-5.ec2.internal` means in this VPC; None when nobody has it."""
-    address = name.partition(".")[0].removeprefix("ip-").replace("-", ".")
-    if name != private_dns_name(address, region):
-        return None
-    found = tx.find(NetworkInterface, vpc_id=vpc_id, private_ip=address)
-    return address if found else None
-
-
 def _session_keys(tx: Tx, instance_id: str) -> dict[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
     for key in current_keys(tx, instance_id):
