@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from typing import Any
 
 from skylift.runner.ec2 import Api
-from skylift.runner.job import Settings
-from skylift.runner.record import bucket_name
+from skylift.runner.errors import JobNotFound
+from skylift.runner.job import NAME_FORM, Settings
+from skylift.runner.record import Prefix, bucket_name
 
 
 @dataclass(frozen=True)
@@ -15,6 +18,20 @@ class Account:
     settings: Settings
     number: str
     bucket: str
+
+    def record(self, job: str) -> dict[str, Any]:
+        """What was asked for. Raises JobNotFound."""
+        found = self.api.get(self.bucket, Prefix(job).record) if NAME_FORM.fullmatch(job) else None
+        if found is None:
+            raise JobNotFound(f"There is no job called {job!r}.", "See `skylift ps --all`.")
+        record: dict[str, Any] = json.loads(found)
+        return record
+
+    def status(self, job: str) -> dict[str, Any]:
+        """How far it is, as its server last told; empty before that."""
+        found = self.api.get(self.bucket, Prefix(job).status)
+        status: dict[str, Any] = json.loads(found) if found else {}
+        return status
 
 
 def open_account(settings: Settings, api: Api | None = None) -> Account:

@@ -8,36 +8,33 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from skylift.runner import launch, role
 from skylift.runner.account import Account
 from skylift.runner.collect import Manifest, bring_home, read_manifest
-from skylift.runner.errors import ConnectionLost, Refused, SkyliftError
+from skylift.runner.errors import SkyliftError
 from skylift.runner.job import INTERRUPTED, Outcome
-from skylift.runner.key import KeyPair
 from skylift.runner.launch import Server
 from skylift.runner.lifeline import Lifeline
 from skylift.runner.outcome import conclude
+from skylift.runner.reach import Reach
 from skylift.runner.record import Prefix
 from skylift.runner.size import spell_size
 from skylift.runner.steps import Clock, in_thread
 from skylift.runner.stream import Follower, Status
 from skylift.runner.submit import write_off
 from skylift.runner.watch import Watcher
-from skylift.runner.way_in import WayIn, find_way_in
-
-if TYPE_CHECKING:
-    from skylift.runner.ssh import Connection
+from skylift.runner.way_in import WayIn
 
 
 @dataclass(frozen=True)
 class Visit:
     """What somebody who attends a job knows of it. `started_it` is the client that made it, which takes down what a
-    failure before the program's start would leave. `home` is where results go; None leaves them in S3."""
+    failure before the program's start would leave. `home` is where results go."""
 
     name: str
-    home: Path | None
+    home: Path
     keep: int
     instance_type: str
     server: Server | None
@@ -48,19 +45,17 @@ class Visit:
 class Attendance:
     """One job that its server has, until its outcome. `run` may be called once; `interrupt` is Ctrl-C."""
 
-    def __init__(self, account: Account, visit: Visit, key: KeyPair, watcher: Watcher, clock: Clock) -> None:
-        self._account, self._visit, self._key = account, visit, key
-        self._watcher, self._clock = watcher, clock
+    def __init__(self, account: Account, visit: Visit, watcher: Watcher, clock: Clock) -> None:
+        self._account, self._visit, self._watcher, self._clock = account, visit, watcher, clock
         self._prefix = Prefix(visit.name)
-        self._server = visit.server
-        self._way_in = visit.way_in
+        self._reach = Reach(account, visit.name, visit.server, visit.way_in)
         self._lifeline = Lifeline(account.api, watcher, account.settings.revive)
         self._follower = Follower(
             account.api,
             account.bucket,
             self._prefix,
-            self._connect,
-            self._server_is_gone,
+            self._reach.connect,
+            self._reach.server_is_gone,
             self._lifeline,
             watcher,
             self._see_status,
@@ -85,12 +80,14 @@ class Attendance:
 
     async def _run(self) -> Outcome:
         try:
+            if not self._visit.started_it:
+                await in_thread(self._reach.let_in, self._watcher)
             status = await self._follower.run()
             self._phase = "collecting"
             manifest = await self._collect(status)
         finally:
             await self._put_away()
-        told = conclude(self._visit.name, status, manifest, self._server)
+        told = conclude(self._visit.name, status, manifest, self._reach.server)
         return self._dress(told)
 
     async def _put_away(self) -> None:
@@ -104,10 +101,10 @@ class Attendance:
         """Each by itself: what cannot be undone does not stand in the way of the rest, nor of the run's own end."""
         api, name = self._account.api, self._visit.name
         steps: list[Callable[[], object]] = [partial(role.remove_role, api, name)]
-        if self._server is not None:
-            steps.insert(0, partial(launch.terminate, api, self._server.instance))
+        if self._reach.server is not None:
+            instance, interrupted = self._reach.server.instance, self._interrupts > 0
+            steps.insert(0, partial(launch.terminate, api, instance))
             if early:
-                instance, interrupted = self._server.instance, self._interrupts > 0
                 steps.append(partial(write_off, self._account, name, instance, interrupted=interrupted))
         for step in steps:
             try:
@@ -117,39 +114,6 @@ class Attendance:
                 self._watcher.note(f"The server turns itself off. For the rest: `skylift cancel {name}`.")
 
     # The program.
-
-    async def _connect(self) -> Connection:
-        """One try at SSH. Its import is slow, and was begun while the server booted."""
-        from skylift.runner import ssh  # noqa: PLC0415
-
-        server = self._server
-        if server is None:
-            raise ConnectionLost("The server is gone.")
-        if self._way_in is None:
-            self._way_in = await in_thread(find_way_in, self._account.api, self._account.bucket, self._prefix)
-        way_in = self._way_in
-        if way_in is None:
-            raise ConnectionLost("The server has shown no host key.")
-        if server.address is None:
-            raise ConnectionLost("The server has no public address.")
-        if server.key != self._key.name:
-            await in_thread(self._hand_in_key, server, way_in.user)
-        return await ssh.connect(server.address, way_in.user, self._key.private, way_in.keys, self._visit.name)
-
-    def _hand_in_key(self, server: Server, user: str) -> None:
-        """The server was started with another machine's key: EC2 Instance Connect has it take ours for a minute."""
-        try:
-            launch.send_key(self._account.api, server, user, self._key.public)
-        except Refused as error:
-            raise ConnectionLost(f"This machine's key is not the server's, and {error.message}") from None
-
-    def _server_is_gone(self) -> bool:
-        if self._server is None:
-            return True
-        found = launch.describe(self._account.api, self._server.instance)
-        if found is not None:
-            self._server = found
-        return found is None or found.gone
 
     def _see_status(self, status: Status) -> None:
         """Steps that happen on the server, told as they begin and end."""
@@ -216,9 +180,6 @@ class Attendance:
         with self._clock.step("results") as step:
             manifest = await self._lifeline.reach(read_manifest, account.api, account.bucket, self._prefix)
             total = manifest.size
-            if home is None:
-                step.detail = "left in S3"
-                return manifest
 
             def fetch() -> None:
                 come = 0
@@ -238,7 +199,7 @@ class Attendance:
         return manifest
 
     def _outcome(self, state: str, exit_code: int, reason: str) -> Outcome:
-        instance = self._server.instance if self._server else None
+        instance = self._reach.server.instance if self._reach.server else None
         return self._dress(
             Outcome(name=self._visit.name, state=state, exit_code=exit_code, reason=reason, instance=instance)
         )
@@ -247,3 +208,11 @@ class Attendance:
         """With what only the one who watched knows."""
         more: dict[str, Any] = {"seconds": self._clock.elapsed(), "steps": dict(self._clock.seconds)}
         return replace(outcome, instance_type=self._visit.instance_type, **more)
+
+
+def visit(account: Account, name: str, home: Path) -> Visit:
+    """What there is to know of a job that somebody else may have started. Raises JobNotFound."""
+    record = account.record(name)
+    servers = launch.live_servers(account.api, name)
+    server = servers[0] if servers else None
+    return Visit(name, home, record["keep"], record["instance_type"], server)

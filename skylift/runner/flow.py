@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from skylift.runner.attend import Attendance, Visit
 from skylift.runner.job import Job, Outcome, Settings
-from skylift.runner.key import ensure_key_file
 from skylift.runner.steps import Clock
 from skylift.runner.submit import Submission, Taken
 from skylift.runner.watch import Watcher
@@ -31,8 +30,7 @@ class Run:
         (self._attendance or self._submission).interrupt()
 
     def _attend(self, taken: Taken) -> Attendance:
-        job, account = self._job, taken.account
-        key = ensure_key_file(account.settings.key_dir, account.number, account.settings.region)
+        job = self._job
         visit = Visit(
             name=job.name,
             home=job.home,
@@ -42,4 +40,4 @@ class Run:
             way_in=taken.way_in,
             started_it=True,
         )
-        return Attendance(account, visit, key, self._watcher, self._clock)
+        return Attendance(taken.account, visit, self._watcher, self._clock)

@@ -40,6 +40,7 @@ class Server:
     launched: str
     zone: str = ""
     key: str = ""
+    groups: tuple[str, ...] = ()
 
     @property
     def gone(self) -> bool:
@@ -191,4 +192,5 @@ def _server(instance: dict[str, Any]) -> Server:
         launched=launched.isoformat(timespec="seconds").replace("+00:00", "Z"),
         zone=instance.get("Placement", {}).get("AvailabilityZone", ""),
         key=instance.get("KeyName", ""),
+        groups=tuple(each["GroupId"] for each in instance.get("SecurityGroups", [])),
     )

@@ -72,6 +72,19 @@ def open_ssh(api: Api, network: Network, source: str) -> Network:
     """A range may reach port 22. Rules for others stay: other machines may be using them."""
     if source in network.callers:
         return network
+    _authorize_ssh(api, network.groups[0], source)
+    return replace(network, callers=network.callers | {source})
+
+
+def open_groups(api: Api, groups: tuple[str, ...], source: str) -> None:
+    """Likewise, in those of a server's groups that are skylift's; the user's own are left as they are."""
+    filters = [{"Name": "group-id", "Values": list(groups)}, {"Name": f"tag:{TAG_PART}", "Values": ["group"]}]
+    for group in api.call("ec2", "describe_security_groups", Filters=filters)["SecurityGroups"]:
+        if source not in _callers(group):
+            _authorize_ssh(api, group["GroupId"], source)
+
+
+def _authorize_ssh(api: Api, group: str, source: str) -> None:
     rule = {
         "IpProtocol": "tcp",
         "FromPort": 22,
@@ -82,10 +95,9 @@ def open_ssh(api: Api, network: Network, source: str) -> Network:
         "InvalidPermission.Duplicate",
         api,
         "authorize_security_group_ingress",
-        GroupId=network.groups[0],
+        GroupId=group,
         IpPermissions=[rule],
     )
-    return replace(network, callers=network.callers | {source})
 
 
 def _around_subnet(api: Api, subnet: str, groups: tuple[str, ...]) -> Network:

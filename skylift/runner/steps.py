@@ -52,6 +52,8 @@ async def in_thread(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> 
         return await asyncio.shield(running)
     except asyncio.CancelledError:
         await asyncio.wait([running])
+        # Looked at, so that asyncio does not complain of one that nobody took.
+        running.exception()
         raise
 
 

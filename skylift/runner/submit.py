@@ -62,10 +62,14 @@ class Taken:
 
 
 class Submission:
-    """One job, from here to its server. `run` may be called once; `interrupt` is Ctrl-C."""
+    """One job, from here to its server. `run` may be called once; `interrupt` is Ctrl-C.
 
-    def __init__(self, job: Job, settings: Settings, watcher: Watcher, clock: Clock) -> None:
+    With `alone`, nobody stays to watch: the server must have said that the job is its own.
+    """
+
+    def __init__(self, job: Job, settings: Settings, watcher: Watcher, clock: Clock, *, alone: bool = False) -> None:
         self._job = job
+        self._alone = alone
         self._settings = settings
         self._watcher = watcher
         self._clock = clock
@@ -244,11 +248,11 @@ class Submission:
         write_off(self._account, self._job.name, server.instance, interrupted=self._interrupted)
 
     async def _await_server(self, bucket: str) -> None:
-        """The server shows its host keys in its prefix when it is up, or takes the job without them where there is no
-        sshd; one that ends before either is an error at once."""
+        """The server shows its host keys in its prefix when it is up, and its status once it has claimed the job; where
+        there is no sshd, that is all it shows. One that ends before is an error at once."""
         api = self._account.api
         began = looked = time.monotonic()
-        while not await in_thread(self._find_way_in, bucket):
+        while not await in_thread(self._find_way_in, bucket) or self._alone:
             waited = time.monotonic() - began
             if waited > _BOOT_PATIENCE:
                 raise LaunchFailed(
