@@ -80,7 +80,7 @@ class Draughtsman:
         return Blueprint(plan, seed)
 
     def facts(
-        self, tx: Tx, vpc_id: str, address: str, credentials_for: Callable[[str], RoleCredentials | str | None]
+        self, tx: Tx, vpc_id: str, address: str, credentials_for: Callable[[str, str], RoleCredentials | str | None]
     ) -> InstanceFacts | None:
         """What the metadata service may tell the instance that has this private address in this VPC."""
         sender = interface_at(tx, vpc_id, address)
@@ -113,7 +113,7 @@ class Draughtsman:
             profile_arn=instance.profile_arn,
             profile_id=profile.id if profile else None,
             role=profile.role if profile else None,
-            credentials=lambda: credentials_for(instance_id),
+            credentials=lambda delivery: credentials_for(instance_id, delivery),
             tags=instance.tags if instance.metadata.tags == "enabled" else None,
             tokens_required=instance.metadata.tokens == "required",
             enabled=instance.metadata.endpoint == "enabled",

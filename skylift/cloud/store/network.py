@@ -96,3 +96,8 @@ def remove_interface(tx: Tx, interface: NetworkInterface) -> None:
 
 def elastic_ips(tx: Tx) -> ElasticIps:
     return {(one.interface_id, one.private_ip): one for one in tx.find(Address) if one.interface_id and one.private_ip}
+
+
+def primary_interface(tx: Tx, instance_id: str) -> NetworkInterface | None:
+    """The interface that an instance was launched with."""
+    return tx.get(NetworkInterface, instance_id=instance_id, index=0)
