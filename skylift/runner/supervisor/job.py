@@ -98,7 +98,8 @@ class Supervisor:
             keys = [path.read_text().strip() for path in sorted((self._root / "etc/ssh").glob("ssh_host_*_key.pub"))]
             if not any(key.startswith("ssh-ed25519 ") for key in keys):
                 raise Unreachable("sshd has no host key yet")
-            self.prefix.put("server/hostkeys.json", json.dumps({"instance": self._instance, "keys": keys}).encode())
+            shown = {"instance": self._instance, "keys": keys, "user": self._login.user.pw_name}
+            self.prefix.put("server/hostkeys.json", json.dumps(shown).encode())
 
         try:
             self._try("host keys", publish)
