@@ -124,7 +124,8 @@ def _interfaces(params: Any) -> list[dict[str, Any]]:
         raise invalid("Each network interface requires a unique device index.")
     if len(interfaces) > 1 and any(interface.get("AssociatePublicIpAddress") for interface in interfaces):
         raise combination(
-            "The associatePublicIPAddress parameter cannot be specified when launching with multiple network interfaces."
+            "The associatePublicIPAddress parameter cannot be specified when launching with multiple network "
+            "interfaces."
         )
     return sorted(interfaces, key=lambda interface: int(interface["DeviceIndex"]))
 
