@@ -35,8 +35,8 @@ def answered(code: str, message: str, operation: str, service: str) -> Refused:
     [
         (
             "You are not authorized to perform this operation. User: arn:aws:iam::1:user/u is not authorized to"
-            " perform: ec2:CreateTags on resource: arn:aws:ec2:eu-west-1:1:instance/* because no identity-based policy allows"
-            " the ec2:CreateTags action. Encoded authorization failure message: A1b2-C3",
+            " perform: ec2:CreateTags on resource: arn:aws:ec2:eu-west-1:1:instance/* because no identity-based policy"
+            " allows the ec2:CreateTags action. Encoded authorization failure message: A1b2-C3",
             "RunInstances",
             "ec2",
             "the permission ec2:CreateTags on arn:aws:ec2:eu-west-1:1:instance/*. docs/iam.md",
