@@ -72,6 +72,8 @@ _LAUNCH = (
     "MetadataOptions.HttpEndpoint MetadataOptions.InstanceMetadataTags NetworkInterfaces.AssociatePublicIpAddress "
     "NetworkInterfaces.Description NetworkInterfaces.DeviceIndex NetworkInterfaces.Groups "
     "NetworkInterfaces.PrivateIpAddress NetworkInterfaces.PrivateIpAddresses NetworkInterfaces.SubnetId "
+    "NetworkInterfaces.DeleteOnTermination NetworkInterfaces.NetworkInterfaceId "
+    "NetworkInterfaces.SecondaryPrivateIpAddressCount "
     "BlockDeviceMappings.DeviceName BlockDeviceMappings.Ebs.VolumeSize Placement.AvailabilityZone "
     "Placement.AvailabilityZoneId LaunchTemplate.LaunchTemplateId LaunchTemplate.LaunchTemplateName "
     "LaunchTemplate.Version " + " ".join(NEUTRAL)

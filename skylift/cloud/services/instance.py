@@ -181,7 +181,8 @@ def _change(tx: Tx, params: Any, changed: Callable[[Instance], Instance]) -> lis
         if after is not before:
             tx.save(after)
         changes.append(
-            {"InstanceId": before.id, "PreviousState": state(before.state), "CurrentState": state(after.state)}
+            # In this order, as on AWS: libcloud takes the first state that it finds.
+            {"InstanceId": before.id, "CurrentState": state(after.state), "PreviousState": state(before.state)}
         )
     return changes
 

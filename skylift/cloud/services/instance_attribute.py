@@ -15,6 +15,7 @@ from skylift.cloud.services.check import on, on_row
 from skylift.cloud.services.instance_type import instance_type
 from skylift.cloud.services.instance_view import Surroundings, view
 from skylift.cloud.services.instance_view import metadata_options as shown_options
+from skylift.cloud.services.interface_attachment import refuse_beyond
 from skylift.cloud.services.interface_group import groups_instead
 from skylift.cloud.services.launch import metadata_options, refuse_other_architecture, shutdown_behavior, user_data
 from skylift.cloud.services.operation import Check
@@ -105,6 +106,8 @@ def _type(tx: Tx, instance: Instance, asked: dict[str, Any]) -> None:
     _refuse_unless_stopped(instance)
     kind = instance_type(asked.get("Value", ""))
     refuse_other_architecture(kind, require(tx, Image, instance.image_id))
+    interfaces = tx.find(NetworkInterface, instance_id=instance.id)
+    refuse_beyond(kind, len(interfaces), max((len(one.addresses) for one in interfaces), default=0))
     tx.save(replace(instance, type=kind.name))
 
 

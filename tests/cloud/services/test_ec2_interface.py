@@ -322,3 +322,66 @@ def test_permission_is_asked_for_each_of_the_two(cloud: Cloud) -> None:
     attachment = attach(cloud, spare, instance)
     found = cloud.checks("DetachNetworkInterface", AttachmentId=attachment)
     assert [check.resource.rpartition(":")[2] for check in found] == kinds
+
+
+def test_a_launch_with_several_interfaces(cloud: Cloud) -> None:
+    """One that the launch makes, with two addresses, and one that was there; they end as each was told to."""
+    subnet, spare = cloud.default("subnet")["SubnetId"], make(cloud)["NetworkInterfaceId"]
+    new = {"DeviceIndex": 0, "SubnetId": subnet, "SecondaryPrivateIpAddressCount": 1, "Description": "made"}
+    old = {"DeviceIndex": 1, "NetworkInterfaceId": spare}
+    instance = cloud.run(NetworkInterfaces=[old, new])
+    first, second = instance["NetworkInterfaces"]
+    assert (first["Description"], first["Attachment"]["DeviceIndex"], len(first["PrivateIpAddresses"])) == (
+        "made",
+        0,
+        2,
+    )
+    assert (second["NetworkInterfaceId"], second["Attachment"]["DeviceIndex"]) == (spare, 1)
+    # Of two interfaces none is given a public address, whatever the subnet says.
+    assert "PublicIpAddress" not in instance
+    ends = [one["Attachment"]["DeleteOnTermination"] for one in (first, second)]
+    assert ends == [True, False]
+    cloud.observe(instance["InstanceId"], "running")
+    assert described(cloud, spare)["Attachment"]["Status"] == "attached"
+    data = cloud.call("GetLaunchTemplateData", InstanceId=instance["InstanceId"])["LaunchTemplateData"]
+    assert [one["DeviceIndex"] for one in data["NetworkInterfaces"]] == [0, 1]
+    cloud.observe(instance["InstanceId"], "stopped")
+    small = {"InstanceId": instance["InstanceId"], "InstanceType": {"Value": "t2.micro"}}
+    cloud.call("ModifyInstanceAttribute", **small)
+    cloud.observe(instance["InstanceId"], "terminated")
+    (left,) = cloud.call("DescribeNetworkInterfaces")["NetworkInterfaces"]
+    assert (left["NetworkInterfaceId"], left["Status"]) == (spare, "available")
+
+
+def test_what_a_launch_says_of_an_existing_interface(cloud: Cloud) -> None:
+    spare = make(cloud)["NetworkInterfaceId"]
+    subnets = cloud.call("DescribeSubnets", Filters=filters(availability_zone="us-east-1b"))["Subnets"]
+    far = make(cloud, SubnetId=subnets[0]["SubnetId"])["NetworkInterfaceId"]
+    asked = {"ImageId": cloud.image_id, "InstanceType": "t3.micro", "MinCount": 1, "MaxCount": 1}
+    here = {"DeviceIndex": 0, "NetworkInterfaceId": spare}
+
+    def code(*interfaces: dict[str, Any], **more: Any) -> str:
+        return cloud.code("RunInstances", **{**asked, **more}, NetworkInterfaces=list(interfaces))
+
+    assert code({**here, "SubnetId": cloud.default("subnet")["SubnetId"]}) == "InvalidParameterCombination"
+    assert code({**here, "DeleteOnTermination": True}) == "InvalidParameterCombination"
+    assert code(here, MaxCount=2) == "InvalidParameterCombination"
+    assert code(here, {"DeviceIndex": 1, "NetworkInterfaceId": far}) == "InvalidParameterCombination"
+    instance = cloud.run(NetworkInterfaces=[here])
+    assert code(here) == "InvalidNetworkInterface.InUse"
+    assert instance["PrivateIpAddress"] == described(cloud, spare)["PrivateIpAddress"]
+    checks = cloud.checks("RunInstances", **asked, NetworkInterfaces=[here])
+    kinds = [check.resource.rpartition(":")[2] for check in checks if check.action == "ec2:RunInstances"]
+    assert f"network-interface/{spare}" in kinds
+    assert not {"network-interface/*", "subnet/*"} & set(kinds)
+
+
+def test_interfaces_of_one_launch_get_different_addresses(cloud: Cloud) -> None:
+    """What one asks for by name no other one is given."""
+    both = [{"DeviceIndex": 0}, {"DeviceIndex": 1, "PrivateIpAddress": "172.31.0.4"}]
+    first, second = cloud.run(NetworkInterfaces=both)["NetworkInterfaces"]
+    assert (first["PrivateIpAddress"], second["PrivateIpAddress"]) == ("172.31.0.5", "172.31.0.4")
+    several = {"ImageId": cloud.image_id, "InstanceType": "t3.micro", "MinCount": 2, "MaxCount": 2}
+    made = cloud.call("RunInstances", **several, NetworkInterfaces=[{"DeviceIndex": 0}, {"DeviceIndex": 1}])
+    found = [one["PrivateIpAddress"] for instance in made["Instances"] for one in instance["NetworkInterfaces"]]
+    assert found == [f"172.31.0.{last}" for last in (6, 7, 8, 9)]
