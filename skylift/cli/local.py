@@ -8,7 +8,7 @@ from skylift.cloud.home import Endpoint, Home, RootKey, default_home
 from skylift.runner.errors import USAGE, RunError, UsageError
 from skylift.runner.job import Credentials, NewestImage, Secret, Settings
 
-IMAGES = NewestImage(pattern="skylift-debian-13-*", owners=("amazon",))
+IMAGES = NewestImage(pattern="skylift-debian-13-*", owners=("amazon",), has_uv=True)
 
 
 def local_settings() -> Settings:

@@ -61,11 +61,11 @@ def find_images(api: Api, choice: ImageChoice) -> dict[str, str]:
             return _one(api, choice)
 
 
-def pick_image(found: dict[str, str], processors: tuple[str, ...], instance_type: str) -> str:
-    """The image that runs on the type."""
+def pick_image(found: dict[str, str], processors: tuple[str, ...], instance_type: str) -> tuple[str, str]:
+    """The processor (x86_64, arm64) and the image for it that run on the type."""
     for processor in processors:
         if processor in found:
-            return found[processor]
+            return processor, found[processor]
     raise UsageError(
         f"The type {instance_type} is for {' or '.join(processors)}, and the image for {' or '.join(sorted(found))}.",
         "Choose another --type or --image.",

@@ -50,10 +50,11 @@ class Credentials:
 
 @dataclass(frozen=True)
 class NewestImage:
-    """The newest available image whose name matches `pattern`."""
+    """The newest available image whose name matches `pattern`. `has_uv` is known of skylift's own."""
 
     pattern: str
     owners: tuple[str, ...]
+    has_uv: bool = False
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,9 @@ def deadline_of(job: Job, now: float) -> int:
     return int(now) + job.max_time + job.keep + SETUP_ALLOWANCE
 
 
-def encode_record(job: Job, *, created: float, deadline: int, bundle_sha256: str) -> bytes:
+def encode_record(
+    job: Job, *, created: float, deadline: int, bundle_sha256: str, uv: dict[str, str] | None = None
+) -> bytes:
     """What the supervisor needs to know. Values of --env are not in it; they travel by themselves."""
     record: dict[str, Any] = {
         "version": VERSION,
@@ -93,6 +95,7 @@ def encode_record(job: Job, *, created: float, deadline: int, bundle_sha256: str
         "keep": job.keep,
         "instance_type": job.instance_type,
         "bundle_sha256": bundle_sha256,
+        **({"uv": uv} if uv is not None else {}),
     }
     return json.dumps(record, indent=2).encode()
 

@@ -14,7 +14,7 @@ from skylift.runner.errors import NameTaken, Refused
 from skylift.runner.record import TAG_JOB, Prefix
 
 PATH = "/skylift/"
-BOUNDARY = "skylift-boundary-1"
+BOUNDARY = "skylift-boundary-2"
 """The number is the document's: a change of it makes a new policy, and never touches one that roles stand under."""
 
 TRUST = {
@@ -47,6 +47,12 @@ def job_policy(job: str, bucket: str, account: str, region: str) -> dict[str, An
                 "Effect": "Allow",
                 "Action": "s3:GetObject",
                 "Resource": [f"{objects}/record.json", f"{objects}/in/*", f"{objects}/server/*"],
+            },
+            {
+                "Sid": "ReadTools",
+                "Effect": "Allow",
+                "Action": "s3:GetObject",
+                "Resource": f"arn:aws:s3:::{bucket}/tools/*",
             },
             {
                 "Sid": "WriteOutputs",
@@ -84,6 +90,12 @@ def boundary_policy(account: str) -> dict[str, Any]:
                 "Effect": "Allow",
                 "Action": ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"],
                 "Resource": f"arn:aws:s3:::skylift-{account}-*/jobs/*",
+            },
+            {
+                "Sid": "SharedFiles",
+                "Effect": "Allow",
+                "Action": "s3:GetObject",
+                "Resource": [f"arn:aws:s3:::skylift-{account}-*/{shelf}/*" for shelf in ("inputs", "tools")],
             },
             {
                 "Sid": "EndItself",

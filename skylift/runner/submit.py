@@ -30,6 +30,7 @@ from skylift.runner.network import Network, ensure_network, find_caller, find_ne
 from skylift.runner.record import Prefix, deadline_of, encode_env, encode_record
 from skylift.runner.size import spell_size
 from skylift.runner.steps import Clock, Step, in_thread, made, together
+from skylift.runner.uv import WHEELS, Wheel, ensure_uv
 from skylift.runner.watch import Watcher
 from skylift.runner.way_in import WayIn, find_way_in
 
@@ -77,6 +78,7 @@ class Submission:
         self._open: Account | None = None
         self._server: Server | None = None
         self._caller: str | None = None
+        self._uv: Wheel | None = None
         self._way_in: WayIn | None = None
         self._task: asyncio.Task[Taken] | None = None
         self._interrupted = False
@@ -132,7 +134,10 @@ class Submission:
             in_thread(api.warm),
         )
         step.detail = f"{self._job.instance_type} in {self._settings.region} ({self._settings.place})"
-        return pick_image(images, processors, self._job.instance_type)
+        processor, image = pick_image(images, processors, self._job.instance_type)
+        if self._job.environment.kind != "none" and not getattr(self._settings.image, "has_uv", False):
+            self._uv = WHEELS[processor]
+        return image
 
     @property
     def _account(self) -> Account:
@@ -145,12 +150,13 @@ class Submission:
         api, bucket = self._account.api, self._account.bucket
         ready = asyncio.ensure_future(in_thread(ensure_bucket, api, bucket))
         try:
-            network, key, job_role, _, user_data = await together(
+            network, key, job_role, _, user_data, _ = await together(
                 self._network(ready, bucket),
                 self._key(),
                 self._role(undo, bucket),
                 self._upload(ready, bucket, archive),
                 in_thread(self._boot_script, bucket),
+                self._tools(ready, bucket),
             )
         finally:
             await asyncio.gather(ready, return_exceptions=True)
@@ -198,11 +204,17 @@ class Submission:
             count = len(self._job.bundle.files)
             step.detail = f"{count} file{'s' * (count != 1)}, {spell_size(size)}"
 
+    async def _tools(self, bucket_ready: asyncio.Future[None], bucket: str) -> None:
+        if self._uv is not None:
+            await asyncio.shield(bucket_ready)
+            await in_thread(ensure_uv, self._account.api, bucket, self._uv)
+
     def _send(self, bucket: str, archive: Any, size: int) -> None:
         api, job = self._account.api, self._job
         archive.seek(0)
         digest = hashlib.file_digest(archive, "sha256").hexdigest()
-        record = encode_record(job, created=time.time(), deadline=self._deadline, bundle_sha256=digest)
+        uv = {"key": self._uv.key, "sha256": self._uv.sha256} if self._uv is not None else None
+        record = encode_record(job, created=time.time(), deadline=self._deadline, bundle_sha256=digest, uv=uv)
         if not api.put(bucket, self._prefix.record, record, first=True):
             raise NameTaken(job.name)
         api.put(bucket, self._prefix.supervisor, whole_archive())

@@ -27,8 +27,8 @@ def test_published_image_of_each_processor(api: Api) -> None:
     found = find_images(api, PUBLISHED["amazon-linux-2023"])
     assert set(found) == {"x86_64", "arm64"}
     assert all(image.startswith("ami-") for image in found.values())
-    assert pick_image(found, ("i386", "x86_64"), "t2.micro") == found["x86_64"]
-    assert pick_image(found, ("arm64",), "t4g.small") == found["arm64"]
+    assert pick_image(found, ("i386", "x86_64"), "t2.micro") == ("x86_64", found["x86_64"])
+    assert pick_image(found, ("arm64",), "t4g.small") == ("arm64", found["arm64"])
 
 
 def test_image_that_is_not_published_here(api: Api) -> None:

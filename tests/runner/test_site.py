@@ -182,7 +182,7 @@ def test_bucket_is_made_once(settings: Settings, api: Api) -> None:
 
 def test_boundary_is_made_once(settings: Settings, api: Api) -> None:
     arns = at_once(lambda: role.ensure_boundary(Api(settings), ACCOUNT))
-    assert set(arns) == {f"arn:aws:iam::{ACCOUNT}:policy/skylift/skylift-boundary-1"}
+    assert set(arns) == {f"arn:aws:iam::{ACCOUNT}:policy/skylift/skylift-boundary-2"}
     version = api.call("iam", "get_policy_version", PolicyArn=arns[0], VersionId="v1")["PolicyVersion"]
     assert version["Document"] == role.boundary_policy(ACCOUNT)
 
@@ -223,7 +223,8 @@ def test_policy_reaches_nothing_but_the_jobs_own() -> None:
             assert "*" not in action
             by_action.setdefault(action, []).extend([resources] if isinstance(resources, str) else resources)
     prefix = "arn:aws:s3:::b/jobs/x-1"
-    assert by_action["s3:GetObject"] == [f"{prefix}/record.json", f"{prefix}/in/*", f"{prefix}/server/*"]
+    own = [f"{prefix}/record.json", f"{prefix}/in/*", f"{prefix}/server/*"]
+    assert by_action["s3:GetObject"] == [*own, "arn:aws:s3:::b/tools/*"]
     assert by_action["s3:PutObject"] == [f"{prefix}/server/*"]
     assert by_action["s3:DeleteObject"] == [f"{prefix}/in/env.json"]
     assert set(by_action) == {

@@ -30,6 +30,7 @@ record.json, where what is marked * may be missing:
                                         fetched beside the bundle's own; `path` is relative to the bundle's root
     environment                         {"kind", "path", "python"*}; kind is none, script, requirements or project, and
                                         path the script, the requirements file or the project's folder
+    uv*                                 {"key", "sha256"} of uv's wheel in the bucket, for images that have none
     outputs                             globs relative to cwd
     has_env                             whether in/env.json is to be waited for
     max_time, cap*                      seconds from the program's start, and the words for who set them ("--max-time")

@@ -9,8 +9,10 @@ import sys
 from pathlib import Path
 from typing import Any, Dict
 
+from skylift.runner.supervisor.aws import Refused
 from skylift.runner.supervisor.login import Login
 from skylift.runner.supervisor.program import Ended, Program
+from skylift.runner.supervisor.uv import Uv
 
 FAILED = 123
 """The exit code of a job whose environment could not be made."""
@@ -19,8 +21,8 @@ FAILED = 123
 class Environment:
     """`make` builds what the record asks for; `python` and `bin` are what came of it."""
 
-    def __init__(self, wanted: Dict[str, Any], login: Login, program: Program, log: Path) -> None:
-        self._wanted, self._login, self._program, self._log = wanted, login, program, log
+    def __init__(self, wanted: Dict[str, Any], login: Login, program: Program, log: Path, uv: Uv) -> None:
+        self._wanted, self._login, self._program, self._log, self._finder = wanted, login, program, log, uv
         self._env = login.environment()
         self.python = shutil.which("python3", path=self._env["PATH"]) or sys.executable
         self.bin = ""
@@ -30,10 +32,15 @@ class Environment:
         return bool(self._wanted["kind"] != "none")
 
     def make(self) -> None:
-        if shutil.which("uv", path=self._env["PATH"]) is None:
+        try:
+            found = self._finder.program()
+        except Refused as error:
+            raise Ended("broken", "uv cannot be had from the bucket: %s" % error) from None
+        if found is None:
             raise Ended(
                 "environment-failed", "This server's image has no uv, which makes Python environments.", "", FAILED
             )
+        self._program_uv = found
         source = str(self._login.place / self._wanted["path"])
         if self._wanted["kind"] == "script":
             self._uv("sync", "--script", source)
@@ -49,7 +56,7 @@ class Environment:
         """What uv printed. Its own words are the detail of a failure."""
         with self._log.open("ab") as words:
             process = self._program.start(
-                ["uv", "--no-progress", *arguments],
+                [self._program_uv, "--no-progress", *arguments],
                 cwd=str(self._login.place),
                 env=self._env,
                 stdin=subprocess.DEVNULL,

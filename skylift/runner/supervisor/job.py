@@ -28,6 +28,7 @@ from skylift.runner.supervisor.results import Results
 from skylift.runner.supervisor.status import Status, now_iso
 from skylift.runner.supervisor.stream import Stream
 from skylift.runner.supervisor.unpack import make_folder, sha256_of, unpack
+from skylift.runner.supervisor.uv import Uv
 
 T = TypeVar("T")
 
@@ -155,10 +156,17 @@ class Supervisor:
 
     def make_environment(self) -> None:
         log = self._folder / "environment.log"
-        self._environment = Environment(self._record["environment"], self._login, self.program, log)
+        folder, path = self._root / "var/lib/skylift/tools", self._login.environment()["PATH"]
+        uv = Uv(self._record.get("uv"), self._fetch_tool, folder, path)
+        self._environment = Environment(self._record["environment"], self._login, self.program, log, uv)
         if self._environment.wanted:
             self.status.set(state="environment")
             self._environment.make()
+
+    def _fetch_tool(self, key: str, place: Path) -> None:
+        folder, _, name = key.rpartition("/")
+        shelf = Prefix(self._aws, self._options.bucket, folder)
+        self._try(name, lambda: shelf.fetch(name, place))
 
     def run_program(self) -> None:
         argv, found = list(self._record["argv"]), self._environment
