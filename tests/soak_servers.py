@@ -187,7 +187,7 @@ class Operator(Worker):
 
     def _capture(self) -> None:
         name = self._at_rest("stopped")
-        if name is not None and not self.has("image"):
+        if name is not None and not self.has("image") and self.random.random() < 0.2:
             image = self.name("image")
             self.change(
                 {("image", image): "available"},

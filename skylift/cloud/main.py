@@ -305,8 +305,8 @@ class Cloud:
             await api.add_socket(*self._tls)
         await asyncio.to_thread(networks.step)
         await asyncio.to_thread(captures.sweep)
-        await asyncio.to_thread(images.clean_up)
         await asyncio.to_thread(instances.adopt)
+        images.tidy()
         engine.start()
         try:
             self._announce(account, listener, network.claim)

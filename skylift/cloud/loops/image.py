@@ -75,7 +75,7 @@ class ImageLoop:
         for image in pending:
             self._submit(image.id, self._make, image)
         if unneeded:
-            self._submit("", self.clean_up)
+            self.tidy()
 
     def at_rest(self, instance_id: str) -> None:
         """Make the images that wait for this disk, not in use now. Returns when no copy is being made of it."""
@@ -171,6 +171,10 @@ class ImageLoop:
                 tx.save(replace(current, **changes))  # type: ignore[arg-type]
                 return
         # It was deregistered while it was being made.
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Clean up in the background: what there is to delete may be gigabytes."""
         self._submit("", self.clean_up)
 
     def clean_up(self) -> None:
