@@ -16,6 +16,7 @@ import os
 import random
 import select
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -64,6 +65,7 @@ class Soak:
         self._cloud = cloud
         self._random = random.Random(seed)
         self.score = Score()
+        self._port = quiet_port()
         cloud.down()
         self._process = self._start()
         client = cloud.client
@@ -132,6 +134,7 @@ class Soak:
         self._killed = False
         self._reading, writing = os.pipe()
         command = [sys.executable, "-m", "skylift.cloud.main", "--home", str(self._cloud.home.path)]
+        command += ["--port", str(self._port)]
         with self._cloud.home.log.open("ab") as log:
             process = subprocess.Popen(
                 [*command, "--ready-fd", str(writing)],
@@ -167,6 +170,15 @@ class Soak:
     def _end(self) -> None:
         self._process.terminate()
         self._process.wait()
+
+
+def quiet_port() -> int:
+    """One that nobody is given by chance while the cloud is away: below those that the kernel hands out."""
+    for port in random.SystemRandom().sample(range(20000, 30000), 100):
+        with socket.socket() as knock:
+            if knock.connect_ex(("127.0.0.1", port)) != 0:
+                return port
+    raise LookupError("a hundred ports are taken")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

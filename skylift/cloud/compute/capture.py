@@ -88,7 +88,7 @@ class Captures:
                 shutil.rmtree(entry)
 
     def sweep(self) -> None:
-        """At start: put what copies that did not come to an end have left where `keep` removes it. That takes a while."""
+        """At start: name what unfinished copies have left so that `keep` removes it, which takes a while."""
         for entry in self._place.glob(".making-*"):
             entry.rename(self._place / f".unfinished-{secrets.token_hex(4)}")
 
