@@ -7,7 +7,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 from boto3.exceptions import S3UploadFailedError
 from boto3.s3.transfer import TransferConfig
@@ -40,6 +40,16 @@ _NOT_KNOWN = {
     "UnrecognizedClientException",
 }
 _IN_ONE = 8 << 20
+
+
+class Sink(Protocol):
+    def write(self, data: bytes, /) -> object: ...
+
+
+def default_region() -> str | None:
+    """The region that boto3 finds in the environment or the profile."""
+    with translated("sign in"):
+        return Session().region_name or None
 
 
 class Api:
@@ -120,7 +130,7 @@ class Api:
                 return None
             raise
 
-    def stream(self, bucket: str, key: str, target: IO[bytes], offset: int = 0) -> Iterator[int]:
+    def stream(self, bucket: str, key: str, target: Sink, offset: int = 0) -> Iterator[int]:
         """Write an object, from an offset on, to a file; yields the size of each piece as it is written."""
         params = {"Range": f"bytes={offset}-"} if offset else {}
         with translated("get_object"):
@@ -140,6 +150,19 @@ class Api:
             raise
         return True
 
+    def delete_below(self, bucket: str, prefix: str) -> int:
+        """Delete all objects whose keys begin with a prefix, and uploads that were left half done. How many objects."""
+        uploads = self.pages("s3", "list_multipart_uploads", "Uploads", Bucket=bucket, Prefix=prefix)
+        for each in uploads:
+            self.call("s3", "abort_multipart_upload", Bucket=bucket, Key=each["Key"], UploadId=each["UploadId"])
+        keys = [each["Key"] for each in self.pages("s3", "list_objects_v2", "Contents", Bucket=bucket, Prefix=prefix)]
+        for start in range(0, len(keys), 1000):
+            objects = [{"Key": key} for key in keys[start : start + 1000]]
+            answer = self.call("s3", "delete_objects", Bucket=bucket, Delete={"Objects": objects, "Quiet": True})
+            for error in answer.get("Errors", []):
+                raise Refused(str(error.get("Code")), f"{error.get('Key')}: {error.get('Message')}", "delete_objects")
+        return len(keys)
+
     def upload(self, file: IO[bytes], size: int, bucket: str, key: str, progress: Callable[[int], None]) -> None:
         """An open file, in parts when it is large; `progress` gets the size of each piece sent, from any thread."""
         if size <= _IN_ONE:
@@ -158,7 +181,8 @@ def translated(operation: str) -> Iterator[None]:
         yield
     except ClientError as error:
         found = error.response.get("Error", {})
-        code, message = str(found.get("Code", "")), str(found.get("Message", ""))
+        # What EC2 seals into a denial is for DecodeAuthorizationMessage, hundreds of characters that nobody can read.
+        code, message = str(found.get("Code", "")), str(found.get("Message", "")).partition(" Encoded authorization")[0]
         if code in _NOT_KNOWN:
             raise NotPermitted(
                 code, message, operation, "The credentials are not valid here, or have expired."

@@ -11,7 +11,7 @@ The prefix, `s3://BUCKET/jobs/NAME/`:
     in/bundle.tar.gz        the files of the job
     in/env.json             the user's --env values; removed when the program has started
     in/cancel               its presence asks for the job's end
-    server/hostkeys.json    the server's public SSH keys
+    server/hostkeys.json    the server's public SSH keys, and the user to log in as
     server/attempts/1.json  whoever writes it first is the one that runs the program
     server/status.json      how far it is, and at the end how it went
     server/stdout/OFFSET    the streams in pieces, named by the offset of their first byte
@@ -63,6 +63,8 @@ PIECE = 8 << 20
 PART = 16 << 20
 READ = 1 << 18
 F_SETPIPE_SZ = 1031
+LOGIN_USERS = ("ec2-user", "ubuntu", "admin", "debian", "rocky", "almalinux", "fedora")
+"""Default users of the images that there are on AWS, in the order of trying."""
 RESERVE = 120
 """Seconds before the deadline at which a server that could not deliver its results asks to be stopped."""
 
@@ -631,7 +633,8 @@ class _Supervisor:
             keys = [path.read_text().strip() for path in sorted((self._root / "etc/ssh").glob("ssh_host_*_key.pub"))]
             if not any(key.startswith("ssh-ed25519 ") for key in keys):
                 raise Unreachable("sshd has no host key yet")
-            self.prefix.put("server/hostkeys.json", json.dumps({"instance": self._instance, "keys": keys}).encode())
+            shown = {"instance": self._instance, "keys": keys, "user": self._user.pw_name}
+            self.prefix.put("server/hostkeys.json", json.dumps(shown).encode())
 
         try:
             self._try("host keys", publish)
@@ -966,10 +969,11 @@ def _identity(user: pwd.struct_passwd) -> Dict[str, Any]:
 
 
 def _login_user(name: str) -> pwd.struct_passwd:
-    try:
-        return pwd.getpwnam(name)
-    except KeyError:
-        return pwd.getpwuid(os.geteuid())
+    """Who the image lets in by SSH: which name that is differs by distribution."""
+    for each in (name, *LOGIN_USERS):
+        with contextlib.suppress(KeyError):
+            return pwd.getpwnam(each)
+    return pwd.getpwuid(os.geteuid())
 
 
 def _read_environment(path: Path) -> Iterator[Tuple[str, str]]:

@@ -286,6 +286,7 @@ def test_host_keys_are_shown_before_the_record_is_read(shipped: Shipped, machine
     shipped.run("pass")
     found = json.loads(shipped.read(shipped.prefix.host_keys) or b"")
     assert found["keys"] == ["ssh-ed25519 AAAA root@server"]
+    assert found["user"] == "nobody"
 
 
 def test_damaged_bundle_is_not_run(shipped: Shipped, machine: Machine) -> None:

@@ -16,6 +16,10 @@ from skylift.cloud.services import (
     instance_attribute,
     instance_type,
     interface,
+    interface_address,
+    interface_attachment,
+    interface_attribute,
+    interface_making,
     keypair,
     launch,
     launch_check,
@@ -68,6 +72,8 @@ _LAUNCH = (
     "MetadataOptions.HttpEndpoint MetadataOptions.InstanceMetadataTags NetworkInterfaces.AssociatePublicIpAddress "
     "NetworkInterfaces.Description NetworkInterfaces.DeviceIndex NetworkInterfaces.Groups "
     "NetworkInterfaces.PrivateIpAddress NetworkInterfaces.PrivateIpAddresses NetworkInterfaces.SubnetId "
+    "NetworkInterfaces.DeleteOnTermination NetworkInterfaces.NetworkInterfaceId "
+    "NetworkInterfaces.SecondaryPrivateIpAddressCount "
     "BlockDeviceMappings.DeviceName BlockDeviceMappings.Ebs.VolumeSize Placement.AvailabilityZone "
     "Placement.AvailabilityZoneId LaunchTemplate.LaunchTemplateId LaunchTemplate.LaunchTemplateName "
     "LaunchTemplate.Version " + " ".join(NEUTRAL)
@@ -100,6 +106,8 @@ _NO_DRY_RUN = frozenset(
         "DescribeIamInstanceProfileAssociations",
         "AssociateVpcCidrBlock",
         "DisassociateVpcCidrBlock",
+        "AssignPrivateIpAddresses",
+        "UnassignPrivateIpAddresses",
     }
 )
 """The model has no DryRun for these."""
@@ -292,14 +300,14 @@ EC2_OPERATIONS: tuple[Operation, ...] = (
         "CreateImage",
         image_making.create,
         "InstanceId Name Description NoReboot TagSpecifications",
-        creates("CreateImage", "image", "InstanceId"),
+        image_making.check_create,
     ),
     _writes(
         "CopyImage",
         image_making.copy,
         "Name SourceImageId SourceRegion Description ClientToken CopyImageTags TagSpecifications "
         + " ".join(image_making.COPY_NEUTRAL),
-        creates("CopyImage", "image", "SourceImageId"),
+        image_making.check_copy,
     ),
     _acts(
         "DeregisterImage",
@@ -337,12 +345,12 @@ EC2_OPERATIONS: tuple[Operation, ...] = (
         "InstanceId Attribute",
         on("ec2:DescribeInstanceAttribute", "InstanceId"),
     ),
-    _acts(
+    _writes(
         "ModifyInstanceAttribute",
         instance_attribute.modify,
         "InstanceId DisableApiTermination InstanceInitiatedShutdownBehavior InstanceType UserData Groups "
         "SourceDestCheck " + " ".join(instance_attribute.NEUTRAL),
-        "InstanceId",
+        instance_attribute.check_modify,
     ),
     _acts("TerminateInstances", instance.terminate, "InstanceIds Force SkipOsShutdown", "InstanceIds"),
     _acts("StopInstances", instance.stop, "InstanceIds Hibernate Force SkipOsShutdown", "InstanceIds"),
@@ -384,6 +392,58 @@ EC2_OPERATIONS: tuple[Operation, ...] = (
         interface.describe,
         f"NetworkInterfaceIds IncludeManagedResources {_PAGES}",
     ),
+    _writes(
+        "CreateNetworkInterface",
+        interface_making.create,
+        "SubnetId Description Groups PrivateIpAddress PrivateIpAddresses SecondaryPrivateIpAddressCount ClientToken "
+        "TagSpecifications " + " ".join(interface_making.NEUTRAL),
+        creates("CreateNetworkInterface", "network-interface", "SubnetId", "Groups"),
+    ),
+    _acts("DeleteNetworkInterface", interface_making.delete, "NetworkInterfaceId", "NetworkInterfaceId"),
+    _acts(
+        "AttachNetworkInterface",
+        interface_attachment.attach,
+        "NetworkInterfaceId InstanceId DeviceIndex " + " ".join(interface_attachment.NEUTRAL),
+        "NetworkInterfaceId",
+        "InstanceId",
+    ),
+    _writes(
+        "DetachNetworkInterface",
+        interface_attachment.detach,
+        "AttachmentId Force",
+        interface_attachment.check_detach,
+    ),
+    _acts(
+        "AssignPrivateIpAddresses",
+        interface_address.assign,
+        "NetworkInterfaceId PrivateIpAddresses SecondaryPrivateIpAddressCount AllowReassignment",
+        "NetworkInterfaceId",
+    ),
+    _acts(
+        "UnassignPrivateIpAddresses",
+        interface_address.unassign,
+        "NetworkInterfaceId PrivateIpAddresses",
+        "NetworkInterfaceId",
+    ),
+    _reads(
+        "DescribeNetworkInterfaceAttribute",
+        interface_attribute.describe,
+        "NetworkInterfaceId Attribute",
+        on("ec2:DescribeNetworkInterfaceAttribute", "NetworkInterfaceId"),
+    ),
+    _acts(
+        "ModifyNetworkInterfaceAttribute",
+        interface_attribute.modify,
+        "NetworkInterfaceId Description Groups SourceDestCheck Attachment.AttachmentId Attachment.DeleteOnTermination",
+        "NetworkInterfaceId",
+        "Groups",
+    ),
+    _acts(
+        "ResetNetworkInterfaceAttribute",
+        interface_attribute.reset,
+        "NetworkInterfaceId SourceDestCheck",
+        "NetworkInterfaceId",
+    ),
     _reads("DescribeVolumes", volume.describe, f"VolumeIds IncludeManagedResources {_PAGES}"),
     # Launch templates
     _writes(
@@ -421,7 +481,12 @@ EC2_OPERATIONS: tuple[Operation, ...] = (
         f"{_TEMPLATE} Versions",
         on_template("ec2:DeleteLaunchTemplateVersions"),
     ),
-    _reads("GetLaunchTemplateData", launch_template_version.data_of_instance, "InstanceId"),
+    _reads(
+        "GetLaunchTemplateData",
+        launch_template_version.data_of_instance,
+        "InstanceId",
+        on("ec2:GetLaunchTemplateData", "InstanceId"),
+    ),
     # Elastic IPs
     _writes(
         "AllocateAddress",

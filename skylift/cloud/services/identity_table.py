@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from skylift.cloud.services import access_key, account, group, instance_profile, policy, role, simulation, sts, user
+from skylift.cloud.services import (
+    access_key,
+    account,
+    denial_message,
+    group,
+    instance_profile,
+    policy,
+    role,
+    simulation,
+    sts,
+    user,
+)
 from skylift.cloud.services.entity_policy import (
     GROUP_POLICIES,
     ROLE_BOUNDARY,
@@ -206,10 +217,11 @@ STS = (
         "sts",
         "AssumeRole",
         sts.assume_role,
-        "RoleArn RoleSessionName PolicyArns Policy DurationSeconds ExternalId Tags TransitiveTagKeys",
+        "RoleArn RoleSessionName PolicyArns Policy DurationSeconds ExternalId Tags TransitiveTagKeys SourceIdentity",
         sts.no_checks,
     ),
     _writes("sts", "GetSessionToken", sts.get_session_token, "DurationSeconds", sts.no_checks),
+    _reads("sts", "DecodeAuthorizationMessage", denial_message.decode, "EncodedMessage", denial_message.check),
     _reads("sts", "GetAccessKeyInfo", sts.get_access_key_info, "AccessKeyId", sts.check_key_info),
 )
 

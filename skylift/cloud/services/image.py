@@ -18,6 +18,8 @@ from skylift.cloud.store.database import Tx
 
 ROOT_DEVICE = "/dev/xvda"
 VOLUME_TYPE = "gp3"
+AMAZON = "137112412989"
+"""The account whose images have the alias `amazon`; nothing else here is another account's."""
 
 LISTING = Listing(
     Image,
@@ -83,7 +85,7 @@ def register_image(tx: Tx, image: Image) -> None:
 
 
 def view(image: Image, owner: str, region: str) -> dict[str, Any]:
-    """The owner of every image is this cloud's account; the alias `amazon` marks those that the cloud provides."""
+    """`owner` owns what this cloud made; what it provides stands for Amazon's own, also in whose it is."""
     provided, failed = image.owner == "amazon", image.state == "failed"
     return {
         "ImageId": image.id,
@@ -91,7 +93,7 @@ def view(image: Image, owner: str, region: str) -> dict[str, Any]:
         "Description": image.description,
         "ImageLocation": f"{'amazon' if provided else owner}/{image.name}",
         "ImageType": "machine",
-        "OwnerId": owner,
+        "OwnerId": AMAZON if provided else owner,
         **({"ImageOwnerAlias": "amazon"} if provided else {}),
         "Public": image.public,
         "State": image.state,
@@ -152,8 +154,8 @@ def usable_image(tx: Tx, image_id: str) -> Image:
 
 
 def _owned(image: Image, owners: list[str], account: str) -> bool:
-    """`self` and the account's number mean every image here, `amazon` those that the cloud provides."""
-    return "self" in owners or account in owners or image.owner in owners
+    names = ("amazon", AMAZON) if image.owner == "amazon" else ("self", account)
+    return any(name in owners for name in names)
 
 
 def _launchable(image: Image, users: list[str], account: str) -> bool:

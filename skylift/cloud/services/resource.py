@@ -125,8 +125,8 @@ def new_id(prefix: str) -> str:
 
 
 def arn(caller: Caller, resource_type: str, name: str) -> str:
-    """Images alone have no account in their ARN."""
-    account = "" if resource_type == "image" else caller.account
+    """Images and snapshots have no account in their ARN."""
+    account = "" if resource_type in ("image", "snapshot") else caller.account
     return f"arn:aws:ec2:{caller.region}:{account}:{resource_type}/{name}"
 
 
