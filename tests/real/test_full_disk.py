@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 from real_cloud import RealCloud
-from real_server import until
+from real_server import Server, until
 
 from skylift.cloud.home import Home
 
@@ -44,17 +45,35 @@ def refused(call: Callable[..., Any], **parameters: Any) -> str:
     return f"{refusal.value.response['Error']['Code']} {refusal.value.response['ResponseMetadata']['HTTPStatusCode']}"
 
 
-def fill(directory: Path) -> Path:
-    """Take all the room that there is."""
+@contextmanager
+def no_room(directory: Path) -> Iterator[None]:
+    """Take all the room that there is; in the end it is there again."""
     ballast = directory / "ballast"
-    with ballast.open("wb", buffering=0) as file:
-        for size in (MIB, 4096, 1):
-            try:
-                while True:
-                    file.write(b"x" * size)
-            except OSError:
-                os.fsync(file.fileno())
-    return ballast
+    try:
+        with ballast.open("wb", buffering=0) as file:
+            for size in (MIB, 4096, 1):
+                with suppress(OSError):
+                    while True:
+                        file.write(b"x" * size)
+            os.fsync(file.fileno())
+        yield
+    finally:
+        ballast.unlink()
+
+
+@contextmanager
+def no_room_for_names(directory: Path) -> Iterator[None]:
+    """Take all the inodes: what is there can grow, and nothing can be added."""
+    taken = directory / "taken"
+    taken.mkdir()
+    try:
+        number = 0
+        while os.statvfs(taken).f_ffree:
+            (taken / str(number)).touch()
+            number += 1
+        yield
+    finally:
+        shutil.rmtree(taken)
 
 
 def until_refused(ec2: Any, vpc: str) -> str:
@@ -78,19 +97,17 @@ def test_a_full_disk_is_said_clearly_and_gets_over_when_there_is_room(image_home
         s3.put_object(Bucket="bucket", Key="kept", Body=b"kept")
         kept = cloud.launch()
 
-        ballast = fill(place)
-        assert refused(s3.put_object, Bucket="bucket", Key="new", Body=b"x" * MIB) == "InsufficientStorage 507"
-        assert until_refused(ec2, cloud.vpc) == "InsufficientStorage 507"
-        assert refused(ec2.run_instances, **cloud.request()) == "InsufficientStorage 507"
-        # What is there can be looked at and used.
-        assert s3.get_object(Bucket="bucket", Key="kept")["Body"].read() == b"kept"
-        assert kept.state == "running"
-        assert kept.says("echo works") == "works"
-        tags = ec2.describe_vpcs(VpcIds=[cloud.vpc])["Vpcs"][0]["Tags"]
-        # A server that ends now is not forgotten.
-        kept.ssh("sudo poweroff", check=False)
-
-        ballast.unlink()
+        with no_room(place):
+            assert refused(s3.put_object, Bucket="bucket", Key="new", Body=b"x" * MIB) == "InsufficientStorage 507"
+            assert until_refused(ec2, cloud.vpc) == "InsufficientStorage 507"
+            assert refused(ec2.run_instances, **cloud.request()) == "InsufficientStorage 507"
+            # What is there can be looked at and used.
+            assert s3.get_object(Bucket="bucket", Key="kept")["Body"].read() == b"kept"
+            assert kept.state == "running"
+            assert kept.says("echo works") == "works"
+            tags = ec2.describe_vpcs(VpcIds=[cloud.vpc])["Vpcs"][0]["Tags"]
+            # A server that ends now is not forgotten.
+            kept.ssh("sudo poweroff", check=False)
         assert ec2.describe_vpcs(VpcIds=[cloud.vpc])["Vpcs"][0]["Tags"] == tags
         s3.put_object(Bucket="bucket", Key="new", Body=b"x" * MIB)
         ec2.create_tags(Resources=[cloud.vpc], Tags=[{"Key": "again", "Value": "yes"}])
@@ -106,20 +123,12 @@ def test_a_launch_without_room_for_its_disk_ends_and_says_so(image_home: Home) -
         end.callback(cloud.put_away)
         cloud.up()
         request = cloud.request()
-        # Room for the row, and none for the directories of a disk.
-        number = 0
-        while os.statvfs(place).f_ffree:
-            (cloud.work / f"inode-{number}").touch()
-            number += 1
-        (launched,) = cloud.ec2.run_instances(**request)["Instances"]
-
-        def reason() -> dict[str, Any]:
-            (found,) = cloud.ec2.describe_instances(InstanceIds=[launched["InstanceId"]])["Reservations"]
-            return dict(found["Instances"][0].get("StateReason", {}))
-
-        until(reason, "the launch to end")
-        assert reason()["Code"] == "Server.InsufficientInstanceCapacity"
-        assert "No space left on device" in reason()["Message"]
-        for path in cloud.work.glob("inode-*"):
-            path.unlink()
+        with no_room_for_names(place):
+            # There is room for the row, and none for the directories of a disk.
+            (made,) = cloud.ec2.run_instances(**request)["Instances"]
+            server = Server(cloud, made["InstanceId"])
+            server.await_state("terminated")
+        reason = server.describe()["StateReason"]
+        assert reason["Code"] == "Server.InsufficientInstanceCapacity"
+        assert "No space left on device" in reason["Message"]
         cloud.launch().terminate()
