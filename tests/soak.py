@@ -30,7 +30,7 @@ from real_cloud import RealCloud, real_cloud
 from real_server import PATIENCE, until
 from soak_api import Administrator, Networker, Storekeeper
 from soak_orphans import Census
-from soak_servers import Operator
+from soak_servers import LONG, Operator
 from soak_worker import Cut, Lost, Worker
 
 from skylift.cloud.home import Home
@@ -124,7 +124,7 @@ class Soak:
             return not last
 
         try:
-            until(none_left, "orphans to go", PATIENCE)
+            until(none_left, "orphans to go", LONG)
         except AssertionError:
             raise Lost("\n".join(last)) from None
 

@@ -12,8 +12,8 @@ from real_server import until
 from soak_worker import Fact, Facts, Lost, Worker, tag_set, tags_of
 
 SETTLED = ("running", "stopped", "terminated")
-LONG = 120.0
-"""Seconds after which what has to happen by itself is taken for stuck."""
+LONG = 180.0
+"""Seconds after which what has to happen by itself is taken for stuck; deleting an image takes its time."""
 
 
 class Operator(Worker):
