@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from skylift.runner import commands, launch, role
+from skylift.runner import commands, launch, price, role
 from skylift.runner.account import Account, open_account
 from skylift.runner.bucket import ensure_bucket
 from skylift.runner.bundle import write_archive
@@ -123,6 +123,7 @@ class Submission:
 
     async def _check(self, step: Step, archive: Any) -> str:
         """Credentials, image, type and bundle: what can be wrong is told while there is nothing to undo."""
+        price.check_region(self._job.max_cost, self._settings.region)
         api = await in_thread(Api, self._settings)
         images, processors, self._open, self._caller, _, _ = await together(
             in_thread(find_images, api, self._settings.image),
