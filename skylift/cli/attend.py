@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Protocol, TypeVar
 
 import typer
 
+from skylift.cli.place import On, settings_for
+
 if TYPE_CHECKING:
     from skylift.runner.job import Outcome
 
@@ -44,12 +46,12 @@ def attach(
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object on stdout at the end; the program's stdout goes to stderr.")
     ] = False,
+    on: On = None,
 ) -> None:
     """Watch a job as `skylift run` does, from its first line on, and bring its results here.
 
     Ctrl-C is SIGINT to the program; a second one cancels the job, a third leaves it running.
     """
-    from skylift.cli.local import local_settings
     from skylift.cli.run import tell
     from skylift.cli.screen import Outlet, make_screen
     from skylift.runner.account import open_account
@@ -58,7 +60,7 @@ def attach(
 
     outlet = Outlet(2 if as_json else 1, 2)
     screen = make_screen(outlet, quiet=quiet, json=as_json)
-    account = open_account(local_settings())
+    account = open_account(settings_for(on))
     try:
         outcome = with_interrupts(Attendance(account, visit(account, name, Path.cwd()), screen, Clock(screen)))
     finally:
@@ -70,16 +72,16 @@ def attach(
 def wait(
     names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Jobs, as `skylift ps` shows them.")],
     as_json: Annotated[bool, typer.Option("--json", help="A list of objects, one a job.")] = False,
+    on: On = None,
 ) -> None:
     """Wait until jobs have ended. The exit code is that of the first that did not end with 0, as the jobs are named."""
     import asyncio
 
-    from skylift.cli.local import local_settings
     from skylift.cli.screen import Outlet, make_screen, summary
     from skylift.runner.account import open_account
     from skylift.runner.wait import wait as wait_for
 
-    account = open_account(local_settings())
+    account = open_account(settings_for(on))
     screen = make_screen(Outlet(1, 2), quiet=False, json=True)
 
     async def all_of_them() -> list[Outcome]:

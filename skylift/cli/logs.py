@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from skylift.cli.place import On, settings_for
+
 
 def register(app: typer.Typer) -> None:
     app.command("logs")(logs)
@@ -20,18 +22,18 @@ def logs(
     since: Annotated[
         str | None, typer.Option("--since", metavar="WHEN", help="From 10m ago on, or from 2026-01-31T12:00:00Z on.")
     ] = None,
+    on: On = None,
 ) -> None:
     """Show a job's output, each stream on its own. Ctrl-C only ends the looking."""
     import asyncio
 
-    from skylift.cli.local import local_settings
     from skylift.cli.screen import Outlet, Plain
     from skylift.runner.account import open_account
     from skylift.runner.logs import show_logs
 
     screen = Plain(Outlet(1, 1 if stderr else 2), quiet=False)
     start = read_since(since, time.time()) if since else 0.0
-    account = open_account(local_settings())
+    account = open_account(settings_for(on))
     asyncio.run(show_logs(account, name, screen, follow=follow, only="stderr" if stderr else None, since=start))
 
 

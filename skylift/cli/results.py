@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from skylift.cli.place import On, settings_for
+
 
 def register(app: typer.Typer) -> None:
     app.command("results")(results)
@@ -20,9 +22,9 @@ def results(
         Path | None, typer.Argument(metavar="DIR", help="Where they go; the current directory if not named.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="A list of objects: path, size, sha256.")] = False,
+    on: On = None,
 ) -> None:
     """Bring the results of a job home. What is here already is not fetched again; what was cut off is gone on with."""
-    from skylift.cli.local import local_settings
     from skylift.cli.screen import Outlet, make_screen
     from skylift.runner.account import open_account
     from skylift.runner.size import spell_size
@@ -30,7 +32,7 @@ def results(
     from skylift.runner.wait import collect
 
     screen = make_screen(Outlet(1, 2), quiet=as_json, json=as_json)
-    account = open_account(local_settings())
+    account = open_account(settings_for(on))
     try:
         with Clock(screen).step("results") as step:
             found = collect(account, name, folder or Path(), screen).results
@@ -46,15 +48,15 @@ def results(
 
 def rm(
     names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Jobs that have ended.")],
+    on: On = None,
 ) -> None:
     """Forget jobs that have ended: their logs and results in S3, and their roles."""
-    from skylift.cli.local import local_settings
     from skylift.cli.screen import show_error
     from skylift.runner.errors import SkyliftError
     from skylift.runner.jobs import Jobs
 
     code = 0
-    jobs = Jobs(local_settings())
+    jobs = Jobs(settings_for(on))
     for name in names:
         try:
             print(f"{name}: {jobs.remove(name)}")

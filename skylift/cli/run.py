@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand
+
+from skylift.cli.place import On, settings_for
+from skylift.cli.preset import presets
 
 if TYPE_CHECKING:
     from skylift.cli.screen import Outlet, Screen
@@ -19,6 +23,7 @@ if TYPE_CHECKING:
 _COMMAND_FLAG = "--program-is-a-command"
 _VALUES = {"--in", "--out", "--env", "--type", "--max-time", "--keep", "--name", "-i", "-o", "-e", "-t"}
 _VALUES |= {"--max-cost", "--idle", "--sync-every", "--python"}
+_VALUES |= {"--on", "--image", "--ssh-from", "--subnet", "--security-group"}
 _MODULE = {"-m", "--module"}
 
 _HELP = """Run a program on a server of its own, and bring its results home.
@@ -35,29 +40,42 @@ leaves it running.
 """
 
 
-def mark_program(args: list[str]) -> list[str]:
-    """The command line with a plain `--` before the program's own part, so that no option of ours is looked for there.
+@dataclass(frozen=True)
+class Words:
+    """A command line with a plain `--` before the program's own part, so that no option of ours is looked for there.
 
     As with python's own -m, all that follows the module is the program's. A `--` that the user wrote means a command.
+    `ours` is how many words come before; `script` the one that is named, if that is what the program is.
     """
+
+    marked: list[str]
+    ours: int
+    script: str | None = None
+
+
+def mark_program(args: list[str]) -> Words:
     index = 0
     while index < len(args):
         word = args[index]
         if word == "--":
-            return [*args[:index], _COMMAND_FLAG, *args[index:]]
+            return Words([*args[:index], _COMMAND_FLAG, *args[index:]], index)
         if not word.startswith("-") or word == "-":
-            return [*args[:index], "--", *args[index:]]
+            return Words([*args[:index], "--", *args[index:]], index, word)
         if word in _MODULE:
-            return [*args[: index + 2], "--", *args[index + 2 :]]
+            return Words([*args[: index + 2], "--", *args[index + 2 :]], index + 2)
         if word.startswith("--module=") or (word.startswith("-m") and not word.startswith("--")):
-            return [*args[: index + 1], "--", *args[index + 1 :]]
+            return Words([*args[: index + 1], "--", *args[index + 1 :]], index + 1)
         index += 2 if word in _VALUES else 1
-    return args
+    return Words(args, len(args))
 
 
 class RunCommand(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, mark_program(args))
+        words = mark_program(args)
+        if args and not {"-h", "--help"} & set(args[: words.ours]):
+            options = [each for each in self.params if each.param_type_name == "option"]
+            ctx.default_map = presets(options, words.script, Path.cwd())
+        return super().parse_args(ctx, words.marked)
 
 
 def register(app: typer.Typer) -> None:
@@ -105,6 +123,21 @@ def run(
     keep: Annotated[
         str | None, typer.Option("--keep", metavar="DURATION", help="Keep the server this long after the program.")
     ] = None,
+    on: On = None,
+    image: Annotated[
+        str | None, typer.Option("--image", metavar="IMAGE", help="debian-13, an ami- id, or a parameter; see README.")
+    ] = None,
+    private: Annotated[bool, typer.Option("--private", help="No public address; output comes through S3.")] = False,
+    ssh_from: Annotated[
+        str | None, typer.Option("--ssh-from", metavar="ADDRESS", help="Who may open SSH, if not this machine.")
+    ] = None,
+    subnet: Annotated[
+        str | None, typer.Option("--subnet", metavar="ID", help="A subnet of yours, instead of skylift's network.")
+    ] = None,
+    groups: Annotated[
+        list[str] | None,
+        typer.Option("--security-group", metavar="ID", help="A group of yours, with --subnet. Repeatable."),
+    ] = None,
     name: Annotated[
         str | None, typer.Option("--name", metavar="NAME", help="The job's name, instead of one made up.")
     ] = None,
@@ -122,6 +155,8 @@ def run(
     from skylift.cli.screen import Outlet, make_screen, show_error
     from skylift.runner.duration import parse_duration
     from skylift.runner.errors import SkyliftError
+    from skylift.runner.image import read_image
+    from skylift.runner.job import Access
     from skylift.runner.plan import Order, plan_job
 
     # The API's models are a million objects that live until the end: looking through them costs 0.2 s of a run.
@@ -130,6 +165,8 @@ def run(
     screen = make_screen(outlet, quiet=quiet, json=as_json)
     job_name = name
     try:
+        access = Access(private, ssh_from, subnet, tuple(groups or ()))
+        where: dict[str, Any] = {"access": access, **({"image": read_image(image)} if image else {})}
         job = plan_job(
             Order(
                 program=read_program(program or [], module, is_command=is_command),
@@ -149,7 +186,8 @@ def run(
             os.environ,
         )
         job_name = job.name
-        settings = _announce(job, screen)
+        settings = replace(settings_for(on), **where)
+        _announce(job, screen)
         if detach:
             return _tell_detached(*submit_job(job, settings, screen), screen, quiet=quiet, as_json=as_json)
         outcome = run_job(job, settings, screen)
@@ -179,15 +217,12 @@ def read_program(words: list[str], module: str | None, *, is_command: bool) -> P
     return Program("command" if is_command else "script", words[0], tuple(words[1:]))
 
 
-def _announce(job: Job, screen: Screen) -> Settings:
-    from skylift.cli.local import local_settings
+def _announce(job: Job, screen: Screen) -> None:
     from skylift.runner.duration import spell_duration
 
-    settings = local_settings()
     for note in job.bundle.notes:
         screen.note(f"{note}.")
     screen.note(f"Job {job.name}: {spell_duration(job.max_time)} at most ({job.cap}).")
-    return settings
 
 
 def run_job(job: Job, settings: Settings, screen: Screen) -> Outcome:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from skylift.cli.place import On, settings_for
+
 if TYPE_CHECKING:
     from skylift.runner.sweep import Leftover
 
@@ -19,13 +21,13 @@ def register(app: typer.Typer) -> None:
 def sweep(
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Only list it.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="A list of objects: kind, id, job, why, removed.")] = False,
+    on: On = None,
 ) -> None:
     """Remove what belongs to no live job: servers, disks, roles, secrets, half-made uploads. Logs and results stay."""
-    from skylift.cli.local import local_settings
     from skylift.runner.account import open_account
     from skylift.runner.sweep import Sweep
 
-    found = Sweep(open_account(local_settings())).find()
+    found = Sweep(open_account(settings_for(on))).find()
     failed = [each.id for each in found if not dry_run and not _removed(each)]
     if as_json:
         done = [{**each.as_json(), "removed": not dry_run and each.id not in failed} for each in found]

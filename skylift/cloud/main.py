@@ -284,7 +284,7 @@ class Cloud:
         self._instances = instances = InstanceLoop(
             database=database,
             machines=servers,
-            cables=Cables(network.attach, network.detach),
+            cables=Cables(network.attach, network.detach, network.dress),
             sync_network=networks.step,
             blueprint=draughtsman.blueprint,
             failures=(ServerError, RootfsError, NetworkError),
@@ -369,10 +369,10 @@ class Records:
             forget_terminated(tx)
             forget_deleted(tx)
 
-    def _credentials(self, instance_id: str) -> RoleCredentials | str | None:
+    def _credentials(self, instance_id: str, delivery: str) -> RoleCredentials | str | None:
         try:
             with self._database.write() as tx:
-                session = identity.instance_credentials(tx, instance_id)
+                session = identity.instance_credentials(tx, instance_id, delivery)
         except ServiceError as error:
             return error.code
         if session is None:

@@ -10,7 +10,7 @@ import urllib.request
 from pathlib import Path
 
 from skylift.runner.ec2 import default_region
-from skylift.runner.errors import RunError, UsageError
+from skylift.runner.errors import Unreachable, UsageError
 from skylift.runner.image import DEFAULT, PUBLISHED
 from skylift.runner.job import Settings
 
@@ -35,7 +35,7 @@ def public_address() -> str:
         with urllib.request.urlopen(_CHECK_IP, timeout=10, context=context) as answer:
             return str(ipaddress.IPv4Address(answer.read(64).decode().strip()))
     except (urllib.error.URLError, TimeoutError, ValueError) as error:
-        raise RunError(
+        raise Unreachable(
             f"The public address of this machine cannot be found out: {_CHECK_IP}: {error}",
             "Say it with --ssh-from ADDRESS, or use --private: output comes through S3 then.",
         ) from None

@@ -61,7 +61,10 @@ class _VpcRuleset:
         self._nats = plan.nat_gateways
         self._border = Border(plan, UPLINK)
         self._public = [
-            interface for interface in self._interfaces if interface.public_ip and plan.internet_gateway is not None
+            (_ip(address.private_ip), _ip(address.public_ip))
+            for interface in self._interfaces
+            for address in interface.addresses
+            if address.public_ip and plan.internet_gateway is not None
         ]
         acls, interfaces = (acl.id for acl in plan.acls), (interface.id for interface in self._interfaces)
         for known in (*self._groups, *acls, *interfaces):
@@ -85,12 +88,12 @@ class _VpcRuleset:
         )
 
     def _addresses(self) -> dict[str, Collection]:
-        bound = [f"{quoted(one)} . {_ip(one.private_ip)}" for one in self._interfaces]
+        bound = [f"{quoted(one)} . {_ip(at.private_ip)}" for one in self._interfaces for at in one.addresses]
         unchecked = [quoted(one) for one in self._interfaces if not one.source_dest_check]
         marks = {quoted(one): f"{self._mark(one):#010x}" for one in self._interfaces}
         gateways = [str(gateway(subnet)) for subnet in self._subnets.values()]
-        private = {_ip(one.public_ip): _ip(one.private_ip) for one in self._public}
-        public = {_ip(one.private_ip): _ip(one.public_ip) for one in self._public}
+        private = {public: private for private, public in self._public}
+        public = dict(self._public)
         return {
             "bound": Collection.set("ifname . ipv4_addr", bound),
             "unchecked": Collection.set("ifname", unchecked),
@@ -198,7 +201,8 @@ class _VpcRuleset:
         return named & self._groups.keys()
 
     def _members(self, group_id: str) -> list[str]:
-        return [_ip(one.private_ip) for one in self._interfaces if group_id in one.group_ids]
+        members = [one for one in self._interfaces if group_id in one.group_ids]
+        return [_ip(address.private_ip) for one in members for address in one.addresses]
 
     def _group_ids(self, interface: NetworkInterface) -> tuple[str, ...]:
         return tuple(sorted({group for group in interface.group_ids if group in self._groups}))

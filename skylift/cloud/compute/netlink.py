@@ -22,6 +22,7 @@ from pyroute2.netlink.rtnl import (
     RTM_DELLINK,
     RTM_DELROUTE,
     RTM_DELRULE,
+    RTM_GETADDR,
     RTM_GETLINK,
     RTM_GETROUTE,
     RTM_GETRULE,
@@ -104,6 +105,21 @@ class MarkRule:
     priority: int = 1000
 
 
+@dataclass(frozen=True)
+class SourceRule:
+    """Packets that carry this source address look into this table."""
+
+    source: str
+    table: int
+    priority: int = 1000
+
+
+@dataclass(frozen=True)
+class LinkAddress:
+    address: str
+    label: str
+
+
 def add_veth(
     name: str,
     *,
@@ -139,10 +155,12 @@ def link_up(index: int, alias: str | None = None) -> Request:
     return Request(f"set link {index} up", RTM_NEWLINK, 0, message)
 
 
-def add_address(index: int, address: str, prefix: int, *, broadcast: str | None = None) -> Request:
+def add_address(
+    index: int, address: str, prefix: int, *, broadcast: str | None = None, label: str | None = None
+) -> Request:
+    """`label` begins with the link's name and a colon."""
     message = _address_message(index, address, prefix)
-    if broadcast:
-        message["attrs"].append(("IFA_BROADCAST", broadcast))
+    message["attrs"] += _given([("IFA_BROADCAST", broadcast), ("IFA_LABEL", label)])
     said = f"add address {address}/{prefix}"
     return Request(said, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, message, frozenset({errno.EEXIST}))
 
@@ -180,15 +198,14 @@ def delete_rule(rule: MarkRule) -> Request:
     return Request(f"delete rule mark {rule.mark:#x}", RTM_DELRULE, 0, message, frozenset({errno.ENOENT}))
 
 
-def add_source_rule(source: str, table: int) -> Request:
-    """Packets that carry this source address look into this table."""
-    message = _blank(fibmsg)
-    message["family"] = socket.AF_INET
-    message["action"] = FR_ACT_TO_TBL
-    message["src_len"] = 32
-    message["attrs"] = [("FRA_SRC", source), ("FRA_TABLE", table), ("FRA_PRIORITY", 1000)]
-    said = f"add rule from {source}"
-    return Request(said, RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, message, frozenset({errno.EEXIST}))
+def add_source_rule(rule: SourceRule) -> Request:
+    said = f"add rule from {rule.source}"
+    return Request(said, RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, _source_message(rule), frozenset({errno.EEXIST}))
+
+
+def delete_source_rule(rule: SourceRule) -> Request:
+    said = f"delete rule from {rule.source}"
+    return Request(said, RTM_DELRULE, 0, _source_message(rule), frozenset({errno.ENOENT}))
 
 
 def set_neighbour(index: int, address: str, mac: str) -> Request:
@@ -272,6 +289,27 @@ class Netlink:
             link = decoded.get_attr("RTA_OIF") if kind == "unicast" else None
             table = decoded.get_attr("RTA_TABLE") or decoded["table"]
             found.append(KernelRoute(target, kind, link, decoded.get_attr("RTA_GATEWAY"), table))
+        return found
+
+    def addresses(self, index: int) -> list[LinkAddress]:
+        """The IPv4 addresses of a link."""
+        message = _blank(ifaddrmsg)
+        message["family"] = socket.AF_INET
+        return [
+            LinkAddress(decoded.get_attr("IFA_LOCAL"), decoded.get_attr("IFA_LABEL") or "")
+            for decoded in self._dump(RTM_GETADDR, message, ifaddrmsg)
+            if decoded["index"] == index
+        ]
+
+    def source_rules(self) -> list[SourceRule]:
+        """Those of our own kind: for one address."""
+        message = _blank(fibmsg)
+        message["family"] = socket.AF_INET
+        found = []
+        for decoded in self._dump(RTM_GETRULE, message, fibmsg):
+            source = decoded.get_attr("FRA_SRC")
+            if source and decoded["src_len"] == 32:
+                found.append(SourceRule(source, decoded.get_attr("FRA_TABLE"), decoded.get_attr("FRA_PRIORITY") or 0))
         return found
 
     def mark_rules(self) -> list[MarkRule]:
@@ -392,6 +430,15 @@ def _rule_message(rule: MarkRule) -> Any:
     message["family"] = socket.AF_INET
     message["action"] = FR_ACT_TO_TBL
     message["attrs"] = [("FRA_FWMARK", rule.mark), ("FRA_TABLE", rule.table), ("FRA_PRIORITY", rule.priority)]
+    return message
+
+
+def _source_message(rule: SourceRule) -> Any:
+    message = _blank(fibmsg)
+    message["family"] = socket.AF_INET
+    message["action"] = FR_ACT_TO_TBL
+    message["src_len"] = 32
+    message["attrs"] = [("FRA_SRC", rule.source), ("FRA_TABLE", rule.table), ("FRA_PRIORITY", rule.priority)]
     return message
 
 

@@ -22,9 +22,9 @@ from skylift.cloud.compute.netlink import (
     MAIN,
     KernelRoute,
     MarkRule,
+    Request,
     add_address,
     add_rule,
-    add_source_rule,
     add_veth,
     delete_link,
     delete_route,
@@ -36,6 +36,7 @@ from skylift.cloud.compute.netlink import (
 )
 from skylift.cloud.compute.plan import VpcPlan
 from skylift.cloud.compute.ruleset import Ruleset
+from skylift.cloud.compute.server_link import dress_server, server_link
 from skylift.cloud.compute.traffic import interface_link, subnet_mark
 from skylift.cloud.network import NatGateway, NetworkInterface, RouteTable, Subnet
 
@@ -173,19 +174,20 @@ class Router:
         self._load(plan)
         self._route(plan)
         self._unplug(self._attached.keys() - {interface.id for interface in plan.interfaces})
+        self._readdress(plan)
         self._forget_moved(plan)
         self.plan = plan
 
     def attach(self, interface: NetworkInterface, subnet: Subnet, server: Namespace) -> None:
         """Plug an interface into a server's namespace, replacing what was plugged in under the same id."""
         netlink = self.namespace.netlink
-        here, there = interface_link(interface), f"eth{interface.index}"
+        here = interface_link(interface)
         netlink.do(
             delete_link(here),
             add_veth(
                 here,
                 mtu=MTU,
-                peer=there,
+                peer=server_link(interface),
                 peer_mac=interface.mac,
                 peer_namespace=server.descriptor,
             ),
@@ -193,10 +195,11 @@ class Router:
         self._attached[interface.id] = here
         index = netlink.link_index(here)
         assert index is not None
-        if self._adopted or interface.private_ip in self._used:
-            # Whatever connections this address had, their server has ended.
-            forget(self.namespace, {interface.private_ip})
-        self._used.add(interface.private_ip)
+        addresses = {one.private_ip for one in interface.addresses}
+        if self._adopted or addresses & self._used:
+            # Whatever connections these addresses had, their server has ended.
+            forget(self.namespace, addresses)
+        self._used |= addresses
         gateway = str(firewall.gateway(subnet))
         # On its own the kernel answers for a neighbour after a random time of up to 0.8 s.
         self.namespace.write_settings({f"ipv4/neigh/{here}/proxy_delay": "0"})
@@ -205,10 +208,9 @@ class Router:
             netlink.do(
                 link_up(index, interface.id),
                 add_address(index, gateway, 32),
-                set_neighbour(index, interface.private_ip, interface.mac),
-                set_route(KernelRoute(f"{interface.private_ip}/32", link=index)),
+                *_lead(index, interface, addresses),
             )
-            _dress_server(server, interface, subnet, there)
+            dress_server(server, interface, subnet)
             watch.until_running(index)
         finally:
             watch.close()
@@ -288,45 +290,60 @@ class Router:
         )
         self._routes, self._rules = wanted, rules
 
+    def _readdress(self, plan: VpcPlan) -> None:
+        """Lead to attached interfaces what is at them now, and nothing else. The first time all are looked at."""
+        netlink = self.namespace.netlink
+        before = {one.id: _private_ips(one) for one in self.plan.interfaces} if self.plan else {}
+        changed = [
+            one for one in plan.interfaces if one.id in self._attached and before.get(one.id) != _private_ips(one)
+        ]
+        if not changed:
+            return
+        led = [route for route in netlink.routes() if route.table == MAIN and route.link is not None and not route.via]
+        for interface in changed:
+            index = netlink.link_index(self._attached[interface.id])
+            if index is None:
+                continue
+            there = {route.target.removesuffix("/32") for route in led if route.link == index}
+            now = _private_ips(interface)
+            gone = [route for route in led if route.link == index and route.target.removesuffix("/32") not in now]
+            netlink.do(*map(delete_route, gone), *_lead(index, interface, now - there))
+
     def _forget_moved(self, plan: VpcPlan) -> None:
         """Connections of addresses that belong to another interface, or translate to another address, than before."""
         if self.plan is None:
             return
-        before = {one.private_ip: (one.id, one.public_ip) for one in self.plan.interfaces}
-        after = {one.private_ip: (one.id, one.public_ip) for one in plan.interfaces}
+        before, after = _belongings(self.plan), _belongings(plan)
         moved = {address for address, belongs in before.items() if after.get(address) != belongs}
         moved |= {nat.public_ip for nat in self.plan.nat_gateways} - {nat.public_ip for nat in plan.nat_gateways}
         if moved:
             forget(self.namespace, moved)
             # Who gets one of them next begins with none; who has it goes on using it.
-            self._used -= moved - {one.private_ip for one in plan.interfaces if one.id in self._attached}
+            self._used -= moved - {
+                address for one in plan.interfaces if one.id in self._attached for address in _private_ips(one)
+            }
 
     def _unplug(self, interface_ids: set[str]) -> None:
         known = [self._attached.pop(one) for one in interface_ids if one in self._attached]
         self.namespace.netlink.do(*map(delete_link, known))
 
 
-def _dress_server(server: Namespace, interface: NetworkInterface, subnet: Subnet, name: str) -> None:
-    """Address, routes and settings inside a server's namespace, as AWS's DHCP and images leave them."""
-    netlink = server.netlink
-    index = netlink.link_index(name)
-    assert index is not None
-    network = IPv4Network(subnet.cidr)
-    gateway = str(firewall.gateway(subnet))
-    # Public addresses are loopback addresses of the host. In here they must be routable, all but 127.0.0.0/16.
-    server.write_settings({"ipv4/conf/all/route_localnet": "1"})
-    netlink.do(
-        *narrow_loopback(),
-        link_up(index),
-        add_address(index, interface.private_ip, network.prefixlen, broadcast=str(network.broadcast_address)),
-    )
-    if interface.index == 0:
-        netlink.do(set_route(KernelRoute("0.0.0.0/0", link=index, via=gateway)))
-        return
-    # What comes in by a further interface must go out by it, or the router drops it as forged.
-    table = 10_000 + interface.index
-    netlink.do(
-        set_route(KernelRoute(subnet.cidr, link=index, table=table)),
-        set_route(KernelRoute("0.0.0.0/0", link=index, via=gateway, table=table)),
-        add_source_rule(interface.private_ip, table),
-    )
+def _private_ips(interface: NetworkInterface) -> set[str]:
+    return {address.private_ip for address in interface.addresses}
+
+
+def _belongings(plan: VpcPlan) -> dict[str, tuple[str, str | None]]:
+    """By private address: the interface that has it, and the public address that it is translated to."""
+    return {at.private_ip: (one.id, at.public_ip) for one in plan.interfaces for at in one.addresses}
+
+
+def _lead(index: int, interface: NetworkInterface, addresses: set[str]) -> list[Request]:
+    """What is for these addresses goes out by the interface's link; nobody is asked whose they are."""
+    return [
+        request
+        for address in sorted(addresses)
+        for request in (
+            set_neighbour(index, address, interface.mac),
+            set_route(KernelRoute(f"{address}/32", link=index)),
+        )
+    ]

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from ipaddress import ip_address, ip_network
 
-from skylift.cloud.network import NetworkInterface, Vpc, private_dns_name
+from skylift.cloud.network import Vpc, private_dns_name
 from skylift.cloud.store.database import Tx
+from skylift.cloud.store.network import interface_at
 
 
 def has_dns(tx: Tx, vpc_id: str) -> bool:
@@ -25,7 +26,7 @@ def address_of(tx: Tx, vpc_id: str, name: str, region: str) -> str | None:
     address = name.partition(".")[0].removeprefix("ip-").replace("-", ".")
     if name != private_dns_name(address, region) or not _named(tx.get(Vpc, id=vpc_id)):
         return None
-    return address if tx.find(NetworkInterface, vpc_id=vpc_id, private_ip=address) else None
+    return address if interface_at(tx, vpc_id, address) else None
 
 
 def name_of(tx: Tx, vpc_id: str, address: str, region: str) -> str | None:

@@ -22,6 +22,7 @@ from skylift.cloud.services.policy_document import PolicyDocument, Statement, pa
 from skylift.cloud.services.principal import Who, denied, granted, who_is, widest
 from skylift.cloud.services.public_policy import is_public
 from skylift.cloud.store.database import Tx
+from skylift.cloud.store.network import primary_interface
 
 ROOT_ALWAYS = frozenset({"s3:PutBucketPolicy", "s3:GetBucketPolicy", "s3:DeleteBucketPolicy"})
 """What no bucket policy can take from the account's root, lest the bucket be locked for ever."""
@@ -85,6 +86,12 @@ def decide(policies: Policies, action: str, resource: str, context: Mapping[str,
         if not any(_applies(statement, action, resource, keys) for statement in _statements(documents, allow=True)):
             return Decision(False, f"because no {name} allows the {action} action")
     return Decision(True)
+
+
+def decide_on(tx: Tx, caller: Caller, check: Check, documents: tuple[PolicyDocument, ...]) -> Decision:
+    """The decision on one check of a resource that has these policies itself."""
+    policies = replace(gather(tx, caller), resource=documents)
+    return decide(policies, check.action, check.resource, _context(tx, caller, check))
 
 
 def authorize(tx: Tx, caller: Caller, checks: Iterable[Check], *, service: str) -> None:
@@ -208,7 +215,9 @@ def caller_context(tx: Tx, caller: Caller, now: datetime) -> dict[str, str | tup
         context["aws:TokenIssueTime"] = caller.issued.isoformat()
         context["aws:MultiFactorAuthPresent"] = "false"
     if caller.instance_arn:
-        context["ec2:SourceInstanceARN"] = caller.instance_arn
+        context |= _instance_context(tx, caller, caller.instance_arn)
+    if caller.source_identity:
+        context["aws:SourceIdentity"] = caller.source_identity
     holder: Role | User | None = tx.get(Role, name=caller.role) if caller.role else None
     if caller.user:
         context["aws:username"] = caller.user
@@ -217,6 +226,18 @@ def caller_context(tx: Tx, caller: Caller, now: datetime) -> dict[str, str | tup
         context["aws:PrincipalArn"] = holder.arn
         tags = {**holder.tags, **caller.session_tags}
         context |= {f"aws:PrincipalTag/{key}": value for key, value in tags.items()}
+    return context
+
+
+def _instance_context(tx: Tx, caller: Caller, arn: str) -> dict[str, str | tuple[str, ...]]:
+    """Where credentials of an instance's role are at home; nobody can forge these keys."""
+    context: dict[str, str | tuple[str, ...]] = {"ec2:SourceInstanceARN": arn}
+    if caller.role_delivery:
+        context["ec2:RoleDelivery"] = caller.role_delivery
+    first = primary_interface(tx, arn.rpartition("/")[2])
+    if first is not None:
+        context["aws:Ec2InstanceSourceVpc"] = first.vpc_id
+        context["aws:Ec2InstanceSourcePrivateIPv4"] = first.private_ip
     return context
 
 
@@ -261,7 +282,11 @@ def _statements(documents: Iterable[PolicyDocument], *, allow: bool) -> Iterable
 
 
 def _context(tx: Tx, caller: Caller, check: Check) -> dict[str, str | tuple[str, ...]]:
-    return {**caller_context(tx, caller, tx.now), **(check.context or {})}
+    context = {**caller_context(tx, caller, tx.now), **(check.context or {})}
+    if check.action.startswith("iam:"):
+        # IAM has one endpoint for all regions, which is in this one.
+        context["aws:RequestedRegion"] = "us-east-1"
+    return context
 
 
 def _nothing(_: str) -> None:

@@ -36,6 +36,7 @@ _NAMED_BY: dict[str, type[Any]] = {
     "InternetGatewayId": InternetGateway,
     "RouteTableId": RouteTable,
     "GroupId": SecurityGroup,
+    "Groups": SecurityGroup,
     "InstanceId": Instance,
     "InstanceIds": Instance,
     "ImageId": Image,

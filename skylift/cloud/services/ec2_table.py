@@ -16,6 +16,10 @@ from skylift.cloud.services import (
     instance_attribute,
     instance_type,
     interface,
+    interface_address,
+    interface_attachment,
+    interface_attribute,
+    interface_making,
     keypair,
     launch,
     launch_check,
@@ -68,6 +72,8 @@ _LAUNCH = (
     "MetadataOptions.HttpEndpoint MetadataOptions.InstanceMetadataTags NetworkInterfaces.AssociatePublicIpAddress "
     "NetworkInterfaces.Description NetworkInterfaces.DeviceIndex NetworkInterfaces.Groups "
     "NetworkInterfaces.PrivateIpAddress NetworkInterfaces.PrivateIpAddresses NetworkInterfaces.SubnetId "
+    "NetworkInterfaces.DeleteOnTermination NetworkInterfaces.NetworkInterfaceId "
+    "NetworkInterfaces.SecondaryPrivateIpAddressCount "
     "BlockDeviceMappings.DeviceName BlockDeviceMappings.Ebs.VolumeSize Placement.AvailabilityZone "
     "Placement.AvailabilityZoneId LaunchTemplate.LaunchTemplateId LaunchTemplate.LaunchTemplateName "
     "LaunchTemplate.Version " + " ".join(NEUTRAL)
@@ -100,6 +106,8 @@ _NO_DRY_RUN = frozenset(
         "DescribeIamInstanceProfileAssociations",
         "AssociateVpcCidrBlock",
         "DisassociateVpcCidrBlock",
+        "AssignPrivateIpAddresses",
+        "UnassignPrivateIpAddresses",
     }
 )
 """The model has no DryRun for these."""
@@ -383,6 +391,58 @@ EC2_OPERATIONS: tuple[Operation, ...] = (
         "DescribeNetworkInterfaces",
         interface.describe,
         f"NetworkInterfaceIds IncludeManagedResources {_PAGES}",
+    ),
+    _writes(
+        "CreateNetworkInterface",
+        interface_making.create,
+        "SubnetId Description Groups PrivateIpAddress PrivateIpAddresses SecondaryPrivateIpAddressCount ClientToken "
+        "TagSpecifications " + " ".join(interface_making.NEUTRAL),
+        creates("CreateNetworkInterface", "network-interface", "SubnetId", "Groups"),
+    ),
+    _acts("DeleteNetworkInterface", interface_making.delete, "NetworkInterfaceId", "NetworkInterfaceId"),
+    _acts(
+        "AttachNetworkInterface",
+        interface_attachment.attach,
+        "NetworkInterfaceId InstanceId DeviceIndex " + " ".join(interface_attachment.NEUTRAL),
+        "NetworkInterfaceId",
+        "InstanceId",
+    ),
+    _writes(
+        "DetachNetworkInterface",
+        interface_attachment.detach,
+        "AttachmentId Force",
+        interface_attachment.check_detach,
+    ),
+    _acts(
+        "AssignPrivateIpAddresses",
+        interface_address.assign,
+        "NetworkInterfaceId PrivateIpAddresses SecondaryPrivateIpAddressCount AllowReassignment",
+        "NetworkInterfaceId",
+    ),
+    _acts(
+        "UnassignPrivateIpAddresses",
+        interface_address.unassign,
+        "NetworkInterfaceId PrivateIpAddresses",
+        "NetworkInterfaceId",
+    ),
+    _reads(
+        "DescribeNetworkInterfaceAttribute",
+        interface_attribute.describe,
+        "NetworkInterfaceId Attribute",
+        on("ec2:DescribeNetworkInterfaceAttribute", "NetworkInterfaceId"),
+    ),
+    _acts(
+        "ModifyNetworkInterfaceAttribute",
+        interface_attribute.modify,
+        "NetworkInterfaceId Description Groups SourceDestCheck Attachment.AttachmentId Attachment.DeleteOnTermination",
+        "NetworkInterfaceId",
+        "Groups",
+    ),
+    _acts(
+        "ResetNetworkInterfaceAttribute",
+        interface_attribute.reset,
+        "NetworkInterfaceId SourceDestCheck",
+        "NetworkInterfaceId",
     ),
     _reads("DescribeVolumes", volume.describe, f"VolumeIds IncludeManagedResources {_PAGES}"),
     # Launch templates

@@ -217,7 +217,7 @@ STS = (
         "sts",
         "AssumeRole",
         sts.assume_role,
-        "RoleArn RoleSessionName PolicyArns Policy DurationSeconds ExternalId Tags TransitiveTagKeys",
+        "RoleArn RoleSessionName PolicyArns Policy DurationSeconds ExternalId Tags TransitiveTagKeys SourceIdentity",
         sts.no_checks,
     ),
     _writes("sts", "GetSessionToken", sts.get_session_token, "DurationSeconds", sts.no_checks),

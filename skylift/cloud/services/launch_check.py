@@ -11,7 +11,7 @@ from typing import Any
 
 from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Image, MetadataOptions
-from skylift.cloud.network import SecurityGroup, Subnet, Vpc
+from skylift.cloud.network import NetworkInterface, SecurityGroup, Subnet, Vpc
 from skylift.cloud.services.check import making, on_key, on_row
 from skylift.cloud.services.condition_key import TENANCY, Context, of_metadata
 from skylift.cloud.services.image import VOLUME_TYPE
@@ -67,7 +67,9 @@ def checks(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
 
 
 def _checks(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
-    subnet = _subnet(tx, params)
+    interfaces = params.get("NetworkInterfaces") or [{}]
+    subnets = [_subnet(tx, params, asked) for asked in interfaces]
+    subnet = subnets[0]
     parameter = image_parameter(params.get("ImageId", ""))
     if parameter is not None:
         yield on_name(tx, caller, "GetParameters", parameter)
@@ -75,12 +77,20 @@ def _checks(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
     yield on_row(tx, caller, ACTION, Image, image_id or "*", more={"ec2:ImageType": "machine"})
     yield from making(caller, "RunInstances", "instance", params, more=_of_instance(tx, params, subnet))
     yield from making(caller, "RunInstances", "volume", params, more=_of_volume(tx, caller, params, subnet))
-    yield from making(caller, "RunInstances", "network-interface", params, more=_of_interface(caller, params, subnet))
-    if subnet is not None:
-        yield on_row(tx, caller, ACTION, Subnet, subnet.id)
-    else:
+    for asked, place in zip(interfaces, subnets, strict=True):
+        if asked.get("NetworkInterfaceId"):
+            yield on_row(tx, caller, ACTION, NetworkInterface, asked["NetworkInterfaceId"])
+        else:
+            more = _of_interface(caller, asked, place)
+            yield from making(caller, "RunInstances", "network-interface", params, more=more)
+    for place in {one.id: one for one in subnets if one}.values():
+        yield on_row(tx, caller, ACTION, Subnet, place.id)
+    if None in subnets:
         yield Check(ACTION, arn(caller, "subnet", "*"), {"ec2:Region": caller.region})
-    for group_id in _groups(tx, params, subnet):
+    groups = [
+        group for asked, place in zip(interfaces, subnets, strict=True) for group in _groups(tx, params, asked, place)
+    ]
+    for group_id in dict.fromkeys(groups):
         yield on_row(tx, caller, ACTION, SecurityGroup, group_id)
     if params.get("KeyName"):
         yield from on_key(ACTION)(tx, caller, {"KeyName": params["KeyName"]})
@@ -134,11 +144,11 @@ def _of_volume(tx: Tx, caller: Caller, params: Any, subnet: Subnet | None) -> Co
     }
 
 
-def _of_interface(caller: Caller, params: Any, subnet: Subnet | None) -> Context:
+def _of_interface(caller: Caller, asked: Any, subnet: Subnet | None) -> Context:
     if subnet is None:
         return {}
-    asked = (params.get("NetworkInterfaces") or [{}])[0].get("AssociatePublicIpAddress")
-    public = subnet.map_public_ip if asked is None else asked
+    wanted = asked.get("AssociatePublicIpAddress")
+    public = subnet.map_public_ip if wanted is None else wanted
     return {
         "ec2:Subnet": arn(caller, "subnet", subnet.id),
         "ec2:Vpc": arn(caller, "vpc", subnet.vpc_id),
@@ -147,9 +157,10 @@ def _of_interface(caller: Caller, params: Any, subnet: Subnet | None) -> Context
     }
 
 
-def _subnet(tx: Tx, params: Any) -> Subnet | None:
-    """The subnet that is named, or the default one that would be taken."""
-    named = params.get("SubnetId") or (params.get("NetworkInterfaces") or [{}])[0].get("SubnetId")
+def _subnet(tx: Tx, params: Any, asked: Any) -> Subnet | None:
+    """The subnet of an interface: that of an existing one, the one that is named, or the default one."""
+    existing = tx.get(NetworkInterface, id=asked["NetworkInterfaceId"]) if asked.get("NetworkInterfaceId") else None
+    named = existing.subnet_id if existing else params.get("SubnetId") or asked.get("SubnetId")
     if named:
         return tx.get(Subnet, id=named)
     vpc = tx.get(Vpc, is_default=True)
@@ -158,8 +169,11 @@ def _subnet(tx: Tx, params: Any) -> Subnet | None:
     return next((one for one in sorted(subnets, key=lambda one: one.zone) if zone in (None, one.zone)), None)
 
 
-def _groups(tx: Tx, params: Any, subnet: Subnet | None) -> list[str]:
-    ids = params.get("SecurityGroupIds") or (params.get("NetworkInterfaces") or [{}])[0].get("Groups") or []
+def _groups(tx: Tx, params: Any, asked: Any, subnet: Subnet | None) -> list[str]:
+    """Those of an interface that is made."""
+    if asked.get("NetworkInterfaceId"):
+        return []
+    ids = params.get("SecurityGroupIds") or asked.get("Groups") or []
     if subnet is None:
         return list(ids)
     names = params.get("SecurityGroups") or ([] if ids else ["default"])

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from conftest import Cloud
+from serverless_cloud import Cloud
 
 OBJECTS = "arn:aws:s3:::bucket/*"
 
