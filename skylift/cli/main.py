@@ -3,6 +3,7 @@
 0        done
 1        the answer is no (doctor, cloud status)
 2        something is wrong with what was asked for, or where; nothing was started
+123      an environment could not be made, from `skylift run`
 125      skylift itself failed
 130      Ctrl-C
 other    the program's own, from `skylift run`

@@ -129,7 +129,14 @@ def run(
     ] = None,
     private: Annotated[bool, typer.Option("--private", help="No public address; output comes through S3.")] = False,
     ssh_from: Annotated[
-        str | None, typer.Option("--ssh-from", metavar="ADDRESS", help="Who may open SSH, if not this machine.")
+        str | None,
+        typer.Option(
+            "--ssh-from",
+            metavar="ADDRESS",
+            envvar="SKYLIFT_SSH_FROM",
+            show_envvar=False,
+            help="Who may open SSH, if not this machine.",
+        ),
     ] = None,
     subnet: Annotated[
         str | None, typer.Option("--subnet", metavar="ID", help="A subnet of yours, instead of skylift's network.")

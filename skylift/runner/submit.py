@@ -12,11 +12,11 @@ import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from skylift.runner import commands, launch, price, role
 from skylift.runner.account import Account, open_account
+from skylift.runner.archive import boot_archive, whole_archive
 from skylift.runner.bucket import ensure_bucket
 from skylift.runner.bundle import write_archive
 from skylift.runner.duration import spell_duration
@@ -37,7 +37,6 @@ _BOOT_PATIENCE = 600.0
 """Seconds from RunInstances until the server must have shown its host key."""
 _LOOK_AROUND = 0.2
 """Seconds between two looks at how a server that has shown no host keys is doing otherwise."""
-_SUPERVISOR = Path(__file__).with_name("supervisor.py")
 
 
 @dataclass(frozen=True)
@@ -160,8 +159,9 @@ class Submission:
 
     def _boot_script(self, bucket: str) -> str:
         user, region = self._settings.login_user, self._settings.region
-        argv = commands.boot_argv(bucket, self._prefix.base, region, self._deadline, user)
-        return commands.boot_script(_SUPERVISOR.read_text(), argv)
+        digest = hashlib.sha256(whole_archive()).hexdigest()
+        argv = commands.boot_argv(bucket, self._prefix.base, region, self._deadline, user, digest)
+        return commands.boot_script(boot_archive(), argv)
 
     async def _network(self, bucket_ready: asyncio.Future[None], bucket: str) -> Network:
         api = self._account.api
@@ -206,6 +206,7 @@ class Submission:
         record = encode_record(job, created=time.time(), deadline=self._deadline, bundle_sha256=digest)
         if not api.put(bucket, self._prefix.record, record, first=True):
             raise NameTaken(job.name)
+        api.put(bucket, self._prefix.supervisor, whole_archive())
         if job.env:
             api.put(bucket, self._prefix.env, encode_env(job))
         sent = 0

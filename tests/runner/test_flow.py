@@ -83,8 +83,8 @@ def host(api: Api, machine: Machine) -> Iterator[dict[str, Any]]:
                 found["instance"] = instance
                 answer = api.call("ec2", "describe_instance_attribute", InstanceId=instance, Attribute="userData")
                 found["user_data"] = base64.b64decode(answer["UserData"]["Value"]).decode()
-                source, arguments = boot_arguments(found["user_data"])
-                machine.boot(arguments, source=source)
+                program, arguments = boot_arguments(found["user_data"])
+                machine.boot(arguments, program=program)
                 return
 
     thread = threading.Thread(target=work)

@@ -89,7 +89,7 @@ _TEMPLATE = "LaunchTemplateId LaunchTemplateName"
 
 _RULE_REQUEST = "IpProtocol FromPort ToPort CidrIpv4 CidrIpv6 ReferencedGroupId Description"
 
-_ROUTE = "RouteTableId DestinationCidrBlock GatewayId NatGatewayId"
+_ROUTE = "RouteTableId DestinationCidrBlock GatewayId NatGatewayId NetworkInterfaceId InstanceId"
 
 _ACL_ENTRY = (
     "NetworkAclId RuleNumber Protocol RuleAction Egress CidrBlock Ipv6CidrBlock "
@@ -199,12 +199,8 @@ EC2_OPERATIONS: tuple[Operation, ...] = (
     ),
     _reads("DescribeRouteTables", route.describe, f"RouteTableIds {_PAGES}"),
     _acts("DeleteRouteTable", route.delete, "RouteTableId", "RouteTableId"),
-    _acts(
-        "CreateRoute", route.create_route, "RouteTableId DestinationCidrBlock GatewayId NatGatewayId", "RouteTableId"
-    ),
-    _acts(
-        "ReplaceRoute", route.replace_route, "RouteTableId DestinationCidrBlock GatewayId NatGatewayId", "RouteTableId"
-    ),
+    _acts("CreateRoute", route.create_route, _ROUTE, "RouteTableId"),
+    _acts("ReplaceRoute", route.replace_route, f"{_ROUTE} LocalTarget", "RouteTableId"),
     _acts("DeleteRoute", route.delete_route, "RouteTableId DestinationCidrBlock", "RouteTableId"),
     _acts("AssociateRouteTable", route.associate, "RouteTableId SubnetId", "RouteTableId", "SubnetId"),
     _writes(
