@@ -277,10 +277,11 @@ class Submission:
         return self._way_in is not None
 
     def _server_is_gone(self) -> bool:
+        """A server that EC2 does not describe yet has just been launched; its end would be described for an hour."""
         found = launch.describe(self._account.api, self._require_server().instance)
         if found is not None:
             self._server = found
-        return found is None or found.gone
+        return found is not None and found.gone
 
     def _explain_lost_server(self) -> LaunchFailed:
         server = self._require_server()
