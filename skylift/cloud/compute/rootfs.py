@@ -36,13 +36,14 @@ class DiskFull(RootfsError):
 
 @dataclass(frozen=True)
 class SeedFile:
-    """A file to be put into a server before its first boot; `uid` and `gid` as the server sees them."""
+    """A file to be put into a server before its first boot, or before each; `uid` and `gid` as the server sees them."""
 
     path: str
     content: bytes
     mode: int = 0o644
     uid: int = 0
     gid: int = 0
+    each_boot: bool = False
 
 
 @dataclass(frozen=True)

@@ -102,7 +102,7 @@ class Servers:
         return self._run / "oci"
 
     def create(self, plan: ServerPlan, seed: Iterable[SeedFile]) -> int:
-        """Mount the root, seed it when the disk is new, and create the server. Returns the pid of its init.
+        """Mount the root, seed it as far as its disk needs it, and create the server. Returns the pid of its init.
 
         The init waits to be started, so that its network can be attached first.
         """
@@ -126,8 +126,9 @@ class Servers:
         (bundle / ".base").write_text(json.dumps({"image": str(plan.image), "uid_base": plan.uid_base}))
         (bundle / ".base").rename(bundle / "base")
         rootfs.mount()
-        if not seeded.exists():
-            rootfs.write(seed)
+        first = not seeded.exists()
+        rootfs.write(file for file in seed if first or file.each_boot)
+        if first:
             seeded.touch()
         (self._exits / plan.id).unlink(missing_ok=True)
         seccomp = oci_seccomp(self._profile, CAPABILITIES)
