@@ -26,7 +26,7 @@ from ipaddress import IPv4Address, IPv4Network
 from skylift.cloud.compute.border import Border
 from skylift.cloud.compute.plan import VpcPlan
 from skylift.cloud.compute.ruleset import Collection, Ruleset
-from skylift.cloud.compute.traffic import protocol_match, quoted, subnet_mark
+from skylift.cloud.compute.traffic import protocol_match, quoted, routed_interfaces, subnet_mark
 from skylift.cloud.network import NetworkInterface, Rule, SecurityGroup, Subnet, Vpc
 
 TABLE = "skylift"
@@ -60,6 +60,7 @@ class _VpcRuleset:
         self._interfaces = plan.interfaces
         self._nats = plan.nat_gateways
         self._border = Border(plan, UPLINK)
+        self._routed = routed_interfaces(plan)
         self._public = [
             (_ip(address.private_ip), _ip(address.public_ip))
             for interface in self._interfaces
@@ -186,9 +187,14 @@ class _VpcRuleset:
         )
 
     def _forward(self) -> tuple[str, ...]:
-        """A NAT gateway knows connections from inside only: what came in past it is not answered through it."""
+        """A NAT gateway knows connections from inside only: what came in past it is not answered through it.
+
+        Only a route to a server can lead to it what is not for it; an interface that is checked does not take that.
+        """
+        checked = f'oifname != "{UPLINK}" oifname != @unchecked oifname . ip daddr != @bound drop'
         return (
             "type filter hook forward priority filter; policy drop;",
+            *([checked] if self._routed else []),
             f'oifname "{UPLINK}" rt ip nexthop @nat_hops ct direction reply drop',
             f'oifname "{UPLINK}" rt ip nexthop != @nat_hops ip saddr != @translated drop',
             "ct state vmap { invalid : drop, established : accept, related : accept }",

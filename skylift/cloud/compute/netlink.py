@@ -94,6 +94,7 @@ class KernelRoute:
     link: int | None = None
     via: str | None = None
     table: int = MAIN
+    metric: int = 0
 
 
 @dataclass(frozen=True)
@@ -288,7 +289,8 @@ class Netlink:
             target = f"{decoded.get_attr('RTA_DST') or DEFAULT_ROUTE}/{decoded['dst_len']}"
             link = decoded.get_attr("RTA_OIF") if kind == "unicast" else None
             table = decoded.get_attr("RTA_TABLE") or decoded["table"]
-            found.append(KernelRoute(target, kind, link, decoded.get_attr("RTA_GATEWAY"), table))
+            metric = decoded.get_attr("RTA_PRIORITY") or 0
+            found.append(KernelRoute(target, kind, link, decoded.get_attr("RTA_GATEWAY"), table, metric))
         return found
 
     def addresses(self, index: int) -> list[LinkAddress]:
@@ -417,6 +419,8 @@ def _route_message(route: KernelRoute) -> Any:
     direct = route.kind == "unicast" and route.via is None
     message["scope"] = RT_SCOPE_LINK if direct else RT_SCOPE_UNIVERSE
     message["attrs"] = [("RTA_DST", str(network.network_address)), ("RTA_TABLE", route.table)]
+    if route.metric:
+        message["attrs"].append(("RTA_PRIORITY", route.metric))
     if route.link is not None:
         message["attrs"].append(("RTA_OIF", route.link))
     if route.via is not None:

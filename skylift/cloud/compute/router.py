@@ -37,7 +37,7 @@ from skylift.cloud.compute.netlink import (
 from skylift.cloud.compute.plan import VpcPlan
 from skylift.cloud.compute.ruleset import Ruleset
 from skylift.cloud.compute.server_link import dress_server, server_link
-from skylift.cloud.compute.traffic import interface_link, subnet_mark
+from skylift.cloud.compute.traffic import interface_link, routed_interfaces, subnet_mark
 from skylift.cloud.network import NatGateway, NetworkInterface, RouteTable, Subnet
 
 # Jumbo frames, as in a VPC.
@@ -45,18 +45,25 @@ MTU = 9001
 
 EVERYTHING = IPv4Network("0.0.0.0/0")
 
+FALLBACK = 1000
+"""The metric of what is behind a route to a server: without that server's link nothing goes another way."""
+
 
 @dataclass(frozen=True)
 class PlannedRoute:
     """A route in a subnet's table, before links have numbers. `kind`: `throw` (local), `unicast` (out), `blackhole`.
 
-    `nat` is the private address of the NAT gateway that it goes out through.
+    `nat` is the private address of the NAT gateway that it goes out through; `through` is the interface of a server
+    that it leads to, `via` that one's address. Of two to the same target the one with the smaller metric counts.
     """
 
     table: int
     target: str
     kind: str
     nat: str | None = None
+    through: str | None = None
+    via: str | None = None
+    metric: int = 0
 
 
 def router_name(claim: Claim, vpc_id: str) -> str:
@@ -66,12 +73,20 @@ def router_name(claim: Claim, vpc_id: str) -> str:
 def planned_routes(plan: VpcPlan) -> set[PlannedRoute]:
     """What each subnet's table says. A target that is not there, or is not of this VPC, swallows its packets."""
     nats = {nat.id: nat for nat in plan.nat_gateways}
+    interfaces = {interface.id: interface for interface in plan.interfaces}
     found: set[PlannedRoute] = set()
     for subnet in plan.subnets:
         table = subnet_mark(subnet)
         own = _targets(_table_of(subnet, plan))
+        if not interfaces.keys().isdisjoint(own.values()):
+            # Wherever the VPC's own range leads: within a subnet nobody asks a route table.
+            own[IPv4Network(subnet.cidr)] = "local"
         planned = {EVERYTHING: PlannedRoute(table, str(EVERYTHING), "blackhole")}
         for network, target in own.items():
+            if target in interfaces:
+                planned[network] = PlannedRoute(table, str(network), "blackhole", metric=FALLBACK)
+                found.add(_through(interfaces[target], table, network))
+                continue
             if target not in nats:
                 planned[network] = PlannedRoute(table, str(network), _route_kind(target, plan))
                 continue
@@ -81,6 +96,10 @@ def planned_routes(plan: VpcPlan) -> set[PlannedRoute]:
                     planned[part] = PlannedRoute(table, str(part), kind, through)
         found.update(planned.values())
     return found
+
+
+def _through(interface: NetworkInterface, table: int, network: IPv4Network) -> PlannedRoute:
+    return PlannedRoute(table, str(network), "unicast", through=interface.id, via=interface.private_ip)
 
 
 def _beyond(nat: NatGateway, network: IPv4Network, plan: VpcPlan) -> dict[IPv4Network, str]:
@@ -214,6 +233,8 @@ class Router:
             watch.until_running(index)
         finally:
             watch.close()
+        if self.plan is not None and interface.id in routed_interfaces(self.plan):
+            self._route(self.plan)
 
     def detach(self, interface_id: str) -> None:
         self._unplug({interface_id})
@@ -269,19 +290,28 @@ class Router:
         uplink = self._uplink
         # A NAT gateway is a second name for the edge: by the next hop the firewall tells what goes through which.
         netlink.do(*(set_neighbour(uplink, nat.private_ip, edge.INNER_MAC) for nat in plan.nat_gateways))
-        wanted = {
-            KernelRoute(route.target, "unicast", uplink, route.nat or edge.INNER_ADDRESS, route.table)
-            if route.kind == "unicast"
-            else KernelRoute(route.target, route.kind, table=route.table)
-            for route in planned_routes(plan)
+        planned = planned_routes(plan)
+        links = {
+            interface_id: netlink.link_index(self._attached[interface_id])
+            for interface_id in {route.through for route in planned if route.through}
+            if interface_id in self._attached
         }
+        wanted = set()
+        for route in planned:
+            if route.kind != "unicast":
+                wanted.add(KernelRoute(route.target, route.kind, table=route.table, metric=route.metric))
+            elif route.through is None:
+                way = route.nat or edge.INNER_ADDRESS
+                wanted.add(KernelRoute(route.target, "unicast", uplink, way, route.table))
+            elif links.get(route.through) is not None:
+                wanted.add(KernelRoute(route.target, "unicast", links[route.through], route.via, route.table))
         marks = {subnet_mark(subnet) for subnet in plan.subnets}
         rules = {MarkRule(mark, mark) for mark in marks}
         if self._routes is None or self._rules is None:
             self._routes = {route for route in netlink.routes() if route.table != MAIN}
             self._rules = set(netlink.mark_rules())
-        kept = {(route.table, route.target) for route in wanted}
-        gone = [route for route in self._routes - wanted if (route.table, route.target) not in kept]
+        kept = {(route.table, route.target, route.metric) for route in wanted}
+        gone = [route for route in self._routes - wanted if (route.table, route.target, route.metric) not in kept]
         netlink.do(
             *map(set_route, wanted - self._routes),
             *map(delete_route, gone),

@@ -255,16 +255,9 @@ def _decided(tx: Tx, caller: Caller, policies: Policies, check: Check) -> Decisi
     return decide(held, check.action, check.resource, _context(tx, caller, check))
 
 
-def action_applies(statement: Statement, action: str) -> bool:
-    name = action.lower()
-    if statement.actions is not None:
-        return any(item.matches(name, _nothing) for item in statement.actions)
-    return not any(item.matches(name, _nothing) for item in statement.not_actions or ())
-
-
 def _applies(statement: Statement, action: str, resource: str, context: Context) -> bool:
     return (
-        action_applies(statement, action)
+        statement.covers(action)
         and _resource_applies(statement, resource, context)
         and all(condition.holds(context) for condition in statement.conditions)
     )
@@ -287,7 +280,3 @@ def _context(tx: Tx, caller: Caller, check: Check) -> dict[str, str | tuple[str,
         # IAM has one endpoint for all regions, which is in this one.
         context["aws:RequestedRegion"] = "us-east-1"
     return context
-
-
-def _nothing(_: str) -> None:
-    return None

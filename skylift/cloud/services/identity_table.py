@@ -68,6 +68,7 @@ ROLES = (
     _on_role("GetRole", role.get, writes=False),
     _on_role("DeleteRole", role.delete, writes=True),
     _on_role("UpdateRole", role.update, "Description MaxSessionDuration", writes=True),
+    _on_role("UpdateRoleDescription", role.update_description, "Description", writes=True),
     _on_role("UpdateAssumeRolePolicy", role.update_trust, "PolicyDocument", writes=True),
     _on_role("TagRole", role.tag, "Tags", writes=True),
     _on_role("UntagRole", role.untag, "TagKeys", writes=True),
@@ -211,6 +212,23 @@ ACCOUNT = (
     ),
 )
 
+SIMULATOR_KEYS = (
+    _reads(
+        "iam",
+        "GetContextKeysForPrincipalPolicy",
+        simulation.keys_of_principal,
+        "PolicySourceArn PolicyInputList",
+        simulation.check_keys_of_principal,
+    ),
+    _reads(
+        "iam",
+        "GetContextKeysForCustomPolicy",
+        simulation.keys_of_documents,
+        "PolicyInputList",
+        account.check("GetContextKeysForCustomPolicy"),
+    ),
+)
+
 STS = (
     _reads("sts", "GetCallerIdentity", sts.get_caller_identity, "", sts.no_checks),
     _writes(
@@ -232,5 +250,6 @@ IDENTITY_OPERATIONS: tuple[Operation, ...] = (
     *USERS,
     *GROUPS,
     *ACCOUNT,
+    *SIMULATOR_KEYS,
     *STS,
 )

@@ -13,13 +13,12 @@ from skylift.cloud.services.filter import spelled
 from skylift.cloud.services.listing import Listing
 from skylift.cloud.services.page import Limits
 from skylift.cloud.services.resource import require
+from skylift.cloud.services.stand_in import AMAZON, OWNERS, by_name
 from skylift.cloud.services.tag import tag_list
 from skylift.cloud.store.database import Tx
 
 ROOT_DEVICE = "/dev/xvda"
 VOLUME_TYPE = "gp3"
-AMAZON = "137112412989"
-"""The account whose images have the alias `amazon`; nothing else here is another account's."""
 
 LISTING = Listing(
     Image,
@@ -134,6 +133,10 @@ def describe(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
         rows = [image for image in rows if _owned(image, owners, caller.account)]
     if users:
         rows = [image for image in rows if _launchable(image, users, caller.account)]
+    filters = params.get("Filters", [])
+    named = [each for each in filters if each.get("Name") == "name"]
+    params = {**params, "Filters": [each for each in filters if each not in named]}
+    rows = by_name(rows, named)
     return LISTING.answer(params, [view(image, caller.account, caller.region) for image in rows])
 
 
@@ -154,7 +157,7 @@ def usable_image(tx: Tx, image_id: str) -> Image:
 
 
 def _owned(image: Image, owners: list[str], account: str) -> bool:
-    names = ("amazon", AMAZON) if image.owner == "amazon" else ("self", account)
+    names = OWNERS if image.owner == "amazon" else ("self", account)
     return any(name in owners for name in names)
 
 

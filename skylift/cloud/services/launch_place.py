@@ -127,6 +127,9 @@ def _interfaces(params: Any) -> list[dict[str, Any]]:
             "The associatePublicIPAddress parameter cannot be specified when launching with multiple network "
             "interfaces."
         )
+    existing = [interface["NetworkInterfaceId"] for interface in interfaces if interface.get("NetworkInterfaceId")]
+    if len(set(existing)) < len(existing):
+        raise invalid("A network interface can be attached at one device index only.")
     return sorted(interfaces, key=lambda interface: int(interface["DeviceIndex"]))
 
 

@@ -365,6 +365,7 @@ def test_what_a_launch_says_of_an_existing_interface(cloud: Cloud) -> None:
 
     assert code({**here, "SubnetId": cloud.default("subnet")["SubnetId"]}) == "InvalidParameterCombination"
     assert code({**here, "DeleteOnTermination": True}) == "InvalidParameterCombination"
+    assert code(here, {**here, "DeviceIndex": 1}) == "InvalidParameterValue"
     assert code(here, MaxCount=2) == "InvalidParameterCombination"
     assert code(here, {"DeviceIndex": 1, "NetworkInterfaceId": far}) == "InvalidParameterCombination"
     instance = cloud.run(NetworkInterfaces=[here])
