@@ -119,6 +119,8 @@ def test_it_stays_through_stop_and_start(site: Site, spare: str) -> None:
         server.await_state("running")
         until(lambda: server.ssh("true", check=False).returncode == 0, "SSH by the second interface's Elastic IP")
         assert private in addresses(server, "eth1")
+        server.reboot()
+        assert private in addresses(server, "eth1")
         # A server with two interfaces is given no public address of EC2's own.
         assert server.describe().get("PublicIpAddress") is None
         ec2.stop_instances(InstanceIds=[server.id])
