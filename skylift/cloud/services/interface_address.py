@@ -62,7 +62,7 @@ def unassign(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
         raise invalid(f"The primary private IP address {interface.private_ip} of {interface.id} cannot be unassigned.")
     absent = [address for address in gone if interface.at(address) is None]
     if absent:
-        raise invalid(f"Some of {absent} are not assigned to interface {interface.id}")
+        raise invalid(f"Some of [{', '.join(absent)}] are not assigned to interface {interface.id}")
     for address in gone:
         associated = elastic_ip(tx, interface.id, address)
         if associated is not None:
