@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO, Any, Protocol
@@ -27,6 +28,7 @@ from botocore.exceptions import (
 )
 
 from skylift import __version__
+from skylift.runner.advice import ADVICE, about_denial
 from skylift.runner.errors import NoCredentials, NotPermitted, Refused, RunError, Unreachable
 from skylift.runner.job import Settings
 
@@ -40,6 +42,8 @@ _NOT_KNOWN = {
     "UnrecognizedClientException",
 }
 _IN_ONE = 8 << 20
+_SETTLING = 30.0
+"""Seconds in which what was made must be known everywhere; AWS promises none, and is mostly done within five."""
 
 
 class Sink(Protocol):
@@ -109,12 +113,25 @@ class Api:
 
     def call(self, service: str, operation: str, **params: Any) -> Any:
         """One operation, by boto3's name for it (`describe_vpcs`) and in boto3's parameters."""
-        with translated(operation):
+        with translated(operation, service):
             return getattr(self._client(service), operation)(**params)
+
+    def settled(self, service: str, operation: str, **params: Any) -> Any:
+        """A call about something that was made a moment ago, which not all of AWS may have heard of yet."""
+        until, pause = time.monotonic() + _SETTLING, 0.1
+        while True:
+            try:
+                return self.call(service, operation, **params)
+            except Refused as error:
+                unheard = error.code.endswith(".NotFound") or error.code == "NoSuchEntity"
+                if not unheard or time.monotonic() + pause > until:
+                    raise
+            time.sleep(pause)
+            pause = min(pause * 2, 3)
 
     def pages(self, service: str, operation: str, key: str, **params: Any) -> list[Any]:
         """All of a paginated list."""
-        with translated(operation):
+        with translated(operation, service):
             pages = self._client(service).get_paginator(operation).paginate(**params)
             return [item for page in pages for item in page.get(key, [])]
 
@@ -150,11 +167,21 @@ class Api:
             raise
         return True
 
+    def uploads(self, bucket: str, prefix: str) -> list[Any]:
+        """Uploads in parts that were begun and not ended; S3 has them paid for like objects."""
+        return self.pages("s3", "list_multipart_uploads", "Uploads", Bucket=bucket, Prefix=prefix)
+
+    def abort_uploads(self, bucket: str, prefix: str) -> None:
+        for each in self.uploads(bucket, prefix):
+            try:
+                self.call("s3", "abort_multipart_upload", Bucket=bucket, Key=each["Key"], UploadId=each["UploadId"])
+            except Refused as error:
+                if error.code != "NoSuchUpload":
+                    raise
+
     def delete_below(self, bucket: str, prefix: str) -> int:
         """Delete all objects whose keys begin with a prefix, and uploads that were left half done. How many objects."""
-        uploads = self.pages("s3", "list_multipart_uploads", "Uploads", Bucket=bucket, Prefix=prefix)
-        for each in uploads:
-            self.call("s3", "abort_multipart_upload", Bucket=bucket, Key=each["Key"], UploadId=each["UploadId"])
+        self.abort_uploads(bucket, prefix)
         keys = [each["Key"] for each in self.pages("s3", "list_objects_v2", "Contents", Bucket=bucket, Prefix=prefix)]
         for start in range(0, len(keys), 1000):
             objects = [{"Key": key} for key in keys[start : start + 1000]]
@@ -175,7 +202,7 @@ class Api:
 
 
 @contextmanager
-def translated(operation: str) -> Iterator[None]:
+def translated(operation: str, service: str = "s3") -> Iterator[None]:
     """botocore's exceptions as ours, with what to do about those a user can do something about."""
     try:
         yield
@@ -188,8 +215,9 @@ def translated(operation: str) -> Iterator[None]:
                 code, message, operation, "The credentials are not valid here, or have expired."
             ) from None
         if code in _DENIED:
-            raise NotPermitted(code, message, operation, "Your own permissions do not allow this call.") from None
-        raise Refused(code, message, operation) from None
+            advice = about_denial(service, error.operation_name, message)
+            raise NotPermitted(code, message, operation, advice) from None
+        raise Refused(code, message, operation, ADVICE.get(code, "")) from None
     except (NoCredentialsError, PartialCredentialsError, ProfileNotFound) as error:
         raise NoCredentials(str(error), "Run `aws configure`, or set AWS_PROFILE or AWS_ACCESS_KEY_ID.") from None
     except (BotoConnectionError, HTTPClientError, IncompleteReadError) as error:

@@ -20,11 +20,6 @@ _IAM_PATIENCE = 90.0
 """Seconds in which a new instance profile must have become known to EC2; AWS speaks of several seconds."""
 _NEXT_ZONE = {"InsufficientInstanceCapacity", "Unsupported", "InsufficientFreeAddressesInSubnet"}
 _LIVE = ["pending", "running", "stopping", "stopped"]
-_ADVICE = {
-    "VcpuLimitExceeded": "Your account's quota of vCPUs is used up: end other servers, or ask for a higher quota.",
-    "InstanceLimitExceeded": "Your account's quota of instances is used up: end other servers.",
-    "InsufficientInstanceCapacity": "AWS has none of this type left in any zone right now: try another --type.",
-}
 
 
 @dataclass(frozen=True)
@@ -68,19 +63,22 @@ def run_instance(
 ) -> Server:
     """Start the job's server, in the first zone that has room. `token` makes a repeated call the same call."""
     refusal: Refused | None = None
-    for number, (_, subnet) in enumerate(network.subnets):
+    full: list[str] = []
+    for number, (zone, subnet) in enumerate(network.subnets):
         request = launch_request(job, f"{token}-{number}", network, subnet, key.name, role, image, user_data)
         try:
             answer = _run_when_profile_is_known(api, request)
         except Refused as error:
             refusal = error
             if error.code in _NEXT_ZONE:
+                full.append(zone)
                 continue
             break
         return _server(answer["Instances"][0])
     if refusal is None:
         raise LaunchFailed(f"skylift's network {network.vpc} has no subnet.")
-    raise LaunchFailed(f"No server could be started: {refusal.reason} ({refusal.code})", _ADVICE.get(refusal.code, ""))
+    tried = f" Tried in {', '.join(full)}." if len(full) > 1 else ""
+    raise LaunchFailed(f"No server could be started: {refusal.reason} ({refusal.code}){tried}", refusal.advice)
 
 
 def launch_request(

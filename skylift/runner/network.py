@@ -7,18 +7,23 @@ group's rules: each address that skylift is called from gets one. Users may name
 from __future__ import annotations
 
 import ipaddress
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from skylift.runner.ec2 import Api
 from skylift.runner.errors import LaunchFailed, Refused, UsageError
 from skylift.runner.job import Access, Settings
 from skylift.runner.lock import make_once
 
+T = TypeVar("T")
+
 TAG_PART = "skylift:network"
 TAG_READY = "skylift:ready"
 RANGE = "10.83.0.0/16"
 OWN = Access()
+_SETTLING = 30.0
 _MOST_ZONES = 8
 """/20 subnets out of /16 would give 16; more than 8 zones exist nowhere."""
 
@@ -150,11 +155,8 @@ def _make(api: Api) -> Network:
     _make_gateway(api, vpc)
     _make_subnets(api, vpc)
     _make_group(api, vpc)
-    api.call("ec2", "create_tags", Resources=[vpc], Tags=[{"Key": TAG_READY, "Value": "yes"}])
-    network = _find_own(api)
-    if network is None:
-        raise LaunchFailed(f"skylift's network {vpc} was made but cannot be found by its tags.")
-    return network
+    api.settled("ec2", "create_tags", Resources=[vpc], Tags=[{"Key": TAG_READY, "Value": "yes"}])
+    return _eventually(lambda: _find_own(api), f"skylift's network {vpc}")
 
 
 def _make_vpc(api: Api) -> str:
@@ -178,12 +180,15 @@ def _make_gateway(api: Api, vpc: str) -> None:
         made = api.call("ec2", "create_internet_gateway", TagSpecifications=tags)
         gateway, attached = made["InternetGateway"]["InternetGatewayId"], False
     if not attached:
-        api.call("ec2", "attach_internet_gateway", InternetGatewayId=gateway, VpcId=vpc)
+        api.settled("ec2", "attach_internet_gateway", InternetGatewayId=gateway, VpcId=vpc)
     main = [{"Name": "vpc-id", "Values": [vpc]}, {"Name": "association.main", "Values": ["true"]}]
-    table = api.call("ec2", "describe_route_tables", Filters=main)["RouteTables"][0]
+    tables = _eventually(
+        lambda: api.call("ec2", "describe_route_tables", Filters=main)["RouteTables"], f"the main route table of {vpc}"
+    )
+    table = tables[0]
     if not any(route.get("DestinationCidrBlock") == "0.0.0.0/0" for route in table["Routes"]):
         route = {"RouteTableId": table["RouteTableId"], "DestinationCidrBlock": "0.0.0.0/0", "GatewayId": gateway}
-        api.call("ec2", "create_route", **route)
+        api.settled("ec2", "create_route", **route)
 
 
 def _make_subnets(api: Api, vpc: str) -> None:
@@ -198,7 +203,9 @@ def _make_subnets(api: Api, vpc: str) -> None:
         if zone not in there:
             block = f"10.83.{number * 16}.0/20"
             tags = _tags("subnet", "subnet")
-            api.call("ec2", "create_subnet", VpcId=vpc, CidrBlock=block, AvailabilityZone=zone, TagSpecifications=tags)
+            api.settled(
+                "ec2", "create_subnet", VpcId=vpc, CidrBlock=block, AvailabilityZone=zone, TagSpecifications=tags
+            )
 
 
 def _make_group(api: Api, vpc: str) -> None:
@@ -219,6 +226,17 @@ def _find(api: Api, operation: str, key: str, part: str, vpc: str) -> list[Any]:
     return found
 
 
+def _eventually(look: Callable[[], T | None], what: str) -> T:
+    """What was made a moment ago, as soon as AWS lists it."""
+    until, pause = time.monotonic() + _SETTLING, 0.1
+    while not (found := look()):
+        if time.monotonic() > until:
+            raise LaunchFailed(f"{what} was made, but AWS does not list it.", "Try again in a minute.")
+        time.sleep(pause)
+        pause = min(pause * 2, 3)
+    return found
+
+
 def _tags(resource: str, part: str) -> list[dict[str, Any]]:
     tags = [{"Key": "Name", "Value": "skylift"}, {"Key": TAG_PART, "Value": part}]
     return [{"ResourceType": resource, "Tags": tags}]
@@ -227,7 +245,7 @@ def _tags(resource: str, part: str) -> list[dict[str, Any]]:
 def _unless(code: str, api: Api, operation: str, **params: Any) -> None:
     """A call whose named error means that what it would make is there already."""
     try:
-        api.call("ec2", operation, **params)
+        api.settled("ec2", operation, **params)
     except Refused as error:
         if error.code != code:
             raise

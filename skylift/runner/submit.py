@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from skylift.runner import commands, launch, role
+from skylift.runner import commands, launch, price, role
 from skylift.runner.account import Account, open_account
 from skylift.runner.archive import boot_archive, whole_archive
 from skylift.runner.bucket import ensure_bucket
@@ -122,6 +122,7 @@ class Submission:
 
     async def _check(self, step: Step, archive: Any) -> str:
         """Credentials, image, type and bundle: what can be wrong is told while there is nothing to undo."""
+        price.check_region(self._job.max_cost, self._settings.region)
         api = await in_thread(Api, self._settings)
         images, processors, self._open, self._caller, _, _ = await together(
             in_thread(find_images, api, self._settings.image),
@@ -276,10 +277,11 @@ class Submission:
         return self._way_in is not None
 
     def _server_is_gone(self) -> bool:
+        """A server that EC2 does not describe yet has just been launched; its end would be described for an hour."""
         found = launch.describe(self._account.api, self._require_server().instance)
         if found is not None:
             self._server = found
-        return found is None or found.gone
+        return found is not None and found.gone
 
     def _explain_lost_server(self) -> LaunchFailed:
         server = self._require_server()

@@ -84,3 +84,17 @@ def test_a_shell_and_the_end(first: Somebody, aws: RealCloud) -> None:
     assert first.skylift("ssh", "waits", "cat", "job/waits.py").stdout.startswith("print('up'")
     assert first.skylift("cancel", "waits").stdout == "waits: cancelled\n"
     until(lambda: live(aws) == [], "the server to be gone")
+
+
+def test_the_permission_that_lacks_is_named(first: Somebody, aws: RealCloud) -> None:
+    every_day = documented_policies(aws.endpoint.account, REGION)[0]
+    lacking = [each for each in every_day["Statement"] if each["Sid"] != "StartServersOfJobs"]
+    first.allow({**every_day, "Statement": lacking})
+    try:
+        done = first.skylift("run", "job.py")
+    finally:
+        first.allow(every_day)
+    assert done.returncode == 125
+    assert f"You lack the permission ec2:RunInstances on arn:aws:ec2:{REGION}:" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert aws.client("iam").list_roles(PathPrefix="/skylift/")["Roles"] == []

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from skylift.runner import launch
+from skylift.runner.advice import ADVICE
 from skylift.runner.ec2 import Api
 from skylift.runner.errors import LaunchFailed, Refused, UsageError
 from skylift.runner.job import Job, Program
@@ -52,7 +53,7 @@ def start(answers: Answers, job: Job) -> launch.Server:
 
 
 def refused(code: str, message: str = "no") -> Refused:
-    return Refused(code, message, "run_instances")
+    return Refused(code, message, "run_instances", ADVICE.get(code, ""))
 
 
 def test_request(job: Job) -> None:
@@ -94,6 +95,7 @@ def test_zone_without_room_is_passed_over(job: Job) -> None:
 def test_no_room_anywhere(job: Job) -> None:
     with pytest.raises(LaunchFailed, match="InsufficientInstanceCapacity") as caught:
         start(Answers(*[refused("InsufficientInstanceCapacity")] * 2), job)
+    assert "Tried in us-east-1a, us-east-1b." in caught.value.message
     assert "--type" in caught.value.advice
 
 

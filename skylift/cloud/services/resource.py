@@ -14,6 +14,7 @@ from skylift.cloud.instance import Image, Instance, KeyPair, Volume
 from skylift.cloud.launch_template import LaunchTemplate
 from skylift.cloud.network import (
     Address,
+    DhcpOptions,
     InternetGateway,
     NatGateway,
     NetworkAcl,
@@ -99,6 +100,14 @@ KINDS = (
         "networkAcl ID",
         "InvalidNetworkAclID.NotFound",
         "InvalidNetworkAclId.Malformed",
+    ),
+    Kind(
+        DhcpOptions,
+        "dhcp-options",
+        "dopt",
+        "dhcpOption ID",
+        "InvalidDhcpOptionID.NotFound",
+        "InvalidDhcpOptionsId.Malformed",
     ),
     Kind(KeyPair, "key-pair", "key", "key pair ID", "InvalidKeyPair.NotFound", "InvalidKeyPairId.Malformed"),
 )
