@@ -45,6 +45,7 @@ LISTING = Listing(
         "association.subnet-id": "Associations.SubnetId",
         "default": "IsDefault",
         "entry.cidr": "Entries.CidrBlock",
+        "entry.egress": "Entries.Egress",
         "entry.icmp.code": "Entries.IcmpTypeCode.Code",
         "entry.icmp.type": "Entries.IcmpTypeCode.Type",
         "entry.ipv6-cidr": "Entries.Ipv6CidrBlock",

@@ -53,6 +53,9 @@ def test_one_that_nobody_has_is_available(cloud: Cloud) -> None:
     assert "Attachment" not in made
     assert made["Groups"] == [{"GroupId": cloud.default("group")["GroupId"], "GroupName": "default"}]
     assert described(cloud, made["NetworkInterfaceId"]) == made
+    for name, value in (("operator.managed", "false"), ("status", "available"), ("description", "sp?re")):
+        found = cloud.call("DescribeNetworkInterfaces", Filters=filters(**{name: value}))["NetworkInterfaces"]
+        assert found == [made]
     free = cloud.default("subnet")["AvailableIpAddressCount"]
     cloud.call("DeleteNetworkInterface", NetworkInterfaceId=made["NetworkInterfaceId"])
     assert cloud.default("subnet")["AvailableIpAddressCount"] == free + 1
