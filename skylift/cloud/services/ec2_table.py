@@ -371,6 +371,7 @@ EC2_OPERATIONS: tuple[Operation, ...] = (
         "SourceDestCheck " + " ".join(instance_attribute.NEUTRAL),
         instance_attribute.check_modify,
     ),
+    _acts("ResetInstanceAttribute", instance_attribute.reset, "InstanceId Attribute", "InstanceId"),
     _acts("TerminateInstances", instance.terminate, "InstanceIds Force SkipOsShutdown", "InstanceIds"),
     _acts("StopInstances", instance.stop, "InstanceIds Hibernate Force SkipOsShutdown", "InstanceIds"),
     _acts("RebootInstances", instance.reboot, "InstanceIds", "InstanceIds"),
