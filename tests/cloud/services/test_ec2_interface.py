@@ -327,6 +327,16 @@ def test_permission_is_asked_for_each_of_the_two(cloud: Cloud) -> None:
     assert [check.resource.rpartition(":")[2] for check in found] == kinds
 
 
+def test_permission_to_make_one_knows_where(cloud: Cloud) -> None:
+    subnet = cloud.default("subnet")
+    tags = tagged("network-interface", Name="n")
+    made, tagging, where = cloud.checks("CreateNetworkInterface", SubnetId=subnet["SubnetId"], TagSpecifications=tags)
+    assert made.context is not None
+    assert made.context["ec2:Subnet"] == subnet["SubnetArn"] == where.resource
+    assert made.context["ec2:AvailabilityZone"] == subnet["AvailabilityZone"]
+    assert (tagging.action, made.resource) == ("ec2:CreateTags", tagging.resource)
+
+
 def test_a_launch_with_several_interfaces(cloud: Cloud) -> None:
     """One that the launch makes, with two addresses, and one that was there; they end as each was told to."""
     subnet, spare = cloud.default("subnet")["SubnetId"], make(cloud)["NetworkInterfaceId"]
