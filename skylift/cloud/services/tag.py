@@ -77,12 +77,12 @@ def checked(pairs: Iterable[Mapping[str, str]]) -> Tags:
 
 
 def check_metadata_keys(keys: Iterable[str]) -> None:
-    """The metadata service has a path for each tag of an instance that shows them, so that its key has to fit in one."""
+    """The metadata service has a path for each tag of an instance that shows them: its key has to fit in one."""
     for key in keys:
         if not _METADATA_KEY.fullmatch(key) or key in _METADATA_RESERVED:
             raise invalid(
-                f"'{key}' is not a valid tag key. Tag keys must match pattern ({_METADATA_KEY.pattern}), and must not be a "
-                "reserved name ('.', '..', '_index')"
+                f"'{key}' is not a valid tag key. Tag keys must match pattern ({_METADATA_KEY.pattern}), and must not "
+                "be a reserved name ('.', '..', '_index')"
             )
 
 

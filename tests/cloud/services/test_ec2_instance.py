@@ -270,3 +270,17 @@ def test_the_source_destination_check_is_reset(cloud: Cloud) -> None:
     assert cloud.instance(instance_id)["SourceDestCheck"] is True
     asked = {"InstanceId": instance_id, "Attribute": "kernel"}
     assert cloud.code("ResetInstanceAttribute", **asked) == "InvalidParameterValue"
+
+
+def test_burstable_instances_have_unlimited_credits(cloud: Cloud) -> None:
+    burstable, other = cloud.run()["InstanceId"], cloud.run(InstanceType="m5.large")["InstanceId"]
+    answer = cloud.call("DescribeInstanceCreditSpecifications")
+    unlimited = {"InstanceId": burstable, "CpuCredits": "unlimited"}
+    assert answer["InstanceCreditSpecifications"] == [unlimited]
+    answer = cloud.call("DescribeInstanceCreditSpecifications", InstanceIds=[burstable, other])
+    assert answer["InstanceCreditSpecifications"] == [unlimited, {"InstanceId": other, "CpuCredits": "standard"}]
+    named = [{"Name": "instance-id", "Values": [other]}]
+    assert cloud.call("DescribeInstanceCreditSpecifications", Filters=named)["InstanceCreditSpecifications"] == []
+    assert (
+        cloud.code("DescribeInstanceCreditSpecifications", InstanceIds=["i-12345678"]) == "InvalidInstanceID.NotFound"
+    )
