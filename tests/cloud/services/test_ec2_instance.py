@@ -273,7 +273,7 @@ def test_the_source_destination_check_is_reset(cloud: Cloud) -> None:
 
 
 def test_burstable_instances_have_unlimited_credits(cloud: Cloud) -> None:
-    burstable, other = cloud.run()["InstanceId"], cloud.run(InstanceType="m5.large")["InstanceId"]
+    burstable, other = cloud.run()["InstanceId"], cloud.run(InstanceType="m7i.large")["InstanceId"]
     answer = cloud.call("DescribeInstanceCreditSpecifications")
     unlimited = {"InstanceId": burstable, "CpuCredits": "unlimited"}
     assert answer["InstanceCreditSpecifications"] == [unlimited]
