@@ -105,7 +105,7 @@ def test_a_private_subnet_is_not_reachable_from_the_host(site: Site) -> None:
         until(lambda: site.private.describe().get("PublicIpAddress") == address["PublicIp"], "the association")
         for target in (address["PublicIp"], site.nat_ip):
             assert not connects(target)
-        assert connects(site.public.public_ip)
+        until(lambda: connects(site.public.public_ip), "the public subnet to be reached")
     finally:
         ec2.disassociate_address(AssociationId=association["AssociationId"])
         ec2.release_address(AllocationId=address["AllocationId"])
@@ -147,7 +147,7 @@ def test_a_network_acl_is_stateless_and_ordered(site: Site) -> None:
         AssociationId=before["NetworkAclAssociationId"], NetworkAclId=acl
     )["NewAssociationId"]
     try:
-        assert gets_in()
+        until(gets_in, "the ACL to let in")
         # Who is let in has to be let out again by a rule of its own.
         ec2.delete_network_acl_entry(NetworkAclId=acl, RuleNumber=100, Egress=True)
         until(lambda: not gets_in(), "answers to be kept in")
@@ -155,7 +155,7 @@ def test_a_network_acl_is_stateless_and_ordered(site: Site) -> None:
         until(gets_in, "answers to be let out")
         # The lower number decides.
         ec2.create_network_acl_entry(**rule(110, ssh, out=False, allow=False))
-        assert gets_in()
+        until(gets_in, "the rule before it to decide")
         ec2.create_network_acl_entry(**rule(90, ssh, out=False, allow=False))
         until(lambda: not gets_in(), "the rule before it to decide")
     finally:
