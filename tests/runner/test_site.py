@@ -226,7 +226,8 @@ def test_policy_reaches_nothing_but_the_jobs_own() -> None:
     own = [f"{prefix}/record.json", f"{prefix}/in/*", f"{prefix}/server/*"]
     assert by_action["s3:GetObject"] == [*own, "arn:aws:s3:::b/tools/*"]
     assert by_action["s3:PutObject"] == [f"{prefix}/server/*"]
-    assert by_action["s3:DeleteObject"] == [f"{prefix}/in/env.json"]
+    logs = [f"{prefix}/server/stdout/*", f"{prefix}/server/stderr/*"]
+    assert by_action["s3:DeleteObject"] == [f"{prefix}/in/env.json", *logs]
     assert set(by_action) == {
         "s3:GetObject",
         "s3:PutObject",
