@@ -26,6 +26,7 @@ from skylift.cloud.services.operation import Check
 from skylift.cloud.services.resource import arn, kind_of, kind_of_id
 from skylift.cloud.services.tag import checked
 from skylift.cloud.store.database import Tx
+from skylift.cloud.volume import Snapshot, Volume
 
 Context = dict[str, str | tuple[str, ...]]
 Checks = Callable[[Tx, Caller, Any], Iterable[Check]]
@@ -45,6 +46,8 @@ _NAMED_BY: dict[str, type[Any]] = {
     "AllocationId": Address,
     "NatGatewayId": NatGateway,
     "NetworkAclId": NetworkAcl,
+    "VolumeId": Volume,
+    "SnapshotId": Snapshot,
 }
 
 
@@ -128,9 +131,38 @@ def of_row(caller: Caller, row: Any) -> Context:
         context["ec2:InstanceID"] = row.id
         if row.profile_arn:
             context["ec2:InstanceProfile"] = row.profile_arn
+    elif isinstance(row, Volume):
+        context |= _of_volume(caller, row)
+    elif isinstance(row, Snapshot):
+        context |= _of_snapshot(caller, row)
     elif not isinstance(row, Vpc) and getattr(row, "vpc_id", None):
         context["ec2:Vpc"] = arn(caller, "vpc", row.vpc_id)
     return context
+
+
+def _of_volume(caller: Caller, volume: Volume) -> Context:
+    parent = volume.snapshot_id
+    return {
+        "ec2:AvailabilityZone": volume.zone,
+        "ec2:Encrypted": "false",
+        "ec2:VolumeID": volume.id,
+        "ec2:VolumeSize": str(volume.size_gib),
+        "ec2:VolumeType": volume.type,
+        **({"ec2:VolumeIops": str(volume.iops)} if volume.iops else {}),
+        **({"ec2:VolumeThroughput": str(volume.throughput)} if volume.throughput else {}),
+        **({"ec2:ParentSnapshot": arn(caller, "snapshot", parent)} if parent else {}),
+    }
+
+
+def _of_snapshot(caller: Caller, snapshot: Snapshot) -> Context:
+    return {
+        "ec2:Encrypted": "false",
+        "ec2:Owner": caller.account,
+        "ec2:ParentVolume": arn(caller, "volume", snapshot.volume_id),
+        "ec2:SnapshotID": snapshot.id,
+        "ec2:SnapshotTime": snapshot.started.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "ec2:VolumeSize": str(snapshot.size_gib),
+    }
 
 
 def on_key(action: str) -> Checks:

@@ -11,8 +11,8 @@ from typing import Any
 from skylift.cloud.identity import Caller, Role
 from skylift.cloud.instance import Image, KeyPair
 from skylift.cloud.network import SecurityGroup, Subnet, Vpc
+from skylift.cloud.services import block_device
 from skylift.cloud.services.check import making, of_row, on_row
-from skylift.cloud.services.image import VOLUME_TYPE
 from skylift.cloud.services.launch import find_profile
 from skylift.cloud.services.launch_template import check_of
 from skylift.cloud.services.launch_template_version import with_template
@@ -37,7 +37,8 @@ def checks(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
         yield on_name(tx, caller, "GetParameters", parameter)
     yield _image(tx, caller, params)
     yield from making(caller, "RunInstances", "instance", params, more=_of_instance(tx, params, subnet))
-    yield from making(caller, "RunInstances", "volume", params, more=_of_volume(tx, caller, params))
+    image = tx.get(Image, id=image_id_or_none(tx, caller, params.get("ImageId", "")))
+    yield from block_device.checks(tx, caller, image, params)
     yield from making(caller, "RunInstances", "network-interface", params, more=_of_interface(caller, params, subnet))
     if subnet is not None:
         more = {"ec2:SubnetID": subnet.id, "ec2:AvailabilityZone": subnet.zone}
@@ -80,14 +81,6 @@ def _of_instance(tx: Tx, params: Any, subnet: Subnet | None) -> dict[str, str]:
         **({"ec2:InstanceProfile": profile.arn} if profile else {}),
         **({"ec2:AvailabilityZone": subnet.zone} if subnet else {}),
     }
-
-
-def _of_volume(tx: Tx, caller: Caller, params: Any) -> dict[str, str]:
-    image = tx.get(Image, id=image_id_or_none(tx, caller, params.get("ImageId", "")))
-    mappings = params.get("BlockDeviceMappings") or [{}]
-    size = mappings[0].get("Ebs", {}).get("VolumeSize") or (image.size_gib if image else None)
-    shown = {"ec2:VolumeType": VOLUME_TYPE, "ec2:Encrypted": "false"}
-    return shown | ({"ec2:VolumeSize": str(size)} if size else {})
 
 
 def _of_interface(caller: Caller, params: Any, subnet: Subnet | None) -> dict[str, str]:
