@@ -1,14 +1,18 @@
-"""What several rooms' tests share: the image that real servers start from, built once."""
+"""What several rooms' tests share: the image that real servers start from, and clients of AWS; each is made once."""
 
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from skylift.cloud.compute.image import ensure_image
 from skylift.cloud.home import Home
+
+CLIENTS = ("s3fs>=2025.1", "s3cmd>=2.4", "apache-libcloud>=3.9", "paramiko>=4")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -28,3 +32,16 @@ def image_home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     home = Home(Path(kept) if kept else tmp_path_factory.mktemp("image-home"))
     ensure_image(home, lambda fraction, text: None)
     return home
+
+
+@pytest.fixture(scope="session")
+def clients(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The programs of an environment with other clients of AWS: s3fs needs another botocore than the AWS CLI does."""
+    place = tmp_path_factory.mktemp("clients") / "venv"
+    uv = [sys.executable, "-m", "uv"]
+    subprocess.run([*uv, "venv", "--quiet", "--python", sys.executable, str(place)], check=True)
+    subprocess.run(
+        [*uv, "pip", "install", "--quiet", "--python", str(place / "bin/python"), *CLIENTS],
+        check=True,
+    )
+    return place / "bin"

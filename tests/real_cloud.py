@@ -217,12 +217,13 @@ def allow(port: int, source: str) -> dict[str, Any]:
 
 
 @contextmanager
-def real_cloud(image_home: Home) -> Iterator[RealCloud]:
-    """A cloud that is up; at the end it is down, with nothing of it left on the machine, whatever happened."""
+def real_cloud(image_home: Home, *options: str) -> Iterator[RealCloud]:
+    """A cloud that was started with these options; at the end it is down, with nothing of it left on the machine,
+    whatever happened."""
     # Not pytest's own directory: that keeps the last runs', and servers' disks are large.
     with tempfile.TemporaryDirectory(prefix="sky-") as base, ExitStack() as end:
         cloud = RealCloud(Path(base), image_home)
         cloud.guard()
         end.callback(cloud.put_away)
-        cloud.up()
+        cloud.up(*options)
         yield cloud

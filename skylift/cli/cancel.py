@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from skylift.cli.place import On, settings_for
+
 
 def register(app: typer.Typer) -> None:
     app.command("cancel")(cancel)
@@ -13,16 +15,16 @@ def register(app: typer.Typer) -> None:
 
 def cancel(
     names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Jobs, as `skylift ps` shows them.")],
+    on: On = None,
 ) -> None:
     """End jobs: SIGTERM, SIGKILL after 10 s, results to S3, then the server off."""
-    from skylift.cli.local import local_settings
     from skylift.cli.screen import show_error
     from skylift.runner.errors import SkyliftError
     from skylift.runner.jobs import Jobs
 
     code = 0
     try:
-        jobs = Jobs(local_settings())
+        jobs = Jobs(settings_for(on))
         for name in names:
             try:
                 print(f"{name}: {jobs.cancel(name)}")

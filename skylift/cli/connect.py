@@ -27,7 +27,7 @@ def connect(
 
     running_cloud(default_home())
     settings = local_settings()
-    print(steps(find(Api(settings), instance), user or settings.image.login_user), end="")
+    print(steps(find(Api(settings), instance), user or settings.login_user), end="")
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from skylift.cli.privilege import is_root, run_as_root
 from skylift.cli.start import bring_up, prepare_home
 from skylift.cloud.home import Endpoint, Home, RootKey, default_home
 from skylift.runner.errors import USAGE, RunError, UsageError
-from skylift.runner.job import Credentials, ImageChoice, Secret, Settings
+from skylift.runner.job import Credentials, NewestImage, Secret, Settings
 
-IMAGES = ImageChoice(pattern="skylift-debian-13-*", owners=("amazon",), login_user="ec2-user")
+IMAGES = NewestImage(pattern="skylift-debian-13-*", owners=("amazon",))
 
 
 def local_settings() -> Settings:

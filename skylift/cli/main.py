@@ -3,6 +3,7 @@
 0        done
 1        the answer is no (doctor, cloud status)
 2        something is wrong with what was asked for, or where; nothing was started
+123      an environment could not be made, from `skylift run`
 125      skylift itself failed
 130      Ctrl-C
 other    the program's own, from `skylift run`
@@ -18,7 +19,7 @@ from typing import cast
 import typer
 
 from skylift import __version__
-from skylift.cli import cancel, cloud, doctor, ps, run, setup, ssh
+from skylift.cli import attend, cancel, cloud, doctor, logs, ps, results, run, setup, ssh
 from skylift.runner.errors import SKYLIFT_FAILED, USAGE, SkyliftError
 
 INTERRUPTED = 130
@@ -45,7 +46,7 @@ def make_app() -> typer.Typer:
     ) -> None:
         pass
 
-    for command in (run, ps, ssh, cancel, setup, doctor, cloud):
+    for command in (run, ps, attend, logs, results, ssh, cancel, setup, doctor, cloud):
         command.register(app)
     return app
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from skylift.cli.place import On, settings_for
+
 if TYPE_CHECKING:
     from skylift.runner.jobs import Listed
 
@@ -18,15 +20,15 @@ def register(app: typer.Typer) -> None:
 def ps(
     everything: Annotated[bool, typer.Option("--all", "-a", help="Also jobs that have ended.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="A list of objects.")] = False,
+    on: On = None,
 ) -> None:
     """List the jobs that have a server."""
-    from skylift.cli.local import local_settings
     from skylift.cli.screen import show_error
     from skylift.runner.errors import SkyliftError
     from skylift.runner.jobs import Jobs
 
     try:
-        jobs = Jobs(local_settings()).listed(ended=everything)
+        jobs = Jobs(settings_for(on)).listed(ended=everything)
     except SkyliftError as error:
         show_error(error)
         raise typer.Exit(error.exit_code) from None

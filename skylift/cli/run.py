@@ -5,18 +5,24 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand
 
+from skylift.cli.place import On, settings_for
+from skylift.cli.preset import presets
+
 if TYPE_CHECKING:
     from skylift.cli.screen import Outlet, Screen
     from skylift.runner.job import Job, Outcome, Program, Settings
+    from skylift.runner.submit import Taken
 
 _COMMAND_FLAG = "--program-is-a-command"
-_VALUES = {"--in", "--out", "--env", "--type", "--max-time", "--keep", "-i", "-o", "-e", "-t"}
+_VALUES = {"--in", "--out", "--env", "--type", "--max-time", "--keep", "--name", "-i", "-o", "-e", "-t"}
+_VALUES |= {"--on", "--image", "--ssh-from", "--subnet", "--security-group"}
 _MODULE = {"-m", "--module"}
 
 _HELP = """Run a program on a server of its own, and bring its results home.
@@ -27,34 +33,48 @@ skylift run [OPTIONS] -m MODULE [ARGS...]
 skylift run [OPTIONS] -- COMMAND [ARGS...]
 
 Options stand before SCRIPT; what follows it belongs to the program. Its exit code is skylift's: 128+n when signal n
-ended it, 124 when --max-time did. 125 means that skylift itself failed, 2 that something was wrong before anything
-was started. Ctrl-C is SIGINT to the program; a second one cancels the job, a third leaves it running.
+ended it, 124 when --max-time did, 123 when its environment could not be made. 125 means that skylift itself failed, 2
+that something was wrong before anything was started. Ctrl-C is SIGINT to the program; a second one cancels the job, a
+third leaves it running.
 """
 
 
-def mark_program(args: list[str]) -> list[str]:
-    """The command line with a plain `--` before the program's own part, so that no option of ours is looked for there.
+@dataclass(frozen=True)
+class Words:
+    """A command line with a plain `--` before the program's own part, so that no option of ours is looked for there.
 
     As with python's own -m, all that follows the module is the program's. A `--` that the user wrote means a command.
+    `ours` is how many words come before; `script` the one that is named, if that is what the program is.
     """
+
+    marked: list[str]
+    ours: int
+    script: str | None = None
+
+
+def mark_program(args: list[str]) -> Words:
     index = 0
     while index < len(args):
         word = args[index]
         if word == "--":
-            return [*args[:index], _COMMAND_FLAG, *args[index:]]
+            return Words([*args[:index], _COMMAND_FLAG, *args[index:]], index)
         if not word.startswith("-") or word == "-":
-            return [*args[:index], "--", *args[index:]]
+            return Words([*args[:index], "--", *args[index:]], index, word)
         if word in _MODULE:
-            return [*args[: index + 2], "--", *args[index + 2 :]]
+            return Words([*args[: index + 2], "--", *args[index + 2 :]], index + 2)
         if word.startswith("--module=") or (word.startswith("-m") and not word.startswith("--")):
-            return [*args[: index + 1], "--", *args[index + 1 :]]
+            return Words([*args[: index + 1], "--", *args[index + 1 :]], index + 1)
         index += 2 if word in _VALUES else 1
-    return args
+    return Words(args, len(args))
 
 
 class RunCommand(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, mark_program(args))
+        words = mark_program(args)
+        if args and not {"-h", "--help"} & set(args[: words.ours]):
+            options = [each for each in self.params if each.param_type_name == "option"]
+            ctx.default_map = presets(options, words.script, Path.cwd())
+        return super().parse_args(ctx, words.marked)
 
 
 def register(app: typer.Typer) -> None:
@@ -87,6 +107,34 @@ def run(
     keep: Annotated[
         str | None, typer.Option("--keep", metavar="DURATION", help="Keep the server this long after the program.")
     ] = None,
+    on: On = None,
+    image: Annotated[
+        str | None, typer.Option("--image", metavar="IMAGE", help="debian-13, an ami- id, or a parameter; see README.")
+    ] = None,
+    private: Annotated[bool, typer.Option("--private", help="No public address; output comes through S3.")] = False,
+    ssh_from: Annotated[
+        str | None,
+        typer.Option(
+            "--ssh-from",
+            metavar="ADDRESS",
+            envvar="SKYLIFT_SSH_FROM",
+            show_envvar=False,
+            help="Who may open SSH, if not this machine.",
+        ),
+    ] = None,
+    subnet: Annotated[
+        str | None, typer.Option("--subnet", metavar="ID", help="A subnet of yours, instead of skylift's network.")
+    ] = None,
+    groups: Annotated[
+        list[str] | None,
+        typer.Option("--security-group", metavar="ID", help="A group of yours, with --subnet. Repeatable."),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="NAME", help="The job's name, instead of one made up.")
+    ] = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", "-d", help="Leave as soon as the server has the job; print its name.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only the program's output.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object on stdout at the end; the program's stdout goes to stderr.")
@@ -98,14 +146,18 @@ def run(
     from skylift.cli.screen import Outlet, make_screen, show_error
     from skylift.runner.duration import parse_duration
     from skylift.runner.errors import SkyliftError
+    from skylift.runner.image import read_image
+    from skylift.runner.job import Access
     from skylift.runner.plan import Order, plan_job
 
     # The API's models are a million objects that live until the end: looking through them costs 0.2 s of a run.
     gc.set_threshold(200_000, 20, 20)
     outlet = Outlet(2 if as_json else 1, 2)
     screen = make_screen(outlet, quiet=quiet, json=as_json)
-    name = None
+    job_name = name
     try:
+        access = Access(private, ssh_from, subnet, tuple(groups or ()))
+        where: dict[str, Any] = {"access": access, **({"image": read_image(image)} if image else {})}
         job = plan_job(
             Order(
                 program=read_program(program or [], module, is_command=is_command),
@@ -115,16 +167,21 @@ def run(
                 instance_type=instance_type,
                 max_time=parse_duration(max_time, "--max-time"),
                 keep=parse_duration(keep, "--keep") if keep else 0,
+                name=name,
             ),
             Path.cwd(),
             os.environ,
         )
-        name = job.name
-        outcome = _execute(job, screen)
+        job_name = job.name
+        settings = replace(settings_for(on), **where)
+        _announce(job, screen)
+        if detach:
+            return _tell_detached(*submit_job(job, settings, screen), screen, quiet=quiet, as_json=as_json)
+        outcome = run_job(job, settings, screen)
     except SkyliftError as error:
         screen.finish()
         if as_json:
-            print(json.dumps(_error_object(name, error)))
+            print(json.dumps(_error_object(job_name, error)))
         show_error(error)
         raise typer.Exit(error.exit_code) from None
     except KeyboardInterrupt:
@@ -132,7 +189,7 @@ def run(
         raise typer.Exit(130) from None
     screen.finish()
     gc.freeze()
-    _tell(outcome, outlet, quiet=quiet, as_json=as_json)
+    tell(outcome, outlet, quiet=quiet, as_json=as_json)
     raise typer.Exit(outcome.exit_code)
 
 
@@ -147,33 +204,47 @@ def read_program(words: list[str], module: str | None, *, is_command: bool) -> P
     return Program("command" if is_command else "script", words[0], tuple(words[1:]))
 
 
-def _execute(job: Job, screen: Screen) -> Outcome:
-    from skylift.cli.local import local_settings
+def _announce(job: Job, screen: Screen) -> None:
     from skylift.runner.duration import spell_duration
 
-    settings = local_settings()
     for note in job.bundle.notes:
         screen.note(f"{note}.")
     screen.note(f"Job {job.name}: {spell_duration(job.max_time)} at most (--max-time).")
-    return run_job(job, settings, screen)
 
 
 def run_job(job: Job, settings: Settings, screen: Screen) -> Outcome:
     """The job in an event loop of its own, with Ctrl-C handed to it."""
-    import asyncio
-    import signal
-
+    from skylift.cli.attend import with_interrupts
     from skylift.runner.flow import Run
 
-    async def main() -> Outcome:
-        run = Run(job, settings, screen)
-        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, run.interrupt)
-        return await run.run()
-
-    return asyncio.run(main())
+    return with_interrupts(Run(job, settings, screen))
 
 
-def _tell(outcome: Outcome, outlet: Outlet, *, quiet: bool, as_json: bool) -> None:
+def submit_job(job: Job, settings: Settings, screen: Screen) -> tuple[str, Taken | Outcome]:
+    """The job's name, and its server; an outcome when it was interrupted before there was one."""
+    from skylift.cli.attend import with_interrupts
+    from skylift.runner.steps import Clock
+    from skylift.runner.submit import Submission
+
+    return job.name, with_interrupts(Submission(job, settings, screen, Clock(screen), alone=True))
+
+
+def _tell_detached(name: str, taken: Taken | Outcome, screen: Screen, *, quiet: bool, as_json: bool) -> None:
+    from skylift.runner.job import Outcome
+
+    screen.finish()
+    if isinstance(taken, Outcome):
+        raise typer.Exit(taken.exit_code)
+    server = taken.server
+    if as_json:
+        print(json.dumps({"name": name, "state": "started", "instance": server.instance, "address": server.address}))
+        return
+    print(name)
+    if not quiet:
+        print(f"Look at it with `skylift logs -f {name}` or `skylift attach {name}`.", file=sys.stderr)
+
+
+def tell(outcome: Outcome, outlet: Outlet, *, quiet: bool, as_json: bool) -> None:
     from skylift.cli.screen import summary
 
     if as_json:

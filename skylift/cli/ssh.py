@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from skylift.cli.place import On, settings_for
+
 
 def register(app: typer.Typer) -> None:
     app.command("ssh", context_settings={"allow_interspersed_args": False})(ssh)
@@ -16,9 +18,9 @@ def register(app: typer.Typer) -> None:
 def ssh(
     name: Annotated[str, typer.Argument(help="The job's name, as `skylift ps` shows it.")],
     command: Annotated[list[str] | None, typer.Argument(help="A command, instead of a shell.")] = None,
+    on: On = None,
 ) -> None:
     """Open a shell on a job's server, with its host key pinned."""
-    from skylift.cli.local import local_settings
     from skylift.cli.screen import show_error
     from skylift.runner.errors import SkyliftError, UsageError
     from skylift.runner.jobs import Jobs
@@ -28,7 +30,7 @@ def ssh(
     try:
         if shutil.which("ssh") is None:
             raise UsageError("There is no OpenSSH client on this machine.", "Install it: openssh-client.")
-        argv = Jobs(local_settings()).shell(name, words)
+        argv = Jobs(settings_for(on)).shell(name, words)
     except SkyliftError as error:
         show_error(error)
         raise typer.Exit(error.exit_code) from None

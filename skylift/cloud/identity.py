@@ -8,6 +8,19 @@ from typing import Literal
 
 
 @dataclass(frozen=True)
+class Signature:
+    """How a request is signed, in the words of S3's condition keys.
+
+    `made` is when, which signature version 2 does not tell. `payload` is what the request says its body hashes to.
+    """
+
+    auth_type: Literal["REST-HEADER", "REST-QUERY-STRING"]
+    version: Literal["AWS4-HMAC-SHA256", "AWS"]
+    made: datetime | None = None
+    payload: str = ""
+
+
+@dataclass(frozen=True)
 class Caller:
     """The authenticated sender of one request.
 
@@ -15,7 +28,9 @@ class Caller:
     an assumed role, `user` the user's for a user, `instance_arn` the instance whose metadata service handed the
     credentials out, `secure` whether the request came by TLS. `issued` is when temporary credentials were made, None
     for an access key; `session_tags` are the tags they carry, `transitive` the keys of those that pass on to sessions
-    made from them. An `anonymous` caller signed nothing; `account` is then the one whose endpoint was asked.
+    made from them, `source_identity` is who stands behind them, set once for a whole chain of roles. `role_delivery` is
+    the version of the metadata service that handed an instance's credentials out. An `anonymous` caller signed nothing;
+    `account` is then the one whose endpoint was asked.
     """
 
     kind: Literal["root", "user", "role", "anonymous"]
@@ -34,8 +49,12 @@ class Caller:
     issued: datetime | None = None
     session_tags: dict[str, str] = field(default_factory=dict)
     transitive: tuple[str, ...] = ()
+    source_identity: str | None = None
+    role_delivery: str = ""
     user_agent: str = ""
     referer: str = ""
+    tls_version: str = ""
+    signature: Signature | None = None
 
 
 @dataclass(frozen=True)
@@ -73,6 +92,8 @@ class Session:
     user_id: str | None = None
     tags: dict[str, str] = field(default_factory=dict)
     transitive: tuple[str, ...] = ()
+    delivery: str = ""
+    source_identity: str | None = None
 
 
 @dataclass(frozen=True)

@@ -118,7 +118,8 @@ class Image:
 
 @dataclass(frozen=True)
 class InstanceType:
-    """What an instance may use at most. Memory is in MiB, as DescribeInstanceTypes gives it."""
+    """What an instance may use at most. Memory is in MiB, as DescribeInstanceTypes gives it; `addresses` are private
+    ones of each of its network interfaces."""
 
     name: str
     vcpus: int
@@ -132,6 +133,8 @@ class InstanceType:
     burstable: bool = False
     free_tier: bool = False
     current: bool = True
+    interfaces: int = 2
+    addresses: int = 2
 
 
 @dataclass(frozen=True)

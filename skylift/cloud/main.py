@@ -37,7 +37,7 @@ from skylift.cloud.compute.network import Network, claims, sweep
 from skylift.cloud.compute.network_error import NetworkError
 from skylift.cloud.compute.oci import LXCFS
 from skylift.cloud.compute.plug import plug, unplug
-from skylift.cloud.compute.resolver import HostNames, Resolver, Serving, serve
+from skylift.cloud.compute.resolver import HostNames, Names, Resolver, Serving, serve
 from skylift.cloud.compute.rootfs import RootfsError, is_mounted
 from skylift.cloud.compute.seccomp import ProfileMissing
 from skylift.cloud.compute.server import ServerError, Servers, find_programs
@@ -47,7 +47,8 @@ from skylift.cloud.facts import CloudFacts
 from skylift.cloud.home import DEFAULT_PORT, DEFAULT_TLS_PORT, Endpoint, Home
 from skylift.cloud.identity import AccessKey, Caller
 from skylift.cloud.instance import Console, Image
-from skylift.cloud.loops.blueprint import Draughtsman, Site, address_of
+from skylift.cloud.loops import names
+from skylift.cloud.loops.blueprint import Draughtsman, Site
 from skylift.cloud.loops.engine import Engine
 from skylift.cloud.loops.image import ImageLoop
 from skylift.cloud.loops.instance import SHUTDOWN_GRACE, Cables, InstanceLoop
@@ -141,6 +142,8 @@ class Desk:
                 user_agent=call.user_agent,
                 referer=call.referer,
                 secure=call.secure,
+                tls_version=call.tls_version,
+                signature=call.signature,
             )
             unnoted = identity.use_is_news(tx, caller)
         if unnoted:
@@ -176,12 +179,12 @@ class Stations:
         network: Network,
         api: AwsEndpoint,
         metadata: MetadataService,
-        private_name: Callable[[str, str], str | None],
+        names: Names,
     ) -> None:
         self._network = network
         self._api = api
         self._metadata = metadata
-        self._private_name = private_name
+        self._names = names
         self._loop = asyncio.get_running_loop()
         self._host_names = HostNames()
         self._open: dict[str, _Station] = {}
@@ -202,7 +205,7 @@ class Stations:
         await self._api.add_socket(endpoint)
         metadata = HttpServer(blocking(partial(self._answer_metadata, vpc.id)))
         await metadata.add_socket(listen(vpc.id, METADATA, 80))
-        resolver = Resolver(vpc.id, self._private_name, self._host_names)
+        resolver = Resolver(vpc.id, self._names, self._host_names)
         ears = [
             listen(vpc.id, address, 53, kind) for address in (DNS, str(dns_address(vpc))) for kind in ("udp", "tcp")
         ]
@@ -272,7 +275,7 @@ class Cloud:
         await api.start()
         draughtsman = Draughtsman(make_site(self._home, account, self._region), lambda name: catalogue()[name], zone_id)
         records = Records(database, draughtsman, self._region)
-        stations = Stations(network, api, MetadataService(records.facts_for), records.private_name)
+        stations = Stations(network, api, MetadataService(records.facts_for), records)
         networks = NetworkLoop(database, network, stations.follow)
         captures = Captures(self._home.captures, RUN / str(network.claim.number))
         images = ImageLoop(
@@ -301,7 +304,7 @@ class Cloud:
         self._instances = instances = InstanceLoop(
             database=database,
             machines=servers,
-            cables=Cables(network.attach, network.detach),
+            cables=Cables(network.attach, network.detach, network.dress),
             sync_network=networks.step,
             blueprint=draughtsman.blueprint,
             failures=(ServerError, RootfsError, NetworkError, DiskError),
@@ -374,9 +377,17 @@ class Records:
         with self._database.read() as tx:
             return self._draughtsman.facts(tx, vpc_id, address, self._credentials)
 
-    def private_name(self, vpc_id: str, name: str) -> str | None:
+    def has_dns(self, vpc_id: str) -> bool:
         with self._database.read() as tx:
-            return address_of(tx, vpc_id, name, self._region)
+            return names.has_dns(tx, vpc_id)
+
+    def address_of(self, vpc_id: str, name: str) -> str | None:
+        with self._database.read() as tx:
+            return names.address_of(tx, vpc_id, name, self._region)
+
+    def name_of(self, vpc_id: str, address: str) -> str | None:
+        with self._database.read() as tx:
+            return names.name_of(tx, vpc_id, address, self._region)
 
     def forget(self) -> None:
         """Terminated instances and deleted NAT gateways stay described for an hour."""
@@ -384,10 +395,10 @@ class Records:
             forget_terminated(tx)
             forget_deleted(tx)
 
-    def _credentials(self, instance_id: str) -> RoleCredentials | str | None:
+    def _credentials(self, instance_id: str, delivery: str) -> RoleCredentials | str | None:
         try:
             with self._database.write() as tx:
-                session = identity.instance_credentials(tx, instance_id)
+                session = identity.instance_credentials(tx, instance_id, delivery)
         except ServiceError as error:
             return error.code
         if session is None:

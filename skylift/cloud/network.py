@@ -60,7 +60,7 @@ class InternetGateway:
 
 @dataclass(frozen=True)
 class Route:
-    """`target` is `local`, or the id of an internet gateway or a NAT gateway."""
+    """`target` is `local`, or the id of an internet gateway, a NAT gateway or a network interface."""
 
     cidr: str
     target: str
@@ -119,12 +119,26 @@ class SecurityGroup:
 
 
 @dataclass(frozen=True)
+class PrivateAddress:
+    """An address of an interface, and the public one that it is translated to."""
+
+    private_ip: str
+    public_ip: str | None = None
+
+
+Attachment = Literal["detached", "attaching", "attached", "changing", "detaching"]
+
+
+@dataclass(frozen=True)
 class NetworkInterface:
-    """A connection to a subnet: a server's (`index` 0 is its `eth0`), or a NAT gateway's.
+    """A connection to a subnet: a server's (`index` 0 is its `eth0`), a NAT gateway's, or nobody's.
 
     `public_ip` is a loopback address of the host, unique in the cloud, held while the server is not stopped;
     `wants_public_ip` says that a start has to get a new one. An Elastic IP stands in `public_ip` as long as it is
     associated, whatever the server does.
+
+    `attachment` is intent until the loops have seen to it: `attaching` has to be plugged in where the server runs,
+    `detaching` unplugged and freed; `changing` is an attached one whose server has not been given its addresses yet.
     """
 
     id: str
@@ -144,13 +158,55 @@ class NetworkInterface:
     description: str = ""
     tags: dict[str, str] = field(default_factory=dict)
     kind: Literal["interface", "nat_gateway"] = "interface"
+    secondary: tuple[PrivateAddress, ...] = ()
+    attachment: Attachment = "detached"
+    attached: datetime | None = None
+
+    @property
+    def addresses(self) -> tuple[PrivateAddress, ...]:
+        """All of them, the primary one first."""
+        return (PrivateAddress(self.private_ip, self.public_ip), *self.secondary)
+
+    def at(self, private_ip: str) -> PrivateAddress | None:
+        return next((one for one in self.addresses if one.private_ip == private_ip), None)
+
+    def translated(self, private_ip: str, public_ip: str | None) -> NetworkInterface:
+        """The same interface with one of its addresses seen from outside as this one, or not at all."""
+        if private_ip == self.private_ip:
+            return replace(self, public_ip=public_ip)
+        others = (
+            PrivateAddress(private_ip, public_ip) if one.private_ip == private_ip else one for one in self.secondary
+        )
+        return replace(self, secondary=tuple(others))
+
+    def without_server(self) -> NetworkInterface:
+        """The same interface, attached to nothing."""
+        return replace(
+            self,
+            instance_id=None,
+            attachment_id=None,
+            index=0,
+            wants_public_ip=False,
+            attachment="detached",
+            attached=None,
+            delete_on_termination=False,
+        )
+
+
+@dataclass(frozen=True)
+class DhcpOptions:
+    """What a VPC's servers are told of names when they boot: `domain-name` and `domain-name-servers`."""
+
+    id: str
+    configurations: dict[str, list[str]] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Address:
     """An Elastic IP: a public address that the account keeps until it is released.
 
-    While it is associated, the three fields say so, and the interface has it as its `public_ip`.
+    While it is associated, the three fields say so, and the interface has it as the public one of `private_ip`.
     """
 
     id: str

@@ -5,9 +5,10 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 from boto3.exceptions import S3UploadFailedError
 from boto3.s3.transfer import TransferConfig
@@ -27,6 +28,7 @@ from botocore.exceptions import (
 )
 
 from skylift import __version__
+from skylift.runner.advice import ADVICE, about_denial
 from skylift.runner.errors import NoCredentials, NotPermitted, Refused, RunError, Unreachable
 from skylift.runner.job import Settings
 
@@ -40,6 +42,18 @@ _NOT_KNOWN = {
     "UnrecognizedClientException",
 }
 _IN_ONE = 8 << 20
+_SETTLING = 30.0
+"""Seconds in which what was made must be known everywhere; AWS promises none, and is mostly done within five."""
+
+
+class Sink(Protocol):
+    def write(self, data: bytes, /) -> object: ...
+
+
+def default_region() -> str | None:
+    """The region that boto3 finds in the environment or the profile."""
+    with translated("sign in"):
+        return Session().region_name or None
 
 
 class Api:
@@ -99,12 +113,25 @@ class Api:
 
     def call(self, service: str, operation: str, **params: Any) -> Any:
         """One operation, by boto3's name for it (`describe_vpcs`) and in boto3's parameters."""
-        with translated(operation):
+        with translated(operation, service):
             return getattr(self._client(service), operation)(**params)
+
+    def settled(self, service: str, operation: str, **params: Any) -> Any:
+        """A call about something that was made a moment ago, which not all of AWS may have heard of yet."""
+        until, pause = time.monotonic() + _SETTLING, 0.1
+        while True:
+            try:
+                return self.call(service, operation, **params)
+            except Refused as error:
+                unheard = error.code.endswith(".NotFound") or error.code == "NoSuchEntity"
+                if not unheard or time.monotonic() + pause > until:
+                    raise
+            time.sleep(pause)
+            pause = min(pause * 2, 3)
 
     def pages(self, service: str, operation: str, key: str, **params: Any) -> list[Any]:
         """All of a paginated list."""
-        with translated(operation):
+        with translated(operation, service):
             pages = self._client(service).get_paginator(operation).paginate(**params)
             return [item for page in pages for item in page.get(key, [])]
 
@@ -120,7 +147,7 @@ class Api:
                 return None
             raise
 
-    def stream(self, bucket: str, key: str, target: IO[bytes], offset: int = 0) -> Iterator[int]:
+    def stream(self, bucket: str, key: str, target: Sink, offset: int = 0) -> Iterator[int]:
         """Write an object, from an offset on, to a file; yields the size of each piece as it is written."""
         params = {"Range": f"bytes={offset}-"} if offset else {}
         with translated("get_object"):
@@ -140,6 +167,19 @@ class Api:
             raise
         return True
 
+    def delete_below(self, bucket: str, prefix: str) -> int:
+        """Delete all objects whose keys begin with a prefix, and uploads that were left half done. How many objects."""
+        uploads = self.pages("s3", "list_multipart_uploads", "Uploads", Bucket=bucket, Prefix=prefix)
+        for each in uploads:
+            self.call("s3", "abort_multipart_upload", Bucket=bucket, Key=each["Key"], UploadId=each["UploadId"])
+        keys = [each["Key"] for each in self.pages("s3", "list_objects_v2", "Contents", Bucket=bucket, Prefix=prefix)]
+        for start in range(0, len(keys), 1000):
+            objects = [{"Key": key} for key in keys[start : start + 1000]]
+            answer = self.call("s3", "delete_objects", Bucket=bucket, Delete={"Objects": objects, "Quiet": True})
+            for error in answer.get("Errors", []):
+                raise Refused(str(error.get("Code")), f"{error.get('Key')}: {error.get('Message')}", "delete_objects")
+        return len(keys)
+
     def upload(self, file: IO[bytes], size: int, bucket: str, key: str, progress: Callable[[int], None]) -> None:
         """An open file, in parts when it is large; `progress` gets the size of each piece sent, from any thread."""
         if size <= _IN_ONE:
@@ -152,20 +192,22 @@ class Api:
 
 
 @contextmanager
-def translated(operation: str) -> Iterator[None]:
+def translated(operation: str, service: str = "s3") -> Iterator[None]:
     """botocore's exceptions as ours, with what to do about those a user can do something about."""
     try:
         yield
     except ClientError as error:
         found = error.response.get("Error", {})
-        code, message = str(found.get("Code", "")), str(found.get("Message", ""))
+        # What EC2 seals into a denial is for DecodeAuthorizationMessage, hundreds of characters that nobody can read.
+        code, message = str(found.get("Code", "")), str(found.get("Message", "")).partition(" Encoded authorization")[0]
         if code in _NOT_KNOWN:
             raise NotPermitted(
                 code, message, operation, "The credentials are not valid here, or have expired."
             ) from None
         if code in _DENIED:
-            raise NotPermitted(code, message, operation, "Your own permissions do not allow this call.") from None
-        raise Refused(code, message, operation) from None
+            advice = about_denial(service, error.operation_name, message)
+            raise NotPermitted(code, message, operation, advice) from None
+        raise Refused(code, message, operation, ADVICE.get(code, "")) from None
     except (NoCredentialsError, PartialCredentialsError, ProfileNotFound) as error:
         raise NoCredentials(str(error), "Run `aws configure`, or set AWS_PROFILE or AWS_ACCESS_KEY_ID.") from None
     except (BotoConnectionError, HTTPClientError, IncompleteReadError) as error:

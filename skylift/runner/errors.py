@@ -78,7 +78,8 @@ class ResultsDamaged(RunError):
 
 class NameTaken(RunError):
     def __init__(self, name: str) -> None:
-        super().__init__(f"There is a job called {name} already.", "Start it again: it gets another name.")
+        advice = f"Start it under another name, or forget that one: skylift rm {name}"
+        super().__init__(f"There is a job called {name} already.", advice)
 
 
 class JobNotFound(UsageError):

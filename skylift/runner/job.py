@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +13,7 @@ from typing import Any, Literal
 from skylift.runner.errors import UsageError
 
 NAME_FORM = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
+INTERRUPTED = 130
 _REGION_FORM = re.compile(r"[a-z]{2,4}(?:-[a-z]+)+-\d")
 _SUFFIX_LETTERS = "23456789abcdefghjkmnpqrstuvwxyz"
 
@@ -47,12 +49,62 @@ class Credentials:
 
 
 @dataclass(frozen=True)
-class ImageChoice:
-    """The newest available image whose name matches `pattern`; `login_user` is who SSH logs in as there."""
+class NewestImage:
+    """The newest available image whose name matches `pattern`."""
 
     pattern: str
     owners: tuple[str, ...]
-    login_user: str = "ec2-user"
+
+
+@dataclass(frozen=True)
+class PublishedImage:
+    """The image that a publisher's public parameter names; `parameters` are by processor (x86_64, arm64)."""
+
+    name: str
+    parameters: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class OneImage:
+    """The image with this id, or whose id is in this parameter."""
+
+    id: str = ""
+    parameter: str = ""
+
+
+ImageChoice = NewestImage | PublishedImage | OneImage
+
+
+@dataclass(frozen=True)
+class Access:
+    """How a job's server can be reached, and where it stands if not in skylift's own network.
+
+    `ssh_from` is who may open SSH, instead of the address that this machine is seen to come from. `private` is no
+    public address. `subnet` and `groups` are the user's own; without groups, skylift makes one in the subnet's VPC.
+    """
+
+    private: bool = False
+    ssh_from: str | None = None
+    subnet: str | None = None
+    groups: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.ssh_from is not None:
+            try:
+                ipaddress.IPv4Network(self.ssh_from)
+            except ValueError as error:
+                raise UsageError(
+                    f"--ssh-from {self.ssh_from!r}: {error}.", "An address is like 203.0.113.7, a range 203.0.113.0/24."
+                ) from None
+        if self.private and self.ssh_from is not None:
+            raise UsageError("--private and --ssh-from exclude each other: a private server is not reached by SSH.")
+        if self.subnet is not None and not re.fullmatch(r"subnet-[0-9a-f]{8,17}", self.subnet):
+            raise UsageError(f"--subnet {self.subnet!r} is not the id of a subnet.", "An id is like subnet-0123abcd.")
+        for group in self.groups:
+            if not re.fullmatch(r"sg-[0-9a-f]{8,17}", group):
+                raise UsageError(f"--security-group {group!r} is not the id of a group.", "An id is like sg-0123abcd.")
+        if self.groups and self.subnet is None:
+            raise UsageError("--security-group needs --subnet: a group belongs to the subnet's VPC.")
 
 
 @dataclass(frozen=True)
@@ -61,7 +113,8 @@ class Settings:
 
     `endpoint_url` None is AWS itself, `credentials` None is boto3's own chain. `account` is asked of STS when it is
     not known. `caller_address` gives the IPv4 address that servers see this machine come from. `revive` brings a
-    local cloud back that has ended and gives the URL where it is now; None where nothing can.
+    local cloud back that has ended and gives the URL where it is now; None where nothing can. `login_user` is who
+    is logged in as where an image has that user; a job's server says who it is there.
     """
 
     region: str
@@ -72,6 +125,8 @@ class Settings:
     credentials: Credentials | None = None
     account: str | None = None
     place: str = "AWS"
+    login_user: str = "ec2-user"
+    access: Access = Access()
     revive: Callable[[], str | None] | None = None
 
     def __post_init__(self) -> None:

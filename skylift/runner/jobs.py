@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from skylift.runner import role
+from skylift.runner.account import open_account
 from skylift.runner.commands import ssh_argv
-from skylift.runner.ec2 import Api
 from skylift.runner.errors import JobNotFound, NotPermitted, Refused, RunError
 from skylift.runner.job import NAME_FORM, Settings
-from skylift.runner.key import ensure_key_file
 from skylift.runner.launch import Server, describe, live_servers, terminate
-from skylift.runner.record import Prefix, bucket_name
+from skylift.runner.reach import Reach
+from skylift.runner.record import Prefix
+from skylift.runner.way_in import WayIn
 
 _CANCEL_PATIENCE = 45.0
 """Seconds for the supervisor to see the wish (it looks every 5), to give the program its grace, and to send results."""
@@ -48,10 +49,8 @@ class Jobs:
     """The jobs of one account and region."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._api = Api(settings)
-        self._account = settings.account or str(self._api.call("sts", "get_caller_identity")["Account"])
-        self._bucket = bucket_name(self._account, settings.region)
+        self._account = account = open_account(settings)
+        self._api, self._bucket = account.api, account.bucket
 
     def listed(self, *, ended: bool = False) -> list[Listed]:
         """Jobs that have a server, and with `ended` all others too; the newest last."""
@@ -73,7 +72,7 @@ class Jobs:
         return [str(each["Prefix"]).split("/")[1] for each in found]
 
     def _describe(self, name: str, server: Server | None) -> Listed:
-        status = self._status(name)
+        status = self._account.status(name)
         state = status.get("state", "starting" if server else "lost")
         if server is None and not status.get("final", False):
             state = "lost"
@@ -90,25 +89,28 @@ class Jobs:
             ended=status.get("ended"),
         )
 
-    def _status(self, name: str) -> dict[str, Any]:
-        found = self._api.get(self._bucket, Prefix(name).status)
-        status: dict[str, Any] = json.loads(found) if found else {}
-        return status
-
     def shell(self, name: str, command: tuple[str, ...] = ()) -> list[str]:
         """The argv of OpenSSH to a job's server, with its host key pinned in a file beside our key."""
-        server = self._server(name)
-        if server.address is None:
-            raise RunError(f"The server of {name} has no public address (it is {server.state}).")
-        found = self._api.get(self._bucket, Prefix(name).host_keys)
-        if found is None:
-            raise RunError(f"The server of {name} has not shown its host key yet.", "Try again in a moment.")
-        key = ensure_key_file(self._settings.key_dir, self._account, self._settings.region)
-        known = self._pin(name, server.address, json.loads(found)["keys"])
-        return ssh_argv(key.private, known, self._settings.image.login_user, server.address, command)
+        reach = Reach(self._account, name, self._server(name))
+        address, way_in = self._open_way(reach)
+        known = self._pin(name, address, way_in.keys)
+        return ssh_argv(reach.key.private, known, way_in.user, address, command)
 
-    def _pin(self, name: str, address: str, keys: list[str]) -> Path:
-        folder = self._settings.key_dir / "known_hosts.d"
+    def _open_way(self, reach: Reach) -> tuple[str, WayIn]:
+        """The server's address and what it shows of itself, when it can be reached from here."""
+        server = reach.server
+        assert server is not None
+        if server.address is None:
+            raise RunError(f"The server of {server.job} has no public address (it is {server.state}).")
+        way_in = reach.find_way_in()
+        if way_in is None:
+            raise RunError(f"The server of {server.job} has not shown its host key yet.", "Try again in a moment.")
+        reach.open_door()
+        reach.hand_in_key(way_in)
+        return server.address, way_in
+
+    def _pin(self, name: str, address: str, keys: tuple[str, ...]) -> Path:
+        folder = self._account.settings.key_dir / "known_hosts.d"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         lines = "".join(f"{address} {' '.join(key.split()[:2])}\n" for key in keys)
         with tempfile.NamedTemporaryFile("w", dir=folder, delete=False) as file:
@@ -121,12 +123,8 @@ class Jobs:
         The wish is put into the job's prefix, where the supervisor sees it, so that it needs no SSH and results still
         come to S3. A server that does not end by itself is terminated.
         """
-        if not NAME_FORM.fullmatch(name):
-            raise JobNotFound(f"{name!r} is not the name of a job.", "See `skylift ps --all`.")
-        servers = live_servers(self._api, name)
-        if not servers and self._api.get(self._bucket, Prefix(name).record) is None:
-            raise JobNotFound(f"There is no job called {name}.", "See `skylift ps --all`.")
-        status = self._status(name)
+        servers = self._servers(name)
+        status = self._account.status(name)
         if servers and status and not status["final"]:
             self._api.put(self._bucket, Prefix(name).cancel, b"")
             status = self._await_end(name, servers[0])
@@ -142,15 +140,33 @@ class Jobs:
             raise RunError(f"The job {name} is ended, but its role stays: {error.message}") from None
         return "cancelled" if servers else "had ended already"
 
+    def _servers(self, name: str) -> list[Server]:
+        """Those that a job has. Raises JobNotFound where there is neither a server nor a record."""
+        servers = live_servers(self._api, name) if NAME_FORM.fullmatch(name) else []
+        if not servers:
+            self._account.record(name)
+        return servers
+
+    def remove(self, name: str) -> str:
+        """Forget a job that has ended: its record, logs and results in S3, and its role. The word for what was done."""
+        for server in self._servers(name):
+            raise RunError(
+                f"The job {name} has a server still ({server.instance}, {server.state}).",
+                f"End it first: skylift cancel {name}",
+            )
+        role.remove_role(self._api, name)
+        count = self._api.delete_below(self._bucket, f"{Prefix(name).base}/")
+        return f"removed, {count} object{'s' * (count != 1)}"
+
     def _await_end(self, name: str, server: Server) -> dict[str, Any]:
-        until, pause, status = time.monotonic() + _CANCEL_PATIENCE, 0.1, self._status(name)
+        until, pause, status = time.monotonic() + _CANCEL_PATIENCE, 0.1, self._account.status(name)
         while not status.get("final") and time.monotonic() < until:
             found = describe(self._api, server.instance)
             if found is None or found.gone:
                 break
             time.sleep(pause)
             pause = min(pause * 1.5, 2)
-            status = self._status(name)
+            status = self._account.status(name)
         return status
 
     def _server(self, name: str) -> Server:

@@ -10,7 +10,7 @@ from typing import Any
 
 from skylift.runner.ec2 import Api
 from skylift.runner.errors import LaunchFailed, Refused, UsageError
-from skylift.runner.job import ImageChoice, Job
+from skylift.runner.job import Job
 from skylift.runner.key import KeyPair
 from skylift.runner.network import Network
 from skylift.runner.record import TAG_JOB, tags_of
@@ -20,11 +20,6 @@ _IAM_PATIENCE = 90.0
 """Seconds in which a new instance profile must have become known to EC2; AWS speaks of several seconds."""
 _NEXT_ZONE = {"InsufficientInstanceCapacity", "Unsupported", "InsufficientFreeAddressesInSubnet"}
 _LIVE = ["pending", "running", "stopping", "stopped"]
-_ADVICE = {
-    "VcpuLimitExceeded": "Your account's quota of vCPUs is used up: end other servers, or ask for a higher quota.",
-    "InstanceLimitExceeded": "Your account's quota of instances is used up: end other servers.",
-    "InsufficientInstanceCapacity": "AWS has none of this type left in any zone right now: try another --type.",
-}
 
 
 @dataclass(frozen=True)
@@ -38,31 +33,25 @@ class Server:
     job: str
     type: str
     launched: str
+    zone: str = ""
+    key: str = ""
+    groups: tuple[str, ...] = ()
 
     @property
     def gone(self) -> bool:
         return self.state in {"shutting-down", "terminated", "stopping", "stopped"}
 
 
-def find_image(api: Api, choice: ImageChoice) -> str:
-    """The id of the newest image of the choice."""
-    filters = [{"Name": "name", "Values": [choice.pattern]}, {"Name": "state", "Values": ["available"]}]
-    images = api.call("ec2", "describe_images", Owners=list(choice.owners), Filters=filters)["Images"]
-    if not images:
-        raise LaunchFailed(f"There is no image called {choice.pattern}.", "Run `skylift setup`, which builds it.")
-    newest: str = max(images, key=lambda each: (each["CreationDate"], each["ImageId"]))["ImageId"]
-    return newest
-
-
-def check_type(api: Api, name: str) -> None:
-    """Raises UsageError, with the nearest names, for a type that this region does not have."""
+def check_type(api: Api, name: str) -> tuple[str, ...]:
+    """The processors whose programs the type runs. Raises UsageError, with the nearest names, for one that this
+    region does not have."""
     try:
-        api.call("ec2", "describe_instance_types", InstanceTypes=[name])
+        found = api.call("ec2", "describe_instance_types", InstanceTypes=[name])["InstanceTypes"][0]
     except Refused as error:
         if error.code not in {"InvalidInstanceType", "InvalidParameterValue"}:
             raise
     else:
-        return
+        return tuple(found["ProcessorInfo"]["SupportedArchitectures"])
     known = [str(each["InstanceType"]) for each in api.pages("ec2", "describe_instance_types", "InstanceTypes")]
     near = difflib.get_close_matches(name, known, n=4, cutoff=0.5)
     advice = f"Near it: {', '.join(near)}." if near else f"There are {len(known)} types, like t3.small."
@@ -74,23 +63,26 @@ def run_instance(
 ) -> Server:
     """Start the job's server, in the first zone that has room. `token` makes a repeated call the same call."""
     refusal: Refused | None = None
-    for number, (_, subnet) in enumerate(network.subnets):
-        request = launch_request(job, f"{token}-{number}", network.group, subnet, key.name, role, image, user_data)
+    full: list[str] = []
+    for number, (zone, subnet) in enumerate(network.subnets):
+        request = launch_request(job, f"{token}-{number}", network, subnet, key.name, role, image, user_data)
         try:
             answer = _run_when_profile_is_known(api, request)
         except Refused as error:
             refusal = error
             if error.code in _NEXT_ZONE:
+                full.append(zone)
                 continue
             break
         return _server(answer["Instances"][0])
     if refusal is None:
         raise LaunchFailed(f"skylift's network {network.vpc} has no subnet.")
-    raise LaunchFailed(f"No server could be started: {refusal.reason} ({refusal.code})", _ADVICE.get(refusal.code, ""))
+    tried = f" Tried in {', '.join(full)}." if len(full) > 1 else ""
+    raise LaunchFailed(f"No server could be started: {refusal.reason} ({refusal.code}){tried}", refusal.advice)
 
 
 def launch_request(
-    job: Job, token: str, group: str, subnet: str, key: str, role: JobRole, image: str, user_data: str
+    job: Job, token: str, network: Network, subnet: str, key: str, role: JobRole, image: str, user_data: str
 ) -> dict[str, Any]:
     """RunInstances' parameters, exactly."""
     tags = [{"Key": name, "Value": value} for name, value in tags_of(job.name).items()]
@@ -106,7 +98,12 @@ def launch_request(
         "InstanceInitiatedShutdownBehavior": "terminate",
         "MetadataOptions": {"HttpTokens": "required"},
         "NetworkInterfaces": [
-            {"DeviceIndex": 0, "SubnetId": subnet, "Groups": [group], "AssociatePublicIpAddress": True}
+            {
+                "DeviceIndex": 0,
+                "SubnetId": subnet,
+                "Groups": list(network.groups),
+                "AssociatePublicIpAddress": network.public,
+            }
         ],
         "TagSpecifications": [
             {"ResourceType": kind, "Tags": tags} for kind in ("instance", "volume", "network-interface")
@@ -158,6 +155,18 @@ def terminate(api: Api, instance: str) -> None:
             raise
 
 
+def send_key(api: Api, server: Server, user: str, public: str) -> None:
+    """Have a server take one more public key, for the next minute."""
+    api.call(
+        "ec2-instance-connect",
+        "send_ssh_public_key",
+        InstanceId=server.instance,
+        InstanceOSUser=user,
+        SSHPublicKey=public,
+        AvailabilityZone=server.zone,
+    )
+
+
 def console_tail(api: Api, instance: str) -> str:
     """The last of the console's lines, for a server that ended before it could say anything else."""
     answer = api.call("ec2", "get_console_output", InstanceId=instance)
@@ -179,4 +188,7 @@ def _server(instance: dict[str, Any]) -> Server:
         job=tags.get(TAG_JOB, ""),
         type=instance["InstanceType"],
         launched=launched.isoformat(timespec="seconds").replace("+00:00", "Z"),
+        zone=instance.get("Placement", {}).get("AvailabilityZone", ""),
+        key=instance.get("KeyName", ""),
+        groups=tuple(each["GroupId"] for each in instance.get("SecurityGroups", [])),
     )

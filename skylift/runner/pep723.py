@@ -27,7 +27,7 @@ class ScriptHeader:
 
 def read_header(source: str, path: str) -> ScriptHeader | None:
     """The script's header, or None when it has none. A block that cannot be read is an error, not an absence."""
-    block = _find_block(source, path)
+    block = find_block(source, path)
     if block is None:
         return None
     first_line, text = block
@@ -41,7 +41,7 @@ def read_header(source: str, path: str) -> ScriptHeader | None:
     return _check(content, path)
 
 
-def _find_block(source: str, path: str) -> tuple[int, str] | None:
+def find_block(source: str, path: str) -> tuple[int, str] | None:
     """The number of the opening line, counted from 1, and the TOML between the markers.
 
     The last `# ///` in the unbroken run of comment lines closes the block, as the specification's greedy

@@ -1,6 +1,6 @@
 """A job's record in S3: where each thing of it stands, and what the client writes there for the supervisor.
 
-The layout of the prefix is described at the top of supervisor.py.
+The layout of the prefix is described at the top of supervisor/__init__.py.
 """
 
 from __future__ import annotations
@@ -35,6 +35,10 @@ class Prefix:
     @property
     def record(self) -> str:
         return f"{self.base}/record.json"
+
+    @property
+    def supervisor(self) -> str:
+        return f"{self.base}/in/supervisor.pyz"
 
     @property
     def bundle(self) -> str:

@@ -132,7 +132,7 @@ def _make_boundary(api: Api, account: str) -> None:
 def create_role(api: Api, job: str, account: str) -> None:
     """The role itself, so far without rights. Raises NameTaken when it is another job's; `remove_role` is the undo."""
     try:
-        api.call(
+        api.settled(
             "iam",
             "create_role",
             RoleName=role_name(job),
@@ -152,10 +152,10 @@ def equip_role(api: Api, job: str, bucket: str, account: str) -> JobRole:
     """The role's policy, and the instance profile that hands it to a server; `remove_role` is the undo of these too."""
     name = role_name(job)
     policy = json.dumps(job_policy(job, bucket, account, api.region))
-    api.call("iam", "put_role_policy", RoleName=name, PolicyName="job", PolicyDocument=policy)
+    api.settled("iam", "put_role_policy", RoleName=name, PolicyName="job", PolicyDocument=policy)
     tags = [{"Key": TAG_JOB, "Value": job}]
     made = api.call("iam", "create_instance_profile", InstanceProfileName=name, Path=PATH, Tags=tags)
-    api.call("iam", "add_role_to_instance_profile", InstanceProfileName=name, RoleName=name)
+    api.settled("iam", "add_role_to_instance_profile", InstanceProfileName=name, RoleName=name)
     return JobRole(name, made["InstanceProfile"]["Arn"])
 
 

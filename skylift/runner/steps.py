@@ -30,6 +30,10 @@ class Clock:
 
     watcher: Watcher
     seconds: dict[str, float] = field(default_factory=dict)
+    began: float = field(default_factory=time.monotonic)
+
+    def elapsed(self) -> float:
+        return time.monotonic() - self.began
 
     @contextmanager
     def step(self, name: str) -> Iterator[Step]:
@@ -48,6 +52,8 @@ async def in_thread(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> 
         return await asyncio.shield(running)
     except asyncio.CancelledError:
         await asyncio.wait([running])
+        # Looked at, so that asyncio does not complain of one that nobody took.
+        running.exception()
         raise
 
 

@@ -63,6 +63,13 @@ class Follower:
         except ConnectionLost:
             return False
 
+    def start_at(self, stream: Literal["stdout", "stderr"], offset: int) -> None:
+        self._offsets[stream] = offset
+
+    async def once(self) -> Status | None:
+        """Only what S3 has now."""
+        return await self._from_s3()
+
     async def run(self) -> Status | None:
         """The final status; None when the server is gone and has left none."""
         pause = 0.05

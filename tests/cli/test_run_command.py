@@ -36,7 +36,22 @@ COMMAND = "--program-is-a-command"
     ],
 )
 def test_where_the_program_begins(args: list[str], marked: list[str]) -> None:
-    assert mark_program(args) == marked
+    assert mark_program(args).marked == marked
+
+
+@pytest.mark.parametrize(
+    ("args", "script"),
+    [
+        (["--in", "-m", "job.py", "-m", "x"], "job.py"),
+        (["--max-time", "2s", "x.py"], "x.py"),
+        (["-m", "pkg.tool", "x.py"], None),
+        (["-mpkg", "x.py"], None),
+        (["--", "x.py"], None),
+        (["-q"], None),
+    ],
+)
+def test_which_script_is_named(args: list[str], script: str | None) -> None:
+    assert mark_program(args).script == script
 
 
 def test_every_option_with_a_value_is_known() -> None:

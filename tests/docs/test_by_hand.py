@@ -1,10 +1,16 @@
-"""docs/by-hand.md: its commands, word for word, from top to bottom."""
+"""docs/by-hand.md: its commands, word for word, from top to bottom, with both versions of the AWS CLI."""
 
 from __future__ import annotations
 
+import os
+import pwd
 import re
+import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -15,59 +21,154 @@ from skylift.cloud.home import Home
 pytestmark = pytest.mark.real
 
 PAGE = Path(__file__).parents[2] / "docs/by-hand.md"
+ONE, TWO = "aws-cli/1", "aws-cli/2"
+FINGERPRINTS = (r"[A-Za-z0-9+/]{43}=", "(?:[0-9a-f]{2}:){19}[0-9a-f]{2}", "(?:[0-9a-f]{2}:){15}[0-9a-f]{2}")
 
 
-@pytest.fixture
-def cloud(image_home: Home) -> Iterator[RealCloud]:
-    with real_cloud(image_home) as made:
-        yield made
+@dataclass(frozen=True)
+class Walk:
+    cloud: RealCloud
+    done: subprocess.CompletedProcess[str]
+
+    @property
+    def lines(self) -> list[str]:
+        return self.done.stdout.splitlines()
+
+    def line(self, pattern: str) -> re.Match[str]:
+        """The one line of what was printed that is like this."""
+        found = [match for line in self.lines if (match := re.fullmatch(pattern, line))]
+        assert len(found) == 1, (pattern, found)
+        return found[0]
 
 
-def commands() -> str:
-    blocks = re.findall(r"^```bash\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
-    assert len(blocks) >= 8
-    return "".join(blocks)
+@pytest.fixture(scope="module")
+def walks(image_home: Home) -> Iterator[dict[str, Walk]]:
+    """The page as it was walked with each version, side by side: the AWS CLI keeps one core busy, and no more."""
+    programs = {version: aws for version in (ONE, TWO) if (aws := aws_cli(version))}
+    with real_cloud(image_home) as one, real_cloud(image_home) as two, ThreadPoolExecutor(2) as pool:
+        clouds = dict(zip(programs, (one, two), strict=False))
+        started = {
+            version: pool.submit(walk, cloud, programs[version], f"aws-{number}")
+            for number, (version, cloud) in enumerate(clouds.items(), 1)
+        }
+        yield {version: Walk(clouds[version], work.result()) for version, work in started.items()}
 
 
-def test_every_command_works_as_it_stands_there(cloud: RealCloud) -> None:
-    folder = cloud.work / "by-hand"
-    folder.mkdir()
-    done = subprocess.run(
-        ["bash", "-c", f"set -euo pipefail\n{commands()}"],
+@pytest.fixture(params=[ONE, TWO])
+def walked(walks: dict[str, Walk], request: pytest.FixtureRequest) -> Walk:
+    if request.param not in walks:
+        pytest.skip(f"{request.param} is not here (Debian's package awscli is version 2)")
+    walk = walks[request.param]
+    assert walk.done.returncode == 0, f"{walk.done.stdout}\n{walk.done.stderr}"
+    return walk
+
+
+def aws_cli(version: str) -> str | None:
+    """The index's package is in the environment that the tests run in, the distribution's where its programs are."""
+    for place in (str(Path(sys.executable).parent), "/usr/bin"):
+        program = shutil.which("aws", path=place)
+        if program is None:
+            continue
+        told = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
+        if version in told.stdout:
+            return program
+    return None
+
+
+def walk(cloud: RealCloud, aws: str, name: str) -> subprocess.CompletedProcess[str]:
+    folder = cloud.work / name
+    (folder / "bin").mkdir(parents=True)
+    (folder / "bin/aws").symlink_to(aws)
+    # ssh takes its home directory from here and not from HOME, and it shall see nothing of this user's own.
+    me = pwd.getpwuid(os.getuid())
+    users = Path("/etc/passwd").read_text().replace(f":{me.pw_gecos}:{me.pw_dir}:", f":{me.pw_gecos}:{folder}:")
+    (folder / "passwd").write_text(users)
+    page = f"mount --bind passwd /etc/passwd\nset -euo pipefail\n{commands()}"
+    return subprocess.run(
+        ["unshare", "--mount", "bash", "-c", page],
         capture_output=True,
         text=True,
         check=False,
         stdin=subprocess.DEVNULL,
         cwd=folder,
-        # Nothing of this user's own: settings of ssh or aws, or keys.
-        env={**cloud.environment, "HOME": str(folder), "AWS_EC2_METADATA_DISABLED": "true"},
+        env={
+            **cloud.environment,
+            "PATH": f"{folder / 'bin'}{os.pathsep}{cloud.environment['PATH']}",
+            "HOME": str(folder),
+            "AWS_EC2_METADATA_DISABLED": "true",
+        },
     )
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-    lines = done.stdout.splitlines()
-    assert [line for line in lines if line.startswith("Python 3.")]
-    assert [line for line in lines if line.startswith("hello from ip-")]
-    # The sum of the table's column.
-    assert "15" in lines
-    assert [line for line in lines if line.startswith("upload: ./file.txt to s3://by-hand-")]
+
+
+def commands() -> str:
+    blocks = re.findall(r"^```bash\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    assert len(blocks) >= 20
+    return "".join(blocks)
+
+
+def test_every_command_works_as_it_stands_there(walked: Walk) -> None:
+    walked.line("PuTTY-User-Key-File-2: ssh-ed25519")
+    for fingerprint in FINGERPRINTS:
+        walked.line(rf"({fingerprint}) \1")
+    walked.line("ami-[0-9a-f]{17}\tskylift-debian-13-.*not an AWS image")
+    walked.line(r"made by user data")
+    walked.line(r"Python 3\.\d+\.\d+")
+    walked.line(r"(.*\W)?hello from the REPL, 42")
+    walked.line(r"(.*\W)?hello from ip-10-20-\d+-\d+\.ec2\.internal")
+    # By the file processor: on the server, and on the one from its image.
+    assert walked.lines.count("total 15") == 2
+    # By its result: fetched, and still on the disk after a stop and a start.
+    assert walked.lines.count('{"total": 15}') == 2
+
+
+def test_connect_prints_the_steps(walked: Walk) -> None:
+    walked.line(r" +chmod 400 by-hand\.pem")
+    walked.line(r" +ssh -i by-hand\.pem ec2-user@127\.\d+\.\d+\.\d+")
+    walked.line(r"\d\. .*fingerprint: SHA256:\S+")
+    # In by Instance Connect.
+    walked.line("ec2-user")
+
+
+def test_the_private_server_reaches_out_while_it_has_a_route(walked: Walk) -> None:
+    walked.line(r"ip-10-20-1[45]\d-\d+\.ec2\.internal")
+    walked.line(r"six-[\d.]+-py2\.py3-none-any\.whl")
+    walked.line("no way out")
+
+
+def test_the_role_opens_s3_and_nothing_else(walked: Walk) -> None:
+    bucket = walked.line(r"make_bucket: (by-hand-\d+-\d+)")[1]
+    walked.line(rf"upload: \./file\.txt to s3://{bucket}/file\.txt\s*")
+    walked.line("not allowed")
+    assert re.search(
+        r"\(UnauthorizedOperation\).* is not authorized to perform: ec2:DescribeInstances", walked.done.stderr
+    )
     # Seen from outside.
-    assert [line for line in lines if re.fullmatch(r"[-\d]+ [:\d]+ +0 file\.txt", line)]
-    assert left_over(cloud) == []
+    walked.line(r"[-\d]+ [:\d]+ +0 file\.txt")
+
+
+def test_a_public_address_is_new_after_a_stop(walked: Walk) -> None:
+    was, now = walked.line(r"was at (\S+), is at (\S+)").groups()
+    assert was != now
+
+
+def test_nothing_is_left(walked: Walk) -> None:
+    assert left_over(walked.cloud) == []
 
 
 def left_over(cloud: RealCloud) -> list[str]:
     """What the page made and did not put away."""
-    found = cloud.ec2.describe_instances()["Reservations"]
-    instances = [one for each in found for one in each["Instances"]]
-    assert len(instances) == 2
+    ec2, iam = cloud.ec2, cloud.client("iam")
+    instances = [one for each in ec2.describe_instances()["Reservations"] for one in each["Instances"]]
+    assert len(instances) == 3
+    gateways = ec2.describe_nat_gateways()["NatGateways"]
     return [
         *(one["InstanceId"] for one in instances if one["State"]["Name"] != "terminated"),
-        *(one["KeyName"] for one in cloud.ec2.describe_key_pairs()["KeyPairs"]),
-        *(
-            one["GroupName"]
-            for one in cloud.ec2.describe_security_groups()["SecurityGroups"]
-            if one["GroupName"] != "default"
-        ),
-        *(one["RoleName"] for one in cloud.client("iam").list_roles()["Roles"]),
-        *(one["InstanceProfileName"] for one in cloud.client("iam").list_instance_profiles()["InstanceProfiles"]),
+        *(one["NatGatewayId"] for one in gateways if one["State"] != "deleted"),
+        *(one["VpcId"] for one in ec2.describe_vpcs()["Vpcs"] if not one["IsDefault"]),
+        *(one["AllocationId"] for one in ec2.describe_addresses()["Addresses"]),
+        *(one["ImageId"] for one in ec2.describe_images(Owners=["self"])["Images"]),
+        *(one["KeyName"] for one in ec2.describe_key_pairs()["KeyPairs"]),
+        *(one["RoleName"] for one in iam.list_roles()["Roles"]),
+        *(one["InstanceProfileName"] for one in iam.list_instance_profiles()["InstanceProfiles"]),
         *(one["Name"] for one in cloud.client("s3").list_buckets()["Buckets"]),
     ]

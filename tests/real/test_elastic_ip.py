@@ -1,4 +1,4 @@
-"""An Elastic IP and a NAT gateway, asked for by their API and used by real servers."""
+"""An Elastic IP, a NAT gateway and a NAT instance, asked for by their API and used by real servers."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import pytest
 from real_cloud import RealCloud
 from real_server import Server, until
+
+from skylift.cloud.compute.namespace import Namespace
 
 pytestmark = pytest.mark.real
 
@@ -24,6 +26,7 @@ class Site:
     table: str
     nat: str
     nat_ip: str
+    group: str
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +54,7 @@ def site(cloud: RealCloud) -> Iterator[Site]:
         end.callback(outside.terminate)
         inside = cloud.launch(outside, SubnetId=private, SecurityGroupIds=[group])
         end.callback(inside.terminate)
-        yield Site(cloud, outside, inside, private, table, nat, address["PublicIp"])
+        yield Site(cloud, outside, inside, private, table, nat, address["PublicIp"], group)
 
 
 def state(cloud: RealCloud, nat: str) -> str:
@@ -87,6 +90,48 @@ def test_a_removed_route_stops_it_at_once(site: Site) -> None:
     until(lambda: not gets_out(), "the way out to be closed")
     ec2.create_route(**route, NatGatewayId=site.nat)
     until(gets_out, "the way out to be open again")
+
+
+def test_a_server_can_be_the_way_out_of_others(site: Site) -> None:
+    """A NAT instance: it forwards for the private subnet, once nobody checks whether what it gets is for it.
+
+    Its rules are laid down as its own nft would do; the image has none.
+    """
+    ec2, nat = site.cloud.ec2, site.public
+    far = site.cloud.launch(SecurityGroupIds=[site.group])
+    route = {"RouteTableId": site.table, "DestinationCidrBlock": ANYWHERE}
+    inside = {"IpProtocol": "-1", "IpRanges": [{"CidrIp": "172.31.200.0/24"}]}
+    ec2.authorize_security_group_ingress(GroupId=site.group, IpPermissions=[inside])
+    nat.ssh("sudo sysctl -q -w net.ipv4.ip_forward=1")
+    namespace = Namespace.of_process(nat.init)
+    namespace.load(
+        "table ip nat { chain out { type nat hook postrouting priority srcnat; oifname eth0 masquerade; }; }"
+    )
+    namespace.close()
+
+    def gets_out() -> bool:
+        command = f"timeout 1 bash -c '</dev/tcp/{far.public_ip}/22'"
+        return site.private.ssh(command, check=False).returncode == 0
+
+    def shown() -> dict[str, str]:
+        table = ec2.describe_route_tables(RouteTableIds=[site.table])["RouteTables"][0]
+        found: dict[str, str] = next(one for one in table["Routes"] if one["DestinationCidrBlock"] == ANYWHERE)
+        return found
+
+    try:
+        ec2.replace_route(**route, InstanceId=nat.id)
+        assert (shown()["InstanceId"], shown()["State"]) == (nat.id, "active")
+        until(lambda: not gets_out(), "a checked interface to take nothing for others")
+        ec2.modify_instance_attribute(InstanceId=nat.id, SourceDestCheck={"Value": False})
+        until(gets_out, "the way out through a server")
+        far.ssh("cat >> .ssh/authorized_keys", text=f"{site.private.says('cat key.pub')}\n")
+        login = f"ssh -i key -o StrictHostKeyChecking=no ec2-user@{far.public_ip} 'echo $SSH_CONNECTION'"
+        assert site.private.says(login).split()[0] == nat.public_ip
+    finally:
+        ec2.replace_route(**route, NatGatewayId=site.nat)
+        ec2.modify_instance_attribute(InstanceId=nat.id, SourceDestCheck={"Value": True})
+        ec2.revoke_security_group_ingress(GroupId=site.group, IpPermissions=[inside])
+        far.terminate()
 
 
 def test_an_elastic_ip_stays_through_stop_and_start(site: Site) -> None:

@@ -123,6 +123,47 @@ def test_nobody_reaches_anything_through_nat_from_outside(world: World) -> None:
         assert not world.reaches("other", world.public("inner"))
 
 
+def test_a_subnet_can_be_led_through_a_server(world: World) -> None:
+    """A firewall appliance between two subnets: it sees what goes by, and without it nothing goes by another way."""
+    through = Route("10.0.2.0/24", "eni-inner")
+    local = Route("10.0.0.0/16", "local")
+    table = RouteTable("rtb-led", "vpc-a", (local, through), (RouteAssociation("rtbassoc-2", "subnet-a1"),))
+
+    opened = allow(False, "tcp", DATABASE, cidr=ANYWHERE)
+
+    def plans(*, checked: bool = False, let_in: bool = True) -> list[VpcPlan]:
+        """`let_in`: by the appliance's own groups, which count as well."""
+        inner = replace(world.interfaces["inner"], source_dest_check=checked)
+        return [
+            replace(
+                plan,
+                route_tables=(plan.route_tables[0], table),
+                groups=tuple(replace(one, rules=(*one.rules, opened)) if let_in else one for one in plan.groups),
+            )
+            if plan.vpc.id == "vpc-a"
+            else plan
+            for plan in world.plans(inner=inner)
+        ]
+
+    forwarding, database = world.servers["inner"].namespace, world.private("database")
+    with world.planned(plans()):
+        assert not world.reaches("web", database, DATABASE)
+        forwarding.write_settings({"ipv4/ip_forward": "1", "ipv4/conf/all/send_redirects": "0"})
+        assert world.seen("web", database, DATABASE) == world.private("web")
+        # Within its subnet a server is reached as ever.
+        assert world.seen("web", world.private("hidden")) == world.private("web")
+        world.network.detach("eni-inner")
+        assert not world.reaches("web", database, DATABASE)
+        world.attach("inner")
+        assert world.seen("web", database, DATABASE) == world.private("web")
+        world.network.apply(plans(let_in=False))
+        assert not world.reaches("web", database, DATABASE)
+        world.network.apply(plans(checked=True))
+        assert not world.reaches("web", database, DATABASE)
+    forwarding.write_settings({"ipv4/ip_forward": "0"})
+    assert world.seen("web", database, DATABASE) == world.private("web")
+
+
 def test_without_gateway_or_route_nat_leads_nowhere(world: World) -> None:
     """What NAT sends on follows the table of the subnet that it is in."""
     plans = with_nat(world, world.plans())

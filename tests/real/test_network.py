@@ -344,10 +344,20 @@ def test_metadata_sees_the_private_address(world: World) -> None:
     assert caller[0] == world.private("web")
 
 
+class OneName:
+    def has_dns(self, vpc_id: str) -> bool:
+        return vpc_id == "vpc-a"
+
+    def address_of(self, _vpc_id: str, name: str) -> str | None:
+        return {"ip-10-0-1-11.ec2.internal": "10.0.1.11"}.get(name)
+
+    def name_of(self, _vpc_id: str, _address: str) -> str | None:
+        return None
+
+
 async def test_names_are_resolved_for_servers_whatever_their_groups(world: World, tmp_path: Path) -> None:
     (tmp_path / "hosts").write_text("192.0.2.9 mirror.example\n")
-    private = {("vpc-a", "ip-10-0-1-11.ec2.internal"): "10.0.1.11"}
-    names = Resolver("vpc-a", lambda *which: private.get(which), HostNames(tmp_path / "none", tmp_path / "hosts"))
+    names = Resolver("vpc-a", OneName(), HostNames(tmp_path / "none", tmp_path / "hosts"))
     sockets = [
         world.network.listen("vpc-a", address, 53, kind)
         for address in (str(firewall.dns_address(Vpc("vpc-a", "10.0.0.0/16"))), firewall.DNS)

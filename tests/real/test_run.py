@@ -157,7 +157,7 @@ def test_a_script_that_names_what_it_needs(cloud: RealCloud, folder: Path) -> No
 def test_a_dependency_that_does_not_resolve(cloud: RealCloud, folder: Path) -> None:
     header = '# /// script\n# dependencies = ["humanize>=4.9,<4"]\n# ///\n'
     done = job(cloud, folder, f"{header}print('never')\n")
-    assert (done.returncode, done.stdout) == (125, b"")
+    assert (done.returncode, done.stdout) == (123, b"")
     # uv's own words.
     assert b"humanize<4 and humanize>=4.9" in done.stderr
     assert b"Traceback" not in done.stderr

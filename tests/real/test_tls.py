@@ -83,6 +83,22 @@ def test_policies_know_a_secure_request(tls_cloud: RealCloud) -> None:
         client(tls_cloud, "ec2", key, **session, endpoint_url=tls_cloud.endpoint.url).describe_vpcs()
 
 
+def test_a_bucket_can_ask_which_tls_it_is(tls_cloud: RealCloud) -> None:
+    s3 = client(tls_cloud, "s3")
+    s3.create_bucket(Bucket="which-tls")
+    denied = {
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "s3:PutObject",
+        "Resource": "arn:aws:s3:::which-tls/*",
+        "Condition": {"NumericGreaterThanEquals": {"s3:TlsVersion": "1.2"}},
+    }
+    s3.put_bucket_policy(Bucket="which-tls", Policy=json.dumps({"Version": "2012-10-17", "Statement": [denied]}))
+    with pytest.raises(ClientError, match="AccessDenied"):
+        s3.put_object(Bucket="which-tls", Key="a")
+    client(tls_cloud, "s3", endpoint_url=tls_cloud.endpoint.url).put_object(Bucket="which-tls", Key="a")
+
+
 def test_the_exports_lead_there(tls_cloud: RealCloud) -> None:
     lines = tls_cloud.skylift("cloud", "env", "--tls").stdout.splitlines()
     exported = dict(shlex.split(line)[1].split("=", 1) for line in lines if line.startswith("export "))

@@ -12,7 +12,7 @@ from moto.server import ThreadedMotoServer
 from runner_bench import Machine, Metadata
 
 from skylift.runner.ec2 import Api
-from skylift.runner.job import Credentials, ImageChoice, Secret, Settings
+from skylift.runner.job import Credentials, NewestImage, Secret, Settings
 
 ACCOUNT = "123456789012"
 
@@ -35,7 +35,8 @@ def settings(endpoint: str, tmp_path: Path) -> Settings:
     return Settings(
         region="us-east-1",
         key_dir=tmp_path / "keys",
-        image=ImageChoice("amzn2-ami-hvm-*", ("amazon",), "nobody"),
+        image=NewestImage("amzn2-ami-hvm-*", ("amazon",)),
+        login_user="nobody",
         caller_address=lambda: "203.0.113.7",
         endpoint_url=endpoint,
         credentials=Credentials("test", Secret("secret")),

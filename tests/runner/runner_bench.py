@@ -1,4 +1,4 @@
-"""A stand for the supervisor: the real file, run as it runs on a server, with this machine's kernel as the server.
+"""A stand for the supervisor: the real archives, run as they run on a server, with this machine's kernel as the server.
 
 Its root is a directory of its own; the metadata service is a small HTTP server; S3 is moto's. The commands that turn
 a server off are replaced by ones that write down how they were called: nothing here may reach this machine's own.
@@ -7,6 +7,7 @@ a server off are replaced by ones that write down how they were called: nothing 
 from __future__ import annotations
 
 import ast
+import base64
 import json
 import os
 import pwd
@@ -26,7 +27,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-SUPERVISOR = Path(__file__).parents[2] / "skylift" / "runner" / "supervisor.py"
+from skylift.runner.archive import boot_archive
+
 PATIENCE = 60
 """Seconds after which a wait for what must come is a failure."""
 
@@ -125,15 +127,15 @@ class Machine:
     def show_host_key(self, line: str) -> None:
         (self.root / "etc" / "ssh" / "ssh_host_ed25519_key.pub").write_text(line + "\n")
 
-    def boot(self, arguments: list[str], source: str | None = None, interpreter: str = sys.executable) -> None:
-        """Start the supervisor with the arguments of a boot script (all that follows its own name)."""
-        program = self.root / "supervisor.py"
-        program.write_text(source if source is not None else SUPERVISOR.read_text())
+    def boot(self, arguments: list[str], program: bytes | None = None, interpreter: str = sys.executable) -> None:
+        """Start the boot program with the arguments of a boot script (all that follows its own name)."""
+        place = self.root / "boot.pyz"
+        place.write_bytes(program or boot_archive())
         self.log = (self.root / "console").open("wb")
         self.process = subprocess.Popen(
             [
                 interpreter,
-                str(program),
+                str(place),
                 f"--root={self.root}",
                 *arguments,
                 f"--imds={self._metadata.url}",
@@ -238,12 +240,9 @@ def until(look: Any, what: str) -> Any:
         time.sleep(0.02)
 
 
-def boot_arguments(user_data: str) -> tuple[str, list[str]]:
-    """The supervisor and its arguments out of a boot script, as a server would run them."""
+def boot_arguments(user_data: str) -> tuple[bytes, list[str]]:
+    """The boot program and its arguments out of a boot script, as a server would run them."""
     lines = user_data.splitlines()
     argv = next(ast.literal_eval(line.removeprefix("argv = ")) for line in lines if line.startswith("argv = "))
-    packed = next(line.split('"')[1] for line in lines if line.startswith("code = "))
-    import base64
-    import gzip
-
-    return gzip.decompress(base64.b85decode(packed)).decode(), argv[2:]
+    packed = next(line.split('b85decode("')[1].split('"')[0] for line in lines if "b85decode" in line)
+    return base64.b85decode(packed), argv[2:]

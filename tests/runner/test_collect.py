@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from skylift.runner.bucket import ensure_bucket
 from skylift.runner.collect import bring_home, read_manifest
-from skylift.runner.ec2 import Api
-from skylift.runner.errors import ResultsDamaged
+from skylift.runner.ec2 import Api, Sink
+from skylift.runner.errors import ResultsDamaged, RunError, Unreachable
 from skylift.runner.job import Settings
 from skylift.runner.record import Prefix
 
@@ -76,3 +78,46 @@ def test_place_that_cannot_be_written(api: Api, bucket: str, tmp_path: Path) -> 
 
 def test_job_without_a_manifest_has_no_results(api: Api, bucket: str) -> None:
     assert read_manifest(api, bucket, Prefix("none")).results == ()
+
+
+def test_what_was_cut_off_is_gone_on_with(
+    api: Api, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = bytes(range(256)) * 20_000
+    put(api, "a.bin", body)
+    stream = api.stream
+    offsets: list[int] = []
+
+    def cut(bucket: str, key: str, target: Sink, offset: int = 0) -> Iterator[int]:
+        offsets.append(offset)
+        for number, size in enumerate(stream(bucket, key, target, offset)):
+            yield size
+            if number == 1 and len(offsets) == 1:
+                raise Unreachable("cut")
+
+    monkeypatch.setattr(api, "stream", cut)
+    with pytest.raises(Unreachable):
+        fetch(api, tmp_path)
+    assert not (tmp_path / "a.bin").exists()
+    assert fetch(api, tmp_path) == len(body)
+    assert offsets == [0, 2 << 20]
+    assert (tmp_path / "a.bin").read_bytes() == body
+    assert [path.name for path in tmp_path.iterdir()] == ["a.bin"]
+
+
+def test_what_is_here_is_not_fetched_again(
+    api: Api, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(api, "a.txt", b"same")
+    (tmp_path / "a.txt").write_text("same")
+    monkeypatch.delattr(Api, "stream")
+    assert fetch(api, tmp_path) == 4
+
+
+def test_two_that_bring_the_same_home(api: Api, bucket: str, tmp_path: Path) -> None:
+    put(api, "a.txt", b"x")
+    digest = hashlib.sha256(b"x").hexdigest()
+    with (tmp_path / f".a.txt.{digest[:12]}.skylift-part").open("wb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(RunError, match="Another skylift"):
+            fetch(api, tmp_path)

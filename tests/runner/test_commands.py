@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import ast
+import io
+import sys
+import zipfile
 from pathlib import Path
 
 import pytest
-from runner_bench import SUPERVISOR, boot_arguments
+from runner_bench import boot_arguments
 
+from skylift.runner.archive import boot_archive, slim, whole_archive
 from skylift.runner.commands import (
     USER_DATA_LIMIT,
     attach_argv,
     boot_argv,
     boot_script,
     program_argv,
-    slim,
     socket_path,
     ssh_argv,
 )
 from skylift.runner.errors import LaunchFailed
 from skylift.runner.job import Program
+
+SUPERVISOR = Path(__file__).parents[2] / "skylift" / "runner" / "supervisor"
 
 
 def test_program() -> None:
@@ -29,20 +34,21 @@ def test_program() -> None:
 
 
 def test_boot() -> None:
-    assert boot_argv("bucket", "jobs/x", "eu-west-1", 1234, "admin") == [
+    assert boot_argv("bucket", "jobs/x", "eu-west-1", 1234, "admin", "abc") == [
         "python3",
-        "/var/lib/skylift/supervisor.py",
+        "/var/lib/skylift/boot.pyz",
         "boot",
         "--bucket=bucket",
         "--prefix=jobs/x",
         "--region=eu-west-1",
         "--deadline=1234",
         "--user=admin",
+        "--sha256=abc",
     ]
 
 
 def test_attach_and_socket() -> None:
-    assert attach_argv("x") == ["python3", "/var/lib/skylift/supervisor.py", "attach", "x"]
+    assert attach_argv("x") == ["python3", "/var/lib/skylift/supervisor.pyz", "attach", "x"]
     assert socket_path("x") == "/run/skylift/x.sock"
 
 
@@ -54,22 +60,26 @@ def test_ssh() -> None:
     assert ssh_argv(Path("/k"), Path("/h"), "me", "h", words)[-1] == "echo 'two words' '$HOME;'"
 
 
-def test_user_data_has_the_supervisor_and_fits() -> None:
-    argv = boot_argv(
-        "skylift-123456789012-ap-southeast-2", "jobs/" + "x" * 40, "ap-southeast-2", 1795575707, "ec2-user"
-    )
-    script = boot_script(SUPERVISOR.read_text(), argv)
+def test_user_data_has_what_fetches_the_supervisor_and_fits() -> None:
+    bucket, prefix = "skylift-123456789012-ap-southeast-2", "jobs/" + "x" * 40
+    argv = boot_argv(bucket, prefix, "ap-southeast-2", 1795575707, "ec2-user", "f" * 64)
+    script = boot_script(boot_archive(), argv)
     assert script.startswith("#!/usr/bin/env python3\n")
     assert len(script.encode()) <= USER_DATA_LIMIT
-    source, arguments = boot_arguments(script)
-    assert arguments == argv[2:]
-    assert ast.dump(ast.parse(source)) == ast.dump(ast.parse(slim(SUPERVISOR.read_text())))
+    assert boot_arguments(script) == (boot_archive(), argv[2:])
 
 
 def test_user_data_that_does_not_fit_is_refused() -> None:
-    noise = "\n".join(f"x{number} = '{hash(str(number)):x}'" for number in range(3000))
     with pytest.raises(LaunchFailed, match="user data may have 16384"):
-        boot_script(noise, [])
+        boot_script(bytes(14000), [])
+
+
+def test_the_whole_supervisor_travels_with_what_this_python_made_of_it() -> None:
+    with zipfile.ZipFile(io.BytesIO(whole_archive())) as archive:
+        names = set(archive.namelist())
+    modules = {f"skylift/runner/supervisor/{path.name}" for path in SUPERVISOR.glob("*.py")}
+    assert modules <= names
+    assert {f"{module}c" for module in modules} <= names
 
 
 def test_slim_takes_comments_and_docstrings_only() -> None:
@@ -77,14 +87,14 @@ def test_slim_takes_comments_and_docstrings_only() -> None:
     assert slim(source) == "def f():\n    return 'kept # text'\n\nclass C:\n    pass"
 
 
-def test_supervisor_needs_nothing_newer_than_python_39_and_nothing_installed() -> None:
-    import sys
-
-    tree = ast.parse(SUPERVISOR.read_text(), feature_version=(3, 9))
+@pytest.mark.parametrize("path", sorted(SUPERVISOR.glob("*.py")), ids=lambda path: path.stem)
+def test_supervisor_needs_nothing_newer_than_python_39_and_nothing_installed(path: Path) -> None:
+    tree = ast.parse(path.read_text(), feature_version=(3, 9))
     imported = {
-        (node.module or "").split(".")[0] if isinstance(node, ast.ImportFrom) else alias.name.split(".")[0]
+        node.module or "" if isinstance(node, ast.ImportFrom) else alias.name
         for node in ast.walk(tree)
         if isinstance(node, ast.Import | ast.ImportFrom)
         for alias in node.names
     }
-    assert imported <= sys.stdlib_module_names
+    strange = {name for name in imported if name.split(".")[0] not in sys.stdlib_module_names}
+    assert {name for name in strange if not name.startswith("skylift.runner.supervisor")} == set()

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import asyncssh
 import pytest
-from runner_bench import SUPERVISOR, Machine
+from runner_bench import Machine
 from test_flow import Seen
 from test_supervisor import Shipped, shipped  # noqa: F401 (a fixture)
 
@@ -74,10 +74,10 @@ class Sshd:
 
     async def _run(self, process: Any) -> None:
         python, script, *rest = shlex.split(process.command)
-        assert (python, script) == ("python3", "/var/lib/skylift/supervisor.py")
+        assert (python, script) == ("python3", "/var/lib/skylift/supervisor.pyz")
         child = await asyncio.create_subprocess_exec(
             sys.executable,
-            str(SUPERVISOR),
+            str(self.machine.root / "var/lib/skylift/supervisor.pyz"),
             f"--root={self.machine.root}",
             *rest,
             stdin=asyncio.subprocess.PIPE,

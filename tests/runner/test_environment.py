@@ -82,7 +82,7 @@ def test_dependency_that_does_not_resolve(shipped: Shipped, uv: Machine, form: s
     (shipped.folder / "job.py").write_text(header + "print('ran')")
     (shipped.folder / "requirements.txt").write_text("leaf==9\n")
     status = run(shipped, uv)
-    assert (status["state"], status["exit_code"]) == ("environment-failed", 125)
+    assert (status["state"], status["exit_code"]) == ("environment-failed", 123)
     assert "leaf==9" in status["detail"]
     assert "unsatisfiable" in status["detail"]
     assert shipped.stream("stdout") == b""
@@ -95,5 +95,5 @@ def test_server_without_uv_says_so(shipped: Shipped, machine: Machine) -> None: 
     if shutil.which("uv", path=machine.environment["PATH"]):
         pytest.fail("this machine has a uv in its system folders; the test needs one without")
     status = run(shipped, machine)
-    assert (status["state"], status["exit_code"]) == ("environment-failed", 125)
+    assert (status["state"], status["exit_code"]) == ("environment-failed", 123)
     assert "no uv" in status["reason"]

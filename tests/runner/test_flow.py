@@ -22,7 +22,7 @@ from skylift.runner.bucket import ensure_bucket
 from skylift.runner.ec2 import Api
 from skylift.runner.errors import LaunchFailed, RunError, UsageError
 from skylift.runner.flow import Run
-from skylift.runner.job import Job, Outcome, Program, Settings
+from skylift.runner.job import Job, NewestImage, Outcome, Program, Settings
 from skylift.runner.jobs import Jobs
 from skylift.runner.network import find_network
 from skylift.runner.plan import Order, plan_job
@@ -83,8 +83,8 @@ def host(api: Api, machine: Machine) -> Iterator[dict[str, Any]]:
                 found["instance"] = instance
                 answer = api.call("ec2", "describe_instance_attribute", InstanceId=instance, Attribute="userData")
                 found["user_data"] = base64.b64decode(answer["UserData"]["Value"]).decode()
-                source, arguments = boot_arguments(found["user_data"])
-                machine.boot(arguments, source=source)
+                program, arguments = boot_arguments(found["user_data"])
+                machine.boot(arguments, program=program)
                 return
 
     thread = threading.Thread(target=work)
@@ -200,7 +200,7 @@ def test_unknown_type_is_told_before_anything_is_made(settings: Settings, api: A
 
 
 def test_missing_image_is_told_before_anything_is_made(settings: Settings, api: Api, seen: Seen, folder: Path) -> None:
-    nowhere = replace(settings, image=replace(settings.image, pattern="no-such-image-*"))
+    nowhere = replace(settings, image=NewestImage("no-such-image-*", ("amazon",)))
     with pytest.raises(LaunchFailed, match="no-such-image"):
         run(order(folder, "pass"), nowhere, seen)
     assert api.pages("iam", "list_roles", "Roles") == []

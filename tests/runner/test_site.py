@@ -20,7 +20,7 @@ from skylift.runner.errors import NameTaken, Refused, RunError, UsageError
 from skylift.runner.job import Settings
 from skylift.runner.key import ensure_key, ensure_key_file
 from skylift.runner.lock import make_once
-from skylift.runner.network import RANGE, ensure_network, find_network, open_ssh
+from skylift.runner.network import RANGE, Network, ensure_network, find_network, open_ssh
 
 BUCKET = "skylift-123456789012-us-east-1"
 ACCOUNT = "123456789012"
@@ -43,6 +43,11 @@ def at_once(call: Callable[[], Any], count: int = 4) -> list[Any]:
         return [future.result() for future in [pool.submit(one) for _ in range(count)]]
 
 
+def network_for(api: Api, bucket: str) -> Network:
+    """Made, and open to a caller."""
+    return open_ssh(api, ensure_network(api, bucket), "203.0.113.7/32")
+
+
 def vpcs(api: Api) -> list[Any]:
     found: list[Any] = api.call("ec2", "describe_vpcs", Filters=[{"Name": "tag:skylift:network", "Values": ["vpc"]}])[
         "Vpcs"
@@ -51,12 +56,12 @@ def vpcs(api: Api) -> list[Any]:
 
 
 def test_network_has_a_public_subnet_in_each_zone_and_ssh_from_the_caller_only(api: Api, bucket: str) -> None:
-    network = ensure_network(api, bucket, "203.0.113.7")
+    network = network_for(api, bucket)
     (vpc,) = vpcs(api)
     assert vpc["CidrBlock"] == RANGE
     zones = api.call("ec2", "describe_availability_zones")["AvailabilityZones"]
     assert [zone for zone, _ in network.subnets] == sorted(zone["ZoneName"] for zone in zones)
-    (group,) = api.call("ec2", "describe_security_groups", GroupIds=[network.group])["SecurityGroups"]
+    (group,) = api.call("ec2", "describe_security_groups", GroupIds=[network.groups[0]])["SecurityGroups"]
     (rule,) = group["IpPermissions"]
     assert (rule["IpProtocol"], rule["FromPort"], rule["ToPort"]) == ("tcp", 22, 22)
     assert [each["CidrIp"] for each in rule["IpRanges"]] == ["203.0.113.7/32"]
@@ -69,24 +74,24 @@ def test_network_has_a_public_subnet_in_each_zone_and_ssh_from_the_caller_only(a
 
 
 def test_network_is_found_again(api: Api, bucket: str) -> None:
-    assert ensure_network(api, bucket, "203.0.113.7") == ensure_network(api, bucket, "203.0.113.7")
+    assert network_for(api, bucket) == network_for(api, bucket)
     assert len(vpcs(api)) == 1
 
 
 def test_concurrent_runs_make_one_network(settings: Settings, api: Api, bucket: str) -> None:
-    networks = at_once(lambda: ensure_network(Api(settings), bucket, "203.0.113.7"))
+    networks = at_once(lambda: network_for(Api(settings), bucket))
     assert len({network.vpc for network in networks}) == 1
     assert len(vpcs(api)) == 1
 
 
 def test_second_address_is_let_in_beside_the_first(api: Api, bucket: str) -> None:
-    network = ensure_network(api, bucket, "203.0.113.7")
-    open_ssh(api, network, "198.51.100.1")
+    network = network_for(api, bucket)
+    open_ssh(api, network, "198.51.100.1/32")
     found = find_network(api)
     assert found is not None
     assert found.callers == {"203.0.113.7/32", "198.51.100.1/32"}
     # A rule that another run made since we looked is no error.
-    open_ssh(api, network, "198.51.100.1")
+    open_ssh(api, network, "198.51.100.1/32")
 
 
 @pytest.mark.parametrize(
@@ -102,12 +107,12 @@ def test_half_made_network_is_completed(api: Api, bucket: str, missing: str, mon
 
     monkeypatch.setattr(api, "call", dies)
     with pytest.raises(KeyboardInterrupt):
-        ensure_network(api, bucket, "203.0.113.7")
+        network_for(api, bucket)
     monkeypatch.undo()
     assert find_network(api) is None
     # The dead holder's lease is over.
     monkeypatch.setattr("skylift.runner.lock.time.time", lambda: 4e9)
-    network = ensure_network(api, bucket, "203.0.113.7")
+    network = network_for(api, bucket)
     assert len(vpcs(api)) == 1
     assert network.subnets
     gateways = api.call(

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from runner_bench import SUPERVISOR, Door, Machine, Metadata, children_of, until
+from runner_bench import Door, Machine, Metadata, children_of, until
 
+from skylift.runner.archive import whole_archive
 from skylift.runner.bucket import ensure_bucket
 from skylift.runner.bundle import write_archive
 from skylift.runner.collect import bring_home, read_manifest
-from skylift.runner.commands import boot_argv, slim
+from skylift.runner.commands import boot_argv
 from skylift.runner.ec2 import Api
 from skylift.runner.job import Job, Program, Settings
 from skylift.runner.plan import Order, plan_job
@@ -47,13 +48,15 @@ class Shipped:
         text = encode_record(job, created=time.time(), deadline=int(time.time()) + 900, bundle_sha256=digest)
         content = {**json.loads(text), **record}
         assert self._api.put(self._bucket, self.prefix.record, json.dumps(content).encode(), first=True)
+        self._api.put(self._bucket, self.prefix.supervisor, whole_archive())
         self._api.put(self._bucket, self.prefix.bundle, archive.getvalue())
         if job.env:
             self._api.put(self._bucket, self.prefix.env, encode_env(job))
         return job
 
     def boot(self, seconds: int = 900, **how: Any) -> None:
-        argv = boot_argv(self._bucket, self.prefix.base, "us-east-1", int(time.time()) + seconds, "nobody")
+        digest = hashlib.sha256(whole_archive()).hexdigest()
+        argv = boot_argv(self._bucket, self.prefix.base, "us-east-1", int(time.time()) + seconds, "nobody", digest)
         self._machine.boot(argv[2:], **how)
 
     def run(self, source: str, *args: str, **order: Any) -> dict[str, Any]:
@@ -286,6 +289,7 @@ def test_host_keys_are_shown_before_the_record_is_read(shipped: Shipped, machine
     shipped.run("pass")
     found = json.loads(shipped.read(shipped.prefix.host_keys) or b"")
     assert found["keys"] == ["ssh-ed25519 AAAA root@server"]
+    assert found["user"] == "nobody"
 
 
 def test_damaged_bundle_is_not_run(shipped: Shipped, machine: Machine) -> None:
@@ -442,8 +446,11 @@ def test_kept_server_stays_until_it_is_cancelled(shipped: Shipped, machine: Mach
     assert machine.off_commands()[-1] == "shutdown -P now"
 
 
-def test_slimmed_supervisor_is_the_same_program(shipped: Shipped, machine: Machine) -> None:
-    shipped.ship("print('slim')")
-    shipped.boot(source=slim(SUPERVISOR.read_text()))
+def test_supervisor_that_is_not_what_was_sent_is_not_run(shipped: Shipped, machine: Machine) -> None:
+    shipped.ship("print('ran')")
+    shipped.put(shipped.prefix.supervisor, b"something else")
+    shipped.boot()
     machine.wait()
-    assert shipped.stream("stdout") == b"slim\n"
+    assert "is not what was sent" in machine.console()
+    assert shipped.stream("stdout") == b""
+    assert machine.off_commands()[-1] == "shutdown -P now"

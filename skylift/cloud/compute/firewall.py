@@ -26,7 +26,7 @@ from ipaddress import IPv4Address, IPv4Network
 from skylift.cloud.compute.border import Border
 from skylift.cloud.compute.plan import VpcPlan
 from skylift.cloud.compute.ruleset import Collection, Ruleset
-from skylift.cloud.compute.traffic import protocol_match, quoted, subnet_mark
+from skylift.cloud.compute.traffic import protocol_match, quoted, routed_interfaces, subnet_mark
 from skylift.cloud.network import NetworkInterface, Rule, SecurityGroup, Subnet, Vpc
 
 TABLE = "skylift"
@@ -60,8 +60,12 @@ class _VpcRuleset:
         self._interfaces = plan.interfaces
         self._nats = plan.nat_gateways
         self._border = Border(plan, UPLINK)
+        self._routed = routed_interfaces(plan)
         self._public = [
-            interface for interface in self._interfaces if interface.public_ip and plan.internet_gateway is not None
+            (_ip(address.private_ip), _ip(address.public_ip))
+            for interface in self._interfaces
+            for address in interface.addresses
+            if address.public_ip and plan.internet_gateway is not None
         ]
         acls, interfaces = (acl.id for acl in plan.acls), (interface.id for interface in self._interfaces)
         for known in (*self._groups, *acls, *interfaces):
@@ -85,12 +89,12 @@ class _VpcRuleset:
         )
 
     def _addresses(self) -> dict[str, Collection]:
-        bound = [f"{quoted(one)} . {_ip(one.private_ip)}" for one in self._interfaces]
+        bound = [f"{quoted(one)} . {_ip(at.private_ip)}" for one in self._interfaces for at in one.addresses]
         unchecked = [quoted(one) for one in self._interfaces if not one.source_dest_check]
         marks = {quoted(one): f"{self._mark(one):#010x}" for one in self._interfaces}
         gateways = [str(gateway(subnet)) for subnet in self._subnets.values()]
-        private = {_ip(one.public_ip): _ip(one.private_ip) for one in self._public}
-        public = {_ip(one.private_ip): _ip(one.public_ip) for one in self._public}
+        private = {public: private for private, public in self._public}
+        public = dict(self._public)
         return {
             "bound": Collection.set("ifname . ipv4_addr", bound),
             "unchecked": Collection.set("ifname", unchecked),
@@ -183,9 +187,14 @@ class _VpcRuleset:
         )
 
     def _forward(self) -> tuple[str, ...]:
-        """A NAT gateway knows connections from inside only: what came in past it is not answered through it."""
+        """A NAT gateway knows connections from inside only: what came in past it is not answered through it.
+
+        Only a route to a server can lead to it what is not for it; an interface that is checked does not take that.
+        """
+        checked = f'oifname != "{UPLINK}" oifname != @unchecked oifname . ip daddr != @bound drop'
         return (
             "type filter hook forward priority filter; policy drop;",
+            *([checked] if self._routed else []),
             f'oifname "{UPLINK}" rt ip nexthop @nat_hops ct direction reply drop',
             f'oifname "{UPLINK}" rt ip nexthop != @nat_hops ip saddr != @translated drop',
             "ct state vmap { invalid : drop, established : accept, related : accept }",
@@ -198,7 +207,8 @@ class _VpcRuleset:
         return named & self._groups.keys()
 
     def _members(self, group_id: str) -> list[str]:
-        return [_ip(one.private_ip) for one in self._interfaces if group_id in one.group_ids]
+        members = [one for one in self._interfaces if group_id in one.group_ids]
+        return [_ip(address.private_ip) for one in members for address in one.addresses]
 
     def _group_ids(self, interface: NetworkInterface) -> tuple[str, ...]:
         return tuple(sorted({group for group in interface.group_ids if group in self._groups}))

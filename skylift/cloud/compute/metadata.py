@@ -10,13 +10,16 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import re
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
 MAX_TOKEN_SECONDS = 21600
+VERSION_1, VERSION_2 = "1.0", "2.0"
+_SECONDS_LEFT = "X-Aws-Ec2-Metadata-Token-Ttl-Seconds"
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 _ROOT_VERSIONS = (
@@ -39,8 +42,8 @@ class RoleCredentials:
 class InterfaceFacts:
     id: str
     mac: str
-    private_ip: str
-    public_ip: str | None
+    addresses: tuple[tuple[str, str | None], ...]
+    """Private ones with the public ones that they have, the primary one first."""
     index: int
     subnet_id: str
     subnet_cidr: str
@@ -50,12 +53,21 @@ class InterfaceFacts:
     groups: Mapping[str, str]
     """Names by id."""
 
+    @property
+    def private_ip(self) -> str:
+        return self.addresses[0][0]
+
+    @property
+    def public_ip(self) -> str | None:
+        return self.addresses[0][1]
+
 
 @dataclass(frozen=True)
 class InstanceFacts:
     """What one instance may learn of itself.
 
-    `credentials` asks anew, so that they rotate; text instead of credentials is the code of what went wrong.
+    `credentials` asks anew, so that they rotate, on behalf of a version of this service; text instead of credentials is
+    the code of what went wrong.
     """
 
     instance_id: str
@@ -78,7 +90,7 @@ class InstanceFacts:
     profile_arn: str | None = None
     profile_id: str | None = None
     role: str | None = None
-    credentials: Callable[[], RoleCredentials | str | None] = lambda: None
+    credentials: Callable[[str], RoleCredentials | str | None] = lambda _: None
     tags: Mapping[str, str] | None = None
     devices: tuple[str, ...] = ()
     """Names of the volumes beside the root volume."""
@@ -125,21 +137,23 @@ class MetadataService:
         if method not in ("GET", "HEAD"):
             return _error(405, "Method Not Allowed", {"Allow": "OPTIONS, GET, HEAD"})
         token = headers.get("x-aws-ec2-metadata-token")
-        if token is not None or facts.tokens_required:
-            remaining = self._remaining(token or "", facts.instance_id)
-            if remaining is None:
-                return _error(401, "Unauthorized")
-        return _lookup(_tree(facts), path)
+        if token is None and not facts.tokens_required:
+            return _lookup(_tree(facts, VERSION_1), path)
+        remaining = self._remaining(token or "", facts.instance_id)
+        if remaining is None:
+            return _error(401, "Unauthorized")
+        answer = _lookup(_tree(facts, VERSION_2), path)
+        return replace(answer, headers={**answer.headers, _SECONDS_LEFT: str(remaining)})
 
     def _issue(self, headers: Mapping[str, str], facts: InstanceFacts) -> Answer:
         wanted = headers.get("x-aws-ec2-metadata-token-ttl-seconds", "")
-        if not wanted.isdigit() or not 1 <= int(wanted) <= MAX_TOKEN_SECONDS:
+        if re.fullmatch("[0-9]{1,5}", wanted) is None or not 1 <= int(wanted) <= MAX_TOKEN_SECONDS:
             return _error(400, "Bad Request")
         expires = int(self._clock().timestamp()) + int(wanted)
         token = f"{expires:x}-{secrets.token_hex(8)}"
         return Answer(
             200,
-            {"Content-Type": "text/plain", "X-Aws-Ec2-Metadata-Token-Ttl-Seconds": wanted},
+            {"Content-Type": "text/plain", _SECONDS_LEFT: wanted},
             f"{token}-{self._sign(token, facts.instance_id)}".encode(),
             facts.hop_limit,
         )
@@ -147,13 +161,15 @@ class MetadataService:
     def _remaining(self, token: str, instance_id: str) -> int | None:
         """Seconds that a token is still good for; None when it is not this instance's, or over."""
         body, _, signature = token.rpartition("-")
-        if not hmac.compare_digest(self._sign(body, instance_id), signature):
+        ours, theirs = self._sign(body, instance_id), signature.encode("utf-8", "surrogateescape")
+        if not hmac.compare_digest(ours.encode(), theirs):
             return None
         remaining = int(body.split("-", 1)[0], 16) - int(self._clock().timestamp())
         return remaining if remaining > 0 else None
 
     def _sign(self, body: str, instance_id: str) -> str:
-        return hmac.new(self._key, f"{instance_id} {body}".encode(), hashlib.sha256).hexdigest()
+        text = f"{instance_id} {body}".encode("utf-8", "surrogateescape")
+        return hmac.new(self._key, text, hashlib.sha256).hexdigest()
 
 
 def _error(status: int, title: str, headers: Mapping[str, str] | None = None) -> Answer:
@@ -207,9 +223,9 @@ def _text(body: str) -> Answer:
     return Answer(200, {"Content-Type": "text/plain", "Accept-Ranges": "none"}, body.encode())
 
 
-def _tree(facts: InstanceFacts) -> dict[str, Any]:
+def _tree(facts: InstanceFacts, version: str) -> dict[str, Any]:
     tree: dict[str, Any] = {
-        "meta-data": _meta_data(facts),
+        "meta-data": _meta_data(facts, version),
         "dynamic": {"instance-identity": {"document": _identity_document(facts)}},
     }
     if facts.user_data is not None:
@@ -217,7 +233,7 @@ def _tree(facts: InstanceFacts) -> dict[str, Any]:
     return tree
 
 
-def _meta_data(facts: InstanceFacts) -> dict[str, Any]:
+def _meta_data(facts: InstanceFacts, version: str) -> dict[str, Any]:
     first = facts.interfaces[0]
     groups = "\n".join(first.groups.values())
     tree: dict[str, Any] = {
@@ -225,6 +241,8 @@ def _meta_data(facts: InstanceFacts) -> dict[str, Any]:
         "ami-launch-index": facts.launch_index,
         "ami-manifest-path": "(unknown)",
         "block-device-mapping": _devices(facts),
+        "events": {"maintenance": {"history": "[]", "scheduled": "[]"}},
+        "hibernation": {"configured": "false"},
         "hostname": facts.hostname,
         "instance-action": "none",
         "instance-id": facts.instance_id,
@@ -252,7 +270,7 @@ def _meta_data(facts: InstanceFacts) -> dict[str, Any]:
         active = {user: "".join(f"{key}\n" for key in keys) for user, keys in facts.session_keys.items()}
         tree["managed-ssh-keys"] = {"active-keys": active}
     if facts.profile_arn is not None:
-        tree["iam"] = _iam(facts)
+        tree["iam"] = _iam(facts, version)
     if facts.tags is not None:
         tree["tags"] = {"instance": dict(facts.tags)}
     return tree
@@ -268,7 +286,7 @@ def _interface(interface: InterfaceFacts, facts: InstanceFacts) -> dict[str, Any
         "device-number": interface.index,
         "interface-id": interface.id,
         "local-hostname": facts.hostname,
-        "local-ipv4s": interface.private_ip,
+        "local-ipv4s": "\n".join(private for private, _ in interface.addresses),
         "mac": interface.mac,
         "owner-id": facts.account,
         "security-group-ids": "\n".join(interface.groups),
@@ -279,15 +297,16 @@ def _interface(interface: InterfaceFacts, facts: InstanceFacts) -> dict[str, Any
         "vpc-ipv4-cidr-block": interface.vpc_cidr,
         "vpc-ipv4-cidr-blocks": "\n".join(interface.vpc_cidrs),
     }
-    if interface.public_ip is not None:
-        described["public-ipv4s"] = interface.public_ip
-        described["ipv4-associations"] = {interface.public_ip: interface.private_ip}
+    associations = {public: private for private, public in interface.addresses if public is not None}
+    if associations:
+        described["public-ipv4s"] = "\n".join(associations)
+        described["ipv4-associations"] = associations
         if facts.public_hostname:
             described["public-hostname"] = facts.public_hostname
     return described
 
 
-def _iam(facts: InstanceFacts) -> dict[str, Any]:
+def _iam(facts: InstanceFacts, version: str) -> dict[str, Any]:
     now = datetime.now(UTC)
 
     def info() -> str:
@@ -302,7 +321,7 @@ def _iam(facts: InstanceFacts) -> dict[str, Any]:
         )
 
     def credentials() -> str | None:
-        found = facts.credentials()
+        found = facts.credentials(version)
         if found is None:
             return None
         if isinstance(found, str):

@@ -22,6 +22,7 @@ from pyroute2.netlink.rtnl import (
     RTM_DELLINK,
     RTM_DELROUTE,
     RTM_DELRULE,
+    RTM_GETADDR,
     RTM_GETLINK,
     RTM_GETROUTE,
     RTM_GETRULE,
@@ -93,6 +94,7 @@ class KernelRoute:
     link: int | None = None
     via: str | None = None
     table: int = MAIN
+    metric: int = 0
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,21 @@ class MarkRule:
     mark: int
     table: int
     priority: int = 1000
+
+
+@dataclass(frozen=True)
+class SourceRule:
+    """Packets that carry this source address look into this table."""
+
+    source: str
+    table: int
+    priority: int = 1000
+
+
+@dataclass(frozen=True)
+class LinkAddress:
+    address: str
+    label: str
 
 
 def add_veth(
@@ -139,10 +156,12 @@ def link_up(index: int, alias: str | None = None) -> Request:
     return Request(f"set link {index} up", RTM_NEWLINK, 0, message)
 
 
-def add_address(index: int, address: str, prefix: int, *, broadcast: str | None = None) -> Request:
+def add_address(
+    index: int, address: str, prefix: int, *, broadcast: str | None = None, label: str | None = None
+) -> Request:
+    """`label` begins with the link's name and a colon."""
     message = _address_message(index, address, prefix)
-    if broadcast:
-        message["attrs"].append(("IFA_BROADCAST", broadcast))
+    message["attrs"] += _given([("IFA_BROADCAST", broadcast), ("IFA_LABEL", label)])
     said = f"add address {address}/{prefix}"
     return Request(said, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, message, frozenset({errno.EEXIST}))
 
@@ -180,15 +199,14 @@ def delete_rule(rule: MarkRule) -> Request:
     return Request(f"delete rule mark {rule.mark:#x}", RTM_DELRULE, 0, message, frozenset({errno.ENOENT}))
 
 
-def add_source_rule(source: str, table: int) -> Request:
-    """Packets that carry this source address look into this table."""
-    message = _blank(fibmsg)
-    message["family"] = socket.AF_INET
-    message["action"] = FR_ACT_TO_TBL
-    message["src_len"] = 32
-    message["attrs"] = [("FRA_SRC", source), ("FRA_TABLE", table), ("FRA_PRIORITY", 1000)]
-    said = f"add rule from {source}"
-    return Request(said, RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, message, frozenset({errno.EEXIST}))
+def add_source_rule(rule: SourceRule) -> Request:
+    said = f"add rule from {rule.source}"
+    return Request(said, RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, _source_message(rule), frozenset({errno.EEXIST}))
+
+
+def delete_source_rule(rule: SourceRule) -> Request:
+    said = f"delete rule from {rule.source}"
+    return Request(said, RTM_DELRULE, 0, _source_message(rule), frozenset({errno.ENOENT}))
 
 
 def set_neighbour(index: int, address: str, mac: str) -> Request:
@@ -271,7 +289,29 @@ class Netlink:
             target = f"{decoded.get_attr('RTA_DST') or DEFAULT_ROUTE}/{decoded['dst_len']}"
             link = decoded.get_attr("RTA_OIF") if kind == "unicast" else None
             table = decoded.get_attr("RTA_TABLE") or decoded["table"]
-            found.append(KernelRoute(target, kind, link, decoded.get_attr("RTA_GATEWAY"), table))
+            metric = decoded.get_attr("RTA_PRIORITY") or 0
+            found.append(KernelRoute(target, kind, link, decoded.get_attr("RTA_GATEWAY"), table, metric))
+        return found
+
+    def addresses(self, index: int) -> list[LinkAddress]:
+        """The IPv4 addresses of a link."""
+        message = _blank(ifaddrmsg)
+        message["family"] = socket.AF_INET
+        return [
+            LinkAddress(decoded.get_attr("IFA_LOCAL"), decoded.get_attr("IFA_LABEL") or "")
+            for decoded in self._dump(RTM_GETADDR, message, ifaddrmsg)
+            if decoded["index"] == index
+        ]
+
+    def source_rules(self) -> list[SourceRule]:
+        """Those of our own kind: for one address."""
+        message = _blank(fibmsg)
+        message["family"] = socket.AF_INET
+        found = []
+        for decoded in self._dump(RTM_GETRULE, message, fibmsg):
+            source = decoded.get_attr("FRA_SRC")
+            if source and decoded["src_len"] == 32:
+                found.append(SourceRule(source, decoded.get_attr("FRA_TABLE"), decoded.get_attr("FRA_PRIORITY") or 0))
         return found
 
     def mark_rules(self) -> list[MarkRule]:
@@ -379,6 +419,8 @@ def _route_message(route: KernelRoute) -> Any:
     direct = route.kind == "unicast" and route.via is None
     message["scope"] = RT_SCOPE_LINK if direct else RT_SCOPE_UNIVERSE
     message["attrs"] = [("RTA_DST", str(network.network_address)), ("RTA_TABLE", route.table)]
+    if route.metric:
+        message["attrs"].append(("RTA_PRIORITY", route.metric))
     if route.link is not None:
         message["attrs"].append(("RTA_OIF", route.link))
     if route.via is not None:
@@ -392,6 +434,15 @@ def _rule_message(rule: MarkRule) -> Any:
     message["family"] = socket.AF_INET
     message["action"] = FR_ACT_TO_TBL
     message["attrs"] = [("FRA_FWMARK", rule.mark), ("FRA_TABLE", rule.table), ("FRA_PRIORITY", rule.priority)]
+    return message
+
+
+def _source_message(rule: SourceRule) -> Any:
+    message = _blank(fibmsg)
+    message["family"] = socket.AF_INET
+    message["action"] = FR_ACT_TO_TBL
+    message["src_len"] = 32
+    message["attrs"] = [("FRA_SRC", rule.source), ("FRA_TABLE", rule.table), ("FRA_PRIORITY", rule.priority)]
     return message
 
 

@@ -25,6 +25,7 @@ from skylift.cloud.compute.netlink import Netlink
 from skylift.cloud.compute.network_error import ListenRefused, NetworkError, UnknownVpc
 from skylift.cloud.compute.plan import VpcPlan
 from skylift.cloud.compute.router import Router, router_name
+from skylift.cloud.compute.server_link import dress_server
 from skylift.cloud.network import NetworkInterface, Subnet
 
 KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
@@ -93,6 +94,14 @@ class Network:
                 router.attach(interface, subnet, server)
             finally:
                 server.close()
+
+    def dress(self, interface: NetworkInterface, subnet: Subnet, pid: int) -> None:
+        """Tell the server of process `pid`, which has the interface, what addresses there are at it now."""
+        server = Namespace.of_process(pid)
+        try:
+            dress_server(server, interface, subnet)
+        finally:
+            server.close()
 
     def attached(self, interface_id: str) -> bool:
         """Whether the interface is plugged into a server that still is."""
@@ -177,7 +186,7 @@ class Network:
 
 def public_addresses(plan: VpcPlan) -> list[str]:
     """Those of servers, and those of NAT gateways."""
-    servers = [one.public_ip for one in plan.interfaces if one.public_ip]
+    servers = [address.public_ip for one in plan.interfaces for address in one.addresses if address.public_ip]
     return [*servers, *(nat.public_ip for nat in plan.nat_gateways)]
 
 

@@ -14,11 +14,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, ip_address
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
-A = 1
+A, PTR = 1, 12
 IN = 1
-NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP = 0, 1, 2, 3, 4
+NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED = 0, 1, 2, 3, 4, 5
 TTL = 60
 PORT = 53
 # Two rounds end before a client's own five seconds (resolv.conf(5)) do.
@@ -34,7 +34,22 @@ _OPCODE = 0x7800
 
 T = TypeVar("T")
 Upstream = tuple[str, int]
-PrivateName = Callable[[str, str], str | None]
+
+
+class Names(Protocol):
+    """What the cloud knows of a VPC."""
+
+    def has_dns(self, vpc_id: str) -> bool:
+        """Whether the VPC has a DNS server at all."""
+        ...
+
+    def address_of(self, vpc_id: str, name: str) -> str | None:
+        """The address of a name such as `ip-10-0-1-5.ec2.internal`."""
+        ...
+
+    def name_of(self, vpc_id: str, address: str) -> str | None:
+        """The name of a private address; empty where it has none, None where the address is not the VPC's."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -72,8 +87,8 @@ def read_question(query: bytes) -> Question | None:
     return Question(name, kind, family, query[_HEADER.size : offset + 4])
 
 
-def respond(query: bytes, question: Question | None, code: int, addresses: Sequence[str] = ()) -> bytes:
-    """A response of our own, with an A record for each address."""
+def respond(query: bytes, question: Question | None, code: int, found: Sequence[bytes] = ()) -> bytes:
+    """A response of our own; `found` is what a record of the kind that was asked for says, for each record."""
     identity, flags, *_ = _HEADER.unpack_from(query)
     authority = _AUTHORITATIVE if code in (NOERROR, NXDOMAIN) else 0
     kept = flags & (_OPCODE | _RECURSION_DESIRED)
@@ -81,12 +96,13 @@ def respond(query: bytes, question: Question | None, code: int, addresses: Seque
         identity,
         _RESPONSE | kept | authority | _RECURSION_AVAILABLE | code,
         1 if question else 0,
-        len(addresses),
+        len(found),
         0,
         0,
     )
     # Each record's name is a pointer to the question's, right behind the header.
-    records = [struct.pack("!HHHIH", 0xC000 | _HEADER.size, A, IN, TTL, 4) + IPv4Address(ip).packed for ip in addresses]
+    kind = question.kind if question else 0
+    records = [struct.pack("!HHHIH", 0xC000 | _HEADER.size, kind, IN, TTL, len(data)) + data for data in found]
     return b"".join([head, question.raw if question else b"", *records])
 
 
@@ -153,14 +169,11 @@ def read_hosts(text: str) -> dict[str, list[str]]:
 
 
 class Resolver:
-    """Answers the queries of one VPC's servers.
+    """Answers the queries of one VPC's servers."""
 
-    `private_name(vpc_id, name)` gives the address of a name such as `ip-10-0-1-5.ec2.internal`, or None.
-    """
-
-    def __init__(self, vpc_id: str, private_name: PrivateName, host: HostNames) -> None:
+    def __init__(self, vpc_id: str, names: Names, host: HostNames) -> None:
         self._vpc_id = vpc_id
-        self._private_name = private_name
+        self._names = names
         self._host = host
 
     async def answer(self, query: bytes, *, stream: bool) -> bytes | None:
@@ -170,20 +183,34 @@ class Resolver:
             return respond(query, None, FORMERR) if _is_query(query) else None
         if _HEADER.unpack_from(query)[1] & _OPCODE:
             return respond(query, question, NOTIMP)
+        if not self._names.has_dns(self._vpc_id):
+            return respond(query, question, REFUSED)
         own = self._own(query, question)
         return own or await self._forward(query, question, stream)
 
     def _own(self, query: bytes, question: Question) -> bytes | None:
+        address = reversed_address(question.name)
+        if address is not None:
+            return self._reverse(query, question, address)
         addresses = self._host.addresses(question.name)
         if is_private(question.name):
-            found = self._private_name(self._vpc_id, question.name)
+            found = self._names.address_of(self._vpc_id, question.name)
             if found is None:
                 return respond(query, question, NXDOMAIN)
             addresses = [found]
         if not addresses:
             return None
         wanted = question.kind == A and question.family == IN
-        return respond(query, question, NOERROR, addresses if wanted else ())
+        return respond(query, question, NOERROR, [IPv4Address(ip).packed for ip in addresses] if wanted else ())
+
+    def _reverse(self, query: bytes, question: Question, address: str) -> bytes | None:
+        name = self._names.name_of(self._vpc_id, address)
+        if name is None:
+            return None
+        if not name:
+            return respond(query, question, NXDOMAIN)
+        wanted = question.kind == PTR and question.family == IN
+        return respond(query, question, NOERROR, [encode_name(name)] if wanted else ())
 
     async def _forward(self, query: bytes, question: Question, stream: bool) -> bytes:
         ask = _ask_by_tcp if stream else _ask_by_udp
@@ -196,6 +223,21 @@ class Resolver:
                     # No answer from this one (a timeout is an OSError too): the next may know.
                     continue
         return respond(query, question, SERVFAIL)
+
+
+def reversed_address(name: str) -> str | None:
+    """The IPv4 address that a name such as `5.1.0.10.in-addr.arpa` stands for."""
+    labels = name.removesuffix(".in-addr.arpa").split(".") if name.endswith(".in-addr.arpa") else []
+    if len(labels) != 4:
+        return None
+    try:
+        return str(IPv4Address(".".join(reversed(labels))))
+    except ValueError:
+        return None
+
+
+def encode_name(name: str) -> bytes:
+    return b"".join(bytes([len(label)]) + label.encode() for label in name.split(".")) + b"\0"
 
 
 def is_private(name: str) -> bool:

@@ -22,9 +22,9 @@ from skylift.cloud.compute.netlink import (
     MAIN,
     KernelRoute,
     MarkRule,
+    Request,
     add_address,
     add_rule,
-    add_source_rule,
     add_veth,
     delete_link,
     delete_route,
@@ -36,7 +36,8 @@ from skylift.cloud.compute.netlink import (
 )
 from skylift.cloud.compute.plan import VpcPlan
 from skylift.cloud.compute.ruleset import Ruleset
-from skylift.cloud.compute.traffic import interface_link, subnet_mark
+from skylift.cloud.compute.server_link import dress_server, server_link
+from skylift.cloud.compute.traffic import interface_link, routed_interfaces, subnet_mark
 from skylift.cloud.network import NatGateway, NetworkInterface, RouteTable, Subnet
 
 # Jumbo frames, as in a VPC.
@@ -44,18 +45,25 @@ MTU = 9001
 
 EVERYTHING = IPv4Network("0.0.0.0/0")
 
+FALLBACK = 1000
+"""The metric of what is behind a route to a server: without that server's link nothing goes another way."""
+
 
 @dataclass(frozen=True)
 class PlannedRoute:
     """A route in a subnet's table, before links have numbers. `kind`: `throw` (local), `unicast` (out), `blackhole`.
 
-    `nat` is the private address of the NAT gateway that it goes out through.
+    `nat` is the private address of the NAT gateway that it goes out through; `through` is the interface of a server
+    that it leads to, `via` that one's address. Of two to the same target the one with the smaller metric counts.
     """
 
     table: int
     target: str
     kind: str
     nat: str | None = None
+    through: str | None = None
+    via: str | None = None
+    metric: int = 0
 
 
 def router_name(claim: Claim, vpc_id: str) -> str:
@@ -65,12 +73,20 @@ def router_name(claim: Claim, vpc_id: str) -> str:
 def planned_routes(plan: VpcPlan) -> set[PlannedRoute]:
     """What each subnet's table says. A target that is not there, or is not of this VPC, swallows its packets."""
     nats = {nat.id: nat for nat in plan.nat_gateways}
+    interfaces = {interface.id: interface for interface in plan.interfaces}
     found: set[PlannedRoute] = set()
     for subnet in plan.subnets:
         table = subnet_mark(subnet)
         own = _targets(_table_of(subnet, plan))
+        if not interfaces.keys().isdisjoint(own.values()):
+            # Wherever the VPC's own range leads: within a subnet nobody asks a route table.
+            own[IPv4Network(subnet.cidr)] = "local"
         planned = {EVERYTHING: PlannedRoute(table, str(EVERYTHING), "blackhole")}
         for network, target in own.items():
+            if target in interfaces:
+                planned[network] = PlannedRoute(table, str(network), "blackhole", metric=FALLBACK)
+                found.add(_through(interfaces[target], table, network))
+                continue
             if target not in nats:
                 planned[network] = PlannedRoute(table, str(network), _route_kind(target, plan))
                 continue
@@ -80,6 +96,10 @@ def planned_routes(plan: VpcPlan) -> set[PlannedRoute]:
                     planned[part] = PlannedRoute(table, str(part), kind, through)
         found.update(planned.values())
     return found
+
+
+def _through(interface: NetworkInterface, table: int, network: IPv4Network) -> PlannedRoute:
+    return PlannedRoute(table, str(network), "unicast", through=interface.id, via=interface.private_ip)
 
 
 def _beyond(nat: NatGateway, network: IPv4Network, plan: VpcPlan) -> dict[IPv4Network, str]:
@@ -173,19 +193,20 @@ class Router:
         self._load(plan)
         self._route(plan)
         self._unplug(self._attached.keys() - {interface.id for interface in plan.interfaces})
+        self._readdress(plan)
         self._forget_moved(plan)
         self.plan = plan
 
     def attach(self, interface: NetworkInterface, subnet: Subnet, server: Namespace) -> None:
         """Plug an interface into a server's namespace, replacing what was plugged in under the same id."""
         netlink = self.namespace.netlink
-        here, there = interface_link(interface), f"eth{interface.index}"
+        here = interface_link(interface)
         netlink.do(
             delete_link(here),
             add_veth(
                 here,
                 mtu=MTU,
-                peer=there,
+                peer=server_link(interface),
                 peer_mac=interface.mac,
                 peer_namespace=server.descriptor,
             ),
@@ -193,10 +214,11 @@ class Router:
         self._attached[interface.id] = here
         index = netlink.link_index(here)
         assert index is not None
-        if self._adopted or interface.private_ip in self._used:
-            # Whatever connections this address had, their server has ended.
-            forget(self.namespace, {interface.private_ip})
-        self._used.add(interface.private_ip)
+        addresses = {one.private_ip for one in interface.addresses}
+        if self._adopted or addresses & self._used:
+            # Whatever connections these addresses had, their server has ended.
+            forget(self.namespace, addresses)
+        self._used |= addresses
         gateway = str(firewall.gateway(subnet))
         # On its own the kernel answers for a neighbour after a random time of up to 0.8 s.
         self.namespace.write_settings({f"ipv4/neigh/{here}/proxy_delay": "0"})
@@ -205,13 +227,14 @@ class Router:
             netlink.do(
                 link_up(index, interface.id),
                 add_address(index, gateway, 32),
-                set_neighbour(index, interface.private_ip, interface.mac),
-                set_route(KernelRoute(f"{interface.private_ip}/32", link=index)),
+                *_lead(index, interface, addresses),
             )
-            _dress_server(server, interface, subnet, there)
+            dress_server(server, interface, subnet)
             watch.until_running(index)
         finally:
             watch.close()
+        if self.plan is not None and interface.id in routed_interfaces(self.plan):
+            self._route(self.plan)
 
     def detach(self, interface_id: str) -> None:
         self._unplug({interface_id})
@@ -267,19 +290,28 @@ class Router:
         uplink = self._uplink
         # A NAT gateway is a second name for the edge: by the next hop the firewall tells what goes through which.
         netlink.do(*(set_neighbour(uplink, nat.private_ip, edge.INNER_MAC) for nat in plan.nat_gateways))
-        wanted = {
-            KernelRoute(route.target, "unicast", uplink, route.nat or edge.INNER_ADDRESS, route.table)
-            if route.kind == "unicast"
-            else KernelRoute(route.target, route.kind, table=route.table)
-            for route in planned_routes(plan)
+        planned = planned_routes(plan)
+        links = {
+            interface_id: netlink.link_index(self._attached[interface_id])
+            for interface_id in {route.through for route in planned if route.through}
+            if interface_id in self._attached
         }
+        wanted = set()
+        for route in planned:
+            if route.kind != "unicast":
+                wanted.add(KernelRoute(route.target, route.kind, table=route.table, metric=route.metric))
+            elif route.through is None:
+                way = route.nat or edge.INNER_ADDRESS
+                wanted.add(KernelRoute(route.target, "unicast", uplink, way, route.table))
+            elif links.get(route.through) is not None:
+                wanted.add(KernelRoute(route.target, "unicast", links[route.through], route.via, route.table))
         marks = {subnet_mark(subnet) for subnet in plan.subnets}
         rules = {MarkRule(mark, mark) for mark in marks}
         if self._routes is None or self._rules is None:
             self._routes = {route for route in netlink.routes() if route.table != MAIN}
             self._rules = set(netlink.mark_rules())
-        kept = {(route.table, route.target) for route in wanted}
-        gone = [route for route in self._routes - wanted if (route.table, route.target) not in kept]
+        kept = {(route.table, route.target, route.metric) for route in wanted}
+        gone = [route for route in self._routes - wanted if (route.table, route.target, route.metric) not in kept]
         netlink.do(
             *map(set_route, wanted - self._routes),
             *map(delete_route, gone),
@@ -288,45 +320,60 @@ class Router:
         )
         self._routes, self._rules = wanted, rules
 
+    def _readdress(self, plan: VpcPlan) -> None:
+        """Lead to attached interfaces what is at them now, and nothing else. The first time all are looked at."""
+        netlink = self.namespace.netlink
+        before = {one.id: _private_ips(one) for one in self.plan.interfaces} if self.plan else {}
+        changed = [
+            one for one in plan.interfaces if one.id in self._attached and before.get(one.id) != _private_ips(one)
+        ]
+        if not changed:
+            return
+        led = [route for route in netlink.routes() if route.table == MAIN and route.link is not None and not route.via]
+        for interface in changed:
+            index = netlink.link_index(self._attached[interface.id])
+            if index is None:
+                continue
+            there = {route.target.removesuffix("/32") for route in led if route.link == index}
+            now = _private_ips(interface)
+            gone = [route for route in led if route.link == index and route.target.removesuffix("/32") not in now]
+            netlink.do(*map(delete_route, gone), *_lead(index, interface, now - there))
+
     def _forget_moved(self, plan: VpcPlan) -> None:
         """Connections of addresses that belong to another interface, or translate to another address, than before."""
         if self.plan is None:
             return
-        before = {one.private_ip: (one.id, one.public_ip) for one in self.plan.interfaces}
-        after = {one.private_ip: (one.id, one.public_ip) for one in plan.interfaces}
+        before, after = _belongings(self.plan), _belongings(plan)
         moved = {address for address, belongs in before.items() if after.get(address) != belongs}
         moved |= {nat.public_ip for nat in self.plan.nat_gateways} - {nat.public_ip for nat in plan.nat_gateways}
         if moved:
             forget(self.namespace, moved)
             # Who gets one of them next begins with none; who has it goes on using it.
-            self._used -= moved - {one.private_ip for one in plan.interfaces if one.id in self._attached}
+            self._used -= moved - {
+                address for one in plan.interfaces if one.id in self._attached for address in _private_ips(one)
+            }
 
     def _unplug(self, interface_ids: set[str]) -> None:
         known = [self._attached.pop(one) for one in interface_ids if one in self._attached]
         self.namespace.netlink.do(*map(delete_link, known))
 
 
-def _dress_server(server: Namespace, interface: NetworkInterface, subnet: Subnet, name: str) -> None:
-    """Address, routes and settings inside a server's namespace, as AWS's DHCP and images leave them."""
-    netlink = server.netlink
-    index = netlink.link_index(name)
-    assert index is not None
-    network = IPv4Network(subnet.cidr)
-    gateway = str(firewall.gateway(subnet))
-    # Public addresses are loopback addresses of the host. In here they must be routable, all but 127.0.0.0/16.
-    server.write_settings({"ipv4/conf/all/route_localnet": "1"})
-    netlink.do(
-        *narrow_loopback(),
-        link_up(index),
-        add_address(index, interface.private_ip, network.prefixlen, broadcast=str(network.broadcast_address)),
-    )
-    if interface.index == 0:
-        netlink.do(set_route(KernelRoute("0.0.0.0/0", link=index, via=gateway)))
-        return
-    # What comes in by a further interface must go out by it, or the router drops it as forged.
-    table = 10_000 + interface.index
-    netlink.do(
-        set_route(KernelRoute(subnet.cidr, link=index, table=table)),
-        set_route(KernelRoute("0.0.0.0/0", link=index, via=gateway, table=table)),
-        add_source_rule(interface.private_ip, table),
-    )
+def _private_ips(interface: NetworkInterface) -> set[str]:
+    return {address.private_ip for address in interface.addresses}
+
+
+def _belongings(plan: VpcPlan) -> dict[str, tuple[str, str | None]]:
+    """By private address: the interface that has it, and the public address that it is translated to."""
+    return {at.private_ip: (one.id, at.public_ip) for one in plan.interfaces for at in one.addresses}
+
+
+def _lead(index: int, interface: NetworkInterface, addresses: set[str]) -> list[Request]:
+    """What is for these addresses goes out by the interface's link; nobody is asked whose they are."""
+    return [
+        request
+        for address in sorted(addresses)
+        for request in (
+            set_neighbour(index, address, interface.mac),
+            set_route(KernelRoute(f"{address}/32", link=index)),
+        )
+    ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Network
 from typing import Protocol
 
+from skylift.cloud.compute.plan import VpcPlan
 from skylift.cloud.network import NetworkInterface, Subnet
 
 _NUMBERS = {"tcp": 6, "udp": 17, "icmp": 1}
@@ -66,3 +67,9 @@ def quoted(interface: NetworkInterface) -> str:
 def subnet_mark(subnet: Subnet) -> int:
     """The mark of packets from a subnet and the number of its routing table: its network address, as a number."""
     return int(IPv4Network(subnet.cidr).network_address)
+
+
+def routed_interfaces(plan: VpcPlan) -> set[str]:
+    """The interfaces that a route table of the VPC leads to."""
+    targets = {route.target for table in plan.route_tables for route in table.routes}
+    return {interface.id for interface in plan.interfaces if interface.id in targets}

@@ -17,6 +17,7 @@ from skylift.cloud.loops.instance import Blueprint
 from skylift.cloud.network import NetworkInterface, SecurityGroup, Subnet, Vpc, private_dns_name
 from skylift.cloud.store.connect import current_keys
 from skylift.cloud.store.database import Tx
+from skylift.cloud.store.network import interface_at
 from skylift.cloud.volume import Volume
 
 MIB = 1024 * 1024
@@ -33,15 +34,6 @@ class Site:
     host_cpus: int
     swap_accounting: bool
     lxcfs: bool
-
-
-def address_of(tx: Tx, vpc_id: str, name: str, region: str) -> str | None:
-    """The private address that a name such as `ip-10-0-1-5.ec2.internal` means in this VPC; None when nobody has it."""
-    address = name.partition(".")[0].removeprefix("ip-").replace("-", ".")
-    if name != private_dns_name(address, region):
-        return None
-    found = tx.find(NetworkInterface, vpc_id=vpc_id, private_ip=address)
-    return address if found else None
 
 
 def _session_keys(tx: Tx, instance_id: str) -> dict[str, tuple[str, ...]]:
@@ -94,10 +86,10 @@ class Draughtsman:
         return Blueprint(plan, seed)
 
     def facts(
-        self, tx: Tx, vpc_id: str, address: str, credentials_for: Callable[[str], RoleCredentials | str | None]
+        self, tx: Tx, vpc_id: str, address: str, credentials_for: Callable[[str, str], RoleCredentials | str | None]
     ) -> InstanceFacts | None:
         """What the metadata service may tell the instance that has this private address in this VPC."""
-        sender = tx.get(NetworkInterface, vpc_id=vpc_id, private_ip=address)
+        sender = interface_at(tx, vpc_id, address)
         if sender is None or sender.instance_id is None:
             return None
         instance = tx.get(Instance, id=sender.instance_id)
@@ -127,7 +119,7 @@ class Draughtsman:
             profile_arn=instance.profile_arn,
             profile_id=profile.id if profile else None,
             role=profile.role if profile else None,
-            credentials=lambda: credentials_for(instance_id),
+            credentials=lambda delivery: credentials_for(instance_id, delivery),
             tags=instance.tags if instance.metadata.tags == "enabled" else None,
             tokens_required=instance.metadata.tokens == "required",
             enabled=instance.metadata.endpoint == "enabled",
@@ -144,8 +136,7 @@ class Draughtsman:
         return InterfaceFacts(
             id=interface.id,
             mac=interface.mac,
-            private_ip=interface.private_ip,
-            public_ip=interface.public_ip,
+            addresses=tuple((one.private_ip, one.public_ip) for one in interface.addresses),
             index=interface.index,
             subnet_id=subnet.id,
             subnet_cidr=subnet.cidr,

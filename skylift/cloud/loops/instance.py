@@ -16,7 +16,7 @@ from skylift.cloud.compute.server import EXIT_POWEROFF, EXIT_REBOOT
 from skylift.cloud.instance import Console, Instance, State
 from skylift.cloud.network import NetworkInterface, Subnet
 from skylift.cloud.store.database import Database, Tx
-from skylift.cloud.store.network import elastic_ip, remove_interface
+from skylift.cloud.store.network import elastic_ip, remove_interface, unsettled
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +48,7 @@ class Cables:
 
     attach: Callable[[NetworkInterface, Subnet, int], None]
     detach: Callable[[str], None]
+    dress: Callable[[NetworkInterface, Subnet, int], None]
 
 
 class Volumes(Protocol):
@@ -127,8 +128,9 @@ class InstanceLoop:
         with self._database.read() as tx:
             rows = [row for state in _UNSETTLED for row in tx.find(Instance, state=state)]
             rows += tx.find(Instance, rebooting=True)
-        for row in rows:
-            self._submit(row.id)
+            servers = {one.instance_id for one in unsettled(tx) if one.instance_id}
+        for server_id in {row.id for row in rows} | servers:
+            self._submit(server_id)
 
     def ended(self, server_id: str, code: int | None) -> None:
         """A server's init has ended with this code; called by whoever saw it."""
@@ -192,6 +194,8 @@ class InstanceLoop:
             self._shut_down(row)
         elif row.state == "running" and row.rebooting:
             self._reboot(row)
+        elif row.state == "running":
+            self._replug(row)
 
     def _reboot(self, row: Instance) -> None:
         """Off and on again. In between the server is not there, while its row goes on to say `running`, as on EC2."""
@@ -206,8 +210,8 @@ class InstanceLoop:
         self._at_rest(row.id)
         with self._database.read() as tx:
             blueprint = self._blueprint(tx, row)
-            interfaces = tx.find(NetworkInterface, instance_id=row.id)
-            subnets = {subnet.id: subnet for subnet in tx.find(Subnet, vpc_id=row.vpc_id)}
+            interfaces = [one for one in _of_server(tx, row.id) if one.attachment != "detaching"]
+            subnets = {subnet.id: subnet for subnet in tx.find(Subnet)}
         laps = _Laps()
         try:
             pid = self._machines.create(blueprint.plan, blueprint.seed)
@@ -229,7 +233,35 @@ class InstanceLoop:
             current = tx.get(Instance, id=row.id)
             if current is not None and (current.state == "pending" or current.rebooting):
                 tx.save(replace(current, state="running", rebooting=False, booted=True))
+            for interface in interfaces:
+                settle(tx, interface)
         log.info("instance %s: running (%s)", row.id, laps)
+
+    def _replug(self, row: Instance) -> None:
+        """Give a server that runs the interfaces and addresses that it is to have, and take those that it is not."""
+        with self._database.read() as tx:
+            interfaces = [one for one in _of_server(tx, row.id) if one.attachment != "attached"]
+            subnets = {subnet.id: subnet for subnet in tx.find(Subnet)}
+        pid = self._machines.running().get(row.id) if interfaces else None
+        if pid is None:
+            # Nothing to do, or its end is about to be told.
+            return
+        self._sync_network()
+        act = {"attaching": self._cables.attach, "changing": self._cables.dress}
+        for interface in interfaces:
+            try:
+                if interface.attachment == "detaching":
+                    self._cables.detach(interface.id)
+                else:
+                    act[interface.attachment](interface, subnets[interface.subnet_id], pid)
+            except self._failures as error:
+                # It stays as it is, and is tried again at the next commit.
+                log.error("instance %s: %s %s: %s", row.id, interface.attachment, interface.id, error)
+                continue
+            with self._database.write() as tx:
+                settle(tx, interface)
+            log.info("instance %s: %s %s: done", row.id, interface.attachment, interface.id)
+        self._sync_network()
 
     def _take_down(self, row: Instance, code: int | None) -> Instance:
         """The server is no longer there. Decide what that means, and leave the row in the state that follows."""
@@ -348,11 +380,37 @@ def _why_it_ended(code: int | None) -> tuple[str, str]:
     return "Server.InternalError", f"Server.InternalError: The server's init ended with status {code}"
 
 
+def _of_server(tx: Tx, server_id: str) -> list[NetworkInterface]:
+    return sorted(tx.find(NetworkInterface, instance_id=server_id), key=lambda one: one.index)
+
+
+def settle(tx: Tx, interface: NetworkInterface) -> None:
+    """Write down that the server has this interface as it was, or has it no more, unless it is to end by now."""
+    current = tx.get(NetworkInterface, id=interface.id)
+    if current is None or interface.attachment == "attached":
+        return
+    if (current.attachment_id, current.attachment) != (interface.attachment_id, interface.attachment):
+        return
+    if interface.attachment == "detaching":
+        tx.save(_without_ec2s(tx, current).without_server())
+        return
+    told = [one.private_ip for one in current.addresses] == [one.private_ip for one in interface.addresses]
+    tx.save(replace(current, attachment="attached" if told else "changing"))
+
+
 def release(tx: Tx, interface: NetworkInterface, *, terminated: bool) -> None:
     """An Elastic IP stays with its interface, and with the account when the interface goes."""
     if terminated and interface.delete_on_termination:
         remove_interface(tx, interface)
         return
-    elastic = elastic_ip(tx, interface.id)
-    kept = replace(interface, public_ip=elastic.public_ip if elastic else None)
-    tx.save(replace(kept, instance_id=None, attachment_id=None) if terminated else kept)
+    kept = _without_ec2s(tx, interface)
+    if terminated or interface.attachment == "detaching":
+        tx.save(kept.without_server())
+    else:
+        tx.save(replace(kept, attachment="attached"))
+
+
+def _without_ec2s(tx: Tx, interface: NetworkInterface) -> NetworkInterface:
+    """An interface without a public address that is EC2's to give to somebody else."""
+    elastic = elastic_ip(tx, interface.id, interface.private_ip)
+    return replace(interface, public_ip=elastic.public_ip if elastic else None)

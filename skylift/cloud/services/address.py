@@ -14,7 +14,7 @@ from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Instance
 from skylift.cloud.network import Address, InternetGateway, NetworkInterface
 from skylift.cloud.services.check import Checks, on, on_row
-from skylift.cloud.services.facts import take_public_ip
+from skylift.cloud.services.facts import gets_public_ip, take_public_ip
 from skylift.cloud.services.filter import matching
 from skylift.cloud.services.operation import Check
 from skylift.cloud.services.page import Limits, answer, page
@@ -109,9 +109,9 @@ def associate(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     address = _asked(tx, params)
     interface = _interface(tx, params)
     wanted = params.get("PrivateIpAddress") or interface.private_ip
-    if wanted != interface.private_ip:
+    if interface.at(wanted) is None:
         raise invalid(f"The private IP address {wanted} is not assigned to network interface {interface.id}")
-    if address.interface_id == interface.id:
+    if (address.interface_id, address.private_ip) == (interface.id, wanted):
         return {"AssociationId": address.association_id}
     if address.association_id and not params.get("AllowReassociation", True):
         raise ServiceError(
@@ -122,10 +122,12 @@ def associate(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     if tx.get(InternetGateway, vpc_id=interface.vpc_id) is None:
         raise ServiceError("Gateway.NotAttached", f"Network {interface.vpc_id} is not attached to any internet gateway")
     _let_go(tx, address)
-    before = elastic_ip(tx, interface.id)
+    before = elastic_ip(tx, interface.id, wanted)
     if before is not None:
         tx.save(before.free())
-    return {"AssociationId": join(tx, address, interface).association_id}
+    # It may be the one that the address was taken from.
+    current = require(tx, NetworkInterface, interface.id)
+    return {"AssociationId": join(tx, address, current, wanted).association_id}
 
 
 def disassociate(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
@@ -135,16 +137,16 @@ def disassociate(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     return {}
 
 
-def join(tx: Tx, address: Address, interface: NetworkInterface) -> Address:
-    """Tie a free address to an interface that has no other Elastic IP."""
+def join(tx: Tx, address: Address, interface: NetworkInterface, private_ip: str) -> Address:
+    """Tie a free address to one of an interface that has no other Elastic IP."""
     joined = replace(
         address,
         association_id=new_id("eipassoc"),
         interface_id=interface.id,
-        private_ip=interface.private_ip,
+        private_ip=private_ip,
     )
     tx.save(joined)
-    tx.save(replace(interface, public_ip=address.public_ip))
+    tx.save(interface.translated(private_ip, address.public_ip))
     return joined
 
 
@@ -243,15 +245,21 @@ def _interface(tx: Tx, params: Any) -> NetworkInterface:
 
 
 def _let_go(tx: Tx, address: Address) -> None:
-    """End an association. A running server that was launched with an address of EC2's own gets one again."""
-    if address.interface_id is None:
+    """End an association. A running server that was launched with an address of EC2's own gets one again, unless it
+    has got a second interface since."""
+    if address.interface_id is None or address.private_ip is None:
         return
     interface = tx.get(NetworkInterface, id=address.interface_id)
     assert interface is not None
     tx.save(address.free())
     instance = tx.get(Instance, id=interface.instance_id) if interface.instance_id else None
-    again = interface.wants_public_ip and instance is not None and instance.state in ("pending", "running")
-    tx.save(replace(interface, public_ip=take_public_ip(tx) if again else None))
+    again = (
+        address.private_ip == interface.private_ip
+        and instance is not None
+        and instance.state in ("pending", "running")
+        and gets_public_ip(tx, interface)
+    )
+    tx.save(interface.translated(address.private_ip, take_public_ip(tx) if again else None))
 
 
 def _refuse_nat(tx: Tx, address: Address) -> None:

@@ -16,11 +16,13 @@ from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller, Group, ManagedPolicy, Role, User
 from skylift.cloud.services.aws_policy import AWS_POLICIES
 from skylift.cloud.services.condition import Context, resolver
+from skylift.cloud.services.denial_message import sealed
 from skylift.cloud.services.operation import Check
 from skylift.cloud.services.policy_document import PolicyDocument, Statement, parse_policy
 from skylift.cloud.services.principal import Who, denied, granted, who_is, widest
 from skylift.cloud.services.public_policy import is_public
 from skylift.cloud.store.database import Tx
+from skylift.cloud.store.network import primary_interface
 
 ROOT_ALWAYS = frozenset({"s3:PutBucketPolicy", "s3:GetBucketPolicy", "s3:DeleteBucketPolicy"})
 """What no bucket policy can take from the account's root, lest the bucket be locked for ever."""
@@ -86,6 +88,12 @@ def decide(policies: Policies, action: str, resource: str, context: Mapping[str,
     return Decision(True)
 
 
+def decide_on(tx: Tx, caller: Caller, check: Check, documents: tuple[PolicyDocument, ...]) -> Decision:
+    """The decision on one check of a resource that has these policies itself."""
+    policies = replace(gather(tx, caller), resource=documents)
+    return decide(policies, check.action, check.resource, _context(tx, caller, check))
+
+
 def authorize(tx: Tx, caller: Caller, checks: Iterable[Check], *, service: str) -> None:
     """Raise the denial of `service` for the first check that policies do not allow the caller.
 
@@ -95,7 +103,7 @@ def authorize(tx: Tx, caller: Caller, checks: Iterable[Check], *, service: str) 
     for check in checks:
         decision = _decided(tx, caller, policies, check)
         if not decision.allowed:
-            raise denial(caller, check, decision, service)
+            raise _sealed_too(tx, caller, check, decision, denial(caller, check, decision, service))
 
 
 def permits(tx: Tx, caller: Caller, check: Check) -> Decision:
@@ -113,6 +121,15 @@ def denial(caller: Caller, check: Check, decision: Decision, service: str) -> Se
             "UnauthorizedOperation", f"You are not authorized to perform this operation. {sentence}", status=403
         )
     return ServiceError("AccessDenied", sentence, status=403)
+
+
+def _sealed_too(tx: Tx, caller: Caller, check: Check, decision: Decision, error: ServiceError) -> ServiceError:
+    """EC2's denials of actions on resources carry the whole question, for those who may decode it."""
+    if error.code != "UnauthorizedOperation" or check.resource == "*":
+        return error
+    message = sealed(tx, caller, check, _context(tx, caller, check), decision.why)
+    text = f"{error.message}. Encoded authorization failure message: {message}"
+    return ServiceError(error.code, text, status=error.status)
 
 
 def gather(tx: Tx, caller: Caller) -> Policies:
@@ -198,7 +215,9 @@ def caller_context(tx: Tx, caller: Caller, now: datetime) -> dict[str, str | tup
         context["aws:TokenIssueTime"] = caller.issued.isoformat()
         context["aws:MultiFactorAuthPresent"] = "false"
     if caller.instance_arn:
-        context["ec2:SourceInstanceARN"] = caller.instance_arn
+        context |= _instance_context(tx, caller, caller.instance_arn)
+    if caller.source_identity:
+        context["aws:SourceIdentity"] = caller.source_identity
     holder: Role | User | None = tx.get(Role, name=caller.role) if caller.role else None
     if caller.user:
         context["aws:username"] = caller.user
@@ -207,6 +226,18 @@ def caller_context(tx: Tx, caller: Caller, now: datetime) -> dict[str, str | tup
         context["aws:PrincipalArn"] = holder.arn
         tags = {**holder.tags, **caller.session_tags}
         context |= {f"aws:PrincipalTag/{key}": value for key, value in tags.items()}
+    return context
+
+
+def _instance_context(tx: Tx, caller: Caller, arn: str) -> dict[str, str | tuple[str, ...]]:
+    """Where credentials of an instance's role are at home; nobody can forge these keys."""
+    context: dict[str, str | tuple[str, ...]] = {"ec2:SourceInstanceARN": arn}
+    if caller.role_delivery:
+        context["ec2:RoleDelivery"] = caller.role_delivery
+    first = primary_interface(tx, arn.rpartition("/")[2])
+    if first is not None:
+        context["aws:Ec2InstanceSourceVpc"] = first.vpc_id
+        context["aws:Ec2InstanceSourcePrivateIPv4"] = first.private_ip
     return context
 
 
@@ -224,16 +255,9 @@ def _decided(tx: Tx, caller: Caller, policies: Policies, check: Check) -> Decisi
     return decide(held, check.action, check.resource, _context(tx, caller, check))
 
 
-def action_applies(statement: Statement, action: str) -> bool:
-    name = action.lower()
-    if statement.actions is not None:
-        return any(item.matches(name, _nothing) for item in statement.actions)
-    return not any(item.matches(name, _nothing) for item in statement.not_actions or ())
-
-
 def _applies(statement: Statement, action: str, resource: str, context: Context) -> bool:
     return (
-        action_applies(statement, action)
+        statement.covers(action)
         and _resource_applies(statement, resource, context)
         and all(condition.holds(context) for condition in statement.conditions)
     )
@@ -251,8 +275,8 @@ def _statements(documents: Iterable[PolicyDocument], *, allow: bool) -> Iterable
 
 
 def _context(tx: Tx, caller: Caller, check: Check) -> dict[str, str | tuple[str, ...]]:
-    return {**caller_context(tx, caller, tx.now), **(check.context or {})}
-
-
-def _nothing(_: str) -> None:
-    return None
+    context = {**caller_context(tx, caller, tx.now), **(check.context or {})}
+    if check.action.startswith("iam:"):
+        # IAM has one endpoint for all regions, which is in this one.
+        context["aws:RequestedRegion"] = "us-east-1"
+    return context

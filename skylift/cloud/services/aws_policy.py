@@ -1,6 +1,7 @@
 """AWS's own managed policies, as far as this cloud has them: their published documents, in `aws_policies.json`.
 
-The source is the AWS managed policy reference guide. Only the default version is there; earlier ones are not kept.
+A line for each policy that EC2, S3, Auto Scaling and what goes with them is worked with. The source is the AWS managed
+policy reference guide, of October 2026. Only the default version is there; earlier ones are not kept.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ def _policy(entry: dict[str, Any]) -> ManagedPolicy:
     updated = datetime.fromisoformat(entry["updated"])
     version = entry["version"]
     return ManagedPolicy(
-        arn=f"arn:aws:iam::aws:policy/{entry['name']}",
+        arn=f"arn:aws:iam::aws:policy{entry['path']}{entry['name']}",
         name=entry["name"],
         id=_id(entry["name"]),
-        path="/",
+        path=entry["path"],
         created=datetime.fromisoformat(entry["created"]),
         updated=updated,
         versions={version: PolicyVersion(json.dumps(entry["document"], indent=4), updated)},

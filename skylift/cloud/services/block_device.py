@@ -49,7 +49,7 @@ def wanted_devices(tx: Tx, image: Image, mappings: list[dict[str, Any]]) -> list
     return list(devices.values())
 
 
-def checks(tx: Tx, caller: Caller, image: Image | None, params: Any) -> Iterator[Check]:
+def checks(tx: Tx, caller: Caller, image: Image | None, zone: str | None, params: Any) -> Iterator[Check]:
     """May each of the volumes be made by a launch, and of its snapshot?"""
     mappings = {one.get("DeviceName"): one for one in params.get("BlockDeviceMappings") or []}
     devices = {one.device: one for one in (root_of(image), *image.devices)} if image else {}
@@ -67,6 +67,8 @@ def checks(tx: Tx, caller: Caller, image: Image | None, params: Any) -> Iterator
             throughput=asked.get("Throughput"),
             parent=arn_of_snapshot(caller, snapshot_id),
         )
+        if zone:
+            context["ec2:AvailabilityZone"] = zone
         yield from making(caller, "RunInstances", "volume", params, more=context)
         if asked.get("SnapshotId"):
             yield on_row(tx, caller, "ec2:RunInstances", Snapshot, asked["SnapshotId"])

@@ -180,7 +180,9 @@ def check_create(_tx: Tx, _caller: Caller, params: Any) -> Iterable[Check]:
     context = {"s3:locationconstraint": configuration.get("LocationConstraint", FIRST_REGION)}
     yield Check("s3:CreateBucket", arn, context)
     if configuration.get("Tags"):
-        yield Check("s3:TagResource", arn)
+        tags = {tag["Key"]: tag["Value"] for tag in configuration["Tags"] if "Key" in tag and "Value" in tag}
+        keys = {f"aws:RequestTag/{key}": value for key, value in tags.items()}
+        yield Check("s3:TagResource", arn, {**keys, "aws:TagKeys": tuple(tags)})
 
 
 def check_list(_tx: Tx, _caller: Caller, _params: Any) -> Iterable[Check]:

@@ -22,13 +22,13 @@ from skylift.cloud.network import (
     Subnet,
     Vpc,
 )
+from skylift.cloud.services.condition_key import Context, of_change, of_row
 from skylift.cloud.services.operation import Check
 from skylift.cloud.services.resource import arn, kind_of, kind_of_id
 from skylift.cloud.services.tag import checked
 from skylift.cloud.store.database import Tx
 from skylift.cloud.volume import Snapshot, Volume
 
-Context = dict[str, str | tuple[str, ...]]
 Checks = Callable[[Tx, Caller, Any], Iterable[Check]]
 
 _NAMED_BY: dict[str, type[Any]] = {
@@ -37,6 +37,7 @@ _NAMED_BY: dict[str, type[Any]] = {
     "InternetGatewayId": InternetGateway,
     "RouteTableId": RouteTable,
     "GroupId": SecurityGroup,
+    "Groups": SecurityGroup,
     "InstanceId": Instance,
     "InstanceIds": Instance,
     "ImageId": Image,
@@ -57,13 +58,15 @@ def anything(action: str) -> Checks:
 
 
 def on(action: str, *members: str) -> Checks:
-    """Operations on resources that these parameters name by id."""
+    """Operations on resources that these parameters name by id; one that changes them says what it sets."""
+    changes = action.startswith(("ec2:Modify", "ec2:Reset"))
 
     def checks(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+        more = of_change(params, *members) if changes else None
         for member in members:
             given = params.get(member)
             for resource_id in given if isinstance(given, list) else [given] if given else []:
-                yield on_row(tx, caller, action, _NAMED_BY[member], resource_id)
+                yield on_row(tx, caller, action, _NAMED_BY[member], resource_id, more=more)
 
     return checks
 
@@ -85,7 +88,7 @@ def making(
     params: Any,
     *,
     label: str = "*",
-    more: Mapping[str, str] | None = None,
+    more: Mapping[str, str | tuple[str, ...]] | None = None,
 ) -> Iterator[Check]:
     """May a resource be made, and may it be tagged while it is? `label` stands for its id in the ARN."""
     resource = arn(caller, resource_type, label)
@@ -110,59 +113,13 @@ def on_row(
     noun: type[Any],
     resource_id: str,
     *,
-    more: Mapping[str, str] | None = None,
+    more: Mapping[str, str | tuple[str, ...]] | None = None,
 ) -> Check:
     """A check with the condition keys of a stored resource; one that is not there has none but the region."""
     row = tx.get(noun, id=resource_id)
-    context: Context = {"ec2:Region": caller.region, **(more or {}), **(of_row(caller, row) if row else {})}
+    context: Context = {"ec2:Region": caller.region, **(more or {}), **(of_row(tx, caller, row) if row else {})}
     label = row.name if isinstance(row, KeyPair) else resource_id
     return Check(action, arn(caller, kind_of(noun).type, label), context)
-
-
-def of_row(caller: Caller, row: Any) -> Context:
-    """The condition keys that describe a resource: its tags, and what AWS documents for its type."""
-    context: Context = {}
-    for key, value in row.tags.items():
-        context[f"aws:ResourceTag/{key}"] = value
-        context[f"ec2:ResourceTag/{key}"] = value
-    if isinstance(row, Instance):
-        context["ec2:InstanceType"] = row.type
-        context["ec2:AvailabilityZone"] = row.zone
-        context["ec2:InstanceID"] = row.id
-        if row.profile_arn:
-            context["ec2:InstanceProfile"] = row.profile_arn
-    elif isinstance(row, Volume):
-        context |= _of_volume(caller, row)
-    elif isinstance(row, Snapshot):
-        context |= _of_snapshot(caller, row)
-    elif not isinstance(row, Vpc) and getattr(row, "vpc_id", None):
-        context["ec2:Vpc"] = arn(caller, "vpc", row.vpc_id)
-    return context
-
-
-def _of_volume(caller: Caller, volume: Volume) -> Context:
-    parent = volume.snapshot_id
-    return {
-        "ec2:AvailabilityZone": volume.zone,
-        "ec2:Encrypted": "false",
-        "ec2:VolumeID": volume.id,
-        "ec2:VolumeSize": str(volume.size_gib),
-        "ec2:VolumeType": volume.type,
-        **({"ec2:VolumeIops": str(volume.iops)} if volume.iops else {}),
-        **({"ec2:VolumeThroughput": str(volume.throughput)} if volume.throughput else {}),
-        **({"ec2:ParentSnapshot": arn(caller, "snapshot", parent)} if parent else {}),
-    }
-
-
-def _of_snapshot(caller: Caller, snapshot: Snapshot) -> Context:
-    return {
-        "ec2:Encrypted": "false",
-        "ec2:Owner": caller.account,
-        "ec2:ParentVolume": arn(caller, "volume", snapshot.volume_id),
-        "ec2:SnapshotID": snapshot.id,
-        "ec2:SnapshotTime": snapshot.started.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "ec2:VolumeSize": str(snapshot.size_gib),
-    }
 
 
 def on_key(action: str) -> Checks:
@@ -173,14 +130,19 @@ def on_key(action: str) -> Checks:
             yield on_row(tx, caller, action, KeyPair, params["KeyPairId"])
             return
         row = tx.get(KeyPair, name=params.get("KeyName", ""))
-        context: Context = {"ec2:Region": caller.region, **(of_row(caller, row) if row else {})}
+        context: Context = {"ec2:Region": caller.region, **(of_row(tx, caller, row) if row else {})}
         yield Check(action, arn(caller, "key-pair", params.get("KeyName", "*")), context)
 
     return checks
 
 
 def makes_key(name: str) -> Checks:
-    return lambda _tx, caller, params: making(caller, name, "key-pair", params, label=params.get("KeyName", "*"))
+    def checks(_tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+        # What type an imported key is of is not known before it has been read.
+        more = {"ec2:KeyPairType": params.get("KeyType", "rsa")} if name == "CreateKeyPair" else None
+        yield from making(caller, name, "key-pair", params, label=params.get("KeyName", "*"), more=more)
+
+    return checks
 
 
 def on_group(action: str) -> Checks:

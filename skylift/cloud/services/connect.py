@@ -15,7 +15,7 @@ from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Instance
 from skylift.cloud.services import keypair
-from skylift.cloud.services.check import of_row
+from skylift.cloud.services.condition_key import of_row
 from skylift.cloud.services.operation import Check
 from skylift.cloud.services.resource import arn
 from skylift.cloud.store.connect import forget_expired
@@ -49,7 +49,7 @@ def send_ssh_public_key(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
 
 def checks(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
     instance = tx.get(Instance, id=params["InstanceId"])
-    context = {"ec2:Region": caller.region, **(of_row(caller, instance) if instance else {})}
+    context = {"ec2:Region": caller.region, **(of_row(tx, caller, instance) if instance else {})}
     context["ec2:osuser"] = params["InstanceOSUser"]
     yield Check("ec2-instance-connect:SendSSHPublicKey", arn(caller, "instance", params["InstanceId"]), context)
 

@@ -16,6 +16,10 @@ from skylift.cloud.services import (
     instance_attribute,
     instance_type,
     interface,
+    interface_address,
+    interface_attachment,
+    interface_attribute,
+    interface_making,
     keypair,
     launch,
     launch_check,
@@ -74,6 +78,8 @@ _LAUNCH = (
     "MetadataOptions.HttpEndpoint MetadataOptions.InstanceMetadataTags NetworkInterfaces.AssociatePublicIpAddress "
     "NetworkInterfaces.Description NetworkInterfaces.DeviceIndex NetworkInterfaces.Groups "
     "NetworkInterfaces.PrivateIpAddress NetworkInterfaces.PrivateIpAddresses NetworkInterfaces.SubnetId "
+    "NetworkInterfaces.DeleteOnTermination NetworkInterfaces.NetworkInterfaceId "
+    "NetworkInterfaces.SecondaryPrivateIpAddressCount "
     "BlockDeviceMappings.DeviceName BlockDeviceMappings.NoDevice BlockDeviceMappings.Ebs.VolumeSize "
     "BlockDeviceMappings.Ebs.SnapshotId BlockDeviceMappings.Ebs.VolumeType BlockDeviceMappings.Ebs.Iops "
     "BlockDeviceMappings.Ebs.Throughput BlockDeviceMappings.Ebs.DeleteOnTermination Placement.AvailabilityZone "
@@ -91,7 +97,7 @@ _TEMPLATE = "LaunchTemplateId LaunchTemplateName"
 
 _RULE_REQUEST = "IpProtocol FromPort ToPort CidrIpv4 CidrIpv6 ReferencedGroupId Description"
 
-_ROUTE = "RouteTableId DestinationCidrBlock GatewayId NatGatewayId"
+_ROUTE = "RouteTableId DestinationCidrBlock GatewayId NatGatewayId NetworkInterfaceId InstanceId"
 
 _ACL_ENTRY = (
     "NetworkAclId RuleNumber Protocol RuleAction Egress CidrBlock Ipv6CidrBlock "
@@ -108,6 +114,8 @@ _NO_DRY_RUN = frozenset(
         "DescribeIamInstanceProfileAssociations",
         "AssociateVpcCidrBlock",
         "DisassociateVpcCidrBlock",
+        "AssignPrivateIpAddresses",
+        "UnassignPrivateIpAddresses",
     }
 )
 """The model has no DryRun for these."""
@@ -199,12 +207,8 @@ EC2_OPERATIONS: tuple[Operation, ...] = (
     ),
     _reads("DescribeRouteTables", route.describe, f"RouteTableIds {_PAGES}"),
     _acts("DeleteRouteTable", route.delete, "RouteTableId", "RouteTableId"),
-    _acts(
-        "CreateRoute", route.create_route, "RouteTableId DestinationCidrBlock GatewayId NatGatewayId", "RouteTableId"
-    ),
-    _acts(
-        "ReplaceRoute", route.replace_route, "RouteTableId DestinationCidrBlock GatewayId NatGatewayId", "RouteTableId"
-    ),
+    _acts("CreateRoute", route.create_route, _ROUTE, "RouteTableId"),
+    _acts("ReplaceRoute", route.replace_route, f"{_ROUTE} LocalTarget", "RouteTableId"),
     _acts("DeleteRoute", route.delete_route, "RouteTableId DestinationCidrBlock", "RouteTableId"),
     _acts("AssociateRouteTable", route.associate, "RouteTableId SubnetId", "RouteTableId", "SubnetId"),
     _writes(
@@ -300,14 +304,14 @@ EC2_OPERATIONS: tuple[Operation, ...] = (
         "CreateImage",
         image_making.create,
         "InstanceId Name Description NoReboot TagSpecifications",
-        creates("CreateImage", "image", "InstanceId"),
+        image_making.check_create,
     ),
     _writes(
         "CopyImage",
         image_making.copy,
         "Name SourceImageId SourceRegion Description ClientToken CopyImageTags TagSpecifications "
         + " ".join(image_making.COPY_NEUTRAL),
-        creates("CopyImage", "image", "SourceImageId"),
+        image_making.check_copy,
     ),
     _acts(
         "DeregisterImage",
@@ -345,13 +349,13 @@ EC2_OPERATIONS: tuple[Operation, ...] = (
         "InstanceId Attribute",
         on("ec2:DescribeInstanceAttribute", "InstanceId"),
     ),
-    _acts(
+    _writes(
         "ModifyInstanceAttribute",
         instance_attribute.modify,
         "InstanceId DisableApiTermination InstanceInitiatedShutdownBehavior InstanceType UserData Groups "
         "SourceDestCheck BlockDeviceMappings.DeviceName BlockDeviceMappings.Ebs.DeleteOnTermination "
         "BlockDeviceMappings.Ebs.VolumeId " + " ".join(instance_attribute.NEUTRAL),
-        "InstanceId",
+        instance_attribute.check_modify,
     ),
     _acts("TerminateInstances", instance.terminate, "InstanceIds Force SkipOsShutdown", "InstanceIds"),
     _acts("StopInstances", instance.stop, "InstanceIds Hibernate Force SkipOsShutdown", "InstanceIds"),
@@ -392,6 +396,58 @@ EC2_OPERATIONS: tuple[Operation, ...] = (
         "DescribeNetworkInterfaces",
         interface.describe,
         f"NetworkInterfaceIds IncludeManagedResources {_PAGES}",
+    ),
+    _writes(
+        "CreateNetworkInterface",
+        interface_making.create,
+        "SubnetId Description Groups PrivateIpAddress PrivateIpAddresses SecondaryPrivateIpAddressCount ClientToken "
+        "TagSpecifications " + " ".join(interface_making.NEUTRAL),
+        creates("CreateNetworkInterface", "network-interface", "SubnetId", "Groups"),
+    ),
+    _acts("DeleteNetworkInterface", interface_making.delete, "NetworkInterfaceId", "NetworkInterfaceId"),
+    _acts(
+        "AttachNetworkInterface",
+        interface_attachment.attach,
+        "NetworkInterfaceId InstanceId DeviceIndex " + " ".join(interface_attachment.NEUTRAL),
+        "NetworkInterfaceId",
+        "InstanceId",
+    ),
+    _writes(
+        "DetachNetworkInterface",
+        interface_attachment.detach,
+        "AttachmentId Force",
+        interface_attachment.check_detach,
+    ),
+    _acts(
+        "AssignPrivateIpAddresses",
+        interface_address.assign,
+        "NetworkInterfaceId PrivateIpAddresses SecondaryPrivateIpAddressCount AllowReassignment",
+        "NetworkInterfaceId",
+    ),
+    _acts(
+        "UnassignPrivateIpAddresses",
+        interface_address.unassign,
+        "NetworkInterfaceId PrivateIpAddresses",
+        "NetworkInterfaceId",
+    ),
+    _reads(
+        "DescribeNetworkInterfaceAttribute",
+        interface_attribute.describe,
+        "NetworkInterfaceId Attribute",
+        on("ec2:DescribeNetworkInterfaceAttribute", "NetworkInterfaceId"),
+    ),
+    _acts(
+        "ModifyNetworkInterfaceAttribute",
+        interface_attribute.modify,
+        "NetworkInterfaceId Description Groups SourceDestCheck Attachment.AttachmentId Attachment.DeleteOnTermination",
+        "NetworkInterfaceId",
+        "Groups",
+    ),
+    _acts(
+        "ResetNetworkInterfaceAttribute",
+        interface_attribute.reset,
+        "NetworkInterfaceId SourceDestCheck",
+        "NetworkInterfaceId",
     ),
     # Volumes
     _writes(
@@ -505,7 +561,12 @@ EC2_OPERATIONS: tuple[Operation, ...] = (
         f"{_TEMPLATE} Versions",
         on_template("ec2:DeleteLaunchTemplateVersions"),
     ),
-    _reads("GetLaunchTemplateData", launch_template_version.data_of_instance, "InstanceId"),
+    _reads(
+        "GetLaunchTemplateData",
+        launch_template_version.data_of_instance,
+        "InstanceId",
+        on("ec2:GetLaunchTemplateData", "InstanceId"),
+    ),
     # Elastic IPs
     _writes(
         "AllocateAddress",

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.facts import CloudFacts
+from skylift.cloud.network import NetworkInterface
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.instance import uid_bases
 from skylift.cloud.store.network import public_ips
@@ -41,6 +42,13 @@ def take_public_ip(tx: Tx) -> str:
     raise ServiceError(
         "InsufficientAddressCapacity", f"All public addresses of 127.{facts.loopback_net}.0.0/16 are in use."
     )
+
+
+def gets_public_ip(tx: Tx, interface: NetworkInterface) -> bool:
+    """Whether a server that has lost its public address gets another one there: EC2 gives none to a server that has
+    more than one interface."""
+    alone = len(tx.find(NetworkInterface, instance_id=interface.instance_id)) == 1
+    return interface.wants_public_ip and alone
 
 
 def take_uid_base(tx: Tx) -> int:

@@ -79,7 +79,8 @@ def detach(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     vpc = require(tx, Vpc, params["VpcId"])
     if gateway.vpc_id != vpc.id:
         raise ServiceError("Gateway.NotAttached", f"resource {gateway.id} is not attached to network {vpc.id}")
-    if any(interface.public_ip for interface in tx.find(NetworkInterface, vpc_id=vpc.id)):
+    interfaces = tx.find(NetworkInterface, vpc_id=vpc.id)
+    if any(address.public_ip for interface in interfaces for address in interface.addresses):
         raise ServiceError(
             "DependencyViolation",
             f"Network {vpc.id} has some mapped public address(es). "

@@ -14,7 +14,7 @@ from typing import Any
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.home import RootKey
-from skylift.cloud.identity import AccessKey, Caller, InstanceProfile, Role, Session, User
+from skylift.cloud.identity import AccessKey, Caller, InstanceProfile, Role, Session, Signature, User
 from skylift.cloud.instance import Instance
 from skylift.cloud.services.trust import trust_in_service
 from skylift.cloud.store.database import Tx
@@ -53,6 +53,8 @@ def authenticate(
     secure: bool = False,
     user_agent: str = "",
     referer: str = "",
+    tls_version: str = "",
+    signature: Signature | None = None,
 ) -> Caller:
     """The caller whose signature has been verified. Raises as `secret_for`.
 
@@ -68,6 +70,8 @@ def authenticate(
         "secure": secure,
         "user_agent": user_agent,
         "referer": referer,
+        "tls_version": tls_version,
+        "signature": signature,
     }
     if access_key_id is None:
         if service == "s3":
@@ -95,6 +99,8 @@ def authenticate(
         session_tags=found.tags,
         transitive=found.transitive,
         instance_arn=instance_arn(region, account, found.instance_id) if found.instance_id else None,
+        role_delivery=found.delivery,
+        source_identity=found.source_identity,
         **common,
     )
 
@@ -133,8 +139,10 @@ def open_session(
     *,
     policies: tuple[str, ...] = (),
     instance_id: str | None = None,
+    delivery: str = "",
     tags: dict[str, str] | None = None,
     transitive: tuple[str, ...] = (),
+    source_identity: str | None = None,
 ) -> Session:
     """New temporary credentials for a role."""
     session = replace(
@@ -144,8 +152,10 @@ def open_session(
         name=name,
         policies=policies,
         instance_id=instance_id,
+        delivery=delivery,
         tags=tags or {},
         transitive=transitive,
+        source_identity=source_identity,
     )
     tx.add(session)
     return session
@@ -167,9 +177,10 @@ def instance_role(tx: Tx, instance_id: str) -> Role | None:
     return tx.get(Role, name=profile.role) if profile and profile.role else None
 
 
-def instance_credentials(tx: Tx, instance_id: str) -> Session | None:
+def instance_credentials(tx: Tx, instance_id: str, delivery: str) -> Session | None:
     """What the instance's metadata service hands out: the same until less than an hour is left, then new ones.
 
+    `delivery` is the version of the service that was asked (`1.0`, `2.0`), which policies can insist on.
     None when the instance has no role. Raises AssumeRoleUnauthorizedAccess, the metadata service's own code, when the
     role does not trust EC2. Needs a write transaction.
     """
@@ -181,10 +192,10 @@ def instance_credentials(tx: Tx, instance_id: str) -> Session | None:
             "AssumeRoleUnauthorizedAccess",
             f"EC2 cannot assume the role {role.name}. Its trust policy has to allow ec2.amazonaws.com sts:AssumeRole.",
         )
-    session = newest_session(tx, instance_id, role.id)
+    session = newest_session(tx, instance_id, role.id, delivery)
     if session is not None and session.expires - tx.now >= RENEWED_BEFORE:
         return session
-    return open_session(tx, role, instance_id, INSTANCE_SESSION, instance_id=instance_id)
+    return open_session(tx, role, instance_id, INSTANCE_SESSION, instance_id=instance_id, delivery=delivery)
 
 
 def assumed_arn(account: str, role: str, session: str) -> str:

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from skylift.cloud.services import access_key, account, group, instance_profile, policy, role, simulation, sts, user
+from skylift.cloud.services import (
+    access_key,
+    account,
+    denial_message,
+    group,
+    instance_profile,
+    policy,
+    role,
+    simulation,
+    sts,
+    user,
+)
 from skylift.cloud.services.entity_policy import (
     GROUP_POLICIES,
     ROLE_BOUNDARY,
@@ -57,6 +68,7 @@ ROLES = (
     _on_role("GetRole", role.get, writes=False),
     _on_role("DeleteRole", role.delete, writes=True),
     _on_role("UpdateRole", role.update, "Description MaxSessionDuration", writes=True),
+    _on_role("UpdateRoleDescription", role.update_description, "Description", writes=True),
     _on_role("UpdateAssumeRolePolicy", role.update_trust, "PolicyDocument", writes=True),
     _on_role("TagRole", role.tag, "Tags", writes=True),
     _on_role("UntagRole", role.untag, "TagKeys", writes=True),
@@ -200,16 +212,34 @@ ACCOUNT = (
     ),
 )
 
+SIMULATOR_KEYS = (
+    _reads(
+        "iam",
+        "GetContextKeysForPrincipalPolicy",
+        simulation.keys_of_principal,
+        "PolicySourceArn PolicyInputList",
+        simulation.check_keys_of_principal,
+    ),
+    _reads(
+        "iam",
+        "GetContextKeysForCustomPolicy",
+        simulation.keys_of_documents,
+        "PolicyInputList",
+        account.check("GetContextKeysForCustomPolicy"),
+    ),
+)
+
 STS = (
     _reads("sts", "GetCallerIdentity", sts.get_caller_identity, "", sts.no_checks),
     _writes(
         "sts",
         "AssumeRole",
         sts.assume_role,
-        "RoleArn RoleSessionName PolicyArns Policy DurationSeconds ExternalId Tags TransitiveTagKeys",
+        "RoleArn RoleSessionName PolicyArns Policy DurationSeconds ExternalId Tags TransitiveTagKeys SourceIdentity",
         sts.no_checks,
     ),
     _writes("sts", "GetSessionToken", sts.get_session_token, "DurationSeconds", sts.no_checks),
+    _reads("sts", "DecodeAuthorizationMessage", denial_message.decode, "EncodedMessage", denial_message.check),
     _reads("sts", "GetAccessKeyInfo", sts.get_access_key_info, "AccessKeyId", sts.check_key_info),
 )
 
@@ -220,5 +250,6 @@ IDENTITY_OPERATIONS: tuple[Operation, ...] = (
     *USERS,
     *GROUPS,
     *ACCOUNT,
+    *SIMULATOR_KEYS,
     *STS,
 )

@@ -13,6 +13,7 @@ from skylift.cloud.services.filter import spelled
 from skylift.cloud.services.listing import Listing
 from skylift.cloud.services.page import Limits
 from skylift.cloud.services.resource import require
+from skylift.cloud.services.stand_in import AMAZON, OWNERS, by_name
 from skylift.cloud.services.tag import tag_list
 from skylift.cloud.store.database import Tx
 from skylift.cloud.volume import BlockDevice
@@ -84,7 +85,7 @@ def register_image(tx: Tx, image: Image) -> None:
 
 
 def view(image: Image, owner: str, region: str) -> dict[str, Any]:
-    """The owner of every image is this cloud's account; the alias `amazon` marks those that the cloud provides."""
+    """`owner` owns what this cloud made; what it provides stands for Amazon's own, also in whose it is."""
     provided, failed = image.owner == "amazon", image.state == "failed"
     return {
         "ImageId": image.id,
@@ -92,7 +93,7 @@ def view(image: Image, owner: str, region: str) -> dict[str, Any]:
         "Description": image.description,
         "ImageLocation": f"{'amazon' if provided else owner}/{image.name}",
         "ImageType": "machine",
-        "OwnerId": owner,
+        "OwnerId": AMAZON if provided else owner,
         **({"ImageOwnerAlias": "amazon"} if provided else {}),
         "Public": image.public,
         "State": image.state,
@@ -142,6 +143,10 @@ def describe(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
         rows = [image for image in rows if _owned(image, owners, caller.account)]
     if users:
         rows = [image for image in rows if _launchable(image, users, caller.account)]
+    filters = params.get("Filters", [])
+    named = [each for each in filters if each.get("Name") == "name"]
+    params = {**params, "Filters": [each for each in filters if each not in named]}
+    rows = by_name(rows, named)
     return LISTING.answer(params, [view(image, caller.account, caller.region) for image in rows])
 
 
@@ -162,8 +167,8 @@ def usable_image(tx: Tx, image_id: str) -> Image:
 
 
 def _owned(image: Image, owners: list[str], account: str) -> bool:
-    """`self` and the account's number mean every image here, `amazon` those that the cloud provides."""
-    return "self" in owners or account in owners or image.owner in owners
+    names = OWNERS if image.owner == "amazon" else ("self", account)
+    return any(name in owners for name in names)
 
 
 def _launchable(image: Image, users: list[str], account: str) -> bool:

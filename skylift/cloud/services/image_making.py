@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Image, Instance
+from skylift.cloud.services.check import creates, making
 from skylift.cloud.services.client_token import remember, result_of
 from skylift.cloud.services.image import existing_image, usable_image
+from skylift.cloud.services.operation import Check
 from skylift.cloud.services.refusal import invalid, refuse_other_values
 from skylift.cloud.services.resource import new_id, require
 from skylift.cloud.services.tag import Tags, tags_for
@@ -20,6 +23,17 @@ MAX_DESCRIPTION = 255
 
 COPY_NEUTRAL: dict[str, tuple[Any, ...]] = {"Encrypted": (False,)}
 DEREGISTER_NEUTRAL: dict[str, tuple[Any, ...]] = {"DeleteAssociatedSnapshots": (False,)}
+
+
+def check_create(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+    """An image comes with a snapshot of the disk, which needs the permission as well."""
+    yield from creates("CreateImage", "image", "InstanceId")(tx, caller, params)
+    yield from making(caller, "CreateImage", "snapshot", params)
+
+
+def check_copy(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+    yield from creates("CopyImage", "image", "SourceImageId")(tx, caller, params)
+    yield from making(caller, "CopyImage", "snapshot", params)
 
 
 def create(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Console, Instance, State
 from skylift.cloud.network import NetworkInterface
-from skylift.cloud.services.facts import take_public_ip
+from skylift.cloud.services.facts import gets_public_ip, take_public_ip
 from skylift.cloud.services.filter import matching
 from skylift.cloud.services.instance_view import FILTERS, Surroundings, reservation, state, view
 from skylift.cloud.services.listing import Listing
@@ -120,7 +120,7 @@ def start(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
         if instance.state != "stopped":
             raise _wrong_state(instance, "started")
         for interface in tx.find(NetworkInterface, instance_id=instance.id):
-            if interface.wants_public_ip and interface.public_ip is None:
+            if interface.public_ip is None and gets_public_ip(tx, interface):
                 tx.save(replace(interface, public_ip=take_public_ip(tx)))
         return replace(
             instance,
@@ -179,7 +179,8 @@ def _change(tx: Tx, params: Any, changed: Callable[[Instance], Instance]) -> lis
         if after is not before:
             tx.save(after)
         changes.append(
-            {"InstanceId": before.id, "PreviousState": state(before.state), "CurrentState": state(after.state)}
+            # In this order, as on AWS: libcloud takes the first state that it finds.
+            {"InstanceId": before.id, "CurrentState": state(after.state), "PreviousState": state(before.state)}
         )
     return changes
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -11,13 +11,16 @@ from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Image, Instance
 from skylift.cloud.network import NetworkInterface, SecurityGroup
+from skylift.cloud.services.check import on, on_row
 from skylift.cloud.services.instance_type import instance_type
 from skylift.cloud.services.instance_view import Surroundings, view
 from skylift.cloud.services.instance_view import metadata_options as shown_options
+from skylift.cloud.services.interface_attachment import refuse_beyond
+from skylift.cloud.services.interface_group import groups_instead
 from skylift.cloud.services.launch import metadata_options, refuse_other_architecture, shutdown_behavior, user_data
+from skylift.cloud.services.operation import Check
 from skylift.cloud.services.refusal import combination, invalid_value, missing, refuse_other_values
-from skylift.cloud.services.resource import require, require_all
-from skylift.cloud.services.zone import MAX_GROUPS_PER_INTERFACE
+from skylift.cloud.services.resource import require
 from skylift.cloud.store.database import Tx
 from skylift.cloud.volume import Volume
 
@@ -85,6 +88,13 @@ def modify(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     return {}
 
 
+def check_modify(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+    """Whoever gives an instance security groups needs the permission on each of them, too."""
+    yield from on("ec2:ModifyInstanceAttribute", "InstanceId")(tx, caller, params)
+    for group_id in params.get("Groups") or []:
+        yield on_row(tx, caller, "ec2:ModifyInstanceAttribute", SecurityGroup, group_id)
+
+
 def _termination(tx: Tx, instance: Instance, asked: dict[str, Any]) -> None:
     tx.save(replace(instance, termination_protected=asked.get("Value", False)))
 
@@ -97,6 +107,8 @@ def _type(tx: Tx, instance: Instance, asked: dict[str, Any]) -> None:
     _refuse_unless_stopped(instance)
     kind = instance_type(asked.get("Value", ""))
     refuse_other_architecture(kind, require(tx, Image, instance.image_id))
+    interfaces = tx.find(NetworkInterface, instance_id=instance.id)
+    refuse_beyond(kind, len(interfaces), max((len(one.addresses) for one in interfaces), default=0))
     tx.save(replace(instance, type=kind.name))
 
 
@@ -108,18 +120,8 @@ def _user_data(tx: Tx, instance: Instance, asked: dict[str, Any]) -> None:
 
 
 def _groups(tx: Tx, instance: Instance, asked: list[str]) -> None:
-    groups = require_all(tx, SecurityGroup, asked)
-    for group in groups:
-        if group.vpc_id != instance.vpc_id:
-            raise ServiceError(
-                "InvalidGroup.NotFound", "You have specified two resources that belong to different networks."
-            )
-    if not 1 <= len(groups) <= MAX_GROUPS_PER_INTERFACE:
-        raise ServiceError(
-            "SecurityGroupsPerInterfaceLimitExceeded",
-            f"An interface has 1 to {MAX_GROUPS_PER_INTERFACE} security groups.",
-        )
-    tx.save(replace(_interface(tx, instance), group_ids=tuple(group.id for group in groups)))
+    interface = _interface(tx, instance)
+    tx.save(replace(interface, group_ids=groups_instead(tx, interface.vpc_id, asked)))
 
 
 def _source_dest_check(tx: Tx, instance: Instance, asked: dict[str, Any]) -> None:
@@ -145,9 +147,15 @@ def _devices(tx: Tx, instance: Instance, asked: list[dict[str, Any]]) -> None:
 
 
 def _interface(tx: Tx, instance: Instance) -> NetworkInterface:
-    found = tx.get(NetworkInterface, instance_id=instance.id, index=0)
-    assert found is not None, "an instance that has not ended has an interface"
-    return found
+    """The only one: with several, EC2 wants to be told which is meant."""
+    mine = tx.find(NetworkInterface, instance_id=instance.id)
+    if len(mine) > 1:
+        raise ServiceError(
+            "InvalidInstanceID",
+            f"There are multiple interfaces attached to instance '{instance.id}'. "
+            "Please specify an interface ID for the operation instead.",
+        )
+    return mine[0]
 
 
 def _refuse_unless_stopped(instance: Instance) -> None:

@@ -1,7 +1,7 @@
 """Instance types: the catalogue, and what of each this cloud can do.
 
 `instance_types.csv` has AWS's own figures. What DescribeInstanceTypes says beyond them is what holds here: one network
-interface, no instance store, no spot, no hibernation.
+card, no instance store, no spot, no hibernation.
 """
 
 from __future__ import annotations
@@ -161,10 +161,10 @@ def view(kind: InstanceType) -> dict[str, Any]:
         },
         "NetworkInfo": {
             "NetworkPerformance": kind.network,
-            "MaximumNetworkInterfaces": 1,
+            "MaximumNetworkInterfaces": kind.interfaces,
             "MaximumNetworkCards": 1,
             "DefaultNetworkCardIndex": 0,
-            "Ipv4AddressesPerInterface": 1,
+            "Ipv4AddressesPerInterface": kind.addresses,
             "Ipv6AddressesPerInterface": 0,
             "Ipv6Supported": False,
             "EnaSupport": "supported",
@@ -196,4 +196,6 @@ def _read(row: dict[str, str]) -> InstanceType:
         burstable=row["burstable"] == "yes",
         free_tier=row["free_tier"] == "yes",
         current=row["current"] == "yes",
+        interfaces=int(row["interfaces"]),
+        addresses=int(row["addresses"]),
     )

@@ -9,14 +9,14 @@ from typing import Any
 
 from skylift.cloud.identity import Caller
 from skylift.cloud.instance import STATE_CODES, Instance, State
-from skylift.cloud.network import Address, NetworkInterface, private_dns_name
+from skylift.cloud.network import NetworkInterface, private_dns_name
 from skylift.cloud.services import interface
 from skylift.cloud.services.image import ROOT_DEVICE
 from skylift.cloud.services.instance_type import catalogue
 from skylift.cloud.services.tag import tag_list
 from skylift.cloud.services.zone import zone_id
 from skylift.cloud.store.database import Tx
-from skylift.cloud.store.network import elastic_ips, group_names
+from skylift.cloud.store.network import ElasticIps, elastic_ips, group_names
 from skylift.cloud.volume import Volume
 
 FILTERS = {
@@ -141,7 +141,7 @@ class Surroundings:
     names: dict[str, str]
     interfaces: dict[str, list[NetworkInterface]] = field(default_factory=dict)
     volumes: dict[str, list[Volume]] = field(default_factory=dict)
-    elastic: dict[str, Address] = field(default_factory=dict)
+    elastic: ElasticIps = field(default_factory=dict)
 
     @classmethod
     def of(cls, tx: Tx, caller: Caller, instances: Iterable[Instance]) -> Surroundings:
@@ -251,9 +251,7 @@ def _network(instance: Instance, around: Surroundings) -> dict[str, Any]:
         **({"PublicIpAddress": first.public_ip} if first.public_ip else {}),
         "SourceDestCheck": first.source_dest_check,
         "SecurityGroups": interface.groups(first, around.names),
-        "NetworkInterfaces": [
-            interface.of_instance(one, around.caller, around.names, around.elastic.get(one.id)) for one in mine
-        ],
+        "NetworkInterfaces": [interface.of_instance(one, around.caller, around.names, around.elastic) for one in mine],
     }
 
 

@@ -1,4 +1,4 @@
-"""Network interfaces: made with their server, described for themselves too."""
+"""Network interfaces as they are described, in their server and for themselves."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import secrets
 from typing import Any
 
 from skylift.cloud.identity import Caller
-from skylift.cloud.network import Address, NetworkInterface, Subnet, private_dns_name
+from skylift.cloud.network import NetworkInterface, PrivateAddress, Subnet, private_dns_name
 from skylift.cloud.services.listing import Listing
 from skylift.cloud.services.page import Limits
+from skylift.cloud.services.resource import require
 from skylift.cloud.services.tag import tag_list
 from skylift.cloud.services.zone import zone_id
 from skylift.cloud.store.database import Tx
-from skylift.cloud.store.network import elastic_ips, group_names
+from skylift.cloud.store.network import ElasticIps, elastic_ips, group_names
 
 Names = dict[str, str]
 
@@ -67,18 +68,18 @@ def new_mac() -> str:
     return ":".join(f"{byte:02x}" for byte in b"\x0a" + secrets.token_bytes(5))
 
 
-def of_instance(
-    interface: NetworkInterface, caller: Caller, names: Names, elastic: Address | None = None
-) -> dict[str, Any]:
-    """An interface as DescribeInstances shows it inside its instance; `elastic` is the Elastic IP that it has."""
-    dns_name = private_dns_name(interface.private_ip, caller.region)
-    # Public names of AWS's would not resolve to these addresses, so there are none.
-    owner = caller.account if elastic else "amazon"
-    association = (
-        {"Association": {"IpOwnerId": owner, "PublicDnsName": "", "PublicIp": interface.public_ip}}
-        if interface.public_ip
-        else {}
-    )
+def of_instance(interface: NetworkInterface, caller: Caller, names: Names, elastic: ElasticIps) -> dict[str, Any]:
+    """An interface as DescribeInstances shows it inside its instance."""
+    addresses = [
+        {
+            "Primary": one.private_ip == interface.private_ip,
+            "PrivateIpAddress": one.private_ip,
+            "PrivateDnsName": private_dns_name(one.private_ip, caller.region),
+            **_association(interface, one, caller, elastic),
+        }
+        for one in interface.addresses
+    ]
+    primary = addresses[0]
     return {
         "NetworkInterfaceId": interface.id,
         "OwnerId": caller.account,
@@ -90,20 +91,23 @@ def of_instance(
         "MacAddress": interface.mac,
         "SourceDestCheck": interface.source_dest_check,
         "PrivateIpAddress": interface.private_ip,
-        "PrivateDnsName": dns_name,
-        "PrivateIpAddresses": [
-            {
-                "Primary": True,
-                "PrivateIpAddress": interface.private_ip,
-                "PrivateDnsName": dns_name,
-                **association,
-            }
-        ],
+        "PrivateDnsName": primary["PrivateDnsName"],
+        "PrivateIpAddresses": addresses,
         "Ipv6Addresses": [],
         "Groups": groups(interface, names),
-        **association,
+        **({"Association": primary["Association"]} if "Association" in primary else {}),
         **({"Attachment": _attachment(interface)} if interface.attachment_id else {}),
     }
+
+
+def _association(
+    interface: NetworkInterface, address: PrivateAddress, caller: Caller, elastic: ElasticIps
+) -> dict[str, Any]:
+    """Public names of AWS's would not resolve to these addresses, so there are none."""
+    if address.public_ip is None:
+        return {}
+    owner = caller.account if (interface.id, address.private_ip) in elastic else "amazon"
+    return {"Association": {"IpOwnerId": owner, "PublicDnsName": "", "PublicIp": address.public_ip}}
 
 
 def groups(interface: NetworkInterface, names: Names) -> list[dict[str, str]]:
@@ -114,36 +118,39 @@ def describe(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     names = group_names(tx)
     elastic = elastic_ips(tx)
     zones = {subnet.id: subnet.zone for subnet in tx.find(Subnet)}
-    return LISTING.describe(tx, params, lambda row: view(row, caller, names, zones[row.subnet_id], elastic.get(row.id)))
+    return LISTING.describe(tx, params, lambda row: view(row, caller, names, zones[row.subnet_id], elastic))
 
 
-def view(
-    interface: NetworkInterface, caller: Caller, names: Names, zone: str, elastic: Address | None
-) -> dict[str, Any]:
-    """An interface as DescribeNetworkInterfaces shows it."""
-    shown = of_instance(interface, caller, names, elastic) | {
+def shown(tx: Tx, caller: Caller, interface: NetworkInterface) -> dict[str, Any]:
+    """One interface as DescribeNetworkInterfaces shows it."""
+    zone = require(tx, Subnet, interface.subnet_id).zone
+    return view(interface, caller, group_names(tx), zone, elastic_ips(tx))
+
+
+def view(interface: NetworkInterface, caller: Caller, names: Names, zone: str, elastic: ElasticIps) -> dict[str, Any]:
+    described = of_instance(interface, caller, names, elastic) | {
         "AvailabilityZone": zone,
         "AvailabilityZoneId": zone_id(zone),
         "RequesterManaged": interface.kind != "interface",
         "TagSet": tag_list(interface.tags),
     }
-    if elastic is not None:
-        association = shown["Association"] | {"AllocationId": elastic.id, "AssociationId": elastic.association_id}
-        shown["Association"] = association
-        shown["PrivateIpAddresses"] = [shown["PrivateIpAddresses"][0] | {"Association": association}]
+    for address in described["PrivateIpAddresses"]:
+        associated = elastic.get((interface.id, address["PrivateIpAddress"]))
+        if associated is not None:
+            address["Association"] |= {"AllocationId": associated.id, "AssociationId": associated.association_id}
     if interface.instance_id:
-        shown["Attachment"] |= {"InstanceId": interface.instance_id, "InstanceOwnerId": caller.account}
+        described["Attachment"] |= {"InstanceId": interface.instance_id, "InstanceOwnerId": caller.account}
     elif interface.attachment_id:
-        shown["Attachment"] |= {"InstanceOwnerId": "amazon-aws"}
-    return shown
+        described["Attachment"] |= {"InstanceOwnerId": "amazon-aws"}
+    return described
 
 
 def _attachment(interface: NetworkInterface) -> dict[str, Any]:
     return {
         "AttachmentId": interface.attachment_id,
-        "AttachTime": interface.created,
+        "AttachTime": interface.attached or interface.created,
         "DeleteOnTermination": interface.delete_on_termination,
         "DeviceIndex": interface.index,
         "NetworkCardIndex": 0,
-        "Status": "attached",
+        "Status": "attached" if interface.attachment == "changing" else interface.attachment,
     }

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import base64
 import binascii
-from itertools import islice
+from dataclasses import replace
 from typing import Any, Literal
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller, InstanceProfile
 from skylift.cloud.instance import Image, Instance, InstanceType, KeyPair, MetadataOptions
-from skylift.cloud.network import NetworkInterface
 from skylift.cloud.services import keypair
 from skylift.cloud.services.block_device import wanted_devices
 from skylift.cloud.services.client_token import remember, result_of
@@ -18,14 +17,15 @@ from skylift.cloud.services.facts import take_public_ip, take_uid_base
 from skylift.cloud.services.image import ROOT_DEVICE, usable_image
 from skylift.cloud.services.instance_type import instance_type
 from skylift.cloud.services.instance_view import Surroundings, reservation, view
-from skylift.cloud.services.interface import new_mac
+from skylift.cloud.services.interface_attachment import refuse_beyond
+from skylift.cloud.services.interface_making import interface_of
 from skylift.cloud.services.launch_neutral import NEUTRAL
-from skylift.cloud.services.launch_place import Place, place
+from skylift.cloud.services.launch_place import Place, Plug, place
 from skylift.cloud.services.launch_template_version import with_template
+from skylift.cloud.services.private_address import Giver
 from skylift.cloud.services.public_parameter import image_id_for
 from skylift.cloud.services.refusal import combination, invalid, invalid_value, missing, refuse_other_values
 from skylift.cloud.services.resource import new_id
-from skylift.cloud.services.subnet import free_addresses
 from skylift.cloud.services.tag import Tags, specified
 from skylift.cloud.store.database import Tx
 from skylift.cloud.volume import BlockDevice, Volume
@@ -60,8 +60,8 @@ class _Launch:
         self._devices = wanted_devices(self._tx, image, self._params.get("BlockDeviceMappings") or [])
         template = self._template(image, kind, where)
         tags = specified(self._params, "instance", "volume", "network-interface")
-        addresses = self._addresses(where)
-        instances = [self._make(template, where, address, index, tags) for index, address in enumerate(addresses)]
+        addresses = self._addresses(kind, where)
+        instances = [self._make(template, where, given, index, tags) for index, given in enumerate(addresses)]
         remember(self._tx, "RunInstances", self._request, template["reservation_id"])
         return self._answer(instances, template["reservation_id"])
 
@@ -117,18 +117,23 @@ class _Launch:
         name = self._params.get("KeyName")
         return keypair.by_name(self._tx, name) if name else None
 
-    def _addresses(self, where: Place) -> list[str]:
-        """A private address for each instance: as many as may be, at least as many as must be."""
+    def _addresses(self, kind: InstanceType, where: Place) -> list[list[tuple[str, ...]]]:
+        """For each instance those of each interface that is made: for as many as may be, at least as must be."""
         least, most = self._params["MinCount"], self._params["MaxCount"]
         if least < 1:
             raise invalid_value(least, "minCount", "It has to be at least 1.")
         if most < least:
             raise invalid_value(most, "maxCount", f"It has to be at least minCount, {least}.")
-        if where.private_ip:
-            if most > 1:
-                raise combination("A private IP address can be given to one instance only; maxCount is more.")
-            return [where.private_ip]
-        found = list(islice(free_addresses(self._tx, where.subnet), most))
+        if most > 1 and where.for_one:
+            raise combination(
+                "A network interface or a private IP address can be given to one instance only; maxCount is more."
+            )
+        for plug in where.plugs:
+            refuse_beyond(kind, len(where.plugs), len(plug.existing.addresses if plug.existing else plug.addresses))
+        giver = Giver(self._tx, *((plug.subnet, plug.addresses) for plug in where.plugs if plug.existing is None))
+        found: list[list[tuple[str, ...]]] = []
+        while len(found) < most and (given := giver.give()) is not None:
+            found.append(given)
         if len(found) < least:
             raise ServiceError(
                 "InsufficientFreeAddressesInSubnet",
@@ -138,7 +143,7 @@ class _Launch:
         return found
 
     def _make(
-        self, template: dict[str, Any], where: Place, address: str, index: int, tags: dict[str, Tags]
+        self, template: dict[str, Any], where: Place, given: list[tuple[str, ...]], index: int, tags: dict[str, Tags]
     ) -> Instance:
         instance = Instance(
             id=new_id("i"),
@@ -149,23 +154,11 @@ class _Launch:
             **template,
         )
         self._tx.add(instance)
-        self._tx.add(
-            NetworkInterface(
-                id=new_id("eni"),
-                vpc_id=where.subnet.vpc_id,
-                subnet_id=where.subnet.id,
-                mac=new_mac(),
-                private_ip=address,
-                group_ids=where.group_ids,
-                created=self._tx.now,
-                public_ip=take_public_ip(self._tx) if where.public_ip else None,
-                wants_public_ip=where.public_ip,
-                instance_id=instance.id,
-                attachment_id=new_id("eni-attach"),
-                description=where.description,
-                tags=tags.get("network-interface", {}),
+        left = iter(given)
+        for plug in where.plugs:
+            self._plug_in(
+                instance, plug, next(left) if plug.existing is None else (), tags.get("network-interface", {})
             )
-        )
         for device in self._devices:
             self._tx.add(self._volume(device, instance, tags.get("volume", {})))
         return instance
@@ -191,6 +184,26 @@ class _Launch:
             delete_on_termination=device.delete_on_termination,
             tags=tags,
         )
+
+    def _plug_in(self, instance: Instance, plug: Plug, addresses: tuple[str, ...], tags: Tags) -> None:
+        made = plug.existing or interface_of(
+            self._tx, plug.subnet, plug.group_ids, addresses, description=plug.description, tags=tags
+        )
+        interface = replace(
+            made,
+            public_ip=take_public_ip(self._tx) if plug.public_ip else made.public_ip,
+            wants_public_ip=plug.public_ip,
+            instance_id=instance.id,
+            index=plug.index,
+            attachment_id=new_id("eni-attach"),
+            attachment="attaching",
+            attached=self._tx.now,
+            delete_on_termination=plug.delete_on_termination,
+        )
+        if plug.existing is None:
+            self._tx.add(interface)
+        else:
+            self._tx.save(interface)
 
     def _answer(self, instances: list[Instance], reservation_id: str) -> dict[str, Any]:
         around = Surroundings.of(self._tx, self._caller, instances)

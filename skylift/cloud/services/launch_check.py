@@ -6,88 +6,139 @@ https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ExamplePolicies_EC2.html#iam
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
-from skylift.cloud.identity import Caller, Role
-from skylift.cloud.instance import Image, KeyPair
-from skylift.cloud.network import SecurityGroup, Subnet, Vpc
+from skylift.cloud.identity import Caller
+from skylift.cloud.instance import Image, MetadataOptions
+from skylift.cloud.network import NetworkInterface, SecurityGroup, Subnet, Vpc
 from skylift.cloud.services import block_device
-from skylift.cloud.services.check import making, of_row, on_row
+from skylift.cloud.services.check import making, on_key, on_row
+from skylift.cloud.services.condition_key import TENANCY, Context, of_metadata
 from skylift.cloud.services.launch import find_profile
 from skylift.cloud.services.launch_template import check_of
 from skylift.cloud.services.launch_template_version import with_template
 from skylift.cloud.services.operation import Check
 from skylift.cloud.services.parameter import on_name
+from skylift.cloud.services.profile_association import check_pass
 from skylift.cloud.services.public_parameter import image_id_or_none, image_parameter
 from skylift.cloud.services.resource import arn
 from skylift.cloud.store.database import Tx
 
 ACTION = "ec2:RunInstances"
 
+_METADATA = {
+    "HttpTokens": "ec2:MetadataHttpTokens",
+    "HttpEndpoint": "ec2:MetadataHttpEndpoint",
+    "HttpPutResponseHopLimit": "ec2:MetadataHttpPutResponseHopLimit",
+    "InstanceMetadataTags": "ec2:InstanceMetadataTags",
+}
+
+_NAMED_IN = {
+    "image": ("ImageId",),
+    "instance": (
+        "DisableApiTermination",
+        "IamInstanceProfile",
+        "InstanceInitiatedShutdownBehavior",
+        "InstanceType",
+        "MetadataOptions",
+        "Placement",
+        "UserData",
+    ),
+    "volume": ("BlockDeviceMappings",),
+    "network-interface": ("NetworkInterfaces", "PrivateIpAddress"),
+    "subnet": ("SubnetId", "Placement", "NetworkInterfaces.SubnetId"),
+    "security-group": ("SecurityGroupIds", "SecurityGroups", "NetworkInterfaces.Groups"),
+    "key-pair": ("KeyName",),
+}
+"""The parameters that say, for each type of resource, which one is used and how; below the dot one of an interface."""
+
 
 def checks(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
     """Resources that do not exist are asked about too: whether they do is the handler's to say."""
     asked = params.get("LaunchTemplate")
-    if asked:
-        yield check_of(tx, caller, ACTION, asked)
-        params, _ = with_template(tx, params)
-    subnet = _subnet(tx, params)
+    if not asked:
+        yield from _checks(tx, caller, params)
+        return
+    template = check_of(tx, caller, ACTION, asked)
+    whole, _ = with_template(tx, params)
+    for check in (template, *_checks(tx, caller, whole)):
+        yield _from_template(check, template.resource, params)
+
+
+def _checks(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+    interfaces = params.get("NetworkInterfaces") or [{}]
+    subnets = [_subnet(tx, params, asked) for asked in interfaces]
+    subnet = subnets[0]
     parameter = image_parameter(params.get("ImageId", ""))
     if parameter is not None:
         yield on_name(tx, caller, "GetParameters", parameter)
-    yield _image(tx, caller, params)
+    image_id = image_id_or_none(tx, caller, params.get("ImageId", "*"))
+    yield on_row(tx, caller, ACTION, Image, image_id or "*", more={"ec2:ImageType": "machine"})
     yield from making(caller, "RunInstances", "instance", params, more=_of_instance(tx, params, subnet))
     image = tx.get(Image, id=image_id_or_none(tx, caller, params.get("ImageId", "")))
-    yield from block_device.checks(tx, caller, image, params)
-    yield from making(caller, "RunInstances", "network-interface", params, more=_of_interface(caller, params, subnet))
-    if subnet is not None:
-        more = {"ec2:SubnetID": subnet.id, "ec2:AvailabilityZone": subnet.zone}
-        yield on_row(tx, caller, ACTION, Subnet, subnet.id, more=more)
-    else:
+    zone = subnet.zone if subnet else None
+    yield from block_device.checks(tx, caller, image, zone, params)
+    for asked, place in zip(interfaces, subnets, strict=True):
+        if asked.get("NetworkInterfaceId"):
+            yield on_row(tx, caller, ACTION, NetworkInterface, asked["NetworkInterfaceId"])
+        else:
+            more = _of_interface(caller, asked, place)
+            yield from making(caller, "RunInstances", "network-interface", params, more=more)
+    for place in {one.id: one for one in subnets if one}.values():
+        yield on_row(tx, caller, ACTION, Subnet, place.id)
+    if None in subnets:
         yield Check(ACTION, arn(caller, "subnet", "*"), {"ec2:Region": caller.region})
-    for group_id in _groups(tx, params, subnet):
+    groups = [
+        group for asked, place in zip(interfaces, subnets, strict=True) for group in _groups(tx, params, asked, place)
+    ]
+    for group_id in dict.fromkeys(groups):
         yield on_row(tx, caller, ACTION, SecurityGroup, group_id)
     if params.get("KeyName"):
-        pair = tx.get(KeyPair, name=params["KeyName"])
-        context = {"ec2:Region": caller.region, **(of_row(caller, pair) if pair else {})}
-        yield Check(ACTION, arn(caller, "key-pair", params["KeyName"]), context)
-    yield from _pass_role(tx, params)
-
-
-def _image(tx: Tx, caller: Caller, params: Any) -> Check:
-    image_id = image_id_or_none(tx, caller, params.get("ImageId", "*"))
-    image = tx.get(Image, id=image_id)
-    more = {"ec2:ImageType": "machine", "ec2:RootDeviceType": "ebs"}
-    if image is not None:
-        more |= {
-            "ec2:ImageID": image.id,
-            "ec2:Owner": "amazon" if image.owner == "amazon" else caller.account,
-            "ec2:Public": "true" if image.public else "false",
-        }
-    return on_row(tx, caller, ACTION, Image, image_id or "*", more=more)
-
-
-def _of_instance(tx: Tx, params: Any, subnet: Subnet | None) -> dict[str, str]:
+        yield from on_key(ACTION)(tx, caller, {"KeyName": params["KeyName"]})
     profile = find_profile(tx, params.get("IamInstanceProfile") or {})
-    metadata = params.get("MetadataOptions") or {}
+    yield from check_pass(tx, profile, arn(caller, "instance", "*"))
+
+
+def _from_template(check: Check, template: str, request: Any) -> Check:
+    """Every resource of the launch knows the template, and whether it is used as the template has it.
+
+    Not so what the request itself names a parameter for.
+    """
+    service, _, rest = check.resource.removeprefix("arn:aws:").partition(":")
+    if service != "ec2":
+        return check
+    kind = rest.split(":")[2].partition("/")[0]
+    interfaces = request.get("NetworkInterfaces") or [{}]
+    own = any(
+        any(interface.get(name.partition(".")[2]) for interface in interfaces) if "." in name else request.get(name)
+        for name in _NAMED_IN.get(kind, ())
+    )
+    context: Context = {"ec2:LaunchTemplate": template, "ec2:IsLaunchTemplateResource": "false" if own else "true"}
+    return replace(check, context={**(check.context or {}), **context})
+
+
+def _of_instance(tx: Tx, params: Any, subnet: Subnet | None) -> Context:
+    profile = find_profile(tx, params.get("IamInstanceProfile") or {})
+    asked = params.get("MetadataOptions") or {}
     return {
+        **of_metadata(MetadataOptions()),
+        **{key: str(asked[name]) for name, key in _METADATA.items() if name in asked},
         "ec2:InstanceType": params.get("InstanceType", ""),
+        "ec2:InstanceMarketType": "on-demand",
         "ec2:RootDeviceType": "ebs",
-        "ec2:Tenancy": "default",
+        "ec2:Tenancy": TENANCY,
         "ec2:EbsOptimized": "false",
-        "ec2:MetadataHttpTokens": metadata.get("HttpTokens", "required"),
-        "ec2:MetadataHttpEndpoint": metadata.get("HttpEndpoint", "enabled"),
-        "ec2:MetadataHttpPutResponseHopLimit": str(metadata.get("HttpPutResponseHopLimit", 2)),
         **({"ec2:InstanceProfile": profile.arn} if profile else {}),
         **({"ec2:AvailabilityZone": subnet.zone} if subnet else {}),
     }
 
 
-def _of_interface(caller: Caller, params: Any, subnet: Subnet | None) -> dict[str, str]:
+def _of_interface(caller: Caller, asked: Any, subnet: Subnet | None) -> Context:
     if subnet is None:
         return {}
-    asked = (params.get("NetworkInterfaces") or [{}])[0].get("AssociatePublicIpAddress")
-    public = subnet.map_public_ip if asked is None else asked
+    wanted = asked.get("AssociatePublicIpAddress")
+    public = subnet.map_public_ip if wanted is None else wanted
     return {
         "ec2:Subnet": arn(caller, "subnet", subnet.id),
         "ec2:Vpc": arn(caller, "vpc", subnet.vpc_id),
@@ -96,9 +147,10 @@ def _of_interface(caller: Caller, params: Any, subnet: Subnet | None) -> dict[st
     }
 
 
-def _subnet(tx: Tx, params: Any) -> Subnet | None:
-    """The subnet that is named, or the default one that would be taken."""
-    named = params.get("SubnetId") or (params.get("NetworkInterfaces") or [{}])[0].get("SubnetId")
+def _subnet(tx: Tx, params: Any, asked: Any) -> Subnet | None:
+    """The subnet of an interface: that of an existing one, the one that is named, or the default one."""
+    existing = tx.get(NetworkInterface, id=asked["NetworkInterfaceId"]) if asked.get("NetworkInterfaceId") else None
+    named = existing.subnet_id if existing else params.get("SubnetId") or asked.get("SubnetId")
     if named:
         return tx.get(Subnet, id=named)
     vpc = tx.get(Vpc, is_default=True)
@@ -107,17 +159,13 @@ def _subnet(tx: Tx, params: Any) -> Subnet | None:
     return next((one for one in sorted(subnets, key=lambda one: one.zone) if zone in (None, one.zone)), None)
 
 
-def _groups(tx: Tx, params: Any, subnet: Subnet | None) -> list[str]:
-    ids = params.get("SecurityGroupIds") or (params.get("NetworkInterfaces") or [{}])[0].get("Groups") or []
+def _groups(tx: Tx, params: Any, asked: Any, subnet: Subnet | None) -> list[str]:
+    """Those of an interface that is made."""
+    if asked.get("NetworkInterfaceId"):
+        return []
+    ids = params.get("SecurityGroupIds") or asked.get("Groups") or []
     if subnet is None:
         return list(ids)
     names = params.get("SecurityGroups") or ([] if ids else ["default"])
     named = [tx.get(SecurityGroup, vpc_id=subnet.vpc_id, name=name) for name in names]
     return [*ids, *(group.id for group in named if group)]
-
-
-def _pass_role(tx: Tx, params: Any) -> Iterator[Check]:
-    profile = find_profile(tx, params.get("IamInstanceProfile") or {})
-    role = tx.get(Role, name=profile.role) if profile and profile.role else None
-    if role is not None:
-        yield Check("iam:PassRole", role.arn, {"iam:PassedToService": "ec2.amazonaws.com"})

@@ -1,7 +1,7 @@
-"""Where RunInstances puts its instances: subnet, security groups and addresses, asked for in one of two ways.
+"""Where RunInstances puts its instances: subnets, security groups and addresses, asked for in one of two ways.
 
-The parameters stand beside each other in the request (`SubnetId`, `SecurityGroupIds`, ...) or in its one network
-interface (`NetworkInterfaces`), never mixed.
+The parameters stand beside each other in the request (`SubnetId`, `SecurityGroupIds`, ...) or in its network
+interfaces (`NetworkInterfaces`), never mixed.
 """
 
 from __future__ import annotations
@@ -11,13 +11,15 @@ from typing import Any
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
-from skylift.cloud.network import SecurityGroup, Subnet
-from skylift.cloud.services.refusal import combination, invalid_value, missing
+from skylift.cloud.network import NetworkInterface, SecurityGroup, Subnet
+from skylift.cloud.services.interface_attachment import HIGHEST_INDEX, free_interface
+from skylift.cloud.services.interface_group import groups_in_subnet
+from skylift.cloud.services.private_address import Slots, slots
+from skylift.cloud.services.refusal import combination, invalid, invalid_value, missing
 from skylift.cloud.services.resource import require, require_all
 from skylift.cloud.services.security_group import by_name
-from skylift.cloud.services.subnet import wanted_address
 from skylift.cloud.services.vpc import default_vpc
-from skylift.cloud.services.zone import MAX_GROUPS_PER_INTERFACE, require_zone
+from skylift.cloud.services.zone import require_zone
 from skylift.cloud.store.database import Tx
 
 _EXCLUDED_BY_INTERFACE = {
@@ -27,31 +29,58 @@ _EXCLUDED_BY_INTERFACE = {
     "PrivateIpAddress": "private IP address",
 }
 
+_OF_NEW_ONES = (
+    "AssociatePublicIpAddress",
+    "Description",
+    "Groups",
+    "PrivateIpAddress",
+    "PrivateIpAddresses",
+    "SecondaryPrivateIpAddressCount",
+    "SubnetId",
+)
+"""What cannot be said of an interface that is there already."""
+
+
+@dataclass(frozen=True)
+class Plug:
+    """A network interface of each instance: one that is to be made, or `existing`."""
+
+    index: int
+    subnet: Subnet
+    group_ids: tuple[str, ...] = ()
+    addresses: Slots = (None,)
+    public_ip: bool = False
+    description: str = ""
+    delete_on_termination: bool = True
+    existing: NetworkInterface | None = None
+
 
 @dataclass(frozen=True)
 class Place:
-    """`private_ip` is the address that was asked for, if one was; it is free and in the subnet."""
+    """`plugs` are in the order of their device indexes, from 0."""
 
-    subnet: Subnet
-    group_ids: tuple[str, ...]
-    private_ip: str | None
-    public_ip: bool
-    description: str
+    plugs: tuple[Plug, ...]
+
+    @property
+    def subnet(self) -> Subnet:
+        return self.plugs[0].subnet
+
+    @property
+    def for_one(self) -> bool:
+        """Whether only one instance can have all that was asked for."""
+        return any(plug.existing or any(plug.addresses) for plug in self.plugs)
 
 
 def place(tx: Tx, caller: Caller, params: Any) -> Place:
     """Raises EC2's errors for what does not exist, does not fit together or is taken."""
-    asked = _interface(params)
-    subnet = _subnet(tx, caller, params, asked.get("SubnetId"))
-    address = _address(asked)
-    public = asked.get("AssociatePublicIpAddress")
-    return Place(
-        subnet=subnet,
-        group_ids=_groups(tx, params, asked, subnet),
-        private_ip=wanted_address(tx, subnet, address) if address else None,
-        public_ip=subnet.map_public_ip if public is None else public,
-        description=asked.get("Description", ""),
-    )
+    asked = _interfaces(params)
+    plugs = [_plug(tx, caller, params, one, alone=len(asked) == 1) for one in asked]
+    for plug in plugs[1:]:
+        if (plug.subnet.vpc_id, plug.subnet.zone) != (plugs[0].subnet.vpc_id, plugs[0].subnet.zone):
+            raise combination(
+                "The network interfaces of an instance have to be in one VPC and in one availability zone."
+            )
+    return Place(tuple(plugs))
 
 
 def default_subnet(tx: Tx, zone: str | None) -> Subnet:
@@ -66,32 +95,69 @@ def default_subnet(tx: Tx, zone: str | None) -> Subnet:
     raise ServiceError("InvalidInput", f"No default subnet for availability zone: '{zone}'.")
 
 
-def _interface(params: Any) -> dict[str, Any]:
-    """The request's network interface; without one, the same parameters from beside it."""
+def _interfaces(params: Any) -> list[dict[str, Any]]:
+    """The request's network interfaces; without any, the same parameters from beside them make one."""
     interfaces = params.get("NetworkInterfaces")
     if not interfaces:
-        return {
-            "SubnetId": params.get("SubnetId"),
-            "Groups": params.get("SecurityGroupIds"),
-            "PrivateIpAddress": params.get("PrivateIpAddress"),
-        }
+        return [
+            {
+                "DeviceIndex": 0,
+                "SubnetId": params.get("SubnetId"),
+                "Groups": params.get("SecurityGroupIds"),
+                "PrivateIpAddress": params.get("PrivateIpAddress"),
+            }
+        ]
     for name, words in _EXCLUDED_BY_INTERFACE.items():
         if params.get(name):
             raise combination(
                 f"Network interfaces and an instance-level {words} may not be specified on the same request"
             )
-    if len(interfaces) > 1:
-        raise ServiceError(
-            "UnsupportedOperation", "This cloud gives an instance one network interface; NetworkInterfaces has more."
+    indexes = [interface.get("DeviceIndex") for interface in interfaces]
+    for index in indexes:
+        if index is None:
+            raise missing("NetworkInterfaces.DeviceIndex")
+        if not 0 <= index <= HIGHEST_INDEX:
+            raise invalid_value(index, "deviceIndex", f"It has to be between 0 and {HIGHEST_INDEX}.")
+    if 0 not in indexes:
+        raise invalid_value(indexes[0], "deviceIndex", "Each launch needs a network interface at device index 0.")
+    if len(set(indexes)) < len(indexes):
+        raise invalid("Each network interface requires a unique device index.")
+    if len(interfaces) > 1 and any(interface.get("AssociatePublicIpAddress") for interface in interfaces):
+        raise combination(
+            "The associatePublicIPAddress parameter cannot be specified when launching with multiple network "
+            "interfaces."
         )
-    (interface,) = interfaces
-    if interface.get("DeviceIndex") is None:
-        raise missing("NetworkInterfaces.DeviceIndex")
-    if interface["DeviceIndex"] != 0:
-        raise invalid_value(
-            interface["DeviceIndex"], "deviceIndex", "Each launch needs a network interface at device index 0."
-        )
-    return dict(interface)
+    existing = [interface["NetworkInterfaceId"] for interface in interfaces if interface.get("NetworkInterfaceId")]
+    if len(set(existing)) < len(existing):
+        raise invalid("A network interface can be attached at one device index only.")
+    return sorted(interfaces, key=lambda interface: int(interface["DeviceIndex"]))
+
+
+def _plug(tx: Tx, caller: Caller, params: Any, asked: dict[str, Any], *, alone: bool) -> Plug:
+    if asked.get("NetworkInterfaceId"):
+        return _existing(tx, caller, params, asked)
+    subnet = _subnet(tx, caller, params, asked.get("SubnetId"))
+    public = asked.get("AssociatePublicIpAddress")
+    return Plug(
+        index=asked["DeviceIndex"],
+        subnet=subnet,
+        group_ids=_groups(tx, params, asked, subnet),
+        addresses=slots(asked),
+        public_ip=(subnet.map_public_ip if public is None else public) and alone,
+        description=asked.get("Description", ""),
+        delete_on_termination=asked.get("DeleteOnTermination", True),
+    )
+
+
+def _existing(tx: Tx, caller: Caller, params: Any, asked: dict[str, Any]) -> Plug:
+    for name in _OF_NEW_ONES:
+        if asked.get(name):
+            raise combination(f"A network interface ID and {name} may not be specified of the same network interface.")
+    if asked.get("DeleteOnTermination"):
+        raise combination("DeleteOnTermination can be true only for a network interface that the launch makes.")
+    interface = free_interface(tx, asked["NetworkInterfaceId"])
+    subnet = _subnet(tx, caller, params, interface.subnet_id)
+    return Plug(asked["DeviceIndex"], subnet, delete_on_termination=False, existing=interface)
 
 
 def _subnet(tx: Tx, caller: Caller, params: Any, subnet_id: str | None) -> Subnet:
@@ -109,35 +175,5 @@ def _groups(tx: Tx, params: Any, asked: dict[str, Any], subnet: Subnet) -> tuple
     names, ids = params.get("SecurityGroups") or [], asked.get("Groups") or []
     if names and asked.get("SubnetId"):
         raise combination("The parameter groupName cannot be used with the parameter subnet")
-    groups = [*require_all(tx, SecurityGroup, ids), *(by_name(tx, name) for name in names)]
-    if not groups:
-        groups = tx.find(SecurityGroup, vpc_id=subnet.vpc_id, name="default")
-    for group in groups:
-        if group.vpc_id != subnet.vpc_id:
-            raise ServiceError(
-                "InvalidParameter",
-                f"Security group {group.id} and subnet {subnet.id} belong to different networks.",
-            )
-    found = tuple(dict.fromkeys(group.id for group in groups))
-    if len(found) > MAX_GROUPS_PER_INTERFACE:
-        raise ServiceError(
-            "SecurityGroupsPerInterfaceLimitExceeded",
-            f"The maximum number of security groups per interface is {MAX_GROUPS_PER_INTERFACE}.",
-        )
-    return found
-
-
-def _address(asked: dict[str, Any]) -> str | None:
-    """The primary private address, given alone or as the only one of a list."""
-    alone: str | None = asked.get("PrivateIpAddress")
-    listed = asked.get("PrivateIpAddresses") or []
-    if not listed:
-        return alone
-    if alone:
-        raise combination("The parameter privateIpAddress cannot be used with the parameter privateIpAddresses")
-    if len(listed) > 1 or not listed[0].get("Primary"):
-        raise ServiceError(
-            "UnsupportedOperation", "This cloud gives an interface one private address; PrivateIpAddresses has others."
-        )
-    found: str | None = listed[0].get("PrivateIpAddress")
-    return found
+    wanted = [*require_all(tx, SecurityGroup, ids), *(by_name(tx, name) for name in names)]
+    return groups_in_subnet(tx, subnet, wanted)

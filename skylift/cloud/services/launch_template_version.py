@@ -105,17 +105,9 @@ def delete(tx: Tx, _caller: Caller, params: Any) -> Item:
 def data_of_instance(tx: Tx, _caller: Caller, params: Any) -> Item:
     """GetLaunchTemplateData: what it takes to launch an instance like this one."""
     instance = require(tx, Instance, params["InstanceId"])
-    interface = tx.get(NetworkInterface, instance_id=instance.id, index=0)
-    if interface is None:
+    interfaces = sorted(tx.find(NetworkInterface, instance_id=instance.id), key=lambda one: one.index)
+    if not interfaces:
         raise ServiceError("IncorrectInstanceState", f"The instance '{instance.id}' is {instance.state}.")
-    network = {
-        "DeviceIndex": 0,
-        "SubnetId": interface.subnet_id,
-        "Groups": list(interface.group_ids),
-        "AssociatePublicIpAddress": interface.wants_public_ip,
-        "DeleteOnTermination": interface.delete_on_termination,
-        "Description": interface.description,
-    }
     options = instance.metadata
     profile, tags = instance.profile_arn, tag_list(instance.tags)
     data = {
@@ -125,7 +117,7 @@ def data_of_instance(tx: Tx, _caller: Caller, params: Any) -> Item:
         **({"UserData": instance.user_data} if instance.user_data else {}),
         **({"IamInstanceProfile": {"Arn": profile}} if profile else {}),
         **({"TagSpecifications": [{"ResourceType": "instance", "Tags": tags}]} if tags else {}),
-        "NetworkInterfaces": [network],
+        "NetworkInterfaces": [_interface_data(one, alone=len(interfaces) == 1) for one in interfaces],
         "BlockDeviceMappings": [_disk(volume) for volume in tx.find(Volume, instance_id=instance.id)],
         "Placement": {"AvailabilityZone": instance.zone, "Tenancy": "default"},
         "Monitoring": {"Enabled": False},
@@ -152,6 +144,18 @@ def _disk(volume: Volume) -> Item:
             "DeleteOnTermination": volume.delete_on_termination,
             "Encrypted": False,
         },
+    }
+
+
+def _interface_data(interface: NetworkInterface, *, alone: bool) -> Item:
+    return {
+        "DeviceIndex": interface.index,
+        "SubnetId": interface.subnet_id,
+        "Groups": list(interface.group_ids),
+        **({"AssociatePublicIpAddress": interface.wants_public_ip} if alone else {}),
+        **({"SecondaryPrivateIpAddressCount": len(interface.secondary)} if interface.secondary else {}),
+        "DeleteOnTermination": interface.delete_on_termination,
+        "Description": interface.description,
     }
 
 

@@ -121,9 +121,11 @@ def _make(tx: Tx, params: Any) -> NatGateway:
         source_dest_check=False,
         description=f"Interface for NAT Gateway {gateway_id}",
         kind="nat_gateway",
+        attachment="attached",
+        attached=tx.now,
     )
     tx.add(interface)
-    joined = join(tx, address, interface)
+    joined = join(tx, address, interface, interface.private_ip)
     assert joined.association_id is not None
     gateway = NatGateway(
         id=gateway_id,

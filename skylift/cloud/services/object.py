@@ -14,6 +14,7 @@ from skylift.cloud.services.byte_range import Slice, cut, requested
 from skylift.cloud.services.object_tag import existing_context, from_header, requested_context
 from skylift.cloud.services.operation import Check
 from skylift.cloud.services.precondition import check_match, check_read, check_write
+from skylift.cloud.services.s3_condition import with_request
 from skylift.cloud.services.s3_error import invalid_argument, malformed_xml
 from skylift.cloud.services.s3_rules import (
     ENCRYPTION,
@@ -144,14 +145,12 @@ def quoted(etag: str) -> str:
 
 
 def check_put(_tx: Tx, _caller: Caller, params: Any) -> Iterable[Check]:
-    arn = object_arn(params["Bucket"], params["Key"])
-    tags = requested_context(from_header(params))
-    yield Check("s3:PutObject", arn, {**_write_context(params), **tags})
-    if tags:
-        yield Check("s3:PutObjectTagging", arn, tags)
-    if "IfMatch" in params:
-        # The answer tells something about the object that is there.
-        yield Check("s3:GetObject", arn)
+    return _check_put(params, creates=True)
+
+
+def check_upload(_tx: Tx, _caller: Caller, params: Any) -> Iterable[Check]:
+    """An upload in parts needs the permission from its beginning, but creates an object at its end only."""
+    return _check_put(params, creates=False)
 
 
 def check_get(tx: Tx, _caller: Caller, params: Any) -> Iterable[Check]:
@@ -159,10 +158,14 @@ def check_get(tx: Tx, _caller: Caller, params: Any) -> Iterable[Check]:
 
 
 def check_attributes(tx: Tx, _caller: Caller, params: Any) -> Iterable[Check]:
-    named = params.get("VersionId")
-    action = "s3:GetObjectAttributes" if named is None else "s3:GetObjectVersionAttributes"
-    yield Check(action, object_arn(params["Bucket"], params["Key"]))
-    yield from check_readable(tx, params["Bucket"], params["Key"], named)
+    bucket, key, named = params["Bucket"], params["Key"], params.get("VersionId")
+    found = current(tx, bucket, key) if named is None else version_of(tx, bucket, key, named)
+    context = existing_context(found)
+    if named is None:
+        yield Check("s3:GetObjectAttributes", object_arn(bucket, key), context)
+    else:
+        yield Check("s3:GetObjectVersionAttributes", object_arn(bucket, key), {**context, "s3:versionid": named})
+    yield from check_readable(tx, bucket, key, named)
 
 
 def check_readable(tx: Tx, bucket: str, key: str, named: str | None) -> Iterable[Check]:
@@ -197,7 +200,7 @@ def check_acl(verb: str) -> Callable[[Tx, Caller, Any], Iterable[Check]]:
 
 def check_delete(_tx: Tx, _caller: Caller, params: Any) -> Iterable[Check]:
     arn = object_arn(params["Bucket"], params["Key"])
-    yield _deletion(params["Bucket"], params, _write_context(params))
+    yield _deletion(params["Bucket"], params)
     if params.get("IfMatch", "*") != "*":
         yield Check("s3:GetObject", arn)
 
@@ -207,15 +210,15 @@ def check_delete_many(_tx: Tx, _caller: Caller, _params: Any) -> Iterable[Check]
     return ()
 
 
-def _write_context(params: Any) -> dict[str, str | tuple[str, ...]]:
-    names = {
-        "IfMatch": "s3:if-match",
-        "IfNoneMatch": "s3:if-none-match",
-        "ACL": "s3:x-amz-acl",
-        "StorageClass": "s3:x-amz-storage-class",
-        "ServerSideEncryption": "s3:x-amz-server-side-encryption",
-    }
-    return {key: params[name] for name, key in names.items() if name in params}
+def _check_put(params: Any, *, creates: bool) -> Iterable[Check]:
+    arn = object_arn(params["Bucket"], params["Key"])
+    tags = requested_context(from_header(params))
+    yield Check("s3:PutObject", arn, {"s3:ObjectCreationOperation": "true" if creates else "false", **tags})
+    if tags:
+        yield Check("s3:PutObjectTagging", arn, tags)
+    if "IfMatch" in params:
+        # The answer tells something about the object that is there.
+        yield Check("s3:GetObject", arn)
 
 
 def _read(tx: Tx, caller: Caller, params: Any) -> tuple[Bucket, Object, Slice | None]:
@@ -260,19 +263,19 @@ def _checksums(found: Object, piece: Slice | None) -> dict[str, str]:
 
 
 def _delete_one(tx: Tx, caller: Caller, bucket: Bucket, item: Any) -> dict[str, Any]:
-    check = _deletion(bucket.name, item, {})
+    check = with_request(tx, caller, {}, _deletion(bucket.name, item))
     decision = permits(tx, caller, check)
     if not decision.allowed:
         raise denial(caller, check, decision, "s3")
     return _delete(tx, bucket, item, item.get("ETag"))
 
 
-def _deletion(bucket: str, item: Any, context: dict[str, str | tuple[str, ...]]) -> Check:
+def _deletion(bucket: str, item: Any) -> Check:
     """Deleting for good a version that is named takes a permission of its own."""
     arn, named = object_arn(bucket, item["Key"]), item.get("VersionId")
     if named is None:
-        return Check("s3:DeleteObject", arn, context)
-    return Check("s3:DeleteObjectVersion", arn, {**context, "s3:versionid": named})
+        return Check("s3:DeleteObject", arn)
+    return Check("s3:DeleteObjectVersion", arn, {"s3:versionid": named})
 
 
 def _delete(tx: Tx, bucket: Bucket, item: Any, condition: str | None) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, Literal, NoReturn
 
 from skylift.cloud.error import ServiceError
@@ -20,6 +20,7 @@ Kind = Literal["identity", "trust", "resource"]
 """What a document is for: what its holder may do, who may assume a role, or who may use the resource it stands on."""
 
 VERSIONS = ("2008-10-17", "2012-10-17")
+MOST_REMEMBERED = 1024
 
 _STATEMENT_ELEMENTS = {
     "Sid",
@@ -65,6 +66,25 @@ class Statement:
     not_principals: Principals | None
     conditions: tuple[Condition, ...]
 
+    def covers(self, action: str) -> bool:
+        """Whether the statement is about an action. It is remembered: AWS's ReadOnlyAccess has 2,000 patterns."""
+        name = action.lower()
+        known = self._covered.get(name)
+        if known is None:
+            if len(self._covered) >= MOST_REMEMBERED:
+                self._covered.clear()
+            known = self._covered[name] = self._matches(name)
+        return known
+
+    @cached_property
+    def _covered(self) -> dict[str, bool]:
+        return {}
+
+    def _matches(self, name: str) -> bool:
+        if self.actions is not None:
+            return any(item.matches(name, _nothing) for item in self.actions)
+        return not any(item.matches(name, _nothing) for item in self.not_actions or ())
+
 
 @dataclass(frozen=True)
 class PolicyDocument:
@@ -96,6 +116,11 @@ def parse_policy(text: str, kind: Kind = "identity") -> PolicyDocument:
         repeated = next(sid for sid in sids if sids.count(sid) > 1)
         _malformed(f"Statement IDs (SID) in a single policy must be unique; {repeated!r} is not.")
     return PolicyDocument(version, statements)
+
+
+def _nothing(_: str) -> None:
+    """Actions have no policy variables."""
+    return
 
 
 def document_size(text: str) -> int:

@@ -74,14 +74,21 @@ def check_disassociate(tx: Tx, caller: Caller, params: Any) -> Iterable[Check]:
     return [on_row(tx, caller, "ec2:DisassociateIamInstanceProfile", Instance, instance.id if instance else "*")]
 
 
+def check_pass(tx: Tx, profile: InstanceProfile | None, instance_arn: str) -> Iterator[Check]:
+    """May the caller hand the role in this profile to EC2, for this instance?"""
+    role = tx.get(Role, name=profile.role) if profile and profile.role else None
+    if role is not None:
+        context = {"iam:PassedToService": "ec2.amazonaws.com", "iam:AssociatedResourceArn": instance_arn}
+        yield Check("iam:PassRole", role.arn, context)
+
+
 def _checks(tx: Tx, caller: Caller, name: str, instance_id: str, params: Any) -> Iterator[Check]:
     """Whoever gives an instance a profile hands the role in it to EC2."""
     profile = find_profile(tx, params.get("IamInstanceProfile") or {})
     more = {"ec2:NewInstanceProfile": profile.arn} if profile else {}
-    yield on_row(tx, caller, f"ec2:{name}", Instance, instance_id, more=more)
-    role = tx.get(Role, name=profile.role) if profile and profile.role else None
-    if role is not None:
-        yield Check("iam:PassRole", role.arn, {"iam:PassedToService": "ec2.amazonaws.com"})
+    on_instance = on_row(tx, caller, f"ec2:{name}", Instance, instance_id, more=more)
+    yield on_instance
+    yield from check_pass(tx, profile, on_instance.resource)
 
 
 def _profile(tx: Tx, params: Any) -> InstanceProfile:

@@ -102,6 +102,13 @@ def update(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     return {}
 
 
+def update_description(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    """What UpdateRole does, as the API had it before; the answer is the role."""
+    role = replace(existing(tx, params["RoleName"]), description=checked_text(params, "Description", 1000))
+    tx.save(role)
+    return {"Role": described(role)}
+
+
 def update_trust(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     role = existing(tx, params["RoleName"])
     tx.save(replace(role, trust_policy=checked_trust_policy(tx, caller, params["PolicyDocument"])))

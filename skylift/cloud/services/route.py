@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Network
 from typing import Any
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
-from skylift.cloud.network import InternetGateway, NatGateway, Route, RouteAssociation, RouteTable, Subnet, Vpc
+from skylift.cloud.instance import Instance
+from skylift.cloud.network import (
+    InternetGateway,
+    NatGateway,
+    NetworkInterface,
+    Route,
+    RouteAssociation,
+    RouteTable,
+    Subnet,
+    Vpc,
+)
 from skylift.cloud.services.check import association_by_id
 from skylift.cloud.services.cidr import block
 from skylift.cloud.services.client_token import remember, result_of
@@ -39,6 +49,7 @@ LISTING = Listing(
         "route.egress-only-internet-gateway-id": "Routes.EgressOnlyInternetGatewayId",
         "route.gateway-id": "Routes.GatewayId",
         "route.instance-id": "Routes.InstanceId",
+        "route.network-interface-id": "Routes.NetworkInterfaceId",
         "route.nat-gateway-id": "Routes.NatGatewayId",
         "route.origin": "Routes.Origin",
         "route.state": "Routes.State",
@@ -51,8 +62,40 @@ LISTING = Listing(
 ASSOCIATED = {"State": "associated"}
 
 
-def view(table: RouteTable, owner: str, gateways: dict[str, str | None]) -> dict[str, Any]:
-    """`gateways` maps every gateway that works to the VPC it is in; a route to another leads nowhere."""
+@dataclass(frozen=True)
+class Targets:
+    """What routes lead to: gateways that work, by the VPC that they are in, and interfaces of servers that run."""
+
+    gateways: dict[str, str | None]
+    interfaces: dict[str, NetworkInterface]
+    running: frozenset[str]
+
+    @classmethod
+    def of(cls, tx: Tx, tables: list[RouteTable]) -> Targets:
+        gateways = {gateway.id: gateway.vpc_id for gateway in tx.find(InternetGateway)}
+        gateways |= {nat.id: nat.vpc_id for nat in tx.find(NatGateway) if nat.state in ("pending", "available")}
+        wanted = {route.target for table in tables for route in table.routes if route.target.startswith("eni-")}
+        found = [tx.get(NetworkInterface, id=interface_id) for interface_id in wanted]
+        interfaces = {one.id: one for one in found if one is not None}
+        servers = [tx.get(Instance, id=one.instance_id) for one in interfaces.values() if one.instance_id]
+        running = frozenset(one.id for one in servers if one is not None and one.state == "running")
+        return cls(gateways, interfaces, running)
+
+    def view(self, route: Route, vpc_id: str, owner: str) -> dict[str, Any]:
+        if not route.target.startswith("eni-"):
+            works = route.target == "local" or self.gateways.get(route.target) == vpc_id
+            named = "NatGatewayId" if route.target.startswith("nat-") else "GatewayId"
+            return {named: route.target, "State": "active" if works else "blackhole"}
+        interface = self.interfaces.get(route.target)
+        server = interface.instance_id if interface else None
+        return {
+            "NetworkInterfaceId": route.target,
+            **({"InstanceId": server, "InstanceOwnerId": owner} if server else {}),
+            "State": "active" if server in self.running else "blackhole",
+        }
+
+
+def view(table: RouteTable, owner: str, targets: Targets) -> dict[str, Any]:
     return {
         "RouteTableId": table.id,
         "VpcId": table.vpc_id,
@@ -60,11 +103,8 @@ def view(table: RouteTable, owner: str, gateways: dict[str, str | None]) -> dict
         "Routes": [
             {
                 "DestinationCidrBlock": route.cidr,
-                ("NatGatewayId" if route.target.startswith("nat-") else "GatewayId"): route.target,
                 "Origin": route.origin,
-                "State": (
-                    "active" if route.target == "local" or gateways.get(route.target) == table.vpc_id else "blackhole"
-                ),
+                **targets.view(route, table.vpc_id, owner),
             }
             for route in table.routes
         ],
@@ -93,13 +133,13 @@ def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
         tx.add(table)
         if not made_before:
             remember(tx, "CreateRouteTable", params, table.id)
-    answer: dict[str, Any] = {"RouteTable": view(table, caller.account, _gateways(tx))}
+    answer: dict[str, Any] = {"RouteTable": view(table, caller.account, Targets.of(tx, [table]))}
     return answer | ({"ClientToken": params["ClientToken"]} if params.get("ClientToken") else {})
 
 
 def describe(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
-    gateways = _gateways(tx)
-    return LISTING.describe(tx, params, lambda table: view(table, caller.account, gateways))
+    targets = Targets.of(tx, tx.find(RouteTable))
+    return LISTING.describe(tx, params, lambda table: view(table, caller.account, targets))
 
 
 def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
@@ -115,31 +155,54 @@ def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
 def create_route(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     table = require(tx, RouteTable, params["RouteTableId"])
     destination = _destination(params)
-    vpc = require(tx, Vpc, table.vpc_id)
-    if any(IPv4Network(destination).subnet_of(IPv4Network(cidr)) for cidr in vpc.cidrs):
-        if destination in vpc.cidrs:
-            raise ServiceError("RouteAlreadyExists", f"The route identified by {destination} already exists.")
-        raise invalid(
-            f"The destination CIDR block {destination} is equal to or more specific than one of this VPC's CIDR "
-            "blocks. This route can target only an interface or an instance."
-        )
     if _route_to(table, destination) is not None:
         raise ServiceError("RouteAlreadyExists", f"The route identified by {destination} already exists.")
+    vpc = require(tx, Vpc, table.vpc_id)
+    if any(IPv4Network(destination).subnet_of(IPv4Network(cidr)) for cidr in vpc.cidrs):
+        _refuse_within(tx, vpc, destination, params)
     tx.save(replace(table, routes=(*table.routes, Route(destination, _target(tx, table, params)))))
     return {"Return": True}
 
 
+def _refuse_within(tx: Tx, vpc: Vpc, destination: str, params: Any) -> None:
+    """Inside of a VPC traffic to a whole subnet may be led through a server, and nothing else."""
+    if not {"networkInterfaceId", "instanceId"}.intersection(_named_targets(params)):
+        raise invalid(
+            f"The destination CIDR block {destination} is equal to or more specific than one of this VPC's CIDR "
+            "blocks. This route can target only an interface or an instance."
+        )
+    if destination not in {subnet.cidr for subnet in tx.find(Subnet, vpc_id=vpc.id)}:
+        raise invalid(
+            f"The destination CIDR block {destination} is more specific than one of this VPC's CIDR blocks, "
+            "so it has to be the whole CIDR block of a subnet."
+        )
+
+
 def replace_route(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    """A local route can lead through a server instead, and be made what it was with `LocalTarget`."""
     table = require(tx, RouteTable, params["RouteTableId"])
     destination = _destination(params)
     old = _route_to(table, destination)
     if old is None:
         raise invalid(f"There is no route defined for '{destination}' in the route table. Use CreateRoute instead.")
-    if old.target == "local":
-        raise invalid(f"The local route {destination} of a route table cannot be given a gateway.")
-    new = replace(old, target=_target(tx, table, params))
+    if params.get("LocalTarget"):
+        if _named_targets(params):
+            raise combination(f"Only one route target may be specified: localTarget or {_named_targets(params)[0]}.")
+        if not _is_local(old):
+            raise invalid(f"The route {destination} is no local route of the route table.")
+        target = "local"
+    else:
+        target = _target(tx, table, params)
+        if _is_local(old) and not target.startswith("eni-"):
+            raise invalid(f"The local route {destination} of a route table cannot be given a gateway.")
+    new = replace(old, target=target)
     tx.save(replace(table, routes=tuple(new if route is old else route for route in table.routes)))
     return {}
+
+
+def _is_local(route: Route) -> bool:
+    """Whether it came with the table, wherever it leads by now."""
+    return route.origin == "CreateRouteTable"
 
 
 def delete_route(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
@@ -151,7 +214,7 @@ def delete_route(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
             "InvalidRoute.NotFound",
             f"no route with destination-cidr-block {destination} in route table {table.id}",
         )
-    if old.target == "local":
+    if _is_local(old):
         raise invalid(f"cannot remove local route {destination} in route table {table.id}")
     tx.save(replace(table, routes=tuple(route for route in table.routes if route is not old)))
     return {}
@@ -201,11 +264,6 @@ def replace_association(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     return {"NewAssociationId": made.id, "AssociationState": ASSOCIATED}
 
 
-def _gateways(tx: Tx) -> dict[str, str | None]:
-    nats = {nat.id: nat.vpc_id for nat in tx.find(NatGateway) if nat.state in ("pending", "available")}
-    return {gateway.id: gateway.vpc_id for gateway in tx.find(InternetGateway)} | nats
-
-
 def _destination(params: Any) -> str:
     if not params.get("DestinationCidrBlock"):
         raise missing("destinationCidrBlock")
@@ -216,20 +274,50 @@ def _route_to(table: RouteTable, destination: str) -> Route | None:
     return next((route for route in table.routes if route.cidr == destination), None)
 
 
+def _named_targets(params: Any) -> list[str]:
+    known = ("gatewayId", "natGatewayId", "networkInterfaceId", "instanceId")
+    return [name for name in known if params.get(name[0].upper() + name[1:])]
+
+
 def _target(tx: Tx, table: RouteTable, params: Any) -> str:
-    gateway_id, nat_id = params.get("GatewayId"), params.get("NatGatewayId")
-    if gateway_id and nat_id:
-        raise combination("Only one route target may be specified: gatewayId or natGatewayId.")
-    if nat_id or (gateway_id and gateway_id.startswith("nat-")):
-        return _nat(tx, table, nat_id or gateway_id)
-    if not gateway_id:
-        raise missing("gatewayId or natGatewayId")
+    named = _named_targets(params)
+    if len(named) > 1:
+        raise combination(f"Only one route target may be specified: {' or '.join(named)}.")
+    if not named:
+        raise missing("gatewayId, natGatewayId, networkInterfaceId or instanceId")
+    if params.get("InstanceId"):
+        return _interface(table, _only_interface(tx, params["InstanceId"]))
+    if params.get("NetworkInterfaceId"):
+        return _interface(table, require(tx, NetworkInterface, params["NetworkInterfaceId"]))
+    gateway_id = params.get("NatGatewayId") or params["GatewayId"]
+    if params.get("NatGatewayId") or gateway_id.startswith("nat-"):
+        return _nat(tx, table, gateway_id)
     gateway = tx.get(InternetGateway, id=gateway_id)
     if gateway is None:
         raise ServiceError("InvalidGatewayID.NotFound", f"The gateway ID '{gateway_id}' does not exist")
     if gateway.vpc_id != table.vpc_id:
         raise invalid(f"route table {table.id} and network gateway {gateway.id} belong to different networks")
     return gateway.id
+
+
+def _interface(table: RouteTable, interface: NetworkInterface) -> str:
+    if interface.vpc_id != table.vpc_id:
+        raise invalid(f"route table {table.id} and interface {interface.id} belong to different networks")
+    return interface.id
+
+
+def _only_interface(tx: Tx, instance_id: str) -> NetworkInterface:
+    instance = require(tx, Instance, instance_id)
+    mine = tx.find(NetworkInterface, instance_id=instance.id)
+    if not mine:
+        raise ServiceError("InvalidInstanceID.NotFound", f"The instance ID '{instance.id}' does not exist")
+    if len(mine) > 1:
+        raise ServiceError(
+            "InvalidInstanceID",
+            f"There are multiple interfaces attached to instance '{instance.id}'. "
+            "Please specify an interface ID for the operation instead.",
+        )
+    return mine[0]
 
 
 def _nat(tx: Tx, table: RouteTable, nat_id: str) -> str:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
-from skylift.cloud.identity import Caller
+from skylift.cloud.identity import Caller, Signature
 from skylift.cloud.services.operation import Check
 from skylift.cloud.store.database import Tx
 
@@ -18,6 +19,8 @@ Checks = Callable[[Tx, Caller, Any], Iterable[Check]]
 KEYS = {
     "ACL": "s3:x-amz-acl",
     "CopySource": "s3:x-amz-copy-source",
+    "IfMatch": "s3:if-match",
+    "IfNoneMatch": "s3:if-none-match",
     "MetadataDirective": "s3:x-amz-metadata-directive",
     "ObjectOwnership": "s3:x-amz-object-ownership",
     "ServerSideEncryption": "s3:x-amz-server-side-encryption",
@@ -26,12 +29,33 @@ KEYS = {
 
 
 def with_request_keys(checks: Checks) -> Checks:
-    """The same checks, each with the keys that the request's parameters stand for. What a check says itself wins."""
+    """The same checks, each with the keys that the request's parameters and signature stand for."""
 
     def keyed(tx: Tx, caller: Caller, params: Any) -> Iterable[Check]:
-        # A copy's source may be written with a slash before the bucket; policies are written without it.
-        context = {key: str(params[name]).removeprefix("/") for name, key in KEYS.items() if name in params}
-        context["s3:ResourceAccount"] = caller.account
-        return (replace(check, context={**context, **(check.context or {})}) for check in checks(tx, caller, params))
+        return (with_request(tx, caller, params, check) for check in checks(tx, caller, params))
 
     return keyed
+
+
+def with_request(tx: Tx, caller: Caller, params: Any, check: Check) -> Check:
+    """What a check says itself wins."""
+    # A copy's source may be written with a slash before the bucket; policies are written without it.
+    context = {key: str(params[name]).removeprefix("/") for name, key in KEYS.items() if name in params}
+    context["s3:ResourceAccount"] = caller.account
+    context |= _of_signature(tx.now, caller.signature)
+    if caller.tls_version:
+        context["s3:TlsVersion"] = caller.tls_version
+    return replace(check, context={**context, **(check.context or {})})
+
+
+def _of_signature(now: datetime, signature: Signature | None) -> dict[str, str]:
+    """An anonymous request has none of these keys."""
+    if signature is None:
+        return {}
+    keys: dict[str, str] = {"s3:authType": signature.auth_type, "s3:signatureversion": signature.version}
+    if signature.payload:
+        keys["s3:x-amz-content-sha256"] = signature.payload
+    if signature.made is not None:
+        milliseconds = (now - signature.made) // timedelta(milliseconds=1)
+        keys["s3:signatureAge"] = str(max(0, milliseconds))
+    return keys

@@ -139,11 +139,11 @@ UPLOADS = (
     _object(
         "CreateMultipartUpload",
         upload.create,
-        objects.check_put,
+        objects.check_upload,
         f"ChecksumAlgorithm ChecksumType {CREATED}",
         writes=True,
     ),
-    _object("UploadPart", upload.put_part, objects.check_put, f"UploadId PartNumber {BODY}", writes=True),
+    _object("UploadPart", upload.put_part, objects.check_upload, f"UploadId PartNumber {BODY}", writes=True),
     _object(
         "UploadPartCopy",
         upload.copy_part,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from skylift.cloud.identity import Caller, Group, Role, User
-from skylift.cloud.services.authorize import Policies, action_applies, boundary_of, decide, managed_document, normalised
+from skylift.cloud.services.authorize import Policies, boundary_of, decide, managed_document, normalised
 from skylift.cloud.services.iam_rules import invalid_input, no_such, page_of
 from skylift.cloud.services.operation import Check
 from skylift.cloud.services.policy import existing
@@ -44,8 +44,31 @@ def of_documents(_tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     return _simulated(params, _given(params), None, {})
 
 
+def keys_of_principal(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    """Which condition keys the policies of a user, group or role, and those given beside, ask for."""
+    return _keys([*_sources(tx, _holder(tx, params["PolicySourceArn"])), *_given(params)])
+
+
+def keys_of_documents(_tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    return _keys(_given(params))
+
+
+def check_keys_of_principal(_tx: Tx, _caller: Caller, params: Any) -> Iterable[Check]:
+    return [Check("iam:GetContextKeysForPrincipalPolicy", params["PolicySourceArn"])]
+
+
 def check_principal(_tx: Tx, _caller: Caller, params: Any) -> Iterable[Check]:
     return [Check("iam:SimulatePrincipalPolicy", params["PolicySourceArn"])]
+
+
+def _keys(sources: list[Source]) -> dict[str, Any]:
+    conditions = (
+        condition
+        for source in sources
+        for statement in source.document.statements
+        for condition in statement.conditions
+    )
+    return {"ContextKeyNames": sorted({condition.key for condition in conditions})}
 
 
 def _simulated(params: Any, sources: list[Source], boundary: PolicyDocument | None, known: Context) -> dict[str, Any]:
@@ -98,7 +121,7 @@ def _open_keys(sources: list[Source], action: str, context: Context) -> list[str
         condition.key
         for source in sources
         for statement in source.document.statements
-        if action_applies(statement, action)
+        if statement.covers(action)
         for condition in statement.conditions
     )
     return sorted({key for key in found if key not in known})

@@ -9,8 +9,15 @@ from typing import Any
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import AccessKey, Caller, Role, Session, User
-from skylift.cloud.services.authorize import Decision, caller_context, denial, managed_document, permits
-from skylift.cloud.services.iam_rules import MAX_TAGS, checked_number, checked_tags, invalid_value, request_tags
+from skylift.cloud.services.authorize import Decision, caller_context, decide_on, denial, managed_document
+from skylift.cloud.services.iam_rules import (
+    MAX_TAGS,
+    checked_number,
+    checked_tags,
+    invalid_value,
+    request_tags,
+    resource_tags,
+)
 from skylift.cloud.services.identity import assumed_arn, open_own_session, open_session
 from skylift.cloud.services.operation import Check
 from skylift.cloud.services.policy_document import parse_policy
@@ -19,6 +26,7 @@ from skylift.cloud.store.database import Tx
 
 ACTION = "sts:AssumeRole"
 TAG_ACTION = "sts:TagSession"
+SOURCE_ACTION = "sts:SetSourceIdentity"
 LONGEST_CHAINED = 3600
 LONGEST_OF_ROOT = 3600
 MAX_SESSION_POLICY = 2048
@@ -39,6 +47,7 @@ def assume_role(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     """
     name = _checked_session_name(params)
     tags, transitive = _session_tags(caller, params)
+    source = _source_identity(caller, params)
     role = _trusting_role(tx, caller, params)
     longest = LONGEST_CHAINED if caller.kind == "role" else 43200
     seconds = checked_number(params, "DurationSeconds", 900, 43200, 3600)
@@ -56,7 +65,9 @@ def assume_role(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
         )
     policies = _session_policies(tx, params)
     length = timedelta(seconds=seconds)
-    session = open_session(tx, role, name, length, policies=policies, tags=tags, transitive=transitive)
+    session = open_session(
+        tx, role, name, length, policies=policies, tags=tags, transitive=transitive, source_identity=source
+    )
     answer: dict[str, Any] = {
         "Credentials": _credentials(session),
         "AssumedRoleUser": {
@@ -64,6 +75,8 @@ def assume_role(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
             "Arn": assumed_arn(caller.account, role.name, name),
         },
     }
+    if source is not None:
+        answer["SourceIdentity"] = source
     if policies or params.get("Tags"):
         answer["PackedPolicySize"] = _packed_size(params)
     return answer
@@ -110,13 +123,18 @@ def _trusting_role(tx: Tx, caller: Caller, params: Any) -> Role:
     if role is None or role.arn != arn:
         # Whoever may not assume a role does not learn whether it exists.
         raise denial(caller, Check(ACTION, arn), Decision(False), "sts")
-    context = request_tags(params)
+    context = {**request_tags(params), **resource_tags(role.tags)}
     context["sts:RoleSessionName"] = params["RoleSessionName"]
     if params.get("ExternalId"):
         context["sts:ExternalId"] = params["ExternalId"]
     if params.get("TransitiveTagKeys"):
         context["sts:TransitiveTagKeys"] = tuple(params["TransitiveTagKeys"])
+    source = params.get("SourceIdentity") or caller.source_identity
+    if source:
+        context["sts:SourceIdentity"] = source
     _require_trust(tx, caller, role, Check(ACTION, arn, context))
+    if source:
+        _require_trust(tx, caller, role, Check(SOURCE_ACTION, arn, context))
     if params.get("Tags") or caller.transitive:
         _require_trust(tx, caller, role, Check(TAG_ACTION, arn, context))
     return role
@@ -129,9 +147,9 @@ def _require_trust(tx: Tx, caller: Caller, role: Role, check: Check) -> None:
     context = {**caller_context(tx, caller, tx.now), **(check.context or {})}
     trust = trust_in_caller(role, caller, principal, check.action, context)
     if trust in ("named", "account"):
-        decision = permits(tx, caller, check)
-        # Trust in this very caller is enough within an account, unless a policy of its own forbids it.
-        if not decision.allowed and (trust == "account" or "explicit deny" in decision.why):
+        # Trust in this very caller is enough within an account, as far as what limits the caller goes.
+        decision = decide_on(tx, caller, check, (parse_policy(role.trust_policy, "trust"),))
+        if not decision.allowed:
             raise denial(caller, check, decision, "sts")
         return
     why = (
@@ -172,6 +190,22 @@ def _session_tags(caller: Caller, params: Any) -> tuple[dict[str, str], tuple[st
     if len(tags) > MAX_TAGS:
         raise invalid_value(len(tags), "tags", f"have length less than or equal to {MAX_TAGS}")
     return tags, tuple(dict.fromkeys([*inherited, *(key for key in passed_on if key in asked)]))
+
+
+def _source_identity(caller: Caller, params: Any) -> str | None:
+    """Who stands behind the session: set once, it stays for every role that is assumed from there."""
+    asked: str | None = params.get("SourceIdentity")
+    if asked is None:
+        return caller.source_identity
+    if not 2 <= len(asked) <= 64:
+        raise invalid_value(asked, "sourceIdentity", "have length between 2 and 64")
+    if not re.fullmatch(r"[\w+=,.@-]*", asked, re.ASCII):
+        raise invalid_value(asked, "sourceIdentity", r"satisfy regular expression pattern: [\w+=,.@-]*")
+    if caller.source_identity not in (None, asked):
+        raise ServiceError(
+            "AccessDenied", "The source identity of a session cannot be changed by assuming another role.", status=403
+        )
+    return asked
 
 
 def _credentials(session: Session) -> dict[str, Any]:

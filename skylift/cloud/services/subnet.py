@@ -18,7 +18,7 @@ from skylift.cloud.services.resource import arn, new_id, require
 from skylift.cloud.services.tag import tag_list, tags_for
 from skylift.cloud.services.zone import require_zone, zone_id, zones
 from skylift.cloud.store.database import Tx
-from skylift.cloud.store.network import interfaces_per_subnet, private_ips
+from skylift.cloud.store.network import addresses_per_subnet, private_ips
 
 RESERVED_FIRST = 4
 """The network's own address, the router's, DNS's and one kept for later; and the last is broadcast."""
@@ -68,7 +68,7 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {"Ipv6Native": (False,)}
 
 
 def view(subnet: Subnet, caller: Caller, used: int) -> dict[str, Any]:
-    """`used` is how many interfaces have an address of it."""
+    """`used` is how many addresses of it interfaces have."""
     free = IPv4Network(subnet.cidr).num_addresses - RESERVED_FIRST - 1 - used
     return {
         "SubnetId": subnet.id,
@@ -113,7 +113,7 @@ def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
 
 
 def describe(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
-    used = interfaces_per_subnet(tx)
+    used = addresses_per_subnet(tx)
     return LISTING.describe(tx, params, lambda subnet: view(subnet, caller, used.get(subnet.id, 0)))
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller, Role, User
-from skylift.cloud.services.authorize import action_applies, normalised
+from skylift.cloud.services.authorize import normalised
 from skylift.cloud.services.iam_rules import over_quota
 from skylift.cloud.services.policy_document import Principals, Statement, document_size, parse_policy
 from skylift.cloud.store.database import Tx
@@ -75,7 +75,7 @@ def _evaluate(role: Role, action: str, context: Mapping[str, str | tuple[str, ..
     found: Trust = "no"
     for statement in parse_policy(role.trust_policy, "trust").statements:
         placed = _placed(statement, place)
-        applies = action_applies(statement, action) and all(one.holds(keys) for one in statement.conditions)
+        applies = statement.covers(action) and all(one.holds(keys) for one in statement.conditions)
         if placed == "no" or not applies:
             continue
         if not statement.allows:

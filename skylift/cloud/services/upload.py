@@ -10,7 +10,7 @@ from skylift.cloud.bucket import Extent, Object, Part, Upload
 from skylift.cloud.identity import Caller
 from skylift.cloud.services.byte_range import cut, parse_range
 from skylift.cloud.services.checksum import TYPES, digest_bytes, digested
-from skylift.cloud.services.object import check_put, check_readable, quoted
+from skylift.cloud.services.object import check_readable, check_upload, quoted
 from skylift.cloud.services.object_copy import described_source, source_name, source_of
 from skylift.cloud.services.object_list import encoder, name_of
 from skylift.cloud.services.object_tag import from_header
@@ -213,7 +213,7 @@ def check(action: str) -> Callable[[Tx, Caller, Any], Iterable[Check]]:
 
 def check_copy_part(tx: Tx, caller: Caller, params: Any) -> Iterable[Check]:
     yield from check_readable(tx, *source_name(params))
-    yield from check_put(tx, caller, params)
+    yield from check_upload(tx, caller, params)
 
 
 def check_list(_tx: Tx, _caller: Caller, params: Any) -> Iterable[Check]:

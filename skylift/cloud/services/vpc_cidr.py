@@ -72,7 +72,7 @@ def disassociate(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
         )
     tx.save(replace(vpc, more_cidrs=tuple(one for one in vpc.more_cidrs if one != gone)))
     for table in tx.find(RouteTable, vpc_id=vpc.id):
-        kept = tuple(route for route in table.routes if (route.cidr, route.target) != (gone.cidr, "local"))
+        kept = tuple(route for route in table.routes if (route.cidr, route.origin) != (gone.cidr, "CreateRouteTable"))
         tx.save(replace(table, routes=kept))
     return {"VpcId": vpc.id, "CidrBlockAssociation": cidr_view(gone, "disassociating")}
 

@@ -103,6 +103,8 @@ def describe_account_attributes(tx: Tx, _caller: Caller, params: Any) -> dict[st
         "supported-platforms": "VPC",
         "default-vpc": default_vpc.id if default_vpc else "none",
         "vpc-max-security-groups-per-interface": str(MAX_GROUPS_PER_INTERFACE),
+        # EC2 no longer counts instances, and answers this all the same.
+        "max-instances": "20",
         "max-elastic-ips": str(MAX_ADDRESSES),
         "vpc-max-elastic-ips": str(MAX_ADDRESSES),
     }

@@ -82,13 +82,14 @@ def versions_in_use(tx: Tx) -> int:
     return int(row[0])
 
 
-def newest_session(tx: Tx, instance_id: str, role_id: str) -> Session | None:
-    """The session that an instance's metadata service made last for this role."""
+def newest_session(tx: Tx, instance_id: str, role_id: str, delivery: str) -> Session | None:
+    """The session that this version of an instance's metadata service made last for this role."""
     found = tx.select(
         Session,
-        "WHERE instance_id = ? AND role_id = ? ORDER BY expires DESC LIMIT 1",
+        "WHERE instance_id = ? AND role_id = ? AND delivery = ? ORDER BY expires DESC LIMIT 1",
         instance_id,
         role_id,
+        delivery,
     )
     return found[0] if found else None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from skylift.cloud.network import (
     Address,
+    DhcpOptions,
     InternetGateway,
     NatGateway,
     NetworkAcl,
@@ -25,12 +26,33 @@ table(NetworkInterface, "network_interfaces", key=("id",))
 table(Address, "addresses", key=("id",))
 table(NatGateway, "nat_gateways", key=("id",))
 table(NetworkAcl, "network_acls", key=("id",))
+table(DhcpOptions, "dhcp_options", key=("id",))
+
+ElasticIps = dict[tuple[str, str], Address]
+"""Associated Elastic IPs by interface and private address."""
 
 
 def private_ips(tx: Tx, subnet_id: str) -> set[str]:
     """The addresses that interfaces in this subnet have."""
-    rows = tx.execute("SELECT private_ip FROM network_interfaces WHERE subnet_id = ?", subnet_id)
+    rows = tx.execute(
+        "SELECT private_ip FROM network_interfaces WHERE subnet_id = ?1 UNION "
+        "SELECT json_extract(value, '$.private_ip') FROM network_interfaces, json_each(secondary) "
+        "WHERE subnet_id = ?1 AND secondary != '[]'",
+        subnet_id,
+    )
     return {row[0] for row in rows}
+
+
+def interface_at(tx: Tx, vpc_id: str, address: str) -> NetworkInterface | None:
+    """Whose private address this is in a VPC."""
+    found = tx.select(
+        NetworkInterface,
+        "WHERE vpc_id = ?1 AND (private_ip = ?2 OR secondary != '[]' AND EXISTS "
+        "(SELECT 1 FROM json_each(secondary) WHERE json_extract(value, '$.private_ip') = ?2))",
+        vpc_id,
+        address,
+    )
+    return found[0] if found else None
 
 
 def public_ips(tx: Tx) -> set[str]:
@@ -41,8 +63,18 @@ def public_ips(tx: Tx) -> set[str]:
     return {row[0] for row in rows}
 
 
-def interfaces_per_subnet(tx: Tx) -> dict[str, int]:
-    return dict(tx.execute("SELECT subnet_id, count(*) FROM network_interfaces GROUP BY subnet_id").fetchall())
+def addresses_per_subnet(tx: Tx) -> dict[str, int]:
+    """How many of a subnet's addresses interfaces have."""
+    return dict(
+        tx.execute(
+            "SELECT subnet_id, sum(1 + json_array_length(secondary)) FROM network_interfaces GROUP BY subnet_id"
+        ).fetchall()
+    )
+
+
+def unsettled(tx: Tx) -> list[NetworkInterface]:
+    """Interfaces of servers that the loops have something to do for."""
+    return tx.select(NetworkInterface, "WHERE attachment IN ('attaching', 'changing', 'detaching') ORDER BY rowid")
 
 
 def group_names(tx: Tx) -> dict[str, str]:
@@ -50,19 +82,22 @@ def group_names(tx: Tx) -> dict[str, str]:
     return dict(tx.execute("SELECT id, name FROM security_groups").fetchall())
 
 
-def elastic_ip(tx: Tx, interface_id: str) -> Address | None:
-    """The Elastic IP that is associated with an interface."""
-    return tx.get(Address, interface_id=interface_id)
+def elastic_ip(tx: Tx, interface_id: str, private_ip: str) -> Address | None:
+    """The Elastic IP that is associated with an address of an interface."""
+    return tx.get(Address, interface_id=interface_id, private_ip=private_ip)
 
 
 def remove_interface(tx: Tx, interface: NetworkInterface) -> None:
-    """Delete an interface; the Elastic IP that it had stays the account's."""
-    address = elastic_ip(tx, interface.id)
-    if address is not None:
+    """Delete an interface; the Elastic IPs that it had stay the account's."""
+    for address in tx.find(Address, interface_id=interface.id):
         tx.save(address.free())
     tx.remove(interface)
 
 
-def elastic_ips(tx: Tx) -> dict[str, Address]:
-    """Every associated Elastic IP, by the id of its interface."""
-    return {one.interface_id: one for one in tx.find(Address) if one.interface_id}
+def elastic_ips(tx: Tx) -> ElasticIps:
+    return {(one.interface_id, one.private_ip): one for one in tx.find(Address) if one.interface_id and one.private_ip}
+
+
+def primary_interface(tx: Tx, instance_id: str) -> NetworkInterface | None:
+    """The interface that an instance was launched with."""
+    return tx.get(NetworkInterface, instance_id=instance_id, index=0)

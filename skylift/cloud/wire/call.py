@@ -9,6 +9,8 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qsl
 
+from skylift.cloud.identity import Signature
+
 
 @dataclass(frozen=True)
 class Credential:
@@ -39,6 +41,8 @@ class Call:
     referer: str = ""
     secure: bool = False
     """Whether the request came over TLS."""
+    tls_version: str = ""
+    signature: Signature | None = None
 
 
 SecretFor = Callable[[str, str | None], str]
@@ -60,6 +64,7 @@ class Request:
     headers: tuple[tuple[str, str], ...]
     source_ip: str
     secure: bool = False
+    tls_version: str = ""
 
     def header(self, name: str, default: str = "") -> str:
         """The first header of that name (given in lower case)."""

@@ -90,7 +90,9 @@ class FormDecoder:
 
     def _list(self, shape: ListShape) -> Read:
         item = self._reader(shape.member)
-        if self._ec2 or shape.serialization.get("flattened"):
+        if self._ec2:
+            return lambda node: [_at(number, item, value) for number, value in _loosely_numbered(node)]
+        if shape.serialization.get("flattened"):
             return lambda node: [_at(number, item, value) for number, value in _numbered(node)]
         wrapper = shape.member.serialization.get("name", "member")
 
@@ -149,16 +151,23 @@ def _scalar(reader: Callable[[str], Any]) -> Read:
     return read
 
 
-def _numbered(node: Any) -> list[tuple[str, Any]]:
+def _numbered(node: Any, first: int = 1) -> list[tuple[str, Any]]:
     """A list's items in the order of their numbers. An empty value is an empty list, as query clients send it."""
     if node == "":
         return []
     if not isinstance(node, dict):
         raise Unreadable("must be numbered, as in Name.1")
     for number in node:
-        if not (number.isascii() and number.isdecimal()) or int(number) < 1:
+        if not (number.isascii() and number.isdecimal()) or int(number) < first:
             raise Unreadable("is not recognized", number, unknown=True)
     return sorted(node.items(), key=lambda item: int(item[0]))
+
+
+def _loosely_numbered(node: Any) -> list[tuple[str, Any]]:
+    """As EC2 takes it: one item may go without a number, and numbers may begin with 0. Older clients rely on both."""
+    if isinstance(node, str) and node:
+        return [("1", node)]
+    return _numbered(node, first=0)
 
 
 def _only(node: Any, wrapper: str) -> Any:

@@ -105,6 +105,8 @@ class Exchange:
             user_agent=self._request.header("user-agent"),
             referer=self._request.header("referer"),
             secure=self._request.secure,
+            tls_version=self._request.tls_version,
+            signature=self._signed.described(self._declared) if self._signed else None,
         )
         response = self._perform(call, lambda result: codec.encode(operation, result, self.request_id))
         log.info("%s %s.%s %d", self.request_id, call.service, call.operation, response.status)

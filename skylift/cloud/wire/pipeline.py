@@ -26,8 +26,6 @@ class Disconnected(Exception):
 class Body(Protocol):
     """A request's body as the server hands it over. Reading it is what asks an expecting client to send it."""
 
-    expected: bool
-    """Whether the client waits for `100 Continue` before it sends."""
     length: int | None
     """Content-Length; None when the body comes in HTTP chunks."""
 
@@ -57,7 +55,8 @@ class Pipeline:
         try:
             if request.method == "OPTIONS":
                 return await self._run(exchange.preflight)
-            if not body.expected and body.length is not None and body.length <= SMALL:
+            if body.length is not None and body.length <= SMALL:
+                # Also where the client waits for a go-ahead: nothing is saved by refusing so little before it is sent.
                 small = b"".join([piece async for piece in body.pieces()])
                 return await self._run(_at_once, exchange, small)
             await self._run(exchange.admit)

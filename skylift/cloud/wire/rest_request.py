@@ -26,6 +26,9 @@ _VERSION_4 = frozenset(
     "x-amz-security-token x-amz-content-sha256".split()
 )
 
+_SPOKEN = ("Version", "2006-03-01")
+"""libcloud says with every request which version of the API it means: the one that there is."""
+
 
 def hoisted(request: Request) -> Request:
     """The request with the headers that a presigned URL carries in its query string, as `x-amz-acl=private`."""
@@ -140,7 +143,9 @@ def _query(plan: _Plan, request: Request) -> dict[str, Any]:
         member = plan.query.get(name)
         if member is not None:
             params[member[0]] = _argument(name, text, member[1])
-        elif name not in plan.fixed and name not in _VERSION_2 and not name.lower().startswith("x-"):
+        elif (name, text) == _SPOKEN or name in plan.fixed or name in _VERSION_2 or name.lower().startswith("x-"):
+            continue
+        else:
             # S3 itself ignores what it does not know; here a parameter that would be ignored is an error. Names in
             # `x-` stay allowed: S3 documents them as the caller's own, and signatures and SDKs put theirs there.
             raise ServiceError("InvalidArgument", f"The query parameter {name} is not recognized", ArgumentName=name)

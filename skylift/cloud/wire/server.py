@@ -107,7 +107,7 @@ class _HttpBody:
 
     def __init__(self, http: web.BaseRequest) -> None:
         self._http = http
-        self.expected = http.headers.get("Expect", "").lower() == "100-continue"
+        self._expected = http.headers.get("Expect", "").lower() == "100-continue"
         self.length = http.content_length if http.body_exists else 0
 
     @property
@@ -118,7 +118,7 @@ class _HttpBody:
     async def pieces(self) -> AsyncIterator[bytes]:
         if self.length == 0:
             return
-        if self.expected:
+        if self._expected:
             await self._http.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             self._http.writer.output_size = 0
         piece = bytearray()
@@ -148,7 +148,13 @@ class _HttpBody:
 
 def _request(http: web.BaseRequest) -> Request:
     headers = tuple((_text(name), _text(value)) for name, value in http.raw_headers)
-    return Request(http.method, http.raw_path, headers, http.remote or "", http.secure)
+    return Request(http.method, http.raw_path, headers, http.remote or "", http.secure, _tls_version(http))
+
+
+def _tls_version(http: web.BaseRequest) -> str:
+    """`1.3`; empty for a connection without TLS."""
+    tls = http.transport.get_extra_info("ssl_object") if http.transport else None
+    return (tls.version() or "").removeprefix("TLSv") if tls else ""
 
 
 def _text(raw: bytes) -> str:

@@ -12,12 +12,14 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from typing import Literal
 from urllib.parse import quote, unquote_to_bytes
 
 from skylift.cloud.error import ServiceError
+from skylift.cloud.identity import Signature
 from skylift.cloud.wire.call import Credential, Request, SecretFor
 
-ALGORITHM = "AWS4-HMAC-SHA256"
+ALGORITHM: Literal["AWS4-HMAC-SHA256"] = "AWS4-HMAC-SHA256"
 TERMINATOR = "aws4_request"
 UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
 SKEW = timedelta(minutes=15)
@@ -52,6 +54,12 @@ class Signed:
     @property
     def credential(self) -> Credential:
         return Credential(self.access_key_id, self.token, self.region, self.service)
+
+    def described(self, payload: str | None) -> Signature:
+        """`payload` is what the request declares of its body."""
+        auth_type: Literal["REST-HEADER", "REST-QUERY-STRING"]
+        auth_type = "REST-HEADER" if self.lifetime is None else "REST-QUERY-STRING"
+        return Signature(auth_type, ALGORITHM, _moment(self.stamp), payload or "")
 
 
 @dataclass(frozen=True)

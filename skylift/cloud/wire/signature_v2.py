@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from skylift.cloud.error import ServiceError
+from skylift.cloud.identity import Signature
 from skylift.cloud.wire.call import Credential, Request, SecretFor
 
 _SIGNED_PARAMETERS = frozenset(
@@ -42,6 +43,9 @@ class PresignedV2:
     @property
     def credential(self) -> Credential:
         return Credential(self.access_key_id, self.token, "", "s3")
+
+    def described(self, payload: str | None) -> Signature:
+        return Signature("REST-QUERY-STRING", "AWS", None, payload or "")
 
 
 def read_v2(request: Request) -> PresignedV2 | None:

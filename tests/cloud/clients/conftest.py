@@ -1,115 +1,15 @@
-"""The wire and the services, joined as main.py joins them, without servers: what S3's real clients talk to."""
+"""A cloud for each test."""
 
 from __future__ import annotations
 
-import asyncio
-import socket
-import subprocess
-import sys
-import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import boto3
 import pytest
-from botocore.config import Config
-
-from skylift.cloud.main import Desk
-from skylift.cloud.services.identity import make_root_key
-from skylift.cloud.store.database import Database
-from skylift.cloud.wire import checksum
-from skylift.cloud.wire.endpoint import AwsEndpoint
-
-ACCOUNT = "123456789012"
-REGION = "us-east-1"
-
-
-@dataclass(frozen=True)
-class Cloud:
-    directory: Path
-    url: str
-    key: str
-    secret: str
-
-    def client(self, service: str = "s3", **config: Any) -> Any:
-        return self._session().client(service, endpoint_url=self.url, config=self._config(config))
-
-    def resource(self) -> Any:
-        return self._session().resource("s3", endpoint_url=self.url, config=self._config({}))
-
-    def environment(self, home: Path) -> dict[str, str]:
-        """For a client in a process of its own, which must see nothing of whoever runs the tests."""
-        return {
-            "HOME": str(home),
-            "PATH": "/usr/bin:/bin",
-            "AWS_ACCESS_KEY_ID": self.key,
-            "AWS_SECRET_ACCESS_KEY": self.secret,
-            "AWS_DEFAULT_REGION": REGION,
-            "AWS_ENDPOINT_URL": self.url,
-            "AWS_EC2_METADATA_DISABLED": "true",
-            "NO_PROXY": "*",
-        }
-
-    def files(self) -> list[str]:
-        """Every file that holds, or was to hold, bytes of an object."""
-        return [path.name for path in (self.directory / "objects").iterdir()]
-
-    def _session(self) -> Any:
-        return boto3.Session(self.key, self.secret, region_name=REGION)
-
-    def _config(self, options: dict[str, Any]) -> Config:
-        return Config(retries={"total_max_attempts": 1}, proxies={}, **options)
+from serverless_cloud import Cloud, serverless_cloud
 
 
 @pytest.fixture
 def cloud(tmp_path: Path) -> Iterator[Cloud]:
-    """An account of its own behind a port of its own."""
-    directory = tmp_path / "state"
-    (directory / "objects").mkdir(parents=True)
-    database = Database(directory / "state.db", checksum=checksum.start)
-    with database.write() as tx:
-        root = make_root_key(tx)
-    desk = Desk(database, ACCOUNT, REGION, lambda: None)
-    endpoint = AwsEndpoint(
-        region=REGION,
-        spool=directory / "objects",
-        objects=directory / "objects",
-        secret_for=desk.secret_for,
-        perform=desk.perform,
-        cors=desk.cors,
-    )
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-
-    def run(coroutine: Any) -> None:
-        asyncio.run_coroutine_threadsafe(coroutine, loop).result()
-
-    try:
-        sock = socket.socket()
-        sock.bind(("127.0.0.1", 0))
-        port = sock.getsockname()[1]
-        run(endpoint.start())
-        run(endpoint.add_socket(sock))
-        yield Cloud(directory, f"http://127.0.0.1:{port}", root.access_key_id, root.secret_access_key)
-        run(endpoint.stop())
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
-        database.close()
-
-
-@pytest.fixture(scope="session")
-def clients(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The programs of an environment with s3fs and s3cmd: s3fs needs another botocore than the AWS CLI does."""
-    place = tmp_path_factory.mktemp("clients") / "venv"
-    uv = [sys.executable, "-m", "uv"]
-    subprocess.run([*uv, "venv", "--quiet", "--python", sys.executable, str(place)], check=True)
-    subprocess.run(
-        [*uv, "pip", "install", "--quiet", "--python", str(place / "bin/python"), "s3fs>=2025.1", "s3cmd>=2.4"],
-        check=True,
-    )
-    return place / "bin"
+    with serverless_cloud(tmp_path) as made:
+        yield made

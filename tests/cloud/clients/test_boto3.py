@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError, WaiterError
-from conftest import Cloud
+from serverless_cloud import Cloud
 
 MIB = 1 << 20
 IN_PARTS = TransferConfig(multipart_threshold=6 * MIB, multipart_chunksize=6 * MIB, max_concurrency=4)

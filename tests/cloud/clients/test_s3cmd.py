@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import Cloud
+from serverless_cloud import Cloud
 
 
 class S3cmd:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from conftest import Cloud
+from serverless_cloud import Cloud
 
 WORK = """
 import os, s3fs

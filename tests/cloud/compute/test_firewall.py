@@ -9,10 +9,11 @@ import pytest
 
 from skylift.cloud.compute.firewall import vpc_ruleset
 from skylift.cloud.compute.plan import VpcPlan
-from skylift.cloud.compute.router import PlannedRoute, planned_routes
+from skylift.cloud.compute.router import FALLBACK, PlannedRoute, planned_routes
 from skylift.cloud.compute.traffic import protocol_match
 from skylift.cloud.network import (
     NetworkInterface,
+    PrivateAddress,
     Route,
     RouteAssociation,
     RouteTable,
@@ -188,8 +189,10 @@ def test_nothing_but_addresses_ids_and_numbers_gets_into_the_text(bad: VpcPlan) 
         ruleset(bad)
 
 
-def routed(*tables: RouteTable, gateway: str | None = "igw-1") -> set[PlannedRoute]:
-    return planned_routes(replace(plan(gateway=gateway), route_tables=tables))
+def routed(
+    *tables: RouteTable, gateway: str | None = "igw-1", interfaces: tuple[NetworkInterface, ...] = ()
+) -> set[PlannedRoute]:
+    return planned_routes(replace(plan(gateway=gateway, interfaces=interfaces), route_tables=tables))
 
 
 LOCAL = Route("10.0.0.0/16", "local")
@@ -230,3 +233,34 @@ def test_an_association_comes_before_the_main_table() -> None:
 
 def test_ipv6_routes_are_not_for_this_network() -> None:
     assert routed(table(Route("::/0", "igw-1"))) == routed(table())
+
+
+def test_a_route_to_a_server_has_nothing_behind_it() -> None:
+    """Should the server's link go, its packets go nowhere; and within the subnet no table is asked."""
+    nat = interface("nat", "10.0.1.5")
+    assert routed(table(Route("0.0.0.0/0", "eni-nat")), interfaces=(nat,)) == {
+        PlannedRoute(TABLE, "10.0.0.0/16", "throw"),
+        PlannedRoute(TABLE, "10.0.1.0/24", "throw"),
+        PlannedRoute(TABLE, "0.0.0.0/0", "unicast", through="eni-nat", via="10.0.1.5"),
+        PlannedRoute(TABLE, "0.0.0.0/0", "blackhole", metric=FALLBACK),
+    }
+
+
+def test_what_is_not_for_a_checked_interface_does_not_get_to_it() -> None:
+    """Nothing could lead it there without a route: without one nobody looks."""
+    given = plan(interfaces=(interface("nat", "10.0.1.5"),))
+    routing = replace(given, route_tables=(table(Route("0.0.0.0/0", "eni-nat")),))
+    check = 'oifname != "up" oifname != @unchecked oifname . ip daddr != @bound drop'
+    assert check in block(ruleset(routing), "chain forward")
+    assert check not in block(ruleset(given), "chain forward")
+
+
+def test_every_address_of_an_interface_is_its_own() -> None:
+    more = (PrivateAddress("10.0.1.8"), PrivateAddress("10.0.1.9", "127.40.1.9"))
+    one = replace(interface("1", "10.0.1.5", "sg-2", public="127.40.1.1"), secondary=more)
+    text = ruleset(plan(rule(group_id="sg-2"), interfaces=(one,)))
+    for name in ("bound", "members-sg-2"):
+        (elements,) = [line for line in block(text, f"set {name}") if line.startswith("elements")]
+        assert all(address in elements for address in ("10.0.1.5", "10.0.1.8", "10.0.1.9"))
+    (translated,) = [line for line in block(text, "map public_of") if line.startswith("elements")]
+    assert translated == "elements = { 10.0.1.5 : 127.40.1.1, 10.0.1.9 : 127.40.1.9 }"

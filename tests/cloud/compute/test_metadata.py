@@ -28,8 +28,7 @@ FACTS = InstanceFacts(
         InterfaceFacts(
             id="eni-1",
             mac="02:00:00:00:00:01",
-            private_ip="10.0.1.5",
-            public_ip="127.40.1.1",
+            addresses=(("10.0.1.5", "127.40.1.1"),),
             index=0,
             subnet_id="subnet-1",
             subnet_cidr="10.0.1.0/24",
@@ -45,7 +44,7 @@ FACTS = InstanceFacts(
     profile_arn="arn:aws:iam::123456789012:instance-profile/p",
     profile_id="AIPA1",
     role="r",
-    credentials=lambda: CREDENTIALS,
+    credentials=lambda _: CREDENTIALS,
 )
 
 
@@ -162,7 +161,7 @@ def test_requests_that_are_refused() -> None:
 
 def test_what_an_instance_does_not_have_is_not_listed() -> None:
     bare = replace(FACTS, user_data=None, profile_arn=None, public_key=None, tags=None)
-    bare = replace(bare, interfaces=(replace(FACTS.interfaces[0], public_ip=None),))
+    bare = replace(bare, interfaces=(replace(FACTS.interfaces[0], addresses=(("10.0.1.5", None),)),))
     metadata = Metadata(bare)
     _, listing = metadata.get("/latest/meta-data/")
     assert not {"iam/", "public-keys/", "public-ipv4", "tags/"} & set(listing.splitlines())
@@ -177,3 +176,36 @@ def test_only_the_answer_with_a_token_is_bound_by_the_hop_limit() -> None:
     assert (issued.status, issued.hops) == (200, 3)
     token = {"x-aws-ec2-metadata-token": issued.body.decode()}
     assert metadata.service.answer("GET", "/latest/meta-data/", token, "vpc-1", "10.0.1.5").hops is None
+
+
+def test_an_answer_says_how_long_its_token_is_still_good() -> None:
+    metadata = Metadata()
+    token = metadata.token("60")
+    metadata.now += timedelta(seconds=20)
+    headers = {"x-aws-ec2-metadata-token": token}
+    answer = metadata.service.answer("GET", "/latest/meta-data/mac", headers, "vpc-1", "10.0.1.5")
+    assert answer.headers["X-Aws-Ec2-Metadata-Token-Ttl-Seconds"] == "40"
+
+
+@pytest.mark.parametrize("token", ["", "x", "é-é", "\udcff-\udcff", "1-2-3"])
+def test_nonsense_is_no_token(token: str) -> None:
+    assert Metadata().ask("GET", "/latest/meta-data/mac", x_aws_ec2_metadata_token=token)[0] == 401
+
+
+@pytest.mark.parametrize("seconds", ["²", "١", "+5", "", "9" * 5000])
+def test_a_length_has_to_be_written_in_digits(seconds: str) -> None:
+    assert Metadata().ask("PUT", "/latest/api/token", x_aws_ec2_metadata_token_ttl_seconds=seconds)[0] == 400
+
+
+def test_credentials_are_asked_for_in_the_name_of_the_version_that_is_used() -> None:
+    asked: list[str] = []
+
+    def credentials(version: str) -> RoleCredentials:
+        asked.append(version)
+        return CREDENTIALS
+
+    metadata = Metadata(replace(FACTS, credentials=credentials, tokens_required=False))
+    path = "/latest/meta-data/iam/security-credentials/r"
+    assert metadata.ask("GET", path)[0] == 200
+    assert metadata.get(path)[0] == 200
+    assert asked == ["1.0", "2.0"]

@@ -25,7 +25,7 @@ from skylift.cloud.compute.resolver import (
     serve,
 )
 
-A, AAAA, MX = 1, 28, 15
+A, PTR, AAAA, MX = 1, 12, 28, 15
 
 
 def query(name: str, kind: int = A, *, identity: int = 77, flags: int = 0x0100, tail: bytes = b"") -> bytes:
@@ -58,12 +58,26 @@ class FakeHost(HostNames):
         return self._names.get(name, [])
 
 
-def private_name(vpc_id: str, name: str) -> str | None:
-    return {("vpc-1", "ip-10-0-1-5.ec2.internal"): "10.0.1.5"}.get((vpc_id, name))
+class FakeNames:
+    """One server, in the VPC vpc-1, which has 10.0.0.0/16."""
+
+    def __init__(self, *, dns: bool = True) -> None:
+        self._dns = dns
+
+    def has_dns(self, vpc_id: str) -> bool:
+        return self._dns and vpc_id == "vpc-1"
+
+    def address_of(self, vpc_id: str, name: str) -> str | None:
+        return {("vpc-1", "ip-10-0-1-5.ec2.internal"): "10.0.1.5"}.get((vpc_id, name))
+
+    def name_of(self, vpc_id: str, address: str) -> str | None:
+        if vpc_id != "vpc-1" or not address.startswith("10.0."):
+            return None
+        return "ip-10-0-1-5.ec2.internal" if address == "10.0.1.5" else ""
 
 
-def resolver(*upstreams: Upstream, hosts: dict[str, list[str]] | None = None) -> Resolver:
-    return Resolver("vpc-1", private_name, FakeHost(list(upstreams), hosts))
+def resolver(*upstreams: Upstream, hosts: dict[str, list[str]] | None = None, dns: bool = True) -> Resolver:
+    return Resolver("vpc-1", FakeNames(dns=dns), FakeHost(list(upstreams), hosts))
 
 
 @asynccontextmanager
@@ -95,7 +109,7 @@ async def name_server(answer: Callable[[bytes], list[bytes]]) -> AsyncIterator[U
 
 
 def answered(*addresses: str) -> Callable[[bytes], list[bytes]]:
-    return lambda asked: [respond(asked, read_question(asked), 0, addresses)]
+    return lambda asked: [respond(asked, read_question(asked), 0, [socket.inet_aton(one) for one in addresses])]
 
 
 @pytest.fixture
@@ -129,13 +143,44 @@ async def test_an_unknown_private_name_is_not_asked_elsewhere(name: str) -> None
     assert (code(response), records(response)) == (module.NXDOMAIN, [])
 
 
+async def test_a_private_address_has_its_name(nowhere: Upstream) -> None:
+    response = await resolver(nowhere).answer(query("5.1.0.10.in-addr.arpa", PTR), stream=False)
+    assert response is not None
+    assert code(response) == 0
+    assert response.endswith(b"\x0bip-10-0-1-5\3ec2\x08internal\0")
+    assert response.count(struct.pack("!HHI", PTR, 1, module.TTL)) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "expected"),
+    [("6.1.0.10.in-addr.arpa", PTR, module.NXDOMAIN), ("5.1.0.10.in-addr.arpa", A, module.NOERROR)],
+)
+async def test_addresses_of_the_vpc_are_not_asked_elsewhere(name: str, kind: int, expected: int) -> None:
+    async with name_server(answered("192.0.2.1")) as upstream:
+        response = await resolver(upstream).answer(query(name, kind), stream=False)
+    assert (code(response), records(response)) == (expected, [])
+
+
+@pytest.mark.parametrize("name", ["1.2.0.192.in-addr.arpa", "0.10.in-addr.arpa", "300.1.0.10.in-addr.arpa"])
+async def test_other_addresses_are(name: str) -> None:
+    async with name_server(answered("192.0.2.1")) as upstream:
+        response = await resolver(upstream).answer(query(name, PTR), stream=False)
+    assert records(response) == ["192.0.2.1"]
+
+
+async def test_a_vpc_without_dns_refuses_every_question() -> None:
+    async with name_server(answered("192.0.2.1")) as upstream:
+        for name in ("example.com", "ip-10-0-1-5.ec2.internal"):
+            assert code(await resolver(upstream, dns=False).answer(query(name), stream=False)) == module.REFUSED
+
+
 @pytest.mark.parametrize("stream", [False, True])
 async def test_everything_else_is_passed_on_byte_for_byte(stream: bool) -> None:
     asked = []
 
     def answer(data: bytes) -> list[bytes]:
         asked.append(data)
-        return [respond(data, read_question(data), 0, ["192.0.2.1"]) + b"anything"]
+        return [respond(data, read_question(data), 0, [b"\xc0\0\2\1"]) + b"anything"]
 
     extended = query("example.com", MX, tail=b"\0\0\x29\x10\0\0\0\0\0\0\0")
     async with name_server(answer) as upstream:
@@ -163,8 +208,8 @@ async def test_an_answer_to_another_question_is_not_taken() -> None:
     def answer(asked: bytes) -> list[bytes]:
         other = query("evil.example")
         return [
-            respond(other, read_question(other), 0, ["192.0.2.66"]),
-            respond(query("example.com", identity=78), read_question(asked), 0, ["192.0.2.66"]),
+            respond(other, read_question(other), 0, [b"\xc0\0\2\x42"]),
+            respond(query("example.com", identity=78), read_question(asked), 0, [b"\xc0\0\2\x42"]),
             asked,
             *answered("192.0.2.1")(asked),
         ]

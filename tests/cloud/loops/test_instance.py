@@ -14,8 +14,8 @@ from skylift.cloud.compute.oci import ServerPlan
 from skylift.cloud.compute.rootfs import SeedFile
 from skylift.cloud.compute.server import EXIT_POWEROFF, EXIT_REBOOT, RuntimeRefused, ServerError
 from skylift.cloud.instance import Console, Instance
-from skylift.cloud.loops.instance import Blueprint, Cables, InstanceLoop
-from skylift.cloud.network import Address, NetworkInterface, Subnet, Vpc
+from skylift.cloud.loops.instance import Blueprint, Cables, InstanceLoop, settle
+from skylift.cloud.network import Address, NetworkInterface, PrivateAddress, Subnet, Vpc
 from skylift.cloud.store.database import Database, Tx
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -42,6 +42,8 @@ INTERFACE = NetworkInterface(
     created=NOW,
     public_ip="127.40.1.1",
     instance_id="i-1",
+    attachment_id="eni-attach-1",
+    attachment="attaching",
 )
 
 
@@ -117,20 +119,33 @@ class Scene:
         self.database = Database(path / "state.db")
         self.machines = FakeMachines()
         self.plugs: list[str] = []
+        self.dressed: list[list[str]] = []
         self.notes_rest = False
         self.with_volumes: set[str] = set()
         self.looked_at_volumes = False
+        self.jammed = False
         self.loop = self.start_loop()
         with self.database.write() as tx:
             tx.add(Vpc(id="vpc-1", cidr="10.0.0.0/16"))
             tx.add(Subnet(id="subnet-1", vpc_id="vpc-1", cidr="10.0.1.0/24", zone="us-east-1a"))
+
+    def attach(self, interface: NetworkInterface, subnet: Subnet, pid: int) -> None:
+        if self.jammed:
+            raise RuntimeRefused(f"attach {interface.id}: no")
+        self.plugs.append(interface.id)
+
+    def dress(self, interface: NetworkInterface, subnet: Subnet, pid: int) -> None:
+        self.dressed.append([one.private_ip for one in interface.addresses])
 
     def start_loop(self) -> InstanceLoop:
         loop = InstanceLoop(
             database=self.database,
             machines=self.machines,
             cables=Cables(
-                attach=lambda interface, subnet, pid: self.plugs.append(interface.id),
+                attach=self.attach,
+                dress=lambda interface, subnet, pid: self.dressed.append(
+                    [one.private_ip for one in interface.addresses]
+                ),
                 detach=lambda interface_id: self.plugs.remove(interface_id) if interface_id in self.plugs else None,
             ),
             sync_network=lambda: None,
@@ -439,3 +454,52 @@ def test_a_restart_in_the_middle_of_a_launch_launches_again(scene: Scene) -> Non
     scene.settle()
     assert scene.machines.done == ["clear", "create", "start"]
     assert scene.row.state == "running"
+
+
+def test_an_interface_is_plugged_into_a_server_that_runs_and_taken_out(scene: Scene) -> None:
+    scene.add()
+    scene.settle()
+    assert scene.interface is not None and scene.interface.attachment == "attached"
+    second = replace(INTERFACE, id="eni-2", mac="02:00:00:00:00:02", private_ip="10.0.1.6", public_ip=None, index=1)
+    with scene.database.write() as tx:
+        tx.add(replace(second, attachment="attaching"))
+    scene.settle()
+    assert scene.plugs == ["eni-1", "eni-2"]
+    with scene.database.write() as tx:
+        tx.save(replace(second, attachment="changing", secondary=(PrivateAddress("10.0.1.7"),)))
+    scene.settle()
+    assert scene.dressed == [["10.0.1.6", "10.0.1.7"]]
+    with scene.database.write() as tx:
+        tx.save(replace(second, attachment="detaching"))
+    scene.settle()
+    assert scene.plugs == ["eni-1"]
+    with scene.database.read() as tx:
+        row = tx.get(NetworkInterface, id="eni-2")
+        assert row is not None and (row.attachment, row.instance_id) == ("detached", None)
+
+
+def test_what_cannot_be_plugged_in_is_tried_again(scene: Scene) -> None:
+    scene.add()
+    scene.settle()
+    second = replace(INTERFACE, id="eni-2", mac="02:00:00:00:00:02", private_ip="10.0.1.6", public_ip=None, index=1)
+    with scene.database.write() as tx:
+        tx.add(replace(second, attachment="attaching"))
+    scene.jammed = True
+    scene.settle()
+    assert scene.plugs == ["eni-1"]
+    scene.jammed = False
+    scene.settle()
+    assert scene.plugs == ["eni-1", "eni-2"]
+
+
+def test_a_change_while_it_is_plugged_in_is_told_afterwards(scene: Scene) -> None:
+    scene.add()
+    scene.settle()
+    with scene.database.write() as tx:
+        row = tx.get(NetworkInterface, id="eni-1")
+        assert row is not None
+        before = replace(row, attachment="attaching")
+        tx.save(replace(before, secondary=(PrivateAddress("10.0.1.9"),)))
+        settle(tx, before)
+        current = tx.get(NetworkInterface, id="eni-1")
+        assert current is not None and current.attachment == "changing"

@@ -18,7 +18,7 @@ from skylift.cloud.error import ServiceError
 from skylift.cloud.facts import CloudFacts
 from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Image, Instance
-from skylift.cloud.loops.instance import release
+from skylift.cloud.loops.instance import release, settle
 from skylift.cloud.network import NetworkInterface
 from skylift.cloud.services import facts as machine
 from skylift.cloud.services.image import image_id, register_image
@@ -157,6 +157,8 @@ class Cloud:
             for interface in tx.find(NetworkInterface, instance_id=instance_id):
                 if state in ("stopped", "terminated"):
                     release(tx, interface, terminated=state == "terminated")
+                elif state == "running":
+                    settle(tx, interface)
 
     def default(self, noun: str) -> dict[str, Any]:
         """The default VPC, or its first subnet or security group."""

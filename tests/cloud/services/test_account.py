@@ -152,3 +152,16 @@ def test_documents_alone(account: Account) -> None:
 def test_bad_documents(account: Account, given: list[str]) -> None:
     with refused("MalformedPolicyDocument"):
         account.iam("SimulateCustomPolicy", PolicyInputList=given, ActionNames=["s3:GetObject"])
+
+
+def test_which_keys_policies_ask_for(account: Account) -> None:
+    tags = {"StringEquals": {"aws:ResourceTag/team": "red"}, "Bool": {"aws:SecureTransport": "true"}}
+    account.user("ann", allow("ec2:*", Condition=tags))
+    given = policy(allow("s3:ListBucket", Condition={"StringLike": {"s3:prefix": "ann/*"}}))
+    alone = account.iam("GetContextKeysForCustomPolicy", PolicyInputList=[given])
+    assert alone == {"ContextKeyNames": ["s3:prefix"]}
+    source = f"arn:aws:iam::{ACCOUNT}:user/ann"
+    both = account.iam("GetContextKeysForPrincipalPolicy", PolicySourceArn=source, PolicyInputList=[given])
+    assert both == {"ContextKeyNames": ["aws:resourcetag/team", "aws:securetransport", "s3:prefix"]}
+    with refused("NoSuchEntity"):
+        account.iam("GetContextKeysForPrincipalPolicy", PolicySourceArn=source + "2")

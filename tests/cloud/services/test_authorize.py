@@ -265,6 +265,7 @@ def test_the_default_version_of_a_managed_policy_counts(account: Account) -> Non
         ({"StringEquals": {"aws:PrincipalTag/team": "blue"}}, False),
         ({"StringEquals": {"aws:PrincipalType": "AssumedRole"}}, True),
         ({"Null": {"ec2:SourceInstanceARN": "true"}}, True),
+        ({"Null": {"aws:SourceIdentity": "true"}}, True),
     ],
 )
 def test_global_condition_keys(account: Account, condition: dict[str, Any], expected: bool) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ec2_fixtures import Cloud, filters, tagged
+from ec2_fixtures import ACCOUNT, Cloud, filters, tagged
 
 
 class Site:
@@ -123,3 +123,60 @@ def test_client_token_makes_one_table(cloud: Cloud, site: Site) -> None:
     assert cloud.call("CreateRouteTable", VpcId=site.vpc, ClientToken="t") == first
     other = cloud.default("vpc")["VpcId"]
     assert cloud.code("CreateRouteTable", VpcId=other, ClientToken="t") == "IdempotentParameterMismatch"
+
+
+def test_a_route_to_a_server_works_while_it_runs(cloud: Cloud, site: Site) -> None:
+    """By its interface or by itself; what is told is both."""
+    server = cloud.run(SubnetId=site.subnet)
+    instance, interface = server["InstanceId"], server["NetworkInterfaces"][0]["NetworkInterfaceId"]
+    cloud.observe(instance, "running")
+    cloud.call("CreateRoute", RouteTableId=site.table, DestinationCidrBlock="0.0.0.0/0", InstanceId=instance)
+    shown = table(cloud, site.table)["Routes"][1]
+    assert shown == {
+        "DestinationCidrBlock": "0.0.0.0/0",
+        "Origin": "CreateRoute",
+        "NetworkInterfaceId": interface,
+        "InstanceId": instance,
+        "InstanceOwnerId": ACCOUNT,
+        "State": "active",
+    }
+    route = {"RouteTableId": site.table, "DestinationCidrBlock": "192.0.2.0/24", "NetworkInterfaceId": interface}
+    cloud.call("CreateRoute", **route)
+    found = cloud.call("DescribeRouteTables", Filters=filters(**{"route.instance_id": instance}))["RouteTables"]
+    assert [one["RouteTableId"] for one in found] == [site.table]
+    cloud.observe(instance, "stopped")
+    assert [one["State"] for one in table(cloud, site.table)["Routes"]] == ["active", "blackhole", "blackhole"]
+    cloud.observe(instance, "terminated")
+    shown = table(cloud, site.table)["Routes"][1]
+    assert (shown["NetworkInterfaceId"], shown["State"], "InstanceId" in shown) == (interface, "blackhole", False)
+
+
+def test_within_a_vpc_traffic_to_a_subnet_can_be_led_through_a_server(cloud: Cloud, site: Site) -> None:
+    interface = cloud.call("CreateNetworkInterface", SubnetId=site.subnet)["NetworkInterface"]["NetworkInterfaceId"]
+    route = {"RouteTableId": site.table, "NetworkInterfaceId": interface}
+    assert cloud.code("CreateRoute", **route, DestinationCidrBlock="10.0.1.0/25") == "InvalidParameterValue"
+    cloud.call("CreateRoute", **route, DestinationCidrBlock="10.0.1.0/24")
+    both = {**route, "DestinationCidrBlock": "10.0.0.0/16"}
+    assert cloud.code("ReplaceRoute", **both, LocalTarget=True) == "InvalidParameterCombination"
+    cloud.call("ReplaceRoute", **both)
+    assert table(cloud, site.table)["Routes"][0]["NetworkInterfaceId"] == interface
+    local = {"RouteTableId": site.table, "DestinationCidrBlock": "10.0.0.0/16"}
+    assert cloud.code("DeleteRoute", **local) == "InvalidParameterValue"
+    cloud.call("ReplaceRoute", **local, LocalTarget=True)
+    assert table(cloud, site.table)["Routes"][0]["GatewayId"] == "local"
+    other = {"RouteTableId": site.table, "DestinationCidrBlock": "10.0.1.0/24", "LocalTarget": True}
+    assert cloud.code("ReplaceRoute", **other) == "InvalidParameterValue"
+
+
+def test_servers_that_routes_cannot_lead_to(cloud: Cloud, site: Site) -> None:
+    route = {"RouteTableId": site.table, "DestinationCidrBlock": "0.0.0.0/0"}
+    abroad = cloud.run()
+    interface = abroad["NetworkInterfaces"][0]["NetworkInterfaceId"]
+    assert cloud.code("CreateRoute", **route, InstanceId=abroad["InstanceId"]) == "InvalidParameterValue"
+    assert cloud.code("CreateRoute", **route, NetworkInterfaceId=interface) == "InvalidParameterValue"
+    two = {"NetworkInterfaceId": interface, "GatewayId": site.gateway}
+    assert cloud.code("CreateRoute", **route, **two) == "InvalidParameterCombination"
+    nobody = "eni-00000000000000000"
+    assert cloud.code("CreateRoute", **route, NetworkInterfaceId=nobody) == "InvalidNetworkInterfaceID.NotFound"
+    wide = cloud.run(NetworkInterfaces=[{"DeviceIndex": one, "SubnetId": site.subnet} for one in (0, 1)])
+    assert cloud.code("CreateRoute", **route, InstanceId=wide["InstanceId"]) == "InvalidInstanceID"

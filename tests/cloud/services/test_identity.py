@@ -11,12 +11,15 @@ from identity_fixtures import (
     START,
     Account,
     account_fixture,  # noqa: F401
+    allow,
+    policy,
     refused,
     trust,
 )
 
 from skylift.cloud.identity import AccessKey, Caller, Session
 from skylift.cloud.instance import Instance
+from skylift.cloud.network import NetworkInterface, Subnet, Vpc
 from skylift.cloud.services.identity import authenticate, instance_credentials, secret_for
 from skylift.cloud.store import instance as _instances  # noqa: F401 - says where instances are kept
 
@@ -145,9 +148,9 @@ def launch(account: Account, profile: str | None) -> None:
         )
 
 
-def ask_metadata(account: Account) -> Session | None:
+def ask_metadata(account: Account, version: str = "2.0") -> Session | None:
     with account.database.write() as tx:
-        return instance_credentials(tx, INSTANCE)
+        return instance_credentials(tx, INSTANCE, version)
 
 
 @pytest.fixture(name="server")
@@ -167,6 +170,30 @@ def test_a_server_gets_the_credentials_of_its_role(account: Account, server: str
     assert caller.arn == f"arn:aws:sts::{ACCOUNT}:assumed-role/server/{server}"
     assert caller.instance_arn == f"arn:aws:ec2:us-east-1:{ACCOUNT}:instance/{server}"
     assert session.secret not in repr(session) and session.token not in repr(session)
+
+
+def test_policies_can_ask_how_and_where_a_server_got_its_credentials(account: Account, server: str) -> None:
+    with account.database.write() as tx:
+        tx.add(Vpc("vpc-1", "10.0.0.0/16"))
+        tx.add(Subnet("subnet-1", "vpc-1", "10.0.1.0/24", "us-east-1a"))
+        mac, address = "02:00:00:00:00:01", "10.0.1.5"
+        tx.add(NetworkInterface("eni-1", "vpc-1", "subnet-1", mac, address, (), START, instance_id=server))
+    condition = {
+        "NumericGreaterThanEquals": {"ec2:RoleDelivery": "2.0"},
+        "StringEquals": {"aws:Ec2InstanceSourceVpc": "vpc-1", "aws:Ec2InstanceSourcePrivateIPv4": "10.0.1.5"},
+    }
+    allowed = policy(allow("iam:GetRole", Condition=condition))
+    account.iam("PutRolePolicy", RoleName="server", PolicyName="p", PolicyDocument=allowed)
+
+    def caller(version: str) -> Caller:
+        session = ask_metadata(account, version)
+        assert session is not None
+        return account.caller(session.access_key_id, session.token)
+
+    account.iam("GetRole", RoleName="server", caller=caller("2.0"))
+    with refused("AccessDenied"):
+        account.iam("GetRole", RoleName="server", caller=caller("1.0"))
+    account.iam("GetRole", RoleName="server", caller=caller("2.0"))
 
 
 def test_they_stay_until_less_than_an_hour_is_left(account: Account, server: str) -> None:

@@ -177,3 +177,34 @@ def test_tags(account: Account) -> None:
     assert account.iam("ListPolicyTags", PolicyArn=arn)["Tags"] == [{"Key": "k", "Value": "v"}]
     account.iam("UntagPolicy", PolicyArn=arn, TagKeys=["K"])
     assert account.iam("ListPolicyTags", PolicyArn=arn)["Tags"] == []
+
+
+def test_policies_of_service_roles_have_their_path_in_the_arn(account: Account) -> None:
+    arn = "arn:aws:iam::aws:policy/service-role/AmazonEC2SpotFleetTaggingRole"
+    assert account.iam("GetPolicy", PolicyArn=arn)["Policy"]["Path"] == "/service-role/"
+    listed = account.iam("ListPolicies", Scope="AWS", PathPrefix="/service-role/")["Policies"]
+    assert arn in {policy["Arn"] for policy in listed}
+
+
+@pytest.mark.parametrize(
+    ("name", "action", "expected"),
+    [
+        ("ReadOnlyAccess", "ec2:DescribeInstances", True),
+        ("ReadOnlyAccess", "s3:GetObject", True),
+        ("ReadOnlyAccess", "ec2:RunInstances", False),
+        ("job-function/ViewOnlyAccess", "s3:GetObject", False),
+        ("job-function/ViewOnlyAccess", "ec2:DescribeInstances", True),
+        ("AutoScalingFullAccess", "autoscaling:CreateAutoScalingGroup", True),
+        ("AmazonVPCFullAccess", "ec2:CreateVpc", True),
+        ("AmazonVPCReadOnlyAccess", "ec2:CreateVpc", False),
+        ("AmazonSSMReadOnlyAccess", "ssm:GetParameter", True),
+        ("AmazonSSMReadOnlyAccess", "ssm:PutParameter", False),
+        ("CloudWatchAgentServerPolicy", "cloudwatch:PutMetricData", True),
+    ],
+)
+def test_policies_of_aws_allow_what_they_say(account: Account, name: str, action: str, expected: bool) -> None:
+    account.user("ann")
+    account.iam("AttachUserPolicy", UserName="ann", PolicyArn=f"arn:aws:iam::aws:policy/{name}")
+    source = f"arn:aws:iam::{ACCOUNT}:user/ann"
+    asked = account.iam("SimulatePrincipalPolicy", PolicySourceArn=source, ActionNames=[action])
+    assert (asked["EvaluationResults"][0]["EvalDecision"] == "allowed") is expected

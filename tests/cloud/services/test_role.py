@@ -314,3 +314,10 @@ def test_checks_see_the_policy_and_the_tags(account: Account) -> None:
             RoleName="target",
             PolicyArn="arn:aws:iam::aws:policy/AdministratorAccess",
         )
+
+
+def test_a_description_alone_is_changed(account: Account) -> None:
+    account.iam("CreateRole", RoleName="r", AssumeRolePolicyDocument=EC2_TRUST, MaxSessionDuration=7200)
+    role = account.iam("UpdateRoleDescription", RoleName="r", Description="new")["Role"]
+    assert (role["Description"], role["MaxSessionDuration"]) == ("new", 7200)
+    assert account.iam("GetRole", RoleName="r")["Role"]["Description"] == "new"

@@ -158,6 +158,62 @@ def test_everybody_but(account: Account) -> None:
         assume(account, "target", other)
 
 
+def test_trust_in_a_role_does_not_reach_beyond_what_limits_its_session(account: Account) -> None:
+    account.role("named", allow("*"))
+    make(account, "target", trust({"AWS": arn("named")}))
+    with refused("AccessDenied", "no session policy allows the sts:AssumeRole action"):
+        assume(account, "target", account.assume("named", Policy=policy(allow("s3:*"))))
+    # A session that is trusted by its own name is not limited by what its session policy leaves out.
+    make(account, "other", trust({"AWS": f"arn:aws:sts::{ACCOUNT}:assumed-role/named/test"}))
+    assume(account, "other", account.assume("named", Policy=policy(allow("s3:*"))))
+
+
+def source_trust(principal: str) -> str:
+    actions = ["sts:AssumeRole", "sts:SetSourceIdentity"]
+    return policy({"Effect": "Allow", "Principal": {"AWS": principal}, "Action": actions})
+
+
+def test_the_source_identity_stays_for_a_chain_of_roles(account: Account) -> None:
+    account.iam("CreateRole", RoleName="first", AssumeRolePolicyDocument=source_trust(ACCOUNT))
+    account.iam("PutRolePolicy", RoleName="first", PolicyName="p", PolicyDocument=policy(allow("sts:*")))
+    account.iam("CreateRole", RoleName="second", AssumeRolePolicyDocument=source_trust(ACCOUNT))
+    condition = {"StringEquals": {"aws:SourceIdentity": "ann"}}
+    allowed = policy(allow("iam:GetRole", Condition=condition))
+    account.iam("PutRolePolicy", RoleName="second", PolicyName="p", PolicyDocument=allowed)
+    first = account.assume("first", SourceIdentity="ann")
+    assert assume(account, "second", first)["SourceIdentity"] == "ann"
+    with refused("AccessDenied", "cannot be changed"):
+        assume(account, "second", first, SourceIdentity="bob")
+    made = assume(account, "second", first)["Credentials"]
+    second = account.caller(made["AccessKeyId"], made["SessionToken"])
+    account.iam("GetRole", RoleName="second", caller=second)
+    with refused("AccessDenied"):
+        account.iam("GetRole", RoleName="second", caller=account.assume("second"))
+    with refused("ValidationError", "sourceIdentity"):
+        account.assume("first", SourceIdentity="a b")
+
+
+def test_a_source_identity_needs_the_roles_trust_as_well(account: Account) -> None:
+    make(account, "r", trust({"AWS": ACCOUNT}))
+    with refused("AccessDenied", "sts:SetSourceIdentity", "the role trust policy does not allow it"):
+        assume(account, "r", SourceIdentity="ann")
+    caller = account.user("ann", allow("sts:AssumeRole"))
+    account.iam("CreateRole", RoleName="s", AssumeRolePolicyDocument=source_trust(ACCOUNT))
+    with refused("AccessDenied", "no identity-based policy allows the sts:SetSourceIdentity action"):
+        assume(account, "s", caller, SourceIdentity="ann")
+
+
+def test_policies_can_ask_for_the_tags_of_the_role(account: Account) -> None:
+    make(account, "target", trust({"AWS": ACCOUNT}), Tags=[{"Key": "team", "Value": "red"}])
+    red, blue = (
+        account.user(team, allow("sts:AssumeRole", Condition={"StringEquals": {"iam:ResourceTag/team": team}}))
+        for team in ("red", "blue")
+    )
+    assume(account, "target", red)
+    with refused("AccessDenied"):
+        assume(account, "target", blue)
+
+
 def test_chained_roles_last_an_hour_at_most(account: Account) -> None:
     caller = account.role("first", allow("sts:AssumeRole"))
     make(account, "second", trust({"AWS": ACCOUNT}), MaxSessionDuration=43200)

@@ -1,0 +1,184 @@
+"""Two servers in processes of their own, for the measurements that stand beside a peer: ours, and moto's.
+
+Ours is the endpoint with its services and store and nothing behind it, which is what moto is too: nothing is booted.
+Run as a program it serves that endpoint from an empty directory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+ACCOUNT, REGION = "123456789012", "us-east-1"
+CLIENTS = 8
+PATIENCE = 60.0
+
+
+class Server:
+    """One side of the comparison, and the boto3 clients that ask it."""
+
+    def __init__(self, url: str, key: str, secret: str, pid: int) -> None:
+        self._session = boto3.Session(key, secret, region_name=REGION)
+        self._url = url
+        self._pid = pid
+
+    def client(self, service: str) -> Any:
+        config = Config(
+            max_pool_connections=CLIENTS,
+            proxies={},
+            retries={"total_max_attempts": 1},
+            s3={"addressing_style": "path"},
+        )
+        return self._session.client(service, endpoint_url=self._url, config=config)
+
+    @cached_property
+    def ec2(self) -> Any:
+        return self.client("ec2")
+
+    @cached_property
+    def s3(self) -> Any:
+        return self.client("s3")
+
+    def memory(self) -> float:
+        """MiB that the process has in memory."""
+        status = Path(f"/proc/{self._pid}/status").read_text()
+        return int(status.split("VmRSS:")[1].split()[0]) / 1024
+
+
+@contextmanager
+def skylift(directory: Path) -> Iterator[Server]:
+    command = [sys.executable, __file__, str(directory)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            url, key, secret = process.stdout.readline().split()
+            yield Server(url, key, secret, process.pid)
+        finally:
+            process.terminate()
+
+
+@contextmanager
+def moto() -> Iterator[Server]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            deadline = time.monotonic() + PATIENCE
+            while True:
+                try:
+                    socket.create_connection(("127.0.0.1", port)).close()
+                    break
+                except ConnectionRefusedError:
+                    if time.monotonic() > deadline:
+                        raise
+            yield Server(f"http://127.0.0.1:{port}", "key", "secret", process.pid)
+        finally:
+            process.terminate()
+
+
+async def serve(directory: Path) -> None:
+    """An account as a new cloud has it, with an image to launch from."""
+    from skylift.cloud.facts import CloudFacts
+    from skylift.cloud.instance import Image
+    from skylift.cloud.main import Desk
+    from skylift.cloud.services import facts
+    from skylift.cloud.services.identity import make_root_key
+    from skylift.cloud.services.image import register_image
+    from skylift.cloud.services.vpc import make_default_vpc
+    from skylift.cloud.store.database import Database
+    from skylift.cloud.wire import checksum
+    from skylift.cloud.wire.endpoint import AwsEndpoint
+
+    objects = directory / "objects"
+    objects.mkdir()
+    database = Database(directory / "state.db", checksum=checksum.start)
+    with database.write() as tx:
+        facts.observe(tx, CloudFacts(account=ACCOUNT, region=REGION, loopback_net=1))
+        make_default_vpc(tx, REGION)
+        image = Image(
+            id="ami-00000000000000001",
+            name="bench",
+            description="",
+            root="",
+            size_gib=8,
+            created=tx.now,
+            architecture="x86_64",
+        )
+        register_image(tx, image)
+        root = make_root_key(tx)
+    desk = Desk(database, ACCOUNT, REGION, lambda: None)
+    endpoint = AwsEndpoint(
+        region=REGION,
+        spool=objects,
+        objects=objects,
+        secret_for=desk.secret_for,
+        perform=desk.perform,
+        cors=desk.cors,
+    )
+    await endpoint.start()
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    await endpoint.add_socket(listener)
+    print(f"http://127.0.0.1:{listener.getsockname()[1]}", root.access_key_id, root.secret_access_key, flush=True)
+    await asyncio.Event().wait()
+
+
+def seconds_each(times: int, call: Callable[[int], Any]) -> list[float]:
+    """Seconds of each of so many calls, one after the other."""
+    taken = []
+    for number in range(times):
+        began = time.perf_counter()
+        call(number)
+        taken.append(time.perf_counter() - began)
+    return taken
+
+
+def median(times: int, call: Callable[[int], Any]) -> float:
+    return statistics.median(seconds_each(times, call))
+
+
+def latencies(name: str, taken: list[float]) -> dict[str, float]:
+    """What is reported of calls that came one after the other."""
+    ordered = sorted(taken)
+    return {
+        f"{name}: p50, ms": 1000 * statistics.median(ordered),
+        f"{name}: p99, ms": 1000 * ordered[min(len(ordered) - 1, len(ordered) * 99 // 100)],
+        f"{name}: calls a second": len(ordered) / sum(ordered),
+    }
+
+
+def together(times: int, call: Callable[[int], Any]) -> float:
+    """Calls a second of CLIENTS threads."""
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        began = time.perf_counter()
+        for _ in pool.map(call, range(times)):
+            pass
+        return times / (time.perf_counter() - began)
+
+
+def report(title: str, rounds: dict[str, list[dict[str, float]]]) -> None:
+    """Medians of rounds, side by side; a figure whose name ends in `ms` is better when it is smaller."""
+    print(f"\n{title:44}{'skylift':>10}{'moto':>10}{'ahead':>9}")
+    for name in rounds["skylift"][0]:
+        ours, theirs = (statistics.median(each[name] for each in rounds[server]) for server in ("skylift", "moto"))
+        ahead = theirs / ours if name.endswith("ms") else ours / theirs
+        print(f"{name:44}{ours:10.2f}{theirs:10.2f}{ahead:8.1f}x")
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(Path(sys.argv[1])))

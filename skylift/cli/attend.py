@@ -1,0 +1,96 @@
+"""`skylift attach` and `skylift wait`: until a job's end, with its output or without, from wherever one is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Protocol, TypeVar
+
+import typer
+
+from skylift.cli.place import On, settings_for
+
+if TYPE_CHECKING:
+    from skylift.runner.job import Outcome
+
+T_co = TypeVar("T_co", covariant=True)
+T = TypeVar("T")
+
+
+class Interruptible(Protocol[T_co]):
+    async def run(self) -> T_co: ...
+
+    def interrupt(self) -> None: ...
+
+
+def with_interrupts(work: Interruptible[T]) -> T:
+    """In an event loop of its own, with Ctrl-C handed to it."""
+    import asyncio
+    import signal
+
+    async def main() -> T:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, work.interrupt)
+        return await work.run()
+
+    return asyncio.run(main())
+
+
+def register(app: typer.Typer) -> None:
+    app.command("attach")(attach)
+    app.command("wait")(wait)
+
+
+def attach(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The job, as `skylift ps` shows it.")],
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only the program's output.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object on stdout at the end; the program's stdout goes to stderr.")
+    ] = False,
+    on: On = None,
+) -> None:
+    """Watch a job as `skylift run` does, from its first line on, and bring its results here.
+
+    Ctrl-C is SIGINT to the program; a second one cancels the job, a third leaves it running.
+    """
+    from skylift.cli.run import tell
+    from skylift.cli.screen import Outlet, make_screen
+    from skylift.runner.account import open_account
+    from skylift.runner.attend import Attendance, visit
+    from skylift.runner.steps import Clock
+
+    outlet = Outlet(2 if as_json else 1, 2)
+    screen = make_screen(outlet, quiet=quiet, json=as_json)
+    account = open_account(settings_for(on))
+    try:
+        outcome = with_interrupts(Attendance(account, visit(account, name, Path.cwd()), screen, Clock(screen)))
+    finally:
+        screen.finish()
+    tell(outcome, outlet, quiet=quiet, as_json=as_json)
+    raise typer.Exit(outcome.exit_code)
+
+
+def wait(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Jobs, as `skylift ps` shows them.")],
+    as_json: Annotated[bool, typer.Option("--json", help="A list of objects, one a job.")] = False,
+    on: On = None,
+) -> None:
+    """Wait until jobs have ended. The exit code is that of the first that did not end with 0, as the jobs are named."""
+    import asyncio
+
+    from skylift.cli.screen import Outlet, make_screen, summary
+    from skylift.runner.account import open_account
+    from skylift.runner.wait import wait as wait_for
+
+    account = open_account(settings_for(on))
+    screen = make_screen(Outlet(1, 2), quiet=False, json=True)
+
+    async def all_of_them() -> list[Outcome]:
+        return list(await asyncio.gather(*(wait_for(account, name, screen) for name in names)))
+
+    outcomes = asyncio.run(all_of_them())
+    if as_json:
+        print(json.dumps([outcome.as_json() for outcome in outcomes], indent=2))
+    else:
+        for outcome in outcomes:
+            print("\n".join(summary(outcome)))
+    raise typer.Exit(next((outcome.exit_code for outcome in outcomes if outcome.exit_code), 0))

@@ -1,0 +1,65 @@
+"""Options of `skylift run` that stand in `[tool.skylift]`: each flag has its key, by the same name without dashes.
+
+The command line comes before a script's own header, the header before the project's pyproject.toml; lists are
+replaced, not joined.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from skylift.runner.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from skylift.runner.tool_table import ToolTable
+
+_NOT_KEYS = {"help", "module", "program-is-a-command"}
+"""What to run is not how."""
+
+
+def presets(options: Iterable[Any], script: str | None, cwd: Path) -> dict[str, Any]:
+    """Defaults by parameter, from the tables that concern this run. `options` are click's. Raises UsageError."""
+    from skylift.runner.tool_table import project_table, script_table
+
+    by_key = keys_of(options)
+    found: dict[str, Any] = {}
+    tables = [project_table(cwd), script_table(cwd / Path(script).expanduser(), script) if script else None]
+    for table in tables:
+        if table is not None:
+            found.update({by_key[key].name: _value(table, key, by_key[key]) for key in _checked(table, by_key)})
+    return found
+
+
+def keys_of(options: Iterable[Any]) -> dict[str, Any]:
+    """Options by their key: `max-time` for `--max-time`."""
+    keys = {word.removeprefix("--"): each for each in options for word in each.opts if word.startswith("--")}
+    return {key: option for key, option in keys.items() if key not in _NOT_KEYS}
+
+
+def _checked(table: ToolTable, known: dict[str, Any]) -> Sequence[str]:
+    for key in table.values:
+        if key not in known:
+            near = difflib.get_close_matches(key.replace("_", "-"), known, n=1)
+            advice = f"Is it {near[0]}?" if near else f"Keys are: {', '.join(sorted(known))}."
+            raise UsageError(f"{table.at(key)}: [tool.skylift] has no key {key!r}.", advice)
+    return list(table.values)
+
+
+def _value(table: ToolTable, key: str, option: Any) -> Any:
+    value = table.values[key]
+    if option.is_flag:
+        if isinstance(value, bool):
+            return value
+        raise UsageError(f"{table.at(key)}: {key} must be true or false.")
+    if option.multiple:
+        values = value if isinstance(value, list) else [value]
+        if all(isinstance(each, str) for each in values):
+            return values
+        raise UsageError(f"{table.at(key)}: {key} must be a list of strings.")
+    if isinstance(value, str | int | float) and not isinstance(value, bool):
+        return str(value)
+    raise UsageError(f"{table.at(key)}: {key} must be a string.")

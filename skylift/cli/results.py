@@ -1,0 +1,66 @@
+"""`skylift results` and `skylift rm`: what a job has left, brought home or forgotten."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from skylift.cli.place import On, settings_for
+
+
+def register(app: typer.Typer) -> None:
+    app.command("results")(results)
+    app.command("rm")(rm)
+
+
+def results(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The job, as `skylift ps` shows it.")],
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="DIR", help="Where they go; the current directory if not named.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="A list of objects: path, size, sha256.")] = False,
+    on: On = None,
+) -> None:
+    """Bring the results of a job home. What is here already is not fetched again; what was cut off is gone on with."""
+    from skylift.cli.screen import Outlet, make_screen
+    from skylift.runner.account import open_account
+    from skylift.runner.size import spell_size
+    from skylift.runner.steps import Clock
+    from skylift.runner.wait import collect
+
+    screen = make_screen(Outlet(1, 2), quiet=as_json, json=as_json)
+    account = open_account(settings_for(on))
+    try:
+        with Clock(screen).step("results") as step:
+            found = collect(account, name, folder or Path(), screen).results
+            step.detail = f"{len(found)} file{'s' * (len(found) != 1)}, {spell_size(sum(each.size for each in found))}"
+    finally:
+        screen.finish()
+    if as_json:
+        print(json.dumps([vars(each) for each in found], indent=2))
+    else:
+        for each in found:
+            print(each.path)
+
+
+def rm(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Jobs that have ended.")],
+    on: On = None,
+) -> None:
+    """Forget jobs that have ended: their logs and results in S3, and their roles."""
+    from skylift.cli.screen import show_error
+    from skylift.runner.errors import SkyliftError
+    from skylift.runner.jobs import Jobs
+
+    code = 0
+    jobs = Jobs(settings_for(on))
+    for name in names:
+        try:
+            print(f"{name}: {jobs.remove(name)}")
+        except SkyliftError as error:
+            show_error(error)
+            code = error.exit_code
+    raise typer.Exit(code)

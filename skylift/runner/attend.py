@@ -1,0 +1,218 @@
+"""The second half of a run, by whoever is there: stream the output, collect the results, put away what is left."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from skylift.runner import launch, role
+from skylift.runner.account import Account
+from skylift.runner.collect import Manifest, bring_home, read_manifest
+from skylift.runner.errors import SkyliftError
+from skylift.runner.job import INTERRUPTED, Outcome
+from skylift.runner.launch import Server
+from skylift.runner.lifeline import Lifeline
+from skylift.runner.outcome import conclude
+from skylift.runner.reach import Reach
+from skylift.runner.record import Prefix
+from skylift.runner.size import spell_size
+from skylift.runner.steps import Clock, in_thread
+from skylift.runner.stream import Follower, Status
+from skylift.runner.submit import write_off
+from skylift.runner.watch import Watcher
+from skylift.runner.way_in import WayIn
+
+
+@dataclass(frozen=True)
+class Visit:
+    """What somebody who attends a job knows of it. `started_it` is the client that made it, which takes down what a
+    failure before the program's start would leave. `home` is where results go."""
+
+    name: str
+    home: Path
+    keep: int
+    instance_type: str
+    server: Server | None
+    way_in: WayIn | None = None
+    started_it: bool = False
+
+
+class Attendance:
+    """One job that its server has, until its outcome. `run` may be called once; `interrupt` is Ctrl-C."""
+
+    def __init__(self, account: Account, visit: Visit, watcher: Watcher, clock: Clock) -> None:
+        self._account, self._visit, self._watcher, self._clock = account, visit, watcher, clock
+        self._prefix = Prefix(visit.name)
+        self._reach = Reach(account, visit.name, visit.server, visit.way_in)
+        self._lifeline = Lifeline(account.api, watcher, account.settings.revive)
+        self._follower = Follower(
+            account.api,
+            account.bucket,
+            self._prefix,
+            self._reach.connect,
+            self._reach.server_is_gone,
+            self._lifeline,
+            watcher,
+            self._see_status,
+            self._see_start,
+        )
+        self._phase = "preparing"
+        self._interrupts = 0
+        self._open_steps: dict[str, float] = {}
+        self._task: asyncio.Task[Outcome] | None = None
+
+    async def run(self) -> Outcome:
+        """Raises SkyliftError when the job's end cannot be known, or its results cannot be had."""
+        self._task = asyncio.ensure_future(self._run())
+        try:
+            return await self._task
+        except asyncio.CancelledError:
+            if not self._interrupts:
+                raise
+            detached = self._phase == "detached"
+            reason = "Left running; nobody is watching it here." if detached else "Interrupted."
+            return self._outcome("detached" if detached else "cancelled", INTERRUPTED, reason)
+
+    async def _run(self) -> Outcome:
+        try:
+            if not self._visit.started_it:
+                await in_thread(self._reach.let_in, self._watcher)
+            status = await self._follower.run()
+            self._phase = "collecting"
+            manifest = await self._collect(status)
+        finally:
+            await self._put_away()
+        told = conclude(self._visit.name, status, manifest, self._reach.server)
+        return self._dress(told)
+
+    async def _put_away(self) -> None:
+        """A program that runs does not depend on us, so neither our error nor our leaving ends it. A kept server goes
+        on needing its role; `skylift cancel` takes both away."""
+        early = self._phase == "preparing" and (self._visit.started_it or self._interrupts > 0)
+        if early or (self._phase == "collecting" and not self._visit.keep):
+            await in_thread(self._take_down, early)
+
+    def _take_down(self, early: bool) -> None:
+        """Each by itself: what cannot be undone does not stand in the way of the rest, nor of the run's own end."""
+        api, name = self._account.api, self._visit.name
+        steps: list[Callable[[], object]] = [partial(role.remove_role, api, name)]
+        if self._reach.server is not None:
+            instance, interrupted = self._reach.server.instance, self._interrupts > 0
+            steps.insert(0, partial(launch.terminate, api, instance))
+            if early:
+                steps.append(partial(write_off, self._account, name, instance, interrupted=interrupted))
+        for step in steps:
+            try:
+                step()
+            except SkyliftError as error:
+                self._watcher.note(f"Not everything could be taken down: {error.message} {error.advice}".rstrip())
+                self._watcher.note(f"The server turns itself off. For the rest: `skylift cancel {name}`.")
+
+    # The program.
+
+    def _see_status(self, status: Status) -> None:
+        """Steps that happen on the server, told as they begin and end."""
+        state = status["state"]
+        if state == "environment":
+            self._begin("environment")
+        if "started" in status:
+            self._end("environment", "ready")
+            self._begin("program")
+            self._see_start()
+        if state == "uploading" or status["final"]:
+            self._end("environment", "not made")
+            self._end("program", f"exit code {status.get('exit_code')}", status.get("program_seconds"))
+
+    def _see_start(self) -> None:
+        """The program has been started: a status says so, or its output, which may be here sooner."""
+        if self._phase == "preparing":
+            self._phase = "running"
+
+    def _begin(self, name: str) -> None:
+        if name not in self._open_steps and name not in self._clock.seconds:
+            self._open_steps[name] = time.monotonic()
+            self._watcher.begin(name)
+
+    def _end(self, name: str, detail: str, seconds: float | None = None) -> None:
+        """`seconds` is the server's own measure, where it has one: a short step may be over before we hear of it."""
+        began = self._open_steps.pop(name, None)
+        if began is not None:
+            self._clock.seconds[name] = time.monotonic() - began if seconds is None else seconds
+            self._watcher.done(name, detail, self._clock.seconds[name])
+
+    # Ctrl-C.
+
+    def interrupt(self) -> None:
+        """First: SIGINT to the program, or the end of a run whose program has not started. Second: the job is
+        cancelled. Third: it is left running."""
+        self._interrupts += 1
+        assert self._task is not None
+        if self._phase == "collecting":
+            self._watcher.note(f"Stopped bringing results home: `skylift results {self._visit.name}` goes on with it.")
+            self._task.cancel()
+        elif self._phase == "preparing":
+            self._watcher.note("Interrupted before the program started; taking everything down.")
+            self._task.cancel()
+        elif self._interrupts == 1:
+            sent = self._follower.order(signal="INT")
+            how = "sent to the program" if sent else "will reach the program when SSH is back"
+            self._watcher.note(f"SIGINT {how}. Press Ctrl-C again to cancel the job.")
+        elif self._interrupts == 2:
+            self._follower.order(cancel=True)
+            self._watcher.note("Cancelling: SIGTERM, and SIGKILL after 10 s. Press Ctrl-C again to leave it alone.")
+        else:
+            self._phase = "detached"
+            name = self._visit.name
+            self._watcher.note(f"Left {name} running: `skylift attach {name}` or `skylift cancel {name}`.")
+            self._task.cancel()
+
+    # Home again.
+
+    async def _collect(self, status: Status | None) -> Manifest:
+        if status is None or "streams" not in status:
+            return Manifest()
+        account, home = self._account, self._visit.home
+        with self._clock.step("results") as step:
+            manifest = await self._lifeline.reach(read_manifest, account.api, account.bucket, self._prefix)
+            total = manifest.size
+
+            def fetch() -> None:
+                come = 0
+
+                def progress(more: int) -> None:
+                    nonlocal come
+                    come += more
+                    self._watcher.progress("results", come, total)
+
+                bring_home(account.api, account.bucket, self._prefix, manifest, home, progress)
+
+            await self._lifeline.reach(fetch)
+            count = len(manifest.results)
+            step.detail = (
+                f"{count} file{'s' * (count != 1)}, {spell_size(total)}" if count else "none asked for or made"
+            )
+        return manifest
+
+    def _outcome(self, state: str, exit_code: int, reason: str) -> Outcome:
+        instance = self._reach.server.instance if self._reach.server else None
+        return self._dress(
+            Outcome(name=self._visit.name, state=state, exit_code=exit_code, reason=reason, instance=instance)
+        )
+
+    def _dress(self, outcome: Outcome) -> Outcome:
+        """With what only the one who watched knows."""
+        more: dict[str, Any] = {"seconds": self._clock.elapsed(), "steps": dict(self._clock.seconds)}
+        return replace(outcome, instance_type=self._visit.instance_type, **more)
+
+
+def visit(account: Account, name: str, home: Path) -> Visit:
+    """What there is to know of a job that somebody else may have started. Raises JobNotFound."""
+    record = account.record(name)
+    servers = launch.live_servers(account.api, name)
+    server = servers[0] if servers else None
+    return Visit(name, home, record["keep"], record["instance_type"], server)

@@ -1,0 +1,46 @@
+"""What the end of a job says: its status and manifest as an Outcome."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from skylift.runner.collect import Manifest
+from skylift.runner.errors import RunError
+from skylift.runner.job import Outcome
+from skylift.runner.launch import Server
+
+
+def conclude(name: str, status: dict[str, Any] | None, manifest: Manifest, server: Server | None) -> Outcome:
+    """Raises RunError for a job whose server is gone and never reported its end."""
+    if status is None:
+        raise RunError(
+            _explain_silence(name, server), "Output and results that it had sent are kept in the job's prefix."
+        )
+    kept = status.get("kept_until")
+    return Outcome(
+        name=name,
+        state=status["state"],
+        exit_code=status["exit_code"],
+        reason=status["reason"],
+        signal=status.get("signal"),
+        detail=status.get("detail") or "",
+        instance=server.instance if server else status.get("instance"),
+        results=manifest.results,
+        unmatched=manifest.unmatched,
+        left_behind=manifest.left_behind,
+        started=status.get("started"),
+        ended=status.get("ended"),
+        program_seconds=status.get("program_seconds"),
+        kept_until=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(kept)) if kept else None,
+    )
+
+
+def _explain_silence(name: str, server: Server | None) -> str:
+    if server is None:
+        return f"The server of {name} is gone, and the job's end was never reported."
+    state = "stopped; what it had is on its disk" if server.state.startswith("stop") else "gone"
+    return (
+        f"The server {server.instance} is {state}, and the job's end was never reported"
+        f" ({server.reason or 'no reason given'})."
+    )

@@ -1,0 +1,88 @@
+"""The way to a job's server: its address, its host keys as it published them, and a key that it takes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from skylift.runner import launch
+from skylift.runner.account import Account
+from skylift.runner.errors import ConnectionLost, Refused, Unreachable
+from skylift.runner.key import KeyPair, ensure_key_file
+from skylift.runner.launch import Server
+from skylift.runner.network import find_caller, open_groups
+from skylift.runner.record import Prefix
+from skylift.runner.steps import in_thread
+from skylift.runner.watch import Watcher
+from skylift.runner.way_in import WayIn, find_way_in
+
+if TYPE_CHECKING:
+    from skylift.runner.ssh import Connection
+
+
+class Reach:
+    """One job's server, as it was last seen; None when there is none any more."""
+
+    def __init__(self, account: Account, job: str, server: Server | None, way_in: WayIn | None = None) -> None:
+        self._account, self._job = account, job
+        self.server = server
+        self._way_in = way_in
+        self._known_key: KeyPair | None = None
+
+    @property
+    def key(self) -> KeyPair:
+        """This machine's own, made when it has none."""
+        if self._known_key is None:
+            settings = self._account.settings
+            self._known_key = ensure_key_file(settings.key_dir, self._account.number, settings.region)
+        return self._known_key
+
+    async def connect(self) -> Connection:
+        """One try at SSH. Its import is slow, and was begun while the server booted."""
+        from skylift.runner import ssh  # noqa: PLC0415
+
+        server = self.server
+        if server is None:
+            raise ConnectionLost("The server is gone.")
+        way_in = self._way_in or await in_thread(self.find_way_in)
+        if way_in is None:
+            raise ConnectionLost("The server has shown no host key.")
+        if server.address is None:
+            raise ConnectionLost("The server has no public address.")
+        await in_thread(self.hand_in_key, way_in)
+        return await ssh.connect(server.address, way_in.user, self.key.private, way_in.keys, self._job)
+
+    def find_way_in(self) -> WayIn | None:
+        """None as long as the server has shown none."""
+        self._way_in = find_way_in(self._account.api, self._account.bucket, Prefix(self._job))
+        return self._way_in
+
+    def open_door(self) -> None:
+        """Let SSH in from where we are, which need not be where the job was started. Raises NotPermitted."""
+        caller = find_caller(self._account.settings)
+        if caller is not None and self.server is not None and self.server.address is not None:
+            open_groups(self._account.api, self.server.groups, caller)
+
+    def let_in(self, watcher: Watcher) -> None:
+        """Likewise; where it may not be, the user is told, and S3 has to do."""
+        try:
+            self.open_door()
+        except (Refused, Unreachable) as error:
+            watcher.note(f"SSH cannot be opened to here; output comes from S3. {error.message}")
+
+    def hand_in_key(self, way_in: WayIn) -> None:
+        """A server that was started with another machine's key takes ours for a minute, by EC2 Instance Connect."""
+        assert self.server is not None
+        if self.server.key == self.key.name:
+            return
+        try:
+            launch.send_key(self._account.api, self.server, way_in.user, self.key.public)
+        except Refused as error:
+            raise ConnectionLost(f"This machine's key is not the server's. {error.message}") from None
+
+    def server_is_gone(self) -> bool:
+        if self.server is None:
+            return True
+        found = launch.describe(self._account.api, self.server.instance)
+        if found is not None:
+            self.server = found
+        return found is None or found.gone

@@ -1,0 +1,66 @@
+"""The part of skylift that runs on the server: one job, from first boot to power off.
+
+Standard library only, Python 3.9 or newer. User data carries `boot.py` and what it needs; that arms the timer which
+turns the server off, and fetches the rest, a zip archive, from the job's prefix. It runs as root and depends on nobody:
+what it needs is read from the prefix with the instance's own role, and what comes of the job is written there.
+Start reading at `job.py`, whose `run` is the order of things.
+
+The prefix, `s3://BUCKET/jobs/NAME/`, is the job's record:
+
+    record.json             what to do; written by the client, whose conditional write claims the job's name
+    in/supervisor.pyz       this package; its SHA-256 stands in the user data
+    in/bundle.tar.gz        the files of the job
+    in/env.json             the user's --env values; removed when the program has started
+    in/cancel               its presence asks for the job's end
+    server/hostkeys.json    {"instance", "keys", "user"}: the server's public SSH keys, and the user to log in as
+    server/attempts/1.json  {"instance", "claimed"}: whoever writes it first is the one that runs the program
+    server/status.json      how far it is, and at the end how it went
+    server/stdout/OFFSET    the streams in pieces, named by the offset of their first byte in 20 digits
+    server/stderr/OFFSET
+    server/results/PATH     what the program left in its outputs
+    server/manifest.json    those results with sizes and SHA-256, written after the last of them
+
+record.json, where what is marked * may be missing:
+
+    version, job, created, deadline     1, the name, and seconds since the epoch
+    argv, python                        what to start; whether argv[0] becomes the environment's interpreter
+    cwd                                 where in the bundle
+    bundle_sha256, bundle_key*          the key is in the bucket; missing, it is in/bundle.tar.gz of the prefix
+    inputs*                             [{"bucket", "key", "path", "size", "sha256" or null, "mode"}]: more files,
+                                        fetched beside the bundle's own; `path` is relative to the bundle's root
+    environment                         {"kind", "path", "python"*}; kind is none, script, requirements or project, and
+                                        path the script, the requirements file or the project's folder
+    outputs                             globs relative to cwd
+    has_env                             whether in/env.json is to be waited for
+    max_time, cap*                      seconds from the program's start, and the words for who set them ("--max-time")
+    idle*                               seconds without output and without work for the processor that end the program
+    sync_every*                         seconds between two uploads of results while the program runs
+    log_cap*                            bytes of each stream that are kept
+    stdin*                              "none", "pipe" or "tty"
+    terminal*                           {"rows", "columns", "term"}, for a tty
+    keep, instance_type                 seconds that the server stays after the end, and its type
+
+status.json:
+
+    job, attempt, instance, updated     times are like 2026-01-31T12:00:00.000Z
+    state, final                        booting, unpacking, environment, running, uploading; then, with final true:
+                                        succeeded, failed, out-of-memory, timed-out, idle, cancelled,
+                                        environment-failed, rebooted, broken
+    booted, started, ended, program_seconds, pid
+    exit_code, signal                   the client's exit code: 128+n for signal n, 124 for a cap, 123 for an
+                                        environment that could not be made, 125 for a failure of skylift's own
+    reason, detail                      one sentence, and what there is to read beside it
+    memory                              {"limit", "kills"}: bytes, and processes that the kernel ended for want of them
+    streams, lost, cut                  at the end: {"stdout": bytes, "stderr": bytes}, bytes that could not be kept,
+                                        and {"stdout": [from, to]}: what lies between head and tail of a long stream
+    kept_until                          seconds since the epoch
+
+manifest.json: {"final", "results": [{"path", "size", "sha256"}], "unmatched", "left_behind"}; with --sync-every it is
+there, and not final, while the program runs.
+
+The socket /run/skylift/NAME.sock takes JSON lines: {"stream": {"stdout": OFFSET, "stderr": OFFSET}}, {"signal": "INT"},
+{"cancel": true}, and where the program has a stdin {"input": BASE64}, {"eof": true} and {"resize": [ROWS, COLUMNS]}.
+A stream is answered with frames: a letter, the payload's length as 4 bytes big-endian, the payload. The letters are
+o stdout, e stderr, s status as JSON, and c for what was cut, as JSON: {"stream", "from", "to"}, after which that stream
+goes on at "to". The final status is the last frame, after all output.
+"""

@@ -1,0 +1,73 @@
+"""What user data starts: the timer first, then the rest of the supervisor, fetched from the job's prefix."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib
+import os
+import signal
+from pathlib import Path
+
+import skylift.runner.supervisor as package
+from skylift.runner.supervisor.aws import Aws, Metadata, Refused, Unreachable, patiently
+from skylift.runner.supervisor.console import say
+from skylift.runner.supervisor.environ import read_environment
+from skylift.runner.supervisor.power import RESERVE, arm_timer, power_off
+from skylift.runner.supervisor.prefix import Prefix
+
+WHOLE = "supervisor.pyz"
+
+
+def boot(options: argparse.Namespace) -> None:
+    # A shell starts background commands with these ignored, and an ignored signal stays so for the program.
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    arm_timer(options.deadline)
+    for name, value in read_environment(Path(options.root)):
+        os.environ.setdefault(name, value)
+    aws = Aws(options.region, os.environ.get("AWS_ENDPOINT_URL"), Metadata(options.imds))
+    prefix = Prefix(aws, options.bucket, options.prefix)
+    try:
+        archive = fetch_whole(prefix, options)
+    except (Unreachable, Refused) as error:
+        say("the supervisor could not be fetched: %s" % error)
+        return power_off()
+    package.__path__.insert(0, str(archive / "skylift/runner/supervisor"))
+    importlib.invalidate_caches()
+    importlib.import_module("skylift.runner.supervisor.job").supervise(options, aws, prefix)
+    return None
+
+
+def fetch_whole(prefix: Prefix, options: argparse.Namespace) -> Path:
+    """The archive as it was sent, known by its digest; one that an earlier boot has fetched is as good."""
+    place = Path(options.root) / "var/lib/skylift" / WHOLE
+    if not place.exists() or hashlib.sha256(place.read_bytes()).hexdigest() != options.sha256:
+        place.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
+        part = place.with_suffix(".part")
+        patiently("the supervisor", lambda: prefix.fetch("in/" + WHOLE, part), options.deadline - RESERVE)
+        if hashlib.sha256(part.read_bytes()).hexdigest() != options.sha256:
+            raise Refused(200, "in/%s is not what was sent" % WHOLE)
+        part.chmod(0o755)
+        part.replace(place)
+    return place
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="supervisor")
+    parser.add_argument("--root", default="/")
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    first = verbs.add_parser("boot")
+    for name in ("bucket", "prefix", "region", "user", "sha256"):
+        first.add_argument("--" + name, required=True)
+    first.add_argument("--deadline", type=float, required=True)
+    first.add_argument("--imds", default="http://169.254.169.254")
+    first.add_argument("--poll", type=float, default=5.0)
+    attach = verbs.add_parser("attach")
+    attach.add_argument("job")
+    options = parser.parse_args()
+    if options.verb == "boot":
+        return boot(options)
+    from skylift.runner.supervisor.attach import join_door  # noqa: PLC0415 (not there before the rest has come)
+
+    return join_door(options.root, options.job)

@@ -1,0 +1,96 @@
+"""The socket on the server through which clients watch, signal and cancel."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import struct
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Dict, List
+
+from skylift.runner.supervisor.console import say
+from skylift.runner.supervisor.stream import READ
+
+if TYPE_CHECKING:
+    from skylift.runner.supervisor.job import Supervisor
+
+
+class Door:
+    """The socket: who may open it (root, and the login user's group) may watch, signal and cancel."""
+
+    def __init__(self, path: Path, gid: int, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        path.parent.chmod(0o755)
+        if path.exists():
+            path.unlink()
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket.bind(str(path))
+        os.chown(str(path), -1, gid)
+        path.chmod(0o660)
+        self._socket.listen(64)
+        self._watching: List[threading.Thread] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            connection, _ = self._socket.accept()
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def close(self) -> None:
+        """Give those who watch a few seconds to take the last frame; each hangs up when it has it."""
+        until = time.monotonic() + 5
+        for thread in list(self._watching):
+            thread.join(timeout=max(0.0, until - time.monotonic()))
+
+    def _serve(self, connection: socket.socket) -> None:
+        with connection, connection.makefile("rb") as lines:
+            try:
+                for line in lines:
+                    self._obey(connection, json.loads(line))
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                say("a client of the socket went away: %r" % error)
+
+    def _obey(self, connection: socket.socket, order: Dict[str, Any]) -> None:
+        if "stream" in order and threading.current_thread() not in self._watching:
+            offsets = {name: int(order["stream"][name]) for name in ("stdout", "stderr")}
+            self._watching.append(threading.current_thread())
+            threading.Thread(target=self._watch, args=(connection, offsets), daemon=True).start()
+        if "signal" in order:
+            self._supervisor.program.signal(getattr(signal, "SIG" + order["signal"]))
+        if "cancel" in order:
+            self._supervisor.cancel("cancelled")
+
+    def _watch(self, connection: socket.socket, offsets: Dict[str, int]) -> None:
+        try:
+            self._send_all(connection, offsets)
+            connection.shutdown(socket.SHUT_WR)
+        except OSError:
+            return
+
+    def _send_all(self, connection: socket.socket, offsets: Dict[str, int]) -> None:
+        boss, told = self._supervisor, -1
+        while True:
+            with boss.changed:
+                while boss.status.version == told and all(offsets[each.name] >= each.size for each in boss.streams):
+                    boss.changed.wait()
+                final, version = boss.status.fields["final"], boss.status.version
+            moved = False
+            for stream in boss.streams:
+                if offsets[stream.name] < stream.size:
+                    data = stream.read(offsets[stream.name], READ)
+                    offsets[stream.name] += len(data)
+                    connection.sendall(struct.pack(">cI", stream.name[3:4].encode(), len(data)) + data)
+                    moved = True
+            if moved and final:
+                continue
+            if version != told:
+                data = boss.status.encoded()
+                connection.sendall(struct.pack(">cI", b"s", len(data)) + data)
+                told = version
+                if final:
+                    return

@@ -1,0 +1,67 @@
+"""The job's Python environment, made by uv."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Dict
+
+from skylift.runner.supervisor.login import Login
+from skylift.runner.supervisor.program import Ended, Program
+
+FAILED = 123
+"""The exit code of a job whose environment could not be made."""
+
+
+class Environment:
+    """`make` builds what the record asks for; `python` and `bin` are what came of it."""
+
+    def __init__(self, wanted: Dict[str, Any], login: Login, program: Program, log: Path) -> None:
+        self._wanted, self._login, self._program, self._log = wanted, login, program, log
+        self._env = login.environment()
+        self.python = shutil.which("python3", path=self._env["PATH"]) or sys.executable
+        self.bin = ""
+
+    @property
+    def wanted(self) -> bool:
+        return bool(self._wanted["kind"] != "none")
+
+    def make(self) -> None:
+        if shutil.which("uv", path=self._env["PATH"]) is None:
+            raise Ended(
+                "environment-failed", "This server's image has no uv, which makes Python environments.", "", FAILED
+            )
+        source = str(self._login.place / self._wanted["path"])
+        if self._wanted["kind"] == "script":
+            self._uv("sync", "--script", source)
+            self.python = self._uv("python", "find", "--script", source).strip()
+        else:
+            venv = self._login.home / ".skylift-venv"
+            self._uv("venv", "--quiet", "--clear", str(venv))
+            self.python = str(venv / "bin" / "python")
+            self._uv("pip", "install", "--python", self.python, "--requirements", source)
+        self.bin = os.path.dirname(self.python)
+
+    def _uv(self, *arguments: str) -> str:
+        """What uv printed. Its own words are the detail of a failure."""
+        with self._log.open("ab") as words:
+            process = self._program.start(
+                ["uv", "--no-progress", *arguments],
+                cwd=str(self._login.place),
+                env=self._env,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=words,
+                umask=0o022,
+                **self._login.identity(),
+            )
+            printed, _ = process.communicate()
+        if process.returncode != 0:
+            if self._program.ending:
+                raise Ended(self._program.ending, "The job was ended while its environment was made.", "", 143)
+            tail = self._log.read_bytes()[-8192:].decode(errors="replace").strip()
+            raise Ended("environment-failed", "The Python environment could not be made.", tail, FAILED)
+        return printed.decode()

@@ -1,0 +1,327 @@
+"""One job on its server. `Supervisor.run` is the order of things."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+import urllib.parse
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Callable, Dict, List, Optional, Type, TypeVar
+
+from skylift.runner.supervisor.aws import Aws, Refused, Unreachable, patiently
+from skylift.runner.supervisor.console import say
+from skylift.runner.supervisor.door import Door
+from skylift.runner.supervisor.environment import Environment
+from skylift.runner.supervisor.login import Login
+from skylift.runner.supervisor.power import RESERVE, power_off
+from skylift.runner.supervisor.prefix import PIECE, Prefix
+from skylift.runner.supervisor.program import Ended, Program
+from skylift.runner.supervisor.results import Results
+from skylift.runner.supervisor.status import Status, now_iso
+from skylift.runner.supervisor.stream import Stream
+from skylift.runner.supervisor.unpack import make_folder, sha256_of, unpack
+
+T = TypeVar("T")
+
+
+def supervise(options: argparse.Namespace, aws: Aws, prefix: Prefix) -> None:
+    """Called by the boot program once all of the supervisor is there."""
+    supervisor = Supervisor(options, aws, prefix)
+    sys.excepthook = supervisor.report_crash
+    supervisor.run()
+
+
+class Supervisor:
+    """Each step of `run` is a method below it."""
+
+    def __init__(self, options: argparse.Namespace, aws: Aws, prefix: Prefix) -> None:
+        self._options, self._aws, self.prefix = options, aws, prefix
+        self._root = Path(options.root)
+        self._deadline = float(options.deadline)
+        self._job = options.prefix.rstrip("/").rsplit("/", 1)[-1]
+        self._folder = self._root / "var/lib/skylift" / self._job
+        self._login = Login(options.user, self._root, self._job, options.region)
+        self.changed = threading.Condition()
+        self.status = Status(self._job, self.changed)
+        self.streams: List[Stream] = []
+        self.program = Program()
+        self._over = threading.Event()
+        self._cancelled = threading.Event()
+        self._record: Dict[str, Any] = {}
+        self._results: Optional[Results] = None
+        self._left_results = False
+        self._verdict: Dict[str, Any] = {}
+
+    def run(self) -> None:
+        self.introduce()
+        threading.Thread(target=self.publish_host_keys, daemon=True).start()
+        self.read_record()
+        if not self.claim_attempt():
+            say("another server has this job; turning off")
+            return power_off()
+        self.open_door()
+        try:
+            self.unpack()
+            self.make_environment()
+            self.run_program()
+        except Ended as end:
+            self._over.set()
+            if self._record["has_env"]:
+                threading.Thread(target=self._forget_secrets, daemon=True).start()
+            self.status.set(state="uploading", exit_code=end.exit_code, ended=now_iso())
+            self._verdict = {"state": end.state, "reason": end.reason, "detail": end.detail}
+        self.deliver()
+        self.keep()
+        return power_off()
+
+    # The steps.
+
+    def introduce(self) -> None:
+        self._instance = self._try("instance id", self._aws.instance)
+        self.status.set(instance=self._instance, booted=now_iso())
+
+    def _try(self, what: str, call: Callable[[], T], until: Optional[float] = None) -> T:
+        return patiently(what, call, self._deadline - RESERVE if until is None else until)
+
+    def publish_host_keys(self) -> None:
+        """As soon as sshd has them. The job does not wait: without sshd all of it comes through S3."""
+
+        def publish() -> None:
+            keys = [path.read_text().strip() for path in sorted((self._root / "etc/ssh").glob("ssh_host_*_key.pub"))]
+            if not any(key.startswith("ssh-ed25519 ") for key in keys):
+                raise Unreachable("sshd has no host key yet")
+            shown = {"instance": self._instance, "keys": keys, "user": self._login.user.pw_name}
+            self.prefix.put("server/hostkeys.json", json.dumps(shown).encode())
+
+        try:
+            self._try("host keys", publish)
+        except (Unreachable, Refused) as error:
+            say("the host keys could not be shown: %s" % error)
+
+    def read_record(self) -> None:
+        found = self._try("record", lambda: self.prefix.get("record.json"))
+        if found is None:
+            raise Refused(404, "the job has no record")
+        self._record = json.loads(found)
+        if self._record["version"] != 1:
+            raise Refused(200, "the record has version %s, not 1" % self._record["version"])
+
+    def claim_attempt(self) -> bool:
+        """Exactly one server may run the program. An answer that was lost is told by whose name stands there."""
+        body = json.dumps({"instance": self._instance, "claimed": now_iso()}).encode()
+        key = "server/attempts/1.json"
+        if self._try("claim", lambda: self.prefix.put(key, body, first=True)):
+            return True
+        found = self._try("claim", lambda: self.prefix.get(key))
+        return found is not None and json.loads(found)["instance"] == self._instance
+
+    def open_door(self) -> None:
+        self._folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+        self._folder.parent.chmod(0o711)
+        self._folder.chmod(0o711)
+        uid, gid = self._login.uid, self._login.gid
+        self.streams = [Stream(name, self._folder, self.changed, uid, gid) for name in ("stdout", "stderr")]
+        self._door = Door(self._root / "run/skylift" / (self._job + ".sock"), gid, self)
+        self._shipper = threading.Thread(target=self._ship, daemon=True)
+        self._shipper.start()
+        threading.Thread(target=self._listen_for_cancel, daemon=True).start()
+
+    def unpack(self) -> None:
+        self.status.set(state="unpacking")
+        login, archive = self._login, self._folder / "bundle.tar.gz"
+        self._try("bundle", lambda: self.prefix.fetch("in/bundle.tar.gz", archive))
+        if sha256_of(archive) != self._record["bundle_sha256"]:
+            raise Ended("broken", "The bundle that arrived is not the one that was sent.")
+        unpack(archive, login.place, login.user)
+        archive.unlink()
+        self._cwd = login.place / self._record["cwd"]
+        make_folder(self._cwd, login.place, login.user)
+        self._secrets: Dict[str, str] = {}
+        if self._record["has_env"]:
+            found = self._try("environment values", lambda: self.prefix.get("in/env.json"))
+            if found is None:
+                raise Ended("broken", "The job's --env values are not in its prefix.")
+            self._secrets = json.loads(found)
+        self._results = Results(self.prefix, login.place, self._cwd, self._record["outputs"])
+        self._results.arrived()
+
+    def make_environment(self) -> None:
+        log = self._folder / "environment.log"
+        self._environment = Environment(self._record["environment"], self._login, self.program, log)
+        if self._environment.wanted:
+            self.status.set(state="environment")
+            self._environment.make()
+
+    def run_program(self) -> None:
+        argv, found = list(self._record["argv"]), self._environment
+        if self._record["python"]:
+            argv[0] = found.python
+        env = self._login.environment()
+        if found.bin:
+            env.update(PATH=found.bin + ":" + env["PATH"], VIRTUAL_ENV=os.path.dirname(found.bin))
+        env.update(self._secrets)
+        out, err = (stream.end_for_program() for stream in self.streams)
+        try:
+            process = self.program.start(
+                argv, cwd=str(self._cwd), env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=err, umask=0o022,
+                **self._login.identity(),
+            )  # fmt: skip
+        except OSError as error:
+            code = 127 if isinstance(error, FileNotFoundError) else 126
+            raise Ended("failed", "%s could not be started: %s." % (argv[0], error.strerror), exit_code=code) from None
+        finally:
+            os.close(out)
+            os.close(err)
+        started = time.time()
+        self.status.set(state="running", started=now_iso(), pid=process.pid)
+        if self._record["has_env"]:
+            threading.Thread(target=self._forget_secrets, daemon=True).start()
+        cap = threading.Timer(self._record["max_time"], self.program.end, ["timed-out"])
+        cap.daemon = True
+        cap.start()
+        code = process.wait()
+        cap.cancel()
+        self.program.kill_session()
+        for stream in self.streams:
+            stream.finish()
+        self._over.set()
+        self._judge(code, time.time() - started)
+
+    def _forget_secrets(self) -> None:
+        self._try("removing --env values", lambda: self.prefix.delete("in/env.json"))
+
+    def _judge(self, code: int, seconds: float) -> None:
+        """The program's own exit code, or 128+n for the signal that ended it; 124 when that was the cap's."""
+        name = signal.Signals(-code).name if code < 0 and -code in set(signal.Signals) else None
+        exit_code = 128 - code if code < 0 else code
+        if self.program.ending == "timed-out":
+            state, exit_code = "timed-out", 124
+            reason = "The program was ended at its cap of %d s (--max-time)." % self._record["max_time"]
+        elif self.program.ending:
+            state, reason = self.program.ending, "The job was cancelled."
+        elif code < 0:
+            state, reason = "failed", "The program was ended by %s." % (name or "signal %d" % -code)
+        else:
+            state, reason = ("failed" if code else "succeeded"), "The program exited with %d." % code
+        self._verdict = {"state": state, "reason": reason}
+        self.status.set(
+            state="uploading", exit_code=exit_code, signal=name, ended=now_iso(), program_seconds=round(seconds, 3)
+        )
+
+    def deliver(self) -> None:
+        """Streams, results, manifest, and last the final status: who reads that can rely on all the rest."""
+        until = self._deadline - RESERVE
+        self._shipper.join()
+        if self._left_results:
+            return
+        try:
+            if self._results is not None:
+                self._results.send(until)
+        except (Unreachable, Refused) as error:
+            self._left_results = True
+            say("results could not be delivered: %s" % error)
+            return
+        sizes = {stream.name: stream.size for stream in self.streams}
+        lost = sum(stream.lost for stream in self.streams)
+        kept = self._record["keep"]
+        kept_until = time.time() + kept if kept else None
+        end = dict(self._verdict, final=True, streams=sizes, lost=lost, kept_until=kept_until)
+        try:
+            self._try("status", lambda: self.prefix.put("server/status.json", self.status.encoded(**end)), until)
+        except (Unreachable, Refused) as error:
+            say("the final status could not be written: %s" % error)
+        # Last: a client that hears of the end takes this server's role away.
+        self.status.set(**end)
+
+    def keep(self) -> None:
+        if self._left_results:
+            return self._stop_with_disk()
+        self._door.close()
+        if self._record["keep"] and not self._cancelled.is_set():
+            say("job done; the server stays for %d s" % self._record["keep"])
+            self._cancelled.wait(min(self._record["keep"], max(0.0, self._deadline - time.time())))
+        return None
+
+    def _stop_with_disk(self) -> None:
+        """Results that nobody has yet are kept by stopping rather than terminating. Refused, the timer ends it."""
+        form = {"Action": "StopInstances", "Version": "2016-11-15", "InstanceId.1": self._instance}
+        body = urllib.parse.urlencode(form).encode()
+        headers = {"content-type": "application/x-www-form-urlencoded"}
+        url = self._aws.url("ec2") + "/"
+        try:
+            self._try("stop", lambda: self._aws.send("ec2", "POST", url, headers, body), self._deadline - 30)
+        except (Unreachable, Refused) as error:
+            say("this server could not be stopped, its results will be lost: %s" % error)
+        threading.Event().wait(max(0.0, self._deadline - time.time()))
+
+    # What goes on beside the steps.
+
+    def cancel(self, why: str) -> None:
+        self._cancelled.set()
+        self.program.end(why)
+
+    def _listen_for_cancel(self) -> None:
+        """The way to end a job that needs no SSH; asked every few seconds, for as long as the server is up."""
+        while not self._cancelled.wait(self._options.poll):
+            try:
+                if self.prefix.get("in/cancel") is not None:
+                    self.cancel("cancelled")
+            except (Unreachable, Refused):
+                continue
+
+    def _ship(self) -> None:
+        """Status and streams to the prefix: soon at first, then at longer intervals; at the end all of it."""
+        sent, told, pause = {stream.name: 0 for stream in self.streams}, -1, 0.5
+        while True:
+            over = self._over.is_set()
+            try:
+                self._ship_once(sent, self._deadline - RESERVE if over else time.time())
+                if self.status.version != told:
+                    told = self.status.version
+                    self.prefix.put("server/status.json", self.status.encoded())
+            except (Unreachable, Refused) as error:
+                say("output stays here for now: %s" % error)
+                if over and time.time() > self._deadline - RESERVE:
+                    self._left_results = True
+                    return
+            if over:
+                return
+            self._over.wait(pause)
+            pause = min(pause * 1.3, 30)
+
+    def _ship_once(self, sent: Dict[str, int], until: float) -> None:
+        for stream in self.streams:
+            while sent[stream.name] < stream.size:
+                data = stream.read(sent[stream.name], min(PIECE, stream.size - sent[stream.name]))
+                key = "server/%s/%020d" % (stream.name, sent[stream.name])
+                patiently(key, lambda: self.prefix.put(key, data), until)  # noqa: B023
+                sent[stream.name] += len(data)
+
+    def report_crash(self, kind: Type[BaseException], error: BaseException, trace: Optional[TracebackType]) -> None:
+        """The excepthook: a defect of ours, or a prefix that cannot be used, is told and the server still goes off."""
+        trouble = "".join(traceback.format_exception(kind, error, trace))
+        say(trouble)
+        end = {
+            "state": "broken",
+            "final": True,
+            "exit_code": 125,
+            "reason": "skylift's supervisor failed: %s" % error,
+            "detail": trouble[-4096:],
+        }
+        try:
+            patiently(
+                "status", lambda: self.prefix.put("server/status.json", self.status.encoded(**end)), time.time() + 60
+            )
+        except (Unreachable, Refused) as second:
+            say("the failure could not be reported: %s" % second)
+        finally:
+            self.status.set(**end)
+            power_off()

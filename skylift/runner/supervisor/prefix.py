@@ -1,0 +1,81 @@
+"""The job's own place in S3."""
+
+from __future__ import annotations
+
+import hashlib
+import urllib.parse
+from pathlib import Path
+from typing import BinaryIO, Optional
+
+from skylift.runner.supervisor.aws import Aws, Refused, Unreachable, patiently
+
+PIECE = 8 << 20
+"""Bytes in one piece of a stream, and the size up to which a result is sent in one request."""
+PART = 16 << 20
+
+
+class Prefix:
+    """The job's own place in S3."""
+
+    def __init__(self, aws: Aws, bucket: str, prefix: str) -> None:
+        self._aws = aws
+        self._base = "%s/%s/" % (aws.url("s3", bucket), prefix.strip("/"))
+
+    def _url(self, key: str, query: str = "") -> str:
+        return self._base + urllib.parse.quote(key, safe="/-_.~") + ("?" + query if query else "")
+
+    def get(self, key: str) -> Optional[bytes]:
+        status, _, body = self._aws.send("s3", "GET", self._url(key), {})
+        return None if status == 404 else body
+
+    def fetch(self, key: str, path: Path) -> None:
+        with path.open("wb") as file:
+            status, _, _ = self._aws.send("s3", "GET", self._url(key), {}, sink=file)
+        if status == 404:
+            raise Refused(404, "%s is not in the job's prefix" % key)
+
+    def put(self, key: str, body: bytes, first: bool = False) -> bool:
+        """False when `first` was asked for and the object is there already."""
+        headers = {"if-none-match": "*"} if first else {}
+        status, _, answer = self._aws.send("s3", "PUT", self._url(key), headers, body)
+        if status == 409:
+            raise Unreachable("%s: a conditional write was in the way" % key)
+        if status == 404:
+            raise Refused(status, answer.decode(errors="replace"))
+        return status < 300
+
+    def delete(self, key: str) -> None:
+        self._aws.send("s3", "DELETE", self._url(key), {})
+
+    def put_file(self, key: str, file: BinaryIO, size: int, until: float) -> str:
+        """Send a file, large ones in parts; each part is tried again on its own. The SHA-256 of what was sent."""
+        digest = hashlib.sha256()
+        if size <= PIECE:
+            body = file.read()
+            digest.update(body)
+            patiently(key, lambda: self.put(key, body), until)
+            return digest.hexdigest()
+        part = max(PART, -(-size // 9999))
+        _, _, answer = patiently(key, lambda: self._aws.send("s3", "POST", self._url(key, "uploads="), {}), until)
+        upload = urllib.parse.quote(_between(answer.decode(), "<UploadId>", "</UploadId>"), safe="")
+        tags = []
+        for number in range(1, 10001):
+            body = file.read(part)
+            if not body:
+                break
+            digest.update(body)
+            url = self._url(key, "partNumber=%d&uploadId=%s" % (number, upload))
+            _, headers, _ = patiently(key, lambda: self._aws.send("s3", "PUT", url, {}, body), until)  # noqa: B023
+            tags.append("<Part><PartNumber>%d</PartNumber><ETag>%s</ETag></Part>" % (number, headers["etag"]))
+        whole = ("<CompleteMultipartUpload>%s</CompleteMultipartUpload>" % "".join(tags)).encode()
+        url = self._url(key, "uploadId=" + upload)
+        _, _, answer = patiently(key, lambda: self._aws.send("s3", "POST", url, {}, whole), until)
+        if b"<Error>" in answer:
+            raise Unreachable("%s: %s" % (key, answer[:300].decode(errors="replace")))
+        return digest.hexdigest()
+
+
+def _between(text: str, start: str, end: str) -> str:
+    if start not in text:
+        raise Refused(200, text)
+    return text.split(start, 1)[1].split(end, 1)[0]

@@ -1,0 +1,89 @@
+"""What the program left in its outputs, sent to the prefix."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Optional, Tuple
+
+from skylift.runner.supervisor.aws import patiently
+from skylift.runner.supervisor.prefix import Prefix
+
+Stamp = Tuple[int, int]
+
+
+class Results:
+    """The files that match the outputs and are not as they arrived; what else is new is named, not sent.
+
+    `arrived` notes how things are before the program starts; without it there is nothing to send.
+    """
+
+    def __init__(self, prefix: Prefix, place: Path, cwd: Path, outputs: List[str]) -> None:
+        self._prefix, self._place, self._cwd, self._outputs = prefix, place, cwd, outputs
+        self._before: Optional[Dict[str, Stamp]] = None
+
+    def arrived(self) -> None:
+        self._before = dict(_walk(self._place))
+
+    def send(self, until: float) -> None:
+        """All results, then the manifest that names them."""
+        manifest = json.dumps(self._send_files(until)).encode()
+        patiently("manifest", lambda: self._prefix.put("server/manifest.json", manifest), until)
+
+    def _send_files(self, until: float) -> Dict[str, Any]:
+        sent: Dict[str, Dict[str, Any]] = {}
+        unmatched, left = [], []
+        for pattern in self._outputs if self._before is not None else ():
+            found = list(_matches(self._cwd, pattern))
+            if not found:
+                unmatched.append(pattern)
+            for path in found:
+                inner = os.path.relpath(str(path), str(self._cwd))
+                if inner not in sent and self._is_new(path):
+                    sent[inner] = self._send_file(path, inner, until)
+        for inner, _ in _walk(self._place) if self._before is not None else ():
+            path = self._place / inner
+            from_cwd = os.path.relpath(str(path), str(self._cwd))
+            if from_cwd not in sent and "__pycache__" not in path.parts and self._is_new(path):
+                left.append(from_cwd)
+        return {
+            "final": True,
+            "results": [sent[inner] for inner in sorted(sent)],
+            "unmatched": unmatched,
+            "left_behind": sorted(left)[:20],
+        }
+
+    def _is_new(self, path: Path) -> bool:
+        assert self._before is not None
+        return self._before.get(os.path.relpath(str(path), str(self._place))) != _stamp(path)
+
+    def _send_file(self, path: Path, inner: str, until: float) -> Dict[str, Any]:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            digest = self._prefix.put_file("server/results/" + inner, file, size, until)
+            return {"path": inner, "size": file.tell(), "sha256": digest}
+
+
+def _walk(top: Path) -> Iterator[Tuple[str, Stamp]]:
+    """Regular files below `top` (links are not followed), each with what tells whether it was changed."""
+    for folder, _, names in os.walk(str(top)):
+        for name in names:
+            path = Path(folder) / name
+            if not path.is_symlink() and path.is_file():
+                yield os.path.relpath(str(path), str(top)), _stamp(path)
+
+
+def _stamp(path: Path) -> Stamp:
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns
+
+
+def _matches(cwd: Path, pattern: str) -> Iterator[Path]:
+    """Regular files that a glob names, and those below the folders that it names; nothing outside `cwd`."""
+    inside = os.path.realpath(str(cwd)) + os.sep
+    for path in sorted(cwd.glob(pattern)) if pattern != "." else [cwd]:
+        for each in [path] if not path.is_dir() else sorted(path.rglob("*")):
+            if each.exists() and stat.S_ISREG(each.stat().st_mode) and os.path.realpath(str(each)).startswith(inside):
+                yield each

@@ -1,0 +1,61 @@
+"""From the archive that was sent to the job's folder."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pwd
+import shutil
+import tarfile
+from pathlib import Path
+
+from skylift.runner.supervisor.program import Ended
+
+
+def sha256_of(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        for piece in iter(lambda: file.read(1 << 20), b""):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def make_folder(path: Path, top: Path, user: pwd.struct_passwd) -> None:
+    if path != top and not path.parent.exists():
+        make_folder(path.parent, top, user)
+    if not path.exists():
+        path.mkdir(mode=0o755)
+        path.chmod(0o755)
+        os.chown(str(path), user.pw_uid, user.pw_gid)
+
+
+def unpack(archive: Path, place: Path, user: pwd.struct_passwd) -> None:
+    """Regular files and links only, nothing outside `place`, all of it the login user's."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(place, place, user)
+    folders = set()
+    with tarfile.open(str(archive), "r:gz") as tar:
+        for entry in tar:
+            inner = os.path.normpath(entry.name)
+            target = place / inner
+            if os.path.isabs(inner) or inner.startswith("..") or not (entry.isreg() or entry.issym()):
+                raise Ended("broken", "The bundle has an entry that cannot be unpacked safely: %s" % entry.name)
+            if target.parent not in folders:
+                make_folder(target.parent, place, user)
+                if os.path.realpath(str(target.parent)) != os.path.join(
+                    os.path.realpath(str(place)), os.path.dirname(inner)
+                ).rstrip("/"):
+                    raise Ended("broken", "The bundle has an entry behind a link: %s" % entry.name)
+                # It stays one: no entry takes a folder's place.
+                folders.add(target.parent)
+            if target.is_symlink() or target.exists():
+                target.unlink()
+            if entry.issym():
+                os.symlink(entry.linkname, str(target))
+            else:
+                source = tar.extractfile(entry)
+                assert source is not None
+                with target.open("wb") as file:
+                    shutil.copyfileobj(source, file, 1 << 20)
+                target.chmod(entry.mode & 0o777)
+            os.lchown(str(target), user.pw_uid, user.pw_gid)

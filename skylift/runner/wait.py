@@ -1,0 +1,57 @@
+"""Waiting for a job's end with nothing but S3 and EC2 to ask."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from skylift.runner import launch, role
+from skylift.runner.account import Account
+from skylift.runner.collect import Manifest, bring_home, read_manifest
+from skylift.runner.errors import RunError
+from skylift.runner.job import Outcome
+from skylift.runner.lifeline import Lifeline
+from skylift.runner.outcome import conclude
+from skylift.runner.record import Prefix
+from skylift.runner.watch import Watcher
+
+_SHORTEST, _LONGEST = 0.1, 5.0
+
+
+async def wait(account: Account, name: str, watcher: Watcher) -> Outcome:
+    """How the job ended, as soon as it has. Raises RunError when its server has gone without a word."""
+    account.record(name)
+    lifeline = Lifeline(account.api, watcher, account.settings.revive)
+    pause = _SHORTEST
+    while True:
+        # Asked before the status: a server goes only after it has written its last one.
+        servers = await lifeline.reach(launch.live_servers, account.api, name)
+        status = await lifeline.reach(account.status, name)
+        if status.get("final"):
+            break
+        if not servers or servers[0].gone:
+            return conclude(name, None, Manifest(), servers[0] if servers else None)
+        await asyncio.sleep(pause)
+        pause = min(pause * 1.3, _LONGEST)
+    manifest = await lifeline.reach(read_manifest, account.api, account.bucket, Prefix(name))
+    if not status.get("kept_until"):
+        await lifeline.reach(role.remove_role, account.api, name)
+    return conclude(name, status, manifest, None)
+
+
+def collect(account: Account, name: str, home: Path, watcher: Watcher) -> Manifest:
+    """Bring home what a job has left, whenever that was; what is here already stays. Raises RunError before its end."""
+    account.record(name)
+    if not account.status(name).get("final") and launch.live_servers(account.api, name):
+        raise RunError(f"The job {name} has not ended yet.", f"Wait for it: skylift wait {name}")
+    prefix = Prefix(name)
+    manifest = read_manifest(account.api, account.bucket, prefix)
+    come = 0
+
+    def progress(more: int) -> None:
+        nonlocal come
+        come += more
+        watcher.progress("results", come, manifest.size)
+
+    bring_home(account.api, account.bucket, prefix, manifest, home, progress)
+    return manifest

@@ -1,0 +1,73 @@
+"""Where jobs run: what `--on` and the project say, and what boto3 must know for AWS."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from skylift.cli.main import perform
+from skylift.cli.place import settings_for
+from skylift.runner.errors import NoCredentials, UsageError
+from skylift.runner.image import PUBLISHED
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of its own, and an AWS configuration that is empty."""
+    for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_DEFAULT_REGION", "AWS_REGION", "AWS_ENDPOINT_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    monkeypatch.setenv("SKYLIFT_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_region_of_the_environment_or_the_profile(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    settings = settings_for("aws")
+    assert (settings.region, settings.endpoint_url, settings.credentials) == ("eu-central-1", None, None)
+    assert settings.image == PUBLISHED["debian-13"]
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    (here / "config").write_text("[profile work]\nregion = ap-south-1\n")
+    monkeypatch.setenv("AWS_PROFILE", "work")
+    assert settings_for("aws").region == "ap-south-1"
+
+
+def test_no_region(here: Path) -> None:
+    with pytest.raises(UsageError, match="No region") as caught:
+        settings_for("aws")
+    assert "AWS_DEFAULT_REGION" in caught.value.advice
+
+
+def test_profile_that_is_not_there(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "nobodys")
+    with pytest.raises(NoCredentials, match="nobodys"):
+        settings_for("aws")
+
+
+def test_the_project_chooses_where_nothing_is_said(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    (here / "pyproject.toml").write_text('[tool.skylift]\non = "aws"\n')
+    assert settings_for(None).place == "AWS"
+
+
+@pytest.mark.parametrize("command", [["ps"], ["cancel", "x"], ["ssh", "x"]])
+def test_place_that_nobody_knows(command: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    assert perform([command[0], "--on", "mars", *command[1:]]) == 2
+    assert "'mars'" in capfd.readouterr().err
+
+
+def test_no_credentials_are_told_before_anything_is_made(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    (here / "job.py").touch()
+    assert perform(["run", "--on", "aws", "--private", "job.py"]) == 2
+    told = capfd.readouterr().err
+    assert "aws configure" in told
+    assert "Traceback" not in told

@@ -1,0 +1,100 @@
+"""Jobs `--on aws` where AWS is the embedded EC2: another region, and the very permissions that docs/iam.md gives."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from dressed import Somebody, documented_policies, somebody
+from real_cloud import RealCloud, real_cloud
+from real_server import until
+
+from skylift.cloud.home import Home
+
+pytestmark = pytest.mark.real
+
+REGION = "eu-west-3"
+
+JOB = "import os, sys\nprint(os.environ['AWS_REGION'])\nopen('r.txt', 'w').write('42')\nsys.exit(7)\n"
+
+
+@pytest.fixture(scope="module")
+def aws(image_home: Home) -> Iterator[RealCloud]:
+    with real_cloud(image_home, "--region", REGION) as own:
+        yield own
+
+
+@pytest.fixture(scope="module")
+def user(aws: RealCloud) -> Iterator[Somebody]:
+    with somebody(aws, "developer") as who:
+        every_day, once = documented_policies(aws.endpoint.account, REGION)
+        who.allow(every_day, once)
+        yield who
+
+
+@pytest.fixture(scope="module")
+def first(user: Somebody, aws: RealCloud) -> Somebody:
+    """After the first run, which makes the network and the boundary; from here on every day's permissions must do."""
+    (user.folder / "job.py").write_text(JOB)
+    done = user.skylift("run", "--out", "r.txt", "--json", "job.py")
+    assert done.returncode == 7, done.stderr
+    told = json.loads(done.stdout)
+    assert (told["state"], told["stdout_tail"]) == ("failed", f"{REGION}\n")
+    assert (user.folder / "r.txt").read_text() == "42"
+    user.allow(documented_policies(aws.endpoint.account, REGION)[0])
+    return user
+
+
+def live(cloud: RealCloud) -> list[str]:
+    states = ["pending", "running", "stopping", "stopped", "shutting-down"]
+    found = cloud.ec2.describe_instances(Filters=[{"Name": "instance-state-name", "Values": states}])["Reservations"]
+    return [instance["InstanceId"] for each in found for instance in each["Instances"]]
+
+
+def test_a_job_with_every_days_permissions_alone(first: Somebody, aws: RealCloud) -> None:
+    done = first.skylift("run", "--out", "r.txt", "--env", "WORD=x", "job.py")
+    assert (done.returncode, done.stdout) == (7, f"{REGION}\n"), done.stderr
+    assert f"t3.small in {REGION} (AWS)" in done.stderr
+    until(lambda: live(aws) == [], "the server to be gone")
+    iam = aws.client("iam")
+    assert iam.list_roles(PathPrefix="/skylift/")["Roles"] == []
+    assert iam.list_instance_profiles(PathPrefix="/skylift/")["InstanceProfiles"] == []
+
+
+def test_a_job_that_is_left_alone_and_looked_after(first: Somebody, aws: RealCloud) -> None:
+    done = first.skylift("run", "-d", "--name", "nightly", "--out", "r.txt", "job.py")
+    assert (done.returncode, done.stdout) == (0, "nightly\n"), done.stderr
+    (first.folder / "r.txt").unlink()
+    assert first.skylift("wait", "nightly").returncode == 7
+    assert first.skylift("logs", "nightly").stdout == f"{REGION}\n"
+    assert first.skylift("results", "nightly").stdout == "r.txt\n"
+    assert (first.folder / "r.txt").read_text() == "42"
+    (listed,) = [
+        each for each in json.loads(first.skylift("ps", "--all", "--json").stdout) if each["name"] == "nightly"
+    ]
+    assert (listed["state"], listed["exit_code"]) == ("failed", 7)
+    assert first.skylift("rm", "nightly").returncode == 0
+    until(lambda: live(aws) == [], "the server to be gone")
+
+
+def test_a_shell_and_the_end(first: Somebody, aws: RealCloud) -> None:
+    (first.folder / "waits.py").write_text("print('up', flush=True)\nimport signal\nsignal.pause()\n")
+    first.skylift("run", "-d", "--name", "waits", "waits.py")
+    assert first.skylift("ssh", "waits", "cat", "job/waits.py").stdout.startswith("print('up'")
+    assert first.skylift("cancel", "waits").stdout == "waits: cancelled\n"
+    until(lambda: live(aws) == [], "the server to be gone")
+
+
+def test_the_permission_that_lacks_is_named(first: Somebody, aws: RealCloud) -> None:
+    every_day = documented_policies(aws.endpoint.account, REGION)[0]
+    lacking = [each for each in every_day["Statement"] if each["Sid"] != "StartServersOfJobs"]
+    first.allow({**every_day, "Statement": lacking})
+    try:
+        done = first.skylift("run", "job.py")
+    finally:
+        first.allow(every_day)
+    assert done.returncode == 125
+    assert f"You lack the permission ec2:RunInstances on arn:aws:ec2:{REGION}:" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert aws.client("iam").list_roles(PathPrefix="/skylift/")["Roles"] == []

@@ -1,0 +1,111 @@
+"""`skylift run -d`: the job is its server's, and whoever has the account's credentials can do the rest."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from real_cloud import RealCloud
+from real_server import until
+from running_job import WAITS, ended_job, jobs
+
+from skylift.runner.account import Account, open_account
+from skylift.runner.attend import Attendance, visit
+from skylift.runner.job import Credentials, NewestImage, Outcome, Secret, Settings
+from skylift.runner.steps import Clock
+
+pytestmark = pytest.mark.real
+
+
+class Screen:
+    """A screen that keeps what it is shown."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.streams = {"stdout": b"", "stderr": b""}
+
+    def begin(self, step: str) -> None: ...
+    def done(self, step: str, detail: str, seconds: float) -> None: ...
+    def progress(self, step: str, done: int, total: int) -> None: ...
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def output(self, stream: str, data: bytes) -> None:
+        self.streams[stream] += data
+
+
+@pytest.fixture
+def folder(cloud: RealCloud, request: pytest.FixtureRequest) -> Iterator[Path]:
+    found = cloud.work / request.node.name
+    found.mkdir()
+    (found / "job.py").write_text(WAITS)
+    yield found
+    until(lambda: jobs(cloud) == [], "the servers of jobs to be gone")
+    iam = cloud.client("iam")
+    assert iam.list_roles(PathPrefix="/skylift/")["Roles"] == []
+    assert iam.list_instance_profiles(PathPrefix="/skylift/")["InstanceProfiles"] == []
+
+
+def elsewhere(cloud: RealCloud, keys: Path) -> Account:
+    """Another machine: it has credentials, and neither the key that the server was started with nor its files."""
+    root = cloud.home.root_key()
+    assert root is not None
+    return open_account(
+        Settings(
+            region=cloud.endpoint.region,
+            key_dir=keys,
+            image=NewestImage("skylift-debian-13-*", ("amazon",)),
+            caller_address=lambda: cloud.endpoint.loopback,
+            endpoint_url=cloud.endpoint.url,
+            credentials=Credentials(root.access_key_id, Secret(root.secret_access_key)),
+        )
+    )
+
+
+def test_attached_to_and_collected_from_another_machine(cloud: RealCloud, folder: Path) -> None:
+    name = cloud.skylift("run", "-d", "--out", "result.txt", "job.py", cwd=folder).stdout.strip()
+    assert [each["name"] for each in jobs(cloud)] == [name]
+    there = folder / "elsewhere"
+    there.mkdir()
+    account = elsewhere(cloud, there / "keys")
+    screen = Screen()
+
+    async def main() -> Outcome:
+        attendance = Attendance(account, visit(account, name, there), screen, Clock(screen))
+        loop = asyncio.get_running_loop()
+
+        def ready(stream: str, data: bytes) -> None:
+            screen.streams[stream] += data
+            if stream == "stdout":
+                # What only SSH can bring.
+                loop.call_soon_threadsafe(attendance.interrupt)
+
+        screen.output = ready  # type: ignore[method-assign]
+        return await attendance.run()
+
+    outcome = asyncio.run(main())
+    assert (outcome.exit_code, screen.streams["stdout"]) == (130, b"ready\n")
+    assert b"KeyboardInterrupt" in screen.streams["stderr"]
+    assert any("SIGINT sent to the program" in note for note in screen.notes)
+    assert ended_job(cloud, name) == ("failed", 130)
+
+
+def test_by_the_command_line(cloud: RealCloud, folder: Path) -> None:
+    cloud.skylift("run", "-d", "--name", "detached", "--out", "result.txt", "job.py", cwd=folder)
+    with cloud.popen("logs", "-f", "detached", cwd=folder, stdout=-1) as following:
+        assert following.stdout is not None
+        assert following.stdout.readline() == b"ready\n"
+        cloud.skylift("ssh", "detached", "touch", "job/go")
+        assert following.stdout.read() == b"done\n"
+        assert following.wait() == 0
+    done = cloud.skylift("wait", "detached", check=False)
+    assert done.returncode == 7, done.stderr
+    there = folder / "there"
+    assert cloud.skylift("results", "detached", str(there), cwd=folder).stdout == "result.txt\n"
+    assert (there / "result.txt").read_text() == "42"
+    assert cloud.skylift("logs", "detached").stdout == "ready\ndone\n"
+    until(lambda: jobs(cloud) == [], "the server to be gone")
+    cloud.skylift("rm", "detached")
+    assert "detached" not in [each["name"] for each in jobs(cloud, "--all")]

@@ -1,0 +1,156 @@
+"""What AWS answers that a cloud on one's own machine never does: denials, quotas, and not having heard of it yet."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from runner_bench import Machine
+from test_flow import Seen, host, order, run
+
+from skylift.runner import launch, role
+from skylift.runner.bucket import ensure_bucket
+from skylift.runner.ec2 import Api, translated
+from skylift.runner.errors import NotPermitted, Refused
+from skylift.runner.job import Program, Settings
+from skylift.runner.network import ensure_network
+from skylift.runner.plan import Order, plan_job
+
+BUCKET = "skylift-123456789012-us-east-1"
+ACCOUNT = "123456789012"
+
+
+def answered(code: str, message: str, operation: str, service: str) -> Refused:
+    error = ClientError({"Error": {"Code": code, "Message": message}}, operation)
+    with pytest.raises(Refused) as caught, translated("x", service):
+        raise error
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("message", "operation", "service", "advice"),
+    [
+        (
+            "You are not authorized to perform this operation. User: arn:aws:iam::1:user/u is not authorized to"
+            " perform: ec2:CreateTags on resource: arn:aws:ec2:eu-west-1:1:instance/* because no identity-based policy"
+            " allows the ec2:CreateTags action. Encoded authorization failure message: A1b2-C3",
+            "RunInstances",
+            "ec2",
+            "the permission ec2:CreateTags on arn:aws:ec2:eu-west-1:1:instance/*. docs/iam.md",
+        ),
+        (
+            "You are not authorized to perform this operation. Encoded authorization failure message: A1b2-C3",
+            "RunInstances",
+            "ec2",
+            "the permission ec2:RunInstances. docs/iam.md",
+        ),
+        ("Forbidden", "HeadBucket", "s3", "the permission s3:ListBucket. docs/iam.md"),
+        (
+            "User: arn:aws:iam::1:user/u is not authorized to perform: iam:CreateRole on resource:"
+            " arn:aws:iam::1:role/x with an explicit deny in a service control policy",
+            "CreateRole",
+            "iam",
+            "A policy denies you iam:CreateRole on arn:aws:iam::1:role/x",
+        ),
+    ],
+)
+def test_denial_names_what_is_missing(message: str, operation: str, service: str, advice: str) -> None:
+    code = "403" if service == "s3" else "UnauthorizedOperation"
+    error = answered(code, message, operation, service)
+    assert isinstance(error, NotPermitted)
+    assert advice in error.advice
+    assert "A1b2-C3" not in error.message
+
+
+def test_quota_says_what_to_do() -> None:
+    error = answered("VcpuLimitExceeded", "You have requested more vCPU capacity", "RunInstances", "ec2")
+    assert "Service Quotas" in error.advice
+    assert "subnet" in answered("VpcLimitExceeded", "The maximum number of VPCs", "CreateVpc", "ec2").advice
+
+
+class Forgetful:
+    """An AWS whose parts have not heard of each new thing when it is first asked for."""
+
+    def __init__(self, api: Api, monkeypatch: pytest.MonkeyPatch, **codes: str) -> None:
+        self.asked: list[str] = []
+        call = api.call
+
+        def forgetful(service: str, operation: str, **params: Any) -> Any:
+            self.asked.append(operation)
+            if operation in codes and self.asked.count(operation) == 1:
+                raise Refused(codes[operation], "does not exist", operation)
+            return call(service, operation, **params)
+
+        monkeypatch.setattr(api, "call", forgetful)
+
+
+def test_network_of_which_aws_has_not_heard_yet(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    ensure_bucket(api, BUCKET)
+    forgetful = Forgetful(
+        api,
+        monkeypatch,
+        attach_internet_gateway="InvalidInternetGatewayID.NotFound",
+        create_subnet="InvalidVpcID.NotFound",
+        create_security_group="InvalidVpcID.NotFound",
+        create_route="InvalidRouteTableID.NotFound",
+        create_tags="InvalidVpcID.NotFound",
+    )
+    network = ensure_network(api, BUCKET)
+    assert len(network.subnets) == forgetful.asked.count("create_subnet") - 1
+
+
+def test_role_of_which_iam_has_not_heard_yet(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    role.ensure_boundary(api, ACCOUNT)
+    codes = dict.fromkeys(("create_role", "put_role_policy", "add_role_to_instance_profile"), "NoSuchEntity")
+    Forgetful(api, monkeypatch, **codes)
+    role.create_role(api, "x", ACCOUNT)
+    assert role.equip_role(api, "x", BUCKET, ACCOUNT).name == "skylift-x"
+
+
+def test_other_refusals_are_not_waited_for(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    forgetful = Forgetful(api, monkeypatch, create_role="LimitExceeded")
+    with pytest.raises(Refused, match="LimitExceeded"):
+        role.create_role(api, "x", ACCOUNT)
+    assert forgetful.asked == ["create_role"]
+
+
+def test_server_that_is_not_described_yet(
+    settings: Settings, api: Api, machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    describe, asked = launch.describe, 0
+
+    def late(of: Api, instance: str) -> launch.Server | None:
+        nonlocal asked
+        asked += 1
+        return describe(of, instance) if asked > 2 else None
+
+    monkeypatch.setattr(launch, "describe", late)
+    seen = Seen()
+    with host(api, machine):
+        outcome = run(order(tmp_path, "print('ran')"), settings, seen)
+    machine.wait()
+    assert (outcome.state, seen.streams["stdout"]) == ("succeeded", b"ran\n")
+
+
+def test_permission_that_lacks_at_the_launch(
+    settings: Settings, api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The advice comes through to the user, and what was made is taken back."""
+    call = Api.call
+
+    def denied(self: Api, service: str, operation: str, **params: Any) -> Any:
+        if operation != "run_instances":
+            return call(self, service, operation, **params)
+        with translated(operation, service):
+            raise ClientError({"Error": {"Code": "UnauthorizedOperation", "Message": "You are not"}}, "RunInstances")
+
+    monkeypatch.setattr(Api, "call", denied)
+    (tmp_path / "job.py").touch()
+    job = plan_job(Order(Program("script", "job.py")), tmp_path, os.environ)
+    with pytest.raises(Exception, match="No server could be started") as caught:
+        run(job, settings, Seen())
+    assert "ec2:RunInstances" in caught.value.advice  # type: ignore[attr-defined]
+    assert api.pages("iam", "list_roles", "Roles", PathPrefix="/skylift/") == []

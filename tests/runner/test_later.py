@@ -1,0 +1,246 @@
+"""A job that was started by one and is looked at, waited for, attended and forgotten by another."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from runner_bench import Machine, until
+from test_flow import Seen, folder, host, order, seen  # noqa: F401 (fixtures)
+
+from skylift.cli.main import perform
+from skylift.runner import launch
+from skylift.runner.account import Account, open_account
+from skylift.runner.attend import Attendance, visit
+from skylift.runner.ec2 import Api
+from skylift.runner.errors import JobNotFound, RunError
+from skylift.runner.job import Job, Outcome, Settings
+from skylift.runner.jobs import Jobs
+from skylift.runner.logs import show_logs
+from skylift.runner.record import Prefix
+from skylift.runner.steps import Clock
+from skylift.runner.submit import Submission, Taken
+from skylift.runner.wait import collect, wait
+
+WAITS = """
+import os, sys, time
+print("ready", flush=True)
+print("a complaint", file=sys.stderr, flush=True)
+while not os.path.exists("go"):
+    time.sleep(0.02)
+open("result.txt", "w").write("42" * 1000)
+print("done")
+sys.exit(7)
+"""
+
+
+@pytest.fixture
+def elsewhere(settings: Settings, tmp_path: Path) -> Account:
+    """Another machine with the same account's credentials, and nothing else of the first."""
+    return open_account(replace(settings, key_dir=tmp_path / "other-keys", caller_address=lambda: "203.0.113.8"))
+
+
+def submit(job: Job, settings: Settings, watcher: Seen) -> Taken:
+    taken = asyncio.run(Submission(job, settings, watcher, Clock(watcher), alone=True).run())
+    assert isinstance(taken, Taken)
+    return taken
+
+
+def go(machine: Machine) -> None:
+    (machine.home / "job" / "go").touch()
+
+
+def test_submitted_job_is_the_servers_own(
+    settings: Settings,
+    api: Api,
+    machine: Machine,
+    seen: Seen,  # noqa: F811
+    folder: Path,  # noqa: F811
+    elsewhere: Account,
+) -> None:
+    job = order(folder, WAITS, outputs=["result.txt"])
+    with host(api, machine):
+        taken = submit(job, settings, seen)
+    assert api.get(elsewhere.bucket, f"{Prefix(job.name).base}/server/attempts/1.json") is not None
+    assert launch.live_servers(api)[0].instance == taken.server.instance
+    until((machine.home / "job" / "job.py").exists, "the job to be unpacked")
+    go(machine)
+    there = Seen()
+    outcome = asyncio.run(wait(elsewhere, job.name, there))
+    assert (outcome.state, outcome.exit_code, outcome.reason) == ("failed", 7, "The program exited with 7.")
+    assert [each.path for each in outcome.results] == ["result.txt"]
+    assert not (folder / "result.txt").exists()
+    machine.wait()
+    assert api.pages("iam", "list_roles", "Roles", PathPrefix="/skylift/") == []
+
+
+def test_attended_from_elsewhere(
+    settings: Settings,
+    api: Api,
+    machine: Machine,
+    seen: Seen,  # noqa: F811
+    folder: Path,  # noqa: F811
+    elsewhere: Account,
+    tmp_path: Path,
+) -> None:
+    job = order(folder, WAITS, outputs=["result.txt"], env=["WORD=hush"])
+    with host(api, machine):
+        submit(job, settings, seen)
+    there, home = Seen(), tmp_path / "there"
+    home.mkdir()
+    there.on_output = lambda: go(machine)
+
+    async def main() -> Outcome:
+        return await Attendance(elsewhere, visit(elsewhere, job.name, home), there, Clock(there)).run()
+
+    outcome = asyncio.run(main())
+    assert (outcome.state, outcome.exit_code) == ("failed", 7)
+    assert there.streams == {"stdout": b"ready\ndone\n", "stderr": b"a complaint\n"}
+    assert (home / "result.txt").read_text() == "42" * 1000
+    assert launch.live_servers(api) == []
+    assert api.pages("iam", "list_roles", "Roles", PathPrefix="/skylift/") == []
+    machine.wait()
+
+
+def test_logs_are_looked_at_while_it_runs_and_after(
+    settings: Settings,
+    api: Api,
+    machine: Machine,
+    seen: Seen,  # noqa: F811
+    folder: Path,  # noqa: F811
+    elsewhere: Account,
+) -> None:
+    job = order(folder, WAITS)
+    with host(api, machine):
+        submit(job, settings, seen)
+
+    def shown() -> Seen:
+        there = Seen()
+        asyncio.run(show_logs(elsewhere, job.name, there))
+        return there
+
+    first = until(lambda: (found := shown()).streams["stderr"] and found, "the first lines")
+    assert first.streams["stdout"] == b"ready\n"
+    follower = Seen()
+    follower.on_output = lambda: go(machine)
+    status = asyncio.run(show_logs(elsewhere, job.name, follower, follow=True))
+    assert status is not None and status["exit_code"] == 7
+    assert follower.streams == {"stdout": b"ready\ndone\n", "stderr": b"a complaint\n"}
+    machine.wait()
+    only = Seen()
+    asyncio.run(show_logs(elsewhere, job.name, only, only="stderr"))
+    assert only.streams == {"stdout": b"", "stderr": b"a complaint\n"}
+    # Looking put nothing away.
+    assert len(api.pages("iam", "list_roles", "Roles", PathPrefix="/skylift/")) == 1
+
+
+def test_logs_since_then(elsewhere: Account, api: Api) -> None:
+    api.call("s3", "create_bucket", Bucket=elsewhere.bucket)
+    top = Prefix("x").stream("stdout")
+    api.put(elsewhere.bucket, Prefix("x").record, b"{}")
+    api.put(elsewhere.bucket, f"{top}{0:020d}", b"before\n")
+    (piece,) = api.pages("s3", "list_objects_v2", "Contents", Bucket=elsewhere.bucket, Prefix=top)
+    told = Seen()
+    asyncio.run(show_logs(elsewhere, "x", told, since=piece["LastModified"].timestamp() + 1))
+    assert told.streams["stdout"] == b""
+    asyncio.run(show_logs(elsewhere, "x", told, since=piece["LastModified"].timestamp()))
+    assert told.streams["stdout"] == b"before\n"
+
+
+def test_job_that_ended_is_collected_again_and_forgotten(
+    settings: Settings,
+    api: Api,
+    machine: Machine,
+    seen: Seen,  # noqa: F811
+    folder: Path,  # noqa: F811
+    elsewhere: Account,
+    tmp_path: Path,
+) -> None:
+    job = order(folder, "open('r', 'w').write('x' * 5000)", outputs=["r"])
+    with host(api, machine):
+        submit(job, settings, seen)
+    machine.wait()
+    home = tmp_path / "there"
+    home.mkdir()
+    assert [each.path for each in collect(elsewhere, job.name, home, Seen()).results] == ["r"]
+    assert (home / "r").read_text() == "x" * 5000
+    with pytest.raises(RunError, match="has a server still"):
+        Jobs(settings).remove(job.name)
+    launch.terminate(api, launch.live_servers(api)[0].instance)
+    assert Jobs(settings).remove(job.name).startswith("removed, ")
+    assert api.pages("s3", "list_objects_v2", "Contents", Bucket=elsewhere.bucket, Prefix="jobs/") == []
+    assert api.pages("iam", "list_roles", "Roles", PathPrefix="/skylift/") == []
+    with pytest.raises(JobNotFound):
+        Jobs(settings).remove(job.name)
+
+
+def test_server_that_went_without_a_word(
+    settings: Settings,
+    api: Api,
+    machine: Machine,
+    seen: Seen,  # noqa: F811
+    folder: Path,  # noqa: F811
+    elsewhere: Account,
+) -> None:
+    job = order(folder, WAITS)
+    with host(api, machine):
+        submit(job, settings, seen)
+    machine.kill()
+    launch.terminate(api, launch.live_servers(api)[0].instance)
+    with pytest.raises(RunError, match="never reported") as caught:
+        asyncio.run(wait(elsewhere, job.name, Seen()))
+    assert caught.value.exit_code == 125
+
+
+def test_detached_by_the_command_line(
+    settings: Settings,
+    api: Api,
+    machine: Machine,
+    folder: Path,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr("skylift.cli.local.local_settings", lambda: settings)
+    (folder / "job.py").write_text(WAITS)
+    with host(api, machine):
+        assert perform(["run", "-d", "--name", "nightly", "--out", "result.txt", "job.py"]) == 0
+    assert capfd.readouterr().out == "nightly\n"
+    assert perform(["run", "-d", "--name", "nightly", "job.py"]) == 125
+    assert "skylift rm nightly" in capfd.readouterr().err
+    until((machine.home / "job" / "job.py").exists, "the job to be unpacked")
+    assert perform(["results", "nightly"]) == 125
+    assert "has not ended yet" in capfd.readouterr().err
+    go(machine)
+    assert perform(["logs", "-f", "nightly"]) == 0
+    assert capfd.readouterr() == ("ready\ndone\n", "a complaint\n")
+    assert perform(["logs", "--stderr", "nightly"]) == 0
+    assert capfd.readouterr() == ("a complaint\n", "")
+    assert perform(["wait", "--json", "nightly"]) == 7
+    (found,) = json.loads(capfd.readouterr().out)
+    assert (found["name"], found["state"]) == ("nightly", "failed")
+    assert perform(["results", "nightly", "there"]) == 0
+    assert capfd.readouterr().out == "result.txt\n"
+    assert (folder / "there/result.txt").exists()
+    machine.wait()
+    assert perform(["attach", "-q", "nightly"]) == 7
+    assert capfd.readouterr() == ("ready\ndone\n", "a complaint\n")
+    assert perform(["rm", "nightly"]) == 0
+    assert perform(["logs", "nightly"]) == 2
+
+
+@pytest.mark.parametrize("command", ["attach", "wait", "logs", "results", "rm"])
+@pytest.mark.parametrize("name", ["nobody-knows", "../x"])
+def test_job_that_is_not_there(
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    command: str,
+    name: str,
+) -> None:
+    monkeypatch.setattr("skylift.cli.local.local_settings", lambda: settings)
+    assert perform([command, "--", name]) == 2
+    assert name in capfd.readouterr().err
