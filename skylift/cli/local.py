@@ -25,6 +25,7 @@ def local_settings() -> Settings:
         account=endpoint.account,
         place="this machine",
         revive=lambda: _revive(home),
+        billed=False,
     )
 
 

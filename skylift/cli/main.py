@@ -19,7 +19,7 @@ from typing import cast
 import typer
 
 from skylift import __version__
-from skylift.cli import attend, cancel, cloud, doctor, logs, ps, results, run, setup, ssh
+from skylift.cli import attend, cancel, cloud, doctor, logs, ps, results, run, setup, ssh, sweep
 from skylift.runner.errors import SKYLIFT_FAILED, USAGE, SkyliftError
 
 INTERRUPTED = 130
@@ -46,7 +46,7 @@ def make_app() -> typer.Typer:
     ) -> None:
         pass
 
-    for command in (run, ps, attend, logs, results, ssh, cancel, setup, doctor, cloud):
+    for command in (run, ps, attend, logs, results, ssh, cancel, sweep, setup, doctor, cloud):
         command.register(app)
     return app
 

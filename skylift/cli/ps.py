@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,6 +13,9 @@ from skylift.cli.place import On, settings_for
 
 if TYPE_CHECKING:
     from skylift.runner.jobs import Listed
+
+
+_COLUMNS = ("NAME", "STATE", "EXIT", "INSTANCE", "TYPE", "ADDRESS", "LAUNCHED", "OFF BY", "USD/H")
 
 
 def register(app: typer.Typer) -> None:
@@ -39,11 +44,25 @@ def ps(
 
 
 def _table(jobs: list[Listed]) -> None:
-    rows = [("NAME", "STATE", "EXIT", "INSTANCE", "TYPE", "ADDRESS", "LAUNCHED")]
+    rows: list[tuple[str, ...]] = [
+        ("NAME", "STATE", "EXIT", "INSTANCE", "TYPE", "ADDRESS", "LAUNCHED", "OFF BY", "USD/H")
+    ]
     for job in jobs:
         code = "" if job.exit_code is None else str(job.exit_code)
-        cells = (job.name, job.state, code, job.instance, job.type, job.address, job.launched)
-        rows.append(tuple(cell or "-" for cell in cells))  # type: ignore[arg-type]
+        price = "" if job.hourly_usd is None else f"{job.hourly_usd:.4f}"
+        cells = (job.name, job.state, code, job.instance, job.type, job.address, job.launched, job.off_by, price)
+        rows.append(tuple(cell or "-" for cell in cells))
+    print_table(rows)
+    for job in jobs:
+        if job.state == "stranded":
+            print(
+                f"{job.name}: its results could not be sent and are on the disk of {job.instance}, which was stopped."
+                f" To try again, start it: aws ec2 start-instances --instance-ids {job.instance}",
+                file=sys.stderr,
+            )
+
+
+def print_table(rows: Sequence[tuple[str, ...]]) -> None:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

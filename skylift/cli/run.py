@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _COMMAND_FLAG = "--program-is-a-command"
 _VALUES = {"--in", "--out", "--env", "--type", "--max-time", "--keep", "--name", "-i", "-o", "-e", "-t"}
+_VALUES |= {"--max-cost", "--idle", "--sync-every", "--python"}
 _VALUES |= {"--on", "--image", "--ssh-from", "--subnet", "--security-group"}
 _MODULE = {"-m", "--module"}
 
@@ -33,9 +34,9 @@ skylift run [OPTIONS] -m MODULE [ARGS...]
 skylift run [OPTIONS] -- COMMAND [ARGS...]
 
 Options stand before SCRIPT; what follows it belongs to the program. Its exit code is skylift's: 128+n when signal n
-ended it, 124 when --max-time did, 123 when its environment could not be made. 125 means that skylift itself failed, 2
-that something was wrong before anything was started. Ctrl-C is SIGINT to the program; a second one cancels the job, a
-third leaves it running.
+ended it, 124 when a cap did, 123 when its environment could not be made. 125 means that skylift itself failed, 2 that
+something was wrong before anything was started. Ctrl-C is SIGINT to the program; a second one cancels the job, a third
+leaves it running.
 """
 
 
@@ -104,6 +105,21 @@ def run(
     max_time: Annotated[
         str, typer.Option("--max-time", metavar="DURATION", help="The program is ended after this long.")
     ] = "1h",
+    max_cost: Annotated[
+        float | None,
+        typer.Option("--max-cost", metavar="USD", help="Likewise, when the server would have cost this much."),
+    ] = None,
+    idle: Annotated[
+        str | None,
+        typer.Option("--idle", metavar="DURATION", help="Likewise, after this long without output and without work."),
+    ] = None,
+    sync_every: Annotated[
+        str | None,
+        typer.Option("--sync-every", metavar="DURATION", help="Send results to S3 this often while it runs."),
+    ] = None,
+    python: Annotated[
+        str | None, typer.Option("--python", metavar="VERSION", help="The Python that is wanted, like 3.12.")
+    ] = None,
     keep: Annotated[
         str | None, typer.Option("--keep", metavar="DURATION", help="Keep the server this long after the program.")
     ] = None,
@@ -168,6 +184,10 @@ def run(
                 max_time=parse_duration(max_time, "--max-time"),
                 keep=parse_duration(keep, "--keep") if keep else 0,
                 name=name,
+                max_cost=max_cost,
+                idle=parse_duration(idle, "--idle") if idle else 0,
+                sync_every=parse_duration(sync_every, "--sync-every") if sync_every else 0,
+                python=python,
             ),
             Path.cwd(),
             os.environ,
@@ -209,7 +229,7 @@ def _announce(job: Job, screen: Screen) -> None:
 
     for note in job.bundle.notes:
         screen.note(f"{note}.")
-    screen.note(f"Job {job.name}: {spell_duration(job.max_time)} at most (--max-time).")
+    screen.note(f"Job {job.name}: {spell_duration(job.max_time)} at most ({job.cap}).")
 
 
 def run_job(job: Job, settings: Settings, screen: Screen) -> Outcome:

@@ -42,7 +42,7 @@ from skylift.cloud.compute.rootfs import RootfsError, is_mounted
 from skylift.cloud.compute.seccomp import ProfileMissing
 from skylift.cloud.compute.server import ServerError, Servers, find_programs
 from skylift.cloud.compute.subid import granted
-from skylift.cloud.error import ServiceError
+from skylift.cloud.error import ServiceError, no_room
 from skylift.cloud.facts import CloudFacts
 from skylift.cloud.home import DEFAULT_PORT, DEFAULT_TLS_PORT, Endpoint, Home
 from skylift.cloud.identity import AccessKey, Caller
@@ -66,7 +66,7 @@ from skylift.cloud.services.table import TABLE
 from skylift.cloud.services.vpc import make_default_vpc
 from skylift.cloud.services.zone import zone_id
 from skylift.cloud.store.bucket import sweep_files
-from skylift.cloud.store.database import Database, StoreError
+from skylift.cloud.store.database import Database, DiskFull, StoreError
 from skylift.cloud.wire import checksum
 from skylift.cloud.wire.call import Call, Request, Response
 from skylift.cloud.wire.endpoint import AwsEndpoint
@@ -107,6 +107,12 @@ class Desk:
             return cors.allowed(tx, bucket, origin, method, headers)
 
     def perform(self, call: Call) -> dict[str, Any]:
+        try:
+            return self._perform(call)
+        except DiskFull as error:
+            raise no_room() from error
+
+    def _perform(self, call: Call) -> dict[str, Any]:
         """Authenticate, refuse what would be ignored, authorise, and only then open the transaction that acts."""
         operation = TABLE.get((call.service, call.operation))
         if operation is None:
@@ -147,7 +153,8 @@ class Desk:
             )
             unnoted = identity.use_is_news(tx, caller)
         if unnoted:
-            with self._database.write() as tx:
+            # On a full disk one can still look.
+            with suppress(DiskFull), self._database.write() as tx:
                 identity.note_use(tx, caller, call.service)
         return caller
 
@@ -292,7 +299,7 @@ class Cloud:
             disks=disks,
             lock_of=volumes.of,
             root_of=images.copy_root,
-            tidy=images.clean_up,
+            tidy=images.tidy,
             failures=(ServerError, CaptureFailed, DiskError),
         )
         volumes.last_looks = snapshots.last_looks
@@ -322,9 +329,9 @@ class Cloud:
             await api.add_socket(*self._tls)
         await asyncio.to_thread(networks.step)
         await asyncio.to_thread(captures.sweep)
-        await asyncio.to_thread(images.clean_up)
         await asyncio.to_thread(disks.sweep)
         await asyncio.to_thread(instances.adopt)
+        images.tidy()
         await asyncio.to_thread(volumes.adopt)
         await asyncio.to_thread(snapshots.clean_up)
         engine.start()
@@ -603,7 +610,7 @@ def main(arguments: list[str] | None = None) -> int:
             asyncio.run(Cloud(home, chosen.port, chosen.region).run(lambda: answer("ready")))
     except CannotStart as error:
         return _refuse(error, USAGE, answer)
-    except (ServerError, RootfsError, NetworkError, ProfileMissing) as error:
+    except (ServerError, RootfsError, NetworkError, ProfileMissing, StoreError) as error:
         return _refuse(error, FAILURE, answer)
     return 0
 

@@ -6,11 +6,18 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
+AMAZON_DNS = "AmazonProvidedDNS"
+"""What DHCP options call the name server of a VPC itself."""
+
+
+def private_domain(region: str) -> str:
+    """`ec2.internal` in us-east-1, `REGION.compute.internal` elsewhere."""
+    return "ec2.internal" if region == "us-east-1" else f"{region}.compute.internal"
+
 
 def private_dns_name(address: str, region: str) -> str:
-    """`ip-10-0-1-5.ec2.internal` in us-east-1, `ip-10-0-1-5.REGION.compute.internal` elsewhere."""
-    domain = "ec2.internal" if region == "us-east-1" else f"{region}.compute.internal"
-    return f"ip-{address.replace('.', '-')}.{domain}"
+    """`ip-10-0-1-5.ec2.internal`"""
+    return f"ip-{address.replace('.', '-')}.{private_domain(region)}"
 
 
 @dataclass(frozen=True)
@@ -23,6 +30,8 @@ class CidrBlock:
 
 @dataclass(frozen=True)
 class Vpc:
+    """`dhcp_options_id` is `default` for one without any."""
+
     id: str
     cidr: str
     is_default: bool = False

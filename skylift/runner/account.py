@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from skylift.runner.ec2 import Api
-from skylift.runner.errors import JobNotFound
+from skylift.runner.errors import JobNotFound, Refused
 from skylift.runner.job import NAME_FORM, Settings
 from skylift.runner.record import Prefix, bucket_name
 
@@ -26,6 +26,18 @@ class Account:
             raise JobNotFound(f"There is no job called {job!r}.", "See `skylift ps --all`.")
         record: dict[str, Any] = json.loads(found)
         return record
+
+    def recorded(self) -> list[str]:
+        """The names of all jobs that there ever were and that nobody has forgotten."""
+        try:
+            found = self.api.pages(
+                "s3", "list_objects_v2", "CommonPrefixes", Bucket=self.bucket, Prefix="jobs/", Delimiter="/"
+            )
+        except Refused as error:
+            if error.code == "NoSuchBucket":
+                return []  # nothing ever ran here
+            raise
+        return [str(each["Prefix"]).split("/")[1] for each in found]
 
     def status(self, job: str) -> dict[str, Any]:
         """How far it is, as its server last told; empty before that."""

@@ -167,11 +167,21 @@ class Api:
             raise
         return True
 
+    def uploads(self, bucket: str, prefix: str) -> list[Any]:
+        """Uploads in parts that were begun and not ended; S3 has them paid for like objects."""
+        return self.pages("s3", "list_multipart_uploads", "Uploads", Bucket=bucket, Prefix=prefix)
+
+    def abort_uploads(self, bucket: str, prefix: str) -> None:
+        for each in self.uploads(bucket, prefix):
+            try:
+                self.call("s3", "abort_multipart_upload", Bucket=bucket, Key=each["Key"], UploadId=each["UploadId"])
+            except Refused as error:
+                if error.code != "NoSuchUpload":
+                    raise
+
     def delete_below(self, bucket: str, prefix: str) -> int:
         """Delete all objects whose keys begin with a prefix, and uploads that were left half done. How many objects."""
-        uploads = self.pages("s3", "list_multipart_uploads", "Uploads", Bucket=bucket, Prefix=prefix)
-        for each in uploads:
-            self.call("s3", "abort_multipart_upload", Bucket=bucket, Key=each["Key"], UploadId=each["UploadId"])
+        self.abort_uploads(bucket, prefix)
         keys = [each["Key"] for each in self.pages("s3", "list_objects_v2", "Contents", Bucket=bucket, Prefix=prefix)]
         for start in range(0, len(keys), 1000):
             objects = [{"Key": key} for key in keys[start : start + 1000]]

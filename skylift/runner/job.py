@@ -114,7 +114,8 @@ class Settings:
     `endpoint_url` None is AWS itself, `credentials` None is boto3's own chain. `account` is asked of STS when it is
     not known. `caller_address` gives the IPv4 address that servers see this machine come from. `revive` brings a
     local cloud back that has ended and gives the URL where it is now; None where nothing can. `login_user` is who
-    is logged in as where an image has that user; a job's server says who it is there.
+    is logged in as where an image has that user; a job's server says who it is there. `billed` is whether servers cost
+    money there.
     """
 
     region: str
@@ -128,6 +129,7 @@ class Settings:
     login_user: str = "ec2-user"
     access: Access = Access()
     revive: Callable[[], str | None] | None = None
+    billed: bool = True
 
     def __post_init__(self) -> None:
         if not _REGION_FORM.fullmatch(self.region):
@@ -150,10 +152,12 @@ class Program:
 
 @dataclass(frozen=True)
 class Environment:
-    """How the Python on the server is made: `path`, relative to the job's root, is what uv reads it from."""
+    """How the Python on the server is made: `path`, relative to the job's root, is what uv reads it from, and `python`
+    the version that was asked for."""
 
-    kind: Literal["none", "script", "requirements"] = "none"
+    kind: Literal["none", "script", "requirements", "project"] = "none"
     path: str = ""
+    python: str = ""
 
 
 @dataclass(frozen=True)
@@ -173,7 +177,8 @@ class Bundle:
 
 @dataclass(frozen=True)
 class Job:
-    """One program, once. Times are in seconds; `max_time` counts from the program's start.
+    """One program, once. Times are in seconds; `max_time` counts from the program's start, and `cap` is the option that
+    set it. `idle` and `sync_every` are 0 where they were not asked for.
 
     `outputs` are globs relative to the working directory, on the server as at home.
     """
@@ -188,6 +193,10 @@ class Job:
     max_time: int
     keep: int
     home: Path
+    cap: str = "--max-time"
+    idle: int = 0
+    sync_every: int = 0
+    max_cost: float | None = None
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,10 @@ from typing import Any
 from skylift.runner import role
 from skylift.runner.account import open_account
 from skylift.runner.commands import ssh_argv
-from skylift.runner.errors import JobNotFound, NotPermitted, Refused, RunError
+from skylift.runner.errors import JobNotFound, NotPermitted, RunError
 from skylift.runner.job import NAME_FORM, Settings
 from skylift.runner.launch import Server, describe, live_servers, terminate
+from skylift.runner.price import hourly_cost
 from skylift.runner.reach import Reach
 from skylift.runner.record import Prefix
 from skylift.runner.way_in import WayIn
@@ -28,7 +29,8 @@ _CANCEL_PATIENCE = 45.0
 @dataclass(frozen=True)
 class Listed:
     """A line of `skylift ps`. `state` is the supervisor's word, `starting` before it has one, `lost` when a server went
-    without one; `instance_state` is EC2's."""
+    without one, `stranded` when results wait on a stopped server's disk; `instance_state` is EC2's. `off_by` is when
+    the server is off at the latest, `hourly_usd` what it costs until then."""
 
     name: str
     state: str
@@ -40,6 +42,10 @@ class Listed:
     exit_code: int | None
     started: str | None
     ended: str | None
+    signal: str | None = None
+    reason: str | None = None
+    off_by: str | None = None
+    hourly_usd: float | None = None
 
     def as_json(self) -> dict[str, Any]:
         return dict(vars(self))
@@ -55,30 +61,16 @@ class Jobs:
     def listed(self, *, ended: bool = False) -> list[Listed]:
         """Jobs that have a server, and with `ended` all others too; the newest last."""
         servers = {server.job: server for server in live_servers(self._api)}
-        names: Iterable[str] = set(servers) | (set(self._recorded()) if ended else set())
+        names: Iterable[str] = set(servers) | (set(self._account.recorded()) if ended else set())
         with ThreadPoolExecutor(8) as pool:
             listed = pool.map(lambda name: self._describe(name, servers.get(name)), sorted(names))
         return sorted(listed, key=lambda each: each.launched or each.started or "")
 
-    def _recorded(self) -> list[str]:
-        try:
-            found = self._api.pages(
-                "s3", "list_objects_v2", "CommonPrefixes", Bucket=self._bucket, Prefix="jobs/", Delimiter="/"
-            )
-        except Refused as error:
-            if error.code == "NoSuchBucket":
-                return []  # nothing ever ran here
-            raise
-        return [str(each["Prefix"]).split("/")[1] for each in found]
-
     def _describe(self, name: str, server: Server | None) -> Listed:
         status = self._account.status(name)
-        state = status.get("state", "starting" if server else "lost")
-        if server is None and not status.get("final", False):
-            state = "lost"
         return Listed(
             name=name,
-            state=state,
+            state=_state(status, server),
             instance=server.instance if server else status.get("instance"),
             instance_state=server.state if server else None,
             address=server.address if server else None,
@@ -87,7 +79,19 @@ class Jobs:
             exit_code=status.get("exit_code"),
             started=status.get("started"),
             ended=status.get("ended"),
+            signal=status.get("signal"),
+            reason=status.get("reason"),
+            off_by=self._off_by(name, status) if server else None,
+            hourly_usd=hourly_cost(server) if server and self._account.settings.billed else None,
         )
+
+    def _off_by(self, name: str, status: dict[str, Any]) -> str | None:
+        """A kept server's own end, else the deadline that its operating system keeps."""
+        try:
+            when = status.get("kept_until") or self._account.record(name)["deadline"]
+        except JobNotFound:
+            return None
+        return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(when))
 
     def shell(self, name: str, command: tuple[str, ...] = ()) -> list[str]:
         """The argv of OpenSSH to a job's server, with its host key pinned in a file beside our key."""
@@ -174,3 +178,13 @@ class Jobs:
         if not servers:
             raise JobNotFound(f"There is no server for a job called {name}.", "See `skylift ps`.")
         return servers[0]
+
+
+def _state(status: dict[str, Any], server: Server | None) -> str:
+    if status.get("final"):
+        return str(status["state"])
+    if server is None:
+        return "lost"
+    if server.state == "stopped":
+        return "stranded"
+    return str(status.get("state", "starting"))

@@ -5,19 +5,22 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from skylift.runner.bundle import find_project, plan_bundle
 from skylift.runner.errors import UsageError
 from skylift.runner.job import NAME_FORM, Environment, Job, Program, Secret, new_name
 from skylift.runner.pep723 import ScriptHeader, read_header
+from skylift.runner.price import hourly_price, seconds_for
+from skylift.runner.record import SETUP_ALLOWANCE
 
 DEFAULT_TYPE = "t3.small"
 DEFAULT_MAX_TIME = 3600
 LONGEST = 30 * 86400
 """Seconds; a longer cap is more likely a slip than a wish, and systemd's timers are in minutes."""
 
+_PYTHON_FORM = re.compile(r"3\.\d{1,2}(?:\.\d{1,2})?")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _TYPE_FORM = re.compile(r"[a-z0-9-]+\.[a-z0-9-]+")
 _MODULE_FORM = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
@@ -35,12 +38,17 @@ class Order:
     max_time: int = DEFAULT_MAX_TIME
     keep: int = 0
     name: str | None = None
+    max_cost: float | None = None
+    idle: int = 0
+    sync_every: int = 0
+    python: str | None = None
 
 
 def plan_job(order: Order, cwd: Path, environ: Mapping[str, str]) -> Job:
     """The job, whole and checked. Raises UsageError; touches nothing."""
     if not _TYPE_FORM.fullmatch(order.instance_type):
         raise UsageError(f"--type {order.instance_type!r} is not an instance type.", "A type is like t3.small.")
+    max_time, cap = _cap(order)
     if order.max_time + order.keep > LONGEST:
         raise UsageError("--max-time and --keep together may be 30 days at most.")
     if order.name is not None and not NAME_FORM.fullmatch(order.name):
@@ -54,14 +62,34 @@ def plan_job(order: Order, cwd: Path, environ: Mapping[str, str]) -> Job:
         name=order.name or new_name(order.program),
         program=program,
         bundle=bundle,
-        environment=_place_environment(environment, bundle.root, cwd),
+        environment=replace(_place_environment(environment, bundle.root, cwd), python=_check_python(order.python)),
         outputs=outputs,
         env=env,
         instance_type=order.instance_type,
-        max_time=order.max_time,
+        max_time=max_time,
         keep=order.keep,
         home=cwd,
+        cap=cap,
+        idle=order.idle,
+        sync_every=order.sync_every,
+        max_cost=order.max_cost,
     )
+
+
+def _cap(order: Order) -> tuple[int, str]:
+    """The shorter of both caps, and which one that is. What a server may cost counts from its first to its last moment,
+    so the boot, the results and the time that it is kept are taken off."""
+    if order.max_cost is None:
+        return order.max_time, "--max-time"
+    besides = SETUP_ALLOWANCE + order.keep
+    left = seconds_for(order.max_cost, order.instance_type) - besides
+    if left <= 0:
+        least = (hourly_price(order.instance_type) or 0) * besides / 3600
+        raise UsageError(
+            f"--max-cost {order.max_cost:g} does not pay for a {order.instance_type} to boot and send its results.",
+            f"That may cost {least:.4f} USD before the program has run for a second.",
+        )
+    return (left, "--max-cost") if left < order.max_time else (order.max_time, "--max-time")
 
 
 _Plan = tuple[Program, Path | None, list[Path], tuple[str, Path] | None]
@@ -148,6 +176,12 @@ def _place_environment(found: tuple[str, Path] | None, root: Path, cwd: Path) ->
     kind, path = found
     place = path.relative_to(root) if path.is_relative_to(root) else cwd.relative_to(root) / path.name
     return Environment("script" if kind == "script" else "requirements", place.as_posix())
+
+
+def _check_python(version: str | None) -> str:
+    if version is not None and not _PYTHON_FORM.fullmatch(version):
+        raise UsageError(f"--python {version!r} is not a version of Python.", "A version is like 3.12 or 3.12.4.")
+    return version or ""
 
 
 def _check_output(pattern: str) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from skylift.runner import commands, launch, role
+from skylift.runner import commands, launch, price, role
 from skylift.runner.account import Account, open_account
 from skylift.runner.archive import boot_archive, whole_archive
 from skylift.runner.bucket import ensure_bucket
@@ -122,6 +122,7 @@ class Submission:
 
     async def _check(self, step: Step, archive: Any) -> str:
         """Credentials, image, type and bundle: what can be wrong is told while there is nothing to undo."""
+        price.check_region(self._job.max_cost, self._settings.region)
         api = await in_thread(Api, self._settings)
         images, processors, self._open, self._caller, _, _ = await together(
             in_thread(find_images, api, self._settings.image),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -107,5 +108,7 @@ def test_by_the_command_line(cloud: RealCloud, folder: Path) -> None:
     assert (there / "result.txt").read_text() == "42"
     assert cloud.skylift("logs", "detached").stdout == "ready\ndone\n"
     until(lambda: jobs(cloud) == [], "the server to be gone")
+    swept = json.loads(cloud.skylift("sweep", "--json").stdout)
+    assert [each for each in swept if each["job"] == "detached"] == []
     cloud.skylift("rm", "detached")
     assert "detached" not in [each["name"] for each in jobs(cloud, "--all")]

@@ -45,8 +45,10 @@ def test_a_server_goes_on_without_its_client_and_turns_itself_off(own_cloud: Rea
     pieces = s3.list_objects_v2(Bucket=bucket, Prefix=f"{top}/stdout/")["Contents"]
     stdout = b"".join(s3.get_object(Bucket=bucket, Key=piece["Key"])["Body"].read() for piece in pieces)
     assert stdout == b"ready\ndone\n"
-    # What the client would have removed costs nothing, and is found by the job's name.
-    own_cloud.skylift("cancel", job.name)
+    # What the client would have removed costs nothing, and is found.
+    swept = json.loads(own_cloud.skylift("sweep", "--json").stdout)
+    kinds = {each["kind"] for each in swept if each["job"] == job.name and each["removed"]}
+    assert kinds == {"role", "instance-profile"}
     assert own_cloud.client("iam").list_roles(PathPrefix="/skylift/")["Roles"] == []
 
 

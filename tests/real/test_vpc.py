@@ -197,6 +197,28 @@ def test_the_host_has_no_route_into_a_vpc(place: Place) -> None:
     assert [line for line in routes.stdout.splitlines() if "172.31." in line] == []
 
 
+def test_dhcp_options_are_told_at_the_next_boot(place: Place) -> None:
+    ec2, server = place.cloud.ec2, place.other
+    before = ec2.describe_vpcs(VpcIds=[place.vpc])["Vpcs"][0]["DhcpOptionsId"]
+    assert (
+        server.says("grep -v options /etc/resolv.conf").split() == "nameserver 172.31.0.2 search ec2.internal".split()
+    )
+    wanted = {"domain-name": ["corp.example"], "domain-name-servers": ["192.0.2.53", "AmazonProvidedDNS"]}
+    listed = [{"Key": key, "Values": values} for key, values in wanted.items()]
+    options = ec2.create_dhcp_options(DhcpConfigurations=listed)["DhcpOptions"]["DhcpOptionsId"]
+    ec2.associate_dhcp_options(DhcpOptionsId=options, VpcId=place.vpc)
+    try:
+        server.reboot()
+        said = server.says("grep -v options /etc/resolv.conf").splitlines()
+        assert said == ["nameserver 192.0.2.53", "nameserver 172.31.0.2", "search corp.example"]
+    finally:
+        ec2.associate_dhcp_options(DhcpOptionsId=before, VpcId=place.vpc)
+        ec2.delete_dhcp_options(DhcpOptionsId=options)
+    server.reboot()
+    serve(server, WEB, SHUT, FRIENDS)
+    assert server.says("grep nameserver /etc/resolv.conf") == "nameserver 172.31.0.2"
+
+
 def test_a_rule_that_is_revoked_cuts_new_connections(place: Place) -> None:
     web, rule = place.web, [allow(WEB, ANYWHERE)]
     assert knock(place.peer, web.private_ip, WEB).startswith("open")

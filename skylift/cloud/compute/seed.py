@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from skylift.cloud.compute.rootfs import SeedFile
 
@@ -28,17 +28,20 @@ def seed_files(
     instance_id: str,
     hostname: str,
     private_ip: str,
-    dns: str,
+    name_servers: Sequence[str],
+    search: str,
     region: str,
     public_key: str | None,
     inheritance: Inheritance,
 ) -> tuple[SeedFile, ...]:
-    """`dns` is the VPC's resolver; `hostname` the private DNS name, whose first label is the short name."""
-    short, _, domain = hostname.partition(".")
+    """`name_servers` and the domain to `search` are the VPC's DHCP options; `hostname` is the private DNS name, whose
+    first label is the short name."""
+    short = hostname.partition(".")[0]
     files = [
         _text("/etc/hostname", f"{hostname}\n"),
         _text("/etc/hosts", f"127.0.0.1 localhost\n::1 localhost ip6-localhost\n{private_ip} {hostname} {short}\n"),
-        _text("/etc/resolv.conf", f"nameserver {dns}\nsearch {domain}\noptions timeout:2 attempts:5\n"),
+        # As a DHCP client does it: what the VPC says by now.
+        replace(_text("/etc/resolv.conf", _resolv_conf(name_servers, search)), each_boot=True),
         _text("/etc/environment", _environment(region, inheritance.environment)),
         _text("/var/lib/cloud/seed/instance-id", f"{instance_id}\n"),
     ]
@@ -54,6 +57,13 @@ def seed_files(
         )
     files.extend(SeedFile(path, content) for path, content in inheritance.files.items())
     return tuple(files)
+
+
+def _resolv_conf(name_servers: Sequence[str], search: str) -> str:
+    lines = [f"nameserver {server}" for server in name_servers]
+    if search:
+        lines.append(f"search {search}")
+    return "".join(f"{line}\n" for line in [*lines, "options timeout:2 attempts:5"])
 
 
 def _environment(region: str, inherited: Mapping[str, str]) -> str:

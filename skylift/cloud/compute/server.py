@@ -23,7 +23,7 @@ from typing import Any
 
 from skylift.cloud.compute import cgroup
 from skylift.cloud.compute.oci import CAPABILITIES, ServerPlan, oci_config
-from skylift.cloud.compute.rootfs import Rootfs, SeedFile
+from skylift.cloud.compute.rootfs import Rootfs, SeedFile, not_made
 from skylift.cloud.compute.seccomp import oci_seccomp, read_profile
 from skylift.cloud.instance import Console
 
@@ -102,11 +102,22 @@ class Servers:
         return self._run / "oci"
 
     def create(self, plan: ServerPlan, seed: Iterable[SeedFile]) -> int:
-        """Mount the root, seed it when the disk is new, and create the server. Returns the pid of its init.
+        """Mount the root, seed it as far as its disk needs it, and create the server. Returns the pid of its init.
 
         The init waits to be started, so that its network can be attached first.
         """
         bundle = self._bundle(plan.id)
+        try:
+            self._furnish(plan, seed, bundle)
+        except OSError as error:
+            raise not_made(error) from error
+        pid = self._conmon(plan, bundle)
+        (bundle / "pid").write_text(str(pid))
+        self._watch.add(plan.id, self._conmon_pid(plan.id) or pid)
+        return pid
+
+    def _furnish(self, plan: ServerPlan, seed: Iterable[SeedFile], bundle: Path) -> None:
+        """All that has to be there for the runtime: the bundle and the root."""
         bundle.mkdir(exist_ok=True)
         bundle.chmod(0o711)
         rootfs = self._rootfs(plan)
@@ -115,17 +126,14 @@ class Servers:
         (bundle / ".base").write_text(json.dumps({"image": str(plan.image), "uid_base": plan.uid_base}))
         (bundle / ".base").rename(bundle / "base")
         rootfs.mount()
-        if not seeded.exists():
-            rootfs.write(seed)
+        first = not seeded.exists()
+        rootfs.write(file for file in seed if first or file.each_boot)
+        if first:
             seeded.touch()
         (self._exits / plan.id).unlink(missing_ok=True)
         seccomp = oci_seccomp(self._profile, CAPABILITIES)
         config = oci_config(plan, rootfs.root, f"/{self._group}/{plan.id}", seccomp)
         (bundle / "config.json").write_text(json.dumps(config))
-        pid = self._conmon(plan, bundle)
-        (bundle / "pid").write_text(str(pid))
-        self._watch.add(plan.id, self._conmon_pid(plan.id) or pid)
-        return pid
 
     def start(self, server_id: str) -> None:
         self._runtime("start", server_id)

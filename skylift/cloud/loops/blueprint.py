@@ -14,7 +14,15 @@ from skylift.cloud.compute.seed import Inheritance, seed_files
 from skylift.cloud.identity import InstanceProfile
 from skylift.cloud.instance import Image, Instance, InstanceType
 from skylift.cloud.loops.instance import Blueprint
-from skylift.cloud.network import NetworkInterface, SecurityGroup, Subnet, Vpc, private_dns_name
+from skylift.cloud.network import (
+    AMAZON_DNS,
+    DhcpOptions,
+    NetworkInterface,
+    SecurityGroup,
+    Subnet,
+    Vpc,
+    private_dns_name,
+)
 from skylift.cloud.store.connect import current_keys
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.network import interface_at
@@ -48,6 +56,12 @@ def _devices(tx: Tx, instance_id: str) -> tuple[str, ...]:
     return tuple(sorted(device for device in found if device))
 
 
+def name_servers(vpc: Vpc, options: DhcpOptions) -> list[str]:
+    """Those that a VPC's servers ask: its own is at the third address of its range."""
+    own = str(ipaddress.ip_network(vpc.cidr)[2])
+    return [own if one == AMAZON_DNS else one for one in options.configurations.get("domain-name-servers", ())]
+
+
 class Draughtsman:
     """Draws blueprints; `type_of(name)` looks an instance type up, `zone_id_of(zone)` the id of a zone."""
 
@@ -61,6 +75,7 @@ class Draughtsman:
         vpc = tx.get(Vpc, id=instance.vpc_id)
         primary = tx.get(NetworkInterface, instance_id=instance.id, index=0)
         assert image is not None and vpc is not None and primary is not None
+        options = tx.get(DhcpOptions, id=vpc.dhcp_options_id) or DhcpOptions("none")
         kind = self._type_of(instance.type)
         hostname = private_dns_name(primary.private_ip, self._site.region)
         plan = ServerPlan(
@@ -78,7 +93,8 @@ class Draughtsman:
             instance_id=instance.id,
             hostname=hostname,
             private_ip=primary.private_ip,
-            dns=str(ipaddress.ip_network(vpc.cidr)[2]),
+            name_servers=name_servers(vpc, options),
+            search=" ".join(options.configurations.get("domain-name", ())),
             region=self._site.region,
             public_key=instance.public_key,
             inheritance=self._site.inheritance,

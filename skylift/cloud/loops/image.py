@@ -63,9 +63,11 @@ class ImageLoop:
         self._instances = instances
         self._failures = failures
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="image")
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._disks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._busy: set[str] = set()
+        self._again: set[str] = set()
+        self._closed = False
         self._idle = threading.Condition(self._lock)
 
     def step(self) -> None:
@@ -76,7 +78,7 @@ class ImageLoop:
         for image in pending:
             self._submit(image.id, self._make, image)
         if unneeded:
-            self._submit("", self.clean_up)
+            self.tidy()
 
     def at_rest(self, instance_id: str) -> None:
         """Make the images that wait for this disk, not in use now. Returns when no copy is being made of it."""
@@ -94,6 +96,8 @@ class ImageLoop:
 
     def close(self) -> None:
         """Finish the copies that are being made and start no more."""
+        with self._lock:
+            self._closed = True
         self._pool.shutdown(cancel_futures=True)
 
     def _of(self, instance_id: str) -> threading.Lock:
@@ -103,6 +107,8 @@ class ImageLoop:
     def _submit(self, what: str, act: Callable[..., None], *arguments: Image) -> None:
         with self._lock:
             if what in self._busy:
+                # It may have looked before what is to be seen to was there.
+                self._again.add(what)
                 return
             self._busy.add(what)
         self._pool.submit(self._work, what, act, *arguments)
@@ -116,6 +122,9 @@ class ImageLoop:
         finally:
             with self._idle:
                 self._busy.discard(what)
+                if what in self._again and not self._closed:
+                    self._again.discard(what)
+                    self._submit(what, act, *arguments)
                 self._idle.notify_all()
 
     def _make(self, image: Image) -> None:
@@ -180,6 +189,10 @@ class ImageLoop:
                 tx.save(replace(current, **changes))  # type: ignore[arg-type]
                 return
         # It was deregistered while it was being made.
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Clean up in the background: what there is to delete may be gigabytes."""
         self._submit("", self.clean_up)
 
     def clean_up(self) -> None:

@@ -12,6 +12,7 @@ from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Image, Instance, KeyPair
 from skylift.cloud.network import (
     Address,
+    DhcpOptions,
     InternetGateway,
     NatGateway,
     NetworkAcl,
@@ -45,6 +46,7 @@ _NAMED_BY: dict[str, type[Any]] = {
     "KeyPairId": KeyPair,
     "NetworkInterfaceId": NetworkInterface,
     "AllocationId": Address,
+    "DhcpOptionsId": DhcpOptions,
     "NatGatewayId": NatGateway,
     "NetworkAclId": NetworkAcl,
     "VolumeId": Volume,

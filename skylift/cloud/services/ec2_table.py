@@ -8,6 +8,7 @@ from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.services import (
     address,
+    dhcp_options,
     gateway,
     image,
     image_attribute,
@@ -177,6 +178,17 @@ EC2_OPERATIONS: tuple[Operation, ...] = (
         "AssociationId",
         vpc_cidr.on_cidr_association("ec2:DisassociateVpcCidrBlock"),
     ),
+    _acts("ModifyVpcTenancy", vpc.modify_tenancy, "VpcId InstanceTenancy", "VpcId"),
+    # DHCP options
+    _writes(
+        "CreateDhcpOptions",
+        dhcp_options.create,
+        "DhcpConfigurations TagSpecifications",
+        creates("CreateDhcpOptions", "dhcp-options"),
+    ),
+    _reads("DescribeDhcpOptions", dhcp_options.describe, f"DhcpOptionsIds {_PAGES}"),
+    _acts("DeleteDhcpOptions", dhcp_options.delete, "DhcpOptionsId", "DhcpOptionsId"),
+    _writes("AssociateDhcpOptions", dhcp_options.associate, "DhcpOptionsId VpcId", dhcp_options.check_associate),
     # Subnets
     _writes(
         "CreateSubnet",
@@ -186,7 +198,18 @@ EC2_OPERATIONS: tuple[Operation, ...] = (
     ),
     _reads("DescribeSubnets", subnet.describe, f"SubnetIds {_PAGES}"),
     _acts("DeleteSubnet", subnet.delete, "SubnetId", "SubnetId"),
-    _acts("ModifySubnetAttribute", subnet.modify_attribute, "SubnetId MapPublicIpOnLaunch", "SubnetId"),
+    _writes(
+        "CreateDefaultSubnet",
+        subnet.create_default,
+        "AvailabilityZone AvailabilityZoneId " + " ".join(subnet.NEUTRAL),
+        creates("CreateDefaultSubnet", "subnet"),
+    ),
+    _acts(
+        "ModifySubnetAttribute",
+        subnet.modify_attribute,
+        "SubnetId MapPublicIpOnLaunch " + " ".join(subnet.ATTRIBUTE_NEUTRAL),
+        "SubnetId",
+    ),
     # Internet gateways
     _writes(
         "CreateInternetGateway",

@@ -14,6 +14,7 @@ from skylift.cloud.instance import Image, Instance, KeyPair
 from skylift.cloud.launch_template import LaunchTemplate
 from skylift.cloud.network import (
     Address,
+    DhcpOptions,
     InternetGateway,
     NatGateway,
     NetworkAcl,
@@ -101,6 +102,14 @@ KINDS = (
         "networkAcl ID",
         "InvalidNetworkAclID.NotFound",
         "InvalidNetworkAclId.Malformed",
+    ),
+    Kind(
+        DhcpOptions,
+        "dhcp-options",
+        "dopt",
+        "dhcpOption ID",
+        "InvalidDhcpOptionID.NotFound",
+        "InvalidDhcpOptionsId.Malformed",
     ),
     Kind(KeyPair, "key-pair", "key", "key pair ID", "InvalidKeyPair.NotFound", "InvalidKeyPairId.Malformed"),
 )

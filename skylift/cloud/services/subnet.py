@@ -13,7 +13,7 @@ from skylift.cloud.network import NetworkInterface, RouteTable, Subnet, Vpc
 from skylift.cloud.services.cidr import block
 from skylift.cloud.services.listing import Listing
 from skylift.cloud.services.network_acl import join_default, leave
-from skylift.cloud.services.refusal import invalid, invalid_value, missing, refuse_other_values
+from skylift.cloud.services.refusal import combination, invalid, invalid_value, missing, refuse_other_values
 from skylift.cloud.services.resource import arn, new_id, require
 from skylift.cloud.services.tag import tag_list, tags_for
 from skylift.cloud.services.zone import require_zone, zone_id, zones
@@ -65,6 +65,18 @@ LISTING = Listing(
 )
 
 NEUTRAL: dict[str, tuple[Any, ...]] = {"Ipv6Native": (False,)}
+
+ATTRIBUTE_NEUTRAL: dict[str, tuple[Any, ...]] = {
+    "AssignIpv6AddressOnCreation.Value": (False,),
+    "EnableDns64.Value": (False,),
+    "EnableResourceNameDnsAAAARecordOnLaunch.Value": (False,),
+    "EnableResourceNameDnsARecordOnLaunch.Value": (False,),
+    "MapCustomerOwnedIpOnLaunch.Value": (False,),
+    "PrivateDnsHostnameTypeOnLaunch": ("ip-name",),
+}
+
+DEFAULT_BITS = 20
+"""Of a default subnet's range."""
 
 
 def view(subnet: Subnet, caller: Caller, used: int) -> dict[str, Any]:
@@ -131,12 +143,43 @@ def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     return {}
 
 
+def create_default(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    """In a zone that has none any more, with the first range of the default VPC that is free."""
+    refuse_other_values(params, NEUTRAL)
+    zone = require_zone(caller.region, params.get("AvailabilityZone"), params.get("AvailabilityZoneId"))
+    if zone is None:
+        raise missing("availabilityZone")
+    vpc = tx.get(Vpc, is_default=True)
+    if vpc is None:
+        raise ServiceError("DefaultVpcDoesNotExist", "No default VPC exists for this account in this region.")
+    subnets = tx.find(Subnet, vpc_id=vpc.id)
+    if any(subnet.default_for_zone and subnet.zone == zone for subnet in subnets):
+        raise ServiceError(
+            "DefaultSubnetAlreadyExistsInAvailabilityZone",
+            f"A default subnet already exists for this account in Availability Zone {zone}.",
+        )
+    taken = [IPv4Network(subnet.cidr) for subnet in subnets]
+    ranges = IPv4Network(vpc.cidr).subnets(new_prefix=DEFAULT_BITS)
+    free = next((one for one in ranges if not any(one.overlaps(other) for other in taken)), None)
+    if free is None:
+        raise ServiceError("InsufficientCidrBlocks", f"No /{DEFAULT_BITS} of {vpc.cidr} is left for a default subnet.")
+    subnet = Subnet(new_id("subnet"), vpc.id, str(free), zone, map_public_ip=True, default_for_zone=True)
+    tx.add(subnet)
+    join_default(tx, subnet)
+    return {"Subnet": view(subnet, caller, used=0)}
+
+
 def modify_attribute(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    refuse_other_values(params, ATTRIBUTE_NEUTRAL)
     subnet = require(tx, Subnet, params["SubnetId"])
-    wanted = params.get("MapPublicIpOnLaunch")
-    if wanted is None:
+    asked = [name for name in params if name != "SubnetId"]
+    if not asked:
         raise missing("mapPublicIpOnLaunch")
-    tx.save(replace(subnet, map_public_ip=wanted.get("Value", False)))
+    if len(asked) > 1:
+        raise combination("Only one attribute can be modified at a time.")
+    wanted = params.get("MapPublicIpOnLaunch")
+    if wanted is not None:
+        tx.save(replace(subnet, map_public_ip=wanted.get("Value", False)))
     return {}
 
 

@@ -20,18 +20,19 @@ from skylift.cloud.network import (
     Subnet,
     Vpc,
 )
+from skylift.cloud.services import dhcp_options
 from skylift.cloud.services.cidr import block, usable_for_vpc
 from skylift.cloud.services.listing import Listing
 from skylift.cloud.services.network_acl import default_acl, join_default
 from skylift.cloud.services.refusal import combination, invalid_value, missing, refuse_other_values
 from skylift.cloud.services.resource import new_id, require
 from skylift.cloud.services.security_rule import default_group
+from skylift.cloud.services.subnet import DEFAULT_BITS
 from skylift.cloud.services.tag import Tags, tag_list, tags_for
 from skylift.cloud.services.zone import zones
 from skylift.cloud.store.database import Tx
 
 DEFAULT_CIDR = "172.31.0.0/16"
-DEFAULT_SUBNET_BITS = 20
 
 LISTING = Listing(
     Vpc,
@@ -92,7 +93,7 @@ def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     cidr = block(params["CidrBlock"], "cidrBlock")
     if not usable_for_vpc(cidr):
         raise ServiceError("InvalidVpc.Range", f"The CIDR '{params['CidrBlock']}' is invalid.")
-    vpc = _make(tx, cidr, tags_for(params, "vpc"))
+    vpc = _make(tx, cidr, caller.region, tags_for(params, "vpc"))
     return {"Vpc": view(vpc, caller.account) | {"State": "pending"}}
 
 
@@ -150,6 +151,13 @@ def describe_attribute(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     raise invalid_value(params["Attribute"], "attribute", "Unknown attribute.")
 
 
+def modify_tenancy(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    """There are no dedicated hosts to go back from."""
+    refuse_other_values(params, {"InstanceTenancy": ("default",)})
+    require(tx, Vpc, params["VpcId"])
+    return {"ReturnValue": True}
+
+
 def create_default(tx: Tx, caller: Caller, _params: Any) -> dict[str, Any]:
     if tx.get(Vpc, is_default=True) is not None:
         raise ServiceError("DefaultVpcAlreadyExists", "A Default VPC already exists for this account in this region.")
@@ -163,9 +171,9 @@ def make_default_vpc(tx: Tx, region: str) -> Vpc:
     """
     cidr = IPv4Network(DEFAULT_CIDR)
     gateway = InternetGateway(new_id("igw"))
-    vpc = _make(tx, cidr, {}, default=True, routes=(Route("0.0.0.0/0", gateway.id),))
+    vpc = _make(tx, cidr, region, {}, default=True, routes=(Route("0.0.0.0/0", gateway.id),))
     tx.add(replace(gateway, vpc_id=vpc.id))
-    for zone, subnet in zip(zones(region), cidr.subnets(new_prefix=DEFAULT_SUBNET_BITS), strict=False):
+    for zone, subnet in zip(zones(region), cidr.subnets(new_prefix=DEFAULT_BITS), strict=False):
         made = Subnet(new_id("subnet"), vpc.id, str(subnet), zone, map_public_ip=True, default_for_zone=True)
         tx.add(made)
         join_default(tx, made)
@@ -183,9 +191,18 @@ def default_vpc(tx: Tx) -> Vpc:
     return vpc
 
 
-def _make(tx: Tx, cidr: IPv4Network, tags: Tags, *, default: bool = False, routes: tuple[Route, ...] = ()) -> Vpc:
+def _make(
+    tx: Tx, cidr: IPv4Network, region: str, tags: Tags, *, default: bool = False, routes: tuple[Route, ...] = ()
+) -> Vpc:
     """A VPC with what every one has: a main route table, a default security group and a default network ACL."""
-    vpc = Vpc(new_id("vpc"), str(cidr), is_default=default, dns_hostnames=default, tags=tags)
+    vpc = Vpc(
+        new_id("vpc"),
+        str(cidr),
+        is_default=default,
+        dns_hostnames=default,
+        dhcp_options_id=dhcp_options.amazons(tx, region).id,
+        tags=tags,
+    )
     tx.add(vpc)
     local = Route(vpc.cidr, "local", "CreateRouteTable")
     tx.add(

@@ -4,12 +4,13 @@ from skylift.cloud.compute.rootfs import SeedFile
 from skylift.cloud.compute.seed import Inheritance, seed_files
 
 
-def seed(**environment: str) -> dict[str, SeedFile]:
+def seed(*name_servers: str, search: str = "ec2.internal", **environment: str) -> dict[str, SeedFile]:
     files = seed_files(
         instance_id="i-1",
         hostname="ip-10-0-1-5.ec2.internal",
         private_ip="10.0.1.5",
-        dns="10.0.0.2",
+        name_servers=name_servers or ["10.0.0.2"],
+        search=search,
         region="us-east-1",
         public_key="ssh-ed25519 AAAA me\n",
         inheritance=Inheritance(environment, {"/etc/pip.conf": b"[global]\n"}),
@@ -26,6 +27,14 @@ def test_names_and_resolver() -> None:
     assert files["/etc/hostname"].content == b"ip-10-0-1-5.ec2.internal\n"
     assert b"10.0.1.5 ip-10-0-1-5.ec2.internal ip-10-0-1-5\n" in files["/etc/hosts"].content
     assert files["/etc/resolv.conf"].content.startswith(b"nameserver 10.0.0.2\nsearch ec2.internal\n")
+
+
+def test_what_dhcp_options_say_is_told_at_each_boot() -> None:
+    told = seed("10.0.0.9", "192.0.2.53", search="corp.example lab.example")["/etc/resolv.conf"]
+    lines = told.content.decode().splitlines()
+    assert lines[:3] == ["nameserver 10.0.0.9", "nameserver 192.0.2.53", "search corp.example lab.example"]
+    assert [path for path, file in seed().items() if file.each_boot] == ["/etc/resolv.conf"]
+    assert b"search" not in seed(search="")["/etc/resolv.conf"].content
 
 
 def test_the_key_opens_the_login_user_only() -> None:

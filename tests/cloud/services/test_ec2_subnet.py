@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from ec2_fixtures import Cloud, filters, tagged
 
@@ -78,3 +80,38 @@ def test_filters(cloud: Cloud, vpc_id: str) -> None:
     ):
         found = cloud.call("DescribeSubnets", Filters=chosen)["Subnets"]
         assert {one["CidrBlock"] for one in found} == blocks
+
+
+def test_a_default_subnet_comes_back(cloud: Cloud) -> None:
+    assert cloud.code("CreateDefaultSubnet", AvailabilityZone="us-east-1b") == (
+        "DefaultSubnetAlreadyExistsInAvailabilityZone"
+    )
+    assert cloud.code("CreateDefaultSubnet") == "MissingParameter"
+    (old,) = cloud.call("DescribeSubnets", Filters=filters(availability_zone="us-east-1b"))["Subnets"]
+    cloud.call("DeleteSubnet", SubnetId=old["SubnetId"])
+    cloud.call("CreateSubnet", VpcId=old["VpcId"], CidrBlock="172.31.17.0/24")
+    made = cloud.call("CreateDefaultSubnet", AvailabilityZone="us-east-1b")["Subnet"]
+    # Its own range is in use by now: the next one that is free.
+    assert made["CidrBlock"] == "172.31.48.0/20"
+    assert made["DefaultForAz"] is made["MapPublicIpOnLaunch"] is True
+    (acl,) = cloud.call("DescribeNetworkAcls", Filters=filters(**{"association.subnet_id": made["SubnetId"]}))[
+        "NetworkAcls"
+    ]
+    assert acl["IsDefault"] is True
+    placed = cloud.run(Placement={"AvailabilityZone": "us-east-1b"})
+    assert placed["SubnetId"] == made["SubnetId"]
+
+
+def test_one_attribute_at_a_time_and_none_that_would_be_ignored(cloud: Cloud) -> None:
+    subnet = cloud.default("subnet")["SubnetId"]
+
+    def code(**change: Any) -> str:
+        return cloud.code("ModifySubnetAttribute", SubnetId=subnet, **change)
+
+    cloud.call("ModifySubnetAttribute", SubnetId=subnet, AssignIpv6AddressOnCreation={"Value": False})
+    assert cloud.default("subnet")["MapPublicIpOnLaunch"] is True
+    assert code(AssignIpv6AddressOnCreation={"Value": True}) == "UnsupportedOperation"
+    assert code(PrivateDnsHostnameTypeOnLaunch="resource-name") == "UnsupportedOperation"
+    both = {"MapPublicIpOnLaunch": {"Value": False}, "EnableDns64": {"Value": False}}
+    assert code(**both) == "InvalidParameterCombination"
+    assert code() == "MissingParameter"

@@ -1,0 +1,64 @@
+"""`skylift sweep`: find what is left of jobs that are no longer alive, and remove it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from skylift.cli.place import On, settings_for
+
+if TYPE_CHECKING:
+    from skylift.runner.sweep import Leftover
+
+
+def register(app: typer.Typer) -> None:
+    app.command("sweep")(sweep)
+
+
+def sweep(
+    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Only list it.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="A list of objects: kind, id, job, why, removed.")] = False,
+    on: On = None,
+) -> None:
+    """Remove what belongs to no live job: servers, disks, roles, secrets, half-made uploads. Logs and results stay."""
+    from skylift.runner.account import open_account
+    from skylift.runner.sweep import Sweep
+
+    found = Sweep(open_account(settings_for(on))).find()
+    failed = [each.id for each in found if not dry_run and not _removed(each)]
+    if as_json:
+        done = [{**each.as_json(), "removed": not dry_run and each.id not in failed} for each in found]
+        print(json.dumps(done, indent=2))
+    else:
+        _table(found, dry_run=dry_run)
+    raise typer.Exit(125 if failed else 0)
+
+
+def _removed(thing: Leftover) -> bool:
+    """What cannot be removed does not keep the rest."""
+    from skylift.cli.screen import show_error
+    from skylift.runner.errors import SkyliftError
+
+    try:
+        thing.remove()
+    except SkyliftError as error:
+        show_error(error)
+        return False
+    return True
+
+
+def _table(found: list[Leftover], *, dry_run: bool) -> None:
+    from skylift.cli.ps import print_table
+
+    if not found:
+        print("Nothing is left over.", file=sys.stderr)
+        return
+    rows = [("KIND", "ID", "JOB", "USD/H", "WHY")]
+    for each in found:
+        price = "-" if each.hourly is None else f"{each.hourly:.4f}"
+        rows.append((each.kind, each.id, each.job, price, each.why))
+    print_table(rows)
+    print("Left as it is (--dry-run)." if dry_run else "Removed.", file=sys.stderr)

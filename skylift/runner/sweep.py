@@ -1,0 +1,193 @@
+"""What is left of jobs that are no longer alive, and its removal.
+
+Nothing of it is a mistake of a run that ended well: a client was killed, a machine went off, AWS said no in the middle.
+A job is alive while its server may still do something for it, or while its client may still be starting one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from typing import Any, Literal
+
+from skylift.runner import role
+from skylift.runner.account import Account
+from skylift.runner.errors import JobNotFound, Refused
+from skylift.runner.launch import Server, live_servers, terminate
+from skylift.runner.price import DISK, hourly_cost
+from skylift.runner.record import SETUP_ALLOWANCE, TAG_JOB, Prefix
+
+STARTING = SETUP_ALLOWANCE
+"""Seconds in which a client may be on its way to a server, so that what it has made already is not left over."""
+_SLACK = 120
+"""Seconds for a server that has done its work to go off by itself."""
+
+Kind = Literal["instance", "volume", "network-interface", "role", "instance-profile", "secrets", "uploads", "record"]
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """One thing, why it is left over, and what it costs in USD an hour, where that is known and not nothing."""
+
+    kind: Kind
+    id: str
+    job: str
+    why: str
+    hourly: float | None = None
+    remove: Callable[[], object] = field(repr=False, default=lambda: None)
+
+    def as_json(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "remove"}
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What there is to know of one job."""
+
+    name: str
+    record: dict[str, Any] | None
+    status: dict[str, Any]
+    server: Server | None
+
+    def death(self, now: float) -> str | None:
+        """Why nothing can come of the job any more; None while something may."""
+        if self.record is None:
+            return "its job has no record"
+        if self.status.get("final"):
+            return f"its job has ended ({self.status['state']})"
+        if now > self.record["deadline"] + _SLACK:
+            return "its job's deadline is over"
+        if self.server is None and now > self.record["created"] + STARTING:
+            return "its job has no server"
+        return None
+
+    def busy_until(self) -> float:
+        """Until when a server whose job has ended is there for a reason: it is kept, or about to go off."""
+        if not self.status.get("final"):
+            return 0.0
+        told = self.status.get("updated") or self.status.get("ended")
+        ended = datetime.fromisoformat(told).timestamp() if told else 0.0
+        return max(ended, self.status.get("kept_until") or 0.0) + _SLACK
+
+
+class Sweep:
+    """One look at an account. `find` tells, and whoever asked decides what to remove."""
+
+    def __init__(self, account: Account, now: float | None = None) -> None:
+        self._account, self._api = account, account.api
+        self._now = time.time() if now is None else now
+
+    def find(self) -> list[Leftover]:
+        live = live_servers(self._api)
+        servers = {server.job: server for server in live}
+        roles = self._made("list_roles", "Roles", "RoleName")
+        profiles = self._made("list_instance_profiles", "InstanceProfiles", "InstanceProfileName")
+        records = self._account.recorded()
+        names = sorted({*servers, *roles, *profiles, *records})
+        with ThreadPoolExecutor(8) as pool:
+            known = {each.name: each for each in pool.map(partial(self._know, servers), names)}
+        found = [*self._instances(known, live), *self._roles(known, roles, profiles)]
+        for name in records:
+            found += self._objects(known[name])
+        return [*found, *self._volumes(servers), *self._interfaces(servers)]
+
+    def _know(self, servers: dict[str, Server], name: str) -> _Known:
+        try:
+            record = self._account.record(name)
+        except JobNotFound:
+            record = None
+        return _Known(name, record, self._account.status(name), servers.get(name))
+
+    def _made(self, operation: str, key: str, name: str) -> dict[str, float]:
+        """Roles or profiles by job, and when each was made."""
+        found = self._api.pages("iam", operation, key, PathPrefix=role.PATH)
+        return {
+            str(each[name]).removeprefix(role.role_name("")): each["CreateDate"].timestamp()
+            for each in found
+            if str(each[name]).startswith(role.role_name(""))
+        }
+
+    def _instances(self, known: dict[str, _Known], live: list[Server]) -> Iterator[Leftover]:
+        for server in live:
+            job = server.job
+            # Promise 5: on a stopped server, results that could not be delivered wait for their user.
+            if server.state == "stopped" or self._now < known[job].busy_until():
+                continue
+            why = known[job].death(self._now)
+            if why is not None:
+                remove = partial(terminate, self._api, server.instance)
+                yield Leftover("instance", server.instance, job, why, self._price(hourly_cost(server)), remove)
+
+    def _roles(
+        self, known: dict[str, _Known], roles: dict[str, float], profiles: dict[str, float]
+    ) -> Iterator[Leftover]:
+        for kind, made in (("instance-profile", profiles), ("role", roles)):
+            for job, created in made.items():
+                why = known[job].death(self._now)
+                in_use = known[job].server is not None
+                if why is not None and not in_use and self._now - created >= self._grace(known[job]):
+                    yield Leftover(
+                        "role" if kind == "role" else "instance-profile",
+                        role.role_name(job),
+                        job,
+                        why,
+                        remove=partial(role.remove_role, self._api, job),
+                    )
+
+    def _grace(self, job: _Known) -> float:
+        """A role without a record may be that of a job which is being started: the record is written beside it."""
+        return STARTING if job.record is None else 0
+
+    def _objects(self, job: _Known) -> Iterator[Leftover]:
+        """In the job's prefix: secrets that nobody read, uploads that nobody completed, and a job that never was."""
+        why = job.death(self._now)
+        if why is None or job.server is not None or job.record is None:
+            return
+        bucket, prefix = self._account.bucket, Prefix(job.name)
+        if not job.status:
+            remove = partial(self._api.delete_below, bucket, f"{prefix.base}/")
+            yield Leftover("record", prefix.base, job.name, "its server was never started", remove=remove)
+            return
+        if self._api.get(bucket, prefix.env) is not None:
+            remove_env = partial(self._api.call, "s3", "delete_object", Bucket=bucket, Key=prefix.env)
+            yield Leftover("secrets", prefix.env, job.name, why, remove=remove_env)
+        uploads = self._api.uploads(bucket, f"{prefix.base}/")
+        if uploads:
+            abort = partial(self._api.abort_uploads, bucket, f"{prefix.base}/")
+            yield Leftover("uploads", prefix.base, job.name, f"{why}; {len(uploads)} half done", remove=abort)
+
+    def _volumes(self, servers: dict[str, Server]) -> Iterator[Leftover]:
+        filters = [{"Name": "tag-key", "Values": [TAG_JOB]}, {"Name": "status", "Values": ["available"]}]
+        for each in self._api.pages("ec2", "describe_volumes", "Volumes", Filters=filters):
+            job, volume = _job_of(each["Tags"]), str(each["VolumeId"])
+            if job not in servers:
+                remove = partial(self._unless_gone, "delete_volume", VolumeId=volume)
+                yield Leftover(
+                    "volume", volume, job, "it is attached to nothing", self._price(each["Size"] * DISK), remove
+                )
+
+    def _interfaces(self, servers: dict[str, Server]) -> Iterator[Leftover]:
+        filters = [{"Name": "tag-key", "Values": [TAG_JOB]}, {"Name": "status", "Values": ["available"]}]
+        for each in self._api.pages("ec2", "describe_network_interfaces", "NetworkInterfaces", Filters=filters):
+            job, interface = _job_of(each["TagSet"]), str(each["NetworkInterfaceId"])
+            if job not in servers:
+                remove = partial(self._unless_gone, "delete_network_interface", NetworkInterfaceId=interface)
+                yield Leftover("network-interface", interface, job, "it is attached to nothing", remove=remove)
+
+    def _price(self, hourly: float | None) -> float | None:
+        return hourly if self._account.settings.billed else None
+
+    def _unless_gone(self, operation: str, **what: str) -> None:
+        try:
+            self._api.call("ec2", operation, **what)
+        except Refused as error:
+            if not error.code.endswith(".NotFound"):
+                raise
+
+
+def _job_of(tags: list[dict[str, str]]) -> str:
+    return next(tag["Value"] for tag in tags if tag["Key"] == TAG_JOB)
