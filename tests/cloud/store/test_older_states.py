@@ -113,10 +113,10 @@ def test_a_migration_that_fails_changes_nothing(tmp_path: Path, monkeypatch: pyt
     scripts.mkdir()
     (scripts / "0001_first.sql").write_text("")
     (scripts / "0002_second.sql").write_text(
-        "CREATE TABLE half (a TEXT); DELETE FROM volumes; SELECT nothing FROM volumes;"
+        "CREATE TABLE half (a TEXT); DELETE FROM volumes; SELECT absent FROM volumes;"
     )
     monkeypatch.setattr(store, "MIGRATIONS", scripts)
-    with pytest.raises(StateUnreadable, match=r"0002_second\.sql: no such column: nothing"):
+    with pytest.raises(StateUnreadable, match=r"0002_second\.sql: no such column: absent"):
         Database(path)
     assert counts(path) == before
     with closing(sqlite3.connect(path)) as connection:
