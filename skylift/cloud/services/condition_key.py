@@ -13,6 +13,7 @@ from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Image, Instance, KeyPair, MetadataOptions, Volume
 from skylift.cloud.network import (
     Address,
+    DhcpOptions,
     InternetGateway,
     NetworkAcl,
     NetworkInterface,
@@ -135,6 +136,10 @@ def _network_acl(_tx: Tx, caller: Caller, row: NetworkAcl) -> Context:
     return {"ec2:NetworkAclID": row.id, "ec2:Vpc": arn(caller, "vpc", row.vpc_id)}
 
 
+def _dhcp_options(_tx: Tx, _caller: Caller, row: DhcpOptions) -> Context:
+    return {"ec2:DhcpOptionsID": row.id}
+
+
 def _address(_tx: Tx, _caller: Caller, row: Address) -> Context:
     return {"ec2:AllocationId": row.id, "ec2:Domain": "vpc", "ec2:PublicIpAddress": row.public_ip}
 
@@ -160,6 +165,7 @@ _BY_NOUN: dict[type[Any], Callable[[Tx, Caller, Any], Context]] = {
     RouteTable: _route_table,
     SecurityGroup: _security_group,
     NetworkAcl: _network_acl,
+    DhcpOptions: _dhcp_options,
     Address: _address,
     NetworkInterface: _interface,
 }

@@ -8,6 +8,7 @@ from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.services import (
     address,
+    credit,
     dhcp_options,
     gateway,
     image,
@@ -371,6 +372,8 @@ EC2_OPERATIONS: tuple[Operation, ...] = (
         "SourceDestCheck " + " ".join(instance_attribute.NEUTRAL),
         instance_attribute.check_modify,
     ),
+    _reads("DescribeInstanceCreditSpecifications", credit.describe, f"InstanceIds {_PAGES}"),
+    _acts("ResetInstanceAttribute", instance_attribute.reset, "InstanceId Attribute", "InstanceId"),
     _acts("TerminateInstances", instance.terminate, "InstanceIds Force SkipOsShutdown", "InstanceIds"),
     _acts("StopInstances", instance.stop, "InstanceIds Hibernate Force SkipOsShutdown", "InstanceIds"),
     _acts("RebootInstances", instance.reboot, "InstanceIds", "InstanceIds"),
@@ -416,7 +419,7 @@ EC2_OPERATIONS: tuple[Operation, ...] = (
         interface_making.create,
         "SubnetId Description Groups PrivateIpAddress PrivateIpAddresses SecondaryPrivateIpAddressCount ClientToken "
         "TagSpecifications " + " ".join(interface_making.NEUTRAL),
-        creates("CreateNetworkInterface", "network-interface", "SubnetId", "Groups"),
+        interface_making.check_create,
     ),
     _acts("DeleteNetworkInterface", interface_making.delete, "NetworkInterfaceId", "NetworkInterfaceId"),
     _acts(

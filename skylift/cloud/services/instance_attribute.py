@@ -21,6 +21,7 @@ from skylift.cloud.services.launch import metadata_options, refuse_other_archite
 from skylift.cloud.services.operation import Check
 from skylift.cloud.services.refusal import combination, invalid_value, missing, refuse_other_values
 from skylift.cloud.services.resource import require
+from skylift.cloud.services.tag import check_metadata_keys
 from skylift.cloud.store.database import Tx
 
 NEUTRAL: dict[str, tuple[Any, ...]] = {
@@ -68,6 +69,8 @@ def modify_metadata_options(tx: Tx, _caller: Caller, params: Any) -> dict[str, A
     if not any(name not in ("InstanceId", "DryRun") for name in params):
         raise missing("HttpTokens")
     changed = replace(instance, metadata=metadata_options(instance.metadata, params))
+    if changed.metadata.tags == "enabled":
+        check_metadata_keys(changed.tags)
     tx.save(changed)
     return {"InstanceId": instance.id, "InstanceMetadataOptions": shown_options(changed)}
 
@@ -84,6 +87,17 @@ def modify(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
         raise combination(f"Fields for multiple attribute types specified: {', '.join(asked)}")
     if asked[0] in _CHANGES:
         _CHANGES[asked[0]](tx, instance, params[asked[0]])
+    return {}
+
+
+def reset(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    """The one attribute that a server of ours has a default of: kernels and RAM disks are for other kinds of images."""
+    if params["Attribute"] != "sourceDestCheck":
+        raise invalid_value(params["Attribute"], "attribute", "sourceDestCheck alone can be reset.")
+    instance = require(tx, Instance, params["InstanceId"])
+    if instance.state in ("shutting-down", "terminated"):
+        raise ServiceError("IncorrectInstanceState", f"The instance '{instance.id}' is {instance.state}.")
+    _source_dest_check(tx, instance, {"Value": True})
     return {}
 
 

@@ -25,7 +25,7 @@ from skylift.cloud.services.private_address import Giver
 from skylift.cloud.services.public_parameter import image_id_for
 from skylift.cloud.services.refusal import combination, invalid, invalid_value, missing, refuse_other_values
 from skylift.cloud.services.resource import new_id
-from skylift.cloud.services.tag import Tags, specified
+from skylift.cloud.services.tag import Tags, check_metadata_keys, specified
 from skylift.cloud.store.database import Tx
 
 MAX_USER_DATA = 16384
@@ -56,6 +56,8 @@ class _Launch:
         where = place(self._tx, self._caller, self._params)
         template = self._template(image, kind, where)
         tags = specified(self._params, "instance", "volume", "network-interface")
+        if template["metadata"].tags == "enabled":
+            check_metadata_keys(tags.get("instance", {}))
         addresses = self._addresses(kind, where)
         instances = [self._make(template, where, given, index, tags) for index, given in enumerate(addresses)]
         remember(self._tx, "RunInstances", self._request, template["reservation_id"])

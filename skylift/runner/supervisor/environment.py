@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, Dict
 
 from skylift.runner.supervisor.login import Login
-from skylift.runner.supervisor.program import Ended, Program
+from skylift.runner.supervisor.program import Program
+from skylift.runner.supervisor.verdict import Ended
 
 FAILED = 123
 """The exit code of a job whose environment could not be made."""
