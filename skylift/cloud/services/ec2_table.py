@@ -416,7 +416,7 @@ EC2_OPERATIONS: tuple[Operation, ...] = (
         interface_making.create,
         "SubnetId Description Groups PrivateIpAddress PrivateIpAddresses SecondaryPrivateIpAddressCount ClientToken "
         "TagSpecifications " + " ".join(interface_making.NEUTRAL),
-        creates("CreateNetworkInterface", "network-interface", "SubnetId", "Groups"),
+        interface_making.check_create,
     ),
     _acts("DeleteNetworkInterface", interface_making.delete, "NetworkInterfaceId", "NetworkInterfaceId"),
     _acts(

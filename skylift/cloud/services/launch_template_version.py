@@ -13,7 +13,7 @@ from skylift.cloud.network import NetworkInterface
 from skylift.cloud.services.client_token import remember, result_of
 from skylift.cloud.services.filter import matching
 from skylift.cloud.services.image import ROOT_DEVICE, VOLUME_TYPE
-from skylift.cloud.services.launch_template import LIMITS, latest, new_version, template_of, version_of
+from skylift.cloud.services.launch_template import LIMITS, is_number, latest, new_version, template_of, version_of
 from skylift.cloud.services.page import answer, page
 from skylift.cloud.services.refusal import combination, invalid, missing, refuse_other_values
 from skylift.cloud.services.resource import require
@@ -79,7 +79,7 @@ def delete(tx: Tx, _caller: Caller, params: Any) -> Item:
         raise missing("LaunchTemplateVersion")
     done, undone = [], []
     for wanted in dict.fromkeys(params["Versions"]):
-        if not (wanted.isascii() and wanted.isdigit()):
+        if not is_number(wanted):
             raise invalid(f"Invalid launch template version: '{wanted}'. Versions are deleted by their numbers.")
         named = {
             "LaunchTemplateId": template.id,
@@ -200,7 +200,7 @@ def _chosen(tx: Tx, template: LaunchTemplate, params: Any, wanted: list[str]) ->
 def _bound(given: str | None, default: int) -> int:
     if given is None:
         return default
-    if not (given.isascii() and given.isdigit()):
+    if not is_number(given):
         raise invalid(f"Invalid launch template version: '{given}'. It has to be a number.")
     return int(given)
 
