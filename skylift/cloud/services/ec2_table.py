@@ -14,6 +14,7 @@ from skylift.cloud.services import (
     image,
     image_attribute,
     image_making,
+    image_registration,
     instance,
     instance_attribute,
     instance_type,
@@ -336,6 +337,15 @@ EC2_OPERATIONS: tuple[Operation, ...] = (
         "Name SourceImageId SourceRegion Description ClientToken CopyImageTags TagSpecifications "
         + " ".join(image_making.COPY_NEUTRAL),
         image_making.check_copy,
+    ),
+    _writes(
+        "RegisterImage",
+        image_registration.register,
+        "Name Description Architecture TagSpecifications BlockDeviceMappings.DeviceName "
+        "BlockDeviceMappings.Ebs.SnapshotId BlockDeviceMappings.Ebs.VolumeSize BlockDeviceMappings.Ebs.VolumeType "
+        "BlockDeviceMappings.Ebs.Iops BlockDeviceMappings.Ebs.Throughput BlockDeviceMappings.Ebs.DeleteOnTermination "
+        + " ".join(image_registration.NEUTRAL),
+        image_registration.checks,
     ),
     _acts(
         "DeregisterImage",

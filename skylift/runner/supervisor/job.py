@@ -150,7 +150,6 @@ class Supervisor:
                 raise Ended("broken", "The job's --env values are not in its prefix.")
             self._secrets = json.loads(found)
         self._results = Results(self.prefix, login.place, self._cwd, self._record["outputs"])
-        self._results.arrived()
 
     def make_environment(self) -> None:
         log = self._folder / "environment.log"
@@ -158,6 +157,9 @@ class Supervisor:
         if self._environment.wanted:
             self.status.set(state="environment")
             self._environment.make()
+        # From here on, what is new is the program's: a lock or a build of its project is not.
+        assert self._results is not None
+        self._results.arrived()
 
     def run_program(self) -> None:
         argv, found = list(self._record["argv"]), self._environment

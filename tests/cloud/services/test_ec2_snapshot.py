@@ -137,3 +137,30 @@ def test_what_a_caller_must_be_allowed_to(cloud: Cloud) -> None:
     checks = cloud.checks("CreateVolume", AvailabilityZone=ZONE, SnapshotId=snapshot)
     assert dict(checks[0].context or {})["ec2:ParentSnapshot"] == check.resource
     assert checks[1].resource == check.resource
+
+
+def test_an_image_is_registered_of_the_snapshot_of_a_root_volume(cloud: Cloud) -> None:
+    instance = cloud.run()["InstanceId"]
+    cloud.observe(instance, "running")
+    root = cloud.instance(instance)["BlockDeviceMappings"][0]["Ebs"]["VolumeId"]
+    snapshot = str(cloud.call("CreateSnapshot", VolumeId=root)["SnapshotId"])
+    complete(cloud, snapshot, root="/captures/one/root")
+    data = snapshot_of(cloud, volume_of(cloud))
+    mappings = [
+        {"DeviceName": "/dev/xvda", "Ebs": {"SnapshotId": snapshot}},
+        {"DeviceName": "/dev/sdf", "Ebs": {"SnapshotId": data, "DeleteOnTermination": False}},
+    ]
+    asked = {"Name": "mine", "Architecture": "x86_64", "RootDeviceName": "/dev/xvda", "VirtualizationType": "hvm"}
+    image = cloud.call("RegisterImage", **asked, BlockDeviceMappings=mappings)["ImageId"]
+    (shown,) = cloud.call("DescribeImages", ImageIds=[image])["Images"]
+    assert [one["Ebs"]["SnapshotId"] for one in shown["BlockDeviceMappings"]] == [snapshot, data]
+    assert shown["State"] == "available"
+    assert cloud.code("DeleteSnapshot", SnapshotId=snapshot) == "InvalidSnapshot.InUse"
+    launched = cloud.run(ImageId=image)["BlockDeviceMappings"]
+    assert [one["DeviceName"] for one in launched] == ["/dev/xvda", "/dev/sdf"]
+    assert launched[1]["Ebs"]["DeleteOnTermination"] is False
+    nothing = [{"DeviceName": "/dev/sdf", "Ebs": {"SnapshotId": data}}]
+    assert cloud.code("RegisterImage", **{**asked, "Name": "two"}, BlockDeviceMappings=nothing) == "MissingParameter"
+    wrong = [{"DeviceName": "/dev/xvda", "Ebs": {"SnapshotId": data}}]
+    code = cloud.code("RegisterImage", **{**asked, "Name": "two"}, BlockDeviceMappings=wrong)
+    assert code == "UnsupportedOperation"
