@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -22,26 +25,44 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.fixture(scope="session")
-def image_home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory of this run of the tests, the same one in each process that takes part."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@contextmanager
+def one_at_a_time(path: Path) -> Iterator[None]:
+    """Among the processes that share the run."""
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.fixture(scope="session")
+def image_home(shared: Path) -> Home:
     """A state directory with the default image in it, to be read only.
 
     SKYLIFT_TEST_IMAGES names one that outlives the tests, so that a second run does not build again. The directory
     `images` in another state directory may be a link to this one's.
     """
     kept = os.environ.get("SKYLIFT_TEST_IMAGES")
-    home = Home(Path(kept) if kept else tmp_path_factory.mktemp("image-home"))
+    home = Home(Path(kept) if kept else shared / "image-home")
     ensure_image(home, lambda fraction, text: None)
     return home
 
 
 @pytest.fixture(scope="session")
-def clients(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def clients(shared: Path) -> Path:
     """The programs of an environment with other clients of AWS: s3fs needs another botocore than the AWS CLI does."""
-    place = tmp_path_factory.mktemp("clients") / "venv"
+    place = shared / "clients"
     uv = [sys.executable, "-m", "uv"]
-    subprocess.run([*uv, "venv", "--quiet", "--python", sys.executable, str(place)], check=True)
-    subprocess.run(
-        [*uv, "pip", "install", "--quiet", "--python", str(place / "bin/python"), *CLIENTS],
-        check=True,
-    )
+    with one_at_a_time(place):
+        if not (place / "complete").exists():
+            subprocess.run([*uv, "venv", "--quiet", "--python", sys.executable, str(place)], check=True)
+            subprocess.run(
+                [*uv, "pip", "install", "--quiet", "--python", str(place / "bin/python"), *CLIENTS],
+                check=True,
+            )
+            (place / "complete").touch()
     return place / "bin"

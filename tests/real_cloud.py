@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+from botocore.config import Config
 from kernel_traces import traces
 from real_server import Server, ending
 
@@ -130,7 +131,7 @@ class RealCloud:
 
     # Its API.
 
-    def client(self, service: str, key: tuple[str, str] | None = None) -> Any:
+    def client(self, service: str, key: tuple[str, str] | None = None, config: Config | None = None) -> Any:
         """boto3's client, with the root key unless another one is given."""
         if key is None:
             root = self.home.root_key()
@@ -143,6 +144,7 @@ class RealCloud:
             region_name=endpoint.region,
             aws_access_key_id=key[0],
             aws_secret_access_key=key[1],
+            config=config,
         )
 
     @cached_property

@@ -32,3 +32,12 @@ class ServiceError(Exception):
         self.status = status
         self.headers = dict(headers or {})
         self.detail = detail
+
+
+def no_room() -> ServiceError:
+    """The disk is full. AWS has no word for it; 507 is HTTP's, and one that no client takes for a reason to retry."""
+    return ServiceError(
+        "InsufficientStorage",
+        "There is no space left where this cloud keeps its state; free some and send the request again.",
+        status=507,
+    )

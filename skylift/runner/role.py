@@ -55,10 +55,10 @@ def job_policy(job: str, bucket: str, account: str, region: str) -> dict[str, An
                 "Resource": f"{objects}/server/*",
             },
             {
-                "Sid": "ForgetSecrets",
+                "Sid": "ForgetSecretsAndCutLogs",
                 "Effect": "Allow",
                 "Action": "s3:DeleteObject",
-                "Resource": f"{objects}/in/env.json",
+                "Resource": [f"{objects}/in/env.json", f"{objects}/server/stdout/*", f"{objects}/server/stderr/*"],
             },
             {
                 "Sid": "EndItself",

@@ -17,14 +17,19 @@ import asyncssh
 from skylift.runner.commands import attach_argv, socket_path
 from skylift.runner.errors import ConnectionLost
 
-_KINDS: dict[bytes, Literal["stdout", "stderr", "status"]] = {b"o": "stdout", b"e": "stderr", b"s": "status"}
+_KINDS: dict[bytes, Literal["stdout", "stderr", "status", "cut"]] = {
+    b"o": "stdout",
+    b"e": "stderr",
+    b"s": "status",
+    b"c": "cut",
+}
 _WINDOW = 8 << 20
 """Bytes the server may send ahead of us; the protocol's usual 2 MiB is what limits a stream over a long line."""
 
 
 @dataclass(frozen=True)
 class Frame:
-    kind: Literal["stdout", "stderr", "status"]
+    kind: Literal["stdout", "stderr", "status", "cut"]
     data: bytes
 
 

@@ -10,9 +10,10 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 from skylift.runner.ec2 import Api
-from skylift.runner.errors import ConnectionLost, SkyliftError, Unreachable
+from skylift.runner.errors import ConnectionLost, Refused, SkyliftError, Unreachable
 from skylift.runner.lifeline import Lifeline
 from skylift.runner.record import Prefix
+from skylift.runner.size import spell_size
 from skylift.runner.watch import Watcher
 
 if TYPE_CHECKING:
@@ -105,6 +106,9 @@ class Follower:
                     self._told(status)
                     if status["final"]:
                         return status
+                elif frame.kind == "cut":
+                    cut = json.loads(frame.data)
+                    self._jump(cut["stream"], cut["to"])
                 else:
                     await self._deliver(frame.kind, frame.data)
         finally:
@@ -136,29 +140,45 @@ class Follower:
         if status is not None and not status["final"]:
             self._told(status)
         for name in _STREAMS:
-            await self._deliver_pieces(name)
+            await self._deliver_pieces(name, (status or {}).get("cut", {}).get(name))
         if status is None or not status["final"]:
             return None
         self._told(status)
         return status
 
-    async def _deliver_pieces(self, name: Literal["stdout", "stderr"]) -> None:
+    async def _deliver_pieces(self, name: Literal["stdout", "stderr"], cut: list[int] | None) -> None:
         top = self._prefix.stream(name)
         pieces = await self._lifeline.once(
             self._api.pages, "s3", "list_objects_v2", "Contents", Bucket=self._bucket, Prefix=top
         )
         for piece in sorted(pieces, key=lambda each: str(each["Key"])):
             start = int(piece["Key"].rsplit("/", 1)[1])
+            if cut is not None and cut[0] <= self._offsets[name] < cut[1] <= start:
+                self._jump(name, cut[1])
             skip = self._offsets[name] - start
             if 0 <= skip < piece["Size"]:
                 body = await self._lifeline.once(self._read_piece, piece["Key"], skip)
                 await self._deliver(name, body)
 
     def _read_piece(self, key: str, skip: int) -> bytes:
+        """Nothing when the piece was cut meanwhile; a later status says so."""
         buffer = io.BytesIO()
-        for _ in self._api.stream(self._bucket, key, buffer, skip):
-            pass
+        try:
+            for _ in self._api.stream(self._bucket, key, buffer, skip):
+                pass
+        except Refused as error:
+            if error.code != "NoSuchKey":
+                raise
         return buffer.getvalue()
+
+    def _jump(self, name: Literal["stdout", "stderr"], offset: int) -> None:
+        """Over what the server could not keep of a very long stream."""
+        missing = offset - self._offsets[name]
+        if missing > 0:
+            self._offsets[name] = offset
+            self._watcher.note(
+                f"{spell_size(missing)} of {name} are cut out here: head and tail of a long log are kept."
+            )
 
     async def _deliver(self, name: Literal["stdout", "stderr"], data: bytes) -> None:
         # The offset moves first: a screen that takes half of it and is interrupted must not get it again.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -90,6 +91,77 @@ def test_a_removed_route_stops_it_at_once(site: Site) -> None:
     until(lambda: not gets_out(), "the way out to be closed")
     ec2.create_route(**route, NatGatewayId=site.nat)
     until(gets_out, "the way out to be open again")
+
+
+def test_a_private_subnet_is_not_reachable_from_the_host(site: Site) -> None:
+    """Not by an address of its own, which its route table has no way back for, nor by its gateway's.
+
+    That the host has no route to private addresses, test_vpc.py shows.
+    """
+    ec2 = site.cloud.ec2
+    address = ec2.allocate_address()
+    association = ec2.associate_address(AllocationId=address["AllocationId"], InstanceId=site.private.id)
+    try:
+        until(lambda: site.private.describe().get("PublicIpAddress") == address["PublicIp"], "the association")
+        for target in (address["PublicIp"], site.nat_ip):
+            assert not connects(target)
+        until(lambda: connects(site.public.public_ip), "the public subnet to be reached")
+    finally:
+        ec2.disassociate_address(AssociationId=association["AssociationId"])
+        ec2.release_address(AllocationId=address["AllocationId"])
+
+
+def connects(address: str) -> bool:
+    try:
+        with socket.create_connection((address, 22), timeout=1):
+            return True
+    except OSError:
+        return False
+
+
+def test_a_network_acl_is_stateless_and_ordered(site: Site) -> None:
+    """Between the subnets; the server's group lets everybody in all the time."""
+    ec2 = site.cloud.ec2
+    acl = ec2.create_network_acl(VpcId=site.cloud.vpc)["NetworkAcl"]["NetworkAclId"]
+    of_subnet = [{"Name": "association.subnet-id", "Values": [site.private_subnet]}]
+    (default,) = ec2.describe_network_acls(Filters=of_subnet)["NetworkAcls"]
+    (before,) = [one for one in default["Associations"] if one["SubnetId"] == site.private_subnet]
+    ssh, answers = {"From": 22, "To": 22}, {"From": 1024, "To": 65535}
+
+    def rule(number: int, ports: dict[str, int], *, out: bool, allow: bool = True) -> dict[str, object]:
+        traffic = {
+            "Protocol": "6",
+            "PortRange": ports,
+            "CidrBlock": ANYWHERE,
+            "RuleAction": "allow" if allow else "deny",
+        }
+        return {"NetworkAclId": acl, "RuleNumber": number, "Egress": out, **traffic}
+
+    def gets_in() -> bool:
+        command = f"timeout 1 bash -c '</dev/tcp/{site.private.private_ip}/22'"
+        return site.public.ssh(command, check=False).returncode == 0
+
+    ec2.create_network_acl_entry(**rule(100, ssh, out=False))
+    ec2.create_network_acl_entry(**rule(100, answers, out=True))
+    association = ec2.replace_network_acl_association(
+        AssociationId=before["NetworkAclAssociationId"], NetworkAclId=acl
+    )["NewAssociationId"]
+    try:
+        until(gets_in, "the ACL to let in")
+        # Who is let in has to be let out again by a rule of its own.
+        ec2.delete_network_acl_entry(NetworkAclId=acl, RuleNumber=100, Egress=True)
+        until(lambda: not gets_in(), "answers to be kept in")
+        ec2.create_network_acl_entry(**rule(100, answers, out=True))
+        until(gets_in, "answers to be let out")
+        # The lower number decides.
+        ec2.create_network_acl_entry(**rule(110, ssh, out=False, allow=False))
+        until(gets_in, "the rule before it to decide")
+        ec2.create_network_acl_entry(**rule(90, ssh, out=False, allow=False))
+        until(lambda: not gets_in(), "the rule before it to decide")
+    finally:
+        ec2.replace_network_acl_association(AssociationId=association, NetworkAclId=default["NetworkAclId"])
+        ec2.delete_network_acl(NetworkAclId=acl)
+    until(gets_in, "the default ACL to let in")
 
 
 def test_a_server_can_be_the_way_out_of_others(site: Site) -> None:

@@ -119,6 +119,8 @@ def test_it_stays_through_stop_and_start(site: Site, spare: str) -> None:
         server.await_state("running")
         until(lambda: server.ssh("true", check=False).returncode == 0, "SSH by the second interface's Elastic IP")
         assert private in addresses(server, "eth1")
+        server.reboot()
+        assert private in addresses(server, "eth1")
         # A server with two interfaces is given no public address of EC2's own.
         assert server.describe().get("PublicIpAddress") is None
         ec2.stop_instances(InstanceIds=[server.id])
@@ -167,3 +169,28 @@ def test_a_secondary_address_and_its_elastic_ip(site: Site) -> None:
         assert not pings(server, peer.private_ip, second)
     finally:
         server.ssh(f"sudo ip address delete {second}/32 dev eth0")
+
+
+def test_a_launch_with_two_interfaces(site: Site, spare: str) -> None:
+    """One that it makes and one that was there, which outlives the server."""
+    private = described(site, spare)["PrivateIpAddress"]
+    elastic = site.cloud.ec2.allocate_address()
+    asked = {"NetworkInterfaceId": spare, "PrivateIpAddress": private, "AllocationId": elastic["AllocationId"]}
+    association = site.cloud.ec2.associate_address(**asked)["AssociationId"]
+    made = {"DeviceIndex": 1, "SubnetId": site.subnet, "Groups": [site.group]}
+    try:
+        server = site.cloud.launch(NetworkInterfaces=[{"DeviceIndex": 0, "NetworkInterfaceId": spare}, made])
+        assert server.public_ip == elastic["PublicIp"]
+        assert private in addresses(server, "eth0")
+        second = server.describe()["NetworkInterfaces"][1]
+        assert addresses(server, "eth1") == {second["PrivateIpAddress"]}
+        assert pings(site.peer, second["PrivateIpAddress"])
+        server.terminate()
+    finally:
+        site.cloud.ec2.disassociate_address(AssociationId=association)
+        site.cloud.ec2.release_address(AllocationId=elastic["AllocationId"])
+    assert described(site, spare)["Status"] == "available"
+    gone = site.cloud.ec2.describe_network_interfaces(
+        Filters=[{"Name": "network-interface-id", "Values": [second["NetworkInterfaceId"]]}]
+    )
+    assert gone["NetworkInterfaces"] == []

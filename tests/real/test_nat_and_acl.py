@@ -11,9 +11,11 @@ from kernel_world import (
     ANYWHERE,
     BEYOND,
     DATABASE,
+    ENOUGH,
     MUTE,
     NEARBY,
     PATIENCE,
+    PING,
     WEB,
     World,
     allow,
@@ -90,6 +92,8 @@ def entry(
     return AclEntry(number, egress, protocol, low, high, allow, cidr)
 
 
+PINGED = allow(False, "udp", PING, cidr=ANYWHERE)
+
 OPEN = (entry(100, False, True), entry(100, True, True))
 
 
@@ -162,6 +166,39 @@ def test_a_subnet_can_be_led_through_a_server(world: World) -> None:
         assert not world.reaches("web", database, DATABASE)
     forwarding.write_settings({"ipv4/ip_forward": "0"})
     assert world.seen("web", database, DATABASE) == world.private("web")
+
+
+def test_without_its_route_a_connection_that_is_known_stops_too(world: World) -> None:
+    """And goes on once the route is there again; nobody has to begin anew."""
+    let_in = [
+        replace(plan, groups=tuple(replace(one, rules=(*one.rules, PINGED)) for one in plan.groups))
+        for plan in world.plans()
+    ]
+    led_nowhere = [
+        replace(plan, route_tables=plan.route_tables[:1]) if plan.vpc.id == "vpc-a" else plan for plan in let_in
+    ]
+    with (
+        world.planned(let_in),
+        datagrams(world.servers["other"].namespace, PING) as there,
+        datagrams(world.servers["web"].namespace, 0) as here,
+    ):
+        here.connect((world.public("other"), PING))
+
+        def arrives(word: bytes, patience: float = PATIENCE) -> bool:
+            here.send(word)
+            there.settimeout(patience)
+            try:
+                said, caller = there.recvfrom(100)
+            except TimeoutError:
+                return False
+            there.sendto(said, caller)
+            return said == word and here.recv(100) == word
+
+        assert arrives(b"one")
+        world.network.apply(led_nowhere)
+        assert not arrives(b"two", ENOUGH)
+        world.network.apply(let_in)
+        assert arrives(b"three")
 
 
 def test_without_gateway_or_route_nat_leads_nowhere(world: World) -> None:

@@ -50,6 +50,18 @@ except OSError as error:
 """
 
 
+ASKS_METADATA = """
+import http.client, os
+here, header = (os.environ["SOURCE"], 0), {"X-aws-ec2-metadata-token-ttl-seconds": "60"}
+try:
+    link = http.client.HTTPConnection("169.254.169.254", timeout=float(os.environ["ENOUGH"]), source_address=here)
+    link.request("PUT", "/latest/api/token", headers=header)
+    print(link.getresponse().status)
+except TimeoutError:
+    print("dropped")
+"""
+
+
 @dataclass(frozen=True)
 class Place:
     """Two servers of the default VPC's first subnet, one beside them without a public address, one in another VPC."""
@@ -152,6 +164,56 @@ def test_a_rule_for_a_group_is_for_its_members_only(place: Place) -> None:
     assert knock_from_host(place.web.public_ip, FRIENDS) == "dropped"
 
 
+def test_a_group_means_those_who_are_in_it_now(place: Place) -> None:
+    """Servers join it, leave it, begin in it and end."""
+    ec2, web, hidden = place.cloud.ec2, place.web, place.hidden
+    groups = [one["GroupId"] for one in hidden.describe()["SecurityGroups"]]
+    friends = place.peer.describe()["SecurityGroups"][0]["GroupId"]
+    assert knock(hidden, web.private_ip, FRIENDS) == "dropped"
+    ec2.modify_instance_attribute(InstanceId=hidden.id, Groups=[*groups, friends])
+    try:
+        seen = f"open to {hidden.private_ip}"
+        until(lambda: knock(hidden, web.private_ip, FRIENDS) == seen, "the new member to be let in")
+    finally:
+        ec2.modify_instance_attribute(InstanceId=hidden.id, Groups=groups)
+    until(lambda: knock(hidden, web.private_ip, FRIENDS) == "dropped", "the former member to be kept out")
+    subnet = place.peer.describe()["SubnetId"]
+    late = place.cloud.launch(NetworkInterfaces=[interface(subnet, friends)])
+    address = late.private_ip
+    until(lambda: knock(late, web.private_ip, FRIENDS) == f"open to {address}", "a member from its start to be let in")
+    late.terminate()
+    # Whoever gets its address next gets nothing else of it.
+    next_one = [interface(subnet, groups[0], public=False, private=address)]
+    stranger = place.cloud.launch(place.peer, NetworkInterfaces=next_one)
+    assert knock(stranger, web.private_ip, FRIENDS) == "dropped"
+    stranger.terminate()
+
+
+def test_port_ranges_and_icmp(place: Place) -> None:
+    """With a rule for them and not without; a kind of ICMP alone lets no other one in."""
+    ec2, web, peer, host = place.cloud.ec2, place.web, place.peer, place.cloud.endpoint.loopback
+    ports = {"IpProtocol": "tcp", "FromPort": SHUT - 100, "ToPort": SHUT, "IpRanges": [{"CidrIp": f"{host}/32"}]}
+    echo = {"IpProtocol": "icmp", "FromPort": 8, "ToPort": -1, "IpRanges": [{"CidrIp": "172.31.0.0/16"}]}
+    other = {**echo, "FromPort": 3}
+
+    def pings() -> bool:
+        return peer.ssh(f"ping -c 1 -W 1 {web.private_ip}", check=False).returncode == 0
+
+    assert knock_from_host(web.public_ip, SHUT) == "dropped"
+    ec2.authorize_security_group_ingress(GroupId=place.web_group, IpPermissions=[ports, other])
+    try:
+        until(lambda: knock_from_host(web.public_ip, SHUT).startswith("open"), "the range to be open to the host")
+        assert knock(peer, web.private_ip, SHUT) == "dropped"
+        assert not pings()
+        ec2.authorize_security_group_ingress(GroupId=place.web_group, IpPermissions=[echo])
+        until(pings, "an answer to ping")
+        ec2.revoke_security_group_ingress(GroupId=place.web_group, IpPermissions=[echo])
+        until(lambda: not pings(), "no answer to ping")
+    finally:
+        ec2.revoke_security_group_ingress(GroupId=place.web_group, IpPermissions=[ports, other])
+    until(lambda: knock_from_host(web.public_ip, SHUT) == "dropped", "the range to be shut")
+
+
 def test_from_the_host_only_open_ports_are_open(place: Place) -> None:
     assert knock_from_host(place.web.public_ip, WEB) == f"open to {place.cloud.endpoint.loopback}"
     assert knock_from_host(place.web.public_ip, SHUT) == "dropped"
@@ -170,6 +232,30 @@ def test_there_is_no_path_between_two_vpcs(place: Place) -> None:
     assert knock(place.other, place.web.public_ip, SHUT) == "dropped"
 
 
+def test_a_server_can_be_in_two_vpcs(place: Place) -> None:
+    """By an interface in each; to the one by the one, to the other by the other."""
+    ec2, peer, other = place.cloud.ec2, place.peer, place.other
+    theirs = other.describe()
+    group = theirs["SecurityGroups"][0]["GroupId"]
+    made = ec2.create_network_interface(SubnetId=theirs["SubnetId"], Groups=[group])["NetworkInterface"]
+    added = made["NetworkInterfaceId"]
+
+    def status() -> str:
+        return str(ec2.describe_network_interfaces(NetworkInterfaceIds=[added])["NetworkInterfaces"][0]["Status"])
+
+    attached = ec2.attach_network_interface(NetworkInterfaceId=added, InstanceId=peer.id, DeviceIndex=1)
+    try:
+        until(lambda: "eth1" in peer.says("ls /sys/class/net"), "the second interface")
+        there = made["PrivateIpAddress"]
+        seen = f"open to {there}"
+        until(lambda: knock(peer, other.private_ip, WEB, source=there) == seen, "the other VPC to be reached")
+        assert not knock(peer, other.private_ip, WEB, source=peer.private_ip).startswith("open")
+    finally:
+        ec2.detach_network_interface(AttachmentId=attached["AttachmentId"])
+        until(lambda: status() == "available", "the interface to be free")
+        ec2.delete_network_interface(NetworkInterfaceId=added)
+
+
 def test_an_address_that_a_server_makes_up_leads_nowhere(place: Place) -> None:
     """Its root configures its interface as it likes; the router does not listen to that."""
     liar, web = place.peer, place.web
@@ -180,6 +266,33 @@ def test_an_address_that_a_server_makes_up_leads_nowhere(place: Place) -> None:
         assert knock(liar, web.private_ip, WEB, source=liar.private_ip).startswith("open")
     finally:
         liar.ssh(f"sudo ip address delete {false}/20 dev eth0")
+
+
+def test_a_server_cannot_take_anothers_address_or_read_its_metadata(place: Place) -> None:
+    """Not even one that may send for others, as a NAT instance may."""
+    liar, web, hidden, ec2 = place.peer, place.web, place.hidden, place.cloud.ec2
+    theirs = web.private_ip
+
+    def asks(source: str) -> bool:
+        return liar.python(ASKS_METADATA, SOURCE=source, ENOUGH=str(ENOUGH)) != "dropped"
+
+    def still_has_it() -> None:
+        assert not asks(theirs)
+        seen = f"open to {hidden.private_ip}"
+        until(lambda: knock(hidden, theirs, WEB) == seen, "the one who has the address to answer")
+
+    liar.ssh(f"sudo ip address add {theirs}/32 dev eth0")
+    try:
+        until(lambda: asks(liar.private_ip), "an answer to the liar itself")
+        still_has_it()
+        assert knock(liar, place.other.public_ip, WEB, source=theirs) == "dropped"
+        ec2.modify_instance_attribute(InstanceId=liar.id, SourceDestCheck={"Value": False})
+        until(lambda: not liar.describe()["SourceDestCheck"], "the check to be off")
+        still_has_it()
+    finally:
+        ec2.modify_instance_attribute(InstanceId=liar.id, SourceDestCheck={"Value": True})
+        liar.ssh(f"sudo ip address delete {theirs}/32 dev eth0")
+    until(lambda: knock(liar, theirs, WEB) == f"open to {liar.private_ip}", "the liar to be let in as itself")
 
 
 def test_without_a_public_address_there_is_no_way_in_or_out(place: Place) -> None:
@@ -227,6 +340,32 @@ def test_a_rule_that_is_revoked_cuts_new_connections(place: Place) -> None:
         assert knock_from_host(web.public_ip, WEB) == "dropped"
     until(lambda: knock(place.peer, web.private_ip, WEB).startswith("open"), "the port to be open again")
     assert knock_from_host(web.public_ip, WEB).startswith("open")
+
+
+def test_a_change_of_rules_cuts_no_connection_that_is_still_allowed(place: Place) -> None:
+    """One by SSH from the host, while the rules about another port go and come back."""
+    web = place.web
+    with subprocess.Popen([*web.ssh_command(), "cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as session:
+        assert session.stdin is not None and session.stdout is not None
+
+        def echoes(word: bytes) -> bool:
+            assert session.stdin is not None and session.stdout is not None
+            session.stdin.write(word + b"\n")
+            session.stdin.flush()
+            return session.stdout.readline() == word + b"\n"
+
+        try:
+            assert echoes(b"before")
+            with changed(
+                place, "revoke_security_group_ingress", "authorize_security_group_ingress", [allow(WEB, ANYWHERE)]
+            ):
+                until(lambda: knock_from_host(web.public_ip, WEB) == "dropped", "the other port to be shut")
+                assert echoes(b"while")
+            until(lambda: knock_from_host(web.public_ip, WEB).startswith("open"), "the other port to be open")
+            assert echoes(b"after")
+        finally:
+            session.stdin.close()
+            session.wait()
 
 
 def test_without_a_rule_for_it_nothing_goes_out(place: Place) -> None:

@@ -54,10 +54,10 @@ class Shipped:
             self._api.put(self._bucket, self.prefix.env, encode_env(job))
         return job
 
-    def boot(self, seconds: int = 900, **how: Any) -> None:
+    def boot(self, seconds: int = 900, *options: str, **how: Any) -> None:
         digest = hashlib.sha256(whole_archive()).hexdigest()
         argv = boot_argv(self._bucket, self.prefix.base, "us-east-1", int(time.time()) + seconds, "nobody", digest)
-        self._machine.boot(argv[2:], **how)
+        self._machine.boot([*argv[2:], *options], **how)
 
     def run(self, source: str, *args: str, **order: Any) -> dict[str, Any]:
         self.ship(source, *args, **order)
@@ -79,6 +79,13 @@ class Shipped:
             assert int(piece["Key"].rsplit("/", 1)[1]) == len(whole), "a piece is named by the offset of its first byte"
             whole += self.read(piece["Key"]) or b""
         return whole
+
+    def pieces(self, name: str) -> dict[int, bytes]:
+        """By the offset of their first byte."""
+        found = self._api.pages(
+            "s3", "list_objects_v2", "Contents", Bucket=self._bucket, Prefix=self.prefix.stream(name)
+        )
+        return {int(each["Key"].rsplit("/", 1)[1]): self.read(each["Key"]) or b"" for each in found}
 
     def read(self, key: str) -> bytes | None:
         return self._api.get(self._bucket, key)
@@ -153,14 +160,14 @@ def test_program_cannot_touch_what_is_the_supervisors(shipped: Shipped, machine:
     shipped.run(
         "import os\n"
         f"folder = {str(machine.root)!r} + '/var/lib/skylift/' + os.environ['SKYLIFT_JOB']\n"
-        "for name in ('stdout', 'new'):\n"
+        "for name in ('stdout/' + '0' * 20, 'stdout/new', 'new'):\n"
         "    try:\n"
         "        open(folder + '/' + name, 'w')\n"
         "        print('wrote', name)\n"
         "    except PermissionError:\n"
         "        print('refused')\n"
     )
-    assert shipped.stream("stdout") == b"refused\nrefused\n"
+    assert shipped.stream("stdout") == b"refused\n" * 3
 
 
 def test_reopening_its_own_streams_loses_nothing(shipped: Shipped) -> None:

@@ -6,6 +6,7 @@ CaptureFailed   the disk could not be copied; says which step and what the kerne
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -87,9 +88,9 @@ class Captures:
                 shutil.rmtree(entry)
 
     def sweep(self) -> None:
-        """At start: remove what copies that did not come to an end have left."""
+        """At start: name what unfinished copies have left so that `keep` removes it, which takes a while."""
         for entry in self._place.glob(".making-*"):
-            shutil.rmtree(entry)
+            entry.rename(self._place / f".unfinished-{secrets.token_hex(4)}")
 
     def _merge(self, lower: Path, writes: Path, uid_base: int, root: Path) -> None:
         root.mkdir()

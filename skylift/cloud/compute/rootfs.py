@@ -2,11 +2,13 @@
 
 RootfsError
 +-- MountRefused   the kernel or the state directory's file system cannot do it; says what to try
++-- DiskFull       there is no room for the server's disk
 """
 
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import shutil
 import subprocess
@@ -26,6 +28,10 @@ class RootfsError(Exception):
 
 class MountRefused(RootfsError):
     """A mount failed."""
+
+
+class DiskFull(RootfsError):
+    """There is no room for the server's disk."""
 
 
 @dataclass(frozen=True)
@@ -59,19 +65,24 @@ class Rootfs:
 
     def mount(self) -> None:
         """Mount what is not mounted yet."""
-        for directory in (self.lower, self.root):
-            directory.mkdir(parents=True, exist_ok=True)
-        for name in ("upper", "work"):
-            directory = self.disk / name
-            if not directory.exists():
-                directory.mkdir(parents=True)
-                os.chown(directory, self.uid_base, self.uid_base)
+        try:
+            self._make_directories()
+        except OSError as error:
+            raise not_made(error) from error
         if not is_mounted(self.lower):
             # Read-only: nothing that goes wrong below /run can reach the image.
             _mount("--bind", "-o", f"ro,X-mount.idmap=b:0:{self.uid_base}:{UIDS}", str(self.image), str(self.lower))
         if not is_mounted(self.root):
             options = f"lowerdir={self.lower},upperdir={self.disk / 'upper'},workdir={self.disk / 'work'}"
             _mount("-t", "overlay", "-o", options, "overlay", str(self.root))
+
+    def _make_directories(self) -> None:
+        for directory in (self.lower, self.root):
+            directory.mkdir(parents=True, exist_ok=True)
+        for name in ("upper", "work"):
+            directory = self.disk / name
+            directory.mkdir(parents=True, exist_ok=True)
+            os.chown(directory, self.uid_base, self.uid_base)
 
     def unmount(self) -> None:
         """The mount points go too: who deletes the rest of the runtime directory must never walk into the image."""
@@ -93,7 +104,7 @@ class Rootfs:
         writer.start()
         writer.join()
         if failure:
-            raise RootfsError(f"cannot write into {self.root}: {failure[0]}") from failure[0]
+            raise not_made(failure[0]) from failure[0]
 
     def _write_inside(self, files: list[SeedFile], failure: list[OSError]) -> None:
         try:
@@ -127,6 +138,12 @@ class Rootfs:
             shutil.rmtree(self.disk)
 
 
+def not_made(error: OSError) -> RootfsError:
+    """Why a server's root could not be made or written."""
+    kind = DiskFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else RootfsError
+    return kind(f"cannot write {error.filename}: {error.strerror}")
+
+
 def is_mounted(directory: Path) -> bool:
     """Asks the kernel's own table: a bind mount of the same file system shows in no attribute of the directory."""
     # Field 5 is the mount point, with blanks written in octal (proc_pid_mountinfo(5)).
@@ -137,6 +154,8 @@ def is_mounted(directory: Path) -> bool:
 def _mount(*arguments: str) -> None:
     try:
         _run(["mount", *arguments])
+    except DiskFull:
+        raise
     except RootfsError as error:
         raise MountRefused(
             f"{error}. A server's disk needs overlayfs with an idmapped lower directory: Linux 5.19, util-linux 2.39 "
@@ -147,4 +166,5 @@ def _mount(*arguments: str) -> None:
 def _run(command: list[str]) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise RootfsError(f"{' '.join(command)}: {done.stderr.strip()}")
+        cause = DiskFull if os.strerror(errno.ENOSPC) in done.stderr else RootfsError
+        raise cause(f"{' '.join(command)}: {done.stderr.strip()}")

@@ -23,7 +23,7 @@ from typing import Any
 
 from skylift.cloud.compute import cgroup
 from skylift.cloud.compute.oci import CAPABILITIES, ServerPlan, oci_config
-from skylift.cloud.compute.rootfs import Rootfs, SeedFile
+from skylift.cloud.compute.rootfs import Rootfs, SeedFile, not_made
 from skylift.cloud.compute.seccomp import oci_seccomp, read_profile
 from skylift.cloud.instance import Console
 
@@ -107,6 +107,17 @@ class Servers:
         The init waits to be started, so that its network can be attached first.
         """
         bundle = self._bundle(plan.id)
+        try:
+            self._furnish(plan, seed, bundle)
+        except OSError as error:
+            raise not_made(error) from error
+        pid = self._conmon(plan, bundle)
+        (bundle / "pid").write_text(str(pid))
+        self._watch.add(plan.id, self._conmon_pid(plan.id) or pid)
+        return pid
+
+    def _furnish(self, plan: ServerPlan, seed: Iterable[SeedFile], bundle: Path) -> None:
+        """All that has to be there for the runtime: the bundle and the root."""
         bundle.mkdir(exist_ok=True)
         bundle.chmod(0o711)
         rootfs = self._rootfs(plan)
@@ -123,10 +134,6 @@ class Servers:
         seccomp = oci_seccomp(self._profile, CAPABILITIES)
         config = oci_config(plan, rootfs.root, f"/{self._group}/{plan.id}", seccomp)
         (bundle / "config.json").write_text(json.dumps(config))
-        pid = self._conmon(plan, bundle)
-        (bundle / "pid").write_text(str(pid))
-        self._watch.add(plan.id, self._conmon_pid(plan.id) or pid)
-        return pid
 
     def start(self, server_id: str) -> None:
         self._runtime("start", server_id)
@@ -227,6 +234,9 @@ class Servers:
         for server_id in self.known():
             self.clear(server_id)
         cgroup.remove(self._group)
+
+    def remove_directory(self) -> None:
+        """The last step of an end; what others have mounted below it must be gone."""
         shutil.rmtree(self._run)
 
     def _bundle(self, server_id: str) -> Path:

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from skylift.cloud.instance import Image, Instance
 from skylift.cloud.store.database import Database, Tx
+from skylift.cloud.volume import Snapshot
 
 log = logging.getLogger(__name__)
 
@@ -62,9 +63,11 @@ class ImageLoop:
         self._instances = instances
         self._failures = failures
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="image")
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._disks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._busy: set[str] = set()
+        self._again: set[str] = set()
+        self._closed = False
         self._idle = threading.Condition(self._lock)
 
     def step(self) -> None:
@@ -75,7 +78,7 @@ class ImageLoop:
         for image in pending:
             self._submit(image.id, self._make, image)
         if unneeded:
-            self._submit("", self.clean_up)
+            self.tidy()
 
     def at_rest(self, instance_id: str) -> None:
         """Make the images that wait for this disk, not in use now. Returns when no copy is being made of it."""
@@ -93,6 +96,8 @@ class ImageLoop:
 
     def close(self) -> None:
         """Finish the copies that are being made and start no more."""
+        with self._lock:
+            self._closed = True
         self._pool.shutdown(cancel_futures=True)
 
     def _of(self, instance_id: str) -> threading.Lock:
@@ -102,6 +107,8 @@ class ImageLoop:
     def _submit(self, what: str, act: Callable[..., None], *arguments: Image) -> None:
         with self._lock:
             if what in self._busy:
+                # It may have looked before what is to be seen to was there.
+                self._again.add(what)
                 return
             self._busy.add(what)
         self._pool.submit(self._work, what, act, *arguments)
@@ -115,6 +122,9 @@ class ImageLoop:
         finally:
             with self._idle:
                 self._busy.discard(what)
+                if what in self._again and not self._closed:
+                    self._again.discard(what)
+                    self._submit(what, act, *arguments)
                 self._idle.notify_all()
 
     def _make(self, image: Image) -> None:
@@ -132,24 +142,32 @@ class ImageLoop:
             # Else the loop of instances calls `at_rest` when the server has shut down.
 
     def _capture(self, image: Image, instance: Instance) -> None:
-        with self._database.read() as tx:
-            below = tx.get(Image, id=instance.image_id)
-        assert below is not None
         try:
-            runs = instance.id in self._machines.running()
-            root = self._captures.take(
-                image.id,
-                lower=Path(below.root),
-                disk=self._instances / instance.id,
-                uid_base=instance.uid_base,
-                held=(lambda: self._held(instance.id)) if runs else None,
-            )
+            root = self._copy(image.id, instance)
         except self._failures as error:
             log.error("image %s of %s: %s", image.id, instance.id, error)
             self._settle(image.id, state="failed", state_reason=str(error))
             return
         log.info("image %s of %s: available", image.id, instance.id)
         self._settle(image.id, state="available", root=str(root))
+
+    def copy_root(self, name: str, instance: Instance) -> Path:
+        """A copy of an instance's root disk, as the root directory of images; raises `failures`."""
+        with self._of(instance.id):
+            return self._copy(name, instance)
+
+    def _copy(self, name: str, instance: Instance) -> Path:
+        with self._database.read() as tx:
+            below = tx.get(Image, id=instance.image_id)
+        assert below is not None, "an image stays as long as a server's disk is based on it"
+        runs = instance.id in self._machines.running()
+        return self._captures.take(
+            name,
+            lower=Path(below.root),
+            disk=self._instances / instance.id,
+            uid_base=instance.uid_base,
+            held=(lambda: self._held(instance.id)) if runs else None,
+        )
 
     @contextmanager
     def _held(self, instance_id: str) -> Iterator[None]:
@@ -171,6 +189,10 @@ class ImageLoop:
                 tx.save(replace(current, **changes))  # type: ignore[arg-type]
                 return
         # It was deregistered while it was being made.
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Clean up in the background: what there is to delete may be gigabytes."""
         self._submit("", self.clean_up)
 
     def clean_up(self) -> None:
@@ -178,10 +200,11 @@ class ImageLoop:
         with self._database.write() as tx:
             for image in _unneeded(tx):
                 tx.remove(image)
-            images = tx.find(Image)
-        needed = {Path(image.root) for image in images if image.root}
+            all_of_them: list[Image | Snapshot] = [*tx.find(Image), *tx.find(Snapshot, of_root=True)]
+        needed = {Path(one.root) for one in all_of_them if one.root}
         # One that is being made at this moment has no root yet in its row.
-        self._captures.keep(needed | {self._captures.root(image.id) for image in images if image.state == "pending"})
+        making = {one.id for one in all_of_them if one.state == "pending"}
+        self._captures.keep(needed | {self._captures.root(name) for name in making})
 
 
 def _unneeded(tx: Tx) -> list[Image]:

@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from skylift.cloud.compute.oci import ServerPlan
-from skylift.cloud.compute.rootfs import SeedFile
+from skylift.cloud.compute.rootfs import DiskFull, SeedFile
 from skylift.cloud.compute.server import EXIT_POWEROFF, EXIT_REBOOT
 from skylift.cloud.instance import Console, Instance, State
 from skylift.cloud.network import NetworkInterface, Subnet
-from skylift.cloud.store.database import Database, Tx
+from skylift.cloud.store.database import Database, StoreError, Tx
 from skylift.cloud.store.network import elastic_ip, remove_interface, unsettled
 
 log = logging.getLogger(__name__)
@@ -51,6 +51,14 @@ class Cables:
     dress: Callable[[NetworkInterface, Subnet, int], None]
 
 
+class Volumes(Protocol):
+    """The part of the loop of volumes that this one asks for help; see loops/volume.py."""
+
+    def step(self) -> None: ...
+    def at_boot(self, instance_id: str, pid: int) -> None: ...
+    def at_rest(self, instance_id: str) -> None: ...
+
+
 @dataclass(frozen=True)
 class Blueprint:
     """What it takes to build a server, worked out from its row."""
@@ -61,7 +69,8 @@ class Blueprint:
 
 class InstanceLoop:
     """`blueprint(tx, instance)` says how to build a server, `failures` are the exceptions compute has for "cannot".
-    `at_rest(id)` is called when a server's disk is not in use and is about to be used or deleted.
+    `at_rest(id)` is called when a server's disk is not in use and is about to be used or deleted, `volumes` gives
+    servers theirs.
 
     Every server is worked on by at most one thread at a time; different ones in parallel.
     """
@@ -75,6 +84,7 @@ class InstanceLoop:
         blueprint: Callable[[Tx, Instance], Blueprint],
         failures: tuple[type[Exception], ...],
         at_rest: Callable[[str], None],
+        volumes: Volumes,
         workers: int = 8,
     ) -> None:
         self._database = database
@@ -84,6 +94,7 @@ class InstanceLoop:
         self._blueprint = blueprint
         self._failures = failures
         self._at_rest = at_rest
+        self._volumes = volumes
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="instance")
         self._lock = threading.RLock()
         self._idle = threading.Condition(self._lock)
@@ -113,12 +124,14 @@ class InstanceLoop:
                 self.ended(row.id, self._machines.exit_code(row.id))
 
     def step(self) -> None:
-        """Start work on every server whose row asks for it."""
+        """Start work on every server whose row asks for it, or whose end could not be written down yet."""
         with self._database.read() as tx:
             rows = [row for state in _UNSETTLED for row in tx.find(Instance, state=state)]
             rows += tx.find(Instance, rebooting=True)
-            servers = {one.instance_id for one in unsettled(tx) if one.instance_id}
-        for server_id in {row.id for row in rows} | servers:
+            servers = [one.instance_id for one in unsettled(tx) if one.instance_id]
+        with self._lock:
+            ended = list(self._ended)
+        for server_id in dict.fromkeys([*(row.id for row in rows), *servers, *ended]):
             self._submit(server_id)
 
     def ended(self, server_id: str, code: int | None) -> None:
@@ -173,8 +186,13 @@ class InstanceLoop:
             row = tx.get(Instance, id=server_id)
         if row is None or row.state == "terminated":
             return
-        if has_ended:
-            row = self._take_down(row, code)
+        if has_ended and self._is_of_this_boot(row):
+            try:
+                row = self._take_down(row, code)
+            except StoreError:
+                with self._lock:
+                    self._ended.setdefault(server_id, code)
+                raise
         if row.state == "pending" and row.desired == "running":
             self._bring_up(row)
         elif row.state == "pending":
@@ -186,11 +204,22 @@ class InstanceLoop:
         elif row.state == "running":
             self._replug(row)
 
+    def _is_of_this_boot(self, row: Instance) -> bool:
+        """The word of an end may come late, after the server has been taken off the host, or even started again."""
+        if row.state in ("pending", "stopped"):
+            return False
+        if row.id in self._machines.running():
+            # Should it be that only its monitor has ended, then from here on the server itself is watched.
+            self._machines.adopt(row.id)
+            return False
+        return True
+
     def _reboot(self, row: Instance) -> None:
         """Off and on again. In between the server is not there, while its row goes on to say `running`, as on EC2."""
         if row.id in self._machines.running():
-            self._shut_down(row)
+            self._ask_to_shut_down(row)
             return
+        self._cancel_timer(row.id)
         self._unplug(row)
         self._machines.clear(row.id)
         self._bring_up(row)
@@ -210,20 +239,31 @@ class InstanceLoop:
             for interface in interfaces:
                 self._cables.attach(interface, subnets[interface.subnet_id], pid)
             laps.end("attach")
+            self._volumes.at_boot(row.id, pid)
             self._machines.start(row.id)
             laps.end("start")
         except self._failures as error:
             log.error("instance %s: launch failed: %s", row.id, error)
             target: State = "stopped" if row.booted else "terminated"
-            self._finish(row, target, "Server.InternalError", f"Server.InternalError: {error}")
+            code = "Server.InsufficientInstanceCapacity" if isinstance(error, DiskFull) else "Server.InternalError"
+            self._finish(row, target, code, f"{code}: {error}")
             return
+        try:
+            self._note_start(row.id, interfaces)
+        except StoreError:
+            # Nobody knows of it yet. With its row still as it was, the next step makes it anew.
+            self._unplug(row)
+            self._machines.clear(row.id)
+            raise
+        log.info("instance %s: running (%s)", row.id, laps)
+
+    def _note_start(self, server_id: str, interfaces: Iterable[NetworkInterface]) -> None:
         with self._database.write() as tx:
-            current = tx.get(Instance, id=row.id)
+            current = tx.get(Instance, id=server_id)
             if current is not None and (current.state == "pending" or current.rebooting):
                 tx.save(replace(current, state="running", rebooting=False, booted=True))
             for interface in interfaces:
                 settle(tx, interface)
-        log.info("instance %s: running (%s)", row.id, laps)
 
     def _replug(self, row: Instance) -> None:
         """Give a server that runs the interfaces and addresses that it is to have, and take those that it is not."""
@@ -254,7 +294,6 @@ class InstanceLoop:
     def _take_down(self, row: Instance, code: int | None) -> Instance:
         """The server is no longer there. Decide what that means, and leave the row in the state that follows."""
         log.info("instance %s: ended with %s while %s", row.id, code, row.state)
-        self._cancel_timer(row.id)
         if row.desired == "running" and (code == EXIT_REBOOT or row.rebooting):
             return self._write(row.id, rebooting=True)
         if row.desired == "running":
@@ -269,6 +308,10 @@ class InstanceLoop:
         if row.forced:
             self._try(row.id, self._machines.kill)
             return
+        self._ask_to_shut_down(row)
+
+    def _ask_to_shut_down(self, row: Instance) -> None:
+        """What comes of it is the end, which the watch tells of."""
         with self._lock:
             if row.id in self._timers or self._closed:
                 return
@@ -292,14 +335,14 @@ class InstanceLoop:
 
     def _finish(self, row: Instance, target: str, reason_code: str = "", reason: str = "") -> Instance:
         """Take the server off the host, then say so."""
+        self._cancel_timer(row.id)
         self._unplug(row)
         last_words = self._machines.console(row.id)
+        self._machines.clear(row.id)
+        self._volumes.at_rest(row.id)
         if target == "terminated":
-            self._machines.clear(row.id)
             self._at_rest(row.id)
             self._machines.destroy(row.id)
-        else:
-            self._machines.clear(row.id)
         with self._database.write() as tx:
             current = tx.get(Instance, id=row.id) or row
             for interface in tx.find(NetworkInterface, instance_id=row.id):
@@ -318,6 +361,8 @@ class InstanceLoop:
             if last_words is not None and target == "terminated":
                 tx.add(last_words)
         self._sync_network()
+        # Some of its volumes end with it.
+        self._volumes.step()
         log.info("instance %s: %s", row.id, saved.state)
         return saved
 

@@ -11,7 +11,7 @@ from skylift.cloud.bucket import Extent, Object
 from skylift.cloud.error import ServiceError
 from skylift.cloud.services.s3_error import invalid_range, invalid_request
 
-_RANGE = re.compile(r"bytes=(?:(\d+)-(\d*)|-(\d+))")
+_RANGE = re.compile(r"bytes=(?:(\d{1,19})-(\d{0,19})|-(\d{1,19}))", re.ASCII)
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from skylift.cloud.identity import Caller
-from skylift.cloud.instance import Image, Instance, KeyPair, MetadataOptions, Volume
+from skylift.cloud.instance import Image, Instance, KeyPair, MetadataOptions
 from skylift.cloud.network import (
     Address,
+    DhcpOptions,
     InternetGateway,
     NetworkAcl,
     NetworkInterface,
@@ -21,9 +22,9 @@ from skylift.cloud.network import (
     Subnet,
     Vpc,
 )
-from skylift.cloud.services.image import VOLUME_TYPE
 from skylift.cloud.services.resource import arn
 from skylift.cloud.store.database import Tx
+from skylift.cloud.volume import Snapshot, Volume
 
 Context = dict[str, str | tuple[str, ...]]
 
@@ -97,13 +98,27 @@ def _image(_tx: Tx, caller: Caller, row: Image) -> Context:
     }
 
 
-def _volume(_tx: Tx, _caller: Caller, row: Volume) -> Context:
+def _volume(_tx: Tx, caller: Caller, row: Volume) -> Context:
     return {
         "ec2:VolumeID": row.id,
         "ec2:VolumeSize": str(row.size_gib),
-        "ec2:VolumeType": VOLUME_TYPE,
+        "ec2:VolumeType": row.type,
         "ec2:Encrypted": "false",
         "ec2:AvailabilityZone": row.zone,
+        **({"ec2:VolumeIops": str(row.iops)} if row.iops else {}),
+        **({"ec2:VolumeThroughput": str(row.throughput)} if row.throughput else {}),
+        **({"ec2:ParentSnapshot": arn(caller, "snapshot", row.snapshot_id)} if row.snapshot_id else {}),
+    }
+
+
+def _snapshot(_tx: Tx, caller: Caller, row: Snapshot) -> Context:
+    return {
+        "ec2:SnapshotID": row.id,
+        "ec2:SnapshotTime": row.started.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "ec2:Owner": caller.account,
+        "ec2:ParentVolume": arn(caller, "volume", row.volume_id),
+        "ec2:VolumeSize": str(row.size_gib),
+        "ec2:Encrypted": "false",
     }
 
 
@@ -135,6 +150,10 @@ def _network_acl(_tx: Tx, caller: Caller, row: NetworkAcl) -> Context:
     return {"ec2:NetworkAclID": row.id, "ec2:Vpc": arn(caller, "vpc", row.vpc_id)}
 
 
+def _dhcp_options(_tx: Tx, _caller: Caller, row: DhcpOptions) -> Context:
+    return {"ec2:DhcpOptionsID": row.id}
+
+
 def _address(_tx: Tx, _caller: Caller, row: Address) -> Context:
     return {"ec2:AllocationId": row.id, "ec2:Domain": "vpc", "ec2:PublicIpAddress": row.public_ip}
 
@@ -153,6 +172,7 @@ _BY_NOUN: dict[type[Any], Callable[[Tx, Caller, Any], Context]] = {
     Instance: _instance,
     Image: _image,
     Volume: _volume,
+    Snapshot: _snapshot,
     KeyPair: _key_pair,
     Vpc: _vpc,
     Subnet: _subnet,
@@ -160,6 +180,7 @@ _BY_NOUN: dict[type[Any], Callable[[Tx, Caller, Any], Context]] = {
     RouteTable: _route_table,
     SecurityGroup: _security_group,
     NetworkAcl: _network_acl,
+    DhcpOptions: _dhcp_options,
     Address: _address,
     NetworkInterface: _interface,
 }

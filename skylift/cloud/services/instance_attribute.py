@@ -21,7 +21,9 @@ from skylift.cloud.services.launch import metadata_options, refuse_other_archite
 from skylift.cloud.services.operation import Check
 from skylift.cloud.services.refusal import combination, invalid_value, missing, refuse_other_values
 from skylift.cloud.services.resource import require
+from skylift.cloud.services.tag import check_metadata_keys
 from skylift.cloud.store.database import Tx
+from skylift.cloud.volume import Volume
 
 NEUTRAL: dict[str, tuple[Any, ...]] = {
     "DisableApiStop.Value": (False,),
@@ -68,6 +70,8 @@ def modify_metadata_options(tx: Tx, _caller: Caller, params: Any) -> dict[str, A
     if not any(name not in ("InstanceId", "DryRun") for name in params):
         raise missing("HttpTokens")
     changed = replace(instance, metadata=metadata_options(instance.metadata, params))
+    if changed.metadata.tags == "enabled":
+        check_metadata_keys(changed.tags)
     tx.save(changed)
     return {"InstanceId": instance.id, "InstanceMetadataOptions": shown_options(changed)}
 
@@ -84,6 +88,17 @@ def modify(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
         raise combination(f"Fields for multiple attribute types specified: {', '.join(asked)}")
     if asked[0] in _CHANGES:
         _CHANGES[asked[0]](tx, instance, params[asked[0]])
+    return {}
+
+
+def reset(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    """The one attribute that a server of ours has a default of: kernels and RAM disks are for other kinds of images."""
+    if params["Attribute"] != "sourceDestCheck":
+        raise invalid_value(params["Attribute"], "attribute", "sourceDestCheck alone can be reset.")
+    instance = require(tx, Instance, params["InstanceId"])
+    if instance.state in ("shutting-down", "terminated"):
+        raise ServiceError("IncorrectInstanceState", f"The instance '{instance.id}' is {instance.state}.")
+    _source_dest_check(tx, instance, {"Value": True})
     return {}
 
 
@@ -127,6 +142,24 @@ def _source_dest_check(tx: Tx, instance: Instance, asked: dict[str, Any]) -> Non
     tx.save(replace(_interface(tx, instance), source_dest_check=asked.get("Value", True)))
 
 
+def _devices(tx: Tx, instance: Instance, asked: list[dict[str, Any]]) -> None:
+    """Which volumes go with the instance."""
+    for mapping in asked:
+        name, disk = mapping.get("DeviceName"), mapping.get("Ebs") or {}
+        if not name:
+            raise missing("DeviceName")
+        volume = tx.get(Volume, instance_id=instance.id, device=name)
+        if volume is None or disk.get("VolumeId", volume.id) != volume.id:
+            raise ServiceError("InvalidInstanceAttributeValue", f"No device is currently mapped at {name}")
+        ends = disk.get("DeleteOnTermination", volume.delete_on_termination)
+        if volume.root and not ends:
+            raise ServiceError(
+                "UnsupportedOperation",
+                f"This cloud ends a root volume with its instance: DeleteOnTermination of {name} can only be true.",
+            )
+        tx.save(replace(volume, delete_on_termination=ends))
+
+
 def _interface(tx: Tx, instance: Instance) -> NetworkInterface:
     """The only one: with several, EC2 wants to be told which is meant."""
     mine = tx.find(NetworkInterface, instance_id=instance.id)
@@ -151,4 +184,5 @@ _CHANGES: dict[str, Callable[[Tx, Instance, Any], None]] = {
     "UserData": _user_data,
     "Groups": _groups,
     "SourceDestCheck": _source_dest_check,
+    "BlockDeviceMappings": _devices,
 }

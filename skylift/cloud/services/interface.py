@@ -50,6 +50,8 @@ LISTING = Listing(
         "ipv6-addresses.ipv6-address": "Ipv6Addresses.Ipv6Address",
         "mac-address": "MacAddress",
         "network-interface-id": "NetworkInterfaceId",
+        "operator.managed": "Operator.Managed",
+        "operator.principal": "Operator.Principal",
         "owner-id": "OwnerId",
         "private-dns-name": "PrivateDnsName",
         "private-ip-address": "PrivateIpAddresses.PrivateIpAddress",
@@ -132,6 +134,7 @@ def view(interface: NetworkInterface, caller: Caller, names: Names, zone: str, e
         "AvailabilityZone": zone,
         "AvailabilityZoneId": zone_id(zone),
         "RequesterManaged": interface.kind != "interface",
+        "Operator": {"Managed": False},
         "TagSet": tag_list(interface.tags),
     }
     for address in described["PrivateIpAddresses"]:

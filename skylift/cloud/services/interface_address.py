@@ -62,7 +62,7 @@ def unassign(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
         raise invalid(f"The primary private IP address {interface.private_ip} of {interface.id} cannot be unassigned.")
     absent = [address for address in gone if interface.at(address) is None]
     if absent:
-        raise invalid(f"Some of {absent} are not assigned to interface {interface.id}")
+        raise invalid(f"Some of [{', '.join(absent)}] are not assigned to interface {interface.id}")
     for address in gone:
         associated = elastic_ip(tx, interface.id, address)
         if associated is not None:
@@ -102,6 +102,7 @@ def _without(interface: NetworkInterface, *addresses: str) -> NetworkInterface:
 
 
 def _save(tx: Tx, interface: NetworkInterface) -> None:
-    """Where a server has the interface, its addresses are the loops' to tell it."""
-    told = interface.attachment != "attached"
-    tx.save(interface if told else replace(interface, attachment="changing"))
+    """A server that is on, or about to be, has to be told its addresses by the loops."""
+    instance = tx.get(Instance, id=interface.instance_id) if interface.instance_id else None
+    tell = interface.attachment == "attached" and instance is not None and instance.state != "stopped"
+    tx.save(replace(interface, attachment="changing") if tell else interface)

@@ -5,17 +5,20 @@ https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/using-eni.html
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.network import NetworkInterface, PrivateAddress, SecurityGroup, Subnet
+from skylift.cloud.services.check import making, on
 from skylift.cloud.services.client_token import remember, result_of
 from skylift.cloud.services.interface import new_mac, shown
 from skylift.cloud.services.interface_group import groups_in_subnet
+from skylift.cloud.services.operation import Check
 from skylift.cloud.services.private_address import Giver, slots, too_few
 from skylift.cloud.services.refusal import invalid, refuse_other_values
-from skylift.cloud.services.resource import new_id, require, require_all
+from skylift.cloud.services.resource import arn, new_id, require, require_all
 from skylift.cloud.services.tag import Tags, tags_for
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.network import remove_interface
@@ -44,6 +47,22 @@ def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
         raise invalid(f"Network interface '{interface.id}' is currently in use.")
     remove_interface(tx, interface)
     return {}
+
+
+def check_create(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+    """An interface that is not there yet has the place of its subnet, for policies that ask for it."""
+    subnet = tx.get(Subnet, id=params["SubnetId"])
+    place = (
+        {
+            "ec2:Subnet": arn(caller, "subnet", subnet.id),
+            "ec2:Vpc": arn(caller, "vpc", subnet.vpc_id),
+            "ec2:AvailabilityZone": subnet.zone,
+        }
+        if subnet
+        else {}
+    )
+    yield from making(caller, "CreateNetworkInterface", "network-interface", params, more=place)
+    yield from on("ec2:CreateNetworkInterface", "SubnetId", "Groups")(tx, caller, params)
 
 
 def interface_of(

@@ -113,7 +113,7 @@ def version_of(tx: Tx, template: LaunchTemplate, wanted: str) -> LaunchTemplateV
         number = latest(tx, template)
     elif wanted == "$Default":
         number = template.default_number
-    elif wanted.isascii() and wanted.isdigit():
+    elif is_number(wanted):
         number = int(wanted)
     else:
         raise invalid(f"Invalid launch template version: '{wanted}'. It has to be a number, $Latest or $Default.")
@@ -124,6 +124,11 @@ def version_of(tx: Tx, template: LaunchTemplate, wanted: str) -> LaunchTemplateV
             f"Could not find the specified version {wanted} for the launch template with ID {template.id}.",
         )
     return found
+
+
+def is_number(text: str) -> bool:
+    """Whether a text can be the number of a version."""
+    return re.fullmatch("[0-9]{1,18}", text) is not None
 
 
 def latest(tx: Tx, template: LaunchTemplate) -> int:

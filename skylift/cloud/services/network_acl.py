@@ -5,6 +5,7 @@ https://docs.aws.amazon.com/vpc/latest/userguide/vpc-network-acls.html
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -44,6 +45,7 @@ LISTING = Listing(
         "association.subnet-id": "Associations.SubnetId",
         "default": "IsDefault",
         "entry.cidr": "Entries.CidrBlock",
+        "entry.egress": "Entries.Egress",
         "entry.icmp.code": "Entries.IcmpTypeCode.Code",
         "entry.icmp.type": "Entries.IcmpTypeCode.Type",
         "entry.ipv6-cidr": "Entries.Ipv6CidrBlock",
@@ -255,9 +257,11 @@ def _traffic(params: Any) -> tuple[str, int, int]:
         if not (-1 <= number <= 255 and -1 <= code <= 255) or (number == -1 and code != -1):
             raise invalid(f"Invalid value '{number}:{code}' for ICMP type and code.")
         return protocol, number, code
-    if protocol != ALL and not (protocol.isdecimal() and int(protocol) <= 255):
+    if protocol == ALL:
+        return protocol, -1, -1
+    if not re.fullmatch("[0-9]{1,3}", protocol) or int(protocol) > 255:
         raise invalid(f"Invalid value '{params['Protocol']}' for IP protocol. Unknown protocol.")
-    return protocol, -1, -1
+    return str(int(protocol)), -1, -1
 
 
 def _number(number: int) -> int:

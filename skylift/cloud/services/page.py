@@ -77,7 +77,7 @@ def _encode(after: str) -> str:
 def _decode(token: str) -> str:
     try:
         kind, after = json.loads(base64.urlsafe_b64decode(token.encode()))
-    except (binascii.Error, ValueError, TypeError):
+    except (binascii.Error, ValueError, TypeError, RecursionError):
         kind, after = None, None
     if kind != "after" or not isinstance(after, str):
         raise ServiceError("InvalidPaginationToken", "The specified pagination token is not valid.")

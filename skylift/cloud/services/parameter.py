@@ -5,6 +5,7 @@ https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_Operations.h
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -67,9 +68,11 @@ def _below(tx: Tx, prefix: str, start: str) -> Iterator[ParameterVersion]:
 
 def history(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     name = _required(tx, caller, params["Name"]).name
-    start = after(params)
+    start = after(params) or "0"
+    if not re.fullmatch("[0-9]{1,9}", start):
+        raise ServiceError("InvalidNextToken", "The specified token is of another operation.")
     size = params.get("MaxResults", PAGE)
-    rows = stored_history(tx, name, int(start or 0), size + 1)
+    rows = stored_history(tx, name, int(start), size + 1)
     chosen, token = page(params, iter(rows), PAGE, key=lambda version: str(version.number))
     return {"Parameters": [_history_view(version) for version in chosen], **token}
 

@@ -20,7 +20,7 @@ def after(params: Any) -> str:
         return ""
     try:
         kind, value = json.loads(base64.b64decode(token.encode(), altchars=b"-_", validate=True))
-    except (binascii.Error, ValueError, TypeError):
+    except (binascii.Error, ValueError, TypeError, RecursionError):
         kind, value = None, None
     if kind != "after" or not isinstance(value, str):
         raise ServiceError("InvalidNextToken", "The specified token is not valid.")

@@ -108,7 +108,7 @@ def _traffic(permission: dict[str, Any]) -> tuple[str, int, int]:
         if not (-1 <= kind <= 255 and -1 <= code <= 255) or (kind == -1 and code != -1):
             raise invalid(f"Invalid value '{kind}:{code}' for ICMP type and code.")
         return protocol, kind, code
-    if not protocol.isdecimal() or int(protocol) > 255:
+    if not re.fullmatch("[0-9]{1,3}", protocol) or int(protocol) > 255:
         raise invalid(f"Invalid value '{given}' for IP protocol. Unknown protocol.")
     return str(int(protocol)), -1, -1
 

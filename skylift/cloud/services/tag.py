@@ -5,12 +5,14 @@ https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html#tag-restrict
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
+from skylift.cloud.instance import Instance
 from skylift.cloud.network import SecurityGroup
 from skylift.cloud.services.filter import matching
 from skylift.cloud.services.page import answer, page
@@ -21,6 +23,9 @@ from skylift.cloud.store.database import Tx
 MAX_TAGS = 50
 RESERVED = "aws:"
 """Tags that EC2 itself sets; they do not count, and cannot be changed."""
+
+_METADATA_KEY = re.compile(r"[0-9a-zA-Z\-_+=,.@:]{1,255}")
+_METADATA_RESERVED = (".", "..", "_index")
 
 Tags = dict[str, str]
 
@@ -69,6 +74,16 @@ def checked(pairs: Iterable[Mapping[str, str]]) -> Tags:
             raise invalid(f"Duplicate tag key '{key}' specified.")
         tags[key] = value
     return tags
+
+
+def check_metadata_keys(keys: Iterable[str]) -> None:
+    """The metadata service has a path for each tag of an instance that shows them: its key has to fit in one."""
+    for key in keys:
+        if not _METADATA_KEY.fullmatch(key) or key in _METADATA_RESERVED:
+            raise invalid(
+                f"'{key}' is not a valid tag key. Tag keys must match pattern ({_METADATA_KEY.pattern}), and must not "
+                "be a reserved name ('.', '..', '_index')"
+            )
 
 
 def create(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
@@ -128,7 +143,10 @@ def _change(tx: Tx, resource_id: str, changed: Any) -> None:
     if kind is None:
         raise ServiceError("InvalidID", f"The ID '{resource_id}' is not valid")
     row = require(tx, kind.noun, resource_id)
-    tx.save(replace(row, tags=changed(row.tags)))
+    tags = changed(row.tags)
+    if isinstance(row, Instance) and row.metadata.tags == "enabled":
+        check_metadata_keys(tags)
+    tx.save(replace(row, tags=tags))
 
 
 def rule_by_id(tx: Tx, rule_id: str) -> tuple[SecurityGroup, Any]:

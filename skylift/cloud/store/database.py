@@ -3,11 +3,14 @@
 StoreError
 +-- StateTooNew      the database was written by a newer skylift
 +-- StateUnreadable  the database cannot be opened or is damaged
++-- DiskFull         there is no room for what was to be written
 +-- Duplicate        a row with this key or unique name is there already
 """
 
 from __future__ import annotations
 
+import errno
+import shutil
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -25,6 +28,7 @@ T = TypeVar("T")
 
 ConsoleOf = Callable[[str], Console | None]
 MIGRATIONS = Path(__file__).parent / "migrations"
+LEAST_ROOM = 1 << 20
 
 
 class StoreError(Exception):
@@ -37,6 +41,10 @@ class StateTooNew(StoreError):
 
 class StateUnreadable(StoreError):
     """The database cannot be opened, or is not one."""
+
+
+class DiskFull(StoreError):
+    """There is no room for what was to be written. Nothing of it has been."""
 
 
 class Duplicate(StoreError):
@@ -175,12 +183,14 @@ class Database:
             try:
                 yield tx
                 connection.execute("COMMIT")
-            except BaseException:
+            except BaseException as error:
                 # SQLite has rolled back by itself when, for one, the disk is full.
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 for act in tx._after_rollback:
                     act()
+                if self._is_for_want_of_room(error):
+                    raise DiskFull(f"there is no space left where {self._path} is") from error
                 raise
         for act in tx._after_commit:
             act()
@@ -216,6 +226,19 @@ class Database:
             self._open.append(connection)
         return connection
 
+    def _is_for_want_of_room(self, error: BaseException) -> bool:
+        """Of a file beside the database, the system says so; of the database, SQLite does."""
+        if isinstance(error, OSError):
+            return error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if not isinstance(error, sqlite3.OperationalError):
+            return False
+        # Some file systems find out only when data is synced; what SQLite says then may also mean a broken disk.
+        failed = error.sqlite_errorcode & 0xFF
+        return failed == sqlite3.SQLITE_FULL or (failed == sqlite3.SQLITE_IOERR and self._room() < LEAST_ROOM)
+
+    def _room(self) -> int:
+        return shutil.disk_usage(self._path.parent).free
+
     def _migrate(self) -> None:
         connection = self._connection()
         scripts = sorted(MIGRATIONS.glob("*.sql"))
@@ -226,7 +249,16 @@ class Database:
                 "Upgrade skylift, or use another SKYLIFT_HOME."
             )
         for number, script in enumerate(scripts[version:], start=version + 1):
-            connection.executescript(f"BEGIN IMMEDIATE; {script.read_text()}; PRAGMA user_version = {number}; COMMIT;")
+            try:
+                connection.executescript(
+                    f"BEGIN IMMEDIATE; {script.read_text()}; PRAGMA user_version = {number}; COMMIT;"
+                )
+            except sqlite3.Error as error:
+                # Closing takes back what the script has done so far.
+                self.close()
+                if self._is_for_want_of_room(error):
+                    raise DiskFull(f"there is no space left where {self._path} is") from error
+                raise StateUnreadable(f"{self._path}: {script.name}: {error}") from error
 
 
 class _Snapshots:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from skylift.cloud.bucket import RunningChecksum, Spool
-from skylift.cloud.error import ServiceError
+from skylift.cloud.error import ServiceError, no_room
 from skylift.cloud.wire import checksum
 from skylift.cloud.wire.call import Request
 from skylift.cloud.wire.chunked import SIGNED, SIGNED_TRAILER, WORDS, ChunkDecoder, ChunkSignatures
@@ -30,6 +30,8 @@ from skylift.cloud.wire.signature import UNSIGNED_PAYLOAD
 LARGEST_IN_MEMORY = 4 * 1024 * 1024
 LARGEST_SPOOLED = 5 * 1024**3
 """S3's limit for one PutObject or UploadPart."""
+KEPT_FREE = 8 * 1024 * 1024
+"""What objects leave to the database, so that deleting some of them is still possible."""
 WORTH_A_THREAD = 256 * 1024
 WITHOUT_CHECKSUM = frozenset(("PutBucketAcl", "PutBucketVersioning", "PutObjectAcl"))
 """The model asks for a checksum here and S3 itself does not: s3cmd sends none, and gets its answer."""
@@ -120,7 +122,7 @@ class SpoolFile:
     def __init__(self, directory: Path) -> None:
         self._path = directory / secrets.token_hex(16)
         self._directory = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._file: int | None = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        self._file: int | None = self._create()
         self._kept: Spool | None = None
         self._size = 0
 
@@ -129,6 +131,7 @@ class SpoolFile:
         self._size += len(data)
         if self._size > LARGEST_SPOOLED:
             raise _too_large(self._size)
+        self._leave_room(len(data))
         while data:
             try:
                 data = data[os.write(self._file, data) :]
@@ -154,6 +157,18 @@ class SpoolFile:
             return
         with suppress(FileNotFoundError):
             self._path.unlink()
+
+    def _create(self) -> int:
+        try:
+            return os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            os.close(self._directory)
+            raise _disk_full(error) from error
+
+    def _leave_room(self, size: int) -> None:
+        found = os.fstatvfs(self._directory)
+        if found.f_bfree * found.f_frsize < size + KEPT_FREE:
+            raise no_room()
 
     def _close(self) -> None:
         if self._file is not None:
@@ -358,8 +373,4 @@ def _disk_full(error: OSError) -> Exception:
     """A full disk is the user's to solve, and no reason to retry; anything else is a fault of ours or the disk's."""
     if error.errno not in (errno.ENOSPC, errno.EDQUOT):
         return error
-    return ServiceError(
-        "InsufficientStorage",
-        "There is no space left where this cloud keeps its state; free some and send the request again.",
-        status=507,
-    )
+    return no_room()

@@ -6,6 +6,7 @@ Sources: Smithy's awsQuery and ec2Query protocol documents.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 from urllib.parse import parse_qsl
@@ -158,7 +159,7 @@ def _numbered(node: Any, first: int = 1) -> list[tuple[str, Any]]:
     if not isinstance(node, dict):
         raise Unreadable("must be numbered, as in Name.1")
     for number in node:
-        if not (number.isascii() and number.isdecimal()) or int(number) < first:
+        if not re.fullmatch("[0-9]{1,9}", number) or int(number) < first:
             raise Unreadable("is not recognized", number, unknown=True)
     return sorted(node.items(), key=lambda item: int(item[0]))
 

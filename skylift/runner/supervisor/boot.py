@@ -17,6 +17,8 @@ from skylift.runner.supervisor.power import RESERVE, arm_timer, power_off
 from skylift.runner.supervisor.prefix import Prefix
 
 WHOLE = "supervisor.pyz"
+PATIENCE = 900
+"""Seconds after the program's end in which its results must have come to S3; then the server stops, with its disk."""
 
 
 def boot(options: argparse.Namespace) -> None:
@@ -63,6 +65,7 @@ def main() -> None:
     first.add_argument("--deadline", type=float, required=True)
     first.add_argument("--imds", default="http://169.254.169.254")
     first.add_argument("--poll", type=float, default=5.0)
+    first.add_argument("--patience", type=float, default=PATIENCE)
     attach = verbs.add_parser("attach")
     attach.add_argument("job")
     options = parser.parse_args()

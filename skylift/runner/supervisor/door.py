@@ -82,15 +82,22 @@ class Door:
             moved = False
             for stream in boss.streams:
                 if offsets[stream.name] < stream.size:
-                    data = stream.read(offsets[stream.name], READ)
-                    offsets[stream.name] += len(data)
-                    connection.sendall(struct.pack(">cI", stream.name[3:4].encode(), len(data)) + data)
+                    start, data = stream.read(offsets[stream.name], READ)
+                    if start != offsets[stream.name]:
+                        cut = {"stream": stream.name, "from": offsets[stream.name], "to": start}
+                        _send(connection, b"c", json.dumps(cut).encode())
+                    offsets[stream.name] = start + len(data)
+                    _send(connection, stream.name[3:4].encode(), data)
                     moved = True
             if moved and final:
                 continue
             if version != told:
                 data = boss.status.encoded()
-                connection.sendall(struct.pack(">cI", b"s", len(data)) + data)
+                _send(connection, b"s", data)
                 told = version
                 if final:
                     return
+
+
+def _send(connection: socket.socket, letter: bytes, data: bytes) -> None:
+    connection.sendall(struct.pack(">cI", letter, len(data)) + data)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -20,14 +19,18 @@ from skylift.runner.supervisor.aws import Aws, Refused, Unreachable, patiently
 from skylift.runner.supervisor.console import say
 from skylift.runner.supervisor.door import Door
 from skylift.runner.supervisor.environment import Environment
+from skylift.runner.supervisor.idle import Idleness
 from skylift.runner.supervisor.login import Login
+from skylift.runner.supervisor.memory import Memory
 from skylift.runner.supervisor.power import RESERVE, power_off
-from skylift.runner.supervisor.prefix import PIECE, Prefix
-from skylift.runner.supervisor.program import Ended, Program
-from skylift.runner.supervisor.results import Results
+from skylift.runner.supervisor.prefix import Prefix
+from skylift.runner.supervisor.program import GRACE, Program
+from skylift.runner.supervisor.results import Results, Syncing
+from skylift.runner.supervisor.shipper import Shipper
 from skylift.runner.supervisor.status import Status, now_iso
-from skylift.runner.supervisor.stream import Stream
+from skylift.runner.supervisor.stream import DEFAULT_CAP, Stream, cuts
 from skylift.runner.supervisor.unpack import make_folder, sha256_of, unpack
+from skylift.runner.supervisor.verdict import Ended, Verdict, before_start, judge
 
 T = TypeVar("T")
 
@@ -53,12 +56,11 @@ class Supervisor:
         self.status = Status(self._job, self.changed)
         self.streams: List[Stream] = []
         self.program = Program()
-        self._over = threading.Event()
         self._cancelled = threading.Event()
         self._record: Dict[str, Any] = {}
         self._results: Optional[Results] = None
         self._left_results = False
-        self._verdict: Dict[str, Any] = {}
+        self._patience = 0.0
 
     def run(self) -> None:
         self.introduce()
@@ -73,11 +75,8 @@ class Supervisor:
             self.make_environment()
             self.run_program()
         except Ended as end:
-            self._over.set()
-            if self._record["has_env"]:
-                threading.Thread(target=self._forget_secrets, daemon=True).start()
-            self.status.set(state="uploading", exit_code=end.exit_code, ended=now_iso())
-            self._verdict = {"state": end.state, "reason": end.reason, "detail": end.detail}
+            self._forget_secrets()
+            self._conclude(before_start(end))
         self.deliver()
         self.keep()
         return power_off()
@@ -127,11 +126,11 @@ class Supervisor:
         self._folder.mkdir(mode=0o711, parents=True, exist_ok=True)
         self._folder.parent.chmod(0o711)
         self._folder.chmod(0o711)
-        uid, gid = self._login.uid, self._login.gid
-        self.streams = [Stream(name, self._folder, self.changed, uid, gid) for name in ("stdout", "stderr")]
-        self._door = Door(self._root / "run/skylift" / (self._job + ".sock"), gid, self)
-        self._shipper = threading.Thread(target=self._ship, daemon=True)
-        self._shipper.start()
+        owner = (self._login.uid, self._login.gid)
+        cap = self._record.get("log_cap") or DEFAULT_CAP
+        self.streams = [Stream(name, self._folder, self.changed, owner, cap) for name in ("stdout", "stderr")]
+        self._door = Door(self._root / "run/skylift" / (self._job + ".sock"), self._login.gid, self)
+        self._shipper = Shipper(self.prefix, self.streams, self.status)
         threading.Thread(target=self._listen_for_cancel, daemon=True).start()
 
     def unpack(self) -> None:
@@ -151,7 +150,6 @@ class Supervisor:
                 raise Ended("broken", "The job's --env values are not in its prefix.")
             self._secrets = json.loads(found)
         self._results = Results(self.prefix, login.place, self._cwd, self._record["outputs"])
-        self._results.arrived()
 
     def make_environment(self) -> None:
         log = self._folder / "environment.log"
@@ -159,6 +157,9 @@ class Supervisor:
         if self._environment.wanted:
             self.status.set(state="environment")
             self._environment.make()
+        # From here on, what is new is the program's: a lock or a build of its project is not.
+        assert self._results is not None
+        self._results.arrived()
 
     def run_program(self) -> None:
         argv, found = list(self._record["argv"]), self._environment
@@ -168,6 +169,7 @@ class Supervisor:
         if found.bin:
             env.update(PATH=found.bin + ":" + env["PATH"], VIRTUAL_ENV=os.path.dirname(found.bin))
         env.update(self._secrets)
+        self._memory = Memory()
         out, err = (stream.end_for_program() for stream in self.streams)
         try:
             process = self.program.start(
@@ -180,64 +182,83 @@ class Supervisor:
         finally:
             os.close(out)
             os.close(err)
+        self._watch_program(process)
+
+    def _watch_program(self, process: "subprocess.Popen[bytes]") -> None:
         started = time.time()
         self.status.set(state="running", started=now_iso(), pid=process.pid)
-        if self._record["has_env"]:
-            threading.Thread(target=self._forget_secrets, daemon=True).start()
-        cap = threading.Timer(self._record["max_time"], self.program.end, ["timed-out"])
+        self._forget_secrets()
+        last = self._deadline - RESERVE - GRACE
+        cap = threading.Timer(min(self._record["max_time"], last - started), self.program.end, ["timed-out"])
         cap.daemon = True
         cap.start()
+        idleness = self._watch_idleness()
+        syncing = self._sync_results()
         code = process.wait()
         cap.cancel()
+        for watcher in (idleness, syncing):
+            if watcher is not None:
+                watcher.stop()
         self.program.kill_session()
         for stream in self.streams:
             stream.finish()
-        self._over.set()
-        self._judge(code, time.time() - started)
+        words = {
+            "timed-out": "The program was ended at its cap of %d s (%s)."
+            % (self._record["max_time"], self._record.get("cap", "--max-time")),
+            "idle": "The program was ended: %d s without output or work (--idle)." % self._record.get("idle", 0),
+            "cancelled": "The job was cancelled.",
+        }
+        verdict = judge(code, self.program.ending, words, self._memory.kills(), self._memory.limit())
+        self._conclude(verdict, program_seconds=round(time.time() - started, 3))
+
+    def _watch_idleness(self) -> Optional[Idleness]:
+        seconds = self._record.get("idle", 0)
+        if not seconds:
+            return None
+        return Idleness(
+            seconds,
+            self._login.uid,
+            lambda: sum(stream.size for stream in self.streams),
+            lambda: self.program.end("idle"),
+        )
+
+    def _sync_results(self) -> Optional[Syncing]:
+        seconds = self._record.get("sync_every", 0)
+        return Syncing(self._results, seconds) if seconds and self._results is not None else None
 
     def _forget_secrets(self) -> None:
-        self._try("removing --env values", lambda: self.prefix.delete("in/env.json"))
+        if not self._record["has_env"]:
+            return
 
-    def _judge(self, code: int, seconds: float) -> None:
-        """The program's own exit code, or 128+n for the signal that ended it; 124 when that was the cap's."""
-        name = signal.Signals(-code).name if code < 0 and -code in set(signal.Signals) else None
-        exit_code = 128 - code if code < 0 else code
-        if self.program.ending == "timed-out":
-            state, exit_code = "timed-out", 124
-            reason = "The program was ended at its cap of %d s (--max-time)." % self._record["max_time"]
-        elif self.program.ending:
-            state, reason = self.program.ending, "The job was cancelled."
-        elif code < 0:
-            state, reason = "failed", "The program was ended by %s." % (name or "signal %d" % -code)
-        else:
-            state, reason = ("failed" if code else "succeeded"), "The program exited with %d." % code
-        self._verdict = {"state": state, "reason": reason}
-        self.status.set(
-            state="uploading", exit_code=exit_code, signal=name, ended=now_iso(), program_seconds=round(seconds, 3)
-        )
+        def forget() -> None:
+            self._try("removing --env values", lambda: self.prefix.delete("in/env.json"))
+
+        threading.Thread(target=forget, daemon=True).start()
+
+    def _conclude(self, verdict: Verdict, **more: Any) -> None:
+        """Told already, though the state is what it will be only when all has been delivered."""
+        self._verdict = verdict
+        self._patience = min(self._deadline - RESERVE, time.time() + self._options.patience)
+        self.status.set(state="uploading", exit_code=verdict.exit_code, signal=verdict.signal, ended=now_iso(), **more)
 
     def deliver(self) -> None:
         """Streams, results, manifest, and last the final status: who reads that can rely on all the rest."""
-        until = self._deadline - RESERVE
-        self._shipper.join()
-        if self._left_results:
-            return
+        until = self._patience
         try:
+            self._shipper.finish(until)
             if self._results is not None:
-                self._results.send(until)
-        except (Unreachable, Refused) as error:
-            self._left_results = True
-            say("results could not be delivered: %s" % error)
-            return
-        sizes = {stream.name: stream.size for stream in self.streams}
-        lost = sum(stream.lost for stream in self.streams)
-        kept = self._record["keep"]
-        kept_until = time.time() + kept if kept else None
-        end = dict(self._verdict, final=True, streams=sizes, lost=lost, kept_until=kept_until)
-        try:
+                self._results.send(until, final=True)
+            sizes = {stream.name: stream.size for stream in self.streams}
+            lost = sum(stream.lost for stream in self.streams)
+            kept = self._record["keep"]
+            kept_until = time.time() + kept if kept else None
+            end = self._verdict.fields()
+            end.update(final=True, streams=sizes, lost=lost, cut=cuts(self.streams), kept_until=kept_until)
             self._try("status", lambda: self.prefix.put("server/status.json", self.status.encoded(**end)), until)
         except (Unreachable, Refused) as error:
-            say("the final status could not be written: %s" % error)
+            self._left_results = True
+            say("the job's end could not be delivered: %s" % error)
+            return
         # Last: a client that hears of the end takes this server's role away.
         self.status.set(**end)
 
@@ -276,34 +297,6 @@ class Supervisor:
                     self.cancel("cancelled")
             except (Unreachable, Refused):
                 continue
-
-    def _ship(self) -> None:
-        """Status and streams to the prefix: soon at first, then at longer intervals; at the end all of it."""
-        sent, told, pause = {stream.name: 0 for stream in self.streams}, -1, 0.5
-        while True:
-            over = self._over.is_set()
-            try:
-                self._ship_once(sent, self._deadline - RESERVE if over else time.time())
-                if self.status.version != told:
-                    told = self.status.version
-                    self.prefix.put("server/status.json", self.status.encoded())
-            except (Unreachable, Refused) as error:
-                say("output stays here for now: %s" % error)
-                if over and time.time() > self._deadline - RESERVE:
-                    self._left_results = True
-                    return
-            if over:
-                return
-            self._over.wait(pause)
-            pause = min(pause * 1.3, 30)
-
-    def _ship_once(self, sent: Dict[str, int], until: float) -> None:
-        for stream in self.streams:
-            while sent[stream.name] < stream.size:
-                data = stream.read(sent[stream.name], min(PIECE, stream.size - sent[stream.name]))
-                key = "server/%s/%020d" % (stream.name, sent[stream.name])
-                patiently(key, lambda: self.prefix.put(key, data), until)  # noqa: B023
-                sent[stream.name] += len(data)
 
     def report_crash(self, kind: Type[BaseException], error: BaseException, trace: Optional[TracebackType]) -> None:
         """The excepthook: a defect of ours, or a prefix that cannot be used, is told and the server still goes off."""

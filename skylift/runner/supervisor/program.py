@@ -10,16 +10,10 @@ import threading
 from pathlib import Path
 from typing import Any, List, Optional
 
+from skylift.runner.supervisor.verdict import Ended
+
 GRACE = 10
 """Seconds between SIGTERM and SIGKILL, as documented for caps and cancel."""
-
-
-class Ended(Exception):
-    """The job is over before its program could start; `state` and `detail` say how."""
-
-    def __init__(self, state: str, reason: str, detail: str = "", exit_code: int = 125) -> None:
-        super().__init__(reason)
-        self.state, self.reason, self.detail, self.exit_code = state, reason, detail, exit_code
 
 
 class Program:

@@ -5,13 +5,19 @@ from __future__ import annotations
 import json
 import os
 import stat
+import threading
+import time
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
-from skylift.runner.supervisor.aws import patiently
+from skylift.runner.supervisor.aws import Refused, Unreachable, patiently
+from skylift.runner.supervisor.console import say
 from skylift.runner.supervisor.prefix import Prefix
 
 Stamp = Tuple[int, int]
+
+_SETTLED = 0.5
+"""Seconds after a change of a file in which another one may leave its time as it is, by the grain of the clock."""
 
 
 class Results:
@@ -23,14 +29,17 @@ class Results:
     def __init__(self, prefix: Prefix, place: Path, cwd: Path, outputs: List[str]) -> None:
         self._prefix, self._place, self._cwd, self._outputs = prefix, place, cwd, outputs
         self._before: Optional[Dict[str, Stamp]] = None
+        self._sent: Dict[str, Tuple[Stamp, Dict[str, Any]]] = {}
+        self._sending = threading.Lock()
 
     def arrived(self) -> None:
         self._before = dict(_walk(self._place))
 
-    def send(self, until: float) -> None:
-        """All results, then the manifest that names them."""
-        manifest = json.dumps(self._send_files(until)).encode()
-        patiently("manifest", lambda: self._prefix.put("server/manifest.json", manifest), until)
+    def send(self, until: float, *, final: bool) -> None:
+        """All results that were not sent as they are, then the manifest that names them."""
+        with self._sending:
+            manifest = json.dumps(dict(self._send_files(until), final=final)).encode()
+            patiently("manifest", lambda: self._prefix.put("server/manifest.json", manifest), until)
 
     def _send_files(self, until: float) -> Dict[str, Any]:
         sent: Dict[str, Dict[str, Any]] = {}
@@ -49,7 +58,6 @@ class Results:
             if from_cwd not in sent and "__pycache__" not in path.parts and self._is_new(path):
                 left.append(from_cwd)
         return {
-            "final": True,
             "results": [sent[inner] for inner in sorted(sent)],
             "unmatched": unmatched,
             "left_behind": sorted(left)[:20],
@@ -60,10 +68,39 @@ class Results:
         return self._before.get(os.path.relpath(str(path), str(self._place))) != _stamp(path)
 
     def _send_file(self, path: Path, inner: str, until: float) -> Dict[str, Any]:
+        stamp = _stamp(path)
+        known = self._sent.get(inner)
+        if known is not None and known[0] == stamp:
+            return known[1]
+        settled = stamp[1] < (time.time() - _SETTLED) * 1e9
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             digest = self._prefix.put_file("server/results/" + inner, file, size, until)
-            return {"path": inner, "size": file.tell(), "sha256": digest}
+            entry = {"path": inner, "size": file.tell(), "sha256": digest}
+        self._sent.pop(inner, None)
+        if settled:
+            self._sent[inner] = (stamp, entry)
+        return entry
+
+
+class Syncing:
+    """Sends results every so often while the program runs; what fails is for the next time, or for the end."""
+
+    def __init__(self, results: Results, seconds: int) -> None:
+        self._results, self._seconds = results, seconds
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="syncing", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._over.set()
+
+    def _run(self) -> None:
+        while not self._over.wait(self._seconds):
+            try:
+                self._results.send(time.time(), final=False)
+            except (Unreachable, Refused, OSError) as error:
+                say("results were not synchronised: %s" % error)
 
 
 def _walk(top: Path) -> Iterator[Tuple[str, Stamp]]:

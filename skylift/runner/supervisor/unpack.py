@@ -9,7 +9,7 @@ import shutil
 import tarfile
 from pathlib import Path
 
-from skylift.runner.supervisor.program import Ended
+from skylift.runner.supervisor.verdict import Ended
 
 
 def sha256_of(path: Path) -> str:

@@ -223,3 +223,19 @@ def test_one_that_is_deregistered_while_it_is_made_is_removed(scene: Scene) -> N
     assert scene.compute.done == ["take ami-1", "keep"]
     assert scene.state is None
     assert scene.compute.kept == {Path("/base")}
+
+
+def test_what_becomes_unneeded_during_a_clean_up_goes_with_the_next(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep = scene.compute.keep
+
+    def keep_meanwhile(needed: set[Path]) -> None:
+        keep(needed)
+        if scene.compute.done == ["keep"]:
+            scene.loop.tidy()
+
+    monkeypatch.setattr(scene.compute, "keep", keep_meanwhile)
+    scene.loop.tidy()
+    scene.loop.wait_until_idle()
+    assert scene.compute.done == ["keep", "keep"]

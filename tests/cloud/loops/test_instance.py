@@ -121,6 +121,8 @@ class Scene:
         self.plugs: list[str] = []
         self.dressed: list[list[str]] = []
         self.notes_rest = False
+        self.with_volumes: set[str] = set()
+        self.looked_at_volumes = False
         self.jammed = False
         self.loop = self.start_loop()
         with self.database.write() as tx:
@@ -150,9 +152,21 @@ class Scene:
             blueprint=lambda tx, instance: Blueprint(plan_of(instance), ()),
             failures=(ServerError,),
             at_rest=lambda server_id: self.machines.done.append("at_rest") if self.notes_rest else None,
+            volumes=self,
         )
         self.machines.ended = loop.ended
         return loop
+
+    # The part of the loop of volumes.
+
+    def step(self) -> None:
+        self.looked_at_volumes = True
+
+    def at_boot(self, instance_id: str, pid: int) -> None:
+        self.with_volumes.add(instance_id)
+
+    def at_rest(self, instance_id: str) -> None:
+        self.with_volumes.discard(instance_id)
 
     def add(self, **changes: object) -> None:
         with self.database.write() as tx:
@@ -201,6 +215,7 @@ def test_a_launch_creates_plugs_in_and_starts(scene: Scene) -> None:
     scene.settle()
     assert scene.machines.done == ["create", "start"]
     assert scene.plugs == ["eni-1"]
+    assert scene.with_volumes == {"i-1"}
     assert scene.row.state == "running"
 
 
@@ -223,6 +238,8 @@ def test_terminate_shuts_down_then_destroys(scene: Scene) -> None:
     scene.settle()
     assert scene.machines.done[2:] == ["request_shutdown", "clear", "destroy"]
     assert scene.row.state == "terminated"
+    assert scene.looked_at_volumes
+    assert scene.with_volumes == set()
     assert scene.interface is None
     assert scene.plugs == []
 
@@ -401,6 +418,85 @@ def test_terminating_while_it_starts_is_not_forgotten(scene: Scene) -> None:
     scene.settle()
     scene.settle()
     assert scene.row.state == "terminated"
+
+
+@pytest.mark.parametrize("state", ["pending", "running"])
+def test_the_late_word_of_an_earlier_boots_end_ends_nothing(scene: Scene, state: str) -> None:
+    scene.add()
+    scene.settle()
+    scene.change(state="stopping", desired="stopped")
+    scene.settle()
+    assert scene.row.state == "stopped"
+    scene.change(state="pending", desired="running")
+    if state == "running":
+        scene.settle()
+    scene.loop.ended("i-1", EXIT_POWEROFF)
+    scene.settle()
+    assert scene.row.state == "running"
+    scene.machines.end("i-1", EXIT_POWEROFF)
+    scene.settle()
+    assert scene.row.state == "stopped"
+
+
+def unseen_end(scene: Scene) -> None:
+    """Servers end, and the word of it has not arrived yet."""
+    scene.machines.ended = lambda *_: None
+
+
+@pytest.mark.parametrize("again", ["start", "reboot"])
+def test_the_time_to_shut_down_ends_with_the_boot(scene: Scene, again: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    due: list[Callable[[], None]] = []
+
+    class Timer:
+        def __init__(self, seconds: float, act: Callable[[str], None], arguments: tuple[str]) -> None:
+            self.act = lambda: act(*arguments)
+
+        def start(self) -> None:
+            due.append(self.act)
+
+        def cancel(self) -> None:
+            due.remove(self.act)
+
+    monkeypatch.setattr(threading, "Timer", Timer)
+    scene.add()
+    scene.settle()
+    unseen_end(scene)
+    if again == "start":
+        scene.change(state="stopping", desired="stopped")
+        scene.settle()
+        assert len(due) == 1
+        scene.settle()
+        assert scene.row.state == "stopped"
+        scene.change(state="pending", desired="running")
+    else:
+        scene.change(rebooting=True)
+        scene.settle()
+        assert len(due) == 1
+    scene.settle()
+    assert (scene.row.state, scene.row.rebooting) == ("running", False)
+    assert due == []
+
+
+def test_a_server_that_ends_as_it_is_asked_to_reboot_reboots(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene.add()
+    scene.settle()
+    unseen_end(scene)
+    scene.change(rebooting=True)
+    looks = iter([{"i-1": 1}])
+    monkeypatch.setattr(scene.machines, "running", lambda: next(looks, {}))
+    scene.settle()
+    assert (scene.row.state, scene.row.rebooting) == ("running", True)
+    scene.settle()
+    assert (scene.row.state, scene.row.rebooting) == ("running", False)
+
+
+def test_a_server_whose_monitor_has_ended_is_watched_itself(scene: Scene) -> None:
+    scene.add()
+    scene.settle()
+    scene.loop.ended("i-1", None)
+    scene.settle()
+    assert scene.row.state == "running"
+    assert scene.machines.done == ["create", "start", "adopt"]
 
 
 def test_a_restart_adopts_what_runs(scene: Scene) -> None:

@@ -59,6 +59,14 @@ def test_keys_of_the_parts_of_a_network(cloud: Cloud) -> None:
     assert keys["ec2:InternetGatewayID"] == gateway
 
 
+def test_keys_of_dhcp_options_and_of_the_vpc_that_gets_them(cloud: Cloud) -> None:
+    domain = [{"Key": "domain-name", "Values": ["example.com"]}]
+    made = cloud.call("CreateDhcpOptions", DhcpConfigurations=domain)["DhcpOptions"]["DhcpOptionsId"]
+    checks = cloud.checks("AssociateDhcpOptions", DhcpOptionsId=made, VpcId=cloud.default("vpc")["VpcId"])
+    assert context(checks, f"{HERE}dhcp-options/")["ec2:DhcpOptionsID"] == made
+    assert context(checks, f"{HERE}vpc/")["ec2:VpcID"] == cloud.default("vpc")["VpcId"]
+
+
 def test_keys_of_an_address_and_an_interface(cloud: Cloud) -> None:
     address = cloud.call("AllocateAddress")
     instance_id = cloud.run()["InstanceId"]

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from ec2_fixtures import ACCOUNT, Cloud, filters, tagged
 
-from skylift.cloud.instance import ClientToken, Console, Instance, Volume
+from skylift.cloud.instance import ClientToken, Console, Instance
 from skylift.cloud.services.instance import forget_terminated
+from skylift.cloud.volume import Volume
 
 
 def states(answer: Any, member: str) -> list[tuple[str, str]]:
@@ -260,3 +261,27 @@ def test_permissions_of_an_instance_name_its_tags(cloud: Cloud) -> None:
     assert check.context["ec2:InstanceType"] == "t3.micro"
     (check,) = cloud.checks("DescribeInstances")
     assert (check.action, check.resource) == ("ec2:DescribeInstances", "*")
+
+
+def test_the_source_destination_check_is_reset(cloud: Cloud) -> None:
+    instance_id = cloud.run()["InstanceId"]
+    cloud.call("ModifyInstanceAttribute", InstanceId=instance_id, SourceDestCheck={"Value": False})
+    assert cloud.instance(instance_id)["SourceDestCheck"] is False
+    cloud.call("ResetInstanceAttribute", InstanceId=instance_id, Attribute="sourceDestCheck")
+    assert cloud.instance(instance_id)["SourceDestCheck"] is True
+    asked = {"InstanceId": instance_id, "Attribute": "kernel"}
+    assert cloud.code("ResetInstanceAttribute", **asked) == "InvalidParameterValue"
+
+
+def test_burstable_instances_have_unlimited_credits(cloud: Cloud) -> None:
+    burstable, other = cloud.run()["InstanceId"], cloud.run(InstanceType="m7i.large")["InstanceId"]
+    answer = cloud.call("DescribeInstanceCreditSpecifications")
+    unlimited = {"InstanceId": burstable, "CpuCredits": "unlimited"}
+    assert answer["InstanceCreditSpecifications"] == [unlimited]
+    answer = cloud.call("DescribeInstanceCreditSpecifications", InstanceIds=[burstable, other])
+    assert answer["InstanceCreditSpecifications"] == [unlimited, {"InstanceId": other, "CpuCredits": "standard"}]
+    named = [{"Name": "instance-id", "Values": [other]}]
+    assert cloud.call("DescribeInstanceCreditSpecifications", Filters=named)["InstanceCreditSpecifications"] == []
+    assert (
+        cloud.code("DescribeInstanceCreditSpecifications", InstanceIds=["i-12345678"]) == "InvalidInstanceID.NotFound"
+    )

@@ -53,6 +53,9 @@ def test_one_that_nobody_has_is_available(cloud: Cloud) -> None:
     assert "Attachment" not in made
     assert made["Groups"] == [{"GroupId": cloud.default("group")["GroupId"], "GroupName": "default"}]
     assert described(cloud, made["NetworkInterfaceId"]) == made
+    for name, value in (("operator.managed", "false"), ("status", "available"), ("description", "sp?re")):
+        found = cloud.call("DescribeNetworkInterfaces", Filters=filters(**{name: value}))["NetworkInterfaces"]
+        assert found == [made]
     free = cloud.default("subnet")["AvailableIpAddressCount"]
     cloud.call("DeleteNetworkInterface", NetworkInterfaceId=made["NetworkInterfaceId"])
     assert cloud.default("subnet")["AvailableIpAddressCount"] == free + 1
@@ -322,6 +325,16 @@ def test_permission_is_asked_for_each_of_the_two(cloud: Cloud) -> None:
     attachment = attach(cloud, spare, instance)
     found = cloud.checks("DetachNetworkInterface", AttachmentId=attachment)
     assert [check.resource.rpartition(":")[2] for check in found] == kinds
+
+
+def test_permission_to_make_one_knows_where(cloud: Cloud) -> None:
+    subnet = cloud.default("subnet")
+    tags = tagged("network-interface", Name="n")
+    made, tagging, where = cloud.checks("CreateNetworkInterface", SubnetId=subnet["SubnetId"], TagSpecifications=tags)
+    assert made.context is not None
+    assert made.context["ec2:Subnet"] == subnet["SubnetArn"] == where.resource
+    assert made.context["ec2:AvailabilityZone"] == subnet["AvailabilityZone"]
+    assert (tagging.action, made.resource) == ("ec2:CreateTags", tagging.resource)
 
 
 def test_a_launch_with_several_interfaces(cloud: Cloud) -> None:

@@ -105,3 +105,19 @@ def test_pages_of_tags(cloud: Cloud) -> None:
     rest = cloud.call("DescribeTags", NextToken=first["NextToken"])["Tags"]
     keys = [one["Key"] for one in (*first["Tags"], *rest)]
     assert [key for key in keys if key != "late"] == [f"k{number:02}" for number in range(12)]
+
+
+@pytest.mark.parametrize("key", ["a b", "a/b", "é", "_index", ".."])
+def test_tags_that_the_metadata_service_shows_have_keys_that_fit_into_a_path(cloud: Cloud, key: str) -> None:
+    tags, shown = [{"Key": key, "Value": "v"}], {"InstanceMetadataTags": "enabled"}
+    plain = cloud.run(TagSpecifications=[{"ResourceType": "instance", "Tags": tags}])["InstanceId"]
+    refusal = cloud.refusal("ModifyInstanceMetadataOptions", InstanceId=plain, **shown)
+    assert (refusal.code, f"'{key}' is not a valid tag key" in refusal.message) == ("InvalidParameterValue", True)
+    open_one = cloud.run(MetadataOptions=shown)["InstanceId"]
+    assert cloud.code("CreateTags", Resources=[open_one], Tags=tags) == "InvalidParameterValue"
+    cloud.call("CreateTags", Resources=[open_one], Tags=[{"Key": "a-b:c@d", "Value": "any thing / é"}])
+    asked = {"ImageId": cloud.image_id, "InstanceType": "t3.micro", "MinCount": 1, "MaxCount": 1}
+    specified = [{"ResourceType": "instance", "Tags": tags}]
+    assert cloud.code("RunInstances", **asked, MetadataOptions=shown, TagSpecifications=specified) == (
+        "InvalidParameterValue"
+    )

@@ -1,0 +1,56 @@
+"""Whether anything still happens: output, or work for the processor by whatever the login user runs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from pathlib import Path
+from typing import Callable
+
+_SHARE = 0.01
+"""Of one processor, below which a program that only waits is taken to be idle."""
+_GRAIN = 0.05
+"""Seconds of work that are nothing, however short the time: a look around, or one tick of the kernel's accounts."""
+
+
+class Idleness:
+    """Calls `idle` once nothing has happened for `seconds`; `touch` says that something did."""
+
+    def __init__(self, seconds: int, uid: int, output: Callable[[], int], idle: Callable[[], None]) -> None:
+        self._seconds, self._uid, self._output, self._idle = seconds, uid, output, idle
+        self._touched = threading.Event()
+        self._over = threading.Event()
+        threading.Thread(target=self._watch, name="idleness", daemon=True).start()
+
+    def touch(self) -> None:
+        self._touched.set()
+
+    def stop(self) -> None:
+        self._over.set()
+
+    def _watch(self) -> None:
+        since, work, output = time.monotonic(), work_of(self._uid), self._output()
+        while not self._over.wait(min(self._seconds / 10, 5)):
+            now, worked, said = time.monotonic(), work_of(self._uid) - work, self._output()
+            # Less than before: a process that worked has ended.
+            busy = worked < 0 or worked > _GRAIN + _SHARE * (now - since)
+            if busy or said != output or self._touched.is_set():
+                self._touched.clear()
+                since, work, output = now, work + worked, said
+            elif now - since >= self._seconds:
+                self._idle()
+                return
+
+
+def work_of(uid: int) -> float:
+    """Processor seconds of the user's processes and of those that they have waited for."""
+    ticks = 0
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError, IndexError):
+                if entry.stat().st_uid == uid:
+                    fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
+                    ticks += sum(int(field) for field in fields[11:15])
+    return ticks / os.sysconf("SC_CLK_TCK")

@@ -1,0 +1,68 @@
+"""Streams and status on their way to the prefix, while the program runs and at the end."""
+
+from __future__ import annotations
+
+import threading
+from typing import Dict, List
+
+from skylift.runner.supervisor.aws import Refused, Unreachable, patiently
+from skylift.runner.supervisor.console import say
+from skylift.runner.supervisor.prefix import PIECE, Prefix
+from skylift.runner.supervisor.status import Status
+from skylift.runner.supervisor.stream import Stream, cuts
+
+
+class Shipper:
+    """`run` is a thread: soon at first, then at longer intervals; `finish` sends all that is left."""
+
+    def __init__(self, prefix: Prefix, streams: List[Stream], status: Status) -> None:
+        self._prefix, self._streams, self._status = prefix, streams, status
+        self._sent = {stream.name: 0 for stream in streams}
+        self._pieces: Dict[str, List[int]] = {stream.name: [] for stream in streams}
+        self._told = -1
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="shipper", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        pause = 0.5
+        while not self._over.is_set():
+            try:
+                self._ship(0)
+                self._forget_what_was_cut()
+                if self._status.version != self._told:
+                    self._told = self._status.version
+                    self._prefix.put("server/status.json", self._status.encoded(cut=cuts(self._streams)))
+            except (Unreachable, Refused) as error:
+                say("output stays here for now: %s" % error)
+            self._over.wait(pause)
+            pause = min(pause * 1.3, 30)
+
+    def finish(self, until: float) -> None:
+        """Raises Unreachable or Refused when the output could not be delivered."""
+        self._over.set()
+        self._thread.join()
+        self._ship(until)
+        self._forget_what_was_cut()
+
+    def _ship(self, until: float) -> None:
+        for stream in self._streams:
+            while self._sent[stream.name] < stream.size:
+                start, data = stream.read(self._sent[stream.name], PIECE)
+                patiently(stream.name, lambda: self._prefix.put(_key(stream, start), data), until)  # noqa: B023
+                self._sent[stream.name] = start + len(data)
+                self._pieces[stream.name].append(start)
+
+    def _forget_what_was_cut(self) -> None:
+        """Pieces lie within segments, so that those between head and tail go whole."""
+        for stream in self._streams:
+            if stream.cut is None:
+                continue
+            low, high = stream.cut
+            for start in [start for start in self._pieces[stream.name] if low <= start < high]:
+                self._prefix.delete(_key(stream, start))
+                self._pieces[stream.name].remove(start)
+
+
+def _key(stream: Stream, start: int) -> str:
+    return "server/%s/%020d" % (stream.name, start)

@@ -1,0 +1,61 @@
+"""How a job ended, in one state, one exit code and one sentence."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass
+from typing import Any, Dict, Optional
+
+CAPPED = 124
+FAILED = 125
+
+
+class Ended(Exception):
+    """The job is over before its program could start; `state` and `detail` say how."""
+
+    def __init__(self, state: str, reason: str, detail: str = "", exit_code: int = FAILED) -> None:
+        super().__init__(reason)
+        self.state, self.reason, self.detail, self.exit_code = state, reason, detail, exit_code
+
+
+@dataclass
+class Verdict:
+    state: str
+    reason: str
+    exit_code: int
+    signal: Optional[str] = None
+    detail: str = ""
+    memory: Optional[Dict[str, Any]] = None
+
+    def fields(self) -> Dict[str, Any]:
+        return dict(vars(self))
+
+
+def before_start(ended: Ended) -> Verdict:
+    return Verdict(ended.state, ended.reason, ended.exit_code, None, ended.detail)
+
+
+def judge(code: int, ending: str, words: Dict[str, str], kills: int, limit: Optional[int]) -> Verdict:
+    """`code` is as Popen has it, negative for a signal; `ending` is why we ended the program, if we did, and `words`
+    has the sentence for each such reason; `kills` are processes that the kernel ended for want of memory."""
+    name = signal.Signals(-code).name if code < 0 and -code in set(signal.Signals) else None
+    memory = {"limit": limit, "kills": kills} if kills else None
+    exit_code = 128 - code if code < 0 else code
+    if ending:
+        if ending in ("timed-out", "idle"):
+            exit_code = CAPPED
+        return Verdict(ending, words[ending], exit_code, name, memory=memory)
+    if code == -signal.SIGKILL and kills:
+        reason = "The program was ended by the kernel: it needed more than the server's %s of memory." % _spell(limit)
+        return Verdict("out-of-memory", reason, exit_code, name, memory=memory)
+    if code < 0:
+        reason = "The program was ended by %s." % (name or "signal %d" % -code)
+    else:
+        reason = "The program exited with %d." % code
+    if kills:
+        reason = reason[:-1] + ", after the kernel had ended %d of its processes for want of memory." % kills
+    return Verdict("failed" if code else "succeeded", reason, exit_code, name, memory=memory)
+
+
+def _spell(limit: Optional[int]) -> str:
+    return "share" if limit is None else "%d MiB" % (limit >> 20)

@@ -1,0 +1,134 @@
+"""The disk that holds a cloud's state is full: what it answers, and that all is well once there is room again."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from real_cloud import RealCloud
+from real_server import Server, until
+
+from skylift.cloud.home import Home
+
+pytestmark = pytest.mark.real
+
+MIB = 1 << 20
+
+
+@contextmanager
+def disk(mib: int) -> Iterator[Path]:
+    """A file system of this size, with nothing kept for root; as long as nobody else sees it, it can go."""
+    with tempfile.TemporaryDirectory(prefix="sky-") as base, ExitStack() as end:
+        backing, place = Path(base, "disk"), Path(base, "mounted")
+        with backing.open("wb") as file:
+            file.truncate(mib * MIB)
+        subprocess.run(["mkfs.ext4", "-q", "-m", "0", backing], check=True)
+        place.mkdir()
+        subprocess.run(["mount", "-o", "loop", backing, place], check=True)
+        end.callback(subprocess.run, ["umount", place], check=True)
+        (place / "cloud").mkdir()
+        yield place / "cloud"
+
+
+def refused(call: Callable[..., Any], **parameters: Any) -> str:
+    with pytest.raises(ClientError) as refusal:
+        call(**parameters)
+    assert "no space left" in refusal.value.response["Error"]["Message"]
+    return f"{refusal.value.response['Error']['Code']} {refusal.value.response['ResponseMetadata']['HTTPStatusCode']}"
+
+
+@contextmanager
+def no_room(directory: Path) -> Iterator[None]:
+    """Take all the room that there is; in the end it is there again."""
+    ballast = directory / "ballast"
+    try:
+        with ballast.open("wb", buffering=0) as file:
+            for size in (MIB, 4096, 1):
+                with suppress(OSError):
+                    while True:
+                        file.write(b"x" * size)
+            os.fsync(file.fileno())
+        yield
+    finally:
+        ballast.unlink()
+
+
+@contextmanager
+def no_room_for_names(directory: Path) -> Iterator[None]:
+    """Take all the inodes: what is there can grow, and nothing can be added."""
+    taken = directory / "taken"
+    taken.mkdir()
+    try:
+        number = 0
+        while os.statvfs(taken).f_ffree:
+            (taken / str(number)).touch()
+            number += 1
+        yield
+    finally:
+        shutil.rmtree(taken)
+
+
+def until_refused(ec2: Any, vpc: str) -> str:
+    """The log of the database has room of its own for some time: ask until that has been used."""
+    for number in range(2000):
+        try:
+            ec2.create_tags(Resources=[vpc], Tags=[{"Key": f"key-{number % 40}", "Value": "v" * 200 + str(number)}])
+        except ClientError as error:
+            return f"{error.response['Error']['Code']} {error.response['ResponseMetadata']['HTTPStatusCode']}"
+    raise AssertionError("a full disk took everything")
+
+
+def test_a_full_disk_is_said_clearly_and_gets_over_when_there_is_room(image_home: Home) -> None:
+    with disk(64) as place, ExitStack() as end:
+        cloud = RealCloud(place, image_home)
+        cloud.guard()
+        end.callback(cloud.put_away)
+        cloud.up()
+        ec2, s3 = cloud.ec2, cloud.client("s3")
+        s3.create_bucket(Bucket="bucket")
+        s3.put_object(Bucket="bucket", Key="kept", Body=b"kept")
+        kept = cloud.launch()
+
+        with no_room(place):
+            assert refused(s3.put_object, Bucket="bucket", Key="new", Body=b"x" * MIB) == "InsufficientStorage 507"
+            assert until_refused(ec2, cloud.vpc) == "InsufficientStorage 507"
+            assert refused(ec2.run_instances, **cloud.request()) == "InsufficientStorage 507"
+            # What is there can be looked at and used.
+            assert s3.get_object(Bucket="bucket", Key="kept")["Body"].read() == b"kept"
+            assert kept.state == "running"
+            assert kept.says("echo works") == "works"
+            tags = ec2.describe_vpcs(VpcIds=[cloud.vpc])["Vpcs"][0]["Tags"]
+            # A server that ends now is not forgotten.
+            kept.ssh("sudo poweroff", check=False)
+        assert ec2.describe_vpcs(VpcIds=[cloud.vpc])["Vpcs"][0]["Tags"] == tags
+        s3.put_object(Bucket="bucket", Key="new", Body=b"x" * MIB)
+        ec2.create_tags(Resources=[cloud.vpc], Tags=[{"Key": "again", "Value": "yes"}])
+        kept.await_state("stopped")
+        cloud.launch().terminate()
+        until(lambda: len(list(cloud.home.objects.iterdir())) == 2, "files of refused objects to go")
+
+
+def test_a_launch_without_room_for_its_disk_ends_and_says_so(image_home: Home) -> None:
+    with disk(64) as place, ExitStack() as end:
+        cloud = RealCloud(place, image_home)
+        cloud.guard()
+        end.callback(cloud.put_away)
+        cloud.up()
+        request = cloud.request()
+        with no_room_for_names(place):
+            # There is room for the row, and none for the directories of a disk.
+            (made,) = cloud.ec2.run_instances(**request)["Instances"]
+            server = Server(cloud, made["InstanceId"])
+            server.await_state("terminated")
+        reason = server.describe()["StateReason"]
+        assert reason["Code"] == "Server.InsufficientInstanceCapacity"
+        assert "No space left on device" in reason["Message"]
+        cloud.launch().terminate()

@@ -1,0 +1,18 @@
+"""A few rounds of the soak; `python tests/soak.py` runs hundreds."""
+
+from __future__ import annotations
+
+import pytest
+from real_cloud import real_cloud
+from soak import Soak
+
+from skylift.cloud.home import Home
+
+pytestmark = pytest.mark.real
+
+
+def test_ten_kills_under_load_lose_nothing_and_leave_nothing(image_home: Home) -> None:
+    with real_cloud(image_home) as cloud:
+        score = Soak(cloud, seed="suite").run(kills=10)
+    assert score.kills >= 10
+    assert score.acknowledged > score.unanswered > 0

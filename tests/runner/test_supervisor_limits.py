@@ -1,0 +1,292 @@
+"""What bounds a job on its server: long logs, idleness, memory, and an S3 that cannot be reached."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import threading
+import time
+import urllib.parse
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from runner_bench import Machine, Metadata, until
+from test_supervisor import Shipped, shipped  # noqa: F401 (a fixture)
+
+from skylift.runner.ec2 import Api
+from skylift.runner.job import Program
+from skylift.runner.plan import Order
+from skylift.runner.supervisor.memory import Memory
+from skylift.runner.supervisor.stream import SEGMENT, Stream
+from skylift.runner.supervisor.verdict import judge
+
+
+def ship(shipped: Shipped, source: str, outputs: tuple[str, ...] = (), **record: Any) -> None:  # noqa: F811
+    (shipped.folder / "job.py").write_text(source)
+    shipped.ship_order(Order(Program("script", "job.py"), outputs=outputs), **record)
+
+
+def test_of_a_log_over_its_cap_head_and_tail_are_kept(shipped: Shipped, machine: Machine) -> None:  # noqa: F811
+    total = 6 * SEGMENT + 12345
+    ship(
+        shipped,
+        "import sys\n"
+        f"left, block, n = {total}, 1 << 16, 0\n"
+        "while left:\n"
+        "    data = (b'%015d\\n' % n * (block // 16))[:min(block, left)]\n"
+        "    sys.stdout.buffer.write(data)\n"
+        "    left -= len(data)\n"
+        "    n += 1\n",
+        log_cap=4 * SEGMENT,
+    )
+    shipped.boot()
+    machine.wait()
+    status = shipped.status()
+    assert status["streams"]["stdout"] == total
+    start, end = status["cut"]["stdout"]
+    assert (start, end) == (2 * SEGMENT, 4 * SEGMENT)
+    pieces = shipped.pieces("stdout")
+    kept = sorted(pieces)
+    assert [piece for piece in kept if start <= piece < end] == []
+    whole = b"".join(b"%015d\n" % (n >> 12) for n in range(-(-total // 16)))[:total]
+    assert b"".join(pieces[piece] for piece in kept if piece < start) == whole[:start]
+    assert b"".join(pieces[piece] for piece in kept if piece >= end) == whole[end:]
+
+
+def test_a_watcher_of_a_cut_log_is_told_where_it_goes_on(tmp_path: Path) -> None:
+    stream = Stream("stdout", tmp_path, threading.Condition(), (os.geteuid(), os.getegid()), 2 * SEGMENT)
+    for number in range(4):
+        stream.append(bytes([number]) * SEGMENT)
+    stream.append(b"end")
+    stream.finish()
+    assert stream.cut == (SEGMENT, 3 * SEGMENT)
+    assert stream.read(SEGMENT - 3, 10) == (SEGMENT - 3, b"\0\0\0")
+    assert stream.read(SEGMENT, 4) == (3 * SEGMENT, b"\3\3\3\3")
+    assert stream.read(4 * SEGMENT, 10) == (4 * SEGMENT, b"end")
+
+
+def test_a_line_of_a_hundred_megabytes_is_whole(shipped: Shipped, machine: Machine) -> None:  # noqa: F811
+    ship(shipped, "import sys\nsys.stdout.write('x' * 100_000_000 + '\\n')\nsys.stderr.write('done')\n")
+    shipped.boot()
+    machine.wait()
+    assert shipped.status()["streams"] == {"stdout": 100_000_001, "stderr": 4}
+    assert "cut" not in shipped.status() or shipped.status()["cut"] == {}
+    pieces = shipped.pieces("stdout")
+    assert sum(len(piece) for piece in pieces.values()) == 100_000_001
+    assert set(b"".join(pieces.values())[:-1]) == {ord("x")}
+
+
+def test_an_idle_program_is_ended(shipped: Shipped, machine: Machine) -> None:  # noqa: F811
+    ship(shipped, "import signal\nprint('up', flush=True)\nsignal.pause()\n", idle=1)
+    shipped.boot()
+    machine.wait()
+    status = shipped.status()
+    assert (status["state"], status["exit_code"]) == ("idle", 124)
+    assert "--idle" in status["reason"]
+
+
+def test_a_program_that_works_without_a_word_is_not_idle(shipped: Shipped, machine: Machine) -> None:  # noqa: F811
+    ship(shipped, "import time\nwhile time.process_time() < 2.5: pass\n", idle=1)
+    shipped.boot()
+    machine.wait()
+    assert shipped.status()["state"] == "succeeded"
+
+
+def test_who_set_the_cap_is_named(shipped: Shipped, machine: Machine) -> None:  # noqa: F811
+    ship(shipped, "import signal\nsignal.pause()\n", max_time=1, cap="--max-cost")
+    shipped.boot()
+    machine.wait()
+    assert (shipped.status()["state"], shipped.status()["exit_code"]) == ("timed-out", 124)
+    assert "--max-cost" in shipped.status()["reason"]
+
+
+def test_results_come_while_the_program_runs(shipped: Shipped, machine: Machine) -> None:  # noqa: F811
+    ship(
+        shipped,
+        "import os, time\n"
+        "open('a.txt', 'w').write('first')\n"
+        "while not os.path.exists('go'): time.sleep(0.02)\n"
+        "open('b.txt', 'w').write('second')\n",
+        outputs=("*.txt",),
+        sync_every=1,
+    )
+    shipped.boot()
+    early = until(lambda: shipped.read(shipped.prefix.manifest), "a manifest while the program runs")
+    assert not json.loads(early)["final"]
+    assert [each["path"] for each in json.loads(early)["results"]] == ["a.txt"]
+    assert shipped.read(shipped.prefix.result("a.txt")) == b"first"
+    assert not shipped.status().get("final")
+    (machine.home / "job" / "go").touch()
+    machine.wait()
+    final = json.loads(shipped.read(shipped.prefix.manifest) or b"")
+    assert final["final"]
+    assert [each["path"] for each in final["results"]] == ["a.txt", "b.txt"]
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_memory_as_the_kernel_accounts_for_it(tmp_path: Path, version: int) -> None:
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/meminfo").write_text("MemTotal:        2097152 kB\n")
+    if version == 2:
+        (tmp_path / "proc/self/cgroup").write_text("0::/system.slice/skylift.service\n")
+        group = tmp_path / "sys/fs/cgroup/system.slice/skylift.service"
+        events, limit, text = "memory.events", "memory.max", "low 0\noom 1\noom_kill {}\n"
+    else:
+        (tmp_path / "proc/self/cgroup").write_text("5:cpu,cpuacct:/\n4:memory:/elsewhere\n1:name=systemd:/x\n")
+        group = tmp_path / "sys/fs/cgroup/memory"
+        events, limit, text = "memory.oom_control", "memory.limit_in_bytes", "oom_kill_disable 0\noom_kill {}\n"
+    group.mkdir(parents=True)
+    (group / events).write_text(text.format(3))
+    (group / limit).write_text(f"{512 << 20}\n")
+    memory = Memory(tmp_path)
+    assert (memory.kills(), memory.limit()) == (0, 512 << 20)
+    (group / events).write_text(text.format(4))
+    assert memory.kills() == 1
+    (group / limit).write_text("max\n" if version == 2 else "9223372036854771712\n")
+    assert memory.limit() == 2 << 30
+
+
+def test_verdicts_tell_apart() -> None:
+    words = {"timed-out": "cap", "idle": "idle", "cancelled": "cancelled"}
+    limit = 512 << 20
+
+    def short(code: int, ending: str = "", kills: int = 0) -> tuple[str, int, str | None]:
+        found = judge(code, ending, words, kills, limit)
+        return found.state, found.exit_code, found.signal
+
+    assert short(0) == ("succeeded", 0, None)
+    assert short(3) == ("failed", 3, None)
+    assert short(-9) == ("failed", 137, "SIGKILL")
+    assert short(-9, kills=1) == ("out-of-memory", 137, "SIGKILL")
+    assert short(-15, "timed-out") == ("timed-out", 124, "SIGTERM")
+    assert short(-15, "idle") == ("idle", 124, "SIGTERM")
+    assert short(-15, "cancelled") == ("cancelled", 143, "SIGTERM")
+    assert "512 MiB" in judge(-9, "", words, 1, limit).reason
+    # A program that goes on without the child that it lost says so by its own exit code.
+    assert short(1, kills=2) == ("failed", 1, None)
+    assert "2 of its processes" in judge(1, "", words, 2, limit).reason
+
+
+class Gate:
+    """In front of the endpoint: passes all on, until it is told that S3 cannot be reached."""
+
+    def __init__(self, endpoint: str) -> None:
+        gate, self.shut = self, False
+        self.stops: list[str] = []
+        target = urllib.parse.urlsplit(endpoint).netloc
+
+        class Handler(BaseHTTPRequestHandler):
+            def _pass(self) -> None:
+                body = self.rfile.read(int(self.headers.get("content-length", 0)))
+                if b"Action=StopInstances" in body:
+                    gate.stops.append(body.decode())
+                elif gate.shut:
+                    self.send_error(503)
+                    return
+                connection = http.client.HTTPConnection(target)
+                connection.request(self.command, self.path, body, dict(self.headers))
+                answer = connection.getresponse()
+                content = answer.read()
+                self.send_response(answer.status)
+                for name, value in answer.getheaders():
+                    if name.lower() not in {"content-length", "connection", "transfer-encoding", "server", "date"}:
+                        self.send_header(name, value)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+                connection.close()
+
+            do_GET = do_PUT = do_POST = do_DELETE = _pass
+
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+@pytest.fixture
+def gate(endpoint: str, machine: Machine) -> Iterator[Gate]:
+    found = Gate(endpoint)
+    machine.write_environment(AWS_ENDPOINT_URL=found.url)
+    yield found
+    found.server.shutdown()
+    found.server.server_close()
+
+
+def test_results_that_cannot_be_delivered_stay_on_a_stopped_disk(
+    shipped: Shipped,  # noqa: F811
+    machine: Machine,
+    metadata: Metadata,
+    api: Api,
+    gate: Gate,
+) -> None:
+    image = api.call("ec2", "describe_images", Owners=["amazon"])["Images"][0]["ImageId"]
+    made = api.call("ec2", "run_instances", ImageId=image, MinCount=1, MaxCount=1, InstanceType="t3.small")
+    metadata.instance = made["Instances"][0]["InstanceId"]
+    ship(
+        shipped,
+        "import os, time\n"
+        "open('r.txt', 'w').write('worth keeping')\n"
+        "print('up', flush=True)\n"
+        "while not os.path.exists('go'): time.sleep(0.02)\n",
+        outputs=("r.txt",),
+    )
+    shipped.boot(900, "--patience=1")
+    until(lambda: shipped.stream("stdout") == b"up\n", "the program's first line in S3")
+    gate.shut = True
+    (machine.home / "job" / "go").touch()
+    until(lambda: gate.stops, "the server to ask for its own stop")
+    assert f"InstanceId.1={metadata.instance}" in gate.stops[0]
+    assert machine.process is not None
+    assert machine.process.poll() is None, "a stopped server is not turned off: that would terminate it"
+    assert len(machine.off_commands()) == 1
+    assert not shipped.status()["final"]
+    assert (machine.home / "job" / "r.txt").read_text() == "worth keeping"
+
+
+def test_an_outage_of_s3_shorter_than_patience_costs_nothing(
+    shipped: Shipped,  # noqa: F811
+    machine: Machine,
+    gate: Gate,
+) -> None:
+    ship(
+        shipped,
+        "import os, time\n"
+        "print('up', flush=True)\n"
+        "while not os.path.exists('go'): time.sleep(0.02)\n"
+        "open('r.txt', 'w').write('worth keeping')\nprint('down')\n",
+        outputs=("r.txt",),
+    )
+    shipped.boot()
+    until(lambda: shipped.stream("stdout") == b"up\n", "the program's first line in S3")
+    gate.shut = True
+    (machine.home / "job" / "go").touch()
+    until(lambda: "output stays here" in machine.console() or "trying again" in machine.console(), "a failed try")
+    gate.shut = False
+    machine.wait()
+    assert shipped.status()["state"] == "succeeded"
+    assert shipped.stream("stdout") == b"up\ndown\n"
+    assert shipped.read(shipped.prefix.result("r.txt")) == b"worth keeping"
+    assert gate.stops == []
+
+
+def test_deadline_leaves_time_for_the_results(shipped: Shipped, machine: Machine) -> None:  # noqa: F811
+    """A cap that reaches beyond the deadline ends the program while its results can still be sent."""
+    ship(
+        shipped,
+        "import signal\nopen('r.txt', 'w').write('so far')\nprint('up', flush=True)\nsignal.pause()\n",
+        outputs=("r.txt",),
+        max_time=100_000,
+    )
+    began = time.time()
+    shipped.boot(133)
+    machine.wait()
+    assert shipped.status()["state"] == "timed-out"
+    assert time.time() - began < 133
+    assert [each.path for each in shipped.manifest().results] == ["r.txt"]

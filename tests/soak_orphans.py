@@ -1,0 +1,139 @@
+"""What a cloud that is up, and has nothing on its way, has that nothing of its state accounts for, or lacks.
+
+Both sides are read without any code of the product: the database by SQL, the rest from the kernel and the directory.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+from kernel_traces import processes_of
+
+from skylift.cloud.home import Home
+
+IN_HOME = set("captures cloud.json cloud.lock cloud.log credentials.json images instances objects up.lock".split()) | {
+    *("state.db", "state.db-shm", "state.db-wal"),
+    *("volumes", "snapshots"),
+}
+UIDS = 65536
+
+
+class Census:
+    """One look at the state, to hold the rest against."""
+
+    def __init__(self, home: Home, number: int) -> None:
+        self._home = home
+        self._number = number
+        self._run = Path(f"/run/skylift/{number}")
+        with closing(sqlite3.connect(f"file:{home.database}?mode=ro", uri=True)) as database:
+            rows = database.execute("SELECT id, state, uid_base, vpc_id FROM instances").fetchall()
+            self.damage = [
+                str(row)
+                for check in ("integrity_check", "foreign_key_check")
+                for row in database.execute(f"PRAGMA {check}")
+                if row != ("ok",)
+            ]
+            self._running = {row[0]: row[3] for row in rows if row[1] == "running"}
+            self._kept = {row[0] for row in rows if row[1] != "terminated"}
+            self._uids = {row[0]: row[2] for row in rows}
+            self._vpcs = {row[0] for row in database.execute("SELECT id FROM vpcs")}
+            self._interfaces = {
+                row[0]: row[1]
+                for row in database.execute("SELECT id, instance_id FROM network_interfaces WHERE instance_id NOT NULL")
+            }
+            self._roots = {row[0] for row in database.execute("SELECT root FROM images")}
+            self._files = {
+                extent["file"]
+                for table in ("objects", "parts")
+                for (extents,) in database.execute(f"SELECT extents FROM {table}")
+                for extent in json.loads(extents)
+            }
+
+    def complaints(self) -> list[str]:
+        return [
+            *(f"database: {line}" for line in self.damage),
+            *_compared("directories of running servers", set(self._running), self._bundles()),
+            *_compared("servers of the runtime", set(self._running), _names(self._run / "oci")),
+            *_compared("exit files", set(), _names(self._run / "exits")),
+            *_compared("servers with mounts", set(self._running), set(self._mounts())),
+            *_compared("servers with cgroups", set(self._running), self._groups()),
+            *_compared("servers with a monitor", set(self._running), set(self._monitors())),
+            *_compared("ended servers with processes", set(), self._undead()),
+            *_compared("routers", {*self._vpcs, "edge"}, self._namespaces()),
+            *_compared("links of servers", self._links(), self._plugged()),
+            *_compared("disks", self._kept, _names(self._home.instances)),
+            *_compared("files of objects", self._files, _names(self._home.objects)),
+            *_compared("root directories of images", self._captured(), _names(self._home.captures)),
+            *_compared("state directory", set(), _names(self._home.path) - IN_HOME),
+            *_compared("half a claim", set(), {path.name for path in self._run.parent.glob("claims/.*.new")}),
+        ]
+
+    def _bundles(self) -> set[str]:
+        return _names(self._run) - {"oci", "exits"}
+
+    def _mounts(self) -> Iterator[str]:
+        for line in Path("/proc/self/mountinfo").read_text().splitlines():
+            place = Path(line.split(" ")[4])
+            if place.is_relative_to(self._run):
+                yield place.relative_to(self._run).parts[0]
+
+    def _groups(self) -> set[str]:
+        top = Path("/sys/fs/cgroup")
+        found = [*top.glob(f"skylift-{self._number}/*/"), *top.glob(f"*/skylift-{self._number}/*/")]
+        return {path.name for path in found if not path.is_symlink()}
+
+    def _monitors(self) -> Iterator[str]:
+        """The conmon of each server, and any program that works on one now."""
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                words = path.read_bytes().decode(errors="replace").split("\0")
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            if any(word.startswith(f"{self._run}/") for word in words) and "--cid" in words:
+                yield words[words.index("--cid") + 1]
+
+    def _undead(self) -> set[str]:
+        """A range is given to another server once its last one has ended."""
+        taken = {self._uids[instance] for instance in self._running}
+        left = {base: instance for instance, base in self._uids.items() if base not in taken}
+        return {instance for base, instance in left.items() if processes_of(range(base, base + UIDS))}
+
+    def _namespaces(self) -> set[str]:
+        prefix = f"skylift-{self._number}-"
+        return {path.name.removeprefix(prefix) for path in Path("/run/netns").glob(f"{prefix}*")}
+
+    def _links(self) -> set[str]:
+        return {_link(interface) for interface, instance in self._interfaces.items() if instance in self._running}
+
+    def _plugged(self) -> set[str]:
+        found = set()
+        for name in self._namespaces() - {"edge"}:
+            command = ["ip", "-n", f"skylift-{self._number}-{name}", "-brief", "link"]
+            said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+            links = (line.split()[0].partition("@")[0] for line in said.splitlines())
+            found |= {link for link in links if link.startswith("e")}
+        return found
+
+    def _captured(self) -> set[str]:
+        roots = (Path(root) for root in self._roots if root)
+        return {root.parent.name for root in roots if root.is_relative_to(self._home.captures)}
+
+
+def _link(interface: str) -> str:
+    return "e" + interface.rpartition("-")[2][-14:]
+
+
+def _names(directory: Path) -> set[str]:
+    return {path.name for path in directory.iterdir()} if directory.is_dir() else set()
+
+
+def _compared(what: str, wanted: set[str], found: set[str]) -> Iterator[str]:
+    if more := found - wanted:
+        yield f"{what}: nothing accounts for {', '.join(sorted(more))}"
+    if missing := wanted - found:
+        yield f"{what}: {', '.join(sorted(missing))} not there"

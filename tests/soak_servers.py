@@ -1,0 +1,211 @@
+"""The client of a soak that has servers: some go on over all kills, others are stopped, started, rebooted, ended."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from real_cloud import RealCloud
+from real_server import until
+from soak_worker import Fact, Facts, Lost, Worker, tag_set, tags_of
+
+SETTLED = ("running", "stopped", "terminated")
+LONG = 180.0
+"""Seconds after which what has to happen by itself is taken for stuck; deleting an image takes its time."""
+
+
+class Operator(Worker):
+    """Servers in the default VPC, one Elastic IP, and images made of the servers."""
+
+    MOST = 3
+
+    def __init__(self, seed: str, cloud: RealCloud) -> None:
+        super().__init__(seed)
+        self._cloud = cloud
+        self._ec2 = cloud.ec2
+        self._ids: dict[str, str] = {}
+        self._boots: dict[str, str] = {}
+        """By instance, which process its init was when last looked at, for those that nothing was asked of since."""
+        self._mine = [{"Name": "tag:soak", "Values": ["server"]}]
+        self._allocation = self._ec2.allocate_address(Domain="vpc")["AllocationId"]
+        self._group = cloud.ssh_only
+        self.facts["address", "elastic"] = ""
+
+    @property
+    def acts(self) -> Sequence[Callable[[], None]]:
+        return (
+            *(self._run, self._run, self._stop, self._start, self._reboot, self._terminate, self._retag, self._protect),
+            *(self._associate, self._disassociate, self._capture, self._forget_image),
+        )
+
+    def observe(self) -> Facts:
+        """What became of it all; returns once nothing is on its way any more."""
+        until(self._settled, "servers and images to settle", LONG)
+        facts: Facts = {}
+        for one in self._described():
+            if one["State"]["Name"] == "terminated":
+                continue
+            fact = self._named(one)
+            self._ids[fact[1]] = one["InstanceId"]
+            facts[fact] = (one["State"]["Name"], tags_of(one).get("word"), self._protected(one["InstanceId"]))
+        names = {identity: name for name, identity in self._ids.items()}
+        (address,) = self._ec2.describe_addresses(AllocationIds=[self._allocation])["Addresses"]
+        facts["address", "elastic"] = names.get(address.get("InstanceId", ""), "")
+        for image in self._images():
+            facts["image", image["Name"]] = image["State"]
+        return facts
+
+    def verify(self) -> None:
+        super().verify()
+        running = [one for one in self._described() if one["State"]["Name"] == "running"]
+        for one in running:
+            instance = one["InstanceId"]
+            until(lambda: says_ssh(one.get("PublicIpAddress", "")), f"an SSH banner of {instance}", LONG)  # noqa: B023
+            boot = self._boot(instance)
+            if self._boots.setdefault(instance, boot) != boot:
+                raise Lost(f"{instance} has been started anew")
+        self._boots = {one["InstanceId"]: self._boots[one["InstanceId"]] for one in running}
+
+    def _boot(self, instance: str) -> str:
+        """The server's init: its pid and when it was started."""
+        pid = Path(f"/run/skylift/{self._cloud.number}/{instance}/init.pid").read_text().strip()
+        started = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        return f"{pid} since {started}"
+
+    def _described(self) -> list[dict[str, Any]]:
+        pages = self._ec2.get_paginator("describe_instances").paginate(Filters=self._mine)
+        return [one for page in pages for each in page["Reservations"] for one in each["Instances"]]
+
+    def _settled(self) -> bool:
+        there = all(one["State"]["Name"] in SETTLED for one in self._described())
+        return there and all(image["State"] != "pending" for image in self._images())
+
+    def _images(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self._ec2.describe_images(Filters=[{"Name": "name", "Values": ["image-*"]}])[
+            "Images"
+        ]
+        return found
+
+    def _named(self, described: dict[str, Any]) -> Fact:
+        return "server", f"{tags_of(described)['Name']}.{described['AmiLaunchIndex']}"
+
+    def _protected(self, instance: str) -> bool:
+        asked = self._ec2.describe_instance_attribute(InstanceId=instance, Attribute="disableApiTermination")
+        return bool(asked["DisableApiTermination"]["Value"])
+
+    def _at_rest(self, state: str) -> str | None:
+        """The name of one that has come to be what it was told to be."""
+        there = {self._named(one)[1] for one in self._described() if one["State"]["Name"] == state}
+        fit = sorted(name for name in there if self.facts.get(("server", name), ("",))[0] == state)
+        return self.random.choice(fit) if fit else None
+
+    def _become(self, name: str, state: str | None, call: Callable[..., Any], also: Facts | None = None) -> None:
+        fact = ("server", name)
+        self._boots.pop(self._ids[name], None)
+        changed = None if state is None else (state, *self.facts[fact][1:])
+        self.change({fact: changed, **(also or {})}, call, InstanceIds=[self._ids[name]])
+
+    def _run(self) -> None:
+        count = self.random.choice((1, 2))
+        if len(self.has("server")) + count > self.MOST:
+            return
+        name = self.name("server")
+        made = self.change(
+            {("server", f"{name}.{index}"): ("running", None, False) for index in range(count)},
+            self._ec2.run_instances,
+            ImageId=self._cloud.image,
+            InstanceType="t3.nano",
+            MinCount=count,
+            MaxCount=count,
+            SecurityGroupIds=[self._group],
+            TagSpecifications=[{"ResourceType": "instance", "Tags": tag_set({"Name": name, "soak": "server"})}],
+        )
+        for one in made["Instances"]:
+            self._ids[f"{name}.{one['AmiLaunchIndex']}"] = one["InstanceId"]
+
+    def _stop(self) -> None:
+        if name := self._at_rest("running"):
+            self._become(name, "stopped", self._ec2.stop_instances)
+
+    def _start(self) -> None:
+        if name := self._at_rest("stopped"):
+            self._become(name, "running", self._ec2.start_instances)
+
+    def _reboot(self) -> None:
+        if name := self._at_rest("running"):
+            self._become(name, "running", self._ec2.reboot_instances)
+
+    def _terminate(self) -> None:
+        name = self._at_rest("running") or self._at_rest("stopped")
+        if name is None or self.facts["server", name][2]:
+            return
+        here = self.facts["address", "elastic"] == name
+        self._become(name, None, self._ec2.terminate_instances, {("address", "elastic"): ""} if here else None)
+
+    def _retag(self) -> None:
+        if fact := self.one("server"):
+            state, _, protected = self.facts[fact]
+            word = self.word()
+            self.change(
+                {fact: (state, word, protected)},
+                self._ec2.create_tags,
+                Resources=[self._ids[fact[1]]],
+                Tags=tag_set({"word": word}),
+            )
+
+    def _protect(self) -> None:
+        if fact := self.one("server"):
+            state, word, protected = self.facts[fact]
+            self.change(
+                {fact: (state, word, not protected)},
+                self._ec2.modify_instance_attribute,
+                InstanceId=self._ids[fact[1]],
+                DisableApiTermination={"Value": not protected},
+            )
+
+    def _associate(self) -> None:
+        name = self._at_rest("running")
+        if name is not None and not self.facts["address", "elastic"]:
+            self.change(
+                {("address", "elastic"): name},
+                self._ec2.associate_address,
+                AllocationId=self._allocation,
+                InstanceId=self._ids[name],
+            )
+
+    def _disassociate(self) -> None:
+        holder = self.facts["address", "elastic"]
+        if not holder or self.facts["server", holder][0] != "stopped":
+            # A running one would be left without an address, and could not be looked at.
+            return
+        (address,) = self._ec2.describe_addresses(AllocationIds=[self._allocation])["Addresses"]
+        self.change(
+            {("address", "elastic"): ""}, self._ec2.disassociate_address, AssociationId=address["AssociationId"]
+        )
+
+    def _capture(self) -> None:
+        name = self._at_rest("stopped")
+        if name is not None and not self.has("image") and self.random.random() < 0.2:
+            image = self.name("image")
+            self.change(
+                {("image", image): "available"},
+                self._ec2.create_image,
+                InstanceId=self._ids[name],
+                Name=image,
+            )
+
+    def _forget_image(self) -> None:
+        if fact := self.one("image"):
+            (image,) = [image["ImageId"] for image in self._images() if image["Name"] == fact[1]]
+            self.change({fact: None}, self._ec2.deregister_image, ImageId=image)
+
+
+def says_ssh(address: str) -> bool:
+    """Whether a server's sshd greets whoever comes from the host."""
+    try:
+        with socket.create_connection((address, 22), timeout=5) as connection:
+            return connection.recv(4) == b"SSH-"
+    except OSError:
+        return False
