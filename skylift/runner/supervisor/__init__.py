@@ -56,6 +56,6 @@ there, and not final, while the program runs.
 
 The socket /run/skylift/NAME.sock takes JSON lines: {"stream": {"stdout": OFFSET, "stderr": OFFSET}}, {"signal": "INT"}
 and {"cancel": true}. A stream is answered with frames: a letter, the payload's length as 4 bytes big-endian, the
-payload. The letters are o stdout, e stderr, s status as JSON, and c for what was cut, as JSON: {"stream", "from", "to"},
-after which that stream goes on at "to". The final status is the last frame, after all output.
+payload. The letters are o stdout, e stderr, s status as JSON, and c for what was cut, as JSON: {"stream", "from",
+"to"}, after which that stream goes on at "to". The final status is the last frame, after all output.
 """
