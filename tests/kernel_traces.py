@@ -16,6 +16,7 @@ def traces(number: int, home: Path) -> list[str]:
     return [
         *_processes(number, home),
         *_mounts(number, home),
+        *_loop_devices(home),
         *_namespaces(number),
         *_cgroups(number),
         *_network(number),
@@ -68,6 +69,16 @@ def _mounts(number: int, home: Path) -> Iterator[str]:
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         if str(home) in line or f"/run/skylift/{number}/" in line or f"/skylift-{number}-" in line:
             yield f"mount {line}"
+
+
+def _loop_devices(home: Path) -> Iterator[str]:
+    for path in Path("/sys/block").glob("loop*/loop/backing_file"):
+        try:
+            file = path.read_text().strip()
+        except FileNotFoundError:
+            continue
+        if file.startswith(f"{home}/"):
+            yield f"loop device {path.parents[1].name}: {file}"
 
 
 def _namespaces(number: int) -> Iterator[str]:

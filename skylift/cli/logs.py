@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from typing import Annotated
 
@@ -29,24 +28,9 @@ def logs(
 
     from skylift.cli.screen import Outlet, Plain
     from skylift.runner.account import open_account
-    from skylift.runner.logs import show_logs
+    from skylift.runner.logs import read_since, show_logs
 
     screen = Plain(Outlet(1, 1 if stderr else 2), quiet=False)
     start = read_since(since, time.time()) if since else 0.0
     account = open_account(settings_for(on))
     asyncio.run(show_logs(account, name, screen, follow=follow, only="stderr" if stderr else None, since=start))
-
-
-def read_since(text: str, now: float) -> float:
-    """Seconds since the epoch, of a duration back from now or of a time; one without a zone is this machine's."""
-    from datetime import datetime
-
-    from skylift.runner.duration import parse_duration
-    from skylift.runner.errors import UsageError
-
-    if re.match(r"\d{4}-\d", text):
-        try:
-            return datetime.fromisoformat(text).timestamp()
-        except ValueError:
-            raise UsageError(f"--since {text!r} is not a time.", "Write it like 2026-01-31T12:00:00Z.") from None
-    return now - parse_duration(text, "--since")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections import deque
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from skylift.runner.duration import spell_duration
+from skylift.runner.tail import Tail
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from skylift.runner.errors import SkyliftError
     from skylift.runner.job import Outcome
 
-_TAIL = 64 * 1024
 _WORDS = {
     "check": "Check",
     "network": "Network",
@@ -57,23 +56,6 @@ class Outlet:
                 view = view[os.write(target, view) :]
         except BrokenPipeError:
             self._targets[stream] = None
-
-
-class Tail:
-    """The last 64 KiB of a stream."""
-
-    def __init__(self) -> None:
-        self._pieces: deque[bytes] = deque()
-        self._size = 0
-
-    def add(self, data: bytes) -> None:
-        self._pieces.append(data)
-        self._size += len(data)
-        while self._size - len(self._pieces[0]) >= _TAIL:
-            self._size -= len(self._pieces.popleft())
-
-    def text(self) -> str:
-        return b"".join(self._pieces)[-_TAIL:].decode(errors="replace")
 
 
 class Plain:

@@ -67,6 +67,15 @@ class Home:
         return self.path / "captures"
 
     @property
+    def volumes(self) -> Path:
+        """File-system images of volumes."""
+        return self.path / "volumes"
+
+    @property
+    def snapshots(self) -> Path:
+        return self.path / "snapshots"
+
+    @property
     def instances(self) -> Path:
         return self.path / "instances"
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
+from skylift.cloud.volume import BlockDevice
+
 State = Literal["pending", "running", "shutting-down", "terminated", "stopping", "stopped"]
 
 STATE_CODES: dict[State, int] = {
@@ -75,19 +77,6 @@ class Instance:
 
 
 @dataclass(frozen=True)
-class Volume:
-    """The root disk of an instance. `device` is the name that block device mappings give it."""
-
-    id: str
-    instance_id: str
-    device: str
-    size_gib: int
-    zone: str
-    created: datetime
-    tags: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class Console:
     """What a server last wrote to its console, and when that was looked at."""
 
@@ -103,7 +92,8 @@ class Image:
     `owner` is `amazon` for an image that the cloud provides, in the place of one of Amazon's, and `self` for one that
     the account made. `description` says what it is and what it stands in for. A `pending` image waits for the disk of
     `source_instance_id` to be copied: while that server is off, or with `no_reboot` as it runs. A `deregistered` one
-    can no longer be seen or used; it stays as long as the disk of a server needs `root` below it.
+    can no longer be seen or used; it stays as long as the disk of a server needs `root` below it. `snapshot_id` is the
+    snapshot of the root volume, `devices` the further volumes that its instances are given.
     """
 
     id: str
@@ -122,6 +112,8 @@ class Image:
     source_image_id: str | None = None
     no_reboot: bool = False
     tags: dict[str, str] = field(default_factory=dict)
+    snapshot_id: str | None = None
+    devices: tuple[BlockDevice, ...] = ()
 
 
 @dataclass(frozen=True)

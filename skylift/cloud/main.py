@@ -28,6 +28,7 @@ from skylift import __version__
 from skylift.cloud.compute import cgroup
 from skylift.cloud.compute.capture import CaptureFailed, Captures
 from skylift.cloud.compute.claim import WAY_OUT_UIDS, Claim
+from skylift.cloud.compute.disk import DiskError, Disks
 from skylift.cloud.compute.firewall import DNS, ENDPOINT, METADATA, dns_address
 from skylift.cloud.compute.image import built_images
 from skylift.cloud.compute.inherit import inherited
@@ -35,6 +36,7 @@ from skylift.cloud.compute.metadata import InstanceFacts, MetadataService, RoleC
 from skylift.cloud.compute.network import Network, claims, sweep
 from skylift.cloud.compute.network_error import NetworkError
 from skylift.cloud.compute.oci import LXCFS
+from skylift.cloud.compute.plug import plug, unplug
 from skylift.cloud.compute.resolver import HostNames, Names, Resolver, Serving, serve
 from skylift.cloud.compute.rootfs import RootfsError, is_mounted
 from skylift.cloud.compute.seccomp import ProfileMissing
@@ -51,6 +53,8 @@ from skylift.cloud.loops.engine import Engine
 from skylift.cloud.loops.image import ImageLoop
 from skylift.cloud.loops.instance import SHUTDOWN_GRACE, Cables, InstanceLoop
 from skylift.cloud.loops.network import NetworkLoop
+from skylift.cloud.loops.snapshot import SnapshotLoop
+from skylift.cloud.loops.volume import Sockets, VolumeLoop
 from skylift.cloud.network import Vpc
 from skylift.cloud.services import cors, facts, identity
 from skylift.cloud.services.authorize import authorize
@@ -288,17 +292,34 @@ class Cloud:
             instances=self._home.instances,
             failures=(ServerError, CaptureFailed),
         )
+        disks = make_disks(self._home, network.claim)
+        volumes = VolumeLoop(database, disks, servers, Sockets(plug, unplug), (ServerError,))
+        snapshots = SnapshotLoop(
+            database=database,
+            disks=disks,
+            lock_of=volumes.of,
+            root_of=images.copy_root,
+            tidy=images.tidy,
+            failures=(ServerError, CaptureFailed, DiskError),
+        )
+        volumes.last_looks = snapshots.last_looks
+
+        def at_rest(instance_id: str) -> None:
+            images.at_rest(instance_id)
+            snapshots.at_rest(instance_id)
+
         self._instances = instances = InstanceLoop(
             database=database,
             machines=servers,
             cables=Cables(network.attach, network.detach, network.dress),
             sync_network=networks.step,
             blueprint=draughtsman.blueprint,
-            failures=(ServerError, RootfsError, NetworkError),
-            at_rest=images.at_rest,
+            failures=(ServerError, RootfsError, NetworkError, DiskError),
+            at_rest=at_rest,
+            volumes=volumes,
         )
         # Servers first: each sees to its network itself once it is made, which takes longer than the network.
-        engine.steps = (instances.step, images.step, networks.step)
+        engine.steps = (instances.step, volumes.step, snapshots.step, images.step, networks.step)
         engine.chores = (records.forget, network.restore_way_out)
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -308,8 +329,11 @@ class Cloud:
             await api.add_socket(*self._tls)
         await asyncio.to_thread(networks.step)
         await asyncio.to_thread(captures.sweep)
+        await asyncio.to_thread(disks.sweep)
         await asyncio.to_thread(instances.adopt)
         images.tidy()
+        await asyncio.to_thread(volumes.adopt)
+        await asyncio.to_thread(snapshots.clean_up)
         engine.start()
         try:
             self._announce(account, listener, network.claim)
@@ -319,6 +343,8 @@ class Cloud:
         finally:
             await asyncio.to_thread(engine.stop)
             await asyncio.to_thread(instances.close)
+            await asyncio.to_thread(volumes.close)
+            await asyncio.to_thread(snapshots.close)
             await asyncio.to_thread(images.close)
             await stations.close()
             await api.stop()
@@ -391,7 +417,8 @@ class Records:
 def hold(home: Home) -> Iterator[None]:
     """Make the state directory's own directories and be the only cloud that runs in it."""
     try:
-        for directory in (home.path, home.instances, home.images, home.captures, home.objects):
+        kept = (home.instances, home.images, home.captures, home.objects, home.volumes, home.snapshots)
+        for directory in (home.path, *kept):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(home.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
@@ -526,6 +553,10 @@ def make_servers(home: Home, claim: Claim, ended: Callable[[str, int | None], No
     return Servers(RUN / str(claim.number), home.instances, f"skylift-{claim.number}", find_programs(), ended)
 
 
+def make_disks(home: Home, claim: Claim) -> Disks:
+    return Disks(home.volumes, home.snapshots, RUN / str(claim.number) / "volumes")
+
+
 def make_site(home: Home, account: str, region: str) -> Site:
     return Site(
         account=account,
@@ -546,6 +577,8 @@ def take_down(home: Home) -> None:
         if claim is not None:
             servers = make_servers(home, claim, lambda *_: None)
             servers.remove_all(SHUTDOWN_GRACE)
+            make_disks(home, claim).unmount_all()
+            servers.remove_directory()
             servers.close()
             sweep(home.path)
             with suppress(OSError):

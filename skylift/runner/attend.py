@@ -207,6 +207,8 @@ class Attendance:
     def _dress(self, outcome: Outcome) -> Outcome:
         """With what only the one who watched knows."""
         more: dict[str, Any] = {"seconds": self._clock.elapsed(), "steps": dict(self._clock.seconds)}
+        if outcome.results:
+            more["home"] = self._visit.home
         return replace(outcome, instance_type=self._visit.instance_type, **more)
 
 

@@ -214,7 +214,8 @@ class Outcome:
     """How it went. `exit_code` is what skylift exits with: the program's own, or 128+n, 124, 125 as documented.
 
     `state` is one of succeeded, failed, timed-out, cancelled, environment-failed, broken; `reason` is one sentence.
-    `steps` are seconds by step name.
+    `steps` are seconds by step name. The tails are the last 64 KiB of each stream, as far as the one who watched has
+    seen it; `home` is the folder that results are in.
     """
 
     name: str
@@ -234,6 +235,14 @@ class Outcome:
     seconds: float = 0.0
     steps: dict[str, float] = field(default_factory=dict)
     kept_until: str | None = None
+    stdout_tail: str = ""
+    stderr_tail: str = ""
+    home: Path | None = None
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The results, where they are on this machine; empty when they were not brought home."""
+        return () if self.home is None else tuple(self.home / each.path for each in self.results)
 
     def as_json(self) -> dict[str, Any]:
         return {

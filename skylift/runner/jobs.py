@@ -66,6 +66,10 @@ class Jobs:
             listed = pool.map(lambda name: self._describe(name, servers.get(name)), sorted(names))
         return sorted(listed, key=lambda each: each.launched or each.started or "")
 
+    def one(self, name: str) -> Listed:
+        servers = self._servers(name)
+        return self._describe(name, servers[0] if servers else None)
+
     def _describe(self, name: str, server: Server | None) -> Listed:
         status = self._account.status(name)
         return Listed(

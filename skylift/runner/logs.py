@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from datetime import datetime
 from typing import Literal
 
 from skylift.runner import launch
 from skylift.runner.account import Account
+from skylift.runner.duration import parse_duration
+from skylift.runner.errors import UsageError
 from skylift.runner.lifeline import Lifeline
 from skylift.runner.reach import Reach
 from skylift.runner.record import Prefix
@@ -59,3 +63,13 @@ def _offset_at(account: Account, name: str, stream: str, since: float) -> int:
     later = [int(each["Key"].rsplit("/", 1)[1]) for each in pieces if each["LastModified"].timestamp() >= since]
     ends = [int(each["Key"].rsplit("/", 1)[1]) + each["Size"] for each in pieces]
     return min(later) if later else max(ends, default=0)
+
+
+def read_since(text: str, now: float) -> float:
+    """Seconds since the epoch, of a duration back from now or of a time; one without a zone is this machine's."""
+    if re.match(r"\d{4}-\d", text):
+        try:
+            return datetime.fromisoformat(text).timestamp()
+        except ValueError:
+            raise UsageError(f"--since {text!r} is not a time.", "Write it like 2026-01-31T12:00:00Z.") from None
+    return now - parse_duration(text, "--since")

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from skylift.runner.bundle import find_project, plan_bundle
 from skylift.runner.errors import UsageError
 from skylift.runner.job import NAME_FORM, Environment, Job, Program, Secret, new_name
+from skylift.runner.needs import Needs, find_needs
 from skylift.runner.pep723 import ScriptHeader, read_header
 from skylift.runner.price import hourly_price, seconds_for
 from skylift.runner.record import SETUP_ALLOWANCE
@@ -92,8 +93,8 @@ def _cap(order: Order) -> tuple[int, str]:
     return (left, "--max-cost") if left < order.max_time else (order.max_time, "--max-time")
 
 
-_Plan = tuple[Program, Path | None, list[Path], tuple[str, Path] | None]
-"""Program, project that goes along, single files, and (kind, file) of the environment."""
+_Plan = tuple[Program, Path | None, list[Path], Needs | None]
+"""Program, project that goes along, single files, and what tells of the environment."""
 
 
 def _plan_script(program: Program, cwd: Path) -> _Plan:
@@ -108,10 +109,9 @@ def _plan_script(program: Program, cwd: Path) -> _Plan:
     if header is not None:
         # An empty header asks for nothing, so nothing has to be made.
         wanted = header.dependencies or header.requires_python
-        return found, None, [path], ("script", path) if wanted else None
-    requirements = _find_requirements(path.parent, project)
-    alone = [path, requirements] if requirements else [path]
-    return found, project, alone, ("requirements", requirements) if requirements else None
+        return found, None, [path], Needs("script", path) if wanted else None
+    needs = find_needs(path.parent, project)
+    return found, project, [path, *(needs.alone if needs else ())], needs
 
 
 def _read_script(path: Path, shown: str) -> ScriptHeader | None:
@@ -136,46 +136,34 @@ def _plan_module(program: Program, cwd: Path) -> _Plan:
     if not _MODULE_FORM.fullmatch(program.target):
         raise UsageError(f"-m {program.target!r} is not the name of a module.", "A module is like package.tool.")
     project = find_project(cwd)
-    requirements = _find_requirements(cwd, project)
-    alone = [requirements] if requirements else []
+    needs = find_needs(cwd, project)
+    alone = needs.alone if needs else []
     if project is None:
         top = program.target.split(".")[0]
         alone += [path for path in (cwd / f"{top}.py", cwd / top) if path.exists()]
-    return program, project, alone, ("requirements", requirements) if requirements else None
+    return program, project, alone, needs
 
 
 def _plan_command(program: Program, cwd: Path) -> _Plan:
     if not program.target:
         raise UsageError("There is no command after `--`.")
     project = find_project(cwd)
-    requirements = _find_requirements(cwd, project)
-    alone = [requirements] if requirements else []
+    needs = find_needs(cwd, project)
+    alone = needs.alone if needs else []
     if project is None and "/" in program.target and not Path(program.target).is_absolute():
         path = Path(os.path.normpath(cwd / program.target))
         if not path.is_file():
             raise UsageError(f"There is no file {program.target}.", f"It was looked for at {path}.")
         alone.append(path)
-    return program, project, alone, ("requirements", requirements) if requirements else None
+    return program, project, alone, needs
 
 
-def _find_requirements(folder: Path, project: Path | None) -> Path | None:
-    """The nearest requirements.txt: beside the script, else further up in the project."""
-    candidates = [folder]
-    if project is not None:
-        candidates += [each for each in folder.parents if each.is_relative_to(project)]
-    for each in candidates:
-        path = each / "requirements.txt"
-        if path.is_file():
-            return path
-    return None
-
-
-def _place_environment(found: tuple[str, Path] | None, root: Path, cwd: Path) -> Environment:
-    if found is None:
+def _place_environment(needs: Needs | None, root: Path, cwd: Path) -> Environment:
+    if needs is None:
         return Environment()
-    kind, path = found
+    path = needs.path
     place = path.relative_to(root) if path.is_relative_to(root) else cwd.relative_to(root) / path.name
-    return Environment("script" if kind == "script" else "requirements", place.as_posix())
+    return Environment(needs.kind, place.as_posix())
 
 
 def _check_python(version: str | None) -> str:

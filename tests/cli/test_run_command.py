@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from skylift.cli.run import mark_program, read_program
-from skylift.cli.screen import Outlet, Plain, Tail, summary
+from skylift.cli.screen import Outlet, Plain, summary
 from skylift.runner.errors import UsageError
 from skylift.runner.job import Outcome, Program, Result
+from skylift.runner.tail import Tail
 
 COMMAND = "--program-is-a-command"
 

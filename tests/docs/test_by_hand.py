@@ -151,6 +151,10 @@ def test_a_public_address_is_new_after_a_stop(walked: Walk) -> None:
     assert was != now
 
 
+def test_a_data_volume_is_there_to_write_to(walked: Walk) -> None:
+    walked.line("/mnt/sdf/orders.csv")
+
+
 def test_nothing_is_left(walked: Walk) -> None:
     assert left_over(walked.cloud) == []
 
@@ -165,6 +169,7 @@ def left_over(cloud: RealCloud) -> list[str]:
         *(one["InstanceId"] for one in instances if one["State"]["Name"] != "terminated"),
         *(one["NatGatewayId"] for one in gateways if one["State"] != "deleted"),
         *(one["VpcId"] for one in ec2.describe_vpcs()["Vpcs"] if not one["IsDefault"]),
+        *(one["VolumeId"] for one in ec2.describe_volumes()["Volumes"]),
         *(one["AllocationId"] for one in ec2.describe_addresses()["Addresses"]),
         *(one["ImageId"] for one in ec2.describe_images(Owners=["self"])["Images"]),
         *(one["KeyName"] for one in ec2.describe_key_pairs()["KeyPairs"]),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
+import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -74,6 +76,61 @@ def test_requirements_beside_the_script(shipped: Shipped, uv: Machine) -> None: 
     (shipped.folder / "requirements.txt").write_text("leaf==2.0\n")
     status = run(shipped, uv)
     assert (status["state"], shipped.stream("stdout")) == ("succeeded", b"2.0 True\n"), uv.console()
+
+
+def project(folder: Path, wanted: str) -> None:
+    (folder / "pyproject.toml").write_text(
+        f'[project]\nname = "work"\nversion = "0"\nrequires-python = ">=3.9"\ndependencies = ["{wanted}"]\n'
+    )
+    (folder / "job.py").write_text(PROGRAM)
+
+
+def test_project_without_a_lock(shipped: Shipped, uv: Machine) -> None:  # noqa: F811
+    project(shipped.folder, "leaf<2")
+    status = run(shipped, uv, outputs=["*.lock"])
+    assert (status["state"], shipped.stream("stdout")) == ("succeeded", b"1.0 True\n"), uv.console()
+    manifest = shipped.manifest()
+    assert (manifest.results, manifest.left_behind) == ((), ()), "what uv leaves is not the program's"
+
+
+def test_project_with_a_lock_gets_what_the_lock_says(shipped: Shipped, uv: Machine) -> None:  # noqa: F811
+    project(shipped.folder, "leaf==1.0")
+    lock(shipped.folder, uv)
+    # 2.0 is what would be found now.
+    project(shipped.folder, "leaf")
+    status = run(shipped, uv)
+    assert (status["state"], shipped.stream("stdout")) == ("succeeded", b"1.0 True\n"), uv.console()
+
+
+def lock(folder: Path, machine: Machine) -> None:
+    tool = str(machine.root / "tools" / "uv")
+    subprocess.run([tool, "lock", "--quiet"], cwd=folder, env={**os.environ, **machine.environment}, check=True)
+
+
+@pytest.mark.parametrize("kind", ["nothing", "header", "requirements"])
+def test_python_that_was_asked_for(shipped: Shipped, uv: Machine, kind: str) -> None:  # noqa: F811
+    version = other_python()
+    header = '# /// script\n# dependencies = ["leaf"]\n# ///\n' if kind == "header" else ""
+    (shipped.folder / "job.py").write_text(header + "import sys; print('%d.%d' % sys.version_info[:2])")
+    if kind == "requirements":
+        (shipped.folder / "requirements.txt").write_text("leaf\n")
+    status = run(shipped, uv, python=version)
+    assert (status["state"], shipped.stream("stdout")) == ("succeeded", f"{version}\n".encode()), uv.console()
+
+
+def other_python() -> str:
+    """A version that this machine has; another one than plain `python3`, where there is such a one."""
+    plain = Path(shutil.which("python3", path="/usr/local/bin:/usr/bin:/bin") or "").resolve().name
+    found = {path.name for path in Path("/usr/bin").glob("python3.*") if path.name[8:].isdigit()}
+    return min(found - {plain} or {plain}).removeprefix("python")
+
+
+def test_python_that_is_not_there(shipped: Shipped, uv: Machine) -> None:  # noqa: F811
+    (shipped.folder / "job.py").write_text("print('ran')")
+    status = run(shipped, uv, python="3.99")
+    assert (status["state"], status["exit_code"]) == ("environment-failed", 123)
+    assert "3.99" in status["detail"]
+    assert shipped.stream("stdout") == b""
 
 
 @pytest.mark.parametrize("form", ["header", "requirements"])

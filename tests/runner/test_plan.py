@@ -192,3 +192,37 @@ def test_version_of_python(tmp_path: Path) -> None:
     assert job.environment.python == "3.12"
     with pytest.raises(UsageError, match="--python"):
         plan_job(Order(Program("script", "job.py"), python="python3"), tmp_path, {})
+
+
+@pytest.mark.parametrize(
+    ("files", "environment"),
+    [
+        (["pyproject.toml"], Environment("project", ".")),
+        (["pyproject.toml", "uv.lock", "requirements.txt"], Environment("project", ".")),
+        (["pyproject.toml", "requirements.txt"], Environment("requirements", "requirements.txt")),
+        (["pyproject.toml", "uv.lock", "app/requirements.txt"], Environment("requirements", "app/requirements.txt")),
+        (["pyproject.toml", "app/pyproject.toml", "app/uv.lock"], Environment("project", "app")),
+    ],
+)
+def test_the_nearest_that_tells_decides_the_environment(
+    folder: Path, files: list[str], environment: Environment
+) -> None:
+    (folder / "app").mkdir()
+    (folder / "app" / "main.py").write_text("print(1)")
+    for name in files:
+        text = '[project]\nname = "x"\ndependencies = ["leaf"]\n' if name.endswith("pyproject.toml") else ""
+        (folder / name).write_text(text)
+    assert plan(folder, "app/main.py").environment == environment
+
+
+def test_a_pyproject_that_only_sets_up_tools_makes_no_environment(folder: Path) -> None:
+    (folder / "pyproject.toml").write_text("[tool.ruff]\nline-length = 100\n")
+    (folder / "job.py").write_text("print(1)")
+    assert plan(folder, "job.py").environment == Environment()
+
+
+def test_a_pyproject_that_cannot_be_read_is_named(folder: Path) -> None:
+    (folder / "pyproject.toml").write_text("[project\n")
+    (folder / "job.py").write_text("print(1)")
+    with pytest.raises(UsageError, match=r"pyproject\.toml is not valid TOML"):
+        plan(folder, "job.py")

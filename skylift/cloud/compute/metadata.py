@@ -92,6 +92,8 @@ class InstanceFacts:
     role: str | None = None
     credentials: Callable[[str], RoleCredentials | str | None] = lambda _: None
     tags: Mapping[str, str] | None = None
+    devices: tuple[str, ...] = ()
+    """Names of the volumes beside the root volume."""
     session_keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Public keys, as lines of `authorized_keys`, that EC2 Instance Connect lets in now, by login name."""
     tokens_required: bool = True
@@ -238,7 +240,7 @@ def _meta_data(facts: InstanceFacts, version: str) -> dict[str, Any]:
         "ami-id": facts.image_id,
         "ami-launch-index": facts.launch_index,
         "ami-manifest-path": "(unknown)",
-        "block-device-mapping": {"ami": "/dev/xvda", "root": "/dev/xvda"},
+        "block-device-mapping": _devices(facts),
         "events": {"maintenance": {"history": "[]", "scheduled": "[]"}},
         "hibernation": {"configured": "false"},
         "hostname": facts.hostname,
@@ -272,6 +274,11 @@ def _meta_data(facts: InstanceFacts, version: str) -> dict[str, Any]:
     if facts.tags is not None:
         tree["tags"] = {"instance": dict(facts.tags)}
     return tree
+
+
+def _devices(facts: InstanceFacts) -> dict[str, Any]:
+    volumes = {f"ebs{number}": device.removeprefix("/dev/") for number, device in enumerate(facts.devices, start=1)}
+    return {"ami": "/dev/xvda", **volumes, "root": "/dev/xvda"}
 
 
 def _interface(interface: InterfaceFacts, facts: InstanceFacts) -> dict[str, Any]:

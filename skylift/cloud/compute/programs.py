@@ -47,6 +47,8 @@ PARTS = (
     Part("Debian's archive keys", "debian-archive-keyring", files=(KEYRING, _OLD_KEYRING)),
     Part("unshare", "util-linux", programs=("unshare",)),
     Part("setpriv", "util-linux", programs=("setpriv",)),
+    Part("mkfs.ext4", "e2fsprogs", programs=("mkfs.ext4",)),
+    Part("losetup", "mount", programs=("losetup",)),
     Part("OpenSSH client", "openssh-client", programs=("ssh",)),
 )
 """tini is not among them: it runs inside servers and comes with the image."""

@@ -234,6 +234,9 @@ class Servers:
         for server_id in self.known():
             self.clear(server_id)
         cgroup.remove(self._group)
+
+    def remove_directory(self) -> None:
+        """The last step of an end; what others have mounted below it must be gone."""
         shutil.rmtree(self._run)
 
     def _bundle(self, server_id: str) -> Path:

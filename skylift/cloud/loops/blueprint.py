@@ -26,6 +26,7 @@ from skylift.cloud.network import (
 from skylift.cloud.store.connect import current_keys
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.network import interface_at
+from skylift.cloud.volume import Volume
 
 MIB = 1024 * 1024
 
@@ -48,6 +49,11 @@ def _session_keys(tx: Tx, instance_id: str) -> dict[str, tuple[str, ...]]:
     for key in current_keys(tx, instance_id):
         found[key.os_user] = (*found.get(key.os_user, ()), key.public_key)
     return found
+
+
+def _devices(tx: Tx, instance_id: str) -> tuple[str, ...]:
+    found = [volume.device for volume in tx.find(Volume, instance_id=instance_id) if not volume.root]
+    return tuple(sorted(device for device in found if device))
 
 
 def name_servers(vpc: Vpc, options: DhcpOptions) -> list[str]:
@@ -135,6 +141,7 @@ class Draughtsman:
             enabled=instance.metadata.endpoint == "enabled",
             hop_limit=instance.metadata.hop_limit,
             session_keys=_session_keys(tx, instance_id),
+            devices=_devices(tx, instance_id),
         )
 
     def _interface(self, tx: Tx, interface: NetworkInterface) -> InterfaceFacts:

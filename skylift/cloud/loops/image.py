@@ -14,6 +14,7 @@ from typing import Protocol
 
 from skylift.cloud.instance import Image, Instance
 from skylift.cloud.store.database import Database, Tx
+from skylift.cloud.volume import Snapshot
 
 log = logging.getLogger(__name__)
 
@@ -141,24 +142,32 @@ class ImageLoop:
             # Else the loop of instances calls `at_rest` when the server has shut down.
 
     def _capture(self, image: Image, instance: Instance) -> None:
-        with self._database.read() as tx:
-            below = tx.get(Image, id=instance.image_id)
-        assert below is not None
         try:
-            runs = instance.id in self._machines.running()
-            root = self._captures.take(
-                image.id,
-                lower=Path(below.root),
-                disk=self._instances / instance.id,
-                uid_base=instance.uid_base,
-                held=(lambda: self._held(instance.id)) if runs else None,
-            )
+            root = self._copy(image.id, instance)
         except self._failures as error:
             log.error("image %s of %s: %s", image.id, instance.id, error)
             self._settle(image.id, state="failed", state_reason=str(error))
             return
         log.info("image %s of %s: available", image.id, instance.id)
         self._settle(image.id, state="available", root=str(root))
+
+    def copy_root(self, name: str, instance: Instance) -> Path:
+        """A copy of an instance's root disk, as the root directory of images; raises `failures`."""
+        with self._of(instance.id):
+            return self._copy(name, instance)
+
+    def _copy(self, name: str, instance: Instance) -> Path:
+        with self._database.read() as tx:
+            below = tx.get(Image, id=instance.image_id)
+        assert below is not None, "an image stays as long as a server's disk is based on it"
+        runs = instance.id in self._machines.running()
+        return self._captures.take(
+            name,
+            lower=Path(below.root),
+            disk=self._instances / instance.id,
+            uid_base=instance.uid_base,
+            held=(lambda: self._held(instance.id)) if runs else None,
+        )
 
     @contextmanager
     def _held(self, instance_id: str) -> Iterator[None]:
@@ -191,10 +200,11 @@ class ImageLoop:
         with self._database.write() as tx:
             for image in _unneeded(tx):
                 tx.remove(image)
-            images = tx.find(Image)
-        needed = {Path(image.root) for image in images if image.root}
+            all_of_them: list[Image | Snapshot] = [*tx.find(Image), *tx.find(Snapshot, of_root=True)]
+        needed = {Path(one.root) for one in all_of_them if one.root}
         # One that is being made at this moment has no root yet in its row.
-        self._captures.keep(needed | {self._captures.root(image.id) for image in images if image.state == "pending"})
+        making = {one.id for one in all_of_them if one.state == "pending"}
+        self._captures.keep(needed | {self._captures.root(name) for name in making})
 
 
 def _unneeded(tx: Tx) -> list[Image]:

@@ -51,6 +51,14 @@ class Cables:
     dress: Callable[[NetworkInterface, Subnet, int], None]
 
 
+class Volumes(Protocol):
+    """The part of the loop of volumes that this one asks for help; see loops/volume.py."""
+
+    def step(self) -> None: ...
+    def at_boot(self, instance_id: str, pid: int) -> None: ...
+    def at_rest(self, instance_id: str) -> None: ...
+
+
 @dataclass(frozen=True)
 class Blueprint:
     """What it takes to build a server, worked out from its row."""
@@ -61,7 +69,8 @@ class Blueprint:
 
 class InstanceLoop:
     """`blueprint(tx, instance)` says how to build a server, `failures` are the exceptions compute has for "cannot".
-    `at_rest(id)` is called when a server's disk is not in use and is about to be used or deleted.
+    `at_rest(id)` is called when a server's disk is not in use and is about to be used or deleted, `volumes` gives
+    servers theirs.
 
     Every server is worked on by at most one thread at a time; different ones in parallel.
     """
@@ -75,6 +84,7 @@ class InstanceLoop:
         blueprint: Callable[[Tx, Instance], Blueprint],
         failures: tuple[type[Exception], ...],
         at_rest: Callable[[str], None],
+        volumes: Volumes,
         workers: int = 8,
     ) -> None:
         self._database = database
@@ -84,6 +94,7 @@ class InstanceLoop:
         self._blueprint = blueprint
         self._failures = failures
         self._at_rest = at_rest
+        self._volumes = volumes
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="instance")
         self._lock = threading.RLock()
         self._idle = threading.Condition(self._lock)
@@ -228,6 +239,7 @@ class InstanceLoop:
             for interface in interfaces:
                 self._cables.attach(interface, subnets[interface.subnet_id], pid)
             laps.end("attach")
+            self._volumes.at_boot(row.id, pid)
             self._machines.start(row.id)
             laps.end("start")
         except self._failures as error:
@@ -326,12 +338,11 @@ class InstanceLoop:
         self._cancel_timer(row.id)
         self._unplug(row)
         last_words = self._machines.console(row.id)
+        self._machines.clear(row.id)
+        self._volumes.at_rest(row.id)
         if target == "terminated":
-            self._machines.clear(row.id)
             self._at_rest(row.id)
             self._machines.destroy(row.id)
-        else:
-            self._machines.clear(row.id)
         with self._database.write() as tx:
             current = tx.get(Instance, id=row.id) or row
             for interface in tx.find(NetworkInterface, instance_id=row.id):
@@ -350,6 +361,8 @@ class InstanceLoop:
             if last_words is not None and target == "terminated":
                 tx.add(last_words)
         self._sync_network()
+        # Some of its volumes end with it.
+        self._volumes.step()
         log.info("instance %s: %s", row.id, saved.state)
         return saved
 

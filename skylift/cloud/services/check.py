@@ -28,6 +28,7 @@ from skylift.cloud.services.operation import Check
 from skylift.cloud.services.resource import arn, kind_of, kind_of_id
 from skylift.cloud.services.tag import checked
 from skylift.cloud.store.database import Tx
+from skylift.cloud.volume import Snapshot, Volume
 
 Checks = Callable[[Tx, Caller, Any], Iterable[Check]]
 
@@ -48,6 +49,8 @@ _NAMED_BY: dict[str, type[Any]] = {
     "DhcpOptionsId": DhcpOptions,
     "NatGatewayId": NatGateway,
     "NetworkAclId": NetworkAcl,
+    "VolumeId": Volume,
+    "SnapshotId": Snapshot,
 }
 
 

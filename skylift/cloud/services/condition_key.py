@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from skylift.cloud.identity import Caller
-from skylift.cloud.instance import Image, Instance, KeyPair, MetadataOptions, Volume
+from skylift.cloud.instance import Image, Instance, KeyPair, MetadataOptions
 from skylift.cloud.network import (
     Address,
     DhcpOptions,
@@ -22,9 +22,9 @@ from skylift.cloud.network import (
     Subnet,
     Vpc,
 )
-from skylift.cloud.services.image import VOLUME_TYPE
 from skylift.cloud.services.resource import arn
 from skylift.cloud.store.database import Tx
+from skylift.cloud.volume import Snapshot, Volume
 
 Context = dict[str, str | tuple[str, ...]]
 
@@ -98,13 +98,27 @@ def _image(_tx: Tx, caller: Caller, row: Image) -> Context:
     }
 
 
-def _volume(_tx: Tx, _caller: Caller, row: Volume) -> Context:
+def _volume(_tx: Tx, caller: Caller, row: Volume) -> Context:
     return {
         "ec2:VolumeID": row.id,
         "ec2:VolumeSize": str(row.size_gib),
-        "ec2:VolumeType": VOLUME_TYPE,
+        "ec2:VolumeType": row.type,
         "ec2:Encrypted": "false",
         "ec2:AvailabilityZone": row.zone,
+        **({"ec2:VolumeIops": str(row.iops)} if row.iops else {}),
+        **({"ec2:VolumeThroughput": str(row.throughput)} if row.throughput else {}),
+        **({"ec2:ParentSnapshot": arn(caller, "snapshot", row.snapshot_id)} if row.snapshot_id else {}),
+    }
+
+
+def _snapshot(_tx: Tx, caller: Caller, row: Snapshot) -> Context:
+    return {
+        "ec2:SnapshotID": row.id,
+        "ec2:SnapshotTime": row.started.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "ec2:Owner": caller.account,
+        "ec2:ParentVolume": arn(caller, "volume", row.volume_id),
+        "ec2:VolumeSize": str(row.size_gib),
+        "ec2:Encrypted": "false",
     }
 
 
@@ -158,6 +172,7 @@ _BY_NOUN: dict[type[Any], Callable[[Tx, Caller, Any], Context]] = {
     Instance: _instance,
     Image: _image,
     Volume: _volume,
+    Snapshot: _snapshot,
     KeyPair: _key_pair,
     Vpc: _vpc,
     Subnet: _subnet,

@@ -14,6 +14,7 @@ from skylift.cloud.services import (
     image,
     image_attribute,
     image_making,
+    image_registration,
     instance,
     instance_attribute,
     instance_type,
@@ -33,9 +34,15 @@ from skylift.cloud.services import (
     route,
     security_group,
     security_group_edit,
+    snapshot,
+    snapshot_attribute,
+    snapshot_making,
     subnet,
     tag,
     volume,
+    volume_attachment,
+    volume_change,
+    volume_making,
     vpc,
     vpc_cidr,
     zone,
@@ -76,7 +83,9 @@ _LAUNCH = (
     "NetworkInterfaces.PrivateIpAddress NetworkInterfaces.PrivateIpAddresses NetworkInterfaces.SubnetId "
     "NetworkInterfaces.DeleteOnTermination NetworkInterfaces.NetworkInterfaceId "
     "NetworkInterfaces.SecondaryPrivateIpAddressCount "
-    "BlockDeviceMappings.DeviceName BlockDeviceMappings.Ebs.VolumeSize Placement.AvailabilityZone "
+    "BlockDeviceMappings.DeviceName BlockDeviceMappings.NoDevice BlockDeviceMappings.Ebs.VolumeSize "
+    "BlockDeviceMappings.Ebs.SnapshotId BlockDeviceMappings.Ebs.VolumeType BlockDeviceMappings.Ebs.Iops "
+    "BlockDeviceMappings.Ebs.Throughput BlockDeviceMappings.Ebs.DeleteOnTermination Placement.AvailabilityZone "
     "Placement.AvailabilityZoneId LaunchTemplate.LaunchTemplateId LaunchTemplate.LaunchTemplateName "
     "LaunchTemplate.Version " + " ".join(NEUTRAL)
 )
@@ -329,6 +338,15 @@ EC2_OPERATIONS: tuple[Operation, ...] = (
         + " ".join(image_making.COPY_NEUTRAL),
         image_making.check_copy,
     ),
+    _writes(
+        "RegisterImage",
+        image_registration.register,
+        "Name Description Architecture TagSpecifications BlockDeviceMappings.DeviceName "
+        "BlockDeviceMappings.Ebs.SnapshotId BlockDeviceMappings.Ebs.VolumeSize BlockDeviceMappings.Ebs.VolumeType "
+        "BlockDeviceMappings.Ebs.Iops BlockDeviceMappings.Ebs.Throughput BlockDeviceMappings.Ebs.DeleteOnTermination "
+        + " ".join(image_registration.NEUTRAL),
+        image_registration.checks,
+    ),
     _acts(
         "DeregisterImage",
         image_making.deregister,
@@ -369,7 +387,8 @@ EC2_OPERATIONS: tuple[Operation, ...] = (
         "ModifyInstanceAttribute",
         instance_attribute.modify,
         "InstanceId DisableApiTermination InstanceInitiatedShutdownBehavior InstanceType UserData Groups "
-        "SourceDestCheck " + " ".join(instance_attribute.NEUTRAL),
+        "SourceDestCheck BlockDeviceMappings.DeviceName BlockDeviceMappings.Ebs.DeleteOnTermination "
+        "BlockDeviceMappings.Ebs.VolumeId " + " ".join(instance_attribute.NEUTRAL),
         instance_attribute.check_modify,
     ),
     _reads("DescribeInstanceCreditSpecifications", credit.describe, f"InstanceIds {_PAGES}"),
@@ -466,7 +485,82 @@ EC2_OPERATIONS: tuple[Operation, ...] = (
         "NetworkInterfaceId SourceDestCheck",
         "NetworkInterfaceId",
     ),
+    # Volumes
+    _writes(
+        "CreateVolume",
+        volume_making.create,
+        "AvailabilityZone AvailabilityZoneId Size SnapshotId VolumeType Iops Throughput ClientToken TagSpecifications "
+        + " ".join(volume_making.NEUTRAL),
+        volume_making.checks,
+    ),
+    _acts("DeleteVolume", volume_making.delete, "VolumeId", "VolumeId"),
     _reads("DescribeVolumes", volume.describe, f"VolumeIds IncludeManagedResources {_PAGES}"),
+    _reads("DescribeVolumeStatus", volume.describe_status, f"VolumeIds IncludeManagedResources {_PAGES}"),
+    _acts(
+        "AttachVolume",
+        volume_attachment.attach,
+        "Device InstanceId VolumeId " + " ".join(volume_attachment.NEUTRAL),
+        "VolumeId",
+        "InstanceId",
+    ),
+    _writes(
+        "DetachVolume", volume_attachment.detach, "Device Force InstanceId VolumeId", volume_attachment.check_detach
+    ),
+    _acts(
+        "ModifyVolume",
+        volume_change.modify,
+        "VolumeId Size VolumeType Iops Throughput " + " ".join(volume_change.NEUTRAL),
+        "VolumeId",
+    ),
+    _reads(
+        "DescribeVolumesModifications",
+        volume.describe_modifications,
+        f"VolumeIds IncludeManagedResources {_PAGES}",
+    ),
+    _reads(
+        "DescribeVolumeAttribute",
+        volume_change.describe_attribute,
+        "VolumeId Attribute",
+        on("ec2:DescribeVolumeAttribute", "VolumeId"),
+    ),
+    _acts("ModifyVolumeAttribute", volume_change.modify_attribute, "VolumeId AutoEnableIO", "VolumeId"),
+    _acts("EnableVolumeIO", volume_change.enable_io, "VolumeId", "VolumeId"),
+    # Snapshots
+    _writes(
+        "CreateSnapshot",
+        snapshot_making.create,
+        "VolumeId Description TagSpecifications " + " ".join(snapshot_making.NEUTRAL),
+        snapshot_making.check_create,
+    ),
+    _writes(
+        "CreateSnapshots",
+        snapshot_making.create_many,
+        "InstanceSpecification Description CopyTagsFromSource TagSpecifications " + " ".join(snapshot_making.NEUTRAL),
+        snapshot_making.check_create_many,
+    ),
+    _writes(
+        "CopySnapshot",
+        snapshot_making.copy,
+        "SourceRegion SourceSnapshotId DestinationRegion PresignedUrl Description TagSpecifications "
+        + " ".join(snapshot_making.COPY_NEUTRAL),
+        snapshot_making.check_copy,
+    ),
+    _reads("DescribeSnapshots", snapshot.describe, f"SnapshotIds OwnerIds RestorableByUserIds {_PAGES}"),
+    _acts("DeleteSnapshot", snapshot_making.delete, "SnapshotId", "SnapshotId"),
+    _reads(
+        "DescribeSnapshotAttribute",
+        snapshot_attribute.describe,
+        "SnapshotId Attribute",
+        on("ec2:DescribeSnapshotAttribute", "SnapshotId"),
+    ),
+    _acts(
+        "ModifySnapshotAttribute",
+        snapshot_attribute.modify,
+        "SnapshotId Attribute OperationType UserIds GroupNames CreateVolumePermission.Add.Group "
+        "CreateVolumePermission.Add.UserId CreateVolumePermission.Remove.Group CreateVolumePermission.Remove.UserId",
+        "SnapshotId",
+    ),
+    _acts("ResetSnapshotAttribute", snapshot_attribute.reset, "SnapshotId Attribute", "SnapshotId"),
     # Launch templates
     _writes(
         "CreateLaunchTemplate",

@@ -16,6 +16,7 @@ from skylift.cloud.services.resource import require
 from skylift.cloud.services.stand_in import AMAZON, OWNERS, by_name
 from skylift.cloud.services.tag import tag_list
 from skylift.cloud.store.database import Tx
+from skylift.cloud.volume import BlockDevice
 
 ROOT_DEVICE = "/dev/xvda"
 VOLUME_TYPE = "gp3"
@@ -109,18 +110,27 @@ def view(image: Image, owner: str, region: str) -> dict[str, Any]:
         "ImdsSupport": "v2.0",
         "RootDeviceName": ROOT_DEVICE,
         "RootDeviceType": "ebs",
-        "BlockDeviceMappings": [
-            {
-                "DeviceName": ROOT_DEVICE,
-                "Ebs": {
-                    "DeleteOnTermination": True,
-                    "Encrypted": False,
-                    "VolumeSize": image.size_gib,
-                    "VolumeType": VOLUME_TYPE,
-                },
-            }
-        ],
+        "BlockDeviceMappings": [mapping_view(device) for device in (root_of(image), *image.devices)],
         "Tags": tag_list(image.tags),
+    }
+
+
+def root_of(image: Image) -> BlockDevice:
+    return BlockDevice(ROOT_DEVICE, image.size_gib, VOLUME_TYPE, snapshot_id=image.snapshot_id)
+
+
+def mapping_view(device: BlockDevice) -> dict[str, Any]:
+    """As images show it."""
+    return {
+        "DeviceName": device.device,
+        "Ebs": {
+            "DeleteOnTermination": device.delete_on_termination,
+            "Encrypted": False,
+            **({"SnapshotId": device.snapshot_id} if device.snapshot_id else {}),
+            "VolumeSize": device.size_gib,
+            "VolumeType": device.type,
+            **({"Iops": device.iops} if device.iops and device.type != VOLUME_TYPE else {}),
+        },
     }
 
 

@@ -112,7 +112,7 @@ def checked_description(text: str) -> str:
 def _own(tx: Tx, params: Any, source: Image, *, tags: Tags, **fields: Any) -> Image:
     image = Image(
         id=new_id("ami"),
-        name=_free_name(tx, params["Name"]),
+        name=free_name(tx, params["Name"]),
         description=checked_description(params.get("Description", "")),
         created=tx.now,
         architecture=source.architecture,
@@ -125,7 +125,7 @@ def _own(tx: Tx, params: Any, source: Image, *, tags: Tags, **fields: Any) -> Im
     return image
 
 
-def _free_name(tx: Tx, name: str) -> str:
+def free_name(tx: Tx, name: str) -> str:
     if re.fullmatch(r"[A-Za-z0-9()\[\] ./\-'@_]{3,128}", name) is None:
         raise ServiceError(
             "InvalidAMIName.Malformed",

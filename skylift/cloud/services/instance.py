@@ -10,7 +10,7 @@ from typing import Any
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
-from skylift.cloud.instance import Console, Instance, State, Volume
+from skylift.cloud.instance import Console, Instance, State
 from skylift.cloud.network import NetworkInterface
 from skylift.cloud.services.facts import gets_public_ip, take_public_ip
 from skylift.cloud.services.filter import matching
@@ -167,8 +167,6 @@ def forget_terminated(tx: Tx) -> None:
     """Drop instances that ended an hour ago, and the client tokens that led to them."""
     for instance in tx.find(Instance, state="terminated"):
         if instance.ended is not None and instance.ended <= tx.now - REMEMBERED:
-            for volume in tx.find(Volume, instance_id=instance.id):
-                tx.remove(volume)
             tx.remove(instance)
     forget_tokens_of_the_gone(tx)
 

@@ -23,6 +23,7 @@ from skylift.cloud.services.refusal import combination, invalid_value, missing, 
 from skylift.cloud.services.resource import require
 from skylift.cloud.services.tag import check_metadata_keys
 from skylift.cloud.store.database import Tx
+from skylift.cloud.volume import Volume
 
 NEUTRAL: dict[str, tuple[Any, ...]] = {
     "DisableApiStop.Value": (False,),
@@ -141,6 +142,24 @@ def _source_dest_check(tx: Tx, instance: Instance, asked: dict[str, Any]) -> Non
     tx.save(replace(_interface(tx, instance), source_dest_check=asked.get("Value", True)))
 
 
+def _devices(tx: Tx, instance: Instance, asked: list[dict[str, Any]]) -> None:
+    """Which volumes go with the instance."""
+    for mapping in asked:
+        name, disk = mapping.get("DeviceName"), mapping.get("Ebs") or {}
+        if not name:
+            raise missing("DeviceName")
+        volume = tx.get(Volume, instance_id=instance.id, device=name)
+        if volume is None or disk.get("VolumeId", volume.id) != volume.id:
+            raise ServiceError("InvalidInstanceAttributeValue", f"No device is currently mapped at {name}")
+        ends = disk.get("DeleteOnTermination", volume.delete_on_termination)
+        if volume.root and not ends:
+            raise ServiceError(
+                "UnsupportedOperation",
+                f"This cloud ends a root volume with its instance: DeleteOnTermination of {name} can only be true.",
+            )
+        tx.save(replace(volume, delete_on_termination=ends))
+
+
 def _interface(tx: Tx, instance: Instance) -> NetworkInterface:
     """The only one: with several, EC2 wants to be told which is meant."""
     mine = tx.find(NetworkInterface, instance_id=instance.id)
@@ -165,4 +184,5 @@ _CHANGES: dict[str, Callable[[Tx, Instance, Any], None]] = {
     "UserData": _user_data,
     "Groups": _groups,
     "SourceDestCheck": _source_dest_check,
+    "BlockDeviceMappings": _devices,
 }

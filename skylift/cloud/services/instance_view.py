@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from skylift.cloud.identity import Caller
-from skylift.cloud.instance import STATE_CODES, Instance, State, Volume
+from skylift.cloud.instance import STATE_CODES, Instance, State
 from skylift.cloud.network import NetworkInterface, private_dns_name
 from skylift.cloud.services import interface
 from skylift.cloud.services.image import ROOT_DEVICE
@@ -17,6 +17,7 @@ from skylift.cloud.services.tag import tag_list
 from skylift.cloud.services.zone import zone_id
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.network import ElasticIps, elastic_ips, group_names
+from skylift.cloud.volume import Volume
 
 FILTERS = {
     "affinity": "Placement.Affinity",
@@ -142,7 +143,7 @@ class Surroundings:
     caller: Caller
     names: dict[str, str]
     interfaces: dict[str, list[NetworkInterface]] = field(default_factory=dict)
-    volumes: dict[str, Volume] = field(default_factory=dict)
+    volumes: dict[str, list[Volume]] = field(default_factory=dict)
     elastic: ElasticIps = field(default_factory=dict)
 
     @classmethod
@@ -153,10 +154,11 @@ class Surroundings:
         for one in tx.find(NetworkInterface, **({"instance_id": few[0]} if few else {})):
             if one.instance_id:
                 interfaces[one.instance_id].append(one)
-        volumes = tx.find(Volume, **({"instance_id": few[0]} if few else {}))
-        return cls(
-            caller, group_names(tx), interfaces, {volume.instance_id: volume for volume in volumes}, elastic_ips(tx)
-        )
+        volumes: dict[str, list[Volume]] = defaultdict(list)
+        for volume in tx.find(Volume, **({"instance_id": few[0]} if few else {})):
+            if volume.instance_id:
+                volumes[volume.instance_id].append(volume)
+        return cls(caller, group_names(tx), interfaces, volumes, elastic_ips(tx))
 
 
 def view(instance: Instance, around: Surroundings) -> dict[str, Any]:
@@ -185,7 +187,7 @@ def view(instance: Instance, around: Surroundings) -> dict[str, Any]:
         **({"ClientToken": instance.client_token} if instance.client_token else {}),
         **_profile(instance),
         **_network(instance, around),
-        "BlockDeviceMappings": _devices(instance, around.volumes.get(instance.id)),
+        "BlockDeviceMappings": _devices(around.volumes.get(instance.id, [])),
         "RootDeviceName": ROOT_DEVICE,
         "RootDeviceType": "ebs",
         "Hypervisor": "xen",
@@ -256,13 +258,17 @@ def _network(instance: Instance, around: Surroundings) -> dict[str, Any]:
     }
 
 
-def _devices(instance: Instance, volume: Volume | None) -> list[dict[str, Any]]:
-    if volume is None or instance.state == "terminated":
-        return []
-    disk = {
-        "VolumeId": volume.id,
-        "AttachTime": volume.created,
-        "DeleteOnTermination": True,
-        "Status": "attached",
-    }
-    return [{"DeviceName": volume.device, "Ebs": disk}]
+def _devices(volumes: list[Volume]) -> list[dict[str, Any]]:
+    """The root device first, the others in the order in which they came."""
+    return [
+        {
+            "DeviceName": volume.device,
+            "Ebs": {
+                "VolumeId": volume.id,
+                "AttachTime": volume.attached,
+                "DeleteOnTermination": volume.delete_on_termination,
+                "Status": "detaching" if volume.attachment == "busy" else volume.attachment,
+            },
+        }
+        for volume in sorted(volumes, key=lambda one: not one.root)
+    ]

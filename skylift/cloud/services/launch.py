@@ -9,8 +9,9 @@ from typing import Any, Literal
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller, InstanceProfile
-from skylift.cloud.instance import Image, Instance, InstanceType, KeyPair, MetadataOptions, Volume
+from skylift.cloud.instance import Image, Instance, InstanceType, KeyPair, MetadataOptions
 from skylift.cloud.services import keypair
+from skylift.cloud.services.block_device import wanted_devices
 from skylift.cloud.services.client_token import remember, result_of
 from skylift.cloud.services.facts import take_public_ip, take_uid_base
 from skylift.cloud.services.image import ROOT_DEVICE, usable_image
@@ -27,6 +28,7 @@ from skylift.cloud.services.refusal import combination, invalid, invalid_value, 
 from skylift.cloud.services.resource import new_id
 from skylift.cloud.services.tag import Tags, check_metadata_keys, specified
 from skylift.cloud.store.database import Tx
+from skylift.cloud.volume import BlockDevice, Volume
 
 MAX_USER_DATA = 16384
 
@@ -44,6 +46,7 @@ class _Launch:
         self._request = params
         self._params = params
         self._template_tags: Tags = {}
+        self._devices: list[BlockDevice] = []
 
     def run(self) -> dict[str, Any]:
         made_before = result_of(self._tx, "RunInstances", self._request)
@@ -54,6 +57,7 @@ class _Launch:
         image = self._image()
         kind = self._type(image)
         where = place(self._tx, self._caller, self._params)
+        self._devices = wanted_devices(self._tx, image, self._params.get("BlockDeviceMappings") or [])
         template = self._template(image, kind, where)
         tags = specified(self._params, "instance", "volume", "network-interface")
         if template["metadata"].tags == "enabled":
@@ -99,7 +103,7 @@ class _Launch:
             "vpc_id": where.subnet.vpc_id,
             "subnet_id": where.subnet.id,
             "launched": self._tx.now,
-            "root_gib": self._root_gib(image),
+            "root_gib": self._devices[0].size_gib,
             "key_name": key.name if key else None,
             "public_key": key.public_key if key else None,
             "user_data": user_data(self._params.get("UserData")),
@@ -114,27 +118,6 @@ class _Launch:
     def _key(self) -> KeyPair | None:
         name = self._params.get("KeyName")
         return keypair.by_name(self._tx, name) if name else None
-
-    def _root_gib(self, image: Image) -> int:
-        mappings = self._params.get("BlockDeviceMappings") or []
-        for mapping in mappings:
-            if mapping.get("DeviceName") != ROOT_DEVICE:
-                raise ServiceError(
-                    "UnsupportedOperation",
-                    f"This cloud gives an instance its root volume ({ROOT_DEVICE}) only; "
-                    f"BlockDeviceMappings has {mapping.get('DeviceName')}.",
-                )
-        if len(mappings) > 1:
-            raise ServiceError("InvalidBlockDeviceMapping", f"Duplicate device name {ROOT_DEVICE}")
-        size = mappings[0].get("Ebs", {}).get("VolumeSize", image.size_gib) if mappings else image.size_gib
-        if size < image.size_gib:
-            raise ServiceError(
-                "InvalidBlockDeviceMapping",
-                f"Volume of size {size}GB is smaller than image '{image.id}', expect size >= {image.size_gib}GB",
-            )
-        # A server's disk takes what its host has room for: a size would be shown and not kept.
-        refuse_other_values(self._params, {"BlockDeviceMappings.Ebs.VolumeSize": (image.size_gib,)})
-        return int(size)
 
     def _addresses(self, kind: InstanceType, where: Place) -> list[list[tuple[str, ...]]]:
         """For each instance those of each interface that is made: for as many as may be, at least as must be."""
@@ -178,18 +161,31 @@ class _Launch:
             self._plug_in(
                 instance, plug, next(left) if plug.existing is None else (), tags.get("network-interface", {})
             )
-        self._tx.add(
-            Volume(
-                id=new_id("vol"),
-                instance_id=instance.id,
-                device=ROOT_DEVICE,
-                size_gib=instance.root_gib,
-                zone=instance.zone,
-                created=self._tx.now,
-                tags=tags.get("volume", {}),
-            )
-        )
+        for device in self._devices:
+            self._tx.add(self._volume(device, instance, tags.get("volume", {})))
         return instance
+
+    def _volume(self, device: BlockDevice, instance: Instance, tags: Tags) -> Volume:
+        """The root volume is the instance's own disk; the others have to be made before it boots."""
+        root = device.device == ROOT_DEVICE
+        return Volume(
+            id=new_id("vol"),
+            size_gib=device.size_gib,
+            zone=instance.zone,
+            created=self._tx.now,
+            type=device.type,
+            iops=device.iops,
+            throughput=device.throughput,
+            snapshot_id=device.snapshot_id,
+            state="in-use" if root else "creating",
+            root=root,
+            instance_id=instance.id,
+            device=device.device,
+            attachment="attached" if root else "attaching",
+            attached=self._tx.now,
+            delete_on_termination=device.delete_on_termination,
+            tags=tags,
+        )
 
     def _plug_in(self, instance: Instance, plug: Plug, addresses: tuple[str, ...], tags: Tags) -> None:
         made = plug.existing or interface_of(

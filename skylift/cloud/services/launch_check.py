@@ -12,9 +12,9 @@ from typing import Any
 from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Image, MetadataOptions
 from skylift.cloud.network import NetworkInterface, SecurityGroup, Subnet, Vpc
+from skylift.cloud.services import block_device
 from skylift.cloud.services.check import making, on_key, on_row
 from skylift.cloud.services.condition_key import TENANCY, Context, of_metadata
-from skylift.cloud.services.image import VOLUME_TYPE
 from skylift.cloud.services.launch import find_profile
 from skylift.cloud.services.launch_template import check_of
 from skylift.cloud.services.launch_template_version import with_template
@@ -76,7 +76,9 @@ def _checks(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
     image_id = image_id_or_none(tx, caller, params.get("ImageId", "*"))
     yield on_row(tx, caller, ACTION, Image, image_id or "*", more={"ec2:ImageType": "machine"})
     yield from making(caller, "RunInstances", "instance", params, more=_of_instance(tx, params, subnet))
-    yield from making(caller, "RunInstances", "volume", params, more=_of_volume(tx, caller, params, subnet))
+    image = tx.get(Image, id=image_id_or_none(tx, caller, params.get("ImageId", "")))
+    zone = subnet.zone if subnet else None
+    yield from block_device.checks(tx, caller, image, zone, params)
     for asked, place in zip(interfaces, subnets, strict=True):
         if asked.get("NetworkInterfaceId"):
             yield on_row(tx, caller, ACTION, NetworkInterface, asked["NetworkInterfaceId"])
@@ -128,18 +130,6 @@ def _of_instance(tx: Tx, params: Any, subnet: Subnet | None) -> Context:
         "ec2:Tenancy": TENANCY,
         "ec2:EbsOptimized": "false",
         **({"ec2:InstanceProfile": profile.arn} if profile else {}),
-        **({"ec2:AvailabilityZone": subnet.zone} if subnet else {}),
-    }
-
-
-def _of_volume(tx: Tx, caller: Caller, params: Any, subnet: Subnet | None) -> Context:
-    image = tx.get(Image, id=image_id_or_none(tx, caller, params.get("ImageId", "")))
-    mappings = params.get("BlockDeviceMappings") or [{}]
-    size = mappings[0].get("Ebs", {}).get("VolumeSize") or (image.size_gib if image else None)
-    return {
-        "ec2:VolumeType": VOLUME_TYPE,
-        "ec2:Encrypted": "false",
-        **({"ec2:VolumeSize": str(size)} if size else {}),
         **({"ec2:AvailabilityZone": subnet.zone} if subnet else {}),
     }
 

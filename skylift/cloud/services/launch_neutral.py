@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from skylift.cloud.services.image import VOLUME_TYPE
-
 NEUTRAL: dict[str, tuple[Any, ...]] = {
-    "BlockDeviceMappings.Ebs.DeleteOnTermination": (True,),
     "BlockDeviceMappings.Ebs.Encrypted": (False,),
-    "BlockDeviceMappings.Ebs.VolumeType": (VOLUME_TYPE,),
     "CapacityReservationSpecification.CapacityReservationPreference": ("open", "none"),
     "CreditSpecification.CpuCredits": ("unlimited",),
     "DisableApiStop": (False,),

@@ -12,13 +12,13 @@ from skylift.cloud.launch_template import LaunchTemplate, LaunchTemplateVersion
 from skylift.cloud.network import NetworkInterface
 from skylift.cloud.services.client_token import remember, result_of
 from skylift.cloud.services.filter import matching
-from skylift.cloud.services.image import ROOT_DEVICE, VOLUME_TYPE
 from skylift.cloud.services.launch_template import LIMITS, is_number, latest, new_version, template_of, version_of
 from skylift.cloud.services.page import answer, page
 from skylift.cloud.services.refusal import combination, invalid, missing, refuse_other_values
 from skylift.cloud.services.resource import require
 from skylift.cloud.services.tag import tag_list
 from skylift.cloud.store.database import Tx
+from skylift.cloud.volume import Volume
 
 NEUTRAL: dict[str, tuple[Any, ...]] = {"ResolveAlias": (False,)}
 
@@ -108,7 +108,6 @@ def data_of_instance(tx: Tx, _caller: Caller, params: Any) -> Item:
     interfaces = sorted(tx.find(NetworkInterface, instance_id=instance.id), key=lambda one: one.index)
     if not interfaces:
         raise ServiceError("IncorrectInstanceState", f"The instance '{instance.id}' is {instance.state}.")
-    disk = {"VolumeSize": instance.root_gib, "VolumeType": VOLUME_TYPE, "DeleteOnTermination": True, "Encrypted": False}
     options = instance.metadata
     profile, tags = instance.profile_arn, tag_list(instance.tags)
     data = {
@@ -119,7 +118,7 @@ def data_of_instance(tx: Tx, _caller: Caller, params: Any) -> Item:
         **({"IamInstanceProfile": {"Arn": profile}} if profile else {}),
         **({"TagSpecifications": [{"ResourceType": "instance", "Tags": tags}]} if tags else {}),
         "NetworkInterfaces": [_interface_data(one, alone=len(interfaces) == 1) for one in interfaces],
-        "BlockDeviceMappings": [{"DeviceName": ROOT_DEVICE, "Ebs": disk}],
+        "BlockDeviceMappings": [_disk(volume) for volume in tx.find(Volume, instance_id=instance.id)],
         "Placement": {"AvailabilityZone": instance.zone, "Tenancy": "default"},
         "Monitoring": {"Enabled": False},
         "EbsOptimized": False,
@@ -133,6 +132,19 @@ def data_of_instance(tx: Tx, _caller: Caller, params: Any) -> Item:
         },
     }
     return {"LaunchTemplateData": data}
+
+
+def _disk(volume: Volume) -> Item:
+    return {
+        "DeviceName": volume.device,
+        "Ebs": {
+            "VolumeSize": volume.size_gib,
+            "VolumeType": volume.type,
+            **({"SnapshotId": volume.snapshot_id} if volume.snapshot_id else {}),
+            "DeleteOnTermination": volume.delete_on_termination,
+            "Encrypted": False,
+        },
+    }
 
 
 def _interface_data(interface: NetworkInterface, *, alone: bool) -> Item:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
-from skylift.cloud.instance import Image, Instance, KeyPair, Volume
+from skylift.cloud.instance import Image, Instance, KeyPair
 from skylift.cloud.launch_template import LaunchTemplate
 from skylift.cloud.network import (
     Address,
@@ -25,6 +25,7 @@ from skylift.cloud.network import (
     Vpc,
 )
 from skylift.cloud.store.database import Tx
+from skylift.cloud.volume import Snapshot, Volume
 
 T = TypeVar("T")
 
@@ -75,6 +76,7 @@ KINDS = (
     ),
     Kind(Instance, "instance", "i", "instance ID", "InvalidInstanceID.NotFound", "InvalidInstanceID.Malformed"),
     Kind(Volume, "volume", "vol", "volume", "InvalidVolume.NotFound", "InvalidVolumeID.Malformed"),
+    Kind(Snapshot, "snapshot", "snap", "snapshot", "InvalidSnapshot.NotFound", "InvalidSnapshotID.Malformed"),
     Kind(Image, "image", "ami", "image id", "InvalidAMIID.NotFound", "InvalidAMIID.Malformed"),
     Kind(
         LaunchTemplate,

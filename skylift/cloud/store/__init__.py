@@ -1,5 +1,5 @@
 """The state of one cloud. Importing the package declares where every noun is kept."""
 
-from skylift.cloud.store import bucket, connect, facts, identity, instance, launch_template, network, parameter
+from skylift.cloud.store import bucket, connect, facts, identity, instance, launch_template, network, parameter, volume
 
-__all__ = ["bucket", "connect", "facts", "identity", "instance", "launch_template", "network", "parameter"]
+__all__ = ["bucket", "connect", "facts", "identity", "instance", "launch_template", "network", "parameter", "volume"]

@@ -249,7 +249,16 @@ class Database:
                 "Upgrade skylift, or use another SKYLIFT_HOME."
             )
         for number, script in enumerate(scripts[version:], start=version + 1):
-            connection.executescript(f"BEGIN IMMEDIATE; {script.read_text()}; PRAGMA user_version = {number}; COMMIT;")
+            try:
+                connection.executescript(
+                    f"BEGIN IMMEDIATE; {script.read_text()}; PRAGMA user_version = {number}; COMMIT;"
+                )
+            except sqlite3.Error as error:
+                # Closing takes back what the script has done so far.
+                self.close()
+                if self._is_for_want_of_room(error):
+                    raise DiskFull(f"there is no space left where {self._path} is") from error
+                raise StateUnreadable(f"{self._path}: {script.name}: {error}") from error
 
 
 class _Snapshots:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from skylift.cloud.instance import ClientToken, Console, Image, Instance, KeyPair, Volume
+from skylift.cloud.instance import ClientToken, Console, Image, Instance, KeyPair
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.mapping import table
 
 table(Instance, "instances", key=("id",))
-table(Volume, "volumes", key=("id",))
 table(Console, "consoles", key=("instance_id",))
 table(Image, "images", key=("id",))
 table(KeyPair, "key_pairs", key=("id",))
@@ -27,5 +26,5 @@ def forget_tokens_of_the_gone(tx: Tx) -> None:
         "UNION SELECT id FROM images UNION SELECT id FROM launch_templates "
         "UNION SELECT template_id || '/' || number FROM launch_template_versions "
         "UNION SELECT id FROM nat_gateways UNION SELECT id FROM network_acls "
-        "UNION SELECT id FROM network_interfaces)"
+        "UNION SELECT id FROM network_interfaces UNION SELECT id FROM volumes)"
     )

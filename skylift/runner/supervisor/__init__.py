@@ -25,9 +25,7 @@ record.json, where what is marked * may be missing:
     version, job, created, deadline     1, the name, and seconds since the epoch
     argv, python                        what to start; whether argv[0] becomes the environment's interpreter
     cwd                                 where in the bundle
-    bundle_sha256, bundle_key*          the key is in the bucket; missing, it is in/bundle.tar.gz of the prefix
-    inputs*                             [{"bucket", "key", "path", "size", "sha256" or null, "mode"}]: more files,
-                                        fetched beside the bundle's own; `path` is relative to the bundle's root
+    bundle_sha256                       of in/bundle.tar.gz
     environment                         {"kind", "path", "python"*}; kind is none, script, requirements or project, and
                                         path the script, the requirements file or the project's folder
     uv*                                 {"key", "sha256"} of uv's wheel in the bucket, for images that have none
@@ -37,8 +35,6 @@ record.json, where what is marked * may be missing:
     idle*                               seconds without output and without work for the processor that end the program
     sync_every*                         seconds between two uploads of results while the program runs
     log_cap*                            bytes of each stream that are kept
-    stdin*                              "none", "pipe" or "tty"
-    terminal*                           {"rows", "columns", "term"}, for a tty
     keep, instance_type                 seconds that the server stays after the end, and its type
 
 status.json:
@@ -46,7 +42,7 @@ status.json:
     job, attempt, instance, updated     times are like 2026-01-31T12:00:00.000Z
     state, final                        booting, unpacking, environment, running, uploading; then, with final true:
                                         succeeded, failed, out-of-memory, timed-out, idle, cancelled,
-                                        environment-failed, rebooted, broken
+                                        environment-failed, broken
     booted, started, ended, program_seconds, pid
     exit_code, signal                   the client's exit code: 128+n for signal n, 124 for a cap, 123 for an
                                         environment that could not be made, 125 for a failure of skylift's own
@@ -59,9 +55,8 @@ status.json:
 manifest.json: {"final", "results": [{"path", "size", "sha256"}], "unmatched", "left_behind"}; with --sync-every it is
 there, and not final, while the program runs.
 
-The socket /run/skylift/NAME.sock takes JSON lines: {"stream": {"stdout": OFFSET, "stderr": OFFSET}}, {"signal": "INT"},
-{"cancel": true}, and where the program has a stdin {"input": BASE64}, {"eof": true} and {"resize": [ROWS, COLUMNS]}.
-A stream is answered with frames: a letter, the payload's length as 4 bytes big-endian, the payload. The letters are
-o stdout, e stderr, s status as JSON, and c for what was cut, as JSON: {"stream", "from", "to"}, after which that stream
-goes on at "to". The final status is the last frame, after all output.
+The socket /run/skylift/NAME.sock takes JSON lines: {"stream": {"stdout": OFFSET, "stderr": OFFSET}}, {"signal": "INT"}
+and {"cancel": true}. A stream is answered with frames: a letter, the payload's length as 4 bytes big-endian, the
+payload. The letters are o stdout, e stderr, s status as JSON, and c for what was cut, as JSON: {"stream", "from",
+"to"}, after which that stream goes on at "to". The final status is the last frame, after all output.
 """

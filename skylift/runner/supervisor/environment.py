@@ -24,13 +24,14 @@ class Environment:
 
     def __init__(self, wanted: Dict[str, Any], login: Login, program: Program, log: Path, uv: Uv) -> None:
         self._wanted, self._login, self._program, self._log, self._finder = wanted, login, program, log, uv
-        self._env = login.environment()
+        self._venv = login.home / ".skylift-venv"
+        self._env = dict(login.environment(), UV_PROJECT_ENVIRONMENT=str(self._venv))
         self.python = shutil.which("python3", path=self._env["PATH"]) or sys.executable
         self.bin = ""
 
     @property
     def wanted(self) -> bool:
-        return bool(self._wanted["kind"] != "none")
+        return bool(self._wanted["kind"] != "none" or self._wanted.get("python"))
 
     def make(self) -> None:
         try:
@@ -42,15 +43,21 @@ class Environment:
                 "environment-failed", "This server's image has no uv, which makes Python environments.", "", FAILED
             )
         self._program_uv = found
-        source = str(self._login.place / self._wanted["path"])
-        if self._wanted["kind"] == "script":
-            self._uv("sync", "--script", source)
-            self.python = self._uv("python", "find", "--script", source).strip()
+        kind, source = self._wanted["kind"], self._login.place / self._wanted["path"]
+        version = ["--python", self._wanted["python"]] if self._wanted.get("python") else []
+        if kind == "script":
+            self._uv("sync", *version, "--script", str(source))
+            self.python = self._uv("python", "find", "--script", str(source)).strip()
         else:
-            venv = self._login.home / ".skylift-venv"
-            self._uv("venv", "--quiet", "--clear", str(venv))
-            self.python = str(venv / "bin" / "python")
-            self._uv("pip", "install", "--python", self.python, "--requirements", source)
+            self.python = str(self._venv / "bin" / "python")
+            if kind == "project":
+                # The lock decides where there is one; what it says is not resolved anew.
+                frozen = ["--frozen"] if (source / "uv.lock").exists() else []
+                self._uv("sync", *version, "--project", str(source), *frozen)
+            else:
+                self._uv("venv", "--quiet", "--clear", *version, str(self._venv))
+            if kind == "requirements":
+                self._uv("pip", "install", "--python", self.python, "--requirements", str(source))
         self.bin = os.path.dirname(self.python)
 
     def _uv(self, *arguments: str) -> str:

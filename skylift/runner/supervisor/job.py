@@ -151,7 +151,6 @@ class Supervisor:
                 raise Ended("broken", "The job's --env values are not in its prefix.")
             self._secrets = json.loads(found)
         self._results = Results(self.prefix, login.place, self._cwd, self._record["outputs"])
-        self._results.arrived()
 
     def make_environment(self) -> None:
         log = self._folder / "environment.log"
@@ -161,6 +160,9 @@ class Supervisor:
         if self._environment.wanted:
             self.status.set(state="environment")
             self._environment.make()
+        # From here on, what is new is the program's: a lock or a build of its project is not.
+        assert self._results is not None
+        self._results.arrived()
 
     def _fetch_tool(self, key: str, place: Path) -> None:
         folder, _, name = key.rpartition("/")

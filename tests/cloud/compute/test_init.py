@@ -140,6 +140,7 @@ class Booted:
             self._ended.wait(10)
         self._servers.destroy(self.id)
         self._servers.remove_all(grace=0)
+        self._servers.remove_directory()
         self._servers.close()
         self._stack.close()
 

@@ -121,6 +121,8 @@ class Scene:
         self.plugs: list[str] = []
         self.dressed: list[list[str]] = []
         self.notes_rest = False
+        self.with_volumes: set[str] = set()
+        self.looked_at_volumes = False
         self.jammed = False
         self.loop = self.start_loop()
         with self.database.write() as tx:
@@ -150,9 +152,21 @@ class Scene:
             blueprint=lambda tx, instance: Blueprint(plan_of(instance), ()),
             failures=(ServerError,),
             at_rest=lambda server_id: self.machines.done.append("at_rest") if self.notes_rest else None,
+            volumes=self,
         )
         self.machines.ended = loop.ended
         return loop
+
+    # The part of the loop of volumes.
+
+    def step(self) -> None:
+        self.looked_at_volumes = True
+
+    def at_boot(self, instance_id: str, pid: int) -> None:
+        self.with_volumes.add(instance_id)
+
+    def at_rest(self, instance_id: str) -> None:
+        self.with_volumes.discard(instance_id)
 
     def add(self, **changes: object) -> None:
         with self.database.write() as tx:
@@ -201,6 +215,7 @@ def test_a_launch_creates_plugs_in_and_starts(scene: Scene) -> None:
     scene.settle()
     assert scene.machines.done == ["create", "start"]
     assert scene.plugs == ["eni-1"]
+    assert scene.with_volumes == {"i-1"}
     assert scene.row.state == "running"
 
 
@@ -223,6 +238,8 @@ def test_terminate_shuts_down_then_destroys(scene: Scene) -> None:
     scene.settle()
     assert scene.machines.done[2:] == ["request_shutdown", "clear", "destroy"]
     assert scene.row.state == "terminated"
+    assert scene.looked_at_volumes
+    assert scene.with_volumes == set()
     assert scene.interface is None
     assert scene.plugs == []
 

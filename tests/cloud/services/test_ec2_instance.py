@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from ec2_fixtures import ACCOUNT, Cloud, filters, tagged
 
-from skylift.cloud.instance import ClientToken, Console, Instance, Volume
+from skylift.cloud.instance import ClientToken, Console, Instance
 from skylift.cloud.services.instance import forget_terminated
+from skylift.cloud.volume import Volume
 
 
 def states(answer: Any, member: str) -> list[tuple[str, str]]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from skylift.cloud.instance import Image, Instance, MetadataOptions, Volume
+from skylift.cloud.instance import Image, Instance, MetadataOptions
 from skylift.cloud.network import (
     NetworkInterface,
     Route,
@@ -18,6 +18,7 @@ from skylift.cloud.network import (
     Vpc,
 )
 from skylift.cloud.store.database import Database, Duplicate
+from skylift.cloud.volume import Volume
 
 NOW = datetime(2026, 11, 25, 12, 0, 0, 123456, UTC)
 
@@ -43,7 +44,19 @@ INSTANCE = Instance(
 INTERFACE = NetworkInterface(
     "eni-1", "vpc-1", "subnet-1", "0a:00:00:00:00:01", "10.0.0.4", ("sg-1",), NOW, "127.7.1.1", True, "i-1"
 )
-VOLUME = Volume("vol-1", "i-1", "/dev/xvda", 8, "us-east-1a", NOW)
+VOLUME = Volume(
+    "vol-1",
+    8,
+    "us-east-1a",
+    NOW,
+    state="in-use",
+    root=True,
+    instance_id="i-1",
+    device="/dev/xvda",
+    attachment="attached",
+    attached=NOW,
+    delete_on_termination=True,
+)
 NOUNS = (VPC, SUBNET, TABLE, GROUP, IMAGE, INSTANCE, INTERFACE, VOLUME)
 
 

@@ -1,0 +1,78 @@
+"""Work on many things at once, on each by one thread at a time."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+log = logging.getLogger(__name__)
+
+
+class Work:
+    """`act(key)` is done for every key that is submitted, and once more for one submitted while it is under way."""
+
+    def __init__(self, what: str, act: Callable[[str], None], workers: int) -> None:
+        self._what = what
+        self._act = act
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix=what)
+        self._lock = threading.RLock()
+        self._idle = threading.Condition(self._lock)
+        self._busy: set[str] = set()
+        self._again: set[str] = set()
+        self._timers: dict[str, threading.Timer] = {}
+        self._closed = False
+
+    def submit(self, key: str) -> None:
+        with self._lock:
+            if self._closed:
+                return
+            if key in self._busy:
+                self._again.add(key)
+                return
+            self._busy.add(key)
+        self._pool.submit(self._do, key)
+
+    def later(self, key: str, seconds: float) -> None:
+        """For what nobody tells us the end of."""
+        with self._lock:
+            if self._closed or key in self._timers:
+                return
+            timer = threading.Timer(seconds, self._due, (key,))
+            timer.daemon = True
+            self._timers[key] = timer
+        timer.start()
+
+    def wait_until_idle(self) -> None:
+        """Until nothing is under way; what is to be done later does not count."""
+        with self._idle:
+            self._idle.wait_for(lambda: not self._busy)
+
+    def close(self) -> None:
+        """Finish what is under way and start nothing more."""
+        with self._lock:
+            self._closed = True
+            timers = list(self._timers.values())
+        for timer in timers:
+            timer.cancel()
+        self._pool.shutdown()
+
+    def _due(self, key: str) -> None:
+        with self._lock:
+            self._timers.pop(key, None)
+        self.submit(key)
+
+    def _do(self, key: str) -> None:
+        try:
+            self._act(key)
+        except Exception:
+            # The last line of a worker thread: whatever it is belongs in the log, not in a forgotten future.
+            log.exception("%s %s: unexpected failure", self._what, key)
+        finally:
+            with self._idle:
+                self._busy.discard(key)
+                if key in self._again:
+                    self._again.discard(key)
+                    self.submit(key)
+                self._idle.notify_all()

@@ -1,0 +1,315 @@
+"""The loops of volumes and snapshots against a fake of compute: file systems that are words in a list."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from skylift.cloud.compute.disk import DiskError, DiskInUse, DiskRefused
+from skylift.cloud.instance import Instance
+from skylift.cloud.loops.snapshot import SnapshotLoop
+from skylift.cloud.loops.volume import Sockets, VolumeLoop
+from skylift.cloud.store.database import Database
+from skylift.cloud.volume import Modification, Snapshot, Volume
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+INSTANCE = Instance(
+    id="i-1",
+    reservation_id="r-1",
+    launch_index=0,
+    image_id="ami-1",
+    type="t3.micro",
+    zone="us-east-1a",
+    vpc_id="vpc-1",
+    subnet_id="subnet-1",
+    launched=NOW,
+    uid_base=1_000_000_000,
+    root_gib=8,
+    state="running",
+)
+VOLUME = Volume("vol-1", 10, "us-east-1a", NOW)
+ATTACHED = replace(VOLUME, state="in-use", instance_id="i-1", device="/dev/sdf", attachment="attached", attached=NOW)
+SNAPSHOT = Snapshot("snap-1", "vol-1", 10, NOW)
+
+
+class FakeCompute:
+    """Disks, servers and their sockets in one: what was done, in order."""
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+        self.alive: dict[str, int] = {"i-1": 7}
+        self.mounts: set[str] = set()
+        self.plugged: set[str] = set()
+        self.refuses: set[str] = set()
+        self.busy = False
+        self.grows_online = True
+        self.files: tuple[set[str], set[str]] = (set(), set())
+
+    def make(self, volume_id: str, size_gib: int) -> None:
+        self._do(f"make {volume_id} {size_gib}")
+
+    def make_from(self, volume_id: str, size_gib: int, snapshot_id: str) -> None:
+        self._do(f"make {volume_id} {size_gib} of {snapshot_id}")
+
+    def make_of_tree(self, volume_id: str, size_gib: int, tree: Path) -> None:
+        self._do(f"make {volume_id} {size_gib} of {tree}")
+
+    def mount(self, volume_id: str) -> Path:
+        self.mounts.add(volume_id)
+        return Path("/mounts") / volume_id
+
+    def unmount(self, volume_id: str) -> None:
+        assert volume_id not in self.plugged, "a server would still have it"
+        self.mounts.discard(volume_id)
+
+    def mounted(self) -> set[str]:
+        return set(self.mounts)
+
+    def grow(self, volume_id: str, size_gib: int) -> bool:
+        if volume_id in self.mounts and not self.grows_online:
+            return False
+        self._do(f"grow {volume_id} {size_gib}")
+        return True
+
+    def remove(self, volume_id: str) -> None:
+        self._do(f"remove {volume_id}")
+
+    def running(self) -> dict[str, int]:
+        return self.alive
+
+    def pause(self, server_id: str) -> None:
+        self._do("pause")
+
+    def resume(self, server_id: str) -> None:
+        self._do("resume")
+
+    def plug(self, pid: int, source: Path, device: str, owner: int) -> None:
+        assert (pid, owner) == (7, 1_000_000_000)
+        self._do(f"plug {source.name} {device}")
+        self.plugged.add(source.name)
+
+    def unplug(self, pid: int, source: Path, force: bool) -> None:
+        if self.busy and not force:
+            raise DiskInUse("in use")
+        self._do(f"unplug {source.name}{' by force' if force else ''}")
+        self.plugged.discard(source.name)
+
+    def take(self, volume_id: str, snapshot_id: str) -> None:
+        self._do(f"take {snapshot_id} of {volume_id}")
+
+    def share(self, source_id: str, snapshot_id: str) -> None:
+        self._do(f"share {source_id} as {snapshot_id}")
+
+    def present(self) -> tuple[set[str], set[str]]:
+        return set(self.files[0]), set(self.files[1])
+
+    def remove_snapshot(self, snapshot_id: str) -> None:
+        self._do(f"remove {snapshot_id}")
+
+    def _do(self, what: str) -> None:
+        if what.split(maxsplit=1)[0] in self.refuses:
+            raise DiskRefused(f"{what}: no")
+        self.done.append(what)
+
+
+class Scene:
+    def __init__(self, path: Path) -> None:
+        self.database = Database(path / "state.db")
+        self.compute = FakeCompute()
+        self.loop = VolumeLoop(
+            self.database, self.compute, self.compute, Sockets(self.compute.plug, self.compute.unplug), ()
+        )
+        self.snapshots = SnapshotLoop(
+            self.database,
+            self.compute,
+            self.loop.of,
+            lambda name, instance: Path("/captures") / f"{name} of {instance.id}",
+            lambda: self.compute.done.append("tidy"),
+            (DiskError,),
+        )
+        self.loop.last_looks = self.snapshots.last_looks
+        self.add(INSTANCE)
+
+    def add(self, *rows: object) -> None:
+        with self.database.write() as tx:
+            for row in rows:
+                tx.add(row)
+
+    def change(self, row: object) -> None:
+        with self.database.write() as tx:
+            tx.save(row)
+
+    @property
+    def volume(self) -> Volume:
+        with self.database.read() as tx:
+            found = tx.get(Volume, id="vol-1")
+        assert found is not None
+        return found
+
+    @property
+    def snapshot(self) -> Snapshot:
+        with self.database.read() as tx:
+            found = tx.get(Snapshot, id="snap-1")
+        assert found is not None
+        return found
+
+    def settle(self) -> None:
+        for loop in (self.loop, self.snapshots):
+            loop.step()
+            loop.wait_until_idle()
+
+    def close(self) -> None:
+        self.loop.close()
+        self.snapshots.close()
+        self.database.close()
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    made = Scene(tmp_path)
+    yield made
+    made.close()
+
+
+def test_a_volume_from_its_making_to_its_end(scene: Scene) -> None:
+    scene.add(VOLUME)
+    scene.settle()
+    assert scene.volume.state == "available"
+    scene.change(replace(ATTACHED, attachment="attaching"))
+    scene.settle()
+    assert (scene.volume.attachment, scene.compute.mounts) == ("attached", {"vol-1"})
+    scene.change(replace(scene.volume, attachment="detaching"))
+    scene.settle()
+    assert (scene.volume, scene.compute.mounts) == (replace(VOLUME, state="available"), set())
+    scene.change(replace(scene.volume, state="deleting"))
+    scene.settle()
+    with scene.database.read() as tx:
+        assert tx.find(Volume) == []
+    assert scene.compute.done == [
+        "make vol-1 10",
+        "tidy",
+        "plug vol-1 /dev/sdf",
+        "unplug vol-1",
+        "remove vol-1",
+    ]
+
+
+def test_a_volume_that_cannot_be_made_says_why(scene: Scene) -> None:
+    scene.compute.refuses = {"make"}
+    scene.add(VOLUME)
+    scene.settle()
+    assert (scene.volume.state, scene.volume.error) == ("error", "make vol-1 10: no")
+
+
+def test_a_volume_is_made_of_either_kind_of_snapshot(scene: Scene) -> None:
+    scene.add(replace(SNAPSHOT, state="completed"), replace(VOLUME, size_gib=12, snapshot_id="snap-1"))
+    scene.add(replace(SNAPSHOT, id="snap-2", state="completed", of_root=True, root="/tree"))
+    scene.add(replace(VOLUME, id="vol-2", snapshot_id="snap-2"))
+    scene.settle()
+    assert {"make vol-1 12 of snap-1", "make vol-2 10 of /tree"} <= set(scene.compute.done)
+
+
+def test_a_server_is_given_its_volumes_as_it_boots(scene: Scene) -> None:
+    """Those of its launch are made by then, whoever comes first."""
+    scene.change(replace(INSTANCE, state="pending"))
+    scene.add(replace(ATTACHED, state="creating", attachment="attaching"))
+    scene.loop.at_boot("i-1", 7)
+    assert (scene.volume.state, scene.volume.attachment) == ("in-use", "attached")
+    assert scene.compute.done == ["make vol-1 10", "plug vol-1 /dev/sdf"]
+    scene.compute.alive = {}
+    scene.compute.plugged = set()
+    scene.loop.at_rest("i-1")
+    assert scene.compute.mounts == set()
+
+
+def test_a_launch_fails_with_the_words_of_the_volume_that_could_not_be_made(scene: Scene) -> None:
+    scene.compute.refuses = {"make"}
+    scene.add(replace(ATTACHED, state="creating", attachment="attaching"))
+    with pytest.raises(DiskError, match=r"vol-1 \(/dev/sdf\): make vol-1 10: no"):
+        scene.loop.at_boot("i-1", 7)
+
+
+def test_a_volume_of_a_stopped_server_is_attached_at_once_and_mounted_later(scene: Scene) -> None:
+    scene.change(replace(INSTANCE, state="stopped"))
+    scene.compute.alive = {}
+    scene.add(replace(ATTACHED, attachment="attaching"))
+    scene.settle()
+    assert (scene.volume.attachment, scene.compute.done) == ("attached", ["tidy"])
+
+
+def test_a_volume_in_use_is_busy_until_programs_let_go_or_force_is_used(scene: Scene) -> None:
+    scene.add(replace(ATTACHED, attachment="detaching"))
+    scene.compute.mount("vol-1")
+    scene.compute.busy = True
+    scene.settle()
+    assert scene.volume.attachment == "busy"
+    scene.change(replace(scene.volume, forced=True))
+    scene.settle()
+    assert scene.volume.state == "available"
+    assert "unplug vol-1 by force" in scene.compute.done
+
+
+@pytest.mark.parametrize("online", [True, False])
+def test_a_volume_grows_while_it_is_used(scene: Scene, online: bool) -> None:
+    """Where the kernel does not let us, the server is held for the moment in which it is taken away."""
+    change = Modification(20, "gp3", 3000, 125, 10, "gp2", 100, None, NOW)
+    scene.add(replace(ATTACHED, modification=change))
+    scene.compute.mount("vol-1")
+    scene.compute.plugged.add("vol-1")
+    scene.compute.grows_online = online
+    scene.settle()
+    done = scene.volume.modification
+    assert done is not None
+    assert (scene.volume.size_gib, scene.volume.type, done.state) == (20, "gp3", "completed")
+    swap = ["pause", "unplug vol-1", "grow vol-1 20", "plug vol-1 /dev/sdf", "resume"]
+    assert scene.compute.done[: len(swap)] == (["grow vol-1 20", "tidy"] if online else swap)
+
+
+def test_a_volume_that_cannot_grow_stays_as_it_is(scene: Scene) -> None:
+    scene.add(replace(ATTACHED, modification=Modification(20, "gp3", 3000, 125, 10, "gp3", 3000, 125, NOW)))
+    scene.compute.refuses = {"grow"}
+    scene.settle()
+    done = scene.volume.modification
+    assert done is not None
+    assert (scene.volume.size_gib, done.state, done.message) == (10, "failed", "grow vol-1 20: no")
+
+
+def test_a_start_finds_servers_with_their_volumes_and_lets_go_of_others(scene: Scene) -> None:
+    scene.add(ATTACHED, replace(VOLUME, id="vol-2", state="available"))
+    scene.compute.mounts = {"vol-2"}
+    scene.loop.adopt()
+    assert (scene.compute.mounts, scene.compute.plugged) == ({"vol-1"}, {"vol-1"})
+
+
+def test_snapshots_are_made_before_their_volume_goes(scene: Scene) -> None:
+    scene.add(replace(VOLUME, state="deleting"), SNAPSHOT)
+    scene.loop.step()
+    scene.loop.wait_until_idle()
+    assert scene.compute.done == ["take snap-1 of vol-1", "remove vol-1"]
+    assert scene.snapshot.state == "completed"
+
+
+def test_a_snapshot_of_a_root_volume_is_a_directory(scene: Scene) -> None:
+    root = replace(ATTACHED, id="vol-root", device="/dev/xvda", root=True)
+    scene.add(root, replace(SNAPSHOT, volume_id="vol-root", of_root=True))
+    scene.settle()
+    assert (scene.snapshot.state, scene.snapshot.root) == ("completed", "/captures/snap-1 of i-1")
+
+
+def test_a_snapshot_that_cannot_be_made_says_why(scene: Scene) -> None:
+    scene.compute.refuses = {"take"}
+    scene.add(replace(VOLUME, state="available"), SNAPSHOT)
+    scene.settle()
+    assert (scene.snapshot.state, scene.snapshot.message) == ("error", "take snap-1 of vol-1: no")
+
+
+def test_files_without_a_row_are_removed_but_not_those_that_are_still_needed(scene: Scene) -> None:
+    scene.compute.files = ({"vol-1", "vol-9"}, {"snap-1", "snap-8", "snap-9"})
+    scene.add(replace(VOLUME, state="available"), replace(SNAPSHOT, state="completed"))
+    scene.add(replace(SNAPSHOT, id="snap-2", source_id="snap-8"))
+    scene.snapshots.clean_up()
+    assert sorted(scene.compute.done) == ["remove snap-9", "remove vol-9", "tidy"]

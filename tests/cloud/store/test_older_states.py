@@ -1,0 +1,129 @@
+"""The state of each earlier version, with rows in every table that it had, opened by this one.
+
+`rows/NNNN.sql` holds what a cloud of version NNNN may have written, into the tables that came with it. These files stay
+as they are: what a row looked like then does not change any more.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from skylift.cloud import main  # noqa: F401 - says of every noun where it is kept
+from skylift.cloud.identity import Caller
+from skylift.cloud.instance import Image, Instance
+from skylift.cloud.network import NetworkAcl, NetworkInterface, Vpc
+from skylift.cloud.services.table import TABLE
+from skylift.cloud.store import database as store
+from skylift.cloud.store.bucket import sweep_files
+from skylift.cloud.store.database import MIGRATIONS, Database, StateUnreadable
+from skylift.cloud.store.mapping import tables
+
+SCRIPTS = sorted(MIGRATIONS.glob("*.sql"))
+ROWS = Path(__file__).parent / "rows"
+VERSIONS = [script.name[:4] for script in SCRIPTS]
+ROOT = Caller(
+    kind="root",
+    access_key_id="AKIA1",
+    arn="arn:aws:iam::123456789012:root",
+    account="123456789012",
+    user_id="123456789012",
+    region="eu-west-1",
+    source_ip="127.0.0.1",
+    request_id="r",
+)
+LISTS = (
+    *(("ec2", f"Describe{what}") for what in ("Vpcs", "Subnets", "RouteTables", "SecurityGroups", "NetworkAcls")),
+    *(("ec2", f"Describe{what}") for what in ("Instances", "InstanceStatus", "Volumes", "Images", "KeyPairs", "Tags")),
+    *(("ec2", f"Describe{what}") for what in ("NetworkInterfaces", "Addresses", "NatGateways", "LaunchTemplates")),
+    *(("iam", f"List{what}") for what in ("Users", "Groups", "Roles", "InstanceProfiles", "Policies")),
+    *(("s3", "ListBuckets"), ("ssm", "DescribeParameters")),
+)
+
+
+def state_of(version: str, directory: Path) -> Path:
+    """A state directory as that version left it, in the middle of its work."""
+    path = directory / "state.db"
+    with closing(sqlite3.connect(path)) as old:
+        for script in SCRIPTS:
+            if script.name[:4] > version:
+                break
+            old.executescript(f"PRAGMA foreign_keys = ON; BEGIN; {script.read_text()}; COMMIT;")
+            rows = ROWS / f"{script.name[:4]}.sql"
+            if rows.exists():
+                old.executescript(f"BEGIN; {rows.read_text()}; COMMIT;")
+        old.execute(f"PRAGMA user_version = {VERSIONS.index(version) + 1}")
+        old.commit()
+    return path
+
+
+def counts(path: Path) -> dict[str, int]:
+    with closing(sqlite3.connect(path)) as connection:
+        names = [name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
+        return {name: connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in names}
+
+
+def test_each_version_has_rows_in_all_of_its_tables(tmp_path: Path) -> None:
+    empty = [name for name, count in counts(state_of(VERSIONS[-1], tmp_path)).items() if not count]
+    assert not empty, f"tests/cloud/store/rows/{VERSIONS[-1]}.sql: write a row for each of {', '.join(empty)}"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_state_of_each_earlier_version_is_read(version: str, tmp_path: Path) -> None:
+    path = state_of(version, tmp_path)
+    before = counts(path)
+    database = Database(path)
+    with closing(database):
+        sweep_files(database)
+        with database.read() as tx:
+            found = {table.name: tx.find(table.noun) for table in tables()}
+            instance = tx.get(Instance, id="i-1")
+            assert instance is not None
+            assert (instance.state, instance.tags, instance.metadata.hop_limit) == ("running", {"Name": "web"}, 2)
+            interface = tx.get(NetworkInterface, id="eni-1")
+            assert interface is not None and interface.instance_id == "i-1"
+            image = tx.get(Image, id="ami-1")
+            assert image is not None and image.root == "/images/ami-1/root"
+            # What each VPC has by now, those of that time have, too.
+            for vpc in tx.find(Vpc):
+                assert tx.get(NetworkAcl, vpc_id=vpc.id, is_default=True) is not None
+            for service, name in LISTS:
+                TABLE[service, name].handler(tx, ROOT, {})
+        with database.write() as tx:
+            for rows in found.values():
+                for row in rows:
+                    tx.save(row)
+    after = counts(path)
+    assert {name: count for name, count in before.items() if after.get(name, 0) < count} == {}
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert connection.execute("PRAGMA user_version").fetchone() == (len(SCRIPTS),)
+
+
+def test_a_migration_that_fails_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its script is one transaction: what came before it stays, and the version says which that is."""
+    path = state_of("0001", tmp_path)
+    before = counts(path)
+    scripts = tmp_path / "migrations"
+    scripts.mkdir()
+    (scripts / "0001_first.sql").write_text("")
+    (scripts / "0002_second.sql").write_text(
+        "CREATE TABLE half (a TEXT); DELETE FROM volumes; SELECT absent FROM volumes;"
+    )
+    monkeypatch.setattr(store, "MIGRATIONS", scripts)
+    with pytest.raises(StateUnreadable, match=r"0002_second\.sql: no such column: absent"):
+        Database(path)
+    assert counts(path) == before
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+
+
+def test_a_file_that_is_no_database_is_said_to_be_none(tmp_path: Path) -> None:
+    (tmp_path / "state.db").write_bytes(b"something else" * 1000)
+    with pytest.raises(StateUnreadable, match="not a database"):
+        Database(tmp_path / "state.db", clock=lambda: datetime(2026, 1, 1, tzinfo=UTC))

@@ -1,0 +1,163 @@
+"""The client is killed after each call that a run makes: nothing is left that costs money, nothing runs twice."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from real_cloud import RealCloud, real_cloud
+from real_server import until
+
+from skylift.cloud.home import Home
+
+pytestmark = pytest.mark.real
+
+MORTAL = Path(__file__).parent.parent / "mortal_client.py"
+BESIDE_EACH_OTHER = 3
+# Two copies would say so: `starts` comes home with a line for each.
+JOB = """
+import sys
+with open("starts", "a") as file:
+    print("started", file=file)
+print("ran")
+sys.exit(3)
+"""
+MAKING = [
+    *("s3.CreateBucket", "iam.CreatePolicy", "ec2.ImportKeyPair", "ec2.CreateVpc", "ec2.CreateInternetGateway"),
+    *("ec2.AttachInternetGateway", "ec2.CreateRoute", "ec2.CreateSubnet", "ec2.CreateSecurityGroup", "ec2.CreateTags"),
+    "ec2.AuthorizeSecurityGroupIngress",
+]
+"""What a first run makes and later ones find."""
+
+
+@pytest.fixture(scope="module")
+def cloud(image_home: Home) -> Iterator[RealCloud]:
+    """Where nothing has run yet."""
+    with real_cloud(image_home) as own:
+        yield own
+
+
+def bucket(cloud: RealCloud) -> str:
+    return f"skylift-{cloud.endpoint.account}-{cloud.endpoint.region}"
+
+
+def run(cloud: RealCloud, name: str, last: str) -> tuple[int, list[str], str]:
+    """One run by a client that is killed after its call `last`: its exit code, the calls that it made, its words."""
+    folder = cloud.work / name
+    folder.mkdir()
+    (folder / "job.py").write_text(JOB)
+    options = ["run", "--name", name, "--max-time", "2m", "--out", "starts", "job.py"]
+    with (folder / "words").open("wb") as words:
+        client = subprocess.Popen(
+            [sys.executable, str(MORTAL), str(folder / "calls"), last, *options],
+            cwd=folder,
+            env=cloud.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=words,
+        )
+        cloud.watch(client.pid)
+        code = client.wait()
+    return code, (folder / "calls").read_text().split(), (folder / "words").read_text()
+
+
+def test_killed_after_each_thing_that_a_first_run_makes(cloud: RealCloud) -> None:
+    """Each run gets one step further than the last, until all is there, and there once."""
+    made: list[str] = []
+    while True:
+        # A subnet for each zone; all else once.
+        ahead = [each for each in MAKING if each == "ec2.CreateSubnet" or each not in made]
+        code, calls, words = run(cloud, f"first-{len(made)}", ",".join(f"{each}#1" for each in ahead))
+        if code != -signal.SIGKILL:
+            break
+        made.append(calls[-1].removesuffix("#1"))
+        end_leases(cloud)
+    assert code == 3, words
+    # Some are made beside others, by a run that is killed after one of those.
+    assert set(made) >= set(MAKING) - {"iam.CreatePolicy", "ec2.ImportKeyPair"}
+    assert len(cloud.client("iam").list_policies(Scope="Local", PathPrefix="/skylift/")["Policies"]) == 1
+    assert len(cloud.ec2.describe_key_pairs()["KeyPairs"]) == 1
+    vpc = {"Name": "tag:skylift:network", "Values": ["vpc"]}
+    (network,) = cloud.ec2.describe_vpcs(Filters=[vpc])["Vpcs"]
+    within = [{"Name": "vpc-id", "Values": [network["VpcId"]]}]
+    zones = [each["AvailabilityZone"] for each in cloud.ec2.describe_subnets(Filters=within)["Subnets"]]
+    assert len(zones) == len(set(zones)) == made.count("ec2.CreateSubnet")
+    tagged = [{"Name": "tag:skylift:network", "Values": ["gateway"]}]
+    assert len(cloud.ec2.describe_internet_gateways(Filters=tagged)["InternetGateways"]) == 1
+
+
+def end_leases(cloud: RealCloud) -> None:
+    """As if the minute had passed in which a dead client's work is left to it."""
+    s3 = cloud.client("s3")
+    if "s3.CreateBucket" in (cloud.work / "first-0/calls").read_text():
+        for held in s3.list_objects_v2(Bucket=bucket(cloud), Prefix="locks/").get("Contents", []):
+            s3.put_object(Bucket=bucket(cloud), Key=held["Key"], Body=json.dumps({"until": 0}))
+
+
+def test_killed_after_every_call(cloud: RealCloud) -> None:
+    code, calls, words = run(cloud, "recorded", "-")
+    assert code == 3, words
+    assert {"s3.PutObject#1", "iam.CreateRole#1", "ec2.RunInstances#1", "iam.DeleteRole#1"} <= set(calls)
+    with ThreadPoolExecutor(BESIDE_EACH_OTHER) as pool:
+        fates = dict(pool.map(lambda each: fate(cloud, *each), enumerate(calls)))
+    assert set(fates.values()) == {"never started", "ran"}
+    told = {each["name"]: (each["state"], each["exit_code"]) for each in listed(cloud)}
+    for name, became in fates.items():
+        # What never started has a record or not, by when its client died.
+        assert told.get(name, ("lost", None)) == (("failed", 3) if became == "ran" else ("lost", None)), name
+    cloud.skylift("sweep")
+    assert_nothing_left(cloud)
+
+
+def fate(cloud: RealCloud, number: int, last: str) -> tuple[str, str]:
+    """Kill a client after this call: its job's name, and what became of it."""
+    name = f"mortal-{number}"
+    code, calls, words = run(cloud, name, last)
+    # A call that is made until something is there may be made less often the next time.
+    assert code == (-signal.SIGKILL if calls[-1] == last else 3), (last, code, words)
+    servers = instances_of(cloud, name)
+    if not servers:
+        assert result(cloud, name) is None
+        return name, "never started"
+    assert len(servers) == 1, last
+    until(lambda: instances_of(cloud, name)[0]["State"]["Name"] == "terminated", f"the server to end ({last})", 60)
+    assert result(cloud, name) == b"started\n", last
+    return name, "ran"
+
+
+def listed(cloud: RealCloud) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(cloud.skylift("ps", "--all", "--json").stdout)
+    return found
+
+
+def instances_of(cloud: RealCloud, name: str) -> list[dict[str, Any]]:
+    answer = cloud.ec2.describe_instances(Filters=[{"Name": "tag:skylift:job", "Values": [name]}])
+    return [each for reservation in answer["Reservations"] for each in reservation["Instances"]]
+
+
+def result(cloud: RealCloud, name: str) -> bytes | None:
+    """What the program left, as the record has it."""
+    s3 = cloud.client("s3")
+    try:
+        found = s3.get_object(Bucket=bucket(cloud), Key=f"jobs/{name}/server/results/starts")
+    except s3.exceptions.NoSuchKey:
+        return None
+    body: bytes = found["Body"].read()
+    return body
+
+
+def assert_nothing_left(cloud: RealCloud) -> None:
+    """Of the jobs there is nothing but what they have in the bucket."""
+    iam = cloud.client("iam")
+    assert iam.list_roles(PathPrefix="/skylift/")["Roles"] == []
+    assert iam.list_instance_profiles(PathPrefix="/skylift/")["InstanceProfiles"] == []
+    pages = cloud.ec2.get_paginator("describe_instances").paginate()
+    instances = [each for page in pages for reservation in page["Reservations"] for each in reservation["Instances"]]
+    assert {each["State"]["Name"] for each in instances} == {"terminated"}

@@ -1,0 +1,82 @@
+"""`import skylift`: the words of the command line, with values."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from runner_bench import Machine, until
+from test_flow import host
+from test_later import WAITS
+
+import skylift
+from skylift.runner.ec2 import Api
+from skylift.runner.job import Settings
+
+
+@pytest.fixture
+def here(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "work"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr("skylift.api.settings_for", lambda _: settings)
+    return folder
+
+
+def test_importing_it_imports_nothing_else() -> None:
+    source = "import sys, skylift; print([name for name in sys.modules if name.startswith(('skylift.', 'boto'))])"
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+    assert all(getattr(skylift, name) for name in skylift.__all__)
+    with pytest.raises(AttributeError):
+        _ = skylift.nothing  # type: ignore[attr-defined]
+
+
+def test_run(here: Path, api: Api, machine: Machine) -> None:
+    (here / "job.py").write_text(
+        "import os, sys\nprint(sys.argv[1:], os.environ['WORD'])\nprint('err', file=sys.stderr)\n"
+        "open('r', 'w').write('42')\nsys.exit(3)\n"
+    )
+    shown = io.BytesIO()
+    with host(api, machine):
+        outcome = skylift.run(Path("job.py"), args=["-x"], out="r", env={"WORD": "hush"}, max_time=60, stdout=shown)
+    machine.wait()
+    assert (outcome.exit_code, outcome.state) == (3, "failed")
+    assert (outcome.stdout_tail, outcome.stderr_tail) == ("['-x'] hush\n", "err\n")
+    assert shown.getvalue() == b"['-x'] hush\n"
+    assert [path.read_text() for path in outcome.paths] == ["42"]
+
+
+def test_submit_and_what_a_job_can(here: Path, api: Api, machine: Machine, tmp_path: Path) -> None:
+    (here / "job.py").write_text(WAITS)
+    with host(api, machine):
+        job = skylift.submit("job.py", out=["result.txt"], name="nightly")
+    assert repr(job) == "skylift.Job('nightly')"
+    assert [each.name for each in skylift.jobs()] == ["nightly"]
+    until((machine.home / "job" / "job.py").exists, "the job to be unpacked")
+    (machine.home / "job" / "go").touch()
+    assert b"".join(job.logs(follow=True)) == b"ready\ndone\n"
+    assert b"".join(job.logs(stderr=True)) == b"a complaint\n"
+    again = skylift.Job("nightly")
+    assert again.wait().exit_code == 7
+    assert again.state == "failed"
+    assert [path.name for path in again.results(tmp_path / "there")] == ["result.txt"]
+    machine.wait()
+    assert again.attach(tmp_path / "third").stdout_tail == "ready\ndone\n"
+    again.rm()
+    with pytest.raises(skylift.UsageError, match="nightly"):
+        skylift.Job("nightly")
+
+
+def test_what_is_wrong_is_raised(here: Path) -> None:
+    with pytest.raises(skylift.UsageError, match="what to run"):
+        skylift.run()
+    with pytest.raises(skylift.UsageError, match="list of words"):
+        skylift.run(command="make")
+    with pytest.raises(TypeError, match="typ"):
+        skylift.run("job.py", typ="t3.small")
+    with pytest.raises(skylift.UsageError, match=r"missing\.py"):
+        skylift.submit("missing.py")
