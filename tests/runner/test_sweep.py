@@ -20,14 +20,13 @@ from skylift.runner.launch import live_servers
 from skylift.runner.record import Prefix, tags_of
 from skylift.runner.sweep import STARTING, Sweep
 
-NOW = time.time()
-
 
 class Left:
     """Jobs in any state, as a client or a server may leave them."""
 
     def __init__(self, account: Account) -> None:
         self.account, self.api = account, account.api
+        self.now = time.time()
         ensure_bucket(self.api, account.bucket)
         role.ensure_boundary(self.api, account.number)
 
@@ -36,11 +35,11 @@ class Left:
         role.equip_role(self.api, job, self.account.bucket, self.account.number)
 
     def record(self, job: str, *, age: float = 0, deadline: float = 7200) -> None:
-        record = {"created": NOW - age, "deadline": NOW - age + deadline}
+        record = {"created": self.now - age, "deadline": self.now - age + deadline}
         self.api.put(self.account.bucket, Prefix(job).record, json.dumps(record).encode())
 
     def status(self, job: str, *, ago: float = 1000, **more: Any) -> None:
-        updated = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(NOW - ago))
+        updated = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(self.now - ago))
         status = {"state": "succeeded", "final": True, "updated": updated, "exit_code": 0, **more}
         self.api.put(self.account.bucket, Prefix(job).status, json.dumps(status).encode())
 
@@ -74,7 +73,7 @@ def test_nothing_of_what_lives(left: Left) -> None:
         left.record(job)
     left.status("running", state="running", final=False)
     left.server("running")
-    left.status("kept", kept_until=NOW + 600)
+    left.status("kept", kept_until=left.now + 600)
     left.server("kept")
     left.status("going-off", ago=1)
     left.server("going-off")
@@ -178,7 +177,7 @@ def test_ps_tells_jobs_apart(left: Left, settings: Settings) -> None:
     left.status("stranded", state="uploading", final=False)
     left.api.call("ec2", "stop_instances", InstanceIds=[left.server("stranded")])
     left.record("kept")
-    left.status("kept", kept_until=NOW + 600)
+    left.status("kept", kept_until=left.now + 600)
     left.server("kept")
     left.record("starting")
     left.server("starting")
@@ -193,7 +192,7 @@ def test_ps_tells_jobs_apart(left: Left, settings: Settings) -> None:
         "kept": "succeeded",
     }
     assert {each.name for each in Jobs(settings).listed()} == {"stranded", "kept", "starting"}
-    assert listed["kept"].off_by == time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(NOW + 600))
+    assert listed["kept"].off_by == time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(left.now + 600))
     dear, cheap = listed["starting"].hourly_usd, listed["stranded"].hourly_usd
     assert dear is not None and 0.02 < dear < 0.03
     assert cheap is not None and cheap < 0.001
