@@ -25,7 +25,8 @@ class Needs:
 
 def find_needs(folder: Path, project: Path | None) -> Needs | None:
     """The nearest folder that tells decides: beside the script, else further up in its project. In one folder a lock
-    comes before a requirements.txt, and that before a project without a lock."""
+    comes before a requirements.txt, and that before a project without a lock. A requirements.txt in which nothing is
+    required says just that."""
     candidates = [folder]
     if project is not None:
         candidates += [each for each in folder.parents if each.is_relative_to(project)]
@@ -33,11 +34,17 @@ def find_needs(folder: Path, project: Path | None) -> Needs | None:
         metadata = project is not None and _has_project(each / "pyproject.toml")
         if metadata and (each / "uv.lock").is_file():
             return Needs("project", each)
-        if (each / "requirements.txt").is_file():
-            return Needs("requirements", each / "requirements.txt")
+        requirements = each / "requirements.txt"
+        if requirements.is_file():
+            return Needs("requirements", requirements) if _requires_any(requirements) else None
         if metadata:
             return Needs("project", each)
     return None
+
+
+def _requires_any(path: Path) -> bool:
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    return any(line.strip() and not line.lstrip().startswith("#") for line in lines)
 
 
 def _has_project(path: Path) -> bool:

@@ -47,7 +47,7 @@ def test_script_alone(folder: Path) -> None:
 def test_requirements_beside_the_script_go_along(folder: Path) -> None:
     (folder / "sub").mkdir()
     (folder / "sub" / "tool.py").touch()
-    (folder / "sub" / "requirements.txt").touch()
+    (folder / "sub" / "requirements.txt").write_text("leaf\n")
     job = plan(folder, "sub/tool.py")
     assert places(job) == ["sub/requirements.txt", "sub/tool.py"]
     assert job.environment == Environment("requirements", "sub/requirements.txt")
@@ -55,7 +55,7 @@ def test_requirements_beside_the_script_go_along(folder: Path) -> None:
 
 def test_script_with_a_header_goes_alone_even_in_a_project(folder: Path) -> None:
     (folder / "pyproject.toml").touch()
-    (folder / "requirements.txt").touch()
+    (folder / "requirements.txt").write_text("leaf\n")
     (folder / "job.py").write_text(HEADER)
     job = plan(folder)
     assert places(job) == ["job.py"]
@@ -72,7 +72,7 @@ def test_empty_header_goes_alone_and_asks_for_nothing(folder: Path) -> None:
 
 def test_project_goes_whole_from_a_folder_inside_it(folder: Path) -> None:
     (folder / "pyproject.toml").touch()
-    (folder / "requirements.txt").touch()
+    (folder / "requirements.txt").write_text("leaf\n")
     (folder / "app").mkdir()
     (folder / "app" / "main.py").touch()
     job = plan(folder / "app", "main.py")
@@ -210,9 +210,20 @@ def test_the_nearest_that_tells_decides_the_environment(
     (folder / "app").mkdir()
     (folder / "app" / "main.py").write_text("print(1)")
     for name in files:
-        text = '[project]\nname = "x"\ndependencies = ["leaf"]\n' if name.endswith("pyproject.toml") else ""
+        text = '[project]\nname = "x"\ndependencies = ["leaf"]\n' if name.endswith("pyproject.toml") else "leaf\n"
         (folder / name).write_text(text)
     assert plan(folder, "app/main.py").environment == environment
+
+
+def test_requirements_that_require_nothing_say_so(folder: Path) -> None:
+    """Also within a project that would have to be installed."""
+    (folder / "pyproject.toml").write_text('[project]\nname = "x"\ndependencies = ["leaf"]\n')
+    (folder / "app").mkdir()
+    (folder / "app" / "main.py").write_text("print(1)")
+    (folder / "app" / "requirements.txt").write_text("\n# Nothing.\n")
+    job = plan(folder, "app/main.py")
+    assert job.environment == Environment()
+    assert "pyproject.toml" in places(job)
 
 
 def test_a_pyproject_that_only_sets_up_tools_makes_no_environment(folder: Path) -> None:
