@@ -85,4 +85,6 @@ class Reach:
         found = launch.describe(self._account.api, self.server.instance)
         if found is not None:
             self.server = found
-        return found is None or found.gone
+            return found.gone
+        # One that was just launched is not described yet; one that ended is, for an hour.
+        return self.server.state != "pending"
