@@ -7,6 +7,7 @@ import functools
 import importlib.util
 import io
 import marshal
+import threading
 import zipfile
 from pathlib import Path
 
@@ -18,6 +19,8 @@ _MAIN = "from skylift.runner.supervisor.boot import main\n\nmain()\n"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _UNCHECKED = 0b01
 """The flag of a .pyc that is known by a hash which nobody compares."""
+_parsing = threading.Lock()
+"""CPython 3.11 counts the depth of all threads' syntax trees together, and fails when two are made at a time."""
 
 
 @functools.cache
@@ -56,7 +59,8 @@ def _compile(text: str, place: str) -> bytes:
 
 def slim(source: str) -> str:
     """The same program without comments and docstrings, which cost room that user data does not have."""
-    tree = ast.parse(source)
+    with _parsing:
+        tree = ast.parse(source)
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
             node.body = node.body[1:] or [ast.Pass()]

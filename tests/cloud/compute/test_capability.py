@@ -66,14 +66,13 @@ def test_a_full_disk_is_found(home: Home, monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.real
 def test_trials_leave_nothing_behind(home: Home, tmp_path: Path) -> None:
-    mounts, links = Path("/proc/self/mountinfo").read_text(), Path("/proc/net/dev").read_text().count("trial")
-    rules = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout
     listed = found(home)
     for name in ("user namespaces", "idmapped overlay", "nftables with conntrack", "network namespaces, veth"):
         assert listed[name].ok is True, listed[name]
-    assert Path("/proc/self/mountinfo").read_text() == mounts
-    assert Path("/proc/net/dev").read_text().count("trial") == links == 0
-    assert subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout == rules
+    # By their names: other clouds come and go on this machine meanwhile.
+    assert str(tmp_path) not in Path("/proc/self/mountinfo").read_text()
+    assert "trial" not in Path("/proc/net/dev").read_text()
+    assert "trial" not in subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout
     assert list(tmp_path.iterdir()) == []
 
 
