@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from skylift.runner.errors import UsageError
 
@@ -63,6 +63,7 @@ class PublishedImage:
 
     name: str
     parameters: Mapping[str, str]
+    has_uv: ClassVar[bool] = False
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ class OneImage:
 
     id: str = ""
     parameter: str = ""
+    has_uv: ClassVar[bool] = False
 
 
 ImageChoice = NewestImage | PublishedImage | OneImage

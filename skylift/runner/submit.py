@@ -137,7 +137,7 @@ class Submission:
         step.detail = f"{self._job.instance_type} in {self._settings.region} ({self._settings.place})"
         processor, image = pick_image(images, processors, self._job.instance_type)
         wanted = self._job.environment
-        if (wanted.kind != "none" or wanted.python) and not getattr(self._settings.image, "has_uv", False):
+        if (wanted.kind != "none" or wanted.python) and not self._settings.image.has_uv:
             self._uv = WHEELS[processor]
         return image
 

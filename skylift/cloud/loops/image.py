@@ -6,17 +6,20 @@ import logging
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 from skylift.cloud.instance import Image, Instance
+from skylift.cloud.loops.work import Work
 from skylift.cloud.store.database import Database, Tx
 from skylift.cloud.volume import Snapshot
 
 log = logging.getLogger(__name__)
+
+_LEFT_OVER = ""
+"""In the place of an image's id: what no image needs any more."""
 
 
 class Holdable(Protocol):
@@ -62,13 +65,9 @@ class ImageLoop:
         self._captures = captures
         self._instances = instances
         self._failures = failures
-        self._pool = ThreadPoolExecutor(2, thread_name_prefix="image")
-        self._lock = threading.RLock()
+        self._work = Work("image", self._see_to, workers=2)
+        self._lock = threading.Lock()
         self._disks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
-        self._busy: set[str] = set()
-        self._again: set[str] = set()
-        self._closed = False
-        self._idle = threading.Condition(self._lock)
 
     def step(self) -> None:
         """Start work on every image that waits for a disk which can be copied now, and on what is left over."""
@@ -76,7 +75,7 @@ class ImageLoop:
             pending = tx.find(Image, state="pending")
             unneeded = _unneeded(tx)
         for image in pending:
-            self._submit(image.id, self._make, image)
+            self._work.submit(image.id)
         if unneeded:
             self.tidy()
 
@@ -91,49 +90,32 @@ class ImageLoop:
                 self._capture(image, instance)
 
     def wait_until_idle(self) -> None:
-        with self._idle:
-            self._idle.wait_for(lambda: not self._busy)
+        self._work.wait_until_idle()
 
     def close(self) -> None:
         """Finish the copies that are being made and start no more."""
-        with self._lock:
-            self._closed = True
-        self._pool.shutdown(cancel_futures=True)
+        self._work.close()
 
     def _of(self, instance_id: str) -> threading.Lock:
         with self._lock:
             return self._disks[instance_id]
 
-    def _submit(self, what: str, act: Callable[..., None], *arguments: Image) -> None:
-        with self._lock:
-            if what in self._busy:
-                # It may have looked before what is to be seen to was there.
-                self._again.add(what)
-                return
-            self._busy.add(what)
-        self._pool.submit(self._work, what, act, *arguments)
+    def _see_to(self, image_id: str) -> None:
+        if image_id == _LEFT_OVER:
+            self.clean_up()
+        else:
+            self._make(image_id)
 
-    def _work(self, what: str, act: Callable[..., None], *arguments: Image) -> None:
-        try:
-            act(*arguments)
-        except Exception:
-            # The last line of a worker thread: whatever it is belongs in the log, not in a forgotten future.
-            log.exception("image %s: unexpected failure", what)
-        finally:
-            with self._idle:
-                self._busy.discard(what)
-                if what in self._again and not self._closed:
-                    self._again.discard(what)
-                    self._submit(what, act, *arguments)
-                self._idle.notify_all()
-
-    def _make(self, image: Image) -> None:
-        assert image.source_instance_id is not None
-        with self._of(image.source_instance_id):
+    def _make(self, image_id: str) -> None:
+        with self._database.read() as tx:
+            found = tx.get(Image, id=image_id)
+        if found is None or found.source_instance_id is None:
+            return
+        with self._of(found.source_instance_id):
             with self._database.read() as tx:
-                current = tx.get(Image, id=image.id)
-                instance = tx.get(Instance, id=image.source_instance_id)
-            if current is None or current.state != "pending":
+                image = tx.get(Image, id=image_id)
+                instance = tx.get(Instance, id=found.source_instance_id)
+            if image is None or image.state != "pending":
                 return
             if instance is None or instance.state == "terminated":
                 self._settle(image.id, state="failed", state_reason="Its instance has ended.")
@@ -193,7 +175,7 @@ class ImageLoop:
 
     def tidy(self) -> None:
         """Clean up in the background: what there is to delete may be gigabytes."""
-        self._submit("", self.clean_up)
+        self._work.submit(_LEFT_OVER)
 
     def clean_up(self) -> None:
         """Forget deregistered images that no server's disk lies over, and delete root directories without an image."""

@@ -6,7 +6,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -14,6 +13,7 @@ from skylift.cloud.compute.oci import ServerPlan
 from skylift.cloud.compute.rootfs import DiskFull, SeedFile
 from skylift.cloud.compute.server import EXIT_POWEROFF, EXIT_REBOOT
 from skylift.cloud.instance import Console, Instance, State
+from skylift.cloud.loops.work import Work
 from skylift.cloud.network import NetworkInterface, Subnet
 from skylift.cloud.store.database import Database, StoreError, Tx
 from skylift.cloud.store.network import elastic_ip, remove_interface, unsettled
@@ -95,11 +95,8 @@ class InstanceLoop:
         self._failures = failures
         self._at_rest = at_rest
         self._volumes = volumes
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="instance")
+        self._work = Work("instance", self._settle, workers)
         self._lock = threading.RLock()
-        self._idle = threading.Condition(self._lock)
-        self._busy: set[str] = set()
-        self._again: set[str] = set()
         self._ended: dict[str, int | None] = {}
         self._timers: dict[str, threading.Timer] = {}
         self._closed = False
@@ -132,18 +129,17 @@ class InstanceLoop:
         with self._lock:
             ended = list(self._ended)
         for server_id in dict.fromkeys([*(row.id for row in rows), *servers, *ended]):
-            self._submit(server_id)
+            self._work.submit(server_id)
 
     def ended(self, server_id: str, code: int | None) -> None:
         """A server's init has ended with this code; called by whoever saw it."""
         with self._lock:
             self._ended[server_id] = code
-        self._submit(server_id)
+        self._work.submit(server_id)
 
     def wait_until_idle(self) -> None:
         """Until nothing is under way; a server that is given time to shut down does not count."""
-        with self._idle:
-            self._idle.wait_for(lambda: not self._busy)
+        self._work.wait_until_idle()
 
     def close(self) -> None:
         """Finish what is under way and start nothing more; servers go on."""
@@ -152,31 +148,7 @@ class InstanceLoop:
             timers = list(self._timers.values())
         for timer in timers:
             timer.cancel()
-        self._pool.shutdown()
-
-    def _submit(self, server_id: str) -> None:
-        with self._lock:
-            if self._closed:
-                return
-            if server_id in self._busy:
-                self._again.add(server_id)
-                return
-            self._busy.add(server_id)
-        self._pool.submit(self._work, server_id)
-
-    def _work(self, server_id: str) -> None:
-        try:
-            self._settle(server_id)
-        except Exception:
-            # The last line of a worker thread: whatever it is belongs in the log, not in a forgotten future.
-            log.exception("instance %s: unexpected failure", server_id)
-        finally:
-            with self._lock:
-                self._busy.discard(server_id)
-                if server_id in self._again:
-                    self._again.discard(server_id)
-                    self._submit(server_id)
-                self._idle.notify_all()
+        self._work.close()
 
     def _settle(self, server_id: str) -> None:
         with self._lock:

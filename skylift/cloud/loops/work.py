@@ -50,13 +50,13 @@ class Work:
             self._idle.wait_for(lambda: not self._busy)
 
     def close(self) -> None:
-        """Finish what is under way and start nothing more."""
+        """Finish what is under way and start nothing more, not even what was submitted: the next start finds it."""
         with self._lock:
             self._closed = True
             timers = list(self._timers.values())
         for timer in timers:
             timer.cancel()
-        self._pool.shutdown()
+        self._pool.shutdown(cancel_futures=True)
 
     def _due(self, key: str) -> None:
         with self._lock:
