@@ -19,7 +19,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import IO, Any, Generic, Literal, Protocol, TypeVar
 
-from skylift.cli.place import settings_for
+from skylift.place.settings import settings_for
 from skylift.runner.account import Account, open_account
 from skylift.runner.attend import Attendance, visit
 from skylift.runner.duration import parse_duration

@@ -13,8 +13,8 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "skylift"
 
 MAY_NOT_IMPORT = {
-    "skylift.runner": ["skylift.cloud", "skylift.cli"],
-    "skylift.cloud": ["skylift.runner", "skylift.cli"],
+    "skylift.runner": ["skylift.cloud", "skylift.place"],
+    "skylift.cloud": ["skylift.runner", "skylift.place"],
     "skylift.cloud.wire": ["skylift.cloud." + room for room in ("services", "store", "loops", "compute")],
     "skylift.cloud.services": ["skylift.cloud." + room for room in ("wire", "loops", "compute")] + ["botocore"],
     "skylift.cloud.store": ["skylift.cloud." + room for room in ("wire", "services", "loops", "compute")],
@@ -57,6 +57,17 @@ def test_no_import_crosses_a_wall(room: str) -> None:
         if any(within(module, forbidden) for forbidden in MAY_NOT_IMPORT[room])
     ]
     assert files(room)
+    assert wrong == []
+
+
+def test_nothing_imports_the_command_line() -> None:
+    wrong = [
+        f"{path.relative_to(PACKAGE)} imports {module}"
+        for path in files("skylift")
+        if path.parent != PACKAGE / "cli"
+        for module in imports(path)
+        if within(module, "skylift.cli")
+    ]
     assert wrong == []
 
 

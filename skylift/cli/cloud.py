@@ -35,10 +35,11 @@ def up(
     ] = False,
 ) -> None:
     """Start the embedded EC2 as a background process; nothing happens if it is up."""
+    from skylift.cli.bar import build_bar
     from skylift.cli.certificate import ensure_certificate
-    from skylift.cli.local import running_cloud
-    from skylift.cli.privilege import is_root, run_as_root
-    from skylift.cli.start import bring_up, prepare_home
+    from skylift.place.local import running_cloud
+    from skylift.place.privilege import is_root, run_as_root
+    from skylift.place.start import bring_up, prepare_home
 
     home = default_home()
     pid = home.running_pid()
@@ -50,7 +51,7 @@ def up(
             raise typer.Exit(run_as_root(home, ["cloud", "up", *options]))
         if tls:
             ensure_certificate(home)
-        bring_up(home, port, region)
+        bring_up(home, port, region, showing=build_bar)
     endpoint, _ = running_cloud(home)
     if port is not None and not endpoint.url.endswith(f":{port}"):
         print(f"The cloud was up already, with its endpoint at {endpoint.url}, not on port {port}.", file=sys.stderr)
@@ -68,8 +69,8 @@ def up(
 def down() -> None:
     """Stop the embedded EC2 and take all of its servers off this machine; disks and data stay for the next start."""
     from skylift.cli.aws_profile import remove_profiles
-    from skylift.cli.privilege import is_root, run_as_root
-    from skylift.cli.start import stop_cloud
+    from skylift.place.privilege import is_root, run_as_root
+    from skylift.place.start import stop_cloud
 
     home = default_home()
     if not home.path.exists():
@@ -127,7 +128,7 @@ def env(
 ) -> None:
     """Print shell exports for AWS's own tools: eval "$(skylift cloud env)"."""
     from skylift.cli.aws_profile import write_profile
-    from skylift.cli.local import running_cloud
+    from skylift.place.local import running_cloud
     from skylift.runner.errors import UsageError
 
     home = default_home()

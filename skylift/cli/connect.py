@@ -21,12 +21,13 @@ def connect(
     user: Annotated[str, typer.Option(help="The login user.")] = "",
 ) -> None:
     """Print the steps to connect to an instance with SSH."""
-    from skylift.cli.local import local_settings, running_cloud
+    from skylift.cli.bar import build_bar
     from skylift.cloud.home import default_home
+    from skylift.place.local import local_settings, running_cloud
     from skylift.runner.ec2 import Api
 
     running_cloud(default_home())
-    settings = local_settings()
+    settings = local_settings(build_bar)
     print(steps(find(Api(settings), instance), user or settings.login_user), end="")
 
 

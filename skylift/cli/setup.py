@@ -37,8 +37,8 @@ class Setup:
         self._packages_only = packages_only
 
     def run(self) -> None:
-        from skylift.cli.privilege import is_root, run_as_root
-        from skylift.cli.start import prepare_home
+        from skylift.place.privilege import is_root, run_as_root
+        from skylift.place.start import prepare_home
 
         prepare_home(self._home)
         missing = self._missing()
@@ -108,9 +108,10 @@ class Setup:
             raise RunError(f"Still missing after the installation: {', '.join(part.name for part in left)}.")
 
     def _bring_up(self) -> None:
-        from skylift.cli.start import bring_up
+        from skylift.cli.bar import build_bar
+        from skylift.place.start import bring_up
 
-        bring_up(self._home)
+        bring_up(self._home, showing=build_bar)
 
     def _say_ready(self) -> None:
         if self._packages_only:

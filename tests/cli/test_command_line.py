@@ -14,10 +14,10 @@ import pytest
 from skylift import __version__
 from skylift.cli.cloud import exports
 from skylift.cli.main import perform
-from skylift.cli.start import require_image
 from skylift.cloud.compute.image import BuildFailed, BuildToolMissing, DiskFull, MirrorUnreachable
 from skylift.cloud.compute.recipe import ArchitectureUnknown
 from skylift.cloud.home import Endpoint, Home, RootKey
+from skylift.place.start import require_image
 from skylift.runner.errors import RunError, SkyliftError, UsageError
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from skylift.cli.main import perform
-from skylift.cli.place import settings_for
+from skylift.place.settings import settings_for
 from skylift.runner.errors import NoCredentials, UsageError
 from skylift.runner.image import PUBLISHED
 

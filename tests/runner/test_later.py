@@ -204,7 +204,7 @@ def test_detached_by_the_command_line(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(folder)
-    monkeypatch.setattr("skylift.cli.local.local_settings", lambda: settings)
+    monkeypatch.setattr("skylift.place.local.local_settings", lambda *_: settings)
     (folder / "job.py").write_text(WAITS)
     with host(api, machine):
         assert perform(["run", "-d", "--name", "nightly", "--out", "result.txt", "job.py"]) == 0
@@ -241,6 +241,6 @@ def test_job_that_is_not_there(
     command: str,
     name: str,
 ) -> None:
-    monkeypatch.setattr("skylift.cli.local.local_settings", lambda: settings)
+    monkeypatch.setattr("skylift.place.local.local_settings", lambda *_: settings)
     assert perform([command, "--", name]) == 2
     assert name in capfd.readouterr().err

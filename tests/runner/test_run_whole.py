@@ -21,7 +21,7 @@ def there(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     folder = tmp_path / "work"
     folder.mkdir()
     monkeypatch.chdir(folder)
-    monkeypatch.setattr("skylift.cli.local.local_settings", lambda: settings)
+    monkeypatch.setattr("skylift.place.local.local_settings", lambda *_: settings)
     return folder
 
 

@@ -142,7 +142,7 @@ def test_disks_and_interfaces_that_outlived_their_server(left: Left, api: Api) -
 def test_by_the_command_line(
     left: Left, settings: Settings, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("skylift.cli.local.local_settings", lambda: settings)
+    monkeypatch.setattr("skylift.place.local.local_settings", lambda *_: settings)
     left.record("overdue", age=90000)
     server = left.server("overdue")
     left.role("ended")

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from skylift.cli.privilege import is_root, run_as_root
-from skylift.cli.start import bring_up, prepare_home
 from skylift.cloud.home import Endpoint, Home, RootKey, default_home
+from skylift.place.privilege import is_root, run_as_root
+from skylift.place.start import Showing, bring_up, prepare_home, unseen
 from skylift.runner.errors import USAGE, RunError, UsageError
 from skylift.runner.job import Credentials, NewestImage, Secret, Settings
 
 IMAGES = NewestImage(pattern="skylift-debian-13-*", owners=("amazon",), has_uv=True)
 
 
-def local_settings() -> Settings:
+def local_settings(showing: Showing = unseen) -> Settings:
     """Where jobs run when nothing else is said: this machine's cloud, started now if it is not up."""
     home = default_home()
-    endpoint, key = ensure_cloud_up(home)
+    endpoint, key = ensure_cloud_up(home, showing)
     return Settings(
         region=endpoint.region,
         key_dir=home.path / "keys",
@@ -24,17 +24,17 @@ def local_settings() -> Settings:
         credentials=Credentials(key.access_key_id, Secret(key.secret_access_key)),
         account=endpoint.account,
         place="this machine",
-        revive=lambda: _revive(home),
+        revive=lambda: _revive(home, showing),
         billed=False,
     )
 
 
-def ensure_cloud_up(home: Home) -> tuple[Endpoint, RootKey]:
+def ensure_cloud_up(home: Home, showing: Showing = unseen) -> tuple[Endpoint, RootKey]:
     """Endpoint and key of the cloud in this state directory, which is started first where it is not up."""
     if home.running_pid() is None:
         prepare_home(home)
         if is_root():
-            bring_up(home)
+            bring_up(home, showing=showing)
         elif (code := run_as_root(home, ["cloud", "up"])) != 0:
             failure = UsageError if code == USAGE else RunError
             raise failure("The cloud on this machine could not be started; the reason stands above.")
@@ -49,9 +49,9 @@ def running_cloud(home: Home) -> tuple[Endpoint, RootKey]:
     return endpoint, key
 
 
-def _revive(home: Home) -> str:
+def _revive(home: Home, showing: Showing) -> str:
     """Start a cloud that has ended by itself; one that was taken down stays down. Returns its endpoint's URL."""
     if home.down_mark.exists():
         raise UsageError("It was taken down.", "Start it: skylift cloud up")
-    endpoint, _ = ensure_cloud_up(home)
+    endpoint, _ = ensure_cloud_up(home, showing)
     return endpoint.url

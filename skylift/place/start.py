@@ -8,35 +8,47 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from skylift.cli.privilege import is_root, same_package
 from skylift.cloud.home import Home
 from skylift.cloud.person import calling_user
+from skylift.place.privilege import is_root, same_package
 from skylift.runner.errors import USAGE, RunError, UsageError
 
+if TYPE_CHECKING:
+    from skylift.cloud.compute.image import Progress
 
-def bring_up(home: Home, port: int | None = None, region: str | None = None) -> None:
+Showing = Callable[[], "AbstractContextManager[Progress]"]
+"""How the building of an image, which takes its time, is shown to whoever waits for it."""
+
+
+@contextmanager
+def unseen() -> Iterator[Progress]:
+    """Not at all."""
+    yield lambda fraction, text: None
+
+
+def bring_up(home: Home, port: int | None = None, region: str | None = None, *, showing: Showing = unseen) -> None:
     """All that a start takes, as root: the parts, the image, the process. Raises UsageError and RunError."""
     require_parts()
     _require_port(port)
-    require_image(home)
+    require_image(home, showing)
     start_cloud(home, port, region)
     for name in ("cloud.json", "credentials.json"):
         calling_user().own(home.path / name)
 
 
-def require_image(home: Home) -> None:
+def require_image(home: Home, showing: Showing = unseen) -> None:
     """Build the image if it is not there. Raises UsageError where this machine is in the way, else RunError."""
-    from skylift.cli.bar import build_bar
     from skylift.cloud.compute.image import BuildToolMissing, DiskFull, ImageError, default_image, ensure_image
     from skylift.cloud.compute.recipe import ArchitectureUnknown
 
     try:
         if default_image(home) is None:
-            with build_bar() as progress:
+            with showing() as progress:
                 ensure_image(home, progress)
     except (DiskFull, BuildToolMissing, ArchitectureUnknown) as error:
         raise UsageError(str(error)) from error

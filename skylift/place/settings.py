@@ -1,0 +1,51 @@
+"""Where jobs run: `local`, this machine's own EC2, or `aws`, the account that boto3 finds credentials of."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from skylift.cloud.home import default_home
+from skylift.place.start import Showing, unseen
+from skylift.runner.errors import UsageError
+
+if TYPE_CHECKING:
+    from skylift.runner.job import Settings
+
+
+def settings_for(on: str | None, *, showing: Showing = unseen) -> Settings:
+    """The place's settings. What stands in the environment, or in `[tool.skylift]` of the project around, counts where
+    nothing was said."""
+    from dataclasses import replace
+
+    from skylift.runner.job import Access
+
+    chosen = on or _said_otherwise("on") or "local"
+    settings = _settings_of(chosen, showing)
+    ssh_from = _said_otherwise("ssh-from")
+    return replace(settings, access=Access(ssh_from=ssh_from)) if ssh_from else settings
+
+
+def _settings_of(place: str, showing: Showing) -> Settings:
+    if place == "local":
+        from skylift.place.local import local_settings
+
+        return local_settings(showing)
+    if place == "aws":
+        from skylift.runner.aws import aws_settings
+
+        return aws_settings(default_home().path / "keys")
+    raise UsageError(f"--on {place!r} is not a place where jobs run.", "It may be local or aws.")
+
+
+def _said_otherwise(key: str) -> str | None:
+    """Of what concerns all commands alike: how to get to the servers."""
+    from skylift.runner.tool_table import project_table
+
+    variable = os.environ.get(f"SKYLIFT_{key.upper().replace('-', '_')}")
+    if variable:
+        return variable
+    table = project_table(Path.cwd())
+    found = table.values.get(key) if table is not None else None
+    return str(found) if found is not None else None
