@@ -37,5 +37,5 @@ def public_address() -> str:
     except (urllib.error.URLError, TimeoutError, ValueError) as error:
         raise Unreachable(
             f"The public address of this machine cannot be found out: {_CHECK_IP}: {error}",
-            "Say it with --ssh-from ADDRESS, or use --private: output comes through S3 then.",
+            "Say it with --ssh-from ADDRESS, or use --private with --subnet: output comes through S3 then.",
         ) from None

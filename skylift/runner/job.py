@@ -141,6 +141,11 @@ class Settings:
             raise UsageError(f"The endpoint {self.endpoint_url!r} is not an http or https URL.")
         if self.account is not None and not re.fullmatch(r"\d{12}", self.account):
             raise UsageError(f"{self.account!r} is not an account: it must be 12 digits.")
+        if self.access.private and self.access.subnet is None and self.endpoint_url is None:
+            raise UsageError(
+                "--private needs --subnet on AWS: in skylift's own network, only a public address leads to S3.",
+                "Name a subnet that has a gateway endpoint for S3, or a NAT gateway.",
+            )
 
 
 @dataclass(frozen=True)

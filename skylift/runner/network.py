@@ -68,7 +68,7 @@ def ensure_network(api: Api, bucket: str) -> Network:
 
 
 def open_network(api: Api, network: Network, access: Access, caller: str | None) -> Network:
-    """As it is to be used: with SSH open to the caller, or private with a way to S3."""
+    """As it is to be used: with SSH open to the caller, or private."""
     network = replace(network, public=not access.private)
     return network if caller is None else open_ssh(api, network, caller)
 

@@ -67,7 +67,17 @@ def test_no_credentials_are_told_before_anything_is_made(
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
     (here / "job.py").touch()
-    assert perform(["run", "--on", "aws", "--private", "job.py"]) == 2
+    assert perform(["run", "--on", "aws", "--ssh-from", "198.51.100.7", "job.py"]) == 2
     told = capfd.readouterr().err
     assert "aws configure" in told
     assert "Traceback" not in told
+
+
+def test_private_on_aws_needs_a_way_to_s3(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Else its server would wait for its job for ten minutes, and the user with it."""
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    (here / "job.py").touch()
+    assert perform(["run", "--on", "aws", "--private", "job.py"]) == 2
+    assert "--private needs --subnet on AWS" in capfd.readouterr().err

@@ -103,6 +103,6 @@ def test_private_in_a_subnet_of_the_users(
 
 def test_image_that_the_region_lacks(on_aws: Api, capfd: pytest.CaptureFixture[str]) -> None:
     Path("job.py").touch()
-    assert perform(["run", "--on", "aws", "--private", "--image", "ubuntu-24.04", "job.py"]) == 125
+    assert perform(["run", "--on", "aws", "--ssh-from", "198.51.100.7", "--image", "ubuntu-24.04", "job.py"]) == 125
     assert "no image ubuntu-24.04 in eu-central-1" in capfd.readouterr().err
     assert on_aws.call("s3", "list_buckets")["Buckets"] == []
