@@ -13,6 +13,7 @@ from skylift.runner.errors import UsageError
 from skylift.runner.lifeline import Lifeline
 from skylift.runner.reach import Reach
 from skylift.runner.record import Prefix
+from skylift.runner.steps import in_thread
 from skylift.runner.stream import Follower, Status
 from skylift.runner.watch import Watcher
 
@@ -50,10 +51,10 @@ async def show_logs(
             follower.start_at(stream, _NEVER)
         elif since:
             follower.start_at(stream, await lifeline.reach(_offset_at, account, name, stream, since))
-    if reach.server is None:
+    if reach.server is None or not follow:
         return await follower.once()
-    reach.let_in(watcher)
-    return await (follower.run() if follow else follower.once())
+    await in_thread(reach.let_in, watcher)
+    return await follower.run()
 
 
 def _offset_at(account: Account, name: str, stream: str, since: float) -> int:
