@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from bare_server import bare_server
-from own_cloud import add_images_option, client, cloud_up
+from own_cloud import add_images_option, client, cloud_up, small_server
 from ssh_way import await_banner, say_hello
 
 from skylift.cloud.compute.image import default_image
@@ -38,20 +38,7 @@ class Launches:
         self._key = work / "ours.pem"
         self._key.touch(mode=0o600)
         self._key.write_text(self._ec2.create_key_pair(KeyName="bench", KeyType="ed25519")["KeyMaterial"])
-        vpc = self._ec2.describe_vpcs()["Vpcs"][0]["VpcId"]
-        made = self._ec2.create_security_group(GroupName="bench", Description="SSH from the host", VpcId=vpc)
-        endpoint = home.endpoint()
-        assert endpoint is not None
-        rule = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": f"{endpoint.loopback}/32"}]}
-        self._ec2.authorize_security_group_ingress(GroupId=made["GroupId"], IpPermissions=[rule])
-        self._request = {
-            "ImageId": self._ec2.describe_images(Owners=["amazon"])["Images"][0]["ImageId"],
-            "InstanceType": "t3.small",
-            "MinCount": 1,
-            "MaxCount": 1,
-            "KeyName": "bench",
-            "SecurityGroupIds": [made["GroupId"]],
-        }
+        self._request = {**small_server(home, "bench"), "MinCount": 1, "MaxCount": 1, "KeyName": "bench"}
 
     def measure(self) -> Times:
         began = time.perf_counter()

@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from bare_server import bare_server
-from own_cloud import add_images_option, client, cloud_up
+from own_cloud import add_images_option, client, cloud_up, small_server
 from ssh_way import await_banner
 
 from skylift.cloud.compute.image import default_image
@@ -51,17 +51,7 @@ def main() -> None:
 class Fleet:
     def __init__(self, home: Home) -> None:
         self._ec2 = client(home, "ec2")
-        vpc = self._ec2.describe_vpcs()["Vpcs"][0]["VpcId"]
-        group = self._ec2.create_security_group(GroupName="fleet", Description="SSH from the host", VpcId=vpc)
-        endpoint = home.endpoint()
-        assert endpoint is not None
-        rule = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": f"{endpoint.loopback}/32"}]}
-        self._ec2.authorize_security_group_ingress(GroupId=group["GroupId"], IpPermissions=[rule])
-        self._request = {
-            "ImageId": self._ec2.describe_images(Owners=["amazon"])["Images"][0]["ImageId"],
-            "InstanceType": "t3.small",
-            "SecurityGroupIds": [group["GroupId"]],
-        }
+        self._request = small_server(home, "fleet")
 
     def measure(self, count: int) -> dict[str, float]:
         began = time.perf_counter()

@@ -79,3 +79,18 @@ def client(home: Home, service: str) -> Any:
         aws_access_key_id=key.access_key_id,
         aws_secret_access_key=key.secret_access_key,
     )
+
+
+def small_server(home: Home, group: str) -> dict[str, Any]:
+    """RunInstances' parameters for a server of the default image in a new group, which lets SSH in from the host."""
+    ec2, endpoint = client(home, "ec2"), home.endpoint()
+    assert endpoint is not None
+    vpc = ec2.describe_vpcs()["Vpcs"][0]["VpcId"]
+    made = ec2.create_security_group(GroupName=group, Description="SSH from the host", VpcId=vpc)
+    rule = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": f"{endpoint.loopback}/32"}]}
+    ec2.authorize_security_group_ingress(GroupId=made["GroupId"], IpPermissions=[rule])
+    return {
+        "ImageId": ec2.describe_images(Owners=["amazon"])["Images"][0]["ImageId"],
+        "InstanceType": "t3.small",
+        "SecurityGroupIds": [made["GroupId"]],
+    }
