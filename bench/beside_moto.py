@@ -19,7 +19,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import boto3
+from boto3.session import Session
 from botocore.config import Config
 
 ACCOUNT, REGION = "123456789012", "us-east-1"
@@ -31,7 +31,7 @@ class Server:
     """One side of the comparison, and the boto3 clients that ask it."""
 
     def __init__(self, url: str, key: str, secret: str, pid: int) -> None:
-        self._session = boto3.Session(key, secret, region_name=REGION)
+        self._session = Session(key, secret, region_name=REGION)
         self._url = url
         self._pid = pid
 

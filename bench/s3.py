@@ -97,15 +97,16 @@ def fill(server: Server, keys: int) -> None:
 
 def listings(server: Server, keys: int) -> dict[str, float]:
     s3 = server.s3
-    cases = {
+    cases: dict[str, dict[str, str]] = {
         "first 1,000, ms": {},
         "1,000 from the middle, ms": {"StartAfter": f"5/{keys // 2:07}"},
         "the 10 folders, ms": {"Delimiter": "/"},
     }
-    return {
-        name: 1000 * median(5, lambda _, case=case: s3.list_objects_v2(Bucket="many", **case))
-        for name, case in cases.items()
-    }
+
+    def ask(case: dict[str, str]) -> float:
+        return 1000 * median(5, lambda _: s3.list_objects_v2(Bucket="many", **case))
+
+    return {name: ask(case) for name, case in cases.items()}
 
 
 def floors(directory: Path, large: int, small: int) -> None:
