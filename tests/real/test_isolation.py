@@ -76,8 +76,15 @@ def run_inside(server: Server, command: str, marker: str) -> Path:
     """Leave a process running there, with a word of ours in its arguments; its directory in the host's /proc."""
     server.ssh(f"{command} </dev/null >/dev/null 2>&1 &")
 
+    def has_marker(process: Path) -> bool:
+        try:
+            return marker in (process / "cmdline").read_bytes().decode().split("\0")
+        except (FileNotFoundError, ProcessLookupError):
+            # It has ended since it was listed.
+            return False
+
     def found() -> list[Path]:
-        return [path for path in processes(server) if marker in (path / "cmdline").read_bytes().decode().split("\0")]
+        return [process for process in processes(server) if has_marker(process)]
 
     return until(found, f"{marker} to run")[0]
 

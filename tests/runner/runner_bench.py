@@ -160,8 +160,10 @@ class Machine:
         return self.commands.read_text().splitlines() if self.commands.exists() else []
 
     def kill(self) -> None:
-        """The supervisor and whatever it started; sessions are known by their leader's parent being ours."""
+        """The supervisor and whatever it started; sessions are known by their leader's parent being ours. All at once,
+        as a server goes: the supervisor must not see its program end."""
         if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGSTOP)
             for child in children_of(self.process.pid):
                 kill_session(child)
             self.process.kill()
