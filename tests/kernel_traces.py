@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import subprocess
 from collections.abc import Iterator
@@ -12,8 +13,13 @@ UIDS = 65536
 
 
 def traces(number: int, home: Path) -> list[str]:
-    """One line each for whatever the cloud of this state directory, with the addresses 127.NUMBER.x.y, has now."""
-    return [
+    """One line each for whatever the cloud of this state directory, with the addresses 127.NUMBER.x.y, has now.
+
+    A cloud that is down gives its number back, and another process of these tests may have taken it: then what bears
+    only the number is that one's.
+    """
+    before = _has_number(number)
+    found = [
         *_processes(number, home),
         *_mounts(number, home),
         *_loop_devices(home),
@@ -22,6 +28,18 @@ def traces(number: int, home: Path) -> list[str]:
         *_network(number),
         *_files(number),
     ]
+    if {before, _has_number(number)} <= {None, str(home.resolve())}:
+        return found
+    return [line for line in found if str(home) in line]
+
+
+def _has_number(number: int) -> str | None:
+    """The state directory of the cloud that has it."""
+    try:
+        home: str = json.loads(Path(f"/run/skylift/claims/{number}").read_text())["home"]
+    except FileNotFoundError:
+        return None
+    return home
 
 
 def processes_of(uids: range) -> list[int]:

@@ -16,6 +16,7 @@ from typing import Any
 
 import boto3
 import pytest
+from kernel_traces import traces
 
 from skylift.cloud.home import Home
 
@@ -59,13 +60,6 @@ def status(skylift: Skylift) -> dict[str, Any]:
     return found
 
 
-def kernel_state() -> tuple[str, ...]:
-    """What a cloud has in the kernel: mounts, namespaces, rules, links."""
-    commands = (["ip", "netns", "list"], ["nft", "list", "tables"], ["ip", "-brief", "link"])
-    said = (subprocess.run(command, capture_output=True, text=True, check=True).stdout for command in commands)
-    return (*said, Path("/proc/self/mountinfo").read_text())
-
-
 def kill_and_wait(pid: int) -> None:
     descriptor = os.pidfd_open(pid)
     signal.pidfd_send_signal(descriptor, signal.SIGKILL)
@@ -79,11 +73,6 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
-
-
-def mine(state: tuple[str, ...], home: Home) -> list[str]:
-    """Lines of it that name this cloud's state directory."""
-    return [line for part in state for line in part.splitlines() if str(home.path) in line]
 
 
 def test_up_is_ready_when_it_returns_and_down_leaves_nothing(skylift: Skylift, home: Home) -> None:
@@ -121,10 +110,7 @@ def test_up_is_ready_when_it_returns_and_down_leaves_nothing(skylift: Skylift, h
     assert status(skylift)["running"] is False
     assert not alive(facts["pid"])
     assert not (home.path.parent / "aws/config").exists()
-    number = facts["loopback"].split(".")[1]
-    left = [line for part in kernel_state() for line in part.splitlines() if f"skylift-{number}-" in line]
-    assert left + mine(kernel_state(), home) == []
-    assert not Path(f"/run/skylift/{number}").exists()
+    assert traces(int(facts["loopback"].split(".")[1]), home.path) == []
     assert skylift("cloud", "down").returncode == 0
 
 

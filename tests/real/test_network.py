@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
+from kernel_traces import traces
 from kernel_world import (
     ANYWHERE,
     BEYOND,
@@ -479,8 +480,8 @@ def test_what_cannot_be_attached_is_said(world: World) -> None:
         world.network.attach(stranger, world.subnets["public"], os.getpid())
 
 
-def left(claim: Claim) -> dict[str, object]:
-    """What of a cloud is anywhere in the kernel, or in files of ours."""
+def parts(claim: Claim) -> dict[str, object]:
+    """What of a cloud that is built is in the kernel, and in files of ours."""
     tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout
     routes = subprocess.run(["ip", "route", "show"], capture_output=True, text=True, check=True).stdout
     return {
@@ -498,11 +499,11 @@ def test_a_sweep_leaves_nothing(unclaimed: Path) -> None:
     world = World(claim)
     with world.stack:
         world.build()
-        assert all(left(claim).values())
+        assert all(parts(claim).values())
         # The process that made it is gone: nothing is closed in order.
         world.network.release()
         assert sweep(unclaimed)
-        assert not any(left(claim).values())
+        assert traces(claim.number, unclaimed) == []
     assert not sweep(unclaimed)
 
 
