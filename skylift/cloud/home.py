@@ -94,6 +94,11 @@ class Home:
         return self.path / "ca.pem"
 
     @property
+    def identity_certificate(self) -> Path:
+        """For who checks the identity document of an instance. There once one has been signed."""
+        return self.path / "instance-identity.pem"
+
+    @property
     def lock(self) -> Path:
         """Held by the running cloud."""
         return self.path / "cloud.lock"
@@ -141,12 +146,15 @@ class Home:
     def write_root_key(self, key: RootKey) -> None:
         self._write("credentials.json", asdict(key), 0o600)
 
-    def _write(self, name: str, content: dict[str, object], mode: int) -> None:
+    def write_identity_certificate(self, certificate: str) -> None:
+        self._write(self.identity_certificate.name, certificate, 0o644)
+
+    def _write(self, name: str, content: dict[str, object] | str, mode: int) -> None:
         """Replace atomically, owned as the directory is: root writes it, the user's own tools read it."""
         temporary = self.path / f".{name}.{os.getpid()}"
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         with os.fdopen(descriptor, "w") as file:
-            json.dump(content, file, indent=2)
+            file.write(content if isinstance(content, str) else json.dumps(content, indent=2))
             file.flush()
             os.fsync(file.fileno())
         owner = self.path.stat()
