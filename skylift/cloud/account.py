@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
@@ -36,3 +36,13 @@ class RoleDeletion:
 
     id: str
     at: datetime
+
+
+@dataclass(frozen=True)
+class DocumentKey:
+    """What vouches for the identity documents of the account's instances; both halves as PEM."""
+
+    account: str
+    private_key: str = field(repr=False)
+    certificate: str
+    created: datetime

@@ -60,6 +60,7 @@ from skylift.cloud.loops.volume import Sockets, VolumeLoop
 from skylift.cloud.network import Vpc
 from skylift.cloud.services import cors, facts, identity
 from skylift.cloud.services.authorize import authorize
+from skylift.cloud.services.identity_document import Notary
 from skylift.cloud.services.image import register_image
 from skylift.cloud.services.instance import forget_terminated
 from skylift.cloud.services.instance_type import catalogue
@@ -284,7 +285,8 @@ class Cloud:
         await api.start()
         draughtsman = Draughtsman(make_site(self._home, account, self._region), lambda name: catalogue()[name], zone_id)
         records = Records(database, draughtsman, self._region)
-        stations = Stations(network, api, MetadataService(records.facts_for), records)
+        notary = Notary(database, self._home, account)
+        stations = Stations(network, api, MetadataService(records.facts_for, notary.vouch), records)
         networks = NetworkLoop(database, network, stations.follow)
         captures = Captures(self._home.captures, RUN / str(network.claim.number))
         images = ImageLoop(
