@@ -173,7 +173,8 @@ class Bundle:
     """What is sent. `files` are (place in the job's root, file on this machine), sorted by place.
 
     `cwd` is the working directory's place in the job's root (`.` when they are the same); `notes` are what the user
-    should know about what was left out or taken.
+    should know about what was left out or taken. `large` are the places of files that travel each by itself, so that a
+    change of the code does not send them again.
     """
 
     root: Path
@@ -181,6 +182,7 @@ class Bundle:
     files: tuple[tuple[str, Path], ...]
     size: int
     notes: tuple[str, ...] = ()
+    large: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ The layout of the prefix is described at the top of supervisor/__init__.py.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,10 +42,6 @@ class Prefix:
         return f"{self.base}/in/supervisor.pyz"
 
     @property
-    def bundle(self) -> str:
-        return f"{self.base}/in/bundle.tar.gz"
-
-    @property
     def env(self) -> str:
         return f"{self.base}/in/env.json"
 
@@ -77,7 +74,13 @@ def deadline_of(job: Job, now: float) -> int:
 
 
 def encode_record(
-    job: Job, *, created: float, deadline: int, bundle_sha256: str, uv: dict[str, str] | None = None
+    job: Job,
+    *,
+    created: float,
+    deadline: int,
+    bundle_sha256: str,
+    large: Sequence[dict[str, Any]] = (),
+    uv: dict[str, str] | None = None,
 ) -> bytes:
     """What the supervisor needs to know. Values of --env are not in it; they travel by themselves."""
     record: dict[str, Any] = {
@@ -98,9 +101,15 @@ def encode_record(
         "keep": job.keep,
         "instance_type": job.instance_type,
         "bundle_sha256": bundle_sha256,
+        "large": list(large),
         **({"uv": uv} if uv is not None else {}),
     }
     return json.dumps(record, indent=2).encode()
+
+
+def inputs_of(record: dict[str, Any]) -> set[str]:
+    """The digests of what a job was given; empty for one whose record is that of a version which had it elsewhere."""
+    return {*(each["sha256"] for each in record.get("large", ())), record.get("bundle_sha256", "")} - {""}
 
 
 def encode_env(job: Job) -> bytes:

@@ -6,6 +6,7 @@ All roles stand under one path and one permissions boundary, so that an administ
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,8 +36,9 @@ def role_name(job: str) -> str:
     return f"skylift-{job}"
 
 
-def job_policy(job: str, bucket: str, account: str, region: str) -> dict[str, Any]:
-    """What one job's server may do. The tag names the instances that are the job's; the source, that one must ask."""
+def job_policy(job: str, bucket: str, account: str, region: str, inputs: Sequence[str] = ()) -> dict[str, Any]:
+    """What one job's server may do. The tag names the instances that are the job's; the source, that one must ask.
+    `inputs` are the keys of what it may read besides its own prefix."""
     objects = f"arn:aws:s3:::{bucket}/{Prefix(job).base}"
     instances = f"arn:aws:ec2:{region}:{account}:instance/*"
     return {
@@ -46,7 +48,12 @@ def job_policy(job: str, bucket: str, account: str, region: str) -> dict[str, An
                 "Sid": "ReadInputs",
                 "Effect": "Allow",
                 "Action": "s3:GetObject",
-                "Resource": [f"{objects}/record.json", f"{objects}/in/*", f"{objects}/server/*"],
+                "Resource": [
+                    f"{objects}/record.json",
+                    f"{objects}/in/*",
+                    f"{objects}/server/*",
+                    *(f"arn:aws:s3:::{bucket}/{key}" for key in inputs),
+                ],
             },
             {
                 "Sid": "ReadTools",
@@ -160,10 +167,10 @@ def create_role(api: Api, job: str, account: str) -> None:
         raise
 
 
-def equip_role(api: Api, job: str, bucket: str, account: str) -> JobRole:
+def equip_role(api: Api, job: str, bucket: str, account: str, inputs: Sequence[str] = ()) -> JobRole:
     """The role's policy, and the instance profile that hands it to a server; `remove_role` is the undo of these too."""
     name = role_name(job)
-    policy = json.dumps(job_policy(job, bucket, account, api.region))
+    policy = json.dumps(job_policy(job, bucket, account, api.region, inputs))
     api.settled("iam", "put_role_policy", RoleName=name, PolicyName="job", PolicyDocument=policy)
     tags = [{"Key": TAG_JOB, "Value": job}]
     made = api.call("iam", "create_instance_profile", InstanceProfileName=name, Path=PATH, Tags=tags)

@@ -8,11 +8,12 @@ import importlib
 import json
 import secrets
 import tempfile
+import threading
 import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import IO
 
 from skylift.runner import commands, launch, price, role
 from skylift.runner.account import Account, open_account
@@ -28,6 +29,7 @@ from skylift.runner.key import KeyPair, ensure_key
 from skylift.runner.launch import Server
 from skylift.runner.network import Network, ensure_network, find_caller, find_network, open_network
 from skylift.runner.record import Prefix, deadline_of, encode_env, encode_record
+from skylift.runner.shelf import LargeFile, Parcel, Shelf, large_files, parcel_of_archive
 from skylift.runner.size import spell_size
 from skylift.runner.steps import Clock, Step, in_thread, made, together
 from skylift.runner.uv import WHEELS, Wheel, ensure_uv
@@ -38,6 +40,26 @@ _BOOT_PATIENCE = 600.0
 """Seconds from RunInstances until the server must have shown its host key."""
 _LOOK_AROUND = 0.2
 """Seconds between two looks at how a server that has shown no host keys is doing otherwise."""
+
+
+@dataclass(frozen=True)
+class Cargo:
+    """What a job takes along: the bundle, and the files that travel by themselves."""
+
+    bundle: Parcel
+    large: tuple[LargeFile, ...]
+
+    @property
+    def parcels(self) -> list[Parcel]:
+        return [self.bundle, *(each.parcel for each in self.large)]
+
+    @property
+    def keys(self) -> list[str]:
+        return sorted({each.key for each in self.parcels})
+
+    @property
+    def size(self) -> int:
+        return sum(each.size for each in self.parcels)
 
 
 @dataclass(frozen=True)
@@ -112,9 +134,9 @@ class Submission:
     async def _run(self) -> Taken:
         with tempfile.TemporaryFile(prefix="skylift-") as archive:
             with self._clock.step("check") as step:
-                image = await self._check(step, archive)
+                image, cargo = await self._check(step, archive)
             async with AsyncExitStack() as undo:
-                site = await self._provision_and_ship(undo, image, archive)
+                site = await self._provision_and_ship(undo, image, cargo)
                 await self._launch(undo, site)
                 undo.pop_all()
         assert self._server is not None
@@ -122,16 +144,16 @@ class Submission:
 
     # Before anything is made.
 
-    async def _check(self, step: Step, archive: Any) -> str:
+    async def _check(self, step: Step, archive: IO[bytes]) -> tuple[str, Cargo]:
         """Credentials, image, type and bundle: what can be wrong is told while there is nothing to undo."""
         price.check_region(self._job.max_cost, self._settings.region)
         api = await in_thread(Api, self._settings)
-        images, processors, self._open, self._caller, _, _ = await together(
+        images, processors, self._open, self._caller, cargo, _ = await together(
             in_thread(find_images, api, self._settings.image),
             in_thread(launch.check_type, api, self._job.instance_type),
             in_thread(open_account, self._settings, api),
             in_thread(find_caller, self._settings),
-            in_thread(write_archive, self._job.bundle, archive),
+            in_thread(self._pack, archive),
             in_thread(api.warm),
         )
         step.detail = f"{self._job.instance_type} in {self._settings.region} ({self._settings.place})"
@@ -139,7 +161,11 @@ class Submission:
         wanted = self._job.environment
         if (wanted.kind != "none" or wanted.python) and not self._settings.image.has_uv:
             self._uv = WHEELS[processor]
-        return image
+        return image, cargo
+
+    def _pack(self, archive: IO[bytes]) -> Cargo:
+        write_archive(self._job.bundle, archive)
+        return Cargo(parcel_of_archive(archive), large_files(self._job.bundle))
 
     @property
     def _account(self) -> Account:
@@ -148,15 +174,15 @@ class Submission:
 
     # What must be there, and what is sent.
 
-    async def _provision_and_ship(self, undo: AsyncExitStack, image: str, archive: Any) -> Site:
+    async def _provision_and_ship(self, undo: AsyncExitStack, image: str, cargo: Cargo) -> Site:
         api, bucket = self._account.api, self._account.bucket
         ready = asyncio.ensure_future(in_thread(ensure_bucket, api, bucket))
         try:
             network, key, job_role, _, user_data, _ = await together(
                 self._network(ready, bucket),
                 self._key(),
-                self._role(undo, bucket),
-                self._upload(ready, bucket, archive),
+                self._role(undo, bucket, cargo),
+                self._upload(ready, bucket, cargo),
                 in_thread(self._boot_script, bucket),
                 self._tools(ready, bucket),
             )
@@ -187,50 +213,75 @@ class Submission:
             step.detail = key.name
         return key
 
-    async def _role(self, undo: AsyncExitStack, bucket: str) -> role.JobRole:
+    async def _role(self, undo: AsyncExitStack, bucket: str, cargo: Cargo) -> role.JobRole:
         api, name, account = self._account.api, self._job.name, self._account.number
         with self._clock.step("role") as step:
             await in_thread(role.ensure_boundary, api, account)
             make, unmake = partial(role.create_role, api, name, account), lambda _: role.remove_role(api, name)
             await made(undo, make, unmake, self._tell_undo_failed)
-            found = await in_thread(role.equip_role, api, name, bucket, account)
+            found = await in_thread(role.equip_role, api, name, bucket, account, cargo.keys)
             step.detail = found.name
         return found
 
-    async def _upload(self, bucket_ready: asyncio.Future[None], bucket: str, archive: Any) -> None:
+    async def _upload(self, bucket_ready: asyncio.Future[None], bucket: str, cargo: Cargo) -> None:
         """The record first: its conditional write claims the job's name, so that nothing of another job is touched."""
         await asyncio.shield(bucket_ready)
         with self._clock.step("upload") as step:
-            size = archive.seek(0, 2)
-            await in_thread(self._send, bucket, archive, size)
+            await in_thread(self._claim_name, bucket, cargo)
+            _, sent = await together(
+                in_thread(self._send_own, bucket),
+                self._send_inputs(Shelf(self._account.api, bucket), cargo),
+            )
             count = len(self._job.bundle.files)
-            step.detail = f"{count} file{'s' * (count != 1)}, {spell_size(size)}"
+            step.detail = f"{count} file{'s' * (count != 1)}, {_spell_sent(cargo.size, sent)}"
 
     async def _tools(self, bucket_ready: asyncio.Future[None], bucket: str) -> None:
         if self._uv is not None:
             await asyncio.shield(bucket_ready)
             await in_thread(ensure_uv, self._account.api, bucket, self._uv)
 
-    def _send(self, bucket: str, archive: Any, size: int) -> None:
+    def _claim_name(self, bucket: str, cargo: Cargo) -> None:
+        record = encode_record(
+            self._job,
+            created=time.time(),
+            deadline=self._deadline,
+            bundle_sha256=cargo.bundle.sha256,
+            large=[each.as_record() for each in cargo.large],
+            uv={"key": self._uv.key, "sha256": self._uv.sha256} if self._uv is not None else None,
+        )
+        if not self._account.api.put(bucket, self._prefix.record, record, first=True):
+            raise NameTaken(self._job.name)
+
+    def _send_own(self, bucket: str) -> None:
+        """What no other job has."""
         api, job = self._account.api, self._job
-        archive.seek(0)
-        digest = hashlib.file_digest(archive, "sha256").hexdigest()
-        uv = {"key": self._uv.key, "sha256": self._uv.sha256} if self._uv is not None else None
-        record = encode_record(job, created=time.time(), deadline=self._deadline, bundle_sha256=digest, uv=uv)
-        if not api.put(bucket, self._prefix.record, record, first=True):
-            raise NameTaken(job.name)
         api.put(bucket, self._prefix.supervisor, whole_archive())
         if job.env:
             api.put(bucket, self._prefix.env, encode_env(job))
-        sent = 0
+
+    async def _send_inputs(self, shelf: Shelf, cargo: Cargo) -> int:
+        """What no job before had. The bytes that were sent."""
+        sending = asyncio.ensure_future(in_thread(self._send_missing, shelf, cargo))
+        try:
+            return await asyncio.shield(sending)
+        except asyncio.CancelledError:
+            shelf.stop()
+            await asyncio.gather(sending, return_exceptions=True)
+            raise
+
+    def _send_missing(self, shelf: Shelf, cargo: Cargo) -> int:
+        missing = shelf.missing(cargo.parcels)
+        size, sent, counting = sum(each.size for each in missing), 0, threading.Lock()
 
         def progress(more: int) -> None:
             nonlocal sent
-            sent += more
-            self._watcher.progress("upload", sent, size)
+            with counting:
+                sent += more
+                self._watcher.progress("upload", sent, size)
 
-        archive.seek(0)
-        api.upload(archive, size, bucket, self._prefix.bundle, progress)
+        for parcel in missing:
+            shelf.send(parcel, progress)
+        return size
 
     # The server.
 
@@ -308,6 +359,12 @@ class Submission:
     def _require_server(self) -> Server:
         assert self._server is not None
         return self._server
+
+
+def _spell_sent(size: int, sent: int) -> str:
+    if sent == size:
+        return spell_size(size)
+    return f"{spell_size(size)}, {spell_size(sent) if sent else 'nothing'} of it new"
 
 
 def write_off(account: Account, job: str, instance: str, *, interrupted: bool) -> None:

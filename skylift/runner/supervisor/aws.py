@@ -74,9 +74,11 @@ class Http:
             found = {name.lower(): value for name, value in answer.getheaders()}
             if sink is None or answer.status >= 300:
                 return answer.status, found, answer.read()
+            began = sink.tell()
             shutil.copyfileobj(answer, sink, 1 << 20)
-            if sink.tell() != int(found.get("content-length", sink.tell())):
-                raise Unreachable("%s broke off after %d bytes" % (url, sink.tell()))
+            come = sink.tell() - began
+            if come != int(found.get("content-length", come)):
+                raise Unreachable("%s broke off after %d bytes" % (url, come))
             return answer.status, found, b""
         except (OSError, http.client.HTTPException) as error:
             raise Unreachable("%s %s: %r" % (method, parts.netloc, error)) from None

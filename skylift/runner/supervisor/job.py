@@ -20,6 +20,7 @@ from skylift.runner.supervisor.console import say
 from skylift.runner.supervisor.door import Door
 from skylift.runner.supervisor.environment import Environment
 from skylift.runner.supervisor.idle import Idleness
+from skylift.runner.supervisor.inputs import SHELF, Inputs
 from skylift.runner.supervisor.login import Login
 from skylift.runner.supervisor.memory import Memory
 from skylift.runner.supervisor.power import RESERVE, power_off
@@ -137,11 +138,14 @@ class Supervisor:
     def unpack(self) -> None:
         self.status.set(state="unpacking")
         login, archive = self._login, self._folder / "bundle.tar.gz"
-        self._try("bundle", lambda: self.prefix.fetch("in/bundle.tar.gz", archive))
-        if sha256_of(archive) != self._record["bundle_sha256"]:
+        shelf, digest = Prefix(self._aws, self._options.bucket, SHELF), self._record["bundle_sha256"]
+        self._try("bundle", lambda: shelf.fetch(digest, archive))
+        if sha256_of(archive) != digest:
             raise Ended("broken", "The bundle that arrived is not the one that was sent.")
         unpack(archive, login.place, login.user)
         archive.unlink()
+        inputs = Inputs(login.place, login.user, self._deadline - RESERVE)
+        inputs.fetch_large(shelf, self._record.get("large", []))
         self._cwd = login.place / self._record["cwd"]
         make_folder(self._cwd, login.place, login.user)
         self._secrets: Dict[str, str] = {}

@@ -34,6 +34,13 @@ class Prefix:
         if status == 404:
             raise Refused(404, "%s is not in the job's prefix" % key)
 
+    def fetch_span(self, key: str, start: int, end: int, sink: BinaryIO) -> None:
+        """The bytes from `start` up to `end`, which is not among them."""
+        headers = {"range": "bytes=%d-%d" % (start, end - 1)}
+        status, _, _ = self._aws.send("s3", "GET", self._url(key), headers, sink=sink)
+        if status == 404:
+            raise Refused(404, "%s is not there" % key)
+
     def put(self, key: str, body: bytes, first: bool = False) -> bool:
         """False when `first` was asked for and the object is there already."""
         headers = {"if-none-match": "*"} if first else {}
