@@ -186,6 +186,15 @@ class Bundle:
 
 
 @dataclass(frozen=True)
+class S3Input:
+    """Objects of a bucket that go along, as `text` names them: `key` is an object's, a prefix or a glob."""
+
+    text: str
+    bucket: str
+    key: str
+
+
+@dataclass(frozen=True)
 class Job:
     """One program, once. Times are in seconds; `max_time` counts from the program's start, and `cap` is the option that
     set it. `idle` and `sync_every` are 0 where they were not asked for.
@@ -207,6 +216,7 @@ class Job:
     idle: int = 0
     sync_every: int = 0
     max_cost: float | None = None
+    s3_inputs: tuple[S3Input, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,10 @@ class Prefix:
         return f"{self.base}/in/env.json"
 
     @property
+    def s3_inputs(self) -> str:
+        return f"{self.base}/in/s3.json"
+
+    @property
     def cancel(self) -> str:
         return f"{self.base}/in/cancel"
 
@@ -94,6 +98,7 @@ def encode_record(
         "environment": {"kind": job.environment.kind, "path": job.environment.path, "python": job.environment.python},
         "outputs": list(job.outputs),
         "has_env": bool(job.env),
+        "has_s3": bool(job.s3_inputs),
         "max_time": job.max_time,
         "cap": job.cap,
         "idle": job.idle,

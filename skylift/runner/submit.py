@@ -29,6 +29,7 @@ from skylift.runner.key import KeyPair, ensure_key
 from skylift.runner.launch import Server
 from skylift.runner.network import Network, ensure_network, find_caller, find_network, open_network
 from skylift.runner.record import Prefix, deadline_of, encode_env, encode_record
+from skylift.runner.s3_input import S3Source, find_sources
 from skylift.runner.shelf import LargeFile, Parcel, Shelf, large_files, parcel_of_archive
 from skylift.runner.size import spell_size
 from skylift.runner.steps import Clock, Step, in_thread, made, together
@@ -44,18 +45,24 @@ _LOOK_AROUND = 0.2
 
 @dataclass(frozen=True)
 class Cargo:
-    """What a job takes along: the bundle, and the files that travel by themselves."""
+    """What a job takes along: the bundle, the files that travel by themselves, and what waits in S3 already."""
 
     bundle: Parcel
     large: tuple[LargeFile, ...]
+    sources: tuple[S3Source, ...]
 
     @property
     def parcels(self) -> list[Parcel]:
         return [self.bundle, *(each.parcel for each in self.large)]
 
-    @property
-    def keys(self) -> list[str]:
-        return sorted({each.key for each in self.parcels})
+    def arns(self, bucket: str) -> list[str]:
+        """What the job's role has to be allowed to read."""
+        shelf = {f"arn:aws:s3:::{bucket}/{each.key}" for each in self.parcels}
+        return sorted(shelf | {each.arn for each in self.sources})
+
+    def buckets(self, own: str) -> list[str]:
+        """Those besides skylift's own."""
+        return sorted({each.bucket for each in self.sources} - {own})
 
     @property
     def size(self) -> int:
@@ -148,12 +155,13 @@ class Submission:
         """Credentials, image, type and bundle: what can be wrong is told while there is nothing to undo."""
         price.check_region(self._job.max_cost, self._settings.region)
         api = await in_thread(Api, self._settings)
-        images, processors, self._open, self._caller, cargo, _ = await together(
+        images, processors, self._open, self._caller, parcels, sources, _ = await together(
             in_thread(find_images, api, self._settings.image),
             in_thread(launch.check_type, api, self._job.instance_type),
             in_thread(open_account, self._settings, api),
             in_thread(find_caller, self._settings),
             in_thread(self._pack, archive),
+            in_thread(find_sources, api, self._job.s3_inputs, self._job.bundle),
             in_thread(api.warm),
         )
         step.detail = f"{self._job.instance_type} in {self._settings.region} ({self._settings.place})"
@@ -161,11 +169,12 @@ class Submission:
         wanted = self._job.environment
         if (wanted.kind != "none" or wanted.python) and not self._settings.image.has_uv:
             self._uv = WHEELS[processor]
-        return image, cargo
+        bundle, large = parcels
+        return image, Cargo(bundle, large, sources)
 
-    def _pack(self, archive: IO[bytes]) -> Cargo:
+    def _pack(self, archive: IO[bytes]) -> tuple[Parcel, tuple[LargeFile, ...]]:
         write_archive(self._job.bundle, archive)
-        return Cargo(parcel_of_archive(archive), large_files(self._job.bundle))
+        return parcel_of_archive(archive), large_files(self._job.bundle)
 
     @property
     def _account(self) -> Account:
@@ -216,10 +225,10 @@ class Submission:
     async def _role(self, undo: AsyncExitStack, bucket: str, cargo: Cargo) -> role.JobRole:
         api, name, account = self._account.api, self._job.name, self._account.number
         with self._clock.step("role") as step:
-            await in_thread(role.ensure_boundary, api, account)
-            make, unmake = partial(role.create_role, api, name, account), lambda _: role.remove_role(api, name)
-            await made(undo, make, unmake, self._tell_undo_failed)
-            found = await in_thread(role.equip_role, api, name, bucket, account, cargo.keys)
+            boundary = await in_thread(role.ensure_boundary, api, account, cargo.buckets(bucket))
+            make = partial(role.create_role, api, name, account, boundary)
+            await made(undo, make, lambda _: role.remove_role(api, name), self._tell_undo_failed)
+            found = await in_thread(role.equip_role, api, name, bucket, account, cargo.arns(bucket))
             step.detail = found.name
         return found
 
@@ -229,11 +238,11 @@ class Submission:
         with self._clock.step("upload") as step:
             await in_thread(self._claim_name, bucket, cargo)
             _, sent = await together(
-                in_thread(self._send_own, bucket),
+                in_thread(self._send_own, bucket, cargo),
                 self._send_inputs(Shelf(self._account.api, bucket), cargo),
             )
             count = len(self._job.bundle.files)
-            step.detail = f"{count} file{'s' * (count != 1)}, {_spell_sent(cargo.size, sent)}"
+            step.detail = f"{count} file{'s' * (count != 1)}, {_spell_sent(cargo.size, sent)}{_spell_s3(cargo)}"
 
     async def _tools(self, bucket_ready: asyncio.Future[None], bucket: str) -> None:
         if self._uv is not None:
@@ -252,12 +261,15 @@ class Submission:
         if not self._account.api.put(bucket, self._prefix.record, record, first=True):
             raise NameTaken(self._job.name)
 
-    def _send_own(self, bucket: str) -> None:
+    def _send_own(self, bucket: str, cargo: Cargo) -> None:
         """What no other job has."""
         api, job = self._account.api, self._job
         api.put(bucket, self._prefix.supervisor, whole_archive())
         if job.env:
             api.put(bucket, self._prefix.env, encode_env(job))
+        if cargo.sources:
+            sources = json.dumps([each.as_record() for each in cargo.sources]).encode()
+            api.put(bucket, self._prefix.s3_inputs, sources)
 
     async def _send_inputs(self, shelf: Shelf, cargo: Cargo) -> int:
         """What no job before had. The bytes that were sent."""
@@ -365,6 +377,13 @@ def _spell_sent(size: int, sent: int) -> str:
     if sent == size:
         return spell_size(size)
     return f"{spell_size(size)}, {spell_size(sent) if sent else 'nothing'} of it new"
+
+
+def _spell_s3(cargo: Cargo) -> str:
+    objects = [each for source in cargo.sources for each in source.objects]
+    if not objects:
+        return ""
+    return f"; {len(objects)} object{'s' * (len(objects) != 1)} of S3, {spell_size(sum(each.size for each in objects))}"
 
 
 def write_off(account: Account, job: str, instance: str, *, interrupted: bool) -> None:

@@ -10,6 +10,7 @@ The prefix, `s3://BUCKET/jobs/NAME/`, is the job's record:
     record.json             what to do; written by the client, whose conditional write claims the job's name
     in/supervisor.pyz       this package; its SHA-256 stands in the user data
     in/env.json             the user's --env values; removed when the program has started
+    in/s3.json              [{"bucket", "region", "objects": [[KEY, ETAG, SIZE, PLACE]]}]: inputs from other buckets
     in/cancel               its presence asks for the job's end
     server/hostkeys.json    {"instance", "keys", "user"}: the server's public SSH keys, and the user to log in as
     server/attempts/1.json  {"instance", "claimed"}: whoever writes it first is the one that runs the program
@@ -34,7 +35,7 @@ record.json, where what is marked * may be missing:
                                         path the script, the requirements file or the project's folder
     uv*                                 {"key", "sha256"} of uv's wheel in the bucket, for images that have none
     outputs                             globs relative to cwd
-    has_env                             whether in/env.json is to be waited for
+    has_env, has_s3*                    whether there are in/env.json and in/s3.json
     max_time, cap*                      seconds from the program's start, and the words for who set them ("--max-time")
     idle*                               seconds without output and without work for the processor that end the program
     sync_every*                         seconds between two uploads of results while the program runs

@@ -185,10 +185,15 @@ class Aws:
         """The id of this server."""
         return self._metadata.get("/latest/meta-data/instance-id")
 
+    def in_region(self, region: str) -> Aws:
+        return Aws(region, self.endpoint, self._metadata)
+
     def url(self, service: str, bucket: str = "") -> str:
         if self.endpoint:
             return self.endpoint.rstrip("/") + ("/" + bucket if bucket else "")
         name = "%s.%s.%s" % (service, self.region, self._suffix)
+        if "." in bucket:  # for which S3's certificates do not hold
+            return "https://%s/%s" % (name, bucket)
         return "https://" + (bucket + "." if bucket else "") + name
 
     def send(

@@ -144,8 +144,7 @@ class Supervisor:
             raise Ended("broken", "The bundle that arrived is not the one that was sent.")
         unpack(archive, login.place, login.user)
         archive.unlink()
-        inputs = Inputs(login.place, login.user, self._deadline - RESERVE)
-        inputs.fetch_large(shelf, self._record.get("large", []))
+        self._fetch_inputs(shelf)
         self._cwd = login.place / self._record["cwd"]
         make_folder(self._cwd, login.place, login.user)
         self._secrets: Dict[str, str] = {}
@@ -155,6 +154,15 @@ class Supervisor:
                 raise Ended("broken", "The job's --env values are not in its prefix.")
             self._secrets = json.loads(found)
         self._results = Results(self.prefix, login.place, self._cwd, self._record["outputs"])
+
+    def _fetch_inputs(self, shelf: Prefix) -> None:
+        inputs = Inputs(self._login.place, self._login.user, self.program, self._deadline - RESERVE)
+        inputs.fetch_large(shelf, self._record.get("large", []))
+        if self._record.get("has_s3"):
+            found = self._try("inputs in S3", lambda: self.prefix.get("in/s3.json"))
+            if found is None:
+                raise Ended("broken", "What the job reads from S3 is not in its prefix.")
+            inputs.fetch_s3(self._aws, json.loads(found))
 
     def make_environment(self) -> None:
         log = self._folder / "environment.log"
