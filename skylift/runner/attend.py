@@ -121,7 +121,7 @@ class Attendance:
         if state == "environment":
             self._begin("environment")
         if "started" in status:
-            self._end("environment", "ready")
+            self._end("environment", "as it was built before" if status.get("environment") == "taken" else "ready")
             self._begin("program")
             self._see_start()
         if state == "uploading" or status["final"]:

@@ -23,6 +23,7 @@ from skylift.runner.supervisor.idle import Idleness
 from skylift.runner.supervisor.login import Login
 from skylift.runner.supervisor.memory import Memory
 from skylift.runner.supervisor.power import RESERVE, power_off
+from skylift.runner.supervisor.prebuilt import Prebuilt
 from skylift.runner.supervisor.prefix import Prefix
 from skylift.runner.supervisor.program import GRACE, Program
 from skylift.runner.supervisor.results import Results, Syncing
@@ -61,6 +62,7 @@ class Supervisor:
         self._record: Dict[str, Any] = {}
         self._results: Optional[Results] = None
         self._left_results = False
+        self._prebuilt: Optional[Prebuilt] = None
         self._patience = 0.0
 
     def run(self) -> None:
@@ -159,7 +161,12 @@ class Supervisor:
         self._environment = Environment(self._record["environment"], self._login, self.program, log, uv)
         if self._environment.wanted:
             self.status.set(state="environment")
-            self._environment.make()
+            named = self._record.get("prebuilt")
+            if named:
+                shelf = Prefix(self._aws, self._options.bucket, named["place"])
+                self._prebuilt = Prebuilt(shelf, named["sha256"], self._login, self._environment.folders)
+            taken = self._environment.make(self._prebuilt)
+            self.status.set(environment="taken" if taken else "built")
         # From here on, what is new is the program's: a lock or a build of its project is not.
         assert self._results is not None
         self._results.arrived()
@@ -196,6 +203,8 @@ class Supervisor:
         started = time.time()
         self.status.set(state="running", started=now_iso(), pid=process.pid)
         self._forget_secrets()
+        if self._prebuilt is not None:
+            self._prebuilt.keep()
         last = self._deadline - RESERVE - GRACE
         cap = threading.Timer(min(self._record["max_time"], last - started), self.program.end, ["timed-out"])
         cap.daemon = True
@@ -256,6 +265,8 @@ class Supervisor:
             self._shipper.finish(until)
             if self._results is not None:
                 self._results.send(until, final=True)
+            if self._prebuilt is not None:
+                self._prebuilt.stop(self._cancelled.is_set)
             sizes = {stream.name: stream.size for stream in self.streams}
             lost = sum(stream.lost for stream in self.streams)
             kept = self._record["keep"]
