@@ -16,7 +16,9 @@ from kernel_traces import processes_of
 
 from skylift.cloud.home import Home
 
-IN_HOME = set("captures cloud.json cloud.lock cloud.log credentials.json images instances objects up.lock".split()) | {
+IN_HOME = set(
+    "captures cloud.json cloud.lock cloud.log cloud.log.1 credentials.json images instances objects up.lock".split()
+) | {
     *("state.db", "state.db-shm", "state.db-wal"),
     *("volumes", "snapshots"),
 }

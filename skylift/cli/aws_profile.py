@@ -12,6 +12,7 @@ import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from skylift.cloud.durable import sync_directory
 from skylift.cloud.home import Endpoint, Home, RootKey
 from skylift.cloud.person import calling_user
 from skylift.runner.errors import UsageError
@@ -138,5 +139,6 @@ def _write(path: Path, text: str) -> None:
             if os.geteuid() == 0:
                 os.fchown(file.fileno(), old.st_uid if old else caller.uid, old.st_gid if old else caller.gid)
         Path(temporary).rename(path)
+        sync_directory(path.parent)
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}.") from error

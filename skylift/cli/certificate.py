@@ -6,7 +6,6 @@ The authority signs this one certificate and its key is then forgotten: who trus
 from __future__ import annotations
 
 import ipaddress
-import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from skylift.cloud.durable import replace_file
 from skylift.cloud.home import Home
 from skylift.cloud.person import calling_user
 
@@ -86,12 +86,5 @@ def _begun(
 
 
 def _write(path: Path, content: bytes, mode: int) -> None:
-    """Replace atomically; never readable for others in between."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    calling_user().own(temporary)
-    temporary.rename(path)
+    replace_file(path, content, mode)
+    calling_user().own(path)

@@ -8,6 +8,8 @@ import pwd
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from skylift.cloud.durable import replace_file
+
 DEFAULT_PORT = 4520
 """Where the endpoint listens on 127.0.0.1 when nothing else is said."""
 
@@ -94,6 +96,11 @@ class Home:
         return self.path / "ca.pem"
 
     @property
+    def identity_certificate(self) -> Path:
+        """For who checks the identity document of an instance. There once one has been signed."""
+        return self.path / "instance-identity.pem"
+
+    @property
     def lock(self) -> Path:
         """Held by the running cloud."""
         return self.path / "cloud.lock"
@@ -141,17 +148,16 @@ class Home:
     def write_root_key(self, key: RootKey) -> None:
         self._write("credentials.json", asdict(key), 0o600)
 
+    def write_identity_certificate(self, certificate: str) -> None:
+        self._replace(self.identity_certificate.name, certificate, 0o644)
+
     def _write(self, name: str, content: dict[str, object], mode: int) -> None:
-        """Replace atomically, owned as the directory is: root writes it, the user's own tools read it."""
-        temporary = self.path / f".{name}.{os.getpid()}"
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        with os.fdopen(descriptor, "w") as file:
-            json.dump(content, file, indent=2)
-            file.flush()
-            os.fsync(file.fileno())
+        self._replace(name, json.dumps(content, indent=2), mode)
+
+    def _replace(self, name: str, content: str, mode: int) -> None:
+        """Owned as the directory is: root writes it, the user's own tools read it."""
         owner = self.path.stat()
-        os.chown(temporary, owner.st_uid, owner.st_gid)
-        temporary.rename(self.path / name)
+        replace_file(self.path / name, content.encode(), mode, (owner.st_uid, owner.st_gid))
 
 
 def default_home() -> Home:

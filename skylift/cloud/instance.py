@@ -40,7 +40,7 @@ class Instance:
     written with it. `user_data` is base64, as it came. `ended` is when it became `terminated`.
     `rebooting` asks for a server that runs to be shut down and started again; `forced` that it is not asked to shut
     down but switched off. `booted` tells that it has run: its disk is then worth keeping. `association_id` is that
-    of the instance profile.
+    of the instance profile. What is protected, the API does not stop or end; its own shutdown does.
     """
 
     id: str
@@ -74,6 +74,7 @@ class Instance:
     forced: bool = False
     booted: bool = False
     association_id: str | None = None
+    stop_protected: bool = False
 
 
 @dataclass(frozen=True)

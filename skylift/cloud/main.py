@@ -42,11 +42,13 @@ from skylift.cloud.compute.rootfs import RootfsError, is_mounted
 from skylift.cloud.compute.seccomp import ProfileMissing
 from skylift.cloud.compute.server import ServerError, Servers, find_programs
 from skylift.cloud.compute.subid import granted
+from skylift.cloud.durable import make_directory
 from skylift.cloud.error import ServiceError, no_room
 from skylift.cloud.facts import CloudFacts
-from skylift.cloud.home import DEFAULT_PORT, DEFAULT_TLS_PORT, Endpoint, Home
+from skylift.cloud.home import DEFAULT_PORT, DEFAULT_TLS_PORT, Endpoint, Home, RootKey
 from skylift.cloud.identity import AccessKey, Caller
 from skylift.cloud.instance import Console, Image
+from skylift.cloud.log import CappedLog
 from skylift.cloud.loops import names
 from skylift.cloud.loops.blueprint import Draughtsman, Site
 from skylift.cloud.loops.engine import Engine
@@ -58,6 +60,7 @@ from skylift.cloud.loops.volume import Sockets, VolumeLoop
 from skylift.cloud.network import Vpc
 from skylift.cloud.services import cors, facts, identity
 from skylift.cloud.services.authorize import authorize
+from skylift.cloud.services.identity_document import Notary
 from skylift.cloud.services.image import register_image
 from skylift.cloud.services.instance import forget_terminated
 from skylift.cloud.services.instance_type import catalogue
@@ -66,7 +69,7 @@ from skylift.cloud.services.table import TABLE
 from skylift.cloud.services.vpc import make_default_vpc
 from skylift.cloud.services.zone import zone_id
 from skylift.cloud.store.bucket import sweep_files
-from skylift.cloud.store.database import Database, DiskFull, StoreError
+from skylift.cloud.store.database import Database, DiskFull, StoreError, Tx
 from skylift.cloud.wire import checksum
 from skylift.cloud.wire.call import Call, Request, Response
 from skylift.cloud.wire.endpoint import AwsEndpoint
@@ -282,7 +285,8 @@ class Cloud:
         await api.start()
         draughtsman = Draughtsman(make_site(self._home, account, self._region), lambda name: catalogue()[name], zone_id)
         records = Records(database, draughtsman, self._region)
-        stations = Stations(network, api, MetadataService(records.facts_for), records)
+        notary = Notary(database, self._home, account)
+        stations = Stations(network, api, MetadataService(records.facts_for, notary.vouch), records)
         networks = NetworkLoop(database, network, stations.follow)
         captures = Captures(self._home.captures, RUN / str(network.claim.number))
         images = ImageLoop(
@@ -419,7 +423,7 @@ def hold(home: Home) -> Iterator[None]:
     try:
         kept = (home.instances, home.images, home.captures, home.objects, home.volumes, home.snapshots)
         for directory in (home.path, *kept):
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_directory(directory)
         descriptor = os.open(home.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise CannotStart(
@@ -544,9 +548,16 @@ def first_facts(
                     architecture=built.architecture,
                 ),
             )
-        if home.root_key() is None or not tx.find(AccessKey, user=None):
+        if not is_known(tx, home.root_key()):
+            # Written before it is known: cut off in between, the next start finds a key that is not, and makes another.
             home.write_root_key(identity.make_root_key(tx))
     return account, region
+
+
+def is_known(tx: Tx, key: RootKey | None) -> bool:
+    """Whether this is a key of the account's root."""
+    found = None if key is None else tx.get(AccessKey, id=key.access_key_id, user=None)
+    return key is not None and found is not None and found.secret == key.secret_access_key
 
 
 def make_servers(home: Home, claim: Claim, ended: Callable[[str, int | None], None]) -> Servers:
@@ -594,8 +605,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--ready-fd", type=int, help="descriptor to write `ready` to, or `CODE MESSAGE`")
     parser.add_argument("--down", action="store_true", help="take everything off this machine instead")
     chosen = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     home = Home(chosen.home)
+    logging.basicConfig(
+        level=logging.INFO,
+        handlers=[CappedLog(home.log)],
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
 
     def answer(line: str) -> None:
         if chosen.ready_fd is not None:

@@ -231,6 +231,14 @@ class Address:
 
 
 @dataclass(frozen=True)
+class ReleasedAddress:
+    """A public address that was the account's, which can have it back as long as nobody else has it."""
+
+    public_ip: str
+    at: datetime
+
+
+@dataclass(frozen=True)
 class NatGateway:
     """The way out of subnets whose servers have no public addresses: they are seen at `public_ip`.
 

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from skylift.cloud.durable import make_directory
+
 
 @dataclass(frozen=True)
 class Person:
@@ -29,9 +31,7 @@ class Person:
 
     def make_directory(self, path: Path, mode: int = 0o700) -> None:
         """Make a directory and its missing parents, all of them the caller's."""
-        missing = [parent for parent in (path, *path.parents) if not parent.exists()]
-        for directory in reversed(missing):
-            directory.mkdir(mode=mode)
+        for directory in make_directory(path, mode):
             self.own(directory)
 
 

@@ -5,7 +5,6 @@ CaptureFailed   the disk could not be copied; says which step and what the kerne
 
 from __future__ import annotations
 
-import os
 import secrets
 import shutil
 import subprocess
@@ -14,6 +13,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from skylift.cloud.compute.oci import UIDS
+from skylift.cloud.durable import sync_directory
 
 # Mounted where nobody else sees it, and gone with the process, however that ends. The writes come first through a
 # mount that takes the server's uids back to those that images have; overlayfs then applies what was deleted or
@@ -74,7 +74,7 @@ class Captures:
             if final.exists():
                 shutil.rmtree(final)
             making.rename(final)
-            _sync_directory(self._place)
+            sync_directory(self._place)
         except OSError as error:
             raise CaptureFailed(f"{error.filename or making}: {error.strerror}") from error
         finally:
@@ -110,11 +110,3 @@ def _run(command: list[str]) -> None:
     if done.returncode != 0:
         last = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]
         raise CaptureFailed(f"the disk could not be copied: {last}")
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

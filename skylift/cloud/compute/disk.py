@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from skylift.cloud.compute.programs import find_program
+from skylift.cloud.durable import sync_directory
 
 GIB = 1 << 30
 
@@ -87,7 +88,7 @@ class Disks:
         target = self.snapshot(snapshot_id)
         target.unlink(missing_ok=True)
         _trying(f"link {target}", os.link, self.snapshot(source_id), target)
-        _sync_directory(target.parent)
+        sync_directory(target.parent)
 
     def remove(self, volume_id: str) -> None:
         self.volume(volume_id).unlink(missing_ok=True)
@@ -278,7 +279,7 @@ def _appearing(final: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         making.chmod(0o600)
         making.rename(final)
-        _sync_directory(final.parent)
+        sync_directory(final.parent)
     except OSError as error:
         raise DiskRefused(f"{error.filename or final}: {error.strerror}") from error
     finally:
@@ -311,8 +312,3 @@ def _trying(what: str, act: object, *arguments: object) -> None:
         act(*arguments)
     except OSError as error:
         raise DiskRefused(f"{what}: {error.strerror}") from error
-
-
-def _sync_directory(directory: Path) -> None:
-    with _opened(directory) as descriptor:
-        os.fsync(descriptor)

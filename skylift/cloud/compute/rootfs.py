@@ -14,8 +14,10 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from skylift.cloud.compute.oci import UIDS
 
@@ -98,7 +100,10 @@ class Rootfs:
                 raise RootfsError(f"cannot remove the mount point {directory}: {error.strerror}") from error
 
     def write(self, files: Iterable[SeedFile]) -> None:
-        """Put files into the mounted root; a link in it never leads out, since the writer is chrooted there."""
+        """Put files into the mounted root; a link in it never leads out, since the writer is chrooted there.
+
+        Those that are not written anew at each boot are there after a power cut, too.
+        """
         failure: list[OSError] = []
         writer = threading.Thread(target=self._write_inside, args=(list(files), failure))
         writer.start()
@@ -113,12 +118,16 @@ class Rootfs:
                 raise OSError(ctypes.get_errno(), "unshare(CLONE_FS)")
             os.chroot(self.root)
             os.chdir("/")
-            for file in files:
-                self._write_file(file)
+            with ExitStack() as written:
+                handles = {file.path: written.enter_context(self._write_file(file)) for file in files}
+                # Once all are written: the first one to wait for the disk takes the others along.
+                for file in files:
+                    if not file.each_boot:
+                        os.fsync(handles[file.path])
         except OSError as error:
             failure.append(error)
 
-    def _write_file(self, file: SeedFile) -> None:
+    def _write_file(self, file: SeedFile) -> BinaryIO:
         uid, gid = self.uid_base + file.uid, self.uid_base + file.gid
         for parent in reversed(Path(file.path).parents):
             if not parent.exists():
@@ -126,10 +135,13 @@ class Rootfs:
                 os.chown(parent, uid, gid)
         Path(file.path).unlink(missing_ok=True)
         descriptor = os.open(file.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, file.mode)
-        with os.fdopen(descriptor, "wb") as handle:
-            handle.write(file.content)
-        os.chown(file.path, uid, gid)
-        os.chmod(file.path, file.mode)  # noqa: PTH101 - the process's umask must not count
+        handle = os.fdopen(descriptor, "wb")
+        handle.write(file.content)
+        handle.flush()
+        os.fchown(descriptor, uid, gid)
+        # The process's umask must not count.
+        os.fchmod(descriptor, file.mode)
+        return handle
 
     def remove(self) -> None:
         """The end of the disk: nothing of the server is kept."""

@@ -25,6 +25,7 @@ from skylift.cloud.compute import cgroup
 from skylift.cloud.compute.oci import CAPABILITIES, ServerPlan, oci_config
 from skylift.cloud.compute.rootfs import Rootfs, SeedFile, not_made
 from skylift.cloud.compute.seccomp import oci_seccomp, read_profile
+from skylift.cloud.durable import sync_directory
 from skylift.cloud.instance import Console
 
 log = logging.getLogger(__name__)
@@ -130,6 +131,8 @@ class Servers:
         rootfs.write(file for file in seed if first or file.each_boot)
         if first:
             seeded.touch()
+            for directory in (plan.disk, plan.disk.parent):
+                sync_directory(directory)
         (self._exits / plan.id).unlink(missing_ok=True)
         seccomp = oci_seccomp(self._profile, CAPABILITIES)
         config = oci_config(plan, rootfs.root, f"/{self._group}/{plan.id}", seccomp)

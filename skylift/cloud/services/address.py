@@ -12,9 +12,9 @@ from typing import Any
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Instance
-from skylift.cloud.network import Address, InternetGateway, NetworkInterface
+from skylift.cloud.network import Address, InternetGateway, NetworkInterface, ReleasedAddress
 from skylift.cloud.services.check import Checks, on, on_row
-from skylift.cloud.services.facts import gets_public_ip, take_public_ip
+from skylift.cloud.services.facts import gets_public_ip, retake_public_ip, take_public_ip
 from skylift.cloud.services.filter import matching
 from skylift.cloud.services.operation import Check
 from skylift.cloud.services.page import Limits, answer, page
@@ -66,7 +66,8 @@ def allocate(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     _refuse_other_group(caller, params)
     if len(tx.find(Address)) >= MAX_ADDRESSES:
         raise ServiceError("AddressLimitExceeded", "The maximum number of addresses has been reached.")
-    address = Address(new_id("eipalloc"), take_public_ip(tx), tags=tags_for(params, "elastic-ip"))
+    public_ip = _again(tx, params["Address"]) if params.get("Address") else take_public_ip(tx)
+    address = Address(new_id("eipalloc"), public_ip, tags=tags_for(params, "elastic-ip"))
     tx.add(address)
     shown = view(address, caller, None)
     return {name: value for name, value in shown.items() if name != "Tags"}
@@ -85,6 +86,8 @@ def release(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     if address.association_id:
         raise ServiceError("InvalidIPAddress.InUse", f"Address {address.public_ip} is in use.")
     tx.remove(address)
+    tx.remove(ReleasedAddress(address.public_ip, tx.now))
+    tx.add(ReleasedAddress(address.public_ip, tx.now))
     return {}
 
 
@@ -163,6 +166,17 @@ def on_address(action: str) -> Checks:
             yield on_row(tx, caller, action, NetworkInterface, address.interface_id)
 
     return checks
+
+
+def _again(tx: Tx, public_ip: str) -> str:
+    """An address that the account has released, and that nobody has been given since."""
+    released = tx.get(ReleasedAddress, public_ip=public_ip)
+    if released is None:
+        raise ServiceError("InvalidAddress.NotFound", f"The address '{public_ip}' was not this account's before.")
+    if not retake_public_ip(tx, public_ip):
+        raise ServiceError("AuthFailure", f"The address '{public_ip}' is in use again.", status=403)
+    tx.remove(released)
+    return public_ip
 
 
 def _named(tx: Tx, params: Any) -> Address | None:

@@ -28,6 +28,7 @@ from skylift.cloud.services import (
     launch_check,
     launch_template,
     launch_template_version,
+    metadata_defaults,
     nat_gateway,
     network_acl,
     profile_association,
@@ -77,7 +78,7 @@ _ONE_RULE = "CidrIp FromPort IpProtocol ToPort"
 _LAUNCH = (
     "ImageId InstanceType MinCount MaxCount KeyName SecurityGroupIds SecurityGroups SubnetId PrivateIpAddress UserData "
     "IamInstanceProfile.Arn IamInstanceProfile.Name TagSpecifications ClientToken InstanceInitiatedShutdownBehavior "
-    "DisableApiTermination MetadataOptions.HttpTokens MetadataOptions.HttpPutResponseHopLimit "
+    "DisableApiTermination DisableApiStop MetadataOptions.HttpTokens MetadataOptions.HttpPutResponseHopLimit "
     "MetadataOptions.HttpEndpoint MetadataOptions.InstanceMetadataTags NetworkInterfaces.AssociatePublicIpAddress "
     "NetworkInterfaces.Description NetworkInterfaces.DeviceIndex NetworkInterfaces.Groups "
     "NetworkInterfaces.PrivateIpAddress NetworkInterfaces.PrivateIpAddresses NetworkInterfaces.SubnetId "
@@ -386,7 +387,8 @@ EC2_OPERATIONS: tuple[Operation, ...] = (
     _writes(
         "ModifyInstanceAttribute",
         instance_attribute.modify,
-        "InstanceId DisableApiTermination InstanceInitiatedShutdownBehavior InstanceType UserData Groups "
+        "InstanceId Attribute Value DisableApiStop DisableApiTermination InstanceInitiatedShutdownBehavior "
+        "InstanceType UserData Groups "
         "SourceDestCheck BlockDeviceMappings.DeviceName BlockDeviceMappings.Ebs.DeleteOnTermination "
         "BlockDeviceMappings.Ebs.VolumeId " + " ".join(instance_attribute.NEUTRAL),
         instance_attribute.check_modify,
@@ -401,6 +403,13 @@ EC2_OPERATIONS: tuple[Operation, ...] = (
         instance_attribute.modify_metadata_options,
         "InstanceId HttpTokens HttpPutResponseHopLimit HttpEndpoint InstanceMetadataTags HttpProtocolIpv6",
         "InstanceId",
+    ),
+    _reads("GetInstanceMetadataDefaults", metadata_defaults.get, ""),
+    _writes(
+        "ModifyInstanceMetadataDefaults",
+        metadata_defaults.modify,
+        "HttpTokens HttpPutResponseHopLimit HttpEndpoint InstanceMetadataTags HttpTokensEnforced",
+        metadata_defaults.check_modify,
     ),
     _acts("StartInstances", instance.start, "InstanceIds", "InstanceIds"),
     _writes(
@@ -607,7 +616,7 @@ EC2_OPERATIONS: tuple[Operation, ...] = (
     _writes(
         "AllocateAddress",
         address.allocate,
-        "NetworkBorderGroup TagSpecifications " + " ".join(address.NEUTRAL),
+        "Address NetworkBorderGroup TagSpecifications " + " ".join(address.NEUTRAL),
         creates("AllocateAddress", "elastic-ip"),
     ),
     _writes(

@@ -35,10 +35,11 @@ class EntityPolicies(Generic[Entity]):
 
     kind: str
     existing: Callable[[Tx, str], Entity]
+    changeable: Callable[[Tx, str], Entity]
     max_inline_size: int
 
     def put(self, tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
-        entity = self._entity(tx, params)
+        entity = self.changeable(tx, params[f"{self.kind}Name"])
         name, text = checked_name(params, "PolicyName", 128), params["PolicyDocument"]
         parse_policy(text)
         inline = {**entity.inline, name: text}
@@ -68,7 +69,7 @@ class EntityPolicies(Generic[Entity]):
         return {"PolicyNames": names, **more}
 
     def delete(self, tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
-        entity = self._entity(tx, params)
+        entity = self.changeable(tx, params[f"{self.kind}Name"])
         name = params["PolicyName"]
         if name not in entity.inline:
             raise self._no_such_policy(name)
@@ -76,7 +77,7 @@ class EntityPolicies(Generic[Entity]):
         return {}
 
     def attach(self, tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
-        entity = self._entity(tx, params)
+        entity = self.changeable(tx, params[f"{self.kind}Name"])
         policy = attachable(tx, params["PolicyArn"], "Policy")
         if policy.arn in entity.attached:
             return {}
@@ -86,7 +87,7 @@ class EntityPolicies(Generic[Entity]):
         return {}
 
     def detach(self, tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
-        entity = self._entity(tx, params)
+        entity = self.changeable(tx, params[f"{self.kind}Name"])
         arn = checked_arn(params["PolicyArn"])
         if arn not in entity.attached:
             raise ServiceError("NoSuchEntity", f"Policy {arn} was not found.", status=404)
@@ -112,16 +113,16 @@ class Boundaries(Generic[Bounded]):
     """The operations on the permissions boundary of roles and users."""
 
     kind: str
-    existing: Callable[[Tx, str], Bounded]
+    changeable: Callable[[Tx, str], Bounded]
 
     def put(self, tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
-        entity = self.existing(tx, params[f"{self.kind}Name"])
+        entity = self.changeable(tx, params[f"{self.kind}Name"])
         policy = attachable(tx, params["PermissionsBoundary"], "Policy")
         tx.save(replace(entity, permissions_boundary=policy.arn))
         return {}
 
     def delete(self, tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
-        entity = self.existing(tx, params[f"{self.kind}Name"])
+        entity = self.changeable(tx, params[f"{self.kind}Name"])
         if entity.permissions_boundary is None:
             raise no_such(f"permissions boundary of the {self.kind.lower()} with name {entity.name}")
         tx.save(replace(entity, permissions_boundary=None))
@@ -149,8 +150,8 @@ MAX_ROLE_INLINE = 10240
 MAX_USER_INLINE = 2048
 MAX_GROUP_INLINE = 5120
 
-ROLE_POLICIES = EntityPolicies("Role", roles.existing, MAX_ROLE_INLINE)
-USER_POLICIES = EntityPolicies("User", users.existing, MAX_USER_INLINE)
-GROUP_POLICIES = EntityPolicies("Group", groups.existing, MAX_GROUP_INLINE)
-ROLE_BOUNDARY = Boundaries("Role", roles.existing)
+ROLE_POLICIES = EntityPolicies("Role", roles.existing, roles.changeable, MAX_ROLE_INLINE)
+USER_POLICIES = EntityPolicies("User", users.existing, users.existing, MAX_USER_INLINE)
+GROUP_POLICIES = EntityPolicies("Group", groups.existing, groups.existing, MAX_GROUP_INLINE)
+ROLE_BOUNDARY = Boundaries("Role", roles.changeable)
 USER_BOUNDARY = Boundaries("User", users.existing)

@@ -44,6 +44,12 @@ def take_public_ip(tx: Tx) -> str:
     )
 
 
+def retake_public_ip(tx: Tx, address: str) -> bool:
+    """Whether an address of this cloud's that somebody had before can be had again."""
+    (facts,) = tx.find(CloudFacts)
+    return address.startswith(f"127.{facts.loopback_net}.") and address not in public_ips(tx)
+
+
 def gets_public_ip(tx: Tx, interface: NetworkInterface) -> bool:
     """Whether a server that has lost its public address gets another one there: EC2 gives none to a server that has
     more than one interface."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 from skylift.cloud.services import (
     access_key,
     account,
+    account_alias,
     denial_message,
     group,
     instance_profile,
     policy,
     role,
+    service_linked_role,
     simulation,
     sts,
     user,
@@ -82,6 +84,24 @@ ROLES = (
     _on_role("ListAttachedRolePolicies", ROLE_POLICIES.list_attached, f"PathPrefix {PAGES}", writes=False),
     _on_role("PutRolePermissionsBoundary", ROLE_BOUNDARY.put, "PermissionsBoundary", writes=True),
     _on_role("DeleteRolePermissionsBoundary", ROLE_BOUNDARY.delete, writes=True),
+)
+
+SERVICE_LINKED_ROLES = (
+    _writes(
+        "iam",
+        "CreateServiceLinkedRole",
+        service_linked_role.create,
+        "AWSServiceName Description CustomSuffix",
+        service_linked_role.check_create,
+    ),
+    _on_role("DeleteServiceLinkedRole", service_linked_role.delete, writes=True),
+    _reads(
+        "iam",
+        "GetServiceLinkedRoleDeletionStatus",
+        service_linked_role.deletion_status,
+        "DeletionTaskId",
+        service_linked_role.check_status,
+    ),
 )
 
 INSTANCE_PROFILES = (
@@ -188,6 +208,9 @@ GROUPS = (
 )
 
 ACCOUNT = (
+    _writes("iam", "CreateAccountAlias", account_alias.create, "AccountAlias", account.check("CreateAccountAlias")),
+    _writes("iam", "DeleteAccountAlias", account_alias.delete, "AccountAlias", account.check("DeleteAccountAlias")),
+    _reads("iam", "ListAccountAliases", account_alias.list_all, PAGES, account.check("ListAccountAliases")),
     _reads("iam", "GetAccountSummary", account.summary, "", account.check("GetAccountSummary")),
     _reads(
         "iam",
@@ -245,6 +268,7 @@ STS = (
 
 IDENTITY_OPERATIONS: tuple[Operation, ...] = (
     *ROLES,
+    *SERVICE_LINKED_ROLES,
     *INSTANCE_PROFILES,
     *POLICIES,
     *USERS,

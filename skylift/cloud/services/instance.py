@@ -84,11 +84,10 @@ def terminate(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
         if instance.state in ("shutting-down", "terminated"):
             return instance
         if instance.termination_protected:
-            raise ServiceError(
-                "OperationNotPermitted",
-                f"The instance '{instance.id}' may not be terminated. "
-                "Modify its 'disableApiTermination' instance attribute and try again.",
-            )
+            raise _protected(instance, "terminated", "disableApiTermination")
+        if instance.stop_protected:
+            # Ending a server would stop it, so that this protects from both.
+            raise _protected(instance, "terminated", "disableApiStop")
         ending = replace(instance, desired="terminated", state="shutting-down", rebooting=False)
         return _by_user(tx, replace(ending, forced=_without_shutdown(params)))
 
@@ -105,6 +104,8 @@ def stop(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
             return instance
         if instance.state != "running":
             raise _wrong_state(instance, "stopped")
+        if instance.stop_protected:
+            raise _protected(instance, "stopped", "disableApiStop")
         stopping = replace(instance, desired="stopped", state="stopping", rebooting=False)
         return _by_user(tx, replace(stopping, forced=_without_shutdown(params)))
 
@@ -198,6 +199,13 @@ def _by_user(tx: Tx, instance: Instance) -> Instance:
 def _without_shutdown(params: Any) -> bool:
     """Whether the operating system is not to be asked to shut down first."""
     return bool(params.get("Force") or params.get("SkipOsShutdown"))
+
+
+def _protected(instance: Instance, what: str, attribute: str) -> ServiceError:
+    return ServiceError(
+        "OperationNotPermitted",
+        f"The instance '{instance.id}' may not be {what}. Modify its '{attribute}' instance attribute and try again.",
+    )
 
 
 def _wrong_state(instance: Instance, wanted: str) -> ServiceError:

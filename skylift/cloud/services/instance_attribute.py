@@ -18,6 +18,8 @@ from skylift.cloud.services.instance_view import metadata_options as shown_optio
 from skylift.cloud.services.interface_attachment import refuse_beyond
 from skylift.cloud.services.interface_group import groups_instead
 from skylift.cloud.services.launch import metadata_options, refuse_other_architecture, shutdown_behavior, user_data
+from skylift.cloud.services.metadata_defaults import refuse_tokenless
+from skylift.cloud.services.older_attribute import as_structure
 from skylift.cloud.services.operation import Check
 from skylift.cloud.services.refusal import combination, invalid_value, missing, refuse_other_values
 from skylift.cloud.services.resource import require
@@ -26,7 +28,6 @@ from skylift.cloud.store.database import Tx
 from skylift.cloud.volume import Volume
 
 NEUTRAL: dict[str, tuple[Any, ...]] = {
-    "DisableApiStop.Value": (False,),
     "EbsOptimized.Value": (False,),
     "EnaSupport.Value": (True,),
 }
@@ -42,7 +43,7 @@ def describe(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
         "ramdisk": {"RamdiskId": {}},
         "userData": {"UserData": {"Value": instance.user_data} if instance.user_data else {}},
         "disableApiTermination": {"DisableApiTermination": {"Value": instance.termination_protected}},
-        "disableApiStop": {"DisableApiStop": {"Value": False}},
+        "disableApiStop": {"DisableApiStop": {"Value": instance.stop_protected}},
         "instanceInitiatedShutdownBehavior": {
             "InstanceInitiatedShutdownBehavior": {"Value": instance.shutdown_behavior}
         },
@@ -61,7 +62,7 @@ def describe(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     return {"InstanceId": instance.id, **values[attribute]}
 
 
-def modify_metadata_options(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def modify_metadata_options(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     """In force at the next request that the metadata service answers: there is no `pending` to wait through."""
     refuse_other_values(params, {"HttpProtocolIpv6": ("disabled",)})
     instance = require(tx, Instance, params["InstanceId"])
@@ -70,13 +71,16 @@ def modify_metadata_options(tx: Tx, _caller: Caller, params: Any) -> dict[str, A
     if not any(name not in ("InstanceId", "DryRun") for name in params):
         raise missing("HttpTokens")
     changed = replace(instance, metadata=metadata_options(instance.metadata, params))
+    if "HttpTokens" in params:
+        refuse_tokenless(tx, caller.account, changed.metadata)
     if changed.metadata.tags == "enabled":
         check_metadata_keys(changed.tags)
     tx.save(changed)
     return {"InstanceId": instance.id, "InstanceMetadataOptions": shown_options(changed)}
 
 
-def modify(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def modify(tx: Tx, _caller: Caller, request: Any) -> dict[str, Any]:
+    params = as_structure(request)
     refuse_other_values(params, NEUTRAL)
     instance = require(tx, Instance, params["InstanceId"])
     if instance.state in ("shutting-down", "terminated"):
@@ -104,13 +108,17 @@ def reset(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
 
 def check_modify(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
     """Whoever gives an instance security groups needs the permission on each of them, too."""
-    yield from on("ec2:ModifyInstanceAttribute", "InstanceId")(tx, caller, params)
+    yield from on("ec2:ModifyInstanceAttribute", "InstanceId")(tx, caller, as_structure(params))
     for group_id in params.get("Groups") or []:
         yield on_row(tx, caller, "ec2:ModifyInstanceAttribute", SecurityGroup, group_id)
 
 
 def _termination(tx: Tx, instance: Instance, asked: dict[str, Any]) -> None:
     tx.save(replace(instance, termination_protected=asked.get("Value", False)))
+
+
+def _stop(tx: Tx, instance: Instance, asked: dict[str, Any]) -> None:
+    tx.save(replace(instance, stop_protected=asked.get("Value", False)))
 
 
 def _shutdown(tx: Tx, instance: Instance, asked: dict[str, Any]) -> None:
@@ -178,6 +186,7 @@ def _refuse_unless_stopped(instance: Instance) -> None:
 
 
 _CHANGES: dict[str, Callable[[Tx, Instance, Any], None]] = {
+    "DisableApiStop": _stop,
     "DisableApiTermination": _termination,
     "InstanceInitiatedShutdownBehavior": _shutdown,
     "InstanceType": _type,

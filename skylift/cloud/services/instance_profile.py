@@ -81,7 +81,7 @@ def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
 
 def add_role(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     profile = existing(tx, params["InstanceProfileName"])
-    role = roles.existing(tx, params["RoleName"])
+    role = roles.changeable(tx, params["RoleName"])
     if profile.role is not None:
         raise over_quota("InstanceSessionsPerInstanceProfile", 1)
     tx.save(replace(profile, role=role.name))

@@ -22,6 +22,7 @@ from skylift.cloud.services.interface_making import interface_of
 from skylift.cloud.services.launch_neutral import NEUTRAL
 from skylift.cloud.services.launch_place import Place, Plug, place
 from skylift.cloud.services.launch_template_version import with_template
+from skylift.cloud.services.metadata_defaults import default_options, refuse_tokenless
 from skylift.cloud.services.private_address import Giver
 from skylift.cloud.services.public_parameter import image_id_for
 from skylift.cloud.services.refusal import combination, invalid, invalid_value, missing, refuse_other_values
@@ -112,8 +113,15 @@ class _Launch:
             "client_token": self._params.get("ClientToken"),
             "shutdown_behavior": shutdown_behavior(self._params.get("InstanceInitiatedShutdownBehavior", "stop")),
             "termination_protected": self._params.get("DisableApiTermination", False),
-            "metadata": metadata_options(MetadataOptions(), self._params.get("MetadataOptions") or {}),
+            "stop_protected": self._params.get("DisableApiStop", False),
+            "metadata": self._metadata(),
         }
+
+    def _metadata(self) -> MetadataOptions:
+        defaults = default_options(self._tx, self._caller.account)
+        options = metadata_options(defaults, self._params.get("MetadataOptions") or {})
+        refuse_tokenless(self._tx, self._caller.account, options)
+        return options
 
     def _key(self) -> KeyPair | None:
         name = self._params.get("KeyName")

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from skylift.cloud.identity import Caller
-from skylift.cloud.instance import Image, MetadataOptions
+from skylift.cloud.instance import Image
 from skylift.cloud.network import NetworkInterface, SecurityGroup, Subnet, Vpc
 from skylift.cloud.services import block_device
 from skylift.cloud.services.check import making, on_key, on_row
@@ -18,6 +18,7 @@ from skylift.cloud.services.condition_key import TENANCY, Context, of_metadata
 from skylift.cloud.services.launch import find_profile
 from skylift.cloud.services.launch_template import check_of
 from skylift.cloud.services.launch_template_version import with_template
+from skylift.cloud.services.metadata_defaults import default_options
 from skylift.cloud.services.operation import Check
 from skylift.cloud.services.parameter import on_name
 from skylift.cloud.services.profile_association import check_pass
@@ -37,6 +38,7 @@ _METADATA = {
 _NAMED_IN = {
     "image": ("ImageId",),
     "instance": (
+        "DisableApiStop",
         "DisableApiTermination",
         "IamInstanceProfile",
         "InstanceInitiatedShutdownBehavior",
@@ -75,7 +77,7 @@ def _checks(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
         yield on_name(tx, caller, "GetParameters", parameter)
     image_id = image_id_or_none(tx, caller, params.get("ImageId", "*"))
     yield on_row(tx, caller, ACTION, Image, image_id or "*", more={"ec2:ImageType": "machine"})
-    yield from making(caller, "RunInstances", "instance", params, more=_of_instance(tx, params, subnet))
+    yield from making(caller, "RunInstances", "instance", params, more=_of_instance(tx, caller, params, subnet))
     image = tx.get(Image, id=image_id_or_none(tx, caller, params.get("ImageId", "")))
     zone = subnet.zone if subnet else None
     yield from block_device.checks(tx, caller, image, zone, params)
@@ -118,11 +120,11 @@ def _from_template(check: Check, template: str, request: Any) -> Check:
     return replace(check, context={**(check.context or {}), **context})
 
 
-def _of_instance(tx: Tx, params: Any, subnet: Subnet | None) -> Context:
+def _of_instance(tx: Tx, caller: Caller, params: Any, subnet: Subnet | None) -> Context:
     profile = find_profile(tx, params.get("IamInstanceProfile") or {})
     asked = params.get("MetadataOptions") or {}
     return {
-        **of_metadata(MetadataOptions()),
+        **of_metadata(default_options(tx, caller.account)),
         **{key: str(asked[name]) for name, key in _METADATA.items() if name in asked},
         "ec2:InstanceType": params.get("InstanceType", ""),
         "ec2:InstanceMarketType": "on-demand",

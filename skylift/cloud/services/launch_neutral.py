@@ -8,7 +8,6 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "BlockDeviceMappings.Ebs.Encrypted": (False,),
     "CapacityReservationSpecification.CapacityReservationPreference": ("open", "none"),
     "CreditSpecification.CpuCredits": ("unlimited",),
-    "DisableApiStop": (False,),
     "EbsOptimized": (False,),
     "EnclaveOptions.Enabled": (False,),
     "HibernationOptions.Configured": (False,),

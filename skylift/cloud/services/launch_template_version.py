@@ -123,6 +123,7 @@ def data_of_instance(tx: Tx, _caller: Caller, params: Any) -> Item:
         "Monitoring": {"Enabled": False},
         "EbsOptimized": False,
         "DisableApiTermination": instance.termination_protected,
+        "DisableApiStop": instance.stop_protected,
         "InstanceInitiatedShutdownBehavior": instance.shutdown_behavior,
         "MetadataOptions": {
             "HttpTokens": options.tokens,

@@ -245,6 +245,8 @@ def attachable(tx: Tx, arn: str, called: str) -> ManagedPolicy:
     policy = find(tx, checked_arn(arn))
     if policy is None:
         raise ServiceError("NoSuchEntity", f"{called} {arn} does not exist or is not attachable.", status=404)
+    if policy.path == "/aws-service-role/":
+        raise ServiceError("PolicyNotAttachable", "Cannot attach a Service Role Policy to a Customer Role.", status=400)
     return policy
 
 

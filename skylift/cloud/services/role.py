@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
+from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller, InstanceProfile, Role
 from skylift.cloud.services.iam_rules import (
     checked_name,
@@ -17,6 +18,7 @@ from skylift.cloud.services.iam_rules import (
     conflict,
     encoded,
     exists,
+    invalid_input,
     merged_tags,
     new_id,
     no_such,
@@ -36,6 +38,9 @@ from skylift.cloud.store.identity import count, name_taken, under_path
 
 MAX_ROLES = 1000
 
+SERVICE_PATH = "/aws-service-role/"
+"""Where the roles are that AWS's services have made for themselves. Nobody else changes them."""
+
 Checks = Callable[[Tx, Caller, Any], Iterable[Check]]
 
 
@@ -47,6 +52,8 @@ def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     boundary = params.get("PermissionsBoundary")
     if boundary:
         attachable(tx, boundary, "Scope ARN")
+    if path.startswith(SERVICE_PATH):
+        raise invalid_input(f"Roles under the path {SERVICE_PATH} are made by CreateServiceLinkedRole.")
     if name_taken(tx, Role, name):
         raise exists(f"Role with name {name}")
     if count(tx, Role) >= MAX_ROLES:
@@ -78,7 +85,7 @@ def list_all(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
 
 
 def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
-    role = existing(tx, params["RoleName"])
+    role = changeable(tx, params["RoleName"])
     if tx.find(InstanceProfile, role=role.name):
         raise conflict("remove roles from instance profile")
     if role.attached:
@@ -91,7 +98,8 @@ def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
 
 def update(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     """As the API reference says, a call without MaxSessionDuration sets it back to an hour."""
-    role = existing(tx, params["RoleName"])
+    named = existing if "MaxSessionDuration" not in params else changeable
+    role = named(tx, params["RoleName"])
     tx.save(
         replace(
             role,
@@ -110,7 +118,7 @@ def update_description(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
 
 
 def update_trust(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
-    role = existing(tx, params["RoleName"])
+    role = changeable(tx, params["RoleName"])
     tx.save(replace(role, trust_policy=checked_trust_policy(tx, caller, params["PolicyDocument"])))
     return {}
 
@@ -137,6 +145,18 @@ def existing(tx: Tx, name: str) -> Role:
     role = tx.get(Role, name=name)
     if role is None:
         raise no_such(f"role with name {name}")
+    return role
+
+
+def changeable(tx: Tx, name: str) -> Role:
+    """As `existing`; a service's own role is refused."""
+    role = existing(tx, name)
+    if role.path.startswith(SERVICE_PATH):
+        raise ServiceError(
+            "UnmodifiableEntity",
+            f"Cannot perform the operation on the protected role '{name}' - this role is only modifiable by AWS",
+            status=400,
+        )
     return role
 
 

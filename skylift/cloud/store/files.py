@@ -17,6 +17,7 @@ from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from skylift.cloud.bucket import Extent, FileBody, Spool
+from skylift.cloud.durable import make_directory, sync_directory
 from skylift.cloud.home import Home
 
 CHUNK = 1 << 20
@@ -49,7 +50,7 @@ class Files:
             os.link(self._objects / extent.file, self._objects / name)
             shared.append(Extent(name, extent.offset, extent.length))
         if shared:
-            self._sync()
+            sync_directory(self._objects)
         return tuple(shared)
 
     def body(self, extents: tuple[Extent, ...]) -> FileBody:
@@ -87,7 +88,7 @@ class Files:
 
     def sweep(self, kept: Collection[str]) -> int:
         """Remove each file not in `kept`; returns how many. Only while nothing else runs."""
-        self._make(self._objects)
+        make_directory(self._objects)
         if self._spool.is_dir():
             # Where versions before 0.2 received bodies.
             shutil.rmtree(self._spool)
@@ -108,14 +109,3 @@ class Files:
     def _remove(self, names: Iterable[str]) -> None:
         for name in names:
             (self._objects / name).unlink(missing_ok=True)
-
-    def _sync(self) -> None:
-        """A rename or link is durable once its directory is."""
-        descriptor = os.open(self._objects, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-    def _make(self, directory: Path) -> None:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -9,6 +9,7 @@ from skylift.cloud.network import (
     NatGateway,
     NetworkAcl,
     NetworkInterface,
+    ReleasedAddress,
     RouteTable,
     SecurityGroup,
     Subnet,
@@ -24,6 +25,7 @@ table(RouteTable, "route_tables", key=("id",))
 table(SecurityGroup, "security_groups", key=("id",))
 table(NetworkInterface, "network_interfaces", key=("id",))
 table(Address, "addresses", key=("id",))
+table(ReleasedAddress, "released_addresses", key=("public_ip",))
 table(NatGateway, "nat_gateways", key=("id",))
 table(NetworkAcl, "network_acls", key=("id",))
 table(DhcpOptions, "dhcp_options", key=("id",))

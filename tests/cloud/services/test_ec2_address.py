@@ -193,3 +193,28 @@ def test_attributes_and_pages(cloud: Cloud) -> None:
     page = cloud.call("DescribeAddressesAttribute", Attribute="domain-name", MaxResults=2)
     rest = cloud.call("DescribeAddressesAttribute", Attribute="domain-name", NextToken=page["NextToken"])
     assert [one["AllocationId"] for one in page["Addresses"] + rest["Addresses"]] == made
+
+
+def test_a_released_address_can_be_had_again(cloud: Cloud) -> None:
+    first = cloud.call("AllocateAddress")
+    taken = {"Address": first["PublicIp"]}
+    assert cloud.code("AllocateAddress", **taken) == "InvalidAddress.NotFound"
+    cloud.call("ReleaseAddress", AllocationId=first["AllocationId"])
+    again = cloud.call("AllocateAddress", **taken)
+    assert again["PublicIp"] == first["PublicIp"] and again["AllocationId"] != first["AllocationId"]
+    cloud.call("ReleaseAddress", AllocationId=again["AllocationId"])
+    cloud.call("ReleaseAddress", AllocationId=cloud.call("AllocateAddress", **taken)["AllocationId"])
+
+
+def test_an_address_that_somebody_has_been_given_since_is_gone(cloud: Cloud) -> None:
+    first = cloud.call("AllocateAddress")
+    cloud.call("ReleaseAddress", AllocationId=first["AllocationId"])
+    with cloud.database.write() as tx:
+        (facts,) = tx.find(CloudFacts)
+        tx.save(replace(facts, public_ips_given=0))
+    server = cloud.run()
+    assert server["PublicIpAddress"] == first["PublicIp"]
+    assert cloud.code("AllocateAddress", Address=first["PublicIp"]) == "AuthFailure"
+    cloud.observe(server["InstanceId"], "terminated")
+    assert cloud.call("AllocateAddress", Address=first["PublicIp"])["PublicIp"] == first["PublicIp"]
+    assert cloud.code("AllocateAddress", Address="203.0.113.9") == "InvalidAddress.NotFound"

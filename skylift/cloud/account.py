@@ -1,0 +1,48 @@
+"""The account itself: what it is called, and what has been set for all of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class MetadataDefaults:
+    """What instances' metadata services are like where a launch does not say; None is no preference.
+
+    `tokens_enforced` is no default: it forbids instances whose service answers without a token.
+    """
+
+    tokens: Literal["required", "optional"] | None = None
+    endpoint: Literal["enabled", "disabled"] | None = None
+    hop_limit: int | None = None
+    tags: Literal["enabled", "disabled"] | None = None
+    tokens_enforced: Literal["enabled", "disabled"] | None = None
+
+
+@dataclass(frozen=True)
+class Account:
+    """One row at most: an account in which nothing has been set has none."""
+
+    id: str
+    alias: str | None = None
+    metadata: MetadataDefaults = MetadataDefaults()
+
+
+@dataclass(frozen=True)
+class RoleDeletion:
+    """A service-linked role that was deleted, by the id of the task that did it."""
+
+    id: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class DocumentKey:
+    """What vouches for the identity documents of the account's instances; both halves as PEM."""
+
+    account: str
+    private_key: str = field(repr=False)
+    certificate: str
+    created: datetime

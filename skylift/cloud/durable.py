@@ -1,0 +1,43 @@
+"""What is there after a power cut: a file's content once the file was synced, its name once its directory was."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def sync_directory(directory: Path) -> None:
+    """What was made, linked, renamed or removed in it lasts."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_directory(directory: Path, mode: int = 0o700) -> list[Path]:
+    """Make a directory and its missing parents, all of the same mode, so that they last. Returns those made, outermost
+    first."""
+    missing = [each for each in (directory, *directory.parents) if not each.exists()]
+    for each in reversed(missing):
+        each.mkdir(mode=mode, exist_ok=True)
+        sync_directory(each.parent)
+    return missing[::-1]
+
+
+def replace_file(path: Path, content: bytes, mode: int, owner: tuple[int, int] | None = None) -> None:
+    """The file has this content or the one that it had, whatever happens; one writer at a time.
+
+    Nobody but its owner reads it in between. What a kill leaves behind is replaced by the next call.
+    """
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        if owner is not None:
+            os.fchown(file.fileno(), *owner)
+        os.fsync(file.fileno())
+    temporary.rename(path)
+    sync_directory(path.parent)

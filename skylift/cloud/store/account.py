@@ -1,0 +1,22 @@
+"""Where what is set for the whole account is kept."""
+
+from __future__ import annotations
+
+from skylift.cloud.account import Account, DocumentKey, RoleDeletion
+from skylift.cloud.store.database import Tx
+from skylift.cloud.store.mapping import table
+
+table(Account, "accounts", key=("id",))
+table(DocumentKey, "document_keys", key=("account",))
+table(RoleDeletion, "role_deletions", key=("id",))
+
+
+def account_of(tx: Tx, account_id: str) -> Account:
+    return tx.get(Account, id=account_id) or Account(account_id)
+
+
+def keep(tx: Tx, account: Account) -> None:
+    if tx.get(Account, id=account.id) is None:
+        tx.add(account)
+    else:
+        tx.save(account)
