@@ -46,7 +46,7 @@ status.json:
                                         succeeded, failed, out-of-memory, timed-out, idle, cancelled,
                                         environment-failed, broken
     booted, started, ended, program_seconds, pid
-    environment                         taken or built, where one was asked for
+    environment, environment_seconds    taken or built, where one was asked for, and how long that took
     exit_code, signal                   the client's exit code: 128+n for signal n, 124 for a cap, 123 for an
                                         environment that could not be made, 125 for a failure of skylift's own
     reason, detail                      one sentence, and what there is to read beside it

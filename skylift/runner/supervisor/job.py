@@ -165,8 +165,10 @@ class Supervisor:
             if named:
                 shelf = Prefix(self._aws, self._options.bucket, named["place"])
                 self._prebuilt = Prebuilt(shelf, named["sha256"], self._login, self._environment.folders)
+            began = time.monotonic()
             taken = self._environment.make(self._prebuilt)
-            self.status.set(environment="taken" if taken else "built")
+            seconds = round(time.monotonic() - began, 3)
+            self.status.set(environment="taken" if taken else "built", environment_seconds=seconds)
         # From here on, what is new is the program's: a lock or a build of its project is not.
         assert self._results is not None
         self._results.arrived()
