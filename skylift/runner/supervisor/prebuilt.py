@@ -64,13 +64,17 @@ class Prebuilt:
         """The index of what is now on this server; None when it has to be built."""
         if not self._sha256:
             return None
+        self._clear()
         try:
             return self._take(time.time() + _TAKING)
         except (Unreachable, Refused, Changed, OSError) as error:
             say("the environment that was built before cannot be taken: %s" % error)
-            for folder in self._folders:
-                shutil.rmtree(str(folder), ignore_errors=True)
+            self._clear()
             return None
+
+    def _clear(self) -> None:
+        for folder in self._folders:
+            shutil.rmtree(str(folder), ignore_errors=True)
 
     def _take(self, until: float) -> Dict[str, Any]:
         text = patiently("environment", lambda: self._shelf.get("index.json"), until)
