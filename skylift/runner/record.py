@@ -85,6 +85,7 @@ def encode_record(
     bundle_sha256: str,
     large: Sequence[dict[str, Any]] = (),
     uv: dict[str, str] | None = None,
+    prebuilt: dict[str, str] | None = None,
 ) -> bytes:
     """What the supervisor needs to know. Values of --env are not in it; they travel by themselves."""
     record: dict[str, Any] = {
@@ -108,6 +109,7 @@ def encode_record(
         "bundle_sha256": bundle_sha256,
         "large": list(large),
         **({"uv": uv} if uv is not None else {}),
+        **({"prebuilt": prebuilt} if prebuilt is not None else {}),
     }
     return json.dumps(record, indent=2).encode()
 

@@ -28,6 +28,7 @@ from skylift.runner.job import INTERRUPTED, Job, Outcome, Settings
 from skylift.runner.key import KeyPair, ensure_key
 from skylift.runner.launch import Server
 from skylift.runner.network import Network, ensure_network, find_caller, find_network, open_network
+from skylift.runner.prebuilt import Prebuilt, find_prebuilt, recipe_of
 from skylift.runner.record import Prefix, deadline_of, encode_env, encode_record
 from skylift.runner.s3_input import S3Source, find_sources
 from skylift.runner.shelf import LargeFile, Parcel, Shelf, large_files, parcel_of_archive
@@ -108,6 +109,7 @@ class Submission:
         self._server: Server | None = None
         self._caller: str | None = None
         self._uv: Wheel | None = None
+        self._prebuilt: Prebuilt | None = None
         self._way_in: WayIn | None = None
         self._task: asyncio.Task[Taken] | None = None
         self._interrupted = False
@@ -167,8 +169,13 @@ class Submission:
         step.detail = f"{self._job.instance_type} in {self._settings.region} ({self._settings.place})"
         processor, image = pick_image(images, processors, self._job.instance_type)
         wanted = self._job.environment
-        if (wanted.kind != "none" or wanted.python) and not self._settings.image.has_uv:
-            self._uv = WHEELS[processor]
+        if wanted.kind != "none" or wanted.python:
+            if not self._settings.image.has_uv:
+                self._uv = WHEELS[processor]
+            recipe = recipe_of(self._job, processor)
+            if recipe is not None:
+                bucket = self._account.bucket
+                self._prebuilt = await in_thread(find_prebuilt, api, bucket, recipe, image, time.time())
         bundle, large = parcels
         return image, Cargo(bundle, large, sources)
 
@@ -228,7 +235,8 @@ class Submission:
             boundary = await in_thread(role.ensure_boundary, api, account, cargo.buckets(bucket))
             make = partial(role.create_role, api, name, account, boundary)
             await made(undo, make, lambda _: role.remove_role(api, name), self._tell_undo_failed)
-            found = await in_thread(role.equip_role, api, name, bucket, account, cargo.arns(bucket))
+            inputs = cargo.arns(bucket)
+            found = await in_thread(role.equip_role, api, name, bucket, account, self._prebuilt, inputs)
             step.detail = found.name
         return found
 
@@ -257,6 +265,7 @@ class Submission:
             bundle_sha256=cargo.bundle.sha256,
             large=[each.as_record() for each in cargo.large],
             uv={"key": self._uv.key, "sha256": self._uv.sha256} if self._uv is not None else None,
+            prebuilt=self._prebuilt.encode() if self._prebuilt is not None else None,
         )
         if not self._account.api.put(bucket, self._prefix.record, record, first=True):
             raise NameTaken(self._job.name)
