@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import subprocess
 from collections.abc import Iterator
@@ -56,7 +57,9 @@ def _processes(number: int, home: Path) -> Iterator[str]:
             groups = Path(f"/proc/{pid}/cgroup").read_text()
         except (FileNotFoundError, ProcessLookupError):
             continue
-        ours = uid == 2_000_000_000 + number or any(uid in each for each in ranges)
+        # A cloud that started again under another number has servers whose uids are from the range of its first one.
+        elsewhere = re.search(rf"/skylift-(?!{number}/)\d+/", groups) is not None
+        ours = uid == 2_000_000_000 + number or (any(uid in each for each in ranges) and not elsewhere)
         if ours or f"/skylift-{number}/" in groups or any(mark in command for mark in marks):
             yield f"process {pid}, uid {uid}: {command}"
 
