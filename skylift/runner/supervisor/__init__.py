@@ -3,7 +3,8 @@
 Standard library only, Python 3.9 or newer. User data carries `boot.py` and what it needs; that arms the timer which
 turns the server off, and fetches the rest, a zip archive, from the job's prefix. It runs as root and depends on nobody:
 what it needs is read from the prefix with the instance's own role, and what comes of the job is written there.
-Start reading at `job.py`, whose `run` is the order of things.
+Start reading at `job.py`, whose `run` is the order of things. Its parent, `keeper.py`, has another one go on when it is
+killed; `ledger.py` is what the one leaves to the other.
 
 The prefix, `s3://BUCKET/jobs/NAME/`, is the job's record:
 
@@ -41,11 +42,12 @@ status.json:
 
     job, attempt, instance, updated     times are like 2026-01-31T12:00:00.000Z
     state, final                        booting, unpacking, environment, running, uploading; then, with final true:
-                                        succeeded, failed, out-of-memory, timed-out, idle, cancelled,
+                                        succeeded, failed, out-of-memory, timed-out, idle, cancelled, rebooted,
                                         environment-failed, broken
     booted, started, ended, program_seconds, pid
     exit_code, signal                   the client's exit code: 128+n for signal n, 124 for a cap, 123 for an
-                                        environment that could not be made, 125 for a failure of skylift's own
+                                        environment that could not be made, 122 for a server that was rebooted,
+                                        125 for a failure of skylift's own
     reason, detail                      one sentence, and what there is to read beside it
     memory                              {"limit", "kills"}: bytes, and processes that the kernel ended for want of them
     streams, lost, cut                  at the end: {"stdout": bytes, "stderr": bytes}, bytes that could not be kept,

@@ -65,6 +65,7 @@ class Environment:
         with self._log.open("ab") as words:
             process = self._program.start(
                 [self._program_uv, "--no-progress", *arguments],
+                "helper",
                 cwd=str(self._login.place),
                 env=self._env,
                 stdin=subprocess.DEVNULL,
