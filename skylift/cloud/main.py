@@ -52,9 +52,11 @@ from skylift.cloud.log import CappedLog
 from skylift.cloud.loops import names
 from skylift.cloud.loops.blueprint import Draughtsman, Site
 from skylift.cloud.loops.engine import Engine
+from skylift.cloud.loops.hold import Hold
 from skylift.cloud.loops.image import ImageLoop
 from skylift.cloud.loops.instance import SHUTDOWN_GRACE, Cables, InstanceLoop
 from skylift.cloud.loops.network import NetworkLoop
+from skylift.cloud.loops.root_copy import RootCopies
 from skylift.cloud.loops.snapshot import SnapshotLoop
 from skylift.cloud.loops.volume import Sockets, VolumeLoop
 from skylift.cloud.network import Vpc
@@ -289,29 +291,21 @@ class Cloud:
         stations = Stations(network, api, MetadataService(records.facts_for, notary.vouch), records)
         networks = NetworkLoop(database, network, stations.follow)
         captures = Captures(self._home.captures, RUN / str(network.claim.number))
-        images = ImageLoop(
-            database=database,
-            machines=servers,
-            captures=captures,
-            instances=self._home.instances,
-            failures=(ServerError, CaptureFailed),
-        )
+        images = ImageLoop(database, captures)
+        hold = Hold(servers, (ServerError,))
         disks = make_disks(self._home, network.claim)
-        volumes = VolumeLoop(database, disks, servers, Sockets(plug, unplug), (ServerError,))
+        volumes = VolumeLoop(database, disks, servers, Sockets(plug, unplug), hold, (ServerError,))
         snapshots = SnapshotLoop(
             database=database,
             disks=disks,
             lock_of=volumes.of,
-            root_of=images.copy_root,
+            hold=hold,
+            root_of=RootCopies(database, captures, self._home.instances, hold).make,
             tidy=images.tidy,
+            settled=images.look_at,
             failures=(ServerError, CaptureFailed, DiskError),
         )
         volumes.last_looks = snapshots.last_looks
-
-        def at_rest(instance_id: str) -> None:
-            images.at_rest(instance_id)
-            snapshots.at_rest(instance_id)
-
         self._instances = instances = InstanceLoop(
             database=database,
             machines=servers,
@@ -319,7 +313,7 @@ class Cloud:
             sync_network=networks.step,
             blueprint=draughtsman.blueprint,
             failures=(ServerError, RootfsError, NetworkError, DiskError),
-            at_rest=at_rest,
+            at_rest=snapshots.at_rest,
             volumes=volumes,
         )
         # Servers first: each sees to its network itself once it is made, which takes longer than the network.

@@ -13,6 +13,7 @@ from skylift.cloud.services import (
     gateway,
     image,
     image_attribute,
+    image_lifecycle,
     image_making,
     image_registration,
     instance,
@@ -368,7 +369,10 @@ EC2_OPERATIONS: tuple[Operation, ...] = (
     _writes(
         "CreateImage",
         image_making.create,
-        "InstanceId Name Description NoReboot TagSpecifications",
+        "InstanceId Name Description NoReboot TagSpecifications BlockDeviceMappings.DeviceName "
+        "BlockDeviceMappings.NoDevice BlockDeviceMappings.Ebs.SnapshotId BlockDeviceMappings.Ebs.VolumeSize "
+        "BlockDeviceMappings.Ebs.VolumeType BlockDeviceMappings.Ebs.Iops BlockDeviceMappings.Ebs.Throughput "
+        "BlockDeviceMappings.Ebs.DeleteOnTermination " + " ".join(image_making.CREATE_NEUTRAL),
         image_making.check_create,
     ),
     _writes(
@@ -387,12 +391,13 @@ EC2_OPERATIONS: tuple[Operation, ...] = (
         + " ".join(image_registration.NEUTRAL),
         image_registration.checks,
     ),
-    _acts(
-        "DeregisterImage",
-        image_making.deregister,
-        "ImageId " + " ".join(image_making.DEREGISTER_NEUTRAL),
-        "ImageId",
-    ),
+    _acts("DeregisterImage", image_lifecycle.deregister, "ImageId DeleteAssociatedSnapshots", "ImageId"),
+    _acts("DisableImage", image_lifecycle.disable, "ImageId", "ImageId"),
+    _acts("EnableImage", image_lifecycle.enable, "ImageId", "ImageId"),
+    _acts("EnableImageDeprecation", image_lifecycle.deprecate, "ImageId DeprecateAt", "ImageId"),
+    _acts("DisableImageDeprecation", image_lifecycle.undeprecate, "ImageId", "ImageId"),
+    _acts("EnableImageDeregistrationProtection", image_lifecycle.protect, "ImageId WithCooldown", "ImageId"),
+    _acts("DisableImageDeregistrationProtection", image_lifecycle.unprotect, "ImageId", "ImageId"),
     _reads(
         "DescribeImageAttribute",
         image_attribute.describe,
