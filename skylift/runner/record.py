@@ -77,7 +77,13 @@ def deadline_of(job: Job, now: float) -> int:
 
 
 def encode_record(
-    job: Job, *, created: float, deadline: int, bundle_sha256: str, uv: dict[str, str] | None = None
+    job: Job,
+    *,
+    created: float,
+    deadline: int,
+    bundle_sha256: str,
+    uv: dict[str, str] | None = None,
+    prebuilt: dict[str, str] | None = None,
 ) -> bytes:
     """What the supervisor needs to know. Values of --env are not in it; they travel by themselves."""
     record: dict[str, Any] = {
@@ -99,6 +105,7 @@ def encode_record(
         "instance_type": job.instance_type,
         "bundle_sha256": bundle_sha256,
         **({"uv": uv} if uv is not None else {}),
+        **({"prebuilt": prebuilt} if prebuilt is not None else {}),
     }
     return json.dumps(record, indent=2).encode()
 

@@ -11,10 +11,11 @@ from typing import Any
 
 from skylift.runner.ec2 import Api
 from skylift.runner.errors import NameTaken, Refused
+from skylift.runner.prebuilt import SHELF, Prebuilt, environment_statements
 from skylift.runner.record import TAG_JOB, Prefix
 
 PATH = "/skylift/"
-BOUNDARY = "skylift-boundary-2"
+BOUNDARY = "skylift-boundary-3"
 """The number is the document's: a change of it makes a new policy, and never touches one that roles stand under."""
 
 TRUST = {
@@ -35,7 +36,7 @@ def role_name(job: str) -> str:
     return f"skylift-{job}"
 
 
-def job_policy(job: str, bucket: str, account: str, region: str) -> dict[str, Any]:
+def job_policy(job: str, bucket: str, account: str, region: str, prebuilt: Prebuilt | None = None) -> dict[str, Any]:
     """What one job's server may do. The tag names the instances that are the job's; the source, that one must ask."""
     objects = f"arn:aws:s3:::{bucket}/{Prefix(job).base}"
     instances = f"arn:aws:ec2:{region}:{account}:instance/*"
@@ -76,6 +77,7 @@ def job_policy(job: str, bucket: str, account: str, region: str) -> dict[str, An
                     "ArnLike": {"ec2:SourceInstanceARN": instances},
                 },
             },
+            *environment_statements(prebuilt, bucket),
         ],
     }
 
@@ -96,6 +98,12 @@ def boundary_policy(account: str) -> dict[str, Any]:
                 "Effect": "Allow",
                 "Action": "s3:GetObject",
                 "Resource": [f"arn:aws:s3:::skylift-{account}-*/{shelf}/*" for shelf in ("inputs", "tools")],
+            },
+            {
+                "Sid": "Environments",
+                "Effect": "Allow",
+                "Action": ["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"],
+                "Resource": f"arn:aws:s3:::skylift-{account}-*/{SHELF}/*",
             },
             {
                 "Sid": "EndItself",
@@ -160,10 +168,10 @@ def create_role(api: Api, job: str, account: str) -> None:
         raise
 
 
-def equip_role(api: Api, job: str, bucket: str, account: str) -> JobRole:
+def equip_role(api: Api, job: str, bucket: str, account: str, prebuilt: Prebuilt | None = None) -> JobRole:
     """The role's policy, and the instance profile that hands it to a server; `remove_role` is the undo of these too."""
     name = role_name(job)
-    policy = json.dumps(job_policy(job, bucket, account, api.region))
+    policy = json.dumps(job_policy(job, bucket, account, api.region, prebuilt))
     api.settled("iam", "put_role_policy", RoleName=name, PolicyName="job", PolicyDocument=policy)
     tags = [{"Key": TAG_JOB, "Value": job}]
     made = api.call("iam", "create_instance_profile", InstanceProfileName=name, Path=PATH, Tags=tags)

@@ -27,6 +27,7 @@ from skylift.runner.job import INTERRUPTED, Job, Outcome, Settings
 from skylift.runner.key import KeyPair, ensure_key
 from skylift.runner.launch import Server
 from skylift.runner.network import Network, ensure_network, find_caller, find_network, open_network
+from skylift.runner.prebuilt import Prebuilt, find_prebuilt, recipe_of
 from skylift.runner.record import Prefix, deadline_of, encode_env, encode_record
 from skylift.runner.size import spell_size
 from skylift.runner.steps import Clock, Step, in_thread, made, together
@@ -79,6 +80,7 @@ class Submission:
         self._server: Server | None = None
         self._caller: str | None = None
         self._uv: Wheel | None = None
+        self._prebuilt: Prebuilt | None = None
         self._way_in: WayIn | None = None
         self._task: asyncio.Task[Taken] | None = None
         self._interrupted = False
@@ -137,8 +139,13 @@ class Submission:
         step.detail = f"{self._job.instance_type} in {self._settings.region} ({self._settings.place})"
         processor, image = pick_image(images, processors, self._job.instance_type)
         wanted = self._job.environment
-        if (wanted.kind != "none" or wanted.python) and not self._settings.image.has_uv:
-            self._uv = WHEELS[processor]
+        if wanted.kind != "none" or wanted.python:
+            if not self._settings.image.has_uv:
+                self._uv = WHEELS[processor]
+            recipe = recipe_of(self._job, processor)
+            if recipe is not None:
+                bucket = self._account.bucket
+                self._prebuilt = await in_thread(find_prebuilt, api, bucket, recipe, image, time.time())
         return image
 
     @property
@@ -193,7 +200,7 @@ class Submission:
             await in_thread(role.ensure_boundary, api, account)
             make, unmake = partial(role.create_role, api, name, account), lambda _: role.remove_role(api, name)
             await made(undo, make, unmake, self._tell_undo_failed)
-            found = await in_thread(role.equip_role, api, name, bucket, account)
+            found = await in_thread(role.equip_role, api, name, bucket, account, self._prebuilt)
             step.detail = found.name
         return found
 
@@ -216,7 +223,10 @@ class Submission:
         archive.seek(0)
         digest = hashlib.file_digest(archive, "sha256").hexdigest()
         uv = {"key": self._uv.key, "sha256": self._uv.sha256} if self._uv is not None else None
-        record = encode_record(job, created=time.time(), deadline=self._deadline, bundle_sha256=digest, uv=uv)
+        prebuilt = self._prebuilt.encode() if self._prebuilt is not None else None
+        record = encode_record(
+            job, created=time.time(), deadline=self._deadline, bundle_sha256=digest, uv=uv, prebuilt=prebuilt
+        )
         if not api.put(bucket, self._prefix.record, record, first=True):
             raise NameTaken(job.name)
         api.put(bucket, self._prefix.supervisor, whole_archive())

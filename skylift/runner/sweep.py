@@ -18,6 +18,7 @@ from skylift.runner import role
 from skylift.runner.account import Account
 from skylift.runner.errors import JobNotFound, Refused
 from skylift.runner.launch import Server, live_servers, terminate
+from skylift.runner.prebuilt import SHELF
 from skylift.runner.price import DISK, hourly_cost
 from skylift.runner.record import SETUP_ALLOWANCE, TAG_JOB, Prefix
 
@@ -26,7 +27,14 @@ STARTING = SETUP_ALLOWANCE
 _SLACK = 120
 """Seconds for a server that has done its work to go off by itself."""
 
-Kind = Literal["instance", "volume", "network-interface", "role", "instance-profile", "secrets", "uploads", "record"]
+_KEPT = 30 * 86400
+"""Seconds that an environment is kept for jobs that need the same; the next one would build it again."""
+_ON_ITS_WAY = 86400
+"""Seconds after which an environment that is not whole will not be."""
+
+Kind = Literal[
+    "instance", "volume", "network-interface", "role", "instance-profile", "secrets", "uploads", "record", "environment"
+]
 
 
 @dataclass(frozen=True)
@@ -93,7 +101,7 @@ class Sweep:
         found = [*self._instances(known, live), *self._roles(known, roles, profiles)]
         for name in records:
             found += self._objects(known[name])
-        return [*found, *self._volumes(servers), *self._interfaces(servers)]
+        return [*found, *self._volumes(servers), *self._interfaces(servers), *self._environments()]
 
     def _know(self, servers: dict[str, Server], name: str) -> _Known:
         try:
@@ -177,6 +185,23 @@ class Sweep:
             if job not in servers:
                 remove = partial(self._unless_gone, "delete_network_interface", NetworkInterfaceId=interface)
                 yield Leftover("network-interface", interface, job, "it is attached to nothing", remove=remove)
+
+    def _environments(self) -> Iterator[Leftover]:
+        """They belong to no job. Each was last written when it was built."""
+        if not self._account.recorded():
+            return
+        bucket = self._account.bucket
+        newest: dict[str, float] = {}
+        whole: set[str] = set()
+        for each in self._api.pages("s3", "list_objects_v2", "Contents", Bucket=bucket, Prefix=f"{SHELF}/"):
+            place, _, name = str(each["Key"]).rpartition("/")
+            newest[place] = max(newest.get(place, 0), each["LastModified"].timestamp())
+            whole |= {place} if name == "index.json" else set()
+        for place, written in sorted(newest.items()):
+            if self._now - written > (_KEPT if place in whole else _ON_ITS_WAY):
+                why = "it was built long ago" if place in whole else "it was never whole"
+                remove = partial(self._api.delete_below, bucket, f"{place}/")
+                yield Leftover("environment", place, "-", why, remove=remove)
 
     def _price(self, hourly: float | None) -> float | None:
         return hourly if self._account.settings.billed else None

@@ -197,3 +197,26 @@ def test_ps_tells_jobs_apart(left: Left, settings: Settings) -> None:
     assert dear is not None and 0.02 < dear < 0.03
     assert cheap is not None and cheap < 0.001
     assert all(each.hourly_usd is None for each in Jobs(replace(settings, billed=False)).listed())
+
+
+def test_environments_of_long_ago(left: Left) -> None:
+    left.record("any")
+    left.status("any")
+    bucket = left.account.bucket
+    for place, names in (
+        ("envs/a/ami-1/1", ("pin.json", "pack-00000", "index.json")),
+        ("envs/b/ami-1/2", ("pin.json",)),
+    ):
+        for name in names:
+            left.api.put(bucket, f"{place}/{name}", b"{}")
+
+    def found(days: float) -> list[tuple[str, str]]:
+        leftovers = Sweep(left.account, time.time() + days * 86400).find()
+        return [(each.id, each.why) for each in leftovers if each.kind == "environment"]
+
+    assert found(0.5) == []
+    assert found(2) == [("envs/b/ami-1/2", "it was never whole")]
+    assert found(31) == [("envs/a/ami-1/1", "it was built long ago"), ("envs/b/ami-1/2", "it was never whole")]
+    for each in Sweep(left.account, time.time() + 31 * 86400).find():
+        each.remove()
+    assert left.api.pages("s3", "list_objects_v2", "Contents", Bucket=bucket, Prefix="envs/") == []

@@ -30,6 +30,8 @@ record.json, where what is marked * may be missing:
     environment                         {"kind", "path", "python"*}; kind is none, script, requirements or project, and
                                         path the script, the requirements file or the project's folder
     uv*                                 {"key", "sha256"} of uv's wheel in the bucket, for images that have none
+    prebuilt*                           {"place", "sha256"}: where in the bucket an environment is to be taken from, or,
+                                        without a digest, where the one that is built is kept (see prebuilt.py)
     outputs                             globs relative to cwd
     has_env                             whether in/env.json is to be waited for
     max_time, cap*                      seconds from the program's start, and the words for who set them ("--max-time")
@@ -45,6 +47,7 @@ status.json:
                                         succeeded, failed, out-of-memory, timed-out, idle, cancelled, rebooted,
                                         environment-failed, broken
     booted, started, ended, program_seconds, pid
+    environment, environment_seconds    taken or built, where one was asked for, and how long that took
     exit_code, signal                   the client's exit code: 128+n for signal n, 124 for a cap, 123 for an
                                         environment that could not be made, 122 for a server that was rebooted,
                                         125 for a failure of skylift's own

@@ -26,6 +26,7 @@ from skylift.runner.supervisor.login import Login
 from skylift.runner.supervisor.memory import Memory
 from skylift.runner.supervisor.past import Past
 from skylift.runner.supervisor.power import RESERVE, power_off
+from skylift.runner.supervisor.prebuilt import Prebuilt
 from skylift.runner.supervisor.prefix import Prefix
 from skylift.runner.supervisor.program import GRACE, Program, kill_session
 from skylift.runner.supervisor.results import Results, Syncing
@@ -65,6 +66,7 @@ class Supervisor:
         self._record: Dict[str, Any] = {}
         self._results: Optional[Results] = None
         self._left_results = False
+        self._prebuilt: Optional[Prebuilt] = None
         self._patience = 0.0
 
     def run(self) -> None:
@@ -178,7 +180,14 @@ class Supervisor:
         self._environment = Environment(self._record["environment"], self._login, self.program, log, uv)
         if self._environment.wanted:
             self.status.set(state="environment")
-            self._environment.make()
+            named = self._record.get("prebuilt")
+            if named:
+                shelf = Prefix(self._aws, self._options.bucket, named["place"])
+                self._prebuilt = Prebuilt(shelf, named["sha256"], self._login, self._environment.folders)
+            began = time.monotonic()
+            taken = self._environment.make(self._prebuilt)
+            seconds = round(time.monotonic() - began, 3)
+            self.status.set(environment="taken" if taken else "built", environment_seconds=seconds)
 
     def _fetch_tool(self, key: str, place: Path) -> None:
         folder, _, name = key.rpartition("/")
@@ -251,6 +260,8 @@ class Supervisor:
         started = self._started
         self.status.set(**self._begun, pid=self.program.pid)
         self._forget_secrets()
+        if self._prebuilt is not None:
+            self._prebuilt.keep()
         last = self._deadline - RESERVE - GRACE
         until = min(started + self._record["max_time"], last)
         cap = threading.Timer(max(0.0, until - time.time()), self.program.end, ["timed-out"])
@@ -312,6 +323,8 @@ class Supervisor:
             self._shipper.finish(until)
             if self._results is not None:
                 self._results.send(until, final=True)
+            if self._prebuilt is not None:
+                self._prebuilt.stop(self._cancelled.is_set)
             sizes = {stream.name: stream.size for stream in self.streams}
             lost = sum(stream.lost for stream in self.streams)
             kept = self._record["keep"]
