@@ -286,6 +286,8 @@ class Supervisor:
             raise Ended("broken", "skylift's supervisor was ended, and how its program ended is not known.")
         said = self._past.said
         self.program.inherit(said["pid"], said.get("end"), said.get("ending", ""))
+        if self.terminal is not None:
+            self.terminal.go_on()
         self._watch_program()
 
     def _watch_program(self) -> None:

@@ -10,6 +10,7 @@ import select
 import struct
 import termios
 import threading
+from typing import Optional
 
 from skylift.runner.supervisor.keeper import Kept
 from skylift.runner.supervisor.stream import READ, Stream
@@ -33,16 +34,22 @@ class Terminal:
         self._wake, self._waker = os.pipe()
         os.set_blocking(self._waker, False)
         self._over = False
-        self._thread = threading.Thread(target=self._copy, name="terminal", daemon=True)
-        self._thread.start()
+        self._thread: Optional[threading.Thread] = None
 
     def for_program(self, user: pwd.struct_passwd, rows: int, columns: int) -> int:
         """The program's end, which it may open by its name as well."""
+        # What stands there is no word of the program's: systems announce their timers to every terminal.
+        termios.tcflush(self._master, termios.TCIFLUSH)
+        self.go_on()
         self.resize(rows, columns)
         if os.geteuid() == 0:
             os.fchown(self._slave, user.pw_uid, -1)
             os.fchmod(self._slave, 0o620)
         return self._slave
+
+    def go_on(self) -> None:
+        self._thread = threading.Thread(target=self._copy, name="terminal", daemon=True)
+        self._thread.start()
 
     def resize(self, rows: int, columns: int) -> None:
         """The kernel tells the program (SIGWINCH)."""
@@ -92,6 +99,8 @@ class Terminal:
         """Take what is still there; the program has ended."""
         self._over = True
         self._wake_up()
+        if self._thread is None:
+            return
         self._thread.join()
         waiting = select.poll()
         waiting.register(self._master, select.POLLIN)
