@@ -108,7 +108,7 @@ def test_paginators(iam: Any) -> None:
 
 
 def test_account_wide_things_through_the_wire(iam: Any) -> None:
-    client = client.meta.client
+    client = iam.meta.client
     client.create_account_alias(AccountAlias="web-shop")
     assert client.list_account_aliases()["AccountAliases"] == ["web-shop"]
     assert client.generate_credential_report()["State"] == "COMPLETE"
