@@ -17,11 +17,12 @@ import asyncssh
 from skylift.runner.commands import attach_argv, socket_path
 from skylift.runner.errors import ConnectionLost
 
-_KINDS: dict[bytes, Literal["stdout", "stderr", "status", "cut"]] = {
+_KINDS: dict[bytes, Literal["stdout", "stderr", "status", "cut", "begin"]] = {
     b"o": "stdout",
     b"e": "stderr",
     b"s": "status",
     b"c": "cut",
+    b"b": "begin",
 }
 _WINDOW = 8 << 20
 """Bytes the server may send ahead of us; the protocol's usual 2 MiB is what limits a stream over a long line."""
@@ -29,7 +30,7 @@ _WINDOW = 8 << 20
 
 @dataclass(frozen=True)
 class Frame:
-    kind: Literal["stdout", "stderr", "status", "cut"]
+    kind: Literal["stdout", "stderr", "status", "cut", "begin"]
     data: bytes
 
 
@@ -52,11 +53,12 @@ class Connection:
         self._job = job
         self._writer: Any = None
 
-    async def watch(self, stdout: int, stderr: int) -> AsyncIterator[Frame]:
-        """Output from these offsets on, and every status, until the final one or until the connection breaks."""
+    async def watch(self, stdout: int, stderr: int, **how: object) -> AsyncIterator[Frame]:
+        """Output from these offsets on, and every status, until the final one or until the connection breaks. `how` is
+        `once=True` for what there is now, and `since=TIME`."""
         with _translated():
             reader, self._writer = await self._open_door()
-            self._writer.write(_order(stream={"stdout": stdout, "stderr": stderr}))
+            self._writer.write(_order(stream={"stdout": stdout, "stderr": stderr}, **how))
             try:
                 while True:
                     try:

@@ -160,6 +160,37 @@ def test_output_by_ssh(
     assert told[-1]["final"]
 
 
+def test_a_look_shows_what_has_not_come_to_s3_yet(
+    shipped: Shipped,  # noqa: F811
+    machine: Machine,
+    api: Api,
+    settings: Settings,
+    key: KeyPair,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shipped.ship("import os, time\nprint('fresh', flush=True)\nwhile not os.path.exists('go'): time.sleep(0.02)\n")
+    shipped.boot()
+    watching = shipped.door()
+    watching.send(stream={"stdout": 0, "stderr": 0})
+    assert next(data for kind, data in watching.frames() if kind == "o") == b"fresh\n"
+    watching.close()
+    pages, seen = api.pages, Seen()
+    monkeypatch.setattr(api, "pages", lambda *_, **__: [])
+
+    async def main() -> Status | None:
+        sshd = Sshd(machine, key)
+        async with sshd.serve() as port:
+            job, private = shipped.prefix.job, key.private
+            reach = functools.partial(connect, "127.0.0.1", "me", private, [sshd.host_key], job, port)
+            return await follower(api, settings, shipped, reach, seen, []).once(live=True)
+
+    assert asyncio.run(main()) is None
+    assert seen.streams["stdout"] == b"fresh\n"
+    monkeypatch.setattr(api, "pages", pages)
+    (machine.home / "job/go").touch()
+    machine.wait()
+
+
 def test_output_from_s3_shows_that_the_program_runs_before_a_status_does(
     api: Api,
     settings: Settings,
