@@ -32,6 +32,7 @@ from skylift.cloud.compute.disk import DiskError, Disks
 from skylift.cloud.compute.firewall import DNS, ENDPOINT, METADATA, dns_address
 from skylift.cloud.compute.image import built_images
 from skylift.cloud.compute.inherit import inherited
+from skylift.cloud.compute.leftover import await_leftovers
 from skylift.cloud.compute.metadata import InstanceFacts, MetadataService, RoleCredentials
 from skylift.cloud.compute.network import Network, claims, sweep
 from skylift.cloud.compute.network_error import NetworkError
@@ -52,9 +53,11 @@ from skylift.cloud.log import CappedLog
 from skylift.cloud.loops import names
 from skylift.cloud.loops.blueprint import Draughtsman, Site
 from skylift.cloud.loops.engine import Engine
+from skylift.cloud.loops.hold import Hold
 from skylift.cloud.loops.image import ImageLoop
 from skylift.cloud.loops.instance import SHUTDOWN_GRACE, Cables, InstanceLoop
 from skylift.cloud.loops.network import NetworkLoop
+from skylift.cloud.loops.root_copy import RootCopies
 from skylift.cloud.loops.snapshot import SnapshotLoop
 from skylift.cloud.loops.volume import Sockets, VolumeLoop
 from skylift.cloud.network import Vpc
@@ -252,6 +255,7 @@ class Cloud:
             self._tls = stack.enter_context(listen_for_tls(self._home))
             database = stack.enter_context(open_database(self._home, self._console))
             claim = claims().claim(self._home.path, preferred_net(database))
+            await_leftovers(places_of_work(self._home, claim))
             network = Network(claim)
             network.open()
             stack.callback(network.release)
@@ -289,29 +293,21 @@ class Cloud:
         stations = Stations(network, api, MetadataService(records.facts_for, notary.vouch), records)
         networks = NetworkLoop(database, network, stations.follow)
         captures = Captures(self._home.captures, RUN / str(network.claim.number))
-        images = ImageLoop(
-            database=database,
-            machines=servers,
-            captures=captures,
-            instances=self._home.instances,
-            failures=(ServerError, CaptureFailed),
-        )
+        images = ImageLoop(database, captures)
+        hold = Hold(servers, (ServerError,))
         disks = make_disks(self._home, network.claim)
-        volumes = VolumeLoop(database, disks, servers, Sockets(plug, unplug), (ServerError,))
+        volumes = VolumeLoop(database, disks, servers, Sockets(plug, unplug), hold, (ServerError,))
         snapshots = SnapshotLoop(
             database=database,
             disks=disks,
             lock_of=volumes.of,
-            root_of=images.copy_root,
+            hold=hold,
+            root_of=RootCopies(database, captures, self._home.instances, hold).make,
             tidy=images.tidy,
+            settled=images.look_at,
             failures=(ServerError, CaptureFailed, DiskError),
         )
         volumes.last_looks = snapshots.last_looks
-
-        def at_rest(instance_id: str) -> None:
-            images.at_rest(instance_id)
-            snapshots.at_rest(instance_id)
-
         self._instances = instances = InstanceLoop(
             database=database,
             machines=servers,
@@ -319,7 +315,7 @@ class Cloud:
             sync_network=networks.step,
             blueprint=draughtsman.blueprint,
             failures=(ServerError, RootfsError, NetworkError, DiskError),
-            at_rest=at_rest,
+            at_rest=snapshots.at_rest,
             volumes=volumes,
         )
         # Servers first: each sees to its network itself once it is made, which takes longer than the network.
@@ -474,12 +470,15 @@ def tls_context(home: Home) -> ssl.SSLContext:
 @contextmanager
 def listening(wanted: list[int]) -> Iterator[socket.socket]:
     """A socket at the first of these ports that is free; 0 is any."""
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    with listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    with ExitStack() as stack:
         for number in wanted:
+            listener = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.setblocking(False)
             try:
                 listener.bind(("127.0.0.1", number))
+                # Another cloud that starts at this moment may be bound to it as well; one of the two may listen.
+                listener.listen(512)
             except OSError as error:
                 if number == wanted[-1]:
                     raise CannotStart(
@@ -487,8 +486,6 @@ def listening(wanted: list[int]) -> Iterator[socket.socket]:
                     ) from error
             else:
                 break
-        listener.setblocking(False)
-        listener.listen(512)
         yield listener
 
 
@@ -560,6 +557,11 @@ def is_known(tx: Tx, key: RootKey | None) -> bool:
     return key is not None and found is not None and found.secret == key.secret_access_key
 
 
+def places_of_work(home: Home, claim: Claim) -> tuple[Path, ...]:
+    """Where programs that we begin change what is there."""
+    return RUN / str(claim.number), home.volumes
+
+
 def make_servers(home: Home, claim: Claim, ended: Callable[[str, int | None], None]) -> Servers:
     return Servers(RUN / str(claim.number), home.instances, f"skylift-{claim.number}", find_programs(), ended)
 
@@ -586,6 +588,7 @@ def take_down(home: Home) -> None:
         home.down_mark.touch()
         claim = claims().find(home.path)
         if claim is not None:
+            await_leftovers(places_of_work(home, claim))
             servers = make_servers(home, claim, lambda *_: None)
             servers.remove_all(SHUTDOWN_GRACE)
             make_disks(home, claim).unmount_all()
@@ -614,7 +617,9 @@ def main(arguments: list[str] | None = None) -> int:
 
     def answer(line: str) -> None:
         if chosen.ready_fd is not None:
-            os.write(chosen.ready_fd, f"{line}\n".encode())
+            # Who started it may have gone: the cloud was asked for all the same.
+            with suppress(BrokenPipeError):
+                os.write(chosen.ready_fd, f"{line}\n".encode())
             os.close(chosen.ready_fd)
             chosen.ready_fd = None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from skylift.cloud.facts import CloudFacts
 from skylift.cloud.network import (
     Address,
     DhcpOptions,
@@ -9,11 +10,13 @@ from skylift.cloud.network import (
     NatGateway,
     NetworkAcl,
     NetworkInterface,
+    PrefixList,
     ReleasedAddress,
     RouteTable,
     SecurityGroup,
     Subnet,
     Vpc,
+    services_prefix_list,
 )
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.mapping import table
@@ -29,6 +32,7 @@ table(ReleasedAddress, "released_addresses", key=("public_ip",))
 table(NatGateway, "nat_gateways", key=("id",))
 table(NetworkAcl, "network_acls", key=("id",))
 table(DhcpOptions, "dhcp_options", key=("id",))
+table(PrefixList, "prefix_lists", key=("id",))
 
 ElasticIps = dict[tuple[str, str], Address]
 """Associated Elastic IPs by interface and private address."""
@@ -103,3 +107,9 @@ def elastic_ips(tx: Tx) -> ElasticIps:
 def primary_interface(tx: Tx, instance_id: str) -> NetworkInterface | None:
     """The interface that an instance was launched with."""
     return tx.get(NetworkInterface, instance_id=instance_id, index=0)
+
+
+def prefix_lists(tx: Tx) -> dict[str, PrefixList]:
+    """The account's own and that of AWS's service, by id."""
+    found = [services_prefix_list(facts.region) for facts in tx.find(CloudFacts)]
+    return {one.id: one for one in (*found, *tx.find(PrefixList))}

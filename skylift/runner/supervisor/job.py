@@ -20,11 +20,13 @@ from skylift.runner.supervisor.console import say
 from skylift.runner.supervisor.door import Door
 from skylift.runner.supervisor.environment import Environment
 from skylift.runner.supervisor.idle import Idleness
+from skylift.runner.supervisor.inputs import SHELF, Inputs
 from skylift.runner.supervisor.ledger import Ledger
 from skylift.runner.supervisor.login import Login
 from skylift.runner.supervisor.memory import Memory
 from skylift.runner.supervisor.past import Past
 from skylift.runner.supervisor.power import LAST, RESERVE, power_off
+from skylift.runner.supervisor.prebuilt import Prebuilt
 from skylift.runner.supervisor.prefix import Prefix
 from skylift.runner.supervisor.program import GRACE, Program, kill_session
 from skylift.runner.supervisor.results import Results, Syncing
@@ -64,6 +66,7 @@ class Supervisor:
         self._cancelled = threading.Event()
         self._record: Dict[str, Any] = {}
         self._results: Optional[Results] = None
+        self._prebuilt: Optional[Prebuilt] = None
         self._patience = 0.0
 
     def run(self) -> None:
@@ -156,11 +159,13 @@ class Supervisor:
     def unpack(self) -> None:
         self.status.set(state="unpacking")
         login, archive = self._login, self._folder / "bundle.tar.gz"
-        self._try("bundle", lambda: self.prefix.fetch("in/bundle.tar.gz", archive))
-        if sha256_of(archive) != self._record["bundle_sha256"]:
+        shelf, digest = Prefix(self._aws, self._options.bucket, SHELF), self._record["bundle_sha256"]
+        self._try("bundle", lambda: shelf.fetch(digest, archive))
+        if sha256_of(archive) != digest:
             raise Ended("broken", "The bundle that arrived is not the one that was sent.")
         unpack(archive, login.place, login.user)
         archive.unlink()
+        self._fetch_inputs(shelf)
         make_folder(self._cwd, login.place, login.user)
         self._secrets: Dict[str, str] = {}
         if self._record["has_env"]:
@@ -170,6 +175,15 @@ class Supervisor:
             self._secrets = json.loads(found)
         self._results = Results(self.prefix, login.place, self._cwd, self._record["outputs"])
 
+    def _fetch_inputs(self, shelf: Prefix) -> None:
+        inputs = Inputs(self._login.place, self._login.user, self.program, self._deadline - RESERVE)
+        inputs.fetch_large(shelf, self._record.get("large", []))
+        if self._record.get("has_s3"):
+            found = self._try("inputs in S3", lambda: self.prefix.get("in/s3.json"))
+            if found is None:
+                raise Ended("broken", "What the job reads from S3 is not in its prefix.")
+            inputs.fetch_s3(self._aws, json.loads(found))
+
     def make_environment(self) -> None:
         log = self._folder / "environment.log"
         folder, path = self._root / "var/lib/skylift/tools", self._login.environment()["PATH"]
@@ -177,7 +191,14 @@ class Supervisor:
         self._environment = Environment(self._record["environment"], self._login, self.program, log, uv)
         if self._environment.wanted:
             self.status.set(state="environment")
-            self._environment.make()
+            named = self._record.get("prebuilt")
+            if named:
+                shelf = Prefix(self._aws, self._options.bucket, named["place"])
+                self._prebuilt = Prebuilt(shelf, named["sha256"], self._login, self._environment.folders)
+            began = time.monotonic()
+            taken = self._environment.make(self._prebuilt)
+            seconds = round(time.monotonic() - began, 3)
+            self.status.set(environment="taken" if taken else "built", environment_seconds=seconds)
 
     def _fetch_tool(self, key: str, place: Path) -> None:
         folder, _, name = key.rpartition("/")
@@ -254,6 +275,8 @@ class Supervisor:
         started = self._started
         self.status.set(**self._begun, pid=self.program.pid)
         self._forget_secrets()
+        if self._prebuilt is not None:
+            self._prebuilt.keep()
         last = self._deadline - RESERVE - GRACE
         until = min(started + self._record["max_time"], last)
         cap = threading.Timer(max(0.0, until - time.time()), self.program.end, ["timed-out"])
@@ -320,6 +343,8 @@ class Supervisor:
             self._shipper.finish(until)
             if self._results is not None:
                 self._results.send(until, final=True)
+            if self._prebuilt is not None:
+                self._prebuilt.stop(self._cancelled.is_set)
             sizes = {stream.name: stream.size for stream in self.streams}
             lost = sum(stream.lost for stream in self.streams)
             kept = self._record["keep"]
@@ -350,7 +375,7 @@ class Supervisor:
     def _hold_results(self) -> None:
         """Results that nobody has yet are kept by stopping, not terminating. What answers first decides: they may
         be delivered after all. Where stopping is refused, they are tried again until the timer ends the server."""
-        self._ledger.note_for_good(stranded=True)
+        self._ledger.note(stranded=True)
         may_stop, pause = True, 1.0
         while time.time() < self._deadline - LAST:
             if may_stop:
