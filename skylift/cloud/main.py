@@ -32,6 +32,7 @@ from skylift.cloud.compute.disk import DiskError, Disks
 from skylift.cloud.compute.firewall import DNS, ENDPOINT, METADATA, dns_address
 from skylift.cloud.compute.image import built_images
 from skylift.cloud.compute.inherit import inherited
+from skylift.cloud.compute.leftover import await_leftovers
 from skylift.cloud.compute.metadata import InstanceFacts, MetadataService, RoleCredentials
 from skylift.cloud.compute.network import Network, claims, sweep
 from skylift.cloud.compute.network_error import NetworkError
@@ -256,6 +257,7 @@ class Cloud:
             self._tls = stack.enter_context(listen_for_tls(self._home))
             database = stack.enter_context(open_database(self._home, self._console))
             claim = claims().claim(self._home.path, preferred_net(database))
+            await_leftovers(places_of_work(self._home, claim))
             network = Network(claim)
             network.open()
             stack.callback(network.release)
@@ -473,12 +475,15 @@ def tls_context(home: Home) -> ssl.SSLContext:
 @contextmanager
 def listening(wanted: list[int]) -> Iterator[socket.socket]:
     """A socket at the first of these ports that is free; 0 is any."""
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    with listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    with ExitStack() as stack:
         for number in wanted:
+            listener = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.setblocking(False)
             try:
                 listener.bind(("127.0.0.1", number))
+                # Another cloud that starts at this moment may be bound to it as well; one of the two may listen.
+                listener.listen(512)
             except OSError as error:
                 if number == wanted[-1]:
                     raise CannotStart(
@@ -486,8 +491,6 @@ def listening(wanted: list[int]) -> Iterator[socket.socket]:
                     ) from error
             else:
                 break
-        listener.setblocking(False)
-        listener.listen(512)
         yield listener
 
 
@@ -559,6 +562,11 @@ def is_known(tx: Tx, key: RootKey | None) -> bool:
     return key is not None and found is not None and found.secret == key.secret_access_key
 
 
+def places_of_work(home: Home, claim: Claim) -> tuple[Path, ...]:
+    """Where programs that we begin change what is there."""
+    return RUN / str(claim.number), home.volumes
+
+
 def make_servers(home: Home, claim: Claim, ended: Callable[[str, int | None], None]) -> Servers:
     return Servers(RUN / str(claim.number), home.instances, f"skylift-{claim.number}", find_programs(), ended)
 
@@ -591,6 +599,7 @@ def take_down(home: Home) -> None:
         home.down_mark.touch()
         claim = claims().find(home.path)
         if claim is not None:
+            await_leftovers(places_of_work(home, claim))
             servers = make_servers(home, claim, lambda *_: None)
             servers.remove_all(SHUTDOWN_GRACE)
             make_disks(home, claim).unmount_all()
@@ -619,7 +628,9 @@ def main(arguments: list[str] | None = None) -> int:
 
     def answer(line: str) -> None:
         if chosen.ready_fd is not None:
-            os.write(chosen.ready_fd, f"{line}\n".encode())
+            # Who started it may have gone: the cloud was asked for all the same.
+            with suppress(BrokenPipeError):
+                os.write(chosen.ready_fd, f"{line}\n".encode())
             os.close(chosen.ready_fd)
             chosen.ready_fd = None
 

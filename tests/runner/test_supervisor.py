@@ -23,6 +23,7 @@ from skylift.runner.ec2 import Api
 from skylift.runner.job import Job, Program, Settings
 from skylift.runner.plan import Order, plan_job
 from skylift.runner.record import Prefix, bucket_name, encode_env, encode_record
+from skylift.runner.shelf import SHELF
 
 FIRST = "0" * 20
 
@@ -49,7 +50,8 @@ class Shipped:
         content = {**json.loads(text), **record}
         assert self._api.put(self._bucket, self.prefix.record, json.dumps(content).encode(), first=True)
         self._api.put(self._bucket, self.prefix.supervisor, whole_archive())
-        self._api.put(self._bucket, self.prefix.bundle, archive.getvalue())
+        self._api.put(self._bucket, SHELF + digest, archive.getvalue())
+        self.bundle = SHELF + digest
         if job.env:
             self._api.put(self._bucket, self.prefix.env, encode_env(job))
         return job
@@ -301,7 +303,7 @@ def test_host_keys_are_shown_before_the_record_is_read(shipped: Shipped, machine
 
 def test_damaged_bundle_is_not_run(shipped: Shipped, machine: Machine) -> None:
     shipped.ship("print('ran')")
-    shipped.put(shipped.prefix.bundle, b"not what was sent")
+    shipped.put(shipped.bundle, b"not what was sent")
     shipped.boot()
     machine.wait()
     status = shipped.status()

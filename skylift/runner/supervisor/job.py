@@ -21,6 +21,7 @@ from skylift.runner.supervisor.console import say
 from skylift.runner.supervisor.door import Door
 from skylift.runner.supervisor.environment import Environment
 from skylift.runner.supervisor.idle import Idleness
+from skylift.runner.supervisor.inputs import SHELF, Inputs
 from skylift.runner.supervisor.ledger import Ledger
 from skylift.runner.supervisor.login import Login
 from skylift.runner.supervisor.memory import Memory
@@ -159,11 +160,13 @@ class Supervisor:
     def unpack(self) -> None:
         self.status.set(state="unpacking")
         login, archive = self._login, self._folder / "bundle.tar.gz"
-        self._try("bundle", lambda: self.prefix.fetch("in/bundle.tar.gz", archive))
-        if sha256_of(archive) != self._record["bundle_sha256"]:
+        shelf, digest = Prefix(self._aws, self._options.bucket, SHELF), self._record["bundle_sha256"]
+        self._try("bundle", lambda: shelf.fetch(digest, archive))
+        if sha256_of(archive) != digest:
             raise Ended("broken", "The bundle that arrived is not the one that was sent.")
         unpack(archive, login.place, login.user)
         archive.unlink()
+        self._fetch_inputs(shelf)
         make_folder(self._cwd, login.place, login.user)
         self._secrets: Dict[str, str] = {}
         if self._record["has_env"]:
@@ -172,6 +175,15 @@ class Supervisor:
                 raise Ended("broken", "The job's --env values are not in its prefix.")
             self._secrets = json.loads(found)
         self._results = Results(self.prefix, login.place, self._cwd, self._record["outputs"])
+
+    def _fetch_inputs(self, shelf: Prefix) -> None:
+        inputs = Inputs(self._login.place, self._login.user, self.program, self._deadline - RESERVE)
+        inputs.fetch_large(shelf, self._record.get("large", []))
+        if self._record.get("has_s3"):
+            found = self._try("inputs in S3", lambda: self.prefix.get("in/s3.json"))
+            if found is None:
+                raise Ended("broken", "What the job reads from S3 is not in its prefix.")
+            inputs.fetch_s3(self._aws, json.loads(found))
 
     def make_environment(self) -> None:
         log = self._folder / "environment.log"
