@@ -93,7 +93,7 @@ class Connection:
     async def tunnel(self, port: int) -> tuple[Any, Any]:
         """A reader and a writer of bytes, to a port of the server's own."""
         with _translated():
-            found: tuple[Any, Any] = await self._connection.open_connection("localhost", port)
+            found: tuple[Any, Any] = await self._connection.open_connection("localhost", port, window=_WINDOW)
             return found
 
     async def close(self) -> None:

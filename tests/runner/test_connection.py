@@ -168,7 +168,7 @@ def test_a_look_shows_what_has_not_come_to_s3_yet(
     key: KeyPair,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    shipped.ship("import os, time\nprint('fresh', flush=True)\nwhile not os.path.exists('go'): time.sleep(0.02)\n")
+    shipped.ship("import os, time\nos.write(1, b'fresh\\n')\nwhile not os.path.exists('go'): time.sleep(0.02)\n")
     shipped.boot()
     watching = shipped.door()
     watching.send(stream={"stdout": 0, "stderr": 0})
