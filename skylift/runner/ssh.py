@@ -45,6 +45,33 @@ def public_half(private: Path) -> str:
     return key.export_public_key().decode().strip()
 
 
+class Tunnel:
+    """Bytes to and fro. Every method may raise ConnectionLost."""
+
+    def __init__(self, reader: Any, writer: Any) -> None:
+        self._reader, self._writer = reader, writer
+
+    async def read(self, size: int) -> bytes:
+        with _translated():
+            data: bytes = await self._reader.read(size)
+            return data
+
+    def write(self, data: bytes) -> None:
+        with _translated():
+            self._writer.write(data)
+
+    async def drain(self) -> None:
+        with _translated():
+            await self._writer.drain()
+
+    def write_eof(self) -> None:
+        with _translated():
+            self._writer.write_eof()
+
+    def close(self) -> None:
+        self._writer.close()
+
+
 class Connection:
     """An open connection to a server. Every method may raise ConnectionLost."""
 
@@ -90,11 +117,10 @@ class Connection:
             process = await self._connection.create_process(command, encoding=None, window=_WINDOW)
             return process.stdout, process.stdin
 
-    async def tunnel(self, port: int) -> tuple[Any, Any]:
-        """A reader and a writer of bytes, to a port of the server's own."""
+    async def tunnel(self, port: int) -> Tunnel:
+        """To a port of the server's own."""
         with _translated():
-            found: tuple[Any, Any] = await self._connection.open_connection("localhost", port, window=_WINDOW)
-            return found
+            return Tunnel(*await self._connection.open_connection("localhost", port, window=_WINDOW))
 
     async def close(self) -> None:
         self._connection.abort()
