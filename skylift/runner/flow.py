@@ -39,5 +39,6 @@ class Run:
             server=taken.server,
             way_in=taken.way_in,
             started_it=True,
+            connection=taken.connection,
         )
         return Attendance(taken.account, visit, self._watcher, self._clock)

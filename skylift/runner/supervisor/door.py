@@ -62,6 +62,8 @@ class Door:
             threading.Thread(target=self._watch, args=(connection, offsets), daemon=True).start()
         if "signal" in order:
             self._supervisor.program.signal(getattr(signal, "SIG" + order["signal"]))
+        if "next" in order:
+            self._supervisor.ask()
         if "cancel" in order:
             self._supervisor.cancel("cancelled")
 
