@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from real_cloud import RealCloud
-from real_server import until
 from soak_report import report
-from soak_worker import Fact, Facts, Lost, Worker, tag_set, tags_of
+from soak_worker import Fact, Facts, Lost, Worker, attempt, tag_set, tags_of
 
 SETTLED = ("running", "stopped", "terminated")
 LONG = 180.0
@@ -66,23 +65,13 @@ class Operator(Worker):
             instance = one["InstanceId"]
             greets = partial(says_ssh, one.get("PublicIpAddress", ""))
             self._until(greets, f"an SSH banner of {instance}", partial(list, [one]))
-            boot = self._boot(instance)
+            boot = boot_of(self._cloud, instance)
             if self._boots.setdefault(instance, boot) != boot:
                 raise Lost(f"{instance} has been started anew\n{report(self._cloud, one)}")
         self._boots = {one["InstanceId"]: self._boots[one["InstanceId"]] for one in running}
 
     def _until(self, look: Callable[[], bool], what: str, concerned: Callable[[], list[dict[str, Any]]]) -> None:
-        """Who waits in vain tells all there is to see of the servers that it `concerned`."""
-        try:
-            until(look, what, LONG)
-        except AssertionError as error:
-            raise Lost("\n".join([str(error), *(report(self._cloud, one) for one in concerned())])) from None
-
-    def _boot(self, instance: str) -> str:
-        """The server's init: its pid and when it was started."""
-        pid = Path(f"/run/skylift/{self._cloud.number}/{instance}/init.pid").read_text().strip()
-        started = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-        return f"{pid} since {started}"
+        attempt(look, what, LONG, lambda: (report(self._cloud, one) for one in concerned()))
 
     def _described(self) -> list[dict[str, Any]]:
         pages = self._ec2.get_paginator("describe_instances").paginate(Filters=self._mine)
@@ -212,7 +201,14 @@ class Operator(Worker):
     def _forget_image(self) -> None:
         if fact := self.one("image"):
             (image,) = [image["ImageId"] for image in self._images() if image["Name"] == fact[1]]
-            self.change({fact: None}, self._ec2.deregister_image, ImageId=image)
+            self.change({fact: None}, self._ec2.deregister_image, ImageId=image, DeleteAssociatedSnapshots=True)
+
+
+def boot_of(cloud: RealCloud, instance: str) -> str:
+    """The server's init: its pid and when it was started."""
+    pid = Path(f"/run/skylift/{cloud.number}/{instance}/init.pid").read_text().strip()
+    started = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    return f"{pid} since {started}"
 
 
 def says_ssh(address: str) -> bool:

@@ -32,6 +32,7 @@ from skylift.cloud.compute.disk import DiskError, Disks
 from skylift.cloud.compute.firewall import DNS, ENDPOINT, METADATA, dns_address
 from skylift.cloud.compute.image import built_images
 from skylift.cloud.compute.inherit import inherited
+from skylift.cloud.compute.leftover import await_leftovers
 from skylift.cloud.compute.metadata import InstanceFacts, MetadataService, RoleCredentials
 from skylift.cloud.compute.network import Network, claims, sweep
 from skylift.cloud.compute.network_error import NetworkError
@@ -67,6 +68,7 @@ from skylift.cloud.services.image import register_image
 from skylift.cloud.services.instance import forget_terminated
 from skylift.cloud.services.instance_type import catalogue
 from skylift.cloud.services.nat_gateway import forget_deleted
+from skylift.cloud.services.peering import forget_ended
 from skylift.cloud.services.table import TABLE
 from skylift.cloud.services.vpc import make_default_vpc
 from skylift.cloud.services.zone import zone_id
@@ -82,6 +84,8 @@ log = logging.getLogger("skylift.cloud")
 DEFAULT_REGION = "us-east-1"
 USAGE, FAILURE = 2, 125
 GIB = 1 << 30
+IMAGE_GIB = 8
+"""The size of the images that the provided one stands in for."""
 RUN = Path("/run/skylift")
 
 
@@ -254,6 +258,7 @@ class Cloud:
             self._tls = stack.enter_context(listen_for_tls(self._home))
             database = stack.enter_context(open_database(self._home, self._console))
             claim = claims().claim(self._home.path, preferred_net(database))
+            await_leftovers(places_of_work(self._home, claim))
             network = Network(claim)
             network.open()
             stack.callback(network.release)
@@ -285,22 +290,24 @@ class Cloud:
             cors=desk.cors,
         )
         await api.start()
-        draughtsman = Draughtsman(make_site(self._home, account, self._region), lambda name: catalogue()[name], zone_id)
+        site = make_site(self._home, network.claim, account, self._region)
+        draughtsman = Draughtsman(site, lambda name: catalogue()[name], zone_id)
         records = Records(database, draughtsman, self._region)
         notary = Notary(database, self._home, account)
         stations = Stations(network, api, MetadataService(records.facts_for, notary.vouch), records)
         networks = NetworkLoop(database, network, stations.follow)
-        captures = Captures(self._home.captures, RUN / str(network.claim.number))
+        captures = Captures(self._home.captures, RUN / str(network.claim.number) / "scratch")
         images = ImageLoop(database, captures)
         hold = Hold(servers, (ServerError,))
         disks = make_disks(self._home, network.claim)
         volumes = VolumeLoop(database, disks, servers, Sockets(plug, unplug), hold, (ServerError,))
+        roots = RootCopies(database, disks, captures, self._home.instances, hold, volumes.of)
         snapshots = SnapshotLoop(
             database=database,
             disks=disks,
             lock_of=volumes.of,
             hold=hold,
-            root_of=RootCopies(database, captures, self._home.instances, hold).make,
+            root_of=roots.make,
             tidy=images.tidy,
             settled=images.look_at,
             failures=(ServerError, CaptureFailed, DiskError),
@@ -312,8 +319,9 @@ class Cloud:
             cables=Cables(network.attach, network.detach, network.dress),
             sync_network=networks.step,
             blueprint=draughtsman.blueprint,
-            failures=(ServerError, RootfsError, NetworkError, DiskError),
+            failures=(ServerError, RootfsError, NetworkError, DiskError, CaptureFailed),
             at_rest=snapshots.at_rest,
+            keep=roots.keep,
             volumes=volumes,
         )
         # Servers first: each sees to its network itself once it is made, which takes longer than the network.
@@ -399,6 +407,7 @@ class Records:
         with self._database.write() as tx:
             forget_terminated(tx)
             forget_deleted(tx)
+            forget_ended(tx)
 
     def _credentials(self, instance_id: str, delivery: str) -> RoleCredentials | str | None:
         try:
@@ -468,12 +477,15 @@ def tls_context(home: Home) -> ssl.SSLContext:
 @contextmanager
 def listening(wanted: list[int]) -> Iterator[socket.socket]:
     """A socket at the first of these ports that is free; 0 is any."""
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    with listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    with ExitStack() as stack:
         for number in wanted:
+            listener = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.setblocking(False)
             try:
                 listener.bind(("127.0.0.1", number))
+                # Another cloud that starts at this moment may be bound to it as well; one of the two may listen.
+                listener.listen(512)
             except OSError as error:
                 if number == wanted[-1]:
                     raise CannotStart(
@@ -481,8 +493,6 @@ def listening(wanted: list[int]) -> Iterator[socket.socket]:
                     ) from error
             else:
                 break
-        listener.setblocking(False)
-        listener.listen(512)
         yield listener
 
 
@@ -537,7 +547,7 @@ def first_facts(
                     name=built.name,
                     description=built.description,
                     root=str(built.root),
-                    size_gib=max(1, -(-built.size // GIB)),
+                    size_gib=max(IMAGE_GIB, -(-built.size // GIB)),
                     created=built.created,
                     architecture=built.architecture,
                 ),
@@ -554,19 +564,30 @@ def is_known(tx: Tx, key: RootKey | None) -> bool:
     return key is not None and found is not None and found.secret == key.secret_access_key
 
 
+def places_of_work(home: Home, claim: Claim) -> tuple[Path, ...]:
+    """Where programs that we begin change what is there."""
+    return RUN / str(claim.number), home.volumes
+
+
 def make_servers(home: Home, claim: Claim, ended: Callable[[str, int | None], None]) -> Servers:
     return Servers(RUN / str(claim.number), home.instances, f"skylift-{claim.number}", find_programs(), ended)
 
 
 def make_disks(home: Home, claim: Claim) -> Disks:
-    return Disks(home.volumes, home.snapshots, RUN / str(claim.number) / "volumes")
+    return Disks(home.volumes, home.snapshots, volumes_at(claim))
 
 
-def make_site(home: Home, account: str, region: str) -> Site:
+def volumes_at(claim: Claim) -> Path:
+    """Where volumes are mounted on the host."""
+    return RUN / str(claim.number) / "volumes"
+
+
+def make_site(home: Home, claim: Claim, account: str, region: str) -> Site:
     return Site(
         account=account,
         region=region,
         disks=home.instances,
+        volumes=volumes_at(claim),
         inheritance=inherited(),
         host_cpus=os.cpu_count() or 1,
         swap_accounting=cgroup.swap_accounting(),
@@ -580,6 +601,7 @@ def take_down(home: Home) -> None:
         home.down_mark.touch()
         claim = claims().find(home.path)
         if claim is not None:
+            await_leftovers(places_of_work(home, claim))
             servers = make_servers(home, claim, lambda *_: None)
             servers.remove_all(SHUTDOWN_GRACE)
             make_disks(home, claim).unmount_all()
@@ -608,7 +630,9 @@ def main(arguments: list[str] | None = None) -> int:
 
     def answer(line: str) -> None:
         if chosen.ready_fd is not None:
-            os.write(chosen.ready_fd, f"{line}\n".encode())
+            # Who started it may have gone: the cloud was asked for all the same.
+            with suppress(BrokenPipeError):
+                os.write(chosen.ready_fd, f"{line}\n".encode())
             os.close(chosen.ready_fd)
             chosen.ready_fd = None
 

@@ -195,6 +195,15 @@ class S3Input:
 
 
 @dataclass(frozen=True)
+class Terminal:
+    """What an interactive program is started before; it hears when the size changes."""
+
+    term: str = "xterm-256color"
+    rows: int = 24
+    columns: int = 80
+
+
+@dataclass(frozen=True)
 class Job:
     """One program, once. Times are in seconds; `max_time` counts from the program's start, and `cap` is the option that
     set it. `idle` and `sync_every` are 0 where they were not asked for. `fresh` is not to take a server that is kept.
@@ -218,6 +227,7 @@ class Job:
     max_cost: float | None = None
     s3_inputs: tuple[S3Input, ...] = ()
     fresh: bool = False
+    terminal: Terminal | None = None
 
 
 @dataclass(frozen=True)
@@ -233,7 +243,8 @@ class Result:
 class Outcome:
     """How it went. `exit_code` is what skylift exits with: the program's own, or 128+n, 124, 125 as documented.
 
-    `state` is one of succeeded, failed, timed-out, cancelled, environment-failed, broken; `reason` is one sentence.
+    `state` is one of succeeded, failed, out-of-memory, timed-out, idle, cancelled, rebooted, environment-failed and
+    broken; `reason` is one sentence.
     `steps` are seconds by step name. The tails are the last 64 KiB of each stream, as far as the one who watched has
     seen it; `home` is the folder that results are in.
     """

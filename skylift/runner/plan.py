@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from skylift.runner.bundle import find_project, plan_bundle
 from skylift.runner.errors import UsageError
-from skylift.runner.job import NAME_FORM, Environment, Job, Program, S3Input, Secret, new_name
+from skylift.runner.job import NAME_FORM, Environment, Job, Program, S3Input, Secret, Terminal, new_name
 from skylift.runner.needs import Needs, find_needs
 from skylift.runner.pep723 import ScriptHeader, read_header
 from skylift.runner.price import hourly_price, seconds_for
@@ -45,6 +45,7 @@ class Order:
     sync_every: int = 0
     python: str | None = None
     fresh: bool = False
+    terminal: Terminal | None = None
 
 
 def plan_job(order: Order, cwd: Path, environ: Mapping[str, str]) -> Job:
@@ -77,6 +78,7 @@ def plan_job(order: Order, cwd: Path, environ: Mapping[str, str]) -> Job:
         sync_every=order.sync_every,
         max_cost=order.max_cost,
         fresh=order.fresh,
+        terminal=order.terminal,
         s3_inputs=tuple(_read_s3(text) for text in order.inputs if text.startswith("s3:")),
     )
 

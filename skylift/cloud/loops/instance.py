@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 _UNSETTLED: tuple[State, ...] = ("pending", "stopping", "shutting-down")
 SHUTDOWN_GRACE = 10.0
 """Seconds that a server has to shut down before its plug is pulled."""
+ASK_AGAIN = 1.0
+"""Seconds after which it is asked once more: an init that has only just been started does not hear it yet."""
 
 
 class Machines(Protocol):
@@ -55,8 +57,9 @@ class Volumes(Protocol):
     """The part of the loop of volumes that this one asks for help; see loops/volume.py."""
 
     def step(self) -> None: ...
+    def before_boot(self, instance_id: str) -> None: ...
     def at_boot(self, instance_id: str, pid: int) -> None: ...
-    def at_rest(self, instance_id: str) -> None: ...
+    def at_rest(self, instance_id: str, *, for_good: bool) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -69,8 +72,8 @@ class Blueprint:
 
 class InstanceLoop:
     """`blueprint(tx, instance)` says how to build a server, `failures` are the exceptions compute has for "cannot".
-    `at_rest(id)` is called when a server's disk is not in use and is about to be used or deleted, `volumes` gives
-    servers theirs.
+    `at_rest(id)` is called when a server's disk is not in use and is about to be used or deleted, `keep(instance)` when
+    the instance is about to end, for a root volume that is to outlive it. `volumes` gives servers theirs.
 
     Every server is worked on by at most one thread at a time; different ones in parallel.
     """
@@ -84,6 +87,7 @@ class InstanceLoop:
         blueprint: Callable[[Tx, Instance], Blueprint],
         failures: tuple[type[Exception], ...],
         at_rest: Callable[[str], None],
+        keep: Callable[[Instance], None],
         volumes: Volumes,
         workers: int = 8,
     ) -> None:
@@ -94,11 +98,14 @@ class InstanceLoop:
         self._blueprint = blueprint
         self._failures = failures
         self._at_rest = at_rest
+        self._keep = keep
         self._volumes = volumes
         self._work = Work("instance", self._settle, workers)
         self._lock = threading.RLock()
         self._ended: dict[str, int | None] = {}
         self._timers: dict[str, threading.Timer] = {}
+        self._deadlines: dict[str, float] = {}
+        """By when those have to be off that were asked to shut down, on the monotonic clock."""
         self._closed = False
 
     def adopt(self) -> None:
@@ -153,18 +160,17 @@ class InstanceLoop:
     def _settle(self, server_id: str) -> None:
         with self._lock:
             has_ended = server_id in self._ended
-            code = self._ended.pop(server_id, None)
+            code = self._ended.get(server_id)
         with self._database.read() as tx:
             row = tx.get(Instance, id=server_id)
         if row is None or row.state == "terminated":
+            self._forget_end(server_id)
             return
-        if has_ended and self._is_of_this_boot(row):
-            try:
+        if has_ended:
+            if self._is_of_this_boot(row):
                 row = self._take_down(row, code)
-            except StoreError:
-                with self._lock:
-                    self._ended.setdefault(server_id, code)
-                raise
+            # Not before: whatever goes wrong up to here, its end is still to be dealt with. It is told once.
+            self._forget_end(server_id)
         if row.state == "pending" and row.desired == "running":
             self._bring_up(row)
         elif row.state == "pending":
@@ -175,6 +181,10 @@ class InstanceLoop:
             self._reboot(row)
         elif row.state == "running":
             self._replug(row)
+
+    def _forget_end(self, server_id: str) -> None:
+        with self._lock:
+            self._ended.pop(server_id, None)
 
     def _is_of_this_boot(self, row: Instance) -> bool:
         """The word of an end may come late, after the server has been taken off the host, or even started again."""
@@ -191,7 +201,7 @@ class InstanceLoop:
         if row.id in self._machines.running():
             self._ask_to_shut_down(row)
             return
-        self._cancel_timer(row.id)
+        self._end_patience(row.id)
         self._unplug(row)
         self._machines.clear(row.id)
         self._bring_up(row)
@@ -204,6 +214,7 @@ class InstanceLoop:
             subnets = {subnet.id: subnet for subnet in tx.find(Subnet)}
         laps = _Laps()
         try:
+            self._volumes.before_boot(row.id)
             pid = self._machines.create(blueprint.plan, blueprint.seed)
             laps.end("create")
             self._sync_network()
@@ -283,20 +294,28 @@ class InstanceLoop:
         self._ask_to_shut_down(row)
 
     def _ask_to_shut_down(self, row: Instance) -> None:
-        """What comes of it is the end, which the watch tells of."""
+        """What comes of it is the end, which the watch tells of. Asked again and again, and at last not asked."""
+        now = time.monotonic()
         with self._lock:
             if row.id in self._timers or self._closed:
                 return
-            timer = threading.Timer(SHUTDOWN_GRACE, self._pull_the_plug, (row.id,))
+            deadline = self._deadlines.setdefault(row.id, now + SHUTDOWN_GRACE)
+            patience = min(ASK_AGAIN, deadline - now) if now < deadline else ASK_AGAIN
+            timer = threading.Timer(patience, self._look_again, (row.id,))
             timer.daemon = True
             self._timers[row.id] = timer
         timer.start()
-        self._try(row.id, self._machines.request_shutdown)
+        if now < deadline:
+            self._try(row.id, self._machines.request_shutdown)
+        else:
+            log.info("instance %s: did not shut down in %.0f s, killed", row.id, SHUTDOWN_GRACE)
+            self._try(row.id, self._machines.kill)
 
-    def _pull_the_plug(self, server_id: str) -> None:
-        if server_id in self._machines.running():
-            log.info("instance %s: did not shut down in %.0f s, killed", server_id, SHUTDOWN_GRACE)
-            self._try(server_id, self._machines.kill)
+    def _look_again(self, server_id: str) -> None:
+        """Left to who works on the server: by the time it may be off, or have been started anew."""
+        with self._lock:
+            self._timers.pop(server_id, None)
+        self._work.submit(server_id)
 
     def _try(self, server_id: str, act: Callable[[str], None]) -> None:
         try:
@@ -307,13 +326,20 @@ class InstanceLoop:
 
     def _finish(self, row: Instance, target: str, reason_code: str = "", reason: str = "") -> Instance:
         """Take the server off the host, then say so."""
-        self._cancel_timer(row.id)
+        self._end_patience(row.id)
         self._unplug(row)
         last_words = self._machines.console(row.id)
         self._machines.clear(row.id)
-        self._volumes.at_rest(row.id)
+        self._volumes.at_rest(row.id, for_good=target == "terminated")
         if target == "terminated":
             self._at_rest(row.id)
+            if row.booted:
+                try:
+                    self._keep(row)
+                except self._failures as error:
+                    # It is tried again, at the next commit or in a minute, until there is room: nothing is lost.
+                    log.error("instance %s: its root volume could not be kept: %s", row.id, error)
+                    return row
             self._machines.destroy(row.id)
         with self._database.write() as tx:
             current = tx.get(Instance, id=row.id) or row
@@ -352,9 +378,10 @@ class InstanceLoop:
             tx.save(saved)
         return saved
 
-    def _cancel_timer(self, server_id: str) -> None:
+    def _end_patience(self, server_id: str) -> None:
         with self._lock:
             timer = self._timers.pop(server_id, None)
+            self._deadlines.pop(server_id, None)
         if timer is not None:
             timer.cancel()
 

@@ -9,13 +9,14 @@ import importlib
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 import skylift.runner.supervisor as package
 from skylift.runner.supervisor.aws import Aws, Metadata, Refused, Unreachable, patiently
 from skylift.runner.supervisor.console import say
 from skylift.runner.supervisor.environ import read_environment
-from skylift.runner.supervisor.keeper import clear, keep
+from skylift.runner.supervisor.keeper import Kept, clear, keep
 from skylift.runner.supervisor.ledger import Ledger
 from skylift.runner.supervisor.power import RESERVE, arm_timer, power_off
 from skylift.runner.supervisor.prefix import Prefix
@@ -38,6 +39,9 @@ def boot(options: argparse.Namespace) -> None:
             each.chmod(0o711)
         ledger = Ledger(folder / "ledger")
         if not go_on(options, ledger):
+            if "stranded" in ledger.read():
+                # Somebody has started the server again so that it can deliver what it kept, for which it needs time.
+                options.deadline = max(options.deadline, time.time() + options.patience + 2 * RESERVE)
             arm_timer(options.deadline)
             code = keep(folder, ledger, functools.partial(work, options, ledger))
             if not go_on(options, ledger):
@@ -53,8 +57,8 @@ def go_on(options: argparse.Namespace, ledger: Ledger) -> bool:
     return following is not None
 
 
-def work(options: argparse.Namespace, ledger: Ledger, told: int) -> None:
-    """The supervisor, in a process of its own. On `told` the keeper says how a program ended that was inherited."""
+def work(options: argparse.Namespace, ledger: Ledger, kept: Kept) -> None:
+    """The supervisor, in a process of its own."""
     aws = Aws(options.region, os.environ.get("AWS_ENDPOINT_URL"), Metadata(options.imds))
     prefix = Prefix(aws, options.bucket, options.prefix)
     try:
@@ -64,7 +68,7 @@ def work(options: argparse.Namespace, ledger: Ledger, told: int) -> None:
         return power_off()
     package.__path__.insert(0, str(archive / "skylift/runner/supervisor"))
     importlib.invalidate_caches()
-    importlib.import_module("skylift.runner.supervisor.job").supervise(options, aws, prefix, ledger, told)
+    importlib.import_module("skylift.runner.supervisor.job").supervise(options, aws, prefix, ledger, kept)
     return None
 
 

@@ -11,7 +11,6 @@ import sys
 import threading
 import time
 import traceback
-import urllib.parse
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Callable, Dict, List, Optional, Type, TypeVar
@@ -23,11 +22,12 @@ from skylift.runner.supervisor.environment import Environment
 from skylift.runner.supervisor.handover import Handover
 from skylift.runner.supervisor.idle import Idleness
 from skylift.runner.supervisor.inputs import SHELF, Inputs
+from skylift.runner.supervisor.keeper import Kept
 from skylift.runner.supervisor.ledger import Ledger
 from skylift.runner.supervisor.login import Login
 from skylift.runner.supervisor.memory import Memory
 from skylift.runner.supervisor.past import Past
-from skylift.runner.supervisor.power import RESERVE, power_off
+from skylift.runner.supervisor.power import LAST, RESERVE, power_off
 from skylift.runner.supervisor.prebuilt import Prebuilt
 from skylift.runner.supervisor.prefix import Prefix
 from skylift.runner.supervisor.program import GRACE, Program, kill_session
@@ -35,7 +35,9 @@ from skylift.runner.supervisor.results import Results, Syncing
 from skylift.runner.supervisor.shipper import Shipper
 from skylift.runner.supervisor.standing import Standing
 from skylift.runner.supervisor.status import Status, now_iso
+from skylift.runner.supervisor.stay import ask_to_stop
 from skylift.runner.supervisor.stream import DEFAULT_CAP, Stream, cuts
+from skylift.runner.supervisor.terminal import Terminal
 from skylift.runner.supervisor.unpack import clear_away, make_folder, sha256_of, unpack
 from skylift.runner.supervisor.uv import Uv
 from skylift.runner.supervisor.verdict import REBOOTED, Ended, Verdict, before_start, judge
@@ -43,9 +45,9 @@ from skylift.runner.supervisor.verdict import REBOOTED, Ended, Verdict, before_s
 T = TypeVar("T")
 
 
-def supervise(options: argparse.Namespace, aws: Aws, prefix: Prefix, ledger: Ledger, told: int) -> None:
+def supervise(options: argparse.Namespace, aws: Aws, prefix: Prefix, ledger: Ledger, kept: Kept) -> None:
     """Called by the boot program once all of the supervisor is there."""
-    supervisor = Supervisor(options, aws, prefix, ledger, told)
+    supervisor = Supervisor(options, aws, prefix, ledger, kept)
     sys.excepthook = supervisor.report_crash
     supervisor.run()
 
@@ -53,8 +55,8 @@ def supervise(options: argparse.Namespace, aws: Aws, prefix: Prefix, ledger: Led
 class Supervisor:
     """Each step of `run` is a method below it."""
 
-    def __init__(self, options: argparse.Namespace, aws: Aws, prefix: Prefix, ledger: Ledger, told: int) -> None:
-        self._ledger = ledger
+    def __init__(self, options: argparse.Namespace, aws: Aws, prefix: Prefix, ledger: Ledger, kept: Kept) -> None:
+        self._ledger, self._kept = ledger, kept
         self._options, self._aws, self.prefix = options, aws, prefix
         self._root = Path(options.root)
         self._deadline = float(options.deadline)
@@ -64,14 +66,14 @@ class Supervisor:
         self.changed = threading.Condition()
         self.status = Status(self._job, self.changed)
         self.streams: List[Stream] = []
-        self.program = Program(ledger, told)
+        self.terminal: Optional[Terminal] = None
+        self.program = Program(ledger, kept.told)
         self._cancelled = threading.Event()
         self._asked = threading.Event()
         self._standing: Optional[Standing] = None
         self._kept_until = 0.0
         self._record: Dict[str, Any] = {}
         self._results: Optional[Results] = None
-        self._left_results = False
         self._prebuilt: Optional[Prebuilt] = None
         self._patience = 0.0
 
@@ -87,7 +89,7 @@ class Supervisor:
             return power_off()
         self.open_door()
         try:
-            if self._past.may_have_started:
+            if self._past.may_have_started or self._past.verdict:
                 self.take_up()
             else:
                 self.clear()
@@ -157,6 +159,8 @@ class Supervisor:
         owner = (self._login.uid, self._login.gid)
         cap = self._record.get("log_cap") or DEFAULT_CAP
         self.streams = [Stream(name, self._folder, self.changed, owner, cap) for name in ("stdout", "stderr")]
+        if self._record.get("terminal"):
+            self.terminal = Terminal(self._kept, self.streams[0])
         self._door = Door(self._root / "run/skylift" / (self._job + ".sock"), self._login.gid, self)
         self._shipper = Shipper(self.prefix, self.streams, self.status, self._folder)
         threading.Thread(target=self._listen_for_cancel, daemon=True).start()
@@ -227,19 +231,34 @@ class Supervisor:
         env.update(self._secrets)
         self._memory = Memory()
         self._note_start()
+        try:
+            if self.terminal is not None:
+                self._start_before(self.terminal, argv, env)
+            else:
+                self._start(argv, env)
+        except OSError as error:
+            code = 127 if isinstance(error, FileNotFoundError) else 126
+            raise Ended("failed", "%s could not be started: %s." % (argv[0], error.strerror), exit_code=code) from None
+        self._watch_program()
+
+    def _start(self, argv: List[str], env: Dict[str, str]) -> None:
         out, err = (stream.end_for_program() for stream in self.streams)
         try:
             self.program.start(
                 argv, "pid", cwd=str(self._cwd), env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=err, umask=0o022,
                 **self._login.identity(),
             )  # fmt: skip
-        except OSError as error:
-            code = 127 if isinstance(error, FileNotFoundError) else 126
-            raise Ended("failed", "%s could not be started: %s." % (argv[0], error.strerror), exit_code=code) from None
         finally:
             os.close(out)
             os.close(err)
-        self._watch_program()
+
+    def _start_before(self, terminal: Terminal, argv: List[str], env: Dict[str, str]) -> None:
+        wanted = self._record["terminal"]
+        end = terminal.for_program(self._login.user, wanted["rows"], wanted["columns"])
+        self.program.start(
+            argv, "pid", terminal=True, cwd=str(self._cwd), env=dict(env, TERM=wanted["term"]),
+            stdin=end, stdout=end, stderr=end, umask=0o022, **self._login.identity(),
+        )  # fmt: skip
 
     def _note_start(self) -> None:
         """From here on the program is never started again, and what is new is its own: a lock or a build of its project
@@ -266,18 +285,24 @@ class Supervisor:
 
     def take_up(self) -> None:
         """Where an earlier supervisor left off: its program runs, or has ended, or went down with the server."""
-        start = self._past.said["start"]
-        self._results = Results(self.prefix, self._login.place, self._cwd, self._record["outputs"])
-        self._results.had(start["arrived"])
-        self._memory = Memory(before=start["kills"])
-        self._started, self._begun = start["time"], start["status"]
-        if self._past.rebooted:
-            raise Ended("rebooted", "The server was rebooted while the program ran.", exit_code=REBOOTED)
+        start = self._past.said.get("start")
+        if start is not None:
+            self._results = Results(self.prefix, self._login.place, self._cwd, self._record["outputs"])
+            self._results.had(start["arrived"])
+            self._memory = Memory(before=start["kills"])
+            self._started, self._begun = start["time"], start["status"]
+            if self._past.rebooted:
+                reason = "The server was rebooted, or stopped and started, while the program ran."
+                raise Ended("rebooted", reason, exit_code=REBOOTED)
+        if self._past.verdict:
+            return self._conclude(Verdict(**self._past.verdict["verdict"]), **self._past.verdict["more"])
         if not self._past.end_is_known():
             raise Ended("broken", "skylift's supervisor was ended, and how its program ended is not known.")
         said = self._past.said
         self.program.inherit(said["pid"], said.get("end"), said.get("ending", ""))
-        self._watch_program()
+        if self.terminal is not None:
+            self.terminal.go_on()
+        return self._watch_program()
 
     def _watch_program(self) -> None:
         started = self._started
@@ -331,17 +356,24 @@ class Supervisor:
         threading.Thread(target=forget, daemon=True).start()
 
     def _conclude(self, verdict: Verdict, **more: Any) -> None:
-        """Told already, though the state is what it will be only when all has been delivered."""
+        """The verdict stands, whoever delivers it. The state is what it says only when all has been delivered."""
         self.program.kill_session()
+        if self.terminal is not None:
+            self.terminal.finish()
         for stream in self.streams:
             stream.finish()
         self._verdict = verdict
+        more.setdefault("ended", now_iso())
+        self._ledger.note(verdict={"verdict": verdict.fields(), "more": more})
         self._patience = min(self._deadline - RESERVE, time.time() + self._options.patience)
-        self.status.set(state="uploading", exit_code=verdict.exit_code, signal=verdict.signal, ended=now_iso(), **more)
+        self.status.set(state="uploading", exit_code=verdict.exit_code, signal=verdict.signal, **more)
 
     def deliver(self) -> None:
+        if not self._deliver(self._patience):
+            self._hold_results()
+
+    def _deliver(self, until: float) -> bool:
         """Streams, results, manifest, and last the final status: who reads that can rely on all the rest."""
-        until = self._patience
         try:
             self._shipper.finish(until)
             if self._results is not None:
@@ -357,12 +389,13 @@ class Supervisor:
             end.update(kept_until=self._kept_until or None, role=self._aws.role)
             self._try("status", lambda: self.prefix.put("server/status.json", self.status.encoded(**end)), until)
         except (Unreachable, Refused) as error:
-            self._left_results = True
             say("the job's end could not be delivered: %s" % error)
-            return
+            self._kept_until = 0.0
+            return False
         self._ledger.note(delivered=True, kept_until=self._kept_until)
         # Last: a client that hears of the end takes this server's role away.
         self.status.set(**end)
+        return True
 
     def leave(self) -> None:
         """All was done before us, but for the server's end."""
@@ -371,9 +404,6 @@ class Supervisor:
             self._stay(self._past.said.get("kept_until") or 0.0)
 
     def keep(self) -> None:
-        if self._left_results:
-            self._stop_with_disk()
-            return power_off()
         self._door.close()
         if self._record["keep"]:
             say("job done; the server stays for %d s" % self._record["keep"])
@@ -397,17 +427,27 @@ class Supervisor:
     def _other(self, job: str) -> Prefix:
         return Prefix(self._aws, self._options.bucket, "jobs/" + job)
 
-    def _stop_with_disk(self) -> None:
-        """Results that nobody has yet are kept by stopping rather than terminating. Refused, the timer ends it."""
-        form = {"Action": "StopInstances", "Version": "2016-11-15", "InstanceId.1": self._instance}
-        body = urllib.parse.urlencode(form).encode()
-        headers = {"content-type": "application/x-www-form-urlencoded"}
-        url = self._aws.url("ec2") + "/"
-        try:
-            self._try("stop", lambda: self._aws.send("ec2", "POST", url, headers, body), self._deadline - 30)
-        except (Unreachable, Refused) as error:
-            say("this server could not be stopped, its results will be lost: %s" % error)
-        threading.Event().wait(max(0.0, self._deadline - time.time()))
+    def _hold_results(self) -> None:
+        """Results that nobody has yet are kept by stopping, not terminating. What answers first decides: they may
+        be delivered after all. Where stopping is refused, they are tried again until the timer ends the server."""
+        self._ledger.note(stranded=True)
+        may_stop, pause = True, 1.0
+        while time.time() < self._deadline - LAST:
+            if may_stop:
+                try:
+                    ask_to_stop(self._aws, self._instance)
+                except Unreachable as error:
+                    say("this server cannot be stopped yet: %s" % error)
+                except Refused as error:
+                    say("this server cannot be stopped, so its results are tried again until it goes off: %s" % error)
+                    may_stop = False
+                else:
+                    threading.Event().wait(max(0.0, self._deadline - time.time()))
+            if self._deliver(time.time()):
+                return
+            time.sleep(pause)
+            pause = min(pause * 1.6, 30)
+        say("the results could not be delivered until the end, and are lost")
 
     # What goes on beside the steps.
 

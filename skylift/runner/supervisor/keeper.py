@@ -7,13 +7,14 @@ again: the next supervisor reads in the ledger how far things were, and goes on 
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
 import sys
 import time
 from pathlib import Path
-from typing import Any, Callable, List
+from typing import Any, Callable, List, NamedTuple, Tuple
 
 from skylift.runner.supervisor.console import say
 from skylift.runner.supervisor.ledger import Ledger
@@ -22,10 +23,18 @@ PR_SET_CHILD_SUBREAPER = 36
 STREAMS = ("stdout", "stderr")
 
 
-def keep(folder: Path, ledger: Ledger, work: Callable[[int], None]) -> int:
-    """`work` in a process of its own, as often as it is killed; the exit code that it ends with. It is given a
-    descriptor, on which it is told how a program has ended that an earlier one had started."""
-    held = _hold_pipes(folder)
+class Kept(NamedTuple):
+    """What each supervisor is given, as descriptors: where it is told how a program has ended that an earlier one had
+    started, and both ends of a terminal, should the program be one that somebody sits before."""
+
+    told: int
+    master: int
+    slave: int
+
+
+def keep(folder: Path, ledger: Ledger, work: Callable[[Kept], None]) -> int:
+    """`work` in a process of its own, as often as it is killed; the exit code that it ends with."""
+    pipes, terminal = _hold_pipes(folder), _hold_terminal()
     signal.signal(signal.SIGTERM, lambda number, frame: _go_down(ledger))
     pause = 0.05
     while True:
@@ -34,7 +43,7 @@ def keep(folder: Path, ledger: Ledger, work: Callable[[int], None]) -> int:
         if child == 0:
             os.close(telling)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            work(reading)
+            work(Kept(reading, *terminal))
             sys.exit(0)
         os.close(reading)
         # Not before the first fork: what is imported for it need not hold up the boot.
@@ -42,7 +51,7 @@ def keep(folder: Path, ledger: Ledger, work: Callable[[int], None]) -> int:
         code = _watch(child, ledger, telling)
         os.close(telling)
         if code >= 0:
-            for each in held:
+            for each in filter(lambda number: number >= 0, (*pipes, *terminal)):
                 os.close(each)
             return code
         time.sleep(pause)
@@ -82,6 +91,15 @@ def _hold_pipes(folder: Path) -> List[int]:
     return held
 
 
+def _hold_terminal() -> Tuple[int, int]:
+    """A program whose terminal goes is hung up on. This one stays, and costs nothing where nobody wants it."""
+    try:
+        return os.openpty()
+    except OSError as error:
+        say("there is no terminal to be had: %s" % error)
+        return -1, -1
+
+
 def _watch(child: int, ledger: Ledger, telling: int) -> int:
     """Until this child ends; what others have left to us is waited for, and the program's end is written down."""
     while True:
@@ -93,7 +111,9 @@ def _watch(child: int, ledger: Ledger, telling: int) -> int:
             said = ledger.read()
             if said.get("pid") == ended.si_pid and "end" not in said:
                 ledger.note(end=code, ended=time.time())
-                os.write(telling, b"%d\n" % code)
+                # Nobody reads it when the supervisor has died too: the next one finds it in the ledger.
+                with contextlib.suppress(BrokenPipeError):
+                    os.write(telling, b"%d\n" % code)
         os.waitid(os.P_PID, ended.si_pid, os.WEXITED)
         if ended.si_pid == child:
             return code

@@ -124,6 +124,7 @@ class Scene:
         self.with_volumes: set[str] = set()
         self.looked_at_volumes = False
         self.jammed = False
+        self.no_room = False
         self.loop = self.start_loop()
         with self.database.write() as tx:
             tx.add(Vpc(id="vpc-1", cidr="10.0.0.0/16"))
@@ -152,6 +153,7 @@ class Scene:
             blueprint=lambda tx, instance: Blueprint(plan_of(instance), ()),
             failures=(ServerError,),
             at_rest=lambda server_id: self.machines.done.append("at_rest") if self.notes_rest else None,
+            keep=self.keep,
             volumes=self,
         )
         self.machines.ended = loop.ended
@@ -162,11 +164,21 @@ class Scene:
     def step(self) -> None:
         self.looked_at_volumes = True
 
+    def before_boot(self, instance_id: str) -> None:
+        assert instance_id not in self.machines.running(), "its root would be mounted over"
+
     def at_boot(self, instance_id: str, pid: int) -> None:
         self.with_volumes.add(instance_id)
 
-    def at_rest(self, instance_id: str) -> None:
+    def at_rest(self, instance_id: str, *, for_good: bool) -> None:
         self.with_volumes.discard(instance_id)
+        assert for_good == (self.row.desired == "terminated") or self.row.desired == "running"
+
+    def keep(self, instance: Instance) -> None:
+        if self.no_room:
+            raise RuntimeRefused("no room for its root volume")
+        if self.notes_rest:
+            self.machines.done.append("keep")
 
     def add(self, **changes: object) -> None:
         with self.database.write() as tx:
@@ -402,8 +414,20 @@ def test_images_are_made_before_a_disk_is_used_again_or_deleted(scene: Scene) ->
     assert scene.machines.done == [
         *rest,
         *("request_shutdown", "clear", *rest),
-        *("request_shutdown", "clear", "at_rest", "destroy"),
+        *("request_shutdown", "clear", "at_rest", "keep", "destroy"),
     ]
+
+
+def test_a_root_volume_that_cannot_be_kept_holds_its_instance_up(scene: Scene) -> None:
+    scene.add()
+    scene.settle()
+    scene.no_room = True
+    scene.change(desired="terminated", state="shutting-down")
+    scene.settle()
+    assert (scene.row.state, "destroy" in scene.machines.done) == ("shutting-down", False)
+    scene.no_room = False
+    scene.settle()
+    assert (scene.row.state, "destroy" in scene.machines.done) == ("terminated", True)
 
 
 def test_terminating_while_it_starts_is_not_forgotten(scene: Scene) -> None:
@@ -443,21 +467,80 @@ def unseen_end(scene: Scene) -> None:
     scene.machines.ended = lambda *_: None
 
 
+class Clock:
+    """Timers that go off when a test says so, and the time that they are read from."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.due: list[Callable[[], None]] = []
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def timer(self, seconds: float, act: Callable[[str], None], arguments: tuple[str]) -> Timer:
+        return Timer(self, seconds, lambda: act(*arguments))
+
+
+class Timer:
+    def __init__(self, clock: Clock, seconds: float, act: Callable[[], None]) -> None:
+        self._clock = clock
+        self._seconds = seconds
+        self._act = act
+
+    def start(self) -> None:
+        self._clock.due.append(self._go_off)
+
+    def cancel(self) -> None:
+        self._clock.due.remove(self._go_off)
+
+    def _go_off(self) -> None:
+        self._clock.now += self._seconds
+        self._act()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(threading, "Timer", made.timer)
+    monkeypatch.setattr("skylift.cloud.loops.instance.time", made)
+    return made
+
+
+def test_a_server_is_asked_to_shut_down_again_and_at_last_not_asked(scene: Scene, clock: Clock) -> None:
+    scene.machines.deaf = True
+    scene.add()
+    scene.settle()
+    scene.change(desired="stopped", state="stopping")
+    scene.settle()
+    while scene.row.state == "stopping":
+        clock.due.pop()()
+        scene.loop.wait_until_idle()
+    assert scene.machines.done[2:] == [*["request_shutdown"] * 10, "kill", "clear"]
+    assert scene.row.state == "stopped"
+    assert clock.due == []
+
+
+def test_the_word_of_an_end_is_not_lost_when_it_cannot_be_dealt_with(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.add()
+    scene.settle()
+
+    def refuse() -> dict[str, int]:
+        raise RuntimeRefused("list: no")
+
+    with monkeypatch.context() as out_of_order:
+        out_of_order.setattr(scene.machines, "running", refuse)
+        scene.machines.end("i-1", EXIT_POWEROFF)
+        scene.settle()
+        assert scene.row.state == "running"
+    scene.settle()
+    assert scene.row.state == "stopped"
+
+
 @pytest.mark.parametrize("again", ["start", "reboot"])
-def test_the_time_to_shut_down_ends_with_the_boot(scene: Scene, again: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    due: list[Callable[[], None]] = []
-
-    class Timer:
-        def __init__(self, seconds: float, act: Callable[[str], None], arguments: tuple[str]) -> None:
-            self.act = lambda: act(*arguments)
-
-        def start(self) -> None:
-            due.append(self.act)
-
-        def cancel(self) -> None:
-            due.remove(self.act)
-
-    monkeypatch.setattr(threading, "Timer", Timer)
+def test_the_time_to_shut_down_ends_with_the_boot(scene: Scene, again: str, clock: Clock) -> None:
+    due = clock.due
     scene.add()
     scene.settle()
     unseen_end(scene)
