@@ -34,6 +34,11 @@ class Operator(Worker):
         self.facts["address", "elastic"] = ""
 
     @property
+    def _place(self) -> Path:
+        """Where the cloud has what is of its servers as long as they run."""
+        return Path(f"/run/skylift/{self._cloud.number}")
+
+    @property
     def acts(self) -> Sequence[Callable[[], None]]:
         return (
             *(self._run, self._run, self._stop, self._start, self._reboot, self._terminate, self._retag, self._protect),
@@ -68,9 +73,22 @@ class Operator(Worker):
                 raise Lost(f"{instance} has been started anew")
         self._boots = {one["InstanceId"]: self._boots[one["InstanceId"]] for one in running}
 
+    def have_been_off(self) -> None:
+        """Its host was: servers that ran are stopped now, others that were on their way may have come to run."""
+        self._boots.clear()
+        until(lambda: self._settled() and self._those_that_run_are_there(), "servers and images to settle", LONG)
+        off = {self._named(one) for one in self._described() if one["State"]["Name"] == "stopped"}
+        for facts in (self.facts, self.maybe or {}):
+            for fact in off & facts.keys():
+                facts[fact] = facts[fact] and ("stopped", *facts[fact][1:])
+
+    def _those_that_run_are_there(self) -> bool:
+        running = [one["InstanceId"] for one in self._described() if one["State"]["Name"] == "running"]
+        return all((self._place / instance / "init.pid").exists() for instance in running)
+
     def _boot(self, instance: str) -> str:
         """The server's init: its pid and when it was started."""
-        pid = Path(f"/run/skylift/{self._cloud.number}/{instance}/init.pid").read_text().strip()
+        pid = (self._place / instance / "init.pid").read_text().strip()
         started = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
         return f"{pid} since {started}"
 

@@ -30,6 +30,8 @@ make_host_keys() {
     ssh-keygen -q -t ecdsa -N '' -f /run/skylift/ssh_host_ecdsa_key
     wait $!
     mv -f /run/skylift/ssh_host_* /etc/ssh/
+    # After a power cut, too.
+    sync /etc/ssh/ssh_host_*
     echo "$instance" >/var/lib/cloud/data/host-keys
 }
 
@@ -80,6 +82,7 @@ first_boot() {
     if (umask 077 && fetch_user_data "$place/user-data.txt"); then
         # Once, also when the server is stopped in the middle of it: half of a script is not repeated.
         echo "$instance" >/var/lib/cloud/data/instance-id
+        sync /var/lib/cloud/data/*
         rm -f /run/skylift/output
         mkfifo /run/skylift/output
         tee -a /var/log/cloud-init-output.log </run/skylift/output &
