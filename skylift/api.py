@@ -69,7 +69,8 @@ def submit(script: str | os.PathLike[str] | None = None, **options: Any) -> Job:
 
     args            the program's own arguments
     module, command instead of a script: a dotted name, or a list of words
-    in_, out        files, folders and globs to take along, and to bring home; a string or a list
+    in_, out        files, folders and globs to take along, and to bring home; a string or a list. To take along,
+                    also s3://BUCKET/KEY, s3://BUCKET/FOLDER/ and globs of keys
     env             environment variables: a mapping, or a list of NAME or NAME=VALUE
     type            the instance type
     max_time, max_cost, idle    caps: a duration, USD, a duration

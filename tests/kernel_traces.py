@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import subprocess
 from collections.abc import Iterator
@@ -56,9 +57,20 @@ def _processes(number: int, home: Path) -> Iterator[str]:
             groups = Path(f"/proc/{pid}/cgroup").read_text()
         except (FileNotFoundError, ProcessLookupError):
             continue
+        if _is_of_another(groups, number, home):
+            # A cloud keeps its servers' uids when it moves to another number, and the next one with the old number
+            # gives them as well.
+            continue
         ours = uid == 2_000_000_000 + number or any(uid in each for each in ranges)
         if ours or f"/skylift-{number}/" in groups or any(mark in command for mark in marks):
             yield f"process {pid}, uid {uid}: {command}"
+
+
+def _is_of_another(groups: str, number: int, home: Path) -> bool:
+    found = re.search(r"/skylift-(\d+)/", groups)
+    return (
+        found is not None and int(found[1]) != number and _has_number(int(found[1])) not in (None, str(home.resolve()))
+    )
 
 
 def _uids() -> Iterator[tuple[int, int]]:

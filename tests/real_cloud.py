@@ -100,7 +100,8 @@ class RealCloud:
             client.kill()
             client.wait()
         self.down()
-        assert self.traces() == []
+        left = self.traces()
+        assert left == [], left
         self._tell_guard("done")
         assert self._guard is not None
         self._guard.communicate()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from real_cloud import RealCloud
 from real_server import until
+from soak_report import report
 from soak_worker import Fact, Facts, Lost, Worker, tag_set, tags_of
 
 SETTLED = ("running", "stopped", "terminated")
@@ -47,7 +49,7 @@ class Operator(Worker):
 
     def observe(self) -> Facts:
         """What became of it all; returns once nothing is on its way any more."""
-        until(self._settled, "servers and images to settle", LONG)
+        self._until(self._settled, "servers and images to settle", lambda: self._on_their_way(self._described()))
         facts: Facts = {}
         for one in self._described():
             if one["State"]["Name"] == "terminated":
@@ -67,16 +69,19 @@ class Operator(Worker):
         running = [one for one in self._described() if one["State"]["Name"] == "running"]
         for one in running:
             instance = one["InstanceId"]
-            until(lambda: says_ssh(one.get("PublicIpAddress", "")), f"an SSH banner of {instance}", LONG)  # noqa: B023
+            greets = partial(says_ssh, one.get("PublicIpAddress", ""))
+            self._until(greets, f"an SSH banner of {instance}", partial(list, [one]))
             boot = self._boot(instance)
             if self._boots.setdefault(instance, boot) != boot:
-                raise Lost(f"{instance} has been started anew")
+                raise Lost(f"{instance} has been started anew\n{report(self._cloud, one)}")
         self._boots = {one["InstanceId"]: self._boots[one["InstanceId"]] for one in running}
 
     def have_been_off(self) -> None:
         """Its host was: servers that ran are stopped now, others that were on their way may have come to run."""
         self._boots.clear()
-        until(lambda: self._settled() and self._those_that_run_are_there(), "servers and images to settle", LONG)
+        self._until(
+            lambda: self._settled() and self._those_that_run_are_there(), "servers to be what they say", self._described
+        )
         off = {self._named(one) for one in self._described() if one["State"]["Name"] == "stopped"}
         for facts in (self.facts, self.maybe or {}):
             for fact in off & facts.keys():
@@ -85,6 +90,13 @@ class Operator(Worker):
     def _those_that_run_are_there(self) -> bool:
         running = [one["InstanceId"] for one in self._described() if one["State"]["Name"] == "running"]
         return all((self._place / instance / "init.pid").exists() for instance in running)
+
+    def _until(self, look: Callable[[], bool], what: str, concerned: Callable[[], list[dict[str, Any]]]) -> None:
+        """Who waits in vain tells all there is to see of the servers that it `concerned`."""
+        try:
+            until(look, what, LONG)
+        except AssertionError as error:
+            raise Lost("\n".join([str(error), *(report(self._cloud, one) for one in concerned())])) from None
 
     def _boot(self, instance: str) -> str:
         """The server's init: its pid and when it was started."""
@@ -97,8 +109,11 @@ class Operator(Worker):
         return [one for page in pages for each in page["Reservations"] for one in each["Instances"]]
 
     def _settled(self) -> bool:
-        there = all(one["State"]["Name"] in SETTLED for one in self._described())
+        there = not self._on_their_way(self._described())
         return there and all(image["State"] != "pending" for image in self._images())
+
+    def _on_their_way(self, described: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [one for one in described if one["State"]["Name"] not in SETTLED]
 
     def _images(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self._ec2.describe_images(Filters=[{"Name": "name", "Values": ["image-*"]}])[

@@ -91,7 +91,7 @@ def run(
     ] = None,
     inputs: Annotated[
         list[str] | None,
-        typer.Option("--in", "-i", metavar="PATH", help="A file, folder or glob to take along. Repeatable."),
+        typer.Option("--in", "-i", metavar="PATH", help="A file, folder, glob or s3:// place to take along."),
     ] = None,
     outputs: Annotated[
         list[str] | None,

@@ -23,7 +23,10 @@ def sweep(
     as_json: Annotated[bool, typer.Option("--json", help="A list of objects: kind, id, job, why, removed.")] = False,
     on: On = None,
 ) -> None:
-    """Remove what belongs to no live job: servers, disks, roles, secrets, half-made uploads. Logs and results stay."""
+    """Remove what belongs to no live job: servers, disks, roles, secrets, inputs, half-made uploads.
+
+    Logs and results stay, and inputs as long as a job is known that was given them.
+    """
     from skylift.runner.account import open_account
     from skylift.runner.sweep import Sweep
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
@@ -22,12 +22,28 @@ class MetadataDefaults:
 
 
 @dataclass(frozen=True)
+class PasswordPolicy:
+    """What the account asks of its users' passwords. The defaults are those of a policy that says nothing else."""
+
+    length: int = 6
+    symbols: bool = False
+    numbers: bool = False
+    uppercase: bool = False
+    lowercase: bool = False
+    users_may_change: bool = False
+    max_age_days: int | None = None
+    reuse_prevented: int | None = None
+    hard_expiry: bool = False
+
+
+@dataclass(frozen=True)
 class Account:
     """One row at most: an account in which nothing has been set has none."""
 
     id: str
     alias: str | None = None
     metadata: MetadataDefaults = MetadataDefaults()
+    passwords: PasswordPolicy | None = None
 
 
 @dataclass(frozen=True)
@@ -36,3 +52,22 @@ class RoleDeletion:
 
     id: str
     at: datetime
+
+
+@dataclass(frozen=True)
+class DocumentKey:
+    """What vouches for the identity documents of the account's instances; both halves as PEM."""
+
+    account: str
+    private_key: str = field(repr=False)
+    certificate: str
+    created: datetime
+
+
+@dataclass(frozen=True)
+class CredentialReport:
+    """A line of CSV for the account's root and for each user, as it was then."""
+
+    account: str
+    text: str
+    generated: datetime

@@ -96,6 +96,11 @@ class Home:
         return self.path / "ca.pem"
 
     @property
+    def identity_certificate(self) -> Path:
+        """For who checks the identity document of an instance. There once one has been signed."""
+        return self.path / "instance-identity.pem"
+
+    @property
     def lock(self) -> Path:
         """Held by the running cloud."""
         return self.path / "cloud.lock"
@@ -143,10 +148,16 @@ class Home:
     def write_root_key(self, key: RootKey) -> None:
         self._write("credentials.json", asdict(key), 0o600)
 
+    def write_identity_certificate(self, certificate: str) -> None:
+        self._replace(self.identity_certificate.name, certificate, 0o644)
+
     def _write(self, name: str, content: dict[str, object], mode: int) -> None:
+        self._replace(name, json.dumps(content, indent=2), mode)
+
+    def _replace(self, name: str, content: str, mode: int) -> None:
         """Owned as the directory is: root writes it, the user's own tools read it."""
         owner = self.path.stat()
-        replace_file(self.path / name, json.dumps(content, indent=2).encode(), mode, (owner.st_uid, owner.st_gid))
+        replace_file(self.path / name, content.encode(), mode, (owner.st_uid, owner.st_gid))
 
 
 def default_home() -> Home:

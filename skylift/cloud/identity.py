@@ -97,6 +97,18 @@ class Session:
 
 
 @dataclass(frozen=True)
+class LoginProfile:
+    """A user's password, as nobody can read it: salt and digest in `password`, those before it in `earlier`."""
+
+    user: str
+    created: datetime
+    changed: datetime
+    password: str = field(repr=False)
+    earlier: tuple[str, ...] = field(default=(), repr=False)
+    reset_required: bool = False
+
+
+@dataclass(frozen=True)
 class Role:
     name: str
     id: str

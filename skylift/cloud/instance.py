@@ -94,7 +94,9 @@ class Image:
     the account made. `description` says what it is and what it stands in for. A `pending` image waits for the disk of
     `source_instance_id` to be copied: while that server is off, or with `no_reboot` as it runs. A `deregistered` one
     can no longer be seen or used; it stays as long as the disk of a server needs `root` below it. `snapshot_id` is the
-    snapshot of the root volume, `devices` the further volumes that its instances are given.
+    snapshot of the root volume, `size_gib` how large that is. `devices` are the volumes that its instances are given,
+    the root volume among them where it is not to be like every other. From `deprecates` on it is hidden from everybody
+    but its owner. `protected_until` is when the cooldown of a protection ends that has been switched off.
     """
 
     id: str
@@ -106,7 +108,7 @@ class Image:
     architecture: Literal["x86_64", "arm64"]
     owner: Literal["amazon", "self"] = "amazon"
     public: bool = True
-    state: Literal["pending", "available", "failed", "deregistered"] = "available"
+    state: Literal["pending", "available", "failed", "disabled", "deregistered"] = "available"
     state_reason: str = ""
     launch_users: tuple[str, ...] = ()
     source_instance_id: str | None = None
@@ -115,6 +117,10 @@ class Image:
     tags: dict[str, str] = field(default_factory=dict)
     snapshot_id: str | None = None
     devices: tuple[BlockDevice, ...] = ()
+    deprecates: datetime | None = None
+    protection: Literal["disabled", "enabled-without-cooldown", "enabled-with-cooldown"] = "disabled"
+    protected_until: datetime | None = None
+    last_launched: datetime | None = None
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ from skylift.cloud.compute.disk import DiskError, Disks
 from skylift.cloud.compute.firewall import DNS, ENDPOINT, METADATA, dns_address
 from skylift.cloud.compute.image import built_images
 from skylift.cloud.compute.inherit import inherited
+from skylift.cloud.compute.leftover import await_leftovers
 from skylift.cloud.compute.metadata import InstanceFacts, MetadataService, RoleCredentials
 from skylift.cloud.compute.network import Network, claims, sweep
 from skylift.cloud.compute.network_error import NetworkError
@@ -52,14 +53,17 @@ from skylift.cloud.log import CappedLog
 from skylift.cloud.loops import names
 from skylift.cloud.loops.blueprint import Draughtsman, Site
 from skylift.cloud.loops.engine import Engine
+from skylift.cloud.loops.hold import Hold
 from skylift.cloud.loops.image import ImageLoop
 from skylift.cloud.loops.instance import SHUTDOWN_GRACE, Cables, InstanceLoop
 from skylift.cloud.loops.network import NetworkLoop
+from skylift.cloud.loops.root_copy import RootCopies
 from skylift.cloud.loops.snapshot import SnapshotLoop
 from skylift.cloud.loops.volume import Sockets, VolumeLoop
 from skylift.cloud.network import Vpc
 from skylift.cloud.services import cors, facts, identity
 from skylift.cloud.services.authorize import authorize
+from skylift.cloud.services.identity_document import Notary
 from skylift.cloud.services.image import register_image
 from skylift.cloud.services.instance import forget_terminated
 from skylift.cloud.services.instance_type import catalogue
@@ -251,6 +255,7 @@ class Cloud:
             self._tls = stack.enter_context(listen_for_tls(self._home))
             database = stack.enter_context(open_database(self._home, self._console))
             claim = claims().claim(self._home.path, preferred_net(database))
+            await_leftovers(places_of_work(self._home, claim))
             network = Network(claim)
             network.open()
             stack.callback(network.release)
@@ -284,32 +289,25 @@ class Cloud:
         await api.start()
         draughtsman = Draughtsman(make_site(self._home, account, self._region), lambda name: catalogue()[name], zone_id)
         records = Records(database, draughtsman, self._region)
-        stations = Stations(network, api, MetadataService(records.facts_for), records)
+        notary = Notary(database, self._home, account)
+        stations = Stations(network, api, MetadataService(records.facts_for, notary.vouch), records)
         networks = NetworkLoop(database, network, stations.follow)
         captures = Captures(self._home.captures, RUN / str(network.claim.number))
-        images = ImageLoop(
-            database=database,
-            machines=servers,
-            captures=captures,
-            instances=self._home.instances,
-            failures=(ServerError, CaptureFailed),
-        )
+        images = ImageLoop(database, captures)
+        hold = Hold(servers, (ServerError,))
         disks = make_disks(self._home, network.claim)
-        volumes = VolumeLoop(database, disks, servers, Sockets(plug, unplug), (ServerError,))
+        volumes = VolumeLoop(database, disks, servers, Sockets(plug, unplug), hold, (ServerError,))
         snapshots = SnapshotLoop(
             database=database,
             disks=disks,
             lock_of=volumes.of,
-            root_of=images.copy_root,
+            hold=hold,
+            root_of=RootCopies(database, captures, self._home.instances, hold).make,
             tidy=images.tidy,
+            settled=images.look_at,
             failures=(ServerError, CaptureFailed, DiskError),
         )
         volumes.last_looks = snapshots.last_looks
-
-        def at_rest(instance_id: str) -> None:
-            images.at_rest(instance_id)
-            snapshots.at_rest(instance_id)
-
         self._instances = instances = InstanceLoop(
             database=database,
             machines=servers,
@@ -317,7 +315,7 @@ class Cloud:
             sync_network=networks.step,
             blueprint=draughtsman.blueprint,
             failures=(ServerError, RootfsError, NetworkError, DiskError),
-            at_rest=at_rest,
+            at_rest=snapshots.at_rest,
             volumes=volumes,
         )
         # Servers first: each sees to its network itself once it is made, which takes longer than the network.
@@ -473,12 +471,15 @@ def tls_context(home: Home) -> ssl.SSLContext:
 @contextmanager
 def listening(wanted: list[int]) -> Iterator[socket.socket]:
     """A socket at the first of these ports that is free; 0 is any."""
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    with listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    with ExitStack() as stack:
         for number in wanted:
+            listener = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.setblocking(False)
             try:
                 listener.bind(("127.0.0.1", number))
+                # Another cloud that starts at this moment may be bound to it as well; one of the two may listen.
+                listener.listen(512)
             except OSError as error:
                 if number == wanted[-1]:
                     raise CannotStart(
@@ -486,8 +487,6 @@ def listening(wanted: list[int]) -> Iterator[socket.socket]:
                     ) from error
             else:
                 break
-        listener.setblocking(False)
-        listener.listen(512)
         yield listener
 
 
@@ -521,6 +520,12 @@ def first_facts(
             raise CannotStart(f"The cloud in {home.path} is in {known[0].region}; a region is chosen once.")
         region = known[0].region if known else region or DEFAULT_REGION
         account = known[0].account if known else str(secrets.randbelow(9 * 10**11) + 10**11)
+        if known and known[0].loopback_net != claim.number:
+            log.warning(
+                "127.%d.0.0/16 is another cloud's now: all public addresses have moved to %s",
+                known[0].loopback_net,
+                claim.addresses,
+            )
         host, port = listener.getsockname()
         facts.observe(
             tx,
@@ -559,6 +564,11 @@ def is_known(tx: Tx, key: RootKey | None) -> bool:
     return key is not None and found is not None and found.secret == key.secret_access_key
 
 
+def places_of_work(home: Home, claim: Claim) -> tuple[Path, ...]:
+    """Where programs that we begin change what is there."""
+    return RUN / str(claim.number), home.volumes
+
+
 def make_servers(home: Home, claim: Claim, ended: Callable[[str, int | None], None]) -> Servers:
     return Servers(RUN / str(claim.number), home.instances, f"skylift-{claim.number}", find_programs(), ended)
 
@@ -592,6 +602,7 @@ def leave_machine(home: Home, grace: float) -> None:
     claim = claims().find(home.path)
     if claim is None:
         return
+    await_leftovers(places_of_work(home, claim))
     servers = make_servers(home, claim, lambda *_: None)
     servers.remove_all(grace)
     make_disks(home, claim).unmount_all()
@@ -620,7 +631,9 @@ def main(arguments: list[str] | None = None) -> int:
 
     def answer(line: str) -> None:
         if chosen.ready_fd is not None:
-            os.write(chosen.ready_fd, f"{line}\n".encode())
+            # Who started it may have gone: the cloud was asked for all the same.
+            with suppress(BrokenPipeError):
+                os.write(chosen.ready_fd, f"{line}\n".encode())
             os.close(chosen.ready_fd)
             chosen.ready_fd = None
 

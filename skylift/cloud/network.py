@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from hashlib import sha256
 from typing import Literal
+
+SERVICES = "169.254.169.252"
+"""Where servers reach the endpoint of AWS's services."""
 
 AMAZON_DNS = "AmazonProvidedDNS"
 """What DHCP options call the name server of a VPC itself."""
@@ -69,11 +73,19 @@ class InternetGateway:
 
 @dataclass(frozen=True)
 class Route:
-    """`target` is `local`, or the id of an internet gateway, a NAT gateway or a network interface."""
+    """`target` is `local`, or the id of an internet gateway, a NAT gateway or a network interface.
+
+    Where it leads for all that is in a prefix list, `cidr` is empty.
+    """
 
     cidr: str
     target: str
     origin: str = "CreateRoute"
+    prefix_list_id: str | None = None
+
+    @property
+    def destination(self) -> str:
+        return self.prefix_list_id or self.cidr
 
 
 @dataclass(frozen=True)
@@ -102,7 +114,7 @@ class Rule:
     """One row of a security group: one protocol and port range, one peer.
 
     `protocol` is `tcp`, `udp`, `icmp`, `-1` (all) or a number. For ICMP `from_port` is the type and `to_port` the
-    code, -1 meaning any. Exactly one of `cidr`, `cidr6` and `group_id` is set.
+    code, -1 meaning any. Exactly one of `cidr`, `cidr6`, `group_id` and `prefix_list_id` is set.
     """
 
     id: str
@@ -115,6 +127,40 @@ class Rule:
     group_id: str | None = None
     description: str = ""
     tags: dict[str, str] = field(default_factory=dict)
+    prefix_list_id: str | None = None
+
+
+@dataclass(frozen=True)
+class PrefixEntry:
+    cidr: str
+    description: str = ""
+
+
+@dataclass(frozen=True)
+class PrefixList:
+    """Address ranges that rules and routes name by one id. `versions` has the entries of each version, by its number;
+    those of `version` are in force. `owner` is `AWS` for the ranges of a service."""
+
+    id: str
+    name: str
+    family: Literal["IPv4", "IPv6"]
+    max_entries: int
+    version: int
+    versions: dict[str, tuple[PrefixEntry, ...]]
+    state: Literal["create-complete", "modify-complete", "restore-complete"] = "create-complete"
+    owner: Literal["self", "AWS"] = "self"
+    tags: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def entries(self) -> tuple[PrefixEntry, ...]:
+        return self.versions[str(self.version)]
+
+
+def services_prefix_list(region: str) -> PrefixList:
+    """The one that AWS keeps for S3. Its id is shaped as AWS's are, and is always the same in a region."""
+    name = f"com.amazonaws.{region}.s3"
+    entries = (PrefixEntry(f"{SERVICES}/32"),)
+    return PrefixList(f"pl-{sha256(name.encode()).hexdigest()[:8]}", name, "IPv4", 1, 1, {"1": entries}, owner="AWS")
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,8 @@ class Snapshot:
 
     Of a data volume it is a file-system image of its own. Of a root volume it is the directory `root`, which images
     made of it share; `root` is empty until it is there, and `of_root` tells the two kinds apart before that.
-    `image_id` is the image that CreateImage makes it for. `users` may make volumes of it, everybody if it is `public`.
+    `image_id` is the image that it was made for. Those of one `set_id` are of the same moment. `users` may make volumes
+    of it, everybody if it is `public`.
     """
 
     id: str
@@ -96,6 +97,7 @@ class Snapshot:
     users: tuple[str, ...] = ()
     public: bool = False
     tags: dict[str, str] = field(default_factory=dict)
+    set_id: str | None = None
 
 
 @dataclass(frozen=True)

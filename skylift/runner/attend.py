@@ -118,10 +118,11 @@ class Attendance:
     def _see_status(self, status: Status) -> None:
         """Steps that happen on the server, told as they begin and end."""
         state = status["state"]
-        if state == "environment":
+        if state == "environment" or "environment" in status:
             self._begin("environment")
         if "started" in status:
-            self._end("environment", "ready")
+            how = "as it was built before" if status.get("environment") == "taken" else "ready"
+            self._end("environment", how, status.get("environment_seconds"))
             self._begin("program")
             self._see_start()
         if state == "uploading" or status["final"]:

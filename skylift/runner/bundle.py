@@ -28,6 +28,10 @@ from skylift.runner.job import Bundle
 _PROJECT_MARKS = ("pyproject.toml", ".git")
 _WORTH_A_LOOK = 4 << 20
 _SAMPLE = 1 << 18
+_LARGE = 8 << 20
+"""Bytes from which a file travels by itself."""
+_MOST_LARGE = 40
+"""The job's role names each of them, and the policies of a role have room for 10,240 characters."""
 
 
 def find_project(start: Path) -> Path | None:
@@ -190,12 +194,15 @@ class _Chosen:
 
     def bundle(self, cwd: Path) -> Bundle:
         files = tuple(sorted(self._files.items()))
+        large = [(path.stat().st_size, place) for place, path in files if path.is_file() and not path.is_symlink()]
+        large = sorted((each for each in large if each[0] >= _LARGE), reverse=True)[:_MOST_LARGE]
         return Bundle(
             root=self._root,
             cwd=cwd.relative_to(self._root).as_posix(),
             files=files,
             size=self._size,
             notes=tuple(self._notes),
+            large=frozenset(place for _, place in large),
         )
 
 
@@ -212,7 +219,7 @@ def _link_stays_inside(path: Path, root: Path) -> bool:
 
 
 def write_archive(bundle: Bundle, target: IO[bytes], progress: Callable[[int], None] | None = None) -> None:
-    """The files as tar.gz, the same bytes for the same content: no times, owners or names of this machine.
+    """All but the large files as tar.gz, the same bytes for the same content: no times, owners or names of here.
 
     A link that stays within the root stays a link, if what it points to goes too; any other is replaced by what it
     points to. Raises UsageError for a file that changed its size while it was being read.
@@ -224,6 +231,8 @@ def write_archive(bundle: Bundle, target: IO[bytes], progress: Callable[[int], N
         tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar,
     ):
         for place, path in bundle.files:
+            if place in bundle.large:
+                continue
             if path.is_symlink() and _link_is_sent(path, place, places | folders):
                 tar.addfile(_entry(place, tarfile.SYMTYPE, linkname=str(path.readlink())))
             elif path.is_file():
@@ -234,9 +243,8 @@ def write_archive(bundle: Bundle, target: IO[bytes], progress: Callable[[int], N
 
 def _level(bundle: Bundle) -> int:
     """0 (store) for data that gains nothing: packing is slower than sending. The largest file's start tells."""
-    largest = max(
-        (path for _, path in bundle.files if path.is_file()), key=lambda path: path.stat().st_size, default=None
-    )
+    packed = (path for place, path in bundle.files if place not in bundle.large and path.is_file())
+    largest = max(packed, key=lambda path: path.stat().st_size, default=None)
     if largest is None or largest.stat().st_size < _WORTH_A_LOOK:
         return 1
     with largest.open("rb") as file:
@@ -263,10 +271,15 @@ def _add_file(tar: tarfile.TarFile, place: str, path: Path) -> None:
     try:
         with path.open("rb") as file:
             status = os.fstat(file.fileno())
-            mode = 0o755 if status.st_mode & 0o100 else 0o644
+            mode = mode_of(status)
             tar.addfile(_entry(place, tarfile.REGTYPE, size=status.st_size, mode=mode), _Exactly(file, path))
     except (PermissionError, FileNotFoundError) as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}.") from None
+
+
+def mode_of(status: os.stat_result) -> int:
+    """Of a file's mode, what is the same for everybody: whether it is a program."""
+    return 0o755 if status.st_mode & 0o100 else 0o644
 
 
 class _Exactly(io.RawIOBase):

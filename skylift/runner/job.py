@@ -173,7 +173,8 @@ class Bundle:
     """What is sent. `files` are (place in the job's root, file on this machine), sorted by place.
 
     `cwd` is the working directory's place in the job's root (`.` when they are the same); `notes` are what the user
-    should know about what was left out or taken.
+    should know about what was left out or taken. `large` are the places of files that travel each by itself, so that a
+    change of the code does not send them again.
     """
 
     root: Path
@@ -181,6 +182,16 @@ class Bundle:
     files: tuple[tuple[str, Path], ...]
     size: int
     notes: tuple[str, ...] = ()
+    large: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class S3Input:
+    """Objects of a bucket that go along, as `text` names them: `key` is an object's, a prefix or a glob."""
+
+    text: str
+    bucket: str
+    key: str
 
 
 @dataclass(frozen=True)
@@ -205,6 +216,7 @@ class Job:
     idle: int = 0
     sync_every: int = 0
     max_cost: float | None = None
+    s3_inputs: tuple[S3Input, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from skylift.runner.bundle import find_project, plan_bundle
 from skylift.runner.errors import UsageError
-from skylift.runner.job import NAME_FORM, Environment, Job, Program, Secret, new_name
+from skylift.runner.job import NAME_FORM, Environment, Job, Program, S3Input, Secret, new_name
 from skylift.runner.needs import Needs, find_needs
 from skylift.runner.pep723 import ScriptHeader, read_header
 from skylift.runner.price import hourly_price, seconds_for
@@ -21,6 +21,7 @@ DEFAULT_MAX_TIME = 3600
 LONGEST = 30 * 86400
 """Seconds; a longer cap is more likely a slip than a wish, and systemd's timers are in minutes."""
 
+_S3_FORM = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(.*))?", re.DOTALL)
 _PYTHON_FORM = re.compile(r"3\.\d{1,2}(?:\.\d{1,2})?")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _TYPE_FORM = re.compile(r"[a-z0-9-]+\.[a-z0-9-]+")
@@ -58,7 +59,7 @@ def plan_job(order: Order, cwd: Path, environ: Mapping[str, str]) -> Job:
     env = tuple(_read_env(text, environ) for text in order.env)
     planner = {"script": _plan_script, "module": _plan_module, "command": _plan_command}[order.program.kind]
     program, project, alone, environment = planner(order.program, cwd)
-    bundle = plan_bundle(cwd, project, alone, order.inputs)
+    bundle = plan_bundle(cwd, project, alone, [text for text in order.inputs if not text.startswith("s3:")])
     return Job(
         name=order.name or new_name(order.program),
         program=program,
@@ -74,6 +75,7 @@ def plan_job(order: Order, cwd: Path, environ: Mapping[str, str]) -> Job:
         idle=order.idle,
         sync_every=order.sync_every,
         max_cost=order.max_cost,
+        s3_inputs=tuple(_read_s3(text) for text in order.inputs if text.startswith("s3:")),
     )
 
 
@@ -164,6 +166,13 @@ def _place_environment(needs: Needs | None, root: Path, cwd: Path) -> Environmen
     path = needs.path
     place = path.relative_to(root) if path.is_relative_to(root) else cwd.relative_to(root) / path.name
     return Environment(needs.kind, place.as_posix())
+
+
+def _read_s3(text: str) -> S3Input:
+    found = _S3_FORM.fullmatch(text)
+    if found is None:
+        raise UsageError(f"--in {text}: this is not a place in S3.", "A place is like s3://bucket/folder/.")
+    return S3Input(text, found[1], found[2] or "")
 
 
 def _check_python(version: str | None) -> str:

@@ -6,6 +6,7 @@ The layout of the prefix is described at the top of supervisor/__init__.py.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,12 +42,12 @@ class Prefix:
         return f"{self.base}/in/supervisor.pyz"
 
     @property
-    def bundle(self) -> str:
-        return f"{self.base}/in/bundle.tar.gz"
-
-    @property
     def env(self) -> str:
         return f"{self.base}/in/env.json"
+
+    @property
+    def s3_inputs(self) -> str:
+        return f"{self.base}/in/s3.json"
 
     @property
     def cancel(self) -> str:
@@ -77,7 +78,14 @@ def deadline_of(job: Job, now: float) -> int:
 
 
 def encode_record(
-    job: Job, *, created: float, deadline: int, bundle_sha256: str, uv: dict[str, str] | None = None
+    job: Job,
+    *,
+    created: float,
+    deadline: int,
+    bundle_sha256: str,
+    large: Sequence[dict[str, Any]] = (),
+    uv: dict[str, str] | None = None,
+    prebuilt: dict[str, str] | None = None,
 ) -> bytes:
     """What the supervisor needs to know. Values of --env are not in it; they travel by themselves."""
     record: dict[str, Any] = {
@@ -91,6 +99,7 @@ def encode_record(
         "environment": {"kind": job.environment.kind, "path": job.environment.path, "python": job.environment.python},
         "outputs": list(job.outputs),
         "has_env": bool(job.env),
+        "has_s3": bool(job.s3_inputs),
         "max_time": job.max_time,
         "cap": job.cap,
         "idle": job.idle,
@@ -98,9 +107,16 @@ def encode_record(
         "keep": job.keep,
         "instance_type": job.instance_type,
         "bundle_sha256": bundle_sha256,
+        "large": list(large),
         **({"uv": uv} if uv is not None else {}),
+        **({"prebuilt": prebuilt} if prebuilt is not None else {}),
     }
     return json.dumps(record, indent=2).encode()
+
+
+def inputs_of(record: dict[str, Any]) -> set[str]:
+    """The digests of what a job was given; empty for one whose record is that of a version which had it elsewhere."""
+    return {*(each["sha256"] for each in record.get("large", ())), record.get("bundle_sha256", "")} - {""}
 
 
 def encode_env(job: Job) -> bytes:

@@ -1,20 +1,25 @@
 """The role that a job's server has: read the job's own inputs, write the job's own prefix, stop or end itself.
 
-All roles stand under one path and one permissions boundary, so that an administrator can see and limit them as one.
+All roles stand under one path and permissions boundaries, so that an administrator can see and limit them as one. A job
+that reads from other buckets than skylift's has a boundary that names them: whoever may start jobs cannot by that read
+what nobody who may make policies has opened to jobs.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from skylift.runner.ec2 import Api
 from skylift.runner.errors import NameTaken, Refused
+from skylift.runner.prebuilt import SHELF, Prebuilt, environment_statements
 from skylift.runner.record import TAG_JOB, Prefix
 
 PATH = "/skylift/"
-BOUNDARY = "skylift-boundary-2"
+BOUNDARY = "skylift-boundary-3"
 """The number is the document's: a change of it makes a new policy, and never touches one that roles stand under."""
 
 TRUST = {
@@ -35,8 +40,16 @@ def role_name(job: str) -> str:
     return f"skylift-{job}"
 
 
-def job_policy(job: str, bucket: str, account: str, region: str) -> dict[str, Any]:
-    """What one job's server may do. The tag names the instances that are the job's; the source, that one must ask."""
+def job_policy(
+    job: str,
+    bucket: str,
+    account: str,
+    region: str,
+    prebuilt: Prebuilt | None = None,
+    inputs: Sequence[str] = (),
+) -> dict[str, Any]:
+    """What one job's server may do. The tag names the instances that are the job's; the source, that one must ask.
+    `inputs` are the ARNs of what it may read besides its own prefix."""
     objects = f"arn:aws:s3:::{bucket}/{Prefix(job).base}"
     instances = f"arn:aws:ec2:{region}:{account}:instance/*"
     return {
@@ -46,7 +59,12 @@ def job_policy(job: str, bucket: str, account: str, region: str) -> dict[str, An
                 "Sid": "ReadInputs",
                 "Effect": "Allow",
                 "Action": "s3:GetObject",
-                "Resource": [f"{objects}/record.json", f"{objects}/in/*", f"{objects}/server/*"],
+                "Resource": [
+                    f"{objects}/record.json",
+                    f"{objects}/in/*",
+                    f"{objects}/server/*",
+                    *inputs,
+                ],
             },
             {
                 "Sid": "ReadTools",
@@ -76,12 +94,21 @@ def job_policy(job: str, bucket: str, account: str, region: str) -> dict[str, An
                     "ArnLike": {"ec2:SourceInstanceARN": instances},
                 },
             },
+            *environment_statements(prebuilt, bucket),
         ],
     }
 
 
-def boundary_policy(account: str) -> dict[str, Any]:
-    """The most that any job's role may ever have, whatever is attached to it."""
+def boundary_policy(account: str, buckets: Sequence[str] = ()) -> dict[str, Any]:
+    """The most that any job's role may ever have, whatever is attached to it. `buckets` are the user's own, to read."""
+    opened = [
+        {
+            "Sid": "OtherBuckets",
+            "Effect": "Allow",
+            "Action": "s3:GetObject",
+            "Resource": [f"arn:aws:s3:::{bucket}/*" for bucket in buckets],
+        }
+    ]
     return {
         "Version": "2012-10-17",
         "Statement": [
@@ -98,6 +125,12 @@ def boundary_policy(account: str) -> dict[str, Any]:
                 "Resource": [f"arn:aws:s3:::skylift-{account}-*/{shelf}/*" for shelf in ("inputs", "tools")],
             },
             {
+                "Sid": "Environments",
+                "Effect": "Allow",
+                "Action": ["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"],
+                "Resource": f"arn:aws:s3:::skylift-{account}-*/{SHELF}/*",
+            },
+            {
                 "Sid": "EndItself",
                 "Effect": "Allow",
                 "Action": ["ec2:StopInstances", "ec2:TerminateInstances"],
@@ -107,33 +140,39 @@ def boundary_policy(account: str) -> dict[str, Any]:
                     "ArnLike": {"ec2:SourceInstanceARN": f"arn:aws:ec2:*:{account}:instance/*"},
                 },
             },
+            *(opened if buckets else ()),
         ],
     }
 
 
-def boundary_arn(account: str) -> str:
-    return f"arn:aws:iam::{account}:policy{PATH}{BOUNDARY}"
+def boundary_arn(account: str, buckets: Sequence[str] = ()) -> str:
+    return f"arn:aws:iam::{account}:policy{PATH}{_boundary_name(buckets)}"
 
 
-def ensure_boundary(api: Api, account: str) -> str:
-    arn = boundary_arn(account)
+def _boundary_name(buckets: Sequence[str]) -> str:
+    return f"{BOUNDARY}-{hashlib.sha256(' '.join(buckets).encode()).hexdigest()[:16]}" if buckets else BOUNDARY
+
+
+def ensure_boundary(api: Api, account: str, buckets: Sequence[str] = ()) -> str:
+    """Made once for each choice of `buckets`, which are sorted."""
+    arn = boundary_arn(account, buckets)
     try:
         api.call("iam", "get_policy", PolicyArn=arn)
     except Refused as error:
         if error.code != "NoSuchEntity":
             raise
-        _make_boundary(api, account)
+        _make_boundary(api, account, buckets)
     return arn
 
 
-def _make_boundary(api: Api, account: str) -> None:
+def _make_boundary(api: Api, account: str, buckets: Sequence[str]) -> None:
     try:
         api.call(
             "iam",
             "create_policy",
-            PolicyName=BOUNDARY,
+            PolicyName=_boundary_name(buckets),
             Path=PATH,
-            PolicyDocument=json.dumps(boundary_policy(account)),
+            PolicyDocument=json.dumps(boundary_policy(account, buckets)),
             Description="The most that the server of a skylift job may do",
         )
     except Refused as error:
@@ -141,7 +180,7 @@ def _make_boundary(api: Api, account: str) -> None:
             raise
 
 
-def create_role(api: Api, job: str, account: str) -> None:
+def create_role(api: Api, job: str, account: str, boundary: str | None = None) -> None:
     """The role itself, so far without rights. Raises NameTaken when it is another job's; `remove_role` is the undo."""
     try:
         api.settled(
@@ -151,7 +190,7 @@ def create_role(api: Api, job: str, account: str) -> None:
             Path=PATH,
             AssumeRolePolicyDocument=json.dumps(TRUST),
             Description=f"The server of skylift job {job}",
-            PermissionsBoundary=boundary_arn(account),
+            PermissionsBoundary=boundary or boundary_arn(account),
             Tags=[{"Key": TAG_JOB, "Value": job}],
         )
     except Refused as error:
@@ -160,10 +199,17 @@ def create_role(api: Api, job: str, account: str) -> None:
         raise
 
 
-def equip_role(api: Api, job: str, bucket: str, account: str) -> JobRole:
+def equip_role(
+    api: Api,
+    job: str,
+    bucket: str,
+    account: str,
+    prebuilt: Prebuilt | None = None,
+    inputs: Sequence[str] = (),
+) -> JobRole:
     """The role's policy, and the instance profile that hands it to a server; `remove_role` is the undo of these too."""
     name = role_name(job)
-    policy = json.dumps(job_policy(job, bucket, account, api.region))
+    policy = json.dumps(job_policy(job, bucket, account, api.region, prebuilt, inputs))
     api.settled("iam", "put_role_policy", RoleName=name, PolicyName="job", PolicyDocument=policy)
     tags = [{"Key": TAG_JOB, "Value": job}]
     made = api.call("iam", "create_instance_profile", InstanceProfileName=name, Path=PATH, Tags=tags)

@@ -8,11 +8,12 @@ import importlib
 import json
 import secrets
 import tempfile
+import threading
 import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import IO
 
 from skylift.runner import commands, launch, price, role
 from skylift.runner.account import Account, open_account
@@ -27,7 +28,10 @@ from skylift.runner.job import INTERRUPTED, Job, Outcome, Settings
 from skylift.runner.key import KeyPair, ensure_key
 from skylift.runner.launch import Server
 from skylift.runner.network import Network, ensure_network, find_caller, find_network, open_network
+from skylift.runner.prebuilt import Prebuilt, find_prebuilt, recipe_of
 from skylift.runner.record import Prefix, deadline_of, encode_env, encode_record
+from skylift.runner.s3_input import S3Source, find_sources
+from skylift.runner.shelf import LargeFile, Parcel, Shelf, large_files, parcel_of_archive
 from skylift.runner.size import spell_size
 from skylift.runner.steps import Clock, Step, in_thread, made, together
 from skylift.runner.uv import WHEELS, Wheel, ensure_uv
@@ -38,6 +42,32 @@ _BOOT_PATIENCE = 600.0
 """Seconds from RunInstances until the server must have shown its host key."""
 _LOOK_AROUND = 0.2
 """Seconds between two looks at how a server that has shown no host keys is doing otherwise."""
+
+
+@dataclass(frozen=True)
+class Cargo:
+    """What a job takes along: the bundle, the files that travel by themselves, and what waits in S3 already."""
+
+    bundle: Parcel
+    large: tuple[LargeFile, ...]
+    sources: tuple[S3Source, ...]
+
+    @property
+    def parcels(self) -> list[Parcel]:
+        return [self.bundle, *(each.parcel for each in self.large)]
+
+    def arns(self, bucket: str) -> list[str]:
+        """What the job's role has to be allowed to read."""
+        shelf = {f"arn:aws:s3:::{bucket}/{each.key}" for each in self.parcels}
+        return sorted(shelf | {each.arn for each in self.sources})
+
+    def buckets(self, own: str) -> list[str]:
+        """Those besides skylift's own."""
+        return sorted({each.bucket for each in self.sources} - {own})
+
+    @property
+    def size(self) -> int:
+        return sum(each.size for each in self.parcels)
 
 
 @dataclass(frozen=True)
@@ -79,6 +109,7 @@ class Submission:
         self._server: Server | None = None
         self._caller: str | None = None
         self._uv: Wheel | None = None
+        self._prebuilt: Prebuilt | None = None
         self._way_in: WayIn | None = None
         self._task: asyncio.Task[Taken] | None = None
         self._interrupted = False
@@ -112,9 +143,9 @@ class Submission:
     async def _run(self) -> Taken:
         with tempfile.TemporaryFile(prefix="skylift-") as archive:
             with self._clock.step("check") as step:
-                image = await self._check(step, archive)
+                image, cargo = await self._check(step, archive)
             async with AsyncExitStack() as undo:
-                site = await self._provision_and_ship(undo, image, archive)
+                site = await self._provision_and_ship(undo, image, cargo)
                 await self._launch(undo, site)
                 undo.pop_all()
         assert self._server is not None
@@ -122,24 +153,35 @@ class Submission:
 
     # Before anything is made.
 
-    async def _check(self, step: Step, archive: Any) -> str:
+    async def _check(self, step: Step, archive: IO[bytes]) -> tuple[str, Cargo]:
         """Credentials, image, type and bundle: what can be wrong is told while there is nothing to undo."""
         price.check_region(self._job.max_cost, self._settings.region)
         api = await in_thread(Api, self._settings)
-        images, processors, self._open, self._caller, _, _ = await together(
+        images, processors, self._open, self._caller, parcels, sources, _ = await together(
             in_thread(find_images, api, self._settings.image),
             in_thread(launch.check_type, api, self._job.instance_type),
             in_thread(open_account, self._settings, api),
             in_thread(find_caller, self._settings),
-            in_thread(write_archive, self._job.bundle, archive),
+            in_thread(self._pack, archive),
+            in_thread(find_sources, api, self._job.s3_inputs, self._job.bundle),
             in_thread(api.warm),
         )
         step.detail = f"{self._job.instance_type} in {self._settings.region} ({self._settings.place})"
         processor, image = pick_image(images, processors, self._job.instance_type)
         wanted = self._job.environment
-        if (wanted.kind != "none" or wanted.python) and not self._settings.image.has_uv:
-            self._uv = WHEELS[processor]
-        return image
+        if wanted.kind != "none" or wanted.python:
+            if not self._settings.image.has_uv:
+                self._uv = WHEELS[processor]
+            recipe = recipe_of(self._job, processor)
+            if recipe is not None:
+                bucket = self._account.bucket
+                self._prebuilt = await in_thread(find_prebuilt, api, bucket, recipe, image, time.time())
+        bundle, large = parcels
+        return image, Cargo(bundle, large, sources)
+
+    def _pack(self, archive: IO[bytes]) -> tuple[Parcel, tuple[LargeFile, ...]]:
+        write_archive(self._job.bundle, archive)
+        return parcel_of_archive(archive), large_files(self._job.bundle)
 
     @property
     def _account(self) -> Account:
@@ -148,15 +190,15 @@ class Submission:
 
     # What must be there, and what is sent.
 
-    async def _provision_and_ship(self, undo: AsyncExitStack, image: str, archive: Any) -> Site:
+    async def _provision_and_ship(self, undo: AsyncExitStack, image: str, cargo: Cargo) -> Site:
         api, bucket = self._account.api, self._account.bucket
         ready = asyncio.ensure_future(in_thread(ensure_bucket, api, bucket))
         try:
             network, key, job_role, _, user_data, _ = await together(
                 self._network(ready, bucket),
                 self._key(),
-                self._role(undo, bucket),
-                self._upload(ready, bucket, archive),
+                self._role(undo, bucket, cargo),
+                self._upload(ready, bucket, cargo),
                 in_thread(self._boot_script, bucket),
                 self._tools(ready, bucket),
             )
@@ -187,50 +229,80 @@ class Submission:
             step.detail = key.name
         return key
 
-    async def _role(self, undo: AsyncExitStack, bucket: str) -> role.JobRole:
+    async def _role(self, undo: AsyncExitStack, bucket: str, cargo: Cargo) -> role.JobRole:
         api, name, account = self._account.api, self._job.name, self._account.number
         with self._clock.step("role") as step:
-            await in_thread(role.ensure_boundary, api, account)
-            make, unmake = partial(role.create_role, api, name, account), lambda _: role.remove_role(api, name)
-            await made(undo, make, unmake, self._tell_undo_failed)
-            found = await in_thread(role.equip_role, api, name, bucket, account)
+            boundary = await in_thread(role.ensure_boundary, api, account, cargo.buckets(bucket))
+            make = partial(role.create_role, api, name, account, boundary)
+            await made(undo, make, lambda _: role.remove_role(api, name), self._tell_undo_failed)
+            inputs = cargo.arns(bucket)
+            found = await in_thread(role.equip_role, api, name, bucket, account, self._prebuilt, inputs)
             step.detail = found.name
         return found
 
-    async def _upload(self, bucket_ready: asyncio.Future[None], bucket: str, archive: Any) -> None:
+    async def _upload(self, bucket_ready: asyncio.Future[None], bucket: str, cargo: Cargo) -> None:
         """The record first: its conditional write claims the job's name, so that nothing of another job is touched."""
         await asyncio.shield(bucket_ready)
         with self._clock.step("upload") as step:
-            size = archive.seek(0, 2)
-            await in_thread(self._send, bucket, archive, size)
+            await in_thread(self._claim_name, bucket, cargo)
+            _, sent = await together(
+                in_thread(self._send_own, bucket, cargo),
+                self._send_inputs(Shelf(self._account.api, bucket), cargo),
+            )
             count = len(self._job.bundle.files)
-            step.detail = f"{count} file{'s' * (count != 1)}, {spell_size(size)}"
+            step.detail = f"{count} file{'s' * (count != 1)}, {_spell_sent(cargo.size, sent)}{_spell_s3(cargo)}"
 
     async def _tools(self, bucket_ready: asyncio.Future[None], bucket: str) -> None:
         if self._uv is not None:
             await asyncio.shield(bucket_ready)
             await in_thread(ensure_uv, self._account.api, bucket, self._uv)
 
-    def _send(self, bucket: str, archive: Any, size: int) -> None:
+    def _claim_name(self, bucket: str, cargo: Cargo) -> None:
+        record = encode_record(
+            self._job,
+            created=time.time(),
+            deadline=self._deadline,
+            bundle_sha256=cargo.bundle.sha256,
+            large=[each.as_record() for each in cargo.large],
+            uv={"key": self._uv.key, "sha256": self._uv.sha256} if self._uv is not None else None,
+            prebuilt=self._prebuilt.encode() if self._prebuilt is not None else None,
+        )
+        if not self._account.api.put(bucket, self._prefix.record, record, first=True):
+            raise NameTaken(self._job.name)
+
+    def _send_own(self, bucket: str, cargo: Cargo) -> None:
+        """What no other job has."""
         api, job = self._account.api, self._job
-        archive.seek(0)
-        digest = hashlib.file_digest(archive, "sha256").hexdigest()
-        uv = {"key": self._uv.key, "sha256": self._uv.sha256} if self._uv is not None else None
-        record = encode_record(job, created=time.time(), deadline=self._deadline, bundle_sha256=digest, uv=uv)
-        if not api.put(bucket, self._prefix.record, record, first=True):
-            raise NameTaken(job.name)
         api.put(bucket, self._prefix.supervisor, whole_archive())
         if job.env:
             api.put(bucket, self._prefix.env, encode_env(job))
-        sent = 0
+        if cargo.sources:
+            sources = json.dumps([each.as_record() for each in cargo.sources]).encode()
+            api.put(bucket, self._prefix.s3_inputs, sources)
+
+    async def _send_inputs(self, shelf: Shelf, cargo: Cargo) -> int:
+        """What no job before had. The bytes that were sent."""
+        sending = asyncio.ensure_future(in_thread(self._send_missing, shelf, cargo))
+        try:
+            return await asyncio.shield(sending)
+        except asyncio.CancelledError:
+            shelf.stop()
+            await asyncio.gather(sending, return_exceptions=True)
+            raise
+
+    def _send_missing(self, shelf: Shelf, cargo: Cargo) -> int:
+        missing = shelf.missing(cargo.parcels)
+        size, sent, counting = sum(each.size for each in missing), 0, threading.Lock()
 
         def progress(more: int) -> None:
             nonlocal sent
-            sent += more
-            self._watcher.progress("upload", sent, size)
+            with counting:
+                sent += more
+                self._watcher.progress("upload", sent, size)
 
-        archive.seek(0)
-        api.upload(archive, size, bucket, self._prefix.bundle, progress)
+        for parcel in missing:
+            shelf.send(parcel, progress)
+        return size
 
     # The server.
 
@@ -308,6 +380,19 @@ class Submission:
     def _require_server(self) -> Server:
         assert self._server is not None
         return self._server
+
+
+def _spell_sent(size: int, sent: int) -> str:
+    if sent == size:
+        return spell_size(size)
+    return f"{spell_size(size)}, {spell_size(sent) if sent else 'nothing'} of it new"
+
+
+def _spell_s3(cargo: Cargo) -> str:
+    objects = [each for source in cargo.sources for each in source.objects]
+    if not objects:
+        return ""
+    return f"; {len(objects)} object{'s' * (len(objects) != 1)} of S3, {spell_size(sum(each.size for each in objects))}"
 
 
 def write_off(account: Account, job: str, instance: str, *, interrupted: bool) -> None:

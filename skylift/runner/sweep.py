@@ -18,15 +18,35 @@ from skylift.runner import role
 from skylift.runner.account import Account
 from skylift.runner.errors import JobNotFound, Refused
 from skylift.runner.launch import Server, live_servers, terminate
+from skylift.runner.prebuilt import SHELF
 from skylift.runner.price import DISK, hourly_cost
-from skylift.runner.record import SETUP_ALLOWANCE, TAG_JOB, Prefix
+from skylift.runner.record import SETUP_ALLOWANCE, TAG_JOB, Prefix, inputs_of
+from skylift.runner.shelf import SHELF as INPUTS
 
 STARTING = SETUP_ALLOWANCE
 """Seconds in which a client may be on its way to a server, so that what it has made already is not left over."""
+_LONGEST_SENDING = 86400
+"""Seconds after which an upload in parts, which no record tells of, is taken to be nobody's."""
 _SLACK = 120
 """Seconds for a server that has done its work to go off by itself."""
 
-Kind = Literal["instance", "volume", "network-interface", "role", "instance-profile", "secrets", "uploads", "record"]
+_KEPT = 30 * 86400
+"""Seconds that an environment is kept for jobs that need the same; the next one would build it again."""
+_ON_ITS_WAY = 86400
+"""Seconds after which an environment that is not whole will not be."""
+
+Kind = Literal[
+    "instance",
+    "volume",
+    "network-interface",
+    "role",
+    "instance-profile",
+    "secrets",
+    "uploads",
+    "record",
+    "environment",
+    "input",
+]
 
 
 @dataclass(frozen=True)
@@ -82,6 +102,8 @@ class Sweep:
         self._now = time.time() if now is None else now
 
     def find(self) -> list[Leftover]:
+        # Before the records: an input that comes meanwhile has its record already.
+        inputs, uploads = self._shelved()
         live = live_servers(self._api)
         servers = {server.job: server for server in live}
         roles = self._made("list_roles", "Roles", "RoleName")
@@ -93,7 +115,8 @@ class Sweep:
         found = [*self._instances(known, live), *self._roles(known, roles, profiles)]
         for name in records:
             found += self._objects(known[name])
-        return [*found, *self._volumes(servers), *self._interfaces(servers)]
+        found += [*self._volumes(servers), *self._interfaces(servers), *self._environments()]
+        return [*found, *self._inputs(inputs, uploads, known)]
 
     def _know(self, servers: dict[str, Server], name: str) -> _Known:
         try:
@@ -160,6 +183,45 @@ class Sweep:
             abort = partial(self._api.abort_uploads, bucket, f"{prefix.base}/")
             yield Leftover("uploads", prefix.base, job.name, f"{why}; {len(uploads)} half done", remove=abort)
 
+    def _shelved(self) -> tuple[list[Any], list[Any]]:
+        """Inputs of all jobs, and those that are on their way or were given up."""
+        bucket = self._account.bucket
+        try:
+            inputs = self._api.pages("s3", "list_objects_v2", "Contents", Bucket=bucket, Prefix=INPUTS)
+            return inputs, self._api.uploads(bucket, INPUTS)
+        except Refused as error:
+            if error.code == "NoSuchBucket":
+                return [], []
+            raise
+
+    def _inputs(self, shelved: list[Any], uploads: list[Any], known: dict[str, _Known]) -> Iterator[Leftover]:
+        """Inputs of jobs that all were forgotten. As long as one has a record, its next run may find them again."""
+        wanted = {digest for job in known.values() if job.record is not None for digest in inputs_of(job.record)}
+        for each in shelved:
+            key = str(each["Key"])
+            if key.removeprefix(INPUTS) not in wanted and self._now - each["LastModified"].timestamp() >= STARTING:
+                remove = partial(self._forget_input, key, set(known))
+                yield Leftover("input", key, "-", "no job that is known was given it", remove=remove)
+        for upload in uploads:
+            if self._now - upload["Initiated"].timestamp() >= _LONGEST_SENDING:
+                abort = partial(self._abort, upload)
+                yield Leftover("uploads", str(upload["Key"]), "-", "begun more than a day ago", remove=abort)
+
+    def _forget_input(self, key: str, known: set[str]) -> None:
+        """Not if a job that has come meanwhile was given it."""
+        for job in set(self._account.recorded()) - known:
+            if key.removeprefix(INPUTS) in inputs_of(self._account.record(job)):
+                return
+        self._api.call("s3", "delete_object", Bucket=self._account.bucket, Key=key)
+
+    def _abort(self, upload: Any) -> None:
+        where = {"Bucket": self._account.bucket, "Key": upload["Key"]}
+        try:
+            self._api.call("s3", "abort_multipart_upload", **where, UploadId=upload["UploadId"])
+        except Refused as error:
+            if error.code != "NoSuchUpload":
+                raise
+
     def _volumes(self, servers: dict[str, Server]) -> Iterator[Leftover]:
         filters = [{"Name": "tag-key", "Values": [TAG_JOB]}, {"Name": "status", "Values": ["available"]}]
         for each in self._api.pages("ec2", "describe_volumes", "Volumes", Filters=filters):
@@ -177,6 +239,23 @@ class Sweep:
             if job not in servers:
                 remove = partial(self._unless_gone, "delete_network_interface", NetworkInterfaceId=interface)
                 yield Leftover("network-interface", interface, job, "it is attached to nothing", remove=remove)
+
+    def _environments(self) -> Iterator[Leftover]:
+        """They belong to no job. Each was last written when it was built."""
+        if not self._account.recorded():
+            return
+        bucket = self._account.bucket
+        newest: dict[str, float] = {}
+        whole: set[str] = set()
+        for each in self._api.pages("s3", "list_objects_v2", "Contents", Bucket=bucket, Prefix=f"{SHELF}/"):
+            place, _, name = str(each["Key"]).rpartition("/")
+            newest[place] = max(newest.get(place, 0), each["LastModified"].timestamp())
+            whole |= {place} if name == "index.json" else set()
+        for place, written in sorted(newest.items()):
+            if self._now - written > (_KEPT if place in whole else _ON_ITS_WAY):
+                why = "it was built long ago" if place in whole else "it was never whole"
+                remove = partial(self._api.delete_below, bucket, f"{place}/")
+                yield Leftover("environment", place, "-", why, remove=remove)
 
     def _price(self, hourly: float | None) -> float | None:
         return hourly if self._account.settings.billed else None

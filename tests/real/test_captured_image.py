@@ -43,7 +43,7 @@ def marked(cloud: RealCloud) -> Iterator[tuple[Server, str]]:
 def image_of(server: Server, **wanted: Any) -> str:
     made = server.cloud.ec2.create_image(InstanceId=server.id, Name=f"of a test {secrets.token_hex(4)}", **wanted)
     image = str(made["ImageId"])
-    until(lambda: describe(server.cloud, image)["State"] != "pending", f"{image} to be made")
+    until(lambda: describe(server.cloud, image)["State"] != "pending", f"{image} to be made", patience=180)
     assert describe(server.cloud, image)["State"] == "available", describe(server.cloud, image)
     return image
 
@@ -68,18 +68,20 @@ def test_an_image_of_a_server_starts_servers_like_it(cloud: RealCloud, marked: t
     # What one of them writes is not the other's.
     twin.ssh("echo mine >~/word")
     assert server.says(LOOK) == look
-    cloud.ec2.deregister_image(ImageId=image)
+    snapshot = describe(cloud, image)["BlockDeviceMappings"][0]["Ebs"]["SnapshotId"]
+    results = cloud.ec2.deregister_image(ImageId=image, DeleteAssociatedSnapshots=True)["DeleteSnapshotResults"]
+    assert results == [{"SnapshotId": snapshot, "ReturnCode": "success"}]
     cloud.ec2.stop_instances(InstanceIds=[twin.id])
     twin.await_state("stopped")
     cloud.ec2.start_instances(InstanceIds=[twin.id])
     twin.await_state("running")
     twin.await_way_in("SSH after the start")
     assert twin.says("cat ~/word") == "mine"
-    root = cloud.home.captures / image
+    root = cloud.home.captures / snapshot
     assert root.exists()
     twin.terminate()
     cloud.ec2.create_tags(Resources=[server.id], Tags=[{"Key": "any", "Value": "commit"}])
-    until(lambda: not root.exists(), "the image's directory to be removed")
+    until(lambda: not root.exists(), "the image's directory to be removed", patience=180)
 
 
 def test_an_image_without_a_reboot_is_of_one_moment(cloud: RealCloud, marked: tuple[Server, str]) -> None:
@@ -96,6 +98,27 @@ def test_an_image_without_a_reboot_is_of_one_moment(cloud: RealCloud, marked: tu
     cloud.ec2.deregister_image(ImageId=image)
 
 
+def test_an_image_brings_the_volumes_along(cloud: RealCloud) -> None:
+    """Root and data volumes of one moment, also while a program writes to both."""
+    server = cloud.launch(BlockDeviceMappings=[{"DeviceName": "/dev/sdb", "Ebs": {"VolumeSize": 1}}])
+    writer = "while :; do echo >>~/a; echo >>/mnt/sdb/b; done"
+    server.ssh(f"sudo chown ec2-user /mnt/sdb; nohup sh -c {writer!r} >/dev/null 2>&1 & sleep 0.2; sync")
+    image = image_of(server, NoReboot=True)
+    server.ssh("pkill -f '[m]nt/sdb/b'; echo kept >/mnt/sdb/word; sync")
+    again = image_of(server)
+    server.terminate()
+    copy = cloud.ec2.copy_image(Name=f"copy {image}", SourceImageId=image, SourceRegion="us-east-1")["ImageId"]
+    for one in (image, again):
+        cloud.ec2.deregister_image(ImageId=one, DeleteAssociatedSnapshots=one == image)
+    until(lambda: describe(cloud, copy)["State"] == "available", "the copy to be made")
+    twin = cloud.launch(ImageId=copy)
+    first, second = twin.says("wc -l <~/a; wc -l </mnt/sdb/b").split()
+    assert int(first) > 0
+    assert int(first) - int(second) in (0, 1)
+    twin.terminate()
+    cloud.ec2.deregister_image(ImageId=copy, DeleteAssociatedSnapshots=True)
+
+
 def test_an_image_of_a_stopped_server_is_of_what_it_was(cloud: RealCloud, marked: tuple[Server, str]) -> None:
     """Also where the server is started, or ended, before the copy is made."""
     server, look = marked
@@ -104,7 +127,7 @@ def test_an_image_of_a_stopped_server_is_of_what_it_was(cloud: RealCloud, marked
     name = f"of a test {secrets.token_hex(4)}"
     image = str(cloud.ec2.create_image(InstanceId=server.id, Name=name)["ImageId"])
     cloud.ec2.terminate_instances(InstanceIds=[server.id])
-    until(lambda: describe(cloud, image)["State"] == "available", f"{image} to be made")
+    until(lambda: describe(cloud, image)["State"] == "available", f"{image} to be made", patience=180)
     copy = str(cloud.ec2.copy_image(Name=f"{name} 2", SourceImageId=image, SourceRegion="us-east-1")["ImageId"])
     cloud.ec2.deregister_image(ImageId=image)
     twin = cloud.launch(ImageId=copy)

@@ -46,7 +46,7 @@ class Intruder:
         self.neighbour = listed["instance"]
         self.bucket = f"skylift-{cloud.endpoint.account}-{cloud.endpoint.region}"
         self.allowed = self._allowed()
-        self.denied = self._denied(cloud.image, cloud.endpoint.account)
+        self.denied = self._denied(cloud.image, cloud.endpoint.account, self._their_bundle(cloud))
         attempts = [*self.allowed, *self.denied.values()]
         (folder / "attempts.json").write_text(json.dumps(attempts))
         (folder / "job.py").write_text(PROGRAM)
@@ -57,7 +57,12 @@ class Intruder:
         record = {"Bucket": self.bucket, "Key": "jobs/intruder/record.json"}
         return [("sts", "get_caller_identity", {}), ("s3", "get_object", record)]
 
-    def _denied(self, image: str, account: str) -> dict[str, Attempt]:
+    def _their_bundle(self, cloud: RealCloud) -> str:
+        """What the neighbour was given, in the place of all jobs' inputs."""
+        record = cloud.client("s3").get_object(Bucket=self.bucket, Key="jobs/neighbour/record.json")
+        return f"inputs/sha256/{json.load(record['Body'])['bundle_sha256']}"
+
+    def _denied(self, image: str, account: str, their_bundle: str) -> dict[str, Attempt]:
         bucket, other = {"Bucket": self.bucket}, {"InstanceIds": [self.neighbour]}
         theirs, ours = "jobs/neighbour", "jobs/intruder"
         tag = [{"Key": "skylift:job", "Value": "intruder"}]
@@ -66,7 +71,9 @@ class Intruder:
         server = {"ImageId": image, "InstanceType": "t3.micro", "MinCount": 1, "MaxCount": 1}
         policy = {"RoleName": "skylift-intruder", "PolicyName": "job", "PolicyDocument": '{"Statement": []}'}
         return {
-            "read another job's bundle": ("s3", "get_object", {**bucket, "Key": f"{theirs}/in/bundle.tar.gz"}),
+            "read another job's bundle": ("s3", "get_object", {**bucket, "Key": their_bundle}),
+            "write another job's bundle": ("s3", "put_object", {**bucket, "Key": their_bundle}),
+            "list all jobs' inputs": ("s3", "list_objects_v2", {**bucket, "Prefix": "inputs/"}),
             "read another job's record": ("s3", "get_object", {**bucket, "Key": f"{theirs}/record.json"}),
             "read another job's secrets": ("s3", "get_object", {**bucket, "Key": f"{theirs}/in/env.json"}),
             "read another job's output": ("s3", "get_object", {**bucket, "Key": f"{theirs}/server/status.json"}),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import json
 import secrets
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -121,6 +123,18 @@ def test_metadata_options_are_in_force_at_once(cloud: RealCloud, server: Server)
     change(InstanceId=server.id, HttpEndpoint="enabled", HttpTokens="required")
     assert server.says(plain) == "401"
     assert server.says(f"{METADATA}instance-id") == server.id
+
+
+def test_what_vouches_for_the_identity_document(cloud: RealCloud, server: Server, tmp_path: Path) -> None:
+    """As AWS's user guide checks it, with this cloud's certificate."""
+    identity = METADATA.replace("meta-data/", "dynamic/instance-identity/")
+    lines = ("-----BEGIN PKCS7-----", server.says(f"{identity}rsa2048"), "-----END PKCS7-----", "")
+    (tmp_path / "rsa2048").write_text("\n".join(lines))
+    certificate = cloud.home.identity_certificate
+    check = ["openssl", "smime", "-verify", "-in", tmp_path / "rsa2048", "-inform", "PEM", "-certfile", certificate]
+    found = subprocess.run([*check, "-noverify"], capture_output=True, check=True, text=True).stdout
+    assert found == server.says(f"{identity}document")
+    assert json.loads(found)["instanceId"] == server.id
 
 
 # Asks for a token, and says with which TTLs the metadata service's packets of that answer came in.

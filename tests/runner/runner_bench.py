@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import base64
+import contextlib
 import json
 import os
 import pwd
@@ -131,7 +132,7 @@ class Machine:
         """Start the boot program with the arguments of a boot script (all that follows its own name)."""
         place = self.root / "boot.pyz"
         place.write_bytes(program or boot_archive())
-        self.log = (self.root / "console").open("wb")
+        self.log = (self.root / "console").open("ab")
         self.process = subprocess.Popen(
             [
                 interpreter,
@@ -159,13 +160,32 @@ class Machine:
     def off_commands(self) -> list[str]:
         return self.commands.read_text().splitlines() if self.commands.exists() else []
 
+    @property
+    def supervisors(self) -> list[int]:
+        """The process that does the work, whose parent is the keeper; none when it was killed in this moment."""
+        assert self.process is not None
+        return [child for child in children_of(self.process.pid) if b"boot.pyz" in cmdline(child)]
+
+    def lose_supervisor(self) -> None:
+        """As by `kill -9`; another one is there when this returns."""
+        (lost,) = until(lambda: self.supervisors, "the supervisor")
+        os.kill(lost, signal.SIGKILL)
+        until(lambda: self.supervisors not in ([], [lost]), "a successor")
+
+    def go_off(self) -> None:
+        """The server loses its power: everything at once, and what is in memory."""
+        self.kill()
+        shutil.rmtree(self.root / "run")
+
     def kill(self) -> None:
-        """The supervisor and whatever it started; sessions are known by their leader's parent being ours. All at once,
-        as a server goes: the supervisor must not see its program end."""
-        if self.process is not None and self.process.poll() is None:
-            self.process.send_signal(signal.SIGSTOP)
-            for child in children_of(self.process.pid):
-                kill_session(child)
+        """The keeper, the supervisor and whatever they started, which are sessions. All at once, as a server goes:
+        nobody must see another one end."""
+        if self.process is not None:
+            started = descendants_of(self.process.pid)
+            for pid in [self.process.pid, *started]:
+                stop(pid)
+            for pid in [*started, self.process.pid]:
+                kill_session(pid)
             self.process.kill()
             self.process.wait()
 
@@ -187,6 +207,23 @@ def children_of(parent: int) -> list[int]:
             if int(fields[1]) == parent:
                 found.append(int(entry.name))
     return found
+
+
+def descendants_of(parent: int) -> list[int]:
+    children = children_of(parent)
+    return [*children, *(pid for child in children for pid in descendants_of(child))]
+
+
+def stop(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGSTOP)
+
+
+def cmdline(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
 
 
 def kill_session(leader: int) -> None:

@@ -215,7 +215,7 @@ def test_name_of_another_job_is_refused_and_that_job_untouched(
     with pytest.raises(RunError, match="mine"):
         run(order(folder, "pass", name="mine"), settings, seen)
     assert api.get(bucket, Prefix("mine").record) == b"{}"
-    assert api.get(bucket, Prefix("mine").bundle) is None
+    assert api.get(bucket, Prefix("mine").supervisor) is None
     assert api.pages("iam", "list_roles", "Roles", PathPrefix="/skylift/") == []
     assert launch.live_servers(api) == []
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from runner_bench import Door, Machine, Metadata, children_of, until
+from runner_bench import Door, Machine, Metadata, until
 
 from skylift.runner.archive import whole_archive
 from skylift.runner.bucket import ensure_bucket
@@ -23,6 +23,7 @@ from skylift.runner.ec2 import Api
 from skylift.runner.job import Job, Program, Settings
 from skylift.runner.plan import Order, plan_job
 from skylift.runner.record import Prefix, bucket_name, encode_env, encode_record
+from skylift.runner.shelf import SHELF
 
 FIRST = "0" * 20
 
@@ -49,7 +50,8 @@ class Shipped:
         content = {**json.loads(text), **record}
         assert self._api.put(self._bucket, self.prefix.record, json.dumps(content).encode(), first=True)
         self._api.put(self._bucket, self.prefix.supervisor, whole_archive())
-        self._api.put(self._bucket, self.prefix.bundle, archive.getvalue())
+        self._api.put(self._bucket, SHELF + digest, archive.getvalue())
+        self.bundle = SHELF + digest
         if job.env:
             self._api.put(self._bucket, self.prefix.env, encode_env(job))
         return job
@@ -301,7 +303,7 @@ def test_host_keys_are_shown_before_the_record_is_read(shipped: Shipped, machine
 
 def test_damaged_bundle_is_not_run(shipped: Shipped, machine: Machine) -> None:
     shipped.ship("print('ran')")
-    shipped.put(shipped.prefix.bundle, b"not what was sent")
+    shipped.put(shipped.bundle, b"not what was sent")
     shipped.boot()
     machine.wait()
     status = shipped.status()
@@ -420,25 +422,6 @@ def test_slow_watcher_does_not_slow_the_program(shipped: Shipped, machine: Machi
     door.close()
     machine.wait()
     assert total == 64 << 20
-
-
-def test_dead_supervisor_does_not_kill_the_program(shipped: Shipped, machine: Machine, tmp_path: Path) -> None:
-    shipped.ship(
-        "import os, time\n"
-        "print('up', flush=True)\n"
-        "while os.getppid() != 1 and not os.path.exists('orphaned'): time.sleep(0.01)\n"
-        "for n in range(100): print('still here', flush=True)\n"
-        "open('survived', 'w').write('yes')\n"
-    )
-    shipped.boot()
-    until(lambda: shipped.stream("stdout") == b"up\n", "the program's first line in S3")
-    assert machine.process is not None
-    program = children_of(machine.process.pid)
-    machine.process.kill()
-    machine.process.wait()
-    (machine.home / "job" / "orphaned").touch()
-    until((machine.home / "job" / "survived").exists, "the program's last act")
-    assert program
 
 
 def test_kept_server_stays_until_it_is_cancelled(shipped: Shipped, machine: Machine) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from skylift.runner.job import Settings
 from skylift.runner.jobs import Jobs
 from skylift.runner.launch import live_servers
 from skylift.runner.record import Prefix, tags_of
+from skylift.runner.shelf import SHELF
 from skylift.runner.sweep import STARTING, Sweep
 
 
@@ -80,6 +82,47 @@ def test_nothing_of_what_lives(left: Left) -> None:
     left.status("stranded", state="uploading", final=False)
     left.api.call("ec2", "stop_instances", InstanceIds=[left.server("stranded")])
     assert left.found() == set()
+
+
+def test_inputs_stay_as_long_as_a_job_is_known_that_was_given_them(left: Left) -> None:
+    bucket = left.account.bucket
+    for digest in ("a" * 64, "b" * 64, "c" * 64):
+        left.api.put(bucket, SHELF + digest, b"x")
+    record = {"created": left.now, "deadline": left.now + 7200, "bundle_sha256": "a" * 64}
+    record["large"] = [{"place": "big", "sha256": "b" * 64}]
+    left.api.put(bucket, Prefix("ended").record, json.dumps(record).encode())
+    left.status("ended")
+    assert left.found() == set(), "a client may be about to write its record"
+    unknown = ("input", "-", "no job that is known was given it")
+    assert left.found(STARTING + 1) == {unknown}
+    found = Sweep(left.account, time.time() + STARTING + 1).find()
+    # Somebody takes what was to be removed; the other job is forgotten.
+    record["bundle_sha256"] = "c" * 64
+    left.api.put(bucket, Prefix("new").record, json.dumps(record).encode())
+    for each in found:
+        each.remove()
+    assert left.api.get(bucket, SHELF + "c" * 64) == b"x"
+    Jobs(left.account.settings).remove("ended")
+    for each in Sweep(left.account, time.time() + STARTING + 1).find():
+        each.remove()
+    assert left.api.get(bucket, SHELF + "a" * 64) is None
+    assert left.api.get(bucket, SHELF + "b" * 64) == b"x"
+
+
+def test_an_input_that_was_begun_and_given_up(left: Left, monkeypatch: pytest.MonkeyPatch) -> None:
+    bucket, uploads = left.account.bucket, left.api.uploads
+    left.api.call("s3", "create_multipart_upload", Bucket=bucket, Key=SHELF + "d" * 64)
+
+    def begun_now(bucket: str, prefix: str) -> list[Any]:
+        """moto says the same day of 2010 of each."""
+        return [{**each, "Initiated": datetime.fromtimestamp(left.now, UTC)} for each in uploads(bucket, prefix)]
+
+    monkeypatch.setattr(left.api, "uploads", begun_now)
+    assert left.found(80000) == set()
+    assert left.found(86401) == {("uploads", "-", "begun more than a day ago")}
+    for each in Sweep(left.account, time.time() + 86401).find():
+        each.remove()
+    assert uploads(bucket, SHELF) == []
 
 
 def test_each_with_its_reason(left: Left) -> None:
@@ -197,3 +240,26 @@ def test_ps_tells_jobs_apart(left: Left, settings: Settings) -> None:
     assert dear is not None and 0.02 < dear < 0.03
     assert cheap is not None and cheap < 0.001
     assert all(each.hourly_usd is None for each in Jobs(replace(settings, billed=False)).listed())
+
+
+def test_environments_of_long_ago(left: Left) -> None:
+    left.record("any")
+    left.status("any")
+    bucket = left.account.bucket
+    for place, names in (
+        ("envs/a/ami-1/1", ("pin.json", "pack-00000", "index.json")),
+        ("envs/b/ami-1/2", ("pin.json",)),
+    ):
+        for name in names:
+            left.api.put(bucket, f"{place}/{name}", b"{}")
+
+    def found(days: float) -> list[tuple[str, str]]:
+        leftovers = Sweep(left.account, time.time() + days * 86400).find()
+        return [(each.id, each.why) for each in leftovers if each.kind == "environment"]
+
+    assert found(0.5) == []
+    assert found(2) == [("envs/b/ami-1/2", "it was never whole")]
+    assert found(31) == [("envs/a/ami-1/1", "it was built long ago"), ("envs/b/ami-1/2", "it was never whole")]
+    for each in Sweep(left.account, time.time() + 31 * 86400).find():
+        each.remove()
+    assert left.api.pages("s3", "list_objects_v2", "Contents", Bucket=bucket, Prefix="envs/") == []

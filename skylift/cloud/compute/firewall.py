@@ -27,13 +27,13 @@ from skylift.cloud.compute.border import Border
 from skylift.cloud.compute.plan import VpcPlan
 from skylift.cloud.compute.ruleset import Collection, Ruleset
 from skylift.cloud.compute.traffic import protocol_match, quoted, routed_interfaces, subnet_mark
-from skylift.cloud.network import NetworkInterface, Rule, SecurityGroup, Subnet, Vpc
+from skylift.cloud.network import SERVICES, NetworkInterface, Rule, SecurityGroup, Subnet, Vpc
 
 TABLE = "skylift"
 UPLINK = "up"
 METADATA = "169.254.169.254"
 DNS = "169.254.169.253"
-ENDPOINT = "169.254.169.252"
+ENDPOINT = SERVICES
 _ID = re.compile(r"[a-z]+-[0-9a-z]{1,32}")
 
 

@@ -15,7 +15,8 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 MAX_TOKEN_SECONDS = 21600
 VERSION_1, VERSION_2 = "1.0", "2.0"
@@ -96,6 +97,8 @@ class InstanceFacts:
     """Names of the volumes beside the root volume."""
     session_keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Public keys, as lines of `authorized_keys`, that EC2 Instance Connect lets in now, by login name."""
+    hypervisor: str = "nitro"
+    """What the instance type has on AWS."""
     tokens_required: bool = True
     enabled: bool = True
     hop_limit: int = 2
@@ -115,11 +118,20 @@ class Answer:
     hops: int | None = None
 
 
+Form = Literal["signature", "pkcs7", "rsa2048"]
+
+Vouch = Callable[[Form, bytes], str]
+"""(form, an identity document) -> what shows that it is this cloud's."""
+
+
 class MetadataService:
     """Answers HTTP requests of instances. Tokens are signed, not kept; a restart of the cloud ends them all."""
 
-    def __init__(self, facts_for: FactsFor, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(
+        self, facts_for: FactsFor, vouch: Vouch, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
         self._facts_for = facts_for
+        self._vouch = vouch
         self._clock = clock
         self._key = secrets.token_bytes(32)
 
@@ -138,11 +150,11 @@ class MetadataService:
             return _error(405, "Method Not Allowed", {"Allow": "OPTIONS, GET, HEAD"})
         token = headers.get("x-aws-ec2-metadata-token")
         if token is None and not facts.tokens_required:
-            return _lookup(_tree(facts, VERSION_1), path)
+            return _lookup(_tree(facts, VERSION_1, self._vouch), path)
         remaining = self._remaining(token or "", facts.instance_id)
         if remaining is None:
             return _error(401, "Unauthorized")
-        answer = _lookup(_tree(facts, VERSION_2), path)
+        answer = _lookup(_tree(facts, VERSION_2, self._vouch), path)
         return replace(answer, headers={**answer.headers, _SECONDS_LEFT: str(remaining)})
 
     def _issue(self, headers: Mapping[str, str], facts: InstanceFacts) -> Answer:
@@ -223,10 +235,13 @@ def _text(body: str) -> Answer:
     return Answer(200, {"Content-Type": "text/plain", "Accept-Ranges": "none"}, body.encode())
 
 
-def _tree(facts: InstanceFacts, version: str) -> dict[str, Any]:
+def _tree(facts: InstanceFacts, version: str, vouch: Vouch) -> dict[str, Any]:
     tree: dict[str, Any] = {
         "meta-data": _meta_data(facts, version),
-        "dynamic": {"instance-identity": {"document": _identity_document(facts)}},
+        "dynamic": {
+            "fws": {"instance-monitoring": "disabled"},
+            "instance-identity": _identity(_identity_document(facts), vouch),
+        },
     }
     if facts.user_data is not None:
         tree["user-data"] = facts.user_data
@@ -263,6 +278,7 @@ def _meta_data(facts: InstanceFacts, version: str) -> dict[str, Any]:
         "reservation-id": facts.reservation_id,
         "security-groups": groups,
         "services": {"domain": "amazonaws.com", "partition": "aws"},
+        "system": facts.hypervisor,
     }
     if facts.public_key is not None:
         tree["public-keys"] = {"0": _Key(facts.key_name or "", facts.public_key)}
@@ -288,6 +304,7 @@ def _interface(interface: InterfaceFacts, facts: InstanceFacts) -> dict[str, Any
         "local-hostname": facts.hostname,
         "local-ipv4s": "\n".join(private for private, _ in interface.addresses),
         "mac": interface.mac,
+        "network-card": "0",
         "owner-id": facts.account,
         "security-group-ids": "\n".join(interface.groups),
         "security-groups": "\n".join(interface.groups.values()),
@@ -343,6 +360,12 @@ def _iam(facts: InstanceFacts, version: str) -> dict[str, Any]:
     if facts.role is not None:
         tree["security-credentials"] = {facts.role: credentials}
     return tree
+
+
+def _identity(document: str, vouch: Vouch) -> dict[str, Any]:
+    """Signatures are made when they are asked for."""
+    forms: tuple[Form, ...] = ("pkcs7", "rsa2048", "signature")
+    return {"document": document, **{form: partial(vouch, form, document.encode()) for form in forms}}
 
 
 def _identity_document(facts: InstanceFacts) -> str:

@@ -132,6 +132,8 @@ class Rootfs:
         for parent in reversed(Path(file.path).parents):
             if not parent.exists():
                 parent.mkdir(mode=0o700 if parent.name == ".ssh" else 0o755)
+            if parent.stat().st_uid < self.uid_base:
+                # Made a moment ago, or by a process of ours that was killed before it could give it away.
                 os.chown(parent, uid, gid)
         Path(file.path).unlink(missing_ok=True)
         descriptor = os.open(file.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, file.mode)

@@ -142,6 +142,7 @@ class Draughtsman:
             hop_limit=instance.metadata.hop_limit,
             session_keys=_session_keys(tx, instance_id),
             devices=_devices(tx, instance_id),
+            hypervisor=self._type_of(instance.type).hypervisor,
         )
 
     def _interface(self, tx: Tx, interface: NetworkInterface) -> InterfaceFacts:

@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 _UNSETTLED: tuple[State, ...] = ("pending", "stopping", "shutting-down")
 SHUTDOWN_GRACE = 10.0
 """Seconds that a server has to shut down before its plug is pulled."""
+ASK_AGAIN = 1.0
+"""Seconds after which it is asked once more: an init that has only just been started does not hear it yet."""
 
 
 class Machines(Protocol):
@@ -100,6 +102,8 @@ class InstanceLoop:
         self._lock = threading.RLock()
         self._ended: dict[str, int | None] = {}
         self._timers: dict[str, threading.Timer] = {}
+        self._deadlines: dict[str, float] = {}
+        """By when those have to be off that were asked to shut down, on the monotonic clock."""
         self._closed = False
 
     def adopt(self) -> None:
@@ -157,20 +161,19 @@ class InstanceLoop:
     def _settle(self, server_id: str) -> None:
         with self._lock:
             has_ended = server_id in self._ended
-            code = self._ended.pop(server_id, None)
+            code = self._ended.get(server_id)
         with self._database.read() as tx:
             row = tx.get(Instance, id=server_id)
         if row is None or row.state == "terminated":
             # A power cut can bring a disk back whose deletion had not reached the host's own.
             self._machines.destroy(server_id)
+            self._forget_end(server_id)
             return
-        if has_ended and self._is_of_this_boot(row):
-            try:
+        if has_ended:
+            if self._is_of_this_boot(row):
                 row = self._take_down(row, code)
-            except StoreError:
-                with self._lock:
-                    self._ended.setdefault(server_id, code)
-                raise
+            # Not before: whatever goes wrong up to here, its end is still to be dealt with. It is told once.
+            self._forget_end(server_id)
         if row.state == "pending" and row.desired == "running":
             self._bring_up(row)
         elif row.state == "pending":
@@ -181,6 +184,10 @@ class InstanceLoop:
             self._reboot(row)
         elif row.state == "running":
             self._replug(row)
+
+    def _forget_end(self, server_id: str) -> None:
+        with self._lock:
+            self._ended.pop(server_id, None)
 
     def _is_of_this_boot(self, row: Instance) -> bool:
         """The word of an end may come late, after the server has been taken off the host, or even started again."""
@@ -197,7 +204,7 @@ class InstanceLoop:
         if row.id in self._machines.running():
             self._ask_to_shut_down(row)
             return
-        self._cancel_timer(row.id)
+        self._end_patience(row.id)
         self._unplug(row)
         self._machines.clear(row.id)
         self._bring_up(row)
@@ -289,20 +296,28 @@ class InstanceLoop:
         self._ask_to_shut_down(row)
 
     def _ask_to_shut_down(self, row: Instance) -> None:
-        """What comes of it is the end, which the watch tells of."""
+        """What comes of it is the end, which the watch tells of. Asked again and again, and at last not asked."""
+        now = time.monotonic()
         with self._lock:
             if row.id in self._timers or self._closed:
                 return
-            timer = threading.Timer(SHUTDOWN_GRACE, self._pull_the_plug, (row.id,))
+            deadline = self._deadlines.setdefault(row.id, now + SHUTDOWN_GRACE)
+            patience = min(ASK_AGAIN, deadline - now) if now < deadline else ASK_AGAIN
+            timer = threading.Timer(patience, self._look_again, (row.id,))
             timer.daemon = True
             self._timers[row.id] = timer
         timer.start()
-        self._try(row.id, self._machines.request_shutdown)
+        if now < deadline:
+            self._try(row.id, self._machines.request_shutdown)
+        else:
+            log.info("instance %s: did not shut down in %.0f s, killed", row.id, SHUTDOWN_GRACE)
+            self._try(row.id, self._machines.kill)
 
-    def _pull_the_plug(self, server_id: str) -> None:
-        if server_id in self._machines.running():
-            log.info("instance %s: did not shut down in %.0f s, killed", server_id, SHUTDOWN_GRACE)
-            self._try(server_id, self._machines.kill)
+    def _look_again(self, server_id: str) -> None:
+        """Left to who works on the server: by the time it may be off, or have been started anew."""
+        with self._lock:
+            self._timers.pop(server_id, None)
+        self._work.submit(server_id)
 
     def _try(self, server_id: str, act: Callable[[str], None]) -> None:
         try:
@@ -313,7 +328,7 @@ class InstanceLoop:
 
     def _finish(self, row: Instance, target: str, reason_code: str = "", reason: str = "") -> Instance:
         """Take the server off the host, then say so."""
-        self._cancel_timer(row.id)
+        self._end_patience(row.id)
         self._unplug(row)
         last_words = self._machines.console(row.id)
         self._machines.clear(row.id)
@@ -358,9 +373,10 @@ class InstanceLoop:
             tx.save(saved)
         return saved
 
-    def _cancel_timer(self, server_id: str) -> None:
+    def _end_patience(self, server_id: str) -> None:
         with self._lock:
             timer = self._timers.pop(server_id, None)
+            self._deadlines.pop(server_id, None)
         if timer is not None:
             timer.cancel()
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from skylift.cloud.compute.plan import VpcPlan
+from skylift.cloud.loops.prefix_list import with_listed_peers, with_listed_routes
 from skylift.cloud.network import (
     InternetGateway,
     NatGateway,
@@ -21,7 +22,7 @@ from skylift.cloud.network import (
     Vpc,
 )
 from skylift.cloud.store.database import Database, Tx
-from skylift.cloud.store.network import remove_interface
+from skylift.cloud.store.network import prefix_lists, remove_interface
 
 log = logging.getLogger(__name__)
 
@@ -85,13 +86,14 @@ def vpc_plans(tx: Tx) -> list[VpcPlan]:
     interfaces = _by_vpc(tx.find(NetworkInterface, kind="interface"))
     nats = _by_vpc([nat for nat in tx.find(NatGateway) if nat.state in ("pending", "available")])
     acls = _by_vpc(tx.find(NetworkAcl))
+    lists = prefix_lists(tx)
     return [
         VpcPlan(
             vpc=vpc,
             subnets=tuple(subnets[vpc.id]),
             internet_gateway=gateways.get(vpc.id),
-            route_tables=tuple(tables[vpc.id]),
-            groups=tuple(groups[vpc.id]),
+            route_tables=tuple(with_listed_routes(table, vpc, lists) for table in tables[vpc.id]),
+            groups=tuple(with_listed_peers(group, lists) for group in groups[vpc.id]),
             interfaces=tuple(interfaces[vpc.id]),
             nat_gateways=tuple(replace(nat, state="available") for nat in nats[vpc.id]),
             acls=tuple(acls[vpc.id]),

@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from skylift.cloud.compute.disk import DiskError
 from skylift.cloud.instance import Image, Instance
+from skylift.cloud.loops.hold import Hold
 from skylift.cloud.loops.work import Work
 from skylift.cloud.store.database import Database, Tx
 from skylift.cloud.store.volume import snapshot_files, volume_files
@@ -34,9 +37,11 @@ class Copies(Protocol):
 
 
 class SnapshotLoop:
-    """`lock_of(volume_id)` is the lock of a volume, `root_of(snapshot_id, instance)` copies an instance's root disk and
-    answers where, `tidy` removes such copies that nobody needs. `failures` are the exceptions that compute has for
-    "cannot".
+    """`lock_of(volume_id)` is the lock of a volume. `root_of(snapshot_id, instance, along)` copies an instance's disk,
+    as it is when `along` is done, and answers where; `tidy` removes such copies that nobody needs. `settled(image_id)`
+    is called once snapshots of an image are made. `failures` are the exceptions that compute has for "cannot".
+
+    Snapshots of one set are made together, of one moment, and are in the store together.
     """
 
     def __init__(
@@ -44,15 +49,19 @@ class SnapshotLoop:
         database: Database,
         disks: Copies,
         lock_of: Callable[[str], threading.RLock],
-        root_of: Callable[[str, Instance], Path],
+        hold: Hold,
+        root_of: Callable[[str, Instance, Callable[[], None]], Path],
         tidy: Callable[[], None],
+        settled: Callable[[str], None],
         failures: tuple[type[Exception], ...],
     ) -> None:
         self._database = database
         self._disks = disks
         self._lock_of = lock_of
+        self._hold = hold
         self._root_of = root_of
         self._tidy = tidy
+        self._settled = settled
         self._failures = failures
         self._work = Work("snapshot", self._settle, workers=2)
         self._known: set[str] | None = None
@@ -108,49 +117,94 @@ class SnapshotLoop:
 
     def _make(self, snapshot_id: str, *, at_rest: bool) -> None:
         with self._database.read() as tx:
-            row = tx.get(Snapshot, id=snapshot_id)
-        if row is None:
-            return
-        with self._lock_of(row.volume_id):
+            volumes = {row.volume_id for row in _set_of(tx, snapshot_id)}
+        with ExitStack() as locks:
+            for volume_id in sorted(volumes):
+                locks.enter_context(self._lock_of(volume_id))
             with self._database.read() as tx:
-                row = tx.get(Snapshot, id=snapshot_id)
-                if row is None or row.state != "pending" or (not at_rest and _waits_for_rest(tx, row)):
+                rows = _set_of(tx, snapshot_id)
+                if not rows or (not at_rest and _waits_for_rest(tx, rows[0])):
                     return
-                volume = tx.get(Volume, id=row.volume_id)
-                instance = tx.get(Instance, id=volume.instance_id) if volume and volume.instance_id else None
-            if row.of_root and not at_rest and instance is not None and instance.state not in ("running", "stopped"):
+                instance = _instance_of(tx, rows)
+            of_root = any(row.of_root and row.source_id is None for row in rows)
+            if of_root and not at_rest and instance is not None and instance.state not in ("running", "stopped"):
                 # Its disk is about to be used, or is no more in a moment.
-                self._work.later(row.id, PATIENCE)
+                self._work.later(snapshot_id, PATIENCE)
                 return
-            try:
-                root = self._copy(row, volume, instance)
-            except self._failures as error:
-                log.error("snapshot %s of %s: %s", row.id, row.volume_id, error)
-                self._save(row.id, state="error", message=str(error))
-                return
-        log.info("snapshot %s of %s: completed", row.id, row.volume_id)
-        self._save(row.id, state="completed", root=root)
+            self._save(self._take(rows, instance))
+        for image_id in {row.image_id for row in rows if row.image_id}:
+            self._settled(image_id)
 
-    def _copy(self, row: Snapshot, volume: Volume | None, instance: Instance | None) -> str:
-        """Answers the directory, where the snapshot is one."""
+    def _take(self, rows: list[Snapshot], instance: Instance | None) -> dict[str, Path | Exception | None]:
+        """What became of each: for a root volume the directory that it is, for one that failed why."""
+        results: dict[str, Path | Exception | None] = {}
+
+        def take(row: Snapshot, act: Callable[[], Path | None]) -> None:
+            try:
+                results[row.id] = act()
+            except self._failures as error:
+                results[row.id] = error
+
+        data = [row for row in rows if not row.of_root or row.source_id is not None]
+        roots = [row for row in rows if row not in data]
+
+        def take_data() -> None:
+            for row in data:
+                take(row, partial(self._copy_file, row))
+
+        for row in roots:
+            take(row, partial(self._copy_root, row, instance, take_data))
+        if any(row.id not in results for row in data):
+            # There is no root volume among them, or it could not be copied.
+            with self._hold.of(instance.id) if instance is not None and data[1:] else nullcontext():
+                take_data()
+        return results
+
+    def _copy_file(self, row: Snapshot) -> None:
         if row.source_id is not None:
             self._disks.share(row.source_id, row.id)
-            return ""
-        if not row.of_root:
+        else:
             self._disks.take(row.volume_id, row.id)
-            return ""
-        if volume is None or instance is None:
-            raise DiskError(f"{row.volume_id} ended before it was copied")
-        return str(self._root_of(row.id, instance))
 
-    def _save(self, snapshot_id: str, **changes: object) -> None:
+    def _copy_root(self, row: Snapshot, instance: Instance | None, along: Callable[[], None]) -> Path:
+        if instance is None:
+            raise DiskError(f"{row.volume_id} ended before it was copied")
+        return self._root_of(row.id, instance, along)
+
+    def _save(self, results: dict[str, Path | Exception | None]) -> None:
+        gone = False
         with self._database.write() as tx:
-            current = tx.get(Snapshot, id=snapshot_id)
-            if current is not None and current.state == "pending":
-                tx.save(replace(current, completed=tx.now, **changes))  # type: ignore[arg-type]
-                return
-        # It was deleted while it was being made.
-        self._work.submit("")
+            for snapshot_id, result in results.items():
+                row = tx.get(Snapshot, id=snapshot_id)
+                if row is None or row.state != "pending":
+                    # It was deleted while it was being made.
+                    gone = True
+                elif isinstance(result, Exception):
+                    log.error("snapshot %s of %s: %s", row.id, row.volume_id, result)
+                    tx.save(replace(row, state="error", message=str(result), completed=tx.now))
+                else:
+                    log.info("snapshot %s of %s: completed", row.id, row.volume_id)
+                    tx.save(replace(row, state="completed", root=str(result or ""), completed=tx.now))
+        if gone:
+            self._work.submit("")
+
+
+def _set_of(tx: Tx, snapshot_id: str) -> list[Snapshot]:
+    """Those that are to be made together with this one."""
+    row = tx.get(Snapshot, id=snapshot_id)
+    if row is None:
+        return []
+    found = tx.find(Snapshot, set_id=row.set_id) if row.set_id else [row]
+    return [one for one in found if one.state == "pending"]
+
+
+def _instance_of(tx: Tx, rows: list[Snapshot]) -> Instance | None:
+    """The one that has the volumes."""
+    for row in rows:
+        volume = tx.get(Volume, id=row.volume_id)
+        if volume is not None and volume.instance_id:
+            return tx.get(Instance, id=volume.instance_id)
+    return None
 
 
 def _waits_for_rest(tx: Tx, row: Snapshot) -> bool:

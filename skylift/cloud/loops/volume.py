@@ -13,6 +13,7 @@ from typing import Protocol
 from skylift.cloud.compute.disk import DiskError, DiskInUse
 from skylift.cloud.compute.plug import ServerOff
 from skylift.cloud.instance import Instance
+from skylift.cloud.loops.hold import Hold
 from skylift.cloud.loops.work import Work
 from skylift.cloud.store.database import Database
 from skylift.cloud.store.volume import unsettled_volumes
@@ -41,8 +42,6 @@ class Machines(Protocol):
     """The part of compute's servers that this loop drives."""
 
     def running(self) -> dict[str, int]: ...
-    def pause(self, server_id: str) -> None: ...
-    def resume(self, server_id: str) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -66,12 +65,14 @@ class VolumeLoop:
         disks: FileSystems,
         machines: Machines,
         sockets: Sockets,
+        hold: Hold,
         failures: tuple[type[Exception], ...],
     ) -> None:
         self._database = database
         self._disks = disks
         self._machines = machines
         self._sockets = sockets
+        self._hold = hold
         self._failures: tuple[type[Exception], ...] = (DiskError, *failures)
         self.last_looks: Callable[[str], None] = lambda _: None
         self._lock = threading.Lock()
@@ -257,17 +258,15 @@ class VolumeLoop:
         if pid is None or row.instance_id is None:
             self._disks.unmount(row.id)
             return self._disks.grow(row.id, size_gib)
-        self._machines.pause(row.instance_id)
-        try:
-            self._take_out(row, force=False)
+        with self._hold.of(row.instance_id):
             try:
-                return self._disks.grow(row.id, size_gib)
-            finally:
-                self._put_in(row, pid)
-        except DiskInUse:
-            return False
-        finally:
-            self._machines.resume(row.instance_id)
+                self._take_out(row, force=False)
+                try:
+                    return self._disks.grow(row.id, size_gib)
+                finally:
+                    self._put_in(row, pid)
+            except DiskInUse:
+                return False
 
     def _let_go(self, volume_id: str) -> None:
         with self.of(volume_id):

@@ -12,12 +12,18 @@ from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Image
 from skylift.cloud.services.check import making, on_row
-from skylift.cloud.services.image import ROOT_DEVICE, VOLUME_TYPE, root_of
+from skylift.cloud.services.image import ROOT_DEVICE, devices_of
 from skylift.cloud.services.operation import Check
 from skylift.cloud.services.refusal import missing
 from skylift.cloud.services.volume_attachment import checked_device
-from skylift.cloud.services.volume_making import DEFAULT_TYPE, arn_of_snapshot, condition_keys, wanted_size
-from skylift.cloud.services.volume_type import refuse_size, speed
+from skylift.cloud.services.volume_making import (
+    DEFAULT_TYPE,
+    arn_of_snapshot,
+    condition_keys,
+    refuse_smaller,
+    wanted_size,
+)
+from skylift.cloud.services.volume_type import Speed, refuse_size, speed
 from skylift.cloud.store.database import Tx
 from skylift.cloud.volume import BlockDevice, Snapshot
 
@@ -27,7 +33,7 @@ MOST = 28
 
 def wanted_devices(tx: Tx, image: Image, mappings: list[dict[str, Any]]) -> list[BlockDevice]:
     """The root volume first. Raises where a mapping cannot be carried out."""
-    devices = {ROOT_DEVICE: root_of(image), **{one.device: one for one in image.devices}}
+    devices = {one.device: one for one in devices_of(image)}
     seen: set[str] = set()
     for mapping in mappings:
         name = mapping.get("DeviceName")
@@ -41,7 +47,7 @@ def wanted_devices(tx: Tx, image: Image, mappings: list[dict[str, Any]]) -> list
                 raise _wrong(f"The root device {ROOT_DEVICE} cannot be left out.")
             devices.pop(name, None)
         elif name == ROOT_DEVICE:
-            devices[name] = _root(image, mapping.get("Ebs") or {})
+            devices[name] = _root(image, devices[name], mapping.get("Ebs") or {})
         else:
             devices[checked_device(name)] = _data(tx, name, devices.get(name), mapping.get("Ebs") or {})
     if len(devices) > MOST:
@@ -52,7 +58,7 @@ def wanted_devices(tx: Tx, image: Image, mappings: list[dict[str, Any]]) -> list
 def checks(tx: Tx, caller: Caller, image: Image | None, zone: str | None, params: Any) -> Iterator[Check]:
     """May each of the volumes be made by a launch, and of its snapshot?"""
     mappings = {one.get("DeviceName"): one for one in params.get("BlockDeviceMappings") or []}
-    devices = {one.device: one for one in (root_of(image), *image.devices)} if image else {}
+    devices = {one.device: one for one in devices_of(image)} if image else {}
     for name in dict.fromkeys((*devices, *mappings)):
         mapping, device = mappings.get(name, {}), devices.get(name)
         if "NoDevice" in mapping:
@@ -74,38 +80,52 @@ def checks(tx: Tx, caller: Caller, image: Image | None, zone: str | None, params
             yield on_row(tx, caller, "ec2:RunInstances", Snapshot, asked["SnapshotId"])
 
 
-def _root(image: Image, asked: dict[str, Any]) -> BlockDevice:
+def _root(image: Image, below: BlockDevice, asked: dict[str, Any]) -> BlockDevice:
     """For a root volume, size, type and what becomes of it at the end can be changed, not the snapshot."""
-    size = asked.get("VolumeSize", image.size_gib)
+    size = asked.get("VolumeSize", below.size_gib)
     if size < image.size_gib:
         raise _wrong(f"Volume of size {size}GB is smaller than image '{image.id}', expect size >= {image.size_gib}GB")
     if asked.get("SnapshotId") not in (None, image.snapshot_id):
         raise _wrong(f"The snapshot of the root device is that of '{image.id}'; it cannot be changed.")
-    kind = asked.get("VolumeType", VOLUME_TYPE)
+    kind = asked.get("VolumeType", below.type)
     if kind in ("st1", "sc1"):
         raise _wrong(f"A volume of type {kind} cannot be a root volume.")
     refuse_size(kind, max(size, 4) if kind in ("io1", "io2") else size)
     # A server's disk takes what its host has room for: a size would be shown and not kept.
     _refuse_unless(size == image.size_gib, f"VolumeSize={size}", str(image.size_gib))
     _refuse_unless(asked.get("DeleteOnTermination", True), "DeleteOnTermination=false", "true")
-    iops, throughput = speed(kind, size, asked.get("Iops"), asked.get("Throughput"))
+    iops, throughput = _speed(kind, size, below, asked)
     return BlockDevice(ROOT_DEVICE, size, kind, iops, throughput, image.snapshot_id)
 
 
 def _data(tx: Tx, name: str, below: BlockDevice | None, asked: dict[str, Any]) -> BlockDevice:
     snapshot_id = asked.get("SnapshotId") or (below.snapshot_id if below else None)
-    size = wanted_size(tx, snapshot_id, asked.get("VolumeSize", below.size_gib if below else None))
+    size = _size(tx, below, asked)
     kind = asked.get("VolumeType") or (below.type if below else DEFAULT_TYPE)
     refuse_size(kind, size)
+    iops, throughput = _speed(kind, size, below, asked)
+    ends = asked.get("DeleteOnTermination", below.delete_on_termination if below else True)
+    return BlockDevice(name, size, kind, iops, throughput, snapshot_id, ends)
+
+
+def _size(tx: Tx, below: BlockDevice | None, asked: dict[str, Any]) -> int:
+    if asked.get("SnapshotId") or below is None or below.snapshot_id is None:
+        return wanted_size(tx, asked.get("SnapshotId"), asked.get("VolumeSize", below.size_gib if below else None))
+    # Of an image that is being made, the snapshot is not there yet.
+    size: int = asked.get("VolumeSize", below.size_gib)
+    snapshot = tx.get(Snapshot, id=below.snapshot_id)
+    refuse_smaller(size, below.snapshot_id, snapshot.size_gib if snapshot else below.size_gib)
+    return size
+
+
+def _speed(kind: str, size: int, below: BlockDevice | None, asked: dict[str, Any]) -> Speed:
     same = below is not None and below.type == kind and kind != "gp2"
-    iops, throughput = speed(
+    return speed(
         kind,
         size,
         asked.get("Iops", below.iops if below and same else None),
         asked.get("Throughput", below.throughput if below and same else None),
     )
-    ends = asked.get("DeleteOnTermination", below.delete_on_termination if below else True)
-    return BlockDevice(name, size, kind, iops, throughput, snapshot_id, ends)
 
 
 def _refuse_unless(carried_out: bool, asked: str, accepted: str) -> None:

@@ -17,6 +17,7 @@ from skylift.cloud.network import (
     NatGateway,
     NetworkAcl,
     NetworkInterface,
+    PrefixList,
     RouteAssociation,
     RouteTable,
     SecurityGroup,
@@ -49,6 +50,7 @@ _NAMED_BY: dict[str, type[Any]] = {
     "DhcpOptionsId": DhcpOptions,
     "NatGatewayId": NatGateway,
     "NetworkAclId": NetworkAcl,
+    "PrefixListId": PrefixList,
     "VolumeId": Volume,
     "SnapshotId": Snapshot,
 }

@@ -13,6 +13,7 @@ from skylift.cloud.services import (
     gateway,
     image,
     image_attribute,
+    image_lifecycle,
     image_making,
     image_registration,
     instance,
@@ -31,6 +32,7 @@ from skylift.cloud.services import (
     metadata_defaults,
     nat_gateway,
     network_acl,
+    prefix_list,
     profile_association,
     route,
     security_group,
@@ -71,7 +73,7 @@ _RULES = (
     "IpPermissions.IpProtocol IpPermissions.FromPort IpPermissions.ToPort IpPermissions.IpRanges "
     "IpPermissions.Ipv6Ranges IpPermissions.UserIdGroupPairs.Description IpPermissions.UserIdGroupPairs.GroupId "
     "IpPermissions.UserIdGroupPairs.GroupName IpPermissions.UserIdGroupPairs.UserId "
-    "IpPermissions.UserIdGroupPairs.VpcId"
+    "IpPermissions.UserIdGroupPairs.VpcId IpPermissions.PrefixListIds"
 )
 _ONE_RULE = "CidrIp FromPort IpProtocol ToPort"
 
@@ -99,9 +101,11 @@ _TEMPLATE_DATA = " ".join(
 )
 _TEMPLATE = "LaunchTemplateId LaunchTemplateName"
 
-_RULE_REQUEST = "IpProtocol FromPort ToPort CidrIpv4 CidrIpv6 ReferencedGroupId Description"
+_RULE_REQUEST = "IpProtocol FromPort ToPort CidrIpv4 CidrIpv6 PrefixListId ReferencedGroupId Description"
 
-_ROUTE = "RouteTableId DestinationCidrBlock GatewayId NatGatewayId NetworkInterfaceId InstanceId"
+_ROUTE = (
+    "RouteTableId DestinationCidrBlock DestinationPrefixListId GatewayId NatGatewayId NetworkInterfaceId InstanceId"
+)
 
 _ACL_ENTRY = (
     "NetworkAclId RuleNumber Protocol RuleAction Egress CidrBlock Ipv6CidrBlock "
@@ -235,7 +239,9 @@ EC2_OPERATIONS: tuple[Operation, ...] = (
     _acts("DeleteRouteTable", route.delete, "RouteTableId", "RouteTableId"),
     _acts("CreateRoute", route.create_route, _ROUTE, "RouteTableId"),
     _acts("ReplaceRoute", route.replace_route, f"{_ROUTE} LocalTarget", "RouteTableId"),
-    _acts("DeleteRoute", route.delete_route, "RouteTableId DestinationCidrBlock", "RouteTableId"),
+    _acts(
+        "DeleteRoute", route.delete_route, "RouteTableId DestinationCidrBlock DestinationPrefixListId", "RouteTableId"
+    ),
     _acts("AssociateRouteTable", route.associate, "RouteTableId SubnetId", "RouteTableId", "SubnetId"),
     _writes(
         "DisassociateRouteTable",
@@ -307,6 +313,40 @@ EC2_OPERATIONS: tuple[Operation, ...] = (
         f"GroupId GroupName SecurityGroupRuleDescriptions {_RULES}",
         on_group("ec2:UpdateSecurityGroupRuleDescriptionsEgress"),
     ),
+    # Prefix lists
+    _writes(
+        "CreateManagedPrefixList",
+        prefix_list.create,
+        "PrefixListName Entries MaxEntries AddressFamily ClientToken TagSpecifications",
+        creates("CreateManagedPrefixList", "prefix-list"),
+    ),
+    _reads("DescribeManagedPrefixLists", prefix_list.describe, f"PrefixListIds {_PAGES}"),
+    _reads("DescribePrefixLists", prefix_list.describe_services, f"PrefixListIds {_PAGES}"),
+    _reads(
+        "GetManagedPrefixListEntries",
+        prefix_list.get_entries,
+        "PrefixListId TargetVersion MaxResults NextToken",
+        on("ec2:GetManagedPrefixListEntries", "PrefixListId"),
+    ),
+    _reads(
+        "GetManagedPrefixListAssociations",
+        prefix_list.get_associations,
+        "PrefixListId MaxResults NextToken",
+        on("ec2:GetManagedPrefixListAssociations", "PrefixListId"),
+    ),
+    _acts(
+        "ModifyManagedPrefixList",
+        prefix_list.modify,
+        "PrefixListId CurrentVersion PrefixListName AddEntries RemoveEntries MaxEntries",
+        "PrefixListId",
+    ),
+    _acts(
+        "RestoreManagedPrefixListVersion",
+        prefix_list.restore,
+        "PrefixListId PreviousVersion CurrentVersion",
+        "PrefixListId",
+    ),
+    _acts("DeleteManagedPrefixList", prefix_list.delete, "PrefixListId", "PrefixListId"),
     # Key pairs
     _writes(
         "CreateKeyPair",
@@ -329,7 +369,10 @@ EC2_OPERATIONS: tuple[Operation, ...] = (
     _writes(
         "CreateImage",
         image_making.create,
-        "InstanceId Name Description NoReboot TagSpecifications",
+        "InstanceId Name Description NoReboot TagSpecifications BlockDeviceMappings.DeviceName "
+        "BlockDeviceMappings.NoDevice BlockDeviceMappings.Ebs.SnapshotId BlockDeviceMappings.Ebs.VolumeSize "
+        "BlockDeviceMappings.Ebs.VolumeType BlockDeviceMappings.Ebs.Iops BlockDeviceMappings.Ebs.Throughput "
+        "BlockDeviceMappings.Ebs.DeleteOnTermination " + " ".join(image_making.CREATE_NEUTRAL),
         image_making.check_create,
     ),
     _writes(
@@ -348,12 +391,13 @@ EC2_OPERATIONS: tuple[Operation, ...] = (
         + " ".join(image_registration.NEUTRAL),
         image_registration.checks,
     ),
-    _acts(
-        "DeregisterImage",
-        image_making.deregister,
-        "ImageId " + " ".join(image_making.DEREGISTER_NEUTRAL),
-        "ImageId",
-    ),
+    _acts("DeregisterImage", image_lifecycle.deregister, "ImageId DeleteAssociatedSnapshots", "ImageId"),
+    _acts("DisableImage", image_lifecycle.disable, "ImageId", "ImageId"),
+    _acts("EnableImage", image_lifecycle.enable, "ImageId", "ImageId"),
+    _acts("EnableImageDeprecation", image_lifecycle.deprecate, "ImageId DeprecateAt", "ImageId"),
+    _acts("DisableImageDeprecation", image_lifecycle.undeprecate, "ImageId", "ImageId"),
+    _acts("EnableImageDeregistrationProtection", image_lifecycle.protect, "ImageId WithCooldown", "ImageId"),
+    _acts("DisableImageDeregistrationProtection", image_lifecycle.unprotect, "ImageId", "ImageId"),
     _reads(
         "DescribeImageAttribute",
         image_attribute.describe,

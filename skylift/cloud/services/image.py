@@ -87,6 +87,7 @@ def register_image(tx: Tx, image: Image) -> None:
 def view(image: Image, owner: str, region: str) -> dict[str, Any]:
     """`owner` owns what this cloud made; what it provides stands for Amazon's own, also in whose it is."""
     provided, failed = image.owner == "amazon", image.state == "failed"
+    launched = {} if provided or image.last_launched is None else {"LastLaunchedTime": spelled(image.last_launched)}
     return {
         "ImageId": image.id,
         "Name": image.name,
@@ -101,6 +102,9 @@ def view(image: Image, owner: str, region: str) -> dict[str, Any]:
         **({"SourceInstanceId": image.source_instance_id} if image.source_instance_id else {}),
         **({"SourceImageId": image.source_image_id, "SourceImageRegion": region} if image.source_image_id else {}),
         "CreationDate": spelled(image.created),
+        **({"DeprecationTime": spelled(image.deprecates)} if image.deprecates else {}),
+        "DeregistrationProtection": image.protection,
+        **launched,
         "Architecture": image.architecture,
         "PlatformDetails": "Linux/UNIX",
         "UsageOperation": "RunInstances",
@@ -110,13 +114,15 @@ def view(image: Image, owner: str, region: str) -> dict[str, Any]:
         "ImdsSupport": "v2.0",
         "RootDeviceName": ROOT_DEVICE,
         "RootDeviceType": "ebs",
-        "BlockDeviceMappings": [mapping_view(device) for device in (root_of(image), *image.devices)],
+        "BlockDeviceMappings": [mapping_view(device) for device in devices_of(image)],
         "Tags": tag_list(image.tags),
     }
 
 
-def root_of(image: Image) -> BlockDevice:
-    return BlockDevice(ROOT_DEVICE, image.size_gib, VOLUME_TYPE, snapshot_id=image.snapshot_id)
+def devices_of(image: Image) -> list[BlockDevice]:
+    """The volumes of each of its instances, the root volume first."""
+    root = BlockDevice(ROOT_DEVICE, image.size_gib, VOLUME_TYPE, snapshot_id=image.snapshot_id)
+    return list({ROOT_DEVICE: root, **{device.device: device for device in image.devices}}.values())
 
 
 def mapping_view(device: BlockDevice) -> dict[str, Any]:
@@ -137,7 +143,10 @@ def mapping_view(device: BlockDevice) -> dict[str, Any]:
 def describe(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     wanted = params.get("ImageIds")
     rows = [existing_image(tx, one) for one in wanted] if wanted else tx.find(Image)
+    # Deprecated ones are the caller's own, who sees them whether they are to be included or not.
     rows = [image for image in rows if image.state != "deregistered"]
+    if not params.get("IncludeDisabled"):
+        rows = [image for image in rows if image.state != "disabled"]
     owners, users = params.get("Owners"), params.get("ExecutableUsers")
     if owners:
         rows = [image for image in rows if _owned(image, owners, caller.account)]

@@ -10,6 +10,7 @@ from typing import Any
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Image
+from skylift.cloud.services.filter import spelled
 from skylift.cloud.services.image import existing_image, view
 from skylift.cloud.services.image_making import checked_description, own_image
 from skylift.cloud.services.refusal import combination, invalid_value, missing
@@ -20,7 +21,7 @@ Permission = dict[str, str]
 
 def describe(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     image = existing_image(tx, params["ImageId"])
-    attribute = params["Attribute"]
+    attribute, launched = params["Attribute"], image.last_launched
     values: dict[str, dict[str, Any]] = {
         "description": {"Description": {"Value": image.description} if image.description else {}},
         "kernel": {"KernelId": {}},
@@ -32,10 +33,15 @@ def describe(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
             "BlockDeviceMappings": view(image, caller.account, caller.region)["BlockDeviceMappings"]
         },
         "imdsSupport": {"ImdsSupport": {"Value": "v2.0"}},
+        "bootMode": {"BootMode": {}},
+        "tpmSupport": {"TpmSupport": {}},
+        "uefiData": {"UefiData": {}},
+        "lastLaunchedTime": {"LastLaunchedTime": {"Value": spelled(launched)} if launched else {}},
+        "deregistrationProtection": {"DeregistrationProtection": {"Value": image.protection}},
     }
     if attribute not in values:
         raise invalid_value(attribute, "attribute", "Unknown attribute.")
-    if attribute == "launchPermission":
+    if attribute in ("launchPermission", "lastLaunchedTime", "deregistrationProtection"):
         own_image(tx, image.id)
     return {"ImageId": image.id, **values[attribute]}
 
@@ -48,6 +54,8 @@ def modify(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
         tx.save(replace(image, description=checked_description(asked["Description"])))
         return {}
     add, remove = asked["LaunchPermission"]
+    if image.state == "disabled" and add:
+        raise ServiceError("IncorrectState", f"The image '{image.id}' is disabled; it cannot be shared.")
     users = (set(image.launch_users) | set(_users(add))) - set(_users(remove))
     public = (image.public or _everyone(add)) and not _everyone(remove)
     tx.save(replace(image, launch_users=tuple(sorted(users)), public=public))

@@ -65,6 +65,8 @@ class _Launch:
             check_metadata_keys(tags.get("instance", {}))
         addresses = self._addresses(kind, where)
         instances = [self._make(template, where, given, index, tags) for index, given in enumerate(addresses)]
+        if image.owner == "self":
+            self._tx.save(replace(image, last_launched=self._tx.now))
         remember(self._tx, "RunInstances", self._request, template["reservation_id"])
         return self._answer(instances, template["reservation_id"])
 

@@ -19,6 +19,7 @@ from skylift.cloud.network import (
     NatGateway,
     NetworkAcl,
     NetworkInterface,
+    PrefixList,
     RouteTable,
     SecurityGroup,
     Subnet,
@@ -110,6 +111,14 @@ KINDS = (
         "dhcpOption ID",
         "InvalidDhcpOptionID.NotFound",
         "InvalidDhcpOptionsId.Malformed",
+    ),
+    Kind(
+        PrefixList,
+        "prefix-list",
+        "pl",
+        "prefix list ID",
+        "InvalidPrefixListID.NotFound",
+        "InvalidPrefixListId.Malformed",
     ),
     Kind(KeyPair, "key-pair", "key", "key pair ID", "InvalidKeyPair.NotFound", "InvalidKeyPairId.Malformed"),
 )

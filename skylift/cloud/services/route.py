@@ -19,6 +19,7 @@ from skylift.cloud.network import (
     Subnet,
     Vpc,
 )
+from skylift.cloud.services import prefix_list
 from skylift.cloud.services.check import association_by_id
 from skylift.cloud.services.cidr import block
 from skylift.cloud.services.client_token import remember, result_of
@@ -102,7 +103,7 @@ def view(table: RouteTable, owner: str, targets: Targets) -> dict[str, Any]:
         "OwnerId": owner,
         "Routes": [
             {
-                "DestinationCidrBlock": route.cidr,
+                ("DestinationPrefixListId" if route.prefix_list_id else "DestinationCidrBlock"): route.destination,
                 "Origin": route.origin,
                 **targets.view(route, table.vpc_id, owner),
             }
@@ -157,6 +158,10 @@ def create_route(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     destination = _destination(params)
     if _route_to(table, destination) is not None:
         raise ServiceError("RouteAlreadyExists", f"The route identified by {destination} already exists.")
+    if params.get("DestinationPrefixListId"):
+        listed = Route("", _target(tx, table, params), prefix_list_id=prefix_list.known(tx, destination).id)
+        tx.save(replace(table, routes=(*table.routes, listed)))
+        return {"Return": True}
     vpc = require(tx, Vpc, table.vpc_id)
     if any(IPv4Network(destination).subnet_of(IPv4Network(cidr)) for cidr in vpc.cidrs):
         _refuse_within(tx, vpc, destination, params)
@@ -265,13 +270,18 @@ def replace_association(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
 
 
 def _destination(params: Any) -> str:
-    if not params.get("DestinationCidrBlock"):
+    listed, cidr = params.get("DestinationPrefixListId"), params.get("DestinationCidrBlock")
+    if listed and cidr:
+        raise combination("Only one of destinationCidrBlock and destinationPrefixListId may be specified.")
+    if listed:
+        return str(listed)
+    if not cidr:
         raise missing("destinationCidrBlock")
     return str(block(params["DestinationCidrBlock"], "destinationCidrBlock"))
 
 
 def _route_to(table: RouteTable, destination: str) -> Route | None:
-    return next((route for route in table.routes if route.cidr == destination), None)
+    return next((route for route in table.routes if route.destination == destination), None)
 
 
 def _named_targets(params: Any) -> list[str]:

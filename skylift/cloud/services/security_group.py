@@ -8,7 +8,7 @@ from typing import Any
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.network import NetworkInterface, Rule, SecurityGroup, Vpc
-from skylift.cloud.services import security_rule
+from skylift.cloud.services import prefix_list, security_rule
 from skylift.cloud.services.listing import Listing
 from skylift.cloud.services.refusal import combination, invalid, invalid_value, missing
 from skylift.cloud.services.resource import SECURITY_GROUP_RULE, arn, new_id, require, well_formed
@@ -239,6 +239,9 @@ def asked_rules(tx: Tx, caller: Caller, params: Any, group: SecurityGroup, *, eg
         else permission
         for permission in asked
     ]
+    for permission in named:
+        for item in permission.get("PrefixListIds") or []:
+            prefix_list.known(tx, item.get("PrefixListId") or "")
     return security_rule.rules_in(named, egress=egress)
 
 

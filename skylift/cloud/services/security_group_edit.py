@@ -108,9 +108,12 @@ def _changed(tx: Tx, caller: Caller, group: SecurityGroup, old: Rule, asked: dic
         "UserIdGroupPairs": (
             [{"GroupId": asked["ReferencedGroupId"], **text}] if asked.get("ReferencedGroupId") else []
         ),
+        "PrefixListIds": [{"PrefixListId": asked["PrefixListId"], **text}] if asked.get("PrefixListId") else [],
     }
     if sum(map(len, peers.values())) > 1:
-        raise combination("Only one of cidrIpv4, cidrIpv6 and referencedGroupId may be specified for a rule")
+        raise combination(
+            "Only one of cidrIpv4, cidrIpv6, prefixListId and referencedGroupId may be specified for a rule"
+        )
     permission: dict[str, Any] = {**traffic, **{name: given for name, given in peers.items() if given}}
     (new,) = asked_rules(tx, caller, {"IpPermissions": [permission]}, group, egress=old.egress)
     if _kind(new) != _kind(old):
@@ -118,5 +121,5 @@ def _changed(tx: Tx, caller: Caller, group: SecurityGroup, old: Rule, asked: dic
     return replace(new, id=old.id, tags=old.tags)
 
 
-def _kind(rule: Rule) -> tuple[bool, bool, bool]:
-    return rule.cidr is not None, rule.cidr6 is not None, rule.group_id is not None
+def _kind(rule: Rule) -> tuple[bool, ...]:
+    return tuple(peer is not None for peer in (rule.cidr, rule.cidr6, rule.group_id, rule.prefix_list_id))

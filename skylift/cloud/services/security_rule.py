@@ -24,12 +24,13 @@ HIGHEST_PORT = 65535
 TEXT = re.compile(r"[a-zA-Z0-9. _\-:/()#,@\[\]+=&;{}!$*]{0,255}")
 """What names and descriptions may consist of."""
 
-Key = tuple[bool, str, int, int, str | None, str | None, str | None]
+Key = tuple[bool, str, int, int, str | None, str | None, str | None, str | None]
 
 
 def key(rule: Rule) -> Key:
     """What makes two rules the same one."""
-    return rule.egress, rule.protocol, rule.from_port, rule.to_port, rule.cidr, rule.cidr6, rule.group_id
+    peer = (rule.cidr, rule.cidr6, rule.group_id, rule.prefix_list_id)
+    return rule.egress, rule.protocol, rule.from_port, rule.to_port, *peer
 
 
 def allow_all_out() -> Rule:
@@ -64,13 +65,13 @@ def refuse_description(text: str) -> None:
 def _rules(permission: dict[str, Any], egress: bool) -> Iterator[Rule]:
     protocol, from_port, to_port = _traffic(permission)
     blocks, blocks6 = permission.get("IpRanges", []), permission.get("Ipv6Ranges", [])
-    groups = permission.get("UserIdGroupPairs", [])
-    if not (blocks or blocks6 or groups):
+    groups, lists = permission.get("UserIdGroupPairs", []), permission.get("PrefixListIds", [])
+    if not (blocks or blocks6 or groups or lists):
         side = "destination" if egress else "source"
         raise ServiceError(
             "MissingParameter", f"Missing {side} specification: include {side} security group or CIDR information"
         )
-    for one in (*blocks, *blocks6, *groups):
+    for one in (*blocks, *blocks6, *groups, *lists):
         peers: dict[str, Any] = {}
         if one.get("CidrIp"):
             peers["cidr"] = str(peer(one["CidrIp"]))
@@ -78,6 +79,8 @@ def _rules(permission: dict[str, Any], egress: bool) -> Iterator[Rule]:
             peers["cidr6"] = str(peer6(one["CidrIpv6"]))
         elif one.get("GroupId"):
             peers["group_id"] = one["GroupId"]
+        elif one.get("PrefixListId"):
+            peers["prefix_list_id"] = one["PrefixListId"]
         else:
             raise missing("groupId or cidrIp of an IP permission")
         description = one.get("Description", "")
@@ -125,6 +128,8 @@ def permissions(rules: tuple[Rule, ...], owner: str, *, egress: bool) -> list[di
             shown["IpRanges"].append({"CidrIp": rule.cidr, **described})
         elif rule.cidr6:
             shown["Ipv6Ranges"].append({"CidrIpv6": rule.cidr6, **described})
+        elif rule.prefix_list_id:
+            shown["PrefixListIds"].append({"PrefixListId": rule.prefix_list_id, **described})
         else:
             shown["UserIdGroupPairs"].append({"GroupId": rule.group_id, "UserId": owner, **described})
     return list(grouped.values())
@@ -177,6 +182,8 @@ def _traffic_and_peer(rule: Rule) -> dict[str, Any]:
         shown["CidrIpv4"] = rule.cidr
     if rule.cidr6:
         shown["CidrIpv6"] = rule.cidr6
+    if rule.prefix_list_id:
+        shown["PrefixListId"] = rule.prefix_list_id
     return shown | ({"Description": rule.description} if rule.description else {})
 
 
@@ -184,4 +191,4 @@ def worded(rule: Rule) -> str:
     """A rule as InvalidPermission.Duplicate words it."""
     traffic = "ALL" if rule.protocol == ALL else rule.protocol.upper()
     ports = f", from port: {rule.from_port}, to port: {rule.to_port}" if rule.protocol in ("tcp", "udp") else ""
-    return f'"peer: {rule.cidr or rule.cidr6 or rule.group_id}, {traffic}{ports}, ALLOW"'
+    return f'"peer: {rule.cidr or rule.cidr6 or rule.group_id or rule.prefix_list_id}, {traffic}{ports}, ALLOW"'

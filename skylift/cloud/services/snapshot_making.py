@@ -9,6 +9,7 @@ from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Image, Instance
 from skylift.cloud.services.check import making, on_row
+from skylift.cloud.services.image import devices_of
 from skylift.cloud.services.operation import Check
 from skylift.cloud.services.refusal import invalid, invalid_value, refuse_other_values
 from skylift.cloud.services.resource import new_id, require
@@ -33,7 +34,7 @@ def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
 
 
 def create_many(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
-    """Of all volumes of an instance, the root volume first."""
+    """Of all volumes of an instance at one moment, the root volume first."""
     refuse_other_values(params, NEUTRAL)
     wanted = params["InstanceSpecification"]
     instance = require(tx, Instance, wanted["InstanceId"])
@@ -51,10 +52,10 @@ def create_many(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     if not chosen:
         raise invalid("There is no volume left to make a snapshot of.")
     tags, description = tags_for(params, "snapshot"), _description(params)
-    made = []
+    made, moment = [], new_id("set")
     for volume in chosen:
         copied = _copied(volume.tags) if params.get("CopyTagsFromSource") == "volume" else {}
-        made.append(new_snapshot(tx, volume, description, {**copied, **tags}))
+        made.append(new_snapshot(tx, volume, description, {**copied, **tags}, moment))
     shown = [view(snapshot, caller.account) for snapshot in made]
     return {"Snapshots": [{name: item[name] for name in item if name not in _ONLY_OF_ONE} for item in shown]}
 
@@ -92,14 +93,21 @@ def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     """Volumes that were made of it stay."""
     snapshot = require(tx, Snapshot, params["SnapshotId"])
     for image in tx.find(Image):
-        named = {image.snapshot_id, *(device.snapshot_id for device in image.devices)}
-        if snapshot.id in named and image.state != "deregistered":
+        named = {device.snapshot_id for device in devices_of(image)}
+        if snapshot.id in named and image.state not in ("deregistered", "failed"):
             raise ServiceError("InvalidSnapshot.InUse", f"The snapshot {snapshot.id} is currently in use by {image.id}")
     tx.remove(snapshot)
     return {}
 
 
-def new_snapshot(tx: Tx, volume: Volume, description: str, tags: Tags, image_id: str | None = None) -> Snapshot:
+def new_snapshot(
+    tx: Tx,
+    volume: Volume,
+    description: str,
+    tags: Tags,
+    set_id: str | None = None,
+    image_id: str | None = None,
+) -> Snapshot:
     if volume.state not in ("available", "in-use"):
         raise ServiceError("IncorrectState", f"The volume '{volume.id}' is '{volume.state}'.")
     snapshot = Snapshot(
@@ -111,6 +119,7 @@ def new_snapshot(tx: Tx, volume: Volume, description: str, tags: Tags, image_id:
         of_root=volume.root,
         image_id=image_id,
         tags=tags,
+        set_id=set_id,
     )
     tx.add(snapshot)
     return snapshot

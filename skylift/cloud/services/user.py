@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import AccessKey, Caller, User
+from skylift.cloud.identity import AccessKey, Caller, LoginProfile, User
 from skylift.cloud.services.iam_rules import (
     checked_name,
     checked_path,
@@ -85,6 +85,9 @@ def update(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     tx.add(replace(user, name=name, path=path, arn=arn_of(caller, name, path)))
     for key in tx.find(AccessKey, user=user.name):
         tx.save(replace(key, user=name))
+    for profile in tx.find(LoginProfile, user=user.name):
+        tx.remove(profile)
+        tx.add(replace(profile, user=name))
     return {}
 
 
@@ -92,6 +95,8 @@ def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     user = existing(tx, params["UserName"])
     if tx.find(AccessKey, user=user.name):
         raise conflict("delete access keys")
+    if tx.find(LoginProfile, user=user.name):
+        raise conflict("delete login profile")
     if user.groups:
         raise conflict("remove users from group")
     if user.attached:

@@ -73,11 +73,13 @@ def wanted_size(tx: Tx, snapshot_id: str | None, size: int | None) -> int:
     snapshot = usable_snapshot(tx, snapshot_id)
     if size is None:
         return snapshot.size_gib
-    if size < snapshot.size_gib:
-        raise invalid(
-            f"Volume of size {size}GB is smaller than snapshot '{snapshot.id}', expect size >= {snapshot.size_gib}GB"
-        )
+    refuse_smaller(size, snapshot.id, snapshot.size_gib)
     return size
+
+
+def refuse_smaller(size: int, snapshot_id: str, least: int) -> None:
+    if size < least:
+        raise invalid(f"Volume of size {size}GB is smaller than snapshot '{snapshot_id}', expect size >= {least}GB")
 
 
 def usable_snapshot(tx: Tx, snapshot_id: str) -> Snapshot:

@@ -36,7 +36,7 @@ def associate(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
         raise ServiceError("InvalidVpc.Range", f"The CIDR '{params['CidrBlock']}' is invalid.")
     if any(cidr.overlaps(IPv4Network(other)) for other in vpc.cidrs):
         raise ServiceError("InvalidVpc.Range", f"The CIDR '{cidr}' overlaps a range that {vpc.id} has already.")
-    for route in (route for table in tables for route in table.routes if route.target != "local"):
+    for route in (route for table in tables for route in table.routes if route.target != "local" and route.cidr):
         if IPv4Network(route.cidr).subnet_of(cidr):
             raise ServiceError(
                 "InvalidVpc.Range", f"The CIDR '{cidr}' is the same as or larger than that of a route: {route.cidr}."

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from skylift.cloud.account import Account, RoleDeletion
+from skylift.cloud.account import Account, CredentialReport, DocumentKey, RoleDeletion
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.mapping import table
 
 table(Account, "accounts", key=("id",))
+table(CredentialReport, "credential_reports", key=("account",))
+table(DocumentKey, "document_keys", key=("account",))
 table(RoleDeletion, "role_deletions", key=("id",))
 
 

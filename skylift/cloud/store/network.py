@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from skylift.cloud.facts import CloudFacts
 from skylift.cloud.network import (
     Address,
     DhcpOptions,
@@ -9,11 +10,13 @@ from skylift.cloud.network import (
     NatGateway,
     NetworkAcl,
     NetworkInterface,
+    PrefixList,
     ReleasedAddress,
     RouteTable,
     SecurityGroup,
     Subnet,
     Vpc,
+    services_prefix_list,
 )
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.mapping import table
@@ -29,6 +32,7 @@ table(ReleasedAddress, "released_addresses", key=("public_ip",))
 table(NatGateway, "nat_gateways", key=("id",))
 table(NetworkAcl, "network_acls", key=("id",))
 table(DhcpOptions, "dhcp_options", key=("id",))
+table(PrefixList, "prefix_lists", key=("id",))
 
 ElasticIps = dict[tuple[str, str], Address]
 """Associated Elastic IPs by interface and private address."""
@@ -63,6 +67,23 @@ def public_ips(tx: Tx) -> set[str]:
         "SELECT public_ip FROM network_interfaces WHERE public_ip IS NOT NULL UNION SELECT public_ip FROM addresses"
     )
     return {row[0] for row in rows}
+
+
+def move_public_ips(tx: Tx, before: int, now: int) -> None:
+    """The cloud has been given another of the host's loopback networks: who has a public address has the one with the
+    same ending there. Rules that name such addresses, or the host's own, go on to mean whom they meant."""
+    old, new = f"127.{before}.", f"127.{now}."
+    for statement in (
+        "UPDATE network_interfaces SET public_ip = replace(public_ip, ?1, ?2) WHERE public_ip LIKE ?1 || '%'",
+        "UPDATE addresses SET public_ip = replace(public_ip, ?1, ?2) WHERE public_ip LIKE ?1 || '%'",
+        "UPDATE released_addresses SET public_ip = replace(public_ip, ?1, ?2) WHERE public_ip LIKE ?1 || '%'",
+        "UPDATE nat_gateways SET public_ip = replace(public_ip, ?1, ?2) WHERE public_ip LIKE ?1 || '%'",
+        """UPDATE network_interfaces SET secondary = replace(secondary, '"' || ?1, '"' || ?2)""",
+        """UPDATE security_groups SET rules = replace(rules, '"' || ?1, '"' || ?2)""",
+        """UPDATE network_acls SET entries = replace(entries, '"' || ?1, '"' || ?2)""",
+        """UPDATE prefix_lists SET versions = replace(versions, '"' || ?1, '"' || ?2)""",
+    ):
+        tx.execute(statement, old, new)
 
 
 def addresses_per_subnet(tx: Tx) -> dict[str, int]:
@@ -103,3 +124,9 @@ def elastic_ips(tx: Tx) -> ElasticIps:
 def primary_interface(tx: Tx, instance_id: str) -> NetworkInterface | None:
     """The interface that an instance was launched with."""
     return tx.get(NetworkInterface, instance_id=instance_id, index=0)
+
+
+def prefix_lists(tx: Tx) -> dict[str, PrefixList]:
+    """The account's own and that of AWS's service, by id."""
+    found = [services_prefix_list(facts.region) for facts in tx.find(CloudFacts)]
+    return {one.id: one for one in (*found, *tx.find(PrefixList))}

@@ -3,14 +3,15 @@
 Standard library only, Python 3.9 or newer. User data carries `boot.py` and what it needs; that arms the timer which
 turns the server off, and fetches the rest, a zip archive, from the job's prefix. It runs as root and depends on nobody:
 what it needs is read from the prefix with the instance's own role, and what comes of the job is written there.
-Start reading at `job.py`, whose `run` is the order of things.
+Start reading at `job.py`, whose `run` is the order of things. Its parent, `keeper.py`, has another one go on when it is
+killed; `ledger.py` is what the one leaves to the other.
 
 The prefix, `s3://BUCKET/jobs/NAME/`, is the job's record:
 
     record.json             what to do; written by the client, whose conditional write claims the job's name
     in/supervisor.pyz       this package; its SHA-256 stands in the user data
-    in/bundle.tar.gz        the files of the job
     in/env.json             the user's --env values; removed when the program has started
+    in/s3.json              [{"bucket", "region", "objects": [[KEY, ETAG, SIZE, PLACE]]}]: inputs from other buckets
     in/cancel               its presence asks for the job's end
     server/hostkeys.json    {"instance", "keys", "user"}: the server's public SSH keys, and the user to log in as
     server/attempts/1.json  {"instance", "claimed"}: whoever writes it first is the one that runs the program
@@ -20,17 +21,24 @@ The prefix, `s3://BUCKET/jobs/NAME/`, is the job's record:
     server/results/PATH     what the program left in its outputs
     server/manifest.json    those results with sizes and SHA-256, written after the last of them
 
+Beside it, `s3://BUCKET/inputs/sha256/SHA-256` is what jobs were given, by its content: bundles, which hold a job's
+files, and large files. The client puts them there, and the record names those that are the job's.
+
 record.json, where what is marked * may be missing:
 
     version, job, created, deadline     1, the name, and seconds since the epoch
     argv, python                        what to start; whether argv[0] becomes the environment's interpreter
     cwd                                 where in the bundle
-    bundle_sha256                       of in/bundle.tar.gz
+    bundle_sha256                       of the bundle, a tar.gz
+    large*                              [{"place", "mode", "sha256", "size"}]: files that came by themselves, and where
+                                        in the bundle's root they belong
     environment                         {"kind", "path", "python"*}; kind is none, script, requirements or project, and
                                         path the script, the requirements file or the project's folder
     uv*                                 {"key", "sha256"} of uv's wheel in the bucket, for images that have none
+    prebuilt*                           {"place", "sha256"}: where in the bucket an environment is to be taken from, or,
+                                        without a digest, where the one that is built is kept (see prebuilt.py)
     outputs                             globs relative to cwd
-    has_env                             whether in/env.json is to be waited for
+    has_env, has_s3*                    whether there are in/env.json and in/s3.json
     max_time, cap*                      seconds from the program's start, and the words for who set them ("--max-time")
     idle*                               seconds without output and without work for the processor that end the program
     sync_every*                         seconds between two uploads of results while the program runs
@@ -41,11 +49,13 @@ status.json:
 
     job, attempt, instance, updated     times are like 2026-01-31T12:00:00.000Z
     state, final                        booting, unpacking, environment, running, uploading; then, with final true:
-                                        succeeded, failed, out-of-memory, timed-out, idle, cancelled,
+                                        succeeded, failed, out-of-memory, timed-out, idle, cancelled, rebooted,
                                         environment-failed, broken
     booted, started, ended, program_seconds, pid
+    environment, environment_seconds    taken or built, where one was asked for, and how long that took
     exit_code, signal                   the client's exit code: 128+n for signal n, 124 for a cap, 123 for an
-                                        environment that could not be made, 125 for a failure of skylift's own
+                                        environment that could not be made, 122 for a server that was rebooted,
+                                        125 for a failure of skylift's own
     reason, detail                      one sentence, and what there is to read beside it
     memory                              {"limit", "kills"}: bytes, and processes that the kernel ended for want of them
     streams, lost, cut                  at the end: {"stdout": bytes, "stderr": bytes}, bytes that could not be kept,

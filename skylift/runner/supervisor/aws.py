@@ -74,9 +74,11 @@ class Http:
             found = {name.lower(): value for name, value in answer.getheaders()}
             if sink is None or answer.status >= 300:
                 return answer.status, found, answer.read()
+            began = sink.tell()
             shutil.copyfileobj(answer, sink, 1 << 20)
-            if sink.tell() != int(found.get("content-length", sink.tell())):
-                raise Unreachable("%s broke off after %d bytes" % (url, sink.tell()))
+            come = sink.tell() - began
+            if come != int(found.get("content-length", come)):
+                raise Unreachable("%s broke off after %d bytes" % (url, come))
             return answer.status, found, b""
         except (OSError, http.client.HTTPException) as error:
             raise Unreachable("%s %s: %r" % (method, parts.netloc, error)) from None
@@ -183,10 +185,15 @@ class Aws:
         """The id of this server."""
         return self._metadata.get("/latest/meta-data/instance-id")
 
+    def in_region(self, region: str) -> Aws:
+        return Aws(region, self.endpoint, self._metadata)
+
     def url(self, service: str, bucket: str = "") -> str:
         if self.endpoint:
             return self.endpoint.rstrip("/") + ("/" + bucket if bucket else "")
         name = "%s.%s.%s" % (service, self.region, self._suffix)
+        if "." in bucket:  # for which S3's certificates do not hold
+            return "https://%s/%s" % (name, bucket)
         return "https://" + (bucket + "." if bucket else "") + name
 
     def send(

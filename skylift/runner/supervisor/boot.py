@@ -7,12 +7,15 @@ import hashlib
 import importlib
 import os
 import signal
+import sys
 from pathlib import Path
 
 import skylift.runner.supervisor as package
 from skylift.runner.supervisor.aws import Aws, Metadata, Refused, Unreachable, patiently
 from skylift.runner.supervisor.console import say
 from skylift.runner.supervisor.environ import read_environment
+from skylift.runner.supervisor.keeper import keep
+from skylift.runner.supervisor.ledger import Ledger
 from skylift.runner.supervisor.power import RESERVE, arm_timer, power_off
 from skylift.runner.supervisor.prefix import Prefix
 
@@ -28,6 +31,16 @@ def boot(options: argparse.Namespace) -> None:
     arm_timer(options.deadline)
     for name, value in read_environment(Path(options.root)):
         os.environ.setdefault(name, value)
+    folder = Path(options.root) / "var/lib/skylift" / options.prefix.rstrip("/").rsplit("/", 1)[-1]
+    folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+    for each in (folder.parent, folder):
+        each.chmod(0o711)
+    ledger = Ledger(folder / "ledger")
+    sys.exit(keep(folder, ledger, lambda told: work(options, ledger, told)))
+
+
+def work(options: argparse.Namespace, ledger: Ledger, told: int) -> None:
+    """The supervisor, in a process of its own. On `told` the keeper says how a program ended that was inherited."""
     aws = Aws(options.region, os.environ.get("AWS_ENDPOINT_URL"), Metadata(options.imds))
     prefix = Prefix(aws, options.bucket, options.prefix)
     try:
@@ -37,7 +50,7 @@ def boot(options: argparse.Namespace) -> None:
         return power_off()
     package.__path__.insert(0, str(archive / "skylift/runner/supervisor"))
     importlib.invalidate_caches()
-    importlib.import_module("skylift.runner.supervisor.job").supervise(options, aws, prefix)
+    importlib.import_module("skylift.runner.supervisor.job").supervise(options, aws, prefix, ledger, told)
     return None
 
 

@@ -6,11 +6,13 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Dict, List, Optional
 
 from skylift.runner.supervisor.aws import Refused
 from skylift.runner.supervisor.login import Login
+from skylift.runner.supervisor.prebuilt import Prebuilt
 from skylift.runner.supervisor.program import Program
 from skylift.runner.supervisor.uv import Uv
 from skylift.runner.supervisor.verdict import Ended
@@ -25,7 +27,8 @@ class Environment:
     def __init__(self, wanted: Dict[str, Any], login: Login, program: Program, log: Path, uv: Uv) -> None:
         self._wanted, self._login, self._program, self._log, self._finder = wanted, login, program, log, uv
         self._venv = login.home / ".skylift-venv"
-        self._env = dict(login.environment(), UV_PROJECT_ENVIRONMENT=str(self._venv))
+        self._source: Path = login.place / wanted["path"]
+        self._env = dict(login.environment(), UV_PROJECT_ENVIRONMENT=str(self._venv), VIRTUAL_ENV=str(self._venv))
         self.python = shutil.which("python3", path=self._env["PATH"]) or sys.executable
         self.bin = ""
 
@@ -33,7 +36,52 @@ class Environment:
     def wanted(self) -> bool:
         return bool(self._wanted["kind"] != "none" or self._wanted.get("python"))
 
-    def make(self) -> None:
+    @property
+    def folders(self) -> List[Path]:
+        """All that an environment consists of: its own folder, and Pythons that uv has fetched for it."""
+        return [self._venv, self._login.home / ".local/share/uv/python"]
+
+    def make(self, prebuilt: Optional[Prebuilt] = None) -> bool:
+        """Whether it was there already."""
+        self.python = str(self._venv / "bin" / "python")
+        self.bin = os.path.dirname(self.python)
+        taken = prebuilt.take() if prebuilt is not None else None
+        if taken is None:
+            self._build(prebuilt)
+        elif taken["lock"] is not None and not self._lock.exists():
+            self._lock.write_text(taken["lock"])
+            os.chown(str(self._lock), self._login.uid, self._login.gid)
+        if self._wanted["kind"] == "project":
+            # The project's own package, which is never kept; there is nothing left to resolve.
+            self._uv("sync", *self._version(), "--project", str(self._source), "--frozen")
+        return taken is not None
+
+    @property
+    def _lock(self) -> Path:
+        return self._source / "uv.lock"
+
+    def _version(self) -> List[str]:
+        return ["--python", self._wanted["python"]] if self._wanted.get("python") else []
+
+    def _build(self, prebuilt: Optional[Prebuilt]) -> None:
+        kind, source, version, began = self._wanted["kind"], str(self._source), self._version(), time.monotonic()
+        lock = None
+        if kind == "script":
+            self._uv("sync", *version, "--active", "--script", source)
+        elif kind == "project":
+            # The lock decides where there is one; what it says is not resolved anew.
+            found = self._lock.exists()
+            frozen = ["--frozen"] if found else []
+            self._uv("sync", *version, "--project", source, "--no-install-project", *frozen)
+            lock = None if found else self._lock.read_text()
+        else:
+            self._uv("venv", "--quiet", "--clear", *version, str(self._venv))
+        if kind == "requirements":
+            self._uv("pip", "install", "--python", self.python, "--requirements", source)
+        if prebuilt is not None:
+            prebuilt.write_down(lock, time.monotonic() - began)
+
+    def _program_uv(self) -> str:
         try:
             found = self._finder.program()
         except Refused as error:
@@ -42,29 +90,14 @@ class Environment:
             raise Ended(
                 "environment-failed", "This server's image has no uv, which makes Python environments.", "", FAILED
             )
-        self._program_uv = found
-        kind, source = self._wanted["kind"], self._login.place / self._wanted["path"]
-        version = ["--python", self._wanted["python"]] if self._wanted.get("python") else []
-        if kind == "script":
-            self._uv("sync", *version, "--script", str(source))
-            self.python = self._uv("python", "find", "--script", str(source)).strip()
-        else:
-            self.python = str(self._venv / "bin" / "python")
-            if kind == "project":
-                # The lock decides where there is one; what it says is not resolved anew.
-                frozen = ["--frozen"] if (source / "uv.lock").exists() else []
-                self._uv("sync", *version, "--project", str(source), *frozen)
-            else:
-                self._uv("venv", "--quiet", "--clear", *version, str(self._venv))
-            if kind == "requirements":
-                self._uv("pip", "install", "--python", self.python, "--requirements", str(source))
-        self.bin = os.path.dirname(self.python)
+        return found
 
     def _uv(self, *arguments: str) -> str:
         """What uv printed. Its own words are the detail of a failure."""
         with self._log.open("ab") as words:
             process = self._program.start(
-                [self._program_uv, "--no-progress", *arguments],
+                [self._program_uv(), "--no-progress", *arguments],
+                "helper",
                 cwd=str(self._login.place),
                 env=self._env,
                 stdin=subprocess.DEVNULL,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -20,25 +21,29 @@ from skylift.runner.supervisor.console import say
 from skylift.runner.supervisor.door import Door
 from skylift.runner.supervisor.environment import Environment
 from skylift.runner.supervisor.idle import Idleness
+from skylift.runner.supervisor.inputs import SHELF, Inputs
+from skylift.runner.supervisor.ledger import Ledger
 from skylift.runner.supervisor.login import Login
 from skylift.runner.supervisor.memory import Memory
+from skylift.runner.supervisor.past import Past
 from skylift.runner.supervisor.power import RESERVE, power_off
+from skylift.runner.supervisor.prebuilt import Prebuilt
 from skylift.runner.supervisor.prefix import Prefix
-from skylift.runner.supervisor.program import GRACE, Program
+from skylift.runner.supervisor.program import GRACE, Program, kill_session
 from skylift.runner.supervisor.results import Results, Syncing
 from skylift.runner.supervisor.shipper import Shipper
 from skylift.runner.supervisor.status import Status, now_iso
 from skylift.runner.supervisor.stream import DEFAULT_CAP, Stream, cuts
 from skylift.runner.supervisor.unpack import make_folder, sha256_of, unpack
 from skylift.runner.supervisor.uv import Uv
-from skylift.runner.supervisor.verdict import Ended, Verdict, before_start, judge
+from skylift.runner.supervisor.verdict import REBOOTED, Ended, Verdict, before_start, judge
 
 T = TypeVar("T")
 
 
-def supervise(options: argparse.Namespace, aws: Aws, prefix: Prefix) -> None:
+def supervise(options: argparse.Namespace, aws: Aws, prefix: Prefix, ledger: Ledger, told: int) -> None:
     """Called by the boot program once all of the supervisor is there."""
-    supervisor = Supervisor(options, aws, prefix)
+    supervisor = Supervisor(options, aws, prefix, ledger, told)
     sys.excepthook = supervisor.report_crash
     supervisor.run()
 
@@ -46,7 +51,8 @@ def supervise(options: argparse.Namespace, aws: Aws, prefix: Prefix) -> None:
 class Supervisor:
     """Each step of `run` is a method below it."""
 
-    def __init__(self, options: argparse.Namespace, aws: Aws, prefix: Prefix) -> None:
+    def __init__(self, options: argparse.Namespace, aws: Aws, prefix: Prefix, ledger: Ledger, told: int) -> None:
+        self._ledger = ledger
         self._options, self._aws, self.prefix = options, aws, prefix
         self._root = Path(options.root)
         self._deadline = float(options.deadline)
@@ -56,14 +62,18 @@ class Supervisor:
         self.changed = threading.Condition()
         self.status = Status(self._job, self.changed)
         self.streams: List[Stream] = []
-        self.program = Program()
+        self.program = Program(ledger, told)
         self._cancelled = threading.Event()
         self._record: Dict[str, Any] = {}
         self._results: Optional[Results] = None
         self._left_results = False
+        self._prebuilt: Optional[Prebuilt] = None
         self._patience = 0.0
 
     def run(self) -> None:
+        self.look_back()
+        if self._past.delivered:
+            return self.leave()
         self.introduce()
         threading.Thread(target=self.publish_host_keys, daemon=True).start()
         self.read_record()
@@ -72,9 +82,13 @@ class Supervisor:
             return power_off()
         self.open_door()
         try:
-            self.unpack()
-            self.make_environment()
-            self.run_program()
+            if self._past.may_have_started:
+                self.take_up()
+            else:
+                self.clear()
+                self.unpack()
+                self.make_environment()
+                self.run_program()
         except Ended as end:
             self._forget_secrets()
             self._conclude(before_start(end))
@@ -84,9 +98,20 @@ class Supervisor:
 
     # The steps.
 
+    def look_back(self) -> None:
+        self._past = Past(self._root, self._folder, self._ledger)
+        signal.signal(signal.SIGTERM, lambda number, frame: self._go_down())
+
+    def _go_down(self) -> None:
+        """The server's end, of which the program hears at the same time."""
+        self._ledger.note(down=time.time())
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTERM)
+
     def introduce(self) -> None:
         self._instance = self._try("instance id", self._aws.instance)
-        self.status.set(instance=self._instance, booted=now_iso())
+        before = self._past.said["start"]["status"] if self._past.may_have_started else {"booted": now_iso()}
+        self.status.set(**before, instance=self._instance)
 
     def _try(self, what: str, call: Callable[[], T], until: Optional[float] = None) -> T:
         return patiently(what, call, self._deadline - RESERVE if until is None else until)
@@ -113,6 +138,7 @@ class Supervisor:
         self._record = json.loads(found)
         if self._record["version"] != 1:
             raise Refused(200, "the record has version %s, not 1" % self._record["version"])
+        self._cwd = self._login.place / self._record["cwd"]
 
     def claim_attempt(self) -> bool:
         """Exactly one server may run the program. An answer that was lost is told by whose name stands there."""
@@ -124,25 +150,23 @@ class Supervisor:
         return found is not None and json.loads(found)["instance"] == self._instance
 
     def open_door(self) -> None:
-        self._folder.mkdir(mode=0o711, parents=True, exist_ok=True)
-        self._folder.parent.chmod(0o711)
-        self._folder.chmod(0o711)
         owner = (self._login.uid, self._login.gid)
         cap = self._record.get("log_cap") or DEFAULT_CAP
         self.streams = [Stream(name, self._folder, self.changed, owner, cap) for name in ("stdout", "stderr")]
         self._door = Door(self._root / "run/skylift" / (self._job + ".sock"), self._login.gid, self)
-        self._shipper = Shipper(self.prefix, self.streams, self.status)
+        self._shipper = Shipper(self.prefix, self.streams, self.status, self._folder)
         threading.Thread(target=self._listen_for_cancel, daemon=True).start()
 
     def unpack(self) -> None:
         self.status.set(state="unpacking")
         login, archive = self._login, self._folder / "bundle.tar.gz"
-        self._try("bundle", lambda: self.prefix.fetch("in/bundle.tar.gz", archive))
-        if sha256_of(archive) != self._record["bundle_sha256"]:
+        shelf, digest = Prefix(self._aws, self._options.bucket, SHELF), self._record["bundle_sha256"]
+        self._try("bundle", lambda: shelf.fetch(digest, archive))
+        if sha256_of(archive) != digest:
             raise Ended("broken", "The bundle that arrived is not the one that was sent.")
         unpack(archive, login.place, login.user)
         archive.unlink()
-        self._cwd = login.place / self._record["cwd"]
+        self._fetch_inputs(shelf)
         make_folder(self._cwd, login.place, login.user)
         self._secrets: Dict[str, str] = {}
         if self._record["has_env"]:
@@ -152,6 +176,15 @@ class Supervisor:
             self._secrets = json.loads(found)
         self._results = Results(self.prefix, login.place, self._cwd, self._record["outputs"])
 
+    def _fetch_inputs(self, shelf: Prefix) -> None:
+        inputs = Inputs(self._login.place, self._login.user, self.program, self._deadline - RESERVE)
+        inputs.fetch_large(shelf, self._record.get("large", []))
+        if self._record.get("has_s3"):
+            found = self._try("inputs in S3", lambda: self.prefix.get("in/s3.json"))
+            if found is None:
+                raise Ended("broken", "What the job reads from S3 is not in its prefix.")
+            inputs.fetch_s3(self._aws, json.loads(found))
+
     def make_environment(self) -> None:
         log = self._folder / "environment.log"
         folder, path = self._root / "var/lib/skylift/tools", self._login.environment()["PATH"]
@@ -159,10 +192,14 @@ class Supervisor:
         self._environment = Environment(self._record["environment"], self._login, self.program, log, uv)
         if self._environment.wanted:
             self.status.set(state="environment")
-            self._environment.make()
-        # From here on, what is new is the program's: a lock or a build of its project is not.
-        assert self._results is not None
-        self._results.arrived()
+            named = self._record.get("prebuilt")
+            if named:
+                shelf = Prefix(self._aws, self._options.bucket, named["place"])
+                self._prebuilt = Prebuilt(shelf, named["sha256"], self._login, self._environment.folders)
+            began = time.monotonic()
+            taken = self._environment.make(self._prebuilt)
+            seconds = round(time.monotonic() - began, 3)
+            self.status.set(environment="taken" if taken else "built", environment_seconds=seconds)
 
     def _fetch_tool(self, key: str, place: Path) -> None:
         folder, _, name = key.rpartition("/")
@@ -178,10 +215,11 @@ class Supervisor:
             env.update(PATH=found.bin + ":" + env["PATH"], VIRTUAL_ENV=os.path.dirname(found.bin))
         env.update(self._secrets)
         self._memory = Memory()
+        self._note_start()
         out, err = (stream.end_for_program() for stream in self.streams)
         try:
-            process = self.program.start(
-                argv, cwd=str(self._cwd), env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=err, umask=0o022,
+            self.program.start(
+                argv, "pid", cwd=str(self._cwd), env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=err, umask=0o022,
                 **self._login.identity(),
             )  # fmt: skip
         except OSError as error:
@@ -190,26 +228,64 @@ class Supervisor:
         finally:
             os.close(out)
             os.close(err)
-        self._watch_program(process)
+        self._watch_program()
 
-    def _watch_program(self, process: "subprocess.Popen[bytes]") -> None:
-        started = time.time()
-        self.status.set(state="running", started=now_iso(), pid=process.pid)
+    def _note_start(self) -> None:
+        """From here on the program is never started again, and what is new is its own: a lock or a build of its project
+        is not."""
+        assert self._results is not None
+        told = {"state": "running", "booted": self.status.fields["booted"], "started": now_iso()}
+        self._started = time.time()
+        self._ledger.note_for_good(
+            start={
+                "boot": self._past.boot,
+                "time": self._started,
+                "arrived": self._results.arrived(),
+                "kills": self._memory.before,
+                "status": told,
+            }
+        )
+        self._begun = told
+
+    def clear(self) -> None:
+        """What an earlier supervisor was at when it was ended: it is done anew."""
+        if "helper" in self._past.said:
+            kill_session(self._past.said["helper"])
+        self.program.ending = self._past.said.get("ending", "")
+
+    def take_up(self) -> None:
+        """Where an earlier supervisor left off: its program runs, or has ended, or went down with the server."""
+        start = self._past.said["start"]
+        self._results = Results(self.prefix, self._login.place, self._cwd, self._record["outputs"])
+        self._results.had(start["arrived"])
+        self._memory = Memory(before=start["kills"])
+        self._started, self._begun = start["time"], start["status"]
+        if self._past.rebooted:
+            raise Ended("rebooted", "The server was rebooted while the program ran.", exit_code=REBOOTED)
+        if not self._past.end_is_known():
+            raise Ended("broken", "skylift's supervisor was ended, and how its program ended is not known.")
+        said = self._past.said
+        self.program.inherit(said["pid"], said.get("end"), said.get("ending", ""))
+        self._watch_program()
+
+    def _watch_program(self) -> None:
+        started = self._started
+        self.status.set(**self._begun, pid=self.program.pid)
         self._forget_secrets()
+        if self._prebuilt is not None:
+            self._prebuilt.keep()
         last = self._deadline - RESERVE - GRACE
-        cap = threading.Timer(min(self._record["max_time"], last - started), self.program.end, ["timed-out"])
+        until = min(started + self._record["max_time"], last)
+        cap = threading.Timer(max(0.0, until - time.time()), self.program.end, ["timed-out"])
         cap.daemon = True
         cap.start()
         idleness = self._watch_idleness()
         syncing = self._sync_results()
-        code = process.wait()
+        code = self.program.wait()
         cap.cancel()
         for watcher in (idleness, syncing):
             if watcher is not None:
                 watcher.stop()
-        self.program.kill_session()
-        for stream in self.streams:
-            stream.finish()
         words = {
             "timed-out": "The program was ended at its cap of %d s (%s)."
             % (self._record["max_time"], self._record.get("cap", "--max-time")),
@@ -245,6 +321,9 @@ class Supervisor:
 
     def _conclude(self, verdict: Verdict, **more: Any) -> None:
         """Told already, though the state is what it will be only when all has been delivered."""
+        self.program.kill_session()
+        for stream in self.streams:
+            stream.finish()
         self._verdict = verdict
         self._patience = min(self._deadline - RESERVE, time.time() + self._options.patience)
         self.status.set(state="uploading", exit_code=verdict.exit_code, signal=verdict.signal, ended=now_iso(), **more)
@@ -256,6 +335,8 @@ class Supervisor:
             self._shipper.finish(until)
             if self._results is not None:
                 self._results.send(until, final=True)
+            if self._prebuilt is not None:
+                self._prebuilt.stop(self._cancelled.is_set)
             sizes = {stream.name: stream.size for stream in self.streams}
             lost = sum(stream.lost for stream in self.streams)
             kept = self._record["keep"]
@@ -267,8 +348,15 @@ class Supervisor:
             self._left_results = True
             say("the job's end could not be delivered: %s" % error)
             return
+        self._ledger.note(delivered=True, kept_until=kept_until)
         # Last: a client that hears of the end takes this server's role away.
         self.status.set(**end)
+
+    def leave(self) -> None:
+        """All was done before us, but for the server's end."""
+        threading.Thread(target=self._listen_for_cancel, daemon=True).start()
+        self._cancelled.wait(max(0.0, min(self._past.said.get("kept_until") or 0.0, self._deadline) - time.time()))
+        return power_off()
 
     def keep(self) -> None:
         if self._left_results:

@@ -10,14 +10,14 @@ from typing import Dict, List, Optional
 class Memory:
     """This process's own control group, of either version; without one, the whole system's counters."""
 
-    def __init__(self, root: Path = Path("/")) -> None:
+    def __init__(self, root: Path = Path("/"), before: Optional[int] = None) -> None:
         self._root = root
         self._folders = self._find_folders()
-        self._before = self._kills()
+        self.before = self._kills() if before is None else before
 
     def kills(self) -> int:
-        """Processes that the kernel has ended for want of memory since this object was made."""
-        return self._kills() - self._before
+        """Processes that the kernel has ended for want of memory since `before` was counted; a reboot counts anew."""
+        return max(0, self._kills() - self.before)
 
     def limit(self) -> Optional[int]:
         """Bytes that all processes here may use together."""

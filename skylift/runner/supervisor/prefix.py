@@ -15,11 +15,11 @@ PART = 16 << 20
 
 
 class Prefix:
-    """The job's own place in S3."""
+    """The job's own place in S3; or another one, down to a whole bucket."""
 
-    def __init__(self, aws: Aws, bucket: str, prefix: str) -> None:
+    def __init__(self, aws: Aws, bucket: str, prefix: str = "") -> None:
         self._aws = aws
-        self._base = "%s/%s/" % (aws.url("s3", bucket), prefix.strip("/"))
+        self._base = "/".join(filter(None, [aws.url("s3", bucket), prefix.strip("/")])) + "/"
 
     def _url(self, key: str, query: str = "") -> str:
         return self._base + urllib.parse.quote(key, safe="/-_.~") + ("?" + query if query else "")
@@ -33,6 +33,17 @@ class Prefix:
             status, _, _ = self._aws.send("s3", "GET", self._url(key), {}, sink=file)
         if status == 404:
             raise Refused(404, "%s is not in the job's prefix" % key)
+
+    def fetch_span(self, key: str, start: int, end: int, sink: BinaryIO, etag: str = "") -> None:
+        """The bytes from `start` up to `end`, which is not among them, of the object that has this tag."""
+        headers = {"range": "bytes=%d-%d" % (start, end - 1)}
+        if etag:
+            headers["if-match"] = etag
+        status, _, _ = self._aws.send("s3", "GET", self._url(key), headers, sink=sink)
+        if status == 404:
+            raise Refused(404, "it is not there any more")
+        if status == 412:
+            raise Refused(412, "it was changed since the job was submitted")
 
     def put(self, key: str, body: bytes, first: bool = False) -> bool:
         """False when `first` was asked for and the object is there already."""

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import subprocess
 import threading
+import time
 from pathlib import Path
 from typing import Any, List, Optional
 
+from skylift.runner.supervisor.keeper import code_of
+from skylift.runner.supervisor.ledger import Ledger
 from skylift.runner.supervisor.verdict import Ended
 
 GRACE = 10
@@ -19,29 +23,64 @@ GRACE = 10
 class Program:
     """The user's process and all of its session; also the environment's, while that is made."""
 
-    def __init__(self) -> None:
+    def __init__(self, ledger: Ledger, told: int) -> None:
+        self._ledger, self._told = ledger, told
         self._lock = threading.Lock()
         self._process: Optional[subprocess.Popen[bytes]] = None
+        self.pid = 0
+        self._end: Optional[int] = None
         self.ending = ""
 
-    def start(self, argv: List[str], **how: Any) -> "subprocess.Popen[bytes]":
+    def start(self, argv: List[str], name: str, **how: Any) -> "subprocess.Popen[bytes]":
+        """`name` is what the ledger calls its pid, which is written there before anything of it runs."""
         with self._lock:
             if self.ending:
                 raise Ended(self.ending, "The job was ended before its program started.", exit_code=143)
-            self._process = subprocess.Popen(argv, start_new_session=True, **how)
+            # What runs between fork and exec is one system call: no lock that another thread may have held is taken.
+            self._process = subprocess.Popen(
+                argv,
+                start_new_session=True,
+                preexec_fn=lambda: self._ledger.sign(name),  # noqa: PLW1509
+                **how,
+            )
+            self.pid = self._process.pid
             return self._process
+
+    def inherit(self, pid: int, end: Optional[int], ending: str) -> None:
+        """What an earlier supervisor has started; `end` is its exit code when it has ended already."""
+        self.pid, self._end, self.ending = pid, end, ending
+
+    def wait(self) -> int:
+        """The exit code, negative for a signal; in the ledger before anybody can miss it. Raises Ended when the keeper
+        of an inherited program is no more, and so nobody who would know."""
+        if self._process is not None:
+            ended = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+            self._ledger.note(end=code_of(ended), ended=time.time())
+            self._end = self._process.wait()
+        elif self._end is None:
+            words = os.read(self._told, 64)
+            if not words:
+                _await_end_of(self.pid)
+                raise Ended("broken", "skylift's supervisor was ended, and how its program ended is not known.")
+            self._end = int(words)
+        return self._end
+
+    def _runs(self) -> bool:
+        return self.pid != 0 and self._end is None and (self._process is None or self._process.returncode is None)
 
     def signal(self, number: int) -> None:
         """To the program's process group, as a terminal does it."""
         with self._lock:
-            if self._process is not None and self._process.returncode is None:
+            if self._runs():
                 with contextlib.suppress(ProcessLookupError):
-                    os.killpg(self._process.pid, number)
+                    os.killpg(self.pid, number)
 
     def end(self, why: str) -> None:
         """SIGTERM, and after the grace SIGKILL to the whole session. The first reason stays."""
         with self._lock:
-            self.ending = self.ending or why
+            if not self.ending and self._end is None:
+                self.ending = why
+                self._ledger.note(ending=why)
         self.signal(signal.SIGTERM)
         timer = threading.Timer(GRACE, self.kill_session)
         timer.daemon = True
@@ -50,11 +89,29 @@ class Program:
     def kill_session(self) -> None:
         """Whatever the program started and left running in its session ends too."""
         with self._lock:
-            leader = self._process.pid if self._process is not None else 0
-        for entry in Path("/proc").iterdir() if leader else ():
-            try:
-                fields = (entry / "stat").read_text().rsplit(")", 1)[1].split() if entry.name.isdigit() else []
-                if len(fields) > 3 and int(fields[3]) == leader:
-                    os.kill(int(entry.name), signal.SIGKILL)
-            except (OSError, IndexError):
-                continue
+            leader = self.pid
+        if leader:
+            kill_session(leader)
+
+
+def kill_session(leader: int) -> None:
+    for entry in Path("/proc").iterdir():
+        try:
+            fields = (entry / "stat").read_text().rsplit(")", 1)[1].split() if entry.name.isdigit() else []
+            if len(fields) > 3 and int(fields[3]) == leader:
+                os.kill(int(entry.name), signal.SIGKILL)
+        except (OSError, IndexError):
+            continue
+
+
+def _await_end_of(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        descriptor = os.pidfd_open(pid)
+        select.select([descriptor], [], [])
+        os.close(descriptor)
+
+
+def is_child_of(parent: int, pid: int) -> bool:
+    with contextlib.suppress(OSError, IndexError):
+        return int(Path("/proc/%d/stat" % pid).read_text().rsplit(")", 1)[1].split()[1]) == parent
+    return False

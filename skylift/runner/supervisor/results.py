@@ -32,8 +32,13 @@ class Results:
         self._sent: Dict[str, Tuple[Stamp, Dict[str, Any]]] = {}
         self._sending = threading.Lock()
 
-    def arrived(self) -> None:
+    def arrived(self) -> Dict[str, Stamp]:
         self._before = dict(_walk(self._place))
+        return self._before
+
+    def had(self, before: Dict[str, Any]) -> None:
+        """How things were, as an earlier supervisor has noted them."""
+        self._before = {inner: (size, changed) for inner, (size, changed) in before.items()}
 
     def send(self, until: float, *, final: bool) -> None:
         """All results that were not sent as they are, then the manifest that names them."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+from pathlib import Path
 from typing import Dict, List
 
 from skylift.runner.supervisor.aws import Refused, Unreachable, patiently
@@ -15,14 +17,28 @@ from skylift.runner.supervisor.stream import Stream, cuts
 class Shipper:
     """`run` is a thread: soon at first, then at longer intervals; `finish` sends all that is left."""
 
-    def __init__(self, prefix: Prefix, streams: List[Stream], status: Status) -> None:
+    def __init__(self, prefix: Prefix, streams: List[Stream], status: Status, folder: Path) -> None:
         self._prefix, self._streams, self._status = prefix, streams, status
         self._sent = {stream.name: 0 for stream in streams}
         self._pieces: Dict[str, List[int]] = {stream.name: [] for stream in streams}
+        self._shipped = folder / "shipped"
+        self._recall()
         self._told = -1
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="shipper", daemon=True)
         self._thread.start()
+
+    def _recall(self) -> None:
+        """What an earlier supervisor has shipped need not be shipped again; what it failed to note is."""
+        for line in self._shipped.read_text().splitlines() if self._shipped.exists() else ():
+            with contextlib.suppress(ValueError):
+                name, start, end = line.split()
+                self._pieces[name].append(int(start))
+                self._sent[name] = int(end)
+
+    def _note(self, stream: Stream, start: int, end: int) -> None:
+        with contextlib.suppress(OSError), self._shipped.open("a") as file:
+            file.write("%s %d %d\n" % (stream.name, start, end))
 
     def _run(self) -> None:
         pause = 0.5
@@ -52,6 +68,7 @@ class Shipper:
                 patiently(stream.name, lambda: self._prefix.put(_key(stream, start), data), until)  # noqa: B023
                 self._sent[stream.name] = start + len(data)
                 self._pieces[stream.name].append(start)
+                self._note(stream, start, start + len(data))
 
     def _forget_what_was_cut(self) -> None:
         """Pieces lie within segments, so that those between head and tail go whole."""

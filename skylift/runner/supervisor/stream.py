@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import array
 import contextlib
 import fcntl
 import os
 import select
+import termios
 import threading
 from pathlib import Path
-from typing import BinaryIO, Dict, List, Optional, Tuple
+from typing import Dict, List, Optional, Tuple
 
 from skylift.runner.supervisor.console import say
 
@@ -36,10 +38,13 @@ class Stream:
         self.cut: Optional[Span] = None
         self._half = max(SEGMENT, cap // 2 // SEGMENT * SEGMENT)
         self._uid, self._gid = owner
-        self._log: Optional[BinaryIO] = None
+        self._log: Optional[int] = None
+        self._log_start = -1
         self._make_folder()
+        self._find_what_is_there()
         self._pipe = folder / (name + ".pipe")
-        os.mkfifo(str(self._pipe), 0o600)
+        if not self._pipe.exists():
+            os.mkfifo(str(self._pipe), 0o600)
         os.chown(str(self._pipe), self._uid, -1)
         self._source = os.open(str(self._pipe), os.O_RDWR | os.O_NONBLOCK)
         with contextlib.suppress(OSError):  # a kernel may allow less, which is only slower
@@ -49,9 +54,18 @@ class Stream:
         self._thread.start()
 
     def _make_folder(self) -> None:
-        self._folder.mkdir(mode=0o750)
+        self._folder.mkdir(mode=0o750, exist_ok=True)
         os.chown(str(self._folder), -1, self._gid)
         self._folder.chmod(0o750)
+
+    def _find_what_is_there(self) -> None:
+        """From an earlier supervisor: the size by the last segment, the cut by those that are missing."""
+        segments = sorted(int(path.name) for path in self._folder.iterdir())
+        if segments:
+            self.size = segments[-1] + self._segment(segments[-1]).stat().st_size
+        for before in segments[:-1]:
+            if before + SEGMENT not in segments:
+                self.cut = (before + SEGMENT, min(each for each in segments if each > before))
 
     def end_for_program(self) -> int:
         return os.open(str(self._pipe), os.O_RDWR)
@@ -62,47 +76,72 @@ class Stream:
         poll.register(self._stop, select.POLLIN)
         while True:
             ready = [number for number, _ in poll.poll()]
-            try:
-                while True:
-                    self.append(os.read(self._source, READ))
-            except BlockingIOError:
-                pass
+            while self._take():
+                continue
             if self._stop in ready:
                 return
+
+    def _take(self) -> bool:
+        """From the pipe to the log by the kernel alone, where it can: what is only in our hands is lost when we are
+        killed. False when the pipe is empty."""
+        waiting = array.array("i", [0])
+        fcntl.ioctl(self._source, termios.FIONREAD, waiting)
+        if waiting[0] and hasattr(os, "splice") and not self.lost:
+            with contextlib.suppress(OSError):  # such as a full disk: `append` knows what to do
+                moved = os.splice(self._source, self._segment_at_end(), min(waiting[0], self._room()))
+                self._grow(moved)
+                return True
+        try:
+            self.append(os.read(self._source, READ))
+        except BlockingIOError:
+            return False
+        return True
 
     def append(self, data: bytes) -> None:
         """A full disk costs output, which is counted and told, but never blocks the program."""
         left = memoryview(data)
         try:
             while left:
-                if self._log is None or self.size % SEGMENT == 0:
-                    self._open_segment()
-                assert self._log is not None
-                written = self._log.write(left[: SEGMENT - self.size % SEGMENT])
+                written = os.write(self._segment_at_end(), left[: self._room()])
                 left = left[written:]
-                with self._changed:
-                    self.size += written
-                    self._changed.notify_all()
+                self._grow(written)
         except OSError as error:
             if not self.lost:
                 say("%s cannot be kept: %s" % (self.name, error))
             self.lost += len(left)
 
+    def _room(self) -> int:
+        return SEGMENT - self.size % SEGMENT
+
+    def _grow(self, size: int) -> None:
+        with self._changed:
+            self.size += size
+            self._changed.notify_all()
+
+    def _segment_at_end(self) -> int:
+        """A descriptor of the file that the log goes on in."""
+        if self._log is None or (self.size % SEGMENT == 0 and self._log_start != self.size):
+            self._open_segment()
+        assert self._log is not None
+        return self._log
+
     def _open_segment(self) -> None:
         if self._log is not None:
-            self._log.close()
+            os.close(self._log)
             self._log = None
-        path = self._segment(self.size)
-        self._log = path.open("ab", buffering=0)
-        os.fchown(self._log.fileno(), -1, self._gid)
-        os.fchmod(self._log.fileno(), 0o640)
+        self._log_start = self.size - self.size % SEGMENT
+        # Not for appending, which splice refuses: nobody else writes here.
+        self._log = os.open(str(self._segment(self.size)), os.O_WRONLY | os.O_CREAT, 0o640)
+        os.lseek(self._log, self.size - self._log_start, os.SEEK_SET)
+        os.fchown(self._log, -1, self._gid)
+        os.fchmod(self._log, 0o640)
         tail = self.size - self._half
         if tail > self._half:
             before = self.cut[1] if self.cut else self._half
             with self._changed:
                 self.cut = (self._half, tail)
             for start in range(before, tail, SEGMENT):
-                self._segment(start).unlink()
+                self._segment(start).unlink(missing_ok=True)
 
     def _segment(self, offset: int) -> Path:
         return self._folder / ("%020d" % (offset - offset % SEGMENT))

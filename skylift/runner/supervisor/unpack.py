@@ -8,6 +8,7 @@ import pwd
 import shutil
 import tarfile
 from pathlib import Path
+from typing import Set
 
 from skylift.runner.supervisor.verdict import Ended
 
@@ -29,25 +30,33 @@ def make_folder(path: Path, top: Path, user: pwd.struct_passwd) -> None:
         os.chown(str(path), user.pw_uid, user.pw_gid)
 
 
+def make_room(name: str, place: Path, user: pwd.struct_passwd, folders: Set[Path]) -> Path:
+    """Where an input goes, with the folders around it. `folders` are those that were looked at: they stay, as no input
+    takes a folder's place."""
+    inner = os.path.normpath(name)
+    target = place / inner
+    if os.path.isabs(inner) or inner.split("/")[0] in ("..", "."):
+        raise Ended("broken", "An input has no place in the job's folder: %s" % name)
+    if target.parent not in folders:
+        make_folder(target.parent, place, user)
+        if os.path.realpath(str(target.parent)) != os.path.join(
+            os.path.realpath(str(place)), os.path.dirname(inner)
+        ).rstrip("/"):
+            raise Ended("broken", "An input's place is behind a link: %s" % name)
+        folders.add(target.parent)
+    return target
+
+
 def unpack(archive: Path, place: Path, user: pwd.struct_passwd) -> None:
     """Regular files and links only, nothing outside `place`, all of it the login user's."""
     place.parent.mkdir(parents=True, exist_ok=True)
     make_folder(place, place, user)
-    folders = set()
+    folders: Set[Path] = set()
     with tarfile.open(str(archive), "r:gz") as tar:
         for entry in tar:
-            inner = os.path.normpath(entry.name)
-            target = place / inner
-            if os.path.isabs(inner) or inner.startswith("..") or not (entry.isreg() or entry.issym()):
-                raise Ended("broken", "The bundle has an entry that cannot be unpacked safely: %s" % entry.name)
-            if target.parent not in folders:
-                make_folder(target.parent, place, user)
-                if os.path.realpath(str(target.parent)) != os.path.join(
-                    os.path.realpath(str(place)), os.path.dirname(inner)
-                ).rstrip("/"):
-                    raise Ended("broken", "The bundle has an entry behind a link: %s" % entry.name)
-                # It stays one: no entry takes a folder's place.
-                folders.add(target.parent)
+            if not (entry.isreg() or entry.issym()):
+                raise Ended("broken", "The bundle has an entry that is neither a file nor a link: %s" % entry.name)
+            target = make_room(entry.name, place, user, folders)
             if target.is_symlink() or target.exists():
                 target.unlink()
             if entry.issym():

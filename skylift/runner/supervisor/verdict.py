@@ -6,6 +6,7 @@ import signal
 from dataclasses import dataclass
 from typing import Any, Dict, Optional
 
+REBOOTED = 122
 CAPPED = 124
 FAILED = 125
 

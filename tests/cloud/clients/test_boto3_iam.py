@@ -105,3 +105,17 @@ def test_paginators(iam: Any) -> None:
     assert S3_READ in {policy["Arn"] for page in managed for policy in page["Policies"]}
     details = client.get_paginator("get_account_authorization_details").paginate(Filter=["User"])
     assert len(details.build_full_result()["UserDetailList"]) == 7
+
+
+def test_account_wide_things_through_the_wire(iam: Any) -> None:
+    client = iam.meta.client
+    client.create_account_alias(AccountAlias="web-shop")
+    assert client.list_account_aliases()["AccountAliases"] == ["web-shop"]
+    assert client.generate_credential_report()["State"] == "COMPLETE"
+    report = client.get_credential_report()
+    assert report["Content"].startswith(b"user,arn,") and report["ReportFormat"] == "text/csv"
+    with pytest.raises(client.exceptions.NoSuchEntityException):
+        client.get_account_password_policy()
+    made = client.create_service_linked_role(AWSServiceName="spot.amazonaws.com")["Role"]
+    with pytest.raises(client.exceptions.UnmodifiableEntityException):
+        client.delete_role(RoleName=made["RoleName"])

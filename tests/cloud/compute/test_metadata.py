@@ -54,7 +54,7 @@ class Metadata:
     def __init__(self, facts: InstanceFacts | None = FACTS) -> None:
         self.facts = facts
         self.now = NOW
-        self.service = MetadataService(self.find, lambda: self.now)
+        self.service = MetadataService(self.find, lambda form, document: f"{form} of {len(document)}", lambda: self.now)
 
     def find(self, vpc_id: str, address: str) -> InstanceFacts | None:
         return self.facts if (vpc_id, address) == ("vpc-1", "10.0.1.5") else None
@@ -88,6 +88,11 @@ class Metadata:
         ("/latest/meta-data/security-groups", "web\ndb"),
         ("/latest/user-data", "#!/bin/sh\n\udcff"),
         ("/latest/", "dynamic/\nmeta-data/\nuser-data"),
+        ("/latest/dynamic/", "fws/\ninstance-identity/"),
+        ("/latest/dynamic/instance-identity/", "document\npkcs7\nrsa2048\nsignature"),
+        ("/latest/dynamic/fws/instance-monitoring", "disabled"),
+        ("/latest/meta-data/system", "nitro"),
+        ("/latest/meta-data/network/interfaces/macs/02:00:00:00:00:01/network-card", "0"),
     ],
 )
 def test_documented_paths(path: str, answer: str) -> None:
@@ -122,6 +127,13 @@ def test_identity_document_names_account_and_instance() -> None:
     _, body = Metadata().get("/latest/dynamic/instance-identity/document")
     document = json.loads(body)
     assert (document["accountId"], document["instanceId"]) == ("123456789012", "i-0123456789abcdef0")
+
+
+def test_the_document_that_is_vouched_for_is_the_one_that_is_shown() -> None:
+    metadata = Metadata()
+    _, document = metadata.get("/latest/dynamic/instance-identity/document")
+    for form in ("pkcs7", "rsa2048", "signature"):
+        assert metadata.get(f"/latest/dynamic/instance-identity/{form}") == (200, f"{form} of {len(document)}")
 
 
 def test_without_a_token_only_where_version_1_is_allowed() -> None:

@@ -25,6 +25,14 @@ def test_seed_files_are_owned_as_the_server_sees_them(tmp_path: Path) -> None:
 
 
 @needs_root
+def test_a_directory_that_a_kill_left_ownerless_is_given_away_the_next_time(tmp_path: Path) -> None:
+    rootfs = Rootfs(tmp_path / "image", tmp_path / "disk", tmp_path, uid_base=5_000_000)
+    (rootfs.root / "home/me/.ssh").mkdir(parents=True)
+    rootfs.write([SeedFile("/home/me/.ssh/authorized_keys", b"key", 0o600, 1000, 1001)])
+    assert (rootfs.root / "home/me/.ssh").stat().st_uid == 5_001_000
+
+
+@needs_root
 def test_a_link_in_the_image_does_not_lead_out(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()

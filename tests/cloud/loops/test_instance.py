@@ -448,21 +448,80 @@ def unseen_end(scene: Scene) -> None:
     scene.machines.ended = lambda *_: None
 
 
+class Clock:
+    """Timers that go off when a test says so, and the time that they are read from."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.due: list[Callable[[], None]] = []
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def timer(self, seconds: float, act: Callable[[str], None], arguments: tuple[str]) -> Timer:
+        return Timer(self, seconds, lambda: act(*arguments))
+
+
+class Timer:
+    def __init__(self, clock: Clock, seconds: float, act: Callable[[], None]) -> None:
+        self._clock = clock
+        self._seconds = seconds
+        self._act = act
+
+    def start(self) -> None:
+        self._clock.due.append(self._go_off)
+
+    def cancel(self) -> None:
+        self._clock.due.remove(self._go_off)
+
+    def _go_off(self) -> None:
+        self._clock.now += self._seconds
+        self._act()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(threading, "Timer", made.timer)
+    monkeypatch.setattr("skylift.cloud.loops.instance.time", made)
+    return made
+
+
+def test_a_server_is_asked_to_shut_down_again_and_at_last_not_asked(scene: Scene, clock: Clock) -> None:
+    scene.machines.deaf = True
+    scene.add()
+    scene.settle()
+    scene.change(desired="stopped", state="stopping")
+    scene.settle()
+    while scene.row.state == "stopping":
+        clock.due.pop()()
+        scene.loop.wait_until_idle()
+    assert scene.machines.done[2:] == [*["request_shutdown"] * 10, "kill", "clear"]
+    assert scene.row.state == "stopped"
+    assert clock.due == []
+
+
+def test_the_word_of_an_end_is_not_lost_when_it_cannot_be_dealt_with(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.add()
+    scene.settle()
+
+    def refuse() -> dict[str, int]:
+        raise RuntimeRefused("list: no")
+
+    with monkeypatch.context() as out_of_order:
+        out_of_order.setattr(scene.machines, "running", refuse)
+        scene.machines.end("i-1", EXIT_POWEROFF)
+        scene.settle()
+        assert scene.row.state == "running"
+    scene.settle()
+    assert scene.row.state == "stopped"
+
+
 @pytest.mark.parametrize("again", ["start", "reboot"])
-def test_the_time_to_shut_down_ends_with_the_boot(scene: Scene, again: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    due: list[Callable[[], None]] = []
-
-    class Timer:
-        def __init__(self, seconds: float, act: Callable[[str], None], arguments: tuple[str]) -> None:
-            self.act = lambda: act(*arguments)
-
-        def start(self) -> None:
-            due.append(self.act)
-
-        def cancel(self) -> None:
-            due.remove(self.act)
-
-    monkeypatch.setattr(threading, "Timer", Timer)
+def test_the_time_to_shut_down_ends_with_the_boot(scene: Scene, again: str, clock: Clock) -> None:
+    due = clock.due
     scene.add()
     scene.settle()
     unseen_end(scene)

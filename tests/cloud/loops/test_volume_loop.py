@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from skylift.cloud.compute.disk import DiskError, DiskInUse, DiskRefused
-from skylift.cloud.instance import Instance
+from skylift.cloud.instance import Image, Instance
+from skylift.cloud.loops.hold import Hold
+from skylift.cloud.loops.root_copy import RootCopies
 from skylift.cloud.loops.snapshot import SnapshotLoop
 from skylift.cloud.loops.volume import Sockets, VolumeLoop
 from skylift.cloud.store.database import Database
@@ -34,6 +38,12 @@ INSTANCE = Instance(
 VOLUME = Volume("vol-1", 10, "us-east-1a", NOW)
 ATTACHED = replace(VOLUME, state="in-use", instance_id="i-1", device="/dev/sdf", attachment="attached", attached=NOW)
 SNAPSHOT = Snapshot("snap-1", "vol-1", 10, NOW)
+ROOT = replace(ATTACHED, id="vol-root", device="/dev/xvda", root=True)
+IMAGE = Image("ami-2", "two", "", "", 8, NOW, "x86_64", "self", state="pending", source_instance_id="i-1")
+OF_IMAGE = (
+    replace(SNAPSHOT, id="snap-root", volume_id="vol-root", of_root=True, image_id="ami-2", set_id="ami-2"),
+    replace(SNAPSHOT, image_id="ami-2", set_id="ami-2"),
+)
 
 
 class FakeCompute:
@@ -47,16 +57,17 @@ class FakeCompute:
         self.refuses: set[str] = set()
         self.busy = False
         self.grows_online = True
+        self.meanwhile: Callable[[], None] = lambda: None
         self.files: tuple[set[str], set[str]] = (set(), set())
 
     def make(self, volume_id: str, size_gib: int) -> None:
-        self._do(f"make {volume_id} {size_gib}")
+        self.do(f"make {volume_id} {size_gib}")
 
     def make_from(self, volume_id: str, size_gib: int, snapshot_id: str) -> None:
-        self._do(f"make {volume_id} {size_gib} of {snapshot_id}")
+        self.do(f"make {volume_id} {size_gib} of {snapshot_id}")
 
     def make_of_tree(self, volume_id: str, size_gib: int, tree: Path) -> None:
-        self._do(f"make {volume_id} {size_gib} of {tree}")
+        self.do(f"make {volume_id} {size_gib} of {tree}")
 
     def mount(self, volume_id: str) -> Path:
         self.mounts.add(volume_id)
@@ -72,67 +83,95 @@ class FakeCompute:
     def grow(self, volume_id: str, size_gib: int) -> bool:
         if volume_id in self.mounts and not self.grows_online:
             return False
-        self._do(f"grow {volume_id} {size_gib}")
+        self.do(f"grow {volume_id} {size_gib}")
         return True
 
     def remove(self, volume_id: str) -> None:
-        self._do(f"remove {volume_id}")
+        self.do(f"remove {volume_id}")
 
     def running(self) -> dict[str, int]:
-        return self.alive
+        return dict(self.alive)
 
     def pause(self, server_id: str) -> None:
-        self._do("pause")
+        self.do("pause")
 
     def resume(self, server_id: str) -> None:
-        self._do("resume")
+        self.do("resume")
 
     def plug(self, pid: int, source: Path, device: str, owner: int) -> None:
         assert (pid, owner) == (7, 1_000_000_000)
-        self._do(f"plug {source.name} {device}")
+        self.do(f"plug {source.name} {device}")
         self.plugged.add(source.name)
 
     def unplug(self, pid: int, source: Path, force: bool) -> None:
         if self.busy and not force:
             raise DiskInUse("in use")
-        self._do(f"unplug {source.name}{' by force' if force else ''}")
+        self.do(f"unplug {source.name}{' by force' if force else ''}")
         self.plugged.discard(source.name)
 
     def take(self, volume_id: str, snapshot_id: str) -> None:
-        self._do(f"take {snapshot_id} of {volume_id}")
+        self.do(f"take {snapshot_id} of {volume_id}")
+        self.meanwhile()
 
     def share(self, source_id: str, snapshot_id: str) -> None:
-        self._do(f"share {source_id} as {snapshot_id}")
+        self.do(f"share {source_id} as {snapshot_id}")
 
     def present(self) -> tuple[set[str], set[str]]:
         return set(self.files[0]), set(self.files[1])
 
     def remove_snapshot(self, snapshot_id: str) -> None:
-        self._do(f"remove {snapshot_id}")
+        self.do(f"remove {snapshot_id}")
 
-    def _do(self, what: str) -> None:
+    def do(self, what: str) -> None:
         if what.split(maxsplit=1)[0] in self.refuses:
             raise DiskRefused(f"{what}: no")
         self.done.append(what)
+
+
+class FakeCaptures:
+    """Copies of root disks; writes down in the list of `compute` what was done."""
+
+    def __init__(self, compute: FakeCompute) -> None:
+        self._compute = compute
+
+    def take(
+        self,
+        name: str,
+        *,
+        lower: Path,
+        disk: Path,
+        uid_base: int,
+        held: Callable[[], AbstractContextManager[None]] | None,
+    ) -> Path:
+        assert (lower, disk, uid_base) == (Path("/base"), Path("/disks/i-1"), 1_000_000_000)
+        if held is not None:
+            with held():
+                self._compute.do("copy writes")
+        self._compute.do(f"capture {name}")
+        self._compute.meanwhile()
+        return Path(f"/captures/{name}/root")
 
 
 class Scene:
     def __init__(self, path: Path) -> None:
         self.database = Database(path / "state.db")
         self.compute = FakeCompute()
-        self.loop = VolumeLoop(
-            self.database, self.compute, self.compute, Sockets(self.compute.plug, self.compute.unplug), ()
-        )
+        hold = Hold(self.compute, (DiskError,))
+        sockets = Sockets(self.compute.plug, self.compute.unplug)
+        self.settled: list[str] = []
+        self.loop = VolumeLoop(self.database, self.compute, self.compute, sockets, hold, ())
         self.snapshots = SnapshotLoop(
             self.database,
             self.compute,
             self.loop.of,
-            lambda name, instance: Path("/captures") / f"{name} of {instance.id}",
+            hold,
+            RootCopies(self.database, FakeCaptures(self.compute), Path("/disks"), hold).make,
             lambda: self.compute.done.append("tidy"),
+            self.settled.append,
             (DiskError,),
         )
         self.loop.last_looks = self.snapshots.last_looks
-        self.add(INSTANCE)
+        self.add(INSTANCE, Image("ami-1", "base", "", "/base", 1, NOW, "x86_64"))
 
     def add(self, *rows: object) -> None:
         with self.database.write() as tx:
@@ -152,10 +191,13 @@ class Scene:
 
     @property
     def snapshot(self) -> Snapshot:
+        return self.snapshots_made("snap-1")[0]
+
+    def snapshots_made(self, *ids: str) -> list[Snapshot]:
         with self.database.read() as tx:
-            found = tx.get(Snapshot, id="snap-1")
-        assert found is not None
-        return found
+            found = [tx.get(Snapshot, id=one) for one in ids]
+        assert None not in found
+        return [one for one in found if one is not None]
 
     def settle(self) -> None:
         for loop in (self.loop, self.snapshots):
@@ -294,10 +336,15 @@ def test_snapshots_are_made_before_their_volume_goes(scene: Scene) -> None:
 
 
 def test_a_snapshot_of_a_root_volume_is_a_directory(scene: Scene) -> None:
-    root = replace(ATTACHED, id="vol-root", device="/dev/xvda", root=True)
-    scene.add(root, replace(SNAPSHOT, volume_id="vol-root", of_root=True))
+    scene.add(ROOT, replace(SNAPSHOT, volume_id="vol-root", of_root=True))
     scene.settle()
-    assert (scene.snapshot.state, scene.snapshot.root) == ("completed", "/captures/snap-1 of i-1")
+    assert (scene.snapshot.state, scene.snapshot.root) == ("completed", "/captures/snap-1/root")
+    assert [one for one in scene.compute.done if one != "tidy"] == [
+        "pause",
+        "copy writes",
+        "resume",
+        "capture snap-1",
+    ]
 
 
 def test_a_snapshot_that_cannot_be_made_says_why(scene: Scene) -> None:
@@ -313,3 +360,79 @@ def test_files_without_a_row_are_removed_but_not_those_that_are_still_needed(sce
     scene.add(replace(SNAPSHOT, id="snap-2", source_id="snap-8"))
     scene.snapshots.clean_up()
     assert sorted(scene.compute.done) == ["remove snap-9", "remove vol-9", "tidy"]
+
+
+def test_snapshots_of_an_image_without_a_reboot_are_of_one_moment(scene: Scene) -> None:
+    scene.add(ROOT, ATTACHED, replace(IMAGE, no_reboot=True), *OF_IMAGE)
+    scene.settle()
+    done = [one for one in scene.compute.done if one != "tidy"]
+    assert done == ["pause", "take snap-1 of vol-1", "copy writes", "resume", "capture snap-root"]
+    assert [one.state for one in scene.snapshots_made("snap-1", "snap-root")] == ["completed", "completed"]
+    assert scene.settled == ["ami-2"]
+
+
+def test_those_of_one_that_reboots_for_it_are_left_to_the_moment_it_is_off(scene: Scene) -> None:
+    scene.change(replace(INSTANCE, rebooting=True))
+    scene.add(ROOT, ATTACHED, IMAGE, *OF_IMAGE)
+    scene.settle()
+    assert (scene.compute.done, scene.settled) == (["tidy"], [])
+    scene.compute.alive = {}
+    scene.snapshots.at_rest("i-1")
+    assert scene.compute.done[1:] == ["take snap-1 of vol-1", "capture snap-root"]
+    assert scene.settled == ["ami-2"]
+
+
+def test_one_failure_leaves_the_others_of_the_set(scene: Scene) -> None:
+    scene.compute.refuses = {"capture"}
+    scene.add(ROOT, ATTACHED, replace(IMAGE, no_reboot=True), *OF_IMAGE)
+    scene.settle()
+    assert [one.state for one in scene.snapshots_made("snap-1", "snap-root")] == ["completed", "error"]
+
+
+def test_a_set_without_the_root_volume_is_of_one_moment_too(scene: Scene) -> None:
+    scene.add(ATTACHED, replace(ATTACHED, id="vol-2", device="/dev/sdg"))
+    scene.add(replace(SNAPSHOT, set_id="s"), replace(SNAPSHOT, id="snap-2", volume_id="vol-2", set_id="s"))
+    scene.settle()
+    done = [one for one in scene.compute.done if one != "tidy"]
+    assert done == ["pause", "take snap-1 of vol-1", "take snap-2 of vol-2", "resume"]
+
+
+def test_a_server_waits_with_its_start_for_a_copy_that_is_being_made(scene: Scene) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def meanwhile() -> None:
+        begun.set()
+        assert go_on.wait(10)
+
+    scene.change(replace(INSTANCE, state="stopped"))
+    scene.compute.alive = {}
+    scene.compute.meanwhile = meanwhile
+    scene.add(ROOT, OF_IMAGE[0], IMAGE)
+    scene.snapshots.step()
+    assert begun.wait(10)
+    states: list[str] = []
+
+    def start() -> None:
+        scene.snapshots.at_rest("i-1")
+        states.append(scene.snapshots_made("snap-root")[0].state)
+
+    boot = threading.Thread(target=start)
+    boot.start()
+    go_on.set()
+    boot.join()
+    assert states == ["completed"]
+
+
+def test_a_snapshot_of_a_root_volume_that_ended_fails(scene: Scene) -> None:
+    scene.change(replace(INSTANCE, state="terminated"))
+    scene.add(IMAGE, OF_IMAGE[0])
+    scene.settle()
+    (made,) = scene.snapshots_made("snap-root")
+    assert (made.state, made.message) == ("error", "vol-root ended before it was copied")
+
+
+def test_a_server_that_several_hold_goes_on_when_the_last_lets_go(scene: Scene) -> None:
+    hold = Hold(scene.compute, (DiskError,))
+    with hold.of("i-1"), hold.of("i-1"):
+        assert scene.compute.done == ["pause"]
+    assert scene.compute.done == ["pause", "resume"]

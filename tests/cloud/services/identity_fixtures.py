@@ -245,7 +245,7 @@ def _assert_shape(value: Any, shape: Any, place: str) -> None:
         "integer": int,
         "long": int,
         "boolean": bool,
-        "blob": FileBody,
+        "blob": FileBody if isinstance(value, FileBody) else bytes,
     }[shape.type_name]
     assert type(value) is expected, f"{place} is {value!r}, not {shape.type_name}"
     # The model says PermissionsBoundaryPolicy, AWS answers Policy (awsdocs/iam-user-guide issue 82).

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from ec2_fixtures import Cloud, filters, tagged
 
 from skylift.cloud.instance import Image
+from skylift.cloud.volume import Snapshot, Volume
 
 
 def settle(cloud: Cloud, image_id: str, **changes: Any) -> None:
@@ -15,6 +17,14 @@ def settle(cloud: Cloud, image_id: str, **changes: Any) -> None:
         image = tx.get(Image, id=image_id)
         assert image is not None
         tx.save(replace(image, **changes))
+
+
+def complete(cloud: Cloud, image_id: str) -> None:
+    """Write down that an image and its snapshots are there."""
+    with cloud.database.write() as tx:
+        for snapshot in tx.find(Snapshot, image_id=image_id):
+            tx.save(replace(snapshot, state="completed", root="/mine" if snapshot.of_root else ""))
+    settle(cloud, image_id, state="available", root="/mine")
 
 
 def shown(cloud: Cloud, image_id: str) -> dict[str, Any]:
@@ -32,8 +42,27 @@ def running(cloud: Cloud) -> str:
 @pytest.fixture
 def mine(cloud: Cloud, running: str) -> str:
     image_id: str = cloud.call("CreateImage", InstanceId=running, Name="mine", NoReboot=True)["ImageId"]
-    settle(cloud, image_id, state="available", root="/mine")
+    complete(cloud, image_id)
     return image_id
+
+
+@pytest.fixture
+def with_data(cloud: Cloud) -> str:
+    """A running instance with a root volume and two others."""
+    mappings = [
+        {"DeviceName": "/dev/sdb", "Ebs": {"VolumeSize": 5}},
+        {"DeviceName": "/dev/sdc", "Ebs": {"VolumeSize": 6, "VolumeType": "gp2", "DeleteOnTermination": False}},
+    ]
+    instance_id: str = cloud.run(BlockDeviceMappings=mappings)["InstanceId"]
+    cloud.observe(instance_id, "running")
+    with cloud.database.write() as tx:
+        for row in tx.find(Volume, state="creating"):
+            tx.save(replace(row, state="in-use", attachment="attached"))
+    return instance_id
+
+
+def devices(cloud: Cloud, image_id: str) -> dict[str, Any]:
+    return {one["DeviceName"]: one["Ebs"] for one in shown(cloud, image_id)["BlockDeviceMappings"]}
 
 
 def test_making_one_reboots_what_runs(cloud: Cloud, running: str) -> None:
@@ -147,3 +176,139 @@ def test_descriptions(cloud: Cloud, mine: str) -> None:
     long = {"ImageId": mine, "Description": {"Value": "x" * 256}}
     assert cloud.code("ModifyImageAttribute", **long) == "InvalidParameterValue"
     assert cloud.call("DescribeImages", Filters=filters(source_instance_id="i-*"))["Images"] == [shown(cloud, mine)]
+
+
+def test_one_comes_with_snapshots_of_all_volumes(cloud: Cloud, with_data: str) -> None:
+    tags = [*tagged("image", a="1"), *tagged("snapshot", b="2")]
+    asked = {"InstanceId": with_data, "Name": "whole", "TagSpecifications": tags}
+    image = cloud.call("CreateImage", **asked)["ImageId"]
+    found = devices(cloud, image)
+    assert {name: (ebs["VolumeSize"], ebs["DeleteOnTermination"]) for name, ebs in found.items()} == {
+        "/dev/xvda": (8, True),
+        "/dev/sdb": (5, True),
+        "/dev/sdc": (6, False),
+    }
+    volumes = {one["DeviceName"]: one["Ebs"]["VolumeId"] for one in cloud.instance(with_data)["BlockDeviceMappings"]}
+    for name, ebs in found.items():
+        (snapshot,) = cloud.call("DescribeSnapshots", SnapshotIds=[ebs["SnapshotId"]])["Snapshots"]
+        assert (snapshot["State"], snapshot["VolumeId"]) == ("pending", volumes[name])
+        assert snapshot["Description"] == f"Created by CreateImage({with_data}) for {image}"
+        assert snapshot["Tags"] == [{"Key": "b", "Value": "2"}]
+        assert cloud.code("DeleteSnapshot", SnapshotId=ebs["SnapshotId"]) == "InvalidSnapshot.InUse"
+    complete(cloud, image)
+    launched = cloud.run(ImageId=image)["BlockDeviceMappings"]
+    assert [(one["DeviceName"], one["Ebs"]["DeleteOnTermination"]) for one in launched] == [
+        ("/dev/xvda", True),
+        ("/dev/sdb", True),
+        ("/dev/sdc", False),
+    ]
+    made = cloud.call("DescribeVolumes", VolumeIds=[launched[2]["Ebs"]["VolumeId"]])["Volumes"][0]
+    assert (made["SnapshotId"], made["VolumeType"]) == (found["/dev/sdc"]["SnapshotId"], "gp2")
+
+
+def test_which_volumes_an_image_has_can_be_said(cloud: Cloud, with_data: str) -> None:
+    mappings = [
+        {"DeviceName": "/dev/sdb", "NoDevice": ""},
+        {"DeviceName": "/dev/sdc", "Ebs": {"VolumeSize": 9, "DeleteOnTermination": True}},
+        {"DeviceName": "/dev/sdd", "Ebs": {"VolumeSize": 3}},
+    ]
+    asked = {"InstanceId": with_data, "Name": "other", "BlockDeviceMappings": mappings}
+    found = devices(cloud, cloud.call("CreateImage", **asked)["ImageId"])
+    assert list(found) == ["/dev/xvda", "/dev/sdc", "/dev/sdd"]
+    assert (found["/dev/sdc"]["VolumeSize"], found["/dev/sdc"]["DeleteOnTermination"]) == (9, True)
+    assert "SnapshotId" not in found["/dev/sdd"]
+    assert len(cloud.call("DescribeSnapshots")["Snapshots"]) == 2
+    small = [{"DeviceName": "/dev/sdc", "Ebs": {"VolumeSize": 5}}]
+    code = cloud.code("CreateImage", InstanceId=with_data, Name="small", BlockDeviceMappings=small)
+    assert code == "InvalidBlockDeviceMapping"
+    assert len(cloud.call("DescribeImages", Owners=["self"])["Images"]) == 1
+
+
+def test_a_copy_has_snapshots_of_its_own(cloud: Cloud, with_data: str) -> None:
+    source = cloud.call("CreateImage", InstanceId=with_data, Name="whole", NoReboot=True)["ImageId"]
+    complete(cloud, source)
+    copy = cloud.call("CopyImage", Name="copy", SourceImageId=source, SourceRegion="us-east-1")["ImageId"]
+    assert shown(cloud, copy)["State"] == "pending"
+    theirs, own = devices(cloud, source), devices(cloud, copy)
+    assert list(own) == list(theirs)
+    assert {ebs["SnapshotId"] for ebs in own.values()}.isdisjoint(ebs["SnapshotId"] for ebs in theirs.values())
+    (snapshot,) = cloud.call("DescribeSnapshots", SnapshotIds=[own["/dev/sdc"]["SnapshotId"]])["Snapshots"]
+    assert (snapshot["VolumeId"], snapshot["VolumeSize"]) == ("vol-ffffffff", 6)
+    assert snapshot["Description"] == (
+        f"Copied for DestinationAmi {copy} from SourceAmi {source} for SourceSnapshot "
+        f"{theirs['/dev/sdc']['SnapshotId']}."
+    )
+    cloud.call("DeregisterImage", ImageId=source, DeleteAssociatedSnapshots=True)
+    assert len(cloud.call("DescribeSnapshots")["Snapshots"]) == 3
+
+
+def test_deregistering_with_the_snapshots(cloud: Cloud, with_data: str) -> None:
+    image = cloud.call("CreateImage", InstanceId=with_data, Name="whole", NoReboot=True)["ImageId"]
+    complete(cloud, image)
+    ids = [ebs["SnapshotId"] for ebs in devices(cloud, image).values()]
+    mappings = [{"DeviceName": "/dev/xvda", "Ebs": {"SnapshotId": ids[0]}}]
+    cloud.call("RegisterImage", Name="shares", Architecture="x86_64", BlockDeviceMappings=mappings)
+    answer = cloud.call("DeregisterImage", ImageId=image, DeleteAssociatedSnapshots=True)
+    assert [(one["SnapshotId"], one["ReturnCode"]) for one in answer["DeleteSnapshotResults"]] == [
+        (ids[0], "skipped"),
+        (ids[1], "success"),
+        (ids[2], "success"),
+    ]
+    assert [one["SnapshotId"] for one in cloud.call("DescribeSnapshots")["Snapshots"]] == ids[:1]
+
+
+def test_snapshots_that_the_caller_may_not_delete_stay(cloud: Cloud, mine: str) -> None:
+    cloud.caller = replace(cloud.caller, kind="user", arn="arn:aws:iam::123456789012:user/nobody", user_id="AIDANOBODY")
+    answer = cloud.call("DeregisterImage", ImageId=mine, DeleteAssociatedSnapshots=True)
+    assert [one["ReturnCode"] for one in answer["DeleteSnapshotResults"]] == ["missing-permissions"]
+
+
+def test_a_disabled_image(cloud: Cloud, mine: str) -> None:
+    cloud.call("ModifyImageAttribute", ImageId=mine, LaunchPermission={"Add": [{"Group": "all"}]})
+    cloud.call("DisableImage", ImageId=mine)
+    assert cloud.call("DescribeImages", ImageIds=[mine])["Images"] == []
+    (image,) = cloud.call("DescribeImages", Owners=["self"], IncludeDisabled=True)["Images"]
+    assert (image["State"], image["Public"]) == ("disabled", False)
+    launch = {"ImageId": mine, "InstanceType": "t3.micro", "MinCount": 1, "MaxCount": 1}
+    assert cloud.code("RunInstances", **launch) == "InvalidAMIID.Unavailable"
+    share = {"ImageId": mine, "LaunchPermission": {"Add": [{"Group": "all"}]}}
+    assert cloud.code("ModifyImageAttribute", **share) == "IncorrectState"
+    snapshot = image["BlockDeviceMappings"][0]["Ebs"]["SnapshotId"]
+    assert cloud.code("DeleteSnapshot", SnapshotId=snapshot) == "InvalidSnapshot.InUse"
+    cloud.call("EnableImage", ImageId=mine)
+    cloud.run(ImageId=mine)
+    assert shown(cloud, mine)["LastLaunchedTime"].startswith("2026-11-25T12:00:00")
+    assert cloud.code("DisableImage", ImageId=cloud.image_id) == "AuthFailure"
+
+
+def test_a_deprecated_image(cloud: Cloud, mine: str) -> None:
+    at = cloud.clock.now + timedelta(days=1, seconds=31)
+    cloud.call("EnableImageDeprecation", ImageId=mine, DeprecateAt=at)
+    assert shown(cloud, mine)["DeprecationTime"] == "2026-11-26T12:01:00.000Z"
+    cloud.clock.forward(days=2)
+    # Its owner goes on to see it, and who knows it to use it.
+    assert shown(cloud, mine)["State"] == "available"
+    cloud.run(ImageId=mine)
+    for wrong in (timedelta(days=-1), timedelta(days=3660)):
+        asked = {"ImageId": mine, "DeprecateAt": cloud.clock.now + wrong}
+        assert cloud.code("EnableImageDeprecation", **asked) == "InvalidParameterValue"
+    cloud.call("DisableImageDeprecation", ImageId=mine)
+    assert "DeprecationTime" not in shown(cloud, mine)
+
+
+def test_a_protected_image(cloud: Cloud, mine: str) -> None:
+    def attribute() -> str:
+        asked = {"ImageId": mine, "Attribute": "deregistrationProtection"}
+        return str(cloud.call("DescribeImageAttribute", **asked)["DeregistrationProtection"]["Value"])
+
+    assert shown(cloud, mine)["DeregistrationProtection"] == attribute() == "disabled"
+    cloud.call("EnableImageDeregistrationProtection", ImageId=mine)
+    assert attribute() == "enabled-without-cooldown"
+    assert cloud.code("DeregisterImage", ImageId=mine) == "OperationNotPermitted"
+    cloud.call("EnableImageDeregistrationProtection", ImageId=mine, WithCooldown=True)
+    cloud.call("DisableImageDeregistrationProtection", ImageId=mine)
+    assert attribute() == "disabled"
+    refusal = cloud.refusal("DeregisterImage", ImageId=mine)
+    assert "ends at 2026-11-26T12:00:00Z" in refusal.message
+    cloud.clock.forward(hours=24)
+    cloud.call("DeregisterImage", ImageId=mine)

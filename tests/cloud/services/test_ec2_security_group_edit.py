@@ -76,7 +76,7 @@ def test_changes_that_cannot_be(cloud: Cloud, group: Group) -> None:
     assert code(**HTTPS, ReferencedGroupId=group.id) == code(**HTTPS, CidrIpv6="::/0") == "InvalidParameterValue"
     assert code(**HTTPS, CidrIpv4="10.0.0.0/8", CidrIpv6="::/0") == "InvalidParameterCombination"
     assert code(**HTTPS, CidrIpv4="10.0.0.0/8", Description="<>") == "InvalidParameterValue"
-    assert code(**HTTPS, CidrIpv4="10.0.0.0/8", PrefixListId="pl-1") == "UnsupportedOperation"
+    assert code(**HTTPS, CidrIpv4="10.0.0.0/8", PrefixListId="pl-1") == "InvalidParameterCombination"
     twice = group.change(**HTTPS, CidrIpv4="10.0.0.0/8")
     twice["SecurityGroupRules"] *= 2
     assert cloud.code("ModifySecurityGroupRules", **twice) == "InvalidParameterValue"

@@ -22,6 +22,7 @@ from skylift.cloud.store import database as store
 from skylift.cloud.store.bucket import sweep_files
 from skylift.cloud.store.database import MIGRATIONS, Database, StateUnreadable
 from skylift.cloud.store.mapping import tables
+from skylift.cloud.volume import Snapshot
 
 SCRIPTS = sorted(MIGRATIONS.glob("*.sql"))
 ROWS = Path(__file__).parent / "rows"
@@ -88,9 +89,13 @@ def test_the_state_of_each_earlier_version_is_read(version: str, tmp_path: Path)
             assert interface is not None and interface.instance_id == "i-1"
             image = tx.get(Image, id="ami-1")
             assert image is not None and image.root == "/images/ami-1/root"
-            # What each VPC has by now, those of that time have, too.
+            # What each VPC and each image of the account's has by now, those of that time have, too.
             for vpc in tx.find(Vpc):
                 assert tx.get(NetworkAcl, vpc_id=vpc.id, is_default=True) is not None
+            for mine in (one for one in tx.find(Image) if one.owner != "amazon"):
+                snapshot = tx.get(Snapshot, id=mine.snapshot_id)
+                assert snapshot is not None and (snapshot.root, snapshot.image_id) == (mine.root, mine.id)
+                assert snapshot.state == ("pending" if mine.state == "pending" else "completed")
             for service, name in LISTS:
                 TABLE[service, name].handler(tx, ROOT, {})
         with database.write() as tx:

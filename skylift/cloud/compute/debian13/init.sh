@@ -4,12 +4,22 @@
 # The host has written before the start: /etc/hostname, hosts, resolv.conf and environment (NAME=value lines, taken as
 # they stand), the login user's authorized_keys, and the instance id in /var/lib/cloud/seed/instance-id.
 
-# The server's end is announced by shutdown, not by the signal that it sends to every process.
-trap : TERM INT HUP
-# The host's power button.
-trap '/usr/sbin/poweroff' PWR
 umask 022
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8
+# First: shutdown spares the process that it finds here.
+mkdir -p /run/sshd /run/lock /run/skylift /var/lib/cloud/data
+echo $$ >/run/skylift/init.pid
+
+stand_by() {
+    # Nothing left to do but to be there: the server ends with this process, and shutdown ends the server.
+    trap '' TERM INT HUP PWR
+    exec sleep infinity
+}
+
+# The server's end is announced by shutdown, not by the signal that it sends to every process.
+trap : TERM INT HUP
+# The host's power button; whatever was being begun is not gone on with.
+trap '/usr/sbin/poweroff && stand_by' PWR
 
 while IFS= read -r line || [ -n "$line" ]; do
     case $line in
@@ -17,22 +27,24 @@ while IFS= read -r line || [ -n "$line" ]; do
     esac
 done </etc/environment
 
-mkdir -p /run/sshd /run/lock /run/skylift /var/lib/cloud/data
-echo $$ >/run/skylift/init.pid
-
 read -r instance </var/lib/cloud/seed/instance-id || instance=i-none
 read -r booted 2>/dev/null </var/lib/cloud/data/instance-id || booted=
 read -r keyed 2>/dev/null </var/lib/cloud/data/host-keys || keyed=
 
 make_host_keys() {
-    # In memory first, the note last: a server that is stopped meanwhile makes them again, and has none by halves.
+    # In memory first, the note last: a server that is stopped meanwhile makes them again, and has none by halves. A
+    # shutdown ends each of these programs and lets this one go on, so that every step has to ask for the one before.
     ssh-keygen -q -t ed25519 -N '' -f /run/skylift/ssh_host_ed25519_key &
     ssh-keygen -q -t ecdsa -N '' -f /run/skylift/ssh_host_ecdsa_key
-    wait $!
-    mv -f /run/skylift/ssh_host_* /etc/ssh/
-    # After a power cut, too.
-    sync /etc/ssh/ssh_host_*
-    echo "$instance" >/var/lib/cloud/data/host-keys
+    while kill -0 $! 2>/dev/null; do
+        wait $!
+    done
+    # The public half is written last.
+    [ -s /run/skylift/ssh_host_ed25519_key.pub ] && [ -s /run/skylift/ssh_host_ecdsa_key.pub ] &&
+        mv -f /run/skylift/ssh_host_* /etc/ssh/ &&
+        # After a power cut as well.
+        sync /etc/ssh/ssh_host_* &&
+        echo "$instance" >/var/lib/cloud/data/host-keys
 }
 
 show_host_keys() {
@@ -125,11 +137,7 @@ while :; do
     wait "$sshd"
     # A signal ends the wait as well.
     kill -0 "$sshd" 2>/dev/null && continue
-    if [ -e /run/skylift/stopping ]; then
-        # Nothing left to do but to be there: the server ends with this process, and shutdown ends the server.
-        trap '' TERM INT HUP PWR
-        exec sleep infinity
-    fi
+    [ -e /run/skylift/stopping ] && stand_by
     # Not at once: an sshd that cannot start must not eat the processor.
     sleep 1
     start_sshd

@@ -1,0 +1,64 @@
+"""Programs that an earlier process of this cloud had begun when it was killed.
+
+They go on without it. Whoever does the same again next to them has two runtimes making one server, a mount on top of
+another, or two programs growing one file system; so a start waits until they have come to their end.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import time
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+PROGRAMS = {"runc", "crun", "conmon", "mount", "umount", "losetup", "e2fsck", "resize2fs"}
+"""Those that change what a next process looks at; what is made under another name first is thrown away."""
+
+PATIENCE = 30.0
+_LOOK_AGAIN = 20
+"""Milliseconds: a program may begin another one before it ends, and a monitor does not end at all."""
+
+
+def await_leftovers(places: Collection[Path]) -> None:
+    """Return when no program is at work on anything below these places."""
+    deadline = time.monotonic() + PATIENCE
+    while left := list(_at_work(places)):
+        if time.monotonic() > deadline:
+            for _, words in left:
+                log.warning("an earlier process's program is still at work: %s", " ".join(words))
+            return
+        with ExitStack() as end:
+            poll = select.poll()
+            for pid, _ in left:
+                try:
+                    descriptor = os.pidfd_open(pid)
+                except ProcessLookupError:
+                    continue
+                end.callback(os.close, descriptor)
+                poll.register(descriptor, select.POLLIN)
+            poll.poll(_LOOK_AGAIN)
+
+
+def _at_work(places: Collection[Path]) -> Iterator[tuple[int, Sequence[str]]]:
+    below = tuple(f"{place}/" for place in places)
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().decode(errors="replace").split("\0")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        program = words[0].rpartition("/")[2]
+        if program not in PROGRAMS or not any(word.startswith(below) for word in words):
+            continue
+        if program == "conmon" and _has_made_its_server(words):
+            continue
+        yield int(path.parent.name), words
+
+
+def _has_made_its_server(conmon: Sequence[str]) -> bool:
+    """The runtime writes that file last. From then on conmon only watches, as long as the server is there."""
+    return Path(conmon[conmon.index("--container-pidfile") + 1]).exists()

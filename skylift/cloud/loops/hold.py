@@ -1,0 +1,55 @@
+"""Servers that stand still for a moment, however many ask for it at the same time."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+
+class Pausable(Protocol):
+    """The part of compute's servers that this drives."""
+
+    def running(self) -> dict[str, int]: ...
+    def pause(self, server_id: str) -> None: ...
+    def resume(self, server_id: str) -> None: ...
+
+
+class Hold:
+    """`failures` are the exceptions that compute has for "cannot"."""
+
+    def __init__(self, machines: Pausable, failures: tuple[type[Exception], ...]) -> None:
+        self._machines = machines
+        self._failures = failures
+        self._lock = threading.Lock()
+        self._held: Counter[str] = Counter()
+
+    def runs(self, server_id: str) -> bool:
+        return server_id in self._machines.running()
+
+    @contextmanager
+    def of(self, server_id: str) -> Iterator[None]:
+        """Every process of the server stands still inside; one that has ended, or ends meanwhile, does so anyway."""
+        with self._lock:
+            if not self._held[server_id]:
+                self._pause(server_id)
+            self._held[server_id] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._held[server_id] -= 1
+                if not self._held[server_id]:
+                    del self._held[server_id]
+                    self._machines.resume(server_id)
+
+    def _pause(self, server_id: str) -> None:
+        if not self.runs(server_id):
+            return
+        try:
+            self._machines.pause(server_id)
+        except self._failures:
+            if self.runs(server_id):
+                raise

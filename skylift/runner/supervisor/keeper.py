@@ -1,0 +1,86 @@
+"""Who is there when the supervisor dies: a small process that has another one take its place.
+
+It is the parent of the supervisor, and by the kernel's own rule becomes that of whatever a dead supervisor leaves. So a
+program that outlives its supervisor is still waited for by somebody who learns how it ends, and it is never started
+again: the next supervisor reads in the ledger how far things were, and goes on from there.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any, Callable
+
+from skylift.runner.supervisor.console import say
+from skylift.runner.supervisor.ledger import Ledger
+
+PR_SET_CHILD_SUBREAPER = 36
+STREAMS = ("stdout", "stderr")
+
+
+def keep(folder: Path, ledger: Ledger, work: Callable[[int], None]) -> int:
+    """`work` in a process of its own, as often as it is killed; the exit code that it ends with. It is given a
+    descriptor, on which it is told how a program has ended that an earlier one had started."""
+    _hold_pipes(folder)
+    signal.signal(signal.SIGTERM, lambda number, frame: _go_down(ledger))
+    pause = 0.05
+    while True:
+        reading, telling = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.close(telling)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            work(reading)
+            sys.exit(0)
+        os.close(reading)
+        # Not before the first fork: what is imported for it need not hold up the boot.
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        code = _watch(child, ledger, telling)
+        os.close(telling)
+        if code >= 0:
+            return code
+        time.sleep(pause)
+        say("the supervisor was ended by signal %d; another one takes its place" % -code)
+        pause = min(pause * 2, 10)
+
+
+def _hold_pipes(folder: Path) -> None:
+    """What the program has written into a pipe is lost when nobody holds that; this process does."""
+    for name in STREAMS:
+        pipe = folder / (name + ".pipe")
+        if not pipe.exists():
+            os.mkfifo(str(pipe), 0o600)
+        os.open(str(pipe), os.O_RDWR | os.O_NONBLOCK)
+
+
+def _watch(child: int, ledger: Ledger, telling: int) -> int:
+    """Until this child ends; what others have left to us is waited for, and the program's end is written down."""
+    while True:
+        # Looked at first, and written down before it is taken: an end that nobody knows of cannot be asked for again.
+        ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+        assert ended is not None
+        code = code_of(ended)
+        if ended.si_pid != child:
+            said = ledger.read()
+            if said.get("pid") == ended.si_pid and "end" not in said:
+                ledger.note(end=code, ended=time.time())
+                os.write(telling, b"%d\n" % code)
+        os.waitid(os.P_PID, ended.si_pid, os.WEXITED)
+        if ended.si_pid == child:
+            return code
+
+
+def code_of(ended: Any) -> int:
+    """As Popen has it: negative for a signal."""
+    return int(ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status)
+
+
+def _go_down(ledger: Ledger) -> None:
+    """SIGTERM comes from a shutdown, which sends it to the program as well: how that ends now is no end of its own."""
+    ledger.note(down=time.time())
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -1,0 +1,93 @@
+"""What a job takes along, from here to its server: large files by themselves, and nothing twice."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from runner_bench import Machine, Metadata
+from test_flow import Seen, host, order, run
+
+from skylift.runner.ec2 import Api
+from skylift.runner.job import Settings
+from skylift.runner.record import bucket_name
+from skylift.runner.shelf import SHELF
+
+MIB = 1 << 20
+
+SOURCE = """
+import hashlib, os, sys
+for place in sys.argv[1:]:
+    data = open(place, "rb").read()
+    print(place, len(data), hashlib.sha256(data).hexdigest()[:8], oct(os.stat(place).st_mode & 0o777))
+"""
+
+
+def test_second_run_sends_only_what_is_new(
+    settings: Settings, api: Api, machine: Machine, endpoint: str, metadata: Metadata, tmp_path: Path
+) -> None:
+    folder = tmp_path / "work"
+    (folder / "data").mkdir(parents=True)
+    big = os.urandom(20 * MIB)
+    (folder / "data/big.bin").write_bytes(big)
+    (folder / "data/tool").write_bytes(os.urandom(8 * MIB))
+    (folder / "data/tool").chmod(0o755)
+    (folder / "small.txt").write_text("x")
+    details: list[str] = []
+
+    class Telling(Seen):
+        def done(self, step: str, detail: str, seconds: float) -> None:
+            super().done(step, detail, seconds)
+            if step == "upload":
+                details.append(detail)
+
+    def go(machine: Machine, source: str) -> bytes:
+        seen = Telling()
+        places = ["data/big.bin", "data/tool", "small.txt"]
+        with host(api, machine):
+            outcome = run(order(folder, source, *places, inputs=["data", "small.txt"]), settings, seen)
+        machine.wait()
+        assert outcome.exit_code == 0, machine.console()
+        return seen.streams["stdout"]
+
+    first = go(machine, SOURCE)
+    assert first.startswith(b"data/big.bin 20971520 ")
+    assert b"data/tool 8388608 " in first
+    assert first.count(b"0o755") == 1
+    with Machine(endpoint, metadata) as second:
+        assert go(second, SOURCE) == first
+    with Machine(endpoint, metadata) as third:
+        assert go(third, SOURCE + "print('new')") == first + b"new\n"
+    assert details[0] == "4 files, 28.0 MiB"
+    assert details[1] == "4 files, 28.0 MiB, nothing of it new"
+    assert details[2].startswith("4 files, 28.0 MiB, ")
+    assert details[2].endswith(" B of it new")
+    kept = api.pages(
+        "s3", "list_objects_v2", "Contents", Bucket=bucket_name(str(settings.account), "us-east-1"), Prefix=SHELF
+    )
+    assert len(kept) == 4, "two bundles, and two large files once"
+
+
+def test_a_large_input_that_is_not_what_was_sent_ends_the_job(
+    settings: Settings, api: Api, machine: Machine, tmp_path: Path
+) -> None:
+    folder, bucket = tmp_path / "work", bucket_name(str(settings.account), "us-east-1")
+    folder.mkdir()
+    (folder / "big.bin").write_bytes(b"x" * 9 * MIB)
+    job, seen = order(folder, "print('never')", inputs=["big.bin"]), Seen()
+    begin = seen.begin
+
+    def spoil(step: str) -> None:
+        if step == "server":
+            for each in api.pages("s3", "list_objects_v2", "Contents", Bucket=bucket, Prefix=SHELF):
+                if each["Size"] == 9 * MIB:
+                    api.put(bucket, each["Key"], b"y" * 9 * MIB)
+        begin(step)
+
+    seen.begin = spoil  # type: ignore[method-assign]
+    with host(api, machine):
+        outcome = run(job, settings, seen)
+    machine.wait()
+    assert (outcome.state, outcome.exit_code) == ("broken", 125)
+    assert "big.bin is not what was sent" in outcome.reason
+    assert seen.streams["stdout"] == b""

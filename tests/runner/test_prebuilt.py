@@ -1,0 +1,122 @@
+"""Environments that are kept in the bucket and taken from there, and what a program can do to them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from typing import Any
+
+import pytest
+from runner_bench import Machine
+from test_environment import PROGRAM, project, uv  # noqa: F401 (a fixture)
+from test_supervisor import Shipped, shipped  # noqa: F401 (a fixture)
+
+from skylift.runner.job import Program
+from skylift.runner.plan import Order
+from skylift.runner.prebuilt import Prebuilt, Recipe, environment_statements, find_prebuilt
+
+PLACE = "envs/recipe/ami-1/0001"
+
+
+@pytest.fixture
+def boots(shipped: Shipped, uv: Machine) -> Any:  # noqa: F811
+    def boot(prebuilt: Prebuilt, *, without_uv: bool = False, **order: Any) -> dict[str, Any]:
+        """One job after the other on the same machine, each with a home that is new but for its own files."""
+        uv.kill()
+        for each in ("job", ".skylift-venv"):
+            shutil.rmtree(uv.home / each, ignore_errors=True)
+        shutil.rmtree(uv.root / "var", ignore_errors=True)
+        if without_uv:
+            (uv.root / "tools/uv").unlink()
+        shipped.ship_order(Order(Program("script", "job.py"), **order), prebuilt=prebuilt.encode())
+        shipped.boot()
+        uv.wait()
+        return shipped.status()
+
+    return boot
+
+
+def pinned(shipped: Shipped) -> Prebuilt:  # noqa: F811
+    return Prebuilt(PLACE, json.loads(shipped.read(f"{PLACE}/pin.json") or b"{}")["sha256"])
+
+
+HEADER = '# /// script\n# requires-python = ">=3.9"\n# dependencies = ["leaf<2"]\n# ///\n'
+
+
+@pytest.mark.parametrize("kind", ["requirements", "header"])
+def test_what_was_built_is_taken(shipped: Shipped, uv: Machine, boots: Any, kind: str) -> None:  # noqa: F811
+    if kind == "requirements":
+        (shipped.folder / "requirements.txt").write_text("leaf==1.0\n")
+    (shipped.folder / "job.py").write_text((HEADER if kind == "header" else "") + PROGRAM)
+    assert boots(Prebuilt(PLACE))["environment"] == "built"
+    status = boots(pinned(shipped), without_uv=True)
+    assert (status["state"], status["environment"]) == ("succeeded", "taken"), uv.console()
+    assert shipped.stream("stdout") == b"1.0 True\n"
+
+
+def test_a_project_is_installed_beside_what_was_taken(shipped: Shipped, uv: Machine, boots: Any) -> None:  # noqa: F811
+    """Resolved once: 2.0 is there by then, and what was kept says 1.0."""
+    project(shipped.folder, "leaf")
+    newer = uv.root / "packages/leaf-2.0-py3-none-any.whl"
+    newer.rename(uv.root / "leaf-2.0-py3-none-any.whl")
+    assert boots(Prebuilt(PLACE))["environment"] == "built"
+    (uv.root / "leaf-2.0-py3-none-any.whl").rename(newer)
+    status = boots(pinned(shipped))
+    assert (status["state"], status["environment"]) == ("succeeded", "taken"), uv.console()
+    assert shipped.stream("stdout") == b"1.0 True\n"
+
+
+def test_what_was_changed_in_the_bucket_is_built_anew(shipped: Shipped, uv: Machine, boots: Any) -> None:  # noqa: F811
+    (shipped.folder / "requirements.txt").write_text("leaf==1.0\n")
+    (shipped.folder / "job.py").write_text(PROGRAM)
+    boots(Prebuilt(PLACE))
+    trusted = pinned(shipped)
+    pack = shipped.read(f"{PLACE}/pack-00000") or b""
+    assert b"VERSION = '1.0'" in pack
+    shipped.put(f"{PLACE}/pack-00000", pack.replace(b"VERSION = '1.0'", b"VERSION = '6.6'"))
+    status = boots(trusted)
+    assert (status["state"], status["environment"]) == ("succeeded", "built"), uv.console()
+    assert shipped.stream("stdout") == b"1.0 True\n"
+    shipped.put(f"{PLACE}/index.json", b"{}")
+    assert boots(trusted)["environment"] == "built"
+
+
+def test_what_its_program_has_changed_is_not_kept(shipped: Shipped, uv: Machine, boots: Any) -> None:  # noqa: F811
+    """Written down before the program starts, so that the change shows."""
+    (shipped.folder / "requirements.txt").write_text("leaf==1.0\n")
+    (shipped.folder / "job.py").write_text("import leaf\nopen(leaf.__file__, 'w').write('VERSION = 6.6')\n")
+    boots(Prebuilt(PLACE))
+    kept = shipped.read(f"{PLACE}/index.json")
+    if kept is None:
+        assert "the environment is not kept: " in uv.console()
+    else:
+        # Sent before the program came to it.
+        assert b"VERSION = '1.0'" in (shipped.read(f"{PLACE}/pack-00000") or b"")
+
+
+def test_the_newest_that_is_whole_is_found(shipped: Shipped) -> None:  # noqa: F811
+    api, bucket = shipped._api, shipped._bucket
+    recipe, image = Recipe("abc", locked=True), "ami-1"
+
+    def find(when: float = 0, recipe: Recipe = recipe) -> Prebuilt:
+        return find_prebuilt(api, bucket, recipe, image, when)
+
+    fresh = find()
+    assert (fresh.place[:16], fresh.sha256) == ("envs/abc/ami-1/" + fresh.place[15], "")
+    shipped.put(f"{fresh.place}/pin.json", b'{"sha256": "00"}')
+    assert find().sha256 == "", "its files have not come yet"
+    shipped.put(f"{fresh.place}/index.json", b"{}")
+    assert find() == Prebuilt(fresh.place, "00")
+    late = 4e9
+    assert find(late) == Prebuilt(fresh.place, "00")
+    assert find(late, Recipe("abc", locked=False)).sha256 == "", "what no lock decides is resolved anew some day"
+
+
+def test_a_role_may_write_what_it_builds_and_read_what_it_takes() -> None:
+    assert environment_statements(None, "b") == []
+    (take,) = environment_statements(Prebuilt(PLACE, "00"), "b")
+    assert (take["Action"], take["Resource"]) == ("s3:GetObject", f"arn:aws:s3:::b/{PLACE}/*")
+    once, rest = environment_statements(Prebuilt(PLACE), "b")
+    assert once["Condition"] == {"Null": {"s3:if-none-match": "false"}}
+    assert f"{once['Resource']}" == f"arn:aws:s3:::b/{PLACE}/pin.json"
+    assert rest["Resource"] == [f"arn:aws:s3:::b/{PLACE}/index.json", f"arn:aws:s3:::b/{PLACE}/pack-*"]

@@ -1,0 +1,267 @@
+"""Supervisors that are killed, and servers that go down, in the middle of a job: who comes next goes on from there."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import threading
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from runner_bench import Machine, Metadata, until
+from test_supervisor import Shipped, shipped  # noqa: F401 (a fixture)
+
+from skylift.runner.supervisor.ledger import Ledger
+from skylift.runner.supervisor.stream import SEGMENT, Stream
+
+# A second copy would say so. What it writes while nobody is there to read must be there in the end.
+COUNTS = """
+import os, sys, time
+with open("starts", "a") as file:
+    print("started", file=file)
+n = 0
+while not os.path.exists("go"):
+    os.write(1, b"%09d\\n" % n)
+    n += 1
+    time.sleep(0.001)
+os.write(2, b"%d" % n)
+open("r.txt", "w").write("worth keeping")
+sys.exit(7)
+"""
+
+
+def counted(shipped: Shipped) -> None:  # noqa: F811
+    total = int(shipped.stream("stderr"))
+    assert shipped.stream("stdout") == b"".join(b"%09d\n" % number for number in range(total))
+
+
+def results(shipped: Shipped) -> list[str]:  # noqa: F811
+    return [each.path for each in shipped.manifest().results]
+
+
+def go(machine: Machine) -> None:
+    (machine.home / "job" / "go").touch()
+
+
+def starts(machine: Machine) -> str:
+    return (machine.home / "job" / "starts").read_text()
+
+
+def test_a_killed_supervisor_has_a_successor_who_goes_on(shipped: Shipped, machine: Machine) -> None:  # noqa: F811
+    shipped.ship(COUNTS, outputs=["*.txt"])
+    shipped.boot()
+    until(lambda: shipped.stream("stdout"), "output in S3")
+    for _ in range(3):
+        machine.lose_supervisor()
+    door = shipped.door()
+    door.send(stream={"stdout": 0, "stderr": 0})
+    assert next(data for kind, data in door.frames() if kind == "o").startswith(b"000000000\n")
+    go(machine)
+    machine.wait()
+    door.close()
+    status = shipped.status()
+    assert (status["state"], status["exit_code"], status["final"]) == ("failed", 7, True)
+    counted(shipped)
+    assert results(shipped) == ["r.txt"]
+    assert starts(machine) == "started\n"
+
+
+def test_an_end_that_comes_while_nobody_is_there(shipped: Shipped, machine: Machine) -> None:  # noqa: F811
+    """The keeper is the program's parent then, and learns of its end."""
+    shipped.ship(COUNTS, outputs=["*.txt"])
+    shipped.boot()
+    until(lambda: shipped.stream("stdout"), "output in S3")
+    assert machine.process is not None
+    (lost,) = machine.supervisors
+    program = int(shipped.status()["pid"])
+    # Stopped, the keeper notices neither end before both have come.
+    os.kill(machine.process.pid, signal.SIGSTOP)
+    os.kill(lost, signal.SIGKILL)
+    go(machine)
+    until(lambda: (machine.home / "job/r.txt").exists() and has_ended(program), "the program's end")
+    os.kill(machine.process.pid, signal.SIGCONT)
+    machine.wait()
+    assert (shipped.status()["state"], shipped.status()["exit_code"]) == ("failed", 7)
+    counted(shipped)
+    assert starts(machine) == "started\n"
+
+
+def has_ended(pid: int) -> bool:
+    stat = Path(f"/proc/{pid}/stat")
+    return not stat.exists() or stat.read_text().rsplit(")", 1)[1].split()[0] == "Z"
+
+
+def test_a_cap_outlives_the_supervisor_who_set_it(shipped: Shipped, machine: Machine) -> None:  # noqa: F811
+    shipped.ship(COUNTS, max_time=2)
+    shipped.boot()
+    until(lambda: shipped.stream("stdout"), "output in S3")
+    machine.lose_supervisor()
+    machine.wait()
+    status = shipped.status()
+    assert (status["state"], status["exit_code"], status["signal"]) == ("timed-out", 124, "SIGTERM")
+
+
+def test_what_ended_the_program_is_told_by_whoever_sees_its_end(
+    shipped: Shipped,  # noqa: F811
+    machine: Machine,
+) -> None:
+    shipped.ship(
+        "import os, signal, time\n"
+        "signal.signal(signal.SIGTERM, lambda *_: open('asked', 'w').close())\n"
+        "print('up', flush=True)\n"
+        "while not os.path.exists('go'): time.sleep(0.01)\n"
+        "raise SystemExit(5)\n"
+    )
+    shipped.boot()
+    until(lambda: shipped.stream("stdout"), "output in S3")
+    shipped.put(shipped.prefix.cancel, b"")
+    until((machine.home / "job/asked").exists, "SIGTERM")
+    machine.lose_supervisor()
+    go(machine)
+    machine.wait()
+    assert (shipped.status()["state"], shipped.status()["exit_code"]) == ("cancelled", 5)
+
+
+@pytest.mark.parametrize("when", range(6))
+def test_killed_while_it_prepares_or_delivers(shipped: Shipped, machine: Machine, when: int) -> None:  # noqa: F811
+    """At another moment each time: the ledger's first lines, or the status in S3."""
+    moments: list[Any] = [
+        lambda: True,
+        (machine.root / "var/lib/skylift/supervisor.pyz").exists,
+        shipped.status,
+        *(partial(noted, shipped, machine, word) for word in (b'"start"', b'"pid"', b'"end"')),
+    ]
+    shipped.ship(
+        "with open('starts', 'a') as file: print('started', file=file)\nopen('r.txt', 'w').write('x')\nprint('ran')\n",
+        outputs=["r.txt"],
+    )
+    shipped.boot()
+    (supervisor,) = until(lambda: machine.supervisors, "the supervisor")
+    until(moments[when], "the moment")
+    # A zombie's number is nobody else's: where it was over already, nothing happens.
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(supervisor, signal.SIGKILL)
+    machine.wait()
+    status = shipped.status()
+    assert (status["state"], status["exit_code"], status["final"]) == ("succeeded", 0, True)
+    assert shipped.stream("stdout") == b"ran\n"
+    assert results(shipped) == ["r.txt"]
+    assert starts(machine) == "started\n"
+
+
+def noted(shipped: Shipped, machine: Machine, word: bytes) -> bool:  # noqa: F811
+    place = ledger(shipped, machine)
+    return place.exists() and word in place.read_bytes()
+
+
+def ledger(shipped: Shipped, machine: Machine) -> Path:  # noqa: F811
+    return machine.root / "var/lib/skylift" / shipped.prefix.job / "ledger"
+
+
+def test_a_keeper_that_is_killed_is_not_missed_by_the_job(shipped: Shipped, machine: Machine) -> None:  # noqa: F811
+    shipped.ship(COUNTS, outputs=["*.txt"])
+    shipped.boot()
+    until(lambda: shipped.stream("stdout"), "output in S3")
+    assert machine.process is not None
+    machine.process.kill()
+    machine.process.wait()
+    go(machine)
+    until(lambda: shipped.status().get("final"), "the final status")
+    assert shipped.status()["exit_code"] == 7
+    counted(shipped)
+
+
+def test_a_server_that_is_rebooted_says_so_and_never_starts_its_program_again(
+    shipped: Shipped,  # noqa: F811
+    machine: Machine,
+) -> None:
+    shipped.ship(COUNTS.replace("import os", "open('half.txt', 'w').write('so far')\nimport os"), outputs=["*.txt"])
+    shipped.boot()
+    until(lambda: shipped.stream("stdout"), "output in S3")
+    machine.go_off()
+    shipped.boot()
+    machine.wait()
+    status = shipped.status()
+    assert (status["state"], status["exit_code"], status["final"]) == ("rebooted", 122, True)
+    assert status["started"]
+    assert shipped.stream("stdout").startswith(b"000000000\n")
+    assert status["streams"]["stdout"] == len(shipped.stream("stdout"))
+    assert results(shipped) == ["half.txt"]
+    assert starts(machine) == "started\n"
+    assert machine.off_commands()[-1] == "shutdown -P now"
+
+
+def test_a_reboot_before_the_program_has_started_costs_only_time(
+    shipped: Shipped,  # noqa: F811
+    machine: Machine,
+    metadata: Metadata,
+) -> None:
+    shipped.ship("print('ran')")
+    claim = json.dumps({"instance": metadata.instance}).encode()
+    shipped.put(f"{shipped.prefix.base}/server/attempts/1.json", claim)
+    ledger(shipped, machine).parent.mkdir(parents=True)
+    # Beyond any process's number.
+    Ledger(ledger(shipped, machine)).note(helper=1 << 22)
+    shipped.boot()
+    machine.wait()
+    assert shipped.status()["state"] == "succeeded"
+    assert shipped.stream("stdout") == b"ran\n"
+
+
+def test_an_end_before_the_reboot_is_the_programs_own(shipped: Shipped, machine: Machine) -> None:  # noqa: F811
+    shipped.ship("open('r.txt', 'w').write('x')\nprint('ran')\nraise SystemExit(3)\n", outputs=["r.txt"])
+    shipped.boot()
+    until(lambda: noted(shipped, machine, b'"end"'), "its end")
+    machine.go_off()
+    shipped.boot()
+    machine.wait()
+    assert (shipped.status()["state"], shipped.status()["exit_code"]) == ("failed", 3)
+    assert shipped.stream("stdout") == b"ran\n"
+    assert results(shipped) == ["r.txt"]
+
+
+def test_an_end_by_the_shutdown_is_the_reboots(shipped: Shipped, machine: Machine) -> None:  # noqa: F811
+    """A shutdown sends SIGTERM to everybody: a program that ends well by it has not come to its end."""
+    shipped.ship(
+        "import signal, sys\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\n"
+        "print('up', flush=True)\nsignal.pause()\n"
+    )
+    shipped.boot()
+    until(lambda: shipped.stream("stdout"), "output in S3")
+    assert machine.process is not None
+    for pid in (shipped.status()["pid"], *machine.supervisors, machine.process.pid):
+        os.kill(pid, signal.SIGTERM)
+    assert machine.process.wait() == -signal.SIGTERM
+    machine.go_off()
+    shipped.boot()
+    machine.wait()
+    assert (shipped.status()["state"], shipped.status()["exit_code"]) == ("rebooted", 122)
+
+
+def test_a_log_is_gone_on_with_where_it_was(tmp_path: Path) -> None:
+    def stream() -> Stream:
+        return Stream("stdout", tmp_path, threading.Condition(), (os.geteuid(), os.getegid()), 2 * SEGMENT)
+
+    first = stream()
+    for number in range(4):
+        first.append(bytes([number]) * SEGMENT)
+    first.append(b"one ")
+    first.finish()
+    second = stream()
+    assert (second.size, second.cut) == (4 * SEGMENT + 4, (SEGMENT, 3 * SEGMENT))
+    second.append(b"two")
+    second.finish()
+    assert second.read(4 * SEGMENT, 10) == (4 * SEGMENT, b"one two")
+
+
+def test_half_a_line_of_the_ledger_says_nothing(tmp_path: Path) -> None:
+    kept = Ledger(tmp_path / "ledger")
+    kept.note(pid=1, end=3)
+    with (tmp_path / "ledger").open("a") as file:
+        file.write('{"end": 4, "en')
+    kept.note(ending="idle")
+    assert kept.read() == {"pid": 1, "end": 3, "ending": "idle"}
