@@ -25,8 +25,9 @@ from skylift.runner.attend import Attendance, visit
 from skylift.runner.duration import parse_duration
 from skylift.runner.errors import SkyliftError, UsageError
 from skylift.runner.flow import Run
+from skylift.runner.forward import Forwards, read_forward
 from skylift.runner.image import read_image
-from skylift.runner.job import Access, Outcome, Program, Settings
+from skylift.runner.job import Access, Outcome, Program, Settings, Terminal
 from skylift.runner.job import Job as Planned
 from skylift.runner.jobs import Jobs, Listed
 from skylift.runner.logs import read_since, show_logs
@@ -42,6 +43,7 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 Duration = str | int | float
 """`"1h30m"`, or seconds."""
+Ports = int | str | Sequence[int | str]
 
 _log = logging.getLogger("skylift")
 
@@ -51,17 +53,19 @@ def run(
     *,
     stdout: IO[bytes] | None = None,
     stderr: IO[bytes] | None = None,
+    forward: Ports = (),
     **options: Any,
 ) -> Outcome:
     """Run a program on a server of its own, bring its results home, and say how it went.
 
     `script` is a file; or else `module` or `command` says what to run. `stdout` and `stderr` are binary files that get
-    the program's output as it comes; without them, the outcome has the end of each. The other options are those of
-    `skylift.submit`.
+    the program's output as it comes; without them, the outcome has the end of each. `forward` is a port of this machine
+    that leads to the server's (8888, or "8888:80"), or a list of them. The other options are those of `skylift.submit`.
     """
+    forwards = _forwards(forward)
     planned, settings = _plan(script, **options)
     watcher = _Watcher(stdout, stderr)
-    return watcher.dress(_complete(Run(planned, settings, watcher)))
+    return watcher.dress(_complete(Run(planned, settings, watcher, forwards=forwards)))
 
 
 def submit(script: str | os.PathLike[str] | None = None, **options: Any) -> Job:
@@ -76,6 +80,7 @@ def submit(script: str | os.PathLike[str] | None = None, **options: Any) -> Job:
     max_time, max_cost, idle    caps: a duration, USD, a duration
     sync_every, keep            durations
     python          the version of Python that is wanted
+    interactive     whether the program has a terminal; `skylift attach` sits down before it
     name            the job's name, instead of one made up
     on, image, private, ssh_from, subnet, security_group    where it runs, as on the command line
     """
@@ -118,11 +123,14 @@ class Job:
         *,
         stdout: IO[bytes] | None = None,
         stderr: IO[bytes] | None = None,
+        forward: Ports = (),
     ) -> Outcome:
         """What `skylift.run` would have done from here on: the output from its first byte, and results to `folder`."""
+        forwards = _forwards(forward)
         watcher = _Watcher(stdout, stderr)
         told = visit(self._account, self.name, Path(folder).absolute())
-        return watcher.dress(_complete(Attendance(self._account, told, watcher, Clock(watcher))))
+        attendance = Attendance(self._account, told, watcher, Clock(watcher), forwards=forwards)
+        return watcher.dress(_complete(attendance))
 
     def logs(self, *, follow: bool = False, stderr: bool = False, since: str | float | None = None) -> Iterator[bytes]:
         """Standard output in pieces, or standard error: what there is, or with `follow` also what comes until the end.
@@ -179,6 +187,7 @@ def _plan(
     sync_every: Duration | None = None,
     keep: Duration | None = None,
     python: str | None = None,
+    interactive: bool = False,
     name: str | None = None,
     on: str | None = None,
     image: str | None = None,
@@ -200,6 +209,7 @@ def _plan(
         idle=_seconds(idle, "idle") if idle is not None else 0,
         sync_every=_seconds(sync_every, "sync_every") if sync_every is not None else 0,
         python=python,
+        terminal=Terminal() if interactive else None,
     )
     planned = plan_job(order, Path.cwd(), os.environ)
     access = Access(private, ssh_from, subnet, tuple(_list(security_group)))
@@ -223,6 +233,10 @@ def _program(
 
 def _list(value: str | Sequence[str]) -> list[str]:
     return [value] if isinstance(value, str) else list(value)
+
+
+def _forwards(ports: Ports) -> Forwards:
+    return Forwards([read_forward(str(port)) for port in ([ports] if isinstance(ports, int | str) else ports)])
 
 
 def _seconds(value: Duration, word: str) -> int:

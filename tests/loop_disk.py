@@ -41,15 +41,11 @@ class LoopDisk:
         self.dead = False
 
     def unmount(self) -> None:
-        """Once nobody uses it any more: what was just killed takes its time, and so do mounts that lie over it."""
+        """Once nobody uses it any more: what was just killed takes its time."""
         until(self._unmounted, f"{self.place} to be left alone")
-        until(self._closed, f"the last use of {self._backing} to end")
 
     def _unmounted(self) -> bool:
         return subprocess.run(["umount", self.place], check=False, capture_output=True).returncode == 0
-
-    def _closed(self) -> bool:
-        return subprocess.run(["losetup", "-j", self._backing], check=True, capture_output=True).stdout == b""
 
     def cut(self) -> None:
         """From now on nothing is written to it, not even what is in memory for it."""
@@ -65,6 +61,10 @@ class LoopDisk:
         is left but what was on the disk, and the file system's log is replayed."""
         leave_machine(home, grace=0)
         self.unmount()
+        # The kernel keeps the dead file system as long as anything is under way in it: what is mounted is a copy.
+        copy = self._backing.with_suffix(".copy")
+        subprocess.run(["cp", "--sparse=always", self._backing, copy], check=True)
+        copy.rename(self._backing)
         self.mount()
 
 

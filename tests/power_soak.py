@@ -14,12 +14,14 @@ import random
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from loop_disk import LoopDisk, cloud_on, disk
 from real_cloud import RealCloud
 from soak import Soak
 from soak_servers import Operator
+from soak_volumes import Keeper
 
 from skylift.cloud.home import Home
 
@@ -38,7 +40,11 @@ class PowerSoak(Soak):
         self._killed = True
         # Held first: nobody is to be told that a disk has failed, which is not what happens.
         self._process.send_signal(signal.SIGSTOP)
-        self._disk.cut()
+        with ExitStack() as held:
+            for worker in self._workers:
+                if isinstance(worker, Keeper):
+                    held.enter_context(worker.writing)
+            self._disk.cut()
         self._process.send_signal(signal.SIGKILL)
         self._process.wait()
         self._disk.power_on(self._cloud.home)
@@ -46,7 +52,7 @@ class PowerSoak(Soak):
 
     def _verify(self) -> None:
         for worker in self._workers:
-            if isinstance(worker, Operator):
+            if isinstance(worker, Operator | Keeper):
                 worker.have_been_off()
         super()._verify()
 

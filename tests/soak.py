@@ -31,6 +31,7 @@ from real_server import PATIENCE, until
 from soak_api import Administrator, Networker, Storekeeper
 from soak_orphans import Census
 from soak_servers import LONG, Operator
+from soak_volumes import Keeper
 from soak_worker import Cut, Lost, Worker
 
 from skylift.cloud.home import Home
@@ -75,6 +76,7 @@ class Soak:
             Administrator(seed, client("iam", config=ONCE), client("ssm", config=ONCE)),
             Storekeeper(seed, client("s3", config=ONCE)),
             Operator(seed, cloud),
+            Keeper(seed, cloud),
         ]
 
     def run(self, kills: int, say: Callable[[str], None] = lambda _: None) -> Score:

@@ -9,7 +9,7 @@ import json
 import sqlite3
 import subprocess
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from kernel_traces import processes_of
@@ -48,7 +48,16 @@ class Census:
                 row[0]: row[1]
                 for row in database.execute("SELECT id, instance_id FROM network_interfaces WHERE instance_id NOT NULL")
             }
-            self._roots = {row[0] for row in database.execute("SELECT root FROM images")}
+            self._roots = {
+                row[0] for row in database.execute("SELECT root FROM images UNION SELECT root FROM snapshots")
+            }
+            self._volumes = {row[0] for row in database.execute("SELECT id FROM volumes WHERE root = 0")}
+            self._in_servers = {
+                volume
+                for volume, instance in database.execute("SELECT id, instance_id FROM volumes WHERE root = 0")
+                if instance in self._running
+            }
+            self._snapshots = {row[0] for row in database.execute("SELECT id FROM snapshots WHERE of_root = 0")}
             self._files = {
                 extent["file"]
                 for table in ("objects", "parts")
@@ -69,6 +78,10 @@ class Census:
             *_compared("routers", {*self._vpcs, "edge"}, self._namespaces()),
             *_compared("links of servers", self._links(), self._plugged()),
             *_compared("disks", self._kept, _names(self._home.instances)),
+            *_compared("mounted volumes", self._in_servers, _names(self._run / "volumes")),
+            *_compared("volumes with loop devices", self._in_servers, set(self._looped())),
+            *_compared("volumes", self._volumes, _stems(self._home.volumes)),
+            *_compared("snapshots", self._snapshots, _stems(self._home.snapshots)),
             *_compared("files of objects", self._files, _names(self._home.objects)),
             *_compared("root directories of images", self._captured(), _names(self._home.captures)),
             *_compared("state directory", set(), _names(self._home.path) - IN_HOME),
@@ -76,13 +89,21 @@ class Census:
         ]
 
     def _bundles(self) -> set[str]:
-        return _names(self._run) - {"oci", "exits"}
+        return _names(self._run) - {"oci", "exits", "volumes"}
 
     def _mounts(self) -> Iterator[str]:
         for line in Path("/proc/self/mountinfo").read_text().splitlines():
             place = Path(line.split(" ")[4])
-            if place.is_relative_to(self._run):
+            if place.is_relative_to(self._run) and not place.is_relative_to(self._run / "volumes"):
                 yield place.relative_to(self._run).parts[0]
+
+    def _looped(self) -> Iterator[str]:
+        for path in Path("/sys/block").glob("loop*/loop/backing_file"):
+            with suppress(FileNotFoundError):
+                # It may be let go of at this moment.
+                file = Path(path.read_text().strip())
+                if file.parent == self._home.volumes.resolve():
+                    yield file.stem
 
     def _groups(self) -> set[str]:
         top = Path("/sys/fs/cgroup")
@@ -132,6 +153,10 @@ def _link(interface: str) -> str:
 
 def _names(directory: Path) -> set[str]:
     return {path.name for path in directory.iterdir()} if directory.is_dir() else set()
+
+
+def _stems(directory: Path) -> set[str]:
+    return {name.removesuffix(".img") for name in _names(directory)}
 
 
 def _compared(what: str, wanted: set[str], found: set[str]) -> Iterator[str]:

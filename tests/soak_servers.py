@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from real_cloud import RealCloud
-from real_server import until
 from soak_report import report
-from soak_worker import Fact, Facts, Lost, Worker, tag_set, tags_of
+from soak_worker import Fact, Facts, Lost, Worker, attempt, tag_set, tags_of
 
 SETTLED = ("running", "stopped", "terminated")
 LONG = 180.0
@@ -34,11 +33,6 @@ class Operator(Worker):
         self._allocation = self._ec2.allocate_address(Domain="vpc")["AllocationId"]
         self._group = cloud.ssh_only
         self.facts["address", "elastic"] = ""
-
-    @property
-    def _place(self) -> Path:
-        """Where the cloud has what is of its servers as long as they run."""
-        return Path(f"/run/skylift/{self._cloud.number}")
 
     @property
     def acts(self) -> Sequence[Callable[[], None]]:
@@ -71,7 +65,7 @@ class Operator(Worker):
             instance = one["InstanceId"]
             greets = partial(says_ssh, one.get("PublicIpAddress", ""))
             self._until(greets, f"an SSH banner of {instance}", partial(list, [one]))
-            boot = self._boot(instance)
+            boot = boot_of(self._cloud, instance)
             if self._boots.setdefault(instance, boot) != boot:
                 raise Lost(f"{instance} has been started anew\n{report(self._cloud, one)}")
         self._boots = {one["InstanceId"]: self._boots[one["InstanceId"]] for one in running}
@@ -89,20 +83,10 @@ class Operator(Worker):
 
     def _those_that_run_are_there(self) -> bool:
         running = [one["InstanceId"] for one in self._described() if one["State"]["Name"] == "running"]
-        return all((self._place / instance / "init.pid").exists() for instance in running)
+        return all(is_there(self._cloud, instance) for instance in running)
 
     def _until(self, look: Callable[[], bool], what: str, concerned: Callable[[], list[dict[str, Any]]]) -> None:
-        """Who waits in vain tells all there is to see of the servers that it `concerned`."""
-        try:
-            until(look, what, LONG)
-        except AssertionError as error:
-            raise Lost("\n".join([str(error), *(report(self._cloud, one) for one in concerned())])) from None
-
-    def _boot(self, instance: str) -> str:
-        """The server's init: its pid and when it was started."""
-        pid = (self._place / instance / "init.pid").read_text().strip()
-        started = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-        return f"{pid} since {started}"
+        attempt(look, what, LONG, lambda: (report(self._cloud, one) for one in concerned()))
 
     def _described(self) -> list[dict[str, Any]]:
         pages = self._ec2.get_paginator("describe_instances").paginate(Filters=self._mine)
@@ -232,7 +216,19 @@ class Operator(Worker):
     def _forget_image(self) -> None:
         if fact := self.one("image"):
             (image,) = [image["ImageId"] for image in self._images() if image["Name"] == fact[1]]
-            self.change({fact: None}, self._ec2.deregister_image, ImageId=image)
+            self.change({fact: None}, self._ec2.deregister_image, ImageId=image, DeleteAssociatedSnapshots=True)
+
+
+def is_there(cloud: RealCloud, instance: str) -> bool:
+    """What is said of a server that ended while nobody looked is true a moment after the cloud's start only."""
+    return Path(f"/run/skylift/{cloud.number}/{instance}/init.pid").exists()
+
+
+def boot_of(cloud: RealCloud, instance: str) -> str:
+    """The server's init: its pid and when it was started."""
+    pid = Path(f"/run/skylift/{cloud.number}/{instance}/init.pid").read_text().strip()
+    started = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    return f"{pid} since {started}"
 
 
 def says_ssh(address: str) -> bool:

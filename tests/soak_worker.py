@@ -9,10 +9,11 @@ from __future__ import annotations
 import random
 import string
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from botocore.exceptions import BotoCoreError
+from real_server import until
 
 T = TypeVar("T")
 
@@ -90,6 +91,14 @@ class Worker(ABC):
     def one(self, kind: str) -> Fact | None:
         there = self.has(kind)
         return self.random.choice(there) if there else None
+
+
+def attempt(look: Callable[[], bool], what: str, patience: float, concerned: Callable[[], Iterable[object]]) -> None:
+    """Who waits in vain tells what there is to be said of those that it `concerned`."""
+    try:
+        until(look, what, patience)
+    except AssertionError as error:
+        raise Lost("\n".join([str(error), *(str(one) for one in concerned())])) from None
 
 
 def applied(facts: Facts, change: Facts) -> Facts:

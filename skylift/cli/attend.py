@@ -13,6 +13,13 @@ from skylift.cli.place import On, settings_for
 if TYPE_CHECKING:
     from skylift.runner.job import Outcome
 
+ForwardOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--forward", metavar="PORT", help="8888, or 8888:80: a port here that leads to one there. Repeatable."
+    ),
+]
+
 T_co = TypeVar("T_co", covariant=True)
 T = TypeVar("T")
 
@@ -46,23 +53,33 @@ def attach(
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object on stdout at the end; the program's stdout goes to stderr.")
     ] = False,
+    forward: ForwardOption = None,
     on: On = None,
 ) -> None:
     """Watch a job as `skylift run` does, from its first line on, and bring its results here.
 
-    Ctrl-C is SIGINT to the program; a second one cancels the job, a third leaves it running.
+    Ctrl-C is SIGINT to the program; a second one cancels the job, a third leaves it running. Before a job that was
+    started with -it, all keys are the program's, and `~.` at the beginning of a line leaves it running.
     """
+    import os
+
     from skylift.cli.run import tell
     from skylift.cli.screen import Outlet, make_screen
+    from skylift.cli.terminal import Seat
     from skylift.runner.account import open_account
     from skylift.runner.attend import Attendance, visit
+    from skylift.runner.forward import Forwards, read_forward
     from skylift.runner.steps import Clock
 
     outlet = Outlet(2 if as_json else 1, 2)
     screen = make_screen(outlet, quiet=quiet, json=as_json)
+    forwards = Forwards([read_forward(text) for text in forward or ()])
     account = open_account(settings_for(on))
+    there = visit(account, name, Path.cwd())
+    seat = Seat(screen) if there.interactive and os.isatty(0) else None
+    screen = seat or screen
     try:
-        outcome = with_interrupts(Attendance(account, visit(account, name, Path.cwd()), screen, Clock(screen)))
+        outcome = with_interrupts(Attendance(account, there, screen, Clock(screen), seat, forwards))
     finally:
         screen.finish()
     tell(outcome, outlet, quiet=quiet, as_json=as_json)

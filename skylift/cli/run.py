@@ -12,17 +12,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from skylift.cli.attend import ForwardOption
 from skylift.cli.place import On, settings_for
 from skylift.cli.preset import presets
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from skylift.cli.screen import Outlet, Screen
+    from skylift.cli.terminal import Seat
+    from skylift.runner.forward import Forward
     from skylift.runner.job import Job, Outcome, Program, Settings
     from skylift.runner.submit import Taken
 
 _COMMAND_FLAG = "--program-is-a-command"
 _VALUES = {"--in", "--out", "--env", "--type", "--max-time", "--keep", "--name", "-i", "-o", "-e", "-t"}
-_VALUES |= {"--max-cost", "--idle", "--sync-every", "--python"}
+_VALUES |= {"--max-cost", "--idle", "--sync-every", "--python", "--forward"}
 _VALUES |= {"--on", "--image", "--ssh-from", "--subnet", "--security-group"}
 _MODULE = {"-m", "--module"}
 
@@ -148,6 +153,10 @@ def run(
     name: Annotated[
         str | None, typer.Option("--name", metavar="NAME", help="The job's name, instead of one made up.")
     ] = None,
+    interactive: Annotated[
+        bool, typer.Option("--interactive", "-it", help="The program has a terminal, and your keys are its own.")
+    ] = False,
+    forward: ForwardOption = None,
     detach: Annotated[
         bool, typer.Option("--detach", "-d", help="Leave as soon as the server has the job; print its name.")
     ] = False,
@@ -160,8 +169,10 @@ def run(
     import gc
 
     from skylift.cli.screen import Outlet, make_screen, show_error
+    from skylift.cli.terminal import Seat, this_terminal
     from skylift.runner.duration import parse_duration
     from skylift.runner.errors import SkyliftError
+    from skylift.runner.forward import read_forward
     from skylift.runner.image import read_image
     from skylift.runner.job import Access
     from skylift.runner.plan import Order, plan_job
@@ -172,6 +183,10 @@ def run(
     screen = make_screen(outlet, quiet=quiet, json=as_json)
     job_name = name
     try:
+        check_presence(interactive=interactive, forward=bool(forward), detach=detach, as_json=as_json)
+        ways = [read_forward(text) for text in forward or ()]
+        seat = Seat(screen) if interactive and not detach else None
+        screen = seat or screen
         access = Access(private, ssh_from, subnet, tuple(groups or ()))
         where: dict[str, Any] = {"access": access, **({"image": read_image(image)} if image else {})}
         job = plan_job(
@@ -188,6 +203,7 @@ def run(
                 idle=parse_duration(idle, "--idle") if idle else 0,
                 sync_every=parse_duration(sync_every, "--sync-every") if sync_every else 0,
                 python=python,
+                terminal=this_terminal() if interactive else None,
             ),
             Path.cwd(),
             os.environ,
@@ -197,7 +213,7 @@ def run(
         _announce(job, screen)
         if detach:
             return _tell_detached(*submit_job(job, settings, screen), screen, quiet=quiet, as_json=as_json)
-        outcome = run_job(job, settings, screen)
+        outcome = run_job(job, settings, screen, seat, ways)
     except SkyliftError as error:
         screen.finish()
         if as_json:
@@ -232,12 +248,28 @@ def _announce(job: Job, screen: Screen) -> None:
     screen.note(f"Job {job.name}: {spell_duration(job.max_time)} at most ({job.cap}).")
 
 
-def run_job(job: Job, settings: Settings, screen: Screen) -> Outcome:
+def check_presence(*, interactive: bool, forward: bool, detach: bool, as_json: bool) -> None:
+    """What only somebody who stays can have."""
+    from skylift.runner.errors import UsageError
+
+    if forward and detach:
+        raise UsageError("--forward is for whoever watches the job.", "With -d: skylift attach NAME --forward PORT.")
+    if interactive and not detach:
+        if as_json:
+            raise UsageError("-it and --json exclude each other: standard output is the program's terminal.")
+        if not os.isatty(0):
+            raise UsageError("-it needs a terminal, and standard input is none.", "Run it without -it, or with -d.")
+
+
+def run_job(
+    job: Job, settings: Settings, screen: Screen, seat: Seat | None = None, ways: Sequence[Forward] = ()
+) -> Outcome:
     """The job in an event loop of its own, with Ctrl-C handed to it."""
     from skylift.cli.attend import with_interrupts
     from skylift.runner.flow import Run
+    from skylift.runner.forward import Forwards
 
-    return with_interrupts(Run(job, settings, screen))
+    return with_interrupts(Run(job, settings, screen, seat, Forwards(ways)))
 
 
 def submit_job(job: Job, settings: Settings, screen: Screen) -> tuple[str, Taken | Outcome]:

@@ -14,6 +14,7 @@ from skylift.runner import launch, role
 from skylift.runner.account import Account
 from skylift.runner.collect import Manifest, bring_home, read_manifest
 from skylift.runner.errors import SkyliftError
+from skylift.runner.forward import Forwards
 from skylift.runner.job import INTERRUPTED, Outcome
 from skylift.runner.launch import Server
 from skylift.runner.lifeline import Lifeline
@@ -24,7 +25,7 @@ from skylift.runner.size import spell_size
 from skylift.runner.steps import Clock, in_thread
 from skylift.runner.stream import Follower, Status
 from skylift.runner.submit import write_off
-from skylift.runner.watch import Watcher
+from skylift.runner.watch import Keyboard, Watcher
 from skylift.runner.way_in import WayIn
 
 
@@ -40,12 +41,22 @@ class Visit:
     server: Server | None
     way_in: WayIn | None = None
     started_it: bool = False
+    interactive: bool = False
 
 
 class Attendance:
     """One job that its server has, until its outcome. `run` may be called once; `interrupt` is Ctrl-C."""
 
-    def __init__(self, account: Account, visit: Visit, watcher: Watcher, clock: Clock) -> None:
+    def __init__(
+        self,
+        account: Account,
+        visit: Visit,
+        watcher: Watcher,
+        clock: Clock,
+        keyboard: Keyboard | None = None,
+        forwards: Forwards | None = None,
+    ) -> None:
+        self._keyboard, self._forwards = keyboard, forwards or Forwards(())
         self._account, self._visit, self._watcher, self._clock = account, visit, watcher, clock
         self._prefix = Prefix(visit.name)
         self._reach = Reach(account, visit.name, visit.server, visit.way_in)
@@ -61,6 +72,7 @@ class Attendance:
             self._see_status,
             self._see_start,
         )
+        self._forwards.lead(lambda: self._follower.connection)
         self._phase = "preparing"
         self._interrupts = 0
         self._open_steps: dict[str, float] = {}
@@ -79,6 +91,7 @@ class Attendance:
             return self._outcome("detached" if detached else "cancelled", INTERRUPTED, reason)
 
     async def _run(self) -> Outcome:
+        await self._forwards.open()
         try:
             if not self._visit.started_it:
                 await in_thread(self._reach.let_in, self._watcher)
@@ -86,6 +99,8 @@ class Attendance:
             self._phase = "collecting"
             manifest = await self._collect(status)
         finally:
+            self._give_back_keyboard()
+            await self._forwards.close()
             await self._put_away()
         told = conclude(self._visit.name, status, manifest, self._reach.server)
         return self._dress(told)
@@ -126,6 +141,7 @@ class Attendance:
             self._begin("program")
             self._see_start()
         if state == "uploading" or status["final"]:
+            self._give_back_keyboard()
             self._end("environment", "not made")
             self._end("program", f"exit code {status.get('exit_code')}", status.get("program_seconds"))
 
@@ -133,6 +149,13 @@ class Attendance:
         """The program has been started: a status says so, or its output, which may be here sooner."""
         if self._phase == "preparing":
             self._phase = "running"
+            self._forwards.tell(self._watcher)
+            if self._keyboard is not None:
+                self._keyboard.take(self._follower.order, self._leave)
+
+    def _give_back_keyboard(self) -> None:
+        if self._keyboard is not None:
+            self._keyboard.give_back()
 
     def _begin(self, name: str) -> None:
         if name not in self._open_steps and name not in self._clock.seconds:
@@ -167,10 +190,16 @@ class Attendance:
             self._follower.order(cancel=True)
             self._watcher.note("Cancelling: SIGTERM, and SIGKILL after 10 s. Press Ctrl-C again to leave it alone.")
         else:
-            self._phase = "detached"
-            name = self._visit.name
-            self._watcher.note(f"Left {name} running: `skylift attach {name}` or `skylift cancel {name}`.")
-            self._task.cancel()
+            self._leave()
+
+    def _leave(self) -> None:
+        assert self._task is not None
+        self._interrupts = max(self._interrupts, 1)
+        self._phase = "detached"
+        self._give_back_keyboard()
+        name = self._visit.name
+        self._watcher.note(f"Left {name} running: `skylift attach {name}` or `skylift cancel {name}`.")
+        self._task.cancel()
 
     # Home again.
 
@@ -218,4 +247,5 @@ def visit(account: Account, name: str, home: Path) -> Visit:
     record = account.record(name)
     servers = launch.live_servers(account.api, name)
     server = servers[0] if servers else None
-    return Visit(name, home, record["keep"], record["instance_type"], server)
+    interactive = record.get("terminal") is not None
+    return Visit(name, home, record["keep"], record["instance_type"], server, interactive=interactive)

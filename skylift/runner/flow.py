@@ -3,28 +3,41 @@
 from __future__ import annotations
 
 from skylift.runner.attend import Attendance, Visit
+from skylift.runner.forward import Forwards
 from skylift.runner.job import Job, Outcome, Settings
 from skylift.runner.steps import Clock
 from skylift.runner.submit import Submission, Taken
-from skylift.runner.watch import Watcher
+from skylift.runner.watch import Keyboard, Watcher
 
 
 class Run:
     """One job, from here to its outcome. `run` may be called once; `interrupt` is Ctrl-C."""
 
-    def __init__(self, job: Job, settings: Settings, watcher: Watcher) -> None:
+    def __init__(
+        self,
+        job: Job,
+        settings: Settings,
+        watcher: Watcher,
+        keyboard: Keyboard | None = None,
+        forwards: Forwards | None = None,
+    ) -> None:
         self._job, self._watcher = job, watcher
+        self._keyboard, self._forwards = keyboard, forwards or Forwards(())
         self._clock = Clock(watcher)
         self._submission = Submission(job, settings, watcher, self._clock)
         self._attendance: Attendance | None = None
 
     async def run(self) -> Outcome:
         """Raises SkyliftError when the run failed before its program ended; what had been made is then undone."""
-        taken = await self._submission.run()
-        if isinstance(taken, Outcome):
-            return taken
-        self._attendance = self._attend(taken)
-        return await self._attendance.run()
+        await self._forwards.open()
+        try:
+            taken = await self._submission.run()
+            if isinstance(taken, Outcome):
+                return taken
+            self._attendance = self._attend(taken)
+            return await self._attendance.run()
+        finally:
+            await self._forwards.close()
 
     def interrupt(self) -> None:
         (self._attendance or self._submission).interrupt()
@@ -39,5 +52,6 @@ class Run:
             server=taken.server,
             way_in=taken.way_in,
             started_it=True,
+            interactive=job.terminal is not None,
         )
-        return Attendance(taken.account, visit, self._watcher, self._clock)
+        return Attendance(taken.account, visit, self._watcher, self._clock, self._keyboard, self._forwards)

@@ -195,6 +195,15 @@ class S3Input:
 
 
 @dataclass(frozen=True)
+class Terminal:
+    """What an interactive program is started before; it hears when the size changes."""
+
+    term: str = "xterm-256color"
+    rows: int = 24
+    columns: int = 80
+
+
+@dataclass(frozen=True)
 class Job:
     """One program, once. Times are in seconds; `max_time` counts from the program's start, and `cap` is the option that
     set it. `idle` and `sync_every` are 0 where they were not asked for.
@@ -217,6 +226,7 @@ class Job:
     sync_every: int = 0
     max_cost: float | None = None
     s3_inputs: tuple[S3Input, ...] = ()
+    terminal: Terminal | None = None
 
 
 @dataclass(frozen=True)

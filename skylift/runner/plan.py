@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from skylift.runner.bundle import find_project, plan_bundle
 from skylift.runner.errors import UsageError
-from skylift.runner.job import NAME_FORM, Environment, Job, Program, S3Input, Secret, new_name
+from skylift.runner.job import NAME_FORM, Environment, Job, Program, S3Input, Secret, Terminal, new_name
 from skylift.runner.needs import Needs, find_needs
 from skylift.runner.pep723 import ScriptHeader, read_header
 from skylift.runner.price import hourly_price, seconds_for
@@ -44,6 +44,7 @@ class Order:
     idle: int = 0
     sync_every: int = 0
     python: str | None = None
+    terminal: Terminal | None = None
 
 
 def plan_job(order: Order, cwd: Path, environ: Mapping[str, str]) -> Job:
@@ -75,6 +76,7 @@ def plan_job(order: Order, cwd: Path, environ: Mapping[str, str]) -> Job:
         idle=order.idle,
         sync_every=order.sync_every,
         max_cost=order.max_cost,
+        terminal=order.terminal,
         s3_inputs=tuple(_read_s3(text) for text in order.inputs if text.startswith("s3:")),
     )
 

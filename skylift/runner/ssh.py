@@ -88,6 +88,12 @@ class Connection:
             process = await self._connection.create_process(command, encoding=None, window=_WINDOW)
             return process.stdout, process.stdin
 
+    async def tunnel(self, port: int) -> tuple[Any, Any]:
+        """A reader and a writer of bytes, to a port of the server's own."""
+        with _translated():
+            found: tuple[Any, Any] = await self._connection.open_connection("localhost", port)
+            return found
+
     async def close(self) -> None:
         self._connection.abort()
 

@@ -52,7 +52,7 @@ class Follower:
 
     def order(self, **order: object) -> bool:
         """Pass an order (`signal="INT"`) to the supervisor; kept until SSH is back when it is not. True when sent."""
-        if self._connection is not None and self._send(order):
+        if self._connection is not None and not self._waiting and self._send(order):
             return True
         self._waiting.append(order)
         return False
@@ -63,6 +63,11 @@ class Follower:
             return self._connection.send(**order)
         except ConnectionLost:
             return False
+
+    @property
+    def connection(self) -> Connection | None:
+        """The way to the server, while there is one."""
+        return self._connection
 
     def start_at(self, stream: Literal["stdout", "stderr"], offset: int) -> None:
         self._offsets[stream] = offset

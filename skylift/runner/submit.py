@@ -22,7 +22,7 @@ from skylift.runner.bucket import ensure_bucket
 from skylift.runner.bundle import write_archive
 from skylift.runner.duration import spell_duration
 from skylift.runner.ec2 import Api
-from skylift.runner.errors import SKYLIFT_FAILED, LaunchFailed, NameTaken, SkyliftError
+from skylift.runner.errors import SKYLIFT_FAILED, LaunchFailed, NameTaken, SkyliftError, UsageError
 from skylift.runner.image import find_images, pick_image
 from skylift.runner.job import INTERRUPTED, Job, Outcome, Settings
 from skylift.runner.key import KeyPair, ensure_key
@@ -156,6 +156,8 @@ class Submission:
     async def _check(self, step: Step, archive: IO[bytes]) -> tuple[str, Cargo]:
         """Credentials, image, type and bundle: what can be wrong is told while there is nothing to undo."""
         price.check_region(self._job.max_cost, self._settings.region)
+        if self._job.terminal is not None and self._settings.access.private:
+            raise UsageError("-it needs SSH, and --private means that the server is not reached by it.")
         api = await in_thread(Api, self._settings)
         images, processors, self._open, self._caller, parcels, sources, _ = await together(
             in_thread(find_images, api, self._settings.image),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal, Protocol
 
 
@@ -20,3 +21,13 @@ class Watcher(Protocol):
 
     def output(self, stream: Literal["stdout", "stderr"], data: bytes) -> None:
         """The program's own bytes; called from a worker thread, never twice at a time."""
+
+
+class Keyboard(Protocol):
+    """Where the keys of an interactive program come from. Both are called in the event loop, and may be repeated."""
+
+    def take(self, order: Callable[..., object], leave: Callable[[], None]) -> None:
+        """From now on keys are the program's: `order(input=...)`, `order(resize=...)`; `leave` is for the user who has
+        had enough, which the program does not hear of."""
+
+    def give_back(self) -> None: ...

@@ -22,7 +22,10 @@ ERASED = re.compile(rb".*\x1b\[2K")
 class Terminal:
     """A run with a terminal of its own, from which it takes its keys and where all it writes goes."""
 
-    def __init__(self, cloud: RealCloud, folder: Path, *options: str, source: str = WAITS) -> None:
+    def __init__(
+        self, cloud: RealCloud, folder: Path, *options: str, source: str = WAITS, words: tuple[str, ...] = ()
+    ) -> None:
+        """`words` is another command line than that of a run."""
         (folder / "job.py").write_text(source)
         self.shown = b""
         pid, self._master = pty.fork()
@@ -30,7 +33,7 @@ class Terminal:
             os.chdir(folder)
             # COLUMNS, so that no line is folded.
             environment = {**cloud.environment, "TERM": "xterm", "COLUMNS": "200"}
-            command = cloud.command("run", *options, "job.py")
+            command = cloud.command(*(words or ("run", *options, "job.py")))
             os.execve(command[0], command, environment)
         self._pid = pid
         cloud.watch(pid)

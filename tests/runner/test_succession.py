@@ -77,7 +77,7 @@ def test_an_end_that_comes_while_nobody_is_there(shipped: Shipped, machine: Mach
     until(lambda: shipped.stream("stdout"), "output in S3")
     assert machine.process is not None
     (lost,) = machine.supervisors
-    program = int(shipped.status()["pid"])
+    program = int(until(lambda: shipped.status().get("pid"), "the program's pid in S3"))
     # Stopped, the keeper notices neither end before both have come.
     os.kill(machine.process.pid, signal.SIGSTOP)
     os.kill(lost, signal.SIGKILL)

@@ -106,10 +106,9 @@ class Claims:
         """Each home begins to look somewhere else, so that none is likely to take what another one, which is down at
         the moment, will come back for."""
         used = {claim.number for claim in present}
-        first: int = zlib.crc32(home.encode()) % len(NUMBERS)
-        inquired = [*NUMBERS[first:], *NUMBERS[:first]]
-        inquired.sort(key=lambda number: number != preferred)
-        for number in inquired:
+        first = zlib.crc32(home.encode()) % len(NUMBERS)
+        inquired: list[int] = [*NUMBERS[first:], *NUMBERS[:first]]
+        for number in sorted(inquired, key=lambda each: each != preferred):
             if number not in used and not self._taken(number):
                 return number
         homes = ", ".join(sorted(claim.home for claim in present)[:5])

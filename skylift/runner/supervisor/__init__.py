@@ -43,6 +43,7 @@ record.json, where what is marked * may be missing:
     idle*                               seconds without output and without work for the processor that end the program
     sync_every*                         seconds between two uploads of results while the program runs
     log_cap*                            bytes of each stream that are kept
+    terminal*                           {"term", "rows", "columns"} of an interactive program: all it shows is in stdout
     keep, instance_type                 seconds that the server stays after the end, and its type
 
 status.json:
@@ -65,8 +66,9 @@ status.json:
 manifest.json: {"final", "results": [{"path", "size", "sha256"}], "unmatched", "left_behind"}; with --sync-every it is
 there, and not final, while the program runs.
 
-The socket /run/skylift/NAME.sock takes JSON lines: {"stream": {"stdout": OFFSET, "stderr": OFFSET}}, {"signal": "INT"}
-and {"cancel": true}. A stream is answered with frames: a letter, the payload's length as 4 bytes big-endian, the
-payload. The letters are o stdout, e stderr, s status as JSON, and c for what was cut, as JSON: {"stream", "from",
-"to"}, after which that stream goes on at "to". The final status is the last frame, after all output.
+The socket /run/skylift/NAME.sock takes JSON lines: {"stream": {"stdout": OFFSET, "stderr": OFFSET}}, {"signal": "INT"},
+{"cancel": true}, and where the program has a terminal {"input": BASE64} and {"resize": [ROWS, COLUMNS]}. A stream is
+answered with frames: a letter, the payload's length as 4 bytes big-endian, the payload. The letters are o stdout, e
+stderr, s status as JSON, and c for what was cut, as JSON: {"stream", "from", "to"}, after which that stream goes on at
+"to". The final status is the last frame, after all output.
 """

@@ -14,7 +14,7 @@ import skylift.runner.supervisor as package
 from skylift.runner.supervisor.aws import Aws, Metadata, Refused, Unreachable, patiently
 from skylift.runner.supervisor.console import say
 from skylift.runner.supervisor.environ import read_environment
-from skylift.runner.supervisor.keeper import keep
+from skylift.runner.supervisor.keeper import Kept, keep
 from skylift.runner.supervisor.ledger import Ledger
 from skylift.runner.supervisor.power import RESERVE, arm_timer, power_off
 from skylift.runner.supervisor.prefix import Prefix
@@ -36,11 +36,11 @@ def boot(options: argparse.Namespace) -> None:
     for each in (folder.parent, folder):
         each.chmod(0o711)
     ledger = Ledger(folder / "ledger")
-    sys.exit(keep(folder, ledger, lambda told: work(options, ledger, told)))
+    sys.exit(keep(folder, ledger, lambda kept: work(options, ledger, kept)))
 
 
-def work(options: argparse.Namespace, ledger: Ledger, told: int) -> None:
-    """The supervisor, in a process of its own. On `told` the keeper says how a program ended that was inherited."""
+def work(options: argparse.Namespace, ledger: Ledger, kept: Kept) -> None:
+    """The supervisor, in a process of its own."""
     aws = Aws(options.region, os.environ.get("AWS_ENDPOINT_URL"), Metadata(options.imds))
     prefix = Prefix(aws, options.bucket, options.prefix)
     try:
@@ -50,7 +50,7 @@ def work(options: argparse.Namespace, ledger: Ledger, told: int) -> None:
         return power_off()
     package.__path__.insert(0, str(archive / "skylift/runner/supervisor"))
     importlib.invalidate_caches()
-    importlib.import_module("skylift.runner.supervisor.job").supervise(options, aws, prefix, ledger, told)
+    importlib.import_module("skylift.runner.supervisor.job").supervise(options, aws, prefix, ledger, kept)
     return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Door:
-    """The socket: who may open it (root, and the login user's group) may watch, signal and cancel."""
+    """The socket: who may open it (root, and the login user's group) may watch, type, signal and cancel."""
 
     def __init__(self, path: Path, gid: int, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
@@ -62,6 +63,12 @@ class Door:
             threading.Thread(target=self._watch, args=(connection, offsets), daemon=True).start()
         if "signal" in order:
             self._supervisor.program.signal(getattr(signal, "SIG" + order["signal"]))
+        terminal = self._supervisor.terminal
+        if "input" in order and terminal is not None:
+            terminal.type(base64.b64decode(order["input"]))
+        if "resize" in order and terminal is not None:
+            rows, columns = order["resize"]
+            terminal.resize(int(rows), int(columns))
         if "cancel" in order:
             self._supervisor.cancel("cancelled")
 

@@ -22,6 +22,7 @@ from skylift.runner.supervisor.door import Door
 from skylift.runner.supervisor.environment import Environment
 from skylift.runner.supervisor.idle import Idleness
 from skylift.runner.supervisor.inputs import SHELF, Inputs
+from skylift.runner.supervisor.keeper import Kept
 from skylift.runner.supervisor.ledger import Ledger
 from skylift.runner.supervisor.login import Login
 from skylift.runner.supervisor.memory import Memory
@@ -34,6 +35,7 @@ from skylift.runner.supervisor.results import Results, Syncing
 from skylift.runner.supervisor.shipper import Shipper
 from skylift.runner.supervisor.status import Status, now_iso
 from skylift.runner.supervisor.stream import DEFAULT_CAP, Stream, cuts
+from skylift.runner.supervisor.terminal import Terminal
 from skylift.runner.supervisor.unpack import make_folder, sha256_of, unpack
 from skylift.runner.supervisor.uv import Uv
 from skylift.runner.supervisor.verdict import REBOOTED, Ended, Verdict, before_start, judge
@@ -41,9 +43,9 @@ from skylift.runner.supervisor.verdict import REBOOTED, Ended, Verdict, before_s
 T = TypeVar("T")
 
 
-def supervise(options: argparse.Namespace, aws: Aws, prefix: Prefix, ledger: Ledger, told: int) -> None:
+def supervise(options: argparse.Namespace, aws: Aws, prefix: Prefix, ledger: Ledger, kept: Kept) -> None:
     """Called by the boot program once all of the supervisor is there."""
-    supervisor = Supervisor(options, aws, prefix, ledger, told)
+    supervisor = Supervisor(options, aws, prefix, ledger, kept)
     sys.excepthook = supervisor.report_crash
     supervisor.run()
 
@@ -51,8 +53,8 @@ def supervise(options: argparse.Namespace, aws: Aws, prefix: Prefix, ledger: Led
 class Supervisor:
     """Each step of `run` is a method below it."""
 
-    def __init__(self, options: argparse.Namespace, aws: Aws, prefix: Prefix, ledger: Ledger, told: int) -> None:
-        self._ledger = ledger
+    def __init__(self, options: argparse.Namespace, aws: Aws, prefix: Prefix, ledger: Ledger, kept: Kept) -> None:
+        self._ledger, self._kept = ledger, kept
         self._options, self._aws, self.prefix = options, aws, prefix
         self._root = Path(options.root)
         self._deadline = float(options.deadline)
@@ -62,7 +64,8 @@ class Supervisor:
         self.changed = threading.Condition()
         self.status = Status(self._job, self.changed)
         self.streams: List[Stream] = []
-        self.program = Program(ledger, told)
+        self.terminal: Optional[Terminal] = None
+        self.program = Program(ledger, kept.told)
         self._cancelled = threading.Event()
         self._record: Dict[str, Any] = {}
         self._results: Optional[Results] = None
@@ -153,6 +156,8 @@ class Supervisor:
         owner = (self._login.uid, self._login.gid)
         cap = self._record.get("log_cap") or DEFAULT_CAP
         self.streams = [Stream(name, self._folder, self.changed, owner, cap) for name in ("stdout", "stderr")]
+        if self._record.get("terminal"):
+            self.terminal = Terminal(self._kept, self.streams[0])
         self._door = Door(self._root / "run/skylift" / (self._job + ".sock"), self._login.gid, self)
         self._shipper = Shipper(self.prefix, self.streams, self.status, self._folder)
         threading.Thread(target=self._listen_for_cancel, daemon=True).start()
@@ -216,19 +221,34 @@ class Supervisor:
         env.update(self._secrets)
         self._memory = Memory()
         self._note_start()
+        try:
+            if self.terminal is not None:
+                self._start_before(self.terminal, argv, env)
+            else:
+                self._start(argv, env)
+        except OSError as error:
+            code = 127 if isinstance(error, FileNotFoundError) else 126
+            raise Ended("failed", "%s could not be started: %s." % (argv[0], error.strerror), exit_code=code) from None
+        self._watch_program()
+
+    def _start(self, argv: List[str], env: Dict[str, str]) -> None:
         out, err = (stream.end_for_program() for stream in self.streams)
         try:
             self.program.start(
                 argv, "pid", cwd=str(self._cwd), env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=err, umask=0o022,
                 **self._login.identity(),
             )  # fmt: skip
-        except OSError as error:
-            code = 127 if isinstance(error, FileNotFoundError) else 126
-            raise Ended("failed", "%s could not be started: %s." % (argv[0], error.strerror), exit_code=code) from None
         finally:
             os.close(out)
             os.close(err)
-        self._watch_program()
+
+    def _start_before(self, terminal: Terminal, argv: List[str], env: Dict[str, str]) -> None:
+        wanted = self._record["terminal"]
+        end = terminal.for_program(self._login.user, wanted["rows"], wanted["columns"])
+        self.program.start(
+            argv, "pid", terminal=True, cwd=str(self._cwd), env=dict(env, TERM=wanted["term"]),
+            stdin=end, stdout=end, stderr=end, umask=0o022, **self._login.identity(),
+        )  # fmt: skip
 
     def _note_start(self) -> None:
         """From here on the program is never started again, and what is new is its own: a lock or a build of its project
@@ -266,6 +286,8 @@ class Supervisor:
             raise Ended("broken", "skylift's supervisor was ended, and how its program ended is not known.")
         said = self._past.said
         self.program.inherit(said["pid"], said.get("end"), said.get("ending", ""))
+        if self.terminal is not None:
+            self.terminal.go_on()
         self._watch_program()
 
     def _watch_program(self) -> None:
@@ -322,6 +344,8 @@ class Supervisor:
     def _conclude(self, verdict: Verdict, **more: Any) -> None:
         """Told already, though the state is what it will be only when all has been delivered."""
         self.program.kill_session()
+        if self.terminal is not None:
+            self.terminal.finish()
         for stream in self.streams:
             stream.finish()
         self._verdict = verdict

@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, NamedTuple, Tuple
 
 from skylift.runner.supervisor.console import say
 from skylift.runner.supervisor.ledger import Ledger
@@ -22,10 +22,19 @@ PR_SET_CHILD_SUBREAPER = 36
 STREAMS = ("stdout", "stderr")
 
 
-def keep(folder: Path, ledger: Ledger, work: Callable[[int], None]) -> int:
-    """`work` in a process of its own, as often as it is killed; the exit code that it ends with. It is given a
-    descriptor, on which it is told how a program has ended that an earlier one had started."""
+class Kept(NamedTuple):
+    """What each supervisor is given, as descriptors: where it is told how a program has ended that an earlier one had
+    started, and both ends of a terminal, should the program be one that somebody sits before."""
+
+    told: int
+    master: int
+    slave: int
+
+
+def keep(folder: Path, ledger: Ledger, work: Callable[[Kept], None]) -> int:
+    """`work` in a process of its own, as often as it is killed; the exit code that it ends with."""
     _hold_pipes(folder)
+    terminal = _hold_terminal()
     signal.signal(signal.SIGTERM, lambda number, frame: _go_down(ledger))
     pause = 0.05
     while True:
@@ -34,7 +43,7 @@ def keep(folder: Path, ledger: Ledger, work: Callable[[int], None]) -> int:
         if child == 0:
             os.close(telling)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            work(reading)
+            work(Kept(reading, *terminal))
             sys.exit(0)
         os.close(reading)
         # Not before the first fork: what is imported for it need not hold up the boot.
@@ -55,6 +64,15 @@ def _hold_pipes(folder: Path) -> None:
         if not pipe.exists():
             os.mkfifo(str(pipe), 0o600)
         os.open(str(pipe), os.O_RDWR | os.O_NONBLOCK)
+
+
+def _hold_terminal() -> Tuple[int, int]:
+    """A program whose terminal goes is hung up on. This one stays, and costs nothing where nobody wants it."""
+    try:
+        return os.openpty()
+    except OSError as error:
+        say("there is no terminal to be had: %s" % error)
+        return -1, -1
 
 
 def _watch(child: int, ledger: Ledger, telling: int) -> int:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import select
 import signal
 import subprocess
+import termios
 import threading
 import time
 from pathlib import Path
@@ -31,16 +33,23 @@ class Program:
         self._end: Optional[int] = None
         self.ending = ""
 
-    def start(self, argv: List[str], name: str, **how: Any) -> "subprocess.Popen[bytes]":
-        """`name` is what the ledger calls its pid, which is written there before anything of it runs."""
+    def start(self, argv: List[str], name: str, terminal: bool = False, **how: Any) -> "subprocess.Popen[bytes]":
+        """`name` is what the ledger calls its pid, which is written there before anything of it runs. With `terminal`,
+        its standard input is to be the terminal that its session belongs to."""
+
+        def become() -> None:
+            # Between fork and exec, only system calls: no lock that another thread may have held is taken.
+            self._ledger.sign(name)
+            if terminal:
+                fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
         with self._lock:
             if self.ending:
                 raise Ended(self.ending, "The job was ended before its program started.", exit_code=143)
-            # What runs between fork and exec is one system call: no lock that another thread may have held is taken.
             self._process = subprocess.Popen(
                 argv,
                 start_new_session=True,
-                preexec_fn=lambda: self._ledger.sign(name),  # noqa: PLW1509
+                preexec_fn=become,  # noqa: PLW1509
                 **how,
             )
             self.pid = self._process.pid

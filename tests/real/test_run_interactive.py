@@ -1,0 +1,135 @@
+"""`skylift run -it` and `--forward` on a real server, from a terminal of their own."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import socket
+import struct
+import subprocess
+import termios
+import urllib.request
+from pathlib import Path
+
+import pytest
+from real_cloud import RealCloud
+from running_job import RunningJob, ended_job
+from test_run_terminal import Terminal
+
+pytestmark = pytest.mark.real
+
+TALKS = """
+import os, sys
+name = input("name? ")
+print("hello", name, os.get_terminal_size().columns, os.getcwd() == os.path.expanduser("~/job"))
+try:
+    input("wait ")
+except KeyboardInterrupt:
+    print("caught")
+open("r.txt", "w").write(name)
+sys.exit(7)
+"""
+
+SERVES = """
+import http.server
+server = http.server.HTTPServer(("127.0.0.1", 8000), http.server.SimpleHTTPRequestHandler)
+print("ready", flush=True)
+server.serve_forever()
+"""
+
+
+class Sitting(Terminal):
+    """A terminal whose size and modes are looked at and changed from outside."""
+
+    def resize(self, rows: int, columns: int) -> None:
+        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    @property
+    def echoes(self) -> bool:
+        """Whether it is as shells like it, not raw."""
+        return bool(termios.tcgetattr(self._master)[3] & termios.ECHO)
+
+    def kill(self) -> None:
+        os.kill(self._pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def free_port() -> int:
+    """One of this machine's that nobody had a moment ago."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+@pytest.fixture
+def folder(cloud: RealCloud, request: pytest.FixtureRequest) -> Path:
+    found = cloud.work / str(request.node.name)
+    found.mkdir()
+    return found
+
+
+def test_a_talk_with_the_program(cloud: RealCloud, folder: Path) -> None:
+    seat = Sitting(cloud, folder, "-it", "--out", "r.txt", source=TALKS)
+    seat.read_until(b"name? ")
+    assert not seat.echoes
+    seat.resize(30, 90)
+    seat.press(b"Ada\r")
+    seat.read_until(b"True\r\nwait ")
+    seat.press(b"\x03")
+    seat.read_until(b"caught")
+    seat.read_until(b"Results")
+    assert seat.echoes, "the terminal is the shell's again"
+    assert seat.finish() == 7
+    shown = [line for line in seat.lines if line.startswith(("name?", "hello", "wait"))]
+    assert shown == ["name? Ada", "hello Ada 90 True", "wait ^Ccaught"]
+    assert (folder / "r.txt").read_text() == "Ada"
+
+
+def test_a_client_that_dies_leaves_the_job_and_another_one_sits_down(cloud: RealCloud, folder: Path) -> None:
+    seat = Sitting(cloud, folder, "-it", "--name", "talk", source=TALKS)
+    seat.read_until(b"name? ")
+    seat.kill()
+    seat.finish()
+    again = Sitting(cloud, folder, words=("attach", "talk"))
+    again.read_until(b"name? ")
+    again.press(b"Bea\r")
+    again.read_until(b"wait ")
+    again.press(b"\r~.")
+    again.read_until(b"Left talk running")
+    # Enter was the program's, and so its end; `~.` was ours.
+    again.finish()
+    assert cloud.skylift("wait", "talk", check=False).returncode == 7
+    assert ended_job(cloud, "talk") == ("failed", 7)
+    log = cloud.skylift("logs", "talk").stdout
+    assert "name? Bea\nhello Bea " in log
+    cloud.skylift("rm", "talk")
+
+
+def test_what_needs_somebody_who_stays(cloud: RealCloud, folder: Path) -> None:
+    (folder / "job.py").write_text("pass")
+    done = cloud.skylift("run", "-it", "job.py", cwd=folder, check=False)
+    assert (done.returncode, "-it needs a terminal" in done.stderr) == (2, True)
+    done = cloud.skylift("run", "-d", "--forward", "8000", "job.py", cwd=folder, check=False)
+    assert (done.returncode, "--forward is for whoever watches" in done.stderr) == (2, True)
+
+
+def test_a_port_leads_to_the_server(cloud: RealCloud, folder: Path, free_port: int) -> None:
+    (folder / "page.txt").write_text("from the server")
+    job = RunningJob(cloud, folder, "--in", "page.txt", "--forward", f"{free_port}:8000", source=SERVES)
+    with urllib.request.urlopen(f"http://127.0.0.1:{free_port}/page.txt", timeout=60) as answer:
+        assert answer.read() == b"from the server"
+    assert f"localhost:{free_port} leads to port 8000 of the server." in job.words
+    busy = cloud.skylift("run", "--forward", str(free_port), "job.py", cwd=folder, check=False)
+    assert busy.returncode == 2
+    assert f"--forward {free_port}: the port cannot be had" in busy.stderr
+    job.client.kill()
+    job.client.wait()
+    words = ("attach", "--forward", f"{free_port}:8000", job.name)
+    client = cloud.popen(*words, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert client.stdout is not None
+    assert client.stdout.readline() == b"ready\n"
+    with urllib.request.urlopen(f"http://127.0.0.1:{free_port}/job.py", timeout=60) as answer:
+        assert b"http.server" in answer.read()
+    cloud.skylift("cancel", job.name)
+    assert client.wait() == 143
