@@ -82,10 +82,11 @@ def disk(mib: int) -> Iterator[LoopDisk]:
 
 @contextmanager
 def cloud_on(disk: LoopDisk, image_home: Home) -> Iterator[RealCloud]:
-    """A cloud that is up, with its state there; at the end nothing is left of it on the machine."""
+    """A cloud that is up, with its state there, and its user's files elsewhere; at the end nothing is left of it on the
+    machine."""
     base = disk.place / "cloud"
     base.mkdir()
-    cloud = RealCloud(base, image_home)
+    cloud = RealCloud(base, image_home, disk.place.with_name("work"))
     cloud.guard()
     try:
         cloud.up()

@@ -31,7 +31,7 @@ def cut_off(cloud: RealCloud, held: LoopDisk) -> Iterator[None]:
 
 def test_power_cuts_under_load_lose_nothing_that_was_answered(image_home: Home) -> None:
     with disk(ROOM) as held, cloud_on(held, image_home) as cloud:
-        score = PowerSoak(cloud, "suite", held).run(kills=4)
+        score = PowerSoak(cloud, "suite", held).run(kills=3)
     assert score.acknowledged > score.unanswered > 0
 
 
@@ -47,26 +47,18 @@ def test_what_a_server_has_synced_is_there_after_a_power_cut(image_home: Home) -
         kept.says("echo synced >file && sync file && sudo cp file /mnt/sdf/file && sudo sync /mnt/sdf/file")
         gone = cloud.start(InstanceInitiatedShutdownBehavior="terminate")
         gone.await_state("running")
+        # Nothing on this one has had the time to reach the disk by itself; whoever launched it can get in all the same.
+        young = cloud.start()
+        young.await_state("running")
         with cut_off(cloud, held):
             assert cloud.home.root_key() == key
         gone.await_state("terminated")
-        kept.await_state("stopped")
-        assert kept.describe()["StateReason"]["Code"] == "Server.ScheduledStop"
-        cloud.ec2.start_instances(InstanceIds=[kept.id])
+        for server in (kept, young):
+            server.await_state("stopped")
+            assert server.describe()["StateReason"]["Code"] == "Server.ScheduledStop"
+        cloud.ec2.start_instances(InstanceIds=[kept.id, young.id])
         # With the host key that it had.
         kept.await_way_in(f"{kept.id} to be back")
         assert kept.says("cat file /mnt/sdf/file") == "synced\nsynced"
-
-
-def test_a_server_that_was_only_just_launched_survives_a_power_cut(image_home: Home) -> None:
-    """With the key that lets its owner in, though nothing on it has had time to reach the disk by itself."""
-    with disk(ROOM) as held, cloud_on(held, image_home) as cloud:
-        young = cloud.start()
-        young.await_state("running")
-        cloud.ec2.create_tags(Resources=[young.id], Tags=[{"Key": "the", "Value": "log is synced with this"}])
-        with cut_off(cloud, held):
-            assert (cloud.home.instances / young.id / "seeded").exists()
-        young.await_state("stopped")
-        cloud.ec2.start_instances(InstanceIds=[young.id])
         young.await_ssh()
         assert young.says("cat /var/lib/cloud/seed/instance-id") == young.id

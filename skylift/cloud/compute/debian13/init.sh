@@ -129,6 +129,8 @@ ln -sf /proc/1/fd/1 /dev/console
 echo 0 65535 >/proc/sys/net/ipv4/ping_group_range
 echo "Debian GNU/Linux 13, a local server of skylift: $instance"
 if [ "$booted" != "$instance" ]; then
+    # Before anybody is told of the keys.
+    sync /var/lib/cloud/data/*
     show_host_keys
     (cd / && first_boot) </dev/null &
 fi
