@@ -83,6 +83,8 @@ log = logging.getLogger("skylift.cloud")
 DEFAULT_REGION = "us-east-1"
 USAGE, FAILURE = 2, 125
 GIB = 1 << 30
+IMAGE_GIB = 8
+"""The size of the images that the provided one stands in for."""
 RUN = Path("/run/skylift")
 
 
@@ -287,22 +289,24 @@ class Cloud:
             cors=desk.cors,
         )
         await api.start()
-        draughtsman = Draughtsman(make_site(self._home, account, self._region), lambda name: catalogue()[name], zone_id)
+        site = make_site(self._home, network.claim, account, self._region)
+        draughtsman = Draughtsman(site, lambda name: catalogue()[name], zone_id)
         records = Records(database, draughtsman, self._region)
         notary = Notary(database, self._home, account)
         stations = Stations(network, api, MetadataService(records.facts_for, notary.vouch), records)
         networks = NetworkLoop(database, network, stations.follow)
-        captures = Captures(self._home.captures, RUN / str(network.claim.number))
+        captures = Captures(self._home.captures, RUN / str(network.claim.number) / "scratch")
         images = ImageLoop(database, captures)
         hold = Hold(servers, (ServerError,))
         disks = make_disks(self._home, network.claim)
         volumes = VolumeLoop(database, disks, servers, Sockets(plug, unplug), hold, (ServerError,))
+        roots = RootCopies(database, disks, captures, self._home.instances, hold, volumes.of)
         snapshots = SnapshotLoop(
             database=database,
             disks=disks,
             lock_of=volumes.of,
             hold=hold,
-            root_of=RootCopies(database, captures, self._home.instances, hold).make,
+            root_of=roots.make,
             tidy=images.tidy,
             settled=images.look_at,
             failures=(ServerError, CaptureFailed, DiskError),
@@ -314,8 +318,9 @@ class Cloud:
             cables=Cables(network.attach, network.detach, network.dress),
             sync_network=networks.step,
             blueprint=draughtsman.blueprint,
-            failures=(ServerError, RootfsError, NetworkError, DiskError),
+            failures=(ServerError, RootfsError, NetworkError, DiskError, CaptureFailed),
             at_rest=snapshots.at_rest,
+            keep=roots.keep,
             volumes=volumes,
         )
         # Servers first: each sees to its network itself once it is made, which takes longer than the network.
@@ -547,7 +552,7 @@ def first_facts(
                     name=built.name,
                     description=built.description,
                     root=str(built.root),
-                    size_gib=max(1, -(-built.size // GIB)),
+                    size_gib=max(IMAGE_GIB, -(-built.size // GIB)),
                     created=built.created,
                     architecture=built.architecture,
                 ),
@@ -574,14 +579,20 @@ def make_servers(home: Home, claim: Claim, ended: Callable[[str, int | None], No
 
 
 def make_disks(home: Home, claim: Claim) -> Disks:
-    return Disks(home.volumes, home.snapshots, RUN / str(claim.number) / "volumes")
+    return Disks(home.volumes, home.snapshots, volumes_at(claim))
 
 
-def make_site(home: Home, account: str, region: str) -> Site:
+def volumes_at(claim: Claim) -> Path:
+    """Where volumes are mounted on the host."""
+    return RUN / str(claim.number) / "volumes"
+
+
+def make_site(home: Home, claim: Claim, account: str, region: str) -> Site:
     return Site(
         account=account,
         region=region,
         disks=home.instances,
+        volumes=volumes_at(claim),
         inheritance=inherited(),
         host_cpus=os.cpu_count() or 1,
         swap_accounting=cgroup.swap_accounting(),

@@ -30,6 +30,14 @@ sync --file-system "$6"
 """
 
 
+GIB = 1 << 30
+ROOM_BESIDES = 128 << 20
+"""What a file system needs beside its files: a journal, tables of inodes."""
+
+UNFINISHED = ".making-"
+"""How names begin of what is not to outlive the process that makes it."""
+
+
 class CaptureFailed(Exception):
     """A server's disk could not be copied."""
 
@@ -37,7 +45,7 @@ class CaptureFailed(Exception):
 class Captures:
     """The root directories of images that were made from servers, each in `place/ID/root`.
 
-    `scratch` is an empty directory, or one whose contents a copy need not see, for mounts of the copying process.
+    `scratch` is a directory for mounts of the copying process.
     """
 
     def __init__(self, place: Path, scratch: Path) -> None:
@@ -59,7 +67,7 @@ class Captures:
         """Make the image's root directory. `lower` is the root below the disk; where `held` is given, the server runs
         and is held with it while its writes are copied. Raises CaptureFailed, with nothing left of the attempt."""
         final = self._place / image_id
-        making = self._place / f".making-{image_id}"
+        making = self._place / f"{UNFINISHED}{image_id}"
         shutil.rmtree(making, ignore_errors=True)
         try:
             making.mkdir()
@@ -81,19 +89,29 @@ class Captures:
             shutil.rmtree(making, ignore_errors=True)
         return final / "root"
 
+    def gib(self, tree: Path) -> int:
+        """How large a file system must be for what is in this root directory."""
+        used = sum(path.lstat().st_blocks for path in tree.rglob("*")) * 512
+        return -(-(used + used // 16 + ROOM_BESIDES) // GIB)
+
+    def remove(self, tree: Path) -> None:
+        """A root directory that was made for a moment."""
+        shutil.rmtree(tree.parent)
+
     def keep(self, needed: set[Path]) -> None:
         """Remove every root directory but these, and what unfinished copies have left."""
         for entry in self._place.iterdir():
-            if entry / "root" not in needed and not entry.name.startswith(".making-"):
+            if entry / "root" not in needed and not entry.name.startswith(UNFINISHED):
                 shutil.rmtree(entry)
 
     def sweep(self) -> None:
         """At start: name what unfinished copies have left so that `keep` removes it, which takes a while."""
-        for entry in self._place.glob(".making-*"):
+        for entry in self._place.glob(f"{UNFINISHED}*"):
             entry.rename(self._place / f".unfinished-{secrets.token_hex(4)}")
 
     def _merge(self, lower: Path, writes: Path, uid_base: int, root: Path) -> None:
         root.mkdir()
+        self._scratch.mkdir(exist_ok=True)
         arguments = (self._scratch, lower, writes, uid_base, UIDS, root)
         _run(
             [

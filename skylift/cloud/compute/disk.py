@@ -13,6 +13,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import struct
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -24,6 +25,7 @@ from skylift.cloud.durable import sync_directory
 GIB = 1 << 30
 
 _FIFREEZE, _FITHAW = 0xC0045877, 0xC0045878
+_SHUTDOWN, _NO_LOG_FLUSH = 0x8004587D, 2
 _FICLONE = 0x40049409
 _CHUNK = 1 << 30
 
@@ -90,7 +92,15 @@ class Disks:
         _trying(f"link {target}", os.link, self.snapshot(source_id), target)
         sync_directory(target.parent)
 
+    def made(self, volume_id: str) -> bool:
+        return self.volume(volume_id).exists()
+
     def remove(self, volume_id: str) -> None:
+        """Also where it is mounted. What has not been written to the host's disk yet never is."""
+        if volume_id in self.mounted():
+            with _opened(self.place(volume_id)) as descriptor, suppress(OSError):
+                fcntl.ioctl(descriptor, _SHUTDOWN, struct.pack("I", _NO_LOG_FLUSH))
+        self.unmount(volume_id)
         self.volume(volume_id).unlink(missing_ok=True)
 
     def present(self) -> tuple[set[str], set[str]]:

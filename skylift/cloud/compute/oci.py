@@ -26,8 +26,8 @@ LXCFS_FILES = ("cpuinfo", "diskstats", "loadavg", "meminfo", "stat", "swaps", "u
 class ServerPlan:
     """One server whole, but for its network: that is attached between creation and start.
 
-    `image` is the image's root directory, `disk` the directory with the server's own writes; `cpus` are cores,
-    `memory` bytes.
+    `image` is the image's root directory, `disk` the directory of what is the server's own. Its writes are there too,
+    unless `volume` names where a file system for them is mounted. `cpus` are cores, `memory` bytes.
     """
 
     id: str
@@ -39,6 +39,7 @@ class ServerPlan:
     memory: int
     swap_accounting: bool = True
     lxcfs: bool = False
+    volume: Path | None = None
 
     @property
     def pids(self) -> int:

@@ -126,6 +126,7 @@ class Servers:
         # First: who clears away after a kill in the middle knows from it that there may be mounts.
         (bundle / ".base").write_text(json.dumps({"image": str(plan.image), "uid_base": plan.uid_base}))
         (bundle / ".base").rename(bundle / "base")
+        plan.disk.mkdir(exist_ok=True)
         rootfs.mount()
         first = not seeded.exists()
         rootfs.write(file for file in seed if first or file.each_boot)
@@ -258,7 +259,7 @@ class Servers:
         return self._run / server_id
 
     def _rootfs(self, plan: ServerPlan) -> Rootfs:
-        return Rootfs(plan.image, plan.disk, self._bundle(plan.id), plan.uid_base)
+        return Rootfs(plan.image, plan.volume or plan.disk, self._bundle(plan.id), plan.uid_base)
 
     def _rootfs_of(self, server_id: str) -> Rootfs:
         base = json.loads((self._bundle(server_id) / "base").read_text())

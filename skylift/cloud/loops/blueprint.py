@@ -33,11 +33,12 @@ MIB = 1024 * 1024
 
 @dataclass(frozen=True)
 class Site:
-    """What is the same for every server of one cloud."""
+    """What is the same for every server of one cloud. `volumes` is where volumes are mounted on the host."""
 
     account: str
     region: str
     disks: Path
+    volumes: Path
     inheritance: Inheritance
     host_cpus: int
     swap_accounting: bool
@@ -74,7 +75,8 @@ class Draughtsman:
         image = tx.get(Image, id=instance.image_id)
         vpc = tx.get(Vpc, id=instance.vpc_id)
         primary = tx.get(NetworkInterface, instance_id=instance.id, index=0)
-        assert image is not None and vpc is not None and primary is not None
+        root = tx.get(Volume, instance_id=instance.id, root=True)
+        assert image is not None and vpc is not None and primary is not None and root is not None
         options = tx.get(DhcpOptions, id=vpc.dhcp_options_id) or DhcpOptions("none")
         kind = self._type_of(instance.type)
         hostname = private_dns_name(primary.private_ip, self._site.region)
@@ -88,6 +90,7 @@ class Draughtsman:
             memory=kind.memory_mib * MIB,
             swap_accounting=self._site.swap_accounting,
             lxcfs=self._site.lxcfs,
+            volume=self._site.volumes / root.id if root.bounded else None,
         )
         seed = seed_files(
             instance_id=instance.id,

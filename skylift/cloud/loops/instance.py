@@ -58,8 +58,9 @@ class Volumes(Protocol):
     """The part of the loop of volumes that this one asks for help; see loops/volume.py."""
 
     def step(self) -> None: ...
+    def before_boot(self, instance_id: str) -> None: ...
     def at_boot(self, instance_id: str, pid: int) -> None: ...
-    def at_rest(self, instance_id: str) -> None: ...
+    def at_rest(self, instance_id: str, *, for_good: bool) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,8 @@ class Blueprint:
 
 class InstanceLoop:
     """`blueprint(tx, instance)` says how to build a server, `failures` are the exceptions compute has for "cannot".
-    `at_rest(id)` is called when a server's disk is not in use and is about to be used or deleted, `volumes` gives
-    servers theirs.
+    `at_rest(id)` is called when a server's disk is not in use and is about to be used or deleted, `keep(instance)` when
+    the instance is about to end, for a root volume that is to outlive it. `volumes` gives servers theirs.
 
     Every server is worked on by at most one thread at a time; different ones in parallel.
     """
@@ -87,6 +88,7 @@ class InstanceLoop:
         blueprint: Callable[[Tx, Instance], Blueprint],
         failures: tuple[type[Exception], ...],
         at_rest: Callable[[str], None],
+        keep: Callable[[Instance], None],
         volumes: Volumes,
         workers: int = 8,
     ) -> None:
@@ -97,6 +99,7 @@ class InstanceLoop:
         self._blueprint = blueprint
         self._failures = failures
         self._at_rest = at_rest
+        self._keep = keep
         self._volumes = volumes
         self._work = Work("instance", self._settle, workers)
         self._lock = threading.RLock()
@@ -217,6 +220,7 @@ class InstanceLoop:
             subnets = {subnet.id: subnet for subnet in tx.find(Subnet)}
         laps = _Laps()
         try:
+            self._volumes.before_boot(row.id)
             pid = self._machines.create(blueprint.plan, blueprint.seed)
             laps.end("create")
             self._sync_network()
@@ -332,9 +336,16 @@ class InstanceLoop:
         self._unplug(row)
         last_words = self._machines.console(row.id)
         self._machines.clear(row.id)
-        self._volumes.at_rest(row.id)
+        self._volumes.at_rest(row.id, for_good=target == "terminated")
         if target == "terminated":
             self._at_rest(row.id)
+            if row.booted:
+                try:
+                    self._keep(row)
+                except self._failures as error:
+                    # It is tried again, at the next commit or in a minute, until there is room: nothing is lost.
+                    log.error("instance %s: its root volume could not be kept: %s", row.id, error)
+                    return row
             self._machines.destroy(row.id)
         with self._database.write() as tx:
             current = tx.get(Instance, id=row.id) or row

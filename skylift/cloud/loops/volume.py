@@ -35,6 +35,7 @@ class FileSystems(Protocol):
     def unmount(self, volume_id: str) -> None: ...
     def mounted(self) -> set[str]: ...
     def grow(self, volume_id: str, size_gib: int) -> bool: ...
+    def made(self, volume_id: str) -> bool: ...
     def remove(self, volume_id: str) -> None: ...
 
 
@@ -101,17 +102,32 @@ class VolumeLoop:
         """At start: servers that run have their volumes, and nothing else is mounted."""
         alive = self._machines.running()
         with self._database.read() as tx:
-            held = [volume for volume in tx.find(Volume, state="in-use", root=False) if volume.instance_id in alive]
-        for volume_id in self._disks.mounted() - {volume.id for volume in held}:
+            used = tx.find(Volume, state="in-use")
+            off = {instance.id for instance in tx.find(Instance, state="stopped")}
+        held = [volume for volume in used if volume.instance_id in alive]
+        # The root volume of a server that is about to start, or to end, is seen to with it.
+        kept = {volume.id for volume in held} | {one.id for one in used if one.root and one.instance_id not in off}
+        for volume_id in self._disks.mounted() - kept:
             self._let_go(volume_id)
         for volume in held:
             assert volume.instance_id is not None
-            if volume.attachment == "attached":
+            if volume.attachment == "attached" and not volume.root:
                 try:
                     with self.of(volume.id):
                         self._put_in(volume, alive[volume.instance_id])
                 except DiskError as error:
                     log.error("volume %s of %s: %s", volume.id, volume.instance_id, error)
+
+    def before_boot(self, instance_id: str) -> None:
+        """Mount the root volume of a server that is about to be created, where it is a file. Raises DiskError."""
+        with self._database.read() as tx:
+            root = tx.get(Volume, instance_id=instance_id, root=True)
+        if root is None or not root.bounded:
+            return
+        with self.of(root.id):
+            if not self._disks.made(root.id):
+                self._disks.make(root.id, root.size_gib)
+            self._disks.mount(root.id)
 
     def at_boot(self, instance_id: str, pid: int) -> None:
         """Give a server that is about to start its volumes; those that it was launched with are made now at the latest.
@@ -130,12 +146,14 @@ class VolumeLoop:
                 self._put_in(row, pid)
                 self._save(row.id, attachment="attached")
 
-    def at_rest(self, instance_id: str) -> None:
-        """A server has ended: its volumes need not be mounted."""
+    def at_rest(self, instance_id: str, *, for_good: bool) -> None:
+        """A server has ended: its volumes need not be mounted. Those that end with it are left to their removal, which
+        need not wait until what was written is on the disk."""
         with self._database.read() as tx:
-            ids = [volume.id for volume in tx.find(Volume, instance_id=instance_id) if not volume.root]
-        for volume_id in ids:
-            self._let_go(volume_id)
+            volumes = tx.find(Volume, instance_id=instance_id)
+        for volume in volumes:
+            if not (for_good and volume.delete_on_termination):
+                self._let_go(volume.id)
 
     def _settle(self, volume_id: str) -> None:
         row = self._row(volume_id)
@@ -179,7 +197,6 @@ class VolumeLoop:
             self._disks.make_from(row.id, row.size_gib, snapshot_id)
 
     def _remove(self, row: Volume) -> None:
-        self._disks.unmount(row.id)
         self._disks.remove(row.id)
         with self._database.write() as tx:
             tx.remove(row)
@@ -230,7 +247,7 @@ class VolumeLoop:
 
     def _modify(self, row: Volume, change: Modification) -> None:
         try:
-            if not row.root and change.size_gib > row.size_gib and not self._grow(row, change.size_gib):
+            if change.size_gib > row.size_gib and not self._grow(row, change.size_gib):
                 self._work.later(row.id, PATIENCE)
                 return
         except self._failures as error:
@@ -252,12 +269,18 @@ class VolumeLoop:
 
     def _grow(self, row: Volume, size_gib: int) -> bool:
         """While it is used, where the kernel lets us; else in a moment in which no program uses it."""
+        if row.root and not (row.bounded and self._disks.made(row.id)):
+            # It takes what its host has room for, or is made with its new size.
+            return True
         if self._disks.grow(row.id, size_gib):
             return True
         pid = self._machines.running().get(row.instance_id or "")
         if pid is None or row.instance_id is None:
             self._disks.unmount(row.id)
             return self._disks.grow(row.id, size_gib)
+        if row.root:
+            # A server cannot be without its root: it grows when it has been stopped.
+            return False
         with self._hold.of(row.instance_id):
             try:
                 self._take_out(row, force=False)

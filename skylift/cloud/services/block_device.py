@@ -91,11 +91,10 @@ def _root(image: Image, below: BlockDevice, asked: dict[str, Any]) -> BlockDevic
     if kind in ("st1", "sc1"):
         raise _wrong(f"A volume of type {kind} cannot be a root volume.")
     refuse_size(kind, max(size, 4) if kind in ("io1", "io2") else size)
-    # A server's disk takes what its host has room for: a size would be shown and not kept.
-    _refuse_unless(size == image.size_gib, f"VolumeSize={size}", str(image.size_gib))
-    _refuse_unless(asked.get("DeleteOnTermination", True), "DeleteOnTermination=false", "true")
     iops, throughput = _speed(kind, size, below, asked)
-    return BlockDevice(ROOT_DEVICE, size, kind, iops, throughput, image.snapshot_id)
+    ends = asked.get("DeleteOnTermination", below.delete_on_termination)
+    bounded = below.bounded or "VolumeSize" in asked
+    return BlockDevice(ROOT_DEVICE, size, kind, iops, throughput, image.snapshot_id, ends, bounded)
 
 
 def _data(tx: Tx, name: str, below: BlockDevice | None, asked: dict[str, Any]) -> BlockDevice:
@@ -126,15 +125,6 @@ def _speed(kind: str, size: int, below: BlockDevice | None, asked: dict[str, Any
         asked.get("Iops", below.iops if below and same else None),
         asked.get("Throughput", below.throughput if below and same else None),
     )
-
-
-def _refuse_unless(carried_out: bool, asked: str, accepted: str) -> None:
-    if not carried_out:
-        raise ServiceError(
-            "UnsupportedOperation",
-            f"This cloud does not carry out BlockDeviceMappings.Ebs.{asked} for a root volume; it takes {accepted}, "
-            "or nothing.",
-        )
 
 
 def _wrong(message: str) -> ServiceError:

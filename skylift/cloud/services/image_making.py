@@ -158,6 +158,7 @@ def _as_device(volume: Volume) -> BlockDevice:
         volume.iops,
         volume.throughput,
         delete_on_termination=volume.delete_on_termination,
+        bounded=volume.bounded,
     )
 
 

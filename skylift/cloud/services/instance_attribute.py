@@ -160,11 +160,6 @@ def _devices(tx: Tx, instance: Instance, asked: list[dict[str, Any]]) -> None:
         if volume is None or disk.get("VolumeId", volume.id) != volume.id:
             raise ServiceError("InvalidInstanceAttributeValue", f"No device is currently mapped at {name}")
         ends = disk.get("DeleteOnTermination", volume.delete_on_termination)
-        if volume.root and not ends:
-            raise ServiceError(
-                "UnsupportedOperation",
-                f"This cloud ends a root volume with its instance: DeleteOnTermination of {name} can only be true.",
-            )
         tx.save(replace(volume, delete_on_termination=ends))
 
 

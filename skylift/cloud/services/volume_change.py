@@ -33,11 +33,6 @@ def modify(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     size = params.get("Size", volume.size_gib)
     if size < volume.size_gib:
         raise invalid("New size cannot be smaller than existing size")
-    if volume.root and size != volume.size_gib:
-        raise ServiceError(
-            "UnsupportedOperation",
-            f"This cloud does not change the size of a root volume: '{volume.id}' is that of '{volume.instance_id}'.",
-        )
     kind = params.get("VolumeType", volume.type)
     refuse_size(kind, size)
     same = kind == volume.type

@@ -129,6 +129,7 @@ class Scene:
         self.with_volumes: set[str] = set()
         self.looked_at_volumes = False
         self.jammed = False
+        self.no_room = False
         self.loop = self.start_loop()
         with self.database.write() as tx:
             tx.add(Vpc(id="vpc-1", cidr="10.0.0.0/16"))
@@ -157,6 +158,7 @@ class Scene:
             blueprint=lambda tx, instance: Blueprint(plan_of(instance), ()),
             failures=(ServerError,),
             at_rest=lambda server_id: self.machines.done.append("at_rest") if self.notes_rest else None,
+            keep=self.keep,
             volumes=self,
         )
         self.machines.ended = loop.ended
@@ -167,11 +169,21 @@ class Scene:
     def step(self) -> None:
         self.looked_at_volumes = True
 
+    def before_boot(self, instance_id: str) -> None:
+        assert instance_id not in self.machines.running(), "its root would be mounted over"
+
     def at_boot(self, instance_id: str, pid: int) -> None:
         self.with_volumes.add(instance_id)
 
-    def at_rest(self, instance_id: str) -> None:
+    def at_rest(self, instance_id: str, *, for_good: bool) -> None:
         self.with_volumes.discard(instance_id)
+        assert for_good == (self.row.desired == "terminated") or self.row.desired == "running"
+
+    def keep(self, instance: Instance) -> None:
+        if self.no_room:
+            raise RuntimeRefused("no room for its root volume")
+        if self.notes_rest:
+            self.machines.done.append("keep")
 
     def add(self, **changes: object) -> None:
         with self.database.write() as tx:
@@ -407,8 +419,20 @@ def test_images_are_made_before_a_disk_is_used_again_or_deleted(scene: Scene) ->
     assert scene.machines.done == [
         *rest,
         *("request_shutdown", "clear", *rest),
-        *("request_shutdown", "clear", "at_rest", "destroy"),
+        *("request_shutdown", "clear", "at_rest", "keep", "destroy"),
     ]
+
+
+def test_a_root_volume_that_cannot_be_kept_holds_its_instance_up(scene: Scene) -> None:
+    scene.add()
+    scene.settle()
+    scene.no_room = True
+    scene.change(desired="terminated", state="shutting-down")
+    scene.settle()
+    assert (scene.row.state, "destroy" in scene.machines.done) == ("shutting-down", False)
+    scene.no_room = False
+    scene.settle()
+    assert (scene.row.state, "destroy" in scene.machines.done) == ("terminated", True)
 
 
 def test_terminating_while_it_starts_is_not_forgotten(scene: Scene) -> None:

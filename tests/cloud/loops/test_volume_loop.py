@@ -53,6 +53,7 @@ class FakeCompute:
         self.done: list[str] = []
         self.alive: dict[str, int] = {"i-1": 7}
         self.mounts: set[str] = set()
+        self.there: set[str] = set()
         self.plugged: set[str] = set()
         self.refuses: set[str] = set()
         self.busy = False
@@ -62,12 +63,17 @@ class FakeCompute:
 
     def make(self, volume_id: str, size_gib: int) -> None:
         self.do(f"make {volume_id} {size_gib}")
+        self.there.add(volume_id)
 
     def make_from(self, volume_id: str, size_gib: int, snapshot_id: str) -> None:
         self.do(f"make {volume_id} {size_gib} of {snapshot_id}")
 
     def make_of_tree(self, volume_id: str, size_gib: int, tree: Path) -> None:
         self.do(f"make {volume_id} {size_gib} of {tree}")
+        self.there.add(volume_id)
+
+    def made(self, volume_id: str) -> bool:
+        return volume_id in self.there
 
     def mount(self, volume_id: str) -> Path:
         self.mounts.add(volume_id)
@@ -143,13 +149,21 @@ class FakeCaptures:
         uid_base: int,
         held: Callable[[], AbstractContextManager[None]] | None,
     ) -> Path:
-        assert (lower, disk, uid_base) == (Path("/base"), Path("/disks/i-1"), 1_000_000_000)
+        assert (lower, uid_base) == (Path("/base"), 1_000_000_000)
+        # A root volume of its own is mounted, wherever the server is.
+        assert disk == Path("/disks/i-1") or disk.name in self._compute.mounts
         if held is not None:
             with held():
                 self._compute.do("copy writes")
         self._compute.do(f"capture {name}")
         self._compute.meanwhile()
         return Path(f"/captures/{name}/root")
+
+    def gib(self, tree: Path) -> int:
+        return 9
+
+    def remove(self, tree: Path) -> None:
+        self._compute.do(f"forget {tree}")
 
 
 class Scene:
@@ -160,12 +174,15 @@ class Scene:
         sockets = Sockets(self.compute.plug, self.compute.unplug)
         self.settled: list[str] = []
         self.loop = VolumeLoop(self.database, self.compute, self.compute, sockets, hold, ())
+        self.roots = RootCopies(
+            self.database, self.compute, FakeCaptures(self.compute), Path("/disks"), hold, self.loop.of
+        )
         self.snapshots = SnapshotLoop(
             self.database,
             self.compute,
             self.loop.of,
             hold,
-            RootCopies(self.database, FakeCaptures(self.compute), Path("/disks"), hold).make,
+            self.roots.make,
             lambda: self.compute.done.append("tidy"),
             self.settled.append,
             (DiskError,),
@@ -264,7 +281,7 @@ def test_a_server_is_given_its_volumes_as_it_boots(scene: Scene) -> None:
     assert scene.compute.done == ["make vol-1 10", "plug vol-1 /dev/sdf"]
     scene.compute.alive = {}
     scene.compute.plugged = set()
-    scene.loop.at_rest("i-1")
+    scene.loop.at_rest("i-1", for_good=False)
     assert scene.compute.mounts == set()
 
 
@@ -436,3 +453,88 @@ def test_a_server_that_several_hold_goes_on_when_the_last_lets_go(scene: Scene) 
     with hold.of("i-1"), hold.of("i-1"):
         assert scene.compute.done == ["pause"]
     assert scene.compute.done == ["pause", "resume"]
+
+
+BOUNDED = replace(ROOT, bounded=True)
+
+
+def test_a_root_volume_is_made_and_mounted_before_its_server_is(scene: Scene) -> None:
+    scene.add(BOUNDED)
+    for _ in range(2):
+        scene.loop.before_boot("i-1")
+        assert (scene.compute.done, scene.compute.mounts) == (["make vol-root 10"], {"vol-root"})
+        scene.loop.at_rest("i-1", for_good=False)
+        assert scene.compute.mounts == set()
+    scene.change(ROOT)
+    scene.loop.before_boot("i-1")
+    assert scene.compute.mounts == set()
+
+
+def test_volumes_that_end_with_their_server_are_left_to_their_removal(scene: Scene) -> None:
+    scene.add(BOUNDED, replace(ATTACHED, delete_on_termination=True))
+    scene.change(replace(BOUNDED, delete_on_termination=True))
+    scene.compute.mounts = {"vol-root", "vol-1"}
+    scene.loop.at_rest("i-1", for_good=True)
+    assert scene.compute.mounts == {"vol-root", "vol-1"}
+    scene.change(replace(BOUNDED, delete_on_termination=False))
+    scene.loop.at_rest("i-1", for_good=True)
+    assert scene.compute.mounts == {"vol-1"}
+
+
+def test_a_start_leaves_root_volumes_to_their_servers(scene: Scene) -> None:
+    """One that is about to boot may have its root mounted already."""
+    scene.compute.alive = {}
+    scene.add(BOUNDED)
+    scene.compute.mounts = {"vol-root"}
+    scene.loop.adopt()
+    assert scene.compute.mounts == {"vol-root"}
+    scene.change(replace(INSTANCE, state="stopped"))
+    scene.loop.adopt()
+    assert scene.compute.mounts == set()
+
+
+@pytest.mark.parametrize(
+    ("online", "alive", "state"),
+    [(True, True, "completed"), (False, True, "modifying"), (False, False, "completed")],
+)
+def test_a_root_volume_grows_with_its_server_or_once_that_is_off(
+    scene: Scene, online: bool, alive: bool, state: str
+) -> None:
+    scene.add(replace(BOUNDED, modification=Modification(20, "gp3", 3000, 125, 10, "gp3", 3000, 125, NOW)))
+    scene.compute.there = {"vol-root"}
+    scene.compute.grows_online = online
+    scene.compute.mounts = {"vol-root"}
+    if not alive:
+        scene.compute.alive = {}
+    scene.settle()
+    with scene.database.read() as tx:
+        (row,) = tx.find(Volume)
+    assert row.modification is not None
+    assert (row.modification.state, row.size_gib) == (state, 20 if state == "completed" else 10)
+    assert "pause" not in scene.compute.done
+
+
+@pytest.mark.parametrize("volume", [ROOT, BOUNDED])
+def test_a_root_volume_that_is_kept_is_a_volume_like_others(scene: Scene, volume: Volume) -> None:
+    scene.change(replace(INSTANCE, state="shutting-down"))
+    scene.compute.alive = {}
+    scene.add(volume)
+    tree = "/captures/.making-vol-root/root"
+    scene.roots.keep(INSTANCE)
+    assert scene.compute.done == ["capture .making-vol-root", f"make vol-root 10 of {tree}", f"forget {tree}"]
+    with scene.database.read() as tx:
+        (row,) = tx.find(Volume)
+    assert (row.root, row.bounded, row.size_gib) == (False, False, 10)
+    assert scene.compute.mounts == set()
+    scene.roots.keep(INSTANCE)
+    assert len(scene.compute.done) == 3
+
+
+def test_a_root_volume_that_was_kept_before_the_cloud_ended_is_not_made_again(scene: Scene) -> None:
+    scene.compute.alive = {}
+    scene.add(BOUNDED)
+    scene.compute.there = {"vol-root"}
+    scene.roots.keep(INSTANCE)
+    assert scene.compute.done == []
+    with scene.database.read() as tx:
+        assert [one.root for one in tx.find(Volume)] == [False]

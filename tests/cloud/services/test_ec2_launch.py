@@ -150,13 +150,8 @@ def test_everything_that_can_be_asked_for(cloud: Cloud, profile: InstanceProfile
         ({"MetadataOptions": {"HttpTokens": "maybe"}}, "InvalidParameterValue"),
         ({"InstanceInitiatedShutdownBehavior": "hibernate"}, "InvalidParameterValue"),
         ({"BlockDeviceMappings": [{"DeviceName": "/dev/xvda", "Ebs": {"VolumeSize": 7}}]}, "InvalidBlockDeviceMapping"),
-        ({"BlockDeviceMappings": [{"DeviceName": "/dev/xvda", "Ebs": {"VolumeSize": 20}}]}, "UnsupportedOperation"),
         ({"BlockDeviceMappings": [{"DeviceName": "/dev/disk", "Ebs": {"VolumeSize": 9}}]}, "InvalidParameterValue"),
         ({"BlockDeviceMappings": [{"DeviceName": "/dev/xvda", "Ebs": {"Encrypted": True}}]}, "UnsupportedOperation"),
-        (
-            {"BlockDeviceMappings": [{"DeviceName": "/dev/xvda", "Ebs": {"DeleteOnTermination": False}}]},
-            "UnsupportedOperation",
-        ),
         ({"NetworkInterfaces": [{"DeviceIndex": number} for number in range(3)]}, "AttachmentLimitExceeded"),
         ({"NetworkInterfaces": [{"DeviceIndex": 0}, {"DeviceIndex": 0}]}, "InvalidParameterValue"),
         ({"NetworkInterfaces": [{"DeviceIndex": 0}, {"DeviceIndex": 256}]}, "InvalidParameterValue"),

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from ec2_fixtures import Cloud, filters, tagged
 
+from skylift.cloud.instance import Image
 from skylift.cloud.volume import Volume
 
 ZONE = "us-east-1a"
@@ -178,7 +179,7 @@ def test_a_volume_is_modified(cloud: Cloud) -> None:
     found = cloud.call("DescribeVolumesModifications", Filters=filters(modification_state="modifying"))
     assert [one["VolumeId"] for one in found["VolumesModifications"]] == [volume]
     root = cloud.instance(server(cloud))["BlockDeviceMappings"][0]["Ebs"]["VolumeId"]
-    assert cloud.code("ModifyVolume", VolumeId=root, Size=9) == "UnsupportedOperation"
+    assert cloud.code("ModifyVolume", VolumeId=root, Size=7) == "InvalidParameterValue"
     assert cloud.call("ModifyVolume", VolumeId=root, Iops=4000)["VolumeModification"]["TargetIops"] == 4000
 
 
@@ -246,3 +247,52 @@ def test_what_a_caller_must_be_allowed_to(cloud: Cloud) -> None:
         if check.resource == f"{here}volume/*"
     ]
     assert sizes == ["8", "9"]
+
+
+def test_a_root_volume_of_the_size_that_was_asked_for(cloud: Cloud) -> None:
+    def root(instance: str) -> dict[str, Any]:
+        volume_id = cloud.instance(instance)["BlockDeviceMappings"][0]["Ebs"]["VolumeId"]
+        found: dict[str, Any] = cloud.call("DescribeVolumes", VolumeIds=[volume_id])["Volumes"][0]
+        return found
+
+    disk = {"VolumeSize": 20, "DeleteOnTermination": False}
+    instance = cloud.run(BlockDeviceMappings=[{"DeviceName": "/dev/xvda", "Ebs": disk}])["InstanceId"]
+    assert (root(instance)["Size"], root(instance)["Attachments"][0]["DeleteOnTermination"]) == (20, False)
+    with cloud.database.read() as tx:
+        (row,) = tx.find(Volume)
+    assert (row.bounded, row.root, row.state) == (True, True, "in-use")
+    cloud.observe(instance, "running")
+    cloud.call("ModifyVolume", VolumeId=row.id, Size=30)
+    # Servers of an image of it have as much.
+    image = cloud.call("CreateImage", InstanceId=instance, Name="large", NoReboot=True)["ImageId"]
+    with cloud.database.write() as tx:
+        made = tx.get(Image, id=image)
+        assert made is not None
+        tx.save(replace(made, state="available", root="/mine"))
+    assert root(cloud.run(ImageId=image)["InstanceId"])["Size"] == 20
+    small = [{"DeviceName": "/dev/xvda", "Ebs": {"VolumeSize": 19}}]
+    launch = {"ImageId": image, "InstanceType": "t3.micro", "MinCount": 1, "MaxCount": 1}
+    assert cloud.code("RunInstances", **launch, BlockDeviceMappings=small) == "InvalidBlockDeviceMapping"
+    with cloud.database.read() as tx:
+        assert [one.bounded for one in tx.find(Volume)] == [True, True]
+    ends = [{"DeviceName": "/dev/xvda", "Ebs": {"DeleteOnTermination": True}}]
+    cloud.call("ModifyInstanceAttribute", InstanceId=instance, BlockDeviceMappings=ends)
+    assert root(instance)["Attachments"][0]["DeleteOnTermination"] is True
+
+
+def test_volumes_when_their_instance_has_ended(cloud: Cloud) -> None:
+    """A root volume that is a file waits for the file to be removed; one that was kept is a volume like others."""
+    bounded = [{"DeviceName": "/dev/xvda", "Ebs": {"VolumeSize": 20}}]
+    plain, file, kept = (cloud.run(BlockDeviceMappings=one)["InstanceId"] for one in ([], bounded, bounded))
+    with cloud.database.write() as tx:
+        volume = tx.get(Volume, instance_id=kept)
+        assert volume is not None
+        tx.save(replace(volume, root=False, bounded=False, delete_on_termination=False))
+    for instance in (plain, file, kept):
+        cloud.observe(instance, "terminated")
+    with cloud.database.read() as tx:
+        left = tx.find(Volume)
+    assert [(one.state, one.instance_id, one.root) for one in left] == [
+        ("deleting", None, True),
+        ("available", None, False),
+    ]

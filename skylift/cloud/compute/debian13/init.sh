@@ -87,18 +87,37 @@ fetch_user_data() {
     done
 }
 
-first_boot() {
+logged() {
+    rm -f /run/skylift/output
+    mkfifo /run/skylift/output
+    tee -a /var/log/cloud-init-output.log </run/skylift/output &
+    "$@" >/run/skylift/output 2>&1
+}
+
+# As cloud-init has it: at each boot, in the order of their names, and at the first one before the user data.
+run_per_boot() {
+    for script in /var/lib/cloud/scripts/per-boot/*; do
+        [ -f "$script" ] && [ -x "$script" ] || continue
+        "$script"
+        status=$?
+        [ $status -eq 0 ] || echo "init: $script exited with $status"
+    done
+}
+
+each_boot() {
     place=/var/lib/cloud/instances/$instance
     mkdir -p "$place/scripts"
     ln -sfn "$place" /var/lib/cloud/instance
+    [ -d /var/lib/cloud/scripts/per-boot ] && logged run_per_boot
+    [ "$booted" = "$instance" ] || first_boot
+}
+
+first_boot() {
     if (umask 077 && fetch_user_data "$place/user-data.txt"); then
         # Once, also when the server is stopped in the middle of it: half of a script is not repeated.
         echo "$instance" >/var/lib/cloud/data/instance-id
         sync /var/lib/cloud/data/*
-        rm -f /run/skylift/output
-        mkfifo /run/skylift/output
-        tee -a /var/log/cloud-init-output.log </run/skylift/output &
-        run_user_data >/run/skylift/output 2>&1
+        logged run_user_data
     fi
     echo "$instance" >/var/lib/cloud/data/instance-id
     [ -s /etc/machine-id ] || tr -d - </proc/sys/kernel/random/uuid >/etc/machine-id
@@ -132,8 +151,8 @@ if [ "$booted" != "$instance" ]; then
     # Before anybody is told of the keys.
     sync /var/lib/cloud/data/*
     show_host_keys
-    (cd / && first_boot) </dev/null &
 fi
+(cd / && each_boot) </dev/null &
 
 while :; do
     wait "$sshd"
