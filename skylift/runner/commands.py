@@ -12,6 +12,7 @@ from skylift.runner.job import Program
 SUPERVISOR_HOME = "/var/lib/skylift"
 BOOT = f"{SUPERVISOR_HOME}/boot.pyz"
 SUPERVISOR = f"{SUPERVISOR_HOME}/supervisor.pyz"
+PER_BOOT = "/var/lib/cloud/scripts/per-boot"
 USER_DATA_LIMIT = 16384
 """Bytes of user data before base64, as RunInstances documents."""
 
@@ -54,8 +55,9 @@ def socket_path(job: str) -> str:
 def boot_script(archive: bytes, argv: list[str]) -> str:
     """User data: a Python script that writes the boot program down and goes on as it, in a session of its own.
 
-    Under systemd it is a unit of its own, because cloud-init's children end with cloud-init. Raises LaunchFailed when
-    it is larger than user data may be.
+    At each later boot cloud-init runs it again, but not on another instance that was made of this one's disk. Under
+    systemd it is a unit of its own, because cloud-init's children end with cloud-init; one that does not end with the
+    first of its processes that lacks memory. Raises LaunchFailed when it is larger than user data may be.
     """
     packed = base64.b85encode(archive).decode()
     script = f"""#!/usr/bin/env python3
@@ -65,9 +67,17 @@ os.makedirs({SUPERVISOR_HOME!r}, exist_ok=True)
 os.chmod({SUPERVISOR_HOME!r}, 0o711)
 with open({BOOT!r}, "wb") as file:
     file.write(base64.b85decode("{packed}"))
+here = os.path.realpath(__file__)
+os.makedirs({PER_BOOT!r}, exist_ok=True)
+with open({PER_BOOT!r} + "/skylift", "w") as file:
+    os.chmod(file.name, 0o700)
+    file.write("#!/bin/sh\\n[ ! %s -ef /var/lib/cloud/instance/scripts ] || exec %s\\n" % (os.path.dirname(here), here))
+    file.flush()
+    os.fsync(file.fileno())
 argv = {argv!r}
 if os.path.isdir("/run/systemd/system"):
     unit = ["systemd-run", "--quiet", "--unit=skylift-supervisor", "--property=KillMode=process"]
+    unit.append("--property=OOMPolicy=continue")
     os.execvp(unit[0], unit + argv)
 if os.fork() == 0:
     os.setsid()

@@ -242,7 +242,8 @@ class Result:
 class Outcome:
     """How it went. `exit_code` is what skylift exits with: the program's own, or 128+n, 124, 125 as documented.
 
-    `state` is one of succeeded, failed, timed-out, cancelled, environment-failed, broken; `reason` is one sentence.
+    `state` is one of succeeded, failed, out-of-memory, timed-out, idle, cancelled, rebooted, environment-failed and
+    broken; `reason` is one sentence.
     `steps` are seconds by step name. The tails are the last 64 KiB of each stream, as far as the one who watched has
     seen it; `home` is the folder that results are in.
     """

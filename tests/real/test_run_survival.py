@@ -9,16 +9,21 @@ from pathlib import Path
 import pytest
 from real_cloud import RealCloud
 from real_server import Server, until
-from running_job import RunningJob, ended_job, jobs
+from running_job import WAITS, RunningJob, ended_job, jobs
 
 pytestmark = pytest.mark.real
 
 
 @pytest.fixture
-def job(own_cloud: RealCloud, request: pytest.FixtureRequest) -> RunningJob:
+def own_folder(own_cloud: RealCloud, request: pytest.FixtureRequest) -> Path:
     folder: Path = own_cloud.work / request.node.name
     folder.mkdir()
-    return RunningJob(own_cloud, folder, "--out", "result.txt")
+    return folder
+
+
+@pytest.fixture
+def job(own_cloud: RealCloud, own_folder: Path) -> RunningJob:
+    return RunningJob(own_cloud, own_folder, "--out", "result.txt")
 
 
 def came_home(job: RunningJob) -> None:
@@ -50,6 +55,37 @@ def test_a_server_goes_on_without_its_client_and_turns_itself_off(own_cloud: Rea
     kinds = {each["kind"] for each in swept if each["job"] == job.name and each["removed"]}
     assert kinds == {"role", "instance-profile"}
     assert own_cloud.client("iam").list_roles(PathPrefix="/skylift/")["Roles"] == []
+
+
+def test_a_supervisor_that_is_killed_has_a_successor(own_cloud: RealCloud, job: RunningJob) -> None:
+    # The newest: the other one is its keeper. A pattern that is not its own word.
+    own_cloud.skylift("ssh", job.name, "sudo", "pkill", "-KILL", "-n", "-f", "scripts/part-00[1]")
+    job.go()
+    came_home(job)
+
+
+def test_a_server_that_is_rebooted_says_so_and_is_off_in_time(own_cloud: RealCloud, own_folder: Path) -> None:
+    """A kept one, to be looked at: the timer is armed again, for the deadline that the record had from the first."""
+    source = WAITS.replace("import os", "open('half.txt', 'w').write('so far')\nimport os")
+    job = RunningJob(own_cloud, own_folder, "--keep", "5m", "--out", "*.txt", source=source)
+    own_cloud.ec2.reboot_instances(InstanceIds=[job.instance])
+    assert job.finish() == (122, b""), job.words
+    assert (job.folder / "half.txt").read_text() == "so far"
+    assert not (job.folder / "result.txt").exists()
+    assert ended_job(own_cloud, job.name) == ("rebooted", 122)
+    s3, bucket = own_cloud.client("s3"), f"skylift-{own_cloud.endpoint.account}-{own_cloud.endpoint.region}"
+    record = json.loads(s3.get_object(Bucket=bucket, Key=f"jobs/{job.name}/record.json")["Body"].read())
+    timer = own_cloud.skylift("ssh", job.name, "sudo", "cat", "/run/skylift/shutdown").stdout.split()
+    assert timer[1] == "poweroff"
+    assert record["deadline"] - 61 <= int(timer[2]) <= record["deadline"] + 1
+    own_cloud.skylift("cancel", job.name)
+
+
+def test_a_reboot_from_inside(own_cloud: RealCloud, job: RunningJob) -> None:
+    """A shutdown that everybody hears of, the program too, before the server goes down."""
+    own_cloud.skylift("ssh", job.name, "sudo", "reboot", check=False)
+    assert job.finish() == (122, b""), job.words
+    until(lambda: jobs(own_cloud) == [], "the server to be gone")
 
 
 def test_a_cloud_that_is_killed_and_started_again_by_hand(own_cloud: RealCloud, job: RunningJob) -> None:

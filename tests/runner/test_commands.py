@@ -65,6 +65,7 @@ def test_user_data_has_what_fetches_the_supervisor_and_fits() -> None:
     argv = boot_argv(bucket, prefix, "ap-southeast-2", 1795575707, "ec2-user", "f" * 64)
     script = boot_script(boot_archive(), argv)
     assert script.startswith("#!/usr/bin/env python3\n")
+    ast.parse(script, feature_version=(3, 9))
     assert len(script.encode()) <= USER_DATA_LIMIT
     assert boot_arguments(script) == (boot_archive(), argv[2:])
 

@@ -248,6 +248,42 @@ def test_results_that_cannot_be_delivered_stay_on_a_stopped_disk(
     assert len(machine.off_commands()) == 1
     assert not shipped.status()["final"]
     assert (machine.home / "job" / "r.txt").read_text() == "worth keeping"
+    # Its user starts it again, long after its deadline.
+    machine.go_off()
+    gate.shut = False
+    shipped.boot(-3600)
+    machine.wait()
+    assert (shipped.status()["state"], shipped.status()["final"]) == ("succeeded", True)
+    assert shipped.read(shipped.prefix.result("r.txt")) == b"worth keeping"
+    *_, first, again, last = machine.off_commands()
+    assert (first, last) == ("shutdown -P +1", "shutdown -P now")
+    assert again in {"shutdown -P +18", "shutdown -P +19"}
+
+
+def test_results_are_tried_again_where_a_server_cannot_be_stopped(
+    shipped: Shipped,  # noqa: F811
+    machine: Machine,
+    gate: Gate,
+) -> None:
+    """As a one-time spot server, which EC2 refuses to stop; here it does not know it at all."""
+    ship(
+        shipped,
+        "import os, time\n"
+        "print('up', flush=True)\n"
+        "while not os.path.exists('go'): time.sleep(0.02)\n"
+        "open('r.txt', 'w').write('worth keeping')\n",
+        outputs=("r.txt",),
+    )
+    shipped.boot(900, "--patience=1")
+    until(lambda: shipped.stream("stdout") == b"up\n", "the program's first line in S3")
+    gate.shut = True
+    (machine.home / "job" / "go").touch()
+    until(lambda: "tried again until it goes off" in machine.console(), "the refusal")
+    gate.shut = False
+    machine.wait()
+    assert shipped.status()["state"] == "succeeded"
+    assert shipped.read(shipped.prefix.result("r.txt")) == b"worth keeping"
+    assert len(gate.stops) == 1
 
 
 def test_an_outage_of_s3_shorter_than_patience_costs_nothing(

@@ -8,6 +8,7 @@ import importlib
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 import skylift.runner.supervisor as package
@@ -36,6 +37,10 @@ def boot(options: argparse.Namespace) -> None:
     for each in (folder.parent, folder):
         each.chmod(0o711)
     ledger = Ledger(folder / "ledger")
+    if "stranded" in ledger.read():
+        # Somebody has started the server again so that it can deliver what it kept, for which it needs time.
+        options.deadline = max(options.deadline, time.time() + options.patience + 2 * RESERVE)
+        arm_timer(options.deadline)
     sys.exit(keep(folder, ledger, lambda kept: work(options, ledger, kept)))
 
 

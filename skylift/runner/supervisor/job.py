@@ -11,7 +11,6 @@ import sys
 import threading
 import time
 import traceback
-import urllib.parse
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Callable, Dict, List, Optional, Type, TypeVar
@@ -27,13 +26,14 @@ from skylift.runner.supervisor.ledger import Ledger
 from skylift.runner.supervisor.login import Login
 from skylift.runner.supervisor.memory import Memory
 from skylift.runner.supervisor.past import Past
-from skylift.runner.supervisor.power import RESERVE, power_off
+from skylift.runner.supervisor.power import LAST, RESERVE, power_off
 from skylift.runner.supervisor.prebuilt import Prebuilt
 from skylift.runner.supervisor.prefix import Prefix
 from skylift.runner.supervisor.program import GRACE, Program, kill_session
 from skylift.runner.supervisor.results import Results, Syncing
 from skylift.runner.supervisor.shipper import Shipper
 from skylift.runner.supervisor.status import Status, now_iso
+from skylift.runner.supervisor.stay import ask_to_stop
 from skylift.runner.supervisor.stream import DEFAULT_CAP, Stream, cuts
 from skylift.runner.supervisor.terminal import Terminal
 from skylift.runner.supervisor.unpack import make_folder, sha256_of, unpack
@@ -69,7 +69,6 @@ class Supervisor:
         self._cancelled = threading.Event()
         self._record: Dict[str, Any] = {}
         self._results: Optional[Results] = None
-        self._left_results = False
         self._prebuilt: Optional[Prebuilt] = None
         self._patience = 0.0
 
@@ -85,7 +84,7 @@ class Supervisor:
             return power_off()
         self.open_door()
         try:
-            if self._past.may_have_started:
+            if self._past.may_have_started or self._past.verdict:
                 self.take_up()
             else:
                 self.clear()
@@ -275,20 +274,24 @@ class Supervisor:
 
     def take_up(self) -> None:
         """Where an earlier supervisor left off: its program runs, or has ended, or went down with the server."""
-        start = self._past.said["start"]
-        self._results = Results(self.prefix, self._login.place, self._cwd, self._record["outputs"])
-        self._results.had(start["arrived"])
-        self._memory = Memory(before=start["kills"])
-        self._started, self._begun = start["time"], start["status"]
-        if self._past.rebooted:
-            raise Ended("rebooted", "The server was rebooted while the program ran.", exit_code=REBOOTED)
+        start = self._past.said.get("start")
+        if start is not None:
+            self._results = Results(self.prefix, self._login.place, self._cwd, self._record["outputs"])
+            self._results.had(start["arrived"])
+            self._memory = Memory(before=start["kills"])
+            self._started, self._begun = start["time"], start["status"]
+            if self._past.rebooted:
+                reason = "The server was rebooted, or stopped and started, while the program ran."
+                raise Ended("rebooted", reason, exit_code=REBOOTED)
+        if self._past.verdict:
+            return self._conclude(Verdict(**self._past.verdict["verdict"]), **self._past.verdict["more"])
         if not self._past.end_is_known():
             raise Ended("broken", "skylift's supervisor was ended, and how its program ended is not known.")
         said = self._past.said
         self.program.inherit(said["pid"], said.get("end"), said.get("ending", ""))
         if self.terminal is not None:
             self.terminal.go_on()
-        self._watch_program()
+        return self._watch_program()
 
     def _watch_program(self) -> None:
         started = self._started
@@ -342,19 +345,24 @@ class Supervisor:
         threading.Thread(target=forget, daemon=True).start()
 
     def _conclude(self, verdict: Verdict, **more: Any) -> None:
-        """Told already, though the state is what it will be only when all has been delivered."""
+        """The verdict stands, whoever delivers it. The state is what it says only when all has been delivered."""
         self.program.kill_session()
         if self.terminal is not None:
             self.terminal.finish()
         for stream in self.streams:
             stream.finish()
         self._verdict = verdict
+        more.setdefault("ended", now_iso())
+        self._ledger.note(verdict={"verdict": verdict.fields(), "more": more})
         self._patience = min(self._deadline - RESERVE, time.time() + self._options.patience)
-        self.status.set(state="uploading", exit_code=verdict.exit_code, signal=verdict.signal, ended=now_iso(), **more)
+        self.status.set(state="uploading", exit_code=verdict.exit_code, signal=verdict.signal, **more)
 
     def deliver(self) -> None:
+        if not self._deliver(self._patience):
+            self._hold_results()
+
+    def _deliver(self, until: float) -> bool:
         """Streams, results, manifest, and last the final status: who reads that can rely on all the rest."""
-        until = self._patience
         try:
             self._shipper.finish(until)
             if self._results is not None:
@@ -369,12 +377,12 @@ class Supervisor:
             end.update(final=True, streams=sizes, lost=lost, cut=cuts(self.streams), kept_until=kept_until)
             self._try("status", lambda: self.prefix.put("server/status.json", self.status.encoded(**end)), until)
         except (Unreachable, Refused) as error:
-            self._left_results = True
             say("the job's end could not be delivered: %s" % error)
-            return
+            return False
         self._ledger.note(delivered=True, kept_until=kept_until)
         # Last: a client that hears of the end takes this server's role away.
         self.status.set(**end)
+        return True
 
     def leave(self) -> None:
         """All was done before us, but for the server's end."""
@@ -383,25 +391,32 @@ class Supervisor:
         return power_off()
 
     def keep(self) -> None:
-        if self._left_results:
-            return self._stop_with_disk()
         self._door.close()
         if self._record["keep"] and not self._cancelled.is_set():
             say("job done; the server stays for %d s" % self._record["keep"])
             self._cancelled.wait(min(self._record["keep"], max(0.0, self._deadline - time.time())))
-        return None
 
-    def _stop_with_disk(self) -> None:
-        """Results that nobody has yet are kept by stopping rather than terminating. Refused, the timer ends it."""
-        form = {"Action": "StopInstances", "Version": "2016-11-15", "InstanceId.1": self._instance}
-        body = urllib.parse.urlencode(form).encode()
-        headers = {"content-type": "application/x-www-form-urlencoded"}
-        url = self._aws.url("ec2") + "/"
-        try:
-            self._try("stop", lambda: self._aws.send("ec2", "POST", url, headers, body), self._deadline - 30)
-        except (Unreachable, Refused) as error:
-            say("this server could not be stopped, its results will be lost: %s" % error)
-        threading.Event().wait(max(0.0, self._deadline - time.time()))
+    def _hold_results(self) -> None:
+        """Results that nobody has yet are kept by stopping, not terminating. What answers first decides: they may
+        be delivered after all. Where stopping is refused, they are tried again until the timer ends the server."""
+        self._ledger.note(stranded=True)
+        may_stop, pause = True, 1.0
+        while time.time() < self._deadline - LAST:
+            if may_stop:
+                try:
+                    ask_to_stop(self._aws, self._instance)
+                except Unreachable as error:
+                    say("this server cannot be stopped yet: %s" % error)
+                except Refused as error:
+                    say("this server cannot be stopped, so its results are tried again until it goes off: %s" % error)
+                    may_stop = False
+                else:
+                    threading.Event().wait(max(0.0, self._deadline - time.time()))
+            if self._deliver(time.time()):
+                return
+            time.sleep(pause)
+            pause = min(pause * 1.6, 30)
+        say("the results could not be delivered until the end, and are lost")
 
     # What goes on beside the steps.
 

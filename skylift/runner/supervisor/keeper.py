@@ -7,6 +7,7 @@ again: the next supervisor reads in the ledger how far things were, and goes on 
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -86,7 +87,9 @@ def _watch(child: int, ledger: Ledger, telling: int) -> int:
             said = ledger.read()
             if said.get("pid") == ended.si_pid and "end" not in said:
                 ledger.note(end=code, ended=time.time())
-                os.write(telling, b"%d\n" % code)
+                # Nobody reads it when the supervisor has died too: the next one finds it in the ledger.
+                with contextlib.suppress(BrokenPipeError):
+                    os.write(telling, b"%d\n" % code)
         os.waitid(os.P_PID, ended.si_pid, os.WEXITED)
         if ended.si_pid == child:
             return code

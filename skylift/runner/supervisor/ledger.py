@@ -19,6 +19,7 @@ class Ledger:
         start                   before the program starts: {"boot", "time", "arrived", "kills", "status"}
         pid, end, ended         the program's; its exit code, negative for a signal, and when it was known
         ending                  why we ended it
+        verdict                 {"verdict", "more"}: how the job ended, and what else its status says of that
         down                    when the server began to go down
         stranded                the results could not be delivered, and the server asked to be stopped
         delivered, kept_until   all is in the prefix; until when the server stays

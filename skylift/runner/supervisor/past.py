@@ -30,6 +30,11 @@ class Past:
         return bool(self.said.get("delivered"))
 
     @property
+    def verdict(self) -> Dict[str, Any]:
+        """How the job ended, when that was known already; empty when not."""
+        return dict(self.said.get("verdict", {}))
+
+    @property
     def may_have_started(self) -> bool:
         """Whether the program may run or have run. What was only being prepared is prepared anew."""
         start = self.said.get("start")

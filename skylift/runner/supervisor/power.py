@@ -10,6 +10,8 @@ from skylift.runner.supervisor.console import say
 
 RESERVE = 120
 """Seconds before the deadline at which a server that could not deliver its results asks to be stopped."""
+LAST = 30
+"""Seconds before the deadline at which nothing new is begun."""
 
 
 def arm_timer(deadline: float) -> None:

@@ -164,8 +164,9 @@ class Stream:
                     file.seek(start % SEGMENT)
                     return start, file.read(limit)
             except FileNotFoundError:
-                # Cut in this very moment.
-                continue
+                # Cut in this very moment, if nobody else has taken it away.
+                if self.cut is None or not self.cut[0] <= start < self.cut[1]:
+                    raise
 
 
 def cuts(streams: List[Stream]) -> Dict[str, List[int]]:

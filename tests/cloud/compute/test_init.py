@@ -288,6 +288,29 @@ def test_reboot_is_told_from_poweroff(boot: Boot) -> None:
     assert server.ended() == EXIT_POWEROFF
 
 
+def test_per_boot_scripts_run_at_each_boot_and_before_the_user_data(boot: Boot) -> None:
+    place = "/var/lib/cloud/scripts/per-boot"
+    script = f"""#!/bin/sh
+        mkdir -p {place}
+        for name in 20-b 10-a; do
+            printf '#!/bin/sh\\necho %s >>/var/ran; echo from %s\\n' $name $name >{place}/$name
+            chmod +x {place}/$name
+        done
+        echo exit 3 >{place}/30-not-executable
+        echo user data >>/var/ran
+    """
+    server = boot(textwrap.dedent(script))
+    server.until_first_boot_is_over()
+    assert server.said("cat /var/ran") == "user data\n"
+    server.ssh("sudo reboot")
+    assert server.ended() == EXIT_REBOOT
+    server.off()
+    server.boot()
+    log = "/var/log/cloud-init-output.log"
+    server.said(f"timeout 30 sh -c 'until grep -q 20-b {log}; do sleep 0.05; done'")
+    assert server.said("cat /var/ran") == "user data\n10-a\n20-b\n"
+
+
 def test_the_power_button_shuts_down_in_order(boot: Boot) -> None:
     server = boot("")
     program = "trap 'echo told >told; exit' TERM; touch up; while :; do sleep 1; done"

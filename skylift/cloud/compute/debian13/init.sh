@@ -85,17 +85,36 @@ fetch_user_data() {
     done
 }
 
-first_boot() {
+logged() {
+    rm -f /run/skylift/output
+    mkfifo /run/skylift/output
+    tee -a /var/log/cloud-init-output.log </run/skylift/output &
+    "$@" >/run/skylift/output 2>&1
+}
+
+# As cloud-init has it: at each boot, in the order of their names, and at the first one before the user data.
+run_per_boot() {
+    for script in /var/lib/cloud/scripts/per-boot/*; do
+        [ -f "$script" ] && [ -x "$script" ] || continue
+        "$script"
+        status=$?
+        [ $status -eq 0 ] || echo "init: $script exited with $status"
+    done
+}
+
+each_boot() {
     place=/var/lib/cloud/instances/$instance
     mkdir -p "$place/scripts"
     ln -sfn "$place" /var/lib/cloud/instance
+    [ -d /var/lib/cloud/scripts/per-boot ] && logged run_per_boot
+    [ "$booted" = "$instance" ] || first_boot
+}
+
+first_boot() {
     if (umask 077 && fetch_user_data "$place/user-data.txt"); then
         # Once, also when the server is stopped in the middle of it: half of a script is not repeated.
         echo "$instance" >/var/lib/cloud/data/instance-id
-        rm -f /run/skylift/output
-        mkfifo /run/skylift/output
-        tee -a /var/log/cloud-init-output.log </run/skylift/output &
-        run_user_data >/run/skylift/output 2>&1
+        logged run_user_data
     fi
     echo "$instance" >/var/lib/cloud/data/instance-id
     [ -s /etc/machine-id ] || tr -d - </proc/sys/kernel/random/uuid >/etc/machine-id
@@ -125,10 +144,8 @@ ln -sf /proc/1/fd/1 /dev/console
 # ping for everyone, as systemd sets it; the program has no capability of its own in Debian 13.
 echo 0 65535 >/proc/sys/net/ipv4/ping_group_range
 echo "Debian GNU/Linux 13, a local server of skylift: $instance"
-if [ "$booted" != "$instance" ]; then
-    show_host_keys
-    (cd / && first_boot) </dev/null &
-fi
+[ "$booted" = "$instance" ] || show_host_keys
+(cd / && each_boot) </dev/null &
 
 while :; do
     wait "$sshd"
