@@ -4,10 +4,10 @@
     python tests/chaos.py --rounds 20 --seed 7    # the same blows at the same times (not at the same steps of the job)
 
 Each round is a job of a few seconds that is struck up to three times: its client, its supervisor, the keeper of that,
-or its sshd is killed, the cloud is killed and started again, or the server is rebooted. Then somebody attends the job to
-its end. It has to come to it with the right exit code, every line of its output and its result, or to an end that has a
-name and that the blows explain; its program was started at most once, and its server is gone. Ends with exit code 1 at
-the first thing that is wrong.
+or its sshd is killed, the cloud is killed and started again, or the server is rebooted. Then somebody attends the job
+to its end. It has to come to it with the right exit code, every line of its output and its result, or to an end that
+has a name and that the blows explain; its program was started at most once, and its server is gone. Ends with exit code
+1 at the first thing that is wrong.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ with open("result", "w") as file:
 sys.exit(7)
 """
 LONGEST = 4.0
-"""Seconds in which a job is struck, after its client was started or after its server was; its program runs for three."""
-LONG = 120.0
+"""Seconds in which a job is struck, after its client was started or its server was; its program runs for three."""
+LONG = 60.0
 """Seconds that a client may take to see the end, and a server to go: a loaded machine is slow, not wrong."""
 BLOWS = ("client", "supervisor", "keeper", "sshd", "cloud", "reboot")
 WEIGHTS = (3, 4, 1, 2, 2, 1)
@@ -241,6 +241,10 @@ class Chaos:
             ledger = self._cloud.home.instances / instance / "upper/var/lib/skylift" / each.name / "ledger"
             if ledger.exists():
                 parts.append(f"ledger: {ledger.read_text()[-3000:]}")
+        for file in self._inits():
+            inside = namespace(int(file.read_text()))
+            within = [f"{pid} {command(pid)!r}" for pid in processes() if namespace(pid) == inside]
+            parts.append(f"processes of {file.parent.name}:\n" + "\n".join(within))
         parts.append(f"log of the cloud:\n{self._cloud.home.log.read_text(errors='replace')[-3000:]}")
         return "\n".join(parts)
 
