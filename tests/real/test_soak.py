@@ -15,4 +15,6 @@ def test_ten_kills_under_load_lose_nothing_and_leave_nothing(image_home: Home) -
     with real_cloud(image_home) as cloud:
         score = Soak(cloud, seed="suite").run(kills=10)
     assert score.kills >= 10
-    assert score.acknowledged > score.unanswered > 0
+    # How much of a load there was is the machine's business; that there was one is not.
+    assert score.acknowledged > 0
+    assert score.unanswered > 0

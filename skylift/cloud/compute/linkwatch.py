@@ -16,11 +16,15 @@ from skylift.cloud.compute.network_error import NetlinkRefused
 RTMGRP_LINK = 1
 RTM_NEWLINK = 16
 RTM_DELLINK = 17
+RTM_GETLINK = 18
+NLM_F_REQUEST = 1
+NLMSG_ERROR = 2
 IFF_RUNNING = 0x40
 PATIENCE = 5.0
 
 _HEADER = struct.Struct("=IHHII")
 _LINK = struct.Struct("=BxHiII")
+_QUESTION = _HEADER.size + _LINK.size
 
 
 class LinkWatch:
@@ -37,16 +41,44 @@ class LinkWatch:
     def until_running(self, index: int) -> None:
         """Return once the link runs, or is gone; it must have been down when the watch was made."""
         try:
-            while not _settled(self._socket.recv(1 << 16), index):
+            while not _settled(self._next(index), index):
                 pass
         except TimeoutError as error:
             raise NetlinkRefused(f"bring up link {index}", errno.ETIMEDOUT) from error
+
+    def _next(self, index: int) -> bytes:
+        try:
+            return self._socket.recv(1 << 16)
+        except OSError as error:
+            if error.errno != errno.ENOBUFS:
+                raise
+        # So much has changed at once that the kernel dropped some of it. The answer to a question comes the same way.
+        self._drain()
+        self._socket.send(_HEADER.pack(_QUESTION, RTM_GETLINK, NLM_F_REQUEST, 0, 0) + _LINK.pack(0, 0, index, 0, 0))
+        return b""
+
+    def _drain(self) -> None:
+        """As long as there is no room, an answer would be dropped too."""
+        patience = self._socket.gettimeout()
+        self._socket.setblocking(False)
+        while True:
+            try:
+                self._socket.recv(1 << 16)
+            except BlockingIOError:
+                break
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
+        self._socket.settimeout(patience)
 
 
 def _settled(data: bytes, index: int) -> bool:
     offset = 0
     while offset < len(data):
         length, kind, *_ = _HEADER.unpack_from(data, offset)
+        if kind == NLMSG_ERROR:
+            # Asked for, and not there.
+            return True
         if kind in (RTM_NEWLINK, RTM_DELLINK):
             _, _, changed, flags, _ = _LINK.unpack_from(data, offset + _HEADER.size)
             if changed == index and (kind == RTM_DELLINK or flags & IFF_RUNNING):
