@@ -159,6 +159,10 @@ class Servers:
         """Every server with anything left under /run."""
         return {path.name for path in self._run.iterdir() if (path / "base").exists()}
 
+    def with_disks(self) -> set[str]:
+        """Every server that has a disk."""
+        return {path.name for path in self._disks.iterdir()}
+
     def adopt(self, server_id: str) -> None:
         """Watch a server that an earlier process of ours started."""
         watched = self._conmon_pid(server_id)
@@ -231,13 +235,21 @@ class Servers:
         """
         alive = self.running()
         for server_id in alive:
-            self.request_shutdown(server_id)
+            self._unless_ended(server_id, self.request_shutdown)
         _wait_for_ends(alive.values(), grace)
         for server_id in self.running():
-            self.kill(server_id)
+            self._unless_ended(server_id, self.kill)
         for server_id in self.known():
             self.clear(server_id)
         cgroup.remove(self._group)
+
+    def _unless_ended(self, server_id: str, act: Callable[[str], None]) -> None:
+        """It may end between the look and the act."""
+        try:
+            act(server_id)
+        except RuntimeRefused:
+            if server_id in self.running():
+                raise
 
     def remove_directory(self) -> None:
         """The last step of an end; what others have mounted below it must be gone."""
