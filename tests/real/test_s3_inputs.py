@@ -58,10 +58,10 @@ def test_the_server_may_read_just_what_was_named(lake: None, cloud: RealCloud) -
 def test_a_large_file_is_sent_once(cloud: RealCloud) -> None:
     folder = cloud.work / "large"
     folder.mkdir()
-    (folder / "big.bin").write_bytes(os.urandom(9 << 20))
+    (folder / "big.bin").write_bytes(os.urandom(20 << 20))
     (folder / "job.py").write_text("import hashlib\nprint(hashlib.sha256(open('big.bin', 'rb').read()).hexdigest())\n")
     digest = hashlib.sha256((folder / "big.bin").read_bytes()).hexdigest()
     first, second = (cloud.skylift("run", "--in", "big.bin", "job.py", cwd=folder) for _ in range(2))
     assert first.stdout == second.stdout == f"{digest}\n"
-    assert "2 files, 9.0 MiB (" in first.stderr
-    assert "2 files, 9.0 MiB, nothing of it new (" in second.stderr
+    assert "2 files, 20.0 MiB (" in first.stderr
+    assert "2 files, 20.0 MiB, nothing of it new (" in second.stderr
