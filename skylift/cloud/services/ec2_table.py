@@ -76,7 +76,8 @@ _RULES = (
     "IpPermissions.IpProtocol IpPermissions.FromPort IpPermissions.ToPort IpPermissions.IpRanges "
     "IpPermissions.Ipv6Ranges IpPermissions.UserIdGroupPairs.Description IpPermissions.UserIdGroupPairs.GroupId "
     "IpPermissions.UserIdGroupPairs.GroupName IpPermissions.UserIdGroupPairs.UserId "
-    "IpPermissions.UserIdGroupPairs.VpcId IpPermissions.PrefixListIds"
+    "IpPermissions.UserIdGroupPairs.VpcId IpPermissions.UserIdGroupPairs.VpcPeeringConnectionId "
+    "IpPermissions.PrefixListIds"
 )
 _ONE_RULE = "CidrIp FromPort IpProtocol ToPort"
 
