@@ -68,6 +68,7 @@ from skylift.cloud.services.image import register_image
 from skylift.cloud.services.instance import forget_terminated
 from skylift.cloud.services.instance_type import catalogue
 from skylift.cloud.services.nat_gateway import forget_deleted
+from skylift.cloud.services.peering import forget_ended
 from skylift.cloud.services.table import TABLE
 from skylift.cloud.services.vpc import make_default_vpc
 from skylift.cloud.services.zone import zone_id
@@ -406,6 +407,7 @@ class Records:
         with self._database.write() as tx:
             forget_terminated(tx)
             forget_deleted(tx)
+            forget_ended(tx)
 
     def _credentials(self, instance_id: str, delivery: str) -> RoleCredentials | str | None:
         try:

@@ -73,7 +73,7 @@ class InternetGateway:
 
 @dataclass(frozen=True)
 class Route:
-    """`target` is `local`, or the id of an internet gateway, a NAT gateway or a network interface.
+    """`target` is `local`, or the id of an internet gateway, a NAT gateway, an interface or a peering connection.
 
     Where it leads for all that is in a prefix list, `cidr` is empty.
     """

@@ -4,6 +4,7 @@ What a packet meets in a VPC's router, in this order:
 
     guard       the source address must be the sending interface's own; the packet is marked with its subnet, whose
                 route table it then looks into; the next hop of a route to a NAT gateway is that gateway's address
+                what a peered VPC's router sends has a source there, and no mark: it goes to servers alone
     inbound     from outside, a public address becomes the private address it belongs to
     local       to the router itself: DNS, metadata, the AWS endpoint and ping, nothing else
     border      network ACLs, where it leaves or enters a subnet (see border.py)
@@ -20,13 +21,14 @@ its interfaces; traffic to the DNS server, the metadata service and the router i
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network
 
 from skylift.cloud.compute.border import Border
 from skylift.cloud.compute.plan import VpcPlan
 from skylift.cloud.compute.ruleset import Collection, Ruleset
-from skylift.cloud.compute.traffic import protocol_match, quoted, routed_interfaces, subnet_mark
+from skylift.cloud.compute.traffic import peer_link, protocol_match, quoted, routed_interfaces, subnet_mark
 from skylift.cloud.network import SERVICES, NetworkInterface, Rule, SecurityGroup, Subnet, Vpc
 
 TABLE = "skylift"
@@ -59,6 +61,7 @@ class _VpcRuleset:
         self._groups = {group.id: group for group in plan.groups}
         self._interfaces = plan.interfaces
         self._nats = plan.nat_gateways
+        self._peers = plan.peers
         self._border = Border(plan, UPLINK)
         self._routed = routed_interfaces(plan)
         self._public = [
@@ -68,7 +71,7 @@ class _VpcRuleset:
             if address.public_ip and plan.internet_gateway is not None
         ]
         acls, interfaces = (acl.id for acl in plan.acls), (interface.id for interface in self._interfaces)
-        for known in (*self._groups, *acls, *interfaces):
+        for known in (*self._groups, *acls, *interfaces, *(peer.id for peer in self._peers)):
             if not _ID.fullmatch(known):
                 raise ValueError(f"not a resource id: {known!r}")
 
@@ -77,7 +80,11 @@ class _VpcRuleset:
             TABLE,
             {**self._addresses(), **self._dispatch(), **self._border.collections()},
             {
-                "let_in": (f'oifname "{UPLINK}" accept', "oifname vmap @in_groups"),
+                "let_in": (
+                    f'oifname "{UPLINK}" accept',
+                    *self._if_peered("oifname @peers accept"),
+                    "oifname vmap @in_groups",
+                ),
                 **self._group_chains(),
                 **self._border.chains(),
                 "guard": self._guard(),
@@ -98,6 +105,7 @@ class _VpcRuleset:
         return {
             "bound": Collection.set("ifname . ipv4_addr", bound),
             "unchecked": Collection.set("ifname", unchecked),
+            "peers": Collection.set("ifname", [f'"{peer_link(peer)}"' for peer in self._peers]),
             "subnet_of": Collection.map("ifname : mark", marks),
             "gateways": Collection.set("ipv4_addr", gateways),
             "private_of": Collection.map("ipv4_addr : ipv4_addr", private),
@@ -157,6 +165,7 @@ class _VpcRuleset:
             "type filter hook prerouting priority raw; policy drop;",
             'iifname "lo" accept',
             f'meta nfproto ipv4 iifname "{UPLINK}" accept',
+            *(f'iifname "{peer_link(peer)}" ip saddr {{ {_networks(peer.cidrs)} }} accept' for peer in self._peers),
             "meta nfproto ipv4 meta mark set iifname map @subnet_of",
             "iifname . ip saddr @bound accept",
             "meta nfproto ipv4 iifname @unchecked accept",
@@ -191,7 +200,8 @@ class _VpcRuleset:
 
         Only a route to a server can lead to it what is not for it; an interface that is checked does not take that.
         """
-        checked = f'oifname != "{UPLINK}" oifname != @unchecked oifname . ip daddr != @bound drop'
+        peered = "oifname != @peers " if self._peers else ""
+        checked = f'oifname != "{UPLINK}" {peered}oifname != @unchecked oifname . ip daddr != @bound drop'
         return (
             "type filter hook forward priority filter; policy drop;",
             *([checked] if self._routed else []),
@@ -199,8 +209,12 @@ class _VpcRuleset:
             f'oifname "{UPLINK}" rt ip nexthop != @nat_hops ip saddr != @translated drop',
             "ct state vmap { invalid : drop, established : accept, related : accept }",
             f'iifname "{UPLINK}" goto let_in',
+            *self._if_peered("iifname @peers goto let_in"),
             "iifname vmap @out_groups",
         )
+
+    def _if_peered(self, rule: str) -> list[str]:
+        return [rule] if self._peers else []
 
     def _referenced(self) -> set[str]:
         named = {rule.group_id for group in self._groups.values() for rule in group.rules if rule.group_id}
@@ -219,6 +233,10 @@ class _VpcRuleset:
 
 def _chain_name(direction: str, group_ids: tuple[str, ...]) -> str:
     return f"{direction}-{'.'.join(group_ids)}"
+
+
+def _networks(cidrs: Iterable[str]) -> str:
+    return ", ".join(str(IPv4Network(cidr)) for cidr in cidrs)
 
 
 @lru_cache(maxsize=16384)

@@ -26,6 +26,7 @@ from skylift.cloud.compute.network_error import ListenRefused, NetworkError, Unk
 from skylift.cloud.compute.plan import VpcPlan
 from skylift.cloud.compute.router import Router, router_name
 from skylift.cloud.compute.server_link import dress_server
+from skylift.cloud.compute.traffic import peer_link
 from skylift.cloud.network import NetworkInterface, Subnet
 
 KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
@@ -65,8 +66,12 @@ class Network:
             wanted = {plan.vpc.id: plan for plan in plans}
             for vpc_id in self._routers.keys() - wanted.keys():
                 self._routers.pop(vpc_id).remove()
+            self._join(plans, edge)
             for plan in plans:
-                self._router(plan, edge).apply(plan)
+                moved = self._router(plan, edge).apply(plan)
+                for peer in plan.peers:
+                    self._routers[peer.vpc_id].forget(moved)
+            self._part(plans)
             public = {
                 address: plan.vpc.id
                 for plan in plans
@@ -177,6 +182,22 @@ class Network:
             router.configure(plan, edge.namespace)
             edge.connect_router(vpc_id)
         return router
+
+    def _join(self, plans: Sequence[VpcPlan], edge: Edge) -> None:
+        """Links between the routers of peered VPCs, which routes need to be there."""
+        routers = {plan.vpc.id: self._router(plan, edge) for plan in plans if plan.peers}
+        for plan in plans:
+            for peer in plan.peers:
+                # Each connection stands in the plans of both.
+                if plan.vpc.id < peer.vpc_id:
+                    routers[plan.vpc.id].join(peer, routers[peer.vpc_id])
+
+    def _part(self, plans: Sequence[VpcPlan]) -> None:
+        """Links of connections that are over, once no route leads there any more."""
+        for plan in plans:
+            router, wanted = self._routers[plan.vpc.id], {peer_link(peer) for peer in plan.peers}
+            for link in router.joined() - wanted:
+                router.part(link)
 
     def _known(self, vpc_id: str) -> Router:
         if vpc_id not in self._routers:

@@ -8,6 +8,15 @@ from skylift.cloud.network import NatGateway, NetworkAcl, NetworkInterface, Rout
 
 
 @dataclass(frozen=True)
+class Peer:
+    """Another VPC that is joined to one, by the id of their peering connection. `cidrs` are its ranges."""
+
+    id: str
+    vpc_id: str
+    cidrs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class VpcPlan:
     """One VPC whole: everything that decides how a packet in it is treated.
 
@@ -22,3 +31,4 @@ class VpcPlan:
     interfaces: tuple[NetworkInterface, ...] = ()
     nat_gateways: tuple[NatGateway, ...] = ()
     acls: tuple[NetworkAcl, ...] = ()
+    peers: tuple[Peer, ...] = ()

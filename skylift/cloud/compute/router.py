@@ -7,6 +7,7 @@ each attached interface and nothing else.
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -34,16 +35,18 @@ from skylift.cloud.compute.netlink import (
     set_neighbour,
     set_route,
 )
-from skylift.cloud.compute.plan import VpcPlan
+from skylift.cloud.compute.plan import Peer, VpcPlan
 from skylift.cloud.compute.ruleset import Ruleset
 from skylift.cloud.compute.server_link import dress_server, server_link
-from skylift.cloud.compute.traffic import interface_link, routed_interfaces, subnet_mark
+from skylift.cloud.compute.traffic import interface_link, peer_link, routed_interfaces, subnet_mark
 from skylift.cloud.network import NatGateway, NetworkInterface, RouteTable, Subnet
 
 # Jumbo frames, as in a VPC.
 MTU = 9001
 
 EVERYTHING = IPv4Network("0.0.0.0/0")
+
+PEER_LINK = re.compile("p[0-9a-f]{1,14}")
 
 FALLBACK = 1000
 """The metric of what is behind a route to a server: without that server's link nothing goes another way."""
@@ -54,7 +57,8 @@ class PlannedRoute:
     """A route in a subnet's table, before links have numbers. `kind`: `throw` (local), `unicast` (out), `blackhole`.
 
     `nat` is the private address of the NAT gateway that it goes out through; `through` is the interface of a server
-    that it leads to, `via` that one's address. Of two to the same target the one with the smaller metric counts.
+    that it leads to, `via` that one's address; `peering` is a connection that it leads into. Of two to the same target
+    the one with the smaller metric counts.
     """
 
     table: int
@@ -64,6 +68,7 @@ class PlannedRoute:
     through: str | None = None
     via: str | None = None
     metric: int = 0
+    peering: str | None = None
 
 
 def router_name(claim: Claim, vpc_id: str) -> str:
@@ -74,6 +79,7 @@ def planned_routes(plan: VpcPlan) -> set[PlannedRoute]:
     """What each subnet's table says. A target that is not there, or is not of this VPC, swallows its packets."""
     nats = {nat.id: nat for nat in plan.nat_gateways}
     interfaces = {interface.id: interface for interface in plan.interfaces}
+    peerings = {peer.id for peer in plan.peers}
     found: set[PlannedRoute] = set()
     for subnet in plan.subnets:
         table = subnet_mark(subnet)
@@ -86,6 +92,10 @@ def planned_routes(plan: VpcPlan) -> set[PlannedRoute]:
             if target in interfaces:
                 planned[network] = PlannedRoute(table, str(network), "blackhole", metric=FALLBACK)
                 found.add(_through(interfaces[target], table, network))
+                continue
+            if target in peerings:
+                planned[network] = PlannedRoute(table, str(network), "blackhole", metric=FALLBACK)
+                found.add(PlannedRoute(table, str(network), "unicast", peering=target))
                 continue
             if target not in nats:
                 planned[network] = PlannedRoute(table, str(network), _route_kind(target, plan))
@@ -186,16 +196,20 @@ class Router:
             set_neighbour(self._uplink, edge.INNER_ADDRESS, edge.INNER_MAC),
         )
 
-    def apply(self, plan: VpcPlan) -> None:
-        """Make the router agree with the plan, in an order that never lets through what neither plan allows."""
+    def apply(self, plan: VpcPlan) -> set[str]:
+        """Make the router agree with the plan, in an order that never lets through what neither plan allows.
+
+        Answers the addresses that belong to somebody else from now on.
+        """
         if plan == self.plan:
-            return
+            return set()
         self._load(plan)
         self._route(plan)
         self._unplug(self._attached.keys() - {interface.id for interface in plan.interfaces})
         self._readdress(plan)
-        self._forget_moved(plan)
+        moved = self._forget_moved(plan)
         self.plan = plan
+        return moved
 
     def attach(self, interface: NetworkInterface, subnet: Subnet, server: Namespace) -> None:
         """Plug an interface into a server's namespace, replacing what was plugged in under the same id."""
@@ -235,6 +249,40 @@ class Router:
             watch.close()
         if self.plan is not None and interface.id in routed_interfaces(self.plan):
             self._route(self.plan)
+
+    def join(self, peer: Peer, other: Router) -> None:
+        """Be joined to the router of a peered VPC. Both ends look the same: each calls the other by one address."""
+        name = peer_link(peer)
+        if self.namespace.netlink.link_index(name) is None or other.namespace.netlink.link_index(name) is None:
+            self.part(name)
+            other.part(name)
+            self.namespace.netlink.do(
+                add_veth(
+                    name,
+                    mtu=MTU,
+                    mac=edge.OUTER_MAC,
+                    peer=name,
+                    peer_mac=edge.INNER_MAC,
+                    peer_namespace=other.namespace.descriptor,
+                )
+            )
+        self._dress(name, edge.INNER_MAC)
+        other._dress(name, edge.OUTER_MAC)
+
+    def joined(self) -> set[str]:
+        """The links that join this router to those of other VPCs."""
+        return {link.name for link in self.namespace.netlink.links() if PEER_LINK.fullmatch(link.name)}
+
+    def part(self, link: str) -> None:
+        self.namespace.netlink.do(delete_link(link))
+
+    def _dress(self, link: str, mac: str) -> None:
+        """The end of a link to another router, whose end has this MAC address."""
+        index = self.namespace.netlink.link_index(link)
+        assert index is not None
+        self.namespace.netlink.do(
+            link_up(index), add_address(index, edge.OUTER_ADDRESS, 32), set_neighbour(index, edge.INNER_ADDRESS, mac)
+        )
 
     def detach(self, interface_id: str) -> None:
         self._unplug({interface_id})
@@ -296,10 +344,15 @@ class Router:
             for interface_id in {route.through for route in planned if route.through}
             if interface_id in self._attached
         }
+        peers = {peer.id: netlink.link_index(peer_link(peer)) for peer in plan.peers}
         wanted = set()
         for route in planned:
             if route.kind != "unicast":
                 wanted.add(KernelRoute(route.target, route.kind, table=route.table, metric=route.metric))
+            elif route.peering is not None:
+                link = peers.get(route.peering)
+                if link is not None:
+                    wanted.add(KernelRoute(route.target, "unicast", link, edge.INNER_ADDRESS, route.table))
             elif route.through is None:
                 way = route.nat or edge.INNER_ADDRESS
                 wanted.add(KernelRoute(route.target, "unicast", uplink, way, route.table))
@@ -339,10 +392,15 @@ class Router:
             gone = [route for route in led if route.link == index and route.target.removesuffix("/32") not in now]
             netlink.do(*map(delete_route, gone), *_lead(index, interface, now - there))
 
-    def _forget_moved(self, plan: VpcPlan) -> None:
+    def forget(self, addresses: set[str]) -> None:
+        """Connections that have one of these addresses at an end."""
+        if addresses:
+            forget(self.namespace, addresses)
+
+    def _forget_moved(self, plan: VpcPlan) -> set[str]:
         """Connections of addresses that belong to another interface, or translate to another address, than before."""
         if self.plan is None:
-            return
+            return set()
         before, after = _belongings(self.plan), _belongings(plan)
         moved = {address for address, belongs in before.items() if after.get(address) != belongs}
         moved |= {nat.public_ip for nat in self.plan.nat_gateways} - {nat.public_ip for nat in plan.nat_gateways}
@@ -352,6 +410,7 @@ class Router:
             self._used -= moved - {
                 address for one in plan.interfaces if one.id in self._attached for address in _private_ips(one)
             }
+        return moved
 
     def _unplug(self, interface_ids: set[str]) -> None:
         known = [self._attached.pop(one) for one in interface_ids if one in self._attached]

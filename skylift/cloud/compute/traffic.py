@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Network
 from typing import Protocol
 
-from skylift.cloud.compute.plan import VpcPlan
+from skylift.cloud.compute.plan import Peer, VpcPlan
 from skylift.cloud.network import NetworkInterface, Subnet
 
 _NUMBERS = {"tcp": 6, "udp": 17, "icmp": 1}
@@ -58,6 +58,11 @@ def link_name(resource_id: str, letter: str) -> str:
 def interface_link(interface: NetworkInterface) -> str:
     """The router's end of an interface."""
     return link_name(interface.id, "e")
+
+
+def peer_link(peer: Peer) -> str:
+    """Either end of what joins the routers of two VPCs."""
+    return link_name(peer.id, "p")
 
 
 def quoted(interface: NetworkInterface) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import threading
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, Protocol
 
-from skylift.cloud.compute.plan import VpcPlan
+from skylift.cloud.compute.plan import Peer, VpcPlan
 from skylift.cloud.loops.prefix_list import with_listed_peers, with_listed_routes
 from skylift.cloud.network import (
     InternetGateway,
@@ -21,8 +21,10 @@ from skylift.cloud.network import (
     Subnet,
     Vpc,
 )
+from skylift.cloud.peering import Peering
 from skylift.cloud.store.database import Database, Tx
 from skylift.cloud.store.network import prefix_lists, remove_interface
+from skylift.cloud.store.peering import joined
 
 log = logging.getLogger(__name__)
 
@@ -56,10 +58,14 @@ class NetworkLoop:
             self._settle(plans)
 
     def _settle(self, plans: list[VpcPlan]) -> None:
-        """Say of NAT gateways what the kernel has now. What ended gives back its interface and its address."""
+        """Say of NAT gateways and peering connections what the kernel has now. A gateway that ended gives back its
+        interface and its address."""
         there = {gateway.id for plan in plans for gateway in plan.nat_gateways}
+        between = {peer.id for plan in plans for peer in plan.peers}
         with self._database.read() as tx:
-            if not (tx.find(NatGateway, state="pending") or tx.find(NatGateway, state="deleting")):
+            gateways = tx.find(NatGateway, state="pending") or tx.find(NatGateway, state="deleting")
+            peerings = tx.find(Peering, state="provisioning") or tx.find(Peering, state="deleting")
+            if not (gateways or peerings):
                 return
         with self._database.write() as tx:
             for gateway in tx.find(NatGateway, state="pending"):
@@ -68,6 +74,12 @@ class NetworkLoop:
             for gateway in tx.find(NatGateway, state="deleting"):
                 if gateway.id not in there:
                     _end(tx, gateway)
+            for peering in tx.find(Peering, state="provisioning"):
+                if peering.id in between:
+                    tx.save(replace(peering, state="active"))
+            for peering in tx.find(Peering, state="deleting"):
+                if peering.id not in between:
+                    tx.save(replace(peering, state="deleted"))
 
 
 def _end(tx: Tx, gateway: NatGateway) -> None:
@@ -87,6 +99,7 @@ def vpc_plans(tx: Tx) -> list[VpcPlan]:
     nats = _by_vpc([nat for nat in tx.find(NatGateway) if nat.state in ("pending", "available")])
     acls = _by_vpc(tx.find(NetworkAcl))
     lists = prefix_lists(tx)
+    vpcs, peerings = {vpc.id: vpc for vpc in tx.find(Vpc)}, joined(tx)
     return [
         VpcPlan(
             vpc=vpc,
@@ -97,9 +110,16 @@ def vpc_plans(tx: Tx) -> list[VpcPlan]:
             interfaces=tuple(interfaces[vpc.id]),
             nat_gateways=tuple(replace(nat, state="available") for nat in nats[vpc.id]),
             acls=tuple(acls[vpc.id]),
+            peers=tuple(_peers(vpc, vpcs, peerings)),
         )
-        for vpc in tx.find(Vpc)
+        for vpc in vpcs.values()
     ]
+
+
+def _peers(vpc: Vpc, vpcs: dict[str, Vpc], peerings: list[Peering]) -> Iterator[Peer]:
+    for one in peerings:
+        if vpc.id in one.vpc_ids and (other := vpcs.get(one.other(vpc.id))) is not None:
+            yield Peer(one.id, other.id, other.cidrs)
 
 
 def _by_vpc(nouns: list[Any]) -> dict[str, list[Any]]:

@@ -24,6 +24,7 @@ from skylift.cloud.network import (
     Subnet,
     Vpc,
 )
+from skylift.cloud.peering import Peering
 from skylift.cloud.services.condition_key import Context, of_change, of_row
 from skylift.cloud.services.operation import Check
 from skylift.cloud.services.resource import arn, kind_of, kind_of_id
@@ -51,6 +52,7 @@ _NAMED_BY: dict[str, type[Any]] = {
     "NatGatewayId": NatGateway,
     "NetworkAclId": NetworkAcl,
     "PrefixListId": PrefixList,
+    "VpcPeeringConnectionId": Peering,
     "VolumeId": Volume,
     "SnapshotId": Snapshot,
 }

@@ -22,6 +22,7 @@ from skylift.cloud.network import (
     Subnet,
     Vpc,
 )
+from skylift.cloud.peering import Peering
 from skylift.cloud.services.resource import arn
 from skylift.cloud.store.database import Tx
 from skylift.cloud.volume import Snapshot, Volume
@@ -168,6 +169,14 @@ def _interface(tx: Tx, caller: Caller, row: NetworkInterface) -> Context:
     }
 
 
+def _peering(_tx: Tx, caller: Caller, row: Peering) -> Context:
+    return {
+        "ec2:VpcPeeringConnectionID": row.id,
+        "ec2:RequesterVpc": arn(caller, "vpc", row.requester_vpc_id),
+        "ec2:AccepterVpc": arn(caller, "vpc", row.accepter_vpc_id),
+    }
+
+
 _BY_NOUN: dict[type[Any], Callable[[Tx, Caller, Any], Context]] = {
     Instance: _instance,
     Image: _image,
@@ -183,5 +192,6 @@ _BY_NOUN: dict[type[Any], Callable[[Tx, Caller, Any], Context]] = {
     DhcpOptions: _dhcp_options,
     Address: _address,
     NetworkInterface: _interface,
+    Peering: _peering,
 }
 """What is not here is described by its tags alone: launch templates, NAT gateways."""

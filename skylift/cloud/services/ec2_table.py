@@ -32,6 +32,7 @@ from skylift.cloud.services import (
     metadata_defaults,
     nat_gateway,
     network_acl,
+    peering,
     prefix_list,
     profile_association,
     route,
@@ -104,7 +105,8 @@ _TEMPLATE = "LaunchTemplateId LaunchTemplateName"
 _RULE_REQUEST = "IpProtocol FromPort ToPort CidrIpv4 CidrIpv6 PrefixListId ReferencedGroupId Description"
 
 _ROUTE = (
-    "RouteTableId DestinationCidrBlock DestinationPrefixListId GatewayId NatGatewayId NetworkInterfaceId InstanceId"
+    "RouteTableId DestinationCidrBlock DestinationPrefixListId GatewayId NatGatewayId NetworkInterfaceId InstanceId "
+    "VpcPeeringConnectionId"
 )
 
 _ACL_ENTRY = (
@@ -313,6 +315,17 @@ EC2_OPERATIONS: tuple[Operation, ...] = (
         f"GroupId GroupName SecurityGroupRuleDescriptions {_RULES}",
         on_group("ec2:UpdateSecurityGroupRuleDescriptionsEgress"),
     ),
+    # Peering connections
+    _writes(
+        "CreateVpcPeeringConnection",
+        peering.create,
+        "VpcId PeerVpcId PeerOwnerId PeerRegion TagSpecifications",
+        peering.check_create,
+    ),
+    _writes("AcceptVpcPeeringConnection", peering.accept, "VpcPeeringConnectionId", peering.check_accept),
+    _acts("RejectVpcPeeringConnection", peering.reject, "VpcPeeringConnectionId", "VpcPeeringConnectionId"),
+    _acts("DeleteVpcPeeringConnection", peering.delete, "VpcPeeringConnectionId", "VpcPeeringConnectionId"),
+    _reads("DescribeVpcPeeringConnections", peering.describe, f"VpcPeeringConnectionIds {_PAGES}"),
     # Prefix lists
     _writes(
         "CreateManagedPrefixList",

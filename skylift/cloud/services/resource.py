@@ -25,6 +25,7 @@ from skylift.cloud.network import (
     Subnet,
     Vpc,
 )
+from skylift.cloud.peering import Peering
 from skylift.cloud.store.database import Tx
 from skylift.cloud.volume import Snapshot, Volume
 
@@ -119,6 +120,14 @@ KINDS = (
         "prefix list ID",
         "InvalidPrefixListID.NotFound",
         "InvalidPrefixListId.Malformed",
+    ),
+    Kind(
+        Peering,
+        "vpc-peering-connection",
+        "pcx",
+        "vpcPeeringConnection ID",
+        "InvalidVpcPeeringConnectionID.NotFound",
+        "InvalidVpcPeeringConnectionId.Malformed",
     ),
     Kind(KeyPair, "key-pair", "key", "key pair ID", "InvalidKeyPair.NotFound", "InvalidKeyPairId.Malformed"),
 )

@@ -19,6 +19,7 @@ from skylift.cloud.network import (
     Subnet,
     Vpc,
 )
+from skylift.cloud.peering import JOINED, Peering
 from skylift.cloud.services import prefix_list
 from skylift.cloud.services.check import association_by_id
 from skylift.cloud.services.cidr import block
@@ -29,6 +30,7 @@ from skylift.cloud.services.refusal import combination, invalid, missing
 from skylift.cloud.services.resource import new_id, require
 from skylift.cloud.services.tag import tag_list, tags_for
 from skylift.cloud.store.database import Tx
+from skylift.cloud.store.peering import joined
 
 LISTING = Listing(
     RouteTable,
@@ -70,6 +72,7 @@ class Targets:
     gateways: dict[str, str | None]
     interfaces: dict[str, NetworkInterface]
     running: frozenset[str]
+    peerings: frozenset[str]
 
     @classmethod
     def of(cls, tx: Tx, tables: list[RouteTable]) -> Targets:
@@ -80,9 +83,14 @@ class Targets:
         interfaces = {one.id: one for one in found if one is not None}
         servers = [tx.get(Instance, id=one.instance_id) for one in interfaces.values() if one.instance_id]
         running = frozenset(one.id for one in servers if one is not None and one.state == "running")
-        return cls(gateways, interfaces, running)
+        return cls(gateways, interfaces, running, frozenset(one.id for one in joined(tx)))
 
     def view(self, route: Route, vpc_id: str, owner: str) -> dict[str, Any]:
+        if route.target.startswith("pcx-"):
+            return {
+                "VpcPeeringConnectionId": route.target,
+                "State": "active" if route.target in self.peerings else "blackhole",
+            }
         if not route.target.startswith("eni-"):
             works = route.target == "local" or self.gateways.get(route.target) == vpc_id
             named = "NatGatewayId" if route.target.startswith("nat-") else "GatewayId"
@@ -285,7 +293,7 @@ def _route_to(table: RouteTable, destination: str) -> Route | None:
 
 
 def _named_targets(params: Any) -> list[str]:
-    known = ("gatewayId", "natGatewayId", "networkInterfaceId", "instanceId")
+    known = ("gatewayId", "natGatewayId", "networkInterfaceId", "instanceId", "vpcPeeringConnectionId")
     return [name for name in known if params.get(name[0].upper() + name[1:])]
 
 
@@ -294,11 +302,13 @@ def _target(tx: Tx, table: RouteTable, params: Any) -> str:
     if len(named) > 1:
         raise combination(f"Only one route target may be specified: {' or '.join(named)}.")
     if not named:
-        raise missing("gatewayId, natGatewayId, networkInterfaceId or instanceId")
+        raise missing("gatewayId, natGatewayId, networkInterfaceId, instanceId or vpcPeeringConnectionId")
     if params.get("InstanceId"):
         return _interface(table, _only_interface(tx, params["InstanceId"]))
     if params.get("NetworkInterfaceId"):
         return _interface(table, require(tx, NetworkInterface, params["NetworkInterfaceId"]))
+    if params.get("VpcPeeringConnectionId"):
+        return _peering(tx, table, params["VpcPeeringConnectionId"])
     gateway_id = params.get("NatGatewayId") or params["GatewayId"]
     if params.get("NatGatewayId") or gateway_id.startswith("nat-"):
         return _nat(tx, table, gateway_id)
@@ -337,6 +347,17 @@ def _nat(tx: Tx, table: RouteTable, nat_id: str) -> str:
     if nat.vpc_id != table.vpc_id:
         raise invalid(f"route table {table.id} and nat gateway {nat.id} belong to different networks")
     return nat.id
+
+
+def _peering(tx: Tx, table: RouteTable, peering_id: str) -> str:
+    found = require(tx, Peering, peering_id)
+    if table.vpc_id not in found.vpc_ids:
+        raise invalid(f"route table {table.id} and vpc peering connection {found.id} belong to different networks")
+    if found.state not in JOINED:
+        raise ServiceError(
+            "InvalidStateTransition", f"The VPC peering connection {found.id} is not active: it is {found.state}."
+        )
+    return found.id
 
 
 def _association(tx: Tx, association_id: str) -> tuple[RouteTable, RouteAssociation]:

@@ -20,10 +20,12 @@ from skylift.cloud.network import (
     Subnet,
     Vpc,
 )
+from skylift.cloud.peering import JOINED
 from skylift.cloud.services import dhcp_options
 from skylift.cloud.services.cidr import block, usable_for_vpc
 from skylift.cloud.services.listing import Listing
 from skylift.cloud.services.network_acl import default_acl, join_default
+from skylift.cloud.services.peering import ended
 from skylift.cloud.services.refusal import combination, invalid_value, missing, refuse_other_values
 from skylift.cloud.services.resource import new_id, require
 from skylift.cloud.services.security_rule import default_group
@@ -31,6 +33,7 @@ from skylift.cloud.services.subnet import DEFAULT_BITS
 from skylift.cloud.services.tag import Tags, tag_list, tags_for
 from skylift.cloud.services.zone import zones
 from skylift.cloud.store.database import Tx
+from skylift.cloud.store.peering import of_vpc
 
 DEFAULT_CIDR = "172.31.0.0/16"
 
@@ -119,6 +122,9 @@ def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
         raise ServiceError("DependencyViolation", f"The vpc '{vpc.id}' has dependencies and cannot be deleted.")
     for row in (*tables, *groups, *acls, vpc):
         tx.remove(row)
+    for peering in of_vpc(tx, vpc.id):
+        if peering.state in ("pending-acceptance", *JOINED):
+            tx.save(ended(tx, peering))
     return {}
 
 

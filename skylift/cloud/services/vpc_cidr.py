@@ -16,6 +16,7 @@ from skylift.cloud.network import CidrBlock, Route, RouteTable, Subnet, Vpc
 from skylift.cloud.services.check import Checks, on_row
 from skylift.cloud.services.cidr import block, usable_for_vpc
 from skylift.cloud.services.operation import Check
+from skylift.cloud.services.peering import refuse_peers_range
 from skylift.cloud.services.refusal import missing
 from skylift.cloud.services.resource import new_id, require
 from skylift.cloud.services.vpc import cidr_view, primary_association
@@ -36,6 +37,7 @@ def associate(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
         raise ServiceError("InvalidVpc.Range", f"The CIDR '{params['CidrBlock']}' is invalid.")
     if any(cidr.overlaps(IPv4Network(other)) for other in vpc.cidrs):
         raise ServiceError("InvalidVpc.Range", f"The CIDR '{cidr}' overlaps a range that {vpc.id} has already.")
+    refuse_peers_range(tx, vpc, cidr)
     for route in (route for table in tables for route in table.routes if route.target != "local" and route.cidr):
         if IPv4Network(route.cidr).subnet_of(cidr):
             raise ServiceError(

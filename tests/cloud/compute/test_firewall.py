@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from skylift.cloud.compute.firewall import vpc_ruleset
-from skylift.cloud.compute.plan import VpcPlan
+from skylift.cloud.compute.plan import Peer, VpcPlan
 from skylift.cloud.compute.router import FALLBACK, PlannedRoute, planned_routes
 from skylift.cloud.compute.traffic import protocol_match
 from skylift.cloud.network import (
@@ -264,3 +264,17 @@ def test_every_address_of_an_interface_is_its_own() -> None:
         assert all(address in elements for address in ("10.0.1.5", "10.0.1.8", "10.0.1.9"))
     (translated,) = [line for line in block(text, "map public_of") if line.startswith("elements")]
     assert translated == "elements = { 10.0.1.5 : 127.40.1.1, 10.0.1.9 : 127.40.1.9 }"
+
+
+def test_a_peered_vpc_comes_in_by_its_own_link_and_ranges() -> None:
+    peer = Peer("pcx-0123456789abcdef0", "vpc-2", ("10.1.0.0/16", "10.2.0.0/16"))
+    alone = plan(interfaces=(interface("web", "10.0.1.5"),))
+    joined = replace(alone, peers=(peer,))
+    link = '"p3456789abcdef0"'
+    entry = f"iifname {link} ip saddr {{ 10.1.0.0/16, 10.2.0.0/16 }} accept"
+    assert entry in block(ruleset(joined), "chain guard")
+    assert "iifname @peers goto let_in" in block(ruleset(joined), "chain forward")
+    assert "oifname @peers accept" in block(ruleset(joined), "chain let_in")
+    assert not [line for line in ruleset(alone).splitlines() if "@peers" in line]
+    with pytest.raises(ValueError):
+        ruleset(replace(alone, peers=(replace(peer, cidrs=("10.1.0.0/16 } accept",)),)))

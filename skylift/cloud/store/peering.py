@@ -1,0 +1,19 @@
+"""Where peering connections are kept."""
+
+from __future__ import annotations
+
+from skylift.cloud.peering import JOINED, Peering
+from skylift.cloud.store.database import Tx
+from skylift.cloud.store.mapping import table
+
+table(Peering, "vpc_peerings", key=("id",))
+
+
+def of_vpc(tx: Tx, vpc_id: str) -> list[Peering]:
+    """Those that a VPC has at either end, whatever their state."""
+    return tx.select(Peering, "WHERE requester_vpc_id = ?1 OR accepter_vpc_id = ?1 ORDER BY rowid", vpc_id)
+
+
+def joined(tx: Tx) -> list[Peering]:
+    """Those that packets pass, or are about to."""
+    return [one for state in JOINED for one in tx.find(Peering, state=state)]
