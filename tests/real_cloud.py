@@ -24,9 +24,9 @@ from skylift.cloud.home import Endpoint, Home
 class RealCloud:
     """One cloud under a directory of its own: state in `home`, AWS's files in `aws`, what tests write in `work`."""
 
-    def __init__(self, base: Path, image_home: Home) -> None:
+    def __init__(self, base: Path, image_home: Home, work: Path | None = None) -> None:
         self.home = Home(base / "home")
-        self.work = base / "work"
+        self.work = work or base / "work"
         self.number = 0
         self._clients: list[subprocess.Popen[bytes]] = []
         self._guard: subprocess.Popen[str] | None = None

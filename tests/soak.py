@@ -81,15 +81,15 @@ class Soak:
 
     def run(self, kills: int, say: Callable[[str], None] = lambda _: None) -> Score:
         """Raises Lost."""
-        with ThreadPoolExecutor(len(self._workers)) as pool:
+        with ThreadPoolExecutor(len(self._workers)) as self._pool:
             while self.score.kills < kills:
-                self._round(pool)
+                self._round()
                 say(str(self.score))
         self._end()
         return self.score
 
-    def _round(self, pool: ThreadPoolExecutor) -> None:
-        loads = [pool.submit(self._load, worker) for worker in self._workers]
+    def _round(self) -> None:
+        loads = [self._pool.submit(self._load, worker) for worker in self._workers]
         time.sleep(self._random.uniform(0.05, LONGEST_LOAD))
         self._kill()
         for load in loads:
@@ -103,10 +103,13 @@ class Soak:
             self._kill()
             self.score.in_starts += 1
         self._process = self._start()
-        for looking in [pool.submit(worker.verify) for worker in self._workers]:
-            looking.result()
+        self._verify()
         self.score.happened = sum(worker.happened for worker in self._workers)
         self._look_for_orphans()
+
+    def _verify(self) -> None:
+        for looking in [self._pool.submit(worker.verify) for worker in self._workers]:
+            looking.result()
 
     def _load(self, worker: Worker) -> None:
         while True:

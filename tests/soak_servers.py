@@ -70,6 +70,21 @@ class Operator(Worker):
                 raise Lost(f"{instance} has been started anew\n{report(self._cloud, one)}")
         self._boots = {one["InstanceId"]: self._boots[one["InstanceId"]] for one in running}
 
+    def have_been_off(self) -> None:
+        """Its host was: servers that ran are stopped now, others that were on their way may have come to run."""
+        self._boots.clear()
+        self._until(
+            lambda: self._settled() and self._those_that_run_are_there(), "servers to be what they say", self._described
+        )
+        off = {self._named(one) for one in self._described() if one["State"]["Name"] == "stopped"}
+        for facts in (self.facts, self.maybe or {}):
+            for fact in off & facts.keys():
+                facts[fact] = facts[fact] and ("stopped", *facts[fact][1:])
+
+    def _those_that_run_are_there(self) -> bool:
+        running = [one["InstanceId"] for one in self._described() if one["State"]["Name"] == "running"]
+        return all(is_there(self._cloud, instance) for instance in running)
+
     def _until(self, look: Callable[[], bool], what: str, concerned: Callable[[], list[dict[str, Any]]]) -> None:
         attempt(look, what, LONG, lambda: (report(self._cloud, one) for one in concerned()))
 
@@ -209,6 +224,11 @@ class Operator(Worker):
         if fact := self.one("image"):
             (image,) = [image["ImageId"] for image in self._images() if image["Name"] == fact[1]]
             self.change({fact: None}, self._ec2.deregister_image, ImageId=image, DeleteAssociatedSnapshots=True)
+
+
+def is_there(cloud: RealCloud, instance: str) -> bool:
+    """What is said of a server that ended while nobody looked is true a moment after the cloud's start only."""
+    return Path(f"/run/skylift/{cloud.number}/{instance}/init.pid").exists()
 
 
 def boot_of(cloud: RealCloud, instance: str) -> str:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from real_cloud import RealCloud
-from soak_servers import LONG, boot_of
-from soak_worker import Fact, Facts, Lost, Worker, attempt, tag_set, tags_of
+from real_server import Server, until
+from soak_servers import LONG, boot_of, is_there
+from soak_worker import Cut, Fact, Facts, Lost, Worker, attempt, tag_set, tags_of
 
 DEVICES = ("/dev/sdf", "/dev/sdg", "/dev/sdh")
 
@@ -35,6 +37,8 @@ class Keeper(Worker):
         server.await_state("running")
         self._server, self._zone = server.id, server.describe()["Placement"]["AvailabilityZone"]
         self._boot = boot_of(cloud, self._server)
+        self.writing = Lock()
+        """Held while a file is written: who holds it knows that each file is there or not begun."""
 
     @property
     def acts(self) -> Sequence[Callable[[], None]]:
@@ -60,6 +64,17 @@ class Keeper(Worker):
             self._ids[name] = one["SnapshotId"]
             facts["snapshot", name] = one["State"]
         return facts
+
+    def have_been_off(self) -> None:
+        """Its host was: the server has to be started again."""
+        server = Server(self._cloud, self._server)
+        until(
+            lambda: server.state == "stopped" or is_there(self._cloud, self._server), f"{self._server} to be off", LONG
+        )
+        if server.state == "stopped":
+            self._ec2.start_instances(InstanceIds=[self._server])
+        until(lambda: server.state == "running", f"{self._server} to run", LONG)
+        self._boot = boot_of(self._cloud, self._server)
 
     def _look_into(self, name: str, described: dict[str, Any]) -> None:
         """As the server's processes see it: by its init's root directory."""
@@ -148,11 +163,14 @@ class Keeper(Worker):
         if fact := self._at_rest(attached=True):
             name, word = self.name("file"), self.word()
             place = Path(f"/run/skylift/{self._cloud.number}/volumes/{self._ids[fact[1]]}")
-            with (place / name).open("w") as file:
-                file.write(word)
-                file.flush()
-                os.fsync(file.fileno())
-            self._written[fact[1]][name] = word
+            try:
+                with self.writing, (place / name).open("w") as file:
+                    file.write(word)
+                    file.flush()
+                    os.fsync(file.fileno())
+                    self._written[fact[1]][name] = word
+            except OSError as error:
+                raise Cut(str(error)) from error
 
     def _grow(self) -> None:
         fact = self._at_rest(attached=self.random.choice((True, False)))

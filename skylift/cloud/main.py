@@ -43,7 +43,7 @@ from skylift.cloud.compute.rootfs import RootfsError, is_mounted
 from skylift.cloud.compute.seccomp import ProfileMissing
 from skylift.cloud.compute.server import ServerError, Servers, find_programs
 from skylift.cloud.compute.subid import granted
-from skylift.cloud.durable import make_directory
+from skylift.cloud.durable import make_directory, sync_directory
 from skylift.cloud.error import ServiceError, no_room
 from skylift.cloud.facts import CloudFacts
 from skylift.cloud.home import DEFAULT_PORT, DEFAULT_TLS_PORT, Endpoint, Home, RootKey
@@ -297,9 +297,9 @@ class Cloud:
         stations = Stations(network, api, MetadataService(records.facts_for, notary.vouch), records)
         networks = NetworkLoop(database, network, stations.follow)
         captures = Captures(self._home.captures, RUN / str(network.claim.number) / "scratch")
-        images = ImageLoop(database, captures)
-        hold = Hold(servers, (ServerError,))
         disks = make_disks(self._home, network.claim)
+        images = ImageLoop(database, captures, disks.snapshot, (CaptureFailed,))
+        hold = Hold(servers, (ServerError,))
         volumes = VolumeLoop(database, disks, servers, Sockets(plug, unplug), hold, (ServerError,))
         roots = RootCopies(database, disks, captures, self._home.instances, hold, volumes.of)
         snapshots = SnapshotLoop(
@@ -342,8 +342,9 @@ class Cloud:
         await asyncio.to_thread(snapshots.clean_up)
         engine.start()
         try:
-            self._announce(account, listener, network.claim)
+            # In this order: the directory is synced with the second.
             self._home.down_mark.unlink(missing_ok=True)
+            self._announce(account, listener, network.claim)
             ready()
             await stop.wait()
         finally:
@@ -526,6 +527,12 @@ def first_facts(
             raise CannotStart(f"The cloud in {home.path} is in {known[0].region}; a region is chosen once.")
         region = known[0].region if known else region or DEFAULT_REGION
         account = known[0].account if known else str(secrets.randbelow(9 * 10**11) + 10**11)
+        if known and known[0].loopback_net != claim.number:
+            log.warning(
+                "127.%d.0.0/16 is another cloud's now: all public addresses have moved to %s",
+                known[0].loopback_net,
+                claim.addresses,
+            )
         host, port = listener.getsockname()
         facts.observe(
             tx,
@@ -599,18 +606,25 @@ def take_down(home: Home) -> None:
     """End every server of this cloud and remove all it has in the kernel; disks, images and state stay."""
     with hold(home):
         home.down_mark.touch()
-        claim = claims().find(home.path)
-        if claim is not None:
-            await_leftovers(places_of_work(home, claim))
-            servers = make_servers(home, claim, lambda *_: None)
-            servers.remove_all(SHUTDOWN_GRACE)
-            make_disks(home, claim).unmount_all()
-            servers.remove_directory()
-            servers.close()
-            sweep(home.path)
-            with suppress(OSError):
-                # Only the last cloud of the machine finds it empty.
-                RUN.rmdir()
+        sync_directory(home.path)
+        leave_machine(home, SHUTDOWN_GRACE)
+
+
+def leave_machine(home: Home, grace: float) -> None:
+    """Servers have so many seconds to shut down. Nothing is written to the state directory."""
+    claim = claims().find(home.path)
+    if claim is None:
+        return
+    await_leftovers(places_of_work(home, claim))
+    servers = make_servers(home, claim, lambda *_: None)
+    servers.remove_all(grace)
+    make_disks(home, claim).unmount_all()
+    servers.remove_directory()
+    servers.close()
+    sweep(home.path)
+    with suppress(OSError):
+        # Only the last cloud of the machine finds it empty.
+        RUN.rmdir()
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from real_cloud import RealCloud
+from loop_disk import cloud_on, disk
 from real_server import Server, until
 
 from skylift.cloud.home import Home
@@ -21,21 +19,6 @@ from skylift.cloud.home import Home
 pytestmark = pytest.mark.real
 
 MIB = 1 << 20
-
-
-@contextmanager
-def disk(mib: int) -> Iterator[Path]:
-    """A file system of this size, with nothing kept for root; as long as nobody else sees it, it can go."""
-    with tempfile.TemporaryDirectory(prefix="sky-") as base, ExitStack() as end:
-        backing, place = Path(base, "disk"), Path(base, "mounted")
-        with backing.open("wb") as file:
-            file.truncate(mib * MIB)
-        subprocess.run(["mkfs.ext4", "-q", "-m", "0", backing], check=True)
-        place.mkdir()
-        subprocess.run(["mount", "-o", "loop", backing, place], check=True)
-        end.callback(subprocess.run, ["umount", place], check=True)
-        (place / "cloud").mkdir()
-        yield place / "cloud"
 
 
 def refused(call: Callable[..., Any], **parameters: Any) -> str:
@@ -87,11 +70,8 @@ def until_refused(ec2: Any, vpc: str) -> str:
 
 
 def test_a_full_disk_is_said_clearly_and_gets_over_when_there_is_room(image_home: Home) -> None:
-    with disk(64) as place, ExitStack() as end:
-        cloud = RealCloud(place, image_home)
-        cloud.guard()
-        end.callback(cloud.put_away)
-        cloud.up()
+    with disk(64) as held, cloud_on(held, image_home) as cloud:
+        place = cloud.home.path.parent
         ec2, s3 = cloud.ec2, cloud.client("s3")
         s3.create_bucket(Bucket="bucket")
         s3.put_object(Bucket="bucket", Key="kept", Body=b"kept")
@@ -117,11 +97,8 @@ def test_a_full_disk_is_said_clearly_and_gets_over_when_there_is_room(image_home
 
 
 def test_a_launch_without_room_for_its_disk_ends_and_says_so(image_home: Home) -> None:
-    with disk(64) as place, ExitStack() as end:
-        cloud = RealCloud(place, image_home)
-        cloud.guard()
-        end.callback(cloud.put_away)
-        cloud.up()
+    with disk(64) as held, cloud_on(held, image_home) as cloud:
+        place = cloud.home.path.parent
         request = cloud.request()
         with no_room_for_names(place):
             # There is room for the row, and none for the directories of a disk.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -82,7 +83,7 @@ class Claims:
         with self._locked():
             present = self._read()
             mine = next((claim for claim in present if claim.home == _canonical(home)), None)
-            number = mine.number if mine else self._free(present, preferred)
+            number = mine.number if mine else self._free(present, _canonical(home), preferred)
             claim = Claim(number, _canonical(home), os.getpid())
             self._write(claim)
             return claim
@@ -101,10 +102,13 @@ class Claims:
         with self._locked():
             (self._directory / str(claim.number)).unlink(missing_ok=True)
 
-    def _free(self, present: list[Claim], preferred: int | None) -> int:
+    def _free(self, present: list[Claim], home: str, preferred: int | None) -> int:
+        """Each home begins to look somewhere else, so that none is likely to take what another one, which is down at
+        the moment, will come back for."""
         used = {claim.number for claim in present}
-        preferring = sorted(NUMBERS, key=lambda number: number != preferred)
-        for number in preferring:
+        first = zlib.crc32(home.encode()) % len(NUMBERS)
+        inquired: list[int] = [*NUMBERS[first:], *NUMBERS[:first]]
+        for number in sorted(inquired, key=lambda each: each != preferred):
             if number not in used and not self._taken(number):
                 return number
         homes = ", ".join(sorted(claim.home for claim in present)[:5])

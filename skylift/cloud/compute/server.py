@@ -162,6 +162,10 @@ class Servers:
         """Every server with anything left under /run."""
         return {path.name for path in self._run.iterdir() if (path / "base").exists()}
 
+    def with_disks(self) -> set[str]:
+        """Every server that has a disk."""
+        return {path.name for path in self._disks.iterdir()}
+
     def adopt(self, server_id: str) -> None:
         """Watch a server that an earlier process of ours started."""
         watched = self._conmon_pid(server_id)
@@ -235,16 +239,16 @@ class Servers:
         deadline = time.monotonic() + grace
         while (alive := self.running()) and (left := deadline - time.monotonic()) > 0:
             for server_id in alive:
-                self._unless_over(server_id, self.request_shutdown)
+                self._unless_ended(server_id, self.request_shutdown)
             _wait_for_ends(alive.values(), min(ASK_AGAIN, left))
         for server_id in alive:
-            self._unless_over(server_id, self.kill)
+            self._unless_ended(server_id, self.kill)
         for server_id in self.known():
             self.clear(server_id)
         cgroup.remove(self._group)
 
-    def _unless_over(self, server_id: str, act: Callable[[str], None]) -> None:
-        """It may have ended since it was looked for."""
+    def _unless_ended(self, server_id: str, act: Callable[[str], None]) -> None:
+        """It may end between the look and the act."""
         try:
             act(server_id)
         except RuntimeRefused:

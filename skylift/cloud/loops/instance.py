@@ -32,6 +32,7 @@ class Machines(Protocol):
     def start(self, server_id: str) -> None: ...
     def running(self) -> dict[str, int]: ...
     def known(self) -> set[str]: ...
+    def with_disks(self) -> set[str]: ...
     def adopt(self, server_id: str) -> None: ...
     def exit_code(self, server_id: str) -> int | None: ...
     def resume(self, server_id: str) -> None: ...
@@ -124,6 +125,9 @@ class InstanceLoop:
         for row in rows.values():
             if row.state in ("running", "stopping", "shutting-down") and row.id not in alive:
                 self.ended(row.id, self._machines.exit_code(row.id))
+        kept = {row.id for row in rows.values() if row.state != "terminated"}
+        for server_id in self._machines.with_disks() - kept:
+            self._work.submit(server_id)
 
     def step(self) -> None:
         """Start work on every server whose row asks for it, or whose end could not be written down yet."""
@@ -162,6 +166,8 @@ class InstanceLoop:
         with self._database.read() as tx:
             row = tx.get(Instance, id=server_id)
         if row is None or row.state == "terminated":
+            # A power cut can bring a disk back whose deletion had not reached the host's own.
+            self._machines.destroy(server_id)
             self._forget_end(server_id)
             return
         if has_ended:

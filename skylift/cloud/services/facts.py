@@ -9,7 +9,7 @@ from skylift.cloud.facts import CloudFacts
 from skylift.cloud.network import NetworkInterface
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.instance import uid_bases
-from skylift.cloud.store.network import public_ips
+from skylift.cloud.store.network import move_public_ips, public_ips
 
 UIDS = 65536
 FIRST_UID = 1_000_000_000
@@ -26,8 +26,10 @@ def observe(tx: Tx, facts: CloudFacts) -> None:
     known = tx.get(CloudFacts, account=facts.account)
     if known is None:
         tx.add(facts)
-    else:
-        tx.save(replace(facts, public_ips_given=known.public_ips_given))
+        return
+    if known.loopback_net != facts.loopback_net:
+        move_public_ips(tx, known.loopback_net, facts.loopback_net)
+    tx.save(replace(facts, public_ips_given=known.public_ips_given))
 
 
 def take_public_ip(tx: Tx) -> str:

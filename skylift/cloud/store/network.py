@@ -69,6 +69,23 @@ def public_ips(tx: Tx) -> set[str]:
     return {row[0] for row in rows}
 
 
+def move_public_ips(tx: Tx, before: int, now: int) -> None:
+    """The cloud has been given another of the host's loopback networks: who has a public address has the one with the
+    same ending there. Rules that name such addresses, or the host's own, go on to mean whom they meant."""
+    old, new = f"127.{before}.", f"127.{now}."
+    for statement in (
+        "UPDATE network_interfaces SET public_ip = replace(public_ip, ?1, ?2) WHERE public_ip LIKE ?1 || '%'",
+        "UPDATE addresses SET public_ip = replace(public_ip, ?1, ?2) WHERE public_ip LIKE ?1 || '%'",
+        "UPDATE released_addresses SET public_ip = replace(public_ip, ?1, ?2) WHERE public_ip LIKE ?1 || '%'",
+        "UPDATE nat_gateways SET public_ip = replace(public_ip, ?1, ?2) WHERE public_ip LIKE ?1 || '%'",
+        """UPDATE network_interfaces SET secondary = replace(secondary, '"' || ?1, '"' || ?2)""",
+        """UPDATE security_groups SET rules = replace(rules, '"' || ?1, '"' || ?2)""",
+        """UPDATE network_acls SET entries = replace(entries, '"' || ?1, '"' || ?2)""",
+        """UPDATE prefix_lists SET versions = replace(versions, '"' || ?1, '"' || ?2)""",
+    ):
+        tx.execute(statement, old, new)
+
+
 def addresses_per_subnet(tx: Tx) -> dict[str, int]:
     """How many of a subnet's addresses interfaces have."""
     return dict(

@@ -48,8 +48,14 @@ def test_a_released_number_is_free(claims: Claims, tmp_path: Path) -> None:
 
 
 def test_a_number_that_the_kernel_knows_is_not_given(tmp_path: Path) -> None:
-    claims = Claims(lambda number: number < 100, tmp_path / "claims")
+    claims = Claims(lambda number: number != 100, tmp_path / "claims")
     assert claims.claim(tmp_path / "one", preferred=40).number == 100
+
+
+def test_homes_that_are_not_up_at_the_same_time_hardly_ever_want_the_same_number(tmp_path: Path) -> None:
+    """A cloud that is down keeps no claim, and comes back for the number that its servers' addresses are of."""
+    given = {Claims(lambda number: False, tmp_path / f"claims-{n}").claim(tmp_path / str(n)).number for n in range(8)}
+    assert len(given) > 4
 
 
 def test_none_left_names_who_has_them(tmp_path: Path) -> None:

@@ -52,6 +52,7 @@ class FakeMachines:
 
     def __init__(self) -> None:
         self.table: dict[str, bool] = {}
+        self.disks: set[str] = set()
         self.exits: dict[str, int] = {}
         self.done: list[str] = []
         self.refuses: set[str] = set()
@@ -72,6 +73,9 @@ class FakeMachines:
 
     def known(self) -> set[str]:
         return set(self.table)
+
+    def with_disks(self) -> set[str]:
+        return set(self.disks)
 
     def adopt(self, server_id: str) -> None:
         self._do("adopt", server_id)
@@ -98,6 +102,7 @@ class FakeMachines:
     def destroy(self, server_id: str) -> None:
         self._do("destroy", server_id)
         self.table.pop(server_id, None)
+        self.disks.discard(server_id)
 
     def console(self, server_id: str) -> Console | None:
         return Console(server_id, "last words", NOW)
@@ -607,6 +612,18 @@ def test_a_restart_removes_what_no_row_knows(scene: Scene) -> None:
     scene.loop.adopt()
     scene.settle()
     assert scene.machines.table == {}
+
+
+def test_a_restart_deletes_the_disks_that_a_power_cut_has_brought_back(scene: Scene) -> None:
+    scene.add(state="stopped")
+    scene.machines.disks = {"i-1", "i-stray"}
+    scene.loop.adopt()
+    scene.settle()
+    assert scene.machines.disks == {"i-1"}
+    scene.change(state="terminated", desired="terminated")
+    scene.loop.adopt()
+    scene.settle()
+    assert scene.machines.disks == set()
 
 
 def test_a_restart_in_the_middle_of_a_launch_launches_again(scene: Scene) -> None:

@@ -59,3 +59,24 @@ def test_what_was_given_is_remembered_over_restarts(cloud: Cloud) -> None:
         observe(tx, CloudFacts(ACCOUNT, REGION, loopback_net=7, endpoint="127.0.0.1:9"))
         (facts,) = tx.find(CloudFacts)
     assert (facts.public_ips_given, facts.endpoint) == (1, "127.0.0.1:9")
+
+
+def test_public_addresses_move_with_the_network_that_the_machine_gives_the_cloud(cloud: Cloud) -> None:
+    """What an address is allowed, and whose it is, stays as it was."""
+    server = cloud.run()
+    group = server["SecurityGroups"][0]["GroupId"]
+    elastic = cloud.call("AllocateAddress", Domain="vpc")
+    for cidr in ("127.7.0.1/32", f"{elastic['PublicIp']}/32", "127.70.0.1/32"):
+        permission = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": cidr}]}
+        cloud.call("AuthorizeSecurityGroupIngress", GroupId=group, IpPermissions=[permission])
+    with cloud.database.write() as tx:
+        (facts,) = tx.find(CloudFacts)
+        observe(tx, replace(facts, loopback_net=40))
+    (found,) = cloud.call("DescribeInstances", InstanceIds=[server["InstanceId"]])["Reservations"][0]["Instances"]
+    assert found["PublicIpAddress"] == "127.40.1.1"
+    assert cloud.call("DescribeAddresses")["Addresses"][0]["PublicIp"] == "127.40.1.2"
+    (described,) = cloud.call("DescribeSecurityGroups", GroupIds=[group])["SecurityGroups"]
+    allowed = {one["CidrIp"] for rule in described["IpPermissions"] for one in rule["IpRanges"]}
+    assert allowed == {"127.40.0.1/32", "127.40.1.2/32", "127.70.0.1/32"}
+    with cloud.database.write() as tx:
+        assert take_public_ip(tx) == "127.40.1.3"

@@ -42,6 +42,8 @@ make_host_keys() {
     # The public half is written last.
     [ -s /run/skylift/ssh_host_ed25519_key.pub ] && [ -s /run/skylift/ssh_host_ecdsa_key.pub ] &&
         mv -f /run/skylift/ssh_host_* /etc/ssh/ &&
+        # After a power cut as well.
+        sync /etc/ssh/ssh_host_* &&
         echo "$instance" >/var/lib/cloud/data/host-keys
 }
 
@@ -114,6 +116,7 @@ first_boot() {
     if (umask 077 && fetch_user_data "$place/user-data.txt"); then
         # Once, also when the server is stopped in the middle of it: half of a script is not repeated.
         echo "$instance" >/var/lib/cloud/data/instance-id
+        sync /var/lib/cloud/data/*
         logged run_user_data
     fi
     echo "$instance" >/var/lib/cloud/data/instance-id
@@ -144,7 +147,11 @@ ln -sf /proc/1/fd/1 /dev/console
 # ping for everyone, as systemd sets it; the program has no capability of its own in Debian 13.
 echo 0 65535 >/proc/sys/net/ipv4/ping_group_range
 echo "Debian GNU/Linux 13, a local server of skylift: $instance"
-[ "$booted" = "$instance" ] || show_host_keys
+if [ "$booted" != "$instance" ]; then
+    # Before anybody is told of the keys.
+    sync /var/lib/cloud/data/*
+    show_host_keys
+fi
 (cd / && each_boot) </dev/null &
 
 while :; do

@@ -1,0 +1,97 @@
+"""A disk of its own for a cloud's state, to fill it up or to cut its power."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from real_cloud import RealCloud
+from real_server import until
+
+from skylift.cloud.home import Home
+from skylift.cloud.main import leave_machine
+
+MIB = 1 << 20
+_SHUTDOWN, _WITHOUT_LOG = 0x8004587D, 2
+"""EXT4_IOC_SHUTDOWN and its NOLOGFLUSH."""
+
+
+class LoopDisk:
+    """An ext4 in a file, mounted at `place`. It guesses nothing: what is not synced is not written for minutes, also
+    when it replaces another file."""
+
+    def __init__(self, base: Path, mib: int) -> None:
+        self.place = base / "mounted"
+        self.dead = False
+        self._backing = base / "disk"
+        with self._backing.open("wb") as file:
+            file.truncate(mib * MIB)
+        subprocess.run(["mkfs.ext4", "-q", "-m", "0", self._backing], check=True)
+        self.place.mkdir()
+
+    def mount(self) -> None:
+        options = "loop,noauto_da_alloc,commit=300"
+        subprocess.run(["mount", "-o", options, self._backing, self.place], check=True)
+        self.dead = False
+
+    def unmount(self) -> None:
+        """Once nobody uses it any more: what was just killed takes its time."""
+        until(self._unmounted, f"{self.place} to be left alone")
+
+    def _unmounted(self) -> bool:
+        return subprocess.run(["umount", self.place], check=False, capture_output=True).returncode == 0
+
+    def cut(self) -> None:
+        """From now on nothing is written to it, not even what is in memory for it."""
+        self.dead = True
+        descriptor = os.open(self.place, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.ioctl(descriptor, _SHUTDOWN, struct.pack("I", _WITHOUT_LOG))
+        finally:
+            os.close(descriptor)
+
+    def power_on(self, home: Home) -> None:
+        """What a machine does after a power cut: of the cloud in this state directory, whose process has ended, nothing
+        is left but what was on the disk, and the file system's log is replayed."""
+        leave_machine(home, grace=0)
+        self.unmount()
+        # The kernel keeps the dead file system as long as anything is under way in it: what is mounted is a copy.
+        copy = self._backing.with_suffix(".copy")
+        subprocess.run(["cp", "--sparse=always", self._backing, copy], check=True)
+        copy.rename(self._backing)
+        self.mount()
+
+
+@contextmanager
+def disk(mib: int) -> Iterator[LoopDisk]:
+    """Mounted, with nothing kept for root."""
+    with tempfile.TemporaryDirectory(prefix="sky-") as base:
+        made = LoopDisk(Path(base), mib)
+        made.mount()
+        try:
+            yield made
+        finally:
+            made.unmount()
+
+
+@contextmanager
+def cloud_on(disk: LoopDisk, image_home: Home) -> Iterator[RealCloud]:
+    """A cloud that is up, with its state there, and its user's files elsewhere; at the end nothing is left of it on the
+    machine."""
+    base = disk.place / "cloud"
+    base.mkdir()
+    cloud = RealCloud(base, image_home, disk.place.with_name("work"))
+    cloud.guard()
+    try:
+        cloud.up()
+        yield cloud
+    finally:
+        if disk.dead:
+            disk.power_on(cloud.home)
+        cloud.put_away()

@@ -1,0 +1,75 @@
+"""The soak with power cuts instead of kills: what was not synced is lost, and servers are off afterwards.
+
+    python tests/power_soak.py --cuts 50        # needs root
+
+The state is on a file system of its own (ext4 on a loop device), which from one moment to the next writes nothing any
+more; then everything of the cloud is ended, the file system's log is replayed, and the cloud started on what is there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import signal
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from loop_disk import LoopDisk, cloud_on, disk
+from real_cloud import RealCloud
+from soak import Soak
+from soak_servers import Operator
+from soak_volumes import Keeper
+
+from skylift.cloud.home import Home
+
+ROOM = 8192
+"""MiB, as far as it is used: images of servers are copies of a whole Debian."""
+
+
+class PowerSoak(Soak):
+    """`disk` has the state of `cloud`."""
+
+    def __init__(self, cloud: RealCloud, seed: str, disk: LoopDisk) -> None:
+        super().__init__(cloud, seed)
+        self._disk = disk
+
+    def _kill(self) -> None:
+        self._killed = True
+        # Held first: nobody is to be told that a disk has failed, which is not what happens.
+        self._process.send_signal(signal.SIGSTOP)
+        with ExitStack() as held:
+            for worker in self._workers:
+                if isinstance(worker, Keeper):
+                    held.enter_context(worker.writing)
+            self._disk.cut()
+        self._process.send_signal(signal.SIGKILL)
+        self._process.wait()
+        self._disk.power_on(self._cloud.home)
+        self.score.kills += 1
+
+    def _verify(self) -> None:
+        for worker in self._workers:
+            if isinstance(worker, Operator | Keeper):
+                worker.have_been_off()
+        super()._verify()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Cut a cloud's power again and again under load; see the module.")
+    parser.add_argument("--cuts", type=int, default=50)
+    parser.add_argument("--seed", default=str(random.SystemRandom().randrange(10**6)))
+    parser.add_argument("--images", type=Path, default=os.environ.get("SKYLIFT_TEST_IMAGES"), help="a state directory")
+    chosen = parser.parse_args(arguments)
+    if chosen.images is None:
+        parser.error("--images, or SKYLIFT_TEST_IMAGES: a state directory in which an image has been built")
+    print(f"seed {chosen.seed}", flush=True)
+    with disk(ROOM) as held, cloud_on(held, Home(Path(chosen.images))) as cloud:
+        PowerSoak(cloud, chosen.seed, held).run(chosen.cuts, lambda line: print(line, flush=True))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
