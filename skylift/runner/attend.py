@@ -16,6 +16,7 @@ from skylift.runner.collect import Manifest, bring_home, read_manifest
 from skylift.runner.errors import SkyliftError
 from skylift.runner.forward import Forwards
 from skylift.runner.job import INTERRUPTED, Outcome
+from skylift.runner.larger import name_larger_type
 from skylift.runner.launch import Server
 from skylift.runner.lifeline import Lifeline
 from skylift.runner.outcome import conclude
@@ -103,6 +104,7 @@ class Attendance:
             await self._forwards.close()
             await self._put_away()
         told = conclude(self._visit.name, status, manifest, self._reach.server)
+        told = await in_thread(name_larger_type, self._account.api, told, self._visit.instance_type)
         return self._dress(told)
 
     async def _put_away(self) -> None:
