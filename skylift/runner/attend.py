@@ -97,7 +97,7 @@ class Attendance:
             if not self._visit.started_it:
                 await in_thread(self._reach.let_in, self._watcher)
             status = await self._follower.run()
-            self._phase = "collecting"
+            self._phase = "collecting" if status is not None else "lost"
             manifest = await self._collect(status)
         finally:
             self._give_back_keyboard()
@@ -109,7 +109,8 @@ class Attendance:
 
     async def _put_away(self) -> None:
         """A program that runs does not depend on us, so neither our error nor our leaving ends it. A kept server goes
-        on needing its role; `skylift cancel` takes both away."""
+        on needing its role, and so does one that stopped itself with results that nobody has; `skylift cancel` takes
+        both away."""
         early = self._phase == "preparing" and (self._visit.started_it or self._interrupts > 0)
         if early or (self._phase == "collecting" and not self._visit.keep):
             await in_thread(self._take_down, early)

@@ -339,7 +339,7 @@ class Submission:
 
     async def _await_server(self, bucket: str) -> None:
         """The server shows its host keys in its prefix when it is up, and its status once it has claimed the job; where
-        there is no sshd, that is all it shows. One that ends before is an error at once; a cloud that is away is not."""
+        there is no sshd, that is all it shows. One that ends before is an error at once, a cloud that is away none."""
         api = self._account.api
         lifeline = Lifeline(api, self._watcher, self._settings.revive)
         began = looked = time.monotonic()
