@@ -126,8 +126,10 @@ class FakeCompute:
     def frozen(self, volume_id: str) -> Iterator[None]:
         self.do(f"freeze {volume_id}")
         self.frozen_now.add(volume_id)
-        yield
-        self.frozen_now.remove(volume_id)
+        try:
+            yield
+        finally:
+            self.frozen_now.remove(volume_id)
 
     def copy(self, volume_id: str, snapshot_id: str) -> None:
         assert volume_id in self.frozen_now
