@@ -67,7 +67,7 @@ def line(shipped: Shipped, machine: Machine) -> Line:  # noqa: F811
 def test_the_next_job_has_the_server_and_nothing_of_the_last(line: Line) -> None:
     """Neither its files nor a program that it has left behind; and its own cap, told to the operating system."""
     leaves = "import subprocess\nopen('left', 'w')\nsubprocess.Popen(['sleep', '1234'], start_new_session=True)\n"
-    first = line.first(leaves + "print('first')\n", deadline=9e9)
+    first = line.first(leaves + "print('first')\n")
     looks = (
         "import os, pathlib\n"
         "found = [p.read_bytes() for p in pathlib.Path('/proc').glob('[0-9]*/cmdline') if os.access(p, os.R_OK)]\n"
@@ -80,7 +80,9 @@ def test_the_next_job_has_the_server_and_nothing_of_the_last(line: Line) -> None
     assert line.output(second) == expected
     assert line.status(second)["instance"] == line.status(first)["instance"]
     armed = [each for each in line.machine.off_commands() if "+" in each]
-    assert len(armed) == 2, "the timer is armed for each job"
+    assert len(armed) == 3, "the timer is armed for each job, and for the wait between them"
+    minutes = [int(each.rpartition("+")[2]) for each in armed]
+    assert minutes[1] <= KEEP // 60 + 2 < minutes[2] < minutes[0] + 2
     assert line.machine.off_commands()[-1] == "shutdown -P now"
 
 
