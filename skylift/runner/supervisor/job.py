@@ -296,10 +296,9 @@ class Supervisor:
                 raise Ended("rebooted", reason, exit_code=REBOOTED)
         if self._past.verdict:
             return self._conclude(Verdict(**self._past.verdict["verdict"]), **self._past.verdict["more"])
-        if not self._past.end_is_known():
-            raise Ended("broken", "skylift's supervisor was ended, and how its program ended is not known.")
-        said = self._past.said
-        self.program.inherit(said["pid"], said.get("end"), said.get("ending", ""))
+        say("an earlier supervisor was ended; this one takes over")
+        known, said = self._past.end_is_known(), self._past.said
+        self.program.inherit(said["pid"], said.get("end"), said.get("ending", ""), known=known)
         if self.terminal is not None:
             self.terminal.go_on()
         return self._watch_program()
@@ -317,11 +316,13 @@ class Supervisor:
         cap.start()
         idleness = self._watch_idleness()
         syncing = self._sync_results()
-        code = self.program.wait()
-        cap.cancel()
-        for watcher in (idleness, syncing):
-            if watcher is not None:
-                watcher.stop()
+        try:
+            code = self.program.wait()
+        finally:
+            cap.cancel()
+            for watcher in (idleness, syncing):
+                if watcher is not None:
+                    watcher.stop()
         words = {
             "timed-out": "The program was ended at its cap of %d s (%s)."
             % (self._record["max_time"], self._record.get("cap", "--max-time")),
