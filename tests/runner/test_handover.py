@@ -25,19 +25,19 @@ class Line:
         self.shipped, self.machine = shipped, machine
 
     def first(self, source: str, *, keep: int = KEEP, **more: Any) -> Prefix:
-        prefix = self._ship(source, keep, **more)
+        prefix = self.ship(source, keep, **more)
         self.shipped.boot()
         return self._ended(prefix)
 
     def next(self, source: str, last: Prefix, *, keep: int = 0, **more: Any) -> Prefix:
-        prefix = self._ship(source, keep, **more)
+        prefix = self.ship(source, keep, **more)
         self.claim(last, job=prefix.job)
         return self._ended(prefix)
 
     def claim(self, last: Prefix, **content: Any) -> None:
         self.shipped.put(last.next, json.dumps(content).encode())
 
-    def _ship(self, source: str, keep: int, **more: Any) -> Prefix:
+    def ship(self, source: str, keep: int, **more: Any) -> Prefix:
         (self.shipped.folder / "job.py").write_text(source)
         self.shipped.ship_order(Order(Program("script", "job.py"), keep=keep), **more)
         return self.shipped.prefix
@@ -93,6 +93,20 @@ def test_a_line_of_three(line: Line) -> None:
     line.machine.wait()
     assert [line.output(each) for each in (first, second, third)] == [b"1\n", b"2\n", b"3\n"]
     assert line.status(third)["exit_code"] == 7
+
+
+def test_a_server_that_reboots_knows_whose_it_is(line: Line) -> None:
+    """Its user data still names the first job."""
+    first = line.first("print(1)")
+    second = line.ship("import time; print(2); time.sleep(999)", keep=0)
+    line.claim(first, job=second.job)
+    until(lambda: line.output(second), "the second to run")
+    line.machine.go_off()
+    line.shipped.prefix = first
+    line.shipped.boot()
+    line.machine.wait()
+    assert (line.status(second)["state"], line.output(second)) == ("rebooted", b"2\n")
+    assert (line.status(first)["state"], line.output(first)) == ("succeeded", b"1\n")
 
 
 def test_nobody_comes(line: Line) -> None:
