@@ -483,7 +483,7 @@ class Submission:
 
 
 def _spell_sent(size: int, sent: int) -> str:
-    if sent == size:
+    if spell_size(sent) == spell_size(size):
         return spell_size(size)
     return f"{spell_size(size)}, {spell_size(sent) if sent else 'nothing'} of it new"
 

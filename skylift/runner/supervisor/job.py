@@ -186,8 +186,11 @@ class Supervisor:
         self._results = Results(self.prefix, login.place, self._cwd, self._record["outputs"])
 
     def _fetch_inputs(self, shelf: Prefix) -> None:
-        inputs = Inputs(self._login.place, self._login.user, self.program, self._deadline - RESERVE)
-        inputs.fetch_large(shelf, self._record.get("large", []))
+        kept, large = self._root / "var/lib/skylift/inputs", self._record.get("large", [])
+        inputs = Inputs(self._login.place, self._login.user, self.program, self._deadline - RESERVE, kept)
+        inputs.fetch_large(shelf, large)
+        if self._record["keep"]:
+            inputs.keep_large(large)
         if self._record.get("has_s3"):
             found = self._try("inputs in S3", lambda: self.prefix.get("in/s3.json"))
             if found is None:
