@@ -122,3 +122,13 @@ def test_the_permission_that_lacks_is_named(first: Somebody, aws: RealCloud) -> 
     assert f"You lack the permission ec2:RunInstances on arn:aws:ec2:{REGION}:" in done.stderr
     assert "Traceback" not in done.stderr
     assert aws.client("iam").list_roles(PathPrefix="/skylift/")["Roles"] == []
+
+
+def test_a_server_that_is_kept_goes_to_the_next_job(first: Somebody, aws: RealCloud) -> None:
+    kept = first.skylift("run", "--keep", "10m", "--json", "job.py")
+    told = json.loads(kept.stdout)
+    assert told["exit_code"] == 7, kept.stderr
+    done = first.skylift("run", "--json", "job.py")
+    assert json.loads(done.stdout)["instance"] == told["instance"], done.stderr
+    until(lambda: live(aws) == [], "the server to be gone")
+    assert aws.client("iam").list_roles(PathPrefix="/skylift/")["Roles"] == []

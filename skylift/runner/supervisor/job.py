@@ -27,7 +27,7 @@ from skylift.runner.supervisor.ledger import Ledger
 from skylift.runner.supervisor.login import Login
 from skylift.runner.supervisor.memory import Memory
 from skylift.runner.supervisor.past import Past
-from skylift.runner.supervisor.power import LAST, RESERVE, power_off
+from skylift.runner.supervisor.power import LAST, RESERVE, arm_timer, power_off
 from skylift.runner.supervisor.prebuilt import Prebuilt
 from skylift.runner.supervisor.prefix import Prefix
 from skylift.runner.supervisor.program import GRACE, Program, kill_session
@@ -420,6 +420,8 @@ class Supervisor:
         until = min(until, self._deadline)
         found = None
         if until > time.time() and not self._cancelled.is_set():
+            # The operating system keeps to the shorter time as well, whatever becomes of us.
+            arm_timer(min(self._deadline, until + RESERVE))
             handover = Handover(self.prefix, self._job, self._other, self._asked, self._cancelled)
             found = handover.wait(until)
         if found is None:
