@@ -79,6 +79,7 @@ def submit(script: str | os.PathLike[str] | None = None, **options: Any) -> Job:
     type            the instance type
     max_time, max_cost, idle    caps: a duration, USD, a duration
     sync_every, keep            durations
+    fresh           whether to start a new server where one is kept that would do
     python          the version of Python that is wanted
     interactive     whether the program has a terminal; `skylift attach` sits down before it
     name            the job's name, instead of one made up
@@ -186,6 +187,7 @@ def _plan(
     idle: Duration | None = None,
     sync_every: Duration | None = None,
     keep: Duration | None = None,
+    fresh: bool = False,
     python: str | None = None,
     interactive: bool = False,
     name: str | None = None,
@@ -204,6 +206,7 @@ def _plan(
         instance_type=type,
         max_time=_seconds(max_time, "max_time"),
         keep=_seconds(keep, "keep") if keep is not None else 0,
+        fresh=fresh,
         name=name,
         max_cost=max_cost,
         idle=_seconds(idle, "idle") if idle is not None else 0,

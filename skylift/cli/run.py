@@ -126,8 +126,12 @@ def run(
         str | None, typer.Option("--python", metavar="VERSION", help="The Python that is wanted, like 3.12.")
     ] = None,
     keep: Annotated[
-        str | None, typer.Option("--keep", metavar="DURATION", help="Keep the server this long after the program.")
+        str | None,
+        typer.Option("--keep", metavar="DURATION", help="Keep the server this long, for the next run."),
     ] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Start a new server, even where one is kept that would do.")
+    ] = False,
     on: On = None,
     image: Annotated[
         str | None, typer.Option("--image", metavar="IMAGE", help="debian-13, an ami- id, or a parameter; see README.")
@@ -198,6 +202,7 @@ def run(
                 instance_type=instance_type,
                 max_time=parse_duration(max_time, "--max-time"),
                 keep=parse_duration(keep, "--keep") if keep else 0,
+                fresh=fresh,
                 name=name,
                 max_cost=max_cost,
                 idle=parse_duration(idle, "--idle") if idle else 0,

@@ -30,7 +30,7 @@ class Caller:
     for an access key; `session_tags` are the tags they carry, `transitive` the keys of those that pass on to sessions
     made from them, `source_identity` is who stands behind them, set once for a whole chain of roles. `role_delivery` is
     the version of the metadata service that handed an instance's credentials out. An `anonymous` caller signed nothing;
-    `account` is then the one whose endpoint was asked.
+    `account` is then the one whose endpoint was asked. `mfa` is when an MFA device's code made the credentials.
     """
 
     kind: Literal["root", "user", "role", "anonymous"]
@@ -55,6 +55,7 @@ class Caller:
     referer: str = ""
     tls_version: str = ""
     signature: Signature | None = None
+    mfa: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,20 @@ class Session:
     transitive: tuple[str, ...] = ()
     delivery: str = ""
     source_identity: str | None = None
+    mfa: datetime | None = None
+
+
+@dataclass(frozen=True)
+class MfaDevice:
+    """A virtual device, by its ARN. `last_step` is that of the last code that was taken from it."""
+
+    serial: str
+    seed: str = field(repr=False)
+    created: datetime
+    user_id: str | None = None
+    enabled: datetime | None = None
+    last_step: int = 0
+    tags: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

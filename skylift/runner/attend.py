@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from skylift.runner import launch, role
 from skylift.runner.account import Account
@@ -25,14 +25,22 @@ from skylift.runner.size import spell_size
 from skylift.runner.steps import Clock, in_thread
 from skylift.runner.stream import Follower, Status
 from skylift.runner.submit import write_off
+from skylift.runner.warm import put_roles_away
 from skylift.runner.watch import Keyboard, Watcher
 from skylift.runner.way_in import WayIn
+
+if TYPE_CHECKING:
+    from skylift.runner.ssh import Connection
+
+
+_ENVIRONMENTS = {"taken": "as it was built before", "kept": "there already"}
 
 
 @dataclass(frozen=True)
 class Visit:
     """What somebody who attends a job knows of it. `started_it` is the client that made it, which takes down what a
-    failure before the program's start would leave. `home` is where results go."""
+    failure before the program's start would leave. `home` is where results go, `connection` one to the server that is
+    open already."""
 
     name: str
     home: Path
@@ -41,6 +49,7 @@ class Visit:
     server: Server | None
     way_in: WayIn | None = None
     started_it: bool = False
+    connection: Connection | None = None
     interactive: bool = False
 
 
@@ -59,7 +68,7 @@ class Attendance:
         self._keyboard, self._forwards = keyboard, forwards or Forwards(())
         self._account, self._visit, self._watcher, self._clock = account, visit, watcher, clock
         self._prefix = Prefix(visit.name)
-        self._reach = Reach(account, visit.name, visit.server, visit.way_in)
+        self._reach = Reach(account, visit.name, visit.server, visit.way_in, visit.connection)
         self._lifeline = Lifeline(account.api, watcher, account.settings.revive)
         self._follower = Follower(
             account.api,
@@ -115,7 +124,7 @@ class Attendance:
     def _take_down(self, early: bool) -> None:
         """Each by itself: what cannot be undone does not stand in the way of the rest, nor of the run's own end."""
         api, name = self._account.api, self._visit.name
-        steps: list[Callable[[], object]] = [partial(role.remove_role, api, name)]
+        steps: list[Callable[[], object]] = [self._remove_role]
         if self._reach.server is not None:
             instance, interrupted = self._reach.server.instance, self._interrupts > 0
             steps.insert(0, partial(launch.terminate, api, instance))
@@ -128,6 +137,14 @@ class Attendance:
                 self._watcher.note(f"Not everything could be taken down: {error.message} {error.advice}".rstrip())
                 self._watcher.note(f"The server turns itself off. For the rest: `skylift cancel {name}`.")
 
+    def _remove_role(self) -> None:
+        """That of the server which ends with us; a server that was passed on has taken the job's own along."""
+        server = self._reach.server
+        if server is not None and server.role:
+            role.remove_named(self._account.api, server.role)
+        else:
+            put_roles_away(self._account, self._visit.name, [])
+
     # The program.
 
     def _see_status(self, status: Status) -> None:
@@ -136,8 +153,11 @@ class Attendance:
         if state == "environment" or "environment" in status:
             self._begin("environment")
         if "started" in status:
-            how = "as it was built before" if status.get("environment") == "taken" else "ready"
-            self._end("environment", how, status.get("environment_seconds"))
+            self._end(
+                "environment",
+                _ENVIRONMENTS.get(status.get("environment", ""), "ready"),
+                status.get("environment_seconds"),
+            )
             self._begin("program")
             self._see_start()
         if state == "uploading" or status["final"]:

@@ -52,6 +52,7 @@ class Run:
             server=taken.server,
             way_in=taken.way_in,
             started_it=True,
+            connection=taken.connection,
             interactive=job.terminal is not None,
         )
         return Attendance(taken.account, visit, self._watcher, self._clock, self._keyboard, self._forwards)

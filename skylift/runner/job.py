@@ -206,7 +206,7 @@ class Terminal:
 @dataclass(frozen=True)
 class Job:
     """One program, once. Times are in seconds; `max_time` counts from the program's start, and `cap` is the option that
-    set it. `idle` and `sync_every` are 0 where they were not asked for.
+    set it. `idle` and `sync_every` are 0 where they were not asked for. `fresh` is not to take a server that is kept.
 
     `outputs` are globs relative to the working directory, on the server as at home.
     """
@@ -226,6 +226,7 @@ class Job:
     sync_every: int = 0
     max_cost: float | None = None
     s3_inputs: tuple[S3Input, ...] = ()
+    fresh: bool = False
     terminal: Terminal | None = None
 
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from skylift.runner import role
 from skylift.runner.account import open_account
 from skylift.runner.commands import ssh_argv
 from skylift.runner.errors import JobNotFound, NotPermitted, RunError
@@ -20,6 +19,7 @@ from skylift.runner.launch import Server, describe, live_servers, terminate
 from skylift.runner.price import hourly_cost
 from skylift.runner.reach import Reach
 from skylift.runner.record import Prefix
+from skylift.runner.warm import put_roles_away
 from skylift.runner.way_in import WayIn
 
 _CANCEL_PATIENCE = 45.0
@@ -143,7 +143,7 @@ class Jobs:
             ended.update(reason="The job was cancelled and its server terminated.", instance=servers[0].instance)
             self._api.put(self._bucket, Prefix(name).status, json.dumps(ended).encode())
         try:
-            role.remove_role(self._api, name)
+            put_roles_away(self._account, name, servers)
         except NotPermitted as error:
             raise RunError(f"The job {name} is ended, but its role stays: {error.message}") from None
         return "cancelled" if servers else "had ended already"
@@ -162,7 +162,7 @@ class Jobs:
                 f"The job {name} has a server still ({server.instance}, {server.state}).",
                 f"End it first: skylift cancel {name}",
             )
-        role.remove_role(self._api, name)
+        put_roles_away(self._account, name, [])
         count = self._api.delete_below(self._bucket, f"{Prefix(name).base}/")
         return f"removed, {count} object{'s' * (count != 1)}"
 

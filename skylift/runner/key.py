@@ -44,6 +44,11 @@ def ensure_key(api: Api, folder: Path, account: str) -> KeyPair:
     return key
 
 
+def key_here(folder: Path, account: str, region: str) -> KeyPair | None:
+    """The one that this machine has; nothing is made."""
+    return ensure_key_file(folder, account, region) if (folder / f"{account}-{region}.pub").exists() else None
+
+
 def ensure_key_file(folder: Path, account: str, region: str) -> KeyPair:
     """The key on disk, made when there is none; two that make it at the same time both get the one that was first."""
     private = folder / f"{account}-{region}.pem"

@@ -13,7 +13,7 @@ from skylift.runner.errors import LaunchFailed, Refused, UsageError
 from skylift.runner.job import Job
 from skylift.runner.key import KeyPair
 from skylift.runner.network import Network
-from skylift.runner.record import TAG_JOB, tags_of
+from skylift.runner.record import TAG_FIT, TAG_JOB, tags_of
 from skylift.runner.role import JobRole
 
 _IAM_PATIENCE = 90.0
@@ -24,7 +24,8 @@ _LIVE = ["pending", "running", "stopping", "stopped"]
 
 @dataclass(frozen=True)
 class Server:
-    """An instance as EC2 last described it; `address` is its public IPv4 address, once it has one."""
+    """An instance as EC2 last described it; `address` is its public IPv4 address, once it has one, `role` that of its
+    profile, `fit` what is to be known of one that is kept, and `parts` are its disks and network interfaces."""
 
     instance: str
     state: str
@@ -36,6 +37,9 @@ class Server:
     zone: str = ""
     key: str = ""
     groups: tuple[str, ...] = ()
+    role: str = ""
+    fit: str = ""
+    parts: tuple[str, ...] = ()
 
     @property
     def gone(self) -> bool:
@@ -59,13 +63,22 @@ def check_type(api: Api, name: str) -> tuple[str, ...]:
 
 
 def run_instance(
-    api: Api, job: Job, token: str, network: Network, key: KeyPair, role: JobRole, image: str, user_data: str
+    api: Api,
+    job: Job,
+    token: str,
+    network: Network,
+    key: KeyPair,
+    role: JobRole,
+    image: str,
+    user_data: str,
+    fit: str = "",
 ) -> Server:
-    """Start the job's server, in the first zone that has room. `token` makes a repeated call the same call."""
+    """Start the job's server, in the first zone that has room. `token` makes a repeated call the same call; `fit` is
+    what a next job must be like to have the server after it."""
     refusal: Refused | None = None
     full: list[str] = []
     for number, (zone, subnet) in enumerate(network.subnets):
-        request = launch_request(job, f"{token}-{number}", network, subnet, key.name, role, image, user_data)
+        request = launch_request(job, f"{token}-{number}", network, subnet, key.name, role, image, user_data, fit)
         try:
             answer = _run_when_profile_is_known(api, request)
         except Refused as error:
@@ -82,10 +95,19 @@ def run_instance(
 
 
 def launch_request(
-    job: Job, token: str, network: Network, subnet: str, key: str, role: JobRole, image: str, user_data: str
+    job: Job,
+    token: str,
+    network: Network,
+    subnet: str,
+    key: str,
+    role: JobRole,
+    image: str,
+    user_data: str,
+    fit: str = "",
 ) -> dict[str, Any]:
     """RunInstances' parameters, exactly."""
     tags = [{"Key": name, "Value": value} for name, value in tags_of(job.name).items()]
+    kept = [{"Key": TAG_FIT, "Value": fit}] if fit else []
     return {
         "ImageId": image,
         "InstanceType": job.instance_type,
@@ -106,7 +128,8 @@ def launch_request(
             }
         ],
         "TagSpecifications": [
-            {"ResourceType": kind, "Tags": tags} for kind in ("instance", "volume", "network-interface")
+            {"ResourceType": "instance", "Tags": [*tags, *kept]},
+            *({"ResourceType": kind, "Tags": tags} for kind in ("volume", "network-interface")),
         ],
     }
 
@@ -143,6 +166,13 @@ def live_servers(api: Api, job: str | None = None) -> list[Server]:
     """Servers of one job, or of all, that are not gone for good."""
     filters = [{"Name": "instance-state-name", "Values": _LIVE}]
     filters.append({"Name": f"tag:{TAG_JOB}", "Values": [job]} if job else {"Name": "tag-key", "Values": [TAG_JOB]})
+    found = api.pages("ec2", "describe_instances", "Reservations", Filters=filters)
+    return [_server(instance) for reservation in found for instance in reservation["Instances"]]
+
+
+def describe_kept(api: Api) -> list[Server]:
+    """Servers that run and were started to be kept, whatever they are doing now."""
+    filters = [{"Name": "instance-state-name", "Values": ["running"]}, {"Name": "tag-key", "Values": [TAG_FIT]}]
     found = api.pages("ec2", "describe_instances", "Reservations", Filters=filters)
     return [_server(instance) for reservation in found for instance in reservation["Instances"]]
 
@@ -191,4 +221,10 @@ def _server(instance: dict[str, Any]) -> Server:
         zone=instance.get("Placement", {}).get("AvailabilityZone", ""),
         key=instance.get("KeyName", ""),
         groups=tuple(each["GroupId"] for each in instance.get("SecurityGroups", [])),
+        role=instance.get("IamInstanceProfile", {}).get("Arn", "").rpartition("/")[2],
+        fit=tags.get(TAG_FIT, ""),
+        parts=(
+            *(each["Ebs"]["VolumeId"] for each in instance.get("BlockDeviceMappings", [])),
+            *(each["NetworkInterfaceId"] for each in instance.get("NetworkInterfaces", [])),
+        ),
     )

@@ -44,6 +44,7 @@ class Order:
     idle: int = 0
     sync_every: int = 0
     python: str | None = None
+    fresh: bool = False
     terminal: Terminal | None = None
 
 
@@ -76,6 +77,7 @@ def plan_job(order: Order, cwd: Path, environ: Mapping[str, str]) -> Job:
         idle=order.idle,
         sync_every=order.sync_every,
         max_cost=order.max_cost,
+        fresh=order.fresh,
         terminal=order.terminal,
         s3_inputs=tuple(_read_s3(text) for text in order.inputs if text.startswith("s3:")),
     )

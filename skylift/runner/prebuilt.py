@@ -49,13 +49,17 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Prebuilt:
-    """A place for one environment. `sha256` is of the index of what is there, and empty where it is to be built."""
+    """A place for one environment. `sha256` is of the index of what is there, and empty where it is to be built.
+
+    Not `shared` is one that is built where another job's program has run: it stays there.
+    """
 
     place: str
     sha256: str = ""
+    shared: bool = True
 
-    def encode(self) -> dict[str, str]:
-        return {"place": self.place, "sha256": self.sha256}
+    def encode(self) -> dict[str, Any]:
+        return {"place": self.place, "sha256": self.sha256, "shared": self.shared}
 
 
 def find_prebuilt(api: Api, bucket: str, recipe: Recipe, image: str, now: float) -> Prebuilt:
@@ -231,7 +235,7 @@ def _folder(place: str) -> str:
 
 def environment_statements(prebuilt: Prebuilt | None, bucket: str) -> list[dict[str, Any]]:
     """What a job's role may do about it: read the one that it takes, or write the one that it builds, once."""
-    if prebuilt is None:
+    if prebuilt is None or not (prebuilt.sha256 or prebuilt.shared):
         return []
     objects = f"arn:aws:s3:::{bucket}/{prebuilt.place}"
     if prebuilt.sha256:

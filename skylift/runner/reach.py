@@ -22,10 +22,17 @@ if TYPE_CHECKING:
 class Reach:
     """One job's server, as it was last seen; None when there is none any more."""
 
-    def __init__(self, account: Account, job: str, server: Server | None, way_in: WayIn | None = None) -> None:
+    def __init__(
+        self,
+        account: Account,
+        job: str,
+        server: Server | None,
+        way_in: WayIn | None = None,
+        connection: Connection | None = None,
+    ) -> None:
         self._account, self._job = account, job
         self.server = server
-        self._way_in = way_in
+        self._way_in, self._connection = way_in, connection
         self._known_key: KeyPair | None = None
 
     @property
@@ -40,6 +47,9 @@ class Reach:
         """One try at SSH. Its import is slow, and was begun while the server booted."""
         from skylift.runner import ssh  # noqa: PLC0415
 
+        if self._connection is not None:
+            connection, self._connection = self._connection, None
+            return connection
         server = self.server
         if server is None:
             raise ConnectionLost("The server is gone.")

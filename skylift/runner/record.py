@@ -17,6 +17,8 @@ VERSION = 1
 SETUP_ALLOWANCE = 900
 """Seconds beyond --max-time and --keep until the operating system turns the server off: boot, environment, results."""
 TAG_JOB = "skylift:job"
+TAG_FIT = "skylift:fit"
+"""On servers that are kept: what the next job must be like to have it."""
 
 
 def bucket_name(account: str, region: str) -> str:
@@ -58,6 +60,10 @@ class Prefix:
         return f"{self.base}/server/hostkeys.json"
 
     @property
+    def next(self) -> str:
+        return f"{self.base}/server/next.json"
+
+    @property
     def status(self) -> str:
         return f"{self.base}/server/status.json"
 
@@ -85,7 +91,7 @@ def encode_record(
     bundle_sha256: str,
     large: Sequence[dict[str, Any]] = (),
     uv: dict[str, str] | None = None,
-    prebuilt: dict[str, str] | None = None,
+    prebuilt: dict[str, Any] | None = None,
 ) -> bytes:
     """What the supervisor needs to know. Values of --env are not in it; they travel by themselves."""
     record: dict[str, Any] = {

@@ -219,7 +219,10 @@ def equip_role(
 
 def remove_role(api: Api, job: str) -> None:
     """Role, policy and profile of a job, whatever of them is there."""
-    name = role_name(job)
+    remove_named(api, role_name(job))
+
+
+def remove_named(api: Api, name: str) -> None:
     for operation, params in (
         ("remove_role_from_instance_profile", {"InstanceProfileName": name, "RoleName": name}),
         ("delete_instance_profile", {"InstanceProfileName": name}),

@@ -23,6 +23,8 @@ _KINDS: dict[bytes, Literal["stdout", "stderr", "status", "cut"]] = {
     b"s": "status",
     b"c": "cut",
 }
+_HANDING_OVER = 20.0
+"""Seconds for a server to go on from one job to the next, and for that one's socket to be there."""
 _WINDOW = 8 << 20
 """Bytes the server may send ahead of us; the protocol's usual 2 MiB is what limits a stream over a long line."""
 
@@ -51,6 +53,7 @@ class Connection:
         self._connection = connection
         self._job = job
         self._writer: Any = None
+        self._door_until = 0.0
 
     async def watch(self, stdout: int, stderr: int) -> AsyncIterator[Frame]:
         """Output from these offsets on, and every status, until the final one or until the connection breaks."""
@@ -79,11 +82,24 @@ class Connection:
             self._writer.write(_order(**order))
         return True
 
+    async def hand_over(self, last: str) -> None:
+        """Tell a server that was kept after another job that this one is there, until it has left the other for it.
+        Raises ConnectionLost where sshd does not forward to sockets, or the other job's is gone already."""
+        with _translated():
+            reader, writer = await self._connection.open_unix_connection(socket_path(last))
+            writer.write(_order(next=True))
+            await asyncio.wait_for(reader.read(), _HANDING_OVER)
+            self._door_until = asyncio.get_running_loop().time() + _HANDING_OVER
+
     async def _open_door(self) -> tuple[Any, Any]:
         """The supervisor's socket, through sshd where it forwards to sockets, else through a process on the server."""
-        try:
-            return await self._connection.open_unix_connection(socket_path(self._job), window=_WINDOW)
-        except asyncssh.ChannelOpenError:
+        while True:
+            try:
+                return await self._connection.open_unix_connection(socket_path(self._job), window=_WINDOW)
+            except asyncssh.ChannelOpenError:
+                if asyncio.get_running_loop().time() < self._door_until:
+                    await asyncio.sleep(0.01)
+                    continue
             command = shlex.join(attach_argv(self._job))
             process = await self._connection.create_process(command, encoding=None, window=_WINDOW)
             return process.stdout, process.stdin
@@ -128,5 +144,5 @@ def _translated() -> Iterator[None]:
         yield
     except asyncssh.HostKeyNotVerifiable as error:
         raise ConnectionLost(f"The server does not have the host key that it published: {error}") from None
-    except (asyncssh.Error, asyncssh.KeyImportError, OSError, asyncio.IncompleteReadError) as error:
+    except (asyncssh.Error, asyncssh.KeyImportError, OSError, TimeoutError, asyncio.IncompleteReadError) as error:
         raise ConnectionLost(f"SSH: {error or type(error).__name__}") from None

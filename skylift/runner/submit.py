@@ -11,21 +11,28 @@ import tempfile
 import threading
 import time
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import IO
+from typing import IO, TYPE_CHECKING, Any
 
-from skylift.runner import commands, launch, price, role
+from skylift.runner import commands, launch, price, role, warm
 from skylift.runner.account import Account, open_account
 from skylift.runner.archive import boot_archive, whole_archive
 from skylift.runner.bucket import ensure_bucket
 from skylift.runner.bundle import write_archive
 from skylift.runner.duration import spell_duration
 from skylift.runner.ec2 import Api
-from skylift.runner.errors import SKYLIFT_FAILED, LaunchFailed, NameTaken, SkyliftError, UsageError
+from skylift.runner.errors import (
+    SKYLIFT_FAILED,
+    ConnectionLost,
+    LaunchFailed,
+    NameTaken,
+    SkyliftError,
+    UsageError,
+)
 from skylift.runner.image import find_images, pick_image
 from skylift.runner.job import INTERRUPTED, Job, Outcome, Settings
-from skylift.runner.key import KeyPair, ensure_key
+from skylift.runner.key import KeyPair, ensure_key, ensure_key_file
 from skylift.runner.launch import Server
 from skylift.runner.network import Network, ensure_network, find_caller, find_network, open_network
 from skylift.runner.prebuilt import Prebuilt, find_prebuilt, recipe_of
@@ -38,8 +45,13 @@ from skylift.runner.uv import WHEELS, Wheel, ensure_uv
 from skylift.runner.watch import Watcher
 from skylift.runner.way_in import WayIn, find_way_in
 
+if TYPE_CHECKING:
+    from skylift.runner.ssh import Connection
+
 _BOOT_PATIENCE = 600.0
 """Seconds from RunInstances until the server must have shown its host key."""
+_HANDOVER_PATIENCE = 90.0
+"""Likewise for a server that runs already."""
 _LOOK_AROUND = 0.2
 """Seconds between two looks at how a server that has shown no host keys is doing otherwise."""
 
@@ -89,6 +101,7 @@ class Taken:
     account: Account
     server: Server
     way_in: WayIn | None
+    connection: Connection | None = None
 
 
 class Submission:
@@ -111,6 +124,10 @@ class Submission:
         self._uv: Wheel | None = None
         self._prebuilt: Prebuilt | None = None
         self._way_in: WayIn | None = None
+        self._connection: Connection | None = None
+        self._kept: list[Server] = []
+        self._named = False
+        self._fit = ""
         self._task: asyncio.Task[Taken] | None = None
         self._interrupted = False
 
@@ -145,11 +162,11 @@ class Submission:
             with self._clock.step("check") as step:
                 image, cargo = await self._check(step, archive)
             async with AsyncExitStack() as undo:
-                site = await self._provision_and_ship(undo, image, cargo)
-                await self._launch(undo, site)
+                if not await self._take_over(undo, cargo):
+                    site = await self._provision_and_ship(undo, image, cargo)
+                    await self._launch(undo, site)
                 undo.pop_all()
-        assert self._server is not None
-        return Taken(self._account, self._server, self._way_in)
+        return Taken(self._account, self._require_server(), self._way_in, self._connection)
 
     # Before anything is made.
 
@@ -159,13 +176,14 @@ class Submission:
         if self._job.terminal is not None and self._settings.access.private:
             raise UsageError("-it needs SSH, and --private means that the server is not reached by it.")
         api = await in_thread(Api, self._settings)
-        images, processors, self._open, self._caller, parcels, sources, _ = await together(
+        images, processors, self._open, self._caller, parcels, sources, kept, _ = await together(
             in_thread(find_images, api, self._settings.image),
             in_thread(launch.check_type, api, self._job.instance_type),
             in_thread(open_account, self._settings, api),
             in_thread(find_caller, self._settings),
             in_thread(self._pack, archive),
             in_thread(find_sources, api, self._job.s3_inputs, self._job.bundle),
+            in_thread(warm.kept_servers, api),
             in_thread(api.warm),
         )
         step.detail = f"{self._job.instance_type} in {self._settings.region} ({self._settings.place})"
@@ -179,7 +197,11 @@ class Submission:
                 bucket = self._account.bucket
                 self._prebuilt = await in_thread(find_prebuilt, api, bucket, recipe, image, time.time())
         bundle, large = parcels
-        return image, Cargo(bundle, large, sources)
+        cargo = Cargo(bundle, large, sources)
+        buckets = cargo.buckets(self._account.bucket)
+        self._fit = warm.fit_of(self._job, image, self._settings, self._caller, buckets)
+        self._kept = [] if self._job.fresh else [each for each in kept if each.fit == self._fit]
+        return image, cargo
 
     def _pack(self, archive: IO[bytes]) -> tuple[Parcel, tuple[LargeFile, ...]]:
         write_archive(self._job.bundle, archive)
@@ -269,8 +291,9 @@ class Submission:
             uv={"key": self._uv.key, "sha256": self._uv.sha256} if self._uv is not None else None,
             prebuilt=self._prebuilt.encode() if self._prebuilt is not None else None,
         )
-        if not self._account.api.put(bucket, self._prefix.record, record, first=True):
+        if not self._account.api.put(bucket, self._prefix.record, record, first=not self._named):
             raise NameTaken(self._job.name)
+        self._named = True
 
     def _send_own(self, bucket: str, cargo: Cargo) -> None:
         """What no other job has."""
@@ -306,17 +329,80 @@ class Submission:
             shelf.send(parcel, progress)
         return size
 
-    # The server.
+    # A server that is there.
+
+    async def _take_over(self, undo: AsyncExitStack, cargo: Cargo) -> bool:
+        """Whether one that an earlier run has left up is this job's now."""
+        account, name, prebuilt = self._account, self._job.name, self._prebuilt
+        if not self._kept:
+            return False
+        if prebuilt is not None and not prebuilt.sha256:
+            self._prebuilt = replace(prebuilt, shared=False)
+        await in_thread(self._claim_name, account.bucket, cargo)
+        taken = await in_thread(warm.take, account, name, self._kept, time.time())
+        if taken is None:
+            self._prebuilt = prebuilt
+            return False
+        server = taken.server
+        self._server, self._way_in = server, taken.way_in
+        undo.push_async_callback(self._give_up, server)
+        with self._clock.step("server") as step:
+            await together(
+                self._upload(_at_once(), account.bucket, cargo),
+                self._tools(_at_once(), account.bucket),
+                in_thread(warm.pass_on, account.api, server, name, self._policy(cargo, server.job)),
+                self._knock(server),
+            )
+            if self._connection is None or self._alone:
+                await self._await_server(account.bucket, _HANDOVER_PATIENCE)
+            step.detail = f"{server.instance} at {server.address or 'no public address'}, kept since {server.job}"
+        return True
+
+    def _policy(self, cargo: Cargo, last: str) -> dict[str, Any]:
+        """The job's own, and to look whether it is there, where the server may not have done that yet."""
+        account, bucket = self._account, self._account.bucket
+        readable = [*cargo.arns(bucket), f"arn:aws:s3:::{bucket}/{Prefix(last).next}"]
+        return role.job_policy(self._job.name, bucket, account.number, account.api.region, self._prebuilt, readable)
+
+    async def _knock(self, server: Server) -> None:
+        """By SSH, on a connection that then is this job's. Where that does not work, the server comes to S3 soon."""
+        if server.address is None or self._way_in is None:
+            return
+        ssh = await in_thread(importlib.import_module, "skylift.runner.ssh")
+        key = ensure_key_file(self._settings.key_dir, self._account.number, self._settings.region)
+        try:
+            connection = await ssh.connect(
+                server.address, self._way_in.user, key.private, self._way_in.keys, self._job.name
+            )
+        except ConnectionLost:
+            return
+        try:
+            await connection.hand_over(server.job)
+        except ConnectionLost:
+            await connection.close()
+        else:
+            self._connection = connection
+
+    async def _give_up(self, server: Server) -> None:
+        """The undo of taking a server over: it is nobody else's any more."""
+        for step in (partial(self._write_off, server), partial(role.remove_named, self._account.api, server.role)):
+            try:
+                await in_thread(step)
+            except SkyliftError as error:
+                self._tell_undo_failed(error)
+
+    # A server of its own.
 
     async def _launch(self, undo: AsyncExitStack, site: Site) -> None:
         api, job = self._account.api, self._job
         token = secrets.token_hex(16)
+        fit = self._fit if job.keep else ""
         with self._clock.step("server") as step:
             self._server, _ = await together(
                 made(
                     undo,
                     lambda: launch.run_instance(
-                        api, job, token, site.network, site.key, site.role, site.image, site.user_data
+                        api, job, token, site.network, site.key, site.role, site.image, site.user_data, fit
                     ),
                     self._write_off,
                     self._tell_undo_failed,
@@ -336,17 +422,17 @@ class Submission:
         launch.terminate(self._account.api, server.instance)
         write_off(self._account, self._job.name, server.instance, interrupted=self._interrupted)
 
-    async def _await_server(self, bucket: str) -> None:
+    async def _await_server(self, bucket: str, patience: float = _BOOT_PATIENCE) -> None:
         """The server shows its host keys in its prefix when it is up, and its status once it has claimed the job; where
         there is no sshd, that is all it shows. One that ends before is an error at once."""
         api = self._account.api
         began = looked = time.monotonic()
         while not await in_thread(self._find_way_in, bucket) or self._alone:
             waited = time.monotonic() - began
-            if waited > _BOOT_PATIENCE:
+            if waited > patience:
                 raise LaunchFailed(
                     f"The server {self._require_server().instance} has not taken the job within"
-                    f" {spell_duration(_BOOT_PATIENCE)}.",
+                    f" {spell_duration(patience)}.",
                     "Its image may lack python3, or its role or network may not let it reach S3.",
                 )
             if began + waited - looked > _LOOK_AROUND:
@@ -395,6 +481,12 @@ def _spell_s3(cargo: Cargo) -> str:
     if not objects:
         return ""
     return f"; {len(objects)} object{'s' * (len(objects) != 1)} of S3, {spell_size(sum(each.size for each in objects))}"
+
+
+def _at_once() -> asyncio.Future[None]:
+    ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    ready.set_result(None)
+    return ready
 
 
 def write_off(account: Account, job: str, instance: str, *, interrupted: bool) -> None:

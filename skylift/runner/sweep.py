@@ -112,7 +112,7 @@ class Sweep:
         names = sorted({*servers, *roles, *profiles, *records})
         with ThreadPoolExecutor(8) as pool:
             known = {each.name: each for each in pool.map(partial(self._know, servers), names)}
-        found = [*self._instances(known, live), *self._roles(known, roles, profiles)]
+        found = [*self._instances(known, live), *self._roles(known, {each.role for each in live}, roles, profiles)]
         for name in records:
             found += self._objects(known[name])
         found += [*self._volumes(servers), *self._interfaces(servers), *self._environments()]
@@ -146,12 +146,13 @@ class Sweep:
                 yield Leftover("instance", server.instance, job, why, self._price(hourly_cost(server)), remove)
 
     def _roles(
-        self, known: dict[str, _Known], roles: dict[str, float], profiles: dict[str, float]
+        self, known: dict[str, _Known], used: set[str], roles: dict[str, float], profiles: dict[str, float]
     ) -> Iterator[Leftover]:
+        """`used` are those of servers that are there, whichever job they were made for."""
         for kind, made in (("instance-profile", profiles), ("role", roles)):
             for job, created in made.items():
                 why = known[job].death(self._now)
-                in_use = known[job].server is not None
+                in_use = known[job].server is not None or role.role_name(job) in used
                 if why is not None and not in_use and self._now - created >= self._grace(known[job]):
                     yield Leftover(
                         "role" if kind == "role" else "instance-profile",

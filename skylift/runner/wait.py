@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from skylift.runner import launch, role
+from skylift.runner import launch
 from skylift.runner.account import Account
 from skylift.runner.collect import Manifest, bring_home, read_manifest
 from skylift.runner.errors import RunError
@@ -13,6 +13,7 @@ from skylift.runner.job import Outcome
 from skylift.runner.lifeline import Lifeline
 from skylift.runner.outcome import conclude
 from skylift.runner.record import Prefix
+from skylift.runner.warm import put_roles_away
 from skylift.runner.watch import Watcher
 
 _SHORTEST, _LONGEST = 0.1, 5.0
@@ -35,7 +36,7 @@ async def wait(account: Account, name: str, watcher: Watcher) -> Outcome:
         pause = min(pause * 1.3, _LONGEST)
     manifest = await lifeline.reach(read_manifest, account.api, account.bucket, Prefix(name))
     if not status.get("kept_until"):
-        await lifeline.reach(role.remove_role, account.api, name)
+        await lifeline.reach(put_roles_away, account, name, servers)
     return conclude(name, status, manifest, None)
 
 

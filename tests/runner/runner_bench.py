@@ -177,6 +177,14 @@ class Machine:
         self.kill()
         shutil.rmtree(self.root / "run")
 
+    @property
+    def pairs(self) -> set[int]:
+        """Keepers and supervisors, whoever is their parent."""
+        return {int(each.name) for each in Path("/proc").iterdir() if each.name.isdigit() and self._is_ours(each.name)}
+
+    def _is_ours(self, pid: str) -> bool:
+        return f"--root={self.root}".encode() in cmdline(int(pid)).split(b"\0")
+
     def kill(self) -> None:
         """The keeper, the supervisor and whatever they started, which are sessions. All at once, as a server goes:
         nobody must see another one end."""
@@ -186,6 +194,10 @@ class Machine:
                 stop(pid)
             for pid in [*started, self.process.pid]:
                 kill_session(pid)
+            for pid in self.pairs:
+                kill_session(pid)
+                for child in children_of(pid):
+                    kill_session(child)
             self.process.kill()
             self.process.wait()
 

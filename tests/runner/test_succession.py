@@ -166,13 +166,44 @@ def test_a_keeper_that_is_killed_is_not_missed_by_the_job(shipped: Shipped, mach
     shipped.ship(COUNTS, outputs=["*.txt"])
     shipped.boot()
     until(lambda: shipped.stream("stdout"), "output in S3")
-    assert machine.process is not None
-    machine.process.kill()
-    machine.process.wait()
+    lose_keeper(machine)
     go(machine)
     until(lambda: shipped.status().get("final"), "the final status")
     assert shipped.status()["exit_code"] == 7
     counted(shipped)
+    until(lambda: not machine.pairs, "everybody to leave")
+
+
+def lose_keeper(machine: Machine) -> None:
+    """Another pair stands by when this returns."""
+    assert machine.process is not None
+    before = machine.pairs
+    machine.process.kill()
+    machine.process.wait()
+    until(lambda: len(machine.pairs - before) == 2, "a second pair")
+
+
+def test_when_both_are_killed_the_job_says_that_nobody_knows_its_end(
+    shipped: Shipped,  # noqa: F811
+    machine: Machine,
+) -> None:
+    """What there is comes home all the same, once the program has ended, and it is not started again."""
+    shipped.ship(COUNTS, outputs=["*.txt"])
+    shipped.boot()
+    until(lambda: shipped.stream("stdout"), "output in S3")
+    (supervisor,) = machine.supervisors
+    lose_keeper(machine)
+    os.kill(supervisor, signal.SIGKILL)
+    until(lambda: "takes over" in machine.console(), "the other pair to see it")
+    assert not shipped.status()["final"]
+    go(machine)
+    until(lambda: shipped.status().get("final"), "the final status")
+    assert (shipped.status()["state"], shipped.status()["exit_code"]) == ("broken", 125)
+    assert "not known" in shipped.status()["reason"]
+    counted(shipped)
+    assert results(shipped) == ["r.txt"]
+    assert starts(machine) == "started\n"
+    until(lambda: not machine.pairs, "everybody to leave")
 
 
 def test_a_server_that_is_rebooted_says_so_and_never_starts_its_program_again(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from skylift.cloud.identity import AccessKey, Caller, Group, InstanceProfile, ManagedPolicy, Role, User
+from skylift.cloud.identity import AccessKey, Caller, Group, InstanceProfile, ManagedPolicy, MfaDevice, Role, User
 from skylift.cloud.services import access_key, entity_policy, group, policy, role, trust, user
 from skylift.cloud.services import instance_profile as profiles
 from skylift.cloud.services.aws_policy import AWS_POLICIES
@@ -20,7 +20,8 @@ Entity = User | Role | Group
 
 
 def summary(tx: Tx, _caller: Caller, _params: Any) -> dict[str, Any]:
-    """Counts of what there is, and quotas. This account has no MFA devices, certificates, passwords or providers."""
+    """Counts of what there is, and quotas. This account has no certificates and no providers."""
+    devices = tx.find(MfaDevice)
     return {
         "SummaryMap": {
             "Users": count(tx, User),
@@ -50,8 +51,8 @@ def summary(tx: Tx, _caller: Caller, _params: Any) -> dict[str, Any]:
             "AccountMFAEnabled": 0,
             "AccountPasswordPresent": 0,
             "AccountSigningCertificatesPresent": 0,
-            "MFADevices": 0,
-            "MFADevicesInUse": 0,
+            "MFADevices": len(devices),
+            "MFADevicesInUse": sum(one.user_id is not None for one in devices),
             "Providers": 0,
             "ServerCertificates": 0,
         }

@@ -214,6 +214,9 @@ def caller_context(tx: Tx, caller: Caller, now: datetime) -> dict[str, str | tup
     if caller.issued is not None:
         context["aws:TokenIssueTime"] = caller.issued.isoformat()
         context["aws:MultiFactorAuthPresent"] = "false"
+    if caller.mfa is not None:
+        context["aws:MultiFactorAuthPresent"] = "true"
+        context["aws:MultiFactorAuthAge"] = str(int((now - caller.mfa).total_seconds()))
     if caller.instance_arn:
         context |= _instance_context(tx, caller, caller.instance_arn)
     if caller.source_identity:

@@ -12,7 +12,7 @@ from typing import Any
 
 from skylift.cloud.account import CredentialReport, PasswordPolicy
 from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import AccessKey, Caller, LoginProfile, User
+from skylift.cloud.identity import AccessKey, Caller, LoginProfile, MfaDevice, User
 from skylift.cloud.store.account import account_of
 from skylift.cloud.store.database import Tx
 
@@ -97,7 +97,8 @@ def _user(tx: Tx, user: User, policy: PasswordPolicy | None) -> list[str]:
     profile = tx.get(LoginProfile, user=user.name)
     password = ["false", NONE, NONE, NONE] if profile is None else _password(profile, policy)
     keys = tx.find(AccessKey, user=user.name)
-    return [user.name, user.arn, _time(user.created), *password, "false", *_keys(keys), *_certs()]
+    mfa = "true" if tx.find(MfaDevice, user_id=user.id) else "false"
+    return [user.name, user.arn, _time(user.created), *password, mfa, *_keys(keys), *_certs()]
 
 
 def _password(profile: LoginProfile, policy: PasswordPolicy | None) -> list[str]:

@@ -59,8 +59,8 @@ def authenticate(
     """The caller whose signature has been verified. Raises as `secret_for`.
 
     A request to S3 that nobody signed is an anonymous caller's, whom a bucket's policy may let in; every other service
-    refuses it with MissingAuthenticationToken. Credentials of GetSessionToken are none to IAM, since no MFA stands
-    behind them.
+    refuses it with MissingAuthenticationToken. Credentials of GetSessionToken are none to IAM without an MFA device's
+    code behind them.
     """
     common: dict[str, Any] = {
         "account": account,
@@ -83,8 +83,9 @@ def authenticate(
             return _root(found.id, common)
         return _user(found.id, tx.get(User, name=found.user), common)
     common["issued"] = found.created
+    common["mfa"] = found.mfa
     if found.role is None:
-        if service == "iam":
+        if service == "iam" and found.mfa is None:
             raise _invalid_token()
         if found.user_id is None:
             return _root(found.access_key_id, common)
@@ -143,6 +144,7 @@ def open_session(
     tags: dict[str, str] | None = None,
     transitive: tuple[str, ...] = (),
     source_identity: str | None = None,
+    mfa: bool = False,
 ) -> Session:
     """New temporary credentials for a role."""
     session = replace(
@@ -156,14 +158,15 @@ def open_session(
         tags=tags or {},
         transitive=transitive,
         source_identity=source_identity,
+        mfa=tx.now if mfa else None,
     )
     tx.add(session)
     return session
 
 
-def open_own_session(tx: Tx, user: User | None, length: timedelta) -> Session:
+def open_own_session(tx: Tx, user: User | None, length: timedelta, *, mfa: bool = False) -> Session:
     """New temporary credentials that stand for a user itself, or for the account's root."""
-    session = replace(_new_session(tx, length), user_id=user.id if user else None)
+    session = replace(_new_session(tx, length), user_id=user.id if user else None, mfa=tx.now if mfa else None)
     tx.add(session)
     return session
 

@@ -11,6 +11,7 @@ from skylift.cloud.services import (
     group,
     instance_profile,
     login_profile,
+    mfa_device,
     password_policy,
     policy,
     role,
@@ -56,6 +57,10 @@ def _on_group(name: str, handler: Handler, takes: str = "", *, writes: bool) -> 
 def _on_profile(name: str, handler: Handler, takes: str = "", *, writes: bool) -> Operation:
     honoured = frozenset(["InstanceProfileName", *takes.split()])
     return Operation("iam", name, handler, honoured, instance_profile.check(name), writes)
+
+
+def _on_device(name: str, handler: Handler, takes: str, *, writes: bool) -> Operation:
+    return Operation("iam", name, handler, frozenset(takes.split()), mfa_device.check(name), writes)
 
 
 def _on_policy(name: str, handler: Handler, takes: str = "", *, writes: bool) -> Operation:
@@ -196,11 +201,23 @@ USERS = (
     _on_user("UpdateLoginProfile", login_profile.update, "Password PasswordResetRequired", writes=True),
     _on_user("DeleteLoginProfile", login_profile.delete, writes=True),
     _writes("iam", "ChangePassword", login_profile.change, "OldPassword NewPassword", user.check("ChangePassword")),
-    _on_user("ListMFADevices", without.mfa_devices, PAGES, writes=False),
+    _on_user("ListMFADevices", mfa_device.list_of_user, PAGES, writes=False),
     _on_user("ListSSHPublicKeys", without.ssh_public_keys, PAGES, writes=False),
     _on_user("ListSigningCertificates", without.signing_certificates, PAGES, writes=False),
     _on_user("ListServiceSpecificCredentials", without.service_credentials, f"ServiceName {PAGES}", writes=False),
     _reads("iam", "GetAccessKeyLastUsed", access_key.last_used, "AccessKeyId", access_key.check_last_used),
+)
+
+MFA_DEVICES = (
+    _on_device("CreateVirtualMFADevice", mfa_device.create, "Path VirtualMFADeviceName Tags", writes=True),
+    _on_device("DeleteVirtualMFADevice", mfa_device.delete, "SerialNumber", writes=True),
+    _on_user("EnableMFADevice", mfa_device.enable, "SerialNumber AuthenticationCode1 AuthenticationCode2", writes=True),
+    _on_user("DeactivateMFADevice", mfa_device.deactivate, "SerialNumber", writes=True),
+    _on_user("ResyncMFADevice", mfa_device.resync, "SerialNumber AuthenticationCode1 AuthenticationCode2", writes=True),
+    _on_device("GetMFADevice", mfa_device.get, "SerialNumber UserName", writes=False),
+    _on_device("TagMFADevice", mfa_device.tag, "SerialNumber Tags", writes=True),
+    _on_device("UntagMFADevice", mfa_device.untag, "SerialNumber TagKeys", writes=True),
+    _on_device("ListMFADeviceTags", mfa_device.list_tags, f"SerialNumber {PAGES}", writes=False),
 )
 
 GROUPS = (
@@ -246,7 +263,7 @@ ACCOUNT = (
     _reads(
         "iam",
         "ListVirtualMFADevices",
-        without.virtual_mfa_devices,
+        mfa_device.list_all,
         f"AssignmentStatus {PAGES}",
         account.check("ListVirtualMFADevices"),
     ),
@@ -312,10 +329,11 @@ STS = (
         "sts",
         "AssumeRole",
         sts.assume_role,
-        "RoleArn RoleSessionName PolicyArns Policy DurationSeconds ExternalId Tags TransitiveTagKeys SourceIdentity",
+        "RoleArn RoleSessionName PolicyArns Policy DurationSeconds ExternalId Tags TransitiveTagKeys SourceIdentity "
+        "SerialNumber TokenCode",
         sts.no_checks,
     ),
-    _writes("sts", "GetSessionToken", sts.get_session_token, "DurationSeconds", sts.no_checks),
+    _writes("sts", "GetSessionToken", sts.get_session_token, "DurationSeconds SerialNumber TokenCode", sts.no_checks),
     _reads("sts", "DecodeAuthorizationMessage", denial_message.decode, "EncodedMessage", denial_message.check),
     _reads("sts", "GetAccessKeyInfo", sts.get_access_key_info, "AccessKeyId", sts.check_key_info),
 )
@@ -326,6 +344,7 @@ IDENTITY_OPERATIONS: tuple[Operation, ...] = (
     *INSTANCE_PROFILES,
     *POLICIES,
     *USERS,
+    *MFA_DEVICES,
     *GROUPS,
     *ACCOUNT,
     *SIMULATOR_KEYS,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -19,6 +20,7 @@ from skylift.cloud.services.iam_rules import (
     resource_tags,
 )
 from skylift.cloud.services.identity import assumed_arn, open_own_session, open_session
+from skylift.cloud.services.mfa_device import authenticated
 from skylift.cloud.services.operation import Check
 from skylift.cloud.services.policy_document import parse_policy
 from skylift.cloud.services.trust import trust_in_caller
@@ -48,7 +50,8 @@ def assume_role(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     name = _checked_session_name(params)
     tags, transitive = _session_tags(caller, params)
     source = _source_identity(caller, params)
-    role = _trusting_role(tx, caller, params)
+    mfa = authenticated(tx, caller, params)
+    role = _trusting_role(tx, replace(caller, mfa=tx.now) if mfa else caller, params)
     longest = LONGEST_CHAINED if caller.kind == "role" else 43200
     seconds = checked_number(params, "DurationSeconds", 900, 43200, 3600)
     if seconds > longest:
@@ -66,7 +69,15 @@ def assume_role(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     policies = _session_policies(tx, params)
     length = timedelta(seconds=seconds)
     session = open_session(
-        tx, role, name, length, policies=policies, tags=tags, transitive=transitive, source_identity=source
+        tx,
+        role,
+        name,
+        length,
+        policies=policies,
+        tags=tags,
+        transitive=transitive,
+        source_identity=source,
+        mfa=mfa,
     )
     answer: dict[str, Any] = {
         "Credentials": _credentials(session),
@@ -91,7 +102,7 @@ def get_session_token(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     user = tx.get(User, name=caller.user) if caller.user is not None else None
     assert root or user is not None, "an access key is a user's or root's"
     length = timedelta(seconds=min(seconds, LONGEST_OF_ROOT) if root else seconds)
-    return {"Credentials": _credentials(open_own_session(tx, user, length))}
+    return {"Credentials": _credentials(open_own_session(tx, user, length, mfa=authenticated(tx, caller, params)))}
 
 
 def get_access_key_info(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import AccessKey, Caller, LoginProfile, User
+from skylift.cloud.identity import AccessKey, Caller, LoginProfile, MfaDevice, User
 from skylift.cloud.services.iam_rules import (
     checked_name,
     checked_path,
@@ -97,6 +97,8 @@ def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
         raise conflict("delete access keys")
     if tx.find(LoginProfile, user=user.name):
         raise conflict("delete login profile")
+    if tx.find(MfaDevice, user_id=user.id):
+        raise conflict("deactivate MFA device")
     if user.groups:
         raise conflict("remove users from group")
     if user.attached:

@@ -9,16 +9,8 @@ from typing import Any
 
 from skylift.cloud.identity import Caller
 from skylift.cloud.services import user as users
-from skylift.cloud.services.iam_rules import invalid_value, page_of
+from skylift.cloud.services.iam_rules import page_of
 from skylift.cloud.store.database import Tx
-
-_ASSIGNED = ("Assigned", "Unassigned", "Any")
-
-
-def mfa_devices(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
-    if not (caller.kind == "root" and "UserName" not in params):
-        users.existing(tx, users.meant(caller, params))
-    return _none(params, "MFADevices")
 
 
 def ssh_public_keys(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
@@ -34,13 +26,6 @@ def signing_certificates(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
 def service_credentials(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     users.existing(tx, users.meant(caller, params))
     return _none(params, "ServiceSpecificCredentials")
-
-
-def virtual_mfa_devices(_tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
-    status = params.get("AssignmentStatus", "Any")
-    if status not in _ASSIGNED:
-        raise invalid_value(status, "assignmentStatus", f"satisfy enum value set: [{', '.join(_ASSIGNED)}]")
-    return _none(params, "VirtualMFADevices")
 
 
 def server_certificates(_tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:

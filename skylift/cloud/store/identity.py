@@ -5,13 +5,24 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TypeVar
 
-from skylift.cloud.identity import AccessKey, Group, InstanceProfile, LoginProfile, ManagedPolicy, Role, Session, User
+from skylift.cloud.identity import (
+    AccessKey,
+    Group,
+    InstanceProfile,
+    LoginProfile,
+    ManagedPolicy,
+    MfaDevice,
+    Role,
+    Session,
+    User,
+)
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.mapping import mapped, table, to_column
 
 table(AccessKey, "access_keys", key=("id",))
 table(Session, "sessions", key=("access_key_id",))
 table(LoginProfile, "login_profiles", key=("user",))
+table(MfaDevice, "mfa_devices", key=("serial",))
 table(Role, "roles", key=("name",))
 table(InstanceProfile, "instance_profiles", key=("name",))
 table(ManagedPolicy, "managed_policies", key=("arn",))

@@ -15,6 +15,7 @@ The prefix, `s3://BUCKET/jobs/NAME/`, is the job's record:
     in/cancel               its presence asks for the job's end
     server/hostkeys.json    {"instance", "keys", "user"}: the server's public SSH keys, and the user to log in as
     server/attempts/1.json  {"instance", "claimed"}: whoever writes it first is the one that runs the program
+    server/next.json        {"job"}: whose a server is that was kept; see handover.py
     server/status.json      how far it is, and at the end how it went
     server/stdout/OFFSET    the streams in pieces, named by the offset of their first byte in 20 digits
     server/stderr/OFFSET
@@ -35,8 +36,9 @@ record.json, where what is marked * may be missing:
     environment                         {"kind", "path", "python"*}; kind is none, script, requirements or project, and
                                         path the script, the requirements file or the project's folder
     uv*                                 {"key", "sha256"} of uv's wheel in the bucket, for images that have none
-    prebuilt*                           {"place", "sha256"}: where in the bucket an environment is to be taken from, or,
-                                        without a digest, where the one that is built is kept (see prebuilt.py)
+    prebuilt*                           {"place", "sha256", "shared"}: where in the bucket an environment is to be taken
+                                        from, or, without a digest and where it is shared, where the one that is built
+                                        is put (see prebuilt.py)
     outputs                             globs relative to cwd
     has_env, has_s3*                    whether there are in/env.json and in/s3.json
     max_time, cap*                      seconds from the program's start, and the words for who set them ("--max-time")
@@ -53,7 +55,7 @@ status.json:
                                         succeeded, failed, out-of-memory, timed-out, idle, cancelled, rebooted,
                                         environment-failed, broken
     booted, started, ended, program_seconds, pid
-    environment, environment_seconds    taken or built, where one was asked for, and how long that took
+    environment, environment_seconds    kept, taken or built, where one was asked for, and how long that took
     exit_code, signal                   the client's exit code: 128+n for signal n, 124 for a cap, 123 for an
                                         environment that could not be made, 122 for a server that was rebooted,
                                         125 for a failure of skylift's own
@@ -61,14 +63,15 @@ status.json:
     memory                              {"limit", "kills"}: bytes, and processes that the kernel ended for want of them
     streams, lost, cut                  at the end: {"stdout": bytes, "stderr": bytes}, bytes that could not be kept,
                                         and {"stdout": [from, to]}: what lies between head and tail of a long stream
+    role                                at the end: that of the server, which need not be the job's own
     kept_until                          seconds since the epoch
 
 manifest.json: {"final", "results": [{"path", "size", "sha256"}], "unmatched", "left_behind"}; with --sync-every it is
 there, and not final, while the program runs.
 
 The socket /run/skylift/NAME.sock takes JSON lines: {"stream": {"stdout": OFFSET, "stderr": OFFSET}}, {"signal": "INT"},
-{"cancel": true}, and where the program has a terminal {"input": BASE64} and {"resize": [ROWS, COLUMNS]}. A stream is
-answered with frames: a letter, the payload's length as 4 bytes big-endian, the payload. The letters are o stdout, e
-stderr, s status as JSON, and c for what was cut, as JSON: {"stream", "from", "to"}, after which that stream goes on at
-"to". The final status is the last frame, after all output.
+{"cancel": true}, when a next job is there for the server {"next": true}, and where the program has a terminal {"input":
+BASE64} and {"resize": [ROWS, COLUMNS]}. A stream is answered with frames: a letter, the payload's length as 4 bytes
+big-endian, the payload. The letters are o stdout, e stderr, s status as JSON, and c for what was cut, as JSON:
+{"stream", "from", "to"}, after which that stream goes on at "to". The final status is the last frame, after all output.
 """

@@ -95,6 +95,7 @@ class Metadata:
         self._lock = threading.Lock()
         self._credentials: Dict[str, str] = {}
         self._fresh_until = 0.0
+        self.role = ""
 
     def get(self, path: str) -> str:
         for _ in range(2):
@@ -117,7 +118,8 @@ class Metadata:
         with self._lock:
             if renew or time.time() > self._fresh_until:
                 base = "/latest/meta-data/iam/security-credentials/"
-                answer = json.loads(self.get(base + self.get(base).split("\n")[0].strip()))
+                self.role = self.get(base).split("\n")[0].strip()
+                answer = json.loads(self.get(base + self.role))
                 if answer.get("Code", "Success") != "Success":
                     raise Unreachable("role credentials: %s" % answer.get("Code"))
                 expires = datetime.datetime.fromisoformat(answer["Expiration"].replace("Z", "+00:00"))
@@ -180,6 +182,11 @@ class Aws:
     def __init__(self, region: str, endpoint: Optional[str], metadata: Metadata) -> None:
         self.region, self.endpoint, self._metadata = region, endpoint, metadata
         self._suffix = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
+
+    @property
+    def role(self) -> str:
+        """That of this server; of an earlier job, where the server is."""
+        return self._metadata.role
 
     def instance(self) -> str:
         """The id of this server."""

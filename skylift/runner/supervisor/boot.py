@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import hashlib
 import importlib
 import os
@@ -15,7 +16,7 @@ import skylift.runner.supervisor as package
 from skylift.runner.supervisor.aws import Aws, Metadata, Refused, Unreachable, patiently
 from skylift.runner.supervisor.console import say
 from skylift.runner.supervisor.environ import read_environment
-from skylift.runner.supervisor.keeper import Kept, keep
+from skylift.runner.supervisor.keeper import Kept, clear, keep
 from skylift.runner.supervisor.ledger import Ledger
 from skylift.runner.supervisor.power import RESERVE, arm_timer, power_off
 from skylift.runner.supervisor.prefix import Prefix
@@ -29,19 +30,31 @@ def boot(options: argparse.Namespace) -> None:
     # A shell starts background commands with these ignored, and an ignored signal stays so for the program.
     for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
-    arm_timer(options.deadline)
     for name, value in read_environment(Path(options.root)):
         os.environ.setdefault(name, value)
-    folder = Path(options.root) / "var/lib/skylift" / options.prefix.rstrip("/").rsplit("/", 1)[-1]
-    folder.mkdir(mode=0o711, parents=True, exist_ok=True)
-    for each in (folder.parent, folder):
-        each.chmod(0o711)
-    ledger = Ledger(folder / "ledger")
-    if "stranded" in ledger.read():
-        # Somebody has started the server again so that it can deliver what it kept, for which it needs time.
-        options.deadline = max(options.deadline, time.time() + options.patience + 2 * RESERVE)
-        arm_timer(options.deadline)
-    sys.exit(keep(folder, ledger, lambda kept: work(options, ledger, kept)))
+    while True:
+        folder = Path(options.root) / "var/lib/skylift" / options.prefix.rstrip("/").rsplit("/", 1)[-1]
+        folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+        for each in (folder.parent, folder):
+            each.chmod(0o711)
+        ledger = Ledger(folder / "ledger")
+        if not go_on(options, ledger):
+            if "stranded" in ledger.read():
+                # Somebody has started the server again so that it can deliver what it kept, for which it needs time.
+                options.deadline = max(options.deadline, time.time() + options.patience + 2 * RESERVE)
+            arm_timer(options.deadline)
+            code = keep(folder, ledger, functools.partial(work, options, ledger))
+            if not go_on(options, ledger):
+                sys.exit(code)
+            clear()
+
+
+def go_on(options: argparse.Namespace, ledger: Ledger) -> bool:
+    """Whether this server is another job's by now, in this boot or since an earlier one."""
+    following = ledger.read().get("next")
+    if following is not None:
+        options.prefix, options.deadline = "jobs/" + following["job"], following["deadline"]
+    return following is not None
 
 
 def work(options: argparse.Namespace, ledger: Ledger, kept: Kept) -> None:

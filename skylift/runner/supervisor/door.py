@@ -63,6 +63,8 @@ class Door:
             threading.Thread(target=self._watch, args=(connection, offsets), daemon=True).start()
         if "signal" in order:
             self._supervisor.program.signal(getattr(signal, "SIG" + order["signal"]))
+        if "next" in order:
+            self._supervisor.ask()
         terminal = self._supervisor.terminal
         if "input" in order and terminal is not None:
             terminal.type(base64.b64decode(order["input"]))

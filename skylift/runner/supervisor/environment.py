@@ -14,6 +14,7 @@ from skylift.runner.supervisor.aws import Refused
 from skylift.runner.supervisor.login import Login
 from skylift.runner.supervisor.prebuilt import Prebuilt
 from skylift.runner.supervisor.program import Program
+from skylift.runner.supervisor.standing import Standing
 from skylift.runner.supervisor.uv import Uv
 from skylift.runner.supervisor.verdict import Ended
 
@@ -41,20 +42,28 @@ class Environment:
         """All that an environment consists of: its own folder, and Pythons that uv has fetched for it."""
         return [self._venv, self._login.home / ".local/share/uv/python"]
 
-    def make(self, prebuilt: Optional[Prebuilt] = None) -> bool:
-        """Whether it was there already."""
+    def make(self, prebuilt: Optional[Prebuilt], standing: Standing) -> str:
+        """How it came to be: `kept` on this server by an earlier job, `taken` from the bucket, or `built`."""
         self.python = str(self._venv / "bin" / "python")
         self.bin = os.path.dirname(self.python)
-        taken = prebuilt.take() if prebuilt is not None else None
-        if taken is None:
+        how, found = "kept", standing.find()
+        if found is None:
+            how, found = "taken", prebuilt.take() if prebuilt is not None else None
+        if found is None:
+            how = "built"
             self._build(prebuilt)
-        elif taken["lock"] is not None and not self._lock.exists():
-            self._lock.write_text(taken["lock"])
+        elif found["lock"] is not None and not self._lock.exists():
+            self._lock.write_text(found["lock"])
             os.chown(str(self._lock), self._login.uid, self._login.gid)
         if self._wanted["kind"] == "project":
-            # The project's own package, which is never kept; there is nothing left to resolve.
+            # The project's own package, which is never shared; there is nothing left to resolve.
             self._uv("sync", *self._version(), "--project", str(self._source), "--frozen")
-        return taken is not None
+        return how
+
+    @property
+    def lock(self) -> Optional[str]:
+        """What a project was resolved to."""
+        return self._lock.read_text() if self._wanted["kind"] == "project" else None
 
     @property
     def _lock(self) -> Path:
@@ -66,6 +75,7 @@ class Environment:
     def _build(self, prebuilt: Optional[Prebuilt]) -> None:
         kind, source, version, began = self._wanted["kind"], str(self._source), self._version(), time.monotonic()
         lock = None
+        shutil.rmtree(str(self._venv), ignore_errors=True)
         if kind == "script":
             self._uv("sync", *version, "--active", "--script", source)
         elif kind == "project":

@@ -19,6 +19,7 @@ from skylift.runner.supervisor.aws import Aws, Refused, Unreachable, patiently
 from skylift.runner.supervisor.console import say
 from skylift.runner.supervisor.door import Door
 from skylift.runner.supervisor.environment import Environment
+from skylift.runner.supervisor.handover import Handover
 from skylift.runner.supervisor.idle import Idleness
 from skylift.runner.supervisor.inputs import SHELF, Inputs
 from skylift.runner.supervisor.keeper import Kept
@@ -32,11 +33,12 @@ from skylift.runner.supervisor.prefix import Prefix
 from skylift.runner.supervisor.program import GRACE, Program, kill_session
 from skylift.runner.supervisor.results import Results, Syncing
 from skylift.runner.supervisor.shipper import Shipper
+from skylift.runner.supervisor.standing import Standing
 from skylift.runner.supervisor.status import Status, now_iso
 from skylift.runner.supervisor.stay import ask_to_stop
 from skylift.runner.supervisor.stream import DEFAULT_CAP, Stream, cuts
 from skylift.runner.supervisor.terminal import Terminal
-from skylift.runner.supervisor.unpack import make_folder, sha256_of, unpack
+from skylift.runner.supervisor.unpack import clear_away, make_folder, sha256_of, unpack
 from skylift.runner.supervisor.uv import Uv
 from skylift.runner.supervisor.verdict import REBOOTED, Ended, Verdict, before_start, judge
 
@@ -67,6 +69,9 @@ class Supervisor:
         self.terminal: Optional[Terminal] = None
         self.program = Program(ledger, kept.told)
         self._cancelled = threading.Event()
+        self._asked = threading.Event()
+        self._standing: Optional[Standing] = None
+        self._kept_until = 0.0
         self._record: Dict[str, Any] = {}
         self._results: Optional[Results] = None
         self._prebuilt: Optional[Prebuilt] = None
@@ -95,8 +100,7 @@ class Supervisor:
             self._forget_secrets()
             self._conclude(before_start(end))
         self.deliver()
-        self.keep()
-        return power_off()
+        return self.keep()
 
     # The steps.
 
@@ -168,6 +172,7 @@ class Supervisor:
         self._try("bundle", lambda: shelf.fetch(digest, archive))
         if sha256_of(archive) != digest:
             raise Ended("broken", "The bundle that arrived is not the one that was sent.")
+        clear_away(login.place)
         unpack(archive, login.place, login.user)
         archive.unlink()
         self._fetch_inputs(shelf)
@@ -197,13 +202,19 @@ class Supervisor:
         if self._environment.wanted:
             self.status.set(state="environment")
             named = self._record.get("prebuilt")
+            recipe = named["place"].rpartition("/")[0] if named else ""
+            mark = self._root / "var/lib/skylift/environment"
+            standing = Standing(mark, self._environment.folders, self._login.home / ".cache/uv", recipe)
             if named:
                 shelf = Prefix(self._aws, self._options.bucket, named["place"])
-                self._prebuilt = Prebuilt(shelf, named["sha256"], self._login, self._environment.folders)
+                self._prebuilt = Prebuilt(shelf, named, self._login, self._environment.folders)
             began = time.monotonic()
-            taken = self._environment.make(self._prebuilt)
+            came = self._environment.make(self._prebuilt, standing)
             seconds = round(time.monotonic() - began, 3)
-            self.status.set(environment="taken" if taken else "built", environment_seconds=seconds)
+            self.status.set(environment=came, environment_seconds=seconds)
+            if self._record["keep"]:
+                self._standing = standing
+                standing.note(self._environment.lock)
 
     def _fetch_tool(self, key: str, place: Path) -> None:
         folder, _, name = key.rpartition("/")
@@ -285,10 +296,9 @@ class Supervisor:
                 raise Ended("rebooted", reason, exit_code=REBOOTED)
         if self._past.verdict:
             return self._conclude(Verdict(**self._past.verdict["verdict"]), **self._past.verdict["more"])
-        if not self._past.end_is_known():
-            raise Ended("broken", "skylift's supervisor was ended, and how its program ended is not known.")
-        said = self._past.said
-        self.program.inherit(said["pid"], said.get("end"), said.get("ending", ""))
+        say("an earlier supervisor was ended; this one takes over")
+        known, said = self._past.end_is_known(), self._past.said
+        self.program.inherit(said["pid"], said.get("end"), said.get("ending", ""), known=known)
         if self.terminal is not None:
             self.terminal.go_on()
         return self._watch_program()
@@ -306,11 +316,13 @@ class Supervisor:
         cap.start()
         idleness = self._watch_idleness()
         syncing = self._sync_results()
-        code = self.program.wait()
-        cap.cancel()
-        for watcher in (idleness, syncing):
-            if watcher is not None:
-                watcher.stop()
+        try:
+            code = self.program.wait()
+        finally:
+            cap.cancel()
+            for watcher in (idleness, syncing):
+                if watcher is not None:
+                    watcher.stop()
         words = {
             "timed-out": "The program was ended at its cap of %d s (%s)."
             % (self._record["max_time"], self._record.get("cap", "--max-time")),
@@ -372,29 +384,49 @@ class Supervisor:
             sizes = {stream.name: stream.size for stream in self.streams}
             lost = sum(stream.lost for stream in self.streams)
             kept = self._record["keep"]
-            kept_until = time.time() + kept if kept else None
+            self._kept_until = time.time() + kept if kept else 0.0
             end = self._verdict.fields()
-            end.update(final=True, streams=sizes, lost=lost, cut=cuts(self.streams), kept_until=kept_until)
+            end.update(final=True, streams=sizes, lost=lost, cut=cuts(self.streams))
+            end.update(kept_until=self._kept_until or None, role=self._aws.role)
             self._try("status", lambda: self.prefix.put("server/status.json", self.status.encoded(**end)), until)
         except (Unreachable, Refused) as error:
             say("the job's end could not be delivered: %s" % error)
+            self._kept_until = 0.0
             return False
-        self._ledger.note(delivered=True, kept_until=kept_until)
+        self._ledger.note(delivered=True, kept_until=self._kept_until)
         # Last: a client that hears of the end takes this server's role away.
         self.status.set(**end)
         return True
 
     def leave(self) -> None:
         """All was done before us, but for the server's end."""
-        threading.Thread(target=self._listen_for_cancel, daemon=True).start()
-        self._cancelled.wait(max(0.0, min(self._past.said.get("kept_until") or 0.0, self._deadline) - time.time()))
-        return power_off()
+        if "next" not in self._past.said:
+            threading.Thread(target=self._listen_for_cancel, daemon=True).start()
+            self._stay(self._past.said.get("kept_until") or 0.0)
 
     def keep(self) -> None:
         self._door.close()
-        if self._record["keep"] and not self._cancelled.is_set():
+        if self._record["keep"]:
             say("job done; the server stays for %d s" % self._record["keep"])
-            self._cancelled.wait(min(self._record["keep"], max(0.0, self._deadline - time.time())))
+            if self._standing is not None:
+                self._standing.confirm()
+        return self._stay(self._kept_until)
+
+    def _stay(self, until: float) -> None:
+        """The keeper goes on with the next job, if one comes; else this is the server's end."""
+        until = min(until, self._deadline)
+        found = None
+        if until > time.time() and not self._cancelled.is_set():
+            handover = Handover(self.prefix, self._job, self._other, self._asked, self._cancelled)
+            found = handover.wait(until)
+        if found is None:
+            return power_off()
+        for stream in self.streams:
+            stream.forget()
+        return self._ledger.note_for_good(next=found)
+
+    def _other(self, job: str) -> Prefix:
+        return Prefix(self._aws, self._options.bucket, "jobs/" + job)
 
     def _hold_results(self) -> None:
         """Results that nobody has yet are kept by stopping, not terminating. What answers first decides: they may
@@ -420,8 +452,13 @@ class Supervisor:
 
     # What goes on beside the steps.
 
+    def ask(self) -> None:
+        """Somebody says that another job is there for this server."""
+        self._asked.set()
+
     def cancel(self, why: str) -> None:
         self._cancelled.set()
+        self._asked.set()
         self.program.end(why)
 
     def _listen_for_cancel(self) -> None:

@@ -14,7 +14,7 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Any, Callable, NamedTuple, Tuple
+from typing import Any, Callable, List, NamedTuple, Tuple
 
 from skylift.runner.supervisor.console import say
 from skylift.runner.supervisor.ledger import Ledger
@@ -34,8 +34,7 @@ class Kept(NamedTuple):
 
 def keep(folder: Path, ledger: Ledger, work: Callable[[Kept], None]) -> int:
     """`work` in a process of its own, as often as it is killed; the exit code that it ends with."""
-    _hold_pipes(folder)
-    terminal = _hold_terminal()
+    pipes, terminal = _hold_pipes(folder), _hold_terminal()
     signal.signal(signal.SIGTERM, lambda number, frame: _go_down(ledger))
     pause = 0.05
     while True:
@@ -52,19 +51,44 @@ def keep(folder: Path, ledger: Ledger, work: Callable[[Kept], None]) -> int:
         code = _watch(child, ledger, telling)
         os.close(telling)
         if code >= 0:
+            for each in filter(lambda number: number >= 0, (*pipes, *terminal)):
+                os.close(each)
             return code
         time.sleep(pause)
         say("the supervisor was ended by signal %d; another one takes its place" % -code)
         pause = min(pause * 2, 10)
 
 
-def _hold_pipes(folder: Path) -> None:
+def clear() -> None:
+    """What the programs of a job have left running ends with it. All of that is ours, but for what root has started:
+    the timer that turns the server off may be among it."""
+    left = True
+    while left:
+        left = False
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit() and _is_left(entry):
+                left = True
+                os.kill(int(entry.name), signal.SIGKILL)
+                os.waitpid(int(entry.name), 0)
+
+
+def _is_left(process: Path) -> bool:
+    try:
+        parent = int((process / "stat").read_text().rsplit(")", 1)[1].split()[1])
+        return parent == os.getpid() and process.stat().st_uid != 0
+    except (OSError, IndexError):
+        return False
+
+
+def _hold_pipes(folder: Path) -> List[int]:
     """What the program has written into a pipe is lost when nobody holds that; this process does."""
+    held = []
     for name in STREAMS:
         pipe = folder / (name + ".pipe")
         if not pipe.exists():
             os.mkfifo(str(pipe), 0o600)
-        os.open(str(pipe), os.O_RDWR | os.O_NONBLOCK)
+        held.append(os.open(str(pipe), os.O_RDWR | os.O_NONBLOCK))
+    return held
 
 
 def _hold_terminal() -> Tuple[int, int]:

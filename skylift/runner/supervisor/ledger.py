@@ -23,6 +23,7 @@ class Ledger:
         down                    when the server began to go down
         stranded                the results could not be delivered, and the server asked to be stopped
         delivered, kept_until   all is in the prefix; until when the server stays
+        next                    {"job", "deadline"}: whose this server is from here on
     """
 
     def __init__(self, path: Path) -> None:

@@ -49,7 +49,7 @@ class Past:
         return "end" not in said or said["ended"] > said.get("down", said["ended"] + 2 * _SHUTDOWN) - _SHUTDOWN
 
     def end_is_known(self) -> bool:
-        """Or will be: a program that runs is its keeper's child."""
+        """Or will be: a program that runs is its keeper's child, unless it was another keeper's."""
         if "end" not in self.said and not is_child_of(os.getppid(), self.said["pid"]):
             self.said = self._ledger.read()
             return "end" in self.said

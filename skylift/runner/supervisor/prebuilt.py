@@ -48,11 +48,13 @@ class Changed(Exception):
 
 
 class Prebuilt:
-    """`sha256` is of the index that the place must have, and empty where nothing is there yet. `folders` are what an
-    environment consists of, as far as they are there."""
+    """`named` is what the record says: the digest of the index that the place must have, empty where nothing is there
+    yet, and whether this server may put something there. `folders` are what an environment consists of, as far as they
+    are there."""
 
-    def __init__(self, shelf: Prefix, sha256: str, login: Login, folders: List[Path]) -> None:
-        self._shelf, self._sha256, self._login, self._folders = shelf, sha256, login, folders
+    def __init__(self, shelf: Prefix, named: Dict[str, Any], login: Login, folders: List[Path]) -> None:
+        self._shelf, self._login, self._folders = shelf, login, folders
+        self._sha256, self._shared = named["sha256"], named["shared"]
         self._index: Dict[str, Any] = {}
         self._keeping: Optional[threading.Thread] = None
         self._over = threading.Event()
@@ -143,6 +145,8 @@ class Prebuilt:
     def write_down(self, lock: Optional[str], seconds: float) -> None:
         """What has been built, in `seconds`, before anything else can have changed it. Where that cannot be written, it
         is not kept; no program has run yet that could be why."""
+        if not self._shared:
+            return
         entries = list(self._entries())
         files = [entry for entry in entries if entry[1] == "f"]
         index = {

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, List, Optional
 
 from skylift.runner.supervisor.keeper import code_of
+from skylift.runner.supervisor.kin import Kin
 from skylift.runner.supervisor.ledger import Ledger
 from skylift.runner.supervisor.verdict import Ended
 
@@ -26,7 +27,8 @@ class Program:
     """The user's process and all of its session; also the environment's, while that is made."""
 
     def __init__(self, ledger: Ledger, told: int) -> None:
-        self._ledger, self._told = ledger, told
+        self._ledger, self._kin = ledger, Kin(told)
+        self._known = True
         self._lock = threading.Lock()
         self._process: Optional[subprocess.Popen[bytes]] = None
         self.pid = 0
@@ -55,23 +57,24 @@ class Program:
             self.pid = self._process.pid
             return self._process
 
-    def inherit(self, pid: int, end: Optional[int], ending: str) -> None:
-        """What an earlier supervisor has started; `end` is its exit code when it has ended already."""
-        self.pid, self._end, self.ending = pid, end, ending
+    def inherit(self, pid: int, end: Optional[int], ending: str, *, known: bool) -> None:
+        """What an earlier supervisor has started; `end` is its exit code when it has ended already, `known` whether our
+        keeper will know it when not."""
+        self.pid, self._end, self.ending, self._known = pid, end, ending, known
 
     def wait(self) -> int:
-        """The exit code, negative for a signal; in the ledger before anybody can miss it. Raises Ended when the keeper
-        of an inherited program is no more, and so nobody who would know."""
+        """The exit code, negative for a signal; in the ledger before anybody can miss it. Raises Ended when an
+        inherited program has ended and nobody knows how."""
         if self._process is not None:
             ended = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
             self._ledger.note(end=code_of(ended), ended=time.time())
             self._end = self._process.wait()
         elif self._end is None:
-            words = os.read(self._told, 64)
-            if not words:
+            end = self._kin.end_of_program() if self._known else None
+            if end is None:
                 _await_end_of(self.pid)
-                raise Ended("broken", "skylift's supervisor was ended, and how its program ended is not known.")
-            self._end = int(words)
+                raise Ended("broken", "skylift's supervisor was ended, and how the program ended is not known.")
+            self._end = end
         return self._end
 
     def _runs(self) -> bool:
@@ -114,6 +117,7 @@ def kill_session(leader: int) -> None:
 
 
 def _await_end_of(pid: int) -> None:
+    """Of somebody else's child. One that is no more, or is waited for, has no descriptor to be had."""
     with contextlib.suppress(ProcessLookupError):
         descriptor = os.pidfd_open(pid)
         select.select([descriptor], [], [])

@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import os
 import select
+import shutil
 import termios
 import threading
 from pathlib import Path
@@ -150,6 +151,10 @@ class Stream:
         """Take what is still in the pipe; the program has ended."""
         os.close(self._stopper)
         self._thread.join()
+
+    def forget(self) -> None:
+        """Its files, once all of it is elsewhere."""
+        shutil.rmtree(str(self._folder))
 
     def read(self, offset: int, limit: int) -> Tuple[int, bytes]:
         """What there is from `offset` on, in one piece; where that was cut, from the tail's beginning on."""

@@ -47,6 +47,14 @@ def make_room(name: str, place: Path, user: pwd.struct_passwd, folders: Set[Path
     return target
 
 
+def clear_away(place: Path) -> None:
+    """What an earlier job has left there, on a server that was kept."""
+    if place.is_symlink():
+        place.unlink()
+    elif place.exists():
+        shutil.rmtree(str(place))
+
+
 def unpack(archive: Path, place: Path, user: pwd.struct_passwd) -> None:
     """Regular files and links only, nothing outside `place`, all of it the login user's."""
     place.parent.mkdir(parents=True, exist_ok=True)

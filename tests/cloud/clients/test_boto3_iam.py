@@ -119,3 +119,21 @@ def test_account_wide_things_through_the_wire(iam: Any) -> None:
     made = client.create_service_linked_role(AWSServiceName="spot.amazonaws.com")["Role"]
     with pytest.raises(client.exceptions.UnmodifiableEntityException):
         client.delete_role(RoleName=made["RoleName"])
+
+
+def test_a_virtual_mfa_device_through_the_wire(cloud: Cloud, iam: Any) -> None:
+    client = iam.meta.client
+    made = client.create_virtual_mfa_device(VirtualMFADeviceName="phone")["VirtualMFADevice"]
+    seed = made["Base32StringSeed"].decode()
+    assert len(seed) == 64 and seed.isalnum()
+    iam.create_user(UserName="ann")
+    with pytest.raises(client.exceptions.InvalidAuthenticationCodeException):
+        client.enable_mfa_device(
+            UserName="ann",
+            SerialNumber=made["SerialNumber"],
+            AuthenticationCode1="000000",
+            AuthenticationCode2="000000",
+        )
+    with pytest.raises(ClientError, match="MultiFactorAuthentication failed"):
+        cloud.client("sts").get_session_token(SerialNumber=made["SerialNumber"], TokenCode="000000")
+    client.delete_virtual_mfa_device(SerialNumber=made["SerialNumber"])

@@ -20,6 +20,12 @@ def test_figures_are_aws_s_own() -> None:
         assert kind.memory_mib == real["MemoryInfo"]["SizeInMiB"]
         assert kind.architecture in real["ProcessorInfo"]["SupportedArchitectures"]
         assert kind.burstable == real["BurstablePerformanceSupported"]
+        assert kind.free_tier == real["FreeTierEligible"]
+        assert kind.current == real["CurrentGeneration"]
+        assert kind.hypervisor == real["Hypervisor"]
+        assert kind.network == real["NetworkInfo"]["NetworkPerformance"]
+        assert kind.interfaces == real["NetworkInfo"]["MaximumNetworkInterfaces"]
+        assert kind.addresses == real["NetworkInfo"]["Ipv4AddressesPerInterface"]
 
 
 def test_described(cloud: Cloud) -> None:

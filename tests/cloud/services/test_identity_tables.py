@@ -54,7 +54,7 @@ def test_an_operation_takes_all_that_the_model_requires(operation: Operation) ->
             {"Delete": {"Objects": [{"Key": "k", "Size": 1}]}},
             ["Delete.Objects.Size"],
         ),
-        ("sts", "AssumeRole", {"RoleArn": "a", "SerialNumber": "s"}, ["SerialNumber"]),
+        ("sts", "AssumeRole", {"RoleArn": "a", "ProvidedContexts": ["p"]}, ["ProvidedContexts"]),
         ("iam", "CreateRole", {"RoleName": "r", "Tags": [{"Key": "k", "Value": "v"}]}, []),
     ],
 )

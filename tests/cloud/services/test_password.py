@@ -128,7 +128,6 @@ def test_earlier_passwords_and_expired_ones(account: Account, ann: Any) -> None:
 @pytest.mark.parametrize(
     ("operation", "member"),
     [
-        ("ListMFADevices", "MFADevices"),
         ("ListSSHPublicKeys", "SSHPublicKeys"),
         ("ListSigningCertificates", "Certificates"),
         ("ListServiceSpecificCredentials", "ServiceSpecificCredentials"),
@@ -141,10 +140,6 @@ def test_what_a_user_has_none_of(account: Account, ann: Any, operation: str, mem
 
 
 def test_what_the_account_has_none_of(account: Account) -> None:
-    assert account.iam("ListMFADevices")["MFADevices"] == []
-    assert account.iam("ListVirtualMFADevices", AssignmentStatus="Assigned")["VirtualMFADevices"] == []
     assert account.iam("ListServerCertificates")["ServerCertificateMetadataList"] == []
     assert account.iam("ListOpenIDConnectProviders") == {"OpenIDConnectProviderList": []}
     assert account.iam("ListSAMLProviders") == {"SAMLProviderList": []}
-    with refused("ValidationError", "assignmentStatus"):
-        account.iam("ListVirtualMFADevices", AssignmentStatus="Some")

@@ -1,0 +1,79 @@
+"""`skylift run --keep`: the next run has the same server, unless something about it would have to be different."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from real_cloud import RealCloud
+from running_job import jobs
+
+pytestmark = pytest.mark.real
+
+PROGRAM = "import os, sys\nprint(os.listdir(), *sys.argv[1:])\nopen('mine', 'w').write(os.environ['SKYLIFT_JOB'])\n"
+
+
+@pytest.fixture
+def folder(cloud: RealCloud, request: pytest.FixtureRequest) -> Iterator[Path]:
+    found = cloud.work / request.node.name
+    found.mkdir()
+    (found / "job.py").write_text(PROGRAM)
+    yield found
+    for each in jobs(cloud):
+        cloud.skylift("cancel", each["name"])
+    roles = cloud.client("iam").list_roles(PathPrefix="/skylift/")["Roles"]
+    assert [role["RoleName"] for role in roles] == []
+
+
+def run(cloud: RealCloud, folder: Path, *options: str) -> dict[str, Any]:
+    done = cloud.skylift("run", "--json", *options, "job.py", cwd=folder)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return {**found, "words": done.stderr}
+
+
+def test_the_next_run_has_the_server(cloud: RealCloud, folder: Path) -> None:
+    first = run(cloud, folder, "--keep", "10m", "--name", "first")
+    second = run(cloud, folder, "--keep", "10m", "--name", "second", "--out", "mine")
+    assert second["instance"] == first["instance"]
+    assert "kept since first" in second["words"]
+    assert second["stdout_tail"] == "['job.py']\n"
+    assert (folder / "mine").read_text() == "second"
+    # The first is forgotten, the role that was made for it is not: the server still has it.
+    cloud.skylift("rm", "first")
+    (listed,) = jobs(cloud)
+    assert (listed["name"], listed["instance"]) == ("second", first["instance"])
+    third = run(cloud, folder, "--name", "third")
+    assert third["instance"] == first["instance"]
+    assert jobs(cloud) == [], "the third was not to be kept"
+    cloud.skylift("rm", "second", "third")
+
+
+def test_a_run_that_needs_another_one(cloud: RealCloud, folder: Path) -> None:
+    first = run(cloud, folder, "--keep", "10m")
+    assert run(cloud, folder, "--fresh")["instance"] != first["instance"]
+    assert run(cloud, folder, "--type", "t3.medium")["instance"] != first["instance"]
+    # The same account on another machine has another key.
+    keys = cloud.home.path / "keys"
+    keys.rename(cloud.home.path / "keys-away")
+    try:
+        assert run(cloud, folder)["instance"] != first["instance"]
+    finally:
+        shutil.rmtree(keys)
+        (cloud.home.path / "keys-away").rename(keys)
+    assert run(cloud, folder, "--keep", "10m")["instance"] == first["instance"]
+
+
+def test_of_two_at_once_one_has_it(cloud: RealCloud, folder: Path) -> None:
+    first = run(cloud, folder, "--keep", "10m")
+    command = ("run", "-d", "--json", "job.py")
+    clients = [cloud.popen(*command, cwd=folder, stdout=subprocess.PIPE) for _ in range(2)]
+    started = [json.loads(each.communicate()[0]) for each in clients]
+    assert sorted(each["instance"] == first["instance"] for each in started) == [False, True]
+    ended = json.loads(cloud.skylift("wait", "--json", *(each["name"] for each in started)).stdout)
+    assert [each["exit_code"] for each in ended] == [0, 0]
+    cloud.skylift("cancel", *(each["name"] for each in started))

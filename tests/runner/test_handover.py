@@ -1,0 +1,134 @@
+"""One server, one job after the other: what goes on to the next, what does not, and when nobody comes."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+import pytest
+from runner_bench import Machine, until
+from test_environment import uv  # noqa: F401 (a fixture)
+from test_supervisor import Shipped, shipped  # noqa: F401 (a fixture)
+
+from skylift.runner.job import Program
+from skylift.runner.plan import Order
+from skylift.runner.record import Prefix
+
+KEEP = 120
+
+
+class Line:
+    """Jobs that have one machine, in turn."""
+
+    def __init__(self, shipped: Shipped, machine: Machine) -> None:  # noqa: F811
+        self.shipped, self.machine = shipped, machine
+
+    def first(self, source: str, *, keep: int = KEEP, **more: Any) -> Prefix:
+        prefix = self._ship(source, keep, **more)
+        self.shipped.boot()
+        return self._ended(prefix)
+
+    def next(self, source: str, last: Prefix, *, keep: int = 0, **more: Any) -> Prefix:
+        prefix = self._ship(source, keep, **more)
+        self.claim(last, job=prefix.job)
+        return self._ended(prefix)
+
+    def claim(self, last: Prefix, **content: Any) -> None:
+        self.shipped.put(last.next, json.dumps(content).encode())
+
+    def _ship(self, source: str, keep: int, **more: Any) -> Prefix:
+        (self.shipped.folder / "job.py").write_text(source)
+        self.shipped.ship_order(Order(Program("script", "job.py"), keep=keep), **more)
+        return self.shipped.prefix
+
+    def _ended(self, prefix: Prefix) -> Prefix:
+        def final() -> bool:
+            assert self.machine.process is not None
+            status = self.status(prefix)
+            assert self.machine.process.poll() is None or status.get("final"), self.machine.console()
+            return bool(status.get("final"))
+
+        until(final, f"the end of {prefix.job}")
+        return prefix
+
+    def status(self, prefix: Prefix) -> Any:
+        return json.loads(self.shipped.read(prefix.status) or b"{}")
+
+    def output(self, prefix: Prefix) -> bytes:
+        return self.shipped.read(f"{prefix.stream('stdout')}{0:020d}") or b""
+
+
+@pytest.fixture
+def line(shipped: Shipped, machine: Machine) -> Line:  # noqa: F811
+    return Line(shipped, machine)
+
+
+def test_the_next_job_has_the_server_and_nothing_of_the_last(line: Line) -> None:
+    """Neither its files nor a program that it has left behind; and its own cap, told to the operating system."""
+    leaves = "import subprocess\nopen('left', 'w')\nsubprocess.Popen(['sleep', '1234'], start_new_session=True)\n"
+    first = line.first(leaves + "print('first')\n", deadline=9e9)
+    looks = (
+        "import os, pathlib\n"
+        "found = [p.read_bytes() for p in pathlib.Path('/proc').glob('[0-9]*/cmdline') if os.access(p, os.R_OK)]\n"
+        "print(os.listdir(), any(b'sleep\\x001234' in each for each in found))\n"
+    )
+    second = line.next(looks, first)
+    line.machine.wait()
+    assert line.output(first) == b"first\n"
+    expected = b"['job.py'] False\n" if os.geteuid() == 0 else b"['job.py'] True\n"
+    assert line.output(second) == expected
+    assert line.status(second)["instance"] == line.status(first)["instance"]
+    armed = [each for each in line.machine.off_commands() if "+" in each]
+    assert len(armed) == 2, "the timer is armed for each job"
+    assert line.machine.off_commands()[-1] == "shutdown -P now"
+
+
+def test_a_line_of_three(line: Line) -> None:
+    first = line.first("print(1)")
+    second = line.next("print(2)", first, keep=KEEP)
+    third = line.next("import sys; print(3); sys.exit(7)", second)
+    line.machine.wait()
+    assert [line.output(each) for each in (first, second, third)] == [b"1\n", b"2\n", b"3\n"]
+    assert line.status(third)["exit_code"] == 7
+
+
+def test_nobody_comes(line: Line) -> None:
+    """The server says that it does not wait any longer, so that nobody counts on it."""
+    first = line.first("print(1)", keep=1)
+    line.machine.wait()
+    assert json.loads(line.shipped.read(first.next) or b"") == {"job": None}
+    assert line.machine.off_commands()[-1] == "shutdown -P now"
+
+
+@pytest.mark.parametrize("claim", [b"not json", b"[]", b'{"job": "../other"}', b'{"job": 3}', b"itself"])
+def test_what_is_no_claim_ends_the_wait(line: Line, claim: bytes) -> None:
+    """A program may write there, too; all that it gets is a server that goes off."""
+    first = line.first("print(1)")
+    line.shipped.put(first.next, claim if claim != b"itself" else json.dumps({"job": first.job}).encode())
+    line.machine.wait()
+    assert line.machine.off_commands()[-1] == "shutdown -P now"
+    assert line.output(first) == b"1\n", "it did not run twice"
+
+
+def test_cancel_ends_the_wait(line: Line) -> None:
+    first = line.first("print(1)")
+    line.shipped.put(first.cancel, b"")
+    line.machine.wait()
+    assert json.loads(line.shipped.read(first.next) or b"") == {"job": None}
+
+
+def test_an_environment_stays_unless_it_was_changed(line: Line, uv: Machine) -> None:  # noqa: F811
+    (line.shipped.folder / "requirements.txt").write_text("leaf==1.0\n")
+    named = {"prebuilt": {"place": "envs/recipe/ami-1/1", "sha256": "", "shared": False}}
+    first = line.first("import leaf; print(leaf.VERSION)\n", **named)
+    assert line.status(first)["environment"] == "built", uv.console()
+    second = line.next("import leaf; open(leaf.__file__, 'a').write('# changed')\n", first, keep=KEEP, **named)
+    assert line.status(second)["environment"] == "kept"
+    third = line.next("import leaf; print('changed' in open(leaf.__file__).read())\n", second, keep=KEEP, **named)
+    assert (line.status(third)["environment"], line.output(third)) == ("built", b"False\n")
+    other = {"prebuilt": {**named["prebuilt"], "place": "envs/other/ami-1/1"}}
+    fourth = line.next("print()\n", third, **other)
+    assert line.status(fourth)["environment"] == "built"
+    assert line.shipped.read("envs/recipe/ami-1/1/pin.json") is None, "what was built there is shared with nobody"
+    line.machine.wait()
