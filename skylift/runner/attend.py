@@ -16,6 +16,7 @@ from skylift.runner.collect import Manifest, bring_home, read_manifest
 from skylift.runner.errors import SkyliftError
 from skylift.runner.forward import Forwards
 from skylift.runner.job import INTERRUPTED, Outcome
+from skylift.runner.larger import name_larger_type
 from skylift.runner.launch import Server
 from skylift.runner.lifeline import Lifeline
 from skylift.runner.outcome import conclude
@@ -105,18 +106,20 @@ class Attendance:
             if not self._visit.started_it:
                 await in_thread(self._reach.let_in, self._watcher)
             status = await self._follower.run()
-            self._phase = "collecting"
+            self._phase = "collecting" if status is not None else "lost"
             manifest = await self._collect(status)
         finally:
             self._give_back_keyboard()
             await self._forwards.close()
             await self._put_away()
         told = conclude(self._visit.name, status, manifest, self._reach.server)
+        told = await in_thread(name_larger_type, self._account.api, told, self._visit.instance_type)
         return self._dress(told)
 
     async def _put_away(self) -> None:
         """A program that runs does not depend on us, so neither our error nor our leaving ends it. A kept server goes
-        on needing its role; `skylift cancel` takes both away."""
+        on needing its role, and so does one that stopped itself with results that nobody has; `skylift cancel` takes
+        both away."""
         early = self._phase == "preparing" and (self._visit.started_it or self._interrupts > 0)
         if early or (self._phase == "collecting" and not self._visit.keep):
             await in_thread(self._take_down, early)

@@ -14,9 +14,7 @@ from skylift.runner.launch import Server
 def conclude(name: str, status: dict[str, Any] | None, manifest: Manifest, server: Server | None) -> Outcome:
     """Raises RunError for a job whose server is gone and never reported its end."""
     if status is None:
-        raise RunError(
-            _explain_silence(name, server), "Output and results that it had sent are kept in the job's prefix."
-        )
+        raise RunError(_explain_silence(name, server), _advise(name, server))
     kept = status.get("kept_until")
     return Outcome(
         name=name,
@@ -33,6 +31,15 @@ def conclude(name: str, status: dict[str, Any] | None, manifest: Manifest, serve
         ended=status.get("ended"),
         program_seconds=status.get("program_seconds"),
         kept_until=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(kept)) if kept else None,
+    )
+
+
+def _advise(name: str, server: Server | None) -> str:
+    if server is None or not server.state.startswith("stop"):
+        return "Output and results that it had sent are kept in the job's prefix."
+    return (
+        f"It costs its disk as long as it is there. To have it try again: aws ec2 start-instances --instance-ids"
+        f" {server.instance}, and then skylift attach {name}. To give its results up: skylift cancel {name}."
     )
 
 

@@ -34,6 +34,7 @@ from skylift.runner.image import find_images, pick_image
 from skylift.runner.job import INTERRUPTED, Job, Outcome, Settings
 from skylift.runner.key import KeyPair, ensure_key, ensure_key_file
 from skylift.runner.launch import Server
+from skylift.runner.lifeline import Lifeline
 from skylift.runner.network import Network, ensure_network, find_caller, find_network, open_network
 from skylift.runner.prebuilt import Prebuilt, find_prebuilt, recipe_of
 from skylift.runner.record import Prefix, deadline_of, encode_env, encode_record
@@ -424,10 +425,11 @@ class Submission:
 
     async def _await_server(self, bucket: str, patience: float = _BOOT_PATIENCE) -> None:
         """The server shows its host keys in its prefix when it is up, and its status once it has claimed the job; where
-        there is no sshd, that is all it shows. One that ends before is an error at once."""
+        there is no sshd, that is all it shows. One that ends before is an error at once, a cloud that is away none."""
         api = self._account.api
+        lifeline = Lifeline(api, self._watcher, self._settings.revive)
         began = looked = time.monotonic()
-        while not await in_thread(self._find_way_in, bucket) or self._alone:
+        while not await lifeline.reach(self._find_way_in, bucket) or self._alone:
             waited = time.monotonic() - began
             if waited > patience:
                 raise LaunchFailed(
@@ -436,14 +438,14 @@ class Submission:
                     "Its image may lack python3, or its role or network may not let it reach S3.",
                 )
             if began + waited - looked > _LOOK_AROUND:
-                if await in_thread(api.get, bucket, self._prefix.status) is not None:
+                if await lifeline.reach(api.get, bucket, self._prefix.status) is not None:
                     break
-                if await in_thread(self._server_is_gone):
+                if await lifeline.reach(self._server_is_gone):
                     raise await in_thread(self._explain_lost_server)
                 looked = time.monotonic()
             # The same share of a boot here, which takes a third of a second, and of one that takes half a minute.
             await asyncio.sleep(min(max(0.025, waited / 12), 2))
-        await in_thread(self._server_is_gone)
+        await lifeline.reach(self._server_is_gone)
 
     def _find_way_in(self, bucket: str) -> bool:
         self._way_in = find_way_in(self._account.api, bucket, self._prefix)

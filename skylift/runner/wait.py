@@ -10,9 +10,11 @@ from skylift.runner.account import Account
 from skylift.runner.collect import Manifest, bring_home, read_manifest
 from skylift.runner.errors import RunError
 from skylift.runner.job import Outcome
+from skylift.runner.larger import name_larger_type
 from skylift.runner.lifeline import Lifeline
 from skylift.runner.outcome import conclude
 from skylift.runner.record import Prefix
+from skylift.runner.steps import in_thread
 from skylift.runner.warm import put_roles_away
 from skylift.runner.watch import Watcher
 
@@ -21,7 +23,7 @@ _SHORTEST, _LONGEST = 0.1, 5.0
 
 async def wait(account: Account, name: str, watcher: Watcher) -> Outcome:
     """How the job ended, as soon as it has. Raises RunError when its server has gone without a word."""
-    account.record(name)
+    instance_type = account.record(name)["instance_type"]
     lifeline = Lifeline(account.api, watcher, account.settings.revive)
     pause = _SHORTEST
     while True:
@@ -37,7 +39,8 @@ async def wait(account: Account, name: str, watcher: Watcher) -> Outcome:
     manifest = await lifeline.reach(read_manifest, account.api, account.bucket, Prefix(name))
     if not status.get("kept_until"):
         await lifeline.reach(put_roles_away, account, name, servers)
-    return conclude(name, status, manifest, None)
+    told = conclude(name, status, manifest, None)
+    return await in_thread(name_larger_type, account.api, told, instance_type)
 
 
 def collect(account: Account, name: str, home: Path, watcher: Watcher) -> Manifest:

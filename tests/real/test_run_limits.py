@@ -22,6 +22,17 @@ def test_a_program_that_needs_more_memory_than_there_is(cloud: RealCloud) -> Non
     found = json.loads(done.stdout)
     assert (done.returncode, found["state"], found["signal"]) == (137, "out-of-memory", "SIGKILL"), found
     assert "512 MiB" in found["reason"]
+    assert "t3.micro, with 1.0 GiB" in found["reason"]
+
+
+def test_a_program_that_somebody_else_kills_had_enough_memory(cloud: RealCloud) -> None:
+    folder = cloud.work / "killed"
+    folder.mkdir()
+    (folder / "job.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n")
+    done = run(cloud, folder, "--json", "job.py")
+    found = json.loads(done.stdout)
+    assert (done.returncode, found["state"], found["signal"]) == (137, "failed", "SIGKILL"), found
+    assert "memory" not in found["reason"]
 
 
 def run(cloud: RealCloud, folder: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:

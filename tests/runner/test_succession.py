@@ -226,6 +226,32 @@ def test_a_server_that_is_rebooted_says_so_and_never_starts_its_program_again(
     assert machine.off_commands()[-1] == "shutdown -P now"
 
 
+def test_started_again_after_its_deadline_it_has_time_to_deliver(
+    shipped: Shipped,  # noqa: F811
+    machine: Machine,
+) -> None:
+    shipped.ship(COUNTS.replace("import os", "open('half.txt', 'w').write('so far')\nimport os"), outputs=["*.txt"])
+    shipped.boot()
+    until(lambda: shipped.stream("stdout"), "output in S3")
+    machine.go_off()
+    shipped.boot(-3600)
+    machine.wait()
+    assert shipped.status()["state"] == "rebooted"
+    assert results(shipped) == ["half.txt"]
+    assert machine.off_commands()[-2] in {"shutdown -P +18", "shutdown -P +19"}
+
+
+def test_short_of_memory_the_kernel_takes_the_program_first(shipped: Shipped, machine: Machine) -> None:  # noqa: F811
+    shipped.ship(COUNTS)
+    shipped.boot()
+    until(lambda: shipped.stream("stdout"), "output in S3")
+    (supervisor,) = machine.supervisors
+    program = shipped.status()["pid"]
+    assert [int(Path(f"/proc/{pid}/oom_score_adj").read_text()) for pid in (supervisor, program)] == [0, 500]
+    go(machine)
+    machine.wait()
+
+
 def test_a_reboot_before_the_program_has_started_costs_only_time(
     shipped: Shipped,  # noqa: F811
     machine: Machine,

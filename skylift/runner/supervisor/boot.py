@@ -17,7 +17,7 @@ from skylift.runner.supervisor.aws import Aws, Metadata, Refused, Unreachable, p
 from skylift.runner.supervisor.console import say
 from skylift.runner.supervisor.environ import read_environment
 from skylift.runner.supervisor.keeper import Kept, clear, keep
-from skylift.runner.supervisor.ledger import Ledger
+from skylift.runner.supervisor.ledger import Ledger, boot_mark
 from skylift.runner.supervisor.power import RESERVE, arm_timer, power_off
 from skylift.runner.supervisor.prefix import Prefix
 
@@ -32,6 +32,7 @@ def boot(options: argparse.Namespace) -> None:
         signal.signal(number, signal.SIG_DFL)
     for name, value in read_environment(Path(options.root)):
         os.environ.setdefault(name, value)
+    rebooted = not boot_mark(Path(options.root)).exists()
     while True:
         folder = Path(options.root) / "var/lib/skylift" / options.prefix.rstrip("/").rsplit("/", 1)[-1]
         folder.mkdir(mode=0o711, parents=True, exist_ok=True)
@@ -39,14 +40,18 @@ def boot(options: argparse.Namespace) -> None:
             each.chmod(0o711)
         ledger = Ledger(folder / "ledger")
         if not go_on(options, ledger):
-            if "stranded" in ledger.read():
-                # Somebody has started the server again so that it can deliver what it kept, for which it needs time.
-                options.deadline = max(options.deadline, time.time() + options.patience + 2 * RESERVE)
+            if rebooted and is_late(options.deadline) and {"start", "stranded"} & set(ledger.read()):
+                # Somebody has started the server again, and what it keeps is still to be delivered: nothing else runs.
+                options.deadline = time.time() + options.patience + 2 * RESERVE
             arm_timer(options.deadline)
             code = keep(folder, ledger, functools.partial(work, options, ledger))
             if not go_on(options, ledger):
                 sys.exit(code)
             clear()
+
+
+def is_late(deadline: float) -> bool:
+    return time.time() > deadline - RESERVE
 
 
 def go_on(options: argparse.Namespace, ledger: Ledger) -> bool:

@@ -10,6 +10,11 @@ from typing import Any, Dict
 from skylift.runner.supervisor.console import say
 
 
+def boot_mark(root: Path) -> Path:
+    """A file in memory, so that each boot of the server has its own; there once its first supervisor is."""
+    return root / "run/skylift/boot"
+
+
 class Ledger:
     """Lines of JSON objects. What a later line says goes over what an earlier one said; half a line says nothing.
 

@@ -8,7 +8,7 @@ import secrets
 from pathlib import Path
 from typing import Any, Dict
 
-from skylift.runner.supervisor.ledger import Ledger
+from skylift.runner.supervisor.ledger import Ledger, boot_mark
 from skylift.runner.supervisor.program import is_child_of
 
 _SHUTDOWN = 1.0
@@ -57,8 +57,7 @@ class Past:
 
 
 def _boot_of(root: Path) -> str:
-    """In memory, so that each boot of the server has its own."""
-    place = root / "run/skylift/boot"
+    place = boot_mark(root)
     place.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     if not place.exists():
         place.write_text(secrets.token_hex(8))

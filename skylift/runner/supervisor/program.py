@@ -55,6 +55,7 @@ class Program:
                 **how,
             )
             self.pid = self._process.pid
+            _offer_first(self.pid)
             return self._process
 
     def inherit(self, pid: int, end: Optional[int], ending: str, *, known: bool) -> None:
@@ -104,6 +105,12 @@ class Program:
             leader = self.pid
         if leader:
             kill_session(leader)
+
+
+def _offer_first(pid: int) -> None:
+    """To the kernel, should memory run out: the program and what it starts, before those who would tell of it."""
+    with contextlib.suppress(OSError):
+        Path("/proc/%d/oom_score_adj" % pid).write_text("500")
 
 
 def kill_session(leader: int) -> None:
