@@ -151,8 +151,10 @@ class Disks:
             place.rmdir()
 
     def unmount_all(self) -> None:
-        """At the end of the cloud: also those that a process which has just been killed may still be leaving."""
+        """At the end of the cloud: also those that a process which has just been killed may still be leaving, or has
+        held for a snapshot: a file system that is held stays in the kernel for ever."""
         for volume_id in self.mounted():
+            self._thaw(volume_id)
             run("umount", "--lazy", str(self.place(volume_id)))
         if self._mounts.exists():
             # Not a whole tree: under a mount that stayed it would delete what is on it.
