@@ -122,8 +122,9 @@ def test_logs_are_looked_at_while_it_runs_and_after(
         asyncio.run(show_logs(elsewhere, job.name, there))
         return there
 
-    first = until(lambda: (found := shown()).streams["stderr"] and found, "the first lines")
-    assert first.streams["stdout"] == b"ready\n"
+    # Two streams, either of which may be told first.
+    first = until(lambda: all((found := shown()).streams.values()) and found, "the first lines")
+    assert first.streams == {"stdout": b"ready\n", "stderr": b"a complaint\n"}
     follower = Seen()
     follower.on_output = lambda: go(machine)
     status = asyncio.run(show_logs(elsewhere, job.name, follower, follow=True))
