@@ -91,8 +91,10 @@ def test_an_end_that_comes_while_nobody_is_there(shipped: Shipped, machine: Mach
 
 
 def has_ended(pid: int) -> bool:
-    stat = Path(f"/proc/{pid}/stat")
-    return not stat.exists() or stat.read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
 def test_a_cap_outlives_the_supervisor_who_set_it(shipped: Shipped, machine: Machine) -> None:  # noqa: F811
@@ -246,7 +248,7 @@ def test_short_of_memory_the_kernel_takes_the_program_first(shipped: Shipped, ma
     shipped.boot()
     until(lambda: shipped.stream("stdout"), "output in S3")
     (supervisor,) = machine.supervisors
-    program = shipped.status()["pid"]
+    program = until(lambda: shipped.status().get("pid"), "the program's pid in S3")
     assert [int(Path(f"/proc/{pid}/oom_score_adj").read_text()) for pid in (supervisor, program)] == [0, 500]
     go(machine)
     machine.wait()
@@ -290,7 +292,8 @@ def test_an_end_by_the_shutdown_is_the_reboots(shipped: Shipped, machine: Machin
     shipped.boot()
     until(lambda: shipped.stream("stdout"), "output in S3")
     assert machine.process is not None
-    for pid in (shipped.status()["pid"], *machine.supervisors, machine.process.pid):
+    program = until(lambda: shipped.status().get("pid"), "the program's pid in S3")
+    for pid in (program, *machine.supervisors, machine.process.pid):
         os.kill(pid, signal.SIGTERM)
     assert machine.process.wait() == -signal.SIGTERM
     machine.go_off()
