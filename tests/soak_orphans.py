@@ -89,7 +89,7 @@ class Census:
         ]
 
     def _bundles(self) -> set[str]:
-        return _names(self._run) - {"oci", "exits", "volumes"}
+        return _names(self._run) - {"oci", "exits", "volumes", "scratch"}
 
     def _mounts(self) -> Iterator[str]:
         for line in Path("/proc/self/mountinfo").read_text().splitlines():

@@ -132,7 +132,7 @@ class Operator(Worker):
         made = self.change(
             {("server", f"{name}.{index}"): ("running", None, False) for index in range(count)},
             self._ec2.run_instances,
-            ImageId=self._cloud.image,
+            ImageId=self.random.choice([self._cloud.image, *self._available()]),
             InstanceType="t3.nano",
             MinCount=count,
             MaxCount=count,
@@ -203,15 +203,22 @@ class Operator(Worker):
         )
 
     def _capture(self) -> None:
-        name = self._at_rest("stopped")
-        if name is not None and not self.has("image") and self.random.random() < 0.2:
-            image = self.name("image")
+        """Of one that runs, which is rebooted for it or held for a moment, or of one that is off."""
+        name = self._at_rest(self.random.choice(("running", "stopped")))
+        if name is not None and not self.has("image") and self.random.random() < 0.3:
+            image, rebooted = self.name("image"), self.random.choice((True, False))
+            if rebooted:
+                self._boots.pop(self._ids[name], None)
             self.change(
                 {("image", image): "available"},
                 self._ec2.create_image,
                 InstanceId=self._ids[name],
                 Name=image,
+                NoReboot=not rebooted,
             )
+
+    def _available(self) -> list[str]:
+        return [image["ImageId"] for image in self._images() if image["State"] == "available"]
 
     def _forget_image(self) -> None:
         if fact := self.one("image"):

@@ -297,9 +297,9 @@ class Cloud:
         stations = Stations(network, api, MetadataService(records.facts_for, notary.vouch), records)
         networks = NetworkLoop(database, network, stations.follow)
         captures = Captures(self._home.captures, RUN / str(network.claim.number) / "scratch")
-        images = ImageLoop(database, captures)
-        hold = Hold(servers, (ServerError,))
         disks = make_disks(self._home, network.claim)
+        images = ImageLoop(database, captures, disks.snapshot, (CaptureFailed,))
+        hold = Hold(servers, (ServerError,))
         volumes = VolumeLoop(database, disks, servers, Sockets(plug, unplug), hold, (ServerError,))
         roots = RootCopies(database, disks, captures, self._home.instances, hold, volumes.of)
         snapshots = SnapshotLoop(

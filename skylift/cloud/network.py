@@ -115,6 +115,7 @@ class Rule:
 
     `protocol` is `tcp`, `udp`, `icmp`, `-1` (all) or a number. For ICMP `from_port` is the type and `to_port` the
     code, -1 meaning any. Exactly one of `cidr`, `cidr6`, `group_id` and `prefix_list_id` is set.
+    A group of a peered VPC comes with that VPC and the connection that leads there.
     """
 
     id: str
@@ -128,6 +129,8 @@ class Rule:
     description: str = ""
     tags: dict[str, str] = field(default_factory=dict)
     prefix_list_id: str | None = None
+    peer_vpc_id: str | None = None
+    peering_id: str | None = None
 
 
 @dataclass(frozen=True)

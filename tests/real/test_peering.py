@@ -83,6 +83,9 @@ def test_peers_reach_each_other_as_long_as_all_says_so(cloud: RealCloud, sides: 
     ec2.revoke_security_group_ingress(GroupId=two.group, IpPermissions=[permission])
     until(lambda: not reaches(one.server, two.server), "the group without the peer")
     assert reaches(two.server, one.server)
+    named = {**permission, "IpRanges": [], "UserIdGroupPairs": [{"GroupId": one.group}]}
+    ec2.authorize_security_group_ingress(GroupId=two.group, IpPermissions=[named])
+    until(lambda: reaches(one.server, two.server), "the peer's group")
     elsewhere = {"RouteTableId": one.table, "DestinationCidrBlock": "169.254.0.0/16"}
     ec2.create_route(**elsewhere, VpcPeeringConnectionId=peering)
     assert one.server.says("curl -so /dev/null -w '%{http_code}' -m 2 http://169.254.169.254/latest/") == "401"

@@ -24,6 +24,10 @@ def describe(cloud: RealCloud, volume: str) -> dict[str, Any]:
     return found
 
 
+def state(cloud: RealCloud, image: str) -> str:
+    return str(cloud.ec2.describe_images(ImageIds=[image])["Images"][0]["State"])
+
+
 def gib(server: Server) -> float:
     """The size of the root file system."""
     return int(server.says("df --output=size -BM / | tail -1 | tr -d ' M'")) / 1024
@@ -78,7 +82,7 @@ def test_a_root_volume_has_its_size_and_its_writes_through_all_that_a_server_goe
 def test_a_root_volume_outlives_its_server_when_it_is_told_to(cloud: RealCloud) -> None:
     server = cloud.launch(BlockDeviceMappings=of_size(9, DeleteOnTermination=False))
     server.ssh("echo kept >~/word; sudo rm /etc/motd")
-    volume = root_of(server)
+    volume, architecture = root_of(server), server.describe()["Architecture"]
     other = cloud.start(Placement={"AvailabilityZone": server.describe()["Placement"]["AvailabilityZone"]})
     cloud.ec2.terminate_instances(InstanceIds=[server.id])
     other.await_ssh()
@@ -90,5 +94,16 @@ def test_a_root_volume_outlives_its_server_when_it_is_told_to(cloud: RealCloud) 
     said = other.says(f"cat {home}/word; stat -c %U {home}; test ! -e /mnt/sdf/etc/motd; ls -d /mnt/sdf/usr/bin")
     assert said.split() == ["kept", "ec2-user", "/mnt/sdf/usr/bin"]
     other.terminate()
+    # An image of it starts servers with what it has.
+    snapshot = str(cloud.ec2.create_snapshot(VolumeId=volume)["SnapshotId"])
+    cloud.ec2.get_waiter("snapshot_completed").wait(SnapshotIds=[snapshot], WaiterConfig={"Delay": 1})
+    mappings = [{"DeviceName": "/dev/xvda", "Ebs": {"SnapshotId": snapshot}}]
+    asked = {"Architecture": architecture, "RootDeviceName": "/dev/xvda", "VirtualizationType": "hvm"}
+    image = str(cloud.ec2.register_image(Name=f"of {snapshot}", BlockDeviceMappings=mappings, **asked)["ImageId"])
+    until(lambda: state(cloud, image) != "pending", f"{image} to be made", patience=180)
+    twin = cloud.launch(ImageId=image)
+    assert twin.says("cat ~/word; stat -c %U ~; test ! -e /lost+found") == "kept\nec2-user"
+    twin.terminate()
+    cloud.ec2.deregister_image(ImageId=image, DeleteAssociatedSnapshots=True)
     cloud.ec2.delete_volume(VolumeId=volume)
     until(lambda: not (cloud.home.volumes / f"{volume}.img").exists(), f"{volume} to be removed")

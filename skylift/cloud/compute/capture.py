@@ -8,8 +8,8 @@ from __future__ import annotations
 import secrets
 import shutil
 import subprocess
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from skylift.cloud.compute.oci import UIDS
@@ -25,17 +25,37 @@ mkdir "$1/writes" "$1/image" "$1/whole"
 mount --bind -o "X-mount.idmap=b:$4:0:$5" "$3" "$1/writes"
 mount --bind "$2" "$1/image"
 mount -t overlay -o "ro,lowerdir=$1/writes:$1/image" overlay "$1/whole"
+"""
+_COPY = r"""
 cp --archive --one-file-system "$1/whole/." "$6"
 sync --file-system "$6"
 """
+# In MiB: a file system needs a journal and tables of inodes beside its files.
+_PACK = r"""
+used=$(du --summarize --one-file-system --block-size=1M "$1/whole" | cut -f 1)
+needed=$((used + used / 16 + 128))
+if [ "$needed" -lt "$7" ]; then needed=$7; fi
+truncate --size="$(((needed + 1023) / 1024))G" "$6"
+mkfs.ext4 -q -F -m 0 -E lazy_itable_init=1,lazy_journal_init=1,nodiscard -d "$1/whole" "$6"
+"""
 
 
-GIB = 1 << 30
-ROOM_BESIDES = 128 << 20
-"""What a file system needs beside its files: a journal, tables of inodes."""
+# The volume of a server that has ended, or one made to be like it: `mkfs` leaves a directory in it that no root has.
+_UNPACK = r"""
+set -e
+mount -t tmpfs -o mode=0700 tmpfs "$1"
+mkdir "$1/volume"
+mount -t ext4 -o loop,ro,nosuid,nodev "$2" "$1/volume"
+if ! [ -x "$1/volume/usr/bin/tini" ] || ! [ -x "$1/volume/usr/lib/skylift/init" ]; then
+    echo "it does not hold the root file system of a server of this cloud" >&2
+    exit 1
+fi
+cp --archive --one-file-system "$1/volume/." "$3"
+rm -rf "$3/lost+found"
+sync --file-system "$3"
+"""
 
-UNFINISHED = ".making-"
-"""How names begin of what is not to outlive the process that makes it."""
+_UNFINISHED = ".making-"
 
 
 class CaptureFailed(Exception):
@@ -66,19 +86,32 @@ class Captures:
     ) -> Path:
         """Make the image's root directory. `lower` is the root below the disk; where `held` is given, the server runs
         and is held with it while its writes are copied. Raises CaptureFailed, with nothing left of the attempt."""
-        final = self._place / image_id
-        making = self._place / f"{UNFINISHED}{image_id}"
-        shutil.rmtree(making, ignore_errors=True)
-        try:
-            making.mkdir()
+        with self._appearing(image_id) as making:
             writes = disk / "upper"
             if held is not None:
                 # Only the writes have to be copied in the meantime: they are few, the image is large and never changes.
                 with held():
                     _run(["cp", "--archive", str(writes), str(making / "writes")])
                 writes = making / "writes"
-            self._merge(lower, writes, uid_base, making / "root")
+            self._apart(_MERGE + _COPY, lower, writes, uid_base, UIDS, making / "root")
             shutil.rmtree(making / "writes", ignore_errors=True)
+        return self.root(image_id)
+
+    def unpack(self, image_id: str, file: Path) -> Path:
+        """Make the image's root directory of a file system, that of a volume. Raises CaptureFailed as `take` does."""
+        with self._appearing(image_id) as making:
+            self._apart(_UNPACK, file, making / "root")
+        return self.root(image_id)
+
+    @contextmanager
+    def _appearing(self, image_id: str) -> Iterator[Path]:
+        """A directory to make `root` in, which has its name once that is whole."""
+        final = self._place / image_id
+        making = self._place / f"{_UNFINISHED}{image_id}"
+        shutil.rmtree(making, ignore_errors=True)
+        try:
+            (making / "root").mkdir(parents=True)
+            yield making
             if final.exists():
                 shutil.rmtree(final)
             making.rename(final)
@@ -87,38 +120,31 @@ class Captures:
             raise CaptureFailed(f"{error.filename or making}: {error.strerror}") from error
         finally:
             shutil.rmtree(making, ignore_errors=True)
-        return final / "root"
 
-    def gib(self, tree: Path) -> int:
-        """How large a file system must be for what is in this root directory."""
-        used = sum(path.lstat().st_blocks for path in tree.rglob("*")) * 512
-        return -(-(used + used // 16 + ROOM_BESIDES) // GIB)
-
-    def remove(self, tree: Path) -> None:
-        """A root directory that was made for a moment."""
-        shutil.rmtree(tree.parent)
+    def pack(self, file: Path, size_gib: int, *, lower: Path, disk: Path, uid_base: int) -> None:
+        """Make a file system of at least this size, with all that a server saw that has ended. Raises CaptureFailed."""
+        self._apart(_MERGE + _PACK, lower, disk / "upper", uid_base, UIDS, file, size_gib * 1024)
 
     def keep(self, needed: set[Path]) -> None:
         """Remove every root directory but these, and what unfinished copies have left."""
         for entry in self._place.iterdir():
-            if entry / "root" not in needed and not entry.name.startswith(UNFINISHED):
+            if entry / "root" not in needed and not entry.name.startswith(_UNFINISHED):
                 shutil.rmtree(entry)
 
     def sweep(self) -> None:
         """At start: name what unfinished copies have left so that `keep` removes it, which takes a while."""
-        for entry in self._place.glob(f"{UNFINISHED}*"):
+        for entry in self._place.glob(f"{_UNFINISHED}*"):
             entry.rename(self._place / f".unfinished-{secrets.token_hex(4)}")
 
-    def _merge(self, lower: Path, writes: Path, uid_base: int, root: Path) -> None:
-        root.mkdir()
+    def _apart(self, script: str, *arguments: object) -> None:
+        """Run a script with mounts of its own, below the scratch directory, which is its first argument."""
         self._scratch.mkdir(exist_ok=True)
-        arguments = (self._scratch, lower, writes, uid_base, UIDS, root)
         _run(
             [
                 *("setpriv", "--pdeathsig=KILL"),
                 # With a /proc of its own, by which mount(8) finds the process that it makes a user namespace with.
                 *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"),
-                *("sh", "-c", _MERGE, "merge", *(str(argument) for argument in arguments)),
+                *("sh", "-c", script, "copy", *(str(argument) for argument in (self._scratch, *arguments))),
             ]
         )
 

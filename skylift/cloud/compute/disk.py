@@ -15,7 +15,7 @@ import fcntl
 import os
 import struct
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -84,6 +84,12 @@ class Disks:
         with _appearing(self.volume(volume_id)) as file:
             _truncate(file, size_gib * GIB)
             _format(file, "-d", str(tree))
+
+    def make_by(self, volume_id: str, fill: Callable[[Path], None]) -> int:
+        """A file system that somebody else makes; answers its size in GiB. One that is there is replaced."""
+        with _appearing(self.volume(volume_id)) as file:
+            fill(file)
+            return file.stat().st_size >> 30
 
     def share(self, source_id: str, snapshot_id: str) -> None:
         """A snapshot that is a copy of another one: neither ever changes, so that one file is enough."""

@@ -32,6 +32,9 @@ log = logging.getLogger(__name__)
 
 CONSOLE_LIMIT = 1 << 20
 
+ASK_AGAIN = 1.0
+"""Seconds after which a server is asked once more to shut down: an init that has only just started does not hear it."""
+
 # What reboot(2) in a pid namespace does to its init tells the host which one was asked for (pid_namespaces(7)).
 EXIT_REBOOT = 128 + 1
 EXIT_POWEROFF = 128 + 2
@@ -233,11 +236,12 @@ class Servers:
 
         Those that run have `grace` seconds to shut down before their plug is pulled.
         """
-        alive = self.running()
+        deadline = time.monotonic() + grace
+        while (alive := self.running()) and (left := deadline - time.monotonic()) > 0:
+            for server_id in alive:
+                self._unless_ended(server_id, self.request_shutdown)
+            _wait_for_ends(alive.values(), min(ASK_AGAIN, left))
         for server_id in alive:
-            self._unless_ended(server_id, self.request_shutdown)
-        _wait_for_ends(alive.values(), grace)
-        for server_id in self.running():
             self._unless_ended(server_id, self.kill)
         for server_id in self.known():
             self.clear(server_id)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from skylift.cloud.instance import Image, Instance
 from skylift.cloud.loops.work import Work
@@ -22,15 +23,27 @@ class RootDirectories(Protocol):
     """The part of compute's captures that this loop drives; see compute/capture.py."""
 
     def root(self, name: str) -> Path: ...
+    def unpack(self, image_id: str, file: Path) -> Path: ...
     def keep(self, needed: set[Path]) -> None: ...
 
 
 class ImageLoop:
-    """An image is there once all of its snapshots are. It shares the root directory of that of the root volume."""
+    """An image is there once all of its snapshots are. It shares the root directory of that of the root volume; where
+    that is a file system, `file_of(snapshot_id)`, it gets a directory of its own. `failures` are the exceptions that
+    compute has for "cannot".
+    """
 
-    def __init__(self, database: Database, captures: RootDirectories) -> None:
+    def __init__(
+        self,
+        database: Database,
+        captures: RootDirectories,
+        file_of: Callable[[str], Path],
+        failures: tuple[type[Exception], ...],
+    ) -> None:
         self._database = database
         self._captures = captures
+        self._file_of = file_of
+        self._failures = failures
         self._work = Work("image", self._see_to, workers=1)
 
     def step(self) -> None:
@@ -69,10 +82,32 @@ class ImageLoop:
             if failed is not None:
                 log.error("image %s: %s: %s", image_id, failed.id, failed.message)
                 tx.save(replace(image, state="failed", state_reason=f"{failed.id}: {failed.message}"))
-            elif all(one.state == "completed" for one in snapshots):
-                (root,) = [one for one in snapshots if one.id == image.snapshot_id]
+                return
+            if any(one.state == "pending" for one in snapshots):
+                return
+            root = tx.get(Snapshot, id=image.snapshot_id)
+            if root is not None and root.of_root:
                 log.info("image %s: available", image_id)
                 tx.save(replace(image, state="available", root=root.root))
+                return
+        self._unpack(image)
+
+    def _unpack(self, image: Image) -> None:
+        """What has been made of one that was deregistered meanwhile is removed by the next `clean_up`."""
+        assert image.snapshot_id is not None
+        state: Literal["available", "failed"] = "available"
+        root, reason = "", ""
+        try:
+            root = str(self._captures.unpack(image.id, self._file_of(image.snapshot_id)))
+        except self._failures as error:
+            log.error("image %s of %s: %s", image.id, image.snapshot_id, error)
+            state, reason = "failed", f"{image.snapshot_id}: {error}"
+        with self._database.write() as tx:
+            current = tx.get(Image, id=image.id)
+            if current is not None and current.state == "pending":
+                tx.save(replace(current, state=state, root=root, state_reason=reason))
+                return
+        self.tidy()
 
     def tidy(self) -> None:
         """Clean up in the background: what there is to delete may be gigabytes."""

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from skylift.cloud.compute.oci import ServerPlan
 from skylift.cloud.compute.rootfs import DiskFull, SeedFile
-from skylift.cloud.compute.server import EXIT_POWEROFF, EXIT_REBOOT
+from skylift.cloud.compute.server import ASK_AGAIN, EXIT_POWEROFF, EXIT_REBOOT
 from skylift.cloud.instance import Console, Instance, State
 from skylift.cloud.loops.work import Work
 from skylift.cloud.network import NetworkInterface, Subnet
@@ -23,8 +23,6 @@ log = logging.getLogger(__name__)
 _UNSETTLED: tuple[State, ...] = ("pending", "stopping", "shutting-down")
 SHUTDOWN_GRACE = 10.0
 """Seconds that a server has to shut down before its plug is pulled."""
-ASK_AGAIN = 1.0
-"""Seconds after which it is asked once more: an init that has only just been started does not hear it yet."""
 
 
 class Machines(Protocol):

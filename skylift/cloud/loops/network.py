@@ -100,13 +100,20 @@ def vpc_plans(tx: Tx) -> list[VpcPlan]:
     acls = _by_vpc(tx.find(NetworkAcl))
     lists = prefix_lists(tx)
     vpcs, peerings = {vpc.id: vpc for vpc in tx.find(Vpc)}, joined(tx)
+    connected = {peering.id for peering in peerings}
+
+    def members(peering_id: str, group_id: str) -> Iterator[str]:
+        for interface in (one for of_vpc in interfaces.values() for one in of_vpc if group_id in one.group_ids):
+            if peering_id in connected:
+                yield from (address.private_ip for address in interface.addresses)
+
     return [
         VpcPlan(
             vpc=vpc,
             subnets=tuple(subnets[vpc.id]),
             internet_gateway=gateways.get(vpc.id),
             route_tables=tuple(with_listed_routes(table, vpc, lists) for table in tables[vpc.id]),
-            groups=tuple(with_listed_peers(group, lists) for group in groups[vpc.id]),
+            groups=tuple(with_listed_peers(group, lists, members) for group in groups[vpc.id]),
             interfaces=tuple(interfaces[vpc.id]),
             nat_gateways=tuple(replace(nat, state="available") for nat in nats[vpc.id]),
             acls=tuple(acls[vpc.id]),

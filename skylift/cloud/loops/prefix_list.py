@@ -1,11 +1,13 @@
-"""Rules and routes that name a prefix list, as compute knows them: one for each of its address ranges.
+"""Rules and routes that name what is not in their VPC, as compute knows them: one for each address range.
+
+That is a prefix list, or the members of a security group of a peered VPC.
 
 https://docs.aws.amazon.com/vpc/latest/userguide/VPC_Route_Tables.html#route-priority-managed-prefix-list
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from ipaddress import IPv4Network, collapse_addresses
 
@@ -13,11 +15,14 @@ from skylift.cloud.network import PrefixList, Route, RouteTable, Rule, SecurityG
 
 Lists = Mapping[str, PrefixList]
 
+Members = Callable[[str, str], Iterable[str]]
+"""(peering connection, security group) -> the addresses of that group's interfaces, none once the VPCs are apart."""
 
-def with_listed_peers(group: SecurityGroup, lists: Lists) -> SecurityGroup:
-    if not any(rule.prefix_list_id for rule in group.rules):
+
+def with_listed_peers(group: SecurityGroup, lists: Lists, members: Members) -> SecurityGroup:
+    if not any(rule.prefix_list_id or rule.peering_id for rule in group.rules):
         return group
-    return replace(group, rules=tuple(one for rule in group.rules for one in _rules(rule, lists)))
+    return replace(group, rules=tuple(one for rule in group.rules for one in _rules(rule, lists, members)))
 
 
 def with_listed_routes(table: RouteTable, vpc: Vpc, lists: Lists) -> RouteTable:
@@ -36,7 +41,11 @@ def with_listed_routes(table: RouteTable, vpc: Vpc, lists: Lists) -> RouteTable:
     return replace(table, routes=tuple(routes.values()))
 
 
-def _rules(rule: Rule, lists: Lists) -> Iterator[Rule]:
+def _rules(rule: Rule, lists: Lists, members: Members) -> Iterator[Rule]:
+    if rule.peering_id is not None and rule.group_id is not None:
+        for address in members(rule.peering_id, rule.group_id):
+            yield replace(rule, cidr=f"{address}/32", group_id=None, peer_vpc_id=None, peering_id=None)
+        return
     if rule.prefix_list_id is None:
         yield rule
         return

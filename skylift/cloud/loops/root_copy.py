@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from skylift.cloud.compute.capture import UNFINISHED
 from skylift.cloud.instance import Image, Instance
 from skylift.cloud.loops.hold import Hold
 from skylift.cloud.store.database import Database
@@ -28,8 +27,7 @@ class Captures(Protocol):
         uid_base: int,
         held: Callable[[], AbstractContextManager[None]] | None,
     ) -> Path: ...
-    def gib(self, tree: Path) -> int: ...
-    def remove(self, tree: Path) -> None: ...
+    def pack(self, file: Path, size_gib: int, *, lower: Path, disk: Path, uid_base: int) -> None: ...
 
 
 class FileSystems(Protocol):
@@ -39,7 +37,7 @@ class FileSystems(Protocol):
     def mount(self, volume_id: str) -> Path: ...
     def unmount(self, volume_id: str) -> None: ...
     def made(self, volume_id: str) -> bool: ...
-    def make_of_tree(self, volume_id: str, size_gib: int, tree: Path) -> None: ...
+    def make_by(self, volume_id: str, fill: Callable[[Path], None]) -> int: ...
 
 
 class RootCopies:
@@ -71,18 +69,14 @@ class RootCopies:
                 along()
                 yield
 
-        with self._database.read() as tx:
-            below = tx.get(Image, id=instance.image_id)
-            volume = tx.get(Volume, instance_id=instance.id, root=True)
-        assert below is not None, "an image stays as long as a server's disk is based on it"
-        assert volume is not None, "an instance has its root volume until it has ended"
+        volume, lower = self._parts(instance)
         runs = self._hold.runs(instance.id)
         if not runs:
             along()
         with self._disk(volume) as disk:
             return self._captures.take(
                 name,
-                lower=Path(below.root),
+                lower=lower,
                 disk=disk,
                 uid_base=instance.uid_base,
                 held=held if runs else None,
@@ -92,21 +86,31 @@ class RootCopies:
         """A server has ended. A root volume that is to outlive it is from here on a volume as others are, with all that
         the server saw."""
         with self._database.read() as tx:
-            volume = tx.get(Volume, instance_id=instance.id, root=True)
-        if volume is None or volume.delete_on_termination:
-            return
+            if tx.get(Volume, instance_id=instance.id, root=True, delete_on_termination=False) is None:
+                return
+        volume, lower = self._parts(instance)
+
+        def fill(file: Path) -> None:
+            with self._disk(volume) as disk:
+                self._captures.pack(file, volume.size_gib, lower=lower, disk=disk, uid_base=instance.uid_base)
+            # What has the name until now must not be mounted at its place any more.
+            self._disks.unmount(volume.id)
+
         with self._lock_of(volume.id):
-            size = volume.size_gib
-            if not self._kept(volume):
-                tree = self.make(f"{UNFINISHED}{volume.id}", instance, lambda: None)
-                size = max(size, self._captures.gib(tree))
-                self._disks.unmount(volume.id)
-                self._disks.make_of_tree(volume.id, size, tree)
-                self._captures.remove(tree)
+            size = volume.size_gib if self._kept(volume) else self._disks.make_by(volume.id, fill)
             with self._database.write() as tx:
                 current = tx.get(Volume, id=volume.id)
                 assert current is not None
                 tx.save(replace(current, root=False, bounded=False, size_gib=size))
+
+    def _parts(self, instance: Instance) -> tuple[Volume, Path]:
+        """The root volume, and the root directory of the image below it."""
+        with self._database.read() as tx:
+            below = tx.get(Image, id=instance.image_id)
+            volume = tx.get(Volume, instance_id=instance.id, root=True)
+        assert below is not None, "an image stays as long as a server's disk is based on it"
+        assert volume is not None, "an instance has its root volume until it has ended"
+        return volume, Path(below.root)
 
     def _kept(self, volume: Volume) -> bool:
         """Whether that has been done already, and only not been written down before the cloud ended."""

@@ -38,6 +38,7 @@ from skylift.cloud.services import (
     route,
     security_group,
     security_group_edit,
+    security_group_use,
     snapshot,
     snapshot_attribute,
     snapshot_making,
@@ -63,6 +64,7 @@ from skylift.cloud.services.check import (
     on_key,
     tagging,
 )
+from skylift.cloud.services.ec2_without import ABSENT
 from skylift.cloud.services.launch_neutral import NEUTRAL
 from skylift.cloud.services.launch_template import on_template
 from skylift.cloud.services.operation import Handler, Operation
@@ -74,7 +76,8 @@ _RULES = (
     "IpPermissions.IpProtocol IpPermissions.FromPort IpPermissions.ToPort IpPermissions.IpRanges "
     "IpPermissions.Ipv6Ranges IpPermissions.UserIdGroupPairs.Description IpPermissions.UserIdGroupPairs.GroupId "
     "IpPermissions.UserIdGroupPairs.GroupName IpPermissions.UserIdGroupPairs.UserId "
-    "IpPermissions.UserIdGroupPairs.VpcId IpPermissions.PrefixListIds"
+    "IpPermissions.UserIdGroupPairs.VpcId IpPermissions.UserIdGroupPairs.VpcPeeringConnectionId "
+    "IpPermissions.PrefixListIds"
 )
 _ONE_RULE = "CidrIp FromPort IpProtocol ToPort"
 
@@ -303,6 +306,14 @@ EC2_OPERATIONS: tuple[Operation, ...] = (
         + " ".join(f"SecurityGroupRules.SecurityGroupRule.{name}" for name in _RULE_REQUEST.split()),
         security_group_edit.on_rules("ec2:ModifySecurityGroupRules"),
     ),
+    _reads(
+        "GetSecurityGroupsForVpc",
+        security_group_use.for_vpc,
+        f"VpcId {_PAGES}",
+        on("ec2:GetSecurityGroupsForVpc", "VpcId"),
+    ),
+    _reads("DescribeSecurityGroupReferences", security_group_use.references, "GroupId"),
+    _reads("DescribeStaleSecurityGroups", security_group_use.stale, "VpcId MaxResults NextToken"),
     _writes(
         "UpdateSecurityGroupRuleDescriptionsIngress",
         security_group_edit.describe_ingress_anew,
@@ -488,6 +499,7 @@ EC2_OPERATIONS: tuple[Operation, ...] = (
         profile_association.check_disassociate,
     ),
     _reads("DescribeIamInstanceProfileAssociations", profile_association.describe, f"AssociationIds {_PAGES}"),
+    _reads("GetPasswordData", instance.password_data, "InstanceId", on("ec2:GetPasswordData", "InstanceId")),
     _reads(
         "GetConsoleOutput",
         instance.console_output,
@@ -727,4 +739,6 @@ EC2_OPERATIONS: tuple[Operation, ...] = (
     _writes("CreateTags", tag.create, "Resources Tags", tagging("ec2:CreateTags")),
     _writes("DeleteTags", tag.delete, "Resources Tags", tagging("ec2:DeleteTags")),
     _reads("DescribeTags", tag.describe, _PAGES),
+    # What is never there
+    *(_reads(one.operation, one.describe, one.takes) for one in ABSENT),
 )

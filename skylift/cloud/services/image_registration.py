@@ -1,4 +1,5 @@
-"""RegisterImage: an image out of the snapshot of a root volume, with the data volumes that its servers are given."""
+"""RegisterImage: an image out of the snapshot of a root volume, also of one that has outlived its server, with the data
+volumes that its servers are given."""
 
 from __future__ import annotations
 
@@ -31,7 +32,8 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
 
 
 def register(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
-    """Neither ever changes, so the image shares what its snapshot holds, and is there at once."""
+    """Of a root volume's snapshot it is there at once: neither ever changes, so that it shares what that holds. Of
+    another one the file system has to be unpacked first."""
     refuse_other_values(params, NEUTRAL)
     mappings = params.get("BlockDeviceMappings") or []
     named = {one.get("DeviceName"): one.get("Ebs") or {} for one in mappings}
@@ -39,10 +41,6 @@ def register(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     if not root.get("SnapshotId"):
         raise missing("BlockDeviceMappings.Ebs.SnapshotId")
     snapshot = usable_snapshot(tx, root["SnapshotId"])
-    if not snapshot.of_root:
-        raise ServiceError(
-            "UnsupportedOperation", f"This cloud makes images of snapshots of root volumes; {snapshot.id} is none."
-        )
     image = Image(
         id=new_id("ami"),
         name=free_name(tx, params["Name"]),
@@ -53,10 +51,11 @@ def register(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
         architecture=_architecture(params),
         owner="self",
         public=False,
+        state="available" if snapshot.of_root else "pending",
         tags=tags_for(params, "image"),
         snapshot_id=snapshot.id,
     )
-    _, *devices = wanted_devices(tx, image, mappings)
+    devices = wanted_devices(tx, image, mappings)
     tx.add(replace(image, devices=tuple(devices)))
     return {"ImageId": image.id}
 

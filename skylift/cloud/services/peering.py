@@ -1,7 +1,7 @@
 """VPC peering connections: asked for, accepted, described and ended.
 
-Both VPCs are this account's and in this region, as all of this cloud is. Rules name the peer's address ranges: its
-security groups and its DNS names stay its own.
+Both VPCs are this account's and in this region, as all of this cloud is. Rules may name security groups of the peer;
+its DNS names stay its own.
 https://docs.aws.amazon.com/vpc/latest/peering/vpc-peering-basics.html
 """
 

@@ -15,6 +15,7 @@ from skylift.cloud.services.resource import SECURITY_GROUP_RULE, arn, new_id, re
 from skylift.cloud.services.tag import rule_by_id, tag_list, tags_for
 from skylift.cloud.services.vpc import default_vpc
 from skylift.cloud.store.database import Tx
+from skylift.cloud.store.peering import connection_between
 
 
 def _rule_filters(prefix: str, member: str) -> dict[str, str]:
@@ -246,7 +247,7 @@ def asked_rules(tx: Tx, caller: Caller, params: Any, group: SecurityGroup, *, eg
 
 
 def _peer(tx: Tx, caller: Caller, group: SecurityGroup, pair: dict[str, Any]) -> dict[str, Any]:
-    """A group that a rule refers to, by id; it has to be in the same VPC."""
+    """A group that a rule refers to, by id; it has to be in the same VPC, or in one that this is peered with."""
     if pair.get("UserId", caller.account) != caller.account:
         raise ServiceError("InvalidGroup.NotFound", f"There is no account {pair['UserId']} in this cloud")
     if pair.get("GroupId"):
@@ -255,11 +256,13 @@ def _peer(tx: Tx, caller: Caller, group: SecurityGroup, pair: dict[str, Any]) ->
         found = by_name(tx, pair["GroupName"])
     else:
         raise missing("groupId")
-    if found.vpc_id != group.vpc_id or pair.get("VpcId", group.vpc_id) != group.vpc_id:
-        raise ServiceError(
-            "InvalidGroup.NotFound", "You have specified two resources that belong to different networks."
-        )
-    return pair | {"GroupId": found.id}
+    if pair.get("VpcId", found.vpc_id) == found.vpc_id:
+        if found.vpc_id == group.vpc_id:
+            return pair | {"GroupId": found.id}
+        connection = connection_between(tx, group.vpc_id, found.vpc_id)
+        if connection is not None and pair.get("VpcPeeringConnectionId", connection.id) == connection.id:
+            return pair | {"GroupId": found.id, "VpcId": found.vpc_id, "VpcPeeringConnectionId": connection.id}
+    raise ServiceError("InvalidGroup.NotFound", "You have specified two resources that belong to different networks.")
 
 
 def own_rule(group: SecurityGroup, rule_id: str, *, egress: bool) -> Rule:

@@ -79,6 +79,8 @@ def _rules(permission: dict[str, Any], egress: bool) -> Iterator[Rule]:
             peers["cidr6"] = str(peer6(one["CidrIpv6"]))
         elif one.get("GroupId"):
             peers["group_id"] = one["GroupId"]
+            if one.get("VpcPeeringConnectionId"):
+                peers |= {"peer_vpc_id": one["VpcId"], "peering_id": one["VpcPeeringConnectionId"]}
         elif one.get("PrefixListId"):
             peers["prefix_list_id"] = one["PrefixListId"]
         else:
@@ -131,7 +133,8 @@ def permissions(rules: tuple[Rule, ...], owner: str, *, egress: bool) -> list[di
         elif rule.prefix_list_id:
             shown["PrefixListIds"].append({"PrefixListId": rule.prefix_list_id, **described})
         else:
-            shown["UserIdGroupPairs"].append({"GroupId": rule.group_id, "UserId": owner, **described})
+            pair = {"GroupId": rule.group_id, "UserId": owner, **_peering(rule), **described}
+            shown["UserIdGroupPairs"].append(pair)
     return list(grouped.values())
 
 
@@ -162,8 +165,16 @@ def view(rule: Rule, group: SecurityGroup, caller: Caller) -> dict[str, Any]:
             "GroupId": rule.group_id,
             "UserId": caller.account,
             "VpcId": group.vpc_id,
+            **_peering(rule),
         }
     return shown
+
+
+def _peering(rule: Rule) -> dict[str, str]:
+    """Where a group is that is not of this VPC."""
+    if rule.peer_vpc_id is None or rule.peering_id is None:
+        return {}
+    return {"VpcId": rule.peer_vpc_id, "VpcPeeringConnectionId": rule.peering_id}
 
 
 def revoked_view(rule: Rule, group: SecurityGroup) -> dict[str, Any]:

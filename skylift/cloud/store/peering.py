@@ -17,3 +17,8 @@ def of_vpc(tx: Tx, vpc_id: str) -> list[Peering]:
 def joined(tx: Tx) -> list[Peering]:
     """Those that packets pass, or are about to."""
     return [one for state in JOINED for one in tx.find(Peering, state=state)]
+
+
+def connection_between(tx: Tx, vpc_id: str, other: str) -> Peering | None:
+    """What joins two VPCs now."""
+    return next((one for one in of_vpc(tx, vpc_id) if one.state in JOINED and one.other(vpc_id) == other), None)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from skylift.cloud.compute.capture import CaptureFailed
 from skylift.cloud.instance import Image, Instance
 from skylift.cloud.loops.image import ImageLoop
 from skylift.cloud.store.database import Database
@@ -42,9 +43,16 @@ INSTANCE = Instance(
 class FakeCompute:
     def __init__(self) -> None:
         self.kept: list[set[Path]] = []
+        self.refuses = False
 
     def root(self, name: str) -> Path:
         return Path("/captures") / name / "root"
+
+    def unpack(self, image_id: str, file: Path) -> Path:
+        assert file == Path("/snap-1.img")
+        if self.refuses:
+            raise CaptureFailed("no root")
+        return self.root(image_id)
 
     def keep(self, needed: set[Path]) -> None:
         self.kept.append(needed)
@@ -54,7 +62,9 @@ class Scene:
     def __init__(self, path: Path) -> None:
         self.database = Database(path / "state.db")
         self.compute = FakeCompute()
-        self.loop = ImageLoop(self.database, self.compute)
+        self.loop = ImageLoop(
+            self.database, self.compute, lambda snapshot_id: Path(f"/{snapshot_id}.img"), (CaptureFailed,)
+        )
         with self.database.write() as tx:
             tx.add(BASE)
 
@@ -97,6 +107,17 @@ def test_an_image_is_there_when_all_of_its_snapshots_are(scene: Scene) -> None:
     image = scene.image()
     assert image is not None
     assert (image.state, image.root) == ("available", "/captures/snap-1/root")
+
+
+@pytest.mark.parametrize("refuses", [False, True])
+def test_an_image_of_a_file_system_gets_a_root_directory_of_its_own(scene: Scene, refuses: bool) -> None:
+    scene.compute.refuses = refuses
+    scene.add(replace(IMAGE, source_instance_id=None), replace(SNAPSHOT, of_root=False, root="", image_id=None))
+    scene.settle()
+    image = scene.image()
+    assert image is not None
+    expected = ("failed", "", "snap-1: no root") if refuses else ("available", "/captures/ami-1/root", "")
+    assert (image.state, image.root, image.state_reason) == expected
 
 
 def test_a_failure_is_said(scene: Scene) -> None:

@@ -72,6 +72,12 @@ class FakeCompute:
         self.do(f"make {volume_id} {size_gib} of {tree}")
         self.there.add(volume_id)
 
+    def make_by(self, volume_id: str, fill: Callable[[Path], None]) -> int:
+        fill(Path(f"/making/{volume_id}"))
+        assert volume_id not in self.mounts, "it would go on to be what is mounted there"
+        self.there.add(volume_id)
+        return 11
+
     def made(self, volume_id: str) -> bool:
         return volume_id in self.there
 
@@ -159,11 +165,9 @@ class FakeCaptures:
         self._compute.meanwhile()
         return Path(f"/captures/{name}/root")
 
-    def gib(self, tree: Path) -> int:
-        return 9
-
-    def remove(self, tree: Path) -> None:
-        self._compute.do(f"forget {tree}")
+    def pack(self, file: Path, size_gib: int, *, lower: Path, disk: Path, uid_base: int) -> None:
+        assert disk == Path("/disks/i-1") or disk.name in self._compute.mounts
+        self._compute.do(f"pack {file} {size_gib}")
 
 
 class Scene:
@@ -518,16 +522,18 @@ def test_a_root_volume_grows_with_its_server_or_once_that_is_off(
 def test_a_root_volume_that_is_kept_is_a_volume_like_others(scene: Scene, volume: Volume) -> None:
     scene.change(replace(INSTANCE, state="shutting-down"))
     scene.compute.alive = {}
-    scene.add(volume)
-    tree = "/captures/.making-vol-root/root"
+    scene.add(replace(volume, delete_on_termination=True))
     scene.roots.keep(INSTANCE)
-    assert scene.compute.done == ["capture .making-vol-root", f"make vol-root 10 of {tree}", f"forget {tree}"]
+    assert scene.compute.done == []
+    scene.change(replace(volume, delete_on_termination=False))
+    scene.roots.keep(INSTANCE)
+    assert scene.compute.done == ["pack /making/vol-root 10"]
     with scene.database.read() as tx:
         (row,) = tx.find(Volume)
-    assert (row.root, row.bounded, row.size_gib) == (False, False, 10)
+    assert (row.root, row.bounded, row.size_gib) == (False, False, 11)
     assert scene.compute.mounts == set()
     scene.roots.keep(INSTANCE)
-    assert len(scene.compute.done) == 3
+    assert len(scene.compute.done) == 1
 
 
 def test_a_root_volume_that_was_kept_before_the_cloud_ended_is_not_made_again(scene: Scene) -> None:

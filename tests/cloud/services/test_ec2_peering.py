@@ -165,3 +165,66 @@ def test_policies_see_both_ends(cloud: Cloud, pair: Pair) -> None:
     accepting = cloud.checks("AcceptVpcPeeringConnection", VpcPeeringConnectionId=pair.ask())
     assert ends.items() <= (accepting[0].context or {}).items()
     assert accepting[1].resource == ends["ec2:AccepterVpc"]
+
+
+def group_of(cloud: Cloud, vpc: str) -> str:
+    found = cloud.call("DescribeSecurityGroups", Filters=filters(vpc_id=vpc))["SecurityGroups"]
+    return str(found[0]["GroupId"])
+
+
+def test_rules_that_name_a_group_of_the_peer(cloud: Cloud, pair: Pair) -> None:
+    first, second = pair.vpcs
+    own, theirs = group_of(cloud, first), group_of(cloud, second)
+    asked = {
+        "GroupId": own,
+        "IpPermissions": [
+            {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "UserIdGroupPairs": [{"GroupId": theirs}]}
+        ],
+    }
+    assert cloud.code("AuthorizeSecurityGroupIngress", **asked) == "InvalidGroup.NotFound"
+    peering = pair.join()
+    (rule,) = cloud.call("AuthorizeSecurityGroupIngress", **asked)["SecurityGroupRules"]
+    assert rule["ReferencedGroupInfo"] == {
+        "GroupId": theirs,
+        "UserId": ACCOUNT,
+        "VpcId": second,
+        "VpcPeeringConnectionId": peering,
+    }
+    shown = cloud.call("DescribeSecurityGroups", GroupIds=[own])["SecurityGroups"][0]["IpPermissions"]
+    (of_22,) = [one for one in shown if one.get("FromPort") == 22]
+    assert of_22["UserIdGroupPairs"][0]["VpcPeeringConnectionId"] == peering
+    references = cloud.call("DescribeSecurityGroupReferences", GroupId=[theirs])["SecurityGroupReferenceSet"]
+    assert references == [{"GroupId": theirs, "ReferencingVpcId": first, "VpcPeeringConnectionId": peering}]
+    subnet = cloud.call("DescribeSubnets", Filters=filters(vpc_id=second))["Subnets"][0]["SubnetId"]
+    address = cloud.run(SubnetId=subnet)["PrivateIpAddress"]
+
+    def sources() -> list[str | None]:
+        with cloud.database.read() as tx:
+            plan = next(plan for plan in vpc_plans(tx) if plan.vpc.id == first)
+        (group,) = plan.groups
+        return [rule.cidr for rule in group.rules if rule.from_port == 22]
+
+    assert sources() == [f"{address}/32"]
+    assert cloud.call("DescribeStaleSecurityGroups", VpcId=first) == {"StaleSecurityGroupSet": []}
+    cloud.call("DeleteVpcPeeringConnection", VpcPeeringConnectionId=peering)
+    assert sources() == []
+    (stale,) = cloud.call("DescribeStaleSecurityGroups", VpcId=first)["StaleSecurityGroupSet"]
+    assert (stale["GroupId"], stale["StaleIpPermissionsEgress"]) == (own, [])
+    assert stale["StaleIpPermissions"][0]["UserIdGroupPairs"][0]["GroupId"] == theirs
+    assert cloud.call("DescribeSecurityGroupReferences", GroupId=[theirs])["SecurityGroupReferenceSet"] == []
+    cloud.call("RevokeSecurityGroupIngress", GroupId=own, SecurityGroupRuleIds=[rule["SecurityGroupRuleId"]])
+    assert cloud.call("DescribeStaleSecurityGroups", VpcId=first) == {"StaleSecurityGroupSet": []}
+
+
+def test_the_connection_that_a_rule_names_has_to_lead_there(cloud: Cloud, pair: Pair) -> None:
+    peering, theirs = pair.join(), group_of(cloud, pair.vpcs[1])
+
+    def code(**more: str) -> str:
+        group = {"GroupId": theirs, **more}
+        permission = {"IpProtocol": "-1", "UserIdGroupPairs": [group]}
+        asked = {"GroupId": group_of(cloud, pair.vpcs[0]), "IpPermissions": [permission], "DryRun": True}
+        return cloud.code("AuthorizeSecurityGroupEgress", **asked)
+
+    assert code(VpcId=pair.vpcs[0]) == "InvalidGroup.NotFound"
+    assert code(VpcPeeringConnectionId="pcx-0123456789abcdef0") == "InvalidGroup.NotFound"
+    assert code(VpcId=pair.vpcs[1], VpcPeeringConnectionId=peering) == "DryRunOperation"

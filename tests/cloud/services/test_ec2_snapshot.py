@@ -161,6 +161,8 @@ def test_an_image_is_registered_of_the_snapshot_of_a_root_volume(cloud: Cloud) -
     assert launched[1]["Ebs"]["DeleteOnTermination"] is False
     nothing = [{"DeviceName": "/dev/sdf", "Ebs": {"SnapshotId": data}}]
     assert cloud.code("RegisterImage", **{**asked, "Name": "two"}, BlockDeviceMappings=nothing) == "MissingParameter"
-    wrong = [{"DeviceName": "/dev/xvda", "Ebs": {"SnapshotId": data}}]
-    code = cloud.code("RegisterImage", **{**asked, "Name": "two"}, BlockDeviceMappings=wrong)
-    assert code == "UnsupportedOperation"
+    # A root volume that was kept is a volume like others, and so are its snapshots.
+    kept = [{"DeviceName": "/dev/xvda", "Ebs": {"SnapshotId": data, "VolumeSize": 20}}]
+    image = cloud.call("RegisterImage", **{**asked, "Name": "two"}, BlockDeviceMappings=kept)["ImageId"]
+    (shown,) = cloud.call("DescribeImages", ImageIds=[image])["Images"]
+    assert (shown["State"], shown["BlockDeviceMappings"][0]["Ebs"]["VolumeSize"]) == ("pending", 20)
