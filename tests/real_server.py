@@ -77,6 +77,20 @@ class Server:
     def console(self) -> str:
         return str(self.cloud.ec2.get_console_output(InstanceId=self.id, Latest=True).get("Output", ""))
 
+    def with_volume(self) -> str:
+        """A new volume of 1 GiB that it has at /mnt/sdf."""
+        ec2, zone = self.cloud.ec2, self.describe()["Placement"]["AvailabilityZone"]
+        volume = str(ec2.create_volume(AvailabilityZone=zone, Size=1)["VolumeId"])
+
+        def described() -> dict[str, Any]:
+            found: dict[str, Any] = ec2.describe_volumes(VolumeIds=[volume])["Volumes"][0]
+            return found
+
+        until(lambda: described()["State"] == "available", f"{volume} to be made")
+        ec2.attach_volume(VolumeId=volume, InstanceId=self.id, Device="/dev/sdf")
+        until(lambda: described()["Attachments"][0]["State"] == "attached", f"{volume} to be attached")
+        return volume
+
     def terminate(self) -> None:
         self.cloud.ec2.terminate_instances(InstanceIds=[self.id])
         self.await_state("terminated")

@@ -16,7 +16,6 @@ import os
 import random
 import select
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -26,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from botocore.config import Config
+from ports import quiet_port
 from real_cloud import RealCloud, real_cloud
 from real_server import PATIENCE, until
 from soak_api import Administrator, Networker, Storekeeper
@@ -175,15 +175,6 @@ class Soak:
     def _end(self) -> None:
         self._process.terminate()
         self._process.wait()
-
-
-def quiet_port() -> int:
-    """One that nobody is given by chance while the cloud is away: below those that the kernel hands out."""
-    for port in random.SystemRandom().sample(range(20000, 30000), 100):
-        with socket.socket() as knock:
-            if knock.connect_ex(("127.0.0.1", port)) != 0:
-                return port
-    raise LookupError("a hundred ports are taken")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -205,7 +205,8 @@ class Operator(Worker):
     def _capture(self) -> None:
         """Of one that runs, which is rebooted for it or held for a moment, or of one that is off."""
         name = self._at_rest(self.random.choice(("running", "stopped")))
-        if name is not None and not self.has("image") and self.random.random() < 0.3:
+        # Seldom: copying an image takes as long as a dozen kills.
+        if name is not None and not self.has("image") and self.random.random() < 0.1:
             image, rebooted = self.name("image"), self.random.choice((True, False))
             if rebooted:
                 self._boots.pop(self._ids[name], None)

@@ -90,10 +90,16 @@ class Route:
 
 @dataclass(frozen=True)
 class RouteAssociation:
-    """Ties a table to a subnet; without a subnet it is the VPC's main table."""
+    """Ties a table to a subnet, or to the internet gateway for what comes in by it; with neither it is the VPC's main
+    table."""
 
     id: str
     subnet_id: str | None = None
+    gateway_id: str | None = None
+
+    @property
+    def is_main(self) -> bool:
+        return self.subnet_id is None and self.gateway_id is None
 
 
 @dataclass(frozen=True)
@@ -106,7 +112,7 @@ class RouteTable:
 
     @property
     def is_main(self) -> bool:
-        return any(association.subnet_id is None for association in self.associations)
+        return any(association.is_main for association in self.associations)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 
 from skylift.runner.errors import ConnectionLost, UsageError
 from skylift.runner.watch import Watcher
@@ -86,9 +86,9 @@ class Forwards:
         try:
             if connection is not None:
                 with suppress(ConnectionLost):
-                    there, to_there = await connection.tunnel(port)
-                    await asyncio.gather(_pump(reader, to_there), _pump(there, writer))
-                    to_there.close()
+                    tunnel = await connection.tunnel(port)
+                    await asyncio.gather(_pump(reader, tunnel), _pump(tunnel, writer))
+                    tunnel.close()
         finally:
             writer.close()
 
@@ -101,11 +101,21 @@ class Forwards:
         await asyncio.gather(*self._under_way, return_exceptions=True)
 
 
-async def _pump(source: Any, target: Any) -> None:
+class _Source(Protocol):
+    async def read(self, size: int, /) -> bytes: ...
+
+
+class _Target(Protocol):
+    def write(self, data: bytes, /) -> None: ...
+    async def drain(self) -> None: ...
+    def write_eof(self) -> None: ...
+
+
+async def _pump(source: _Source, target: _Target) -> None:
     """Until the source ends, which the target is told; either may break off."""
-    with suppress(OSError):
+    with suppress(OSError, ConnectionLost):
         while data := await source.read(_PIECE):
             target.write(data)
             await target.drain()
-    with suppress(OSError):
+    with suppress(OSError, ConnectionLost):
         target.write_eof()

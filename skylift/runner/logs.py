@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from skylift.runner import launch
 from skylift.runner.account import Account
@@ -51,19 +52,40 @@ async def show_logs(
             follower.start_at(stream, _NEVER)
         elif since:
             follower.start_at(stream, await lifeline.reach(_offset_at, account, name, stream, since))
-    if reach.server is None or not follow:
-        return await follower.once()
-    await in_thread(reach.let_in, watcher)
-    return await follower.run()
+            follower.start_since(since)
+    ended = reach.server is None or (await lifeline.reach(account.status, name)).get("final")
+    if not ended:
+        await in_thread(reach.let_in, watcher)
+    return await (follower.run() if follow and not ended else follower.once(live=not ended))
 
 
 def _offset_at(account: Account, name: str, stream: str, since: float) -> int:
-    """Where the first piece begins that was sent since then: it may hold some output from before, and lacks none."""
+    """Where what was written since then begins, by what S3 has; the end of that when it was written before."""
     top = Prefix(name).stream(stream)
     pieces = account.api.pages("s3", "list_objects_v2", "Contents", Bucket=account.bucket, Prefix=top)
-    later = [int(each["Key"].rsplit("/", 1)[1]) for each in pieces if each["LastModified"].timestamp() >= since]
-    ends = [int(each["Key"].rsplit("/", 1)[1]) + each["Size"] for each in pieces]
-    return min(later) if later else max(ends, default=0)
+    for piece in sorted(pieces, key=lambda each: str(each["Key"])):
+        # S3's times are whole seconds, rounded down; what came before then was written before.
+        if piece["LastModified"].timestamp() + 1 > since:
+            found = _offset_in(account, piece, since)
+            if found is not None:
+                return found
+    return max((_start_of(each) + int(each["Size"]) for each in pieces), default=0)
+
+
+def _offset_in(account: Account, piece: Any, since: float) -> int | None:
+    """None when all of the piece was written before. Its start, where it does not say what was written when."""
+    told = account.api.call("s3", "head_object", Bucket=account.bucket, Key=piece["Key"])["Metadata"].get("times")
+    if told is None:
+        return _start_of(piece)
+    grain, marks = json.loads(told)
+    if not marks or (since < marks[0][0] and _start_of(piece) < marks[0][1]):
+        # Its beginning was written before its supervisor came to be.
+        return _start_of(piece)
+    return next((int(offset) for written, offset in marks if written + grain > since), None)
+
+
+def _start_of(piece: Any) -> int:
+    return int(piece["Key"].rsplit("/", 1)[1])
 
 
 def read_since(text: str, now: float) -> float:

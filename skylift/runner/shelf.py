@@ -130,13 +130,16 @@ class _Sending:
         self._part = max(_PART, -(-parcel.size // _PARTS))
         self._reading = threading.Lock()
         self._digest = hashlib.sha256()
-        self._tags: dict[int, str] = {}
+        self._sent: dict[int, dict[str, Any]] = {}
         self._read = 0
         self._failed = False
 
     def run(self, progress: Callable[[int], None]) -> None:
         where = {"Bucket": self._bucket, "Key": self._parcel.key}
-        upload = {**where, "UploadId": self._api.call("s3", "create_multipart_upload", **where)["UploadId"]}
+        # Said at each step: S3 takes parts of the algorithm that the upload was begun with, and wants to hear their
+        # checksums again at its end.
+        begun = self._api.call("s3", "create_multipart_upload", **where, ChecksumAlgorithm="CRC32")
+        upload = {**where, "UploadId": begun["UploadId"]}
         try:
             with ThreadPoolExecutor(_AT_A_TIME) as pool:
                 list(pool.map(lambda _: self._work(upload, progress), range(_AT_A_TIME)))
@@ -144,7 +147,7 @@ class _Sending:
                 raise RunError("The sending of inputs was interrupted.")
             if self._digest.hexdigest() != self._parcel.sha256:
                 raise _changed(self._parcel)
-            parts = [{"PartNumber": number, "ETag": tag} for number, tag in sorted(self._tags.items())]
+            parts = [{"PartNumber": number, **told} for number, told in sorted(self._sent.items())]
             self._api.call("s3", "complete_multipart_upload", **upload, MultipartUpload={"Parts": parts})
         except BaseException:
             with suppress(SkyliftError):  # S3 may be out of reach: `skylift sweep` finds the upload
@@ -155,8 +158,10 @@ class _Sending:
         try:
             while body := self._next():
                 number, data = body
-                answer = self._api.call("s3", "upload_part", **upload, PartNumber=number, Body=data)
-                self._tags[number] = answer["ETag"]
+                answer = self._api.call(
+                    "s3", "upload_part", **upload, PartNumber=number, Body=data, ChecksumAlgorithm="CRC32"
+                )
+                self._sent[number] = {name: answer[name] for name in ("ETag", "ChecksumCRC32") if name in answer}
                 progress(len(data))
         except BaseException:
             self._failed = True

@@ -17,11 +17,12 @@ import asyncssh
 from skylift.runner.commands import attach_argv, socket_path
 from skylift.runner.errors import ConnectionLost
 
-_KINDS: dict[bytes, Literal["stdout", "stderr", "status", "cut"]] = {
+_KINDS: dict[bytes, Literal["stdout", "stderr", "status", "cut", "begin"]] = {
     b"o": "stdout",
     b"e": "stderr",
     b"s": "status",
     b"c": "cut",
+    b"b": "begin",
 }
 _HANDING_OVER = 20.0
 """Seconds for a server to go on from one job to the next, and for that one's socket to be there."""
@@ -31,7 +32,7 @@ _WINDOW = 8 << 20
 
 @dataclass(frozen=True)
 class Frame:
-    kind: Literal["stdout", "stderr", "status", "cut"]
+    kind: Literal["stdout", "stderr", "status", "cut", "begin"]
     data: bytes
 
 
@@ -46,6 +47,33 @@ def public_half(private: Path) -> str:
     return key.export_public_key().decode().strip()
 
 
+class Tunnel:
+    """Bytes to and fro. Every method may raise ConnectionLost."""
+
+    def __init__(self, reader: Any, writer: Any) -> None:
+        self._reader, self._writer = reader, writer
+
+    async def read(self, size: int) -> bytes:
+        with _translated():
+            data: bytes = await self._reader.read(size)
+            return data
+
+    def write(self, data: bytes) -> None:
+        with _translated():
+            self._writer.write(data)
+
+    async def drain(self) -> None:
+        with _translated():
+            await self._writer.drain()
+
+    def write_eof(self) -> None:
+        with _translated():
+            self._writer.write_eof()
+
+    def close(self) -> None:
+        self._writer.close()
+
+
 class Connection:
     """An open connection to a server. Every method may raise ConnectionLost."""
 
@@ -55,11 +83,12 @@ class Connection:
         self._writer: Any = None
         self._door_until = 0.0
 
-    async def watch(self, stdout: int, stderr: int) -> AsyncIterator[Frame]:
-        """Output from these offsets on, and every status, until the final one or until the connection breaks."""
+    async def watch(self, stdout: int, stderr: int, **how: object) -> AsyncIterator[Frame]:
+        """Output from these offsets on, and every status, until the final one or until the connection breaks. `how` is
+        `once=True` for what there is now, and `since=TIME`."""
         with _translated():
             reader, self._writer = await self._open_door()
-            self._writer.write(_order(stream={"stdout": stdout, "stderr": stderr}))
+            self._writer.write(_order(stream={"stdout": stdout, "stderr": stderr}, **how))
             try:
                 while True:
                     try:
@@ -104,11 +133,10 @@ class Connection:
             process = await self._connection.create_process(command, encoding=None, window=_WINDOW)
             return process.stdout, process.stdin
 
-    async def tunnel(self, port: int) -> tuple[Any, Any]:
-        """A reader and a writer of bytes, to a port of the server's own."""
+    async def tunnel(self, port: int) -> Tunnel:
+        """To a port of the server's own."""
         with _translated():
-            found: tuple[Any, Any] = await self._connection.open_connection("localhost", port)
-            return found
+            return Tunnel(*await self._connection.open_connection("localhost", port, window=_WINDOW))
 
     async def close(self) -> None:
         self._connection.abort()

@@ -7,6 +7,7 @@ import io
 import json
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 from skylift.runner.ec2 import Api
@@ -23,6 +24,8 @@ Status = dict[str, Any]
 _STREAMS: tuple[Literal["stdout", "stderr"], ...] = ("stdout", "stderr")
 _PULSE = 5.0
 """Seconds between two looks at the cloud while SSH works."""
+_ONCE_PATIENCE = 5.0
+"""Seconds in which SSH must be there for somebody who only wants a look."""
 _TOLD_AFTER = 3.0
 """Seconds without SSH after which the user is told; shorter breaks are nobody's concern."""
 
@@ -49,6 +52,7 @@ class Follower:
         self._connection: Connection | None = None
         self._waiting: list[dict[str, object]] = []
         self._cut_off_since: float | None = None
+        self._since: float | None = None
 
     def order(self, **order: object) -> bool:
         """Pass an order (`signal="INT"`) to the supervisor; kept until SSH is back when it is not. True when sent."""
@@ -72,8 +76,15 @@ class Follower:
     def start_at(self, stream: Literal["stdout", "stderr"], offset: int) -> None:
         self._offsets[stream] = offset
 
-    async def once(self) -> Status | None:
-        """Only what S3 has now."""
+    def start_since(self, when: float) -> None:
+        """As far as only the server can tell where that is."""
+        self._since = when
+
+    async def once(self, *, live: bool) -> Status | None:
+        """Only what there is now. Of a job that is `live` the server is asked, too: it may not have sent all to S3."""
+        if live:
+            with suppress(ConnectionLost, TimeoutError):
+                await self._by_ssh(once=True)
         return await self._from_s3()
 
     async def run(self) -> Status | None:
@@ -99,18 +110,22 @@ class Follower:
             await asyncio.sleep(pause)
             pause = min(pause * 1.7, 5)
 
-    async def _by_ssh(self) -> Status | None:
-        connection = await self._connect()
+    async def _by_ssh(self, *, once: bool = False) -> Status | None:
+        connection = await asyncio.wait_for(self._connect(), _ONCE_PATIENCE if once else None)
         self._connection = connection
         pulse = asyncio.ensure_future(self._feel_pulse())
         try:
-            async for frame in connection.watch(self._offsets["stdout"], self._offsets["stderr"]):
+            how = {**({"once": True} if once else {}), **({"since": self._since} if self._since else {})}
+            async for frame in connection.watch(self._offsets["stdout"], self._offsets["stderr"], **how):
                 self._tell_connected()
                 if frame.kind == "status":
                     status: Status = json.loads(frame.data)
                     self._told(status)
                     if status["final"]:
                         return status
+                elif frame.kind == "begin":
+                    self._offsets.update(json.loads(frame.data))
+                    self._since = None
                 elif frame.kind == "cut":
                     cut = json.loads(frame.data)
                     self._jump(cut["stream"], cut["to"])

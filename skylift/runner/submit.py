@@ -333,14 +333,23 @@ class Submission:
     # A server that is there.
 
     async def _take_over(self, undo: AsyncExitStack, cargo: Cargo) -> bool:
-        """Whether one that an earlier run has left up is this job's now."""
+        """Whether one that an earlier run has left up is this job's now. All that it needs is there by then: a server
+        that has been taken waits for nobody, and a client that is killed has started a job or none."""
         account, name, prebuilt = self._account, self._job.name, self._prebuilt
-        if not self._kept:
+        waiting = await in_thread(warm.waiting, account, self._kept, time.time()) if self._kept else []
+        if not waiting:
             return False
         if prebuilt is not None and not prebuilt.sha256:
             self._prebuilt = replace(prebuilt, shared=False)
-        await in_thread(self._claim_name, account.bucket, cargo)
-        taken = await in_thread(warm.take, account, name, self._kept, time.time())
+        ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        ready.set_result(None)
+        _, _, connection = await together(
+            self._upload(ready, account.bucket, cargo), self._tools(ready, account.bucket), self._connect(waiting[0])
+        )
+        taken = await in_thread(warm.take, account, name, waiting)
+        if taken is not waiting[0] and connection is not None:
+            await connection.close()
+            connection = None
         if taken is None:
             self._prebuilt = prebuilt
             return False
@@ -348,12 +357,9 @@ class Submission:
         self._server, self._way_in = server, taken.way_in
         undo.push_async_callback(self._give_up, server)
         with self._clock.step("server") as step:
-            await together(
-                self._upload(_at_once(), account.bucket, cargo),
-                self._tools(_at_once(), account.bucket),
-                in_thread(warm.pass_on, account.api, server, name, self._policy(cargo, server.job)),
-                self._knock(server),
-            )
+            await in_thread(warm.pass_on, account.api, server, name, self._policy(cargo, server.job))
+            if connection is not None:
+                await self._knock(connection, server.job)
             if self._connection is None or self._alone:
                 await self._await_server(account.bucket, _HANDOVER_PATIENCE)
             step.detail = f"{server.instance} at {server.address or 'no public address'}, kept since {server.job}"
@@ -365,20 +371,24 @@ class Submission:
         readable = [*cargo.arns(bucket), f"arn:aws:s3:::{bucket}/{Prefix(last).next}"]
         return role.job_policy(self._job.name, bucket, account.number, account.api.region, self._prebuilt, readable)
 
-    async def _knock(self, server: Server) -> None:
-        """By SSH, on a connection that then is this job's. Where that does not work, the server comes to S3 soon."""
-        if server.address is None or self._way_in is None:
-            return
+    async def _connect(self, kept: warm.Warm) -> Connection | None:
+        """Where that does not work, the server comes to S3 soon."""
+        if kept.server.address is None or kept.way_in is None:
+            return None
         ssh = await in_thread(importlib.import_module, "skylift.runner.ssh")
         key = ensure_key_file(self._settings.key_dir, self._account.number, self._settings.region)
         try:
-            connection = await ssh.connect(
-                server.address, self._way_in.user, key.private, self._way_in.keys, self._job.name
+            found: Connection = await ssh.connect(
+                kept.server.address, kept.way_in.user, key.private, kept.way_in.keys, self._job.name
             )
         except ConnectionLost:
-            return
+            return None
+        return found
+
+    async def _knock(self, connection: Connection, last: str) -> None:
+        """From then on the connection is this job's."""
         try:
-            await connection.hand_over(server.job)
+            await connection.hand_over(last)
         except ConnectionLost:
             await connection.close()
         else:
@@ -473,7 +483,7 @@ class Submission:
 
 
 def _spell_sent(size: int, sent: int) -> str:
-    if sent == size:
+    if spell_size(sent) == spell_size(size):
         return spell_size(size)
     return f"{spell_size(size)}, {spell_size(sent) if sent else 'nothing'} of it new"
 
@@ -483,12 +493,6 @@ def _spell_s3(cargo: Cargo) -> str:
     if not objects:
         return ""
     return f"; {len(objects)} object{'s' * (len(objects) != 1)} of S3, {spell_size(sum(each.size for each in objects))}"
-
-
-def _at_once() -> asyncio.Future[None]:
-    ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    ready.set_result(None)
-    return ready
 
 
 def write_off(account: Account, job: str, instance: str, *, interrupted: bool) -> None:

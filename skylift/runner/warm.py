@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,19 +45,24 @@ def fit_of(job: Job, image: str, settings: Settings, caller: str | None, buckets
     return hashlib.sha256(told.encode()).hexdigest()[:32]
 
 
-def take(account: Account, job: str, kept: Iterable[Server], now: float) -> Warm | None:
-    """The first of these that still waits, which is this job's from now on."""
+def waiting(account: Account, kept: Iterable[Server], now: float) -> list[Warm]:
+    """Those of these that this user has started, and that do nothing but wait."""
     key = key_here(account.settings.key_dir, account.number, account.settings.region)
+    found = []
     for server in kept:
-        if key is None or server.key != key.name:
-            continue
-        status = account.status(server.job)
-        if not status.get("final") or (status.get("kept_until") or 0) < now + _LEAST:
-            continue
-        way_in = find_way_in(account.api, account.bucket, Prefix(server.job))
-        claim = json.dumps({"job": job}).encode()
-        if account.api.put(account.bucket, Prefix(server.job).next, claim, first=True):
-            return Warm(server, way_in)
+        if key is not None and server.key == key.name:
+            status = account.status(server.job)
+            if status.get("final") and (status.get("kept_until") or 0) > now + _LEAST:
+                found.append(Warm(server, find_way_in(account.api, account.bucket, Prefix(server.job))))
+    return found
+
+
+def take(account: Account, job: str, servers: Iterable[Warm]) -> Warm | None:
+    """The first of these that nobody else has taken by now, which is this job's from here on."""
+    claim = json.dumps({"job": job}).encode()
+    for each in servers:
+        if account.api.put(account.bucket, Prefix(each.server.job).next, claim, first=True):
+            return each
     return None
 
 
@@ -67,9 +73,12 @@ def kept_servers(api: Api) -> list[Server]:
 
 def pass_on(api: Api, server: Server, job: str, policy: dict[str, Any]) -> None:
     """The server's role is for this job now, and what the server consists of is tagged with it."""
-    api.call("iam", "put_role_policy", RoleName=server.role, PolicyName="job", PolicyDocument=json.dumps(policy))
     tags = [{"Key": name, "Value": value} for name, value in tags_of(job).items()]
-    api.call("ec2", "create_tags", Resources=[server.instance, *server.parts], Tags=tags)
+    with ThreadPoolExecutor(2) as pool:
+        tagged = pool.submit(api.call, "ec2", "create_tags", Resources=[server.instance, *server.parts], Tags=tags)
+        document = json.dumps(policy)
+        api.call("iam", "put_role_policy", RoleName=server.role, PolicyName="job", PolicyDocument=document)
+        tagged.result()
 
 
 def put_roles_away(account: Account, job: str, servers: Sequence[Server]) -> None:

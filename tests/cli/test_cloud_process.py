@@ -17,6 +17,7 @@ from typing import Any
 import boto3
 import pytest
 from kernel_traces import traces
+from ports import quiet_port
 
 from skylift.cloud.home import Home
 
@@ -115,7 +116,8 @@ def test_up_is_ready_when_it_returns_and_down_leaves_nothing(skylift: Skylift, h
 
 
 def test_a_killed_cloud_is_down_and_comes_back_the_same(skylift: Skylift, home: Home) -> None:
-    skylift("cloud", "up")
+    # The default port would be anybody's while the cloud is away.
+    skylift("cloud", "up", "--port", str(quiet_port()))
     before = status(skylift)
     kill_and_wait(before["pid"])
     assert status(skylift)["running"] is False
@@ -145,8 +147,7 @@ def test_a_taken_port_is_refused_before_anything_is_started(skylift: Skylift, ho
 
 
 def test_a_port_is_taken_as_asked_and_kept(skylift: Skylift) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+    port = quiet_port()
     assert skylift("cloud", "up", "--port", str(port)).returncode == 0
     assert status(skylift)["url"] == f"http://127.0.0.1:{port}"
     other = skylift("cloud", "up", "--port", str(port + 1 if port < 65535 else port - 1))

@@ -86,6 +86,30 @@ def test_a_shell_and_the_end(first: Somebody, aws: RealCloud) -> None:
     until(lambda: live(aws) == [], "the server to be gone")
 
 
+def test_inputs_from_a_bucket_that_somebody_opens_to_jobs_once(first: Somebody, aws: RealCloud) -> None:
+    s3 = aws.client("s3")
+    s3.create_bucket(Bucket="lake", CreateBucketConfiguration={"LocationConstraint": REGION})
+    s3.put_object(Bucket="lake", Key="data/a.csv", Body=b"1,2,3")
+    every_day, once = documented_policies(aws.endpoint.account, REGION)
+    look = {"Effect": "Allow", "Action": "s3:ListBucket", "Resource": "arn:aws:s3:::lake"}
+    with_lake = {**every_day, "Statement": [*every_day["Statement"], look]}
+    (first.folder / "reads.py").write_text("print(open('data/a.csv').read())\n")
+    wanted = ("run", "--in", "s3://lake/data/", "reads.py")
+    try:
+        first.allow(with_lake)
+        done = first.skylift(*wanted)
+        assert (done.returncode, "permission iam:CreatePolicy" in done.stderr) == (125, True)
+        first.allow(with_lake, once)
+        assert first.skylift(*wanted).stdout == "1,2,3\n"
+        first.allow(with_lake)
+        assert first.skylift(*wanted).stdout == "1,2,3\n"
+    finally:
+        first.allow(every_day)
+        s3.delete_object(Bucket="lake", Key="data/a.csv")
+        s3.delete_bucket(Bucket="lake")
+    assert aws.client("iam").list_roles(PathPrefix="/skylift/")["Roles"] == []
+
+
 def test_the_permission_that_lacks_is_named(first: Somebody, aws: RealCloud) -> None:
     every_day = documented_policies(aws.endpoint.account, REGION)[0]
     lacking = [each for each in every_day["Statement"] if each["Sid"] != "StartServersOfJobs"]
@@ -97,4 +121,14 @@ def test_the_permission_that_lacks_is_named(first: Somebody, aws: RealCloud) -> 
     assert done.returncode == 125
     assert f"You lack the permission ec2:RunInstances on arn:aws:ec2:{REGION}:" in done.stderr
     assert "Traceback" not in done.stderr
+    assert aws.client("iam").list_roles(PathPrefix="/skylift/")["Roles"] == []
+
+
+def test_a_server_that_is_kept_goes_to_the_next_job(first: Somebody, aws: RealCloud) -> None:
+    kept = first.skylift("run", "--keep", "10m", "--json", "job.py")
+    told = json.loads(kept.stdout)
+    assert told["exit_code"] == 7, kept.stderr
+    done = first.skylift("run", "--json", "job.py")
+    assert json.loads(done.stdout)["instance"] == told["instance"], done.stderr
+    until(lambda: live(aws) == [], "the server to be gone")
     assert aws.client("iam").list_roles(PathPrefix="/skylift/")["Roles"] == []

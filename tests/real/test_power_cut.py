@@ -39,11 +39,7 @@ def test_what_a_server_has_synced_is_there_after_a_power_cut(image_home: Home) -
     with disk(ROOM) as held, cloud_on(held, image_home) as cloud:
         key = cloud.home.root_key()
         kept = cloud.launch()
-        zone = kept.describe()["Placement"]["AvailabilityZone"]
-        volume = cloud.ec2.create_volume(AvailabilityZone=zone, Size=1)["VolumeId"]
-        cloud.ec2.get_waiter("volume_available").wait(VolumeIds=[volume], WaiterConfig={"Delay": 1})
-        cloud.ec2.attach_volume(VolumeId=volume, InstanceId=kept.id, Device="/dev/sdf")
-        cloud.ec2.get_waiter("volume_in_use").wait(VolumeIds=[volume], WaiterConfig={"Delay": 1})
+        kept.with_volume()
         kept.says("echo synced >file && sync file && sudo cp file /mnt/sdf/file && sudo sync /mnt/sdf/file")
         gone = cloud.start(InstanceInitiatedShutdownBehavior="terminate")
         gone.await_state("running")

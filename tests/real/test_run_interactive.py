@@ -14,14 +14,17 @@ from pathlib import Path
 
 import pytest
 from real_cloud import RealCloud
+from real_server import until
 from running_job import RunningJob, ended_job
 from test_run_terminal import Terminal
 
 pytestmark = pytest.mark.real
 
 TALKS = """
-import os, sys
+import os, sys, time
 name = input("name? ")
+while name == "Ada" and os.get_terminal_size().columns == 80:
+    time.sleep(0.02)
 print("hello", name, os.get_terminal_size().columns, os.getcwd() == os.path.expanduser("~/job"))
 try:
     input("wait ")
@@ -50,8 +53,9 @@ class Sitting(Terminal):
         """Whether it is as shells like it, not raw."""
         return bool(termios.tcgetattr(self._master)[3] & termios.ECHO)
 
-    def kill(self) -> None:
-        os.kill(self._pid, signal.SIGKILL)
+    @property
+    def pid(self) -> int:
+        return self._pid
 
 
 @pytest.fixture
@@ -89,11 +93,17 @@ def test_a_talk_with_the_program(cloud: RealCloud, folder: Path) -> None:
 def test_a_client_that_dies_leaves_the_job_and_another_one_sits_down(cloud: RealCloud, folder: Path) -> None:
     seat = Sitting(cloud, folder, "-it", "--name", "talk", source=TALKS)
     seat.read_until(b"name? ")
-    seat.kill()
+    os.kill(seat.pid, signal.SIGKILL)
     seat.finish()
+    second = Sitting(cloud, folder, words=("attach", "talk"))
+    second.read_until(b"name? ")
+    second.press(b"Bea\r")
+    second.read_until(b"wait ")
+    assert not second.echoes
+    os.kill(second.pid, signal.SIGTERM)
+    until(lambda: second.echoes, "the terminal to be as it was")
+    assert second.finish() == -signal.SIGTERM
     again = Sitting(cloud, folder, words=("attach", "talk"))
-    again.read_until(b"name? ")
-    again.press(b"Bea\r")
     again.read_until(b"wait ")
     again.press(b"\r~.")
     again.read_until(b"Left talk running")

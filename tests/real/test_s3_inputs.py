@@ -1,8 +1,10 @@
-"""`--in s3://...` on a real server: the objects named, and no others, with every day's permissions."""
+"""Inputs on a real server: from S3 the objects that were named and no others, and large files sent once."""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -51,3 +53,15 @@ def test_the_server_may_read_just_what_was_named(lake: None, cloud: RealCloud) -
         ["logs/a.csv", "logs/deep/c.csv"],
         {"logs/a.csv": "logs/a.csv", "logs-private/b.csv": "AccessDenied", "other.csv": "AccessDenied"},
     ]
+
+
+def test_a_large_file_is_sent_once(cloud: RealCloud) -> None:
+    folder = cloud.work / "large"
+    folder.mkdir()
+    (folder / "big.bin").write_bytes(os.urandom(20 << 20))
+    (folder / "job.py").write_text("import hashlib\nprint(hashlib.sha256(open('big.bin', 'rb').read()).hexdigest())\n")
+    digest = hashlib.sha256((folder / "big.bin").read_bytes()).hexdigest()
+    first, second = (cloud.skylift("run", "--in", "big.bin", "job.py", cwd=folder) for _ in range(2))
+    assert first.stdout == second.stdout == f"{digest}\n"
+    assert "2 files, 20.0 MiB (" in first.stderr
+    assert "2 files, 20.0 MiB, nothing of it new (" in second.stderr

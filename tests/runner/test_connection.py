@@ -15,11 +15,13 @@ import asyncssh
 import pytest
 from runner_bench import Machine
 from test_flow import Seen
+from test_forward import free_port
 from test_supervisor import Shipped, shipped  # noqa: F401 (a fixture)
 
 from skylift.runner.bucket import ensure_bucket
 from skylift.runner.ec2 import Api
 from skylift.runner.errors import ConnectionLost, RunError, Unreachable
+from skylift.runner.forward import Forward, Forwards
 from skylift.runner.job import Settings
 from skylift.runner.key import KeyPair, ensure_key_file
 from skylift.runner.lifeline import Lifeline
@@ -44,6 +46,9 @@ class Sshd:
         class Server(asyncssh.SSHServer):
             def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
                 outer.connections.append(conn)
+
+            def connection_requested(self, dest_host: str, dest_port: int, orig_host: str, orig_port: int) -> bool:
+                return True
 
             def unix_connection_requested(self, dest_path: str) -> Any:
                 if not outer._forwards:
@@ -160,6 +165,37 @@ def test_output_by_ssh(
     assert told[-1]["final"]
 
 
+def test_a_look_shows_what_has_not_come_to_s3_yet(
+    shipped: Shipped,  # noqa: F811
+    machine: Machine,
+    api: Api,
+    settings: Settings,
+    key: KeyPair,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shipped.ship("import os, time\nos.write(1, b'fresh\\n')\nwhile not os.path.exists('go'): time.sleep(0.02)\n")
+    shipped.boot()
+    watching = shipped.door()
+    watching.send(stream={"stdout": 0, "stderr": 0})
+    assert next(data for kind, data in watching.frames() if kind == "o") == b"fresh\n"
+    watching.close()
+    pages, seen = api.pages, Seen()
+    monkeypatch.setattr(api, "pages", lambda *_, **__: [])
+
+    async def main() -> Status | None:
+        sshd = Sshd(machine, key)
+        async with sshd.serve() as port:
+            job, private = shipped.prefix.job, key.private
+            reach = functools.partial(connect, "127.0.0.1", "me", private, [sshd.host_key], job, port)
+            return await follower(api, settings, shipped, reach, seen, []).once(live=True)
+
+    assert asyncio.run(main()) is None
+    assert seen.streams["stdout"] == b"fresh\n"
+    monkeypatch.setattr(api, "pages", pages)
+    (machine.home / "job/go").touch()
+    machine.wait()
+
+
 def test_output_from_s3_shows_that_the_program_runs_before_a_status_does(
     api: Api,
     settings: Settings,
@@ -185,6 +221,39 @@ def test_output_from_s3_shows_that_the_program_runs_before_a_status_does(
 
     assert asyncio.run(main()) is None
     assert events == ["heard", "up\n"]
+
+
+def test_a_port_leads_through_whichever_connection_there_is(machine: Machine, key: KeyPair) -> None:
+    """One that breaks takes what went through it along, without a word on the screen; the next one leads again."""
+    troubles: list[Any] = []
+
+    async def flood(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                writer.write(b"x" * 65536)
+                await writer.drain()
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: troubles.append(context))
+        server, sshd, here = await asyncio.start_server(flood, "127.0.0.1", 0), Sshd(machine, key), free_port()
+        forwards = Forwards([Forward(here, server.sockets[0].getsockname()[1])])
+        await forwards.open()
+        async with sshd.serve() as port:
+            for _ in range(3):
+                connection = await connect("127.0.0.1", "me", key.private, [sshd.host_key], "x", port)
+                forwards.lead(lambda: connection)  # noqa: B023
+                reader, writer = await asyncio.open_connection("127.0.0.1", here)
+                assert await reader.readexactly(1 << 20) == b"x" * (1 << 20)
+                sshd.connections[-1].abort()
+                while await reader.read(1 << 20):
+                    continue
+                writer.close()
+                await connection.close()
+            await forwards.close()
+        server.close()
+
+    asyncio.run(main())
+    assert troubles == []
 
 
 def test_connection_that_breaks_again_and_again_loses_and_repeats_nothing(

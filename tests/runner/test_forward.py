@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import Any
 
 import pytest
 
 from skylift.runner.errors import ConnectionLost, UsageError
 from skylift.runner.forward import Forward, Forwards, read_forward
+from skylift.runner.ssh import Tunnel
 
 
 def free_port() -> int:
@@ -18,12 +18,12 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
-class Tunnel:
+class Here:
     """An SSH connection as far as it leads to ports: this machine is the server."""
 
-    async def tunnel(self, port: int) -> tuple[Any, Any]:
+    async def tunnel(self, port: int) -> Tunnel:
         try:
-            return await asyncio.open_connection("127.0.0.1", port)
+            return Tunnel(*await asyncio.open_connection("127.0.0.1", port))
         except OSError as error:
             raise ConnectionLost(str(error)) from None
 
@@ -51,7 +51,7 @@ def test_bytes_go_both_ways_and_each_may_end_first() -> None:
         there, here = server.sockets[0].getsockname()[1], free_port()
         forwards = Forwards([Forward(here, there)])
         await forwards.open()
-        forwards.lead(Tunnel)  # type: ignore[arg-type]
+        forwards.lead(Here)  # type: ignore[arg-type]
         sent = bytes(range(256)) * 10000
         for _ in range(2):
             reader, writer = await asyncio.open_connection("127.0.0.1", here)
@@ -74,7 +74,7 @@ def test_who_knocks_too_early_is_sent_away(connected: bool) -> None:
         forwards = Forwards([Forward(here, free_port())])
         await forwards.open()
         if connected:
-            forwards.lead(Tunnel)  # type: ignore[arg-type]
+            forwards.lead(Here)  # type: ignore[arg-type]
         reader, writer = await asyncio.open_connection("127.0.0.1", here)
         assert await reader.read() == b""
         writer.close()

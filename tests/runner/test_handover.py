@@ -25,19 +25,19 @@ class Line:
         self.shipped, self.machine = shipped, machine
 
     def first(self, source: str, *, keep: int = KEEP, **more: Any) -> Prefix:
-        prefix = self._ship(source, keep, **more)
+        prefix = self.ship(source, keep, **more)
         self.shipped.boot()
         return self._ended(prefix)
 
     def next(self, source: str, last: Prefix, *, keep: int = 0, **more: Any) -> Prefix:
-        prefix = self._ship(source, keep, **more)
+        prefix = self.ship(source, keep, **more)
         self.claim(last, job=prefix.job)
         return self._ended(prefix)
 
     def claim(self, last: Prefix, **content: Any) -> None:
         self.shipped.put(last.next, json.dumps(content).encode())
 
-    def _ship(self, source: str, keep: int, **more: Any) -> Prefix:
+    def ship(self, source: str, keep: int, **more: Any) -> Prefix:
         (self.shipped.folder / "job.py").write_text(source)
         self.shipped.ship_order(Order(Program("script", "job.py"), keep=keep), **more)
         return self.shipped.prefix
@@ -67,7 +67,7 @@ def line(shipped: Shipped, machine: Machine) -> Line:  # noqa: F811
 def test_the_next_job_has_the_server_and_nothing_of_the_last(line: Line) -> None:
     """Neither its files nor a program that it has left behind; and its own cap, told to the operating system."""
     leaves = "import subprocess\nopen('left', 'w')\nsubprocess.Popen(['sleep', '1234'], start_new_session=True)\n"
-    first = line.first(leaves + "print('first')\n", deadline=9e9)
+    first = line.first(leaves + "print('first')\n")
     looks = (
         "import os, pathlib\n"
         "found = [p.read_bytes() for p in pathlib.Path('/proc').glob('[0-9]*/cmdline') if os.access(p, os.R_OK)]\n"
@@ -80,7 +80,9 @@ def test_the_next_job_has_the_server_and_nothing_of_the_last(line: Line) -> None
     assert line.output(second) == expected
     assert line.status(second)["instance"] == line.status(first)["instance"]
     armed = [each for each in line.machine.off_commands() if "+" in each]
-    assert len(armed) == 2, "the timer is armed for each job"
+    assert len(armed) == 3, "the timer is armed for each job, and for the wait between them"
+    minutes = [int(each.rpartition("+")[2]) for each in armed]
+    assert minutes[1] <= KEEP // 60 + 2 < minutes[2] < minutes[0] + 2
     assert line.machine.off_commands()[-1] == "shutdown -P now"
 
 
@@ -91,6 +93,20 @@ def test_a_line_of_three(line: Line) -> None:
     line.machine.wait()
     assert [line.output(each) for each in (first, second, third)] == [b"1\n", b"2\n", b"3\n"]
     assert line.status(third)["exit_code"] == 7
+
+
+def test_a_server_that_reboots_knows_whose_it_is(line: Line) -> None:
+    """Its user data still names the first job."""
+    first = line.first("print(1)")
+    second = line.ship("import time; print(2); time.sleep(999)", keep=0)
+    line.claim(first, job=second.job)
+    until(lambda: line.output(second), "the second to run")
+    line.machine.go_off()
+    line.shipped.prefix = first
+    line.shipped.boot()
+    line.machine.wait()
+    assert (line.status(second)["state"], line.output(second)) == ("rebooted", b"2\n")
+    assert (line.status(first)["state"], line.output(first)) == ("succeeded", b"1\n")
 
 
 def test_nobody_comes(line: Line) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from runner_bench import Machine, Metadata
 from test_flow import Seen, host, order, run
 
 from skylift.runner.ec2 import Api
-from skylift.runner.job import Settings
+from skylift.runner.flow import Run
+from skylift.runner.job import Outcome, Settings
 from skylift.runner.record import bucket_name
 from skylift.runner.shelf import SHELF
 
@@ -66,6 +69,33 @@ def test_second_run_sends_only_what_is_new(
         "s3", "list_objects_v2", "Contents", Bucket=bucket_name(str(settings.account), "us-east-1"), Prefix=SHELF
     )
     assert len(kept) == 4, "two bundles, and two large files once"
+
+
+def test_ctrl_c_ends_a_sending_and_leaves_nothing_of_it(settings: Settings, api: Api, tmp_path: Path) -> None:
+    folder, bucket = tmp_path / "work", bucket_name(str(settings.account), "us-east-1")
+    folder.mkdir()
+    with (folder / "big.bin").open("wb") as file:
+        file.truncate(200 * MIB)
+
+    class Pressing(Seen):
+        def progress(self, step: str, done: int, total: int) -> None:
+            if step == "upload":
+                press()
+
+    async def main() -> Outcome:
+        nonlocal press
+        started = Run(order(folder, "pass", inputs=["big.bin"]), settings, Pressing())
+        loop = asyncio.get_running_loop()
+        press = lambda: loop.call_soon_threadsafe(started.interrupt)  # noqa: E731
+        return await started.run()
+
+    press: Callable[[], object]
+    outcome = asyncio.run(main())
+    assert (outcome.state, outcome.exit_code) == ("cancelled", 130)
+    assert api.uploads(bucket, SHELF) == []
+    kept = api.pages("s3", "list_objects_v2", "Contents", Bucket=bucket, Prefix=SHELF)
+    assert [each["Size"] for each in kept if each["Size"] >= MIB] == []
+    assert api.pages("iam", "list_roles", "Roles", PathPrefix="/skylift/") == []
 
 
 def test_a_large_input_that_is_not_what_was_sent_ends_the_job(

@@ -122,8 +122,9 @@ def test_logs_are_looked_at_while_it_runs_and_after(
         asyncio.run(show_logs(elsewhere, job.name, there))
         return there
 
-    first = until(lambda: (found := shown()).streams["stderr"] and found, "the first lines")
-    assert first.streams["stdout"] == b"ready\n"
+    # Two streams, either of which may be told first.
+    first = until(lambda: all((found := shown()).streams.values()) and found, "the first lines")
+    assert first.streams == {"stdout": b"ready\n", "stderr": b"a complaint\n"}
     follower = Seen()
     follower.on_output = lambda: go(machine)
     status = asyncio.run(show_logs(elsewhere, job.name, follower, follow=True))
@@ -148,6 +149,28 @@ def test_logs_since_then(elsewhere: Account, api: Api) -> None:
     assert told.streams["stdout"] == b""
     asyncio.run(show_logs(elsewhere, "x", told, since=piece["LastModified"].timestamp()))
     assert told.streams["stdout"] == b"before\n"
+
+
+def test_logs_since_the_second_that_something_was_written(
+    settings: Settings,
+    api: Api,
+    machine: Machine,
+    seen: Seen,  # noqa: F811
+    folder: Path,  # noqa: F811
+    elsewhere: Account,
+) -> None:
+    job = order(folder, "import time\nprint('old')\ntime.sleep(1.2)\nprint('new', time.time())\n")
+    with host(api, machine):
+        submit(job, settings, seen)
+    machine.wait()
+    whole, since, later = Seen(), Seen(), Seen()
+    asyncio.run(show_logs(elsewhere, job.name, whole))
+    old, new = whole.streams["stdout"].splitlines(keepends=True)
+    assert old == b"old\n"
+    asyncio.run(show_logs(elsewhere, job.name, since, since=float(new.split()[1])))
+    assert since.streams["stdout"] == new
+    asyncio.run(show_logs(elsewhere, job.name, later, since=float(new.split()[1]) + 3600))
+    assert later.streams["stdout"] == b""
 
 
 def test_job_that_ended_is_collected_again_and_forgotten(

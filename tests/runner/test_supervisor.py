@@ -114,6 +114,30 @@ def shipped(api: Api, settings: Settings, machine: Machine, tmp_path: Path) -> S
     return Shipped(api, settings, machine, folder)
 
 
+def test_a_look_at_what_there_is_and_at_what_came_since(shipped: Shipped, machine: Machine) -> None:
+    shipped.ship(
+        "import os, time\nprint('old', flush=True)\ntime.sleep(1.2)\nprint('new', time.time(), flush=True)\n"
+        "while not os.path.exists('go'): time.sleep(0.02)\n"
+    )
+    shipped.boot()
+    watching = shipped.door()
+    watching.send(stream={"stdout": 0, "stderr": 0})
+    frames, shown = watching.frames(), b""
+    while shown.count(b"\n") < 2:
+        kind, data = next(frames)
+        shown += data if kind == "o" else b""
+    looking = shipped.door()
+    looking.send(stream={"stdout": 2, "stderr": 0}, once=True)
+    assert b"".join(data for kind, data in looking.frames() if kind == "o") == shown[2:]
+    since = shipped.door()
+    since.send(stream={"stdout": 0, "stderr": 0}, once=True, since=float(shown.split()[-1]))
+    assert list(since.frames()) == [("b", b'{"stdout": 4, "stderr": 0}'), ("o", shown[4:])]
+    (machine.home / "job" / "go").touch()
+    for door in (watching, looking, since):
+        door.close()
+    machine.wait()
+
+
 def test_streams_come_apart_byte_for_byte(shipped: Shipped) -> None:
     status = shipped.run(
         "import os\nos.write(1, bytes(range(256)))\nos.write(2, b'to stderr, no newline')\nprint('done', flush=True)\n"

@@ -68,8 +68,8 @@ def test_it_has_a_terminal_of_the_size_that_was_asked_for(shipped: Shipped, mach
 def test_what_is_typed_comes_to_it_and_ctrl_c_is_sigint(shipped: Shipped, machine: Machine) -> None:  # noqa: F811
     seat = Seat(
         shipped,
-        "name = input('name? ')\nprint('hello', name)\n"
-        "try:\n    input()\nexcept KeyboardInterrupt:\n    print('stop')\n",
+        "name = input('name? ')\n"
+        "try:\n    print(f'hello {name}')\n    input()\nexcept KeyboardInterrupt:\n    print('stop')\n",
     )
     seat.read_until(b"name? ")
     seat.type("Zoë\r".encode())

@@ -151,8 +151,10 @@ class Disks:
             place.rmdir()
 
     def unmount_all(self) -> None:
-        """At the end of the cloud: also those that a process which has just been killed may still be leaving."""
+        """At the end of the cloud: also those that a process which has just been killed may still be leaving, or has
+        held for a snapshot: a file system that is held stays in the kernel for ever."""
         for volume_id in self.mounted():
+            self._thaw(volume_id)
             run("umount", "--lazy", str(self.place(volume_id)))
         if self._mounts.exists():
             # Not a whole tree: under a mount that stayed it would delete what is on it.
@@ -162,16 +164,22 @@ class Disks:
 
     # While it is mounted.
 
-    def take(self, volume_id: str, snapshot_id: str) -> None:
-        """A snapshot of the volume at one moment: writes wait meanwhile, as long as copying what is there takes."""
+    @contextmanager
+    def frozen(self, volume_id: str) -> Iterator[None]:
+        """The volume of one moment, to be copied: who writes to it waits meanwhile."""
         here = volume_id in self.mounted()
         place = self.mount(volume_id)
         try:
-            with _appearing(self.snapshot(snapshot_id)) as file, _frozen(place):
-                clone(self.volume(volume_id), file)
+            with _frozen(place):
+                yield
         finally:
             if not here:
                 self.unmount(volume_id)
+
+    def copy(self, volume_id: str, snapshot_id: str) -> None:
+        """A snapshot of a volume that is frozen."""
+        with _appearing(self.snapshot(snapshot_id)) as file:
+            clone(self.volume(volume_id), file)
 
     def grow(self, volume_id: str, size_gib: int) -> bool:
         """Let file and file system grow; False where the file system cannot as long as it is mounted.

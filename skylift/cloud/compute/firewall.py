@@ -28,7 +28,15 @@ from ipaddress import IPv4Address, IPv4Network
 from skylift.cloud.compute.border import Border
 from skylift.cloud.compute.plan import VpcPlan
 from skylift.cloud.compute.ruleset import Collection, Ruleset
-from skylift.cloud.compute.traffic import peer_link, protocol_match, quoted, routed_interfaces, subnet_mark
+from skylift.cloud.compute.traffic import (
+    GATEWAY_MARK,
+    gateway_table,
+    peer_link,
+    protocol_match,
+    quoted,
+    routed_interfaces,
+    subnet_mark,
+)
 from skylift.cloud.network import SERVICES, NetworkInterface, Rule, SecurityGroup, Subnet, Vpc
 
 TABLE = "skylift"
@@ -64,6 +72,7 @@ class _VpcRuleset:
         self._peers = plan.peers
         self._border = Border(plan, UPLINK)
         self._routed = routed_interfaces(plan)
+        self._through_gateway = gateway_table(plan) is not None
         self._public = [
             (_ip(address.private_ip), _ip(address.public_ip))
             for interface in self._interfaces
@@ -164,12 +173,21 @@ class _VpcRuleset:
         return (
             "type filter hook prerouting priority raw; policy drop;",
             'iifname "lo" accept',
+            *self._mark_incoming(),
             f'meta nfproto ipv4 iifname "{UPLINK}" accept',
             *(f'iifname "{peer_link(peer)}" ip saddr {{ {_networks(peer.cidrs)} }} accept' for peer in self._peers),
             "meta nfproto ipv4 meta mark set iifname map @subnet_of",
             "iifname . ip saddr @bound accept",
             "meta nfproto ipv4 iifname @unchecked accept",
         )
+
+    def _mark_incoming(self) -> list[str]:
+        """What a NAT gateway gets back is for that, whose subnet it is in, and not for the server behind it."""
+        if not self._through_gateway:
+            return []
+        nats = _networks(nat.public_ip for nat in self._nats)
+        others = f"ip daddr != {{ {nats} }} " if nats else ""
+        return [f'meta nfproto ipv4 iifname "{UPLINK}" {others}meta mark set {GATEWAY_MARK:#010x}']
 
     def _inbound(self) -> tuple[str, ...]:
         hook = "type nat hook prerouting priority dstnat; policy accept;"

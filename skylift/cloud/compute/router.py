@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 
@@ -38,7 +38,14 @@ from skylift.cloud.compute.netlink import (
 from skylift.cloud.compute.plan import Peer, VpcPlan
 from skylift.cloud.compute.ruleset import Ruleset
 from skylift.cloud.compute.server_link import dress_server, server_link
-from skylift.cloud.compute.traffic import interface_link, peer_link, routed_interfaces, subnet_mark
+from skylift.cloud.compute.traffic import (
+    GATEWAY_MARK,
+    gateway_table,
+    interface_link,
+    peer_link,
+    routed_interfaces,
+    subnet_mark,
+)
 from skylift.cloud.network import NatGateway, NetworkInterface, RouteTable, Subnet
 
 # Jumbo frames, as in a VPC.
@@ -105,7 +112,22 @@ def planned_routes(plan: VpcPlan) -> set[PlannedRoute]:
                     through = nats[target].private_ip if kind == "unicast" else None
                     planned[part] = PlannedRoute(table, str(part), kind, through)
         found.update(planned.values())
+    found.update(_incoming_routes(plan, interfaces))
     return found
+
+
+def _incoming_routes(plan: VpcPlan, interfaces: Mapping[str, NetworkInterface]) -> Iterator[PlannedRoute]:
+    """Where what comes in by the internet gateway goes first. What no route leads elsewhere goes where it is for."""
+    table = gateway_table(plan)
+    if table is None:
+        return
+    for network, target in {EVERYTHING: "local", **_targets(table)}.items():
+        if target == "local":
+            yield PlannedRoute(GATEWAY_MARK, str(network), "throw")
+            continue
+        yield PlannedRoute(GATEWAY_MARK, str(network), "blackhole", metric=FALLBACK)
+        if target in interfaces:
+            yield _through(interfaces[target], GATEWAY_MARK, network)
 
 
 def _through(interface: NetworkInterface, table: int, network: IPv4Network) -> PlannedRoute:
@@ -359,6 +381,7 @@ class Router:
             elif links.get(route.through) is not None:
                 wanted.add(KernelRoute(route.target, "unicast", links[route.through], route.via, route.table))
         marks = {subnet_mark(subnet) for subnet in plan.subnets}
+        marks |= {GATEWAY_MARK} if gateway_table(plan) else set()
         rules = {MarkRule(mark, mark) for mark in marks}
         if self._routes is None or self._rules is None:
             self._routes = {route for route in netlink.routes() if route.table != MAIN}

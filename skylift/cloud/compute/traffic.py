@@ -6,7 +6,7 @@ from ipaddress import IPv4Network
 from typing import Protocol
 
 from skylift.cloud.compute.plan import Peer, VpcPlan
-from skylift.cloud.network import NetworkInterface, Subnet
+from skylift.cloud.network import NetworkInterface, RouteTable, Subnet
 
 _NUMBERS = {"tcp": 6, "udp": 17, "icmp": 1}
 _NAMES = {number: name for name, number in _NUMBERS.items()}
@@ -72,6 +72,17 @@ def quoted(interface: NetworkInterface) -> str:
 def subnet_mark(subnet: Subnet) -> int:
     """The mark of packets from a subnet and the number of its routing table: its network address, as a number."""
     return int(IPv4Network(subnet.cidr).network_address)
+
+
+GATEWAY_MARK = 1
+"""Marks what comes in by an internet gateway that has a route table, and numbers that table. No subnet is 0.0.0.1."""
+
+
+def gateway_table(plan: VpcPlan) -> RouteTable | None:
+    """The table that says where what comes in by the internet gateway goes first."""
+    gateway = plan.internet_gateway
+    associated = (one for one in plan.route_tables if any(a.gateway_id == gateway for a in one.associations))
+    return next(associated, None) if gateway is not None else None
 
 
 def routed_interfaces(plan: VpcPlan) -> set[str]:

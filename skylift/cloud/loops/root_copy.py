@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -13,6 +13,9 @@ from skylift.cloud.instance import Image, Instance
 from skylift.cloud.loops.hold import Hold
 from skylift.cloud.store.database import Database
 from skylift.cloud.volume import Volume
+
+Along = Callable[[], Callable[[], None]]
+"""What is done at the moment that a copy is of; it answers what is left to do after that."""
 
 
 class Captures(Protocol):
@@ -60,19 +63,20 @@ class RootCopies:
         self._hold = hold
         self._lock_of = lock_of
 
-    def make(self, name: str, instance: Instance, along: Callable[[], None]) -> Path:
-        """A copy of the root disk as it is when `along` is done: a server that runs stands still for both."""
+    def make(self, name: str, instance: Instance, along: Along) -> Path:
+        """A copy of the root disk as it is when `along` is done. A server that runs stands still until what it has
+        written is copied."""
 
         @contextmanager
         def held() -> Iterator[None]:
-            with self._hold.of(instance.id):
-                along()
+            with ExitStack() as then, self._hold.of(instance.id):
+                then.callback(along())
                 yield
 
         volume, lower = self._parts(instance)
         runs = self._hold.runs(instance.id)
         if not runs:
-            along()
+            along()()
         with self._disk(volume) as disk:
             return self._captures.take(
                 name,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Protocol
 from skylift.cloud.compute.disk import DiskError
 from skylift.cloud.instance import Image, Instance
 from skylift.cloud.loops.hold import Hold
+from skylift.cloud.loops.root_copy import Along
 from skylift.cloud.loops.work import Work
 from skylift.cloud.store.database import Database, Tx
 from skylift.cloud.store.volume import snapshot_files, volume_files
@@ -29,7 +30,8 @@ PATIENCE = 1.0
 class Copies(Protocol):
     """The part of compute's disks that this loop drives."""
 
-    def take(self, volume_id: str, snapshot_id: str) -> None: ...
+    def frozen(self, volume_id: str) -> AbstractContextManager[None]: ...
+    def copy(self, volume_id: str, snapshot_id: str) -> None: ...
     def share(self, source_id: str, snapshot_id: str) -> None: ...
     def present(self) -> tuple[set[str], set[str]]: ...
     def remove(self, volume_id: str) -> None: ...
@@ -38,8 +40,9 @@ class Copies(Protocol):
 
 class SnapshotLoop:
     """`lock_of(volume_id)` is the lock of a volume. `root_of(snapshot_id, instance, along)` copies an instance's disk,
-    as it is when `along` is done, and answers where; `tidy` removes such copies that nobody needs. `settled(image_id)`
-    is called once snapshots of an image are made. `failures` are the exceptions that compute has for "cannot".
+    as it is when `along` is done, and answers where; what `along` answers is done as soon as a server that had to stand
+    still for it goes on. `tidy` removes such copies that nobody needs. `settled(image_id)` is called once snapshots of
+    an image are made. `failures` are the exceptions that compute has for "cannot".
 
     Snapshots of one set are made together, of one moment, and are in the store together.
     """
@@ -50,7 +53,7 @@ class SnapshotLoop:
         disks: Copies,
         lock_of: Callable[[str], threading.RLock],
         hold: Hold,
-        root_of: Callable[[str, Instance, Callable[[], None]], Path],
+        root_of: Callable[[str, Instance, Along], Path],
         tidy: Callable[[], None],
         settled: Callable[[str], None],
         failures: tuple[type[Exception], ...],
@@ -145,28 +148,44 @@ class SnapshotLoop:
             except self._failures as error:
                 results[row.id] = error
 
-        data = [row for row in rows if not row.of_root or row.source_id is not None]
-        roots = [row for row in rows if row not in data]
+        files = [row for row in rows if not row.of_root or row.source_id is not None]
+        roots = [row for row in rows if row not in files]
 
-        def take_data() -> None:
-            for row in data:
-                take(row, partial(self._copy_file, row))
+        def freeze() -> Callable[[], None]:
+            """All of the volumes now; each is copied, and goes on, when there is time for it."""
+            thaw = {row.id: ExitStack() for row in files}
+            for row in files:
+                if row.source_id is None:
+                    take(row, partial(_enter, thaw[row.id], self._disks.frozen(row.volume_id)))
+
+            def copy() -> None:
+                with ExitStack() as all_of_them:
+                    # Whatever happens, none of them stays frozen.
+                    for stack in thaw.values():
+                        all_of_them.push(stack)
+                    for row in files:
+                        if not isinstance(results.get(row.id), Exception):
+                            take(row, partial(self._copy_file, row, thaw[row.id]))
+
+            return copy
 
         for row in roots:
-            take(row, partial(self._copy_root, row, instance, take_data))
-        if any(row.id not in results for row in data):
+            take(row, partial(self._copy_root, row, instance, freeze))
+        if any(row.id not in results for row in files):
             # There is no root volume among them, or it could not be copied.
-            with self._hold.of(instance.id) if instance is not None and data[1:] else nullcontext():
-                take_data()
+            still = self._hold.of(instance.id) if instance is not None and files[1:] else nullcontext()
+            with ExitStack() as then, still:
+                then.callback(freeze())
         return results
 
-    def _copy_file(self, row: Snapshot) -> None:
-        if row.source_id is not None:
-            self._disks.share(row.source_id, row.id)
-        else:
-            self._disks.take(row.volume_id, row.id)
+    def _copy_file(self, row: Snapshot, frozen: ExitStack) -> None:
+        with frozen:
+            if row.source_id is not None:
+                self._disks.share(row.source_id, row.id)
+            else:
+                self._disks.copy(row.volume_id, row.id)
 
-    def _copy_root(self, row: Snapshot, instance: Instance | None, along: Callable[[], None]) -> Path:
+    def _copy_root(self, row: Snapshot, instance: Instance | None, along: Along) -> Path:
         if instance is None:
             raise DiskError(f"{row.volume_id} ended before it was copied")
         return self._root_of(row.id, instance, along)
@@ -187,6 +206,10 @@ class SnapshotLoop:
                     tx.save(replace(row, state="completed", root=str(result or ""), completed=tx.now))
         if gone:
             self._work.submit("")
+
+
+def _enter(stack: ExitStack, context: AbstractContextManager[None]) -> None:
+    stack.enter_context(context)
 
 
 def _set_of(tx: Tx, snapshot_id: str) -> list[Snapshot]:

@@ -38,6 +38,7 @@ _NAMED_BY: dict[str, type[Any]] = {
     "VpcId": Vpc,
     "SubnetId": Subnet,
     "InternetGatewayId": InternetGateway,
+    "GatewayId": InternetGateway,
     "RouteTableId": RouteTable,
     "GroupId": SecurityGroup,
     "Groups": SecurityGroup,
@@ -184,6 +185,8 @@ def on_association(action: str, *members: str) -> Checks:
         yield on_row(tx, caller, action, RouteTable, table.id if table else "*")
         if association and association.subnet_id:
             yield on_row(tx, caller, action, Subnet, association.subnet_id)
+        if association and association.gateway_id:
+            yield on_row(tx, caller, action, InternetGateway, association.gateway_id)
         yield from on(action, *members)(tx, caller, params)
 
     return checks

@@ -247,7 +247,14 @@ EC2_OPERATIONS: tuple[Operation, ...] = (
     _acts(
         "DeleteRoute", route.delete_route, "RouteTableId DestinationCidrBlock DestinationPrefixListId", "RouteTableId"
     ),
-    _acts("AssociateRouteTable", route.associate, "RouteTableId SubnetId", "RouteTableId", "SubnetId"),
+    _acts(
+        "AssociateRouteTable",
+        route.associate,
+        "RouteTableId SubnetId GatewayId",
+        "RouteTableId",
+        "SubnetId",
+        "GatewayId",
+    ),
     _writes(
         "DisassociateRouteTable",
         route.disassociate,

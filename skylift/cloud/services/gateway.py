@@ -7,7 +7,7 @@ from typing import Any
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
-from skylift.cloud.network import InternetGateway, NetworkInterface, Vpc
+from skylift.cloud.network import InternetGateway, NetworkInterface, RouteTable, Vpc
 from skylift.cloud.services.listing import Listing
 from skylift.cloud.services.refusal import invalid
 from skylift.cloud.services.resource import new_id, require
@@ -85,6 +85,10 @@ def detach(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
             "DependencyViolation",
             f"Network {vpc.id} has some mapped public address(es). "
             "Please unmap those public address(es) before detaching the gateway.",
+        )
+    if any(one.gateway_id == gateway.id for table in tx.find(RouteTable, vpc_id=vpc.id) for one in table.associations):
+        raise ServiceError(
+            "DependencyViolation", f"A route table is associated with {gateway.id}. Please disassociate it first."
         )
     tx.save(replace(gateway, vpc_id=None))
     return {}

@@ -135,7 +135,7 @@ def mapping_view(device: BlockDevice) -> dict[str, Any]:
             **({"SnapshotId": device.snapshot_id} if device.snapshot_id else {}),
             "VolumeSize": device.size_gib,
             "VolumeType": device.type,
-            **({"Iops": device.iops} if device.iops and device.type != VOLUME_TYPE else {}),
+            **({"Iops": device.iops} if device.iops and device.type in ("io1", "io2") else {}),
         },
     }
 

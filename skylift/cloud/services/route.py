@@ -121,9 +121,10 @@ def view(table: RouteTable, owner: str, targets: Targets) -> dict[str, Any]:
             {
                 "RouteTableAssociationId": association.id,
                 "RouteTableId": table.id,
-                "Main": association.subnet_id is None,
+                "Main": association.is_main,
                 "AssociationState": ASSOCIATED,
                 **({"SubnetId": association.subnet_id} if association.subnet_id else {}),
+                **({"GatewayId": association.gateway_id} if association.gateway_id else {}),
             }
             for association in table.associations
         ],
@@ -168,12 +169,17 @@ def create_route(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
         raise ServiceError("RouteAlreadyExists", f"The route identified by {destination} already exists.")
     if params.get("DestinationPrefixListId"):
         listed = Route("", _target(tx, table, params), prefix_list_id=prefix_list.known(tx, destination).id)
-        tx.save(replace(table, routes=(*table.routes, listed)))
-        return {"Return": True}
+        return _with_route(tx, table, listed)
     vpc = require(tx, Vpc, table.vpc_id)
     if any(IPv4Network(destination).subnet_of(IPv4Network(cidr)) for cidr in vpc.cidrs):
         _refuse_within(tx, vpc, destination, params)
-    tx.save(replace(table, routes=(*table.routes, Route(destination, _target(tx, table, params)))))
+    return _with_route(tx, table, Route(destination, _target(tx, table, params)))
+
+
+def _with_route(tx: Tx, table: RouteTable, route: Route) -> dict[str, Any]:
+    if any(association.gateway_id for association in table.associations):
+        _refuse_for_gateway(tx, table, route)
+    tx.save(replace(table, routes=(*table.routes, route)))
     return {"Return": True}
 
 
@@ -209,6 +215,8 @@ def replace_route(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
         if _is_local(old) and not target.startswith("eni-"):
             raise invalid(f"The local route {destination} of a route table cannot be given a gateway.")
     new = replace(old, target=target)
+    if any(association.gateway_id for association in table.associations):
+        _refuse_for_gateway(tx, table, new)
     tx.save(replace(table, routes=tuple(new if route is old else route for route in table.routes)))
     return {}
 
@@ -236,14 +244,14 @@ def delete_route(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
 def associate(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     """A repeat answers the association that is there."""
     table = require(tx, RouteTable, params["RouteTableId"])
-    if not params.get("SubnetId"):
-        raise missing("subnetId")
-    subnet = require(tx, Subnet, params["SubnetId"])
-    if subnet.vpc_id != table.vpc_id:
-        raise invalid(f"Route table {table.id} and subnet {subnet.id} belong to different networks")
+    if params.get("SubnetId") and params.get("GatewayId"):
+        raise combination("Only one of subnetId and gatewayId may be specified.")
+    if not (params.get("SubnetId") or params.get("GatewayId")):
+        raise missing("subnetId or gatewayId")
+    made = _of_gateway(tx, table, params) if params.get("GatewayId") else _of_subnet(tx, table, params)
     for other in tx.find(RouteTable, vpc_id=table.vpc_id):
         for association in other.associations:
-            if association.subnet_id != subnet.id:
+            if (association.subnet_id, association.gateway_id) != (made.subnet_id, made.gateway_id):
                 continue
             if other.id == table.id:
                 return {"AssociationId": association.id, "AssociationState": ASSOCIATED}
@@ -251,14 +259,38 @@ def associate(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
                 "Resource.AlreadyAssociated",
                 f"the specified association for route table {table.id} conflicts with an existing association",
             )
-    made = RouteAssociation(new_id("rtbassoc"), subnet.id)
     tx.save(replace(table, associations=(*table.associations, made)))
     return {"AssociationId": made.id, "AssociationState": ASSOCIATED}
 
 
+def _of_subnet(tx: Tx, table: RouteTable, params: Any) -> RouteAssociation:
+    subnet = require(tx, Subnet, params["SubnetId"])
+    if subnet.vpc_id != table.vpc_id:
+        raise invalid(f"Route table {table.id} and subnet {subnet.id} belong to different networks")
+    return RouteAssociation(new_id("rtbassoc"), subnet_id=subnet.id)
+
+
+def _of_gateway(tx: Tx, table: RouteTable, params: Any) -> RouteAssociation:
+    gateway = _gateway(tx, table, params["GatewayId"])
+    for route in table.routes:
+        _refuse_for_gateway(tx, table, route)
+    return RouteAssociation(new_id("rtbassoc"), gateway_id=gateway.id)
+
+
+def _refuse_for_gateway(tx: Tx, table: RouteTable, route: Route) -> None:
+    """What comes in by a gateway is for its own VPC, and is led through a server there or straight on."""
+    vpc = require(tx, Vpc, table.vpc_id)
+    inside = bool(route.cidr) and any(IPv4Network(route.cidr).subnet_of(IPv4Network(cidr)) for cidr in vpc.cidrs)
+    if not inside or not (route.target == "local" or route.target.startswith("eni-")):
+        raise invalid(
+            f"The route to {route.destination} of route table {table.id} is not one that a gateway can have: its "
+            "destination has to be in the VPC, its target a network interface or local."
+        )
+
+
 def disassociate(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     table, association = _association(tx, params["AssociationId"])
-    if association.subnet_id is None:
+    if association.is_main:
         raise invalid(f"cannot disassociate the main route table association {association.id}")
     tx.save(_without(table, association))
     return {}
@@ -272,7 +304,10 @@ def replace_association(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
         raise invalid(f"Route table {new.id} and association {association.id} belong to different networks")
     tx.save(_without(old, association))
     new = require(tx, RouteTable, new.id)
-    made = RouteAssociation(new_id("rtbassoc"), association.subnet_id)
+    if association.gateway_id:
+        for route in new.routes:
+            _refuse_for_gateway(tx, new, route)
+    made = replace(association, id=new_id("rtbassoc"))
     tx.save(replace(new, associations=(*new.associations, made)))
     return {"NewAssociationId": made.id, "AssociationState": ASSOCIATED}
 
@@ -312,12 +347,16 @@ def _target(tx: Tx, table: RouteTable, params: Any) -> str:
     gateway_id = params.get("NatGatewayId") or params["GatewayId"]
     if params.get("NatGatewayId") or gateway_id.startswith("nat-"):
         return _nat(tx, table, gateway_id)
+    return _gateway(tx, table, gateway_id).id
+
+
+def _gateway(tx: Tx, table: RouteTable, gateway_id: str) -> InternetGateway:
     gateway = tx.get(InternetGateway, id=gateway_id)
     if gateway is None:
         raise ServiceError("InvalidGatewayID.NotFound", f"The gateway ID '{gateway_id}' does not exist")
     if gateway.vpc_id != table.vpc_id:
         raise invalid(f"route table {table.id} and network gateway {gateway.id} belong to different networks")
-    return gateway.id
+    return gateway
 
 
 def _interface(table: RouteTable, interface: NetworkInterface) -> str:

@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from skylift.cloud.bucket import Bucket, BucketPolicy, Extent, Object, Part, Spool, Upload
@@ -155,12 +156,11 @@ def list_objects(tx: Tx, bucket: str, *, prefix: str, delimiter: str, after: str
     An `after` that is itself a common prefix of this listing stands for all the keys in it.
     """
 
-    def rows(span: _Span) -> Iterator[tuple[str, Entry]]:
+    def rows(span: _Span) -> Iterator[tuple[str, Callable[[], Entry]]]:
         select = "SELECT key, size, etag, modified, checksums, checksum_type FROM objects"
         only = "AND latest = 1 AND delete_marker = 0"
-        for key, size, etag, modified, checksums, checksum_type in _seek(tx, select, bucket, span, "key", only):
-            algorithms = tuple(json.loads(checksums))
-            yield key, Entry(key, size, etag, datetime.fromisoformat(modified), algorithms, checksum_type)
+        for row in _seek(tx, select, bucket, span, "key", only):
+            yield row[0], partial(_entry, *row)
 
     return _Walk(rows, prefix, delimiter, limit).run(after)
 
@@ -174,17 +174,19 @@ def list_versions(
         "FROM objects"
     )
 
-    def entry(row: tuple[Any, ...]) -> tuple[str, VersionEntry]:
-        key, size, etag, modified, checksums, checksum_type, sequence, version, is_latest, marker = row
-        algorithms = tuple(json.loads(checksums))
-        found = Entry(key, size, etag, datetime.fromisoformat(modified), algorithms, checksum_type)
-        return key, VersionEntry(found, sequence, version, bool(is_latest), bool(marker))
+    def entry(row: tuple[Any, ...]) -> VersionEntry:
+        *described, sequence, version, is_latest, marker = row
+        return VersionEntry(_entry(*described), sequence, version, bool(is_latest), bool(marker))
 
-    def rows(span: _Span) -> Iterator[tuple[str, VersionEntry]]:
+    def known(rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[str, Callable[[], VersionEntry]]]:
+        for row in rows:
+            yield row[0], partial(entry, row)
+
+    def rows(span: _Span) -> Iterator[tuple[str, Callable[[], VersionEntry]]]:
         if older_than is not None and span.floor == after and not span.inclusive:
             rest = f"{select} WHERE bucket = ? AND key = ? AND sequence < ? ORDER BY sequence DESC"
-            yield from map(entry, tx.execute(rest, bucket, after, older_than))
-        yield from map(entry, _seek(tx, select, bucket, span, "key, sequence DESC"))
+            yield from known(tx.execute(rest, bucket, after, older_than))
+        yield from known(_seek(tx, select, bucket, span, "key, sequence DESC"))
 
     return _Walk(rows, prefix, delimiter, limit).run(after)
 
@@ -194,16 +196,25 @@ def list_uploads(
 ) -> Listing[Upload]:
     """Uploads in progress by key and id; `after_id` continues among the uploads of the key `after`."""
 
-    def rows(span: _Span) -> Iterator[tuple[str, Upload]]:
+    def rows(span: _Span) -> Iterator[tuple[str, Callable[[], Upload]]]:
         if after_id and span.floor == after:
             span = replace(span, inclusive=True)
         for (upload_id,) in _seek(tx, "SELECT id FROM uploads", bucket, span, "key, id"):
             upload = tx.get(Upload, id=upload_id)
             assert upload is not None
             if upload.key != after or upload.id > after_id:
-                yield upload.key, upload
+                yield upload.key, partial(_itself, upload)
 
     return _Walk(rows, prefix, delimiter, limit).run(after)
+
+
+def _entry(key: str, size: int, etag: str, modified: str, checksums: str, checksum_type: str) -> Entry:
+    algorithms = tuple(json.loads(checksums))
+    return Entry(key, size, etag, datetime.fromisoformat(modified), algorithms, checksum_type)
+
+
+def _itself(upload: Upload) -> Upload:
+    return upload
 
 
 @dataclass(frozen=True)
@@ -225,9 +236,10 @@ def _seek(tx: Tx, select: str, bucket: str, span: _Span, order: str, only: str =
 
 @dataclass(frozen=True)
 class _Walk(Generic[T]):
-    """One page of a listing: steps along the rows, and over whole common prefixes."""
+    """One page of a listing: steps along the rows, and over whole common prefixes. What a row holds beside its key is
+    not looked at where the key is not listed."""
 
-    rows: Callable[[_Span], Iterator[tuple[str, T]]]
+    rows: Callable[[_Span], Iterator[tuple[str, Callable[[], T]]]]
     prefix: str
     delimiter: str
     limit: int
@@ -237,7 +249,7 @@ class _Walk(Generic[T]):
         span = self._start(after)
         while span is not None:
             following: str | None = None
-            for key, item in self.rows(span):
+            for key, read in self.rows(span):
                 if len(items) == self.limit:
                     return Listing(tuple(items), truncated=True)
                 rolled = _rolled_up(key, self.prefix, self.delimiter)
@@ -245,7 +257,7 @@ class _Walk(Generic[T]):
                     items.append(rolled)
                     following = _successor(rolled)
                     break
-                items.append(item)
+                items.append(read())
             span = None if following is None else replace(span, floor=following, inclusive=True)
         return Listing(tuple(items), truncated=False)
 

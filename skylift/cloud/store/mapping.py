@@ -97,6 +97,8 @@ def to_column(value: Any) -> Any:
         return value.astimezone(UTC).isoformat()
     if value is None or isinstance(value, bool | int | float | str | bytes):
         return value
+    if not value:
+        return "{}" if isinstance(value, dict) else "[]"
     return json.dumps(_to_json(value), separators=(",", ":"))
 
 

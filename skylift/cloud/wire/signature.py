@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Literal
 from urllib.parse import quote, unquote_to_bytes
 
@@ -252,7 +253,9 @@ def _header_stamp(request: Request) -> str:
         raise ServiceError("IncompleteSignature", f"Date must be an HTTP date. Got '{date}'.") from None
 
 
+@lru_cache(maxsize=64)
 def _moment(stamp: str) -> datetime | None:
+    """Asked for several times in a request, and the same in all requests of a second."""
     try:
         return datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC)
     except ValueError:

@@ -18,7 +18,8 @@ The prefix, `s3://BUCKET/jobs/NAME/`, is the job's record:
     server/next.json        {"job"}: whose a server is that was kept; see handover.py
     server/status.json      how far it is, and at the end how it went
     server/stdout/OFFSET    the streams in pieces, named by the offset of their first byte in 20 digits
-    server/stderr/OFFSET
+    server/stderr/OFFSET    with the metadata "times": [GRAIN, [[TIME, OFFSET], ...]], where bytes from OFFSET up to the
+                            next one were written within GRAIN seconds from TIME on
     server/results/PATH     what the program left in its outputs
     server/manifest.json    those results with sizes and SHA-256, written after the last of them
 
@@ -72,6 +73,9 @@ there, and not final, while the program runs.
 The socket /run/skylift/NAME.sock takes JSON lines: {"stream": {"stdout": OFFSET, "stderr": OFFSET}}, {"signal": "INT"},
 {"cancel": true}, when a next job is there for the server {"next": true}, and where the program has a terminal {"input":
 BASE64} and {"resize": [ROWS, COLUMNS]}. A stream is answered with frames: a letter, the payload's length as 4 bytes
-big-endian, the payload. The letters are o stdout, e stderr, s status as JSON, and c for what was cut, as JSON:
-{"stream", "from", "to"}, after which that stream goes on at "to". The final status is the last frame, after all output.
+big-endian, the payload. The letters are o stdout, e stderr, s status as JSON, c for what was cut, as JSON: {"stream",
+"from", "to"}, after which that stream goes on at "to", and b. Beside "stream" an order may have "since", a time in
+seconds since the epoch, which is answered first with b, {"stdout": OFFSET, "stderr": OFFSET}: where what was written
+since then begins; and "once", for what there is at that moment and no more. The final status is the last frame, after
+all output.
 """

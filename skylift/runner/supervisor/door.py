@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List
 
 from skylift.runner.supervisor.console import say
-from skylift.runner.supervisor.stream import READ
+from skylift.runner.supervisor.stream import READ, Stream
 
 if TYPE_CHECKING:
     from skylift.runner.supervisor.job import Supervisor
@@ -58,9 +58,8 @@ class Door:
 
     def _obey(self, connection: socket.socket, order: Dict[str, Any]) -> None:
         if "stream" in order and threading.current_thread() not in self._watching:
-            offsets = {name: int(order["stream"][name]) for name in ("stdout", "stderr")}
             self._watching.append(threading.current_thread())
-            threading.Thread(target=self._watch, args=(connection, offsets), daemon=True).start()
+            threading.Thread(target=self._watch, args=(connection, order), daemon=True).start()
         if "signal" in order:
             self._supervisor.program.signal(getattr(signal, "SIG" + order["signal"]))
         if "next" in order:
@@ -74,12 +73,39 @@ class Door:
         if "cancel" in order:
             self._supervisor.cancel("cancelled")
 
-    def _watch(self, connection: socket.socket, offsets: Dict[str, int]) -> None:
+    def _watch(self, connection: socket.socket, order: Dict[str, Any]) -> None:
+        offsets = {name: int(order["stream"][name]) for name in ("stdout", "stderr")}
         try:
-            self._send_all(connection, offsets)
+            if "since" in order:
+                self._skip(offsets, float(order["since"]))
+                _send(connection, b"b", json.dumps(offsets).encode())
+            if order.get("once"):
+                self._send_what_there_is(connection, offsets)
+            else:
+                self._send_all(connection, offsets)
             connection.shutdown(socket.SHUT_WR)
         except OSError:
             return
+
+    def _skip(self, offsets: Dict[str, int], when: float) -> None:
+        for stream in self._supervisor.streams:
+            since = stream.offset_at(when)
+            if since is not None:
+                offsets[stream.name] = max(offsets[stream.name], since)
+
+    def _send_what_there_is(self, connection: socket.socket, offsets: Dict[str, int]) -> None:
+        for stream in self._supervisor.streams:
+            size = stream.size
+            while offsets[stream.name] < size:
+                self._send_some(connection, stream, offsets)
+
+    def _send_some(self, connection: socket.socket, stream: Stream, offsets: Dict[str, int]) -> None:
+        start, data = stream.read(offsets[stream.name], READ)
+        if start != offsets[stream.name]:
+            cut = {"stream": stream.name, "from": offsets[stream.name], "to": start}
+            _send(connection, b"c", json.dumps(cut).encode())
+        offsets[stream.name] = start + len(data)
+        _send(connection, stream.name[3:4].encode(), data)
 
     def _send_all(self, connection: socket.socket, offsets: Dict[str, int]) -> None:
         boss, told = self._supervisor, -1
@@ -91,12 +117,7 @@ class Door:
             moved = False
             for stream in boss.streams:
                 if offsets[stream.name] < stream.size:
-                    start, data = stream.read(offsets[stream.name], READ)
-                    if start != offsets[stream.name]:
-                        cut = {"stream": stream.name, "from": offsets[stream.name], "to": start}
-                        _send(connection, b"c", json.dumps(cut).encode())
-                    offsets[stream.name] = start + len(data)
-                    _send(connection, stream.name[3:4].encode(), data)
+                    self._send_some(connection, stream, offsets)
                     moved = True
             if moved and final:
                 continue

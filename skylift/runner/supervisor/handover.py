@@ -22,7 +22,7 @@ _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
 _SOON, _QUICK, _SLOW = 120.0, 0.05, 0.5
 """Seconds in which the next job is likely, and between two looks by then and later. A client that reaches us by SSH
 says that it is there."""
-_COMING = 60.0
+_COMING = 30.0
 """Seconds in which a client that wants this server must have written its job's record."""
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
+import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -41,21 +43,43 @@ class _Span:
 
 
 class Inputs:
-    """What cannot be had ends the job, as does `program`, when that is to be ended before it has begun."""
+    """What cannot be had ends the job, as does `program`, when that is to be ended before it has begun.
 
-    def __init__(self, place: Path, user: pwd.struct_passwd, program: Program, until: float) -> None:
-        self._place, self._user, self._program, self._until = place, user, program, until
+    `kept` is where large files wait for the next job of a server that is kept, as further names of the job's own files:
+    they cost nothing, and one that the program has changed is seen to be another.
+    """
+
+    def __init__(self, place: Path, user: pwd.struct_passwd, program: Program, until: float, kept: Path) -> None:
+        self._place, self._user, self._program, self._until, self._kept = place, user, program, until, kept
         self._folders: Set[Path] = set()
 
     def fetch_large(self, shelf: Prefix, large: List[Dict[str, Any]]) -> None:
         """What the record has under `large`."""
-        wanted = [_Wanted(shelf, each["sha256"], "", each["size"], self._target(each["place"])) for each in large]
-        self._fetch(wanted)
-        for each in large:
-            target = self._target(each["place"])
-            if sha256_of(target) != each["sha256"]:
+        missing = [each for each in large if not self._take_kept(each)]
+        self._fetch([_Wanted(shelf, each["sha256"], "", each["size"], self._target(each["place"])) for each in missing])
+        for each in missing:
+            if sha256_of(self._target(each["place"])) != each["sha256"]:
                 raise Ended("broken", "The input %s is not what was sent (%s)." % (each["place"], each["sha256"]))
-            target.chmod(each["mode"])
+        for each in large:
+            self._target(each["place"]).chmod(each["mode"])
+
+    def _take_kept(self, wanted: Dict[str, Any]) -> bool:
+        there, target = self._kept / wanted["sha256"], self._target(wanted["place"])
+        if not there.exists() or sha256_of(there) != wanted["sha256"]:
+            return False
+        target.unlink(missing_ok=True)
+        there.replace(target)
+        os.chown(str(target), self._user.pw_uid, self._user.pw_gid)
+        return True
+
+    def keep_large(self, large: List[Dict[str, Any]]) -> None:
+        """For the next job, instead of what was kept before."""
+        shutil.rmtree(str(self._kept), ignore_errors=True)
+        self._kept.mkdir(mode=0o700, parents=True)
+        for each in large:
+            # Two places may have the same content; and a file system may have none but one name for a file.
+            with contextlib.suppress(OSError):
+                os.link(str(self._target(each["place"])), str(self._kept / each["sha256"]))
 
     def fetch_s3(self, aws: Aws, sources: List[Dict[str, Any]]) -> None:
         """What in/s3.json names."""

@@ -27,7 +27,7 @@ from skylift.runner.supervisor.ledger import Ledger
 from skylift.runner.supervisor.login import Login
 from skylift.runner.supervisor.memory import Memory
 from skylift.runner.supervisor.past import Past
-from skylift.runner.supervisor.power import LAST, RESERVE, power_off
+from skylift.runner.supervisor.power import LAST, RESERVE, arm_timer, power_off
 from skylift.runner.supervisor.prebuilt import Prebuilt
 from skylift.runner.supervisor.prefix import Prefix
 from skylift.runner.supervisor.program import GRACE, Program, kill_session
@@ -186,8 +186,11 @@ class Supervisor:
         self._results = Results(self.prefix, login.place, self._cwd, self._record["outputs"])
 
     def _fetch_inputs(self, shelf: Prefix) -> None:
-        inputs = Inputs(self._login.place, self._login.user, self.program, self._deadline - RESERVE)
-        inputs.fetch_large(shelf, self._record.get("large", []))
+        kept, large = self._root / "var/lib/skylift/inputs", self._record.get("large", [])
+        inputs = Inputs(self._login.place, self._login.user, self.program, self._deadline - RESERVE, kept)
+        inputs.fetch_large(shelf, large)
+        if self._record["keep"]:
+            inputs.keep_large(large)
         if self._record.get("has_s3"):
             found = self._try("inputs in S3", lambda: self.prefix.get("in/s3.json"))
             if found is None:
@@ -417,6 +420,8 @@ class Supervisor:
         until = min(until, self._deadline)
         found = None
         if until > time.time() and not self._cancelled.is_set():
+            # The operating system keeps to the shorter time as well, whatever becomes of us.
+            arm_timer(min(self._deadline, until + RESERVE))
             handover = Handover(self.prefix, self._job, self._other, self._asked, self._cancelled)
             found = handover.wait(until)
         if found is None:

@@ -37,6 +37,8 @@ _AT_A_TIME = 4
 _TAKING = 60
 """Seconds that an environment which is there already may keep us, before it is built after all."""
 _PINNING = 30
+"""Likewise, for S3 to take what is written down."""
+_MASKED = 0o022
 _LEAST = 5.0
 """Seconds that keeping an environment may take after the program's end, however quickly it was built."""
 
@@ -67,12 +69,15 @@ class Prebuilt:
         if not self._sha256:
             return None
         self._clear()
+        masked = os.umask(_MASKED)
         try:
             return self._take(time.time() + _TAKING)
         except (Unreachable, Refused, Changed, OSError) as error:
             say("the environment that was built before cannot be taken: %s" % error)
             self._clear()
             return None
+        finally:
+            os.umask(masked)
 
     def _clear(self) -> None:
         for folder in self._folders:
@@ -122,7 +127,8 @@ class Prebuilt:
             patiently(key, lambda: self._shelf.fetch(key, place), until)
             if sha256_of(place) != digest:
                 raise Changed(path)
-            self._finish(str(place), mode)
+            self._give(str(place))
+            place.chmod(mode)
             return
         content = patiently(key, lambda: self._shelf.get(key), until)
         if content is None:
@@ -132,13 +138,19 @@ class Prebuilt:
             data, start = whole[start : start + size], start + size
             if hashlib.sha256(data).hexdigest() != digest:
                 raise Changed(path)
-            with open(self._place(path), "wb", buffering=0) as file:
-                file.write(data)
-            self._finish(self._place(path), mode)
+            self._write(self._place(path), data, mode)
 
-    def _finish(self, place: str, mode: int) -> None:
-        self._give(place)
-        os.chmod(place, mode)
+    def _write(self, place: str, data: memoryview, mode: int) -> None:
+        """With as few calls as there may be: files are small, and there are thousands of them."""
+        file = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        try:
+            os.fchown(file, self._login.uid, self._login.gid)
+            if mode & _MASKED:
+                os.fchmod(file, mode)
+            while data:
+                data = data[os.write(file, data) :]
+        finally:
+            os.close(file)
 
     # Kept.
 

@@ -45,9 +45,11 @@ class Prefix:
         if status == 412:
             raise Refused(412, "it was changed since the job was submitted")
 
-    def put(self, key: str, body: bytes, first: bool = False) -> bool:
-        """False when `first` was asked for and the object is there already."""
+    def put(self, key: str, body: bytes, first: bool = False, times: str = "") -> bool:
+        """False when `first` was asked for and the object is there already. `times` goes with it as metadata."""
         headers = {"if-none-match": "*"} if first else {}
+        if times:
+            headers["x-amz-meta-times"] = times
         status, _, answer = self._aws.send("s3", "PUT", self._url(key), headers, body)
         if status == 409:
             raise Unreachable("%s: a conditional write was in the way" % key)

@@ -65,10 +65,13 @@ class Shipper:
         for stream in self._streams:
             while self._sent[stream.name] < stream.size:
                 start, data = stream.read(self._sent[stream.name], PIECE)
-                patiently(stream.name, lambda: self._prefix.put(_key(stream, start), data), until)  # noqa: B023
-                self._sent[stream.name] = start + len(data)
+                end = start + len(data)
+                times = stream.times(start, end)
+                patiently(stream.name, lambda: self._prefix.put(_key(stream, start), data, times=times), until)  # noqa: B023
+                self._sent[stream.name] = end
                 self._pieces[stream.name].append(start)
-                self._note(stream, start, start + len(data))
+                self._note(stream, start, end)
+                stream.forget_times(end)
 
     def _forget_what_was_cut(self) -> None:
         """Pieces lie within segments, so that those between head and tail go whole."""

@@ -10,10 +10,12 @@ import select
 import shutil
 import termios
 import threading
+import time
 from pathlib import Path
 from typing import Dict, List, Optional, Tuple
 
 from skylift.runner.supervisor.console import say
+from skylift.runner.supervisor.times import Times
 
 READ = 1 << 18
 SEGMENT = 8 << 20
@@ -36,6 +38,7 @@ class Stream:
     ) -> None:
         self.name, self._folder, self._changed = name, folder / name, changed
         self.size = self.lost = 0
+        self._times = Times()
         self.cut: Optional[Span] = None
         self._half = max(SEGMENT, cap // 2 // SEGMENT * SEGMENT)
         self._uid, self._gid = owner
@@ -116,8 +119,24 @@ class Stream:
 
     def _grow(self, size: int) -> None:
         with self._changed:
+            self._times.note(time.time(), self.size)
             self.size += size
             self._changed.notify_all()
+
+    def offset_at(self, when: float) -> Optional[int]:
+        """Where what was written since then begins; None when that is longer ago than is known here."""
+        with self._changed:
+            return self._times.offset_at(when, self.size)
+
+    def times(self, start: int, end: int) -> str:
+        """When the bytes of a piece were written, for its metadata."""
+        with self._changed:
+            return self._times.encoded(start, end)
+
+    def forget_times(self, offset: int) -> None:
+        """Of what is before `offset` and in S3."""
+        with self._changed:
+            self._times.forget(offset, time.time())
 
     def _segment_at_end(self) -> int:
         """A descriptor of the file that the log goes on in."""

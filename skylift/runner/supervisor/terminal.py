@@ -18,6 +18,8 @@ from skylift.runner.supervisor.verdict import Ended
 
 _TYPED_AHEAD = 1 << 20
 """Bytes that may wait for a program which does not read; a terminal, too, takes no more at some point."""
+_FULL = 20
+"""Milliseconds until a full terminal is tried again: the kernel calls it writable all the time."""
 
 
 class Terminal:
@@ -67,23 +69,20 @@ class Terminal:
     def _copy(self) -> None:
         poll = select.poll()
         poll.register(self._wake, select.POLLIN)
+        poll.register(self._master, select.POLLIN)
         while not self._over:
-            poll.register(self._master, select.POLLIN | (select.POLLOUT if self._typed else 0))
-            ready = dict(poll.poll())
+            ready = dict(poll.poll(_FULL if self._typed else None))
             if self._wake in ready:
                 os.read(self._wake, READ)
-            if ready.get(self._master, 0) & select.POLLOUT:
-                self._pass_on()
-            if ready.get(self._master, 0) & ~select.POLLOUT and not self._take():
+            self._pass_on()
+            if self._master in ready and not self._take():
                 # Hung up, as it is when the program has ended; what is there has been taken.
                 return
 
     def _pass_on(self) -> None:
-        with self._typing:
-            try:
+        with self._typing, contextlib.suppress(OSError):  # it is full, or hung up
+            while self._typed:
                 del self._typed[: os.write(self._master, self._typed)]
-            except BlockingIOError:
-                return
 
     def _take(self) -> bool:
         """False when nothing will come any more."""

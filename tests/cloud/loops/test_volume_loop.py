@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -54,6 +54,7 @@ class FakeCompute:
         self.alive: dict[str, int] = {"i-1": 7}
         self.mounts: set[str] = set()
         self.there: set[str] = set()
+        self.frozen_now: set[str] = set()
         self.plugged: set[str] = set()
         self.refuses: set[str] = set()
         self.busy = False
@@ -121,8 +122,18 @@ class FakeCompute:
         self.do(f"unplug {source.name}{' by force' if force else ''}")
         self.plugged.discard(source.name)
 
-    def take(self, volume_id: str, snapshot_id: str) -> None:
-        self.do(f"take {snapshot_id} of {volume_id}")
+    @contextmanager
+    def frozen(self, volume_id: str) -> Iterator[None]:
+        self.do(f"freeze {volume_id}")
+        self.frozen_now.add(volume_id)
+        try:
+            yield
+        finally:
+            self.frozen_now.remove(volume_id)
+
+    def copy(self, volume_id: str, snapshot_id: str) -> None:
+        assert volume_id in self.frozen_now
+        self.do(f"copy {volume_id} as {snapshot_id}")
         self.meanwhile()
 
     def share(self, source_id: str, snapshot_id: str) -> None:
@@ -352,7 +363,7 @@ def test_snapshots_are_made_before_their_volume_goes(scene: Scene) -> None:
     scene.add(replace(VOLUME, state="deleting"), SNAPSHOT)
     scene.loop.step()
     scene.loop.wait_until_idle()
-    assert scene.compute.done == ["take snap-1 of vol-1", "remove vol-1"]
+    assert scene.compute.done == ["freeze vol-1", "copy vol-1 as snap-1", "remove vol-1"]
     assert scene.snapshot.state == "completed"
 
 
@@ -368,11 +379,13 @@ def test_a_snapshot_of_a_root_volume_is_a_directory(scene: Scene) -> None:
     ]
 
 
-def test_a_snapshot_that_cannot_be_made_says_why(scene: Scene) -> None:
-    scene.compute.refuses = {"take"}
+@pytest.mark.parametrize("refused", ["freeze vol-1", "copy vol-1 as snap-1"])
+def test_a_snapshot_that_cannot_be_made_says_why(scene: Scene, refused: str) -> None:
+    scene.compute.refuses = {refused.split(maxsplit=1)[0]}
     scene.add(replace(VOLUME, state="available"), SNAPSHOT)
     scene.settle()
-    assert (scene.snapshot.state, scene.snapshot.message) == ("error", "take snap-1 of vol-1: no")
+    assert (scene.snapshot.state, scene.snapshot.message) == ("error", f"{refused}: no")
+    assert scene.compute.frozen_now == set()
 
 
 def test_files_without_a_row_are_removed_but_not_those_that_are_still_needed(scene: Scene) -> None:
@@ -387,7 +400,7 @@ def test_snapshots_of_an_image_without_a_reboot_are_of_one_moment(scene: Scene) 
     scene.add(ROOT, ATTACHED, replace(IMAGE, no_reboot=True), *OF_IMAGE)
     scene.settle()
     done = [one for one in scene.compute.done if one != "tidy"]
-    assert done == ["pause", "take snap-1 of vol-1", "copy writes", "resume", "capture snap-root"]
+    assert done == ["pause", "freeze vol-1", "copy writes", "resume", "copy vol-1 as snap-1", "capture snap-root"]
     assert [one.state for one in scene.snapshots_made("snap-1", "snap-root")] == ["completed", "completed"]
     assert scene.settled == ["ami-2"]
 
@@ -399,7 +412,7 @@ def test_those_of_one_that_reboots_for_it_are_left_to_the_moment_it_is_off(scene
     assert (scene.compute.done, scene.settled) == (["tidy"], [])
     scene.compute.alive = {}
     scene.snapshots.at_rest("i-1")
-    assert scene.compute.done[1:] == ["take snap-1 of vol-1", "capture snap-root"]
+    assert scene.compute.done[1:] == ["freeze vol-1", "copy vol-1 as snap-1", "capture snap-root"]
     assert scene.settled == ["ami-2"]
 
 
@@ -415,7 +428,8 @@ def test_a_set_without_the_root_volume_is_of_one_moment_too(scene: Scene) -> Non
     scene.add(replace(SNAPSHOT, set_id="s"), replace(SNAPSHOT, id="snap-2", volume_id="vol-2", set_id="s"))
     scene.settle()
     done = [one for one in scene.compute.done if one != "tidy"]
-    assert done == ["pause", "take snap-1 of vol-1", "take snap-2 of vol-2", "resume"]
+    frozen = ["pause", "freeze vol-1", "freeze vol-2", "resume"]
+    assert done == [*frozen, "copy vol-1 as snap-1", "copy vol-2 as snap-2"]
 
 
 def test_a_server_waits_with_its_start_for_a_copy_that_is_being_made(scene: Scene) -> None:

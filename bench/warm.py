@@ -1,0 +1,92 @@
+"""What is saved by what is there already? The smallest job and one with numpy and pandas, from nothing and again.
+
+    sudo python bench/warm.py [--rounds N] [--images-of HOME]
+
+In each round: `cold` starts a server; `warm` has the one that the run before has kept. With packages, `built` makes its
+environment from the package index (for which what the bucket has is removed first), `taken` has it from the bucket on a
+new server, and `kept` finds it on a kept one. Shown are medians of the whole command, from outside, and of its steps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from own_cloud import EXAMPLES, SKYLIFT, add_images_option, client, cloud_up, environment, skylift
+
+from skylift.cloud.home import Home
+
+Times = dict[str, float]
+PACKAGES = "numpy==2.2.6\npandas==2.3.3\n"
+PROGRAM = "import numpy, pandas\nprint(numpy.__version__, pandas.__version__)\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    add_images_option(parser)
+    chosen = parser.parse_args()
+    found: dict[str, list[Times]] = {}
+    with cloud_up(chosen.images_of) as home, tempfile.TemporaryDirectory(prefix="skylift-bench-") as folder:
+        plain, packages = Path(folder, "plain"), Path(folder, "packages")
+        for each in (plain, packages):
+            each.mkdir()
+        (plain / "job.py").write_text((EXAMPLES / "hello.py").read_text())
+        (packages / "job.py").write_text(PROGRAM)
+        (packages / "requirements.txt").write_text(PACKAGES)
+        run(home, plain, "--fresh")
+        for _ in range(chosen.rounds):
+            forget_environments(home)
+            for title, where, options in (
+                ("hello, cold", plain, ("--fresh", "--keep", "10m")),
+                ("hello, warm", plain, ()),
+                ("packages, built", packages, ("--fresh",)),
+                ("packages, taken", packages, ("--fresh", "--keep", "10m")),
+                ("packages, kept", packages, ()),
+            ):
+                found.setdefault(title, []).append(run(home, where, *options))
+    print(f"{chosen.rounds} rounds, medians in ms; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors")
+    for title, times in found.items():
+        report(title, times)
+
+
+def forget_environments(home: Home) -> None:
+    s3 = client(home, "s3")
+    (bucket,) = [each["Name"] for each in s3.list_buckets()["Buckets"]]
+    for each in s3.list_objects_v2(Bucket=bucket, Prefix="envs/").get("Contents", []):
+        s3.delete_object(Bucket=bucket, Key=each["Key"])
+
+
+def run(home: Home, folder: Path, *options: str) -> Times:
+    began = time.perf_counter()
+    done = subprocess.run(
+        [*SKYLIFT, "run", "--json", *options, "job.py"],
+        cwd=folder,
+        env=environment(home),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    whole = time.perf_counter() - began
+    if done.returncode != 0:
+        raise SystemExit(f"skylift run exited with {done.returncode}:\n{done.stderr}")
+    told = json.loads(done.stdout)
+    if "10m" not in options:
+        # The next one must not have to share the machine with what is still going off.
+        skylift(home, "cancel", told["name"])
+    return {**told["steps"], "whole": whole}
+
+
+def report(title: str, times: list[Times]) -> None:
+    steps = {step: statistics.median(each[step] for each in times if step in each) for step in times[-1]}
+    print(f"{title:18}" + "  ".join(f"{step} {seconds * 1000:.0f}" for step, seconds in steps.items()))
+
+
+if __name__ == "__main__":
+    main()
