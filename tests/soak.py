@@ -60,9 +60,9 @@ class Score:
 
 
 class Soak:
-    """`cloud` is up, and nobody else uses it."""
+    """`cloud` is up, and nobody else uses it. One image takes as long as a dozen kills: `images` may be left out."""
 
-    def __init__(self, cloud: RealCloud, seed: str) -> None:
+    def __init__(self, cloud: RealCloud, seed: str, *, images: bool = True) -> None:
         self._cloud = cloud
         self._random = random.Random(seed)
         self.score = Score()
@@ -75,7 +75,7 @@ class Soak:
             Networker(seed, client("ec2", config=ONCE)),
             Administrator(seed, client("iam", config=ONCE), client("ssm", config=ONCE)),
             Storekeeper(seed, client("s3", config=ONCE)),
-            Operator(seed, cloud),
+            Operator(seed, cloud, images=images),
             Keeper(seed, cloud),
         ]
 

@@ -22,9 +22,10 @@ class Operator(Worker):
 
     MOST = 3
 
-    def __init__(self, seed: str, cloud: RealCloud) -> None:
+    def __init__(self, seed: str, cloud: RealCloud, *, images: bool) -> None:
         super().__init__(seed)
         self._cloud = cloud
+        self._makes_images = images
         self._ec2 = cloud.ec2
         self._ids: dict[str, str] = {}
         self._boots: dict[str, str] = {}
@@ -36,10 +37,11 @@ class Operator(Worker):
 
     @property
     def acts(self) -> Sequence[Callable[[], None]]:
-        return (
+        acts = (
             *(self._run, self._run, self._stop, self._start, self._reboot, self._terminate, self._retag, self._protect),
-            *(self._associate, self._disassociate, self._capture, self._forget_image),
+            *(self._associate, self._disassociate),
         )
+        return (*acts, self._capture, self._forget_image) if self._makes_images else acts
 
     def observe(self) -> Facts:
         """What became of it all; returns once nothing is on its way any more."""

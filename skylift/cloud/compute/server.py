@@ -151,6 +151,10 @@ class Servers:
             entry["id"]: entry["pid"] for entry in self._listed() if entry["status"] in ("running", "created", "paused")
         }
 
+    def unstarted(self) -> set[str]:
+        """Those of them that were made and have not been started."""
+        return {entry["id"] for entry in self._listed() if entry["status"] == "created"}
+
     def _listed(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] | None = json.loads(self._runtime("list", "--format", "json"))
         return found or []

@@ -259,7 +259,7 @@ class Supervisor:
         wanted = self._record["terminal"]
         end = terminal.for_program(self._login.user, wanted["rows"], wanted["columns"])
         self.program.start(
-            argv, "pid", terminal=True, cwd=str(self._cwd), env=dict(env, TERM=wanted["term"]),
+            argv, "pid", terminal=True, cwd=str(self._cwd), env=dict({"TERM": wanted["term"]}, **env),
             stdin=end, stdout=end, stderr=end, umask=0o022, **self._login.identity(),
         )  # fmt: skip
 

@@ -39,7 +39,7 @@ _TAKING = 60
 _PINNING = 30
 """Likewise, for S3 to take what is written down."""
 _MASKED = 0o022
-_LEAST = 5.0
+_LEAST = 15.0
 """Seconds that keeping an environment may take after the program's end, however quickly it was built."""
 
 Entry = List[Any]

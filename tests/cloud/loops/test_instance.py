@@ -57,6 +57,8 @@ class FakeMachines:
         self.done: list[str] = []
         self.refuses: set[str] = set()
         self.deaf = False
+        self.made: set[str] = set()
+        """Those that a killed process had made and not yet started."""
         self.ended: Callable[[str, int | None], None] = lambda *_: None
 
     def create(self, plan: ServerPlan, seed: Iterable[SeedFile]) -> int:
@@ -70,6 +72,9 @@ class FakeMachines:
 
     def running(self) -> dict[str, int]:
         return {server_id: 1 for server_id, alive in self.table.items() if alive}
+
+    def unstarted(self) -> set[str]:
+        return set(self.made)
 
     def known(self) -> set[str]:
         return set(self.table)
@@ -356,6 +361,18 @@ def test_a_restart_in_the_middle_of_a_reboot_goes_on_with_it(scene: Scene) -> No
     scene.settle()
     assert scene.machines.done == ["clear", "create", "start"]
     assert (scene.row.state, scene.row.rebooting) == ("running", False)
+
+
+@pytest.mark.parametrize("state", ["running", "stopping"])
+def test_a_restart_between_the_making_and_the_start_waits_for_no_shutdown(scene: Scene, state: str) -> None:
+    going = state == "running"
+    scene.add(state=state, desired="running" if going else "stopped", rebooting=going, booted=True)
+    scene.machines.made = {"i-1"}
+    scene.machines.table["i-1"] = True
+    scene.loop.adopt()
+    scene.settle()
+    assert scene.machines.done == (["clear", "clear", "create", "start"] if going else ["clear", "clear"])
+    assert (scene.row.state, scene.row.rebooting) == ("running" if going else "stopped", False)
 
 
 def test_terminating_wins_over_a_reboot(scene: Scene) -> None:
