@@ -52,15 +52,23 @@ def socket_path(job: str) -> str:
     return f"/run/skylift/{job}.sock"
 
 
-def boot_script(archive: bytes, argv: list[str]) -> str:
-    """User data: a Python script that writes the boot program down and goes on as it, in a session of its own.
+def boot_script(archive: bytes, argv: list[str], deadline: int) -> str:
+    """User data: a script that arms the server's timer, writes the boot program down and goes on as it, in a session of
+    its own. It is the shell's in its first lines, which takes a millisecond to be there, and then Python's: whoever is
+    killed after that millisecond leaves a server that goes off.
 
     At each later boot cloud-init runs it again, but not on another instance that was made of this one's disk. Under
     systemd it is a unit of its own, because cloud-init's children end with cloud-init; one that does not end with the
     first of its processes that lacks memory. Raises LaunchFailed when it is larger than user data may be.
     """
     packed = base64.b85encode(archive).decode()
-    script = f"""#!/usr/bin/env python3
+    script = f"""#!/bin/sh
+''':'
+minutes=$((({deadline} - $(date +%s)) / 60))
+[ $minutes -gt 0 ] || minutes=1
+shutdown -P +$minutes </dev/null &
+SKYLIFT_TIMER={deadline} exec python3 "$0"
+'''
 import base64, os, sys
 os.umask(0o077)
 os.makedirs({SUPERVISOR_HOME!r}, exist_ok=True)

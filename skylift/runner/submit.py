@@ -235,7 +235,7 @@ class Submission:
         user, region = self._settings.login_user, self._settings.region
         digest = hashlib.sha256(whole_archive()).hexdigest()
         argv = commands.boot_argv(bucket, self._prefix.base, region, self._deadline, user, digest)
-        return commands.boot_script(boot_archive(), argv)
+        return commands.boot_script(boot_archive(), argv, self._deadline)
 
     async def _network(self, bucket_ready: asyncio.Future[None], bucket: str) -> Network:
         api = self._account.api

@@ -13,6 +13,7 @@ from kernel_traces import traces
 from real_cloud import RealCloud, real_cloud
 from real_server import Server, ending, until
 
+from skylift.cloud.compute.network import claims
 from skylift.cloud.home import Home
 
 pytestmark = pytest.mark.real
@@ -109,6 +110,26 @@ def test_after_down_nothing_is_left_and_up_brings_back_what_was_kept(own_cloud: 
     assert (kept.disk / "home/ec2-user/file").read_text() == "kept\n"
     assert not gone.disk.parent.exists()
     kept.terminate()
+
+
+def test_a_cloud_whose_addresses_another_one_has_by_now_takes_others(own_cloud: RealCloud, tmp_path: Path) -> None:
+    server = own_cloud.launch()
+    elastic = own_cloud.ec2.allocate_address(Domain="vpc")
+    own_cloud.ec2.associate_address(AllocationId=elastic["AllocationId"], InstanceId=server.id)
+    before = own_cloud.number
+    own_cloud.down()
+    intruder = claims().claim(tmp_path, preferred=before)
+    try:
+        own_cloud.up()
+    finally:
+        claims().release(intruder)
+    assert own_cloud.number != before
+    own_cloud.ec2.start_instances(InstanceIds=[server.id])
+    server.await_way_in(f"{server.id} to be back")
+    # The same address in the other network, let in by the rule that named the host's old one.
+    assert server.address == elastic["PublicIp"].replace(f"127.{before}.", f"127.{own_cloud.number}.")
+    server.terminate()
+    own_cloud.ec2.release_address(AllocationId=elastic["AllocationId"])
 
 
 def test_two_clouds_never_see_each_other(own_cloud: RealCloud, image_home: Home) -> None:

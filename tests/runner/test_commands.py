@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ast
 import io
+import os
+import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 
@@ -63,16 +66,33 @@ def test_ssh() -> None:
 def test_user_data_has_what_fetches_the_supervisor_and_fits() -> None:
     bucket, prefix = "skylift-123456789012-ap-southeast-2", "jobs/" + "x" * 40
     argv = boot_argv(bucket, prefix, "ap-southeast-2", 1795575707, "ec2-user", "f" * 64)
-    script = boot_script(boot_archive(), argv)
-    assert script.startswith("#!/usr/bin/env python3\n")
+    script = boot_script(boot_archive(), argv, 1795575707)
+    assert script.startswith("#!/bin/sh\n")
     ast.parse(script, feature_version=(3, 9))
     assert len(script.encode()) <= USER_DATA_LIMIT
     assert boot_arguments(script) == (boot_archive(), argv[2:])
 
 
+@pytest.mark.parametrize(("seconds", "minutes"), [(3630, "60"), (-100, "1")])
+def test_user_data_arms_the_timer_before_there_is_any_python(tmp_path: Path, seconds: int, minutes: str) -> None:
+    deadline = int(time.time()) + seconds
+    script, said = tmp_path / "user-data", tmp_path / "said"
+    script.write_text(boot_script(boot_archive(), [], deadline))
+    os.mkfifo(tmp_path / "armed")
+    for name, words in (
+        ("shutdown", f'echo "shutdown $*" >>{said}; echo >{tmp_path}/armed'),
+        # The timer need not be there first, only be on its way.
+        ("python3", f'read -r line <{tmp_path}/armed; echo "python3 $* $SKYLIFT_TIMER" >>{said}'),
+    ):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{words}\n")
+        (tmp_path / name).chmod(0o755)
+    subprocess.run(["sh", str(script)], check=True, env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, timeout=30)
+    assert said.read_text().splitlines() == [f"shutdown -P +{minutes}", f"python3 {script} {deadline}"]
+
+
 def test_user_data_that_does_not_fit_is_refused() -> None:
     with pytest.raises(LaunchFailed, match="user data may have 16384"):
-        boot_script(bytes(14000), [])
+        boot_script(bytes(14000), [], 0)
 
 
 def test_the_whole_supervisor_travels_with_what_this_python_made_of_it() -> None:

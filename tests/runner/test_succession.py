@@ -47,6 +47,11 @@ def go(machine: Machine) -> None:
     (machine.home / "job" / "go").touch()
 
 
+def program_of(shipped: Shipped) -> int:  # noqa: F811
+    """Its pid, which S3 may be told of after the first of its output."""
+    return int(until(lambda: shipped.status().get("pid"), "the program's number in S3"))
+
+
 def starts(machine: Machine) -> str:
     return (machine.home / "job" / "starts").read_text()
 
@@ -185,6 +190,20 @@ def lose_keeper(machine: Machine) -> None:
     until(lambda: len(machine.pairs - before) == 2, "a second pair")
 
 
+def test_no_pair_stands_by_when_the_server_goes_down(shipped: Shipped, machine: Machine) -> None:  # noqa: F811
+    """A shutdown says SIGTERM to everybody, not to all of them at once."""
+    shipped.ship(COUNTS)
+    shipped.boot()
+    until(lambda: shipped.stream("stdout"), "output in S3")
+    assert machine.process is not None
+    machine.process.terminate()
+    machine.process.wait()
+    go(machine)
+    until(lambda: shipped.status().get("final"), "the final status")
+    until(lambda: not machine.pairs, "the supervisor to leave")
+    assert "stands by" not in machine.console()
+
+
 def test_when_both_are_killed_the_job_says_that_nobody_knows_its_end(
     shipped: Shipped,  # noqa: F811
     machine: Machine,
@@ -248,7 +267,7 @@ def test_short_of_memory_the_kernel_takes_the_program_first(shipped: Shipped, ma
     shipped.boot()
     until(lambda: shipped.stream("stdout"), "output in S3")
     (supervisor,) = machine.supervisors
-    program = until(lambda: shipped.status().get("pid"), "the program's pid in S3")
+    program = program_of(shipped)
     assert [int(Path(f"/proc/{pid}/oom_score_adj").read_text()) for pid in (supervisor, program)] == [0, 500]
     go(machine)
     machine.wait()
@@ -292,8 +311,7 @@ def test_an_end_by_the_shutdown_is_the_reboots(shipped: Shipped, machine: Machin
     shipped.boot()
     until(lambda: shipped.stream("stdout"), "output in S3")
     assert machine.process is not None
-    program = until(lambda: shipped.status().get("pid"), "the program's pid in S3")
-    for pid in (program, *machine.supervisors, machine.process.pid):
+    for pid in (program_of(shipped), *machine.supervisors, machine.process.pid):
         os.kill(pid, signal.SIGTERM)
     assert machine.process.wait() == -signal.SIGTERM
     machine.go_off()

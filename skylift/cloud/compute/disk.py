@@ -189,7 +189,10 @@ class Disks:
         file = self.volume(volume_id)
         device = _loop_device(file)
         if device is None:
-            grow_file(file, size_gib)
+            # A copy: what a power cut leaves of a file system in the middle of this, no check would mend by itself.
+            with _appearing(file) as grown:
+                clone(file, grown)
+                grow_file(grown, size_gib)
             return True
         if volume_id not in self.mounted():
             # Programs of a server that it was taken from by force still have it open.

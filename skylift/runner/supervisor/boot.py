@@ -43,7 +43,9 @@ def boot(options: argparse.Namespace) -> None:
             if rebooted and is_late(options.deadline) and {"start", "stranded"} & set(ledger.read()):
                 # Somebody has started the server again, and what it keeps is still to be delivered: nothing else runs.
                 options.deadline = time.time() + options.patience + 2 * RESERVE
-            arm_timer(options.deadline)
+            # User data has armed it already, before there was any Python.
+            if options.deadline != float(os.environ.get("SKYLIFT_TIMER", "0")):
+                arm_timer(options.deadline)
             code = keep(folder, ledger, functools.partial(work, options, ledger))
             if not go_on(options, ledger):
                 sys.exit(code)

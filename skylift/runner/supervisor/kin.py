@@ -6,10 +6,15 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from queue import SimpleQueue
 from typing import Optional
 
 from skylift.runner.supervisor.console import say
+from skylift.runner.supervisor.ledger import Ledger
+
+_SHUTDOWN = 100.0
+"""Seconds in which a server that goes down is off: systemd gives its services 90."""
 
 
 class Kin:
@@ -17,8 +22,8 @@ class Kin:
     supervisor waits for us to be gone. How our program ends it will not learn, but it will say so, and bring home what
     there is."""
 
-    def __init__(self, told: int) -> None:
-        self._told = told
+    def __init__(self, told: int, ledger: Ledger) -> None:
+        self._told, self._ledger = told, ledger
         self._ends: SimpleQueue[Optional[int]] = SimpleQueue()
         threading.Thread(target=self._listen, name="kin", daemon=True).start()
 
@@ -31,5 +36,8 @@ class Kin:
             for word in words:
                 self._ends.put(int(word))
         self._ends.put(None)
+        if time.time() - self._ledger.read().get("down", 0) < _SHUTDOWN:
+            # The server goes down, and so do we in a moment: nothing is to be started. Still here later, it did not.
+            threading.Event().wait(_SHUTDOWN)
         say("the keeper has died; another one stands by")
         subprocess.Popen([sys.executable, *sys.argv], stdin=subprocess.DEVNULL, start_new_session=True)

@@ -27,7 +27,7 @@ class Program:
     """The user's process and all of its session; also the environment's, while that is made."""
 
     def __init__(self, ledger: Ledger, told: int) -> None:
-        self._ledger, self._kin = ledger, Kin(told)
+        self._ledger, self._kin = ledger, Kin(told, ledger)
         self._known = True
         self._lock = threading.Lock()
         self._process: Optional[subprocess.Popen[bytes]] = None

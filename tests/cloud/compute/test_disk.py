@@ -1,0 +1,48 @@
+"""File systems of volumes, without a server."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from skylift.cloud.compute import disk
+from skylift.cloud.compute.disk import GIB, DiskRefused, Disks
+
+pytestmark = pytest.mark.real
+
+
+@pytest.fixture(name="disks")
+def disks_fixture(tmp_path: Path) -> Disks:
+    for name in ("volumes", "snapshots"):
+        (tmp_path / name).mkdir()
+    return Disks(tmp_path / "volumes", tmp_path / "snapshots", tmp_path / "mounts")
+
+
+def test_a_volume_grows_with_its_file_system(disks: Disks) -> None:
+    disks.make("vol-1", 1)
+    assert disks.grow("vol-1", 2)
+    file = disks.volume("vol-1")
+    assert file.stat().st_size == 2 * GIB
+    checked = subprocess.run(["e2fsck", "-f", "-n", file], capture_output=True, text=True, check=True)
+    assert f"/{2 * GIB // 4096} blocks" in checked.stdout
+    assert [entry.name for entry in file.parent.iterdir()] == [file.name]
+
+
+def test_a_growth_that_is_cut_off_leaves_the_volume_as_it_was(disks: Disks, monkeypatch: pytest.MonkeyPatch) -> None:
+    disks.make("vol-1", 1)
+    file = disks.volume("vol-1")
+    before = file.stat()
+
+    def cut_off(program: str, *arguments: str, accepted: tuple[int, ...] = (0,)) -> None:
+        if program == "resize2fs":
+            os.truncate(arguments[0], 0)
+            raise DiskRefused("the power went off")
+
+    monkeypatch.setattr(disk, "run", cut_off)
+    with pytest.raises(DiskRefused):
+        disks.grow("vol-1", 2)
+    after = file.stat()
+    assert (after.st_ino, after.st_size, after.st_mtime_ns) == (before.st_ino, before.st_size, before.st_mtime_ns)
