@@ -119,8 +119,15 @@ class Disks:
 
     def sweep(self) -> None:
         """At start: let every file system go on that was held, and remove what was not finished."""
-        for volume_id in self.mounted():
+        mounted = self.mounted()
+        for volume_id in mounted:
             self._thaw(volume_id)
+        if self._mounts.exists():
+            for place in self._mounts.iterdir():
+                if place.name not in mounted:
+                    # Made for a mount that a kill came before; one that has something in it is not of that kind.
+                    with suppress(OSError):
+                        place.rmdir()
         for directory in (self._volumes, self._snapshots):
             for file in directory.glob(".making-*"):
                 file.unlink()

@@ -46,3 +46,10 @@ def test_a_growth_that_is_cut_off_leaves_the_volume_as_it_was(disks: Disks, monk
         disks.grow("vol-1", 2)
     after = file.stat()
     assert (after.st_ino, after.st_size, after.st_mtime_ns) == (before.st_ino, before.st_size, before.st_mtime_ns)
+
+
+def test_a_start_removes_mount_points_that_a_kill_left_empty(disks: Disks) -> None:
+    left = disks.place("vol-1")
+    left.mkdir(parents=True)
+    disks.sweep()
+    assert not left.exists()
