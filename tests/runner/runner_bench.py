@@ -205,7 +205,25 @@ class Machine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.kill()
+        # A program whose keeper is dead is nobody's child any more; it still stands in its folder.
+        for pid in those_in(self.root):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         shutil.rmtree(self.root)
+
+
+def those_in(folder: Path) -> list[int]:
+    """Processes that have their working directory in `folder`."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                where = (entry / "cwd").readlink()
+            except (FileNotFoundError, ProcessLookupError, PermissionError):
+                continue
+            if where.is_relative_to(folder):
+                found.append(int(entry.name))
+    return found
 
 
 def children_of(parent: int) -> list[int]:
