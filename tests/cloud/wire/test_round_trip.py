@@ -17,7 +17,7 @@ from botocore.parsers import create_parser
 from botocore.serialize import create_serializer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from wire_operations import OPERATIONS, Values
+from wire_operations import OPERATIONS, Values, patterned, sample
 
 from skylift.cloud.bucket import Spool
 from skylift.cloud.wire.call import Request
@@ -57,6 +57,18 @@ def as_request(serialized: dict[str, Any]) -> tuple[Request, bytes]:
         target += ("&" if "?" in target else "?") + urlencode(serialized["query_string"])
     headers = tuple((name, str(value)) for name, value in serialized["headers"].items())
     return Request(serialized["method"], target, (("Host", "127.0.0.1:4520"), *headers), "127.0.0.1"), body
+
+
+@pytest.mark.parametrize("service", sorted({service for service, _ in OPERATIONS}))
+def test_every_pattern_has_a_sample(service: str) -> None:
+    """Random choices come upon a new one only now and then."""
+    model = botocore_service(service)
+    seen: set[str] = set()
+    for name in (name for one, name in OPERATIONS if one == service):
+        operation = model.operation_model(name)
+        for side in (operation.input_shape, operation.output_shape):
+            for shape in patterned(side, seen):
+                sample(shape)
 
 
 @pytest.mark.parametrize(("service", "name"), OPERATIONS)
