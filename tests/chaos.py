@@ -12,7 +12,6 @@ has a name and that the blows explain; its program was started at most once, and
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import random
@@ -30,8 +29,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 from real_cloud import RealCloud, real_cloud
 from real_server import until
-
-from skylift.cloud.home import Home
+from soak_options import options
 
 # A second copy would say so.
 JOB = """
@@ -278,18 +276,11 @@ def command(pid: int) -> bytes:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Kill the parts of jobs at random moments; see the module.")
-    parser.add_argument("--rounds", type=int, default=100)
-    parser.add_argument("--seed", default=str(random.SystemRandom().randrange(10**6)))
-    parser.add_argument("--images", type=Path, default=os.environ.get("SKYLIFT_TEST_IMAGES"), help="a state directory")
-    chosen = parser.parse_args(arguments)
-    if chosen.images is None:
-        parser.error("--images, or SKYLIFT_TEST_IMAGES: a state directory in which an image has been built")
-    print(f"seed {chosen.seed}", flush=True)
-    with real_cloud(Home(Path(chosen.images))) as cloud:
+    chosen = options(arguments, "Kill the parts of jobs at random moments", "rounds", 100)
+    with real_cloud(chosen.images) as cloud:
         chaos = Chaos(cloud, chosen.seed)
         try:
-            chaos.run(chosen.rounds, lambda line: print(line, flush=True))
+            chaos.run(chosen.times, lambda line: print(line, flush=True))
         except Wrong as error:
             print(f"WRONG: {error}", flush=True)
             return 1

@@ -8,22 +8,17 @@ more; then everything of the cloud is ended, the file system's log is replayed, 
 
 from __future__ import annotations
 
-import argparse
-import os
-import random
 import signal
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
-from pathlib import Path
 
 from loop_disk import LoopDisk, cloud_on, disk
 from real_cloud import RealCloud
 from soak import Soak
+from soak_options import options
 from soak_servers import Operator
 from soak_volumes import Keeper
-
-from skylift.cloud.home import Home
 
 ROOM = 8192
 """MiB, as far as it is used: images of servers are copies of a whole Debian."""
@@ -58,16 +53,9 @@ class PowerSoak(Soak):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Cut a cloud's power again and again under load; see the module.")
-    parser.add_argument("--cuts", type=int, default=50)
-    parser.add_argument("--seed", default=str(random.SystemRandom().randrange(10**6)))
-    parser.add_argument("--images", type=Path, default=os.environ.get("SKYLIFT_TEST_IMAGES"), help="a state directory")
-    chosen = parser.parse_args(arguments)
-    if chosen.images is None:
-        parser.error("--images, or SKYLIFT_TEST_IMAGES: a state directory in which an image has been built")
-    print(f"seed {chosen.seed}", flush=True)
-    with disk(ROOM) as held, cloud_on(held, Home(Path(chosen.images))) as cloud:
-        PowerSoak(cloud, chosen.seed, held).run(chosen.cuts, lambda line: print(line, flush=True))
+    chosen = options(arguments, "Cut a cloud's power again and again under load", "cuts", 50)
+    with disk(ROOM) as held, cloud_on(held, chosen.images) as cloud:
+        PowerSoak(cloud, chosen.seed, held).run(chosen.times, lambda line: print(line, flush=True))
     return 0
 
 

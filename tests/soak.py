@@ -11,7 +11,6 @@ for. Ends with exit code 1 at the first thing that is wrong, and keeps the state
 
 from __future__ import annotations
 
-import argparse
 import os
 import random
 import select
@@ -29,12 +28,11 @@ from ports import quiet_port
 from real_cloud import RealCloud, real_cloud
 from real_server import PATIENCE, until
 from soak_api import Administrator, Networker, Storekeeper
+from soak_options import options
 from soak_orphans import Census
 from soak_servers import LONG, Operator
 from soak_volumes import Keeper
 from soak_worker import Cut, Lost, Worker
-
-from skylift.cloud.home import Home
 
 # A client that asks again would hide what became of its first question.
 ONCE = Config(retries={"total_max_attempts": 1}, connect_timeout=10, read_timeout=60)
@@ -178,18 +176,11 @@ class Soak:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Kill the cloud again and again under load; see the module.")
-    parser.add_argument("--kills", type=int, default=200)
-    parser.add_argument("--seed", default=str(random.SystemRandom().randrange(10**6)))
-    parser.add_argument("--images", type=Path, default=os.environ.get("SKYLIFT_TEST_IMAGES"), help="a state directory")
-    chosen = parser.parse_args(arguments)
-    if chosen.images is None:
-        parser.error("--images, or SKYLIFT_TEST_IMAGES: a state directory in which an image has been built")
-    print(f"seed {chosen.seed}", flush=True)
-    with real_cloud(Home(Path(chosen.images))) as cloud:
+    chosen = options(arguments, "Kill the cloud again and again under load", "kills", 200)
+    with real_cloud(chosen.images) as cloud:
         soak = Soak(cloud, chosen.seed)
         try:
-            soak.run(chosen.kills, lambda line: print(line, flush=True))
+            soak.run(chosen.times, lambda line: print(line, flush=True))
         except BaseException:
             kept = Path(f"/tmp/soak-{chosen.seed}")
             kept.mkdir(exist_ok=True)
