@@ -21,10 +21,12 @@ def begin() -> Iterator[Begin]:
     with ExitStack() as end:
 
         def program(name: str, *arguments: object) -> subprocess.Popen[bytes]:
-            words = [name, "-c", "read line", *map(str, arguments)]
-            begun = subprocess.Popen(words, executable="/bin/sh", stdin=subprocess.PIPE)
+            words = [name, "-c", "echo; read line", *map(str, arguments)]
+            begun = subprocess.Popen(words, executable="/bin/sh", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
             end.callback(begun.wait)
             end.callback(begun.kill)
+            # Popen returns a moment before the kernel shows the new program's words.
+            assert begun.stdout and begun.stdout.readline() == b"\n"
             return begun
 
         yield program
