@@ -5,8 +5,8 @@
 The client knows the account by the keys of a user with the permissions of docs/iam.md alone. Each run is done with the
 delay and without, in turn, through the same proxy: `cold` starts a server that ends with its job, `warm` takes over one
 that an earlier run has kept and keeps it, `detached` is `run -d` of a cold one, and `first` is the one run of a new
-account that makes the network, the bucket and the boundary. Shown are medians. `calls` are the client's; `in a row` says
-how many of them came one after the other. The server's own calls and SSH are as near as ever.
+account that makes the network, the bucket and the boundary. Shown are medians. `calls` are the client's; `in a row`
+says how many of them came one after the other. The server's own calls and SSH are as near as ever.
 """
 
 from __future__ import annotations
