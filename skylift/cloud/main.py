@@ -72,7 +72,7 @@ from skylift.cloud.services.peering import forget_ended
 from skylift.cloud.services.table import TABLE
 from skylift.cloud.services.vpc import make_default_vpc
 from skylift.cloud.services.zone import zone_id
-from skylift.cloud.store.bucket import sweep_files
+from skylift.cloud.store.content import sweep_files
 from skylift.cloud.store.database import Database, DiskFull, StoreError, Tx
 from skylift.cloud.wire import checksum
 from skylift.cloud.wire.call import Call, Request, Response
