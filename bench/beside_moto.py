@@ -95,7 +95,7 @@ async def serve(directory: Path) -> None:
     """An account as a new cloud has it, with an image to launch from."""
     from skylift.cloud.facts import CloudFacts
     from skylift.cloud.instance import Image
-    from skylift.cloud.main import Desk
+    from skylift.cloud.joints.desk import Desk
     from skylift.cloud.services import facts
     from skylift.cloud.services.identity import make_root_key
     from skylift.cloud.services.image import register_image

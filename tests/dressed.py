@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from real_cloud import RealCloud
 
@@ -46,7 +45,7 @@ class Somebody:
 
     def skylift(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "skylift.cli.main", *arguments],
+            self._cloud.command(*arguments),
             capture_output=True,
             text=True,
             check=False,
@@ -54,6 +53,33 @@ class Somebody:
             cwd=self.folder,
             env=self.environment,
         )
+
+    def popen(self, *arguments: str, words: IO[str]) -> subprocess.Popen[str]:
+        """The command line under way, its standard output ours to read."""
+        started = subprocess.Popen(
+            self._cloud.command(*arguments),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=words,
+            text=True,
+            cwd=self.folder,
+            env=self.environment,
+        )
+        self._cloud.watch(started.pid)
+        return started
+
+    def know_by_profile(self) -> None:
+        """The account's key where `aws configure` puts it, and nothing of it in the environment."""
+        for name in [each for each in self.environment if each.startswith("AWS_")]:
+            del self.environment[name]
+        endpoint = self._cloud.endpoint
+        settings = self.folder / ".aws"
+        settings.mkdir()
+        (settings / "credentials").write_text(
+            f"[work]\naws_access_key_id = {self.key[0]}\naws_secret_access_key = {self.key[1]}\n"
+        )
+        (settings / "config").write_text(f"[profile work]\nregion = {endpoint.region}\nendpoint_url = {endpoint.url}\n")
+        self.environment["AWS_PROFILE"] = "work"
 
     def allow(self, *policies: dict[str, Any]) -> None:
         """These, and nothing else any more."""

@@ -15,7 +15,7 @@ from real_cloud import RealCloud
 from real_server import until
 
 from skylift.cloud.home import Home
-from skylift.cloud.main import leave_machine
+from skylift.cloud.joints.leave import leave_machine
 
 MIB = 1 << 20
 _SHUTDOWN, _WITHOUT_LOG = 0x8004587D, 2

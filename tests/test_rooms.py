@@ -23,7 +23,7 @@ MAY_NOT_IMPORT = {
 }
 
 ONE_IMPORTER = {
-    "runner": ["boto3", "botocore", "asyncssh"],
+    "runner": ["botocore", "s3transfer", "asyncssh"],
     "cloud": ["aiohttp", "anycrc", "botocore", "cryptography", "pyroute2"],
 }
 
@@ -46,13 +46,17 @@ def within(module: str, package: str) -> bool:
     return module == package or module.startswith(package + ".")
 
 
+def joins(path: Path) -> bool:
+    """Whether this is where the cloud's rooms are joined."""
+    return path == PACKAGE / "cloud" / "main.py" or path.parent == PACKAGE / "cloud" / "joints"
+
+
 @pytest.mark.parametrize("room", sorted(MAY_NOT_IMPORT))
 def test_no_import_crosses_a_wall(room: str) -> None:
     wrong = [
         f"{path.relative_to(PACKAGE.parent)} imports {module}"
         for path in files(room)
-        # main.py is where the rooms are joined.
-        if path != PACKAGE / "cloud" / "main.py"
+        if not joins(path)
         for module in imports(path)
         if any(within(module, forbidden) for forbidden in MAY_NOT_IMPORT[room])
     ]
@@ -67,6 +71,17 @@ def test_nothing_imports_the_command_line() -> None:
         if path.parent != PACKAGE / "cli"
         for module in imports(path)
         if within(module, "skylift.cli")
+    ]
+    assert wrong == []
+
+
+def test_only_where_rooms_are_joined_is_a_joint_known() -> None:
+    wrong = [
+        f"{path.relative_to(PACKAGE)} imports {module}"
+        for path in files("skylift")
+        if not joins(path)
+        for module in imports(path)
+        if within(module, "skylift.cloud.joints") or within(module, "skylift.cloud.main")
     ]
     assert wrong == []
 

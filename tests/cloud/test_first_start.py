@@ -15,7 +15,8 @@ import pytest
 from skylift.cloud.compute.claim import Claim
 from skylift.cloud.home import Home, RootKey
 from skylift.cloud.identity import AccessKey
-from skylift.cloud.main import first_facts, hold
+from skylift.cloud.joints.first_facts import first_facts
+from skylift.cloud.lock import hold
 from skylift.cloud.store.database import Database
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from skylift.cloud.main import CannotStart, listening
+from skylift.cloud.cannot_start import CannotStart
+from skylift.cloud.listening import listening
 
 
 @pytest.fixture

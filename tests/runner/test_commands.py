@@ -61,6 +61,7 @@ def test_ssh() -> None:
     assert ssh_argv(Path("/k"), Path("/h"), "me", "127.9.0.1", ()) == ["ssh", *options, "me@127.9.0.1"]
     words = ("echo", "two words", "$HOME;")
     assert ssh_argv(Path("/k"), Path("/h"), "me", "h", words)[-1] == "echo 'two words' '$HOME;'"
+    assert ssh_argv(Path("/k"), Path("/h"), "me", "h", ("cd job; exit 3",))[-1] == "cd job; exit 3"
 
 
 def test_user_data_has_what_fetches_the_supervisor_and_fits() -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from skylift.cloud.main import Desk
+from skylift.cloud.joints.desk import Desk
 from skylift.cloud.services.identity import make_root_key
 from skylift.cloud.store.database import Database
 from skylift.cloud.wire import checksum

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from plain_instance import LAUNCHED as NOW
+from plain_instance import plain_instance
 
 from skylift.cloud.compute.capture import CaptureFailed
-from skylift.cloud.instance import Image, Instance
+from skylift.cloud.instance import Image
 from skylift.cloud.loops.image import ImageLoop
 from skylift.cloud.store.database import Database
 from skylift.cloud.volume import Snapshot
 
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
 BASE = Image("ami-base", "base", "", "/base", 1, NOW, "x86_64")
 IMAGE = replace(
     BASE, id="ami-1", name="one", root="", owner="self", public=False, state="pending", source_instance_id="i-1"
@@ -24,20 +24,7 @@ IMAGE = replace(IMAGE, snapshot_id="snap-1")
 SNAPSHOT = Snapshot(
     "snap-1", "vol-1", 8, NOW, state="completed", of_root=True, root="/captures/snap-1/root", image_id="ami-1"
 )
-INSTANCE = Instance(
-    id="i-1",
-    reservation_id="r-1",
-    launch_index=0,
-    image_id="ami-base",
-    type="t3.micro",
-    zone="us-east-1a",
-    vpc_id="vpc-1",
-    subnet_id="subnet-1",
-    launched=NOW,
-    uid_base=1_000_000_000,
-    root_gib=8,
-    state="stopped",
-)
+INSTANCE = plain_instance(image_id="ami-base", state="stopped")
 
 
 class FakeCompute:

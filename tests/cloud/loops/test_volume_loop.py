@@ -6,13 +6,14 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from plain_instance import LAUNCHED as NOW
+from plain_instance import plain_instance
 
 from skylift.cloud.compute.disk import DiskError, DiskInUse, DiskRefused
-from skylift.cloud.instance import Image, Instance
+from skylift.cloud.instance import Image
 from skylift.cloud.loops.hold import Hold
 from skylift.cloud.loops.root_copy import RootCopies
 from skylift.cloud.loops.snapshot import SnapshotLoop
@@ -20,21 +21,7 @@ from skylift.cloud.loops.volume import Sockets, VolumeLoop
 from skylift.cloud.store.database import Database
 from skylift.cloud.volume import Modification, Snapshot, Volume
 
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
-INSTANCE = Instance(
-    id="i-1",
-    reservation_id="r-1",
-    launch_index=0,
-    image_id="ami-1",
-    type="t3.micro",
-    zone="us-east-1a",
-    vpc_id="vpc-1",
-    subnet_id="subnet-1",
-    launched=NOW,
-    uid_base=1_000_000_000,
-    root_gib=8,
-    state="running",
-)
+INSTANCE = plain_instance(state="running")
 VOLUME = Volume("vol-1", 10, "us-east-1a", NOW)
 ATTACHED = replace(VOLUME, state="in-use", instance_id="i-1", device="/dev/sdf", attachment="attached", attached=NOW)
 SNAPSHOT = Snapshot("snap-1", "vol-1", 10, NOW)

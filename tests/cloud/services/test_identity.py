@@ -16,9 +16,9 @@ from identity_fixtures import (
     refused,
     trust,
 )
+from plain_instance import plain_instance
 
 from skylift.cloud.identity import AccessKey, Caller, Session
-from skylift.cloud.instance import Instance
 from skylift.cloud.network import NetworkInterface, Subnet, Vpc
 from skylift.cloud.services.identity import authenticate, instance_credentials, secret_for
 from skylift.cloud.store import instance as _instances  # noqa: F401 - says where instances are kept
@@ -130,22 +130,7 @@ INSTANCE = "i-0123456789abcdef0"
 def launch(account: Account, profile: str | None) -> None:
     arn = account.iam("GetInstanceProfile", InstanceProfileName=profile)["InstanceProfile"]["Arn"] if profile else None
     with account.database.write() as tx:
-        tx.add(
-            Instance(
-                id=INSTANCE,
-                reservation_id="r-1",
-                launch_index=0,
-                image_id="ami-1",
-                type="t3.micro",
-                zone="us-east-1a",
-                vpc_id="vpc-1",
-                subnet_id="subnet-1",
-                launched=START,
-                uid_base=1_000_000,
-                root_gib=8,
-                profile_arn=arn,
-            )
-        )
+        tx.add(plain_instance(id=INSTANCE, launched=START, profile_arn=arn))
 
 
 def ask_metadata(account: Account, version: str = "2.0") -> Session | None:

@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from plain_instance import plain_instance
 
-from skylift.cloud.instance import Image, Instance, MetadataOptions
+from skylift.cloud.instance import Image, MetadataOptions
 from skylift.cloud.network import (
     NetworkInterface,
     Route,
@@ -27,20 +28,7 @@ SUBNET = Subnet("subnet-1", "vpc-1", "10.0.0.0/24", "us-east-1a", map_public_ip=
 TABLE = RouteTable("rtb-1", "vpc-1", (Route("10.0.0.0/16", "local"),), (RouteAssociation("rtbassoc-1"),))
 GROUP = SecurityGroup("sg-1", "vpc-1", "web", "d", (Rule("sgr-1", False, "tcp", 1, 2, cidr="0.0.0.0/0"),))
 IMAGE = Image("ami-1", "debian", "d", "/r", 8, NOW, "x86_64")
-INSTANCE = Instance(
-    id="i-1",
-    reservation_id="r-1",
-    launch_index=0,
-    image_id="ami-1",
-    type="t3.micro",
-    zone="us-east-1a",
-    vpc_id="vpc-1",
-    subnet_id="subnet-1",
-    launched=NOW,
-    uid_base=1_000_000_000,
-    root_gib=8,
-    metadata=MetadataOptions(hop_limit=3),
-)
+INSTANCE = plain_instance(launched=NOW, metadata=MetadataOptions(hop_limit=3))
 INTERFACE = NetworkInterface(
     "eni-1", "vpc-1", "subnet-1", "0a:00:00:00:00:01", "10.0.0.4", ("sg-1",), NOW, "127.7.1.1", True, "i-1"
 )

@@ -1,0 +1,14 @@
+"""Why a cloud cannot run here."""
+
+from __future__ import annotations
+
+USAGE = 2
+"""The exit code of what the user can set right: nothing was begun."""
+
+
+class CannotStart(Exception):
+    """The cloud cannot run here; the message says why and what to do. `code` is the exit code."""
+
+    def __init__(self, message: str, code: int = USAGE) -> None:
+        super().__init__(message)
+        self.code = code

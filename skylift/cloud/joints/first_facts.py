@@ -1,0 +1,105 @@
+"""Where the store meets the machine it is opened on, before anything is served."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from skylift.cloud.cannot_start import CannotStart
+from skylift.cloud.compute.claim import WAY_OUT_UIDS, Claim
+from skylift.cloud.compute.image import built_images
+from skylift.cloud.compute.subid import granted
+from skylift.cloud.facts import CloudFacts
+from skylift.cloud.home import Home, RootKey
+from skylift.cloud.identity import AccessKey
+from skylift.cloud.instance import Console, Image
+from skylift.cloud.services import facts, identity
+from skylift.cloud.services.image import register_image
+from skylift.cloud.services.vpc import make_default_vpc
+from skylift.cloud.store.bucket import sweep_files
+from skylift.cloud.store.database import Database, StoreError, Tx
+from skylift.cloud.wire import checksum
+
+log = logging.getLogger("skylift.cloud")
+
+DEFAULT_REGION = "us-east-1"
+GIB = 1 << 30
+IMAGE_GIB = 8
+"""The size of the images that the provided one stands in for."""
+
+
+@contextmanager
+def open_database(home: Home, console: Callable[[str], Console | None]) -> Iterator[Database]:
+    try:
+        database = Database(home.database, console=console, checksum=checksum.start)
+    except StoreError as error:
+        raise CannotStart(str(error)) from error
+    try:
+        sweep_files(database)
+        yield database
+    finally:
+        database.close()
+
+
+def preferred_net(database: Database) -> int | None:
+    """The loopback network of last time, so that servers keep their public addresses."""
+    with database.read() as tx:
+        known = tx.find(CloudFacts)
+    return known[0].loopback_net if known else None
+
+
+def first_facts(
+    database: Database, home: Home, region: str | None, claim: Claim, listener: socket.socket
+) -> tuple[str, str]:
+    """Bring the store up to date with the machine; at the first start make the account. Returns account and region."""
+    with database.write() as tx:
+        known = tx.find(CloudFacts)
+        if known and region not in (None, known[0].region):
+            raise CannotStart(f"The cloud in {home.path} is in {known[0].region}; a region is chosen once.")
+        region = known[0].region if known else region or DEFAULT_REGION
+        account = known[0].account if known else str(secrets.randbelow(9 * 10**11) + 10**11)
+        if known and known[0].loopback_net != claim.number:
+            log.warning(
+                "127.%d.0.0/16 is another cloud's now: all public addresses have moved to %s",
+                known[0].loopback_net,
+                claim.addresses,
+            )
+        host, port = listener.getsockname()
+        facts.observe(
+            tx,
+            CloudFacts(
+                account=account,
+                region=region,
+                loopback_net=claim.number,
+                endpoint=f"{host}:{port}",
+                reserved_uids=(*granted(), WAY_OUT_UIDS),
+            ),
+        )
+        if not known:
+            make_default_vpc(tx, region)
+        for built in built_images(home):
+            register_image(
+                tx,
+                Image(
+                    id=built.id,
+                    name=built.name,
+                    description=built.description,
+                    root=str(built.root),
+                    size_gib=max(IMAGE_GIB, -(-built.size // GIB)),
+                    created=built.created,
+                    architecture=built.architecture,
+                ),
+            )
+        if not is_known(tx, home.root_key()):
+            # Written before it is known: cut off in between, the next start finds a key that is not, and makes another.
+            home.write_root_key(identity.make_root_key(tx))
+    return account, region
+
+
+def is_known(tx: Tx, key: RootKey | None) -> bool:
+    """Whether this is a key of the account's root."""
+    found = None if key is None else tx.get(AccessKey, id=key.access_key_id, user=None)
+    return key is not None and found is not None and found.secret == key.secret_access_key

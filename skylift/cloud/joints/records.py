@@ -1,0 +1,55 @@
+"""Where compute's questions meet the store."""
+
+from __future__ import annotations
+
+from skylift.cloud.compute.metadata import InstanceFacts, RoleCredentials
+from skylift.cloud.error import ServiceError
+from skylift.cloud.loops import names
+from skylift.cloud.loops.blueprint import Draughtsman
+from skylift.cloud.services import identity
+from skylift.cloud.services.instance import forget_terminated
+from skylift.cloud.services.nat_gateway import forget_deleted
+from skylift.cloud.services.peering import forget_ended
+from skylift.cloud.store.database import Database
+
+
+class Records:
+    """Questions that compute asks of the store."""
+
+    def __init__(self, database: Database, draughtsman: Draughtsman, region: str) -> None:
+        self._database = database
+        self._draughtsman = draughtsman
+        self._region = region
+
+    def facts_for(self, vpc_id: str, address: str) -> InstanceFacts | None:
+        with self._database.read() as tx:
+            return self._draughtsman.facts(tx, vpc_id, address, self._credentials)
+
+    def has_dns(self, vpc_id: str) -> bool:
+        with self._database.read() as tx:
+            return names.has_dns(tx, vpc_id)
+
+    def address_of(self, vpc_id: str, name: str) -> str | None:
+        with self._database.read() as tx:
+            return names.address_of(tx, vpc_id, name, self._region)
+
+    def name_of(self, vpc_id: str, address: str) -> str | None:
+        with self._database.read() as tx:
+            return names.name_of(tx, vpc_id, address, self._region)
+
+    def forget(self) -> None:
+        """Terminated instances and deleted NAT gateways stay described for an hour."""
+        with self._database.write() as tx:
+            forget_terminated(tx)
+            forget_deleted(tx)
+            forget_ended(tx)
+
+    def _credentials(self, instance_id: str, delivery: str) -> RoleCredentials | str | None:
+        try:
+            with self._database.write() as tx:
+                session = identity.instance_credentials(tx, instance_id, delivery)
+        except ServiceError as error:
+            return error.code
+        if session is None:
+            return None
+        return RoleCredentials(session.access_key_id, session.secret, session.token, session.created, session.expires)

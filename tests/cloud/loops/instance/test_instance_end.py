@@ -1,0 +1,169 @@
+"""Servers stop and terminate: asked, forced, of themselves."""
+
+from __future__ import annotations
+
+import pytest
+from hand_clock import Clock
+from instance_scene import INTERFACE, Scene
+
+from skylift.cloud.compute.server import EXIT_POWEROFF, RuntimeRefused
+from skylift.cloud.network import Address
+
+
+def test_terminate_shuts_down_then_destroys(scene: Scene) -> None:
+    scene.add()
+    scene.settle()
+    scene.change(desired="terminated", state="shutting-down")
+    scene.settle()
+    assert scene.machines.done[2:] == ["request_shutdown", "clear", "destroy"]
+    assert scene.row.state == "terminated"
+    assert scene.looked_at_volumes
+    assert scene.with_volumes == set()
+    assert scene.interface is None
+    assert scene.plugs == []
+
+
+def test_a_server_that_does_not_shut_down_loses_its_plug(scene: Scene, clock: Clock) -> None:
+    scene.machines.deaf = True
+    scene.add()
+    scene.settle()
+    scene.change(desired="terminated", state="shutting-down")
+    scene.settle()
+    while scene.row.state == "shutting-down":
+        clock.due.pop()()
+        scene.loop.wait_until_idle()
+    assert scene.machines.done[-3:] == ["kill", "clear", "destroy"]
+    assert scene.row.state == "terminated"
+
+
+def test_stop_keeps_the_disk_and_gives_the_public_address_back(scene: Scene) -> None:
+    scene.add()
+    scene.settle()
+    scene.change(desired="stopped", state="stopping")
+    scene.settle()
+    assert "destroy" not in scene.machines.done
+    assert scene.row.state == "stopped"
+    assert scene.interface is not None
+    assert scene.interface.public_ip is None
+
+
+def test_an_elastic_address_stays_through_a_stop_and_outlives_the_server(scene: Scene) -> None:
+    scene.add()
+    scene.settle()
+    with scene.database.write() as tx:
+        tx.add(Address("eipalloc-1", "127.40.1.1", "eipassoc-1", "eni-1", INTERFACE.private_ip))
+    scene.change(desired="stopped", state="stopping")
+    scene.settle()
+    assert scene.interface is not None
+    assert scene.interface.public_ip == "127.40.1.1"
+    scene.change(desired="terminated", state="shutting-down")
+    scene.settle()
+    assert scene.interface is None
+    with scene.database.read() as tx:
+        assert tx.find(Address) == [Address("eipalloc-1", "127.40.1.1")]
+
+
+@pytest.mark.parametrize(("behavior", "state"), [("stop", "stopped"), ("terminate", "terminated")])
+def test_a_shutdown_inside_follows_the_shutdown_behavior(scene: Scene, behavior: str, state: str) -> None:
+    scene.add(shutdown_behavior=behavior)
+    scene.settle()
+    scene.machines.end("i-1", EXIT_POWEROFF)
+    scene.settle()
+    assert (scene.row.state, scene.row.desired) == (state, state)
+    assert scene.row.state_reason_code == "Client.InstanceInitiatedShutdown"
+
+
+def test_one_that_is_forced_is_switched_off(scene: Scene) -> None:
+    scene.add()
+    scene.settle()
+    scene.change(desired="stopped", state="stopping", forced=True)
+    scene.settle()
+    assert scene.machines.done[2:] == ["kill", "clear"]
+    assert (scene.row.state, scene.row.forced) == ("stopped", False)
+
+
+def test_images_are_made_before_a_disk_is_used_again_or_deleted(scene: Scene) -> None:
+    scene.notes_rest = True
+    scene.add()
+    scene.settle()
+    scene.change(rebooting=True)
+    scene.settle()
+    scene.change(desired="terminated", state="shutting-down")
+    scene.settle()
+    rest = [*("at_rest", "create", "start")]
+    assert scene.machines.done == [
+        *rest,
+        *("request_shutdown", "clear", *rest),
+        *("request_shutdown", "clear", "at_rest", "keep", "destroy"),
+    ]
+
+
+def test_a_root_volume_that_cannot_be_kept_holds_its_instance_up(scene: Scene) -> None:
+    scene.add()
+    scene.settle()
+    scene.no_room = True
+    scene.change(desired="terminated", state="shutting-down")
+    scene.settle()
+    assert (scene.row.state, "destroy" in scene.machines.done) == ("shutting-down", False)
+    scene.no_room = False
+    scene.settle()
+    assert (scene.row.state, "destroy" in scene.machines.done) == ("terminated", True)
+
+
+@pytest.mark.parametrize("state", ["pending", "running"])
+def test_the_late_word_of_an_earlier_boots_end_ends_nothing(scene: Scene, state: str) -> None:
+    scene.add()
+    scene.settle()
+    scene.change(state="stopping", desired="stopped")
+    scene.settle()
+    assert scene.row.state == "stopped"
+    scene.change(state="pending", desired="running")
+    if state == "running":
+        scene.settle()
+    scene.loop.ended("i-1", EXIT_POWEROFF)
+    scene.settle()
+    assert scene.row.state == "running"
+    scene.machines.end("i-1", EXIT_POWEROFF)
+    scene.settle()
+    assert scene.row.state == "stopped"
+
+
+def test_a_server_is_asked_to_shut_down_again_and_at_last_not_asked(scene: Scene, clock: Clock) -> None:
+    scene.machines.deaf = True
+    scene.add()
+    scene.settle()
+    scene.change(desired="stopped", state="stopping")
+    scene.settle()
+    while scene.row.state == "stopping":
+        clock.due.pop()()
+        scene.loop.wait_until_idle()
+    assert scene.machines.done[2:] == [*["request_shutdown"] * 10, "kill", "clear"]
+    assert scene.row.state == "stopped"
+    assert clock.due == []
+
+
+def test_the_word_of_an_end_is_not_lost_when_it_cannot_be_dealt_with(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.add()
+    scene.settle()
+
+    def refuse() -> dict[str, int]:
+        raise RuntimeRefused("list: no")
+
+    with monkeypatch.context() as out_of_order:
+        out_of_order.setattr(scene.machines, "running", refuse)
+        scene.machines.end("i-1", EXIT_POWEROFF)
+        scene.settle()
+        assert scene.row.state == "running"
+    scene.settle()
+    assert scene.row.state == "stopped"
+
+
+def test_a_server_whose_monitor_has_ended_is_watched_itself(scene: Scene) -> None:
+    scene.add()
+    scene.settle()
+    scene.loop.ended("i-1", None)
+    scene.settle()
+    assert scene.row.state == "running"
+    assert scene.machines.done == ["create", "start", "adopt"]
