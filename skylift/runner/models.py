@@ -15,10 +15,10 @@ from skylift.runner.cache import Cache
 OPERATIONS = {
     "ec2": """
         AttachInternetGateway AuthorizeSecurityGroupIngress CreateInternetGateway CreateRoute CreateSecurityGroup
-        CreateSubnet CreateTags CreateVpc DeleteNetworkInterface DeleteVolume DescribeAvailabilityZones DescribeImages
-        DescribeInstances DescribeInstanceTypes DescribeInternetGateways DescribeKeyPairs DescribeNetworkInterfaces
-        DescribeRouteTables DescribeSecurityGroups DescribeSubnets DescribeVolumes DescribeVpcs GetConsoleOutput
-        ImportKeyPair RunInstances TerminateInstances
+        CreateSubnet CreateTags CreateVpc CreateVpcEndpoint DeleteNetworkInterface DeleteVolume
+        DescribeAvailabilityZones DescribeImages DescribeInstanceTypes DescribeInstances DescribeInternetGateways
+        DescribeKeyPairs DescribeNetworkInterfaces DescribeRouteTables DescribeSecurityGroups DescribeSubnets
+        DescribeVolumes DescribeVpcEndpoints DescribeVpcs GetConsoleOutput ImportKeyPair RunInstances TerminateInstances
     """.split(),
     "ec2-instance-connect": ["SendSSHPublicKey"],
     "iam": """

@@ -94,7 +94,7 @@ CONTENT = bytes(range(256)) * 40
 SIZES = st.lists(st.integers(1, 3000), max_size=8)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(content=st.binary(max_size=4000), chunk=st.integers(1, 2000), sizes=SIZES)
 def test_what_botocore_codes_we_decode(tmp_path_factory: Any, content: bytes, chunk: int, sizes: list[int]) -> None:
     coded = AwsChunkedWrapper(
@@ -111,7 +111,7 @@ def test_what_botocore_codes_we_decode(tmp_path_factory: Any, content: bytes, ch
     assert spool.checksums == {"CRC32": crc32(content)}
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(chunks=st.lists(st.binary(min_size=1, max_size=500), max_size=4), sizes=SIZES, with_trailer=st.booleans())
 def test_signed_chunks(tmp_path_factory: Any, chunks: list[bytes], sizes: list[int], with_trailer: bool) -> None:
     content = b"".join(chunks)
