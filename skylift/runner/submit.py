@@ -233,9 +233,9 @@ class Submission:
 
     def _boot_script(self, bucket: str) -> str:
         user, region = self._settings.login_user, self._settings.region
-        digest = hashlib.sha256(whole_archive()).hexdigest()
+        digest = hashlib.sha256(whole_archive(self._settings.cache)).hexdigest()
         argv = commands.boot_argv(bucket, self._prefix.base, region, self._deadline, user, digest)
-        return commands.boot_script(boot_archive(), argv, self._deadline)
+        return commands.boot_script(boot_archive(self._settings.cache), argv, self._deadline)
 
     async def _network(self, bucket_ready: asyncio.Future[None], bucket: str) -> Network:
         api = self._account.api
@@ -299,7 +299,7 @@ class Submission:
     def _send_own(self, bucket: str, cargo: Cargo) -> None:
         """What no other job has."""
         api, job = self._account.api, self._job
-        api.put(bucket, self._prefix.supervisor, whole_archive())
+        api.put(bucket, self._prefix.supervisor, whole_archive(self._settings.cache))
         if job.env:
             api.put(bucket, self._prefix.env, encode_env(job))
         if cargo.sources:

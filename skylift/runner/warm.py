@@ -41,7 +41,7 @@ def fit_of(job: Job, image: str, settings: Settings, caller: str | None, buckets
     """What a server has to be for a job, as one word. `buckets` are those of the user's that its role may be opened
     to."""
     access = settings.access
-    supervisor = hashlib.sha256(whole_archive()).hexdigest()
+    supervisor = hashlib.sha256(whole_archive(settings.cache)).hexdigest()
     place = [access.private, access.subnet, list(access.groups), caller, settings.login_user]
     told = json.dumps([image, job.instance_type, place, list(buckets), supervisor])
     return hashlib.sha256(told.encode()).hexdigest()[:32]
