@@ -9,6 +9,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from skylift.runner.cache import NOWHERE, Cache
 from skylift.runner.ec2 import default_region
 from skylift.runner.errors import Unreachable, UsageError
 from skylift.runner.image import DEFAULT, PUBLISHED
@@ -18,14 +19,20 @@ _CHECK_IP = "https://checkip.amazonaws.com/"
 """AWS's own answer to where a call comes from: nobody else is told of it."""
 
 
-def aws_settings(key_dir: Path) -> Settings:
+def aws_settings(key_dir: Path, cache: Cache = NOWHERE) -> Settings:
     region = default_region()
     if region is None:
         raise UsageError(
             "No region is chosen, so it is not known where on AWS to run.",
             "Set AWS_DEFAULT_REGION, or `region` in the profile (`aws configure`).",
         )
-    return Settings(region=region, key_dir=key_dir, image=PUBLISHED[DEFAULT], caller_address=public_address)
+    return Settings(
+        region=region,
+        key_dir=key_dir,
+        image=PUBLISHED[DEFAULT],
+        caller_address=public_address,
+        cache=cache,
+    )
 
 
 def public_address() -> str:

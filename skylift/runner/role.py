@@ -48,10 +48,17 @@ def job_policy(
     region: str,
     prebuilt: Prebuilt | None = None,
     inputs: Sequence[str] = (),
+    last: str = "",
 ) -> dict[str, Any]:
     """What one job's server may do. The tag names the instances that are the job's; the source, that one must ask.
-    `inputs` are the ARNs of what it may read besides its own prefix."""
+    `inputs` are the ARNs of what it may read besides its own prefix, and `last` is the job after which it was kept."""
     objects = f"arn:aws:s3:::{bucket}/{Prefix(job).base}"
+    going_on = {
+        "Sid": "GoOnOrOff",
+        "Effect": "Allow",
+        "Action": ["s3:GetObject", "s3:PutObject"],
+        "Resource": f"arn:aws:s3:::{bucket}/{Prefix(last).next}",
+    }
     instances = f"arn:aws:ec2:{region}:{account}:instance/*"
     return {
         "Version": "2012-10-17",
@@ -95,6 +102,7 @@ def job_policy(
                     "ArnLike": {"ec2:SourceInstanceARN": instances},
                 },
             },
+            *([going_on] if last else ()),
             *environment_statements(prebuilt, bucket),
         ],
     }

@@ -75,9 +75,17 @@ def test_only_those_that_wait_for_this_user(yard: Yard) -> None:
 
 def test_one_of_two_has_it(yard: Yard) -> None:
     yard.keep("kept")
-    assert warm.take(yard.account, "one", yard.waiting()) is not None
-    assert warm.take(yard.account, "two", yard.waiting()) is None
+    assert warm.claim(yard.account, "one", yard.waiting()) is not None
+    assert warm.claim(yard.account, "two", yard.waiting()) is None
+    assert warm.take(yard.account, "one", "kept")
     assert json.loads(yard.api.get(yard.account.bucket, Prefix("kept").next) or b"") == {"job": "one"}
+
+
+def test_a_server_that_goes_off_is_nobodys(yard: Yard) -> None:
+    yard.keep("kept")
+    assert warm.claim(yard.account, "one", yard.waiting()) is not None
+    yard.api.put(yard.account.bucket, Prefix("kept").next, b'{"job": null}')
+    assert not warm.take(yard.account, "one", "kept")
 
 
 def test_the_role_goes_along(yard: Yard) -> None:
