@@ -21,15 +21,11 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from own_cloud import SKYLIFT, add_images_option, client, cloud_up, environment, small_server
+from own_cloud import SKYLIFT, add_images_option, cloud_up, environment, server_with
 from speaker import LENGTH
-from ssh_way import await_banner, ssh_argv
-
-from skylift.cloud.home import Home
 
 PROGRAM = Path(__file__).with_name("speaker.py")
 A_MINUTE = 1_000_000
@@ -64,8 +60,8 @@ def main() -> None:
     with (
         cloud_up(chosen.images_of) as home,
         tempfile.TemporaryDirectory(prefix="skylift-bench-") as folder,
-        server(home, Path(folder)) as ssh,
     ):
+        ssh = server_with(home, Path(folder), PROGRAM)
         ways = {
             "ssh": (*ssh, "python3", "speaker.py"),
             "skylift run": (*SKYLIFT, "run", "--quiet", str(PROGRAM)),
@@ -79,22 +75,6 @@ def main() -> None:
     print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors")
     for (case, way), all_heard in found.items():
         report(case, way, all_heard)
-
-
-@contextmanager
-def server(home: Home, folder: Path) -> Iterator[Sequence[str]]:
-    """A server that has the program, and how a command is run on it."""
-    ec2, key = client(home, "ec2"), folder / "bench.pem"
-    key.touch(mode=0o600)
-    key.write_text(ec2.create_key_pair(KeyName="bench", KeyType="ed25519")["KeyMaterial"])
-    request = {**small_server(home, "bench"), "KeyName": "bench", "MinCount": 1, "MaxCount": 1}
-    instance = ec2.run_instances(**request)["Instances"][0]["InstanceId"]
-    ec2.get_waiter("instance_running").wait(InstanceIds=[instance], WaiterConfig={"Delay": 1})
-    address = ec2.describe_instances(InstanceIds=[instance])["Reservations"][0]["Instances"][0]["PublicIpAddress"]
-    await_banner(address)
-    argv = ssh_argv(address, key, "ec2-user")
-    subprocess.run([*argv, "cat > speaker.py"], input=PROGRAM.read_bytes(), check=True)
-    yield argv
 
 
 def listen(command: Sequence[str], env: dict[str, str], folder: str) -> Heard:
