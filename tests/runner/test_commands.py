@@ -87,7 +87,7 @@ def test_user_data_arms_the_timer_before_there_is_any_python(tmp_path: Path, sec
     ):
         (tmp_path / name).write_text(f"#!/bin/sh\n{words}\n")
         (tmp_path / name).chmod(0o755)
-    subprocess.run(["sh", str(script)], check=True, env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, timeout=30)
+    subprocess.run(["sh", str(script)], check=True, env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, timeout=120)
     assert said.read_text().splitlines() == [f"shutdown -P +{minutes}", f"python3 {script} {deadline}"]
 
 

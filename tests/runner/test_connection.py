@@ -13,10 +13,10 @@ from typing import Any, Literal
 
 import asyncssh
 import pytest
+from ports import quiet_port
 from runner_bench import Machine
 from test_flow import Seen
-from test_forward import free_port
-from test_supervisor import Shipped, shipped  # noqa: F401 (a fixture)
+from test_supervisor import WAIT_FOR_GO, Shipped, shipped  # noqa: F401 (a fixture)
 
 from skylift.runner.bucket import ensure_bucket
 from skylift.runner.ec2 import Api
@@ -137,10 +137,11 @@ def test_output_by_ssh(
     key: KeyPair,
     forwards: bool,
 ) -> None:
-    shipped.ship(LINES)
+    shipped.ship(LINES + WAIT_FOR_GO)
     shipped.boot()
     shipped.door().close()
     seen, told = Seen(), []
+    seen.on_output = shipped.go
 
     async def main() -> Status | None:
         sshd = Sshd(machine, key, forwards=forwards)
@@ -181,6 +182,7 @@ def test_a_look_shows_what_has_not_come_to_s3_yet(
     watching.close()
     pages, seen = api.pages, Seen()
     monkeypatch.setattr(api, "pages", lambda *_, **__: [])
+    monkeypatch.setattr("skylift.runner.stream._ONCE_PATIENCE", 60.0)
 
     async def main() -> Status | None:
         sshd = Sshd(machine, key)
@@ -235,7 +237,7 @@ def test_a_port_leads_through_whichever_connection_there_is(machine: Machine, ke
 
     async def main() -> None:
         asyncio.get_running_loop().set_exception_handler(lambda _, context: troubles.append(context))
-        server, sshd, here = await asyncio.start_server(flood, "127.0.0.1", 0), Sshd(machine, key), free_port()
+        server, sshd, here = await asyncio.start_server(flood, "127.0.0.1", 0), Sshd(machine, key), quiet_port()
         forwards = Forwards([Forward(here, server.sockets[0].getsockname()[1])])
         await forwards.open()
         async with sshd.serve() as port:
@@ -352,7 +354,7 @@ def test_order_given_while_ssh_is_away_arrives_when_it_is_back(
     key: KeyPair,
 ) -> None:
     shipped.ship(
-        "import signal\ntry:\n    signal.pause()\nexcept KeyboardInterrupt:\n    raise SystemExit(9)\n",
+        "import time\ntry:\n    while True: time.sleep(0.1)\nexcept KeyboardInterrupt:\n    raise SystemExit(9)\n",
     )
     shipped.boot()
     shipped.door().close()

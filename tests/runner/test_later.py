@@ -123,8 +123,7 @@ def test_logs_are_looked_at_while_it_runs_and_after(
         return there
 
     # Two streams, either of which may be told first.
-    first = until(lambda: all((found := shown()).streams.values()) and found, "the first lines")
-    assert first.streams == {"stdout": b"ready\n", "stderr": b"a complaint\n"}
+    until(lambda: shown().streams == {"stdout": b"ready\n", "stderr": b"a complaint\n"}, "the first lines")
     follower = Seen()
     follower.on_output = lambda: go(machine)
     status = asyncio.run(show_logs(elsewhere, job.name, follower, follow=True))
@@ -159,9 +158,13 @@ def test_logs_since_the_second_that_something_was_written(
     folder: Path,  # noqa: F811
     elsewhere: Account,
 ) -> None:
-    job = order(folder, "import time\nprint('old')\ntime.sleep(1.2)\nprint('new', time.time())\n")
+    source = "import os, time\nprint('old')\nwhile not os.path.exists('go'): time.sleep(0.02)\n"
+    job = order(folder, source + "time.sleep(1.2)\nprint('new', time.time())\n")
     with host(api, machine):
         submit(job, settings, seen)
+    piece = f"{Prefix(job.name).stream('stdout')}{0:020d}"
+    until(lambda: api.get(elsewhere.bucket, piece), "the old line, with its time")
+    go(machine)
     machine.wait()
     whole, since, later = Seen(), Seen(), Seen()
     asyncio.run(show_logs(elsewhere, job.name, whole))
@@ -228,6 +231,8 @@ def test_detached_by_the_command_line(
 ) -> None:
     monkeypatch.chdir(folder)
     monkeypatch.setattr("skylift.place.local.local_settings", lambda *_: settings)
+    # There is no SSH here, of which it would tell after a while.
+    monkeypatch.setattr("skylift.runner.stream._TOLD_AFTER", 3600.0)
     (folder / "job.py").write_text(WAITS)
     with host(api, machine):
         assert perform(["run", "-d", "--name", "nightly", "--out", "result.txt", "job.py"]) == 0

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 
 from runner_bench import Door, Machine
-from test_supervisor import Shipped, shipped  # noqa: F401 (a fixture)
+from test_supervisor import WAIT_FOR_GO, Shipped, shipped  # noqa: F401 (a fixture)
 
 from skylift.runner.job import Program, Terminal
 from skylift.runner.plan import Order
@@ -17,11 +17,9 @@ from skylift.runner.plan import Order
 class Seat:
     """Somebody before the program's terminal."""
 
-    def __init__(self, shipped: Shipped, source: str, terminal: Terminal | None = None) -> None:  # noqa: F811
+    def __init__(self, shipped: Shipped, source: str) -> None:  # noqa: F811
         self._shipped = shipped
-        (shipped.folder / "job.py").write_text(source)
-        shipped.ship_order(Order(Program("script", "job.py"), terminal=terminal or Terminal()))
-        shipped.boot()
+        start(shipped, source)
         self.sit_down()
 
     def sit_down(self) -> None:
@@ -44,6 +42,12 @@ class Seat:
             self.shown += data if kind == "o" else b""
 
 
+def start(shipped: Shipped, source: str, terminal: Terminal | None = None) -> None:  # noqa: F811
+    (shipped.folder / "job.py").write_text(source)
+    shipped.ship_order(Order(Program("script", "job.py"), terminal=terminal or Terminal()))
+    shipped.boot()
+
+
 def test_it_has_a_terminal_of_the_size_that_was_asked_for(shipped: Shipped, machine: Machine) -> None:  # noqa: F811
     source = (
         "import os, sys\n"
@@ -52,7 +56,7 @@ def test_it_has_a_terminal_of_the_size_that_was_asked_for(shipped: Shipped, mach
         "print(os.access(os.ttyname(0), os.R_OK | os.W_OK), file=sys.stderr)\n"
         "sys.exit(5)\n"
     )
-    Seat(shipped, source, Terminal("vt100", 40, 132)).read_to_the_end()
+    start(shipped, source, Terminal("vt100", 40, 132))
     machine.wait()
     lines = shipped.stream("stdout").decode().split("\r\n")
     assert lines == [
@@ -123,7 +127,9 @@ def test_a_paste_comes_whole_and_in_order(shipped: Shipped, machine: Machine) ->
 
 
 def test_all_it_shows_is_in_the_log_also_when_it_is_much(shipped: Shipped, machine: Machine) -> None:  # noqa: F811
-    Seat(shipped, "import sys\nfor n in range(200000): print(n)\n").read_to_the_end()
+    seat = Seat(shipped, WAIT_FOR_GO + "for n in range(200000): print(n)\n")
+    shipped.go()
+    seat.read_to_the_end()
     machine.wait()
     assert shipped.stream("stdout") == b"".join(b"%d\r\n" % n for n in range(200000))
 
