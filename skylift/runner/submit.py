@@ -257,8 +257,7 @@ class Submission:
     async def _role(self, undo: AsyncExitStack, bucket: str, cargo: Cargo) -> role.JobRole:
         api, name, account = self._account.api, self._job.name, self._account.number
         with self._clock.step("role") as step:
-            boundary = await in_thread(role.ensure_boundary, api, account, cargo.buckets(bucket))
-            make = partial(role.create_role, api, name, account, boundary)
+            make = partial(role.create_role, api, name, account, cargo.buckets(bucket))
             await made(undo, make, lambda _: role.remove_role(api, name), self._tell_undo_failed)
             inputs = cargo.arns(bucket)
             found = await in_thread(role.equip_role, api, name, bucket, account, self._prebuilt, inputs)
@@ -450,23 +449,37 @@ class Submission:
         api = self._account.api
         lifeline = Lifeline(api, self._watcher, self._settings.revive)
         began = looked = time.monotonic()
-        while not await lifeline.reach(self._find_way_in, bucket) or self._alone:
+        while True:
             waited = time.monotonic() - began
+            around = began + waited - looked > _LOOK_AROUND
+            # At the same time: from far away, each of them takes a while.
+            shown, status, gone = await together(
+                lifeline.reach(self._find_way_in, bucket),
+                *(
+                    (lifeline.reach(api.get, bucket, self._prefix.status), lifeline.reach(self._server_is_gone))
+                    if around
+                    else (_nothing(), _nothing())
+                ),
+            )
+            if status is not None or (shown and not self._alone):
+                break
+            if gone:
+                # A short job may have begun and ended since its status was looked for.
+                if await lifeline.reach(api.get, bucket, self._prefix.status) is not None:
+                    break
+                raise await in_thread(self._explain_lost_server)
             if waited > patience:
                 raise LaunchFailed(
                     f"The server {self._require_server().instance} has not taken the job within"
                     f" {spell_duration(patience)}.",
                     "Its image may lack python3, or its role or network may not let it reach S3.",
                 )
-            if began + waited - looked > _LOOK_AROUND:
-                if await lifeline.reach(api.get, bucket, self._prefix.status) is not None:
-                    break
-                if await lifeline.reach(self._server_is_gone):
-                    raise await in_thread(self._explain_lost_server)
+            if around:
                 looked = time.monotonic()
             # The same share of a boot here, which takes a third of a second, and of one that takes half a minute.
             await asyncio.sleep(min(max(0.025, waited / 12), 2))
-        await lifeline.reach(self._server_is_gone)
+        if self._require_server().state != "running":
+            await lifeline.reach(self._server_is_gone)
 
     def _find_way_in(self, bucket: str) -> bool:
         self._way_in = find_way_in(self._account.api, bucket, self._prefix)
@@ -491,6 +504,10 @@ class Submission:
     def _require_server(self) -> Server:
         assert self._server is not None
         return self._server
+
+
+async def _nothing() -> None:
+    return None
 
 
 def _spell_sent(size: int, sent: int) -> str:

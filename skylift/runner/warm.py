@@ -29,6 +29,7 @@ from skylift.runner.way_in import WayIn, find_way_in
 
 _LEAST = 5.0
 """Seconds that a server must have left, so that it is not taken in the moment in which it goes."""
+_AT_A_TIME = 4
 
 
 @dataclass(frozen=True)
@@ -50,13 +51,16 @@ def fit_of(job: Job, image: str, settings: Settings, caller: str | None, buckets
 def waiting(account: Account, kept: Iterable[Server], now: float) -> list[Warm]:
     """Those of these that this user has started, and that do nothing but wait."""
     key = key_here(account.settings.key_dir, account.number, account.settings.region)
-    found = []
-    for server in kept:
-        if key is not None and server.key == key.name:
-            status = account.status(server.job)
-            if status.get("final") and (status.get("kept_until") or 0) > now + _LEAST:
-                found.append(Warm(server, find_way_in(account.api, account.bucket, Prefix(server.job))))
-    return found
+    ours = [each for each in kept if key is not None and each.key == key.name]
+    with ThreadPoolExecutor(_AT_A_TIME) as pool:
+        shown = [pool.submit(find_way_in, account.api, account.bucket, Prefix(each.job)) for each in ours]
+        told = list(pool.map(account.status, [each.job for each in ours]))
+        found = [Warm(server, way_in.result()) for server, way_in in zip(ours, shown, strict=True)]
+    return [each for each, status in zip(found, told, strict=True) if _waits(status, now)]
+
+
+def _waits(status: dict[str, Any], now: float) -> bool:
+    return bool(status.get("final")) and (status.get("kept_until") or 0) > now + _LEAST
 
 
 def claim(account: Account, job: str, servers: Iterable[Warm]) -> Warm | None:

@@ -26,11 +26,10 @@ class Yard:
     def __init__(self, account: Account) -> None:
         self.account, self.api, self.now = account, account.api, time.time()
         ensure_bucket(self.api, account.bucket)
-        self.boundary = role.ensure_boundary(self.api, account.number)
         self.key = ensure_key(self.api, account.settings.key_dir, account.number)
 
     def keep(self, job: str, *, key: str = "", until: float = 600, **status: Any) -> str:
-        role.create_role(self.api, job, self.account.number, self.boundary)
+        role.create_role(self.api, job, self.account.number)
         made = role.equip_role(self.api, job, self.account.bucket, self.account.number)
         tags = [{"Key": name, "Value": value} for name, value in {**tags_of(job), TAG_FIT: "fit"}.items()]
         instances = self.api.call(
