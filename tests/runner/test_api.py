@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from ports import quiet_port
 from runner_bench import Machine, until
-from test_flow import host
-from test_forward import free_port
-from test_later import WAITS
+from waiting_job import WAITS, go
+from whole_run import host
 
 import skylift
 from skylift.runner.ec2 import Api
@@ -58,7 +58,7 @@ def test_submit_and_what_a_job_can(here: Path, api: Api, machine: Machine, tmp_p
     assert repr(job) == "skylift.Job('nightly')"
     assert [each.name for each in skylift.jobs()] == ["nightly"]
     until((machine.home / "job" / "job.py").exists, "the job to be unpacked")
-    (machine.home / "job" / "go").touch()
+    go(machine)
     assert b"".join(job.logs(follow=True)) == b"ready\ndone\n"
     assert b"".join(job.logs(stderr=True)) == b"a complaint\n"
     again = skylift.Job("nightly")
@@ -75,7 +75,7 @@ def test_submit_and_what_a_job_can(here: Path, api: Api, machine: Machine, tmp_p
 def test_an_interactive_job_and_a_port(here: Path, api: Api, machine: Machine) -> None:
     (here / "job.py").write_text("import os\nprint(os.isatty(0), os.get_terminal_size())\n")
     with host(api, machine):
-        outcome = skylift.run("job.py", interactive=True, forward=[free_port(), f"{free_port()}:80"])
+        outcome = skylift.run("job.py", interactive=True, forward=[quiet_port(), f"{quiet_port()}:80"])
     machine.wait()
     assert outcome.stdout_tail == "True os.terminal_size(columns=80, lines=24)\r\n"
 

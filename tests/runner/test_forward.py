@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 
 import pytest
+from ports import quiet_port
 
 from skylift.runner.errors import ConnectionLost, UsageError
 from skylift.runner.forward import Forward, Forwards, read_forward
 from skylift.runner.ssh import Tunnel
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 class Here:
@@ -48,7 +42,7 @@ def test_bytes_go_both_ways_and_each_may_end_first() -> None:
 
     async def main() -> None:
         server = await asyncio.start_server(echo_at_the_end, "127.0.0.1", 0)
-        there, here = server.sockets[0].getsockname()[1], free_port()
+        there, here = server.sockets[0].getsockname()[1], quiet_port()
         forwards = Forwards([Forward(here, there)])
         await forwards.open()
         forwards.lead(Here)  # type: ignore[arg-type]
@@ -70,8 +64,8 @@ def test_bytes_go_both_ways_and_each_may_end_first() -> None:
 @pytest.mark.parametrize("connected", [False, True])
 def test_who_knocks_too_early_is_sent_away(connected: bool) -> None:
     async def main() -> None:
-        here = free_port()
-        forwards = Forwards([Forward(here, free_port())])
+        here = quiet_port()
+        forwards = Forwards([Forward(here, quiet_port())])
         await forwards.open()
         if connected:
             forwards.lead(Here)  # type: ignore[arg-type]
@@ -86,7 +80,7 @@ def test_who_knocks_too_early_is_sent_away(connected: bool) -> None:
 def test_a_port_that_is_taken_is_told_and_the_others_are_let_go() -> None:
     async def main() -> None:
         taken = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
-        port, other = taken.sockets[0].getsockname()[1], free_port()
+        port, other = taken.sockets[0].getsockname()[1], quiet_port()
         with pytest.raises(UsageError, match=f"--forward {port}"):
             await Forwards([Forward(other, 80), Forward(port, 80)]).open()
         again = Forwards([Forward(other, 80)])
