@@ -23,7 +23,7 @@ MAY_NOT_IMPORT = {
 }
 
 ONE_IMPORTER = {
-    "runner": ["boto3", "botocore", "asyncssh"],
+    "runner": ["botocore", "s3transfer", "asyncssh"],
     "cloud": ["aiohttp", "anycrc", "botocore", "cryptography", "pyroute2"],
 }
 

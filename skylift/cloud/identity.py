@@ -31,6 +31,7 @@ class Caller:
     made from them, `source_identity` is who stands behind them, set once for a whole chain of roles. `role_delivery` is
     the version of the metadata service that handed an instance's credentials out. An `anonymous` caller signed nothing;
     `account` is then the one whose endpoint was asked. `mfa` is when an MFA device's code made the credentials.
+    A request that came through an endpoint of a VPC has its id and the VPC's; `source_ip` is then a private address.
     """
 
     kind: Literal["root", "user", "role", "anonymous"]
@@ -56,6 +57,8 @@ class Caller:
     tls_version: str = ""
     signature: Signature | None = None
     mfa: datetime | None = None
+    vpc_id: str = ""
+    vpc_endpoint_id: str = ""
 
 
 @dataclass(frozen=True)

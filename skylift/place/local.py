@@ -26,6 +26,7 @@ def local_settings(showing: Showing = unseen) -> Settings:
         place="this machine",
         revive=lambda: _revive(home, showing),
         billed=False,
+        cache_dir=home.path / "cache",
     )
 
 

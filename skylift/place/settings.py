@@ -35,7 +35,8 @@ def _settings_of(place: str, showing: Showing) -> Settings:
     if place == "aws":
         from skylift.runner.aws import aws_settings
 
-        return aws_settings(default_home().path / "keys")
+        home = default_home().path
+        return aws_settings(home / "keys", home / "cache")
     raise UsageError(f"--on {place!r} is not a place where jobs run.", "It may be local or aws.")
 
 

@@ -18,14 +18,20 @@ _CHECK_IP = "https://checkip.amazonaws.com/"
 """AWS's own answer to where a call comes from: nobody else is told of it."""
 
 
-def aws_settings(key_dir: Path) -> Settings:
+def aws_settings(key_dir: Path, cache_dir: Path | None = None) -> Settings:
     region = default_region()
     if region is None:
         raise UsageError(
             "No region is chosen, so it is not known where on AWS to run.",
             "Set AWS_DEFAULT_REGION, or `region` in the profile (`aws configure`).",
         )
-    return Settings(region=region, key_dir=key_dir, image=PUBLISHED[DEFAULT], caller_address=public_address)
+    return Settings(
+        region=region,
+        key_dir=key_dir,
+        image=PUBLISHED[DEFAULT],
+        caller_address=public_address,
+        cache_dir=cache_dir,
+    )
 
 
 def public_address() -> str:

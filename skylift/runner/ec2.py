@@ -1,4 +1,4 @@
-"""AWS's API, on AWS or on any endpoint that speaks it. The only file that knows boto3; it translates its errors."""
+"""AWS's API, on AWS or on any endpoint that speaks it. The only file that knows botocore; it translates its errors."""
 
 # mypy: disable-error-code="no-untyped-call"
 
@@ -8,11 +8,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import IO, Any, Protocol
+from pathlib import Path
+from typing import IO, Any, Protocol, cast
 
-from boto3.exceptions import S3UploadFailedError
-from boto3.s3.transfer import TransferConfig
-from boto3.session import Session
+import botocore
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
@@ -26,11 +25,14 @@ from botocore.exceptions import (
 from botocore.exceptions import (
     ConnectionError as BotoConnectionError,
 )
+from botocore.loaders import Loader, create_loader
+from botocore.session import Session
 
 from skylift import __version__
 from skylift.runner.advice import ADVICE, about_denial
 from skylift.runner.errors import NoCredentials, NotPermitted, Refused, RunError, Unreachable
 from skylift.runner.job import Settings
+from skylift.runner.models import KeptModels
 
 _DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403"}
 _NOT_KNOWN = {
@@ -53,7 +55,8 @@ class Sink(Protocol):
 def default_region() -> str | None:
     """The region that boto3 finds in the environment or the profile."""
     with translated("sign in"):
-        return Session().region_name or None
+        region: str | None = Session().get_config_variable("region")
+        return region or None
 
 
 class Api:
@@ -67,12 +70,12 @@ class Api:
         keys = settings.credentials
         token = keys.session_token if keys else None
         with translated("sign in"):
-            self._session: Any = Session(
-                region_name=settings.region,
-                aws_access_key_id=keys.access_key_id if keys else None,
-                aws_secret_access_key=keys.secret_access_key.reveal() if keys else None,
-                aws_session_token=token.reveal() if token else None,
-            )
+            self._session: Any = Session()
+            self._session.lazy_register_component("data_loader", self._loader)
+            if keys is not None:
+                self._session.set_credentials(
+                    keys.access_key_id, keys.secret_access_key.reveal(), token.reveal() if token else None
+                )
         self._config = Config(
             retries={"mode": "standard", "max_attempts": 3},
             connect_timeout=5,
@@ -106,10 +109,17 @@ class Api:
         with self._making:
             if service not in self._clients:
                 with translated("sign in"):
-                    self._clients[service] = self._session.client(
-                        service, endpoint_url=self._endpoint, config=self._config
+                    self._clients[service] = self._session.create_client(
+                        service, self._settings.region, endpoint_url=self._endpoint, config=self._config
                     )
             return self._clients[service]
+
+    def _loader(self) -> Loader:
+        """Whoever has models of their own gets these, as from boto3."""
+        paths = self._session.get_config_variable("data_path")
+        if self._settings.cache_dir is None or paths or Path(Loader.CUSTOMER_DATA_PATH).is_dir():
+            return cast(Loader, create_loader(paths))
+        return _KeptLoader(KeptModels(self._settings.cache_dir / "models", botocore.__version__))
 
     def call(self, service: str, operation: str, **params: Any) -> Any:
         """One operation, by boto3's name for it (`describe_vpcs`) and in boto3's parameters."""
@@ -196,9 +206,45 @@ class Api:
             self.put(bucket, key, file.read())
             progress(size)
             return
-        config = TransferConfig(multipart_threshold=_IN_ONE, multipart_chunksize=16 << 20, max_concurrency=4)
-        with translated("upload"):
-            self._client("s3").upload_fileobj(file, bucket, key, Callback=progress, Config=config)
+        # Most jobs are small, and its import is not.
+        from s3transfer.manager import TransferConfig, TransferManager  # noqa: PLC0415
+
+        config = TransferConfig(multipart_threshold=_IN_ONE, multipart_chunksize=16 << 20, max_request_concurrency=4)
+        with translated("upload"), TransferManager(self._client("s3"), config) as manager:
+            manager.upload(file, bucket, key, subscribers=[_Progress(progress)]).result()
+
+
+class _Progress:
+    """Who is told of a transfer; s3transfer knows its subscribers by the names of their methods."""
+
+    def __init__(self, progress: Callable[[int], None]) -> None:
+        self._progress = progress
+
+    def on_progress(self, bytes_transferred: int, **_: object) -> None:
+        self._progress(bytes_transferred)
+
+
+class _KeptLoader(Loader):
+    """botocore's, with what skylift uses of its data at hand."""
+
+    def __init__(self, kept: KeptModels) -> None:
+        super().__init__()
+        self._kept = kept
+
+    def load_service_model(self, service_name: str, type_name: str, api_version: str | None = None) -> Any:
+        def whole() -> Any:
+            return super(_KeptLoader, self).load_service_model(service_name, type_name, api_version)
+
+        return self._kept.get(".".join(filter(None, (service_name, type_name, api_version))), whole)
+
+    def load_data_with_path(self, name: str) -> tuple[Any, str]:
+        def whole() -> tuple[Any, str]:
+            found: tuple[Any, str] = super(_KeptLoader, self).load_data_with_path(name)
+            return found
+
+        if name not in {"endpoints", "partitions"}:
+            return whole()
+        return self._kept.get(name, lambda: whole()[0]), str(Path(self.BUILTIN_DATA_PATH, name))
 
 
 @contextmanager
@@ -222,5 +268,5 @@ def translated(operation: str, service: str = "s3") -> Iterator[None]:
         raise NoCredentials(str(error), "Run `aws configure`, or set AWS_PROFILE or AWS_ACCESS_KEY_ID.") from None
     except (BotoConnectionError, HTTPClientError, IncompleteReadError) as error:
         raise Unreachable(f"{operation}: {error}") from None
-    except (BotoCoreError, S3UploadFailedError) as error:
+    except BotoCoreError as error:
         raise RunError(f"{operation}: {error}") from None

@@ -70,6 +70,8 @@ def ensure_network(api: Api, bucket: str) -> Network:
 def open_network(api: Api, network: Network, access: Access, caller: str | None) -> Network:
     """As it is to be used: with SSH open to the caller, or private."""
     network = replace(network, public=not access.private)
+    if access.private and access.subnet is None:
+        _lead_to_s3(api, network.vpc)
     return network if caller is None else open_ssh(api, network, caller)
 
 
@@ -189,6 +191,25 @@ def _make_gateway(api: Api, vpc: str) -> None:
     if not any(route.get("DestinationCidrBlock") == "0.0.0.0/0" for route in table["Routes"]):
         route = {"RouteTableId": table["RouteTableId"], "DestinationCidrBlock": "0.0.0.0/0", "GatewayId": gateway}
         api.settled("ec2", "create_route", **route)
+
+
+def _lead_to_s3(api: Api, vpc: str) -> None:
+    """A server without a public address reaches S3 through an endpoint of skylift's network, and nothing else."""
+    service = f"com.amazonaws.{api.region}.s3"
+    filters = [{"Name": "vpc-id", "Values": [vpc]}, {"Name": "service-name", "Values": [service]}]
+    if api.call("ec2", "describe_vpc_endpoints", Filters=filters)["VpcEndpoints"]:
+        return
+    main = [{"Name": "vpc-id", "Values": [vpc]}, {"Name": "association.main", "Values": ["true"]}]
+    tables = [each["RouteTableId"] for each in api.call("ec2", "describe_route_tables", Filters=main)["RouteTables"]]
+    wanted = {"VpcId": vpc, "ServiceName": service, "RouteTableIds": tables}
+    # Another run may have made it meanwhile.
+    _unless(
+        "RouteAlreadyExists",
+        api,
+        "create_vpc_endpoint",
+        TagSpecifications=_tags("vpc-endpoint", "endpoint"),
+        **wanted,
+    )
 
 
 def _make_subnets(api: Api, vpc: str) -> None:

@@ -92,3 +92,15 @@ def test_private_server_opens_nothing(api: Api) -> None:
     assert not network.public
     assert "no public address" in network.spell(None)
     assert rules(api, network.groups[0]) == []
+
+
+def test_private_server_has_a_way_to_s3(api: Api) -> None:
+    ensure_bucket(api, BUCKET)
+    made = ensure_network(api, BUCKET)
+    for _ in range(2):
+        open_network(api, made, Access(private=True), None)
+    (endpoint,) = api.call("ec2", "describe_vpc_endpoints")["VpcEndpoints"]
+    assert (endpoint["VpcId"], endpoint["ServiceName"]) == (made.vpc, "com.amazonaws.us-east-1.s3")
+    main = [{"Name": "vpc-id", "Values": [made.vpc]}, {"Name": "association.main", "Values": ["true"]}]
+    (table,) = api.call("ec2", "describe_route_tables", Filters=main)["RouteTables"]
+    assert endpoint["RouteTableIds"] == [table["RouteTableId"]]

@@ -8,7 +8,7 @@ from typing import Any
 
 from skylift.cloud.error import ServiceError, no_room
 from skylift.cloud.identity import Caller
-from skylift.cloud.services import cors, identity
+from skylift.cloud.services import cors, identity, way
 from skylift.cloud.services.authorize import authorize
 from skylift.cloud.services.table import TABLE
 from skylift.cloud.store.database import Database, DiskFull
@@ -78,6 +78,8 @@ class Desk:
                 tls_version=call.tls_version,
                 signature=call.signature,
             )
+            if call.vpc_id:
+                caller = way.by_way(tx, caller, call.vpc_id, call.service)
             unnoted = identity.use_is_news(tx, caller)
         if unnoted:
             # On a full disk one can still look.

@@ -57,7 +57,7 @@ class Stations:
     async def _start(self, vpc: Vpc) -> _Station:
         listen = self._network.listen
         endpoint = listen(vpc.id, ENDPOINT, 80)
-        await self._api.add_socket(endpoint)
+        await self._api.add_socket(endpoint, vpc_id=vpc.id)
         metadata = HttpServer(blocking(partial(self._answer_metadata, vpc.id)))
         await metadata.add_socket(listen(vpc.id, METADATA, 80))
         resolver = Resolver(vpc.id, self._names, self._host_names)

@@ -35,6 +35,9 @@ def with_listed_routes(table: RouteTable, vpc: Vpc, lists: Lists) -> RouteTable:
     routes = {IPv4Network(route.cidr): route for route in table.routes if route.cidr}
     own = [IPv4Network(cidr) for cidr in vpc.cidrs]
     for route in table.routes:
+        if route.target.startswith("vpce-"):
+            # The endpoint of AWS's services is the router itself, which needs no route.
+            continue
         for network in _networks(route.prefix_list_id, lists):
             if not any(network.subnet_of(one) for one in own):
                 routes.setdefault(network, Route(str(network), route.target, route.origin))

@@ -23,6 +23,7 @@ from skylift.cloud.services.principal import Who, denied, granted, who_is, wides
 from skylift.cloud.services.public_policy import is_public
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.network import primary_interface
+from skylift.cloud.vpc_endpoint import VpcEndpoint
 
 ROOT_ALWAYS = frozenset({"s3:PutBucketPolicy", "s3:GetBucketPolicy", "s3:DeleteBucketPolicy"})
 """What no bucket policy can take from the account's root, lest the bucket be locked for ever."""
@@ -35,13 +36,15 @@ _PRINCIPAL_TYPES = {"root": "Account", "user": "User", "role": "AssumedRole", "a
 class Policies:
     """What bears on one caller. `boundary` None: there is none; `session` None: the session was not narrowed.
 
-    `resource` are the policies of the resource that is asked about, which speak of callers by the names in `who`.
+    `resource` are the policies of the resource that is asked about, `endpoint` is that of the VPC endpoint which the
+    request came through; both speak of callers by the names in `who`.
     """
 
     identity: tuple[PolicyDocument, ...] = ()
     boundary: PolicyDocument | None = None
     session: tuple[PolicyDocument, ...] | None = None
     resource: tuple[PolicyDocument, ...] = ()
+    endpoint: PolicyDocument | None = None
     who: Who = field(default_factory=Who)
 
     def groups(self) -> list[tuple[str, tuple[PolicyDocument, ...]]]:
@@ -73,6 +76,8 @@ def decide(policies: Policies, action: str, resource: str, context: Mapping[str,
     for statement in _statements(policies.resource, allow=False):
         if denied(statement, policies.who) and _applies(statement, action, resource, keys):
             return Decision(False, "with an explicit deny in a resource-based policy")
+    if policies.endpoint is not None and (refused := _refused_by_endpoint(policies, action, resource, keys)):
+        return Decision(False, refused)
     reach = widest(
         [
             granted(statement, policies.who)
@@ -86,6 +91,19 @@ def decide(policies: Policies, action: str, resource: str, context: Mapping[str,
         if not any(_applies(statement, action, resource, keys) for statement in _statements(documents, allow=True)):
             return Decision(False, f"because no {name} allows the {action} action")
     return Decision(True)
+
+
+def _refused_by_endpoint(policies: Policies, action: str, resource: str, keys: Context) -> str:
+    """Why the policy of a VPC endpoint does not let a request pass; empty when it does. It grants nothing by itself."""
+    assert policies.endpoint is not None
+    documents = (policies.endpoint,)
+    for statement in _statements(documents, allow=False):
+        if denied(statement, policies.who) and _applies(statement, action, resource, keys):
+            return "with an explicit deny in a VPC endpoint policy"
+    for statement in _statements(documents, allow=True):
+        if granted(statement, policies.who) != "nobody" and _applies(statement, action, resource, keys):
+            return ""
+    return f"because no VPC endpoint policy allows the {action} action"
 
 
 def decide_on(tx: Tx, caller: Caller, check: Check, documents: tuple[PolicyDocument, ...]) -> Decision:
@@ -134,16 +152,21 @@ def _sealed_too(tx: Tx, caller: Caller, check: Check, decision: Decision, error:
 
 def gather(tx: Tx, caller: Caller) -> Policies:
     """The caller's policies as they are now: a change has effect on the next request."""
-    who = who_is(tx, caller)
+    who, endpoint = who_is(tx, caller), _endpoint_policy(tx, caller)
     holder: Role | User | None = None
     if caller.role:
         holder = tx.get(Role, name=caller.role)
     elif caller.user:
         holder = tx.get(User, name=caller.user)
     if holder is None:
-        return Policies(who=who)
+        return Policies(endpoint=endpoint, who=who)
     session = tuple(parse_policy(text) for text in caller.session_policies) or None
-    return Policies(identity_policies(tx, holder), boundary_of(tx, holder), session, who=who)
+    return Policies(identity_policies(tx, holder), boundary_of(tx, holder), session, endpoint=endpoint, who=who)
+
+
+def _endpoint_policy(tx: Tx, caller: Caller) -> PolicyDocument | None:
+    found = tx.get(VpcEndpoint, id=caller.vpc_endpoint_id) if caller.vpc_endpoint_id else None
+    return parse_policy(found.policy, "resource") if found is not None else None
 
 
 def identity_policies(tx: Tx, holder: Role | User | Group) -> tuple[PolicyDocument, ...]:
@@ -198,10 +221,15 @@ def caller_context(tx: Tx, caller: Caller, now: datetime) -> dict[str, str | tup
         "aws:RequestedRegion": caller.region,
         "aws:ResourceAccount": caller.account,
         "aws:SecureTransport": "true" if caller.secure else "false",
-        "aws:SourceIp": caller.source_ip,
         "aws:userid": caller.user_id,
         "aws:ViaAWSService": "false",
     }
+    if caller.vpc_endpoint_id:
+        context["aws:SourceVpc"] = caller.vpc_id
+        context["aws:SourceVpce"] = caller.vpc_endpoint_id
+        context["aws:VpcSourceIp"] = caller.source_ip
+    else:
+        context["aws:SourceIp"] = caller.source_ip
     if caller.user_agent:
         context["aws:UserAgent"] = caller.user_agent
     if caller.referer:
@@ -252,7 +280,7 @@ def normalised(context: Mapping[str, str | tuple[str, ...]]) -> Context:
 def _decided(tx: Tx, caller: Caller, policies: Policies, check: Check) -> Decision:
     root = caller.kind == "root"
     on_resource = () if root and check.action in ROOT_ALWAYS else resource_policies(tx, caller, check)
-    if root and not on_resource:
+    if root and not on_resource and policies.endpoint is None:
         return Decision(True)
     held = replace(policies, resource=on_resource)
     return decide(held, check.action, check.resource, _context(tx, caller, check))

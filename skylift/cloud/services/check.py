@@ -31,6 +31,7 @@ from skylift.cloud.services.resource import arn, kind_of, kind_of_id
 from skylift.cloud.services.tag import checked
 from skylift.cloud.store.database import Tx
 from skylift.cloud.volume import Snapshot, Volume
+from skylift.cloud.vpc_endpoint import VpcEndpoint
 
 Checks = Callable[[Tx, Caller, Any], Iterable[Check]]
 
@@ -40,6 +41,7 @@ _NAMED_BY: dict[str, type[Any]] = {
     "InternetGatewayId": InternetGateway,
     "GatewayId": InternetGateway,
     "RouteTableId": RouteTable,
+    "RouteTableIds": RouteTable,
     "GroupId": SecurityGroup,
     "Groups": SecurityGroup,
     "InstanceId": Instance,
@@ -53,6 +55,8 @@ _NAMED_BY: dict[str, type[Any]] = {
     "NatGatewayId": NatGateway,
     "NetworkAclId": NetworkAcl,
     "PrefixListId": PrefixList,
+    "VpcEndpointId": VpcEndpoint,
+    "VpcEndpointIds": VpcEndpoint,
     "VpcPeeringConnectionId": Peering,
     "VolumeId": Volume,
     "SnapshotId": Snapshot,

@@ -26,6 +26,7 @@ from skylift.cloud.peering import Peering
 from skylift.cloud.services.resource import arn
 from skylift.cloud.store.database import Tx
 from skylift.cloud.volume import Snapshot, Volume
+from skylift.cloud.vpc_endpoint import VpcEndpoint
 
 Context = dict[str, str | tuple[str, ...]]
 
@@ -177,6 +178,10 @@ def _peering(_tx: Tx, caller: Caller, row: Peering) -> Context:
     }
 
 
+def _endpoint(_tx: Tx, _caller: Caller, row: VpcEndpoint) -> Context:
+    return {"ec2:VpceServiceName": row.service, "ec2:VpceServiceOwner": "amazon"}
+
+
 _BY_NOUN: dict[type[Any], Callable[[Tx, Caller, Any], Context]] = {
     Instance: _instance,
     Image: _image,
@@ -193,5 +198,6 @@ _BY_NOUN: dict[type[Any], Callable[[Tx, Caller, Any], Context]] = {
     Address: _address,
     NetworkInterface: _interface,
     Peering: _peering,
+    VpcEndpoint: _endpoint,
 }
 """What is not here is described by its tags alone: launch templates, NAT gateways."""

@@ -50,6 +50,7 @@ from skylift.cloud.services import (
     volume_making,
     vpc,
     vpc_cidr,
+    vpc_endpoint,
     zone,
 )
 from skylift.cloud.services.check import (
@@ -344,6 +345,24 @@ EC2_OPERATIONS: tuple[Operation, ...] = (
     _acts("RejectVpcPeeringConnection", peering.reject, "VpcPeeringConnectionId", "VpcPeeringConnectionId"),
     _acts("DeleteVpcPeeringConnection", peering.delete, "VpcPeeringConnectionId", "VpcPeeringConnectionId"),
     _reads("DescribeVpcPeeringConnections", peering.describe, f"VpcPeeringConnectionIds {_PAGES}"),
+    # VPC endpoints
+    _writes(
+        "CreateVpcEndpoint",
+        vpc_endpoint.create,
+        "VpcId ServiceName PolicyDocument RouteTableIds ClientToken TagSpecifications "
+        + " ".join(vpc_endpoint.NEUTRAL),
+        vpc_endpoint.check_create,
+    ),
+    _reads("DescribeVpcEndpoints", vpc_endpoint.describe, f"VpcEndpointIds {_PAGES}"),
+    _reads("DescribeVpcEndpointServices", vpc_endpoint.describe_services, f"ServiceNames {_PAGES}"),
+    _writes(
+        "ModifyVpcEndpoint",
+        vpc_endpoint.modify,
+        "VpcEndpointId ResetPolicy PolicyDocument AddRouteTableIds RemoveRouteTableIds "
+        + " ".join(vpc_endpoint.MODIFY_NEUTRAL),
+        vpc_endpoint.check_modify,
+    ),
+    _acts("DeleteVpcEndpoints", vpc_endpoint.delete, "VpcEndpointIds", "VpcEndpointIds"),
     # Prefix lists
     _writes(
         "CreateManagedPrefixList",

@@ -102,7 +102,6 @@ ABSENT = (
         "InvalidTransitGatewayAttachmentID.NotFound",
     ),
     Absent("DescribeTransitGateways", "TransitGatewayIds", "TransitGateways", "InvalidTransitGatewayID.NotFound"),
-    Absent("DescribeVpcEndpoints", "VpcEndpointIds", "VpcEndpoints", "InvalidVpcEndpointId.NotFound"),
     Absent(
         "DescribeVpnConnections", "VpnConnectionIds", "VpnConnections", "InvalidVpnConnectionID.NotFound", paged=False
     ),

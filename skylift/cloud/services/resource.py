@@ -28,6 +28,7 @@ from skylift.cloud.network import (
 from skylift.cloud.peering import Peering
 from skylift.cloud.store.database import Tx
 from skylift.cloud.volume import Snapshot, Volume
+from skylift.cloud.vpc_endpoint import VpcEndpoint
 
 T = TypeVar("T")
 
@@ -128,6 +129,14 @@ KINDS = (
         "vpcPeeringConnection ID",
         "InvalidVpcPeeringConnectionID.NotFound",
         "InvalidVpcPeeringConnectionId.Malformed",
+    ),
+    Kind(
+        VpcEndpoint,
+        "vpc-endpoint",
+        "vpce",
+        "Vpc Endpoint Id",
+        "InvalidVpcEndpointId.NotFound",
+        "InvalidVpcEndpointId.Malformed",
     ),
     Kind(KeyPair, "key-pair", "key", "key pair ID", "InvalidKeyPair.NotFound", "InvalidKeyPairId.Malformed"),
 )

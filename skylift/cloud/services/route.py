@@ -31,6 +31,7 @@ from skylift.cloud.services.resource import new_id, require
 from skylift.cloud.services.tag import tag_list, tags_for
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.peering import joined
+from skylift.cloud.vpc_endpoint import VpcEndpoint
 
 LISTING = Listing(
     RouteTable,
@@ -67,7 +68,7 @@ ASSOCIATED = {"State": "associated"}
 
 @dataclass(frozen=True)
 class Targets:
-    """What routes lead to: gateways that work, by the VPC that they are in, and interfaces of servers that run."""
+    """What routes lead to: gateways and endpoints by the VPC that they work in, and interfaces of servers that run."""
 
     gateways: dict[str, str | None]
     interfaces: dict[str, NetworkInterface]
@@ -78,6 +79,7 @@ class Targets:
     def of(cls, tx: Tx, tables: list[RouteTable]) -> Targets:
         gateways = {gateway.id: gateway.vpc_id for gateway in tx.find(InternetGateway)}
         gateways |= {nat.id: nat.vpc_id for nat in tx.find(NatGateway) if nat.state in ("pending", "available")}
+        gateways |= {endpoint.id: endpoint.vpc_id for endpoint in tx.find(VpcEndpoint)}
         wanted = {route.target for table in tables for route in table.routes if route.target.startswith("eni-")}
         found = [tx.get(NetworkInterface, id=interface_id) for interface_id in wanted]
         interfaces = {one.id: one for one in found if one is not None}
@@ -204,6 +206,7 @@ def replace_route(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     old = _route_to(table, destination)
     if old is None:
         raise invalid(f"There is no route defined for '{destination}' in the route table. Use CreateRoute instead.")
+    _refuse_of_endpoint(table, old, "replace")
     if params.get("LocalTarget"):
         if _named_targets(params):
             raise combination(f"Only one route target may be specified: localTarget or {_named_targets(params)[0]}.")
@@ -237,8 +240,15 @@ def delete_route(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
         )
     if _is_local(old):
         raise invalid(f"cannot remove local route {destination} in route table {table.id}")
+    _refuse_of_endpoint(table, old, "remove")
     tx.save(replace(table, routes=tuple(route for route in table.routes if route is not old)))
     return {}
+
+
+def _refuse_of_endpoint(table: RouteTable, route: Route, what: str) -> None:
+    """Routes to a VPC endpoint come and go with what ModifyVpcEndpoint is told of the table."""
+    if route.target.startswith("vpce-"):
+        raise invalid(f"cannot {what} VPC endpoint route {route.destination} in route table {table.id}")
 
 
 def associate(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:

@@ -34,6 +34,7 @@ from skylift.cloud.services.tag import Tags, tag_list, tags_for
 from skylift.cloud.services.zone import zones
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.peering import of_vpc
+from skylift.cloud.vpc_endpoint import VpcEndpoint
 
 DEFAULT_CIDR = "172.31.0.0/16"
 
@@ -114,6 +115,7 @@ def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
         tx.find(Subnet, vpc_id=vpc.id)
         or tx.find(InternetGateway, vpc_id=vpc.id)
         or tx.find(NetworkInterface, vpc_id=vpc.id)
+        or tx.find(VpcEndpoint, vpc_id=vpc.id)
         or [table for table in tables if not table.is_main]
         or [group for group in groups if group.name != "default"]
         or [acl for acl in acls if not acl.is_default]

@@ -1,5 +1,27 @@
 """The state of one cloud. Importing the package declares where every noun is kept."""
 
-from skylift.cloud.store import bucket, connect, facts, identity, instance, launch_template, network, parameter, volume
+from skylift.cloud.store import (
+    bucket,
+    connect,
+    facts,
+    identity,
+    instance,
+    launch_template,
+    network,
+    parameter,
+    volume,
+    vpc_endpoint,
+)
 
-__all__ = ["bucket", "connect", "facts", "identity", "instance", "launch_template", "network", "parameter", "volume"]
+__all__ = [
+    "bucket",
+    "connect",
+    "facts",
+    "identity",
+    "instance",
+    "launch_template",
+    "network",
+    "parameter",
+    "volume",
+    "vpc_endpoint",
+]

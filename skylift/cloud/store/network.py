@@ -61,6 +61,13 @@ def interface_at(tx: Tx, vpc_id: str, address: str) -> NetworkInterface | None:
     return found[0] if found else None
 
 
+def route_table_of(tx: Tx, subnet: Subnet) -> RouteTable | None:
+    """The table that a subnet is associated with, else its VPC's main one."""
+    tables = tx.find(RouteTable, vpc_id=subnet.vpc_id)
+    own = (one for one in tables if any(each.subnet_id == subnet.id for each in one.associations))
+    return next(own, None) or next((one for one in tables if one.is_main), None)
+
+
 def public_ips(tx: Tx) -> set[str]:
     """All public addresses that somebody has: interfaces, and the account itself."""
     rows = tx.execute(

@@ -43,6 +43,8 @@ class Call:
     """Whether the request came over TLS."""
     tls_version: str = ""
     signature: Signature | None = None
+    vpc_id: str = ""
+    """The VPC whose server sent it; empty for what came from outside."""
 
 
 SecretFor = Callable[[str, str | None], str]
@@ -56,7 +58,8 @@ Perform = Callable[[Call], dict[str, Any]]
 class Request:
     """An HTTP request as the server hands it over, before anything is understood.
 
-    `target` is the raw request target with its percent-encoding as the client sent it: signatures need it.
+    `target` is the raw request target with its percent-encoding as the client sent it: signatures need it. `place` is
+    the VPC whose router took it, if one did.
     """
 
     method: str
@@ -65,6 +68,7 @@ class Request:
     source_ip: str
     secure: bool = False
     tls_version: str = ""
+    place: str = ""
 
     def header(self, name: str, default: str = "") -> str:
         """The first header of that name (given in lower case)."""

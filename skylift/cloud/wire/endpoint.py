@@ -70,9 +70,12 @@ class AwsEndpoint:
 
         self._server = HttpServer(answer)
 
-    async def add_socket(self, sock: socket.socket, tls: ssl.SSLContext | None = None) -> None:
-        """Serve a bound TCP socket, in whatever network namespace it was made. The endpoint closes it."""
-        await self._running().add_socket(sock, tls)
+    async def add_socket(self, sock: socket.socket, tls: ssl.SSLContext | None = None, *, vpc_id: str = "") -> None:
+        """Serve a bound TCP socket, in whatever network namespace it was made. The endpoint closes it.
+
+        With `vpc_id` it is that VPC's router's: who comes in by it is a server there, known by its private address.
+        """
+        await self._running().add_socket(sock, tls, place=vpc_id)
 
     async def remove_socket(self, sock: socket.socket) -> None:
         """Stop serving a socket that was added, and close it. KeyError for any other."""

@@ -107,6 +107,7 @@ class Exchange:
             secure=self._request.secure,
             tls_version=self._request.tls_version,
             signature=self._signed.described(self._declared) if self._signed else None,
+            vpc_id=self._request.place,
         )
         response = self._perform(call, lambda result: codec.encode(operation, result, self.request_id))
         log.info("%s %s.%s %d", self.request_id, call.service, call.operation, response.status)

@@ -11,6 +11,7 @@ import logging
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -50,13 +51,18 @@ class HttpServer:
 
     def __init__(self, answer: Answer) -> None:
         self._answer = answer
-        self._server: web.Server | None = None
+        self._servers: dict[str, web.Server] = {}
         self._listening: dict[socket.socket, asyncio.Server] = {}
 
-    async def add_socket(self, sock: socket.socket, tls: ssl.SSLContext | None = None) -> None:
-        """Accept connections on a listening, or just bound, socket. The server owns it from here on."""
+    async def add_socket(self, sock: socket.socket, tls: ssl.SSLContext | None = None, *, place: str = "") -> None:
+        """Accept connections on a listening, or just bound, socket. The server owns it from here on.
+
+        `place` is what requests say of where they came in.
+        """
         loop = asyncio.get_running_loop()
-        self._listening[sock] = await loop.create_server(self._protocol, sock=sock, backlog=512, ssl=tls)
+        self._listening[sock] = await loop.create_server(
+            partial(self._protocol, place), sock=sock, backlog=512, ssl=tls
+        )
 
     async def remove_socket(self, sock: socket.socket) -> None:
         """Stop accepting on it and close it; requests that are being answered go on. KeyError if it is not served."""
@@ -67,16 +73,17 @@ class HttpServer:
         for listening in self._listening.values():
             listening.close()
         self._listening.clear()
-        if self._server is not None:
+        servers = list(self._servers.values())
+        self._servers.clear()
+        for server in servers:
             # Connections that are only kept alive have nothing to finish.
-            self._server.pre_shutdown()
-            await self._server.shutdown(grace)
-            self._server = None
+            server.pre_shutdown()
+        await asyncio.gather(*(server.shutdown(grace) for server in servers))
 
-    def _protocol(self) -> asyncio.Protocol:
-        if self._server is None:
-            self._server = web.Server(
-                self._handle,
+    def _protocol(self, place: str) -> asyncio.Protocol:
+        if place not in self._servers:
+            self._servers[place] = web.Server(
+                partial(self._handle, place),
                 access_log=None,
                 auto_decompress=False,  # an object is stored as it was sent
                 keepalive_timeout=KEEP_ALIVE,
@@ -84,12 +91,12 @@ class HttpServer:
                 max_field_size=LONGEST_LINE,
                 read_bufsize=PIECE,
             )
-        return self._server()
+        return self._servers[place]()
 
-    async def _handle(self, http: web.BaseRequest) -> web.StreamResponse:
+    async def _handle(self, place: str, http: web.BaseRequest) -> web.StreamResponse:
         body = _HttpBody(http)
         try:
-            response = await self._answer(_request(http), body)
+            response = await self._answer(_request(http, place), body)
         except Disconnected:
             raise ConnectionResetError from None
         try:
@@ -146,9 +153,9 @@ class _HttpBody:
             raise Disconnected from error
 
 
-def _request(http: web.BaseRequest) -> Request:
+def _request(http: web.BaseRequest, place: str) -> Request:
     headers = tuple((_text(name), _text(value)) for name, value in http.raw_headers)
-    return Request(http.method, http.raw_path, headers, http.remote or "", http.secure, _tls_version(http))
+    return Request(http.method, http.raw_path, headers, http.remote or "", http.secure, _tls_version(http), place)
 
 
 def _tls_version(http: web.BaseRequest) -> str:

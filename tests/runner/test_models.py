@@ -1,0 +1,177 @@
+"""What is kept of AWS's models: all that the runner calls, and all that these calls need."""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore import xform_name
+from botocore.loaders import Loader
+from botocore.model import OperationModel, ServiceModel, Shape
+from botocore.regions import EndpointResolver
+
+import skylift.runner
+from skylift.runner.ec2 import Api
+from skylift.runner.job import Credentials, NewestImage, Secret, Settings
+from skylift.runner.models import OPERATIONS, KeptModels, trim
+
+WHOLE = Loader()
+RUNNER = Path(skylift.runner.__file__).parent
+
+
+def model(service: str) -> Any:
+    return WHOLE.load_service_model(service, "service-2")
+
+
+def words_of_the_runner() -> Iterator[str]:
+    for path in RUNNER.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield node.value
+            elif isinstance(node, ast.Attribute):
+                yield node.attr
+
+
+@pytest.mark.parametrize("service", sorted(OPERATIONS))
+def test_the_table_has_every_operation_that_the_runner_names_and_no_other(service: str) -> None:
+    by_name = {xform_name(each): each for each in model(service)["operations"]}
+    named = {by_name[word] for word in words_of_the_runner() if word in by_name}
+    by_s3transfer = {"CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"} if service == "s3" else set()
+    # Two services may have operations of one name; those that only the other one is asked for are not missing here.
+    elsewhere = {each for other, names in OPERATIONS.items() if other != service for each in names}
+    assert named - set(OPERATIONS[service]) - elsewhere == set()
+    assert set(OPERATIONS[service]) - named - by_s3transfer == set()
+
+
+def test_the_table_has_every_service_that_the_runner_asks() -> None:
+    asked = set()
+    for path in RUNNER.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args:
+                first = node.args[0]
+                # As a call of a service, or as one that is handed to somebody who will make it.
+                if isinstance(first, ast.Attribute) and first.attr in {"call", "pages", "settled"}:
+                    first = node.args[1]
+                elif node.func.attr not in {"call", "pages", "settled", "_client"}:
+                    continue
+                if isinstance(first, ast.Constant):
+                    asked.add(first.value)
+    assert {"ec2", "s3", "iam"} <= asked <= set(OPERATIONS)
+
+
+def told(shape: Shape | None, seen: dict[str, Any]) -> dict[str, Any]:
+    """All that a client knows of a shape and of those below it."""
+    if shape is None or shape.name in seen:
+        return seen
+    below = {**getattr(shape, "members", {})}
+    below.update({name: getattr(shape, name) for name in ("member", "key", "value") if hasattr(shape, name)})
+    seen[shape.name] = (
+        shape.type_name,
+        shape.serialization,
+        {**shape.metadata, "enum": None},
+        {name: each.name for name, each in below.items()},
+    )
+    for each in below.values():
+        told(each, seen)
+    return seen
+
+
+def told_of(operation: OperationModel) -> list[Any]:
+    return [
+        operation.http,
+        operation.metadata,
+        operation.auth_type,
+        operation.endpoint,
+        operation.http_checksum,
+        [(each.name, each.member_name) for each in operation.context_parameters],
+        operation.static_context_parameters,
+        told(operation.input_shape, {}),
+        told(operation.output_shape, {}),
+        [told(each, {}) for each in operation.error_shapes],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("service", "operation"), [(service, each) for service, names in OPERATIONS.items() for each in names]
+)
+def test_an_operation_is_kept_whole(service: str, operation: str) -> None:
+    kept = ServiceModel(trim(f"{service}.service-2", model(service)), service)
+    whole = ServiceModel(model(service), service)
+    assert told_of(kept.operation_model(operation)) == told_of(whole.operation_model(operation))
+
+
+@pytest.mark.parametrize("service", sorted(OPERATIONS))
+def test_endpoints_are_as_botocore_finds_them(service: str) -> None:
+    data = WHOLE.load_data("endpoints")
+    kept, whole = EndpointResolver(trim("endpoints", data)), EndpointResolver(data)
+    for region in ("us-east-1", "eu-central-1", "cn-north-1", "us-gov-west-1"):
+        assert kept.construct_endpoint(service, region) == whole.construct_endpoint(service, region)
+
+
+def test_a_model_is_read_whole_once(tmp_path: Path) -> None:
+    loads = []
+
+    def load() -> Any:
+        loads.append(1)
+        return model("sts")
+
+    first = KeptModels(tmp_path / "models", "1.0").get("sts.service-2", load)
+    again = KeptModels(tmp_path / "models", "1.0").get("sts.service-2", load)
+    assert first == again == trim("sts.service-2", model("sts"))
+    assert len(loads) == 1
+    KeptModels(tmp_path / "models", "1.1").get("sts.service-2", load)
+    assert len(loads) == 2
+    assert [each.name for each in (tmp_path / "models").iterdir()] == ["sts.service-2.json"]
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"made_for": "1.0"}', "\xff"])
+def test_a_damaged_one_is_made_anew(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "sts.service-2.json"
+    path.write_bytes(content.encode("latin-1"))
+    assert KeptModels(tmp_path, "1.0").get("sts.service-2", lambda: model("sts"))["operations"]
+    assert json.loads(path.read_text())["model"]["operations"]
+
+
+def test_where_nothing_can_be_written_models_are_read_whole(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    found = KeptModels(tmp_path / "file" / "models", "1.0").get("sts.service-2", lambda: model("sts"))
+    assert found["operations"]
+
+
+def settings(tmp_path: Path) -> Settings:
+    return Settings(
+        region="eu-central-1",
+        key_dir=tmp_path / "keys",
+        image=NewestImage("x", ("amazon",)),
+        caller_address=lambda: "127.0.0.1",
+        credentials=Credentials("AKIAIOSFODNN7EXAMPLE", Secret("secret")),
+        cache_dir=tmp_path / "cache",
+    )
+
+
+def test_clients_are_made_from_what_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Loader, "CUSTOMER_DATA_PATH", str(tmp_path / "none"))
+    for _ in range(2):
+        api = Api(settings(tmp_path))
+        api.warm()
+        assert api._client("s3").meta.endpoint_url == "https://s3.eu-central-1.amazonaws.com"
+        assert api._client("iam").meta.endpoint_url == "https://iam.amazonaws.com"
+        assert api._client("ec2").can_paginate("describe_instances")
+        # The second time there is nothing but these files.
+        monkeypatch.setattr(Loader, "load_service_model", None)
+    assert (tmp_path / "cache" / "models" / "ec2.service-2.json").stat().st_size < 300_000
+
+
+def test_who_has_models_of_their_own_gets_these(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = tmp_path / "own" / "sts" / "2011-06-15"
+    own.mkdir(parents=True)
+    changed = {**model("sts"), "operations": {"GetCallerIdentity": model("sts")["operations"]["GetCallerIdentity"]}}
+    (own / "service-2.json").write_text(json.dumps(changed))
+    monkeypatch.setenv("AWS_DATA_PATH", str(tmp_path / "own"))
+    client = Api(settings(tmp_path))._client("sts")
+    assert client.meta.service_model.operation_names == ["GetCallerIdentity"]
+    assert not (tmp_path / "cache").exists()
