@@ -65,7 +65,9 @@ def skylift(home: Home, *arguments: str) -> str:
 
 
 def environment(home: Home) -> dict[str, str]:
-    return {**os.environ, "SKYLIFT_HOME": str(home.path)}
+    """A user's modules have been compiled when they were installed, so ours are at the first run."""
+    compiling = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**compiling, "SKYLIFT_HOME": str(home.path)}
 
 
 def client(home: Home, service: str) -> Any:

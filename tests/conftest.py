@@ -11,9 +11,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from skylift.cloud.compute.image import ensure_image
 from skylift.cloud.home import Home
+
+# What decides about a change is the same each time, whatever else the machine is doing. To hunt with other examples:
+# `pytest --hypothesis-profile=hunt`.
+SLOW = [HealthCheck.too_slow]
+settings.register_profile("same", derandomize=True, deadline=None, suppress_health_check=SLOW)
+settings.register_profile("hunt", max_examples=1000, deadline=None, suppress_health_check=SLOW)
+settings.load_profile("same")
 
 CLIENTS = ("s3fs>=2025.1", "s3cmd>=2.4", "apache-libcloud>=3.9", "paramiko>=4")
 

@@ -429,7 +429,8 @@ class Storekeeper(Worker):
     """Objects in a bucket with versions: put, copied, in parts, deleted one by one and several at once."""
 
     BUCKET = "soak"
-    LARGEST = 400_000
+    LARGEST = (60_000, 400_000)
+    """Of bodies that are kept in the database, and of those that mostly are files."""
     PART = 5 << 20
 
     def __init__(self, seed: str, s3: Any) -> None:
@@ -473,7 +474,7 @@ class Storekeeper(Worker):
         return digest(body)
 
     def _body(self, size: int | None = None) -> bytes:
-        return self.random.randbytes(self.random.randrange(self.LARGEST) if size is None else size)
+        return self.random.randbytes(self.random.randrange(self.random.choice(self.LARGEST)) if size is None else size)
 
     def _with(self, key: str, more: str) -> Facts:
         """The versions of a key and one more; which is the newest is in their order on the server only."""

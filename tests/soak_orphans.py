@@ -58,12 +58,15 @@ class Census:
                 if instance in self._running
             }
             self._snapshots = {row[0] for row in database.execute("SELECT id FROM snapshots WHERE of_root = 0")}
-            self._files = {
-                extent["file"]
+            extents = [
+                extent
                 for table in ("objects", "parts")
-                for (extents,) in database.execute(f"SELECT extents FROM {table}")
-                for extent in json.loads(extents)
-            }
+                for (text,) in database.execute(f"SELECT extents FROM {table}")
+                for extent in json.loads(text)
+            ]
+            self._files = {extent["file"] for extent in extents if extent["file"]}
+            self._rows = {str(extent["row"]) for extent in extents if not extent["file"]}
+            self._bodies = {str(row[0]) for row in database.execute("SELECT id FROM small_bodies")}
 
     def complaints(self) -> list[str]:
         return [
@@ -83,6 +86,7 @@ class Census:
             *_compared("volumes", self._volumes, _stems(self._home.volumes)),
             *_compared("snapshots", self._snapshots, _stems(self._home.snapshots)),
             *_compared("files of objects", self._files, _names(self._home.objects)),
+            *_compared("small bodies", self._rows, self._bodies),
             *_compared("root directories of images", self._captured(), _names(self._home.captures)),
             *_compared("state directory", set(), _names(self._home.path) - IN_HOME),
             *_compared("half a claim", set(), {path.name for path in self._run.parent.glob("claims/.*.new")}),

@@ -17,7 +17,10 @@ def register(app: typer.Typer) -> None:
 
 def ssh(
     name: Annotated[str, typer.Argument(help="The job's name, as `skylift ps` shows it.")],
-    command: Annotated[list[str] | None, typer.Argument(help="A command, instead of a shell.")] = None,
+    command: Annotated[
+        list[str] | None,
+        typer.Argument(help="A command, instead of a shell. One word is a line that the shell there reads."),
+    ] = None,
     on: On = None,
 ) -> None:
     """Open a shell on a job's server, with its host key pinned."""

@@ -20,20 +20,24 @@ class RunningChecksum(Protocol):
 StartChecksum = Callable[[str], RunningChecksum]
 """A new running checksum of an algorithm as S3 spells it (`CRC64NVME`)."""
 
+LARGEST_IN_ROW = 64 * 1024
+"""A body up to this size is kept in a row: one commit makes it durable, where a file waits for the disk twice more."""
+
 
 @dataclass(frozen=True)
 class Spool:
-    """A request body, already a file among those of objects and verified against what the client signed.
+    """A request body, verified against what the client signed: a small one is `data`, others are a file.
 
-    `file` is its name there (empty for a body that never was one), `md5` is hex, `checksums` are base64 by algorithm
-    as S3 spells it (`CRC32`, `CRC32C`, `SHA1`, `SHA256`, `CRC64NVME`). The file's content and name are durable
-    (fsynced). It is removed when the request is over, unless somebody `take`s it.
+    `file` is its name among those of objects (empty where it is none), `md5` is hex, `checksums` are base64 by
+    algorithm as S3 spells it (`CRC32`, `CRC32C`, `SHA1`, `SHA256`, `CRC64NVME`). The file's content and name are
+    durable (fsynced). It is removed when the request is over, unless somebody `take`s it.
     """
 
     file: str
     size: int
     md5: str
     checksums: dict[str, str] = field(default_factory=dict)
+    data: bytes | None = field(default=None, repr=False)
     _taken: Event = field(default_factory=Event, repr=False, compare=False)
 
     def take(self) -> None:
@@ -47,25 +51,29 @@ class Spool:
 
 @dataclass(frozen=True)
 class Extent:
-    """`length` bytes of the file `file` in the state directory's `objects`, from `offset`."""
+    """`length` bytes, from `offset`, of the file `file` in the state directory's `objects`.
+
+    Of a small body's row instead where `row` is its number; `file` is empty then.
+    """
 
     file: str
     offset: int
     length: int
+    row: int | None = None
 
 
 @dataclass(frozen=True)
 class FileBody:
-    """A streaming response body: extents to be sent one after the other.
+    """A streaming response body: parts of files, and what rows held, to be sent one after the other.
 
     The files stay on disk for as long as this value is referenced, whatever happens to the object meanwhile.
     """
 
-    extents: tuple[Extent, ...]
+    pieces: tuple[Extent | bytes, ...]
 
     @property
     def size(self) -> int:
-        return sum(extent.length for extent in self.extents)
+        return sum(len(piece) if isinstance(piece, bytes) else piece.length for piece in self.pieces)
 
 
 @dataclass(frozen=True)

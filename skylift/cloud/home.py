@@ -51,7 +51,7 @@ class Home:
 
     @property
     def objects(self) -> Path:
-        """Files that hold the bytes of S3 objects."""
+        """Files that hold the bytes of S3 objects; small ones are in the database."""
         return self.path / "objects"
 
     @property

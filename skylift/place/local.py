@@ -5,6 +5,7 @@ from __future__ import annotations
 from skylift.cloud.home import Endpoint, Home, RootKey, default_home
 from skylift.place.privilege import is_root, run_as_root
 from skylift.place.start import Showing, bring_up, prepare_home, unseen
+from skylift.runner.cache import Cache
 from skylift.runner.errors import USAGE, RunError, UsageError
 from skylift.runner.job import Credentials, NewestImage, Secret, Settings
 
@@ -26,7 +27,7 @@ def local_settings(showing: Showing = unseen) -> Settings:
         place="this machine",
         revive=lambda: _revive(home, showing),
         billed=False,
-        cache_dir=home.path / "cache",
+        cache=Cache(home.path / "cache"),
     )
 
 

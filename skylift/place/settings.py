@@ -34,9 +34,10 @@ def _settings_of(place: str, showing: Showing) -> Settings:
         return local_settings(showing)
     if place == "aws":
         from skylift.runner.aws import aws_settings
+        from skylift.runner.cache import Cache
 
         home = default_home().path
-        return aws_settings(home / "keys", home / "cache")
+        return aws_settings(home / "keys", Cache(home / "cache"))
     raise UsageError(f"--on {place!r} is not a place where jobs run.", "It may be local or aws.")
 
 

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import ast
 import functools
+import hashlib
 import importlib.util
 import io
+import json
 import marshal
+import sys
 import threading
 import zipfile
 from pathlib import Path
+
+from skylift.runner.cache import NOWHERE, Cache
 
 _SOURCE = Path(__file__).with_name("supervisor")
 _PLACE = "skylift/runner/supervisor/"
@@ -24,26 +29,34 @@ _parsing = threading.Lock()
 
 
 @functools.cache
-def boot_archive() -> bytes:
+def boot_archive(cache: Cache = NOWHERE) -> bytes:
     """What fits into user data."""
-    return _pack({name: _slim(name) for name in _FIRST}, compiled=False)
+    sources = {name: _read(name) for name in _FIRST}
+    return cache.get("boot.zip", _told(sources), lambda: _pack(sources, compiled=False))
 
 
 @functools.cache
-def whole_archive() -> bytes:
+def whole_archive(cache: Cache = NOWHERE) -> bytes:
     """All modules, with what the interpreter here makes of them: a server of the same Python does not compile them."""
-    return _pack({path.stem: _slim(path.stem) for path in sorted(_SOURCE.glob("*.py"))}, compiled=True)
+    sources = {path.stem: _read(path.stem) for path in sorted(_SOURCE.glob("*.py"))}
+    return cache.get("supervisor.zip", _told(sources), lambda: _pack(sources, compiled=True))
 
 
-def _slim(name: str) -> str:
-    return slim((_SOURCE / f"{name}.py").read_text())
+def _read(name: str) -> str:
+    return (_SOURCE / f"{name}.py").read_text()
+
+
+def _told(sources: dict[str, str]) -> str:
+    """All that an archive is made from, as one word: the modules, how they are packed, and the interpreter."""
+    whole = json.dumps([sources, Path(__file__).read_text(), sys.version])
+    return hashlib.sha256(whole.encode()).hexdigest()
 
 
 def _pack(modules: dict[str, str], *, compiled: bool) -> bytes:
     whole = io.BytesIO()
     with zipfile.ZipFile(whole, "w", zipfile.ZIP_DEFLATED) as archive:
         texts = {"skylift/__init__.py": "", "skylift/runner/__init__.py": "", "__main__.py": _MAIN}
-        texts |= {f"{_PLACE}{name}.py": source for name, source in modules.items()}
+        texts |= {f"{_PLACE}{name}.py": slim(source) for name, source in modules.items()}
         for place, text in texts.items():
             archive.writestr(zipfile.ZipInfo(place, _EPOCH), text, zipfile.ZIP_DEFLATED)
             if compiled:

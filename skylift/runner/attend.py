@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -23,7 +24,7 @@ from skylift.runner.outcome import conclude
 from skylift.runner.reach import Reach
 from skylift.runner.record import Prefix
 from skylift.runner.size import spell_size
-from skylift.runner.steps import Clock, in_thread
+from skylift.runner.steps import Clock, in_thread, together
 from skylift.runner.stream import Follower, Status
 from skylift.runner.submit import write_off
 from skylift.runner.warm import put_roles_away
@@ -85,6 +86,7 @@ class Attendance:
         self._forwards.lead(lambda: self._follower.connection)
         self._phase = "preparing"
         self._interrupts = 0
+        self._away = False
         self._open_steps: dict[str, float] = {}
         self._task: asyncio.Task[Outcome] | None = None
 
@@ -107,7 +109,8 @@ class Attendance:
                 await in_thread(self._reach.let_in, self._watcher)
             status = await self._follower.run()
             self._phase = "collecting" if status is not None else "lost"
-            manifest = await self._collect(status)
+            # What is to be brought home is in S3 by now.
+            manifest, _ = await together(self._collect(status), self._put_away())
         finally:
             self._give_back_keyboard()
             await self._forwards.close()
@@ -121,22 +124,24 @@ class Attendance:
         on needing its role, and so does one that stopped itself with results that nobody has; `skylift cancel` takes
         both away."""
         early = self._phase == "preparing" and (self._visit.started_it or self._interrupts > 0)
-        if early or (self._phase == "collecting" and not self._visit.keep):
+        if not self._away and (early or (self._phase == "collecting" and not self._visit.keep)):
+            self._away = True
             await in_thread(self._take_down, early)
 
     def _take_down(self, early: bool) -> None:
         """Each by itself: what cannot be undone does not stand in the way of the rest, nor of the run's own end."""
         api, name = self._account.api, self._visit.name
         steps: list[Callable[[], object]] = [self._remove_role]
+        last: list[Callable[[], object]] = []
         if self._reach.server is not None:
             instance, interrupted = self._reach.server.instance, self._interrupts > 0
             steps.insert(0, partial(launch.terminate, api, instance))
             if early:
-                steps.append(partial(write_off, self._account, name, instance, interrupted=interrupted))
-        for step in steps:
-            try:
-                step()
-            except SkyliftError as error:
+                last.append(partial(write_off, self._account, name, instance, interrupted=interrupted))
+        with ThreadPoolExecutor(2) as pool:
+            troubles = [*pool.map(_trouble, steps), *map(_trouble, last)]
+        for error in troubles:
+            if error is not None:
                 self._watcher.note(f"Not everything could be taken down: {error.message} {error.advice}".rstrip())
                 self._watcher.note(f"The server turns itself off. For the rest: `skylift cancel {name}`.")
 
@@ -263,6 +268,14 @@ class Attendance:
         if outcome.results:
             more["home"] = self._visit.home
         return replace(outcome, instance_type=self._visit.instance_type, **more)
+
+
+def _trouble(step: Callable[[], object]) -> SkyliftError | None:
+    try:
+        step()
+    except SkyliftError as error:
+        return error
+    return None
 
 
 def visit(account: Account, name: str, home: Path) -> Visit:

@@ -9,6 +9,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from skylift.runner.cache import NOWHERE, Cache
 from skylift.runner.ec2 import default_region
 from skylift.runner.errors import Unreachable, UsageError
 from skylift.runner.image import DEFAULT, PUBLISHED
@@ -18,7 +19,7 @@ _CHECK_IP = "https://checkip.amazonaws.com/"
 """AWS's own answer to where a call comes from: nobody else is told of it."""
 
 
-def aws_settings(key_dir: Path, cache_dir: Path | None = None) -> Settings:
+def aws_settings(key_dir: Path, cache: Cache = NOWHERE) -> Settings:
     region = default_region()
     if region is None:
         raise UsageError(
@@ -30,7 +31,7 @@ def aws_settings(key_dir: Path, cache_dir: Path | None = None) -> Settings:
         key_dir=key_dir,
         image=PUBLISHED[DEFAULT],
         caller_address=public_address,
-        cache_dir=cache_dir,
+        cache=cache,
     )
 
 

@@ -101,7 +101,8 @@ if os.fork() == 0:
 
 
 def ssh_argv(key: Path, known_hosts: Path, user: str, address: str, command: tuple[str, ...]) -> list[str]:
-    """OpenSSH to a server whose host key is pinned; nothing is trusted on first use, nobody's own settings apply."""
+    """OpenSSH to a server whose host key is pinned; nothing is trusted on first use, nobody's own settings apply. A
+    command of one word is the shell's to read, as with ssh; several are a program and its arguments, as they are."""
     return [
         "ssh",
         "-F",
@@ -117,5 +118,5 @@ def ssh_argv(key: Path, known_hosts: Path, user: str, address: str, command: tup
         "-o",
         "ServerAliveInterval=15",
         f"{user}@{address}",
-        *((shlex.join(command),) if command else ()),
+        *((command[0] if len(command) == 1 else shlex.join(command),) if command else ()),
     ]

@@ -30,6 +30,7 @@ from botocore.session import Session
 
 from skylift import __version__
 from skylift.runner.advice import ADVICE, about_denial
+from skylift.runner.cache import NOWHERE
 from skylift.runner.errors import NoCredentials, NotPermitted, Refused, RunError, Unreachable
 from skylift.runner.job import Settings
 from skylift.runner.models import KeptModels
@@ -117,9 +118,9 @@ class Api:
     def _loader(self) -> Loader:
         """Whoever has models of their own gets these, as from boto3."""
         paths = self._session.get_config_variable("data_path")
-        if self._settings.cache_dir is None or paths or Path(Loader.CUSTOMER_DATA_PATH).is_dir():
+        if self._settings.cache is NOWHERE or paths or Path(Loader.CUSTOMER_DATA_PATH).is_dir():
             return cast(Loader, create_loader(paths))
-        return _KeptLoader(KeptModels(self._settings.cache_dir / "models", botocore.__version__))
+        return _KeptLoader(KeptModels(self._settings.cache, botocore.__version__))
 
     def call(self, service: str, operation: str, **params: Any) -> Any:
         """One operation, by boto3's name for it (`describe_vpcs`) and in boto3's parameters."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from skylift.runner.cache import NOWHERE, Cache
 from skylift.runner.errors import UsageError
 
 NAME_FORM = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
@@ -118,7 +119,7 @@ class Settings:
     not known. `caller_address` gives the IPv4 address that servers see this machine come from. `revive` brings a
     local cloud back that has ended and gives the URL where it is now; None where nothing can. `login_user` is who
     is logged in as where an image has that user; a job's server says who it is there. `billed` is whether servers cost
-    money there. `cache_dir` is where what takes long to read is kept in short; None is nowhere.
+    money there. `cache` keeps what would take long to make anew.
     """
 
     region: str
@@ -133,7 +134,7 @@ class Settings:
     access: Access = Access()
     revive: Callable[[], str | None] | None = None
     billed: bool = True
-    cache_dir: Path | None = None
+    cache: Cache = NOWHERE
 
     def __post_init__(self) -> None:
         if not _REGION_FORM.fullmatch(self.region):

@@ -24,6 +24,7 @@ class Lifeline:
     def __init__(self, api: Api, watcher: Watcher, revive: Callable[[], str | None] | None) -> None:
         self._api, self._watcher, self._revive = api, watcher, revive
         self._away = False
+        self._reviving = asyncio.Lock()
 
     async def once(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """One try, in a thread. Raises Unreachable when the cloud is away, after telling so and trying to revive it."""
@@ -59,7 +60,9 @@ class Lifeline:
         if self._revive is None:
             return
         try:
-            endpoint = await in_thread(self._revive)
+            # Of several calls that find it away at once, one starts it again, and the others find it there.
+            async with self._reviving:
+                endpoint = await in_thread(self._revive)
         except SkyliftError as failure:
             if first:
                 self._watcher.note(f"It could not be started again: {failure.message} {failure.advice}")

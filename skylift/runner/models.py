@@ -1,4 +1,4 @@
-"""What skylift needs of AWS's service models, kept beside the keys: reading them whole takes a quarter of a second.
+"""What skylift needs of AWS's service models, kept in a cache: reading them whole takes a quarter of a second.
 
 `OPERATIONS` is every call that a client of skylift may make; nothing else is in what is kept.
 """
@@ -7,20 +7,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
+
+from skylift.runner.cache import Cache
 
 OPERATIONS = {
     "ec2": """
         AttachInternetGateway AuthorizeSecurityGroupIngress CreateInternetGateway CreateRoute CreateSecurityGroup
-        CreateSubnet CreateTags CreateVpc DeleteNetworkInterface DeleteVolume DescribeAvailabilityZones DescribeImages
-        DescribeInstances DescribeInstanceTypes DescribeInternetGateways DescribeKeyPairs DescribeNetworkInterfaces
-        DescribeRouteTables DescribeSecurityGroups DescribeSubnets DescribeVolumes DescribeVpcs GetConsoleOutput
-        ImportKeyPair RunInstances TerminateInstances
+        CreateSubnet CreateTags CreateVpc CreateVpcEndpoint DeleteNetworkInterface DeleteVolume
+        DescribeAvailabilityZones DescribeImages DescribeInstanceTypes DescribeInstances DescribeInternetGateways
+        DescribeKeyPairs DescribeNetworkInterfaces DescribeRouteTables DescribeSecurityGroups DescribeSubnets
+        DescribeVolumes DescribeVpcEndpoints DescribeVpcs GetConsoleOutput ImportKeyPair RunInstances TerminateInstances
     """.split(),
     "ec2-instance-connect": ["SendSSHPublicKey"],
     "iam": """
@@ -41,39 +39,21 @@ _WORDS = {"documentation": "", "documentationUrl": "", "enum": []}
 
 
 class KeptModels:
-    """A folder with a file for each model. One that is not there, or is damaged, or is of another version (`made_for`),
-    is made anew; where nothing can be written, it goes without."""
+    """Models in a cache; `version` is botocore's, whose models they are."""
 
-    def __init__(self, folder: Path, made_for: str) -> None:
+    def __init__(self, cache: Cache, version: str) -> None:
         table = hashlib.sha256(json.dumps(OPERATIONS).encode()).hexdigest()
-        self._folder, self._made_for = folder, f"{made_for} {table}"
+        self._cache, self._made_from = cache, f"botocore-{version} {table}"
 
     def get(self, name: str, load: Callable[[], Any]) -> Any:
         """The model of this name, for which `load` gives the whole. Of a service that the table does not know, too."""
         if name.partition(".")[0] not in {*OPERATIONS, "endpoints", "partitions"}:
             return load()
-        path = self._folder / f"{name}.json"
-        with suppress(OSError, ValueError, KeyError, TypeError):
-            kept = json.loads(path.read_bytes())
-            if kept["made_for"] == self._made_for:
-                return kept["model"]
-        model = trim(name, load())
-        with suppress(OSError):
-            self._folder.mkdir(parents=True, exist_ok=True)
-            _write(path, json.dumps({"made_for": self._made_for, "model": model}, separators=(",", ":")))
-        return model
 
+        def make() -> bytes:
+            return json.dumps(trim(name, load()), separators=(",", ":")).encode()
 
-def _write(path: Path, text: str) -> None:
-    """Whole or not at all: others may be reading it."""
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(text)
-        Path(name).replace(path)
-    except OSError:
-        Path(name).unlink(missing_ok=True)
-        raise
+        return json.loads(self._cache.get(f"{name}.json", self._made_from, make))
 
 
 def trim(name: str, model: Any) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -127,12 +128,18 @@ def _around_subnet(api: Api, subnet: str, groups: tuple[str, ...]) -> Network:
 def _find_own(api: Api) -> Network | None:
     """The complete network. Should there ever be two, everybody uses the one whose id sorts first."""
     filters = [{"Name": f"tag:{TAG_PART}", "Values": ["vpc"]}, {"Name": f"tag:{TAG_READY}", "Values": ["yes"]}]
-    vpcs = api.call("ec2", "describe_vpcs", Filters=filters)["Vpcs"]
-    if not vpcs:
-        return None
-    vpc = min(each["VpcId"] for each in vpcs)
-    subnets = _find(api, "describe_subnets", "Subnets", "subnet", vpc)
-    groups = _find(api, "describe_security_groups", "SecurityGroups", "group", vpc)
+    with ThreadPoolExecutor(2) as pool:
+        subnet = pool.submit(_find, api, "describe_subnets", "Subnets", "subnet")
+        group = pool.submit(_find, api, "describe_security_groups", "SecurityGroups", "group")
+        vpcs = api.call("ec2", "describe_vpcs", Filters=filters)["Vpcs"]
+        if not vpcs:
+            return None
+        vpc = min(each["VpcId"] for each in vpcs)
+        subnets, groups = ([each for each in found.result() if each["VpcId"] == vpc] for found in (subnet, group))
+    if not subnets or not groups:
+        # Somebody may have completed it between one of these looks and the other.
+        subnets = _find(api, "describe_subnets", "Subnets", "subnet", vpc)
+        groups = _find(api, "describe_security_groups", "SecurityGroups", "group", vpc)
     if not subnets or not groups:
         raise LaunchFailed(
             f"skylift's network {vpc} has lost its subnets or its security group.",
@@ -241,8 +248,10 @@ def _make_group(api: Api, vpc: str) -> None:
     )
 
 
-def _find(api: Api, operation: str, key: str, part: str, vpc: str) -> list[Any]:
-    filters = [{"Name": "vpc-id", "Values": [vpc]}, {"Name": f"tag:{TAG_PART}", "Values": [part]}]
+def _find(api: Api, operation: str, key: str, part: str, vpc: str | None = None) -> list[Any]:
+    """skylift's own of one kind, in one VPC or in all."""
+    within = [{"Name": "vpc-id", "Values": [vpc]}] if vpc else []
+    filters = [*within, {"Name": f"tag:{TAG_PART}", "Values": [part]}]
     found: list[Any] = api.call("ec2", operation, Filters=filters)[key]
     return found
 

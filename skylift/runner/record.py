@@ -60,6 +60,10 @@ class Prefix:
         return f"{self.base}/server/hostkeys.json"
 
     @property
+    def claim(self) -> str:
+        return f"{self.base}/server/claim.json"
+
+    @property
     def next(self) -> str:
         return f"{self.base}/server/next.json"
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,10 +48,17 @@ def job_policy(
     region: str,
     prebuilt: Prebuilt | None = None,
     inputs: Sequence[str] = (),
+    last: str = "",
 ) -> dict[str, Any]:
     """What one job's server may do. The tag names the instances that are the job's; the source, that one must ask.
-    `inputs` are the ARNs of what it may read besides its own prefix."""
+    `inputs` are the ARNs of what it may read besides its own prefix, and `last` is the job after which it was kept."""
     objects = f"arn:aws:s3:::{bucket}/{Prefix(job).base}"
+    going_on = {
+        "Sid": "GoOnOrOff",
+        "Effect": "Allow",
+        "Action": ["s3:GetObject", "s3:PutObject"],
+        "Resource": f"arn:aws:s3:::{bucket}/{Prefix(last).next}",
+    }
     instances = f"arn:aws:ec2:{region}:{account}:instance/*"
     return {
         "Version": "2012-10-17",
@@ -94,6 +102,7 @@ def job_policy(
                     "ArnLike": {"ec2:SourceInstanceARN": instances},
                 },
             },
+            *([going_on] if last else ()),
             *environment_statements(prebuilt, bucket),
         ],
     }
@@ -180,23 +189,36 @@ def _make_boundary(api: Api, account: str, buckets: Sequence[str]) -> None:
             raise
 
 
-def create_role(api: Api, job: str, account: str, boundary: str | None = None) -> None:
-    """The role itself, so far without rights. Raises NameTaken when it is another job's; `remove_role` is the undo."""
-    try:
-        api.settled(
-            "iam",
-            "create_role",
-            RoleName=role_name(job),
-            Path=PATH,
-            AssumeRolePolicyDocument=json.dumps(TRUST),
-            Description=f"The server of skylift job {job}",
-            PermissionsBoundary=boundary or boundary_arn(account),
-            Tags=[{"Key": TAG_JOB, "Value": job}],
-        )
-    except Refused as error:
-        if error.code == "EntityAlreadyExists":
-            raise NameTaken(job) from None
-        raise
+def create_role(api: Api, job: str, account: str, buckets: Sequence[str] = ()) -> None:
+    """The role itself, so far without rights, under the boundary of a choice of `buckets`, which is made where there is
+    none. Raises NameTaken when the role is another job's; `remove_role` is the undo."""
+    with ThreadPoolExecutor(1) as pool:
+        # Looked for at the same time: after the first run it is always there, and then a role that IAM makes has it.
+        boundary = pool.submit(ensure_boundary, api, account, buckets)
+        try:
+            try:
+                _create(api.call, job, boundary_arn(account, buckets))
+            except Refused as error:
+                if error.code != "NoSuchEntity":
+                    raise
+                _create(api.settled, job, boundary.result())
+        except Refused as error:
+            if error.code == "EntityAlreadyExists":
+                raise NameTaken(job) from None
+            raise
+
+
+def _create(call: Callable[..., Any], job: str, boundary: str) -> None:
+    call(
+        "iam",
+        "create_role",
+        RoleName=role_name(job),
+        Path=PATH,
+        AssumeRolePolicyDocument=json.dumps(TRUST),
+        Description=f"The server of skylift job {job}",
+        PermissionsBoundary=boundary,
+        Tags=[{"Key": TAG_JOB, "Value": job}],
+    )
 
 
 def equip_role(
@@ -210,10 +232,12 @@ def equip_role(
     """The role's policy, and the instance profile that hands it to a server; `remove_role` is the undo of these too."""
     name = role_name(job)
     policy = json.dumps(job_policy(job, bucket, account, api.region, prebuilt, inputs))
-    api.settled("iam", "put_role_policy", RoleName=name, PolicyName="job", PolicyDocument=policy)
-    tags = [{"Key": TAG_JOB, "Value": job}]
-    made = api.call("iam", "create_instance_profile", InstanceProfileName=name, Path=PATH, Tags=tags)
-    api.settled("iam", "add_role_to_instance_profile", InstanceProfileName=name, RoleName=name)
+    with ThreadPoolExecutor(1) as pool:
+        put = pool.submit(api.settled, "iam", "put_role_policy", RoleName=name, PolicyName="job", PolicyDocument=policy)
+        tags = [{"Key": TAG_JOB, "Value": job}]
+        made = api.call("iam", "create_instance_profile", InstanceProfileName=name, Path=PATH, Tags=tags)
+        api.settled("iam", "add_role_to_instance_profile", InstanceProfileName=name, RoleName=name)
+        put.result()
     return JobRole(name, made["InstanceProfile"]["Arn"])
 
 
@@ -223,14 +247,21 @@ def remove_role(api: Api, job: str) -> None:
 
 
 def remove_named(api: Api, name: str) -> None:
-    for operation, params in (
-        ("remove_role_from_instance_profile", {"InstanceProfileName": name, "RoleName": name}),
-        ("delete_instance_profile", {"InstanceProfileName": name}),
-        ("delete_role_policy", {"RoleName": name, "PolicyName": "job"}),
-        ("delete_role", {"RoleName": name}),
-    ):
-        try:
-            api.call("iam", operation, **params)
-        except Refused as error:
-            if error.code != "NoSuchEntity":
-                raise
+    """First what stands in the way of the other two, then these: a pair each that is done at the same time."""
+    with ThreadPoolExecutor(2) as pool:
+        for pair in (
+            (
+                ("remove_role_from_instance_profile", {"InstanceProfileName": name, "RoleName": name}),
+                ("delete_role_policy", {"RoleName": name, "PolicyName": "job"}),
+            ),
+            (("delete_instance_profile", {"InstanceProfileName": name}), ("delete_role", {"RoleName": name})),
+        ):
+            list(pool.map(lambda each: _unless_gone(api, *each), pair))
+
+
+def _unless_gone(api: Api, operation: str, params: dict[str, str]) -> None:
+    try:
+        api.call("iam", operation, **params)
+    except Refused as error:
+        if error.code != "NoSuchEntity":
+            raise

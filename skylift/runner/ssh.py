@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes.util
 import json
 import shlex
 import struct
@@ -12,10 +13,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import asyncssh
-
 from skylift.runner.commands import attach_argv, socket_path
 from skylift.runner.errors import ConnectionLost
+
+
+@contextmanager
+def _no_search() -> Iterator[None]:
+    """asyncssh looks for two C libraries with ciphers that are not needed here, by way of ldconfig, a compiler and a
+    linker: that takes longer than all the rest of its import."""
+    search = ctypes.util.find_library
+    ctypes.util.find_library = lambda name: None
+    try:
+        yield
+    finally:
+        ctypes.util.find_library = search
+
+
+with _no_search():
+    import asyncssh
 
 _KINDS: dict[bytes, Literal["stdout", "stderr", "status", "cut", "begin"]] = {
     b"o": "stdout",

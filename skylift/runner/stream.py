@@ -15,6 +15,7 @@ from skylift.runner.errors import ConnectionLost, Refused, SkyliftError, Unreach
 from skylift.runner.lifeline import Lifeline
 from skylift.runner.record import Prefix
 from skylift.runner.size import spell_size
+from skylift.runner.steps import together
 from skylift.runner.watch import Watcher
 
 if TYPE_CHECKING:
@@ -159,18 +160,23 @@ class Follower:
         status: Status | None = json.loads(found) if found is not None else None
         if status is not None and not status["final"]:
             self._told(status)
-        for name in _STREAMS:
-            await self._deliver_pieces(name, (status or {}).get("cut", {}).get(name))
+        listed = await together(*(self._list_pieces(name) for name in _STREAMS))
+        for name, pieces in zip(_STREAMS, listed, strict=True):
+            await self._deliver_pieces(name, pieces, (status or {}).get("cut", {}).get(name))
         if status is None or not status["final"]:
             return None
         self._told(status)
         return status
 
-    async def _deliver_pieces(self, name: Literal["stdout", "stderr"], cut: list[int] | None) -> None:
+    async def _list_pieces(self, name: Literal["stdout", "stderr"]) -> list[Any]:
         top = self._prefix.stream(name)
-        pieces = await self._lifeline.once(
+        return await self._lifeline.once(
             self._api.pages, "s3", "list_objects_v2", "Contents", Bucket=self._bucket, Prefix=top
         )
+
+    async def _deliver_pieces(
+        self, name: Literal["stdout", "stderr"], pieces: list[Any], cut: list[int] | None
+    ) -> None:
         for piece in sorted(pieces, key=lambda each: str(each["Key"])):
             start = int(piece["Key"].rsplit("/", 1)[1])
             if cut is not None and cut[0] <= self._offsets[name] < cut[1] <= start:

@@ -233,9 +233,9 @@ class Submission:
 
     def _boot_script(self, bucket: str) -> str:
         user, region = self._settings.login_user, self._settings.region
-        digest = hashlib.sha256(whole_archive()).hexdigest()
+        digest = hashlib.sha256(whole_archive(self._settings.cache)).hexdigest()
         argv = commands.boot_argv(bucket, self._prefix.base, region, self._deadline, user, digest)
-        return commands.boot_script(boot_archive(), argv, self._deadline)
+        return commands.boot_script(boot_archive(self._settings.cache), argv, self._deadline)
 
     async def _network(self, bucket_ready: asyncio.Future[None], bucket: str) -> Network:
         api = self._account.api
@@ -257,8 +257,7 @@ class Submission:
     async def _role(self, undo: AsyncExitStack, bucket: str, cargo: Cargo) -> role.JobRole:
         api, name, account = self._account.api, self._job.name, self._account.number
         with self._clock.step("role") as step:
-            boundary = await in_thread(role.ensure_boundary, api, account, cargo.buckets(bucket))
-            make = partial(role.create_role, api, name, account, boundary)
+            make = partial(role.create_role, api, name, account, cargo.buckets(bucket))
             await made(undo, make, lambda _: role.remove_role(api, name), self._tell_undo_failed)
             inputs = cargo.arns(bucket)
             found = await in_thread(role.equip_role, api, name, bucket, account, self._prebuilt, inputs)
@@ -299,7 +298,7 @@ class Submission:
     def _send_own(self, bucket: str, cargo: Cargo) -> None:
         """What no other job has."""
         api, job = self._account.api, self._job
-        api.put(bucket, self._prefix.supervisor, whole_archive())
+        api.put(bucket, self._prefix.supervisor, whole_archive(self._settings.cache))
         if job.env:
             api.put(bucket, self._prefix.env, encode_env(job))
         if cargo.sources:
@@ -333,8 +332,8 @@ class Submission:
     # A server that is there.
 
     async def _take_over(self, undo: AsyncExitStack, cargo: Cargo) -> bool:
-        """Whether one that an earlier run has left up is this job's now. All that it needs is there by then: a server
-        that has been taken waits for nobody, and a client that is killed has started a job or none."""
+        """Whether one that an earlier run has left up is this job's now. All that it needs is there before that: a
+        server that has been taken waits for nobody, and a client that is killed has started a job or none."""
         account, name, prebuilt = self._account, self._job.name, self._prebuilt
         waiting = await in_thread(warm.waiting, account, self._kept, time.time()) if self._kept else []
         if not waiting:
@@ -346,18 +345,18 @@ class Submission:
         _, _, connection = await together(
             self._upload(ready, account.bucket, cargo), self._tools(ready, account.bucket), self._connect(waiting[0])
         )
-        taken = await in_thread(warm.take, account, name, waiting)
-        if taken is not waiting[0] and connection is not None:
+        claimed = await in_thread(warm.claim, account, name, waiting)
+        if claimed is not waiting[0] and connection is not None:
             await connection.close()
             connection = None
-        if taken is None:
+        if claimed is None or not await self._make_ready_and_take(undo, claimed.server, cargo):
+            if connection is not None:
+                await connection.close()
             self._prebuilt = prebuilt
             return False
-        server = taken.server
-        self._server, self._way_in = server, taken.way_in
-        undo.push_async_callback(self._give_up, server)
+        server = claimed.server
+        self._server, self._way_in = server, claimed.way_in
         with self._clock.step("server") as step:
-            await in_thread(warm.pass_on, account.api, server, name, self._policy(cargo, server.job))
             if connection is not None:
                 await self._knock(connection, server.job)
             if self._connection is None or self._alone:
@@ -365,11 +364,22 @@ class Submission:
             step.detail = f"{server.instance} at {server.address or 'no public address'}, kept since {server.job}"
         return True
 
+    async def _make_ready_and_take(self, undo: AsyncExitStack, server: Server, cargo: Cargo) -> bool:
+        """A server that does not wait any longer ends as that of the job which it had."""
+        account, name, last = self._account, self._job.name, server.job
+        undo.push_async_callback(self._give_up, server)
+        await in_thread(warm.pass_on, account.api, server, name, self._policy(cargo, last))
+        taken = await in_thread(warm.take, account, name, last)
+        if not taken:
+            undo.pop_all()
+            await in_thread(warm.tag, account.api, server, last)
+        return taken
+
     def _policy(self, cargo: Cargo, last: str) -> dict[str, Any]:
-        """The job's own, and to look whether it is there, where the server may not have done that yet."""
-        account, bucket = self._account, self._account.bucket
-        readable = [*cargo.arns(bucket), f"arn:aws:s3:::{bucket}/{Prefix(last).next}"]
-        return role.job_policy(self._job.name, bucket, account.number, account.api.region, self._prebuilt, readable)
+        """The job's own, and to agree with us on it where the last job's record is."""
+        account, bucket, name = self._account, self._account.bucket, self._job.name
+        inputs = cargo.arns(bucket)
+        return role.job_policy(name, bucket, account.number, account.api.region, self._prebuilt, inputs, last)
 
     async def _connect(self, kept: warm.Warm) -> Connection | None:
         """Where that does not work, the server comes to S3 soon."""
@@ -439,23 +449,37 @@ class Submission:
         api = self._account.api
         lifeline = Lifeline(api, self._watcher, self._settings.revive)
         began = looked = time.monotonic()
-        while not await lifeline.reach(self._find_way_in, bucket) or self._alone:
+        while True:
             waited = time.monotonic() - began
+            around = began + waited - looked > _LOOK_AROUND
+            # At the same time: from far away, each of them takes a while.
+            shown, status, gone = await together(
+                lifeline.reach(self._find_way_in, bucket),
+                *(
+                    (lifeline.reach(api.get, bucket, self._prefix.status), lifeline.reach(self._server_is_gone))
+                    if around
+                    else (_nothing(), _nothing())
+                ),
+            )
+            if status is not None or (shown and not self._alone):
+                break
+            if gone:
+                # A short job may have begun and ended since its status was looked for.
+                if await lifeline.reach(api.get, bucket, self._prefix.status) is not None:
+                    break
+                raise await in_thread(self._explain_lost_server)
             if waited > patience:
                 raise LaunchFailed(
                     f"The server {self._require_server().instance} has not taken the job within"
                     f" {spell_duration(patience)}.",
                     "Its image may lack python3, or its role or network may not let it reach S3.",
                 )
-            if began + waited - looked > _LOOK_AROUND:
-                if await lifeline.reach(api.get, bucket, self._prefix.status) is not None:
-                    break
-                if await lifeline.reach(self._server_is_gone):
-                    raise await in_thread(self._explain_lost_server)
+            if around:
                 looked = time.monotonic()
             # The same share of a boot here, which takes a third of a second, and of one that takes half a minute.
             await asyncio.sleep(min(max(0.025, waited / 12), 2))
-        await lifeline.reach(self._server_is_gone)
+        if self._require_server().state != "running":
+            await lifeline.reach(self._server_is_gone)
 
     def _find_way_in(self, bucket: str) -> bool:
         self._way_in = find_way_in(self._account.api, bucket, self._prefix)
@@ -480,6 +504,10 @@ class Submission:
     def _require_server(self) -> Server:
         assert self._server is not None
         return self._server
+
+
+async def _nothing() -> None:
+    return None
 
 
 def _spell_sent(size: int, sent: int) -> str:

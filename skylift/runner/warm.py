@@ -2,8 +2,10 @@
 
 A server is taken only where nothing but the job is different: image, type, place, supervisor, the address that SSH is
 open to, and the key that it was started with. That key is one user's on one machine, so that nobody gets a server on
-which somebody else's program has run. Who takes it says so in the record of the job that has ended, where the server
-says it as well when it does not wait any longer: the first of both decides.
+which somebody else's program has run. Of the clients that want it one may make it ready for its job: the first that
+says so in the record of the job that has ended. Only when all is ready it takes the server, by another object there,
+which the server itself writes when it does not wait any longer: the first of both decides. So a client that dies has
+started a job, with all that it needs, or none.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from skylift.runner.way_in import WayIn, find_way_in
 
 _LEAST = 5.0
 """Seconds that a server must have left, so that it is not taken in the moment in which it goes."""
+_AT_A_TIME = 4
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ def fit_of(job: Job, image: str, settings: Settings, caller: str | None, buckets
     """What a server has to be for a job, as one word. `buckets` are those of the user's that its role may be opened
     to."""
     access = settings.access
-    supervisor = hashlib.sha256(whole_archive()).hexdigest()
+    supervisor = hashlib.sha256(whole_archive(settings.cache)).hexdigest()
     place = [access.private, access.subnet, list(access.groups), caller, settings.login_user]
     told = json.dumps([image, job.instance_type, place, list(buckets), supervisor])
     return hashlib.sha256(told.encode()).hexdigest()[:32]
@@ -48,22 +51,31 @@ def fit_of(job: Job, image: str, settings: Settings, caller: str | None, buckets
 def waiting(account: Account, kept: Iterable[Server], now: float) -> list[Warm]:
     """Those of these that this user has started, and that do nothing but wait."""
     key = key_here(account.settings.key_dir, account.number, account.settings.region)
-    found = []
-    for server in kept:
-        if key is not None and server.key == key.name:
-            status = account.status(server.job)
-            if status.get("final") and (status.get("kept_until") or 0) > now + _LEAST:
-                found.append(Warm(server, find_way_in(account.api, account.bucket, Prefix(server.job))))
-    return found
+    ours = [each for each in kept if key is not None and each.key == key.name]
+    with ThreadPoolExecutor(_AT_A_TIME) as pool:
+        shown = [pool.submit(find_way_in, account.api, account.bucket, Prefix(each.job)) for each in ours]
+        told = list(pool.map(account.status, [each.job for each in ours]))
+        found = [Warm(server, way_in.result()) for server, way_in in zip(ours, shown, strict=True)]
+    return [each for each, status in zip(found, told, strict=True) if _waits(status, now)]
 
 
-def take(account: Account, job: str, servers: Iterable[Warm]) -> Warm | None:
-    """The first of these that nobody else has taken by now, which is this job's from here on."""
-    claim = json.dumps({"job": job}).encode()
+def _waits(status: dict[str, Any], now: float) -> bool:
+    return bool(status.get("final")) and (status.get("kept_until") or 0) > now + _LEAST
+
+
+def claim(account: Account, job: str, servers: Iterable[Warm]) -> Warm | None:
+    """The first of these that nobody else has claimed by now: nobody but us may take it from here on, or change
+    anything about it."""
+    body = json.dumps({"job": job}).encode()
     for each in servers:
-        if account.api.put(account.bucket, Prefix(each.server.job).next, claim, first=True):
+        if account.api.put(account.bucket, Prefix(each.server.job).claim, body, first=True):
             return each
     return None
+
+
+def take(account: Account, job: str, last: str) -> bool:
+    """Whether the server that was kept after `last` is this job's from here on; else it is going off."""
+    return account.api.put(account.bucket, Prefix(last).next, json.dumps({"job": job}).encode(), first=True)
 
 
 def kept_servers(api: Api) -> list[Server]:
@@ -73,12 +85,17 @@ def kept_servers(api: Api) -> list[Server]:
 
 def pass_on(api: Api, server: Server, job: str, policy: dict[str, Any]) -> None:
     """The server's role is for this job now, and what the server consists of is tagged with it."""
-    tags = [{"Key": name, "Value": value} for name, value in tags_of(job).items()]
     with ThreadPoolExecutor(2) as pool:
-        tagged = pool.submit(api.call, "ec2", "create_tags", Resources=[server.instance, *server.parts], Tags=tags)
+        tagged = pool.submit(tag, api, server, job)
         document = json.dumps(policy)
         api.call("iam", "put_role_policy", RoleName=server.role, PolicyName="job", PolicyDocument=document)
         tagged.result()
+
+
+def tag(api: Api, server: Server, job: str) -> None:
+    """Say whose a server is, disks and all."""
+    tags = [{"Key": name, "Value": value} for name, value in tags_of(job).items()]
+    api.call("ec2", "create_tags", Resources=[server.instance, *server.parts], Tags=tags)
 
 
 def put_roles_away(account: Account, job: str, servers: Sequence[Server]) -> None:

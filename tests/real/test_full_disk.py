@@ -93,7 +93,7 @@ def test_a_full_disk_is_said_clearly_and_gets_over_when_there_is_room(image_home
         ec2.create_tags(Resources=[cloud.vpc], Tags=[{"Key": "again", "Value": "yes"}])
         kept.await_state("stopped")
         cloud.launch().terminate()
-        until(lambda: len(list(cloud.home.objects.iterdir())) == 2, "files of refused objects to go")
+        until(lambda: len(list(cloud.home.objects.iterdir())) == 1, "files of refused objects to go")
 
 
 def test_a_launch_without_room_for_its_disk_ends_and_says_so(image_home: Home) -> None:

@@ -52,12 +52,12 @@ def bucket(cloud: RealCloud) -> str:
     return f"skylift-{cloud.endpoint.account}-{cloud.endpoint.region}"
 
 
-def run(cloud: RealCloud, name: str, last: str) -> tuple[int, list[str], str]:
+def run(cloud: RealCloud, name: str, last: str, *more: str) -> tuple[int, list[str], str]:
     """One run by a client that is killed after its call `last`: its exit code, the calls that it made, its words."""
     folder = cloud.work / name
     folder.mkdir()
     (folder / "job.py").write_text(JOB)
-    options = ["run", "--name", name, "--max-time", "2m", "--out", "starts", "job.py"]
+    options = ["run", "--name", name, "--max-time", "2m", "--out", "starts", *more, "job.py"]
     with (folder / "words").open("wb") as words:
         client = subprocess.Popen(
             [sys.executable, str(MORTAL), str(folder / "calls"), last, *options],

@@ -68,7 +68,7 @@ def listed(namespace: Namespace) -> dict[str, list[str]]:
     return found
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[*HealthCheck])
 @given(old=rulesets(), new=rulesets())
 def test_a_change_leads_where_a_fresh_start_would(namespace: Namespace, old: Ruleset, new: Ruleset) -> None:
     namespace.load(new.script())

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import shutil
 import sys
+import threading
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from leaf_package import wheel
@@ -27,9 +30,25 @@ def endpoint() -> Iterator[str]:
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
+    assert server._server is not None
+    server._server.app = one_by_one(server._server.app)
     host, port = server.get_host_and_port()
     yield f"http://{host}:{port}"
     server.stop()
+
+
+def one_by_one(app: Any) -> Any:
+    """moto looks whether there is an object and then writes it: two at once may both be the first (If-None-Match)."""
+    lock = threading.Lock()
+
+    def answer(environ: dict[str, Any], start_response: Any) -> Any:
+        # Whoever is slow to send holds nobody up.
+        if size := int(environ.get("CONTENT_LENGTH") or 0):
+            environ["wsgi.input"] = io.BytesIO(environ["wsgi.input"].read(size))
+        with lock:
+            return app(environ, start_response)
+
+    return answer
 
 
 @pytest.fixture

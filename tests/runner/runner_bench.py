@@ -30,7 +30,7 @@ from typing import Any, Self
 
 from skylift.runner.archive import boot_archive
 
-PATIENCE = 60
+PATIENCE = 120
 """Seconds after which a wait for what must come is a failure."""
 
 
@@ -209,6 +209,8 @@ class Machine:
         for pid in those_in(self.root):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        # What is killed may still be at the end of a write.
+        until(lambda: not those_in(self.root) and not self.pairs, "everybody to be gone")
         shutil.rmtree(self.root)
 
 

@@ -61,6 +61,7 @@ def test_ssh() -> None:
     assert ssh_argv(Path("/k"), Path("/h"), "me", "127.9.0.1", ()) == ["ssh", *options, "me@127.9.0.1"]
     words = ("echo", "two words", "$HOME;")
     assert ssh_argv(Path("/k"), Path("/h"), "me", "h", words)[-1] == "echo 'two words' '$HOME;'"
+    assert ssh_argv(Path("/k"), Path("/h"), "me", "h", ("cd job; exit 3",))[-1] == "cd job; exit 3"
 
 
 def test_user_data_has_what_fetches_the_supervisor_and_fits() -> None:
@@ -86,7 +87,7 @@ def test_user_data_arms_the_timer_before_there_is_any_python(tmp_path: Path, sec
     ):
         (tmp_path / name).write_text(f"#!/bin/sh\n{words}\n")
         (tmp_path / name).chmod(0o755)
-    subprocess.run(["sh", str(script)], check=True, env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, timeout=30)
+    subprocess.run(["sh", str(script)], check=True, env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, timeout=120)
     assert said.read_text().splitlines() == [f"shutdown -P +{minutes}", f"python3 {script} {deadline}"]
 
 

@@ -15,7 +15,7 @@ import asyncssh
 import pytest
 from ports import quiet_port
 from runner_bench import Machine
-from shipped_job import Shipped
+from shipped_job import WAIT_FOR_GO, Shipped
 from waiting_job import go
 from whole_run import Seen
 
@@ -137,10 +137,11 @@ EXPECTED = b"".join(b"%09d\n" % number for number in range(20000))
 def test_output_by_ssh(
     shipped: Shipped, machine: Machine, api: Api, settings: Settings, key: KeyPair, forwards: bool
 ) -> None:
-    shipped.ship(LINES)
+    shipped.ship(LINES + WAIT_FOR_GO)
     shipped.boot()
     shipped.door().close()
     seen, told = Seen(), []
+    seen.on_output = shipped.go
 
     async def main() -> Status | None:
         sshd = Sshd(machine, key, forwards=forwards)
@@ -168,6 +169,7 @@ def test_a_look_shows_what_has_not_come_to_s3_yet(
     watching.close()
     pages, seen = api.pages, Seen()
     monkeypatch.setattr(api, "pages", lambda *_, **__: [])
+    monkeypatch.setattr("skylift.runner.stream._ONCE_PATIENCE", 60.0)
 
     async def main() -> Status | None:
         sshd = Sshd(machine, key)
@@ -314,7 +316,7 @@ def test_order_given_while_ssh_is_away_arrives_when_it_is_back(
     shipped: Shipped, machine: Machine, api: Api, settings: Settings, key: KeyPair
 ) -> None:
     shipped.ship(
-        "import signal\ntry:\n    signal.pause()\nexcept KeyboardInterrupt:\n    raise SystemExit(9)\n",
+        "import time\ntry:\n    while True: time.sleep(0.1)\nexcept KeyboardInterrupt:\n    raise SystemExit(9)\n",
     )
     shipped.boot()
     shipped.door().close()

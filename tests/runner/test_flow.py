@@ -160,7 +160,8 @@ def test_server_that_ends_before_it_takes_the_job(settings: Settings, api: Api, 
 def test_server_that_vanishes_in_the_middle(
     settings: Settings, api: Api, machine: Machine, seen: Seen, folder: Path
 ) -> None:
-    job = order(folder, "print('up', flush=True)\nimport signal; signal.pause()")
+    # In one write, where print makes two: the server goes with the first that is seen of it.
+    job = order(folder, "import os, signal\nos.write(1, b'up\\n')\nsignal.pause()")
 
     def end_it() -> None:
         machine.kill()

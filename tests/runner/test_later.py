@@ -44,7 +44,6 @@ def test_submitted_job_is_the_servers_own(
 ) -> None:
     assert api.get(elsewhere.bucket, f"{Prefix(waiting.name).base}/server/attempts/1.json") is not None
     assert launch.live_servers(api)[0].instance == waiting.taken.server.instance
-    until((machine.home / "job" / "job.py").exists, "the job to be unpacked")
     go(machine)
     there = Seen()
     outcome = asyncio.run(wait(elsewhere, waiting.name, there))
@@ -77,15 +76,13 @@ def test_attended_from_elsewhere(
 def test_logs_are_looked_at_while_it_runs_and_after(
     waiting: WaitingJob, api: Api, machine: Machine, elsewhere: Account
 ) -> None:
-
     def shown() -> Seen:
         there = Seen()
         asyncio.run(show_logs(elsewhere, waiting.name, there))
         return there
 
     # Two streams, either of which may be told first.
-    first = until(lambda: all((found := shown()).streams.values()) and found, "the first lines")
-    assert first.streams == {"stdout": b"ready\n", "stderr": b"a complaint\n"}
+    until(lambda: shown().streams == {"stdout": b"ready\n", "stderr": b"a complaint\n"}, "the first lines")
     follower = Seen()
     follower.on_output = lambda: go(machine)
     status = asyncio.run(show_logs(elsewhere, waiting.name, follower, follow=True))
@@ -115,9 +112,13 @@ def test_logs_since_then(elsewhere: Account, api: Api) -> None:
 def test_logs_since_the_second_that_something_was_written(
     settings: Settings, api: Api, machine: Machine, seen: Seen, folder: Path, elsewhere: Account
 ) -> None:
-    job = order(folder, "import time\nprint('old')\ntime.sleep(1.2)\nprint('new', time.time())\n")
+    source = "import os, time\nprint('old')\nwhile not os.path.exists('go'): time.sleep(0.02)\n"
+    job = order(folder, source + "time.sleep(1.2)\nprint('new', time.time())\n")
     with host(api, machine):
         submit(job, settings, seen)
+    piece = f"{Prefix(job.name).stream('stdout')}{0:020d}"
+    until(lambda: api.get(elsewhere.bucket, piece), "the old line, with its time")
+    go(machine)
     machine.wait()
     whole, since, later = Seen(), Seen(), Seen()
     asyncio.run(show_logs(elsewhere, job.name, whole))
@@ -168,6 +169,8 @@ def test_detached_by_the_command_line(
 ) -> None:
     monkeypatch.chdir(folder)
     monkeypatch.setattr("skylift.place.local.local_settings", lambda *_: settings)
+    # There is no SSH here, of which it would tell after a while.
+    monkeypatch.setattr("skylift.runner.stream._TOLD_AFTER", 3600.0)
     (folder / "job.py").write_text(WAITS)
     with host(api, machine):
         assert perform(["run", "-d", "--name", "nightly", "--out", "result.txt", "job.py"]) == 0

@@ -15,6 +15,7 @@ from botocore.model import OperationModel, ServiceModel, Shape
 from botocore.regions import EndpointResolver
 
 import skylift.runner
+from skylift.runner.cache import Cache
 from skylift.runner.ec2 import Api
 from skylift.runner.job import Credentials, NewestImage, Secret, Settings
 from skylift.runner.models import OPERATIONS, KeptModels, trim
@@ -119,27 +120,13 @@ def test_a_model_is_read_whole_once(tmp_path: Path) -> None:
         loads.append(1)
         return model("sts")
 
-    first = KeptModels(tmp_path / "models", "1.0").get("sts.service-2", load)
-    again = KeptModels(tmp_path / "models", "1.0").get("sts.service-2", load)
+    first = KeptModels(Cache(tmp_path), "1.0").get("sts.service-2", load)
+    again = KeptModels(Cache(tmp_path), "1.0").get("sts.service-2", load)
     assert first == again == trim("sts.service-2", model("sts"))
     assert len(loads) == 1
-    KeptModels(tmp_path / "models", "1.1").get("sts.service-2", load)
+    KeptModels(Cache(tmp_path), "1.1").get("sts.service-2", load)
     assert len(loads) == 2
-    assert [each.name for each in (tmp_path / "models").iterdir()] == ["sts.service-2.json"]
-
-
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"made_for": "1.0"}', "\xff"])
-def test_a_damaged_one_is_made_anew(tmp_path: Path, content: str) -> None:
-    path = tmp_path / "sts.service-2.json"
-    path.write_bytes(content.encode("latin-1"))
-    assert KeptModels(tmp_path, "1.0").get("sts.service-2", lambda: model("sts"))["operations"]
-    assert json.loads(path.read_text())["model"]["operations"]
-
-
-def test_where_nothing_can_be_written_models_are_read_whole(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    found = KeptModels(tmp_path / "file" / "models", "1.0").get("sts.service-2", lambda: model("sts"))
-    assert found["operations"]
+    assert [each.name for each in tmp_path.iterdir()] == ["sts.service-2.json"]
 
 
 def settings(tmp_path: Path) -> Settings:
@@ -149,7 +136,7 @@ def settings(tmp_path: Path) -> Settings:
         image=NewestImage("x", ("amazon",)),
         caller_address=lambda: "127.0.0.1",
         credentials=Credentials("AKIAIOSFODNN7EXAMPLE", Secret("secret")),
-        cache_dir=tmp_path / "cache",
+        cache=Cache(tmp_path / "cache"),
     )
 
 
@@ -163,7 +150,7 @@ def test_clients_are_made_from_what_is_kept(tmp_path: Path, monkeypatch: pytest.
         assert api._client("ec2").can_paginate("describe_instances")
         # The second time there is nothing but these files.
         monkeypatch.setattr(Loader, "load_service_model", None)
-    assert (tmp_path / "cache" / "models" / "ec2.service-2.json").stat().st_size < 300_000
+    assert (tmp_path / "cache" / "ec2.service-2.json").stat().st_size < 300_000
 
 
 def test_who_has_models_of_their_own_gets_these(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

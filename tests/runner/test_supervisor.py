@@ -7,30 +7,34 @@ import json
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
-from runner_bench import Machine, Metadata, until
-from shipped_job import Shipped
+from runner_bench import PATIENCE, Machine, Metadata, cmdline, until
+from shipped_job import WAIT_FOR_GO, Shipped
 from waiting_job import go
 
 from skylift.runner.job import Program
 from skylift.runner.plan import Order
 
-FIRST = "0" * 20
-
 
 def test_a_look_at_what_there_is_and_at_what_came_since(shipped: Shipped, machine: Machine) -> None:
     shipped.ship(
-        "import os, time\nprint('old', flush=True)\ntime.sleep(1.2)\nprint('new', time.time(), flush=True)\n"
+        "import os, time\nprint('old', flush=True)\n"
+        "while not os.path.exists('more'): time.sleep(0.02)\n"
+        "time.sleep(1.2)\nprint('new', time.time(), flush=True)\n"
         "while not os.path.exists('go'): time.sleep(0.02)\n"
     )
     shipped.boot()
     watching = shipped.door()
     watching.send(stream={"stdout": 0, "stderr": 0})
     frames, shown = watching.frames(), b""
-    while shown.count(b"\n") < 2:
-        kind, data = next(frames)
-        shown += data if kind == "o" else b""
+    for lines in (1, 2):
+        while shown.count(b"\n") < lines:
+            kind, data = next(frames)
+            shown += data if kind == "o" else b""
+        # What is old has been noted by now: the supervisor reads the clock as it takes it.
+        (machine.home / "job/more").touch()
     looking = shipped.door()
     looking.send(stream={"stdout": 2, "stderr": 0}, once=True)
     assert b"".join(data for kind, data in looking.frames() if kind == "o") == shown[2:]
@@ -119,8 +123,7 @@ def test_output_of_more_than_a_piece_is_whole(shipped: Shipped) -> None:
 
 def test_what_the_program_left_running_ends_with_it(shipped: Shipped, machine: Machine) -> None:
     shipped.run("import subprocess; print(subprocess.Popen(['sleep', '600']).pid)")
-    left = int(shipped.stream("stdout"))
-    assert not Path(f"/proc/{left}/cmdline").exists() or b"sleep" not in Path(f"/proc/{left}/cmdline").read_bytes()
+    assert b"sleep" not in cmdline(int(shipped.stream("stdout")))
 
 
 def test_timer_is_armed_first_and_the_server_turned_off_last(shipped: Shipped, machine: Machine) -> None:
@@ -130,20 +133,29 @@ def test_timer_is_armed_first_and_the_server_turned_off_last(shipped: Shipped, m
     assert last == "shutdown -P now"
 
 
+def run_to_its_cap(shipped: Shipped, source: str, **order: Any) -> tuple[int, dict[str, Any]]:
+    """The shortest cap at which the program came to say something, and the status."""
+    for cap in (1, 5, 25):
+        status = shipped.run(source, max_time=cap, **order)
+        if shipped.stream("stdout"):
+            return cap, status
+    raise AssertionError("no program starts here within a cap")
+
+
 def test_cap_ends_the_program_and_keeps_its_results(shipped: Shipped) -> None:
-    status = shipped.run(
+    cap, status = run_to_its_cap(
+        shipped,
         "import time\nopen('half.txt', 'w').write('so far')\nprint('started', flush=True)\ntime.sleep(600)\n",
-        max_time=1,
         outputs=["half.txt"],
     )
     assert (status["state"], status["exit_code"], status["signal"]) == ("timed-out", 124, "SIGTERM")
-    assert "1 s" in status["reason"]
+    assert f"{cap} s" in status["reason"]
     assert [each.path for each in shipped.manifest().results] == ["half.txt"]
 
 
 def test_cap_also_ends_a_program_that_ignores_sigterm(shipped: Shipped) -> None:
-    status = shipped.run(
-        "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\ntime.sleep(600)\n", max_time=1
+    _, status = run_to_its_cap(
+        shipped, "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('deaf')\ntime.sleep(600)\n"
     )
     assert (status["exit_code"], status["signal"]) == (124, "SIGKILL")
 
@@ -245,7 +257,7 @@ def test_record_of_another_version_is_refused_and_told(shipped: Shipped, machine
     shipped.ship_order(Order(Program("script", "job.py")), version=2)
     shipped.boot()
     assert machine.process is not None
-    machine.process.wait(60)
+    machine.process.wait(PATIENCE)
     status = shipped.status()
     assert (status["state"], status["exit_code"]) == ("broken", 125)
     assert "version 2" in status["reason"]
@@ -280,10 +292,11 @@ def test_module_runs_from_the_working_directory(shipped: Shipped, machine: Machi
 
 
 def test_watching_resumes_at_an_offset_and_ends_with_the_final_status(shipped: Shipped, machine: Machine) -> None:
-    shipped.ship("import sys\nprint('0123456789')\nprint('err', file=sys.stderr)\n")
+    shipped.ship(f"import sys\n{WAIT_FOR_GO}print('0123456789')\nprint('err', file=sys.stderr)\n")
     shipped.boot()
     door = shipped.door()
     door.send(stream={"stdout": 4, "stderr": 1})
+    shipped.go()
     frames = list(door.frames())
     door.close()
     machine.wait()
@@ -293,7 +306,8 @@ def test_watching_resumes_at_an_offset_and_ends_with_the_final_status(shipped: S
     assert kind == "s"
     assert json.loads(last)["final"]
     states = [json.loads(data)["state"] for kind, data in frames if kind == "s"]
-    assert states[-2:] == ["uploading", "succeeded"]
+    # One that is slow to look misses some.
+    assert [state for state in ("unpacking", "running", "uploading", "succeeded") if state in states] == states
 
 
 def test_output_is_seen_while_the_program_runs(shipped: Shipped, machine: Machine) -> None:
@@ -311,8 +325,8 @@ def test_output_is_seen_while_the_program_runs(shipped: Shipped, machine: Machin
 
 def test_ctrl_c_is_a_keyboard_interrupt(shipped: Shipped, machine: Machine) -> None:
     shipped.ship(
-        "import os, signal\n"
-        "try:\n    os.write(1, b'ready\\n')\n    signal.pause()\n"
+        "import os, time\n"
+        "try:\n    os.write(1, b'ready\\n')\n    while True: time.sleep(0.1)\n"
         "except KeyboardInterrupt:\n    print('interrupted')\n    raise SystemExit(5)\n"
     )
     shipped.boot()

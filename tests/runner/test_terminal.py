@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 
 from runner_bench import Door, Machine
-from shipped_job import Shipped
+from shipped_job import WAIT_FOR_GO, Shipped
 from waiting_job import go
 
 from skylift.runner.job import Program, Terminal
@@ -18,11 +18,9 @@ from skylift.runner.plan import Order
 class Seat:
     """Somebody before the program's terminal."""
 
-    def __init__(self, shipped: Shipped, source: str, terminal: Terminal | None = None) -> None:
+    def __init__(self, shipped: Shipped, source: str) -> None:
         self._shipped = shipped
-        (shipped.folder / "job.py").write_text(source)
-        shipped.ship_order(Order(Program("script", "job.py"), terminal=terminal or Terminal()))
-        shipped.boot()
+        start(shipped, source)
         self.sit_down()
 
     def sit_down(self) -> None:
@@ -45,6 +43,12 @@ class Seat:
             self.shown += data if kind == "o" else b""
 
 
+def start(shipped: Shipped, source: str, terminal: Terminal | None = None) -> None:
+    (shipped.folder / "job.py").write_text(source)
+    shipped.ship_order(Order(Program("script", "job.py"), terminal=terminal or Terminal()))
+    shipped.boot()
+
+
 def test_it_has_a_terminal_of_the_size_that_was_asked_for(shipped: Shipped, machine: Machine) -> None:
     source = (
         "import os, sys\n"
@@ -53,7 +57,7 @@ def test_it_has_a_terminal_of_the_size_that_was_asked_for(shipped: Shipped, mach
         "print(os.access(os.ttyname(0), os.R_OK | os.W_OK), file=sys.stderr)\n"
         "sys.exit(5)\n"
     )
-    Seat(shipped, source, Terminal("vt100", 40, 132)).read_to_the_end()
+    start(shipped, source, Terminal("vt100", 40, 132))
     machine.wait()
     lines = shipped.stream("stdout").decode().split("\r\n")
     assert lines == [
@@ -124,7 +128,9 @@ def test_a_paste_comes_whole_and_in_order(shipped: Shipped, machine: Machine) ->
 
 
 def test_all_it_shows_is_in_the_log_also_when_it_is_much(shipped: Shipped, machine: Machine) -> None:
-    Seat(shipped, "import sys\nfor n in range(200000): print(n)\n").read_to_the_end()
+    seat = Seat(shipped, WAIT_FOR_GO + "for n in range(200000): print(n)\n")
+    shipped.go()
+    seat.read_to_the_end()
     machine.wait()
     assert shipped.stream("stdout") == b"".join(b"%d\r\n" % n for n in range(200000))
 

@@ -26,11 +26,10 @@ class Yard:
     def __init__(self, account: Account) -> None:
         self.account, self.api, self.now = account, account.api, time.time()
         ensure_bucket(self.api, account.bucket)
-        self.boundary = role.ensure_boundary(self.api, account.number)
         self.key = ensure_key(self.api, account.settings.key_dir, account.number)
 
     def keep(self, job: str, *, key: str = "", until: float = 600, **status: Any) -> str:
-        role.create_role(self.api, job, self.account.number, self.boundary)
+        role.create_role(self.api, job, self.account.number)
         made = role.equip_role(self.api, job, self.account.bucket, self.account.number)
         tags = [{"Key": name, "Value": value} for name, value in {**tags_of(job), TAG_FIT: "fit"}.items()]
         instances = self.api.call(
@@ -76,9 +75,17 @@ def test_only_those_that_wait_for_this_user(yard: Yard) -> None:
 
 def test_one_of_two_has_it(yard: Yard) -> None:
     yard.keep("kept")
-    assert warm.take(yard.account, "one", yard.waiting()) is not None
-    assert warm.take(yard.account, "two", yard.waiting()) is None
+    assert warm.claim(yard.account, "one", yard.waiting()) is not None
+    assert warm.claim(yard.account, "two", yard.waiting()) is None
+    assert warm.take(yard.account, "one", "kept")
     assert json.loads(yard.api.get(yard.account.bucket, Prefix("kept").next) or b"") == {"job": "one"}
+
+
+def test_a_server_that_goes_off_is_nobodys(yard: Yard) -> None:
+    yard.keep("kept")
+    assert warm.claim(yard.account, "one", yard.waiting()) is not None
+    yard.api.put(yard.account.bucket, Prefix("kept").next, b'{"job": null}')
+    assert not warm.take(yard.account, "one", "kept")
 
 
 def test_the_role_goes_along(yard: Yard) -> None:

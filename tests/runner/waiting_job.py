@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from runner_bench import Machine
+from runner_bench import Machine, until
 from whole_run import Seen
 
 from skylift.runner.job import Job, Settings
@@ -37,4 +37,6 @@ def submit(job: Job, settings: Settings, watcher: Seen) -> Taken:
 
 
 def go(machine: Machine) -> None:
-    (machine.home / "job" / "go").touch()
+    """The job's folder is cleared before it is unpacked."""
+    until((machine.home / "job/job.py").exists, "the job to be unpacked")
+    (machine.home / "job/go").touch()

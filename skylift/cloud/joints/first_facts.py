@@ -19,7 +19,7 @@ from skylift.cloud.instance import Console, Image
 from skylift.cloud.services import facts, identity
 from skylift.cloud.services.image import register_image
 from skylift.cloud.services.vpc import make_default_vpc
-from skylift.cloud.store.bucket import sweep_files
+from skylift.cloud.store.content import sweep_files
 from skylift.cloud.store.database import Database, StoreError, Tx
 from skylift.cloud.wire import checksum
 

@@ -16,7 +16,8 @@ from skylift.cloud.services.operation import Check
 from skylift.cloud.services.s3_error import invalid_argument, malformed_xml, not_implemented
 from skylift.cloud.services.s3_rules import bucket_arn, bucket_of, checked_tag, owner
 from skylift.cloud.services.token import read_token, write_token
-from skylift.cloud.store.bucket import buckets, discard, has_objects
+from skylift.cloud.store.bucket import buckets, has_objects
+from skylift.cloud.store.content import discard
 from skylift.cloud.store.database import Tx
 
 MAX_TAGS = 50

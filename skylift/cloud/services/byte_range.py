@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from skylift.cloud.bucket import Extent, Object
@@ -66,7 +66,7 @@ def _cut(extents: tuple[Extent, ...], start: int, end: int) -> Iterator[Extent]:
     for extent in extents:
         first, last = max(start, position), min(end, position + extent.length)
         if first < last:
-            yield Extent(extent.file, extent.offset + first - position, last - first)
+            yield replace(extent, offset=extent.offset + first - position, length=last - first)
         position += extent.length
 
 

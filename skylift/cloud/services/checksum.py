@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from skylift.cloud.bucket import Extent
+from skylift.cloud.store.content import read
 from skylift.cloud.store.database import Tx
 
 ALGORITHMS = ("CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256", "SHA512", "MD5")
@@ -93,7 +94,7 @@ def digest_bytes(tx: Tx, extents: tuple[Extent, ...], algorithm: str | None) -> 
     """Read bytes of objects for their digests, as long as that takes."""
     md5 = hashlib.md5(usedforsecurity=False)
     running = tx.checksum(algorithm) if algorithm is not None else None
-    for chunk in tx.files.read(extents):
+    for chunk in read(tx, extents):
         md5.update(chunk)
         if running is not None:
             running.update(chunk)

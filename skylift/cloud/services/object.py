@@ -31,7 +31,9 @@ from skylift.cloud.services.s3_rules import (
     object_arn,
     system_headers,
 )
-from skylift.cloud.store.bucket import current, keep, version_of
+from skylift.cloud.store.bucket import current, version_of
+from skylift.cloud.store.content import body as content
+from skylift.cloud.store.content import keep
 from skylift.cloud.store.database import Tx
 
 MOST_DELETED = 1000
@@ -78,10 +80,10 @@ def put(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
 
 
 def get(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
-    """The body's files stay on disk while the answer is being sent, also when the object is deleted meanwhile."""
+    """The body can be sent to its end, also when the object is deleted meanwhile."""
     bucket, found, piece = _read(tx, caller, params)
     extents = found.extents if piece is None else cut(found.extents, piece.start, piece.length)
-    answer = {**_described(found, piece, params), **version.described(bucket, found), "Body": tx.files.body(extents)}
+    answer = {**_described(found, piece, params), **version.described(bucket, found), "Body": content(tx, extents)}
     return {**answer, **_tag_count(tx, caller, found)}
 
 

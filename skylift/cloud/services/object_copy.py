@@ -1,4 +1,4 @@
-"""Copies within this cloud: the bytes are shared on disk, so that a copy takes no room and hardly any time."""
+"""Copies within this cloud: files are shared on disk, so that a copy takes no room and hardly any time."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ from skylift.cloud.services.s3_rules import (
     object_arn,
     system_headers,
 )
-from skylift.cloud.store.bucket import current, share, version_of
+from skylift.cloud.store.bucket import current, version_of
+from skylift.cloud.store.content import share
 from skylift.cloud.store.database import Tx
 
 

@@ -17,7 +17,8 @@ from typing import Any
 from skylift.cloud.bucket import Bucket, Object
 from skylift.cloud.error import ServiceError
 from skylift.cloud.services.s3_error import invalid_argument, no_such_key
-from skylift.cloud.store.bucket import discard, latest, newest, version_of
+from skylift.cloud.store.bucket import latest, newest, version_of
+from skylift.cloud.store.content import discard
 from skylift.cloud.store.database import Tx
 
 NULL = "null"

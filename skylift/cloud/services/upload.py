@@ -37,7 +37,8 @@ from skylift.cloud.services.s3_rules import (
     owner,
     system_headers,
 )
-from skylift.cloud.store.bucket import discard, keep, list_uploads, parts, share
+from skylift.cloud.store.bucket import list_uploads, parts
+from skylift.cloud.store.content import discard, keep, share
 from skylift.cloud.store.database import Tx
 
 MOST_PARTS = 10_000

@@ -17,7 +17,8 @@ from skylift.cloud.services.precondition import check_write
 from skylift.cloud.services.s3_error import bad_digest, invalid_request, malformed_xml
 from skylift.cloud.services.s3_rules import ENCRYPTION, bucket_of, described_checksums
 from skylift.cloud.services.upload import upload_of
-from skylift.cloud.store.bucket import completed, current, discard
+from skylift.cloud.store.bucket import completed, current
+from skylift.cloud.store.content import discard
 from skylift.cloud.store.database import Tx
 
 SMALLEST_PART = 5 << 20

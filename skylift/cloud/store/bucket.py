@@ -14,8 +14,8 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-from skylift.cloud.bucket import Bucket, BucketPolicy, Extent, Object, Part, Spool, Upload
-from skylift.cloud.store.database import Database, Tx
+from skylift.cloud.bucket import Bucket, BucketPolicy, Object, Part, Upload
+from skylift.cloud.store.database import Tx
 from skylift.cloud.store.mapping import table
 
 table(Bucket, "buckets", key=("name",))
@@ -62,41 +62,6 @@ class Listing(Generic[T]):
 
     items: tuple[T | str, ...]
     truncated: bool
-
-
-def keep(tx: Tx, spool: Spool) -> tuple[Extent, ...]:
-    """Keep the file of a body that has arrived; it goes again if the transaction comes to nothing."""
-    return _until_rollback(tx, tx.files.take(spool))
-
-
-def share(tx: Tx, extents: Iterable[Extent]) -> tuple[Extent, ...]:
-    """Links of one's own to bytes of another object."""
-    return _until_rollback(tx, tx.files.share(extents))
-
-
-def discard(tx: Tx, extents: tuple[Extent, ...]) -> None:
-    """Remove the bytes of a row that this transaction removes or replaces, once nobody can see that row."""
-    if extents:
-        tx.when_unseen(lambda: tx.files.unlink(extents))
-
-
-def _until_rollback(tx: Tx, extents: tuple[Extent, ...]) -> tuple[Extent, ...]:
-    if extents:
-        tx.after_rollback(lambda: tx.files.unlink(extents))
-    return extents
-
-
-def sweep_files(database: Database) -> int:
-    """At start, before the first request: remove files that no row names; returns how many."""
-    with database.read() as tx:
-        kept = {
-            row[0]
-            for owner in ("objects", "parts")
-            for row in tx.execute(
-                f"SELECT json_extract(value, '$.file') FROM {owner}, json_each({owner}.extents)"  # noqa: S608
-            )
-        }
-        return tx.files.sweep(kept)
 
 
 def buckets(tx: Tx, prefix: str, after: str, limit: int) -> list[Bucket]:

@@ -1,4 +1,4 @@
-"""The bytes of S3 objects: files beside the database, durable before the row that names them commits.
+"""The larger S3 objects: files beside the database, durable before the row that names them commits.
 
 A file is written in `objects` by whoever receives it, under the name that it keeps: a body that had to be moved once it
 is durable would be waiting for the disk twice. It is taken when a row is to name it, and unlinked when no row, no open
@@ -36,9 +36,7 @@ class Files:
         self._unwanted: set[str] = set()
 
     def take(self, spool: Spool) -> tuple[Extent, ...]:
-        """Make a body that has arrived, and is durable, a file of an object. An empty one leaves no file."""
-        if spool.size == 0:
-            return ()
+        """Make a body that has arrived, and is durable, a file of an object."""
         spool.take()
         return (Extent(spool.file, 0, spool.size),)
 
@@ -53,30 +51,30 @@ class Files:
             sync_directory(self._objects)
         return tuple(shared)
 
-    def body(self, extents: tuple[Extent, ...]) -> FileBody:
-        """Keep these files on disk until the body is no longer referenced.
+    def body(self, pieces: tuple[Extent | bytes, ...]) -> FileBody:
+        """Keep the files of these pieces on disk until the body is no longer referenced.
 
         Called in the transaction that found the extents, so that they cannot have been unlinked yet.
         """
-        body = FileBody(extents)
-        names = [extent.file for extent in extents]
-        with self._lock:
-            self._held.update(names)
-        weakref.finalize(body, self._release, names).atexit = False
+        body = FileBody(pieces)
+        names = [piece.file for piece in pieces if isinstance(piece, Extent)]
+        if names:
+            with self._lock:
+                self._held.update(names)
+            weakref.finalize(body, self._release, names).atexit = False
         return body
 
-    def read(self, extents: Iterable[Extent]) -> Iterator[bytes]:
+    def read(self, extent: Extent) -> Iterator[bytes]:
         """The bytes, in chunks of at most 1 MiB."""
-        for extent in extents:
-            with (self._objects / extent.file).open("rb") as file:
-                file.seek(extent.offset)
-                left = extent.length
-                while left:
-                    chunk = file.read(min(CHUNK, left))
-                    if not chunk:
-                        raise OSError(f"{file.name} ends {left} bytes early")
-                    left -= len(chunk)
-                    yield chunk
+        with (self._objects / extent.file).open("rb") as file:
+            file.seek(extent.offset)
+            left = extent.length
+            while left:
+                chunk = file.read(min(CHUNK, left))
+                if not chunk:
+                    raise OSError(f"{file.name} ends {left} bytes early")
+                left -= len(chunk)
+                yield chunk
 
     def unlink(self, extents: Iterable[Extent]) -> None:
         """Remove files that no row names any more; those being sent go when they have been."""

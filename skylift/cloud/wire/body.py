@@ -1,6 +1,6 @@
 """Request bodies on their way in: decoded, hashed and compared with what the client announced, in bounded memory.
 
-A body that is an object's content goes to a file as it arrives; any other is small and stays
+A body that is an object's content goes to a file as it arrives, unless it is small; that, and any other, stays
 in memory. Source for checksums: "Checking object integrity" (S3 user guide).
 """
 
@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from skylift.cloud.bucket import RunningChecksum, Spool
+from skylift.cloud.bucket import LARGEST_IN_ROW, RunningChecksum, Spool
 from skylift.cloud.error import ServiceError, no_room
 from skylift.cloud.wire import checksum
 from skylift.cloud.wire.call import Request
@@ -88,6 +88,14 @@ def announced(request: Request, declared: str | None, operation: OperationModel 
     return found
 
 
+def sink_for(found: Announced, operation: OperationModel | None, directory: Path) -> Sink:
+    """Where such a body goes; `directory` is for those that become files."""
+    if operation is None or not operation.streamed_input:
+        return Memory()
+    small = found.length is not None and found.length <= LARGEST_IN_ROW
+    return SmallBody(directory) if small else SpoolFile(directory)
+
+
 def too_big() -> ServiceError:
     return ServiceError(
         "MaxMessageLengthExceeded", "Your request was too big.", MaxMessageLengthBytes=str(LARGEST_IN_MEMORY)
@@ -100,6 +108,8 @@ _hashers = ThreadPoolExecutor(thread_name_prefix="wire-hash")
 
 class Memory:
     """A body in memory, up to LARGEST_IN_MEMORY bytes."""
+
+    stored = False
 
     def __init__(self) -> None:
         self._data = bytearray()
@@ -116,8 +126,30 @@ class Memory:
         self._data.clear()
 
 
+class SmallBody:
+    """The content of an object that will be in a row, which is when it is durable. Never longer than was announced."""
+
+    stored = True
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._data = bytearray()
+
+    def write(self, data: memoryview) -> None:
+        self._data += data
+
+    def keep(self, size: int, md5: str, checksums: dict[str, str]) -> Payload:
+        _leave_room(self._directory, size)
+        return Spool("", size, md5, checksums, bytes(self._data))
+
+    def discard(self) -> None:
+        self._data.clear()
+
+
 class SpoolFile:
     """A body on disk, readable by the owner only; durable when `keep` returns."""
+
+    stored = True
 
     def __init__(self, directory: Path) -> None:
         self._path = directory / secrets.token_hex(16)
@@ -131,7 +163,7 @@ class SpoolFile:
         self._size += len(data)
         if self._size > LARGEST_SPOOLED:
             raise _too_large(self._size)
-        self._leave_room(len(data))
+        _leave_room(self._directory, len(data))
         while data:
             try:
                 data = data[os.write(self._file, data) :]
@@ -165,11 +197,6 @@ class SpoolFile:
             os.close(self._directory)
             raise _disk_full(error) from error
 
-    def _leave_room(self, size: int) -> None:
-        found = os.fstatvfs(self._directory)
-        if found.f_bfree * found.f_frsize < size + KEPT_FREE:
-            raise no_room()
-
     def _close(self) -> None:
         if self._file is not None:
             os.close(self._file)
@@ -177,18 +204,21 @@ class SpoolFile:
             self._file = None
 
 
+Sink = Memory | SmallBody | SpoolFile
+
+
 class Receiver:
     """Takes a body in pieces, checks it, and hands it out whole. `discard` must follow, whatever happened."""
 
-    def __init__(self, announced: Announced, sink: Memory | SpoolFile, signatures: ChunkSignatures | None) -> None:
+    def __init__(self, announced: Announced, sink: Sink, signatures: ChunkSignatures | None) -> None:
         self._announced = announced
         self._sink = sink
         self._size = 0
         self._sha256 = hashlib.sha256()
         self._md5 = hashlib.md5(usedforsecurity=False)
         self._checksums = {name: checksum.start(name) for name in self._algorithms()}
-        self._hash_sha256 = announced.sha256 is not None or isinstance(sink, Memory)
-        self._hash_md5 = announced.md5 is not None or isinstance(sink, SpoolFile)
+        self._hash_sha256 = announced.sha256 is not None or not sink.stored
+        self._hash_md5 = announced.md5 is not None or sink.stored
         self._decoder = self._make_decoder(signatures)
 
     @property
@@ -253,7 +283,7 @@ class Receiver:
 
     def _algorithms(self) -> list[str]:
         stated = list(self._announced.checksums)
-        return stated or ([DEFAULT_CHECKSUM] if isinstance(self._sink, SpoolFile) else [])
+        return stated or ([DEFAULT_CHECKSUM] if self._sink.stored else [])
 
     def _make_decoder(self, signatures: ChunkSignatures | None) -> ChunkDecoder | None:
         coding = self._announced.coding
@@ -276,6 +306,12 @@ class Receiver:
                 )
             if value != computed[algorithm]:
                 raise ServiceError("BadDigest", f"The {algorithm} you specified did not match the calculated checksum.")
+
+
+def _leave_room(directory: Path | int, size: int) -> None:
+    found = os.statvfs(directory)
+    if found.f_bfree * found.f_frsize < size + KEPT_FREE:
+        raise no_room()
 
 
 def _length(request: Request, coded: bool) -> int | None:

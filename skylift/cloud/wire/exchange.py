@@ -14,7 +14,7 @@ from typing import Any
 from skylift.cloud.bucket import FileBody
 from skylift.cloud.error import ServiceError
 from skylift.cloud.wire import cors
-from skylift.cloud.wire.body import Memory, Receiver, SpoolFile, announced
+from skylift.cloud.wire.body import Receiver, announced, sink_for
 from skylift.cloud.wire.call import Call, Credential, Perform, Request, Response
 from skylift.cloud.wire.chunked import ChunkSignatures
 from skylift.cloud.wire.codec import Codec, Payload
@@ -79,8 +79,7 @@ class Exchange:
             self._operation = self._codec.operation(self._meant, b"")
         expected = announced(self._meant, self._declared, self._operation)
         signatures = self._verify(self._declared) if self._declared is not None else None
-        streamed = self._operation is not None and self._operation.streamed_input
-        self._receiver = Receiver(expected, SpoolFile(self._parts.spool) if streamed else Memory(), signatures)
+        self._receiver = Receiver(expected, sink_for(expected, self._operation, self._parts.spool), signatures)
 
     def feed(self, piece: bytes) -> None:
         assert self._receiver is not None, "admit() comes first"

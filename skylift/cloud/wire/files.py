@@ -1,10 +1,10 @@
-"""Response bodies that are files: opened before the answer starts, so that a missing one can still be an error."""
+"""Response bodies from files: opened before the answer starts, so that a missing one can still be an error."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -34,25 +34,28 @@ class OpenBody:
         self.size = body.size
         self._directory = directory
         self._stack = ExitStack()
-        self._ahead: list[Slice] = []
-        self._rest = body.extents[MOST_OPEN:]
+        self._ahead: list[Slice | bytes] = []
+        self._rest = body.pieces[MOST_OPEN:]
         try:
-            for extent in body.extents[:MOST_OPEN]:
-                self._ahead.append(self._stack.enter_context(_Opened(directory, extent)).slice)
+            for piece in body.pieces[:MOST_OPEN]:
+                self._ahead.append(self._stack.enter_context(_opened(directory, piece)))
         except OSError:
             self._stack.close()
             raise
 
-    def slices(self) -> Iterator[Slice]:
-        """All slices in order; those beyond the first few are opened when it is their turn."""
+    def pieces(self) -> Iterator[Slice | bytes]:
+        """All of it in order; files beyond the first few are opened when it is their turn."""
         yield from self._ahead
-        for extent in self._rest:
-            with _Opened(self._directory, extent) as opened:
-                yield opened.slice
+        for piece in self._rest:
+            with _opened(self._directory, piece) as ready:
+                yield ready
 
     def read(self) -> bytes:
         """All of it, for a body that is small."""
-        return b"".join(os.pread(each.file.fileno(), each.length, each.offset) for each in self.slices())
+        return b"".join(
+            each if isinstance(each, bytes) else os.pread(each.file.fileno(), each.length, each.offset)
+            for each in self.pieces()
+        )
 
     def close(self) -> None:
         self._stack.close()
@@ -69,13 +72,10 @@ def opened(directory: Path, body: FileBody) -> bytes | OpenBody:
         files.close()
 
 
-class _Opened:
-    def __init__(self, directory: Path, extent: Extent) -> None:
-        self._file = (directory / extent.file).open("rb", buffering=0)
-        self.slice = Slice(self._file, extent.offset, extent.length)
-
-    def __enter__(self) -> _Opened:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._file.close()
+@contextmanager
+def _opened(directory: Path, piece: Extent | bytes) -> Iterator[Slice | bytes]:
+    if isinstance(piece, bytes):
+        yield piece
+        return
+    with (directory / piece.file).open("rb", buffering=0) as file:
+        yield Slice(file, piece.offset, piece.length)

@@ -197,7 +197,10 @@ async def _stream(
     writer: Any = await answer.prepare(http)
     writer.send_headers()
     loop = asyncio.get_running_loop()
-    for piece in body.slices():
+    for piece in body.pieces():
+        if isinstance(piece, bytes):
+            await answer.write(piece)
+            continue
         position, left = piece.offset, piece.length
         while left:
             transport = http.transport

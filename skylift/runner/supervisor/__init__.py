@@ -15,6 +15,7 @@ The prefix, `s3://BUCKET/jobs/NAME/`, is the job's record:
     in/cancel               its presence asks for the job's end
     server/hostkeys.json    {"instance", "keys", "user"}: the server's public SSH keys, and the user to log in as
     server/attempts/1.json  {"instance", "claimed"}: whoever writes it first is the one that runs the program
+    server/claim.json       {"job"}: whose client alone may make a server that was kept ready for its own job
     server/next.json        {"job"}: whose a server is that was kept; see handover.py
     server/status.json      how far it is, and at the end how it went
     server/stdout/OFFSET    the streams in pieces, named by the offset of their first byte in 20 digits

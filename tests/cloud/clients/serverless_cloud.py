@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,9 +55,11 @@ class Cloud:
             "NO_PROXY": "*",
         }
 
-    def files(self) -> list[str]:
-        """Every file that holds, or was to hold, bytes of an object."""
-        return [path.name for path in (self.directory / "objects").iterdir()]
+    def bodies(self) -> list[str]:
+        """All that holds, or was to hold, bytes of an object: files, and the numbers of rows."""
+        with closing(sqlite3.connect(self.directory / "state.db")) as database:
+            rows = [str(number) for (number,) in database.execute("SELECT id FROM small_bodies")]
+        return [*rows, *(path.name for path in (self.directory / "objects").iterdir())]
 
     def _session(self) -> Any:
         return boto3.Session(self.key, self.secret, region_name=REGION)

@@ -49,7 +49,7 @@ def test_the_transfer_manager(s3: Any, cloud: Cloud, tmp_path: Path, algorithm: 
         kept = s3.head_object(Bucket="bucket", Key="copy", ChecksumMode="ENABLED")
         assert f"Checksum{algorithm}" in kept
     s3.delete_object(Bucket="bucket", Key="copy")
-    assert cloud.files() == []
+    assert cloud.bodies() == []
 
 
 def test_resources_walk_and_empty_a_bucket_that_keeps_versions(cloud: Cloud, s3: Any) -> None:
@@ -69,7 +69,7 @@ def test_resources_walk_and_empty_a_bucket_that_keeps_versions(cloud: Cloud, s3:
     for _ in bucket.object_versions.page_size(2).delete():
         pass
     bucket.delete()
-    assert cloud.files() == []
+    assert cloud.bodies() == []
 
 
 def test_a_paginator_of_versions_goes_through_all_of_them(s3: Any) -> None:

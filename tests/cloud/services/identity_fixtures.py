@@ -19,7 +19,7 @@ import botocore.session
 import botocore.validate
 import pytest
 
-from skylift.cloud.bucket import FileBody, Spool
+from skylift.cloud.bucket import LARGEST_IN_ROW, FileBody, Spool
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.services.authorize import authorize
@@ -79,6 +79,7 @@ class Account:
         self.directory = directory
         self.region = region
         self.now = START
+        self.largest_in_row = LARGEST_IN_ROW
         self.database = Database(directory / "state.db", clock=lambda: self.now, checksum=checksum.start)
         (directory / "objects").mkdir(exist_ok=True)
         with self.database.write() as tx:
@@ -171,7 +172,7 @@ class Account:
                 answer = operation.handler(tx, who, prepared)
         finally:
             body = params.get("Body")
-            if isinstance(body, Spool) and not body.taken:
+            if isinstance(body, Spool) and body.file and not body.taken:
                 # As wire does at the end of a request.
                 (self.directory / "objects" / body.file).unlink(missing_ok=True)
         assert_output(service, name, answer)
@@ -183,10 +184,13 @@ class Account:
             yield tx
 
     def spool(self, data: bytes, **checksums: str) -> Spool:
-        """A request body as wire leaves it."""
+        """A request body as wire leaves it: in memory where it is small, else a file."""
+        md5 = hashlib.md5(data).hexdigest()
+        if len(data) <= self.largest_in_row:
+            return Spool("", len(data), md5, checksums, data)
         name = secrets.token_hex(8)
         (self.directory / "objects" / name).write_bytes(data)
-        return Spool(name, len(data), hashlib.md5(data).hexdigest(), checksums)
+        return Spool(name, len(data), md5, checksums)
 
     def put(self, bucket: str, key: str, data: bytes = b"", **params: Any) -> dict[str, Any]:
         return self.s3("PutObject", Bucket=bucket, Key=key, Body=self.spool(data), **params)
@@ -196,14 +200,29 @@ class Account:
 
     def read(self, body: FileBody) -> bytes:
         pieces = []
-        for extent in body.extents:
-            with (self.directory / "objects" / extent.file).open("rb") as file:
-                file.seek(extent.offset)
-                pieces.append(file.read(extent.length))
+        for piece in body.pieces:
+            if isinstance(piece, bytes):
+                pieces.append(piece)
+                continue
+            with (self.directory / "objects" / piece.file).open("rb") as file:
+                file.seek(piece.offset)
+                pieces.append(file.read(piece.length))
         return b"".join(pieces)
 
-    def object_files(self) -> set[str]:
-        return {path.name for path in (self.directory / "objects").iterdir()}
+    def bodies(self) -> set[str]:
+        """All that holds bytes of objects: files, and the numbers of rows."""
+        with self.database.read() as tx:
+            rows = {str(number) for (number,) in tx.execute("SELECT id FROM small_bodies")}
+        return rows | {path.name for path in (self.directory / "objects").iterdir()}
+
+
+@pytest.fixture(name="account", params=("in rows", "in files"))
+def storing_account_fixture(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Account]:
+    """For tests of what becomes of bytes, which must not depend on where they are."""
+    account = Account(tmp_path)
+    account.largest_in_row = LARGEST_IN_ROW if request.param == "in rows" else 0
+    yield account
+    account.database.close()
 
 
 @contextmanager

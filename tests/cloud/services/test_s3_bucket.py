@@ -139,7 +139,7 @@ def test_uploads_in_progress_go_with_their_bucket(account: Account) -> None:
     upload = account.s3("CreateMultipartUpload", Bucket="bucket", Key="key")["UploadId"]
     account.s3("UploadPart", Bucket="bucket", Key="key", UploadId=upload, PartNumber=1, Body=account.spool(b"part"))
     account.s3("DeleteBucket", Bucket="bucket")
-    assert account.object_files() == set()
+    assert account.bodies() == set()
 
 
 def test_another_owner_is_expected(account: Account) -> None:

@@ -13,6 +13,7 @@ from identity_fixtures import (
     Account,
     allow,
     refused,
+    storing_account_fixture,  # noqa: F401
 )
 
 from skylift.cloud.error import ServiceError
@@ -77,7 +78,7 @@ def test_an_empty_object_has_no_file(account: Account) -> None:
     account.s3("PutObject", Bucket="bucket", Key="no body")
     assert account.get("bucket", "key") == account.get("bucket", "no body") == b""
     assert head(account, "no body")["ETag"] == f'"{md5(b"")}"'
-    assert account.object_files() == set()
+    assert account.bodies() == set()
 
 
 def test_putting_again_replaces_and_removes_the_old_bytes(account: Account) -> None:
@@ -87,7 +88,7 @@ def test_putting_again_replaces_and_removes_the_old_bytes(account: Account) -> N
     assert account.get("bucket", "key") == b"new"
     assert head(account)["LastModified"] == START + timedelta(seconds=5)
     assert head(account)["Metadata"] == {}
-    assert len(account.object_files()) == 1
+    assert len(account.bodies()) == 1
 
 
 @pytest.mark.parametrize(
@@ -109,7 +110,7 @@ def test_putting_again_replaces_and_removes_the_old_bytes(account: Account) -> N
 def test_a_refused_put_leaves_nothing(account: Account, params: dict[str, Any], code: str, status: int) -> None:
     with refused(code, status=status):
         account.s3("PutObject", **{"Bucket": "bucket", "Key": "key", "Body": account.spool(DATA), **params})
-    assert account.object_files() == set()
+    assert account.bodies() == set()
     assert account.s3("ListObjectsV2", Bucket="bucket")["KeyCount"] == 0
 
 
@@ -143,7 +144,7 @@ def test_if_none_match_lets_one_of_many_writers_win(account: Account) -> None:
     (winner,) = (outcome for outcome in outcomes if outcome.isdigit())
     assert outcomes.count("PreconditionFailed 412") == 15
     assert account.get("bucket", "key") == winner.encode()
-    assert len(account.object_files()) == 1
+    assert len(account.bodies()) == 1
 
 
 def test_if_match_lets_a_writer_replace_what_it_has_read(account: Account) -> None:
@@ -257,7 +258,7 @@ def test_deleting(account: Account) -> None:
     account.s3("DeleteObject", Bucket="bucket", Key="key")
     with refused("NoSuchKey", "The specified key does not exist.", status=404):
         head(account)
-    assert account.object_files() == set()
+    assert account.bodies() == set()
 
 
 def test_conditional_deletes(account: Account) -> None:
@@ -350,7 +351,7 @@ def test_bytes_on_their_way_out_outlive_their_object(account: Account) -> None:
     account.s3("DeleteObject", Bucket="bucket", Key="key")
     assert account.read(answer["Body"]) == DATA
     del answer
-    assert account.object_files() == set()
+    assert account.bodies() == set()
 
 
 def test_readers_and_writers_at_once_see_whole_objects(account: Account) -> None:
@@ -367,4 +368,4 @@ def test_readers_and_writers_at_once_see_whole_objects(account: Account) -> None
             account.put("bucket", "key", version)
         assert {future.result() for future in reads} <= set(versions)
     assert account.get("bucket", "key") == versions[-1]
-    assert len(account.object_files()) == 1
+    assert len(account.bodies()) == 1

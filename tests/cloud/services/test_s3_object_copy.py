@@ -11,6 +11,7 @@ from identity_fixtures import (
     Account,
     allow,
     refused,
+    storing_account_fixture,  # noqa: F401
 )
 
 from skylift.cloud.services.checksum import ALGORITHMS, digest
@@ -43,7 +44,7 @@ def test_a_copy_lives_on_its_own(account: Account) -> None:
     found = account.s3("HeadObject", Bucket="other", Key="copy")
     assert (found["ContentType"], found["Metadata"]) == ("text/csv", {"a": "1"})
     account.s3("DeleteObject", Bucket="other", Key="copy")
-    assert account.object_files() == set()
+    assert account.bodies() == set()
 
 
 def test_replacing_the_metadata(account: Account) -> None:
@@ -60,7 +61,7 @@ def test_onto_itself(account: Account) -> None:
     copy(account, Bucket="bucket", key="a b", MetadataDirective="REPLACE", Metadata={"n": "3"})
     assert account.get("bucket", "a b") == b"data"
     assert account.s3("HeadObject", Bucket="bucket", Key="a b")["Metadata"] == {"n": "3"}
-    assert len(account.object_files()) == 1
+    assert len(account.bodies()) == 1
 
 
 @pytest.mark.parametrize(

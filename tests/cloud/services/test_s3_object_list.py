@@ -61,7 +61,7 @@ def numbered_fixture(account: Account) -> Any:
     return fresh
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None)
+@settings(suppress_health_check=[*HealthCheck], max_examples=150)
 @given(
     keys=st.sets(st.text(ALPHABET, min_size=1, max_size=5), max_size=12),
     prefix=TEXT,

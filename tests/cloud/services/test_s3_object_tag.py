@@ -61,7 +61,7 @@ def test_tags_come_with_the_object_or_later(account: Account) -> None:
 def test_bad_tags_keep_an_object_out(account: Account, header: str, code: str) -> None:
     with refused(code, status=400):
         account.put("bucket", "key", b"data", Tagging=header)
-    assert account.object_files() == set()
+    assert account.bodies() == set()
 
 
 def test_tags_of_versions(account: Account) -> None:

@@ -11,6 +11,7 @@ from identity_fixtures import (
     Account,
     allow,
     refused,
+    storing_account_fixture,  # noqa: F401
 )
 
 from skylift.cloud.services.checksum import ALGORITHMS, digest
@@ -73,7 +74,7 @@ def test_parts_become_one_object(account: Account) -> None:
     assert (found["ContentLength"], found["ContentType"]) == (len(LARGE) + 3, "text/csv")
     assert (found["Metadata"], found["CacheControl"]) == ({"a": "b"}, "no-store")
     assert account.get("bucket", "key") == LARGE + b"end"
-    assert len(account.object_files()) == 2
+    assert len(account.bodies()) == 2
 
 
 def test_completing_again_answers_the_same(account: Account) -> None:
@@ -136,7 +137,7 @@ def test_a_part_that_comes_again_replaces_the_first(account: Account) -> None:
     sender = Sender(account)
     old = sender.part(1, b"old")
     new = sender.part(1, b"new")
-    assert len(account.object_files()) == 1
+    assert len(account.bodies()) == 1
     with refused("InvalidPart", status=400):
         sender.complete(old)
     sender.complete(new)
@@ -148,7 +149,7 @@ def test_parts_that_are_not_listed_go(account: Account) -> None:
     used, _ = sender.part(1, b"used"), sender.part(2, b"unused")
     sender.complete(used)
     assert account.get("bucket", "key") == b"used"
-    assert len(account.object_files()) == 1
+    assert len(account.bodies()) == 1
 
 
 def test_completing_replaces_what_was_there(account: Account) -> None:
@@ -160,7 +161,7 @@ def test_completing_replaces_what_was_there(account: Account) -> None:
     assert account.get("bucket", "key") == b"before"
     sender.complete(part, IfMatch=head(account)["ETag"])
     assert account.get("bucket", "key") == b"after"
-    assert len(account.object_files()) == 1
+    assert len(account.bodies()) == 1
 
 
 def test_what_cannot_be_completed(account: Account) -> None:
@@ -192,19 +193,19 @@ def test_bad_parts(account: Account) -> None:
             sender.part(number, b"x")
     with refused("NoSuchUpload", status=404):
         account.s3("UploadPart", Bucket="bucket", Key="other", UploadId=sender.place["UploadId"], PartNumber=1)
-    assert account.object_files() == set()
+    assert account.bodies() == set()
 
 
 def test_aborting(account: Account) -> None:
     sender = Sender(account)
     sender.part(1, b"x")
     account.s3("AbortMultipartUpload", **sender.place)
-    assert account.object_files() == set()
+    assert account.bodies() == set()
     with refused("NoSuchUpload", status=404):
         account.s3("AbortMultipartUpload", **sender.place)
     with refused("NoSuchUpload", status=404):
         sender.part(2, b"x")
-    assert account.object_files() == set()
+    assert account.bodies() == set()
 
 
 def test_a_composite_checksum(account: Account) -> None:
@@ -361,4 +362,4 @@ def test_copying_parts(account: Account) -> None:
     sender.complete(part)
     account.s3("DeleteObject", Bucket="bucket", Key="source é")
     assert account.get("bucket", "key") == b"2345"
-    assert len(account.object_files()) == 1
+    assert len(account.bodies()) == 1

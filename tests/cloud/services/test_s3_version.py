@@ -9,6 +9,7 @@ from identity_fixtures import (
     Account,
     allow,
     refused,
+    storing_account_fixture,  # noqa: F401
 )
 
 from skylift.cloud.error import ServiceError
@@ -104,7 +105,7 @@ def test_deleting_puts_a_marker_on_top(account: Account) -> None:
     assert account.get("bucket", "key") == b"1", "without the marker the object is back"
     assert delete(account, VersionId=version) == {"VersionId": version}
     assert delete(account, VersionId=version) == {"VersionId": version}
-    assert account.object_files() == set()
+    assert account.bodies() == set()
     account.s3("DeleteBucket", Bucket="bucket")
 
 
@@ -122,7 +123,7 @@ def test_without_the_latest_the_one_before_it_is(account: Account) -> None:
     assert account.get("bucket", "key") == b"2"
     delete(account, VersionId=first)
     assert listed(account) == [("key", second, True, False)]
-    assert len(account.object_files()) == 1
+    assert len(account.bodies()) == 1
 
 
 def test_the_null_version(account: Account) -> None:
@@ -133,10 +134,10 @@ def test_the_null_version(account: Account) -> None:
     assert put(account, b"null") == "null"
     assert listed(account) == [("key", "null", True, False), ("key", version, False, False)]
     assert account.get("bucket", "key", VersionId="null") == b"null"
-    assert len(account.object_files()) == 2, "the first null version went"
+    assert len(account.bodies()) == 2, "the first null version went"
     assert delete(account) == {"DeleteMarker": True, "VersionId": "null"}
     assert listed(account) == [("key", version, False, False), ("key", "null", True, True)]
-    assert len(account.object_files()) == 1
+    assert len(account.bodies()) == 1
     turn(account, "Enabled")
     newer = put(account, b"newer")
     delete(account, VersionId="null")

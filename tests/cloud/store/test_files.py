@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from skylift.cloud.bucket import Bucket, Extent, Object, Part, Spool, Upload
-from skylift.cloud.store.bucket import discard, keep, share, sweep_files
+from skylift.cloud.store.content import body as body_of
+from skylift.cloud.store.content import discard, keep, read, share, sweep_files
 from skylift.cloud.store.database import Database, Tx
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -101,9 +102,9 @@ def test_a_snapshot_keeps_the_files_it_can_see(home: Path, database: Database) -
         thread.join()
         assert before.get(Object, bucket="b", key="a") == stored
         assert files(home) == ["file-a"]
-        body = before.files.body(stored.extents)
+        body = body_of(before, stored.extents)
+        assert b"".join(read(before, stored.extents)) == b"data"
     assert files(home) == ["file-a"], "the body still needs it"
-    assert b"".join(before.files.read(body.extents)) == b"data"
     del body
     gc.collect()
     assert files(home) == []
@@ -122,7 +123,7 @@ def test_two_bodies_of_one_file(home: Path, database: Database) -> None:
     with database.write() as tx:
         stored = put(tx, home, "a")
     with database.read() as tx:
-        one, two = tx.files.body(stored.extents), tx.files.body(stored.extents)
+        one, two = body_of(tx, stored.extents), body_of(tx, stored.extents)
     remove(database, stored)
     del one
     assert files(home) == ["file-a"]
@@ -139,7 +140,7 @@ def test_a_shared_file_is_there_until_its_last_owner_goes(home: Path, database: 
     assert len(files(home)) == 2
     remove(database, stored)
     with database.read() as tx:
-        assert b"".join(tx.files.read(copy.extents)) == b"234"
+        assert b"".join(read(tx, copy.extents)) == b"234"
     remove(database, copy)
     assert files(home) == []
 
@@ -149,7 +150,7 @@ def test_a_file_that_is_too_short_is_an_error(home: Path, database: Database) ->
         stored = put(tx, home, "a")
     (home / "objects" / "file-a").write_bytes(b"da")
     with database.read() as tx, pytest.raises(OSError, match="ends 2 bytes early"):
-        list(tx.files.read(stored.extents))
+        list(read(tx, stored.extents))
 
 
 def test_a_restart_removes_what_no_row_names(home: Path, database: Database) -> None:

@@ -19,7 +19,7 @@ from skylift.cloud.instance import Image, Instance
 from skylift.cloud.network import NetworkAcl, NetworkInterface, Vpc
 from skylift.cloud.services.table import TABLE
 from skylift.cloud.store import database as store
-from skylift.cloud.store.bucket import sweep_files
+from skylift.cloud.store.content import sweep_files
 from skylift.cloud.store.database import MIGRATIONS, Database, StateUnreadable
 from skylift.cloud.store.mapping import tables
 from skylift.cloud.volume import Snapshot

@@ -16,11 +16,11 @@ from botocore.httpchecksum import AwsChunkedWrapper, Crc32Checksum
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skylift.cloud.bucket import Spool
+from skylift.cloud.bucket import LARGEST_IN_ROW, Spool
 from skylift.cloud.error import ServiceError
 from skylift.cloud.wire import body as bodies
 from skylift.cloud.wire import checksum
-from skylift.cloud.wire.body import Memory, Receiver, SpoolFile, announced
+from skylift.cloud.wire.body import Memory, Receiver, SmallBody, SpoolFile, announced, sink_for
 from skylift.cloud.wire.call import Request
 from skylift.cloud.wire.chunked import SIGNED, SIGNED_TRAILER, UNSIGNED_TRAILER, ChunkSignatures
 from skylift.cloud.wire.models import load
@@ -94,7 +94,7 @@ CONTENT = bytes(range(256)) * 40
 SIZES = st.lists(st.integers(1, 3000), max_size=8)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(content=st.binary(max_size=4000), chunk=st.integers(1, 2000), sizes=SIZES)
 def test_what_botocore_codes_we_decode(tmp_path_factory: Any, content: bytes, chunk: int, sizes: list[int]) -> None:
     coded = AwsChunkedWrapper(
@@ -111,7 +111,7 @@ def test_what_botocore_codes_we_decode(tmp_path_factory: Any, content: bytes, ch
     assert spool.checksums == {"CRC32": crc32(content)}
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(chunks=st.lists(st.binary(min_size=1, max_size=500), max_size=4), sizes=SIZES, with_trailer=st.booleans())
 def test_signed_chunks(tmp_path_factory: Any, chunks: list[bytes], sizes: list[int], with_trailer: bool) -> None:
     content = b"".join(chunks)
@@ -286,3 +286,36 @@ def test_a_full_disk_is_said_plainly() -> None:
         sink.write(memoryview(b"x"))
     assert (refused.value.code, refused.value.status) == ("InsufficientStorage", 507)
     sink._close()
+
+
+@pytest.mark.parametrize(
+    ("length", "sink"), [(0, SmallBody), (LARGEST_IN_ROW, SmallBody), (LARGEST_IN_ROW + 1, SpoolFile)]
+)
+def test_a_small_body_is_no_file(length: int, sink: type[SmallBody | SpoolFile], tmp_path: Path) -> None:
+    wanted = put({"content-length": str(length)})
+    chosen = sink_for(wanted, load("s3").operation("PutObject"), tmp_path)
+    assert type(chosen) is sink
+    receiver = Receiver(wanted, chosen, None)
+    receiver.feed(bytes(length))
+    spool = receiver.finish()
+    assert isinstance(spool, Spool)
+    assert spool.data == (bytes(length) if sink is SmallBody else None)
+    assert (spool.size, spool.md5) == (length, hashlib.md5(bytes(length)).hexdigest())
+    assert spool.checksums.keys() == {"CRC64NVME"}
+    receiver.discard()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_small_body_leaves_room_for_deletions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The database, where it goes, needs some of the disk to forget anything."""
+    monkeypatch.setattr(bodies, "KEPT_FREE", 1 << 60)
+    receiver = Receiver(put({"content-length": "1"}), SmallBody(tmp_path), None)
+    receiver.feed(b"x")
+    with pytest.raises(ServiceError) as refused:
+        receiver.finish()
+    assert (refused.value.code, refused.value.status) == ("InsufficientStorage", 507)
+
+
+def test_operations_without_an_object_keep_their_body_in_memory(tmp_path: Path) -> None:
+    wanted = put({"content-length": "5", "content-md5": "1B2M2Y8AsgTpgAmY7PhCfg=="})
+    assert isinstance(sink_for(wanted, load("s3").operation("DeleteObjects"), tmp_path), Memory)

@@ -34,7 +34,7 @@ PRECISION = {"ec2": MILLISECONDS, "query": SECONDS, "rest-xml": MILLISECONDS, "j
 KEEPS_EMPTIES = {"json", "rest-xml"}
 
 # One example of a big shape can take tens of milliseconds to draw; nothing here is timed.
-FEW = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+FEW = settings(max_examples=25, suppress_health_check=[*HealthCheck])
 
 
 @cache

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import hmac
 import http.client
+import os
 import socket
 import threading
 import urllib.error
@@ -205,6 +206,18 @@ def test_an_object_of_many_files(cloud: Running, size: int) -> None:
     got = cloud.client("s3").get_object(Bucket="abc", Key="k")
     assert got["ContentLength"] == len(expected)
     assert got["Body"].read() == expected
+
+
+@pytest.mark.parametrize("size", [10, IN_ONE_WRITE])
+def test_an_object_of_a_file_and_a_row(cloud: Running, size: int) -> None:
+    """As uploads in parts leave it whose last part is small."""
+    content = os.urandom(size)
+    (cloud.service.objects_dir / "file").write_bytes(content)
+    pieces = (b"before", Extent("file", 0, size), b"after")
+    cloud.service.answers["GetObject"] = {"Body": FileBody(pieces)}
+    got = cloud.client("s3").get_object(Bucket="abc", Key="k")
+    assert got["ContentLength"] == size + 11
+    assert got["Body"].read() == b"before" + content + b"after"
 
 
 def test_an_object_that_is_replaced_meanwhile_is_read_anew(cloud: Running) -> None:

@@ -101,7 +101,7 @@ def test_botocore_signs_and_we_agree(
 
 
 # What a URL may have in it after `/abc/` and after `?prefix=`, percent-encoded by the client.
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(key=st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=1, max_size=20))
 def test_any_key_is_signed_alike(key: str) -> None:
     path = f"/abc/{quote(key, safe='/~')}?prefix={quote(key, safe='-_.~')}"

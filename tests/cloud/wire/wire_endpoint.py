@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import socket
 import threading
 from collections.abc import Iterator
@@ -69,8 +70,12 @@ class DictService:
 
     def _PutObject(self, params: Any, call: Call) -> dict[str, Any]:
         body: Spool = params["Body"]
-        (self.spool_dir / body.file).rename(self.objects_dir / body.file)
-        stored = Stored(body.file, body.size, body.md5, body.checksums, params)
+        name = body.file or secrets.token_hex(8)
+        if body.data is None:
+            (self.spool_dir / name).rename(self.objects_dir / name)
+        else:
+            (self.objects_dir / name).write_bytes(body.data)
+        stored = Stored(name, body.size, body.md5, body.checksums, params)
         self.objects[params["Bucket"], params["Key"]] = stored
         return {"ETag": f'"{body.md5}"', **{f"Checksum{name}": value for name, value in body.checksums.items()}}
 

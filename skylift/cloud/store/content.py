@@ -1,0 +1,83 @@
+"""The bytes of objects, wherever they are: small ones in rows of their own, the others in files beside the database.
+
+A row comes and goes with the commit that names it, so that nothing has to be made durable before and nothing is left
+over after. It is not in the row of its object, which listings walk along.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from skylift.cloud.bucket import Extent, FileBody, Spool
+from skylift.cloud.store.database import Database, Tx
+
+
+def keep(tx: Tx, spool: Spool) -> tuple[Extent, ...]:
+    """Keep a body that has arrived; it goes again if the transaction comes to nothing. An empty one is nowhere."""
+    if spool.size == 0:
+        return ()
+    if spool.data is not None:
+        return (_add(tx, spool.data),)
+    return _until_rollback(tx, tx.files.take(spool))
+
+
+def share(tx: Tx, extents: tuple[Extent, ...]) -> tuple[Extent, ...]:
+    """The same bytes for another object: links of its own to files, and copies of what is small."""
+    links = iter(_until_rollback(tx, tx.files.share(extent for extent in extents if extent.row is None)))
+    return tuple(next(links) if extent.row is None else _add(tx, _bytes(tx, extent)) for extent in extents)
+
+
+def discard(tx: Tx, extents: tuple[Extent, ...]) -> None:
+    """Remove the bytes of a row that this transaction removes or replaces; files once nobody can see that row."""
+    for extent in extents:
+        if extent.row is not None:
+            tx.execute("DELETE FROM small_bodies WHERE id = ?", extent.row)
+    files = tuple(extent for extent in extents if extent.row is None)
+    if files:
+        tx.when_unseen(lambda: tx.files.unlink(files))
+
+
+def read(tx: Tx, extents: Iterable[Extent]) -> Iterator[bytes]:
+    """The bytes, in chunks of at most 1 MiB."""
+    for extent in extents:
+        if extent.row is None:
+            yield from tx.files.read(extent)
+        else:
+            yield _bytes(tx, extent)
+
+
+def body(tx: Tx, extents: tuple[Extent, ...]) -> FileBody:
+    """What is sent of an object, whatever happens to it after this transaction."""
+    return tx.files.body(tuple(extent if extent.row is None else _bytes(tx, extent) for extent in extents))
+
+
+def sweep_files(database: Database) -> int:
+    """At start, before the first request: remove files that no row names; returns how many."""
+    with database.read() as tx:
+        kept = {
+            row[0]
+            for owner in ("objects", "parts")
+            for row in tx.execute(
+                f"SELECT json_extract(value, '$.file') FROM {owner}, json_each({owner}.extents)"  # noqa: S608
+            )
+        }
+        return tx.files.sweep(kept)
+
+
+def _add(tx: Tx, data: bytes) -> Extent:
+    number = tx.execute("INSERT INTO small_bodies (data) VALUES (?)", data).lastrowid
+    return Extent("", 0, len(data), number)
+
+
+def _bytes(tx: Tx, extent: Extent) -> bytes:
+    found = tx.execute("SELECT data FROM small_bodies WHERE id = ?", extent.row).fetchone()
+    if found is None:
+        raise LookupError(f"there is no small body {extent.row}")
+    data: bytes = found[0]
+    return data[extent.offset : extent.offset + extent.length]
+
+
+def _until_rollback(tx: Tx, extents: tuple[Extent, ...]) -> tuple[Extent, ...]:
+    if extents:
+        tx.after_rollback(lambda: tx.files.unlink(extents))
+    return extents

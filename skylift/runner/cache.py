@@ -1,0 +1,51 @@
+"""What takes long to make and is the same every time, kept in files of the user's own."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+
+class Cache:
+    """A folder with a file for each thing. Without a folder, and where nothing can be written, all is made anew."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+
+    def get(self, name: str, made_from: str, make: Callable[[], bytes]) -> bytes:
+        """What `make` gives, or has given before from the same. One that is damaged counts as none."""
+        if self._folder is None:
+            return make()
+        path = self._folder / name
+        with suppress(OSError):
+            head, _, kept = path.read_bytes().partition(b"\n")
+            if head == _head(made_from, kept):
+                return kept
+        made = make()
+        with suppress(OSError):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            _write(path, _head(made_from, made) + b"\n" + made)
+        return made
+
+
+NOWHERE = Cache(None)
+
+
+def _head(made_from: str, content: bytes) -> bytes:
+    return f"{made_from} {hashlib.sha256(content).hexdigest()}".encode()
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Whole or not at all: others may be reading it."""
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        Path(name).replace(path)
+    except OSError:
+        Path(name).unlink(missing_ok=True)
+        raise
