@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
-import socket
 import struct
 import subprocess
 import termios
@@ -13,6 +12,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from ports import quiet_port
 from real_cloud import RealCloud
 from real_server import until
 from running_job import RunningJob, ended_job
@@ -60,10 +60,7 @@ class Sitting(Terminal):
 
 @pytest.fixture
 def free_port() -> int:
-    """One of this machine's that nobody had a moment ago."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+    return quiet_port()
 
 
 @pytest.fixture

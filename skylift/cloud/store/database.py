@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 
 from skylift.cloud.bucket import RunningChecksum, StartChecksum
 from skylift.cloud.instance import Console
+from skylift.cloud.store.commit import CommitFailed, Commits
 from skylift.cloud.store.files import Files
 from skylift.cloud.store.mapping import Table, mapped
 
@@ -157,41 +158,38 @@ class Database:
         self._local = threading.local()
         self._open: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
-        self._writer = threading.Lock()
-        self._migrate()
+        writer = self._connect()
+        self._migrate(writer)
+        self._commits = Commits(writer)
 
     @contextmanager
     def read(self) -> Iterator[Tx]:
         """A snapshot of the state; writing in it is an error."""
-        connection = self._connection()
+        connection = self._reader()
         with self._snapshots.open():
             connection.execute("BEGIN")
-            connection.execute("PRAGMA query_only = 1")
             try:
                 yield Tx(connection, self._clock(), self._files, self._console, self._checksum)
             finally:
                 connection.execute("ROLLBACK")
-                connection.execute("PRAGMA query_only = 0")
 
     @contextmanager
     def write(self) -> Iterator[Tx]:
-        """The one writer. Leaving normally commits durably, leaving by an exception changes nothing."""
-        with self._writer:
-            connection = self._connection()
-            connection.execute("BEGIN IMMEDIATE")
-            tx = Tx(connection, self._clock(), self._files, self._console, self._checksum)
-            try:
+        """One writer at a time. Leaving normally commits durably, leaving by an exception changes nothing."""
+        tx: Tx | None = None
+        try:
+            with self._commits.transaction() as connection:
+                tx = Tx(connection, self._clock(), self._files, self._console, self._checksum)
                 yield tx
-                connection.execute("COMMIT")
-            except BaseException as error:
-                # SQLite has rolled back by itself when, for one, the disk is full.
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
+        except BaseException as error:
+            if tx is not None:
                 for act in tx._after_rollback:
                     act()
-                if self._is_for_want_of_room(error):
-                    raise DiskFull(f"there is no space left where {self._path} is") from error
-                raise
+            cause = error.__cause__ if isinstance(error, CommitFailed) else error
+            if cause is not None and self._is_for_want_of_room(cause):
+                raise DiskFull(f"there is no space left where {self._path} is") from error
+            raise
+        assert tx is not None, "it was made before the block began"
         for act in tx._after_commit:
             act()
         self._snapshots.when_closed(tx._when_unseen)
@@ -201,13 +199,15 @@ class Database:
             for connection in self._open:
                 connection.close()
             self._open.clear()
-        self._local = threading.local()
 
-    def _connection(self) -> sqlite3.Connection:
-        found: sqlite3.Connection | None = getattr(self._local, "connection", None)
+    def _reader(self) -> sqlite3.Connection:
+        """This thread's own."""
+        found: sqlite3.Connection | None = getattr(self._local, "reader", None)
         if found is None:
             found = self._connect()
-            self._local.connection = found
+            # Once and for all: a pragma has the connection compile every statement anew.
+            found.execute("PRAGMA query_only = 1")
+            self._local.reader = found
         return found
 
     def _connect(self) -> sqlite3.Connection:
@@ -239,8 +239,7 @@ class Database:
     def _room(self) -> int:
         return shutil.disk_usage(self._path.parent).free
 
-    def _migrate(self) -> None:
-        connection = self._connection()
+    def _migrate(self, connection: sqlite3.Connection) -> None:
         scripts = sorted(MIGRATIONS.glob("*.sql"))
         version: int = connection.execute("PRAGMA user_version").fetchone()[0]
         if version > len(scripts):
