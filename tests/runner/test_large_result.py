@@ -1,4 +1,4 @@
-"""A file that goes to S3 in parts: beside each other, whole all the same, and never whole when one of them is refused."""
+"""A file that goes to S3 in parts: beside each other, whole all the same, never whole when one of them is refused."""
 
 from __future__ import annotations
 
