@@ -1,4 +1,4 @@
-"""How soon is nothing left? From `kill -9` of the client to the end of the server, and what `skylift sweep` then removes.
+"""How soon is nothing left? From `kill -9` of the client to the server's end, and what `skylift sweep` then removes.
 
     sudo python bench/abandoned.py [--rounds N] [--images-of HOME]
 
@@ -10,8 +10,8 @@ The job prints a word and ends. Its client is killed
 
 The floor is the client that stays to the end: from the same word on until nothing is left. A server is gone when EC2
 calls it terminated and no process of this machine is in its control group. A role costs nothing; a killed client leaves
-it for `sweep`, whose time is that of the whole command (one that is minutes old, and has no record yet, is left alone: its
-job may be starting).
+it for `sweep`, whose time is that of the whole command. (A role that is minutes old and whose job has no record is left
+alone: that job may be starting.)
 """
 
 from __future__ import annotations

@@ -3,9 +3,9 @@
     sudo python bench/ways.py [--rounds N] [--aws PATH] [--images-of HOME]
 
 All three ask the same cloud, from nothing to the program's output to nothing left, and say how long each step took.
-`skylift run` is there three times: the first ever, again with the same code (its network, key and bucket are found), and
-on a server that the run before has kept. Needs an AWS CLI, and apache-libcloud with paramiko in this environment (`pip
-install awscli apache-libcloud paramiko`).
+`skylift run` is there three times: the first ever, again with the same code (its network, key and bucket are found),
+and on a server that the run before has kept. Needs an AWS CLI, and apache-libcloud with paramiko in this environment
+(`pip install awscli apache-libcloud paramiko`).
 """
 
 from __future__ import annotations
