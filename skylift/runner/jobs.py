@@ -24,6 +24,8 @@ from skylift.runner.way_in import WayIn
 
 _CANCEL_PATIENCE = 45.0
 """Seconds for the supervisor to see the wish (it looks every 5), to give the program its grace, and to send results."""
+_OFF_PATIENCE = 60.0
+"""Seconds for a server whose job has ended, and is not kept, to be off."""
 
 
 @dataclass(frozen=True)
@@ -156,8 +158,11 @@ class Jobs:
         return servers
 
     def remove(self, name: str) -> str:
-        """Forget a job that has ended: its record, logs and results in S3, and its role. The word for what was done."""
+        """Forget a job that has ended: its record, logs and results in S3, and its role. The word for what was done.
+        A server that has nothing left to do but to go off is waited for."""
         for server in self._servers(name):
+            if self._goes_off(name, server):
+                continue
             raise RunError(
                 f"The job {name} has a server still ({server.instance}, {server.state}).",
                 f"End it first: skylift cancel {name}",
@@ -165,6 +170,21 @@ class Jobs:
         put_roles_away(self._account, name, [])
         count = self._api.delete_below(self._bucket, f"{Prefix(name).base}/")
         return f"removed, {count} object{'s' * (count != 1)}"
+
+    def _goes_off(self, name: str, server: Server) -> bool:
+        """Whether its job is over and it is on its way, or will be within the time that this takes."""
+        status = self._account.status(name)
+        if not status.get("final") or status.get("kept_until"):
+            return False
+        until, pause = time.monotonic() + _OFF_PATIENCE, 0.1
+        while True:
+            found = describe(self._api, server.instance)
+            if found is None or found.state in {"shutting-down", "terminated"}:
+                return True
+            if time.monotonic() > until:
+                return False
+            time.sleep(pause)
+            pause = min(pause * 1.5, 2)
 
     def _await_end(self, name: str, server: Server) -> dict[str, Any]:
         until, pause, status = time.monotonic() + _CANCEL_PATIENCE, 0.1, self._account.status(name)
