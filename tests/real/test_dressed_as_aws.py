@@ -124,6 +124,43 @@ def test_the_permission_that_lacks_is_named(first: Somebody, aws: RealCloud) -> 
     assert aws.client("iam").list_roles(PathPrefix="/skylift/")["Roles"] == []
 
 
+def test_an_environment_is_built_once(first: Somebody) -> None:
+    (first.folder / "requirements.txt").write_text("humanize==4.12.1\n")
+    (first.folder / "friendly.py").write_text("import humanize\nprint(humanize.intcomma(1234))\n")
+    try:
+        runs = [first.skylift("run", "friendly.py") for _ in range(2)]
+    finally:
+        (first.folder / "requirements.txt").unlink()
+    assert [done.stdout for done in runs] == ["1,234\n", "1,234\n"], [done.stderr for done in runs]
+    assert "as it was built before" in runs[1].stderr
+
+
+def test_what_is_left_over_is_swept(first: Somebody, aws: RealCloud) -> None:
+    """A job that nobody has looked at leaves its role; a disk and an interface are what a failed launch may leave."""
+    assert first.skylift("run", "-d", "--name", "alone", "job.py").returncode == 0
+    until(lambda: live(aws) == [], "the server to be gone")
+
+    def tagged(kind: str) -> list[dict[str, object]]:
+        return [{"ResourceType": kind, "Tags": [{"Key": "skylift:job", "Value": "alone"}]}]
+
+    subnet = aws.ec2.describe_subnets()["Subnets"][0]
+    volume = aws.ec2.create_volume(
+        AvailabilityZone=subnet["AvailabilityZone"], Size=1, TagSpecifications=tagged("volume")
+    )["VolumeId"]
+    interface = aws.ec2.create_network_interface(
+        SubnetId=subnet["SubnetId"], TagSpecifications=tagged("network-interface")
+    )["NetworkInterface"]["NetworkInterfaceId"]
+    until(lambda: aws.ec2.describe_volumes(VolumeIds=[volume])["Volumes"][0]["State"] == "available", "the volume")
+    left = {("role", "skylift-alone"), ("instance-profile", "skylift-alone")}
+    left |= {("volume", volume), ("network-interface", interface)}
+    looked = first.skylift("sweep", "--dry-run", "--json")
+    assert {(each["kind"], each["id"]) for each in json.loads(looked.stdout)} == left, looked.stderr
+    swept = first.skylift("sweep", "--json")
+    assert {(each["kind"], each["id"]) for each in json.loads(swept.stdout) if each["removed"]} == left, swept.stderr
+    assert (swept.returncode, first.skylift("sweep").stderr) == (0, "Nothing is left over.\n")
+    assert first.skylift("rm", "alone").returncode == 0
+
+
 def test_a_server_that_is_kept_goes_to_the_next_job(first: Somebody, aws: RealCloud) -> None:
     kept = first.skylift("run", "--keep", "10m", "--json", "job.py")
     told = json.loads(kept.stdout)

@@ -79,6 +79,7 @@ def test_a_full_disk_is_said_clearly_and_gets_over_when_there_is_room(image_home
 
         with no_room(place):
             assert refused(s3.put_object, Bucket="bucket", Key="new", Body=b"x" * MIB) == "InsufficientStorage 507"
+            assert refused(s3.put_object, Bucket="bucket", Key="small", Body=b"x") == "InsufficientStorage 507"
             assert until_refused(ec2, cloud.vpc) == "InsufficientStorage 507"
             assert refused(ec2.run_instances, **cloud.request()) == "InsufficientStorage 507"
             # What is there can be looked at and used.

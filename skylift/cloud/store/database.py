@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 
 from skylift.cloud.bucket import RunningChecksum, StartChecksum
 from skylift.cloud.instance import Console
+from skylift.cloud.store.commit import CommitFailed, Commits
 from skylift.cloud.store.files import Files
 from skylift.cloud.store.mapping import Table, mapped
 
@@ -157,7 +158,7 @@ class Database:
         self._local = threading.local()
         self._open: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
-        self._writer = threading.Lock()
+        self._commits = Commits(self._connect)
         self._migrate()
 
     @contextmanager
@@ -175,23 +176,21 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Tx]:
-        """The one writer. Leaving normally commits durably, leaving by an exception changes nothing."""
-        with self._writer:
-            connection = self._connection()
-            connection.execute("BEGIN IMMEDIATE")
-            tx = Tx(connection, self._clock(), self._files, self._console, self._checksum)
-            try:
+        """One writer at a time. Leaving normally commits durably, leaving by an exception changes nothing."""
+        tx: Tx | None = None
+        try:
+            with self._commits.transaction() as connection:
+                tx = Tx(connection, self._clock(), self._files, self._console, self._checksum)
                 yield tx
-                connection.execute("COMMIT")
-            except BaseException as error:
-                # SQLite has rolled back by itself when, for one, the disk is full.
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
+        except BaseException as error:
+            if tx is not None:
                 for act in tx._after_rollback:
                     act()
-                if self._is_for_want_of_room(error):
-                    raise DiskFull(f"there is no space left where {self._path} is") from error
-                raise
+            cause = error.__cause__ if isinstance(error, CommitFailed) else error
+            if cause is not None and self._is_for_want_of_room(cause):
+                raise DiskFull(f"there is no space left where {self._path} is") from error
+            raise
+        assert tx is not None, "it was made before the block began"
         for act in tx._after_commit:
             act()
         self._snapshots.when_closed(tx._when_unseen)
@@ -202,6 +201,7 @@ class Database:
                 connection.close()
             self._open.clear()
         self._local = threading.local()
+        self._commits = Commits(self._connect)
 
     def _connection(self) -> sqlite3.Connection:
         found: sqlite3.Connection | None = getattr(self._local, "connection", None)

@@ -1,0 +1,118 @@
+"""Transactions that commit together: who waits for a turn joins the commit of those before, and the disk syncs once.
+
+Each is a savepoint in one transaction of SQLite's. Whoever leaves while another waits hands the transaction on instead
+of committing it; the last one commits for all, and until then nobody is told that anything is done. A lone writer
+begins and commits as if there were no others.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+MOST_TOGETHER = 16
+"""Under steady load somebody always waits, and the first would never be answered."""
+
+
+class CommitFailed(Exception):
+    """Nothing of the transactions that were to be committed together has been; the cause says why."""
+
+
+class Commits:
+    """The one writer of a database, for any thread. `connect` is called once, when it is first needed."""
+
+    def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
+        self._connect = connect
+        self._connection: sqlite3.Connection | None = None
+        self._turn = threading.Lock()
+        self._counting = threading.Lock()
+        self._waiting = 0
+        self._open: _Batch | None = None
+
+    @property
+    def waiting(self) -> int:
+        """How many threads want to be next."""
+        return self._waiting
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Leaving normally commits durably, leaving by an exception changes nothing. Raises CommitFailed."""
+        with self._counting:
+            self._waiting += 1
+        with self._turn:
+            with self._counting:
+                self._waiting -= 1
+            if self._connection is None:
+                self._connection = self._connect()
+            connection = self._connection
+            batch = self._open or _Batch(connection)
+            try:
+                with batch.member():
+                    yield connection
+            finally:
+                handed_on = batch.alive and self._waiting > 0 and batch.members < MOST_TOGETHER
+                self._open = batch if handed_on else None
+                if not handed_on:
+                    batch.end()
+        batch.await_end()
+
+
+class _Batch:
+    """One transaction of SQLite's. All but `await_end` is for the thread whose turn it is."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._ended = threading.Event()
+        self._error: BaseException | None = None
+        self.members = 0
+        connection.execute("BEGIN IMMEDIATE")
+
+    @property
+    def alive(self) -> bool:
+        return self._error is None
+
+    @contextmanager
+    def member(self) -> Iterator[None]:
+        self._connection.execute("SAVEPOINT member")
+        try:
+            yield
+            self._connection.execute("RELEASE member")
+        except BaseException as error:
+            self._undo_member(error)
+            raise
+        self.members += 1
+
+    def end(self) -> None:
+        """Commit, and wake all members."""
+        try:
+            if self.alive:
+                self._connection.execute("COMMIT" if self.members else "ROLLBACK")
+        except BaseException as error:
+            self._fail(error)
+            if not isinstance(error, sqlite3.Error):
+                raise
+        finally:
+            self._ended.set()
+
+    def await_end(self) -> None:
+        self._ended.wait()
+        if self._error is not None:
+            raise CommitFailed(str(self._error)) from self._error
+
+    def _undo_member(self, error: BaseException) -> None:
+        if not self._connection.in_transaction:
+            # SQLite has rolled back all of it by itself, as it does when the disk is full.
+            self._fail(error)
+            return
+        try:
+            self._connection.execute("ROLLBACK TO member")
+            self._connection.execute("RELEASE member")
+        except sqlite3.Error as failure:
+            self._fail(failure)
+
+    def _fail(self, error: BaseException) -> None:
+        self._error = error
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
