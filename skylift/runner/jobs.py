@@ -24,6 +24,8 @@ from skylift.runner.way_in import WayIn
 
 _CANCEL_PATIENCE = 45.0
 """Seconds for the supervisor to see the wish (it looks every 5), to give the program its grace, and to send results."""
+_KEYS_PATIENCE = 20.0
+"""Seconds for a server that has come to be reachable to show its host keys."""
 _OFF_PATIENCE = 60.0
 """Seconds for a server whose job has ended, and is not kept, to be off."""
 
@@ -112,7 +114,7 @@ class Jobs:
         assert server is not None
         if server.address is None:
             raise RunError(f"The server of {server.job} has no public address (it is {server.state}).")
-        way_in = reach.find_way_in()
+        way_in = _await_way_in(reach)
         if way_in is None:
             raise RunError(f"The server of {server.job} has not shown its host key yet.", "Try again in a moment.")
         reach.open_door()
@@ -202,6 +204,14 @@ class Jobs:
         if not servers:
             raise JobNotFound(f"There is no server for a job called {name}.", "See `skylift ps`.")
         return servers[0]
+
+
+def _await_way_in(reach: Reach) -> WayIn | None:
+    until, pause = time.monotonic() + _KEYS_PATIENCE, 0.1
+    while (found := reach.find_way_in()) is None and time.monotonic() < until:
+        time.sleep(pause)
+        pause = min(pause * 1.5, 2)
+    return found
 
 
 def _state(status: dict[str, Any], server: Server | None) -> str:
