@@ -124,7 +124,7 @@ class Cloud:
         records = Records(database, draughtsman, self._region)
         notary = Notary(database, self._home, account)
         stations = Stations(network, api, MetadataService(records.facts_for, notary.vouch), records)
-        networks = NetworkLoop(database, network, stations.follow)
+        networks = NetworkLoop(database, network, stations.follow, engine.wake_in)
         captures = Captures(self._home.captures, RUN / str(network.claim.number) / "scratch")
         disks = make_disks(self._home, network.claim)
         images = ImageLoop(database, captures, disks.snapshot, (CaptureFailed,))

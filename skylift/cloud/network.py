@@ -294,8 +294,28 @@ class ReleasedAddress:
 
 
 @dataclass(frozen=True)
+class NatAddress:
+    """An address that a NAT gateway sends from: the public one, or the private one of a private gateway.
+
+    `settled` once the kernel has it. With `released` it is given no new connections, and goes at that time.
+    """
+
+    private_ip: str
+    public_ip: str | None = None
+    allocation_id: str | None = None
+    association_id: str | None = None
+    settled: bool = False
+    released: datetime | None = None
+
+    @property
+    def seen(self) -> str:
+        return self.public_ip or self.private_ip
+
+
+@dataclass(frozen=True)
 class NatGateway:
-    """The way out of subnets whose servers have no public addresses: they are seen at `public_ip`.
+    """The way out of subnets whose servers have no public addresses: they are seen at `public_ip`, or at `secondary`
+    ones. That of a private gateway leads to peered VPCs, which see `private_ip`.
 
     `pending` until the kernel has it, `deleting` until it has not. A deleted one is remembered for an hour.
     """
@@ -305,13 +325,28 @@ class NatGateway:
     subnet_id: str
     interface_id: str
     private_ip: str
-    public_ip: str
-    allocation_id: str
-    association_id: str
+    public_ip: str | None
+    allocation_id: str | None
+    association_id: str | None
     created: datetime
     state: Literal["pending", "available", "deleting", "deleted"] = "pending"
     deleted: datetime | None = None
     tags: dict[str, str] = field(default_factory=dict)
+    connectivity: Literal["public", "private"] = "public"
+    secondary: tuple[NatAddress, ...] = ()
+
+    @property
+    def addresses(self) -> tuple[NatAddress, ...]:
+        """All of them, the primary one first."""
+        first = NatAddress(
+            self.private_ip, self.public_ip, self.allocation_id, self.association_id, self.state != "pending"
+        )
+        return (first, *self.secondary)
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """What new connections are sent from."""
+        return tuple(one.seen for one in self.addresses if one.released is None)
 
 
 @dataclass(frozen=True)

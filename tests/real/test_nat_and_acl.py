@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime
 
 import pytest
 from kernel_world import (
@@ -29,7 +31,16 @@ from kernel_world import (
 
 from skylift.cloud.compute.network import claims, sweep
 from skylift.cloud.compute.plan import VpcPlan
-from skylift.cloud.network import AclAssociation, AclEntry, NatGateway, NetworkAcl, Route, RouteAssociation, RouteTable
+from skylift.cloud.network import (
+    AclAssociation,
+    AclEntry,
+    NatAddress,
+    NatGateway,
+    NetworkAcl,
+    Route,
+    RouteAssociation,
+    RouteTable,
+)
 
 pytestmark = pytest.mark.real
 
@@ -115,6 +126,43 @@ def test_a_server_without_a_public_address_uses_nat_too(world: World) -> None:
     with world.planned(with_nat(world, world.plans(inner=hidden))):
         assert world.seen("inner", world.public("other")) == nat_address(world)
         assert not world.reaches("hidden", world.public("other"))
+
+
+def test_the_addresses_of_a_gateway_take_turns(world: World) -> None:
+    """One that is to be released is given no new connections; what goes on with it goes on."""
+    other = nat_address(world).replace(".3.30", ".3.31")
+
+    def plans(released: datetime | None = None) -> list[VpcPlan]:
+        second = NatAddress("10.0.1.78", other, "eipalloc-2", "eipassoc-2", released=released)
+        grown = replace(nat_gateway(world), secondary=(second,))
+        return [
+            replace(
+                plan,
+                nat_gateways=(grown,) if plan.nat_gateways else (),
+                groups=tuple(replace(group, rules=(*group.rules, PINGED)) for group in plan.groups),
+            )
+            for plan in with_nat(world, world.plans())
+        ]
+
+    inner, far = world.servers["inner"].namespace, (world.public("other"), PING)
+    with (
+        world.planned(plans()),
+        datagrams(world.servers["other"].namespace, PING) as there,
+        datagrams(inner, 0) as one,
+        datagrams(inner, 0) as two,
+    ):
+
+        def seen(here: socket.socket) -> str:
+            here.sendto(b"who", far)
+            _, caller = there.recvfrom(100)
+            return str(caller[0])
+
+        assert {world.seen("inner", world.public("other")) for _ in range(4)} == {nat_address(world), other}
+        before = seen(one), seen(two)
+        assert set(before) == {nat_address(world), other}
+        world.network.apply(plans(world.sourced))
+        assert {world.seen("inner", world.public("other")) for _ in range(4)} == {nat_address(world)}
+        assert (seen(one), seen(two)) == before
 
 
 def test_nobody_reaches_anything_through_nat_from_outside(world: World) -> None:

@@ -96,3 +96,40 @@ def test_peers_reach_each_other_as_long_as_all_says_so(cloud: RealCloud, sides: 
     assert [route["State"] for route in routes if "VpcPeeringConnectionId" in route] == ["blackhole"]
     for each, other in ((one, two), (two, one)):
         ec2.delete_route(RouteTableId=each.table, DestinationCidrBlock=other.cidr)
+
+
+def test_a_peer_sees_a_private_nat_gateway(cloud: RealCloud, sides: tuple[Side, Side]) -> None:
+    """Its address is all that the peer's group lets in."""
+    ec2, (one, two) = cloud.ec2, sides
+    peering = ec2.create_vpc_peering_connection(VpcId=one.vpc, PeerVpcId=two.vpc)["VpcPeeringConnection"][
+        "VpcPeeringConnectionId"
+    ]
+    ec2.accept_vpc_peering_connection(VpcPeeringConnectionId=peering)
+    subnet = ec2.create_subnet(VpcId=one.vpc, CidrBlock="10.77.9.0/24")["Subnet"]["SubnetId"]
+    table = ec2.create_route_table(VpcId=one.vpc)["RouteTable"]["RouteTableId"]
+    tied = ec2.associate_route_table(RouteTableId=table, SubnetId=subnet)["AssociationId"]
+    made = ec2.create_nat_gateway(SubnetId=subnet, ConnectivityType="private", PrivateIpAddress="10.77.9.9")
+    gateway = made["NatGateway"]["NatGatewayId"]
+    ec2.get_waiter("nat_gateway_available").wait(NatGatewayIds=[gateway], WaiterConfig={"Delay": 1})
+    group = cloud.security_group("nat-only", two.vpc, (22, "10.77.9.9/32"), (22, f"{cloud.endpoint.loopback}/32"))
+    card = two.server.describe()["NetworkInterfaces"][0]["NetworkInterfaceId"]
+    ec2.modify_network_interface_attribute(NetworkInterfaceId=card, Groups=[group])
+    back = {"RouteTableId": two.table, "DestinationCidrBlock": one.cidr}
+    ec2.create_route(**back, VpcPeeringConnectionId=peering)
+    there = {"RouteTableId": one.table, "DestinationCidrBlock": two.cidr}
+    ec2.create_route(**there, VpcPeeringConnectionId=peering)
+    assert not reaches(one.server, two.server)
+    ec2.create_route(RouteTableId=table, DestinationCidrBlock=two.cidr, VpcPeeringConnectionId=peering)
+    ec2.replace_route(**there, NatGatewayId=gateway)
+    until(lambda: reaches(one.server, two.server), "the way through the gateway")
+    ec2.delete_nat_gateway(NatGatewayId=gateway)
+    until(lambda: not reaches(one.server, two.server), "the end of the gateway")
+    ec2.delete_vpc_peering_connection(VpcPeeringConnectionId=peering)
+    for route in (there, back):
+        ec2.delete_route(**route)
+    ec2.modify_network_interface_attribute(NetworkInterfaceId=card, Groups=[two.group])
+    ec2.delete_security_group(GroupId=group)
+    ec2.disassociate_route_table(AssociationId=tied)
+    ec2.delete_route_table(RouteTableId=table)
+    ec2.get_waiter("nat_gateway_deleted").wait(NatGatewayIds=[gateway], WaiterConfig={"Delay": 1})
+    ec2.delete_subnet(SubnetId=subnet)

@@ -42,8 +42,8 @@ class Border:
                 )
                 for direction in ("in", "out")
             },
-            "nat_acl_out": self._through_nat(nat.private_ip for nat in self._nats),
-            "nat_acl_back": self._through_nat(nat.public_ip for nat in self._nats),
+            "nat_acl_out": self._through_nat((nat, nat.private_ip) for nat in self._nats),
+            "nat_acl_back": self._through_nat((nat, at.seen) for nat in self._nats for at in nat.addresses),
         }
 
     def chains(self) -> dict[str, tuple[str, ...]]:
@@ -60,8 +60,11 @@ class Border:
                 HOOK,
                 "meta mark . oifname @within accept",
                 "iifname vmap @acl_out",
-                f'oifname "{self._uplink}" rt ip nexthop vmap @nat_acl_out',
-                f'iifname "{self._uplink}" ct direction reply ct reply ip daddr vmap @nat_acl_back',
+                *(f"oifname {link} rt ip nexthop vmap @nat_acl_out" for link in self._beyond_nats()),
+                *(
+                    f"iifname {link} ct direction reply ct reply ip daddr vmap @nat_acl_back"
+                    for link in self._beyond_nats()
+                ),
                 "oifname vmap @acl_in",
             ),
         }
@@ -70,9 +73,14 @@ class Border:
         acl = self._acl_of.get(interface.subnet_id)
         return None if acl is None or lets_all(acl, direction) else f"jump {chain_name(direction, acl)}"
 
-    def _through_nat(self, addresses: Iterable[str]) -> Collection:
+    def _beyond_nats(self) -> list[str]:
+        """The links to where NAT gateways lead: out, and private ones to peered VPCs."""
+        private = any(nat.connectivity == "private" for nat in self._nats)
+        return [f'"{self._uplink}"', *(["@peers"] if private else [])]
+
+    def _through_nat(self, addresses: Iterable[tuple[NatGateway, str]]) -> Collection:
         found = {}
-        for nat, address in zip(self._nats, addresses, strict=True):
+        for nat, address in addresses:
             acl = self._acl_for(nat)
             if acl is not None and any(_both(acl)):
                 found[address] = f"jump acl-nat-{acl.id}"

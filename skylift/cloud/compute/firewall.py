@@ -10,8 +10,8 @@ What a packet meets in a VPC's router, in this order:
     border      network ACLs, where it leaves or enters a subnet (see border.py)
     forward     known connections pass; else the groups of the source's interface must let it out, and then,
                 independently, the groups of the target's interface must let it in
-    outbound    to outside, the private source becomes the NAT gateway's public address, or its own; who has neither
-                does not get out
+    outbound    to outside, the private source becomes one of the NAT gateway's public addresses, or its own; who has
+                neither does not get out. To a peered VPC it becomes a private NAT gateway's, where one is on the way
 
 Behaviour follows the Amazon VPC user guide, "Control traffic to your AWS resources using security groups": groups are
 stateful, allow only, and are evaluated as one set of rules; a rule that names a group means the private addresses of
@@ -37,7 +37,7 @@ from skylift.cloud.compute.traffic import (
     routed_interfaces,
     subnet_mark,
 )
-from skylift.cloud.network import SERVICES, NetworkInterface, Rule, SecurityGroup, Subnet, Vpc
+from skylift.cloud.network import SERVICES, NatGateway, NetworkInterface, Rule, SecurityGroup, Subnet, Vpc
 
 TABLE = "skylift"
 UPLINK = "up"
@@ -122,7 +122,8 @@ class _VpcRuleset:
             "translated": Collection.set("ipv4_addr", public),
             "nat_hops": Collection.set("ipv4_addr", [_ip(nat.private_ip) for nat in self._nats]),
             "nat_of": Collection.map(
-                "ipv4_addr : ipv4_addr", {_ip(nat.private_ip): _ip(nat.public_ip) for nat in self._nats}
+                "ipv4_addr : ipv4_addr",
+                {_ip(nat.private_ip): _ip(nat.sources[0]) for nat in self._nats if len(nat.sources) == 1},
             ),
             **{f"members-{group}": Collection.set("ipv4_addr", self._members(group)) for group in self._referenced()},
         }
@@ -185,7 +186,7 @@ class _VpcRuleset:
         """What a NAT gateway gets back is for that, whose subnet it is in, and not for the server behind it."""
         if not self._through_gateway:
             return []
-        nats = _networks(nat.public_ip for nat in self._nats)
+        nats = _networks(at.public_ip for nat in self._nats for at in nat.addresses if at.public_ip)
         others = f"ip daddr != {{ {nats} }} " if nats else ""
         return [f'meta nfproto ipv4 iifname "{UPLINK}" {others}meta mark set {GATEWAY_MARK:#010x}']
 
@@ -197,7 +198,9 @@ class _VpcRuleset:
         hook = "type nat hook postrouting priority srcnat; policy accept;"
         return (
             hook,
+            *(_in_turn(nat) for nat in self._nats if len(nat.sources) > 1),
             f'oifname "{UPLINK}" snat ip to rt ip nexthop map @nat_of',
+            *self._if_private_nat("oifname @peers snat ip to rt ip nexthop map @nat_of"),
             f'oifname "{UPLINK}" snat ip to ip saddr map @public_of',
         )
 
@@ -224,6 +227,7 @@ class _VpcRuleset:
             "type filter hook forward priority filter; policy drop;",
             *([checked] if self._routed else []),
             f'oifname "{UPLINK}" rt ip nexthop @nat_hops ct direction reply drop',
+            *self._if_private_nat("oifname @peers rt ip nexthop @nat_hops ct direction reply drop"),
             f'oifname "{UPLINK}" rt ip nexthop != @nat_hops ip saddr != @translated drop',
             "ct state vmap { invalid : drop, established : accept, related : accept }",
             f'iifname "{UPLINK}" goto let_in',
@@ -233,6 +237,9 @@ class _VpcRuleset:
 
     def _if_peered(self, rule: str) -> list[str]:
         return [rule] if self._peers else []
+
+    def _if_private_nat(self, rule: str) -> list[str]:
+        return [rule] if any(nat.connectivity == "private" for nat in self._nats) else []
 
     def _referenced(self) -> set[str]:
         named = {rule.group_id for group in self._groups.values() for rule in group.rules if rule.group_id}
@@ -247,6 +254,16 @@ class _VpcRuleset:
 
     def _mark(self, interface: NetworkInterface) -> int:
         return subnet_mark(self._subnets[interface.subnet_id])
+
+
+def _in_turn(nat: NatGateway) -> str:
+    """Each new connection through a gateway of several addresses has the next one's."""
+    link = f'"{UPLINK}"' if nat.connectivity == "public" else "@peers"
+    turns = ", ".join(f"{number} : {_ip(source)}" for number, source in enumerate(nat.sources))
+    return (
+        f"oifname {link} rt ip nexthop {_ip(nat.private_ip)} "
+        f"snat ip to numgen inc mod {len(nat.sources)} map {{ {turns} }}"
+    )
 
 
 def _chain_name(direction: str, group_ids: tuple[str, ...]) -> str:

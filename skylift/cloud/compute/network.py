@@ -208,7 +208,7 @@ class Network:
 def public_addresses(plan: VpcPlan) -> list[str]:
     """Those of servers, and those of NAT gateways."""
     servers = [address.public_ip for one in plan.interfaces for address in one.addresses if address.public_ip]
-    return [*servers, *(nat.public_ip for nat in plan.nat_gateways)]
+    return [*servers, *(at.public_ip for nat in plan.nat_gateways for at in nat.addresses if at.public_ip)]
 
 
 def claims(directory: Path = CLAIMS) -> Claims:

@@ -63,7 +63,7 @@ FALLBACK = 1000
 class PlannedRoute:
     """A route in a subnet's table, before links have numbers. `kind`: `throw` (local), `unicast` (out), `blackhole`.
 
-    `nat` is the private address of the NAT gateway that it goes out through; `through` is the interface of a server
+    `nat` is the private address of the NAT gateway that it goes through; `through` is the interface of a server
     that it leads to, `via` that one's address; `peering` is a connection that it leads into. Of two to the same target
     the one with the smaller metric counts.
     """
@@ -107,10 +107,18 @@ def planned_routes(plan: VpcPlan) -> set[PlannedRoute]:
             if target not in nats:
                 planned[network] = PlannedRoute(table, str(network), _route_kind(target, plan))
                 continue
-            for part, kind in _beyond(nats[target], network, plan).items():
-                if _longest(part, own) == network:
-                    through = nats[target].private_ip if kind == "unicast" else None
-                    planned[part] = PlannedRoute(table, str(part), kind, through)
+            for part, beyond in _beyond(nats[target], network, plan).items():
+                if _longest(part, own) != network:
+                    continue
+                if nats[target].connectivity == "private":
+                    planned[part] = PlannedRoute(table, str(part), "blackhole", metric=FALLBACK)
+                    if beyond in peerings:
+                        hop = nats[target].private_ip
+                        found.add(PlannedRoute(table, str(part), "unicast", hop, peering=beyond))
+                    continue
+                kind = _route_kind(beyond, plan)
+                through = nats[target].private_ip if kind == "unicast" else None
+                planned[part] = PlannedRoute(table, str(part), kind, through)
         found.update(planned.values())
     found.update(_incoming_routes(plan, interfaces))
     return found
@@ -134,15 +142,15 @@ def _through(interface: NetworkInterface, table: int, network: IPv4Network) -> P
     return PlannedRoute(table, str(network), "unicast", through=interface.id, via=interface.private_ip)
 
 
-def _beyond(nat: NatGateway, network: IPv4Network, plan: VpcPlan) -> dict[IPv4Network, str]:
-    """How a NAT gateway sends on what is for this network: as the table of the subnet that it is in says."""
+def _beyond(nat: NatGateway, network: IPv4Network, plan: VpcPlan) -> dict[IPv4Network, str | None]:
+    """Where a NAT gateway sends on what is for this network: as the table of the subnet that it is in says."""
     subnet = next(subnet for subnet in plan.subnets if subnet.id == nat.subnet_id)
     targets = _targets(_table_of(subnet, plan))
     covering = _longest(network, targets)
-    found = {network: _route_kind(targets[covering], plan) if covering is not None else "blackhole"}
+    found = {network: targets[covering] if covering is not None else None}
     for part, target in targets.items():
         if part != network and part.subnet_of(network):
-            found[part] = _route_kind(target, plan)
+            found[part] = target
     return found
 
 
@@ -164,7 +172,7 @@ def _table_of(subnet: Subnet, plan: VpcPlan) -> RouteTable:
     return main or RouteTable("rtb-none", plan.vpc.id)
 
 
-def _route_kind(target: str, plan: VpcPlan) -> str:
+def _route_kind(target: str | None, plan: VpcPlan) -> str:
     if target == "local":
         return "throw"
     return "unicast" if target == plan.internet_gateway else "blackhole"
@@ -367,6 +375,13 @@ class Router:
             if interface_id in self._attached
         }
         peers = {peer.id: netlink.link_index(peer_link(peer)) for peer in plan.peers}
+        for peer in plan.peers:
+            index = peers[peer.id]
+            if index is not None:
+                # Likewise a private one is a second name for the router of each peer.
+                mac = _mac_beyond(plan.vpc.id, peer)
+                private = (nat.private_ip for nat in plan.nat_gateways if nat.connectivity == "private")
+                netlink.do(*(set_neighbour(index, hop, mac) for hop in private))
         wanted = set()
         for route in planned:
             if route.kind != "unicast":
@@ -374,7 +389,8 @@ class Router:
             elif route.peering is not None:
                 link = peers.get(route.peering)
                 if link is not None:
-                    wanted.add(KernelRoute(route.target, "unicast", link, edge.INNER_ADDRESS, route.table))
+                    way = route.nat or edge.INNER_ADDRESS
+                    wanted.add(KernelRoute(route.target, "unicast", link, way, route.table))
             elif route.through is None:
                 way = route.nat or edge.INNER_ADDRESS
                 wanted.add(KernelRoute(route.target, "unicast", uplink, way, route.table))
@@ -426,7 +442,7 @@ class Router:
             return set()
         before, after = _belongings(self.plan), _belongings(plan)
         moved = {address for address, belongs in before.items() if after.get(address) != belongs}
-        moved |= {nat.public_ip for nat in self.plan.nat_gateways} - {nat.public_ip for nat in plan.nat_gateways}
+        moved |= _nat_addresses(self.plan) - _nat_addresses(plan)
         if moved:
             forget(self.namespace, moved)
             # Who gets one of them next begins with none; who has it goes on using it.
@@ -438,6 +454,16 @@ class Router:
     def _unplug(self, interface_ids: set[str]) -> None:
         known = [self._attached.pop(one) for one in interface_ids if one in self._attached]
         self.namespace.netlink.do(*map(delete_link, known))
+
+
+def _mac_beyond(vpc_id: str, peer: Peer) -> str:
+    """The MAC address of a peer's end of the link: the VPC whose id sorts first has made it (see `join`)."""
+    return edge.INNER_MAC if vpc_id < peer.vpc_id else edge.OUTER_MAC
+
+
+def _nat_addresses(plan: VpcPlan) -> set[str]:
+    """At which what goes through NAT gateways is seen beyond them."""
+    return {at.seen for nat in plan.nat_gateways for at in nat.addresses}
 
 
 def _private_ips(interface: NetworkInterface) -> set[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -20,6 +21,7 @@ class Engine:
         self.steps: Sequence[Callable[[], None]] = ()
         self.chores: Sequence[Callable[[], None]] = ()
         self._wake = threading.Event()
+        self._due = math.inf
         self._stop = False
         self._thread = threading.Thread(target=self._run, name="loops", daemon=True)
 
@@ -28,6 +30,13 @@ class Engine:
 
     def wake(self) -> None:
         self._wake.set()
+
+    def wake_in(self, seconds: float) -> None:
+        """Run the steps again after so many seconds, if nothing else makes them run before."""
+        due = time.monotonic() + max(0.0, seconds)
+        if due < self._due:
+            self._due = due
+            self._wake.set()
 
     def stop(self) -> None:
         self._stop = True
@@ -38,13 +47,15 @@ class Engine:
         chores_due = time.monotonic()
         while not self._stop:
             self._wake.clear()
+            if time.monotonic() >= self._due:
+                self._due = math.inf
             for step in self.steps:
                 self._guarded(step)
             if time.monotonic() >= chores_due:
                 for chore in self.chores:
                     self._guarded(chore)
                 chores_due = time.monotonic() + IDLE_SECONDS
-            self._wake.wait(IDLE_SECONDS)
+            self._wake.wait(min(IDLE_SECONDS, max(0.0, self._due - time.monotonic())))
 
     def _guarded(self, step: Callable[[], None]) -> None:
         try:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from skylift.cloud.compute.plan import Peer, VpcPlan
 from skylift.cloud.loops.prefix_list import with_listed_peers, with_listed_routes
 from skylift.cloud.network import (
+    Address,
     InternetGateway,
     NatGateway,
     NetworkAcl,
@@ -36,12 +37,22 @@ class Networks(Protocol):
 
 
 class NetworkLoop:
-    """`on_vpcs(by id)` is called after every change with the VPCs there are now: their routers can be listened in."""
+    """`on_vpcs(by id)` is called after every change with the VPCs there are now: their routers can be listened in.
 
-    def __init__(self, database: Database, networks: Networks, on_vpcs: Callable[[dict[str, Vpc]], None]) -> None:
+    `wake_in(seconds)` is asked to have `step` called again when an address of a NAT gateway is to be released.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        networks: Networks,
+        on_vpcs: Callable[[dict[str, Vpc]], None],
+        wake_in: Callable[[float], None],
+    ) -> None:
         self._database = database
         self._networks = networks
         self._on_vpcs = on_vpcs
+        self._wake_in = wake_in
         self._lock = threading.Lock()
         self._applied: list[VpcPlan] | None = None
 
@@ -49,6 +60,13 @@ class NetworkLoop:
         """Apply what the store says now. Callers may come from any thread: the plans are read under the lock, so that
         an older state never overwrites a newer one."""
         with self._lock:
+            with self._database.read() as tx:
+                left = _soonest_release(tx)
+            if left is not None and left <= 0:
+                with self._database.write() as tx:
+                    _release_drained(tx)
+            elif left is not None:
+                self._wake_in(left)
             with self._database.read() as tx:
                 plans = vpc_plans(tx)
             if plans != self._applied:
@@ -63,14 +81,18 @@ class NetworkLoop:
         there = {gateway.id for plan in plans for gateway in plan.nat_gateways}
         between = {peer.id for plan in plans for peer in plan.peers}
         with self._database.read() as tx:
-            gateways = tx.find(NatGateway, state="pending") or tx.find(NatGateway, state="deleting")
+            gateways = tx.find(NatGateway, state="pending") or tx.find(NatGateway, state="deleting") or _unsettled(tx)
             peerings = tx.find(Peering, state="provisioning") or tx.find(Peering, state="deleting")
             if not (gateways or peerings):
                 return
         with self._database.write() as tx:
             for gateway in tx.find(NatGateway, state="pending"):
                 if gateway.id in there:
-                    tx.save(replace(gateway, state="available"))
+                    tx.save(replace(_settled(gateway), state="available"))
+            for gateway in _unsettled(tx):
+                seen = {at.private_ip for plan in plans for one in plan.nat_gateways for at in one.addresses}
+                if all(at.private_ip in seen for at in gateway.secondary):
+                    tx.save(_settled(gateway))
             for gateway in tx.find(NatGateway, state="deleting"):
                 if gateway.id not in there:
                     _end(tx, gateway)
@@ -80,6 +102,37 @@ class NetworkLoop:
             for peering in tx.find(Peering, state="deleting"):
                 if peering.id not in between:
                     tx.save(replace(peering, state="deleted"))
+
+
+def _settled(gateway: NatGateway) -> NatGateway:
+    return replace(gateway, secondary=tuple(replace(at, settled=True) for at in gateway.secondary))
+
+
+def _unsettled(tx: Tx) -> list[NatGateway]:
+    available = tx.find(NatGateway, state="available")
+    return [gateway for gateway in available if any(not at.settled for at in gateway.secondary)]
+
+
+def _soonest_release(tx: Tx) -> float | None:
+    """In how many seconds the next address of a NAT gateway goes; None while none is to."""
+    times = [at.released for nat in tx.find(NatGateway, state="available") for at in nat.secondary if at.released]
+    return (min(times) - tx.now).total_seconds() if times else None
+
+
+def _release_drained(tx: Tx) -> None:
+    """Addresses whose time is over are free. The kernel forgets what goes on with them by the next plan."""
+    for gateway in tx.find(NatGateway, state="available"):
+        over = {at.private_ip for at in gateway.secondary if at.released is not None and at.released <= tx.now}
+        if not over:
+            continue
+        for address in tx.find(Address, interface_id=gateway.interface_id):
+            if address.private_ip in over:
+                tx.save(address.free())
+        interface = tx.get(NetworkInterface, id=gateway.interface_id)
+        if interface is not None:
+            kept = tuple(one for one in interface.secondary if one.private_ip not in over)
+            tx.save(replace(interface, secondary=kept))
+        tx.save(replace(gateway, secondary=tuple(at for at in gateway.secondary if at.private_ip not in over)))
 
 
 def _end(tx: Tx, gateway: NatGateway) -> None:
@@ -115,7 +168,7 @@ def vpc_plans(tx: Tx) -> list[VpcPlan]:
             route_tables=tuple(with_listed_routes(table, vpc, lists) for table in tables[vpc.id]),
             groups=tuple(with_listed_peers(group, lists, members) for group in groups[vpc.id]),
             interfaces=tuple(interfaces[vpc.id]),
-            nat_gateways=tuple(replace(nat, state="available") for nat in nats[vpc.id]),
+            nat_gateways=tuple(replace(_settled(nat), state="available") for nat in nats[vpc.id]),
             acls=tuple(acls[vpc.id]),
             peers=tuple(_peers(vpc, vpcs, peerings)),
         )

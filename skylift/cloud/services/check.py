@@ -51,6 +51,8 @@ _NAMED_BY: dict[str, type[Any]] = {
     "KeyPairId": KeyPair,
     "NetworkInterfaceId": NetworkInterface,
     "AllocationId": Address,
+    "AllocationIds": Address,
+    "SecondaryAllocationIds": Address,
     "DhcpOptionsId": DhcpOptions,
     "NatGatewayId": NatGateway,
     "NetworkAclId": NetworkAcl,

@@ -31,6 +31,7 @@ from skylift.cloud.services import (
     launch_template_version,
     metadata_defaults,
     nat_gateway,
+    nat_gateway_address,
     network_acl,
     peering,
     prefix_list,
@@ -738,11 +739,37 @@ EC2_OPERATIONS: tuple[Operation, ...] = (
     _writes(
         "CreateNatGateway",
         nat_gateway.create,
-        "SubnetId AllocationId PrivateIpAddress ClientToken TagSpecifications " + " ".join(nat_gateway.NEUTRAL),
-        creates("CreateNatGateway", "natgateway", "SubnetId", "AllocationId"),
+        "SubnetId AllocationId PrivateIpAddress SecondaryAllocationIds SecondaryPrivateIpAddresses "
+        "SecondaryPrivateIpAddressCount ClientToken TagSpecifications " + " ".join(nat_gateway.NEUTRAL),
+        creates("CreateNatGateway", "natgateway", "SubnetId", "AllocationId", "SecondaryAllocationIds"),
     ),
     _reads("DescribeNatGateways", nat_gateway.describe, "NatGatewayIds Filter MaxResults NextToken"),
     _acts("DeleteNatGateway", nat_gateway.delete, "NatGatewayId", "NatGatewayId"),
+    _acts(
+        "AssociateNatGatewayAddress",
+        nat_gateway_address.associate,
+        "NatGatewayId AllocationIds PrivateIpAddresses",
+        "NatGatewayId",
+        "AllocationIds",
+    ),
+    _acts(
+        "DisassociateNatGatewayAddress",
+        nat_gateway_address.disassociate,
+        "NatGatewayId AssociationIds MaxDrainDurationSeconds",
+        "NatGatewayId",
+    ),
+    _acts(
+        "AssignPrivateNatGatewayAddress",
+        nat_gateway_address.assign,
+        "NatGatewayId PrivateIpAddresses PrivateIpAddressCount",
+        "NatGatewayId",
+    ),
+    _acts(
+        "UnassignPrivateNatGatewayAddress",
+        nat_gateway_address.unassign,
+        "NatGatewayId PrivateIpAddresses MaxDrainDurationSeconds",
+        "NatGatewayId",
+    ),
     # Network ACLs
     _writes(
         "CreateNetworkAcl",

@@ -1,4 +1,5 @@
-"""NAT gateways: one public address through which servers without their own reach the internet.
+"""NAT gateways: public addresses through which servers without their own reach the internet, or private ones through
+which they reach peered VPCs.
 
 https://docs.aws.amazon.com/vpc/latest/userguide/nat-gateway-basics.html
 """
@@ -11,14 +12,22 @@ from typing import Any
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
-from skylift.cloud.network import Address, InternetGateway, NatGateway, NetworkInterface, Subnet
+from skylift.cloud.network import (
+    Address,
+    InternetGateway,
+    NatAddress,
+    NatGateway,
+    NetworkInterface,
+    PrivateAddress,
+    Subnet,
+)
 from skylift.cloud.services.address import join
 from skylift.cloud.services.client_token import remember, result_of
 from skylift.cloud.services.interface import new_mac
 from skylift.cloud.services.listing import Listing
-from skylift.cloud.services.refusal import missing, refuse_other_values
+from skylift.cloud.services.private_address import Giver, Slots, too_few
+from skylift.cloud.services.refusal import combination, invalid, invalid_value, missing, refuse_other_values
 from skylift.cloud.services.resource import new_id, require
-from skylift.cloud.services.subnet import free_addresses, wanted_address
 from skylift.cloud.services.tag import tag_list, tags_for
 from skylift.cloud.store.database import Tx
 
@@ -38,28 +47,36 @@ LISTING = Listing(
     },
 )
 
-NEUTRAL: dict[str, tuple[Any, ...]] = {"AvailabilityMode": ("zonal",), "ConnectivityType": ("public",)}
+NEUTRAL: dict[str, tuple[Any, ...]] = {"AvailabilityMode": ("zonal",), "ConnectivityType": ("public", "private")}
+
+MOST_ADDRESSES = 8
+"""That a gateway may have, its primary one among them."""
+
+
+def view_address(gateway: NatGateway, address: NatAddress) -> dict[str, Any]:
+    coming, going = ("associating", "disassociating") if address.public_ip else ("assigning", "unassigning")
+    shown: dict[str, Any] = {
+        "AllocationId": address.allocation_id,
+        "AssociationId": address.association_id,
+        "IsPrimary": address.private_ip == gateway.private_ip,
+        "NetworkInterfaceId": gateway.interface_id,
+        "PrivateIp": address.private_ip,
+        "PublicIp": address.public_ip,
+        "Status": going if address.released else "succeeded" if address.settled else coming,
+    }
+    return {name: value for name, value in shown.items() if value is not None}
 
 
 def view(gateway: NatGateway) -> dict[str, Any]:
-    address = {
-        "AllocationId": gateway.allocation_id,
-        "AssociationId": gateway.association_id,
-        "IsPrimary": True,
-        "NetworkInterfaceId": gateway.interface_id,
-        "PrivateIp": gateway.private_ip,
-        "PublicIp": gateway.public_ip,
-        "Status": "associating" if gateway.state == "pending" else "succeeded",
-    }
     return {
         "NatGatewayId": gateway.id,
         "VpcId": gateway.vpc_id,
         "SubnetId": gateway.subnet_id,
         "State": gateway.state,
         "CreateTime": gateway.created,
-        "ConnectivityType": "public",
+        "ConnectivityType": gateway.connectivity,
         "AvailabilityMode": "zonal",
-        "NatGatewayAddresses": [address],
+        "NatGatewayAddresses": [view_address(gateway, address) for address in gateway.addresses],
         **({"DeleteTime": gateway.deleted} if gateway.deleted else {}),
         "Tags": tag_list(gateway.tags),
     }
@@ -96,24 +113,73 @@ def forget_deleted(tx: Tx) -> None:
             tx.remove(gateway)
 
 
+def slots_for(params: Any, names: str, count: str, public: int | None) -> Slots:
+    """The private addresses that secondary ones are to have: those named, or so many of any kind.
+
+    `names` and `count` are the parameters that say so. A public gateway has one for each of its `public` addresses.
+    """
+    named, number = params.get(names) or [], params.get(count)
+    if named and number is not None:
+        raise combination(f"The parameter {count} cannot be used with the parameter {names}")
+    if public is not None:
+        if number is not None:
+            raise combination(f"The parameter {count} is for private NAT gateways only.")
+        if named and len(named) != public:
+            raise combination(f"{names} has to name one private address for each Elastic IP address.")
+        return tuple(named) or (None,) * public
+    if number is not None and not 1 <= number < MOST_ADDRESSES:
+        raise invalid_value(number, count, f"A NAT gateway has at most {MOST_ADDRESSES} addresses.")
+    return tuple(named) or (None,) * (number or 0)
+
+
+def free_elastic_ip(tx: Tx, allocation_id: str) -> Address:
+    address = require(tx, Address, allocation_id)
+    if address.association_id:
+        raise ServiceError("Resource.AlreadyAssociated", f"Elastic IP address [{address.id}] is already associated")
+    return address
+
+
+def give_addresses(tx: Tx, subnet: Subnet, wanted: Slots, have: int = 0) -> tuple[str, ...]:
+    """Private addresses for a gateway that has so many already."""
+    if have + len(wanted) > MOST_ADDRESSES:
+        raise ServiceError(
+            "NatGatewayAddressLimitExceeded", f"A NAT gateway can have at most {MOST_ADDRESSES} addresses."
+        )
+    given = Giver(tx, (subnet, wanted)).give()
+    if given is None:
+        raise too_few(subnet)
+    return given[0]
+
+
+def tie(tx: Tx, interface_id: str, address: Address, private_ip: str) -> NatAddress:
+    """Have a gateway's interface seen at an Elastic IP, with one of its private addresses."""
+    joined = join(tx, address, require(tx, NetworkInterface, interface_id), private_ip)
+    return NatAddress(private_ip, address.public_ip, address.id, joined.association_id)
+
+
 def _make(tx: Tx, params: Any) -> NatGateway:
     if not params.get("SubnetId"):
         raise missing("SubnetId")
-    if not params.get("AllocationId"):
-        raise missing("AllocationId")
+    public = params.get("ConnectivityType", "public") == "public"
+    allocations = _allocations(params, public=public)
     subnet = require(tx, Subnet, params["SubnetId"])
-    address = require(tx, Address, params["AllocationId"])
-    if address.association_id:
-        raise ServiceError("Resource.AlreadyAssociated", f"Elastic IP address [{address.id}] is already associated")
-    if tx.get(InternetGateway, vpc_id=subnet.vpc_id) is None:
+    elastic = [free_elastic_ip(tx, allocation) for allocation in allocations]
+    if public and tx.get(InternetGateway, vpc_id=subnet.vpc_id) is None:
         raise ServiceError("Gateway.NotAttached", f"Network {subnet.vpc_id} has no Internet gateway attached")
+    more = slots_for(
+        params,
+        "SecondaryPrivateIpAddresses",
+        "SecondaryPrivateIpAddressCount",
+        len(elastic) - 1 if public else None,
+    )
+    private_ips = give_addresses(tx, subnet, (params.get("PrivateIpAddress"), *more))
     gateway_id = new_id("nat")
     interface = NetworkInterface(
         id=new_id("eni"),
         vpc_id=subnet.vpc_id,
         subnet_id=subnet.id,
         mac=new_mac(),
-        private_ip=_private_ip(tx, subnet, params.get("PrivateIpAddress")),
+        private_ip=private_ips[0],
         group_ids=(),
         created=tx.now,
         attachment_id=new_id("ela-attach"),
@@ -121,34 +187,42 @@ def _make(tx: Tx, params: Any) -> NatGateway:
         source_dest_check=False,
         description=f"Interface for NAT Gateway {gateway_id}",
         kind="nat_gateway",
+        secondary=tuple(PrivateAddress(one) for one in private_ips[1:]),
         attachment="attached",
         attached=tx.now,
     )
     tx.add(interface)
-    joined = join(tx, address, interface, interface.private_ip)
-    assert joined.association_id is not None
+    if public:
+        addresses = [tie(tx, interface.id, *pair) for pair in zip(elastic, private_ips, strict=True)]
+    else:
+        addresses = [NatAddress(one) for one in private_ips]
     gateway = NatGateway(
         id=gateway_id,
         vpc_id=subnet.vpc_id,
         subnet_id=subnet.id,
         interface_id=interface.id,
         private_ip=interface.private_ip,
-        public_ip=address.public_ip,
-        allocation_id=address.id,
-        association_id=joined.association_id,
+        public_ip=addresses[0].public_ip,
+        allocation_id=addresses[0].allocation_id,
+        association_id=addresses[0].association_id,
         created=tx.now,
         tags=tags_for(params, "natgateway"),
+        connectivity="public" if public else "private",
+        secondary=tuple(addresses[1:]),
     )
     tx.add(gateway)
     return gateway
 
 
-def _private_ip(tx: Tx, subnet: Subnet, asked: str | None) -> str:
-    if asked:
-        return wanted_address(tx, subnet, asked)
-    found = next(free_addresses(tx, subnet), None)
-    if found is None:
-        raise ServiceError(
-            "InsufficientFreeAddressesInSubnet", f"There is no free address in subnet '{subnet.id}' for a NAT gateway."
-        )
-    return found
+def _allocations(params: Any, *, public: bool) -> list[str]:
+    """The Elastic IPs of a public gateway, its primary one first."""
+    first, more = params.get("AllocationId"), params.get("SecondaryAllocationIds") or []
+    if not public:
+        if first or more:
+            raise combination("A private NAT gateway has no Elastic IP address: AllocationId is for public ones.")
+        return []
+    if not first:
+        raise missing("AllocationId")
+    if len({first, *more}) != 1 + len(more):
+        raise invalid("Each Elastic IP address can be given to a NAT gateway once only.")
+    return [first, *more]

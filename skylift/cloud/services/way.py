@@ -32,33 +32,27 @@ def by_way(tx: Tx, caller: Caller, vpc_id: str, service: str) -> Caller:
     subnet = tx.get(Subnet, id=interface.subnet_id) if interface else None
     if interface is None or subnet is None:
         raise _nowhere(caller.source_ip, service, f"{vpc_id} has no interface with that address by now")
-    target = _target(tx, subnet, service)
-    if target is not None and target.startswith("vpce-"):
-        return replace(caller, vpc_id=vpc_id, vpc_endpoint_id=target)
-    public = _public(tx, subnet, interface, caller.source_ip, service, MOST_HOPS)
-    if public is None:
-        gateway = ", an S3 gateway endpoint" if service == "s3" else ""
-        wanted = f"an internet gateway and a public address of its own, a NAT gateway{gateway}"
-        raise _nowhere(caller.source_ip, service, f"The route table of {subnet.id} leads to none of these: {wanted}")
-    return replace(caller, source_ip=public)
-
-
-def _public(
-    tx: Tx, subnet: Subnet, interface: NetworkInterface, private_ip: str, service: str, hops: int
-) -> str | None:
-    """The public address behind which an interface's packets come to AWS; None when they do not."""
-    target = _target(tx, subnet, service)
-    if target is None or hops == 0:
-        return None
-    if target.startswith("igw-"):
-        attached = tx.get(InternetGateway, id=target, vpc_id=subnet.vpc_id)
-        own = interface.at(private_ip)
-        return own.public_ip if attached is not None and own is not None else None
-    further = _behind(tx, target)
-    beyond = tx.get(Subnet, id=further.subnet_id) if further else None
-    if further is None or beyond is None or beyond.vpc_id != subnet.vpc_id:
-        return None
-    return _public(tx, beyond, further, further.private_ip, service, hops - 1)
+    private_ip, past_nat = caller.source_ip, False
+    for _ in range(MOST_HOPS):
+        target = _target(tx, subnet, service, endpoints=not past_nat)
+        if target is None:
+            break
+        if target.startswith("vpce-"):
+            return replace(caller, vpc_id=vpc_id, vpc_endpoint_id=target, source_ip=private_ip)
+        if target.startswith("igw-"):
+            attached, own = tx.get(InternetGateway, id=target, vpc_id=vpc_id), interface.at(private_ip)
+            if attached is None or own is None or own.public_ip is None:
+                break
+            return replace(caller, source_ip=own.public_ip)
+        further = _behind(tx, target)
+        beyond = tx.get(Subnet, id=further.subnet_id, vpc_id=vpc_id) if further else None
+        if further is None or beyond is None:
+            break
+        interface, subnet, private_ip = further, beyond, further.private_ip
+        past_nat = past_nat or target.startswith("nat-")
+    gateway = ", an S3 gateway endpoint" if service == "s3" else ""
+    wanted = f"an internet gateway and a public address of its own, a NAT gateway{gateway}"
+    raise _nowhere(caller.source_ip, service, f"The route table of its subnet leads to none of these: {wanted}")
 
 
 def _behind(tx: Tx, target: str) -> NetworkInterface | None:
@@ -74,10 +68,11 @@ def _behind(tx: Tx, target: str) -> NetworkInterface | None:
     return None
 
 
-def _target(tx: Tx, subnet: Subnet, service: str) -> str | None:
-    """Where the most specific route for the service's address leads."""
+def _target(tx: Tx, subnet: Subnet, service: str, *, endpoints: bool) -> str | None:
+    """Where the most specific route for the service's address leads. What a NAT gateway sends takes no endpoint."""
     table = route_table_of(tx, subnet)
     found = list(_covering(tx, table, service)) if table is not None else []
+    found = [one for one in found if endpoints or not one[2].startswith("vpce-")]
     return max(found)[2] if found else None
 
 

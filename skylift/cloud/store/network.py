@@ -85,6 +85,7 @@ def move_public_ips(tx: Tx, before: int, now: int) -> None:
         "UPDATE addresses SET public_ip = replace(public_ip, ?1, ?2) WHERE public_ip LIKE ?1 || '%'",
         "UPDATE released_addresses SET public_ip = replace(public_ip, ?1, ?2) WHERE public_ip LIKE ?1 || '%'",
         "UPDATE nat_gateways SET public_ip = replace(public_ip, ?1, ?2) WHERE public_ip LIKE ?1 || '%'",
+        """UPDATE nat_gateways SET secondary = replace(secondary, '"' || ?1, '"' || ?2)""",
         """UPDATE network_interfaces SET secondary = replace(secondary, '"' || ?1, '"' || ?2)""",
         """UPDATE security_groups SET rules = replace(rules, '"' || ?1, '"' || ?2)""",
         """UPDATE network_acls SET entries = replace(entries, '"' || ?1, '"' || ?2)""",

@@ -12,6 +12,8 @@ from skylift.cloud.compute.plan import Peer, VpcPlan
 from skylift.cloud.compute.router import FALLBACK, PlannedRoute, planned_routes
 from skylift.cloud.compute.traffic import protocol_match
 from skylift.cloud.network import (
+    NatAddress,
+    NatGateway,
     NetworkInterface,
     PrivateAddress,
     Route,
@@ -278,3 +280,45 @@ def test_a_peered_vpc_comes_in_by_its_own_link_and_ranges() -> None:
     assert not [line for line in ruleset(alone).splitlines() if "@peers" in line]
     with pytest.raises(ValueError):
         ruleset(replace(alone, peers=(replace(peer, cidrs=("10.1.0.0/16 } accept",)),)))
+
+
+PRIVATE = NatGateway(
+    "nat-1", "vpc-1", "subnet-nat", "eni-nat", "10.0.9.5", None, None, None, NOW, "available", connectivity="private"
+)
+
+
+def test_a_private_nat_gateway_leads_to_peers_alone() -> None:
+    """As its own subnet's table says; from there it is seen at its address, by the next hop of the route to it."""
+    beyond = RouteTable(
+        "rtb-nat",
+        "vpc-1",
+        (Route("10.0.0.0/16", "local"), Route("10.7.0.0/16", "pcx-1"), Route("0.0.0.0/0", "igw-1")),
+        (RouteAssociation("rtbassoc-2", "subnet-nat"),),
+    )
+    given = plan()
+    peered = replace(
+        given,
+        subnets=(*given.subnets, Subnet("subnet-nat", "vpc-1", "10.0.9.0/24", "z")),
+        route_tables=(table(Route("0.0.0.0/0", "nat-1")), beyond),
+        nat_gateways=(PRIVATE,),
+        peers=(Peer("pcx-1", "vpc-2", ("10.7.0.0/16",)),),
+    )
+    found = {route for route in planned_routes(peered) if route.table == TABLE and route.kind != "throw"}
+    assert found == {
+        PlannedRoute(TABLE, "10.7.0.0/16", "unicast", nat="10.0.9.5", peering="pcx-1"),
+        PlannedRoute(TABLE, "10.7.0.0/16", "blackhole", metric=FALLBACK),
+        PlannedRoute(TABLE, "0.0.0.0/0", "blackhole", metric=FALLBACK),
+    }
+    rules = vpc_ruleset(peered)
+    assert rules.collections["nat_of"].elements == {"10.0.9.5": "10.0.9.5"}
+    assert "oifname @peers snat ip to rt ip nexthop map @nat_of" in rules.chains["outbound"]
+
+
+def test_the_addresses_of_a_nat_gateway_take_turns_but_for_those_that_are_to_go() -> None:
+    spare = (NatAddress("10.0.9.6", "127.7.1.6"), NatAddress("10.0.9.7", "127.7.1.7", released=NOW))
+    public = replace(PRIVATE, public_ip="127.7.1.5", connectivity="public", secondary=spare)
+    rules = vpc_ruleset(replace(plan(), nat_gateways=(public,)))
+    assert rules.collections["nat_of"].elements == {}
+    turns = "snat ip to numgen inc mod 2 map { 0 : 127.7.1.5, 1 : 127.7.1.6 }"
+    assert f'oifname "up" rt ip nexthop 10.0.9.5 {turns}' in rules.chains["outbound"]
+    assert not any("@peers" in rule for rule in rules.chains["outbound"])

@@ -61,3 +61,18 @@ def test_a_wake_while_the_steps_run_is_not_lost() -> None:
     after.await_run()
     after.await_run()
     engine.stop()
+
+
+def test_the_steps_run_again_when_it_was_asked_for() -> None:
+    """Each run asks for the next one, as long as there is something to come."""
+    engine, step = Engine(), Counted()
+
+    def asks() -> None:
+        if step.times < 2:
+            engine.wake_in(0.01)
+
+    engine.steps = (asks, step)
+    engine.start()
+    for _ in range(3):
+        step.await_run()
+    engine.stop()

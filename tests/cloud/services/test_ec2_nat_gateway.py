@@ -49,7 +49,7 @@ class Site:
 def site(cloud: Cloud) -> Site:
     made = cloud.call("AllocateAddress")
     networks = Networks()
-    loop = NetworkLoop(cloud.database, networks, lambda _: None)
+    loop = NetworkLoop(cloud.database, networks, lambda _: None, lambda _: None)
     subnet = cloud.default("subnet")
     return Site(cloud, subnet["VpcId"], subnet["SubnetId"], made["AllocationId"], made["PublicIp"], networks, loop)
 
@@ -156,7 +156,8 @@ def test_a_repeat_makes_nothing_new(cloud: Cloud, site: Site) -> None:
 
 def test_what_cannot_be_made(cloud: Cloud, site: Site) -> None:
     asked = {"SubnetId": site.subnet, "AllocationId": site.allocation}
-    assert cloud.code("CreateNatGateway", **asked, ConnectivityType="private") == "UnsupportedOperation"
+    assert cloud.code("CreateNatGateway", **asked, ConnectivityType="private") == "InvalidParameterCombination"
+    assert cloud.code("CreateNatGateway", **asked, ConnectivityType="both") == "UnsupportedOperation"
     assert cloud.code("CreateNatGateway", SubnetId=site.subnet) == "MissingParameter"
     assert cloud.code("CreateNatGateway", AllocationId=site.allocation) == "MissingParameter"
     vpc = cloud.call("CreateVpc", CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]

@@ -20,7 +20,7 @@ class Pair:
         self.vpcs = [cloud.call("CreateVpc", CidrBlock=cidr)["Vpc"]["VpcId"] for cidr in ("10.0.0.0/16", "10.1.0.0/16")]
         for number, vpc in enumerate(self.vpcs):
             cloud.call("CreateSubnet", VpcId=vpc, CidrBlock=f"10.{number}.1.0/24")
-        self._loop = NetworkLoop(cloud.database, self, lambda _: None)
+        self._loop = NetworkLoop(cloud.database, self, lambda _: None, lambda _: None)
 
     def apply(self, plans: list[Any]) -> None:
         self.plans = {plan.vpc.id: plan for plan in plans}

@@ -85,6 +85,10 @@ def test_by_a_nat_gateway(site: Site) -> None:
     site.lead("private", NatGatewayId=gateway)
     for service in ("s3", "sts"):
         assert site.seen("private", service).source_ip == address["PublicIp"]
+    # A NAT gateway sends nothing through an endpoint, an instance does.
+    endpoint = site.endpoint(RouteTableIds=[site.tables["public"]])
+    assert site.seen("private").source_ip == address["PublicIp"]
+    site.cloud.call("DeleteVpcEndpoints", VpcEndpointIds=[endpoint])
     site.cloud.call("DeleteNatGateway", NatGatewayId=gateway)
     site.nowhere("private")
 
@@ -93,6 +97,9 @@ def test_by_a_nat_instance(site: Site) -> None:
     server = site.servers["public"]
     site.lead("private", InstanceId=server["InstanceId"])
     assert site.seen("private").source_ip == server["PublicIpAddress"]
+    endpoint = site.endpoint(RouteTableIds=[site.tables["public"]])
+    through = site.seen("private")
+    assert (through.vpc_endpoint_id, through.source_ip) == (endpoint, server["PrivateIpAddress"])
     site.cloud.observe(server["InstanceId"], "stopped")
     site.nowhere("private")
 
