@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 from runner_bench import Machine, until
-from test_environment import uv  # noqa: F401 (a fixture)
-from test_supervisor import Shipped, shipped  # noqa: F401 (a fixture)
+from shipped_job import Shipped
 
 from skylift.runner.job import Program
 from skylift.runner.plan import Order
@@ -21,7 +20,7 @@ KEEP = 120
 class Line:
     """Jobs that have one machine, in turn."""
 
-    def __init__(self, shipped: Shipped, machine: Machine) -> None:  # noqa: F811
+    def __init__(self, shipped: Shipped, machine: Machine) -> None:
         self.shipped, self.machine = shipped, machine
 
     def first(self, source: str, *, keep: int = KEEP, **more: Any) -> Prefix:
@@ -63,7 +62,7 @@ class Line:
 
 
 @pytest.fixture
-def line(shipped: Shipped, machine: Machine) -> Line:  # noqa: F811
+def line(shipped: Shipped, machine: Machine) -> Line:
     return Line(shipped, machine)
 
 
@@ -140,7 +139,7 @@ def test_cancel_ends_the_wait(line: Line) -> None:
     assert json.loads(line.shipped.read(first.next) or b"") == {"job": None}
 
 
-def test_an_environment_stays_unless_it_was_changed(line: Line, uv: Machine) -> None:  # noqa: F811
+def test_an_environment_stays_unless_it_was_changed(line: Line, uv: Machine) -> None:
     (line.shipped.folder / "requirements.txt").write_text("leaf==1.0\n")
     named = {"prebuilt": {"place": "envs/recipe/ami-1/1", "sha256": "", "shared": False}}
     first = line.first("import leaf; print(leaf.VERSION)\n", **named)
