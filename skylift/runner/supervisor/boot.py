@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import skylift.runner.supervisor as package
 from skylift.runner.supervisor.aws import Aws, Metadata, Refused, Unreachable, patiently
@@ -46,7 +47,7 @@ def boot(options: argparse.Namespace) -> None:
             # User data has armed it already, before there was any Python.
             if options.deadline != float(os.environ.get("SKYLIFT_TIMER", "0")):
                 arm_timer(options.deadline)
-            code = keep(folder, ledger, functools.partial(work, options, ledger))
+            code = keep(folder, ledger, functools.partial(work, options, ledger), functools.partial(prepare, options))
             if not go_on(options, ledger):
                 sys.exit(code)
             clear()
@@ -73,16 +74,39 @@ def work(options: argparse.Namespace, ledger: Ledger, kept: Kept) -> None:
     except (Unreachable, Refused) as error:
         say("the supervisor could not be fetched: %s" % error)
         return power_off()
-    package.__path__.insert(0, str(archive / "skylift/runner/supervisor"))
-    importlib.invalidate_caches()
-    importlib.import_module("skylift.runner.supervisor.job").supervise(options, aws, prefix, ledger, kept)
+    load(archive).supervise(options, aws, prefix, ledger, kept)
     return None
 
 
+def prepare(options: argparse.Namespace) -> None:
+    """In the keeper: what takes a supervisor the longest at its start."""
+    if is_here(options):
+        load(whole_place(options))
+
+
+def load(archive: Path) -> Any:
+    """The module that does the work, with all that it imports."""
+    place = str(archive / "skylift/runner/supervisor")
+    if place not in package.__path__:
+        package.__path__.insert(0, place)
+        importlib.invalidate_caches()
+    return importlib.import_module("skylift.runner.supervisor.job")
+
+
+def whole_place(options: argparse.Namespace) -> Path:
+    return Path(options.root) / "var/lib/skylift" / WHOLE
+
+
+def is_here(options: argparse.Namespace) -> bool:
+    """Whether the archive is there as it was sent, known by its digest."""
+    place = whole_place(options)
+    return place.exists() and hashlib.sha256(place.read_bytes()).hexdigest() == str(options.sha256)
+
+
 def fetch_whole(prefix: Prefix, options: argparse.Namespace) -> Path:
-    """The archive as it was sent, known by its digest; one that an earlier boot has fetched is as good."""
-    place = Path(options.root) / "var/lib/skylift" / WHOLE
-    if not place.exists() or hashlib.sha256(place.read_bytes()).hexdigest() != options.sha256:
+    """The archive as it was sent; one that an earlier boot has fetched is as good."""
+    place = whole_place(options)
+    if not is_here(options):
         place.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
         part = place.with_suffix(".part")
         patiently("the supervisor", lambda: prefix.fetch("in/" + WHOLE, part), options.deadline - RESERVE)

@@ -19,9 +19,8 @@ from skylift.runner.supervisor.prefix import Prefix
 
 NEXT = "server/next.json"
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
-_SOON, _QUICK, _SLOW = 120.0, 0.05, 0.5
-"""Seconds in which the next job is likely, and between two looks by then and later. A client that reaches us by SSH
-says that it is there."""
+_PAUSE = 0.5
+"""Seconds between two looks. A client that reaches us by SSH says that it is there, so that we look at once."""
 _COMING = 30.0
 """Seconds in which a client that wants this server must have written its job's record."""
 
@@ -36,13 +35,11 @@ class Handover:
 
     def wait(self, until: float) -> Optional[Dict[str, Any]]:
         """{"job", "deadline"} of the next job; None once nobody can come any more."""
-        began = time.time()
         while time.time() < until and not self._over.is_set():
             found = self._read()
             if found is not None:
                 return self._expect(found)
-            pause = _QUICK if time.time() - began < _SOON else _SLOW
-            self._asked.wait(min(pause, max(0.0, until - time.time())))
+            self._asked.wait(min(_PAUSE, max(0.0, until - time.time())))
             if not self._over.is_set():
                 self._asked.clear()
         return self._close()

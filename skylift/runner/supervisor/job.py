@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, Callable, Dict, List, Optional, Type, TypeVar
 
 from skylift.runner.supervisor.aws import Aws, Refused, Unreachable, patiently
+from skylift.runner.supervisor.beside import together
 from skylift.runner.supervisor.console import say
 from skylift.runner.supervisor.door import Door
 from skylift.runner.supervisor.environment import Environment
@@ -81,9 +82,7 @@ class Supervisor:
         self.look_back()
         if self._past.delivered:
             return self.leave()
-        self.introduce()
-        threading.Thread(target=self.publish_host_keys, daemon=True).start()
-        self.read_record()
+        together(self.introduce, self.read_record)
         if not self.claim_attempt():
             say("another server has this job; turning off")
             return power_off()
@@ -118,6 +117,7 @@ class Supervisor:
         self._instance = self._try("instance id", self._aws.instance)
         before = self._past.said["start"]["status"] if self._past.may_have_started else {"booted": now_iso()}
         self.status.set(**before, instance=self._instance)
+        threading.Thread(target=self.publish_host_keys, daemon=True).start()
 
     def _try(self, what: str, call: Callable[[], T], until: Optional[float] = None) -> T:
         return patiently(what, call, self._deadline - RESERVE if until is None else until)
@@ -379,9 +379,11 @@ class Supervisor:
     def _deliver(self, until: float) -> bool:
         """Streams, results, manifest, and last the final status: who reads that can rely on all the rest."""
         try:
-            self._shipper.finish(until)
-            if self._results is not None:
-                self._results.send(until, final=True)
+            results = self._results
+            together(
+                lambda: self._shipper.finish(until),
+                lambda: results.send(until, final=True) if results is not None else None,
+            )
             if self._prebuilt is not None:
                 self._prebuilt.stop(self._cancelled.is_set)
             sizes = {stream.name: stream.size for stream in self.streams}
@@ -422,6 +424,7 @@ class Supervisor:
         if until > time.time() and not self._cancelled.is_set():
             # The operating system keeps to the shorter time as well, whatever becomes of us.
             arm_timer(min(self._deadline, until + RESERVE))
+            self._kept.foresee()
             handover = Handover(self.prefix, self._job, self._other, self._asked, self._cancelled)
             found = handover.wait(until)
         if found is None:

@@ -25,26 +25,37 @@ STREAMS = ("stdout", "stderr")
 
 class Kept(NamedTuple):
     """What each supervisor is given, as descriptors: where it is told how a program has ended that an earlier one had
-    started, and both ends of a terminal, should the program be one that somebody sits before."""
+    started, and both ends of a terminal, should the program be one that somebody sits before. `keeper` is our pid."""
 
     told: int
     master: int
     slave: int
+    keeper: int
+
+    def foresee(self) -> None:
+        """Another job may come: have the keeper prepare for its supervisor, while there is time for it."""
+        if os.getppid() == self.keeper:
+            os.kill(self.keeper, signal.SIGUSR1)
 
 
-def keep(folder: Path, ledger: Ledger, work: Callable[[Kept], None]) -> int:
-    """`work` in a process of its own, as often as it is killed; the exit code that it ends with."""
+def keep(folder: Path, ledger: Ledger, work: Callable[[Kept], None], prepare: Callable[[], None]) -> int:
+    """`work` in a process of its own, as often as it is killed; the exit code that it ends with. `prepare` is for the
+    next one, which begins as a copy of us."""
     pipes, terminal = _hold_pipes(folder), _hold_terminal()
     signal.signal(signal.SIGTERM, lambda number, frame: _go_down(ledger))
+    signal.signal(signal.SIGUSR1, lambda number, frame: prepare())
     pause = 0.05
     while True:
         reading, telling = os.pipe()
         child = os.fork()
         if child == 0:
             os.close(telling)
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            work(Kept(reading, *terminal))
-            sys.exit(0)
+            for number in (signal.SIGTERM, signal.SIGUSR1):
+                signal.signal(number, signal.SIG_DFL)
+            work(Kept(reading, *terminal, os.getppid()))
+            sys.stdout.flush()
+            # All is done and written; Python's own tidying up would hold up a job that waits for this server.
+            os._exit(0)
         os.close(reading)
         # Not before the first fork: what is imported for it need not hold up the boot.
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)

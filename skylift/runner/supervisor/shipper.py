@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Dict, List
 
 from skylift.runner.supervisor.aws import Refused, Unreachable, patiently
+from skylift.runner.supervisor.beside import together
 from skylift.runner.supervisor.console import say
 from skylift.runner.supervisor.prefix import PIECE, Prefix
 from skylift.runner.supervisor.status import Status
@@ -58,20 +60,23 @@ class Shipper:
         """Raises Unreachable or Refused when the output could not be delivered."""
         self._over.set()
         self._thread.join()
-        self._ship(until)
+        together(*(partial(self._ship_stream, stream, until) for stream in self._streams))
         self._forget_what_was_cut()
 
     def _ship(self, until: float) -> None:
         for stream in self._streams:
-            while self._sent[stream.name] < stream.size:
-                start, data = stream.read(self._sent[stream.name], PIECE)
-                end = start + len(data)
-                times = stream.times(start, end)
-                patiently(stream.name, lambda: self._prefix.put(_key(stream, start), data, times=times), until)  # noqa: B023
-                self._sent[stream.name] = end
-                self._pieces[stream.name].append(start)
-                self._note(stream, start, end)
-                stream.forget_times(end)
+            self._ship_stream(stream, until)
+
+    def _ship_stream(self, stream: Stream, until: float) -> None:
+        while self._sent[stream.name] < stream.size:
+            start, data = stream.read(self._sent[stream.name], PIECE)
+            end = start + len(data)
+            times = stream.times(start, end)
+            patiently(stream.name, lambda: self._prefix.put(_key(stream, start), data, times=times), until)  # noqa: B023
+            self._sent[stream.name] = end
+            self._pieces[stream.name].append(start)
+            self._note(stream, start, end)
+            stream.forget_times(end)
 
     def _forget_what_was_cut(self) -> None:
         """Pieces lie within segments, so that those between head and tail go whole."""
