@@ -101,12 +101,12 @@ class Jobs:
             return None
         return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(when))
 
-    def shell(self, name: str, command: tuple[str, ...] = ()) -> list[str]:
+    def shell(self, name: str, command: tuple[str, ...] = (), *, terminal: bool = False) -> list[str]:
         """The argv of OpenSSH to a job's server, with its host key pinned in a file beside our key."""
         reach = Reach(self._account, name, self._server(name))
         address, way_in = self._open_way(reach)
         known = self._pin(name, address, way_in.keys)
-        return ssh_argv(reach.key.private, known, way_in.user, address, command)
+        return ssh_argv(reach.key.private, known, way_in.user, address, command, terminal=terminal)
 
     def _open_way(self, reach: Reach) -> tuple[str, WayIn]:
         """The server's address and what it shows of itself, when it can be reached from here."""
