@@ -170,7 +170,7 @@ class Jobs:
                 f"End it first: skylift cancel {name}",
             )
         put_roles_away(self._account, name, [])
-        count = self._api.delete_below(self._bucket, f"{Prefix(name).base}/")
+        count = self._api.delete_below(self._bucket, f"{Prefix(name).base}/", last=Prefix(name).record)
         return f"removed, {count} object{'s' * (count != 1)}"
 
     def _goes_off(self, name: str, server: Server) -> bool:
