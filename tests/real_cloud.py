@@ -20,6 +20,9 @@ from real_server import Server, ending
 
 from skylift.cloud.home import Endpoint, Home
 
+UP: list[RealCloud] = []
+"""Those that are there now."""
+
 
 class RealCloud:
     """One cloud under a directory of its own: state in `home`, AWS's files in `aws`, what tests write in `work`."""
@@ -130,6 +133,11 @@ class RealCloud:
         """Everything of this cloud that the kernel has now."""
         return traces(self.number, self.home.path)
 
+    def last_words(self, lines: int = 60) -> str:
+        """The end of its log, for whoever has to find out what a test met."""
+        log = self.home.log.read_text(errors="replace").splitlines() if self.home.log.exists() else []
+        return "\n".join([f"----- {self.home.log}", *(log[-lines:] or ["nothing"])])
+
     # Its API.
 
     def client(self, service: str, key: tuple[str, str] | None = None, config: Config | None = None) -> Any:
@@ -224,9 +232,17 @@ def real_cloud(image_home: Home, *options: str) -> Iterator[RealCloud]:
     """A cloud that was started with these options; at the end it is down, with nothing of it left on the machine,
     whatever happened."""
     # Not pytest's own directory: that keeps the last runs', and servers' disks are large.
-    with tempfile.TemporaryDirectory(prefix="sky-") as base, ExitStack() as end:
+    with tempfile.TemporaryDirectory(prefix="sky-") as base:
         cloud = RealCloud(Path(base), image_home)
-        cloud.guard()
-        end.callback(cloud.put_away)
-        cloud.up(*options)
-        yield cloud
+        try:
+            with ExitStack() as end:
+                cloud.guard()
+                end.callback(cloud.put_away)
+                UP.append(cloud)
+                end.callback(UP.remove, cloud)
+                cloud.up(*options)
+                yield cloud
+        except BaseException as error:
+            # The directory is about to go.
+            error.add_note(cloud.last_words())
+            raise

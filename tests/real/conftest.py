@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
-from real_cloud import RealCloud, real_cloud
+from real_cloud import UP, RealCloud, real_cloud
 from real_server import Server
 
 from skylift.cloud.home import Home
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failure says what the clouds said that outlive it; one that goes with its test says so itself."""
+    report = yield
+    if report.failed:
+        report.sections += [("cloud.log", cloud.last_words()) for cloud in UP]
+    return report
 
 
 @pytest.fixture(scope="session")
