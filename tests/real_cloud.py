@@ -16,12 +16,13 @@ from typing import Any
 import boto3
 from botocore.config import Config
 from kernel_traces import traces
+from ports import quiet_port
 from real_server import Server, ending
 
 from skylift.cloud.home import Endpoint, Home
 
 UP: list[RealCloud] = []
-"""Those that are there now."""
+"""Those that are there now, for whoever tells of a test that failed."""
 
 
 class RealCloud:
@@ -104,13 +105,16 @@ class RealCloud:
             client.wait()
         self.down()
         left = self.traces()
-        assert left == [], left
+        assert left == [], f"{left}\n{self.facts()}"
         self._tell_guard("done")
         assert self._guard is not None
         self._guard.communicate()
 
     def up(self, *options: str) -> str:
         """What it says. A start may get another number than the last one had."""
+        if self.home.endpoint() is None:
+            # It will come back to this one, which nobody is given while it is away.
+            options = ("--port", str(quiet_port()), *options)
         said = self.skylift("cloud", "up", *options).stdout
         self.number = int(self.endpoint.loopback.split(".")[1])
         return said
@@ -133,10 +137,11 @@ class RealCloud:
         """Everything of this cloud that the kernel has now."""
         return traces(self.number, self.home.path)
 
-    def last_words(self, lines: int = 60) -> str:
-        """The end of its log, for whoever has to find out what a test met."""
-        log = self.home.log.read_text(errors="replace").splitlines() if self.home.log.exists() else []
-        return "\n".join([f"----- {self.home.log}", *(log[-lines:] or ["nothing"])])
+    def facts(self) -> str:
+        """What there is to see of a cloud in which something went wrong: its log, and the consoles of its servers."""
+        consoles = sorted(self.home.instances.glob("*/console.log"), key=written)
+        parts = [(self.home.log, 80), *((file, 40) for file in consoles[-4:])]
+        return "\n".join(f"----- the end of {file}\n{tail(file, lines)}" for file, lines in parts)
 
     # Its API.
 
@@ -219,6 +224,21 @@ class RealCloud:
         return Server(self, answer["Instances"][0]["InstanceId"], via)
 
 
+def written(file: Path) -> float:
+    """When; long ago, where it has just been removed."""
+    try:
+        return file.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def tail(file: Path, lines: int) -> str:
+    try:
+        return "\n".join(file.read_text(errors="replace").splitlines()[-lines:])
+    except OSError as error:
+        return str(error)
+
+
 def allow(port: int, source: str) -> dict[str, Any]:
     """One IpPermissions entry."""
     whence = (
@@ -238,11 +258,11 @@ def real_cloud(image_home: Home, *options: str) -> Iterator[RealCloud]:
             with ExitStack() as end:
                 cloud.guard()
                 end.callback(cloud.put_away)
+                cloud.up(*options)
                 UP.append(cloud)
                 end.callback(UP.remove, cloud)
-                cloud.up(*options)
                 yield cloud
         except BaseException as error:
-            # The directory is about to go.
-            error.add_note(cloud.last_words())
+            # Of a cloud that goes with its test nobody else can tell.
+            error.add_note(cloud.facts())
             raise

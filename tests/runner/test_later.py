@@ -131,7 +131,14 @@ def test_logs_since_the_second_that_something_was_written(
 
 
 def test_job_that_ended_is_collected_again_and_forgotten(
-    settings: Settings, api: Api, machine: Machine, seen: Seen, folder: Path, elsewhere: Account, tmp_path: Path
+    settings: Settings,
+    api: Api,
+    machine: Machine,
+    seen: Seen,
+    folder: Path,
+    elsewhere: Account,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     job = order(folder, "open('r', 'w').write('x' * 5000)", outputs=["r"])
     with host(api, machine):
@@ -141,6 +148,8 @@ def test_job_that_ended_is_collected_again_and_forgotten(
     home.mkdir()
     assert [each.path for each in collect(elsewhere, job.name, home, Seen()).results] == ["r"]
     assert (home / "r").read_text() == "x" * 5000
+    # As if a minute had passed in which the server did not go off.
+    monkeypatch.setattr("skylift.runner.jobs._OFF_PATIENCE", 0.0)
     with pytest.raises(RunError, match="has a server still"):
         Jobs(settings).remove(job.name)
     launch.terminate(api, launch.live_servers(api)[0].instance)
