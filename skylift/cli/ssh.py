@@ -26,7 +26,7 @@ def ssh(
     ] = False,
     on: On = None,
 ) -> None:
-    """Open a shell on a job's server, with its host key pinned."""
+    """Open a shell on a job's server, or run a command there and have its exit code; the host key is pinned."""
     from skylift.cli.screen import show_error
     from skylift.runner.errors import SkyliftError, UsageError
     from skylift.runner.jobs import Jobs
