@@ -181,6 +181,7 @@ class Aws:
 
     def __init__(self, region: str, endpoint: Optional[str], metadata: Metadata) -> None:
         self.region, self.endpoint, self._metadata = region, endpoint, metadata
+        self._instance = ""
         self._suffix = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
 
     @property
@@ -190,7 +191,9 @@ class Aws:
 
     def instance(self) -> str:
         """The id of this server."""
-        return self._metadata.get("/latest/meta-data/instance-id")
+        if not self._instance:
+            self._instance = self._metadata.get("/latest/meta-data/instance-id")
+        return self._instance
 
     def in_region(self, region: str) -> Aws:
         return Aws(region, self.endpoint, self._metadata)
