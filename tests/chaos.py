@@ -47,7 +47,7 @@ sys.exit(7)
 """
 LONGEST = 4.0
 """Seconds in which a job is struck, after its client was started or its server was; its program runs for three."""
-LONG = 60.0
+LONG = 180.0
 """Seconds that a client may take to see the end, and a server to go: a loaded machine is slow, not wrong."""
 BLOWS = ("client", "supervisor", "keeper", "sshd", "cloud", "reboot")
 WEIGHTS = (3, 4, 1, 2, 2, 1)

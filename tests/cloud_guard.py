@@ -25,7 +25,10 @@ def main() -> None:
         with suppress(FileNotFoundError, ProcessLookupError, ValueError):
             if str(base) in Path(f"/proc/{int(pid)}/environ").read_text(errors="replace"):
                 os.kill(int(pid), signal.SIGKILL)
-    subprocess.run([sys.executable, "-m", "skylift.cli.main", "cloud", "down"], check=True, stdout=subprocess.DEVNULL)
+    # What is wrong is said where it stays: nobody else is left who would hear it.
+    with (base / "guard.log").open("wb") as log:
+        command = [sys.executable, "-m", "skylift.cli.main", "cloud", "down"]
+        subprocess.run(command, check=True, stdout=log, stderr=log)
     shutil.rmtree(base)
 
 

@@ -32,6 +32,16 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip("servers are made of namespaces, mounts and cgroups: run this test as root")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """A test that failed with a real cloud tells what there is to see of it, before that is taken down."""
+    report = yield
+    if report.failed and "real_cloud" in sys.modules:
+        for cloud in sys.modules["real_cloud"].UP:
+            report.sections.append((f"the cloud of {cloud.home.path}", cloud.facts()))
+    return report
+
+
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory of this run of the tests, the same one in each process that takes part."""

@@ -7,7 +7,7 @@ import re
 import sqlite3
 import subprocess
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 UIDS = 65536
@@ -105,7 +105,8 @@ def _loop_devices(home: Path) -> Iterator[str]:
     for path in Path("/sys/block").glob("loop*/loop/backing_file"):
         try:
             file = path.read_text().strip()
-        except FileNotFoundError:
+        except OSError:
+            # It has gone since it was listed.
             continue
         if file.startswith(f"{home}/"):
             yield f"loop device {path.parents[1].name}: {file}"
@@ -117,10 +118,13 @@ def _namespaces(number: int) -> Iterator[str]:
 
 
 def _cgroups(number: int) -> Iterator[str]:
-    for path in sorted({*Path("/sys/fs/cgroup").glob(f"skylift-{number}*")}):
-        yield f"cgroup {path}"
-    for path in sorted({*Path("/sys/fs/cgroup").glob(f"*/skylift-{number}*")}):
-        yield f"cgroup {path}"
+    top = Path("/sys/fs/cgroup")
+    for folder in (top, *(each for each in top.iterdir() if not each.name.startswith("skylift-"))):
+        # Of version 2, or a hierarchy of version 1. Those of other clouds come and go.
+        with suppress(OSError):
+            yield from (
+                f"cgroup {each}" for each in sorted(folder.iterdir()) if each.name.startswith(f"skylift-{number}")
+            )
 
 
 def _network(number: int) -> Iterator[str]:

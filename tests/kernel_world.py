@@ -35,7 +35,7 @@ ANYWHERE = "0.0.0.0/0"
 # that tests that run at the same time on one machine do not meet.
 NEARBY, BEYOND = (str(IPv4Address("198.18.0.0") + 4 * (os.getpid() % 32768) + end) for end in (1, 2))
 # How long to wait for what must come, and for what must not.
-PATIENCE, ENOUGH = 10.0, 0.4
+PATIENCE, ENOUGH = 60.0, 0.4
 
 
 def allow(

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from real_cloud import RealCloud
+from real_cloud import UP, RealCloud
 from real_server import until
 
 from skylift.cloud.home import Home
@@ -90,8 +90,10 @@ def cloud_on(disk: LoopDisk, image_home: Home) -> Iterator[RealCloud]:
     cloud.guard()
     try:
         cloud.up()
+        UP.append(cloud)
         yield cloud
     finally:
+        UP[:] = [each for each in UP if each is not cloud]
         if disk.dead:
             disk.power_on(cloud.home)
         cloud.put_away()

@@ -16,9 +16,13 @@ from typing import Any
 import boto3
 from botocore.config import Config
 from kernel_traces import traces
+from ports import quiet_port
 from real_server import Server, ending
 
 from skylift.cloud.home import Endpoint, Home
+
+UP: list[RealCloud] = []
+"""Those that are there now, for whoever tells of a test that failed."""
 
 
 class RealCloud:
@@ -101,13 +105,16 @@ class RealCloud:
             client.wait()
         self.down()
         left = self.traces()
-        assert left == [], left
+        assert left == [], f"{left}\n{self.facts()}"
         self._tell_guard("done")
         assert self._guard is not None
         self._guard.communicate()
 
     def up(self, *options: str) -> str:
         """What it says. A start may get another number than the last one had."""
+        if self.home.endpoint() is None:
+            # It will come back to this one, which nobody is given while it is away.
+            options = ("--port", str(quiet_port()), *options)
         said = self.skylift("cloud", "up", *options).stdout
         self.number = int(self.endpoint.loopback.split(".")[1])
         return said
@@ -129,6 +136,12 @@ class RealCloud:
     def traces(self) -> list[str]:
         """Everything of this cloud that the kernel has now."""
         return traces(self.number, self.home.path)
+
+    def facts(self) -> str:
+        """What there is to see of a cloud in which something went wrong: its log, and the consoles of its servers."""
+        consoles = sorted(self.home.instances.glob("*/console.log"), key=written)
+        parts = [(self.home.log, 80), *((file, 40) for file in consoles[-4:])]
+        return "\n".join(f"----- the end of {file}\n{tail(file, lines)}" for file, lines in parts)
 
     # Its API.
 
@@ -211,6 +224,21 @@ class RealCloud:
         return Server(self, answer["Instances"][0]["InstanceId"], via)
 
 
+def written(file: Path) -> float:
+    """When; long ago, where it has just been removed."""
+    try:
+        return file.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def tail(file: Path, lines: int) -> str:
+    try:
+        return "\n".join(file.read_text(errors="replace").splitlines()[-lines:])
+    except OSError as error:
+        return str(error)
+
+
 def allow(port: int, source: str) -> dict[str, Any]:
     """One IpPermissions entry."""
     whence = (
@@ -229,4 +257,6 @@ def real_cloud(image_home: Home, *options: str) -> Iterator[RealCloud]:
         cloud.guard()
         end.callback(cloud.put_away)
         cloud.up(*options)
+        UP.append(cloud)
+        end.callback(UP.remove, cloud)
         yield cloud

@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,18 +18,19 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-PATIENCE = 30.0
+PATIENCE = 120.0
 """Seconds after which a test no longer believes in what it waits for; nothing is measured with it."""
 
 
-def until(look: Callable[[], T], what: str, patience: float = PATIENCE) -> T:
-    """What `look` finds, as soon as it finds something true."""
+def until(look: Callable[[], T], what: str, patience: float = PATIENCE, facts: Callable[[], object] | None = None) -> T:
+    """What `look` finds, as soon as it finds something true. `facts` is what to tell when that never comes."""
     give_up = time.monotonic() + patience
     while True:
         found = look()
         if found:
             return found
-        assert time.monotonic() < give_up, f"waited in vain for {what}"
+        if time.monotonic() > give_up:
+            raise AssertionError(f"waited in vain for {what}" + (f"\n{facts()}" if facts else ""))
         time.sleep(0.02)
 
 
@@ -63,7 +65,7 @@ class Server:
         return str(self.describe()["State"]["Name"])
 
     def await_state(self, state: str, patience: float = PATIENCE) -> None:
-        until(lambda: self.state == state, f"{self.id} to be {state}", patience)
+        until(lambda: self.state == state, f"{self.id} to be {state}", patience, self.describe)
 
     @property
     def public_ip(self) -> str:
@@ -119,7 +121,8 @@ class Server:
         keys = [line for line in shown.splitlines() if line.startswith(("ssh-", "ecdsa-"))]
         self.known_hosts.write_text("".join(f"{self.id} {key}\n" for key in keys))
         self.address = self.public_ip if self.via is None else self.private_ip
-        until(lambda: self.ssh("true", check=False).returncode == 0, f"SSH to {self.id}")
+        tried = partial(self.ssh, "true", check=False)
+        until(lambda: tried().returncode == 0, f"SSH to {self.id}", facts=lambda: tried().stderr)
 
     def await_way_in(self, what: str) -> None:
         """Until SSH lets us in again, at whatever public address the server has by now."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -27,14 +28,18 @@ class RunningJob:
     def __init__(self, cloud: RealCloud, folder: Path, *options: str, source: str = WAITS) -> None:
         self._cloud = cloud
         self.folder = folder
+        self.name = options[options.index("--name") + 1] if "--name" in options else f"job-{secrets.token_hex(4)}"
+        named = () if "--name" in options else ("--name", self.name)
         (folder / "job.py").write_text(source)
         with (folder / "words").open("wb") as words:
-            self.client = cloud.popen("run", *options, "job.py", cwd=folder, stdout=subprocess.PIPE, stderr=words)
+            self.client = cloud.popen(
+                "run", *named, *options, "job.py", cwd=folder, stdout=subprocess.PIPE, stderr=words
+            )
         assert self.client.stdout is not None
         line = self.client.stdout.readline()
         assert line == b"ready\n", self.words
-        (listed,) = jobs(cloud)
-        self.name, self.instance, self.address = listed["name"], listed["instance"], listed["address"]
+        (listed,) = [each for each in jobs(cloud) if each["name"] == self.name]
+        self.instance, self.address = listed["instance"], listed["address"]
 
     @property
     def words(self) -> str:

@@ -11,6 +11,7 @@ other    the program's own, from `skylift run`
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 import traceback
@@ -19,7 +20,6 @@ from typing import cast
 import typer
 
 from skylift import __version__
-from skylift.cli import attend, cancel, cloud, doctor, logs, ps, results, run, setup, ssh, sweep
 from skylift.runner.errors import SKYLIFT_FAILED, USAGE, SkyliftError
 
 INTERRUPTED = 130
@@ -29,7 +29,26 @@ READER_GONE = 141  # what a shell says of a program that SIGPIPE ended
 _ClickException = cast(type[typer.BadParameter], typer.BadParameter.__mro__[2])
 
 
-def make_app() -> typer.Typer:
+COMMANDS = {
+    "run": "run",
+    "ps": "ps",
+    "attach": "attend",
+    "wait": "attend",
+    "logs": "logs",
+    "results": "results",
+    "rm": "results",
+    "ssh": "ssh",
+    "cancel": "cancel",
+    "sweep": "sweep",
+    "setup": "setup",
+    "doctor": "doctor",
+    "cloud": "cloud",
+}
+"""Each command and its file, in the order of the help."""
+
+
+def make_app(word: str = "") -> typer.Typer:
+    """With a command's name, all that is needed for this one: the others take longer to import than it takes to run."""
     app = typer.Typer(
         help="Run any Python program on its own EC2 server with one command, and bring the results home.",
         no_args_is_help=True,
@@ -46,8 +65,8 @@ def make_app() -> typer.Typer:
     ) -> None:
         pass
 
-    for command in (run, ps, attend, logs, results, ssh, cancel, sweep, setup, doctor, cloud):
-        command.register(app)
+    for file in dict.fromkeys([COMMANDS[word]] if word in COMMANDS else COMMANDS.values()):
+        importlib.import_module(f"skylift.cli.{file}").register(app)
     return app
 
 
@@ -80,7 +99,7 @@ def perform(arguments: list[str]) -> int:
 
 
 def _invoke(arguments: list[str]) -> int:
-    command = typer.main.get_command(make_app())
+    command = typer.main.get_command(make_app(arguments[0] if arguments else ""))
     try:
         code = command.main(arguments, prog_name="skylift", standalone_mode=False)
     except typer.Exit as end:

@@ -75,6 +75,9 @@ class Instance:
     booted: bool = False
     association_id: str | None = None
     stop_protected: bool = False
+    placement_group: str = ""
+    placement_group_id: str | None = None
+    partition: int | None = None
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,10 @@ from skylift.runner.way_in import WayIn
 
 _CANCEL_PATIENCE = 45.0
 """Seconds for the supervisor to see the wish (it looks every 5), to give the program its grace, and to send results."""
+_KEYS_PATIENCE = 20.0
+"""Seconds for a server that has come to be reachable to show its host keys."""
+_OFF_PATIENCE = 60.0
+"""Seconds for a server whose job has ended, and is not kept, to be off."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +114,7 @@ class Jobs:
         assert server is not None
         if server.address is None:
             raise RunError(f"The server of {server.job} has no public address (it is {server.state}).")
-        way_in = reach.find_way_in()
+        way_in = _await_way_in(reach)
         if way_in is None:
             raise RunError(f"The server of {server.job} has not shown its host key yet.", "Try again in a moment.")
         reach.open_door()
@@ -156,8 +160,11 @@ class Jobs:
         return servers
 
     def remove(self, name: str) -> str:
-        """Forget a job that has ended: its record, logs and results in S3, and its role. The word for what was done."""
+        """Forget a job that has ended: its record, logs and results in S3, and its role. The word for what was done.
+        A server that has nothing left to do but to go off is waited for."""
         for server in self._servers(name):
+            if self._goes_off(name, server):
+                continue
             raise RunError(
                 f"The job {name} has a server still ({server.instance}, {server.state}).",
                 f"End it first: skylift cancel {name}",
@@ -165,6 +172,21 @@ class Jobs:
         put_roles_away(self._account, name, [])
         count = self._api.delete_below(self._bucket, f"{Prefix(name).base}/")
         return f"removed, {count} object{'s' * (count != 1)}"
+
+    def _goes_off(self, name: str, server: Server) -> bool:
+        """Whether its job is over and it is on its way, or will be within the time that this takes."""
+        status = self._account.status(name)
+        if not status.get("final") or status.get("kept_until"):
+            return False
+        until, pause = time.monotonic() + _OFF_PATIENCE, 0.1
+        while True:
+            found = describe(self._api, server.instance)
+            if found is None or found.state in {"shutting-down", "terminated"}:
+                return True
+            if time.monotonic() > until:
+                return False
+            time.sleep(pause)
+            pause = min(pause * 1.5, 2)
 
     def _await_end(self, name: str, server: Server) -> dict[str, Any]:
         until, pause, status = time.monotonic() + _CANCEL_PATIENCE, 0.1, self._account.status(name)
@@ -182,6 +204,14 @@ class Jobs:
         if not servers:
             raise JobNotFound(f"There is no server for a job called {name}.", "See `skylift ps`.")
         return servers[0]
+
+
+def _await_way_in(reach: Reach) -> WayIn | None:
+    until, pause = time.monotonic() + _KEYS_PATIENCE, 0.1
+    while (found := reach.find_way_in()) is None and time.monotonic() < until:
+        time.sleep(pause)
+        pause = min(pause * 1.5, 2)
+    return found
 
 
 def _state(status: dict[str, Any], server: Server | None) -> str:

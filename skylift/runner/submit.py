@@ -10,7 +10,8 @@ import secrets
 import tempfile
 import threading
 import time
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import IO, TYPE_CHECKING, Any
@@ -264,13 +265,16 @@ class Submission:
             step.detail = found.name
         return found
 
-    async def _upload(self, bucket_ready: asyncio.Future[None], bucket: str, cargo: Cargo) -> None:
-        """The record first: its conditional write claims the job's name, so that nothing of another job is touched."""
+    async def _upload(
+        self, bucket_ready: asyncio.Future[None], bucket: str, cargo: Cargo, *, kept: bool = False
+    ) -> None:
+        """The record first: its conditional write claims the job's name, so that nothing of another job is touched. A
+        server that was kept has the supervisor already."""
         await asyncio.shield(bucket_ready)
         with self._clock.step("upload") as step:
             await in_thread(self._claim_name, bucket, cargo)
             _, sent = await together(
-                in_thread(self._send_own, bucket, cargo),
+                in_thread(self._send_own, bucket, cargo, kept),
                 self._send_inputs(Shelf(self._account.api, bucket), cargo),
             )
             count = len(self._job.bundle.files)
@@ -295,10 +299,11 @@ class Submission:
             raise NameTaken(self._job.name)
         self._named = True
 
-    def _send_own(self, bucket: str, cargo: Cargo) -> None:
+    def _send_own(self, bucket: str, cargo: Cargo, kept: bool) -> None:
         """What no other job has."""
         api, job = self._account.api, self._job
-        api.put(bucket, self._prefix.supervisor, whole_archive(self._settings.cache))
+        if not kept:
+            api.put(bucket, self._prefix.supervisor, whole_archive(self._settings.cache))
         if job.env:
             api.put(bucket, self._prefix.env, encode_env(job))
         if cargo.sources:
@@ -342,26 +347,20 @@ class Submission:
             self._prebuilt = replace(prebuilt, shared=False)
         ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         ready.set_result(None)
-        _, _, connection = await together(
-            self._upload(ready, account.bucket, cargo), self._tools(ready, account.bucket), self._connect(waiting[0])
-        )
-        claimed = await in_thread(warm.claim, account, name, waiting)
-        if claimed is not waiting[0] and connection is not None:
-            await connection.close()
-            connection = None
-        if claimed is None or not await self._make_ready_and_take(undo, claimed.server, cargo):
-            if connection is not None:
-                await connection.close()
-            self._prebuilt = prebuilt
-            return False
-        server = claimed.server
-        self._server, self._way_in = server, claimed.way_in
-        with self._clock.step("server") as step:
-            if connection is not None:
-                await self._knock(connection, server.job)
-            if self._connection is None or self._alone:
-                await self._await_server(account.bucket, _HANDOVER_PATIENCE)
-            step.detail = f"{server.instance} at {server.address or 'no public address'}, kept since {server.job}"
+        async with self._connecting(waiting[0]) as connecting:
+            await together(self._upload(ready, account.bucket, cargo, kept=True), self._tools(ready, account.bucket))
+            claimed = await in_thread(warm.claim, account, name, waiting)
+            if claimed is None or not await self._make_ready_and_take(undo, claimed.server, cargo):
+                self._prebuilt = prebuilt
+                return False
+            server = claimed.server
+            self._server, self._way_in = server, claimed.way_in
+            with self._clock.step("server") as step:
+                if claimed is waiting[0] and (connection := await connecting) is not None:
+                    await self._knock(connection, server.job)
+                if self._connection is None or self._alone:
+                    await self._await_server(account.bucket, _HANDOVER_PATIENCE)
+                step.detail = f"{server.instance} at {server.address or 'no public address'}, kept since {server.job}"
         return True
 
     async def _make_ready_and_take(self, undo: AsyncExitStack, server: Server, cargo: Cargo) -> bool:
@@ -380,6 +379,18 @@ class Submission:
         account, bucket, name = self._account, self._account.bucket, self._job.name
         inputs = cargo.arns(bucket)
         return role.job_policy(name, bucket, account.number, account.api.region, self._prebuilt, inputs, last)
+
+    @asynccontextmanager
+    async def _connecting(self, kept: warm.Warm) -> AsyncIterator[asyncio.Task[Connection | None]]:
+        """SSH to a server, which takes its time, beside all else; what of it nobody has taken is closed at the end."""
+        connecting = asyncio.ensure_future(self._connect(kept))
+        try:
+            yield connecting
+        finally:
+            connecting.cancel()
+            (found,) = await asyncio.gather(connecting, return_exceptions=True)
+            if found is not None and not isinstance(found, BaseException) and found is not self._connection:
+                await found.close()
 
     async def _connect(self, kept: warm.Warm) -> Connection | None:
         """Where that does not work, the server comes to S3 soon."""

@@ -64,7 +64,7 @@ def status(skylift: Skylift) -> dict[str, Any]:
 def kill_and_wait(pid: int) -> None:
     descriptor = os.pidfd_open(pid)
     signal.pidfd_send_signal(descriptor, signal.SIGKILL)
-    assert select.select([descriptor], [], [], 10)[0]
+    assert select.select([descriptor], [], [], 120)[0]
     os.close(descriptor)
 
 

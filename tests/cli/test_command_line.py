@@ -10,10 +10,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
+from typer.core import TyperGroup
 
 from skylift import __version__
 from skylift.cli.cloud import exports
-from skylift.cli.main import perform
+from skylift.cli.main import COMMANDS, make_app, perform
 from skylift.cloud.compute.image import BuildFailed, BuildToolMissing, DiskFull, MirrorUnreachable
 from skylift.cloud.compute.recipe import ArchitectureUnknown
 from skylift.cloud.home import Endpoint, Home, RootKey
@@ -37,6 +39,17 @@ def test_help_names_every_command() -> None:
     assert done.returncode == 0
     for command in ("run", "ps", "ssh", "cancel", "setup", "doctor", "cloud"):
         assert f"\n  {command} " in done.stdout
+
+
+def test_a_command_is_found_without_the_others() -> None:
+    everything = typer.main.get_command(make_app())
+    assert isinstance(everything, TyperGroup)
+    assert list(everything.commands) == list(COMMANDS)
+    for name in COMMANDS:
+        alone = typer.main.get_command(make_app(name))
+        assert isinstance(alone, TyperGroup)
+        assert {COMMANDS[each] for each in alone.commands} == {COMMANDS[name]}
+        assert name in alone.commands
 
 
 def test_help_loads_nothing_heavy() -> None:

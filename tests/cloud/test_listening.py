@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from ports import quiet_port
 
 from skylift.cloud.cannot_start import CannotStart
 from skylift.cloud.listening import listening
@@ -14,9 +15,8 @@ from skylift.cloud.listening import listening
 
 @pytest.fixture
 def port() -> int:
-    """One that is free."""
-    with listening([0]) as listener:
-        return int(listener.getsockname()[1])
+    """One that is free, and that nobody is given by chance."""
+    return quiet_port()
 
 
 @pytest.fixture

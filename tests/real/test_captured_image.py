@@ -87,13 +87,14 @@ def test_an_image_of_a_server_starts_servers_like_it(cloud: RealCloud, marked: t
 def test_an_image_without_a_reboot_is_of_one_moment(cloud: RealCloud, marked: tuple[Server, str]) -> None:
     server, look = marked
     server.ssh("sudo touch /run/before; nohup sh -c 'while :; do echo >>~/a; echo >>~/b; done' >/dev/null 2>&1 &")
+    server.ssh("until test -s ~/b; do sleep 0.05; done; sync")
     image = image_of(server, NoReboot=True)
     assert server.says("test -e /run/before && echo here") == "here"
     twin = cloud.launch(ImageId=image)
     assert twin.says(LOOK) == look
     first, second = twin.says("wc -l <~/a; wc -l <~/b").split()
     assert int(first) - int(second) in (0, 1)
-    assert server.says("wc -l <~/a") != first, "it should have gone on"
+    until(lambda: server.says("wc -l <~/a") != first, "the writer to have gone on")
     twin.terminate()
     cloud.ec2.deregister_image(ImageId=image)
 
@@ -102,7 +103,8 @@ def test_an_image_brings_the_volumes_along(cloud: RealCloud) -> None:
     """Root and data volumes of one moment, also while a program writes to both."""
     server = cloud.launch(BlockDeviceMappings=[{"DeviceName": "/dev/sdb", "Ebs": {"VolumeSize": 1}}])
     writer = "while :; do echo >>~/a; echo >>/mnt/sdb/b; done"
-    server.ssh(f"sudo chown ec2-user /mnt/sdb; nohup sh -c {writer!r} >/dev/null 2>&1 & sleep 0.2; sync")
+    server.ssh(f"sudo chown ec2-user /mnt/sdb; nohup sh -c {writer!r} >/dev/null 2>&1 &")
+    server.ssh("until test -s /mnt/sdb/b; do sleep 0.05; done; sync")
     image = image_of(server, NoReboot=True)
     server.ssh("pkill -f '[m]nt/sdb/b'; echo kept >/mnt/sdb/word; sync")
     again = image_of(server)

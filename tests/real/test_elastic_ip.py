@@ -86,7 +86,7 @@ def test_a_removed_route_stops_it_at_once(site: Site) -> None:
         command = f"timeout 1 bash -c '</dev/tcp/{site.public.public_ip}/22'"
         return site.private.ssh(command, check=False).returncode == 0
 
-    assert gets_out()
+    until(gets_out, "the way out")
     ec2.delete_route(**route)
     until(lambda: not gets_out(), "the way out to be closed")
     ec2.create_route(**route, NatGatewayId=site.nat)

@@ -67,9 +67,21 @@ def uid_range(server: Server) -> range:
 
 def limit(server: Server, *names: str) -> int:
     """A limit of the server's cgroup, as the host has it; `names` of the file in version 1 and 2."""
-    found = [path for name in names for path in Path("/sys/fs/cgroup").rglob(f"skylift-*/{server.id}/{name}")]
+    found = [group / name for name in names for group in groups(server) if (group / name).exists()]
     assert len(found) == 1
     return int(found[0].read_text())
+
+
+def groups(server: Server) -> list[Path]:
+    """Its control groups' directories, by what the kernel says of its first process."""
+    found = []
+    for line in Path(f"/proc/{server.init}/cgroup").read_text().splitlines():
+        _, controllers, path = line.split(":", 2)
+        for name in (*controllers.split(","), controllers, "unified"):
+            place = Path("/sys/fs/cgroup") / name.removeprefix("name=") / path.lstrip("/")
+            if place.is_dir() and not any(place.samefile(each) for each in found):
+                found.append(place)
+    return found
 
 
 def run_inside(server: Server, command: str, marker: str) -> Path:
@@ -220,8 +232,10 @@ os._exit(0)
 
 def test_processors_are_bounded(server: Server) -> None:
     """Two of them as the type has, or what the host has; the quota is of the kernel's scheduler."""
-    period = [path for path in Path("/sys/fs/cgroup").rglob(f"skylift-*/{server.id}/cpu.*") if path.exists()]
-    by_name = {path.name: path.read_text().split() for path in period}
+    found = [
+        path for group in groups(server) for path in group.glob("cpu.*") if path.name.startswith(("cpu.max", "cpu.cfs"))
+    ]
+    by_name = {path.name: path.read_text().split() for path in found}
     if "cpu.max" in by_name:
         quota, length = map(int, by_name["cpu.max"])
     else:

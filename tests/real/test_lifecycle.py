@@ -170,5 +170,5 @@ def test_a_dry_run_leaves_nothing(cloud: RealCloud, server: Server, known: Known
 
 
 def test_a_shutdown_for_later_comes_when_it_is_due(ending: Server) -> None:
-    ending.await_state("terminated", patience=90)
+    ending.await_state("terminated", patience=240)
     assert reason(ending) == "Client.InstanceInitiatedShutdown"

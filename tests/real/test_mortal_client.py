@@ -134,7 +134,7 @@ def fate(cloud: RealCloud, number: int, last: str) -> tuple[str, str]:
         assert result(cloud, name) is None
         return name, "never started"
     assert len(servers) == 1, last
-    until(lambda: instances_of(cloud, name)[0]["State"]["Name"] == "terminated", f"the server to end ({last})", 60)
+    until(lambda: instances_of(cloud, name)[0]["State"]["Name"] == "terminated", f"the server to end ({last})")
     assert result(cloud, name) == b"started\n", last
     return name, "ran"
 

@@ -362,7 +362,7 @@ def test_nat_has_the_acl_of_its_subnet_before_it(world: World) -> None:
 
     inner = f"{world.private('inner')}/32"
     with through_nat(world, acl("subnet-a1", *OPEN)):
-        assert gets_out()
+        assert world.seen("inner", world.public("other")) == nat_address(world)
     # Into NAT, out of it, back to it, and from it to the server.
     with through_nat(world, acl("subnet-a1", entry(90, False, False, "tcp", WEB, WEB, inner), *OPEN)):
         assert not gets_out()
@@ -377,4 +377,4 @@ def test_nat_has_the_acl_of_its_subnet_before_it(world: World) -> None:
     with through_nat(world, acl("subnet-a2", entry(90, False, False, cidr=far), *OPEN)):
         assert not gets_out()
     with through_nat(world, acl("subnet-a2", *OPEN)):
-        assert gets_out()
+        assert world.seen("inner", world.public("other")) == nat_address(world)

@@ -10,7 +10,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 from kernel_traces import traces
-from real_cloud import RealCloud, real_cloud
+from real_cloud import RealCloud, real_cloud, tail
 from real_server import Server, ending, until
 
 from skylift.cloud.compute.network import claims
@@ -149,7 +149,7 @@ def test_two_clouds_never_see_each_other(own_cloud: RealCloud, image_home: Home)
         everyone = own_cloud.security_group("everyone", own_cloud.vpc, (22, "0.0.0.0/0"))
         own_cloud.ec2.modify_instance_attribute(InstanceId=here.id, Groups=[everyone])
         knock = f"timeout 2 bash -c 'exec 3<>/dev/tcp/{here.address}/22 && head -c 4 <&3'"
-        assert here.says(knock) == "SSH-"
+        until(lambda: here.ssh(knock, check=False).stdout == "SSH-", "the open port")
         assert there.ssh(knock, check=False).stdout == ""
         second.down()
         assert second.traces() == []
@@ -185,11 +185,17 @@ with real_cloud(Home(Path({str(image_home.path)!r}))) as cloud:
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as test:
         assert test.stdout is not None
-        number, home = test.stdout.readline().split()
+        said = test.stdout.readline()
+        assert said, f"the test ended by itself with {test.wait()}"
+        number, home = said.split()
         assert traces(int(number), Path(home))
         test.kill()
-    until(lambda: traces(int(number), Path(home)) == [], "the cloud of the killed test to be gone")
-    until(lambda: not Path(home).parent.exists(), "its directory to be gone")
+
+    def facts() -> str:
+        return f"{traces(int(number), Path(home))}\n{tail(Path(home).parent / 'guard.log', 40)}"
+
+    until(lambda: traces(int(number), Path(home)) == [], "the cloud of the killed test to be gone", facts=facts)
+    until(lambda: not Path(home).parent.exists(), "its directory to be gone", facts=facts)
 
 
 def test_a_profile_works_for_those_who_name_it(own_cloud: RealCloud, monkeypatch: pytest.MonkeyPatch) -> None:

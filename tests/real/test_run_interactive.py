@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import fcntl
+import http.client
 import os
 import signal
-import socket
 import struct
 import subprocess
 import termios
@@ -13,6 +13,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from ports import quiet_port
 from real_cloud import RealCloud
 from real_server import until
 from running_job import RunningJob, ended_job
@@ -60,10 +61,17 @@ class Sitting(Terminal):
 
 @pytest.fixture
 def free_port() -> int:
-    """One of this machine's that nobody had a moment ago."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+    return quiet_port()
+
+
+def fetched(address: str) -> bytes | None:
+    """Whoever knocks before SSH is there is sent away."""
+    try:
+        with urllib.request.urlopen(address, timeout=60) as answer:
+            content: bytes = answer.read()
+            return content
+    except (OSError, http.client.HTTPException):
+        return None
 
 
 @pytest.fixture
@@ -127,8 +135,7 @@ def test_what_needs_somebody_who_stays(cloud: RealCloud, folder: Path) -> None:
 def test_a_port_leads_to_the_server(cloud: RealCloud, folder: Path, free_port: int) -> None:
     (folder / "page.txt").write_text("from the server")
     job = RunningJob(cloud, folder, "--in", "page.txt", "--forward", f"{free_port}:8000", source=SERVES)
-    with urllib.request.urlopen(f"http://127.0.0.1:{free_port}/page.txt", timeout=60) as answer:
-        assert answer.read() == b"from the server"
+    assert until(lambda: fetched(f"http://127.0.0.1:{free_port}/page.txt"), "the page") == b"from the server"
     assert f"localhost:{free_port} leads to port 8000 of the server." in job.words
     busy = cloud.skylift("run", "--forward", str(free_port), "job.py", cwd=folder, check=False)
     assert busy.returncode == 2
@@ -139,7 +146,6 @@ def test_a_port_leads_to_the_server(cloud: RealCloud, folder: Path, free_port: i
     client = cloud.popen(*words, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     assert client.stdout is not None
     assert client.stdout.readline() == b"ready\n"
-    with urllib.request.urlopen(f"http://127.0.0.1:{free_port}/job.py", timeout=60) as answer:
-        assert b"http.server" in answer.read()
+    assert b"http.server" in until(lambda: fetched(f"http://127.0.0.1:{free_port}/job.py"), "the program")
     cloud.skylift("cancel", job.name)
     assert client.wait() == 143

@@ -81,7 +81,7 @@ def test_a_server_that_is_rebooted_says_so_and_is_off_in_time(own_cloud: RealClo
     # Once a boot; what comes then is for the time that it is kept.
     for each in announced[:2]:
         off = datetime.strptime(f"{each} +0000", "%a %Y-%m-%d %H:%M:%S %z").timestamp()
-        assert record["deadline"] - 61 <= off <= record["deadline"] + 1, announced
+        assert record["deadline"] - 61 <= off <= record["deadline"] + 20, announced
     assert len(announced) >= 2
     own_cloud.skylift("cancel", job.name)
 
@@ -119,6 +119,6 @@ def test_a_client_that_is_killed_with_its_cloud(own_cloud: RealCloud, job: Runni
     own_cloud.kill()
     go_without_a_cloud(way_in)
     own_cloud.up()
-    until(lambda: jobs(own_cloud) == [], "the server to turn itself off", patience=60)
+    until(lambda: jobs(own_cloud) == [], "the server to turn itself off")
     assert ended_job(own_cloud, job.name) == ("failed", 7)
     own_cloud.skylift("cancel", job.name)

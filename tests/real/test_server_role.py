@@ -182,7 +182,10 @@ def test_user_data_runs_once_as_root_with_its_output_on_the_console(server: Serv
     server.reboot()
     until(lambda: server.console.count("a local server of skylift") == 2, "the second boot on the console")
     # User data would be run by a child of the init's, beside sshd.
-    assert set(server.says("ps --ppid $(cat /run/skylift/init.pid) -o comm=").split()) == {"sshd"}
+    until(
+        lambda: set(server.says("ps --ppid $(cat /run/skylift/init.pid) -o comm=").split()) == {"sshd"},
+        "whatever else the boot has begun to end",
+    )
     assert server.says("cat /var/tmp/boots") == "more"
     assert server.console.splitlines().count(account) == 1
 

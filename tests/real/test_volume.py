@@ -141,9 +141,11 @@ def test_a_volume_grows_and_its_snapshot_is_of_one_moment(cloud: RealCloud) -> N
     assert free(server, "/mnt/sdf") > 2900
     # While a program writes two files in turn, none of them is ahead of the other by more than one line.
     writer = "while :; do echo >>/mnt/sdf/a; echo >>/mnt/sdf/b; done"
-    server.ssh(f"nohup sh -c {writer!r} >/dev/null 2>&1 & sleep 0.2; sync")
+    server.ssh(f"nohup sh -c {writer!r} >/dev/null 2>&1 &")
+    server.ssh("until test -s /mnt/sdf/b; do sleep 0.05; done; sync")
     taken = snapshot(cloud, volume)
-    assert server.says("wc -l </mnt/sdf/a") != server.says("wc -l </mnt/sdf/a"), "it should have gone on"
+    then = server.says("wc -l </mnt/sdf/a")
+    until(lambda: server.says("wc -l </mnt/sdf/a") != then, "the writer to have gone on")
     server.ssh("pkill -f 'mnt/sdf/[a]'; echo two >/mnt/sdf/word")
     copy = make(server, SnapshotId=taken, Size=4)
     attach(server, copy, "/dev/sdg")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import pytest
 from real_cloud import RealCloud, allow
-from real_server import Server, until
+from real_server import PATIENCE, Server, until
 
 pytestmark = pytest.mark.real
 
@@ -42,6 +42,7 @@ import os, socket
 there, here = (os.environ["HOST"], int(os.environ["PORT"])), (os.environ["SOURCE"], 0)
 try:
     with socket.create_connection(there, float(os.environ["ENOUGH"]), here) as link:
+        link.settimeout(60)
         print("open to", link.recv(100).decode())
 except TimeoutError:
     print("dropped")
@@ -135,14 +136,20 @@ def serve(server: Server, *ports: int) -> None:
     server.python(SERVES.replace("PORTS", repr(ports)))
 
 
-def knock(server: Server, host: str, port: int, source: str = "") -> str:
+def knock(server: Server, host: str, port: int, source: str = "", patience: float = ENOUGH) -> str:
     """What becomes of a connection from that server."""
-    return server.python(KNOCKS, HOST=host, PORT=str(port), SOURCE=source, ENOUGH=str(ENOUGH))
+    return server.python(KNOCKS, HOST=host, PORT=str(port), SOURCE=source, ENOUGH=str(patience))
 
 
-def knock_from_host(address: str, port: int) -> str:
+def enter(server: Server, host: str, port: int, source: str = "") -> str:
+    """The same where it should be let in, however long that takes."""
+    return knock(server, host, port, source, PATIENCE)
+
+
+def knock_from_host(address: str, port: int, patience: float = ENOUGH) -> str:
     try:
-        with socket.create_connection((address, port), ENOUGH) as link:
+        with socket.create_connection((address, port), patience) as link:
+            link.settimeout(PATIENCE)
             return f"open to {link.recv(100).decode()}"
     except TimeoutError:
         return "dropped"
@@ -150,7 +157,7 @@ def knock_from_host(address: str, port: int) -> str:
 
 def test_in_a_subnet_only_open_ports_are_open(place: Place) -> None:
     web, peer = place.web, place.peer
-    assert knock(peer, web.private_ip, WEB) == f"open to {peer.private_ip}"
+    assert enter(peer, web.private_ip, WEB) == f"open to {peer.private_ip}"
     assert knock(peer, web.private_ip, SHUT) == "dropped"
     assert knock(peer, web.private_ip, 22) == "dropped"
     # The other way round nothing but SSH from the host was let in.
@@ -159,7 +166,7 @@ def test_in_a_subnet_only_open_ports_are_open(place: Place) -> None:
 
 
 def test_a_rule_for_a_group_is_for_its_members_only(place: Place) -> None:
-    assert knock(place.peer, place.web.private_ip, FRIENDS) == f"open to {place.peer.private_ip}"
+    assert enter(place.peer, place.web.private_ip, FRIENDS) == f"open to {place.peer.private_ip}"
     assert knock(place.hidden, place.web.private_ip, FRIENDS) == "dropped"
     assert knock_from_host(place.web.public_ip, FRIENDS) == "dropped"
 
@@ -215,10 +222,10 @@ def test_port_ranges_and_icmp(place: Place) -> None:
 
 
 def test_from_the_host_only_open_ports_are_open(place: Place) -> None:
-    assert knock_from_host(place.web.public_ip, WEB) == f"open to {place.cloud.endpoint.loopback}"
+    assert knock_from_host(place.web.public_ip, WEB, PATIENCE) == f"open to {place.cloud.endpoint.loopback}"
     assert knock_from_host(place.web.public_ip, SHUT) == "dropped"
     assert knock_from_host(place.peer.public_ip, WEB) == "dropped"
-    assert knock_from_host(place.other.public_ip, WEB) == f"open to {place.cloud.endpoint.loopback}"
+    assert knock_from_host(place.other.public_ip, WEB, PATIENCE) == f"open to {place.cloud.endpoint.loopback}"
 
 
 def test_there_is_no_path_between_two_vpcs(place: Place) -> None:
@@ -227,8 +234,8 @@ def test_there_is_no_path_between_two_vpcs(place: Place) -> None:
     assert not knock(place.peer, place.other.private_ip, WEB).startswith("open")
     assert not knock(place.other, place.web.private_ip, WEB).startswith("open")
     # By public addresses they are strangers on the same internet, as on AWS.
-    assert knock(place.peer, place.other.public_ip, WEB) == f"open to {place.peer.public_ip}"
-    assert knock(place.other, place.web.public_ip, WEB) == f"open to {place.other.public_ip}"
+    assert enter(place.peer, place.other.public_ip, WEB) == f"open to {place.peer.public_ip}"
+    assert enter(place.other, place.web.public_ip, WEB) == f"open to {place.other.public_ip}"
     assert knock(place.other, place.web.public_ip, SHUT) == "dropped"
 
 
@@ -263,7 +270,7 @@ def test_an_address_that_a_server_makes_up_leads_nowhere(place: Place) -> None:
     liar.ssh(f"sudo ip address add {false}/20 dev eth0")
     try:
         assert knock(liar, web.private_ip, WEB, source=false) == "dropped"
-        assert knock(liar, web.private_ip, WEB, source=liar.private_ip).startswith("open")
+        assert enter(liar, web.private_ip, WEB, source=liar.private_ip).startswith("open")
     finally:
         liar.ssh(f"sudo ip address delete {false}/20 dev eth0")
 
@@ -298,11 +305,11 @@ def test_a_server_cannot_take_anothers_address_or_read_its_metadata(place: Place
 def test_without_a_public_address_there_is_no_way_in_or_out(place: Place) -> None:
     hidden = place.hidden
     assert "PublicIpAddress" not in hidden.describe()
-    assert knock(hidden, place.web.private_ip, WEB) == f"open to {hidden.private_ip}"
+    assert enter(hidden, place.web.private_ip, WEB) == f"open to {hidden.private_ip}"
     # The way to a public address, and so to the internet, begins with one of its own.
     assert not knock(hidden, place.web.public_ip, WEB).startswith("open")
     assert not knock(hidden, place.other.public_ip, WEB).startswith("open")
-    assert knock(place.peer, place.web.public_ip, WEB) == f"open to {place.peer.public_ip}"
+    assert enter(place.peer, place.web.public_ip, WEB) == f"open to {place.peer.public_ip}"
 
 
 def test_the_host_has_no_route_into_a_vpc(place: Place) -> None:
@@ -334,12 +341,12 @@ def test_dhcp_options_are_told_at_the_next_boot(place: Place) -> None:
 
 def test_a_rule_that_is_revoked_cuts_new_connections(place: Place) -> None:
     web, rule = place.web, [allow(WEB, ANYWHERE)]
-    assert knock(place.peer, web.private_ip, WEB).startswith("open")
+    assert enter(place.peer, web.private_ip, WEB).startswith("open")
     with changed(place, "revoke_security_group_ingress", "authorize_security_group_ingress", rule):
         until(lambda: knock(place.peer, web.private_ip, WEB) == "dropped", "the port to be closed to the peer")
         assert knock_from_host(web.public_ip, WEB) == "dropped"
     until(lambda: knock(place.peer, web.private_ip, WEB).startswith("open"), "the port to be open again")
-    assert knock_from_host(web.public_ip, WEB).startswith("open")
+    assert knock_from_host(web.public_ip, WEB, PATIENCE).startswith("open")
 
 
 def test_a_change_of_rules_cuts_no_connection_that_is_still_allowed(place: Place) -> None:
@@ -371,11 +378,11 @@ def test_a_change_of_rules_cuts_no_connection_that_is_still_allowed(place: Place
 def test_without_a_rule_for_it_nothing_goes_out(place: Place) -> None:
     everything = [{"IpProtocol": "-1", "IpRanges": [{"CidrIp": ANYWHERE}]}]
     web = place.web
-    assert knock(web, place.other.public_ip, WEB).startswith("open")
+    assert enter(web, place.other.public_ip, WEB).startswith("open")
     with changed(place, "revoke_security_group_egress", "authorize_security_group_egress", everything):
         until(lambda: knock(web, place.other.public_ip, WEB) == "dropped", "the way out to be closed")
         # Answers to those who were let in are no connections of its own.
-        assert knock_from_host(web.public_ip, WEB).startswith("open")
+        assert knock_from_host(web.public_ip, WEB, PATIENCE).startswith("open")
     until(lambda: knock(web, place.other.public_ip, WEB).startswith("open"), "the way out to be open again")
 
 

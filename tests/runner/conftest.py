@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import logging
+import shutil
+import sys
 import threading
 import urllib.request
 from collections.abc import Iterator
@@ -11,8 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from leaf_package import wheel
 from moto.server import ThreadedMotoServer
 from runner_bench import Machine, Metadata
+from shipped_job import Shipped
+from whole_run import Seen
 
 from skylift.runner.ec2 import Api
 from skylift.runner.job import Credentials, NewestImage, Secret, Settings
@@ -79,3 +84,40 @@ def metadata() -> Iterator[Metadata]:
 def machine(endpoint: str, metadata: Metadata) -> Iterator[Machine]:
     with Machine(endpoint, metadata) as found:
         yield found
+
+
+@pytest.fixture
+def shipped(api: Api, settings: Settings, machine: Machine, tmp_path: Path) -> Shipped:
+    folder = tmp_path / "work"
+    folder.mkdir()
+    return Shipped(api, settings, machine, folder)
+
+
+@pytest.fixture
+def seen() -> Seen:
+    return Seen()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    found = tmp_path / "work"
+    found.mkdir()
+    return found
+
+
+@pytest.fixture
+def uv(machine: Machine) -> Machine:
+    """The machine with uv on it, which finds the packages `leaf` 1.0 and 2.0 and nothing else."""
+    found = shutil.which("uv", path=str(Path(sys.executable).parent)) or shutil.which("uv")
+    assert found, "uv is one of the development dependencies"
+    target = machine.root / "tools" / "uv"
+    shutil.copy(found, target)
+    target.chmod(0o755)
+    packages = machine.root / "packages"
+    packages.mkdir()
+    for version in ("1.0", "2.0"):
+        wheel(packages, "leaf", version)
+    settings = machine.root / "uv.toml"
+    settings.write_text(f'no-index = true\nfind-links = ["{packages}"]\npython-downloads = "never"\n')
+    machine.write_environment(UV_CONFIG_FILE=str(settings))
+    return machine

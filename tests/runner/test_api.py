@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 from ports import quiet_port
-from runner_bench import Machine, until
-from test_flow import host
-from test_later import WAITS
+from runner_bench import Machine
+from waiting_job import WAITS, go
+from whole_run import host
 
 import skylift
 from skylift.runner.ec2 import Api
@@ -57,8 +57,7 @@ def test_submit_and_what_a_job_can(here: Path, api: Api, machine: Machine, tmp_p
         job = skylift.submit("job.py", out=["result.txt"], name="nightly")
     assert repr(job) == "skylift.Job('nightly')"
     assert [each.name for each in skylift.jobs()] == ["nightly"]
-    until((machine.home / "job" / "job.py").exists, "the job to be unpacked")
-    (machine.home / "job" / "go").touch()
+    go(machine)
     assert b"".join(job.logs(follow=True)) == b"ready\ndone\n"
     assert b"".join(job.logs(stderr=True)) == b"a complaint\n"
     again = skylift.Job("nightly")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 from runner_bench import Machine
-from test_flow import Seen, host, order, run
+from whole_run import Seen, host, order, run
 
 from skylift.runner import launch, role
 from skylift.runner.bucket import ensure_bucket

@@ -15,8 +15,9 @@ import asyncssh
 import pytest
 from ports import quiet_port
 from runner_bench import Machine
-from test_flow import Seen
-from test_supervisor import WAIT_FOR_GO, Shipped, shipped  # noqa: F401 (a fixture)
+from shipped_job import WAIT_FOR_GO, Shipped
+from waiting_job import go
+from whole_run import Seen
 
 from skylift.runner.bucket import ensure_bucket
 from skylift.runner.ec2 import Api
@@ -109,10 +110,14 @@ def key(tmp_path: Path) -> KeyPair:
     return ensure_key_file(tmp_path / "keys", "123456789012", "us-east-1")
 
 
+def by_ssh(sshd: Sshd, key: KeyPair, shipped: Shipped, port: int) -> Callable[[], Any]:
+    return functools.partial(connect, "127.0.0.1", "me", key.private, [sshd.host_key], shipped.prefix.job, port)
+
+
 def follower(
     api: Api,
     settings: Settings,
-    shipped: Shipped,  # noqa: F811
+    shipped: Shipped,
     open_connection: Callable[[], Any],
     seen: Seen,
     told: list[Status],
@@ -130,12 +135,7 @@ EXPECTED = b"".join(b"%09d\n" % number for number in range(20000))
 
 @pytest.mark.parametrize("forwards", [True, False])
 def test_output_by_ssh(
-    shipped: Shipped,  # noqa: F811
-    machine: Machine,
-    api: Api,
-    settings: Settings,
-    key: KeyPair,
-    forwards: bool,
+    shipped: Shipped, machine: Machine, api: Api, settings: Settings, key: KeyPair, forwards: bool
 ) -> None:
     shipped.ship(LINES + WAIT_FOR_GO)
     shipped.boot()
@@ -146,15 +146,7 @@ def test_output_by_ssh(
     async def main() -> Status | None:
         sshd = Sshd(machine, key, forwards=forwards)
         async with sshd.serve() as port:
-            job = shipped.prefix.job
-            follow = follower(
-                api,
-                settings,
-                shipped,
-                lambda: connect("127.0.0.1", "me", key.private, [sshd.host_key], job, port),
-                seen,
-                told,
-            )
+            follow = follower(api, settings, shipped, by_ssh(sshd, key, shipped, port), seen, told)
             status = await follow.run()
             assert len(sshd.connections) == 1, "one connection was enough"
             return status
@@ -167,12 +159,7 @@ def test_output_by_ssh(
 
 
 def test_a_look_shows_what_has_not_come_to_s3_yet(
-    shipped: Shipped,  # noqa: F811
-    machine: Machine,
-    api: Api,
-    settings: Settings,
-    key: KeyPair,
-    monkeypatch: pytest.MonkeyPatch,
+    shipped: Shipped, machine: Machine, api: Api, settings: Settings, key: KeyPair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shipped.ship("import os, time\nos.write(1, b'fresh\\n')\nwhile not os.path.exists('go'): time.sleep(0.02)\n")
     shipped.boot()
@@ -187,21 +174,17 @@ def test_a_look_shows_what_has_not_come_to_s3_yet(
     async def main() -> Status | None:
         sshd = Sshd(machine, key)
         async with sshd.serve() as port:
-            job, private = shipped.prefix.job, key.private
-            reach = functools.partial(connect, "127.0.0.1", "me", private, [sshd.host_key], job, port)
+            reach = by_ssh(sshd, key, shipped, port)
             return await follower(api, settings, shipped, reach, seen, []).once(live=True)
 
     assert asyncio.run(main()) is None
     assert seen.streams["stdout"] == b"fresh\n"
     monkeypatch.setattr(api, "pages", pages)
-    (machine.home / "job/go").touch()
+    go(machine)
     machine.wait()
 
 
-def test_output_from_s3_shows_that_the_program_runs_before_a_status_does(
-    api: Api,
-    settings: Settings,
-) -> None:
+def test_output_from_s3_shows_that_the_program_runs_before_a_status_does(api: Api, settings: Settings) -> None:
     bucket, prefix = bucket_name(str(settings.account), settings.region), Prefix("quick")
     ensure_bucket(api, bucket)
     api.put(bucket, f"{prefix.stream('stdout')}{0:020d}", b"up\n")
@@ -259,11 +242,7 @@ def test_a_port_leads_through_whichever_connection_there_is(machine: Machine, ke
 
 
 def test_connection_that_breaks_again_and_again_loses_and_repeats_nothing(
-    shipped: Shipped,  # noqa: F811
-    machine: Machine,
-    api: Api,
-    settings: Settings,
-    key: KeyPair,
+    shipped: Shipped, machine: Machine, api: Api, settings: Settings, key: KeyPair
 ) -> None:
     shipped.ship(
         "import os, sys, time\n"
@@ -292,15 +271,7 @@ def test_connection_that_breaks_again_and_again_loses_and_repeats_nothing(
                 breaks += 1
 
             seen.on_output = lambda: loop.call_soon_threadsafe(cut)
-            job = shipped.prefix.job
-            follow = follower(
-                api,
-                settings,
-                shipped,
-                lambda: connect("127.0.0.1", "me", key.private, [sshd.host_key], job, port),
-                seen,
-                told,
-            )
+            follow = follower(api, settings, shipped, by_ssh(sshd, key, shipped, port), seen, told)
             return await follow.run()
 
     status = asyncio.run(main())
@@ -331,12 +302,7 @@ async def no_ssh() -> Connection:
     raise ConnectionLost("no way")
 
 
-def test_all_of_it_comes_from_s3_without_ssh(
-    shipped: Shipped,  # noqa: F811
-    machine: Machine,
-    api: Api,
-    settings: Settings,
-) -> None:
+def test_all_of_it_comes_from_s3_without_ssh(shipped: Shipped, machine: Machine, api: Api, settings: Settings) -> None:
     shipped.ship(LINES)
     shipped.boot()
     seen, told = Seen(), []
@@ -347,11 +313,7 @@ def test_all_of_it_comes_from_s3_without_ssh(
 
 
 def test_order_given_while_ssh_is_away_arrives_when_it_is_back(
-    shipped: Shipped,  # noqa: F811
-    machine: Machine,
-    api: Api,
-    settings: Settings,
-    key: KeyPair,
+    shipped: Shipped, machine: Machine, api: Api, settings: Settings, key: KeyPair
 ) -> None:
     shipped.ship(
         "import time\ntry:\n    while True: time.sleep(0.1)\nexcept KeyboardInterrupt:\n    raise SystemExit(9)\n",
@@ -371,7 +333,7 @@ def test_order_given_while_ssh_is_away_arrives_when_it_is_back(
                 running = any(status["state"] == "running" for status in told)
                 if tries < 2 or not running:
                     raise ConnectionLost("not yet")
-                return await connect("127.0.0.1", "me", key.private, [sshd.host_key], shipped.prefix.job, port)
+                return await by_ssh(sshd, key, shipped, port)()
 
             follow = follower(api, settings, shipped, second_time_lucky, seen, told)
             assert follow.order(signal="INT") is False
@@ -385,11 +347,7 @@ def test_order_given_while_ssh_is_away_arrives_when_it_is_back(
 
 
 def test_cloud_that_is_away_is_told_revived_and_waited_for(
-    shipped: Shipped,  # noqa: F811
-    machine: Machine,
-    api: Api,
-    settings: Settings,
-    monkeypatch: pytest.MonkeyPatch,
+    shipped: Shipped, machine: Machine, api: Api, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shipped.ship("print('done')")
     shipped.boot()
@@ -418,12 +376,7 @@ def test_cloud_that_is_away_is_told_revived_and_waited_for(
 
 
 def test_cloud_that_goes_away_while_ssh_works_is_noticed(
-    shipped: Shipped,  # noqa: F811
-    machine: Machine,
-    api: Api,
-    settings: Settings,
-    key: KeyPair,
-    monkeypatch: pytest.MonkeyPatch,
+    shipped: Shipped, machine: Machine, api: Api, settings: Settings, key: KeyPair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("skylift.runner.stream._PULSE", 0.02)
     shipped.ship("import os, time\nwhile not os.path.exists('go'): time.sleep(0.01)\nprint('went on')\n")
@@ -435,23 +388,13 @@ def test_cloud_that_goes_away_while_ssh_works_is_noticed(
         raise Unreachable("nobody answers")
 
     def revive() -> None:
-        (machine.home / "job" / "go").touch()
+        go(machine)
         raise RunError("No.", "Do it yourself.")
 
     async def main() -> Status | None:
         sshd = Sshd(machine, key)
         async with sshd.serve() as port:
-            job = shipped.prefix.job
-            follow = follower(
-                api,
-                settings,
-                shipped,
-                lambda: connect("127.0.0.1", "me", key.private, [sshd.host_key], job, port),
-                seen,
-                told,
-                gone,
-                revive,
-            )
+            follow = follower(api, settings, shipped, by_ssh(sshd, key, shipped, port), seen, told, gone, revive)
             return await follow.run()
 
     status = asyncio.run(main())
@@ -462,11 +405,7 @@ def test_cloud_that_goes_away_while_ssh_works_is_noticed(
     assert seen.notes[1] == "It could not be started again: No. Do it yourself."
 
 
-def test_server_that_is_gone_without_a_word(
-    shipped: Shipped,  # noqa: F811
-    api: Api,
-    settings: Settings,
-) -> None:
+def test_server_that_is_gone_without_a_word(shipped: Shipped, api: Api, settings: Settings) -> None:
     shipped.ship("pass")
     seen, told = Seen(), []
     assert asyncio.run(follower(api, settings, shipped, no_ssh, seen, told, gone=lambda: True).run()) is None

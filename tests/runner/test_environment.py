@@ -2,68 +2,29 @@
 
 from __future__ import annotations
 
-import io
 import os
 import shutil
 import subprocess
-import sys
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+from leaf_package import PROGRAM, project
 from runner_bench import Machine
-from test_supervisor import Shipped, shipped  # noqa: F401 (a fixture)
+from shipped_job import Shipped
 
 from skylift.runner.job import Program
 from skylift.runner.plan import Order
 
 
-def wheel(folder: Path, name: str, version: str) -> None:
-    """A package with one module that knows its version."""
-    stem = f"{name}-{version}"
-    files = {
-        f"{name}.py": f"VERSION = {version!r}\n",
-        f"{stem}.dist-info/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
-        f"{stem}.dist-info/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-    }
-    files[f"{stem}.dist-info/RECORD"] = "".join(f"{place},,\n" for place in files) + f"{stem}.dist-info/RECORD,,\n"
-    whole = io.BytesIO()
-    with zipfile.ZipFile(whole, "w") as archive:
-        for place, text in files.items():
-            archive.writestr(place, text)
-    (folder / f"{stem}-py3-none-any.whl").write_bytes(whole.getvalue())
-
-
-@pytest.fixture
-def uv(machine: Machine) -> Machine:
-    """The machine with uv on it, which finds the packages `leaf` 1.0 and 2.0 and nothing else."""
-    found = shutil.which("uv", path=str(Path(sys.executable).parent)) or shutil.which("uv")
-    assert found, "uv is one of the development dependencies"
-    target = machine.root / "tools" / "uv"
-    shutil.copy(found, target)
-    target.chmod(0o755)
-    packages = machine.root / "packages"
-    packages.mkdir()
-    for version in ("1.0", "2.0"):
-        wheel(packages, "leaf", version)
-    settings = machine.root / "uv.toml"
-    settings.write_text(f'no-index = true\nfind-links = ["{packages}"]\npython-downloads = "never"\n')
-    machine.write_environment(UV_CONFIG_FILE=str(settings))
-    return machine
-
-
-def run(shipped: Shipped, machine: Machine, **order: Any) -> dict[str, Any]:  # noqa: F811
+def run(shipped: Shipped, machine: Machine, **order: Any) -> dict[str, Any]:
     shipped.ship_order(Order(Program("script", "job.py"), **order))
     shipped.boot()
     machine.wait()
     return shipped.status()
 
 
-PROGRAM = "import leaf, os, shutil, sys; print(leaf.VERSION, shutil.which('python') == sys.executable)\n"
-
-
-def test_script_header(shipped: Shipped, uv: Machine) -> None:  # noqa: F811
+def test_script_header(shipped: Shipped, uv: Machine) -> None:
     header = '# /// script\n# requires-python = ">=3.9"\n# dependencies = ["leaf<2"]\n# ///\n'
     (shipped.folder / "job.py").write_text(header + PROGRAM)
     status = run(shipped, uv)
@@ -71,21 +32,14 @@ def test_script_header(shipped: Shipped, uv: Machine) -> None:  # noqa: F811
     assert shipped.stream("stderr") == b"", "what uv says is not the program's output"
 
 
-def test_requirements_beside_the_script(shipped: Shipped, uv: Machine) -> None:  # noqa: F811
+def test_requirements_beside_the_script(shipped: Shipped, uv: Machine) -> None:
     (shipped.folder / "job.py").write_text(PROGRAM)
     (shipped.folder / "requirements.txt").write_text("leaf==2.0\n")
     status = run(shipped, uv)
     assert (status["state"], shipped.stream("stdout")) == ("succeeded", b"2.0 True\n"), uv.console()
 
 
-def project(folder: Path, wanted: str) -> None:
-    (folder / "pyproject.toml").write_text(
-        f'[project]\nname = "work"\nversion = "0"\nrequires-python = ">=3.9"\ndependencies = ["{wanted}"]\n'
-    )
-    (folder / "job.py").write_text(PROGRAM)
-
-
-def test_project_without_a_lock(shipped: Shipped, uv: Machine) -> None:  # noqa: F811
+def test_project_without_a_lock(shipped: Shipped, uv: Machine) -> None:
     project(shipped.folder, "leaf<2")
     status = run(shipped, uv, outputs=["*.lock"])
     assert (status["state"], shipped.stream("stdout")) == ("succeeded", b"1.0 True\n"), uv.console()
@@ -93,7 +47,7 @@ def test_project_without_a_lock(shipped: Shipped, uv: Machine) -> None:  # noqa:
     assert (manifest.results, manifest.left_behind) == ((), ()), "what uv leaves is not the program's"
 
 
-def test_project_with_a_lock_gets_what_the_lock_says(shipped: Shipped, uv: Machine) -> None:  # noqa: F811
+def test_project_with_a_lock_gets_what_the_lock_says(shipped: Shipped, uv: Machine) -> None:
     project(shipped.folder, "leaf==1.0")
     lock(shipped.folder, uv)
     # 2.0 is what would be found now.
@@ -108,7 +62,7 @@ def lock(folder: Path, machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("kind", ["nothing", "header", "requirements"])
-def test_python_that_was_asked_for(shipped: Shipped, uv: Machine, kind: str) -> None:  # noqa: F811
+def test_python_that_was_asked_for(shipped: Shipped, uv: Machine, kind: str) -> None:
     version = other_python()
     header = '# /// script\n# dependencies = ["leaf"]\n# ///\n' if kind == "header" else ""
     (shipped.folder / "job.py").write_text(header + "import sys; print('%d.%d' % sys.version_info[:2])")
@@ -125,7 +79,7 @@ def other_python() -> str:
     return min(found - {plain} or {plain}).removeprefix("python")
 
 
-def test_python_that_is_not_there(shipped: Shipped, uv: Machine) -> None:  # noqa: F811
+def test_python_that_is_not_there(shipped: Shipped, uv: Machine) -> None:
     (shipped.folder / "job.py").write_text("print('ran')")
     status = run(shipped, uv, python="3.99")
     assert (status["state"], status["exit_code"]) == ("environment-failed", 123)
@@ -134,7 +88,7 @@ def test_python_that_is_not_there(shipped: Shipped, uv: Machine) -> None:  # noq
 
 
 @pytest.mark.parametrize("form", ["header", "requirements"])
-def test_dependency_that_does_not_resolve(shipped: Shipped, uv: Machine, form: str) -> None:  # noqa: F811
+def test_dependency_that_does_not_resolve(shipped: Shipped, uv: Machine, form: str) -> None:
     header = '# /// script\n# dependencies = ["leaf==9"]\n# ///\n' if form == "header" else ""
     (shipped.folder / "job.py").write_text(header + "print('ran')")
     (shipped.folder / "requirements.txt").write_text("leaf==9\n")
@@ -146,7 +100,7 @@ def test_dependency_that_does_not_resolve(shipped: Shipped, uv: Machine, form: s
     assert uv.off_commands()[-1] == "shutdown -P now"
 
 
-def test_server_without_uv_says_so(shipped: Shipped, machine: Machine) -> None:  # noqa: F811
+def test_server_without_uv_says_so(shipped: Shipped, machine: Machine) -> None:
     (shipped.folder / "job.py").write_text(PROGRAM)
     (shipped.folder / "requirements.txt").write_text("leaf\n")
     if shutil.which("uv", path=machine.environment["PATH"]):

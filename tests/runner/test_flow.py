@@ -3,106 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
-import os
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
-from runner_bench import Machine, Metadata, boot_arguments, until
+from runner_bench import Machine, Metadata, until
+from whole_run import Seen, host, order, run
 
 from skylift.runner import launch
 from skylift.runner.bucket import ensure_bucket
 from skylift.runner.ec2 import Api
 from skylift.runner.errors import LaunchFailed, RunError, UsageError
 from skylift.runner.flow import Run
-from skylift.runner.job import Job, NewestImage, Outcome, Program, Settings
+from skylift.runner.job import NewestImage, Outcome, Settings
 from skylift.runner.jobs import Jobs
 from skylift.runner.network import find_network
-from skylift.runner.plan import Order, plan_job
 from skylift.runner.record import TAG_JOB, Prefix, bucket_name
 from skylift.runner.role import BOUNDARY
-
-
-class Seen:
-    """What a run told, in order."""
-
-    def __init__(self) -> None:
-        self.steps: list[str] = []
-        self.notes: list[str] = []
-        self.streams = {"stdout": b"", "stderr": b""}
-        self.on_output: Any = None
-
-    def begin(self, step: str) -> None:
-        self.steps.append(f"{step}...")
-
-    def done(self, step: str, detail: str, seconds: float) -> None:
-        self.steps.append(step)
-
-    def progress(self, step: str, done: int, total: int) -> None:
-        assert 0 <= done <= total
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
-
-    def output(self, stream: Literal["stdout", "stderr"], data: bytes) -> None:
-        self.streams[stream] += data
-        if self.on_output is not None:
-            self.on_output()
-
-
-@pytest.fixture
-def seen() -> Seen:
-    return Seen()
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    found = tmp_path / "work"
-    found.mkdir()
-    return found
-
-
-@contextmanager
-def host(api: Api, machine: Machine) -> Iterator[dict[str, Any]]:
-    """Boots the machine as soon as EC2 has an instance, from that instance's user data."""
-    found: dict[str, Any] = {}
-    stop = threading.Event()
-
-    def work() -> None:
-        while not stop.wait(0.05):
-            servers = launch.live_servers(api)
-            if servers:
-                instance = servers[0].instance
-                found["instance"] = instance
-                answer = api.call("ec2", "describe_instance_attribute", InstanceId=instance, Attribute="userData")
-                found["user_data"] = base64.b64decode(answer["UserData"]["Value"]).decode()
-                program, arguments = boot_arguments(found["user_data"])
-                machine.boot(arguments, program=program)
-                return
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    try:
-        yield found
-    finally:
-        stop.set()
-        thread.join()
-
-
-def order(folder: Path, source: str, *args: str, **more: Any) -> Job:
-    (folder / "job.py").write_text(source)
-    return plan_job(Order(Program("script", "job.py", args), **more), folder, os.environ)
-
-
-def run(job: Job, settings: Settings, seen: Seen) -> Outcome:
-    return asyncio.run(Run(job, settings, seen).run())
 
 
 def test_a_run_from_nothing_to_its_results(

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 from runner_bench import Machine, until
-from test_environment import uv  # noqa: F401 (a fixture)
-from test_supervisor import Shipped, shipped  # noqa: F401 (a fixture)
+from shipped_job import Shipped
 
 from skylift.runner.job import Program
 from skylift.runner.plan import Order
@@ -21,7 +20,7 @@ KEEP = 120
 class Line:
     """Jobs that have one machine, in turn."""
 
-    def __init__(self, shipped: Shipped, machine: Machine) -> None:  # noqa: F811
+    def __init__(self, shipped: Shipped, machine: Machine) -> None:
         self.shipped, self.machine = shipped, machine
 
     def first(self, source: str, *, keep: int = KEEP, **more: Any) -> Prefix:
@@ -63,7 +62,7 @@ class Line:
 
 
 @pytest.fixture
-def line(shipped: Shipped, machine: Machine) -> Line:  # noqa: F811
+def line(shipped: Shipped, machine: Machine) -> Line:
     return Line(shipped, machine)
 
 
@@ -74,7 +73,13 @@ def test_the_next_job_has_the_server_and_nothing_of_the_last(line: Line) -> None
     )
     first = line.first(leaves + "print(left.pid)\n")
     left = int(line.output(first))
-    second = line.next(f"import os\nprint(os.listdir(), os.path.exists('/proc/{left}'))\n", first)
+    looks = (
+        "import os\n"
+        f"try: words = open('/proc/{left}/cmdline').read()\n"
+        "except OSError: words = ''\n"
+        "print(os.listdir(), '1234' in words)\n"
+    )
+    second = line.next(looks, first)
     line.machine.wait()
     expected = b"['job.py'] False\n" if os.geteuid() == 0 else b"['job.py'] True\n"
     assert line.output(second) == expected
@@ -134,7 +139,7 @@ def test_cancel_ends_the_wait(line: Line) -> None:
     assert json.loads(line.shipped.read(first.next) or b"") == {"job": None}
 
 
-def test_an_environment_stays_unless_it_was_changed(line: Line, uv: Machine) -> None:  # noqa: F811
+def test_an_environment_stays_unless_it_was_changed(line: Line, uv: Machine) -> None:
     (line.shipped.folder / "requirements.txt").write_text("leaf==1.0\n")
     named = {"prebuilt": {"place": "envs/recipe/ami-1/1", "sha256": "", "shared": False}}
     first = line.first("import leaf; print(leaf.VERSION)\n", **named)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from runner_bench import Machine, Metadata
-from test_flow import Seen, host, order, run
+from whole_run import Seen, host, order, run
 
 from skylift.runner.ec2 import Api
 from skylift.runner.flow import Run

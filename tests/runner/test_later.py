@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from runner_bench import Machine, until
-from test_flow import Seen, folder, host, order, seen  # noqa: F401 (fixtures)
+from waiting_job import WAITS, WaitingJob, go, submit
+from whole_run import Seen, host, order
 
 from skylift.cli.main import perform
 from skylift.runner import launch
@@ -17,24 +18,12 @@ from skylift.runner.account import Account, open_account
 from skylift.runner.attend import Attendance, visit
 from skylift.runner.ec2 import Api
 from skylift.runner.errors import JobNotFound, RunError
-from skylift.runner.job import Job, Outcome, Settings
+from skylift.runner.job import Outcome, Settings
 from skylift.runner.jobs import Jobs
 from skylift.runner.logs import show_logs
 from skylift.runner.record import Prefix
 from skylift.runner.steps import Clock
-from skylift.runner.submit import Submission, Taken
 from skylift.runner.wait import collect, wait
-
-WAITS = """
-import os, sys, time
-print("ready", flush=True)
-print("a complaint", file=sys.stderr, flush=True)
-while not os.path.exists("go"):
-    time.sleep(0.02)
-open("result.txt", "w").write("42" * 1000)
-print("done")
-sys.exit(7)
-"""
 
 
 @pytest.fixture
@@ -43,33 +32,21 @@ def elsewhere(settings: Settings, tmp_path: Path) -> Account:
     return open_account(replace(settings, key_dir=tmp_path / "other-keys", caller_address=lambda: "203.0.113.8"))
 
 
-def submit(job: Job, settings: Settings, watcher: Seen) -> Taken:
-    taken = asyncio.run(Submission(job, settings, watcher, Clock(watcher), alone=True).run())
-    assert isinstance(taken, Taken)
-    return taken
-
-
-def go(machine: Machine) -> None:
-    (machine.home / "job" / "go").touch()
+@pytest.fixture
+def waiting(settings: Settings, api: Api, machine: Machine, seen: Seen, folder: Path) -> WaitingJob:
+    job = order(folder, WAITS, outputs=["result.txt"], env=["WORD=hush"])
+    with host(api, machine):
+        return WaitingJob(job.name, submit(job, settings, seen))
 
 
 def test_submitted_job_is_the_servers_own(
-    settings: Settings,
-    api: Api,
-    machine: Machine,
-    seen: Seen,  # noqa: F811
-    folder: Path,  # noqa: F811
-    elsewhere: Account,
+    waiting: WaitingJob, api: Api, machine: Machine, folder: Path, elsewhere: Account
 ) -> None:
-    job = order(folder, WAITS, outputs=["result.txt"])
-    with host(api, machine):
-        taken = submit(job, settings, seen)
-    assert api.get(elsewhere.bucket, f"{Prefix(job.name).base}/server/attempts/1.json") is not None
-    assert launch.live_servers(api)[0].instance == taken.server.instance
-    until((machine.home / "job" / "job.py").exists, "the job to be unpacked")
+    assert api.get(elsewhere.bucket, f"{Prefix(waiting.name).base}/server/attempts/1.json") is not None
+    assert launch.live_servers(api)[0].instance == waiting.taken.server.instance
     go(machine)
     there = Seen()
-    outcome = asyncio.run(wait(elsewhere, job.name, there))
+    outcome = asyncio.run(wait(elsewhere, waiting.name, there))
     assert (outcome.state, outcome.exit_code, outcome.reason) == ("failed", 7, "The program exited with 7.")
     assert [each.path for each in outcome.results] == ["result.txt"]
     assert not (folder / "result.txt").exists()
@@ -78,23 +55,14 @@ def test_submitted_job_is_the_servers_own(
 
 
 def test_attended_from_elsewhere(
-    settings: Settings,
-    api: Api,
-    machine: Machine,
-    seen: Seen,  # noqa: F811
-    folder: Path,  # noqa: F811
-    elsewhere: Account,
-    tmp_path: Path,
+    waiting: WaitingJob, api: Api, machine: Machine, elsewhere: Account, tmp_path: Path
 ) -> None:
-    job = order(folder, WAITS, outputs=["result.txt"], env=["WORD=hush"])
-    with host(api, machine):
-        submit(job, settings, seen)
     there, home = Seen(), tmp_path / "there"
     home.mkdir()
     there.on_output = lambda: go(machine)
 
     async def main() -> Outcome:
-        return await Attendance(elsewhere, visit(elsewhere, job.name, home), there, Clock(there)).run()
+        return await Attendance(elsewhere, visit(elsewhere, waiting.name, home), there, Clock(there)).run()
 
     outcome = asyncio.run(main())
     assert (outcome.state, outcome.exit_code) == ("failed", 7)
@@ -106,32 +74,23 @@ def test_attended_from_elsewhere(
 
 
 def test_logs_are_looked_at_while_it_runs_and_after(
-    settings: Settings,
-    api: Api,
-    machine: Machine,
-    seen: Seen,  # noqa: F811
-    folder: Path,  # noqa: F811
-    elsewhere: Account,
+    waiting: WaitingJob, api: Api, machine: Machine, elsewhere: Account
 ) -> None:
-    job = order(folder, WAITS)
-    with host(api, machine):
-        submit(job, settings, seen)
-
     def shown() -> Seen:
         there = Seen()
-        asyncio.run(show_logs(elsewhere, job.name, there))
+        asyncio.run(show_logs(elsewhere, waiting.name, there))
         return there
 
     # Two streams, either of which may be told first.
     until(lambda: shown().streams == {"stdout": b"ready\n", "stderr": b"a complaint\n"}, "the first lines")
     follower = Seen()
     follower.on_output = lambda: go(machine)
-    status = asyncio.run(show_logs(elsewhere, job.name, follower, follow=True))
+    status = asyncio.run(show_logs(elsewhere, waiting.name, follower, follow=True))
     assert status is not None and status["exit_code"] == 7
     assert follower.streams == {"stdout": b"ready\ndone\n", "stderr": b"a complaint\n"}
     machine.wait()
     only = Seen()
-    asyncio.run(show_logs(elsewhere, job.name, only, only="stderr"))
+    asyncio.run(show_logs(elsewhere, waiting.name, only, only="stderr"))
     assert only.streams == {"stdout": b"", "stderr": b"a complaint\n"}
     # Looking put nothing away.
     assert len(api.pages("iam", "list_roles", "Roles", PathPrefix="/skylift/")) == 1
@@ -151,12 +110,7 @@ def test_logs_since_then(elsewhere: Account, api: Api) -> None:
 
 
 def test_logs_since_the_second_that_something_was_written(
-    settings: Settings,
-    api: Api,
-    machine: Machine,
-    seen: Seen,  # noqa: F811
-    folder: Path,  # noqa: F811
-    elsewhere: Account,
+    settings: Settings, api: Api, machine: Machine, seen: Seen, folder: Path, elsewhere: Account
 ) -> None:
     source = "import os, time\nprint('old')\nwhile not os.path.exists('go'): time.sleep(0.02)\n"
     job = order(folder, source + "time.sleep(1.2)\nprint('new', time.time())\n")
@@ -180,10 +134,11 @@ def test_job_that_ended_is_collected_again_and_forgotten(
     settings: Settings,
     api: Api,
     machine: Machine,
-    seen: Seen,  # noqa: F811
-    folder: Path,  # noqa: F811
+    seen: Seen,
+    folder: Path,
     elsewhere: Account,
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     job = order(folder, "open('r', 'w').write('x' * 5000)", outputs=["r"])
     with host(api, machine):
@@ -193,6 +148,8 @@ def test_job_that_ended_is_collected_again_and_forgotten(
     home.mkdir()
     assert [each.path for each in collect(elsewhere, job.name, home, Seen()).results] == ["r"]
     assert (home / "r").read_text() == "x" * 5000
+    # As if a minute had passed in which the server did not go off.
+    monkeypatch.setattr("skylift.runner.jobs._OFF_PATIENCE", 0.0)
     with pytest.raises(RunError, match="has a server still"):
         Jobs(settings).remove(job.name)
     launch.terminate(api, launch.live_servers(api)[0].instance)
@@ -203,21 +160,11 @@ def test_job_that_ended_is_collected_again_and_forgotten(
         Jobs(settings).remove(job.name)
 
 
-def test_server_that_went_without_a_word(
-    settings: Settings,
-    api: Api,
-    machine: Machine,
-    seen: Seen,  # noqa: F811
-    folder: Path,  # noqa: F811
-    elsewhere: Account,
-) -> None:
-    job = order(folder, WAITS)
-    with host(api, machine):
-        submit(job, settings, seen)
+def test_server_that_went_without_a_word(waiting: WaitingJob, api: Api, machine: Machine, elsewhere: Account) -> None:
     machine.kill()
     launch.terminate(api, launch.live_servers(api)[0].instance)
     with pytest.raises(RunError, match="never reported") as caught:
-        asyncio.run(wait(elsewhere, job.name, Seen()))
+        asyncio.run(wait(elsewhere, waiting.name, Seen()))
     assert caught.value.exit_code == 125
 
 
@@ -225,7 +172,7 @@ def test_detached_by_the_command_line(
     settings: Settings,
     api: Api,
     machine: Machine,
-    folder: Path,  # noqa: F811
+    folder: Path,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
@@ -263,11 +210,7 @@ def test_detached_by_the_command_line(
 @pytest.mark.parametrize("command", ["attach", "wait", "logs", "results", "rm"])
 @pytest.mark.parametrize("name", ["nobody-knows", "../x"])
 def test_job_that_is_not_there(
-    settings: Settings,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-    command: str,
-    name: str,
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], command: str, name: str
 ) -> None:
     monkeypatch.setattr("skylift.place.local.local_settings", lambda *_: settings)
     assert perform([command, "--", name]) == 2

@@ -7,9 +7,9 @@ import shutil
 from typing import Any
 
 import pytest
+from leaf_package import PROGRAM, project
 from runner_bench import Machine
-from test_environment import PROGRAM, project, uv  # noqa: F401 (a fixture)
-from test_supervisor import Shipped, shipped  # noqa: F401 (a fixture)
+from shipped_job import Shipped
 
 from skylift.runner.job import Program
 from skylift.runner.plan import Order
@@ -19,7 +19,7 @@ PLACE = "envs/recipe/ami-1/0001"
 
 
 @pytest.fixture
-def boots(shipped: Shipped, uv: Machine) -> Any:  # noqa: F811
+def boots(shipped: Shipped, uv: Machine) -> Any:
     def boot(prebuilt: Prebuilt, *, without_uv: bool = False, **order: Any) -> dict[str, Any]:
         """One job after the other on the same machine, each with a home that is new but for its own files."""
         uv.kill()
@@ -36,7 +36,7 @@ def boots(shipped: Shipped, uv: Machine) -> Any:  # noqa: F811
     return boot
 
 
-def pinned(shipped: Shipped) -> Prebuilt:  # noqa: F811
+def pinned(shipped: Shipped) -> Prebuilt:
     return Prebuilt(PLACE, json.loads(shipped.read(f"{PLACE}/pin.json") or b"{}")["sha256"])
 
 
@@ -44,7 +44,7 @@ HEADER = '# /// script\n# requires-python = ">=3.9"\n# dependencies = ["leaf<2"]
 
 
 @pytest.mark.parametrize("kind", ["requirements", "header"])
-def test_what_was_built_is_taken(shipped: Shipped, uv: Machine, boots: Any, kind: str) -> None:  # noqa: F811
+def test_what_was_built_is_taken(shipped: Shipped, uv: Machine, boots: Any, kind: str) -> None:
     if kind == "requirements":
         (shipped.folder / "requirements.txt").write_text("leaf==1.0\n")
     (shipped.folder / "job.py").write_text((HEADER if kind == "header" else "") + PROGRAM)
@@ -54,7 +54,7 @@ def test_what_was_built_is_taken(shipped: Shipped, uv: Machine, boots: Any, kind
     assert shipped.stream("stdout") == b"1.0 True\n"
 
 
-def test_a_project_is_installed_beside_what_was_taken(shipped: Shipped, uv: Machine, boots: Any) -> None:  # noqa: F811
+def test_a_project_is_installed_beside_what_was_taken(shipped: Shipped, uv: Machine, boots: Any) -> None:
     """Resolved once: 2.0 is there by then, and what was kept says 1.0."""
     project(shipped.folder, "leaf")
     newer = uv.root / "packages/leaf-2.0-py3-none-any.whl"
@@ -66,7 +66,7 @@ def test_a_project_is_installed_beside_what_was_taken(shipped: Shipped, uv: Mach
     assert shipped.stream("stdout") == b"1.0 True\n"
 
 
-def test_what_was_changed_in_the_bucket_is_built_anew(shipped: Shipped, uv: Machine, boots: Any) -> None:  # noqa: F811
+def test_what_was_changed_in_the_bucket_is_built_anew(shipped: Shipped, uv: Machine, boots: Any) -> None:
     (shipped.folder / "requirements.txt").write_text("leaf==1.0\n")
     (shipped.folder / "job.py").write_text(PROGRAM)
     boots(Prebuilt(PLACE))
@@ -81,7 +81,7 @@ def test_what_was_changed_in_the_bucket_is_built_anew(shipped: Shipped, uv: Mach
     assert boots(trusted)["environment"] == "built"
 
 
-def test_what_its_program_has_changed_is_not_kept(shipped: Shipped, uv: Machine, boots: Any) -> None:  # noqa: F811
+def test_what_its_program_has_changed_is_not_kept(shipped: Shipped, uv: Machine, boots: Any) -> None:
     """Written down before the program starts, so that the change shows."""
     (shipped.folder / "requirements.txt").write_text("leaf==1.0\n")
     (shipped.folder / "job.py").write_text("import leaf\nopen(leaf.__file__, 'w').write('VERSION = 6.6')\n")
@@ -94,7 +94,7 @@ def test_what_its_program_has_changed_is_not_kept(shipped: Shipped, uv: Machine,
         assert b"VERSION = '1.0'" in (shipped.read(f"{PLACE}/pack-00000") or b"")
 
 
-def test_the_newest_that_is_whole_is_found(shipped: Shipped) -> None:  # noqa: F811
+def test_the_newest_that_is_whole_is_found(shipped: Shipped) -> None:
     api, bucket = shipped._api, shipped._bucket
     recipe, image = Recipe("abc", locked=True), "ami-1"
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from runner_bench import Machine
-from test_flow import host
+from whole_run import host
 
 from skylift.cli.main import perform
 from skylift.runner.ec2 import Api

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from runner_bench import Machine
-from test_flow import Seen, host, order, run
+from whole_run import Seen, host, order, run
 
 from skylift.runner import role
 from skylift.runner.bundle import plan_bundle

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 from runner_bench import Machine, Metadata, until
-from test_supervisor import Shipped, shipped  # noqa: F401 (a fixture)
+from shipped_job import Shipped
+from waiting_job import go
 
 from skylift.runner.supervisor.ledger import Ledger
 from skylift.runner.supervisor.stream import SEGMENT, Stream
@@ -34,20 +35,16 @@ sys.exit(7)
 """
 
 
-def counted(shipped: Shipped) -> None:  # noqa: F811
+def counted(shipped: Shipped) -> None:
     total = int(shipped.stream("stderr"))
     assert shipped.stream("stdout") == b"".join(b"%09d\n" % number for number in range(total))
 
 
-def results(shipped: Shipped) -> list[str]:  # noqa: F811
+def results(shipped: Shipped) -> list[str]:
     return [each.path for each in shipped.manifest().results]
 
 
-def go(machine: Machine) -> None:
-    (machine.home / "job" / "go").touch()
-
-
-def program_of(shipped: Shipped) -> int:  # noqa: F811
+def program_of(shipped: Shipped) -> int:
     """Its pid, which S3 may be told of after the first of its output."""
     return int(until(lambda: shipped.status().get("pid"), "the program's number in S3"))
 
@@ -56,7 +53,7 @@ def starts(machine: Machine) -> str:
     return (machine.home / "job" / "starts").read_text()
 
 
-def test_a_killed_supervisor_has_a_successor_who_goes_on(shipped: Shipped, machine: Machine) -> None:  # noqa: F811
+def test_a_killed_supervisor_has_a_successor_who_goes_on(shipped: Shipped, machine: Machine) -> None:
     shipped.ship(COUNTS, outputs=["*.txt"])
     shipped.boot()
     until(lambda: shipped.stream("stdout"), "output in S3")
@@ -75,7 +72,7 @@ def test_a_killed_supervisor_has_a_successor_who_goes_on(shipped: Shipped, machi
     assert starts(machine) == "started\n"
 
 
-def test_an_end_that_comes_while_nobody_is_there(shipped: Shipped, machine: Machine) -> None:  # noqa: F811
+def test_an_end_that_comes_while_nobody_is_there(shipped: Shipped, machine: Machine) -> None:
     """The keeper is the program's parent then, and learns of its end."""
     shipped.ship(COUNTS, outputs=["*.txt"])
     shipped.boot()
@@ -102,7 +99,7 @@ def has_ended(pid: int) -> bool:
         return True
 
 
-def test_a_cap_outlives_the_supervisor_who_set_it(shipped: Shipped, machine: Machine) -> None:  # noqa: F811
+def test_a_cap_outlives_the_supervisor_who_set_it(shipped: Shipped, machine: Machine) -> None:
     shipped.ship(COUNTS, max_time=5)
     shipped.boot()
     until(lambda: shipped.stream("stdout"), "output in S3")
@@ -112,10 +109,7 @@ def test_a_cap_outlives_the_supervisor_who_set_it(shipped: Shipped, machine: Mac
     assert (status["state"], status["exit_code"], status["signal"]) == ("timed-out", 124, "SIGTERM")
 
 
-def test_what_ended_the_program_is_told_by_whoever_sees_its_end(
-    shipped: Shipped,  # noqa: F811
-    machine: Machine,
-) -> None:
+def test_what_ended_the_program_is_told_by_whoever_sees_its_end(shipped: Shipped, machine: Machine) -> None:
     shipped.ship(
         "import os, signal, time\n"
         "signal.signal(signal.SIGTERM, lambda *_: open('asked', 'w').close())\n"
@@ -134,7 +128,7 @@ def test_what_ended_the_program_is_told_by_whoever_sees_its_end(
 
 
 @pytest.mark.parametrize("when", range(6))
-def test_killed_while_it_prepares_or_delivers(shipped: Shipped, machine: Machine, when: int) -> None:  # noqa: F811
+def test_killed_while_it_prepares_or_delivers(shipped: Shipped, machine: Machine, when: int) -> None:
     """At another moment each time: the ledger's first lines, or the status in S3."""
     moments: list[Any] = [
         lambda: True,
@@ -163,16 +157,16 @@ def test_killed_while_it_prepares_or_delivers(shipped: Shipped, machine: Machine
     assert starts(machine) == "started\n"
 
 
-def noted(shipped: Shipped, machine: Machine, word: bytes) -> bool:  # noqa: F811
+def noted(shipped: Shipped, machine: Machine, word: bytes) -> bool:
     place = ledger(shipped, machine)
     return place.exists() and word in place.read_bytes()
 
 
-def ledger(shipped: Shipped, machine: Machine) -> Path:  # noqa: F811
+def ledger(shipped: Shipped, machine: Machine) -> Path:
     return machine.root / "var/lib/skylift" / shipped.prefix.job / "ledger"
 
 
-def test_a_keeper_that_is_killed_is_not_missed_by_the_job(shipped: Shipped, machine: Machine) -> None:  # noqa: F811
+def test_a_keeper_that_is_killed_is_not_missed_by_the_job(shipped: Shipped, machine: Machine) -> None:
     shipped.ship(COUNTS, outputs=["*.txt"])
     shipped.boot()
     until(lambda: shipped.stream("stdout"), "output in S3")
@@ -193,7 +187,7 @@ def lose_keeper(machine: Machine) -> None:
     until(lambda: len(machine.pairs - before) == 2, "a second pair")
 
 
-def test_no_pair_stands_by_when_the_server_goes_down(shipped: Shipped, machine: Machine) -> None:  # noqa: F811
+def test_no_pair_stands_by_when_the_server_goes_down(shipped: Shipped, machine: Machine) -> None:
     """A shutdown says SIGTERM to everybody, not to all of them at once."""
     shipped.ship(COUNTS)
     shipped.boot()
@@ -207,10 +201,7 @@ def test_no_pair_stands_by_when_the_server_goes_down(shipped: Shipped, machine: 
     assert "stands by" not in machine.console()
 
 
-def test_when_both_are_killed_the_job_says_that_nobody_knows_its_end(
-    shipped: Shipped,  # noqa: F811
-    machine: Machine,
-) -> None:
+def test_when_both_are_killed_the_job_says_that_nobody_knows_its_end(shipped: Shipped, machine: Machine) -> None:
     """What there is comes home all the same, once the program has ended, and it is not started again."""
     shipped.ship(COUNTS, outputs=["*.txt"])
     shipped.boot()
@@ -231,8 +222,7 @@ def test_when_both_are_killed_the_job_says_that_nobody_knows_its_end(
 
 
 def test_a_server_that_is_rebooted_says_so_and_never_starts_its_program_again(
-    shipped: Shipped,  # noqa: F811
-    machine: Machine,
+    shipped: Shipped, machine: Machine
 ) -> None:
     shipped.ship(COUNTS.replace("import os", "open('half.txt', 'w').write('so far')\nimport os"), outputs=["*.txt"])
     shipped.boot()
@@ -250,10 +240,7 @@ def test_a_server_that_is_rebooted_says_so_and_never_starts_its_program_again(
     assert machine.off_commands()[-1] == "shutdown -P now"
 
 
-def test_started_again_after_its_deadline_it_has_time_to_deliver(
-    shipped: Shipped,  # noqa: F811
-    machine: Machine,
-) -> None:
+def test_started_again_after_its_deadline_it_has_time_to_deliver(shipped: Shipped, machine: Machine) -> None:
     shipped.ship(COUNTS.replace("import os", "open('half.txt', 'w').write('so far')\nimport os"), outputs=["*.txt"])
     shipped.boot()
     until(lambda: shipped.stream("stdout"), "output in S3")
@@ -265,7 +252,7 @@ def test_started_again_after_its_deadline_it_has_time_to_deliver(
     assert machine.off_commands()[-2] in {"shutdown -P +18", "shutdown -P +19"}
 
 
-def test_short_of_memory_the_kernel_takes_the_program_first(shipped: Shipped, machine: Machine) -> None:  # noqa: F811
+def test_short_of_memory_the_kernel_takes_the_program_first(shipped: Shipped, machine: Machine) -> None:
     shipped.ship(COUNTS)
     shipped.boot()
     until(lambda: shipped.stream("stdout"), "output in S3")
@@ -277,9 +264,7 @@ def test_short_of_memory_the_kernel_takes_the_program_first(shipped: Shipped, ma
 
 
 def test_a_reboot_before_the_program_has_started_costs_only_time(
-    shipped: Shipped,  # noqa: F811
-    machine: Machine,
-    metadata: Metadata,
+    shipped: Shipped, machine: Machine, metadata: Metadata
 ) -> None:
     shipped.ship("print('ran')")
     claim = json.dumps({"instance": metadata.instance}).encode()
@@ -293,7 +278,7 @@ def test_a_reboot_before_the_program_has_started_costs_only_time(
     assert shipped.stream("stdout") == b"ran\n"
 
 
-def test_an_end_before_the_reboot_is_the_programs_own(shipped: Shipped, machine: Machine) -> None:  # noqa: F811
+def test_an_end_before_the_reboot_is_the_programs_own(shipped: Shipped, machine: Machine) -> None:
     shipped.ship("open('r.txt', 'w').write('x')\nprint('ran')\nraise SystemExit(3)\n", outputs=["r.txt"])
     shipped.boot()
     until(lambda: noted(shipped, machine, b'"end"'), "its end")
@@ -305,7 +290,7 @@ def test_an_end_before_the_reboot_is_the_programs_own(shipped: Shipped, machine:
     assert results(shipped) == ["r.txt"]
 
 
-def test_an_end_by_the_shutdown_is_the_reboots(shipped: Shipped, machine: Machine) -> None:  # noqa: F811
+def test_an_end_by_the_shutdown_is_the_reboots(shipped: Shipped, machine: Machine) -> None:
     """A shutdown sends SIGTERM to everybody: a program that ends well by it has not come to its end."""
     shipped.ship(
         "import signal, sys, time\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\n"

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 from runner_bench import Machine, Metadata, until
-from test_supervisor import Shipped, shipped  # noqa: F401 (a fixture)
+from shipped_job import Shipped
+from waiting_job import go
 
 from skylift.runner.ec2 import Api
 from skylift.runner.job import Program
@@ -24,13 +25,21 @@ from skylift.runner.supervisor.memory import Memory
 from skylift.runner.supervisor.stream import SEGMENT, Stream
 from skylift.runner.supervisor.verdict import judge
 
+WAITS = """
+import os, time
+print("up", flush=True)
+while not os.path.exists("go"):
+    time.sleep(0.02)
+open("r.txt", "w").write("worth keeping")
+"""
 
-def ship(shipped: Shipped, source: str, outputs: tuple[str, ...] = (), **record: Any) -> None:  # noqa: F811
+
+def ship(shipped: Shipped, source: str, outputs: tuple[str, ...] = (), **record: Any) -> None:
     (shipped.folder / "job.py").write_text(source)
     shipped.ship_order(Order(Program("script", "job.py"), outputs=outputs), **record)
 
 
-def test_of_a_log_over_its_cap_head_and_tail_are_kept(shipped: Shipped, machine: Machine) -> None:  # noqa: F811
+def test_of_a_log_over_its_cap_head_and_tail_are_kept(shipped: Shipped, machine: Machine) -> None:
     total = 6 * SEGMENT + 12345
     ship(
         shipped,
@@ -69,7 +78,7 @@ def test_a_watcher_of_a_cut_log_is_told_where_it_goes_on(tmp_path: Path) -> None
     assert stream.read(4 * SEGMENT, 10) == (4 * SEGMENT, b"end")
 
 
-def test_a_line_of_a_hundred_megabytes_is_whole(shipped: Shipped, machine: Machine) -> None:  # noqa: F811
+def test_a_line_of_a_hundred_megabytes_is_whole(shipped: Shipped, machine: Machine) -> None:
     ship(shipped, "import sys\nsys.stdout.write('x' * 100_000_000 + '\\n')\nsys.stderr.write('done')\n")
     shipped.boot()
     machine.wait()
@@ -80,7 +89,7 @@ def test_a_line_of_a_hundred_megabytes_is_whole(shipped: Shipped, machine: Machi
     assert set(b"".join(pieces.values())[:-1]) == {ord("x")}
 
 
-def test_an_idle_program_is_ended(shipped: Shipped, machine: Machine) -> None:  # noqa: F811
+def test_an_idle_program_is_ended(shipped: Shipped, machine: Machine) -> None:
     ship(shipped, "import signal\nprint('up', flush=True)\nsignal.pause()\n", idle=1)
     shipped.boot()
     machine.wait()
@@ -89,14 +98,14 @@ def test_an_idle_program_is_ended(shipped: Shipped, machine: Machine) -> None:  
     assert "--idle" in status["reason"]
 
 
-def test_a_program_that_works_without_a_word_is_not_idle(shipped: Shipped, machine: Machine) -> None:  # noqa: F811
+def test_a_program_that_works_without_a_word_is_not_idle(shipped: Shipped, machine: Machine) -> None:
     ship(shipped, "import time\nbegan = time.monotonic()\nwhile time.monotonic() < began + 3.5: pass\n", idle=3)
     shipped.boot()
     machine.wait()
     assert shipped.status()["state"] == "succeeded"
 
 
-def test_who_set_the_cap_is_named(shipped: Shipped, machine: Machine) -> None:  # noqa: F811
+def test_who_set_the_cap_is_named(shipped: Shipped, machine: Machine) -> None:
     ship(shipped, "import signal\nsignal.pause()\n", max_time=1, cap="--max-cost")
     shipped.boot()
     machine.wait()
@@ -104,7 +113,7 @@ def test_who_set_the_cap_is_named(shipped: Shipped, machine: Machine) -> None:  
     assert "--max-cost" in shipped.status()["reason"]
 
 
-def test_results_come_while_the_program_runs(shipped: Shipped, machine: Machine) -> None:  # noqa: F811
+def test_results_come_while_the_program_runs(shipped: Shipped, machine: Machine) -> None:
     ship(
         shipped,
         "import os, time\n"
@@ -125,7 +134,7 @@ def test_results_come_while_the_program_runs(shipped: Shipped, machine: Machine)
     early = until(noted, "the manifest that says so")
     assert not early["final"]
     assert not shipped.status().get("final")
-    (machine.home / "job" / "go").touch()
+    go(machine)
     machine.wait()
     final = json.loads(shipped.read(shipped.prefix.manifest) or b"")
     assert final["final"]
@@ -225,27 +234,16 @@ def gate(endpoint: str, machine: Machine) -> Iterator[Gate]:
 
 
 def test_results_that_cannot_be_delivered_stay_on_a_stopped_disk(
-    shipped: Shipped,  # noqa: F811
-    machine: Machine,
-    metadata: Metadata,
-    api: Api,
-    gate: Gate,
+    shipped: Shipped, machine: Machine, metadata: Metadata, api: Api, gate: Gate
 ) -> None:
     image = api.call("ec2", "describe_images", Owners=["amazon"])["Images"][0]["ImageId"]
     made = api.call("ec2", "run_instances", ImageId=image, MinCount=1, MaxCount=1, InstanceType="t3.small")
     metadata.instance = made["Instances"][0]["InstanceId"]
-    ship(
-        shipped,
-        "import os, time\n"
-        "open('r.txt', 'w').write('worth keeping')\n"
-        "print('up', flush=True)\n"
-        "while not os.path.exists('go'): time.sleep(0.02)\n",
-        outputs=("r.txt",),
-    )
+    ship(shipped, WAITS, outputs=("r.txt",))
     shipped.boot(900, "--patience=1")
     until(lambda: shipped.stream("stdout") == b"up\n", "the program's first line in S3")
     gate.shut = True
-    (machine.home / "job" / "go").touch()
+    go(machine)
     until(lambda: gate.stops, "the server to ask for its own stop")
     assert f"InstanceId.1={metadata.instance}" in gate.stops[0]
     assert machine.process is not None
@@ -266,23 +264,14 @@ def test_results_that_cannot_be_delivered_stay_on_a_stopped_disk(
 
 
 def test_results_are_tried_again_where_a_server_cannot_be_stopped(
-    shipped: Shipped,  # noqa: F811
-    machine: Machine,
-    gate: Gate,
+    shipped: Shipped, machine: Machine, gate: Gate
 ) -> None:
     """As a one-time spot server, which EC2 refuses to stop; here it does not know it at all."""
-    ship(
-        shipped,
-        "import os, time\n"
-        "print('up', flush=True)\n"
-        "while not os.path.exists('go'): time.sleep(0.02)\n"
-        "open('r.txt', 'w').write('worth keeping')\n",
-        outputs=("r.txt",),
-    )
+    ship(shipped, WAITS, outputs=("r.txt",))
     shipped.boot(900, "--patience=1")
     until(lambda: shipped.stream("stdout") == b"up\n", "the program's first line in S3")
     gate.shut = True
-    (machine.home / "job" / "go").touch()
+    go(machine)
     until(lambda: "tried again until it goes off" in machine.console(), "the refusal")
     gate.shut = False
     machine.wait()
@@ -291,23 +280,12 @@ def test_results_are_tried_again_where_a_server_cannot_be_stopped(
     assert len(gate.stops) == 1
 
 
-def test_an_outage_of_s3_shorter_than_patience_costs_nothing(
-    shipped: Shipped,  # noqa: F811
-    machine: Machine,
-    gate: Gate,
-) -> None:
-    ship(
-        shipped,
-        "import os, time\n"
-        "print('up', flush=True)\n"
-        "while not os.path.exists('go'): time.sleep(0.02)\n"
-        "open('r.txt', 'w').write('worth keeping')\nprint('down')\n",
-        outputs=("r.txt",),
-    )
+def test_an_outage_of_s3_shorter_than_patience_costs_nothing(shipped: Shipped, machine: Machine, gate: Gate) -> None:
+    ship(shipped, WAITS + "print('down')\n", outputs=("r.txt",))
     shipped.boot()
     until(lambda: shipped.stream("stdout") == b"up\n", "the program's first line in S3")
     gate.shut = True
-    (machine.home / "job" / "go").touch()
+    go(machine)
     until(lambda: "output stays here" in machine.console() or "trying again" in machine.console(), "a failed try")
     gate.shut = False
     machine.wait()
@@ -320,7 +298,7 @@ def test_an_outage_of_s3_shorter_than_patience_costs_nothing(
 SAYS = "import signal\nopen('r.txt', 'w').write('so far')\nprint('up', flush=True)\nsignal.pause()\n"
 
 
-def test_deadline_leaves_time_for_the_results(shipped: Shipped, machine: Machine) -> None:  # noqa: F811
+def test_deadline_leaves_time_for_the_results(shipped: Shipped, machine: Machine) -> None:
     """A cap that reaches beyond the deadline ends the program while its results can still be sent."""
     ship(shipped, SAYS, outputs=("r.txt",), max_time=100_000)
     began, spared = time.time(), 133

@@ -8,7 +8,8 @@ import os
 from collections.abc import Iterator
 
 from runner_bench import Door, Machine
-from test_supervisor import WAIT_FOR_GO, Shipped, shipped  # noqa: F401 (a fixture)
+from shipped_job import WAIT_FOR_GO, Shipped
+from waiting_job import go
 
 from skylift.runner.job import Program, Terminal
 from skylift.runner.plan import Order
@@ -17,7 +18,7 @@ from skylift.runner.plan import Order
 class Seat:
     """Somebody before the program's terminal."""
 
-    def __init__(self, shipped: Shipped, source: str) -> None:  # noqa: F811
+    def __init__(self, shipped: Shipped, source: str) -> None:
         self._shipped = shipped
         start(shipped, source)
         self.sit_down()
@@ -42,13 +43,13 @@ class Seat:
             self.shown += data if kind == "o" else b""
 
 
-def start(shipped: Shipped, source: str, terminal: Terminal | None = None) -> None:  # noqa: F811
+def start(shipped: Shipped, source: str, terminal: Terminal | None = None) -> None:
     (shipped.folder / "job.py").write_text(source)
     shipped.ship_order(Order(Program("script", "job.py"), terminal=terminal or Terminal()))
     shipped.boot()
 
 
-def test_it_has_a_terminal_of_the_size_that_was_asked_for(shipped: Shipped, machine: Machine) -> None:  # noqa: F811
+def test_it_has_a_terminal_of_the_size_that_was_asked_for(shipped: Shipped, machine: Machine) -> None:
     source = (
         "import os, sys\n"
         "print([os.isatty(n) for n in (0, 1, 2)], os.get_terminal_size(), os.environ['TERM'])\n"
@@ -69,7 +70,7 @@ def test_it_has_a_terminal_of_the_size_that_was_asked_for(shipped: Shipped, mach
     assert (shipped.status()["state"], shipped.status()["exit_code"]) == ("failed", 5)
 
 
-def test_what_is_typed_comes_to_it_and_ctrl_c_is_sigint(shipped: Shipped, machine: Machine) -> None:  # noqa: F811
+def test_what_is_typed_comes_to_it_and_ctrl_c_is_sigint(shipped: Shipped, machine: Machine) -> None:
     seat = Seat(
         shipped,
         "name = input('name? ')\n"
@@ -85,7 +86,7 @@ def test_what_is_typed_comes_to_it_and_ctrl_c_is_sigint(shipped: Shipped, machin
     assert shipped.status()["exit_code"] == 0
 
 
-def test_a_signal_that_nobody_catches_is_its_end(shipped: Shipped, machine: Machine) -> None:  # noqa: F811
+def test_a_signal_that_nobody_catches_is_its_end(shipped: Shipped, machine: Machine) -> None:
     seat = Seat(shipped, "import signal\nprint('up')\nsignal.signal(2, signal.SIG_DFL)\nprint('x')\nsignal.pause()\n")
     seat.read_until(b"x\r\n")
     seat.type(b"\x03")
@@ -94,7 +95,7 @@ def test_a_signal_that_nobody_catches_is_its_end(shipped: Shipped, machine: Mach
     assert (shipped.status()["signal"], shipped.status()["exit_code"]) == ("SIGINT", 130)
 
 
-def test_it_hears_of_another_size(shipped: Shipped, machine: Machine) -> None:  # noqa: F811
+def test_it_hears_of_another_size(shipped: Shipped, machine: Machine) -> None:
     seat = Seat(
         shipped,
         "import os, signal, time\nheard = []\nsignal.signal(signal.SIGWINCH, lambda *_: heard.append(1))\nprint('up')\n"
@@ -108,7 +109,7 @@ def test_it_hears_of_another_size(shipped: Shipped, machine: Machine) -> None:  
     assert b"os.terminal_size(columns=200, lines=50)" in seat.shown
 
 
-def test_a_paste_comes_whole_and_in_order(shipped: Shipped, machine: Machine) -> None:  # noqa: F811
+def test_a_paste_comes_whole_and_in_order(shipped: Shipped, machine: Machine) -> None:
     """More than a terminal holds, to a program that takes its time."""
     seat = Seat(
         shipped,
@@ -126,7 +127,7 @@ def test_a_paste_comes_whole_and_in_order(shipped: Shipped, machine: Machine) ->
     assert hashlib.sha256(pasted).hexdigest().encode() in seat.shown
 
 
-def test_all_it_shows_is_in_the_log_also_when_it_is_much(shipped: Shipped, machine: Machine) -> None:  # noqa: F811
+def test_all_it_shows_is_in_the_log_also_when_it_is_much(shipped: Shipped, machine: Machine) -> None:
     seat = Seat(shipped, WAIT_FOR_GO + "for n in range(200000): print(n)\n")
     shipped.go()
     seat.read_to_the_end()
@@ -134,7 +135,7 @@ def test_all_it_shows_is_in_the_log_also_when_it_is_much(shipped: Shipped, machi
     assert shipped.stream("stdout") == b"".join(b"%d\r\n" % n for n in range(200000))
 
 
-def test_nobody_needs_to_sit_there(shipped: Shipped, machine: Machine) -> None:  # noqa: F811
+def test_nobody_needs_to_sit_there(shipped: Shipped, machine: Machine) -> None:
     seat = Seat(
         shipped, "import os, time\nprint('up')\nwhile not os.path.exists('go'): time.sleep(0.02)\nprint(input())\n"
     )
@@ -142,13 +143,13 @@ def test_nobody_needs_to_sit_there(shipped: Shipped, machine: Machine) -> None: 
     seat.door.close()
     seat.sit_down()
     seat.type(b"again\r")
-    (machine.home / "job/go").touch()
+    go(machine)
     seat.read_to_the_end()
     machine.wait()
     assert seat.shown == b"up\r\nagain\r\nagain\r\n"
 
 
-def test_the_terminal_outlives_a_supervisor_that_is_killed(shipped: Shipped, machine: Machine) -> None:  # noqa: F811
+def test_the_terminal_outlives_a_supervisor_that_is_killed(shipped: Shipped, machine: Machine) -> None:
     seat = Seat(shipped, "while True:\n    word = input('> ')\n    print('got', word)\n    if word == 'end': break\n")
     seat.read_until(b"> ")
     seat.type(b"one\r")

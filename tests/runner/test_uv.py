@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from leaf_package import PROGRAM
 from runner_bench import Machine
-from test_environment import PROGRAM, uv  # noqa: F401 (a fixture)
-from test_supervisor import Shipped, shipped  # noqa: F401 (a fixture)
+from shipped_job import Shipped
 
 from skylift.runner import uv as runner_uv
 from skylift.runner.bucket import ensure_bucket
@@ -90,7 +90,7 @@ def test_servers_here_have_the_same() -> None:
 
 
 @pytest.fixture
-def wheel(shipped: Shipped, uv: Machine) -> tuple[str, str]:  # noqa: F811
+def wheel(shipped: Shipped, uv: Machine) -> tuple[str, str]:
     """A wheel with the machine's uv in it, in the bucket; the machine itself has none any more. Key and hash."""
     path, program = uv.root / "uv.whl", uv.root / "tools" / "uv"
     with zipfile.ZipFile(path, "w") as archive:
@@ -102,7 +102,7 @@ def wheel(shipped: Shipped, uv: Machine) -> tuple[str, str]:  # noqa: F811
     return key, digest
 
 
-def run(shipped: Shipped, machine: Machine, key: str, digest: str) -> dict[str, Any]:  # noqa: F811
+def run(shipped: Shipped, machine: Machine, key: str, digest: str) -> dict[str, Any]:
     (shipped.folder / "job.py").write_text(PROGRAM)
     (shipped.folder / "requirements.txt").write_text("leaf==2.0\n")
     shipped.ship_order(Order(Program("script", "job.py")), uv={"key": key, "sha256": digest})
@@ -111,12 +111,12 @@ def run(shipped: Shipped, machine: Machine, key: str, digest: str) -> dict[str, 
     return shipped.status()
 
 
-def test_server_takes_it_from_the_bucket(shipped: Shipped, uv: Machine, wheel: tuple[str, str]) -> None:  # noqa: F811
+def test_server_takes_it_from_the_bucket(shipped: Shipped, uv: Machine, wheel: tuple[str, str]) -> None:
     status = run(shipped, uv, *wheel)
     assert (status["state"], shipped.stream("stdout")) == ("succeeded", b"2.0 True\n"), uv.console()
 
 
-def test_server_does_not_take_another(shipped: Shipped, uv: Machine, wheel: tuple[str, str]) -> None:  # noqa: F811
+def test_server_does_not_take_another(shipped: Shipped, uv: Machine, wheel: tuple[str, str]) -> None:
     status = run(shipped, uv, wheel[0], "0" * 64)
     assert (status["state"], status["exit_code"]) == ("broken", 125), uv.console()
     assert "not the wheel that the record names" in status["reason"]

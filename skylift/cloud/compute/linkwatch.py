@@ -20,7 +20,7 @@ RTM_GETLINK = 18
 NLM_F_REQUEST = 1
 NLMSG_ERROR = 2
 IFF_RUNNING = 0x40
-PATIENCE = 5.0
+PATIENCE = 30.0
 
 _HEADER = struct.Struct("=IHHII")
 _LINK = struct.Struct("=BxHiII")

@@ -98,6 +98,8 @@ class InstanceFacts:
     session_keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Public keys, as lines of `authorized_keys`, that EC2 Instance Connect lets in now, by login name."""
     hypervisor: str = "nitro"
+    placement_group: str = ""
+    partition: int | None = None
     """What the instance type has on AWS."""
     tokens_required: bool = True
     enabled: bool = True
@@ -270,6 +272,8 @@ def _meta_data(facts: InstanceFacts, version: str) -> dict[str, Any]:
         "placement": {
             "availability-zone": facts.zone,
             "availability-zone-id": facts.zone_id,
+            "group-name": facts.placement_group or None,
+            "partition-number": facts.partition,
             "region": facts.region,
         },
         "profile": "default-hvm",

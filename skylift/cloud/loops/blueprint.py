@@ -146,6 +146,8 @@ class Draughtsman:
             session_keys=_session_keys(tx, instance_id),
             devices=_devices(tx, instance_id),
             hypervisor=self._type_of(instance.type).hypervisor,
+            placement_group=instance.placement_group,
+            partition=instance.partition,
         )
 
     def _interface(self, tx: Tx, interface: NetworkInterface) -> InterfaceFacts:

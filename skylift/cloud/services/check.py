@@ -25,6 +25,7 @@ from skylift.cloud.network import (
     Vpc,
 )
 from skylift.cloud.peering import Peering
+from skylift.cloud.placement_group import PlacementGroup
 from skylift.cloud.services.condition_key import Context, of_change, of_row
 from skylift.cloud.services.operation import Check
 from skylift.cloud.services.resource import arn, kind_of, kind_of_id
@@ -131,7 +132,7 @@ def on_row(
     """A check with the condition keys of a stored resource; one that is not there has none but the region."""
     row = tx.get(noun, id=resource_id)
     context: Context = {"ec2:Region": caller.region, **(more or {}), **(of_row(tx, caller, row) if row else {})}
-    label = row.name if isinstance(row, KeyPair) else resource_id
+    label = row.name if isinstance(row, KeyPair | PlacementGroup) else resource_id
     return Check(action, arn(caller, kind_of(noun).type, label), context)
 
 

@@ -23,6 +23,7 @@ from skylift.cloud.network import (
     Vpc,
 )
 from skylift.cloud.peering import Peering
+from skylift.cloud.placement_group import PlacementGroup
 from skylift.cloud.services.resource import arn
 from skylift.cloud.store.database import Tx
 from skylift.cloud.volume import Snapshot, Volume
@@ -76,7 +77,7 @@ def of_change(params: Mapping[str, Any], *resources: str) -> Context:
     return context
 
 
-def _instance(_tx: Tx, _caller: Caller, row: Instance) -> Context:
+def _instance(_tx: Tx, caller: Caller, row: Instance) -> Context:
     return {
         **of_metadata(row.metadata),
         "ec2:InstanceID": row.id,
@@ -87,6 +88,7 @@ def _instance(_tx: Tx, _caller: Caller, row: Instance) -> Context:
         "ec2:Tenancy": TENANCY,
         "ec2:EbsOptimized": "false",
         **({"ec2:InstanceProfile": row.profile_arn} if row.profile_arn else {}),
+        **({"ec2:PlacementGroup": arn(caller, "placement-group", row.placement_group)} if row.placement_group else {}),
     }
 
 
@@ -182,6 +184,10 @@ def _endpoint(_tx: Tx, _caller: Caller, row: VpcEndpoint) -> Context:
     return {"ec2:VpceServiceName": row.service, "ec2:VpceServiceOwner": "amazon"}
 
 
+def _placement_group(_tx: Tx, _caller: Caller, row: PlacementGroup) -> Context:
+    return {"ec2:PlacementGroupName": row.name, "ec2:PlacementGroupStrategy": row.strategy}
+
+
 _BY_NOUN: dict[type[Any], Callable[[Tx, Caller, Any], Context]] = {
     Instance: _instance,
     Image: _image,
@@ -198,6 +204,7 @@ _BY_NOUN: dict[type[Any], Callable[[Tx, Caller, Any], Context]] = {
     Address: _address,
     NetworkInterface: _interface,
     Peering: _peering,
+    PlacementGroup: _placement_group,
     VpcEndpoint: _endpoint,
 }
 """What is not here is described by its tags alone: launch templates, NAT gateways."""

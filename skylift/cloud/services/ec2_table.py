@@ -34,6 +34,7 @@ from skylift.cloud.services import (
     nat_gateway_address,
     network_acl,
     peering,
+    placement_group,
     prefix_list,
     profile_association,
     route,
@@ -95,8 +96,8 @@ _LAUNCH = (
     "BlockDeviceMappings.DeviceName BlockDeviceMappings.NoDevice BlockDeviceMappings.Ebs.VolumeSize "
     "BlockDeviceMappings.Ebs.SnapshotId BlockDeviceMappings.Ebs.VolumeType BlockDeviceMappings.Ebs.Iops "
     "BlockDeviceMappings.Ebs.Throughput BlockDeviceMappings.Ebs.DeleteOnTermination Placement.AvailabilityZone "
-    "Placement.AvailabilityZoneId LaunchTemplate.LaunchTemplateId LaunchTemplate.LaunchTemplateName "
-    "LaunchTemplate.Version " + " ".join(NEUTRAL)
+    "Placement.AvailabilityZoneId Placement.GroupId Placement.GroupName Placement.PartitionNumber "
+    "LaunchTemplate.LaunchTemplateId LaunchTemplate.LaunchTemplateName LaunchTemplate.Version " + " ".join(NEUTRAL)
 )
 
 _ONLY_AT_LAUNCH = frozenset(
@@ -131,6 +132,7 @@ _NO_DRY_RUN = frozenset(
         "DisassociateVpcCidrBlock",
         "AssignPrivateIpAddresses",
         "UnassignPrivateIpAddresses",
+        "ModifyInstancePlacement",
     }
 )
 """The model has no DryRun for these."""
@@ -666,6 +668,21 @@ EC2_OPERATIONS: tuple[Operation, ...] = (
         "SnapshotId",
     ),
     _acts("ResetSnapshotAttribute", snapshot_attribute.reset, "SnapshotId Attribute", "SnapshotId"),
+    # Placement groups
+    _writes(
+        "CreatePlacementGroup",
+        placement_group.create,
+        "GroupName Strategy PartitionCount TagSpecifications " + " ".join(placement_group.NEUTRAL),
+        placement_group.check_create,
+    ),
+    _reads("DescribePlacementGroups", placement_group.describe, "GroupIds GroupNames Filters"),
+    _writes("DeletePlacementGroup", placement_group.delete, "GroupName", placement_group.check_delete),
+    _writes(
+        "ModifyInstancePlacement",
+        placement_group.modify_placement,
+        "InstanceId GroupId GroupName PartitionNumber",
+        placement_group.check_modify,
+    ),
     # Launch templates
     _writes(
         "CreateLaunchTemplate",

@@ -69,13 +69,6 @@ ABSENT = (
         "InvalidInstanceConnectEndpointId.NotFound",
     ),
     Absent(
-        "DescribePlacementGroups",
-        "GroupIds GroupNames",
-        "PlacementGroups",
-        "InvalidPlacementGroup.Unknown",
-        paged=False,
-    ),
-    Absent(
         "DescribeReservedInstances",
         "ReservedInstancesIds",
         "ReservedInstances",

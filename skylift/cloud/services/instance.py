@@ -17,6 +17,7 @@ from skylift.cloud.services.filter import matching
 from skylift.cloud.services.instance_view import FILTERS, Surroundings, reservation, state, view
 from skylift.cloud.services.listing import Listing
 from skylift.cloud.services.page import Limits, page
+from skylift.cloud.services.placement_group import refuse_without_room, room_of
 from skylift.cloud.services.refusal import refuse_other_values
 from skylift.cloud.services.resource import require, require_all
 from skylift.cloud.services.zone import zone_id
@@ -120,6 +121,9 @@ def start(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
             return instance
         if instance.state != "stopped":
             raise _wrong_state(instance, "started")
+        room = room_of(tx, instance)
+        if room is not None:
+            refuse_without_room(room, 1)
         for interface in tx.find(NetworkInterface, instance_id=instance.id):
             if interface.public_ip is None and gets_public_ip(tx, interface):
                 tx.save(replace(interface, public_ip=take_public_ip(tx)))

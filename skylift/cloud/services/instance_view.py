@@ -178,7 +178,9 @@ def view(instance: Instance, around: Surroundings) -> dict[str, Any]:
         "Placement": {
             "AvailabilityZone": instance.zone,
             "AvailabilityZoneId": zone_id(instance.zone),
-            "GroupName": "",
+            "GroupName": instance.placement_group,
+            **({"GroupId": instance.placement_group_id} if instance.placement_group_id else {}),
+            **({"PartitionNumber": instance.partition} if instance.partition else {}),
             "Tenancy": "default",
         },
         "Monitoring": {"State": "disabled"},

@@ -23,6 +23,7 @@ from skylift.cloud.services.launch_neutral import NEUTRAL
 from skylift.cloud.services.launch_place import Place, Plug, place
 from skylift.cloud.services.launch_template_version import with_template
 from skylift.cloud.services.metadata_defaults import default_options, refuse_tokenless
+from skylift.cloud.services.placement_group import Room, refuse_without_room, room_for
 from skylift.cloud.services.private_address import Giver
 from skylift.cloud.services.public_parameter import image_id_for
 from skylift.cloud.services.refusal import combination, invalid, invalid_value, missing, refuse_other_values
@@ -63,8 +64,13 @@ class _Launch:
         tags = specified(self._params, "instance", "volume", "network-interface")
         if template["metadata"].tags == "enabled":
             check_metadata_keys(tags.get("instance", {}))
-        addresses = self._addresses(kind, where)
-        instances = [self._make(template, where, given, index, tags) for index, given in enumerate(addresses)]
+        placement, most = self._params.get("Placement") or {}, self._params["MaxCount"]
+        room = room_for(self._tx, placement, kind, where.subnet.zone, most)
+        addresses = self._addresses(kind, where, room)
+        instances = [
+            self._make({**template, **(room.fields(index) if room else {})}, where, given, index, tags)
+            for index, given in enumerate(addresses)
+        ]
         if image.owner == "self":
             self._tx.save(replace(image, last_launched=self._tx.now))
         remember(self._tx, "RunInstances", self._request, template["reservation_id"])
@@ -129,7 +135,7 @@ class _Launch:
         name = self._params.get("KeyName")
         return keypair.by_name(self._tx, name) if name else None
 
-    def _addresses(self, kind: InstanceType, where: Place) -> list[list[tuple[str, ...]]]:
+    def _addresses(self, kind: InstanceType, where: Place, room: Room | None) -> list[list[tuple[str, ...]]]:
         """For each instance those of each interface that is made: for as many as may be, at least as must be."""
         least, most = self._params["MinCount"], self._params["MaxCount"]
         if least < 1:
@@ -140,6 +146,9 @@ class _Launch:
             raise combination(
                 "A network interface or a private IP address can be given to one instance only; maxCount is more."
             )
+        if room is not None and room.most is not None:
+            refuse_without_room(room, least)
+            most = min(most, room.most)
         for plug in where.plugs:
             refuse_beyond(kind, len(where.plugs), len(plug.existing.addresses if plug.existing else plug.addresses))
         giver = Giver(self._tx, *((plug.subnet, plug.addresses) for plug in where.plugs if plug.existing is None))

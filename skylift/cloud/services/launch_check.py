@@ -21,6 +21,7 @@ from skylift.cloud.services.launch_template_version import with_template
 from skylift.cloud.services.metadata_defaults import default_options
 from skylift.cloud.services.operation import Check
 from skylift.cloud.services.parameter import on_name
+from skylift.cloud.services.placement_group import on_group_of
 from skylift.cloud.services.profile_association import check_pass
 from skylift.cloud.services.public_parameter import image_id_or_none, image_parameter
 from skylift.cloud.services.resource import arn
@@ -52,6 +53,7 @@ _NAMED_IN = {
     "subnet": ("SubnetId", "Placement", "NetworkInterfaces.SubnetId"),
     "security-group": ("SecurityGroupIds", "SecurityGroups", "NetworkInterfaces.Groups"),
     "key-pair": ("KeyName",),
+    "placement-group": ("Placement",),
 }
 """The parameters that say, for each type of resource, which one is used and how; below the dot one of an interface."""
 
@@ -98,6 +100,7 @@ def _checks(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
         yield on_row(tx, caller, ACTION, SecurityGroup, group_id)
     if params.get("KeyName"):
         yield from on_key(ACTION)(tx, caller, {"KeyName": params["KeyName"]})
+    yield from on_group_of(tx, caller, ACTION, params.get("Placement") or {})
     profile = find_profile(tx, params.get("IamInstanceProfile") or {})
     yield from check_pass(tx, profile, arn(caller, "instance", "*"))
 

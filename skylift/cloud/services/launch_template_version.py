@@ -119,7 +119,11 @@ def data_of_instance(tx: Tx, _caller: Caller, params: Any) -> Item:
         **({"TagSpecifications": [{"ResourceType": "instance", "Tags": tags}]} if tags else {}),
         "NetworkInterfaces": [_interface_data(one, alone=len(interfaces) == 1) for one in interfaces],
         "BlockDeviceMappings": [_disk(volume) for volume in tx.find(Volume, instance_id=instance.id)],
-        "Placement": {"AvailabilityZone": instance.zone, "Tenancy": "default"},
+        "Placement": {
+            "AvailabilityZone": instance.zone,
+            "Tenancy": "default",
+            **({"GroupName": instance.placement_group} if instance.placement_group else {}),
+        },
         "Monitoring": {"Enabled": False},
         "EbsOptimized": False,
         "DisableApiTermination": instance.termination_protected,

@@ -26,6 +26,7 @@ from skylift.cloud.network import (
     Vpc,
 )
 from skylift.cloud.peering import Peering
+from skylift.cloud.placement_group import PlacementGroup
 from skylift.cloud.store.database import Tx
 from skylift.cloud.volume import Snapshot, Volume
 from skylift.cloud.vpc_endpoint import VpcEndpoint
@@ -129,6 +130,14 @@ KINDS = (
         "vpcPeeringConnection ID",
         "InvalidVpcPeeringConnectionID.NotFound",
         "InvalidVpcPeeringConnectionId.Malformed",
+    ),
+    Kind(
+        PlacementGroup,
+        "placement-group",
+        "pg",
+        "placement group ID",
+        "InvalidPlacementGroup.Unknown",
+        "InvalidPlacementGroupId.Malformed",
     ),
     Kind(
         VpcEndpoint,

@@ -9,6 +9,7 @@ from skylift.cloud.store import (
     launch_template,
     network,
     parameter,
+    placement_group,
     volume,
     vpc_endpoint,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "launch_template",
     "network",
     "parameter",
+    "placement_group",
     "volume",
     "vpc_endpoint",
 ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 MOST_TOGETHER = 16
@@ -21,11 +21,10 @@ class CommitFailed(Exception):
 
 
 class Commits:
-    """The one writer of a database, for any thread. `connect` is called once, when it is first needed."""
+    """The one writer of a database, for any thread; nobody else uses its connection."""
 
-    def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
-        self._connect = connect
-        self._connection: sqlite3.Connection | None = None
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
         self._turn = threading.Lock()
         self._counting = threading.Lock()
         self._waiting = 0
@@ -44,13 +43,10 @@ class Commits:
         with self._turn:
             with self._counting:
                 self._waiting -= 1
-            if self._connection is None:
-                self._connection = self._connect()
-            connection = self._connection
-            batch = self._open or _Batch(connection)
+            batch = self._open or _Batch(self._connection)
             try:
                 with batch.member():
-                    yield connection
+                    yield self._connection
             finally:
                 handed_on = batch.alive and self._waiting > 0 and batch.members < MOST_TOGETHER
                 self._open = batch if handed_on else None

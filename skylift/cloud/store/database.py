@@ -158,21 +158,20 @@ class Database:
         self._local = threading.local()
         self._open: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
-        self._commits = Commits(self._connect)
-        self._migrate()
+        writer = self._connect()
+        self._migrate(writer)
+        self._commits = Commits(writer)
 
     @contextmanager
     def read(self) -> Iterator[Tx]:
         """A snapshot of the state; writing in it is an error."""
-        connection = self._connection()
+        connection = self._reader()
         with self._snapshots.open():
             connection.execute("BEGIN")
-            connection.execute("PRAGMA query_only = 1")
             try:
                 yield Tx(connection, self._clock(), self._files, self._console, self._checksum)
             finally:
                 connection.execute("ROLLBACK")
-                connection.execute("PRAGMA query_only = 0")
 
     @contextmanager
     def write(self) -> Iterator[Tx]:
@@ -200,14 +199,15 @@ class Database:
             for connection in self._open:
                 connection.close()
             self._open.clear()
-        self._local = threading.local()
-        self._commits = Commits(self._connect)
 
-    def _connection(self) -> sqlite3.Connection:
-        found: sqlite3.Connection | None = getattr(self._local, "connection", None)
+    def _reader(self) -> sqlite3.Connection:
+        """This thread's own."""
+        found: sqlite3.Connection | None = getattr(self._local, "reader", None)
         if found is None:
             found = self._connect()
-            self._local.connection = found
+            # Once and for all: a pragma has the connection compile every statement anew.
+            found.execute("PRAGMA query_only = 1")
+            self._local.reader = found
         return found
 
     def _connect(self) -> sqlite3.Connection:
@@ -239,8 +239,7 @@ class Database:
     def _room(self) -> int:
         return shutil.disk_usage(self._path.parent).free
 
-    def _migrate(self) -> None:
-        connection = self._connection()
+    def _migrate(self, connection: sqlite3.Connection) -> None:
         scripts = sorted(MIGRATIONS.glob("*.sql"))
         version: int = connection.execute("PRAGMA user_version").fetchone()[0]
         if version > len(scripts):

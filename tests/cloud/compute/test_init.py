@@ -47,7 +47,7 @@ server.serve_forever()
 
 
 def wait_for(path: str) -> str:
-    return f"timeout 30 sh -c 'until test -e {path}; do sleep 0.05; done'"
+    return f"timeout 100 sh -c 'until test -e {path}; do sleep 0.05; done'"
 
 
 class Booted:
@@ -114,18 +114,18 @@ class Booted:
 
     def do(self, command: str, *, check: bool = True) -> None:
         """As root, without SSH."""
-        subprocess.run([*self._as_root, "sh", "-c", command], check=check, timeout=60)
+        subprocess.run([*self._as_root, "sh", "-c", command], check=check, timeout=120)
 
     def ssh(self, command: str) -> subprocess.CompletedProcess[str]:
         options = [
             "StrictHostKeyChecking=no",
             "UserKnownHostsFile=/dev/null",
             "LogLevel=ERROR",
-            "ConnectionAttempts=20",
+            "ConnectionAttempts=60",
         ]
         whole = [*self._inside, "ssh", "-i", str(self._key), *(word for option in options for word in ("-o", option))]
         return subprocess.run(
-            [*whole, "ec2-user@127.0.0.1", command], capture_output=True, text=True, check=False, timeout=60
+            [*whole, "ec2-user@127.0.0.1", command], capture_output=True, text=True, check=False, timeout=120
         )
 
     def said(self, command: str) -> str:
@@ -137,7 +137,7 @@ class Booted:
         self.said(wait_for("/var/lib/cloud/instance/boot-finished"))
 
     def ended(self) -> int | None:
-        assert self._ended.wait(30), self.console()
+        assert self._ended.wait(120), self.console()
         return self.code
 
     def console(self) -> str:
@@ -154,7 +154,7 @@ class Booted:
     def close(self) -> None:
         if self.id in self._servers.running():
             self._servers.kill(self.id)
-            self._ended.wait(10)
+            self._ended.wait(60)
         self._servers.destroy(self.id)
         self._servers.remove_all(grace=0)
         self._servers.remove_directory()
@@ -307,7 +307,7 @@ def test_per_boot_scripts_run_at_each_boot_and_before_the_user_data(boot: Boot) 
     server.off()
     server.boot()
     log = "/var/log/cloud-init-output.log"
-    server.said(f"timeout 30 sh -c 'until grep -q 20-b {log}; do sleep 0.05; done'")
+    server.said(f"timeout 100 sh -c 'until grep -q 20-b {log}; do sleep 0.05; done'")
     assert server.said("cat /var/ran") == "user data\n10-a\n20-b\n"
 
 
@@ -334,7 +334,7 @@ def test_a_scheduled_shutdown_outlives_the_session_can_be_replaced_and_cancelled
     assert "(power-off)" in server.said("sudo shutdown --show")
     server.said("sudo shutdown -r +30")
     assert "(reboot)" in server.said("sudo shutdown --show")
-    assert server.said("pgrep -fc 'shutdown -[Pr]'") == "1\n"
+    until(lambda: server.said("pgrep -fc 'shutdown -[Pr]'") == "1\n", "the replaced one to be gone")
     server.said("sudo shutdown -c")
     assert server.said("sudo shutdown --show") == "No shutdown is scheduled.\n"
     assert server.ssh("shutdown now").returncode == 1

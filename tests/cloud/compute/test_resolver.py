@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from ports import quiet_port
 
 from skylift.cloud.compute import resolver as module
 from skylift.cloud.compute.resolver import (
@@ -98,8 +99,8 @@ async def name_server(answer: Callable[[bytes], list[bytes]]) -> AsyncIterator[U
             writer.write(len(message).to_bytes(2, "big") + message)
         writer.close()
 
-    stream = await asyncio.start_server(converse, "127.0.0.1", 0)
-    address: Upstream = stream.sockets[0].getsockname()
+    address: Upstream = ("127.0.0.1", quiet_port())
+    stream = await asyncio.start_server(converse, *address)
     transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(Protocol, local_addr=address)
     try:
         yield address
@@ -114,11 +115,14 @@ def answered(*addresses: str) -> Callable[[bytes], list[bytes]]:
 
 @pytest.fixture
 def nowhere() -> Upstream:
-    """A loopback port that refuses: it was free a moment ago."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as closed:
-        closed.bind(("127.0.0.1", 0))
-        address: Upstream = closed.getsockname()
-        return address
+    """A loopback port that refuses."""
+    return "127.0.0.1", quiet_port()
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No answer is only late here."""
+    monkeypatch.setattr(module, "SERVER_PATIENCE", 120.0)
 
 
 async def test_a_private_name_is_answered_here(nowhere: Upstream) -> None:

@@ -17,7 +17,7 @@ class Counted:
         self._run.release()
 
     def await_run(self) -> None:
-        assert self._run.acquire(timeout=30)
+        assert self._run.acquire(timeout=120)
 
 
 def failing() -> None:

@@ -424,14 +424,14 @@ def test_a_server_waits_with_its_start_for_a_copy_that_is_being_made(scene: Scen
 
     def meanwhile() -> None:
         begun.set()
-        assert go_on.wait(10)
+        assert go_on.wait(120)
 
     scene.change(replace(INSTANCE, state="stopped"))
     scene.compute.alive = {}
     scene.compute.meanwhile = meanwhile
     scene.add(ROOT, OF_IMAGE[0], IMAGE)
     scene.snapshots.step()
-    assert begun.wait(10)
+    assert begun.wait(120)
     states: list[str] = []
 
     def start() -> None:

@@ -25,7 +25,7 @@ from skylift.cloud.identity import Caller
 from skylift.cloud.services.authorize import authorize
 from skylift.cloud.services.identity import authenticate, make_root_key
 from skylift.cloud.services.identity_table import IDENTITY_OPERATIONS
-from skylift.cloud.services.operation import Operation
+from skylift.cloud.services.operation import Check, Operation
 from skylift.cloud.services.s3_table import S3_OPERATIONS
 from skylift.cloud.services.ssm_table import SSM_OPERATIONS
 from skylift.cloud.store.database import Database
@@ -146,6 +146,19 @@ class Account:
     def ssm(self, operation: str, *, caller: Caller | None = None, **params: Any) -> dict[str, Any]:
         return self.call("ssm", operation, caller=caller, **params)
 
+    def ask(self, caller: Caller, *checks: Check, service: str = "s3") -> None:
+        """Raises what a caller is told who may not do all of this."""
+        with self.database.read() as tx:
+            authorize(tx, caller, checks, service=service)
+
+    def may(self, caller: Caller, action: str = "s3:GetObject", resource: str = "*") -> bool:
+        try:
+            self.ask(caller, Check(action, resource), service=action.partition(":")[0])
+        except ServiceError as error:
+            assert error.code in ("AccessDenied", "UnauthorizedOperation"), error
+            return False
+        return True
+
     def call(self, service: str, name: str, *, caller: Caller | None = None, **params: Any) -> dict[str, Any]:
         operation = OPERATIONS[service, name]
         assert_input(service, name, params)
@@ -201,13 +214,6 @@ class Account:
         with self.database.read() as tx:
             rows = {str(number) for (number,) in tx.execute("SELECT id FROM small_bodies")}
         return rows | {path.name for path in (self.directory / "objects").iterdir()}
-
-
-@pytest.fixture(name="account")
-def account_fixture(tmp_path: Path) -> Iterator[Account]:
-    account = Account(tmp_path)
-    yield account
-    account.database.close()
 
 
 @pytest.fixture(name="account", params=("in rows", "in files"))

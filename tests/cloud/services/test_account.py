@@ -9,7 +9,6 @@ from identity_fixtures import (
     ACCOUNT,
     EC2_TRUST,
     Account,
-    account_fixture,  # noqa: F401
     allow,
     deny,
     model,

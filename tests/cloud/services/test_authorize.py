@@ -8,15 +8,13 @@ import pytest
 from identity_fixtures import (
     ACCOUNT,
     Account,
-    account_fixture,  # noqa: F401
     allow,
     deny,
     policy,
     refused,
 )
 
-from skylift.cloud.identity import Caller
-from skylift.cloud.services.authorize import Policies, authorize, decide
+from skylift.cloud.services.authorize import Policies, decide
 from skylift.cloud.services.operation import Check
 from skylift.cloud.services.policy_document import parse_policy
 
@@ -192,13 +190,8 @@ def test_why() -> None:
     assert why(Policies((everything,), nothing)) == "with an explicit deny in a permissions boundary"
 
 
-def ask(account: Account, caller: Caller, *checks: Check, service: str = "s3") -> None:
-    with account.database.read() as tx:
-        authorize(tx, caller, checks, service=service)
-
-
 def test_root_may_do_everything(account: Account) -> None:
-    ask(account, account.root, Check("iam:Anything", "*"))
+    account.ask(account.root, Check("iam:Anything", "*"))
 
 
 def test_each_service_denies_in_its_own_words(account: Account) -> None:
@@ -210,43 +203,43 @@ def test_each_service_denies_in_its_own_words(account: Account) -> None:
         f"ec2:RunInstances on resource: {arn} because no identity-based policy allows the ec2:RunInstances action",
         status=403,
     ):
-        ask(account, caller, Check("ec2:RunInstances", arn), service="ec2")
+        account.ask(caller, Check("ec2:RunInstances", arn), service="ec2")
     with refused("AccessDenied", f"User: {caller.arn} is not authorized to perform: s3:ListAllMyBuckets because"):
-        ask(account, caller, Check("s3:ListAllMyBuckets", "*"))
+        account.ask(caller, Check("s3:ListAllMyBuckets", "*"))
 
 
 def test_all_checks_have_to_pass(account: Account) -> None:
     caller = account.role("half", allow("s3:GetObject"))
-    ask(account, caller, Check("s3:GetObject", OBJECT))
+    account.ask(caller, Check("s3:GetObject", OBJECT))
     with refused("AccessDenied", "s3:PutObject"):
-        ask(account, caller, Check("s3:GetObject", OBJECT), Check("s3:PutObject", OBJECT))
+        account.ask(caller, Check("s3:GetObject", OBJECT), Check("s3:PutObject", OBJECT))
 
 
 def test_policies_count_from_the_next_request_on(account: Account) -> None:
     caller = account.role("changing", allow("s3:GetObject"))
-    ask(account, caller, Check("s3:GetObject", OBJECT))
+    account.ask(caller, Check("s3:GetObject", OBJECT))
     account.iam("DeleteRolePolicy", RoleName="changing", PolicyName="own")
     with refused("AccessDenied"):
-        ask(account, caller, Check("s3:GetObject", OBJECT))
+        account.ask(caller, Check("s3:GetObject", OBJECT))
     account.iam("AttachRolePolicy", RoleName="changing", PolicyArn="arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess")
-    ask(account, caller, Check("s3:GetObject", OBJECT))
+    account.ask(caller, Check("s3:GetObject", OBJECT))
     account.iam(
         "PutRolePermissionsBoundary",
         RoleName="changing",
         PermissionsBoundary="arn:aws:iam::aws:policy/AmazonEC2FullAccess",
     )
     with refused("AccessDenied", "no permissions boundary allows"):
-        ask(account, caller, Check("s3:GetObject", OBJECT))
+        account.ask(caller, Check("s3:GetObject", OBJECT))
 
 
 def test_the_default_version_of_a_managed_policy_counts(account: Account) -> None:
     caller = account.role("versioned")
     arn = account.iam("CreatePolicy", PolicyName="p", PolicyDocument=policy(allow("s3:*")))["Policy"]["Arn"]
     account.iam("AttachRolePolicy", RoleName="versioned", PolicyArn=arn)
-    ask(account, caller, Check("s3:GetObject", OBJECT))
+    account.ask(caller, Check("s3:GetObject", OBJECT))
     account.iam("CreatePolicyVersion", PolicyArn=arn, PolicyDocument=policy(allow("ec2:*")), SetAsDefault=True)
     with refused("AccessDenied"):
-        ask(account, caller, Check("s3:GetObject", OBJECT))
+        account.ask(caller, Check("s3:GetObject", OBJECT))
 
 
 @pytest.mark.parametrize(
@@ -272,22 +265,21 @@ def test_global_condition_keys(account: Account, condition: dict[str, Any], expe
     caller = account.role("keyed", allow("*", Condition=condition))
     account.iam("TagRole", RoleName="keyed", Tags=[{"Key": "team", "Value": "red"}])
     if expected:
-        ask(account, caller, Check("s3:GetObject", OBJECT))
+        account.ask(caller, Check("s3:GetObject", OBJECT))
     else:
         with refused("AccessDenied"):
-            ask(account, caller, Check("s3:GetObject", OBJECT))
+            account.ask(caller, Check("s3:GetObject", OBJECT))
 
 
 def test_a_check_brings_keys_of_its_own(account: Account) -> None:
     own = "arn:aws:ec2:us-east-1:123456789012:instance/i-1"
     condition = {"StringEquals": {"ec2:InstanceType": "t3.micro"}, "ArnEquals": {"ec2:SourceInstanceARN": own}}
     caller = replace(account.role("server", allow("*", Condition=condition)), instance_arn=own)
-    ask(account, caller, Check("ec2:RunInstances", "*", {"ec2:InstanceType": "t3.micro"}), service="ec2")
+    account.ask(caller, Check("ec2:RunInstances", "*", {"ec2:InstanceType": "t3.micro"}), service="ec2")
     with refused("UnauthorizedOperation"):
-        ask(account, caller, Check("ec2:RunInstances", "*", {"ec2:InstanceType": "t3.large"}), service="ec2")
+        account.ask(caller, Check("ec2:RunInstances", "*", {"ec2:InstanceType": "t3.large"}), service="ec2")
     with refused("UnauthorizedOperation"):
-        ask(
-            account,
+        account.ask(
             replace(caller, instance_arn=own + "2"),
             Check("ec2:RunInstances", "*", {"ec2:InstanceType": "t3.micro"}),
             service="ec2",
@@ -297,15 +289,15 @@ def test_a_check_brings_keys_of_its_own(account: Account) -> None:
 def test_a_session_policy_narrows(account: Account) -> None:
     account.role("wide", allow("s3:*"))
     caller = account.assume("wide", Policy=policy(allow("s3:GetObject", OBJECT)))
-    ask(account, caller, Check("s3:GetObject", OBJECT))
+    account.ask(caller, Check("s3:GetObject", OBJECT))
     with refused("AccessDenied", "no session policy allows the s3:PutObject action"):
-        ask(account, caller, Check("s3:PutObject", OBJECT))
+        account.ask(caller, Check("s3:PutObject", OBJECT))
 
 
 def test_policies_without_a_version_are_evaluated(account: Account) -> None:
     caller = account.role("old")
     document = json.dumps({"Statement": [allow("s3:GetObject", "arn:aws:s3:::bucket/${aws:userid}")]})
     account.iam("PutRolePolicy", RoleName="old", PolicyName="p", PolicyDocument=document)
-    ask(account, caller, Check("s3:GetObject", "arn:aws:s3:::bucket/${aws:userid}"))
+    account.ask(caller, Check("s3:GetObject", "arn:aws:s3:::bucket/${aws:userid}"))
     with refused("AccessDenied"):
-        ask(account, caller, Check("s3:GetObject", f"arn:aws:s3:::bucket/{caller.user_id}"))
+        account.ask(caller, Check("s3:GetObject", f"arn:aws:s3:::bucket/{caller.user_id}"))

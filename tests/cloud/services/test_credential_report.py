@@ -7,7 +7,6 @@ import csv
 from identity_fixtures import (
     ACCOUNT,
     Account,
-    account_fixture,  # noqa: F401
     refused,
 )
 

@@ -9,7 +9,6 @@ import pytest
 from identity_fixtures import (
     ACCOUNT,
     Account,
-    account_fixture,  # noqa: F401
     allow,
     deny,
     refused,

@@ -8,7 +8,6 @@ import pytest
 from identity_fixtures import (
     START,
     Account,
-    account_fixture,  # noqa: F401
     allow,
     refused,
 )

@@ -10,7 +10,6 @@ from identity_fixtures import (
     EC2_TRUST,
     START,
     Account,
-    account_fixture,  # noqa: F401
     allow,
     policy,
     refused,

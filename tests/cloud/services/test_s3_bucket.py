@@ -9,7 +9,6 @@ from identity_fixtures import (
     ACCOUNT,
     START,
     Account,
-    account_fixture,  # noqa: F401
     allow,
     refused,
 )

@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 from identity_fixtures import (
     Account,
-    account_fixture,  # noqa: F401
     allow,
     refused,
 )

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from identity_fixtures import (
     START,
     Account,
-    account_fixture,  # noqa: F401
     allow,
     refused,
 )

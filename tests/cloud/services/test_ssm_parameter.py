@@ -4,13 +4,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from identity_fixtures import ACCOUNT, START, Account, account_fixture, allow, deny, refused
+from identity_fixtures import ACCOUNT, START, Account, allow, deny, refused
 
 from skylift.cloud.instance import Image
 from skylift.cloud.services.image import register_image
 from skylift.cloud.services.ssm_table import SSM_OPERATIONS
-
-__all__ = ["account_fixture"]
 
 AL2023 = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64"
 

@@ -26,7 +26,7 @@ class Writers:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("CREATE TABLE parents (id INTEGER PRIMARY KEY)")
             connection.execute("CREATE TABLE rows (name TEXT, parent INTEGER REFERENCES parents (id))")
-        self.commits = Commits(self.connect)
+        self.commits = Commits(self.connect())
         self.statements: list[str] = []
         self._pool = ThreadPoolExecutor()
         self._gates: list[threading.Event] = []

@@ -1,0 +1,111 @@
+"""A job as the client leaves it for a server, without a client."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from runner_bench import Door, Machine
+from waiting_job import go
+
+from skylift.runner.archive import whole_archive
+from skylift.runner.bucket import ensure_bucket
+from skylift.runner.bundle import write_archive
+from skylift.runner.collect import bring_home, read_manifest
+from skylift.runner.commands import boot_argv
+from skylift.runner.ec2 import Api
+from skylift.runner.job import Job, Program, Settings
+from skylift.runner.plan import Order, plan_job
+from skylift.runner.record import Prefix, bucket_name, encode_env, encode_record
+from skylift.runner.shelf import SHELF
+
+# A program that is over at once may have taken its server along before anybody has opened the door.
+WAIT_FOR_GO = "import os, time\nwhile not os.path.exists('go'): time.sleep(0.02)\n"
+
+
+class Shipped:
+    """A job whose record, bundle and values are in S3, and the machine that is to run it."""
+
+    def __init__(self, api: Api, settings: Settings, machine: Machine, folder: Path) -> None:
+        self._api, self._machine, self.folder = api, machine, folder
+        self._bucket = bucket_name(str(settings.account), settings.region)
+        ensure_bucket(api, self._bucket)
+
+    def ship(self, source: str, *args: str, **order: Any) -> Job:
+        (self.folder / "job.py").write_text(source)
+        return self.ship_order(Order(Program("script", "job.py", args), **order))
+
+    def ship_order(self, order: Order, **record: Any) -> Job:
+        job = plan_job(order, self.folder, os.environ)
+        self.prefix = Prefix(job.name)
+        archive = io.BytesIO()
+        write_archive(job.bundle, archive)
+        digest = hashlib.sha256(archive.getvalue()).hexdigest()
+        text = encode_record(job, created=time.time(), deadline=int(time.time()) + 900, bundle_sha256=digest)
+        content = {**json.loads(text), **record}
+        assert self._api.put(self._bucket, self.prefix.record, json.dumps(content).encode(), first=True)
+        self._api.put(self._bucket, self.prefix.supervisor, whole_archive())
+        self._api.put(self._bucket, SHELF + digest, archive.getvalue())
+        self.bundle = SHELF + digest
+        if job.env:
+            self._api.put(self._bucket, self.prefix.env, encode_env(job))
+        return job
+
+    def boot(self, seconds: int = 900, *options: str, **how: Any) -> None:
+        digest = hashlib.sha256(whole_archive()).hexdigest()
+        argv = boot_argv(self._bucket, self.prefix.base, "us-east-1", int(time.time()) + seconds, "nobody", digest)
+        self._machine.boot([*argv[2:], *options], **how)
+
+    def run(self, source: str, *args: str, **order: Any) -> dict[str, Any]:
+        self.ship(source, *args, **order)
+        self.boot()
+        self._machine.wait()
+        return self.status()
+
+    def go(self) -> None:
+        """What a program with WAIT_FOR_GO waits for."""
+        go(self._machine)
+
+    def status(self) -> dict[str, Any]:
+        found = self._api.get(self._bucket, self.prefix.status)
+        status: dict[str, Any] = json.loads(found) if found else {}
+        return status
+
+    def stream(self, name: str) -> bytes:
+        pieces = self._api.pages(
+            "s3", "list_objects_v2", "Contents", Bucket=self._bucket, Prefix=self.prefix.stream(name)
+        )
+        whole = b""
+        for piece in sorted(pieces, key=lambda each: str(each["Key"])):
+            assert int(piece["Key"].rsplit("/", 1)[1]) == len(whole), "a piece is named by the offset of its first byte"
+            whole += self.read(piece["Key"]) or b""
+        return whole
+
+    def pieces(self, name: str) -> dict[int, bytes]:
+        """By the offset of their first byte."""
+        found = self._api.pages(
+            "s3", "list_objects_v2", "Contents", Bucket=self._bucket, Prefix=self.prefix.stream(name)
+        )
+        return {int(each["Key"].rsplit("/", 1)[1]): self.read(each["Key"]) or b"" for each in found}
+
+    def read(self, key: str) -> bytes | None:
+        return self._api.get(self._bucket, key)
+
+    def put(self, key: str, body: bytes) -> None:
+        self._api.put(self._bucket, key, body)
+
+    def bring_home(self, home: Path) -> list[str]:
+        manifest = read_manifest(self._api, self._bucket, self.prefix)
+        bring_home(self._api, self._bucket, self.prefix, manifest, home, lambda _: None)
+        return sorted(each.path for each in manifest.results)
+
+    def manifest(self) -> Any:
+        return read_manifest(self._api, self._bucket, self.prefix)
+
+    def door(self) -> Door:
+        return Door(self._machine.root / "run/skylift" / f"{self.prefix.job}.sock")

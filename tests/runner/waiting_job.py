@@ -1,0 +1,42 @@
+"""A job that was left to its server, and waits there until a test lets it go on."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from runner_bench import Machine, until
+from whole_run import Seen
+
+from skylift.runner.job import Job, Settings
+from skylift.runner.steps import Clock
+from skylift.runner.submit import Submission, Taken
+
+WAITS = """
+import os, sys, time
+print("ready", flush=True)
+print("a complaint", file=sys.stderr, flush=True)
+while not os.path.exists("go"):
+    time.sleep(0.02)
+open("result.txt", "w").write("42" * 1000)
+print("done")
+sys.exit(7)
+"""
+
+
+@dataclass(frozen=True)
+class WaitingJob:
+    name: str
+    taken: Taken
+
+
+def submit(job: Job, settings: Settings, watcher: Seen) -> Taken:
+    taken = asyncio.run(Submission(job, settings, watcher, Clock(watcher), alone=True).run())
+    assert isinstance(taken, Taken)
+    return taken
+
+
+def go(machine: Machine) -> None:
+    """The job's folder is cleared before it is unpacked."""
+    until((machine.home / "job/job.py").exists, "the job to be unpacked")
+    (machine.home / "job/go").touch()
