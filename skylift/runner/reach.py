@@ -18,7 +18,7 @@ from skylift.runner.way_in import WayIn, find_way_in
 if TYPE_CHECKING:
     from skylift.runner.ssh import Connection
 
-_OPENING = 5.0
+_OPENING = 2.0
 """Seconds from a booting server's first SSH connection until its supervisor's socket must be there."""
 
 

@@ -117,7 +117,6 @@ class Supervisor:
         self._instance = self._try("instance id", self._aws.instance)
         before = self._past.said["start"]["status"] if self._past.may_have_started else {"booted": now_iso()}
         self.status.set(**before, instance=self._instance)
-        threading.Thread(target=self.publish_host_keys, daemon=True).start()
 
     def _try(self, what: str, call: Callable[[], T], until: Optional[float] = None) -> T:
         return patiently(what, call, self._deadline - RESERVE if until is None else until)
