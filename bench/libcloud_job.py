@@ -8,6 +8,7 @@ WORK is a directory for the private key. Everything that is made is removed agai
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -18,7 +19,20 @@ from libcloud.compute.types import Provider
 SIZE = "t3.small"
 
 
+class Steps:
+    """What was done since the last one, for whoever measures."""
+
+    def __init__(self) -> None:
+        self._last = time.perf_counter()
+
+    def done(self, name: str) -> None:
+        now = time.perf_counter()
+        print(f"step {name}: {(now - self._last) * 1e6:.0f} us", file=sys.stderr)
+        self._last = now
+
+
 def main() -> None:
+    steps = Steps()
     url, key, secret, region, cidr, work = sys.argv[1:]
     place = urlsplit(url)
     driver = get_driver(Provider.EC2)(
@@ -30,6 +44,7 @@ def main() -> None:
     pem.write_text(pair.private_key)
     group = driver.ex_create_security_group("libcloud", "SSH from here")["group_id"]
     driver.ex_authorize_security_group_ingress(group, 22, 22, cidr_ips=[cidr], protocol="tcp")
+    steps.done("key, group")
     image = driver.list_images(ex_owner="amazon")[0]
     size = next(each for each in driver.list_sizes() if each.id == SIZE)
     script = ScriptDeployment("#!/bin/sh\npython3 -c 'print(\"hello\")'\n")
@@ -46,11 +61,13 @@ def main() -> None:
         ex_assign_public_ip=True,
     )
     print(script.stdout.strip())
+    steps.done("deploy_node")
     node.destroy()
     while any(each.id == node.id and each.state != "terminated" for each in driver.list_nodes()):
         pass
     driver.ex_delete_security_group_by_id(group)
     driver.delete_key_pair(pair)
+    steps.done("putting away")
 
 
 if __name__ == "__main__":

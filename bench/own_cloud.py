@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+from ssh_way import await_banner, ssh_argv
 
 from skylift.cloud.compute.image import default_image
 from skylift.cloud.home import Home, default_home
@@ -96,3 +97,18 @@ def small_server(home: Home, group: str) -> dict[str, Any]:
         "InstanceType": "t3.small",
         "SecurityGroupIds": [made["GroupId"]],
     }
+
+
+def server_with(home: Home, folder: Path, program: Path) -> list[str]:
+    """A server that has the program, and what a command on it goes behind; its key is left in the folder."""
+    ec2, key = client(home, "ec2"), folder / "bench.pem"
+    key.touch(mode=0o600)
+    key.write_text(ec2.create_key_pair(KeyName="bench", KeyType="ed25519")["KeyMaterial"])
+    request = {**small_server(home, "bench"), "KeyName": "bench", "MinCount": 1, "MaxCount": 1}
+    instance = ec2.run_instances(**request)["Instances"][0]["InstanceId"]
+    ec2.get_waiter("instance_running").wait(InstanceIds=[instance], WaiterConfig={"Delay": 1})
+    address = ec2.describe_instances(InstanceIds=[instance])["Reservations"][0]["Instances"][0]["PublicIpAddress"]
+    await_banner(address)
+    argv = ssh_argv(address, key, "ec2-user")
+    subprocess.run([*argv, f"cat > {program.name}"], input=program.read_bytes(), check=True)
+    return argv

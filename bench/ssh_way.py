@@ -29,8 +29,8 @@ def await_banner(address: str) -> None:
         time.sleep(0.001)
 
 
-def say_hello(address: str, key: Path, user: str) -> None:
-    """`ssh HOST python3 -c 'print(1)'`, and its answer. Host keys are not looked at: both ends are this program's."""
+def ssh_argv(address: str, key: Path, user: str) -> list[str]:
+    """What a command goes behind. Host keys are not looked at: both ends are this program's."""
     options = {
         "BatchMode": "yes",
         "IdentitiesOnly": "yes",
@@ -38,13 +38,17 @@ def say_hello(address: str, key: Path, user: str) -> None:
         "StrictHostKeyChecking": "no",
         "UserKnownHostsFile": os.devnull,
     }
+    return [
+        *("ssh", "-F", os.devnull, "-i", str(key)),
+        *(word for name, value in options.items() for word in ("-o", f"{name}={value}")),
+        f"{user}@{address}",
+    ]
+
+
+def say_hello(address: str, key: Path, user: str) -> None:
+    """`ssh HOST python3 -c 'print(1)'`, and its answer."""
     done = subprocess.run(
-        [
-            *("ssh", "-F", os.devnull, "-i", str(key)),
-            *(word for name, value in options.items() for word in ("-o", f"{name}={value}")),
-            f"{user}@{address}",
-            "python3 -c 'print(1)'",
-        ],
+        [*ssh_argv(address, key, user), "python3 -c 'print(1)'"],
         capture_output=True,
         text=True,
         check=False,

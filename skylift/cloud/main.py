@@ -155,7 +155,7 @@ class Cloud:
         )
         # Servers first: each sees to its network itself once it is made, which takes longer than the network.
         engine.steps = (instances.step, volumes.step, snapshots.step, images.step, networks.step)
-        engine.chores = (records.forget, network.restore_way_out)
+        engine.chores = (records.forget, records.shrink, network.restore_way_out)
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)

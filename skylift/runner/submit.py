@@ -459,7 +459,8 @@ class Submission:
 
     async def _await_server(self, bucket: str, patience: float = _BOOT_PATIENCE) -> None:
         """The server shows its host keys in its prefix when it is up, and its status once it has claimed the job; where
-        there is no sshd, that is all it shows. One that ends before is an error at once, a cloud that is away none."""
+        there is no sshd, that is all it shows, and it is all that somebody who leaves it alone wants to see. One that
+        ends before is an error at once, a cloud that is away none."""
         api = self._account.api
         lifeline = Lifeline(api, self._watcher, self._settings.revive)
         began = looked = time.monotonic()
@@ -468,14 +469,11 @@ class Submission:
             around = began + waited - looked > _LOOK_AROUND
             # At the same time: from far away, each of them takes a while.
             shown, status, gone = await together(
-                lifeline.reach(self._find_way_in, bucket),
-                *(
-                    (lifeline.reach(api.get, bucket, self._prefix.status), lifeline.reach(self._server_is_gone))
-                    if around
-                    else (_nothing(), _nothing())
-                ),
+                _nothing() if self._alone else lifeline.reach(self._find_way_in, bucket),
+                lifeline.reach(api.get, bucket, self._prefix.status) if self._alone or around else _nothing(),
+                lifeline.reach(self._server_is_gone) if around else _nothing(),
             )
-            if status is not None or (shown and not self._alone):
+            if status is not None or shown:
                 break
             if gone:
                 # A short job may have begun and ended since its status was looked for.

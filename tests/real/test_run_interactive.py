@@ -82,17 +82,20 @@ def folder(cloud: RealCloud, request: pytest.FixtureRequest) -> Path:
 
 
 def test_a_talk_with_the_program(cloud: RealCloud, folder: Path) -> None:
-    seat = Sitting(cloud, folder, "-it", "--out", "r.txt", source=TALKS)
+    seat = Sitting(cloud, folder, "-it", "--name", "sitting", "--out", "r.txt", source=TALKS)
     seat.read_until(b"name? ")
     assert not seat.echoes
     seat.resize(30, 90)
     seat.press(b"Ada\r")
     seat.read_until(b"True\r\nwait ")
+    # What is told to all who are logged in is not for the program's own terminal, which is a file that comes home.
+    cloud.skylift("ssh", "sitting", "sudo shutdown -k +5 to whom it may concern")
     seat.press(b"\x03")
     seat.read_until(b"caught")
     seat.read_until(b"Results")
     assert seat.echoes, "the terminal is the shell's again"
     assert seat.finish() == 7
+    assert not any("concern" in line for line in seat.lines)
     shown = [line for line in seat.lines if line.startswith(("name?", "hello", "wait"))]
     assert shown == ["name? Ada", "hello Ada 90 True", "wait ^Ccaught"]
     assert (folder / "r.txt").read_text() == "Ada"

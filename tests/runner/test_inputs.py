@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from runner_bench import Machine, Metadata
 from whole_run import Seen, host, order, run
 
@@ -14,7 +16,7 @@ from skylift.runner.ec2 import Api
 from skylift.runner.flow import Run
 from skylift.runner.job import Outcome, Settings
 from skylift.runner.record import bucket_name
-from skylift.runner.shelf import SHELF
+from skylift.runner.shelf import SHELF, Shelf
 
 MIB = 1 << 20
 
@@ -71,16 +73,28 @@ def test_second_run_sends_only_what_is_new(
     assert len(kept) == 4, "two bundles, and two large files once"
 
 
-def test_ctrl_c_ends_a_sending_and_leaves_nothing_of_it(settings: Settings, api: Api, tmp_path: Path) -> None:
+def test_ctrl_c_ends_a_sending_and_leaves_nothing_of_it(
+    settings: Settings, api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder, bucket = tmp_path / "work", bucket_name(str(settings.account), "us-east-1")
     folder.mkdir()
     with (folder / "big.bin").open("wb") as file:
         file.truncate(200 * MIB)
 
+    stop, stopped = Shelf.stop, threading.Event()
+
+    def stop_and_tell(shelf: Shelf) -> None:
+        stop(shelf)
+        stopped.set()
+
+    monkeypatch.setattr(Shelf, "stop", stop_and_tell)
+
     class Pressing(Seen):
         def progress(self, step: str, done: int, total: int) -> None:
             if step == "upload":
                 press()
+                # However long it takes to be heard, no more is sent before that.
+                assert stopped.wait(120)
 
     async def main() -> Outcome:
         nonlocal press

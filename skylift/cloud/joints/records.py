@@ -11,6 +11,7 @@ from skylift.cloud.services.instance import forget_terminated
 from skylift.cloud.services.nat_gateway import forget_deleted
 from skylift.cloud.services.peering import forget_ended
 from skylift.cloud.store.database import Database
+from skylift.cloud.store.shrink import shrink
 
 
 class Records:
@@ -43,6 +44,9 @@ class Records:
             forget_terminated(tx)
             forget_deleted(tx)
             forget_ended(tx)
+
+    def shrink(self) -> None:
+        shrink(self._database)
 
     def _credentials(self, instance_id: str, delivery: str) -> RoleCredentials | str | None:
         try:

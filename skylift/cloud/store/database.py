@@ -30,6 +30,16 @@ T = TypeVar("T")
 ConsoleOf = Callable[[str], Console | None]
 MIGRATIONS = Path(__file__).parent / "migrations"
 LEAST_ROOM = 1 << 20
+PRAGMAS = (
+    # So that pages can be given back (shrink.py). It means something for a file that is empty yet: before WAL.
+    "auto_vacuum = INCREMENTAL",
+    "journal_mode = WAL",
+    # Not WAL's usual NORMAL: an answer of 200 has to survive a power cut.
+    "synchronous = FULL",
+    "foreign_keys = ON",
+    # The log is as long as the largest change since the cloud began, unless it is cut.
+    "journal_size_limit = 67108864",
+)
 
 
 class StoreError(Exception):
@@ -217,8 +227,7 @@ class Database:
             connection = sqlite3.connect(
                 self._path, isolation_level=None, check_same_thread=False, timeout=30, cached_statements=512
             )
-            # FULL, not WAL's usual NORMAL: an answer of 200 has to survive a power cut.
-            for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+            for pragma in PRAGMAS:
                 connection.execute(f"PRAGMA {pragma}")
         except (sqlite3.Error, OSError) as error:
             raise StateUnreadable(f"{self._path}: {error}") from error

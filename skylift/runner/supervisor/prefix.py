@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 import urllib.parse
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import BinaryIO, Optional
+from typing import BinaryIO, Callable, Dict, Optional, Tuple
 
 from skylift.runner.supervisor.aws import Aws, Refused, Unreachable, patiently
 
 PIECE = 8 << 20
 """Bytes in one piece of a stream, and the size up to which a result is sent in one request."""
 PART = 16 << 20
+_MOST_PARTS = 10000
+_AT_A_TIME = 4
+_IN_HAND = threading.BoundedSemaphore(_AT_A_TIME)
+"""Parts that are in memory, of all files that are being sent: the program may be in need of it."""
 
 
 class Prefix:
@@ -71,21 +77,58 @@ class Prefix:
         part = max(PART, -(-size // 9999))
         _, _, answer = patiently(key, lambda: self._aws.send("s3", "POST", self._url(key, "uploads="), {}), until)
         upload = urllib.parse.quote(_between(answer.decode(), "<UploadId>", "</UploadId>"), safe="")
-        tags = []
-        for number in range(1, 10001):
-            body = file.read(part)
-            if not body:
-                break
-            digest.update(body)
+        parts = _Parts(file, part, digest)
+
+        def send(number: int, body: bytes) -> str:
             url = self._url(key, "partNumber=%d&uploadId=%s" % (number, upload))
-            _, headers, _ = patiently(key, lambda: self._aws.send("s3", "PUT", url, {}, body), until)  # noqa: B023
-            tags.append("<Part><PartNumber>%d</PartNumber><ETag>%s</ETag></Part>" % (number, headers["etag"]))
+            _, headers, _ = patiently(key, lambda: self._aws.send("s3", "PUT", url, {}, body), until)
+            return headers["etag"]
+
+        with ThreadPoolExecutor(_AT_A_TIME) as pool:
+            list(pool.map(parts.send_all, [send] * _AT_A_TIME))
+        tags = ["<Part><PartNumber>%d</PartNumber><ETag>%s</ETag></Part>" % sent for sent in sorted(parts.sent.items())]
         whole = ("<CompleteMultipartUpload>%s</CompleteMultipartUpload>" % "".join(tags)).encode()
         url = self._url(key, "uploadId=" + upload)
         _, _, answer = patiently(key, lambda: self._aws.send("s3", "POST", url, {}, whole), until)
         if b"<Error>" in answer:
             raise Unreachable("%s: %s" % (key, answer[:300].decode(errors="replace")))
         return digest.hexdigest()
+
+
+class _Parts:
+    """A file's parts: read and hashed in their order, sent beside each other. `sent` are their tags by number."""
+
+    def __init__(self, file: BinaryIO, size: int, digest: "hashlib._Hash") -> None:
+        self._file, self._size, self._digest = file, size, digest
+        self._reading = threading.Lock()
+        self._read = 0
+        self._failed = False
+        self.sent: Dict[int, str] = {}
+
+    def send_all(self, send: Callable[[int, bytes], str]) -> None:
+        """As long as there are any, by as many threads as call this; when one of them fails, no other begins a part."""
+        try:
+            while self._send_next(send):
+                continue
+        except BaseException:
+            self._failed = True
+            raise
+
+    def _send_next(self, send: Callable[[int, bytes], str]) -> bool:
+        with _IN_HAND:
+            number, body = self._next()
+            if body:
+                self.sent[number] = send(number, body)
+            return bool(body)
+
+    def _next(self) -> Tuple[int, bytes]:
+        with self._reading:
+            if self._failed or self._read >= _MOST_PARTS:
+                return 0, b""
+            body = self._file.read(self._size)
+            self._digest.update(body)
+            self._read += 1
+            return self._read, body
 
 
 def _between(text: str, start: str, end: str) -> str:

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from ports import quiet_port
 
 from skylift.cloud.compute import capability, trial
 from skylift.cloud.compute.capability import LOCALHOST, Capability, port_free, probe
@@ -47,8 +48,8 @@ def test_a_missing_program_names_its_package(home: Home, monkeypatch: pytest.Mon
 
 
 def test_a_taken_port_is_found(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.create_server((LOCALHOST, 0)) as listener:
-        port = listener.getsockname()[1]
+    port = quiet_port()
+    with socket.create_server((LOCALHOST, port)):
         assert not port_free(port)
         assert found(home, port)["free port"].ok is False
         # Where none is asked for, another one is taken.

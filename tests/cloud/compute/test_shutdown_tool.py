@@ -17,7 +17,7 @@ from skylift.cloud.compute.debian13.shutdown import Refused, due, parse
         ("shutdown -h now", "poweroff", "now", ""),
         ("shutdown -P +60", "poweroff", "+60", ""),
         ("shutdown -r +5 back in a minute", "reboot", "+5", "back in a minute"),
-        ("shutdown --no-wall -H 23:15 quiet", "halt", "23:15", ""),
+        ("shutdown --no-wall -H 23:15 quiet", "halt", "23:15", "quiet"),
         ("shutdown -rk now test", "warn", "now", "test"),
         ("shutdown -c", "cancel", "now", ""),
         ("shutdown --show", "show", "now", ""),
@@ -32,6 +32,12 @@ def test_command_lines(line: str, action: str, when: str, message: str) -> None:
     name, *arguments = line.split()
     request = parse(name, arguments)
     assert (request.action, request.when, request.message) == (action, when, message)
+
+
+def test_no_wall_tells_nobody_but_the_console() -> None:
+    assert not parse("shutdown", ["--no-wall", "-P", "+5"]).wall
+    assert not parse("poweroff", ["--no-wall"]).wall
+    assert parse("shutdown", ["-c"]).wall
 
 
 def test_force_skips_the_orderly_part() -> None:

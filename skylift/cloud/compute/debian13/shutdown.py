@@ -25,6 +25,7 @@ ENDING = f"{RUN}/stopping"  # there from the moment that a shutdown begins; lock
 LOCK = f"{RUN}/shutdown.lock"  # held while a shutdown is being arranged
 NOLOGIN = "/run/nologin"
 CONSOLE = "/dev/console"
+UNIX98_TERMINALS = 136  # the major number of /dev/pts
 GRACE = 5.0
 
 # reboot(2)
@@ -46,11 +47,12 @@ class Refused(Exception):
 class Request:
     """A command line, parsed whole before anything is done."""
 
-    def __init__(self, action: str, when: str, message: str, force: bool = False) -> None:
+    def __init__(self, action: str, when: str, message: str, force: bool = False, wall: bool = True) -> None:
         self.action = action  # a key of COMMANDS, or warn, cancel, show
         self.when = when
         self.message = message
         self.force = force
+        self.wall = wall
 
 
 def parse(name: str, arguments: list[str]) -> Request:
@@ -79,9 +81,9 @@ def parse(name: str, arguments: list[str]) -> Request:
         if not argument.startswith("-"):
             words.append(argument)
     if action in ("cancel", "show"):
-        return Request(action, "now", " ".join(words))
+        return Request(action, "now", " ".join(words), wall=wall)
     when, rest = (words[0], words[1:]) if words else ("+1", [])
-    return Request(action, when, " ".join(rest) if wall else "")
+    return Request(action, when, " ".join(rest), wall=wall)
 
 
 def _options(argument: str) -> list[str]:
@@ -91,7 +93,7 @@ def _options(argument: str) -> list[str]:
 
 
 def _parse_immediate(name: str, arguments: list[str]) -> Request:
-    action, force = name, False
+    action, force, wall = name, False, True
     for argument in arguments:
         for option in _options(argument) or [argument]:
             if option in ("-f", "--force"):
@@ -102,9 +104,11 @@ def _parse_immediate(name: str, arguments: list[str]) -> Request:
                 action = "reboot"
             elif option == "--halt":
                 action = "halt"
-            elif option != "--no-wall":
+            elif option == "--no-wall":
+                wall = False
+            else:
                 raise Refused(f"{name}: {option} is not known\n{USAGE}")
-    return Request(action, "now", "", force)
+    return Request(action, "now", "", force, wall)
 
 
 def due(when: str, now: float) -> float:
@@ -145,11 +149,11 @@ def carry_out(request: Request) -> int:
         return 0
     if request.action == "cancel":
         if _cancel():
-            announce(request.message or "The scheduled shutdown was cancelled.")
+            announce(request.message or "The scheduled shutdown was cancelled.", request.wall)
         return 0
     at = due(request.when, now)
     if request.action == "warn":
-        announce(request.message or f"The system would go down at {_clock(at)}.")
+        announce(request.message or f"The system would go down at {_clock(at)}.", request.wall)
         return 0
     if request.force:
         _reboot(request.action)
@@ -159,7 +163,7 @@ def carry_out(request: Request) -> int:
     if at > now:
         text = f"Shutdown scheduled for {_clock(at)}, use 'shutdown -c' to cancel."
         print(text, file=sys.stderr)
-        announce(request.message or f"The system goes down for {WORDS[request.action]} at {_clock(at)}.")
+        announce(request.message or f"The system goes down for {WORDS[request.action]} at {_clock(at)}.", request.wall)
     reading, writing = os.pipe()
     if os.fork() == 0:
         os.close(reading)
@@ -221,7 +225,7 @@ def _sleep_until(at: float) -> None:
 
 def end(request: Request) -> NoReturn:
     """The system's end, from the announcement to the last system call."""
-    announce(request.message or f"The system is going down for {WORDS[request.action]} NOW!")
+    announce(request.message or f"The system is going down for {WORDS[request.action]} NOW!", request.wall)
     with open(NOLOGIN, "w", encoding="utf-8") as file:
         file.write("The system is going down.\n")
     _end_processes(signal.SIGTERM, GRACE)
@@ -270,8 +274,7 @@ def _others() -> list[int]:
 
 def _alive(pid: str) -> bool:
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
+        return _stat(pid)[0] not in ("Z", "X")
     except OSError:
         return False
 
@@ -320,17 +323,37 @@ def _clock(at: float) -> str:
     return time.strftime("%a %Y-%m-%d %H:%M:%S %Z", time.localtime(at))
 
 
-def announce(text: str) -> None:
-    """To the console and to every terminal that somebody is logged in on, as wall(1) does."""
-    terminals = [CONSOLE]
-    with suppress(OSError):
-        terminals += [f"/dev/pts/{name}" for name in os.listdir("/dev/pts") if name.isdigit()]
-    for terminal in terminals:
+def announce(text: str, wall: bool = True) -> None:
+    """To the console and, as wall(1) does, to every terminal that somebody is logged in on."""
+    for terminal in [CONSOLE, *(_login_terminals() if wall else ())]:
         # Without waiting: a terminal that nobody reads must not keep the system from going down.
         with suppress(OSError):
             descriptor = os.open(terminal, os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK)
             os.write(descriptor, f"\r\n{text}\r\n".encode() if terminal != CONSOLE else f"{text}\n".encode())
             os.close(descriptor)
+
+
+def _login_terminals() -> list[str]:
+    """Those that sshd has given to somebody. A program that was given one by another program is not logged in."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        with suppress(OSError):
+            leader = _stat(pid)
+            number = int(leader[4])  # of its terminal, as a device
+            if leader[3] == pid and number >> 8 & 0xFFF == UNIX98_TERMINALS and _name(leader[1]).startswith("sshd"):
+                found.append(f"/dev/pts/{number & 0xFF | number >> 12 & 0xFFF00}")
+    return sorted(found)
+
+
+def _stat(pid: str) -> list[str]:
+    """State, parent, group, session, terminal and so on: proc_pid_stat(5) from the third on."""
+    with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+        return file.read().rpartition(")")[2].split()
+
+
+def _name(pid: str) -> str:
+    with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
+        return file.read()
 
 
 if __name__ == "__main__":
