@@ -252,11 +252,17 @@ def real_cloud(image_home: Home, *options: str) -> Iterator[RealCloud]:
     """A cloud that was started with these options; at the end it is down, with nothing of it left on the machine,
     whatever happened."""
     # Not pytest's own directory: that keeps the last runs', and servers' disks are large.
-    with tempfile.TemporaryDirectory(prefix="sky-") as base, ExitStack() as end:
+    with tempfile.TemporaryDirectory(prefix="sky-") as base:
         cloud = RealCloud(Path(base), image_home)
-        cloud.guard()
-        end.callback(cloud.put_away)
-        cloud.up(*options)
-        UP.append(cloud)
-        end.callback(UP.remove, cloud)
-        yield cloud
+        try:
+            with ExitStack() as end:
+                cloud.guard()
+                end.callback(cloud.put_away)
+                cloud.up(*options)
+                UP.append(cloud)
+                end.callback(UP.remove, cloud)
+                yield cloud
+        except BaseException as error:
+            # Of a cloud that goes with its test nobody else can tell.
+            error.add_note(cloud.facts())
+            raise

@@ -181,7 +181,8 @@ def summary(outcome: Outcome) -> list[str]:
     head = f"{marks.get(outcome.state, '✗')} {outcome.name}: exit code {outcome.exit_code}"
     if outcome.state != "succeeded":
         head += f" ({outcome.state})"
-    head += f" after {spell_duration(outcome.seconds)}"
+    spent = outcome.seconds or outcome.program_seconds
+    head += f" after {spell_duration(spent)}" if spent is not None else ""
     if outcome.results:
         shown = ", ".join(each.path for each in outcome.results[:4])
         more = len(outcome.results) - 4

@@ -21,9 +21,12 @@ def ssh(
         list[str] | None,
         typer.Argument(help="A command, instead of a shell. One word is a line that the shell there reads."),
     ] = None,
+    terminal: Annotated[
+        bool, typer.Option("--tty", "-t", help="A terminal for the command, as top and editors need it.")
+    ] = False,
     on: On = None,
 ) -> None:
-    """Open a shell on a job's server, with its host key pinned."""
+    """Open a shell on a job's server, or run a command there and have its exit code; the host key is pinned."""
     from skylift.cli.screen import show_error
     from skylift.runner.errors import SkyliftError, UsageError
     from skylift.runner.jobs import Jobs
@@ -33,7 +36,7 @@ def ssh(
     try:
         if shutil.which("ssh") is None:
             raise UsageError("There is no OpenSSH client on this machine.", "Install it: openssh-client.")
-        argv = Jobs(settings_for(on)).shell(name, words)
+        argv = Jobs(settings_for(on)).shell(name, words, terminal=terminal)
     except SkyliftError as error:
         show_error(error)
         raise typer.Exit(error.exit_code) from None

@@ -95,11 +95,10 @@ class Cloud:
             stack.callback(servers.close)
             account, region = first_facts(database, self._home, self._wanted_region, claim, listener)
             self._region = region
-            await self._serve(stack, database, network, servers, account, listener, ready)
+            await self._serve(database, network, servers, account, listener, ready)
 
     async def _serve(
         self,
-        stack: ExitStack,
         database: Database,
         network: Network,
         servers: Servers,

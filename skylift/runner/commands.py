@@ -100,9 +100,12 @@ if os.fork() == 0:
     return script
 
 
-def ssh_argv(key: Path, known_hosts: Path, user: str, address: str, command: tuple[str, ...]) -> list[str]:
+def ssh_argv(
+    key: Path, known_hosts: Path, user: str, address: str, command: tuple[str, ...], *, terminal: bool = False
+) -> list[str]:
     """OpenSSH to a server whose host key is pinned; nothing is trusted on first use, nobody's own settings apply. A
-    command of one word is the shell's to read, as with ssh; several are a program and its arguments, as they are."""
+    command of one word is the shell's to read, as with ssh; several are a program and its arguments, as they are. It
+    has a `terminal` only if it is to have one; a shell has one where there is one here."""
     return [
         "ssh",
         "-F",
@@ -117,6 +120,7 @@ def ssh_argv(key: Path, known_hosts: Path, user: str, address: str, command: tup
         "StrictHostKeyChecking=yes",
         "-o",
         "ServerAliveInterval=15",
+        *(("-t",) if terminal else ()),
         f"{user}@{address}",
         *((command[0] if len(command) == 1 else shlex.join(command),) if command else ()),
     ]

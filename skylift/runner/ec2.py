@@ -129,13 +129,19 @@ class Api:
 
     def settled(self, service: str, operation: str, **params: Any) -> Any:
         """A call about something that was made a moment ago, which not all of AWS may have heard of yet."""
+        return self._again_while(_unsettled, service, operation, params)
+
+    def undisturbed(self, service: str, operation: str, **params: Any) -> Any:
+        """A call that IAM refuses while another change of the same thing is under way."""
+        return self._again_while(_disturbed, service, operation, params)
+
+    def _again_while(self, passes: Callable[[Refused], bool], service: str, operation: str, params: Any) -> Any:
         until, pause = time.monotonic() + _SETTLING, 0.1
         while True:
             try:
                 return self.call(service, operation, **params)
             except Refused as error:
-                unheard = error.code.endswith(".NotFound") or error.code == "NoSuchEntity"
-                if not unheard or time.monotonic() + pause > until:
+                if not passes(error) or time.monotonic() + pause > until:
                     raise
             time.sleep(pause)
             pause = min(pause * 2, 3)
@@ -190,16 +196,21 @@ class Api:
                 if error.code != "NoSuchUpload":
                     raise
 
-    def delete_below(self, bucket: str, prefix: str) -> int:
-        """Delete all objects whose keys begin with a prefix, and uploads that were left half done. How many objects."""
+    def delete_below(self, bucket: str, prefix: str, last: str | None = None) -> int:
+        """Delete all objects whose keys begin with a prefix, and uploads that were left half done. How many objects.
+        Of these `last` goes when all others are gone: by it, one finds what is left when we are cut off."""
         self.abort_uploads(bucket, prefix)
-        keys = [each["Key"] for each in self.pages("s3", "list_objects_v2", "Contents", Bucket=bucket, Prefix=prefix)]
-        for start in range(0, len(keys), 1000):
-            objects = [{"Key": key} for key in keys[start : start + 1000]]
+        found = [each["Key"] for each in self.pages("s3", "list_objects_v2", "Contents", Bucket=bucket, Prefix=prefix)]
+        keys = [key for key in found if key != last]
+        batches = [keys[start : start + 1000] for start in range(0, len(keys), 1000)]
+        if len(keys) < len(found):
+            batches.append([str(last)])
+        for batch in batches:
+            objects = [{"Key": key} for key in batch]
             answer = self.call("s3", "delete_objects", Bucket=bucket, Delete={"Objects": objects, "Quiet": True})
             for error in answer.get("Errors", []):
                 raise Refused(str(error.get("Code")), f"{error.get('Key')}: {error.get('Message')}", "delete_objects")
-        return len(keys)
+        return len(found)
 
     def upload(self, file: IO[bytes], size: int, bucket: str, key: str, progress: Callable[[int], None]) -> None:
         """An open file, in parts when it is large; `progress` gets the size of each piece sent, from any thread."""
@@ -246,6 +257,14 @@ class _KeptLoader(Loader):
         if name not in {"endpoints", "partitions"}:
             return whole()
         return self._kept.get(name, lambda: whole()[0]), str(Path(self.BUILTIN_DATA_PATH, name))
+
+
+def _disturbed(error: Refused) -> bool:
+    return error.code == "ConcurrentModification"
+
+
+def _unsettled(error: Refused) -> bool:
+    return error.code.endswith(".NotFound") or error.code == "NoSuchEntity" or _disturbed(error)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
     SkyliftError
     ├── UsageError            exit 2: found before anything was started
     │   ├── NoCredentials
+    │   ├── NameTaken         a job of that name is there already
     │   └── JobNotFound       no job of that name
     └── RunError              exit 125: skylift failed, not the program
         ├── Refused           the API answered with an error code
@@ -10,8 +11,7 @@
         ├── Unreachable       the API did not answer
         ├── ConnectionLost    SSH to the server failed or broke off
         ├── LaunchFailed      no server, or one that ended before it took the job
-        ├── ResultsDamaged    what came home is not what the server sent
-        └── NameTaken         a job of that name is there already
+        └── ResultsDamaged    what came home is not what the server sent
 
 Every error says what happened; `advice`, where there is one, says what to do about it.
 """
@@ -76,7 +76,7 @@ class ResultsDamaged(RunError):
     pass
 
 
-class NameTaken(RunError):
+class NameTaken(UsageError):
     def __init__(self, name: str) -> None:
         advice = f"Start it under another name, or forget that one: skylift rm {name}"
         super().__init__(f"There is a job called {name} already.", advice)

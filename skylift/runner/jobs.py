@@ -101,12 +101,12 @@ class Jobs:
             return None
         return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(when))
 
-    def shell(self, name: str, command: tuple[str, ...] = ()) -> list[str]:
+    def shell(self, name: str, command: tuple[str, ...] = (), *, terminal: bool = False) -> list[str]:
         """The argv of OpenSSH to a job's server, with its host key pinned in a file beside our key."""
         reach = Reach(self._account, name, self._server(name))
         address, way_in = self._open_way(reach)
         known = self._pin(name, address, way_in.keys)
-        return ssh_argv(reach.key.private, known, way_in.user, address, command)
+        return ssh_argv(reach.key.private, known, way_in.user, address, command, terminal=terminal)
 
     def _open_way(self, reach: Reach) -> tuple[str, WayIn]:
         """The server's address and what it shows of itself, when it can be reached from here."""
@@ -170,7 +170,7 @@ class Jobs:
                 f"End it first: skylift cancel {name}",
             )
         put_roles_away(self._account, name, [])
-        count = self._api.delete_below(self._bucket, f"{Prefix(name).base}/")
+        count = self._api.delete_below(self._bucket, f"{Prefix(name).base}/", last=Prefix(name).record)
         return f"removed, {count} object{'s' * (count != 1)}"
 
     def _goes_off(self, name: str, server: Server) -> bool:

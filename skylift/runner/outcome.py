@@ -15,7 +15,8 @@ def conclude(name: str, status: dict[str, Any] | None, manifest: Manifest, serve
     """Raises RunError for a job whose server is gone and never reported its end."""
     if status is None:
         raise RunError(_explain_silence(name, server), _advise(name, server))
-    kept = status.get("kept_until")
+    # A server that was kept may be gone by now, or another job's.
+    kept = status.get("kept_until") if server is not None and not server.gone else None
     return Outcome(
         name=name,
         state=status["state"],

@@ -173,7 +173,7 @@ class Sweep:
             return
         bucket, prefix = self._account.bucket, Prefix(job.name)
         if not job.status:
-            remove = partial(self._api.delete_below, bucket, f"{prefix.base}/")
+            remove = partial(self._api.delete_below, bucket, f"{prefix.base}/", last=prefix.record)
             yield Leftover("record", prefix.base, job.name, "its server was never started", remove=remove)
             return
         if self._api.get(bucket, prefix.env) is not None:

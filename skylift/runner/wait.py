@@ -39,7 +39,7 @@ async def wait(account: Account, name: str, watcher: Watcher) -> Outcome:
     manifest = await lifeline.reach(read_manifest, account.api, account.bucket, Prefix(name))
     if not status.get("kept_until"):
         await lifeline.reach(put_roles_away, account, name, servers)
-    told = conclude(name, status, manifest, None)
+    told = conclude(name, status, manifest, servers[0] if servers else None)
     return await in_thread(name_larger_type, account.api, told, instance_type)
 
 

@@ -114,6 +114,9 @@ OUTCOME = Outcome("job-abcd", "succeeded", 0, "The program exited with 0.", seco
     ("outcome", "lines"),
     [
         (OUTCOME, ["✓ job-abcd: exit code 0 after 1.23 s"]),
+        # Nobody has watched: the program's own time.
+        (replace(OUTCOME, seconds=0.0, program_seconds=61.2), ["✓ job-abcd: exit code 0 after 1m 01s"]),
+        (replace(OUTCOME, seconds=0.0), ["✓ job-abcd: exit code 0"]),
         (
             replace(OUTCOME, results=tuple(Result(f"{n}.txt", 1, "") for n in range(6))),
             ["✓ job-abcd: exit code 0 after 1.23 s; results: 0.txt, 1.txt, 2.txt, 3.txt and 2 more"],

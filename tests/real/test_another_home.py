@@ -48,7 +48,7 @@ def test_attached_to_finished_and_collected(cloud: RealCloud, homes: tuple[Someb
         assert follower.stdout is not None and watcher.stdout is not None
         lines = follower.stdout.readline(), watcher.stdout.readline()
         assert lines == ("ready\n", "ready\n"), (second.folder / "words").read_text()
-        until(lambda: listed(second).get("nightly") == ("running", None), "the record to say that the program runs")
+        until(lambda: listed(second).get("nightly") == ("running", None), "the record to say so", 120)
         entered = second.skylift("ssh", "nightly", "touch", "job/go")
         assert entered.returncode == 0, entered.stderr
         seen = follower.communicate()[0], watcher.communicate()[0]
@@ -65,7 +65,7 @@ def test_attached_to_finished_and_collected(cloud: RealCloud, homes: tuple[Someb
     known = listed(second, "--all")
     assert (known["nightly"], known["unwanted"]) == (("failed", 7), ("cancelled", 143))
 
-    until(lambda: not {"nightly", "unwanted"} & set(listed(second)), "the servers to be gone")
+    until(lambda: not {"nightly", "unwanted"} & set(listed(second)), "the servers to be gone", 120)
     removed = second.skylift("rm", "nightly", "unwanted")
     assert removed.returncode == 0, removed.stderr
     assert not {"nightly", "unwanted"} & set(listed(second, "--all"))

@@ -12,7 +12,7 @@ from real_cloud import RealCloud
 
 pytestmark = pytest.mark.real
 
-QUICK = {"Delay": 1, "MaxAttempts": 60}
+QUICK = {"Delay": 1, "MaxAttempts": 180}
 
 
 @pytest.fixture(scope="module")

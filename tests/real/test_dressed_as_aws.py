@@ -138,7 +138,7 @@ def test_an_environment_is_built_once(first: Somebody) -> None:
 def test_what_is_left_over_is_swept(first: Somebody, aws: RealCloud) -> None:
     """A job that nobody has looked at leaves its role; a disk and an interface are what a failed launch may leave."""
     assert first.skylift("run", "-d", "--name", "alone", "job.py").returncode == 0
-    until(lambda: live(aws) == [], "the server to be gone")
+    until(lambda: live(aws) == [], "the server to be gone", 120)
 
     def tagged(kind: str) -> list[dict[str, object]]:
         return [{"ResourceType": kind, "Tags": [{"Key": "skylift:job", "Value": "alone"}]}]
@@ -150,7 +150,7 @@ def test_what_is_left_over_is_swept(first: Somebody, aws: RealCloud) -> None:
     interface = aws.ec2.create_network_interface(
         SubnetId=subnet["SubnetId"], TagSpecifications=tagged("network-interface")
     )["NetworkInterface"]["NetworkInterfaceId"]
-    until(lambda: aws.ec2.describe_volumes(VolumeIds=[volume])["Volumes"][0]["State"] == "available", "the volume")
+    until(lambda: aws.ec2.describe_volumes(VolumeIds=[volume])["Volumes"][0]["State"] == "available", "it")
     left = {("role", "skylift-alone"), ("instance-profile", "skylift-alone")}
     left |= {("volume", volume), ("network-interface", interface)}
     looked = first.skylift("sweep", "--dry-run", "--json")

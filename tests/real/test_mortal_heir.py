@@ -33,7 +33,7 @@ def test_killed_after_every_call_of_a_handover(cloud: RealCloud) -> None:
         assert code == (-signal.SIGKILL if made[-1] == call else 3), (call, code, words)
         known.append(name)
         if taken_by(cloud, last) == name:
-            until(lambda name=name: state(cloud, name) == "failed", f"the job that was started ({call})", 60)
+            until(lambda name=name: state(cloud, name) == "failed", f"the job that was started ({call})", 120)
             assert result(cloud, name) == b"started\n", call
             ran.append(call)
             last = name

@@ -110,7 +110,7 @@ def test_a_peer_sees_a_private_nat_gateway(cloud: RealCloud, sides: tuple[Side, 
     tied = ec2.associate_route_table(RouteTableId=table, SubnetId=subnet)["AssociationId"]
     made = ec2.create_nat_gateway(SubnetId=subnet, ConnectivityType="private", PrivateIpAddress="10.77.9.9")
     gateway = made["NatGateway"]["NatGatewayId"]
-    ec2.get_waiter("nat_gateway_available").wait(NatGatewayIds=[gateway], WaiterConfig={"Delay": 1})
+    ec2.get_waiter("nat_gateway_available").wait(NatGatewayIds=[gateway], WaiterConfig={"Delay": 1, "MaxAttempts": 120})
     group = cloud.security_group("nat-only", two.vpc, (22, "10.77.9.9/32"), (22, f"{cloud.endpoint.loopback}/32"))
     card = two.server.describe()["NetworkInterfaces"][0]["NetworkInterfaceId"]
     ec2.modify_network_interface_attribute(NetworkInterfaceId=card, Groups=[group])
@@ -131,5 +131,5 @@ def test_a_peer_sees_a_private_nat_gateway(cloud: RealCloud, sides: tuple[Side, 
     ec2.delete_security_group(GroupId=group)
     ec2.disassociate_route_table(AssociationId=tied)
     ec2.delete_route_table(RouteTableId=table)
-    ec2.get_waiter("nat_gateway_deleted").wait(NatGatewayIds=[gateway], WaiterConfig={"Delay": 1})
+    ec2.get_waiter("nat_gateway_deleted").wait(NatGatewayIds=[gateway], WaiterConfig={"Delay": 1, "MaxAttempts": 120})
     ec2.delete_subnet(SubnetId=subnet)

@@ -96,7 +96,9 @@ def test_a_root_volume_outlives_its_server_when_it_is_told_to(cloud: RealCloud) 
     other.terminate()
     # An image of it starts servers with what it has.
     snapshot = str(cloud.ec2.create_snapshot(VolumeId=volume)["SnapshotId"])
-    cloud.ec2.get_waiter("snapshot_completed").wait(SnapshotIds=[snapshot], WaiterConfig={"Delay": 1})
+    cloud.ec2.get_waiter("snapshot_completed").wait(
+        SnapshotIds=[snapshot], WaiterConfig={"Delay": 1, "MaxAttempts": 240}
+    )
     mappings = [{"DeviceName": "/dev/xvda", "Ebs": {"SnapshotId": snapshot}}]
     asked = {"Architecture": architecture, "RootDeviceName": "/dev/xvda", "VirtualizationType": "hvm"}
     image = str(cloud.ec2.register_image(Name=f"of {snapshot}", BlockDeviceMappings=mappings, **asked)["ImageId"])

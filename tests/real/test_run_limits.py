@@ -43,5 +43,5 @@ def run(cloud: RealCloud, folder: Path, *arguments: str) -> subprocess.Completed
         stdin=subprocess.DEVNULL,
         cwd=folder,
         env=cloud.environment,
-        timeout=120,
+        timeout=300,
     )

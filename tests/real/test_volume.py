@@ -81,7 +81,7 @@ def test_a_volume_goes_from_server_to_server_with_what_is_on_it(cloud: RealCloud
     # What a server has not, and what it cannot do with what it has.
     assert first.ssh("sudo umount /mnt/sdf", check=False).returncode != 0
     assert first.ssh("sudo mknod /mnt/sdf/sda b 8 0", check=False).returncode != 0
-    with subprocess.Popen([*first.ssh_command(), "cd /mnt/sdf/d && echo in && sleep 60"], stdout=-1) as holding:
+    with subprocess.Popen([*first.ssh_command(), "cd /mnt/sdf/d && echo in && sleep 150"], stdout=-1) as holding:
         assert holding.stdout is not None and holding.stdout.readline() == b"in\n"
         cloud.ec2.detach_volume(VolumeId=volume, InstanceId=first.id)
         until(lambda: attachment(cloud, volume) == "busy", "the volume to be busy")
@@ -155,7 +155,7 @@ def test_a_volume_grows_and_its_snapshot_is_of_one_moment(cloud: RealCloud) -> N
     cloud.ec2.delete_snapshot(SnapshotId=taken)
     until(lambda: not (cloud.home.snapshots / f"{taken}.img").exists(), "the snapshot's file to be removed")
     # By force: programs keep what they have open, and the volume is free all the same.
-    with subprocess.Popen([*server.ssh_command(), "cd /mnt/sdg && echo in && sleep 60"], stdout=-1) as holding:
+    with subprocess.Popen([*server.ssh_command(), "cd /mnt/sdg && echo in && sleep 150"], stdout=-1) as holding:
         assert holding.stdout is not None and holding.stdout.readline() == b"in\n"
         detach(cloud, copy, Force=True)
         server.ssh("pkill sleep")

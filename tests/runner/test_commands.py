@@ -62,6 +62,8 @@ def test_ssh() -> None:
     words = ("echo", "two words", "$HOME;")
     assert ssh_argv(Path("/k"), Path("/h"), "me", "h", words)[-1] == "echo 'two words' '$HOME;'"
     assert ssh_argv(Path("/k"), Path("/h"), "me", "h", ("cd job; exit 3",))[-1] == "cd job; exit 3"
+    shown = ssh_argv(Path("/k"), Path("/h"), "me", "h", ("top",), terminal=True)
+    assert shown == ["ssh", *options, "-t", "me@h", "top"]
 
 
 def test_user_data_has_what_fetches_the_supervisor_and_fits() -> None:

@@ -184,7 +184,7 @@ def test_detached_by_the_command_line(
     with host(api, machine):
         assert perform(["run", "-d", "--name", "nightly", "--out", "result.txt", "job.py"]) == 0
     assert capfd.readouterr().out == "nightly\n"
-    assert perform(["run", "-d", "--name", "nightly", "job.py"]) == 125
+    assert perform(["run", "-d", "--name", "nightly", "job.py"]) == 2
     assert "skylift rm nightly" in capfd.readouterr().err
     until((machine.home / "job" / "job.py").exists, "the job to be unpacked")
     assert perform(["results", "nightly"]) == 125

@@ -198,8 +198,9 @@ def test_role_of_a_job(api: Api, bucket: str) -> None:
     assert found["AssumeRolePolicyDocument"] == role.TRUST
     policy = api.call("iam", "get_role_policy", RoleName="skylift-x", PolicyName="job")["PolicyDocument"]
     assert policy == role.job_policy("x", bucket, ACCOUNT, "us-east-1")
-    with pytest.raises(NameTaken):
+    with pytest.raises(NameTaken) as taken:
         role.create_role(api, "x", ACCOUNT)
+    assert taken.value.exit_code == 2, "nothing was started"
     role.remove_role(api, "x")
     role.remove_role(api, "x")
     with pytest.raises(Refused, match="NoSuchEntity"):

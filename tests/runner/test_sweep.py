@@ -15,6 +15,7 @@ from skylift.runner import role
 from skylift.runner.account import Account, open_account
 from skylift.runner.bucket import ensure_bucket
 from skylift.runner.ec2 import Api
+from skylift.runner.errors import Unreachable
 from skylift.runner.job import Settings
 from skylift.runner.jobs import Jobs
 from skylift.runner.launch import live_servers
@@ -240,6 +241,27 @@ def test_ps_tells_jobs_apart(left: Left, settings: Settings) -> None:
     assert dear is not None and 0.02 < dear < 0.03
     assert cheap is not None and cheap < 0.001
     assert all(each.hourly_usd is None for each in Jobs(replace(settings, billed=False)).listed())
+
+
+def test_a_removal_that_is_cut_off_is_gone_on_with(left: Left, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as there is anything of a job, it is known, and its name is nobody else's."""
+    left.record("gone")
+    left.status("gone")
+    call = Api.call
+
+    def cut_off(api: Api, service: str, operation: str, **params: Any) -> Any:
+        answer = call(api, service, operation, **params)
+        if operation == "delete_objects":
+            raise Unreachable("The line is cut.")
+        return answer
+
+    jobs = Jobs(left.account.settings)
+    with monkeypatch.context() as cut, pytest.raises(Unreachable):
+        cut.setattr(Api, "call", cut_off)
+        jobs.remove("gone")
+    assert left.account.recorded() == ["gone"]
+    assert jobs.remove("gone") == "removed, 1 object"
+    assert left.account.recorded() == []
 
 
 def test_environments_of_long_ago(left: Left) -> None:

@@ -78,6 +78,9 @@ def _environment(region: str, inherited: Mapping[str, str]) -> str:
         "AWS_ENDPOINT_URL": f"http://{ENDPOINT_ADDRESS}",
         "AWS_REGION": region,
         "AWS_DEFAULT_REGION": region,
+        # SDKs give the metadata service a second, once: this machine's own may be that busy.
+        "AWS_METADATA_SERVICE_TIMEOUT": "5",
+        "AWS_METADATA_SERVICE_NUM_ATTEMPTS": "3",
         "NO_PROXY": exempt,
         "no_proxy": exempt,
     }

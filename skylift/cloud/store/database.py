@@ -87,13 +87,8 @@ class Tx:
         self.files = files
         self.console = console
         self.checksum = checksum
-        self._after_commit: list[Callable[[], None]] = []
         self._after_rollback: list[Callable[[], None]] = []
         self._when_unseen: list[Callable[[], None]] = []
-
-    def after_commit(self, act: Callable[[], None]) -> None:
-        """Do this once the commit is durable; not at all when the transaction is rolled back."""
-        self._after_commit.append(act)
 
     def after_rollback(self, act: Callable[[], None]) -> None:
         """Do this when the transaction comes to nothing."""
@@ -200,8 +195,6 @@ class Database:
                 raise DiskFull(f"there is no space left where {self._path} is") from error
             raise
         assert tx is not None, "it was made before the block began"
-        for act in tx._after_commit:
-            act()
         self._snapshots.when_closed(tx._when_unseen)
 
     def close(self) -> None:

@@ -36,8 +36,3 @@ def snapshot_files(tx: Tx) -> set[str]:
             "UNION SELECT snapshot_id FROM volumes WHERE state = 'creating'"
         )
     }
-
-
-def snapshot_trees(tx: Tx) -> set[str]:
-    """Directories that snapshots of root volumes are."""
-    return {row[0] for row in tx.execute("SELECT root FROM snapshots WHERE root != ''")}

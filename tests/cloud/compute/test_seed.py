@@ -51,5 +51,11 @@ def test_the_endpoint_is_never_reached_through_a_proxy() -> None:
     assert {"intranet", "169.254.169.252", "169.254.169.254"} <= set(exempt)
 
 
+def test_credentials_are_waited_for_where_the_machine_is_busy() -> None:
+    variables = environment_of(seed())
+    assert int(variables["AWS_METADATA_SERVICE_TIMEOUT"]) > 1
+    assert int(variables["AWS_METADATA_SERVICE_NUM_ATTEMPTS"]) > 1
+
+
 def test_a_value_of_several_lines_cannot_add_variables() -> None:
     assert "EVIL" not in environment_of(seed(ODD="a\nEVIL=b"))
