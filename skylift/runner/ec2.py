@@ -129,13 +129,19 @@ class Api:
 
     def settled(self, service: str, operation: str, **params: Any) -> Any:
         """A call about something that was made a moment ago, which not all of AWS may have heard of yet."""
+        return self._again_while(_unsettled, service, operation, params)
+
+    def undisturbed(self, service: str, operation: str, **params: Any) -> Any:
+        """A call that IAM refuses while another change of the same thing is under way."""
+        return self._again_while(_disturbed, service, operation, params)
+
+    def _again_while(self, passes: Callable[[Refused], bool], service: str, operation: str, params: Any) -> Any:
         until, pause = time.monotonic() + _SETTLING, 0.1
         while True:
             try:
                 return self.call(service, operation, **params)
             except Refused as error:
-                unheard = error.code.endswith(".NotFound") or error.code == "NoSuchEntity"
-                if not unheard or time.monotonic() + pause > until:
+                if not passes(error) or time.monotonic() + pause > until:
                     raise
             time.sleep(pause)
             pause = min(pause * 2, 3)
@@ -251,6 +257,14 @@ class _KeptLoader(Loader):
         if name not in {"endpoints", "partitions"}:
             return whole()
         return self._kept.get(name, lambda: whole()[0]), str(Path(self.BUILTIN_DATA_PATH, name))
+
+
+def _disturbed(error: Refused) -> bool:
+    return error.code == "ConcurrentModification"
+
+
+def _unsettled(error: Refused) -> bool:
+    return error.code.endswith(".NotFound") or error.code == "NoSuchEntity" or _disturbed(error)
 
 
 @contextmanager

@@ -197,7 +197,7 @@ def create_role(api: Api, job: str, account: str, buckets: Sequence[str] = ()) -
         boundary = pool.submit(ensure_boundary, api, account, buckets)
         try:
             try:
-                _create(api.call, job, boundary_arn(account, buckets))
+                _create(api.undisturbed, job, boundary_arn(account, buckets))
             except Refused as error:
                 if error.code != "NoSuchEntity":
                     raise
@@ -235,7 +235,7 @@ def equip_role(
     with ThreadPoolExecutor(1) as pool:
         put = pool.submit(api.settled, "iam", "put_role_policy", RoleName=name, PolicyName="job", PolicyDocument=policy)
         tags = [{"Key": TAG_JOB, "Value": job}]
-        made = api.call("iam", "create_instance_profile", InstanceProfileName=name, Path=PATH, Tags=tags)
+        made = api.undisturbed("iam", "create_instance_profile", InstanceProfileName=name, Path=PATH, Tags=tags)
         api.settled("iam", "add_role_to_instance_profile", InstanceProfileName=name, RoleName=name)
         put.result()
     return JobRole(name, made["InstanceProfile"]["Arn"])
@@ -261,7 +261,7 @@ def remove_named(api: Api, name: str) -> None:
 
 def _unless_gone(api: Api, operation: str, params: dict[str, str]) -> None:
     try:
-        api.call("iam", operation, **params)
+        api.undisturbed("iam", operation, **params)
     except Refused as error:
         if error.code != "NoSuchEntity":
             raise

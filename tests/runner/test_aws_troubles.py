@@ -113,6 +113,16 @@ def test_role_of_which_iam_has_not_heard_yet(api: Api, monkeypatch: pytest.Monke
     assert role.equip_role(api, "x", BUCKET, ACCOUNT).name == "skylift-x"
 
 
+def test_changes_beside_each_other_that_iam_does_not_take_at_once(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    codes = dict.fromkeys(("create_role", "create_instance_profile", "delete_role"), "ConcurrentModification")
+    forgetful = Forgetful(api, monkeypatch, **codes)
+    role.create_role(api, "x", ACCOUNT)
+    role.equip_role(api, "x", BUCKET, ACCOUNT)
+    role.remove_role(api, "x")
+    assert [forgetful.asked.count(each) for each in codes] == [2, 2, 2]
+    assert api.pages("iam", "list_roles", "Roles", PathPrefix="/skylift/") == []
+
+
 def test_other_refusals_are_not_waited_for(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     forgetful = Forgetful(api, monkeypatch, create_role="LimitExceeded")
     with pytest.raises(Refused, match="LimitExceeded"):
