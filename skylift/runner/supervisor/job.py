@@ -418,8 +418,8 @@ class Supervisor:
         return self._stay(self._kept_until, told=self._kept_until > 0)
 
     def _stay(self, until: float, told: bool = False) -> None:
-        """The keeper goes on with the next job, if one comes; else this is the server's end. Whoever has been `told` that
-        we wait has to hear that we do not, also where the time is over by now."""
+        """The keeper goes on with the next job, if one comes; else this is the server's end. Whoever was `told` that we
+        wait has to hear that we do not, also where the time is over by now."""
         until = min(until, self._deadline)
         found = None
         if told or (until > time.time() and not self._cancelled.is_set()):
