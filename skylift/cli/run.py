@@ -181,8 +181,6 @@ def run(
     from skylift.runner.job import Access
     from skylift.runner.plan import Order, plan_job
 
-    # The API's models are a million objects that live until the end: looking through them costs 0.2 s of a run.
-    gc.set_threshold(200_000, 20, 20)
     outlet = Outlet(2 if as_json else 1, 2)
     screen = make_screen(outlet, quiet=quiet, json=as_json)
     job_name = name

@@ -117,25 +117,9 @@ class Supervisor:
         self._instance = self._try("instance id", self._aws.instance)
         before = self._past.said["start"]["status"] if self._past.may_have_started else {"booted": now_iso()}
         self.status.set(**before, instance=self._instance)
-        threading.Thread(target=self.publish_host_keys, daemon=True).start()
 
     def _try(self, what: str, call: Callable[[], T], until: Optional[float] = None) -> T:
         return patiently(what, call, self._deadline - RESERVE if until is None else until)
-
-    def publish_host_keys(self) -> None:
-        """As soon as sshd has them. The job does not wait: without sshd all of it comes through S3."""
-
-        def publish() -> None:
-            keys = [path.read_text().strip() for path in sorted((self._root / "etc/ssh").glob("ssh_host_*_key.pub"))]
-            if not any(key.startswith("ssh-ed25519 ") for key in keys):
-                raise Unreachable("sshd has no host key yet")
-            shown = {"instance": self._instance, "keys": keys, "user": self._login.user.pw_name}
-            self.prefix.put("server/hostkeys.json", json.dumps(shown).encode())
-
-        try:
-            self._try("host keys", publish)
-        except (Unreachable, Refused) as error:
-            say("the host keys could not be shown: %s" % error)
 
     def read_record(self) -> None:
         found = self._try("record", lambda: self.prefix.get("record.json"))

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import signal
-from dataclasses import dataclass
-from typing import Any, Dict, Optional
+from typing import Any, Dict, NamedTuple, Optional
 
 REBOOTED = 122
 CAPPED = 124
@@ -19,8 +18,7 @@ class Ended(Exception):
         self.state, self.reason, self.detail, self.exit_code = state, reason, detail, exit_code
 
 
-@dataclass
-class Verdict:
+class Verdict(NamedTuple):
     state: str
     reason: str
     exit_code: int
@@ -29,7 +27,7 @@ class Verdict:
     memory: Optional[Dict[str, Any]] = None
 
     def fields(self) -> Dict[str, Any]:
-        return dict(vars(self))
+        return self._asdict()
 
 
 def before_start(ended: Ended) -> Verdict:
