@@ -399,13 +399,14 @@ class Supervisor:
             say("job done; the server stays for %d s" % self._record["keep"])
             if self._standing is not None:
                 self._standing.confirm()
-        return self._stay(self._kept_until)
+        return self._stay(self._kept_until, told=self._kept_until > 0)
 
-    def _stay(self, until: float) -> None:
-        """The keeper goes on with the next job, if one comes; else this is the server's end."""
+    def _stay(self, until: float, told: bool = False) -> None:
+        """The keeper goes on with the next job, if one comes; else this is the server's end. Whoever was `told` that we
+        wait has to hear that we do not, also where the time is over by now."""
         until = min(until, self._deadline)
         found = None
-        if until > time.time() and not self._cancelled.is_set():
+        if told or (until > time.time() and not self._cancelled.is_set()):
             # The operating system keeps to the shorter time as well, whatever becomes of us.
             arm_timer(min(self._deadline, until + RESERVE))
             self._kept.foresee()
