@@ -1,12 +1,15 @@
 """Two servers in processes of their own, for the measurements that stand beside a peer: ours, and moto's.
 
 Ours is the endpoint with its services and store and nothing behind it, which is what moto is too: nothing is booted.
-Run as a program it serves that endpoint from an empty directory.
+Run as a program it serves one of the two, with so many objects in the bucket `many`: ours from an empty directory, or
+moto's at a port. These objects come from inside, as so many by requests would take minutes.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import os
 import socket
 import statistics
 import subprocess
@@ -25,6 +28,8 @@ from botocore.config import Config
 ACCOUNT, REGION = "123456789012", "us-east-1"
 CLIENTS = 8
 PATIENCE = 60.0
+SMALL = os.urandom(1024)
+"""The body of small objects."""
 
 
 class Server:
@@ -59,8 +64,8 @@ class Server:
 
 
 @contextmanager
-def skylift(directory: Path) -> Iterator[Server]:
-    command = [sys.executable, __file__, str(directory)]
+def skylift(directory: Path, keys: int = 0) -> Iterator[Server]:
+    command = [sys.executable, __file__, "skylift", str(directory), str(keys)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
@@ -71,11 +76,11 @@ def skylift(directory: Path) -> Iterator[Server]:
 
 
 @contextmanager
-def moto() -> Iterator[Server]:
+def moto(keys: int = 0) -> Iterator[Server]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    command = [sys.executable, __file__, "moto", str(port), str(keys)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             deadline = time.monotonic() + PATIENCE
@@ -91,8 +96,26 @@ def moto() -> Iterator[Server]:
             process.terminate()
 
 
-async def serve(directory: Path) -> None:
+def key_of(number: int) -> str:
+    """Ten folders of equally many objects."""
+    return f"{number % 10}/{number:07}"
+
+
+def serve_moto(port: int, keys: int) -> None:
+    from moto.s3.models import s3_backends
+    from moto.server import main
+
+    if keys:
+        backend = s3_backends[ACCOUNT]["aws"]
+        backend.create_bucket("many", REGION)
+        for number in range(keys):
+            backend.put_object("many", key_of(number), SMALL)
+    main(["-H", "127.0.0.1", "-p", str(port)])
+
+
+async def serve(directory: Path, keys: int) -> None:
     """An account as a new cloud has it, with an image to launch from."""
+    from skylift.cloud.bucket import Bucket, Object, Spool
     from skylift.cloud.facts import CloudFacts
     from skylift.cloud.instance import Image
     from skylift.cloud.joints.desk import Desk
@@ -100,6 +123,7 @@ async def serve(directory: Path) -> None:
     from skylift.cloud.services.identity import make_root_key
     from skylift.cloud.services.image import register_image
     from skylift.cloud.services.vpc import make_default_vpc
+    from skylift.cloud.store.content import keep
     from skylift.cloud.store.database import Database
     from skylift.cloud.wire import checksum
     from skylift.cloud.wire.endpoint import AwsEndpoint
@@ -121,6 +145,19 @@ async def serve(directory: Path) -> None:
         )
         register_image(tx, image)
         root = make_root_key(tx)
+        if keys:
+            tx.add(Bucket(name="many", region=REGION, created=tx.now, owner=ACCOUNT))
+        etag = hashlib.md5(SMALL).hexdigest()
+        for number in range(keys):
+            made = Object(
+                bucket="many",
+                key=key_of(number),
+                size=len(SMALL),
+                etag=etag,
+                modified=tx.now,
+                extents=keep(tx, Spool("", len(SMALL), etag, data=SMALL)),
+            )
+            tx.add(made)
     desk = Desk(database, ACCOUNT, REGION, lambda: None)
     endpoint = AwsEndpoint(
         region=REGION,
@@ -181,4 +218,7 @@ def report(title: str, rounds: dict[str, list[dict[str, float]]]) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(Path(sys.argv[1])))
+    if sys.argv[1] == "moto":
+        serve_moto(int(sys.argv[2]), int(sys.argv[3]))
+    else:
+        asyncio.run(serve(Path(sys.argv[2]), int(sys.argv[3])))

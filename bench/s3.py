@@ -18,10 +18,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from beside_moto import CLIENTS, Server, latencies, median, moto, report, seconds_each, skylift, together
+from beside_moto import CLIENTS, SMALL, Server, latencies, median, moto, report, seconds_each, skylift, together
 
 MIB = 1 << 20
-SMALL = os.urandom(1024)
 
 
 def main() -> None:
@@ -35,7 +34,6 @@ def main() -> None:
         servers = {"skylift": ours, "moto": theirs}
         for server in servers.values():
             server.s3.create_bucket(Bucket="bucket")
-            server.s3.create_bucket(Bucket="many")
         idle = {name: server.memory() for name, server in servers.items()}
         rounds: dict[str, list[dict[str, float]]] = {name: [] for name in servers}
         for _ in range(chosen.rounds):
@@ -43,21 +41,21 @@ def main() -> None:
                 rounds[name].append(measure(server, chosen.large, chosen.small))
         report("objects", rounds)
         floors(Path(directory), chosen.large, chosen.small)
-        after = {name: server.memory() for name, server in servers.items()}
         for name, server in servers.items():
-            began = time.perf_counter()
-            fill(server, chosen.keys)
-            print(f"{name}: {chosen.keys / (time.perf_counter() - began):.0f} puts a second by {CLIENTS} clients")
+            print(f"{name}: memory idle {idle[name]:.0f} MiB, after the objects {server.memory():.0f} MiB")
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        skylift(Path(directory), chosen.keys) as ours,
+        moto(chosen.keys) as theirs,
+    ):
+        servers = {"skylift": ours, "moto": theirs}
         listed: dict[str, list[dict[str, float]]] = {name: [] for name in servers}
         for _ in range(chosen.rounds):
             for name, server in servers.items():
                 listed[name].append(listings(server, chosen.keys))
         report(f"listings of {chosen.keys} objects", listed)
         for name, server in servers.items():
-            print(
-                f"{name}: memory idle {idle[name]:.0f} MiB, after the objects {after[name]:.0f} MiB,"
-                f" after the listings {server.memory():.0f} MiB"
-            )
+            print(f"{name}: memory after the listings {server.memory():.0f} MiB")
 
 
 def measure(server: Server, large: int, small: int) -> dict[str, float]:
@@ -88,11 +86,6 @@ def measure(server: Server, large: int, small: int) -> dict[str, float]:
     if size != len(data):
         raise SystemExit(f"{size} bytes came back of {len(data)}")
     return found
-
-
-def fill(server: Server, keys: int) -> None:
-    """Ten folders of equally many objects."""
-    together(keys, lambda n: server.s3.put_object(Bucket="many", Key=f"{n % 10}/{n:07}", Body=b""))
 
 
 def listings(server: Server, keys: int) -> dict[str, float]:

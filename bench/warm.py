@@ -1,10 +1,11 @@
 """What is saved by what is there already? The smallest job and one with numpy and pandas, from nothing and again.
 
-    sudo python bench/warm.py [--rounds N] [--images-of HOME]
+    sudo python bench/warm.py [--rounds N] [--plain] [--images-of HOME]
 
 In each round: `cold` starts a server; `warm` has the one that the run before has kept. With packages, `built` makes its
 environment from the package index (for which what the bucket has is removed first), `taken` has it from the bucket on a
-new server, and `kept` finds it on a kept one. Shown are medians of the whole command, from outside, and of its steps.
+new server, and `kept` finds it on a kept one; with `--plain` these three are left out. Shown are medians of the whole
+command, from outside, and of its steps.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ PROGRAM = "import numpy, pandas\nprint(numpy.__version__, pandas.__version__)\n"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--plain", action="store_true", help="only the smallest job")
     add_images_option(parser)
     chosen = parser.parse_args()
     found: dict[str, list[Times]] = {}
@@ -50,6 +52,8 @@ def main() -> None:
                 ("packages, taken", packages, ("--fresh",)),
                 ("packages, kept", packages, ()),
             ):
+                if chosen.plain and where is packages:
+                    continue
                 if "--fresh" in options:
                     # No run has to share the machine with a server that another one has left.
                     end_all(home)

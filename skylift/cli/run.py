@@ -39,9 +39,9 @@ skylift run [OPTIONS] -m MODULE [ARGS...]
 skylift run [OPTIONS] -- COMMAND [ARGS...]
 
 Options stand before SCRIPT; what follows it belongs to the program. Its exit code is skylift's: 128+n when signal n
-ended it, 124 when a cap did, 123 when its environment could not be made. 125 means that skylift itself failed, 2 that
-something was wrong before anything was started. Ctrl-C is SIGINT to the program; a second one cancels the job, a third
-leaves it running.
+ended it, 124 when a cap did, 123 when its environment could not be made, 122 when its server was rebooted under it, 121
+when it ran out of memory. 125 means that skylift itself failed, 2 that something was wrong before anything was started.
+Ctrl-C is SIGINT to the program; a second one cancels the job, a third leaves it running.
 """
 
 
@@ -181,8 +181,6 @@ def run(
     from skylift.runner.job import Access
     from skylift.runner.plan import Order, plan_job
 
-    # The API's models are a million objects that live until the end: looking through them costs 0.2 s of a run.
-    gc.set_threshold(200_000, 20, 20)
     outlet = Outlet(2 if as_json else 1, 2)
     screen = make_screen(outlet, quiet=quiet, json=as_json)
     job_name = name

@@ -31,10 +31,11 @@ class Caller:
     made from them, `source_identity` is who stands behind them, set once for a whole chain of roles. `role_delivery` is
     the version of the metadata service that handed an instance's credentials out. An `anonymous` caller signed nothing;
     `account` is then the one whose endpoint was asked. `mfa` is when an MFA device's code made the credentials.
+    A `federated` caller acts for `federator`, a user, or for root where there is none, as its session policies allow.
     A request that came through an endpoint of a VPC has its id and the VPC's; `source_ip` is then a private address.
     """
 
-    kind: Literal["root", "user", "role", "anonymous"]
+    kind: Literal["root", "user", "role", "federated", "anonymous"]
     account: str
     region: str
     arn: str
@@ -57,6 +58,7 @@ class Caller:
     tls_version: str = ""
     signature: Signature | None = None
     mfa: datetime | None = None
+    federator: str | None = None
     vpc_id: str = ""
     vpc_endpoint_id: str = ""
 
@@ -80,7 +82,8 @@ class Session:
     """Temporary credentials, made by AssumeRole, GetSessionToken or an instance's metadata service.
 
     They are bound to the id of their role or user: one deleted and made again under the same name does not revive
-    them. Those of GetSessionToken have no role; without a user either they are the account's root's.
+    them. Those of GetSessionToken have no role; without a user either they are the account's root's. A `name` without a
+    role is that of a federated user.
     """
 
     access_key_id: str

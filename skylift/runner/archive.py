@@ -18,7 +18,7 @@ from skylift.runner.cache import NOWHERE, Cache
 
 _SOURCE = Path(__file__).with_name("supervisor")
 _PLACE = "skylift/runner/supervisor/"
-_FIRST = ("__init__", "aws", "boot", "console", "environ", "keeper", "ledger", "power", "prefix")
+_FIRST = ("__init__", "aws", "boot", "console", "environ", "introduction", "keeper", "ledger", "power", "prefix")
 """The modules that fetch all the others."""
 _MAIN = "from skylift.runner.supervisor.boot import main\n\nmain()\n"
 _EPOCH = (1980, 1, 1, 0, 0, 0)

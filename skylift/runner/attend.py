@@ -70,7 +70,7 @@ class Attendance:
         self._keyboard, self._forwards = keyboard, forwards or Forwards(())
         self._account, self._visit, self._watcher, self._clock = account, visit, watcher, clock
         self._prefix = Prefix(visit.name)
-        self._reach = Reach(account, visit.name, visit.server, visit.way_in, visit.connection)
+        self._reach = Reach(account, visit.name, visit.server, visit.way_in, visit.connection, booting=visit.started_it)
         self._lifeline = Lifeline(account.api, watcher, account.settings.revive)
         self._follower = Follower(
             account.api,

@@ -18,6 +18,9 @@ from skylift.runner.way_in import WayIn, find_way_in
 if TYPE_CHECKING:
     from skylift.runner.ssh import Connection
 
+_OPENING = 2.0
+"""Seconds from a booting server's first SSH connection until its supervisor's socket must be there."""
+
 
 class Reach:
     """One job's server, as it was last seen; None when there is none any more."""
@@ -29,8 +32,11 @@ class Reach:
         server: Server | None,
         way_in: WayIn | None = None,
         connection: Connection | None = None,
+        *,
+        booting: bool = False,
     ) -> None:
-        self._account, self._job = account, job
+        """`booting` is a server that was launched a moment ago."""
+        self._account, self._job, self._booting = account, job, booting
         self.server = server
         self._way_in, self._connection = way_in, connection
         self._known_key: KeyPair | None = None
@@ -59,7 +65,8 @@ class Reach:
         if server.address is None:
             raise ConnectionLost("The server has no public address.")
         await in_thread(self.hand_in_key, way_in)
-        return await ssh.connect(server.address, way_in.user, self.key.private, way_in.keys, self._job)
+        opening = _OPENING if self._booting else 0.0
+        return await ssh.connect(server.address, way_in.user, self.key.private, way_in.keys, self._job, opening=opening)
 
     def find_way_in(self) -> WayIn | None:
         """None as long as the server has shown none."""

@@ -92,11 +92,12 @@ class Tunnel:
 class Connection:
     """An open connection to a server. Every method may raise ConnectionLost."""
 
-    def __init__(self, connection: asyncssh.SSHClientConnection, job: str) -> None:
+    def __init__(self, connection: asyncssh.SSHClientConnection, job: str, opening: float = 0.0) -> None:
+        """`opening` is how many seconds from now on the supervisor may not have its socket yet."""
         self._connection = connection
         self._job = job
         self._writer: Any = None
-        self._door_until = 0.0
+        self._door_until = asyncio.get_running_loop().time() + opening
 
     async def watch(self, stdout: int, stderr: int, **how: object) -> AsyncIterator[Frame]:
         """Output from these offsets on, and every status, until the final one or until the connection breaks. `how` is
@@ -142,7 +143,7 @@ class Connection:
                 return await self._connection.open_unix_connection(socket_path(self._job), window=_WINDOW)
             except asyncssh.ChannelOpenError:
                 if asyncio.get_running_loop().time() < self._door_until:
-                    await asyncio.sleep(0.01)
+                    await asyncio.sleep(0.02)
                     continue
             command = shlex.join(attach_argv(self._job))
             process = await self._connection.create_process(command, encoding=None, window=_WINDOW)
@@ -161,8 +162,18 @@ def _order(**order: object) -> bytes:
     return json.dumps(order).encode() + b"\n"
 
 
-async def connect(address: str, user: str, key: Path, host_keys: Sequence[str], job: str, port: int = 22) -> Connection:
-    """One try. The server must prove to have one of `host_keys`; nobody's own SSH settings or agent are used."""
+async def connect(
+    address: str,
+    user: str,
+    key: Path,
+    host_keys: Sequence[str],
+    job: str,
+    port: int = 22,
+    *,
+    opening: float = 0.0,
+) -> Connection:
+    """One try. The server must prove to have one of `host_keys`; nobody's own SSH settings or agent are used. The job's
+    supervisor may take `opening` seconds from then on to be there."""
     with _translated():
         trusted = [asyncssh.import_public_key(line) for line in host_keys]
         connection = await asyncssh.connect(
@@ -178,7 +189,7 @@ async def connect(address: str, user: str, key: Path, host_keys: Sequence[str], 
             keepalive_interval=10,
             keepalive_count_max=3,
         )
-        return Connection(connection, job)
+        return Connection(connection, job, opening)
 
 
 @contextmanager

@@ -28,8 +28,17 @@ from skylift.cloud.vpc_endpoint import VpcEndpoint
 ROOT_ALWAYS = frozenset({"s3:PutBucketPolicy", "s3:GetBucketPolicy", "s3:DeleteBucketPolicy"})
 """What no bucket policy can take from the account's root, lest the bucket be locked for ever."""
 
+_EVERYTHING = '{"Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}'
+"""What the account's root may."""
+
 _BUCKETS = "arn:aws:s3:::"
-_PRINCIPAL_TYPES = {"root": "Account", "user": "User", "role": "AssumedRole", "anonymous": "Anonymous"}
+_PRINCIPAL_TYPES = {
+    "root": "Account",
+    "user": "User",
+    "role": "AssumedRole",
+    "federated": "FederatedUser",
+    "anonymous": "Anonymous",
+}
 
 
 @dataclass(frozen=True)
@@ -156,11 +165,16 @@ def gather(tx: Tx, caller: Caller) -> Policies:
     holder: Role | User | None = None
     if caller.role:
         holder = tx.get(Role, name=caller.role)
-    elif caller.user:
-        holder = tx.get(User, name=caller.user)
+    elif caller.user or caller.federator:
+        holder = tx.get(User, name=caller.user or caller.federator)
+    session = tuple(parse_policy(text) for text in caller.session_policies) or None
+    if caller.kind == "federated":
+        # Without session policies it may nothing, but for what a resource's policy allows it by name.
+        session = session or ()
+    if caller.kind == "federated" and caller.federator is None:
+        return Policies((parse_policy(_EVERYTHING),), None, session, endpoint=endpoint, who=who)
     if holder is None:
         return Policies(endpoint=endpoint, who=who)
-    session = tuple(parse_policy(text) for text in caller.session_policies) or None
     return Policies(identity_policies(tx, holder), boundary_of(tx, holder), session, endpoint=endpoint, who=who)
 
 
@@ -253,9 +267,12 @@ def caller_context(tx: Tx, caller: Caller, now: datetime) -> dict[str, str | tup
     if caller.user:
         context["aws:username"] = caller.user
         holder = tx.get(User, name=caller.user)
-    if holder is not None:
+    if caller.federator:
+        holder = tx.get(User, name=caller.federator)
+    if holder is not None and caller.kind != "federated":
         context["aws:PrincipalArn"] = holder.arn
-        tags = {**holder.tags, **caller.session_tags}
+    if holder is not None or caller.session_tags:
+        tags = {**(holder.tags if holder else {}), **caller.session_tags}
         context |= {f"aws:PrincipalTag/{key}": value for key, value in tags.items()}
     return context
 

@@ -84,6 +84,8 @@ def authenticate(
         return _user(found.id, tx.get(User, name=found.user), common)
     common["issued"] = found.created
     common["mfa"] = found.mfa
+    if found.role is None and found.name:
+        return _federated(tx, found, service, common)
     if found.role is None:
         if service == "iam" and found.mfa is None:
             raise _invalid_token()
@@ -171,6 +173,17 @@ def open_own_session(tx: Tx, user: User | None, length: timedelta, *, mfa: bool 
     return session
 
 
+def open_federated_session(
+    tx: Tx, user: User | None, name: str, length: timedelta, policies: tuple[str, ...], tags: dict[str, str]
+) -> Session:
+    """New temporary credentials for somebody on whose behalf a user, or the account's root, acts."""
+    session = replace(
+        _new_session(tx, length), user_id=user.id if user else None, name=name, policies=policies, tags=tags
+    )
+    tx.add(session)
+    return session
+
+
 def instance_role(tx: Tx, instance_id: str) -> Role | None:
     """The role in the profile of an instance; None without a profile, or with an empty one."""
     instance = tx.get(Instance, id=instance_id)
@@ -203,6 +216,10 @@ def instance_credentials(tx: Tx, instance_id: str, delivery: str) -> Session | N
 
 def assumed_arn(account: str, role: str, session: str) -> str:
     return f"arn:aws:sts::{account}:assumed-role/{role}/{session}"
+
+
+def federated_arn(account: str, name: str) -> str:
+    return f"arn:aws:sts::{account}:federated-user/{name}"
 
 
 def instance_arn(region: str, account: str, instance_id: str) -> str:
@@ -244,6 +261,23 @@ def _user(access_key_id: str, user: User | None, common: dict[str, Any]) -> Call
     if user is None:
         raise _unknown()
     return Caller(kind="user", arn=user.arn, user_id=user.id, user=user.name, access_key_id=access_key_id, **common)
+
+
+def _federated(tx: Tx, session: Session, service: str, common: dict[str, Any]) -> Caller:
+    """To IAM such credentials are none."""
+    federator = tx.get(User, id=session.user_id) if session.user_id is not None else None
+    if service == "iam":
+        raise _invalid_token()
+    return Caller(
+        kind="federated",
+        arn=federated_arn(common["account"], session.name),
+        user_id=f"{common['account']}:{session.name}",
+        access_key_id=session.access_key_id,
+        session_policies=session.policies,
+        session_tags=session.tags,
+        federator=federator.name if federator else None,
+        **common,
+    )
 
 
 def _new_session(tx: Tx, length: timedelta) -> Session:

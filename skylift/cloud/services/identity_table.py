@@ -334,6 +334,13 @@ STS = (
         sts.no_checks,
     ),
     _writes("sts", "GetSessionToken", sts.get_session_token, "DurationSeconds SerialNumber TokenCode", sts.no_checks),
+    _writes(
+        "sts",
+        "GetFederationToken",
+        sts.get_federation_token,
+        "Name Policy PolicyArns DurationSeconds Tags",
+        sts.check_federation,
+    ),
     _reads("sts", "DecodeAuthorizationMessage", denial_message.decode, "EncodedMessage", denial_message.check),
     _reads("sts", "GetAccessKeyInfo", sts.get_access_key_info, "AccessKeyId", sts.check_key_info),
 )

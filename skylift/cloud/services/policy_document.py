@@ -38,7 +38,7 @@ _ACTION = re.compile(r"\*|[A-Za-z0-9-]+:[A-Za-z0-9*?]+")
 _STS_ACTION = re.compile(r"sts:[A-Za-z0-9*?]+", re.IGNORECASE)
 _PRINCIPAL_KINDS = ("AWS", "Service", "Federated", "CanonicalUser")
 _AWS_PRINCIPAL = re.compile(
-    r"\*|\d{12}|arn:[a-z-]+:iam::\d{12}:(root|(role|user)/\S+)|arn:[a-z-]+:sts::\d{12}:assumed-role/\S+/\S+"
+    r"\*|\d{12}|arn:[a-z-]+:iam::\d{12}:(root|(role|user)/\S+)|arn:[a-z-]+:sts::\d{12}:(assumed-role/\S+/|federated-user/)\S+"
 )
 _SERVICE_PRINCIPAL = re.compile(r"[a-z0-9.-]+\.amazonaws\.com(\.cn)?")
 

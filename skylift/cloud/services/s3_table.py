@@ -22,6 +22,7 @@ from skylift.cloud.services import object_copy as copies
 from skylift.cloud.services.operation import Check, Handler, Operation
 from skylift.cloud.services.s3_condition import with_request_keys
 from skylift.cloud.services.s3_rules import CHECKSUM_MEMBERS, SYSTEM_HEADERS
+from skylift.cloud.services.s3_without import ABSENT
 from skylift.cloud.store.database import Tx
 
 Checks = Callable[[Tx, Caller, Any], Iterable[Check]]
@@ -247,6 +248,8 @@ SETTINGS = (
     _setting("DeleteBucketCors", cors.delete, "", "PutBucketCORS"),
     _setting("PutBucketAcl", bucket_setting.put_acl, "ACL AccessControlPolicy"),
     _bucket("GetBucketAcl", bucket_setting.get_acl, bucket.check("GetBucketAcl")),
+    # What is never there
+    *(_bucket(one.operation, one.get, bucket.check(one.action), one.takes) for one in ABSENT),
 )
 
 S3_OPERATIONS: tuple[Operation, ...] = (

@@ -19,7 +19,13 @@ from skylift.cloud.services.iam_rules import (
     request_tags,
     resource_tags,
 )
-from skylift.cloud.services.identity import assumed_arn, open_own_session, open_session
+from skylift.cloud.services.identity import (
+    assumed_arn,
+    federated_arn,
+    open_federated_session,
+    open_own_session,
+    open_session,
+)
 from skylift.cloud.services.mfa_device import authenticated
 from skylift.cloud.services.operation import Check
 from skylift.cloud.services.policy_document import parse_policy
@@ -47,6 +53,10 @@ def assume_role(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     AWS never lets the account's root assume a role. Here the root key is the one that everybody begins with, so that a
     trust policy that names the root, the account or everybody lets it in.
     """
+    if caller.kind == "federated":
+        raise ServiceError(
+            "AccessDenied", "Cannot call AssumeRole with the credentials of a federated user", status=403
+        )
     name = _checked_session_name(params)
     tags, transitive = _session_tags(caller, params)
     source = _source_identity(caller, params)
@@ -103,6 +113,36 @@ def get_session_token(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     assert root or user is not None, "an access key is a user's or root's"
     length = timedelta(seconds=min(seconds, LONGEST_OF_ROOT) if root else seconds)
     return {"Credentials": _credentials(open_own_session(tx, user, length, mfa=authenticated(tx, caller, params)))}
+
+
+def get_federation_token(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    """Temporary credentials for somebody of another name: what the caller may, as far as the session's policies allow
+    it. By a user up to 36 hours, by root never more than one."""
+    if caller.issued is not None:
+        raise ServiceError("AccessDenied", "Cannot call GetFederationToken with session credentials", status=403)
+    name, tags = _federated_name(params), checked_tags(params)
+    root = caller.kind == "root"
+    seconds = checked_number(params, "DurationSeconds", 900, 129600, LONGEST_OF_ROOT if root else 43200)
+    policies = _session_policies(tx, params)
+    user = tx.get(User, name=caller.user) if caller.user is not None else None
+    length = timedelta(seconds=min(seconds, LONGEST_OF_ROOT) if root else seconds)
+    session = open_federated_session(tx, user, name, length, policies, tags)
+    return {
+        "Credentials": _credentials(session),
+        "FederatedUser": {
+            "FederatedUserId": f"{caller.account}:{name}",
+            "Arn": federated_arn(caller.account, name),
+        },
+        "PackedPolicySize": _packed_size(params),
+    }
+
+
+def check_federation(_tx: Tx, caller: Caller, params: Any) -> Iterable[Check]:
+    arn = federated_arn(caller.account, params.get("Name") or "*")
+    context = request_tags(params)
+    yield Check("sts:GetFederationToken", arn, context)
+    if params.get("Tags"):
+        yield Check(TAG_ACTION, arn, context)
 
 
 def get_access_key_info(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
@@ -237,6 +277,15 @@ def _checked_session_name(params: Any) -> str:
     external = params.get("ExternalId")
     if external is not None and not re.fullmatch(r"[\w+=,.@:\/-]{2,1224}", external, re.ASCII):
         raise invalid_value(external, "externalId", r"satisfy regular expression pattern: [\w+=,.@:\/-]*")
+    return name
+
+
+def _federated_name(params: Any) -> str:
+    name: str = params["Name"]
+    if not 2 <= len(name) <= 32:
+        raise invalid_value(name, "name", "have length between 2 and 32")
+    if not re.fullmatch(r"[\w+=,.@-]*", name, re.ASCII):
+        raise invalid_value(name, "name", r"satisfy regular expression pattern: [\w+=,.@-]*")
     return name
 
 

@@ -19,6 +19,9 @@ from skylift.runner.supervisor.console import say
 
 T = TypeVar("T")
 
+_RENEWABLE = 5.0
+"""Seconds for which credentials are not asked for again: who waits for what it may not see yet asks often."""
+
 
 class Refused(Exception):
     """An answer of AWS that asking again will not change."""
@@ -95,6 +98,7 @@ class Metadata:
         self._lock = threading.Lock()
         self._credentials: Dict[str, str] = {}
         self._fresh_until = 0.0
+        self._fetched = 0.0
         self.role = ""
 
     def get(self, path: str) -> str:
@@ -114,9 +118,11 @@ class Metadata:
         raise Unreachable("metadata %s: HTTP %d" % (path, status))
 
     def credentials(self, renew: bool = False) -> Dict[str, str]:
-        """Access key, secret and token; asked again five minutes before they expire, or when AWS did not take them."""
+        """Access key, secret and token; asked again five minutes before they expire, or when AWS did not take them and
+        they are some seconds old."""
         with self._lock:
-            if renew or time.time() > self._fresh_until:
+            old = time.monotonic() - self._fetched > _RENEWABLE
+            if (renew and old) or time.time() > self._fresh_until:
                 base = "/latest/meta-data/iam/security-credentials/"
                 self.role = self.get(base).split("\n")[0].strip()
                 answer = json.loads(self.get(base + self.role))
@@ -125,6 +131,7 @@ class Metadata:
                 expires = datetime.datetime.fromisoformat(answer["Expiration"].replace("Z", "+00:00"))
                 self._credentials = answer
                 self._fresh_until = expires.timestamp() - 300
+                self._fetched = time.monotonic()
             return self._credentials
 
 
@@ -181,6 +188,7 @@ class Aws:
 
     def __init__(self, region: str, endpoint: Optional[str], metadata: Metadata) -> None:
         self.region, self.endpoint, self._metadata = region, endpoint, metadata
+        self._instance = ""
         self._suffix = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
 
     @property
@@ -190,7 +198,9 @@ class Aws:
 
     def instance(self) -> str:
         """The id of this server."""
-        return self._metadata.get("/latest/meta-data/instance-id")
+        if not self._instance:
+            self._instance = self._metadata.get("/latest/meta-data/instance-id")
+        return self._instance
 
     def in_region(self, region: str) -> Aws:
         return Aws(region, self.endpoint, self._metadata)
@@ -216,10 +226,14 @@ class Aws:
 
         403 counts as Unreachable: a role that is a few seconds old is not known everywhere in AWS yet.
         """
+        tried: Dict[str, str] = {}
         for renew in (False, True):
+            credentials = self._metadata.credentials(renew)
+            if credentials is tried:
+                break
+            tried = credentials
             when = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%SZ")
             digest = hashlib.sha256(body).hexdigest()
-            credentials = self._metadata.credentials(renew)
             signed = sign(method, url, headers, digest, service, self.region, credentials, when)
             status, found, answer = Http.send(method, url, signed, body, 60, sink)
             if status != 403:

@@ -2,12 +2,40 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Callable
+import threading
+from typing import TYPE_CHECKING, Any, Callable, Optional
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
+
+class _Task(threading.Thread):
+    def __init__(self, call: Callable[[], Any]) -> None:
+        super().__init__()
+        self._call = call
+        self.error: Optional[BaseException] = None
+
+    def run(self) -> None:
+        try:
+            self._call()
+        except BaseException as error:  # noqa: BLE001 (it is raised where the task is waited for)
+            self.error = error
 
 
 def together(*calls: Callable[[], Any]) -> None:
     """All of them, each in a thread. An error is raised once the others have ended, too."""
-    with ThreadPoolExecutor(len(calls)) as pool:
-        for each in [pool.submit(call) for call in calls]:
-            each.result()
+    tasks = [_Task(call) for call in calls]
+    for task in tasks:
+        task.start()
+    for task in tasks:
+        task.join()
+    for task in tasks:
+        if task.error is not None:
+            raise task.error
+
+
+def crew(size: int) -> ThreadPoolExecutor:
+    """For many things. Its module is imported by those who have many: it brings along what takes a boot longer."""
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
+
+    return ThreadPoolExecutor(size)

@@ -9,6 +9,7 @@ import importlib
 import os
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import skylift.runner.supervisor as package
 from skylift.runner.supervisor.aws import Aws, Metadata, Refused, Unreachable, patiently
 from skylift.runner.supervisor.console import say
 from skylift.runner.supervisor.environ import read_environment
+from skylift.runner.supervisor.introduction import introduce
 from skylift.runner.supervisor.keeper import Kept, clear, keep
 from skylift.runner.supervisor.ledger import Ledger, boot_mark
 from skylift.runner.supervisor.power import RESERVE, arm_timer, power_off
@@ -69,6 +71,9 @@ def work(options: argparse.Namespace, ledger: Ledger, kept: Kept) -> None:
     """The supervisor, in a process of its own."""
     aws = Aws(options.region, os.environ.get("AWS_ENDPOINT_URL"), Metadata(options.imds))
     prefix = Prefix(aws, options.bucket, options.prefix)
+    shown = (Path(options.root), options.user, aws, prefix, options.deadline - RESERVE)
+    # Who waits for them comes by SSH while we load the rest.
+    threading.Thread(target=introduce, args=shown, daemon=True).start()
     try:
         archive = fetch_whole(prefix, options)
     except (Unreachable, Refused) as error:

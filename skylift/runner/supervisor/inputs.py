@@ -7,12 +7,11 @@ import os
 import pwd
 import shutil
 import time
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Set
+from typing import Any, Dict, Iterator, List, NamedTuple, Set
 
 from skylift.runner.supervisor.aws import Aws, Refused, Unreachable, patiently
+from skylift.runner.supervisor.beside import crew
 from skylift.runner.supervisor.prefix import Prefix
 from skylift.runner.supervisor.program import Program
 from skylift.runner.supervisor.unpack import make_room, sha256_of
@@ -26,8 +25,7 @@ _PATIENCE = 300
 """Seconds for each request, which include those in which S3 has not heard of a new role yet."""
 
 
-@dataclass(frozen=True)
-class _Wanted:
+class _Wanted(NamedTuple):
     where: Prefix
     key: str
     etag: str
@@ -35,8 +33,7 @@ class _Wanted:
     target: Path
 
 
-@dataclass(frozen=True)
-class _Span:
+class _Span(NamedTuple):
     wanted: _Wanted
     start: int
     end: int
@@ -96,8 +93,9 @@ class Inputs:
 
     def _fetch(self, wanted: List[_Wanted]) -> None:
         spans = [span for each in wanted for span in self._make(each)]
-        with ThreadPoolExecutor(_AT_A_TIME) as pool:
-            list(pool.map(self._fetch_span, spans))
+        if spans:
+            with crew(_AT_A_TIME) as pool:
+                list(pool.map(self._fetch_span, spans))
 
     def _make(self, wanted: _Wanted) -> Iterator[_Span]:
         target, size = wanted.target, wanted.size

@@ -117,25 +117,9 @@ class Supervisor:
         self._instance = self._try("instance id", self._aws.instance)
         before = self._past.said["start"]["status"] if self._past.may_have_started else {"booted": now_iso()}
         self.status.set(**before, instance=self._instance)
-        threading.Thread(target=self.publish_host_keys, daemon=True).start()
 
     def _try(self, what: str, call: Callable[[], T], until: Optional[float] = None) -> T:
         return patiently(what, call, self._deadline - RESERVE if until is None else until)
-
-    def publish_host_keys(self) -> None:
-        """As soon as sshd has them. The job does not wait: without sshd all of it comes through S3."""
-
-        def publish() -> None:
-            keys = [path.read_text().strip() for path in sorted((self._root / "etc/ssh").glob("ssh_host_*_key.pub"))]
-            if not any(key.startswith("ssh-ed25519 ") for key in keys):
-                raise Unreachable("sshd has no host key yet")
-            shown = {"instance": self._instance, "keys": keys, "user": self._login.user.pw_name}
-            self.prefix.put("server/hostkeys.json", json.dumps(shown).encode())
-
-        try:
-            self._try("host keys", publish)
-        except (Unreachable, Refused) as error:
-            say("the host keys could not be shown: %s" % error)
 
     def read_record(self) -> None:
         found = self._try("record", lambda: self.prefix.get("record.json"))
@@ -415,13 +399,14 @@ class Supervisor:
             say("job done; the server stays for %d s" % self._record["keep"])
             if self._standing is not None:
                 self._standing.confirm()
-        return self._stay(self._kept_until)
+        return self._stay(self._kept_until, told=self._kept_until > 0)
 
-    def _stay(self, until: float) -> None:
-        """The keeper goes on with the next job, if one comes; else this is the server's end."""
+    def _stay(self, until: float, told: bool = False) -> None:
+        """The keeper goes on with the next job, if one comes; else this is the server's end. Whoever was `told` that we
+        wait has to hear that we do not, also where the time is over by now."""
         until = min(until, self._deadline)
         found = None
-        if until > time.time() and not self._cancelled.is_set():
+        if told or (until > time.time() and not self._cancelled.is_set()):
             # The operating system keeps to the shorter time as well, whatever becomes of us.
             arm_timer(min(self._deadline, until + RESERVE))
             self._kept.foresee()

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import pwd
 from pathlib import Path
 from typing import Any, Dict
 
 from skylift.runner.supervisor.environ import read_environment
-
-LOGIN_USERS = ("ec2-user", "ubuntu", "admin", "debian", "rocky", "almalinux", "fedora")
-"""Default users of the images that there are on AWS, in the order of trying."""
+from skylift.runner.supervisor.introduction import find_user
 
 
 class Login:
     """The login user; whoever runs us where there is none."""
 
     def __init__(self, name: str, root: Path, job: str, region: str) -> None:
-        self.user = _find_user(name)
+        self.user = find_user(name)
         self._root, self._job, self._region = root, job, region
         self.home = root / self.user.pw_dir.lstrip("/")
         self.place = self.home / "job"
@@ -54,11 +50,3 @@ class Login:
         )
         env.setdefault("LANG", "C.UTF-8")
         return env
-
-
-def _find_user(name: str) -> pwd.struct_passwd:
-    """Who the image lets in by SSH: which name that is differs by distribution."""
-    for each in (name, *LOGIN_USERS):
-        with contextlib.suppress(KeyError):
-            return pwd.getpwnam(each)
-    return pwd.getpwuid(os.geteuid())

@@ -21,11 +21,11 @@ import shutil
 import stat
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional
 
 from skylift.runner.supervisor.aws import Refused, Unreachable, patiently
+from skylift.runner.supervisor.beside import crew
 from skylift.runner.supervisor.console import say
 from skylift.runner.supervisor.login import Login
 from skylift.runner.supervisor.prefix import Prefix
@@ -97,7 +97,7 @@ class Prebuilt:
                 os.symlink(more[0], self._place(path))
                 self._give(self._place(path))
         files = [entry for entry in index["entries"] if entry[1] == "f"]
-        with ThreadPoolExecutor(_AT_A_TIME) as pool:
+        with crew(_AT_A_TIME) as pool:
             work = [
                 pool.submit(self._take_pack, number, files[first:end], until)
                 for number, (first, end) in enumerate(index["packs"])
@@ -212,7 +212,7 @@ class Prebuilt:
         files = [entry for entry in self._index["entries"] if entry[1] == "f"]
         until = time.time() + 3600
         try:
-            with ThreadPoolExecutor(_AT_A_TIME) as pool:
+            with crew(_AT_A_TIME) as pool:
                 work = [
                     pool.submit(self._keep_pack, number, files[first:end], until)
                     for number, (first, end) in enumerate(self._index["packs"])

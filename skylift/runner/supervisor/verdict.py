@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import signal
-from dataclasses import dataclass
-from typing import Any, Dict, Optional
+from typing import Any, Dict, NamedTuple, Optional
 
+OUT_OF_MEMORY = 121
 REBOOTED = 122
 CAPPED = 124
 FAILED = 125
@@ -19,8 +19,7 @@ class Ended(Exception):
         self.state, self.reason, self.detail, self.exit_code = state, reason, detail, exit_code
 
 
-@dataclass
-class Verdict:
+class Verdict(NamedTuple):
     state: str
     reason: str
     exit_code: int
@@ -29,7 +28,7 @@ class Verdict:
     memory: Optional[Dict[str, Any]] = None
 
     def fields(self) -> Dict[str, Any]:
-        return dict(vars(self))
+        return self._asdict()
 
 
 def before_start(ended: Ended) -> Verdict:
@@ -48,7 +47,7 @@ def judge(code: int, ending: str, words: Dict[str, str], kills: int, limit: Opti
         return Verdict(ending, words[ending], exit_code, name, memory=memory)
     if code == -signal.SIGKILL and kills:
         reason = "The program was ended by the kernel: it needed more than the server's %s of memory." % _spell(limit)
-        return Verdict("out-of-memory", reason, exit_code, name, memory=memory)
+        return Verdict("out-of-memory", reason, OUT_OF_MEMORY, name, memory=memory)
     if code < 0:
         reason = "The program was ended by %s." % (name or "signal %d" % -code)
     else:

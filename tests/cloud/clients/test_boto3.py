@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import os
 import urllib.error
@@ -13,6 +14,8 @@ import pytest
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError, WaiterError
 from serverless_cloud import Cloud
+
+from skylift.cloud.bucket import LARGEST_IN_ROW
 
 MIB = 1 << 20
 IN_PARTS = TransferConfig(multipart_threshold=6 * MIB, multipart_chunksize=6 * MIB, max_concurrency=4)
@@ -174,3 +177,38 @@ def test_a_page_uploads_to_a_presigned_address(cloud: Cloud, s3: Any) -> None:
     assert status == 400 and b"Origin request header needed" in body
     status, _, body = ask(url, "OPTIONS", Origin="http://page.example")
     assert status == 400 and b"Invalid Access-Control-Request-Method: null" in body
+
+
+@pytest.mark.parametrize("size", [LARGEST_IN_ROW - 1, LARGEST_IN_ROW, LARGEST_IN_ROW + 1])
+def test_an_object_is_the_same_on_both_sides_of_what_a_row_holds(cloud: Cloud, s3: Any, size: int) -> None:
+    data = os.urandom(size)
+    s3.put_object(Bucket="bucket", Key="key", Body=data)
+    s3.copy_object(Bucket="bucket", Key="copy", CopySource="bucket/key", ChecksumAlgorithm="SHA256")
+    s3.delete_object(Bucket="bucket", Key="key")
+    found = s3.get_object(Bucket="bucket", Key="copy", ChecksumMode="ENABLED")
+    assert found["Body"].read() == data
+    assert (found["ContentLength"], found["ETag"]) == (size, f'"{hashlib.md5(data).hexdigest()}"')
+    assert base64.b64decode(found["ChecksumSHA256"]) == hashlib.sha256(data).digest()
+    tail = s3.get_object(Bucket="bucket", Key="copy", Range="bytes=-10")
+    assert (tail["Body"].read(), tail["ContentRange"]) == (data[-10:], f"bytes {size - 10}-{size - 1}/{size}")
+    assert len(cloud.bodies()) == 1
+
+
+def test_a_large_object_ends_in_a_small_part(cloud: Cloud, s3: Any) -> None:
+    s3.put_object(Bucket="bucket", Key="small", Body=b"0123456789")
+    place = {"Bucket": "bucket", "Key": "key"}
+    upload = {**place, "UploadId": s3.create_multipart_upload(**place)["UploadId"]}
+    first = os.urandom(5 * MIB)
+    tags = [
+        s3.upload_part(**upload, PartNumber=1, Body=first)["ETag"],
+        s3.upload_part_copy(**upload, PartNumber=2, CopySource="bucket/small", CopySourceRange="bytes=3-7")[
+            "CopyPartResult"
+        ]["ETag"],
+    ]
+    parts = [{"PartNumber": number, "ETag": tag} for number, tag in enumerate(tags, 1)]
+    s3.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
+    s3.delete_object(Bucket="bucket", Key="small")
+    assert s3.get_object(**place)["Body"].read() == first + b"34567"
+    assert s3.get_object(**place, PartNumber=2)["Body"].read() == b"34567"
+    assert s3.get_object(**place, Range=f"bytes={5 * MIB - 2}-{5 * MIB + 1}")["Body"].read() == first[-2:] + b"34"
+    assert len(cloud.bodies()) == 2
