@@ -39,9 +39,9 @@ skylift run [OPTIONS] -m MODULE [ARGS...]
 skylift run [OPTIONS] -- COMMAND [ARGS...]
 
 Options stand before SCRIPT; what follows it belongs to the program. Its exit code is skylift's: 128+n when signal n
-ended it, 124 when a cap did, 123 when its environment could not be made. 125 means that skylift itself failed, 2 that
-something was wrong before anything was started. Ctrl-C is SIGINT to the program; a second one cancels the job, a third
-leaves it running.
+ended it, 124 when a cap did, 123 when its environment could not be made, 122 when its server was rebooted under it, 121
+when it ran out of memory. 125 means that skylift itself failed, 2 that something was wrong before anything was started.
+Ctrl-C is SIGINT to the program; a second one cancels the job, a third leaves it running.
 """
 
 

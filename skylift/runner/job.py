@@ -243,7 +243,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How it went. `exit_code` is what skylift exits with: the program's own, or 128+n, 124, 125 as documented.
+    """How it went. `exit_code` is what skylift exits with: the program's own, or 128+n, 121 to 125 as documented.
 
     `state` is one of succeeded, failed, out-of-memory, timed-out, idle, cancelled, rebooted, environment-failed and
     broken; `reason` is one sentence.

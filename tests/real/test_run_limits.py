@@ -20,7 +20,7 @@ def test_a_program_that_needs_more_memory_than_there_is(cloud: RealCloud) -> Non
     )
     done = run(cloud, folder, "--type", "t3.nano", "--json", "job.py")
     found = json.loads(done.stdout)
-    assert (done.returncode, found["state"], found["signal"]) == (137, "out-of-memory", "SIGKILL"), found
+    assert (done.returncode, found["state"], found["signal"]) == (121, "out-of-memory", "SIGKILL"), found
     assert "512 MiB" in found["reason"]
     assert "t3.micro, with 1.0 GiB" in found["reason"]
 

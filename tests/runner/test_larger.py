@@ -10,7 +10,7 @@ from skylift.runner.ec2 import Api
 from skylift.runner.job import Outcome, Settings
 from skylift.runner.larger import name_larger_type, next_larger
 
-ENDED = Outcome("a-job", "out-of-memory", 137, "It needed more than there was.")
+ENDED = Outcome("a-job", "out-of-memory", 121, "It needed more than there was.")
 
 
 @pytest.mark.parametrize(

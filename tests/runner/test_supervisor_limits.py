@@ -175,7 +175,7 @@ def test_verdicts_tell_apart() -> None:
     assert short(0) == ("succeeded", 0, None)
     assert short(3) == ("failed", 3, None)
     assert short(-9) == ("failed", 137, "SIGKILL")
-    assert short(-9, kills=1) == ("out-of-memory", 137, "SIGKILL")
+    assert short(-9, kills=1) == ("out-of-memory", 121, "SIGKILL")
     assert short(-15, "timed-out") == ("timed-out", 124, "SIGTERM")
     assert short(-15, "idle") == ("idle", 124, "SIGTERM")
     assert short(-15, "cancelled") == ("cancelled", 143, "SIGTERM")

@@ -226,7 +226,7 @@ def test_ps_tells_jobs_apart(left: Left, settings: Settings) -> None:
     left.record("starting")
     left.server("starting")
     left.record("lost", age=2000)
-    for state, code in (("out-of-memory", 137), ("idle", 124), ("timed-out", 124), ("environment-failed", 123)):
+    for state, code in (("out-of-memory", 121), ("idle", 124), ("timed-out", 124), ("environment-failed", 123)):
         left.record(state)
         left.status(state, state=state, exit_code=code)
     listed = {each.name: each for each in Jobs(settings).listed(ended=True)}

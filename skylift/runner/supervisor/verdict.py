@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from typing import Any, Dict, NamedTuple, Optional
 
+OUT_OF_MEMORY = 121
 REBOOTED = 122
 CAPPED = 124
 FAILED = 125
@@ -46,7 +47,7 @@ def judge(code: int, ending: str, words: Dict[str, str], kills: int, limit: Opti
         return Verdict(ending, words[ending], exit_code, name, memory=memory)
     if code == -signal.SIGKILL and kills:
         reason = "The program was ended by the kernel: it needed more than the server's %s of memory." % _spell(limit)
-        return Verdict("out-of-memory", reason, exit_code, name, memory=memory)
+        return Verdict("out-of-memory", reason, OUT_OF_MEMORY, name, memory=memory)
     if code < 0:
         reason = "The program was ended by %s." % (name or "signal %d" % -code)
     else:
