@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -251,18 +252,21 @@ def allow(port: int, source: str) -> dict[str, Any]:
 def real_cloud(image_home: Home, *options: str) -> Iterator[RealCloud]:
     """A cloud that was started with these options; at the end it is down, with nothing of it left on the machine,
     whatever happened."""
-    # Not pytest's own directory: that keeps the last runs', and servers' disks are large.
-    with tempfile.TemporaryDirectory(prefix="sky-") as base:
-        cloud = RealCloud(Path(base), image_home)
-        try:
-            with ExitStack() as end:
-                cloud.guard()
-                end.callback(cloud.put_away)
-                cloud.up(*options)
-                UP.append(cloud)
-                end.callback(UP.remove, cloud)
-                yield cloud
-        except BaseException as error:
-            # Of a cloud that goes with its test nobody else can tell.
-            error.add_note(cloud.facts())
-            raise
+    # Not pytest's own directory: that keeps the last runs', and servers' disks are large. Nor one that goes when this
+    # process ends in the middle: the guard needs it to take the cloud away.
+    base = Path(tempfile.mkdtemp(prefix="sky-"))
+    cloud = RealCloud(base, image_home)
+    try:
+        with ExitStack() as end:
+            cloud.guard()
+            end.callback(cloud.put_away)
+            cloud.up(*options)
+            UP.append(cloud)
+            end.callback(UP.remove, cloud)
+            yield cloud
+    except BaseException as error:
+        # Of a cloud that goes with its test nobody else can tell.
+        error.add_note(cloud.facts())
+        raise
+    finally:
+        shutil.rmtree(base)
