@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 MOST_TOGETHER = 16
-"""Under steady load somebody always waits, and the first would never be answered."""
+"""Turns, also of those that fail: under steady load somebody always waits, and the first would never be answered."""
 
 
 class CommitFailed(Exception):
@@ -48,7 +48,7 @@ class Commits:
                 with batch.member():
                     yield self._connection
             finally:
-                handed_on = batch.alive and self._waiting > 0 and batch.members < MOST_TOGETHER
+                handed_on = batch.alive and self._waiting > 0 and batch.turns < MOST_TOGETHER
                 self._open = batch if handed_on else None
                 if not handed_on:
                     batch.end()
@@ -62,7 +62,8 @@ class _Batch:
         self._connection = connection
         self._ended = threading.Event()
         self._error: BaseException | None = None
-        self.members = 0
+        self._members = 0
+        self.turns = 0
         connection.execute("BEGIN IMMEDIATE")
 
     @property
@@ -71,6 +72,7 @@ class _Batch:
 
     @contextmanager
     def member(self) -> Iterator[None]:
+        self.turns += 1
         self._connection.execute("SAVEPOINT member")
         try:
             yield
@@ -78,13 +80,13 @@ class _Batch:
         except BaseException as error:
             self._undo_member(error)
             raise
-        self.members += 1
+        self._members += 1
 
     def end(self) -> None:
         """Commit, and wake all members."""
         try:
             if self.alive:
-                self._connection.execute("COMMIT" if self.members else "ROLLBACK")
+                self._connection.execute("COMMIT" if self._members else "ROLLBACK")
         except BaseException as error:
             self._fail(error)
             if not isinstance(error, sqlite3.Error):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from skylift.cloud.store import commit
 from skylift.cloud.store.commit import CommitFailed, Commits
 
 Act = Callable[[sqlite3.Connection], None]
@@ -121,6 +122,19 @@ def test_one_that_fails_first_leaves_nothing_for_the_others_to_commit(writers: W
         first.result()
     assert second.result() is None
     assert writers.rows() == ["second"]
+
+
+def test_who_fails_has_had_a_turn_too(writers: Writers, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: sqlite3.Connection) -> None:
+        raise RuntimeError("no")
+
+    monkeypatch.setattr(commit, "MOST_TOGETHER", 2)
+    started = [writers.start(act) for act in (add("first"), fail, fail, fail)]
+    for gate, _ in started:
+        gate.set()
+    assert started[0][1].result() is None
+    assert [type(done.exception()) for _, done in started[1:]] == [RuntimeError] * 3
+    assert writers.statements[: writers.statements.index("COMMIT")].count("SAVEPOINT") == 2
 
 
 def rolled_back(connection: sqlite3.Connection) -> None:
