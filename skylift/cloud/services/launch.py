@@ -64,11 +64,10 @@ class _Launch:
         tags = specified(self._params, "instance", "volume", "network-interface")
         if template["metadata"].tags == "enabled":
             check_metadata_keys(tags.get("instance", {}))
-        placement, most = self._params.get("Placement") or {}, self._params["MaxCount"]
-        room = room_for(self._tx, placement, kind, where.subnet.zone, most)
+        room = room_for(self._tx, self._params.get("Placement") or {}, kind, where.subnet.zone)
         addresses = self._addresses(kind, where, room)
         instances = [
-            self._make({**template, **(room.fields(index) if room else {})}, where, given, index, tags)
+            self._make({**template, **(room.fields() if room else {})}, where, given, index, tags)
             for index, given in enumerate(addresses)
         ]
         if image.owner == "self":

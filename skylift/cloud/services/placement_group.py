@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import repeat
 from typing import Any
 
 from skylift.cloud.error import ServiceError
@@ -50,19 +51,19 @@ Item = dict[str, Any]
 
 @dataclass(frozen=True)
 class Room:
-    """What a group has for instances of one launch in one zone: `most` of them, and the partition of each."""
+    """What a group has for instances of one launch in one zone: `most` of them, and the partition of each, one after
+    the other without an end."""
 
     group: PlacementGroup
     most: int | None = None
-    partitions: tuple[int, ...] = ()
+    partitions: Iterator[int | None] = field(default_factory=lambda: repeat(None))
 
-    def fields(self, index: int) -> Item:
-        """Of the instance that is launched in this place of the order, by the noun's names."""
-        partition = self.partitions[index] if self.partitions else None
+    def fields(self) -> Item:
+        """Of the instance that is next, by the noun's names."""
         return {
             "placement_group": self.group.name,
             "placement_group_id": self.group.id,
-            "partition": partition,
+            "partition": next(self.partitions),
         }
 
 
@@ -119,17 +120,15 @@ def modify_placement(tx: Tx, _caller: Caller, params: Any) -> Item:
         return {"Return": True}
     if "GroupName" not in asked and "GroupId" not in asked:
         asked["GroupId"] = instance.placement_group_id
-    room = room_for(tx, asked, instance_type(instance.type), instance.zone, 1, but=instance)
+    room = room_for(tx, asked, instance_type(instance.type), instance.zone, but=instance)
     if room is None:
         raise invalid(f"The instance '{instance.id}' is in no placement group.")
-    tx.save(replace(instance, **room.fields(0)))
+    tx.save(replace(instance, **room.fields()))
     return {"Return": True}
 
 
-def room_for(
-    tx: Tx, placement: Any, kind: InstanceType, zone: str, count: int, *, but: Instance | None = None
-) -> Room | None:
-    """What the group that a request's `Placement` names has for so many instances; None where it names none.
+def room_for(tx: Tx, placement: Any, kind: InstanceType, zone: str, *, but: Instance | None = None) -> Room | None:
+    """What the group that a request's `Placement` names has for instances of this kind; None where it names none.
 
     `but` is an instance that does not count among those that are there. Raises where the group cannot have such
     instances, or not one of them.
@@ -149,14 +148,15 @@ def room_for(
         in_zone = sum(one.zone == zone and one.state != "stopped" for one in there)
         return Room(group, MOST_SPREAD - in_zone)
     if group.strategy == "partition":
-        return Room(group, None, _spread_out(group, there, zone, count, partition))
+        _refuse_other_partition(group, partition)
+        return Room(group, None, repeat(partition) if partition else _spread_out(group, there, zone))
     return Room(group)
 
 
 def room_of(tx: Tx, instance: Instance) -> Room | None:
     """What the group that an instance is in has for it, should it start."""
     placement = {"GroupId": instance.placement_group_id}
-    return room_for(tx, placement, instance_type(instance.type), instance.zone, 1, but=instance)
+    return room_for(tx, placement, instance_type(instance.type), instance.zone, but=instance)
 
 
 def refuse_without_room(room: Room, count: int) -> None:
@@ -251,19 +251,17 @@ def _refuse_for_cluster(group: PlacementGroup, there: Iterable[Instance], kind: 
         )
 
 
-def _spread_out(
-    group: PlacementGroup, there: Iterable[Instance], zone: str, count: int, partition: int | None
-) -> tuple[int, ...]:
-    """The partition of each instance: the one that was asked for, else that with the fewest instances by then."""
+def _refuse_other_partition(group: PlacementGroup, partition: int | None) -> None:
     assert group.partitions is not None
-    if partition is not None:
-        if not 1 <= partition <= group.partitions:
-            raise invalid_value(partition, "partitionNumber", f"It has to be between 1 and {group.partitions}.")
-        return (partition,) * count
+    if partition is not None and not 1 <= partition <= group.partitions:
+        raise invalid_value(partition, "partitionNumber", f"It has to be between 1 and {group.partitions}.")
+
+
+def _spread_out(group: PlacementGroup, there: Iterable[Instance], zone: str) -> Iterator[int]:
+    """The partition of each instance that comes: that with the fewest instances by then."""
+    assert group.partitions is not None
     sizes = Counter(one.partition for one in there if one.zone == zone)
-    chosen = []
-    for _ in range(count):
+    while True:
         fewest = min(range(1, group.partitions + 1), key=lambda number: sizes[number])
         sizes[fewest] += 1
-        chosen.append(fewest)
-    return tuple(chosen)
+        yield fewest

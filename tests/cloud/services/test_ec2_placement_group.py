@@ -102,6 +102,16 @@ def test_partitions_are_filled_evenly_or_as_asked(cloud: Cloud) -> None:
         launch(cloud, wrong)
 
 
+@pytest.mark.parametrize("asked", [{"PartitionNumber": 2}, {}])
+def test_as_many_as_there_is_room_for_in_a_subnet(cloud: Cloud, asked: dict[str, int]) -> None:
+    make(cloud, "partition")
+    vpc = cloud.call("CreateVpc", CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    subnet = cloud.call("CreateSubnet", VpcId=vpc, CidrBlock="10.0.0.0/28")["Subnet"]["SubnetId"]
+    made = launch(cloud, {"GroupName": "partition", **asked}, count=10**18, SubnetId=subnet)
+    expected = [asked.get("PartitionNumber", 1 + number % 2) for number in range(11)]
+    assert [one["Placement"]["PartitionNumber"] for one in made] == expected
+
+
 def test_a_stopped_instance_is_placed_anew(cloud: Cloud) -> None:
     make(cloud, "partition")
     (instance,) = launch(cloud, {})
