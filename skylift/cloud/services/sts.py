@@ -125,6 +125,9 @@ def get_federation_token(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     seconds = checked_number(params, "DurationSeconds", 900, 129600, LONGEST_OF_ROOT if root else 43200)
     policies = _session_policies(tx, params)
     user = tx.get(User, name=caller.user) if caller.user is not None else None
+    if user is None and not root:
+        # Deleted or renamed since it was let in: credentials of nobody would be root's.
+        raise ServiceError("AccessDenied", f"The user {caller.user} does not exist by now", status=403)
     length = timedelta(seconds=min(seconds, LONGEST_OF_ROOT) if root else seconds)
     session = open_federated_session(tx, user, name, length, policies, tags)
     return {

@@ -18,6 +18,7 @@ from identity_fixtures import (
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
+from skylift.cloud.services import sts
 from skylift.cloud.services.authorize import authorize, caller_context
 from skylift.cloud.services.identity import authenticate
 from skylift.cloud.services.operation import Check
@@ -126,6 +127,13 @@ def test_what_it_cannot(account: Account) -> None:
     account.iam("DeleteUser", UserName="ann")
     with refused("InvalidAccessKeyId"):
         account.caller(key["AccessKeyId"], key["SessionToken"])
+
+
+def test_a_user_who_is_renamed_meanwhile_does_not_act_for_root(account: Account) -> None:
+    ann = account.user("ann", FEDERATES)
+    account.iam("UpdateUser", UserName="ann", NewUserName="anna")
+    with account.database.write() as tx, refused("AccessDenied", "does not exist"):
+        sts.get_federation_token(tx, ann, {"Name": "bob", "Policy": policy(allow("*"))})
 
 
 def test_what_it_takes(account: Account) -> None:
