@@ -179,8 +179,11 @@ def gather(tx: Tx, caller: Caller) -> Policies:
 
 
 def _endpoint_policy(tx: Tx, caller: Caller) -> PolicyDocument | None:
-    found = tx.get(VpcEndpoint, id=caller.vpc_endpoint_id) if caller.vpc_endpoint_id else None
-    return parse_policy(found.policy, "resource") if found is not None else None
+    if not caller.vpc_endpoint_id:
+        return None
+    found = tx.get(VpcEndpoint, id=caller.vpc_endpoint_id)
+    # One that has gone since lets nothing pass, rather than everything.
+    return PolicyDocument("", ()) if found is None else parse_policy(found.policy, "resource")
 
 
 def identity_policies(tx: Tx, holder: Role | User | Group) -> tuple[PolicyDocument, ...]:

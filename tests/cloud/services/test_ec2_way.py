@@ -168,3 +168,11 @@ def test_its_policy_grants_nothing(site: Site) -> None:
     nobody = replace(site.seen("private"), kind="anonymous", arn="anonymous")
     with site.cloud.database.read() as tx, pytest.raises(ServiceError, match="Access Denied"):
         authorize(tx, nobody, [READ], service="s3")
+
+
+def test_one_that_is_deleted_meanwhile_lets_nothing_pass(site: Site) -> None:
+    endpoint = site.endpoint()
+    caller = site.seen("private")
+    site.cloud.call("DeleteVpcEndpoints", VpcEndpointIds=[endpoint])
+    with site.cloud.database.read() as tx, pytest.raises(ServiceError, match="no VPC endpoint policy allows"):
+        authorize(tx, caller, [READ], service="s3")
