@@ -98,9 +98,9 @@ class InstanceFacts:
     session_keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Public keys, as lines of `authorized_keys`, that EC2 Instance Connect lets in now, by login name."""
     hypervisor: str = "nitro"
+    """What the instance type has on AWS."""
     placement_group: str = ""
     partition: int | None = None
-    """What the instance type has on AWS."""
     tokens_required: bool = True
     enabled: bool = True
     hop_limit: int = 2
