@@ -33,9 +33,10 @@ class OpenBody:
         """FileNotFoundError when a file is gone: the object was replaced after the answer was made."""
         self.size = body.size
         self._directory = directory
+        # Files that are not open yet stay on disk for as long as somebody has the body.
+        self._body = body
         self._stack = ExitStack()
         self._ahead: list[Slice | bytes] = []
-        self._rest = body.pieces[MOST_OPEN:]
         try:
             for piece in body.pieces[:MOST_OPEN]:
                 self._ahead.append(self._stack.enter_context(_opened(directory, piece)))
@@ -46,7 +47,7 @@ class OpenBody:
     def pieces(self) -> Iterator[Slice | bytes]:
         """All of it in order; files beyond the first few are opened when it is their turn."""
         yield from self._ahead
-        for piece in self._rest:
+        for piece in self._body.pieces[MOST_OPEN:]:
             with _opened(self._directory, piece) as ready:
                 yield ready
 
