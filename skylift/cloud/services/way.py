@@ -64,7 +64,10 @@ def _behind(tx: Tx, target: str) -> NetworkInterface | None:
     if target.startswith("eni-"):
         interface = tx.get(NetworkInterface, id=target)
         server = tx.get(Instance, id=interface.instance_id) if interface and interface.instance_id else None
-        return interface if server is not None and server.state == "running" else None
+        if interface is None or server is None or server.state != "running" or interface.source_dest_check:
+            # One that is checked does not take what is not for it.
+            return None
+        return interface
     return None
 
 
