@@ -1,7 +1,7 @@
 """Transactions that commit together: who waits for a turn joins the commit of those before, and the disk syncs once.
 
 Each is a savepoint in one transaction of SQLite's. Whoever leaves while another waits hands the transaction on instead
-of committing it; the last one commits for all, and until then nobody is told that anything is done. A lone writer
+of committing it; the last one commits for all, and until then nobody is told of anything that is done. A lone writer
 begins and commits as if there were no others.
 """
 
@@ -37,22 +37,32 @@ class Commits:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Leaving normally commits durably, leaving by an exception changes nothing. Raises CommitFailed."""
+        """Leaving normally commits durably, leaving by an exception changes nothing. Raises CommitFailed.
+
+        Also the exception of who has seen what others have done is raised only when that is durable: it may tell of it.
+        """
         with self._counting:
             self._waiting += 1
-        with self._turn:
-            with self._counting:
-                self._waiting -= 1
-            batch = self._open or _Batch(self._connection)
-            try:
-                with batch.member():
-                    yield self._connection
-            finally:
-                handed_on = batch.alive and self._waiting > 0 and batch.turns < MOST_TOGETHER
-                self._open = batch if handed_on else None
-                if not handed_on:
-                    batch.end()
-        batch.await_end()
+        seen: _Batch | None = None
+        try:
+            with self._turn:
+                with self._counting:
+                    self._waiting -= 1
+                batch = self._open or _Batch(self._connection)
+                if batch.members:
+                    seen = batch
+                try:
+                    with batch.member():
+                        yield self._connection
+                    seen = batch
+                finally:
+                    handed_on = batch.alive and self._waiting > 0 and batch.turns < MOST_TOGETHER
+                    self._open = batch if handed_on else None
+                    if not handed_on:
+                        batch.end()
+        finally:
+            if seen is not None:
+                seen.await_end()
 
 
 class _Batch:
@@ -62,7 +72,7 @@ class _Batch:
         self._connection = connection
         self._ended = threading.Event()
         self._error: BaseException | None = None
-        self._members = 0
+        self.members = 0
         self.turns = 0
         connection.execute("BEGIN IMMEDIATE")
 
@@ -80,13 +90,13 @@ class _Batch:
         except BaseException as error:
             self._undo_member(error)
             raise
-        self._members += 1
+        self.members += 1
 
     def end(self) -> None:
         """Commit, and wake all members."""
         try:
             if self.alive:
-                self._connection.execute("COMMIT" if self._members else "ROLLBACK")
+                self._connection.execute("COMMIT" if self.members else "ROLLBACK")
         except BaseException as error:
             self._fail(error)
             if not isinstance(error, sqlite3.Error):

@@ -55,6 +55,11 @@ class Writers:
             time.sleep(0.001)
         return gate, done
 
+    def await_turn(self) -> None:
+        """Until who waited is in the transaction."""
+        while self.commits.waiting:
+            time.sleep(0.001)
+
     def rows(self) -> list[str]:
         """What another connection sees."""
         with closing(sqlite3.connect(self.path)) as connection:
@@ -85,8 +90,7 @@ def test_who_waited_shares_a_commit_and_nobody_is_told_before_it(writers: Writer
     second_gate, second = writers.start(add("second"))
     first_gate.set()
     # The second is in the transaction once the first has left it, and the first is not done.
-    while writers.commits.waiting:
-        time.sleep(0.001)
+    writers.await_turn()
     assert (first.done(), writers.rows()) == (False, [])
     second_gate.set()
     assert (first.result(), second.result()) == (None, None)
@@ -135,6 +139,26 @@ def test_who_fails_has_had_a_turn_too(writers: Writers, monkeypatch: pytest.Monk
     assert started[0][1].result() is None
     assert [type(done.exception()) for _, done in started[1:]] == [RuntimeError] * 3
     assert writers.statements[: writers.statements.index("COMMIT")].count("SAVEPOINT") == 2
+
+
+def test_who_fails_for_what_another_has_done_is_told_only_when_that_is_durable(writers: Writers) -> None:
+    def refuse(connection: sqlite3.Connection) -> None:
+        assert connection.execute("SELECT count(*) FROM rows").fetchone() == (0,), "somebody was here before"
+
+    first_gate, first = writers.start(add("first"))
+    second_gate, second = writers.start(refuse)
+    first_gate.set()
+    writers.await_turn()
+    third_gate, third = writers.start(rolled_back)
+    second_gate.set()
+    writers.await_turn()
+    third_gate.set()
+    for done in (first, second, third):
+        # That of the first never was, so nobody may say that it is there.
+        assert isinstance(done.exception(), CommitFailed)
+    gate, again = writers.start(refuse)
+    gate.set()
+    assert again.result() is None
 
 
 def rolled_back(connection: sqlite3.Connection) -> None:
