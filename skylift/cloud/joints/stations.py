@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 
@@ -55,16 +56,23 @@ class Stations:
             self._open[vpc_id] = await self._start(vpcs[vpc_id])
 
     async def _start(self, vpc: Vpc) -> _Station:
+        """All of it or nothing: at an address where something listens the next attempt could not."""
         listen = self._network.listen
-        endpoint = listen(vpc.id, ENDPOINT, 80)
-        await self._api.add_socket(endpoint, vpc_id=vpc.id)
-        metadata = HttpServer(blocking(partial(self._answer_metadata, vpc.id)))
-        await metadata.add_socket(listen(vpc.id, METADATA, 80))
-        resolver = Resolver(vpc.id, self._names, self._host_names)
-        ears = [
-            listen(vpc.id, address, 53, kind) for address in (DNS, str(dns_address(vpc))) for kind in ("udp", "tcp")
-        ]
-        return _Station((endpoint,), metadata, await serve(resolver, ears))
+        async with AsyncExitStack() as undo:
+            endpoint = listen(vpc.id, ENDPOINT, 80)
+            await self._api.add_socket(endpoint, vpc_id=vpc.id)
+            undo.push_async_callback(self._api.remove_socket, endpoint)
+            metadata = HttpServer(blocking(partial(self._answer_metadata, vpc.id)))
+            undo.push_async_callback(metadata.stop, grace=0)
+            await metadata.add_socket(listen(vpc.id, METADATA, 80))
+            ears = []
+            for address in (DNS, str(dns_address(vpc))):
+                for kind in ("udp", "tcp"):
+                    ears.append(listen(vpc.id, address, 53, kind))
+                    undo.callback(ears[-1].close)
+            names = await serve(Resolver(vpc.id, self._names, self._host_names), ears)
+            undo.pop_all()
+        return _Station((endpoint,), metadata, names)
 
     async def close(self) -> None:
         await self._follow({})

@@ -71,8 +71,8 @@ class NetworkLoop:
                 plans = vpc_plans(tx)
             if plans != self._applied:
                 self._networks.apply(plans)
-                self._applied = plans
                 self._on_vpcs({plan.vpc.id: plan.vpc for plan in plans})
+                self._applied = plans
             self._settle(plans)
 
     def _settle(self, plans: list[VpcPlan]) -> None:
