@@ -78,7 +78,8 @@ class NetworkLoop:
     def _settle(self, plans: list[VpcPlan]) -> None:
         """Say of NAT gateways and peering connections what the kernel has now. A gateway that ended gives back its
         interface and its address."""
-        there = {gateway.id for plan in plans for gateway in plan.nat_gateways}
+        planned = [gateway for plan in plans for gateway in plan.nat_gateways]
+        there = {gateway.id for gateway in planned}
         between = {peer.id for plan in plans for peer in plan.peers}
         with self._database.read() as tx:
             gateways = tx.find(NatGateway, state="pending") or tx.find(NatGateway, state="deleting") or _unsettled(tx)
@@ -90,7 +91,8 @@ class NetworkLoop:
                 if gateway.id in there:
                     tx.save(replace(_settled(gateway), state="available"))
             for gateway in _unsettled(tx):
-                seen = {at.private_ip for plan in plans for one in plan.nat_gateways for at in one.addresses}
+                # Of this very gateway: another VPC may have the same private addresses.
+                seen = {at.private_ip for one in planned if one.id == gateway.id for at in one.addresses}
                 if all(at.private_ip in seen for at in gateway.secondary):
                     tx.save(_settled(gateway))
             for gateway in tx.find(NatGateway, state="deleting"):

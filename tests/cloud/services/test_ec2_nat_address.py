@@ -35,7 +35,8 @@ class Gateway:
 
     def __init__(self, cloud: Cloud, kernel: Kernel, **params: Any) -> None:
         self.cloud = cloud
-        self.made = cloud.call("CreateNatGateway", SubnetId=cloud.default("subnet")["SubnetId"], **params)["NatGateway"]
+        asked = {"SubnetId": cloud.default("subnet")["SubnetId"], **params}
+        self.made = cloud.call("CreateNatGateway", **asked)["NatGateway"]
         self.id = self.made["NatGatewayId"]
         kernel.step()
 
@@ -155,6 +156,29 @@ def test_a_private_one_needs_no_internet_gateway(cloud: Cloud, kernel: Kernel) -
     kernel.step()
     (shown,) = cloud.call("DescribeNatGateways", NatGatewayIds=[made["NatGatewayId"]])["NatGateways"]
     assert shown["State"] == "available"
+
+
+def test_the_address_of_another_vpc_is_not_its_own(
+    cloud: Cloud, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that came while plans were carried out, in which that address was another gateway's."""
+    gateways, at = [], {"PrivateIpAddresses": ["10.0.0.9"]}
+    for _ in range(2):
+        vpc = cloud.call("CreateVpc", CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+        subnet = cloud.call("CreateSubnet", VpcId=vpc, CidrBlock="10.0.0.0/24")["Subnet"]["SubnetId"]
+        gateways.append(Gateway(cloud, kernel, SubnetId=subnet, ConnectivityType="private"))
+    first, second = gateways
+    first.call("AssignPrivateNatGatewayAddress", **at)
+
+    def apply(_: Any) -> None:
+        monkeypatch.undo()
+        second.call("AssignPrivateNatGatewayAddress", **at)
+
+    monkeypatch.setattr(kernel, "apply", apply)
+    kernel.step()
+    assert (first.states(), second.states()) == (["succeeded"] * 2, ["succeeded", "assigning"])
+    kernel.step()
+    assert second.states() == ["succeeded"] * 2
 
 
 def test_what_does_not_go_together(cloud: Cloud, kernel: Kernel) -> None:
