@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -118,7 +119,8 @@ class Api:
     def _loader(self) -> Loader:
         """Whoever has models of their own gets these, as from boto3."""
         paths = self._session.get_config_variable("data_path")
-        if self._settings.cache is NOWHERE or paths or Path(Loader.CUSTOMER_DATA_PATH).is_dir():
+        own = os.path.isdir(Loader.CUSTOMER_DATA_PATH)  # noqa: PTH112 (Path's raises where it may not look)
+        if self._settings.cache is NOWHERE or paths or own:
             return cast(Loader, create_loader(paths))
         return _KeptLoader(KeptModels(self._settings.cache, botocore.__version__))
 
