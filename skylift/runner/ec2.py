@@ -17,11 +17,14 @@ from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    CredentialRetrievalError,
     HTTPClientError,
     IncompleteReadError,
     NoCredentialsError,
     PartialCredentialsError,
     ProfileNotFound,
+    SSOError,
+    TokenRetrievalError,
 )
 from botocore.exceptions import (
     ConnectionError as BotoConnectionError,
@@ -32,7 +35,7 @@ from botocore.session import Session
 from skylift import __version__
 from skylift.runner.advice import ADVICE, about_denial
 from skylift.runner.cache import NOWHERE
-from skylift.runner.errors import NoCredentials, NotPermitted, Refused, RunError, Unreachable
+from skylift.runner.errors import NoCredentials, NotPermitted, Refused, RunError, Unreachable, UsageError
 from skylift.runner.job import Settings
 from skylift.runner.models import KeptModels
 
@@ -56,7 +59,7 @@ class Sink(Protocol):
 
 def default_region() -> str | None:
     """The region that boto3 finds in the environment or the profile."""
-    with translated("sign in"):
+    with _signing_in():
         region: str | None = Session().get_config_variable("region")
         return region or None
 
@@ -71,7 +74,7 @@ class Api:
         self._making = threading.Lock()
         keys = settings.credentials
         token = keys.session_token if keys else None
-        with translated("sign in"):
+        with _signing_in():
             self._session: Any = Session()
             self._session.lazy_register_component("data_loader", self._loader)
             if keys is not None:
@@ -110,11 +113,18 @@ class Api:
         # One after the other: they share what is read for the first, and beside each other each would read it.
         with self._making:
             if service not in self._clients:
-                with translated("sign in"):
+                with _signing_in():
+                    self._find_credentials()
                     self._clients[service] = self._session.create_client(
                         service, self._settings.region, endpoint_url=self._endpoint, config=self._config
                     )
             return self._clients[service]
+
+    def _find_credentials(self) -> None:
+        """Now, and not in the middle of a call: files and programs that a profile names may not be there."""
+        found = self._session.get_credentials()
+        if found is not None:
+            found.get_frozen_credentials()
 
     def _loader(self) -> Loader:
         """Whoever has models of their own gets these, as from boto3."""
@@ -286,9 +296,26 @@ def translated(operation: str, service: str = "s3") -> Iterator[None]:
             advice = about_denial(service, error.operation_name, message)
             raise NotPermitted(code, message, operation, advice) from None
         raise Refused(code, message, operation, ADVICE.get(code, "")) from None
-    except (NoCredentialsError, PartialCredentialsError, ProfileNotFound) as error:
+    except (NoCredentialsError, PartialCredentialsError, ProfileNotFound, CredentialRetrievalError) as error:
         raise NoCredentials(str(error), "Run `aws configure`, or set AWS_PROFILE or AWS_ACCESS_KEY_ID.") from None
+    except (SSOError, TokenRetrievalError) as error:
+        raise NoCredentials(str(error), "Run `aws sso login`.") from None
     except (BotoConnectionError, HTTPClientError, IncompleteReadError) as error:
         raise Unreachable(f"{operation}: {error}") from None
     except BotoCoreError as error:
         raise RunError(f"{operation}: {error}") from None
+
+
+@contextmanager
+def _signing_in() -> Iterator[None]:
+    """Before the first call: whatever is wrong then is wrong in the user's own settings."""
+    try:
+        with translated("sign in"):
+            yield
+    except (RunError, OSError, ValueError) as error:
+        if isinstance(error, (Refused, Unreachable)):
+            raise
+        raise UsageError(
+            f"AWS's settings on this machine cannot be used: {str(error).removeprefix('sign in: ')}",
+            "They are in ~/.aws/config, ~/.aws/credentials, and variables that begin with AWS_.",
+        ) from None
