@@ -114,14 +114,16 @@ class Api:
         with self._making:
             if service not in self._clients:
                 with _signing_in():
-                    self._find_credentials()
-                    self._clients[service] = self._session.create_client(
+                    made = self._session.create_client(
                         service, self._settings.region, endpoint_url=self._endpoint, config=self._config
                     )
+                    self._find_credentials()
+                self._clients[service] = made
             return self._clients[service]
 
     def _find_credentials(self) -> None:
-        """Now, and not in the middle of a call: files and programs that a profile names may not be there."""
+        """Now, and not in the middle of a call: files and programs that a profile names may not be there. Where STS is
+        asked for them, it is that of the first client's region."""
         found = self._session.get_credentials()
         if found is not None:
             found.get_frozen_credentials()
