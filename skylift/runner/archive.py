@@ -28,14 +28,14 @@ _parsing = threading.Lock()
 """CPython 3.11 counts the depth of all threads' syntax trees together, and fails when two are made at a time."""
 
 
-@functools.cache
+@functools.lru_cache(maxsize=4)
 def boot_archive(cache: Cache = NOWHERE) -> bytes:
     """What fits into user data."""
     sources = {name: _read(name) for name in _FIRST}
     return cache.get("boot.zip", _told(sources), lambda: _pack(sources, compiled=False))
 
 
-@functools.cache
+@functools.lru_cache(maxsize=4)
 def whole_archive(cache: Cache = NOWHERE) -> bytes:
     """All modules, with what the interpreter here makes of them: a server of the same Python does not compile them."""
     sources = {path.stem: _read(path.stem) for path in sorted(_SOURCE.glob("*.py"))}

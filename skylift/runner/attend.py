@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from skylift.runner import launch, role
 from skylift.runner.account import Account
 from skylift.runner.collect import Manifest, bring_home, read_manifest
-from skylift.runner.errors import SkyliftError
+from skylift.runner.errors import SkyliftError, Unreachable
 from skylift.runner.forward import Forwards
 from skylift.runner.job import INTERRUPTED, Outcome
 from skylift.runner.larger import name_larger_type
@@ -110,7 +110,7 @@ class Attendance:
             status = await self._follower.run()
             self._phase = "collecting" if status is not None else "lost"
             # What is to be brought home is in S3 by now.
-            manifest, _ = await together(self._collect(status), self._put_away())
+            manifest, _ = await together(self._collect(status), self._put_away(again=True))
         finally:
             self._give_back_keyboard()
             await self._forwards.close()
@@ -119,16 +119,20 @@ class Attendance:
         told = await in_thread(name_larger_type, self._account.api, told, self._visit.instance_type)
         return self._dress(told)
 
-    async def _put_away(self) -> None:
+    async def _put_away(self, *, again: bool = False) -> None:
         """A program that runs does not depend on us, so neither our error nor our leaving ends it. A kept server goes
         on needing its role, and so does one that stopped itself with results that nobody has; `skylift cancel` takes
-        both away."""
+        both away. With `again`, what the cloud did not answer to is left to another call."""
         early = self._phase == "preparing" and (self._visit.started_it or self._interrupts > 0)
         if not self._away and (early or (self._phase == "collecting" and not self._visit.keep)):
             self._away = True
-            await in_thread(self._take_down, early)
+            troubles = await in_thread(self._take_down, early)
+            self._away = not again or not any(isinstance(each, Unreachable) for each in troubles)
+            for error in troubles if self._away else ():
+                self._watcher.note(f"Not everything could be taken down: {error.message} {error.advice}".rstrip())
+                self._watcher.note(f"The server turns itself off. For the rest: `skylift cancel {self._visit.name}`.")
 
-    def _take_down(self, early: bool) -> None:
+    def _take_down(self, early: bool) -> list[SkyliftError]:
         """Each by itself: what cannot be undone does not stand in the way of the rest, nor of the run's own end."""
         api, name = self._account.api, self._visit.name
         steps: list[Callable[[], object]] = [self._remove_role]
@@ -140,10 +144,7 @@ class Attendance:
                 last.append(partial(write_off, self._account, name, instance, interrupted=interrupted))
         with ThreadPoolExecutor(2) as pool:
             troubles = [*pool.map(_trouble, steps), *map(_trouble, last)]
-        for error in troubles:
-            if error is not None:
-                self._watcher.note(f"Not everything could be taken down: {error.message} {error.advice}".rstrip())
-                self._watcher.note(f"The server turns itself off. For the rest: `skylift cancel {name}`.")
+        return [each for each in troubles if each is not None]
 
     def _remove_role(self) -> None:
         """That of the server which ends with us; a server that was passed on has taken the job's own along."""

@@ -27,7 +27,9 @@ class Cache:
                 return kept
         made = make()
         with suppress(OSError):
-            self._folder.mkdir(parents=True, exist_ok=True)
+            for each in (*reversed(self._folder.parents), self._folder):
+                # Servers run as root what is kept here: nobody else may put anything there.
+                each.mkdir(mode=0o700, exist_ok=True)
             _write(path, _head(made_from, made) + b"\n" + made)
         return made
 

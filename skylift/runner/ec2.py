@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,11 +17,14 @@ from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    CredentialRetrievalError,
     HTTPClientError,
     IncompleteReadError,
     NoCredentialsError,
     PartialCredentialsError,
     ProfileNotFound,
+    SSOError,
+    TokenRetrievalError,
 )
 from botocore.exceptions import (
     ConnectionError as BotoConnectionError,
@@ -31,7 +35,7 @@ from botocore.session import Session
 from skylift import __version__
 from skylift.runner.advice import ADVICE, about_denial
 from skylift.runner.cache import NOWHERE
-from skylift.runner.errors import NoCredentials, NotPermitted, Refused, RunError, Unreachable
+from skylift.runner.errors import NoCredentials, NotPermitted, Refused, RunError, Unreachable, UsageError
 from skylift.runner.job import Settings
 from skylift.runner.models import KeptModels
 
@@ -55,7 +59,7 @@ class Sink(Protocol):
 
 def default_region() -> str | None:
     """The region that boto3 finds in the environment or the profile."""
-    with translated("sign in"):
+    with _signing_in():
         region: str | None = Session().get_config_variable("region")
         return region or None
 
@@ -70,7 +74,7 @@ class Api:
         self._making = threading.Lock()
         keys = settings.credentials
         token = keys.session_token if keys else None
-        with translated("sign in"):
+        with _signing_in():
             self._session: Any = Session()
             self._session.lazy_register_component("data_loader", self._loader)
             if keys is not None:
@@ -109,16 +113,26 @@ class Api:
         # One after the other: they share what is read for the first, and beside each other each would read it.
         with self._making:
             if service not in self._clients:
-                with translated("sign in"):
-                    self._clients[service] = self._session.create_client(
+                with _signing_in():
+                    made = self._session.create_client(
                         service, self._settings.region, endpoint_url=self._endpoint, config=self._config
                     )
+                    self._find_credentials()
+                self._clients[service] = made
             return self._clients[service]
+
+    def _find_credentials(self) -> None:
+        """Now, and not in the middle of a call: files and programs that a profile names may not be there. Where STS is
+        asked for them, it is that of the first client's region."""
+        found = self._session.get_credentials()
+        if found is not None:
+            found.get_frozen_credentials()
 
     def _loader(self) -> Loader:
         """Whoever has models of their own gets these, as from boto3."""
         paths = self._session.get_config_variable("data_path")
-        if self._settings.cache is NOWHERE or paths or Path(Loader.CUSTOMER_DATA_PATH).is_dir():
+        own = os.path.isdir(Loader.CUSTOMER_DATA_PATH)  # noqa: PTH112 (Path's raises where it may not look)
+        if self._settings.cache is NOWHERE or paths or own:
             return cast(Loader, create_loader(paths))
         return _KeptLoader(KeptModels(self._settings.cache, botocore.__version__))
 
@@ -284,9 +298,26 @@ def translated(operation: str, service: str = "s3") -> Iterator[None]:
             advice = about_denial(service, error.operation_name, message)
             raise NotPermitted(code, message, operation, advice) from None
         raise Refused(code, message, operation, ADVICE.get(code, "")) from None
-    except (NoCredentialsError, PartialCredentialsError, ProfileNotFound) as error:
+    except (NoCredentialsError, PartialCredentialsError, ProfileNotFound, CredentialRetrievalError) as error:
         raise NoCredentials(str(error), "Run `aws configure`, or set AWS_PROFILE or AWS_ACCESS_KEY_ID.") from None
+    except (SSOError, TokenRetrievalError) as error:
+        raise NoCredentials(str(error), "Run `aws sso login`.") from None
     except (BotoConnectionError, HTTPClientError, IncompleteReadError) as error:
         raise Unreachable(f"{operation}: {error}") from None
     except BotoCoreError as error:
         raise RunError(f"{operation}: {error}") from None
+
+
+@contextmanager
+def _signing_in() -> Iterator[None]:
+    """Before the first call: whatever is wrong then is wrong in the user's own settings."""
+    try:
+        with translated("sign in"):
+            yield
+    except (RunError, OSError, ValueError) as error:
+        if isinstance(error, (Refused, Unreachable)):
+            raise
+        raise UsageError(
+            f"AWS's settings on this machine cannot be used: {str(error).removeprefix('sign in: ')}",
+            "They are in ~/.aws/config, ~/.aws/credentials, and variables that begin with AWS_.",
+        ) from None

@@ -1,6 +1,7 @@
 """What skylift needs of AWS's service models, kept in a cache: reading them whole takes a quarter of a second.
 
-`OPERATIONS` is every call that a client of skylift may make; nothing else is in what is kept.
+`OPERATIONS` is every call that a client of skylift may make, and those that botocore makes for it; nothing else is in
+what is kept.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 from skylift.runner.cache import Cache
@@ -26,11 +28,11 @@ OPERATIONS = {
         DeleteRolePolicy GetPolicy ListInstanceProfiles ListRoles PutRolePolicy RemoveRoleFromInstanceProfile
     """.split(),
     "s3": """
-        AbortMultipartUpload CompleteMultipartUpload CreateBucket CreateMultipartUpload DeleteObject DeleteObjects
-        GetObject HeadBucket HeadObject ListMultipartUploads ListObjectsV2 PutObject UploadPart
+        AbortMultipartUpload CompleteMultipartUpload CreateBucket CreateMultipartUpload CreateSession DeleteObject
+        DeleteObjects GetObject HeadBucket HeadObject ListMultipartUploads ListObjectsV2 PutObject UploadPart
     """.split(),
     "ssm": ["GetParameters"],
-    "sts": ["GetCallerIdentity"],
+    "sts": ["AssumeRole", "AssumeRoleWithWebIdentity", "GetCallerIdentity"],
 }
 """By service, as AWS writes them."""
 
@@ -42,8 +44,8 @@ class KeptModels:
     """Models in a cache; `version` is botocore's, whose models they are."""
 
     def __init__(self, cache: Cache, version: str) -> None:
-        table = hashlib.sha256(json.dumps(OPERATIONS).encode()).hexdigest()
-        self._cache, self._made_from = cache, f"botocore-{version} {table}"
+        how = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+        self._cache, self._made_from = cache, f"botocore-{version} {how}"
 
     def get(self, name: str, load: Callable[[], Any]) -> Any:
         """The model of this name, for which `load` gives the whole. Of a service that the table does not know, too."""

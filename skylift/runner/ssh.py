@@ -7,6 +7,7 @@ import ctypes.util
 import json
 import shlex
 import struct
+import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,9 +21,9 @@ from skylift.runner.errors import ConnectionLost
 @contextmanager
 def _no_search() -> Iterator[None]:
     """asyncssh looks for two C libraries with ciphers that are not needed here, by way of ldconfig, a compiler and a
-    linker: that takes longer than all the rest of its import."""
-    search = ctypes.util.find_library
-    ctypes.util.find_library = lambda name: None
+    linker: that takes longer than all the rest of its import. What other threads look for meanwhile they find."""
+    search, here = ctypes.util.find_library, threading.get_ident()
+    ctypes.util.find_library = lambda name: None if threading.get_ident() == here else search(name)
     try:
         yield
     finally:

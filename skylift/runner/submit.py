@@ -367,11 +367,11 @@ class Submission:
         return True
 
     async def _make_ready_and_take(self, undo: AsyncExitStack, server: Server, cargo: Cargo) -> bool:
-        """A server that does not wait any longer ends as that of the job which it had."""
+        """A server that does not wait any longer, or is not there, ends as that of the job which it had."""
         account, name, last = self._account, self._job.name, server.job
         undo.push_async_callback(self._give_up, server)
-        await in_thread(warm.pass_on, account.api, server, name, self._policy(cargo, last))
-        taken = await in_thread(warm.take, account, name, last)
+        there = await in_thread(warm.pass_on, account.api, server, name, self._policy(cargo, last))
+        taken = there and await in_thread(warm.take, account, name, last)
         if not taken:
             undo.pop_all()
             await in_thread(warm.tag, account.api, server, last)

@@ -21,6 +21,7 @@ from skylift.runner import role
 from skylift.runner.account import Account
 from skylift.runner.archive import whole_archive
 from skylift.runner.ec2 import Api
+from skylift.runner.errors import Refused
 from skylift.runner.job import Job, Settings
 from skylift.runner.key import key_here
 from skylift.runner.launch import Server, describe_kept, live_servers
@@ -83,19 +84,35 @@ def kept_servers(api: Api) -> list[Server]:
     return sorted(describe_kept(api), key=lambda each: each.launched, reverse=True)
 
 
-def pass_on(api: Api, server: Server, job: str, policy: dict[str, Any]) -> None:
-    """The server's role is for this job now, and what the server consists of is tagged with it."""
-    with ThreadPoolExecutor(2) as pool:
+def pass_on(api: Api, server: Server, job: str, policy: dict[str, Any]) -> bool:
+    """The server's role is for this job now, and what the server consists of is tagged with it. False when the server
+    has ended meanwhile: what was sent for the job may have taken longer than the server waited."""
+    with ThreadPoolExecutor(1) as pool:
         tagged = pool.submit(tag, api, server, job)
-        document = json.dumps(policy)
+        return _allow(api, server, policy) & tagged.result()
+
+
+def _allow(api: Api, server: Server, policy: dict[str, Any]) -> bool:
+    document = json.dumps(policy)
+    try:
         api.call("iam", "put_role_policy", RoleName=server.role, PolicyName="job", PolicyDocument=document)
-        tagged.result()
+    except Refused as error:
+        if error.code != "NoSuchEntity":
+            raise
+        return False
+    return True
 
 
-def tag(api: Api, server: Server, job: str) -> None:
-    """Say whose a server is, disks and all."""
+def tag(api: Api, server: Server, job: str) -> bool:
+    """Say whose a server is, disks and all. False when it, or a part of it, is not there any more."""
     tags = [{"Key": name, "Value": value} for name, value in tags_of(job).items()]
-    api.call("ec2", "create_tags", Resources=[server.instance, *server.parts], Tags=tags)
+    try:
+        api.call("ec2", "create_tags", Resources=[server.instance, *server.parts], Tags=tags)
+    except Refused as error:
+        if not error.code.endswith(".NotFound"):
+            raise
+        return False
+    return True
 
 
 def put_roles_away(account: Account, job: str, servers: Sequence[Server]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,16 @@ def test_it_is_made_once(tmp_path: Path) -> None:
     for _ in range(2):
         assert Cache(tmp_path / "cache").get("thing", "source", make) == b"one\ntwo\n"
     assert [each.name for each in (tmp_path / "cache").iterdir()] == ["thing"]
+
+
+def test_nobody_else_can_put_anything_there(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        Cache(tmp_path / "home" / "cache").get("thing", "source", Maker(b"made"))
+    finally:
+        os.umask(before)
+    modes = [path.stat().st_mode & 0o777 for path in (tmp_path / "home", tmp_path / "home/cache")]
+    assert modes == [0o700, 0o700]
 
 
 def test_from_something_else_it_is_made_anew(tmp_path: Path) -> None:
@@ -69,3 +80,11 @@ def test_a_supervisor_from_the_cache_is_the_one_that_would_be_made(tmp_path: Pat
         assert whole_archive(Cache(tmp_path)) == whole_archive()
         assert boot_archive(Cache(tmp_path)) == boot_archive()
     assert sorted(each.name for each in tmp_path.iterdir()) == ["boot.zip", "supervisor.zip"]
+
+
+def test_a_program_that_runs_many_jobs_has_not_as_many_archives(tmp_path: Path) -> None:
+    for _ in range(8):
+        boot_archive(Cache(tmp_path))
+        whole_archive(Cache(tmp_path))
+    assert boot_archive.cache_info().currsize < 8
+    assert whole_archive.cache_info().currsize < 8

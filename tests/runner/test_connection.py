@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes.util
 import functools
 import shlex
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -27,7 +29,7 @@ from skylift.runner.job import Settings
 from skylift.runner.key import KeyPair, ensure_key_file
 from skylift.runner.lifeline import Lifeline
 from skylift.runner.record import Prefix, bucket_name
-from skylift.runner.ssh import Connection, connect
+from skylift.runner.ssh import Connection, _no_search, connect
 from skylift.runner.stream import Follower, Status
 
 
@@ -409,3 +411,14 @@ def test_server_that_is_gone_without_a_word(shipped: Shipped, api: Api, settings
     shipped.ship("pass")
     seen, told = Seen(), []
     assert asyncio.run(follower(api, settings, shipped, no_ssh, seen, told, gone=lambda: True).run()) is None
+
+
+def test_what_other_threads_look_for_is_found_while_asyncssh_is_imported() -> None:
+    found: list[str | None] = []
+    there = ctypes.util.find_library("c")
+    with _no_search():
+        thread = threading.Thread(target=lambda: found.append(ctypes.util.find_library("c")))
+        thread.start()
+        thread.join()
+        assert ctypes.util.find_library("c") is None
+    assert found == [there] == [ctypes.util.find_library("c")]

@@ -17,7 +17,7 @@ from whole_run import Seen, host, order, run
 from skylift.runner import launch
 from skylift.runner.bucket import ensure_bucket
 from skylift.runner.ec2 import Api
-from skylift.runner.errors import LaunchFailed, RunError, UsageError
+from skylift.runner.errors import LaunchFailed, NameTaken, RunError, UsageError
 from skylift.runner.flow import Run
 from skylift.runner.job import NewestImage, Outcome, Settings
 from skylift.runner.jobs import Jobs
@@ -133,7 +133,7 @@ def test_name_of_another_job_is_refused_and_that_job_untouched(
     bucket = bucket_name(str(settings.account), settings.region)
     ensure_bucket(api, bucket)
     api.put(bucket, Prefix("mine").record, b"{}")
-    with pytest.raises(RunError, match="mine"):
+    with pytest.raises(NameTaken, match="mine"):
         run(order(folder, "pass", name="mine"), settings, seen)
     assert api.get(bucket, Prefix("mine").record) == b"{}"
     assert api.get(bucket, Prefix("mine").supervisor) is None

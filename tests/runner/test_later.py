@@ -13,11 +13,12 @@ from waiting_job import WAITS, WaitingJob, go, submit
 from whole_run import Seen, host, order
 
 from skylift.cli.main import perform
-from skylift.runner import launch
+from skylift.runner import launch, role
 from skylift.runner.account import Account, open_account
 from skylift.runner.attend import Attendance, visit
+from skylift.runner.bucket import ensure_bucket
 from skylift.runner.ec2 import Api
-from skylift.runner.errors import JobNotFound, RunError
+from skylift.runner.errors import JobNotFound, RunError, Unreachable
 from skylift.runner.job import Outcome, Settings
 from skylift.runner.jobs import Jobs
 from skylift.runner.logs import show_logs
@@ -71,6 +72,39 @@ def test_attended_from_elsewhere(
     assert launch.live_servers(api) == []
     assert api.pages("iam", "list_roles", "Roles", PathPrefix="/skylift/") == []
     machine.wait()
+
+
+def test_a_cloud_that_is_away_while_things_are_put_away(
+    elsewhere: Account, api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Results wait for it to come back, and so does the rest."""
+    ensure_bucket(api, elsewhere.bucket)
+    role.create_role(api, "over", elsewhere.number)
+    ended = {"state": "succeeded", "final": True, "exit_code": 0, "reason": "", "streams": {}}
+    for key, body in {
+        Prefix("over").record: {"keep": 0, "instance_type": "t3.small"},
+        Prefix("over").status: ended,
+        Prefix("over").manifest: {"results": [], "unmatched": [], "left_behind": [], "final": True},
+    }.items():
+        api.put(elsewhere.bucket, key, json.dumps(body).encode())
+    remove, tried = role.remove_named, []
+
+    def away_at_first(to: Api, name: str) -> None:
+        tried.append(name)
+        if len(tried) == 1:
+            raise Unreachable("delete_role: nobody is there")
+        remove(to, name)
+
+    monkeypatch.setattr(role, "remove_named", away_at_first)
+    there = Seen()
+
+    async def main() -> Outcome:
+        return await Attendance(elsewhere, visit(elsewhere, "over", tmp_path), there, Clock(there)).run()
+
+    assert asyncio.run(main()).state == "succeeded"
+    assert tried == ["skylift-over"] * 2
+    assert there.notes == []
+    assert api.pages("iam", "list_roles", "Roles", PathPrefix="/skylift/") == []
 
 
 def test_logs_are_looked_at_while_it_runs_and_after(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,17 @@ from botocore.model import OperationModel, ServiceModel, Shape
 from botocore.regions import EndpointResolver
 
 import skylift.runner
+from skylift.runner import models
 from skylift.runner.cache import Cache
 from skylift.runner.ec2 import Api
 from skylift.runner.job import Credentials, NewestImage, Secret, Settings
 from skylift.runner.models import OPERATIONS, KeptModels, trim
 
+BY_OTHERS = {
+    "s3": {"CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload", "CreateSession", "HeadBucket"},
+    "sts": {"AssumeRole", "AssumeRoleWithWebIdentity"},
+}
+"""What s3transfer and botocore call by themselves: for uploads, for buckets of other kinds and regions, to sign in."""
 WHOLE = Loader()
 RUNNER = Path(skylift.runner.__file__).parent
 
@@ -41,11 +49,12 @@ def words_of_the_runner() -> Iterator[str]:
 def test_the_table_has_every_operation_that_the_runner_names_and_no_other(service: str) -> None:
     by_name = {xform_name(each): each for each in model(service)["operations"]}
     named = {by_name[word] for word in words_of_the_runner() if word in by_name}
-    by_s3transfer = {"CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"} if service == "s3" else set()
+    by_others = BY_OTHERS.get(service, set())
     # Two services may have operations of one name; those that only the other one is asked for are not missing here.
     elsewhere = {each for other, names in OPERATIONS.items() if other != service for each in names}
     assert named - set(OPERATIONS[service]) - elsewhere == set()
-    assert set(OPERATIONS[service]) - named - by_s3transfer == set()
+    assert set(OPERATIONS[service]) - named - by_others == set()
+    assert by_others <= set(OPERATIONS[service])
 
 
 def test_the_table_has_every_service_that_the_runner_asks() -> None:
@@ -151,6 +160,57 @@ def test_clients_are_made_from_what_is_kept(tmp_path: Path, monkeypatch: pytest.
         # The second time there is nothing but these files.
         monkeypatch.setattr(Loader, "load_service_model", None)
     assert (tmp_path / "cache" / "ec2.service-2.json").stat().st_size < 300_000
+
+
+def test_from_another_version_of_what_trims_them_they_are_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed = tmp_path / "models.py"
+    changed.write_text(Path(models.__file__).read_text() + "# as it will be\n")
+    KeptModels(Cache(tmp_path), "1.0").get("sts.service-2", lambda: model("sts"))
+    monkeypatch.setattr(models, "__file__", str(changed))
+    loads = []
+    KeptModels(Cache(tmp_path), "1.0").get("sts.service-2", lambda: loads.append(1) or model("sts"))
+    assert loads == [1]
+
+
+ROLE = "arn:aws:iam::123456789012:role/worker"
+PROFILES = f"""
+[profile base]
+aws_access_key_id = AKIAIOSFODNN7EXAMPLE
+aws_secret_access_key = secret
+
+[profile assumed]
+role_arn = {ROLE}
+source_profile = base
+
+[profile federated]
+role_arn = {ROLE}
+web_identity_token_file = TOKEN
+"""
+
+
+@pytest.mark.parametrize("profile", ["assumed", "federated"])
+def test_credentials_that_sts_is_asked_for(
+    profile: str, endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Loader, "CUSTOMER_DATA_PATH", str(tmp_path / "none"))
+    for name in [each for each in os.environ if each.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    (tmp_path / "token").write_text("a token")
+    (tmp_path / "config").write_text(PROFILES.replace("TOKEN", str(tmp_path / "token")))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_PROFILE", profile)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    api = Api(replace(settings(tmp_path), credentials=None, endpoint_url=endpoint))
+    assert ":assumed-role/worker/" in api.call("sts", "get_caller_identity")["Arn"]
+
+
+def test_a_home_that_we_may_not_look_into(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # For root there is none but a name that no file can have.
+    monkeypatch.setattr(Loader, "CUSTOMER_DATA_PATH", str(tmp_path / ("x" * 300) / "models"))
+    assert Api(settings(tmp_path))._client("sts").meta.service_model.operation_names == sorted(OPERATIONS["sts"])
 
 
 def test_who_has_models_of_their_own_gets_these(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -106,3 +106,39 @@ def test_image_that_the_region_lacks(on_aws: Api, capfd: pytest.CaptureFixture[s
     assert perform(["run", "--on", "aws", "--ssh-from", "198.51.100.7", "--image", "ubuntu-24.04", "job.py"]) == 125
     assert "no image ubuntu-24.04 in eu-central-1" in capfd.readouterr().err
     assert on_aws.call("s3", "list_buckets")["Buckets"] == []
+
+
+@pytest.mark.parametrize(
+    ("settings_file", "words"),
+    [
+        ("[profile x", "Unable to parse config file"),
+        ("[profile x]\nrole_arn = arn:aws:iam::1:role/r\nsource_profile = gone\n", '"gone"'),
+        ("[profile x]\ncredential_process = /nowhere/program\n", "/nowhere/program"),
+        (
+            "[profile x]\nrole_arn = arn:aws:iam::1:role/r\nweb_identity_token_file = /nowhere/token\n",
+            "/nowhere/token",
+        ),
+        ("[profile x]\nendpoint_url = nonsense\naws_access_key_id = a\naws_secret_access_key = b\n", "nonsense"),
+        (
+            "[profile x]\nsso_session = s\nsso_account_id = 1\nsso_role_name = r\n"
+            "[sso-session s]\nsso_region = us-east-1\nsso_start_url = https://example.org/\n",
+            "aws sso login",
+        ),
+    ],
+)
+def test_settings_that_cannot_be_used(
+    on_aws: Api,
+    settings_file: str,
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "config").write_text(settings_file)
+    for name in ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_PROFILE", "x")
+    assert perform(["ps", "--on", "aws"]) == 2
+    err = capfd.readouterr().err
+    assert words in err
+    assert "Traceback" not in err

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
+import time
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +18,8 @@ from shipped_job import Shipped
 from skylift.runner.job import Program
 from skylift.runner.plan import Order
 from skylift.runner.prebuilt import Prebuilt, Recipe, environment_statements, find_prebuilt
+from skylift.runner.supervisor import prebuilt as supervisor
+from skylift.runner.supervisor.boot import PATIENCE
 
 PLACE = "envs/recipe/ami-1/0001"
 
@@ -92,6 +98,26 @@ def test_what_its_program_has_changed_is_not_kept(shipped: Shipped, uv: Machine,
     else:
         # Sent before the program came to it.
         assert b"VERSION = '1.0'" in (shipped.read(f"{PLACE}/pack-00000") or b"")
+
+
+def test_what_is_kept_has_less_patience_than_results(tmp_path: Path) -> None:
+    """Both send at most so many parts at a time. When S3 takes none of an environment's, results still have to go."""
+    (tmp_path / "venv").mkdir()
+    (tmp_path / "venv/library").write_bytes(b"x")
+    sent: list[float] = []
+
+    def put_file(key: str, file: Any, size: int, until: float) -> str:
+        sent.append(until)
+        return hashlib.sha256(file.read()).hexdigest()
+
+    shelf: Any = SimpleNamespace(put_file=put_file, put=lambda *args, **how: True)
+    login: Any = SimpleNamespace(home=tmp_path)
+    environment = supervisor.Prebuilt(shelf, {"sha256": "", "shared": True}, login, [tmp_path / "venv"])
+    environment.write_down(None, 0)
+    environment.keep()
+    environment.stop(lambda: False)
+    assert len(sent) == 1
+    assert sent[0] < time.time() + PATIENCE / 2
 
 
 def test_the_newest_that_is_whole_is_found(shipped: Shipped) -> None:

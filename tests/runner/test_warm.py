@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
+from contextlib import AsyncExitStack
 from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import pytest
+from whole_run import Seen, order
 
 from skylift.runner import role, warm
 from skylift.runner.account import Account, open_account
@@ -15,8 +20,11 @@ from skylift.runner.bucket import ensure_bucket
 from skylift.runner.job import Settings
 from skylift.runner.jobs import Jobs
 from skylift.runner.key import ensure_key
-from skylift.runner.launch import live_servers
+from skylift.runner.launch import Server, live_servers
 from skylift.runner.record import TAG_FIT, Prefix, tags_of
+from skylift.runner.shelf import Parcel
+from skylift.runner.steps import Clock
+from skylift.runner.submit import Cargo, Submission
 from skylift.runner.sweep import Sweep
 
 
@@ -86,6 +94,31 @@ def test_a_server_that_goes_off_is_nobodys(yard: Yard) -> None:
     assert warm.claim(yard.account, "one", yard.waiting()) is not None
     yard.api.put(yard.account.bucket, Prefix("kept").next, b'{"job": null}')
     assert not warm.take(yard.account, "one", "kept")
+
+
+def test_a_server_that_has_ended_while_all_was_sent(yard: Yard, tmp_path: Path, seen: Seen) -> None:
+    """Its disk went with it, and nothing is left that could be tagged: the job is another server's."""
+    instance = yard.keep("kept")
+    found = warm.claim(yard.account, "one", yard.waiting())
+    assert found is not None
+    yard.api.put(yard.account.bucket, Prefix("kept").next, b'{"job": null}')
+    yard.api.call("ec2", "terminate_instances", InstanceIds=[instance])
+    submission = Submission(order(tmp_path, "", name="one"), yard.account.settings, seen, Clock(seen))
+    submission._open = yard.account
+
+    async def take(server: Server) -> bool:
+        async with AsyncExitStack() as undo:
+            return await submission._make_ready_and_take(undo, server, Cargo(Parcel("", "0", 0, BytesIO), (), ()))
+
+    assert not asyncio.run(take(found.server))
+    assert yard.account.status("one") == {}, "nothing was given up, either"
+
+
+def test_a_server_whose_role_is_gone(yard: Yard) -> None:
+    yard.keep("kept")
+    (found,) = yard.waiting()
+    role.remove_named(yard.api, found.server.role)
+    assert not warm.pass_on(yard.api, found.server, "one", {})
 
 
 def test_the_role_goes_along(yard: Yard) -> None:

@@ -38,6 +38,8 @@ _TAKING = 60
 """Seconds that an environment which is there already may keep us, before it is built after all."""
 _PINNING = 30
 """Likewise, for S3 to take what is written down."""
+_KEEPING = 300
+"""Likewise, for S3 to take the files. Results wait for room that these have, and must not run out of patience."""
 _MASKED = 0o022
 _LEAST = 15.0
 """Seconds that keeping an environment may take after the program's end, however quickly it was built."""
@@ -210,7 +212,7 @@ class Prebuilt:
 
     def _keep(self) -> None:
         files = [entry for entry in self._index["entries"] if entry[1] == "f"]
-        until = time.time() + 3600
+        until = time.time() + _KEEPING
         try:
             with crew(_AT_A_TIME) as pool:
                 work = [
