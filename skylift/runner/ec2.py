@@ -188,13 +188,14 @@ class Api:
                 yield len(piece)
 
     def put(self, bucket: str, key: str, body: bytes, *, first: bool = False) -> bool:
-        """False when `first` was asked for and the object is there already."""
+        """False when `first` was asked for and the object is there already. When an answer was lost and
+        botocore asks again, what stands there is ours: who wants to be the first writes what nobody else does."""
         params = {"IfNoneMatch": "*"} if first else {}
         try:
             self.call("s3", "put_object", Bucket=bucket, Key=key, Body=body, **params)
         except Refused as error:
             if first and error.code in {"PreconditionFailed", "412", "ConditionalRequestConflict"}:
-                return False
+                return self.get(bucket, key) == body
             raise
         return True
 

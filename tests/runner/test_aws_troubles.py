@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ConnectionClosedError
+from botocore.httpsession import URLLib3Session
 from runner_bench import Machine
 from whole_run import Seen, host, order, run
 
@@ -167,3 +168,22 @@ def test_permission_that_lacks_at_the_launch(
         run(job, settings, Seen())
     assert "ec2:RunInstances" in caught.value.advice  # type: ignore[attr-defined]
     assert api.pages("iam", "list_roles", "Roles", PathPrefix="/skylift/") == []
+
+
+def test_a_first_write_whose_answer_is_lost_is_the_first(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """botocore asks again, and is told that the object is there: it is our own."""
+    ensure_bucket(api, BUCKET)
+    send, lost = URLLib3Session.send, []
+
+    def send_and_lose(session: URLLib3Session, request: Any) -> Any:
+        answer = send(session, request)
+        if not lost:
+            lost.append(answer)
+            raise ConnectionClosedError(endpoint_url=request.url)
+        return answer
+
+    monkeypatch.setattr(URLLib3Session, "send", send_and_lose)
+    assert api.put(BUCKET, "claim", b"ours", first=True)
+    assert [each.status_code for each in lost] == [200]
+    assert not api.put(BUCKET, "claim", b"theirs", first=True)
+    assert api.get(BUCKET, "claim") == b"ours"
