@@ -17,7 +17,6 @@ from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
-    CredentialRetrievalError,
     HTTPClientError,
     IncompleteReadError,
     NoCredentialsError,
@@ -299,10 +298,11 @@ def translated(operation: str, service: str = "s3") -> Iterator[None]:
             advice = about_denial(service, error.operation_name, message)
             raise NotPermitted(code, message, operation, advice) from None
         raise Refused(code, message, operation, ADVICE.get(code, "")) from None
-    except (NoCredentialsError, PartialCredentialsError, ProfileNotFound, CredentialRetrievalError) as error:
+    except (NoCredentialsError, PartialCredentialsError, ProfileNotFound) as error:
         raise NoCredentials(str(error), "Run `aws configure`, or set AWS_PROFILE or AWS_ACCESS_KEY_ID.") from None
     except (SSOError, TokenRetrievalError) as error:
-        raise NoCredentials(str(error), "Run `aws sso login`.") from None
+        # They may also end in the middle of a job, which is nothing that was said wrong.
+        raise RunError(f"{operation}: {error}", "Run `aws sso login`.") from None
     except (BotoConnectionError, HTTPClientError, IncompleteReadError) as error:
         raise Unreachable(f"{operation}: {error}") from None
     except BotoCoreError as error:
@@ -318,7 +318,8 @@ def _signing_in() -> Iterator[None]:
     except (RunError, OSError, ValueError) as error:
         if isinstance(error, (Refused, Unreachable)):
             raise
+        advice = error.advice if isinstance(error, RunError) else ""
         raise UsageError(
             f"AWS's settings on this machine cannot be used: {str(error).removeprefix('sign in: ')}",
-            "They are in ~/.aws/config, ~/.aws/credentials, and variables that begin with AWS_.",
+            advice or "They are in ~/.aws/config, ~/.aws/credentials, and variables that begin with AWS_.",
         ) from None
