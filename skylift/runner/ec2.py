@@ -116,7 +116,8 @@ class Api:
                     made = self._session.create_client(
                         service, self._settings.region, endpoint_url=self._endpoint, config=self._config
                     )
-                    self._find_credentials()
+                    if not self._clients:
+                        self._find_credentials()
                 self._clients[service] = made
             return self._clients[service]
 
