@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError, ConnectionClosedError
+from botocore.exceptions import ClientError, ConnectionClosedError, UnauthorizedSSOTokenError
 from botocore.httpsession import URLLib3Session
 from runner_bench import Machine
 from whole_run import Seen, host, order, run
@@ -15,7 +15,7 @@ from whole_run import Seen, host, order, run
 from skylift.runner import launch, role
 from skylift.runner.bucket import ensure_bucket
 from skylift.runner.ec2 import Api, translated
-from skylift.runner.errors import NotPermitted, Refused
+from skylift.runner.errors import NotPermitted, Refused, RunError
 from skylift.runner.job import Program, Settings
 from skylift.runner.network import ensure_network
 from skylift.runner.plan import Order, plan_job
@@ -187,3 +187,10 @@ def test_a_first_write_whose_answer_is_lost_is_the_first(api: Api, monkeypatch: 
     assert [each.status_code for each in lost] == [200]
     assert not api.put(BUCKET, "claim", b"theirs", first=True)
     assert api.get(BUCKET, "claim") == b"ours"
+
+
+def test_a_session_that_ends_in_the_middle_is_no_mistake_of_the_users() -> None:
+    """Exit code 2 says that nothing was made."""
+    with pytest.raises(RunError) as caught, translated("describe_instances", "ec2"):
+        raise UnauthorizedSSOTokenError
+    assert (caught.value.exit_code, caught.value.advice) == (125, "Run `aws sso login`.")
