@@ -33,7 +33,7 @@ def local_settings(showing: Showing = unseen) -> Settings:
 
 def ensure_cloud_up(home: Home, showing: Showing = unseen) -> tuple[Endpoint, RootKey]:
     """Endpoint and key of the cloud in this state directory, which is started first where it is not up."""
-    if home.running_pid() is None:
+    if not _is_up(home):
         prepare_home(home)
         if is_root():
             bring_up(home, showing=showing)
@@ -41,6 +41,14 @@ def ensure_cloud_up(home: Home, showing: Showing = unseen) -> tuple[Endpoint, Ro
             failure = UsageError if code == USAGE else RunError
             raise failure("The cloud on this machine could not be started; the reason stands above.")
     return running_cloud(home)
+
+
+def _is_up(home: Home) -> bool:
+    try:
+        return home.running_pid() is not None
+    except OSError:
+        # Where nobody can look there is none; what is wrong with the place is said by who would make it.
+        return False
 
 
 def running_cloud(home: Home) -> tuple[Endpoint, RootKey]:

@@ -17,7 +17,6 @@ from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
-    CredentialRetrievalError,
     HTTPClientError,
     IncompleteReadError,
     NoCredentialsError,
@@ -117,7 +116,8 @@ class Api:
                     made = self._session.create_client(
                         service, self._settings.region, endpoint_url=self._endpoint, config=self._config
                     )
-                    self._find_credentials()
+                    if not self._clients:
+                        self._find_credentials()
                 self._clients[service] = made
             return self._clients[service]
 
@@ -188,13 +188,14 @@ class Api:
                 yield len(piece)
 
     def put(self, bucket: str, key: str, body: bytes, *, first: bool = False) -> bool:
-        """False when `first` was asked for and the object is there already."""
+        """False when `first` was asked for and the object is there already. When an answer was lost and
+        botocore asks again, what stands there is ours: who wants to be the first writes what nobody else does."""
         params = {"IfNoneMatch": "*"} if first else {}
         try:
             self.call("s3", "put_object", Bucket=bucket, Key=key, Body=body, **params)
         except Refused as error:
             if first and error.code in {"PreconditionFailed", "412", "ConditionalRequestConflict"}:
-                return False
+                return self.get(bucket, key) == body
             raise
         return True
 
@@ -298,10 +299,11 @@ def translated(operation: str, service: str = "s3") -> Iterator[None]:
             advice = about_denial(service, error.operation_name, message)
             raise NotPermitted(code, message, operation, advice) from None
         raise Refused(code, message, operation, ADVICE.get(code, "")) from None
-    except (NoCredentialsError, PartialCredentialsError, ProfileNotFound, CredentialRetrievalError) as error:
+    except (NoCredentialsError, PartialCredentialsError, ProfileNotFound) as error:
         raise NoCredentials(str(error), "Run `aws configure`, or set AWS_PROFILE or AWS_ACCESS_KEY_ID.") from None
     except (SSOError, TokenRetrievalError) as error:
-        raise NoCredentials(str(error), "Run `aws sso login`.") from None
+        # They may also end in the middle of a job, which is nothing that was said wrong.
+        raise RunError(f"{operation}: {error}", "Run `aws sso login`.") from None
     except (BotoConnectionError, HTTPClientError, IncompleteReadError) as error:
         raise Unreachable(f"{operation}: {error}") from None
     except BotoCoreError as error:
@@ -317,7 +319,8 @@ def _signing_in() -> Iterator[None]:
     except (RunError, OSError, ValueError) as error:
         if isinstance(error, (Refused, Unreachable)):
             raise
+        advice = error.advice if isinstance(error, RunError) else ""
         raise UsageError(
             f"AWS's settings on this machine cannot be used: {str(error).removeprefix('sign in: ')}",
-            "They are in ~/.aws/config, ~/.aws/credentials, and variables that begin with AWS_.",
+            advice or "They are in ~/.aws/config, ~/.aws/credentials, and variables that begin with AWS_.",
         ) from None

@@ -8,6 +8,7 @@ dead holder costs a wait, never a deadlock, and nothing is ever deleted that ano
 from __future__ import annotations
 
 import json
+import secrets
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -44,7 +45,7 @@ def _claim(api: Api, bucket: str, name: str) -> bool:
         if json.loads(held)["until"] > time.time():
             return False
         generation += 1
-    body = json.dumps({"until": time.time() + LEASE}).encode()
+    body = json.dumps({"until": time.time() + LEASE, "holder": secrets.token_hex(8)}).encode()
     return api.put(bucket, _key(name, generation), body, first=True)
 
 

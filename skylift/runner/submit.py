@@ -178,8 +178,9 @@ class Submission:
         if self._job.terminal is not None and self._settings.access.private:
             raise UsageError("-it needs SSH, and --private means that the server is not reached by it.")
         if not self._settings.access.private:
-            # It takes as long as all of this step, and there is nothing else to do while answers are waited for.
-            threading.Thread(target=importlib.import_module, args=("skylift.runner.ssh",), daemon=True).start()
+            # It takes as long as all of this step, and there is nothing else to do while answers are waited for. Python
+            # waits for it at its end: modules written in other languages abort the process when they are cut off.
+            threading.Thread(target=importlib.import_module, args=("skylift.runner.ssh",)).start()
         api = await in_thread(Api, self._settings)
         images, processors, self._open, self._caller, parcels, sources, kept, _ = await together(
             in_thread(find_images, api, self._settings.image),

@@ -81,3 +81,14 @@ def test_private_on_aws_needs_a_way_to_s3(
     (here / "job.py").touch()
     assert perform(["run", "--on", "aws", "--private", "job.py"]) == 2
     assert "--private needs --subnet on AWS" in capfd.readouterr().err
+
+
+def test_a_state_directory_where_none_can_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("SKYLIFT_HOME", str(tmp_path / "file" / "home"))
+    assert perform(["ps", "--on", "local"]) == 2
+    err = capfd.readouterr().err
+    assert "file/home cannot be made: Not a directory." in err
+    assert "Traceback" not in err

@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ConnectionClosedError, UnauthorizedSSOTokenError
+from botocore.httpsession import URLLib3Session
 from runner_bench import Machine
 from whole_run import Seen, host, order, run
 
 from skylift.runner import launch, role
 from skylift.runner.bucket import ensure_bucket
 from skylift.runner.ec2 import Api, translated
-from skylift.runner.errors import NotPermitted, Refused
+from skylift.runner.errors import NotPermitted, Refused, RunError
 from skylift.runner.job import Program, Settings
 from skylift.runner.network import ensure_network
 from skylift.runner.plan import Order, plan_job
@@ -167,3 +168,29 @@ def test_permission_that_lacks_at_the_launch(
         run(job, settings, Seen())
     assert "ec2:RunInstances" in caught.value.advice  # type: ignore[attr-defined]
     assert api.pages("iam", "list_roles", "Roles", PathPrefix="/skylift/") == []
+
+
+def test_a_first_write_whose_answer_is_lost_is_the_first(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """botocore asks again, and is told that the object is there: it is our own."""
+    ensure_bucket(api, BUCKET)
+    send, lost = URLLib3Session.send, []
+
+    def send_and_lose(session: URLLib3Session, request: Any) -> Any:
+        answer = send(session, request)
+        if not lost:
+            lost.append(answer)
+            raise ConnectionClosedError(endpoint_url=request.url)
+        return answer
+
+    monkeypatch.setattr(URLLib3Session, "send", send_and_lose)
+    assert api.put(BUCKET, "claim", b"ours", first=True)
+    assert [each.status_code for each in lost] == [200]
+    assert not api.put(BUCKET, "claim", b"theirs", first=True)
+    assert api.get(BUCKET, "claim") == b"ours"
+
+
+def test_a_session_that_ends_in_the_middle_is_no_mistake_of_the_users() -> None:
+    """Exit code 2 says that nothing was made."""
+    with pytest.raises(RunError) as caught, translated("describe_instances", "ec2"):
+        raise UnauthorizedSSOTokenError
+    assert (caught.value.exit_code, caught.value.advice) == (125, "Run `aws sso login`.")

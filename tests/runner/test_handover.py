@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from shipped_job import Shipped
 from skylift.runner.job import Program
 from skylift.runner.plan import Order
 from skylift.runner.record import Prefix
+from skylift.runner.supervisor.aws import Unreachable
+from skylift.runner.supervisor.handover import Handover
 
 KEEP = 120
 
@@ -120,6 +123,29 @@ def test_nobody_comes(line: Line) -> None:
     line.machine.wait()
     assert json.loads(line.shipped.read(first.next) or b"") == {"job": None}
     assert line.machine.off_commands()[-1] == "shutdown -P now"
+
+
+class Away:
+    """A prefix in which another job was written at the last moment, while S3 does not answer every time."""
+
+    def __init__(self) -> None:
+        self.answers: list[Any] = [Unreachable("503"), b'{"job": "next"}', b'{"deadline": 9}']
+
+    def put(self, key: str, body: bytes, first: bool = False) -> bool:
+        return False
+
+    def get(self, key: str) -> bytes:
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        assert isinstance(answer, bytes)
+        return answer
+
+
+def test_a_job_that_comes_at_the_last_moment_is_asked_for_again() -> None:
+    prefix: Any = Away()
+    handover = Handover(prefix, "last", lambda job: prefix, threading.Event(), threading.Event())
+    assert handover.wait(until=0) == {"job": "next", "deadline": 9.0}
 
 
 @pytest.mark.parametrize("claim", [b"not json", b"[]", b'{"job": "../other"}', b'{"job": 3}', b"itself"])

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from botocore import xform_name
+from botocore.credentials import InstanceMetadataProvider
 from botocore.loaders import Loader
 from botocore.model import OperationModel, ServiceModel, Shape
 from botocore.regions import EndpointResolver
@@ -205,6 +206,24 @@ def test_credentials_that_sts_is_asked_for(
     monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
     api = Api(replace(settings(tmp_path), credentials=None, endpoint_url=endpoint))
     assert ":assumed-role/worker/" in api.call("sts", "get_caller_identity")["Arn"]
+
+
+def test_where_there_are_no_credentials_they_are_not_looked_for_more_often_than_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a laptop each look at a server's metadata service waits for a second."""
+    for name in [each for each in os.environ if each.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    looks: list[Any] = []
+
+    def load(self: InstanceMetadataProvider) -> None:
+        looks.append(self)
+
+    monkeypatch.setattr(InstanceMetadataProvider, "load", load)
+    Api(replace(settings(tmp_path), credentials=None)).warm()
+    assert len(looks) == 4, "once for each client, and once for all"
 
 
 def test_a_home_that_we_may_not_look_into(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,15 +52,16 @@ class Handover:
         return None if found is None else _parse(found)
 
     def _close(self) -> Optional[Dict[str, Any]]:
-        body = json.dumps({"job": None}).encode()
+        body, until = json.dumps({"job": None}).encode(), time.time() + 30
         try:
-            if patiently("next job", lambda: self._prefix.put(NEXT, body, first=True), time.time() + 30):
+            if patiently("next job", lambda: self._prefix.put(NEXT, body, first=True), until):
                 return None
+            # There is a job that counts on us, so that one look which fails does not do.
+            found = patiently("next job", lambda: self._prefix.get(NEXT), until)
         except (Unreachable, Refused) as error:
             say("whether another job comes cannot be known: %s" % error)
             return None
-        found = self._read()
-        return None if found is None or self._over.is_set() else self._expect(found)
+        return None if found is None or self._over.is_set() else self._expect(_parse(found))
 
     def _expect(self, found: Dict[str, Any]) -> Optional[Dict[str, Any]]:
         """Its client may do anything now but wait for us: the record may be there a moment later, and our right to read

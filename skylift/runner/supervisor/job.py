@@ -391,7 +391,8 @@ class Supervisor:
         """All was done before us, but for the server's end."""
         if "next" not in self._past.said:
             threading.Thread(target=self._listen_for_cancel, daemon=True).start()
-            self._stay(self._past.said.get("kept_until") or 0.0)
+            until = self._past.said.get("kept_until") or 0.0
+            self._stay(until, told=until > 0)
 
     def keep(self) -> None:
         self._door.close()
