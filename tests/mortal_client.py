@@ -24,13 +24,14 @@ from skylift.cli.main import main
 def _mark(calls: Path, last: frozenset[str]) -> None:
     whole: Any = BaseClient._make_api_call  # type: ignore[attr-defined]
     seen: Counter[str] = Counter()
-    one_at_a_time = threading.Lock()
+    # The call too, not only the note of it: else one that is made beside the last is done, and nobody knows of it.
+    one_at_a_time = threading.RLock()
 
     def marked(client: Any, operation: str, params: Any) -> Any:
-        try:
-            return whole(client, operation, params)
-        finally:
-            with one_at_a_time:
+        with one_at_a_time:
+            try:
+                return whole(client, operation, params)
+            finally:
                 kind = f"{client.meta.service_model.service_name}.{operation}"
                 seen[kind] += 1
                 call = f"{kind}#{seen[kind]}"
