@@ -71,6 +71,18 @@ def environment(home: Home) -> dict[str, str]:
     return {**compiling, "SKYLIFT_HOME": str(home.path)}
 
 
+def aws_environment(home: Home) -> dict[str, str]:
+    """What an AWS CLI needs besides, with the account root's key."""
+    endpoint, key = home.endpoint(), home.root_key()
+    assert endpoint is not None and key is not None
+    return environment(home) | {
+        "AWS_ACCESS_KEY_ID": key.access_key_id,
+        "AWS_SECRET_ACCESS_KEY": key.secret_access_key,
+        "AWS_DEFAULT_REGION": endpoint.region,
+        "AWS_ENDPOINT_URL": endpoint.url,
+    }
+
+
 def client(home: Home, service: str) -> Any:
     """boto3's client with the account root's key."""
     endpoint, key = home.endpoint(), home.root_key()

@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from inputs import through_loopback
-from own_cloud import SKYLIFT, add_images_option, client, cloud_up, environment, server_with
+from own_cloud import SKYLIFT, add_images_option, aws_environment, client, cloud_up, environment, server_with
 
 from skylift.cloud.home import Home
 
@@ -96,14 +96,7 @@ def ways(home: Home, job: str, ssh: Sequence[str]) -> dict[str, list[str]]:
 
 def fetched_by(home: Home, data: Path, command: Sequence[str]) -> float:
     data.unlink()
-    endpoint, key = home.endpoint(), home.root_key()
-    assert endpoint is not None and key is not None
-    env = environment(home) | {
-        "AWS_ACCESS_KEY_ID": key.access_key_id,
-        "AWS_SECRET_ACCESS_KEY": key.secret_access_key,
-        "AWS_DEFAULT_REGION": endpoint.region,
-        "AWS_ENDPOINT_URL": endpoint.url,
-    }
+    env = aws_environment(home)
     began = time.perf_counter()
     subprocess.run(command, cwd=data.parent, env=env, check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - began

@@ -22,7 +22,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from own_cloud import EXAMPLES, SKYLIFT, add_images_option, cloud_up, environment
+from own_cloud import EXAMPLES, SKYLIFT, add_images_option, aws_environment, cloud_up
 
 HERE = Path(__file__).parent
 
@@ -39,14 +39,7 @@ def main() -> None:
     with cloud_up(chosen.images_of) as home, tempfile.TemporaryDirectory() as work:
         endpoint, key = home.endpoint(), home.root_key()
         assert endpoint is not None and key is not None
-        env = environment(home) | {
-            "AWS": chosen.aws,
-            "AWS_ACCESS_KEY_ID": key.access_key_id,
-            "AWS_DEFAULT_REGION": endpoint.region,
-            "AWS_ENDPOINT_URL": endpoint.url,
-            "AWS_SECRET_ACCESS_KEY": key.secret_access_key,
-            "CIDR": f"{endpoint.loopback}/32",
-        }
+        env = aws_environment(home) | {"AWS": chosen.aws, "CIDR": f"{endpoint.loopback}/32"}
         run = (*SKYLIFT, "run", "--json")
         hello = str(EXAMPLES / "hello.py")
         ways: dict[str, Sequence[str]] = {

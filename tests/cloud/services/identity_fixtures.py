@@ -89,13 +89,13 @@ class Account:
     def pass_time(self, **length: float) -> None:
         self.now += timedelta(**length)
 
-    def caller(self, access_key_id: str, token: str | None = None) -> Caller:
+    def caller(self, access_key_id: str, token: str | None = None, service: str = "sts") -> Caller:
         with self.database.read() as tx:
             return authenticate(
                 tx,
                 access_key_id,
                 token,
-                service="sts",
+                service=service,
                 source_ip="127.0.0.1",
                 request_id="request",
                 account=ACCOUNT,
