@@ -52,8 +52,10 @@ from skylift.cloud.loops.image import ImageLoop
 from skylift.cloud.loops.instance import Cables, InstanceLoop
 from skylift.cloud.loops.network import NetworkLoop
 from skylift.cloud.loops.root_copy import RootCopies
+from skylift.cloud.loops.scaling_group import ScalingGroupLoop
 from skylift.cloud.loops.snapshot import SnapshotLoop
 from skylift.cloud.loops.volume import Sockets, VolumeLoop
+from skylift.cloud.services import scaling_launch
 from skylift.cloud.services.identity_document import Notary
 from skylift.cloud.services.instance_type import catalogue
 from skylift.cloud.services.zone import zone_id
@@ -153,8 +155,16 @@ class Cloud:
             volumes=volumes,
             changed=engine.wake,
         )
+        groups = ScalingGroupLoop(
+            database=database,
+            launch=scaling_launch.by(account, self._region),
+            end=scaling_launch.end,
+            resolved=scaling_launch.resolved,
+            wake_in=engine.wake_in,
+        )
         # Servers first: each sees to its network itself once it is made, which takes longer than the network.
-        engine.steps = (instances.step, volumes.step, snapshots.step, images.step, networks.step)
+        # What groups want is only rows yet: those come before all.
+        engine.steps = (groups.step, instances.step, volumes.step, snapshots.step, images.step, networks.step)
         engine.chores = (records.forget, records.shrink, network.restore_way_out)
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -55,7 +55,7 @@ class Desk:
             params = operation.prepared(tx, caller, call.params)
         with self._database.write() as tx:
             result = operation.handler(tx, caller, params)
-        if call.service == "ec2":
+        if call.service in ("autoscaling", "ec2"):
             # All that the loops make true.
             self._wake()
         return result

@@ -11,6 +11,7 @@ from skylift.cloud.services.instance import forget_terminated
 from skylift.cloud.services.nat_gateway import forget_deleted
 from skylift.cloud.services.peering import forget_ended
 from skylift.cloud.store.database import Database
+from skylift.cloud.store.scaling_group import forget_activities
 from skylift.cloud.store.shrink import shrink
 
 
@@ -44,6 +45,7 @@ class Records:
             forget_terminated(tx)
             forget_deleted(tx)
             forget_ended(tx)
+            forget_activities(tx)
 
     def shrink(self) -> None:
         shrink(self._database)
