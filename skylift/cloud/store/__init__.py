@@ -11,6 +11,7 @@ from skylift.cloud.store import (
     network,
     parameter,
     placement_group,
+    usage,
     volume,
     vpc_endpoint,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "network",
     "parameter",
     "placement_group",
+    "usage",
     "volume",
     "vpc_endpoint",
 ]
