@@ -10,12 +10,14 @@ from skylift.cloud.identity import Caller
 from skylift.cloud.market import ANY_TYPE, Capacity, SpotPrice, VcpuQuota
 from skylift.cloud.services.instance_type import instance_type
 from skylift.cloud.services.market import FAMILIES, STANDARD, market_of, vcpus_in_use
-from skylift.cloud.services.refusal import invalid
+from skylift.cloud.services.refusal import invalid, invalid_value
 from skylift.cloud.services.zone import require_zone, zones
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.market import on_hosts
 
 Item = dict[str, Any]
+
+MARKETS = ("spot", "on-demand")
 
 
 def put_price(tx: Tx, caller: Caller, params: Any) -> Item:
@@ -45,7 +47,7 @@ def describe_prices(tx: Tx, _caller: Caller, _params: Any) -> Item:
 
 def put_capacity(tx: Tx, caller: Caller, params: Any) -> Item:
     """What runs already stays, also where it is more than there is room for."""
-    type_name, market = _type_or_any(params), params.get("MarketType", "any")
+    type_name, market = _type_or_any(params), _one_of(params.get("MarketType", "any"), ("any", "spot", "on-demand"))
     made = [Capacity(type_name, zone, market, params["InstanceCount"]) for zone in _zones(caller, params)]
     for one in made:
         tx.remove(one)
@@ -68,7 +70,7 @@ def describe_capacity(tx: Tx, _caller: Caller, _params: Any) -> Item:
 
 
 def put_quota(tx: Tx, _caller: Caller, params: Any) -> Item:
-    quota = VcpuQuota(_family(params), params["MarketType"], params["VCpus"])
+    quota = VcpuQuota(_family(params), _one_of(params["MarketType"], MARKETS), params["VCpus"])
     tx.remove(quota)
     tx.add(quota)
     return {"Quotas": [_quota(tx, quota)]}
@@ -119,6 +121,12 @@ def _family(params: Any) -> str:
             "InvalidParameterValue", f"There is no quota '{params['InstanceClass']}'; there are {', '.join(known)}."
         )
     return str(params["InstanceClass"])
+
+
+def _one_of(value: str, values: tuple[Any, ...]) -> Any:
+    if value not in values:
+        raise invalid_value(value, "marketType", f"It has to be {' or '.join(values)}.")
+    return value
 
 
 def _price(one: SpotPrice) -> Item:
