@@ -25,11 +25,17 @@ TITLES = {
     "ec2-instance-connect": "EC2 Instance Connect",
     "iam": "IAM",
     "s3": "S3",
+    "skylift": "The cloud itself",
     "ssm": "Systems Manager",
     "sts": "STS",
 }
 
 NOTES = {
+    "skylift": """\
+What nobody can ask AWS for, in a service of this cloud's own: signed, and allowed by policies (`skylift:PutSpotPrice`),
+like all others. `skylift cloud spot-price`, `capacity`, `quota` and `interrupt` call it. For other tools its model is
+`skylift/cloud/models/skylift` in the package.
+""",
     "ssm": """\
 `SecureString` is refused: there is no KMS here to encrypt with. Labels, policies and `AllowedPattern` are not there.
 

@@ -8,9 +8,11 @@ from skylift.cloud.store import (
     identity,
     instance,
     launch_template,
+    market,
     network,
     parameter,
     placement_group,
+    usage,
     volume,
     vpc_endpoint,
 )
@@ -23,9 +25,11 @@ __all__ = [
     "identity",
     "instance",
     "launch_template",
+    "market",
     "network",
     "parameter",
     "placement_group",
+    "usage",
     "volume",
     "vpc_endpoint",
 ]
