@@ -9,9 +9,7 @@ from typing import Any, Literal
 Market = Literal["on-demand", "spot"]
 MARKETS: tuple[Market, ...] = ("on-demand", "spot")
 
-FleetState = Literal[
-    "submitted", "active", "deleted", "failed", "deleted_running", "deleted_terminating", "modifying"
-]
+FleetState = Literal["submitted", "active", "deleted", "failed", "deleted_running", "deleted_terminating", "modifying"]
 
 
 @dataclass(frozen=True)

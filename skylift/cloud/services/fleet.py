@@ -128,7 +128,8 @@ def check_create(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
             # Whether the request makes sense is the handler's to say.
             continue
         for pool in pools:
-            yield from launch_check.checks(tx, caller, {**pool.request, **({"TagSpecifications": tags} if tags else {})})
+            request = {**pool.request, "TagSpecifications": tags} if tags else pool.request
+            yield from launch_check.checks(tx, caller, request)
 
 
 def check_modify(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
@@ -197,9 +198,7 @@ def _launch_now(tx: Tx, caller: Caller, fleet: Fleet, tags: list[Item]) -> Fleet
     return placed
 
 
-def _fill_as_one(
-    tx: Tx, caller: Caller, fleet: Fleet, market: Market, pools: list[Pool], tags: list[Item]
-) -> Filling:
+def _fill_as_one(tx: Tx, caller: Caller, fleet: Fleet, market: Market, pools: list[Pool], tags: list[Item]) -> Filling:
     """Of a single type or in a single zone, if that is asked for: the first of them that has enough, or else most."""
     options = fleet.spot_options if market == "spot" else fleet.on_demand_options
     needed = fleet.target(market)
@@ -240,4 +239,3 @@ def _make_service_role(tx: Tx, caller: Caller) -> None:
                 status=403,
             )
     service_linked_role.create(tx, caller, asked)
-

@@ -1,21 +1,24 @@
 """Instances for a fleet: taken from its pools one at a time, each in the order of that moment, until it has enough.
 
-An instance is a row of intent like every other one's, written in the transaction that counted what was missing: there is
-no moment at which a crash could leave one that the fleet does not know of, or have it launch another in its place.
+An instance is a row of intent like every other one's, written in the transaction that counted what was missing: there
+is no moment at which a crash could leave one that the fleet does not know of, or have it launch another in its place.
 """
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from skylift.catalogue import on_demand
 from skylift.cloud.error import ServiceError
 from skylift.cloud.fleet import Fleet, FleetEvent, FleetMember, Market
 from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Instance
 from skylift.cloud.services.fleet_pool import Offer, Pool, ranked
 from skylift.cloud.services.launch import run_instances
+from skylift.cloud.services.market import free_room, spot_price
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.fleet import members_left
 
@@ -56,7 +59,7 @@ def fill(
             units[member.type, member.zone] += member.weight
     options = fleet.spot_options if market == "spot" else fleet.on_demand_options
     while left and done.units < needed and (most is None or len(done.members) < most):
-        offers = [_offer(tx, market, pool, units[pool.type, pool.zone]) for pool in left]
+        offers = [_offer(tx, caller, market, pool, units[pool.type, pool.zone]) for pool in left]
         pool = ranked(market, options, offers, needed - done.units)[0].pool
         try:
             with tx.attempt():
@@ -79,8 +82,10 @@ def error_view(pool: Pool, market: Market, error: ServiceError) -> Item:
     }
 
 
-def _offer(_tx: Tx, _market: Market, pool: Pool, units: float) -> Offer:
-    return Offer(pool, room=float("inf"), price=None, units=units)
+def _offer(tx: Tx, caller: Caller, market: Market, pool: Pool, units: float) -> Offer:
+    room = free_room(tx, pool.type, pool.zone, market)
+    price = spot_price(tx, pool.type, pool.zone) if market == "spot" else on_demand(pool.type, caller.region)
+    return Offer(pool, room=math.inf if room is None else room, price=price, units=units)
 
 
 def _launch(tx: Tx, caller: Caller, fleet: Fleet, market: Market, pool: Pool, tags: list[Item]) -> FleetMember:

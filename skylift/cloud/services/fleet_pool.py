@@ -60,9 +60,7 @@ def pools_of(tx: Tx, caller: Caller, config: Item) -> list[Pool]:
     return [pool for override in overrides for pool in _expanded(tx, caller, named, version, override)]
 
 
-def _expanded(
-    tx: Tx, caller: Caller, named: Item, version: LaunchTemplateVersion, override: Item
-) -> Iterator[Pool]:
+def _expanded(tx: Tx, caller: Caller, named: Item, version: LaunchTemplateVersion, override: Item) -> Iterator[Pool]:
     """One override is a pool for each subnet that it names; where nothing names one, for each zone that has any."""
     data = version.data
     name = override.get("InstanceType") or data.get("InstanceType")
@@ -98,7 +96,11 @@ def _expanded(
         elif subnet_id:
             request["SubnetId"] = subnet_id
         shown = {key: override[key] for key in _SHOWN if key in override}
-        shown |= {"InstanceType": name, "AvailabilityZone": place_zone, **({"SubnetId": subnet_id} if subnet_id else {})}
+        shown |= {
+            "InstanceType": name,
+            "AvailabilityZone": place_zone,
+            **({"SubnetId": subnet_id} if subnet_id else {}),
+        }
         if override.get("Placement", {}).get("GroupName"):
             shown["Placement"] = {"GroupName": override["Placement"]["GroupName"]}
         yield Pool(

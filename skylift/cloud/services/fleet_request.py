@@ -49,6 +49,8 @@ def asked_for(tx: Tx, caller: Caller, params: Any) -> Fleet:
     target = params["TargetCapacitySpecification"]
     on_demand, spot = targets(target, kind)
     default = _market(target.get("DefaultTargetCapacityType", "spot" if spot else "on-demand"))
+    if spot:
+        raise ServiceError("UnsupportedOperation", "This cloud's fleets have no spot instances yet.")
     instant = kind == "instant"
     configs = checked_configs(tx, caller, params["LaunchTemplateConfigs"], instant=instant)
     tags = specified(params, "fleet", *(_TAGGED_AT_LAUNCH if instant else ()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from skylift.cloud.services import fleet, fleet_view
-from skylift.cloud.services.ec2_table import reads, writes
+from skylift.cloud.services.ec2_operation import reads, writes
 from skylift.cloud.services.fleet_request import NEUTRAL
 from skylift.cloud.services.operation import Operation
 

@@ -49,9 +49,7 @@ def keep(tx: Tx, fleet_id: str) -> datetime | None:
 
 def mark(tx: Tx, fleet: Fleet) -> Any:
     """All that a look depends on but the time: while it is the same, there is nothing new to do."""
-    rows = [
-        (member, row and (row.state, row.desired, row.state_reason_code)) for member, row in standing(tx, fleet.id)
-    ]
+    rows = [(member, row and (row.state, row.desired, row.state_reason_code)) for member, row in standing(tx, fleet.id)]
     return fleet, rows
 
 

@@ -58,9 +58,7 @@ def describe_history(tx: Tx, _caller: Caller, params: Any) -> Item:
     _refuse_instant(fleet, "DescribeFleetHistory")
     events = events_since(tx, fleet.id, params["StartTime"])
     wanted = params.get("EventType")
-    numbered = [
-        {"Number": f"{event.number:020}", **_event(event)} for event in events if wanted in (None, event.type)
-    ]
+    numbered = [{"Number": f"{event.number:020}", **_event(event)} for event in events if wanted in (None, event.type)]
     chosen, token = page(numbered, params, lambda item: str(item["Number"]), LIMITS)
     records = [{key: value for key, value in item.items() if key != "Number"} for item in chosen]
     shown = answer("HistoryRecords", (records, token))

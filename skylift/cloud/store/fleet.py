@@ -35,9 +35,7 @@ def instances_left(tx: Tx, fleet_id: str) -> dict[str, Instance]:
 
 
 def events_since(tx: Tx, fleet_id: str, start: datetime) -> list[FleetEvent]:
-    return tx.select(
-        FleetEvent, "WHERE fleet_id = ? AND at >= ? ORDER BY number", fleet_id, to_column(start)
-    )
+    return tx.select(FleetEvent, "WHERE fleet_id = ? AND at >= ? ORDER BY number", fleet_id, to_column(start))
 
 
 def last_event(tx: Tx, fleet_id: str) -> FleetEvent | None:
