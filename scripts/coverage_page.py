@@ -21,6 +21,7 @@ from skylift.cloud.wire.models import load
 PAGE = Path(__file__).parent.parent / "docs" / "coverage.md"
 
 TITLES = {
+    "cloudwatch": "CloudWatch",
     "ec2": "EC2",
     "ec2-instance-connect": "EC2 Instance Connect",
     "iam": "IAM",
@@ -30,6 +31,11 @@ TITLES = {
 }
 
 NOTES = {
+    "cloudwatch": """\
+Spoken in the three protocols that its clients use: RPC v2 with CBOR (current SDKs), JSON, and the query protocol.
+Values are summed up as they come, so that there are no percentiles; no expressions are evaluated. What is told is kept
+as long as on AWS, two million points of it at most.
+""",
     "ssm": """\
 `SecureString` is refused: there is no KMS here to encrypt with. Labels, policies and `AllowedPattern` are not there.
 
