@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Protocol, cast
 
 from botocore.loaders import Loader
@@ -136,7 +137,10 @@ class ServiceModel:
         return (self.operation(name) for name in self.operation_names)
 
 
-_loader = Loader()
+OWN_MODELS = Path(__file__).parent.parent / "models"
+"""Of services that AWS does not have."""
+
+_loader = Loader(extra_search_paths=[str(OWN_MODELS)])
 _loaded: dict[str, ServiceModel] = {}
 _loading = threading.Lock()
 

@@ -23,6 +23,7 @@ from skylift.cloud.bucket import Spool
 from skylift.cloud.wire.call import Request
 from skylift.cloud.wire.codec import Codec
 from skylift.cloud.wire.codecs import codec_for
+from skylift.cloud.wire.models import OWN_MODELS
 
 SECONDS = st.datetimes(min_value=datetime(1971, 1, 1), max_value=datetime(2100, 1, 1), timezones=st.just(UTC)).map(
     lambda moment: moment.replace(microsecond=0)
@@ -40,7 +41,7 @@ FEW = settings(max_examples=25, suppress_health_check=[*HealthCheck])
 
 @cache
 def botocore_service(name: str) -> Any:
-    return ServiceModel(Loader().load_service_model(name, "service-2"), name)
+    return ServiceModel(Loader(extra_search_paths=[str(OWN_MODELS)]).load_service_model(name, "service-2"), name)
 
 
 @cache
