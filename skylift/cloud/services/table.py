@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from skylift.cloud.services.cloudwatch_table import CLOUDWATCH_OPERATIONS
 from skylift.cloud.services.control_table import CONTROL_OPERATIONS
 from skylift.cloud.services.ec2_table import EC2_OPERATIONS
 from skylift.cloud.services.identity_table import IDENTITY_OPERATIONS
@@ -12,6 +13,7 @@ from skylift.cloud.services.ssm_table import SSM_OPERATIONS
 TABLE: dict[tuple[str, str], Operation] = {
     (operation.service, operation.name): operation
     for operation in (
+        *CLOUDWATCH_OPERATIONS,
         *CONTROL_OPERATIONS,
         *EC2_OPERATIONS,
         *IDENTITY_OPERATIONS,
