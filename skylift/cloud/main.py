@@ -22,6 +22,7 @@ from functools import partial
 from pathlib import Path
 
 from skylift import __version__
+from skylift.catalogue import types
 from skylift.cloud.cannot_start import USAGE, CannotStart
 from skylift.cloud.compute.capture import CaptureFailed, Captures
 from skylift.cloud.compute.claim import Claim
@@ -57,7 +58,6 @@ from skylift.cloud.loops.snapshot import SnapshotLoop
 from skylift.cloud.loops.volume import Sockets, VolumeLoop
 from skylift.cloud.services import fleet_upkeep
 from skylift.cloud.services.identity_document import Notary
-from skylift.cloud.services.instance_type import catalogue
 from skylift.cloud.services.zone import zone_id
 from skylift.cloud.store.database import Database, StoreError
 from skylift.cloud.wire.endpoint import AwsEndpoint
@@ -121,7 +121,7 @@ class Cloud:
         )
         await api.start()
         site = make_site(self._home, network.claim, account, self._region)
-        draughtsman = Draughtsman(site, lambda name: catalogue()[name], zone_id)
+        draughtsman = Draughtsman(site, lambda name: types()[name], zone_id)
         records = Records(database, draughtsman, self._region)
         notary = Notary(database, self._home, account)
         stations = Stations(network, api, MetadataService(records.facts_for, notary.vouch), records)
