@@ -151,6 +151,7 @@ class Cloud:
             at_rest=snapshots.at_rest,
             keep=roots.keep,
             volumes=volumes,
+            changed=engine.wake,
         )
         # Servers first: each sees to its network itself once it is made, which takes longer than the network.
         engine.steps = (instances.step, volumes.step, snapshots.step, images.step, networks.step)

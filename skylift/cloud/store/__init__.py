@@ -10,6 +10,7 @@ from skylift.cloud.store import (
     network,
     parameter,
     placement_group,
+    usage,
     volume,
     vpc_endpoint,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "network",
     "parameter",
     "placement_group",
+    "usage",
     "volume",
     "vpc_endpoint",
 ]

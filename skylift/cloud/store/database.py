@@ -129,6 +129,8 @@ class Tx:
             self._connection.execute(table.insert, table.values(noun))
         except sqlite3.IntegrityError as error:
             raise Duplicate(f"{table.name}: {error}") from error
+        if table.follow is not None:
+            table.follow(self, noun, False)
 
     def save(self, noun: Any) -> None:
         """Write every column of a row that is there already, found by its key."""
@@ -136,11 +138,15 @@ class Tx:
         changed = self._connection.execute(table.update, table.values(noun) + table.key_values(noun))
         if changed.rowcount != 1:
             raise LookupError(f"no row of {table.name} has the key {table.key_values(noun)}")
+        if table.follow is not None:
+            table.follow(self, noun, False)
 
     def remove(self, noun: Any) -> None:
         """Delete the row with this key; nothing happens when it is gone."""
         table: Table[Any] = mapped(type(noun))
         self._connection.execute(table.delete, table.key_values(noun))
+        if table.follow is not None:
+            table.follow(self, noun, True)
 
 
 class Database:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from skylift.cloud.instance import ClientToken, Console, Image, Instance, KeyPair
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.mapping import table
+from skylift.cloud.store.usage import follow_instance
 
-table(Instance, "instances", key=("id",))
+table(Instance, "instances", key=("id",), follow=follow_instance)
 table(Console, "consoles", key=("instance_id",))
 table(Image, "images", key=("id",))
 table(KeyPair, "key_pairs", key=("id",))
