@@ -15,7 +15,7 @@ from typer.core import TyperCommand
 from skylift.cli.attend import ForwardOption
 from skylift.cli.needs import ArchOption, CpuOption, GpuOption, MemoryOption
 from skylift.cli.place import On, settings_for
-from skylift.cli.preset import presets
+from skylift.cli.preset import presets, yields
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,7 +81,9 @@ class RunCommand(TyperCommand):
         words = mark_program(args)
         if args and not {"-h", "--help"} & set(args[: words.ours]):
             options = [each for each in self.params if each.param_type_name == "option"]
-            ctx.default_map = presets(options, words.script, Path.cwd())
+            found = presets(options, words.script, Path.cwd())
+            without = yields(options, args[: words.ours])
+            ctx.default_map = {name: value for name, value in found.items() if name not in without}
         return super().parse_args(ctx, words.marked)
 
 

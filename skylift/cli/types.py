@@ -18,10 +18,12 @@ if TYPE_CHECKING:
 
 _WIDTH = 80
 _SHOWN = 25
+_LONGEST_NAME = 14
+_ARCHITECTURES = {"x86_64": "x86", "x86_64_mac": "mac", "arm64_mac": "mac"}
 _LEAVE_OUT = ("NETWORK", "DISK", "ARCH")
 """What a table that would be wider than a terminal does without, the first thing first."""
 
-_HELP = """List instance types with their prices, the cheapest first.
+_HELP = """List instance types of the current generation with their prices, the cheapest first.
 
 WORDS are general-purpose, compute-optimized, memory-optimized, storage-optimized, accelerated,
 high-performance-computing, burstable, and families like m7i.
@@ -59,7 +61,7 @@ def types(
     from skylift import catalogue
     from skylift.runner.choice import by_price, fitting, nothing_fits
     from skylift.runner.price import priced_region
-    from skylift.runner.requirements import read_requirements
+    from skylift.runner.requirements import check_words, read_requirements
 
     wanted = read_requirements(
         cpu=cpu, memory=memory, arch=arch, gpu=gpu, disk=disk, network=network, words=words or ()
@@ -70,7 +72,8 @@ def types(
     def price(name: str) -> float | None:
         return lookup(name, where)
 
-    known = [each for each in catalogue.types().values() if each.current or everything]
+    check_words(wanted.words, catalogue.types().values())
+    known = [each for each in catalogue.types().values() if each.current or everything or each.family in wanted.words]
     found = by_price(fitting(known, wanted), price, sort)
     if not found:
         raise nothing_fits(known, wanted, price)
@@ -141,8 +144,8 @@ def table(found: Sequence[Priced], region: str, order: str, *, spot: bool) -> li
     columns: dict[str, Callable[[InstanceType], str]] = {
         "TYPE": lambda kind: kind.name,
         "VCPU": lambda kind: str(kind.vcpus),
-        "GIB": lambda kind: f"{kind.memory_mib / 1024:g}",
-        "ARCH": lambda kind: {"x86_64": "x86"}.get(kind.architecture, kind.architecture),
+        "GIB": lambda kind: f"{round(kind.memory_mib / 1024, 1):g}",
+        "ARCH": lambda kind: _ARCHITECTURES.get(kind.architecture, kind.architecture),
         "NETWORK": _network,
         "DISK": lambda kind: "" if kind.disks is None else f"{kind.disks.count}x{kind.disks.size_gb}",
         "GPU": _gpu,
@@ -186,7 +189,10 @@ def _network(kind: InstanceType) -> str:
 
 def _gpu(kind: InstanceType) -> str:
     found = kind.accelerators
-    return "" if found is None else f"{found.count} {found.name}"
+    if found is None:
+        return ""
+    name = found.name if len(found.name) <= _LONGEST_NAME else f"{found.name[: _LONGEST_NAME - 1]}…"
+    return f"{found.count} {name}"
 
 
 def _usd(price: float | None) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from skylift.runner.errors import UsageError
-from skylift.runner.requirements import CATEGORIES, Requirements, check_words, spell_memory
+from skylift.runner.requirements import CATEGORIES, Requirements, spell_memory
 
 if TYPE_CHECKING:
     from skylift.catalogue import InstanceType
@@ -63,10 +63,8 @@ class Choice:
 
 
 def fitting(types: Iterable[InstanceType], wanted: Requirements) -> list[InstanceType]:
-    """All that have at least what is wanted. Raises UsageError for a word that means nothing."""
-    known = list(types)
-    check_words(wanted.words, known)
-    return [each for each in known if fits(each, wanted)]
+    """All that have at least what is wanted."""
+    return [each for each in types if fits(each, wanted)]
 
 
 def fits(kind: InstanceType, wanted: Requirements) -> bool:
