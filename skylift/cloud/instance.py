@@ -78,6 +78,7 @@ class Instance:
     placement_group: str = ""
     placement_group_id: str | None = None
     partition: int | None = None
+    spot_request_id: str | None = None
 
 
 @dataclass(frozen=True)

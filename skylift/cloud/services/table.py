@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from skylift.cloud.services.cloudwatch_table import CLOUDWATCH_OPERATIONS
+from skylift.cloud.services.control_table import CONTROL_OPERATIONS
 from skylift.cloud.services.ec2_table import EC2_OPERATIONS
 from skylift.cloud.services.identity_table import IDENTITY_OPERATIONS
 from skylift.cloud.services.operation import Operation
@@ -10,5 +12,12 @@ from skylift.cloud.services.ssm_table import SSM_OPERATIONS
 
 TABLE: dict[tuple[str, str], Operation] = {
     (operation.service, operation.name): operation
-    for operation in (*EC2_OPERATIONS, *IDENTITY_OPERATIONS, *S3_OPERATIONS, *SSM_OPERATIONS)
+    for operation in (
+        *CLOUDWATCH_OPERATIONS,
+        *CONTROL_OPERATIONS,
+        *EC2_OPERATIONS,
+        *IDENTITY_OPERATIONS,
+        *S3_OPERATIONS,
+        *SSM_OPERATIONS,
+    )
 }
