@@ -28,7 +28,7 @@ def _with_type(job: Job, settings: Settings) -> Job:
     if job.type_was_said:
         return replace(job, notes=(*job.notes, *_told_of_both(job.instance_type, job.wanted)))
     choice, notes = choose(job.wanted, settings.region, settings.machine)
-    return replace(job, instance_type=choice.type, choice=choice, notes=(*job.notes, *notes, choice.spell()))
+    return replace(job, instance_type=choice.type, choice=choice, notes=(*job.notes, choice.spell(), *notes))
 
 
 def _told_of_both(name: str, wanted: Requirements) -> list[str]:

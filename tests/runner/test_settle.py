@@ -80,8 +80,8 @@ def test_only_what_this_machine_can_boot(settled: Any) -> None:
         settled(machine=SMALL, wanted=read_requirements(gpu="1"))
     assert "--on aws" in caught.value.advice
     notes = settled(machine=SMALL, wanted=read_requirements(cpu="4", memory="16GiB")).notes
-    assert notes[0].startswith("This machine has 2 processors for its 4 vCPU and 8GiB of memory for its ")
-    assert "arm64" not in notes[1]
+    assert notes[1].startswith("This machine has 2 processors for its 4 vCPU and 8GiB of memory for its ")
+    assert "arm64" not in notes[0]
     assert len(settled(machine=SMALL, wanted=read_requirements(cpu="1")).notes) == 1
 
 
@@ -93,7 +93,7 @@ def test_no_job_is_given_bare_metal(settled: Any, cpu: str) -> None:
 def test_a_region_without_prices_goes_by_anothers(settled: Any) -> None:
     job = settled(region="sa-east-1", wanted=read_requirements(cpu="4"))
     assert job.choice.region == "us-east-1"
-    assert job.notes[0] == "The catalogue has no prices of sa-east-1: these are those of us-east-1."
+    assert job.notes[1] == "The catalogue has no prices of sa-east-1: these are those of us-east-1."
 
 
 def test_impossible(settled: Any) -> None:
