@@ -239,8 +239,8 @@ def test_who_watches_another_servers_part_is_sent_to_the_prefix(
     second.go()
     shown = b"".join(data for kind, data in door.frames() if kind == "o")
     assert shown == b"attempt 2 from 1\ndone at 2\n"
-    second.machine.wait()
     door.close()
+    second.machine.wait()
 
 
 def test_a_checkpoint_that_does_not_fit_says_so(shipped: Shipped, machine: Machine, second: Shipped) -> None:

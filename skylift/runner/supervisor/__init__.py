@@ -50,8 +50,8 @@ record.json, where what is marked * may be missing:
     sync_every*                         seconds between two uploads of results while the program runs
     log_cap*                            bytes of each stream that are kept
     terminal*                           {"term", "rows", "columns"} of an interactive program: all it shows is in stdout
-    spot*                               {"checkpoint", "beat"*} of a job that another server goes on with when this one is
-                                        taken away: a path relative to cwd or "", and seconds between signs of life
+    spot*                               {"checkpoint", "beat"*} of a job that another server goes on with when this one
+                                        is taken away: a path relative to cwd or "", and seconds between signs of life
     keep, instance_type                 seconds that the server stays after the end, and its type
 
 status.json:
