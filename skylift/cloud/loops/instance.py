@@ -73,7 +73,8 @@ class Blueprint:
 class InstanceLoop:
     """`blueprint(tx, instance)` says how to build a server, `failures` are the exceptions compute has for "cannot".
     `at_rest(id)` is called when a server's disk is not in use and is about to be used or deleted, `keep(instance)` when
-    the instance is about to end, for a root volume that is to outlive it. `volumes` gives servers theirs.
+    the instance is about to end, for a root volume that is to outlive it. `volumes` gives servers theirs. `changed()`
+    is called once it is written down that a server runs, or has ended: other loops wait for that.
 
     Every server is worked on by at most one thread at a time; different ones in parallel.
     """
@@ -89,6 +90,7 @@ class InstanceLoop:
         at_rest: Callable[[str], None],
         keep: Callable[[Instance], None],
         volumes: Volumes,
+        changed: Callable[[], None] = lambda: None,
         workers: int = 8,
     ) -> None:
         self._database = database
@@ -100,6 +102,7 @@ class InstanceLoop:
         self._at_rest = at_rest
         self._keep = keep
         self._volumes = volumes
+        self._changed = changed
         self._work = Work("instance", self._settle, workers)
         self._lock = threading.RLock()
         self._ended: dict[str, int | None] = {}
@@ -255,6 +258,7 @@ class InstanceLoop:
                 tx.save(replace(current, state="running", rebooting=False, booted=True))
             for interface in interfaces:
                 settle(tx, interface)
+        self._changed()
 
     def _replug(self, row: Instance) -> None:
         """Give a server that runs the interfaces and addresses that it is to have, and take those that it is not."""
@@ -369,6 +373,7 @@ class InstanceLoop:
         self._sync_network()
         # Some of its volumes end with it.
         self._volumes.step()
+        self._changed()
         log.info("instance %s: %s", row.id, saved.state)
         return saved
 

@@ -43,6 +43,8 @@ class Scene:
         self.looked_at_volumes = False
         self.jammed = False
         self.no_room = False
+        self.told: list[str] = []
+        """The states that other loops were told of."""
         self.loop = self.start_loop()
         with self.database.write() as tx:
             tx.add(Vpc(id="vpc-1", cidr="10.0.0.0/16"))
@@ -71,6 +73,7 @@ class Scene:
             at_rest=lambda server_id: self.machines.done.append("at_rest") if self.notes_rest else None,
             keep=self.keep,
             volumes=self,
+            changed=lambda: self.told.append(self.row.state),
         )
         self.machines.ended = loop.ended
         return loop

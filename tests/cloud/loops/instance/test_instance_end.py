@@ -17,6 +17,7 @@ def test_terminate_shuts_down_then_destroys(scene: Scene) -> None:
     scene.settle()
     assert scene.machines.done[2:] == ["request_shutdown", "clear", "destroy"]
     assert scene.row.state == "terminated"
+    assert scene.told == ["running", "terminated"]
     assert scene.looked_at_volumes
     assert scene.with_volumes == set()
     assert scene.interface is None

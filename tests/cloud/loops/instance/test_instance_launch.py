@@ -15,6 +15,7 @@ def test_a_launch_creates_plugs_in_and_starts(scene: Scene) -> None:
     assert scene.plugs == ["eni-1"]
     assert scene.with_volumes == {"i-1"}
     assert scene.row.state == "running"
+    assert scene.told == ["running"]
 
 
 @pytest.mark.parametrize("step", ["create", "start"])
