@@ -13,6 +13,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "skylift"
 
 MAY_NOT_IMPORT = {
+    "skylift.catalogue": ["skylift." + room for room in ("runner", "cloud", "place")],
     "skylift.runner": ["skylift.cloud", "skylift.place"],
     "skylift.cloud": ["skylift.runner", "skylift.place"],
     "skylift.cloud.wire": ["skylift.cloud." + room for room in ("services", "store", "loops", "compute")],
@@ -71,6 +72,16 @@ def test_nothing_imports_the_command_line() -> None:
         if path.parent != PACKAGE / "cli"
         for module in imports(path)
         if within(module, "skylift.cli")
+    ]
+    assert wrong == []
+
+
+def test_the_catalogue_needs_the_standard_library_only() -> None:
+    wrong = [
+        f"{path.name} imports {module}"
+        for path in files("skylift.catalogue")
+        for module in imports(path)
+        if module.split(".")[0] not in sys.stdlib_module_names and not within(module, "skylift.catalogue")
     ]
     assert wrong == []
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from skylift.cli import market
 from skylift.cli.connect import connect
 from skylift.cloud.home import Endpoint, Home, RootKey, default_home
 
@@ -20,6 +21,7 @@ def register(app: typer.Typer) -> None:
     cloud = typer.Typer(help="The embedded EC2 on this machine.", no_args_is_help=True, rich_markup_mode=None)
     for command in (up, down, status, env, connect, logs):
         cloud.command()(command)
+    market.register(cloud)
     app.add_typer(cloud, name="cloud")
 
 

@@ -78,6 +78,7 @@ class Instance:
     placement_group: str = ""
     placement_group_id: str | None = None
     partition: int | None = None
+    spot_request_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -124,27 +125,6 @@ class Image:
     protection: Literal["disabled", "enabled-without-cooldown", "enabled-with-cooldown"] = "disabled"
     protected_until: datetime | None = None
     last_launched: datetime | None = None
-
-
-@dataclass(frozen=True)
-class InstanceType:
-    """What an instance may use at most. Memory is in MiB, as DescribeInstanceTypes gives it; `addresses` are private
-    ones of each of its network interfaces."""
-
-    name: str
-    vcpus: int
-    cores: int
-    memory_mib: int
-    architecture: Literal["x86_64", "arm64"]
-    clock_ghz: float
-    manufacturer: str
-    network: str
-    hypervisor: Literal["nitro", "xen"] = "nitro"
-    burstable: bool = False
-    free_tier: bool = False
-    current: bool = True
-    interfaces: int = 2
-    addresses: int = 2
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,9 @@ from skylift.cloud.services.table import TABLE
 from skylift.cloud.store.database import Database, DiskFull
 from skylift.cloud.wire.call import Call
 
+LOOPED = ("autoscaling", "ec2", "skylift")
+"""The services whose changes the loops make true."""
+
 
 class Desk:
     """Where requests are dealt with: who is calling, may they, and what is the answer."""
@@ -55,7 +58,7 @@ class Desk:
             params = operation.prepared(tx, caller, call.params)
         with self._database.write() as tx:
             result = operation.handler(tx, caller, params)
-        if call.service in ("autoscaling", "ec2"):
+        if call.service in LOOPED:
             # All that the loops make true.
             self._wake()
         return result

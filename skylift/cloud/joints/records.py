@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from skylift.cloud.compute.metadata import InstanceFacts, RoleCredentials
 from skylift.cloud.error import ServiceError
 from skylift.cloud.loops import names
 from skylift.cloud.loops.blueprint import Draughtsman
-from skylift.cloud.services import identity
+from skylift.cloud.services import fleet_upkeep, identity
 from skylift.cloud.services.instance import forget_terminated
 from skylift.cloud.services.nat_gateway import forget_deleted
 from skylift.cloud.services.peering import forget_ended
 from skylift.cloud.store.database import Database
 from skylift.cloud.store.scaling_group import forget_activities
 from skylift.cloud.store.shrink import shrink
+from skylift.cloud.store.usage import forget_usages
+
+BILLED = timedelta(days=400)
+"""How long after its end it is still known what ran: thirteen months, as AWS's own cost reports go back."""
 
 
 class Records:
@@ -40,12 +46,14 @@ class Records:
             return names.name_of(tx, vpc_id, address, self._region)
 
     def forget(self) -> None:
-        """Terminated instances and deleted NAT gateways stay described for an hour."""
+        """Terminated instances and deleted NAT gateways stay described for an hour, what they cost for much longer."""
         with self._database.write() as tx:
             forget_terminated(tx)
             forget_deleted(tx)
             forget_ended(tx)
             forget_activities(tx)
+            fleet_upkeep.forget(tx)
+            forget_usages(tx, tx.now - BILLED)
 
     def shrink(self) -> None:
         shrink(self._database)

@@ -94,6 +94,20 @@ class Tx:
         """Do this when the transaction comes to nothing."""
         self._after_rollback.append(act)
 
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """What may come to nothing by itself: leaving by an exception takes back what was written in here only."""
+        self._connection.execute("SAVEPOINT attempt")
+        try:
+            yield
+        except BaseException:
+            # SQLite may have rolled back all of it by itself, as it does when the disk is full.
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK TO attempt")
+                self._connection.execute("RELEASE attempt")
+            raise
+        self._connection.execute("RELEASE attempt")
+
     def when_unseen(self, act: Callable[[], None]) -> None:
         """Do this after the commit, once no open transaction still sees the state before it."""
         self._when_unseen.append(act)
@@ -129,6 +143,8 @@ class Tx:
             self._connection.execute(table.insert, table.values(noun))
         except sqlite3.IntegrityError as error:
             raise Duplicate(f"{table.name}: {error}") from error
+        if table.follow is not None:
+            table.follow(self, noun, False)
 
     def save(self, noun: Any) -> None:
         """Write every column of a row that is there already, found by its key."""
@@ -136,11 +152,15 @@ class Tx:
         changed = self._connection.execute(table.update, table.values(noun) + table.key_values(noun))
         if changed.rowcount != 1:
             raise LookupError(f"no row of {table.name} has the key {table.key_values(noun)}")
+        if table.follow is not None:
+            table.follow(self, noun, False)
 
     def remove(self, noun: Any) -> None:
         """Delete the row with this key; nothing happens when it is gone."""
         table: Table[Any] = mapped(type(noun))
         self._connection.execute(table.delete, table.key_values(noun))
+        if table.follow is not None:
+            table.follow(self, noun, True)
 
 
 class Database:

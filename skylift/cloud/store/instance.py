@@ -5,8 +5,9 @@ from __future__ import annotations
 from skylift.cloud.instance import ClientToken, Console, Image, Instance, KeyPair
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.mapping import table
+from skylift.cloud.store.usage import follow_instance
 
-table(Instance, "instances", key=("id",))
+table(Instance, "instances", key=("id",), follow=follow_instance)
 table(Console, "consoles", key=("instance_id",))
 table(Image, "images", key=("id",))
 table(KeyPair, "key_pairs", key=("id",))
@@ -27,5 +28,5 @@ def forget_tokens_of_the_gone(tx: Tx) -> None:
         "UNION SELECT template_id || '/' || number FROM launch_template_versions "
         "UNION SELECT id FROM nat_gateways UNION SELECT id FROM network_acls "
         "UNION SELECT id FROM network_interfaces UNION SELECT id FROM volumes "
-        "UNION SELECT id FROM prefix_lists)"
+        "UNION SELECT id FROM prefix_lists UNION SELECT id FROM fleets)"
     )

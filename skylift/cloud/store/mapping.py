@@ -14,13 +14,15 @@ from typing import Any, Generic, Literal, TypeVar
 T = TypeVar("T")
 
 Reader = Callable[[Any], Any]
+Follow = Callable[[Any, Any, bool], None]
+"""Called in the transaction with each row that was added or saved, and with True as the last of each that is gone."""
 
 _TABLES: dict[type, Table[Any]] = {}
 
 
-def table(noun: type[T], name: str, *, key: tuple[str, ...]) -> Table[T]:
+def table(noun: type[T], name: str, *, key: tuple[str, ...], follow: Follow | None = None) -> Table[T]:
     """Declare where a noun is kept. Called once per noun, in the store's own file for it."""
-    return _TABLES.setdefault(noun, Table(noun, name, key))
+    return _TABLES.setdefault(noun, Table(noun, name, key, follow))
 
 
 def mapped(noun: type[T]) -> Table[T]:
@@ -35,10 +37,11 @@ def tables() -> list[Table[Any]]:
 class Table(Generic[T]):
     """The columns and statements of one noun."""
 
-    def __init__(self, noun: type[T], name: str, key: tuple[str, ...]) -> None:
+    def __init__(self, noun: type[T], name: str, key: tuple[str, ...], follow: Follow | None = None) -> None:
         self.noun = noun
         self.name = name
         self.key = key
+        self.follow = follow
 
     @cached_property
     def columns(self) -> dict[str, Any]:

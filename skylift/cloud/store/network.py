@@ -20,14 +20,15 @@ from skylift.cloud.network import (
 )
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.mapping import table
+from skylift.cloud.store.usage import follow_address, follow_interface
 
 table(Vpc, "vpcs", key=("id",))
 table(Subnet, "subnets", key=("id",))
 table(InternetGateway, "internet_gateways", key=("id",))
 table(RouteTable, "route_tables", key=("id",))
 table(SecurityGroup, "security_groups", key=("id",))
-table(NetworkInterface, "network_interfaces", key=("id",))
-table(Address, "addresses", key=("id",))
+table(NetworkInterface, "network_interfaces", key=("id",), follow=follow_interface)
+table(Address, "addresses", key=("id",), follow=follow_address)
 table(ReleasedAddress, "released_addresses", key=("public_ip",))
 table(NatGateway, "nat_gateways", key=("id",))
 table(NetworkAcl, "network_acls", key=("id",))

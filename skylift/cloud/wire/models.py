@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Protocol, cast
 
 from botocore.loaders import Loader
@@ -93,14 +94,23 @@ class ModelledError:
 
     status: int
     sender: bool
+    shape: str
 
 
 @dataclass(frozen=True)
 class ServiceModel:
-    """One AWS API: its protocol, its operations by name, its errors by code."""
+    """One AWS API: its protocol, its operations by name, its errors by code.
+
+    `signing_name` is what clients sign for (`monitoring` for `cloudwatch`). `protocols` are all that it speaks, and
+    `protocol` is the one of these that this value is for. `speaks_as_query` tells that its error codes are those of the
+    query protocol, which it spoke before.
+    """
 
     name: str
+    signing_name: str
     protocol: str
+    protocols: tuple[str, ...]
+    speaks_as_query: bool
     api_version: str
     namespace: str
     target_prefix: str
@@ -127,7 +137,10 @@ class ServiceModel:
         return (self.operation(name) for name in self.operation_names)
 
 
-_loader = Loader()
+OWN_MODELS = Path(__file__).parent.parent / "models"
+"""Of services that AWS does not have."""
+
+_loader = Loader(extra_search_paths=[str(OWN_MODELS)])
 _loaded: dict[str, ServiceModel] = {}
 _loading = threading.Lock()
 
@@ -153,7 +166,10 @@ def _load(service: str) -> ServiceModel:
     metadata = source.metadata
     return ServiceModel(
         name=service,
+        signing_name=metadata.get("signingName", metadata["endpointPrefix"]),
         protocol=metadata["protocol"],
+        protocols=tuple(metadata.get("protocols", (metadata["protocol"],))),
+        speaks_as_query="awsQueryCompatible" in metadata,
         api_version=metadata["apiVersion"],
         namespace=metadata.get("xmlNamespace", ""),
         target_prefix=metadata.get("targetPrefix", ""),
@@ -170,7 +186,7 @@ def _modelled_errors(source: Any) -> Iterator[tuple[str, ModelledError]]:
             continue
         error = shape.metadata.get("error", {})
         status = error.get("httpStatusCode", 400)
-        yield error.get("code", name), ModelledError(status, bool(error.get("senderFault", status < 500)))
+        yield error.get("code", name), ModelledError(status, bool(error.get("senderFault", status < 500)), name)
 
 
 def _operation(service: str, source: _BotocoreOperation) -> OperationModel:

@@ -20,6 +20,7 @@ from skylift.cloud.services.authorize import authorize
 from skylift.cloud.services.identity import make_root_key
 from skylift.cloud.services.operation import Operation
 from skylift.cloud.services.table import TABLE
+from skylift.cloud.wire.models import OWN_MODELS
 
 REQUESTS = 40
 """To each operation; they are the same in every run."""
@@ -36,7 +37,7 @@ NUMBERS = [-(2**31), -1, 0, 1, 2, 22, 1000, 65535, 65536, 2**31 - 1]
 
 @cache
 def model(service: str) -> ServiceModel:
-    return ServiceModel(Loader().load_service_model(service, "service-2"))
+    return ServiceModel(Loader(extra_search_paths=[str(OWN_MODELS)]).load_service_model(service, "service-2"))
 
 
 class Requests:

@@ -1,0 +1,229 @@
+"""Makes the figures of skylift/catalogue from their sources, which docs/catalogue.md names.
+
+    scripts/make_catalogue.py MOTO_INSTANCE_TYPES_JSON_GZ LIBCLOUD_PRICING_JSON
+
+The first file comes with moto's wheel (moto/ec2/resources/instance_types.json.gz), the second with apache-libcloud's
+(libcloud/data/pricing.json). What was typed over from elsewhere stands in scripts/catalogue. The same sources give the
+same figures, byte for byte.
+
+libcloud's scrape has the price of a dedicated instance in place of the usual one here and there, and 0 for others.
+Within a family the price goes with the size, and dedicated instances cost a twentieth to a ninth more: that finds them,
+and what is found is left out.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from skylift.catalogue.table import COLUMNS, FLAGS
+
+HERE = Path(__file__).parent
+CATALOGUE = HERE.parent / "skylift" / "catalogue"
+
+TYPED_REGION = "us-east-1"
+REGIONS = (TYPED_REGION, "us-west-2", "eu-west-1", "eu-central-1")
+
+SAME = 0.012
+"""How much two figures of one family may differ for the last digit that AWS gives of the smaller one."""
+DEDICATED = (1.045, 1.125)
+"""What a dedicated instance costs of a usual one."""
+
+OUT_OF_LINE = {"x8i.96xlarge", "x8i.metal-96xl"}
+"""Typed prices that are a sixth above their family's, in a source that has nobody to agree with."""
+
+Prices = dict[str, float]
+
+SOURCES = {
+    "types": ("2026-10-27", "moto 5.2.5, from DescribeInstanceTypes"),
+    "typed": ("2026-01-19", "AWS Pricing API, by karpenter-provider-aws"),
+    "libcloud": ("2025-03-02", "AWS price list, by apache-libcloud 3.9.1"),
+}
+
+
+def main(moto: Path, libcloud: Path) -> None:
+    described = json.loads(gzip.decompress(moto.read_bytes()))
+    write_types(described.values())
+    scraped = json.loads(libcloud.read_text())["compute"]["ec2_linux"]
+    typed = read_typed(HERE / "catalogue" / "on_demand_us-east-1.txt")
+    shared = of_shared_tenancy(typed, of_region(scraped, TYPED_REGION), described)
+    sources = [("", "types", *SOURCES["types"])]
+    for region in REGIONS:
+        if region == TYPED_REGION:
+            on_demand = shared
+            sources.append((region, "on-demand", *SOURCES["typed"]))
+        else:
+            fresh = {
+                name: price for name, price in of_region(scraped, region).items() if not outdated(name, shared, scraped)
+            }
+            on_demand = like_its_family(fresh, shared)
+            sources.append((region, "on-demand", *SOURCES["libcloud"]))
+        write_prices(region, {"on-demand": on_demand})
+    with (CATALOGUE / "sources.csv").open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("region", "what", "date", "source"))
+        writer.writerows(sources)
+
+
+def read_typed(path: Path) -> Prices:
+    """Lines of `family size=price size=price`."""
+    found: Prices = {}
+    for line in path.read_text().splitlines():
+        if line.startswith("#"):
+            continue
+        family, *sizes = line.split()
+        for size, price in (each.split("=") for each in sizes):
+            assert f"{family}.{size}" not in found, f"{family}.{size} stands there twice"
+            found[f"{family}.{size}"] = float(price)
+    return found
+
+
+def of_region(scraped: Mapping[str, Mapping[str, float]], region: str) -> Prices:
+    """A price of 0 is one that the scrape did not find; names without a size are headings of its pages."""
+    found = {name: float(regions.get(region) or 0) for name, regions in scraped.items() if "." in name}
+    return {name: price for name, price in found.items() if price}
+
+
+def of_shared_tenancy(typed: Prices, scraped: Prices, described: Mapping[str, Any]) -> Prices:
+    """The typed prices without those of dedicated tenancy, which bare metal has there.
+
+    Bare metal of shared tenancy costs what the virtual server of as many vCPUs costs. Where the scrape has that figure,
+    it is taken.
+    """
+    found: Prices = {}
+    for name, price in typed.items():
+        family, _, size = name.partition(".")
+        if name not in described or name in OUT_OF_LINE:
+            continue
+        if not size.startswith("metal"):
+            found[name] = price
+            continue
+        vcpus = described[name]["VCpuInfo"]["DefaultVCpus"]
+        alike = [
+            typed[other]
+            for other in typed
+            if other.startswith(f"{family}.")
+            and not other.startswith(f"{family}.metal")
+            and described[other]["VCpuInfo"]["DefaultVCpus"] == vcpus
+        ]
+        if not alike or same(price, alike[0]):
+            found[name] = price
+        elif name in scraped and same(scraped[name], alike[0]):
+            found[name] = scraped[name]
+    return found
+
+
+def outdated(name: str, shared: Prices, scraped: Mapping[str, Mapping[str, float]]) -> bool:
+    """Whether the price has been lowered since: then the scrape has an old one everywhere."""
+    then, now = scraped[name].get(TYPED_REGION), shared.get(name)
+    return bool(then and now and then / now > DEDICATED[1])
+
+
+def like_its_family(prices: Prices, reference: Prices) -> Prices:
+    """The prices that stand to the reference as their family's do.
+
+    That of a type whose family has no other may be a dedicated one, and nothing would tell: it is left out, unless it
+    is what the reference says, too.
+    """
+    ratios: dict[str, dict[str, float]] = defaultdict(dict)
+    for name, price in prices.items():
+        if name in reference:
+            ratios[name.partition(".")[0]][name] = price / reference[name]
+    found: Prices = {}
+    for family in ratios.values():
+        least = min(family.values())
+        alike = [name for name, ratio in family.items() if same(ratio, least)]
+        if all(same(ratio, least) or dedicated(ratio, least) for ratio in family.values()) and (
+            len(alike) > 1 or same(least, 1)
+        ):
+            found |= {name: prices[name] for name in alike}
+    return {name: prices[name] for name in prices if name in found}
+
+
+def same(price: float, other: float) -> bool:
+    return abs(price / other - 1) <= SAME
+
+
+def dedicated(ratio: float, usual: float) -> bool:
+    return DEDICATED[0] <= ratio / usual <= DEDICATED[1]
+
+
+def write_types(described: Iterable[Mapping[str, Any]]) -> None:
+    with (CATALOGUE / "types.csv").open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows(row(one) for one in sorted(described, key=lambda one: str(one["InstanceType"])))
+
+
+def row(one: Mapping[str, Any]) -> list[object]:
+    cards = one["NetworkInfo"]["NetworkCards"]
+    usage = one["SupportedUsageClasses"]
+    flags = {
+        "burstable": one["BurstablePerformanceSupported"],
+        "free_tier": one["FreeTierEligible"],
+        "current": one["CurrentGeneration"],
+        "bare_metal": one["BareMetal"],
+        "spot": "spot" in usage,
+        "dedicated_hosts": one["DedicatedHostsSupported"],
+    }
+    return [
+        one["InstanceType"],
+        one["VCpuInfo"]["DefaultVCpus"],
+        one["VCpuInfo"]["DefaultCores"],
+        one["MemoryInfo"]["SizeInMiB"],
+        " ".join(one["ProcessorInfo"]["SupportedArchitectures"]),
+        one["ProcessorInfo"].get("SustainedClockSpeedInGhz", ""),
+        one["ProcessorInfo"].get("Manufacturer", ""),
+        one["NetworkInfo"]["NetworkPerformance"],
+        f"{sum(card.get('BaselineBandwidthInGbps', 0) for card in cards):g}",
+        f"{sum(card.get('PeakBandwidthInGbps', 0) for card in cards):g}",
+        disks(one),
+        accelerators(one),
+        one.get("Hypervisor", ""),
+        one["NetworkInfo"]["MaximumNetworkInterfaces"],
+        one["NetworkInfo"]["Ipv4AddressesPerInterface"],
+        "".join("y" if flags[flag] else "n" for flag in FLAGS),
+    ]
+
+
+def disks(one: Mapping[str, Any]) -> str:
+    found = one.get("InstanceStorageInfo", {}).get("Disks", [])
+    assert len(found) <= 1, f"{one['InstanceType']} has disks of two kinds"
+    return " ".join(f"{disk['Count']} {disk['SizeInGB']} {disk['Type']}" for disk in found)
+
+
+def accelerators(one: Mapping[str, Any]) -> str:
+    """`count MiB kind manufacturer name`, of the first kind that it has: inf2 says its chips as two of them."""
+    kinds = {
+        "gpu": one.get("GpuInfo", {}).get("Gpus"),
+        "neuron": one.get("NeuronInfo", {}).get("NeuronDevices"),
+        "inference": one.get("InferenceAcceleratorInfo", {}).get("Accelerators"),
+        "fpga": one.get("FpgaInfo", {}).get("Fpgas"),
+        "media": one.get("MediaAcceleratorInfo", {}).get("Accelerators"),
+    }
+    for kind, devices in kinds.items():
+        if devices:
+            assert len(devices) == 1, f"{one['InstanceType']} has two kinds of {kind}"
+            (device,) = devices
+            count = device.get("LogicalGpuCount", device["Count"])
+            memory = device["MemoryInfo"]["SizeInMiB"]
+            return f"{count} {memory} {kind} {device.get('Manufacturer', 'AWS')} {device['Name']}"
+    return ""
+
+
+def write_prices(region: str, kinds: Mapping[str, Prices]) -> None:
+    with (CATALOGUE / "prices" / f"{region}.csv").open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("name", *kinds))
+        for name in sorted({name for prices in kinds.values() for name in prices}):
+            writer.writerow((name, *(f"{prices[name]:.8g}" if name in prices else "" for prices in kinds.values())))
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:]))

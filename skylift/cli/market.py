@@ -1,0 +1,200 @@
+"""`skylift cloud spot-price`, `capacity`, `quota`, `interrupt`: the market of the embedded EC2, moved by hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+import typer
+
+AsJson = Annotated[bool, typer.Option("--json", help="A list of objects, as the API has them.")]
+Reset = Annotated[bool, typer.Option("--reset", help="Forget what was set.")]
+Zone = Annotated[str | None, typer.Option(metavar="ZONE", help="One zone; otherwise all of them.", show_default=False)]
+Type = Annotated[str | None, typer.Argument(metavar="TYPE", help="An instance type.", show_default=False)]
+OnSpot = Annotated[bool, typer.Option("--spot", help="Of Spot Instances.")]
+OnDemand = Annotated[bool, typer.Option("--on-demand", help="Of instances on demand.")]
+
+
+def register(cloud: typer.Typer) -> None:
+    cloud.command("spot-price")(spot_price)
+    cloud.command("capacity")(capacity)
+    cloud.command("quota")(quota)
+    cloud.command("interrupt")(interrupt)
+
+
+def spot_price(
+    type_name: Type = None,
+    price: Annotated[str | None, typer.Argument(metavar="USD", help="An hour.", show_default=False)] = None,
+    zone: Zone = None,
+    ahead: Annotated[
+        str | None, typer.Option("--in", metavar="TIME", help="From then on: 90s, 10m.", show_default=False)
+    ] = None,
+    reset: Reset = False,
+    as_json: AsJson = False,
+) -> None:
+    """Set what a type costs on the spot, now or from a later moment on; show what was set.
+
+    Instances whose maximum price is below it are given two minutes' notice.
+    """
+    with _control() as call:
+        if reset:
+            call("reset_spot_price", InstanceType=_needed(type_name, "TYPE"), **_given(AvailabilityZone=zone))
+        elif price is not None:
+            since = None if ahead is None else datetime.now(UTC) + timedelta(seconds=_seconds(ahead))
+            call(
+                "put_spot_price",
+                InstanceType=_needed(type_name, "TYPE"),
+                SpotPrice=price,
+                **_given(AvailabilityZone=zone, EffectiveFrom=since),
+            )
+        found = call("describe_spot_prices")["SpotPrices"]
+    columns = ("InstanceType", "AvailabilityZone", "SpotPrice", "EffectiveFrom")
+    _show(_of_type(found, type_name), columns, as_json=as_json)
+
+
+def capacity(
+    type_name: Type = None,
+    count: Annotated[
+        int | None, typer.Argument(min=0, metavar="COUNT", help="How many there is room for.", show_default=False)
+    ] = None,
+    zone: Zone = None,
+    spot: OnSpot = False,
+    on_demand: OnDemand = False,
+    reset: Reset = False,
+    as_json: AsJson = False,
+) -> None:
+    """Set how many instances of a type (or of each: '*') a zone has room for; show what was set.
+
+    What runs already stays.
+    """
+    market = _market(spot=spot, on_demand=on_demand)
+    with _control() as call:
+        place = _given(AvailabilityZone=zone, MarketType=market)
+        if reset:
+            call("reset_capacity", InstanceType=_needed(type_name, "TYPE"), **place)
+        elif count is not None:
+            call("put_capacity", InstanceType=_needed(type_name, "TYPE"), InstanceCount=count, **place)
+        found = call("describe_capacity")["Capacities"]
+    columns = ("InstanceType", "AvailabilityZone", "MarketType", "InstanceCount", "InUse")
+    _show(_of_type(found, type_name), columns, as_json=as_json)
+
+
+def quota(
+    family: Annotated[
+        str | None,
+        typer.Argument(metavar="CLASS", help="standard, g, p, x, ... as AWS's quotas have them.", show_default=False),
+    ] = None,
+    vcpus: Annotated[
+        int | None, typer.Argument(min=0, metavar="VCPUS", help="How many may run.", show_default=False)
+    ] = None,
+    spot: OnSpot = False,
+    reset: Reset = False,
+    as_json: AsJson = False,
+) -> None:
+    """Set how many vCPUs of a class of types may run, on demand or (--spot) on the spot; show what was set."""
+    market = "spot" if spot else "on-demand"
+    with _control() as call:
+        if reset:
+            call("reset_quota", InstanceClass=_needed(family, "CLASS"), MarketType=market)
+        elif vcpus is not None:
+            call("put_quota", InstanceClass=_needed(family, "CLASS"), MarketType=market, VCpus=vcpus)
+        found = call("describe_quotas")["Quotas"]
+    _show(found, ("InstanceClass", "MarketType", "VCpus", "InUse"), as_json=as_json)
+
+
+def interrupt(
+    instance: Annotated[
+        str | None, typer.Argument(metavar="INSTANCE", help="A Spot Instance's id.", show_default=False)
+    ] = None,
+    ahead: Annotated[
+        str | None, typer.Option("--in", metavar="TIME", help="How long the notice is: 120s.", show_default=False)
+    ] = None,
+    rebalance: Annotated[bool, typer.Option("--rebalance", help="Only recommend to rebalance.")] = False,
+    withdraw: Annotated[bool, typer.Option("--withdraw", help="Take back what it was told.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Give a Spot Instance two minutes' notice, or what --in says; show who has been given one."""
+    from skylift.runner.errors import UsageError
+
+    if rebalance + withdraw + (ahead is not None) > 1:
+        _refuse(UsageError("--in, --rebalance and --withdraw exclude each other."))
+    with _control() as call:
+        if withdraw:
+            call("withdraw_interruption", InstanceId=_needed(instance, "INSTANCE"))
+        elif rebalance:
+            call("recommend_rebalance", InstanceId=_needed(instance, "INSTANCE"))
+        elif instance is not None:
+            seconds = None if ahead is None else _seconds(ahead)
+            call("interrupt_instance", InstanceId=instance, **_given(Seconds=seconds))
+        elif ahead is not None:
+            raise UsageError("--in needs an INSTANCE.")
+        found = call("describe_interruptions")["Interruptions"]
+    if instance is not None:
+        found = [one for one in found if one["InstanceId"] == instance]
+    _show(found, ("InstanceId", "InstanceAction", "Time", "NoticeTime", "RebalanceTime"), as_json=as_json)
+
+
+@contextmanager
+def _control() -> Iterator[Any]:
+    from skylift.place.control import Control
+    from skylift.runner.errors import SkyliftError
+
+    try:
+        yield Control().call
+    except SkyliftError as error:
+        _refuse(error)
+
+
+def _refuse(error: Any) -> None:
+    from skylift.cli.screen import show_error
+
+    show_error(error)
+    raise typer.Exit(error.exit_code) from None
+
+
+def _needed(value: str | None, name: str) -> str:
+    from skylift.runner.errors import UsageError
+
+    if value is None:
+        raise UsageError(f"{name} is missing.")
+    return value
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _market(*, spot: bool, on_demand: bool) -> str | None:
+    return "spot" if spot and not on_demand else "on-demand" if on_demand and not spot else None
+
+
+def _seconds(text: str) -> int:
+    from skylift.runner.duration import parse_duration
+
+    return parse_duration(text, "--in")
+
+
+def _of_type(found: list[dict[str, Any]], type_name: str | None) -> list[dict[str, Any]]:
+    return [one for one in found if type_name in (None, one["InstanceType"])]
+
+
+def _show(found: list[dict[str, Any]], columns: Sequence[str], *, as_json: bool) -> None:
+    from skylift.cli.ps import print_table
+
+    if as_json:
+        print(json.dumps([{name: _spelled(value) for name, value in one.items()} for one in found], indent=2))
+        return
+    cells = [tuple(str(_spelled(one.get(name, "-"))) for name in columns) for one in found]
+    print_table([tuple(_heading(name) for name in columns), *cells])
+
+
+def _heading(name: str) -> str:
+    """`INSTANCE TYPE` for `InstanceType`."""
+    return "".join(f" {letter}" if letter.isupper() and at else letter for at, letter in enumerate(name)).upper()
+
+
+def _spelled(value: Any) -> Any:
+    return f"{value.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" if isinstance(value, datetime) else value

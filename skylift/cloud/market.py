@@ -1,0 +1,40 @@
+"""Nouns of the market: what was set of prices, room and quotas."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+Market = Literal["spot", "on-demand"]
+
+ANY_TYPE = "*"
+
+
+@dataclass(frozen=True)
+class SpotPrice:
+    """What an instance type costs an hour, in USD, from `since` on until the next one."""
+
+    type: str
+    zone: str
+    since: datetime
+    price: float
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """How many instances there is room for. `type` is `*` for each type that has no room of its own."""
+
+    type: str
+    zone: str
+    market: Literal["any", "spot", "on-demand"]
+    count: int
+
+
+@dataclass(frozen=True)
+class VcpuQuota:
+    """How many vCPUs of a class of types an account may run at a time."""
+
+    family: str
+    market: Market
+    vcpus: int

@@ -1,0 +1,164 @@
+"""The market as its owner sets it: prices over time, room by zone, quotas. What is set stays until it is reset."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from skylift.cloud.error import ServiceError
+from skylift.cloud.identity import Caller
+from skylift.cloud.market import ANY_TYPE, Capacity, SpotPrice, VcpuQuota
+from skylift.cloud.services.instance_type import instance_type
+from skylift.cloud.services.market import FAMILIES, STANDARD, market_of, vcpus_in_use
+from skylift.cloud.services.refusal import invalid, invalid_value
+from skylift.cloud.services.zone import require_zone, zones
+from skylift.cloud.store.database import Tx
+from skylift.cloud.store.market import on_hosts
+
+Item = dict[str, Any]
+
+MARKETS = ("spot", "on-demand")
+
+
+def put_price(tx: Tx, caller: Caller, params: Any) -> Item:
+    """From a moment on; what was set for later stays, so that a course of prices can be laid out."""
+    type_name = instance_type(params["InstanceType"]).name
+    price = read_price(params["SpotPrice"])
+    since = params.get("EffectiveFrom", tx.now)
+    made = [SpotPrice(type_name, zone, since, price) for zone in _zones(caller, params)]
+    for one in made:
+        tx.remove(one)
+        tx.add(one)
+    return {"SpotPrices": [_price(one) for one in made]}
+
+
+def reset_price(tx: Tx, caller: Caller, params: Any) -> Item:
+    type_name = instance_type(params["InstanceType"]).name
+    for zone in _zones(caller, params):
+        for one in tx.find(SpotPrice, type=type_name, zone=zone):
+            tx.remove(one)
+    return {}
+
+
+def describe_prices(tx: Tx, _caller: Caller, _params: Any) -> Item:
+    found = sorted(tx.find(SpotPrice), key=lambda one: (one.type, one.zone, one.since))
+    return {"SpotPrices": [_price(one) for one in found]}
+
+
+def put_capacity(tx: Tx, caller: Caller, params: Any) -> Item:
+    """What runs already stays, also where it is more than there is room for."""
+    type_name, market = _type_or_any(params), _one_of(params.get("MarketType", "any"), ("any", "spot", "on-demand"))
+    made = [Capacity(type_name, zone, market, params["InstanceCount"]) for zone in _zones(caller, params)]
+    for one in made:
+        tx.remove(one)
+        tx.add(one)
+    return {"Capacities": [_capacity(tx, one) for one in made]}
+
+
+def reset_capacity(tx: Tx, caller: Caller, params: Any) -> Item:
+    """Without a market, of all of them."""
+    type_name, where = _type_or_any(params), _zones(caller, params)
+    for one in tx.find(Capacity, type=type_name):
+        if one.zone in where and params.get("MarketType", one.market) == one.market:
+            tx.remove(one)
+    return {}
+
+
+def describe_capacity(tx: Tx, _caller: Caller, _params: Any) -> Item:
+    found = sorted(tx.find(Capacity), key=lambda one: (one.type, one.zone, one.market))
+    return {"Capacities": [_capacity(tx, one) for one in found]}
+
+
+def put_quota(tx: Tx, _caller: Caller, params: Any) -> Item:
+    quota = VcpuQuota(_family(params), _one_of(params["MarketType"], MARKETS), params["VCpus"])
+    tx.remove(quota)
+    tx.add(quota)
+    return {"Quotas": [_quota(tx, quota)]}
+
+
+def reset_quota(tx: Tx, _caller: Caller, params: Any) -> Item:
+    for quota in tx.find(VcpuQuota, family=_family(params), market=params["MarketType"]):
+        tx.remove(quota)
+    return {}
+
+
+def describe_quotas(tx: Tx, _caller: Caller, _params: Any) -> Item:
+    found = sorted(tx.find(VcpuQuota), key=lambda one: (one.family, one.market))
+    return {"Quotas": [_quota(tx, one) for one in found]}
+
+
+def read_price(text: str) -> float:
+    """A price as AWS's requests spell it; raises InvalidParameterValue."""
+    try:
+        price = float(text)
+    except ValueError:
+        price = math.nan
+    if not 0 < price < math.inf:
+        raise invalid(f"Invalid value '{text}' for spotPrice. It has to be a positive number of USD.")
+    return price
+
+
+def spelled(price: float) -> str:
+    """Six digits after the point, as AWS writes prices."""
+    return f"{price:.6f}"
+
+
+def _zones(caller: Caller, params: Any) -> tuple[str, ...]:
+    """The zone that is named, or all of them."""
+    zone = require_zone(caller.region, params.get("AvailabilityZone"), None)
+    return (zone,) if zone else zones(caller.region)
+
+
+def _type_or_any(params: Any) -> str:
+    name = str(params["InstanceType"])
+    return name if name == ANY_TYPE else instance_type(name).name
+
+
+def _family(params: Any) -> str:
+    known = sorted({STANDARD, *FAMILIES.values()})
+    if params["InstanceClass"] not in known:
+        raise ServiceError(
+            "InvalidParameterValue", f"There is no quota '{params['InstanceClass']}'; there are {', '.join(known)}."
+        )
+    return str(params["InstanceClass"])
+
+
+def _one_of(value: str, values: tuple[Any, ...]) -> Any:
+    if value not in values:
+        raise invalid_value(value, "marketType", f"It has to be {' or '.join(values)}.")
+    return value
+
+
+def _price(one: SpotPrice) -> Item:
+    return {
+        "InstanceType": one.type,
+        "AvailabilityZone": one.zone,
+        "SpotPrice": spelled(one.price),
+        "EffectiveFrom": one.since,
+    }
+
+
+def _capacity(tx: Tx, one: Capacity) -> Item:
+    used = [
+        instance
+        for instance in on_hosts(tx)
+        if instance.zone == one.zone
+        and one.type in (ANY_TYPE, instance.type)
+        and one.market in ("any", market_of(instance))
+    ]
+    return {
+        "InstanceType": one.type,
+        "AvailabilityZone": one.zone,
+        "MarketType": one.market,
+        "InstanceCount": one.count,
+        "InUse": len(used),
+    }
+
+
+def _quota(tx: Tx, one: VcpuQuota) -> Item:
+    return {
+        "InstanceClass": one.family,
+        "MarketType": one.market,
+        "VCpus": one.vcpus,
+        "InUse": vcpus_in_use(tx, one.family, one.market),
+    }

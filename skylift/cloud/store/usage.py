@@ -1,0 +1,131 @@
+"""Where it is kept what ran, and from when to when; written by whatever changes a row, in its transaction.
+
+Nobody who starts, stops or ends a server has to think of it: each change of a row comes by here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from skylift.cloud.instance import Instance
+from skylift.cloud.network import Address, NetworkInterface
+from skylift.cloud.store.database import Tx
+from skylift.cloud.store.mapping import table
+from skylift.cloud.usage import Usage
+from skylift.cloud.volume import Volume
+
+table(Usage, "usages", key=("number",))
+
+
+def usages_between(tx: Tx, start: datetime, end: datetime) -> list[Usage]:
+    """All that went on at some time from `start` to `end`, in the order in which it began."""
+    return tx.select(
+        Usage,
+        "WHERE started < ? AND (ended IS NULL OR ended > ?) ORDER BY number",
+        end.isoformat(),
+        start.isoformat(),
+    )
+
+
+def forget_usages(tx: Tx, before: datetime) -> None:
+    """Drop what ended before this moment."""
+    tx.execute("DELETE FROM usages WHERE ended < ?", before.isoformat())
+
+
+def follow_instance(tx: Tx, row: Instance, gone: bool) -> None:
+    """A reboot goes on in the same span: the row says `running` all the while, as on EC2."""
+    if gone or row.state != "running":
+        _end(tx, row.id, row.state_reason_code)
+        return
+    _keep(
+        tx,
+        Usage(
+            0,
+            row.id,
+            "instance",
+            tx.now,
+            tx.now,
+            type=row.type,
+            zone=row.zone,
+            instance_id=row.id,
+            tags=row.tags,
+        ),
+    )
+
+
+def follow_volume(tx: Tx, row: Volume, gone: bool) -> None:
+    if gone or row.state in ("deleting", "error"):
+        _end(tx, row.id)
+        return
+    _keep(
+        tx,
+        Usage(
+            0,
+            row.id,
+            "volume",
+            tx.now,
+            tx.now,
+            type=row.type,
+            zone=row.zone,
+            quantity=row.size_gib,
+            iops=row.iops,
+            throughput=row.throughput,
+            instance_id=row.instance_id,
+            tags=row.tags,
+        ),
+    )
+
+
+def follow_address(tx: Tx, row: Address, gone: bool) -> None:
+    if gone:
+        _end(tx, row.id)
+        return
+    interface = tx.get(NetworkInterface, id=row.interface_id) if row.interface_id else None
+    instance_id = interface.instance_id if interface else None
+    _keep(tx, Usage(0, row.id, "address", tx.now, tx.now, instance_id=instance_id, tags=row.tags))
+
+
+def follow_interface(tx: Tx, row: NetworkInterface, gone: bool) -> None:
+    """Its public address, unless that is an Elastic IP, which counts by itself."""
+    if gone or row.public_ip is None or tx.get(Address, public_ip=row.public_ip) is not None:
+        _end(tx, row.id)
+        return
+    _keep(tx, Usage(0, row.id, "address", tx.now, tx.now, instance_id=row.instance_id, tags=row.tags))
+
+
+def _keep(tx: Tx, wanted: Usage) -> None:
+    """Go on with the span that is open if it is of the same kind, else end it and begin one that is."""
+    before = _open(tx, wanted.resource_id)
+    if before is None:
+        tx.add(replace(wanted, number=_next(tx)))
+        return
+    tagged = replace(before, tags=wanted.tags)
+    if replace(wanted, number=before.number, began=before.began, started=before.started) == tagged:
+        if tagged != before:
+            tx.save(tagged)
+        return
+    ended = _at(tx, before)
+    tx.save(replace(tagged, ended=ended))
+    tx.add(replace(wanted, number=_next(tx), began=before.began, started=ended))
+
+
+def _end(tx: Tx, resource_id: str, reason: str = "") -> None:
+    before = _open(tx, resource_id)
+    if before is not None:
+        tx.save(replace(before, ended=_at(tx, before), reason=reason))
+
+
+def _at(tx: Tx, before: Usage) -> datetime:
+    """The clock may have been set back."""
+    return max(tx.now, before.started)
+
+
+def _open(tx: Tx, resource_id: str) -> Usage | None:
+    found = tx.select(Usage, "WHERE resource_id = ? AND ended IS NULL", resource_id)
+    return found[0] if found else None
+
+
+def _next(tx: Tx) -> int:
+    last: int = tx.execute("SELECT coalesce(max(number), 0) FROM usages").fetchone()[0]
+    return last + 1
