@@ -8,11 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from skylift.catalogue import InstanceType
 from skylift.cloud.compute.metadata import InstanceFacts, InterfaceFacts, RoleCredentials
 from skylift.cloud.compute.oci import ServerPlan
 from skylift.cloud.compute.seed import Inheritance, seed_files
 from skylift.cloud.identity import InstanceProfile
-from skylift.cloud.instance import Image, Instance, InstanceType
+from skylift.cloud.instance import Image, Instance
 from skylift.cloud.loops.instance import Blueprint
 from skylift.cloud.network import (
     AMAZON_DNS,
@@ -145,7 +146,7 @@ class Draughtsman:
             hop_limit=instance.metadata.hop_limit,
             session_keys=_session_keys(tx, instance_id),
             devices=_devices(tx, instance_id),
-            hypervisor=self._type_of(instance.type).hypervisor,
+            hypervisor=self._type_of(instance.type).hypervisor or "nitro",
             placement_group=instance.placement_group,
             partition=instance.partition,
         )

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import re
 
+from skylift.catalogue import types
 from skylift.cloud.error import ServiceError
 from skylift.cloud.instance import Instance
 from skylift.cloud.market import ANY_TYPE, Capacity, Market, SpotPrice, VcpuQuota
-from skylift.cloud.services.instance_type import catalogue
 from skylift.cloud.services.zone import LETTERS
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.market import on_hosts
@@ -67,9 +67,7 @@ def free_room(tx: Tx, type_name: str, zone: str, market: Market) -> int | None:
 
 def vcpus_in_use(tx: Tx, family: str, market: Market) -> int:
     return sum(
-        catalogue()[one.type].vcpus
-        for one in on_hosts(tx)
-        if family_of(one.type) == family and market_of(one) == market
+        types()[one.type].vcpus for one in on_hosts(tx) if family_of(one.type) == family and market_of(one) == market
     )
 
 
@@ -79,7 +77,7 @@ def free_quota(tx: Tx, type_name: str, market: Market) -> int | None:
     quota = tx.get(VcpuQuota, family=family, market=market)
     if quota is None:
         return None
-    return max(0, (quota.vcpus - vcpus_in_use(tx, family, market)) // catalogue()[type_name].vcpus)
+    return max(0, (quota.vcpus - vcpus_in_use(tx, family, market)) // types()[type_name].vcpus)
 
 
 def check_pool(tx: Tx, type_name: str, zone: str, market: Market, least: int, most: int | None = None) -> int:

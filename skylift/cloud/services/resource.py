@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from skylift.cloud.error import ServiceError
+from skylift.cloud.fleet import Fleet
 from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Image, Instance, KeyPair
 from skylift.cloud.launch_template import LaunchTemplate
@@ -147,6 +148,7 @@ KINDS = (
         "InvalidVpcEndpointId.NotFound",
         "InvalidVpcEndpointId.Malformed",
     ),
+    Kind(Fleet, "fleet", "fleet", "fleet ID", "InvalidFleetId.NotFound", "InvalidFleetId.Malformed"),
     Kind(KeyPair, "key-pair", "key", "key pair ID", "InvalidKeyPair.NotFound", "InvalidKeyPairId.Malformed"),
 )
 
@@ -178,6 +180,8 @@ def arn(caller: Caller, resource_type: str, name: str) -> str:
 
 
 def well_formed(prefix: str, resource_id: str) -> bool:
+    if prefix == "fleet":
+        return re.fullmatch(r"fleet-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", resource_id) is not None
     return re.fullmatch(rf"{prefix}-([0-9a-f]{{8}}|[0-9a-f]{{17}})", resource_id) is not None
 
 
