@@ -118,6 +118,7 @@ def encode_record(
         "instance_type": job.instance_type,
         "bundle_sha256": bundle_sha256,
         "large": list(large),
+        **({"choice": job.choice.as_json()} if job.choice is not None else {}),
         **({"terminal": vars(job.terminal)} if job.terminal is not None else {}),
         **({"uv": uv} if uv is not None else {}),
         **({"prebuilt": prebuilt} if prebuilt is not None else {}),
