@@ -222,6 +222,17 @@ class Terminal:
 
 
 @dataclass(frozen=True)
+class Spot:
+    """A server that EC2 may take away, for less. `max_price` is in USD an hour, the on-demand price where there is
+    none; `checkpoint` is where the program keeps what it goes on from, relative to the working directory, or empty;
+    `or_on_demand` is to take a server at the full price when no other can be had."""
+
+    max_price: float | None = None
+    checkpoint: str = ""
+    or_on_demand: bool = False
+
+
+@dataclass(frozen=True)
 class Job:
     """One program, once. Times are in seconds; `max_time` counts from the program's start, and `cap` is the option that
     set it. `idle` and `sync_every` are 0 where they were not asked for. `fresh` is not to take a server that is kept.
@@ -248,6 +259,7 @@ class Job:
     s3_inputs: tuple[S3Input, ...] = ()
     fresh: bool = False
     terminal: Terminal | None = None
+    spot: Spot | None = None
     wanted: Requirements = NOTHING
     type_was_said: bool = False
     choice: Choice | None = None
