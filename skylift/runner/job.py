@@ -16,6 +16,7 @@ from skylift.runner.requirements import NOTHING, Requirements
 
 if TYPE_CHECKING:
     from skylift.runner.choice import Choice
+    from skylift.runner.run_price import RunPrice
 
 NAME_FORM = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
 INTERRUPTED = 130
@@ -222,6 +223,17 @@ class Terminal:
 
 
 @dataclass(frozen=True)
+class Spot:
+    """A server that EC2 may take away, for less. `max_price` is in USD an hour, the on-demand price where there is
+    none; `checkpoint` is where the program keeps what it goes on from, relative to the working directory, or empty;
+    `or_on_demand` is to take a server at the full price when no other can be had."""
+
+    max_price: float | None = None
+    checkpoint: str = ""
+    or_on_demand: bool = False
+
+
+@dataclass(frozen=True)
 class Job:
     """One program, once. Times are in seconds; `max_time` counts from the program's start, and `cap` is the option that
     set it. `idle` and `sync_every` are 0 where they were not asked for. `fresh` is not to take a server that is kept.
@@ -248,6 +260,7 @@ class Job:
     s3_inputs: tuple[S3Input, ...] = ()
     fresh: bool = False
     terminal: Terminal | None = None
+    spot: Spot | None = None
     wanted: Requirements = NOTHING
     type_was_said: bool = False
     choice: Choice | None = None
@@ -270,7 +283,8 @@ class Outcome:
     `state` is one of succeeded, failed, out-of-memory, timed-out, idle, cancelled, rebooted, environment-failed and
     broken; `reason` is one sentence.
     `steps` are seconds by step name. The tails are the last 64 KiB of each stream, as far as the one who watched has
-    seen it; `home` is the folder that results are in, `choice` why the server is of its type, where that was chosen.
+    seen it; `home` is the folder that results are in, `choice` why the server is of its type, where that was
+    chosen. `booted` is when its server began with it, and `price` what that time costs.
     """
 
     name: str
@@ -294,6 +308,8 @@ class Outcome:
     stderr_tail: str = ""
     home: Path | None = None
     choice: dict[str, Any] | None = None
+    booted: str | None = None
+    price: RunPrice | None = None
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -314,12 +330,14 @@ class Outcome:
             "results": [{"path": each.path, "size": each.size, "sha256": each.sha256} for each in self.results],
             "unmatched": list(self.unmatched),
             "left_behind": list(self.left_behind),
+            "booted": self.booted,
             "started": self.started,
             "ended": self.ended,
             "program_seconds": self.program_seconds,
             "seconds": round(self.seconds, 3),
             "steps": {name: round(seconds, 3) for name, seconds in self.steps.items()},
             "kept_until": self.kept_until,
+            "price": self.price.as_json() if self.price is not None else None,
         }
 
 
