@@ -32,6 +32,7 @@ _ClickException = cast(type[typer.BadParameter], typer.BadParameter.__mro__[2])
 
 COMMANDS = {
     "run": "run",
+    "types": "types",
     "ps": "ps",
     "attach": "attend",
     "wait": "attend",

@@ -13,8 +13,9 @@ import typer
 from typer.core import TyperCommand
 
 from skylift.cli.attend import ForwardOption
+from skylift.cli.needs import ArchOption, CpuOption, GpuOption, MemoryOption
 from skylift.cli.place import On, settings_for
-from skylift.cli.preset import presets
+from skylift.cli.preset import presets, yields
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 _COMMAND_FLAG = "--program-is-a-command"
 _VALUES = {"--in", "--out", "--env", "--type", "--max-time", "--keep", "--name", "-i", "-o", "-e", "-t"}
 _VALUES |= {"--max-cost", "--idle", "--sync-every", "--python", "--forward"}
+_VALUES |= {"--cpu", "--memory", "--arch", "--gpu"}
 _VALUES |= {"--on", "--image", "--ssh-from", "--subnet", "--security-group"}
 _MODULE = {"-m", "--module"}
 
@@ -79,7 +81,9 @@ class RunCommand(TyperCommand):
         words = mark_program(args)
         if args and not {"-h", "--help"} & set(args[: words.ours]):
             options = [each for each in self.params if each.param_type_name == "option"]
-            ctx.default_map = presets(options, words.script, Path.cwd())
+            found = presets(options, words.script, Path.cwd())
+            without = yields(options, args[: words.ours])
+            ctx.default_map = {name: value for name, value in found.items() if name not in without}
         return super().parse_args(ctx, words.marked)
 
 
@@ -106,7 +110,13 @@ def run(
         list[str] | None,
         typer.Option("--env", "-e", metavar="NAME[=VALUE]", help="An environment variable. Repeatable."),
     ] = None,
-    instance_type: Annotated[str, typer.Option("--type", "-t", metavar="TYPE", help="The instance type.")] = "t3.small",
+    instance_type: Annotated[
+        str | None, typer.Option("--type", "-t", metavar="TYPE", help="The instance type; t3.small if nothing is said.")
+    ] = None,
+    cpu: CpuOption = None,
+    memory: MemoryOption = None,
+    arch: ArchOption = None,
+    gpu: GpuOption = None,
     max_time: Annotated[
         str, typer.Option("--max-time", metavar="DURATION", help="The program is ended after this long.")
     ] = "1h",
@@ -180,6 +190,8 @@ def run(
     from skylift.runner.image import read_image
     from skylift.runner.job import Access
     from skylift.runner.plan import Order, plan_job
+    from skylift.runner.requirements import read_requirements
+    from skylift.runner.settle import settle
 
     outlet = Outlet(2 if as_json else 1, 2)
     screen = make_screen(outlet, quiet=quiet, json=as_json)
@@ -207,12 +219,14 @@ def run(
                 sync_every=parse_duration(sync_every, "--sync-every") if sync_every else 0,
                 python=python,
                 terminal=this_terminal() if interactive else None,
+                wanted=read_requirements(cpu=cpu, memory=memory, arch=arch, gpu=gpu),
             ),
             Path.cwd(),
             os.environ,
         )
         job_name = job.name
         settings = replace(settings_for(on), **where)
+        job = settle(job, settings)
         _announce(job, screen)
         if detach:
             return _tell_detached(*submit_job(job, settings, screen), screen, quiet=quiet, as_json=as_json)
@@ -248,6 +262,8 @@ def _announce(job: Job, screen: Screen) -> None:
 
     for note in job.bundle.notes:
         screen.note(f"{note}.")
+    for note in job.notes:
+        screen.note(note)
     screen.note(f"Job {job.name}: {spell_duration(job.max_time)} at most ({job.cap}).")
 
 
