@@ -103,6 +103,7 @@ class InstanceFacts:
     """The lifecycle state that Auto Scaling is bringing it to; empty for an instance of no group."""
     placement_group: str = ""
     partition: int | None = None
+    detailed_monitoring: bool = False
     tokens_required: bool = True
     enabled: bool = True
     hop_limit: int = 2
@@ -243,7 +244,7 @@ def _tree(facts: InstanceFacts, version: str, vouch: Vouch) -> dict[str, Any]:
     tree: dict[str, Any] = {
         "meta-data": _meta_data(facts, version),
         "dynamic": {
-            "fws": {"instance-monitoring": "disabled"},
+            "fws": {"instance-monitoring": "enabled" if facts.detailed_monitoring else "disabled"},
             "instance-identity": _identity(_identity_document(facts), vouch),
         },
     }

@@ -170,6 +170,7 @@ class Draughtsman:
             scaling_target=_scaling_target(tx, instance_id),
             placement_group=instance.placement_group,
             partition=instance.partition,
+            detailed_monitoring=instance.detailed_monitoring,
         )
 
     def _interface(self, tx: Tx, interface: NetworkInterface) -> InterfaceFacts:

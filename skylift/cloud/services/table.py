@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from skylift.cloud.services.autoscaling_table import AUTOSCALING_OPERATIONS
 from skylift.cloud.services.cloudwatch_table import CLOUDWATCH_OPERATIONS
+from skylift.cloud.services.commitment_table import COMMITMENT_OPERATIONS
 from skylift.cloud.services.control_table import CONTROL_OPERATIONS
 from skylift.cloud.services.ec2_table import EC2_OPERATIONS
 from skylift.cloud.services.fleet_table import FLEET_OPERATIONS
@@ -15,6 +16,7 @@ from skylift.cloud.services.ssm_table import SSM_OPERATIONS
 OPERATIONS: tuple[Operation, ...] = (
     *AUTOSCALING_OPERATIONS,
     *CLOUDWATCH_OPERATIONS,
+    *COMMITMENT_OPERATIONS,
     *CONTROL_OPERATIONS,
     *EC2_OPERATIONS,
     *FLEET_OPERATIONS,
