@@ -1,12 +1,16 @@
 """The market: what a server costs on the spot, whether there is room for it, and how many the account may have.
 
-Nothing is set at first: prices are the catalogue's, room and quotas have no bound.
+Nothing is set at first: prices are the catalogue's, room and quotas have no bound. Where the catalogue has no Spot price,
+a share of the price on demand stands in; in a region that it has no prices of, those of us-east-1 do. They are prices of
+this cloud's market, not claims about AWS.
 """
 
 from __future__ import annotations
 
 import re
+from datetime import datetime
 
+from skylift import catalogue as catalogued
 from skylift.cloud.error import ServiceError
 from skylift.cloud.instance import Instance
 from skylift.cloud.market import ANY_TYPE, Capacity, Market, SpotPrice, VcpuQuota
@@ -16,6 +20,9 @@ from skylift.cloud.store.database import Tx
 from skylift.cloud.store.market import on_hosts
 
 STANDARD = "standard"
+
+STAND_IN = 0.4
+"""The share of the price on demand that a Spot price is taken to be where no source has one."""
 
 FAMILIES = {
     "dl": "dl",
@@ -47,10 +54,30 @@ def market_of(instance: Instance) -> Market:
     return "spot" if instance.spot_request_id else "on-demand"
 
 
-def spot_price(tx: Tx, type_name: str, zone: str) -> float | None:
-    """USD an hour now; None where nobody knows one."""
-    set_ones = [one for one in tx.find(SpotPrice, type=type_name, zone=zone) if one.since <= tx.now]
-    return max(set_ones, key=lambda one: one.since).price if set_ones else None
+def on_demand_price(type_name: str, region: str) -> float | None:
+    """USD an hour; None where nobody knows it."""
+    return catalogued.on_demand(type_name, _priced(region))
+
+
+def usual_price(type_name: str, zone: str) -> float | None:
+    """USD an hour on the spot as long as nothing else is set."""
+    region = _priced(zone[:-1])
+    known = catalogued.spot(type_name, region)
+    if known is not None:
+        return known
+    on_demand = catalogued.on_demand(type_name, region)
+    return None if on_demand is None else round(on_demand * STAND_IN, 4)
+
+
+def spot_price(tx: Tx, type_name: str, zone: str, at: datetime | None = None) -> float | None:
+    """USD an hour now, or at another time; None where nobody knows one."""
+    moment = at or tx.now
+    set_ones = [one for one in tx.find(SpotPrice, type=type_name, zone=zone) if one.since <= moment]
+    return max(set_ones, key=lambda one: one.since).price if set_ones else usual_price(type_name, zone)
+
+
+def _priced(region: str) -> str:
+    return region if region in catalogued.priced_regions() else "us-east-1"
 
 
 def free_room(tx: Tx, type_name: str, zone: str, market: Market) -> int | None:
