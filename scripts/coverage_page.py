@@ -21,6 +21,7 @@ from skylift.cloud.wire.models import load
 PAGE = Path(__file__).parent.parent / "docs" / "coverage.md"
 
 TITLES = {
+    "cloudwatch": "CloudWatch",
     "ec2": "EC2",
     "ec2-instance-connect": "EC2 Instance Connect",
     "iam": "IAM",
@@ -31,6 +32,11 @@ TITLES = {
 }
 
 NOTES = {
+    "cloudwatch": """\
+Spoken in the three protocols that its clients use: RPC v2 with CBOR (current SDKs), JSON, and the query protocol.
+Values are summed up as they come, so that there are no percentiles; no expressions are evaluated. What is told is kept
+as long as on AWS, two million points of it at most.
+""",
     "skylift": """\
 What nobody can ask AWS for, in a service of this cloud's own: signed, and allowed by policies (`skylift:PutSpotPrice`),
 like all others. `skylift cloud spot-price`, `capacity`, `quota` and `interrupt` call it. For other tools its model is

@@ -128,27 +128,6 @@ class Image:
 
 
 @dataclass(frozen=True)
-class InstanceType:
-    """What an instance may use at most. Memory is in MiB, as DescribeInstanceTypes gives it; `addresses` are private
-    ones of each of its network interfaces."""
-
-    name: str
-    vcpus: int
-    cores: int
-    memory_mib: int
-    architecture: Literal["x86_64", "arm64"]
-    clock_ghz: float
-    manufacturer: str
-    network: str
-    hypervisor: Literal["nitro", "xen"] = "nitro"
-    burstable: bool = False
-    free_tier: bool = False
-    current: bool = True
-    interfaces: int = 2
-    addresses: int = 2
-
-
-@dataclass(frozen=True)
 class KeyPair:
     """`public_key` is the line for `authorized_keys`; the private half is never kept."""
 

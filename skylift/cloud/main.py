@@ -22,6 +22,7 @@ from functools import partial
 from pathlib import Path
 
 from skylift import __version__
+from skylift.catalogue import types
 from skylift.cloud.cannot_start import USAGE, CannotStart
 from skylift.cloud.compute.capture import CaptureFailed, Captures
 from skylift.cloud.compute.claim import Claim
@@ -47,6 +48,7 @@ from skylift.cloud.lock import hold
 from skylift.cloud.log import CappedLog
 from skylift.cloud.loops.blueprint import Draughtsman
 from skylift.cloud.loops.engine import Engine
+from skylift.cloud.loops.fleet import FleetLoop
 from skylift.cloud.loops.hold import Hold
 from skylift.cloud.loops.image import ImageLoop
 from skylift.cloud.loops.instance import Cables, InstanceLoop
@@ -54,8 +56,8 @@ from skylift.cloud.loops.network import NetworkLoop
 from skylift.cloud.loops.root_copy import RootCopies
 from skylift.cloud.loops.snapshot import SnapshotLoop
 from skylift.cloud.loops.volume import Sockets, VolumeLoop
+from skylift.cloud.services import fleet_upkeep
 from skylift.cloud.services.identity_document import Notary
-from skylift.cloud.services.instance_type import catalogue
 from skylift.cloud.services.zone import zone_id
 from skylift.cloud.store.database import Database, StoreError
 from skylift.cloud.wire.endpoint import AwsEndpoint
@@ -119,7 +121,7 @@ class Cloud:
         )
         await api.start()
         site = make_site(self._home, network.claim, account, self._region)
-        draughtsman = Draughtsman(site, lambda name: catalogue()[name], zone_id)
+        draughtsman = Draughtsman(site, lambda name: types()[name], zone_id)
         records = Records(database, draughtsman, self._region)
         notary = Notary(database, self._home, account)
         stations = Stations(network, api, MetadataService(records.facts_for, notary.vouch), records)
@@ -153,8 +155,10 @@ class Cloud:
             volumes=volumes,
             changed=engine.wake,
         )
-        # Servers first: each sees to its network itself once it is made, which takes longer than the network.
-        engine.steps = (instances.step, volumes.step, snapshots.step, images.step, networks.step)
+        fleets = FleetLoop(database, fleet_upkeep.keep, fleet_upkeep.mark, engine.wake_in)
+        # Fleets first: they say which servers there are to be. Then servers: each sees to its network itself once it is
+        # made, which takes longer than the network.
+        engine.steps = (fleets.step, instances.step, volumes.step, snapshots.step, images.step, networks.step)
         engine.chores = (records.forget, records.shrink, network.restore_way_out)
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):

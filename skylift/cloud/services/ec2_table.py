@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller
 from skylift.cloud.services import (
     address,
     credit,
@@ -56,9 +52,7 @@ from skylift.cloud.services import (
     zone,
 )
 from skylift.cloud.services.check import (
-    Checks,
     adds_rules,
-    anything,
     creates,
     makes_key,
     on,
@@ -67,11 +61,13 @@ from skylift.cloud.services.check import (
     on_key,
     tagging,
 )
+from skylift.cloud.services.ec2_operation import acts as _acts
+from skylift.cloud.services.ec2_operation import reads as _reads
+from skylift.cloud.services.ec2_operation import writes as _writes
 from skylift.cloud.services.ec2_without import ABSENT
 from skylift.cloud.services.launch_neutral import NEUTRAL
 from skylift.cloud.services.launch_template import on_template
-from skylift.cloud.services.operation import Handler, Operation
-from skylift.cloud.store.database import Tx
+from skylift.cloud.services.operation import Operation
 
 _PAGES = "Filters MaxResults NextToken"
 
@@ -97,6 +93,9 @@ _LAUNCH = (
     "BlockDeviceMappings.Ebs.SnapshotId BlockDeviceMappings.Ebs.VolumeType BlockDeviceMappings.Ebs.Iops "
     "BlockDeviceMappings.Ebs.Throughput BlockDeviceMappings.Ebs.DeleteOnTermination Placement.AvailabilityZone "
     "Placement.AvailabilityZoneId Placement.GroupId Placement.GroupName Placement.PartitionNumber "
+    "InstanceMarketOptions.MarketType InstanceMarketOptions.SpotOptions.MaxPrice "
+    "InstanceMarketOptions.SpotOptions.SpotInstanceType InstanceMarketOptions.SpotOptions.ValidUntil "
+    "InstanceMarketOptions.SpotOptions.InstanceInterruptionBehavior "
     "LaunchTemplate.LaunchTemplateId LaunchTemplate.LaunchTemplateName LaunchTemplate.Version " + " ".join(NEUTRAL)
 )
 
@@ -119,54 +118,6 @@ _ACL_ENTRY = (
     "NetworkAclId RuleNumber Protocol RuleAction Egress CidrBlock Ipv6CidrBlock "
     "IcmpTypeCode.Type IcmpTypeCode.Code PortRange.From PortRange.To"
 )
-
-_NO_DRY_RUN = frozenset(
-    {
-        "ModifyVpcAttribute",
-        "ModifySubnetAttribute",
-        "AssociateIamInstanceProfile",
-        "ReplaceIamInstanceProfileAssociation",
-        "DisassociateIamInstanceProfile",
-        "DescribeIamInstanceProfileAssociations",
-        "AssociateVpcCidrBlock",
-        "DisassociateVpcCidrBlock",
-        "AssignPrivateIpAddresses",
-        "UnassignPrivateIpAddresses",
-        "ModifyInstancePlacement",
-    }
-)
-"""The model has no DryRun for these."""
-
-
-def _dry_runnable(handler: Handler) -> Handler:
-    """With `DryRun` everything is done up to the commit, which the error prevents."""
-
-    def handle(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
-        result = handler(tx, caller, params)
-        if params.get("DryRun"):
-            raise ServiceError("DryRunOperation", "Request would have succeeded, but DryRun flag is set.", status=412)
-        return result
-
-    return handle
-
-
-def _operation(name: str, handler: Handler, takes: str, checks: Checks, *, writes: bool) -> Operation:
-    accepted = frozenset(takes.split()) | (frozenset() if name in _NO_DRY_RUN else {"DryRun"})
-    return Operation("ec2", name, _dry_runnable(handler), accepted, checks, writes)
-
-
-def _reads(name: str, handler: Handler, takes: str, checks: Checks | None = None) -> Operation:
-    return _operation(name, handler, takes, checks or anything(f"ec2:{name}"), writes=False)
-
-
-def _writes(name: str, handler: Handler, takes: str, checks: Checks) -> Operation:
-    return _operation(name, handler, takes, checks, writes=True)
-
-
-def _acts(name: str, handler: Handler, takes: str, *members: str) -> Operation:
-    """An operation on the resources that these of its parameters name."""
-    return _writes(name, handler, takes, on(f"ec2:{name}", *members))
-
 
 EC2_OPERATIONS: tuple[Operation, ...] = (
     # Regions and zones

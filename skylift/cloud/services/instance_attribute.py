@@ -12,7 +12,7 @@ from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Image, Instance
 from skylift.cloud.network import NetworkInterface, SecurityGroup
 from skylift.cloud.services.check import on, on_row
-from skylift.cloud.services.instance_type import instance_type
+from skylift.cloud.services.instance_type import instance_type, refuse_unless_offered
 from skylift.cloud.services.instance_view import Surroundings, view
 from skylift.cloud.services.instance_view import metadata_options as shown_options
 from skylift.cloud.services.interface_attachment import refuse_beyond
@@ -129,6 +129,7 @@ def _type(tx: Tx, instance: Instance, asked: dict[str, Any]) -> None:
     _refuse_unless_stopped(instance)
     kind = instance_type(asked.get("Value", ""))
     refuse_other_architecture(kind, require(tx, Image, instance.image_id))
+    refuse_unless_offered(kind, instance.zone)
     interfaces = tx.find(NetworkInterface, instance_id=instance.id)
     refuse_beyond(kind, len(interfaces), max((len(one.addresses) for one in interfaces), default=0))
     tx.save(replace(instance, type=kind.name))

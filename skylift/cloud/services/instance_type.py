@@ -1,27 +1,26 @@
-"""Instance types: the catalogue, and what of each this cloud can do.
+"""Instance types: all that AWS has are described, with AWS's figures; offered are those that servers here can be of.
 
-`instance_types.csv` has AWS's own figures. What DescribeInstanceTypes says beyond them is what holds here: one network
-card, no instance store, no spot, no hibernation.
+What is described beyond the catalogue's figures is what holds here: one network card, no hibernation, no choice of CPU
+options. A type whose very point this machine has not (bare metal, an accelerator, disks of its own, a processor of
+another architecture) is offered nowhere and its launch refused, as in a zone of AWS's that has none. One that is larger
+than this machine is offered: its servers get what there is.
 """
 
 from __future__ import annotations
 
-import csv
 from functools import cache
-from pathlib import Path
 from typing import Any
 
+from skylift.catalogue import InstanceType, types
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
-from skylift.cloud.instance import InstanceType
+from skylift.cloud.instance import Image
 from skylift.cloud.services.filter import matching
 from skylift.cloud.services.listing import Listing
 from skylift.cloud.services.page import Limits, answer, page
 from skylift.cloud.services.refusal import invalid, invalid_value
 from skylift.cloud.services.zone import zone_id, zones
 from skylift.cloud.store.database import Tx
-
-CATALOGUE = Path(__file__).with_name("instance_types.csv")
 
 LISTING = Listing(
     InstanceType,
@@ -80,34 +79,56 @@ LISTING = Listing(
 OFFERINGS = Limits(most=1000)
 
 
-@cache
 def catalogue() -> dict[str, InstanceType]:
     """Every instance type there is, by name."""
-    with CATALOGUE.open(newline="") as file:
-        return {row["name"]: _read(row) for row in csv.DictReader(file)}
+    return types()
 
 
 def instance_type(name: str) -> InstanceType:
     """The type of this name; raises InvalidParameterValue as RunInstances does."""
-    found = catalogue().get(name)
+    found = types().get(name)
     if found is None:
         raise invalid(f"Invalid value '{name}' for InstanceType.")
     return found
 
 
+def refuse_unless_offered(kind: InstanceType, zone: str) -> None:
+    """Whether an image's architecture fits is the launch's to say."""
+    why = _lack(kind)
+    if why:
+        raise ServiceError(
+            "Unsupported",
+            f"Your requested instance type ({kind.name}) is not supported in your requested Availability Zone "
+            f"({zone}): this machine's servers have no {why}.",
+        )
+
+
+def _lack(kind: InstanceType) -> str | None:
+    """What the type has and servers here have not."""
+    if kind.bare_metal:
+        return "bare metal"
+    if kind.accelerators:
+        return f"{kind.accelerators.manufacturer} {kind.accelerators.name}"
+    if kind.disks:
+        return "instance store"
+    return None
+
+
 def describe(_tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
-    wanted = params.get("InstanceTypes") or list(catalogue())
-    unknown = [name for name in wanted if name not in catalogue()]
+    wanted = params.get("InstanceTypes") or list(types())
+    unknown = [name for name in wanted if name not in types()]
     if unknown:
         raise ServiceError(
             "InvalidInstanceType",
             f"The following supplied instance types do not exist: [{', '.join(unknown)}]",
         )
-    return LISTING.answer(params, [view(catalogue()[name]) for name in dict.fromkeys(wanted)])
+    return LISTING.answer(params, [view(types()[name]) for name in dict.fromkeys(wanted)])
 
 
-def describe_offerings(_tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
-    """Every type is offered everywhere."""
+def describe_offerings(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    """What is offered is offered everywhere."""
+    architectures = {image.architecture for image in tx.find(Image)}
+    offered = [kind.name for kind in types().values() if kind.architecture in architectures and not _lack(kind)]
     location_type = params.get("LocationType", "region")
     known = zones(caller.region)
     locations = {
@@ -122,27 +143,28 @@ def describe_offerings(_tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     items = [
         {"InstanceType": name, "LocationType": location_type, "Location": location}
         for location in locations[location_type]
-        for name in catalogue()
+        for name in offered
     ]
     found = matching(items, params.get("Filters"), {"instance-type": "InstanceType", "location": "Location"})
     chosen = page(found, params, lambda item: f"{item['InstanceType']} {item['Location']}", OFFERINGS)
     return answer("InstanceTypeOfferings", chosen)
 
 
+@cache
 def view(kind: InstanceType) -> dict[str, Any]:
     threads = kind.vcpus // kind.cores
     return {
         "InstanceType": kind.name,
         "CurrentGeneration": kind.current,
         "FreeTierEligible": kind.free_tier,
-        "SupportedUsageClasses": ["on-demand"],
+        "SupportedUsageClasses": ["on-demand", "spot"] if kind.spot else ["on-demand"],
         "SupportedRootDeviceTypes": ["ebs"],
         "SupportedVirtualizationTypes": ["hvm"],
-        "BareMetal": False,
-        "Hypervisor": kind.hypervisor,
+        "BareMetal": kind.bare_metal,
+        **({"Hypervisor": kind.hypervisor} if kind.hypervisor else {}),
         "ProcessorInfo": {
-            "SupportedArchitectures": [kind.architecture],
-            "SustainedClockSpeedInGhz": kind.clock_ghz,
+            "SupportedArchitectures": list(kind.architectures),
+            **({"SustainedClockSpeedInGhz": kind.clock_ghz} if kind.clock_ghz else {}),
             "Manufacturer": kind.manufacturer,
         },
         "VCpuInfo": {
@@ -153,7 +175,9 @@ def view(kind: InstanceType) -> dict[str, Any]:
             "ValidThreadsPerCore": [threads],
         },
         "MemoryInfo": {"SizeInMiB": kind.memory_mib},
-        "InstanceStorageSupported": False,
+        "InstanceStorageSupported": kind.disks is not None,
+        **_storage(kind),
+        **_accelerators(kind),
         "EbsInfo": {
             "EbsOptimizedSupport": "unsupported",
             "EncryptionSupport": "unsupported",
@@ -173,29 +197,36 @@ def view(kind: InstanceType) -> dict[str, Any]:
         },
         "HibernationSupported": False,
         "BurstablePerformanceSupported": kind.burstable,
-        "DedicatedHostsSupported": False,
+        "DedicatedHostsSupported": kind.dedicated_hosts,
         "AutoRecoverySupported": False,
         "NitroEnclavesSupport": "unsupported",
         "NitroTpmSupport": "unsupported",
     }
 
 
-def _read(row: dict[str, str]) -> InstanceType:
-    architecture, hypervisor = row["architecture"], row["hypervisor"]
-    assert architecture in ("x86_64", "arm64") and hypervisor in ("nitro", "xen")
-    return InstanceType(
-        name=row["name"],
-        vcpus=int(row["vcpus"]),
-        cores=int(row["cores"]),
-        memory_mib=int(row["memory_mib"]),
-        architecture="arm64" if architecture == "arm64" else "x86_64",
-        clock_ghz=float(row["clock_ghz"]),
-        manufacturer=row["manufacturer"],
-        network=row["network"],
-        hypervisor="xen" if hypervisor == "xen" else "nitro",
-        burstable=row["burstable"] == "yes",
-        free_tier=row["free_tier"] == "yes",
-        current=row["current"] == "yes",
-        interfaces=int(row["interfaces"]),
-        addresses=int(row["addresses"]),
-    )
+def _storage(kind: InstanceType) -> dict[str, Any]:
+    if kind.disks is None:
+        return {}
+    disk = {"SizeInGB": kind.disks.size_gb, "Count": kind.disks.count, "Type": kind.disks.kind}
+    return {"InstanceStorageInfo": {"TotalSizeInGB": kind.disk_gb, "Disks": [disk]}}
+
+
+def _accelerators(kind: InstanceType) -> dict[str, Any]:
+    """AWS has a member of its own for each kind, and each spells its parts another way."""
+    found = kind.accelerators
+    if found is None:
+        return {}
+    member, devices, total = _SPELLED[found.kind]
+    device: dict[str, Any] = {"Name": found.name, "Count": found.count, "MemoryInfo": {"SizeInMiB": found.memory_mib}}
+    if found.kind != "neuron":
+        device["Manufacturer"] = found.manufacturer
+    return {member: {devices: [device], total: found.count * found.memory_mib}}
+
+
+_SPELLED = {
+    "gpu": ("GpuInfo", "Gpus", "TotalGpuMemoryInMiB"),
+    "neuron": ("NeuronInfo", "NeuronDevices", "TotalNeuronDeviceMemoryInMiB"),
+    "inference": ("InferenceAcceleratorInfo", "Accelerators", "TotalInferenceMemoryInMiB"),
+    "fpga": ("FpgaInfo", "Fpgas", "TotalFpgaMemoryInMiB"),
+    "media": ("MediaAcceleratorInfo", "Accelerators", "TotalMediaMemoryInMiB"),
+}

@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from skylift.catalogue import types
 from skylift.cloud.identity import Caller
 from skylift.cloud.instance import STATE_CODES, Instance, State
 from skylift.cloud.network import NetworkInterface, private_dns_name
 from skylift.cloud.services import interface
 from skylift.cloud.services.image import ROOT_DEVICE
-from skylift.cloud.services.instance_type import catalogue
 from skylift.cloud.services.tag import tag_list
 from skylift.cloud.services.zone import zone_id
 from skylift.cloud.store.database import Tx
@@ -163,7 +163,7 @@ class Surroundings:
 
 def view(instance: Instance, around: Surroundings) -> dict[str, Any]:
     """Members that name what ends with an instance (addresses, interfaces, groups, disk) are absent after it."""
-    kind = catalogue()[instance.type]
+    kind = types()[instance.type]
     return {
         "InstanceId": instance.id,
         "ImageId": instance.image_id,
@@ -187,6 +187,7 @@ def view(instance: Instance, around: Surroundings) -> dict[str, Any]:
         "MetadataOptions": metadata_options(instance),
         **({"KeyName": instance.key_name} if instance.key_name else {}),
         **({"ClientToken": instance.client_token} if instance.client_token else {}),
+        **_market(instance),
         **_profile(instance),
         **_network(instance, around),
         "BlockDeviceMappings": _devices(around.volumes.get(instance.id, [])),
@@ -221,6 +222,13 @@ def _state_reason(instance: Instance) -> dict[str, Any]:
     if instance.state_reason_code:
         return {"StateReason": {"Code": instance.state_reason_code, "Message": instance.state_reason}}
     return {}
+
+
+def _market(instance: Instance) -> dict[str, Any]:
+    """Only what came from the spot market says so."""
+    if instance.spot_request_id is None:
+        return {}
+    return {"InstanceLifecycle": "spot", "SpotInstanceRequestId": instance.spot_request_id}
 
 
 def metadata_options(instance: Instance) -> dict[str, Any]:

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+from skylift.catalogue import InstanceType
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
-from skylift.cloud.instance import Instance, InstanceType
+from skylift.cloud.instance import Instance
 from skylift.cloud.network import NetworkInterface, Subnet
 from skylift.cloud.services.check import on_row
 from skylift.cloud.services.instance_type import instance_type

@@ -7,15 +7,16 @@ import binascii
 from dataclasses import replace
 from typing import Any, Literal
 
+from skylift.catalogue import InstanceType
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller, InstanceProfile
-from skylift.cloud.instance import Image, Instance, InstanceType, KeyPair, MetadataOptions
+from skylift.cloud.instance import Image, Instance, KeyPair, MetadataOptions
 from skylift.cloud.services import keypair
 from skylift.cloud.services.block_device import wanted_devices
 from skylift.cloud.services.client_token import remember, result_of
 from skylift.cloud.services.facts import take_public_ip, take_uid_base
 from skylift.cloud.services.image import ROOT_DEVICE, usable_image
-from skylift.cloud.services.instance_type import instance_type
+from skylift.cloud.services.instance_type import instance_type, refuse_unless_offered
 from skylift.cloud.services.instance_view import Surroundings, reservation, view
 from skylift.cloud.services.interface_attachment import refuse_beyond
 from skylift.cloud.services.interface_making import interface_of
@@ -104,6 +105,7 @@ class _Launch:
         if on_market:
             self._params = with_zone(self._tx, self._params, kind.name, self._terms)
         where = place(self._tx, self._caller, self._params)
+        refuse_unless_offered(kind, where.subnet.zone)
         self._devices = wanted_devices(self._tx, image, self._params.get("BlockDeviceMappings") or [])
         template = self._template(image, kind, where)
         tags = specified(self._params, "instance", "volume", "network-interface", *([REQUEST] if self._wish else []))

@@ -10,11 +10,10 @@ from __future__ import annotations
 import re
 from datetime import datetime
 
-from skylift import catalogue as catalogued
+from skylift import catalogue
 from skylift.cloud.error import ServiceError
 from skylift.cloud.instance import Instance
 from skylift.cloud.market import ANY_TYPE, Capacity, Market, SpotPrice, VcpuQuota
-from skylift.cloud.services.instance_type import catalogue
 from skylift.cloud.services.zone import LETTERS
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.market import on_hosts
@@ -56,16 +55,16 @@ def market_of(instance: Instance) -> Market:
 
 def on_demand_price(type_name: str, region: str) -> float | None:
     """USD an hour; None where nobody knows it."""
-    return catalogued.on_demand(type_name, _priced(region))
+    return catalogue.on_demand(type_name, _priced(region))
 
 
 def usual_price(type_name: str, zone: str) -> float | None:
     """USD an hour on the spot as long as nothing else is set."""
     region = _priced(zone[:-1])
-    known = catalogued.spot(type_name, region)
+    known = catalogue.spot(type_name, region)
     if known is not None:
         return known
-    on_demand = catalogued.on_demand(type_name, region)
+    on_demand = catalogue.on_demand(type_name, region)
     return None if on_demand is None else round(on_demand * STAND_IN, 4)
 
 
@@ -77,7 +76,7 @@ def spot_price(tx: Tx, type_name: str, zone: str, at: datetime | None = None) ->
 
 
 def _priced(region: str) -> str:
-    return region if region in catalogued.priced_regions() else "us-east-1"
+    return region if region in catalogue.priced_regions() else "us-east-1"
 
 
 def free_room(tx: Tx, type_name: str, zone: str, market: Market) -> int | None:
@@ -94,9 +93,7 @@ def free_room(tx: Tx, type_name: str, zone: str, market: Market) -> int | None:
 
 def vcpus_in_use(tx: Tx, family: str, market: Market) -> int:
     return sum(
-        catalogue()[one.type].vcpus
-        for one in on_hosts(tx)
-        if family_of(one.type) == family and market_of(one) == market
+        catalogue.types()[one.type].vcpus for one in on_hosts(tx) if family_of(one.type) == family and market_of(one) == market
     )
 
 
@@ -106,7 +103,7 @@ def free_quota(tx: Tx, type_name: str, market: Market) -> int | None:
     quota = tx.get(VcpuQuota, family=family, market=market)
     if quota is None:
         return None
-    return max(0, (quota.vcpus - vcpus_in_use(tx, family, market)) // catalogue()[type_name].vcpus)
+    return max(0, (quota.vcpus - vcpus_in_use(tx, family, market)) // catalogue.types()[type_name].vcpus)
 
 
 def check_pool(tx: Tx, type_name: str, zone: str, market: Market, least: int, most: int | None = None) -> int:

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field, replace
 from itertools import repeat
 from typing import Any
 
+from skylift.catalogue import InstanceType
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
-from skylift.cloud.instance import Instance, InstanceType
+from skylift.cloud.instance import Instance
 from skylift.cloud.placement_group import PlacementGroup
 from skylift.cloud.services.check import making, on_row
 from skylift.cloud.services.instance_type import instance_type

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from skylift.cloud.error import ServiceError
+from skylift.cloud.fleet import Fleet
 from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Image, Instance, KeyPair
 from skylift.cloud.launch_template import LaunchTemplate
@@ -27,6 +28,7 @@ from skylift.cloud.network import (
 )
 from skylift.cloud.peering import Peering
 from skylift.cloud.placement_group import PlacementGroup
+from skylift.cloud.spot import SpotRequest
 from skylift.cloud.store.database import Tx
 from skylift.cloud.volume import Snapshot, Volume
 from skylift.cloud.vpc_endpoint import VpcEndpoint
@@ -147,6 +149,15 @@ KINDS = (
         "InvalidVpcEndpointId.NotFound",
         "InvalidVpcEndpointId.Malformed",
     ),
+    Kind(Fleet, "fleet", "fleet", "fleet ID", "InvalidFleetId.NotFound", "InvalidFleetId.Malformed"),
+    Kind(
+        SpotRequest,
+        "spot-instances-request",
+        "sir",
+        "spot instance request ID",
+        "InvalidSpotInstanceRequestID.NotFound",
+        "InvalidSpotInstanceRequestID.Malformed",
+    ),
     Kind(KeyPair, "key-pair", "key", "key pair ID", "InvalidKeyPair.NotFound", "InvalidKeyPairId.Malformed"),
 )
 
@@ -178,6 +189,8 @@ def arn(caller: Caller, resource_type: str, name: str) -> str:
 
 
 def well_formed(prefix: str, resource_id: str) -> bool:
+    if prefix == "fleet":
+        return re.fullmatch(r"fleet-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", resource_id) is not None
     return re.fullmatch(rf"{prefix}-([0-9a-f]{{8}}|[0-9a-f]{{17}})", resource_id) is not None
 
 

@@ -45,10 +45,14 @@ _AGAIN = timedelta(seconds=10)
 class Step:
     """`id` is the request's or, of notices and ends, the instance's. `before` is written over with `after`."""
 
-    what: Literal["notice", "end", "write", "launch", "start"]
+    what: Literal["notice", "end", "release", "write", "launch", "start"]
     id: str
     before: SpotRequest | None = None
     after: SpotRequest | None = None
+
+    def __str__(self) -> str:
+        """Without what stands in user data."""
+        return f"{self.what} {self.id}"
 
 
 def plan(tx: Tx, caller: Caller) -> list[Step]:
@@ -68,6 +72,12 @@ def carry_out(tx: Tx, caller: Caller, step: Step) -> None:
             instance_row = tx.get(Instance, id=step.id)
             if notice is not None and instance_row is not None and _is_due(tx, notice, instance_row):
                 tx.save(_ended(tx, instance_row))
+        case "release":
+            request = tx.get(SpotRequest, id=step.id)
+            instance_row = _to_release(tx, request) if request else None
+            if request is not None and instance_row is not None:
+                tx.save(ended_by(tx, instance_row, "terminated", TERMINATED))
+                tx.save(marked(tx, request, "cancelled", "instance-terminated-by-service"))
         case "write":
             if step.after is not None and tx.get(SpotRequest, id=step.id) == step.before:
                 tx.save(step.after)
@@ -130,6 +140,8 @@ def _for(tx: Tx, caller: Caller, request: SpotRequest) -> Iterator[Step]:
                 yield Step("write", request.id, request, waiting)
         else:
             yield Step("launch", request.id)
+    elif _to_release(tx, request) is not None:
+        yield Step("release", request.id)
     elif _to_start(tx, request) is not None:
         yield Step("start", request.id)
 
@@ -158,6 +170,12 @@ def _wants_launch(tx: Tx, request: SpotRequest) -> bool:
     over = request.valid_until is not None and request.valid_until <= tx.now
     early = any(moment is not None and moment > tx.now for moment in (request.valid_from, request.not_before))
     return request.state == "open" and not over and not early
+
+
+def _to_release(tx: Tx, request: SpotRequest) -> Instance | None:
+    """A stopped instance that no request would start again any more."""
+    instance = tx.get(Instance, id=request.instance_id) if request.state == "cancelled" else None
+    return instance if instance is not None and instance.state == "stopped" else None
 
 
 def _to_start(tx: Tx, request: SpotRequest) -> Instance | None:

@@ -94,6 +94,20 @@ class Tx:
         """Do this when the transaction comes to nothing."""
         self._after_rollback.append(act)
 
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """What may come to nothing by itself: leaving by an exception takes back what was written in here only."""
+        self._connection.execute("SAVEPOINT attempt")
+        try:
+            yield
+        except BaseException:
+            # SQLite may have rolled back all of it by itself, as it does when the disk is full.
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK TO attempt")
+                self._connection.execute("RELEASE attempt")
+            raise
+        self._connection.execute("RELEASE attempt")
+
     def when_unseen(self, act: Callable[[], None]) -> None:
         """Do this after the commit, once no open transaction still sees the state before it."""
         self._when_unseen.append(act)

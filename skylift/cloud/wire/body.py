@@ -12,6 +12,7 @@ import errno
 import hashlib
 import os
 import secrets
+import zlib
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -100,6 +101,20 @@ def too_big() -> ServiceError:
     return ServiceError(
         "MaxMessageLengthExceeded", "Your request was too big.", MaxMessageLengthBytes=str(LARGEST_IN_MEMORY)
     )
+
+
+def inflated(body: bytes) -> bytes:
+    """What a gzip body is the compressed form of; no more of it than a body may have is made."""
+    stream = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+    try:
+        data = stream.decompress(body, LARGEST_IN_MEMORY + 1)
+    except zlib.error as error:
+        raise ServiceError("SerializationException", f"The body is not gzip: {error}.") from None
+    if len(data) > LARGEST_IN_MEMORY:
+        raise too_big()
+    if not stream.eof:
+        raise ServiceError("SerializationException", "The body ends in the middle of its gzip.")
+    return data
 
 
 # Hashing and writing a large piece take about as long as each other, and neither holds the interpreter's lock.

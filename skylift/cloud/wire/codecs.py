@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from skylift.cloud.wire.aws_json import JsonCodec
 from skylift.cloud.wire.codec import Codec
-from skylift.cloud.wire.models import load
+from skylift.cloud.wire.models import ServiceModel, load
 from skylift.cloud.wire.query import Ec2Codec, QueryCodec
 from skylift.cloud.wire.rest_xml import RestXmlCodec
+from skylift.cloud.wire.rpc_v2 import CborCodec
 
 
-def codec_for(service: str, hosts: Iterable[str] = ("localhost",)) -> Codec:
-    """A codec for `service`, chosen by the protocol that its model names. `hosts`: see RestXmlCodec."""
+def codecs_for(service: str, hosts: Iterable[str] = ("localhost",)) -> tuple[Codec, ...]:
+    """A codec for each protocol that the model of `service` names. `hosts`: see RestXmlCodec."""
     model = load(service)
+    return tuple(_codec(replace(model, protocol=protocol), hosts) for protocol in model.protocols)
+
+
+def codec_for(service: str, protocol: str = "") -> Codec:
+    """The codec of one protocol; without a name, of the one that current clients speak."""
+    codecs = codecs_for(service)
+    return next(codec for codec in codecs if protocol in ("", codec.service.protocol))
+
+
+def _codec(model: ServiceModel, hosts: Iterable[str]) -> Codec:
     match model.protocol:
         case "ec2":
             return Ec2Codec(model)
@@ -23,5 +35,7 @@ def codec_for(service: str, hosts: Iterable[str] = ("localhost",)) -> Codec:
             return RestXmlCodec(model, hosts)
         case "json":
             return JsonCodec(model)
+        case "smithy-rpc-v2-cbor":
+            return CborCodec(model)
         case protocol:
-            raise NotImplementedError(f"{service} speaks {protocol}, for which there is no codec")
+            raise NotImplementedError(f"{model.name} speaks {protocol}, for which there is no codec")

@@ -1,12 +1,12 @@
-"""A JSON document to a parameter dictionary, for the `json` protocol.
+"""A JSON or CBOR document to a parameter dictionary, for the `json` and `smithy-rpc-v2-cbor` protocols.
 
-Source: Smithy's AWS JSON 1.1 protocol document.
+Sources: Smithy's AWS JSON 1.1 and RPC v2 CBOR protocol documents.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, NoReturn, cast
 
@@ -16,7 +16,16 @@ from skylift.cloud.wire.unreadable import Unreadable
 
 Read = Callable[[Any], Any]
 
-_KINDS = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", int: "a number", float: "a number"}
+_KINDS = {
+    dict: "an object",
+    list: "a list",
+    str: "a string",
+    bytes: "bytes",
+    bool: "a boolean",
+    int: "a number",
+    float: "a number",
+    datetime: "a timestamp",
+}
 
 
 def document(text: bytes) -> dict[str, Any]:
@@ -29,10 +38,11 @@ def document(text: bytes) -> dict[str, Any]:
     return found
 
 
-class JsonDecoder:
-    """Makes closures that read one service's input shapes, each worked out once."""
+class DocumentDecoder:
+    """Makes closures that read one service's input shapes, each worked out once. `scalars` read what is in them."""
 
-    def __init__(self) -> None:
+    def __init__(self, scalars: Mapping[str, Read]) -> None:
+        self._scalars = scalars
         self._structures: dict[str, dict[str, tuple[str, Read]]] = {}
 
     def structure(self, shape: Structure) -> Read:
@@ -58,10 +68,8 @@ class JsonDecoder:
                 return _list(self._reader(cast(ListShape, shape).member))
             case "map":
                 return _map(self._reader(cast(MapShape, shape).value))
-            case "timestamp":
-                return _moment
             case kind:
-                return _SCALARS[kind]
+                return self._scalars[kind]
 
 
 def _structure(members: dict[str, tuple[str, Read]], value: Any) -> dict[str, Any]:
@@ -149,7 +157,7 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-_SCALARS: dict[str, Read] = {
+JSON_SCALARS: dict[str, Read] = {
     "string": _string,
     "character": _string,
     "boolean": lambda value: _of(bool, value),
@@ -157,5 +165,13 @@ _SCALARS: dict[str, Read] = {
     "long": _whole(64),
     "float": _floating,
     "double": _floating,
+    "timestamp": _moment,
     "blob": lambda value: scalar.blob(_string(value)),
+}
+CBOR_SCALARS: dict[str, Read] = {
+    **JSON_SCALARS,
+    "float": lambda value: value if isinstance(value, float) else float(_of(int, value)),
+    "double": lambda value: value if isinstance(value, float) else float(_of(int, value)),
+    "timestamp": lambda value: _of(datetime, value),
+    "blob": lambda value: _of(bytes, value),
 }

@@ -1,6 +1,6 @@
-"""A result to a JSON document, for the `json` protocol.
+"""A result to a JSON or CBOR document, for the `json` and `smithy-rpc-v2-cbor` protocols.
 
-Source: Smithy's AWS JSON 1.1 protocol document.
+Sources: Smithy's AWS JSON 1.1 and RPC v2 CBOR protocol documents.
 """
 
 from __future__ import annotations
@@ -17,10 +17,14 @@ from skylift.cloud.wire.timestamp import FORMATS
 Write = Callable[[Any], Any]
 
 
-class JsonEncoder:
-    """Makes closures that turn one service's output shapes into what `json.dumps` takes, each worked out once."""
+class DocumentEncoder:
+    """Makes closures that turn one service's output shapes into what is written, each worked out once.
 
-    def __init__(self) -> None:
+    `scalar` says how a value of a shape is written that is no list, map or structure.
+    """
+
+    def __init__(self, scalar: Callable[[Shape], Write]) -> None:
+        self._scalar = scalar
         self._structures: dict[str, dict[str, tuple[str, Write]]] = {}
 
     def structure(self, shape: Structure) -> Write:
@@ -53,14 +57,26 @@ class JsonEncoder:
             case "map":
                 entry = self._writer(cast(MapShape, shape).value)
                 return lambda value: {key: entry(one) for key, one in value.items()}
-            case "timestamp":
-                return _moment(shape)
-            case "blob":
-                return lambda value: base64.b64encode(value).decode("ascii")
-            case "float" | "double":
-                return _floating
             case _:
-                return _same
+                return self._scalar(shape)
+
+
+def json_scalar(shape: Shape) -> Write:
+    """What `json.dumps` takes."""
+    match shape.type_name:
+        case "timestamp":
+            return _moment(shape)
+        case "blob":
+            return lambda value: base64.b64encode(value).decode("ascii")
+        case "float" | "double":
+            return _floating
+        case _:
+            return _same
+
+
+def cbor_scalar(shape: Shape) -> Write:
+    """What `cbor.dumps` takes: it has bytes, dates and every number of its own."""
+    return float if shape.type_name in ("float", "double") else _same
 
 
 def _moment(shape: Shape) -> Write:

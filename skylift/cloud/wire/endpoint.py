@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from skylift.cloud.wire.call import Perform, Request, Response, SecretFor
-from skylift.cloud.wire.codecs import codec_for
+from skylift.cloud.wire.codecs import codecs_for
 from skylift.cloud.wire.cors import Allowed, nobody
 from skylift.cloud.wire.exchange import Parts
 from skylift.cloud.wire.pipeline import Body, Pipeline
@@ -19,7 +19,7 @@ from skylift.cloud.wire.route import ServiceRouter
 from skylift.cloud.wire.server import GRACE, HttpServer
 from skylift.cloud.wire.signature import Verifier
 
-SERVICES = ("ec2", "ec2-instance-connect", "iam", "s3", "skylift", "ssm", "sts")
+SERVICES = ("cloudwatch", "ec2", "ec2-instance-connect", "iam", "s3", "skylift", "ssm", "sts")
 WORKERS = 16
 
 
@@ -94,7 +94,7 @@ class AwsEndpoint:
         return self._server
 
     def _make_pipeline(self) -> Pipeline:
-        codecs = {service: codec_for(service, self._hosts) for service in SERVICES}
+        codecs = [codec for service in SERVICES for codec in codecs_for(service, self._hosts)]
         parts = Parts(
             router=ServiceRouter(codecs),
             verifier=Verifier(self._region, self._secret_for),

@@ -157,7 +157,7 @@ _REWORDED: Mapping[str, Mapping[str, tuple[str, str | None]]] = {
 
 def worded(service: ServiceModel, error: ServiceError) -> ServiceError:
     """The error in the words of the service's protocol."""
-    code, message = _REWORDED[service.protocol].get(error.code, (error.code, None))
+    code, message = _REWORDED[_vocabulary(service)].get(error.code, (error.code, None))
     return ServiceError(code, message or error.message, status=error.status, headers=error.headers, **error.detail)
 
 
@@ -165,11 +165,15 @@ def status_of(service: ServiceModel, error: ServiceError) -> int:
     """The HTTP status: what the error itself says, else AWS's for the code, else the model's, else 400 (404 for S3's
     NoSuchThing codes)."""
     if error.status is not None:
-        return 400 if service.protocol == "json" and error.status == 403 else error.status
-    listed = _STATUS[service.protocol].get(error.code)
+        return 400 if _vocabulary(service) == "json" and error.status == 403 else error.status
+    listed = _STATUS[_vocabulary(service)].get(error.code)
     if listed is not None:
         return listed
     modelled = service.errors.get(error.code)
     if modelled is not None:
         return modelled.status
     return 404 if service.protocol == "rest-xml" and error.code.startswith("NoSuch") else 400
+
+
+def _vocabulary(service: ServiceModel) -> str:
+    return "query" if service.speaks_as_query else service.protocol

@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from skylift.cloud.bucket import FileBody
+from skylift.cloud.bucket import FileBody, Spool
 from skylift.cloud.error import ServiceError
 from skylift.cloud.wire import cors
-from skylift.cloud.wire.body import Receiver, announced, sink_for
+from skylift.cloud.wire.body import Receiver, announced, inflated, sink_for
 from skylift.cloud.wire.call import Call, Credential, Perform, Request, Response
 from skylift.cloud.wire.chunked import ChunkSignatures
 from skylift.cloud.wire.codec import Codec, Payload
@@ -69,7 +69,7 @@ class Exchange:
         form = is_form(request)
         self._signed = read(request) or (None if form else read_v2(request))
         if self._signed is not None:
-            self._choose(self._parts.router.signed(self._signed.service))
+            self._choose(self._parts.router.signed(self._signed.service, request))
             self._declared = _declared(request, self._signed)
         elif not form:
             self._choose(self._parts.router.guess(request))
@@ -91,6 +91,7 @@ class Exchange:
         payload = self._receiver.finish()
         if self._declared is None:
             self._verify(self._receiver.sha256)
+        payload = self._inflated(payload)
         codec, operation = self._resolve(payload)
         params = codec.decode(operation, self._meant, payload)
         call = Call(
@@ -154,6 +155,14 @@ class Exchange:
             return None
         key = self._parts.verifier.verify(self._request, self._signed, payload_hash, self._received)
         return ChunkSignatures(key, self._signed.signature)
+
+    def _inflated(self, payload: Payload) -> Payload:
+        """A document as it was before its client made it smaller, as clients of CloudWatch do. To S3 a coding is the
+        object's own."""
+        compressed = self._request.header("content-encoding").strip().lower() == "gzip"
+        if not compressed or isinstance(payload, Spool) or isinstance(self._codec, RestXmlCodec):
+            return payload
+        return inflated(payload)
 
     def _resolve(self, payload: Payload) -> tuple[Codec, OperationModel]:
         """The operation, which for forms only the body tells."""

@@ -94,14 +94,23 @@ class ModelledError:
 
     status: int
     sender: bool
+    shape: str
 
 
 @dataclass(frozen=True)
 class ServiceModel:
-    """One AWS API: its protocol, its operations by name, its errors by code."""
+    """One AWS API: its protocol, its operations by name, its errors by code.
+
+    `signing_name` is what clients sign for (`monitoring` for `cloudwatch`). `protocols` are all that it speaks, and
+    `protocol` is the one of these that this value is for. `speaks_as_query` tells that its error codes are those of the
+    query protocol, which it spoke before.
+    """
 
     name: str
+    signing_name: str
     protocol: str
+    protocols: tuple[str, ...]
+    speaks_as_query: bool
     api_version: str
     namespace: str
     target_prefix: str
@@ -157,7 +166,10 @@ def _load(service: str) -> ServiceModel:
     metadata = source.metadata
     return ServiceModel(
         name=service,
+        signing_name=metadata.get("signingName", metadata["endpointPrefix"]),
         protocol=metadata["protocol"],
+        protocols=tuple(metadata.get("protocols", (metadata["protocol"],))),
+        speaks_as_query="awsQueryCompatible" in metadata,
         api_version=metadata["apiVersion"],
         namespace=metadata.get("xmlNamespace", ""),
         target_prefix=metadata.get("targetPrefix", ""),
@@ -174,7 +186,7 @@ def _modelled_errors(source: Any) -> Iterator[tuple[str, ModelledError]]:
             continue
         error = shape.metadata.get("error", {})
         status = error.get("httpStatusCode", 400)
-        yield error.get("code", name), ModelledError(status, bool(error.get("senderFault", status < 500)))
+        yield error.get("code", name), ModelledError(status, bool(error.get("senderFault", status < 500)), name)
 
 
 def _operation(service: str, source: _BotocoreOperation) -> OperationModel:

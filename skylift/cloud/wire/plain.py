@@ -5,7 +5,8 @@ from __future__ import annotations
 from skylift.cloud.wire.call import Request, Response
 
 ABOUT = """\
-This is skylift's embedded EC2: the AWS APIs of EC2, IAM, STS, S3 and parameters for servers on this machine.
+This is skylift's embedded EC2: the AWS APIs of EC2, IAM, STS, S3, CloudWatch and parameters for servers on this
+machine.
 
 Use it with the AWS CLI or any AWS SDK; `skylift cloud env` prints the settings for your shell.
 """

@@ -2,48 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from urllib.parse import parse_qs
 
 from skylift.cloud.error import ServiceError
+from skylift.cloud.wire.aws_json import TARGET
 from skylift.cloud.wire.call import Request
 from skylift.cloud.wire.codec import Codec
+from skylift.cloud.wire.rpc_v2 import PROTOCOL, CborCodec, service_in_path
 
 FORM = "application/x-www-form-urlencoded"
 
 
 class ServiceRouter:
-    """Chooses among the codecs of one endpoint, by service name."""
+    """Chooses among the codecs of one endpoint, by the name that clients sign for, and by protocol."""
 
-    def __init__(self, codecs: Mapping[str, Codec]) -> None:
-        self._codecs = codecs
-        self._targets = {codec.service.target_prefix: codec for codec in codecs.values() if codec.service.target_prefix}
-        self._versions = {codec.service.api_version: codec for codec in codecs.values() if codec.routes_by_body}
+    def __init__(self, codecs: Iterable[Codec]) -> None:
+        self._codecs: dict[str, dict[str, Codec]] = {}
+        for codec in codecs:
+            self._codecs.setdefault(codec.service.signing_name, {})[codec.service.protocol] = codec
+        every = [codec for spoken in self._codecs.values() for codec in spoken.values()]
+        self._targets = {codec.service.target_prefix: codec for codec in every if codec.service.protocol == "json"}
+        self._versions = {codec.service.api_version: codec for codec in every if codec.routes_by_body}
+        self._in_paths = {codec.service.target_prefix: codec for codec in every if isinstance(codec, CborCodec)}
 
-    def signed(self, service: str) -> Codec:
-        """The codec for the service that the client signed for."""
-        codec = self._codecs.get(service)
-        if codec is None:
+    def signed(self, service: str, request: Request) -> Codec:
+        """The codec for the service that the client signed for, in the protocol that the request is of."""
+        spoken = self._codecs.get(service)
+        if spoken is None:
             raise ServiceError(
                 "UnknownEndpoint",
                 f"This cloud has no service '{service}'; it has {', '.join(sorted(self._codecs))}.",
                 status=404,
             )
-        return codec
+        if len(spoken) == 1:
+            return next(iter(spoken.values()))
+        if request.header(PROTOCOL):
+            return spoken["smithy-rpc-v2-cbor"]
+        return spoken["json" if request.header(TARGET) else "query"]
 
     def guess(self, request: Request) -> Codec:
         """For a request that cannot be asked, or says nonsense: the service that its sender most likely means."""
-        prefix = request.header("x-amz-target").rpartition(".")[0]
+        prefix, in_path = request.header(TARGET).rpartition(".")[0], service_in_path(request)
         if prefix in self._targets:
             return self._targets[prefix]
+        if in_path in self._in_paths:
+            return self._in_paths[in_path]
         if not is_form(request):
-            return self._codecs["s3"]
-        return self._codecs["sts"]
+            return self._codecs["s3"]["rest-xml"]
+        return self._codecs["sts"]["query"]
 
     def by_version(self, request: Request, body: bytes) -> Codec:
         """For an unsigned form: every API has a version of its own."""
         version = _field("Version", request, body)
-        return self._versions.get(version, self._codecs["sts"])
+        return self._versions.get(version, self._codecs["sts"]["query"])
 
 
 def is_form(request: Request) -> bool:

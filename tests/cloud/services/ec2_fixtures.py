@@ -33,7 +33,12 @@ REGION = "us-east-1"
 IMAGE_NAME = "skylift-debian-13-amd64-20261125"
 ARM_IMAGE_NAME = "skylift-debian-13-arm64-20261125"
 
-UNLISTED = {"AttachmentStatus": ("available",), "NetworkInterfaceType": ("nat_gateway",), "State": ("available",)}
+UNLISTED = {
+    "AttachmentStatus": ("available",),
+    "DeleteFleetErrorCode": ("ExceededInstantFleetNumForDeletion", "NoTerminateInstancesNotSupported"),
+    "NetworkInterfaceType": ("nat_gateway",),
+    "State": ("available",),
+}
 """Values that AWS documents and answers although the model's enumeration lacks them."""
 
 PYTHON_TYPES: dict[str, tuple[type, ...]] = {

@@ -23,6 +23,7 @@ from skylift.cloud.bucket import LARGEST_IN_ROW, FileBody, Spool
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.services.authorize import authorize
+from skylift.cloud.services.cloudwatch_table import CLOUDWATCH_OPERATIONS
 from skylift.cloud.services.identity import authenticate, make_root_key
 from skylift.cloud.services.identity_table import IDENTITY_OPERATIONS
 from skylift.cloud.services.operation import Check, Operation
@@ -36,7 +37,7 @@ START = datetime(2026, 3, 1, 12, 0, 0, 250_000, tzinfo=UTC)
 
 OPERATIONS = {
     (operation.service, operation.name): operation
-    for operation in (*IDENTITY_OPERATIONS, *S3_OPERATIONS, *SSM_OPERATIONS)
+    for operation in (*IDENTITY_OPERATIONS, *S3_OPERATIONS, *SSM_OPERATIONS, *CLOUDWATCH_OPERATIONS)
 }
 
 EC2_TRUST = json.dumps(
@@ -145,6 +146,9 @@ class Account:
 
     def ssm(self, operation: str, *, caller: Caller | None = None, **params: Any) -> dict[str, Any]:
         return self.call("ssm", operation, caller=caller, **params)
+
+    def cloudwatch(self, operation: str, *, caller: Caller | None = None, **params: Any) -> dict[str, Any]:
+        return self.call("cloudwatch", operation, caller=caller, **params)
 
     def ask(self, caller: Caller, *checks: Check, service: str = "s3") -> None:
         """Raises what a caller is told who may not do all of this."""
@@ -269,6 +273,7 @@ def _assert_shape(value: Any, shape: Any, place: str) -> None:
         "timestamp": datetime,
         "integer": int,
         "long": int,
+        "double": float,
         "boolean": bool,
         "blob": FileBody if isinstance(value, FileBody) else bytes,
     }[shape.type_name]

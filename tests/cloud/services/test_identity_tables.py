@@ -1,4 +1,4 @@
-"""The tables of IAM, STS, S3 and Systems Manager against botocore's models."""
+"""The tables of IAM, STS, S3, Systems Manager and CloudWatch against botocore's models."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 from identity_fixtures import OPERATIONS, model
 
+from skylift.cloud.services.cloudwatch_table import CLOUDWATCH_OPERATIONS
 from skylift.cloud.services.identity_table import IDENTITY_OPERATIONS
 from skylift.cloud.services.operation import Operation
 from skylift.cloud.services.s3_table import S3_OPERATIONS
 from skylift.cloud.services.ssm_table import SSM_OPERATIONS
 
-ALL = [*IDENTITY_OPERATIONS, *S3_OPERATIONS, *SSM_OPERATIONS]
+ALL = [*IDENTITY_OPERATIONS, *S3_OPERATIONS, *SSM_OPERATIONS, *CLOUDWATCH_OPERATIONS]
 
 
 def dotted_members(shape: Any, prefix: str = "", within: tuple[str, ...] = ()) -> set[str]:

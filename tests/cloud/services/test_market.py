@@ -7,9 +7,9 @@ from datetime import timedelta
 import pytest
 from ec2_fixtures import Cloud
 
+from skylift.catalogue import types
 from skylift.cloud.error import ServiceError
 from skylift.cloud.market import Market
-from skylift.cloud.services.instance_type import catalogue
 from skylift.cloud.services.market import check_pool, family_of, spot_price
 
 
@@ -70,7 +70,7 @@ def test_there_is_room_for_so_many(cloud: Cloud) -> None:
 
 def test_a_quota_counts_vcpus_of_its_class(cloud: Cloud) -> None:
     cloud.control("PutQuota", InstanceClass="standard", MarketType="on-demand", VCpus=5)
-    vcpus = catalogue()["t3.micro"].vcpus
+    vcpus = types()["t3.micro"].vcpus
     assert launchable(cloud, 1, 9) == 5 // vcpus
     assert launchable(cloud, 9, 9) == "VcpuLimitExceeded"
     assert launchable(cloud, 9, 9, "spot") == 9

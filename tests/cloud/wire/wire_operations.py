@@ -17,6 +17,11 @@ from skylift.cloud.wire.limits import violations
 
 # The wire knows no service: these cover what the protocols can express, whether or not the cloud carries them out yet.
 BROAD = {
+    "cloudwatch": """
+        DeleteAlarms DescribeAlarmHistory DescribeAlarms DescribeAlarmsForMetric DisableAlarmActions EnableAlarmActions
+        GetMetricData GetMetricStatistics GetMetricWidgetImage ListMetrics ListTagsForResource PutMetricAlarm
+        PutMetricData SetAlarmState TagResource
+    """,
     "ec2": """
         AllocateAddress AssociateRouteTable AttachInternetGateway AuthorizeSecurityGroupEgress
         AuthorizeSecurityGroupIngress CancelSpotInstanceRequests CreateFleet CreateImage CreateInternetGateway

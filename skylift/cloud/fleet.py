@@ -1,0 +1,83 @@
+"""Nouns of EC2 Fleet: capacity that is asked for, the instances that make it up, and what has happened to both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+Market = Literal["on-demand", "spot"]
+MARKETS: tuple[Market, ...] = ("on-demand", "spot")
+
+FleetState = Literal["submitted", "active", "deleted", "failed", "deleted_running", "deleted_terminating", "modifying"]
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """Intent: how many units of which market, from which launch templates (`configs`, as they came), until when.
+
+    `errors` are what an instant fleet was answered beside its instances. `trouble` is why the last attempt to launch
+    came to nothing; after `failures` of them in a row the next is not before `retry_at`. `ended` is when the last
+    instance of a deleted fleet had gone.
+    """
+
+    id: str
+    type: Literal["instant", "request", "maintain"]
+    state: FleetState
+    created: datetime
+    configs: list[dict[str, Any]]
+    on_demand_target: int
+    spot_target: int
+    default_market: Market
+    spot_options: dict[str, Any] = field(default_factory=dict)
+    on_demand_options: dict[str, Any] = field(default_factory=dict)
+    excess_policy: Literal["no-termination", "termination"] = "termination"
+    terminate_with_expiration: bool = False
+    replace_unhealthy: bool = False
+    valid_from: datetime | None = None
+    valid_until: datetime | None = None
+    client_token: str | None = None
+    context: str | None = None
+    tags: dict[str, str] = field(default_factory=dict)
+    errors: list[dict[str, Any]] = field(default_factory=list)
+    trouble: str = ""
+    failures: int = 0
+    retry_at: datetime | None = None
+    ended: datetime | None = None
+
+    def target(self, market: Market) -> int:
+        return self.spot_target if market == "spot" else self.on_demand_target
+
+
+@dataclass(frozen=True)
+class FleetMember:
+    """An instance that a fleet launched; the row outlives the instance's.
+
+    `source` is the launch template and the overrides that it came from, as EC2 answers them. A `leaving` one has a
+    replacement already, or is to have one; at `terminate_at` the fleet ends it. `ended` is when that was seen.
+    """
+
+    instance_id: str
+    fleet_id: str
+    market: Market
+    weight: float
+    type: str
+    zone: str
+    source: dict[str, Any]
+    launched: datetime
+    leaving: bool = False
+    terminate_at: datetime | None = None
+    ended: datetime | None = None
+
+
+@dataclass(frozen=True)
+class FleetEvent:
+    """One line of a fleet's history; the store numbers them."""
+
+    fleet_id: str
+    at: datetime
+    type: Literal["instance-change", "fleet-change", "service-error"]
+    sub_type: str
+    description: str = ""
+    instance_id: str | None = None
+    number: int | None = None

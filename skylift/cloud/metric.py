@@ -1,0 +1,98 @@
+"""Nouns of CloudWatch's metrics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+Dimensions = tuple[tuple[str, str], ...]
+"""Names and values, in the order of the names."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What is measured: a name within a namespace, and of what. The order of dimensions does not tell two apart."""
+
+    namespace: str
+    name: str
+    dimensions: Dimensions = ()
+
+    @property
+    def as_dict(self) -> dict[str, str]:
+        return dict(self.dimensions)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What values of one time came to. A value that was told alone is a summary of one."""
+
+    count: float
+    sum: float
+    minimum: float
+    maximum: float
+
+    @classmethod
+    def of(cls, value: float, count: float = 1.0) -> Summary:
+        return cls(count, value * count, value, value)
+
+    def __add__(self, other: Summary) -> Summary:
+        return Summary(
+            self.count + other.count,
+            self.sum + other.sum,
+            min(self.minimum, other.minimum),
+            max(self.maximum, other.maximum),
+        )
+
+    def statistic(self, name: str) -> float:
+        """One of CloudWatch's: Average, Sum, Minimum, Maximum, SampleCount."""
+        match name:
+            case "Average":
+                return self.sum / self.count
+            case "Sum":
+                return self.sum
+            case "Minimum":
+                return self.minimum
+            case "Maximum":
+                return self.maximum
+            case "SampleCount":
+                return self.count
+        raise ValueError(name)
+
+
+STATISTICS = ("SampleCount", "Average", "Sum", "Minimum", "Maximum")
+
+
+@dataclass(frozen=True)
+class Point:
+    """What was told of a metric for one second, or for the minute that begins with it. `at` counts from 1970."""
+
+    metric: Metric
+    at: int
+    summary: Summary
+    unit: str = "None"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which summaries of a metric are asked for: those of `period` seconds each from `start` on, before `end`.
+
+    Without a unit, those of each unit that it was told in.
+    """
+
+    metric: Metric
+    start: int
+    end: int
+    period: int
+    unit: str | None = None
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which metrics are listed. A dimension of which no value is named has any."""
+
+    namespace: str | None = None
+    name: str | None = None
+    dimensions: tuple[tuple[str, str | None], ...] = field(default=())
+
+    def matches(self, metric: Metric) -> bool:
+        of = metric.as_dict
+        return all(key in of and value in (None, of[key]) for key, value in self.dimensions)

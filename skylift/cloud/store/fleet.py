@@ -1,0 +1,55 @@
+"""Where fleets are kept, and which of them there is something to do for."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from skylift.cloud.fleet import Fleet, FleetEvent, FleetMember
+from skylift.cloud.instance import Instance
+from skylift.cloud.store.database import Tx
+from skylift.cloud.store.mapping import table, to_column
+
+table(Fleet, "fleets", key=("id",))
+table(FleetMember, "fleet_members", key=("instance_id",))
+table(FleetEvent, "fleet_events", key=("number",))
+
+
+def kept_fleets(tx: Tx) -> list[Fleet]:
+    """Those whose instances somebody has to see to: all but the ended, and instant ones that were not deleted."""
+    return tx.select(Fleet, "WHERE state != 'deleted' AND NOT (type = 'instant' AND state = 'active') ORDER BY rowid")
+
+
+def members_left(tx: Tx, fleet_id: str) -> list[FleetMember]:
+    """The instances of a fleet that are not known to have ended, in the order of their launch."""
+    return tx.select(FleetMember, "WHERE fleet_id = ? AND ended IS NULL ORDER BY rowid", fleet_id)
+
+
+def instances_left(tx: Tx, fleet_id: str) -> dict[str, Instance]:
+    """What is said of those instances, by id; one that has been forgotten is not among them."""
+    found = tx.select(
+        Instance,
+        "WHERE id IN (SELECT instance_id FROM fleet_members WHERE fleet_id = ? AND ended IS NULL)",
+        fleet_id,
+    )
+    return {row.id: row for row in found}
+
+
+def events_since(tx: Tx, fleet_id: str, start: datetime) -> list[FleetEvent]:
+    return tx.select(FleetEvent, "WHERE fleet_id = ? AND at >= ? ORDER BY number", fleet_id, to_column(start))
+
+
+def last_event(tx: Tx, fleet_id: str) -> FleetEvent | None:
+    found = tx.select(FleetEvent, "WHERE fleet_id = ? ORDER BY number DESC LIMIT 1", fleet_id)
+    return found[0] if found else None
+
+
+def forget_fleets(tx: Tx, before: datetime) -> None:
+    """Drop the history from before, the fleets that ended before, and what is left of their instances."""
+    tx.execute("DELETE FROM fleet_events WHERE at < ?", to_column(before))
+    tx.execute("DELETE FROM fleets WHERE ended IS NOT NULL AND ended < ?", to_column(before))
+    tx.execute("DELETE FROM fleet_members WHERE fleet_id NOT IN (SELECT id FROM fleets)")
+    tx.execute("DELETE FROM fleet_events WHERE fleet_id NOT IN (SELECT id FROM fleets)")
+    tx.execute(
+        "DELETE FROM fleet_members WHERE ended < ? AND fleet_id NOT IN (SELECT id FROM fleets WHERE type = 'instant')",
+        to_column(before),
+    )

@@ -1,0 +1,109 @@
+"""Where metrics are kept: a row a metric and unit, and a row for each second or minute of which something was told.
+
+What is old is made coarser, and at last dropped, as CloudWatch does it; never more than MOST points are kept.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+
+from skylift.cloud.metric import Filter, Metric, Point, Summary, Wanted
+from skylift.cloud.store.database import Tx
+
+HOUR, DAY = 3600, 86400
+COARSER = ((3 * HOUR, 60), (15 * DAY, 300), (63 * DAY, HOUR))
+"""How old points have to be to be summed up, and to how many seconds. As CloudWatch does it."""
+LONGEST = 455 * DAY
+LISTED = 14 * DAY
+"""How long a metric is listed of which nothing more is told."""
+MOST = 2_000_000
+"""Points: about a hundred megabytes."""
+
+
+def record(tx: Tx, points: Iterable[Point]) -> None:
+    """Add what is told to what has been told of the same second."""
+    now = int(tx.now.timestamp())
+    for point in points:
+        (metric,) = tx.execute(
+            "INSERT INTO metrics (namespace, name, dimensions, unit, told) VALUES (?, ?, ?, ?, ?) "
+            "ON CONFLICT DO UPDATE SET told = excluded.told RETURNING id",
+            *_key(point.metric),
+            point.unit,
+            now,
+        ).fetchone()
+        one = point.summary
+        tx.execute(
+            "INSERT INTO metric_points (metric, at, count, sum, minimum, maximum) VALUES (?, ?, ?, ?, ?, ?) "
+            "ON CONFLICT DO UPDATE SET count = count + excluded.count, sum = sum + excluded.sum, "
+            "minimum = min(minimum, excluded.minimum), maximum = max(maximum, excluded.maximum)",
+            *(metric, point.at, one.count, one.sum, one.minimum, one.maximum),
+        )
+
+
+def summaries(tx: Tx, wanted: Wanted) -> list[Point]:
+    """What there is, in the order of time; each at the beginning of its period."""
+    condition = "" if wanted.unit is None else "AND unit = ?"
+    rows = tx.execute(
+        "SELECT (at - ?) / ? AS number, unit, sum(count), sum(sum), min(minimum), max(maximum) "  # noqa: S608 - ours
+        "FROM metrics JOIN metric_points ON metric = metrics.id "
+        f"WHERE namespace = ? AND name = ? AND dimensions = ? {condition} AND at >= ? AND at < ? "
+        "GROUP BY number, unit ORDER BY number, unit",
+        *(wanted.start, wanted.period, *_key(wanted.metric)),
+        *([] if wanted.unit is None else [wanted.unit]),
+        *(wanted.start, wanted.end),
+    )
+    return [
+        Point(wanted.metric, wanted.start + number * wanted.period, Summary(*summary), unit)
+        for number, unit, *summary in rows
+    ]
+
+
+def metrics(tx: Tx, wanted: Filter, since: int, after: str = "") -> Iterator[tuple[str, Metric]]:
+    """The metrics of which something was told `since`, and what each comes after in the order that they have."""
+    named = [("namespace", wanted.namespace), ("name", wanted.name)]
+    conditions = "".join(f" AND {column} = ?" for column, value in named if value is not None)
+    rows = tx.execute(
+        "SELECT DISTINCT namespace, name, dimensions, json_array(namespace, name, dimensions) AS place "  # noqa: S608
+        f"FROM metrics WHERE told >= ? AND place > ? {conditions} ORDER BY place",
+        *(since, after),
+        *(value for _, value in named if value is not None),
+    )
+    for namespace, name, dimensions, place in rows:
+        metric = Metric(namespace, name, tuple((key, value) for key, value in json.loads(dimensions)))
+        if wanted.matches(metric):
+            yield place, metric
+
+
+def forget(tx: Tx) -> None:
+    """Make coarser what is old, and drop what is older, or too much."""
+    now = int(tx.now.timestamp())
+    for age, seconds in COARSER:
+        _make_coarser(tx, now - age, seconds)
+    tx.execute("DELETE FROM metric_points WHERE at < ?", now - LONGEST)
+    (count,) = tx.execute("SELECT count(*) FROM metric_points").fetchone()
+    if count > MOST:
+        (oldest,) = tx.execute("SELECT at FROM metric_points ORDER BY at LIMIT 1 OFFSET ?", count - MOST).fetchone()
+        tx.execute("DELETE FROM metric_points WHERE at < ?", oldest)
+    tx.execute(
+        "DELETE FROM metrics WHERE told < ? AND NOT EXISTS (SELECT 1 FROM metric_points WHERE metric = metrics.id)",
+        now - LISTED,
+    )
+
+
+def _make_coarser(tx: Tx, before: int, seconds: int) -> None:
+    before -= before % seconds
+    fine = f"at < ? AND at % {seconds} != 0"
+    tx.execute(
+        "INSERT INTO metric_points (metric, at, count, sum, minimum, maximum) "  # noqa: S608 - numbers of ours
+        f"SELECT metric, at - at % {seconds}, sum(count), sum(sum), min(minimum), max(maximum) "
+        f"FROM metric_points WHERE {fine} GROUP BY 1, 2 "
+        "ON CONFLICT DO UPDATE SET count = count + excluded.count, sum = sum + excluded.sum, "
+        "minimum = min(minimum, excluded.minimum), maximum = max(maximum, excluded.maximum)",
+        before,
+    )
+    tx.execute(f"DELETE FROM metric_points WHERE {fine}", before)  # noqa: S608 - numbers of ours
+
+
+def _key(metric: Metric) -> tuple[str, str, str]:
+    return metric.namespace, metric.name, json.dumps(metric.dimensions, ensure_ascii=False, separators=(",", ":"))
