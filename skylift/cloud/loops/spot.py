@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Generic, Protocol, TypeVar
 
 from skylift.cloud.error import ServiceError
@@ -13,6 +13,9 @@ from skylift.cloud.store.database import Database, Tx
 log = logging.getLogger(__name__)
 
 S = TypeVar("S")
+
+MARGIN = timedelta(milliseconds=50)
+"""So that the moment has come when the clock that was set for it goes off."""
 
 
 class SpotMarket(Protocol[S]):
@@ -46,7 +49,7 @@ class SpotLoop(Generic[S]):
         with self._database.read() as tx:
             moment = self._market.next_moment(tx)
             if moment is not None:
-                self._wake_in((moment - tx.now).total_seconds())
+                self._wake_in((moment - tx.now + MARGIN).total_seconds())
 
     def _carry_out(self, step: S) -> None:
         log.info("spot: %s", step)

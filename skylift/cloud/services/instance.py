@@ -152,9 +152,7 @@ def started(tx: Tx, instance: Instance) -> Instance:
     )
 
 
-def ended_by(
-    tx: Tx, instance: Instance, target: Literal["stopped", "terminated"], reason: tuple[str, str]
-) -> Instance:
+def ended_by(tx: Tx, instance: Instance, target: Literal["stopped", "terminated"], reason: tuple[str, str]) -> Instance:
     """An instance that EC2 itself stops or ends; `reason` is the state reason's code and words."""
     code, words = reason
     return replace(

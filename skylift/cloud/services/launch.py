@@ -89,15 +89,18 @@ class _Launch:
         return self._answer(instances, instances[0].reservation_id)
 
     def make(self) -> list[Instance]:
-        image, template, where, addresses, tags = self.plan()
-        instances = [self._make(template, where, given, index, tags) for index, given in enumerate(addresses)]
+        image, template, where, room, addresses, tags = self.plan()
+        instances = [
+            self._make({**template, **(room.fields() if room else {})}, where, given, index, tags)
+            for index, given in enumerate(addresses)
+        ]
         if image.owner == "self":
             self._tx.save(replace(image, last_launched=self._tx.now))
         return instances
 
     def plan(
         self, *, on_market: bool = True
-    ) -> tuple[Image, dict[str, Any], Place, list[list[tuple[str, ...]]], dict[str, Tags]]:
+    ) -> tuple[Image, dict[str, Any], Place, Room | None, list[list[tuple[str, ...]]], dict[str, Tags]]:
         """All that is asked for, found to be right. Nothing is written."""
         refuse_other_values(self._params, NEUTRAL)
         image = self._image()
@@ -113,7 +116,7 @@ class _Launch:
             check_metadata_keys(tags.get("instance", {}))
         room = room_for(self._tx, self._params.get("Placement") or {}, kind, where.subnet.zone)
         addresses = self._addresses(kind, where, room, on_market=on_market)
-        return image, {**template, **(room.fields() if room else {})}, where, addresses, tags
+        return image, template, where, room, addresses, tags
 
     def _repeated(self, reservation_id: str) -> list[Instance]:
         instances = self._tx.find(Instance, reservation_id=reservation_id)

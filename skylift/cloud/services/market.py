@@ -1,8 +1,8 @@
 """The market: what a server costs on the spot, whether there is room for it, and how many the account may have.
 
-Nothing is set at first: prices are the catalogue's, room and quotas have no bound. Where the catalogue has no Spot price,
-a share of the price on demand stands in; in a region that it has no prices of, those of us-east-1 do. They are prices of
-this cloud's market, not claims about AWS.
+Nothing is set at first: prices are the catalogue's, room and quotas have no bound. Where the catalogue has no Spot
+price, a share of the price on demand stands in; in a region that it has no prices of, those of us-east-1 do. They are
+prices of this cloud's market, not claims about AWS.
 """
 
 from __future__ import annotations
@@ -55,12 +55,12 @@ def market_of(instance: Instance) -> Market:
 
 def on_demand_price(type_name: str, region: str) -> float | None:
     """USD an hour; None where nobody knows it."""
-    return catalogue.on_demand(type_name, _priced(region))
+    return catalogue.on_demand(type_name, priced(region))
 
 
 def usual_price(type_name: str, zone: str) -> float | None:
     """USD an hour on the spot as long as nothing else is set."""
-    region = _priced(zone[:-1])
+    region = priced(zone[:-1])
     known = catalogue.spot(type_name, region)
     if known is not None:
         return known
@@ -75,7 +75,8 @@ def spot_price(tx: Tx, type_name: str, zone: str, at: datetime | None = None) ->
     return max(set_ones, key=lambda one: one.since).price if set_ones else usual_price(type_name, zone)
 
 
-def _priced(region: str) -> str:
+def priced(region: str) -> str:
+    """The region whose prices hold in this one."""
     return region if region in catalogue.priced_regions() else "us-east-1"
 
 
@@ -93,7 +94,9 @@ def free_room(tx: Tx, type_name: str, zone: str, market: Market) -> int | None:
 
 def vcpus_in_use(tx: Tx, family: str, market: Market) -> int:
     return sum(
-        catalogue.types()[one.type].vcpus for one in on_hosts(tx) if family_of(one.type) == family and market_of(one) == market
+        catalogue.types()[one.type].vcpus
+        for one in on_hosts(tx)
+        if family_of(one.type) == family and market_of(one) == market
     )
 
 

@@ -58,7 +58,8 @@ def describe_prices(tx: Tx, _caller: Caller, _params: Any) -> Item:
         else:
             holding[one.type, one.zone] = one
     set_ones = [one for one in holding.values() if one.price != usual_price(one.type, one.zone)]
-    return {"SpotPrices": [_price(one) for one in sorted([*set_ones, *later], key=lambda one: (one.type, one.zone, one.since))]}
+    found = sorted([*set_ones, *later], key=lambda one: (one.type, one.zone, one.since))
+    return {"SpotPrices": [_price(one) for one in found]}
 
 
 def put_capacity(tx: Tx, caller: Caller, params: Any) -> Item:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Instance
 from skylift.cloud.network import SecurityGroup
@@ -117,9 +116,7 @@ def cancel(tx: Tx, _caller: Caller, params: Any) -> Item:
         elif row.state in ("open", "active", "disabled"):
             tx.save(marked(tx, row, "cancelled", "canceled-before-fulfillment"))
         state = row.state if row.state in ("closed", "failed") else "cancelled"
-        cancelled.append(
-            {"SpotInstanceRequestId": row.id, "State": "completed" if state == "failed" else state}
-        )
+        cancelled.append({"SpotInstanceRequestId": row.id, "State": "completed" if state == "failed" else state})
     return {"CancelledSpotInstanceRequests": cancelled}
 
 

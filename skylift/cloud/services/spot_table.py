@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from skylift.cloud.services import spot_history, spot_request
-from skylift.cloud.services.check import anything
-from skylift.cloud.services.ec2_table import reads, writes
+from skylift.cloud.services.ec2_operation import acts, reads, writes
 from skylift.cloud.services.launch_check import on_spot_request
 from skylift.cloud.services.operation import Operation
 
@@ -28,17 +27,12 @@ SPOT_OPERATIONS: tuple[Operation, ...] = (
     writes(
         "RequestSpotInstances",
         spot_request.request,
-        f"ClientToken InstanceCount InstanceInterruptionBehavior LaunchGroup SpotPrice TagSpecifications Type ValidFrom "
-        f"ValidUntil {_SPECIFICATION} {' '.join(spot_request.NEUTRAL)}",
+        "ClientToken InstanceCount InstanceInterruptionBehavior LaunchGroup SpotPrice TagSpecifications Type "
+        f"ValidFrom ValidUntil {_SPECIFICATION} {' '.join(spot_request.NEUTRAL)}",
         on_spot_request,
     ),
     reads("DescribeSpotInstanceRequests", spot_request.describe, f"SpotInstanceRequestIds {_PAGES}"),
-    writes(
-        "CancelSpotInstanceRequests",
-        spot_request.cancel,
-        "SpotInstanceRequestIds",
-        on_requests("ec2:CancelSpotInstanceRequests"),
-    ),
+    acts("CancelSpotInstanceRequests", spot_request.cancel, "SpotInstanceRequestIds", "SpotInstanceRequestIds"),
     reads(
         "DescribeSpotPriceHistory",
         spot_history.describe,
