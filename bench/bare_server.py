@@ -16,7 +16,8 @@ from pathlib import Path
 from ssh_way import await_banner, say_hello
 
 from skylift.cloud.compute import cgroup
-from skylift.cloud.compute.oci import CAPABILITIES, LXCFS, UIDS, ServerPlan, oci_config
+from skylift.cloud.compute.lxcfs import SHARED
+from skylift.cloud.compute.oci import CAPABILITIES, UIDS, ServerPlan, oci_config
 from skylift.cloud.compute.rootfs import SeedFile, is_mounted
 from skylift.cloud.compute.seccomp import oci_seccomp, read_profile
 from skylift.cloud.compute.seed import Inheritance, seed_files
@@ -117,7 +118,7 @@ class _Boot:
             cpus=2,
             memory=2 << 30,
             swap_accounting=cgroup.swap_accounting(),
-            lxcfs=is_mounted(LXCFS),
+            lxcfs=SHARED if is_mounted(SHARED) else None,
         )
         seccomp = oci_seccomp(read_profile(), CAPABILITIES)
         config = oci_config(plan, self._root, f"/{GROUP}/{self._name}", seccomp)

@@ -31,7 +31,9 @@ from skylift.runner.job import Access, Outcome, Program, Settings, Terminal
 from skylift.runner.job import Job as Planned
 from skylift.runner.jobs import Jobs, Listed
 from skylift.runner.logs import read_since, show_logs
-from skylift.runner.plan import DEFAULT_TYPE, Order, plan_job
+from skylift.runner.plan import Order, plan_job
+from skylift.runner.requirements import read_requirements
+from skylift.runner.settle import settle
 from skylift.runner.steps import Clock
 from skylift.runner.submit import Submission
 from skylift.runner.tail import Tail
@@ -77,6 +79,7 @@ def submit(script: str | os.PathLike[str] | None = None, **options: Any) -> Job:
                     also s3://BUCKET/KEY, s3://BUCKET/FOLDER/ and globs of keys
     env             environment variables: a mapping, or a list of NAME or NAME=VALUE
     type            the instance type
+    cpu, memory, arch, gpu      instead of a type, what it has to have at least: 4, "16GiB", "arm64", "T4:2"
     max_time, max_cost, idle    caps: a duration, USD, a duration
     sync_every, keep            durations
     fresh           whether to start a new server where one is kept that would do
@@ -181,7 +184,11 @@ def _plan(
     in_: str | Sequence[str] = (),
     out: str | Sequence[str] = (),
     env: Mapping[str, str] | Sequence[str] = (),
-    type: str = DEFAULT_TYPE,
+    type: str | None = None,
+    cpu: int | str | None = None,
+    memory: str | None = None,
+    arch: str | None = None,
+    gpu: int | str | None = None,
     max_time: Duration = "1h",
     max_cost: float | None = None,
     idle: Duration | None = None,
@@ -213,11 +220,19 @@ def _plan(
         sync_every=_seconds(sync_every, "sync_every") if sync_every is not None else 0,
         python=python,
         terminal=Terminal() if interactive else None,
+        wanted=read_requirements(cpu=_text(cpu), memory=memory, arch=arch, gpu=_text(gpu)),
     )
     planned = plan_job(order, Path.cwd(), os.environ)
     access = Access(private, ssh_from, subnet, tuple(_list(security_group)))
     settings = replace(settings_for(on), access=access)
+    planned = settle(planned, settings)
+    for note in planned.notes:
+        _log.info("%s", note)
     return planned, replace(settings, image=read_image(image)) if image else settings
+
+
+def _text(value: int | str | None) -> str | None:
+    return None if value is None else str(value)
 
 
 def _program(

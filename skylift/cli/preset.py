@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _NOT_KEYS = {"help", "module", "program-is-a-command"}
 """What to run is not how."""
+_NEEDS = {"cpu", "memory", "arch", "gpu"}
+"""Each of them says what the server has to have, and so does a type: what is said nearer to the command counts."""
 
 
 def presets(options: Iterable[Any], script: str | None, cwd: Path) -> dict[str, Any]:
@@ -30,8 +32,17 @@ def presets(options: Iterable[Any], script: str | None, cwd: Path) -> dict[str, 
     tables = [project_table(cwd), script_table(cwd / Path(script).expanduser(), script) if script else None]
     for table in tables:
         if table is not None:
-            found.update({by_key[key].name: _value(table, key, by_key[key]) for key in _checked(table, by_key)})
+            values = {key: _value(table, key, by_key[key]) for key in _checked(table, by_key)}
+            if _NEEDS & set(values):
+                found.pop(by_key["type"].name, None)
+            found.update({by_key[key].name: value for key, value in values.items()})
     return found
+
+
+def yields(options: Iterable[Any], words: Sequence[str]) -> set[str]:
+    """Parameters whose presets do not count beside these words of the command line: a type, where needs are said."""
+    said = {word.partition("=")[0].removeprefix("--") for word in words if word.startswith("--")}
+    return {keys_of(options)["type"].name} if _NEEDS & said else set()
 
 
 def keys_of(options: Iterable[Any]) -> dict[str, Any]:

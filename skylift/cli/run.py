@@ -13,11 +13,12 @@ import typer
 from typer.core import TyperCommand
 
 from skylift.cli.attend import ForwardOption
+from skylift.cli.needs import ArchOption, CpuOption, GpuOption, MemoryOption
 from skylift.cli.place import On, settings_for
-from skylift.cli.preset import presets
+from skylift.cli.preset import presets, yields
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from skylift.cli.screen import Outlet, Screen
     from skylift.cli.terminal import Seat
@@ -25,9 +26,10 @@ if TYPE_CHECKING:
     from skylift.runner.job import Job, Outcome, Program, Settings
     from skylift.runner.submit import Taken
 
-_COMMAND_FLAG = "--program-is-a-command"
+COMMAND_FLAG = "--program-is-a-command"
 _VALUES = {"--in", "--out", "--env", "--type", "--max-time", "--keep", "--name", "-i", "-o", "-e", "-t"}
 _VALUES |= {"--max-cost", "--idle", "--sync-every", "--python", "--forward"}
+_VALUES |= {"--cpu", "--memory", "--arch", "--gpu"}
 _VALUES |= {"--on", "--image", "--ssh-from", "--subnet", "--security-group"}
 _MODULE = {"-m", "--module"}
 
@@ -58,19 +60,20 @@ class Words:
     script: str | None = None
 
 
-def mark_program(args: list[str]) -> Words:
+def mark_program(args: list[str], values: Collection[str] = _VALUES) -> Words:
+    """`values` are the options that have one, in a word of its own."""
     index = 0
     while index < len(args):
         word = args[index]
         if word == "--":
-            return Words([*args[:index], _COMMAND_FLAG, *args[index:]], index)
+            return Words([*args[:index], COMMAND_FLAG, *args[index:]], index)
         if not word.startswith("-") or word == "-":
             return Words([*args[:index], "--", *args[index:]], index, word)
         if word in _MODULE:
             return Words([*args[: index + 2], "--", *args[index + 2 :]], index + 2)
         if word.startswith("--module=") or (word.startswith("-m") and not word.startswith("--")):
             return Words([*args[: index + 1], "--", *args[index + 1 :]], index + 1)
-        index += 2 if word in _VALUES else 1
+        index += 2 if word in values else 1
     return Words(args, len(args))
 
 
@@ -78,9 +81,22 @@ class RunCommand(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         words = mark_program(args)
         if args and not {"-h", "--help"} & set(args[: words.ours]):
-            options = [each for each in self.params if each.param_type_name == "option"]
-            ctx.default_map = presets(options, words.script, Path.cwd())
+            ctx.default_map = _presets(self.params, args[: words.ours], words.script)
         return super().parse_args(ctx, words.marked)
+
+
+def _presets(params: Sequence[Any], ours: list[str], script: str | None) -> dict[str, Any]:
+    options = [each for each in params if each.param_type_name == "option"]
+    without = yields(options, ours)
+    return {name: value for name, value in presets(options, script, Path.cwd()).items() if name not in without}
+
+
+def run_presets(ours: list[str], script: str | None) -> dict[str, Any]:
+    """What `skylift run` would take from the tables beside these words, for another command that asks."""
+    alone = typer.Typer()
+    register(alone)
+    command: Any = typer.main.get_command(alone)
+    return _presets(command.params, ours, script)
 
 
 def register(app: typer.Typer) -> None:
@@ -106,7 +122,13 @@ def run(
         list[str] | None,
         typer.Option("--env", "-e", metavar="NAME[=VALUE]", help="An environment variable. Repeatable."),
     ] = None,
-    instance_type: Annotated[str, typer.Option("--type", "-t", metavar="TYPE", help="The instance type.")] = "t3.small",
+    instance_type: Annotated[
+        str | None, typer.Option("--type", "-t", metavar="TYPE", help="The instance type; t3.small if nothing is said.")
+    ] = None,
+    cpu: CpuOption = None,
+    memory: MemoryOption = None,
+    arch: ArchOption = None,
+    gpu: GpuOption = None,
     max_time: Annotated[
         str, typer.Option("--max-time", metavar="DURATION", help="The program is ended after this long.")
     ] = "1h",
@@ -168,7 +190,7 @@ def run(
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object on stdout at the end; the program's stdout goes to stderr.")
     ] = False,
-    is_command: Annotated[bool, typer.Option(_COMMAND_FLAG, hidden=True)] = False,
+    is_command: Annotated[bool, typer.Option(COMMAND_FLAG, hidden=True)] = False,
 ) -> None:
     import gc
 
@@ -180,6 +202,8 @@ def run(
     from skylift.runner.image import read_image
     from skylift.runner.job import Access
     from skylift.runner.plan import Order, plan_job
+    from skylift.runner.requirements import read_requirements
+    from skylift.runner.settle import settle
 
     outlet = Outlet(2 if as_json else 1, 2)
     screen = make_screen(outlet, quiet=quiet, json=as_json)
@@ -207,12 +231,14 @@ def run(
                 sync_every=parse_duration(sync_every, "--sync-every") if sync_every else 0,
                 python=python,
                 terminal=this_terminal() if interactive else None,
+                wanted=read_requirements(cpu=cpu, memory=memory, arch=arch, gpu=gpu),
             ),
             Path.cwd(),
             os.environ,
         )
         job_name = job.name
         settings = replace(settings_for(on), **where)
+        job = settle(job, settings)
         _announce(job, screen)
         if detach:
             return _tell_detached(*submit_job(job, settings, screen), screen, quiet=quiet, as_json=as_json)
@@ -248,6 +274,8 @@ def _announce(job: Job, screen: Screen) -> None:
 
     for note in job.bundle.notes:
         screen.note(f"{note}.")
+    for note in job.notes:
+        screen.note(note)
     screen.note(f"Job {job.name}: {spell_duration(job.max_time)} at most ({job.cap}).")
 
 

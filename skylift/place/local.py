@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from typing import Literal
+
 from skylift.cloud.home import Endpoint, Home, RootKey, default_home
 from skylift.place.privilege import is_root, run_as_root
 from skylift.place.start import Showing, bring_up, prepare_home, unseen
 from skylift.runner.cache import Cache
 from skylift.runner.errors import USAGE, RunError, UsageError
-from skylift.runner.job import Credentials, NewestImage, Secret, Settings
+from skylift.runner.job import Credentials, Machine, NewestImage, Secret, Settings
 
 IMAGES = NewestImage(pattern="skylift-debian-13-*", owners=("amazon",), has_uv=True)
 
@@ -28,7 +31,15 @@ def local_settings(showing: Showing = unseen) -> Settings:
         revive=lambda: _revive(home, showing),
         billed=False,
         cache=Cache(home.path / "cache"),
+        machine=this_machine(),
     )
+
+
+def this_machine() -> Machine:
+    """What all local servers share."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
+    processor: Literal["x86_64", "arm64"] = "arm64" if os.uname().machine == "aarch64" else "x86_64"
+    return Machine("this machine", processor, os.cpu_count() or 1, memory)
 
 
 def ensure_cloud_up(home: Home, showing: Showing = unseen) -> tuple[Endpoint, RootKey]:

@@ -23,6 +23,7 @@ from skylift.runner.lifeline import Lifeline
 from skylift.runner.outcome import conclude
 from skylift.runner.reach import Reach
 from skylift.runner.record import Prefix
+from skylift.runner.run_price import with_price
 from skylift.runner.size import spell_size
 from skylift.runner.steps import Clock, in_thread, together
 from skylift.runner.stream import Follower, Status
@@ -42,7 +43,7 @@ _ENVIRONMENTS = {"taken": "as it was built before", "kept": "there already"}
 class Visit:
     """What somebody who attends a job knows of it. `started_it` is the client that made it, which takes down what a
     failure before the program's start would leave. `home` is where results go, `connection` one to the server that is
-    open already."""
+    open already, `choice` why its type was chosen, if it was."""
 
     name: str
     home: Path
@@ -53,6 +54,7 @@ class Visit:
     started_it: bool = False
     connection: Connection | None = None
     interactive: bool = False
+    choice: dict[str, Any] | None = None
 
 
 class Attendance:
@@ -266,9 +268,11 @@ class Attendance:
     def _dress(self, outcome: Outcome) -> Outcome:
         """With what only the one who watched knows."""
         more: dict[str, Any] = {"seconds": self._clock.elapsed(), "steps": dict(self._clock.seconds)}
+        more["choice"] = self._visit.choice
         if outcome.results:
             more["home"] = self._visit.home
-        return replace(outcome, instance_type=self._visit.instance_type, **more)
+        told = replace(outcome, instance_type=self._visit.instance_type, **more)
+        return with_price(told, self._account.settings)
 
 
 def _trouble(step: Callable[[], object]) -> SkyliftError | None:
@@ -285,4 +289,5 @@ def visit(account: Account, name: str, home: Path) -> Visit:
     servers = launch.live_servers(account.api, name)
     server = servers[0] if servers else None
     interactive = record.get("terminal") is not None
-    return Visit(name, home, record["keep"], record["instance_type"], server, interactive=interactive)
+    choice = record.get("choice")
+    return Visit(name, home, record["keep"], record["instance_type"], server, interactive=interactive, choice=choice)

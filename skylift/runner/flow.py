@@ -54,5 +54,6 @@ class Run:
             started_it=True,
             connection=taken.connection,
             interactive=job.terminal is not None,
+            choice=job.choice.as_json() if job.choice is not None else None,
         )
         return Attendance(taken.account, visit, self._watcher, self._clock, self._keyboard, self._forwards)

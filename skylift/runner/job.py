@@ -8,10 +8,15 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from skylift.runner.cache import NOWHERE, Cache
 from skylift.runner.errors import UsageError
+from skylift.runner.requirements import NOTHING, Requirements
+
+if TYPE_CHECKING:
+    from skylift.runner.choice import Choice
+    from skylift.runner.run_price import RunPrice
 
 NAME_FORM = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
 INTERRUPTED = 130
@@ -112,6 +117,16 @@ class Access:
 
 
 @dataclass(frozen=True)
+class Machine:
+    """The one machine that all servers of a place share, and what it has; `name` is how the place is spoken of."""
+
+    name: str
+    processor: Literal["x86_64", "arm64"]
+    cpus: int
+    memory_mib: int
+
+
+@dataclass(frozen=True)
 class Settings:
     """Where jobs run: read once, validated here, before anything is done.
 
@@ -119,7 +134,8 @@ class Settings:
     not known. `caller_address` gives the IPv4 address that servers see this machine come from. `revive` brings a
     local cloud back that has ended and gives the URL where it is now; None where nothing can. `login_user` is who
     is logged in as where an image has that user; a job's server says who it is there. `billed` is whether servers cost
-    money there. `cache` keeps what would take long to make anew.
+    money there. `cache` keeps what would take long to make anew. `machine` is None where servers have machines of their
+    own.
     """
 
     region: str
@@ -135,6 +151,7 @@ class Settings:
     revive: Callable[[], str | None] | None = None
     billed: bool = True
     cache: Cache = NOWHERE
+    machine: Machine | None = None
 
     def __post_init__(self) -> None:
         if not _REGION_FORM.fullmatch(self.region):
@@ -206,9 +223,22 @@ class Terminal:
 
 
 @dataclass(frozen=True)
+class Spot:
+    """A server that EC2 may take away, for less. `max_price` is in USD an hour, the on-demand price where there is
+    none; `checkpoint` is where the program keeps what it goes on from, relative to the working directory, or empty;
+    `or_on_demand` is to take a server at the full price when no other can be had."""
+
+    max_price: float | None = None
+    checkpoint: str = ""
+    or_on_demand: bool = False
+
+
+@dataclass(frozen=True)
 class Job:
     """One program, once. Times are in seconds; `max_time` counts from the program's start, and `cap` is the option that
     set it. `idle` and `sync_every` are 0 where they were not asked for. `fresh` is not to take a server that is kept.
+    `wanted` is what its server has to have; where no type was said, one is chosen for it by the place (`settle`).
+    `notes` are what the user should know before it starts.
 
     `outputs` are globs relative to the working directory, on the server as at home.
     """
@@ -230,6 +260,11 @@ class Job:
     s3_inputs: tuple[S3Input, ...] = ()
     fresh: bool = False
     terminal: Terminal | None = None
+    spot: Spot | None = None
+    wanted: Requirements = NOTHING
+    type_was_said: bool = False
+    choice: Choice | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -248,7 +283,8 @@ class Outcome:
     `state` is one of succeeded, failed, out-of-memory, timed-out, idle, cancelled, rebooted, environment-failed and
     broken; `reason` is one sentence.
     `steps` are seconds by step name. The tails are the last 64 KiB of each stream, as far as the one who watched has
-    seen it; `home` is the folder that results are in.
+    seen it; `home` is the folder that results are in, `choice` why the server is of its type, where that was
+    chosen. `booted` is when its server began with it, and `price` what that time costs.
     """
 
     name: str
@@ -271,6 +307,9 @@ class Outcome:
     stdout_tail: str = ""
     stderr_tail: str = ""
     home: Path | None = None
+    choice: dict[str, Any] | None = None
+    booted: str | None = None
+    price: RunPrice | None = None
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -287,15 +326,18 @@ class Outcome:
             "detail": self.detail,
             "instance": self.instance,
             "instance_type": self.instance_type,
+            "choice": self.choice,
             "results": [{"path": each.path, "size": each.size, "sha256": each.sha256} for each in self.results],
             "unmatched": list(self.unmatched),
             "left_behind": list(self.left_behind),
+            "booted": self.booted,
             "started": self.started,
             "ended": self.ended,
             "program_seconds": self.program_seconds,
             "seconds": round(self.seconds, 3),
             "steps": {name: round(seconds, 3) for name, seconds in self.steps.items()},
             "kept_until": self.kept_until,
+            "price": self.price.as_json() if self.price is not None else None,
         }
 
 

@@ -90,7 +90,9 @@ class Jobs:
             signal=status.get("signal"),
             reason=status.get("reason"),
             off_by=self._off_by(name, status) if server else None,
-            hourly_usd=hourly_cost(server) if server and self._account.settings.billed else None,
+            hourly_usd=hourly_cost(server, self._account.settings.region)
+            if server and self._account.settings.billed
+            else None,
         )
 
     def _off_by(self, name: str, status: dict[str, Any]) -> str | None:

@@ -13,8 +13,7 @@ from skylift.runner.errors import UsageError
 from skylift.runner.job import NAME_FORM, Environment, Job, Program, S3Input, Secret, Terminal, new_name
 from skylift.runner.needs import Needs, find_needs
 from skylift.runner.pep723 import ScriptHeader, read_header
-from skylift.runner.price import hourly_price, seconds_for
-from skylift.runner.record import SETUP_ALLOWANCE
+from skylift.runner.requirements import NOTHING, Requirements
 
 DEFAULT_TYPE = "t3.small"
 DEFAULT_MAX_TIME = 3600
@@ -30,13 +29,14 @@ _MODULE_FORM = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
 
 @dataclass(frozen=True)
 class Order:
-    """A run as it was asked for; `inputs`, `outputs` and `env` are the texts of --in, --out and --env."""
+    """A run as it was asked for; `inputs`, `outputs` and `env` are the texts of --in, --out and --env. A type that is
+    said counts before one that would be chosen for what is wanted."""
 
     program: Program
     inputs: Sequence[str] = ()
     outputs: Sequence[str] = ()
     env: Sequence[str] = ()
-    instance_type: str = DEFAULT_TYPE
+    instance_type: str | None = None
     max_time: int = DEFAULT_MAX_TIME
     keep: int = 0
     name: str | None = None
@@ -46,13 +46,14 @@ class Order:
     python: str | None = None
     fresh: bool = False
     terminal: Terminal | None = None
+    wanted: Requirements = NOTHING
 
 
 def plan_job(order: Order, cwd: Path, environ: Mapping[str, str]) -> Job:
-    """The job, whole and checked. Raises UsageError; touches nothing."""
-    if not _TYPE_FORM.fullmatch(order.instance_type):
-        raise UsageError(f"--type {order.instance_type!r} is not an instance type.", "A type is like t3.small.")
-    max_time, cap = _cap(order)
+    """The job, checked, but for what depends on where it runs (see settle.py). Raises UsageError; touches nothing."""
+    instance_type = DEFAULT_TYPE if order.instance_type is None else order.instance_type
+    if not _TYPE_FORM.fullmatch(instance_type):
+        raise UsageError(f"--type {instance_type!r} is not an instance type.", "A type is like t3.small.")
     if order.max_time + order.keep > LONGEST:
         raise UsageError("--max-time and --keep together may be 30 days at most.")
     if order.name is not None and not NAME_FORM.fullmatch(order.name):
@@ -69,11 +70,12 @@ def plan_job(order: Order, cwd: Path, environ: Mapping[str, str]) -> Job:
         environment=replace(_place_environment(environment, bundle.root, cwd), python=_check_python(order.python)),
         outputs=outputs,
         env=env,
-        instance_type=order.instance_type,
-        max_time=max_time,
+        instance_type=instance_type,
+        type_was_said=order.instance_type is not None,
+        wanted=order.wanted,
+        max_time=order.max_time,
         keep=order.keep,
         home=cwd,
-        cap=cap,
         idle=order.idle,
         sync_every=order.sync_every,
         max_cost=order.max_cost,
@@ -81,22 +83,6 @@ def plan_job(order: Order, cwd: Path, environ: Mapping[str, str]) -> Job:
         terminal=order.terminal,
         s3_inputs=tuple(_read_s3(text) for text in order.inputs if text.startswith("s3:")),
     )
-
-
-def _cap(order: Order) -> tuple[int, str]:
-    """The shorter of both caps, and which one that is. What a server may cost counts from its first to its last moment,
-    so the boot, the results and the time that it is kept are taken off."""
-    if order.max_cost is None:
-        return order.max_time, "--max-time"
-    besides = SETUP_ALLOWANCE + order.keep
-    left = seconds_for(order.max_cost, order.instance_type) - besides
-    if left <= 0:
-        least = (hourly_price(order.instance_type) or 0) * besides / 3600
-        raise UsageError(
-            f"--max-cost {order.max_cost:g} does not pay for a {order.instance_type} to boot and send its results.",
-            f"That may cost {least:.4f} USD before the program has run for a second.",
-        )
-    return (left, "--max-cost") if left < order.max_time else (order.max_time, "--max-time")
 
 
 _Plan = tuple[Program, Path | None, list[Path], Needs | None]

@@ -1,61 +1,95 @@
-"""What a server costs an hour: AWS's list prices on demand for Linux in us-east-1, as of January 2025.
+"""What servers cost an hour, from the catalogue: AWS's prices on demand for Linux, by region.
 
-Within a family the price goes with the size, so the table holds what a `large` costs. A public address and the root
-disk are counted too; data transfer and S3 are not. On this machine nothing costs anything: there the figures say what
-the same job would cost on AWS.
+A public address and the root disk are counted too, at the prices of us-east-1; data transfer and S3 are not. On this
+machine nothing costs anything: there the figures say what the same job would cost on AWS.
 """
 
 from __future__ import annotations
 
-import csv
-from functools import cache
-from pathlib import Path
+import os
+from typing import TYPE_CHECKING
 
+from skylift import catalogue
 from skylift.runner.errors import UsageError
-from skylift.runner.launch import Server
+from skylift.runner.purchase import Commitment, Rates
+
+if TYPE_CHECKING:
+    from skylift.runner.launch import Server
 
 REGION = "us-east-1"
+"""Whose prices stand in where nobody has said a region."""
 DISK = 0.08 / 730
 """USD an hour for one GiB of gp3."""
 ROOT_DISK = 8 * DISK
-_BESIDES = 0.005 + ROOT_DISK
+BESIDES = 0.005 + ROOT_DISK
 """USD an hour beside the server itself: a public IPv4 address, and its root disk."""
-_SIZES = {"nano": 1 / 16, "micro": 1 / 8, "small": 1 / 4, "medium": 1 / 2, "large": 1.0, "xlarge": 2.0}
 
 
-@cache
-def _table() -> dict[str, float]:
-    with Path(__file__).with_name("prices.csv").open(newline="") as file:
-        return {row["family"]: float(row["large"]) for row in csv.DictReader(file)}
+def hourly_price(instance_type: str, region: str = REGION) -> float | None:
+    """USD for a running server of the type; None for one that the catalogue has no price of."""
+    price = catalogue.on_demand(instance_type, region)
+    return None if price is None else price + BESIDES
 
 
-def hourly_price(instance_type: str) -> float | None:
-    """USD for a running server of the type; None for one that the table does not know."""
-    family, _, size = instance_type.partition(".")
-    number = size.removesuffix("xlarge")
-    times = 2.0 * int(number) if number.isdigit() else _SIZES.get(size)
-    large = _table().get(family)
-    return None if times is None or large is None else large * times + _BESIDES
-
-
-def hourly_cost(server: Server) -> float | None:
+def hourly_cost(server: Server, region: str) -> float | None:
     """USD for a server as it is: a stopped one is a disk."""
-    return ROOT_DISK if server.state == "stopped" else hourly_price(server.type)
+    return ROOT_DISK if server.state == "stopped" else hourly_price(server.type, region)
 
 
-def seconds_for(cost: float, instance_type: str) -> int:
+def seconds_for(cost: float, instance_type: str, region: str) -> int:
     """How long a server of the type may be there for that many USD. Raises UsageError where no price is known."""
-    price = hourly_price(instance_type)
+    check_priced("--max-cost", region)
+    price = hourly_price(instance_type, region)
     if price is None:
         raise UsageError(
-            f"--max-cost: there is no price for {instance_type} in skylift's table.", "Use --max-time instead."
+            f"--max-cost: skylift's catalogue has no price for {instance_type} in {region}.", "Use --max-time instead."
         )
     return int(cost / price * 3600)
 
 
-def check_region(max_cost: float | None, region: str) -> None:
-    if max_cost is not None and region != REGION:
-        raise UsageError(
-            f"--max-cost: skylift's price table is that of {REGION}, and {region} may cost more.",
-            "Use --max-time instead.",
-        )
+def check_priced(option: str, region: str) -> None:
+    if region not in catalogue.priced_regions():
+        known = ", ".join(catalogue.priced_regions())
+        raise UsageError(f"{option}: skylift's catalogue has no prices of {region}.", f"It has those of {known}.")
+
+
+def priced_region(asked: str | None) -> tuple[str, str]:
+    """Whose prices to show, and a note where they are another region's than the environment says. Raises UsageError
+    for a region that was asked for and has none."""
+    if asked is not None:
+        check_priced("--region", asked)
+        return asked, ""
+    here = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or REGION
+    return stand_in(here)
+
+
+def stand_in(region: str) -> tuple[str, str]:
+    """The region itself, or the one whose prices have to do, with a note that says so."""
+    if region in catalogue.priced_regions():
+        return region, ""
+    return REGION, f"The catalogue has no prices of {region}: these are those of {REGION}."
+
+
+def rates_of(instance_type: str, region: str) -> Rates:
+    """Everything that the catalogue knows of a type's prices in a region."""
+    found = [
+        Commitment(kind, years, payment, hourly)
+        for kind, price in (("reserved", catalogue.reserved), ("savings-plan", catalogue.savings_plan))
+        for years in (1, 3)
+        for payment in catalogue.PAYMENTS
+        if (hourly := price(instance_type, region, years, payment)) is not None
+    ]
+    return Rates(
+        instance_type,
+        region,
+        dates_of(region),
+        on_demand=catalogue.on_demand(instance_type, region),
+        spot=catalogue.spot(instance_type, region),
+        commitments=tuple(found),
+        dedicated=catalogue.dedicated(instance_type, region),
+    )
+
+
+def dates_of(region: str) -> dict[str, str]:
+    """Of when the figures are, by kind of price."""
+    return {kind: source.date for (place, kind), source in catalogue.sources().items() if place == region}

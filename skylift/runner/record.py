@@ -16,6 +16,8 @@ from skylift.runner.job import Job
 VERSION = 1
 SETUP_ALLOWANCE = 900
 """Seconds beyond --max-time and --keep until the operating system turns the server off: boot, environment, results."""
+SPOT_ALLOWANCE = 3600
+"""Likewise for a job whose servers may be taken away: each next one has to come and to boot."""
 TAG_JOB = "skylift:job"
 TAG_FIT = "skylift:fit"
 """On servers that are kept: what the next job must be like to have it."""
@@ -84,7 +86,7 @@ class Prefix:
 
 def deadline_of(job: Job, now: float) -> int:
     """Seconds since the epoch at which the server is off, whatever happens."""
-    return int(now) + job.max_time + job.keep + SETUP_ALLOWANCE
+    return int(now) + job.max_time + job.keep + (SETUP_ALLOWANCE if job.spot is None else SPOT_ALLOWANCE)
 
 
 def encode_record(
@@ -118,7 +120,9 @@ def encode_record(
         "instance_type": job.instance_type,
         "bundle_sha256": bundle_sha256,
         "large": list(large),
+        **({"choice": job.choice.as_json()} if job.choice is not None else {}),
         **({"terminal": vars(job.terminal)} if job.terminal is not None else {}),
+        **({"spot": {"checkpoint": job.spot.checkpoint}} if job.spot is not None else {}),
         **({"uv": uv} if uv is not None else {}),
         **({"prebuilt": prebuilt} if prebuilt is not None else {}),
     }

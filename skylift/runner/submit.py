@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import IO, TYPE_CHECKING, Any
 
-from skylift.runner import commands, launch, price, role, warm
+from skylift.runner import commands, launch, role, warm
 from skylift.runner.account import Account, open_account
 from skylift.runner.archive import boot_archive, whole_archive
 from skylift.runner.bucket import ensure_bucket
@@ -174,7 +174,6 @@ class Submission:
 
     async def _check(self, step: Step, archive: IO[bytes]) -> tuple[str, Cargo]:
         """Credentials, image, type and bundle: what can be wrong is told while there is nothing to undo."""
-        price.check_region(self._job.max_cost, self._settings.region)
         if self._job.terminal is not None and self._settings.access.private:
             raise UsageError("-it needs SSH, and --private means that the server is not reached by it.")
         if not self._settings.access.private:

@@ -143,7 +143,8 @@ class Sweep:
             why = known[job].death(self._now)
             if why is not None:
                 remove = partial(terminate, self._api, server.instance)
-                yield Leftover("instance", server.instance, job, why, self._price(hourly_cost(server)), remove)
+                price = self._price(hourly_cost(server, self._account.settings.region))
+                yield Leftover("instance", server.instance, job, why, price, remove)
 
     def _roles(
         self, known: dict[str, _Known], used: set[str], roles: dict[str, float], profiles: dict[str, float]

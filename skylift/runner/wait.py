@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 from skylift.runner import launch
@@ -14,6 +15,7 @@ from skylift.runner.larger import name_larger_type
 from skylift.runner.lifeline import Lifeline
 from skylift.runner.outcome import conclude
 from skylift.runner.record import Prefix
+from skylift.runner.run_price import with_price
 from skylift.runner.steps import in_thread
 from skylift.runner.warm import put_roles_away
 from skylift.runner.watch import Watcher
@@ -23,7 +25,8 @@ _SHORTEST, _LONGEST = 0.1, 5.0
 
 async def wait(account: Account, name: str, watcher: Watcher) -> Outcome:
     """How the job ended, as soon as it has. Raises RunError when its server has gone without a word."""
-    instance_type = account.record(name)["instance_type"]
+    record = account.record(name)
+    instance_type = record["instance_type"]
     lifeline = Lifeline(account.api, watcher, account.settings.revive)
     pause = _SHORTEST
     while True:
@@ -40,6 +43,8 @@ async def wait(account: Account, name: str, watcher: Watcher) -> Outcome:
     if not status.get("kept_until"):
         await lifeline.reach(put_roles_away, account, name, servers)
     told = conclude(name, status, manifest, servers[0] if servers else None)
+    told = replace(told, instance_type=instance_type, choice=record.get("choice"))
+    told = with_price(told, account.settings)
     return await in_thread(name_larger_type, account.api, told, instance_type)
 
 

@@ -9,7 +9,7 @@ import pytest
 import typer
 
 from skylift.cli import run
-from skylift.cli.preset import keys_of, presets
+from skylift.cli.preset import keys_of, presets, yields
 from skylift.runner.errors import UsageError
 
 
@@ -83,3 +83,11 @@ def test_line_in_a_header(options: list[Any], tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"^job\.py:7: .*'typ'") as caught:
         presets(options, "job.py", tmp_path)
     assert "type" in caught.value.advice
+
+
+def test_needs_that_are_said_nearer_count_before_a_type(options: list[Any], tmp_path: Path) -> None:
+    project(tmp_path, '[tool.skylift]\ntype = "t3.micro"\n')
+    (tmp_path / "job.py").write_text('# /// script\n# [tool.skylift]\n# cpu = 4\n# memory = "16GiB"\n# ///\n')
+    assert presets(options, "job.py", tmp_path) == {"cpu": "4", "memory": "16GiB"}
+    assert yields(options, ["-q", "--memory=16GiB"]) == {"instance_type"}
+    assert yields(options, ["--out", "cpu"]) == set()

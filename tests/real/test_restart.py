@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 from kernel_traces import traces
 from real_cloud import RealCloud, real_cloud, tail
+from real_fleet import fleet_of
 from real_server import Server, ending, until
 
 from skylift.cloud.compute.network import claims
@@ -74,6 +76,21 @@ def test_servers_that_ended_meanwhile_are_settled(own_cloud: RealCloud) -> None:
     assert back.ssh("test -e /run/before", check=False).returncode == 1
     for server in (stopped, back):
         server.terminate()
+
+
+def test_a_fleet_is_at_its_size_again_after_a_kill(own_cloud: RealCloud) -> None:
+    """One of it dies while nobody looks, and the cloud is cut off again as it launches the next."""
+    with fleet_of(own_cloud, 2) as fleet:
+        first, second = fleet.running()
+        own_cloud.kill()
+        with ending(first.init) as descriptor:
+            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+        own_cloud.up()
+        until(lambda: len(fleet.states) == 3, "the next server's launch")
+        own_cloud.kill()
+        own_cloud.up()
+        assert second.id in {server.id for server in fleet.running()}
+        assert len(fleet.states) == 3
 
 
 def test_what_was_asked_for_before_a_kill_is_done_after_it(own_cloud: RealCloud) -> None:

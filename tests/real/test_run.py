@@ -185,7 +185,8 @@ def test_modules_commands_inputs_and_variables(cloud: RealCloud, folder: Path) -
 
 def test_json_says_how_it_went(cloud: RealCloud, folder: Path) -> None:
     source = "import sys\nprint('out')\nopen('r', 'w').write('abc')\nsys.exit('err')\n"
-    done = job(cloud, folder, source, "--json", "--out", "r", "--out", "nothing")
+    needs = ("--cpu", "2", "--memory", "3GiB")
+    done = job(cloud, folder, source, *needs, "--json", "--out", "r", "--out", "nothing")
     found: dict[str, Any] = json.loads(done.stdout)
     assert (done.returncode, found["exit_code"], found["state"], found["signal"]) == (1, 1, "failed", None)
     assert [(each["path"], each["size"]) for each in found["results"]] == [("r", 3)]
@@ -193,6 +194,8 @@ def test_json_says_how_it_went(cloud: RealCloud, folder: Path) -> None:
     assert (found["stdout_tail"], found["stderr_tail"]) == ("out\n", "err\n")
     assert found["instance"].startswith("i-")
     assert found["steps"]["server"] > 0
+    assert (found["instance_type"], found["choice"]["wanted"]) == ("t3a.medium", {"cpu": 2, "memory_mib": 3072})
+    assert found["price"]["billed_seconds"] >= 60
     assert ended_job(cloud, found["name"]) == ("failed", 1)
 
 
@@ -224,6 +227,7 @@ def test_a_server_that_is_kept_stays_until_it_is_cancelled(cloud: RealCloud, fol
     [
         (["missing.py"], "missing.py"),
         (["--type", "t3.enormous", "job.py"], "t3.enormous"),
+        (["--cpu", "100000", "job.py"], "The nearest is"),
         (["--max-time", "soon", "job.py"], "soon"),
         (["--in", "nothing-*", "job.py"], "nothing-*"),
         (["header.py"], "header.py"),

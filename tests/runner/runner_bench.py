@@ -35,12 +35,14 @@ PATIENCE = 120
 
 
 class Metadata:
-    """IMDSv2, as far as the supervisor asks: a token first, then the instance id and the role's credentials."""
+    """IMDSv2, as far as the supervisor asks: a token first, then the instance id and the role's credentials. `more` is
+    what else there is, by its path."""
 
     def __enter__(self) -> Self:
         service = self
         self.instance = "i-0123456789abcdef0"
         self.credentials_handed_out = 0
+        self.more: dict[str, bytes] = {}
 
         class Handler(BaseHTTPRequestHandler):
             def do_PUT(self) -> None:
@@ -59,6 +61,8 @@ class Metadata:
                     return self._answer(200, json.dumps(service.credentials()).encode())
                 if self.path == "/latest/meta-data/instance-id":
                     return self._answer(200, service.instance.encode())
+                if self.path in service.more:
+                    return self._answer(200, service.more[self.path])
                 return self._answer(404, b"")
 
             def _answer(self, status: int, body: bytes) -> None:

@@ -32,7 +32,7 @@ class Shipped:
     """A job whose record, bundle and values are in S3, and the machine that is to run it."""
 
     def __init__(self, api: Api, settings: Settings, machine: Machine, folder: Path) -> None:
-        self._api, self._machine, self.folder = api, machine, folder
+        self._api, self.machine, self.folder = api, machine, folder
         self._bucket = bucket_name(str(settings.account), settings.region)
         ensure_bucket(api, self._bucket)
 
@@ -59,17 +59,17 @@ class Shipped:
     def boot(self, seconds: int = 900, *options: str, **how: Any) -> None:
         digest = hashlib.sha256(whole_archive()).hexdigest()
         argv = boot_argv(self._bucket, self.prefix.base, "us-east-1", int(time.time()) + seconds, "nobody", digest)
-        self._machine.boot([*argv[2:], *options], **how)
+        self.machine.boot([*argv[2:], *options], **how)
 
     def run(self, source: str, *args: str, **order: Any) -> dict[str, Any]:
         self.ship(source, *args, **order)
         self.boot()
-        self._machine.wait()
+        self.machine.wait()
         return self.status()
 
     def go(self) -> None:
         """What a program with WAIT_FOR_GO waits for."""
-        go(self._machine)
+        go(self.machine)
 
     def status(self) -> dict[str, Any]:
         found = self._api.get(self._bucket, self.prefix.status)
@@ -108,4 +108,4 @@ class Shipped:
         return read_manifest(self._api, self._bucket, self.prefix)
 
     def door(self) -> Door:
-        return Door(self._machine.root / "run/skylift" / f"{self.prefix.job}.sock")
+        return Door(self.machine.root / "run/skylift" / f"{self.prefix.job}.sock")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -12,8 +11,6 @@ from skylift.runner.commands import program_argv
 from skylift.runner.errors import UsageError
 from skylift.runner.job import Environment, Job, Program, Secret
 from skylift.runner.plan import Order, plan_job
-from skylift.runner.price import hourly_price
-from skylift.runner.record import SETUP_ALLOWANCE
 
 HEADER = '# /// script\n# dependencies = ["x"]\n# ///\n'
 
@@ -155,35 +152,6 @@ def test_names_are_made_from_any_target(folder: Path) -> None:
     for name in ("Ünï cöde!.py", "___.py", "x" * 80 + ".py"):
         (folder / name).touch()
         assert re.fullmatch(r"[a-z0-9][a-z0-9-]{0,39}", plan(folder, name).name)
-
-
-def test_cost_is_a_cap_of_time(tmp_path: Path) -> None:
-    (tmp_path / "job.py").touch()
-
-    def planned(**more: Any) -> Job:
-        return plan_job(Order(Program("script", "job.py"), **more), tmp_path, {})
-
-    assert (planned().cap, planned().max_time) == ("--max-time", 3600)
-    assert planned(max_cost=5).cap == "--max-time"
-    capped = planned(max_cost=0.02)
-    assert capped.cap == "--max-cost"
-    # All that the server is there for is paid for: the boot and the results too.
-    price = hourly_price("t3.small")
-    assert price is not None
-    assert 0.0199 < (capped.max_time + SETUP_ALLOWANCE) / 3600 * price <= 0.02
-    with pytest.raises(UsageError, match="does not pay"):
-        planned(max_cost=0.005)
-    with pytest.raises(UsageError, match="no price for x9"):
-        planned(max_cost=1, instance_type="x9.large")
-
-
-@pytest.mark.parametrize(
-    ("type_", "price"), [("t3.micro", 0.0104), ("m7i.xlarge", 0.2016), ("c7i.12xlarge", 2.142), ("m7a.medium", 0.05796)]
-)
-def test_prices_are_awss(type_: str, price: float) -> None:
-    found = hourly_price(type_)
-    assert found is not None
-    assert abs(found - 0.0058767 - price) < 0.00001
 
 
 def test_version_of_python(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from skylift.cloud.compute import cgroup, trial
 from skylift.cloud.compute.image import default_image
-from skylift.cloud.compute.oci import LXCFS
+from skylift.cloud.compute.lxcfs import FUSE, SHARED
 from skylift.cloud.compute.programs import PARTS, Part
 from skylift.cloud.compute.recipe import ArchitectureUnknown, read_recipe
 from skylift.cloud.home import DEFAULT_PORT, Home
@@ -46,7 +46,7 @@ def probe(home: Home, port: int | None = None) -> list[Capability]:
         _links(),
         _cgroups(),
         _uids(),
-        _lxcfs(),
+        _sizes(),
         _state_directory(home),
         _disk_space(home),
         _image(home),
@@ -157,12 +157,14 @@ def _uids() -> Capability:
     return Capability("uid ranges", True, found)
 
 
-def _lxcfs() -> Capability:
-    there = (LXCFS / "proc" / "meminfo").exists()
-    found = (
-        "running: servers see their own memory" if there else "not there (optional): `free` shows this machine's memory"
-    )
-    return Capability("lxcfs", True, found)
+def _sizes() -> Capability:
+    """Without it servers are held to their size all the same, but read this machine's."""
+    name = "sizes in servers"
+    if (SHARED / "proc" / "meminfo").exists():
+        return Capability(name, True, f"by the lxcfs at {SHARED}")
+    if not FUSE.exists():
+        return Capability(name, True, f"no {FUSE} (optional): `free` in a server shows this machine's memory")
+    return Capability(name, True, "each cloud starts lxcfs for its servers")
 
 
 def _state_directory(home: Home) -> Capability:

@@ -29,6 +29,14 @@ def _v2_swap() -> bool:
     return any((child / "memory.swap.max").exists() for child in MOUNT.iterdir() if child.is_dir())
 
 
+def cpusets() -> bool:
+    """Whether processes can be held to some of the cores."""
+    unified = MOUNT / "cgroup.controllers"
+    if unified.exists():
+        return "cpuset" in unified.read_text().split()
+    return (MOUNT / "cpuset" / "cpuset.cpus").exists()
+
+
 def remove(name: str) -> None:
     """Remove the cgroup and those below it in every hierarchy; their processes must have ended."""
     for hierarchy in hierarchies():

@@ -18,8 +18,10 @@ SYS_MODULE and SYS_RAWIO the host's kernel is out of reach."""
 
 UIDS = 65536
 INIT = ("/usr/bin/tini", "--", "/usr/lib/skylift/init")
-LXCFS = Path("/var/lib/lxcfs")
-LXCFS_FILES = ("cpuinfo", "diskstats", "loadavg", "meminfo", "stat", "swaps", "uptime")
+LXCFS_FILES = (
+    *(f"proc/{name}" for name in ("cpuinfo", "diskstats", "loadavg", "meminfo", "stat", "swaps", "uptime")),
+    "sys/devices/system/cpu",
+)
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,8 @@ class ServerPlan:
     """One server whole, but for its network: that is attached between creation and start.
 
     `image` is the image's root directory, `disk` the directory of what is the server's own. Its writes are there too,
-    unless `volume` names where a file system for them is mounted. `cpus` are cores, `memory` bytes.
+    unless `volume` names where a file system for them is mounted. `cpus` are how many cores it may use, `memory` bytes.
+    `cores` are the host's that it runs on, all where none is named. `lxcfs` has the files that tell it its size.
     """
 
     id: str
@@ -38,7 +41,8 @@ class ServerPlan:
     cpus: float
     memory: int
     swap_accounting: bool = True
-    lxcfs: bool = False
+    cores: tuple[int, ...] = ()
+    lxcfs: Path | None = None
     volume: Path | None = None
 
     @property
@@ -87,7 +91,7 @@ def oci_config(plan: ServerPlan, root: Path, cgroup: str, seccomp: dict[str, Any
     }
 
 
-def _mounts(lxcfs: bool) -> list[dict[str, Any]]:
+def _mounts(lxcfs: Path | None) -> list[dict[str, Any]]:
     def tmpfs(destination: str, *options: str) -> dict[str, Any]:
         return {
             "destination": destination,
@@ -131,13 +135,13 @@ def _mounts(lxcfs: bool) -> list[dict[str, Any]]:
         tmpfs("/dev/shm", "mode=1777"),  # noqa: S108 - a mount point in the server, not a file of ours
         tmpfs("/run", "mode=755"),
     ]
-    if lxcfs:
+    if lxcfs is not None:
         mounts += [
             {
-                "destination": f"/proc/{name}",
+                "destination": f"/{name}",
                 "type": "bind",
-                "source": str(LXCFS / "proc" / name),
-                "options": ["bind", "ro", "nosuid", "nodev"],
+                "source": str(lxcfs / name),
+                "options": ["bind", "ro", "nosuid", "nodev", "noexec"],
             }
             for name in LXCFS_FILES
         ]
@@ -149,13 +153,17 @@ def _resources(plan: ServerPlan) -> dict[str, Any]:
     if plan.swap_accounting:
         # Equal to the limit: a server has no swap, as EC2's types have none.
         memory["swap"] = plan.memory
+    cpu: dict[str, Any] = {
+        "quota": int(plan.cpus * 100_000),
+        "period": 100_000,
+        "shares": max(2, int(plan.cpus * 1024)),
+    }
+    if plan.cores:
+        # What `nproc` counts; the quota holds it to as many.
+        cpu["cpus"] = ",".join(map(str, plan.cores))
     return {
         "memory": memory,
-        "cpu": {
-            "quota": int(plan.cpus * 100_000),
-            "period": 100_000,
-            "shares": max(2, int(plan.cpus * 1024)),
-        },
+        "cpu": cpu,
         "pids": {"limit": plan.pids},
         "devices": [{"allow": False, "access": "rwm"}],
     }

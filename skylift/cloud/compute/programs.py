@@ -42,6 +42,7 @@ PARTS = (
     Part("seccomp profile", "golang-github-containers-common", files=tuple(map(str, PROFILES))),
     Part("nftables", "nftables", programs=("nft",)),
     Part("iproute2", "iproute2", programs=("ip",)),
+    Part("lxcfs", "lxcfs", programs=("lxcfs",)),
     Part("pasta", "passt", programs=("pasta",)),
     Part("mmdebstrap", "mmdebstrap", programs=("mmdebstrap",)),
     Part("Debian's archive keys", "debian-archive-keyring", files=(KEYRING, _OLD_KEYRING)),

@@ -5,10 +5,11 @@ from __future__ import annotations
 from contextlib import suppress
 
 from skylift.cloud.compute.leftover import await_leftovers
+from skylift.cloud.compute.lxcfs import stop_lxcfs
 from skylift.cloud.compute.network import claims, sweep
 from skylift.cloud.durable import sync_directory
 from skylift.cloud.home import Home
-from skylift.cloud.joints.premises import RUN, make_disks, make_servers, places_of_work
+from skylift.cloud.joints.premises import RUN, lxcfs_at, make_disks, make_servers, places_of_work
 from skylift.cloud.lock import hold
 from skylift.cloud.loops.instance import SHUTDOWN_GRACE
 
@@ -30,6 +31,7 @@ def leave_machine(home: Home, grace: float) -> None:
     servers = make_servers(home, claim, lambda *_: None)
     servers.remove_all(grace)
     make_disks(home, claim).unmount_all()
+    stop_lxcfs(lxcfs_at(claim))
     servers.remove_directory()
     servers.close()
     sweep(home.path)

@@ -10,8 +10,7 @@ from skylift.cloud.compute import cgroup
 from skylift.cloud.compute.claim import Claim
 from skylift.cloud.compute.disk import Disks
 from skylift.cloud.compute.inherit import inherited
-from skylift.cloud.compute.oci import LXCFS
-from skylift.cloud.compute.rootfs import is_mounted
+from skylift.cloud.compute.lxcfs import ensure_lxcfs
 from skylift.cloud.compute.server import Servers, find_programs
 from skylift.cloud.home import Home
 from skylift.cloud.loops.blueprint import Site
@@ -37,6 +36,11 @@ def volumes_at(claim: Claim) -> Path:
     return RUN / str(claim.number) / "volumes"
 
 
+def lxcfs_at(claim: Claim) -> Path:
+    """Where this cloud's own lxcfs is, if it runs one."""
+    return RUN / str(claim.number) / "lxcfs"
+
+
 def make_site(home: Home, claim: Claim, account: str, region: str) -> Site:
     return Site(
         account=account,
@@ -44,7 +48,8 @@ def make_site(home: Home, claim: Claim, account: str, region: str) -> Site:
         disks=home.instances,
         volumes=volumes_at(claim),
         inheritance=inherited(),
-        host_cpus=os.cpu_count() or 1,
+        host_cores=tuple(sorted(os.sched_getaffinity(0))),
+        cpusets=cgroup.cpusets(),
         swap_accounting=cgroup.swap_accounting(),
-        lxcfs=is_mounted(LXCFS),
+        lxcfs=ensure_lxcfs(lxcfs_at(claim)),
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from skylift.catalogue import InstanceType
 from skylift.cloud.compute.metadata import InstanceFacts, InterfaceFacts, RoleCredentials
-from skylift.cloud.compute.oci import ServerPlan
+from skylift.cloud.compute.oci import UIDS, ServerPlan
 from skylift.cloud.compute.seed import Inheritance, seed_files
 from skylift.cloud.identity import InstanceProfile
 from skylift.cloud.instance import Image, Instance
@@ -36,16 +36,21 @@ MIB = 1024 * 1024
 
 @dataclass(frozen=True)
 class Site:
-    """What is the same for every server of one cloud. `volumes` is where volumes are mounted on the host."""
+    """What is the same for every server of one cloud. `volumes` is where volumes are mounted on the host.
+
+    `host_cores` are the cores that servers may use, by their numbers; `cpusets` says whether one can be held to some of
+    them. `lxcfs` is where it is mounted, if it is.
+    """
 
     account: str
     region: str
     disks: Path
     volumes: Path
     inheritance: Inheritance
-    host_cpus: int
+    host_cores: tuple[int, ...]
+    cpusets: bool
     swap_accounting: bool
-    lxcfs: bool
+    lxcfs: Path | None
 
 
 def _session_keys(tx: Tx, instance_id: str) -> dict[str, tuple[str, ...]]:
@@ -96,7 +101,8 @@ class Draughtsman:
             disk=self._site.disks / instance.id,
             uid_base=instance.uid_base,
             hostname=hostname,
-            cpus=min(kind.vcpus, self._site.host_cpus),
+            cpus=min(kind.vcpus, len(self._site.host_cores)),
+            cores=self._cores(kind.vcpus, instance.uid_base),
             memory=kind.memory_mib * MIB,
             swap_accounting=self._site.swap_accounting,
             lxcfs=self._site.lxcfs,
@@ -113,6 +119,14 @@ class Draughtsman:
             inheritance=self._site.inheritance,
         )
         return Blueprint(plan, seed)
+
+    def _cores(self, vcpus: int, uid_base: int) -> tuple[int, ...]:
+        """Those that a server of so many vCPUs is held to; neighbours by their uids take different ones."""
+        there = self._site.host_cores
+        if not self._site.cpusets or vcpus >= len(there):
+            return ()
+        first = uid_base // UIDS * vcpus
+        return tuple(sorted(there[(first + number) % len(there)] for number in range(vcpus)))
 
     def facts(
         self, tx: Tx, vpc_id: str, address: str, credentials_for: Callable[[str, str], RoleCredentials | str | None]

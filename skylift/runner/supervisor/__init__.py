@@ -10,11 +10,13 @@ The prefix, `s3://BUCKET/jobs/NAME/`, is the job's record:
 
     record.json             what to do; written by the client, whose conditional write claims the job's name
     in/supervisor.pyz       this package; its SHA-256 stands in the user data
-    in/env.json             the user's --env values; removed when the program has started
+    in/env.json             the user's --env values; removed when the program has started, of a spot job at its end
     in/s3.json              [{"bucket", "region", "objects": [[KEY, ETAG, SIZE, PLACE]]}]: inputs from other buckets
     in/cancel               its presence asks for the job's end
     server/hostkeys.json    {"instance", "keys", "user"}: the server's public SSH keys, and the user to log in as
-    server/attempts/1.json  {"instance", "claimed"}: whoever writes it first is the one that runs the program
+    server/attempts/1.json  {"instance", "claimed"}: whoever writes it first is the one that runs the program; of a spot
+                            job there are more of them, and more in each (see attempts.py)
+    server/checkpoint/N-M   what attempt N of a spot job has left to go on from; the attempt names the last whole one
     server/claim.json       {"job"}: whose client alone may make a server that was kept ready for its own job
     server/next.json        {"job"}: whose a server is that was kept; see handover.py
     server/status.json      how far it is, and at the end how it went
@@ -48,12 +50,15 @@ record.json, where what is marked * may be missing:
     sync_every*                         seconds between two uploads of results while the program runs
     log_cap*                            bytes of each stream that are kept
     terminal*                           {"term", "rows", "columns"} of an interactive program: all it shows is in stdout
+    spot*                               {"checkpoint", "beat"*} of a job that another server goes on with when this one
+                                        is taken away: a path relative to cwd or "", and seconds between signs of life
     keep, instance_type                 seconds that the server stays after the end, and its type
 
 status.json:
 
     job, attempt, instance, updated     times are like 2026-01-31T12:00:00.000Z
-    state, final                        booting, unpacking, environment, running, uploading; then, with final true:
+    state, final                        booting, unpacking, environment, running, uploading, and interrupted, until a
+                                        next server of a spot job is booting; then, with final true:
                                         succeeded, failed, out-of-memory, timed-out, idle, cancelled, rebooted,
                                         environment-failed, broken
     booted, started, ended, program_seconds, pid
@@ -68,6 +73,8 @@ status.json:
                                         and {"stdout": [from, to]}: what lies between head and tail of a long stream
     role                                at the end: that of the server, which need not be the job's own
     kept_until                          seconds since the epoch
+    notice, rebalance                   of a spot server: {"action", "time"} of its end, and when that came to be likely
+    checkpoint                          of a spot job: the last one that was sent (see checkpoint.py)
 
 manifest.json: {"final", "results": [{"path", "size", "sha256"}], "unmatched", "left_behind"}; with --sync-every it is
 there, and not final, while the program runs.

@@ -78,14 +78,18 @@ class Door:
         try:
             if "since" in order:
                 self._skip(offsets, float(order["since"]))
+            if any(offsets[each.name] < each.base for each in self._supervisor.streams):
+                # Another server's; who hears no more from us looks in the prefix, and comes back from there.
+                return connection.shutdown(socket.SHUT_RDWR)
+            if "since" in order:
                 _send(connection, b"b", json.dumps(offsets).encode())
             if order.get("once"):
                 self._send_what_there_is(connection, offsets)
             else:
                 self._send_all(connection, offsets)
-            connection.shutdown(socket.SHUT_WR)
+            return connection.shutdown(socket.SHUT_WR)
         except OSError:
-            return
+            return None
 
     def _skip(self, offsets: Dict[str, int], when: float) -> None:
         for stream in self._supervisor.streams:

@@ -15,11 +15,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Callable, Dict, List, Optional, Type, TypeVar
 
-from skylift.runner.supervisor.aws import Aws, Refused, Unreachable, patiently
+from skylift.runner.supervisor.attempts import BEAT, Attempt, Attempts, key_of
+from skylift.runner.supervisor.aws import Aws, Metadata, Refused, Unreachable, patiently
 from skylift.runner.supervisor.beside import together
+from skylift.runner.supervisor.checkpoint import Checkpoint
 from skylift.runner.supervisor.console import say
 from skylift.runner.supervisor.door import Door
 from skylift.runner.supervisor.environment import Environment
+from skylift.runner.supervisor.fleet import delete_fleet
 from skylift.runner.supervisor.handover import Handover
 from skylift.runner.supervisor.idle import Idleness
 from skylift.runner.supervisor.inputs import SHELF, Inputs
@@ -27,6 +30,7 @@ from skylift.runner.supervisor.keeper import Kept
 from skylift.runner.supervisor.ledger import Ledger
 from skylift.runner.supervisor.login import Login
 from skylift.runner.supervisor.memory import Memory
+from skylift.runner.supervisor.notice import Notice, Notices
 from skylift.runner.supervisor.past import Past
 from skylift.runner.supervisor.power import LAST, RESERVE, arm_timer, power_off
 from skylift.runner.supervisor.prebuilt import Prebuilt
@@ -44,6 +48,11 @@ from skylift.runner.supervisor.uv import Uv
 from skylift.runner.supervisor.verdict import REBOOTED, Ended, Verdict, before_start, judge
 
 T = TypeVar("T")
+
+_SHUTDOWN = 2.0
+"""Seconds within which everybody on a server has heard that it shuts down."""
+_FLEET_PATIENCE = 300
+"""Seconds in which a job's fleet must be gone; longer, and the server goes before it."""
 
 
 def supervise(options: argparse.Namespace, aws: Aws, prefix: Prefix, ledger: Ledger, kept: Kept) -> None:
@@ -77,6 +86,10 @@ class Supervisor:
         self._results: Optional[Results] = None
         self._prebuilt: Optional[Prebuilt] = None
         self._patience = 0.0
+        self._attempt: Optional[Attempt] = None
+        self._checkpoint: Optional[Checkpoint] = None
+        self._notice: Optional[Notice] = None
+        self._running_since = 0.0
 
     def run(self) -> None:
         self.look_back()
@@ -84,7 +97,7 @@ class Supervisor:
             return self.leave()
         together(self.introduce, self.read_record)
         if not self.claim_attempt():
-            say("another server has this job; turning off")
+            say("the job has ended, or another server has it; turning off")
             return power_off()
         self.open_door()
         try:
@@ -98,6 +111,8 @@ class Supervisor:
         except Ended as end:
             self._forget_secrets()
             self._conclude(before_start(end))
+        if self._verdict.state == "interrupted":
+            return self.pass_on()
         self.deliver()
         return self.keep()
 
@@ -132,22 +147,94 @@ class Supervisor:
 
     def claim_attempt(self) -> bool:
         """Exactly one server may run the program. An answer that was lost is told by whose name stands there."""
+        if self._spot is not None:
+            return self._claim_next()
         body = json.dumps({"instance": self._instance, "claimed": now_iso()}).encode()
-        key = "server/attempts/1.json"
+        key = key_of(1)
         if self._try("claim", lambda: self.prefix.put(key, body, first=True)):
             return True
         found = self._try("claim", lambda: self.prefix.get(key))
         return found is not None and json.loads(found)["instance"] == self._instance
 
+    @property
+    def _spot(self) -> Optional[Dict[str, Any]]:
+        """{"checkpoint"} of a job whose server may be taken away, and another one brought in its place."""
+        found: Optional[Dict[str, Any]] = self._record.get("spot")
+        return found
+
+    @property
+    def _beat(self) -> float:
+        assert self._spot is not None
+        return float(self._spot.get("beat", BEAT))
+
+    def _claim_next(self) -> bool:
+        attempts = Attempts(self.prefix, self._aws, self._deadline - RESERVE, self._beat)
+        self._attempt = attempts.claim()
+        if self._attempt is not None:
+            self.status.set(attempt=self._attempt.number, checkpoint=self._attempt.fields.get("checkpoint"))
+            return True
+        if attempts.final is not None:
+            # Its server told of the end here first: it may not have come to the rest.
+            body = json.dumps(attempts.final).encode()
+            self._try("status", lambda: self.prefix.put("server/status.json", body))
+            self._let_fleet_go()
+        return False
+
+    def _let_fleet_go(self) -> None:
+        """Before this server goes off, or another one would come."""
+        until = min(self._deadline - LAST, time.time() + _FLEET_PATIENCE)
+        delete_fleet(self._aws, Metadata(self._options.imds), until)
+
     def open_door(self) -> None:
         owner = (self._login.uid, self._login.gid)
         cap = self._record.get("log_cap") or DEFAULT_CAP
-        self.streams = [Stream(name, self._folder, self.changed, owner, cap) for name in ("stdout", "stderr")]
+        before = self._attempt.fields if self._attempt is not None else {"bases": {}, "cut": {}}
+        self.streams = [
+            Stream(name, self._folder, self.changed, owner, cap, before["bases"].get(name, 0), before["cut"].get(name))
+            for name in ("stdout", "stderr")
+        ]
         if self._record.get("terminal"):
             self.terminal = Terminal(self._kept, self.streams[0])
         self._door = Door(self._root / "run/skylift" / (self._job + ".sock"), self._login.gid, self)
         self._shipper = Shipper(self.prefix, self.streams, self.status, self._folder)
         threading.Thread(target=self._listen_for_cancel, daemon=True).start()
+        if self._attempt is not None:
+            self._look_out(self._attempt)
+
+    def _look_out(self, attempt: Attempt) -> None:
+        """For what only a server hears that may be taken away, and others must hear of it."""
+        assert self._spot is not None
+        if self._spot.get("checkpoint"):
+            path, spool = self._cwd / self._spot["checkpoint"], self._folder / "checkpoint"
+            self._checkpoint = Checkpoint(path, self.prefix, attempt, self._login.user, spool)
+        attempt.beat(self._beat, self._how_far)
+        self._notices = Notices(
+            Metadata(self._options.imds), self._options.poll, self._heed, self.program.kill_session, self._foresee
+        )
+
+    def _how_far(self) -> Dict[str, Any]:
+        told: Dict[str, Any] = {"shipped": self._shipper.shipped, "cut": cuts(self.streams)}
+        if self._running_since:
+            told.update(running=time.time() - self._running_since)
+        if self._results is not None:
+            told.update(results=self._results.latest)
+        return told
+
+    def _heed(self, notice: Notice) -> None:
+        """The server will be taken away. What an earlier supervisor has told the program is not told it again."""
+        self._notice = notice
+        self.status.set(notice={"action": notice.action, "time": notice.when})
+        if self._checkpoint is not None:
+            self._checkpoint.mark()
+        if self._past.said.get("notice") != notice.when:
+            self._ledger.note(notice=notice.when)
+            self.program.interrupt()
+
+    def _foresee(self) -> None:
+        """It may be taken away before long, or never: nothing ends by that."""
+        self.status.set(rebalance=now_iso())
+        if self._checkpoint is not None:
+            self._checkpoint.hurry()
 
     def unpack(self) -> None:
         self.status.set(state="unpacking")
@@ -167,7 +254,15 @@ class Supervisor:
             if found is None:
                 raise Ended("broken", "The job's --env values are not in its prefix.")
             self._secrets = json.loads(found)
-        self._results = Results(self.prefix, login.place, self._cwd, self._record["outputs"])
+        self._results = self._expect_results()
+        if self._checkpoint is not None:
+            self._checkpoint.restore(login.place, self._deadline - RESERVE)
+
+    def _expect_results(self) -> Results:
+        results = Results(self.prefix, self._login.place, self._cwd, self._record["outputs"])
+        if self._attempt is not None:
+            results.inherit(self._attempt.fields["results"])
+        return results
 
     def _fetch_inputs(self, shelf: Prefix) -> None:
         kept, large = self._root / "var/lib/skylift/inputs", self._record.get("large", [])
@@ -216,6 +311,7 @@ class Supervisor:
         if found.bin:
             env.update(PATH=found.bin + ":" + env["PATH"], VIRTUAL_ENV=os.path.dirname(found.bin))
         env.update(self._secrets)
+        env.update(SKYLIFT_ATTEMPT=str(self.status.fields["attempt"]))
         self._memory = Memory()
         self._note_start()
         try:
@@ -253,6 +349,9 @@ class Supervisor:
         assert self._results is not None
         told = {"state": "running", "booted": self.status.fields["booted"], "started": now_iso()}
         self._started = time.time()
+        if self._attempt is not None:
+            begun = self._attempt.fields.setdefault("begun", told["started"])
+            told.update(started=begun)
         self._ledger.note_for_good(
             start={
                 "boot": self._past.boot,
@@ -274,10 +373,11 @@ class Supervisor:
         """Where an earlier supervisor left off: its program runs, or has ended, or went down with the server."""
         start = self._past.said.get("start")
         if start is not None:
-            self._results = Results(self.prefix, self._login.place, self._cwd, self._record["outputs"])
+            self._results = self._expect_results()
             self._results.had(start["arrived"])
             self._memory = Memory(before=start["kills"])
             self._started, self._begun = start["time"], start["status"]
+            self._running_since = start["time"]
             if self._past.rebooted:
                 reason = "The server was rebooted, or stopped and started, while the program ran."
                 raise Ended("rebooted", reason, exit_code=REBOOTED)
@@ -296,8 +396,12 @@ class Supervisor:
         self._forget_secrets()
         if self._prebuilt is not None:
             self._prebuilt.keep()
+        self._running_since = started
+        ran = self._attempt.fields["ran"] if self._attempt is not None else 0.0
+        if self._checkpoint is not None:
+            self._checkpoint.keep(self._tell_checkpoint)
         last = self._deadline - RESERVE - GRACE
-        until = min(started + self._record["max_time"], last)
+        until = min(started + self._record["max_time"] - ran, last)
         cap = threading.Timer(max(0.0, until - time.time()), self.program.end, ["timed-out"])
         cap.daemon = True
         cap.start()
@@ -315,9 +419,20 @@ class Supervisor:
             % (self._record["max_time"], self._record.get("cap", "--max-time")),
             "idle": "The program was ended: %d s without output or work (--idle)." % self._record.get("idle", 0),
             "cancelled": "The job was cancelled.",
+            "interrupted": "The server is taken away; the job goes on on another one.",
         }
-        verdict = judge(code, self.program.ending, words, self._memory.kills(), self._memory.limit())
-        self._conclude(verdict, program_seconds=round(time.time() - started, 3))
+        ending = self.program.ending
+        if ending == "interrupted" and code == 0:
+            ending = ""
+        elif code != 0 and not ending and self._spot is not None:
+            # If the server goes down without a notice, we hear of it in this time, too, and the program has not ended.
+            time.sleep(_SHUTDOWN)
+        verdict = judge(code, ending, words, self._memory.kills(), self._memory.limit())
+        self._conclude(verdict, program_seconds=round(ran + time.time() - started, 3))
+
+    def _tell_checkpoint(self) -> None:
+        assert self._attempt is not None
+        self.status.set(checkpoint=self._attempt.fields.get("checkpoint"))
 
     def _watch_idleness(self) -> Optional[Idleness]:
         seconds = self._record.get("idle", 0)
@@ -335,7 +450,8 @@ class Supervisor:
         return Syncing(self._results, seconds) if seconds and self._results is not None else None
 
     def _forget_secrets(self) -> None:
-        if not self._record["has_env"]:
+        if not self._record["has_env"] or self._spot is not None:
+            # The next server of a spot job needs them, too; they go with its end.
             return
 
         def forget() -> None:
@@ -354,7 +470,34 @@ class Supervisor:
         more.setdefault("ended", now_iso())
         self._ledger.note(verdict={"verdict": verdict.fields(), "more": more})
         self._patience = min(self._deadline - RESERVE, time.time() + self._options.patience)
-        self.status.set(state="uploading", exit_code=verdict.exit_code, signal=verdict.signal, **more)
+        if verdict.state == "interrupted":
+            return self.status.set(state="interrupted")
+        return self.status.set(state="uploading", exit_code=verdict.exit_code, signal=verdict.signal, **more)
+
+    def pass_on(self) -> None:
+        """To the server that comes next: all that it needs to go on, and at last that it may."""
+        assert self._attempt is not None
+        until, results = min(self._patience, self._notice.when if self._notice else self._patience), self._results
+        try:
+            together(
+                lambda: self._shipper.finish(until),
+                lambda: results.send(until, final=False) if results is not None else None,
+                lambda: self._finish_checkpoint(until),
+            )
+            self._try("status", lambda: self.prefix.put("server/status.json", self.status.encoded()), until)
+            self._attempt.end(until, **self._how_far(), over={"interrupted": now_iso()})
+            self._ledger.note(delivered=True)
+        except (Unreachable, Refused, OSError) as error:
+            say("the next server will find less than there is: %s" % error)
+        # Who watches would wait for an end; what comes instead is in the prefix.
+        power_off()
+
+    def _finish_checkpoint(self, until: float) -> None:
+        if self._checkpoint is None or not self._running_since:
+            return
+        if not self._checkpoint.finish(until, by_itself=self._verdict.signal is None):
+            say("the checkpoint was being written when the program ended: the one before counts")
+        self._tell_checkpoint()
 
     def deliver(self) -> None:
         if not self._deliver(self._patience):
@@ -377,22 +520,34 @@ class Supervisor:
             end = self._verdict.fields()
             end.update(final=True, streams=sizes, lost=lost, cut=cuts(self.streams))
             end.update(kept_until=self._kept_until or None, role=self._aws.role)
+            if self._attempt is not None:
+                # First of all where a next server looks: it must not begin a job anew that has ended.
+                if self._record["has_env"]:
+                    self._try("removing --env values", lambda: self.prefix.delete("in/env.json"), until)
+                told = json.loads(self.status.encoded(**end))
+                self._attempt.end(until, **self._how_far(), over={"final": told})
             self._try("status", lambda: self.prefix.put("server/status.json", self.status.encoded(**end)), until)
         except (Unreachable, Refused) as error:
             say("the job's end could not be delivered: %s" % error)
             self._kept_until = 0.0
             return False
-        self._ledger.note(delivered=True, kept_until=self._kept_until)
+        self._ledger.note(delivered=True, kept_until=self._kept_until, spot=self._spot is not None)
         # Last: a client that hears of the end takes this server's role away.
         self.status.set(**end)
+        if self._attempt is not None:
+            self._let_fleet_go()
         return True
 
     def leave(self) -> None:
         """All was done before us, but for the server's end."""
-        if "next" not in self._past.said:
-            threading.Thread(target=self._listen_for_cancel, daemon=True).start()
-            until = self._past.said.get("kept_until") or 0.0
-            self._stay(until, told=until > 0)
+        if self._past.said.get("spot"):
+            self._let_fleet_go()
+            return power_off()
+        if "next" in self._past.said:
+            return None
+        threading.Thread(target=self._listen_for_cancel, daemon=True).start()
+        until = self._past.said.get("kept_until") or 0.0
+        return self._stay(until, told=until > 0)
 
     def keep(self) -> None:
         self._door.close()
@@ -426,7 +581,8 @@ class Supervisor:
         """Results that nobody has yet are kept by stopping, not terminating. What answers first decides: they may
         be delivered after all. Where stopping is refused, they are tried again until the timer ends the server."""
         self._ledger.note(stranded=True)
-        may_stop, pause = True, 1.0
+        # Of a spot job, another server would come at once and begin anew.
+        may_stop, pause = self._spot is None, 1.0
         while time.time() < self._deadline - LAST:
             if may_stop:
                 try:
@@ -468,6 +624,9 @@ class Supervisor:
         """The excepthook: a defect of ours, or a prefix that cannot be used, is told and the server still goes off."""
         trouble = "".join(traceback.format_exception(kind, error, trace))
         say(trouble)
+        if self._spot is not None and self._attempt is None:
+            # Another server may have the job, and goes on with it.
+            return power_off()
         end = {
             "state": "broken",
             "final": True,
@@ -475,12 +634,16 @@ class Supervisor:
             "reason": "skylift's supervisor failed: %s" % error,
             "detail": trouble[-4096:],
         }
+        body, until = self.status.encoded(**end), time.time() + 60
         try:
-            patiently(
-                "status", lambda: self.prefix.put("server/status.json", self.status.encoded(**end)), time.time() + 60
-            )
+            if self._attempt is not None:
+                self._attempt.end(until, over={"final": json.loads(body)})
+            patiently("status", lambda: self.prefix.put("server/status.json", body), until)
         except (Unreachable, Refused) as second:
             say("the failure could not be reported: %s" % second)
         finally:
             self.status.set(**end)
+            if self._attempt is not None:
+                self._let_fleet_go()
             power_off()
+        return None

@@ -89,15 +89,25 @@ class Program:
                     os.killpg(self.pid, number)
 
     def end(self, why: str) -> None:
-        """SIGTERM, and after the grace SIGKILL to the whole session. The first reason stays."""
+        """SIGTERM, and after the grace SIGKILL to the whole session. The first reason stays, unless that was only that
+        the server is taken away."""
         with self._lock:
-            if not self.ending and self._end is None:
+            if self.ending in ("", "interrupted") and self._end is None:
                 self.ending = why
                 self._ledger.note(ending=why)
         self.signal(signal.SIGTERM)
         timer = threading.Timer(GRACE, self.kill_session)
         timer.daemon = True
         timer.start()
+
+    def interrupt(self) -> None:
+        """SIGTERM because its server will be taken away. When that is known better than here; until then the program
+        has the time to end by itself."""
+        with self._lock:
+            if not self.ending and self._end is None:
+                self.ending = "interrupted"
+                self._ledger.note(ending=self.ending)
+        self.signal(signal.SIGTERM)
 
     def kill_session(self) -> None:
         """Whatever the program started and left running in its session ends too."""

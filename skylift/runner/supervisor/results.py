@@ -7,7 +7,7 @@ import os
 import stat
 import threading
 import time
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from skylift.runner.supervisor.aws import Refused, Unreachable, patiently
@@ -29,6 +29,8 @@ class Results:
     def __init__(self, prefix: Prefix, place: Path, cwd: Path, outputs: List[str]) -> None:
         self._prefix, self._place, self._cwd, self._outputs = prefix, place, cwd, outputs
         self._before: Optional[Dict[str, Stamp]] = None
+        self._elsewhere: Dict[str, Dict[str, Any]] = {}
+        self.latest: List[Dict[str, Any]] = []
         self._sent: Dict[str, Tuple[Stamp, Dict[str, Any]]] = {}
         self._sending = threading.Lock()
 
@@ -40,22 +42,29 @@ class Results:
         """How things were, as an earlier supervisor has noted them."""
         self._before = {inner: (size, changed) for inner, (size, changed) in before.items()}
 
+    def inherit(self, results: List[Dict[str, Any]]) -> None:
+        """What another server has sent in an earlier attempt: it stays a result, if nothing new takes its place."""
+        self._elsewhere = {each["path"]: each for each in results}
+        self.latest = results
+
     def send(self, until: float, *, final: bool) -> None:
         """All results that were not sent as they are, then the manifest that names them."""
         with self._sending:
-            manifest = json.dumps(dict(self._send_files(until), final=final)).encode()
+            told = self._send_files(until)
+            manifest = json.dumps(dict(told, final=final)).encode()
             patiently("manifest", lambda: self._prefix.put("server/manifest.json", manifest), until)
+            self.latest = told["results"]
 
     def _send_files(self, until: float) -> Dict[str, Any]:
-        sent: Dict[str, Dict[str, Any]] = {}
+        sent = dict(self._elsewhere)
         unmatched, left = [], []
         for pattern in self._outputs if self._before is not None else ():
             found = list(_matches(self._cwd, pattern))
-            if not found:
+            if not found and not any(_is_below(each, pattern) for each in self._elsewhere):
                 unmatched.append(pattern)
             for path in found:
                 inner = os.path.relpath(str(path), str(self._cwd))
-                if inner not in sent and self._is_new(path):
+                if sent.get(inner) is self._elsewhere.get(inner) and self._is_new(path):
                     sent[inner] = self._send_file(path, inner, until)
         for inner, _ in _walk(self._place) if self._before is not None else ():
             path = self._place / inner
@@ -106,6 +115,10 @@ class Syncing:
                 self._results.send(time.time(), final=False)
             except (Unreachable, Refused, OSError) as error:
                 say("results were not synchronised: %s" % error)
+
+
+def _is_below(path: str, pattern: str) -> bool:
+    return PurePath(path).match(pattern) or path.startswith(pattern.rstrip("/") + "/")
 
 
 def _walk(top: Path) -> Iterator[Tuple[str, Stamp]]:

@@ -21,7 +21,7 @@ class Shipper:
 
     def __init__(self, prefix: Prefix, streams: List[Stream], status: Status, folder: Path) -> None:
         self._prefix, self._streams, self._status = prefix, streams, status
-        self._sent = {stream.name: 0 for stream in streams}
+        self._sent = {stream.name: stream.base for stream in streams}
         self._pieces: Dict[str, List[int]] = {stream.name: [] for stream in streams}
         self._shipped = folder / "shipped"
         self._recall()
@@ -55,6 +55,11 @@ class Shipper:
                 say("output stays here for now: %s" % error)
             self._over.wait(pause)
             pause = min(pause * 1.3, 30)
+
+    @property
+    def shipped(self) -> Dict[str, int]:
+        """Up to where each stream is in the prefix."""
+        return dict(self._sent)
 
     def finish(self, until: float) -> None:
         """Raises Unreachable or Refused when the output could not be delivered."""

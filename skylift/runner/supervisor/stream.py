@@ -30,16 +30,25 @@ class Stream:
     """A pipe that this process empties into files, whatever reads them.
 
     The program's end is opened for reading too, so that it is never killed by SIGPIPE, whatever becomes of us.
-    Of a log that is longer than `cap`, head and tail are kept; `cut` is the span between them.
+    Of a log that is longer than `cap`, head and tail are kept; `cut` is the span between them. What is before `base`
+    was written on another server, and is in the prefix.
     """
 
     def __init__(
-        self, name: str, folder: Path, changed: threading.Condition, owner: Tuple[int, int], cap: int = DEFAULT_CAP
+        self,
+        name: str,
+        folder: Path,
+        changed: threading.Condition,
+        owner: Tuple[int, int],
+        cap: int = DEFAULT_CAP,
+        base: int = 0,
+        cut: Optional[Span] = None,
     ) -> None:
         self.name, self._folder, self._changed = name, folder / name, changed
-        self.size = self.lost = 0
+        self.lost = 0
+        self.size = self.base = base
         self._times = Times()
-        self.cut: Optional[Span] = None
+        self.cut = cut
         self._half = max(SEGMENT, cap // 2 // SEGMENT * SEGMENT)
         self._uid, self._gid = owner
         self._log: Optional[int] = None

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from skylift.cloud.compute.oci import ServerPlan, oci_config
@@ -39,9 +40,15 @@ def test_swap_is_not_limited_where_it_is_not_accounted() -> None:
 
 
 def test_lxcfs_is_mounted_read_only_and_only_when_there() -> None:
-    def sources(lxcfs: bool) -> set[str]:
-        plan = ServerPlan(**{**PLAN.__dict__, "lxcfs": lxcfs})
-        return {mount["source"] for mount in oci_config(plan, Path("/r"), "/g", {})["mounts"]}
+    def mounts(lxcfs: Path | None) -> dict[str, list[str]]:
+        plan = replace(PLAN, lxcfs=lxcfs)
+        return {mount["source"]: mount["options"] for mount in oci_config(plan, Path("/r"), "/g", {})["mounts"]}
 
-    assert not any("lxcfs" in source for source in sources(False))
-    assert "/var/lib/lxcfs/proc/meminfo" in sources(True)
+    assert not any("lxcfs" in source for source in mounts(None))
+    assert "ro" in mounts(Path("/run/lxcfs"))["/run/lxcfs/proc/meminfo"]
+
+
+def test_a_server_is_held_to_its_cores_where_it_has_fewer_than_the_host() -> None:
+    cpu = oci_config(replace(PLAN, cpus=2, cores=(1, 3)), Path("/r"), "/g", {})["linux"]["resources"]["cpu"]
+    assert (cpu["cpus"], cpu["quota"]) == ("1,3", 200_000)
+    assert "cpus" not in oci_config(PLAN, Path("/r"), "/g", {})["linux"]["resources"]["cpu"]

@@ -1,0 +1,203 @@
+"""`skylift types`: which instance types there are, and what they cost. No cloud is asked."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from skylift.cli.needs import ArchOption, CpuOption, GpuOption, MemoryOption
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from skylift.catalogue import InstanceType
+    from skylift.runner.choice import Priced
+
+_WIDTH = 80
+_SHOWN = 25
+_LONGEST_NAME = 14
+_ARCHITECTURES = {"x86_64": "x86", "x86_64_mac": "mac", "arm64_mac": "mac"}
+_LEAVE_OUT = ("NETWORK", "DISK", "ARCH")
+"""What a table that would be wider than a terminal does without, the first thing first."""
+
+_HELP = """List instance types of the current generation with their prices, the cheapest first.
+
+WORDS are general-purpose, compute-optimized, memory-optimized, storage-optimized, accelerated,
+high-performance-computing, burstable, and families like m7i.
+"""
+
+
+def register(app: typer.Typer) -> None:
+    app.command("types", help=_HELP)(types)
+
+
+def types(
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="[WORDS]", help="memory-optimized, burstable, m7i and the like.")
+    ] = None,
+    cpu: CpuOption = None,
+    memory: MemoryOption = None,
+    arch: ArchOption = None,
+    gpu: GpuOption = None,
+    disk: Annotated[
+        str | None, typer.Option("--disk", metavar="SIZE", help="At least so much instance store, like 100GB.")
+    ] = None,
+    network: Annotated[
+        str | None, typer.Option("--network", metavar="RATE", help="At least so much at all times, like 10Gbps.")
+    ] = None,
+    sort: Annotated[
+        str, typer.Option("--sort", metavar="ORDER", help="price, price-per-vcpu or price-per-gib.")
+    ] = "price",
+    spot: Annotated[bool, typer.Option("--spot", help="Also spot prices; sort by them.")] = False,
+    region: Annotated[str | None, typer.Option("--region", metavar="REGION", help="Whose prices.")] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", "-a", help=f"All that fit, not the first {_SHOWN}; earlier generations, too.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="A list of objects, of all that fit.")] = False,
+) -> None:
+    from skylift import catalogue
+    from skylift.runner.choice import by_price, fitting, nothing_fits
+    from skylift.runner.price import priced_region
+    from skylift.runner.requirements import check_words, read_requirements
+
+    wanted = read_requirements(
+        cpu=cpu, memory=memory, arch=arch, gpu=gpu, disk=disk, network=network, words=words or ()
+    )
+    where, note = priced_region(region)
+    lookup = catalogue.spot if spot else catalogue.on_demand
+
+    def price(name: str) -> float | None:
+        return lookup(name, where)
+
+    check_words(wanted.words, catalogue.types().values())
+    known = [each for each in catalogue.types().values() if each.current or everything or each.family in wanted.words]
+    found = by_price(fitting(known, wanted), price, sort)
+    if not found:
+        raise nothing_fits(known, wanted, price)
+    if as_json:
+        print(json.dumps([as_object(each.kind, where) for each in found], indent=2))
+        return
+    shown = found if everything else found[:_SHOWN]
+    for line in table(shown, where, sort, spot=spot):
+        print(line)
+    for text in (note, _told(where, spot=spot), _rest(len(found) - len(shown))):
+        if text:
+            print(text, file=sys.stderr)
+
+
+def _told(region: str, *, spot: bool) -> str:
+    from skylift.runner.price import dates_of
+
+    known = dates_of(region)
+    kinds = ["on-demand", *(["spot"] if spot else [])]
+    dates = ", ".join(f"{kind} as of {known[kind]}" for kind in kinds if kind in known)
+    return f"USD an hour for Linux in {region}: {dates}; `unknown` where no source has it."
+
+
+def _rest(more: int) -> str:
+    return f"{more} more: --all." if more else ""
+
+
+def as_object(kind: InstanceType, region: str) -> dict[str, Any]:
+    from skylift import catalogue
+
+    hourly = catalogue.on_demand(kind.name, region)
+    return {
+        "type": kind.name,
+        "family": kind.family,
+        "category": kind.category,
+        "vcpus": kind.vcpus,
+        "cores": kind.cores,
+        "memory_mib": kind.memory_mib,
+        "architecture": kind.architecture,
+        "manufacturer": kind.manufacturer,
+        "clock_ghz": kind.clock_ghz,
+        "network": kind.network,
+        "network_baseline_gbps": kind.baseline_gbps or None,
+        "network_peak_gbps": kind.peak_gbps or None,
+        "disk_gb": kind.disk_gb,
+        "accelerators": None if kind.accelerators is None else _fields(kind.accelerators),
+        "burstable": kind.burstable,
+        "free_tier": kind.free_tier,
+        "bare_metal": kind.bare_metal,
+        "current": kind.current,
+        "region": region,
+        "usd_per_hour": hourly,
+        "usd_per_vcpu_hour": None if hourly is None else round(hourly / kind.vcpus, 6),
+        "usd_per_gib_hour": None if hourly is None else round(hourly / (kind.memory_mib / 1024), 6),
+        "spot_usd_per_hour": catalogue.spot(kind.name, region),
+        "dedicated_usd_per_hour": catalogue.dedicated(kind.name, region),
+    }
+
+
+def _fields(noun: Any) -> dict[str, Any]:
+    return {name: getattr(noun, name) for name in noun.__slots__}
+
+
+def table(found: Sequence[Priced], region: str, order: str, *, spot: bool) -> list[str]:
+    """At most 80 columns wide. A column in which nothing stands is left out."""
+    from skylift import catalogue
+
+    columns: dict[str, Callable[[InstanceType], str]] = {
+        "TYPE": lambda kind: kind.name,
+        "VCPU": lambda kind: str(kind.vcpus),
+        "GIB": lambda kind: f"{round(kind.memory_mib / 1024, 1):g}",
+        "ARCH": lambda kind: _ARCHITECTURES.get(kind.architecture, kind.architecture),
+        "NETWORK": _network,
+        "DISK": lambda kind: "" if kind.disks is None else f"{kind.disks.count}x{kind.disks.size_gb}",
+        "GPU": _gpu,
+        "USD/H": lambda kind: _usd(catalogue.on_demand(kind.name, region)),
+    }
+    if spot:
+        columns["SPOT"] = lambda kind: _usd(catalogue.spot(kind.name, region))
+    each_price = {each.kind.name: each.price for each in found}
+    if order == "price-per-vcpu":
+        columns["/VCPU"] = lambda kind: _usd(_share(each_price[kind.name], kind.vcpus))
+    elif order == "price-per-gib":
+        columns["/GIB"] = lambda kind: _usd(_share(each_price[kind.name], kind.memory_mib / 1024))
+    cells = {head: [head, *(cell(each.kind) for each in found)] for head, cell in columns.items()}
+    cells = {head: column for head, column in cells.items() if any(column[1:])}
+    for head in _LEAVE_OUT:
+        if _width(cells) > _WIDTH:
+            cells.pop(head, None)
+    return [_row(cells, number) for number in range(len(found) + 1)]
+
+
+def _width(cells: dict[str, list[str]]) -> int:
+    return sum(max(map(len, column)) for column in cells.values()) + 2 * (len(cells) - 1)
+
+
+def _row(cells: dict[str, list[str]], number: int) -> str:
+    """Words stand left, figures right."""
+    shown = []
+    for head, column in cells.items():
+        width, text = max(map(len, column)), column[number] or "-"
+        shown.append(text.ljust(width) if head in ("TYPE", "ARCH", "GPU") else text.rjust(width))
+    return "  ".join(shown).rstrip()
+
+
+def _network(kind: InstanceType) -> str:
+    """In Gbit/s; `0.75-12.5` has the first always and the second for a while."""
+    if not kind.peak_gbps:
+        return kind.network.lower()
+    baseline = f"{kind.baseline_gbps:g}-" if kind.baseline_gbps < kind.peak_gbps else ""
+    return f"{baseline}{kind.peak_gbps:g}"
+
+
+def _gpu(kind: InstanceType) -> str:
+    found = kind.accelerators
+    if found is None:
+        return ""
+    name = found.name if len(found.name) <= _LONGEST_NAME else f"{found.name[: _LONGEST_NAME - 1]}…"
+    return f"{found.count} {name}"
+
+
+def _usd(price: float | None) -> str:
+    return "unknown" if price is None else f"{price:.4f}"
+
+
+def _share(price: float | None, parts: float) -> float | None:
+    return None if price is None else price / parts

@@ -1,0 +1,99 @@
+"""What this account's jobs have used, as their records tell: which program, on which type, for how long, how often."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from skylift.runner.account import Account
+from skylift.runner.duration import moment
+from skylift.runner.errors import JobNotFound
+from skylift.runner.purchase import billed
+
+DAYS = 30
+"""How far back we look; a month has as many, so that hours are hours a month."""
+_AT_A_TIME = 8
+
+
+@dataclass(frozen=True)
+class PastRun:
+    """One job that has had a server. `seconds` are from its server's boot to the job's end: what is billed, but for the
+    few seconds before and after that the server says nothing of."""
+
+    job: str
+    argv: tuple[str, ...]
+    instance_type: str
+    booted: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class History:
+    """Runs of the last DAYS days, the oldest first."""
+
+    runs: tuple[PastRun, ...]
+
+    def of(self, argv: Sequence[str]) -> tuple[PastRun, ...]:
+        """Those of one program, whatever its arguments; `argv` is without them."""
+        return tuple(each for each in self.runs if each.argv[: len(argv)] == tuple(argv))
+
+    def hours(self, instance_type: str) -> float:
+        """Server-hours of a type, as billed: of all programs, because what one commits to serves all of them."""
+        return sum(billed(each.seconds) for each in self.runs if each.instance_type == instance_type) / 3600
+
+
+def read_history(account: Account, now: float | None = None) -> History:
+    since = (time.time() if now is None else now) - DAYS * 86400
+    with ThreadPoolExecutor(_AT_A_TIME) as pool:
+        found = pool.map(lambda name: _past_run(account, name), account.recorded())
+        runs = [each for each in found if each is not None and each.booted >= since]
+    return History(tuple(sorted(runs, key=lambda each: each.booted)))
+
+
+def _past_run(account: Account, name: str) -> PastRun | None:
+    """None for a job that had no server, has not ended, or has been forgotten by now."""
+    status = account.status(name)
+    if not status.get("booted") or not status.get("ended"):
+        return None
+    booted = moment(status["booted"])
+    try:
+        record: dict[str, Any] = account.record(name)
+    except JobNotFound:
+        return None
+    return PastRun(
+        name, tuple(record["argv"]), record["instance_type"], booted, max(0.0, moment(status["ended"]) - booted)
+    )
+
+
+@dataclass(frozen=True)
+class Basis:
+    """What a quote rests on: how long a run is billed, and the hours a month of its type; `text` says where from."""
+
+    seconds: float
+    hours: float
+    text: str
+    runs: int = 0
+
+    def as_json(self) -> dict[str, Any]:
+        return {"runs": self.runs, "days": DAYS, "text": self.text}
+
+
+def basis_of(history: History | None, argv: Sequence[str], instance_type: str, assumed: float) -> Basis:
+    """Without a run to go by, one of `assumed` seconds each day."""
+    runs = [each for each in history.of(argv) if each.instance_type == instance_type] if history is not None else []
+    if history is None or not runs:
+        hours = billed(assumed) / 3600 * DAYS
+        if history is not None and (had := history.hours(instance_type)) > 0:
+            # Other programs have used the type: what one commits to would serve them as well.
+            return Basis(assumed, had + hours, f"assumed: one run of this program a day beside {had:.2f} h of others")
+        return Basis(assumed, hours, "assumed: one run a day")
+    hours = history.hours(instance_type)
+    middle = median(each.seconds for each in runs)
+    count = f"{len(runs)} run{'s' * (len(runs) != 1)}"
+    others = sum(each.instance_type == instance_type for each in history.runs) - len(runs)
+    beside = f" and {others} of other programs" if others else ""
+    return Basis(middle, hours, f"{count}{beside} in the last {DAYS} days on {instance_type}", len(runs))

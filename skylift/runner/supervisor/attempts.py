@@ -1,0 +1,168 @@
+"""Which try of a job this is. A spot job goes on where its last server left off, and two copies of it never run.
+
+`server/attempts/N.json` is written first by the server that takes attempt N, in a conditional write, and from then on
+by that server alone: how far it is, so that the next one can go on without anybody's help. It is written anew every few
+seconds. A server that comes while an attempt is not over waits whether its holder is still heard of. If so, it is one
+too many and goes; if not, it has EC2 end the holder's server, and begins once EC2 says that nothing runs there any
+more.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from typing import Any, Callable, Dict, Optional, TypeVar
+
+from skylift.runner.supervisor.aws import Aws, Refused, Unreachable, patiently
+from skylift.runner.supervisor.console import say
+from skylift.runner.supervisor.fence import end_server
+from skylift.runner.supervisor.prefix import Prefix
+from skylift.runner.supervisor.status import now_iso
+
+T = TypeVar("T")
+
+BEAT = 15.0
+"""Seconds between two writes of a holder that lives."""
+SILENCE = 3
+"""Beats without a word after which a holder's server is ended."""
+_STREAMS = ("stdout", "stderr")
+
+
+class Attempt:
+    """One attempt, ours. Its fields, but for those that may be missing (*):
+
+    instance, claimed
+    bases           {"stdout", "stderr"}: where in the job's streams this attempt's begin
+    shipped         likewise: up to where they are in the prefix
+    cut             what an earlier attempt has cut out of them
+    ran, begun*     seconds that the program ran in earlier attempts, and when its first one began
+    checkpoint*     what the next one begins with: see checkpoint.py
+    results         those that have been sent, as in the manifest
+    over*           {"final": the job's last status}, or {"interrupted": when} once all has been sent
+    beat            a number that grows
+    """
+
+    def __init__(self, prefix: Prefix, number: int, fields: Dict[str, Any]) -> None:
+        self._prefix, self.number, self.fields = prefix, number, fields
+        self._writing = threading.Lock()
+        self._ended = threading.Event()
+
+    def note(self, until: float = 0.0, **fields: Any) -> None:
+        """One write at a time, so that none goes over a later one. Raises Unreachable or Refused."""
+        with self._writing:
+            self.fields.update(fields, beat=self.fields.get("beat", 0) + 1)
+            body = json.dumps(self.fields).encode()
+            patiently("attempt", lambda: self._prefix.put(key_of(self.number), body), until)
+
+    def beat(self, pause: float, look: Callable[[], Dict[str, Any]]) -> None:
+        """From now on, with what `look` says at the time."""
+
+        def run() -> None:
+            while not self._ended.wait(pause):
+                try:
+                    self.note(**look())
+                except (Unreachable, Refused) as error:
+                    say("the attempt could not be noted: %s" % error)
+
+        threading.Thread(target=run, name="attempt", daemon=True).start()
+
+    def end(self, until: float, **fields: Any) -> None:
+        """The last word of this attempt."""
+        self._ended.set()
+        self.note(until, **fields)
+
+
+class Attempts:
+    """All of a job's. `claim` finds the last one and takes the next; `final` is the job's status when there is none to
+    take, because it has ended."""
+
+    def __init__(self, prefix: Prefix, aws: Aws, until: float, beat: float = BEAT) -> None:
+        self._prefix, self._aws, self._until, self._beat = prefix, aws, until, beat
+        self.final: Optional[Dict[str, Any]] = None
+
+    def claim(self) -> Optional[Attempt]:
+        """None where the job is another server's, or has ended."""
+        number, before = 1, None
+        while True:
+            found = self._take(number)
+            if found["instance"] == self._aws.instance():
+                return self._begin(number, found, before)
+            if not found.get("over"):
+                left = self._await_word(number, found)
+                if left is None:
+                    return None
+                found = left
+            if (found.get("over") or {}).get("final"):
+                self.final = found["over"]["final"]
+                return None
+            number, before = number + 1, found
+
+    def _take(self, number: int) -> Dict[str, Any]:
+        """Whose it is: ours, if it is nobody's yet. An answer that was lost is told by whose name stands there."""
+        fields = {"instance": self._aws.instance(), "claimed": now_iso()}
+        body = json.dumps(fields).encode()
+        if self._try("claim", lambda: self._prefix.put(key_of(number), body, first=True)):
+            return fields
+        return self._read(number)
+
+    def _await_word(self, number: int, found: Dict[str, Any]) -> Optional[Dict[str, Any]]:
+        """What the holder of an attempt has left once it is over, or its server has been ended; None if it lives. One
+        word that comes may have been its last, two are not."""
+        words, silent_since = 0, time.monotonic()
+        while time.monotonic() - silent_since < SILENCE * self._beat:
+            time.sleep(self._beat / 10)
+            latest = self._read(number)
+            if latest.get("over"):
+                return latest
+            if latest.get("beat") != found.get("beat"):
+                words, silent_since, found = words + 1, time.monotonic(), latest
+                if words > 1:
+                    return None
+        say("nothing was heard of %s for a while, and so its server is ended" % found["instance"])
+        end_server(self._aws, found["instance"], self._until)
+        return self._read(number)
+
+    def _begin(self, number: int, ours: Dict[str, Any], before: Optional[Dict[str, Any]]) -> Attempt:
+        attempt = Attempt(self._prefix, number, ours)
+        if "bases" not in ours:
+            last = before or {}
+            reached = last.get("shipped") or last.get("bases") or {}
+            bases = {name: self._end_of(name, reached.get(name, 0)) for name in _STREAMS} if before else {}
+            kept = {name: last[name] for name in ("checkpoint", "begun") if name in last}
+            attempt.note(
+                self._until,
+                bases=bases or dict.fromkeys(_STREAMS, 0),
+                shipped=bases or dict.fromkeys(_STREAMS, 0),
+                cut=last.get("cut", {}),
+                ran=last.get("ran", 0.0) + last.get("running", 0.0),
+                results=last.get("results", []),
+                **kept,
+            )
+        return attempt
+
+    def _end_of(self, name: str, start: int) -> int:
+        """Where the pieces of a stream end that a server has sent which may have died right after one. A server cannot
+        list its prefix, nor tell a missing object from one that it may not see; but it can try to write one first."""
+        while True:
+            key = "server/%s/%020d" % (name, start)
+            if self._try(key, lambda: self._prefix.put(key, b"", first=True)):  # noqa: B023 (called at once)
+                return start
+            found = self._try(key, lambda: self._prefix.get(key))  # noqa: B023
+            if not found:
+                return start
+            start += len(found)
+
+    def _read(self, number: int) -> Dict[str, Any]:
+        found = self._try("attempt", lambda: self._prefix.get(key_of(number)))
+        if found is None:
+            raise Refused(404, "attempt %d is gone" % number)
+        fields: Dict[str, Any] = json.loads(found)
+        return fields
+
+    def _try(self, what: str, call: Callable[[], T]) -> T:
+        return patiently(what, call, self._until)
+
+
+def key_of(number: int) -> str:
+    return "server/attempts/%d.json" % number

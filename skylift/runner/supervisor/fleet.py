@@ -1,0 +1,26 @@
+"""The fleet that has brought this server, and would bring another one in its place."""
+
+from __future__ import annotations
+
+from skylift.runner.supervisor.aws import Aws, Metadata, Refused, Unreachable, patiently
+from skylift.runner.supervisor.console import say
+from skylift.runner.supervisor.fence import send
+
+_TAG = "/latest/meta-data/tags/instance/aws:ec2:fleet-id"
+_GONE = (b"fleetIdDoesNotExist", b"fleetNotInDeletableState")
+
+
+def delete_fleet(aws: Aws, metadata: Metadata, until: float) -> None:
+    """So that nothing comes after this server. Where that does not work, the next one finds the job ended, and tries
+    again."""
+    try:
+        fleet = metadata.get(_TAG)
+        patiently("the fleet", lambda: _delete(aws, fleet), until)
+    except (Unreachable, Refused) as error:
+        say("the fleet could not be deleted: %s" % error)
+
+
+def _delete(aws: Aws, fleet: str) -> None:
+    _, _, answer = send(aws, {"Action": "DeleteFleets", "FleetId.1": fleet, "TerminateInstances": "false"})
+    if b"<currentFleetState>deleted" not in answer and not any(each in answer for each in _GONE):
+        raise Unreachable(answer[:300].decode(errors="replace"))

@@ -1,0 +1,103 @@
+"""`skylift types`: a table for people, objects for programs, and what cannot be is 2."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from skylift import catalogue
+from skylift.cli.main import perform
+
+
+@pytest.fixture(autouse=True)
+def nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def lines(capsys: pytest.CaptureFixture[str], *words: str) -> list[str]:
+    assert perform(["types", *words]) == 0
+    return capsys.readouterr().out.splitlines()
+
+
+@pytest.mark.parametrize("sort", ["price", "price-per-vcpu", "price-per-gib"])
+@pytest.mark.parametrize("words", [[], ["--spot"], ["accelerated"], ["storage-optimized"], ["--region", "eu-west-1"]])
+def test_the_whole_table_fits_a_terminal(capsys: pytest.CaptureFixture[str], sort: str, words: list[str]) -> None:
+    head, *rows = lines(capsys, "--all", "--sort", sort, *words)
+    assert head.startswith("TYPE")
+    assert len(rows) > 30
+    assert max(map(len, [head, *rows])) <= 80
+
+
+def test_objects(capsys: pytest.CaptureFixture[str]) -> None:
+    found = json.loads("\n".join(lines(capsys, "--json")))
+    assert len(found) >= 300
+    assert all(each["current"] for each in found)
+    small = next(each for each in found if each["type"] == "t3.small")
+    assert small["usd_per_hour"] == 0.0208
+    assert (small["vcpus"], small["memory_mib"], small["architecture"]) == (2, 2048, "x86_64")
+    assert small["burstable"]
+    assert small["usd_per_vcpu_hour"] == 0.0104
+    accelerated = next(each for each in found if each["type"] == "g4dn.xlarge")
+    assert accelerated["accelerators"]["name"] == "T4"
+    # Unknown is null, and stands last.
+    prices = [each["usd_per_hour"] for each in found]
+    assert prices == [*sorted(each for each in prices if each is not None), *[each for each in prices if each is None]]
+
+
+def test_what_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["memory-optimized", "--cpu", "8", "--memory", "64GiB", "--arch", "arm64", "--disk", "100GB", "--json"]
+    found = json.loads("\n".join(lines(capsys, *words)))
+    assert found
+    for each in found:
+        assert each["vcpus"] >= 8
+        assert each["memory_mib"] >= 65536
+        assert (each["architecture"], each["category"]) == ("arm64", "memory-optimized")
+        assert each["disk_gb"] >= 100
+    quick = json.loads("\n".join(lines(capsys, "--network", "100Gbps", "--json")))
+    assert all(each["network_baseline_gbps"] >= 100 for each in quick)
+
+
+def test_each_region_has_its_own_prices(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for region in catalogue.priced_regions():
+        (found,) = [
+            each for each in json.loads("\n".join(lines(capsys, "m5", "--json", "--region", region)))
+            if each["type"] == "m5.large"
+        ]  # fmt: skip
+        assert (found["region"], found["usd_per_hour"]) == (region, catalogue.on_demand("m5.large", region))
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    assert perform(["types"]) == 0
+    assert "in eu-west-1: on-demand as of 20" in capsys.readouterr().err
+    monkeypatch.setenv("AWS_REGION", "sa-east-1")
+    assert perform(["types"]) == 0
+    assert "has no prices of sa-east-1: these are those of us-east-1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said", "advice"),
+    [
+        (["--cpu", "9999"], "no instance type for --cpu 9999", "The nearest is "),
+        (["--memory", "16"], "--memory '16' is not a size", "16GiB"),
+        (["--region", "sa-east-1"], "--region: ", "us-east-1"),
+        (["--sort", "name"], "--sort 'name'", "price-per-vcpu"),
+        (["meory-optimized"], "called 'meory-optimized'", "memory-optimized"),
+    ],
+)
+def test_what_cannot_be(capsys: pytest.CaptureFixture[str], words: list[str], said: str, advice: str) -> None:
+    assert perform(["types", *words]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert said in told.err
+    assert advice in told.err
+
+
+def test_no_cloud_is_asked() -> None:
+    code = (
+        "import sys; from skylift.cli.main import perform; code = perform(['types', '--json']);"
+        "print(code, sorted({'boto3', 'botocore', 'asyncssh', 'aiohttp', 'rich', 'socket'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "0 []"

@@ -1,0 +1,263 @@
+"""A job that goes on on another server: what the one leaves, and what the next one makes of it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from runner_bench import Machine, Metadata, until
+from shipped_job import Shipped
+
+from skylift.runner.ec2 import Api
+from skylift.runner.job import Program, Settings
+from skylift.runner.plan import Order
+from skylift.runner.supervisor.notice import ACTION, ADVICE, Notice
+
+COUNTS = """
+import json, os, signal, sys, time
+attempt = int(os.environ["SKYLIFT_ATTEMPT"])
+count = json.load(open("state.json"))["count"] if os.path.exists("state.json") else 0
+print("attempt", attempt, "from", count, flush=True)
+
+def save():
+    with open("state.part", "w") as file:
+        json.dump({"count": count}, file)
+    os.replace("state.part", "state.json")
+
+def leave(*_):
+    save()
+    print("told to end at", count, flush=True)
+    sys.exit(75)
+
+signal.signal(signal.SIGTERM, leave)
+open("part-%d.txt" % attempt, "w").write("by attempt %d" % attempt)
+count += 1
+open("up", "w").close()
+while not os.path.exists("go"):
+    time.sleep(0.02)
+    if attempt > 1:
+        break
+save()
+print("done at", count, flush=True)
+"""
+
+
+@pytest.fixture
+def second(api: Api, settings: Settings, endpoint: str, shipped: Shipped, tmp_path: Path) -> Iterator[Shipped]:
+    """The server that comes after the first."""
+    with Metadata() as metadata:
+        metadata.instance = "i-0fedcba9876543210"
+        with Machine(endpoint, metadata) as machine:
+            yield Shipped(api, settings, machine, shipped.folder)
+
+
+def ship(first: Shipped, second: Shipped, source: str, *, beat: float = 0.2, **order: Any) -> None:
+    """The same job for both."""
+    (first.folder / "job.py").write_text(source)
+    spot = {"checkpoint": "state.json", "beat": beat}
+    first.ship_order(Order(Program("script", "job.py", ()), **order), spot=spot)
+    second.prefix = first.prefix
+
+
+def attempt(shipped: Shipped, number: int) -> dict[str, Any]:
+    found = shipped.read(f"{shipped.prefix.base}/server/attempts/{number}.json")
+    return json.loads(found) if found else {}
+
+
+def notice(seconds: float, action: str = "terminate") -> bytes:
+    when = datetime.now(UTC) + timedelta(seconds=seconds)
+    return json.dumps({"action": action, "time": when.strftime("%Y-%m-%dT%H:%M:%SZ")}).encode()
+
+
+def test_at_the_notice_the_next_server_goes_on_where_this_one_was(
+    shipped: Shipped, machine: Machine, metadata: Metadata, second: Shipped
+) -> None:
+    ship(shipped, second, COUNTS, outputs=["part-*.txt"])
+    shipped.boot()
+    until((machine.home / "job/up").exists, "the program to have begun")
+    metadata.more[ACTION] = notice(120)
+    machine.wait()
+    assert machine.off_commands()[-1].startswith("shutdown -P now")
+    status = shipped.status()
+    assert (status["state"], status["final"], status["attempt"]) == ("interrupted", False, 1)
+    assert "exit_code" not in status
+    assert "interrupted" in attempt(shipped, 1)["over"]
+    second.boot()
+    second.machine.wait()
+    status = shipped.status()
+    assert (status["state"], status["exit_code"], status["attempt"]) == ("succeeded", 0, 2)
+    assert shipped.stream("stdout") == b"attempt 1 from 0\ntold to end at 1\nattempt 2 from 1\ndone at 2\n"
+    assert status["streams"]["stdout"] == len(shipped.stream("stdout"))
+    assert [each.path for each in shipped.manifest().results] == ["part-1.txt", "part-2.txt"]
+    assert attempt(shipped, 2)["over"]["final"]["state"] == "succeeded"
+
+
+def test_exit_0_after_a_notice_is_the_end(shipped: Shipped, machine: Machine, metadata: Metadata) -> None:
+    source = COUNTS.replace("sys.exit(75)", "sys.exit(0)")
+    ship(shipped, shipped, source)
+    shipped.boot()
+    until((machine.home / "job/up").exists, "the program to have begun")
+    metadata.more[ACTION] = notice(120)
+    machine.wait()
+    status = shipped.status()
+    assert (status["state"], status["final"], status["exit_code"]) == ("succeeded", True, 0)
+
+
+def test_a_server_that_died_is_ended_and_its_checkpoint_and_log_are_gone_on_from(
+    shipped: Shipped, machine: Machine, second: Shipped
+) -> None:
+    source = COUNTS.replace("count += 1\n", "count += 1\nsave()\n")
+    ship(shipped, second, source)
+    shipped.boot()
+    until(lambda: attempt(shipped, 1).get("checkpoint"), "the checkpoint to be sent")
+    until(lambda: shipped.stream("stdout"), "the output to be sent")
+    machine.go_off()
+    assert "over" not in attempt(shipped, 1)
+    # What it sent at the last moment, and could not tell of any more.
+    sent = len(shipped.stream("stdout"))
+    shipped.put(f"{shipped.prefix.stream('stdout')}{sent:020d}", b"the last words\n")
+    second.boot()
+    second.machine.wait()
+    assert shipped.stream("stdout") == b"attempt 1 from 0\nthe last words\nattempt 2 from 1\ndone at 2\n"
+    assert "its server is ended" in second.machine.console()
+
+
+def test_a_server_too_many_leaves_a_living_one_alone(shipped: Shipped, machine: Machine, second: Shipped) -> None:
+    # Its silence would have to last for six seconds, whoever is held up.
+    ship(shipped, second, COUNTS, beat=2)
+    shipped.boot()
+    until((machine.home / "job/up").exists, "the program to have begun")
+    second.boot()
+    second.machine.wait()
+    assert "another server has it" in second.machine.console()
+    assert attempt(shipped, 2) == {}
+    shipped.go()
+    machine.wait()
+    assert shipped.stream("stdout") == b"attempt 1 from 0\ndone at 1\n"
+
+
+def test_a_server_that_comes_after_the_end_goes_at_once(shipped: Shipped, machine: Machine, second: Shipped) -> None:
+    ship(shipped, second, "print('once')")
+    shipped.boot()
+    machine.wait()
+    before = shipped.status()
+    second.boot()
+    second.machine.wait()
+    assert shipped.status() == before
+    assert shipped.stream("stdout") == b"once\n"
+
+
+def test_advice_to_move_ends_nothing(shipped: Shipped, machine: Machine, metadata: Metadata) -> None:
+    ship(shipped, shipped, COUNTS)
+    metadata.more[ADVICE] = json.dumps({"noticeTime": "2026-11-25T20:00:00Z"}).encode()
+    shipped.boot()
+    until(lambda: shipped.status().get("rebalance"), "the advice to be told")
+    shipped.go()
+    machine.wait()
+    assert shipped.stream("stdout") == b"attempt 1 from 0\ndone at 1\n"
+
+
+def test_a_notice_that_is_taken_back_kills_nobody(shipped: Shipped, machine: Machine, metadata: Metadata) -> None:
+    """The program takes no notice of SIGTERM; with the notice standing, it would be killed at its last moment."""
+    source = COUNTS.replace("    save()\n    print", "    return print")
+    ship(shipped, shipped, source)
+    shipped.boot()
+    until((machine.home / "job/up").exists, "the program to have begun")
+    metadata.more[ACTION] = notice(3600)
+    until(lambda: b"told to end" in shipped.stream("stdout"), "SIGTERM to be heard")
+    del metadata.more[ACTION]
+    until(lambda: "taken back" in machine.console(), "the supervisor to see that")
+    shipped.go()
+    machine.wait()
+    assert shipped.status()["state"] == "succeeded"
+
+
+def test_who_does_not_heed_a_notice_is_killed_in_time_for_what_is_to_be_sent(
+    shipped: Shipped, machine: Machine, metadata: Metadata
+) -> None:
+    source = COUNTS.replace("    save()\n    print", "    return print")
+    ship(shipped, shipped, source)
+    shipped.boot()
+    until((machine.home / "job/up").exists, "the program to have begun")
+    metadata.more[ACTION] = notice(3)
+    machine.wait()
+    assert (shipped.status()["state"], shipped.status()["final"]) == ("interrupted", False)
+
+
+def test_a_successor_of_the_supervisor_passes_on_too(
+    shipped: Shipped, machine: Machine, metadata: Metadata, second: Shipped
+) -> None:
+    ship(shipped, second, COUNTS)
+    shipped.boot()
+    until((machine.home / "job/up").exists, "the program to have begun")
+    machine.lose_supervisor()
+    metadata.more[ACTION] = notice(120)
+    machine.wait()
+    second.boot()
+    second.machine.wait()
+    assert shipped.stream("stdout") == b"attempt 1 from 0\ntold to end at 1\nattempt 2 from 1\ndone at 2\n"
+
+
+def test_values_of_env_are_there_until_the_end(
+    shipped: Shipped, machine: Machine, metadata: Metadata, second: Shipped
+) -> None:
+    ship(shipped, second, COUNTS.replace('print("attempt", attempt', 'print(os.environ["KEY"]'), env=["KEY=value"])
+    key = shipped.prefix.env
+    shipped.put(key, b'{"KEY": "value"}')
+    shipped.boot()
+    until((machine.home / "job/up").exists, "the program to have begun")
+    metadata.more[ACTION] = notice(120)
+    machine.wait()
+    assert shipped.read(key)
+    second.boot()
+    second.machine.wait()
+    assert shipped.stream("stdout").count(b"value from") == 2
+    assert shipped.read(key) is None
+
+
+def test_who_watches_another_servers_part_is_sent_to_the_prefix(
+    shipped: Shipped, machine: Machine, metadata: Metadata, second: Shipped
+) -> None:
+    ship(shipped, second, COUNTS.replace("if attempt > 1", "if attempt > 2"))
+    shipped.boot()
+    until((machine.home / "job/up").exists, "the program to have begun")
+    metadata.more[ACTION] = notice(120)
+    machine.wait()
+    base = len(shipped.stream("stdout"))
+    second.boot()
+    door = second.door()
+    door.send(stream={"stdout": 0, "stderr": 0})
+    assert list(door.frames()) == []
+    door.close()
+    door = second.door()
+    door.send(stream={"stdout": base, "stderr": 0})
+    second.go()
+    shown = b"".join(data for kind, data in door.frames() if kind == "o")
+    assert shown == b"attempt 2 from 1\ndone at 2\n"
+    door.close()
+    second.machine.wait()
+
+
+def test_a_checkpoint_that_does_not_fit_says_so(shipped: Shipped, machine: Machine, second: Shipped) -> None:
+    ship(shipped, second, COUNTS)
+    first = {"instance": "i-0aaaaaaaaaaaaaaaa", "bases": {}, "over": {"interrupted": "then"}}
+    huge = {"key": "server/checkpoint/1-0", "sha256": "", "size": 1 << 60, "kind": "file", "mode": 0o644}
+    place = f"{shipped.prefix.base}/server/attempts/1.json"
+    shipped.put(place, json.dumps({**first, "checkpoint": huge}).encode())
+    second.boot()
+    second.machine.wait()
+    status = shipped.status()
+    assert (status["state"], status["exit_code"]) == ("broken", 125)
+    assert "does not fit" in status["reason"]
+
+
+def test_the_last_moment_leaves_time_for_what_is_to_be_sent() -> None:
+    now = time.time()
+    assert Notice("terminate", now + 120).last_moment(now) == now + 90
+    assert Notice("terminate", now + 3).last_moment(now) == pytest.approx(now + 2)
+    assert Notice("terminate", now - 5).last_moment(now) == now - 5
