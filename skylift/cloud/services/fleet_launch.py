@@ -52,25 +52,36 @@ def fill(
 ) -> Filling:
     """Launch until so many units are there, or no pool has any more; at most so many instances."""
     done = Filling()
-    left = list(pools)
     units: dict[tuple[str, str], float] = defaultdict(float)
     for member in members_left(tx, fleet.id):
         if member.market == market and not member.leaving:
             units[member.type, member.zone] += member.weight
     options = fleet.spot_options if market == "spot" else fleet.on_demand_options
+    left = [_offer(tx, caller, market, pool, units[pool.type, pool.zone]) for pool in pools]
     while left and done.units < needed and (most is None or len(done.members) < most):
-        offers = [_offer(tx, caller, market, pool, units[pool.type, pool.zone]) for pool in left]
-        pool = ranked(market, options, offers, needed - done.units)[0].pool
+        best = ranked(market, options, left, needed - done.units)[0]
         try:
             with tx.attempt():
-                member = _launch(tx, caller, fleet, market, pool, tags or [])
+                member = _launch(tx, caller, fleet, market, best.pool, tags or [])
         except ServiceError as error:
-            done.errors.append((pool, error))
-            left.remove(pool)
+            done.errors.append((best.pool, error))
+            left.remove(best)
         else:
             done.members.append(member)
-            units[pool.type, pool.zone] += pool.weight
+            left = [offer.with_one_of(best.pool) for offer in left]
     return done
+
+
+def launch_request(pool: Pool, market: Market) -> Item:
+    """What RunInstances is asked for on this market.
+
+    A fleet's spot requests are for one time: it is the fleet that asks again.
+    """
+    if market == "on-demand":
+        return pool.request
+    price = {"MaxPrice": pool.max_price} if pool.max_price else {}
+    options = {"SpotInstanceType": "one-time", "InstanceInterruptionBehavior": "terminate", **price}
+    return {**pool.request, "InstanceMarketOptions": {"MarketType": "spot", "SpotOptions": options}}
 
 
 def error_view(pool: Pool, market: Market, error: ServiceError) -> Item:
@@ -89,7 +100,9 @@ def _offer(tx: Tx, caller: Caller, market: Market, pool: Pool, units: float) -> 
 
 
 def _launch(tx: Tx, caller: Caller, fleet: Fleet, market: Market, pool: Pool, tags: list[Item]) -> FleetMember:
-    request = {**pool.request, "MinCount": 1, "MaxCount": 1, **({"TagSpecifications": tags} if tags else {})}
+    request = {**launch_request(pool, market), "MinCount": 1, "MaxCount": 1}
+    if tags:
+        request["TagSpecifications"] = tags
     (made,) = run_instances(tx, caller, request)["Instances"]
     instance = tx.get(Instance, id=made["InstanceId"])
     assert instance is not None, "it was written a moment ago"

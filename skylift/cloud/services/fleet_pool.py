@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from skylift.cloud.fleet import Market
@@ -63,6 +63,10 @@ def pools_of(tx: Tx, caller: Caller, config: Item) -> list[Pool]:
 def _expanded(tx: Tx, caller: Caller, named: Item, version: LaunchTemplateVersion, override: Item) -> Iterator[Pool]:
     """One override is a pool for each subnet that it names; where nothing names one, for each zone that has any."""
     data = version.data
+    if data.get("InstanceMarketOptions"):
+        raise combination(
+            "A fleet says on which market it launches: its launch templates have no InstanceMarketOptions."
+        )
     name = override.get("InstanceType") or data.get("InstanceType")
     if not name:
         raise missing("InstanceType")
@@ -128,6 +132,12 @@ class Offer:
     room: float
     price: float | None
     units: float
+
+    def with_one_of(self, pool: Pool) -> Offer:
+        """After an instance has been launched there."""
+        if (self.pool.type, self.pool.zone) != (pool.type, pool.zone):
+            return self
+        return replace(self, room=self.room - 1, units=self.units + pool.weight)
 
     def unit_price(self, *, weighted: bool) -> float:
         if self.price is None:

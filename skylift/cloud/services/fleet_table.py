@@ -52,7 +52,14 @@ _TARGET = " ".join(
 _OPTIONS = ("AllocationStrategy", "MinTargetCapacity", "SingleAvailabilityZone", "SingleInstanceType")
 _ON_DEMAND = " ".join(f"OnDemandOptions.{name}" for name in _OPTIONS)
 _SPOT = " ".join(
-    f"SpotOptions.{name}" for name in (*_OPTIONS, "InstanceInterruptionBehavior", "InstancePoolsToUseCount")
+    f"SpotOptions.{name}"
+    for name in (
+        *_OPTIONS,
+        "InstanceInterruptionBehavior",
+        "InstancePoolsToUseCount",
+        "MaintenanceStrategies.CapacityRebalance.ReplacementStrategy",
+        "MaintenanceStrategies.CapacityRebalance.TerminationDelay",
+    )
 )
 
 FLEET_OPERATIONS: tuple[Operation, ...] = (

@@ -137,7 +137,7 @@ def activity(tx: Tx, fleet: Fleet) -> str:
 def _shrinks(tx: Tx, fleet: Fleet) -> bool:
     """Whether some of more than enough is on its way out."""
     return fleet.state == "modifying" and any(
-        row is not None and row.state == "shutting-down" for _, row in standing(tx, fleet.id)
+        row is not None and (row.state == "shutting-down" or member.leaving) for member, row in standing(tx, fleet.id)
     )
 
 
@@ -147,9 +147,14 @@ def _units(tx: Tx, fleet: Fleet, market: Market) -> float:
     )
 
 
-def _active(member: FleetMember, _row: Instance | None) -> Item:
+def _active(member: FleetMember, row: Instance | None) -> Item:
     """Checked by what the kernel says: a server that fails is off, and then not here any more."""
-    return {"InstanceId": member.instance_id, "InstanceType": member.type, "InstanceHealth": "healthy"}
+    return {
+        "InstanceId": member.instance_id,
+        "InstanceType": member.type,
+        **({"SpotInstanceRequestId": row.spot_request_id} if row and row.spot_request_id else {}),
+        "InstanceHealth": "healthy",
+    }
 
 
 def _event(event: FleetEvent) -> Item:
