@@ -77,12 +77,6 @@ ABSENT = (
         more="OfferingClass OfferingType",
     ),
     Absent(
-        "DescribeSpotInstanceRequests",
-        "SpotInstanceRequestIds",
-        "SpotInstanceRequests",
-        "InvalidSpotInstanceRequestID.NotFound",
-    ),
-    Absent(
         "DescribeTransitGatewayAttachments",
         "TransitGatewayAttachmentIds",
         "TransitGatewayAttachments",
