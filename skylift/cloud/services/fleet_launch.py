@@ -11,14 +11,13 @@ from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from skylift.catalogue import on_demand
 from skylift.cloud.error import ServiceError
 from skylift.cloud.fleet import Fleet, FleetEvent, FleetMember, Market
 from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Instance
 from skylift.cloud.services.fleet_pool import Offer, Pool, ranked
 from skylift.cloud.services.launch import run_instances
-from skylift.cloud.services.market import free_room, spot_price
+from skylift.cloud.services.market import free_room, on_demand_price, spot_price
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.fleet import members_left
 
@@ -95,7 +94,7 @@ def error_view(pool: Pool, market: Market, error: ServiceError) -> Item:
 
 def _offer(tx: Tx, caller: Caller, market: Market, pool: Pool, units: float) -> Offer:
     room = free_room(tx, pool.type, pool.zone, market)
-    price = spot_price(tx, pool.type, pool.zone) if market == "spot" else on_demand(pool.type, caller.region)
+    price = spot_price(tx, pool.type, pool.zone) if market == "spot" else on_demand_price(pool.type, caller.region)
     return Offer(pool, room=math.inf if room is None else room, price=price, units=units)
 
 
