@@ -56,7 +56,7 @@ def fill(
         if member.market == market and not member.leaving:
             units[member.type, member.zone] += member.weight
     options = fleet.spot_options if market == "spot" else fleet.on_demand_options
-    left = [_offer(tx, caller, market, pool, units[pool.type, pool.zone]) for pool in pools]
+    left = [_offer(tx, caller, market, pool, units[pool.type, pool.zone]) for pool in pools if market in pool.markets]
     while left and done.units < needed and (most is None or len(done.members) < most):
         best = ranked(market, options, left, needed - done.units)[0]
         try:

@@ -115,6 +115,10 @@ def checked_configs(tx: Tx, caller: Caller, configs: list[Item], *, instant: boo
     for override in overrides:
         _check_override(override, instant=instant)
     keys = [pool.key for config in configs for pool in pools_of(tx, caller, config)]
+    if not keys:
+        raise ServiceError(
+            "InvalidFleetConfig", "No instance type that is offered here has what the InstanceRequirements ask for."
+        )
     if len(set(keys)) < len(keys):
         raise ServiceError(
             "InvalidFleetConfig",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from skylift.cloud.services import fleet, fleet_view
+from skylift.cloud.services import fleet, fleet_view, instance_requirement
 from skylift.cloud.services.ec2_operation import reads, writes
 from skylift.cloud.services.fleet_request import NEUTRAL
+from skylift.cloud.services.instance_requirement import PRICE_TAKES as PRICE_REQUIREMENTS
+from skylift.cloud.services.instance_requirement import TAKES as REQUIREMENTS
 from skylift.cloud.services.operation import Operation
 
 _CONFIGS = (
@@ -26,6 +28,10 @@ _CONFIGS = (
             "BlockDeviceMappings.NoDevice",
             "IamInstanceProfile",
             "ImageId",
+            *(
+                f"InstanceRequirements.{one}"
+                for one in (*instance_requirement.TAKES, *instance_requirement.PRICE_TAKES)
+            ),
             "InstanceType",
             "KeyName",
             "MaxPrice",
@@ -83,6 +89,12 @@ FLEET_OPERATIONS: tuple[Operation, ...] = (
         fleet.modify,
         f"FleetId {_CONFIGS} {_TARGET} Context ExcessCapacityTerminationPolicy",
         fleet.check_modify,
+    ),
+    reads(
+        "GetInstanceTypesFromInstanceRequirements",
+        instance_requirement.types_for,
+        "ArchitectureTypes VirtualizationTypes MaxResults NextToken "
+        + " ".join(f"InstanceRequirements.{one}" for one in REQUIREMENTS),
     ),
     writes("DeleteFleets", fleet.delete, "FleetIds TerminateInstances", fleet.check_delete),
 )
