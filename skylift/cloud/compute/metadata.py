@@ -106,6 +106,7 @@ class InstanceFacts:
     """Since when rebalancing is recommended."""
     interruption: tuple[str, datetime] | None = None
     """What is going to be done to a spot instance (`stop`, `terminate`), and when."""
+    detailed_monitoring: bool = False
     tokens_required: bool = True
     enabled: bool = True
     hop_limit: int = 2
@@ -246,7 +247,7 @@ def _tree(facts: InstanceFacts, version: str, vouch: Vouch) -> dict[str, Any]:
     tree: dict[str, Any] = {
         "meta-data": _meta_data(facts, version),
         "dynamic": {
-            "fws": {"instance-monitoring": "disabled"},
+            "fws": {"instance-monitoring": "enabled" if facts.detailed_monitoring else "disabled"},
             "instance-identity": _identity(_identity_document(facts), vouch),
         },
     }

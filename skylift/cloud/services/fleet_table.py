@@ -28,10 +28,7 @@ _CONFIGS = (
             "BlockDeviceMappings.NoDevice",
             "IamInstanceProfile",
             "ImageId",
-            *(
-                f"InstanceRequirements.{one}"
-                for one in (*instance_requirement.TAKES, *instance_requirement.PRICE_TAKES)
-            ),
+            *(f"InstanceRequirements.{one}" for one in (*REQUIREMENTS, *PRICE_REQUIREMENTS)),
             "InstanceType",
             "KeyName",
             "MaxPrice",

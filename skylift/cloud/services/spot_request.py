@@ -24,7 +24,6 @@ MOST = 1000
 
 NEUTRAL: dict[str, tuple[Any, ...]] = {
     "LaunchSpecification.EbsOptimized": (False,),
-    "LaunchSpecification.Monitoring.Enabled": (False,),
     "LaunchSpecification.Placement.Tenancy": ("default",),
     "LaunchSpecification.BlockDeviceMappings.Ebs.Encrypted": (False,),
 }
@@ -45,6 +44,7 @@ LISTING = Listing(
         "launch.group-name": "LaunchSpecification.SecurityGroups.GroupName",
         "launch.image-id": "LaunchSpecification.ImageId",
         "launch.instance-type": "LaunchSpecification.InstanceType",
+        "launch.monitoring-enabled": "LaunchSpecification.Monitoring.Enabled",
         "launch.key-name": "LaunchSpecification.KeyName",
         "launched-availability-zone": "LaunchedAvailabilityZone",
         "launched-availability-zone-id": "LaunchedAvailabilityZoneId",
@@ -92,7 +92,7 @@ def request(tx: Tx, caller: Caller, params: Any) -> Item:
         if not specification.get(name):
             raise missing(f"LaunchSpecification.{name}")
     wish, tags = requested(tx, params), tags_for(params, REQUEST)
-    launch = {name: value for name, value in specification.items() if name not in ("Monitoring", "EbsOptimized")}
+    launch = {name: value for name, value in specification.items() if name != "EbsOptimized"}
     made = [wish.request(tx, launch, {}, tags) for _ in range(count)]
     refuse_launch(tx, caller, made[0], on_market=False)
     for one in made:
@@ -160,7 +160,7 @@ def _specification(tx: Tx, row: SpotRequest) -> Item:
         **shown,
         **({"Placement": placement} if placement else {}),
         "SecurityGroups": named,
-        "Monitoring": {"Enabled": False},
+        "Monitoring": {"Enabled": bool(row.launch.get("Monitoring", {}).get("Enabled"))},
     }
 
 

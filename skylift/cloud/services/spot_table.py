@@ -15,7 +15,7 @@ _SPECIFICATION = " ".join(
         "BlockDeviceMappings.DeviceName BlockDeviceMappings.Ebs.DeleteOnTermination BlockDeviceMappings.Ebs.Iops "
         "BlockDeviceMappings.Ebs.SnapshotId BlockDeviceMappings.Ebs.Throughput BlockDeviceMappings.Ebs.VolumeSize "
         "BlockDeviceMappings.Ebs.VolumeType BlockDeviceMappings.NoDevice IamInstanceProfile.Arn "
-        "IamInstanceProfile.Name ImageId InstanceType KeyName NetworkInterfaces.AssociatePublicIpAddress "
+        "IamInstanceProfile.Name ImageId InstanceType KeyName Monitoring.Enabled NetworkInterfaces.AssociatePublicIpAddress "
         "NetworkInterfaces.DeleteOnTermination NetworkInterfaces.Description NetworkInterfaces.DeviceIndex "
         "NetworkInterfaces.Groups NetworkInterfaces.PrivateIpAddress NetworkInterfaces.PrivateIpAddresses "
         "NetworkInterfaces.SecondaryPrivateIpAddressCount NetworkInterfaces.SubnetId Placement.AvailabilityZone "
