@@ -87,7 +87,8 @@ def error_view(pool: Pool, market: Market, error: ServiceError) -> Item:
     return {
         "LaunchTemplateAndOverrides": pool.source,
         "Lifecycle": market,
-        "ErrorCode": error.code,
+        # A type that a zone has not is a fault of the fleet's here, where RunInstances says Unsupported.
+        "ErrorCode": "InvalidFleetConfiguration" if error.code == "Unsupported" else error.code,
         "ErrorMessage": error.message,
     }
 

@@ -62,8 +62,9 @@ class Pool:
     markets: frozenset[Market] = frozenset(MARKETS)
 
     @property
-    def key(self) -> tuple[str, str, str]:
-        return self.type, self.zone, str(self.request.get("SubnetId", ""))
+    def key(self) -> tuple[str, str]:
+        """A fleet has each pool once, whatever subnet it is asked for in."""
+        return self.type, self.zone
 
 
 def pools_of(tx: Tx, caller: Caller, config: Item) -> list[Pool]:

@@ -41,7 +41,8 @@ def describe(tx: Tx, _caller: Caller, params: Any) -> Item:
     rows = LISTING.rows(tx, params)
     if not params.get("FleetIds"):
         rows = [row for row in rows if row.type != "instant"]
-    return LISTING.answer(params, [view(tx, row) for row in rows])
+    filters = [_spelled_as_answered(one) for one in params.get("Filters") or []]
+    return LISTING.answer({**params, "Filters": filters}, [view(tx, row) for row in rows])
 
 
 def describe_instances(tx: Tx, _caller: Caller, params: Any) -> Item:
@@ -95,6 +96,13 @@ def view(tx: Tx, fleet: Fleet) -> Item:
         "Tags": tag_list(fleet.tags),
         **({"Errors": fleet.errors, "Instances": launched(tx, fleet)} if instant else {}),
     }
+
+
+def _spelled_as_answered(given: Item) -> Item:
+    """Filters spell `deleted-running` what answers spell `deleted_running`."""
+    if given.get("Name") not in ("activity-status", "fleet-state"):
+        return given
+    return {**given, "Values": [value.replace("-", "_") for value in given.get("Values", [])]}
 
 
 def launched(tx: Tx, fleet: Fleet) -> list[Item]:

@@ -251,6 +251,10 @@ def test_filters_and_pages(cloud: Cloud) -> None:
     step(cloud)
     found = cloud.call("DescribeFleets", Filters=filters(type="request"))["Fleets"]
     assert [fleet["FleetId"] for fleet in found] == ids[2:]
+    cloud.call("DeleteFleets", FleetIds=ids[:1], TerminateInstances=False)
+    for spelled in ("deleted_running", "deleted-running"):
+        found = cloud.call("DescribeFleets", Filters=filters(fleet_state=spelled))["Fleets"]
+        assert [fleet["FleetId"] for fleet in found] == ids[:1]
     page = cloud.call("DescribeFleets", MaxResults=2)
     rest = cloud.call("DescribeFleets", MaxResults=2, NextToken=page["NextToken"])
     assert {fleet["FleetId"] for fleet in page["Fleets"] + rest["Fleets"]} == set(ids)
