@@ -15,6 +15,7 @@ from skylift.cloud.error import ServiceError
 from skylift.cloud.fleet import Fleet, FleetEvent, FleetMember, Market
 from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Instance
+from skylift.cloud.market import ANY_TYPE, Capacity
 from skylift.cloud.services.fleet_pool import Offer, Pool, ranked
 from skylift.cloud.services.launch import run_instances
 from skylift.cloud.services.market import free_room, on_demand_price, spot_price
@@ -24,6 +25,7 @@ from skylift.cloud.store.fleet import members_left
 FLEET_TAG = "aws:ec2:fleet-id"
 
 Item = dict[str, Any]
+Bounds = set[tuple[str, str]]
 
 
 @dataclass
@@ -56,7 +58,13 @@ def fill(
         if member.market == market and not member.leaving:
             units[member.type, member.zone] += member.weight
     options = fleet.spot_options if market == "spot" else fleet.on_demand_options
-    left = [_offer(tx, caller, market, pool, units[pool.type, pool.zone]) for pool in pools if market in pool.markets]
+    # Asking how much room there is counts all that runs: only where somebody has set it.
+    bounded = {(capacity.type, capacity.zone) for capacity in tx.find(Capacity)}
+    left = [
+        _offer(tx, caller, market, bounded, pool, units[pool.type, pool.zone])
+        for pool in pools
+        if market in pool.markets
+    ]
     while left and done.units < needed and (most is None or len(done.members) < most):
         best = ranked(market, options, left, needed - done.units)[0]
         try:
@@ -93,8 +101,9 @@ def error_view(pool: Pool, market: Market, error: ServiceError) -> Item:
     }
 
 
-def _offer(tx: Tx, caller: Caller, market: Market, pool: Pool, units: float) -> Offer:
-    room = free_room(tx, pool.type, pool.zone, market)
+def _offer(tx: Tx, caller: Caller, market: Market, bounded: Bounds, pool: Pool, units: float) -> Offer:
+    is_bounded = not bounded.isdisjoint({(pool.type, pool.zone), (ANY_TYPE, pool.zone)})
+    room = free_room(tx, pool.type, pool.zone, market) if is_bounded else None
     price = spot_price(tx, pool.type, pool.zone) if market == "spot" else on_demand_price(pool.type, caller.region)
     return Offer(pool, room=math.inf if room is None else room, price=price, units=units)
 

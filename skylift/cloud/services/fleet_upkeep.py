@@ -84,7 +84,6 @@ class _Look:
             return fleet.valid_from
         if fleet.state == "submitted":
             self._change("active", state="active")
-        self._end_the_failed()
         self._note_at_risk()
         enough = [self._fit(market) for market in MARKETS]
         if all(enough):
@@ -114,18 +113,6 @@ class _Look:
             return
         self._terminate(member.instance_id for member, _ in standing(self._tx, self._fleet.id))
         self._change("deleted_terminating", state="deleted_terminating")
-
-    def _end_the_failed(self) -> None:
-        """A spot instance that has failed is stopped, where it was not to be terminated: its replacement takes over."""
-        if self._fleet.replace_unhealthy:
-            self._terminate(
-                member.instance_id
-                for member, row in standing(self._tx, self._fleet.id)
-                if member.market == "spot"
-                and row is not None
-                and row.state == "stopped"
-                and row.state_reason_code == "Server.InternalError"
-            )
 
     def _note_at_risk(self) -> None:
         """With capacity rebalancing an instance gives its place away as soon as its end is likely."""

@@ -9,7 +9,7 @@ import pytest
 from ec2_fixtures import Cloud, filters, tagged
 from fleet_scene import SPEC, active, alive, described, history, make, make_template, resize, step
 
-from skylift.cloud.fleet import Fleet
+from skylift.cloud.fleet import Fleet, FleetEvent, FleetMember
 from skylift.cloud.instance import Instance
 from skylift.cloud.services import fleet_upkeep
 
@@ -150,6 +150,47 @@ def test_what_ends_as_it_begins_is_replaced_later_each_time(cloud: Cloud) -> Non
         cloud.clock.forward(seconds=seconds)
     assert pauses == [1, 2, 4, 8, 16, 32, 60, 60]
     assert history(cloud, fleet_id).count("allLaunchSpecsTemporarilyBlacklisted") == 8
+
+
+def test_a_template_whose_image_is_gone_is_told_of(cloud: Cloud, template: str) -> None:
+    data = {"ImageId": "ami-00000000000000000", "InstanceType": "t3.micro"}
+    cloud.call("CreateLaunchTemplateVersion", LaunchTemplateId=template, LaunchTemplateData=data)
+    fleet_id = make(cloud)
+    step(cloud)
+    assert described(cloud, fleet_id)["ActivityStatus"] == "error"
+    start = cloud.clock.now - timedelta(hours=1)
+    (record,) = cloud.call("DescribeFleetHistory", FleetId=fleet_id, EventType="service-error", StartTime=start)[
+        "HistoryRecords"
+    ]
+    assert "InvalidAMIID.NotFound" in record["EventInformation"]["EventDescription"]
+    cloud.call("DeleteLaunchTemplate", LaunchTemplateId=template)
+    cloud.clock.forward(seconds=1)
+    step(cloud)
+    assert history(cloud, fleet_id).count("allLaunchSpecsTemporarilyBlacklisted") == 2
+
+
+@pytest.mark.usefixtures("template")
+def test_it_is_forgotten_two_days_after_its_end(cloud: Cloud) -> None:
+    def forget() -> None:
+        with cloud.database.write() as tx:
+            fleet_upkeep.forget(tx)
+
+    lasting, ended = make(cloud), make(cloud)
+    step(cloud)
+    cloud.call("DeleteFleets", FleetIds=[ended], TerminateInstances=True)
+    (instance_id,) = [one for one in alive(cloud) if cloud.row(one).state == "shutting-down"]
+    cloud.observe(instance_id, "terminated")
+    step(cloud)
+    cloud.clock.forward(hours=47)
+    forget()
+    assert described(cloud, ended)["FleetState"] == "deleted"
+    cloud.clock.forward(hours=2)
+    forget()
+    assert cloud.code("DescribeFleets", FleetIds=[ended]) == "InvalidFleetId.NotFound"
+    assert len(active(cloud, lasting)) == 1
+    with cloud.database.read() as tx:
+        assert {member.fleet_id for member in tx.find(FleetMember)} == {lasting}
+        assert tx.find(FleetEvent) == []
 
 
 def test_an_instant_fleet_answers_what_it_has_and_why_not_the_rest(cloud: Cloud, template: str) -> None:
