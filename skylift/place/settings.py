@@ -29,6 +29,14 @@ def settings_for(on: str | None, *, showing: Showing = unseen) -> Settings:
     return replace(settings, access=Access(ssh_from=ssh_from)) if ssh_from else settings
 
 
+def standing_settings(on: str | None) -> Settings | None:
+    """Those of a place that is there now: a cloud of this machine's that is down is not started for a look."""
+    chosen = on or _said_otherwise("on") or "local"
+    if chosen == "local" and default_home().running_pid() is None:
+        return None
+    return settings_for(chosen)
+
+
 def _settings_of(place: str, showing: Showing) -> Settings:
     if place == "local":
         from skylift.place.local import local_settings

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from price_list import price_list, product
@@ -54,11 +54,24 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     catalogue.use(None)
 
 
+class Quick(Api):
+    """moto takes seconds to describe all types: once is enough."""
+
+    described: ClassVar[list[Any]] = []
+
+    def pages(self, service: str, operation: str, key: str, **params: Any) -> list[Any]:
+        if operation != "describe_instance_types":
+            return super().pages(service, operation, key, **params)
+        if not self.described:
+            self.described.extend(super().pages(service, operation, key, **params))
+        return self.described
+
+
 def with_prices(url: str) -> Any:
     """The Pricing API's region is another one than that of the prices: so its clients are told from the others."""
 
     def api(settings: Settings) -> Api:
-        return Api(settings if settings.region == REGION else replace(settings, endpoint_url=url))
+        return Quick(settings if settings.region == REGION else replace(settings, endpoint_url=url))
 
     return api
 
@@ -95,7 +108,7 @@ def test_types_and_prices_are_those_that_aws_gives(there: Settings, folder: Path
 def test_where_there_is_no_pricing_api_its_prices_stay(there: Settings, folder: Path) -> None:
     """moto has none, as the embedded EC2."""
     before, source = catalogue.on_demand("m7i.xlarge", REGION), catalogue.sources()[REGION, "on-demand"]
-    told = by_kind(Refresh(there, folder).run())
+    told = by_kind(Refresh(there, folder, Quick).run())
     assert told["types"].why_not == told["spot prices"].why_not == ""
     assert told["prices"].why_not
     assert catalogue.on_demand("m7i.xlarge", REGION) == before is not None
