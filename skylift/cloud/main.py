@@ -171,8 +171,8 @@ class Cloud:
             resolved=scaling_launch.resolved,
             wake_in=engine.wake_in,
         )
-        # The market, fleets and groups first: they say which servers there are to be. Then servers: each sees to its network
-        # itself once it is made, which takes longer than the network.
+        # The market, fleets and groups first: they say which servers there are to be. Then servers: each sees to its
+        # network itself once it is made, which takes longer than the network.
         wishes = (spot.step, fleets.step, groups.step)
         engine.steps = (*wishes, instances.step, volumes.step, snapshots.step, images.step, networks.step)
         engine.chores = (records.forget, records.shrink, network.restore_way_out)
