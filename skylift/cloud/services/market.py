@@ -82,12 +82,12 @@ def priced(region: str) -> str:
 
 def free_room(tx: Tx, type_name: str, zone: str, market: Market) -> int | None:
     """How many more instances fit; None where there is no bound."""
-    used = [one for one in on_hosts(tx) if (one.type, one.zone) == (type_name, zone)]
     left = []
     for bound in ("any", market):
         known = tx.get(Capacity, type=type_name, zone=zone, market=bound)
         known = known or tx.get(Capacity, type=ANY_TYPE, zone=zone, market=bound)
         if known is not None:
+            used = [one for one in on_hosts(tx) if (one.type, one.zone) == (type_name, zone)]
             left.append(known.count - sum(1 for one in used if bound in ("any", market_of(one))))
     return max(0, min(left)) if left else None
 

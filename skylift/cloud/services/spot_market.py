@@ -94,10 +94,12 @@ def carry_out(tx: Tx, caller: Caller, step: Step) -> None:
 
 
 def put_off(tx: Tx, step: Step, error: ServiceError) -> None:
-    """A launch was refused after all."""
+    """A launch was refused after all: somebody else was given the room, or it was not in view beforehand."""
     request = tx.get(SpotRequest, id=step.id)
     if request is not None and request.state == "open":
-        tx.save(replace(refused(tx, request, error), not_before=tx.now + _AGAIN))
+        waiting = refused(tx, request, error)
+        in_view = waiting.status_code in ("capacity-not-available", "limit-exceeded", "price-too-low")
+        tx.save(waiting if in_view else replace(waiting, not_before=tx.now + _AGAIN))
 
 
 def next_moment(tx: Tx) -> datetime | None:
