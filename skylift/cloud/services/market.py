@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
+from functools import cache
 
 from skylift import catalogue
 from skylift.cloud.error import ServiceError
@@ -75,8 +76,9 @@ def spot_price(tx: Tx, type_name: str, zone: str, at: datetime | None = None) ->
     return max(set_ones, key=lambda one: one.since).price if set_ones else usual_price(type_name, zone)
 
 
+@cache
 def priced(region: str) -> str:
-    """The region whose prices hold in this one."""
+    """The region whose prices hold in this one, worked out once: it means a look at the disk."""
     return region if region in catalogue.priced_regions() else "us-east-1"
 
 

@@ -196,6 +196,20 @@ def test_only_a_persistent_request_lets_its_instance_be_stopped(scene: Scene) ->
     assert scene.of(again)["State"] == "active"
 
 
+def test_a_stopped_instance_ends_with_its_request(scene: Scene) -> None:
+    cloud = scene.cloud
+    instance = cloud.run(InstanceMarketOptions=STOPS)["InstanceId"]
+    cloud.observe(instance, "running")
+    request = cloud.instance(instance)["SpotInstanceRequestId"]
+    cloud.call("StopInstances", InstanceIds=[instance])
+    cloud.observe(instance, "stopped")
+    scene.settle()
+    cloud.call("CancelSpotInstanceRequests", SpotInstanceRequestIds=[request])
+    scene.settle()
+    assert cloud.instance(instance)["State"]["Name"] == "shutting-down"
+    assert scene.state(request) == ("cancelled", "instance-terminated-by-service")
+
+
 def test_a_notice_by_hand_can_be_taken_back(scene: Scene) -> None:
     cloud, instance = scene.cloud, scene.launch()
     cloud.control("RecommendRebalance", InstanceId=instance)
