@@ -30,6 +30,7 @@ def conclude(name: str, status: dict[str, Any] | None, manifest: Manifest, serve
         left_behind=manifest.left_behind,
         started=status.get("started"),
         ended=status.get("ended"),
+        attempts=status.get("attempt", 1),
         program_seconds=status.get("program_seconds"),
         kept_until=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(kept)) if kept else None,
     )
