@@ -13,9 +13,9 @@ TRY = 0.05
 """Seconds of one attempt. Where nothing is yet, a packet is lost, and TCP would wait a second before the next."""
 
 
-def await_banner(address: str) -> None:
+def await_banner(address: str, patience: float = PATIENCE) -> None:
     """Return as soon as an SSH server says who it is."""
-    give_up = time.monotonic() + PATIENCE
+    give_up = time.monotonic() + patience
     while True:
         try:
             with socket.create_connection((address, 22), TRY) as connection:

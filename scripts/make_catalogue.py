@@ -13,16 +13,18 @@ and what is found is left out.
 
 from __future__ import annotations
 
-import csv
 import gzip
 import json
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from skylift.catalogue.table import COLUMNS, FLAGS
+from skylift.catalogue.described import from_description
+from skylift.catalogue.price import Figures
+from skylift.catalogue.source import Source
+from skylift.catalogue.writing import write_prices, write_types
 
 HERE = Path(__file__).parent
 CATALOGUE = HERE.parent / "skylift" / "catalogue"
@@ -41,34 +43,26 @@ OUT_OF_LINE = {"x8i.96xlarge", "x8i.metal-96xl"}
 Prices = dict[str, float]
 
 SOURCES = {
-    "types": ("2026-10-27", "moto 5.2.5, from DescribeInstanceTypes"),
-    "typed": ("2026-01-19", "AWS Pricing API, by karpenter-provider-aws"),
-    "libcloud": ("2025-03-02", "AWS price list, by apache-libcloud 3.9.1"),
+    "types": Source("2026-10-27", "DescribeInstanceTypes, by moto 5.2.5"),
+    "typed": Source("2026-01-19", "AWS Pricing API, by karpenter-provider-aws"),
+    "libcloud": Source("2025-03-02", "AWS price list, by apache-libcloud 3.9.1"),
 }
 
 
 def main(moto: Path, libcloud: Path) -> None:
     described = json.loads(gzip.decompress(moto.read_bytes()))
-    write_types(described.values())
+    write_types(CATALOGUE, SOURCES["types"], map(from_description, described.values()))
     scraped = json.loads(libcloud.read_text())["compute"]["ec2_linux"]
     typed = read_typed(HERE / "catalogue" / "on_demand_us-east-1.txt")
     shared = of_shared_tenancy(typed, of_region(scraped, TYPED_REGION), described)
-    sources = [("", "types", *SOURCES["types"])]
     for region in REGIONS:
         if region == TYPED_REGION:
-            on_demand = shared
-            sources.append((region, "on-demand", *SOURCES["typed"]))
+            on_demand = Figures(SOURCES["typed"], shared)
         else:
-            fresh = {
-                name: price for name, price in of_region(scraped, region).items() if not outdated(name, shared, scraped)
-            }
-            on_demand = like_its_family(fresh, shared)
-            sources.append((region, "on-demand", *SOURCES["libcloud"]))
-        write_prices(region, {"on-demand": on_demand})
-    with (CATALOGUE / "sources.csv").open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("region", "what", "date", "source"))
-        writer.writerows(sources)
+            found = of_region(scraped, region)
+            fresh = {name: price for name, price in found.items() if not outdated(name, shared, scraped)}
+            on_demand = Figures(SOURCES["libcloud"], like_its_family(fresh, shared))
+        write_prices(CATALOGUE, region, {"on-demand": on_demand})
 
 
 def read_typed(path: Path) -> Prices:
@@ -152,77 +146,6 @@ def same(price: float, other: float) -> bool:
 
 def dedicated(ratio: float, usual: float) -> bool:
     return DEDICATED[0] <= ratio / usual <= DEDICATED[1]
-
-
-def write_types(described: Iterable[Mapping[str, Any]]) -> None:
-    with (CATALOGUE / "types.csv").open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows(row(one) for one in sorted(described, key=lambda one: str(one["InstanceType"])))
-
-
-def row(one: Mapping[str, Any]) -> list[object]:
-    cards = one["NetworkInfo"]["NetworkCards"]
-    usage = one["SupportedUsageClasses"]
-    flags = {
-        "burstable": one["BurstablePerformanceSupported"],
-        "free_tier": one["FreeTierEligible"],
-        "current": one["CurrentGeneration"],
-        "bare_metal": one["BareMetal"],
-        "spot": "spot" in usage,
-        "dedicated_hosts": one["DedicatedHostsSupported"],
-    }
-    return [
-        one["InstanceType"],
-        one["VCpuInfo"]["DefaultVCpus"],
-        one["VCpuInfo"]["DefaultCores"],
-        one["MemoryInfo"]["SizeInMiB"],
-        " ".join(one["ProcessorInfo"]["SupportedArchitectures"]),
-        one["ProcessorInfo"].get("SustainedClockSpeedInGhz", ""),
-        one["ProcessorInfo"].get("Manufacturer", ""),
-        one["NetworkInfo"]["NetworkPerformance"],
-        f"{sum(card.get('BaselineBandwidthInGbps', 0) for card in cards):g}",
-        f"{sum(card.get('PeakBandwidthInGbps', 0) for card in cards):g}",
-        disks(one),
-        accelerators(one),
-        one.get("Hypervisor", ""),
-        one["NetworkInfo"]["MaximumNetworkInterfaces"],
-        one["NetworkInfo"]["Ipv4AddressesPerInterface"],
-        "".join("y" if flags[flag] else "n" for flag in FLAGS),
-    ]
-
-
-def disks(one: Mapping[str, Any]) -> str:
-    found = one.get("InstanceStorageInfo", {}).get("Disks", [])
-    assert len(found) <= 1, f"{one['InstanceType']} has disks of two kinds"
-    return " ".join(f"{disk['Count']} {disk['SizeInGB']} {disk['Type']}" for disk in found)
-
-
-def accelerators(one: Mapping[str, Any]) -> str:
-    """`count MiB kind manufacturer name`, of the first kind that it has: inf2 says its chips as two of them."""
-    kinds = {
-        "gpu": one.get("GpuInfo", {}).get("Gpus"),
-        "neuron": one.get("NeuronInfo", {}).get("NeuronDevices"),
-        "inference": one.get("InferenceAcceleratorInfo", {}).get("Accelerators"),
-        "fpga": one.get("FpgaInfo", {}).get("Fpgas"),
-        "media": one.get("MediaAcceleratorInfo", {}).get("Accelerators"),
-    }
-    for kind, devices in kinds.items():
-        if devices:
-            assert len(devices) == 1, f"{one['InstanceType']} has two kinds of {kind}"
-            (device,) = devices
-            count = device.get("LogicalGpuCount", device["Count"])
-            memory = device["MemoryInfo"]["SizeInMiB"]
-            return f"{count} {memory} {kind} {device.get('Manufacturer', 'AWS')} {device['Name']}"
-    return ""
-
-
-def write_prices(region: str, kinds: Mapping[str, Prices]) -> None:
-    with (CATALOGUE / "prices" / f"{region}.csv").open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("name", *kinds))
-        for name in sorted({name for prices in kinds.values() for name in prices}):
-            writer.writerow((name, *(f"{prices[name]:.8g}" if name in prices else "" for prices in kinds.values())))
 
 
 if __name__ == "__main__":

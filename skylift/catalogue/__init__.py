@@ -8,7 +8,6 @@ from skylift.catalogue.instance_type import Accelerators, Disks, InstanceType
 from skylift.catalogue.price import (
     HOURS_A_YEAR,
     PAYMENTS,
-    Source,
     dedicated,
     on_demand,
     priced_regions,
@@ -17,6 +16,8 @@ from skylift.catalogue.price import (
     sources,
     spot,
 )
+from skylift.catalogue.refreshed import refreshed_folder, use
+from skylift.catalogue.source import Source
 from skylift.catalogue.table import types
 
 __all__ = [
@@ -29,9 +30,11 @@ __all__ = [
     "dedicated",
     "on_demand",
     "priced_regions",
+    "refreshed_folder",
     "reserved",
     "savings_plan",
     "sources",
     "spot",
     "types",
+    "use",
 ]

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
-from skylift.catalogue.table import FOLDER
+from skylift.catalogue.folder import FOLDERS
+from skylift.catalogue.source import Source
+from skylift.catalogue.table import types_source
 
 HOURS_A_YEAR = 8760
 """As AWS counts it: a commitment's year has no leap day."""
@@ -19,13 +21,16 @@ HOURS_A_YEAR = 8760
 Payment = Literal["no-upfront", "partial-upfront", "all-upfront"]
 PAYMENTS: tuple[Payment, ...] = ("no-upfront", "partial-upfront", "all-upfront")
 
+Kind = str
+"""`on-demand`, `spot`, `dedicated`, `reserved 1 no-upfront`, `savings-plan 3 all-upfront`, ..."""
+
 
 @dataclass(frozen=True)
-class Source:
-    """Of which day a region's figures of one kind are, and who says so."""
+class Figures:
+    """One kind of price in one region."""
 
-    date: str
-    name: str
+    source: Source
+    prices: Mapping[str, float]
 
 
 def on_demand(instance_type: str, region: str) -> float | None:
@@ -52,32 +57,44 @@ def savings_plan(instance_type: str, region: str, years: int, payment: Payment) 
     return _price(instance_type, region, f"savings-plan {years} {payment}")
 
 
-def _price(instance_type: str, region: str, kind: str) -> float | None:
-    if region not in priced_regions():
-        return None
-    return _region(region).get(kind, {}).get(instance_type)
+def priced_regions() -> tuple[str, ...]:
+    return FOLDERS.regions()
 
 
-@cache
-def _region(region: str) -> dict[str, dict[str, float]]:
-    """By kind of price, the types that have one."""
-    with (FOLDER / "prices" / f"{region}.csv").open(newline="") as file:
-        rows = csv.reader(file)
-        kinds = next(rows)[1:]
-        found: dict[str, dict[str, float]] = {kind: {} for kind in kinds}
-        for name, *prices in rows:
-            for kind, price in zip(kinds, prices, strict=True):
-                if price:
-                    found[kind][name] = float(price)
-        return found
-
-
-@cache
 def sources() -> Mapping[tuple[str, str], Source]:
     """By region and kind of price (`("us-east-1", "on-demand")`); `("", "types")` is the types themselves."""
-    with (FOLDER / "sources.csv").open(newline="") as file:
-        return {(row["region"], row["what"]): Source(row["date"], row["source"]) for row in csv.DictReader(file)}
+    of_prices = {(region, kind): known.source for region in priced_regions() for kind, known in figures(region).items()}
+    return {("", "types"): types_source(), **of_prices}
 
 
-def priced_regions() -> tuple[str, ...]:
-    return tuple(region for region, what in sources() if what == "on-demand")
+def _price(instance_type: str, region: str, kind: Kind) -> float | None:
+    known = figures(region).get(kind)
+    return known.prices.get(instance_type) if known else None
+
+
+@cache
+def figures(region: str) -> Mapping[Kind, Figures]:
+    """All that is known of a region. The file has a row with the kinds, one with their dates, one with who says so, and
+    then one for each type."""
+    path = FOLDERS.find(prices_of(region))
+    if path is None:
+        return {}
+    with path.open(newline="") as file:
+        rows = csv.reader(file)
+        kinds, dates, names = (next(rows)[1:] for _ in range(3))
+        found: list[dict[str, float]] = [{} for _ in kinds]
+        for name, *prices in rows:
+            for each, price in zip(found, prices, strict=True):
+                if price:
+                    each[name] = float(price)
+    sources = [Source(date, name) for date, name in zip(dates, names, strict=True)]
+    return {kind: Figures(sources[place], found[place]) for place, kind in enumerate(kinds)}
+
+
+def forget_prices() -> None:
+    figures.cache_clear()
+
+
+def prices_of(region: str) -> str:
+    """The file's name."""
+    return f"prices/{region}.csv"

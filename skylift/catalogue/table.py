@@ -1,15 +1,14 @@
-"""Reads the types: one row each in `types.csv`."""
+"""The types as they are kept: one row each in `types.csv`, below where they are from and what the columns are."""
 
 from __future__ import annotations
 
 import csv
 from functools import cache
-from pathlib import Path
 from typing import Any
 
+from skylift.catalogue.folder import FOLDERS, TYPES
 from skylift.catalogue.instance_type import Accelerators, Disks, InstanceType
-
-FOLDER = Path(__file__).parent
+from skylift.catalogue.source import Source
 
 COLUMNS = (
     "name",
@@ -35,15 +34,28 @@ FLAGS = ("burstable", "free_tier", "current", "bare_metal", "spot", "dedicated_h
 @cache
 def types() -> dict[str, InstanceType]:
     """Every instance type there is, by name."""
-    return read(FOLDER)
+    return _read()[1]
 
 
-def read(folder: Path) -> dict[str, InstanceType]:
-    with (folder / "types.csv").open(newline="") as file:
+def types_source() -> Source:
+    return _read()[0]
+
+
+@cache
+def _read() -> tuple[Source, dict[str, InstanceType]]:
+    path = FOLDERS.find(TYPES)
+    assert path is not None, "the package has them"
+    with path.open(newline="") as file:
         rows = csv.reader(file)
+        source = Source(*next(rows))
         header = tuple(next(rows))
-        assert header == COLUMNS, f"{file.name}: {header}"
-        return {row[0]: _type(*row) for row in rows}
+        assert header == COLUMNS, f"{path}: {header}"
+        return source, {row[0]: _type(*row) for row in rows}
+
+
+def forget_types() -> None:
+    types.cache_clear()
+    _read.cache_clear()
 
 
 def _type(

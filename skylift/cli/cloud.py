@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from skylift.cli import market
+from skylift.cli import bill, market
 from skylift.cli.connect import connect
 from skylift.cloud.home import Endpoint, Home, RootKey, default_home
 
@@ -22,6 +22,7 @@ def register(app: typer.Typer) -> None:
     for command in (up, down, status, env, connect, logs):
         cloud.command()(command)
     market.register(cloud)
+    bill.register(cloud)
     app.add_typer(cloud, name="cloud")
 
 

@@ -33,6 +33,7 @@ _ClickException = cast(type[typer.BadParameter], typer.BadParameter.__mro__[2])
 COMMANDS = {
     "run": "run",
     "types": "types",
+    "price": "price",
     "ps": "ps",
     "attach": "attend",
     "wait": "attend",

@@ -18,7 +18,7 @@ from skylift.cli.place import On, settings_for
 from skylift.cli.preset import presets, yields
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from skylift.cli.screen import Outlet, Screen
     from skylift.cli.terminal import Seat
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from skylift.runner.job import Job, Outcome, Program, Settings
     from skylift.runner.submit import Taken
 
-_COMMAND_FLAG = "--program-is-a-command"
+COMMAND_FLAG = "--program-is-a-command"
 _VALUES = {"--in", "--out", "--env", "--type", "--max-time", "--keep", "--name", "-i", "-o", "-e", "-t"}
 _VALUES |= {"--max-cost", "--idle", "--sync-every", "--python", "--forward", "--max-price", "--checkpoint"}
 _VALUES |= {"--cpu", "--memory", "--arch", "--gpu"}
@@ -60,19 +60,20 @@ class Words:
     script: str | None = None
 
 
-def mark_program(args: list[str]) -> Words:
+def mark_program(args: list[str], values: Collection[str] = _VALUES) -> Words:
+    """`values` are the options that have one, in a word of its own."""
     index = 0
     while index < len(args):
         word = args[index]
         if word == "--":
-            return Words([*args[:index], _COMMAND_FLAG, *args[index:]], index)
+            return Words([*args[:index], COMMAND_FLAG, *args[index:]], index)
         if not word.startswith("-") or word == "-":
             return Words([*args[:index], "--", *args[index:]], index, word)
         if word in _MODULE:
             return Words([*args[: index + 2], "--", *args[index + 2 :]], index + 2)
         if word.startswith("--module=") or (word.startswith("-m") and not word.startswith("--")):
             return Words([*args[: index + 1], "--", *args[index + 1 :]], index + 1)
-        index += 2 if word in _VALUES else 1
+        index += 2 if word in values else 1
     return Words(args, len(args))
 
 
@@ -80,11 +81,22 @@ class RunCommand(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         words = mark_program(args)
         if args and not {"-h", "--help"} & set(args[: words.ours]):
-            options = [each for each in self.params if each.param_type_name == "option"]
-            found = presets(options, words.script, Path.cwd())
-            without = yields(options, args[: words.ours])
-            ctx.default_map = {name: value for name, value in found.items() if name not in without}
+            ctx.default_map = _presets(self.params, args[: words.ours], words.script)
         return super().parse_args(ctx, words.marked)
+
+
+def _presets(params: Sequence[Any], ours: list[str], script: str | None) -> dict[str, Any]:
+    options = [each for each in params if each.param_type_name == "option"]
+    without = yields(options, ours)
+    return {name: value for name, value in presets(options, script, Path.cwd()).items() if name not in without}
+
+
+def run_presets(ours: list[str], script: str | None) -> dict[str, Any]:
+    """What `skylift run` would take from the tables beside these words, for another command that asks."""
+    alone = typer.Typer()
+    register(alone)
+    command: Any = typer.main.get_command(alone)
+    return _presets(command.params, ours, script)
 
 
 def register(app: typer.Typer) -> None:
@@ -194,7 +206,7 @@ def run(
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object on stdout at the end; the program's stdout goes to stderr.")
     ] = False,
-    is_command: Annotated[bool, typer.Option(_COMMAND_FLAG, hidden=True)] = False,
+    is_command: Annotated[bool, typer.Option(COMMAND_FLAG, hidden=True)] = False,
 ) -> None:
     import gc
 

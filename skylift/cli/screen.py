@@ -196,6 +196,8 @@ def summary(outcome: Outcome) -> list[str]:
     if outcome.left_behind:
         names = ", ".join(outcome.left_behind[:5])
         lines.append(f"New on the server, but not asked for with --out: {names}.")
+    if outcome.price is not None:
+        lines.append(outcome.price.spell())
     if outcome.kept_until:
         lines.append(f"The server stays until {outcome.kept_until}: `skylift ssh {outcome.name}`.")
     return lines

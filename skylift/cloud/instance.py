@@ -79,6 +79,7 @@ class Instance:
     placement_group_id: str | None = None
     partition: int | None = None
     spot_request_id: str | None = None
+    detailed_monitoring: bool = False
 
 
 @dataclass(frozen=True)

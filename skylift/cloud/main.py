@@ -40,7 +40,7 @@ from skylift.cloud.instance import Console
 from skylift.cloud.joints.desk import Desk
 from skylift.cloud.joints.first_facts import DEFAULT_REGION, first_facts, open_database, preferred_net
 from skylift.cloud.joints.leave import take_down
-from skylift.cloud.joints.premises import RUN, make_disks, make_servers, make_site, places_of_work
+from skylift.cloud.joints.premises import RUN, make_disks, make_meter, make_servers, make_site, places_of_work, size_of
 from skylift.cloud.joints.records import Records
 from skylift.cloud.joints.stations import Stations
 from skylift.cloud.listening import listen_for_tls, listen_on_loopback
@@ -52,9 +52,11 @@ from skylift.cloud.loops.fleet import FleetLoop
 from skylift.cloud.loops.hold import Hold
 from skylift.cloud.loops.image import ImageLoop
 from skylift.cloud.loops.instance import Cables, InstanceLoop
+from skylift.cloud.loops.metering import Metering
 from skylift.cloud.loops.network import NetworkLoop
 from skylift.cloud.loops.root_copy import RootCopies
 from skylift.cloud.loops.snapshot import SnapshotLoop
+from skylift.cloud.loops.ticker import Ticker
 from skylift.cloud.loops.volume import Sockets, VolumeLoop
 from skylift.cloud.services import fleet_upkeep
 from skylift.cloud.services.identity_document import Notary
@@ -156,6 +158,8 @@ class Cloud:
             changed=engine.wake,
         )
         fleets = FleetLoop(database, fleet_upkeep.keep, fleet_upkeep.mark, engine.wake_in)
+        ticker = Ticker()
+        ticker.steps = (Metering(database, make_meter(network.claim).read, partial(size_of, site)).step,)
         # Fleets first: they say which servers there are to be. Then servers: each sees to its network itself once it is
         # made, which takes longer than the network.
         engine.steps = (fleets.step, instances.step, volumes.step, snapshots.step, images.step, networks.step)
@@ -174,6 +178,7 @@ class Cloud:
         await asyncio.to_thread(volumes.adopt)
         await asyncio.to_thread(snapshots.clean_up)
         engine.start()
+        ticker.start()
         try:
             # In this order: the directory is synced with the second.
             self._home.down_mark.unlink(missing_ok=True)
@@ -181,6 +186,7 @@ class Cloud:
             ready()
             await stop.wait()
         finally:
+            await asyncio.to_thread(ticker.stop)
             await asyncio.to_thread(engine.stop)
             await asyncio.to_thread(instances.close)
             await asyncio.to_thread(volumes.close)

@@ -46,7 +46,8 @@ class Summary:
         """One of CloudWatch's: Average, Sum, Minimum, Maximum, SampleCount."""
         match name:
             case "Average":
-                return self.sum / self.count
+                # Where all values are the same, so is this, whatever the last digits are off.
+                return min(max(self.sum / self.count, self.minimum), self.maximum)
             case "Sum":
                 return self.sum
             case "Minimum":
@@ -54,7 +55,8 @@ class Summary:
             case "Maximum":
                 return self.maximum
             case "SampleCount":
-                return self.count
+                # Samples of parts of a minute add up to one, but for what the last digits are off.
+                return round(self.count, 9)
         raise ValueError(name)
 
 

@@ -27,6 +27,14 @@ def settings_for(on: str | None, *, showing: Showing = unseen) -> Settings:
     return replace(settings, access=Access(ssh_from=ssh_from)) if ssh_from else settings
 
 
+def standing_settings(on: str | None) -> Settings | None:
+    """Those of a place that is there now: a cloud of this machine's that is down is not started for a look."""
+    chosen = on or _said_otherwise("on") or "local"
+    if chosen == "local" and default_home().running_pid() is None:
+        return None
+    return settings_for(chosen)
+
+
 def _settings_of(place: str, showing: Showing) -> Settings:
     if place == "local":
         from skylift.place.local import local_settings
@@ -38,7 +46,18 @@ def _settings_of(place: str, showing: Showing) -> Settings:
 
         home = default_home().path
         return aws_settings(home / "keys", Cache(home / "cache"))
-    raise UsageError(f"--on {place!r} is not a place where jobs run.", "It may be local or aws.")
+    raise _no_place(place)
+
+
+def check_place(on: str | None) -> None:
+    """Raises UsageError for one that there is not."""
+    chosen = on or _said_otherwise("on") or "local"
+    if chosen not in ("local", "aws"):
+        raise _no_place(chosen)
+
+
+def _no_place(name: str) -> UsageError:
+    return UsageError(f"--on {name!r} is not a place where jobs run.", "It may be local or aws.")
 
 
 def _said_otherwise(key: str) -> str | None:

@@ -23,6 +23,7 @@ from skylift.runner.lifeline import Lifeline
 from skylift.runner.outcome import conclude
 from skylift.runner.reach import Reach
 from skylift.runner.record import Prefix
+from skylift.runner.run_price import with_price
 from skylift.runner.size import spell_size
 from skylift.runner.steps import Clock, in_thread, together
 from skylift.runner.stream import Follower, Status
@@ -287,7 +288,8 @@ class Attendance:
         more["choice"] = self._visit.choice
         if outcome.results:
             more["home"] = self._visit.home
-        return replace(outcome, instance_type=self._visit.instance_type, **more)
+        told = replace(outcome, instance_type=self._visit.instance_type, **more)
+        return with_price(told, self._account.settings)
 
 
 def _trouble(step: Callable[[], object]) -> SkyliftError | None:

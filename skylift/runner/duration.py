@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 
 from skylift.runner.errors import UsageError
 
@@ -34,3 +35,8 @@ def spell_duration(seconds: float) -> str:
         return f"{whole // 60}m {whole % 60:02d}s" if whole % 60 else f"{whole // 60}m"
     minutes = whole % 3600 // 60
     return f"{whole // 3600}h {minutes:02d}m" if minutes else f"{whole // 3600}h"
+
+
+def moment(text: str) -> float:
+    """Seconds since the epoch of a time as statuses have it: `2026-01-31T12:00:00.123Z`."""
+    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()

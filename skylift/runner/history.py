@@ -6,13 +6,15 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from skylift.runner.account import Account
+from skylift.runner.duration import moment
 from skylift.runner.errors import JobNotFound
 from skylift.runner.purchase import billed
+
+if TYPE_CHECKING:
+    from skylift.runner.account import Account
 
 DAYS = 30
 """How far back we look; a month has as many, so that hours are hours a month."""
@@ -57,18 +59,16 @@ def read_history(account: Account, now: float | None = None) -> History:
 def _past_run(account: Account, name: str) -> PastRun | None:
     """None for a job that had no server, has not ended, or has been forgotten by now."""
     status = account.status(name)
-    booted, ended = _seconds(status.get("booted")), _seconds(status.get("ended"))
-    if booted is None or ended is None:
+    if not status.get("booted") or not status.get("ended"):
         return None
+    booted = moment(status["booted"])
     try:
         record: dict[str, Any] = account.record(name)
     except JobNotFound:
         return None
-    return PastRun(name, tuple(record["argv"]), record["instance_type"], booted, max(0.0, ended - booted))
-
-
-def _seconds(when: str | None) -> float | None:
-    return None if when is None else datetime.fromisoformat(when.replace("Z", "+00:00")).timestamp()
+    return PastRun(
+        name, tuple(record["argv"]), record["instance_type"], booted, max(0.0, moment(status["ended"]) - booted)
+    )
 
 
 @dataclass(frozen=True)

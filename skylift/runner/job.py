@@ -16,6 +16,7 @@ from skylift.runner.requirements import NOTHING, Requirements
 
 if TYPE_CHECKING:
     from skylift.runner.choice import Choice
+    from skylift.runner.run_price import RunPrice
 
 NAME_FORM = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
 INTERRUPTED = 130
@@ -283,7 +284,8 @@ class Outcome:
     `state` is one of succeeded, failed, out-of-memory, timed-out, idle, cancelled, rebooted, environment-failed and
     broken; `reason` is one sentence.
     `steps` are seconds by step name. The tails are the last 64 KiB of each stream, as far as the one who watched has
-    seen it; `home` is the folder that results are in, `choice` why the server is of its type, where that was chosen.
+    seen it; `home` is the folder that results are in, `choice` why the server is of its type, where that was
+    chosen. `booted` is when its server began with it, and `price` what that time costs.
     """
 
     name: str
@@ -308,6 +310,8 @@ class Outcome:
     stderr_tail: str = ""
     home: Path | None = None
     choice: dict[str, Any] | None = None
+    booted: str | None = None
+    price: RunPrice | None = None
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -328,6 +332,7 @@ class Outcome:
             "results": [{"path": each.path, "size": each.size, "sha256": each.sha256} for each in self.results],
             "unmatched": list(self.unmatched),
             "left_behind": list(self.left_behind),
+            "booted": self.booted,
             "started": self.started,
             "ended": self.ended,
             "program_seconds": self.program_seconds,
@@ -335,6 +340,7 @@ class Outcome:
             "seconds": round(self.seconds, 3),
             "steps": {name: round(seconds, 3) for name, seconds in self.steps.items()},
             "kept_until": self.kept_until,
+            "price": self.price.as_json() if self.price is not None else None,
         }
 
 

@@ -28,6 +28,7 @@ def conclude(name: str, status: dict[str, Any] | None, manifest: Manifest, serve
         results=manifest.results,
         unmatched=manifest.unmatched,
         left_behind=manifest.left_behind,
+        booted=status.get("booted"),
         started=status.get("started"),
         ended=status.get("ended"),
         attempts=status.get("attempt", 1),

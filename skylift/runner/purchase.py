@@ -14,6 +14,8 @@ from typing import Any
 HOURS_A_MONTH = 730
 LEAST_BILLED = 60
 """Seconds that AWS bills for each start of a Linux server, at the least."""
+MOST_OFF = 0.72
+"""What AWS says a commitment takes off on-demand prices at the most (https://aws.amazon.com/ec2/pricing/)."""
 
 
 @dataclass(frozen=True)
@@ -161,11 +163,26 @@ def _advise(rates: Rates, offers: tuple[Offer, ...], hours: float) -> str:
             f"Take on-demand: {spoken} a month are less than the {min(reachable):.0f} h from which a commitment pays."
         )
     else:
-        text = f"Take on-demand: no price of a commitment is known for {rates.instance_type} in {rates.region}."
+        text = _advise_without_prices(rates, hours)
     if rates.spot is not None and rates.spot < usual:
         share = 1 - rates.spot / usual
         text += f" Spot costs {share:.0%} less than on-demand, if the program may be interrupted."
     return text
+
+
+def _advise_without_prices(rates: Rates, hours: float) -> str:
+    """What can be said of commitments whose prices nobody knows: by what they take off, they pay from some hours on."""
+    share, spoken = hours / HOURS_A_MONTH, _spell_hours(hours)
+    nobody = f"no source has the price of a commitment for {rates.instance_type} in {rates.region}"
+    if share < 1 - MOST_OFF:
+        earliest = (1 - MOST_OFF) * HOURS_A_MONTH
+        return (
+            f"Take on-demand: {nobody}, but AWS's largest discount is {MOST_OFF:.0%}, which pays from {earliest:.0f} h"
+            f" a month on, and {spoken} are less."
+        )
+    if share >= 1:
+        return f"A commitment pays at {spoken} a month; which one is not known: {nobody}."
+    return f"A commitment pays at {spoken} a month if it takes more than {1 - share:.0%} off; {nobody}."
 
 
 def spell_offer(offer: Offer) -> str:

@@ -85,7 +85,7 @@ def _jobs_types(machine: Machine | None) -> list[InstanceType]:
 def _can_be_a_jobs(kind: InstanceType, machine: Machine | None) -> bool:
     if not kind.current or kind.bare_metal or kind.architecture not in ("x86_64", "arm64"):
         return False
-    return machine is None or kind.accelerators is None
+    return machine is None or (kind.accelerators is None and kind.disks is None)
 
 
 def _check_machine(wanted: Requirements, machine: Machine) -> None:

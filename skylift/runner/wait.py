@@ -16,6 +16,7 @@ from skylift.runner.larger import name_larger_type
 from skylift.runner.lifeline import Lifeline
 from skylift.runner.outcome import conclude
 from skylift.runner.record import Prefix
+from skylift.runner.run_price import with_price
 from skylift.runner.steps import in_thread
 from skylift.runner.warm import put_roles_away
 from skylift.runner.watch import Watcher
@@ -46,6 +47,7 @@ async def wait(account: Account, name: str, watcher: Watcher) -> Outcome:
         await lifeline.reach(put_roles_away, account, name, servers)
     told = conclude(name, status, manifest, servers[0] if servers else None)
     told = replace(told, instance_type=instance_type, choice=record.get("choice"))
+    told = with_price(told, account.settings)
     return await in_thread(name_larger_type, account.api, told, instance_type)
 
 

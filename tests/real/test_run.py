@@ -195,6 +195,7 @@ def test_json_says_how_it_went(cloud: RealCloud, folder: Path) -> None:
     assert found["instance"].startswith("i-")
     assert found["steps"]["server"] > 0
     assert (found["instance_type"], found["choice"]["wanted"]) == ("t3a.medium", {"cpu": 2, "memory_mib": 3072})
+    assert found["price"]["billed_seconds"] >= 60
     assert ended_job(cloud, found["name"]) == ("failed", 1)
 
 

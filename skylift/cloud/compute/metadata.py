@@ -101,6 +101,7 @@ class InstanceFacts:
     """What the instance type has on AWS."""
     placement_group: str = ""
     partition: int | None = None
+    detailed_monitoring: bool = False
     tokens_required: bool = True
     enabled: bool = True
     hop_limit: int = 2
@@ -241,7 +242,7 @@ def _tree(facts: InstanceFacts, version: str, vouch: Vouch) -> dict[str, Any]:
     tree: dict[str, Any] = {
         "meta-data": _meta_data(facts, version),
         "dynamic": {
-            "fws": {"instance-monitoring": "disabled"},
+            "fws": {"instance-monitoring": "enabled" if facts.detailed_monitoring else "disabled"},
             "instance-identity": _identity(_identity_document(facts), vouch),
         },
     }

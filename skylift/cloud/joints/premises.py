@@ -6,14 +6,17 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from skylift.catalogue import types
 from skylift.cloud.compute import cgroup
 from skylift.cloud.compute.claim import Claim
 from skylift.cloud.compute.disk import Disks
 from skylift.cloud.compute.inherit import inherited
 from skylift.cloud.compute.lxcfs import ensure_lxcfs
+from skylift.cloud.compute.meter import Meter
 from skylift.cloud.compute.server import Servers, find_programs
 from skylift.cloud.home import Home
 from skylift.cloud.loops.blueprint import Site
+from skylift.cloud.loops.metering import Size
 
 RUN = Path("/run/skylift")
 
@@ -24,7 +27,16 @@ def places_of_work(home: Home, claim: Claim) -> tuple[Path, ...]:
 
 
 def make_servers(home: Home, claim: Claim, ended: Callable[[str, int | None], None]) -> Servers:
-    return Servers(RUN / str(claim.number), home.instances, f"skylift-{claim.number}", find_programs(), ended)
+    return Servers(RUN / str(claim.number), home.instances, _group(claim), find_programs(), ended)
+
+
+def make_meter(claim: Claim) -> Meter:
+    return Meter(RUN / str(claim.number), _group(claim))
+
+
+def _group(claim: Claim) -> str:
+    """The cgroup of its servers."""
+    return f"skylift-{claim.number}"
 
 
 def make_disks(home: Home, claim: Claim) -> Disks:
@@ -53,3 +65,9 @@ def make_site(home: Home, claim: Claim, account: str, region: str) -> Site:
         swap_accounting=cgroup.swap_accounting(),
         lxcfs=ensure_lxcfs(lxcfs_at(claim)),
     )
+
+
+def size_of(site: Site, type_name: str) -> Size:
+    """What servers of a type may use here."""
+    kind = types()[type_name]
+    return Size(min(kind.vcpus, len(site.host_cores)), kind.memory_mib)

@@ -163,6 +163,7 @@ class Draughtsman:
             hypervisor=self._type_of(instance.type).hypervisor or "nitro",
             placement_group=instance.placement_group,
             partition=instance.partition,
+            detailed_monitoring=instance.detailed_monitoring,
         )
 
     def _interface(self, tx: Tx, interface: NetworkInterface) -> InterfaceFacts:

@@ -7,7 +7,7 @@ from typing import Any
 
 from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Instance
-from skylift.cloud.services import interruption, market_setting
+from skylift.cloud.services import bill, interruption, market_setting
 from skylift.cloud.services.check import Checks, on_row
 from skylift.cloud.services.operation import Check, Handler, Operation
 from skylift.cloud.store.database import Tx
@@ -54,4 +54,5 @@ CONTROL_OPERATIONS: tuple[Operation, ...] = (
     _tells("RecommendRebalance", interruption.recommend),
     _tells("WithdrawInterruption", interruption.withdraw),
     reads("DescribeInterruptions", interruption.describe),
+    reads("GetBill", bill.get_bill, "From To GroupBy TagKey"),
 )

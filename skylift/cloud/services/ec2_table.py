@@ -26,6 +26,7 @@ from skylift.cloud.services import (
     launch_template,
     launch_template_version,
     metadata_defaults,
+    monitoring,
     nat_gateway,
     nat_gateway_address,
     network_acl,
@@ -84,6 +85,7 @@ _LAUNCH = (
     "ImageId InstanceType MinCount MaxCount KeyName SecurityGroupIds SecurityGroups SubnetId PrivateIpAddress UserData "
     "IamInstanceProfile.Arn IamInstanceProfile.Name TagSpecifications ClientToken InstanceInitiatedShutdownBehavior "
     "DisableApiTermination DisableApiStop MetadataOptions.HttpTokens MetadataOptions.HttpPutResponseHopLimit "
+    "Monitoring.Enabled "
     "MetadataOptions.HttpEndpoint MetadataOptions.InstanceMetadataTags NetworkInterfaces.AssociatePublicIpAddress "
     "NetworkInterfaces.Description NetworkInterfaces.DeviceIndex NetworkInterfaces.Groups "
     "NetworkInterfaces.PrivateIpAddress NetworkInterfaces.PrivateIpAddresses NetworkInterfaces.SubnetId "
@@ -442,6 +444,8 @@ EC2_OPERATIONS: tuple[Operation, ...] = (
     _acts("ResetInstanceAttribute", instance_attribute.reset, "InstanceId Attribute", "InstanceId"),
     _acts("TerminateInstances", instance.terminate, "InstanceIds Force SkipOsShutdown", "InstanceIds"),
     _acts("StopInstances", instance.stop, "InstanceIds Hibernate Force SkipOsShutdown", "InstanceIds"),
+    _acts("MonitorInstances", monitoring.monitor, "InstanceIds", "InstanceIds"),
+    _acts("UnmonitorInstances", monitoring.unmonitor, "InstanceIds", "InstanceIds"),
     _acts("RebootInstances", instance.reboot, "InstanceIds", "InstanceIds"),
     _acts(
         "ModifyInstanceMetadataOptions",

@@ -183,7 +183,7 @@ def view(instance: Instance, around: Surroundings) -> dict[str, Any]:
             **({"PartitionNumber": instance.partition} if instance.partition else {}),
             "Tenancy": "default",
         },
-        "Monitoring": {"State": "disabled"},
+        "Monitoring": {"State": "enabled" if instance.detailed_monitoring else "disabled"},
         "MetadataOptions": metadata_options(instance),
         **({"KeyName": instance.key_name} if instance.key_name else {}),
         **({"ClientToken": instance.client_token} if instance.client_token else {}),

@@ -124,6 +124,7 @@ class _Launch:
             "termination_protected": self._params.get("DisableApiTermination", False),
             "stop_protected": self._params.get("DisableApiStop", False),
             "metadata": self._metadata(),
+            "detailed_monitoring": (self._params.get("Monitoring") or {}).get("Enabled", False),
         }
 
     def _metadata(self) -> MetadataOptions:

@@ -13,7 +13,6 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "HibernationOptions.Configured": (False,),
     "Ipv6AddressCount": (0,),
     "MetadataOptions.HttpProtocolIpv6": ("disabled",),
-    "Monitoring.Enabled": (False,),
     "NetworkInterfaces.InterfaceType": ("interface",),
     "NetworkInterfaces.Ipv6AddressCount": (0,),
     "NetworkInterfaces.NetworkCardIndex": (0,),

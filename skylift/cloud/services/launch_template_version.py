@@ -124,7 +124,7 @@ def data_of_instance(tx: Tx, _caller: Caller, params: Any) -> Item:
             "Tenancy": "default",
             **({"GroupName": instance.placement_group} if instance.placement_group else {}),
         },
-        "Monitoring": {"Enabled": False},
+        "Monitoring": {"Enabled": instance.detailed_monitoring},
         "EbsOptimized": False,
         "DisableApiTermination": instance.termination_protected,
         "DisableApiStop": instance.stop_protected,

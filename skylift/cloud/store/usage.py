@@ -48,6 +48,7 @@ def follow_instance(tx: Tx, row: Instance, gone: bool) -> None:
             tx.now,
             type=row.type,
             zone=row.zone,
+            market="spot" if row.spot_request_id else "on-demand",
             instance_id=row.id,
             tags=row.tags,
         ),

@@ -68,8 +68,9 @@ def test_what_no_launch_could_have_is_refused_by_name(cloud: Cloud) -> None:
     asked = {"LaunchTemplateName": "web", "LaunchTemplateData": {"CpuOptions": {"CoreCount": 1}}}
     refusal = cloud.refusal("CreateLaunchTemplate", **asked)
     assert "LaunchTemplateData.CpuOptions.CoreCount" in refusal.message
-    monitoring = {"LaunchTemplateName": "web", "LaunchTemplateData": {"Monitoring": {"Enabled": True}}}
-    assert cloud.code("CreateLaunchTemplate", **monitoring) == "UnsupportedOperation"
+    encrypted = [{"DeviceName": "/dev/sdf", "Ebs": {"Encrypted": True}}]
+    sealed = {"LaunchTemplateName": "web", "LaunchTemplateData": {"BlockDeviceMappings": encrypted}}
+    assert cloud.code("CreateLaunchTemplate", **sealed) == "UnsupportedOperation"
 
 
 def test_versions(cloud: Cloud) -> None:

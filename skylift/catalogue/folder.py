@@ -1,0 +1,46 @@
+"""Where the figures stand: in the package, and, after `skylift types --refresh`, in a folder of the user's own.
+
+Each file says of which day it is and is replaced whole, so that a reader never has figures with another day's date.
+What the user's folder does not have, the package's gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+PACKAGE = Path(__file__).parent
+FORMAT = 1
+"""Part of a refreshed folder's name: one that another version of this package wrote is none."""
+
+TYPES = "types.csv"
+
+
+class Folders:
+    """The user's folder first, then the package's."""
+
+    def __init__(self) -> None:
+        self._refreshed: Path | None = None
+
+    def use(self, refreshed: Path | None) -> bool:
+        """Whether that is another one than until now."""
+        changed, self._refreshed = refreshed != self._refreshed, refreshed
+        return changed
+
+    def find(self, name: str) -> Path | None:
+        for folder in self._folders():
+            if (folder / name).exists():
+                return folder / name
+        return None
+
+    def regions(self) -> tuple[str, ...]:
+        found = (path.stem for folder in self._folders() for path in sorted((folder / "prices").glob("*.csv")))
+        return tuple(dict.fromkeys(found))
+
+    def _folders(self) -> Iterator[Path]:
+        if self._refreshed is not None:
+            yield self._refreshed
+        yield PACKAGE
+
+
+FOLDERS = Folders()

@@ -1,0 +1,25 @@
+"""The user's own folder of figures, instead of the package's where it has some."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from skylift.catalogue.folder import FOLDERS, FORMAT
+from skylift.catalogue.price import forget_prices
+from skylift.catalogue.table import forget_types
+
+
+def refreshed_folder(cache: Path) -> Path:
+    return cache / f"catalogue-{FORMAT}"
+
+
+def use(folder: Path | None) -> None:
+    """From now on; None is the package alone."""
+    if FOLDERS.use(folder):
+        forget()
+
+
+def forget() -> None:
+    """Read anew what was written meanwhile."""
+    forget_types()
+    forget_prices()

@@ -1,0 +1,233 @@
+"""`skylift price`: what a program costs under each way to buy its server, and which of them to take."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from skylift.cli.needs import ArchOption, CpuOption, GpuOption, MemoryOption
+from skylift.cli.place import On
+from skylift.cli.run import COMMAND_FLAG, mark_program, read_program, run_presets
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from skylift.runner.history import Basis, History
+    from skylift.runner.job import Job
+    from skylift.runner.purchase import Offer, Quote
+
+_VALUES = {"--type", "-t", "--cpu", "--memory", "--arch", "--gpu", "--time", "--hours", "--region", "--on"}
+_DEFAULT_TIME = "1h"
+
+_HELP = """Tell what a program costs on-demand, spot, under commitments and dedicated, and which to take.
+
+\b
+skylift price [OPTIONS] SCRIPT [ARGS...]
+skylift price [OPTIONS] -m MODULE [ARGS...]
+skylift price [OPTIONS] -- COMMAND [ARGS...]
+
+How long a run takes, and how many hours a month its type is used, is taken from this account's own jobs of the last 30
+days. Nothing is started: without a cloud, or without a network, it says what it assumes instead.
+"""
+
+
+class PriceCommand(TyperCommand):
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        words = mark_program(args, _VALUES)
+        if args and not {"-h", "--help"} & set(args[: words.ours]):
+            mine = {each.name for each in self.params}
+            found = run_presets(args[: words.ours], words.script)
+            ctx.default_map = {name: value for name, value in found.items() if name in mine}
+        return super().parse_args(ctx, words.marked)
+
+
+def register(app: typer.Typer) -> None:
+    app.command("price", cls=PriceCommand, help=_HELP, no_args_is_help=True)(price)
+
+
+def price(
+    program: Annotated[
+        list[str] | None, typer.Argument(metavar="SCRIPT [ARGS]", help="The program, as for run.")
+    ] = None,
+    module: Annotated[
+        str | None, typer.Option("--module", "-m", metavar="MODULE", help="A module, like python -m.")
+    ] = None,
+    instance_type: Annotated[
+        str | None,
+        typer.Option("--type", "-t", metavar="TYPE", help="The type; that of its last run, if there was one."),
+    ] = None,
+    cpu: CpuOption = None,
+    memory: MemoryOption = None,
+    arch: ArchOption = None,
+    gpu: GpuOption = None,
+    duration: Annotated[
+        str | None, typer.Option("--time", metavar="DURATION", help="How long a run takes, not what history says.")
+    ] = None,
+    hours: Annotated[
+        float | None, typer.Option("--hours", metavar="HOURS", min=0, help="Hours a month, not what history says.")
+    ] = None,
+    region: Annotated[str | None, typer.Option("--region", metavar="REGION", help="Whose prices.")] = None,
+    on: On = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    is_command: Annotated[bool, typer.Option(COMMAND_FLAG, hidden=True)] = False,
+) -> None:
+    from skylift.runner.duration import parse_duration
+    from skylift.runner.history import basis_of
+    from skylift.runner.job import Program
+    from skylift.runner.plan import Order, plan_job
+    from skylift.runner.price import rates_of
+    from skylift.runner.purchase import quote
+    from skylift.runner.requirements import read_requirements
+
+    wanted = read_requirements(cpu=cpu, memory=memory, arch=arch, gpu=gpu)
+    named = read_program(program or [], module, is_command=is_command)
+    order = Order(Program(named.kind, named.target), instance_type=instance_type, wanted=wanted)
+    job = plan_job(order, Path.cwd(), os.environ)
+    seconds = parse_duration(duration or _DEFAULT_TIME, "--time")
+    history, place, notes = (None, None, []) if duration and hours is not None else _look_back(on)
+    where, note = _region(region, place)
+    kind, why = _type(job, history, where)
+    basis = basis_of(history, _argv(job), kind, seconds)
+    basis = _as_said(basis, seconds if duration else None, hours)
+    found = quote(rates_of(kind, where), basis.seconds, basis.hours, basis.as_json())
+    if as_json:
+        print(
+            json.dumps({"program": _argv(job), "why_type": why, "notes": [*notes, *note], **found.as_json()}, indent=2)
+        )
+        return
+    for line in [*notes, *note]:
+        print(line, file=sys.stderr)
+    print("\n".join(spell(" ".join(_argv(job)).removeprefix("python "), found, basis, why)))
+
+
+def _argv(job: Job) -> list[str]:
+    from skylift.runner.commands import program_argv
+
+    return program_argv(job.program)
+
+
+def _look_back(on: str | None) -> tuple[History | None, str | None, list[str]]:
+    """The account's history, its region, and why there is none of either."""
+    from skylift.place.settings import check_place, standing_settings
+    from skylift.runner.errors import SkyliftError
+
+    check_place(on)
+    try:
+        settings = standing_settings(on)
+        if settings is None:
+            return None, None, ["The cloud on this machine is down, so its jobs cannot be looked at."]
+        from skylift.runner.account import open_account
+        from skylift.runner.history import read_history
+
+        return read_history(open_account(settings)), settings.region, []
+    except SkyliftError as error:
+        return None, None, [f"The account's jobs cannot be looked at: {error.message}"]
+
+
+def _region(asked: str | None, place: str | None) -> tuple[str, list[str]]:
+    from skylift.runner.price import priced_region, stand_in
+
+    where, note = stand_in(place) if place is not None and asked is None else priced_region(asked)
+    return where, [note] if note else []
+
+
+def _type(job: Job, history: History | None, region: str) -> tuple[str, str]:
+    """The type, and why it is this one."""
+    from skylift.runner.settle import choose
+
+    if job.type_was_said:
+        return job.instance_type, "as said"
+    if job.wanted:
+        choice, _ = choose(job.wanted, region, None)
+        return choice.type, f"the cheapest for {job.wanted.spell()}"
+    past = history.of(_argv(job)) if history is not None else ()
+    return (past[-1].instance_type, "as in its last run") if past else (job.instance_type, "the default")
+
+
+def _as_said(basis: Basis, seconds: float | None, hours: float | None) -> Basis:
+    from dataclasses import replace
+
+    said = [
+        *(["the time of a run"] if seconds is not None else []),
+        *(["the hours a month"] if hours is not None else []),
+    ]
+    if not said:
+        return basis
+    rest = f"; {basis.text}" if len(said) == 1 else ""
+    return replace(
+        basis,
+        seconds=basis.seconds if seconds is None else seconds,
+        hours=basis.hours if hours is None else hours,
+        text=f"as said: {' and '.join(said)}{rest}",
+    )
+
+
+def spell(program: str, found: Quote, basis: Basis, why: str) -> list[str]:
+    from skylift.runner.duration import spell_duration
+    from skylift.runner.price import BESIDES
+    from skylift.runner.purchase import HOURS_A_MONTH
+
+    rates = found.rates
+    dates = ", ".join(f"{kind} {date}" for kind, date in rates.dates.items())
+    hourly = rates.on_demand
+    lines = [
+        f"{program} on {rates.instance_type} ({why}), {rates.region}",
+        f"{basis.text}: {spell_duration(found.seconds)} a run, {found.hours:.2f} h a month",
+        "",
+        *_table(found.offers),
+        "",
+        f"USD for Linux servers; prices of {dates or 'no known date'}.",
+        "THIS RUN is its time x USD/H, of 60 s at least; a public address and the root disk",
+        f"cost {BESIDES:.4f} an hour besides, whichever way.",
+    ]
+    paying = [each for each in found.offers if each.years is not None and each.hourly is not None]
+    if hourly and paying:
+        least = min(paying, key=lambda each: each.hourly or 0)
+        lines.append(
+            f"A commitment is paid for all {HOURS_A_MONTH} h of a month, and pays from USD/H x {HOURS_A_MONTH} /"
+            " on-demand:"
+        )
+        lines.append(f"{_name(least)}: {least.hourly:.4f} x {HOURS_A_MONTH} / {hourly:.4f} = {_pays(least)}.")
+    return [*lines, "", *textwrap.wrap(found.advice, 80, break_on_hyphens=False)]
+
+
+def _table(offers: Sequence[Offer]) -> list[str]:
+    from skylift.runner.purchase import spell_usd
+
+    rows = [("OPTION", "USD/H", "THIS RUN", "A MONTH", "PAYS FROM")]
+    for each in offers:
+        hourly = "unknown" if each.hourly is None else f"{each.hourly:.4f}"
+        rows.append((_name(each), hourly, spell_usd(each.run), spell_usd(each.month), _pays(each)))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [_row(row, widths) for row in rows]
+
+
+def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
+    name, *figures = (cell.rjust(width) for cell, width in zip(cells, widths, strict=True))
+    return "  ".join([name.strip().ljust(widths[0]), *figures])
+
+
+def _name(offer: Offer) -> str:
+    words = [offer.name if offer.name == "on-demand" else offer.name.replace("-", " ")]
+    if offer.years is not None:
+        words.append(f"{offer.years}y")
+    if offer.payment is not None:
+        words.append(offer.payment.replace("-", " "))
+    return " ".join(words)
+
+
+def _pays(offer: Offer) -> str:
+    if offer.name == "on-demand":
+        return "-"
+    if offer.hourly is None:
+        return "unknown"
+    if offer.pays_from is None:
+        return "never"
+    return f"{offer.pays_from:.0f} h/month" if offer.pays_from else "always"

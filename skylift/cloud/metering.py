@@ -1,0 +1,21 @@
+"""What the kernel says of a server at one moment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Reading:
+    """`boot` tells two runs of a server apart, `at` is on the monotonic clock. All but `memory`, the bytes in use that
+    cannot be had back by forgetting what files contain, is counted since the boot: seconds of processor time, and what
+    has come in and gone out by all interfaces."""
+
+    boot: int
+    at: float
+    cpu: float
+    memory: int
+    bytes_in: int
+    bytes_out: int
+    packets_in: int
+    packets_out: int

@@ -1,0 +1,68 @@
+"""What one run has cost, or would have on AWS: a line at its end, and figures for programs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from skylift.runner.duration import moment
+from skylift.runner.job import Outcome, Settings
+from skylift.runner.price import rates_of, stand_in
+from skylift.runner.purchase import Offer, Quote, quote, spell_usd
+
+
+@dataclass(frozen=True)
+class RunPrice:
+    """`charged` is whether the servers of the place cost money at all."""
+
+    quote: Quote
+    charged: bool
+
+    def as_json(self) -> dict[str, Any]:
+        told = self.quote.as_json()
+        kept = ("instance_type", "region", "prices_as_of", "billed_seconds")
+        offers = [
+            {name: each[name] for name in ("option", "years", "payment", "hourly_usd", "run_usd")}
+            for each in told["offers"]
+        ]
+        return {"charged": self.charged, **{name: told[name] for name in kept}, "offers": offers}
+
+    def spell(self) -> str:
+        """One line: on demand with its arithmetic, then the others; what no source tells is named at the end."""
+        rates, usual = self.quote.rates, self.quote.offers[0]
+        place = f"{rates.region}, {rates.dates.get('on-demand', 'no date')}"
+        if usual.run is None or usual.hourly is None:
+            return f"Price: unknown for {rates.instance_type} in {rates.region}."
+        told = f"{self.quote.seconds:.0f} s x {usual.hourly:.4f}/h, {rates.instance_type}, {place}"
+        text = f"{'Price' if self.charged else 'On AWS'}: {spell_usd(usual.run)} USD on demand ({told})"
+        found = {word: _cheapest(self.quote, *name) for name, word in _WORDS.items()}
+        known = [f"{word} {spell_usd(each.run)}" for word, each in found.items() if each is not None]
+        lacking = dict.fromkeys(name for (name, _), word in _WORDS.items() if found[word] is None)
+        unknown = f"unknown: {', '.join(name.replace('-', ' ') for name in lacking)}" if lacking else ""
+        return f"{'; '.join(part for part in (text, ', '.join(known), unknown) if part)}."
+
+
+_WORDS = {
+    ("spot", None): "spot",
+    ("reserved", 1): "reserved 1y",
+    ("reserved", 3): "reserved 3y",
+    ("savings-plan", 1): "savings plan 1y",
+    ("savings-plan", 3): "savings plan 3y",
+    ("dedicated-instance", None): "dedicated instance",
+    ("dedicated-host", None): "dedicated host",
+}
+
+
+def _cheapest(found: Quote, name: str, years: int | None) -> Offer | None:
+    offers = [each for each in found.offers if (each.name, each.years) == (name, years) and each.run is not None]
+    return min(offers, key=lambda each: each.run or 0) if offers else None
+
+
+def with_price(outcome: Outcome, settings: Settings) -> Outcome:
+    """The same, with its price where its server told how long it was there."""
+    if outcome.booted is None or outcome.ended is None:
+        return outcome
+    seconds = moment(outcome.ended) - moment(outcome.booted)
+    region, _ = stand_in(settings.region)
+    found = quote(rates_of(outcome.instance_type, region), max(seconds, 0.0), seconds / 3600)
+    return replace(outcome, price=RunPrice(found, settings.billed))

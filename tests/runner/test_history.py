@@ -1,0 +1,69 @@
+"""What jobs have used, read from the records of an account; and what is assumed where there are none."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from skylift.runner.account import Account, open_account
+from skylift.runner.bucket import ensure_bucket
+from skylift.runner.ec2 import Api
+from skylift.runner.history import basis_of, read_history
+from skylift.runner.job import Settings
+from skylift.runner.record import Prefix
+
+NOW = 1_790_000_000.0
+BOOTED, DAY_AFTER = "2026-09-20T10:00:00.500Z", "2026-09-21T10:00:00.000Z"
+JOB = ["python", "job.py"]
+
+
+@pytest.fixture
+def account(settings: Settings, api: Api) -> Account:
+    found = open_account(settings, api)
+    ensure_bucket(api, found.bucket)
+    return found
+
+
+def had(account: Account, name: str, argv: list[str], type_: str = "t3.small", **status: Any) -> None:
+    record = {"argv": argv, "instance_type": type_}
+    account.api.put(account.bucket, Prefix(name).record, json.dumps(record).encode())
+    if status:
+        account.api.put(account.bucket, Prefix(name).status, json.dumps(status).encode())
+
+
+def test_runs_of_the_last_month(account: Account) -> None:
+    had(account, "a", [*JOB, "--fast"], booted=BOOTED, ended="2026-09-20T10:30:00.500Z")
+    had(account, "b", JOB, booted=DAY_AFTER, ended="2026-09-21T11:00:00.000Z")
+    had(account, "other", ["python", "other.py"], booted=DAY_AFTER, ended="2026-09-21T10:00:01.000Z")
+    had(account, "big", JOB, "m7i.large", booted=DAY_AFTER, ended="2026-09-21T10:02:00.000Z")
+    had(account, "old", JOB, booted="2026-01-01T00:00:00.000Z", ended="2026-01-02T00:00:00.000Z")
+    had(account, "running", JOB, booted=DAY_AFTER)
+    had(account, "never", JOB)
+    had(account, "written-off", JOB, state="broken", final=True)
+    history = read_history(account, NOW)
+    assert {each.job for each in history.runs} == {"a", "b", "other", "big"}
+    assert history.runs[0].job == "a"
+    assert [each.job for each in history.of(JOB) if each.instance_type == "t3.small"] == ["a", "b"]
+    # As billed: half an hour, an hour, and the minute that one second is.
+    assert history.hours("t3.small") == pytest.approx(1.5 + 1 / 60)
+    basis = basis_of(history, JOB, "t3.small", 3600)
+    assert (basis.runs, basis.seconds) == (2, 2700)
+    assert basis.hours == history.hours("t3.small")
+    assert basis.text == "2 runs and 1 of other programs in the last 30 days on t3.small"
+
+
+def test_nothing_to_go_by(account: Account) -> None:
+    history = read_history(account, NOW)
+    assert history.runs == ()
+    for found in (history, None):
+        basis = basis_of(found, JOB, "t3.small", 7200)
+        assert (basis.seconds, basis.hours, basis.text) == (7200, 60, "assumed: one run a day")
+    had(account, "other", ["make"], booted=DAY_AFTER, ended="2026-09-21T12:00:00.000Z")
+    basis = basis_of(read_history(account, NOW), JOB, "t3.small", 3600)
+    assert (basis.hours, basis.text) == (32, "assumed: one run of this program a day beside 2.00 h of others")
+
+
+def test_an_account_in_which_nothing_ever_ran(settings: Settings, api: Api) -> None:
+    assert read_history(open_account(settings, api)).runs == ()
