@@ -173,7 +173,7 @@ def test_a_server_that_is_kept_goes_to_the_next_job(first: Somebody, aws: RealCl
 
 def test_a_job_on_a_server_that_may_be_taken_away(first: Somebody, aws: RealCloud) -> None:
     every_day, once = documented_policies(aws.endpoint.account, REGION)
-    spot = ("run", "--spot", "--or-on-demand", "--out", "r.txt", "job.py")
+    spot = ("run", "--spot", "--out", "r.txt", "job.py")
     first.allow(every_day, once)
     made = first.skylift(*spot)
     first.allow(every_day)

@@ -49,7 +49,7 @@ def folder(cloud: RealCloud, request: pytest.FixtureRequest) -> Iterator[Path]:
 
 
 def test_a_cancelled_job_takes_its_fleet_with_it(cloud: RealCloud, folder: Path) -> None:
-    cloud.skylift("run", "-d", "--spot", "--or-on-demand", "--name", "given-up", "count.py", cwd=folder)
+    cloud.skylift("run", "-d", "--spot", "--name", "given-up", "count.py", cwd=folder)
     (listed,) = [each for each in json.loads(cloud.skylift("ps", "--json").stdout) if each["name"] == "given-up"]
     assert listed["attempt"] == 1
     assert cloud.skylift("cancel", "given-up").stdout == "given-up: cancelled\n"
