@@ -37,6 +37,8 @@ def follow_instance(tx: Tx, row: Instance, gone: bool) -> None:
     """A reboot goes on in the same span: the row says `running` all the while, as on EC2."""
     if gone or row.state != "running":
         _end(tx, row.id, row.state_reason_code)
+        if row.state == "terminated":
+            _follow_volumes(tx, row.id)
         return
     _keep(
         tx,
@@ -53,6 +55,16 @@ def follow_instance(tx: Tx, row: Instance, gone: bool) -> None:
             tags=row.tags,
         ),
     )
+
+
+def _follow_volumes(tx: Tx, instance_id: str) -> None:
+    """With its end the database itself has deleted or freed those of an instance (a trigger)."""
+    for usage in tx.select(Usage, "WHERE instance_id = ? AND kind = 'volume' AND ended IS NULL", instance_id):
+        volume = tx.get(Volume, id=usage.resource_id)
+        if volume is None:
+            _end(tx, usage.resource_id)
+        else:
+            follow_volume(tx, volume, False)
 
 
 def follow_volume(tx: Tx, row: Volume, gone: bool) -> None:
