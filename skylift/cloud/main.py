@@ -42,6 +42,7 @@ from skylift.cloud.joints.first_facts import DEFAULT_REGION, first_facts, open_d
 from skylift.cloud.joints.leave import take_down
 from skylift.cloud.joints.premises import RUN, make_disks, make_meter, make_servers, make_site, places_of_work, size_of
 from skylift.cloud.joints.records import Records
+from skylift.cloud.joints.spot import Market
 from skylift.cloud.joints.stations import Stations
 from skylift.cloud.listening import listen_for_tls, listen_on_loopback
 from skylift.cloud.lock import hold
@@ -56,6 +57,7 @@ from skylift.cloud.loops.metering import Metering
 from skylift.cloud.loops.network import NetworkLoop
 from skylift.cloud.loops.root_copy import RootCopies
 from skylift.cloud.loops.snapshot import SnapshotLoop
+from skylift.cloud.loops.spot import SpotLoop
 from skylift.cloud.loops.ticker import Ticker
 from skylift.cloud.loops.volume import Sockets, VolumeLoop
 from skylift.cloud.services import fleet_upkeep
@@ -158,11 +160,13 @@ class Cloud:
             changed=engine.wake,
         )
         fleets = FleetLoop(database, fleet_upkeep.keep, fleet_upkeep.mark, engine.wake_in)
+        spot = SpotLoop(database, Market(account, self._region), engine.wake, engine.wake_in)
         ticker = Ticker()
         ticker.steps = (Metering(database, make_meter(network.claim).read, partial(size_of, site)).step,)
-        # Fleets first: they say which servers there are to be. Then servers: each sees to its network itself once it is
-        # made, which takes longer than the network.
-        engine.steps = (fleets.step, instances.step, volumes.step, snapshots.step, images.step, networks.step)
+        # The market and fleets first: they say which servers there are to be. Then servers: each sees to its network
+        # itself once it is made, which takes longer than the network.
+        wishes = (spot.step, fleets.step)
+        engine.steps = (*wishes, instances.step, volumes.step, snapshots.step, images.step, networks.step)
         engine.chores = (records.forget, records.shrink, network.restore_way_out)
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):

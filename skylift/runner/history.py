@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from skylift.runner.account import Account
 from skylift.runner.duration import moment
 from skylift.runner.errors import JobNotFound
 from skylift.runner.purchase import billed
+
+if TYPE_CHECKING:
+    from skylift.runner.account import Account
 
 DAYS = 30
 """How far back we look; a month has as many, so that hours are hours a month."""
