@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
+from skylift.cloud.dedicated_host import DedicatedHost
 from skylift.cloud.instance import Instance
 from skylift.cloud.network import Address, NetworkInterface
 from skylift.cloud.store.database import Tx
@@ -51,6 +52,8 @@ def follow_instance(tx: Tx, row: Instance, gone: bool) -> None:
             type=row.type,
             zone=row.zone,
             market="spot" if row.spot_request_id else "on-demand",
+            tenancy=row.tenancy,
+            host_id=row.host_id,
             instance_id=row.id,
             tags=row.tags,
         ),
@@ -105,6 +108,13 @@ def follow_interface(tx: Tx, row: NetworkInterface, gone: bool) -> None:
         _end(tx, row.id)
         return
     _keep(tx, Usage(0, row.id, "address", tx.now, tx.now, instance_id=row.instance_id, tags=row.tags))
+
+
+def follow_host(tx: Tx, row: DedicatedHost, gone: bool) -> None:
+    if gone or row.released:
+        _end(tx, row.id)
+        return
+    _keep(tx, Usage(0, row.id, "host", tx.now, tx.now, type=row.type or row.family, zone=row.zone, tags=row.tags))
 
 
 def _keep(tx: Tx, wanted: Usage) -> None:
