@@ -19,8 +19,10 @@ def settings_for(on: str | None, *, showing: Showing = unseen) -> Settings:
     nothing was said."""
     from dataclasses import replace
 
+    from skylift.place.figures import use_own_figures
     from skylift.runner.job import Access
 
+    use_own_figures()
     chosen = on or _said_otherwise("on") or "local"
     settings = _settings_of(chosen, showing)
     ssh_from = _said_otherwise("ssh-from")

@@ -17,7 +17,7 @@ from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Instance
 from skylift.cloud.services.check import making
 from skylift.cloud.services.client_token import remember, result_of
-from skylift.cloud.services.instance_type import instance_type, lack
+from skylift.cloud.services.instance_type import instance_type, is_offered
 from skylift.cloud.services.listing import Listing
 from skylift.cloud.services.operation import Check
 from skylift.cloud.services.page import Limits
@@ -227,7 +227,7 @@ def _wanted(params: Any) -> tuple[str, str | None]:
 
 def _of_family(family: str) -> list[InstanceType]:
     """The types that hosts of it take here."""
-    found = [one for one in types().values() if one.family == family and one.dedicated_hosts and not lack(one)]
+    found = [one for one in types().values() if one.family == family and one.dedicated_hosts and is_offered(one)]
     return sorted(found, key=lambda one: (one.vcpus, one.memory_mib))
 
 

@@ -94,7 +94,7 @@ def instance_type(name: str) -> InstanceType:
 
 def refuse_unless_offered(kind: InstanceType, zone: str) -> None:
     """Whether an image's architecture fits is the launch's to say."""
-    why = lack(kind)
+    why = _lack(kind)
     if why:
         raise ServiceError(
             "Unsupported",
@@ -103,7 +103,12 @@ def refuse_unless_offered(kind: InstanceType, zone: str) -> None:
         )
 
 
-def lack(kind: InstanceType) -> str | None:
+def is_offered(kind: InstanceType) -> bool:
+    """Whether servers here can be of it, given an image of its architecture."""
+    return _lack(kind) is None
+
+
+def _lack(kind: InstanceType) -> str | None:
     """What the type has and servers here have not."""
     if kind.bare_metal:
         return "bare metal"
@@ -128,7 +133,7 @@ def describe(_tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
 def describe_offerings(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     """What is offered is offered everywhere."""
     architectures = {image.architecture for image in tx.find(Image)}
-    offered = [kind.name for kind in types().values() if kind.architecture in architectures and not lack(kind)]
+    offered = [kind.name for kind in types().values() if kind.architecture in architectures and not _lack(kind)]
     location_type = params.get("LocationType", "region")
     known = zones(caller.region)
     locations = {

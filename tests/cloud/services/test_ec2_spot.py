@@ -43,7 +43,7 @@ def test_a_spot_instance_says_what_it_is(scene: Scene) -> None:
         (
             {**SPOT, "SpotOptions": {"InstanceInterruptionBehavior": "stop"}},
             "InvalidParameterCombination",
-            "only supported for persistent",
+            "The request with type 'one-time' is not supported",
         ),
         (
             {**SPOT, "SpotOptions": {"InstanceInterruptionBehavior": "hibernate"}},
@@ -65,6 +65,37 @@ def test_what_a_launch_cannot_ask_of_the_market(scene: Scene, options: dict[str,
     assert said in refused.message
     assert scene.live() == []
     assert scene.cloud.call("DescribeSpotInstanceRequests") == {"SpotInstanceRequests": []}
+
+
+@pytest.mark.parametrize(
+    ("more", "market", "code"),
+    [
+        ({"DisableApiTermination": True}, SPOT, "UnsupportedOperation"),
+        ({"InstanceInitiatedShutdownBehavior": "stop"}, SPOT, "InvalidParameterCombination"),
+        ({"Placement": {"GroupName": "g"}}, STOPS, "InvalidParameterCombination"),
+    ],
+)
+def test_what_a_spot_instance_cannot_be(scene: Scene, more: dict[str, Any], market: dict[str, Any], code: str) -> None:
+    wanted = {"ImageId": scene.cloud.image_id, "InstanceType": "t3.micro", "MinCount": 1, "MaxCount": 1}
+    assert scene.cloud.code("RunInstances", **wanted, **more, InstanceMarketOptions=market) == code
+
+
+def test_what_a_spot_instance_cannot_become(scene: Scene) -> None:
+    cloud, instance = scene.cloud, scene.launch()
+    protected = cloud.refusal("ModifyInstanceAttribute", InstanceId=instance, DisableApiTermination={"Value": True})
+    assert "Termination protection" in protected.message
+    stopping = {"InstanceId": instance, "InstanceInitiatedShutdownBehavior": {"Value": "stop"}}
+    assert cloud.code("ModifyInstanceAttribute", **stopping) == "InvalidParameterCombination"
+
+
+def test_the_subnet_that_is_asked_about_is_the_one_that_is_used(scene: Scene) -> None:
+    cloud = scene.cloud
+    wanted = {"ImageId": cloud.image_id, "InstanceType": "t3.micro", "MinCount": 1, "MaxCount": 1}
+    for zone in ("us-east-1a", "us-east-1b"):
+        cloud.control("PutCapacity", InstanceType="t3.micro", AvailabilityZone=zone, InstanceCount=0)
+    asked = [one.resource for one in cloud.checks("RunInstances", **wanted) if ":subnet/" in one.resource]
+    used = cloud.run()["SubnetId"]
+    assert [resource.rpartition("/")[2] for resource in asked] == [used]
 
 
 def test_a_launch_gets_what_there_is(scene: Scene) -> None:
@@ -90,7 +121,7 @@ def test_the_cheapest_zone_is_taken_first(scene: Scene) -> None:
 
 
 def test_a_price_above_the_maximum_ends_an_instance_two_minutes_later(scene: Scene) -> None:
-    instance = scene.launch(DisableApiTermination=True)
+    instance = scene.launch()
     scene.price("1.5")
     scene.settle()
     assert (scene.of(instance)["State"], scene.of(instance)["Status"]["Code"]) == ("active", "marked-for-termination")
@@ -163,6 +194,20 @@ def test_only_a_persistent_request_lets_its_instance_be_stopped(scene: Scene) ->
     cloud.call("StartInstances", InstanceIds=[again])
     scene.settle()
     assert scene.of(again)["State"] == "active"
+
+
+def test_a_stopped_instance_ends_with_its_request(scene: Scene) -> None:
+    cloud = scene.cloud
+    instance = cloud.run(InstanceMarketOptions=STOPS)["InstanceId"]
+    cloud.observe(instance, "running")
+    request = cloud.instance(instance)["SpotInstanceRequestId"]
+    cloud.call("StopInstances", InstanceIds=[instance])
+    cloud.observe(instance, "stopped")
+    scene.settle()
+    cloud.call("CancelSpotInstanceRequests", SpotInstanceRequestIds=[request])
+    scene.settle()
+    assert cloud.instance(instance)["State"]["Name"] == "shutting-down"
+    assert scene.state(request) == ("cancelled", "instance-terminated-by-service")
 
 
 def test_a_notice_by_hand_can_be_taken_back(scene: Scene) -> None:
