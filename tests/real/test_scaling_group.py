@@ -51,9 +51,9 @@ class Group:
             members = self.describe()[0]["Instances"]
             ready = [one for one in members if one["LifecycleState"] == "InService"]
             assert len([one for one in members if not one["LifecycleState"].startswith("Terminating")]) <= 2
-            return (
-                [Server(self.cloud, one["InstanceId"]) for one in ready] if len(members) == len(ready) == count else []
-            )
+            if not len(members) == len(ready) == count:
+                return []
+            return [Server(self.cloud, one["InstanceId"]) for one in ready]
 
         return until(there, f"{count} servers of {self.name}", facts=self.describe)
 
@@ -61,7 +61,6 @@ class Group:
         if self.describe():
             self.api.delete_auto_scaling_group(AutoScalingGroupName=self.name, ForceDelete=True)
         until(lambda: not self.describe(), f"the end of {self.name}", facts=self.describe)
-        self.cloud.ec2.delete_launch_template(LaunchTemplateId=self.template)
 
 
 @pytest.fixture
@@ -69,6 +68,7 @@ def group(cloud: RealCloud) -> Iterator[Group]:
     made = Group(cloud, "web")
     yield made
     made.delete()
+    cloud.ec2.delete_launch_template(LaunchTemplateId=made.template)
 
 
 def test_a_group_heals_and_takes_all_with_it(group: Group) -> None:
