@@ -72,6 +72,16 @@ def test_advice() -> None:
     )
 
 
+def test_what_one_commitment_does_not_serve_is_bought_on_demand() -> None:
+    # Ten servers side by side: 730 hours a month, and a commitment is good for 73 of them.
+    found = quote(RATES, 60, 730, 73)
+    three = offer(found, "reserved", 3)
+    assert three.month == pytest.approx(0.08 * 730 + 0.2 * (730 - 73))
+    assert found.advice.startswith(
+        "Take on-demand: 73 h that one commitment serves of 730 h a month are less than the 292 h from which"
+    )
+
+
 def test_what_no_source_tells_is_unknown_and_never_made_up() -> None:
     found = quote(Rates("x9.large", "us-east-1", {}), 60, 10)
     assert {each.run for each in found.offers} == {each.month for each in found.offers} == {None}
