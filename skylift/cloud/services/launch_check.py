@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Image
 from skylift.cloud.network import NetworkInterface, SecurityGroup, Subnet, Vpc
@@ -16,6 +17,7 @@ from skylift.cloud.services import block_device
 from skylift.cloud.services.check import making, on_key, on_row
 from skylift.cloud.services.condition_key import TENANCY, Context, of_metadata
 from skylift.cloud.services.launch import find_profile
+from skylift.cloud.services.launch_market import terms_of, with_zone
 from skylift.cloud.services.launch_template import check_of
 from skylift.cloud.services.launch_template_version import with_template
 from skylift.cloud.services.metadata_defaults import default_options
@@ -87,7 +89,8 @@ def on_spot_request(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
             yield replace(check, action="ec2:RequestSpotInstances")
 
 
-def _checks(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+def _checks(tx: Tx, caller: Caller, asked_for: Any) -> Iterator[Check]:
+    params = _in_zone(tx, asked_for)
     interfaces = params.get("NetworkInterfaces") or [{}]
     subnets = [_subnet(tx, params, asked) for asked in interfaces]
     subnet = subnets[0]
@@ -144,6 +147,14 @@ def _from_template(check: Check, template: str, request: Any) -> Check:
 
 def _on_spot(params: Any) -> bool:
     return bool((params.get("InstanceMarketOptions") or {}).get("MarketType") == "spot")
+
+
+def _in_zone(tx: Tx, params: Any) -> Any:
+    """With the zone that the launch would go to: its subnet is one that the caller has to be allowed to use."""
+    try:
+        return with_zone(tx, {"MinCount": 1, **params}, params.get("InstanceType", ""), terms_of(tx, params))
+    except ServiceError:
+        return params
 
 
 def _of_instance(tx: Tx, caller: Caller, params: Any, subnet: Subnet | None) -> Context:

@@ -9,7 +9,7 @@ from skylift.cloud.error import ServiceError
 from skylift.cloud.market import Market
 from skylift.cloud.network import Subnet
 from skylift.cloud.services.market import check_pool, spot_price
-from skylift.cloud.services.spot_option import refuse_price
+from skylift.cloud.services.spot_option import market_wish, refuse_price
 from skylift.cloud.services.vpc import default_vpc
 from skylift.cloud.store.database import Tx
 
@@ -20,6 +20,12 @@ class Terms:
 
     market: Market = "on-demand"
     max_price: float | None = None
+
+
+def terms_of(tx: Tx, params: Any) -> Terms:
+    """Those of a launch; raises where it asks the market for what cannot be."""
+    wish = market_wish(tx, params)
+    return Terms() if wish is None else Terms("spot", wish.max_price)
 
 
 def bought(tx: Tx, type_name: str, zone: str, terms: Terms, least: int, most: int) -> int:

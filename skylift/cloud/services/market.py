@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
+from functools import cache
 
 from skylift import catalogue
 from skylift.cloud.error import ServiceError
@@ -75,19 +76,20 @@ def spot_price(tx: Tx, type_name: str, zone: str, at: datetime | None = None) ->
     return max(set_ones, key=lambda one: one.since).price if set_ones else usual_price(type_name, zone)
 
 
+@cache
 def priced(region: str) -> str:
-    """The region whose prices hold in this one."""
+    """The region whose prices hold in this one, worked out once: it means a look at the disk."""
     return region if region in catalogue.priced_regions() else "us-east-1"
 
 
 def free_room(tx: Tx, type_name: str, zone: str, market: Market) -> int | None:
     """How many more instances fit; None where there is no bound."""
-    used = [one for one in on_hosts(tx) if (one.type, one.zone) == (type_name, zone)]
     left = []
     for bound in ("any", market):
         known = tx.get(Capacity, type=type_name, zone=zone, market=bound)
         known = known or tx.get(Capacity, type=ANY_TYPE, zone=zone, market=bound)
         if known is not None:
+            used = [one for one in on_hosts(tx) if (one.type, one.zone) == (type_name, zone)]
             left.append(known.count - sum(1 for one in used if bound in ("any", market_of(one))))
     return max(0, min(left)) if left else None
 

@@ -5,6 +5,7 @@ A price that was never set is as old as the catalogue's figure that it comes fro
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -49,11 +50,15 @@ def describe(tx: Tx, caller: Caller, params: Any) -> Item:
     zone = require_zone(caller.region, params.get("AvailabilityZone"), params.get("AvailabilityZoneId"))
     start = max(params.get("StartTime", tx.now - KEPT), tx.now - KEPT)
     end = min(params.get("EndTime", tx.now), tx.now)
+    set_ones: dict[tuple[str, str], list[SpotPrice]] = defaultdict(list)
+    for one in sorted(tx.find(SpotPrice), key=lambda one: one.since):
+        set_ones[one.type, one.zone].append(one)
+    day = _of_day(priced(caller.region))
     items = [
         _item(price)
         for name in wanted
-        for one in ((zone,) if zone else zones(caller.region))
-        for price in _between(_course(tx, name, one), start, end)
+        for place in ((zone,) if zone else zones(caller.region))
+        for price in _between([*_usual(name, place, day), *set_ones[name, place]], start, end)
     ]
     items.sort(key=_newest_first)
     found = matching(items, params.get("Filters"), FILTERS)
@@ -61,15 +66,13 @@ def describe(tx: Tx, caller: Caller, params: Any) -> Item:
     return answer("SpotPriceHistory", page(found, sized, _newest_first, Limits(most=PAGE, least=1)))
 
 
-def _course(tx: Tx, type_name: str, zone: str) -> Iterator[SpotPrice]:
-    """All prices, oldest first."""
-    usual = usual_price(type_name, zone)
-    if usual is not None:
-        yield SpotPrice(type_name, zone, _of_day(priced(zone[:-1])), usual)
-    yield from sorted(tx.find(SpotPrice, type=type_name, zone=zone), key=lambda one: one.since)
+def _usual(type_name: str, zone: str, day: datetime) -> Iterator[SpotPrice]:
+    price = usual_price(type_name, zone)
+    if price is not None:
+        yield SpotPrice(type_name, zone, day, price)
 
 
-def _between(course: Iterator[SpotPrice], start: datetime, end: datetime) -> list[SpotPrice]:
+def _between(course: list[SpotPrice], start: datetime, end: datetime) -> list[SpotPrice]:
     known = [one for one in course if one.since <= end]
     before = [one for one in known if one.since < start]
     return [*before[-1:], *(one for one in known if one.since >= start)]

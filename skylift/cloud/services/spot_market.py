@@ -6,6 +6,7 @@ works out what is left. A launch and the word that its request is fulfilled are 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -57,7 +58,8 @@ class Step:
 
 def plan(tx: Tx, caller: Caller) -> list[Step]:
     """What is to be done now; reads only."""
-    return [*_against_instances(tx), *(step for request in live_requests(tx) for step in _for(tx, caller, request))]
+    looks = _Looks(tx, caller)
+    return [*_against_instances(tx), *(step for request in live_requests(tx) for step in _for(tx, looks, request))]
 
 
 def carry_out(tx: Tx, caller: Caller, step: Step) -> None:
@@ -94,10 +96,12 @@ def carry_out(tx: Tx, caller: Caller, step: Step) -> None:
 
 
 def put_off(tx: Tx, step: Step, error: ServiceError) -> None:
-    """A launch was refused after all."""
+    """A launch was refused after all: somebody else was given the room, or it was not in view beforehand."""
     request = tx.get(SpotRequest, id=step.id)
     if request is not None and request.state == "open":
-        tx.save(replace(refused(tx, request, error), not_before=tx.now + _AGAIN))
+        waiting = refused(tx, request, error)
+        in_view = waiting.status_code in ("capacity-not-available", "limit-exceeded", "price-too-low")
+        tx.save(waiting if in_view else replace(waiting, not_before=tx.now + _AGAIN))
 
 
 def next_moment(tx: Tx) -> datetime | None:
@@ -127,19 +131,37 @@ def _against_instances(tx: Tx) -> Iterator[Step]:
             yield Step("notice", instance.id)
 
 
-def _for(tx: Tx, caller: Caller, request: SpotRequest) -> Iterator[Step]:
+class _Looks:
+    """What would come of launches now. Requests that came together ask for the same: one look is enough for them."""
+
+    def __init__(self, tx: Tx, caller: Caller) -> None:
+        self._tx = tx
+        self._caller = caller
+        self._known: dict[str, ServiceError | None] = {}
+
+    def refusal(self, request: SpotRequest) -> ServiceError | None:
+        wanted = json.dumps([request.launch, request.max_price], sort_keys=True)
+        if wanted not in self._known:
+            try:
+                refuse_launch(self._tx, self._caller, request)
+            except ServiceError as error:
+                self._known[wanted] = error
+            else:
+                self._known[wanted] = None
+        return self._known[wanted]
+
+
+def _for(tx: Tx, looks: _Looks, request: SpotRequest) -> Iterator[Step]:
     followed = _followed(tx, request)
     if followed != request:
         yield Step("write", request.id, request, followed)
     elif _wants_launch(tx, request):
-        try:
-            refuse_launch(tx, caller, request)
-        except ServiceError as error:
-            waiting = refused(tx, request, error)
-            if waiting != request:
-                yield Step("write", request.id, request, waiting)
-        else:
+        refusal = looks.refusal(request)
+        waiting = refused(tx, request, refusal) if refusal else None
+        if waiting is None:
             yield Step("launch", request.id)
+        elif waiting != request:
+            yield Step("write", request.id, request, waiting)
     elif _to_release(tx, request) is not None:
         yield Step("release", request.id)
     elif _to_start(tx, request) is not None:

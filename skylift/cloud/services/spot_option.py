@@ -77,8 +77,13 @@ def market_wish(tx: Tx, params: Any) -> SpotWish | None:
     if kind == "one-time" and asked.get("ValidUntil"):
         raise combination("ValidUntil is not supported for one-time Spot Instance requests.")
     if kind == "one-time" and params.get("InstanceInitiatedShutdownBehavior") == "stop":
+        raise not_stopped()
+    if params.get("DisableApiTermination"):
+        raise not_protected()
+    if behavior == "stop" and (params.get("Placement") or {}).get("GroupName"):
         raise combination(
-            "A one-time Spot Instance cannot be stopped: instanceInitiatedShutdownBehavior has to be terminate."
+            "The parameter GroupName within placement information cannot be specified when "
+            "instanceInterruptionBehavior is set to 'STOP'."
         )
     return SpotWish(kind, _max_price(asked.get("MaxPrice")), behavior, None, _later(tx, asked, "ValidUntil"))
 
@@ -115,6 +120,16 @@ def limit_of(type_name: str, zone: str, max_price: float | None) -> float:
         return max_price
     on_demand = on_demand_price(type_name, zone[:-1])
     return float("inf") if on_demand is None else on_demand
+
+
+def not_stopped() -> ServiceError:
+    return combination(
+        "A one-time Spot Instance cannot be stopped: instanceInitiatedShutdownBehavior has to be terminate."
+    )
+
+
+def not_protected() -> ServiceError:
+    return ServiceError("UnsupportedOperation", "Termination protection cannot be enabled for Spot Instances.")
 
 
 def read_price(text: str, name: str = "spotPrice") -> float:
@@ -157,7 +172,9 @@ def _behavior(value: str, kind: str) -> Behavior:
     if value != "stop":
         raise invalid_value(value, "instanceInterruptionBehavior", "It has to be terminate or stop.")
     if kind == "one-time":
-        raise combination("The interruption behavior stop is only supported for persistent Spot Instance requests.")
+        raise combination(
+            "The request with type 'one-time' is not supported when instanceInterruptionBehavior is set to 'stop'."
+        )
     return "stop"
 
 

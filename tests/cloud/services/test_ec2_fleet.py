@@ -11,6 +11,7 @@ from fleet_scene import SPEC, active, alive, described, history, make, make_temp
 
 from skylift.cloud.fleet import Fleet, FleetEvent, FleetMember
 from skylift.cloud.instance import Instance
+from skylift.cloud.loops.fleet import FleetLoop
 from skylift.cloud.services import fleet_upkeep
 
 
@@ -94,6 +95,18 @@ def test_it_begins_no_sooner_than_it_is_valid(cloud: Cloud) -> None:
     cloud.clock.forward(hours=1)
     step(cloud)
     assert len(active(cloud, fleet_id)) == 1
+
+
+@pytest.mark.usefixtures("template")
+def test_each_step_asks_for_the_next_one(cloud: Cloud) -> None:
+    """Whoever is asked forgets it as soon as somebody else's time has come."""
+    make(cloud, ValidUntil=cloud.clock.now + timedelta(hours=1))
+    alarms: list[float] = []
+    loop = FleetLoop(cloud.database, fleet_upkeep.keep, fleet_upkeep.mark, alarms.append)
+    loop.step()
+    cloud.clock.forward(minutes=10)
+    loop.step()
+    assert [round(seconds / 60) for seconds in alarms] == [60, 50]
 
 
 @pytest.mark.usefixtures("template")

@@ -9,6 +9,9 @@ import pytest
 from ec2_fixtures import Cloud, filters, tagged
 from market_scene import SPOT, STOPS, Scene
 
+from skylift.cloud.services.instance import forget_terminated
+from skylift.cloud.services.spot_market import forget_ended
+
 
 @pytest.fixture
 def scene(cloud: Cloud) -> Scene:
@@ -43,7 +46,7 @@ def test_a_spot_instance_says_what_it_is(scene: Scene) -> None:
         (
             {**SPOT, "SpotOptions": {"InstanceInterruptionBehavior": "stop"}},
             "InvalidParameterCombination",
-            "only supported for persistent",
+            "The request with type 'one-time' is not supported",
         ),
         (
             {**SPOT, "SpotOptions": {"InstanceInterruptionBehavior": "hibernate"}},
@@ -65,6 +68,37 @@ def test_what_a_launch_cannot_ask_of_the_market(scene: Scene, options: dict[str,
     assert said in refused.message
     assert scene.live() == []
     assert scene.cloud.call("DescribeSpotInstanceRequests") == {"SpotInstanceRequests": []}
+
+
+@pytest.mark.parametrize(
+    ("more", "market", "code"),
+    [
+        ({"DisableApiTermination": True}, SPOT, "UnsupportedOperation"),
+        ({"InstanceInitiatedShutdownBehavior": "stop"}, SPOT, "InvalidParameterCombination"),
+        ({"Placement": {"GroupName": "g"}}, STOPS, "InvalidParameterCombination"),
+    ],
+)
+def test_what_a_spot_instance_cannot_be(scene: Scene, more: dict[str, Any], market: dict[str, Any], code: str) -> None:
+    wanted = {"ImageId": scene.cloud.image_id, "InstanceType": "t3.micro", "MinCount": 1, "MaxCount": 1}
+    assert scene.cloud.code("RunInstances", **wanted, **more, InstanceMarketOptions=market) == code
+
+
+def test_what_a_spot_instance_cannot_become(scene: Scene) -> None:
+    cloud, instance = scene.cloud, scene.launch()
+    protected = cloud.refusal("ModifyInstanceAttribute", InstanceId=instance, DisableApiTermination={"Value": True})
+    assert "Termination protection" in protected.message
+    stopping = {"InstanceId": instance, "InstanceInitiatedShutdownBehavior": {"Value": "stop"}}
+    assert cloud.code("ModifyInstanceAttribute", **stopping) == "InvalidParameterCombination"
+
+
+def test_the_subnet_that_is_asked_about_is_the_one_that_is_used(scene: Scene) -> None:
+    cloud = scene.cloud
+    wanted = {"ImageId": cloud.image_id, "InstanceType": "t3.micro", "MinCount": 1, "MaxCount": 1}
+    for zone in ("us-east-1a", "us-east-1b"):
+        cloud.control("PutCapacity", InstanceType="t3.micro", AvailabilityZone=zone, InstanceCount=0)
+    asked = [one.resource for one in cloud.checks("RunInstances", **wanted) if ":subnet/" in one.resource]
+    used = cloud.run()["SubnetId"]
+    assert [resource.rpartition("/")[2] for resource in asked] == [used]
 
 
 def test_a_launch_gets_what_there_is(scene: Scene) -> None:
@@ -90,7 +124,7 @@ def test_the_cheapest_zone_is_taken_first(scene: Scene) -> None:
 
 
 def test_a_price_above_the_maximum_ends_an_instance_two_minutes_later(scene: Scene) -> None:
-    instance = scene.launch(DisableApiTermination=True)
+    instance = scene.launch()
     scene.price("1.5")
     scene.settle()
     assert (scene.of(instance)["State"], scene.of(instance)["Status"]["Code"]) == ("active", "marked-for-termination")
@@ -163,6 +197,20 @@ def test_only_a_persistent_request_lets_its_instance_be_stopped(scene: Scene) ->
     cloud.call("StartInstances", InstanceIds=[again])
     scene.settle()
     assert scene.of(again)["State"] == "active"
+
+
+def test_a_stopped_instance_ends_with_its_request(scene: Scene) -> None:
+    cloud = scene.cloud
+    instance = cloud.run(InstanceMarketOptions=STOPS)["InstanceId"]
+    cloud.observe(instance, "running")
+    request = cloud.instance(instance)["SpotInstanceRequestId"]
+    cloud.call("StopInstances", InstanceIds=[instance])
+    cloud.observe(instance, "stopped")
+    scene.settle()
+    cloud.call("CancelSpotInstanceRequests", SpotInstanceRequestIds=[request])
+    scene.settle()
+    assert cloud.instance(instance)["State"]["Name"] == "shutting-down"
+    assert scene.state(request) == ("cancelled", "instance-terminated-by-service")
 
 
 def test_a_notice_by_hand_can_be_taken_back(scene: Scene) -> None:
@@ -295,7 +343,10 @@ def test_a_request_that_nothing_can_come_of_fails(scene: Scene) -> None:
 
 
 def test_the_same_request_again_makes_nothing_new(scene: Scene) -> None:
-    assert scene.ask(2, ClientToken="t") == scene.ask(2, ClientToken="t")
+    before = scene.ask(2, ClientToken="t")
+    with scene.cloud.database.write() as tx:
+        forget_terminated(tx)
+    assert scene.ask(2, ClientToken="t") == before
     assert (
         scene.cloud.code(
             "RequestSpotInstances",
@@ -321,6 +372,21 @@ def test_a_launch_template_may_say_that_it_is_spot(scene: Scene) -> None:
         "Instances"
     ]
     assert scene.of(instance["InstanceId"])["SpotPrice"] == "0.009000"
+    until = cloud.clock.now + timedelta(hours=1)
+    again = {"SpotInstanceType": "persistent", "InstanceInterruptionBehavior": "stop", "ValidUntil": until}
+    cloud.call(
+        "CreateLaunchTemplateVersion",
+        LaunchTemplateName="cheap",
+        SourceVersion="1",
+        LaunchTemplateData={"InstanceMarketOptions": {"MarketType": "spot", "SpotOptions": again}},
+    )
+    (version,) = cloud.call("DescribeLaunchTemplateVersions", LaunchTemplateName="cheap", Versions=["2"])[
+        "LaunchTemplateVersions"
+    ]
+    assert version["LaunchTemplateData"]["InstanceMarketOptions"]["SpotOptions"] == again
+    template = {"LaunchTemplateName": "cheap", "Version": "2"}
+    (instance,) = cloud.call("RunInstances", LaunchTemplate=template, MinCount=1, MaxCount=1)["Instances"]
+    assert scene.of(instance["InstanceId"])["ValidUntil"] == until
 
 
 def test_history_is_newest_first_and_comes_in_pages(scene: Scene) -> None:
@@ -357,8 +423,6 @@ def test_asking_on_the_spot_takes_a_permission_of_its_own(scene: Scene) -> None:
 
 
 def test_requests_that_are_over_are_forgotten(scene: Scene) -> None:
-    from skylift.cloud.services.spot_market import forget_ended
-
     cloud = scene.cloud
     (request,) = scene.ask()
     cloud.call("CancelSpotInstanceRequests", SpotInstanceRequestIds=[request])
