@@ -191,9 +191,10 @@ def spell(program: str, found: Quote, basis: Basis, why: str) -> list[str]:
     paying = [each for each in found.offers if each.years is not None and each.hourly is not None]
     if hourly and paying:
         least = min(paying, key=lambda each: each.hourly or 0)
+        reckoning = f"{least.hourly:.4f} x {HOURS_A_MONTH} / {hourly:.4f} = {_pays(least)}"
         lines += [
             f"A commitment is paid for all {HOURS_A_MONTH} h of a month. It pays from as many hours on as cost",
-            f"the same on demand: {least.hourly:.4f} x {HOURS_A_MONTH} / {hourly:.4f} = {_pays(least)} ({_name(least)}).",
+            f"the same on demand; {_name(least)}: {reckoning}.",
         ]
     return [*lines, "", *textwrap.wrap(found.advice, 80, break_on_hyphens=False)]
 

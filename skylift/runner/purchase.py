@@ -160,21 +160,21 @@ def _advise(rates: Rates, offers: tuple[Offer, ...], hours: float, served: float
     usual = rates.on_demand
     if usual is None:
         return f"There is no price on demand for {rates.instance_type} in {rates.region}, so nothing can be compared."
-    spoken = _spell_hours(hours)
+    spoken = f"{_spell_hours(hours)} a month"
     if hours - served > 0.01:
-        spoken = f"{_spell_hours(served)} that one commitment serves of {spoken}"
+        spoken += f", of which one commitment serves {_spell_hours(served)},"
     committed = [each for each in offers if each.years is not None and each.month is not None]
     month = usual * hours
     paying = [each for each in committed if each.month is not None and each.month < month]
     if paying:
         best = min(paying, key=lambda each: each.month or 0)
         saved = month - (best.month or 0)
-        text = f"Take {spell_offer(best)}: {spoken} a month are more than the {best.pays_from:.0f} h it pays from"
+        text = f"Take {spell_offer(best)}: {spoken} are more than the {best.pays_from:.0f} h it pays from"
         text += f", and it saves {spell_usd(saved)} USD of {spell_usd(month)} a month."
     elif reachable := [each.pays_from for each in committed if each.pays_from is not None]:
-        text = (
-            f"Take on-demand: {spoken} a month are less than the {min(reachable):.0f} h from which a commitment pays."
-        )
+        text = f"Take on-demand: {spoken} are less than the {min(reachable):.0f} h from which a commitment pays."
+    elif committed:
+        text = "Take on-demand: no commitment whose price is known costs less, however long it is used."
     else:
         text = _advise_without_prices(rates, served, spoken)
     if rates.spot is not None and rates.spot < usual:
@@ -191,11 +191,11 @@ def _advise_without_prices(rates: Rates, served: float, spoken: str) -> str:
         earliest = (1 - MOST_OFF) * HOURS_A_MONTH
         return (
             f"Take on-demand: {nobody}, but AWS's largest discount is {MOST_OFF:.0%}, which pays from {earliest:.0f} h"
-            f" a month on, and {spoken} are less."
+            f" a month on; {spoken} are less."
         )
     if share >= 1:
-        return f"A commitment pays at {spoken} a month; which one is not known: {nobody}."
-    return f"A commitment pays at {spoken} a month if it takes more than {1 - share:.0%} off; {nobody}."
+        return f"A commitment pays at {spoken}; which one is not known: {nobody}."
+    return f"A commitment pays at {spoken} if it takes more than {1 - share:.0%} off; {nobody}."
 
 
 def spell_offer(offer: Offer) -> str:
