@@ -26,7 +26,8 @@ _LEAVE_OUT = ("NETWORK", "DISK", "ARCH")
 _HELP = """List instance types of the current generation with their prices, the cheapest first.
 
 WORDS are general-purpose, compute-optimized, memory-optimized, storage-optimized, accelerated,
-high-performance-computing, burstable, and families like m7i.
+high-performance-computing, and families like m7i: types of any of these are listed. With burstable,
+only those of them that are.
 """
 
 

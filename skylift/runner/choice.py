@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from skylift.runner.errors import UsageError
-from skylift.runner.requirements import CATEGORIES, Requirements, spell_memory
+from skylift.runner.requirements import BURSTABLE, Requirements, spell_memory
 
 if TYPE_CHECKING:
     from skylift.catalogue import InstanceType
@@ -126,13 +126,10 @@ def _is_of(kind: InstanceType, wanted: Requirements) -> bool:
         return False
     if wanted.gpu and not _has_gpu(kind, wanted.gpu):
         return False
-    return all(_answers_to(kind, word) for word in wanted.words)
-
-
-def _answers_to(kind: InstanceType, word: str) -> bool:
-    if word == "burstable":
-        return kind.burstable
-    return word == (kind.category if word in CATEGORIES else kind.family)
+    if BURSTABLE in wanted.words and not kind.burstable:
+        return False
+    named = [word for word in wanted.words if word != BURSTABLE]
+    return not named or kind.category in named or kind.family in named
 
 
 def _has_gpu(kind: InstanceType, name: str) -> bool:

@@ -39,13 +39,16 @@ CATEGORIES = (
     "accelerated",
     "high-performance-computing",
 )
-WORDS = (*CATEGORIES, "burstable")
+BURSTABLE = "burstable"
+WORDS = (*CATEGORIES, BURSTABLE)
 """AWS's words for groups of families, and one that is asked of each type."""
 
 
 @dataclass(frozen=True)
 class Requirements:
-    """Zero and empty where nothing is asked. `words` are those of WORDS, and families like m7i."""
+    """Zero and empty where nothing is asked. `words` are those of WORDS, and families like m7i: any of them
+    will do, but burstable is asked besides.
+    """
 
     cpu: int = 0
     memory_mib: int = 0

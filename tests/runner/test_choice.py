@@ -53,6 +53,14 @@ def test_nothing_cheaper_would_have_done(cpu: int, memory: int, arch: str, gpus:
             cheapest(TYPES, wanted, price)
 
 
+def test_of_several_families_any_will_do_and_burstable_is_asked_besides() -> None:
+    def families(*words: str) -> set[str]:
+        return {each.family for each in fitting(TYPES, Requirements(words=words))}
+
+    assert families("m7i", "c7i") == {"m7i", "c7i"}
+    assert families("t3", "m7i", "burstable") == {"t3"}
+
+
 @pytest.mark.parametrize("order", ORDERS)
 def test_order(order: str) -> None:
     found = by_price(TYPES, price, order)

@@ -69,14 +69,6 @@ ABSENT = (
         "InvalidInstanceConnectEndpointId.NotFound",
     ),
     Absent(
-        "DescribeReservedInstances",
-        "ReservedInstancesIds",
-        "ReservedInstances",
-        "InvalidReservedInstancesId",
-        paged=False,
-        more="OfferingClass OfferingType",
-    ),
-    Absent(
         "DescribeSpotInstanceRequests",
         "SpotInstanceRequestIds",
         "SpotInstanceRequests",

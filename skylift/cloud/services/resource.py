@@ -28,6 +28,7 @@ from skylift.cloud.network import (
 )
 from skylift.cloud.peering import Peering
 from skylift.cloud.placement_group import PlacementGroup
+from skylift.cloud.reservation import ReservedInstances
 from skylift.cloud.store.database import Tx
 from skylift.cloud.volume import Snapshot, Volume
 from skylift.cloud.vpc_endpoint import VpcEndpoint
@@ -149,11 +150,21 @@ KINDS = (
         "InvalidVpcEndpointId.Malformed",
     ),
     Kind(Fleet, "fleet", "fleet", "fleet ID", "InvalidFleetId.NotFound", "InvalidFleetId.Malformed"),
+    Kind(
+        ReservedInstances,
+        "reserved-instances",
+        "reserved-instances",
+        "reservedInstances ID",
+        "InvalidReservedInstancesId",
+        "InvalidReservedInstancesId",
+    ),
     Kind(KeyPair, "key-pair", "key", "key pair ID", "InvalidKeyPair.NotFound", "InvalidKeyPairId.Malformed"),
 )
 
 _BY_NOUN = {kind.noun: kind for kind in KINDS}
 _BY_PREFIX = {kind.prefix: kind for kind in KINDS}
+
+UUID = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 SECURITY_GROUP_RULE = "security-group-rule"
 """The one taggable type that is not a row of its own: its rows stand inside their group."""
@@ -164,7 +175,9 @@ def kind_of(noun: type[Any]) -> Kind:
 
 
 def kind_of_id(resource_id: str) -> Kind | None:
-    """The kind that an id claims to be of."""
+    """The kind that an id claims to be of. Reserved instances have nothing but a UUID."""
+    if re.fullmatch(UUID, resource_id):
+        return kind_of(ReservedInstances)
     return _BY_PREFIX.get(resource_id.partition("-")[0])
 
 
@@ -181,7 +194,9 @@ def arn(caller: Caller, resource_type: str, name: str) -> str:
 
 def well_formed(prefix: str, resource_id: str) -> bool:
     if prefix == "fleet":
-        return re.fullmatch(r"fleet-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", resource_id) is not None
+        return re.fullmatch(f"fleet-{UUID}", resource_id) is not None
+    if prefix == "reserved-instances":
+        return re.fullmatch(UUID, resource_id) is not None
     return re.fullmatch(rf"{prefix}-([0-9a-f]{{8}}|[0-9a-f]{{17}})", resource_id) is not None
 
 

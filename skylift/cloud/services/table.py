@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from skylift.cloud.services.cloudwatch_table import CLOUDWATCH_OPERATIONS
+from skylift.cloud.services.commitment_table import COMMITMENT_OPERATIONS
 from skylift.cloud.services.control_table import CONTROL_OPERATIONS
 from skylift.cloud.services.ec2_table import EC2_OPERATIONS
 from skylift.cloud.services.fleet_table import FLEET_OPERATIONS
@@ -13,6 +14,7 @@ from skylift.cloud.services.ssm_table import SSM_OPERATIONS
 
 OPERATIONS: tuple[Operation, ...] = (
     *CLOUDWATCH_OPERATIONS,
+    *COMMITMENT_OPERATIONS,
     *CONTROL_OPERATIONS,
     *EC2_OPERATIONS,
     *FLEET_OPERATIONS,
