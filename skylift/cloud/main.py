@@ -46,6 +46,7 @@ from skylift.cloud.joints.stations import Stations
 from skylift.cloud.listening import listen_for_tls, listen_on_loopback
 from skylift.cloud.lock import hold
 from skylift.cloud.log import CappedLog
+from skylift.cloud.loops.alarm import AlarmLoop
 from skylift.cloud.loops.blueprint import Draughtsman
 from skylift.cloud.loops.engine import Engine
 from skylift.cloud.loops.fleet import FleetLoop
@@ -58,7 +59,7 @@ from skylift.cloud.loops.root_copy import RootCopies
 from skylift.cloud.loops.snapshot import SnapshotLoop
 from skylift.cloud.loops.ticker import Ticker
 from skylift.cloud.loops.volume import Sockets, VolumeLoop
-from skylift.cloud.services import fleet_upkeep
+from skylift.cloud.services import alarm_action, fleet_upkeep
 from skylift.cloud.services.identity_document import Notary
 from skylift.cloud.services.zone import zone_id
 from skylift.cloud.store.database import Database, StoreError
@@ -159,10 +160,21 @@ class Cloud:
         )
         fleets = FleetLoop(database, fleet_upkeep.keep, fleet_upkeep.mark, engine.wake_in)
         ticker = Ticker()
-        ticker.steps = (Metering(database, make_meter(network.claim).read, partial(size_of, site)).step,)
-        # Fleets first: they say which servers there are to be. Then servers: each sees to its network itself once it is
-        # made, which takes longer than the network.
-        engine.steps = (fleets.step, instances.step, volumes.step, snapshots.step, images.step, networks.step)
+        metering = Metering(database, make_meter(network.claim).read, partial(size_of, site))
+        alarms = AlarmLoop(database, alarm_action.carry_out, engine.wake)
+        # In this order: alarms are evaluated by what has just been measured.
+        ticker.steps = (metering.step, alarms.step)
+        # What alarms ask for before those who do it. Fleets next: they say which servers there are to be. Then servers:
+        # each sees to its network itself once it is made, which takes longer than the network.
+        engine.steps = (
+            alarms.act,
+            fleets.step,
+            instances.step,
+            volumes.step,
+            snapshots.step,
+            images.step,
+            networks.step,
+        )
         engine.chores = (records.forget, records.shrink, network.restore_way_out)
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):

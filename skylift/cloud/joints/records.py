@@ -12,6 +12,7 @@ from skylift.cloud.services import fleet_upkeep, identity
 from skylift.cloud.services.instance import forget_terminated
 from skylift.cloud.services.nat_gateway import forget_deleted
 from skylift.cloud.services.peering import forget_ended
+from skylift.cloud.store.alarm import forget_history
 from skylift.cloud.store.database import Database
 from skylift.cloud.store.shrink import shrink
 from skylift.cloud.store.usage import forget_usages
@@ -45,12 +46,14 @@ class Records:
             return names.name_of(tx, vpc_id, address, self._region)
 
     def forget(self) -> None:
-        """Terminated instances and deleted NAT gateways stay described for an hour, what they cost for much longer."""
+        """Terminated instances and deleted NAT gateways stay described for an hour, what they cost for much longer, and
+        what happened to alarms for a month."""
         with self._database.write() as tx:
             forget_terminated(tx)
             forget_deleted(tx)
             forget_ended(tx)
             fleet_upkeep.forget(tx)
+            forget_history(tx)
             forget_usages(tx, tx.now - BILLED)
 
     def shrink(self) -> None:
