@@ -45,6 +45,7 @@ Prices = dict[str, float]
 SOURCES = {
     "types": Source("2026-10-27", "DescribeInstanceTypes, by moto 5.2.5"),
     "typed": Source("2026-01-19", "AWS Pricing API, by karpenter-provider-aws"),
+    "reserved": Source("2024-06-27", "AWS pricing page, by yeo/ec2.shop"),
     "libcloud": Source("2025-03-02", "AWS price list, by apache-libcloud 3.9.1"),
 }
 
@@ -58,11 +59,13 @@ def main(moto: Path, libcloud: Path) -> None:
     for region in REGIONS:
         if region == TYPED_REGION:
             on_demand = Figures(SOURCES["typed"], shared)
+            more = {f"reserved {years} no-upfront": read_reserved(years, shared) for years in (1, 3)}
         else:
             found = of_region(scraped, region)
             fresh = {name: price for name, price in found.items() if not outdated(name, shared, scraped)}
             on_demand = Figures(SOURCES["libcloud"], like_its_family(fresh, shared))
-        write_prices(CATALOGUE, region, {"on-demand": on_demand})
+            more = {}
+        write_prices(CATALOGUE, region, {"on-demand": on_demand, **more})
 
 
 def read_typed(path: Path) -> Prices:
@@ -76,6 +79,12 @@ def read_typed(path: Path) -> Prices:
             assert f"{family}.{size}" not in found, f"{family}.{size} stands there twice"
             found[f"{family}.{size}"] = float(price)
     return found
+
+
+def read_reserved(years: int, on_demand: Prices) -> Figures:
+    """Of types that have a price on demand, to which a commitment can be compared."""
+    typed = read_typed(HERE / "catalogue" / f"reserved_{years}_no-upfront_{TYPED_REGION}.txt")
+    return Figures(SOURCES["reserved"], {name: price for name, price in typed.items() if name in on_demand})
 
 
 def of_region(scraped: Mapping[str, Mapping[str, float]], region: str) -> Prices:

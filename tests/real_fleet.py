@@ -13,11 +13,11 @@ from real_server import Server, until
 class Fleet:
     """A fleet of type maintain, of servers that nobody needs to log in to."""
 
-    def __init__(self, cloud: RealCloud, size: int) -> None:
+    def __init__(self, cloud: RealCloud, size: int, market: str) -> None:
         self.cloud = cloud
         self.size = size
         self.template = cloud.ec2.create_launch_template(
-            LaunchTemplateName=f"fleet-of-{size}",
+            LaunchTemplateName=f"{market}-fleet-of-{size}",
             LaunchTemplateData={
                 "ImageId": cloud.image,
                 "InstanceType": "t3.nano",
@@ -32,7 +32,7 @@ class Fleet:
                     "Overrides": overrides,
                 }
             ],
-            TargetCapacitySpecification={"TotalTargetCapacity": size, "DefaultTargetCapacityType": "on-demand"},
+            TargetCapacitySpecification={"TotalTargetCapacity": size, "DefaultTargetCapacityType": market},
         )["FleetId"]
 
     def describe(self) -> dict[str, Any]:
@@ -65,7 +65,7 @@ class Fleet:
 
 
 @contextmanager
-def fleet_of(cloud: RealCloud, size: int) -> Iterator[Fleet]:
-    made = Fleet(cloud, size)
+def fleet_of(cloud: RealCloud, size: int, market: str = "on-demand") -> Iterator[Fleet]:
+    made = Fleet(cloud, size, market)
     yield made
     made.delete()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -114,9 +115,10 @@ def _argv(job: Job) -> list[str]:
 
 def _look_back(on: str | None) -> tuple[History | None, str | None, list[str]]:
     """The account's history, its region, and why there is none of either."""
-    from skylift.place.settings import standing_settings
+    from skylift.place.settings import check_place, standing_settings
     from skylift.runner.errors import SkyliftError
 
+    check_place(on)
     try:
         settings = standing_settings(on)
         if settings is None:
@@ -181,8 +183,9 @@ def spell(program: str, found: Quote, basis: Basis, why: str) -> list[str]:
         "",
         *_table(found.offers),
         "",
-        f"USD for Linux servers; prices of {dates or 'no known date'}. Whichever way, a public address",
-        f"and the root disk cost {BESIDES:.4f} an hour besides. THIS RUN is its time x USD/H, of 60 s at least.",
+        f"USD for Linux servers; prices of {dates or 'no known date'}.",
+        "THIS RUN is its time x USD/H, of 60 s at least; a public address and the root disk",
+        f"cost {BESIDES:.4f} an hour besides, whichever way.",
     ]
     paying = [each for each in found.offers if each.years is not None and each.hourly is not None]
     if hourly and paying:
@@ -192,7 +195,7 @@ def spell(program: str, found: Quote, basis: Basis, why: str) -> list[str]:
             " on-demand:"
         )
         lines.append(f"{_name(least)}: {least.hourly:.4f} x {HOURS_A_MONTH} / {hourly:.4f} = {_pays(least)}.")
-    return [*lines, "", found.advice]
+    return [*lines, "", *textwrap.wrap(found.advice, 80, break_on_hyphens=False)]
 
 
 def _table(offers: Sequence[Offer]) -> list[str]:

@@ -1,4 +1,4 @@
-"""`skylift types`: which instance types there are, and what they cost. No cloud is asked."""
+"""`skylift types`: which instance types there are, and what they cost. No cloud is asked, unless by --refresh."""
 
 from __future__ import annotations
 
@@ -58,8 +58,10 @@ def types(
         bool, typer.Option("--all", "-a", help=f"All that fit, not the first {_SHOWN}; earlier generations, too.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="A list of objects, of all that fit.")] = False,
+    refresh: Annotated[bool, typer.Option("--refresh", help="Ask AWS for types and prices first.")] = False,
 ) -> None:
     from skylift import catalogue
+    from skylift.place.figures import use_own_figures
     from skylift.runner.choice import by_price, fitting, nothing_fits
     from skylift.runner.price import priced_region
     from skylift.runner.requirements import check_words, read_requirements
@@ -67,6 +69,9 @@ def types(
     wanted = read_requirements(
         cpu=cpu, memory=memory, arch=arch, gpu=gpu, disk=disk, network=network, words=words or ()
     )
+    use_own_figures()
+    if refresh:
+        region = _refresh(region)
     where, note = priced_region(region)
     lookup = catalogue.spot if spot else catalogue.on_demand
 
@@ -89,13 +94,42 @@ def types(
             print(text, file=sys.stderr)
 
 
-def _told(region: str, *, spot: bool) -> str:
-    from skylift.runner.price import dates_of
+def _refresh(region: str | None) -> str:
+    """Of this region, or of that which boto3 finds. What cannot be had is told, and the figures of before are used."""
+    from skylift.cloud.home import default_home
+    from skylift.place.figures import own_figures
+    from skylift.runner.aws import aws_settings
+    from skylift.runner.cache import Cache
+    from skylift.runner.refresh import Refresh
 
-    known = dates_of(region)
-    kinds = ["on-demand", *(["spot"] if spot else [])]
-    dates = ", ".join(f"{kind} as of {known[kind]}" for kind in kinds if kind in known)
-    return f"USD an hour for Linux in {region}: {dates}; `unknown` where no source has it."
+    home = default_home().path
+    settings = aws_settings(home / "keys", Cache(home / "cache"), region)
+    for renewed in Refresh(settings, own_figures()).run():
+        if renewed.why_not:
+            print(f"No new {renewed.what} of {settings.region}: {renewed.why_not}", file=sys.stderr)
+        else:
+            print(f"✓ {renewed.count:,} {renewed.what} of {settings.region} from AWS", file=sys.stderr)
+    return settings.region
+
+
+def _told(region: str, *, spot: bool) -> str:
+    from datetime import UTC, datetime
+
+    from skylift import catalogue
+
+    today, old = datetime.now(UTC).date(), False
+    dates = []
+    for kind in ("on-demand", "spot") if spot else ("on-demand",):
+        source = catalogue.sources().get((region, kind))
+        if source is not None:
+            dates.append(f"{kind} as of {source.date}, {_days(source.age(today))}")
+            old = old or source.is_old(kind, today)
+    hint = " New ones: --refresh." if old else ""
+    return f"USD an hour for Linux in {region}: {'; '.join(dates)}; `unknown` where no source has it.{hint}"
+
+
+def _days(age: int) -> str:
+    return "today" if age <= 0 else f"{age} day{'s' if age > 1 else ''} old"
 
 
 def _rest(more: int) -> str:

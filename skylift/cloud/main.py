@@ -42,6 +42,7 @@ from skylift.cloud.joints.first_facts import DEFAULT_REGION, first_facts, open_d
 from skylift.cloud.joints.leave import take_down
 from skylift.cloud.joints.premises import RUN, make_disks, make_meter, make_servers, make_site, places_of_work, size_of
 from skylift.cloud.joints.records import Records
+from skylift.cloud.joints.spot import Market
 from skylift.cloud.joints.stations import Stations
 from skylift.cloud.listening import listen_for_tls, listen_on_loopback
 from skylift.cloud.lock import hold
@@ -57,6 +58,7 @@ from skylift.cloud.loops.metering import Metering
 from skylift.cloud.loops.network import NetworkLoop
 from skylift.cloud.loops.root_copy import RootCopies
 from skylift.cloud.loops.snapshot import SnapshotLoop
+from skylift.cloud.loops.spot import SpotLoop
 from skylift.cloud.loops.ticker import Ticker
 from skylift.cloud.loops.volume import Sockets, VolumeLoop
 from skylift.cloud.services import alarm_action, fleet_upkeep
@@ -159,22 +161,16 @@ class Cloud:
             changed=engine.wake,
         )
         fleets = FleetLoop(database, fleet_upkeep.keep, fleet_upkeep.mark, engine.wake_in)
+        spot = SpotLoop(database, Market(account, self._region), engine.wake, engine.wake_in)
         ticker = Ticker()
         metering = Metering(database, make_meter(network.claim).read, partial(size_of, site))
         alarms = AlarmLoop(database, alarm_action.carry_out, engine.wake)
         # In this order: alarms are evaluated by what has just been measured.
         ticker.steps = (metering.step, alarms.step)
-        # What alarms ask for before those who do it. Fleets next: they say which servers there are to be. Then servers:
-        # each sees to its network itself once it is made, which takes longer than the network.
-        engine.steps = (
-            alarms.act,
-            fleets.step,
-            instances.step,
-            volumes.step,
-            snapshots.step,
-            images.step,
-            networks.step,
-        )
+        # What alarms ask for, the market and fleets first: they say which servers there are to be. Then servers: each sees
+        # to its network itself once it is made, which takes longer than the network.
+        wishes = (alarms.act, spot.step, fleets.step)
+        engine.steps = (*wishes, instances.step, volumes.step, snapshots.step, images.step, networks.step)
         engine.chores = (records.forget, records.shrink, network.restore_way_out)
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -19,8 +19,10 @@ def settings_for(on: str | None, *, showing: Showing = unseen) -> Settings:
     nothing was said."""
     from dataclasses import replace
 
+    from skylift.place.figures import use_own_figures
     from skylift.runner.job import Access
 
+    use_own_figures()
     chosen = on or _said_otherwise("on") or "local"
     settings = _settings_of(chosen, showing)
     ssh_from = _said_otherwise("ssh-from")
@@ -46,7 +48,18 @@ def _settings_of(place: str, showing: Showing) -> Settings:
 
         home = default_home().path
         return aws_settings(home / "keys", Cache(home / "cache"))
-    raise UsageError(f"--on {place!r} is not a place where jobs run.", "It may be local or aws.")
+    raise _no_place(place)
+
+
+def check_place(on: str | None) -> None:
+    """Raises UsageError for one that there is not."""
+    chosen = on or _said_otherwise("on") or "local"
+    if chosen not in ("local", "aws"):
+        raise _no_place(chosen)
+
+
+def _no_place(name: str) -> UsageError:
+    return UsageError(f"--on {name!r} is not a place where jobs run.", "It may be local or aws.")
 
 
 def _said_otherwise(key: str) -> str | None:

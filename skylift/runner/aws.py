@@ -19,8 +19,9 @@ _CHECK_IP = "https://checkip.amazonaws.com/"
 """AWS's own answer to where a call comes from: nobody else is told of it."""
 
 
-def aws_settings(key_dir: Path, cache: Cache = NOWHERE) -> Settings:
-    region = default_region()
+def aws_settings(key_dir: Path, cache: Cache = NOWHERE, region: str | None = None) -> Settings:
+    """In this region, or in that which boto3 finds."""
+    region = region or default_region()
     if region is None:
         raise UsageError(
             "No region is chosen, so it is not known where on AWS to run.",

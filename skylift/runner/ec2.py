@@ -93,6 +93,10 @@ class Api:
     def region(self) -> str:
         return self._settings.region
 
+    def address(self, service: str) -> str:
+        """Where calls to a service go."""
+        return str(self._client(service).meta.endpoint_url)
+
     def move(self, endpoint: str) -> None:
         """Go on at another endpoint: the same cloud may come back at another port."""
         with self._making:

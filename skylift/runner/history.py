@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from skylift.runner.account import Account
 from skylift.runner.duration import moment
 from skylift.runner.errors import JobNotFound
 from skylift.runner.purchase import billed
+
+if TYPE_CHECKING:
+    from skylift.runner.account import Account
 
 DAYS = 30
 """How far back we look; a month has as many, so that hours are hours a month."""
@@ -49,17 +51,19 @@ class History:
 def read_history(account: Account, now: float | None = None) -> History:
     since = (time.time() if now is None else now) - DAYS * 86400
     with ThreadPoolExecutor(_AT_A_TIME) as pool:
-        found = pool.map(lambda name: _past_run(account, name), account.recorded())
-        runs = [each for each in found if each is not None and each.booted >= since]
+        found = pool.map(lambda name: _past_run(account, name, since), account.recorded())
+        runs = [each for each in found if each is not None]
     return History(tuple(sorted(runs, key=lambda each: each.booted)))
 
 
-def _past_run(account: Account, name: str) -> PastRun | None:
-    """None for a job that had no server, has not ended, or has been forgotten by now."""
+def _past_run(account: Account, name: str, since: float) -> PastRun | None:
+    """None for a job that had no server, has not ended, began before, or has been forgotten by now."""
     status = account.status(name)
     if not status.get("booted") or not status.get("ended"):
         return None
     booted = moment(status["booted"])
+    if booted < since:
+        return None
     try:
         record: dict[str, Any] = account.record(name)
     except JobNotFound:

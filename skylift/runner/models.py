@@ -20,13 +20,15 @@ OPERATIONS = {
         CreateSubnet CreateTags CreateVpc CreateVpcEndpoint DeleteNetworkInterface DeleteVolume
         DescribeAvailabilityZones DescribeImages DescribeInstanceTypes DescribeInstances DescribeInternetGateways
         DescribeKeyPairs DescribeNetworkInterfaces DescribeRouteTables DescribeSecurityGroups DescribeSubnets
-        DescribeVolumes DescribeVpcEndpoints DescribeVpcs GetConsoleOutput ImportKeyPair RunInstances TerminateInstances
+        DescribeSpotPriceHistory DescribeVolumes DescribeVpcEndpoints DescribeVpcs GetConsoleOutput ImportKeyPair
+        RunInstances TerminateInstances
     """.split(),
     "ec2-instance-connect": ["SendSSHPublicKey"],
     "iam": """
         AddRoleToInstanceProfile CreateInstanceProfile CreatePolicy CreateRole DeleteInstanceProfile DeleteRole
         DeleteRolePolicy GetPolicy ListInstanceProfiles ListRoles PutRolePolicy RemoveRoleFromInstanceProfile
     """.split(),
+    "pricing": ["GetProducts"],
     "s3": """
         AbortMultipartUpload CompleteMultipartUpload CreateBucket CreateMultipartUpload CreateSession DeleteObject
         DeleteObjects GetObject HeadBucket HeadObject ListMultipartUploads ListObjectsV2 PutObject UploadPart

@@ -50,13 +50,17 @@ def choose(wanted: Requirements, region: str, machine: Machine | None) -> tuple[
         return catalogue.on_demand(name, priced)
 
     types = [each for each in catalogue.types().values() if _can_be_a_jobs(each, machine)]
+    free = not wanted.arch and machine is None
+    if free:
+        _check_processor(types, asked)
     (best, hourly), *others = cheapest(types, asked, price)
-    hint = ""
-    if not wanted.arch and machine is None:
-        hint = _arm_hint(types, wanted, price, hourly)
+    hints = [_arm_hint(types, wanted, price, hourly)] if free else []
+    hints.append(_unpriced(fitting(types, asked), best, price))
     following = tuple((kind.name, usd) for kind, usd in others[:_NEXT])
     dates = dates_of(priced)
-    choice = Choice(best.name, hourly, priced, dates.get("on-demand", ""), wanted, following, hint)
+    choice = Choice(
+        best.name, hourly, priced, dates.get("on-demand", ""), wanted, following, " ".join(filter(None, hints))
+    )
     notes = [note] if note else []
     if machine is not None:
         notes += _shared(best, machine)
@@ -78,6 +82,15 @@ def _check_machine(wanted: Requirements, machine: Machine) -> None:
         )
 
 
+def _check_processor(types: list[InstanceType], asked: Requirements) -> None:
+    """What there is for the other processor only has to be asked for."""
+    others = fitting(types, replace(asked, arch="arm64"))
+    if others and not fitting(types, asked):
+        raise UsageError(
+            f"There is no instance type for {asked.spell()}.", f"For arm64 there is {describe(others[0])}."
+        )
+
+
 def _arm_hint(types: list[InstanceType], wanted: Requirements, price: Price, hourly: float) -> str:
     """What a program that runs there would save."""
     found = by_price(fitting(types, replace(wanted, arch="arm64")), price)
@@ -85,6 +98,17 @@ def _arm_hint(types: list[InstanceType], wanted: Requirements, price: Price, hou
     if first is None or first.price is None or first.price >= hourly:
         return ""
     return f"For arm64 it would be {first.kind.name}, {first.price:.4f} (--arch arm64)."
+
+
+def _unpriced(fitting: list[InstanceType], best: InstanceType, price: Price) -> str:
+    """What may be cheaper than the one that was chosen: it is no larger, and no source tells its price."""
+    names = sorted(
+        each.name
+        for each in fitting
+        if price(each.name) is None and each.vcpus <= best.vcpus and each.memory_mib <= best.memory_mib
+    )
+    more = f" and {len(names) - _NEXT} more" if len(names) > _NEXT else ""
+    return f"Nobody tells the price of {', '.join(names[:_NEXT])}{more}, which would do." if names else ""
 
 
 def _shared(kind: InstanceType, machine: Machine) -> list[str]:

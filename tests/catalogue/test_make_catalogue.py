@@ -82,3 +82,13 @@ def test_a_type_stands_once_in_what_was_typed(tmp_path: Path) -> None:
     (tmp_path / "typed.txt").write_text("m9 large=1.5\nm9 large=1.6\n")
     with pytest.raises(AssertionError):
         make.read_typed(tmp_path / "typed.txt")
+
+
+def test_a_reserved_price_stands_to_that_on_demand_as_its_family_s_do() -> None:
+    """A slip of whoever typed them over would stand out."""
+    for years in (1, 3):
+        shares: dict[str, list[float]] = {}
+        for name, price in make.read_reserved(years, RIGHT).prices.items():
+            shares.setdefault(name.partition(".")[0], []).append(price / RIGHT[name])
+        assert len(shares) > 40
+        assert [each for each in shares.values() if max(each) / min(each) > 1.03] == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +14,8 @@ from skylift.cli.main import perform
 
 
 @pytest.fixture(autouse=True)
-def nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+def nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SKYLIFT_HOME", str(tmp_path))
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
         monkeypatch.delenv(name, raising=False)
 
@@ -101,3 +103,27 @@ def test_no_cloud_is_asked() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "0 []"
+
+
+def test_a_refresh_without_a_way_to_aws_says_so_and_shows_what_there_was(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
+    assert perform(["types", "--refresh", "--region", "us-east-1", "m7i"]) == 0
+    told = capsys.readouterr()
+    assert "m7i.large" in told.out
+    for what in ("types", "prices", "spot prices"):
+        assert f"No new {what} of us-east-1: " in told.err
+    assert f"on-demand as of {catalogue.sources()['us-east-1', 'on-demand'].date}, " in told.err
+    assert "days old" in told.err and "New ones: --refresh." in told.err
+
+
+def test_a_refresh_without_a_region_is_told_how_to_say_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    assert perform(["types", "--refresh"]) == 2
+    assert "AWS_DEFAULT_REGION" in capsys.readouterr().err

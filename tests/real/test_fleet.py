@@ -22,3 +22,13 @@ def test_a_server_that_dies_is_replaced_and_all_go_with_the_fleet(cloud: RealClo
         assert second.id in servers
         assert first.id not in servers
         assert fleet.describe()["ActivityStatus"] == "fulfilled"
+
+
+def test_a_server_that_is_interrupted_is_replaced(cloud: RealCloud) -> None:
+    with fleet_of(cloud, 1, "spot") as fleet:
+        (first,) = fleet.running()
+        assert first.describe()["InstanceLifecycle"] == "spot"
+        cloud.skylift("cloud", "interrupt", first.id, "--in", "1s")
+        first.await_state("terminated")
+        (second,) = fleet.running()
+        assert second.id != first.id

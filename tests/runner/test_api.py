@@ -51,6 +51,22 @@ def test_run(here: Path, api: Api, machine: Machine) -> None:
     assert [path.read_text() for path in outcome.paths] == ["42"]
 
 
+def test_a_server_by_what_it_has_to_have(here: Path, api: Api, machine: Machine) -> None:
+    (here / "job.py").write_text("print(1)\n")
+    with host(api, machine):
+        outcome = skylift.run("job.py", cpu=2, memory="3GiB")
+    machine.wait()
+    assert outcome.choice is not None
+    assert outcome.choice["wanted"] == {"cpu": 2, "memory_mib": 3072}
+    assert outcome.instance_type == outcome.choice["type"]
+    assert outcome.price is not None
+    assert outcome.price.as_json()["instance_type"] == outcome.instance_type
+    with pytest.raises(skylift.UsageError, match="no instance type"):
+        skylift.run("job.py", cpu=4096)
+    with pytest.raises(skylift.UsageError, match="--memory"):
+        skylift.run("job.py", memory="lots")
+
+
 def test_submit_and_what_a_job_can(here: Path, api: Api, machine: Machine, tmp_path: Path) -> None:
     (here / "job.py").write_text(WAITS)
     with host(api, machine):

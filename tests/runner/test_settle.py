@@ -73,6 +73,24 @@ def test_arm_only_where_it_is_asked_for_or_all_there_is(settled: Any) -> None:
     assert types[settled(wanted=wanted, machine=ARM).instance_type].architecture == "arm64"
 
 
+def test_what_there_is_for_arm_only(settled: Any) -> None:
+    with pytest.raises(UsageError, match=r"for --arch x86_64 --gpu T4g:1") as caught:
+        settled(wanted=read_requirements(gpu="T4g"))
+    assert caught.value.advice.startswith("For arm64 there is g5g")
+
+
+def test_types_without_a_price_are_not_forgotten(settled: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = catalogue.on_demand
+    wanted = read_requirements(cpu="4", memory="16GiB")
+    first = settled(wanted=wanted).choice
+    monkeypatch.setattr(
+        catalogue, "on_demand", lambda name, region: None if name == first.type else usual(name, region)
+    )
+    second = settled(wanted=wanted).choice
+    assert second.type == first.next[0][0]
+    assert first.type in second.hint or " more, which would do" in second.hint
+
+
 def test_only_what_this_machine_can_boot(settled: Any) -> None:
     with pytest.raises(UsageError, match=r"--arch arm64: servers of this machine are x86_64"):
         settled(machine=SMALL, wanted=read_requirements(arch="arm64"))
@@ -82,6 +100,8 @@ def test_only_what_this_machine_can_boot(settled: Any) -> None:
     notes = settled(machine=SMALL, wanted=read_requirements(cpu="4", memory="16GiB")).notes
     assert notes[1].startswith("This machine has 2 processors for its 4 vCPU and 8GiB of memory for its ")
     assert "arm64" not in notes[0]
+    kind = catalogue.types()[settled(machine=SMALL, wanted=read_requirements(cpu="8", memory="30GiB")).instance_type]
+    assert (kind.disks, kind.accelerators) == (None, None)
     assert len(settled(machine=SMALL, wanted=read_requirements(cpu="1")).notes) == 1
 
 

@@ -101,6 +101,11 @@ class InstanceFacts:
     """What the instance type has on AWS."""
     placement_group: str = ""
     partition: int | None = None
+    spot: bool = False
+    rebalance: datetime | None = None
+    """Since when rebalancing is recommended."""
+    interruption: tuple[str, datetime] | None = None
+    """What is going to be done to a spot instance (`stop`, `terminate`), and when."""
     detailed_monitoring: bool = False
     tokens_required: bool = True
     enabled: bool = True
@@ -259,12 +264,12 @@ def _meta_data(facts: InstanceFacts, version: str) -> dict[str, Any]:
         "ami-launch-index": facts.launch_index,
         "ami-manifest-path": "(unknown)",
         "block-device-mapping": _devices(facts),
-        "events": {"maintenance": {"history": "[]", "scheduled": "[]"}},
+        "events": _events(facts),
         "hibernation": {"configured": "false"},
         "hostname": facts.hostname,
         "instance-action": "none",
         "instance-id": facts.instance_id,
-        "instance-life-cycle": "on-demand",
+        "instance-life-cycle": "spot" if facts.spot else "on-demand",
         "instance-type": facts.instance_type,
         "local-hostname": facts.hostname,
         "local-ipv4": first.private_ip,
@@ -290,11 +295,27 @@ def _meta_data(facts: InstanceFacts, version: str) -> dict[str, Any]:
     if facts.session_keys:
         active = {user: "".join(f"{key}\n" for key in keys) for user, keys in facts.session_keys.items()}
         tree["managed-ssh-keys"] = {"active-keys": active}
+    if facts.interruption is not None:
+        tree["spot"] = _spot(*facts.interruption)
     if facts.profile_arn is not None:
         tree["iam"] = _iam(facts, version)
     if facts.tags is not None:
         tree["tags"] = {"instance": dict(facts.tags)}
     return tree
+
+
+def _events(facts: InstanceFacts) -> dict[str, Any]:
+    events: dict[str, Any] = {"maintenance": {"history": "[]", "scheduled": "[]"}}
+    if facts.rebalance is not None:
+        events["recommendations"] = {"rebalance": json.dumps({"noticeTime": facts.rebalance.strftime(_TIME)})}
+    return events
+
+
+def _spot(action: str, when: datetime) -> dict[str, Any]:
+    """Not there before the notice. `termination-time` is the older way to be told, of terminations only."""
+    time = when.strftime(_TIME)
+    notice = {"instance-action": json.dumps({"action": action, "time": time})}
+    return {**notice, "termination-time": time} if action == "terminate" else notice
 
 
 def _devices(facts: InstanceFacts) -> dict[str, Any]:

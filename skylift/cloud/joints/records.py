@@ -12,6 +12,7 @@ from skylift.cloud.services import fleet_upkeep, identity
 from skylift.cloud.services.instance import forget_terminated
 from skylift.cloud.services.nat_gateway import forget_deleted
 from skylift.cloud.services.peering import forget_ended
+from skylift.cloud.services.spot_market import forget_ended as forget_requests
 from skylift.cloud.store.alarm import forget_history
 from skylift.cloud.store.database import Database
 from skylift.cloud.store.shrink import shrink
@@ -52,6 +53,7 @@ class Records:
             forget_terminated(tx)
             forget_deleted(tx)
             forget_ended(tx)
+            forget_requests(tx)
             fleet_upkeep.forget(tx)
             forget_history(tx)
             forget_usages(tx, tx.now - BILLED)

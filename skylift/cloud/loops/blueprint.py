@@ -6,6 +6,7 @@ import base64
 import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from skylift.catalogue import InstanceType
@@ -24,6 +25,7 @@ from skylift.cloud.network import (
     Vpc,
     private_dns_name,
 )
+from skylift.cloud.spot import SpotNotice, SpotRequest
 from skylift.cloud.store.connect import current_keys
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.network import interface_at
@@ -61,6 +63,13 @@ def _session_keys(tx: Tx, instance_id: str) -> dict[str, tuple[str, ...]]:
 def _devices(tx: Tx, instance_id: str) -> tuple[str, ...]:
     found = [volume.device for volume in tx.find(Volume, instance_id=instance_id) if not volume.root]
     return tuple(sorted(device for device in found if device))
+
+
+def _interruption(tx: Tx, instance: Instance, notice: SpotNotice | None) -> tuple[str, datetime] | None:
+    if notice is None or notice.due is None:
+        return None
+    request = tx.get(SpotRequest, id=instance.spot_request_id)
+    return (request.behavior if request else "terminate"), notice.due
 
 
 def name_servers(vpc: Vpc, options: DhcpOptions) -> list[str]:
@@ -133,6 +142,7 @@ class Draughtsman:
         image = tx.get(Image, id=instance.image_id)
         interfaces = sorted(tx.find(NetworkInterface, instance_id=instance_id), key=lambda each: each.index)
         profile = tx.get(InstanceProfile, arn=instance.profile_arn) if instance.profile_arn else None
+        notice = tx.get(SpotNotice, instance_id=instance_id) if instance.spot_request_id else None
         return InstanceFacts(
             instance_id=instance_id,
             image_id=instance.image_id,
@@ -155,6 +165,9 @@ class Draughtsman:
             role=profile.role if profile else None,
             credentials=lambda delivery: credentials_for(instance_id, delivery),
             tags=instance.tags if instance.metadata.tags == "enabled" else None,
+            spot=instance.spot_request_id is not None,
+            rebalance=notice.rebalance if notice else None,
+            interruption=_interruption(tx, instance, notice),
             tokens_required=instance.metadata.tokens == "required",
             enabled=instance.metadata.endpoint == "enabled",
             hop_limit=instance.metadata.hop_limit,

@@ -32,11 +32,14 @@ class Engine:
         self._wake.set()
 
     def wake_in(self, seconds: float) -> None:
-        """Run the steps again after so many seconds, if nothing else makes them run before."""
+        """Run the steps again after so many seconds. A step says so each time: it is forgotten with every run that is
+        due."""
         due = time.monotonic() + max(0.0, seconds)
         if due < self._due:
             self._due = due
-            self._wake.set()
+            if threading.current_thread() is not self._thread:
+                # Who is a step is heard anyway, before the thread goes to rest.
+                self._wake.set()
 
     def stop(self) -> None:
         self._stop = True

@@ -36,7 +36,6 @@ class FleetLoop:
         self._mark = mark
         self._wake_in = wake_in
         self._seen: dict[str, tuple[Any, datetime | None]] = {}
-        self._alarm: datetime | None = None
 
     def step(self) -> None:
         with self._database.read() as tx:
@@ -64,8 +63,7 @@ class FleetLoop:
         self._seen[fleet_id] = (mark, due)
 
     def _set_alarm(self, now: datetime) -> None:
+        """Each time: an alarm is forgotten when an earlier one goes off."""
         when = min((due for _, due in self._seen.values() if due is not None), default=None)
-        if when is None or (self._alarm is not None and now < self._alarm <= when):
-            return
-        self._alarm = when
-        self._wake_in(((when - now) + MARGIN).total_seconds())
+        if when is not None:
+            self._wake_in((when - now + MARGIN).total_seconds())

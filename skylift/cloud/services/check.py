@@ -30,6 +30,7 @@ from skylift.cloud.services.condition_key import Context, of_change, of_row
 from skylift.cloud.services.operation import Check
 from skylift.cloud.services.resource import arn, kind_of, kind_of_id
 from skylift.cloud.services.tag import checked
+from skylift.cloud.spot import SpotRequest
 from skylift.cloud.store.database import Tx
 from skylift.cloud.volume import Snapshot, Volume
 from skylift.cloud.vpc_endpoint import VpcEndpoint
@@ -63,6 +64,7 @@ _NAMED_BY: dict[str, type[Any]] = {
     "VpcPeeringConnectionId": Peering,
     "VolumeId": Volume,
     "SnapshotId": Snapshot,
+    "SpotInstanceRequestIds": SpotRequest,
 }
 
 

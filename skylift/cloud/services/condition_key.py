@@ -83,7 +83,7 @@ def _instance(_tx: Tx, caller: Caller, row: Instance) -> Context:
         "ec2:InstanceID": row.id,
         "ec2:InstanceType": row.type,
         "ec2:AvailabilityZone": row.zone,
-        "ec2:InstanceMarketType": "on-demand",
+        "ec2:InstanceMarketType": "spot" if row.spot_request_id else "on-demand",
         "ec2:RootDeviceType": "ebs",
         "ec2:Tenancy": TENANCY,
         "ec2:EbsOptimized": "false",

@@ -95,6 +95,9 @@ _LAUNCH = (
     "BlockDeviceMappings.Ebs.SnapshotId BlockDeviceMappings.Ebs.VolumeType BlockDeviceMappings.Ebs.Iops "
     "BlockDeviceMappings.Ebs.Throughput BlockDeviceMappings.Ebs.DeleteOnTermination Placement.AvailabilityZone "
     "Placement.AvailabilityZoneId Placement.GroupId Placement.GroupName Placement.PartitionNumber "
+    "InstanceMarketOptions.MarketType InstanceMarketOptions.SpotOptions.MaxPrice "
+    "InstanceMarketOptions.SpotOptions.SpotInstanceType InstanceMarketOptions.SpotOptions.ValidUntil "
+    "InstanceMarketOptions.SpotOptions.InstanceInterruptionBehavior "
     "LaunchTemplate.LaunchTemplateId LaunchTemplate.LaunchTemplateName LaunchTemplate.Version " + " ".join(NEUTRAL)
 )
 

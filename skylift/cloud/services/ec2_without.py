@@ -69,12 +69,6 @@ ABSENT = (
         "InvalidInstanceConnectEndpointId.NotFound",
     ),
     Absent(
-        "DescribeSpotInstanceRequests",
-        "SpotInstanceRequestIds",
-        "SpotInstanceRequests",
-        "InvalidSpotInstanceRequestID.NotFound",
-    ),
-    Absent(
         "DescribeTransitGatewayAttachments",
         "TransitGatewayAttachmentIds",
         "TransitGatewayAttachments",

@@ -18,7 +18,7 @@ from skylift.cloud.services import launch_check, service_linked_role
 from skylift.cloud.services.authorize import permits
 from skylift.cloud.services.check import making, on_row
 from skylift.cloud.services.client_token import remember, result_of
-from skylift.cloud.services.fleet_launch import Filling, error_view, fill
+from skylift.cloud.services.fleet_launch import Filling, error_view, fill, launch_request
 from skylift.cloud.services.fleet_pool import Pool, pools_of
 from skylift.cloud.services.fleet_request import asked_for, checked_configs, excess_policy, tags_at_launch, targets
 from skylift.cloud.services.fleet_view import launched
@@ -128,8 +128,9 @@ def check_create(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
             # Whether the request makes sense is the handler's to say.
             continue
         for pool in pools:
-            request = {**pool.request, "TagSpecifications": tags} if tags else pool.request
-            yield from launch_check.checks(tx, caller, request)
+            for market in _markets(params):
+                request = launch_request(pool, market)
+                yield from launch_check.checks(tx, caller, {**request, "TagSpecifications": tags} if tags else request)
 
 
 def check_modify(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
@@ -152,6 +153,16 @@ def on_fleet(action: str) -> Any:
         yield on_row(tx, caller, action, Fleet, params.get("FleetId") or "*")
 
     return checks
+
+
+def _markets(params: Any) -> list[Market]:
+    """Those that a request has a target on; where the request makes no sense, any will do."""
+    try:
+        on_demand, _ = targets(params["TargetCapacitySpecification"], "maintain")
+    except ServiceError:
+        return ["on-demand"]
+    total = params["TargetCapacitySpecification"]["TotalTargetCapacity"]
+    return [*(["on-demand"] if on_demand else []), *(["spot"] if total > on_demand else [])]  # type: ignore[list-item]
 
 
 def _answer(tx: Tx, fleet: Fleet) -> Item:

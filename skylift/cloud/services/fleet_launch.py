@@ -11,20 +11,21 @@ from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from skylift.catalogue import on_demand
 from skylift.cloud.error import ServiceError
 from skylift.cloud.fleet import Fleet, FleetEvent, FleetMember, Market
 from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Instance
+from skylift.cloud.market import ANY_TYPE, Capacity
 from skylift.cloud.services.fleet_pool import Offer, Pool, ranked
 from skylift.cloud.services.launch import run_instances
-from skylift.cloud.services.market import free_room, spot_price
+from skylift.cloud.services.market import free_room, on_demand_price, spot_price
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.fleet import members_left
 
 FLEET_TAG = "aws:ec2:fleet-id"
 
 Item = dict[str, Any]
+Bounds = set[tuple[str, str]]
 
 
 @dataclass
@@ -52,44 +53,65 @@ def fill(
 ) -> Filling:
     """Launch until so many units are there, or no pool has any more; at most so many instances."""
     done = Filling()
-    left = list(pools)
     units: dict[tuple[str, str], float] = defaultdict(float)
     for member in members_left(tx, fleet.id):
         if member.market == market and not member.leaving:
             units[member.type, member.zone] += member.weight
     options = fleet.spot_options if market == "spot" else fleet.on_demand_options
+    # Asking how much room there is counts all that runs: only where somebody has set it.
+    bounded = {(capacity.type, capacity.zone) for capacity in tx.find(Capacity)}
+    left = [
+        _offer(tx, caller, market, bounded, pool, units[pool.type, pool.zone])
+        for pool in pools
+        if market in pool.markets
+    ]
     while left and done.units < needed and (most is None or len(done.members) < most):
-        offers = [_offer(tx, caller, market, pool, units[pool.type, pool.zone]) for pool in left]
-        pool = ranked(market, options, offers, needed - done.units)[0].pool
+        best = ranked(market, options, left, needed - done.units)[0]
         try:
             with tx.attempt():
-                member = _launch(tx, caller, fleet, market, pool, tags or [])
+                member = _launch(tx, caller, fleet, market, best.pool, tags or [])
         except ServiceError as error:
-            done.errors.append((pool, error))
-            left.remove(pool)
+            done.errors.append((best.pool, error))
+            left.remove(best)
         else:
             done.members.append(member)
-            units[pool.type, pool.zone] += pool.weight
+            left = [offer.with_one_of(best.pool) for offer in left]
     return done
+
+
+def launch_request(pool: Pool, market: Market) -> Item:
+    """What RunInstances is asked for on this market.
+
+    A fleet's spot requests are for one time: it is the fleet that asks again.
+    """
+    if market == "on-demand":
+        return pool.request
+    price = {"MaxPrice": pool.max_price} if pool.max_price else {}
+    options = {"SpotInstanceType": "one-time", "InstanceInterruptionBehavior": "terminate", **price}
+    return {**pool.request, "InstanceMarketOptions": {"MarketType": "spot", "SpotOptions": options}}
 
 
 def error_view(pool: Pool, market: Market, error: ServiceError) -> Item:
     return {
         "LaunchTemplateAndOverrides": pool.source,
         "Lifecycle": market,
-        "ErrorCode": error.code,
+        # A type that a zone has not is a fault of the fleet's here, where RunInstances says Unsupported.
+        "ErrorCode": "InvalidFleetConfiguration" if error.code == "Unsupported" else error.code,
         "ErrorMessage": error.message,
     }
 
 
-def _offer(tx: Tx, caller: Caller, market: Market, pool: Pool, units: float) -> Offer:
-    room = free_room(tx, pool.type, pool.zone, market)
-    price = spot_price(tx, pool.type, pool.zone) if market == "spot" else on_demand(pool.type, caller.region)
+def _offer(tx: Tx, caller: Caller, market: Market, bounded: Bounds, pool: Pool, units: float) -> Offer:
+    is_bounded = not bounded.isdisjoint({(pool.type, pool.zone), (ANY_TYPE, pool.zone)})
+    room = free_room(tx, pool.type, pool.zone, market) if is_bounded else None
+    price = spot_price(tx, pool.type, pool.zone) if market == "spot" else on_demand_price(pool.type, caller.region)
     return Offer(pool, room=math.inf if room is None else room, price=price, units=units)
 
 
 def _launch(tx: Tx, caller: Caller, fleet: Fleet, market: Market, pool: Pool, tags: list[Item]) -> FleetMember:
-    request = {**pool.request, "MinCount": 1, "MaxCount": 1, **({"TagSpecifications": tags} if tags else {})}
+    request = {**launch_request(pool, market), "MinCount": 1, "MaxCount": 1}
+    if tags:
+        request["TagSpecifications"] = tags
     (made,) = run_instances(tx, caller, request)["Instances"]
     instance = tx.get(Instance, id=made["InstanceId"])
     assert instance is not None, "it was written a moment ago"

@@ -7,15 +7,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from skylift.cloud.fleet import Market
+from skylift.catalogue import InstanceType
+from skylift.cloud.fleet import MARKETS, Market
 from skylift.cloud.identity import Caller
+from skylift.cloud.instance import Image
 from skylift.cloud.launch_template import LaunchTemplateVersion
 from skylift.cloud.network import Subnet
+from skylift.cloud.services.instance_requirement import affordable, fitting
 from skylift.cloud.services.instance_type import instance_type
 from skylift.cloud.services.launch_template import template_of, version_of
+from skylift.cloud.services.market import on_demand_price, spot_price
+from skylift.cloud.services.public_parameter import image_id_or_none
 from skylift.cloud.services.refusal import combination, missing
 from skylift.cloud.services.resource import require
 from skylift.cloud.services.vpc import default_vpc
@@ -24,7 +29,16 @@ from skylift.cloud.store.database import Tx
 
 Item = dict[str, Any]
 
-_SHOWN = ("InstanceType", "MaxPrice", "SubnetId", "AvailabilityZone", "WeightedCapacity", "Priority", "ImageId")
+_SHOWN = (
+    "InstanceType",
+    "MaxPrice",
+    "SubnetId",
+    "AvailabilityZone",
+    "WeightedCapacity",
+    "Priority",
+    "ImageId",
+    "InstanceRequirements",
+)
 """Overrides that EC2 repeats when it says where an instance came from."""
 
 _PASSED_ON = ("InstanceType", "ImageId", "KeyName", "IamInstanceProfile", "MetadataOptions", "BlockDeviceMappings")
@@ -33,7 +47,10 @@ _PASSED_ON = ("InstanceType", "ImageId", "KeyName", "IamInstanceProfile", "Metad
 
 @dataclass(frozen=True)
 class Pool:
-    """`request` is what RunInstances is asked for, `source` where EC2 says that an instance of the pool came from."""
+    """`request` is what RunInstances is asked for, `source` where EC2 says that an instance of the pool came from.
+
+    `markets` are those on which its type is not too dear for what the fleet asks for.
+    """
 
     type: str
     zone: str
@@ -42,10 +59,12 @@ class Pool:
     max_price: str | None
     request: Item
     source: Item
+    markets: frozenset[Market] = frozenset(MARKETS)
 
     @property
-    def key(self) -> tuple[str, str, str]:
-        return self.type, self.zone, str(self.request.get("SubnetId", ""))
+    def key(self) -> tuple[str, str]:
+        """A fleet has each pool once, whatever subnet it is asked for in."""
+        return self.type, self.zone
 
 
 def pools_of(tx: Tx, caller: Caller, config: Item) -> list[Pool]:
@@ -61,57 +80,90 @@ def pools_of(tx: Tx, caller: Caller, config: Item) -> list[Pool]:
 
 
 def _expanded(tx: Tx, caller: Caller, named: Item, version: LaunchTemplateVersion, override: Item) -> Iterator[Pool]:
-    """One override is a pool for each subnet that it names; where nothing names one, for each zone that has any."""
+    """One override is a pool for each type that fits and each place that it names."""
     data = version.data
-    name = override.get("InstanceType") or data.get("InstanceType")
-    if not name:
-        raise missing("InstanceType")
-    instance_type(name)
+    if data.get("InstanceMarketOptions"):
+        raise combination("A fleet says on which market it launches: its templates have no InstanceMarketOptions.")
+    plugs = data.get("NetworkInterfaces") or []
     placement = {**data.get("Placement", {}), **override.get("Placement", {})}
+    for place in _places(tx, caller, override, placement, plugs):
+        for name, markets in _types(tx, caller, data, override, place.zone):
+            request: Item = {"LaunchTemplate": named, "InstanceType": name}
+            request.update({key: override[key] for key in _PASSED_ON if key in override})
+            request["Placement"] = {**placement, "AvailabilityZone": place.zone}
+            request["Placement"].pop("AvailabilityZoneId", None)
+            shown = {key: override[key] for key in _SHOWN if key in override}
+            shown |= {"InstanceType": name, "AvailabilityZone": place.zone}
+            if place.subnet_id and plugs:
+                first = min(plug.get("DeviceIndex", 0) for plug in plugs)
+                request["NetworkInterfaces"] = [{"DeviceIndex": first, "SubnetId": place.subnet_id}]
+            elif place.subnet_id:
+                request["SubnetId"] = place.subnet_id
+            if place.subnet_id:
+                shown["SubnetId"] = place.subnet_id
+            if override.get("Placement", {}).get("GroupName"):
+                shown["Placement"] = {"GroupName": override["Placement"]["GroupName"]}
+            yield Pool(
+                type=name,
+                zone=place.zone,
+                weight=float(override.get("WeightedCapacity", 1)),
+                priority=float(override.get("Priority", math.inf)),
+                max_price=override.get("MaxPrice"),
+                request=request,
+                source={"LaunchTemplateSpecification": named, "Overrides": shown},
+                markets=markets,
+            )
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A zone, and the subnet in it that an override names."""
+
+    zone: str
+    subnet_id: str | None = None
+
+
+def _places(tx: Tx, caller: Caller, override: Item, placement: Item, plugs: list[Item]) -> list[_Place]:
+    """The subnets that are named; or else where the template says; or else each zone that has a default subnet."""
     zone = require_zone(
         caller.region,
         override.get("AvailabilityZone") or placement.get("AvailabilityZone"),
         override.get("AvailabilityZoneId") or placement.get("AvailabilityZoneId"),
     )
     subnet_ids = [one.strip() for one in override.get("SubnetId", "").split(",") if one.strip()]
-    plugs = data.get("NetworkInterfaces") or []
     planned = next((plug["SubnetId"] for plug in plugs if plug.get("SubnetId")), None)
-    places: list[tuple[str, str | None]]
     if subnet_ids:
-        places = [(require(tx, Subnet, one).zone, one) for one in dict.fromkeys(subnet_ids)]
+        places = [_Place(require(tx, Subnet, one).zone, one) for one in dict.fromkeys(subnet_ids)]
     elif planned:
-        places = [(require(tx, Subnet, planned).zone, None)]
+        places = [_Place(require(tx, Subnet, planned).zone)]
     else:
-        places = [(one, None) for one in ([zone] if zone else _default_zones(tx))]
-    for place_zone, subnet_id in places:
-        if zone not in (None, place_zone):
-            raise combination(f"The subnet '{subnet_id or planned}' is not in the availability zone '{zone}'.")
-        request: Item = {"LaunchTemplate": named, "InstanceType": name}
-        request.update({key: override[key] for key in _PASSED_ON if key in override})
-        request["Placement"] = {**placement, "AvailabilityZone": place_zone}
-        request["Placement"].pop("AvailabilityZoneId", None)
-        if subnet_id and plugs:
-            first = min(plug.get("DeviceIndex", 0) for plug in plugs)
-            request["NetworkInterfaces"] = [{"DeviceIndex": first, "SubnetId": subnet_id}]
-        elif subnet_id:
-            request["SubnetId"] = subnet_id
-        shown = {key: override[key] for key in _SHOWN if key in override}
-        shown |= {
-            "InstanceType": name,
-            "AvailabilityZone": place_zone,
-            **({"SubnetId": subnet_id} if subnet_id else {}),
-        }
-        if override.get("Placement", {}).get("GroupName"):
-            shown["Placement"] = {"GroupName": override["Placement"]["GroupName"]}
-        yield Pool(
-            type=name,
-            zone=place_zone,
-            weight=float(override.get("WeightedCapacity", 1)),
-            priority=float(override.get("Priority", math.inf)),
-            max_price=override.get("MaxPrice"),
-            request=request,
-            source={"LaunchTemplateSpecification": named, "Overrides": shown},
-        )
+        places = [_Place(one) for one in ([zone] if zone else _default_zones(tx))]
+    for place in places:
+        if zone not in (None, place.zone):
+            raise combination(f"The subnet '{place.subnet_id or planned}' is not in the availability zone '{zone}'.")
+    return places
+
+
+def _types(tx: Tx, caller: Caller, data: Item, override: Item, zone: str) -> list[tuple[str, frozenset[Market]]]:
+    """The types that an override asks for by name or by what they have, and on which markets each is taken."""
+    asked = override.get("InstanceRequirements")
+    name = override.get("InstanceType") or (None if asked else data.get("InstanceType"))
+    if asked and name:
+        raise combination("An override has InstanceType or InstanceRequirements, not both.")
+    if not asked:
+        if not name:
+            raise missing("InstanceType")
+        return [(instance_type(name).name, frozenset(MARKETS))]
+    image_id = image_id_or_none(tx, caller, override.get("ImageId") or data.get("ImageId") or "")
+    image = tx.get(Image, id=image_id)
+    kinds = fitting(asked, [image.architecture] if image else ["x86_64", "arm64"])
+
+    def price(market: str, kind: InstanceType) -> float | None:
+        return spot_price(tx, kind.name, zone) if market == "spot" else on_demand_price(kind.name, caller.region)
+
+    taken = {market: {kind.name for kind in affordable(asked, market, kinds, price)} for market in MARKETS}
+    found = [(kind.name, frozenset(one for one in MARKETS if kind.name in taken[one])) for kind in kinds]
+    return [(kind_name, markets) for kind_name, markets in found if markets]
 
 
 def _default_zones(tx: Tx) -> list[str]:
@@ -128,6 +180,12 @@ class Offer:
     room: float
     price: float | None
     units: float
+
+    def with_one_of(self, pool: Pool) -> Offer:
+        """After an instance has been launched there."""
+        if (self.pool.type, self.pool.zone) != (pool.type, pool.zone):
+            return self
+        return replace(self, room=self.room - 1, units=self.units + pool.weight)
 
     def unit_price(self, *, weighted: bool) -> float:
         if self.price is None:

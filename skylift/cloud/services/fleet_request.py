@@ -49,8 +49,6 @@ def asked_for(tx: Tx, caller: Caller, params: Any) -> Fleet:
     target = params["TargetCapacitySpecification"]
     on_demand, spot = targets(target, kind)
     default = _market(target.get("DefaultTargetCapacityType", "spot" if spot else "on-demand"))
-    if spot:
-        raise ServiceError("UnsupportedOperation", "This cloud's fleets have no spot instances yet.")
     instant = kind == "instant"
     configs = checked_configs(tx, caller, params["LaunchTemplateConfigs"], instant=instant)
     tags = specified(params, "fleet", *(_TAGGED_AT_LAUNCH if instant else ()))
@@ -117,6 +115,10 @@ def checked_configs(tx: Tx, caller: Caller, configs: list[Item], *, instant: boo
     for override in overrides:
         _check_override(override, instant=instant)
     keys = [pool.key for config in configs for pool in pools_of(tx, caller, config)]
+    if not keys:
+        raise ServiceError(
+            "InvalidFleetConfig", "No instance type that is offered here has what the InstanceRequirements ask for."
+        )
     if len(set(keys)) < len(keys):
         raise ServiceError(
             "InvalidFleetConfig",
@@ -184,19 +186,19 @@ def _spot_options(asked: Item, kind: str) -> Item:
         raise combination("InstancePoolsToUseCount is for the allocation strategy lowest-price.")
     if options.get("InstancePoolsToUseCount", 1) < 1:
         raise invalid_value(options["InstancePoolsToUseCount"], "InstancePoolsToUseCount", "It has to be at least 1.")
-    _check_behavior(options["InstanceInterruptionBehavior"], kind)
+    _check_behavior(options["InstanceInterruptionBehavior"])
     _check_instant_options(options, kind)
     _check_rebalance(options, kind)
     return options
 
 
-def _check_behavior(behavior: str, kind: str) -> None:
+def _check_behavior(behavior: str) -> None:
     if behavior == "hibernate":
         raise ServiceError("UnsupportedOperation", "This cloud does not hibernate instances.")
-    if behavior not in ("stop", "terminate"):
-        raise invalid_value(behavior, "InstanceInterruptionBehavior", "It has to be stop or terminate.")
-    if behavior == "stop" and kind != "maintain":
-        raise combination("The interruption behavior stop is for fleets of type maintain.")
+    if behavior == "stop":
+        raise ServiceError("UnsupportedOperation", "This cloud's fleets replace what is interrupted, and stop nothing.")
+    if behavior != "terminate":
+        raise invalid_value(behavior, "InstanceInterruptionBehavior", "It has to be terminate.")
 
 
 def _check_rebalance(options: Item, kind: str) -> None:
@@ -233,5 +235,3 @@ def _check_instant_options(options: Item, kind: str) -> None:
         raise combination("MinTargetCapacity needs SingleAvailabilityZone or SingleInstanceType.")
     if least is not None and not 1 <= least <= 1000:
         raise invalid_value(least, "MinTargetCapacity", "It has to be between 1 and 1000.")
-    if "MaxTotalPrice" in options:
-        checked_price(options["MaxTotalPrice"], "MaxTotalPrice")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from skylift.cloud.services import fleet, fleet_view
+from skylift.cloud.services import fleet, fleet_view, instance_requirement
 from skylift.cloud.services.ec2_operation import reads, writes
 from skylift.cloud.services.fleet_request import NEUTRAL
+from skylift.cloud.services.instance_requirement import PRICE_TAKES as PRICE_REQUIREMENTS
+from skylift.cloud.services.instance_requirement import TAKES as REQUIREMENTS
 from skylift.cloud.services.operation import Operation
 
 _CONFIGS = (
@@ -26,6 +28,7 @@ _CONFIGS = (
             "BlockDeviceMappings.NoDevice",
             "IamInstanceProfile",
             "ImageId",
+            *(f"InstanceRequirements.{one}" for one in (*REQUIREMENTS, *PRICE_REQUIREMENTS)),
             "InstanceType",
             "KeyName",
             "MaxPrice",
@@ -52,7 +55,14 @@ _TARGET = " ".join(
 _OPTIONS = ("AllocationStrategy", "MinTargetCapacity", "SingleAvailabilityZone", "SingleInstanceType")
 _ON_DEMAND = " ".join(f"OnDemandOptions.{name}" for name in _OPTIONS)
 _SPOT = " ".join(
-    f"SpotOptions.{name}" for name in (*_OPTIONS, "InstanceInterruptionBehavior", "InstancePoolsToUseCount")
+    f"SpotOptions.{name}"
+    for name in (
+        *_OPTIONS,
+        "InstanceInterruptionBehavior",
+        "InstancePoolsToUseCount",
+        "MaintenanceStrategies.CapacityRebalance.ReplacementStrategy",
+        "MaintenanceStrategies.CapacityRebalance.TerminationDelay",
+    )
 )
 
 FLEET_OPERATIONS: tuple[Operation, ...] = (
@@ -76,6 +86,12 @@ FLEET_OPERATIONS: tuple[Operation, ...] = (
         fleet.modify,
         f"FleetId {_CONFIGS} {_TARGET} Context ExcessCapacityTerminationPolicy",
         fleet.check_modify,
+    ),
+    reads(
+        "GetInstanceTypesFromInstanceRequirements",
+        instance_requirement.types_for,
+        "ArchitectureTypes VirtualizationTypes MaxResults NextToken "
+        + " ".join(f"InstanceRequirements.{one}" for one in REQUIREMENTS),
     ),
     writes("DeleteFleets", fleet.delete, "FleetIds TerminateInstances", fleet.check_delete),
 )

@@ -21,7 +21,9 @@ from skylift.cloud.services.fleet import SERVICE
 from skylift.cloud.services.fleet_launch import fill
 from skylift.cloud.services.fleet_pool import Pool, pools_of
 from skylift.cloud.services.fleet_view import is_there, standing
+from skylift.cloud.services.interruption import give_notice
 from skylift.cloud.services.service_linked_role import SERVICES
+from skylift.cloud.spot import SpotNotice
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.fleet import forget_fleets, last_event
 
@@ -49,7 +51,11 @@ def keep(tx: Tx, fleet_id: str) -> datetime | None:
 
 def mark(tx: Tx, fleet: Fleet) -> Any:
     """All that a look depends on but the time: while it is the same, there is nothing new to do."""
-    rows = [(member, row and (row.state, row.desired, row.state_reason_code)) for member, row in standing(tx, fleet.id)]
+    notices = {notice.instance_id: notice for notice in tx.find(SpotNotice)}
+    rows = [
+        (member, row and (row.state, row.desired, row.state_reason_code), notices.get(member.instance_id))
+        for member, row in standing(tx, fleet.id)
+    ]
     return fleet, rows
 
 
@@ -62,8 +68,8 @@ class _Look:
         self._tx = tx
         self._fleet = fleet
         self._caller = service(tx)
-        self._retry: datetime | None = None
-        """When there is more to launch."""
+        self._again: list[datetime | None] = []
+        """When there is more to do."""
 
     def run(self) -> datetime | None:
         self._note_ended()
@@ -78,11 +84,13 @@ class _Look:
             return fleet.valid_from
         if fleet.state == "submitted":
             self._change("active", state="active")
-        self._end_the_failed()
+        self._note_at_risk()
         enough = [self._fit(market) for market in MARKETS]
+        if all(enough):
+            self._end_replaced()
         if all(enough) and self._fleet.state == "modifying":
             self._change("modify_succeeded", state="active")
-        return min((when for when in (fleet.valid_until, self._retry) if when is not None), default=None)
+        return min((when for when in (fleet.valid_until, *self._again) if when is not None), default=None)
 
     def _note_ended(self) -> None:
         for member, row in standing(self._tx, self._fleet.id):
@@ -106,17 +114,35 @@ class _Look:
         self._terminate(member.instance_id for member, _ in standing(self._tx, self._fleet.id))
         self._change("deleted_terminating", state="deleted_terminating")
 
-    def _end_the_failed(self) -> None:
-        """A spot instance that has failed is stopped, where it was not to be terminated: its replacement takes over."""
-        if self._fleet.replace_unhealthy:
-            self._terminate(
-                member.instance_id
-                for member, row in standing(self._tx, self._fleet.id)
-                if member.market == "spot"
-                and row is not None
-                and row.state == "stopped"
-                and row.state_reason_code == "Server.InternalError"
-            )
+    def _note_at_risk(self) -> None:
+        """With capacity rebalancing an instance gives its place away as soon as its end is likely."""
+        if not self._rebalancing():
+            return
+        for member, row in standing(self._tx, self._fleet.id):
+            notice = self._notice(member)
+            if member.market == "spot" and not member.leaving and is_there(row) and notice and notice.rebalance:
+                self._tx.save(replace(member, leaving=True))
+
+    def _end_replaced(self) -> None:
+        """Of those that have given their place away, whose replacements are there: some time later, if asked for."""
+        delay = self._rebalancing().get("TerminationDelay")
+        for member, row in standing(self._tx, self._fleet.id):
+            notice = self._notice(member)
+            if not (delay and member.leaving and is_there(row)) or (notice and notice.due):
+                continue
+            end = member.terminate_at or self._tx.now + timedelta(seconds=delay)
+            if member.terminate_at is None:
+                self._tx.save(replace(member, terminate_at=end))
+            if end <= self._tx.now:
+                self._terminate([member.instance_id])
+            else:
+                self._again.append(end)
+
+    def _rebalancing(self) -> dict[str, Any]:
+        return self._fleet.spot_options.get("MaintenanceStrategies", {}).get("CapacityRebalance") or {}
+
+    def _notice(self, member: FleetMember) -> SpotNotice | None:
+        return self._tx.get(SpotNotice, instance_id=member.instance_id)
 
     def _fit(self, market: Market) -> bool:
         """Launch what is missing, end what is too much; answers whether it is as it should be by now."""
@@ -124,10 +150,10 @@ class _Look:
         held = sum(self._held(market))
         if held < fleet.target(market):
             return self._launch(market, fleet.target(market) - held)
-        if held == fleet.target(market) or fleet.state != "modifying" or fleet.excess_policy != "termination":
+        if fleet.state != "modifying" or fleet.excess_policy != "termination":
             return True
         self._shrink(market)
-        return not any(row is not None and row.state == "shutting-down" for _, row in standing(self._tx, fleet.id))
+        return not any(self._is_going(member, row) for member, row in standing(self._tx, fleet.id))
 
     def _held(self, market: Market) -> Iterable[float]:
         """The units of each instance that has a place: of a one-time request also those whose instance has ended."""
@@ -143,7 +169,7 @@ class _Look:
     def _launch(self, market: Market, missing: float) -> bool:
         fleet = self._fleet
         if fleet.retry_at is not None and self._tx.now < fleet.retry_at:
-            self._retry = fleet.retry_at
+            self._again.append(fleet.retry_at)
             return False
         pools, errors = self._pools()
         done = fill(self._tx, self._caller, fleet, market, pools, missing, most=MOST_AT_ONCE)
@@ -154,7 +180,7 @@ class _Look:
             self._pause("; ".join(dict.fromkeys(f"{error.code}: {error.message}" for error in errors)))
         if done.units >= missing:
             return True
-        self._retry = self._tx.now if done.members else self._fleet.retry_at
+        self._again.append(self._tx.now if done.members else self._fleet.retry_at)
         return False
 
     def _pools(self) -> tuple[list[Pool], list[ServiceError]]:
@@ -171,16 +197,26 @@ class _Look:
     def _shrink(self, market: Market) -> None:
         """The latest go first, and only those that the fleet can do without whole."""
         there = [
-            member
+            (member, row)
             for member, row in standing(self._tx, self._fleet.id)
-            if member.market == market and not member.leaving and is_there(row)
+            if member.market == market and not member.leaving and row is not None and is_there(row)
         ]
-        excess = sum(member.weight for member in there) - self._fleet.target(market)
-        for member in reversed(there):
-            if member.weight <= excess:
-                excess -= member.weight
-                self._event("instance-change", "termination_notified", "", member.instance_id)
+        excess = sum(member.weight for member, _ in there) - self._fleet.target(market)
+        for member, row in reversed(there):
+            if member.weight > excess:
+                continue
+            excess -= member.weight
+            self._event("instance-change", "termination_notified", "", member.instance_id)
+            if market == "spot":
+                # These are told beforehand, as of every interruption.
+                self._tx.save(replace(member, leaving=True))
+                give_notice(self._tx, row, "capacity")
+            else:
                 self._terminate([member.instance_id])
+
+    def _is_going(self, member: FleetMember, row: Instance | None) -> bool:
+        notice = self._notice(member)
+        return row is not None and (row.state == "shutting-down" or bool(notice and notice.due))
 
     def _terminate(self, instance_ids: Iterable[str]) -> None:
         """One that is protected stays; its owner wanted that more."""

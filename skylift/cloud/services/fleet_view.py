@@ -41,7 +41,8 @@ def describe(tx: Tx, _caller: Caller, params: Any) -> Item:
     rows = LISTING.rows(tx, params)
     if not params.get("FleetIds"):
         rows = [row for row in rows if row.type != "instant"]
-    return LISTING.answer(params, [view(tx, row) for row in rows])
+    filters = [_spelled_as_answered(one) for one in params.get("Filters") or []]
+    return LISTING.answer({**params, "Filters": filters}, [view(tx, row) for row in rows])
 
 
 def describe_instances(tx: Tx, _caller: Caller, params: Any) -> Item:
@@ -97,6 +98,13 @@ def view(tx: Tx, fleet: Fleet) -> Item:
     }
 
 
+def _spelled_as_answered(given: Item) -> Item:
+    """Filters spell `deleted-running` what answers spell `deleted_running`."""
+    if given.get("Name") not in ("activity-status", "fleet-state"):
+        return given
+    return {**given, "Values": [value.replace("-", "_") for value in given.get("Values", [])]}
+
+
 def launched(tx: Tx, fleet: Fleet) -> list[Item]:
     """What an instant fleet launched, together what came from the same pool."""
     groups: dict[str, Item] = {}
@@ -137,7 +145,7 @@ def activity(tx: Tx, fleet: Fleet) -> str:
 def _shrinks(tx: Tx, fleet: Fleet) -> bool:
     """Whether some of more than enough is on its way out."""
     return fleet.state == "modifying" and any(
-        row is not None and row.state == "shutting-down" for _, row in standing(tx, fleet.id)
+        row is not None and (row.state == "shutting-down" or member.leaving) for member, row in standing(tx, fleet.id)
     )
 
 
@@ -147,9 +155,14 @@ def _units(tx: Tx, fleet: Fleet, market: Market) -> float:
     )
 
 
-def _active(member: FleetMember, _row: Instance | None) -> Item:
+def _active(member: FleetMember, row: Instance | None) -> Item:
     """Checked by what the kernel says: a server that fails is off, and then not here any more."""
-    return {"InstanceId": member.instance_id, "InstanceType": member.type, "InstanceHealth": "healthy"}
+    return {
+        "InstanceId": member.instance_id,
+        "InstanceType": member.type,
+        **({"SpotInstanceRequestId": row.spot_request_id} if row and row.spot_request_id else {}),
+        "InstanceHealth": "healthy",
+    }
 
 
 def _event(event: FleetEvent) -> Item:

@@ -6,7 +6,7 @@ import base64
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
@@ -20,7 +20,9 @@ from skylift.cloud.services.page import Limits, page
 from skylift.cloud.services.placement_group import refuse_without_room, room_of
 from skylift.cloud.services.refusal import refuse_other_values
 from skylift.cloud.services.resource import require, require_all
+from skylift.cloud.services.spot_power import refuse_start, refuse_stop
 from skylift.cloud.services.zone import zone_id
+from skylift.cloud.spot import SpotNotice
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.instance import forget_tokens_of_the_gone
 
@@ -107,6 +109,7 @@ def stop(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
             raise _wrong_state(instance, "stopped")
         if instance.stop_protected:
             raise _protected(instance, "stopped", "disableApiStop")
+        refuse_stop(tx, instance)
         stopping = replace(instance, desired="stopped", state="stopping", rebooting=False)
         return _by_user(tx, replace(stopping, forced=_without_shutdown(params)))
 
@@ -124,21 +127,43 @@ def start(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
         room = room_of(tx, instance)
         if room is not None:
             refuse_without_room(room, 1)
-        for interface in tx.find(NetworkInterface, instance_id=instance.id):
-            if interface.public_ip is None and gets_public_ip(tx, interface):
-                tx.save(replace(interface, public_ip=take_public_ip(tx)))
-        return replace(
-            instance,
-            desired="running",
-            state="pending",
-            launched=tx.now,
-            ended=None,
-            state_reason_code="",
-            state_reason="",
-            transition_reason="",
-        )
+        refuse_start(tx, instance)
+        return started(tx, instance)
 
     return {"StartingInstances": _change(tx, params, begin)}
+
+
+def started(tx: Tx, instance: Instance) -> Instance:
+    """A stopped instance that is to run again. What it was told of its end before holds no more."""
+    for notice in tx.find(SpotNotice, instance_id=instance.id):
+        tx.remove(notice)
+    for interface in tx.find(NetworkInterface, instance_id=instance.id):
+        if interface.public_ip is None and gets_public_ip(tx, interface):
+            tx.save(replace(interface, public_ip=take_public_ip(tx)))
+    return replace(
+        instance,
+        desired="running",
+        state="pending",
+        launched=tx.now,
+        ended=None,
+        state_reason_code="",
+        state_reason="",
+        transition_reason="",
+    )
+
+
+def ended_by(tx: Tx, instance: Instance, target: Literal["stopped", "terminated"], reason: tuple[str, str]) -> Instance:
+    """An instance that EC2 itself stops or ends; `reason` is the state reason's code and words."""
+    code, words = reason
+    return replace(
+        instance,
+        desired=target,
+        state="stopping" if target == "stopped" else "shutting-down",
+        rebooting=False,
+        state_reason_code=code,
+        state_reason=f"{code}: {words}",
+        transition_reason=f"Service initiated ({tx.now:%Y-%m-%d %H:%M:%S} GMT)",
+    )
 
 
 def reboot(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:

@@ -23,7 +23,9 @@ from skylift.cloud.services.older_attribute import as_structure
 from skylift.cloud.services.operation import Check
 from skylift.cloud.services.refusal import combination, invalid_value, missing, refuse_other_values
 from skylift.cloud.services.resource import require
+from skylift.cloud.services.spot_option import not_protected, not_stopped
 from skylift.cloud.services.tag import check_metadata_keys
+from skylift.cloud.spot import SpotRequest
 from skylift.cloud.store.database import Tx
 from skylift.cloud.volume import Volume
 
@@ -114,6 +116,8 @@ def check_modify(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
 
 
 def _termination(tx: Tx, instance: Instance, asked: dict[str, Any]) -> None:
+    if asked.get("Value") and instance.spot_request_id:
+        raise not_protected()
     tx.save(replace(instance, termination_protected=asked.get("Value", False)))
 
 
@@ -122,7 +126,11 @@ def _stop(tx: Tx, instance: Instance, asked: dict[str, Any]) -> None:
 
 
 def _shutdown(tx: Tx, instance: Instance, asked: dict[str, Any]) -> None:
-    tx.save(replace(instance, shutdown_behavior=shutdown_behavior(asked.get("Value", ""))))
+    behavior = shutdown_behavior(asked.get("Value", ""))
+    request = tx.get(SpotRequest, id=instance.spot_request_id) if instance.spot_request_id else None
+    if behavior == "stop" and request is not None and request.type == "one-time":
+        raise not_stopped()
+    tx.save(replace(instance, shutdown_behavior=behavior))
 
 
 def _type(tx: Tx, instance: Instance, asked: dict[str, Any]) -> None:

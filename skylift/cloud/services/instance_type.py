@@ -103,6 +103,11 @@ def refuse_unless_offered(kind: InstanceType, zone: str) -> None:
         )
 
 
+def is_offered(kind: InstanceType) -> bool:
+    """Whether servers here can be of it, given an image of its architecture."""
+    return _lack(kind) is None
+
+
 def _lack(kind: InstanceType) -> str | None:
     """What the type has and servers here have not."""
     if kind.bare_metal:

@@ -187,6 +187,7 @@ def view(instance: Instance, around: Surroundings) -> dict[str, Any]:
         "MetadataOptions": metadata_options(instance),
         **({"KeyName": instance.key_name} if instance.key_name else {}),
         **({"ClientToken": instance.client_token} if instance.client_token else {}),
+        **_market(instance),
         **_profile(instance),
         **_network(instance, around),
         "BlockDeviceMappings": _devices(around.volumes.get(instance.id, [])),
@@ -221,6 +222,13 @@ def _state_reason(instance: Instance) -> dict[str, Any]:
     if instance.state_reason_code:
         return {"StateReason": {"Code": instance.state_reason_code, "Message": instance.state_reason}}
     return {}
+
+
+def _market(instance: Instance) -> dict[str, Any]:
+    """Only what came from the spot market says so."""
+    if instance.spot_request_id is None:
+        return {}
+    return {"InstanceLifecycle": "spot", "SpotInstanceRequestId": instance.spot_request_id}
 
 
 def metadata_options(instance: Instance) -> dict[str, Any]:

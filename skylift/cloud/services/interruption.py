@@ -13,6 +13,7 @@ from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Instance
 from skylift.cloud.services.resource import require
+from skylift.cloud.services.spot_status import fulfilled, marked
 from skylift.cloud.spot import Behavior, SpotNotice, SpotRequest
 from skylift.cloud.store.database import Tx
 
@@ -49,7 +50,7 @@ def withdraw(tx: Tx, _caller: Caller, params: Any) -> Item:
         tx.remove(notice)
     for request in tx.find(SpotRequest, id=instance.spot_request_id):
         if request.status_code.startswith("marked-for-"):
-            tx.save(fulfilled(tx, request))
+            tx.save(fulfilled(tx, request, instance))
     return {}
 
 
@@ -69,25 +70,8 @@ def give_notice(
     request = tx.get(SpotRequest, id=instance.spot_request_id)
     if request is not None and request.state == "active":
         word = "stop" if request.behavior == "stop" else "termination"
-        tx.save(
-            replace(
-                request,
-                status_code=f"marked-for-{word}",
-                status_message=f"Your Spot Instance is marked for {word}.",
-                status_updated=tx.now,
-            )
-        )
+        tx.save(marked(tx, request, "active", f"marked-for-{word}"))
     return notice
-
-
-def fulfilled(tx: Tx, request: SpotRequest) -> SpotRequest:
-    return replace(
-        request,
-        state="active",
-        status_code="fulfilled",
-        status_message="Your Spot request is fulfilled.",
-        status_updated=tx.now,
-    )
 
 
 def action_of(tx: Tx, notice: SpotNotice) -> Behavior:

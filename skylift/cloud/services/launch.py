@@ -20,6 +20,7 @@ from skylift.cloud.services.instance_type import instance_type, refuse_unless_of
 from skylift.cloud.services.instance_view import Surroundings, reservation, view
 from skylift.cloud.services.interface_attachment import refuse_beyond
 from skylift.cloud.services.interface_making import interface_of
+from skylift.cloud.services.launch_market import Terms, bought, with_zone
 from skylift.cloud.services.launch_neutral import NEUTRAL
 from skylift.cloud.services.launch_place import Place, Plug, place
 from skylift.cloud.services.launch_template_version import with_template
@@ -29,7 +30,10 @@ from skylift.cloud.services.private_address import Giver
 from skylift.cloud.services.public_parameter import image_id_for
 from skylift.cloud.services.refusal import combination, invalid, invalid_value, missing, refuse_other_values
 from skylift.cloud.services.resource import new_id
+from skylift.cloud.services.spot_option import REQUEST, SpotWish, market_wish
+from skylift.cloud.services.spot_status import fulfilled, write_request
 from skylift.cloud.services.tag import Tags, check_metadata_keys, specified
+from skylift.cloud.spot import SpotRequest
 from skylift.cloud.store.database import Tx
 from skylift.cloud.volume import BlockDevice, Volume
 
@@ -40,15 +44,36 @@ def run_instances(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     return _Launch(tx, caller, params).run()
 
 
-class _Launch:
-    """One request. Attributes are what was asked for, once it is found to be right."""
+def refuse_launch(tx: Tx, caller: Caller, request: SpotRequest, *, on_market: bool = True) -> None:
+    """Raises what a launch for this request would; without `on_market` whatever price and room are now."""
+    _Launch(tx, caller, _of_one(request), request).plan(on_market=on_market)
 
-    def __init__(self, tx: Tx, caller: Caller, params: Any) -> None:
+
+def launch_for(tx: Tx, caller: Caller, request: SpotRequest) -> Instance:
+    """The instance that a request asks for."""
+    (instance,) = _Launch(tx, caller, _of_one(request), request).make()
+    return instance
+
+
+def _of_one(request: SpotRequest) -> dict[str, Any]:
+    return {**request.launch, "MinCount": 1, "MaxCount": 1}
+
+
+class _Launch:
+    """One request. Attributes are what was asked for, once it is found to be right.
+
+    `spot` is the spot request that this launch is for; one of RunInstances makes a spot request for each instance.
+    """
+
+    def __init__(self, tx: Tx, caller: Caller, params: Any, spot: SpotRequest | None = None) -> None:
         self._tx = tx
         self._caller = caller
         self._request = params
         self._params = params
-        self._template_tags: Tags = {}
+        self._spot = spot
+        self._wish: SpotWish | None = None
+        self._terms = Terms("spot", spot.max_price) if spot else Terms()
+        self._template_tags: Tags = spot.instance_tags if spot else {}
         self._devices: list[BlockDevice] = []
 
     def run(self) -> dict[str, Any]:
@@ -56,26 +81,42 @@ class _Launch:
         if made_before:
             return self._answer(self._repeated(made_before), made_before)
         self._params, self._template_tags = with_template(self._tx, self._request)
-        refuse_other_values(self._params, NEUTRAL)
-        image = self._image()
-        kind = self._type(image)
-        where = place(self._tx, self._caller, self._params)
-        refuse_unless_offered(kind, where.subnet.zone)
-        self._devices = wanted_devices(self._tx, image, self._params.get("BlockDeviceMappings") or [])
-        template = self._template(image, kind, where)
-        tags = specified(self._params, "instance", "volume", "network-interface")
-        if template["metadata"].tags == "enabled":
-            check_metadata_keys(tags.get("instance", {}))
-        room = room_for(self._tx, self._params.get("Placement") or {}, kind, where.subnet.zone)
-        addresses = self._addresses(kind, where, room)
+        self._wish = market_wish(self._tx, self._params)
+        if self._wish is not None:
+            self._terms = Terms("spot", self._wish.max_price)
+        instances = self.make()
+        remember(self._tx, "RunInstances", self._request, instances[0].reservation_id)
+        return self._answer(instances, instances[0].reservation_id)
+
+    def make(self) -> list[Instance]:
+        image, template, where, room, addresses, tags = self.plan()
         instances = [
             self._make({**template, **(room.fields() if room else {})}, where, given, index, tags)
             for index, given in enumerate(addresses)
         ]
         if image.owner == "self":
             self._tx.save(replace(image, last_launched=self._tx.now))
-        remember(self._tx, "RunInstances", self._request, template["reservation_id"])
-        return self._answer(instances, template["reservation_id"])
+        return instances
+
+    def plan(
+        self, *, on_market: bool = True
+    ) -> tuple[Image, dict[str, Any], Place, Room | None, list[list[tuple[str, ...]]], dict[str, Tags]]:
+        """All that is asked for, found to be right. Nothing is written."""
+        refuse_other_values(self._params, NEUTRAL)
+        image = self._image()
+        kind = self._type(image)
+        if on_market:
+            self._params = with_zone(self._tx, self._params, kind.name, self._terms)
+        where = place(self._tx, self._caller, self._params)
+        refuse_unless_offered(kind, where.subnet.zone)
+        self._devices = wanted_devices(self._tx, image, self._params.get("BlockDeviceMappings") or [])
+        template = self._template(image, kind, where)
+        tags = specified(self._params, "instance", "volume", "network-interface", *([REQUEST] if self._wish else []))
+        if template["metadata"].tags == "enabled":
+            check_metadata_keys(tags.get("instance", {}))
+        room = room_for(self._tx, self._params.get("Placement") or {}, kind, where.subnet.zone)
+        addresses = self._addresses(kind, where, room, on_market=on_market)
+        return image, template, where, room, addresses, tags
 
     def _repeated(self, reservation_id: str) -> list[Instance]:
         instances = self._tx.find(Instance, reservation_id=reservation_id)
@@ -120,12 +161,18 @@ class _Launch:
             "profile_arn": profile.arn if profile else None,
             "profile_id": profile.id if profile else None,
             "client_token": self._params.get("ClientToken"),
-            "shutdown_behavior": shutdown_behavior(self._params.get("InstanceInitiatedShutdownBehavior", "stop")),
+            "shutdown_behavior": self._shutdown_behavior(),
             "termination_protected": self._params.get("DisableApiTermination", False),
             "stop_protected": self._params.get("DisableApiStop", False),
             "metadata": self._metadata(),
             "detailed_monitoring": (self._params.get("Monitoring") or {}).get("Enabled", False),
         }
+
+    def _shutdown_behavior(self) -> Literal["stop", "terminate"]:
+        """One-time spot instances cannot be stopped, not by themselves either."""
+        request = self._wish or self._spot
+        usual = "terminate" if request and request.type == "one-time" else "stop"
+        return shutdown_behavior(self._params.get("InstanceInitiatedShutdownBehavior", usual))
 
     def _metadata(self) -> MetadataOptions:
         defaults = default_options(self._tx, self._caller.account)
@@ -137,7 +184,9 @@ class _Launch:
         name = self._params.get("KeyName")
         return keypair.by_name(self._tx, name) if name else None
 
-    def _addresses(self, kind: InstanceType, where: Place, room: Room | None) -> list[list[tuple[str, ...]]]:
+    def _addresses(
+        self, kind: InstanceType, where: Place, room: Room | None, *, on_market: bool
+    ) -> list[list[tuple[str, ...]]]:
         """For each instance those of each interface that is made: for as many as may be, at least as must be."""
         least, most = self._params["MinCount"], self._params["MaxCount"]
         if least < 1:
@@ -151,6 +200,8 @@ class _Launch:
         if room is not None and room.most is not None:
             refuse_without_room(room, least)
             most = min(most, room.most)
+        if on_market:
+            most = bought(self._tx, kind.name, where.subnet.zone, self._terms, least, most)
         for plug in where.plugs:
             refuse_beyond(kind, len(where.plugs), len(plug.existing.addresses if plug.existing else plug.addresses))
         giver = Giver(self._tx, *((plug.subnet, plug.addresses) for plug in where.plugs if plug.existing is None))
@@ -168,8 +219,14 @@ class _Launch:
     def _make(
         self, template: dict[str, Any], where: Place, given: list[tuple[str, ...]], index: int, tags: dict[str, Tags]
     ) -> Instance:
+        request = self._spot or (
+            self._wish.request(self._tx, self._params, self._template_tags, tags.get(REQUEST, {}))
+            if self._wish
+            else None
+        )
         instance = Instance(
             id=new_id("i"),
+            spot_request_id=request.id if request else None,
             launch_index=index,
             uid_base=take_uid_base(self._tx),
             association_id=new_id("iip-assoc") if template["profile_arn"] else None,
@@ -177,6 +234,8 @@ class _Launch:
             **template,
         )
         self._tx.add(instance)
+        if request is not None:
+            write_request(self._tx, fulfilled(self._tx, request, instance))
         left = iter(given)
         for plug in where.plugs:
             self._plug_in(

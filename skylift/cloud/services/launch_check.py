@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Image
 from skylift.cloud.network import NetworkInterface, SecurityGroup, Subnet, Vpc
@@ -16,6 +17,7 @@ from skylift.cloud.services import block_device
 from skylift.cloud.services.check import making, on_key, on_row
 from skylift.cloud.services.condition_key import TENANCY, Context, of_metadata
 from skylift.cloud.services.launch import find_profile
+from skylift.cloud.services.launch_market import terms_of, with_zone
 from skylift.cloud.services.launch_template import check_of
 from skylift.cloud.services.launch_template_version import with_template
 from skylift.cloud.services.metadata_defaults import default_options
@@ -25,6 +27,7 @@ from skylift.cloud.services.placement_group import on_group_of
 from skylift.cloud.services.profile_association import check_pass
 from skylift.cloud.services.public_parameter import image_id_or_none, image_parameter
 from skylift.cloud.services.resource import arn
+from skylift.cloud.services.spot_option import REQUEST
 from skylift.cloud.store.database import Tx
 
 ACTION = "ec2:RunInstances"
@@ -43,11 +46,13 @@ _NAMED_IN = {
         "DisableApiTermination",
         "IamInstanceProfile",
         "InstanceInitiatedShutdownBehavior",
+        "InstanceMarketOptions",
         "InstanceType",
         "MetadataOptions",
         "Placement",
         "UserData",
     ),
+    "spot-instances-request": ("InstanceMarketOptions",),
     "volume": ("BlockDeviceMappings",),
     "network-interface": ("NetworkInterfaces", "PrivateIpAddress"),
     "subnet": ("SubnetId", "Placement", "NetworkInterfaces.SubnetId"),
@@ -70,7 +75,22 @@ def checks(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
         yield _from_template(check, template.resource, params)
 
 
-def _checks(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+def on_spot_request(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+    """RequestSpotInstances: on all that its instances will use, but not on what will be made then.
+
+    https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2.html
+    """
+    yield from making(caller, "RequestSpotInstances", REQUEST, params)
+    for check in _checks(tx, caller, params.get("LaunchSpecification") or {}):
+        kind = check.resource.rpartition(":")[2].partition("/")[0]
+        if check.action != ACTION:
+            yield check
+        elif kind not in ("instance", "volume"):
+            yield replace(check, action="ec2:RequestSpotInstances")
+
+
+def _checks(tx: Tx, caller: Caller, asked_for: Any) -> Iterator[Check]:
+    params = _in_zone(tx, asked_for)
     interfaces = params.get("NetworkInterfaces") or [{}]
     subnets = [_subnet(tx, params, asked) for asked in interfaces]
     subnet = subnets[0]
@@ -80,6 +100,8 @@ def _checks(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
     image_id = image_id_or_none(tx, caller, params.get("ImageId", "*"))
     yield on_row(tx, caller, ACTION, Image, image_id or "*", more={"ec2:ImageType": "machine"})
     yield from making(caller, "RunInstances", "instance", params, more=_of_instance(tx, caller, params, subnet))
+    if _on_spot(params):
+        yield from making(caller, "RunInstances", REQUEST, params)
     image = tx.get(Image, id=image_id_or_none(tx, caller, params.get("ImageId", "")))
     zone = subnet.zone if subnet else None
     yield from block_device.checks(tx, caller, image, zone, params)
@@ -123,6 +145,18 @@ def _from_template(check: Check, template: str, request: Any) -> Check:
     return replace(check, context={**(check.context or {}), **context})
 
 
+def _on_spot(params: Any) -> bool:
+    return bool((params.get("InstanceMarketOptions") or {}).get("MarketType") == "spot")
+
+
+def _in_zone(tx: Tx, params: Any) -> Any:
+    """With the zone that the launch would go to: its subnet is one that the caller has to be allowed to use."""
+    try:
+        return with_zone(tx, {"MinCount": 1, **params}, params.get("InstanceType", ""), terms_of(tx, params))
+    except ServiceError:
+        return params
+
+
 def _of_instance(tx: Tx, caller: Caller, params: Any, subnet: Subnet | None) -> Context:
     profile = find_profile(tx, params.get("IamInstanceProfile") or {})
     asked = params.get("MetadataOptions") or {}
@@ -130,7 +164,7 @@ def _of_instance(tx: Tx, caller: Caller, params: Any, subnet: Subnet | None) -> 
         **of_metadata(default_options(tx, caller.account)),
         **{key: str(asked[name]) for name, key in _METADATA.items() if name in asked},
         "ec2:InstanceType": params.get("InstanceType", ""),
-        "ec2:InstanceMarketType": "on-demand",
+        "ec2:InstanceMarketType": "spot" if _on_spot(params) else "on-demand",
         "ec2:RootDeviceType": "ebs",
         "ec2:Tenancy": TENANCY,
         "ec2:EbsOptimized": "false",

@@ -1,13 +1,17 @@
 """The market: what a server costs on the spot, whether there is room for it, and how many the account may have.
 
-Nothing is set at first: prices are the catalogue's, room and quotas have no bound.
+Nothing is set at first: prices are the catalogue's, room and quotas have no bound. Where the catalogue has no Spot
+price, a share of the price on demand stands in; in a region that it has no prices of, those of us-east-1 do. They are
+prices of this cloud's market, not claims about AWS.
 """
 
 from __future__ import annotations
 
 import re
+from datetime import datetime
+from functools import cache
 
-from skylift.catalogue import types
+from skylift import catalogue
 from skylift.cloud.error import ServiceError
 from skylift.cloud.instance import Instance
 from skylift.cloud.market import ANY_TYPE, Capacity, Market, SpotPrice, VcpuQuota
@@ -16,6 +20,9 @@ from skylift.cloud.store.database import Tx
 from skylift.cloud.store.market import on_hosts
 
 STANDARD = "standard"
+
+STAND_IN = 0.4
+"""The share of the price on demand that a Spot price is taken to be where no source has one."""
 
 FAMILIES = {
     "dl": "dl",
@@ -47,27 +54,51 @@ def market_of(instance: Instance) -> Market:
     return "spot" if instance.spot_request_id else "on-demand"
 
 
-def spot_price(tx: Tx, type_name: str, zone: str) -> float | None:
-    """USD an hour now; None where nobody knows one."""
-    set_ones = [one for one in tx.find(SpotPrice, type=type_name, zone=zone) if one.since <= tx.now]
-    return max(set_ones, key=lambda one: one.since).price if set_ones else None
+def on_demand_price(type_name: str, region: str) -> float | None:
+    """USD an hour; None where nobody knows it."""
+    return catalogue.on_demand(type_name, priced(region))
+
+
+def usual_price(type_name: str, zone: str) -> float | None:
+    """USD an hour on the spot as long as nothing else is set."""
+    region = priced(zone[:-1])
+    known = catalogue.spot(type_name, region)
+    if known is not None:
+        return known
+    on_demand = catalogue.on_demand(type_name, region)
+    return None if on_demand is None else round(on_demand * STAND_IN, 4)
+
+
+def spot_price(tx: Tx, type_name: str, zone: str, at: datetime | None = None) -> float | None:
+    """USD an hour now, or at another time; None where nobody knows one."""
+    moment = at or tx.now
+    set_ones = [one for one in tx.find(SpotPrice, type=type_name, zone=zone) if one.since <= moment]
+    return max(set_ones, key=lambda one: one.since).price if set_ones else usual_price(type_name, zone)
+
+
+@cache
+def priced(region: str) -> str:
+    """The region whose prices hold in this one, worked out once: it means a look at the disk."""
+    return region if region in catalogue.priced_regions() else "us-east-1"
 
 
 def free_room(tx: Tx, type_name: str, zone: str, market: Market) -> int | None:
     """How many more instances fit; None where there is no bound."""
-    used = [one for one in on_hosts(tx) if (one.type, one.zone) == (type_name, zone)]
     left = []
     for bound in ("any", market):
         known = tx.get(Capacity, type=type_name, zone=zone, market=bound)
         known = known or tx.get(Capacity, type=ANY_TYPE, zone=zone, market=bound)
         if known is not None:
+            used = [one for one in on_hosts(tx) if (one.type, one.zone) == (type_name, zone)]
             left.append(known.count - sum(1 for one in used if bound in ("any", market_of(one))))
     return max(0, min(left)) if left else None
 
 
 def vcpus_in_use(tx: Tx, family: str, market: Market) -> int:
     return sum(
-        types()[one.type].vcpus for one in on_hosts(tx) if family_of(one.type) == family and market_of(one) == market
+        catalogue.types()[one.type].vcpus
+        for one in on_hosts(tx)
+        if family_of(one.type) == family and market_of(one) == market
     )
 
 
@@ -77,7 +108,7 @@ def free_quota(tx: Tx, type_name: str, market: Market) -> int | None:
     quota = tx.get(VcpuQuota, family=family, market=market)
     if quota is None:
         return None
-    return max(0, (quota.vcpus - vcpus_in_use(tx, family, market)) // types()[type_name].vcpus)
+    return max(0, (quota.vcpus - vcpus_in_use(tx, family, market)) // catalogue.types()[type_name].vcpus)
 
 
 def check_pool(tx: Tx, type_name: str, zone: str, market: Market, least: int, most: int | None = None) -> int:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.market import ANY_TYPE, Capacity, SpotPrice, VcpuQuota
 from skylift.cloud.services.instance_type import instance_type
-from skylift.cloud.services.market import FAMILIES, STANDARD, market_of, vcpus_in_use
-from skylift.cloud.services.refusal import invalid, invalid_value
+from skylift.cloud.services.market import FAMILIES, STANDARD, market_of, spot_price, usual_price, vcpus_in_use
+from skylift.cloud.services.refusal import invalid_value
+from skylift.cloud.services.spot_option import read_price
 from skylift.cloud.services.zone import require_zone, zones
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.market import on_hosts
@@ -33,15 +33,32 @@ def put_price(tx: Tx, caller: Caller, params: Any) -> Item:
 
 
 def reset_price(tx: Tx, caller: Caller, params: Any) -> Item:
+    """From now on it is the catalogue's. What it was stays known: a bill may be drawn up from it."""
     type_name = instance_type(params["InstanceType"]).name
     for zone in _zones(caller, params):
-        for one in tx.find(SpotPrice, type=type_name, zone=zone):
-            tx.remove(one)
+        known = tx.find(SpotPrice, type=type_name, zone=zone)
+        for one in known:
+            if one.since > tx.now:
+                tx.remove(one)
+        usual = usual_price(type_name, zone)
+        if usual is not None and spot_price(tx, type_name, zone) != usual:
+            now = SpotPrice(type_name, zone, tx.now, usual)
+            tx.remove(now)
+            tx.add(now)
     return {}
 
 
 def describe_prices(tx: Tx, _caller: Caller, _params: Any) -> Item:
-    found = sorted(tx.find(SpotPrice), key=lambda one: (one.type, one.zone, one.since))
+    """Those that hold now, unless they are the catalogue's, and those that will."""
+    holding: dict[tuple[str, str], SpotPrice] = {}
+    later = []
+    for one in sorted(tx.find(SpotPrice), key=lambda one: one.since):
+        if one.since > tx.now:
+            later.append(one)
+        else:
+            holding[one.type, one.zone] = one
+    set_ones = [one for one in holding.values() if one.price != usual_price(one.type, one.zone)]
+    found = sorted([*set_ones, *later], key=lambda one: (one.type, one.zone, one.since))
     return {"SpotPrices": [_price(one) for one in found]}
 
 
@@ -85,17 +102,6 @@ def reset_quota(tx: Tx, _caller: Caller, params: Any) -> Item:
 def describe_quotas(tx: Tx, _caller: Caller, _params: Any) -> Item:
     found = sorted(tx.find(VcpuQuota), key=lambda one: (one.family, one.market))
     return {"Quotas": [_quota(tx, one) for one in found]}
-
-
-def read_price(text: str) -> float:
-    """A price as AWS's requests spell it; raises InvalidParameterValue."""
-    try:
-        price = float(text)
-    except ValueError:
-        price = math.nan
-    if not 0 < price < math.inf:
-        raise invalid(f"Invalid value '{text}' for spotPrice. It has to be a positive number of USD.")
-    return price
 
 
 def spelled(price: float) -> str:

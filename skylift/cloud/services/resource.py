@@ -29,6 +29,7 @@ from skylift.cloud.network import (
 from skylift.cloud.peering import Peering
 from skylift.cloud.placement_group import PlacementGroup
 from skylift.cloud.reservation import ReservedInstances
+from skylift.cloud.spot import SpotRequest
 from skylift.cloud.store.database import Tx
 from skylift.cloud.volume import Snapshot, Volume
 from skylift.cloud.vpc_endpoint import VpcEndpoint
@@ -150,6 +151,14 @@ KINDS = (
         "InvalidVpcEndpointId.Malformed",
     ),
     Kind(Fleet, "fleet", "fleet", "fleet ID", "InvalidFleetId.NotFound", "InvalidFleetId.Malformed"),
+    Kind(
+        SpotRequest,
+        "spot-instances-request",
+        "sir",
+        "spot instance request ID",
+        "InvalidSpotInstanceRequestID.NotFound",
+        "InvalidSpotInstanceRequestID.Malformed",
+    ),
     Kind(
         ReservedInstances,
         "reserved-instances",

@@ -10,6 +10,7 @@ from skylift.cloud.services.fleet_table import FLEET_OPERATIONS
 from skylift.cloud.services.identity_table import IDENTITY_OPERATIONS
 from skylift.cloud.services.operation import Operation
 from skylift.cloud.services.s3_table import S3_OPERATIONS
+from skylift.cloud.services.spot_table import SPOT_OPERATIONS
 from skylift.cloud.services.ssm_table import SSM_OPERATIONS
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -20,6 +21,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *FLEET_OPERATIONS,
     *IDENTITY_OPERATIONS,
     *S3_OPERATIONS,
+    *SPOT_OPERATIONS,
     *SSM_OPERATIONS,
 )
 

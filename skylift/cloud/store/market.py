@@ -18,3 +18,17 @@ table(SpotNotice, "spot_notices", key=("instance_id",))
 def on_hosts(tx: Tx) -> list[Instance]:
     """The instances that take room and vCPUs: what is off takes none."""
     return tx.select(Instance, "WHERE state NOT IN ('stopped', 'terminated')")
+
+
+def on_spot(tx: Tx) -> list[Instance]:
+    """The spot instances that the market may end."""
+    return tx.select(Instance, "WHERE spot_request_id IS NOT NULL AND state IN ('pending', 'running') ORDER BY rowid")
+
+
+def live_requests(tx: Tx) -> list[SpotRequest]:
+    """The requests that something can still become of."""
+    return tx.select(
+        SpotRequest,
+        "WHERE state IN ('open', 'active', 'disabled') "
+        "OR (state = 'cancelled' AND status_code = 'request-canceled-and-instance-running') ORDER BY rowid",
+    )

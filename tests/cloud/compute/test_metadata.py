@@ -181,6 +181,22 @@ def test_what_an_instance_does_not_have_is_not_listed() -> None:
     assert metadata.get("/latest/meta-data/public-ipv4")[0] == 404
 
 
+def test_a_notice_is_there_from_when_it_is_given() -> None:
+    metadata = Metadata()
+    paths = ("spot/instance-action", "spot/termination-time", "events/recommendations/rebalance")
+    assert [metadata.get(f"/latest/meta-data/{path}")[0] for path in paths] == [404, 404, 404]
+    assert metadata.get("/latest/meta-data/instance-life-cycle") == (200, "on-demand")
+    when = NOW + timedelta(minutes=2)
+    metadata.facts = replace(FACTS, spot=True, rebalance=NOW, interruption=("terminate", when))
+    assert metadata.get("/latest/meta-data/instance-life-cycle") == (200, "spot")
+    action, time, rebalance = (metadata.get(f"/latest/meta-data/{path}")[1] for path in paths)
+    assert json.loads(action) == {"action": "terminate", "time": f"{when:%Y-%m-%dT%H:%M:%SZ}"}
+    assert time == f"{when:%Y-%m-%dT%H:%M:%SZ}"
+    assert json.loads(rebalance) == {"noticeTime": f"{NOW:%Y-%m-%dT%H:%M:%SZ}"}
+    metadata.facts = replace(FACTS, spot=True, interruption=("stop", when))
+    assert [metadata.get(f"/latest/meta-data/{path}")[0] for path in paths] == [200, 404, 404]
+
+
 def test_only_the_answer_with_a_token_is_bound_by_the_hop_limit() -> None:
     metadata = Metadata(replace(FACTS, hop_limit=3))
     ttl = {"x-aws-ec2-metadata-token-ttl-seconds": "60"}

@@ -76,3 +76,14 @@ def test_the_steps_run_again_when_it_was_asked_for() -> None:
     for _ in range(3):
         step.await_run()
     engine.stop()
+
+
+def test_a_step_that_asks_for_a_later_run_is_not_run_at_once_for_that() -> None:
+    engine, step = Engine(), Counted()
+    engine.steps = (lambda: engine.wake_in(3600), step)
+    engine.start()
+    step.await_run()
+    engine.wake()
+    step.await_run()
+    engine.stop()
+    assert step.times == 2

@@ -7,69 +7,17 @@ from typing import Any
 
 import pytest
 from ec2_fixtures import Cloud, filters, tagged
+from fleet_scene import SPEC, active, alive, described, history, make, make_template, resize, step
 
-from skylift.cloud.fleet import Fleet
+from skylift.cloud.fleet import Fleet, FleetEvent, FleetMember
 from skylift.cloud.instance import Instance
 from skylift.cloud.loops.fleet import FleetLoop
 from skylift.cloud.services import fleet_upkeep
-from skylift.cloud.store.database import Database
-
-SPEC = {"LaunchTemplateName": "servers", "Version": "$Latest"}
 
 
 @pytest.fixture
 def template(cloud: Cloud) -> str:
-    data = {
-        "ImageId": cloud.image_id,
-        "InstanceType": "t3.micro",
-        "TagSpecifications": tagged("instance", job="count"),
-    }
-    made = cloud.call("CreateLaunchTemplate", LaunchTemplateName="servers", LaunchTemplateData=data)
-    template_id: str = made["LaunchTemplate"]["LaunchTemplateId"]
-    return template_id
-
-
-def make(cloud: Cloud, total: int = 1, *overrides: dict[str, Any], **params: Any) -> str:
-    asked: dict[str, Any] = {
-        "LaunchTemplateConfigs": [{"LaunchTemplateSpecification": SPEC, "Overrides": list(overrides)}],
-        "TargetCapacitySpecification": {"TotalTargetCapacity": total, "DefaultTargetCapacityType": "on-demand"},
-        **params,
-    }
-    made: str = cloud.call("CreateFleet", **asked)["FleetId"]
-    return made
-
-
-def resize(cloud: Cloud, fleet_id: str, total: int, **params: Any) -> None:
-    cloud.call("ModifyFleet", FleetId=fleet_id, TargetCapacitySpecification={"TotalTargetCapacity": total}, **params)
-
-
-def step(cloud: Cloud, database: Database | None = None) -> list[float]:
-    """What a newly started loop does; answers when it wants to be called again."""
-    alarms: list[float] = []
-    FleetLoop(database or cloud.database, fleet_upkeep.keep, fleet_upkeep.mark, alarms.append).step()
-    return alarms
-
-
-def described(cloud: Cloud, fleet_id: str) -> dict[str, Any]:
-    fleet: dict[str, Any] = cloud.call("DescribeFleets", FleetIds=[fleet_id])["Fleets"][0]
-    return fleet
-
-
-def active(cloud: Cloud, fleet_id: str) -> list[str]:
-    found = cloud.call("DescribeFleetInstances", FleetId=fleet_id)["ActiveInstances"]
-    return [one["InstanceId"] for one in found]
-
-
-def alive(cloud: Cloud) -> list[str]:
-    """All that is on the machine, whatever a fleet knows of it."""
-    with cloud.database.read() as tx:
-        return [row.id for row in tx.find(Instance) if row.state != "terminated"]
-
-
-def history(cloud: Cloud, fleet_id: str) -> list[str]:
-    start = cloud.clock.now - timedelta(days=1)
-    records = cloud.call("DescribeFleetHistory", FleetId=fleet_id, StartTime=start)["HistoryRecords"]
-    return [record["EventInformation"]["EventSubType"] for record in records]
+    return make_template(cloud)
 
 
 @pytest.mark.usefixtures("template")
@@ -150,6 +98,18 @@ def test_it_begins_no_sooner_than_it_is_valid(cloud: Cloud) -> None:
 
 
 @pytest.mark.usefixtures("template")
+def test_each_step_asks_for_the_next_one(cloud: Cloud) -> None:
+    """Whoever is asked forgets it as soon as somebody else's time has come."""
+    make(cloud, ValidUntil=cloud.clock.now + timedelta(hours=1))
+    alarms: list[float] = []
+    loop = FleetLoop(cloud.database, fleet_upkeep.keep, fleet_upkeep.mark, alarms.append)
+    loop.step()
+    cloud.clock.forward(minutes=10)
+    loop.step()
+    assert [round(seconds / 60) for seconds in alarms] == [60, 50]
+
+
+@pytest.mark.usefixtures("template")
 def test_larger_and_smaller(cloud: Cloud) -> None:
     fleet_id = make(cloud, 2)
     step(cloud)
@@ -203,6 +163,47 @@ def test_what_ends_as_it_begins_is_replaced_later_each_time(cloud: Cloud) -> Non
         cloud.clock.forward(seconds=seconds)
     assert pauses == [1, 2, 4, 8, 16, 32, 60, 60]
     assert history(cloud, fleet_id).count("allLaunchSpecsTemporarilyBlacklisted") == 8
+
+
+def test_a_template_whose_image_is_gone_is_told_of(cloud: Cloud, template: str) -> None:
+    data = {"ImageId": "ami-00000000000000000", "InstanceType": "t3.micro"}
+    cloud.call("CreateLaunchTemplateVersion", LaunchTemplateId=template, LaunchTemplateData=data)
+    fleet_id = make(cloud)
+    step(cloud)
+    assert described(cloud, fleet_id)["ActivityStatus"] == "error"
+    start = cloud.clock.now - timedelta(hours=1)
+    (record,) = cloud.call("DescribeFleetHistory", FleetId=fleet_id, EventType="service-error", StartTime=start)[
+        "HistoryRecords"
+    ]
+    assert "InvalidAMIID.NotFound" in record["EventInformation"]["EventDescription"]
+    cloud.call("DeleteLaunchTemplate", LaunchTemplateId=template)
+    cloud.clock.forward(seconds=1)
+    step(cloud)
+    assert history(cloud, fleet_id).count("allLaunchSpecsTemporarilyBlacklisted") == 2
+
+
+@pytest.mark.usefixtures("template")
+def test_it_is_forgotten_two_days_after_its_end(cloud: Cloud) -> None:
+    def forget() -> None:
+        with cloud.database.write() as tx:
+            fleet_upkeep.forget(tx)
+
+    lasting, ended = make(cloud), make(cloud)
+    step(cloud)
+    cloud.call("DeleteFleets", FleetIds=[ended], TerminateInstances=True)
+    (instance_id,) = [one for one in alive(cloud) if cloud.row(one).state == "shutting-down"]
+    cloud.observe(instance_id, "terminated")
+    step(cloud)
+    cloud.clock.forward(hours=47)
+    forget()
+    assert described(cloud, ended)["FleetState"] == "deleted"
+    cloud.clock.forward(hours=2)
+    forget()
+    assert cloud.code("DescribeFleets", FleetIds=[ended]) == "InvalidFleetId.NotFound"
+    assert len(active(cloud, lasting)) == 1
+    with cloud.database.read() as tx:
+        assert {member.fleet_id for member in tx.find(FleetMember)} == {lasting}
+        assert tx.find(FleetEvent) == []
 
 
 def test_an_instant_fleet_answers_what_it_has_and_why_not_the_rest(cloud: Cloud, template: str) -> None:
@@ -304,6 +305,10 @@ def test_filters_and_pages(cloud: Cloud) -> None:
     step(cloud)
     found = cloud.call("DescribeFleets", Filters=filters(type="request"))["Fleets"]
     assert [fleet["FleetId"] for fleet in found] == ids[2:]
+    cloud.call("DeleteFleets", FleetIds=ids[:1], TerminateInstances=False)
+    for spelled in ("deleted_running", "deleted-running"):
+        found = cloud.call("DescribeFleets", Filters=filters(fleet_state=spelled))["Fleets"]
+        assert [fleet["FleetId"] for fleet in found] == ids[:1]
     page = cloud.call("DescribeFleets", MaxResults=2)
     rest = cloud.call("DescribeFleets", MaxResults=2, NextToken=page["NextToken"])
     assert {fleet["FleetId"] for fleet in page["Fleets"] + rest["Fleets"]} == set(ids)

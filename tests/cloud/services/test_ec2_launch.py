@@ -144,7 +144,7 @@ def test_everything_that_can_be_asked_for(cloud: Cloud, profile: InstanceProfile
         ({"Placement": {"Tenancy": "dedicated"}}, "UnsupportedOperation"),
         ({"Placement": {"GroupName": "g"}}, "InvalidPlacementGroup.Unknown"),
         ({"Placement": {"HostId": "h-1"}}, "UnsupportedOperation"),
-        ({"InstanceMarketOptions": {"MarketType": "spot"}}, "UnsupportedOperation"),
+        ({"InstanceMarketOptions": {"MarketType": "capacity-block"}}, "UnsupportedOperation"),
         ({"LaunchTemplate": {"LaunchTemplateName": "t"}}, "InvalidLaunchTemplateName.NotFoundException"),
         ({"MetadataOptions": {"HttpPutResponseHopLimit": 65}}, "InvalidParameterValue"),
         ({"MetadataOptions": {"HttpTokens": "maybe"}}, "InvalidParameterValue"),

@@ -1,0 +1,17 @@
+"""Which figures of types and prices count: those that the user had AWS asked for, and else the package's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from skylift import catalogue
+from skylift.cloud.home import default_home
+
+
+def own_figures() -> Path:
+    """The folder of `skylift types --refresh`; it may not be there."""
+    return catalogue.refreshed_folder(default_home().path / "cache")
+
+
+def use_own_figures() -> None:
+    catalogue.use(own_figures())
