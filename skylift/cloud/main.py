@@ -57,11 +57,12 @@ from skylift.cloud.loops.instance import Cables, InstanceLoop
 from skylift.cloud.loops.metering import Metering
 from skylift.cloud.loops.network import NetworkLoop
 from skylift.cloud.loops.root_copy import RootCopies
+from skylift.cloud.loops.scaling_group import ScalingGroupLoop
 from skylift.cloud.loops.snapshot import SnapshotLoop
 from skylift.cloud.loops.spot import SpotLoop
 from skylift.cloud.loops.ticker import Ticker
 from skylift.cloud.loops.volume import Sockets, VolumeLoop
-from skylift.cloud.services import alarm_action, fleet_upkeep
+from skylift.cloud.services import alarm_action, fleet_upkeep, scaling_launch
 from skylift.cloud.services.identity_document import Notary
 from skylift.cloud.services.zone import zone_id
 from skylift.cloud.store.database import Database, StoreError
@@ -167,9 +168,16 @@ class Cloud:
         alarms = AlarmLoop(database, alarm_action.carry_out, engine.wake)
         # In this order: alarms are evaluated by what has just been measured.
         ticker.steps = (metering.step, alarms.step)
-        # What alarms ask for, the market and fleets first: they say which servers there are to be. Then servers: each sees
-        # to its network itself once it is made, which takes longer than the network.
-        wishes = (alarms.act, spot.step, fleets.step)
+        groups = ScalingGroupLoop(
+            database=database,
+            launch=scaling_launch.by(account, self._region),
+            end=scaling_launch.end,
+            resolved=scaling_launch.resolved,
+            wake_in=engine.wake_in,
+        )
+        # Alarms, the market, fleets and groups first: they say which servers there are to be. Then servers: each sees to
+        # its network itself once it is made, which takes longer than the network.
+        wishes = (alarms.act, spot.step, fleets.step, groups.step)
         engine.steps = (*wishes, instances.step, volumes.step, snapshots.step, images.step, networks.step)
         engine.chores = (records.forget, records.shrink, network.restore_way_out)
         stop = asyncio.Event()

@@ -15,6 +15,7 @@ from skylift.cloud.services.peering import forget_ended
 from skylift.cloud.services.spot_market import forget_ended as forget_requests
 from skylift.cloud.store.alarm import forget_history
 from skylift.cloud.store.database import Database
+from skylift.cloud.store.scaling_group import forget_activities
 from skylift.cloud.store.shrink import shrink
 from skylift.cloud.store.usage import forget_usages
 
@@ -53,6 +54,7 @@ class Records:
             forget_terminated(tx)
             forget_deleted(tx)
             forget_ended(tx)
+            forget_activities(tx)
             forget_requests(tx)
             fleet_upkeep.forget(tx)
             forget_history(tx)
