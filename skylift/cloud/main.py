@@ -175,7 +175,7 @@ class Cloud:
             resolved=scaling_launch.resolved,
             wake_in=engine.wake_in,
         )
-        # Alarms, the market, fleets and groups first: they say which servers there are to be. Then servers: each sees to
+        # Alarms, market, fleets and groups first: they say which servers there are to be. Then servers: each sees to
         # its network itself once it is made, which takes longer than the network.
         wishes = (alarms.act, spot.step, fleets.step, groups.step)
         engine.steps = (*wishes, instances.step, volumes.step, snapshots.step, images.step, networks.step)
