@@ -175,7 +175,9 @@ def spell(program: str, found: Quote, basis: Basis, why: str) -> list[str]:
     from skylift.runner.purchase import HOURS_A_MONTH
 
     rates = found.rates
-    dates = ", ".join(f"{kind} {date}" for kind, date in rates.dates.items())
+    # All terms and payments of a commitment are of one day.
+    by_option = {kind.partition(" ")[0]: date for kind, date in rates.dates.items()}
+    dates = ", ".join(f"{option} {date}" for option, date in by_option.items())
     hourly = rates.on_demand
     lines = [
         f"{program} on {rates.instance_type} ({why}), {rates.region}",
@@ -183,7 +185,7 @@ def spell(program: str, found: Quote, basis: Basis, why: str) -> list[str]:
         "",
         *_table(found.offers),
         "",
-        f"USD for Linux servers; prices of {dates or 'no known date'}.",
+        *textwrap.wrap(f"USD for Linux servers; prices of {dates or 'no known date'}.", 80, break_on_hyphens=False),
         "THIS RUN is its time x USD/H, of 60 s at least; a public address and the root disk",
         f"cost {BESIDES:.4f} an hour besides, whichever way.",
     ]
