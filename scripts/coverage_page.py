@@ -21,6 +21,7 @@ from skylift.cloud.wire.models import load
 PAGE = Path(__file__).parent.parent / "docs" / "coverage.md"
 
 TITLES = {
+    "autoscaling": "Auto Scaling",
     "cloudwatch": "CloudWatch",
     "ec2": "EC2",
     "ec2-instance-connect": "EC2 Instance Connect",

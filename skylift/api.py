@@ -34,6 +34,7 @@ from skylift.runner.logs import read_since, show_logs
 from skylift.runner.plan import Order, plan_job
 from skylift.runner.requirements import read_requirements
 from skylift.runner.settle import settle
+from skylift.runner.spot import read_spot
 from skylift.runner.steps import Clock
 from skylift.runner.submit import Submission
 from skylift.runner.tail import Tail
@@ -80,6 +81,9 @@ def submit(script: str | os.PathLike[str] | None = None, **options: Any) -> Job:
     env             environment variables: a mapping, or a list of NAME or NAME=VALUE
     type            the instance type
     cpu, memory, arch, gpu      instead of a type, what it has to have at least: 4, "16GiB", "arm64", "T4:2"
+    spot            whether the server may be one that is taken away; another one then goes on with the job. With it:
+                    max_price, USD an hour; checkpoint, the file or folder that the program goes on from; or_on_demand,
+                    whether to pay the full price where no other server can be had
     max_time, max_cost, idle    caps: a duration, USD, a duration
     sync_every, keep            durations
     fresh           whether to start a new server where one is kept that would do
@@ -189,6 +193,10 @@ def _plan(
     memory: str | None = None,
     arch: str | None = None,
     gpu: int | str | None = None,
+    spot: bool = False,
+    max_price: float | None = None,
+    checkpoint: str | None = None,
+    or_on_demand: bool = False,
     max_time: Duration = "1h",
     max_cost: float | None = None,
     idle: Duration | None = None,
@@ -221,6 +229,7 @@ def _plan(
         python=python,
         terminal=Terminal() if interactive else None,
         wanted=read_requirements(cpu=_text(cpu), memory=memory, arch=arch, gpu=_text(gpu)),
+        spot=read_spot(spot=spot, max_price=max_price, checkpoint=checkpoint, or_on_demand=or_on_demand),
     )
     planned = plan_job(order, Path.cwd(), os.environ)
     access = Access(private, ssh_from, subnet, tuple(_list(security_group)))

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 COMMAND_FLAG = "--program-is-a-command"
 _VALUES = {"--in", "--out", "--env", "--type", "--max-time", "--keep", "--name", "-i", "-o", "-e", "-t"}
-_VALUES |= {"--max-cost", "--idle", "--sync-every", "--python", "--forward"}
+_VALUES |= {"--max-cost", "--idle", "--sync-every", "--python", "--forward", "--max-price", "--checkpoint"}
 _VALUES |= {"--cpu", "--memory", "--arch", "--gpu"}
 _VALUES |= {"--on", "--image", "--ssh-from", "--subnet", "--security-group"}
 _MODULE = {"-m", "--module"}
@@ -129,6 +129,22 @@ def run(
     memory: MemoryOption = None,
     arch: ArchOption = None,
     gpu: GpuOption = None,
+    spot: Annotated[
+        bool, typer.Option("--spot", help="A server for less, which may be taken away; another one goes on then.")
+    ] = False,
+    max_price: Annotated[
+        float | None,
+        typer.Option("--max-price", metavar="USD", help="With --spot: the most that an hour of a server may cost."),
+    ] = None,
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(
+            "--checkpoint", metavar="PATH", help="With --spot: the file or folder that the program goes on from."
+        ),
+    ] = None,
+    or_on_demand: Annotated[
+        bool, typer.Option("--or-on-demand", help="With --spot: at the full price where no other server can be had.")
+    ] = False,
     max_time: Annotated[
         str, typer.Option("--max-time", metavar="DURATION", help="The program is ended after this long.")
     ] = "1h",
@@ -204,6 +220,7 @@ def run(
     from skylift.runner.plan import Order, plan_job
     from skylift.runner.requirements import read_requirements
     from skylift.runner.settle import settle
+    from skylift.runner.spot import read_spot
 
     outlet = Outlet(2 if as_json else 1, 2)
     screen = make_screen(outlet, quiet=quiet, json=as_json)
@@ -232,6 +249,7 @@ def run(
                 python=python,
                 terminal=this_terminal() if interactive else None,
                 wanted=read_requirements(cpu=cpu, memory=memory, arch=arch, gpu=gpu),
+                spot=read_spot(spot=spot, max_price=max_price, checkpoint=checkpoint, or_on_demand=or_on_demand),
             ),
             Path.cwd(),
             os.environ,

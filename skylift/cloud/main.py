@@ -56,11 +56,12 @@ from skylift.cloud.loops.instance import Cables, InstanceLoop
 from skylift.cloud.loops.metering import Metering
 from skylift.cloud.loops.network import NetworkLoop
 from skylift.cloud.loops.root_copy import RootCopies
+from skylift.cloud.loops.scaling_group import ScalingGroupLoop
 from skylift.cloud.loops.snapshot import SnapshotLoop
 from skylift.cloud.loops.spot import SpotLoop
 from skylift.cloud.loops.ticker import Ticker
 from skylift.cloud.loops.volume import Sockets, VolumeLoop
-from skylift.cloud.services import fleet_upkeep
+from skylift.cloud.services import fleet_upkeep, scaling_launch
 from skylift.cloud.services.identity_document import Notary
 from skylift.cloud.services.zone import zone_id
 from skylift.cloud.store.database import Database, StoreError
@@ -163,9 +164,16 @@ class Cloud:
         spot = SpotLoop(database, Market(account, self._region), engine.wake, engine.wake_in)
         ticker = Ticker()
         ticker.steps = (Metering(database, make_meter(network.claim).read, partial(size_of, site)).step,)
-        # The market and fleets first: they say which servers there are to be. Then servers: each sees to its network
-        # itself once it is made, which takes longer than the network.
-        wishes = (spot.step, fleets.step)
+        groups = ScalingGroupLoop(
+            database=database,
+            launch=scaling_launch.by(account, self._region),
+            end=scaling_launch.end,
+            resolved=scaling_launch.resolved,
+            wake_in=engine.wake_in,
+        )
+        # The market, fleets and groups first: they say which servers there are to be. Then servers: each sees to its
+        # network itself once it is made, which takes longer than the network.
+        wishes = (spot.step, fleets.step, groups.step)
         engine.steps = (*wishes, instances.step, volumes.step, snapshots.step, images.step, networks.step)
         engine.chores = (records.forget, records.shrink, network.restore_way_out)
         stop = asyncio.Event()

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from skylift.runner import launch, role
+from skylift.runner import fleet, launch, role
 from skylift.runner.account import Account
 from skylift.runner.collect import Manifest, bring_home, read_manifest
 from skylift.runner.errors import SkyliftError, Unreachable
@@ -43,7 +43,7 @@ _ENVIRONMENTS = {"taken": "as it was built before", "kept": "there already"}
 class Visit:
     """What somebody who attends a job knows of it. `started_it` is the client that made it, which takes down what a
     failure before the program's start would leave. `home` is where results go, `connection` one to the server that is
-    open already, `choice` why its type was chosen, if it was."""
+    open already, `choice` why its type was chosen, if it was. A `spot` job's server may be followed by others."""
 
     name: str
     home: Path
@@ -55,6 +55,7 @@ class Visit:
     connection: Connection | None = None
     interactive: bool = False
     choice: dict[str, Any] | None = None
+    spot: bool = False
 
 
 class Attendance:
@@ -72,7 +73,9 @@ class Attendance:
         self._keyboard, self._forwards = keyboard, forwards or Forwards(())
         self._account, self._visit, self._watcher, self._clock = account, visit, watcher, clock
         self._prefix = Prefix(visit.name)
-        self._reach = Reach(account, visit.name, visit.server, visit.way_in, visit.connection, booting=visit.started_it)
+        self._reach = Reach(
+            account, visit.name, visit.server, visit.way_in, visit.connection, booting=visit.started_it, spot=visit.spot
+        )
         self._lifeline = Lifeline(account.api, watcher, account.settings.revive)
         self._follower = Follower(
             account.api,
@@ -88,6 +91,7 @@ class Attendance:
         self._forwards.lead(lambda: self._follower.connection)
         self._phase = "preparing"
         self._interrupts = 0
+        self._attempt, self._left = 1, 0
         self._away = False
         self._open_steps: dict[str, float] = {}
         self._task: asyncio.Task[Outcome] | None = None
@@ -144,8 +148,9 @@ class Attendance:
             steps.insert(0, partial(launch.terminate, api, instance))
             if early:
                 last.append(partial(write_off, self._account, name, instance, interrupted=interrupted))
+        first = [partial(fleet.put_away, api, name)] if self._visit.spot else []
         with ThreadPoolExecutor(2) as pool:
-            troubles = [*pool.map(_trouble, steps), *map(_trouble, last)]
+            troubles = [*map(_trouble, first), *pool.map(_trouble, steps), *map(_trouble, last)]
         return [each for each in troubles if each is not None]
 
     def _remove_role(self) -> None:
@@ -161,6 +166,7 @@ class Attendance:
     def _see_status(self, status: Status) -> None:
         """Steps that happen on the server, told as they begin and end."""
         state = status["state"]
+        self._see_attempt(status)
         if state == "environment" or "environment" in status:
             self._begin("environment")
         if "started" in status:
@@ -175,6 +181,17 @@ class Attendance:
             self._give_back_keyboard()
             self._end("environment", "not made")
             self._end("program", f"exit code {status.get('exit_code')}", status.get("program_seconds"))
+
+    def _see_attempt(self, status: Status) -> None:
+        """That the job moves from one server to another, each time it does."""
+        attempt, server = status.get("attempt", 1), status.get("instance")
+        if status["state"] == "interrupted" and self._left < attempt:
+            self._left = attempt
+            self._watcher.note(f"EC2 takes {server} away; another server goes on with the job.")
+        if attempt > self._attempt and "started" in status:
+            self._attempt, kept = attempt, status.get("checkpoint")
+            begins = f"goes on from attempt {kept['attempt']}'s checkpoint" if kept else "begins anew"
+            self._watcher.note(f"Attempt {attempt}, on {server}, {begins}.")
 
     def _see_start(self) -> None:
         """The program has been started: a status says so, or its output, which may be here sooner."""
@@ -290,4 +307,13 @@ def visit(account: Account, name: str, home: Path) -> Visit:
     server = servers[0] if servers else None
     interactive = record.get("terminal") is not None
     choice = record.get("choice")
-    return Visit(name, home, record["keep"], record["instance_type"], server, interactive=interactive, choice=choice)
+    return Visit(
+        name,
+        home,
+        record["keep"],
+        record["instance_type"],
+        server,
+        interactive=interactive,
+        choice=choice,
+        spot="spot" in record,
+    )

@@ -55,5 +55,6 @@ class Run:
             connection=taken.connection,
             interactive=job.terminal is not None,
             choice=job.choice.as_json() if job.choice is not None else None,
+            spot=job.spot is not None,
         )
         return Attendance(taken.account, visit, self._watcher, self._clock, self._keyboard, self._forwards)

@@ -226,11 +226,12 @@ class Terminal:
 class Spot:
     """A server that EC2 may take away, for less. `max_price` is in USD an hour, the on-demand price where there is
     none; `checkpoint` is where the program keeps what it goes on from, relative to the working directory, or empty;
-    `or_on_demand` is to take a server at the full price when no other can be had."""
+    `or_on_demand` is to take a server at the full price when no other can be had; `types` are those that would do."""
 
     max_price: float | None = None
     checkpoint: str = ""
     or_on_demand: bool = False
+    types: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -301,6 +302,7 @@ class Outcome:
     started: str | None = None
     ended: str | None = None
     program_seconds: float | None = None
+    attempts: int = 1
     seconds: float = 0.0
     steps: dict[str, float] = field(default_factory=dict)
     kept_until: str | None = None
@@ -334,6 +336,7 @@ class Outcome:
             "started": self.started,
             "ended": self.ended,
             "program_seconds": self.program_seconds,
+            "attempts": self.attempts,
             "seconds": round(self.seconds, 3),
             "steps": {name: round(seconds, 3) for name, seconds in self.steps.items()},
             "kept_until": self.kept_until,

@@ -14,6 +14,7 @@ from typing import Any
 from skylift.runner.account import open_account
 from skylift.runner.commands import ssh_argv
 from skylift.runner.errors import JobNotFound, NotPermitted, RunError
+from skylift.runner.fleet import active_fleets, delete_fleets, put_away, remove_template
 from skylift.runner.job import NAME_FORM, Settings
 from skylift.runner.launch import Server, describe, live_servers, terminate
 from skylift.runner.price import hourly_cost
@@ -33,7 +34,8 @@ _OFF_PATIENCE = 60.0
 @dataclass(frozen=True)
 class Listed:
     """A line of `skylift ps`. `state` is the supervisor's word, `starting` before it has one, `lost` when a server went
-    without one, `stranded` when results wait on a stopped server's disk; `instance_state` is EC2's. `off_by` is when
+    without one, `stranded` when results wait on a stopped server's disk, `waiting` when a spot
+    job has no server until its fleet brings the next; `instance_state` is EC2's. `off_by` is when
     the server is off at the latest, `hourly_usd` what it costs until then."""
 
     name: str
@@ -50,6 +52,7 @@ class Listed:
     reason: str | None = None
     off_by: str | None = None
     hourly_usd: float | None = None
+    attempt: int = 1
 
     def as_json(self) -> dict[str, Any]:
         return dict(vars(self))
@@ -65,20 +68,21 @@ class Jobs:
     def listed(self, *, ended: bool = False) -> list[Listed]:
         """Jobs that have a server, and with `ended` all others too; the newest last."""
         servers = {server.job: server for server in live_servers(self._api)}
-        names: Iterable[str] = set(servers) | (set(self._account.recorded()) if ended else set())
+        waiting = {each.job for each in active_fleets(self._api)}
+        names: Iterable[str] = set(servers) | waiting | (set(self._account.recorded()) if ended else set())
         with ThreadPoolExecutor(8) as pool:
-            listed = pool.map(lambda name: self._describe(name, servers.get(name)), sorted(names))
+            listed = pool.map(lambda name: self._describe(name, servers.get(name), name in waiting), sorted(names))
         return sorted(listed, key=lambda each: each.launched or each.started or "")
 
     def one(self, name: str) -> Listed:
         servers = self._servers(name)
-        return self._describe(name, servers[0] if servers else None)
+        return self._describe(name, servers[0] if servers else None, bool(active_fleets(self._api, name)))
 
-    def _describe(self, name: str, server: Server | None) -> Listed:
+    def _describe(self, name: str, server: Server | None, waiting: bool) -> Listed:
         status = self._account.status(name)
         return Listed(
             name=name,
-            state=_state(status, server),
+            state=_state(status, server, waiting=waiting),
             instance=server.instance if server else status.get("instance"),
             instance_state=server.state if server else None,
             address=server.address if server else None,
@@ -90,6 +94,7 @@ class Jobs:
             signal=status.get("signal"),
             reason=status.get("reason"),
             off_by=self._off_by(name, status) if server else None,
+            attempt=status.get("attempt", 1),
             hourly_usd=hourly_cost(server, self._account.settings.region)
             if server and self._account.settings.billed
             else None,
@@ -138,21 +143,38 @@ class Jobs:
         come to S3. A server that does not end by itself is terminated.
         """
         servers = self._servers(name)
+        spot = self._is_spot(name)
+        fleets = active_fleets(self._api, name) if spot else []
+        # None is to come in the place of one that goes.
+        delete_fleets(self._api, fleets, servers_too=False)
         status = self._account.status(name)
         if servers and status and not status["final"]:
             self._api.put(self._bucket, Prefix(name).cancel, b"")
             status = self._await_end(name, servers[0])
+        if fleets:
+            # One may have come meanwhile.
+            servers = live_servers(self._api, name) or servers
+        if spot:
+            remove_template(self._api, name)
         for server in servers:
             terminate(self._api, server.instance)
-        if servers and not status.get("final"):
+        if (servers or fleets) and not status.get("final"):
             ended = {**status, "job": name, "state": "cancelled", "final": True, "exit_code": 137}
-            ended.update(reason="The job was cancelled and its server terminated.", instance=servers[0].instance)
+            ended.update(reason="The job was cancelled and its server terminated.")
+            ended.update(instance=servers[0].instance if servers else status.get("instance"))
             self._api.put(self._bucket, Prefix(name).status, json.dumps(ended).encode())
         try:
             put_roles_away(self._account, name, servers)
         except NotPermitted as error:
             raise RunError(f"The job {name} is ended, but its role stays: {error.message}") from None
-        return "cancelled" if servers else "had ended already"
+        return "cancelled" if servers or fleets else "had ended already"
+
+    def _is_spot(self, name: str) -> bool:
+        """Whether it has, or had, a fleet that brings its servers."""
+        try:
+            return "spot" in self._account.record(name)
+        except JobNotFound:
+            return False
 
     def _servers(self, name: str) -> list[Server]:
         """Those that a job has. Raises JobNotFound where there is neither a server nor a record."""
@@ -171,6 +193,10 @@ class Jobs:
                 f"The job {name} has a server still ({server.instance}, {server.state}).",
                 f"End it first: skylift cancel {name}",
             )
+        if self._is_spot(name):
+            if active_fleets(self._api, name) and not self._account.status(name).get("final"):
+                raise RunError(f"The job {name} waits for another server.", f"End it first: skylift cancel {name}")
+            put_away(self._api, name)
         put_roles_away(self._account, name, [])
         count = self._api.delete_below(self._bucket, f"{Prefix(name).base}/", last=Prefix(name).record)
         return f"removed, {count} object{'s' * (count != 1)}"
@@ -216,11 +242,11 @@ def _await_way_in(reach: Reach) -> WayIn | None:
     return found
 
 
-def _state(status: dict[str, Any], server: Server | None) -> str:
+def _state(status: dict[str, Any], server: Server | None, *, waiting: bool) -> str:
     if status.get("final"):
         return str(status["state"])
     if server is None:
-        return "lost"
+        return "waiting" if waiting else "lost"
     if server.state == "stopped":
         return "stranded"
     return str(status.get("state", "starting"))

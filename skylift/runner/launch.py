@@ -142,13 +142,16 @@ def _run_when_profile_is_known(api: Api, request: dict[str, Any]) -> Any:
         try:
             return api.call("ec2", "run_instances", **request)
         except Refused as error:
-            unknown = error.code == "InvalidParameterValue" and "instance profile" in error.reason.lower().replace(
-                "iaminstanceprofile", "iam instance profile"
-            )
-            if not unknown or time.monotonic() + pause > until:
+            if not is_unknown_profile(error.code, error.reason) or time.monotonic() + pause > until:
                 raise
         time.sleep(pause)
         pause = min(pause * 1.6, 5)
+
+
+def is_unknown_profile(code: str, reason: str) -> bool:
+    """Whether EC2 has not heard yet of a profile that was made a moment ago."""
+    words = reason.lower().replace("iaminstanceprofile", "iam instance profile")
+    return code == "InvalidParameterValue" and "instance profile" in words
 
 
 def describe(api: Api, instance: str) -> Server | None:

@@ -32,9 +32,9 @@ async def show_logs(
     since: float = 0.0,
 ) -> Status | None:
     """The output to the watcher, each byte once. With `follow`, until the job's end: its final status."""
-    account.record(name)
+    spot = "spot" in account.record(name)
     servers = launch.live_servers(account.api, name)
-    reach = Reach(account, name, servers[0] if servers else None)
+    reach = Reach(account, name, servers[0] if servers else None, spot=spot)
     lifeline = Lifeline(account.api, watcher, account.settings.revive)
     follower = Follower(
         account.api,
@@ -53,7 +53,8 @@ async def show_logs(
         elif since:
             follower.start_at(stream, await lifeline.reach(_offset_at, account, name, stream, since))
             follower.start_since(since)
-    ended = reach.server is None or (await lifeline.reach(account.status, name)).get("final")
+    gone = reach.server is None and await lifeline.reach(reach.server_is_gone)
+    ended = gone or (await lifeline.reach(account.status, name)).get("final")
     if not ended:
         await in_thread(reach.let_in, watcher)
     return await (follower.run() if follow and not ended else follower.once(live=not ended))

@@ -17,7 +17,9 @@ from skylift.runner.cache import Cache
 OPERATIONS = {
     "ec2": """
         AttachInternetGateway AuthorizeSecurityGroupIngress CreateInternetGateway CreateRoute CreateSecurityGroup
-        CreateSubnet CreateTags CreateVpc CreateVpcEndpoint DeleteNetworkInterface DeleteVolume
+        CreateFleet CreateLaunchTemplate CreateSubnet CreateTags CreateVpc CreateVpcEndpoint DeleteFleets
+        DeleteLaunchTemplate DeleteNetworkInterface DeleteVolume DescribeFleetHistory DescribeFleets
+        DescribeLaunchTemplates
         DescribeAvailabilityZones DescribeImages DescribeInstanceTypes DescribeInstances DescribeInternetGateways
         DescribeKeyPairs DescribeNetworkInterfaces DescribeRouteTables DescribeSecurityGroups DescribeSubnets
         DescribeSpotPriceHistory DescribeVolumes DescribeVpcEndpoints DescribeVpcs GetConsoleOutput ImportKeyPair

@@ -31,6 +31,7 @@ def conclude(name: str, status: dict[str, Any] | None, manifest: Manifest, serve
         booted=status.get("booted"),
         started=status.get("started"),
         ended=status.get("ended"),
+        attempts=status.get("attempt", 1),
         program_seconds=status.get("program_seconds"),
         kept_until=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(kept)) if kept else None,
     )

@@ -10,10 +10,11 @@ from pathlib import Path, PurePosixPath
 
 from skylift.runner.bundle import find_project, plan_bundle
 from skylift.runner.errors import UsageError
-from skylift.runner.job import NAME_FORM, Environment, Job, Program, S3Input, Secret, Terminal, new_name
+from skylift.runner.job import NAME_FORM, Environment, Job, Program, S3Input, Secret, Spot, Terminal, new_name
 from skylift.runner.needs import Needs, find_needs
 from skylift.runner.pep723 import ScriptHeader, read_header
 from skylift.runner.requirements import NOTHING, Requirements
+from skylift.runner.spot import check_company
 
 DEFAULT_TYPE = "t3.small"
 DEFAULT_MAX_TIME = 3600
@@ -47,6 +48,7 @@ class Order:
     fresh: bool = False
     terminal: Terminal | None = None
     wanted: Requirements = NOTHING
+    spot: Spot | None = None
 
 
 def plan_job(order: Order, cwd: Path, environ: Mapping[str, str]) -> Job:
@@ -58,6 +60,7 @@ def plan_job(order: Order, cwd: Path, environ: Mapping[str, str]) -> Job:
         raise UsageError("--max-time and --keep together may be 30 days at most.")
     if order.name is not None and not NAME_FORM.fullmatch(order.name):
         raise UsageError(f"The name {order.name!r} cannot be used.", "Lower-case letters, digits and `-`, at most 40.")
+    check_company(order.spot, keep=order.keep > 0, interactive=order.terminal is not None)
     outputs = tuple(_check_output(pattern) for pattern in order.outputs)
     env = tuple(_read_env(text, environ) for text in order.env)
     planner = {"script": _plan_script, "module": _plan_module, "command": _plan_command}[order.program.kind]
@@ -81,6 +84,7 @@ def plan_job(order: Order, cwd: Path, environ: Mapping[str, str]) -> Job:
         max_cost=order.max_cost,
         fresh=order.fresh,
         terminal=order.terminal,
+        spot=order.spot,
         s3_inputs=tuple(_read_s3(text) for text in order.inputs if text.startswith("s3:")),
     )
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from skylift.runner import launch
 from skylift.runner.account import Account
 from skylift.runner.errors import ConnectionLost, Refused, Unreachable
+from skylift.runner.fleet import active_fleets
 from skylift.runner.key import KeyPair, ensure_key_file
 from skylift.runner.launch import Server
 from skylift.runner.network import find_caller, open_groups
@@ -34,9 +35,10 @@ class Reach:
         connection: Connection | None = None,
         *,
         booting: bool = False,
+        spot: bool = False,
     ) -> None:
-        """`booting` is a server that was launched a moment ago."""
-        self._account, self._job, self._booting = account, job, booting
+        """`booting` is a server that was launched a moment ago; in the place of a `spot` server may come another."""
+        self._account, self._job, self._booting, self._spot = account, job, booting, spot
         self.server = server
         self._way_in, self._connection = way_in, connection
         self._known_key: KeyPair | None = None
@@ -70,7 +72,8 @@ class Reach:
 
     def find_way_in(self) -> WayIn | None:
         """None as long as the server has shown none."""
-        self._way_in = find_way_in(self._account.api, self._account.bucket, Prefix(self._job))
+        instance = self.server.instance if self._spot and self.server is not None else ""
+        self._way_in = find_way_in(self._account.api, self._account.bucket, Prefix(self._job), instance)
         return self._way_in
 
     def open_door(self) -> None:
@@ -97,6 +100,17 @@ class Reach:
             raise ConnectionLost(f"This machine's key is not the server's. {error.message}") from None
 
     def server_is_gone(self) -> bool:
+        return self._is_gone() and not (self._spot and self._another_comes())
+
+    def _another_comes(self) -> bool:
+        """Or is there. Servers are asked for last: whoever ends the fleet has told of the job's end before."""
+        more = bool(active_fleets(self._account.api, self._job))
+        servers = [each for each in launch.live_servers(self._account.api, self._job) if not each.gone]
+        if servers:
+            self.server, self._way_in, self._connection = servers[0], None, None
+        return more or bool(servers)
+
+    def _is_gone(self) -> bool:
         if self.server is None:
             return True
         found = launch.describe(self._account.api, self.server.instance)

@@ -20,7 +20,7 @@ from skylift.runner.prebuilt import SHELF, Prebuilt, environment_statements
 from skylift.runner.record import TAG_JOB, Prefix
 
 PATH = "/skylift/"
-BOUNDARY = "skylift-boundary-3"
+BOUNDARY = "skylift-boundary-4"
 """The number is the document's: a change of it makes a new policy, and never touches one that roles stand under."""
 
 TRUST = {
@@ -49,9 +49,12 @@ def job_policy(
     prebuilt: Prebuilt | None = None,
     inputs: Sequence[str] = (),
     last: str = "",
+    *,
+    spot: bool = False,
 ) -> dict[str, Any]:
     """What one job's server may do. The tag names the instances that are the job's; the source, that one must ask.
-    `inputs` are the ARNs of what it may read besides its own prefix, and `last` is the job after which it was kept."""
+    `inputs` are the ARNs of what it may read besides its own prefix, and `last` is the job after which it was kept. A
+    `spot` job's server deletes the fleet that would bring another one."""
     objects = f"arn:aws:s3:::{bucket}/{Prefix(job).base}"
     going_on = {
         "Sid": "GoOnOrOff",
@@ -60,6 +63,7 @@ def job_policy(
         "Resource": f"arn:aws:s3:::{bucket}/{Prefix(last).next}",
     }
     instances = f"arn:aws:ec2:{region}:{account}:instance/*"
+    tag = {f"aws:ResourceTag/{TAG_JOB}": job}
     return {
         "Version": "2012-10-17",
         "Statement": [
@@ -90,7 +94,10 @@ def job_policy(
                 "Sid": "ForgetSecretsAndCutLogs",
                 "Effect": "Allow",
                 "Action": "s3:DeleteObject",
-                "Resource": [f"{objects}/in/env.json", f"{objects}/server/stdout/*", f"{objects}/server/stderr/*"],
+                "Resource": [
+                    f"{objects}/in/env.json",
+                    *(f"{objects}/server/{each}/*" for each in ("stdout", "stderr", *(["checkpoint"] if spot else []))),
+                ],
             },
             {
                 "Sid": "EndItself",
@@ -98,13 +105,25 @@ def job_policy(
                 "Action": ["ec2:StopInstances", "ec2:TerminateInstances"],
                 "Resource": instances,
                 "Condition": {
-                    "StringEquals": {f"aws:ResourceTag/{TAG_JOB}": job},
+                    "StringEquals": tag,
                     "ArnLike": {"ec2:SourceInstanceARN": instances},
                 },
             },
+            *([_ending_fleets(f"arn:aws:ec2:{region}:{account}", {"StringEquals": tag})] if spot else ()),
             *([going_on] if last else ()),
             *environment_statements(prebuilt, bucket),
         ],
+    }
+
+
+def _ending_fleets(ours: str, tagged: dict[str, Any]) -> dict[str, Any]:
+    """`ours` is the beginning of ARNs of the account's own things in EC2."""
+    return {
+        "Sid": "EndItsFleet",
+        "Effect": "Allow",
+        "Action": "ec2:DeleteFleets",
+        "Resource": f"{ours}:fleet/*",
+        "Condition": {**tagged, "ArnLike": {"ec2:SourceInstanceARN": f"{ours}:instance/*"}},
     }
 
 
@@ -149,6 +168,7 @@ def boundary_policy(account: str, buckets: Sequence[str] = ()) -> dict[str, Any]
                     "ArnLike": {"ec2:SourceInstanceARN": f"arn:aws:ec2:*:{account}:instance/*"},
                 },
             },
+            _ending_fleets(f"arn:aws:ec2:*:{account}", {"Null": {f"aws:ResourceTag/{TAG_JOB}": "false"}}),
             *(opened if buckets else ()),
         ],
     }
@@ -228,10 +248,12 @@ def equip_role(
     account: str,
     prebuilt: Prebuilt | None = None,
     inputs: Sequence[str] = (),
+    *,
+    spot: bool = False,
 ) -> JobRole:
     """The role's policy, and the instance profile that hands it to a server; `remove_role` is the undo of these too."""
     name = role_name(job)
-    policy = json.dumps(job_policy(job, bucket, account, api.region, prebuilt, inputs))
+    policy = json.dumps(job_policy(job, bucket, account, api.region, prebuilt, inputs, spot=spot))
     with ThreadPoolExecutor(1) as pool:
         put = pool.submit(api.settled, "iam", "put_role_policy", RoleName=name, PolicyName="job", PolicyDocument=policy)
         tags = [{"Key": TAG_JOB, "Value": job}]

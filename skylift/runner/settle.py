@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from skylift import catalogue
 from skylift.catalogue import InstanceType
@@ -12,6 +13,7 @@ from skylift.runner.job import Job, Machine, Settings
 from skylift.runner.price import dates_of, hourly_price, seconds_for, stand_in
 from skylift.runner.record import SETUP_ALLOWANCE
 from skylift.runner.requirements import Requirements, spell_memory
+from skylift.runner.spot import with_types
 
 _NEXT = 2
 """How many of those that came after the chosen one are told."""
@@ -21,7 +23,20 @@ def settle(job: Job, settings: Settings) -> Job:
     """The job with its type and its cap. Raises UsageError where no type fits, or the sum does not pay for a run."""
     if job.wanted:
         job = _with_type(job, settings)
+    if job.spot is not None:
+        job = replace(job, spot=with_types(job.spot, _types_that_do(job, settings)))
     return job if job.max_cost is None else _with_cap(job, job.max_cost, settings.region)
+
+
+def _types_that_do(job: Job, settings: Settings) -> list[tuple[str, float]]:
+    """Any with what was asked for, or with what the default type has. A type that was said is the only one, and so is
+    the one whose price the cap was made of."""
+    only = [(job.instance_type, 0.0)]
+    if job.type_was_said or job.max_cost is not None:
+        return only
+    default = catalogue.types()[job.instance_type]
+    wanted = job.wanted or Requirements(cpu=default.vcpus, memory_mib=default.memory_mib)
+    return [(kind.name, usd) for kind, usd in _offers(wanted, settings.region, settings.machine)] or only
 
 
 def _with_type(job: Job, settings: Settings) -> Job:
@@ -49,7 +64,7 @@ def choose(wanted: Requirements, region: str, machine: Machine | None) -> tuple[
     def price(name: str) -> float | None:
         return catalogue.on_demand(name, priced)
 
-    types = [each for each in catalogue.types().values() if _can_be_a_jobs(each, machine)]
+    types = _jobs_types(machine)
     free = not wanted.arch and machine is None
     if free:
         _check_processor(types, asked)
@@ -65,6 +80,16 @@ def choose(wanted: Requirements, region: str, machine: Machine | None) -> tuple[
     if machine is not None:
         notes += _shared(best, machine)
     return choice, notes
+
+
+def _offers(wanted: Requirements, region: str, machine: Machine | None) -> list[tuple[InstanceType, float]]:
+    """What fits, the cheapest first, with its price on demand. Raises UsageError where nothing does."""
+    asked = replace(wanted, arch=wanted.arch or (machine.processor if machine is not None else "x86_64"))
+    return cheapest(_jobs_types(machine), asked, partial(catalogue.on_demand, region=stand_in(region)[0]))
+
+
+def _jobs_types(machine: Machine | None) -> list[InstanceType]:
+    return [each for each in catalogue.types().values() if _can_be_a_jobs(each, machine)]
 
 
 def _can_be_a_jobs(kind: InstanceType, machine: Machine | None) -> bool:

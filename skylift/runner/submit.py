@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import IO, TYPE_CHECKING, Any
 
-from skylift.runner import commands, launch, role, warm
+from skylift.runner import commands, fleet, launch, role, warm
 from skylift.runner.account import Account, open_account
 from skylift.runner.archive import boot_archive, whole_archive
 from skylift.runner.bucket import ensure_bucket
@@ -28,6 +28,7 @@ from skylift.runner.errors import (
     ConnectionLost,
     LaunchFailed,
     NameTaken,
+    Refused,
     SkyliftError,
     UsageError,
 )
@@ -166,7 +167,7 @@ class Submission:
             async with AsyncExitStack() as undo:
                 if not await self._take_over(undo, cargo):
                     site = await self._provision_and_ship(undo, image, cargo)
-                    await self._launch(undo, site)
+                    await (self._launch if self._job.spot is None else self._launch_fleet)(undo, site)
                 undo.pop_all()
         return Taken(self._account, self._require_server(), self._way_in, self._connection)
 
@@ -264,7 +265,8 @@ class Submission:
             make = partial(role.create_role, api, name, account, cargo.buckets(bucket))
             await made(undo, make, lambda _: role.remove_role(api, name), self._tell_undo_failed)
             inputs = cargo.arns(bucket)
-            found = await in_thread(role.equip_role, api, name, bucket, account, self._prebuilt, inputs)
+            spot = self._job.spot is not None
+            found = await in_thread(role.equip_role, api, name, bucket, account, self._prebuilt, inputs, spot=spot)
             step.detail = found.name
         return found
 
@@ -343,7 +345,8 @@ class Submission:
         """Whether one that an earlier run has left up is this job's now. All that it needs is there before that: a
         server that has been taken waits for nobody, and a client that is killed has started a job or none."""
         account, name, prebuilt = self._account, self._job.name, self._prebuilt
-        waiting = await in_thread(warm.waiting, account, self._kept, time.time()) if self._kept else []
+        kept = self._kept if self._job.spot is None else []
+        waiting = await in_thread(warm.waiting, account, kept, time.time()) if kept else []
         if not waiting:
             return False
         if prebuilt is not None and not prebuilt.sha256:
@@ -448,6 +451,61 @@ class Submission:
             server = self._require_server()
             step.detail = f"{server.instance} at {server.address or 'no public address'}"
 
+    async def _launch_fleet(self, undo: AsyncExitStack, site: Site) -> None:
+        """A server that may be taken away, of a fleet that brings another one then."""
+        api, job = self._account.api, self._job
+        request = fleet.template_request(job, site.network, site.key, site.role, site.image, site.user_data)
+        with self._clock.step("server") as step:
+            template = await made(
+                undo,
+                lambda: fleet.make_template(api, request),
+                lambda _: fleet.remove_template(api, job.name),
+                self._tell_undo_failed,
+            )
+            bought = await self._buy(undo, site, template)
+            await self._await_server(site.bucket)
+            server = self._require_server()
+            step.detail = f"{server.instance} ({server.type}, {bought}) at {server.address or 'no public address'}"
+
+    async def _buy(self, undo: AsyncExitStack, site: Site, template: str) -> str:
+        """How the server was bought: as asked for, or at the full price where that was allowed."""
+        job, spot = self._job, self._job.spot
+        assert spot is not None
+        for on_demand in (False, True) if spot.or_on_demand else (False,):
+            token = secrets.token_hex(16)
+            request = fleet.fleet_request(job, spot, template, site.network, token, self._deadline, on_demand=on_demand)
+            try:
+                await self._await_fleet(undo, request)
+            except (LaunchFailed, Refused) as error:
+                passes = isinstance(error, LaunchFailed) or fleet.is_refused_for_now(error)
+                if on_demand or not spot.or_on_demand or not passes:
+                    raise
+                self._watcher.note(f"{error.message} A server at the full price is taken (--or-on-demand).")
+            else:
+                return "on demand" if on_demand else "spot"
+        raise AssertionError("one of the ways has a server or an error")
+
+    async def _await_fleet(self, undo: AsyncExitStack, request: dict[str, Any]) -> None:
+        """A fleet, until it has brought its first server; one that does not is taken back."""
+        api = self._account.api
+        async with AsyncExitStack() as own:
+            start = partial(fleet.start_fleet, api, request)
+            found = await made(own, start, self._write_fleet_off, self._tell_undo_failed)
+            self._server, _ = await together(
+                in_thread(fleet.await_server, api, found),
+                in_thread(importlib.import_module, "skylift.runner.ssh"),
+            )
+            undo.push_async_exit(own.pop_all())
+
+    def _write_fleet_off(self, found: fleet.Fleet) -> None:
+        api, job = self._account.api, self._job.name
+        fleet.delete_fleets(api, [found], servers_too=True)
+        servers = launch.live_servers(api, job)
+        for server in servers:
+            launch.terminate(api, server.instance)
+        if self._server is not None:
+            write_off(self._account, job, self._server.instance, interrupted=self._interrupted)
+
     def _tell_undo_failed(self, error: SkyliftError) -> None:
         self._watcher.note(f"Not everything could be taken down: {error.message} {error.advice}".rstrip())
         self._watcher.note(f"The server turns itself off. For the rest: `skylift cancel {self._job.name}`.")
@@ -494,12 +552,18 @@ class Submission:
             await lifeline.reach(self._server_is_gone)
 
     def _find_way_in(self, bucket: str) -> bool:
-        self._way_in = find_way_in(self._account.api, bucket, self._prefix)
+        instance = self._require_server().instance if self._job.spot is not None else ""
+        self._way_in = find_way_in(self._account.api, bucket, self._prefix, instance)
         return self._way_in is not None
 
     def _server_is_gone(self) -> bool:
         """A server that EC2 does not describe yet has just been launched; its end would be described for an hour."""
-        found = launch.describe(self._account.api, self._require_server().instance)
+        api = self._account.api
+        found = launch.describe(api, self._require_server().instance)
+        if found is not None and found.gone and self._job.spot is not None:
+            # It was taken away before it was there; the fleet brings another one.
+            servers = [each for each in launch.live_servers(api, self._job.name) if not each.gone]
+            found = servers[0] if servers else replace(found, state="pending")
         if found is not None:
             self._server = found
         return found is not None and found.gone

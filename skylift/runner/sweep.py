@@ -17,6 +17,7 @@ from typing import Any, Literal
 from skylift.runner import role
 from skylift.runner.account import Account
 from skylift.runner.errors import JobNotFound, Refused
+from skylift.runner.fleet import Fleet, active_fleets, delete_fleets, job_templates, remove_template, template_name
 from skylift.runner.launch import Server, live_servers, terminate
 from skylift.runner.prebuilt import SHELF
 from skylift.runner.price import DISK, hourly_cost
@@ -37,6 +38,8 @@ _ON_ITS_WAY = 86400
 
 Kind = Literal[
     "instance",
+    "fleet",
+    "launch-template",
     "volume",
     "network-interface",
     "role",
@@ -72,6 +75,8 @@ class _Known:
     record: dict[str, Any] | None
     status: dict[str, Any]
     server: Server | None
+    waits: bool = False
+    """For another server, which its fleet may bring."""
 
     def death(self, now: float) -> str | None:
         """Why nothing can come of the job any more; None while something may."""
@@ -81,7 +86,7 @@ class _Known:
             return f"its job has ended ({self.status['state']})"
         if now > self.record["deadline"] + _SLACK:
             return "its job's deadline is over"
-        if self.server is None and now > self.record["created"] + STARTING:
+        if self.server is None and not self.waits and now > self.record["created"] + STARTING:
             return "its job has no server"
         return None
 
@@ -109,21 +114,26 @@ class Sweep:
         roles = self._made("list_roles", "Roles", "RoleName")
         profiles = self._made("list_instance_profiles", "InstanceProfiles", "InstanceProfileName")
         records = self._account.recorded()
-        names = sorted({*servers, *roles, *profiles, *records})
+        fleets = active_fleets(self._api)
+        templates = job_templates(self._api)
+        names = sorted({*servers, *roles, *profiles, *records, *(each.job for each in fleets), *templates})
         with ThreadPoolExecutor(8) as pool:
-            known = {each.name: each for each in pool.map(partial(self._know, servers), names)}
-        found = [*self._instances(known, live), *self._roles(known, {each.role for each in live}, roles, profiles)]
+            known = {each.name: each for each in pool.map(partial(self._know, servers, fleets), names)}
+        # Fleets first: whoever else is ended has one come in its place.
+        found = [*self._fleets(known, fleets), *self._templates(known, templates)]
+        found += [*self._instances(known, live), *self._roles(known, {each.role for each in live}, roles, profiles)]
         for name in records:
             found += self._objects(known[name])
         found += [*self._volumes(servers), *self._interfaces(servers), *self._environments()]
         return [*found, *self._inputs(inputs, uploads, known)]
 
-    def _know(self, servers: dict[str, Server], name: str) -> _Known:
+    def _know(self, servers: dict[str, Server], fleets: list[Fleet], name: str) -> _Known:
         try:
             record = self._account.record(name)
         except JobNotFound:
             record = None
-        return _Known(name, record, self._account.status(name), servers.get(name))
+        waits = any(each.job == name for each in fleets)
+        return _Known(name, record, self._account.status(name), servers.get(name), waits)
 
     def _made(self, operation: str, key: str, name: str) -> dict[str, float]:
         """Roles or profiles by job, and when each was made."""
@@ -145,6 +155,21 @@ class Sweep:
                 remove = partial(terminate, self._api, server.instance)
                 price = self._price(hourly_cost(server, self._account.settings.region))
                 yield Leftover("instance", server.instance, job, why, price, remove)
+
+    def _fleets(self, known: dict[str, _Known], fleets: list[Fleet]) -> Iterator[Leftover]:
+        for each in fleets:
+            why = known[each.job].death(self._now)
+            if why is not None and self._now >= known[each.job].busy_until():
+                remove = partial(delete_fleets, self._api, [each], servers_too=False)
+                yield Leftover("fleet", each.id, each.job, why, remove=remove)
+
+    def _templates(self, known: dict[str, _Known], templates: dict[str, float]) -> Iterator[Leftover]:
+        for job, created in templates.items():
+            why = known[job].death(self._now)
+            in_use = known[job].server is not None or (known[job].waits and why is None)
+            if why is not None and not in_use and self._now - created >= self._grace(known[job]):
+                remove = partial(remove_template, self._api, job)
+                yield Leftover("launch-template", template_name(job), job, why, remove=remove)
 
     def _roles(
         self, known: dict[str, _Known], used: set[str], roles: dict[str, float], profiles: dict[str, float]

@@ -10,6 +10,7 @@ from skylift.runner import launch
 from skylift.runner.account import Account
 from skylift.runner.collect import Manifest, bring_home, read_manifest
 from skylift.runner.errors import RunError
+from skylift.runner.fleet import active_fleets, put_away
 from skylift.runner.job import Outcome
 from skylift.runner.larger import name_larger_type
 from skylift.runner.lifeline import Lifeline
@@ -35,11 +36,13 @@ async def wait(account: Account, name: str, watcher: Watcher) -> Outcome:
         status = await lifeline.reach(account.status, name)
         if status.get("final"):
             break
-        if not servers or servers[0].gone:
+        if (not servers or servers[0].gone) and not ("spot" in record and await _goes_on(lifeline, account, name)):
             return conclude(name, None, Manifest(), servers[0] if servers else None)
         await asyncio.sleep(pause)
         pause = min(pause * 1.3, _LONGEST)
     manifest = await lifeline.reach(read_manifest, account.api, account.bucket, Prefix(name))
+    if "spot" in record:
+        await lifeline.reach(put_away, account.api, name)
     if not status.get("kept_until"):
         await lifeline.reach(put_roles_away, account, name, servers)
     told = conclude(name, status, manifest, servers[0] if servers else None)
@@ -48,10 +51,21 @@ async def wait(account: Account, name: str, watcher: Watcher) -> Outcome:
     return await in_thread(name_larger_type, account.api, told, instance_type)
 
 
+async def _goes_on(lifeline: Lifeline, account: Account, name: str) -> bool:
+    """Whether another server comes; or came a moment ago, when there was none yet."""
+    if await lifeline.reach(active_fleets, account.api, name):
+        return True
+    return bool(await lifeline.reach(launch.live_servers, account.api, name)) or bool(
+        (await lifeline.reach(account.status, name)).get("final")
+    )
+
+
 def collect(account: Account, name: str, home: Path, watcher: Watcher) -> Manifest:
     """Bring home what a job has left, whenever that was; what is here already stays. Raises RunError before its end."""
-    account.record(name)
-    if not account.status(name).get("final") and launch.live_servers(account.api, name):
+    record = account.record(name)
+    if not account.status(name).get("final") and (
+        launch.live_servers(account.api, name) or ("spot" in record and active_fleets(account.api, name))
+    ):
         raise RunError(f"The job {name} has not ended yet.", f"Wait for it: skylift wait {name}")
     prefix = Prefix(name)
     manifest = read_manifest(account.api, account.bucket, prefix)

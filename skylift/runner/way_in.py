@@ -17,10 +17,12 @@ class WayIn:
     keys: tuple[str, ...]
 
 
-def find_way_in(api: Api, bucket: str, prefix: Prefix) -> WayIn | None:
-    """None as long as the server has shown none."""
+def find_way_in(api: Api, bucket: str, prefix: Prefix, instance: str = "") -> WayIn | None:
+    """None as long as the server has shown none; of a job that has had others, `instance` says which one it is."""
     found = api.get(bucket, prefix.host_keys)
     if found is None:
         return None
     shown = json.loads(found)
+    if instance and shown.get("instance") != instance:
+        return None
     return WayIn(shown["user"], tuple(shown["keys"]))

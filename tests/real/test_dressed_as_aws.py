@@ -169,3 +169,17 @@ def test_a_server_that_is_kept_goes_to_the_next_job(first: Somebody, aws: RealCl
     assert json.loads(done.stdout)["instance"] == told["instance"], done.stderr
     until(lambda: live(aws) == [], "the server to be gone")
     assert aws.client("iam").list_roles(PathPrefix="/skylift/")["Roles"] == []
+
+
+def test_a_job_on_a_server_that_may_be_taken_away(first: Somebody, aws: RealCloud) -> None:
+    every_day, once = documented_policies(aws.endpoint.account, REGION)
+    spot = ("run", "--spot", "--out", "r.txt", "job.py")
+    first.allow(every_day, once)
+    made = first.skylift(*spot)
+    first.allow(every_day)
+    assert made.returncode == 7, made.stderr
+    assert first.skylift(*spot).returncode == 7
+    until(lambda: live(aws) == [], "the server to be gone")
+    assert aws.ec2.describe_launch_templates()["LaunchTemplates"] == []
+    until(lambda: {each["FleetState"] for each in aws.ec2.describe_fleets()["Fleets"]} == {"deleted"}, "its fleets")
+    assert aws.client("iam").list_roles(PathPrefix="/skylift/")["Roles"] == []

@@ -99,6 +99,8 @@ class InstanceFacts:
     """Public keys, as lines of `authorized_keys`, that EC2 Instance Connect lets in now, by login name."""
     hypervisor: str = "nitro"
     """What the instance type has on AWS."""
+    scaling_target: str = ""
+    """The lifecycle state that Auto Scaling is bringing it to; empty for an instance of no group."""
     placement_group: str = ""
     partition: int | None = None
     spot: bool = False
@@ -290,6 +292,8 @@ def _meta_data(facts: InstanceFacts, version: str) -> dict[str, Any]:
         "services": {"domain": "amazonaws.com", "partition": "aws"},
         "system": facts.hypervisor,
     }
+    if facts.scaling_target:
+        tree["autoscaling"] = {"target-lifecycle-state": facts.scaling_target}
     if facts.public_key is not None:
         tree["public-keys"] = {"0": _Key(facts.key_name or "", facts.public_key)}
     if facts.session_keys:

@@ -14,6 +14,7 @@ from skylift.cloud.services.nat_gateway import forget_deleted
 from skylift.cloud.services.peering import forget_ended
 from skylift.cloud.services.spot_market import forget_ended as forget_requests
 from skylift.cloud.store.database import Database
+from skylift.cloud.store.scaling_group import forget_activities
 from skylift.cloud.store.shrink import shrink
 from skylift.cloud.store.usage import forget_usages
 
@@ -51,6 +52,7 @@ class Records:
             forget_terminated(tx)
             forget_deleted(tx)
             forget_ended(tx)
+            forget_activities(tx)
             forget_requests(tx)
             fleet_upkeep.forget(tx)
             forget_usages(tx, tx.now - BILLED)

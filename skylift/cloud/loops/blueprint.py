@@ -25,6 +25,7 @@ from skylift.cloud.network import (
     Vpc,
     private_dns_name,
 )
+from skylift.cloud.scaling_group import TARGETS, ScalingMember
 from skylift.cloud.spot import SpotNotice, SpotRequest
 from skylift.cloud.store.connect import current_keys
 from skylift.cloud.store.database import Tx
@@ -63,6 +64,11 @@ def _session_keys(tx: Tx, instance_id: str) -> dict[str, tuple[str, ...]]:
 def _devices(tx: Tx, instance_id: str) -> tuple[str, ...]:
     found = [volume.device for volume in tx.find(Volume, instance_id=instance_id) if not volume.root]
     return tuple(sorted(device for device in found if device))
+
+
+def _scaling_target(tx: Tx, instance_id: str) -> str:
+    member = tx.get(ScalingMember, instance_id=instance_id)
+    return TARGETS[member.state] if member else ""
 
 
 def _interruption(tx: Tx, instance: Instance, notice: SpotNotice | None) -> tuple[str, datetime] | None:
@@ -174,6 +180,7 @@ class Draughtsman:
             session_keys=_session_keys(tx, instance_id),
             devices=_devices(tx, instance_id),
             hypervisor=self._type_of(instance.type).hypervisor or "nitro",
+            scaling_target=_scaling_target(tx, instance_id),
             placement_group=instance.placement_group,
             partition=instance.partition,
             detailed_monitoring=instance.detailed_monitoring,

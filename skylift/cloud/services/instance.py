@@ -91,10 +91,15 @@ def terminate(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
         if instance.stop_protected:
             # Ending a server would stop it, so that this protects from both.
             raise _protected(instance, "terminated", "disableApiStop")
-        ending = replace(instance, desired="terminated", state="shutting-down", rebooting=False)
-        return _by_user(tx, replace(ending, forced=_without_shutdown(params)))
+        return ending(tx, instance, forced=_without_shutdown(params))
 
     return {"TerminatingInstances": _change(tx, params, end)}
+
+
+def ending(tx: Tx, instance: Instance, *, forced: bool = False) -> Instance:
+    """An instance that is to end, whatever protects it from TerminateInstances."""
+    shutting_down = replace(instance, desired="terminated", state="shutting-down", rebooting=False, forced=forced)
+    return _by_user(tx, shutting_down)
 
 
 def stop(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:

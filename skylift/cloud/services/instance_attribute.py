@@ -135,6 +135,8 @@ def _shutdown(tx: Tx, instance: Instance, asked: dict[str, Any]) -> None:
 
 def _type(tx: Tx, instance: Instance, asked: dict[str, Any]) -> None:
     _refuse_unless_stopped(instance)
+    if instance.spot_request_id:
+        raise ServiceError("UnsupportedOperation", "The instance type of a Spot Instance cannot be changed.")
     kind = instance_type(asked.get("Value", ""))
     refuse_other_architecture(kind, require(tx, Image, instance.image_id))
     refuse_unless_offered(kind, instance.zone)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from skylift.cloud.error import ServiceError
@@ -124,6 +125,19 @@ def version_of(tx: Tx, template: LaunchTemplate, wanted: str) -> LaunchTemplateV
             f"Could not find the specified version {wanted} for the launch template with ID {template.id}.",
         )
     return found
+
+
+def data_of(version: LaunchTemplateVersion) -> Item:
+    """A version's data. The one moment that it may have is text in the store."""
+    market = version.data.get("InstanceMarketOptions") or {}
+    options = market.get("SpotOptions") or {}
+    if not isinstance(options.get("ValidUntil"), str):
+        return version.data
+    until = datetime.fromisoformat(options["ValidUntil"])
+    return {
+        **version.data,
+        "InstanceMarketOptions": {**market, "SpotOptions": {**options, "ValidUntil": until}},
+    }
 
 
 def is_number(text: str) -> bool:

@@ -12,7 +12,15 @@ from skylift.cloud.launch_template import LaunchTemplate, LaunchTemplateVersion
 from skylift.cloud.network import NetworkInterface
 from skylift.cloud.services.client_token import remember, result_of
 from skylift.cloud.services.filter import matching
-from skylift.cloud.services.launch_template import LIMITS, is_number, latest, new_version, template_of, version_of
+from skylift.cloud.services.launch_template import (
+    LIMITS,
+    data_of,
+    is_number,
+    latest,
+    new_version,
+    template_of,
+    version_of,
+)
 from skylift.cloud.services.page import answer, page
 from skylift.cloud.services.refusal import combination, invalid, missing, refuse_other_values
 from skylift.cloud.services.resource import require
@@ -175,11 +183,12 @@ def with_template(tx: Tx, params: Any) -> tuple[Any, dict[str, str]]:
         return params, {}
     template = template_of(tx, asked)
     version = version_of(tx, template, asked.get("Version") or "$Default")
-    merged = {**version.data, **{name: value for name, value in params.items() if name != "LaunchTemplate"}}
+    below = data_of(version)
+    merged = {**below, **{name: value for name, value in params.items() if name != "LaunchTemplate"}}
     for name, key in (("BlockDeviceMappings", "DeviceName"), ("NetworkInterfaces", "DeviceIndex")):
         if name in merged:
-            merged[name] = _laid_over(version.data.get(name, []), params.get(name, []), key)
-    specified = _tags(version.data.get("TagSpecifications", []), params.get("TagSpecifications", []))
+            merged[name] = _laid_over(below.get(name, []), params.get(name, []), key)
+    specified = _tags(below.get("TagSpecifications", []), params.get("TagSpecifications", []))
     if specified:
         merged["TagSpecifications"] = specified
     return merged, {
@@ -197,7 +206,7 @@ def view(template: LaunchTemplate, version: LaunchTemplateVersion) -> Item:
         "CreateTime": version.created,
         "CreatedBy": version.created_by,
         "DefaultVersion": version.number == template.default_number,
-        "LaunchTemplateData": version.data,
+        "LaunchTemplateData": data_of(version),
     }
 
 

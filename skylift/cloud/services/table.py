@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from skylift.cloud.services.autoscaling_table import AUTOSCALING_OPERATIONS
 from skylift.cloud.services.cloudwatch_table import CLOUDWATCH_OPERATIONS
 from skylift.cloud.services.commitment_table import COMMITMENT_OPERATIONS
 from skylift.cloud.services.control_table import CONTROL_OPERATIONS
@@ -14,6 +15,7 @@ from skylift.cloud.services.spot_table import SPOT_OPERATIONS
 from skylift.cloud.services.ssm_table import SSM_OPERATIONS
 
 OPERATIONS: tuple[Operation, ...] = (
+    *AUTOSCALING_OPERATIONS,
     *CLOUDWATCH_OPERATIONS,
     *COMMITMENT_OPERATIONS,
     *CONTROL_OPERATIONS,

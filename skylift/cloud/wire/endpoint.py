@@ -19,7 +19,7 @@ from skylift.cloud.wire.route import ServiceRouter
 from skylift.cloud.wire.server import GRACE, HttpServer
 from skylift.cloud.wire.signature import Verifier
 
-SERVICES = ("cloudwatch", "ec2", "ec2-instance-connect", "iam", "s3", "skylift", "ssm", "sts")
+SERVICES = ("autoscaling", "cloudwatch", "ec2", "ec2-instance-connect", "iam", "s3", "skylift", "ssm", "sts")
 WORKERS = 16
 
 

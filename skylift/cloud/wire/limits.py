@@ -13,10 +13,11 @@ from typing import Any, cast
 from skylift.cloud.wire.models import ListShape, Problem, Shape, Structure
 
 # The models' patterns are Java's. Python has no \\p classes, but the same sets: the models use letters and numbers only
-# together with the underscore, which is what \\w adds to them.
+# together with the underscore, which is what \\w adds to them. What lies above 16 bits Java writes as two surrogates.
 _JAVA_CLASSES = {
     r"\p{L}": r"\w",
     r"\p{N}": r"\w",
+    r"\uD800\uDC00-\uDBFF\uDFFF": r"\U00010000-\U0010FFFF",
     r"\p{Z}": " \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000",
 }
 

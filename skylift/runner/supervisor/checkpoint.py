@@ -51,7 +51,7 @@ class Checkpoint:
     """
 
     def __init__(self, path: Path, prefix: Prefix, attempt: Attempt, user: pwd.struct_passwd, spool: Path) -> None:
-        self._path, self._prefix, self._attempt, self._user, self._spool = path, prefix, attempt, user, spool
+        self.path, self._prefix, self._attempt, self._user, self._spool = path, prefix, attempt, user, spool
         self._sent: Optional[Look] = None
         self._marked: Optional[Look] = None
         self._marked_open = False
@@ -75,16 +75,16 @@ class Checkpoint:
         patiently("checkpoint", lambda: self._prefix.fetch(found["key"], self._spool), until)
         if sha256_of(self._spool) != found["sha256"]:
             raise Ended("broken", "The checkpoint that arrived is not the one that was sent.")
-        make_folder(self._path.parent, top, self._user)
-        if self._path.is_dir() or self._path.is_symlink():
-            clear_away(self._path)
+        make_folder(self.path.parent, top, self._user)
+        if self.path.is_dir() or self.path.is_symlink():
+            clear_away(self.path)
         if found["kind"] == "folder":
             self._unpack()
         else:
             os.chown(str(self._spool), self._user.pw_uid, self._user.pw_gid)
             self._spool.chmod(found["mode"])
-            self._spool.replace(self._path)
-        self._sent = look(self._path)
+            self._spool.replace(self.path)
+        self._sent = look(self.path)
 
     def _check_room(self, size: int) -> None:
         found = os.statvfs(str(self._spool.parent))
@@ -99,8 +99,8 @@ class Checkpoint:
                 entry.uid, entry.gid = self._user.pw_uid, self._user.pw_gid
                 entry.uname = entry.gname = ""
                 if entry.isdir() or entry.isreg():
-                    tar.extract(entry, str(self._path))
-                    os.chown(str(self._path / entry.name), self._user.pw_uid, self._user.pw_gid)
+                    tar.extract(entry, str(self.path))
+                    os.chown(str(self.path / entry.name), self._user.pw_uid, self._user.pw_gid)
         self._spool.unlink()
 
     # While the program runs.
@@ -130,13 +130,13 @@ class Checkpoint:
                 say("the checkpoint could not be sent: %s" % error)
 
     def _is_ready(self) -> bool:
-        found = look(self._path)
-        return found is not None and found != self._sent and found.age > _SETTLED and not is_written(self._path)
+        found = look(self.path)
+        return found is not None and found != self._sent and found.age > _SETTLED and not is_written(self.path)
 
     def send(self, until: float) -> bool:
         """Whether it is in the prefix as it was at one moment, and is not what was there already."""
         with self._sending:
-            seen = look(self._path)
+            seen = look(self.path)
             if seen is None or seen == self._sent:
                 return False
             before = self._attempt.fields.get("checkpoint") or {}
@@ -154,7 +154,7 @@ class Checkpoint:
             self._attempt.note(until, checkpoint=told)
             self._count += 1
             # A file that was renamed over meanwhile is another one, which is for the next time.
-            self._sent = seen if look(self._path) == seen else None
+            self._sent = seen if look(self.path) == seen else None
             if before.get("before"):
                 with contextlib.suppress(Unreachable, Refused):
                     self._prefix.delete(before["before"])
@@ -163,14 +163,14 @@ class Checkpoint:
     @contextlib.contextmanager
     def _open(self) -> Iterator[Optional[Tuple[BinaryIO, str]]]:
         """The file itself; a folder's archive, when nothing of it has changed while that was made."""
-        if not self._path.is_dir():
-            with self._path.open("rb") as file:
+        if not self.path.is_dir():
+            with self.path.open("rb") as file:
                 yield file, "file"
             return
-        seen = look(self._path)
+        seen = look(self.path)
         with tarfile.open(str(self._spool), "w") as tar:
-            tar.add(str(self._path), ".")
-        if look(self._path) != seen:
+            tar.add(str(self.path), ".")
+        if look(self.path) != seen:
             yield None
             return
         with self._spool.open("rb") as file:
@@ -181,13 +181,13 @@ class Checkpoint:
 
     def mark(self) -> None:
         """What there is when the program is told to end."""
-        self._marked, self._marked_open = look(self._path), is_written(self._path)
+        self._marked, self._marked_open = look(self.path), is_written(self.path)
 
     def finish(self, until: float, *, by_itself: bool) -> bool:
         """Send what the program has left. False when that cannot be trusted: then the one before counts."""
         self._over.set()
         self._hurry.set()
-        seen = look(self._path)
+        seen = look(self.path)
         if seen is None or seen == self._sent:
             return True
         untouched = seen == self._marked and not self._marked_open

@@ -262,6 +262,8 @@ class Supervisor:
         results = Results(self.prefix, self._login.place, self._cwd, self._record["outputs"])
         if self._attempt is not None:
             results.inherit(self._attempt.fields["results"])
+        if self._checkpoint is not None:
+            results.leave_out(self._checkpoint.path)
         return results
 
     def _fetch_inputs(self, shelf: Prefix) -> None:

@@ -30,6 +30,7 @@ class Results:
         self._prefix, self._place, self._cwd, self._outputs = prefix, place, cwd, outputs
         self._before: Optional[Dict[str, Stamp]] = None
         self._elsewhere: Dict[str, Dict[str, Any]] = {}
+        self._left_out: List[Path] = []
         self.latest: List[Dict[str, Any]] = []
         self._sent: Dict[str, Tuple[Stamp, Dict[str, Any]]] = {}
         self._sending = threading.Lock()
@@ -41,6 +42,10 @@ class Results:
     def had(self, before: Dict[str, Any]) -> None:
         """How things were, as an earlier supervisor has noted them."""
         self._before = {inner: (size, changed) for inner, (size, changed) in before.items()}
+
+    def leave_out(self, path: Path) -> None:
+        """Of what is named as left behind: somebody else takes care of it."""
+        self._left_out.append(path)
 
     def inherit(self, results: List[Dict[str, Any]]) -> None:
         """What another server has sent in an earlier attempt: it stays a result, if nothing new takes its place."""
@@ -69,6 +74,8 @@ class Results:
         for inner, _ in _walk(self._place) if self._before is not None else ():
             path = self._place / inner
             from_cwd = os.path.relpath(str(path), str(self._cwd))
+            if any(each == path or each in path.parents for each in self._left_out):
+                continue
             if from_cwd not in sent and "__pycache__" not in path.parts and self._is_new(path):
                 left.append(from_cwd)
         return {

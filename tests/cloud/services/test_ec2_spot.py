@@ -9,6 +9,9 @@ import pytest
 from ec2_fixtures import Cloud, filters, tagged
 from market_scene import SPOT, STOPS, Scene
 
+from skylift.cloud.services.instance import forget_terminated
+from skylift.cloud.services.spot_market import forget_ended
+
 
 @pytest.fixture
 def scene(cloud: Cloud) -> Scene:
@@ -340,7 +343,10 @@ def test_a_request_that_nothing_can_come_of_fails(scene: Scene) -> None:
 
 
 def test_the_same_request_again_makes_nothing_new(scene: Scene) -> None:
-    assert scene.ask(2, ClientToken="t") == scene.ask(2, ClientToken="t")
+    before = scene.ask(2, ClientToken="t")
+    with scene.cloud.database.write() as tx:
+        forget_terminated(tx)
+    assert scene.ask(2, ClientToken="t") == before
     assert (
         scene.cloud.code(
             "RequestSpotInstances",
@@ -366,6 +372,21 @@ def test_a_launch_template_may_say_that_it_is_spot(scene: Scene) -> None:
         "Instances"
     ]
     assert scene.of(instance["InstanceId"])["SpotPrice"] == "0.009000"
+    until = cloud.clock.now + timedelta(hours=1)
+    again = {"SpotInstanceType": "persistent", "InstanceInterruptionBehavior": "stop", "ValidUntil": until}
+    cloud.call(
+        "CreateLaunchTemplateVersion",
+        LaunchTemplateName="cheap",
+        SourceVersion="1",
+        LaunchTemplateData={"InstanceMarketOptions": {"MarketType": "spot", "SpotOptions": again}},
+    )
+    (version,) = cloud.call("DescribeLaunchTemplateVersions", LaunchTemplateName="cheap", Versions=["2"])[
+        "LaunchTemplateVersions"
+    ]
+    assert version["LaunchTemplateData"]["InstanceMarketOptions"]["SpotOptions"] == again
+    template = {"LaunchTemplateName": "cheap", "Version": "2"}
+    (instance,) = cloud.call("RunInstances", LaunchTemplate=template, MinCount=1, MaxCount=1)["Instances"]
+    assert scene.of(instance["InstanceId"])["ValidUntil"] == until
 
 
 def test_history_is_newest_first_and_comes_in_pages(scene: Scene) -> None:
@@ -402,8 +423,6 @@ def test_asking_on_the_spot_takes_a_permission_of_its_own(scene: Scene) -> None:
 
 
 def test_requests_that_are_over_are_forgotten(scene: Scene) -> None:
-    from skylift.cloud.services.spot_market import forget_ended
-
     cloud = scene.cloud
     (request,) = scene.ask()
     cloud.call("CancelSpotInstanceRequests", SpotInstanceRequestIds=[request])

@@ -232,6 +232,7 @@ def _matching(pattern: str, least: int, most: int) -> str:
         "123456789012",
         "us-east-1a",
         "i-01234567",
+        "ami-01234567",
         "Name",
         "AWS:Software",
         "1.0",

@@ -1,0 +1,75 @@
+"""What a group launches next, and which of its instances it gives up. Pure: the same rows give the same answer.
+
+https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-termination-policies.html
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+
+from skylift.cloud.scaling_group import COUNTED, ScalingGroup, ScalingMember, Wanted
+
+HOUR = 3600
+
+
+def counted(members: Sequence[ScalingMember]) -> list[ScalingMember]:
+    """Those that make up the group's capacity."""
+    return [member for member in members if member.state in COUNTED]
+
+
+def places(group: ScalingGroup, members: Sequence[ScalingMember]) -> list[Wanted]:
+    """Where the next instance may go, the best place first: the zone with fewest, and its subnet with fewest."""
+    in_zone = Counter(member.zone for member in counted(members))
+    in_subnet = Counter(member.subnet_id for member in counted(members))
+    order = {subnet: index for index, subnet in enumerate(group.subnets)}
+    places = zip(group.subnets, group.zones, strict=True)
+    ranked = sorted(places, key=lambda place: (in_zone[place[1]], in_subnet[place[0]], order[place[0]]))
+    return [Wanted(subnet_id, zone, group.template) for subnet_id, zone in ranked]
+
+
+def victim(
+    group: ScalingGroup, members: Sequence[ScalingMember], launched: Mapping[str, datetime], now: datetime
+) -> ScalingMember | None:
+    """Who goes when there are too many: of the zone that has most, by the termination policies; None when all that
+    could go are protected. `launched` is when each instance was."""
+    candidates = [member for member in counted(members) if not member.protected]
+    if not candidates:
+        return None
+    in_zone = Counter(member.zone for member in counted(members))
+    most = max(in_zone[member.zone] for member in candidates)
+    candidates = [member for member in candidates if in_zone[member.zone] == most]
+
+    def age(member: ScalingMember) -> float:
+        return (now - launched.get(member.instance_id, member.since)).total_seconds()
+
+    for policy in group.termination_policies:
+        for rank in _ranks(policy, group, age):
+            best = min(rank(member) for member in candidates)
+            candidates = [member for member in candidates if rank(member) == best]
+    return candidates[0]
+
+
+Rank = Callable[[ScalingMember], float]
+
+
+def _ranks(policy: str, group: ScalingGroup, age: Rank) -> list[Rank]:
+    """What a policy looks at, one after another; the lowest goes."""
+
+    def outdated(member: ScalingMember) -> float:
+        """Not of the group's template at all, then the oldest version of it."""
+        if member.template.get("LaunchTemplateId") != group.template["LaunchTemplateId"]:
+            return -1
+        return int(member.template["Version"])
+
+    def until_next_hour(member: ScalingMember) -> float:
+        return HOUR - age(member) % HOUR
+
+    return {
+        "OldestInstance": [lambda member: -age(member)],
+        "NewestInstance": [age],
+        "OldestLaunchTemplate": [outdated],
+        "ClosestToNextInstanceHour": [until_next_hour],
+        "Default": [outdated, until_next_hour],
+    }.get(policy, [])

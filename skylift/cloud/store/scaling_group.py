@@ -1,0 +1,76 @@
+"""Where Auto Scaling's groups are kept, with their instances and activities."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from skylift.cloud.scaling_group import (
+    TERMINATING,
+    HookWait,
+    LifecycleHook,
+    LifecycleState,
+    ScalingActivity,
+    ScalingGroup,
+    ScalingMember,
+    ScheduledAction,
+    new_activity,
+)
+from skylift.cloud.store.database import Tx
+from skylift.cloud.store.mapping import table
+
+table(ScalingGroup, "scaling_groups", key=("name",))
+table(ScalingMember, "scaling_members", key=("instance_id",))
+table(ScalingActivity, "scaling_activities", key=("id",))
+table(LifecycleHook, "lifecycle_hooks", key=("group", "name"))
+table(ScheduledAction, "scheduled_actions", key=("group", "name"))
+
+KEPT = timedelta(days=42)
+"""How long activities are described: six weeks."""
+
+
+def finish(tx: Tx, activity_id: str, status: str = "Successful", message: str = "") -> None:
+    """Write down how an activity ended; one that has ended, or is gone, stays as it is."""
+    activity = tx.get(ScalingActivity, id=activity_id)
+    if activity is not None and activity.ended is None:
+        tx.save(activity.finished(tx.now, status, message))
+
+
+def forget_activities(tx: Tx) -> None:
+    before: datetime = tx.now - KEPT
+    tx.execute("DELETE FROM scaling_activities WHERE started < ?", before.isoformat())
+
+
+def take_out(tx: Tx, group: ScalingGroup, member: ScalingMember, cause: str, *, hooks: bool = True) -> ScalingActivity:
+    """An instance begins its way out of the group, which may lead by lifecycle hooks."""
+    finish(tx, member.activity_id, "Cancelled")
+    waits = hook_waits(tx, group, TERMINATING) if hooks else ()
+    activity = new_activity(
+        group,
+        f"Terminating EC2 instance: {member.instance_id}",
+        cause,
+        tx.now,
+        zone=member.zone,
+        subnet_id=member.subnet_id,
+        status="MidLifecycleAction" if waits else "InProgress",
+    )
+    tx.add(activity)
+    state: LifecycleState = "Terminating:Wait" if waits else "Terminating"
+    tx.save(replace(member, state=state, activity_id=activity.id, since=tx.now, waits=waits))
+    return activity
+
+
+def hook_waits(tx: Tx, group: ScalingGroup, transition: str) -> tuple[HookWait, ...]:
+    """What an instance has to wait for now; by 48 hours from now, or a hundred heartbeats, in any case it is over."""
+    return tuple(
+        HookWait(
+            hook=hook.name,
+            token=str(uuid.uuid4()),
+            deadline=tx.now + timedelta(seconds=hook.heartbeat),
+            last=tx.now + timedelta(seconds=hook.longest),
+            heartbeat=hook.heartbeat,
+            default=hook.default,
+        )
+        for hook in tx.find(LifecycleHook, group=group.name, transition=transition)
+    )

@@ -1,0 +1,258 @@
+"""Auto Scaling groups: what may be asked for, and what the loop makes of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from ec2_fixtures import Cloud
+from scaling_scene import Scene
+
+from skylift.cloud.error import ServiceError
+from skylift.cloud.instance import Image, Instance
+
+HOOK = {"LifecycleHookName": "wait", "HeartbeatTimeout": 60}
+ENDS = "autoscaling:EC2_INSTANCE_TERMINATING"
+STARTS = "autoscaling:EC2_INSTANCE_LAUNCHING"
+
+
+@pytest.fixture
+def scene(cloud: Cloud) -> Scene:
+    return Scene(cloud)
+
+
+def test_a_group_launches_what_it_wants_balanced_over_its_zones(scene: Scene) -> None:
+    scene.create(1, 5, 3, Tags=[{"Key": "Name", "Value": "web", "PropagateAtLaunch": True}, {"Key": "team"}])
+    assert scene.group["Instances"] == []
+    scene.loop.step()
+    assert scene.states == ["Pending"] * 3
+    scene.settle()
+    assert scene.states == ["InService"] * 3
+    zones = [one["AvailabilityZone"] for one in scene.group["Instances"]]
+    assert sorted(zones.count(zone) for zone in set(zones)) == [1, 2]
+    tags = {pair["Key"]: pair["Value"] for pair in scene.cloud.instance(scene.ids[0])["Tags"]}
+    assert tags == {
+        "Name": "web",
+        "aws:autoscaling:groupName": "web",
+        "aws:ec2launchtemplate:id": scene.template,
+        "aws:ec2launchtemplate:version": "1",
+    }
+    assert scene.group["Instances"][0]["LaunchTemplate"] == {
+        "LaunchTemplateId": scene.template,
+        "LaunchTemplateName": "web",
+        "Version": "1",
+    }
+    role = scene.group["ServiceLinkedRoleARN"]
+    assert role.endswith("role/aws-service-role/autoscaling.amazonaws.com/AWSServiceRoleForAutoScaling")
+
+
+def test_activities_say_who_wanted_it(scene: Scene) -> None:
+    scene.create(0, 3, 1)
+    scene.settle()
+    (launched,) = scene.activities
+    now = "2026-11-25T12:00:00Z"
+    assert launched["Description"] == f"Launching a new EC2 instance: {scene.ids[0]}"
+    assert launched["Cause"] == (
+        f"At {now} a user request created an AutoScalingGroup changing the desired capacity from 0 to 1.  "
+        f"At {now} an instance was started in response to a difference between desired and actual capacity, "
+        "increasing the capacity from 0 to 1."
+    )
+    assert (launched["StatusCode"], launched["Progress"]) == ("Successful", 100)
+    assert launched["StartTime"] == launched["EndTime"] == scene.cloud.clock.now
+    scene.on("SetDesiredCapacity", DesiredCapacity=2)
+    scene.settle()
+    assert (
+        "a user request explicitly set group desired capacity changing the desired capacity from 1 to 2."
+        in (scene.activities[0]["Cause"])
+    )
+    scene.on("UpdateAutoScalingGroup", MaxSize=1)
+    scene.settle()
+    gone = scene.activities[0]
+    assert gone["Description"].startswith("Terminating EC2 instance: i-")
+    assert gone["Cause"] == (
+        f"At {now} a user request update of AutoScalingGroup constraints to min: 0, max: 1, desired: 1 changing the "
+        f"desired capacity from 2 to 1.  At {now} an instance was taken out of service in response to a difference "
+        f"between desired and actual capacity, shrinking the capacity from 2 to 1.  At {now} instance "
+        f"{gone['Description'].split()[-1]} was selected for termination."
+    )
+    assert len(scene.group["Instances"]) == 1
+
+
+def test_a_dead_server_is_replaced(scene: Scene) -> None:
+    scene.create(2, 2)
+    scene.settle()
+    first, second = scene.ids
+    scene.cloud.clock.forward(hours=1)
+    scene.die(first)
+    scene.settle()
+    assert len(scene.ids) == 2 and first not in scene.ids and second in scene.ids
+    assert scene.cloud.instance(first)["State"]["Name"] == "terminated"
+    launched, terminated = scene.activities[:2]
+    assert terminated["Cause"].endswith(
+        "an instance was taken out of service in response to an EC2 health check indicating it has been terminated "
+        "or stopped."
+    )
+    assert launched["Cause"].endswith(
+        "an instance was launched in response to an unhealthy instance needing to be replaced."
+    )
+
+
+def test_servers_that_die_at_once_are_replaced_ever_less_often(scene: Scene) -> None:
+    scene.create(1, 1)
+    launches = 0
+    for _ in range(200):
+        scene.settle()
+        for instance_id in scene.ids:
+            launches += 1
+            scene.die(instance_id)
+        scene.cloud.clock.forward(seconds=3)
+    assert launches == 7, "in ten minutes: after 5, 10, 20, ... seconds, and at most five minutes"
+    assert scene.wakes and 0 < scene.wakes[-1] <= 300
+
+
+def test_a_template_whose_image_is_gone_is_told_and_tried_again(scene: Scene) -> None:
+    source = scene.cloud.run()["InstanceId"]
+    scene.cloud.observe(source, "running")
+    made = scene.cloud.call("CreateImage", InstanceId=source, Name="mine")["ImageId"]
+    with scene.database.write() as tx:
+        image = tx.get(Image, id=made)
+        assert image is not None
+        tx.save(replace(image, state="available"))
+    scene.cloud.call(
+        "CreateLaunchTemplateVersion",
+        LaunchTemplateId=scene.template,
+        LaunchTemplateData={"ImageId": made, "InstanceType": "t3.micro"},
+    )
+    scene.create(1, 2)
+    scene.cloud.call("DeregisterImage", ImageId=made)
+    scene.settle()
+    (failed,) = scene.activities
+    assert failed["StatusCode"] == "Failed"
+    assert failed["Description"].startswith("Launching a new EC2 instance.  Status Reason: The image id")
+    assert failed["StatusMessage"].endswith("Launching EC2 instance failed.")
+    scene.settle()
+    assert len(scene.activities) == 1, "it waits"
+    scene.cloud.call(
+        "CreateLaunchTemplateVersion",
+        LaunchTemplateId=scene.template,
+        LaunchTemplateData={"ImageId": scene.cloud.image_id, "InstanceType": "t3.micro"},
+    )
+    scene.cloud.clock.forward(seconds=6)
+    scene.settle()
+    assert scene.states == ["InService"]
+    assert scene.group["Instances"][0]["LaunchTemplate"]["Version"] == "3"
+
+
+def test_a_zone_without_capacity_is_passed_over(scene: Scene) -> None:
+    launch = scene.launch
+
+    def refuse_first_zone(tx: Any, group: Any, wanted: Any) -> Instance:
+        if wanted.subnet_id == scene.subnets[0]:
+            raise ServiceError("InsufficientInstanceCapacity", "We currently do not have sufficient capacity.")
+        return launch(tx, group, wanted)
+
+    scene.launch = refuse_first_zone
+    scene.create(2, 2)
+    scene.settle()
+    assert {one["AvailabilityZone"] for one in scene.group["Instances"]} == {"us-east-1b"}
+    assert {one["StatusCode"] for one in scene.activities} == {"Successful"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"MinSize": 3, "MaxSize": 2}, "Max bound, 2, must be greater than or equal to min bound, 3"),
+        ({"MinSize": 0, "MaxSize": 2, "DesiredCapacity": 5}, "Desired capacity:5 must be between"),
+        ({"VPCZoneIdentifier": None}, "At least one Availability Zone or VPC Subnet is required."),
+        ({"VPCZoneIdentifier": "subnet-0123"}, "The subnet ID 'subnet-0123' does not exist"),
+        ({"LaunchTemplate": None}, "Valid requests must contain either launchTemplate"),
+        ({"LaunchTemplate": {"LaunchTemplateName": "nosuch"}}, "You must use a valid fully-formed launch template."),
+        ({"AvailabilityZones": ["us-east-1c"]}, "do not match"),
+        ({"TerminationPolicies": ["Tallest"]}, "Termination policy Tallest"),
+    ],
+)
+def test_what_cannot_be_is_refused(scene: Scene, asked: dict[str, Any], message: str) -> None:
+    given = {"MinSize": 1, "MaxSize": 1, **asked}
+    with pytest.raises(ServiceError, match=message) as caught:
+        scene.create(given.pop("MinSize"), given.pop("MaxSize"), **given)
+    assert caught.value.code == "ValidationError"
+    assert scene.call("DescribeAutoScalingGroups")["AutoScalingGroups"] == []
+
+
+def test_names_and_sizes_are_kept_to(scene: Scene) -> None:
+    scene.create(1, 3, 2)
+    with pytest.raises(ServiceError, match="already exists") as caught:
+        scene.create(1, 3)
+    assert caught.value.code == "AlreadyExists"
+    assert (
+        "above max value 3"
+        in scene.refusal("SetDesiredCapacity", AutoScalingGroupName="web", DesiredCapacity=4).message
+    )
+    assert (
+        "below min value 1"
+        in scene.refusal("SetDesiredCapacity", AutoScalingGroupName="web", DesiredCapacity=0).message
+    )
+    cooling = scene.refusal("SetDesiredCapacity", AutoScalingGroupName="web", DesiredCapacity=3, HonorCooldown=True)
+    assert cooling.code == "ScalingActivityInProgress"
+    scene.cloud.clock.forward(seconds=301)
+    scene.on("SetDesiredCapacity", DesiredCapacity=3, HonorCooldown=True)
+    assert "not found" in scene.refusal("DeleteAutoScalingGroup", AutoScalingGroupName="nosuch").message
+    assert (
+        scene.refusal("SetDesiredCapacity", AutoScalingGroupName="nosuch", DesiredCapacity=1).code == "ValidationError"
+    )
+
+
+def test_deleting_takes_force_where_there_are_instances(scene: Scene) -> None:
+    scene.create(2, 2, LifecycleHookSpecificationList=[HOOK | {"LifecycleTransition": ENDS}])
+    scene.settle()
+    ids = scene.ids
+    assert scene.refusal("DeleteAutoScalingGroup", AutoScalingGroupName="web").code == "ResourceInUse"
+    scene.on("DeleteAutoScalingGroup", ForceDelete=True)
+    assert scene.group["Status"] == "Delete in progress"
+    pending = scene.refusal("UpdateAutoScalingGroup", AutoScalingGroupName="web", MinSize=1)
+    assert pending.code == "ScalingActivityInProgress"
+    scene.settle()
+    assert scene.call("DescribeAutoScalingGroups")["AutoScalingGroups"] == []
+    assert {scene.cloud.instance(one)["State"]["Name"] for one in ids} == {"terminated"}
+    told = scene.on("DescribeScalingActivities", IncludeDeletedGroups=True)["Activities"]
+    assert {one["AutoScalingGroupState"] for one in told} == {"Deleted"}
+    scene.create(0, 0)
+    scene.on("DeleteAutoScalingGroup")
+    assert scene.call("DescribeAutoScalingGroups")["AutoScalingGroups"] == []
+
+
+def test_suspended_processes_do_not_happen(scene: Scene) -> None:
+    scene.create(1, 3)
+    scene.settle()
+    scene.on("SuspendProcesses", ScalingProcesses=["Launch", "ReplaceUnhealthy"])
+    scene.on("SetDesiredCapacity", DesiredCapacity=2)
+    scene.settle()
+    (only,) = scene.ids
+    scene.die(only)
+    scene.settle()
+    assert [one["HealthStatus"] for one in scene.group["Instances"]] == ["Unhealthy"]
+    scene.on("ResumeProcesses")
+    scene.settle()
+    scene.cloud.clock.forward(seconds=10)
+    scene.settle()
+    assert len(scene.ids) == 2 and only not in scene.ids
+    assert scene.group["SuspendedProcesses"] == []
+
+
+def test_tags_are_changed_found_and_removed(scene: Scene) -> None:
+    tag = {"ResourceId": "web", "ResourceType": "auto-scaling-group"}
+    scene.create(0, 1)
+    scene.call("CreateOrUpdateTags", Tags=[tag | {"Key": "a", "Value": "1", "PropagateAtLaunch": True}])
+    scene.call("CreateOrUpdateTags", Tags=[tag | {"Key": "a", "Value": "2"}, tag | {"Key": "b", "Value": "x"}])
+    assert [(one["Key"], one["Value"], one["PropagateAtLaunch"]) for one in scene.call("DescribeTags")["Tags"]] == [
+        ("a", "2", False),
+        ("b", "x", False),
+    ]
+    first = scene.call("DescribeTags", MaxRecords=1)
+    second = scene.call("DescribeTags", NextToken=first["NextToken"])
+    assert [one["Key"] for one in first["Tags"] + second["Tags"]] == ["a", "b"]
+    found = scene.call("DescribeAutoScalingGroups", Filters=[{"Name": "tag:b", "Values": ["x"]}])
+    assert len(found["AutoScalingGroups"]) == 1
+    scene.call("DeleteTags", Tags=[tag | {"Key": "a"}])
+    assert [one["Key"] for one in scene.group["Tags"]] == ["b"]

@@ -1,0 +1,56 @@
+"""`skylift run --spot`: a job that moves to another server, and what is left when it is over."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from real_cloud import RealCloud
+from real_server import until
+from running_job import jobs
+
+pytestmark = pytest.mark.real
+
+COUNTS = """
+import json, os, signal, sys, time
+count = json.load(open("state.json"))["count"] if os.path.exists("state.json") else 0
+print("attempt", os.environ["SKYLIFT_ATTEMPT"], "from", count, flush=True)
+
+def leave(*_):
+    with open("state.part", "w") as file:
+        json.dump({"count": count}, file)
+    os.replace("state.part", "state.json")
+    sys.exit(75)
+
+signal.signal(signal.SIGTERM, leave)
+while True:
+    count += 1
+    print("counted", count, flush=True)
+    if count >= 2:
+        break
+    signal.pause()
+open("result.txt", "w").write(str(count))
+"""
+
+
+@pytest.fixture
+def folder(cloud: RealCloud, request: pytest.FixtureRequest) -> Iterator[Path]:
+    found = cloud.work / request.node.name
+    found.mkdir()
+    (found / "count.py").write_text(COUNTS)
+    yield found
+    until(lambda: jobs(cloud) == [], "the servers of jobs to be gone")
+    states = [{"Name": "fleet-state", "Values": ["submitted", "active", "modifying"]}]
+    assert cloud.ec2.describe_fleets(Filters=states)["Fleets"] == []
+    assert cloud.ec2.describe_launch_templates()["LaunchTemplates"] == []
+    assert cloud.client("iam").list_roles(PathPrefix="/skylift/")["Roles"] == []
+
+
+def test_a_cancelled_job_takes_its_fleet_with_it(cloud: RealCloud, folder: Path) -> None:
+    cloud.skylift("run", "-d", "--spot", "--name", "given-up", "count.py", cwd=folder)
+    (listed,) = [each for each in json.loads(cloud.skylift("ps", "--json").stdout) if each["name"] == "given-up"]
+    assert listed["attempt"] == 1
+    assert cloud.skylift("cancel", "given-up").stdout == "given-up: cancelled\n"
+    cloud.skylift("rm", "given-up")
