@@ -193,8 +193,7 @@ def spell(program: str, found: Quote, basis: Basis, why: str) -> list[str]:
     if hourly and paying:
         least = min(paying, key=lambda each: each.hourly or 0)
         lines.append(
-            f"A commitment is paid for all {HOURS_A_MONTH} h of a month, and pays from USD/H x {HOURS_A_MONTH} /"
-            " on-demand:"
+            f"A commitment is paid for all {HOURS_A_MONTH} h of a month. It pays from USD/H x {HOURS_A_MONTH} / on-demand:"
         )
         lines.append(f"{_name(least)}: {least.hourly:.4f} x {HOURS_A_MONTH} / {hourly:.4f} = {_pays(least)}.")
     return [*lines, "", *textwrap.wrap(found.advice, 80, break_on_hyphens=False)]
