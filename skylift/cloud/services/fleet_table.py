@@ -74,7 +74,12 @@ FLEET_OPERATIONS: tuple[Operation, ...] = (
         fleet.check_create,
     ),
     reads("DescribeFleets", fleet_view.describe, "FleetIds Filters MaxResults NextToken"),
-    reads("DescribeFleetInstances", fleet_view.describe_instances, "FleetId Filters MaxResults NextToken"),
+    reads(
+        "DescribeFleetInstances",
+        fleet_view.describe_instances,
+        "FleetId Filters MaxResults NextToken",
+        fleet.on_fleet("ec2:DescribeFleetInstances"),
+    ),
     reads(
         "DescribeFleetHistory",
         fleet_view.describe_history,

@@ -34,7 +34,7 @@ MOST_AT_ONCE = 20
 """Instances launched in one transaction: nobody else writes meanwhile."""
 
 FIRST_PAUSE = timedelta(seconds=1)
-LONGEST_PAUSE = timedelta(seconds=60)
+LONGEST_PAUSE = timedelta(seconds=30)
 SHORT_LIFE = timedelta(seconds=30)
 """An instance that ends by itself before is as good as not launched: the next one is not launched at once."""
 

@@ -161,7 +161,7 @@ def test_what_ends_as_it_begins_is_replaced_later_each_time(cloud: Cloud) -> Non
         assert alive(cloud) == []
         pauses.append(round(seconds))
         cloud.clock.forward(seconds=seconds)
-    assert pauses == [1, 2, 4, 8, 16, 32, 60, 60]
+    assert pauses == [1, 2, 4, 8, 16, 30, 30, 30]
     assert history(cloud, fleet_id).count("allLaunchSpecsTemporarilyBlacklisted") == 8
 
 
