@@ -80,6 +80,9 @@ class Instance:
     partition: int | None = None
     spot_request_id: str | None = None
     detailed_monitoring: bool = False
+    tenancy: Literal["default", "dedicated", "host"] = "default"
+    host_id: str | None = None
+    affinity: Literal["default", "host"] = "default"
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,7 @@ class Vpc:
     dhcp_options_id: str = "default"
     tags: dict[str, str] = field(default_factory=dict)
     more_cidrs: tuple[CidrBlock, ...] = ()
+    tenancy: Literal["default", "dedicated"] = "default"
 
     @property
     def cidrs(self) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from skylift.cloud.error import ServiceError
 from skylift.cloud.loops import names
 from skylift.cloud.loops.blueprint import Draughtsman
 from skylift.cloud.services import fleet_upkeep, identity
+from skylift.cloud.services.dedicated_host import forget_released
 from skylift.cloud.services.instance import forget_terminated
 from skylift.cloud.services.nat_gateway import forget_deleted
 from skylift.cloud.services.peering import forget_ended
@@ -52,6 +53,7 @@ class Records:
             forget_terminated(tx)
             forget_deleted(tx)
             forget_ended(tx)
+            forget_released(tx)
             forget_activities(tx)
             forget_requests(tx)
             fleet_upkeep.forget(tx)

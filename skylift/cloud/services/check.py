@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from skylift.cloud.dedicated_host import DedicatedHost
 from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Image, Instance, KeyPair
 from skylift.cloud.network import (
@@ -63,6 +64,8 @@ _NAMED_BY: dict[str, type[Any]] = {
     "VpcEndpointIds": VpcEndpoint,
     "VpcPeeringConnectionId": Peering,
     "VolumeId": Volume,
+    "HostId": DedicatedHost,
+    "HostIds": DedicatedHost,
     "SnapshotId": Snapshot,
     "SpotInstanceRequestIds": SpotRequest,
 }

@@ -1,9 +1,9 @@
-"""The operations of what an account commits itself to: reserved instances."""
+"""The operations of what an account commits itself to: reserved instances and dedicated hosts."""
 
 from __future__ import annotations
 
-from skylift.cloud.services import reserved
-from skylift.cloud.services.ec2_operation import reads, writes
+from skylift.cloud.services import dedicated_host, reserved
+from skylift.cloud.services.ec2_operation import acts, reads, writes
 from skylift.cloud.services.operation import Operation
 
 COMMITMENT_OPERATIONS: tuple[Operation, ...] = (
@@ -25,4 +25,19 @@ COMMITMENT_OPERATIONS: tuple[Operation, ...] = (
         reserved.describe,
         "Filters OfferingClass OfferingType ReservedInstancesIds",
     ),
+    writes(
+        "AllocateHosts",
+        dedicated_host.allocate,
+        "AutoPlacement AvailabilityZone AvailabilityZoneId ClientToken InstanceFamily InstanceType Quantity "
+        "TagSpecifications " + " ".join(dedicated_host.NEUTRAL),
+        dedicated_host.check_allocate,
+    ),
+    reads("DescribeHosts", dedicated_host.describe, "HostIds Filter MaxResults NextToken"),
+    acts(
+        "ModifyHosts",
+        dedicated_host.modify,
+        "HostIds AutoPlacement InstanceFamily InstanceType " + " ".join(dedicated_host.NEUTRAL),
+        "HostIds",
+    ),
+    acts("ReleaseHosts", dedicated_host.release, "HostIds", "HostIds"),
 )

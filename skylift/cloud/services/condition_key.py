@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from skylift.cloud.dedicated_host import DedicatedHost
 from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Image, Instance, KeyPair, MetadataOptions
 from skylift.cloud.network import (
@@ -30,9 +31,6 @@ from skylift.cloud.volume import Snapshot, Volume
 from skylift.cloud.vpc_endpoint import VpcEndpoint
 
 Context = dict[str, str | tuple[str, ...]]
-
-TENANCY = "default"
-"""Of every VPC and instance: this cloud has no dedicated hardware."""
 
 _NOT_ATTRIBUTES = frozenset({"ClientToken", "DryRun"})
 
@@ -85,7 +83,7 @@ def _instance(_tx: Tx, caller: Caller, row: Instance) -> Context:
         "ec2:AvailabilityZone": row.zone,
         "ec2:InstanceMarketType": "spot" if row.spot_request_id else "on-demand",
         "ec2:RootDeviceType": "ebs",
-        "ec2:Tenancy": TENANCY,
+        "ec2:Tenancy": row.tenancy,
         "ec2:EbsOptimized": "false",
         **({"ec2:InstanceProfile": row.profile_arn} if row.profile_arn else {}),
         **({"ec2:PlacementGroup": arn(caller, "placement-group", row.placement_group)} if row.placement_group else {}),
@@ -131,7 +129,7 @@ def _key_pair(_tx: Tx, _caller: Caller, row: KeyPair) -> Context:
 
 
 def _vpc(_tx: Tx, _caller: Caller, row: Vpc) -> Context:
-    return {"ec2:VpcID": row.id, "ec2:Tenancy": TENANCY}
+    return {"ec2:VpcID": row.id, "ec2:Tenancy": row.tenancy}
 
 
 def _subnet(_tx: Tx, caller: Caller, row: Subnet) -> Context:
@@ -188,8 +186,13 @@ def _placement_group(_tx: Tx, _caller: Caller, row: PlacementGroup) -> Context:
     return {"ec2:PlacementGroupName": row.name, "ec2:PlacementGroupStrategy": row.strategy}
 
 
+def _host(_tx: Tx, _caller: Caller, row: DedicatedHost) -> Context:
+    return {"ec2:AutoPlacement": row.auto_placement, "ec2:AvailabilityZone": row.zone}
+
+
 _BY_NOUN: dict[type[Any], Callable[[Tx, Caller, Any], Context]] = {
     Instance: _instance,
+    DedicatedHost: _host,
     Image: _image,
     Volume: _volume,
     Snapshot: _snapshot,

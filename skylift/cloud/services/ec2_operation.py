@@ -23,6 +23,10 @@ _NO_DRY_RUN = frozenset(
         "AssignPrivateIpAddresses",
         "UnassignPrivateIpAddresses",
         "ModifyInstancePlacement",
+        "AllocateHosts",
+        "DescribeHosts",
+        "ModifyHosts",
+        "ReleaseHosts",
     }
 )
 """The model has no DryRun for these."""

@@ -95,6 +95,7 @@ _LAUNCH = (
     "BlockDeviceMappings.Ebs.SnapshotId BlockDeviceMappings.Ebs.VolumeType BlockDeviceMappings.Ebs.Iops "
     "BlockDeviceMappings.Ebs.Throughput BlockDeviceMappings.Ebs.DeleteOnTermination Placement.AvailabilityZone "
     "Placement.AvailabilityZoneId Placement.GroupId Placement.GroupName Placement.PartitionNumber "
+    "Placement.Tenancy Placement.HostId Placement.Affinity "
     "InstanceMarketOptions.MarketType InstanceMarketOptions.SpotOptions.MaxPrice "
     "InstanceMarketOptions.SpotOptions.SpotInstanceType InstanceMarketOptions.SpotOptions.ValidUntil "
     "InstanceMarketOptions.SpotOptions.InstanceInterruptionBehavior "
@@ -128,7 +129,10 @@ EC2_OPERATIONS: tuple[Operation, ...] = (
     _reads("DescribeAccountAttributes", zone.describe_account_attributes, "AttributeNames"),
     # VPCs
     _writes(
-        "CreateVpc", vpc.create, "CidrBlock TagSpecifications " + " ".join(vpc.NEUTRAL), creates("CreateVpc", "vpc")
+        "CreateVpc",
+        vpc.create,
+        "CidrBlock InstanceTenancy TagSpecifications " + " ".join(vpc.NEUTRAL),
+        creates("CreateVpc", "vpc"),
     ),
     _writes("CreateDefaultVpc", vpc.create_default, "", creates("CreateDefaultVpc", "vpc")),
     _reads("DescribeVpcs", vpc.describe, f"VpcIds {_PAGES}"),
@@ -635,7 +639,7 @@ EC2_OPERATIONS: tuple[Operation, ...] = (
     _writes(
         "ModifyInstancePlacement",
         placement_group.modify_placement,
-        "InstanceId GroupId GroupName PartitionNumber",
+        "InstanceId GroupId GroupName PartitionNumber Tenancy HostId Affinity",
         placement_group.check_modify,
     ),
     # Launch templates

@@ -21,6 +21,7 @@ from skylift.cloud.services.placement_group import refuse_without_room, room_of
 from skylift.cloud.services.refusal import refuse_other_values
 from skylift.cloud.services.resource import require, require_all
 from skylift.cloud.services.spot_power import refuse_start, refuse_stop
+from skylift.cloud.services.tenancy import berth_again
 from skylift.cloud.services.zone import zone_id
 from skylift.cloud.spot import SpotNotice
 from skylift.cloud.store.database import Tx
@@ -133,7 +134,7 @@ def start(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
         if room is not None:
             refuse_without_room(room, 1)
         refuse_start(tx, instance)
-        return started(tx, instance)
+        return started(tx, berth_again(tx, instance))
 
     return {"StartingInstances": _change(tx, params, begin)}
 

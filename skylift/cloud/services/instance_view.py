@@ -181,7 +181,8 @@ def view(instance: Instance, around: Surroundings) -> dict[str, Any]:
             "GroupName": instance.placement_group,
             **({"GroupId": instance.placement_group_id} if instance.placement_group_id else {}),
             **({"PartitionNumber": instance.partition} if instance.partition else {}),
-            "Tenancy": "default",
+            "Tenancy": instance.tenancy,
+            **_host(instance),
         },
         "Monitoring": {"State": "enabled" if instance.detailed_monitoring else "disabled"},
         "MetadataOptions": metadata_options(instance),
@@ -214,6 +215,14 @@ def view(instance: Instance, around: Surroundings) -> dict[str, Any]:
 
 def reservation(items: list[dict[str, Any]], reservation_id: str, owner: str) -> dict[str, Any]:
     return {"ReservationId": reservation_id, "OwnerId": owner, "Groups": [], "Instances": items}
+
+
+def _host(instance: Instance) -> dict[str, Any]:
+    """One that is off is on no host, unless it belongs to one."""
+    if instance.tenancy != "host":
+        return {}
+    off = instance.state in ("stopped", "terminated") and instance.affinity != "host"
+    return {"Affinity": instance.affinity, **({} if off or not instance.host_id else {"HostId": instance.host_id})}
 
 
 def _state_reason(instance: Instance) -> dict[str, Any]:

@@ -33,6 +33,7 @@ from skylift.cloud.services.resource import new_id
 from skylift.cloud.services.spot_option import REQUEST, SpotWish, market_wish
 from skylift.cloud.services.spot_status import fulfilled, write_request
 from skylift.cloud.services.tag import Tags, check_metadata_keys, specified
+from skylift.cloud.services.tenancy import Berths, berths, with_zone_of_host
 from skylift.cloud.spot import SpotRequest
 from skylift.cloud.store.database import Tx
 from skylift.cloud.volume import BlockDevice, Volume
@@ -75,6 +76,7 @@ class _Launch:
         self._terms = Terms("spot", spot.max_price) if spot else Terms()
         self._template_tags: Tags = spot.instance_tags if spot else {}
         self._devices: list[BlockDevice] = []
+        self._berths = Berths()
 
     def run(self) -> dict[str, Any]:
         made_before = result_of(self._tx, "RunInstances", self._request)
@@ -91,7 +93,9 @@ class _Launch:
     def make(self) -> list[Instance]:
         image, template, where, room, addresses, tags = self.plan()
         instances = [
-            self._make({**template, **(room.fields() if room else {})}, where, given, index, tags)
+            self._make(
+                {**template, **(room.fields() if room else {}), **self._berths.fields()}, where, given, index, tags
+            )
             for index, given in enumerate(addresses)
         ]
         if image.owner == "self":
@@ -105,6 +109,7 @@ class _Launch:
         refuse_other_values(self._params, NEUTRAL)
         image = self._image()
         kind = self._type(image)
+        self._params = with_zone_of_host(self._tx, self._params, kind)
         if on_market:
             self._params = with_zone(self._tx, self._params, kind.name, self._terms)
         where = place(self._tx, self._caller, self._params)
@@ -115,6 +120,8 @@ class _Launch:
         if template["metadata"].tags == "enabled":
             check_metadata_keys(tags.get("instance", {}))
         room = room_for(self._tx, self._params.get("Placement") or {}, kind, where.subnet.zone)
+        spot = self._terms.market == "spot"
+        self._berths = berths(self._tx, self._params.get("Placement") or {}, kind, where.subnet, spot=spot)
         addresses = self._addresses(kind, where, room, on_market=on_market)
         return image, template, where, room, addresses, tags
 
@@ -200,7 +207,9 @@ class _Launch:
         if room is not None and room.most is not None:
             refuse_without_room(room, least)
             most = min(most, room.most)
-        if on_market:
+        most = self._berths.at_most(least, most)
+        # What is on a host of the account's takes no room of anybody's.
+        if on_market and self._berths.tenancy != "host":
             most = bought(self._tx, kind.name, where.subnet.zone, self._terms, least, most)
         for plug in where.plugs:
             refuse_beyond(kind, len(where.plugs), len(plug.existing.addresses if plug.existing else plug.addresses))

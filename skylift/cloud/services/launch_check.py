@@ -15,7 +15,7 @@ from skylift.cloud.instance import Image
 from skylift.cloud.network import NetworkInterface, SecurityGroup, Subnet, Vpc
 from skylift.cloud.services import block_device
 from skylift.cloud.services.check import making, on_key, on_row
-from skylift.cloud.services.condition_key import TENANCY, Context, of_metadata
+from skylift.cloud.services.condition_key import Context, of_metadata
 from skylift.cloud.services.launch import find_profile
 from skylift.cloud.services.launch_market import terms_of, with_zone
 from skylift.cloud.services.launch_template import check_of
@@ -28,6 +28,7 @@ from skylift.cloud.services.profile_association import check_pass
 from skylift.cloud.services.public_parameter import image_id_or_none, image_parameter
 from skylift.cloud.services.resource import arn
 from skylift.cloud.services.spot_option import REQUEST
+from skylift.cloud.services.tenancy import TENANCIES, tenancy_of
 from skylift.cloud.store.database import Tx
 
 ACTION = "ec2:RunInstances"
@@ -166,11 +167,17 @@ def _of_instance(tx: Tx, caller: Caller, params: Any, subnet: Subnet | None) -> 
         "ec2:InstanceType": params.get("InstanceType", ""),
         "ec2:InstanceMarketType": "spot" if _on_spot(params) else "on-demand",
         "ec2:RootDeviceType": "ebs",
-        "ec2:Tenancy": TENANCY,
+        "ec2:Tenancy": _tenancy(tx, params, subnet),
         "ec2:EbsOptimized": "false",
         **({"ec2:InstanceProfile": profile.arn} if profile else {}),
         **({"ec2:AvailabilityZone": subnet.zone} if subnet else {}),
     }
+
+
+def _tenancy(tx: Tx, params: Any, subnet: Subnet | None) -> str:
+    """What it comes to; an unknown one is the handler's to refuse."""
+    asked: str = params.get("Placement", {}).get("Tenancy") or "default"
+    return tenancy_of(tx, {"Tenancy": asked}, subnet.vpc_id) if subnet and asked in TENANCIES else asked
 
 
 def _of_interface(caller: Caller, asked: Any, subnet: Subnet | None) -> Context:

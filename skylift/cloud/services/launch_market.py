@@ -37,15 +37,19 @@ def bought(tx: Tx, type_name: str, zone: str, terms: Terms, least: int, most: in
 
 def with_zone(tx: Tx, params: Any, type_name: str, terms: Terms) -> Any:
     """A launch that leaves the zone to EC2 goes where there is room for it: first where it is cheapest."""
-    placed = [params, params.get("Placement") or {}, *(params.get("NetworkInterfaces") or [])]
-    names = ("SubnetId", "AvailabilityZone", "AvailabilityZoneId", "NetworkInterfaceId")
-    if any(one.get(name) for one in placed for name in names):
+    if not leaves_zone_open(params):
         return params
     subnets = tx.find(Subnet, vpc_id=default_vpc(tx).id, default_for_zone=True)
     for zone in sorted({one.zone for one in subnets}, key=lambda zone: (_price(tx, type_name, zone, terms), zone)):
         if _to_be_had(tx, type_name, zone, terms, params["MinCount"]):
             return {**params, "Placement": {**params.get("Placement", {}), "AvailabilityZone": zone}}
     return params
+
+
+def leaves_zone_open(params: Any) -> bool:
+    placed = [params, params.get("Placement") or {}, *(params.get("NetworkInterfaces") or [])]
+    names = ("SubnetId", "AvailabilityZone", "AvailabilityZoneId", "NetworkInterfaceId")
+    return not any(one.get(name) for one in placed for name in names)
 
 
 def _price(tx: Tx, type_name: str, zone: str, terms: Terms) -> float:

@@ -16,7 +16,6 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "NetworkInterfaces.InterfaceType": ("interface",),
     "NetworkInterfaces.Ipv6AddressCount": (0,),
     "NetworkInterfaces.NetworkCardIndex": (0,),
-    "Placement.Tenancy": ("default",),
     "PrivateDnsNameOptions.EnableResourceNameDnsAAAARecord": (False,),
     "PrivateDnsNameOptions.EnableResourceNameDnsARecord": (False,),
     "PrivateDnsNameOptions.HostnameType": ("ip-name",),

@@ -129,7 +129,7 @@ def data_of_instance(tx: Tx, _caller: Caller, params: Any) -> Item:
         "BlockDeviceMappings": [_disk(volume) for volume in tx.find(Volume, instance_id=instance.id)],
         "Placement": {
             "AvailabilityZone": instance.zone,
-            "Tenancy": "default",
+            "Tenancy": instance.tenancy,
             **({"GroupName": instance.placement_group} if instance.placement_group else {}),
         },
         "Monitoring": {"Enabled": instance.detailed_monitoring},

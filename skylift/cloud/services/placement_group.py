@@ -12,6 +12,7 @@ from itertools import repeat
 from typing import Any
 
 from skylift.catalogue import InstanceType
+from skylift.cloud.dedicated_host import DedicatedHost
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Instance
@@ -23,6 +24,7 @@ from skylift.cloud.services.operation import Check
 from skylift.cloud.services.refusal import combination, invalid, invalid_value, missing, refuse_other_values
 from skylift.cloud.services.resource import arn, new_id, require
 from skylift.cloud.services.tag import tag_list, tags_for
+from skylift.cloud.services.tenancy import replaced
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.placement_group import placed_in
 
@@ -114,8 +116,14 @@ def modify_placement(tx: Tx, _caller: Caller, params: Any) -> Item:
     if instance.state != "stopped":
         raise ServiceError("IncorrectInstanceState", f"The instance '{instance.id}' is not in the 'stopped' state.")
     asked = {name: params[name] for name in ("GroupName", "GroupId", "PartitionNumber") if name in params}
+    hosted = any(params.get(name) for name in ("Tenancy", "HostId", "Affinity"))
+    if not asked and not hosted:
+        raise missing("groupName, groupId, partitionNumber, tenancy, hostId or affinity")
+    if hosted:
+        instance = replaced(tx, instance, params)
+        tx.save(instance)
     if not asked:
-        raise missing("groupName, groupId or partitionNumber")
+        return {"Return": True}
     if asked.get("GroupName") == "" and len(asked) == 1:
         tx.save(replace(instance, placement_group="", placement_group_id=None, partition=None))
         return {"Return": True}
@@ -211,6 +219,8 @@ def check_delete(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
 def check_modify(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
     action = "ec2:ModifyInstancePlacement"
     yield on_row(tx, caller, action, Instance, params.get("InstanceId") or "*")
+    if params.get("HostId"):
+        yield on_row(tx, caller, action, DedicatedHost, params["HostId"])
     yield from on_group_of(tx, caller, action, params)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from skylift.cloud.dedicated_host import DedicatedHost
 from skylift.cloud.error import ServiceError
 from skylift.cloud.fleet import Fleet
 from skylift.cloud.identity import Caller
@@ -159,6 +160,7 @@ KINDS = (
         "InvalidSpotInstanceRequestID.NotFound",
         "InvalidSpotInstanceRequestID.Malformed",
     ),
+    Kind(DedicatedHost, "dedicated-host", "h", "host ID", "InvalidHostID.NotFound", "InvalidHostID.Malformed"),
     Kind(
         ReservedInstances,
         "reserved-instances",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from ipaddress import IPv4Network
-from typing import Any
+from typing import Any, Literal
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
@@ -62,7 +62,7 @@ LISTING = Listing(
     },
 )
 
-NEUTRAL: dict[str, tuple[Any, ...]] = {"InstanceTenancy": ("default",), "AmazonProvidedIpv6CidrBlock": (False,)}
+NEUTRAL: dict[str, tuple[Any, ...]] = {"AmazonProvidedIpv6CidrBlock": (False,)}
 
 
 def view(vpc: Vpc, owner: str) -> dict[str, Any]:
@@ -75,7 +75,7 @@ def view(vpc: Vpc, owner: str) -> dict[str, Any]:
             cidr_view(one, "associated") for one in (CidrBlock(primary_association(vpc), vpc.cidr), *vpc.more_cidrs)
         ],
         "DhcpOptionsId": vpc.dhcp_options_id,
-        "InstanceTenancy": "default",
+        "InstanceTenancy": vpc.tenancy,
         "IsDefault": vpc.is_default,
         "Tags": tag_list(vpc.tags),
     }
@@ -97,8 +97,17 @@ def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     cidr = block(params["CidrBlock"], "cidrBlock")
     if not usable_for_vpc(cidr):
         raise ServiceError("InvalidVpc.Range", f"The CIDR '{params['CidrBlock']}' is invalid.")
-    vpc = _make(tx, cidr, caller.region, tags_for(params, "vpc"))
+    vpc = _make(tx, cidr, caller.region, tags_for(params, "vpc"), tenancy=_tenancy(params))
     return {"Vpc": view(vpc, caller.account) | {"State": "pending"}}
+
+
+def _tenancy(params: Any) -> Literal["default", "dedicated"]:
+    value = params.get("InstanceTenancy") or "default"
+    if value == "default":
+        return "default"
+    if value == "dedicated":
+        return "dedicated"
+    raise invalid_value(value, "instanceTenancy", "It has to be default or dedicated.")
 
 
 def describe(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
@@ -160,9 +169,11 @@ def describe_attribute(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
 
 
 def modify_tenancy(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
-    """There are no dedicated hosts to go back from."""
-    refuse_other_values(params, {"InstanceTenancy": ("default",)})
-    require(tx, Vpc, params["VpcId"])
+    """Back to `default`, and not the other way. Instances that are there stay as they are."""
+    vpc = require(tx, Vpc, params["VpcId"])
+    if params["InstanceTenancy"] != "default":
+        raise invalid_value(params["InstanceTenancy"], "instanceTenancy", "It has to be default.")
+    tx.save(replace(vpc, tenancy="default"))
     return {"ReturnValue": True}
 
 
@@ -200,7 +211,14 @@ def default_vpc(tx: Tx) -> Vpc:
 
 
 def _make(
-    tx: Tx, cidr: IPv4Network, region: str, tags: Tags, *, default: bool = False, routes: tuple[Route, ...] = ()
+    tx: Tx,
+    cidr: IPv4Network,
+    region: str,
+    tags: Tags,
+    *,
+    default: bool = False,
+    routes: tuple[Route, ...] = (),
+    tenancy: Literal["default", "dedicated"] = "default",
 ) -> Vpc:
     """A VPC with what every one has: a main route table, a default security group and a default network ACL."""
     vpc = Vpc(
@@ -210,6 +228,7 @@ def _make(
         dns_hostnames=default,
         dhcp_options_id=dhcp_options.amazons(tx, region).id,
         tags=tags,
+        tenancy=tenancy,
     )
     tx.add(vpc)
     local = Route(vpc.cidr, "local", "CreateRouteTable")

@@ -3,6 +3,7 @@
 from skylift.cloud.store import (
     bucket,
     connect,
+    dedicated_host,
     facts,
     fleet,
     identity,
@@ -22,6 +23,7 @@ from skylift.cloud.store import (
 __all__ = [
     "bucket",
     "connect",
+    "dedicated_host",
     "facts",
     "fleet",
     "identity",

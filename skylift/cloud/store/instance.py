@@ -28,7 +28,7 @@ def forget_tokens_of_the_gone(tx: Tx) -> None:
         "UNION SELECT template_id || '/' || number FROM launch_template_versions "
         "UNION SELECT id FROM nat_gateways UNION SELECT id FROM network_acls "
         "UNION SELECT id FROM network_interfaces UNION SELECT id FROM volumes "
-        "UNION SELECT id FROM prefix_lists UNION SELECT id FROM fleets) "
+        "UNION SELECT id FROM prefix_lists UNION SELECT id FROM fleets UNION SELECT id FROM dedicated_hosts) "
         # Requests that came together have one token for the ids of all of them.
         "AND NOT EXISTS (SELECT 1 FROM spot_requests WHERE instr(client_tokens.result, id) > 0)"
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
+from skylift.cloud.dedicated_host import DedicatedHost
 from skylift.cloud.instance import Instance
 from skylift.cloud.network import Address, NetworkInterface
 from skylift.cloud.store.database import Tx
@@ -37,6 +38,8 @@ def follow_instance(tx: Tx, row: Instance, gone: bool) -> None:
     """A reboot goes on in the same span: the row says `running` all the while, as on EC2."""
     if gone or row.state != "running":
         _end(tx, row.id, row.state_reason_code)
+        if row.state == "terminated":
+            _follow_volumes(tx, row.id)
         return
     _keep(
         tx,
@@ -49,10 +52,22 @@ def follow_instance(tx: Tx, row: Instance, gone: bool) -> None:
             type=row.type,
             zone=row.zone,
             market="spot" if row.spot_request_id else "on-demand",
+            tenancy=row.tenancy,
+            host_id=row.host_id,
             instance_id=row.id,
             tags=row.tags,
         ),
     )
+
+
+def _follow_volumes(tx: Tx, instance_id: str) -> None:
+    """With its end the database itself has deleted or freed those of an instance (a trigger)."""
+    for usage in tx.select(Usage, "WHERE instance_id = ? AND kind = 'volume' AND ended IS NULL", instance_id):
+        volume = tx.get(Volume, id=usage.resource_id)
+        if volume is None:
+            _end(tx, usage.resource_id)
+        else:
+            follow_volume(tx, volume, False)
 
 
 def follow_volume(tx: Tx, row: Volume, gone: bool) -> None:
@@ -93,6 +108,13 @@ def follow_interface(tx: Tx, row: NetworkInterface, gone: bool) -> None:
         _end(tx, row.id)
         return
     _keep(tx, Usage(0, row.id, "address", tx.now, tx.now, instance_id=row.instance_id, tags=row.tags))
+
+
+def follow_host(tx: Tx, row: DedicatedHost, gone: bool) -> None:
+    if gone or row.released:
+        _end(tx, row.id)
+        return
+    _keep(tx, Usage(0, row.id, "host", tx.now, tx.now, type=row.type or row.family, zone=row.zone, tags=row.tags))
 
 
 def _keep(tx: Tx, wanted: Usage) -> None:

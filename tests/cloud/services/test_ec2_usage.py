@@ -127,3 +127,24 @@ def test_what_comes_to_nothing_leaves_no_span(cloud: Cloud) -> None:
     cloud.code("TerminateInstances", InstanceIds=[made], DryRun=True)
     cloud.observe(made, "terminated")
     assert spans(cloud, kind="instance") == []
+
+
+def test_the_end_of_an_instance_ends_its_volumes_or_frees_them(cloud: Cloud) -> None:
+    """It is a trigger of the database that does so."""
+    made = cloud.run(
+        BlockDeviceMappings=[
+            {"DeviceName": "/dev/sdf", "Ebs": {"VolumeSize": 1, "DeleteOnTermination": True}},
+            {"DeviceName": "/dev/sdg", "Ebs": {"VolumeSize": 2, "DeleteOnTermination": False}},
+        ]
+    )["InstanceId"]
+    with cloud.database.write() as tx:
+        for volume in tx.find(Volume, root=False):
+            tx.save(replace(volume, state="in-use", attachment="attached"))
+    cloud.observe(made, "running")
+    cloud.clock.forward(seconds=100)
+    cloud.call("TerminateInstances", InstanceIds=[made])
+    assert len(spans(cloud, kind="volume", ended=None)) == 3
+    cloud.observe(made, "terminated")
+    (kept,) = spans(cloud, kind="volume", ended=None)
+    assert (kept.quantity, kept.instance_id) == (2, None)
+    assert sorted(one.quantity for one in spans(cloud, kind="volume") if one.ended) == [1, 2, 8]

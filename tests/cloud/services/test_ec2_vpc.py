@@ -84,9 +84,9 @@ def test_vpc_block_has_to_be_usable(cloud: Cloud, cidr: str, code: str) -> None:
 
 
 def test_values_that_would_be_ignored_are_refused_by_name(cloud: Cloud) -> None:
-    refusal = cloud.refusal("CreateVpc", CidrBlock="10.0.0.0/16", InstanceTenancy="dedicated")
+    refusal = cloud.refusal("CreateVpc", CidrBlock="10.0.0.0/16", AmazonProvidedIpv6CidrBlock=True)
     assert refusal.code == "UnsupportedOperation"
-    assert "InstanceTenancy=dedicated" in refusal.message
+    assert "AmazonProvidedIpv6CidrBlock=true" in refusal.message
     assert "Ipv6Pool" in cloud.refusal("CreateVpc", CidrBlock="10.0.0.0/16", Ipv6Pool="p").message
 
 
