@@ -96,7 +96,7 @@ def price(
     kind, why = _type(job, history, where)
     basis = basis_of(history, _argv(job), kind, seconds)
     basis = _as_said(basis, seconds if duration else None, hours)
-    found = quote(rates_of(kind, where), basis.seconds, basis.hours, basis.as_json())
+    found = quote(rates_of(kind, where), basis.seconds, basis.hours, basis.served, basis.as_json())
     if as_json:
         print(
             json.dumps({"program": _argv(job), "why_type": why, "notes": [*notes, *note], **found.as_json()}, indent=2)
@@ -154,6 +154,8 @@ def _type(job: Job, history: History | None, region: str) -> tuple[str, str]:
 def _as_said(basis: Basis, seconds: float | None, hours: float | None) -> Basis:
     from dataclasses import replace
 
+    from skylift.runner.purchase import HOURS_A_MONTH
+
     said = [
         *(["the time of a run"] if seconds is not None else []),
         *(["the hours a month"] if hours is not None else []),
@@ -165,6 +167,7 @@ def _as_said(basis: Basis, seconds: float | None, hours: float | None) -> Basis:
         basis,
         seconds=basis.seconds if seconds is None else seconds,
         hours=basis.hours if hours is None else hours,
+        served=basis.served if hours is None else min(hours, HOURS_A_MONTH),
         text=f"as said: {' and '.join(said)}{rest}",
     )
 
@@ -175,7 +178,6 @@ def spell(program: str, found: Quote, basis: Basis, why: str) -> list[str]:
     from skylift.runner.purchase import HOURS_A_MONTH
 
     rates = found.rates
-    dates = ", ".join(f"{kind} {date}" for kind, date in rates.dates.items())
     hourly = rates.on_demand
     lines = [
         f"{program} on {rates.instance_type} ({why}), {rates.region}",
@@ -183,28 +185,27 @@ def spell(program: str, found: Quote, basis: Basis, why: str) -> list[str]:
         "",
         *_table(found.offers),
         "",
-        f"USD for Linux servers; prices of {dates or 'no known date'}.",
-        "THIS RUN is its time x USD/H, of 60 s at least; a public address and the root disk",
-        f"cost {BESIDES:.4f} an hour besides, whichever way.",
+        "USD, for Linux servers. THIS RUN is its time x USD/H, of 60 s at least; a public",
+        f"address and the root disk cost {BESIDES:.4f} an hour besides, whichever way.",
     ]
     paying = [each for each in found.offers if each.years is not None and each.hourly is not None]
     if hourly and paying:
         least = min(paying, key=lambda each: each.hourly or 0)
-        lines.append(
-            f"A commitment is paid for all {HOURS_A_MONTH} h of a month, and pays from USD/H x {HOURS_A_MONTH} /"
-            " on-demand:"
-        )
-        lines.append(f"{_name(least)}: {least.hourly:.4f} x {HOURS_A_MONTH} / {hourly:.4f} = {_pays(least)}.")
+        reckoning = f"{least.hourly:.4f} x {HOURS_A_MONTH} / {hourly:.4f} = {_pays(least)}"
+        lines += [
+            f"A commitment is paid for all {HOURS_A_MONTH} h of a month. It pays from as many hours on as cost",
+            f"the same on demand; {_name(least)}: {reckoning}.",
+        ]
     return [*lines, "", *textwrap.wrap(found.advice, 80, break_on_hyphens=False)]
 
 
 def _table(offers: Sequence[Offer]) -> list[str]:
     from skylift.runner.purchase import spell_usd
 
-    rows = [("OPTION", "USD/H", "THIS RUN", "A MONTH", "PAYS FROM")]
+    rows = [("OPTION", "USD/H", "THIS RUN", "A MONTH", "PAYS FROM", "AS OF")]
     for each in offers:
         hourly = "unknown" if each.hourly is None else f"{each.hourly:.4f}"
-        rows.append((_name(each), hourly, spell_usd(each.run), spell_usd(each.month), _pays(each)))
+        rows.append((_name(each), hourly, spell_usd(each.run), spell_usd(each.month), _pays(each), each.as_of or "-"))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [_row(row, widths) for row in rows]
 

@@ -37,7 +37,7 @@ def register(app: typer.Typer) -> None:
 
 def types(
     words: Annotated[
-        list[str] | None, typer.Argument(metavar="[WORDS]", help="memory-optimized, burstable, m7i and the like.")
+        list[str] | None, typer.Argument(metavar="[WORDS]", help="memory-optimized, burstable, m7i, t3.small.")
     ] = None,
     cpu: CpuOption = None,
     memory: MemoryOption = None,
@@ -79,7 +79,11 @@ def types(
         return lookup(name, where)
 
     check_words(wanted.words, catalogue.types().values())
-    known = [each for each in catalogue.types().values() if each.current or everything or each.family in wanted.words]
+    known = [
+        each
+        for each in catalogue.types().values()
+        if each.current or everything or {each.family, each.name} & set(wanted.words)
+    ]
     found = by_price(fitting(known, wanted), price, sort)
     if not found:
         raise nothing_fits(known, wanted, price)

@@ -129,7 +129,7 @@ def _is_of(kind: InstanceType, wanted: Requirements) -> bool:
     if BURSTABLE in wanted.words and not kind.burstable:
         return False
     named = [word for word in wanted.words if word != BURSTABLE]
-    return not named or kind.category in named or kind.family in named
+    return not named or bool({kind.category, kind.family, kind.name} & set(named))
 
 
 def _has_gpu(kind: InstanceType, name: str) -> bool:

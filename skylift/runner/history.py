@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from statistics import median
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from skylift.runner.duration import moment
 from skylift.runner.errors import JobNotFound
-from skylift.runner.purchase import billed
+from skylift.runner.purchase import HOURS_A_MONTH, billed
 
 if TYPE_CHECKING:
     from skylift.runner.account import Account
@@ -47,6 +48,26 @@ class History:
         """Server-hours of a type, as billed: of all programs, because what one commits to serves all of them."""
         return sum(billed(each.seconds) for each in self.runs if each.instance_type == instance_type) / 3600
 
+    def served(self, instance_type: str) -> float:
+        """Those of them that one commitment would have paid for. It is good for an hour in each hour of the clock,
+        whichever servers use it up; what they use beyond that is bought on demand."""
+        used: dict[int, float] = defaultdict(float)
+        for each in self.runs:
+            if each.instance_type == instance_type:
+                for hour, seconds in _by_hour(each.booted, billed(each.seconds)):
+                    used[hour] += seconds
+        return sum(min(seconds, 3600.0) for seconds in used.values()) / 3600
+
+
+def _by_hour(start: float, seconds: float) -> Iterator[tuple[int, float]]:
+    """The hours of the clock that a time falls into, and how much of it."""
+    end = start + seconds
+    while start < end:
+        hour = int(start // 3600)
+        until = min(end, (hour + 1) * 3600.0)
+        yield hour, until - start
+        start = until
+
 
 def read_history(account: Account, now: float | None = None) -> History:
     since = (time.time() if now is None else now) - DAYS * 86400
@@ -75,10 +96,12 @@ def _past_run(account: Account, name: str, since: float) -> PastRun | None:
 
 @dataclass(frozen=True)
 class Basis:
-    """What a quote rests on: how long a run is billed, and the hours a month of its type; `text` says where from."""
+    """What a quote rests on: how long a run is billed, the hours a month of its type, and how many of these one
+    commitment would serve; `text` says where from."""
 
     seconds: float
     hours: float
+    served: float
     text: str
     runs: int = 0
 
@@ -93,11 +116,14 @@ def basis_of(history: History | None, argv: Sequence[str], instance_type: str, a
         hours = billed(assumed) / 3600 * DAYS
         if history is not None and (had := history.hours(instance_type)) > 0:
             # Other programs have used the type: what one commits to would serve them as well.
-            return Basis(assumed, had + hours, f"assumed: one run of this program a day beside {had:.2f} h of others")
-        return Basis(assumed, hours, "assumed: one run a day")
+            served = min(history.served(instance_type) + hours, HOURS_A_MONTH)
+            text = f"assumed: one run of this program a day beside {had:.2f} h of others"
+            return Basis(assumed, had + hours, served, text)
+        return Basis(assumed, hours, min(hours, HOURS_A_MONTH), "assumed: one run a day")
     hours = history.hours(instance_type)
     middle = median(each.seconds for each in runs)
     count = f"{len(runs)} run{'s' * (len(runs) != 1)}"
     others = sum(each.instance_type == instance_type for each in history.runs) - len(runs)
     beside = f" and {others} of other programs" if others else ""
-    return Basis(middle, hours, f"{count}{beside} in the last {DAYS} days on {instance_type}", len(runs))
+    served = history.served(instance_type)
+    return Basis(middle, hours, served, f"{count}{beside} in the last {DAYS} days on {instance_type}", len(runs))

@@ -46,7 +46,8 @@ class Rates:
 @dataclass(frozen=True)
 class Offer:
     """One way to buy. `run` is what one run costs, under a commitment its share of one that is used fully; `month`
-    is what all hours of a month cost. `pays_from` are hours a month: None where that is not known or never comes."""
+    is what all hours of a month cost. `pays_from` are hours a month: None where that is not known or never comes.
+    `as_of` is the day of its price."""
 
     name: str
     hourly: float | None
@@ -56,6 +57,7 @@ class Offer:
     years: int | None = None
     payment: str | None = None
     note: str = ""
+    as_of: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         rounded = {name: _rounded(getattr(self, name)) for name in ("hourly", "run", "month")}
@@ -66,17 +68,20 @@ class Offer:
             "payment": self.payment,
             **{f"{name}_usd": value for name, value in rounded.items()},
             "pays_from_hours_a_month": hours,
+            "as_of": self.as_of,
             "note": self.note,
         }
 
 
 @dataclass(frozen=True)
 class Quote:
-    """All the offers for a run of `seconds`, as billed, and for `hours` a month of servers of its type."""
+    """All the offers for a run of `seconds`, as billed, and for `hours` a month of servers of its type. `served` are
+    those of them that one commitment would pay for: of servers side by side, it serves one."""
 
     rates: Rates
     seconds: float
     hours: float
+    served: float
     offers: tuple[Offer, ...]
     advice: str
     basis: dict[str, Any] = field(default_factory=dict)
@@ -88,6 +93,7 @@ class Quote:
             "prices_as_of": self.rates.dates,
             "billed_seconds": round(self.seconds, 3),
             "hours_a_month": round(self.hours, 3),
+            "hours_one_commitment_serves": round(self.served, 3),
             "basis": self.basis,
             "offers": [each.as_json() for each in self.offers],
             "advice": self.advice,
@@ -98,15 +104,20 @@ def billed(seconds: float) -> float:
     return max(seconds, LEAST_BILLED)
 
 
-def quote(rates: Rates, seconds: float, hours: float, basis: dict[str, Any] | None = None) -> Quote:
-    offers = tuple(_offers(rates, billed(seconds), hours))
-    return Quote(rates, billed(seconds), hours, offers, _advise(rates, offers, hours), basis or {})
+def quote(
+    rates: Rates, seconds: float, hours: float, served: float | None = None, basis: dict[str, Any] | None = None
+) -> Quote:
+    """Where `served` is not known, servers are taken to run one after the other."""
+    served = min(hours, HOURS_A_MONTH) if served is None else served
+    offers = tuple(_offers(rates, billed(seconds), hours, served))
+    return Quote(rates, billed(seconds), hours, served, offers, _advise(rates, offers, hours, served), basis or {})
 
 
-def _offers(rates: Rates, seconds: float, hours: float) -> Iterable[Offer]:
-    def by_use(name: str, hourly: float | None, pays_from: float | None, note: str = "") -> Offer:
+def _offers(rates: Rates, seconds: float, hours: float, served: float) -> Iterable[Offer]:
+    def by_use(name: str, hourly: float | None, pays_from: float | None, note: str = "", kind: str = "") -> Offer:
         run, month = _times(hourly, seconds / 3600), _times(hourly, hours)
-        return Offer(name, hourly, run, month, pays_from, note=note)
+        as_of = rates.dates.get(kind or name) if hourly is not None else None
+        return Offer(name, hourly, run, month, pays_from, note=note, as_of=as_of)
 
     usual = rates.on_demand
     yield by_use("on-demand", usual, None)
@@ -116,16 +127,16 @@ def _offers(rates: Rates, seconds: float, hours: float) -> Iterable[Offer]:
         for years in (1, 3):
             found = [each for each in rates.commitments if (each.kind, each.years) == (kind, years)]
             for each in found:
-                # What goes beyond the hours of one commitment is bought on demand.
-                beyond = _times(usual, max(0.0, hours - HOURS_A_MONTH))
+                # What it does not serve is bought on demand.
+                beyond = _times(usual, hours - served)
                 month = None if beyond is None else each.hourly * HOURS_A_MONTH + beyond
                 run = each.hourly * seconds / 3600
-                yield Offer(
-                    kind, each.hourly, run, month, _pays_from(each.hourly, usual), years=years, payment=each.payment
-                )
+                pays_from = _pays_from(each.hourly, usual)
+                as_of = rates.dates.get(f"{kind} {years} {each.payment}")
+                yield Offer(kind, each.hourly, run, month, pays_from, years, each.payment, as_of=as_of)
             if not found:
                 yield Offer(kind, None, None, None, None, years=years)
-    yield by_use("dedicated-instance", rates.dedicated, None, "for hardware of one's own, never for the price")
+    yield by_use("dedicated-instance", rates.dedicated, None, "without a region's fee for such servers", "dedicated")
     whole = _times(rates.host, HOURS_A_MONTH)
     yield Offer(
         "dedicated-host",
@@ -145,44 +156,46 @@ def _pays_from(hourly: float, usual: float | None, most: float = HOURS_A_MONTH) 
     return hours if hours < most else None
 
 
-def _advise(rates: Rates, offers: tuple[Offer, ...], hours: float) -> str:
+def _advise(rates: Rates, offers: tuple[Offer, ...], hours: float, served: float) -> str:
     usual = rates.on_demand
     if usual is None:
         return f"There is no price on demand for {rates.instance_type} in {rates.region}, so nothing can be compared."
-    spoken = _spell_hours(hours)
+    spoken = f"{_spell_hours(hours)} a month"
+    if hours - served > 0.01:
+        spoken += f", of which one commitment serves {_spell_hours(served)},"
     committed = [each for each in offers if each.years is not None and each.month is not None]
     month = usual * hours
     paying = [each for each in committed if each.month is not None and each.month < month]
     if paying:
         best = min(paying, key=lambda each: each.month or 0)
         saved = month - (best.month or 0)
-        text = f"Take {spell_offer(best)}: {spoken} a month are more than the {best.pays_from:.0f} h it pays from"
+        text = f"Take {spell_offer(best)}: {spoken} are more than the {best.pays_from:.0f} h it pays from"
         text += f", and it saves {spell_usd(saved)} USD of {spell_usd(month)} a month."
     elif reachable := [each.pays_from for each in committed if each.pays_from is not None]:
-        text = (
-            f"Take on-demand: {spoken} a month are less than the {min(reachable):.0f} h from which a commitment pays."
-        )
+        text = f"Take on-demand: {spoken} are less than the {min(reachable):.0f} h from which a commitment pays."
+    elif committed:
+        text = "Take on-demand: no commitment whose price is known costs less, however long it is used."
     else:
-        text = _advise_without_prices(rates, hours)
+        text = _advise_without_prices(rates, served, spoken)
     if rates.spot is not None and rates.spot < usual:
         share = 1 - rates.spot / usual
         text += f" Spot costs {share:.0%} less than on-demand, if the program may be interrupted."
     return text
 
 
-def _advise_without_prices(rates: Rates, hours: float) -> str:
+def _advise_without_prices(rates: Rates, served: float, spoken: str) -> str:
     """What can be said of commitments whose prices nobody knows: by what they take off, they pay from some hours on."""
-    share, spoken = hours / HOURS_A_MONTH, _spell_hours(hours)
+    share = served / HOURS_A_MONTH
     nobody = f"no source has the price of a commitment for {rates.instance_type} in {rates.region}"
     if share < 1 - MOST_OFF:
         earliest = (1 - MOST_OFF) * HOURS_A_MONTH
         return (
             f"Take on-demand: {nobody}, but AWS's largest discount is {MOST_OFF:.0%}, which pays from {earliest:.0f} h"
-            f" a month on, and {spoken} are less."
+            f" a month on; {spoken} are less."
         )
     if share >= 1:
-        return f"A commitment pays at {spoken} a month; which one is not known: {nobody}."
-    return f"A commitment pays at {spoken} a month if it takes more than {1 - share:.0%} off; {nobody}."
+        return f"A commitment pays at {spoken}; which one is not known: {nobody}."
+    return f"A commitment pays at {spoken} if it takes more than {1 - share:.0%} off; {nobody}."
 
 
 def spell_offer(offer: Offer) -> str:

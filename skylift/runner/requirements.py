@@ -144,11 +144,11 @@ def spell_memory(mib: float) -> str:
 
 def check_words(words: Iterable[str], types: Iterable[InstanceType]) -> None:
     """Raises UsageError for a word that no type answers to."""
-    known = {*WORDS, *(each.family for each in types)}
+    known = {*WORDS, *(name for each in types for name in (each.family, each.name))}
     for word in words:
         if word not in known:
             near = difflib.get_close_matches(word, sorted(known), n=3)
             near += [each for each in WORDS if difflib.get_close_matches(word, each.split("-"))]
             near = list(dict.fromkeys(near))
             advice = f"Near it: {', '.join(near)}." if near else f"There are {', '.join(WORDS)}, and names like m7i."
-            raise UsageError(f"There is no family of instance types called {word!r}.", advice)
+            raise UsageError(f"There are no instance types called {word!r}.", advice)

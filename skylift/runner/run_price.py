@@ -22,7 +22,7 @@ class RunPrice:
         told = self.quote.as_json()
         kept = ("instance_type", "region", "prices_as_of", "billed_seconds")
         offers = [
-            {name: each[name] for name in ("option", "years", "payment", "hourly_usd", "run_usd")}
+            {name: each[name] for name in ("option", "years", "payment", "hourly_usd", "run_usd", "as_of")}
             for each in told["offers"]
         ]
         return {"charged": self.charged, **{name: told[name] for name in kept}, "offers": offers}
@@ -36,9 +36,9 @@ class RunPrice:
         told = f"{self.quote.seconds:.0f} s x {usual.hourly:.4f}/h, {rates.instance_type}, {place}"
         text = f"{'Price' if self.charged else 'On AWS'}: {spell_usd(usual.run)} USD on demand ({told})"
         found = {word: _cheapest(self.quote, *name) for name, word in _WORDS.items()}
-        known = [f"{word} {spell_usd(each.run)}" for word, each in found.items() if each is not None]
-        lacking = dict.fromkeys(name for (name, _), word in _WORDS.items() if found[word] is None)
-        unknown = f"unknown: {', '.join(name.replace('-', ' ') for name in lacking)}" if lacking else ""
+        known = [f"{word} {spell_usd(each.run)}{_of(each, usual)}" for word, each in found.items() if each is not None]
+        lacking = [word for word, each in found.items() if each is None]
+        unknown = f"unknown: {', '.join(_together(lacking))}" if lacking else ""
         return f"{'; '.join(part for part in (text, ', '.join(known), unknown) if part)}."
 
 
@@ -51,6 +51,19 @@ _WORDS = {
     ("dedicated-instance", None): "dedicated instance",
     ("dedicated-host", None): "dedicated host",
 }
+
+
+def _of(offer: Offer, usual: Offer) -> str:
+    """The day of a price that is another day's than that of the price on demand."""
+    return f" ({offer.as_of})" if offer.as_of and offer.as_of != usual.as_of else ""
+
+
+def _together(words: list[str]) -> list[str]:
+    """One word for both terms of a commitment."""
+    for name in ("reserved", "savings plan"):
+        if f"{name} 1y" in words and f"{name} 3y" in words:
+            words = [name if word == f"{name} 1y" else word for word in words if word != f"{name} 3y"]
+    return words
 
 
 def _cheapest(found: Quote, name: str, years: int | None) -> Offer | None:

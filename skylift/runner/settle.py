@@ -133,7 +133,7 @@ def _unpriced(fitting: list[InstanceType], best: InstanceType, price: Price) -> 
         if price(each.name) is None and each.vcpus <= best.vcpus and each.memory_mib <= best.memory_mib
     )
     more = f" and {len(names) - _NEXT} more" if len(names) > _NEXT else ""
-    return f"Nobody tells the price of {', '.join(names[:_NEXT])}{more}, which would do." if names else ""
+    return f"No source tells the price of {', '.join(names[:_NEXT])}{more}, which would do." if names else ""
 
 
 def _shared(kind: InstanceType, machine: Machine) -> list[str]:

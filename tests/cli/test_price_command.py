@@ -49,7 +49,8 @@ def test_without_a_cloud_it_says_what_it_assumes(capsys: pytest.CaptureFixture[s
         "dedicated host",
     ):
         assert f"\n{row}" in out
-    assert "on-demand 20" in out  # the date
+    dates = [line.split()[-1] for line in out.splitlines() if line.startswith("on-demand")]
+    assert dates == [catalogue.sources()["us-east-1", "on-demand"].date]
     assert "\nTake on-demand" in out
     assert max(map(len, out.splitlines()[3:])) <= 84
 

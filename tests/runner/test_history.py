@@ -6,11 +6,13 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from skylift.runner.account import Account, open_account
 from skylift.runner.bucket import ensure_bucket
 from skylift.runner.ec2 import Api
-from skylift.runner.history import basis_of, read_history
+from skylift.runner.history import History, PastRun, basis_of, read_history
 from skylift.runner.job import Settings
 from skylift.runner.record import Prefix
 
@@ -51,6 +53,7 @@ def test_runs_of_the_last_month(account: Account) -> None:
     basis = basis_of(history, JOB, "t3.small", 3600)
     assert (basis.runs, basis.seconds) == (2, 2700)
     assert basis.hours == history.hours("t3.small")
+    assert basis.served == 1.5  # the other program ran in the hour that `b` had
     assert basis.text == "2 runs and 1 of other programs in the last 30 days on t3.small"
 
 
@@ -67,3 +70,27 @@ def test_nothing_to_go_by(account: Account) -> None:
 
 def test_an_account_in_which_nothing_ever_ran(settings: Settings, api: Api) -> None:
     assert read_history(open_account(settings, api)).runs == ()
+
+
+def test_of_servers_side_by_side_a_commitment_serves_one() -> None:
+    def runs(*times: tuple[float, float]) -> History:
+        return History(tuple(PastRun("x", ("make",), "t3.small", start, seconds) for start, seconds in times))
+
+    hour = 3600.0
+    # Ten at once for an hour; half an hour each within the same hour; from one hour into the next.
+    assert runs(*[(0.0, hour)] * 10).served("t3.small") == 1
+    assert runs((0, hour / 2), (hour / 2, hour / 2)).served("t3.small") == 1
+    assert runs((0, hour / 2), (0, hour / 2)).served("t3.small") == 1
+    assert runs((hour / 2, hour), (hour, hour)).served("t3.small") == 1.5
+    assert runs((0, 5 * hour), (hour, hour)).served("t3.small") == 5
+    assert runs((0, 1)).served("t3.small") == 1 / 60
+    assert runs((0, hour)).served("m7i.large") == 0
+
+
+@given(st.lists(st.tuples(st.floats(0, 1e6), st.floats(0, 1e5)), max_size=8))
+def test_one_commitment_serves_no_more_than_there_is(times: list[tuple[float, float]]) -> None:
+    history = History(tuple(PastRun("x", ("make",), "t3.small", start, seconds) for start, seconds in times))
+    served, hours = history.served("t3.small"), history.hours("t3.small")
+    assert served <= hours + 1e-6
+    spans = [end - start for start, end in [(start, start + max(seconds, 60)) for start, seconds in times]]
+    assert not spans or served >= max(spans) / 3600 - 1e-6

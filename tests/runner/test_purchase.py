@@ -72,16 +72,34 @@ def test_advice() -> None:
     )
 
 
+def test_a_commitment_that_never_pays() -> None:
+    rates = Rates("x", "r", {}, on_demand=0.1, commitments=(Commitment("reserved", 1, "no-upfront", 0.11),))
+    assert offer(quote(rates, 60, 730), "reserved", 1).pays_from is None
+    assert quote(rates, 60, 730).advice.startswith("Take on-demand: no commitment whose price is known costs less")
+
+
+def test_what_one_commitment_does_not_serve_is_bought_on_demand() -> None:
+    # Ten servers side by side: 730 hours a month, and a commitment is good for 73 of them.
+    found = quote(RATES, 60, 730, 73)
+    three = offer(found, "reserved", 3)
+    assert three.month == pytest.approx(0.08 * 730 + 0.2 * (730 - 73))
+    assert found.advice.startswith(
+        "Take on-demand: 730 h a month, of which one commitment serves 73 h, are less than the 292 h from which"
+    )
+
+
 def test_what_no_source_tells_is_unknown_and_never_made_up() -> None:
     found = quote(Rates("x9.large", "us-east-1", {}), 60, 10)
     assert {each.run for each in found.offers} == {each.month for each in found.offers} == {None}
     assert "nothing can be compared" in found.advice
     some = Rates("x9.large", "us-east-1", {}, on_demand=1.0)
     assert (
-        "AWS's largest discount is 72%, which pays from 204 h a month on, and 10 h are less"
+        "AWS's largest discount is 72%, which pays from 204 h a month on; 10 h a month are less"
         in quote(some, 60, 10).advice
     )
     assert quote(some, 60, 365).advice.startswith("A commitment pays at 365 h a month if it takes more than 50% off")
-    assert quote(some, 60, 900).advice.startswith("A commitment pays at 900 h a month; which one is not known")
+    assert quote(some, 60, 900).advice.startswith(
+        "A commitment pays at 900 h a month, of which one commitment serves 730 h,"
+    )
     for each in found.as_json()["offers"]:
         assert (each["hourly_usd"], each["run_usd"]) == (None, None)

@@ -48,7 +48,13 @@ def test_every_option_is_told_or_said_to_be_unknown(settings: Settings, monkeypa
     monkeypatch.setattr(catalogue, "reserved", lambda name, region, years, payment: 0.02 / years)
     price = with_price(OUTCOME, settings).price
     assert price is not None
-    assert "; spot 0.005000, reserved 1y 0.0100, reserved 3y 0.003333" in price.spell()
+    monkeypatch.setattr(
+        catalogue, "sources", lambda: {("us-east-1", "spot"): catalogue.Source("2020-02-02", "somebody")}
+    )
+    price = with_price(OUTCOME, settings).price
+    assert price is not None
+    assert "; spot 0.005000 (2020-02-02), reserved 1y 0.0100, reserved 3y 0.003333" in price.spell()
+    assert "reserved" not in price.spell().partition("unknown")[2]
 
 
 def test_no_price_is_made_up(settings: Settings) -> None:
