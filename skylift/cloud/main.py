@@ -61,7 +61,7 @@ from skylift.cloud.loops.snapshot import SnapshotLoop
 from skylift.cloud.loops.spot import SpotLoop
 from skylift.cloud.loops.ticker import Ticker
 from skylift.cloud.loops.volume import Sockets, VolumeLoop
-from skylift.cloud.services import fleet_upkeep, scaling_launch
+from skylift.cloud.services import fleet_upkeep, scaling_launch, scaling_mixed
 from skylift.cloud.services.identity_document import Notary
 from skylift.cloud.services.zone import zone_id
 from skylift.cloud.store.database import Database, StoreError
@@ -166,6 +166,7 @@ class Cloud:
         ticker.steps = (Metering(database, make_meter(network.claim).read, partial(size_of, site)).step,)
         groups = ScalingGroupLoop(
             database=database,
+            pools=partial(scaling_mixed.pools, region=self._region),
             launch=scaling_launch.by(account, self._region),
             end=scaling_launch.end,
             resolved=scaling_launch.resolved,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import pytest
@@ -16,7 +16,7 @@ from skylift.cloud.error import ServiceError
 from skylift.cloud.instance import Instance
 from skylift.cloud.loops.scaling_group import ScalingGroupLoop
 from skylift.cloud.scaling_group import GROUP_TAG, ScalingGroup, ScalingMember, Wanted
-from skylift.cloud.services import scaling_launch
+from skylift.cloud.services import scaling_launch, scaling_mixed
 from skylift.cloud.services.table import TABLE
 from skylift.cloud.store.database import Tx
 
@@ -47,6 +47,7 @@ class Scene:
     def new_loop(self, database: Any = None) -> ScalingGroupLoop:
         return ScalingGroupLoop(
             database=database or self.database,
+            pools=partial(scaling_mixed.pools, region=REGION),
             launch=self._launch,
             end=scaling_launch.end,
             resolved=scaling_launch.resolved,
