@@ -142,9 +142,10 @@ class Scene:
     def check(self) -> None:
         """What is so after each commit, whatever happened: never more than the most, and nothing that nobody has."""
         with self.database.read() as tx:
-            self.check_in(tx)
+            self._counted = self.check_in(tx)
 
-    def check_in(self, tx: Tx) -> None:
+    def check_in(self, tx: Tx) -> int:
+        """As `check`, before the commit. How many instances make up the capacity."""
         members = {one.instance_id: one for one in tx.find(ScalingMember)}
         going = {one.instance_id for one in members.values() if one.state.startswith("Terminating")}
         aside = {
@@ -155,8 +156,7 @@ class Scene:
         ]
         group = tx.get(ScalingGroup, name="web")
         assert {one.id for one in alive} <= members.keys(), "a server that its group does not know"
-        if group is not None:
-            counting = [one for one in alive if one.id not in going and one.id not in aside]
-            # Who lowers the most makes it less than there are; they become no more from there.
-            assert len(counting) <= max(group.max_size, self._counted), "more than the most"
-            self._counted = len(counting)
+        counting = [one for one in alive if one.id not in going and one.id not in aside]
+        # Who lowers the most makes it less than there are; they become no more from there.
+        assert group is None or len(counting) <= max(group.max_size, self._counted), "more than the most"
+        return len(counting)

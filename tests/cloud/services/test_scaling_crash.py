@@ -40,6 +40,7 @@ class Mortal:
             self._scene.check_in(tx)
             if not self._lives and self._before:
                 raise Killed
+        self._scene.check()
         if not self._lives:
             raise Killed
 
