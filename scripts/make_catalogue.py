@@ -45,6 +45,7 @@ Prices = dict[str, float]
 SOURCES = {
     "types": Source("2026-10-27", "DescribeInstanceTypes, by moto 5.2.5"),
     "typed": Source("2026-01-19", "AWS Pricing API, by karpenter-provider-aws"),
+    "spot": Source("2025-10-01", "SkyPilot's catalogue, a copy of that day or later"),
     "reserved": Source("2024-06-27", "AWS pricing page, by yeo/ec2.shop"),
     "libcloud": Source("2025-03-02", "AWS price list, by apache-libcloud 3.9.1"),
 }
@@ -63,9 +64,13 @@ def main(moto: Path, libcloud: Path) -> None:
         else:
             found = of_region(scraped, region)
             fresh = {name: price for name, price in found.items() if not outdated(name, shared, scraped)}
-            on_demand = Figures(SOURCES["libcloud"], like_its_family(fresh, shared))
+            kept = like_its_family(fresh, shared)
+            on_demand = Figures(
+                SOURCES["libcloud"], joined(kept, read_typed(HERE / "catalogue" / f"on_demand_{region}.txt"))
+            )
             more = {}
-        write_prices(CATALOGUE, region, {"on-demand": on_demand, **more})
+        spot = Figures(SOURCES["spot"], read_typed(HERE / "catalogue" / f"spot_{region}.txt"))
+        write_prices(CATALOGUE, region, {"on-demand": on_demand, "spot": spot, **more})
 
 
 def read_typed(path: Path) -> Prices:
@@ -79,6 +84,13 @@ def read_typed(path: Path) -> Prices:
             assert f"{family}.{size}" not in found, f"{family}.{size} stands there twice"
             found[f"{family}.{size}"] = float(price)
     return found
+
+
+def joined(kept: Prices, typed: Prices) -> Prices:
+    """With the typed prices where there are none; where there are, they have to be the same."""
+    for name, price in typed.items():
+        assert same(kept.get(name, price), price), f"{name}: {kept[name]} and {price}"
+    return {**kept, **typed}
 
 
 def read_reserved(years: int, on_demand: Prices) -> Figures:

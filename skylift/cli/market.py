@@ -6,9 +6,12 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+
+if TYPE_CHECKING:
+    from skylift.place.control import Control
 
 AsJson = Annotated[bool, typer.Option("--json", help="A list of objects, as the API has them.")]
 Reset = Annotated[bool, typer.Option("--reset", help="Forget what was set.")]
@@ -39,7 +42,8 @@ def spot_price(
 
     Instances whose maximum price is below it are given two minutes' notice.
     """
-    with _control() as call:
+    with _control() as control:
+        call = control.call
         if reset:
             call("reset_spot_price", InstanceType=_needed(type_name, "TYPE"), **_given(AvailabilityZone=zone))
         elif price is not None:
@@ -71,7 +75,8 @@ def capacity(
     What runs already stays.
     """
     market = _market(spot=spot, on_demand=on_demand)
-    with _control() as call:
+    with _control() as control:
+        call = control.call
         place = _given(AvailabilityZone=zone, MarketType=market)
         if reset:
             call("reset_capacity", InstanceType=_needed(type_name, "TYPE"), **place)
@@ -96,7 +101,8 @@ def quota(
 ) -> None:
     """Set how many vCPUs of a class of types may run, on demand or (--spot) on the spot; show what was set."""
     market = "spot" if spot else "on-demand"
-    with _control() as call:
+    with _control() as control:
+        call = control.call
         if reset:
             call("reset_quota", InstanceClass=_needed(family, "CLASS"), MarketType=market)
         elif vcpus is not None:
@@ -107,7 +113,8 @@ def quota(
 
 def interrupt(
     instance: Annotated[
-        str | None, typer.Argument(metavar="INSTANCE", help="A Spot Instance's id.", show_default=False)
+        str | None,
+        typer.Argument(metavar="INSTANCE", help="A Spot Instance's id, or the name of its job.", show_default=False),
     ] = None,
     ahead: Annotated[
         str | None, typer.Option("--in", metavar="TIME", help="How long the notice is: 120s.", show_default=False)
@@ -121,7 +128,10 @@ def interrupt(
 
     if rebalance + withdraw + (ahead is not None) > 1:
         _refuse(UsageError("--in, --rebalance and --withdraw exclude each other."))
-    with _control() as call:
+    with _control() as control:
+        call = control.call
+        if instance is not None:
+            instance = control.instance_of(instance)
         if withdraw:
             call("withdraw_interruption", InstanceId=_needed(instance, "INSTANCE"))
         elif rebalance:
@@ -138,17 +148,17 @@ def interrupt(
 
 
 @contextmanager
-def _control() -> Iterator[Any]:
+def _control() -> Iterator[Control]:
     from skylift.place.control import Control
     from skylift.runner.errors import SkyliftError
 
     try:
-        yield Control().call
+        yield Control()
     except SkyliftError as error:
         _refuse(error)
 
 
-def _refuse(error: Any) -> None:
+def _refuse(error: Any) -> NoReturn:
     from skylift.cli.screen import show_error
 
     show_error(error)

@@ -40,6 +40,7 @@ from skylift.cloud.instance import Console
 from skylift.cloud.joints.desk import Desk
 from skylift.cloud.joints.first_facts import DEFAULT_REGION, first_facts, open_database, preferred_net
 from skylift.cloud.joints.leave import take_down
+from skylift.cloud.joints.ledger import account_for_the_gone
 from skylift.cloud.joints.premises import RUN, make_disks, make_meter, make_servers, make_site, places_of_work, size_of
 from skylift.cloud.joints.records import Records
 from skylift.cloud.joints.spot import Market
@@ -175,7 +176,7 @@ class Cloud:
         # network itself once it is made, which takes longer than the network.
         wishes = (spot.step, fleets.step, groups.step)
         engine.steps = (*wishes, instances.step, volumes.step, snapshots.step, images.step, networks.step)
-        engine.chores = (records.forget, records.shrink, network.restore_way_out)
+        engine.chores = (records.forget, records.shrink, network.restore_way_out, self._home.seen.touch)
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -185,6 +186,7 @@ class Cloud:
         await asyncio.to_thread(networks.step)
         await asyncio.to_thread(captures.sweep)
         await asyncio.to_thread(disks.sweep)
+        await asyncio.to_thread(account_for_the_gone, database, servers, self._home)
         await asyncio.to_thread(instances.adopt)
         images.tidy()
         await asyncio.to_thread(volumes.adopt)

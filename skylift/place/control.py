@@ -12,6 +12,8 @@ from skylift.cloud.home import default_home
 from skylift.cloud.wire.models import OWN_MODELS
 from skylift.place.local import running_cloud
 from skylift.runner.ec2 import translated
+from skylift.runner.errors import UsageError
+from skylift.runner.record import TAG_JOB
 
 
 class Control:
@@ -23,13 +25,30 @@ class Control:
         with translated(operation, "skylift"):
             return getattr(client, operation)(**params)
 
+    def instance_of(self, name: str) -> str:
+        """An instance's id as it is; for a job's name the id of its server. Raises UsageError where it has none."""
+        if name.startswith("i-"):
+            return name
+        wanted = [
+            {"Name": f"tag:{TAG_JOB}", "Values": [name]},
+            {"Name": "instance-state-name", "Values": ["pending", "running"]},
+        ]
+        with translated("describe_instances", "ec2"):
+            found = self._made("ec2").describe_instances(Filters=wanted)["Reservations"]
+        if not found:
+            raise UsageError(f"No job {name!r} has a server in this cloud.", "See `skylift ps`.")
+        return str(found[0]["Instances"][0]["InstanceId"])
+
     @cached_property
     def _client(self) -> Any:
+        return self._made("skylift")
+
+    def _made(self, service: str) -> Any:
         endpoint, key = running_cloud(default_home())
         session: Any = Session()
         session.get_component("data_loader").search_paths.append(str(OWN_MODELS))
         return session.create_client(
-            "skylift",
+            service,
             endpoint.region,
             endpoint_url=endpoint.url,
             aws_access_key_id=key.access_key_id,

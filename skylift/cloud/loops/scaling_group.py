@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from skylift.cloud.error import ServiceError
 from skylift.cloud.instance import Instance
 from skylift.cloud.loops.scaling_choice import counted, places, victim
+from skylift.cloud.loops.scaling_schedule import carry_out, due, next_due
 from skylift.cloud.scaling_group import (
     GROUP_TAG,
     LAUNCHING,
@@ -61,6 +62,11 @@ class ScalingGroupLoop:
         self._wake_in = wake_in
 
     def step(self) -> None:
+        with self._database.read() as tx:
+            scheduled = due(tx)
+        if scheduled:
+            with self._database.write() as tx:
+                carry_out(tx)
         with self._database.read() as tx:
             names = [group.name for group in tx.find(ScalingGroup) if not _at_rest(tx, group)]
         for name in names:
@@ -208,6 +214,7 @@ class ScalingGroupLoop:
         with self._database.read() as tx:
             moments = [wait.deadline for member in tx.find(ScalingMember) for wait in member.waits if not wait.result]
             moments += [group.retry for group in tx.find(ScalingGroup) if group.retry is not None]
+            moments += next_due(tx)
             later = [moment for moment in moments if moment > tx.now]
             if later:
                 self._wake_in((min(later) - tx.now).total_seconds())

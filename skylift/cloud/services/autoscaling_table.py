@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from skylift.cloud.services import scaling_activity, scaling_group, scaling_hook, scaling_instance, scaling_tag
+from skylift.cloud.services import (
+    scaling_activity,
+    scaling_group,
+    scaling_hook,
+    scaling_instance,
+    scaling_schedule,
+    scaling_tag,
+)
 from skylift.cloud.services.check import Checks
 from skylift.cloud.services.operation import Handler, Operation
 from skylift.cloud.services.scaling_rules import anything, on_group, on_instances_group
@@ -86,6 +93,20 @@ AUTOSCALING_OPERATIONS: tuple[Operation, ...] = (
     _writes("DeleteLifecycleHook", scaling_hook.delete, f"{_GROUP} LifecycleHookName"),
     _writes("RecordLifecycleActionHeartbeat", scaling_hook.heartbeat, _ACTION),
     _writes("CompleteLifecycleAction", scaling_hook.complete, f"{_ACTION} LifecycleActionResult"),
+    # Scheduled actions
+    _writes("PutScheduledUpdateGroupAction", scaling_schedule.put, f"{_GROUP} {scaling_schedule.ACTION}"),
+    _writes(
+        "BatchPutScheduledUpdateGroupAction",
+        scaling_schedule.put_many,
+        f"{_GROUP} " + " ".join(f"ScheduledUpdateGroupActions.{name}" for name in scaling_schedule.ACTION.split()),
+    ),
+    _reads(
+        "DescribeScheduledActions",
+        scaling_schedule.describe,
+        f"{_GROUP} ScheduledActionNames StartTime EndTime {_PAGES}",
+    ),
+    _writes("DeleteScheduledAction", scaling_schedule.delete, f"{_GROUP} ScheduledActionName"),
+    _writes("BatchDeleteScheduledAction", scaling_schedule.delete_many, f"{_GROUP} ScheduledActionNames"),
     # Tags
     _writes("CreateOrUpdateTags", scaling_tag.create_or_update, _TAGS, scaling_tag.checks("CreateOrUpdateTags")),
     _writes("DeleteTags", scaling_tag.delete, _TAGS, scaling_tag.checks("DeleteTags")),

@@ -54,6 +54,7 @@ def test_room_and_quotas_are_set_and_shown(skylift: Skylift) -> None:
     [
         (("interrupt", "i-0123456789abcdef0"), 125, "InvalidInstanceID.NotFound"),
         (("interrupt", "i-1", "--in", "1m", "--rebalance"), 2, "exclude each other"),
+        (("interrupt", "nightly"), 2, "No job 'nightly' has a server in this cloud"),
         (("interrupt", "--in", "1m"), 2, "--in needs an INSTANCE"),
         (("interrupt", "i-1", "--in", "soon"), 2, "not a duration"),
         (("spot-price", "--reset"), 2, "TYPE is missing"),
