@@ -58,6 +58,7 @@ def test_every_option_is_told_or_said_to_be_unknown(settings: Settings, monkeypa
 
 
 def test_a_run_on_spot(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalogue, "spot", lambda name, region: None)
     spot = replace(OUTCOME, market="spot", attempts=2, program_seconds=3600.0)
     price = with_price(spot, settings).price
     assert price is not None
