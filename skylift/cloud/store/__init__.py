@@ -1,6 +1,7 @@
 """The state of one cloud. Importing the package declares where every noun is kept."""
 
 from skylift.cloud.store import (
+    alarm,
     bucket,
     connect,
     dedicated_host,
@@ -21,6 +22,7 @@ from skylift.cloud.store import (
 )
 
 __all__ = [
+    "alarm",
     "bucket",
     "connect",
     "dedicated_host",
