@@ -16,7 +16,7 @@ table(SpotNotice, "spot_notices", key=("instance_id",))
 
 
 def taken(tx: Tx, zone: str, type_name: str | None, market: str) -> int:
-    """How many instances of a type, or of all, take room in a zone: of one market, or of `any`. What is off does not."""
+    """How many instances of a type, or of all, take room in a zone: of one market or of `any`. What is off does not."""
     rows = tx.execute(
         "SELECT count(*) FROM instances WHERE state NOT IN ('stopped', 'terminated') AND zone = ? "
         "AND (? IS NULL OR type = ?) AND (? = 'any' OR (spot_request_id IS NOT NULL) = (? = 'spot'))",
