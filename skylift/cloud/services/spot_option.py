@@ -14,6 +14,9 @@ from skylift.cloud.spot import Behavior, SpotRequest
 from skylift.cloud.store.database import Tx
 
 LEAST_PRICE = 0.001
+MOST_PRICE = 1_000_000
+DIGITS = 6
+"""After the point: no price is told with more."""
 
 REQUEST = "spot-instances-request"
 """How tags and ARNs spell a request's type."""
@@ -135,11 +138,13 @@ def not_protected() -> ServiceError:
 def read_price(text: str, name: str = "spotPrice") -> float:
     """A price as AWS's requests spell it; raises InvalidParameterValue."""
     try:
-        price = float(text)
+        price = round(float(text), DIGITS)
     except ValueError:
         price = float("nan")
-    if not 0 < price < float("inf"):
-        raise invalid(f"Invalid value '{text}' for {name}. It has to be a positive number of USD.")
+    if not 0 < price <= MOST_PRICE:
+        raise invalid(
+            f"Invalid value '{text}' for {name}. It has to be a number of USD, from {10**-DIGITS:f} to {MOST_PRICE}."
+        )
     return price
 
 

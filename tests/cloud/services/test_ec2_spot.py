@@ -454,6 +454,19 @@ def test_history_is_newest_first_and_comes_in_pages(scene: Scene) -> None:
     assert nothing["SpotPriceHistory"] == []
 
 
+def test_prices_of_one_second_come_in_pages_too(scene: Scene) -> None:
+    cloud = scene.cloud
+    for number in range(4):
+        scene.price(f"0.00{number + 2}", AvailabilityZone="us-east-1a")
+        cloud.clock.forward(milliseconds=200)
+    asked: dict[str, Any] = {"InstanceTypes": ["t3.micro"], "AvailabilityZone": "us-east-1a"}
+    whole = cloud.call("DescribeSpotPriceHistory", **asked)["SpotPriceHistory"]
+    assert [one["SpotPrice"] for one in whole[:4]] == ["0.005000", "0.004000", "0.003000", "0.002000"]
+    first = cloud.call("DescribeSpotPriceHistory", MaxResults=1, **asked)
+    rest = cloud.call("DescribeSpotPriceHistory", NextToken=first["NextToken"], **asked)
+    assert [*first["SpotPriceHistory"], *rest["SpotPriceHistory"]] == whole
+
+
 def test_asking_on_the_spot_takes_a_permission_of_its_own(scene: Scene) -> None:
     cloud = scene.cloud
     launch = {"ImageId": cloud.image_id, "InstanceType": "t3.micro", "MinCount": 1, "MaxCount": 1}

@@ -46,11 +46,30 @@ def test_a_price_holds_from_its_moment_on_in_its_zone(cloud: Cloud) -> None:
     assert cloud.control("DescribeSpotPrices") == {"SpotPrices": []}
 
 
-@pytest.mark.parametrize("wrong", ["0", "-1", "much", "nan", "inf", ""])
+@pytest.mark.parametrize("wrong", ["0", "-1", "much", "nan", "inf", "", "0.0000004", "1e300"])
 def test_a_price_that_is_none_is_refused(cloud: Cloud, wrong: str) -> None:
     with pytest.raises(ServiceError, match="spotPrice") as refused:
         cloud.control("PutSpotPrice", InstanceType="t3.micro", SpotPrice=wrong)
     assert refused.value.code == "InvalidParameterValue"
+
+
+def test_what_it_cost_before_stays_as_it_was(cloud: Cloud) -> None:
+    """The price is told with six digits, and that is what holds."""
+    cloud.control("PutSpotPrice", InstanceType="t3.micro", SpotPrice="0.12345678")
+    assert price(cloud) == 0.123457
+    with pytest.raises(ServiceError, match="effectiveFrom"):
+        cloud.control(
+            "PutSpotPrice",
+            InstanceType="t3.micro",
+            SpotPrice="1",
+            EffectiveFrom=cloud.clock.now - timedelta(hours=1),
+        )
+    # Asked for a moment ago: from now on.
+    asked = cloud.clock.now - timedelta(seconds=5)
+    (made, *_) = cloud.control("PutSpotPrice", InstanceType="t3.micro", SpotPrice="1", EffectiveFrom=asked)[
+        "SpotPrices"
+    ]
+    assert made["EffectiveFrom"] == cloud.clock.now
 
 
 def test_there_is_room_for_so_many(cloud: Cloud) -> None:
