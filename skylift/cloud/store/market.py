@@ -19,8 +19,8 @@ def taken(tx: Tx, zone: str, type_name: str | None, market: str) -> int:
     """How many instances of a type, or of all, take room in a zone: of one market or of `any`. What is off does not,
     nor what is on a dedicated host: that is the account's room already."""
     rows = tx.execute(
-        "SELECT count(*) FROM instances WHERE state NOT IN ('stopped', 'terminated') AND tenancy != 'host' AND zone = ? "
-        "AND (? IS NULL OR type = ?) AND (? = 'any' OR (spot_request_id IS NOT NULL) = (? = 'spot'))",
+        "SELECT count(*) FROM instances WHERE state NOT IN ('stopped', 'terminated') AND tenancy != 'host' "
+        "AND zone = ? AND (? IS NULL OR type = ?) AND (? = 'any' OR (spot_request_id IS NOT NULL) = (? = 'spot'))",
         *(zone, type_name, type_name, market, market),
     )
     found: int = rows.fetchone()[0]
