@@ -106,6 +106,11 @@ class Home:
         return self.path / "cloud.lock"
 
     @property
+    def seen(self) -> Path:
+        """Changed about every minute while the cloud runs: what was on then was on at least until then."""
+        return self.path / "seen"
+
+    @property
     def down_mark(self) -> Path:
         """There while the cloud is down because somebody asked for that."""
         return self.path / "down"

@@ -39,7 +39,9 @@ from skylift.cloud.home import Endpoint, Home
 from skylift.cloud.instance import Console
 from skylift.cloud.joints.desk import Desk
 from skylift.cloud.joints.first_facts import DEFAULT_REGION, first_facts, open_database, preferred_net
+from skylift.cloud.joints.groups import make_groups
 from skylift.cloud.joints.leave import take_down
+from skylift.cloud.joints.ledger import account_for_the_gone
 from skylift.cloud.joints.premises import RUN, make_disks, make_meter, make_servers, make_site, places_of_work, size_of
 from skylift.cloud.joints.records import Records
 from skylift.cloud.joints.spot import Market
@@ -57,12 +59,11 @@ from skylift.cloud.loops.instance import Cables, InstanceLoop
 from skylift.cloud.loops.metering import Metering
 from skylift.cloud.loops.network import NetworkLoop
 from skylift.cloud.loops.root_copy import RootCopies
-from skylift.cloud.loops.scaling_group import ScalingGroupLoop
 from skylift.cloud.loops.snapshot import SnapshotLoop
 from skylift.cloud.loops.spot import SpotLoop
 from skylift.cloud.loops.ticker import Ticker
 from skylift.cloud.loops.volume import Sockets, VolumeLoop
-from skylift.cloud.services import alarm_action, fleet_upkeep, scaling_launch
+from skylift.cloud.services import alarm_action, fleet_upkeep
 from skylift.cloud.services.identity_document import Notary
 from skylift.cloud.services.zone import zone_id
 from skylift.cloud.store.database import Database, StoreError
@@ -168,18 +169,12 @@ class Cloud:
         alarms = AlarmLoop(database, alarm_action.carry_out, engine.wake)
         # In this order: alarms are evaluated by what has just been measured.
         ticker.steps = (metering.step, alarms.step)
-        groups = ScalingGroupLoop(
-            database=database,
-            launch=scaling_launch.by(account, self._region),
-            end=scaling_launch.end,
-            resolved=scaling_launch.resolved,
-            wake_in=engine.wake_in,
-        )
+        groups = make_groups(database, account, self._region, engine.wake_in)
         # Alarms, market, fleets and groups first: they say which servers there are to be. Then servers: each sees to
         # its network itself once it is made, which takes longer than the network.
         wishes = (alarms.act, spot.step, fleets.step, groups.step)
         engine.steps = (*wishes, instances.step, volumes.step, snapshots.step, images.step, networks.step)
-        engine.chores = (records.forget, records.shrink, network.restore_way_out)
+        engine.chores = (records.forget, records.shrink, network.restore_way_out, self._home.seen.touch)
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -189,6 +184,7 @@ class Cloud:
         await asyncio.to_thread(networks.step)
         await asyncio.to_thread(captures.sweep)
         await asyncio.to_thread(disks.sweep)
+        await asyncio.to_thread(account_for_the_gone, database, servers, self._home)
         await asyncio.to_thread(instances.adopt)
         images.tidy()
         await asyncio.to_thread(volumes.adopt)

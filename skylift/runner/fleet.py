@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from skylift.runner.ec2 import Api
-from skylift.runner.errors import LaunchFailed, Refused
+from skylift.runner.errors import LaunchFailed, Refused, UsageError
 from skylift.runner.job import Job, Spot
 from skylift.runner.key import KeyPair
 from skylift.runner.launch import Server, is_unknown_profile, launch_request, live_servers
@@ -141,6 +141,27 @@ def fleet_request(
         "TagSpecifications": [{"ResourceType": "fleet", "Tags": tags}],
         **options,
     }
+
+
+def check_price(api: Api, spot: Spot | None) -> None:
+    """Raises UsageError for a price that is below every offer: no server would come until it changes."""
+    if spot is None or spot.max_price is None or spot.or_on_demand:
+        return
+    found = api.pages(
+        "ec2",
+        "describe_spot_price_history",
+        "SpotPriceHistory",
+        InstanceTypes=list(spot.types),
+        ProductDescriptions=["Linux/UNIX"],
+        StartTime=datetime.now(UTC),
+    )
+    offers = [(float(each["SpotPrice"]), each["InstanceType"], each["AvailabilityZone"]) for each in found]
+    if offers and min(offers)[0] > spot.max_price:
+        price, kind, zone = min(offers)
+        raise UsageError(
+            f"--max-price {spot.max_price:g} is below every offer: the lowest is {price:g} USD/h, {kind} in {zone}.",
+            "Raise it, or leave it out: then it is the price on demand.",
+        )
 
 
 def start_fleet(api: Api, request: dict[str, Any]) -> Fleet:

@@ -19,7 +19,7 @@ OPERATIONS = {
         AttachInternetGateway AuthorizeSecurityGroupIngress CreateInternetGateway CreateRoute CreateSecurityGroup
         CreateFleet CreateLaunchTemplate CreateSubnet CreateTags CreateVpc CreateVpcEndpoint DeleteFleets
         DeleteLaunchTemplate DeleteNetworkInterface DeleteVolume DescribeFleetHistory DescribeFleets
-        DescribeLaunchTemplates
+        DescribeLaunchTemplates DescribeSpotPriceHistory
         DescribeAvailabilityZones DescribeImages DescribeInstanceTypes DescribeInstances DescribeInternetGateways
         DescribeKeyPairs DescribeNetworkInterfaces DescribeRouteTables DescribeSecurityGroups DescribeSubnets
         DescribeSpotPriceHistory DescribeVolumes DescribeVpcEndpoints DescribeVpcs GetConsoleOutput ImportKeyPair

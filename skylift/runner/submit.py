@@ -182,7 +182,7 @@ class Submission:
             # waits for it at its end: modules written in other languages abort the process when they are cut off.
             threading.Thread(target=importlib.import_module, args=("skylift.runner.ssh",)).start()
         api = await in_thread(Api, self._settings)
-        images, processors, self._open, self._caller, parcels, sources, kept, _ = await together(
+        images, processors, self._open, self._caller, parcels, sources, kept, *_ = await together(
             in_thread(find_images, api, self._settings.image),
             in_thread(launch.check_type, api, self._job.instance_type),
             in_thread(open_account, self._settings, api),
@@ -190,6 +190,7 @@ class Submission:
             in_thread(self._pack, archive),
             in_thread(find_sources, api, self._job.s3_inputs, self._job.bundle),
             in_thread(warm.kept_servers, api),
+            in_thread(fleet.check_price, api, self._job.spot),
             in_thread(api.warm),
         )
         step.detail = f"{self._job.instance_type} in {self._settings.region} ({self._settings.place})"
@@ -503,8 +504,8 @@ class Submission:
         servers = launch.live_servers(api, job)
         for server in servers:
             launch.terminate(api, server.instance)
-        if self._server is not None:
-            write_off(self._account, job, self._server.instance, interrupted=self._interrupted)
+        instance = self._server.instance if self._server is not None else None
+        write_off(self._account, job, instance, interrupted=self._interrupted)
 
     def _tell_undo_failed(self, error: SkyliftError) -> None:
         self._watcher.note(f"Not everything could be taken down: {error.message} {error.advice}".rstrip())
@@ -599,7 +600,7 @@ def _spell_s3(cargo: Cargo) -> str:
     return f"; {len(objects)} object{'s' * (len(objects) != 1)} of S3, {spell_size(sum(each.size for each in objects))}"
 
 
-def write_off(account: Account, job: str, instance: str, *, interrupted: bool) -> None:
+def write_off(account: Account, job: str, instance: str | None, *, interrupted: bool) -> None:
     """The final status of a job whose server was ended by its client before the program began."""
     status = {
         "job": job,

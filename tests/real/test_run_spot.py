@@ -54,3 +54,21 @@ def test_a_cancelled_job_takes_its_fleet_with_it(cloud: RealCloud, folder: Path)
     assert listed["attempt"] == 1
     assert cloud.skylift("cancel", "given-up").stdout == "given-up: cancelled\n"
     cloud.skylift("rm", "given-up")
+
+
+def test_a_job_that_is_given_notice_goes_on_on_another_server(cloud: RealCloud, folder: Path) -> None:
+    with (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
+        wanted = ("--spot", "--checkpoint", "state.json", "--out", "result.txt", "--name", "moves")
+        client = cloud.popen("run", *wanted, "count.py", cwd=folder, stdout=out, stderr=err)
+        until(lambda: b"counted 1" in (folder / "out").read_bytes(), "the program to count")
+        (first,) = [each["instance"] for each in jobs(cloud) if each["name"] == "moves"]
+        cloud.skylift("cloud", "interrupt", first)
+        code = client.wait()
+    words = (folder / "err").read_text()
+    assert code == 0, words
+    assert (folder / "out").read_text() == "attempt 1 from 0\ncounted 1\nattempt 2 from 1\ncounted 2\n", words
+    assert (folder / "result.txt").read_text() == "2"
+    assert "goes on from attempt 1's checkpoint" in words
+    (listed,) = [each for each in jobs(cloud, "--all") if each["name"] == "moves"]
+    assert (listed["state"], listed["attempt"], listed["instance"] != first) == ("succeeded", 2, True)
+    cloud.skylift("rm", "moves")

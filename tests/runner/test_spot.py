@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from skylift.runner.errors import UsageError
-from skylift.runner.fleet import fleet_request, template_request
+from skylift.runner.fleet import check_price, fleet_request, template_request
 from skylift.runner.job import Program, Settings, Spot
 from skylift.runner.key import KeyPair
 from skylift.runner.network import Network
@@ -104,6 +104,28 @@ def test_the_fleet_has_all_types_in_all_zones_until_the_deadline(folder: Path) -
     full = fleet_request(job, spot, "lt-1", NETWORK, "token", 10_000, on_demand=True)
     assert "MaxPrice" not in full["LaunchTemplateConfigs"][0]["Overrides"][0]
     assert full["TargetCapacitySpecification"]["OnDemandTargetCapacity"] == 1
+
+
+class Offers:
+    """An EC2 that tells prices, by type."""
+
+    def __init__(self, **prices: str) -> None:
+        self._prices = prices
+
+    def pages(self, *_: str, InstanceTypes: list[str], **__: Any) -> list[dict[str, str]]:
+        return [
+            {"InstanceType": name, "AvailabilityZone": "us-east-1a", "SpotPrice": self._prices[name]}
+            for name in InstanceTypes
+        ]
+
+
+def test_a_price_below_every_offer_is_refused_with_the_lowest() -> None:
+    api: Any = Offers(small="0.0071", large="0.02")
+    with pytest.raises(UsageError, match=r"the lowest is 0\.0071 USD/h, small in us-east-1a"):
+        check_price(api, Spot(max_price=0.005, types=("large", "small")))
+    for spot in (Spot(max_price=0.0071, types=("large", "small")), Spot(types=("large",)), None):
+        check_price(api, spot)
+    check_price(api, Spot(max_price=0.005, types=("large",), or_on_demand=True))
 
 
 def test_a_spot_jobs_role_ends_its_own_fleet_and_no_other_role_does() -> None:

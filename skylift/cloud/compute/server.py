@@ -185,6 +185,13 @@ class Servers:
         except (FileNotFoundError, ValueError):
             return None
 
+    def ended_at(self, server_id: str) -> datetime | None:
+        """When the server's init ended; None when nobody was there to see it."""
+        try:
+            return datetime.fromtimestamp((self._exits / server_id).stat().st_mtime, UTC)
+        except FileNotFoundError:
+            return None
+
     def request_shutdown(self, server_id: str) -> None:
         """What pressing the power button is to a machine: its init shuts the system down and powers off."""
         self._runtime("kill", server_id, "PWR")

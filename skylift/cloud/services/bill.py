@@ -12,6 +12,7 @@ from skylift.cloud.identity import Caller
 from skylift.cloud.market import SpotPrice
 from skylift.cloud.reservation import ReservedInstances
 from skylift.cloud.services.invoice import DIGITS, Line, draw_up, grouped, total
+from skylift.cloud.services.market import priced, usual_price
 from skylift.cloud.services.refusal import combination, invalid_value, missing
 from skylift.cloud.services.reserved_use import HOUR
 from skylift.cloud.services.tariff import STORAGE_AS_OF
@@ -42,7 +43,7 @@ def get_bill(tx: Tx, caller: Caller, params: Any) -> Item:
         "CurrencyCode": "USD",
         "Total": _spelled(total(lines)),
         "UnpricedLines": sum(line.amount is None for line in lines),
-        "PricesAsOf": _dates(caller.region),
+        "PricesAsOf": _dates(caller.region, {line.option for line in lines}),
         "Groups": [_group(name, some) for name, some in sorted(grouped(lines, key).items())] if key else [],
         "Lines": [_line(line) for line in lines],
     }
@@ -57,7 +58,7 @@ def _lines(tx: Tx, region: str, start: datetime, end: datetime) -> list[Line]:
         if (kind, zone) not in prices:
             prices[kind, zone] = sorted(tx.find(SpotPrice, type=kind, zone=zone), key=lambda one: one.since)
         then = [one.price for one in prices[kind, zone] if one.since < moment + SECOND]
-        return then[-1] if then else catalogue.spot(kind, region)
+        return then[-1] if then else usual_price(kind, zone)
 
     usages = usages_between(tx, first, last + SECOND)
     return draw_up(usages, tx.find(ReservedInstances), spot_price, region, start, end, tx.now)
@@ -107,14 +108,15 @@ def _line(line: Line) -> Item:
     }
 
 
-def _dates(region: str) -> list[Item]:
-    """Of which day the figures are, by kind."""
+def _dates(region: str, options: set[str]) -> list[Item]:
+    """Of which day the figures are, by option. What is reserved has the price that it was bought at."""
     known = [
         {"Option": what, "Date": source.date, "Source": source.name}
         for (where, what), source in catalogue.sources().items()
-        if where == region
+        if what in options and where == (priced(region) if what == "spot" else region)
     ]
-    return [*known, {"Option": "volume", "Date": STORAGE_AS_OF, "Source": "Amazon EBS pricing"}]
+    storage = {"Option": "volume", "Date": STORAGE_AS_OF, "Source": "list prices of Amazon EBS"}
+    return [*known, *([storage] if "volume" in options else [])]
 
 
 def _full_second(moment: datetime) -> datetime:

@@ -34,27 +34,21 @@ def _gp3(gib: str, iops: str | None = None, throughput: str | None = None) -> St
     return Storage(gib, iops, 3000, throughput, 125)
 
 
-STORAGE_AS_OF = "2024"
+STORAGE_AS_OF = "2026"
 STORAGE: dict[tuple[str, str], Storage] = {
-    **{
-        (region, kind): price
-        for region in ("us-east-1", "us-west-2")
-        for kind, price in {
-            "gp3": _gp3("0.08", "0.005", "0.04"),
-            "gp2": Storage("0.10"),
-            "io1": Storage("0.125", "0.065"),
-            "st1": Storage("0.045"),
-            "sc1": Storage("0.015"),
-            "standard": Storage("0.05"),
-        }.items()
-    },
+    ("us-east-1", "gp3"): _gp3("0.08", "0.005", "0.04"),
+    ("us-east-1", "gp2"): Storage("0.10"),
+    ("us-east-1", "io1"): Storage("0.125", "0.065"),
+    ("us-east-1", "st1"): Storage("0.045"),
+    ("us-east-1", "sc1"): Storage("0.015"),
+    ("us-east-1", "standard"): Storage("0.05"),
+    ("us-west-2", "gp3"): _gp3("0.08"),
+    ("us-west-2", "gp2"): Storage("0.10"),
     ("eu-west-1", "gp3"): _gp3("0.088"),
     ("eu-west-1", "gp2"): Storage("0.11"),
-    ("eu-west-1", "io1"): Storage("0.138", "0.072"),
-    ("eu-west-1", "st1"): Storage("0.05"),
     ("eu-central-1", "gp3"): _gp3("0.0952"),
 }
-"""Amazon EBS's list prices as tools publish them; reads and writes of `standard` volumes are not counted."""
+"""Amazon EBS's list prices (docs/catalogue.md); reads and writes of `standard` volumes are not counted."""
 
 
 def on_demand(instance_type: str, region: str) -> Fraction | None:

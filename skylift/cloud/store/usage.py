@@ -34,6 +34,17 @@ def forget_usages(tx: Tx, before: datetime) -> None:
     tx.execute("DELETE FROM usages WHERE ended < ?", before.isoformat())
 
 
+def open_instances(tx: Tx) -> list[Usage]:
+    return tx.select(Usage, "WHERE kind = 'instance' AND ended IS NULL ORDER BY number")
+
+
+def end_at(tx: Tx, instance_id: str, moment: datetime) -> None:
+    """An instance is found to have ended before now, and so has its public address, unless that is the account's."""
+    held = "resource_id = ?1 OR instance_id = ?1 AND resource_id IN (SELECT id FROM network_interfaces)"
+    for usage in tx.select(Usage, f"WHERE ended IS NULL AND ({held})", instance_id):
+        tx.save(replace(usage, ended=min(tx.now, max(usage.started, moment))))
+
+
 def follow_instance(tx: Tx, row: Instance, gone: bool) -> None:
     """A reboot goes on in the same span: the row says `running` all the while, as on EC2."""
     if gone or row.state != "running":

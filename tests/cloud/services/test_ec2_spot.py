@@ -182,6 +182,18 @@ def test_an_instance_that_stops_is_started_again_when_it_is_cheap_enough(scene: 
     assert cloud.control("DescribeInterruptions") == {"Interruptions": []}
 
 
+def test_a_request_stays_as_open_as_it_was_to_the_zone(scene: Scene) -> None:
+    cloud = scene.cloud
+    first = cloud.run(InstanceMarketOptions=STOPS)
+    assert first["Placement"]["AvailabilityZone"] == "us-east-1a"
+    cloud.control("PutCapacity", InstanceType="t3.micro", AvailabilityZone="us-east-1a", InstanceCount=0)
+    cloud.call("TerminateInstances", InstanceIds=[first["InstanceId"]])
+    cloud.observe(first["InstanceId"], "terminated")
+    scene.settle()
+    (second,) = scene.live()
+    assert cloud.instance(second)["Placement"]["AvailabilityZone"] == "us-east-1b"
+
+
 def test_only_a_persistent_request_lets_its_instance_be_stopped(scene: Scene) -> None:
     cloud = scene.cloud
     once = scene.launch()

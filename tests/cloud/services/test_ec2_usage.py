@@ -10,7 +10,7 @@ from ec2_fixtures import Cloud
 
 from skylift.cloud.instance import Instance
 from skylift.cloud.services.instance import forget_terminated
-from skylift.cloud.store.usage import forget_usages, usages_between
+from skylift.cloud.store.usage import end_at, forget_usages, usages_between
 from skylift.cloud.usage import Usage
 from skylift.cloud.volume import Volume
 
@@ -148,3 +148,18 @@ def test_the_end_of_an_instance_ends_its_volumes_or_frees_them(cloud: Cloud) -> 
     (kept,) = spans(cloud, kind="volume", ended=None)
     assert (kept.quantity, kept.instance_id) == (2, None)
     assert sorted(one.quantity for one in spans(cloud, kind="volume") if one.ended) == [1, 2, 8]
+
+
+def test_an_instance_whose_end_nobody_saw_ends_with_its_address(cloud: Cloud) -> None:
+    made = cloud.run()["InstanceId"]
+    other = cloud.run()["InstanceId"]
+    for one in (made, other):
+        cloud.observe(one, "running")
+    seen = cloud.clock.now + timedelta(minutes=5)
+    cloud.clock.forward(hours=60)
+    with cloud.database.write() as tx:
+        end_at(tx, made, seen)
+    cloud.observe(made, "stopped")
+    assert [one.kind for one in spans(cloud, instance_id=made, ended=None)] == ["volume"]
+    assert {one.ended for one in spans(cloud, instance_id=made) if one.kind != "volume"} == {seen}
+    assert len(spans(cloud, instance_id=other, ended=None)) == 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -108,6 +109,19 @@ def test_an_interrupted_instance_is_replaced_from_another_pool(market: Scene) ->
     assert (cloud.row(second).type, cloud.row(second).zone) == ("t3.small", B)
     market.settle()
     assert alive(cloud) == [second], "its request asks for nothing any more"
+
+
+def test_an_instance_that_heeds_its_notice_at_once_is_replaced_at_once(market: Scene) -> None:
+    cloud = market.cloud
+    fleet_id = spot_fleet(cloud, 1, MICRO_A)
+    (first,) = run(cloud, fleet_id)
+    cloud.control("InterruptInstance", InstanceId=first, Seconds=120)
+    market.settle()
+    cloud.clock.forward(seconds=5)
+    with cloud.database.write() as tx:
+        tx.save(replace(cloud.row(first), state_reason_code="Client.InstanceInitiatedShutdown"))
+    cloud.observe(first, "terminated")
+    assert len(run(cloud, fleet_id)) == 1
 
 
 def test_without_room_it_says_so_and_tries_again(market: Scene) -> None:

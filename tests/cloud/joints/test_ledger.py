@@ -1,0 +1,80 @@
+"""Servers that ended while the cloud was not there: until when they are paid for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from skylift.cloud.home import Home
+from skylift.cloud.joints.ledger import account_for_the_gone
+from skylift.cloud.store.database import Database
+from skylift.cloud.usage import Usage
+
+START = datetime(2026, 11, 20, 18, tzinfo=UTC)
+MONDAY = START + timedelta(days=3)
+
+
+class Servers:
+    def __init__(self, *running: str, ended: dict[str, datetime] | None = None) -> None:
+        self._running = dict.fromkeys(running, 1)
+        self._ended = ended or {}
+
+    def running(self) -> dict[str, int]:
+        return self._running
+
+    def ended_at(self, server_id: str) -> datetime | None:
+        return self._ended.get(server_id)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path)
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    opened = Database(tmp_path / "state.db", clock=lambda: MONDAY)
+    with opened.write() as tx:
+        for number, name in enumerate(("i-1", "i-2"), start=1):
+            tx.add(Usage(number, name, "instance", START, START, instance_id=name))
+    yield opened
+    opened.close()
+
+
+def mark(path: Path, moment: datetime) -> None:
+    path.touch()
+    os.utime(path, (moment.timestamp(), moment.timestamp()))
+
+
+def ended(database: Database) -> dict[str, timedelta | None]:
+    """After how long, by instance."""
+    with database.read() as tx:
+        return {one.resource_id: one.ended - START if one.ended else None for one in tx.find(Usage)}
+
+
+def test_taken_down_on_friday(database: Database, home: Home) -> None:
+    mark(home.seen, START + timedelta(minutes=59))
+    mark(home.down_mark, START + timedelta(hours=1))
+    account_for_the_gone(database, Servers(), home)
+    assert set(ended(database).values()) == {timedelta(hours=1)}
+
+
+def test_what_still_runs_goes_on(database: Database, home: Home) -> None:
+    mark(home.seen, START + timedelta(hours=1))
+    account_for_the_gone(database, Servers("i-1"), home)
+    assert ended(database) == {"i-1": None, "i-2": timedelta(hours=1)}
+
+
+def test_an_end_that_somebody_saw_counts(database: Database, home: Home) -> None:
+    mark(home.seen, START + timedelta(hours=1))
+    account_for_the_gone(database, Servers(ended={"i-1": START + timedelta(hours=7)}), home)
+    assert ended(database) == {"i-1": timedelta(hours=7), "i-2": timedelta(hours=1)}
+
+
+def test_without_a_sign_it_is_now_and_never_before_it_began(database: Database, home: Home) -> None:
+    account_for_the_gone(database, Servers(ended={"i-1": START - timedelta(hours=1)}), home)
+    assert ended(database) == {"i-1": timedelta(0), "i-2": timedelta(days=3)}
