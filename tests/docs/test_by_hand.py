@@ -161,7 +161,7 @@ def test_the_group_heals_and_says_why(walked: Walk) -> None:
 
 
 def test_load_brings_a_server(walked: Walk) -> None:
-    walked.line(r"At \S+ a monitor alarm by-hand-busy in state ALARM triggered policy more changing .* from \d to \d\..*")
+    walked.line(r"At \S+ a monitor alarm by-hand-busy in state ALARM triggered policy more changing .* to \d\..*")
 
 
 def test_nothing_is_left(walked: Walk) -> None:
