@@ -183,7 +183,7 @@ class Supervisor:
     def _let_fleet_go(self) -> None:
         """Before this server goes off, or another one would come."""
         until = min(self._deadline - LAST, time.time() + _FLEET_PATIENCE)
-        delete_fleet(self._aws, Metadata(self._options.imds), until)
+        delete_fleet(self._aws, Metadata(self._options.imds), self.prefix, until)
 
     def open_door(self) -> None:
         owner = (self._login.uid, self._login.gid)
