@@ -122,7 +122,7 @@ class Attendance:
             await self._forwards.close()
             await self._put_away()
         told = conclude(self._visit.name, status, manifest, self._reach.server)
-        told = await in_thread(name_larger_type, self._account.api, told, self._visit.instance_type)
+        told = await in_thread(name_larger_type, self._account.api, told, self._type)
         return self._dress(told)
 
     async def _put_away(self, *, again: bool = False) -> None:
@@ -276,6 +276,12 @@ class Attendance:
             )
         return manifest
 
+    @property
+    def _type(self) -> str:
+        """Of a spot job's servers, which may be of several, the last one's."""
+        server = self._reach.server
+        return server.type if self._visit.spot and server is not None else self._visit.instance_type
+
     def _outcome(self, state: str, exit_code: int, reason: str) -> Outcome:
         instance = self._reach.server.instance if self._reach.server else None
         return self._dress(
@@ -288,7 +294,7 @@ class Attendance:
         more["choice"] = self._visit.choice
         if outcome.results:
             more["home"] = self._visit.home
-        told = replace(outcome, instance_type=self._visit.instance_type, **more)
+        told = replace(outcome, instance_type=self._type, **more)
         return with_price(told, self._account.settings)
 
 
