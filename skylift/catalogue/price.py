@@ -58,12 +58,14 @@ def savings_plan(instance_type: str, region: str, years: int, payment: Payment) 
 
 
 def priced_regions() -> tuple[str, ...]:
-    return FOLDERS.regions()
+    """Those with prices on demand: of others there may be spot prices, which nothing could be compared to."""
+    return tuple(region for region in FOLDERS.regions() if "on-demand" in figures(region))
 
 
 def sources() -> Mapping[tuple[str, str], Source]:
     """By region and kind of price (`("us-east-1", "on-demand")`); `("", "types")` is the types themselves."""
-    of_prices = {(region, kind): known.source for region in priced_regions() for kind, known in figures(region).items()}
+    regions = FOLDERS.regions()
+    of_prices = {(region, kind): known.source for region in regions for kind, known in figures(region).items()}
     return {("", "types"): types_source(), **of_prices}
 
 

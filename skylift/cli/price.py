@@ -78,6 +78,7 @@ def price(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
     is_command: Annotated[bool, typer.Option(COMMAND_FLAG, hidden=True)] = False,
 ) -> None:
+    from skylift.place.figures import use_own_figures
     from skylift.runner.duration import parse_duration
     from skylift.runner.history import basis_of
     from skylift.runner.job import Program
@@ -86,6 +87,7 @@ def price(
     from skylift.runner.purchase import quote
     from skylift.runner.requirements import read_requirements
 
+    use_own_figures()
     wanted = read_requirements(cpu=cpu, memory=memory, arch=arch, gpu=gpu)
     named = read_program(program or [], module, is_command=is_command)
     order = Order(Program(named.kind, named.target), instance_type=instance_type, wanted=wanted)

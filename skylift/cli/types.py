@@ -63,16 +63,15 @@ def types(
     from skylift import catalogue
     from skylift.place.figures import use_own_figures
     from skylift.runner.choice import by_price, fitting, nothing_fits
-    from skylift.runner.price import priced_region
+    from skylift.runner.price import priced_region, stand_in
     from skylift.runner.requirements import check_words, read_requirements
 
     wanted = read_requirements(
         cpu=cpu, memory=memory, arch=arch, gpu=gpu, disk=disk, network=network, words=words or ()
     )
     use_own_figures()
-    if refresh:
-        region = _refresh(region)
-    where, note = priced_region(region)
+    refreshed = _refresh(region) if refresh else None
+    where, note = stand_in(refreshed) if refreshed and region is None else priced_region(region)
     lookup = catalogue.spot if spot else catalogue.on_demand
 
     def price(name: str) -> float | None:
@@ -142,6 +141,7 @@ def _rest(more: int) -> str:
 
 def as_object(kind: InstanceType, region: str) -> dict[str, Any]:
     from skylift import catalogue
+    from skylift.runner.price import commitments_of
 
     hourly = catalogue.on_demand(kind.name, region)
     return {
@@ -169,6 +169,10 @@ def as_object(kind: InstanceType, region: str) -> dict[str, Any]:
         "usd_per_gib_hour": None if hourly is None else round(hourly / (kind.memory_mib / 1024), 6),
         "spot_usd_per_hour": catalogue.spot(kind.name, region),
         "dedicated_usd_per_hour": catalogue.dedicated(kind.name, region),
+        "commitments": [
+            {"kind": each.kind, "years": each.years, "payment": each.payment, "usd_per_hour": each.hourly}
+            for each in commitments_of(kind.name, region)
+        ],
     }
 
 

@@ -39,6 +39,7 @@ from skylift.cloud.home import Endpoint, Home
 from skylift.cloud.instance import Console
 from skylift.cloud.joints.desk import Desk
 from skylift.cloud.joints.first_facts import DEFAULT_REGION, first_facts, open_database, preferred_net
+from skylift.cloud.joints.groups import make_groups
 from skylift.cloud.joints.leave import take_down
 from skylift.cloud.joints.ledger import account_for_the_gone
 from skylift.cloud.joints.premises import RUN, make_disks, make_meter, make_servers, make_site, places_of_work, size_of
@@ -48,6 +49,7 @@ from skylift.cloud.joints.stations import Stations
 from skylift.cloud.listening import listen_for_tls, listen_on_loopback
 from skylift.cloud.lock import hold
 from skylift.cloud.log import CappedLog
+from skylift.cloud.loops.alarm import AlarmLoop
 from skylift.cloud.loops.blueprint import Draughtsman
 from skylift.cloud.loops.engine import Engine
 from skylift.cloud.loops.fleet import FleetLoop
@@ -57,12 +59,11 @@ from skylift.cloud.loops.instance import Cables, InstanceLoop
 from skylift.cloud.loops.metering import Metering
 from skylift.cloud.loops.network import NetworkLoop
 from skylift.cloud.loops.root_copy import RootCopies
-from skylift.cloud.loops.scaling_group import ScalingGroupLoop
 from skylift.cloud.loops.snapshot import SnapshotLoop
 from skylift.cloud.loops.spot import SpotLoop
 from skylift.cloud.loops.ticker import Ticker
 from skylift.cloud.loops.volume import Sockets, VolumeLoop
-from skylift.cloud.services import fleet_upkeep, scaling_launch
+from skylift.cloud.services import alarm_action, fleet_upkeep
 from skylift.cloud.services.identity_document import Notary
 from skylift.cloud.services.zone import zone_id
 from skylift.cloud.store.database import Database, StoreError
@@ -164,17 +165,14 @@ class Cloud:
         fleets = FleetLoop(database, fleet_upkeep.keep, fleet_upkeep.mark, engine.wake_in)
         spot = SpotLoop(database, Market(account, self._region), engine.wake, engine.wake_in)
         ticker = Ticker()
-        ticker.steps = (Metering(database, make_meter(network.claim).read, partial(size_of, site)).step,)
-        groups = ScalingGroupLoop(
-            database=database,
-            launch=scaling_launch.by(account, self._region),
-            end=scaling_launch.end,
-            resolved=scaling_launch.resolved,
-            wake_in=engine.wake_in,
-        )
-        # The market, fleets and groups first: they say which servers there are to be. Then servers: each sees to its
-        # network itself once it is made, which takes longer than the network.
-        wishes = (spot.step, fleets.step, groups.step)
+        metering = Metering(database, make_meter(network.claim).read, partial(size_of, site))
+        alarms = AlarmLoop(database, alarm_action.carry_out, engine.wake)
+        # In this order: alarms are evaluated by what has just been measured.
+        ticker.steps = (metering.step, alarms.step)
+        groups = make_groups(database, account, self._region, engine.wake_in)
+        # Alarms, market, fleets and groups first: they say which servers there are to be. Then servers: each sees to
+        # its network itself once it is made, which takes longer than the network.
+        wishes = (alarms.act, spot.step, fleets.step, groups.step)
         engine.steps = (*wishes, instances.step, volumes.step, snapshots.step, images.step, networks.step)
         engine.chores = (records.forget, records.shrink, network.restore_way_out, self._home.seen.touch)
         stop = asyncio.Event()

@@ -20,6 +20,8 @@ LifecycleState = Literal[
     "Detaching",
 ]
 
+Market = Literal["on-demand", "spot"]
+
 COUNTED: frozenset[str] = frozenset({"Pending", "Pending:Wait", "Pending:Proceed", "InService"})
 """The states of instances that make up a group's capacity; the others are on their way out, or aside."""
 
@@ -147,7 +149,7 @@ class ScalingMember:
     protected: bool = False
     unhealthy: str = ""
     in_service: datetime | None = None
-    market: Literal["on-demand", "spot"] = "on-demand"
+    market: Market = "on-demand"
     waits: tuple[HookWait, ...] = ()
 
 
@@ -217,7 +219,7 @@ class Wanted:
     template: dict[str, str]
     type: str = ""
     image_id: str = ""
-    market: Literal["on-demand", "spot"] = "on-demand"
+    market: Market = "on-demand"
     max_price: str = ""
 
 

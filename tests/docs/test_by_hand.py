@@ -155,6 +155,11 @@ def test_a_data_volume_is_there_to_write_to(walked: Walk) -> None:
     walked.line("/mnt/sdf/orders.csv")
 
 
+def test_the_group_heals_and_says_why(walked: Walk) -> None:
+    walked.line(r"At \S+ an instance was launched in response to an unhealthy instance needing to be replaced\.")
+    assert {walked.line(rf"({name})\t\S+\t\d")[1] for name in ("night", "morning")} == {"night", "morning"}
+
+
 def test_nothing_is_left(walked: Walk) -> None:
     assert left_over(walked.cloud) == []
 
@@ -163,9 +168,12 @@ def left_over(cloud: RealCloud) -> list[str]:
     """What the page made and did not put away."""
     ec2, iam = cloud.ec2, cloud.client("iam")
     instances = [one for each in ec2.describe_instances()["Reservations"] for one in each["Instances"]]
-    assert len(instances) == 3
+    # The group had two, and one in the place of the one that died.
+    assert len(instances) == 6
     gateways = ec2.describe_nat_gateways()["NatGateways"]
+    groups = cloud.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
     return [
+        *(one["AutoScalingGroupName"] for one in groups),
         *(one["InstanceId"] for one in instances if one["State"]["Name"] != "terminated"),
         *(one["NatGatewayId"] for one in gateways if one["State"] != "deleted"),
         *(one["VpcId"] for one in ec2.describe_vpcs()["Vpcs"] if not one["IsDefault"]),

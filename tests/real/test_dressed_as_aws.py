@@ -183,3 +183,19 @@ def test_a_job_on_a_server_that_may_be_taken_away(first: Somebody, aws: RealClou
     assert aws.ec2.describe_launch_templates()["LaunchTemplates"] == []
     until(lambda: {each["FleetState"] for each in aws.ec2.describe_fleets()["Fleets"]} == {"deleted"}, "its fleets")
     assert aws.client("iam").list_roles(PathPrefix="/skylift/")["Roles"] == []
+
+
+def test_types_are_asked_of_the_place_and_prices_where_it_has_none_stay(first: Somebody) -> None:
+    """The embedded EC2 has no Pricing API."""
+    done = first.skylift("types", "--refresh", "t3")
+    assert done.returncode == 0, done.stderr
+    told = done.stderr.splitlines()
+    assert f"✓ 1,395 types of {REGION} from AWS" in told
+    assert any(line.startswith(f"No new prices of {REGION}: ") for line in told), told
+    assert f"The catalogue has no prices of {REGION}: these are those of us-east-1." in told
+    assert "t3.micro" in done.stdout
+    kept = first.folder / "home" / "cache" / "catalogue-1" / "types.csv"
+    assert "DescribeInstanceTypes at http" in kept.read_text().splitlines()[0]
+    again = first.skylift("types", "--cpu", "2", "--memory", "4GiB")
+    assert again.returncode == 0, again.stderr
+    assert "t3.medium" in again.stdout

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from real_cloud import RealCloud
-from real_server import Server, until
+from real_server import Server
 
 from skylift.cloud.compute.meter import Meter
 
@@ -30,6 +29,7 @@ def test_the_kernel_is_read(cloud: RealCloud, server: Server) -> None:
     server.says("head -c 1000000 /dev/zero | base64 -w 0")
     after = meter.read(server.id)
     assert after is not None
+    assert before.cpu is not None and after.cpu is not None and after.memory is not None
     assert after.boot == before.boot
     assert after.cpu - before.cpu > 0.5
     assert after.bytes_out - before.bytes_out > 1_000_000
@@ -40,18 +40,30 @@ def test_the_kernel_is_read(cloud: RealCloud, server: Server) -> None:
     assert meter.read("i-none") is None
 
 
-def test_it_is_told_by_cloudwatch(cloud: RealCloud, server: Server) -> None:
+def test_a_server_that_is_busy_is_told_of_and_stopped_by_an_alarm(cloud: RealCloud, server: Server) -> None:
     cloudwatch = cloud.client("cloudwatch")
-    server.says(f"nohup sh -c '{BUSY.replace(chr(39), chr(34)).replace('0.5', '60')}' >/dev/null 2>&1 & echo")
-    of_server = [{"Name": "InstanceId", "Value": server.id}]
-
-    def told(name: str) -> list[Any]:
-        now = datetime.now(UTC)
-        asked = {"Namespace": "AWS/EC2", "MetricName": name, "Dimensions": of_server}
-        window = {"StartTime": now - timedelta(minutes=5), "EndTime": now + timedelta(minutes=1), "Period": 10}
-        found = cloudwatch.get_metric_statistics(**asked, **window, Statistics=["Maximum"])["Datapoints"]
-        return [point["Maximum"] for point in found]
-
-    until(lambda: [value for value in told("CPUUtilization") if value > 1], "a server that is busy to be told of")
-    assert max(told("NetworkOut")) > 0
-    assert set(told("StatusCheckFailed")) == {0.0}
+    of_server = {"Namespace": "AWS/EC2", "Dimensions": [{"Name": "InstanceId", "Value": server.id}]}
+    cloudwatch.put_metric_alarm(
+        AlarmName=server.id,
+        **of_server,
+        MetricName="CPUUtilization",
+        Statistic="Maximum",
+        Period=10,
+        EvaluationPeriods=1,
+        Threshold=1.0,
+        ComparisonOperator="GreaterThanThreshold",
+        AlarmActions=[f"arn:aws:automate:{cloud.endpoint.region}:ec2:stop"],
+    )
+    busy = BUSY.replace("'", '"').replace("0.5", "600")
+    server.says(f"nohup sh -c '{busy}' >/dev/null 2>&1 & echo")
+    server.await_state("stopped")
+    # By now nothing more may be told of the server, so that the alarm may be in any state.
+    history = cloudwatch.describe_alarm_history(AlarmName=server.id)["AlarmHistoryItems"]
+    assert [one for one in history if "to ALARM" in one["HistorySummary"]], history
+    assert [one for one in history if one["HistorySummary"].startswith("Successfully executed action")], history
+    now = datetime.now(UTC)
+    window = {"StartTime": now - timedelta(minutes=5), "EndTime": now + timedelta(minutes=1), "Period": 60}
+    for name, least in (("CPUUtilization", 1), ("NetworkOut", 0)):
+        told = cloudwatch.get_metric_statistics(**of_server, MetricName=name, **window, Statistics=["Maximum"])
+        assert max(point["Maximum"] for point in told["Datapoints"]) >= least
+    cloudwatch.delete_alarms(AlarmNames=[server.id])

@@ -58,7 +58,7 @@ class Desk:
             params = operation.prepared(tx, caller, call.params)
         with self._database.write() as tx:
             result = operation.handler(tx, caller, params)
-        if call.service in LOOPED:
+        if call.service in LOOPED or (call.service, call.operation) == ("cloudwatch", "SetAlarmState"):
             # All that the loops make true.
             self._wake()
         return result

@@ -14,6 +14,7 @@ from skylift.cloud.services.instance import forget_terminated
 from skylift.cloud.services.nat_gateway import forget_deleted
 from skylift.cloud.services.peering import forget_ended
 from skylift.cloud.services.spot_market import forget_ended as forget_requests
+from skylift.cloud.store.alarm import forget_history
 from skylift.cloud.store.database import Database
 from skylift.cloud.store.scaling_group import forget_activities
 from skylift.cloud.store.shrink import shrink
@@ -48,7 +49,8 @@ class Records:
             return names.name_of(tx, vpc_id, address, self._region)
 
     def forget(self) -> None:
-        """Terminated instances and deleted NAT gateways stay described for an hour, what they cost for much longer."""
+        """Terminated instances and deleted NAT gateways stay described for an hour, what they cost for much longer, and
+        what happened to alarms for a month."""
         with self._database.write() as tx:
             forget_terminated(tx)
             forget_deleted(tx)
@@ -57,6 +59,7 @@ class Records:
             forget_activities(tx)
             forget_requests(tx)
             fleet_upkeep.forget(tx)
+            forget_history(tx)
             forget_usages(tx, tx.now - BILLED)
 
     def shrink(self) -> None:

@@ -5,11 +5,12 @@ https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-terminati
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
-from skylift.cloud.scaling_group import COUNTED, ScalingGroup, ScalingMember, Wanted
+from skylift.cloud.scaling_group import COUNTED, Market, ScalingGroup, ScalingMember, Wanted
 
 HOUR = 3600
 
@@ -19,14 +20,27 @@ def counted(members: Sequence[ScalingMember]) -> list[ScalingMember]:
     return [member for member in members if member.state in COUNTED]
 
 
+def on_demand_share(group: ScalingGroup, capacity: int) -> int:
+    """How many of so many instances are to be on demand: the base, and of the others the share, rounded up."""
+    if not group.mixed:
+        return capacity
+    distribution = group.mixed["InstancesDistribution"]
+    base: int = min(capacity, distribution["OnDemandBaseCapacity"])
+    share: int = distribution["OnDemandPercentageAboveBaseCapacity"]
+    return base + math.ceil((capacity - base) * share / 100)
+
+
 def places(group: ScalingGroup, members: Sequence[ScalingMember]) -> list[Wanted]:
     """Where the next instance may go, the best place first: the zone with fewest, and its subnet with fewest."""
     in_zone = Counter(member.zone for member in counted(members))
     in_subnet = Counter(member.subnet_id for member in counted(members))
     order = {subnet: index for index, subnet in enumerate(group.subnets)}
     places = zip(group.subnets, group.zones, strict=True)
+    on_demand = sum(member.market == "on-demand" for member in counted(members))
+    # What takes the place of one that goes is of the same kind: the share is that of the capacity wanted.
+    market: Market = "on-demand" if on_demand < on_demand_share(group, group.desired) else "spot"
     ranked = sorted(places, key=lambda place: (in_zone[place[1]], in_subnet[place[0]], order[place[0]]))
-    return [Wanted(subnet_id, zone, group.template) for subnet_id, zone in ranked]
+    return [Wanted(subnet_id, zone, group.template, market=market) for subnet_id, zone in ranked]
 
 
 def victim(
@@ -40,6 +54,11 @@ def victim(
     in_zone = Counter(member.zone for member in counted(members))
     most = max(in_zone[member.zone] for member in candidates)
     candidates = [member for member in candidates if in_zone[member.zone] == most]
+    if group.mixed:
+        on_demand = sum(member.market == "on-demand" for member in counted(members))
+        too_many = on_demand > on_demand_share(group, len(counted(members)) - 1)
+        wanted = [member for member in candidates if (member.market == "on-demand") == too_many]
+        candidates = wanted or candidates
 
     def age(member: ScalingMember) -> float:
         return (now - launched.get(member.instance_id, member.since)).total_seconds()

@@ -8,7 +8,7 @@ way counts already, so that there is never one too many.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -27,6 +27,7 @@ from skylift.cloud.scaling_group import (
     at,
     new_activity,
 )
+from skylift.cloud.spot import SpotNotice
 from skylift.cloud.store.database import Database, Tx
 from skylift.cloud.store.scaling_group import finish, hook_waits, take_out
 
@@ -39,23 +40,30 @@ SHORT_LIFE = 60
 
 DEAD = "an EC2 health check indicating it has been terminated or stopped"
 
+AT_RISK = "an EC2 instance rebalance recommendation"
+
+Pools = Callable[[Tx, ScalingGroup, Sequence[ScalingMember], Wanted], list[Wanted]]
+"""What may be launched in a place, the best first; raises ServiceError where there is no template any more."""
+
 Launch = Callable[[Tx, ScalingGroup, Wanted], Instance]
 """An instance on its way; raises ServiceError where EC2 refuses."""
 
 
 class ScalingGroupLoop:
-    """`launch` and `end` are EC2's, in its own transaction; `resolved` numbers the version of a launch template.
-    `wake_in` has the steps run again after so many seconds."""
+    """`pools`, `launch` and `end` are EC2's, each in a transaction; `resolved` numbers the version of a launch
+    template. `wake_in` has the steps run again after so many seconds."""
 
     def __init__(
         self,
         database: Database,
+        pools: Pools,
         launch: Launch,
         end: Callable[[Tx, str], None],
         resolved: Callable[[Tx, dict[str, str]], dict[str, str]],
         wake_in: Callable[[float], None],
     ) -> None:
         self._database = database
+        self._pools = pools
         self._launch = launch
         self._end = end
         self._resolved = resolved
@@ -86,6 +94,7 @@ class ScalingGroupLoop:
             if group.deleting:
                 self._close(tx, group)
             else:
+                _rebalance(tx, group)
                 _shrink(tx, group)
             for member in tx.find(ScalingMember, group=name, state="Terminating"):
                 self._see_off(tx, member)
@@ -155,8 +164,7 @@ class ScalingGroupLoop:
             group = tx.get(ScalingGroup, name=name)
             if group is None or not _may_launch(tx, group):
                 return False
-            wanted = places(group, tx.find(ScalingMember, group=name))
-        refusal: ServiceError | None = None
+            wanted, refusal = self._wanted(tx, group)
         for place in wanted:
             try:
                 with self._database.write() as tx:
@@ -169,12 +177,20 @@ class ScalingGroupLoop:
                 refusal = error
                 continue
             return True
-        assert refusal is not None, "a group has a subnet"
+        assert refusal is not None, "a group has a subnet, and a template"
         with self._database.write() as tx:
             group = tx.get(ScalingGroup, name=name)
             if group is not None and _may_launch(tx, group):
                 _note_refusal(tx, group, refusal, before)
         return False
+
+    def _wanted(self, tx: Tx, group: ScalingGroup) -> tuple[list[Wanted], ServiceError | None]:
+        """All that would do, the best first; nothing, and why, where the template is gone."""
+        members = tx.find(ScalingMember, group=group.name)
+        try:
+            return [pool for place in places(group, members) for pool in self._pools(tx, group, members, place)], None
+        except ServiceError as error:
+            return [], error
 
     def _add(self, tx: Tx, group: ScalingGroup, place: Wanted, before: int) -> None:
         template = self._resolved(tx, place.template)
@@ -182,7 +198,7 @@ class ScalingGroupLoop:
         activity = new_activity(
             group,
             f"Launching a new EC2 instance: {instance.id}",
-            _launch_cause(group, before, tx.now),
+            _launch_cause(tx, group, before),
             tx.now,
             zone=instance.zone,
             subnet_id=instance.subnet_id,
@@ -223,7 +239,7 @@ class ScalingGroupLoop:
 def _at_rest(tx: Tx, group: ScalingGroup) -> bool:
     """Whether a look at the group would change nothing."""
     members = tx.find(ScalingMember, group=group.name)
-    if group.deleting or len(counted(members)) != group.desired or group.cause:
+    if group.deleting or len(counted(members)) != group.desired or group.cause or _at_risk(tx, group):
         return False
     for member in members:
         if member.state == "Standby":
@@ -237,22 +253,51 @@ def _at_rest(tx: Tx, group: ScalingGroup) -> bool:
 def _may_launch(tx: Tx, group: ScalingGroup) -> bool:
     members = counted(tx.find(ScalingMember, group=group.name))
     waiting = group.retry is not None and group.retry > tx.now
-    return len(members) < min(group.desired, group.max_size) and group.runs("Launch") and not waiting
+    return len(members) < _target(tx, group) and group.runs("Launch") and not waiting
+
+
+def _at_risk(tx: Tx, group: ScalingGroup) -> list[ScalingMember]:
+    """Spot instances that have been told that they may have to go, where the group is to do something about it."""
+    if not group.capacity_rebalance:
+        return []
+    return [
+        member
+        for member in tx.find(ScalingMember, group=group.name, state="InService", market="spot")
+        if tx.get(SpotNotice, instance_id=member.instance_id) is not None
+    ]
+
+
+def _target(tx: Tx, group: ScalingGroup) -> int:
+    """How many there are to be now: for each that is at risk one more, as far as the most allows."""
+    return min(group.desired + len(_at_risk(tx, group)), group.max_size)
+
+
+def _rebalance(tx: Tx, group: ScalingGroup) -> None:
+    """Those at risk go once their successors are in service; at once, where there is no room for these beside them."""
+    risky = _at_risk(tx, group)
+    if not risky or not group.runs("Launch") or not group.runs("Terminate"):
+        return
+    names = {member.instance_id for member in risky}
+    members = tx.find(ScalingMember, group=group.name, state="InService")
+    ready = sum(member.instance_id not in names for member in members)
+    going = max(len(risky) - (group.max_size - group.desired), ready + len(risky) - group.desired)
+    for member in risky[: max(0, going)]:
+        take_out(tx, group, member, at(tx.now, f"an instance was taken out of service in response to {AT_RISK}"))
 
 
 def _shrink(tx: Tx, group: ScalingGroup) -> None:
     """Give up what is too much; once the group has what it wants, nobody is to blame for what comes after."""
     members = tx.find(ScalingMember, group=group.name)
-    before = len(counted(members))
-    if before > group.desired and group.runs("Terminate"):
+    before, target = len(counted(members)), _target(tx, group)
+    if before > target and group.runs("Terminate"):
         launched = {one.id: one.launched for member in members if (one := tx.get(Instance, id=member.instance_id))}
-        for _ in range(before - group.desired):
+        for _ in range(before - target):
             going = victim(group, members, launched, tx.now)
             if going is None:
                 return
             why = (
                 "an instance was taken out of service in response to a difference between desired and actual "
-                f"capacity, shrinking the capacity from {before} to {group.desired}"
+                f"capacity, shrinking the capacity from {before} to {target}"
             )
             chosen = f"instance {going.instance_id} was selected for termination"
             take_out(tx, group, going, _joined(group.cause, at(tx.now, why), at(tx.now, chosen)))
@@ -334,7 +379,7 @@ def _note_refusal(tx: Tx, group: ScalingGroup, refusal: ServiceError, before: in
     activity = new_activity(
         group,
         f"Launching a new EC2 instance.  Status Reason: {message}",
-        _launch_cause(group, before, tx.now),
+        _launch_cause(tx, group, before),
         tx.now,
     )
     tx.add(activity.finished(tx.now, "Failed", message))
@@ -347,7 +392,10 @@ def _failed(group: ScalingGroup, now: datetime) -> ScalingGroup:
     return replace(group, failures=group.failures + 1, retry=now + timedelta(seconds=seconds))
 
 
-def _launch_cause(group: ScalingGroup, before: int, now: datetime) -> str:
+def _launch_cause(tx: Tx, group: ScalingGroup, before: int) -> str:
+    now = tx.now
+    if _at_risk(tx, group):
+        return at(now, f"an instance was launched in response to {AT_RISK}")
     if not group.cause and group.replacing:
         return at(now, "an instance was launched in response to an unhealthy instance needing to be replaced")
     why = (

@@ -14,46 +14,34 @@ TICK = 10
 
 
 class Ticker:
-    """One thread. `steps` are run in order at every tick; those that take longer than one lose the ticks in between.
-    `between` are run after them, and also whenever somebody wakes it."""
+    """One thread. `steps` are run in order at every tick; those that are due while they run are lost."""
 
-    def __init__(self) -> None:
+    def __init__(self, every: float = TICK) -> None:
         self.steps: Sequence[Callable[[], None]] = ()
-        self.between: Sequence[Callable[[], None]] = ()
-        self._wake = threading.Event()
-        self._stopping = threading.Event()
+        self._every = every
+        self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ticker", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
-    def wake(self) -> None:
-        self._wake.set()
-
     def stop(self) -> None:
-        self._stopping.set()
-        self._wake.set()
+        self._stop.set()
         self._thread.join()
 
     def _run(self) -> None:
-        next_tick = _after(time.time())
-        while not self._stopping.is_set():
-            self._wake.wait(max(0.0, next_tick - time.time()))
-            self._wake.clear()
-            if self._stopping.is_set():
-                return
+        due = self._after(time.time())
+        # A clock that has been set back is not waited for.
+        while not self._stop.wait(min(self._every, max(0.0, due - time.time()))):
             now = time.time()
-            if now >= next_tick or next_tick - now > TICK:
-                # The second: somebody has set the clock back.
-                next_tick = _after(now)
-                for step in self.steps:
-                    _guarded(step)
-            for step in self.between:
+            if now < due <= now + self._every:
+                continue
+            due = self._after(now)
+            for step in self.steps:
                 _guarded(step)
 
-
-def _after(now: float) -> float:
-    return (now // TICK + 1) * TICK
+    def _after(self, now: float) -> float:
+        return (now // self._every + 1) * self._every
 
 
 def _guarded(step: Callable[[], None]) -> None:

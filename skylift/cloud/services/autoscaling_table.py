@@ -7,6 +7,7 @@ from skylift.cloud.services import (
     scaling_group,
     scaling_hook,
     scaling_instance,
+    scaling_mixed,
     scaling_schedule,
     scaling_tag,
 )
@@ -20,7 +21,8 @@ _TEMPLATE = "LaunchTemplate.LaunchTemplateId LaunchTemplate.LaunchTemplateName L
 _SETTINGS = (
     f"{_GROUP} {_TEMPLATE} MinSize MaxSize DesiredCapacity DefaultCooldown AvailabilityZones AvailabilityZoneIds "
     "VPCZoneIdentifier HealthCheckGracePeriod TerminationPolicies NewInstancesProtectedFromScaleIn "
-    "ServiceLinkedRoleARN Context DefaultInstanceWarmup " + " ".join(scaling_group.NEUTRAL)
+    f"ServiceLinkedRoleARN Context DefaultInstanceWarmup CapacityRebalance {scaling_mixed.TAKES} "
+    + " ".join(scaling_group.NEUTRAL)
 )
 _TAGS = "Tags.ResourceId Tags.ResourceType Tags.Key Tags.Value Tags.PropagateAtLaunch"
 _HOOKS = " ".join(f"LifecycleHookSpecificationList.{name}" for name in scaling_hook.SPEC.split())

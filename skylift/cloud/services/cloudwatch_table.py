@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from skylift.cloud.identity import Caller
-from skylift.cloud.services import metric, metric_data
+from skylift.cloud.services import alarm, alarm_history, metric, metric_data
 from skylift.cloud.services.operation import Check, Handler, Operation
 from skylift.cloud.services.parameter import Checks
 from skylift.cloud.store.database import Tx
@@ -37,6 +37,11 @@ def _writes(name: str, handler: Handler, takes: str, checks: Checks | None = Non
 
 _STAT = " ".join([*(f"Metric.{member}" for member in _METRIC), "Period", "Stat", "Unit"])
 
+_ALARM = (
+    f"AlarmName AlarmDescription ActionsEnabled {' '.join(alarm.ACTIONS)} Namespace MetricName {_DIMENSIONS} Statistic "
+    "Unit Period EvaluationPeriods DatapointsToAlarm Threshold ComparisonOperator TreatMissingData Tags.Key Tags.Value"
+)
+
 CLOUDWATCH_OPERATIONS: tuple[Operation, ...] = (
     _writes("PutMetricData", metric.put, f"Namespace {_below('MetricData', _DATUM)}", metric.on_namespace),
     _reads("ListMetrics", metric.list_metrics, f"Namespace MetricName {_DIMENSIONS} NextToken RecentlyActive"),
@@ -51,4 +56,33 @@ CLOUDWATCH_OPERATIONS: tuple[Operation, ...] = (
         f"StartTime EndTime ScanBy MaxDatapoints NextToken "
         f"{_below('MetricDataQueries', 'Id Label ReturnData ' + _below('MetricStat', _STAT))}",
     ),
+    # Alarms
+    _writes("PutMetricAlarm", alarm.put, _ALARM, alarm.on_put),
+    _reads(
+        "DescribeAlarms",
+        alarm.describe,
+        "AlarmNames AlarmNamePrefix AlarmTypes StateValue ActionPrefix MaxRecords NextToken",
+    ),
+    _reads(
+        "DescribeAlarmsForMetric",
+        alarm.describe_for_metric,
+        f"Namespace MetricName {_DIMENSIONS} Statistic Period Unit",
+    ),
+    _reads(
+        "DescribeAlarmHistory",
+        alarm_history.describe,
+        "AlarmName AlarmTypes HistoryItemType StartDate EndDate MaxRecords NextToken ScanBy",
+    ),
+    _writes(
+        "SetAlarmState",
+        alarm.set_state,
+        "AlarmName StateValue StateReason StateReasonData",
+        alarm.on_alarm("SetAlarmState"),
+    ),
+    _writes("DeleteAlarms", alarm.delete, "AlarmNames", alarm.on_alarm("DeleteAlarms")),
+    _writes("EnableAlarmActions", alarm.enable_actions, "AlarmNames", alarm.on_alarm("EnableAlarmActions")),
+    _writes("DisableAlarmActions", alarm.disable_actions, "AlarmNames", alarm.on_alarm("DisableAlarmActions")),
+    _reads("ListTagsForResource", alarm.list_tags, "ResourceARN", alarm.on_arn("ListTagsForResource")),
+    _writes("TagResource", alarm.tag, "ResourceARN Tags.Key Tags.Value", alarm.on_arn("TagResource")),
+    _writes("UntagResource", alarm.untag, "ResourceARN TagKeys", alarm.on_arn("UntagResource")),
 )

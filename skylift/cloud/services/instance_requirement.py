@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 from typing import Any
 
-from skylift.catalogue import InstanceType
+from skylift.catalogue import InstanceType, types
 from skylift.cloud.identity import Caller
-from skylift.cloud.services.instance_type import catalogue, is_offered
+from skylift.cloud.services.instance_type import is_offered
 from skylift.cloud.services.page import Limits, answer, page
 from skylift.cloud.services.refusal import combination, invalid_value, missing, refuse_other_values
 from skylift.cloud.store.database import Tx
@@ -68,7 +68,7 @@ def fitting(asked: Item, architectures: Iterable[str]) -> list[InstanceType]:
     wanted = list(architectures)
     return [
         kind
-        for kind in catalogue().values()
+        for kind in types().values()
         if kind.architecture in wanted and is_offered(kind) and all(test(kind) for test in _tests(asked))
     ]
 

@@ -79,11 +79,6 @@ LISTING = Listing(
 OFFERINGS = Limits(most=1000)
 
 
-def catalogue() -> dict[str, InstanceType]:
-    """Every instance type there is, by name."""
-    return types()
-
-
 def instance_type(name: str) -> InstanceType:
     """The type of this name; raises InvalidParameterValue as RunInstances does."""
     found = types().get(name)
@@ -193,6 +188,15 @@ def view(kind: InstanceType) -> dict[str, Any]:
             "MaximumNetworkInterfaces": kind.interfaces,
             "MaximumNetworkCards": 1,
             "DefaultNetworkCardIndex": 0,
+            "NetworkCards": [
+                {
+                    "NetworkCardIndex": 0,
+                    "NetworkPerformance": kind.network,
+                    "MaximumNetworkInterfaces": kind.interfaces,
+                    "BaselineBandwidthInGbps": kind.baseline_gbps,
+                    "PeakBandwidthInGbps": kind.peak_gbps,
+                }
+            ],
             "Ipv4AddressesPerInterface": kind.addresses,
             "Ipv6AddressesPerInterface": 0,
             "Ipv6Supported": False,

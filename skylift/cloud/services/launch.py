@@ -110,9 +110,8 @@ class _Launch:
         image = self._image()
         kind = self._type(image)
         self._params = with_zone_of_host(self._tx, self._params, kind)
-        if on_market:
-            self._params = with_zone(self._tx, self._params, kind.name, self._terms)
-        where = place(self._tx, self._caller, self._params)
+        placed = with_zone(self._tx, self._params, kind.name, self._terms) if on_market else self._params
+        where = place(self._tx, self._caller, placed)
         refuse_unless_offered(kind, where.subnet.zone)
         self._devices = wanted_devices(self._tx, image, self._params.get("BlockDeviceMappings") or [])
         template = self._template(image, kind, where)

@@ -21,6 +21,7 @@ from skylift.cloud.services.refusal import refuse_other_values
 from skylift.cloud.services.role import SERVICE_PATH
 from skylift.cloud.services.scaling_hook import put_hook
 from skylift.cloud.services.scaling_launch import check_template, may_launch, named
+from skylift.cloud.services.scaling_mixed import checked_policy
 from skylift.cloud.services.scaling_rules import (
     Context,
     arn,
@@ -48,7 +49,6 @@ POLICIES = (
 )
 NEUTRAL: dict[str, tuple[Any, ...]] = {
     "AvailabilityZoneDistribution.CapacityDistributionStrategy": ("balanced-best-effort",),
-    "CapacityRebalance": (False,),
     "DeletionProtection": ("none",),
     "DesiredCapacityType": ("units",),
     "HealthCheckType": ("EC2",),
@@ -73,7 +73,7 @@ def create(tx: Tx, caller: Caller, params: Any) -> Item:
     if len(tx.find(ScalingGroup)) >= MOST_GROUPS:
         raise ServiceError("LimitExceeded", f"You may have at most {MOST_GROUPS} Auto Scaling groups.")
     refuse_other_values(params, NEUTRAL)
-    if not params.get("LaunchTemplate"):
+    if not params.get("LaunchTemplate") and not params.get("MixedInstancesPolicy"):
         raise invalid(
             "Valid requests must contain either launchTemplate, LaunchConfigurationName, InstanceId or "
             "MixedInstancesPolicy parameter."
@@ -90,7 +90,7 @@ def create(tx: Tx, caller: Caller, params: Any) -> Item:
         max_size=params["MaxSize"],
         desired=0,
         tags=checked_tags(name, params.get("Tags") or []),
-        **_settings(tx, caller, params),
+        **_settings(tx, caller, params, {}),
         **place,
     )
     _refuse_sizes(group.min_size, group.max_size, desired)
@@ -105,7 +105,7 @@ def create(tx: Tx, caller: Caller, params: Any) -> Item:
 def update(tx: Tx, caller: Caller, params: Any) -> Item:
     group = changeable_group(tx, params["AutoScalingGroupName"])
     refuse_other_values(params, NEUTRAL)
-    changed = replace(group, **_settings(tx, caller, params), **(_place(tx, caller, params) or {}))
+    changed = replace(group, **_settings(tx, caller, params, group.mixed), **(_place(tx, caller, params) or {}))
     least, most = params.get("MinSize", group.min_size), params.get("MaxSize", group.max_size)
     desired = params.get("DesiredCapacity")
     if least <= most and desired is None:
@@ -202,7 +202,7 @@ def view(tx: Tx, group: ScalingGroup, *, instances: bool = True) -> Item:
     return {
         "AutoScalingGroupName": group.name,
         "AutoScalingGroupARN": group.arn,
-        "LaunchTemplate": group.template,
+        **({"MixedInstancesPolicy": group.mixed} if group.mixed else {"LaunchTemplate": group.template}),
         "MinSize": group.min_size,
         "MaxSize": group.max_size,
         "DesiredCapacity": group.desired,
@@ -225,6 +225,7 @@ def view(tx: Tx, group: ScalingGroup, *, instances: bool = True) -> Item:
         "TerminationPolicies": list(group.termination_policies),
         "NewInstancesProtectedFromScaleIn": group.protects_new,
         "ServiceLinkedRoleARN": group.service_role,
+        "CapacityRebalance": group.capacity_rebalance,
         **({"Context": group.context} if group.context else {}),
         **({"DefaultInstanceWarmup": group.warmup} if group.warmup is not None else {}),
         "TrafficSources": [],
@@ -246,11 +247,12 @@ def member_view(member: ScalingMember) -> Item:
     }
 
 
-def _settings(tx: Tx, caller: Caller, params: Any) -> Item:
+def _settings(tx: Tx, caller: Caller, params: Any, mixed: Item) -> Item:
     """The fields that a request names."""
     found: Item = {
         field: params[name]
         for name, field in (
+            ("CapacityRebalance", "capacity_rebalance"),
             ("Context", "context"),
             ("DefaultCooldown", "cooldown"),
             ("HealthCheckGracePeriod", "grace"),
@@ -266,9 +268,15 @@ def _settings(tx: Tx, caller: Caller, params: Any) -> Item:
         found["warmup"] = params["DefaultInstanceWarmup"] if params["DefaultInstanceWarmup"] >= 0 else None
     if params.get("TerminationPolicies"):
         found["termination_policies"] = tuple(_policies(params["TerminationPolicies"]))
+    if params.get("LaunchTemplate") and params.get("MixedInstancesPolicy"):
+        raise invalid("A group has a LaunchTemplate or a MixedInstancesPolicy, not both.")
     if params.get("LaunchTemplate"):
         found["template"] = named(tx, params["LaunchTemplate"])
         check_template(tx, caller, found["template"])
+        found["mixed"] = {}
+    if params.get("MixedInstancesPolicy"):
+        found["mixed"] = checked_policy(tx, caller, params["MixedInstancesPolicy"], mixed)
+        found["template"] = found["mixed"]["LaunchTemplate"]["LaunchTemplateSpecification"]
     if params.get("ServiceLinkedRoleARN"):
         found["service_role"] = _given_role(tx, params["ServiceLinkedRoleARN"])
     return found
@@ -388,9 +396,10 @@ def check_update(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
 
 
 def _check_launch(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
-    if params.get("LaunchTemplate"):
+    mixed = params.get("MixedInstancesPolicy", {}).get("LaunchTemplate", {}).get("LaunchTemplateSpecification")
+    if params.get("LaunchTemplate") or mixed:
         subnet = params.get("VPCZoneIdentifier", "").partition(",")[0].strip()
-        yield from may_launch(tx, caller, params["LaunchTemplate"], subnet)
+        yield from may_launch(tx, caller, params.get("LaunchTemplate") or mixed, subnet)
 
 
 def _asked(params: Any) -> Context:

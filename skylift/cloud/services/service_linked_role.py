@@ -1,7 +1,7 @@
 """Service-linked roles: those that a service of AWS's acts in, which nobody but the service may change.
 
-This cloud knows those of the services around EC2. None of them works here, so that nothing keeps a role from being
-deleted. https://docs.aws.amazon.com/IAM/latest/UserGuide/using-service-linked-roles.html
+This cloud knows those of the services around EC2. That of Auto Scaling stays as long as a group acts in it.
+https://docs.aws.amazon.com/IAM/latest/UserGuide/using-service-linked-roles.html
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 
 from skylift.cloud.account import RoleDeletion
 from skylift.cloud.identity import Caller, Role
+from skylift.cloud.scaling_group import ScalingGroup
 from skylift.cloud.services.iam_rules import (
     checked_name,
     checked_text,
@@ -92,23 +93,38 @@ def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
 
 
 def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
-    """Done at once; the task is there to be asked about."""
+    """Done at once, where nobody uses the role; the task is there to be asked about."""
     role = existing(tx, params["RoleName"])
     if not role.path.startswith(SERVICE_PATH):
         raise no_such(f"service-linked role with name {role.name}")
     task = RoleDeletion(f"task{role.path}{role.name}/{uuid.uuid4()}", tx.now)
     tx.add(task)
-    tx.remove(role)
+    if not _users(tx, role):
+        tx.remove(role)
     return {"DeletionTaskId": task.id}
 
 
 def deletion_status(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     task = params["DeletionTaskId"]
-    if not _TASK.fullmatch(task):
+    found = _TASK.fullmatch(task)
+    if found is None:
         raise invalid_input(f"The deletion task ID {task} is not valid.")
     if tx.get(RoleDeletion, id=task) is None:
         raise no_such(f"deletion task with ID {task}")
-    return {"Status": "SUCCEEDED"}
+    role = tx.get(Role, name=found[2])
+    users = _users(tx, role) if role is not None else []
+    if role is None or not users:
+        return {"Status": "SUCCEEDED"}
+    usage = {"Region": users[0].split(":")[3], "Resources": users}
+    return {"Status": "FAILED", "Reason": {"Reason": _IN_USE, "RoleUsageList": [usage]}}
+
+
+_IN_USE = "The role is in use by Auto Scaling groups. Delete them, and then the role."
+
+
+def _users(tx: Tx, role: Role) -> list[str]:
+    """The ARNs of what acts in a role."""
+    return [group.arn for group in tx.find(ScalingGroup) if group.service_role == role.arn]
 
 
 def check_create(_tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:

@@ -1,6 +1,7 @@
 """The state of one cloud. Importing the package declares where every noun is kept."""
 
 from skylift.cloud.store import (
+    alarm,
     bucket,
     connect,
     dedicated_host,
@@ -15,12 +16,14 @@ from skylift.cloud.store import (
     placement_group,
     reservation,
     scaling_group,
+    scaling_policy,
     usage,
     volume,
     vpc_endpoint,
 )
 
 __all__ = [
+    "alarm",
     "bucket",
     "connect",
     "dedicated_host",
@@ -35,6 +38,7 @@ __all__ = [
     "placement_group",
     "reservation",
     "scaling_group",
+    "scaling_policy",
     "usage",
     "volume",
     "vpc_endpoint",

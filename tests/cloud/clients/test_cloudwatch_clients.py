@@ -72,6 +72,30 @@ def test_values_go_there_and_come_back(cloud: Cloud, protocol: str) -> None:
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_an_alarm_is_waited_for(cloud: Cloud, protocol: str) -> None:
+    client = speaking(cloud, protocol)
+    client.put_metric_alarm(
+        AlarmName="busy",
+        Namespace="Shop",
+        MetricName="Orders",
+        Statistic="Average",
+        Period=60,
+        EvaluationPeriods=2,
+        Threshold=0.5,
+        ComparisonOperator="GreaterThanThreshold",
+    )
+    client.get_waiter("alarm_exists").wait(AlarmNames=["busy"])
+    (alarm,) = client.describe_alarms()["MetricAlarms"]
+    assert (alarm["Threshold"], alarm["StateValue"], alarm["ActionsEnabled"]) == (0.5, "INSUFFICIENT_DATA", True)
+    client.set_alarm_state(AlarmName="busy", StateValue="OK", StateReason="by hand")
+    pages = client.get_paginator("describe_alarm_history").paginate(AlarmName="busy")
+    assert len(list(pages.search("AlarmHistoryItems"))) == 2
+    client.delete_alarms(AlarmNames=["busy"])
+    with pytest.raises(client.exceptions.ResourceNotFound):
+        client.set_alarm_state(AlarmName="busy", StateValue="OK", StateReason="by hand")
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_errors_have_the_codes_that_they_always_had(cloud: Cloud, protocol: str) -> None:
     client = speaking(cloud, protocol)
     with pytest.raises(client.exceptions.InvalidParameterValueException) as raised:

@@ -5,19 +5,18 @@ import threading
 from skylift.cloud.loops.ticker import Ticker
 
 
-def test_whoever_wakes_it_does_not_wait_for_a_tick_and_a_failure_stops_nothing() -> None:
-    done = threading.Event()
+def test_a_step_that_fails_stops_neither_the_others_nor_the_next_tick() -> None:
+    twice = threading.Barrier(2)
 
     def fail() -> None:
         raise ZeroDivisionError
 
-    ticker = Ticker()
-    ticker.between = (fail, done.set)
+    ticker = Ticker(every=0.01)
+    ticker.steps = (fail, lambda: twice.wait(60) and None)
     ticker.start()
     try:
-        for _ in range(2):
-            done.clear()
-            ticker.wake()
-            assert done.wait(60)
+        twice.wait(60)
+        twice.wait(60)
     finally:
+        twice.abort()
         ticker.stop()

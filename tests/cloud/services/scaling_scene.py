@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import pytest
@@ -16,7 +16,7 @@ from skylift.cloud.error import ServiceError
 from skylift.cloud.instance import Instance
 from skylift.cloud.loops.scaling_group import ScalingGroupLoop
 from skylift.cloud.scaling_group import GROUP_TAG, ScalingGroup, ScalingMember, Wanted
-from skylift.cloud.services import scaling_launch
+from skylift.cloud.services import scaling_launch, scaling_mixed
 from skylift.cloud.services.table import TABLE
 from skylift.cloud.store.database import Tx
 
@@ -47,6 +47,7 @@ class Scene:
     def new_loop(self, database: Any = None) -> ScalingGroupLoop:
         return ScalingGroupLoop(
             database=database or self.database,
+            pools=partial(scaling_mixed.pools, region=REGION),
             launch=self._launch,
             end=scaling_launch.end,
             resolved=scaling_launch.resolved,
@@ -141,9 +142,10 @@ class Scene:
     def check(self) -> None:
         """What is so after each commit, whatever happened: never more than the most, and nothing that nobody has."""
         with self.database.read() as tx:
-            self.check_in(tx)
+            self._counted = self.check_in(tx)
 
-    def check_in(self, tx: Tx) -> None:
+    def check_in(self, tx: Tx) -> int:
+        """As `check`, before the commit. How many instances make up the capacity."""
         members = {one.instance_id: one for one in tx.find(ScalingMember)}
         going = {one.instance_id for one in members.values() if one.state.startswith("Terminating")}
         aside = {
@@ -154,8 +156,7 @@ class Scene:
         ]
         group = tx.get(ScalingGroup, name="web")
         assert {one.id for one in alive} <= members.keys(), "a server that its group does not know"
-        if group is not None:
-            counting = [one for one in alive if one.id not in going and one.id not in aside]
-            # Who lowers the most makes it less than there are; they become no more from there.
-            assert len(counting) <= max(group.max_size, self._counted), "more than the most"
-            self._counted = len(counting)
+        counting = [one for one in alive if one.id not in going and one.id not in aside]
+        # Who lowers the most makes it less than there are; they become no more from there.
+        assert group is None or len(counting) <= max(group.max_size, self._counted), "more than the most"
+        return len(counting)

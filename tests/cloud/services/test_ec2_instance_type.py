@@ -9,6 +9,7 @@ import pytest
 from ec2_fixtures import Cloud, filters
 
 from skylift.catalogue import types
+from skylift.catalogue.described import from_description
 from skylift.cloud.instance import Image
 
 
@@ -116,3 +117,8 @@ def test_parts_are_described_as_aws_does(cloud: Cloud) -> None:
     names = ["g6.12xlarge", "p5.48xlarge", "f2.6xlarge", "vt1.3xlarge", "i3en.24xlarge", "d3.xlarge", "m7i.metal-24xl"]
     for shown in cloud.call("DescribeInstanceTypes", InstanceTypes=names)["InstanceTypes"]:
         assert parts(shown) == parts(known[shown["InstanceType"]])
+
+
+def test_a_client_reads_the_catalogue_back_as_it_is(cloud: Cloud) -> None:
+    described = cloud.call("DescribeInstanceTypes")["InstanceTypes"]
+    assert [from_description(one) for one in described] == list(types().values())

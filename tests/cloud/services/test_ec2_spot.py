@@ -182,6 +182,18 @@ def test_an_instance_that_stops_is_started_again_when_it_is_cheap_enough(scene: 
     assert cloud.control("DescribeInterruptions") == {"Interruptions": []}
 
 
+def test_a_request_stays_as_open_as_it_was_to_the_zone(scene: Scene) -> None:
+    cloud = scene.cloud
+    first = cloud.run(InstanceMarketOptions=STOPS)
+    assert first["Placement"]["AvailabilityZone"] == "us-east-1a"
+    cloud.control("PutCapacity", InstanceType="t3.micro", AvailabilityZone="us-east-1a", InstanceCount=0)
+    cloud.call("TerminateInstances", InstanceIds=[first["InstanceId"]])
+    cloud.observe(first["InstanceId"], "terminated")
+    scene.settle()
+    (second,) = scene.live()
+    assert cloud.instance(second)["Placement"]["AvailabilityZone"] == "us-east-1b"
+
+
 def test_only_a_persistent_request_lets_its_instance_be_stopped(scene: Scene) -> None:
     cloud = scene.cloud
     once = scene.launch()
@@ -387,6 +399,24 @@ def test_a_launch_template_may_say_that_it_is_spot(scene: Scene) -> None:
     template = {"LaunchTemplateName": "cheap", "Version": "2"}
     (instance,) = cloud.call("RunInstances", LaunchTemplate=template, MinCount=1, MaxCount=1)["Instances"]
     assert scene.of(instance["InstanceId"])["ValidUntil"] == until
+
+
+def test_what_it_takes_to_launch_one_like_it(scene: Scene) -> None:
+    cloud = scene.cloud
+    instance = cloud.run(InstanceMarketOptions={**SPOT, "SpotOptions": {"MaxPrice": "0.007"}})["InstanceId"]
+    data = cloud.call("GetLaunchTemplateData", InstanceId=instance)["LaunchTemplateData"]
+    assert data["InstanceMarketOptions"] == {
+        "MarketType": "spot",
+        "SpotOptions": {
+            "SpotInstanceType": "one-time",
+            "InstanceInterruptionBehavior": "terminate",
+            "MaxPrice": "0.007",
+        },
+    }
+    assert (
+        "InstanceMarketOptions"
+        not in cloud.call("GetLaunchTemplateData", InstanceId=cloud.run()["InstanceId"])["LaunchTemplateData"]
+    )
 
 
 def test_history_is_newest_first_and_comes_in_pages(scene: Scene) -> None:

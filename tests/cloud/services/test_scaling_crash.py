@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from scaling_scene import Scene
 
 from skylift.cloud.error import ServiceError
+from skylift.cloud.spot import SpotNotice
 from skylift.cloud.store.database import Database, Tx
 
 
@@ -39,6 +40,7 @@ class Mortal:
             self._scene.check_in(tx)
             if not self._lives and self._before:
                 raise Killed
+        self._scene.check()
         if not self._lives:
             raise Killed
 
@@ -47,7 +49,7 @@ EVENTS = st.one_of(
     st.tuples(st.just("desired"), st.integers(0, 4)),
     st.tuples(st.just("most"), st.integers(1, 4)),
     st.tuples(
-        st.sampled_from(["die", "terminate", "standby", "back", "detach", "unhealthy", "refuse", "boot"]),
+        st.sampled_from(["die", "terminate", "standby", "back", "detach", "unhealthy", "warn", "boot"]),
         st.integers(0, 3),
     ),
 )
@@ -81,22 +83,43 @@ def happen(scene: Scene, what: str, number: int) -> None:
             scene.on("ExitStandby", InstanceIds=[chosen])
         elif what == "detach":
             scene.on("DetachInstances", **one)
+        elif what == "warn":
+            warn(scene, chosen)
         elif what == "unhealthy":
             scene.call("SetInstanceHealth", InstanceId=chosen, HealthStatus="Unhealthy")
     except ServiceError as error:
         assert error.code in ("ValidationError", "ScalingActivityInProgress")
 
 
+def policy(scene: Scene) -> dict[str, object]:
+    """One on demand, the others on the spot market."""
+    template = {"LaunchTemplateId": scene.template, "Version": "$Latest"}
+    return {
+        "LaunchTemplate": {"LaunchTemplateSpecification": template, "Overrides": [{"InstanceType": "t3.micro"}]},
+        "InstancesDistribution": {"OnDemandBaseCapacity": 1, "OnDemandPercentageAboveBaseCapacity": 0},
+    }
+
+
+def warn(scene: Scene, instance_id: str) -> None:
+    with scene.database.write() as tx:
+        if tx.get(SpotNotice, instance_id=instance_id) is None:
+            tx.add(SpotNotice(instance_id, rebalance=tx.now))
+
+
 @settings(max_examples=60)
 @given(
+    st.booleans(),
     st.lists(st.tuples(EVENTS, st.integers(1, 4), st.booleans()), max_size=8),
 )
-def test_a_group_survives_its_loop(story: list[tuple[tuple[str, int], int, bool]]) -> None:
+def test_a_group_survives_its_loop(mixed: bool, story: list[tuple[tuple[str, int], int, bool]]) -> None:
     with TemporaryDirectory() as directory:
         cloud = open_cloud(Path(directory))
         try:
             scene = Scene(cloud)
-            scene.create(0, 4, 2)
+            if mixed:
+                scene.create(0, 4, 2, LaunchTemplate=None, MixedInstancesPolicy=policy(scene), CapacityRebalance=True)
+            else:
+                scene.create(0, 4, 2)
             for (what, number), lives, before in story:
                 loop = scene.new_loop(Mortal(scene, lives, before=before))
                 try:

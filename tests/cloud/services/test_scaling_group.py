@@ -11,6 +11,7 @@ from scaling_scene import Scene
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.instance import Image, Instance
+from skylift.cloud.services.table import TABLE
 
 HOOK = {"LifecycleHookName": "wait", "HeartbeatTimeout": 60}
 ENDS = "autoscaling:EC2_INSTANCE_TERMINATING"
@@ -220,6 +221,23 @@ def test_deleting_takes_force_where_there_are_instances(scene: Scene) -> None:
     scene.create(0, 0)
     scene.on("DeleteAutoScalingGroup")
     assert scene.call("DescribeAutoScalingGroups")["AutoScalingGroups"] == []
+
+
+def test_its_role_stays_as_long_as_a_group_needs_it(scene: Scene) -> None:
+    def iam(name: str, **params: str) -> Any:
+        operation = TABLE["iam", name]
+        with scene.database.write() as tx:
+            return operation.handler(tx, scene.cloud.caller, params)
+
+    scene.create(0, 0)
+    role = scene.group["ServiceLinkedRoleARN"].rpartition("/")[2]
+    task = iam("DeleteServiceLinkedRole", RoleName=role)["DeletionTaskId"]
+    told = iam("GetServiceLinkedRoleDeletionStatus", DeletionTaskId=task)
+    assert told["Status"] == "FAILED"
+    assert told["Reason"]["RoleUsageList"][0]["Resources"] == [scene.group["AutoScalingGroupARN"]]
+    scene.on("DeleteAutoScalingGroup")
+    task = iam("DeleteServiceLinkedRole", RoleName=role)["DeletionTaskId"]
+    assert iam("GetServiceLinkedRoleDeletionStatus", DeletionTaskId=task) == {"Status": "SUCCEEDED"}
 
 
 def test_suspended_processes_do_not_happen(scene: Scene) -> None:

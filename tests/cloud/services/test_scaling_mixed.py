@@ -1,0 +1,175 @@
+"""Groups of several types, partly on the spot market."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from ec2_fixtures import Cloud
+from scaling_scene import Scene
+
+from skylift.cloud.market import Capacity
+from skylift.cloud.spot import SpotNotice
+
+
+@pytest.fixture
+def scene(cloud: Cloud) -> Scene:
+    return Scene(cloud)
+
+
+def policy(scene: Scene, *types: str, **distribution: Any) -> dict[str, Any]:
+    return {
+        "LaunchTemplate": {
+            "LaunchTemplateSpecification": {"LaunchTemplateId": scene.template, "Version": "$Latest"},
+            "Overrides": [{"InstanceType": name} for name in types],
+        },
+        "InstancesDistribution": distribution,
+    }
+
+
+def create(scene: Scene, least: int, most: int, mixed: dict[str, Any], **more: Any) -> None:
+    scene.create(least, most, LaunchTemplate=None, MixedInstancesPolicy=mixed, **more)
+
+
+def markets(scene: Scene) -> list[str]:
+    found = [scene.cloud.instance(one).get("InstanceLifecycle", "on-demand") for one in scene.ids]
+    return sorted(found)
+
+
+def types(scene: Scene) -> list[str]:
+    return sorted(one["InstanceType"] for one in scene.group["Instances"])
+
+
+@pytest.mark.parametrize(
+    ("base", "percentage", "expected"), [(0, 100, 5), (0, 0, 0), (2, 0, 2), (1, 50, 3), (1, 25, 2), (9, 0, 5)]
+)
+def test_the_base_and_the_share_on_demand(scene: Scene, base: int, percentage: int, expected: int) -> None:
+    mixed = policy(scene, "t3.micro", OnDemandBaseCapacity=base, OnDemandPercentageAboveBaseCapacity=percentage)
+    create(scene, 0, 5, mixed, DesiredCapacity=5)
+    scene.settle()
+    assert markets(scene) == ["on-demand"] * expected + ["spot"] * (5 - expected)
+
+
+def test_the_share_is_kept_when_the_group_shrinks(scene: Scene) -> None:
+    mixed = policy(scene, "t3.micro", OnDemandBaseCapacity=1, OnDemandPercentageAboveBaseCapacity=0)
+    create(scene, 0, 4, mixed, DesiredCapacity=4)
+    scene.settle()
+    scene.on("SetDesiredCapacity", DesiredCapacity=2)
+    scene.settle()
+    assert markets(scene) == ["on-demand", "spot"]
+    scene.on("SetDesiredCapacity", DesiredCapacity=1)
+    scene.settle()
+    assert markets(scene) == ["on-demand"]
+
+
+def test_types_are_taken_by_priority_or_by_price_and_where_there_is_room(scene: Scene) -> None:
+    create(scene, 2, 2, policy(scene, "t3.small", "t3.micro"))
+    scene.settle()
+    assert types(scene) == ["t3.small"] * 2
+    scene.on(
+        "UpdateAutoScalingGroup",
+        MixedInstancesPolicy={"InstancesDistribution": {"OnDemandAllocationStrategy": "lowest-price"}},
+        MinSize=0,
+        DesiredCapacity=0,
+    )
+    scene.settle()
+    scene.on("SetDesiredCapacity", DesiredCapacity=2)
+    scene.settle()
+    assert types(scene) == ["t3.micro"] * 2
+    with scene.database.write() as tx:
+        for zone in ("us-east-1a", "us-east-1b"):
+            tx.add(Capacity("t3.micro", zone, "any", 0))
+    for one in scene.ids:
+        scene.call("TerminateInstanceInAutoScalingGroup", InstanceId=one, ShouldDecrementDesiredCapacity=False)
+    scene.settle()
+    assert types(scene) == ["t3.small"] * 2
+
+
+def test_no_capacity_anywhere_is_told(scene: Scene) -> None:
+    with scene.database.write() as tx:
+        for name in ("t3.small", "t3.micro"):
+            for zone in ("us-east-1a", "us-east-1b"):
+                tx.add(Capacity(name, zone, "any", 0))
+    create(scene, 1, 1, policy(scene, "t3.small", "t3.micro"))
+    scene.settle()
+    (failed,) = scene.activities
+    assert failed["StatusCode"] == "Failed"
+    assert "sufficient" in failed["StatusMessage"]
+    with scene.database.write() as tx:
+        for row in tx.find(Capacity):
+            tx.remove(row)
+    scene.cloud.clock.forward(seconds=6)
+    scene.settle()
+    assert len(scene.ids) == 1
+
+
+def warn(scene: Scene, instance_id: str) -> None:
+    with scene.database.write() as tx:
+        tx.add(SpotNotice(instance_id, rebalance=tx.now, noticed=tx.now, due=tx.now + timedelta(seconds=120)))
+
+
+@pytest.mark.parametrize(
+    ("most", "first"), [(3, ["InService", "InService", "Pending"]), (2, ["InService", "Pending", "Terminating"])]
+)
+def test_at_the_notice_the_successor_comes_first_where_there_is_room(scene: Scene, most: int, first: list[str]) -> None:
+    mixed = policy(scene, "t3.micro", OnDemandPercentageAboveBaseCapacity=0)
+    create(scene, 2, most, mixed, CapacityRebalance=True)
+    scene.settle()
+    risky, other = scene.ids
+    warn(scene, risky)
+    scene.loop.step()
+    assert scene.states == first
+    scene.settle()
+    scene.check()
+    assert len(scene.ids) == 2 and other in scene.ids and risky not in scene.ids
+    ended = next(one for one in scene.activities if one["Description"] == f"Terminating EC2 instance: {risky}")
+    assert "in response to an EC2 instance rebalance recommendation" in ended["Cause"]
+
+
+def test_without_rebalancing_a_notice_changes_nothing(scene: Scene) -> None:
+    create(scene, 1, 2, policy(scene, "t3.micro", OnDemandPercentageAboveBaseCapacity=0))
+    scene.settle()
+    ids = scene.ids
+    warn(scene, ids[0])
+    scene.settle()
+    assert scene.ids == ids
+
+
+def test_the_policy_is_described_with_what_it_did_not_say(scene: Scene) -> None:
+    create(scene, 0, 1, policy(scene, "t3.micro", OnDemandBaseCapacity=1))
+    shown = scene.group
+    assert "LaunchTemplate" not in shown
+    assert shown["MixedInstancesPolicy"]["InstancesDistribution"] == {
+        "OnDemandAllocationStrategy": "prioritized",
+        "OnDemandBaseCapacity": 1,
+        "OnDemandPercentageAboveBaseCapacity": 100,
+        "SpotAllocationStrategy": "lowest-price",
+    }
+    spec = shown["MixedInstancesPolicy"]["LaunchTemplate"]["LaunchTemplateSpecification"]
+    assert spec == {"LaunchTemplateId": scene.template, "LaunchTemplateName": "web", "Version": "$Latest"}
+
+
+@pytest.mark.parametrize(
+    ("types", "distribution", "message"),
+    [
+        (("t3.micro",), {"SpotAllocationStrategy": "dearest"}, "SpotAllocationStrategy has to be"),
+        (("t3.micro",), {"OnDemandPercentageAboveBaseCapacity": 101}, "between 0 and 100"),
+        (("t3.micro",), {"SpotMaxPrice": "much"}, "SpotMaxPrice"),
+        (("t3.micro", "t3.micro"), {}, "in one override only"),
+        (("t9.mega",), {}, "You must use a valid fully-formed launch template"),
+        (("t4g.micro",), {}, "architecture"),
+    ],
+)
+def test_what_cannot_be_is_refused(
+    scene: Scene, types: tuple[str, ...], distribution: dict[str, Any], message: str
+) -> None:
+    refused = scene.refusal(
+        "CreateAutoScalingGroup",
+        AutoScalingGroupName="web",
+        MinSize=0,
+        MaxSize=1,
+        VPCZoneIdentifier=scene.subnets[0],
+        MixedInstancesPolicy=policy(scene, *types, **distribution),
+    )
+    assert refused.code == "ValidationError" and message in refused.message
