@@ -1,4 +1,4 @@
-"""What EC2 says in the metadata of a spot server: that it is one, and that it will be taken away, or may be before long.
+"""What EC2 says in the metadata of a spot server: that it is one, and that it will be, or may be, taken away.
 
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html
 """
