@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 from skylift.cloud.error import ServiceError
@@ -20,18 +19,15 @@ Item = dict[str, Any]
 
 MARKETS = ("spot", "on-demand")
 
-SLOW_CALL = timedelta(minutes=1)
-"""A price from now on may have been asked for so long ago."""
-
 
 def put_price(tx: Tx, caller: Caller, params: Any) -> Item:
     """From a moment on; what was set for later stays, so that a course of prices can be laid out."""
     type_name = instance_type(params["InstanceType"]).name
     price = read_price(params["SpotPrice"])
     since = params.get("EffectiveFrom", tx.now)
-    if since < tx.now - SLOW_CALL:
-        raise invalid_value(since.isoformat(), "effectiveFrom", "What it cost before now is on bills already.")
-    since = max(since, tx.now)
+    if since < tx.now:
+        # Servers have been paid for by it.
+        raise invalid_value(since, "effectiveFrom", "What prices were cannot be changed any more.")
     made = [SpotPrice(type_name, zone, since, price) for zone in _zones(caller, params)]
     for one in made:
         tx.remove(one)
