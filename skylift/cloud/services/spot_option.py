@@ -34,7 +34,6 @@ class SpotWish:
     behavior: Behavior = "terminate"
     valid_from: datetime | None = None
     valid_until: datetime | None = None
-    launch_group: str | None = None
 
     def request(self, tx: Tx, launch: Any, instance_tags: dict[str, str], tags: dict[str, str]) -> SpotRequest:
         """One instance's, not looked at yet. The request's tags are not the instance's."""
@@ -54,7 +53,6 @@ class SpotWish:
             status_updated=tx.now,
             valid_from=self.valid_from,
             valid_until=self.valid_until,
-            launch_group=self.launch_group,
             instance_tags=instance_tags,
             tags=tags,
         )
@@ -98,7 +96,7 @@ def requested(tx: Tx, params: Any) -> SpotWish:
     if start and end and end <= start:
         raise invalid_value(end, "validUntil", "It has to be later than validFrom.")
     behavior = _behavior(params.get("InstanceInterruptionBehavior", "terminate"), kind)
-    return SpotWish(kind, _max_price(params.get("SpotPrice")), behavior, start, end, params.get("LaunchGroup"))
+    return SpotWish(kind, _max_price(params.get("SpotPrice")), behavior, start, end)
 
 
 def refuse_price(tx: Tx, type_name: str, zone: str, max_price: float | None) -> None:

@@ -354,6 +354,14 @@ def test_a_request_that_nothing_can_come_of_fails(scene: Scene) -> None:
     )
 
 
+def test_what_would_be_ignored_is_refused(scene: Scene) -> None:
+    """Groups whose instances start and end together there are none here."""
+    asked = {"ImageId": scene.cloud.image_id, "InstanceType": "t3.micro"}
+    for name in ("LaunchGroup", "AvailabilityZoneGroup"):
+        refusal = scene.cloud.refusal("RequestSpotInstances", LaunchSpecification=asked, **{name: "together"})
+        assert (refusal.code, name in refusal.message) == ("UnsupportedOperation", True)
+
+
 def test_requests_beyond_the_quota_are_refused(scene: Scene) -> None:
     cloud = scene.cloud
     cloud.control("PutQuota", InstanceClass="standard", MarketType="spot", VCpus=4)
