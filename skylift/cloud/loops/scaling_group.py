@@ -28,7 +28,7 @@ from skylift.cloud.scaling_group import (
     new_activity,
 )
 from skylift.cloud.spot import SpotNotice
-from skylift.cloud.store.database import Database, Tx
+from skylift.cloud.store.database import Database, StoreError, Tx
 from skylift.cloud.store.scaling_group import finish, hook_waits, take_out
 
 log = logging.getLogger(__name__)
@@ -78,8 +78,12 @@ class ScalingGroupLoop:
         with self._database.read() as tx:
             names = [group.name for group in tx.find(ScalingGroup) if not _at_rest(tx, group)]
         for name in names:
-            self._settle(name)
-            self._fill(name)
+            try:
+                self._settle(name)
+                self._fill(name)
+            except StoreError as error:
+                # The disk is full. The other groups may have less to write; this one is tried again.
+                log.error("group %s: %s", name, error)
         self._look_again()
 
     def _settle(self, name: str) -> None:

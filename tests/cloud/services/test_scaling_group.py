@@ -223,6 +223,32 @@ def test_deleting_takes_force_where_there_are_instances(scene: Scene) -> None:
     assert scene.call("DescribeAutoScalingGroups")["AutoScalingGroups"] == []
 
 
+def test_who_makes_a_group_may_run_instances_and_make_its_role(scene: Scene) -> None:
+    params = {
+        "AutoScalingGroupName": "web",
+        "MinSize": 0,
+        "MaxSize": 1,
+        "LaunchTemplate": {"LaunchTemplateId": scene.template},
+        "VPCZoneIdentifier": scene.subnets[0],
+        "Tags": [{"Key": "team", "Value": "a"}],
+    }
+
+    def asked() -> list[str]:
+        with scene.database.read() as tx:
+            checks = TABLE["autoscaling", "CreateAutoScalingGroup"].checks(tx, scene.cloud.caller, params)
+            return [check.action for check in checks]
+
+    first = asked()
+    assert first[:3] == [
+        "autoscaling:CreateAutoScalingGroup",
+        "autoscaling:CreateOrUpdateTags",
+        "iam:CreateServiceLinkedRole",
+    ]
+    assert set(first[3:]) == {"ec2:RunInstances"}
+    scene.create(0, 1)
+    assert "iam:CreateServiceLinkedRole" not in asked()
+
+
 def test_its_role_stays_as_long_as_a_group_needs_it(scene: Scene) -> None:
     def iam(name: str, **params: str) -> Any:
         operation = TABLE["iam", name]
