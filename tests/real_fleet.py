@@ -67,5 +67,7 @@ class Fleet:
 @contextmanager
 def fleet_of(cloud: RealCloud, size: int, market: str = "on-demand") -> Iterator[Fleet]:
     made = Fleet(cloud, size, market)
-    yield made
-    made.delete()
+    try:
+        yield made
+    finally:
+        made.delete()

@@ -43,8 +43,10 @@ def read_products(texts: Iterable[str]) -> dict[Kind, dict[str, float]]:
 
 
 def _is_plain(attributes: Mapping[str, str]) -> bool:
-    """An instance's own hours, not those of an unused reservation of capacity, whose products look alike."""
-    return all(attributes.get(key, value) == value for key, value in FILTERS.items())
+    """An instance's own hours, not those of an unused reservation or of a block of capacity, whose products look
+    alike."""
+    plain = {**FILTERS, "marketoption": "OnDemand"}
+    return all(attributes.get(key, value) == value for key, value in plain.items())
 
 
 def _add_commitment(found: dict[Kind, dict[str, float]], name: str, term: Any) -> None:

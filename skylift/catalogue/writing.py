@@ -60,7 +60,8 @@ def _spelled(price: float | None) -> str:
 
 def _write(path: Path, rows: Iterable[Iterable[object]]) -> None:
     """Whole or not at all: others may be reading it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    for each in reversed(path.parents):
+        each.mkdir(mode=0o700, exist_ok=True)
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "w", newline="") as file:

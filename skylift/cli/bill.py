@@ -131,7 +131,7 @@ def _show(found: dict[str, Any], by: str | None) -> None:
     total = shown([Decimal(found["Total"])])[0]
     print(f"\nTotal: USD {total} from {_spelled(found['From'])} to {_spelled(found['To'])}, {found['RegionName']}")
     if found["UnpricedLines"]:
-        print(f"Without what no source has a price for ({found['UnpricedLines']} lines).")
+        print(f"What is unknown is not in it; no source has a price for that. Lines: {found['UnpricedLines']}.")
     dates = ", ".join(f"{one['Option']} {one['Date']}" for one in found["PricesAsOf"])
     print(f"Prices as of: {dates or 'none for this region'}. Transfers, snapshots and requests are not counted.")
 

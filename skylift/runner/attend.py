@@ -288,7 +288,7 @@ class Attendance:
         more["choice"] = self._visit.choice
         if outcome.results:
             more["home"] = self._visit.home
-        told = replace(outcome, instance_type=self._visit.instance_type, **more)
+        told = replace(outcome, instance_type=outcome.instance_type or self._visit.instance_type, **more)
         return with_price(told, self._account.settings)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from skylift.runner.duration import moment
 from skylift.runner.errors import JobNotFound
-from skylift.runner.purchase import HOURS_A_MONTH, billed
+from skylift.runner.purchase import HOURS_A_MONTH, billed, server_seconds
 
 if TYPE_CHECKING:
     from skylift.runner.account import Account
@@ -89,9 +89,9 @@ def _past_run(account: Account, name: str, since: float) -> PastRun | None:
         record: dict[str, Any] = account.record(name)
     except JobNotFound:
         return None
-    return PastRun(
-        name, tuple(record["argv"]), record["instance_type"], booted, max(0.0, moment(status["ended"]) - booted)
-    )
+    kind = status.get("instance_type") or record["instance_type"]
+    seconds = server_seconds(status["booted"], status["ended"], status.get("program_seconds"))
+    return PastRun(name, tuple(record["argv"]), kind, booted, seconds)
 
 
 @dataclass(frozen=True)

@@ -285,7 +285,8 @@ class Outcome:
     broken; `reason` is one sentence.
     `steps` are seconds by step name. The tails are the last 64 KiB of each stream, as far as the one who watched has
     seen it; `home` is the folder that results are in, `choice` why the server is of its type, where that was
-    chosen. `booted` is when its server began with it, and `price` what that time costs.
+    chosen. `market` is `spot` or `on-demand`, as its last server was bought. `booted` is when that began with it, and
+    `price` what its time costs.
     """
 
     name: str
@@ -310,6 +311,7 @@ class Outcome:
     stderr_tail: str = ""
     home: Path | None = None
     choice: dict[str, Any] | None = None
+    market: str = "on-demand"
     booted: str | None = None
     price: RunPrice | None = None
 
@@ -328,6 +330,7 @@ class Outcome:
             "detail": self.detail,
             "instance": self.instance,
             "instance_type": self.instance_type,
+            "market": self.market,
             "choice": self.choice,
             "results": [{"path": each.path, "size": each.size, "sha256": each.sha256} for each in self.results],
             "unmatched": list(self.unmatched),

@@ -25,6 +25,8 @@ def conclude(name: str, status: dict[str, Any] | None, manifest: Manifest, serve
         signal=status.get("signal"),
         detail=status.get("detail") or "",
         instance=server.instance if server else status.get("instance"),
+        instance_type=status.get("instance_type", ""),
+        market=status.get("market", "on-demand"),
         results=manifest.results,
         unmatched=manifest.unmatched,
         left_behind=manifest.left_behind,

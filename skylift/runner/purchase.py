@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from skylift.runner.duration import moment
+
 HOURS_A_MONTH = 730
 LEAST_BILLED = 60
 """Seconds that AWS bills for each start of a Linux server, at the least."""
@@ -102,6 +104,12 @@ class Quote:
 
 def billed(seconds: float) -> float:
     return max(seconds, LEAST_BILLED)
+
+
+def server_seconds(booted: str, ended: str, program_seconds: float | None) -> float:
+    """How long servers were there for a job, by what its status says. Of one that was interrupted, `booted` is when its
+    last server was: what the program had run before counts, and not the time between servers."""
+    return max(moment(ended) - moment(booted), program_seconds or 0.0, 0.0)
 
 
 def quote(

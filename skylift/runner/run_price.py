@@ -5,18 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from skylift.runner.duration import moment
 from skylift.runner.job import Outcome, Settings
 from skylift.runner.price import rates_of, stand_in
-from skylift.runner.purchase import Offer, Quote, quote, spell_usd
+from skylift.runner.purchase import Offer, Quote, quote, server_seconds, spell_usd
 
 
 @dataclass(frozen=True)
 class RunPrice:
-    """`charged` is whether the servers of the place cost money at all."""
+    """`charged` is whether the servers of the place cost money at all; `market` is how this one was bought."""
 
     quote: Quote
     charged: bool
+    market: str = "on-demand"
 
     def as_json(self) -> dict[str, Any]:
         told = self.quote.as_json()
@@ -25,7 +25,7 @@ class RunPrice:
             {name: each[name] for name in ("option", "years", "payment", "hourly_usd", "run_usd", "as_of")}
             for each in told["offers"]
         ]
-        return {"charged": self.charged, **{name: told[name] for name in kept}, "offers": offers}
+        return {"charged": self.charged, "market": self.market, **{name: told[name] for name in kept}, "offers": offers}
 
     def spell(self) -> str:
         """One line: on demand with its arithmetic, then the others; what no source tells is named at the end."""
@@ -34,8 +34,12 @@ class RunPrice:
         if usual.run is None or usual.hourly is None:
             return f"Price: unknown for {rates.instance_type} in {rates.region}."
         told = f"{self.quote.seconds:.0f} s x {usual.hourly:.4f}/h, {rates.instance_type}, {place}"
-        text = f"{'Price' if self.charged else 'On AWS'}: {spell_usd(usual.run)} USD on demand ({told})"
         found = {word: _cheapest(self.quote, *name) for name, word in _WORDS.items()}
+        text = f"{spell_usd(usual.run)} USD on demand ({told})"
+        if self.market == "spot":
+            spot = found.pop("spot")
+            text = f"{spell_usd(spot.run if spot else None)} on spot, as it ran; {text}"
+        text = f"{'Price' if self.charged else 'On AWS'}: {text}"
         known = [f"{word} {spell_usd(each.run)}{_of(each, usual)}" for word, each in found.items() if each is not None]
         lacking = [word for word, each in found.items() if each is None]
         unknown = f"unknown: {', '.join(_together(lacking))}" if lacking else ""
@@ -75,7 +79,7 @@ def with_price(outcome: Outcome, settings: Settings) -> Outcome:
     """The same, with its price where its server told how long it was there."""
     if outcome.booted is None or outcome.ended is None:
         return outcome
-    seconds = moment(outcome.ended) - moment(outcome.booted)
+    seconds = server_seconds(outcome.booted, outcome.ended, outcome.program_seconds)
     region, _ = stand_in(settings.region)
-    found = quote(rates_of(outcome.instance_type, region), max(seconds, 0.0), seconds / 3600)
-    return replace(outcome, price=RunPrice(found, settings.billed))
+    found = quote(rates_of(outcome.instance_type, region), seconds, seconds / 3600)
+    return replace(outcome, price=RunPrice(found, settings.billed, outcome.market))

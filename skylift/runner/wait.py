@@ -46,7 +46,7 @@ async def wait(account: Account, name: str, watcher: Watcher) -> Outcome:
     if not status.get("kept_until"):
         await lifeline.reach(put_roles_away, account, name, servers)
     told = conclude(name, status, manifest, servers[0] if servers else None)
-    told = replace(told, instance_type=instance_type, choice=record.get("choice"))
+    told = replace(told, instance_type=told.instance_type or instance_type, choice=record.get("choice"))
     told = with_price(told, account.settings)
     return await in_thread(name_larger_type, account.api, told, instance_type)
 

@@ -131,6 +131,19 @@ def test_a_type_without_a_price(capsys: pytest.CaptureFixture[str]) -> None:
     assert "nothing can be compared" in found["advice"]
 
 
+def test_figures_of_the_users_own_count(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    folder = catalogue.refreshed_folder(tmp_path / "home" / "cache") / "prices"
+    folder.mkdir(parents=True)
+    rows = ["kind,on-demand,spot", "date,2026-11-01,2026-11-02", "source,me,me", "t3.small,0.5,0.25"]
+    (folder / "us-east-1.csv").write_text("\n".join(rows) + "\n")
+    try:
+        usual, spot, *_ = told(capsys, "--type", "t3.small", "--time", "1h", "--hours", "10", "job.py")["offers"]
+    finally:
+        catalogue.use(None)
+    assert (usual["run_usd"], usual["as_of"]) == (0.5, "2026-11-01")
+    assert (spot["run_usd"], spot["as_of"], spot["pays_from_hours_a_month"]) == (0.25, "2026-11-02", 0)
+
+
 def test_every_option_with_a_value_is_known() -> None:
     import typer
 

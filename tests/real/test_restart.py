@@ -78,6 +78,34 @@ def test_servers_that_ended_meanwhile_are_settled(own_cloud: RealCloud) -> None:
         server.terminate()
 
 
+def test_a_notice_is_carried_out_though_the_cloud_is_killed(own_cloud: RealCloud) -> None:
+    """With the word of it not yet acted on; and then the request, which is persistent, brings another server."""
+    ec2 = own_cloud.ec2
+    (asked,) = ec2.request_spot_instances(
+        Type="persistent", LaunchSpecification={"ImageId": own_cloud.image, "InstanceType": "t3.micro"}
+    )["SpotInstanceRequests"]
+    wanted = {"Filters": [{"Name": "spot-instance-request-id", "Values": [asked["SpotInstanceRequestId"]]}]}
+
+    def states() -> list[str]:
+        found = own_cloud.ec2.describe_instances(**wanted)["Reservations"]
+        return sorted(one["State"]["Name"] for each in found for one in each["Instances"])
+
+    until(lambda: states() == ["running"], "the first server")
+    (first,) = ec2.describe_instances(**wanted)["Reservations"][0]["Instances"]
+    own_cloud.skylift("cloud", "interrupt", first["InstanceId"], "--in", "1s")
+    own_cloud.kill()
+    own_cloud.up()
+    until(lambda: states() == ["running", "terminated"], "the next server")
+    own_cloud.ec2.cancel_spot_instance_requests(SpotInstanceRequestIds=[asked["SpotInstanceRequestId"]])
+    (second,) = {
+        one["InstanceId"]
+        for each in own_cloud.ec2.describe_instances(**wanted)["Reservations"]
+        for one in each["Instances"]
+    } - {first["InstanceId"]}
+    own_cloud.ec2.terminate_instances(InstanceIds=[second])
+    until(lambda: states() == ["terminated", "terminated"], "the end")
+
+
 def test_a_fleet_is_at_its_size_again_after_a_kill(own_cloud: RealCloud) -> None:
     """One of it dies while nobody looks, and the cloud is cut off again as it launches the next."""
     with fleet_of(own_cloud, 2) as fleet:

@@ -42,7 +42,10 @@ class Metadata:
         service = self
         self.instance = "i-0123456789abcdef0"
         self.credentials_handed_out = 0
-        self.more: dict[str, bytes] = {}
+        self.more: dict[str, bytes] = {
+            "/latest/meta-data/instance-type": b"t3.small",
+            "/latest/meta-data/instance-life-cycle": b"spot",
+        }
 
         class Handler(BaseHTTPRequestHandler):
             def do_PUT(self) -> None:

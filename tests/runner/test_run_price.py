@@ -57,6 +57,20 @@ def test_every_option_is_told_or_said_to_be_unknown(settings: Settings, monkeypa
     assert "reserved" not in price.spell().partition("unknown")[2]
 
 
+def test_a_run_on_spot(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalogue, "spot", lambda name, region: None)
+    spot = replace(OUTCOME, market="spot", attempts=2, program_seconds=3600.0)
+    price = with_price(spot, settings).price
+    assert price is not None
+    assert price.spell().startswith("Price: unknown on spot, as it ran; 0.0208 USD on demand (3600 s x 0.0208/h")
+    assert "spot" not in price.spell().partition("unknown: ")[2]
+    monkeypatch.setattr(catalogue, "spot", lambda name, region: 0.01)
+    price = with_price(spot, settings).price
+    assert price is not None
+    assert price.spell().startswith("Price: 0.0100 on spot, as it ran; 0.0208 USD on demand")
+    assert price.as_json()["market"] == "spot"
+
+
 def test_no_price_is_made_up(settings: Settings) -> None:
     price = with_price(replace(OUTCOME, instance_type="x9.large"), settings).price
     assert price is not None

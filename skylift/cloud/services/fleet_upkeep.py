@@ -70,6 +70,9 @@ class _Look:
         self._caller = service(tx)
         self._again: list[datetime | None] = []
         """When there is more to do."""
+        self._paused = False
+        self._launched = 0
+        self._troubles: list[str] = []
 
     def run(self) -> datetime | None:
         self._note_ended()
@@ -85,9 +88,15 @@ class _Look:
         if fleet.state == "submitted":
             self._change("active", state="active")
         self._note_at_risk()
+        retry_at = self._fleet.retry_at
+        self._paused = retry_at is not None and self._tx.now < retry_at
         enough = [self._fit(market) for market in MARKETS]
         if all(enough):
             self._end_replaced()
+            if self._fleet.trouble:
+                self._save(trouble="")
+        else:
+            self._take_stock()
         if all(enough) and self._fleet.state == "modifying":
             self._change("modify_succeeded", state="active")
         return min((when for when in (fleet.valid_until, *self._again) if when is not None), default=None)
@@ -170,21 +179,27 @@ class _Look:
         ]
 
     def _launch(self, market: Market, missing: float) -> bool:
-        fleet = self._fleet
-        if fleet.retry_at is not None and self._tx.now < fleet.retry_at:
-            self._again.append(fleet.retry_at)
+        if self._paused:
             return False
         pools, errors = self._pools()
-        done = fill(self._tx, self._caller, fleet, market, pools, missing, most=MOST_AT_ONCE)
+        done = fill(self._tx, self._caller, self._fleet, market, pools, missing, most=MOST_AT_ONCE)
         errors += [error for _, error in done.errors]
-        if done.members:
-            self._save(trouble="")
-        elif errors:
-            self._pause("; ".join(dict.fromkeys(f"{error.code}: {error.message}" for error in errors)))
-        if done.units >= missing:
-            return True
-        self._again.append(self._tx.now if done.members else self._fleet.retry_at)
-        return False
+        self._launched += len(done.members)
+        self._troubles += [f"{error.code}: {error.message}" for error in errors]
+        if not done.members and not errors:
+            self._troubles.append(f"No instance type of the fleet's is within the price limits of {market}.")
+        return done.units >= missing
+
+    def _take_stock(self) -> None:
+        """What comes of a launch that was not enough: more at once, as long as there are some, and a pause where there
+        are none. One market's want does not keep the other one waiting."""
+        if self._paused:
+            self._again.append(self._fleet.retry_at)
+        elif self._launched:
+            self._again.append(self._tx.now)
+        elif self._troubles:
+            self._pause("; ".join(dict.fromkeys(self._troubles)))
+            self._again.append(self._fleet.retry_at)
 
     def _pools(self) -> tuple[list[Pool], list[ServiceError]]:
         """Those there are by now: a template, or what it names, may have gone."""
@@ -272,7 +287,7 @@ def service(tx: Tx) -> Caller:
         arn=f"arn:aws:sts::{facts.account}:assumed-role/{name}/FleetSession",
         user_id=name,
         access_key_id="",
-        source_ip="",
+        source_ip=SERVICE,
         request_id="",
         role=name,
     )

@@ -150,20 +150,20 @@ def _instances(
             yield _Piece(usage, "host", seconds, Fraction(0), Fraction(0))
         else:
             whole = (usage.type, usage.zone, usage.tenancy)
-            needs.append(Need(2 * number, *whole, Fraction(span.start), Fraction(span.end)))
+            needs.append(Need(2 * number, *whole, span.start, span.end))
             if span.least:
-                needs.append(Need(2 * number + 1, *whole, Fraction(span.end), Fraction(span.end + span.least)))
+                needs.append(Need(2 * number + 1, *whole, span.end, span.end + span.least))
     grants = [
         Grant(one.id, one.type, one.zone, one.tenancy, one.count, _seconds(one.start), _seconds(one.end))
         for one in reservations
     ]
     for used in apply((need for need in needs if need.end > need.start), grants):
-        number, extra = divmod(used.need.key, 2)
+        number, extra = divmod(used.key, 2)
         span = spans[number]
         if extra:
-            seconds = used.need.end - used.need.start if period.holds(span.end) else Fraction(0)
+            seconds = used.end - used.start if period.holds(span.end) else Fraction(0)
         else:
-            seconds = period.of(used.need.start, used.need.end)
+            seconds = period.of(used.start, used.end)
         yield _priced(span.usage, seconds, used.grant_id, region)
 
 

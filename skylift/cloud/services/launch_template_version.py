@@ -25,6 +25,7 @@ from skylift.cloud.services.page import answer, page
 from skylift.cloud.services.refusal import combination, invalid, missing, refuse_other_values
 from skylift.cloud.services.resource import require
 from skylift.cloud.services.tag import tag_list
+from skylift.cloud.spot import SpotRequest
 from skylift.cloud.store.database import Tx
 from skylift.cloud.volume import Volume
 
@@ -137,6 +138,7 @@ def data_of_instance(tx: Tx, _caller: Caller, params: Any) -> Item:
         "DisableApiTermination": instance.termination_protected,
         "DisableApiStop": instance.stop_protected,
         "InstanceInitiatedShutdownBehavior": instance.shutdown_behavior,
+        **_market_data(tx, instance),
         "MetadataOptions": {
             "HttpTokens": options.tokens,
             "HttpEndpoint": options.endpoint,
@@ -145,6 +147,19 @@ def data_of_instance(tx: Tx, _caller: Caller, params: Any) -> Item:
         },
     }
     return {"LaunchTemplateData": data}
+
+
+def _market_data(tx: Tx, instance: Instance) -> Item:
+    request = tx.get(SpotRequest, id=instance.spot_request_id) if instance.spot_request_id else None
+    if request is None:
+        return {}
+    options = {
+        "SpotInstanceType": request.type,
+        "InstanceInterruptionBehavior": request.behavior,
+        **({"MaxPrice": str(request.max_price)} if request.max_price else {}),
+        **({"ValidUntil": request.valid_until} if request.valid_until else {}),
+    }
+    return {"InstanceMarketOptions": {"MarketType": "spot", "SpotOptions": options}}
 
 
 def _disk(volume: Volume) -> Item:

@@ -11,8 +11,9 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 
 HOUR = 3600
 
@@ -42,8 +43,8 @@ class Need:
     type: str
     zone: str
     tenancy: str
-    start: Fraction
-    end: Fraction
+    start: int
+    end: int
 
 
 @dataclass(frozen=True)
@@ -61,12 +62,19 @@ class Grant:
 
 @dataclass(frozen=True)
 class Used:
-    """A part of a need, and by whose reservation it is covered; by nobody's if that is None."""
+    """A part of the need of this key, and by whose reservation it is covered; by nobody's if that is None."""
 
-    need: Need
+    key: int
+    start: Fraction
+    end: Fraction
     grant_id: str | None = None
 
 
+_Piece = tuple[Need, Fraction, Fraction]
+"""A need, and which part of it: seconds of the clock hour that is being looked at."""
+
+
+@cache
 def factor(instance_type: str) -> Fraction | None:
     """How much of a reservation an hour of this type uses; None for one whose size says nothing."""
     family, _, size = instance_type.partition(".")
@@ -78,6 +86,7 @@ def factor(instance_type: str) -> Fraction | None:
     return Fraction(_METAL[family]) if size == "metal" and family in _METAL else None
 
 
+@cache
 def is_flexible(grant: Grant) -> bool:
     family = grant.type.partition(".")[0]
     return (
@@ -92,46 +101,83 @@ def apply(needs: Iterable[Need], grants: Iterable[Grant]) -> list[Used]:
     """All needs again, cut where a reservation begins or ceases to cover them."""
     # Of several that would do, the one that was bought first: AWS does not say which.
     in_order = sorted(grants, key=lambda one: (one.zone is None, is_flexible(one), one.start, one.id))
-    cuts = sorted({Fraction(moment) for one in in_order for moment in (one.start, one.end)})
+    used = _Used()
     hours: dict[int, list[Need]] = defaultdict(list)
-    used: list[Used] = []
     for need in needs:
-        if not any(_matches(grant, need) for grant in in_order):
-            used.append(Used(need))
-            continue
-        for piece in _cut(need, cuts):
-            hours[int(piece.start // HOUR)].append(piece)
+        if any(_matches(grant, need) for grant in in_order):
+            for hour in range(need.start // HOUR, -(-need.end // HOUR)):
+                hours[hour].append(need)
+        else:
+            used.add(need.key, Fraction(need.start), Fraction(need.end), None)
+    # For days on end, one hour is like the other.
+    known: dict[tuple[object, ...], list[tuple[int, Fraction, Fraction, str | None]]] = {}
     for hour in sorted(hours):
-        used += _apply_in(hour * HOUR, hours[hour], in_order)
-    return used
+        begun = hour * HOUR
+        there = [(grant, *_clipped(grant.start, grant.end, begun)) for grant in in_order]
+        wanted = [(need, *_clipped(need.start, need.end, begun)) for need in hours[hour]]
+        alike = (
+            tuple((start, end) for _, start, end in there),
+            tuple((need.key, start, end) for need, start, end in wanted),
+        )
+        if alike not in known:
+            known[alike] = sorted(_apply_in(wanted, there), key=lambda one: one[:2])
+        for key, start, end, grant_id in known[alike]:
+            used.add(key, begun + start, begun + end, grant_id)
+    return used.all()
 
 
-def _apply_in(hour: int, needs: list[Need], grants: list[Grant]) -> Iterator[Used]:
-    """In the clock hour that begins at `hour`."""
-    open_ones = needs
-    for grant in grants:
-        seconds = min(grant.end, hour + HOUR) - max(grant.start, hour)
-        if seconds <= 0:
-            continue
+class _Used:
+    """Puts together again what follows on each other."""
+
+    def __init__(self) -> None:
+        self._last: dict[int, Used] = {}
+        self._done: list[Used] = []
+
+    def add(self, key: int, start: Fraction, end: Fraction, grant_id: str | None) -> None:
+        last = self._last.get(key)
+        if last is not None and last.end == start and last.grant_id == grant_id:
+            start = last.start
+        elif last is not None:
+            self._done.append(last)
+        self._last[key] = Used(key, start, end, grant_id)
+
+    def all(self) -> list[Used]:
+        return [*self._done, *self._last.values()]
+
+
+def _clipped(start: int, end: int, hour: int) -> tuple[int, int]:
+    """In seconds of the hour that begins at `hour`; nothing is left of what is not in it."""
+    first = min(max(start - hour, 0), HOUR)
+    return first, max(first, min(end - hour, HOUR))
+
+
+def _apply_in(
+    wanted: list[tuple[Need, int, int]], there: list[tuple[Grant, int, int]]
+) -> Iterator[tuple[int, Fraction, Fraction, str | None]]:
+    """In one clock hour."""
+    cuts = sorted({moment for _, start, end in there for moment in (start, end)})
+    open_ones = [piece for need, start, end in wanted for piece in _cut(need, start, end, cuts)]
+    for grant, begun, until in there:
         flexible = is_flexible(grant)
-        left = grant.count * seconds * (_units(grant.type) if flexible else 1)
+        left = grant.count * (until - begun) * (_units(grant.type) if flexible else Fraction(1))
         still_open = []
-        for need in sorted(open_ones, key=lambda one: _turn(one, flexible)):
-            if not left or not _covers(grant, need):
-                still_open.append(need)
+        for need, start, end in sorted(open_ones, key=lambda one: _turn(one, flexible)):
+            if not left or not _matches(grant, need) or start < begun or end > until:
+                still_open.append((need, start, end))
                 continue
             weight = _units(need.type) if flexible else Fraction(1)
-            until = min(need.end, need.start + left / weight)
-            left -= (until - need.start) * weight
-            yield Used(replace(need, end=until), grant.id)
-            if until < need.end:
-                still_open.append(replace(need, start=until))
+            covered = min(end, start + left / weight)
+            left -= (covered - start) * weight
+            yield need.key, start, covered, grant.id
+            if covered < end:
+                still_open.append((need, covered, end))
         open_ones = still_open
-    yield from (Used(need) for need in open_ones)
+    yield from ((need.key, start, end, None) for need, start, end in open_ones)
 
 
-def _turn(need: Need, flexible: bool) -> tuple[Fraction, Fraction, int]:
-    return (_units(need.type) if flexible else Fraction(0), need.start, need.key)
+def _turn(piece: _Piece, flexible: bool) -> tuple[Fraction, Fraction, int]:
+    need, start, _ = piece
+    return (_units(need.type) if flexible else Fraction(0), start, need.key)
 
 
 def _units(instance_type: str) -> Fraction:
@@ -151,15 +197,8 @@ def _matches(grant: Grant, need: Need) -> bool:
     return need.type == grant.type
 
 
-def _covers(grant: Grant, need: Need) -> bool:
-    return _matches(grant, need) and grant.start <= need.start and need.end <= grant.end
-
-
-def _cut(need: Need, cuts: list[Fraction]) -> Iterator[Need]:
-    """At each full hour, and where a reservation begins or ends."""
-    start = need.start
-    while start < need.end:
-        hour = (start // HOUR + 1) * HOUR
-        end = min([need.end, Fraction(hour), *(cut for cut in cuts if cut > start)])
-        yield replace(need, start=start, end=end)
-        start = end
+def _cut(need: Need, start: int, end: int, cuts: list[int]) -> Iterator[_Piece]:
+    """Where a reservation begins or ends."""
+    for moment in (*(one for one in cuts if start < one < end), end):
+        yield need, Fraction(start), Fraction(moment)
+        start = moment

@@ -61,6 +61,7 @@ status.json:
                                         next server of a spot job is booting; then, with final true:
                                         succeeded, failed, out-of-memory, timed-out, idle, cancelled, rebooted,
                                         environment-failed, broken
+    instance_type, market               of a spot job: what this server is, and whether it is spot or on-demand
     booted, started, ended, program_seconds, pid
     environment, environment_seconds    kept, taken or built, where one was asked for, and how long that took
     exit_code, signal                   the client's exit code: 128+n for signal n, 124 for a cap, 123 for an

@@ -171,7 +171,9 @@ class Supervisor:
         attempts = Attempts(self.prefix, self._aws, self._deadline - RESERVE, self._beat)
         self._attempt = attempts.claim()
         if self._attempt is not None:
-            self.status.set(attempt=self._attempt.number, checkpoint=self._attempt.fields.get("checkpoint"))
+            bought = self._try("type", self._aws.bought)
+            checkpoint = self._attempt.fields.get("checkpoint")
+            self.status.set(attempt=self._attempt.number, checkpoint=checkpoint, **bought)
             return True
         if attempts.final is not None:
             # Its server told of the end here first: it may not have come to the rest.

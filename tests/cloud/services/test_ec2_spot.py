@@ -401,6 +401,24 @@ def test_a_launch_template_may_say_that_it_is_spot(scene: Scene) -> None:
     assert scene.of(instance["InstanceId"])["ValidUntil"] == until
 
 
+def test_what_it_takes_to_launch_one_like_it(scene: Scene) -> None:
+    cloud = scene.cloud
+    instance = cloud.run(InstanceMarketOptions={**SPOT, "SpotOptions": {"MaxPrice": "0.007"}})["InstanceId"]
+    data = cloud.call("GetLaunchTemplateData", InstanceId=instance)["LaunchTemplateData"]
+    assert data["InstanceMarketOptions"] == {
+        "MarketType": "spot",
+        "SpotOptions": {
+            "SpotInstanceType": "one-time",
+            "InstanceInterruptionBehavior": "terminate",
+            "MaxPrice": "0.007",
+        },
+    }
+    assert (
+        "InstanceMarketOptions"
+        not in cloud.call("GetLaunchTemplateData", InstanceId=cloud.run()["InstanceId"])["LaunchTemplateData"]
+    )
+
+
 def test_history_is_newest_first_and_comes_in_pages(scene: Scene) -> None:
     cloud = scene.cloud
     for number in range(4):

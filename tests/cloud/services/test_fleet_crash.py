@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from ec2_fixtures import Cloud, open_cloud
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from market_scene import Scene
 
 from skylift.cloud.instance import Instance
 from skylift.cloud.loops.fleet import FleetLoop
@@ -57,28 +58,29 @@ EVENTS = st.one_of(
     st.tuples(st.sampled_from(["run", "end", "stop", "terminate", "interrupt"]), st.integers(0, 5)),
     st.tuples(st.just("resize"), st.integers(0, 30)),
     st.tuples(st.just("wait"), st.integers(1, 90)),
+    st.tuples(st.just("market"), st.none()),
 )
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.lists(EVENTS, max_size=25))
-def test_never_more_and_at_last_as_many(events: list[tuple[str, object]]) -> None:
+@given(st.lists(EVENTS, max_size=25), st.sampled_from(["on-demand", "spot"]))
+def test_never_more_and_at_last_as_many(events: list[tuple[str, object]], market: str) -> None:
     with TemporaryDirectory() as directory:
         cloud = open_cloud(Path(directory))
         try:
-            _go_through(cloud, events)
+            _go_through(cloud, events, market)
         finally:
             cloud.database.close()
 
 
-def _go_through(cloud: Cloud, events: list[tuple[str, object]]) -> None:
+def _go_through(cloud: Cloud, events: list[tuple[str, object]], market: str) -> None:
     data = {"ImageId": cloud.image_id, "InstanceType": "t3.nano"}
     cloud.call("CreateLaunchTemplate", LaunchTemplateName="fleet", LaunchTemplateData=data)
     target = most = 3
     fleet_id = cloud.call(
         "CreateFleet",
         LaunchTemplateConfigs=[{"LaunchTemplateSpecification": {"LaunchTemplateName": "fleet", "Version": "$Latest"}}],
-        TargetCapacitySpecification={"TotalTargetCapacity": target, "DefaultTargetCapacityType": "on-demand"},
+        TargetCapacitySpecification={"TotalTargetCapacity": target, "DefaultTargetCapacityType": market},
     )["FleetId"]
     for what, argument in events:
         if what == "resize":
@@ -88,6 +90,8 @@ def _go_through(cloud: Cloud, events: list[tuple[str, object]]) -> None:
         elif what == "wait":
             assert isinstance(argument, int)
             cloud.clock.forward(seconds=argument)
+        elif what == "market":
+            Scene(cloud).settle()
         elif what == "step":
             _step(cloud, str(argument))
         else:
@@ -98,6 +102,7 @@ def _go_through(cloud: Cloud, events: list[tuple[str, object]]) -> None:
         assert len(holding(cloud)) <= most
     for _ in range(4):
         cloud.clock.forward(minutes=2)
+        Scene(cloud).settle()
         _step(cloud, "whole")
         for row in holding(cloud):
             cloud.observe(row.id, "terminated" if row.state == "shutting-down" else "running")
@@ -124,13 +129,11 @@ def _happens(cloud: Cloud, what: str, index: int) -> None:
         cloud.call("TerminateInstances", InstanceIds=[row.id])
     elif what == "run" and row.state == "pending":
         cloud.observe(row.id, "running")
-    elif what == "stop" and row.state == "running":
+    elif what == "stop" and row.state == "running" and not row.spot_request_id:
         cloud.observe(row.id, "stopped")
     elif what == "end":
         with cloud.database.write() as tx:
             tx.save(replace(row, state_reason_code="Server.InternalError", state_reason="died"))
         cloud.observe(row.id, "terminated")
-    elif what == "interrupt":
-        with cloud.database.write() as tx:
-            tx.save(replace(row, state_reason_code="Server.SpotInstanceTermination"))
-        cloud.observe(row.id, "terminated")
+    elif what == "interrupt" and row.spot_request_id and row.state in ("pending", "running"):
+        cloud.control("InterruptInstance", InstanceId=row.id, Seconds=30)

@@ -179,6 +179,37 @@ def test_some_on_demand_the_rest_spot(market: Scene) -> None:
     assert (fleet["FulfilledCapacity"], fleet["FulfilledOnDemandCapacity"]) == (3.0, 1.0)
 
 
+def test_want_on_one_market_keeps_the_other_one_from_nothing(market: Scene) -> None:
+    cloud = market.cloud
+    cloud.control("PutQuota", InstanceClass="standard", MarketType="on-demand", VCpus=0)
+    target = {"TotalTargetCapacity": 3, "OnDemandTargetCapacity": 1, **SPOT}
+    fleet_id = make(cloud, 3, TargetCapacitySpecification=target)
+    first, _ = run(cloud, fleet_id)
+    fleet = described(cloud, fleet_id)
+    assert (fleet["FulfilledCapacity"], fleet["FulfilledOnDemandCapacity"]) == (2.0, 0.0)
+    assert fleet["ActivityStatus"] == "error"
+    cloud.observe(first, "terminated")
+    cloud.clock.forward(minutes=1)
+    assert len(run(cloud, fleet_id)) == 2
+
+
+def test_a_request_is_made_once_and_not_maintained(market: Scene) -> None:
+    cloud = market.cloud
+    room(cloud, "t3.micro", A, 1)
+    fleet_id = spot_fleet(cloud, 2, MICRO_A, Type="request")
+    (first,) = run(cloud, fleet_id)
+    room(cloud, "t3.micro", A, 9)
+    cloud.clock.forward(minutes=1)
+    assert len(run(cloud, fleet_id)) == 2
+    cloud.observe(first, "terminated")
+    cloud.clock.forward(minutes=1)
+    assert len(run(cloud, fleet_id)) == 1
+    resized = {"TotalTargetCapacity": 3}
+    assert cloud.code("ModifyFleet", FleetId=fleet_id, TargetCapacitySpecification=resized) == (
+        "InvalidParameterCombination"
+    )
+
+
 def test_units_are_filled_up_to_the_next_whole_instance(market: Scene) -> None:
     cloud = market.cloud
     fleet_id = spot_fleet(cloud, 5, {**MICRO_A, "WeightedCapacity": 2})

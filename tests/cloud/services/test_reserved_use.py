@@ -13,7 +13,7 @@ from skylift.cloud.services.reserved_use import HOUR, Grant, Need, Used, apply, 
 
 
 def need(key: int, kind: str, zone: str = "a", start: int = 0, end: int = HOUR, tenancy: str = "default") -> Need:
-    return Need(key, kind, zone, tenancy, Fraction(start), Fraction(end))
+    return Need(key, kind, zone, tenancy, start, end)
 
 
 def grant(kind: str, count: int = 1, zone: str | None = None, start: int = 0, end: int = 24 * HOUR) -> Grant:
@@ -25,7 +25,7 @@ def covered(used: list[Used]) -> dict[int, Fraction]:
     found: dict[int, Fraction] = defaultdict(Fraction)
     for one in used:
         if one.grant_id is not None:
-            found[one.need.key] += one.need.end - one.need.start
+            found[one.key] += one.end - one.start
     return dict(found)
 
 
@@ -119,15 +119,12 @@ grants_of = st.builds(
 
 @given(st.lists(needs_of, max_size=6), st.lists(grants_of, max_size=4))
 def test_whatever_ran(some: list[tuple[str, str, str, int, int]], others: list[tuple[object, ...]]) -> None:
-    needs = [
-        Need(key, kind, zone, tenancy, Fraction(start), Fraction(end))
-        for key, (kind, zone, tenancy, start, end) in enumerate(some)
-    ]
+    needs = [Need(key, kind, zone, tenancy, start, end) for key, (kind, zone, tenancy, start, end) in enumerate(some)]
     grants = [Grant(f"r{number}", *one) for number, one in enumerate(others)]  # type: ignore[arg-type]
     used = apply(needs, grants)
     # Nothing that ran is lost or counted twice.
     for one in needs:
-        parts = sorted((part.need for part in used if part.need.key == one.key), key=lambda part: part.start)
+        parts = sorted((part for part in used if part.key == one.key), key=lambda part: part.start)
         assert [part.start for part in parts] == [one.start, *(part.end for part in parts[:-1])]
         assert parts[-1].end == one.end
     by_id = {one.id: one for one in grants}
@@ -135,14 +132,16 @@ def test_whatever_ran(some: list[tuple[str, str, str, int, int]], others: list[t
     for part in used:
         if part.grant_id is None:
             continue
-        whose, ran = by_id[part.grant_id], part.need
+        whose, ran = by_id[part.grant_id], needs[part.key]
         assert ran.tenancy == whose.tenancy and whose.zone in (None, ran.zone)
-        assert whose.start <= ran.start and ran.end <= whose.end
+        assert whose.start <= part.start and part.end <= whose.end
         assert ran.type == whose.type or (is_flexible(whose) and ran.type.split(".")[0] == whose.type.split(".")[0])
         units = (factor(ran.type), factor(whose.type)) if is_flexible(whose) else (Fraction(1), Fraction(1))
         assert units[0] is not None and units[1] is not None
-        given_out[whose.id, int(ran.start // HOUR)] += (ran.end - ran.start) * units[0] / units[1]
+        for hour in range(int(part.start // HOUR), int(-(-part.end // HOUR))):
+            seconds = min(part.end, Fraction((hour + 1) * HOUR)) - max(part.start, Fraction(hour * HOUR))
+            given_out[whose.id, hour] += seconds * units[0] / units[1]
     # No reservation gives more than it has in an hour.
-    for (name, hour), seconds in given_out.items():
+    for (name, hour), total in given_out.items():
         whose = by_id[name]
-        assert seconds <= whose.count * (min(whose.end, (hour + 1) * HOUR) - max(whose.start, hour * HOUR))
+        assert total <= whose.count * (min(whose.end, (hour + 1) * HOUR) - max(whose.start, hour * HOUR))
