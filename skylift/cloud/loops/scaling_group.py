@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.instance import Instance
-from skylift.cloud.loops.scaling_choice import counted, places, victim
+from skylift.cloud.loops.scaling_choice import counted, is_balanced, moves_to, places, victim
 from skylift.cloud.loops.scaling_schedule import carry_out, due, next_due
 from skylift.cloud.scaling_group import (
     GROUP_TAG,
@@ -41,6 +41,12 @@ SHORT_LIFE = 60
 DEAD = "an EC2 health check indicating it has been terminated or stopped"
 
 AT_RISK = "an EC2 instance rebalance recommendation"
+
+BALANCING = "an instance was launched to aid in balancing the group's zones"
+BALANCED = (
+    "instances were launched to balance instances in zones {} with other zones resulting in more than desired number "
+    "of instances in the group"
+)
 
 Pools = Callable[[Tx, ScalingGroup, Sequence[ScalingMember], Wanted], list[Wanted]]
 """What may be launched in a place, the best first; raises ServiceError where there is no template any more."""
@@ -81,6 +87,7 @@ class ScalingGroupLoop:
             try:
                 self._settle(name)
                 self._fill(name)
+                self._balance(name)
             except StoreError as error:
                 # The disk is full. The other groups may have less to write; this one is tried again.
                 log.error("group %s: %s", name, error)
@@ -162,6 +169,25 @@ class ScalingGroupLoop:
         while self._launch_one(name, before):
             pass
 
+    def _balance(self, name: str) -> None:
+        """One more in the emptiest zone, where there is room; once it is in service, one of the fullest is too many."""
+        try:
+            with self._database.write() as tx:
+                group = tx.get(ScalingGroup, name=name)
+                if group is None or not _may_balance(tx, group):
+                    return
+                members = tx.find(ScalingMember, group=name)
+                going = victim(group, members, _launched(tx, members), tx.now)
+                wanted = moves_to(group, members, going) if going is not None else []
+                pools = [pool for place in wanted for pool in self._pools(tx, group, members, place)]
+                if pools:
+                    self._add(tx, group, pools[0], at(tx.now, BALANCING))
+        except ServiceError as error:
+            with self._database.write() as tx:
+                group = tx.get(ScalingGroup, name=name)
+                if group is not None and _may_balance(tx, group):
+                    _note_refusal(tx, group, error, at(tx.now, BALANCING))
+
     def _launch_one(self, name: str, before: int) -> bool:
         """One more, in the first place where that is possible; False when no more are wanted, or none can be had."""
         with self._database.read() as tx:
@@ -175,7 +201,7 @@ class ScalingGroupLoop:
                     group = tx.get(ScalingGroup, name=name)
                     if group is None or not _may_launch(tx, group):
                         return False
-                    self._add(tx, group, place, before)
+                    self._add(tx, group, place, _launch_cause(tx, group, before))
             except ServiceError as error:
                 log.info("group %s: no instance in %s: %s", name, place.zone, error)
                 refusal = error
@@ -185,7 +211,7 @@ class ScalingGroupLoop:
         with self._database.write() as tx:
             group = tx.get(ScalingGroup, name=name)
             if group is not None and _may_launch(tx, group):
-                _note_refusal(tx, group, refusal, before)
+                _note_refusal(tx, group, refusal, _launch_cause(tx, group, before))
         return False
 
     def _wanted(self, tx: Tx, group: ScalingGroup) -> tuple[list[Wanted], ServiceError | None]:
@@ -196,13 +222,13 @@ class ScalingGroupLoop:
         except ServiceError as error:
             return [], error
 
-    def _add(self, tx: Tx, group: ScalingGroup, place: Wanted, before: int) -> None:
+    def _add(self, tx: Tx, group: ScalingGroup, place: Wanted, cause: str) -> None:
         template = self._resolved(tx, place.template)
         instance = self._launch(tx, group, replace(place, template=template))
         activity = new_activity(
             group,
             f"Launching a new EC2 instance: {instance.id}",
-            _launch_cause(tx, group, before),
+            cause,
             tx.now,
             zone=instance.zone,
             subnet_id=instance.subnet_id,
@@ -223,7 +249,7 @@ class ScalingGroupLoop:
                 since=tx.now,
                 template=template,
                 protected=group.protects_new,
-                market=place.market,
+                market="spot" if instance.spot_request_id else "on-demand",
             )
         )
         tx.save(replace(group, retry=None, replacing=max(0, group.replacing - 1)))
@@ -251,7 +277,23 @@ def _at_rest(tx: Tx, group: ScalingGroup) -> bool:
         instance = tx.get(Instance, id=member.instance_id)
         if member.state != "InService" or member.unhealthy or instance is None or instance.state != "running":
             return False
-    return True
+    return not _may_balance(tx, group)
+
+
+def _may_balance(tx: Tx, group: ScalingGroup) -> bool:
+    """Whether an instance is to move: all there, none on its way, and room for one more beside them."""
+    members = counted(tx.find(ScalingMember, group=group.name))
+    return (
+        not is_balanced(group, members)
+        and len(members) == group.desired < group.max_size
+        and all(member.state == "InService" and not member.unhealthy for member in members)
+        and all(group.runs(process) for process in ("AZRebalance", "Launch", "Terminate"))
+        and not (group.retry is not None and group.retry > tx.now)
+    )
+
+
+def _launched(tx: Tx, members: Sequence[ScalingMember]) -> dict[str, datetime]:
+    return {one.id: one.launched for member in members if (one := tx.get(Instance, id=member.instance_id))}
 
 
 def _may_launch(tx: Tx, group: ScalingGroup) -> bool:
@@ -293,8 +335,12 @@ def _shrink(tx: Tx, group: ScalingGroup) -> None:
     """Give up what is too much; once the group has what it wants, nobody is to blame for what comes after."""
     members = tx.find(ScalingMember, group=group.name)
     before, target = len(counted(members)), _target(tx, group)
+    if before > target and not group.cause and any(member.state.startswith("Pending") for member in members):
+        # One more was launched for the balance's sake; the one that it takes the place of stays until it is ready.
+        return
     if before > target and group.runs("Terminate"):
-        launched = {one.id: one.launched for member in members if (one := tx.get(Instance, id=member.instance_id))}
+        cause = group.cause or at(tx.now, BALANCED.format(", ".join(dict.fromkeys(group.zones))))
+        launched = _launched(tx, members)
         for _ in range(before - target):
             going = victim(group, members, launched, tx.now)
             if going is None:
@@ -304,7 +350,7 @@ def _shrink(tx: Tx, group: ScalingGroup) -> None:
                 f"capacity, shrinking the capacity from {before} to {target}"
             )
             chosen = f"instance {going.instance_id} was selected for termination"
-            take_out(tx, group, going, _joined(group.cause, at(tx.now, why), at(tx.now, chosen)))
+            take_out(tx, group, going, _joined(cause, at(tx.now, why), at(tx.now, chosen)))
             members.remove(going)
     if len(counted(members)) == group.desired and (group.cause or group.replacing):
         tx.save(replace(group, cause="", replacing=0))
@@ -378,12 +424,12 @@ def _progress(tx: Tx, activity_id: str, status: str) -> None:
         tx.save(replace(activity, status=status))
 
 
-def _note_refusal(tx: Tx, group: ScalingGroup, refusal: ServiceError, before: int) -> None:
+def _note_refusal(tx: Tx, group: ScalingGroup, refusal: ServiceError, cause: str) -> None:
     message = f"{refusal.message.rstrip('.')}. Launching EC2 instance failed."
     activity = new_activity(
         group,
         f"Launching a new EC2 instance.  Status Reason: {message}",
-        _launch_cause(tx, group, before),
+        cause,
         tx.now,
     )
     tx.add(activity.finished(tx.now, "Failed", message))
