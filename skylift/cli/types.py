@@ -141,6 +141,7 @@ def _rest(more: int) -> str:
 
 def as_object(kind: InstanceType, region: str) -> dict[str, Any]:
     from skylift import catalogue
+    from skylift.runner.price import commitments_of
 
     hourly = catalogue.on_demand(kind.name, region)
     return {
@@ -168,6 +169,10 @@ def as_object(kind: InstanceType, region: str) -> dict[str, Any]:
         "usd_per_gib_hour": None if hourly is None else round(hourly / (kind.memory_mib / 1024), 6),
         "spot_usd_per_hour": catalogue.spot(kind.name, region),
         "dedicated_usd_per_hour": catalogue.dedicated(kind.name, region),
+        "commitments": [
+            {"kind": each.kind, "years": each.years, "payment": each.payment, "usd_per_hour": each.hourly}
+            for each in commitments_of(kind.name, region)
+        ],
     }
 
 

@@ -18,7 +18,8 @@ class Alarm:
     """A threshold for one statistic of a metric: crossed in `datapoints` of the last `periods` periods, it is an alarm.
 
     `updated` is when the state was last set, `transitioned` when it last became another one. `acted` is when actions
-    were last asked for: those of Auto Scaling are again each minute.
+    were last asked for: those of Auto Scaling are again each minute. `policy` is the ARN of the scaling policy that it
+    was made for, and goes with.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Alarm:
     reason_data: str | None = None
     acted: datetime | None = None
     tags: dict[str, str] = field(default_factory=dict)
+    policy: str | None = None
 
     @property
     def metric(self) -> Metric:

@@ -72,6 +72,18 @@ def stand_in(region: str) -> tuple[str, str]:
 
 def rates_of(instance_type: str, region: str) -> Rates:
     """Everything that the catalogue knows of a type's prices in a region."""
+    return Rates(
+        instance_type,
+        region,
+        dates_of(region),
+        on_demand=catalogue.on_demand(instance_type, region),
+        spot=catalogue.spot(instance_type, region),
+        commitments=commitments_of(instance_type, region),
+        dedicated=catalogue.dedicated(instance_type, region),
+    )
+
+
+def commitments_of(instance_type: str, region: str) -> tuple[Commitment, ...]:
     found = [
         Commitment(kind, years, payment, hourly)
         for kind, price in (("reserved", catalogue.reserved), ("savings-plan", catalogue.savings_plan))
@@ -79,15 +91,7 @@ def rates_of(instance_type: str, region: str) -> Rates:
         for payment in catalogue.PAYMENTS
         if (hourly := price(instance_type, region, years, payment)) is not None
     ]
-    return Rates(
-        instance_type,
-        region,
-        dates_of(region),
-        on_demand=catalogue.on_demand(instance_type, region),
-        spot=catalogue.spot(instance_type, region),
-        commitments=tuple(found),
-        dedicated=catalogue.dedicated(instance_type, region),
-    )
+    return tuple(found)
 
 
 def dates_of(region: str) -> dict[str, str]:

@@ -6,7 +6,8 @@ give stays as it was, with its own date.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -57,7 +58,8 @@ class Refresh:
             self._attempt("spot prices", partial(self._take, known, self._spot)),
         ]
         if not all(each.why_not for each in told[1:]):
-            write_prices(self._folder, region, known)
+            with _writing(self._folder):
+                write_prices(self._folder, region, known)
         forget()
         return told
 
@@ -84,7 +86,8 @@ class Refresh:
         found = self._api.pages("ec2", "describe_instance_types", "InstanceTypes")
         renewed = {kind.name: kind for kind in map(from_description, found)}
         source = self._source(self._api, "ec2", "DescribeInstanceTypes")
-        write_types(self._folder, source, {**types(), **renewed}.values())
+        with _writing(self._folder):
+            write_types(self._folder, source, {**types(), **renewed}.values())
         return len(renewed)
 
     def _products(self) -> dict[str, Figures]:
@@ -116,6 +119,14 @@ class Refresh:
 
     def _source(self, api: Api, service: str, name: str) -> Source:
         return Source(f"{self._now:%Y-%m-%d}", f"{name} at {api.address(service)}")
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RunError(f"What AWS answered cannot be kept: {error}", f"It goes to {folder}.") from None
 
 
 def lowest(history: Iterable[Any]) -> dict[str, float]:

@@ -43,6 +43,10 @@ def test_objects(capsys: pytest.CaptureFixture[str]) -> None:
     assert (small["vcpus"], small["memory_mib"], small["architecture"]) == (2, 2048, "x86_64")
     assert small["burstable"]
     assert small["usd_per_vcpu_hour"] == 0.0104
+    year = catalogue.reserved("t3.small", "us-east-1", 1, "no-upfront")
+    assert [
+        each["usd_per_hour"] for each in small["commitments"] if (each["kind"], each["years"]) == ("reserved", 1)
+    ] == ([] if year is None else [year])
     accelerated = next(each for each in found if each["type"] == "g4dn.xlarge")
     assert accelerated["accelerators"]["name"] == "T4"
     # Unknown is null, and stands last.

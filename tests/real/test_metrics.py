@@ -29,6 +29,7 @@ def test_the_kernel_is_read(cloud: RealCloud, server: Server) -> None:
     server.says("head -c 1000000 /dev/zero | base64 -w 0")
     after = meter.read(server.id)
     assert after is not None
+    assert before.cpu is not None and after.cpu is not None and after.memory is not None
     assert after.boot == before.boot
     assert after.cpu - before.cpu > 0.5
     assert after.bytes_out - before.bytes_out > 1_000_000
@@ -48,7 +49,7 @@ def test_a_server_that_is_busy_is_told_of_and_stopped_by_an_alarm(cloud: RealClo
         MetricName="CPUUtilization",
         Statistic="Maximum",
         Period=10,
-        EvaluationPeriods=2,
+        EvaluationPeriods=1,
         Threshold=1.0,
         ComparisonOperator="GreaterThanThreshold",
         AlarmActions=[f"arn:aws:automate:{cloud.endpoint.region}:ec2:stop"],

@@ -13,6 +13,7 @@ from price_list import price_list, product
 
 from skylift import catalogue
 from skylift.runner.ec2 import Api
+from skylift.runner.errors import RunError
 from skylift.runner.job import Settings
 from skylift.runner.refresh import Refresh, Renewed, lowest, pricing_region
 
@@ -135,6 +136,12 @@ def test_a_region_without_products_says_so(there: Settings, folder: Path) -> Non
         told = by_kind(Refresh(there, folder, with_prices(url)).run())
     assert told["prices"].why_not == f"The Pricing API has no prices of {REGION}."
     assert catalogue.on_demand("m7i.xlarge", REGION) is not None
+
+
+def test_a_folder_that_cannot_be_written_is_said(there: Settings, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(RunError, match="cannot be kept"):
+        Refresh(there, catalogue.refreshed_folder(tmp_path / "taken"), Quick).run()
 
 
 def test_the_lowest_zone_counts_and_in_each_zone_the_last_price() -> None:

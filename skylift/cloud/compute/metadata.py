@@ -103,6 +103,8 @@ class InstanceFacts:
     """The lifecycle state that Auto Scaling is bringing it to; empty for an instance of no group."""
     placement_group: str = ""
     partition: int | None = None
+    host_id: str | None = None
+    """Of the dedicated host that it is on."""
     spot: bool = False
     rebalance: datetime | None = None
     """Since when rebalancing is recommended."""
@@ -281,6 +283,7 @@ def _meta_data(facts: InstanceFacts, version: str) -> dict[str, Any]:
             "availability-zone": facts.zone,
             "availability-zone-id": facts.zone_id,
             "group-name": facts.placement_group or None,
+            "host-id": facts.host_id,
             "partition-number": facts.partition,
             "region": facts.region,
         },

@@ -20,6 +20,7 @@ class Meter:
     def __init__(self, run: Path, group: str) -> None:
         self._run = run
         self._group = group
+        self._places: dict[str, tuple[Path, int]] = {}
 
     def read(self, server_id: str) -> Reading | None:
         """None where no such server runs."""
@@ -34,38 +35,49 @@ class Meter:
             # It ends under the reader's hands: a file is gone, or its process is and the read says so.
             return None
 
-    def _cpu(self, server_id: str) -> float:
-        version1 = self._file("cpuacct.usage", server_id)
-        if version1 is not None:
-            return int(version1.read_text()) / 1e9
-        return _named(self._found("cpu.stat", server_id), "usage_usec") / 1e6
+    def _cpu(self, server_id: str) -> float | None:
+        place = self._place("cpuacct.usage", "cpu.stat", server_id)
+        if place is None:
+            return None
+        hierarchy, version = place
+        if version == 1:
+            return int((hierarchy / self._group / server_id / "cpuacct.usage").read_text()) / 1e9
+        return _named((hierarchy / self._group / server_id / "cpu.stat").read_text(), "usage_usec") / 1e6
 
-    def _memory(self, server_id: str) -> int:
-        stat = self._found("memory.stat", server_id)
-        version1 = stat.with_name("memory.usage_in_bytes")
-        if version1.exists():
-            return int(version1.read_text()) - _named(stat, "total_inactive_file")
-        return int(stat.with_name("memory.current").read_text()) - _named(stat, "inactive_file")
+    def _memory(self, server_id: str) -> int | None:
+        place = self._place("memory.usage_in_bytes", "memory.current", server_id)
+        if place is None:
+            return None
+        hierarchy, version = place
+        used, spare = _MEMORY[version]
+        group = hierarchy / self._group / server_id
+        return int((group / used).read_text()) - _named((group / "memory.stat").read_text(), spare)
 
-    def _found(self, name: str, server_id: str) -> Path:
-        found = self._file(name, server_id)
+    def _place(self, first: str, second: str, server_id: str) -> tuple[Path, int] | None:
+        """Where the hierarchy is that has one of these files, and of which version it is; None where a host counts
+        nothing of the kind. Found once, it is there."""
+        found = self._places.get(first)
         if found is None:
-            raise FileNotFoundError(name)
+            # The first of them first: version 1 has a cpu.stat of another kind.
+            wanted = ((1, first), (2, second))
+            places = ((hierarchy, one, name) for one, name in wanted for hierarchy in cgroup.hierarchies())
+            for hierarchy, version, name in places:
+                if (hierarchy / self._group / server_id / name).exists():
+                    self._places[first] = hierarchy, version
+                    return hierarchy, version
         return found
 
-    def _file(self, name: str, server_id: str) -> Path | None:
-        """Where a server's file is, in whichever hierarchy has it."""
-        files = (hierarchy / self._group / server_id / name for hierarchy in cgroup.hierarchies())
-        return next((file for file in files if file.exists()), None)
+
+_MEMORY = {1: ("memory.usage_in_bytes", "total_inactive_file"), 2: ("memory.current", "inactive_file")}
+"""What a server has in use, and what of it can be had back, by the version of cgroups."""
 
 
-def _named(file: Path, name: str) -> int:
+def _named(text: str, name: str) -> int:
     """The value of one line of a cgroup's file."""
-    for line in file.read_text().splitlines():
-        key, _, value = line.partition(" ")
-        if key == name:
-            return int(value)
-    raise ValueError(f"{file} has no {name}")
+    _, found, after = f"\n{text}".partition(f"\n{name} ")
+    if not found:
+        raise ValueError(f"there is no {name}")
+    return int(after.partition("\n")[0])
 
 
 def _traffic(table: str) -> tuple[int, int, int, int]:

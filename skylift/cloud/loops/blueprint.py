@@ -183,6 +183,7 @@ class Draughtsman:
             scaling_target=_scaling_target(tx, instance_id),
             placement_group=instance.placement_group,
             partition=instance.partition,
+            host_id=instance.host_id,
             detailed_monitoring=instance.detailed_monitoring,
         )
 

@@ -96,6 +96,8 @@ class Metering:
     def _samples(self, server: Instance) -> Iterator[_Sample]:
         """What happened since the last look; nothing at the first one of a boot."""
         before, reading = self._last.get(server.id), self._read(server.id)
+        if reading is None and server.rebooting:
+            return
         if reading is None:
             # The row says that it runs, and there is no process.
             yield from (_Sample("AWS/EC2", name, "Count", Summary.of(1.0, TICK / MINUTE)) for name in CHECKS)
@@ -109,10 +111,12 @@ class Metering:
         self._last[server.id] = reading
         weight = max(1, round(length / TICK)) * TICK / MINUTE
         size = self._size_of(server.type)
-        cpu = 100 * (reading.cpu - before.cpu) / (length * size.vcpus)
-        memory = 100 * reading.memory / (size.memory_mib << 20)
-        yield _Sample("AWS/EC2", "CPUUtilization", "Percent", Summary.of(_percent(cpu), weight))
-        yield _Sample("CWAgent", "mem_used_percent", "Percent", Summary.of(_percent(memory), weight))
+        if reading.cpu is not None and before.cpu is not None:
+            cpu = 100 * (reading.cpu - before.cpu) / (length * size.vcpus)
+            yield _Sample("AWS/EC2", "CPUUtilization", "Percent", Summary.of(_percent(cpu), weight))
+        if reading.memory is not None:
+            memory = 100 * reading.memory / (size.memory_mib << 20)
+            yield _Sample("CWAgent", "mem_used_percent", "Percent", Summary.of(_percent(memory), weight))
         for name, unit, now, then in (
             ("NetworkIn", "Bytes", reading.bytes_in, before.bytes_in),
             ("NetworkOut", "Bytes", reading.bytes_out, before.bytes_out),

@@ -38,7 +38,7 @@ ACTIONS = ("OKActions", "AlarmActions", "InsufficientDataActions")
 
 
 def put(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
-    asked = _checked(caller, params)
+    asked = _checked(tx, caller, params)
     before = tx.get(Alarm, name=params["AlarmName"])
     configured: dict[str, Any] = {
         "configured": tx.now,
@@ -62,7 +62,7 @@ def put(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     return {}
 
 
-def _checked(caller: Caller, params: Any) -> dict[str, Any]:
+def _checked(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     """What is watched, by the noun's field names."""
     for member in ("MetricName", "Namespace", "Statistic", "Period", "EvaluationPeriods", "Threshold"):
         if member not in params:
@@ -92,7 +92,7 @@ def _checked(caller: Caller, params: Any) -> dict[str, Any]:
     metric = Metric(params["Namespace"], params["MetricName"], dimensions(params, ""))
     for name in ACTIONS:
         for arn in params.get(name, []):
-            check_action(caller, arn, metric)
+            check_action(tx, caller, arn, metric)
     return {
         "namespace": metric.namespace,
         "metric_name": metric.name,
@@ -272,7 +272,7 @@ def on_put(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
     yield _check(tx, caller, "PutMetricAlarm", params["AlarmName"], request_tags(params))
     for name in ACTIONS:
         for arn in params.get(name, []):
-            yield from needed_for(caller, arn, params)
+            yield from needed_for(tx, caller, arn, params)
 
 
 def on_alarm(action: str) -> Any:

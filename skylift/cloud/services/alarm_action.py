@@ -1,4 +1,7 @@
-"""What alarms may have done: to the instance that their metric is of. Refused by name is what this cloud cannot do."""
+"""What alarms may have done: to the instance that their metric is of, or by a scaling policy to a group.
+
+Refused by name is what this cloud cannot do.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,14 @@ from skylift.cloud.error import ServiceError
 from skylift.cloud.facts import CloudFacts
 from skylift.cloud.identity import Caller
 from skylift.cloud.metric import Metric
-from skylift.cloud.services import instance
+from skylift.cloud.scaling_policy import ScalingPolicy
+from skylift.cloud.services import instance, scaling_policy
 from skylift.cloud.services.operation import Check
+from skylift.cloud.services.scaling_rules import check_of
 from skylift.cloud.store.database import Tx
 
 ROLE = "AWSServiceRoleForCloudWatchEvents"
+_OF_SCALING = "arn:aws:autoscaling:"
 _TO_INSTANCE = re.compile("arn:aws:automate:([a-z0-9-]+):ec2:(stop|terminate|reboot)")
 _OPERATIONS: dict[str, tuple[str, Callable[[Tx, Caller, Any], dict[str, Any]]]] = {
     "stop": ("StopInstances", instance.stop),
@@ -24,13 +30,17 @@ _OPERATIONS: dict[str, tuple[str, Callable[[Tx, Caller, Any], dict[str, Any]]]] 
 }
 
 
-def check_action(caller: Caller, arn: str, metric: Metric) -> None:
+def check_action(tx: Tx, caller: Caller, arn: str, metric: Metric) -> None:
+    if arn.startswith(_OF_SCALING):
+        if tx.get(ScalingPolicy, arn=arn) is None:
+            raise ServiceError("ValidationError", f"There is no scaling policy {arn}.")
+        return
     found = _TO_INSTANCE.fullmatch(arn)
     if found is None:
         raise ServiceError(
             "ValidationError",
             f"Invalid arn syntax, or an action that this cloud has not: {arn}. "
-            "It has arn:aws:automate:REGION:ec2:stop, terminate and reboot.",
+            "It has arn:aws:automate:REGION:ec2:stop, terminate and reboot, and the ARNs of scaling policies.",
         )
     if found[1] != caller.region:
         raise ServiceError(
@@ -40,7 +50,10 @@ def check_action(caller: Caller, arn: str, metric: Metric) -> None:
         raise ServiceError("ValidationError", f"The action {arn} needs a metric with the dimension InstanceId.")
 
 
-def needed_for(caller: Caller, arn: str, params: Any) -> Iterator[Check]:
+def needed_for(tx: Tx, caller: Caller, arn: str, params: Any) -> Iterator[Check]:
+    policy = tx.get(ScalingPolicy, arn=arn)
+    if policy is not None:
+        yield check_of(tx, caller, "ExecutePolicy", policy.group)
     found = _TO_INSTANCE.fullmatch(arn)
     named = {each["Name"]: each["Value"] for each in params.get("Dimensions", [])}
     if found and "InstanceId" in named:
@@ -50,6 +63,11 @@ def needed_for(caller: Caller, arn: str, params: Any) -> Iterator[Check]:
 
 def carry_out(tx: Tx, alarm: Alarm, action: DueAction) -> str:
     """What was done, in words. Raises ServiceError where it cannot be."""
+    if action.arn.startswith(_OF_SCALING):
+        policy = tx.get(ScalingPolicy, arn=action.arn)
+        if policy is None:
+            raise ServiceError("ValidationError", "The scaling policy is not there any more.")
+        return scaling_policy.alarmed(tx, policy, alarm, action)
     found = _TO_INSTANCE.fullmatch(action.arn)
     instance_id = alarm.metric.as_dict.get("InstanceId", "")
     if found is None or not instance_id:

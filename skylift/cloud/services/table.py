@@ -11,6 +11,7 @@ from skylift.cloud.services.fleet_table import FLEET_OPERATIONS
 from skylift.cloud.services.identity_table import IDENTITY_OPERATIONS
 from skylift.cloud.services.operation import Operation
 from skylift.cloud.services.s3_table import S3_OPERATIONS
+from skylift.cloud.services.scaling_policy_table import SCALING_POLICY_OPERATIONS
 from skylift.cloud.services.spot_table import SPOT_OPERATIONS
 from skylift.cloud.services.ssm_table import SSM_OPERATIONS
 
@@ -23,6 +24,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *FLEET_OPERATIONS,
     *IDENTITY_OPERATIONS,
     *S3_OPERATIONS,
+    *SCALING_POLICY_OPERATIONS,
     *SPOT_OPERATIONS,
     *SSM_OPERATIONS,
 )

@@ -44,12 +44,15 @@ def last_event(tx: Tx, fleet_id: str) -> FleetEvent | None:
 
 
 def forget_fleets(tx: Tx, before: datetime) -> None:
-    """Drop the history from before, the fleets that ended before, and what is left of their instances."""
+    """Drop the history from before, the fleets that ended before, and what is left of their instances.
+
+    What a fleet launches once it is not to launch again: it goes on knowing of all that it had.
+    """
     tx.execute("DELETE FROM fleet_events WHERE at < ?", to_column(before))
     tx.execute("DELETE FROM fleets WHERE ended IS NOT NULL AND ended < ?", to_column(before))
     tx.execute("DELETE FROM fleet_members WHERE fleet_id NOT IN (SELECT id FROM fleets)")
     tx.execute("DELETE FROM fleet_events WHERE fleet_id NOT IN (SELECT id FROM fleets)")
     tx.execute(
-        "DELETE FROM fleet_members WHERE ended < ? AND fleet_id NOT IN (SELECT id FROM fleets WHERE type = 'instant')",
+        "DELETE FROM fleet_members WHERE ended < ? AND fleet_id IN (SELECT id FROM fleets WHERE type = 'maintain')",
         to_column(before),
     )

@@ -99,6 +99,12 @@ def test_documented_paths(path: str, answer: str) -> None:
     assert Metadata().get(path) == (200, answer)
 
 
+def test_a_dedicated_host_is_told_where_there_is_one() -> None:
+    on_one = Metadata(replace(FACTS, host_id="h-0123456789abcdef0"))
+    assert on_one.get("/latest/meta-data/placement/host-id") == (200, "h-0123456789abcdef0")
+    assert Metadata().get("/latest/meta-data/placement/host-id")[0] == 404
+
+
 def test_keys_of_instance_connect_are_by_login_name() -> None:
     keys = {"ec2-user": ("ssh-rsa AAAA", "ssh-ed25519 BBBB"), "admin": ("ssh-rsa CCCC",)}
     metadata = Metadata(replace(FACTS, session_keys=keys))

@@ -185,3 +185,25 @@ def test_another_process_of_the_cloud_goes_on(scene: Scene) -> None:
     scene.metering = scene.begin()
     scene.tick(3)
     assert [after_noon(point) for point in scene.told("CPUUtilization", 10, OF_ONE)] == [10, 20, 40, 50]
+
+
+def test_a_server_that_is_rebooted_does_not_fail_its_checks(scene: Scene) -> None:
+    scene.add(replace(DETAILED, rebooting=True))
+    scene.tick(2)
+    del scene.boots["i-1"]
+    scene.tick()
+    assert [point.summary.maximum for point in scene.told("StatusCheckFailed", 10, OF_ONE)] == [0.0]
+
+
+def test_what_a_host_does_not_count_is_not_told(scene: Scene) -> None:
+    scene.add(DETAILED)
+    counted = scene.read
+
+    def read(server_id: str) -> Reading | None:
+        found = counted(server_id)
+        return replace(found, cpu=None, memory=None) if found else None
+
+    scene.metering = Metering(scene.database, read, lambda name: Size(2, 1024))
+    scene.tick(3)
+    assert scene.told("CPUUtilization", 10, OF_ONE) == []
+    assert len(scene.told("NetworkIn", 10, OF_ONE)) == 2

@@ -206,6 +206,23 @@ def test_it_is_forgotten_two_days_after_its_end(cloud: Cloud) -> None:
         assert tx.find(FleetEvent) == []
 
 
+@pytest.mark.usefixtures("template")
+def test_a_request_that_was_met_once_is_never_met_again(cloud: Cloud) -> None:
+    fleet_id = make(cloud, 1, Type="request")
+    step(cloud)
+    (instance_id,) = active(cloud, fleet_id)
+    cloud.observe(instance_id, "running")
+    cloud.call("TerminateInstances", InstanceIds=[instance_id])
+    cloud.observe(instance_id, "terminated")
+    step(cloud)
+    for _ in range(2):
+        cloud.clock.forward(hours=49)
+        with cloud.database.write() as tx:
+            fleet_upkeep.forget(tx)
+        step(cloud)
+        assert alive(cloud) == []
+
+
 def test_an_instant_fleet_answers_what_it_has_and_why_not_the_rest(cloud: Cloud, template: str) -> None:
     answer = cloud.call(
         "CreateFleet",
