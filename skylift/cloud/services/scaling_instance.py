@@ -10,7 +10,6 @@ from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Instance
 from skylift.cloud.scaling_group import GROUP_TAG, LifecycleState, ScalingGroup, ScalingMember, at, new_activity
-from skylift.cloud.services.market import market_of
 from skylift.cloud.services.scaling_activity import view as activity_view
 from skylift.cloud.services.scaling_group import member_view
 from skylift.cloud.services.scaling_rules import (
@@ -98,7 +97,7 @@ def attach(tx: Tx, _caller: Caller, params: Any) -> Item:
                 activity_id=activity.id,
                 since=tx.now,
                 protected=group.protects_new,
-                market=market_of(instance),
+                market="spot" if instance.spot_request_id else "on-demand",
             )
         )
         tx.save(replace(instance, tags={**instance.tags, GROUP_TAG: group.name}))
