@@ -112,6 +112,8 @@ def test_an_account_that_cannot_be_reached(capsys: pytest.CaptureFixture[str], m
         (["--region", "mars-1", "job.py"], "no prices of mars-1"),
         (["--time", "soon", "job.py"], "--time 'soon'"),
         (["--hours", "-1", "job.py"], "-1"),
+        (["--hours", "inf", "job.py"], "--hours inf"),
+        (["--hours", "nan", "job.py"], "--hours nan"),
         (["--type", "big", "job.py"], "--type 'big'"),
         (["-q", "job.py"], "-q"),
         (["--on", "mars", "job.py"], "--on 'mars'"),
