@@ -91,7 +91,9 @@ def price(
     use_own_figures()
     wanted = read_requirements(cpu=cpu, memory=memory, arch=arch, gpu=gpu)
     named = read_program(program or [], module, is_command=is_command)
-    order = Order(Program(named.kind, named.target), instance_type=instance_type, wanted=wanted)
+    # A script is the same whatever its arguments; `make report` is another program than `make test`.
+    args = named.args if named.kind == "command" else ()
+    order = Order(Program(named.kind, named.target, args), instance_type=instance_type, wanted=wanted)
     job = plan_job(order, Path.cwd(), os.environ)
     seconds = parse_duration(duration or _DEFAULT_TIME, "--time")
     if hours is not None and not hours < float("inf"):
