@@ -10,7 +10,7 @@ import json
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime
 
 from skylift.cloud.alarm import Alarm, DueAction
 from skylift.cloud.error import ServiceError
@@ -24,8 +24,6 @@ from skylift.cloud.store.metric import summaries
 log = logging.getLogger(__name__)
 
 MINUTE = 60
-AGAIN = timedelta(seconds=MINUTE)
-"""Actions of Auto Scaling are invoked each minute for as long as the state lasts."""
 
 Act = Callable[[Tx, Alarm, DueAction], str]
 """Carries an action out, and says in words what came of it. Raises ServiceError where nothing can."""
@@ -39,12 +37,14 @@ class AlarmLoop:
         self._database = database
         self._act = act
         self._changed = changed
+        self._minute = 0
 
     def step(self) -> None:
         """Evaluate those whose time it is: at each tick, or of whole minutes once a minute."""
         with self._database.read() as tx:
             now = int(tx.now.timestamp())
-            on_the_minute = now - now % TICK == now - now % MINUTE
+            # A tick that is lost, or late, is not another minute's.
+            on_the_minute, self._minute = now // MINUTE != self._minute, now // MINUTE
             due = [alarm for alarm in tx.find(Alarm) if on_the_minute or alarm.period < MINUTE]
             # Most stay what they are, and reading holds up nobody.
             moved = [alarm.name for alarm in due if self._moves(tx, alarm)]
@@ -104,7 +104,16 @@ def _verdict(tx: Tx, alarm: Alarm) -> Verdict:
 
 
 def _asks_again(tx: Tx, alarm: Alarm) -> bool:
-    return alarm.acted is not None and tx.now - alarm.acted >= AGAIN and bool(_scaling(alarm))
+    """Actions of Auto Scaling are invoked each minute for as long as the state lasts.
+
+    Counted in ticks: a look that is a few milliseconds earlier than the last one was would let a minute go by.
+    """
+    return alarm.acted is not None and _tick(tx.now) - _tick(alarm.acted) >= MINUTE and bool(_scaling(alarm))
+
+
+def _tick(moment: datetime) -> int:
+    second = int(moment.timestamp())
+    return second - second % TICK
 
 
 def _scaling(alarm: Alarm) -> list[str]:

@@ -219,7 +219,8 @@ class ScalingGroupLoop:
                 since=tx.now,
                 template=template,
                 protected=group.protects_new,
-                market=place.market,
+                # The template may ask for it by itself.
+                market="spot" if instance.spot_request_id else "on-demand",
             )
         )
         tx.save(replace(group, retry=None, replacing=max(0, group.replacing - 1)))
