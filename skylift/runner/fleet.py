@@ -109,7 +109,7 @@ def fleet_request(
     job: Job, spot: Spot, template: str, network: Network, token: str, deadline: int, *, on_demand: bool = False
 ) -> dict[str, Any]:
     """CreateFleet's parameters, exactly: one server of any of the types in any of the zones."""
-    most = {"MaxPrice": f"{spot.max_price:g}"} if spot.max_price is not None and not on_demand else {}
+    most = {"MaxPrice": f"{spot.max_price:.6f}"} if spot.max_price is not None and not on_demand else {}
     overrides = [
         {"InstanceType": kind, "SubnetId": subnet, **most}
         for kind in spot.types or (job.instance_type,)

@@ -492,8 +492,10 @@ class Submission:
         async with AsyncExitStack() as own:
             start = partial(fleet.start_fleet, api, request)
             found = await made(own, start, self._write_fleet_off, self._tell_undo_failed)
-            self._server, _ = await together(
+            told = json.dumps({"fleet": found.id}).encode()
+            self._server, *_ = await together(
                 in_thread(fleet.await_server, api, found),
+                in_thread(api.put, self._account.bucket, self._prefix.fleet, told),
                 in_thread(importlib.import_module, "skylift.runner.ssh"),
             )
             undo.push_async_exit(own.pop_all())

@@ -13,11 +13,10 @@ from functools import cache
 
 from skylift import catalogue
 from skylift.cloud.error import ServiceError
-from skylift.cloud.instance import Instance
 from skylift.cloud.market import ANY_TYPE, Capacity, Market, SpotPrice, VcpuQuota
 from skylift.cloud.services.zone import LETTERS
 from skylift.cloud.store.database import Tx
-from skylift.cloud.store.market import on_hosts
+from skylift.cloud.store.market import running_types, taken
 
 STANDARD = "standard"
 
@@ -48,10 +47,6 @@ def family_of(type_name: str) -> str:
     """The quota that a type counts towards."""
     letters = re.match("[a-z]*", type_name)
     return FAMILIES.get(letters.group() if letters else "", STANDARD)
-
-
-def market_of(instance: Instance) -> Market:
-    return "spot" if instance.spot_request_id else "on-demand"
 
 
 def on_demand_price(type_name: str, region: str) -> float | None:
@@ -89,16 +84,14 @@ def free_room(tx: Tx, type_name: str, zone: str, market: Market) -> int | None:
         known = tx.get(Capacity, type=type_name, zone=zone, market=bound)
         known = known or tx.get(Capacity, type=ANY_TYPE, zone=zone, market=bound)
         if known is not None:
-            used = [one for one in on_hosts(tx) if (one.type, one.zone) == (type_name, zone)]
-            left.append(known.count - sum(1 for one in used if bound in ("any", market_of(one))))
+            left.append(known.count - taken(tx, zone, type_name, bound))
     return max(0, min(left)) if left else None
 
 
 def vcpus_in_use(tx: Tx, family: str, market: Market) -> int:
+    known = catalogue.types()
     return sum(
-        catalogue.types()[one.type].vcpus
-        for one in on_hosts(tx)
-        if family_of(one.type) == family and market_of(one) == market
+        known[name].vcpus * count for name, count in running_types(tx, market).items() if family_of(name) == family
     )
 
 
@@ -111,6 +104,14 @@ def free_quota(tx: Tx, type_name: str, market: Market) -> int | None:
     return max(0, (quota.vcpus - vcpus_in_use(tx, family, market)) // catalogue.types()[type_name].vcpus)
 
 
+def refuse_beyond_quota(tx: Tx, type_name: str, market: Market, least: int) -> int | None:
+    """How many more the account may have, None without a bound; raises where that is less than `least`."""
+    quota = free_quota(tx, type_name, market)
+    if quota is not None and quota < least:
+        raise _beyond_quota(tx, type_name, market)
+    return quota
+
+
 def check_pool(tx: Tx, type_name: str, zone: str, market: Market, least: int, most: int | None = None) -> int:
     """How many instances may be launched now, of at least so many and at most so many.
 
@@ -118,9 +119,7 @@ def check_pool(tx: Tx, type_name: str, zone: str, market: Market, least: int, mo
     room is not enough for the least.
     """
     wanted = least if most is None else most
-    quota = free_quota(tx, type_name, market)
-    if quota is not None and quota < least:
-        raise _beyond_quota(tx, type_name, market)
+    quota = refuse_beyond_quota(tx, type_name, market, least)
     room = free_room(tx, type_name, zone, market)
     if room is not None and room < least:
         raise _no_room(tx, type_name, zone, market, least)

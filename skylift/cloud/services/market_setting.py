@@ -8,12 +8,12 @@ from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.market import ANY_TYPE, Capacity, SpotPrice, VcpuQuota
 from skylift.cloud.services.instance_type import instance_type
-from skylift.cloud.services.market import FAMILIES, STANDARD, market_of, spot_price, usual_price, vcpus_in_use
+from skylift.cloud.services.market import FAMILIES, STANDARD, spot_price, usual_price, vcpus_in_use
 from skylift.cloud.services.refusal import invalid_value
 from skylift.cloud.services.spot_option import read_price
 from skylift.cloud.services.zone import require_zone, zones
 from skylift.cloud.store.database import Tx
-from skylift.cloud.store.market import on_hosts
+from skylift.cloud.store.market import taken
 
 Item = dict[str, Any]
 
@@ -145,19 +145,12 @@ def _price(one: SpotPrice) -> Item:
 
 
 def _capacity(tx: Tx, one: Capacity) -> Item:
-    used = [
-        instance
-        for instance in on_hosts(tx)
-        if instance.zone == one.zone
-        and one.type in (ANY_TYPE, instance.type)
-        and one.market in ("any", market_of(instance))
-    ]
     return {
         "InstanceType": one.type,
         "AvailabilityZone": one.zone,
         "MarketType": one.market,
         "InstanceCount": one.count,
-        "InUse": len(used),
+        "InUse": taken(tx, one.zone, None if one.type == ANY_TYPE else one.type, one.market),
     }
 
 

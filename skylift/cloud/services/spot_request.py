@@ -10,6 +10,7 @@ from skylift.cloud.network import SecurityGroup
 from skylift.cloud.services.client_token import remember, result_of
 from skylift.cloud.services.launch import refuse_launch
 from skylift.cloud.services.listing import Listing
+from skylift.cloud.services.market import refuse_beyond_quota
 from skylift.cloud.services.market_setting import spelled
 from skylift.cloud.services.refusal import invalid_value, missing, refuse_other_values
 from skylift.cloud.services.resource import require_all
@@ -95,6 +96,8 @@ def request(tx: Tx, caller: Caller, params: Any) -> Item:
     launch = {name: value for name, value in specification.items() if name != "EbsOptimized"}
     made = [wish.request(tx, launch, {}, tags) for _ in range(count)]
     refuse_launch(tx, caller, made[0], on_market=False)
+    # What the market gives is waited for; the account's quota is not.
+    refuse_beyond_quota(tx, made[0].instance_type, "spot", count)
     for one in made:
         tx.add(one)
     remember(tx, "RequestSpotInstances", params, " ".join(one.id for one in made))

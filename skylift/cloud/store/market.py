@@ -15,9 +15,25 @@ table(SpotRequest, "spot_requests", key=("id",))
 table(SpotNotice, "spot_notices", key=("instance_id",))
 
 
-def on_hosts(tx: Tx) -> list[Instance]:
-    """The instances that take room and vCPUs: what is off takes none."""
-    return tx.select(Instance, "WHERE state NOT IN ('stopped', 'terminated')")
+def taken(tx: Tx, zone: str, type_name: str | None, market: str) -> int:
+    """How many instances of a type, or of all, take room in a zone: of one market or of `any`. What is off does not."""
+    rows = tx.execute(
+        "SELECT count(*) FROM instances WHERE state NOT IN ('stopped', 'terminated') AND zone = ? "
+        "AND (? IS NULL OR type = ?) AND (? = 'any' OR (spot_request_id IS NOT NULL) = (? = 'spot'))",
+        *(zone, type_name, type_name, market, market),
+    )
+    found: int = rows.fetchone()[0]
+    return found
+
+
+def running_types(tx: Tx, market: str) -> dict[str, int]:
+    """How many instances of each type one market has put on hosts."""
+    rows = tx.execute(
+        "SELECT type, count(*) FROM instances WHERE state NOT IN ('stopped', 'terminated') "
+        "AND (spot_request_id IS NOT NULL) = (? = 'spot') GROUP BY type",
+        market,
+    )
+    return dict(rows.fetchall())
 
 
 def on_spot(tx: Tx) -> list[Instance]:

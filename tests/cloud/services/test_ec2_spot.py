@@ -354,6 +354,20 @@ def test_a_request_that_nothing_can_come_of_fails(scene: Scene) -> None:
     )
 
 
+def test_requests_beyond_the_quota_are_refused(scene: Scene) -> None:
+    cloud = scene.cloud
+    cloud.control("PutQuota", InstanceClass="standard", MarketType="spot", VCpus=4)
+    scene.ask(2)
+    scene.settle()
+    wanted = {"ImageId": cloud.image_id, "InstanceType": "t3.micro"}
+    assert cloud.code("RequestSpotInstances", LaunchSpecification=wanted) == "MaxSpotInstanceCountExceeded"
+    (quota,) = cloud.control("DescribeQuotas")["Quotas"]
+    assert (quota["VCpus"], quota["InUse"]) == (4, 4)
+    cloud.control("PutCapacity", InstanceType="*", AvailabilityZone="us-east-1a", InstanceCount=9)
+    (room,) = cloud.control("DescribeCapacity")["Capacities"]
+    assert (room["InstanceCount"], room["InUse"]) == (9, 2)
+
+
 def test_the_same_request_again_makes_nothing_new(scene: Scene) -> None:
     before = scene.ask(2, ClientToken="t")
     with scene.cloud.database.write() as tx:

@@ -155,6 +155,15 @@ def test_why_an_instant_fleet_has_less(market: Scene) -> None:
     assert (group["InstanceType"], group["Lifecycle"], len(group["InstanceIds"])) == ("t3.small", "spot", 1)
 
 
+def test_an_instant_fleet_of_dedicated_instances(market: Scene) -> None:
+    cloud = market.cloud
+    target = {"TotalTargetCapacity": 1, "DefaultTargetCapacityType": "on-demand"}
+    override = {**MICRO_A, "InstanceType": "m5.large", "Placement": {"Tenancy": "dedicated"}}
+    fleet_id = make(cloud, 1, override, Type="instant", TargetCapacitySpecification=target)
+    (group,) = described(cloud, fleet_id)["Instances"]
+    assert cloud.instance(group["InstanceIds"][0])["Placement"]["Tenancy"] == "dedicated"
+
+
 def test_of_a_single_zone_there_is_all_or_nothing(market: Scene) -> None:
     cloud = market.cloud
     room(cloud, "t3.micro", A, 1)
