@@ -36,8 +36,8 @@ NOTES = {
     "cloudwatch": """\
 Spoken in the three protocols that its clients use: RPC v2 with CBOR (current SDKs), JSON, and the query protocol.
 Values are summed up as they come, so that there are no percentiles; no expressions are evaluated. What is told is kept
-as long as on AWS, two million points of it at most. Alarms may stop, reboot and terminate the instance that their metric
-is of, and have scaling policies carried out; there is no SNS to tell somebody by. EC2's metrics are told every five
+as long as on AWS, two million points of it at most. Alarms may stop, reboot and terminate the instance of their
+metric, and have scaling policies carried out; there is no SNS to tell somebody by. EC2's metrics are told every five
 minutes, with detailed monitoring every ten seconds; `docs/decisions.md` says how that adds up to AWS's minutes.
 """,
     "skylift": """\
