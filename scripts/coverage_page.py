@@ -33,6 +33,12 @@ TITLES = {
 }
 
 NOTES = {
+    "autoscaling": """\
+Groups are of launch templates, alone or in a mixed instances policy. An instance that is not `running` any more is
+replaced at once, not at the next look; one may also be for the balance of zones, where the maximum has room. There are
+no load balancers, launch configurations, warm pools, instance refreshes or notifications here: a lifecycle hook is
+completed by who polls for it, or by the instance itself.
+""",
     "cloudwatch": """\
 Spoken in the three protocols that its clients use: RPC v2 with CBOR (current SDKs), JSON, and the query protocol.
 Values are summed up as they come, so that there are no percentiles; no expressions are evaluated. What is told is kept
