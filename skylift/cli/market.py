@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -202,8 +203,8 @@ def _show(found: list[dict[str, Any]], columns: Sequence[str], *, as_json: bool)
 
 
 def _heading(name: str) -> str:
-    """`INSTANCE TYPE` for `InstanceType`."""
-    return "".join(f" {letter}" if letter.isupper() and at else letter for at, letter in enumerate(name)).upper()
+    """`INSTANCE TYPE` for `InstanceType`, `VCPUS` for `VCpus`."""
+    return re.sub("(?<=[a-z])(?=[A-Z])", " ", name).upper()
 
 
 def _spelled(value: Any) -> Any:

@@ -80,6 +80,7 @@ def price(
 ) -> None:
     from skylift.place.figures import use_own_figures
     from skylift.runner.duration import parse_duration
+    from skylift.runner.errors import UsageError
     from skylift.runner.history import basis_of
     from skylift.runner.job import Program
     from skylift.runner.plan import Order, plan_job
@@ -90,9 +91,13 @@ def price(
     use_own_figures()
     wanted = read_requirements(cpu=cpu, memory=memory, arch=arch, gpu=gpu)
     named = read_program(program or [], module, is_command=is_command)
-    order = Order(Program(named.kind, named.target), instance_type=instance_type, wanted=wanted)
+    # A script is the same whatever its arguments; `make report` is another program than `make test`.
+    args = named.args if named.kind == "command" else ()
+    order = Order(Program(named.kind, named.target, args), instance_type=instance_type, wanted=wanted)
     job = plan_job(order, Path.cwd(), os.environ)
     seconds = parse_duration(duration or _DEFAULT_TIME, "--time")
+    if hours is not None and not hours < float("inf"):
+        raise UsageError(f"--hours {hours:g} is not a number of hours.", "Write it like 200.")
     history, place, notes = (None, None, []) if duration and hours is not None else _look_back(on)
     where, note = _region(region, place)
     kind, why = _type(job, history, where)

@@ -50,7 +50,8 @@ def _table(jobs: list[Listed]) -> None:
     for job in jobs:
         code = "" if job.exit_code is None else str(job.exit_code)
         price = "" if job.hourly_usd is None else f"{job.hourly_usd:.4f}"
-        cells = (job.name, job.state, code, job.instance, job.type, job.address, job.launched, job.off_by, price)
+        state = job.state if job.attempt == 1 else f"{job.state} #{job.attempt}"
+        cells = (job.name, state, code, job.instance, job.type, job.address, job.launched, job.off_by, price)
         rows.append(tuple(cell or "-" for cell in cells))
     print_table(rows)
     for job in jobs:

@@ -91,7 +91,7 @@ class Attendance:
         self._forwards.lead(lambda: self._follower.connection)
         self._phase = "preparing"
         self._interrupts = 0
-        self._attempt, self._left = 1, 0
+        self._attempt, self._left, self._notice = 1, 0, 0.0
         self._away = False
         self._open_steps: dict[str, float] = {}
         self._task: asyncio.Task[Outcome] | None = None
@@ -122,7 +122,7 @@ class Attendance:
             await self._forwards.close()
             await self._put_away()
         told = conclude(self._visit.name, status, manifest, self._reach.server)
-        told = await in_thread(name_larger_type, self._account.api, told, self._visit.instance_type)
+        told = await in_thread(name_larger_type, self._account.api, told, self._type)
         return self._dress(told)
 
     async def _put_away(self, *, again: bool = False) -> None:
@@ -185,9 +185,13 @@ class Attendance:
     def _see_attempt(self, status: Status) -> None:
         """That the job moves from one server to another, each time it does."""
         attempt, server = status.get("attempt", 1), status.get("instance")
+        if "notice" in status and status["notice"]["time"] != self._notice:
+            self._notice = status["notice"]["time"]
+            when = time.strftime("%H:%M:%S", time.gmtime(self._notice))
+            self._watcher.note(f"EC2 says that {server} will be taken away at {when} UTC; the program has SIGTERM.")
         if status["state"] == "interrupted" and self._left < attempt:
             self._left = attempt
-            self._watcher.note(f"EC2 takes {server} away; another server goes on with the job.")
+            self._watcher.note(f"The job has left {server}; another server goes on with it.")
         if attempt > self._attempt and "started" in status:
             self._attempt, kept = attempt, status.get("checkpoint")
             begins = f"goes on from attempt {kept['attempt']}'s checkpoint" if kept else "begins anew"
@@ -276,6 +280,12 @@ class Attendance:
             )
         return manifest
 
+    @property
+    def _type(self) -> str:
+        """Of a spot job's servers, which may be of several, the last one's."""
+        server = self._reach.server
+        return server.type if self._visit.spot and server is not None else self._visit.instance_type
+
     def _outcome(self, state: str, exit_code: int, reason: str) -> Outcome:
         instance = self._reach.server.instance if self._reach.server else None
         return self._dress(
@@ -288,7 +298,7 @@ class Attendance:
         more["choice"] = self._visit.choice
         if outcome.results:
             more["home"] = self._visit.home
-        told = replace(outcome, instance_type=outcome.instance_type or self._visit.instance_type, **more)
+        told = replace(outcome, instance_type=outcome.instance_type or self._type, **more)
         return with_price(told, self._account.settings)
 
 

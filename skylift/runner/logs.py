@@ -54,10 +54,13 @@ async def show_logs(
             follower.start_at(stream, await lifeline.reach(_offset_at, account, name, stream, since))
             follower.start_since(since)
     gone = reach.server is None and await lifeline.reach(reach.server_is_gone)
-    ended = gone or (await lifeline.reach(account.status, name)).get("final")
+    status = await lifeline.reach(account.status, name)
+    ended = gone or status.get("final")
     if not ended:
         await in_thread(reach.let_in, watcher)
-    return await (follower.run() if follow and not ended else follower.once(live=not ended))
+    if follow and not ended:
+        return await follower.run()
+    return await follower.once(live=not ended, moved=status.get("attempt", 1) > 1)
 
 
 def _offset_at(account: Account, name: str, stream: str, since: float) -> int:

@@ -7,6 +7,7 @@ machine nothing costs anything: there the figures say what the same job would co
 from __future__ import annotations
 
 import os
+from math import isfinite
 from typing import TYPE_CHECKING
 
 from skylift import catalogue
@@ -38,6 +39,8 @@ def hourly_cost(server: Server, region: str) -> float | None:
 
 def seconds_for(cost: float, instance_type: str, region: str) -> int:
     """How long a server of the type may be there for that many USD. Raises UsageError where no price is known."""
+    if not (isfinite(cost) and cost > 0):
+        raise UsageError(f"--max-cost {cost:g} is not a sum of money.", "It is in USD, like 2.50.")
     check_priced("--max-cost", region)
     price = hourly_price(instance_type, region)
     if price is None:

@@ -54,6 +54,10 @@ class Prefix:
         return f"{self.base}/in/s3.json"
 
     @property
+    def fleet(self) -> str:
+        return f"{self.base}/in/fleet.json"
+
+    @property
     def cancel(self) -> str:
         return f"{self.base}/in/cancel"
 

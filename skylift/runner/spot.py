@@ -25,7 +25,7 @@ def read_spot(*, spot: bool, max_price: float | None, checkpoint: str | None, or
             if said:
                 raise UsageError(f"{option} goes with --spot.")
         return None
-    if max_price is not None and max_price <= 0:
+    if max_price is not None and not 0 < max_price < float("inf"):
         raise UsageError(f"--max-price {max_price:g} is not a price.", "It is in USD an hour, like 0.05.")
     return Spot(max_price, _read_checkpoint(checkpoint), or_on_demand)
 

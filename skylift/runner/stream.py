@@ -81,8 +81,11 @@ class Follower:
         """As far as only the server can tell where that is."""
         self._since = when
 
-    async def once(self, *, live: bool) -> Status | None:
-        """Only what there is now. Of a job that is `live` the server is asked, too: it may not have sent all to S3."""
+    async def once(self, *, live: bool, moved: bool = False) -> Status | None:
+        """Only what there is now. Of a job that is `live` the server is asked, too: it may not have sent all to S3. One
+        that has `moved` there knows nothing of what was written elsewhere, which is in S3."""
+        if moved:
+            await self._from_s3()
         if live:
             with suppress(ConnectionLost, TimeoutError):
                 await self._by_ssh(once=True)

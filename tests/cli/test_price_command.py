@@ -94,6 +94,13 @@ def test_history_decides(capsys: pytest.CaptureFixture[str], monkeypatch: pytest
     assert told(capsys, "--hours", "5", "job.py")["hours_a_month"] == 5
 
 
+def test_a_commands_own_words_belong_to_it(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = tuple(PastRun("x", ("make", word), "t3.small", 0, 3600.0) for word in ("report", "test", "test"))
+    monkeypatch.setattr(command, "_look_back", lambda on: (History(runs), None, []))
+    assert told(capsys, "--", "make", "report")["basis"]["runs"] == 1
+    assert told(capsys, "--", "make")["basis"]["runs"] == 3
+
+
 def test_an_account_that_cannot_be_reached(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(on: str | None) -> None:
         raise Unreachable("sts does not answer")
@@ -112,6 +119,8 @@ def test_an_account_that_cannot_be_reached(capsys: pytest.CaptureFixture[str], m
         (["--region", "mars-1", "job.py"], "no prices of mars-1"),
         (["--time", "soon", "job.py"], "--time 'soon'"),
         (["--hours", "-1", "job.py"], "-1"),
+        (["--hours", "inf", "job.py"], "--hours inf"),
+        (["--hours", "nan", "job.py"], "--hours nan"),
         (["--type", "big", "job.py"], "--type 'big'"),
         (["-q", "job.py"], "-q"),
         (["--on", "mars", "job.py"], "--on 'mars'"),

@@ -197,6 +197,10 @@ def test_json_says_how_it_went(cloud: RealCloud, folder: Path) -> None:
     assert (found["instance_type"], found["choice"]["wanted"]) == ("t3a.medium", {"cpu": 2, "memory_mib": 3072})
     assert found["price"]["billed_seconds"] >= 60
     assert ended_job(cloud, found["name"]) == ("failed", 1)
+    price = json.loads(skylift(cloud, folder, "price", "--json", "job.py").stdout)
+    assert (price["instance_type"], price["why_type"]) == ("t3a.medium", "as in its last run")
+    assert price["basis"]["runs"] >= 1
+    assert price["offers"][0]["month_usd"] > 0
 
 
 def test_ps_shows_a_job_and_cancel_ends_it(cloud: RealCloud, folder: Path) -> None:

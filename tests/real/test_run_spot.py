@@ -42,9 +42,12 @@ def folder(cloud: RealCloud, request: pytest.FixtureRequest) -> Iterator[Path]:
     (found / "count.py").write_text(COUNTS)
     yield found
     until(lambda: jobs(cloud) == [], "the servers of jobs to be gone")
+    # Other tests have fleets and templates in this cloud, too.
     states = [{"Name": "fleet-state", "Values": ["submitted", "active", "modifying"]}]
-    assert cloud.ec2.describe_fleets(Filters=states)["Fleets"] == []
-    assert cloud.ec2.describe_launch_templates()["LaunchTemplates"] == []
+    fleets = cloud.ec2.describe_fleets(Filters=states)["Fleets"]
+    assert [each for each in fleets if "skylift:job" in {tag["Key"] for tag in each["Tags"]}] == []
+    ours = [{"Name": "tag-key", "Values": ["skylift:job"]}]
+    assert cloud.ec2.describe_launch_templates(Filters=ours)["LaunchTemplates"] == []
     assert cloud.client("iam").list_roles(PathPrefix="/skylift/")["Roles"] == []
 
 

@@ -261,3 +261,17 @@ def test_the_last_moment_leaves_time_for_what_is_to_be_sent() -> None:
     assert Notice("terminate", now + 120).last_moment(now) == now + 90
     assert Notice("terminate", now + 3).last_moment(now) == pytest.approx(now + 2)
     assert Notice("terminate", now - 5).last_moment(now) == now - 5
+
+
+def test_a_notice_that_is_there_from_the_first_moment(
+    shipped: Shipped, machine: Machine, metadata: Metadata, second: Shipped
+) -> None:
+    """Whether the program has begun by then or not, its next server has it."""
+    ship(shipped, second, COUNTS)
+    metadata.more[ACTION] = notice(120)
+    shipped.boot()
+    machine.wait()
+    assert (shipped.status()["state"], shipped.status()["final"]) == ("interrupted", False)
+    second.boot()
+    second.machine.wait()
+    assert (shipped.status()["state"], shipped.status()["attempt"]) == ("succeeded", 2)

@@ -139,6 +139,12 @@ def test_cost_is_a_cap_of_time(settled: Any, region: str) -> None:
         settled(region, max_cost=1, instance_type="x9.large")
 
 
+@pytest.mark.parametrize("cost", [0.0, -1.0, float("nan"), float("inf")])
+def test_cost_that_is_none(settled: Any, cost: float) -> None:
+    with pytest.raises(UsageError, match=f"--max-cost {cost:g} is not a sum"):
+        settled(max_cost=cost)
+
+
 def test_cost_in_a_region_without_prices(settled: Any) -> None:
     with pytest.raises(UsageError, match=r"--max-cost: .* no prices of sa-east-1") as caught:
         settled("sa-east-1", max_cost=1)

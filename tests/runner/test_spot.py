@@ -94,10 +94,10 @@ def test_the_fleet_has_all_types_in_all_zones_until_the_deadline(folder: Path) -
     request = fleet_request(job, spot, "lt-1", NETWORK, "token", 10_000)
     (config,) = request["LaunchTemplateConfigs"]
     assert [(each["InstanceType"], each["SubnetId"], each["MaxPrice"]) for each in config["Overrides"]] == [
-        ("t3.small", "subnet-a", "0.05"),
-        ("t3.small", "subnet-b", "0.05"),
-        ("t3a.small", "subnet-a", "0.05"),
-        ("t3a.small", "subnet-b", "0.05"),
+        ("t3.small", "subnet-a", "0.050000"),
+        ("t3.small", "subnet-b", "0.050000"),
+        ("t3a.small", "subnet-a", "0.050000"),
+        ("t3a.small", "subnet-b", "0.050000"),
     ]
     assert request["TargetCapacitySpecification"]["SpotTargetCapacity"] == 1
     assert request["ValidUntil"].timestamp() == 10_000 - 120

@@ -15,7 +15,6 @@ from datetime import timedelta
 from skylift.cloud.alarm import Alarm, DueAction
 from skylift.cloud.error import ServiceError
 from skylift.cloud.loops.evaluation import Verdict, evaluate, evaluation_range
-from skylift.cloud.loops.ticker import TICK
 from skylift.cloud.metric import Point, Wanted
 from skylift.cloud.store.alarm import ask_for, change_state, note
 from skylift.cloud.store.database import Database, Tx
@@ -39,13 +38,13 @@ class AlarmLoop:
         self._database = database
         self._act = act
         self._changed = changed
+        self._minute: int | None = None
 
     def step(self) -> None:
-        """Evaluate those whose time it is: at each tick, or of whole minutes once a minute."""
+        """Evaluate those whose time it is: at each tick, or of whole minutes at the first tick of each minute."""
         with self._database.read() as tx:
-            now = int(tx.now.timestamp())
-            on_the_minute = now - now % TICK == now - now % MINUTE
-            due = [alarm for alarm in tx.find(Alarm) if on_the_minute or alarm.period < MINUTE]
+            minute = int(tx.now.timestamp()) // MINUTE
+            due = [alarm for alarm in tx.find(Alarm) if alarm.period < MINUTE or minute != self._minute]
             # Most stay what they are, and reading holds up nobody.
             moved = [alarm.name for alarm in due if self._moves(tx, alarm)]
         for name in moved:
@@ -53,6 +52,7 @@ class AlarmLoop:
                 current = tx.get(Alarm, name=name)
                 if current is not None:
                     self._move(tx, current)
+        self._minute = minute
         if moved:
             self._changed()
 

@@ -21,7 +21,6 @@ MOST_UNITS = 10_000
 LEAST_PRICE = 0.001
 
 NEUTRAL: dict[str, tuple[Any, ...]] = {
-    "LaunchTemplateConfigs.Overrides.Placement.Tenancy": ("default",),
     "LaunchTemplateConfigs.Overrides.BlockDeviceMappings.Ebs.Encrypted": (False,),
     "TargetCapacitySpecification.TargetCapacityUnitType": ("units",),
 }

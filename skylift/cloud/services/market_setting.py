@@ -25,6 +25,9 @@ def put_price(tx: Tx, caller: Caller, params: Any) -> Item:
     type_name = instance_type(params["InstanceType"]).name
     price = read_price(params["SpotPrice"])
     since = params.get("EffectiveFrom", tx.now)
+    if since < tx.now:
+        # Servers have been paid for by it.
+        raise invalid_value(since, "effectiveFrom", "What prices were cannot be changed any more.")
     made = [SpotPrice(type_name, zone, since, price) for zone in _zones(caller, params)]
     for one in made:
         tx.remove(one)

@@ -114,6 +114,8 @@ def inflated(body: bytes) -> bytes:
         raise too_big()
     if not stream.eof:
         raise ServiceError("SerializationException", "The body ends in the middle of its gzip.")
+    if stream.unused_data:
+        raise ServiceError("SerializationException", "Something follows the gzip of the body.")
     return data
 
 

@@ -12,6 +12,7 @@ The prefix, `s3://BUCKET/jobs/NAME/`, is the job's record:
     in/supervisor.pyz       this package; its SHA-256 stands in the user data
     in/env.json             the user's --env values; removed when the program has started, of a spot job at its end
     in/s3.json              [{"bucket", "region", "objects": [[KEY, ETAG, SIZE, PLACE]]}]: inputs from other buckets
+    in/fleet.json           {"fleet"}: which one brings a spot job's servers
     in/cancel               its presence asks for the job's end
     server/hostkeys.json    {"instance", "keys", "user"}: the server's public SSH keys, and the user to log in as
     server/attempts/1.json  {"instance", "claimed"}: whoever writes it first is the one that runs the program; of a spot

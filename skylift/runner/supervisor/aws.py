@@ -202,11 +202,6 @@ class Aws:
             self._instance = self._metadata.get("/latest/meta-data/instance-id")
         return self._instance
 
-    def bought(self) -> Dict[str, str]:
-        """Which type this server is of, and how it was bought: `spot` or `on-demand`."""
-        base = "/latest/meta-data/instance-"
-        return {"instance_type": self._metadata.get(base + "type"), "market": self._metadata.get(base + "life-cycle")}
-
     def in_region(self, region: str) -> Aws:
         return Aws(region, self.endpoint, self._metadata)
 

@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+import json
+
 from skylift.runner.supervisor.aws import Aws, Metadata, Refused, Unreachable, patiently
 from skylift.runner.supervisor.console import say
 from skylift.runner.supervisor.fence import send
+from skylift.runner.supervisor.prefix import Prefix
 
 _TAG = "/latest/meta-data/tags/instance/aws:ec2:fleet-id"
 _GONE = (b"fleetIdDoesNotExist", b"fleetNotInDeletableState")
 
 
-def delete_fleet(aws: Aws, metadata: Metadata, until: float) -> None:
+def delete_fleet(aws: Aws, metadata: Metadata, prefix: Prefix, until: float) -> None:
     """So that nothing comes after this server. Where that does not work, the next one finds the job ended, and tries
     again."""
     try:
-        fleet = metadata.get(_TAG)
+        fleet = _find(metadata, prefix)
         patiently("the fleet", lambda: _delete(aws, fleet), until)
     except (Unreachable, Refused) as error:
         say("the fleet could not be deleted: %s" % error)
+
+
+def _find(metadata: Metadata, prefix: Prefix) -> str:
+    """By EC2's tag, which is there from the first moment; where the metadata has no tags, by what the client has left,
+    if it came to that."""
+    try:
+        return metadata.get(_TAG)
+    except Unreachable:
+        found = prefix.get("in/fleet.json")
+        if found is None:
+            raise
+        return str(json.loads(found)["fleet"])
 
 
 def _delete(aws: Aws, fleet: str) -> None:

@@ -30,7 +30,7 @@ from skylift.runner.supervisor.keeper import Kept
 from skylift.runner.supervisor.ledger import Ledger
 from skylift.runner.supervisor.login import Login
 from skylift.runner.supervisor.memory import Memory
-from skylift.runner.supervisor.notice import Notice, Notices
+from skylift.runner.supervisor.notice import Notice, Notices, how_bought
 from skylift.runner.supervisor.past import Past
 from skylift.runner.supervisor.power import LAST, RESERVE, arm_timer, power_off
 from skylift.runner.supervisor.prebuilt import Prebuilt
@@ -171,7 +171,7 @@ class Supervisor:
         attempts = Attempts(self.prefix, self._aws, self._deadline - RESERVE, self._beat)
         self._attempt = attempts.claim()
         if self._attempt is not None:
-            bought = self._try("type", self._aws.bought)
+            bought = self._try("type", lambda: how_bought(Metadata(self._options.imds)))
             checkpoint = self._attempt.fields.get("checkpoint")
             self.status.set(attempt=self._attempt.number, checkpoint=checkpoint, **bought)
             return True
@@ -185,7 +185,7 @@ class Supervisor:
     def _let_fleet_go(self) -> None:
         """Before this server goes off, or another one would come."""
         until = min(self._deadline - LAST, time.time() + _FLEET_PATIENCE)
-        delete_fleet(self._aws, Metadata(self._options.imds), until)
+        delete_fleet(self._aws, Metadata(self._options.imds), self.prefix, until)
 
     def open_door(self) -> None:
         owner = (self._login.uid, self._login.gid)

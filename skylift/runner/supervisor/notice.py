@@ -1,4 +1,4 @@
-"""What EC2 says in the metadata of a spot server: that it will be taken away, or may be before long.
+"""What EC2 says in the metadata of a spot server: that it is one, and that it will be, or may be, taken away.
 
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html
 """
@@ -19,6 +19,12 @@ ADVICE = "/latest/meta-data/events/recommendations/rebalance"
 _ACTIONS = ("terminate", "stop", "hibernate")
 _AFTERWARDS = 30.0
 """Seconds before the announced time that are for what is to be sent; of a shorter notice, a third."""
+
+
+def how_bought(metadata: Metadata) -> Dict[str, str]:
+    """Which type this server is of, and whether it is `spot` or `on-demand`."""
+    base = "/latest/meta-data/instance-"
+    return {"instance_type": metadata.get(base + "type"), "market": metadata.get(base + "life-cycle")}
 
 
 class Notice(NamedTuple):

@@ -43,7 +43,8 @@ def test_room_and_quotas_are_set_and_shown(skylift: Skylift) -> None:
         ("*", "spot", 0, 0)
     }
     assert len(shown) == 3
-    skylift("quota", "standard", "8", "--spot")
+    heading, _ = skylift("quota", "standard", "8", "--spot").stdout.splitlines()
+    assert heading.split() == "INSTANCE CLASS MARKET TYPE VCPUS IN USE".split()
     assert json.loads(skylift("quota", "--json").stdout) == [
         {"InstanceClass": "standard", "MarketType": "spot", "VCpus": 8, "InUse": 0}
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,6 +13,7 @@ from skylift.cloud.fleet import Fleet, FleetEvent, FleetMember
 from skylift.cloud.instance import Instance
 from skylift.cloud.loops.fleet import FleetLoop
 from skylift.cloud.services import fleet_upkeep
+from skylift.cloud.store.database import Tx
 
 
 @pytest.fixture
@@ -107,6 +108,23 @@ def test_each_step_asks_for_the_next_one(cloud: Cloud) -> None:
     cloud.clock.forward(minutes=10)
     loop.step()
     assert [round(seconds / 60) for seconds in alarms] == [60, 50]
+
+
+@pytest.mark.usefixtures("template")
+def test_one_that_cannot_be_kept_does_not_keep_the_others_from_it(cloud: Cloud) -> None:
+    broken, sound = make(cloud), make(cloud)
+
+    def keep(tx: Tx, fleet_id: str) -> datetime | None:
+        due = fleet_upkeep.keep(tx, fleet_id)
+        if fleet_id == broken:
+            raise LookupError("what nobody has thought of")
+        return due
+
+    FleetLoop(cloud.database, keep, fleet_upkeep.mark, lambda _: None).step()
+    assert len(active(cloud, sound)) == 1
+    assert active(cloud, broken) == []
+    step(cloud)
+    assert len(active(cloud, broken)) == 1
 
 
 @pytest.mark.usefixtures("template")

@@ -18,7 +18,7 @@ from skylift.cloud.services import fleet_upkeep
 from skylift.cloud.store.database import Tx
 
 
-class CutOff(Exception):
+class CutOff(BaseException):
     """The process ends here."""
 
 
