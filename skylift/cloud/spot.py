@@ -31,7 +31,6 @@ class SpotRequest:
     status_updated: datetime
     valid_from: datetime | None = None
     valid_until: datetime | None = None
-    launch_group: str | None = None
     instance_id: str | None = None
     zone: str | None = None
     failures: int = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -24,7 +25,8 @@ def test_it_counts_right(tmp_path: Path) -> None:
 
 def test_told_to_end_it_goes_on_with_the_next_block(tmp_path: Path) -> None:
     told, codes, lines = 0, [], []
-    while not codes or codes[-1] == 75:
+    # Whoever is told when all has been counted may be ended by that, as Python is at its own end, too.
+    while not codes or codes[-1] in (75, -signal.SIGTERM):
         running = start(tmp_path, 2_000_000)
         assert running.stdout is not None
         lines.append(running.stdout.readline())

@@ -37,15 +37,13 @@ class AlarmLoop:
         self._database = database
         self._act = act
         self._changed = changed
-        self._minute = 0
+        self._minute: int | None = None
 
     def step(self) -> None:
-        """Evaluate those whose time it is: at each tick, or of whole minutes once a minute."""
+        """Evaluate those whose time it is: at each tick, or of whole minutes at the first tick of each minute."""
         with self._database.read() as tx:
-            now = int(tx.now.timestamp())
-            # A tick that is lost, or late, is not another minute's.
-            on_the_minute, self._minute = now // MINUTE != self._minute, now // MINUTE
-            due = [alarm for alarm in tx.find(Alarm) if on_the_minute or alarm.period < MINUTE]
+            minute = int(tx.now.timestamp()) // MINUTE
+            due = [alarm for alarm in tx.find(Alarm) if alarm.period < MINUTE or minute != self._minute]
             # Most stay what they are, and reading holds up nobody.
             moved = [alarm.name for alarm in due if self._moves(tx, alarm)]
         for name in moved:
@@ -53,6 +51,7 @@ class AlarmLoop:
                 current = tx.get(Alarm, name=name)
                 if current is not None:
                     self._move(tx, current)
+        self._minute = minute
         if moved:
             self._changed()
 
@@ -106,14 +105,17 @@ def _verdict(tx: Tx, alarm: Alarm) -> Verdict:
 def _asks_again(tx: Tx, alarm: Alarm) -> bool:
     """Actions of Auto Scaling are invoked each minute for as long as the state lasts.
 
-    Counted in ticks: a look that is a few milliseconds earlier than the last one was would let a minute go by.
+    Counted by the clock: a look that is a few milliseconds sooner than the last one was would let a minute go by.
     """
-    return alarm.acted is not None and _tick(tx.now) - _tick(alarm.acted) >= MINUTE and bool(_scaling(alarm))
+    if alarm.acted is None or not _scaling(alarm):
+        return False
+    unit = TICK if alarm.period < MINUTE else MINUTE
+    return _begun(tx.now, unit) - _begun(alarm.acted, unit) >= MINUTE
 
 
-def _tick(moment: datetime) -> int:
+def _begun(moment: datetime, unit: int) -> int:
     second = int(moment.timestamp())
-    return second - second % TICK
+    return second - second % unit
 
 
 def _scaling(alarm: Alarm) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from skylift.cloud.scaling_group import COUNTED, Market, ScalingGroup, ScalingMember, Wanted
@@ -38,7 +39,8 @@ def places(group: ScalingGroup, members: Sequence[ScalingMember]) -> list[Wanted
     places = zip(group.subnets, group.zones, strict=True)
     on_demand = sum(member.market == "on-demand" for member in counted(members))
     # What takes the place of one that goes is of the same kind: the share is that of the capacity wanted.
-    market: Market = "on-demand" if on_demand < on_demand_share(group, group.desired) else "spot"
+    lacking = not group.mixed or on_demand < on_demand_share(group, group.desired)
+    market: Market = "on-demand" if lacking else "spot"
     ranked = sorted(places, key=lambda place: (in_zone[place[1]], in_subnet[place[0]], order[place[0]]))
     return [Wanted(subnet_id, zone, group.template, market=market) for subnet_id, zone in ranked]
 
@@ -51,6 +53,8 @@ def victim(
     candidates = [member for member in counted(members) if not member.protected]
     if not candidates:
         return None
+    # Those in a zone that the group has left come before all.
+    candidates = [member for member in candidates if member.zone not in group.zones] or candidates
     in_zone = Counter(member.zone for member in counted(members))
     most = max(in_zone[member.zone] for member in candidates)
     candidates = [member for member in candidates if in_zone[member.zone] == most]
@@ -68,6 +72,24 @@ def victim(
             best = min(rank(member) for member in candidates)
             candidates = [member for member in candidates if rank(member) == best]
     return candidates[0]
+
+
+def is_balanced(group: ScalingGroup, members: Sequence[ScalingMember]) -> bool:
+    """Whether its zones have the same number, but for one, and no other zone has any."""
+    in_zone = Counter(member.zone for member in counted(members))
+    counts = [in_zone[zone] for zone in set(group.zones)]
+    return in_zone.keys() <= set(group.zones) and max(counts) - min(counts) <= 1
+
+
+def moves_to(group: ScalingGroup, members: Sequence[ScalingMember], going: ScalingMember) -> list[Wanted]:
+    """Where the successor of one that is to go for the balance's sake may be; nowhere, where its going would not help,
+    because those in the fullest zone are protected."""
+    ranked = places(group, members)
+    in_zone = Counter(member.zone for member in counted(members))
+    emptiest = ranked[0].zone
+    if going.zone in group.zones and in_zone[going.zone] - in_zone[emptiest] <= 1:
+        return []
+    return [replace(place, market=going.market) for place in ranked if place.zone == emptiest]
 
 
 Rank = Callable[[ScalingMember], float]

@@ -87,6 +87,7 @@ class _Look:
             return fleet.valid_from
         if fleet.state == "submitted":
             self._change("active", state="active")
+        self._note_withdrawn()
         self._note_at_risk()
         retry_at = self._fleet.retry_at
         self._paused = retry_at is not None and self._tx.now < retry_at
@@ -125,6 +126,12 @@ class _Look:
             return
         self._terminate(member.instance_id for member, _ in standing(self._tx, self._fleet.id))
         self._change("deleted_terminating", state="deleted_terminating")
+
+    def _note_withdrawn(self) -> None:
+        """One that was told to go, and then that it need not, holds a place again."""
+        for member, row in standing(self._tx, self._fleet.id):
+            if member.leaving and member.terminate_at is None and is_there(row) and self._notice(member) is None:
+                self._tx.save(replace(member, leaving=False))
 
     def _note_at_risk(self) -> None:
         """With capacity rebalancing an instance gives its place away as soon as its end is likely."""

@@ -350,12 +350,15 @@ def _processes(params: Any) -> list[str]:
 
 def _own_role(tx: Tx, caller: Caller) -> str:
     """Auto Scaling's service-linked role, which is made with the first group."""
-    name = service_linked_role.SERVICES[SERVICE].name
-    if tx.get(Role, name=name) is None:
+    if _role(tx) is None:
         service_linked_role.create(tx, caller, {"AWSServiceName": SERVICE})
-    role = tx.get(Role, name=name)
+    role = _role(tx)
     assert role is not None
     return role.arn
+
+
+def _role(tx: Tx) -> Role | None:
+    return tx.get(Role, name=service_linked_role.SERVICES[SERVICE].name)
 
 
 def _given_role(tx: Tx, wanted: str) -> str:
@@ -386,6 +389,8 @@ def check_create(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
     yield check_of(tx, caller, "CreateAutoScalingGroup", name, {**_asked(params), **tag_context(tags)})
     if tags:
         yield check_of(tx, caller, "CreateOrUpdateTags", name, tag_context(tags))
+    if not params.get("ServiceLinkedRoleARN") and _role(tx) is None:
+        yield from service_linked_role.check_create(tx, caller, {"AWSServiceName": SERVICE})
     yield from _check_launch(tx, caller, params)
 
 

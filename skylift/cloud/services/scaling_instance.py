@@ -106,6 +106,7 @@ def attach(tx: Tx, _caller: Caller, params: Any) -> Item:
                 activity_id=activity.id,
                 since=tx.now,
                 protected=group.protects_new,
+                market="spot" if instance.spot_request_id else "on-demand",
             )
         )
         tx.save(replace(instance, tags={**instance.tags, GROUP_TAG: group.name}))

@@ -97,5 +97,5 @@ def _item(price: SpotPrice) -> Item:
 
 
 def _newest_first(item: Item) -> str:
-    ago = 10**12 - int(item["Timestamp"].timestamp() * 1000) // 1000
-    return f"{ago:013} {item['InstanceType']} {item['AvailabilityZone']}"
+    ago = 10**17 - round(item["Timestamp"].timestamp() * 1_000_000)
+    return f"{ago:018} {item['InstanceType']} {item['AvailabilityZone']}"

@@ -14,6 +14,9 @@ from skylift.cloud.spot import Behavior, SpotRequest
 from skylift.cloud.store.database import Tx
 
 LEAST_PRICE = 0.001
+MOST_PRICE = 1_000_000
+DIGITS = 6
+"""After the point: no price is told with more."""
 
 REQUEST = "spot-instances-request"
 """How tags and ARNs spell a request's type."""
@@ -31,7 +34,6 @@ class SpotWish:
     behavior: Behavior = "terminate"
     valid_from: datetime | None = None
     valid_until: datetime | None = None
-    launch_group: str | None = None
 
     def request(self, tx: Tx, launch: Any, instance_tags: dict[str, str], tags: dict[str, str]) -> SpotRequest:
         """One instance's, not looked at yet. The request's tags are not the instance's."""
@@ -51,7 +53,6 @@ class SpotWish:
             status_updated=tx.now,
             valid_from=self.valid_from,
             valid_until=self.valid_until,
-            launch_group=self.launch_group,
             instance_tags=instance_tags,
             tags=tags,
         )
@@ -95,7 +96,7 @@ def requested(tx: Tx, params: Any) -> SpotWish:
     if start and end and end <= start:
         raise invalid_value(end, "validUntil", "It has to be later than validFrom.")
     behavior = _behavior(params.get("InstanceInterruptionBehavior", "terminate"), kind)
-    return SpotWish(kind, _max_price(params.get("SpotPrice")), behavior, start, end, params.get("LaunchGroup"))
+    return SpotWish(kind, _max_price(params.get("SpotPrice")), behavior, start, end)
 
 
 def refuse_price(tx: Tx, type_name: str, zone: str, max_price: float | None) -> None:
@@ -135,11 +136,13 @@ def not_protected() -> ServiceError:
 def read_price(text: str, name: str = "spotPrice") -> float:
     """A price as AWS's requests spell it; raises InvalidParameterValue."""
     try:
-        price = float(text)
+        price = round(float(text), DIGITS)
     except ValueError:
         price = float("nan")
-    if not 0 < price < float("inf"):
-        raise invalid(f"Invalid value '{text}' for {name}. It has to be a positive number of USD.")
+    if not 0 < price <= MOST_PRICE:
+        raise invalid(
+            f"Invalid value '{text}' for {name}. It has to be a number of USD, from {10**-DIGITS:f} to {MOST_PRICE}."
+        )
     return price
 
 

@@ -28,7 +28,7 @@ SPOT_OPERATIONS: tuple[Operation, ...] = (
     writes(
         "RequestSpotInstances",
         spot_request.request,
-        "ClientToken InstanceCount InstanceInterruptionBehavior LaunchGroup SpotPrice TagSpecifications Type "
+        "ClientToken InstanceCount InstanceInterruptionBehavior SpotPrice TagSpecifications Type "
         f"ValidFrom ValidUntil {_SPECIFICATION} {' '.join(spot_request.NEUTRAL)}",
         on_spot_request,
     ),

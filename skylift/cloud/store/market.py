@@ -16,10 +16,11 @@ table(SpotNotice, "spot_notices", key=("instance_id",))
 
 
 def taken(tx: Tx, zone: str, type_name: str | None, market: str) -> int:
-    """How many instances of a type, or of all, take room in a zone: of one market or of `any`. What is off does not."""
+    """How many instances of a type, or of all, take room in a zone: of one market or of `any`. What is off does not,
+    nor what is on a dedicated host: that is the account's room already."""
     rows = tx.execute(
-        "SELECT count(*) FROM instances WHERE state NOT IN ('stopped', 'terminated') AND zone = ? "
-        "AND (? IS NULL OR type = ?) AND (? = 'any' OR (spot_request_id IS NOT NULL) = (? = 'spot'))",
+        "SELECT count(*) FROM instances WHERE state NOT IN ('stopped', 'terminated') AND tenancy != 'host' "
+        "AND zone = ? AND (? IS NULL OR type = ?) AND (? = 'any' OR (spot_request_id IS NOT NULL) = (? = 'spot'))",
         *(zone, type_name, type_name, market, market),
     )
     found: int = rows.fetchone()[0]
@@ -27,9 +28,9 @@ def taken(tx: Tx, zone: str, type_name: str | None, market: str) -> int:
 
 
 def running_types(tx: Tx, market: str) -> dict[str, int]:
-    """How many instances of each type one market has put on hosts."""
+    """How many instances of each type run of one market. Quotas of dedicated hosts are of their own."""
     rows = tx.execute(
-        "SELECT type, count(*) FROM instances WHERE state NOT IN ('stopped', 'terminated') "
+        "SELECT type, count(*) FROM instances WHERE state NOT IN ('stopped', 'terminated') AND tenancy != 'host' "
         "AND (spot_request_id IS NOT NULL) = (? = 'spot') GROUP BY type",
         market,
     )

@@ -51,17 +51,23 @@ class Attempt:
     def note(self, until: float = 0.0, **fields: Any) -> None:
         """One write at a time, so that none goes over a later one. Raises Unreachable or Refused."""
         with self._writing:
-            self.fields.update(fields, beat=self.fields.get("beat", 0) + 1)
-            body = json.dumps(self.fields).encode()
-            patiently("attempt", lambda: self._prefix.put(key_of(self.number), body), until)
+            self._write(until, fields)
+
+    def _write(self, until: float, fields: Dict[str, Any]) -> None:
+        self.fields.update(fields, beat=self.fields.get("beat", 0) + 1)
+        body = json.dumps(self.fields).encode()
+        patiently("attempt", lambda: self._prefix.put(key_of(self.number), body), until)
 
     def beat(self, pause: float, look: Callable[[], Dict[str, Any]]) -> None:
-        """From now on, with what `look` says at the time."""
+        """From now on, with what `look` says at the time: when the write is under way nobody else can say more, and
+        the last word of all stays."""
 
         def run() -> None:
             while not self._ended.wait(pause):
                 try:
-                    self.note(**look())
+                    with self._writing:
+                        if not self._ended.is_set():
+                            self._write(0.0, look())
                 except (Unreachable, Refused) as error:
                     say("the attempt could not be noted: %s" % error)
 

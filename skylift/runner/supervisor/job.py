@@ -371,7 +371,7 @@ class Supervisor:
         """What an earlier supervisor was at when it was ended: it is done anew."""
         if "helper" in self._past.said:
             kill_session(self._past.said["helper"])
-        self.program.ending = self._past.said.get("ending", "")
+        self.program.recall(self._past.said.get("ending", ""))
 
     def take_up(self) -> None:
         """Where an earlier supervisor left off: its program runs, or has ended, or went down with the server."""

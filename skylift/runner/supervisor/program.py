@@ -61,7 +61,19 @@ class Program:
     def inherit(self, pid: int, end: Optional[int], ending: str, *, known: bool) -> None:
         """What an earlier supervisor has started; `end` is its exit code when it has ended already, `known` whether our
         keeper will know it when not."""
-        self.pid, self._end, self.ending, self._known = pid, end, ending, known
+        with self._lock:
+            heard = self.ending
+            self.pid, self._end, self._known = pid, end, known
+        self.recall(ending)
+        if heard:
+            # Before we knew whom to tell.
+            self.signal(signal.SIGTERM)
+
+    def recall(self, ending: str) -> None:
+        """Why an earlier supervisor was ending the program. What was heard meanwhile is not forgotten."""
+        with self._lock:
+            if ending and self.ending in ("", "interrupted"):
+                self.ending = ending
 
     def wait(self) -> int:
         """The exit code, negative for a signal; in the ledger before anybody can miss it. Raises Ended when an

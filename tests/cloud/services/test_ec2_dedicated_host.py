@@ -188,6 +188,23 @@ def test_a_vpc_of_dedicated_tenancy(cloud: Cloud) -> None:
     assert cloud.code("CreateVpc", CidrBlock="10.1.0.0/16", InstanceTenancy="host") == "InvalidParameterValue"
 
 
+def test_room_and_quotas_of_others_are_not_for_hosts(cloud: Cloud) -> None:
+    allocate(cloud)
+    (first,) = launch(cloud)
+    cloud.control("PutCapacity", InstanceType="m5.large", AvailabilityZone=ZONE, InstanceCount=1)
+    cloud.control("PutQuota", InstanceClass="standard", MarketType="on-demand", VCpus=2)
+    shared = {"ImageId": cloud.image_id, "InstanceType": "m5.large", "MinCount": 1, "MaxCount": 1}
+    assert cloud.call("RunInstances", **shared, Placement={"AvailabilityZone": ZONE})["Instances"]
+    assert cloud.code("RunInstances", **shared, Placement={"AvailabilityZone": ZONE}) == "VcpuLimitExceeded"
+    (capacity,) = cloud.control("DescribeCapacity")["Capacities"]
+    (quota,) = cloud.control("DescribeQuotas")["Quotas"]
+    assert (capacity["InUse"], quota["InUse"]) == (1, 2)
+    # The host itself has room enough: for another one, and for the first one to come back.
+    launch(cloud)
+    turn(cloud, "Stop", first["InstanceId"], "stopped")
+    turn(cloud, "Start", first["InstanceId"], "running")
+
+
 def test_hosts_on_the_bill(cloud: Cloud) -> None:
     """A host has no price that a source gives; what runs on it costs nothing more."""
     made = allocate(cloud)

@@ -354,6 +354,14 @@ def test_a_request_that_nothing_can_come_of_fails(scene: Scene) -> None:
     )
 
 
+def test_what_would_be_ignored_is_refused(scene: Scene) -> None:
+    """Groups whose instances start and end together there are none here."""
+    asked = {"ImageId": scene.cloud.image_id, "InstanceType": "t3.micro"}
+    for name in ("LaunchGroup", "AvailabilityZoneGroup"):
+        refusal = scene.cloud.refusal("RequestSpotInstances", LaunchSpecification=asked, **{name: "together"})
+        assert (refusal.code, name in refusal.message) == ("UnsupportedOperation", True)
+
+
 def test_requests_beyond_the_quota_are_refused(scene: Scene) -> None:
     cloud = scene.cloud
     cloud.control("PutQuota", InstanceClass="standard", MarketType="spot", VCpus=4)
@@ -452,6 +460,19 @@ def test_history_is_newest_first_and_comes_in_pages(scene: Scene) -> None:
     assert len(cloud.call("DescribeSpotPriceHistory")["SpotPriceHistory"]) == 1000
     nothing = cloud.call("DescribeSpotPriceHistory", ProductDescriptions=["Windows"])
     assert nothing["SpotPriceHistory"] == []
+
+
+def test_prices_of_one_second_come_in_pages_too(scene: Scene) -> None:
+    cloud = scene.cloud
+    for number in range(4):
+        scene.price(f"0.00{number + 2}", AvailabilityZone="us-east-1a")
+        cloud.clock.forward(milliseconds=200)
+    asked: dict[str, Any] = {"InstanceTypes": ["t3.micro"], "AvailabilityZone": "us-east-1a"}
+    whole = cloud.call("DescribeSpotPriceHistory", **asked)["SpotPriceHistory"]
+    assert [one["SpotPrice"] for one in whole[:4]] == ["0.005000", "0.004000", "0.003000", "0.002000"]
+    first = cloud.call("DescribeSpotPriceHistory", MaxResults=1, **asked)
+    rest = cloud.call("DescribeSpotPriceHistory", NextToken=first["NextToken"], **asked)
+    assert [*first["SpotPriceHistory"], *rest["SpotPriceHistory"]] == whole
 
 
 def test_asking_on_the_spot_takes_a_permission_of_its_own(scene: Scene) -> None:

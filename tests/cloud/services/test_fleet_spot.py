@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -265,6 +266,33 @@ def test_capacity_rebalancing_launches_before_the_end(market: Scene, delay: int 
     assert cloud.row(first).state == ("shutting-down" if delay else "running")
     cloud.observe(first, "terminated")
     assert run(cloud, fleet_id) == [second]
+
+
+def test_a_notice_that_is_withdrawn_leaves_nobody_uncounted(market: Scene) -> None:
+    cloud = market.cloud
+    fleet_id = spot_fleet(cloud, 2)
+    first, second = run(cloud, fleet_id)
+    resize(cloud, fleet_id, 1)
+    run(cloud, fleet_id)
+    # The fleet that is to be smaller gives its notice again.
+    cloud.control("WithdrawInterruption", InstanceId=second)
+    cloud.clock.forward(minutes=1)
+    assert run(cloud, fleet_id) == [first, second]
+    (again,) = cloud.control("DescribeInterruptions")["Interruptions"]
+    assert (again["InstanceId"], again["Time"]) == (second, cloud.clock.now + timedelta(minutes=2))
+
+
+def test_a_false_alarm_gives_the_place_back(market: Scene) -> None:
+    cloud = market.cloud
+    rebalance = {"MaintenanceStrategies": {"CapacityRebalance": {"ReplacementStrategy": "launch"}}}
+    fleet_id = spot_fleet(cloud, 1, SpotOptions=rebalance)
+    (first,) = run(cloud, fleet_id)
+    cloud.control("RecommendRebalance", InstanceId=first)
+    _, second = run(cloud, fleet_id)
+    cloud.control("WithdrawInterruption", InstanceId=first)
+    cloud.call("TerminateInstances", InstanceIds=[second])
+    cloud.observe(second, "terminated")
+    assert run(cloud, fleet_id) == [first], "there is one, and one was asked for"
 
 
 def test_without_it_a_recommendation_changes_nothing(market: Scene) -> None:

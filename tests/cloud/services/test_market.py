@@ -53,11 +53,17 @@ def test_what_a_price_was_cannot_be_changed(cloud: Cloud) -> None:
     assert refused.value.code == "InvalidParameterValue"
 
 
-@pytest.mark.parametrize("wrong", ["0", "-1", "much", "nan", "inf", ""])
+@pytest.mark.parametrize("wrong", ["0", "-1", "much", "nan", "inf", "", "0.0000004", "1e300"])
 def test_a_price_that_is_none_is_refused(cloud: Cloud, wrong: str) -> None:
     with pytest.raises(ServiceError, match="spotPrice") as refused:
         cloud.control("PutSpotPrice", InstanceType="t3.micro", SpotPrice=wrong)
     assert refused.value.code == "InvalidParameterValue"
+
+
+def test_a_price_has_six_digits(cloud: Cloud) -> None:
+    """What is told is what holds."""
+    cloud.control("PutSpotPrice", InstanceType="t3.micro", SpotPrice="0.12345678")
+    assert price(cloud) == 0.123457
 
 
 def test_there_is_room_for_so_many(cloud: Cloud) -> None:

@@ -160,6 +160,56 @@ def test_a_zone_without_capacity_is_passed_over(scene: Scene) -> None:
     assert {one["StatusCode"] for one in scene.activities} == {"Successful"}
 
 
+def test_zones_are_balanced_again_when_there_is_capacity_and_room(scene: Scene) -> None:
+    launch, full = scene.launch, {scene.subnets[0]}
+
+    def refuse(tx: Any, group: Any, wanted: Any) -> Instance:
+        if wanted.subnet_id in full:
+            raise ServiceError("InsufficientInstanceCapacity", "We currently do not have sufficient capacity.")
+        return launch(tx, group, wanted)
+
+    def zones() -> list[str]:
+        return sorted(one["AvailabilityZone"] for one in scene.group["Instances"])
+
+    scene.launch = refuse
+    scene.create(4, 4)
+    scene.settle()
+    assert zones() == ["us-east-1b"] * 4, "at its most it stays as it is"
+    assert {one["StatusCode"] for one in scene.activities} == {"Successful"}
+    scene.on("UpdateAutoScalingGroup", MaxSize=5)
+    scene.settle()
+    assert zones() == ["us-east-1b"] * 4
+    assert scene.activities[0]["StatusCode"] == "Failed"
+    full.clear()
+    scene.cloud.clock.forward(minutes=6)
+    for _ in range(4):
+        scene.settle()
+    assert zones() == ["us-east-1a", "us-east-1a", "us-east-1b", "us-east-1b"]
+    told = len(scene.activities)
+    scene.settle()
+    assert len(scene.activities) == told
+
+
+def test_a_zone_that_the_group_has_left_is_emptied(scene: Scene) -> None:
+    scene.create(0, 3, 2)
+    scene.settle()
+    scene.on("UpdateAutoScalingGroup", VPCZoneIdentifier=scene.subnets[1])
+    for _ in range(3):
+        scene.settle()
+        scene.check()
+    assert [one["AvailabilityZone"] for one in scene.group["Instances"]] == ["us-east-1b"] * 2
+
+
+def test_who_is_protected_in_the_fullest_zone_has_nobody_moved(scene: Scene) -> None:
+    scene.create(0, 4, 2, VPCZoneIdentifier=scene.subnets[0], NewInstancesProtectedFromScaleIn=True)
+    scene.settle()
+    scene.on("UpdateAutoScalingGroup", VPCZoneIdentifier=",".join(scene.subnets[:2]))
+    before = scene.ids
+    for _ in range(3):
+        scene.settle()
+    assert scene.ids == before
+
+
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
@@ -221,6 +271,32 @@ def test_deleting_takes_force_where_there_are_instances(scene: Scene) -> None:
     scene.create(0, 0)
     scene.on("DeleteAutoScalingGroup")
     assert scene.call("DescribeAutoScalingGroups")["AutoScalingGroups"] == []
+
+
+def test_who_makes_a_group_may_run_instances_and_make_its_role(scene: Scene) -> None:
+    params = {
+        "AutoScalingGroupName": "web",
+        "MinSize": 0,
+        "MaxSize": 1,
+        "LaunchTemplate": {"LaunchTemplateId": scene.template},
+        "VPCZoneIdentifier": scene.subnets[0],
+        "Tags": [{"Key": "team", "Value": "a"}],
+    }
+
+    def asked() -> list[str]:
+        with scene.database.read() as tx:
+            checks = TABLE["autoscaling", "CreateAutoScalingGroup"].checks(tx, scene.cloud.caller, params)
+            return [check.action for check in checks]
+
+    first = asked()
+    assert first[:3] == [
+        "autoscaling:CreateAutoScalingGroup",
+        "autoscaling:CreateOrUpdateTags",
+        "iam:CreateServiceLinkedRole",
+    ]
+    assert set(first[3:]) == {"ec2:RunInstances"}
+    scene.create(0, 1)
+    assert "iam:CreateServiceLinkedRole" not in asked()
 
 
 def test_its_role_stays_as_long_as_a_group_needs_it(scene: Scene) -> None:

@@ -84,5 +84,13 @@ def test_a_group_heals_and_takes_all_with_it(group: Group) -> None:
     assert first.id in servers and second.id not in servers
     launched = group.api.describe_scaling_activities(AutoScalingGroupName=group.name)["Activities"][0]
     assert launched["Cause"].endswith("in response to an unhealthy instance needing to be replaced.")
+    pages = group.api.get_paginator("describe_scaling_activities").paginate(
+        AutoScalingGroupName=group.name, PaginationConfig={"PageSize": 1}
+    )
+    told = [one["Description"] for page in pages for one in page["Activities"]]
+    assert sorted(line.partition(":")[0] for line in told) == [
+        *["Launching a new EC2 instance"] * 3,
+        "Terminating EC2 instance",
+    ]
     group.delete()
     assert {Server(group.cloud, one).state for one in servers} == {"terminated"}
