@@ -1,6 +1,6 @@
 """Interrupts one spot job again and again at random moments, and looks whether anything of its work is lost.
 
-    python tests/interrupted.py                       # ten times; two minutes or so; needs root
+    python tests/interrupted.py                       # ten times; five minutes or so; needs root
     python tests/interrupted.py --times 3 --seed 7
 
 The job is examples/spot/primes.py. Each of its servers is given notice some seconds after the program has begun there;

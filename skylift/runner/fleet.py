@@ -30,6 +30,7 @@ _CAPACITY_PATIENCE = 60.0
 """Seconds in which a fleet must have found room for its server; on AWS it looks for it every few seconds."""
 _TROUBLE_PATIENCE = 10.0
 """Likewise, once the fleet has told of trouble: it may be that of one of several pools."""
+_NO_ROLE = "iamFleetRoleInvalid"
 _REFUSALS = {
     "UnsupportedOperation",
     "InsufficientInstanceCapacity",
@@ -196,14 +197,13 @@ def await_server(api: Api, fleet: Fleet) -> Server:
     """The first server that the fleet brings. Raises LaunchFailed, with the fleet's words, when it finds no room."""
     began, pause = time.monotonic(), 0.05
     while True:
-        servers = live_servers(api, fleet.job)
+        # One of a fleet that was taken back may still be on its way down.
+        servers = [each for each in live_servers(api, fleet.job) if not each.gone]
         if servers:
             return servers[0]
         waited = time.monotonic() - began
-        trouble = _trouble_of(api, fleet) if waited > 1 else ""
-        if is_unknown_profile("InvalidParameterValue", trouble):
-            trouble = ""
-        if waited > (_TROUBLE_PATIENCE if trouble else _CAPACITY_PATIENCE):
+        trouble, passes = _trouble_of(api, fleet) if waited > 1 else ("", True)
+        if waited > (_CAPACITY_PATIENCE if passes else _TROUBLE_PATIENCE):
             raise LaunchFailed(
                 f"No server could be had: {trouble or 'EC2 has found no room for it'}.",
                 "Try other types (--cpu, --memory instead of --type), a higher --max-price, or --or-on-demand.",
@@ -212,12 +212,17 @@ def await_server(api: Api, fleet: Fleet) -> Server:
         pause = min(pause * 1.5, 2)
 
 
-def _trouble_of(api: Api, fleet: Fleet) -> str:
-    """The last that a fleet tells of what stands in its way."""
+def _trouble_of(api: Api, fleet: Fleet) -> tuple[str, bool]:
+    """The last that a fleet tells of what stands in its way, and whether that is nothing, or passes by itself: EC2 has
+    not heard yet of the profile, or of the role that it keeps fleets in."""
     start = datetime.fromtimestamp(time.time() - 3600, UTC)
     answer = api.call("ec2", "describe_fleet_history", FleetId=fleet.id, EventType="service-error", StartTime=start)
-    told = [each["EventInformation"].get("EventDescription", "") for each in answer["HistoryRecords"]]
-    return str(told[-1]).rstrip(".") if told else ""
+    told = [each["EventInformation"] for each in answer["HistoryRecords"]]
+    if not told:
+        return "", True
+    words = str(told[-1].get("EventDescription", "")).rstrip(".")
+    passes = is_unknown_profile("InvalidParameterValue", words) or told[-1].get("EventSubType") == _NO_ROLE
+    return words, passes or not words
 
 
 def is_refused_for_now(error: Refused) -> bool:

@@ -19,7 +19,7 @@ OPERATIONS = {
         AttachInternetGateway AuthorizeSecurityGroupIngress CreateInternetGateway CreateRoute CreateSecurityGroup
         CreateFleet CreateLaunchTemplate CreateSubnet CreateTags CreateVpc CreateVpcEndpoint DeleteFleets
         DeleteLaunchTemplate DeleteNetworkInterface DeleteVolume DescribeFleetHistory DescribeFleets
-        DescribeLaunchTemplates DescribeSpotPriceHistory
+        DescribeLaunchTemplates
         DescribeAvailabilityZones DescribeImages DescribeInstanceTypes DescribeInstances DescribeInternetGateways
         DescribeKeyPairs DescribeNetworkInterfaces DescribeRouteTables DescribeSecurityGroups DescribeSubnets
         DescribeSpotPriceHistory DescribeVolumes DescribeVpcEndpoints DescribeVpcs GetConsoleOutput ImportKeyPair
@@ -27,8 +27,9 @@ OPERATIONS = {
     """.split(),
     "ec2-instance-connect": ["SendSSHPublicKey"],
     "iam": """
-        AddRoleToInstanceProfile CreateInstanceProfile CreatePolicy CreateRole DeleteInstanceProfile DeleteRole
-        DeleteRolePolicy GetPolicy ListInstanceProfiles ListRoles PutRolePolicy RemoveRoleFromInstanceProfile
+        AddRoleToInstanceProfile CreateInstanceProfile CreatePolicy CreateRole CreateServiceLinkedRole
+        DeleteInstanceProfile DeleteRole DeleteRolePolicy GetPolicy ListInstanceProfiles ListRoles PutRolePolicy
+        RemoveRoleFromInstanceProfile
     """.split(),
     "pricing": ["GetProducts"],
     "s3": """

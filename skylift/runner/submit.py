@@ -10,7 +10,7 @@ import secrets
 import tempfile
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -41,6 +41,7 @@ from skylift.runner.network import Network, ensure_network, find_caller, find_ne
 from skylift.runner.prebuilt import Prebuilt, find_prebuilt, recipe_of
 from skylift.runner.record import Prefix, deadline_of, encode_env, encode_record
 from skylift.runner.s3_input import S3Source, find_sources
+from skylift.runner.service_role import ensure_fleet_roles
 from skylift.runner.shelf import LargeFile, Parcel, Shelf, large_files, parcel_of_archive
 from skylift.runner.size import spell_size
 from skylift.runner.steps import Clock, Step, in_thread, made, together
@@ -192,6 +193,7 @@ class Submission:
             in_thread(warm.kept_servers, api),
             in_thread(fleet.check_price, api, self._job.spot),
             in_thread(api.warm),
+            in_thread(ensure_fleet_roles, api) if self._job.spot is not None else _nothing(),
         )
         step.detail = f"{self._job.instance_type} in {self._settings.region} ({self._settings.place})"
         processor, image = pick_image(images, processors, self._job.instance_type)
@@ -425,10 +427,13 @@ class Submission:
     async def _give_up(self, server: Server) -> None:
         """The undo of taking a server over: it is nobody else's any more."""
         for step in (partial(self._write_off, server), partial(role.remove_named, self._account.api, server.role)):
-            try:
-                await in_thread(step)
-            except SkyliftError as error:
-                self._tell_undo_failed(error)
+            await self._try_to_undo(step)
+
+    async def _try_to_undo(self, step: Callable[[], object]) -> None:
+        try:
+            await in_thread(step)
+        except SkyliftError as error:
+            self._tell_undo_failed(error)
 
     # A server of its own.
 
@@ -463,6 +468,8 @@ class Submission:
                 lambda _: fleet.remove_template(api, job.name),
                 self._tell_undo_failed,
             )
+            # After the fleets, and not with each: a job that has ended is begun by no server of a second one.
+            undo.push_async_callback(self._try_to_undo, self._write_job_off)
             bought = await self._buy(undo, site, template)
             await self._await_server(site.bucket)
             server = self._require_server()
@@ -491,7 +498,7 @@ class Submission:
         api = self._account.api
         async with AsyncExitStack() as own:
             start = partial(fleet.start_fleet, api, request)
-            found = await made(own, start, self._write_fleet_off, self._tell_undo_failed)
+            found = await made(own, start, self._take_fleet_back, self._tell_undo_failed)
             told = json.dumps({"fleet": found.id}).encode()
             self._server, *_ = await together(
                 in_thread(fleet.await_server, api, found),
@@ -500,14 +507,15 @@ class Submission:
             )
             undo.push_async_exit(own.pop_all())
 
-    def _write_fleet_off(self, found: fleet.Fleet) -> None:
-        api, job = self._account.api, self._job.name
+    def _take_fleet_back(self, found: fleet.Fleet) -> None:
+        api = self._account.api
         fleet.delete_fleets(api, [found], servers_too=True)
-        servers = launch.live_servers(api, job)
-        for server in servers:
+        for server in launch.live_servers(api, self._job.name):
             launch.terminate(api, server.instance)
+
+    def _write_job_off(self) -> None:
         instance = self._server.instance if self._server is not None else None
-        write_off(self._account, job, instance, interrupted=self._interrupted)
+        write_off(self._account, self._job.name, instance, interrupted=self._interrupted)
 
     def _tell_undo_failed(self, error: SkyliftError) -> None:
         self._watcher.note(f"Not everything could be taken down: {error.message} {error.advice}".rstrip())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 from dressed import Somebody, documented_policies, somebody
@@ -174,10 +175,19 @@ def test_a_server_that_is_kept_goes_to_the_next_job(first: Somebody, aws: RealCl
 def test_a_job_on_a_server_that_may_be_taken_away(first: Somebody, aws: RealCloud) -> None:
     every_day, once = documented_policies(aws.endpoint.account, REGION)
     spot = ("run", "--spot", "--out", "r.txt", "job.py")
+    iam = aws.client("iam")
+    for name in ("AWSServiceRoleForEC2Fleet", "AWSServiceRoleForEC2Spot"):
+        # Of a new account, whatever other tests have made.
+        with suppress(iam.exceptions.NoSuchEntityException):
+            iam.delete_service_linked_role(RoleName=name)
+    lacking = first.skylift(*spot)
+    assert (lacking.returncode, "permission iam:CreateServiceLinkedRole" in lacking.stderr) == (125, True)
     first.allow(every_day, once)
     made = first.skylift(*spot)
     first.allow(every_day)
     assert made.returncode == 7, made.stderr
+    names = {each["RoleName"] for each in iam.list_roles(PathPrefix="/aws-service-role/")["Roles"]}
+    assert {"AWSServiceRoleForEC2Fleet", "AWSServiceRoleForEC2Spot"} <= names
     assert first.skylift(*spot).returncode == 7
     until(lambda: live(aws) == [], "the server to be gone")
     assert aws.ec2.describe_launch_templates()["LaunchTemplates"] == []
