@@ -60,7 +60,7 @@ LISTING = Listing(
 def allocate(tx: Tx, caller: Caller, params: Any) -> Item:
     made_before = result_of(tx, "AllocateHosts", params)
     if made_before:
-        return {"HostIds": [host.id for host in tx.find(DedicatedHost, client_token=params["ClientToken"])]}
+        return {"HostIds": made_before.split()}
     refuse_other_values(params, NEUTRAL)
     family, kind = _wanted(params)
     zone = require_zone(caller.region, params.get("AvailabilityZone"), params.get("AvailabilityZoneId"))
@@ -84,7 +84,7 @@ def allocate(tx: Tx, caller: Caller, params: Any) -> Item:
     ]
     for host in hosts:
         tx.add(host)
-    remember(tx, "AllocateHosts", params, hosts[0].id)
+    remember(tx, "AllocateHosts", params, " ".join(host.id for host in hosts))
     return {"HostIds": [host.id for host in hosts]}
 
 

@@ -10,6 +10,7 @@ from skylift.cloud.fleet import Fleet, Market
 from skylift.cloud.identity import Caller
 from skylift.cloud.services.fleet_pool import pools_of
 from skylift.cloud.services.refusal import combination, invalid, invalid_value, missing, refuse_other_values
+from skylift.cloud.services.spot_option import max_price
 from skylift.cloud.services.tag import specified
 from skylift.cloud.store.database import Tx
 
@@ -18,7 +19,6 @@ Item = dict[str, Any]
 MOST_TEMPLATES = 50
 MOST_OVERRIDES = 300
 MOST_UNITS = 10_000
-LEAST_PRICE = 0.001
 
 NEUTRAL: dict[str, tuple[Any, ...]] = {
     "LaunchTemplateConfigs.Overrides.BlockDeviceMappings.Ebs.Encrypted": (False,),
@@ -151,18 +151,7 @@ def _check_override(override: Item, *, instant: bool) -> None:
         raise invalid_value(weight, "WeightedCapacity", "It has to be more than 0.")
     if override.get("Priority", 0) < 0:
         raise invalid_value(override["Priority"], "Priority", "It has to be 0 or more.")
-    if "MaxPrice" in override:
-        checked_price(override["MaxPrice"], "MaxPrice")
-
-
-def checked_price(text: str, name: str) -> float:
-    try:
-        price = float(text)
-    except ValueError as error:
-        raise invalid_value(text, name, "It has to be a number.") from error
-    if not LEAST_PRICE <= price < float("inf"):
-        raise invalid_value(text, name, f"It has to be at least {LEAST_PRICE}.")
-    return price
+    max_price(override.get("MaxPrice"), "MaxPrice")
 
 
 def _market(value: str) -> Market:

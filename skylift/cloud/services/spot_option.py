@@ -86,7 +86,7 @@ def market_wish(tx: Tx, params: Any) -> SpotWish | None:
             "The parameter GroupName within placement information cannot be specified when "
             "instanceInterruptionBehavior is set to 'STOP'."
         )
-    return SpotWish(kind, _max_price(asked.get("MaxPrice")), behavior, None, _later(tx, asked, "ValidUntil"))
+    return SpotWish(kind, max_price(asked.get("MaxPrice")), behavior, None, _later(tx, asked, "ValidUntil"))
 
 
 def requested(tx: Tx, params: Any) -> SpotWish:
@@ -96,7 +96,7 @@ def requested(tx: Tx, params: Any) -> SpotWish:
     if start and end and end <= start:
         raise invalid_value(end, "validUntil", "It has to be later than validFrom.")
     behavior = _behavior(params.get("InstanceInterruptionBehavior", "terminate"), kind)
-    return SpotWish(kind, _max_price(params.get("SpotPrice")), behavior, start, end)
+    return SpotWish(kind, max_price(params.get("SpotPrice")), behavior, start, end)
 
 
 def refuse_price(tx: Tx, type_name: str, zone: str, max_price: float | None) -> None:
@@ -146,12 +146,13 @@ def read_price(text: str, name: str = "spotPrice") -> float:
     return price
 
 
-def _max_price(text: str | None) -> float | None:
+def max_price(text: str | None, name: str = "price") -> float | None:
+    """What somebody is ready to pay; None without a word about it."""
     if not text:
         return None
-    price = read_price(text, "price")
+    price = read_price(text, name)
     if price < LEAST_PRICE:
-        raise invalid(f"Invalid value '{text}' for price. It has to be at least {LEAST_PRICE} USD.")
+        raise invalid(f"Invalid value '{text}' for {name}. It has to be at least {LEAST_PRICE} USD.")
     return price
 
 

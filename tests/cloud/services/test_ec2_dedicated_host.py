@@ -87,6 +87,11 @@ def test_the_same_token_allocates_once(cloud: Cloud) -> None:
     asked = {"AvailabilityZone": ZONE, "InstanceFamily": "m5", "Quantity": 2, "ClientToken": "once"}
     first = cloud.call("AllocateHosts", **asked)["HostIds"]
     assert cloud.call("AllocateHosts", **asked)["HostIds"] == first and len(first) == 2
+    cloud.call("ReleaseHosts", HostIds=first)
+    cloud.clock.forward(hours=2)
+    with cloud.database.write() as tx:
+        forget_released(tx)
+    assert cloud.call("AllocateHosts", **asked)["HostIds"] == first, "also once nobody knows them any more"
     assert cloud.code("AllocateHosts", **{**asked, "Quantity": 3}) == "IdempotentParameterMismatch"
 
 

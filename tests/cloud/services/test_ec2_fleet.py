@@ -303,6 +303,13 @@ def test_the_service_role_is_made_with_the_first_fleet_that_needs_it(cloud: Clou
         ({"TagSpecifications": tagged("instance", a="b")}, "InvalidParameterValue"),
         ({"SpotOptions": {"InstanceInterruptionBehavior": "hibernate"}}, "UnsupportedOperation"),
         ({"LaunchTemplateConfigs": []}, "MissingParameter"),
+        *(
+            (
+                {"LaunchTemplateConfigs": [{"LaunchTemplateSpecification": SPEC, "Overrides": [{"MaxPrice": price}]}]},
+                "InvalidParameterValue",
+            )
+            for price in ("0.0001", "1e300", "much")
+        ),
         (
             {"LaunchTemplateConfigs": [{"LaunchTemplateSpecification": {"LaunchTemplateName": "servers"}}]},
             "MissingParameter",

@@ -9,6 +9,7 @@ import pytest
 from ec2_fixtures import Cloud, filters, tagged
 from market_scene import SPOT, STOPS, Scene
 
+from skylift.cloud.error import ServiceError
 from skylift.cloud.services.instance import forget_terminated
 from skylift.cloud.services.spot_market import forget_ended
 
@@ -389,6 +390,17 @@ def test_the_same_request_again_makes_nothing_new(scene: Scene) -> None:
         )
         == "IdempotentParameterMismatch"
     )
+
+
+def test_the_same_request_again_is_not_answered_with_nothing(scene: Scene) -> None:
+    """Once what came of it is forgotten."""
+    made = scene.ask(ClientToken="t")
+    scene.cloud.call("CancelSpotInstanceRequests", SpotInstanceRequestIds=made)
+    scene.cloud.clock.forward(hours=2)
+    with scene.cloud.database.write() as tx:
+        forget_ended(tx)
+    with pytest.raises(ServiceError, match="InvalidSpotInstanceRequestID.NotFound"):
+        scene.ask(ClientToken="t")
 
 
 def test_a_launch_template_may_say_that_it_is_spot(scene: Scene) -> None:
