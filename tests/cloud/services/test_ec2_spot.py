@@ -399,7 +399,7 @@ def test_the_same_request_again_is_not_answered_with_nothing(scene: Scene) -> No
     scene.cloud.clock.forward(hours=2)
     with scene.cloud.database.write() as tx:
         forget_ended(tx)
-    with pytest.raises(ServiceError, match="InvalidSpotInstanceRequestID.NotFound"):
+    with pytest.raises(ServiceError, match="InvalidSpotInstanceRequestID"):
         scene.ask(ClientToken="t")
 
 
