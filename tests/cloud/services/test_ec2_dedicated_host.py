@@ -76,6 +76,7 @@ def test_of_one_type_or_of_a_family(cloud: Cloud) -> None:
         ({"InstanceType": "m5.tiny"}, "InvalidParameterValue"),
         ({"InstanceFamily": "t2"}, "UnsupportedHostConfiguration"),
         ({"InstanceFamily": "m5", "Quantity": 0}, "InvalidParameterValue"),
+        ({"InstanceFamily": "m5", "Quantity": 1001}, "InvalidParameterValue"),
         ({"InstanceFamily": "m5", "HostRecovery": "on"}, "UnsupportedOperation"),
     )
     for asked, code in wrong:
