@@ -60,7 +60,7 @@ def asked_for(tx: Tx, caller: Caller, params: Any) -> Fleet:
         raise combination("ReplaceUnhealthyInstances is for fleets of type maintain.")
     if "ExcessCapacityTerminationPolicy" in params and kind != "maintain":
         raise combination("ExcessCapacityTerminationPolicy is for fleets of type maintain.")
-    return Fleet(
+    asked = Fleet(
         id=f"fleet-{uuid.uuid4()}",
         type=kind,
         state="submitted",
@@ -80,6 +80,18 @@ def asked_for(tx: Tx, caller: Caller, params: Any) -> Fleet:
         context=params.get("Context"),
         tags=tags.get("fleet", {}),
     )
+    refuse_too_many(asked)
+    return asked
+
+
+def refuse_too_many(fleet: Fleet) -> None:
+    """Whatever its instances weigh, a fleet has no more of them than one without weights."""
+    overrides = [one for config in fleet.configs for one in config.get("Overrides", [])]
+    least = min((one.get("WeightedCapacity", 1) for one in overrides), default=1)
+    if fleet.on_demand_target + fleet.spot_target > least * MOST_UNITS:
+        raise invalid_value(
+            least, "WeightedCapacity", f"The target capacity could take more than {MOST_UNITS} of such instances."
+        )
 
 
 def targets(asked: Any, kind: str, default: Market | None = None) -> tuple[int, int]:
@@ -149,7 +161,7 @@ def _check_override(override: Item, *, instant: bool) -> None:
     weight = override.get("WeightedCapacity", 1)
     if not 0 < weight <= MOST_UNITS:
         raise invalid_value(weight, "WeightedCapacity", "It has to be more than 0.")
-    if override.get("Priority", 0) < 0:
+    if not override.get("Priority", 0) >= 0:
         raise invalid_value(override["Priority"], "Priority", "It has to be 0 or more.")
     max_price(override.get("MaxPrice"), "MaxPrice")
 

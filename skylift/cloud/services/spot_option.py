@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +16,7 @@ from skylift.cloud.store.database import Tx
 
 LEAST_PRICE = 0.001
 MOST_PRICE = 1_000_000
+_SPELLED = re.compile(r"[0-9.]+(e[-+]?[0-9]+)?", re.IGNORECASE)
 DIGITS = 6
 """After the point: no price is told with more."""
 
@@ -136,7 +138,7 @@ def not_protected() -> ServiceError:
 def read_price(text: str, name: str = "spotPrice") -> float:
     """A price as AWS's requests spell it; raises InvalidParameterValue."""
     try:
-        price = round(float(text), DIGITS)
+        price = round(float(text), DIGITS) if _SPELLED.fullmatch(text) else float("nan")
     except ValueError:
         price = float("nan")
     if not 0 < price <= MOST_PRICE:
