@@ -83,11 +83,7 @@ def market_wish(tx: Tx, params: Any) -> SpotWish | None:
         raise not_stopped()
     if params.get("DisableApiTermination"):
         raise not_protected()
-    if behavior == "stop" and (params.get("Placement") or {}).get("GroupName"):
-        raise combination(
-            "The parameter GroupName within placement information cannot be specified when "
-            "instanceInterruptionBehavior is set to 'STOP'."
-        )
+    _refuse_group(behavior, params)
     return SpotWish(kind, max_price(asked.get("MaxPrice")), behavior, None, _later(tx, asked, "ValidUntil"))
 
 
@@ -98,6 +94,7 @@ def requested(tx: Tx, params: Any) -> SpotWish:
     if start and end and end <= start:
         raise invalid_value(end, "validUntil", "It has to be later than validFrom.")
     behavior = _behavior(params.get("InstanceInterruptionBehavior", "terminate"), kind)
+    _refuse_group(behavior, params.get("LaunchSpecification") or {})
     return SpotWish(kind, max_price(params.get("SpotPrice")), behavior, start, end)
 
 
@@ -182,6 +179,14 @@ def _behavior(value: str, kind: str) -> Behavior:
             "The request with type 'one-time' is not supported when instanceInterruptionBehavior is set to 'stop'."
         )
     return "stop"
+
+
+def _refuse_group(behavior: Behavior, launch: Any) -> None:
+    if behavior == "stop" and (launch.get("Placement") or {}).get("GroupName"):
+        raise combination(
+            "The parameter GroupName within placement information cannot be specified when "
+            "instanceInterruptionBehavior is set to 'STOP'."
+        )
 
 
 def _later(tx: Tx, params: Any, name: str) -> datetime | None:

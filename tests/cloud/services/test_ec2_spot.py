@@ -355,6 +355,22 @@ def test_a_request_that_nothing_can_come_of_fails(scene: Scene) -> None:
     )
 
 
+def test_what_stops_is_in_no_placement_group(scene: Scene) -> None:
+    """Nobody looks whether there is room in it when the market starts the instance again."""
+    scene.cloud.call("CreatePlacementGroup", GroupName="apart", Strategy="spread")
+    refusal = scene.cloud.refusal(
+        "RequestSpotInstances",
+        Type="persistent",
+        InstanceInterruptionBehavior="stop",
+        LaunchSpecification={
+            "ImageId": scene.cloud.image_id,
+            "InstanceType": "t3.micro",
+            "Placement": {"GroupName": "apart"},
+        },
+    )
+    assert (refusal.code, "GroupName" in refusal.message) == ("InvalidParameterCombination", True)
+
+
 def test_what_would_be_ignored_is_refused(scene: Scene) -> None:
     """Groups whose instances start and end together there are none here."""
     asked = {"ImageId": scene.cloud.image_id, "InstanceType": "t3.micro"}
