@@ -227,20 +227,18 @@ class Attendance:
             how = "sent to the program" if sent else "will reach the program when SSH is back"
             self._watcher.note(f"SIGINT {how}. Press Ctrl-C again to cancel the job.")
         elif self._interrupts == 2:
-            if not self._follower.order(cancel=True):
+            if not self._follower.order(cancel=True) and self._visit.spot:
                 # Who leaves does not wait for it.
-                threading.Thread(target=self._cancel_from_afar, daemon=True).start()
+                threading.Thread(target=self._cancel_without_server, daemon=True).start()
             self._watcher.note("Cancelling: SIGTERM, and SIGKILL after 10 s. Press Ctrl-C again to leave it alone.")
         else:
             self._leave()
 
-    def _cancel_from_afar(self) -> None:
-        """Without SSH the server finds the wish in the prefix, within seconds. Where there is no server, and the fleet
-        has yet to bring one, nobody would."""
+    def _cancel_without_server(self) -> None:
+        """Where the fleet has yet to bring one, there is nobody who could hear of it."""
         api, name = self._account.api, self._visit.name
         try:
-            api.put(self._account.bucket, self._prefix.cancel, b"")
-            if self._visit.spot and not launch.live_servers(api, name):
+            if not launch.live_servers(api, name):
                 Jobs(self._account.settings, self._account).cancel(name)
         except SkyliftError as error:
             self._watcher.note(f"{name} could not be cancelled: {error.message}")
