@@ -42,7 +42,9 @@ completed by who polls for it, or by the instance itself.
     "cloudwatch": """\
 Spoken in the three protocols that its clients use: RPC v2 with CBOR (current SDKs), JSON, and the query protocol.
 Values are summed up as they come, so that there are no percentiles; no expressions are evaluated. What is told is kept
-as long as on AWS, two million points of it at most.
+as long as on AWS, two million points of it at most. Alarms may stop, reboot and terminate the instance of their
+metric, and have scaling policies carried out; there is no SNS to tell somebody by. EC2's metrics are told every five
+minutes, with detailed monitoring every ten seconds; `docs/decisions.md` says how that adds up to AWS's minutes.
 """,
     "skylift": """\
 What nobody can ask AWS for, in a service of this cloud's own: signed, and allowed by policies (`skylift:PutSpotPrice`),

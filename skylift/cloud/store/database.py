@@ -269,17 +269,23 @@ class Database:
                 f"{self._path} is of schema version {version}; this skylift knows versions up to {len(scripts)}. "
                 "Upgrade skylift, or use another SKYLIFT_HOME."
             )
-        for number, script in enumerate(scripts[version:], start=version + 1):
-            try:
-                connection.executescript(
-                    f"BEGIN IMMEDIATE; {script.read_text()}; PRAGMA user_version = {number}; COMMIT;"
-                )
-            except sqlite3.Error as error:
-                # Closing takes back what the script has done so far.
-                self.close()
-                if self._is_for_want_of_room(error):
-                    raise DiskFull(f"there is no space left where {self._path} is") from error
-                raise StateUnreadable(f"{self._path}: {script.name}: {error}") from error
+        if version == len(scripts):
+            return
+        # One transaction, as a commit waits for the disk.
+        steps = [
+            f"{script.read_text()}; PRAGMA user_version = {number};"
+            for number, script in enumerate(scripts[version:], start=version + 1)
+        ]
+        try:
+            connection.executescript("\n".join(["BEGIN IMMEDIATE;", *steps, "COMMIT;"]))
+        except sqlite3.Error as error:
+            reached: int = connection.execute("PRAGMA user_version").fetchone()[0]
+            # Closing takes back what has been done so far.
+            self.close()
+            if self._is_for_want_of_room(error):
+                raise DiskFull(f"there is no space left where {self._path} is") from error
+            script = scripts[min(reached, len(scripts) - 1)]
+            raise StateUnreadable(f"{self._path}: {script.name}: {error}") from error
 
 
 class _Snapshots:

@@ -14,6 +14,7 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
+from fresh_state import fresh_state
 
 from skylift.cloud.joints.desk import Desk
 from skylift.cloud.services.identity import make_root_key
@@ -73,7 +74,7 @@ def serverless_cloud(tmp_path: Path) -> Iterator[Cloud]:
     """An account of its own behind a port of its own."""
     directory = tmp_path / "state"
     (directory / "objects").mkdir(parents=True)
-    database = Database(directory / "state.db", checksum=checksum.start)
+    database = Database(fresh_state(directory), checksum=checksum.start)
     with database.write() as tx:
         root = make_root_key(tx)
     desk = Desk(database, ACCOUNT, REGION, lambda: None)

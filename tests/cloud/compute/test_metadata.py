@@ -105,6 +105,11 @@ def test_a_dedicated_host_is_told_where_there_is_one() -> None:
     assert Metadata().get("/latest/meta-data/placement/host-id")[0] == 404
 
 
+def test_detailed_monitoring_is_told() -> None:
+    detailed = Metadata(replace(FACTS, detailed_monitoring=True))
+    assert detailed.get("/latest/dynamic/fws/instance-monitoring") == (200, "enabled")
+
+
 def test_keys_of_instance_connect_are_by_login_name() -> None:
     keys = {"ec2-user": ("ssh-rsa AAAA", "ssh-ed25519 BBBB"), "admin": ("ssh-rsa CCCC",)}
     metadata = Metadata(replace(FACTS, session_keys=keys))

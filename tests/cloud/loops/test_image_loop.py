@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from fresh_state import fresh_state
 from plain_instance import LAUNCHED as NOW
 from plain_instance import plain_instance
 
@@ -47,7 +48,7 @@ class FakeCompute:
 
 class Scene:
     def __init__(self, path: Path) -> None:
-        self.database = Database(path / "state.db")
+        self.database = Database(fresh_state(path))
         self.compute = FakeCompute()
         self.loop = ImageLoop(
             self.database, self.compute, lambda snapshot_id: Path(f"/{snapshot_id}.img"), (CaptureFailed,)

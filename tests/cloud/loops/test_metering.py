@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from fresh_state import fresh_state
 from plain_instance import plain_instance
 
 from skylift.cloud.instance import Instance
@@ -26,7 +27,7 @@ class Scene:
 
     def __init__(self, directory: Path) -> None:
         self.now = NOON
-        self.database = Database(directory / "state.db", clock=lambda: self.now)
+        self.database = Database(fresh_state(directory), clock=lambda: self.now)
         self.boots: dict[str, int] = {}
         self.extra = 0.0
         self.metering = self.begin()

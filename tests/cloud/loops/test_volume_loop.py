@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from fresh_state import fresh_state
 from plain_instance import LAUNCHED as NOW
 from plain_instance import plain_instance
 
@@ -170,7 +171,7 @@ class FakeCaptures:
 
 class Scene:
     def __init__(self, path: Path) -> None:
-        self.database = Database(path / "state.db")
+        self.database = Database(fresh_state(path))
         self.compute = FakeCompute()
         hold = Hold(self.compute, (DiskError,))
         sockets = Sockets(self.compute.plug, self.compute.unplug)

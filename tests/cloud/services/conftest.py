@@ -5,15 +5,17 @@ from pathlib import Path
 
 import pytest
 from ec2_fixtures import Cloud, open_cloud
+from fresh_state import quick_directory
 from identity_fixtures import Account
 
 
 @pytest.fixture
-def cloud(tmp_path: Path) -> Iterator[Cloud]:
+def cloud() -> Iterator[Cloud]:
     """An account in us-east-1 with its default VPC and one image for each architecture."""
-    opened = open_cloud(tmp_path)
-    yield opened
-    opened.database.close()
+    with quick_directory() as directory:
+        opened = open_cloud(directory)
+        yield opened
+        opened.database.close()
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import pytest
 from botocore.loaders import Loader
 from botocore.model import ServiceModel, Shape
 from botocore.validate import validate_parameters
+from fresh_state import fresh_state
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.facts import CloudFacts
@@ -210,7 +211,7 @@ def tagged(resource_type: str, **tags: str) -> list[dict[str, Any]]:
 
 def open_cloud(tmp_path: Path) -> Cloud:
     clock = Clock()
-    database = Database(tmp_path / "state.db", clock=clock)
+    database = Database(fresh_state(tmp_path), clock=clock)
     caller = Caller(
         kind="root",
         account=ACCOUNT,

@@ -18,6 +18,7 @@ from typing import Any
 import botocore.session
 import botocore.validate
 import pytest
+from fresh_state import fresh_state
 
 from skylift.cloud.bucket import LARGEST_IN_ROW, FileBody, Spool
 from skylift.cloud.error import ServiceError
@@ -81,7 +82,7 @@ class Account:
         self.region = region
         self.now = START
         self.largest_in_row = LARGEST_IN_ROW
-        self.database = Database(directory / "state.db", clock=lambda: self.now, checksum=checksum.start)
+        self.database = Database(fresh_state(directory), clock=lambda: self.now, checksum=checksum.start)
         (directory / "objects").mkdir(exist_ok=True)
         with self.database.write() as tx:
             self.root_key = make_root_key(tx)

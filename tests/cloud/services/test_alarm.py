@@ -257,6 +257,16 @@ def test_an_alarm_of_ten_seconds(watched: Watched) -> None:
         assert watched.state == state
 
 
+def test_a_tick_that_comes_late_is_still_the_first_of_its_minute(watched: Watched) -> None:
+    put(watched.account)
+    watched.loop.step()
+    tell(watched.account, 50)
+    for seconds, state in ((40, "INSUFFICIENT_DATA"), (45, "ALARM")):
+        watched.account.pass_time(seconds=seconds)
+        watched.loop.step()
+        assert watched.state == state
+
+
 def test_an_alarm_stops_its_server_once(watched: Watched) -> None:
     more = {"Dimensions": OF_SERVER}
     put(watched.account, AlarmActions=[STOP], **more)

@@ -5,10 +5,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from ec2_fixtures import Cloud, open_cloud
+from fresh_state import quick_directory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from market_scene import Scene
@@ -65,8 +64,8 @@ EVENTS = st.one_of(
 @settings(max_examples=25, deadline=None)
 @given(st.lists(EVENTS, max_size=25), st.sampled_from(["on-demand", "spot"]))
 def test_never_more_and_at_last_as_many(events: list[tuple[str, object]], market: str) -> None:
-    with TemporaryDirectory() as directory:
-        cloud = open_cloud(Path(directory))
+    with quick_directory() as directory:
+        cloud = open_cloud(directory)
         try:
             _go_through(cloud, events, market)
         finally:

@@ -5,10 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from ec2_fixtures import open_cloud
+from fresh_state import quick_directory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scaling_scene import Scene
@@ -112,8 +111,8 @@ def warn(scene: Scene, instance_id: str) -> None:
     st.lists(st.tuples(EVENTS, st.integers(1, 4), st.booleans()), max_size=8),
 )
 def test_a_group_survives_its_loop(mixed: bool, story: list[tuple[tuple[str, int], int, bool]]) -> None:
-    with TemporaryDirectory() as directory:
-        cloud = open_cloud(Path(directory))
+    with quick_directory() as directory:
+        cloud = open_cloud(directory)
         try:
             scene = Scene(cloud)
             if mixed:

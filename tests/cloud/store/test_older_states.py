@@ -113,17 +113,18 @@ def test_the_state_of_each_earlier_version_is_read(version: str, tmp_path: Path)
 
 
 def test_a_migration_that_fails_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its script is one transaction: what came before it stays, and the version says which that is."""
+    """Nor do those before it: all that are missing are one transaction, and the error says which of them it was."""
     path = state_of("0001", tmp_path)
     before = counts(path)
     scripts = tmp_path / "migrations"
     scripts.mkdir()
     (scripts / "0001_first.sql").write_text("")
-    (scripts / "0002_second.sql").write_text(
+    (scripts / "0002_second.sql").write_text("CREATE TABLE whole (a TEXT);")
+    (scripts / "0003_third.sql").write_text(
         "CREATE TABLE half (a TEXT); DELETE FROM volumes; SELECT absent FROM volumes;"
     )
     monkeypatch.setattr(store, "MIGRATIONS", scripts)
-    with pytest.raises(StateUnreadable, match=r"0002_second\.sql: no such column: absent"):
+    with pytest.raises(StateUnreadable, match=r"0003_third\.sql: no such column: absent"):
         Database(path)
     assert counts(path) == before
     with closing(sqlite3.connect(path)) as connection:

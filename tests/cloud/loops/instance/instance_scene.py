@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fake_machines import FakeMachines
+from fresh_state import fresh_state
 from plain_instance import LAUNCHED, plain_instance
 
 from skylift.cloud.compute.oci import ServerPlan
@@ -34,7 +35,7 @@ class Scene:
     """A store with one instance, machines to run it, and the loop between them."""
 
     def __init__(self, path: Path) -> None:
-        self.database = Database(path / "state.db")
+        self.database = Database(fresh_state(path))
         self.machines = FakeMachines()
         self.plugs: list[str] = []
         self.dressed: list[list[str]] = []
