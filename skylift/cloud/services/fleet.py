@@ -122,21 +122,16 @@ def check_create(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
     for config in params.get("LaunchTemplateConfigs") or []:
         asked = config.get("LaunchTemplateSpecification") or {}
         yield check_of(tx, caller, "ec2:CreateFleet", asked)
-        try:
-            pools = pools_of(tx, caller, config)
-        except ServiceError:
-            # Whether the request makes sense is the handler's to say.
-            continue
-        for pool in pools:
-            for market in _markets(params):
-                request = launch_request(pool, market)
-                yield from launch_check.checks(tx, caller, {**request, "TagSpecifications": tags} if tags else request)
+        yield from _to_launch(tx, caller, config, _markets(params), tags)
 
 
 def check_modify(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+    """Other templates may have another role for the servers: who may not pass it does not get it this way either."""
     yield on_row(tx, caller, "ec2:ModifyFleet", Fleet, params.get("FleetId") or "*")
     for config in params.get("LaunchTemplateConfigs") or []:
         yield check_of(tx, caller, "ec2:ModifyFleet", config.get("LaunchTemplateSpecification") or {})
+        launch = _to_launch(tx, caller, config, ["on-demand"], [])
+        yield from {check.resource: check for check in launch if check.action == "iam:PassRole"}.values()
 
 
 def check_delete(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
@@ -153,6 +148,18 @@ def on_fleet(action: str) -> Any:
         yield on_row(tx, caller, action, Fleet, params.get("FleetId") or "*")
 
     return checks
+
+
+def _to_launch(tx: Tx, caller: Caller, config: Any, markets: list[Market], tags: list[Item]) -> Iterator[Check]:
+    """What it takes to launch from each pool of one template. Whether that makes sense is the handler's to say."""
+    try:
+        pools = pools_of(tx, caller, config)
+    except ServiceError:
+        return
+    for pool in pools:
+        for market in markets:
+            request = launch_request(pool, market)
+            yield from launch_check.checks(tx, caller, {**request, "TagSpecifications": tags} if tags else request)
 
 
 def _markets(params: Any) -> list[Market]:

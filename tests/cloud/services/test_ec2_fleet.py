@@ -6,10 +6,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from ec2_fixtures import Cloud, filters, tagged
+from ec2_fixtures import ACCOUNT, Cloud, filters, tagged
 from fleet_scene import SPEC, active, alive, described, history, make, make_template, resize, step
 
 from skylift.cloud.fleet import Fleet, FleetEvent, FleetMember
+from skylift.cloud.identity import InstanceProfile, Role
 from skylift.cloud.instance import Instance
 from skylift.cloud.loops.fleet import FleetLoop
 from skylift.cloud.services import fleet_upkeep
@@ -369,3 +370,23 @@ def test_what_it_takes_to_be_allowed(cloud: Cloud) -> None:
     step(cloud)
     wanted = cloud.checks("DeleteFleets", FleetIds=[fleet_id], TerminateInstances=True)
     assert [check.action for check in wanted] == ["ec2:DeleteFleets", "ec2:TerminateInstances"]
+
+
+@pytest.mark.usefixtures("template")
+def test_a_change_gives_servers_no_role_that_its_caller_may_not_pass(cloud: Cloud) -> None:
+    role = f"arn:aws:iam::{ACCOUNT}:role/strong"
+    with cloud.database.write() as tx:
+        tx.add(Role("strong", "AROAEXAMPLE", role, "/", "{}", cloud.clock.now))
+        arn = f"arn:aws:iam::{ACCOUNT}:instance-profile/strong"
+        tx.add(InstanceProfile("strong", "AIPAEXAMPLE", arn, "/", cloud.clock.now, "strong"))
+    fleet_id = make(cloud)
+    data = {"ImageId": cloud.image_id, "InstanceType": "t3.micro", "IamInstanceProfile": {"Name": "strong"}}
+    cloud.call("CreateLaunchTemplate", LaunchTemplateName="stronger", LaunchTemplateData=data)
+    spec = {"LaunchTemplateName": "stronger", "Version": "1"}
+    overrides = [{"InstanceType": "t3.micro"}, {"InstanceType": "t3.small"}]
+    configs = [{"LaunchTemplateSpecification": spec, "Overrides": overrides}]
+    checks = cloud.checks("ModifyFleet", FleetId=fleet_id, LaunchTemplateConfigs=configs)
+    assert [check.action for check in checks] == ["ec2:ModifyFleet", "ec2:ModifyFleet", "iam:PassRole"]
+    assert checks[-1].resource == role
+    target = {"TotalTargetCapacity": 2, "DefaultTargetCapacityType": "on-demand"}
+    assert len(cloud.checks("ModifyFleet", FleetId=fleet_id, TargetCapacitySpecification=target)) == 1
