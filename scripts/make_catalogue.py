@@ -47,7 +47,7 @@ SOURCES = {
     "typed": Source("2026-01-19", "AWS Pricing API, by karpenter-provider-aws"),
     "spot": Source("2025-10-01", "SkyPilot's catalogue, a copy of that day or later"),
     "reserved": Source("2024-06-27", "AWS pricing page, by yeo/ec2.shop"),
-    "libcloud": Source("2025-03-02", "AWS price list, by apache-libcloud 3.9.1"),
+    "listed": Source("2025-03-02", "AWS price list, by apache-libcloud 3.9.1 and ec2-cheaper-finder"),
 }
 
 
@@ -64,9 +64,9 @@ def main(moto: Path, libcloud: Path) -> None:
         else:
             found = of_region(scraped, region)
             fresh = {name: price for name, price in found.items() if not outdated(name, shared, scraped)}
-            kept = like_its_family(fresh, shared)
+            kept = with_listed(fresh, read_typed(HERE / "catalogue" / f"listed_{region}.txt"), shared)
             on_demand = Figures(
-                SOURCES["libcloud"], joined(kept, read_typed(HERE / "catalogue" / f"on_demand_{region}.txt"))
+                SOURCES["listed"], joined(kept, read_typed(HERE / "catalogue" / f"on_demand_{region}.txt"))
             )
             more = {}
         spot = Figures(SOURCES["spot"], read_typed(HERE / "catalogue" / f"spot_{region}.txt"))
@@ -84,6 +84,18 @@ def read_typed(path: Path) -> Prices:
             assert f"{family}.{size}" not in found, f"{family}.{size} stands there twice"
             found[f"{family}.{size}"] = float(price)
     return found
+
+
+def with_listed(scraped: Prices, listed: Prices, reference: Prices) -> Prices:
+    """The listed prices, and the scraped ones that stand to the reference as their families do.
+
+    A listed price for which the reference has nothing is left out, as any other. One that does not go with its family
+    is a slip of whoever typed it over.
+    """
+    kept = like_its_family({**scraped, **listed}, reference)
+    slips = [name for name in listed if name in reference and name not in kept]
+    assert not slips, f"not as their families: {slips}"
+    return kept
 
 
 def joined(kept: Prices, typed: Prices) -> Prices:

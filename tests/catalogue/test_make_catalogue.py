@@ -57,6 +57,18 @@ def test_a_family_that_fits_no_pattern_is_left_out() -> None:
     assert make.like_its_family({"m9.large": 1.0}, reference) == {"m9.large": 1.0}
 
 
+def test_a_listed_price_comes_before_a_scraped_one_and_has_to_go_with_its_family() -> None:
+    reference = {"m9.large": 1.0, "m9.xlarge": 2.0, "m9.2xlarge": 4.0}
+    scraped = {"m9.large": 1.17, "m9.2xlarge": 4.4}
+    assert make.with_listed(scraped, {"m9.large": 1.1, "m9.xlarge": 2.2, "n1.large": 1.0}, reference) == {
+        "m9.large": 1.1,
+        "m9.xlarge": 2.2,
+        "m9.2xlarge": 4.4,
+    }
+    with pytest.raises(AssertionError):
+        make.with_listed(scraped, {"m9.large": 1.1, "m9.xlarge": 22.0}, reference)
+
+
 def test_what_the_scrape_did_not_find_is_no_price() -> None:
     scraped = {"m9.large": {"us-east-1": 0.0, "eu-west-1": 1.0}, "m9": {"us-east-1": 7.0}}
     assert make.of_region(scraped, "us-east-1") == {}
