@@ -182,7 +182,8 @@ def _behavior(value: str, kind: str) -> Behavior:
 
 
 def _refuse_group(behavior: Behavior, launch: Any) -> None:
-    if behavior == "stop" and (launch.get("Placement") or {}).get("GroupName"):
+    placement = launch.get("Placement") or {}
+    if behavior == "stop" and (placement.get("GroupName") or placement.get("GroupId")):
         raise combination(
             "The parameter GroupName within placement information cannot be specified when "
             "instanceInterruptionBehavior is set to 'STOP'."
