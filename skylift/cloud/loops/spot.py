@@ -41,15 +41,24 @@ class SpotLoop(Generic[S]):
     def step(self) -> None:
         with self._database.read() as tx:
             steps = self._market.plan(tx)
-        for step in steps:
-            self._carry_out(step)
-        if steps:
+        done = [self._guarded(step) for step in steps]
+        if any(done):
             # One thing leads to another: a request whose instance has ended may be fulfilled anew.
             self._wake()
         with self._database.read() as tx:
             moment = self._market.next_moment(tx)
             if moment is not None:
                 self._wake_in((moment - tx.now + MARGIN).total_seconds())
+
+    def _guarded(self, step: S) -> bool:
+        """Whether there is anything new after it."""
+        try:
+            self._carry_out(step)
+        except Exception:
+            # Whatever is wrong with one request, the others are served; this one is tried again with the next step.
+            log.exception("spot: %s cannot be carried out", step)
+            return False
+        return True
 
     def _carry_out(self, step: S) -> None:
         log.info("spot: %s", step)

@@ -13,7 +13,10 @@ from market_scene import STOPS, Scene
 from skylift.cloud.error import ServiceError
 from skylift.cloud.instance import Instance
 from skylift.cloud.joints.spot import Market
+from skylift.cloud.loops.spot import SpotLoop
+from skylift.cloud.services.spot_market import Step
 from skylift.cloud.spot import SpotRequest
+from skylift.cloud.store.database import Tx
 
 ZONES = ("us-east-1a", "us-east-1b", "us-east-1c")
 
@@ -104,6 +107,31 @@ class Weather:
             for _ in range(8):
                 self.servers_follow()
         self.scene.settle()
+
+
+def test_a_request_that_cannot_be_served_does_not_keep_the_others_from_it(cloud: Cloud) -> None:
+    scene = Scene(cloud)
+    broken, sound = scene.ask(2)
+
+    class Forgetful(Market):
+        def carry_out(self, tx: Tx, step: Step) -> None:
+            super().carry_out(tx, step)
+            if step.id == broken:
+                raise LookupError("what nobody has thought of")
+
+    again: list[str] = []
+    loop = SpotLoop(
+        cloud.database,
+        Forgetful(cloud.caller.account, cloud.caller.region),
+        lambda: again.append("soon"),
+        lambda _: None,
+    )
+    loop.step()
+    assert (scene.state(sound)[0], scene.state(broken)[0], again) == ("active", "open", ["soon"])
+    loop.step()
+    assert again == ["soon"], "nothing has come of it: there is no hurry"
+    scene.settle()
+    assert scene.state(broken)[0] == "active"
 
 
 @pytest.mark.parametrize("seed", range(5))
