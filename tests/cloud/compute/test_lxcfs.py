@@ -8,8 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from skylift.cloud.compute.lxcfs import ensure_lxcfs, running_lxcfs, stop_lxcfs
+from skylift.cloud.compute.lxcfs import FUSE, ensure_lxcfs, running_lxcfs, stop_lxcfs
 from skylift.cloud.compute.rootfs import is_mounted
+
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root"),
+    pytest.mark.skipif(not FUSE.exists(), reason=f"there is no {FUSE}"),
+]
 
 
 @pytest.fixture
