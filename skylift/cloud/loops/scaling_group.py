@@ -213,6 +213,7 @@ class ScalingGroupLoop:
                 since=tx.now,
                 template=template,
                 protected=group.protects_new,
+                # The template may ask for it by itself.
                 market="spot" if instance.spot_request_id else "on-demand",
             )
         )

@@ -16,6 +16,8 @@ def adjusted(policy: ScalingPolicy, capacity: int, adjustment: int) -> int:
         case "ExactCapacity":
             return adjustment
         case "PercentChangeInCapacity":
+            if not adjustment:
+                return capacity
             change = _whole(capacity * adjustment / 100)
             least = policy.min_magnitude or 0
             return capacity + (max(change, least) if adjustment > 0 else min(change, -least))

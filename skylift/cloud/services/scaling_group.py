@@ -39,7 +39,6 @@ from skylift.cloud.store.database import Tx
 SERVICE = "autoscaling.amazonaws.com"
 MOST_GROUPS = 500
 POLICIES = (
-    "AllocationStrategy",
     "ClosestToNextInstanceHour",
     "Default",
     "NewestInstance",
@@ -401,10 +400,13 @@ def check_update(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
 
 
 def _check_launch(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
-    mixed = params.get("MixedInstancesPolicy", {}).get("LaunchTemplate", {}).get("LaunchTemplateSpecification")
-    if params.get("LaunchTemplate") or mixed:
-        subnet = params.get("VPCZoneIdentifier", "").partition(",")[0].strip()
-        yield from may_launch(tx, caller, params.get("LaunchTemplate") or mixed, subnet)
+    """Of every template that is named: an override may have one of its own, with another role."""
+    mixed = params.get("MixedInstancesPolicy", {}).get("LaunchTemplate", {})
+    own = [one.get("LaunchTemplateSpecification") for one in mixed.get("Overrides") or []]
+    subnet = params.get("VPCZoneIdentifier", "").partition(",")[0].strip()
+    for template in (params.get("LaunchTemplate"), mixed.get("LaunchTemplateSpecification"), *own):
+        if template:
+            yield from may_launch(tx, caller, template, subnet)
 
 
 def _asked(params: Any) -> Context:

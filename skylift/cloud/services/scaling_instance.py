@@ -9,7 +9,15 @@ from typing import Any
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Instance
-from skylift.cloud.scaling_group import GROUP_TAG, LifecycleState, ScalingGroup, ScalingMember, at, new_activity
+from skylift.cloud.scaling_group import (
+    COUNTED,
+    GROUP_TAG,
+    LifecycleState,
+    ScalingGroup,
+    ScalingMember,
+    at,
+    new_activity,
+)
 from skylift.cloud.services.scaling_activity import view as activity_view
 from skylift.cloud.services.scaling_group import member_view
 from skylift.cloud.services.scaling_rules import (
@@ -50,7 +58,8 @@ def terminate(tx: Tx, _caller: Caller, params: Any) -> Item:
     if member.state.startswith("Terminating"):
         raise ServiceError("ScalingActivityInProgress", f"The instance {member.instance_id} is {member.state}.")
     cause = f"instance {member.instance_id} was taken out of service in response to a user request"
-    if params["ShouldDecrementDesiredCapacity"]:
+    # What is in standby does not count already.
+    if params["ShouldDecrementDesiredCapacity"] and member.state in COUNTED:
         if group.desired - 1 < group.min_size:
             raise invalid(
                 f"Currently, desiredSize equals minSize ({group.min_size}). Terminating instance without replacement "

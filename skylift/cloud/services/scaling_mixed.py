@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from skylift.catalogue import on_demand
+from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.launch_template import LaunchTemplateVersion
 from skylift.cloud.scaling_group import COUNTED, ScalingGroup, ScalingMember, Wanted
@@ -57,6 +58,7 @@ def checked_policy(tx: Tx, caller: Caller, asked: Item, before: Item) -> Item:
     if not template or not template.get("LaunchTemplateSpecification"):
         raise invalid("A MixedInstancesPolicy must have a LaunchTemplate with a LaunchTemplateSpecification.")
     spec = named(tx, _by_id(template["LaunchTemplateSpecification"]))
+    _refuse_spot_template(tx, spec)
     overrides = [_checked_override(tx, caller, spec, one) for one in template.get("Overrides") or []]
     if len(overrides) > MOST_OVERRIDES:
         raise invalid(f"A MixedInstancesPolicy can have at most {MOST_OVERRIDES} overrides.")
@@ -108,8 +110,20 @@ def pools(tx: Tx, group: ScalingGroup, members: Sequence[ScalingMember], place: 
 def _checked_override(tx: Tx, caller: Caller, spec: dict[str, str], asked: Item) -> Item:
     own = asked.get("LaunchTemplateSpecification")
     template = named(tx, _by_id(own)) if own else spec
+    _refuse_spot_template(tx, template)
     check_template(tx, caller, template, asked.get("InstanceType", ""), asked.get("ImageId", ""))
     return {**asked, **({"LaunchTemplateSpecification": template} if own else {})}
+
+
+def _refuse_spot_template(tx: Tx, spec: Item) -> None:
+    """What it launches is on the spot market, whatever the policy's shares say."""
+    try:
+        asks = "InstanceMarketOptions" in _version(tx, spec).data
+    except ServiceError:
+        # What is wrong with it is told by its own check.
+        return
+    if asks:
+        raise invalid("A MixedInstancesPolicy cannot have a launch template that requests Spot Instances itself.")
 
 
 def _check_distribution(found: Item) -> None:

@@ -111,6 +111,8 @@ def _steps(params: Any) -> list[Step]:
         Step(one.get("MetricIntervalLowerBound"), one.get("MetricIntervalUpperBound"), one["ScalingAdjustment"])
         for one in params.get("StepAdjustments", [])
     ]
+    if not all(math.isfinite(bound) for step in steps for bound in (step.lower, step.upper) if bound is not None):
+        raise invalid("The bounds of a step adjustment must be numbers.")
     if any(step.lower is None and step.upper is None for step in steps) and len(steps) > 1:
         raise invalid("At least one of the upper and lower bound must be specified for each step adjustment.")
     steps.sort(key=lambda step: -math.inf if step.lower is None else step.lower)
@@ -122,6 +124,11 @@ def _steps(params: Any) -> list[Step]:
             raise invalid("The lower bound of a step adjustment must be less than its upper bound.")
         if params.get("AdjustmentType") == "ExactCapacity" and step.adjustment < 0:
             raise invalid("ScalingAdjustment must be greater than or equal to 0 with ExactCapacity.")
+    # Else there would be breaches that nothing is said about, the worst of all.
+    if steps and steps[0].lower is not None and steps[0].lower < 0:
+        raise invalid("Beside a step adjustment with a negative lower bound there must be one without a lower bound.")
+    if steps and steps[-1].upper is not None and steps[-1].upper > 0:
+        raise invalid("Beside a step adjustment with a positive upper bound there must be one without an upper bound.")
     return steps
 
 
@@ -162,6 +169,8 @@ def execute(tx: Tx, _caller: Caller, params: Any) -> Item:
             raise invalid("HonorCooldown is only supported with policies of type SimpleScaling.")
         if "MetricValue" not in params or "BreachThreshold" not in params:
             raise invalid("MetricValue and BreachThreshold are required for policies of type StepScaling.")
+        if not math.isfinite(params["MetricValue"] - params["BreachThreshold"]):
+            raise invalid("MetricValue and BreachThreshold must be numbers.")
         wanted = _by_step(tx, group, policy, params["MetricValue"] - params["BreachThreshold"])
     _resize(tx, group, wanted, f"a user request executed policy {policy.name}")
     return {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import uuid
 from dataclasses import replace
 from typing import Any
@@ -26,8 +27,8 @@ LOW_SHARE = 0.9
 
 def check(config: Any) -> None:
     """Raises where no alarm could be made of it."""
-    if config["TargetValue"] <= 0:
-        raise invalid("TargetValue must be greater than 0.")
+    if not 0 < config["TargetValue"] < math.inf:
+        raise invalid("TargetValue must be a number greater than 0.")
     predefined, customized = config.get("PredefinedMetricSpecification"), config.get("CustomizedMetricSpecification")
     if (predefined is None) == (customized is None):
         raise invalid(

@@ -64,6 +64,17 @@ def test_standby_does_not_count_until_it_is_over(scene: Scene) -> None:
     assert "is not in Standby" in scene.refusal("ExitStandby", AutoScalingGroupName="web", InstanceIds=[first]).message
 
 
+def test_one_in_standby_that_is_terminated_takes_no_other_with_it(scene: Scene) -> None:
+    scene.create(0, 2, 2)
+    scene.settle()
+    first, second = scene.ids
+    scene.on("EnterStandby", InstanceIds=[first], ShouldDecrementDesiredCapacity=True)
+    scene.settle()
+    scene.call("TerminateInstanceInAutoScalingGroup", InstanceId=first, ShouldDecrementDesiredCapacity=True)
+    scene.settle()
+    assert (scene.ids, scene.group["DesiredCapacity"]) == ([second], 1)
+
+
 def test_one_in_standby_may_be_off_and_is_looked_at_when_it_comes_back(scene: Scene) -> None:
     scene.create(0, 2, 1)
     scene.settle()

@@ -10,6 +10,7 @@ from ec2_fixtures import Cloud
 from scaling_scene import Scene
 
 from skylift.cloud.market import Capacity
+from skylift.cloud.services.table import TABLE
 from skylift.cloud.spot import SpotNotice
 
 
@@ -125,6 +126,43 @@ def test_at_the_notice_the_successor_comes_first_where_there_is_room(scene: Scen
     assert len(scene.ids) == 2 and other in scene.ids and risky not in scene.ids
     ended = next(one for one in scene.activities if one["Description"] == f"Terminating EC2 instance: {risky}")
     assert "in response to an EC2 instance rebalance recommendation" in ended["Cause"]
+
+
+def template(scene: Scene, name: str, **data: Any) -> dict[str, Any]:
+    whole = {"ImageId": scene.cloud.image_id, "InstanceType": "t3.micro", **data}
+    made = scene.cloud.call("CreateLaunchTemplate", LaunchTemplateName=name, LaunchTemplateData=whole)
+    return {"LaunchTemplateId": made["LaunchTemplate"]["LaunchTemplateId"], "Version": "$Latest"}
+
+
+def test_a_template_may_ask_for_spot_by_itself(scene: Scene) -> None:
+    spot = template(scene, "spot", InstanceMarketOptions={"MarketType": "spot"})
+    scene.create(1, 2, LaunchTemplate=spot, CapacityRebalance=True)
+    scene.settle()
+    (risky,) = scene.ids
+    warn(scene, risky)
+    scene.settle()
+    assert len(scene.ids) == 1 and risky not in scene.ids
+    for mixed in (
+        {"LaunchTemplate": {"LaunchTemplateSpecification": spot}},
+        {**policy(scene), "LaunchTemplate": {**policy(scene)["LaunchTemplate"], "Overrides": [_with(spot)]}},
+    ):
+        refused = scene.refusal("UpdateAutoScalingGroup", AutoScalingGroupName="web", MixedInstancesPolicy=mixed)
+        assert "requests Spot Instances" in refused.message
+
+
+def _with(spec: dict[str, Any]) -> dict[str, Any]:
+    return {"InstanceType": "t3.nano", "LaunchTemplateSpecification": spec}
+
+
+def test_whoever_names_a_template_in_an_override_must_be_allowed_to_launch_it(scene: Scene) -> None:
+    other = template(scene, "other")
+    mixed = policy(scene)
+    mixed["LaunchTemplate"]["Overrides"] = [_with(other)]
+    params = {"AutoScalingGroupName": "web", "VPCZoneIdentifier": scene.subnets[0], "MixedInstancesPolicy": mixed}
+    operation = TABLE["autoscaling", "CreateAutoScalingGroup"]
+    with scene.database.read() as tx:
+        asked = {check.resource for check in operation.checks(tx, scene.cloud.caller, params)}
+    assert any(resource.endswith(f"launch-template/{other['LaunchTemplateId']}") for resource in asked)
 
 
 def test_without_rebalancing_a_notice_changes_nothing(scene: Scene) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -240,6 +242,31 @@ def test_a_step_down_waits_for_what_is_warming_up(scene: Watched) -> None:
     assert scene.minutes(10, 2) == [4, 3]
 
 
+def test_a_step_is_not_chosen_by_what_is_no_number(scene: Watched) -> None:
+    scene.put("up", PolicyType="StepScaling", AdjustmentType="ChangeInCapacity", StepAdjustments=[STEP])
+    for value in (math.nan, math.inf):
+        told = {"MetricValue": value, "BreachThreshold": 1.0}
+        error = scene.refusal("ExecutePolicy", AutoScalingGroupName="web", PolicyName="up", **told)
+        assert error.code == "ValidationError"
+
+
+def test_an_alarm_that_lasts_asks_again_each_minute_however_long_looks_take(scene: Watched) -> None:
+    made = scene.put("up", AdjustmentType="ChangeInCapacity", ScalingAdjustment=1, Cooldown=0)
+    scene.watch(made["PolicyARN"])
+    now = scene.cloud.clock.now
+    scene.forward(60 - now.second - now.microsecond / 1e6)
+    assert scene.minutes(90) == [3]
+    # Each look is a little sooner after the full minute than the one before it was.
+    for late, desired in ((0.9, 4), (0.5, 5), (0.1, 6)):
+        at = scene.cloud.clock.now.replace(microsecond=0)
+        with scene.database.write() as tx:
+            record(tx, [Point(BUSY, int(at.timestamp()) - at.second, Summary.of(90), "Percent")])
+        scene.cloud.clock.now = at + timedelta(seconds=60 + late)
+        scene.alarms.step()
+        scene.alarms.act()
+        assert scene.desired == desired
+
+
 def test_a_simple_policy_waits_for_its_cooldown(scene: Watched) -> None:
     made = scene.put("up", AdjustmentType="ChangeInCapacity", ScalingAdjustment=1, Cooldown=150)
     scene.watch(made["PolicyARN"])
@@ -312,9 +339,27 @@ STEP = {"MetricIntervalLowerBound": 0.0, "ScalingAdjustment": 1}
         ),
         ({"PolicyType": "TargetTrackingScaling"}, "TargetTrackingConfiguration"),
         ({"PolicyType": "TargetTrackingScaling", "TargetTrackingConfiguration": {"TargetValue": 1.0}}, "Exactly one"),
-        (
-            {"PolicyType": "TargetTrackingScaling", "TargetTrackingConfiguration": {**CPU, "TargetValue": 0.0}},
-            "TargetValue",
+        *(
+            (
+                {"PolicyType": "TargetTrackingScaling", "TargetTrackingConfiguration": {**CPU, "TargetValue": to}},
+                "TargetValue",
+            )
+            for to in (0.0, math.inf, math.nan)
+        ),
+        *(
+            (
+                {
+                    "PolicyType": "StepScaling",
+                    "AdjustmentType": "ChangeInCapacity",
+                    "StepAdjustments": [{**STEP, **step}],
+                },
+                word,
+            )
+            for step, word in (
+                ({"MetricIntervalUpperBound": 10.0}, "without an upper bound"),
+                ({"MetricIntervalLowerBound": -10.0}, "without a lower bound"),
+                ({"MetricIntervalLowerBound": math.nan}, "must be numbers"),
+            )
         ),
         (
             {
@@ -350,6 +395,7 @@ def test_per_cents_are_rounded_towards_none_but_not_to_none(adjustment: int, cap
 def test_per_cents_have_a_least_change() -> None:
     least = policy("PercentChangeInCapacity", min_magnitude=2)
     assert (adjusted(least, 10, 10), adjusted(least, 10, -10), adjusted(least, 10, 50)) == (12, 8, 15)
+    assert adjusted(least, 10, 0) == 10
 
 
 @given(capacity=st.integers(1, 100), value=st.floats(0, 1000), target=st.floats(0.1, 100))
