@@ -81,6 +81,23 @@ def test_servers_that_go_while_it_begins_do_not_keep_it_from_it(
     assert (tmp_path / "once").exists()
 
 
+def test_one_ends_whichever_others_have_begun_meanwhile(
+    own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In mount namespaces of their own, which are copies of the one that has its mount."""
+    monkeypatch.setattr("skylift.cloud.compute.lxcfs._may_read_pid_1", lambda: False)
+    ensure_lxcfs(own)
+    served_by = process(own)
+    other = tmp_path / "other"
+    try:
+        assert ensure_lxcfs(other) == other / "mount"
+        stop_lxcfs(own)
+        assert select.select([served_by], [], [], 0)[0]
+    finally:
+        stop_lxcfs(other)
+        os.close(served_by)
+
+
 def test_a_machine_without_it_has_none(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(own))
     assert ensure_lxcfs(own) is None
