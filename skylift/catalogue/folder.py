@@ -6,8 +6,12 @@ What the user's folder does not have, the package's gives.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import csv
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
 
 PACKAGE = Path(__file__).parent
 FORMAT = 1
@@ -27,10 +31,18 @@ class Folders:
         changed, self._refreshed = refreshed != self._refreshed, refreshed
         return changed
 
-    def find(self, name: str) -> Path | None:
+    def read(self, name: str, parse: Callable[[list[list[str]]], T]) -> T | None:
+        """What `parse` makes of the first file of the name; it raises ValueError for one that is no such file. The
+        user's own may have been damaged: the package's counts then, and its date says so."""
         for folder in self._folders():
-            if (folder / name).exists():
-                return folder / name
+            try:
+                with (folder / name).open(newline="") as file:
+                    return parse(list(csv.reader(file)))
+            except (FileNotFoundError, PermissionError):
+                continue
+            except (ValueError, csv.Error):
+                if folder == PACKAGE:
+                    raise
         return None
 
     def regions(self) -> tuple[str, ...]:

@@ -5,7 +5,6 @@ A commitment's price is what an hour comes to with everything that is paid befor
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -17,6 +16,9 @@ from skylift.catalogue.table import types_source
 
 HOURS_A_YEAR = 8760
 """As AWS counts it: a commitment's year has no leap day."""
+
+_HEAD = 3
+"""Rows before the first type's."""
 
 Payment = Literal["no-upfront", "partial-upfront", "all-upfront"]
 PAYMENTS: tuple[Payment, ...] = ("no-upfront", "partial-upfront", "all-upfront")
@@ -78,19 +80,20 @@ def _price(instance_type: str, region: str, kind: Kind) -> float | None:
 def figures(region: str) -> Mapping[Kind, Figures]:
     """All that is known of a region. The file has a row with the kinds, one with their dates, one with who says so, and
     then one for each type."""
-    path = FOLDERS.find(prices_of(region))
-    if path is None:
-        return {}
-    with path.open(newline="") as file:
-        rows = csv.reader(file)
-        kinds, dates, names = (next(rows)[1:] for _ in range(3))
-        found: list[dict[str, float]] = [{} for _ in kinds]
-        for name, *prices in rows:
-            for each, price in zip(found, prices, strict=True):
-                if price:
-                    each[name] = float(price)
+    return FOLDERS.read(prices_of(region), _parse) or {}
+
+
+def _parse(rows: list[list[str]]) -> Mapping[Kind, Figures]:
+    if len(rows) < _HEAD:
+        raise ValueError("its head is missing")
+    kinds, dates, names = (row[1:] for row in rows[:_HEAD])
+    found: list[dict[str, float]] = [{} for _ in kinds]
+    for name, *prices in rows[_HEAD:]:
+        for each, price in zip(found, prices, strict=True):
+            if price:
+                each[name] = float(price)
     sources = [Source(date, name) for date, name in zip(dates, names, strict=True)]
-    return {kind: Figures(sources[place], found[place]) for place, kind in enumerate(kinds)}
+    return {kind: Figures(source, prices) for kind, source, prices in zip(kinds, sources, found, strict=True)}
 
 
 def forget_prices() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from functools import cache
 from typing import Any
 
@@ -43,14 +42,18 @@ def types_source() -> Source:
 
 @cache
 def _read() -> tuple[Source, dict[str, InstanceType]]:
-    path = FOLDERS.find(TYPES)
-    assert path is not None, "the package has them"
-    with path.open(newline="") as file:
-        rows = csv.reader(file)
-        source = Source(*next(rows))
-        header = tuple(next(rows))
-        assert header == COLUMNS, f"{path}: {header}"
-        return source, {row[0]: _type(*row) for row in rows}
+    found = FOLDERS.read(TYPES, _parse)
+    assert found is not None, "the package has them"
+    return found
+
+
+def _parse(rows: list[list[str]]) -> tuple[Source, dict[str, InstanceType]]:
+    head = 2
+    if len(rows) < head or len(rows[0]) != head or tuple(rows[1]) != COLUMNS:
+        raise ValueError("its head is another one")
+    if any(len(row) != len(COLUMNS) or len(row[-1]) != len(FLAGS) for row in rows[head:]):
+        raise ValueError("a row is cut off")
+    return Source(*rows[0]), {row[0]: _type(*row) for row in rows[head:]}
 
 
 def forget_types() -> None:

@@ -101,6 +101,7 @@ def price(
     history, place, notes = (None, None, []) if duration and hours is not None else _look_back(on)
     where, note = _region(region, place)
     kind, why = _type(job, history, where)
+    _check_type(kind)
     basis = basis_of(history, _argv(job), kind, seconds)
     basis = _as_said(basis, seconds if duration else None, hours)
     found = quote(rates_of(kind, where), basis.seconds, basis.hours, basis.served, basis.as_json())
@@ -156,6 +157,21 @@ def _type(job: Job, history: History | None, region: str) -> tuple[str, str]:
         return choice.type, f"the cheapest for {job.wanted.spell()}"
     past = history.of(_argv(job)) if history is not None else ()
     return (past[-1].instance_type, "as in its last run") if past else (job.instance_type, "the default")
+
+
+def _check_type(name: str) -> None:
+    import difflib
+
+    from skylift import catalogue
+    from skylift.runner.errors import UsageError
+
+    known = catalogue.types()
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=4, cutoff=0.5)
+        raise UsageError(
+            f"skylift's catalogue has no instance type {name!r}.",
+            f"Near it: {', '.join(near)}." if near else "See `skylift types`; new ones come with its --refresh.",
+        )
 
 
 def _as_said(basis: Basis, seconds: float | None, hours: float | None) -> Basis:

@@ -45,6 +45,10 @@ class Account:
         status: dict[str, Any] = json.loads(found) if found else {}
         return status
 
+    def forget_secrets(self, job: str) -> None:
+        """The values of --env of a job that has ended without its server."""
+        self.api.call("s3", "delete_object", Bucket=self.bucket, Key=Prefix(job).env)
+
 
 def open_account(settings: Settings, api: Api | None = None) -> Account:
     """STS is asked for the number where the settings do not have it."""

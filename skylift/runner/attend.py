@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,9 +18,11 @@ from skylift.runner.collect import Manifest, bring_home, read_manifest
 from skylift.runner.errors import SkyliftError, Unreachable
 from skylift.runner.forward import Forwards
 from skylift.runner.job import INTERRUPTED, Outcome
+from skylift.runner.jobs import Jobs
 from skylift.runner.larger import name_larger_type
 from skylift.runner.launch import Server
 from skylift.runner.lifeline import Lifeline
+from skylift.runner.moves import Moves
 from skylift.runner.outcome import conclude
 from skylift.runner.reach import Reach
 from skylift.runner.record import Prefix
@@ -91,7 +94,7 @@ class Attendance:
         self._forwards.lead(lambda: self._follower.connection)
         self._phase = "preparing"
         self._interrupts = 0
-        self._attempt, self._left, self._notice = 1, 0, 0.0
+        self._moves = Moves(watcher)
         self._away = False
         self._open_steps: dict[str, float] = {}
         self._task: asyncio.Task[Outcome] | None = None
@@ -166,7 +169,7 @@ class Attendance:
     def _see_status(self, status: Status) -> None:
         """Steps that happen on the server, told as they begin and end."""
         state = status["state"]
-        self._see_attempt(status)
+        self._moves.see(status)
         if state == "environment" or "environment" in status:
             self._begin("environment")
         if "started" in status:
@@ -181,21 +184,6 @@ class Attendance:
             self._give_back_keyboard()
             self._end("environment", "not made")
             self._end("program", f"exit code {status.get('exit_code')}", status.get("program_seconds"))
-
-    def _see_attempt(self, status: Status) -> None:
-        """That the job moves from one server to another, each time it does."""
-        attempt, server = status.get("attempt", 1), status.get("instance")
-        if "notice" in status and status["notice"]["time"] != self._notice:
-            self._notice = status["notice"]["time"]
-            when = time.strftime("%H:%M:%S", time.gmtime(self._notice))
-            self._watcher.note(f"EC2 says that {server} will be taken away at {when} UTC; the program has SIGTERM.")
-        if status["state"] == "interrupted" and self._left < attempt:
-            self._left = attempt
-            self._watcher.note(f"The job has left {server}; another server goes on with it.")
-        if attempt > self._attempt and "started" in status:
-            self._attempt, kept = attempt, status.get("checkpoint")
-            begins = f"goes on from attempt {kept['attempt']}'s checkpoint" if kept else "begins anew"
-            self._watcher.note(f"Attempt {attempt}, on {server}, {begins}.")
 
     def _see_start(self) -> None:
         """The program has been started: a status says so, or its output, which may be here sooner."""
@@ -239,10 +227,21 @@ class Attendance:
             how = "sent to the program" if sent else "will reach the program when SSH is back"
             self._watcher.note(f"SIGINT {how}. Press Ctrl-C again to cancel the job.")
         elif self._interrupts == 2:
-            self._follower.order(cancel=True)
+            if not self._follower.order(cancel=True) and self._visit.spot:
+                # Who leaves does not wait for it.
+                threading.Thread(target=self._cancel_without_server, daemon=True).start()
             self._watcher.note("Cancelling: SIGTERM, and SIGKILL after 10 s. Press Ctrl-C again to leave it alone.")
         else:
             self._leave()
+
+    def _cancel_without_server(self) -> None:
+        """Where the fleet has yet to bring one, there is nobody who could hear of it."""
+        api, name = self._account.api, self._visit.name
+        try:
+            if not launch.live_servers(api, name):
+                Jobs(self._account.settings, self._account).cancel(name)
+        except SkyliftError as error:
+            self._watcher.note(f"{name} could not be cancelled: {error.message}")
 
     def _leave(self) -> None:
         assert self._task is not None

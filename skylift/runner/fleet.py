@@ -30,6 +30,7 @@ _CAPACITY_PATIENCE = 60.0
 """Seconds in which a fleet must have found room for its server; on AWS it looks for it every few seconds."""
 _TROUBLE_PATIENCE = 10.0
 """Likewise, once the fleet has told of trouble: it may be that of one of several pools."""
+_GONE = {"fleetIdDoesNotExist", "fleetNotInDeletableState"}
 _NO_ROLE = "iamFleetRoleInvalid"
 _REFUSALS = {
     "UnsupportedOperation",
@@ -184,7 +185,12 @@ def active_fleets(api: Api, job: str | None = None) -> list[Fleet]:
 def delete_fleets(api: Api, fleets: Sequence[Fleet], *, servers_too: bool) -> None:
     if fleets:
         ids = [each.id for each in fleets]
-        api.call("ec2", "delete_fleets", FleetIds=ids, TerminateInstances=servers_too)
+        answer = api.call("ec2", "delete_fleets", FleetIds=ids, TerminateInstances=servers_too)
+        # The call as a whole succeeds all the same.
+        for each in answer.get("UnsuccessfulFleetDeletions", []):
+            error = each["Error"]
+            if error["Code"] not in _GONE:
+                raise Refused(error["Code"], f"{each['FleetId']}: {error['Message']}", "delete_fleets")
 
 
 def put_away(api: Api, job: str) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from skylift.runner.account import open_account
+from skylift.runner.account import Account, open_account
 from skylift.runner.commands import ssh_argv
 from skylift.runner.errors import JobNotFound, NotPermitted, RunError
 from skylift.runner.fleet import active_fleets, delete_fleets, put_away, remove_template
@@ -61,8 +61,8 @@ class Listed:
 class Jobs:
     """The jobs of one account and region."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._account = account = open_account(settings)
+    def __init__(self, settings: Settings, account: Account | None = None) -> None:
+        self._account = account = account or open_account(settings)
         self._api, self._bucket = account.api, account.bucket
 
     def listed(self, *, ended: bool = False) -> list[Listed]:
@@ -148,8 +148,10 @@ class Jobs:
         # None is to come in the place of one that goes.
         delete_fleets(self._api, fleets, servers_too=False)
         status = self._account.status(name)
-        if servers and status and not status["final"]:
+        if (servers or fleets) and not status.get("final"):
+            # Also for a server that comes yet, whatever its fleet has heard.
             self._api.put(self._bucket, Prefix(name).cancel, b"")
+        if servers and status and not status["final"]:
             status = self._await_end(name, servers[0])
         if fleets:
             # One may have come meanwhile.
@@ -163,6 +165,7 @@ class Jobs:
             ended.update(reason="The job was cancelled and its server terminated.")
             ended.update(instance=servers[0].instance if servers else status.get("instance"))
             self._api.put(self._bucket, Prefix(name).status, json.dumps(ended).encode())
+            self._account.forget_secrets(name)
         try:
             put_roles_away(self._account, name, servers)
         except NotPermitted as error:

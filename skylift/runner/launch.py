@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import difflib
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,6 +61,15 @@ def check_type(api: Api, name: str) -> tuple[str, ...]:
     near = difflib.get_close_matches(name, known, n=4, cutoff=0.5)
     advice = f"Near it: {', '.join(near)}." if near else f"There are {len(known)} types, like t3.small."
     raise UsageError(f"There is no instance type {name!r} in {api.region}.", advice)
+
+
+def types_there(api: Api, names: Sequence[str]) -> tuple[str, ...]:
+    """Those of them that this region has, in their order."""
+    wanted = [{"Name": "instance-type", "Values": list(names)}]
+    found = {
+        each["InstanceType"] for each in api.pages("ec2", "describe_instance_types", "InstanceTypes", Filters=wanted)
+    }
+    return tuple(each for each in names if each in found)
 
 
 def run_instance(

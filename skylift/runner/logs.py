@@ -12,6 +12,7 @@ from skylift.runner.account import Account
 from skylift.runner.duration import parse_duration
 from skylift.runner.errors import UsageError
 from skylift.runner.lifeline import Lifeline
+from skylift.runner.moves import Moves
 from skylift.runner.reach import Reach
 from skylift.runner.record import Prefix
 from skylift.runner.steps import in_thread
@@ -44,7 +45,7 @@ async def show_logs(
         reach.server_is_gone,
         lifeline,
         watcher,
-        lambda _: None,
+        Moves(watcher).see if follow else lambda _: None,
         lambda: None,
     )
     for stream in ("stdout", "stderr"):

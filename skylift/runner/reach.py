@@ -61,6 +61,8 @@ class Reach:
         server = self.server
         if server is None:
             raise ConnectionLost("The server is gone.")
+        if self._spot and server.gone:
+            raise ConnectionLost("It is gone, and another one has not come yet.")
         way_in = self._way_in or await in_thread(self.find_way_in)
         if way_in is None:
             raise ConnectionLost("The server has shown no host key.")

@@ -36,7 +36,8 @@ def _types_that_do(job: Job, settings: Settings) -> list[tuple[str, float]]:
         return only
     default = catalogue.types()[job.instance_type]
     wanted = job.wanted or Requirements(cpu=default.vcpus, memory_mib=default.memory_mib)
-    return [(kind.name, usd) for kind, usd in _offers(wanted, settings.region, settings.machine)] or only
+    offers = _offers(wanted, settings.region, settings.machine)
+    return [(kind.name, usd) for kind, usd in offers if kind.spot] or only
 
 
 def _with_type(job: Job, settings: Settings) -> Job:

@@ -183,7 +183,7 @@ class Submission:
             # waits for it at its end: modules written in other languages abort the process when they are cut off.
             threading.Thread(target=importlib.import_module, args=("skylift.runner.ssh",)).start()
         api = await in_thread(Api, self._settings)
-        images, processors, self._open, self._caller, parcels, sources, kept, *_ = await together(
+        images, processors, self._open, self._caller, parcels, sources, kept, types, *_ = await together(
             in_thread(find_images, api, self._settings.image),
             in_thread(launch.check_type, api, self._job.instance_type),
             in_thread(open_account, self._settings, api),
@@ -191,10 +191,13 @@ class Submission:
             in_thread(self._pack, archive),
             in_thread(find_sources, api, self._job.s3_inputs, self._job.bundle),
             in_thread(warm.kept_servers, api),
+            in_thread(self._spot_types, api),
             in_thread(fleet.check_price, api, self._job.spot),
             in_thread(api.warm),
             in_thread(ensure_fleet_roles, api) if self._job.spot is not None else _nothing(),
         )
+        if self._job.spot is not None:
+            self._job = replace(self._job, spot=replace(self._job.spot, types=types))
         step.detail = f"{self._job.instance_type} in {self._settings.region} ({self._settings.place})"
         processor, image = pick_image(images, processors, self._job.instance_type)
         wanted = self._job.environment
@@ -211,6 +214,11 @@ class Submission:
         self._fit = warm.fit_of(self._job, image, self._settings, self._caller, buckets)
         self._kept = [] if self._job.fresh else [each for each in kept if each.fit == self._fit]
         return image, cargo
+
+    def _spot_types(self, api: Api) -> tuple[str, ...]:
+        """The catalogue may have some that the region has not, and for these a whole fleet might be refused."""
+        spot = self._job.spot
+        return () if spot is None else launch.types_there(api, spot.types) or spot.types
 
     def _pack(self, archive: IO[bytes]) -> tuple[Parcel, tuple[LargeFile, ...]]:
         write_archive(self._job.bundle, archive)
@@ -621,3 +629,4 @@ def write_off(account: Account, job: str, instance: str | None, *, interrupted: 
         "reason": "The run was interrupted." if interrupted else "The run failed.",
     }
     account.api.put(account.bucket, Prefix(job).status, json.dumps(status).encode())
+    account.forget_secrets(job)

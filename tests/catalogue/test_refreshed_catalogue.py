@@ -63,3 +63,28 @@ def test_a_type_that_is_new_is_there_after_it_was_written(folder: Path) -> None:
     write_types(folder, Source("2026-11-25", "AWS"), [*catalogue.types().values(), new])
     catalogue.use(folder)
     assert catalogue.types()["m99i.large"] == new
+
+
+@pytest.mark.parametrize(
+    "damaged", [b"", b"garbage\n", b"\x00\xff\xfe", b"kind,on-demand\ndate,2026-11-25\nsource,AWS\nm7i.large,0.1,0.2\n"]
+)
+def test_a_file_that_was_damaged_is_none(folder: Path, damaged: bytes) -> None:
+    """Its disk was full, or the power went: every command reads these files."""
+    packaged = catalogue.on_demand("m7i.large", "us-east-1")
+    (folder / "prices").mkdir(parents=True)
+    (folder / "types.csv").write_bytes(damaged)
+    for region in ("us-east-1", "sa-east-1"):
+        (folder / "prices" / f"{region}.csv").write_bytes(damaged)
+    catalogue.use(folder)
+    assert catalogue.on_demand("m7i.large", "us-east-1") == packaged
+    assert catalogue.on_demand("m7i.large", "sa-east-1") is None
+    assert "m7i.large" in catalogue.types()
+
+
+def test_a_file_that_was_cut_off_is_none(folder: Path) -> None:
+    packaged = catalogue.types()
+    write_types(folder, Source("2026-11-25", "AWS"), packaged.values())
+    whole = (folder / "types.csv").read_bytes()
+    (folder / "types.csv").write_bytes(whole[: len(whole) // 2].rstrip(b"\n") + b",")
+    catalogue.use(folder)
+    assert catalogue.types() == packaged

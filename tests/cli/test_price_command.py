@@ -135,9 +135,14 @@ def test_what_is_wrong_is_2(capsys: pytest.CaptureFixture[str], words: list[str]
 
 
 def test_a_type_without_a_price(capsys: pytest.CaptureFixture[str]) -> None:
-    found = told(capsys, "--type", "x9.large", "job.py")
+    found = told(capsys, "--type", "c8ib.large", "job.py")
     assert all(each["run_usd"] is None for each in found["offers"])
     assert "nothing can be compared" in found["advice"]
+
+
+def test_a_type_that_there_is_not(capsys: pytest.CaptureFixture[str]) -> None:
+    assert perform(["price", "--type", "t3.smal", "job.py"]) == 2
+    assert "Near it: t3.small" in capsys.readouterr().err
 
 
 def test_figures_of_the_users_own_count(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from skylift.runner.errors import UsageError
-from skylift.runner.fleet import check_price, fleet_request, template_request
+from skylift.runner.errors import Refused, UsageError
+from skylift.runner.fleet import Fleet, check_price, delete_fleets, fleet_request, template_request
 from skylift.runner.job import Program, Settings, Spot
 from skylift.runner.key import KeyPair
 from skylift.runner.network import Network
@@ -136,3 +136,22 @@ def test_a_spot_jobs_role_ends_its_own_fleet_and_no_other_role_does() -> None:
         if spot:
             assert fleets[0]["Condition"]["StringEquals"] == {"aws:ResourceTag/skylift:job": "count"}
     assert "ec2:DeleteFleets" in json.dumps(boundary_policy("123456789012"))
+
+
+class Deletions:
+    """An EC2 whose answer to DeleteFleets is that of a success, with what became of each fleet in it."""
+
+    def __init__(self, code: str) -> None:
+        self._code = code
+
+    def call(self, *_: str, FleetIds: list[str], **__: Any) -> dict[str, Any]:
+        error = {"Code": self._code, "Message": "You may not."}
+        return {"UnsuccessfulFleetDeletions": [{"FleetId": each, "Error": error} for each in FleetIds]}
+
+
+def test_a_fleet_that_could_not_be_deleted_is_told_and_one_that_is_gone_is_not() -> None:
+    gone: Any = Deletions("fleetIdDoesNotExist")
+    delete_fleets(gone, [Fleet("fleet-1", "count")], servers_too=True)
+    there: Any = Deletions("unexpectedError")
+    with pytest.raises(Refused, match="fleet-1: You may not"):
+        delete_fleets(there, [Fleet("fleet-1", "count")], servers_too=True)

@@ -1,4 +1,4 @@
-"""Pages of CloudWatch's lists. A token says after which item the next page begins."""
+"""Pages of CloudWatch's and Auto Scaling's lists. A token says after which item the next page begins."""
 
 from __future__ import annotations
 

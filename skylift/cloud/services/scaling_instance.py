@@ -68,7 +68,8 @@ def terminate(tx: Tx, _caller: Caller, params: Any) -> Item:
             )
         cause += f", shrinking the capacity from {group.desired} to {group.desired - 1}"
         group = replace(group, desired=group.desired - 1, scaled=tx.now)
-        tx.save(group)
+    # What failed before, for a balance that cannot be, say, does not hold up a successor that is asked for.
+    tx.save(replace(group, failures=0, retry=None))
     return {"Activity": activity_view(take_out(tx, group, member, at(tx.now, cause)))}
 
 
@@ -76,8 +77,7 @@ def attach(tx: Tx, _caller: Caller, params: Any) -> Item:
     group = changeable_group(tx, params["AutoScalingGroupName"])
     ids = list(dict.fromkeys(params.get("InstanceIds") or []))
     instances = [_attachable(tx, group, one) for one in ids]
-    if group.desired + len(instances) > group.max_size:
-        raise _no_room(group, f"attach {len(instances)} instance(s)")
+    _refuse_too_many(tx, group, len(instances), "attach {} instance(s)")
     for instance in instances:
         cause = (
             f"instance {instance.id} was attached in response to a user request, "
@@ -130,8 +130,7 @@ def exit_standby(tx: Tx, _caller: Caller, params: Any) -> Item:
     for member in members:
         if member.state != "Standby":
             raise invalid(f"The instance {member.instance_id} is not in Standby.")
-    if group.desired + len(members) > group.max_size:
-        raise _no_room(group, f"bring {len(members)} instance(s) back into service")
+    _refuse_too_many(tx, group, len(members), "bring {} instance(s) back into service")
     activities = []
     for member in members:
         cause = (
@@ -229,6 +228,17 @@ def _attachable(tx: Tx, group: ScalingGroup, instance_id: str) -> Instance:
     if instance.zone not in group.zones:
         raise invalid(f"The availability zone of instance {instance_id}, {instance.zone}, is not one of the group's.")
     return instance
+
+
+def _refuse_too_many(tx: Tx, group: ScalingGroup, more: int, what: str) -> None:
+    """A group may have one more than it wants for a while, whose predecessor has still to go."""
+    if group.desired + more > group.max_size:
+        raise _no_room(group, what.format(more))
+    if sum(member.state in COUNTED for member in tx.find(ScalingMember, group=group.name)) + more > group.max_size:
+        raise ServiceError(
+            "ResourceContention",
+            f"AutoScalingGroup {group.name} is replacing instances, and has no room for more until it has done so.",
+        )
 
 
 def _no_room(group: ScalingGroup, what: str) -> ServiceError:

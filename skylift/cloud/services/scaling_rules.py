@@ -5,6 +5,7 @@ https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -12,6 +13,7 @@ from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.scaling_group import ScalingGroup, ScalingMember
 from skylift.cloud.services.check import Checks
+from skylift.cloud.services.metric_page import after, leads_to
 from skylift.cloud.services.operation import Check
 from skylift.cloud.store.database import Tx
 
@@ -57,17 +59,24 @@ def require_members(tx: Tx, group: ScalingGroup, ids: list[str]) -> list[Scaling
 def page(
     params: Any, items: list[T], key: Callable[[T], str], size: int = PAGE, most: int = MOST
 ) -> tuple[list[T], dict[str, str]]:
-    """The items of a page, in their order, and the member that leads to the next. A token names its last item."""
+    """The items of a page, in their order, and the member that leads to the next. A token names its last item.
+
+    That one may be gone by then: where the order is that of the keys, the page begins where it would be.
+    """
     wanted = params.get("MaxRecords", size)
     if not 1 <= wanted <= most:
         raise invalid(f"The number of records must be between 1 and {most}")
-    token, start = params.get("NextToken"), 0
-    if token:
-        start = next((index for index, item in enumerate(items, start=1) if key(item) == token), 0)
-        if not start:
-            raise ServiceError("InvalidNextToken", "The token is not valid")
+    last, start = after(params), 0
+    if last:
+        keys = [key(item) for item in items]
+        if last in keys:
+            start = keys.index(last) + 1
+        elif keys == sorted(keys):
+            start = bisect(keys, last)
+        else:
+            raise ServiceError("InvalidNextToken", "The token is not valid any more")
     chosen = items[start : start + wanted]
-    return chosen, {"NextToken": key(chosen[-1])} if start + wanted < len(items) else {}
+    return chosen, leads_to(key(chosen[-1])) if start + wanted < len(items) else {}
 
 
 def arn(caller: Caller, name: str, identifier: str = "*") -> str:

@@ -180,6 +180,11 @@ def test_zones_are_balanced_again_when_there_is_capacity_and_room(scene: Scene) 
     scene.settle()
     assert zones() == ["us-east-1b"] * 4
     assert scene.activities[0]["StatusCode"] == "Failed"
+    first = scene.ids[0]
+    scene.call("TerminateInstanceInAutoScalingGroup", InstanceId=first, ShouldDecrementDesiredCapacity=False)
+    scene.settle()
+    assert zones() == ["us-east-1b"] * 4, "a successor waited for a balance that cannot be"
+    assert first not in scene.ids
     full.clear()
     scene.cloud.clock.forward(minutes=6)
     for _ in range(4):

@@ -182,4 +182,11 @@ def test_instances_are_described_in_pages(scene: Scene) -> None:
     assert sorted(one["InstanceId"] for one in shown) == sorted(scene.ids)
     assert {(one["AutoScalingGroupName"], one["HealthStatus"]) for one in shown} == {("web", "HEALTHY")}
     assert "NextToken" not in second
+    # The last one of a page may be gone when the next is asked for.
+    gone = first["AutoScalingInstances"][-1]["InstanceId"]
+    scene.call("TerminateInstanceInAutoScalingGroup", InstanceId=gone, ShouldDecrementDesiredCapacity=False)
+    scene.on("SuspendProcesses", ScalingProcesses=["Launch"])
+    scene.settle()
+    later = scene.call("DescribeAutoScalingInstances", MaxRecords=2, NextToken=first["NextToken"])
+    assert later["AutoScalingInstances"] == second["AutoScalingInstances"]
     assert scene.refusal("DescribeAutoScalingInstances", NextToken="nonsense").code == "InvalidNextToken"

@@ -128,6 +128,27 @@ def test_at_the_notice_the_successor_comes_first_where_there_is_room(scene: Scen
     assert "in response to an EC2 instance rebalance recommendation" in ended["Cause"]
 
 
+def test_what_comes_back_does_not_make_more_than_the_most_beside_a_successor(scene: Scene) -> None:
+    create(scene, 1, 3, policy(scene, "t3.micro", OnDemandPercentageAboveBaseCapacity=0), CapacityRebalance=True)
+    scene.on("SetDesiredCapacity", DesiredCapacity=3)
+    scene.settle()
+    aside, risky, _ = scene.ids
+    scene.on("EnterStandby", InstanceIds=[aside], ShouldDecrementDesiredCapacity=True)
+    scene.settle()
+    scene.on("DetachInstances", InstanceIds=[aside], ShouldDecrementDesiredCapacity=True)
+    scene.settle()
+    warn(scene, risky)
+    scene.loop.step()
+    assert scene.states == ["InService", "InService", "Pending"]
+    refused = scene.refusal("AttachInstances", AutoScalingGroupName="web", InstanceIds=[aside])
+    assert refused.code == "ResourceContention"
+    scene.check()
+    scene.settle()
+    scene.on("AttachInstances", InstanceIds=[aside])
+    scene.settle()
+    assert aside in scene.ids and len(scene.ids) == 3
+
+
 def template(scene: Scene, name: str, **data: Any) -> dict[str, Any]:
     whole = {"ImageId": scene.cloud.image_id, "InstanceType": "t3.micro", **data}
     made = scene.cloud.call("CreateLaunchTemplate", LaunchTemplateName=name, LaunchTemplateData=whole)
