@@ -33,6 +33,9 @@ Item = dict[str, Any]
 REMEMBERED = timedelta(hours=1)
 """How long a released host is still described."""
 
+MOST_AT_ONCE = 1000
+"""Nobody else writes meanwhile. AWS's own limit is the account's quota of each family."""
+
 NEUTRAL: dict[str, tuple[Any, ...]] = {"HostRecovery": ("off",), "HostMaintenance": ("off",)}
 """A host that fails is this machine: there is no other one to go to."""
 
@@ -60,15 +63,15 @@ LISTING = Listing(
 def allocate(tx: Tx, caller: Caller, params: Any) -> Item:
     made_before = result_of(tx, "AllocateHosts", params)
     if made_before:
-        return {"HostIds": [host.id for host in tx.find(DedicatedHost, client_token=params["ClientToken"])]}
+        return {"HostIds": made_before.split()}
     refuse_other_values(params, NEUTRAL)
     family, kind = _wanted(params)
     zone = require_zone(caller.region, params.get("AvailabilityZone"), params.get("AvailabilityZoneId"))
     if zone is None:
         raise missing("availabilityZone")
     quantity = params.get("Quantity", 1)
-    if quantity < 1:
-        raise invalid_value(quantity, "quantity", "It has to be at least 1.")
+    if not 1 <= quantity <= MOST_AT_ONCE:
+        raise invalid_value(quantity, "quantity", f"It has to be between 1 and {MOST_AT_ONCE}.")
     hosts = [
         DedicatedHost(
             id=new_id("h"),
@@ -84,7 +87,7 @@ def allocate(tx: Tx, caller: Caller, params: Any) -> Item:
     ]
     for host in hosts:
         tx.add(host)
-    remember(tx, "AllocateHosts", params, hosts[0].id)
+    remember(tx, "AllocateHosts", params, " ".join(host.id for host in hosts))
     return {"HostIds": [host.id for host in hosts]}
 
 

@@ -20,7 +20,14 @@ from skylift.cloud.services.check import making, on_row
 from skylift.cloud.services.client_token import remember, result_of
 from skylift.cloud.services.fleet_launch import Filling, error_view, fill, launch_request
 from skylift.cloud.services.fleet_pool import Pool, pools_of
-from skylift.cloud.services.fleet_request import asked_for, checked_configs, excess_policy, tags_at_launch, targets
+from skylift.cloud.services.fleet_request import (
+    asked_for,
+    checked_configs,
+    excess_policy,
+    refuse_too_many,
+    tags_at_launch,
+    targets,
+)
 from skylift.cloud.services.fleet_view import launched
 from skylift.cloud.services.launch_template import check_of
 from skylift.cloud.services.operation import Check
@@ -79,6 +86,7 @@ def modify(tx: Tx, caller: Caller, params: Any) -> Item:
         changed = replace(changed, excess_policy=excess_policy(params))
     if "Context" in params:
         changed = replace(changed, context=params["Context"])
+    refuse_too_many(changed)
     tx.save(changed)
     tx.add(FleetEvent(fleet.id, tx.now, "fleet-change", "modify_in_progress"))
     return {"Return": True}

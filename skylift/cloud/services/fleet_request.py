@@ -10,6 +10,7 @@ from skylift.cloud.fleet import Fleet, Market
 from skylift.cloud.identity import Caller
 from skylift.cloud.services.fleet_pool import pools_of
 from skylift.cloud.services.refusal import combination, invalid, invalid_value, missing, refuse_other_values
+from skylift.cloud.services.spot_option import max_price
 from skylift.cloud.services.tag import specified
 from skylift.cloud.store.database import Tx
 
@@ -18,7 +19,6 @@ Item = dict[str, Any]
 MOST_TEMPLATES = 50
 MOST_OVERRIDES = 300
 MOST_UNITS = 10_000
-LEAST_PRICE = 0.001
 
 NEUTRAL: dict[str, tuple[Any, ...]] = {
     "LaunchTemplateConfigs.Overrides.BlockDeviceMappings.Ebs.Encrypted": (False,),
@@ -60,7 +60,7 @@ def asked_for(tx: Tx, caller: Caller, params: Any) -> Fleet:
         raise combination("ReplaceUnhealthyInstances is for fleets of type maintain.")
     if "ExcessCapacityTerminationPolicy" in params and kind != "maintain":
         raise combination("ExcessCapacityTerminationPolicy is for fleets of type maintain.")
-    return Fleet(
+    asked = Fleet(
         id=f"fleet-{uuid.uuid4()}",
         type=kind,
         state="submitted",
@@ -80,6 +80,18 @@ def asked_for(tx: Tx, caller: Caller, params: Any) -> Fleet:
         context=params.get("Context"),
         tags=tags.get("fleet", {}),
     )
+    refuse_too_many(asked)
+    return asked
+
+
+def refuse_too_many(fleet: Fleet) -> None:
+    """Whatever its instances weigh, a fleet has no more of them than one without weights."""
+    overrides = [one for config in fleet.configs for one in config.get("Overrides", [])]
+    least = min((one.get("WeightedCapacity", 1) for one in overrides), default=1)
+    if fleet.on_demand_target + fleet.spot_target > least * MOST_UNITS:
+        raise invalid_value(
+            least, "WeightedCapacity", f"The target capacity could take more than {MOST_UNITS} of such instances."
+        )
 
 
 def targets(asked: Any, kind: str, default: Market | None = None) -> tuple[int, int]:
@@ -149,20 +161,9 @@ def _check_override(override: Item, *, instant: bool) -> None:
     weight = override.get("WeightedCapacity", 1)
     if not 0 < weight <= MOST_UNITS:
         raise invalid_value(weight, "WeightedCapacity", "It has to be more than 0.")
-    if override.get("Priority", 0) < 0:
+    if not override.get("Priority", 0) >= 0:
         raise invalid_value(override["Priority"], "Priority", "It has to be 0 or more.")
-    if "MaxPrice" in override:
-        checked_price(override["MaxPrice"], "MaxPrice")
-
-
-def checked_price(text: str, name: str) -> float:
-    try:
-        price = float(text)
-    except ValueError as error:
-        raise invalid_value(text, name, "It has to be a number.") from error
-    if not LEAST_PRICE <= price < float("inf"):
-        raise invalid_value(text, name, f"It has to be at least {LEAST_PRICE}.")
-    return price
+    max_price(override.get("MaxPrice"), "MaxPrice")
 
 
 def _market(value: str) -> Market:

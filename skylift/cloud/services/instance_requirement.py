@@ -109,6 +109,9 @@ def _refuse(asked: Item) -> None:
     for name in ("VCpuCount", "MemoryMiB"):
         if "Min" not in asked.get(name, {}):
             raise missing(f"InstanceRequirements.{name}.Min")
+    for name, bounds in asked.items():
+        if isinstance(bounds, dict) and bounds.get("Min", -math.inf) > bounds.get("Max", math.inf):
+            raise invalid_value(bounds["Max"], f"InstanceRequirements.{name}.Max", "It has to be at least Min.")
     if asked.get("AllowedInstanceTypes") and asked.get("ExcludedInstanceTypes"):
         raise combination("InstanceRequirements have AllowedInstanceTypes or ExcludedInstanceTypes, not both.")
     spot = ("SpotMaxPricePercentageOverLowestPrice", "MaxSpotPriceAsPercentageOfOptimalOnDemandPrice")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +16,7 @@ from skylift.cloud.store.database import Tx
 
 LEAST_PRICE = 0.001
 MOST_PRICE = 1_000_000
+_SPELLED = re.compile(r"[0-9.]+(e[-+]?[0-9]+)?", re.IGNORECASE)
 DIGITS = 6
 """After the point: no price is told with more."""
 
@@ -81,12 +83,8 @@ def market_wish(tx: Tx, params: Any) -> SpotWish | None:
         raise not_stopped()
     if params.get("DisableApiTermination"):
         raise not_protected()
-    if behavior == "stop" and (params.get("Placement") or {}).get("GroupName"):
-        raise combination(
-            "The parameter GroupName within placement information cannot be specified when "
-            "instanceInterruptionBehavior is set to 'STOP'."
-        )
-    return SpotWish(kind, _max_price(asked.get("MaxPrice")), behavior, None, _later(tx, asked, "ValidUntil"))
+    _refuse_group(behavior, params)
+    return SpotWish(kind, max_price(asked.get("MaxPrice")), behavior, None, _later(tx, asked, "ValidUntil"))
 
 
 def requested(tx: Tx, params: Any) -> SpotWish:
@@ -96,7 +94,8 @@ def requested(tx: Tx, params: Any) -> SpotWish:
     if start and end and end <= start:
         raise invalid_value(end, "validUntil", "It has to be later than validFrom.")
     behavior = _behavior(params.get("InstanceInterruptionBehavior", "terminate"), kind)
-    return SpotWish(kind, _max_price(params.get("SpotPrice")), behavior, start, end)
+    _refuse_group(behavior, params.get("LaunchSpecification") or {})
+    return SpotWish(kind, max_price(params.get("SpotPrice")), behavior, start, end)
 
 
 def refuse_price(tx: Tx, type_name: str, zone: str, max_price: float | None) -> None:
@@ -136,7 +135,7 @@ def not_protected() -> ServiceError:
 def read_price(text: str, name: str = "spotPrice") -> float:
     """A price as AWS's requests spell it; raises InvalidParameterValue."""
     try:
-        price = round(float(text), DIGITS)
+        price = round(float(text), DIGITS) if _SPELLED.fullmatch(text) else float("nan")
     except ValueError:
         price = float("nan")
     if not 0 < price <= MOST_PRICE:
@@ -146,12 +145,13 @@ def read_price(text: str, name: str = "spotPrice") -> float:
     return price
 
 
-def _max_price(text: str | None) -> float | None:
+def max_price(text: str | None, name: str = "price") -> float | None:
+    """What somebody is ready to pay; None without a word about it."""
     if not text:
         return None
-    price = read_price(text, "price")
+    price = read_price(text, name)
     if price < LEAST_PRICE:
-        raise invalid(f"Invalid value '{text}' for price. It has to be at least {LEAST_PRICE} USD.")
+        raise invalid(f"Invalid value '{text}' for {name}. It has to be at least {LEAST_PRICE} USD.")
     return price
 
 
@@ -179,6 +179,15 @@ def _behavior(value: str, kind: str) -> Behavior:
             "The request with type 'one-time' is not supported when instanceInterruptionBehavior is set to 'stop'."
         )
     return "stop"
+
+
+def _refuse_group(behavior: Behavior, launch: Any) -> None:
+    placement = launch.get("Placement") or {}
+    if behavior == "stop" and (placement.get("GroupName") or placement.get("GroupId")):
+        raise combination(
+            "The parameter GroupName within placement information cannot be specified when "
+            "instanceInterruptionBehavior is set to 'STOP'."
+        )
 
 
 def _later(tx: Tx, params: Any, name: str) -> datetime | None:

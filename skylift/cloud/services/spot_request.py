@@ -81,7 +81,7 @@ def request(tx: Tx, caller: Caller, params: Any) -> Item:
     """All of the requests are right, or none is made. Price and room are the loop's to look at, again and again."""
     made_before = result_of(tx, "RequestSpotInstances", params)
     if made_before:
-        known = [one for one in tx.find(SpotRequest) if one.id in made_before.split()]
+        known = require_all(tx, SpotRequest, made_before.split())
         return {"SpotInstanceRequests": [view(tx, caller, one) for one in known]}
     refuse_other_values(params, NEUTRAL)
     count = params.get("InstanceCount", 1)

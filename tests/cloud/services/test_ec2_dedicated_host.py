@@ -76,6 +76,7 @@ def test_of_one_type_or_of_a_family(cloud: Cloud) -> None:
         ({"InstanceType": "m5.tiny"}, "InvalidParameterValue"),
         ({"InstanceFamily": "t2"}, "UnsupportedHostConfiguration"),
         ({"InstanceFamily": "m5", "Quantity": 0}, "InvalidParameterValue"),
+        ({"InstanceFamily": "m5", "Quantity": 1001}, "InvalidParameterValue"),
         ({"InstanceFamily": "m5", "HostRecovery": "on"}, "UnsupportedOperation"),
     )
     for asked, code in wrong:
@@ -87,6 +88,11 @@ def test_the_same_token_allocates_once(cloud: Cloud) -> None:
     asked = {"AvailabilityZone": ZONE, "InstanceFamily": "m5", "Quantity": 2, "ClientToken": "once"}
     first = cloud.call("AllocateHosts", **asked)["HostIds"]
     assert cloud.call("AllocateHosts", **asked)["HostIds"] == first and len(first) == 2
+    cloud.call("ReleaseHosts", HostIds=first)
+    cloud.clock.forward(hours=2)
+    with cloud.database.write() as tx:
+        forget_released(tx)
+    assert cloud.call("AllocateHosts", **asked)["HostIds"] == first, "also once nobody knows them any more"
     assert cloud.code("AllocateHosts", **{**asked, "Quantity": 3}) == "IdempotentParameterMismatch"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -285,6 +286,14 @@ def test_the_same_request_again_is_the_same_fleet(cloud: Cloud) -> None:
 
 
 @pytest.mark.usefixtures("template")
+def test_weights_make_no_fleet_larger_than_the_largest(cloud: Cloud) -> None:
+    fleet_id = make(cloud, 1, {"WeightedCapacity": 0.001})
+    target = {"TotalTargetCapacity": 11, "DefaultTargetCapacityType": "on-demand"}
+    refusal = cloud.refusal("ModifyFleet", FleetId=fleet_id, TargetCapacitySpecification=target)
+    assert (refusal.code, "WeightedCapacity" in refusal.message) == ("InvalidParameterValue", True)
+
+
+@pytest.mark.usefixtures("template")
 def test_the_service_role_is_made_with_the_first_fleet_that_needs_it(cloud: Cloud) -> None:
     make(cloud)
     make(cloud)
@@ -303,6 +312,25 @@ def test_the_service_role_is_made_with_the_first_fleet_that_needs_it(cloud: Clou
         ({"TagSpecifications": tagged("instance", a="b")}, "InvalidParameterValue"),
         ({"SpotOptions": {"InstanceInterruptionBehavior": "hibernate"}}, "UnsupportedOperation"),
         ({"LaunchTemplateConfigs": []}, "MissingParameter"),
+        *(
+            (
+                {"LaunchTemplateConfigs": [{"LaunchTemplateSpecification": SPEC, "Overrides": [{"MaxPrice": price}]}]},
+                "InvalidParameterValue",
+            )
+            for price in ("0.0001", "1e300", "much")
+        ),
+        *(
+            (
+                {"LaunchTemplateConfigs": [{"LaunchTemplateSpecification": SPEC, "Overrides": [{name: value}]}]},
+                "InvalidParameterValue",
+            )
+            for name, value in (
+                ("WeightedCapacity", 1e-300),
+                ("WeightedCapacity", math.nan),
+                ("Priority", math.nan),
+                ("Priority", -1.0),
+            )
+        ),
         (
             {"LaunchTemplateConfigs": [{"LaunchTemplateSpecification": {"LaunchTemplateName": "servers"}}]},
             "MissingParameter",

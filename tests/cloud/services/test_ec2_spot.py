@@ -9,6 +9,7 @@ import pytest
 from ec2_fixtures import Cloud, filters, tagged
 from market_scene import SPOT, STOPS, Scene
 
+from skylift.cloud.error import ServiceError
 from skylift.cloud.services.instance import forget_terminated
 from skylift.cloud.services.spot_market import forget_ended
 
@@ -354,6 +355,22 @@ def test_a_request_that_nothing_can_come_of_fails(scene: Scene) -> None:
     )
 
 
+def test_what_stops_is_in_no_placement_group(scene: Scene) -> None:
+    """Nobody looks whether there is room in it when the market starts the instance again."""
+    scene.cloud.call("CreatePlacementGroup", GroupName="apart", Strategy="spread")
+    refusal = scene.cloud.refusal(
+        "RequestSpotInstances",
+        Type="persistent",
+        InstanceInterruptionBehavior="stop",
+        LaunchSpecification={
+            "ImageId": scene.cloud.image_id,
+            "InstanceType": "t3.micro",
+            "Placement": {"GroupName": "apart"},
+        },
+    )
+    assert (refusal.code, "GroupName" in refusal.message) == ("InvalidParameterCombination", True)
+
+
 def test_what_would_be_ignored_is_refused(scene: Scene) -> None:
     """Groups whose instances start and end together there are none here."""
     asked = {"ImageId": scene.cloud.image_id, "InstanceType": "t3.micro"}
@@ -389,6 +406,17 @@ def test_the_same_request_again_makes_nothing_new(scene: Scene) -> None:
         )
         == "IdempotentParameterMismatch"
     )
+
+
+def test_the_same_request_again_is_not_answered_with_nothing(scene: Scene) -> None:
+    """Once what came of it is forgotten."""
+    made = scene.ask(ClientToken="t")
+    scene.cloud.call("CancelSpotInstanceRequests", SpotInstanceRequestIds=made)
+    scene.cloud.clock.forward(hours=2)
+    with scene.cloud.database.write() as tx:
+        forget_ended(tx)
+    with pytest.raises(ServiceError, match="InvalidSpotInstanceRequestID"):
+        scene.ask(ClientToken="t")
 
 
 def test_a_launch_template_may_say_that_it_is_spot(scene: Scene) -> None:

@@ -45,6 +45,7 @@ def test_what_fits(cloud: Cloud) -> None:
     [
         ({"AllowedInstanceTypes": ["m*"], "ExcludedInstanceTypes": ["c*"]}, "InvalidParameterCombination"),
         ({"RequireHibernateSupport": True}, "UnsupportedOperation"),
+        ({"VCpuCount": {"Min": 8, "Max": 2}}, "InvalidParameterValue"),
     ],
 )
 def test_what_cannot_be_asked(cloud: Cloud, needs: dict[str, Any], code: str) -> None:

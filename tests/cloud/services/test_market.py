@@ -53,7 +53,7 @@ def test_what_a_price_was_cannot_be_changed(cloud: Cloud) -> None:
     assert refused.value.code == "InvalidParameterValue"
 
 
-@pytest.mark.parametrize("wrong", ["0", "-1", "much", "nan", "inf", "", "0.0000004", "1e300"])
+@pytest.mark.parametrize("wrong", ["0", "-1", "much", "nan", "inf", "", "0.0000004", "1e300", "1_0", " 1", "."])
 def test_a_price_that_is_none_is_refused(cloud: Cloud, wrong: str) -> None:
     with pytest.raises(ServiceError, match="spotPrice") as refused:
         cloud.control("PutSpotPrice", InstanceType="t3.micro", SpotPrice=wrong)
