@@ -36,7 +36,7 @@ class Listed:
     """A line of `skylift ps`. `state` is the supervisor's word, `starting` before it has one, `lost` when a server went
     without one, `stranded` when results wait on a stopped server's disk, `waiting` when a spot
     job has no server until its fleet brings the next; `instance_state` is EC2's. `off_by` is when
-    the server is off at the latest, `hourly_usd` what it costs until then."""
+    the server, or the next one, is off at the latest, `hourly_usd` what it costs until then."""
 
     name: str
     state: str
@@ -93,7 +93,7 @@ class Jobs:
             ended=status.get("ended"),
             signal=status.get("signal"),
             reason=status.get("reason"),
-            off_by=self._off_by(name, status) if server else None,
+            off_by=self._off_by(name, status) if server or (waiting and not status.get("final")) else None,
             attempt=status.get("attempt", 1),
             hourly_usd=hourly_cost(server, self._account.settings.region)
             if server and self._account.settings.billed

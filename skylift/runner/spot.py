@@ -10,6 +10,8 @@ from skylift.runner.job import Spot
 
 MOST_TYPES = 10
 """More types are more chances of room; a fleet takes the best of them each time."""
+LEAST_PRICE = 0.001
+"""USD an hour; EC2 refuses this as a maximum, and what is less."""
 DEAREST = 2.0
 """How many times the cheapest one's price on demand a type may cost that would do as well."""
 
@@ -27,6 +29,8 @@ def read_spot(*, spot: bool, max_price: float | None, checkpoint: str | None, or
         return None
     if max_price is not None and not 0 < max_price < float("inf"):
         raise UsageError(f"--max-price {max_price:g} is not a price.", "It is in USD an hour, like 0.05.")
+    if max_price is not None and max_price <= LEAST_PRICE:
+        raise UsageError(f"--max-price {max_price:g}: EC2 takes none of {LEAST_PRICE:g} USD an hour or less.")
     return Spot(max_price, _read_checkpoint(checkpoint), or_on_demand)
 
 

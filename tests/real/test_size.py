@@ -8,6 +8,13 @@ import pytest
 from real_cloud import RealCloud
 from real_server import Server
 
+from skylift.cloud.compute.lxcfs import FUSE
+
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.skipif(not FUSE.exists(), reason=f"there is no {FUSE}: servers read this machine's size"),
+]
+
 BURN = """
 import os, resource, time
 ends = time.monotonic() + 0.6

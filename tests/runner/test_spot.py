@@ -52,6 +52,14 @@ def test_a_price_is_more_than_nothing(price: float) -> None:
         asked(max_price=price)
 
 
+@pytest.mark.parametrize("price", [0.001, 1e-9])
+def test_a_price_that_ec2_would_not_take(price: float) -> None:
+    """Not even where the full price is paid then: the fleet itself would be refused."""
+    with pytest.raises(UsageError, match=r"0\.001 USD an hour or less"):
+        asked(max_price=price, or_on_demand=True)
+    assert asked(max_price=0.0011) == Spot(max_price=0.0011)
+
+
 def test_a_spot_server_is_not_kept(folder: Path) -> None:
     with pytest.raises(UsageError, match="--keep and --spot"):
         plan_job(order(folder, spot=Spot(), keep=60), folder, os.environ)

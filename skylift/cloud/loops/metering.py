@@ -14,7 +14,7 @@ from skylift.cloud.loops.ticker import TICK
 from skylift.cloud.metering import Reading
 from skylift.cloud.metric import Dimensions, Metric, Point, Summary
 from skylift.cloud.store.database import Database
-from skylift.cloud.store.metric import forget, record
+from skylift.cloud.store.metric import forget, record, sum_up
 
 BASIC = 300
 MINUTE = 60
@@ -74,6 +74,8 @@ class Metering:
             record(tx, _together(points))
             if forgetting:
                 forget(tx)
+            elif now % MINUTE < TICK:
+                sum_up(tx)
         if forgetting:
             self._forgot = now
 

@@ -180,7 +180,9 @@ class ScalingGroupLoop:
 
     def _wanted(self, tx: Tx, group: ScalingGroup) -> tuple[list[Wanted], ServiceError | None]:
         """All that would do, the best first; nothing, and why, where the template is gone."""
-        members = tx.find(ScalingMember, group=group.name)
+        # A successor goes where the one at risk is, or the zones would have to be balanced once that one is gone.
+        risky = at_risk(tx, group)
+        members = [member for member in tx.find(ScalingMember, group=group.name) if member not in risky]
         try:
             return [pool for place in places(group, members) for pool in self._pools(tx, group, members, place)], None
         except ServiceError as error:

@@ -14,6 +14,8 @@ from skylift.cloud.store.database import Tx
 HOUR, DAY = 3600, 86400
 COARSER = ((3 * HOUR, 60), (15 * DAY, 300), (63 * DAY, HOUR))
 """How old points have to be to be summed up, and to how many seconds. As CloudWatch does it."""
+JUST_NOW = 5 * 60
+"""Seconds: as long as summing up may be late."""
 LONGEST = 455 * DAY
 LISTED = 14 * DAY
 """How long a metric is listed of which nothing more is told."""
@@ -75,8 +77,15 @@ def metrics(tx: Tx, wanted: Filter, since: int, after: str = "") -> Iterator[tup
             yield place, metric
 
 
+def sum_up(tx: Tx) -> None:
+    """Make coarser what has come to be old just now. Done often, it is little: the store's one writer waits for it."""
+    age, seconds = COARSER[0]
+    before = int(tx.now.timestamp()) - age
+    _make_coarser(tx, before, seconds, after=before - JUST_NOW)
+
+
 def forget(tx: Tx) -> None:
-    """Make coarser what is old, and drop what is older, or too much."""
+    """Make coarser what is old, told late as it may be, and drop what is older, or too much."""
     now = int(tx.now.timestamp())
     for age, seconds in COARSER:
         _make_coarser(tx, now - age, seconds)
@@ -91,18 +100,19 @@ def forget(tx: Tx) -> None:
     )
 
 
-def _make_coarser(tx: Tx, before: int, seconds: int) -> None:
+def _make_coarser(tx: Tx, before: int, seconds: int, after: int = 0) -> None:
     before -= before % seconds
-    fine = f"at < ? AND at % {seconds} != 0"
+    after -= after % seconds
+    fine = f"at >= ? AND at < ? AND at % {seconds} != 0"
     tx.execute(
         "INSERT INTO metric_points (metric, at, count, sum, minimum, maximum) "  # noqa: S608 - numbers of ours
         f"SELECT metric, at - at % {seconds}, sum(count), sum(sum), min(minimum), max(maximum) "
         f"FROM metric_points WHERE {fine} GROUP BY 1, 2 "
         "ON CONFLICT DO UPDATE SET count = count + excluded.count, sum = sum + excluded.sum, "
         "minimum = min(minimum, excluded.minimum), maximum = max(maximum, excluded.maximum)",
-        before,
+        *(after, before),
     )
-    tx.execute(f"DELETE FROM metric_points WHERE {fine}", before)  # noqa: S608 - numbers of ours
+    tx.execute(f"DELETE FROM metric_points WHERE {fine}", after, before)  # noqa: S608 - numbers of ours
 
 
 def _key(metric: Metric) -> tuple[str, str, str]:

@@ -90,6 +90,15 @@ def test_detailed_monitoring_tells_every_sample(scene: Scene) -> None:
     assert {point.unit for point in found} == {"Percent"}
 
 
+def test_samples_are_summed_up_with_the_minute_in_which_they_come_to_be_old(scene: Scene) -> None:
+    scene.add(DETAILED)
+    scene.tick(13)
+    scene.tick(seconds=3 * 3600 - 130)
+    assert len(scene.told("CPUUtilization", 10, OF_ONE)) == 13
+    scene.tick(seconds=120)
+    assert [after_noon(point) for point in scene.told("CPUUtilization", 10, OF_ONE)][:3] == [0, 60, 120]
+
+
 def test_a_minute_of_it_is_one_sample_as_on_aws(scene: Scene) -> None:
     scene.add(DETAILED)
     scene.tick(13)

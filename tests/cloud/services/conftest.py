@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from ec2_fixtures import Cloud, open_cloud
@@ -19,7 +18,8 @@ def cloud() -> Iterator[Cloud]:
 
 
 @pytest.fixture
-def account(tmp_path: Path) -> Iterator[Account]:
-    opened = Account(tmp_path)
-    yield opened
-    opened.database.close()
+def account() -> Iterator[Account]:
+    with quick_directory() as directory:
+        opened = Account(directory)
+        yield opened
+        opened.database.close()

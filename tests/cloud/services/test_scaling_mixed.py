@@ -128,6 +128,20 @@ def test_at_the_notice_the_successor_comes_first_where_there_is_room(scene: Scen
     assert "in response to an EC2 instance rebalance recommendation" in ended["Cause"]
 
 
+def test_a_successor_leaves_the_zones_balanced(scene: Scene) -> None:
+    mixed = policy(scene, "t3.micro", OnDemandPercentageAboveBaseCapacity=0)
+    create(scene, 2, 4, mixed, CapacityRebalance=True)
+    scene.settle()
+    before = {one["InstanceId"]: one["AvailabilityZone"] for one in scene.group["Instances"]}
+    for risky in scene.ids:
+        warn(scene, risky)
+        for _ in range(3):
+            scene.settle()
+    assert sorted(one["AvailabilityZone"] for one in scene.group["Instances"]) == sorted(before.values())
+    launched = [one for one in scene.activities if one["Description"].startswith("Launching")]
+    assert len(launched) == 4 and not before.keys() & set(scene.ids)
+
+
 def test_what_comes_back_does_not_make_more_than_the_most_beside_a_successor(scene: Scene) -> None:
     create(scene, 1, 3, policy(scene, "t3.micro", OnDemandPercentageAboveBaseCapacity=0), CapacityRebalance=True)
     scene.on("SetDesiredCapacity", DesiredCapacity=3)
