@@ -72,14 +72,16 @@ def fits(kind: InstanceType, wanted: Requirements) -> bool:
 
 
 def by_price(types: Iterable[InstanceType], price: Price, order: str = "price") -> list[Priced]:
-    """The cheapest first; those without a price last. Raises UsageError for an order that is none."""
+    """The cheapest first, of equal price the larger one; those without a price last, the smallest first. Raises UsageError for an order that is none."""
     if order not in ORDERS:
         raise UsageError(f"--sort {order!r} is not known.", f"It may be {', '.join(ORDERS)}.")
     priced = [Priced(each, price(each.name)) for each in types]
 
     def key(each: Priced) -> tuple[bool, float, int, int, str]:
-        value = 0.0 if each.price is None else ORDERS[order](each.kind, each.price)
-        return (each.price is None, value, -each.kind.vcpus, -each.kind.memory_mib, each.kind.name)
+        kind = each.kind
+        if each.price is None:
+            return (True, 0.0, kind.vcpus, kind.memory_mib, kind.name)
+        return (False, ORDERS[order](kind, each.price), -kind.vcpus, -kind.memory_mib, kind.name)
 
     return sorted(priced, key=key)
 

@@ -61,6 +61,11 @@ def test_of_several_families_any_will_do_and_burstable_is_asked_besides() -> Non
     assert families("t3", "m7i", "burstable") == {"t3"}
 
 
+def test_those_without_a_price_are_the_smallest_first() -> None:
+    found = [each.kind for each in by_price(TYPES, lambda name: None)]
+    assert [each.vcpus for each in found] == sorted(each.vcpus for each in TYPES)
+
+
 @pytest.mark.parametrize("order", ORDERS)
 def test_order(order: str) -> None:
     found = by_price(TYPES, price, order)
