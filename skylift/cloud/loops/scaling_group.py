@@ -103,6 +103,9 @@ class ScalingGroupLoop:
                 shrink(tx, group)
             for member in tx.find(ScalingMember, group=name, state="Terminating"):
                 self._see_off(tx, member)
+            if group.deleting and not tx.find(ScalingMember, group=name):
+                tx.remove(group)
+                log.info("group %s: deleted", name)
 
     def _see_off(self, tx: Tx, member: ScalingMember) -> None:
         instance = tx.get(Instance, id=member.instance_id)
@@ -114,11 +117,7 @@ class ScalingGroupLoop:
 
     def _close(self, tx: Tx, group: ScalingGroup) -> None:
         """A group that is deleted by force waits for nobody, but for its instances to be gone."""
-        members = tx.find(ScalingMember, group=group.name)
-        if not members:
-            tx.remove(group)
-            log.info("group %s: deleted", group.name)
-        for member in members:
+        for member in tx.find(ScalingMember, group=group.name):
             if member.state == "Terminating:Wait":
                 tx.save(replace(member, state="Terminating", since=tx.now, waits=()))
             elif member.state != "Terminating":
