@@ -72,7 +72,10 @@ def fits(kind: InstanceType, wanted: Requirements) -> bool:
 
 
 def by_price(types: Iterable[InstanceType], price: Price, order: str = "price") -> list[Priced]:
-    """The cheapest first, of equal price the larger one; those without a price last, the smallest first. Raises UsageError for an order that is none."""
+    """The cheapest first, of equal price the larger one; those without a price last, the smallest first.
+
+    Raises UsageError for an order that is none.
+    """
     if order not in ORDERS:
         raise UsageError(f"--sort {order!r} is not known.", f"It may be {', '.join(ORDERS)}.")
     priced = [Priced(each, price(each.name)) for each in types]
