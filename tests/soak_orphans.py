@@ -20,7 +20,7 @@ IN_HOME = set(
     "captures cloud.json cloud.lock cloud.log cloud.log.1 credentials.json images instances objects up.lock".split()
 ) | {
     *("state.db", "state.db-shm", "state.db-wal"),
-    *("volumes", "snapshots"),
+    *("volumes", "snapshots", "seen"),
 }
 UIDS = 65536
 
@@ -74,7 +74,7 @@ class Census:
             *_compared("directories of running servers", set(self._running), self._bundles()),
             *_compared("servers of the runtime", set(self._running), _names(self._run / "oci")),
             *_compared("exit files", set(), _names(self._run / "exits")),
-            *_compared("servers with mounts", set(self._running), set(self._mounts())),
+            *_compared("servers with mounts", set(self._running), set(self._mounts()) - {"lxcfs"}),
             *_compared("servers with cgroups", set(self._running), self._groups()),
             *_compared("servers with a monitor", set(self._running), set(self._monitors())),
             *_compared("ended servers with processes", set(), self._undead()),
@@ -93,7 +93,7 @@ class Census:
         ]
 
     def _bundles(self) -> set[str]:
-        return _names(self._run) - {"oci", "exits", "volumes", "scratch"}
+        return _names(self._run) - {"oci", "exits", "volumes", "scratch", "lxcfs"}
 
     def _mounts(self) -> Iterator[str]:
         for line in Path("/proc/self/mountinfo").read_text().splitlines():

@@ -15,6 +15,7 @@ import fcntl
 import os
 import struct
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -28,6 +29,10 @@ _FIFREEZE, _FITHAW = 0xC0045877, 0xC0045878
 _SHUTDOWN, _NO_LOG_FLUSH = 0x8004587D, 2
 _FICLONE = 0x40049409
 _CHUNK = 1 << 30
+
+
+_PATIENCE = 2.0
+"""Seconds for a file system that was used a moment ago to be left."""
 
 
 class DiskError(Exception):
@@ -150,10 +155,19 @@ class Disks:
         return place
 
     def unmount(self, volume_id: str) -> None:
-        """What was written is on the disk then. Raises DiskInUse."""
+        """What was written is on the disk then. Raises DiskInUse.
+
+        Not at once: a program that another of our threads is about to start has our descriptors until it has begun.
+        """
         place = self.place(volume_id)
-        if volume_id in self.mounted():
-            run("umount", str(place))
+        give_up = time.monotonic() + _PATIENCE
+        while volume_id in self.mounted():
+            try:
+                run("umount", str(place))
+            except DiskInUse:
+                if time.monotonic() > give_up:
+                    raise
+                time.sleep(0.02)
         with suppress(FileNotFoundError):
             place.rmdir()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from skylift.cloud.compute import disk
-from skylift.cloud.compute.disk import GIB, DiskRefused, Disks
+from skylift.cloud.compute.disk import GIB, DiskInUse, DiskRefused, Disks, run
 
 pytestmark = pytest.mark.real
 
@@ -53,3 +53,34 @@ def test_a_start_removes_mount_points_that_a_kill_left_empty(disks: Disks) -> No
     left.mkdir(parents=True)
     disks.sweep()
     assert not left.exists()
+
+
+def test_a_file_system_that_is_left_a_moment_later_is_unmounted(disks: Disks, monkeypatch: pytest.MonkeyPatch) -> None:
+    disks.make("vol-1", 1)
+    used = os.open(disks.mount("vol-1"), os.O_RDONLY)
+    tries: list[str] = []
+
+    def leaves_at_the_second_try(program: str, *arguments: str, accepted: tuple[int, ...] = (0,)) -> None:
+        tries.append(program)
+        if len(tries) == 2:
+            os.close(used)
+        run(program, *arguments, accepted=accepted)
+
+    monkeypatch.setattr(disk, "run", leaves_at_the_second_try)
+    monkeypatch.setattr(disk, "_PATIENCE", 60)
+    disks.unmount("vol-1")
+    assert tries == ["umount", "umount"]
+    assert disks.mounted() == set()
+
+
+def test_one_that_stays_in_use_is_not(disks: Disks, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(disk, "_PATIENCE", 0)
+    disks.make("vol-1", 1)
+    used = os.open(disks.mount("vol-1"), os.O_RDONLY)
+    try:
+        with pytest.raises(DiskInUse):
+            disks.unmount("vol-1")
+        assert disks.mounted() == {"vol-1"}
+    finally:
+        os.close(used)
+        disks.unmount("vol-1")
