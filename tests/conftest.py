@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from skylift import catalogue
 from skylift.cloud.compute.image import ensure_image
 from skylift.cloud.home import Home
 
@@ -40,6 +41,13 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
         for cloud in sys.modules["real_cloud"].UP:
             report.sections.append((f"the cloud of {cloud.home.path}", cloud.facts()))
     return report
+
+
+@pytest.fixture(autouse=True)
+def packaged_figures() -> Iterator[None]:
+    """A command that a test ran in this process may have turned to a user's own figures; the next one has ours again."""
+    yield
+    catalogue.use(None)
 
 
 @pytest.fixture(scope="session")

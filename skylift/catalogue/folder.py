@@ -38,7 +38,7 @@ class Folders:
             try:
                 with (folder / name).open(newline="") as file:
                     return parse(list(csv.reader(file)))
-            except (FileNotFoundError, PermissionError):
+            except (FileNotFoundError, NotADirectoryError, PermissionError):
                 continue
             except (ValueError, csv.Error):
                 if folder == PACKAGE:

@@ -58,6 +58,14 @@ def test_a_folder_that_is_not_there_is_the_package(folder: Path) -> None:
     assert "m7i.large" in catalogue.types()
 
 
+def test_one_below_a_file_is_the_package(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    packaged = dict(catalogue.types())
+    catalogue.use(catalogue.refreshed_folder(tmp_path / "file"))
+    assert catalogue.types() == packaged
+    assert "us-east-1" in catalogue.priced_regions()
+
+
 def test_a_type_that_is_new_is_there_after_it_was_written(folder: Path) -> None:
     new = replace(catalogue.types()["m7i.large"], name="m99i.large")
     write_types(folder, Source("2026-11-25", "AWS"), [*catalogue.types().values(), new])
