@@ -45,7 +45,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def packaged_figures() -> Iterator[None]:
-    """A command that a test ran in this process may have turned to a user's own figures; the next one has ours again."""
+    """A command that a test ran may have turned to a user's own figures: the next test has the package's again."""
     yield
     catalogue.use(None)
 
