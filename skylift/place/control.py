@@ -12,18 +12,27 @@ from skylift.cloud.home import default_home
 from skylift.cloud.wire.models import OWN_MODELS
 from skylift.place.local import running_cloud
 from skylift.runner.ec2 import translated
-from skylift.runner.errors import UsageError
+from skylift.runner.errors import Refused, UsageError
 from skylift.runner.record import TAG_JOB
+
+_WRONG_VALUES = ("Invalid", "MissingParameter", "ValidationError")
+"""How codes begin that tell of a mistake of who asked."""
 
 
 class Control:
     """Calls to the cloud that is up; raises UsageError where there is none."""
 
     def call(self, operation: str, **params: Any) -> Any:
-        """One operation, by boto3's name for it (`put_spot_price`)."""
+        """One operation, by boto3's name for it (`put_spot_price`). What it refuses of these values is a UsageError:
+        nothing has been done."""
         client = self._client
-        with translated(operation, "skylift"):
-            return getattr(client, operation)(**params)
+        try:
+            with translated(operation, "skylift"):
+                return getattr(client, operation)(**params)
+        except Refused as error:
+            if error.code.startswith(_WRONG_VALUES):
+                raise UsageError(error.message, error.advice) from None
+            raise
 
     def instance_of(self, name: str) -> str:
         """An instance's id as it is; for a job's name the id of its server. Raises UsageError where it has none."""
