@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 
+from skylift.cloud.instance import Instance
+
 LifecycleState = Literal[
     "Pending",
     "Pending:Wait",
@@ -151,6 +153,27 @@ class ScalingMember:
     in_service: datetime | None = None
     market: Market = "on-demand"
     waits: tuple[HookWait, ...] = ()
+
+
+def new_member(
+    instance: Instance, group: ScalingGroup, activity: ScalingActivity, since: datetime, template: dict[str, str]
+) -> ScalingMember:
+    """An instance on its way into a group, which launched it from a template or was given it."""
+    return ScalingMember(
+        instance_id=instance.id,
+        group=group.name,
+        zone=instance.zone,
+        subnet_id=instance.subnet_id,
+        type=instance.type,
+        image_id=instance.image_id,
+        state="Pending",
+        activity_id=activity.id,
+        since=since,
+        template=template,
+        protected=group.protects_new,
+        # A template may ask for it by itself.
+        market="spot" if instance.spot_request_id else "on-demand",
+    )
 
 
 @dataclass(frozen=True)

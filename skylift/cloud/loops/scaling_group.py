@@ -33,6 +33,7 @@ from skylift.cloud.scaling_group import (
     Wanted,
     at,
     new_activity,
+    new_member,
 )
 from skylift.cloud.store.database import Database, StoreError, Tx
 from skylift.cloud.store.scaling_group import finish, take_out
@@ -201,23 +202,7 @@ class ScalingGroupLoop:
             progress=30,
         )
         tx.add(activity)
-        tx.add(
-            ScalingMember(
-                instance_id=instance.id,
-                group=group.name,
-                zone=instance.zone,
-                subnet_id=instance.subnet_id,
-                type=instance.type,
-                image_id=instance.image_id,
-                state="Pending",
-                activity_id=activity.id,
-                since=tx.now,
-                template=template,
-                protected=group.protects_new,
-                # The template may ask for it by itself.
-                market="spot" if instance.spot_request_id else "on-demand",
-            )
-        )
+        tx.add(new_member(instance, group, activity, tx.now, template))
         tx.save(replace(group, retry=None, replacing=max(0, group.replacing - 1)))
         log.info("group %s: launched %s in %s", group.name, instance.id, instance.zone)
 

@@ -17,6 +17,7 @@ from skylift.cloud.scaling_group import (
     ScalingMember,
     at,
     new_activity,
+    new_member,
 )
 from skylift.cloud.services.scaling_activity import view as activity_view
 from skylift.cloud.services.scaling_group import member_view
@@ -94,21 +95,7 @@ def attach(tx: Tx, _caller: Caller, params: Any) -> Item:
             progress=50,
         )
         tx.add(activity)
-        tx.add(
-            ScalingMember(
-                instance_id=instance.id,
-                group=group.name,
-                zone=instance.zone,
-                subnet_id=instance.subnet_id,
-                type=instance.type,
-                image_id=instance.image_id,
-                state="Pending",
-                activity_id=activity.id,
-                since=tx.now,
-                protected=group.protects_new,
-                market="spot" if instance.spot_request_id else "on-demand",
-            )
-        )
+        tx.add(new_member(instance, group, activity, tx.now, {}))
         tx.save(replace(instance, tags={**instance.tags, GROUP_TAG: group.name}))
     tx.save(group)
     return {}
