@@ -1,6 +1,7 @@
 """A profile for AWS's own tools: added to their two files, and taken out again, with the rest left as it is.
 
-What is written is remembered in the state directory, text for text: only that is ever replaced or removed.
+What is written is remembered in the state directory, text for text: only that is ever replaced or removed. All of it is
+done with the user's rights, under sudo too: the state directory's file, and AWS's, may lead to any other one.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from skylift.cloud.durable import sync_directory
+from skylift.cloud.durable import make_directory, sync_directory
 from skylift.cloud.home import Endpoint, Home, RootKey
 from skylift.cloud.person import calling_user
 from skylift.runner.errors import UsageError
@@ -35,6 +36,10 @@ def write_profile(home: Home, name: str, endpoint: Endpoint, key: RootKey) -> Pr
     """Add the profile, or bring the one up to date that skylift wrote. Raises UsageError if another has the name."""
     if not re.fullmatch(r"[\w.@:/+-]+", name):
         raise UsageError(f"{name!r} cannot be the name of a profile.", "Use letters, digits and . _ - @ : / + only.")
+    return calling_user().act(lambda: _write_profile(home, name, endpoint, key))
+
+
+def _write_profile(home: Home, name: str, endpoint: Endpoint, key: RootKey) -> Profile:
     config, credentials = aws_files()
     known = _profiles(home)
     ours = next((each for each in known if each.name == name and each.config == str(config)), None)
@@ -66,6 +71,10 @@ def write_profile(home: Home, name: str, endpoint: Endpoint, key: RootKey) -> Pr
 
 def remove_profiles(home: Home) -> list[str]:
     """Take out every profile that skylift wrote for this cloud; returns what the user should know."""
+    return calling_user().act(lambda: _remove_profiles(home))
+
+
+def _remove_profiles(home: Home) -> list[str]:
     said = []
     for profile in _profiles(home):
         for name, text in ((profile.config, profile.config_text), (profile.credentials, profile.credentials_text)):
@@ -102,10 +111,15 @@ def _lead(text: str) -> str:
 
 
 def _profiles(home: Home) -> list[Profile]:
+    file = home.path / "profiles.json"
     try:
-        return [Profile(**entry) for entry in json.loads((home.path / "profiles.json").read_text())]
+        return [Profile(**entry) for entry in json.loads(file.read_text())]
     except FileNotFoundError:
         return []
+    except (OSError, ValueError, TypeError) as error:
+        raise UsageError(
+            f"{file} cannot be read: {error}.", "Remove it; its profiles stay."
+        ) from error
 
 
 def _remember(home: Home, profiles: list[Profile]) -> None:
@@ -118,16 +132,17 @@ def _read(path: Path) -> str:
             return file.read()
     except FileNotFoundError:
         return ""
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}.") from error
 
 
 def _write(path: Path, text: str) -> None:
-    """Replace the file at once, with its mode and owner; an empty file that is left over goes."""
+    """Replace the file at once, with its mode; an empty file that is left over goes."""
     if not text:
         path.unlink(missing_ok=True)
         return
-    caller = calling_user()
     try:
-        caller.make_directory(path.parent)
+        make_directory(path.parent)
         old = path.stat() if path.exists() else None
         descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
@@ -136,8 +151,6 @@ def _write(path: Path, text: str) -> None:
             os.fsync(file.fileno())
             if old is not None:
                 os.fchmod(file.fileno(), old.st_mode & 0o777)
-            if os.geteuid() == 0:
-                os.fchown(file.fileno(), old.st_uid if old else caller.uid, old.st_gid if old else caller.gid)
         Path(temporary).rename(path)
         sync_directory(path.parent)
     except OSError as error:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import configparser
 import json
 import os
+import pwd
+import shutil
+import tempfile
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
-from skylift.cli.aws_profile import remove_profiles, write_profile
+from skylift.cli.aws_profile import Profile, remove_profiles, write_profile
 from skylift.cloud.home import Endpoint, Home, RootKey
 from skylift.runner.errors import UsageError
 
@@ -141,3 +145,24 @@ def test_what_is_remembered_is_for_the_owner_only(home: Home, config: Path) -> N
     file = home.path / "profiles.json"
     assert file.stat().st_mode & 0o777 == 0o600
     assert json.loads(file.read_text())[0]["config"] == os.environ["AWS_CONFIG_FILE"]
+
+
+@pytest.mark.real
+def test_under_sudo_no_other_file_is_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The user's own programs write what profiles.json remembers; root takes the profile out."""
+    user = pwd.getpwnam("nobody")
+    shadow = tmp_path / "shadow"
+    shadow.write_text("root:hash:1:0:::::\n")
+    shadow.chmod(0o600)
+    home = Home(Path(tempfile.mkdtemp(prefix="sky-")))
+    try:
+        file = home.path / "profiles.json"
+        file.write_text(json.dumps([asdict(Profile("x", str(shadow), str(shadow), "hash", "hash"))]))
+        for path in (home.path, file):
+            os.chown(path, user.pw_uid, user.pw_gid)
+        monkeypatch.setenv("SUDO_UID", str(user.pw_uid))
+        with pytest.raises(UsageError, match="shadow cannot be read: Permission denied"):
+            remove_profiles(home)
+        assert shadow.read_text() == "root:hash:1:0:::::\n"
+    finally:
+        shutil.rmtree(home.path)

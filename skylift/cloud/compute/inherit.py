@@ -1,16 +1,19 @@
 """What servers inherit from this machine: where packages come from, the way out, and whom to trust. Nothing else.
 
-Read without running anything: pip's and uv's own settings files and environment variables (pip's "Configuration",
-uv's "Configuration files"), the proxy variables, apt's entries if this machine runs the image's Debian, and the
-bundle of certificate authorities. Constraints, local directories, caches and client certificates stay here.
+Read with the rights of the calling user, and without running anything: pip's and uv's own settings files and
+environment variables (pip's "Configuration", uv's "Configuration files"), the proxy variables, apt's entries if this
+machine runs the image's Debian, and the bundle of certificate authorities. Constraints, local directories, caches and
+client certificates stay here, and of a bundle everything but the certificates: some hold a private key beside them.
 """
 
 from __future__ import annotations
 
 import configparser
+import errno
 import logging
 import os
 import re
+import stat
 import sys
 import tomllib
 from collections.abc import Mapping
@@ -31,7 +34,10 @@ _SYSTEM_BUNDLES = (BUNDLE, "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bund
 _BUNDLE_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT", "AWS_CA_BUNDLE")
 _LOCAL_AUTHORITIES = "/usr/local/share/ca-certificates"
 _PACKAGED_AUTHORITIES = Path("/usr/share/ca-certificates")
-_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----\s+(.*?)-----END CERTIFICATE-----", re.DOTALL)
+_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----\s+([A-Za-z0-9+/=\s]*)-----END CERTIFICATE-----")
+
+_LONGEST = 8 << 20
+"""Bytes of a settings file or a bundle."""
 
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 _PIP = {
@@ -45,10 +51,8 @@ _PIP = {
 def inherited(environment: Mapping[str, str] = os.environ, etc: Path = Path("/etc")) -> Inheritance:
     """What a server that starts now takes over; `environment` is that of the process which starts the cloud."""
     caller = calling_user(environment)
-    pip = _pip_settings(environment, caller, etc)
-    variables = _proxies(environment) | _indexes(pip, _uv_settings(environment, caller, etc))
+    variables, bundle = caller.act(lambda: _settings(environment, caller, etc))
     files: dict[str, bytes] = {}
-    bundle = _bundle(environment, pip)
     if bundle is not None:
         files[BUNDLE] = bundle
         # For the day when the server's own package of authorities is upgraded and writes the bundle anew.
@@ -62,6 +66,12 @@ def inherited(environment: Mapping[str, str] = os.environ, etc: Path = Path("/et
     if options := server_options():
         files["/etc/apt/apt.conf.d/80skylift-host"] = "".join(f"{line}\n" for line in options).encode()
     return Inheritance({name: value for name, value in variables.items() if _plain(value)}, files)
+
+
+def _settings(environment: Mapping[str, str], caller: Person, etc: Path) -> tuple[dict[str, str], bytes | None]:
+    """Variables, and the bundle of authorities: what the caller's own files and variables say."""
+    pip = _pip_settings(environment, caller, etc)
+    return _proxies(environment) | _indexes(pip, _uv_settings(environment, caller, etc)), _bundle(environment, pip)
 
 
 def _plain(value: str) -> bool:
@@ -110,7 +120,7 @@ def _pip_settings(environment: Mapping[str, str], caller: Person, etc: Path) -> 
     for place in places:
         parser = configparser.RawConfigParser()
         try:
-            parser.read_string(place.read_text(), str(place))
+            parser.read_string(_read(place), str(place))
         except (FileNotFoundError, NotADirectoryError):
             continue
         except (OSError, UnicodeDecodeError, configparser.Error) as error:
@@ -131,7 +141,7 @@ def _uv_settings(environment: Mapping[str, str], caller: Person, etc: Path) -> d
     settings: dict[str, str] = {}
     for place in (etc / "uv/uv.toml", config / "uv/uv.toml"):
         try:
-            document = tomllib.loads(place.read_text())
+            document = tomllib.loads(_read(place))
         except (FileNotFoundError, NotADirectoryError):
             continue
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -157,15 +167,17 @@ def _uv_document(document: Mapping[str, Any]) -> dict[str, str]:
             continue
         if url := table.get("index-url"):
             settings["UV_DEFAULT_INDEX"] = str(url)
-        if urls := table.get("extra-index-url"):
+        if isinstance(urls := table.get("extra-index-url"), list):
             settings["UV_INDEX"] = " ".join(map(str, urls))
-    indexes = [index for index in document.get("index", []) if str(index.get("url", "")).startswith("http")]
+    tables = document.get("index")
+    indexes = [table for table in (tables if isinstance(tables, list) else []) if isinstance(table, dict)]
+    indexes = [index for index in indexes if str(index.get("url", "")).startswith("http")]
     for index in indexes:
         if index.get("default"):
             settings["UV_DEFAULT_INDEX"] = str(index["url"])
     if more := [str(index["url"]) for index in indexes if not index.get("default")]:
         settings["UV_INDEX"] = " ".join(more)
-    if hosts := document.get("allow-insecure-host"):
+    if isinstance(hosts := document.get("allow-insecure-host"), list):
         settings["UV_INSECURE_HOST"] = " ".join(map(str, hosts))
     return settings
 
@@ -183,11 +195,23 @@ def _bundle(environment: Mapping[str, str], pip: Mapping[str, str]) -> bytes | N
 
 
 def _read_bundle(path: Path) -> str:
+    """The certificates of a file, and nothing else that is in it."""
     try:
-        text = path.read_text(errors="replace")
+        text = _read(path, errors="replace")
     except OSError:
         return ""
-    return text if _CERTIFICATE.search(text) else ""
+    return "".join(f"{match[0]}\n" for match in _CERTIFICATE.finditer(text))
+
+
+def _read(path: Path, errors: str = "strict") -> str:
+    """A settings file. What else may have the name (a pipe, a device) would keep the cloud waiting, or fill it."""
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "it is not a file")
+        content = file.read(_LONGEST + 1)
+    if len(content) > _LONGEST:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+    return content.decode(errors=errors)
 
 
 def _added(bundle: str) -> list[str]:

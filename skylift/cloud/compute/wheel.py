@@ -24,27 +24,31 @@ class ProgramUnavailable(Exception):
 def fetch_uv(version: str, directory: Path) -> None:
     """Put the program of this version into `directory`."""
     caller = calling_user()
-    # Fetched as the calling user, whose pip settings are meant, and whose right to write ends in this directory.
+    # Fetched as the calling user, whose pip settings are meant, and whose right to write ends in this directory. What
+    # is there is read as that user too: it may have become a link to anything.
     with tempfile.TemporaryDirectory(prefix="skylift-uv-") as name:
         place = Path(name)
         caller.own(place)
         program = _fetch(f"uv=={version}", place, caller)
-        shutil.copyfile(program, directory / "uv")
+        (directory / "uv").write_bytes(program)
         (directory / "uv").chmod(0o755)
 
 
-def _fetch(requirement: str, place: Path, caller: Person) -> Path:
+def _fetch(requirement: str, place: Path, caller: Person) -> bytes:
     if importlib.util.find_spec("pip") is not None:
         options = ("--no-deps", "--only-binary=:all:", "--quiet", "--disable-pip-version-check", "--dest", str(place))
         _run([sys.executable, "-P", "-m", "pip", "download", *options, requirement], place, caller)
-        wheel = next(place.glob("uv-*.whl"))
-        with zipfile.ZipFile(wheel) as archive:
-            member = next(name for name in archive.namelist() if name.endswith(".data/scripts/uv"))
-            return Path(archive.extract(member, place))
+        return caller.act(lambda: _member(place, ".data/scripts/uv"))
     if uv := shutil.which("uv"):
         _run([uv, "pip", "install", "--quiet", "--no-deps", "--target", str(place), requirement], place, caller)
-        return place / "bin" / "uv"
+        return caller.act((place / "bin" / "uv").read_bytes)
     raise ProgramUnavailable("fetching uv for the image takes pip or uv, and this Python has neither")
+
+
+def _member(place: Path, ending: str) -> bytes:
+    """The one file of the wheel in this directory whose name ends so."""
+    with zipfile.ZipFile(next(place.glob("uv-*.whl"))) as archive:
+        return archive.read(next(name for name in archive.namelist() if name.endswith(ending)))
 
 
 def _run(command: list[str], place: Path, caller: Person) -> None:

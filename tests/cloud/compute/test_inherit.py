@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import pwd
+import shutil
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -119,6 +122,45 @@ def test_a_bundle_without_a_certificate_is_no_bundle(inherit: Inherit, tmp_path:
     (tmp_path / "empty.pem").write_text("nothing\n")
     plain = inherit({})
     assert inherit({"SSL_CERT_FILE": str(tmp_path / "empty.pem")}).files.get(BUNDLE) == plain.files.get(BUNDLE)
+
+
+def test_of_a_bundle_only_certificates_pass(inherit: Inherit, tmp_path: Path) -> None:
+    bundle = tmp_path / "client.pem"
+    key = "-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n"
+    bundle.write_text(f"a comment\n{key}{CERTIFICATE}{key}-----BEGIN CERTIFICATE-----\n{key}{CERTIFICATE}")
+    found = inherit({"SSL_CERT_FILE": str(bundle)})
+    assert found.files[BUNDLE] == 2 * CERTIFICATE.encode()
+    assert not [name for name, content in found.files.items() if b"c2VjcmV0" in content]
+
+
+def test_what_is_no_settings_file_keeps_nobody_waiting(inherit: Inherit, home: Path, tmp_path: Path) -> None:
+    (home / ".config/pip").mkdir(parents=True)
+    os.mkfifo(home / ".config/pip/pip.conf")
+    write(home / ".config/uv/uv.toml", "index = [1]\nextra-index-url = 2\nallow-insecure-host = true\n")
+    found = inherit({"SSL_CERT_FILE": "/dev/zero"})
+    assert not {name for name in found.environment if name.startswith(("PIP_", "UV_"))} - {"PIP_CERT"}
+
+
+@pytest.mark.real
+def test_what_the_caller_may_not_read_is_not_taken_over(tmp_path: Path) -> None:
+    """Under sudo: a link in the caller's directories leads root to root's files."""
+    caller = pwd.getpwnam("nobody")
+    secret = tmp_path / "secret.conf"
+    secret.write_text(f"[global]\nindex-url = https://root.test/simple\n{CERTIFICATE}")
+    secret.chmod(0o600)
+    home = Path(tempfile.mkdtemp(prefix="sky-"))
+    try:
+        home.chmod(0o755)
+        (home / "pip.conf").symlink_to(secret)
+        environment = {
+            "SUDO_UID": str(caller.pw_uid),
+            "PIP_CONFIG_FILE": str(home / "pip.conf"),
+            "SSL_CERT_FILE": str(home / "pip.conf"),
+        }
+        assert "PIP_INDEX_URL" not in inherited(environment).environment
+        assert CERTIFICATE.encode() not in inherited(environment).files.get(BUNDLE, b"")
+    finally:
+        shutil.rmtree(home)
 
 
 def test_apts_mirrors_are_taken_where_the_release_is_the_same(inherit: Inherit, etc: Path) -> None:
