@@ -16,10 +16,13 @@ from typing import Any
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.services.refusal import invalid, missing, values_at
+from skylift.cloud.services.wildcard import Wildcard, wildcard
 
 Item = dict[str, Any]
 
 MAX_VALUES = 200
+
+_ESCAPED = re.compile(r"\\.|.", re.DOTALL)
 
 
 def matching(items: list[Item], filters: list[Item] | None, paths: Mapping[str, str], tags: str = "") -> list[Item]:
@@ -51,7 +54,7 @@ def spelled(value: Any) -> str:
 
 def _matches(item: Item, given: Item, paths: Mapping[str, str], tags: str) -> bool:
     found = _found(item, given.get("Name"), paths, tags)
-    return any(_pattern(wanted).fullmatch(value) for value in found for wanted in given["Values"])
+    return any(_wildcard(wanted).fits(value) for value in found for wanted in given["Values"])
 
 
 def _found(item: Item, name: str | None, paths: Mapping[str, str], tags: str) -> list[str]:
@@ -69,14 +72,6 @@ def _found(item: Item, name: str | None, paths: Mapping[str, str], tags: str) ->
 
 
 @lru_cache(maxsize=1024)
-def _pattern(value: str) -> re.Pattern[str]:
-    parts = re.findall(r"\\.|.", value, re.DOTALL)
-    return re.compile("".join(_translated(part) for part in parts), re.DOTALL)
-
-
-def _translated(part: str) -> str:
-    if part == "*":
-        return ".*"
-    if part == "?":
-        return "."
-    return re.escape(part[-1])
+def _wildcard(value: str) -> Wildcard:
+    pieces = _ESCAPED.findall(value)
+    return wildcard(tuple((piece[-1], len(piece) == 1) for piece in pieces))

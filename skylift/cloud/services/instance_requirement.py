@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from fnmatch import fnmatchcase
 from typing import Any
 
 from skylift.catalogue import InstanceType, types
@@ -15,6 +14,7 @@ from skylift.cloud.identity import Caller
 from skylift.cloud.services.instance_type import is_offered
 from skylift.cloud.services.page import Limits, answer, page
 from skylift.cloud.services.refusal import combination, invalid_value, missing, refuse_other_values
+from skylift.cloud.services.wildcard import wildcard
 from skylift.cloud.store.database import Tx
 
 Item = dict[str, Any]
@@ -155,4 +155,4 @@ def _tests(asked: Item) -> list[Callable[[InstanceType], bool]]:
 
 
 def _named(kind: InstanceType, patterns: Iterable[str]) -> bool:
-    return any(fnmatchcase(kind.name, pattern) for pattern in patterns)
+    return any(wildcard(((pattern, True),)).fits(kind.name) for pattern in patterns)

@@ -10,13 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
+from skylift.cloud.services.wildcard import Piece, arn_wildcard, wildcard
+
 Resolve = Callable[[str], str | None]
 """The value of a policy variable; None when the request has none (or more than one)."""
 
-_VARIABLE = re.compile(r"\$\{([^}]*)\}")
-_DEFAULT = re.compile(r"(.*?)\s*,\s*'(.*)'\s*", re.DOTALL)
 _PLAIN = re.compile(r"[^*?]*\*?", re.DOTALL)
-_ARN_COLONS = 5
 
 
 @dataclass(frozen=True)
@@ -43,20 +42,20 @@ class Pattern:
             # Thousands of patterns need no expression each: most are plain text, or end in their one star.
             return value.startswith(text[:-1]) if text.endswith("*") else value == text
         filled = self._fill(resolve)
-        return filled is not None and _compiled(filled, arn=False).match(value) is not None
+        return filled is not None and wildcard(filled).fits(value)
 
     def matches_arn(self, value: str, resolve: Resolve) -> bool:
         """As `matches`, with the first five parts of an ARN compared each for itself."""
         filled = self._fill(resolve)
-        return filled is not None and _compiled(filled, arn=True).match(value) is not None
+        return filled is not None and arn_wildcard(filled).fits(value)
 
     def text(self, resolve: Resolve) -> str | None:
         """The literal text with its variables filled in; wildcards mean themselves."""
         filled = self._fill(resolve)
         return None if filled is None else "".join(text for text, _ in filled)
 
-    def _fill(self, resolve: Resolve) -> tuple[tuple[str, bool], ...] | None:
-        """Pieces of text, each with whether its wildcards are wild: those in a variable's value are not."""
+    def _fill(self, resolve: Resolve) -> tuple[Piece, ...] | None:
+        """Wildcards in a variable's value mean themselves."""
         filled = []
         for piece in self.pieces:
             if isinstance(piece, str):
@@ -75,44 +74,19 @@ def pattern(text: str, *, variables: bool) -> Pattern:
     if not variables:
         return Pattern((text,))
     pieces: list[str | Variable] = []
-    for index, piece in enumerate(_VARIABLE.split(text)):
-        if index % 2 == 0:
-            pieces.append(piece)
-            continue
-        with_default = _DEFAULT.fullmatch(piece)
-        if piece in ("*", "?", "$"):
-            pieces.append(Variable("", piece))
-        elif with_default:
-            pieces.append(Variable(with_default[1], with_default[2]))
-        else:
-            pieces.append(Variable(piece, None))
-    return Pattern(tuple(pieces))
+    place = 0
+    while (start := text.find("${", place)) >= 0 and (end := text.find("}", start)) >= 0:
+        pieces += (text[place:start], _variable(text[start + 2 : end]))
+        place = end + 1
+    return Pattern((*pieces, text[place:]))
 
 
-@lru_cache(maxsize=8192)
-def _compiled(filled: tuple[tuple[str, bool], ...], *, arn: bool) -> re.Pattern[str]:
-    """A regular expression that needs no backtracking across stars, so that no policy can make matching slow.
-
-    Between two stars the leftmost place where the text fits is always good enough, hence the atomic groups.
-    """
-    segments = [""]
-    gaps = []
-    colons = 0
-    for text, wild in filled:
-        for character in text:
-            inside = arn and colons < _ARN_COLONS
-            if wild and character == "*":
-                segments.append("")
-                gaps.append("[^:]" if inside else ".")
-            elif wild and character == "?":
-                segments[-1] += "[^:]" if inside else "."
-            else:
-                segments[-1] += re.escape(character)
-                colons += character == ":"
-    expression = segments[0]
-    for number, (gap, segment) in enumerate(zip(gaps, segments[1:], strict=True), start=1):
-        if number == len(gaps):
-            expression += f"{gap}*{segment}"
-        elif segment:
-            expression += f"(?>{gap}*?{segment})"
-    return re.compile(expression + r"\Z", re.DOTALL)
+def _variable(text: str) -> Variable:
+    """What stands between the braces: a key, perhaps with a default in quotes, or an escaped wildcard."""
+    if text in ("*", "?", "$"):
+        return Variable("", text)
+    key, _, default = text.partition(",")
+    default = default.strip()
+    if len(default) >= 2 and default[0] == default[-1] == "'":
+        return Variable(key.rstrip(), default[1:-1])
+    return Variable(text, None)

@@ -76,3 +76,10 @@ def test_a_value_with_every_special_character_escaped_matches_itself_only(text: 
     escaped = "".join(f"\\{letter}" if letter in "*?\\" else letter for letter in text)
     items = [{"Id": text}, {"Id": text + "x"}]
     assert matching(items, [{"Name": "id", "Values": [escaped]}], PATHS) == items[:1]
+
+
+@pytest.mark.parametrize("value", ["*?" * 100 + "b", "*a" * 100 + "b", "?*" * 100 + "b"])
+def test_no_value_makes_matching_slow(value: str) -> None:
+    """A test that hangs has failed: while an expression backtracks, nobody else is answered."""
+    items = [{"Id": "a" * 2000}]
+    assert matching(items, [{"Name": "id", "Values": [value]}], PATHS) == []

@@ -25,6 +25,8 @@ def oracle(text: str, value: str) -> bool:
 @example(text="**?*", value="x")
 @example(text="*ab*ab", value="abab")
 @example(text="ab*ab", value="aab")
+@example(text="a?*?a", value="aaa")
+@example(text="*a?", value="a")
 def test_matches_as_fnmatch_does(text: str, value: str) -> None:
     assert pattern(text, variables=True).matches(value, nothing) == oracle(text, value)
 
@@ -41,9 +43,16 @@ def test_the_last_part_of_an_arn_may_hold_colons() -> None:
     assert not pattern("arn:aws:*:log/a", variables=True).matches_arn("arn:aws:x:::log/a", nothing)
 
 
-def test_many_stars_do_not_make_it_slow() -> None:
-    """With backtracking this pair would take longer than the universe has; a test that hangs has failed."""
-    assert not pattern("*a" * 60 + "b", variables=True).matches("a" * 2000, nothing)
+@pytest.mark.parametrize("text", ["*a" * 60 + "b", "*?" * 60 + "b", "*a?" * 60 + "b", "?*a" * 60 + "b"])
+def test_many_stars_do_not_make_it_slow(text: str) -> None:
+    """With backtracking these would take longer than the universe has; a test that hangs has failed."""
+    assert not pattern(text, variables=True).matches("a" * 2000, nothing)
+    assert not pattern(f"arn:aws:x:::{text}", variables=True).matches_arn("arn:aws:x:::" + "a" * 2000, nothing)
+
+
+@pytest.mark.parametrize("text", ["${" * 100_000, "${" + " " * 100_000 + "}", "${a" + "," * 100_000 + "'}"])
+def test_variables_that_do_not_end_do_not_make_it_slow(text: str) -> None:
+    assert not pattern(text, variables=True).matches("a", nothing)
 
 
 @pytest.mark.parametrize(
