@@ -11,6 +11,16 @@ LONGEST = 8 << 20
 """Bytes after which the log is begun anew; as much again is kept of what went before."""
 
 
+class OneLine(logging.Formatter):
+    """A message is a line of its own, whatever a client put into it; only a traceback has more."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return "".join(
+            character if character.isprintable() else ascii(character)[1:-1]
+            for character in super().formatMessage(record)
+        )
+
+
 class CappedLog(logging.StreamHandler):  # type: ignore[type-arg]
     """Writes to standard error. Where that is the log file, it and standard output go on in a new file once it is long;
     the old one is `cloud.log.1` then."""

@@ -48,7 +48,7 @@ from skylift.cloud.joints.spot import Market
 from skylift.cloud.joints.stations import Stations
 from skylift.cloud.listening import listen_for_tls, listen_on_loopback
 from skylift.cloud.lock import hold
-from skylift.cloud.log import CappedLog
+from skylift.cloud.log import CappedLog, OneLine
 from skylift.cloud.loops.alarm import AlarmLoop
 from skylift.cloud.loops.blueprint import Draughtsman
 from skylift.cloud.loops.engine import Engine
@@ -239,11 +239,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--down", action="store_true", help="take everything off this machine instead")
     chosen = parser.parse_args(arguments)
     home = Home(chosen.home)
-    logging.basicConfig(
-        level=logging.INFO,
-        handlers=[CappedLog(home.log)],
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
+    handler = CappedLog(home.log)
+    handler.setFormatter(OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
 
     def answer(line: str) -> None:
         if chosen.ready_fd is not None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
 from pathlib import Path
+
+from skylift.cloud.log import OneLine
 
 SAY = """
 import logging, os, sys
@@ -66,3 +69,11 @@ def test_what_is_not_the_log_is_left_alone(tmp_path: Path) -> None:
         os.close(descriptor)
     assert other.read_text().count("line") == 250
     assert (tmp_path / "cloud.log").read_text() == ""
+
+
+def test_a_message_is_one_line_whatever_is_in_it() -> None:
+    """A parameter with a line break must not look like a line of the log's own; nor may a terminal obey one."""
+    message = "x\n2026-11-28 INFO a line of its own\r\x1b[2J\u2028\u202e\ud800"
+    record = logging.LogRecord("n", logging.INFO, "f", 1, "refused: %s", (message,), None)
+    written = OneLine("%(levelname)s %(message)s").format(record)
+    assert written == r"INFO refused: x\n2026-11-28 INFO a line of its own\r\x1b[2J\u2028\u202e\ud800"

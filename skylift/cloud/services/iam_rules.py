@@ -25,7 +25,8 @@ LARGEST_PAGE = 1000
 _NAME = re.compile(r"[\w+=,.@-]+", re.ASCII)
 _PATH = re.compile(r"/|/[!-~]+/")
 _PATH_PREFIX = re.compile(r"/[!-~]*")
-_TAG_TEXT = re.compile(r"[\w\s_.:/=+\-@]*")
+_TAG_TEXT = re.compile("[\\w_.:/=+\\-@ \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]*")
+"""Letters, digits, some marks, and blanks: not the control characters that `\\s` has too."""
 _ID_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 
 

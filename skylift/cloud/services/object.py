@@ -224,6 +224,11 @@ def _check_put(params: Any, *, creates: bool) -> Iterable[Check]:
 
 
 def _read(tx: Tx, caller: Caller, params: Any) -> tuple[Bucket, Object, Slice | None]:
+    if caller.kind == "anonymous" and any(name in params for name in _OVERRIDES):
+        # Else anybody could have a page that a bucket shows to all say what its owner never wrote.
+        raise ServiceError(
+            "InvalidRequest", "Request specific response headers cannot be used for anonymous GET requests."
+        )
     bucket = bucket_of(tx, caller, params)
     found = version.find(tx, bucket, params)
     check_read(params, found)

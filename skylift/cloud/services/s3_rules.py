@@ -29,7 +29,8 @@ from skylift.cloud.store.database import Tx
 MAX_KEY = 1024
 MAX_METADATA = 2048
 MAX_PUT = 5 << 30
-_TAG_TEXT = re.compile(r"[\w\s_.:/=+\-@]*")
+_TAG_TEXT = re.compile("[\\w_.:/=+\\-@ \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]*")
+"""Letters, digits, some marks, and blanks: not the control characters that `\\s` has too."""
 
 SYSTEM_HEADERS = ("CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage", "Expires")
 """Kept with an object and given back as they came."""

@@ -60,7 +60,9 @@ def announced(request: Request, declared: str | None, operation: OperationModel 
     """Read the headers. `declared` is x-amz-content-sha256's value, where there is one. ServiceError when they make no
     sense together, so that the body need not be sent."""
     coding = declared if declared in WORDS else None
-    if coding is None and "aws-chunked" in request.header("content-encoding").lower():
+    uploads = operation is not None and operation.streamed_input
+    if declared in (None, UNSIGNED_PAYLOAD) and uploads and "aws-chunked" in _codings(request):
+        # Anonymous clients say so in this header alone. It may not be signed: what a body was signed as, it stays.
         coding = ""
     found = Announced(
         _length(request, coding is not None),
@@ -74,7 +76,7 @@ def announced(request: Request, declared: str | None, operation: OperationModel 
         raise ServiceError(
             "InvalidRequest", "Missing required header for this request: Content-MD5 OR x-amz-checksum-*"
         )
-    if operation is not None and operation.streamed_input:
+    if uploads:
         _check_upload(found)
     elif (found.length or 0) > LARGEST_IN_MEMORY:
         raise too_big()
@@ -329,6 +331,10 @@ def _leave_room(directory: Path | int, size: int) -> None:
     found = os.statvfs(directory)
     if found.f_bfree * found.f_frsize < size + KEPT_FREE:
         raise no_room()
+
+
+def _codings(request: Request) -> list[str]:
+    return [word.strip() for word in request.header("content-encoding").lower().split(",")]
 
 
 def _length(request: Request, coded: bool) -> int | None:

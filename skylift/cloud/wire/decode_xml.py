@@ -27,7 +27,8 @@ def document(body: bytes) -> Element:
     try:
         parser.feed(body)
         return parser.close()
-    except ParseError as problem:
+    except (ParseError, LookupError, ValueError) as problem:
+        # The last two: it says of itself to be in an encoding that nobody knows, or that the parser cannot read.
         raise Unreadable(f"The XML is not well-formed: {problem}") from None
 
 

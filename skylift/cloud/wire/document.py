@@ -46,6 +46,9 @@ class DocumentCodec:
         sent = self.document(payload)
         try:
             params = self._read(operation, sent)
+            if self.service.speaks_as_query:
+                for path in limits.unfit(params):
+                    raise Unreadable("it has a control character, or another that XML cannot hold", path)
         except Unreadable as problem:
             raise self._unreadable(problem) from None
         self._validate(operation, params)

@@ -12,23 +12,33 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, cast
 
+from skylift.cloud.wire.limits import UNFIT
 from skylift.cloud.wire.models import ListShape, MapShape, Shape, Structure
 from skylift.cloud.wire.timestamp import FORMATS
 
 Write = Callable[[Any, list[str]], None]
 Members = Mapping[str, Write]
 
-_SPECIAL = re.compile('[&<>"\x00-\x08\x0b-\x1f\x7f\ud800-\udfff\ufffe\uffff]')
+_SPECIAL = re.compile('[&<>"\r\x7f]')
 _NAMED = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"}
 
 
 def escape(text: str) -> str:
-    """Text as XML content or attribute value.
+    """Text as XML content or attribute value. What XML cannot hold is shown as U+FFFD, so that the rest can be read.
 
-    Control characters become character references, as S3 writes them for keys that contain them (XML 1.0 has no way
-    to carry them, which is what `encoding-type=url` is for); a carriage return would else be read as a line feed.
+    A carriage return would be read as a line feed, were it not a reference.
     """
+    if UNFIT.search(text):
+        text = UNFIT.sub("\ufffd", text)
     return _SPECIAL.sub(_reference, text) if _SPECIAL.search(text) else text
+
+
+def escape_key(text: str) -> str:
+    """Likewise, but what XML cannot hold becomes a reference that no XML may have.
+
+    S3 writes so the keys that contain it; `encoding-type=url` is there for who lists them.
+    """
+    return UNFIT.sub(_reference, _SPECIAL.sub(_reference, text))
 
 
 def _reference(match: re.Match[str]) -> str:
@@ -44,16 +54,21 @@ class XmlEncoder:
     """Makes closures that write values of a service's shapes; structures are compiled once per service.
 
     `timestamp` is the protocol's default format. `elsewhere` are the locations whose members stay out of the
-    document, because they travel as headers.
+    document, because they travel as headers. `text` is how strings are escaped.
     """
 
-    def __init__(self, timestamp: Callable[[datetime], str], elsewhere: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self,
+        timestamp: Callable[[datetime], str],
+        elsewhere: frozenset[str] = frozenset(),
+        text: Callable[[str], str] = escape,
+    ) -> None:
         self._timestamp = timestamp
         self._elsewhere = elsewhere
         self._structures: dict[str, Members] = {}
         self._scalars: dict[str, Callable[[Any], str]] = {
-            "string": escape,
-            "character": escape,
+            "string": text,
+            "character": text,
             "boolean": lambda value: "true" if value else "false",
             "integer": lambda value: str(int(value)),
             "long": lambda value: str(int(value)),

@@ -122,7 +122,12 @@ class Exchange:
 
     def share(self, response: Response) -> Response:
         """The same answer, readable by the page that asked when its bucket's rules allow that."""
-        headers = cors.shared(self._request, self._bucket(), self._parts.allowed)
+        try:
+            bucket = self._bucket()
+        except ServiceError:
+            # It names none that could be: the answer says so.
+            return response
+        headers = cors.shared(self._request, bucket, self._parts.allowed)
         return replace(response, headers={**response.headers, **headers})
 
     def _bucket(self) -> str:

@@ -21,6 +21,24 @@ _JAVA_CLASSES = {
     r"\p{Z}": " \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000",
 }
 
+UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+"""What XML 1.0 cannot hold, not even as a reference (its production 2, Char)."""
+
+
+def unfit(params: Any, path: str = "") -> Iterator[str]:
+    """Where a text is that no answer in XML could show again: a listing with it could not be read by any client."""
+    match params:
+        case str():
+            if UNFIT.search(params):
+                yield path
+        case dict():
+            for name, value in params.items():
+                yield from unfit(name, path)
+                yield from unfit(value, f"{path}.{name}" if path else name)
+        case list():
+            for number, item in enumerate(params, 1):
+                yield from unfit(item, f"{path}.{number}")
+
 
 def violations(params: Any, shape: Shape, path: str = "") -> Iterator[str]:
     """Each violation as AWS words it: `Value 'x' at 'roleName' failed to satisfy constraint: ...`."""

@@ -69,6 +69,8 @@ class QueryCodec:
             read = self._readers[operation.name] = self._decoder.structure(operation.input)
         try:
             params: dict[str, Any] = read(tree(pairs))
+            for path in limits.unfit(params):
+                raise Unreadable("it has a control character, or another that XML cannot hold", path)
         except Unreadable as problem:
             raise self._unreadable(problem) from None
         self._validate(operation, params)

@@ -14,7 +14,7 @@ from skylift.cloud.bucket import FileBody
 from skylift.cloud.error import ServiceError
 from skylift.cloud.wire.call import Request, Response
 from skylift.cloud.wire.codec import Payload
-from skylift.cloud.wire.encode_xml import UnknownMember, Write, XmlEncoder, escape
+from skylift.cloud.wire.encode_xml import UnknownMember, Write, XmlEncoder, escape, escape_key
 from skylift.cloud.wire.errors import status_of, worded
 from skylift.cloud.wire.models import OperationModel, Problem, ServiceModel, Shape, problems
 from skylift.cloud.wire.rest_request import RestReader, malformed
@@ -67,7 +67,7 @@ class RestXmlCodec:
     def __init__(self, service: ServiceModel, hosts: Iterable[str] = ("localhost",)) -> None:
         self.service = service
         self.router = RestRouter(service.operations(), hosts)
-        self._encoder = XmlEncoder(iso_milliseconds, elsewhere=_IN_HEAD)
+        self._encoder = XmlEncoder(iso_milliseconds, elsewhere=_IN_HEAD, text=escape_key)
         self._reader = RestReader(self.router)
         self._answers: dict[str, _Answer] = {}
 

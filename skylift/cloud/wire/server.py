@@ -10,11 +10,12 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
-from aiohttp import web
+from aiohttp import StreamReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from skylift.cloud.error import ServiceError
@@ -28,13 +29,16 @@ PIECE = 1024 * 1024
 LONGEST_LINE = 64 * 1024
 """A presigned URL with a session token and metadata takes several KiB; a query API's GET may take more."""
 IDLE = 60.0
-"""Seconds in which a client has to send or take something."""
+"""Seconds in which a client has to send something."""
+STALLED = 300.0
+"""Seconds in which a client has to take something, however little: on loopback, a slow one takes 64 KiB at a time."""
 KEEP_ALIVE = 75.0
 """Seconds that a connection may be silent between requests, and that a request's headers may take."""
 SENT_AT_ONCE = 4 * 1024 * 1024
 GRACE = 10.0
 
 Answer = Callable[[Request, Body], Awaitable[Response]]
+Sent = TypeVar("Sent")
 
 
 def blocking(handler: Callable[[Request], Response]) -> Answer:
@@ -82,7 +86,7 @@ class HttpServer:
 
     def _protocol(self, place: str) -> asyncio.Protocol:
         if place not in self._servers:
-            self._servers[place] = web.Server(
+            self._servers[place] = _Server(
                 partial(self._handle, place),
                 access_log=None,
                 auto_decompress=False,  # an object is stored as it was sent
@@ -109,6 +113,38 @@ class HttpServer:
                 response.body.close()
 
 
+class _Connection(web.RequestHandler):
+    """aiohttp's, but that a client may close its half after a request, and go away without being a fault of ours."""
+
+    _newest: StreamReader | None = None
+    """The body of the newest request."""
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._messages:
+            self._newest = self._messages[-1][1]
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Whether the connection stays open for an answer: all of a request has come in that has none yet."""
+        idle = self._waiter is not None and not self._waiter.done()
+        answering = not idle and self._newest is not None and self._newest.is_eof()
+        if answering:
+            self.close()  # after the answer
+        return answering
+
+    def handle_error(
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        if isinstance(exc, ConnectionError):
+            raise exc
+        return super().handle_error(request, status, exc, message)
+
+
+class _Server(web.Server):
+    def __call__(self) -> _Connection:
+        return _Connection(self, loop=self._loop, **self._kwargs)
+
+
 class _HttpBody:
     """A request's body on the connection."""
 
@@ -126,7 +162,10 @@ class _HttpBody:
         if self.length == 0:
             return
         if self._expected:
-            await self._http.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            try:
+                await self._http.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            except ConnectionError as error:
+                raise Disconnected from error
             self._http.writer.output_size = 0
         piece = bytearray()
         while data := await self._read():
@@ -199,17 +238,41 @@ async def _stream(
     loop = asyncio.get_running_loop()
     for piece in body.pieces():
         if isinstance(piece, bytes):
-            await answer.write(piece)
+            await _while_it_moves(http, answer.write(piece))
             continue
         position, left = piece.offset, piece.length
         while left:
             transport = http.transport
             if transport is None:
                 raise ConnectionResetError("the client went away")
-            async with asyncio.timeout(IDLE):
-                sent = await loop.sendfile(transport, piece.file, position, min(left, SENT_AT_ONCE))
+            sent = await _while_it_moves(http, loop.sendfile(transport, piece.file, position, min(left, SENT_AT_ONCE)))
             if not sent:
                 raise ConnectionResetError("the file is shorter than the object that it holds")
             position, left = position + sent, left - sent
     await answer.write_eof()
     return answer
+
+
+async def _while_it_moves(http: web.BaseRequest, sending: Coroutine[Any, Any, Sent]) -> Sent:
+    """Wait for something to be sent, as long as the client takes any of it. ConnectionResetError once it does not."""
+    transport = http.transport
+    if transport is None:
+        sending.close()
+        raise ConnectionResetError("the client went away")
+    sock = transport.get_extra_info("socket")
+    task = asyncio.ensure_future(sending)
+    try:
+        taken = _acknowledged(sock)
+        while not (await asyncio.wait([task], timeout=STALLED))[0]:
+            before, taken = taken, _acknowledged(sock)
+            if taken == before:
+                raise ConnectionResetError("the client takes nothing")
+        return task.result()
+    finally:
+        task.cancel()
+
+
+def _acknowledged(sock: socket.socket) -> int:
+    """How many bytes of a connection the other end has (tcpi_bytes_acked of linux/tcp.h)."""
+    found: int = struct.unpack_from("Q", sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 128), 120)[0]
+    return found

@@ -172,7 +172,7 @@ def _in_header(request: Request, authorization: str) -> Signed:
         stamp,
         tuple(parts["SignedHeaders"].split(";")),
         parts["Signature"],
-        request.header("x-amz-security-token") or None,
+        session_token(request.header("x-amz-security-token")),
     )
 
 
@@ -201,7 +201,7 @@ def _presigned(request: Request, parameters: dict[str, str]) -> Signed:
         stamp,
         tuple(parameters["X-Amz-SignedHeaders"].split(";")),
         parameters["X-Amz-Signature"],
-        parameters.get("X-Amz-Security-Token") or request.header("x-amz-security-token") or None,
+        session_token(parameters.get("X-Amz-Security-Token") or request.header("x-amz-security-token")),
         _lifetime(parameters["X-Amz-Expires"]),
     )
 
@@ -230,9 +230,27 @@ def _credential(text: str, code: str) -> tuple[str, str, str, str]:
             f'{TERMINATOR}, got: "{text}"',
         )
     *key, date, region, service, terminator = parts
+    if not text.isascii():
+        raise unknown_key(text)
     if terminator != TERMINATOR:
         raise ServiceError(code, f"Credential should be scoped with a valid terminator: '{TERMINATOR}'.")
     return "/".join(key), date, region, service
+
+
+def unknown_key(access_key_id: str) -> ServiceError:
+    """For a key of letters that no key has."""
+    return ServiceError(
+        "InvalidAccessKeyId",
+        "The AWS Access Key Id you provided does not exist in our records.",
+        AWSAccessKeyId=access_key_id,
+    )
+
+
+def session_token(text: str) -> str | None:
+    """A session token as a request has it, None where it has none. ServiceError when no token could be like this."""
+    if not text.isascii():
+        raise ServiceError("InvalidToken", "The provided token is malformed or otherwise invalid.")
+    return text or None
 
 
 def _header_stamp(request: Request) -> str:
@@ -248,9 +266,13 @@ def _header_stamp(request: Request) -> str:
             "Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header.",
         )
     try:
-        return parsedate_to_datetime(date).astimezone(UTC).strftime(_STAMP)
-    except ValueError:
-        raise ServiceError("IncompleteSignature", f"Date must be an HTTP date. Got '{date}'.") from None
+        stamp = parsedate_to_datetime(date).astimezone(UTC).strftime(_STAMP)
+    except (ValueError, OverflowError):
+        stamp = ""
+    if _moment(stamp) is None:
+        # Also what is a date only before the year 1000 or, once it is in UTC, after 9999.
+        raise ServiceError("IncompleteSignature", f"Date must be an HTTP date. Got '{date}'.")
+    return stamp
 
 
 @lru_cache(maxsize=64)

@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Signature
 from skylift.cloud.wire.call import Credential, Request, SecretFor
+from skylift.cloud.wire.rest_route import decoded_query
+from skylift.cloud.wire.signature import session_token, unknown_key
 
 _SIGNED_PARAMETERS = frozenset(
     """
@@ -50,7 +52,7 @@ class PresignedV2:
 
 def read_v2(request: Request) -> PresignedV2 | None:
     """None for any other request. ServiceError when the URL's parameters make no sense."""
-    query = dict(request.query)
+    query = dict(decoded_query(request))
     if "AWSAccessKeyId" not in query or "Signature" not in query:
         return None
     end = query.get("Expires", "")
@@ -60,7 +62,9 @@ def read_v2(request: Request) -> PresignedV2 | None:
             "Query-string authentication requires the Signature, Expires and AWSAccessKeyId parameters",
             status=403,
         )
-    token = query.get("x-amz-security-token") or request.header("x-amz-security-token") or None
+    if not query["AWSAccessKeyId"].isascii():
+        raise unknown_key(query["AWSAccessKeyId"])
+    token = session_token(query.get("x-amz-security-token") or request.header("x-amz-security-token"))
     return PresignedV2(query["AWSAccessKeyId"], query["Signature"], int(end), token)
 
 
@@ -75,6 +79,15 @@ def verify_v2(
             Expires=datetime.fromtimestamp(signed.end, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             ServerTime=now.strftime("%Y-%m-%dT%H:%M:%SZ"),
         )
+    # Only one of both would be signed, and the other one heeded.
+    for name in sorted({name.lower() for name, _ in request.query} & request.headers_by_name.keys()):
+        if name in _IN_QUERY or name.startswith("x-amz-"):
+            raise ServiceError(
+                "InvalidArgument",
+                f"{name} is given both as a header and in the query string.",
+                ArgumentName=name,
+                ArgumentValue=request.header(name),
+            )
     for name, _ in request.query:
         known = name in _SIGNED_PARAMETERS | _HARMLESS | _AUTHENTICATION | _IN_QUERY
         if not known and not name.lower().startswith("x-amz-"):

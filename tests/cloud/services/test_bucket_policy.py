@@ -111,6 +111,8 @@ def test_anybody_may_read_what_the_policy_opens(account: Account) -> None:
     assert not may_read(account, anonymous)
     put(account, let("*"))
     assert may_read(account, anonymous)
+    with refused("InvalidRequest", "anonymous"):
+        account.s3("GetObject", Bucket="bucket", Key="key", ResponseContentType="text/html", caller=anonymous)
     assert may_read(account, account.user("ann"))
     with refused("AccessDenied", "Access Denied"):
         account.put("bucket", "other", caller=anonymous)

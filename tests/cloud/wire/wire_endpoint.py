@@ -6,7 +6,7 @@ import asyncio
 import secrets
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -45,6 +45,8 @@ class DictService:
     calls: list[Call] = field(default_factory=list)
     answers: dict[str, Any] = field(default_factory=dict)
     """What to answer, or raise, by operation name."""
+    before_secret: Callable[[], None] = lambda: None
+    """Called in each look for a key's secret."""
 
     def perform(self, call: Call) -> dict[str, Any]:
         self.calls.append(call)
@@ -59,6 +61,7 @@ class DictService:
         return handler(call.params, call)
 
     def secret_for(self, access_key_id: str, session_token: str | None) -> str:
+        self.before_secret()
         if access_key_id != ACCESS_KEY:
             raise ServiceError("InvalidAccessKeyId", "The AWS Access Key Id you provided does not exist.")
         if session_token == "expired":
