@@ -232,6 +232,8 @@ def _plan(
         spot=read_spot(spot=spot, max_price=max_price, checkpoint=checkpoint, or_on_demand=or_on_demand),
     )
     planned = plan_job(order, Path.cwd(), os.environ)
+    for note in planned.bundle.notes:
+        _log.warning("%s.", note)
     access = Access(private, ssh_from, subnet, tuple(_list(security_group)))
     settings = replace(settings_for(on), access=access)
     planned = settle(planned, settings)

@@ -5,25 +5,30 @@
   rules.
 - Otherwise a script goes alone, with the `requirements.txt` beside it.
 - `--in` adds files, folders and globs. Everything keeps its place relative to the working directory.
+
+A project may be somebody else's. What it links to outside of itself, or in its `.git`, stays here unless it is named by
+itself: `data.txt` may be a link to a private key. Each file is opened again as the one that was looked at.
 """
 
 from __future__ import annotations
 
+import errno
+import fnmatch
 import glob
 import gzip
 import io
 import os
-import shutil
-import subprocess
+import stat
 import tarfile
-import tempfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
 from skylift.runner.errors import UsageError
-from skylift.runner.job import Bundle
+from skylift.runner.git import has_git, list_repository, list_unversioned
+from skylift.runner.job import Bundle, SentFile
+from skylift.runner.shown import shown
 
 _PROJECT_MARKS = ("pyproject.toml", ".git")
 _WORTH_A_LOOK = 4 << 20
@@ -32,109 +37,164 @@ _LARGE = 8 << 20
 """Bytes from which a file travels by itself."""
 _MOST_LARGE = 40
 """The job's role names each of them, and the policies of a role have room for 10,240 characters."""
+_MOST_FILES = 500_000
+_MOST_BYTES = 100 << 30
+"""Of a project that goes because it is there. What --in names may be larger."""
+_MOST_LINKS = 40
+"""As many links to folders may lead on from each other as the kernel follows in a path."""
+_WAY = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def find_project(start: Path) -> Path | None:
-    """The nearest folder, from `start` upwards, that is a project; the home directory and `/` are nobody's project."""
+    """The nearest folder, from `start` upwards, that is a project; the home directory and `/` are nobody's project, and
+    neither is one like /tmp, into which others may put their own marks."""
     for folder in (start, *start.parents):
         if folder in (Path.home(), Path("/")):
             return None
         if any((folder / mark).exists() for mark in _PROJECT_MARKS):
-            return folder
+            return None if folder.stat().st_mode & stat.S_ISVTX else folder
     return None
 
 
-def plan_bundle(cwd: Path, project: Path | None, alone: Iterable[Path], inputs: Iterable[str]) -> Bundle:
-    """Choose the files: `project` whole, the single files of `alone` besides, and what the `--in` of `inputs` name.
+def plan_bundle(
+    cwd: Path, project: Path | None, alone: Iterable[Path], inputs: Iterable[str], beside: Iterable[Path] = ()
+) -> Bundle:
+    """Choose the files: `project` whole, the single files of `alone` besides, what the `--in` of `inputs` name, and
+    those of `beside`, which nobody has named.
 
-    Raises UsageError for what is missing, unreadable, or outside the folder whose layout is kept.
+    Raises UsageError for what is missing, unreadable, or outside the folder whose layout is kept; and for links among
+    what was named that lead out of it.
     """
     root = project or cwd
     chosen = _Chosen(root)
     if project is not None:
         for place in list_project(project):
             chosen.take_listed(place)
+        chosen.check_size()
     for path in alone:
-        if _inside(path, root):
-            chosen.take(path)
-        else:
-            chosen.take(path, at=(cwd.relative_to(root) / path.name).as_posix())
-    for text in inputs:
-        for path in _expand_input(cwd, text):
-            if not _inside(path, root):
-                raise UsageError(
-                    f"--in {text}: {path} is outside {root}, so it has no place relative to the working directory.",
-                    "Run skylift from a folder that contains both, or copy or link the file into this one.",
-                )
-            chosen.take(path)
+        chosen.take(path, at=_place_of(path, root, cwd), home=project)
+    for path in beside:
+        chosen.take(path, at=_place_of(path, root, cwd), home=project or path.parent)
+    wanted = [each for text in inputs for each in _expand_input(cwd, text)]
+    named = {each.path for each in wanted if each.named}
+    for each in wanted:
+        if not each.path.is_relative_to(root):
+            raise UsageError(
+                f"--in {shown(each.text)}: {shown(each.path)} is outside {shown(root)}, so it has no place relative to "
+                "the working directory.",
+                "Run skylift from a folder that contains both, or copy or link the file into this one.",
+            )
+        known = any(each.path.is_relative_to(other) for other in named)
+        chosen.take(each.path, home=None if known else root, named=named)
     return chosen.bundle(cwd)
+
+
+def _place_of(path: Path, root: Path, cwd: Path) -> str:
+    inside = path.is_relative_to(root)
+    return path.relative_to(root).as_posix() if inside else (cwd.relative_to(root) / path.name).as_posix()
 
 
 def list_project(project: Path) -> list[str]:
     """Files of a project that git would keep: tracked, or untracked and not ignored; as posix paths, sorted."""
-    if shutil.which("git") is None:
+    if not has_git():
         if (project / ".gitignore").exists() or (project / ".git").exists():
             raise UsageError(
-                f"{project} has git's ignore rules, but there is no `git` on this machine to apply them.",
+                f"{shown(project)} has git's ignore rules, but there is no `git` on this machine to apply them.",
                 "Install git, or give the script a PEP 723 header (`# /// script` and `# ///`) to send it alone.",
             )
-        return sorted(place for place in _walk(project, "") if not place.endswith(".pyc"))
+        return sorted(place for place in _walk(project) if not place.endswith(".pyc"))
     if (project / ".git").exists():
-        return sorted(_ask_git(project, "", ()))
-    with tempfile.TemporaryDirectory(prefix="skylift-git-") as scratch:
-        subprocess.run(["git", "init", "--quiet", "--bare", scratch], check=True, capture_output=True)
-        return sorted(_ask_git(project, "", (f"--git-dir={scratch}", f"--work-tree={project}")))
+        return sorted(_list_nested(project, "", list_repository(project)))
+    return sorted(_list_nested(project, "", list_unversioned(project)))
 
 
-def _ask_git(top: Path, inner: str, options: tuple[str, ...]) -> Iterator[str]:
+def _list_nested(top: Path, inner: str, names: list[str]) -> Iterator[str]:
     """Submodules and nested repositories come as one entry each, so git is asked again inside them."""
-    folder = top / inner
-    command = ["git", *options, "-c", "core.fsmonitor=false", "-C", str(folder), "ls-files", "-z"]
-    command += ["--cached", "--others", "--exclude-standard"]
-    answer = subprocess.run(command, capture_output=True, check=False)
-    if answer.returncode != 0:
-        words = answer.stderr.decode(errors="replace").strip()
-        raise UsageError(f"git could not list the files of {folder}: {words}")
-    seen = set()
-    for raw in answer.stdout.split(b"\0"):
-        name = os.fsdecode(raw).rstrip("/")
-        if not name or name in seen:
-            continue
-        seen.add(name)
+    for name in names:
         place = f"{inner}/{name}" if inner else name
         path = top / place
-        if path.is_dir() and not path.is_symlink():
+        if not _is_a_place(name):
+            yield place
+        elif path.is_dir() and not path.is_symlink():
             if (path / ".git").exists():
-                yield from _ask_git(top, place, ())
+                yield from _list_nested(top, place, list_repository(path))
         elif os.path.lexists(path):
             yield place
 
 
-def _walk(top: Path, inner: str) -> Iterator[str]:
-    for entry in sorted(os.scandir(top / inner), key=lambda each: each.name):
-        place = f"{inner}/{entry.name}" if inner else entry.name
-        if entry.is_dir(follow_symlinks=False):
-            if entry.name not in ("__pycache__", ".git"):
-                yield from _walk(top, place)
-        else:
-            yield place
+def _is_a_place(name: str) -> bool:
+    """Whether it means a file below where it stands. An index can be made to name others."""
+    return not name.startswith("/") and not {"", ".", ".."} & set(name.split("/")) and not _is_in_git(name)
 
 
-def _expand_input(cwd: Path, text: str) -> list[Path]:
+def _is_in_git(name: str) -> bool:
+    """git's own folder has the credentials of remotes, and hooks. Some file systems do not tell case apart."""
+    return ".git" in name.casefold().split("/")
+
+
+def _walk(top: Path) -> Iterator[str]:
+    """What is below a folder, but for folders; links to folders are not followed. Raises UsageError for what cannot be
+    read."""
+    waiting = [""]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            entries = sorted(os.scandir(top / folder), key=lambda each: each.name)
+        except OSError as error:
+            raise UsageError(f"The folder {shown(top / folder)} cannot be read: {error.strerror}.") from None
+        for entry in entries:
+            place = f"{folder}/{entry.name}" if folder else entry.name
+            if not entry.is_dir(follow_symlinks=False):
+                yield place
+            elif entry.name not in ("__pycache__", ".git"):
+                waiting.append(place)
+
+
+class _Wanted:
+    """One path of an `--in`. `named` is whether its own name was said, and not matched by a glob."""
+
+    def __init__(self, text: str, path: Path, *, named: bool) -> None:
+        self.text, self.path, self.named = text, path, named
+
+
+def _expand_input(cwd: Path, text: str) -> list[_Wanted]:
     """What one `--in` names: a file, a folder, or all that a glob matches; absolute, with links left as they are."""
     path = Path(os.path.normpath(cwd / Path(text).expanduser()))
     if os.path.lexists(path):
-        return [path]
+        return [_Wanted(text, path, named=True)]
     if glob.has_magic(text):
-        found = sorted(glob.glob(text, root_dir=cwd, recursive=True))  # noqa: PTH207 (Path.glob takes no absolute ones)
+        parts = tuple(Path(text).expanduser().parts)
+        found = sorted(set(_glob(Path("/"), parts[1:]) if parts[0] == "/" else _glob(cwd, parts)))
         if found:
-            return [Path(os.path.normpath(cwd / each)) for each in found]
-        raise UsageError(f"--in {text}: nothing matches.", f"Globs are looked up from {cwd}.")
-    raise UsageError(f"--in {text}: there is no such file or folder.", f"It was looked for at {path}.")
+            return [_Wanted(text, Path(os.path.normpath(each)), named=False) for each in found]
+        raise UsageError(f"--in {shown(text)}: nothing matches.", f"Globs are looked up from {shown(cwd)}.")
+    raise UsageError(f"--in {shown(text)}: there is no such file or folder.", f"It was looked for at {shown(path)}.")
 
 
-def _inside(path: Path, root: Path) -> bool:
-    return path.is_relative_to(root)
+def _glob(base: Path, parts: Sequence[str]) -> Iterator[Path]:
+    """What matches below a folder, as in a shell: hidden names only by a pattern that begins with a dot, and `**` for
+    folders below each other. Links to folders are not among these: they may go round in circles."""
+    if not parts:
+        yield base
+        return
+    first, rest = parts[0], parts[1:]
+    if not glob.has_magic(first):
+        if os.path.lexists(base / first):
+            yield from _glob(base / first, rest)
+    elif first == "**":
+        for folder, _, files in os.walk(base):
+            if not _hidden_below(Path(folder), base):
+                yield from (Path(folder, name) for name in files if not rest and not name.startswith("."))
+                yield from _glob(Path(folder), rest)
+    elif base.is_dir() and os.access(base, os.R_OK):
+        for path in base.iterdir():
+            if fnmatch.fnmatchcase(path.name, first) and (first.startswith(".") or not path.name.startswith(".")):
+                yield from _glob(path, rest)
+
+
+def _hidden_below(folder: Path, base: Path) -> bool:
+    return any(part.startswith(".") for part in folder.relative_to(base).parts)
 
 
 class _Chosen:
@@ -142,112 +202,219 @@ class _Chosen:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._files: dict[str, Path] = {}
+        self._real_root = root.resolve()
+        self._folders: dict[Path, Path] = {}
+        self._files: dict[str, SentFile] = {}
         self._notes: list[str] = []
         self._size = 0
 
+    def _real(self, path: Path) -> Path:
+        """The path without links, all that they lead through included."""
+        folder = self._folders.get(path.parent)
+        if folder is None:
+            folder = self._folders[path.parent] = _resolve(path.parent)
+        return _resolve(path) if path.is_symlink() else folder / path.name
+
     def take_listed(self, place: str) -> None:
-        """A file of the project. Links to nowhere and special files do not stop a run: they are left out and told."""
+        """A file of the project. Links to nowhere, links that lead out and special files do not stop a run: they are
+        left out and told."""
         path = self._root / place
-        if path.is_symlink() and not path.exists():
-            self._notes.append(f"{place} is a link to nowhere and stays here")
-        elif path.is_dir():
-            if _link_stays_inside(path, self._root):
-                self._add(place, path)
-            else:
-                self._notes.append(
-                    f"{place} links to a folder outside the project and stays here; --in {place} sends it"
-                )
-        elif not path.is_file():
-            self._notes.append(f"{place} is not a regular file and stays here")
+        if not _is_a_place(place):
+            self._notes.append(f"{shown(place)} is listed, but is no file of the project's, and stays here")
+            return
+        real = self._real(path)
+        status = _look(real)
+        if status is None:
+            self._notes.append(f"{shown(place)} is a link to nowhere and stays here")
+        elif real != path and (trouble := _leads_out(real, (self._real_root,))):
+            self._notes.append(f"{shown(place)} is a link that {trouble} and stays here; --in {shown(place)} sends it")
+        elif real != path and self._folders[path.parent] != (self._real_root / place).parent:
+            self._notes.append(f"{shown(place)} is behind a link to a folder and stays here; the link goes along")
+        elif stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode):
+            self._add(place, path, real, status)
         else:
-            self._add(place, path)
+            self._notes.append(f"{shown(place)} is not a regular file and stays here")
 
-    def take(self, path: Path, at: str | None = None) -> None:
-        """A file or folder that the user named: what cannot be sent is an error."""
+    def check_size(self) -> None:
+        """Of what nobody has named one by one. Raises UsageError."""
+        if self._size > _MOST_BYTES:
+            largest = max(self._files.values(), key=lambda each: each.size)
+            raise UsageError(
+                f"The project {shown(self._root)} has {self._size >> 30} GiB of files, the largest of which is "
+                f"{shown(largest.place)}; at most {_MOST_BYTES >> 30} GiB go along unasked.",
+                "Have git ignore what the job does not need (.gitignore); --in sends the rest all the same.",
+            )
+
+    def take(self, path: Path, at: str | None = None, home: Path | None = None, named: Iterable[Path] = ()) -> None:
+        """A file or folder that the user named: what cannot be sent is an error. Where it is `home`'s, it may not lead
+        out of that; what is in `named` is left for its own turn."""
         place = at if at is not None else path.relative_to(self._root).as_posix()
-        if path.is_dir():
-            self._take_folder(path, place)
-        elif not path.exists():
-            raise UsageError(f"{path} is missing, or a link to nowhere.")
-        elif not path.is_file():
-            raise UsageError(f"{path} is not a regular file, so it cannot be sent.")
+        real = self._real(path)
+        if home is not None:
+            self._check_link(path, real, (_resolve(home),))
+        if real.is_dir():
+            self._take_folder(_Folder(path, place, real, (self._real_root, real), frozenset(named)))
         else:
-            self._add(place, path)
+            self._take_file(path, place, real)
 
-    def _take_folder(self, folder: Path, place: str) -> None:
-        if not os.access(folder, os.R_OK | os.X_OK):
-            raise UsageError(f"The folder {folder} cannot be read by {_me()}.", f"chmod u+rx {folder}")
-        if self._files.get(place, folder).is_symlink():
-            self._files.pop(place, None)  # listed as a link before; now its content was asked for
-        for inner in _walk(folder, ""):
-            self.take(folder / inner, at=f"{place}/{inner}" if place != "." else inner)
+    def _check_link(self, path: Path, real: Path, homes: Sequence[Path]) -> None:
+        trouble = _leads_out(real, homes)
+        if trouble and os.path.lexists(real):
+            raise UsageError(
+                f"{shown(path)} is a link that {trouble}.",
+                f"If that is meant, name it by itself: --in {shown(os.path.relpath(path))}",
+            )
 
-    def _add(self, place: str, path: Path) -> None:
+    def _take_file(self, path: Path, place: str, real: Path) -> None:
+        status = _look(real)
+        if status is None:
+            raise UsageError(f"{shown(path)} is missing, or a link to nowhere.")
+        if not stat.S_ISREG(status.st_mode):
+            raise UsageError(f"{shown(path)} is not a regular file, so it cannot be sent.")
+        self._add(place, path, real, status)
+
+    def _take_folder(self, folder: _Folder) -> None:
+        if not os.access(folder.path, os.R_OK | os.X_OK):
+            raise UsageError(
+                f"The folder {shown(folder.path)} cannot be read by {_me()}.", f"chmod u+rx {shown(folder.path)}"
+            )
+        before = self._files.get(folder.place)
+        if before is not None and before.link:
+            self._files.pop(folder.place)  # listed as a link before; now its content was asked for
+        for inner in _walk(folder.path):
+            path = folder.path / inner
+            if path in folder.named:
+                continue
+            place, real = (f"{folder.place}/{inner}" if folder.place != "." else inner), self._real(path)
+            self._check_link(path, real, folder.homes)
+            if real.is_dir():
+                self._take_folder(folder.inner(path, place, real))
+            else:
+                self._take_file(path, place, real)
+
+    def _add(self, place: str, path: Path, real: Path, status: os.stat_result) -> None:
         if place in self._files:
             return
         if not os.access(path, os.R_OK):
-            raise UsageError(f"{path} cannot be read by {_me()}.", f"chmod u+r {path}, or leave it out of the job.")
-        self._files[place] = path
-        if not path.is_symlink() or path.is_file():
-            self._size += path.stat().st_size
+            raise UsageError(
+                f"{shown(path)} cannot be read by {_me()}.", f"chmod u+r {shown(path)}, or leave it out of the job."
+            )
+        if len(self._files) == _MOST_FILES:
+            raise UsageError(
+                f"{shown(self._root)} has more than {_MOST_FILES} files to send.",
+                "Have git ignore what the job does not need, or pack the files into one.",
+            )
+        is_folder = stat.S_ISDIR(status.st_mode)
+        size = 0 if is_folder else status.st_size
+        link = str(path.readlink()) if real != path and path.is_symlink() else ""
+        self._files[place] = SentFile(place, path, real, status.st_dev, status.st_ino, size, link, is_folder)
+        self._size += size
 
     def bundle(self, cwd: Path) -> Bundle:
-        files = tuple(sorted(self._files.items()))
-        large = [(path.stat().st_size, place) for place, path in files if path.is_file() and not path.is_symlink()]
-        large = sorted((each for each in large if each[0] >= _LARGE), reverse=True)[:_MOST_LARGE]
+        files = tuple(sorted(self._files.values(), key=lambda each: each.place))
+        large = sorted((each for each in files if each.size >= _LARGE and not each.link), key=lambda each: -each.size)
         return Bundle(
             root=self._root,
             cwd=cwd.relative_to(self._root).as_posix(),
             files=files,
             size=self._size,
             notes=tuple(self._notes),
-            large=frozenset(place for _, place in large),
+            large=frozenset(each.place for each in large[:_MOST_LARGE]),
         )
+
+
+class _Folder:
+    """A folder that is taken whole, and those that it was reached through, by what they are."""
+
+    def __init__(
+        self,
+        path: Path,
+        place: str,
+        real: Path,
+        homes: Sequence[Path],
+        named: frozenset[Path],
+        above: tuple[Path, ...] = (),
+    ) -> None:
+        self.path, self.place, self.homes, self.named = path, place, homes, named
+        self._real, self._above = real, above
+
+    def inner(self, path: Path, place: str, real: Path) -> _Folder:
+        """What a link in it leads to. Raises UsageError where that would be without end."""
+        around = (*self._above, self._real)
+        below = _resolve(path.parent)
+        trouble = f"more than {_MOST_LINKS} links lead on from each other" if len(around) > _MOST_LINKS else ""
+        if _identity(real) in map(_identity, (*around, below, *below.parents)):
+            trouble = "that folder has this link in it, so that it goes round in a circle"
+        if trouble:
+            raise UsageError(
+                f"{shown(path)} is a link to {shown(real)}: {trouble}.",
+                f"Remove the link, or name what you need of {shown(self.path)} one by one.",
+            )
+        return _Folder(path, place, real, self.homes, self.named, around)
+
+
+def _resolve(path: Path) -> Path:
+    """Like Path.resolve, but of a link that leads to itself: that leads nowhere."""
+    return Path(os.path.realpath(path))
+
+
+def _look(real: Path) -> os.stat_result | None:
+    try:
+        return real.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    found = folder.stat()
+    return found.st_dev, found.st_ino
+
+
+def _leads_out(real: Path, homes: Sequence[Path]) -> str:
+    """What is wrong with a link to a place, in words; nothing if that is in one of `homes`, and not in git's own."""
+    home = next((each for each in homes if real.is_relative_to(each)), None)
+    if home is None:
+        return f"leads out of {shown(homes[-1])}, to {shown(real)},"
+    if _is_in_git(real.relative_to(home).as_posix()):
+        return f"leads to git's own files, to {shown(real)},"
+    return ""
 
 
 def _me() -> str:
     return os.environ.get("USER") or f"uid {os.geteuid()}"
 
 
-def _link_stays_inside(path: Path, root: Path) -> bool:
-    """Whether a symbolic link means the same on the server: relative, and to a place within the root."""
-    target = path.readlink()
-    if target.is_absolute():
-        return False
-    return Path(os.path.normpath(path.parent / target)).is_relative_to(root)
-
-
 def write_archive(bundle: Bundle, target: IO[bytes], progress: Callable[[int], None] | None = None) -> None:
     """All but the large files as tar.gz, the same bytes for the same content: no times, owners or names of here.
 
     A link that stays within the root stays a link, if what it points to goes too; any other is replaced by what it
-    points to. Raises UsageError for a file that changed its size while it was being read.
+    points to. Raises UsageError for a file that is another one by now, or changed its size while it was being read.
     """
-    places = {place for place, _ in bundle.files}
+    places = {each.place for each in bundle.files}
     folders = {parent.as_posix() for place in places for parent in _parents(place)}
+    sent = places | folders
     with (
         gzip.GzipFile(filename="", fileobj=target, mode="wb", compresslevel=_level(bundle), mtime=0) as packed,
         tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar,
     ):
-        for place, path in bundle.files:
-            if place in bundle.large:
+        for each in bundle.files:
+            if each.place in bundle.large:
                 continue
-            if path.is_symlink() and _link_is_sent(path, place, places | folders):
-                tar.addfile(_entry(place, tarfile.SYMTYPE, linkname=str(path.readlink())))
-            elif path.is_file():
-                _add_file(tar, place, path)
+            if each.link and _link_is_sent(each, sent):
+                tar.addfile(_entry(each.place, tarfile.SYMTYPE, linkname=each.link))
+            elif not each.is_folder:
+                _add_file(tar, each)
             if progress is not None:
                 progress(target.tell())
 
 
 def _level(bundle: Bundle) -> int:
     """0 (store) for data that gains nothing: packing is slower than sending. The largest file's start tells."""
-    packed = (path for place, path in bundle.files if place not in bundle.large and path.is_file())
-    largest = max(packed, key=lambda path: path.stat().st_size, default=None)
-    if largest is None or largest.stat().st_size < _WORTH_A_LOOK:
+    packed = (each for each in bundle.files if each.place not in bundle.large)
+    largest = max(packed, key=lambda each: each.size, default=None)
+    if largest is None or largest.size < _WORTH_A_LOOK:
         return 1
-    with largest.open("rb") as file:
+    with _opened(largest) as file:
         start = file.read(_SAMPLE)
     return 0 if len(zlib.compress(start, 1)) > 0.9 * len(start) else 1
 
@@ -256,9 +423,8 @@ def _parents(place: str) -> Iterator[Path]:
     return (parent for parent in Path(place).parents if parent != Path())
 
 
-def _link_is_sent(path: Path, place: str, sent: set[str]) -> bool:
-    target = path.readlink()
-    return not target.is_absolute() and os.path.normpath(Path(place).parent / target) in sent
+def _link_is_sent(file: SentFile, sent: set[str]) -> bool:
+    return not file.link.startswith("/") and os.path.normpath(Path(file.place).parent / file.link) in sent
 
 
 def _entry(place: str, kind: bytes, size: int = 0, mode: int = 0o777, linkname: str = "") -> tarfile.TarInfo:
@@ -267,14 +433,38 @@ def _entry(place: str, kind: bytes, size: int = 0, mode: int = 0o777, linkname: 
     return entry
 
 
-def _add_file(tar: tarfile.TarFile, place: str, path: Path) -> None:
+def _add_file(tar: tarfile.TarFile, sent: SentFile) -> None:
+    with _opened(sent) as file:
+        status = os.fstat(file.fileno())
+        entry = _entry(sent.place, tarfile.REGTYPE, size=status.st_size, mode=mode_of(status))
+        tar.addfile(entry, _Exactly(file, sent.path))
+
+
+def _opened(sent: SentFile) -> IO[bytes]:
     try:
-        with path.open("rb") as file:
-            status = os.fstat(file.fileno())
-            mode = mode_of(status)
-            tar.addfile(_entry(place, tarfile.REGTYPE, size=status.st_size, mode=mode), _Exactly(file, path))
-    except (PermissionError, FileNotFoundError) as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}.") from None
+        return open_sent(sent)
+    except OSError as error:
+        raise UsageError(f"{shown(sent.path)} cannot be read: {error.strerror}.") from None
+
+
+def open_sent(sent: SentFile) -> IO[bytes]:
+    """The file that was chosen, whatever stands at its path by now. Raises OSError, where that is another one too."""
+    folder, name = sent.real.parent.parts, sent.real.name
+    way = os.open("/", _WAY)
+    try:
+        for part in folder[1:]:
+            # No link is followed: what was looked at had none.
+            inner = os.open(part, _WAY, dir_fd=way)
+            os.close(way)
+            way = inner
+        file = os.fdopen(os.open(name, _FILE, dir_fd=way), "rb")
+    finally:
+        os.close(way)
+    status = os.fstat(file.fileno())
+    if (status.st_dev, status.st_ino) != (sent.device, sent.inode) or not stat.S_ISREG(status.st_mode):
+        file.close()
+        raise OSError(errno.ESTALE, "it is not the file that it was a moment ago")
+    return file
 
 
 def mode_of(status: os.stat_result) -> int:
@@ -293,6 +483,6 @@ class _Exactly(io.RawIOBase):
         data = self._file.read(size)
         if size > 0 and len(data) < size:
             raise UsageError(
-                f"{self._path} became shorter while it was being sent.", "Send it when nothing writes to it."
+                f"{shown(self._path)} became shorter while it was being sent.", "Send it when nothing writes to it."
             )
         return data

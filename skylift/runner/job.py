@@ -188,8 +188,27 @@ class Environment:
 
 
 @dataclass(frozen=True)
+class SentFile:
+    """A file that goes along, and which one that was when it was chosen.
+
+    `place` is where in the job's root it goes, `path` what it is called here, and `real` the same without links: who
+    opens it follows none, and finds the same `device` and `inode`. `size` is in bytes, 0 for a link to a folder;
+    `link` what it says if it is a link.
+    """
+
+    place: str
+    path: Path
+    real: Path
+    device: int
+    inode: int
+    size: int
+    link: str = ""
+    is_folder: bool = False
+
+
+@dataclass(frozen=True)
 class Bundle:
-    """What is sent. `files` are (place in the job's root, file on this machine), sorted by place.
+    """What is sent. `files` are sorted by place.
 
     `cwd` is the working directory's place in the job's root (`.` when they are the same); `notes` are what the user
     should know about what was left out or taken. `large` are the places of files that travel each by itself, so that a
@@ -198,7 +217,7 @@ class Bundle:
 
     root: Path
     cwd: str
-    files: tuple[tuple[str, Path], ...]
+    files: tuple[SentFile, ...]
     size: int
     notes: tuple[str, ...] = ()
     large: frozenset[str] = frozenset()

@@ -64,13 +64,14 @@ def plan_job(order: Order, cwd: Path, environ: Mapping[str, str]) -> Job:
     outputs = tuple(_check_output(pattern) for pattern in order.outputs)
     env = tuple(_read_env(text, environ) for text in order.env)
     planner = {"script": _plan_script, "module": _plan_module, "command": _plan_command}[order.program.kind]
-    program, project, alone, environment = planner(order.program, cwd)
-    bundle = plan_bundle(cwd, project, alone, [text for text in order.inputs if not text.startswith("s3:")])
+    program, project, alone, needs = planner(order.program, cwd)
+    inputs = [text for text in order.inputs if not text.startswith("s3:")]
+    bundle = plan_bundle(cwd, project, alone, inputs, needs.alone if needs is not None else ())
     return Job(
         name=order.name or new_name(order.program),
         program=program,
         bundle=bundle,
-        environment=replace(_place_environment(environment, bundle.root, cwd), python=_check_python(order.python)),
+        environment=replace(_place_environment(needs, bundle.root, cwd), python=_check_python(order.python)),
         outputs=outputs,
         env=env,
         instance_type=instance_type,
@@ -90,7 +91,7 @@ def plan_job(order: Order, cwd: Path, environ: Mapping[str, str]) -> Job:
 
 
 _Plan = tuple[Program, Path | None, list[Path], Needs | None]
-"""Program, project that goes along, single files, and what tells of the environment."""
+"""Program, project that goes along, single files of the program's, and what tells of the environment."""
 
 
 def _plan_script(program: Program, cwd: Path) -> _Plan:
@@ -107,7 +108,7 @@ def _plan_script(program: Program, cwd: Path) -> _Plan:
         wanted = header.dependencies or header.requires_python
         return found, None, [path], Needs("script", path) if wanted else None
     needs = find_needs(path.parent, project)
-    return found, project, [path, *(needs.alone if needs else ())], needs
+    return found, project, [path], needs
 
 
 def _read_script(path: Path, shown: str) -> ScriptHeader | None:
@@ -133,7 +134,7 @@ def _plan_module(program: Program, cwd: Path) -> _Plan:
         raise UsageError(f"-m {program.target!r} is not the name of a module.", "A module is like package.tool.")
     project = find_project(cwd)
     needs = find_needs(cwd, project)
-    alone = needs.alone if needs else []
+    alone: list[Path] = []
     if project is None:
         top = program.target.split(".")[0]
         alone += [path for path in (cwd / f"{top}.py", cwd / top) if path.exists()]
@@ -145,7 +146,7 @@ def _plan_command(program: Program, cwd: Path) -> _Plan:
         raise UsageError("There is no command after `--`.")
     project = find_project(cwd)
     needs = find_needs(cwd, project)
-    alone = needs.alone if needs else []
+    alone: list[Path] = []
     if project is None and "/" in program.target and not Path(program.target).is_absolute():
         path = Path(os.path.normpath(cwd / program.target))
         if not path.is_file():

@@ -97,7 +97,7 @@ class _Files:
     """The job's own, by their places."""
 
     def __init__(self, job: Job) -> None:
-        self._files = dict(job.bundle.files)
+        self._files = {each.place: each.path for each in job.bundle.files}
 
     def text(self, place: str) -> str | None:
         path = self._files.get(place)

@@ -15,6 +15,7 @@ from typing import Any
 from skylift.runner.ec2 import Api
 from skylift.runner.errors import NotPermitted, Refused, UsageError
 from skylift.runner.job import Bundle, S3Input
+from skylift.runner.shown import shown
 
 _WILD = re.compile(r"(\*\*/?|\*|\?|\[!?\]?[^\]/]*\])")
 _ARCHIVED = {"GLACIER", "DEEP_ARCHIVE"}
@@ -47,7 +48,7 @@ class S3Source:
 def find_sources(api: Api, inputs: Sequence[S3Input], bundle: Bundle) -> tuple[S3Source, ...]:
     """All that the inputs name, each object at a place of its own. Raises UsageError."""
     sources = tuple(_find(api, each, bundle.cwd) for each in inputs)
-    taken = {place: f"the file {path}" for place, path in bundle.files}
+    taken = {each.place: f"the file {shown(each.path)}" for each in bundle.files}
     folders: dict[str, str] = {}
     for place, what in taken.items():
         folders.update(dict.fromkeys(_folders(place), what))

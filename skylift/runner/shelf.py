@@ -13,13 +13,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, Any
 
-from skylift.runner.bundle import mode_of
+from skylift.runner.bundle import mode_of, open_sent
 from skylift.runner.ec2 import Api
 from skylift.runner.errors import Refused, RunError, SkyliftError, UsageError
-from skylift.runner.job import Bundle
+from skylift.runner.job import Bundle, SentFile
+from skylift.runner.shown import shown
 
 SHELF = "inputs/sha256/"
 _PART = 16 << 20
@@ -67,19 +67,20 @@ def parcel_of_archive(archive: IO[bytes]) -> Parcel:
 
 def large_files(bundle: Bundle) -> tuple[LargeFile, ...]:
     """Those of a bundle, read once for their hashes. Raises UsageError for one that cannot be read."""
-    places = [(place, path) for place, path in bundle.files if place in bundle.large]
+    files = [each for each in bundle.files if each.place in bundle.large]
     with ThreadPoolExecutor(_AT_A_TIME) as pool:
-        return tuple(pool.map(lambda each: _large_file(*each), places))
+        return tuple(pool.map(_large_file, files))
 
 
-def _large_file(place: str, path: Path) -> LargeFile:
+def _large_file(sent: SentFile) -> LargeFile:
     try:
-        with path.open("rb") as file:
+        with open_sent(sent) as file:
             mode = mode_of(os.fstat(file.fileno()))
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-            return LargeFile(place, mode, Parcel(str(path), digest, file.tell(), lambda: path.open("rb")))
+            digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+            name = shown(sent.path)
+            return LargeFile(sent.place, mode, Parcel(name, digest, file.tell(), lambda: open_sent(sent)))
     except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}.") from None
+        raise UsageError(f"{shown(sent.path)} cannot be read: {error.strerror}.") from None
 
 
 class Shelf:
@@ -111,7 +112,11 @@ class Shelf:
 
     def send(self, parcel: Parcel, progress: Callable[[int], None]) -> None:
         """It is there when all of it is. Raises RunError for a file that is not what it was a moment ago."""
-        with parcel.open() as file:
+        try:
+            content = parcel.open()
+        except OSError:
+            raise _changed(parcel) from None
+        with content as file:
             if parcel.size > _PART:
                 _Sending(self._api, self._bucket, parcel, file, self._stop).run(progress)
                 return

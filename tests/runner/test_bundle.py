@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import io
 import os
+import socket
 import subprocess
 import tarfile
+import zlib
 from pathlib import Path
 
 import pytest
 
+from skylift.runner import bundle as bundling
 from skylift.runner.bundle import find_project, list_project, plan_bundle, write_archive
 from skylift.runner.errors import UsageError
 from skylift.runner.job import Bundle
+from skylift.runner.shelf import large_files
 
 
 def write(folder: Path, *places: str, text: str = "x") -> None:
@@ -28,7 +32,7 @@ def git(folder: Path, *words: str) -> None:
 
 
 def places(bundle: Bundle) -> list[str]:
-    return [place for place, _ in bundle.files]
+    return [each.place for each in bundle.files]
 
 
 def packed(bundle: Bundle) -> bytes:
@@ -170,11 +174,9 @@ def test_links(tmp_path: Path) -> None:
     entries = unpacked(bundle)
     assert entries["inside"].linkname == "a.py"
     assert entries["folder"].linkname == "sub"
-    assert entries["far"].isreg()
-    assert entries["far"].size == 5
-    assert "far-folder" not in entries
-    assert "nowhere" not in entries
-    assert [note.split()[0] for note in bundle.notes] == ["far-folder", "nowhere"]
+    assert not {"far", "far-folder", "nowhere"} & set(entries)
+    assert [note.split()[0] for note in bundle.notes] == ["far", "far-folder", "nowhere"]
+    assert f"to {outside / 'big.bin'}, and stays here; --in far sends it" in bundle.notes[0]
 
 
 def test_link_to_a_folder_is_taken_by_in(tmp_path: Path) -> None:
@@ -241,4 +243,256 @@ def test_data_that_gains_nothing_is_stored(tmp_path: Path) -> None:
 def test_script_outside_goes_alone_under_its_own_name(tmp_path: Path) -> None:
     write(tmp_path, "elsewhere/x.py", "work/y.py")
     bundle = plan_bundle(tmp_path / "work", None, [tmp_path / "elsewhere" / "x.py"], [])
-    assert bundle.files == (("x.py", tmp_path / "elsewhere" / "x.py"),)
+    assert [(each.place, each.path) for each in bundle.files] == [("x.py", tmp_path / "elsewhere" / "x.py")]
+
+
+@pytest.fixture
+def foreign(tmp_path: Path) -> Path:
+    """A project beside a private key."""
+    folder = tmp_path / "project"
+    write(folder, "pyproject.toml", "a.py", "sub/b.py", "sub/keep")
+    git(folder, "init")
+    write(tmp_path, ".ssh/id_ed25519", text="secret")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "links",
+    [
+        {"data.txt": "../.ssh/id_ed25519"},
+        {"data.txt": "ABSOLUTE/.ssh/id_ed25519"},
+        {"data.txt": "sub/first", "sub/first": "../second", "second": "../.ssh/id_ed25519"},
+        {"data.txt": "folder/id_ed25519", "folder": "../.ssh"},
+        {"data.txt": "sub/../../.ssh/id_ed25519"},
+        {"data.txt": "/proc/self/cwd/../.ssh/id_ed25519"},
+        {"data.txt": "/proc/self/root/ABSOLUTE/.ssh/id_ed25519"},
+        {"data.txt": "/proc/self/environ"},
+        {"sub/data.txt": "../../.ssh"},
+    ],
+)
+@pytest.mark.parametrize("versioned", [True, False])
+def test_nothing_leads_out_of_the_project(
+    foreign: Path, links: dict[str, str], versioned: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(foreign)
+    for place, target in links.items():
+        (foreign / place).symlink_to(target.replace("ABSOLUTE", str(foreign.parent)))
+    if versioned:
+        git(foreign, "add", ".")
+    bundle = plan_bundle(foreign, foreign, [], [])
+    assert b"secret" not in zlib.decompress(packed(bundle), wbits=31)
+    first = next(iter(links))
+    assert first not in places(bundle)
+    (note,) = [each for each in bundle.notes if each.startswith(f"{first} ")]
+    assert "leads out of" in note
+    assert f"--in {first} sends it" in note
+
+
+def test_a_link_that_is_named_by_itself_goes(foreign: Path) -> None:
+    (foreign / "data.txt").symlink_to("../.ssh/id_ed25519")
+    entries = unpacked(plan_bundle(foreign, foreign, [], ["data.txt"]))
+    assert (entries["data.txt"].isreg(), entries["data.txt"].size) == (True, 6)
+
+
+@pytest.mark.parametrize("text", ["*.txt", "sub", "sub/*", "**/*.txt", ".", "folder/*"])
+def test_a_link_that_is_only_matched_is_not_meant(foreign: Path, text: str) -> None:
+    """An error, and not a note: who asks for a folder counts on all that is in it."""
+    (foreign / "data.txt").symlink_to("../.ssh/id_ed25519")
+    (foreign / "sub/data.txt").symlink_to("../../.ssh/id_ed25519")
+    (foreign / "folder").symlink_to("../.ssh")
+    with pytest.raises(UsageError, match="is a link that leads out of") as caught:
+        plan_bundle(foreign, foreign, [], [text])
+    assert "--in " in caught.value.advice
+    (foreign / "sub/data.txt").unlink()
+    (foreign / "data.txt").unlink()
+    (foreign / "folder").unlink()
+    assert plan_bundle(foreign, foreign, [], ["sub"]).files
+
+
+def test_a_link_in_a_folder_may_be_named_beside_it(foreign: Path) -> None:
+    (foreign / "sub/more").symlink_to("../../.ssh")
+    for inputs in (["sub", "sub/more"], ["sub/more", "sub"], ["sub/*", "sub/more"]):
+        assert "sub/more/id_ed25519" in places(plan_bundle(foreign, foreign, [], inputs))
+
+
+def test_links_in_a_folder_elsewhere_stay_in_it(foreign: Path) -> None:
+    """`--in` of a link to a folder: what leads from there to somewhere else again is not meant."""
+    write(foreign.parent, "big/one.csv", "big/deep/two.csv")
+    (foreign.parent / "big/same").symlink_to("deep/two.csv")
+    (foreign / "data").symlink_to("../big")
+    assert "data/same" in places(plan_bundle(foreign, foreign, [], ["data"]))
+    (foreign.parent / "big/key").symlink_to("../.ssh/id_ed25519")
+    with pytest.raises(UsageError, match="leads out of"):
+        plan_bundle(foreign, foreign, [], ["data"])
+
+
+def test_gits_own_files_are_not_the_projects(foreign: Path) -> None:
+    """`.git/config` has the tokens of remotes."""
+    (foreign / "settings").symlink_to(".git/config")
+    (foreign / "all").symlink_to(".git")
+    bundle = plan_bundle(foreign, foreign, [], [])
+    assert not {"settings", "all"} & set(places(bundle))
+    assert [note.split()[0] for note in bundle.notes] == ["all", "settings"]
+    (foreign / "sub/settings").symlink_to("../.git/config")
+    with pytest.raises(UsageError, match="git's own files"):
+        plan_bundle(foreign, foreign, [], ["sub"])
+
+
+def test_what_a_program_needs_is_no_way_out(foreign: Path) -> None:
+    """Nobody names the requirements.txt beside a script."""
+    write(foreign.parent, "loose/job.py")
+    (foreign.parent / "loose/requirements.txt").symlink_to("../.ssh/id_ed25519")
+    loose = foreign.parent / "loose"
+    with pytest.raises(UsageError, match=r"requirements\.txt is a link that leads out"):
+        plan_bundle(loose, None, [loose / "job.py"], [], [loose / "requirements.txt"])
+    (foreign / "job.py").symlink_to("../.ssh/id_ed25519")
+    with pytest.raises(UsageError, match=r"job\.py is a link that leads out"):
+        plan_bundle(foreign, foreign, [foreign / "job.py"], [])
+
+
+@pytest.mark.parametrize("target", [".", "..", "../sub", "ABSOLUTE/sub", "/proc/self/cwd/sub"])
+def test_a_folder_with_a_link_to_itself_says_which(foreign: Path, target: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(foreign)
+    (foreign / "sub/loop").symlink_to(target.replace("ABSOLUTE", str(foreign)))
+    with pytest.raises(UsageError, match=r"sub/loop is a link to .*goes round in a circle"):
+        plan_bundle(foreign, foreign, [], ["sub"])
+
+
+def test_folders_with_links_to_each_other(foreign: Path) -> None:
+    write(foreign, "two/x/one", "two/y/one")
+    (foreign / "two/x/y").symlink_to("../y")
+    assert "two/x/y/one" in places(plan_bundle(foreign, foreign, [], ["two"]))
+    (foreign / "two/y/x").symlink_to("../x")
+    with pytest.raises(UsageError, match="goes round in a circle"):
+        plan_bundle(foreign, foreign, [], ["two"])
+
+
+def test_globs_do_not_follow_links_to_folders_round_in_circles(foreign: Path) -> None:
+    for name in ("one", "two", "three"):
+        (foreign / "sub" / name).symlink_to(".")
+    with pytest.raises(UsageError, match="nothing matches"):
+        plan_bundle(foreign, foreign, [], ["**/*.csv"])
+    assert "sub/b.py" in places(plan_bundle(foreign, foreign, [], ["**/*.py"]))
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("d/*", {"d/a.csv", "d/e/b.csv", "d/e/.hidden"}),
+        ("d/.*", {"d/.hidden", "d/.f/c.csv"}),
+        ("d/*.csv", {"d/a.csv"}),
+        ("d/**/*.csv", {"d/a.csv", "d/e/b.csv"}),
+        ("**/b.csv", {"d/e/b.csv"}),
+        ("d/[ab].csv", {"d/a.csv"}),
+        ("./d/?/b.*", {"d/e/b.csv"}),
+        ("d/e/../*.csv", {"d/a.csv"}),
+        ("*/e/*", {"d/e/b.csv"}),
+    ],
+)
+def test_what_globs_match(tmp_path: Path, text: str, found: set[str]) -> None:
+    write(tmp_path, "d/a.csv", "d/e/b.csv", "d/.hidden", "d/e/.hidden", "d/.f/c.csv")
+    assert set(places(plan_bundle(tmp_path, None, [], [text]))) == found
+    assert set(places(plan_bundle(tmp_path, None, [], [f"{tmp_path}/{text}"]))) == found
+
+
+def test_a_fan_of_links_has_an_end(foreign: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two links from each folder to the next: twenty folders have a million files."""
+    monkeypatch.setattr(bundling, "_MOST_FILES", 1000)
+    for number in range(20):
+        write(foreign, f"fan/{number}/file")
+        for name in ("left", "right"):
+            (foreign / f"fan/{number}" / name).symlink_to(f"../{number + 1}")
+    write(foreign, "fan/20/file")
+    with pytest.raises(UsageError, match="more than 1000 files"):
+        plan_bundle(foreign, foreign, [], ["fan"])
+
+
+def test_a_chain_of_links_has_an_end(foreign: Path) -> None:
+    for number in range(60):
+        write(foreign, f"chain/{number}/file")
+        (foreign / f"chain/{number}/next").symlink_to(f"../{number + 1}")
+    write(foreign, "chain/60/file")
+    with pytest.raises(UsageError, match="40 links"):
+        plan_bundle(foreign, foreign, [], ["chain"])
+
+
+def test_deep_folders(foreign: Path) -> None:
+    """Deeper than Python calls functions in each other."""
+    deep = "/".join("d" * 1500)
+    subprocess.run(["mkdir", "-p", deep], cwd=foreign, check=True)
+    (foreign / deep / "x").write_text("x")
+    assert f"{deep}/x" in places(plan_bundle(foreign, foreign, [], ["d"]))
+
+
+@pytest.mark.parametrize("swap", ["link", "file", "folder link", "pipe"])
+@pytest.mark.parametrize("size", [1, bundling._LARGE])
+def test_what_is_sent_is_what_was_looked_at(foreign: Path, swap: str, size: int) -> None:
+    """Another program changes the project between the look and the sending."""
+    (foreign / "sub/b.py").write_bytes(b"x" * size)
+    bundle = plan_bundle(foreign, foreign, [], [])
+    path, secret = foreign / "sub/b.py", foreign.parent / ".ssh/id_ed25519"
+    path.rename(foreign.parent / "before")
+    if swap == "link":
+        path.symlink_to(secret)
+    elif swap == "file":
+        secret.rename(path)
+    elif swap == "pipe":
+        os.mkfifo(path)
+    else:
+        (foreign / "sub").rename(foreign.parent / "sub")
+        (foreign / "sub").symlink_to(foreign.parent / ".ssh")
+        secret.rename(foreign.parent / ".ssh/b.py")
+        (foreign.parent / ".ssh/keep").write_text("x")
+    with pytest.raises(UsageError, match=r"(b\.py|keep) cannot be read"):
+        write_archive(bundle, io.BytesIO())
+        large_files(bundle)
+
+
+def test_project_of_a_size_that_nobody_means(foreign: Path) -> None:
+    """A sparse file costs nothing to make."""
+    with (foreign / "huge").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(UsageError, match=r"1024 GiB of files, the largest of which is huge") as caught:
+        plan_bundle(foreign, foreign, [], [])
+    assert ".gitignore" in caught.value.advice
+    write(foreign, ".gitignore", text="huge\n")
+    assert "huge" in places(plan_bundle(foreign, foreign, [], ["huge"]))
+
+
+def test_special_files_of_a_project_stay_here(foreign: Path) -> None:
+    os.mkfifo(foreign / "pipe")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(foreign / "s"))
+        (foreign / "zeros").symlink_to("/dev/zero")
+        bundle = plan_bundle(foreign, None, [], ["sub"])
+        with pytest.raises(UsageError, match="not a regular file"):
+            plan_bundle(foreign, None, [], ["zeros"])
+        bundle = plan_bundle(foreign, foreign, [], [])
+    assert {"pipe", "s", "zeros"}.isdisjoint(places(bundle))
+
+
+def test_names_cannot_speak_to_the_terminal(foreign: Path) -> None:
+    name = "x\x1b]0;owned\x07\udcff"
+    (foreign / name).symlink_to("../.ssh/id_ed25519")
+    (note,) = plan_bundle(foreign, foreign, [], []).notes
+    assert note.isprintable()
+    assert "x\\x1b]0;owned\\x07\\udcff is a link" in note
+    with pytest.raises(UsageError) as caught:
+        plan_bundle(foreign, foreign, [], ["*"])
+    assert caught.value.message.isprintable()
+    assert caught.value.advice.isprintable()
+
+
+def test_names_that_are_no_utf8_travel(foreign: Path) -> None:
+    write(foreign, "\udcff.txt", "-rf", " ")
+    assert {"\udcff.txt", "-rf", " "} <= set(unpacked(plan_bundle(foreign, foreign, [], [])))
+
+
+def test_a_folder_that_everybody_writes_to_is_nobodys_project(tmp_path: Path) -> None:
+    """As /tmp: a pyproject.toml there is somebody else's."""
+    write(tmp_path, "pyproject.toml", "mine/job.py")
+    tmp_path.chmod(0o1777)
+    assert find_project(tmp_path / "mine") is None
+    assert find_project(tmp_path) is None
+    tmp_path.chmod(0o755)
+    assert find_project(tmp_path / "mine") == tmp_path

@@ -21,7 +21,7 @@ def plan(folder: Path, target: str = "job.py", *args: str, kind: str = "script",
 
 
 def places(job: Job) -> list[str]:
-    return [place for place, _ in job.bundle.files]
+    return [each.place for each in job.bundle.files]
 
 
 @pytest.fixture
