@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from skylift.cloud.compute.disk import DiskError, DiskInUse
+from skylift.cloud.compute.mount_flags import NOSUID, MountAttr
 
 T = TypeVar("T")
 
@@ -29,7 +30,7 @@ _OPEN_TREE, _MOVE_MOUNT, _MOUNT_SETATTR = 428, 429, 442
 _AT_FDCWD, _AT_EMPTY_PATH = -100, 0x1000
 _OPEN_TREE_CLONE = 1
 _MOVE_FROM_DESCRIPTOR, _MOVE_TO_DESCRIPTOR = 0x4, 0x40
-_ATTR_NOSUID, _ATTR_IDMAP = 0x2, 0x00100000
+_ATTR_IDMAP = 0x00100000
 _CLONE_FS, _CLONE_NEWNS = 0x200, 0x20000
 _MNT_DETACH, _UMOUNT_NOFOLLOW = 2, 8
 
@@ -46,10 +47,6 @@ class PlugRefused(PlugError):
 
 class ServerOff(PlugError):
     """The server is no longer there."""
-
-
-class _MountAttr(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_uint64) for name in ("attr_set", "attr_clr", "propagation", "userns_fd")]
 
 
 def mount_point(device: str) -> str:
@@ -72,7 +69,7 @@ def plug(pid: int, source: Path, device: str, owner: int) -> None:
             tree = _call("open_tree", _OPEN_TREE, _AT_FDCWD, bytes(source), _OPEN_TREE_CLONE | os.O_CLOEXEC)
             end.callback(os.close, tree)
             # As on a disk of its own, programs may be set-uid in the server. On the host they may not.
-            attr = _MountAttr(attr_set=_ATTR_IDMAP, attr_clr=_ATTR_NOSUID, userns_fd=users)
+            attr = MountAttr(attr_set=_ATTR_IDMAP, attr_clr=NOSUID, userns_fd=users)
             size = ctypes.sizeof(attr)
             _call("mount_setattr", _MOUNT_SETATTR, tree, b"", _AT_EMPTY_PATH, ctypes.byref(attr), size)
             _enter(mounts)

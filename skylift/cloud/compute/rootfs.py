@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from skylift.cloud.compute.mount_flags import NODEV, NOSUID, clear_flags, set_flags
 from skylift.cloud.compute.oci import UIDS
 
 _CLONE_FS = 0x00000200
@@ -50,7 +51,7 @@ class SeedFile:
 
 @dataclass(frozen=True)
 class Rootfs:
-    """`runtime` is the server's directory under /run (0711 all the way up), `disk` the one that outlives a boot."""
+    """`runtime` is the server's directory under /run, which its root can pass; `disk` the one that outlives a boot."""
 
     image: Path
     disk: Path
@@ -66,17 +67,32 @@ class Rootfs:
         return self.runtime / "lower"
 
     def mount(self) -> None:
-        """Mount what is not mounted yet."""
+        """Mount what is not mounted yet, as a server that is made then is to have it; `close` when it is made."""
         try:
             self._make_directories()
         except OSError as error:
             raise not_made(error) from error
         if not is_mounted(self.lower):
             # Read-only: nothing that goes wrong below /run can reach the image.
-            _mount("--bind", "-o", f"ro,X-mount.idmap=b:0:{self.uid_base}:{UIDS}", str(self.image), str(self.lower))
+            options = f"ro,nosuid,nodev,X-mount.idmap=b:0:{self.uid_base}:{UIDS}"
+            _mount("--bind", "-o", options, str(self.image), str(self.lower))
         if not is_mounted(self.root):
-            options = f"lowerdir={self.lower},upperdir={self.disk / 'upper'},workdir={self.disk / 'work'}"
+            options = f"nodev,lowerdir={self.lower},upperdir={self.disk / 'upper'},workdir={self.disk / 'work'}"
             _mount("-t", "overlay", "-o", options, "overlay", str(self.root))
+        else:
+            # Closed for a server that was made and has gone: the next one is to have programs that are set-uid in it.
+            clear_flags(self.root, NOSUID)
+
+    def close(self) -> None:
+        """The host runs nothing in there with the server's ids, and opens no device of it.
+
+        Once the server is made: its mount namespace has a copy then, with the flags that the mount had.
+        """
+        try:
+            for mount in (self.lower, self.root):
+                set_flags(mount, NOSUID | NODEV)
+        except OSError as error:
+            raise MountRefused(f"set nosuid and nodev on {error.filename}: {error.strerror}") from error
 
     def _make_directories(self) -> None:
         for directory in (self.lower, self.root):

@@ -93,9 +93,10 @@ class Servers:
         self._on_exit = on_exit
         self._watch = _Watch(self._ended)
         self._profile = read_profile()
-        for directory in (run.parent, run, self._exits):
+        # A server's root passes through the first two, and finds nothing of other servers on its way.
+        for directory, mode in ((run.parent, 0o711), (run, 0o711), (self._exits, 0o700), (self._state, 0o700)):
             directory.mkdir(exist_ok=True)
-            directory.chmod(0o711)
+            directory.chmod(mode)
 
     @property
     def _exits(self) -> Path:
@@ -116,20 +117,22 @@ class Servers:
         except OSError as error:
             raise not_made(error) from error
         pid = self._conmon(plan, bundle)
+        self._rootfs(plan).close()
         (bundle / "pid").write_text(str(pid))
         self._watch.add(plan.id, self._conmon_pid(plan.id) or pid)
         return pid
 
     def _furnish(self, plan: ServerPlan, seed: Iterable[SeedFile], bundle: Path) -> None:
         """All that has to be there for the runtime: the bundle and the root."""
-        bundle.mkdir(exist_ok=True)
-        bundle.chmod(0o711)
+        bundle.mkdir(mode=0o700, exist_ok=True)
+        _open_to_its_root(bundle, plan.uid_base)
         rootfs = self._rootfs(plan)
         seeded = plan.disk / "seeded"
         # First: who clears away after a kill in the middle knows from it that there may be mounts.
-        (bundle / ".base").write_text(json.dumps({"image": str(plan.image), "uid_base": plan.uid_base}))
+        _write_private(bundle / ".base", json.dumps({"image": str(plan.image), "uid_base": plan.uid_base}))
         (bundle / ".base").rename(bundle / "base")
         plan.disk.mkdir(exist_ok=True)
+        plan.disk.chmod(0o700)
         rootfs.mount()
         first = not seeded.exists()
         rootfs.write(file for file in seed if first or file.each_boot)
@@ -140,7 +143,7 @@ class Servers:
         (self._exits / plan.id).unlink(missing_ok=True)
         seccomp = oci_seccomp(self._profile, CAPABILITIES)
         config = oci_config(plan, rootfs.root, f"/{self._group}/{plan.id}", seccomp)
-        (bundle / "config.json").write_text(json.dumps(config))
+        _write_private(bundle / "config.json", json.dumps(config))
 
     def start(self, server_id: str) -> None:
         self._runtime("start", server_id)
@@ -171,12 +174,21 @@ class Servers:
         return {path.name for path in self._disks.iterdir()}
 
     def adopt(self, server_id: str) -> None:
-        """Watch a server that an earlier process of ours started."""
+        """Watch a server that an earlier process of ours started, and close what that one has left open."""
+        self._close(server_id)
         watched = self._conmon_pid(server_id)
         if watched is None:
             watched = self.running().get(server_id)
         if watched is None or not self._watch.add(server_id, watched):
             self._ended(server_id)
+
+    def _close(self, server_id: str) -> None:
+        """As `create` leaves it. Its process may have been killed before that, or be of an earlier version."""
+        bundle = self._bundle(server_id)
+        rootfs = self._rootfs_of(server_id)
+        _open_to_its_root(bundle, rootfs.uid_base)
+        (bundle / "config.json").chmod(0o600)
+        rootfs.close()
 
     def exit_code(self, server_id: str) -> int | None:
         """What the server's init ended with; None when nobody was there to see it."""
@@ -336,6 +348,20 @@ class Servers:
         if done.returncode != 0:
             raise RuntimeRefused(f"{' '.join(command)}: {done.stderr.strip()}")
         return done.stdout
+
+
+def _open_to_its_root(bundle: Path, uid_base: int) -> None:
+    """The runtime mounts the root as the server's own root, who has to reach it by its path; nobody else does."""
+    os.chown(bundle, 0, uid_base)
+    bundle.chmod(0o710)
+
+
+def _write_private(file: Path, text: str) -> None:
+    """For root alone, from the first moment."""
+    file.unlink(missing_ok=True)
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "w") as handle:
+        handle.write(text)
 
 
 def _wait_for_ends(pids: Iterable[int], seconds: float) -> None:
