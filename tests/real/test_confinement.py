@@ -40,6 +40,15 @@ CALLS = {
     "quotactl": (179, 60),
     "add_key": (248, 217),
     "keyctl": (250, 219),
+    "request_key": (249, 218),
+    "clone": (56, 220),
+    "clone3": (435, 435),
+    "setns": (308, 268),
+    "personality": (135, 92),
+    "userfaultfd": (323, 282),
+    "io_uring_setup": (425, 425),
+    "fanotify_init": (300, 262),
+    "process_vm_readv": (310, 270),
 }
 
 # `call(NAME, ...)` is the name of the error that a system call ends with, or the number that it returns.
@@ -61,6 +70,7 @@ def opens(path, flags=os.O_WRONLY):
 """
 
 NEWNS, NEWUSER, NEWNET = 0x00020000, 0x10000000, 0x40000000
+NAMESPACES = [NEWNS, 0x02000000, 0x04000000, 0x08000000, NEWUSER, 0x20000000, NEWNET, NEWUSER | NEWNS, NEWUSER | NEWNET]
 BIND, REMOUNT = 4096, 32
 
 
@@ -73,6 +83,9 @@ def server(cloud: RealCloud) -> Iterator[Server]:
 
 def as_root(server: Server, code: str) -> str:
     return server.python(PROLOGUE + code, root=True)
+
+
+EITHER = pytest.mark.parametrize("root", [True, False], ids=["root", "ec2-user"])
 
 
 @pytest.mark.parametrize(
@@ -111,21 +124,132 @@ def test_the_kernel_refuses_its_root(server: Server, call: str) -> None:
     assert as_root(server, f"print({call})") in REFUSED
 
 
-def test_a_user_namespace_of_its_own_gives_no_mounts(server: Server) -> None:
-    """clone(2) can make one where unshare(2) is refused; what counts is what may be done in it."""
+@EITHER
+def test_nobody_makes_a_namespace(server: Server, root: bool) -> None:
+    """Neither by clone(2), which makes them where unshare(2) is refused, nor by clone3(2), which no filter can read."""
     code = f"""
-numbers["clone"] = (56, 220)
-pid = call("clone", {NEWUSER | NEWNS} | 17, 0, 0, 0, 0)
-if pid == 0:
-    got = [call("mount", b"none", b"/mnt", b"tmpfs", 0, 0), call("mount", b"/etc", b"/mnt", 0, {BIND}, 0)]
-    print(*got, flush=True)
-    os._exit(0)
-if isinstance(pid, int):
-    os.waitpid(pid, 0)
-else:
-    print(pid)
+import struct
+def child(pid):
+    if pid == 0:
+        os._exit(0)
+    if isinstance(pid, int):
+        os.waitpid(pid, 0)
+    return pid if isinstance(pid, str) else "made"
+got = [child(call("clone", flags | 17, 0, 0, 0, 0)) for flags in {NAMESPACES}]
+got += [call("unshare", flags) for flags in {NAMESPACES}]
+got.append(call("setns", os.open("/proc/self/ns/net", os.O_RDONLY), 0))
+print(sorted(set(got)))
+arguments = struct.pack("8Q", {NEWUSER}, 0, 0, 0, 17, 0, 0, 0)
+print(child(call("clone3", arguments, len(arguments))), child(call("clone", 17, 0, 0, 0, 0)))
 """
-    assert set(as_root(server, code).split()) <= REFUSED
+    refused, others = server.python(PROLOGUE + code, root=root).splitlines()
+    assert refused == "['EPERM']"
+    assert others == "ENOSYS made"
+    for command in ("unshare --user true", "unshare --map-root-user --mount true", "unshare --net true"):
+        done = server.ssh(f"{'sudo ' if root else ''}{command}", check=False)
+        assert (done.returncode, "Operation not permitted" in done.stderr) == (1, True), done.stderr
+
+
+@EITHER
+def test_sockets_are_of_the_networks_families(server: Server, root: bool) -> None:
+    """AF_VSOCK leads past all network namespaces to what the host itself runs on, and any other family is a module."""
+    code = """
+import socket
+opened, answers = set(), set()
+for make, kinds in ((socket.socket, range(1, 7)), (socket.socketpair, (1, 2, 5))):
+    for family in range(64):
+        for kind in kinds:
+            try:
+                for each in [made] if isinstance(made := make(family, kind), socket.socket) else made:
+                    each.close()
+                opened.add(family)
+            except OSError as error:
+                if family not in (1, 2, 10, 16, 17):
+                    answers.add(error.errno)
+print(sorted(opened), sorted(errno.errorcode[each] for each in answers))
+"""
+    asked = server.python(PROLOGUE + code, root=root)
+    assert asked == f"{'[1, 2, 10, 16, 17]' if root else '[1, 2, 10, 16]'} ['EAFNOSUPPORT']"
+
+
+@EITHER
+@pytest.mark.parametrize(
+    "call",
+    [
+        "call('keyctl', 0, -3, 0, 0, 0)",
+        "call('keyctl', 1, 0, 0, 0, 0)",
+        "call('add_key', b'user', b'x', b'y', 1, -3)",
+        "call('request_key', b'user', b'x', 0, -3)",
+        "call('io_uring_setup', 8, bytes(256))",
+        "call('userfaultfd', 1)",
+        "call('bpf', 0, bytes(128), 128)",
+        "call('perf_event_open', bytes(128), 0, -1, -1, 0)",
+        "call('fanotify_init', 0, 0)",
+        "call('personality', 0x0400000)",
+        "call('syslog', 3, bytes(64), 64)",
+        "call('syslog', 10, 0, 0)",
+    ],
+)
+def test_parts_of_the_kernel_that_no_server_needs_are_closed(server: Server, call: str, root: bool) -> None:
+    assert server.python(f"{PROLOGUE}print({call})", root=root) in REFUSED
+
+
+def test_a_32_bit_program_finds_no_way_around(server: Server) -> None:
+    """On x86 its calls have other numbers, and one of them takes what it is to do from memory."""
+    code = """
+import mmap
+if platform.machine() != "x86_64":
+    # There is no such call on other machines.
+    print("ENOSYS")
+    sys.exit()
+# `int 0x80` is the 32-bit way into the kernel from any program: the call's number in eax, its arguments in ebx and ecx.
+libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+page = libc.mmap(0x10000000, 4096, 7, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x10, -1, 0)
+gate = bytes.fromhex("53 89f8 89f3 89d1 31d2 cd80 5b c3")
+ctypes.memmove(page, gate, len(gate))
+wanted = b"".join(each.to_bytes(4, "little") for each in (40, 1, 0))
+ctypes.memmove(page + 512, wanted, len(wanted))
+enter = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_uint, ctypes.c_uint)(page)
+SOCKETCALL, SOCKET, CLONE = 102, 359, 120
+for call in ((SOCKETCALL, 1, page + 512), (SOCKET, 40, 1), (CLONE, 0x10000000 | 17, 0)):
+    trying = os.fork()
+    if trying == 0:
+        got = enter(*call)
+        # A child of clone's has got a zero here.
+        print(errno.errorcode[-got] if got < 0 else f"{call} worked", flush=True)
+        os._exit(0)
+    if os.WIFSIGNALED(os.waitpid(trying, 0)[1]):
+        # A kernel without a way in for them.
+        print("ENOSYS", flush=True)
+"""
+    assert set(as_root(server, code).split("\n")) <= {*REFUSED, "EAFNOSUPPORT"}
+
+
+def test_what_programs_do_goes_on_working(server: Server) -> None:
+    code = """
+import asyncio, concurrent.futures, multiprocessing, socket, subprocess, threading
+def double(number):
+    return 2 * number
+async def spawn():
+    process = await asyncio.create_subprocess_exec("echo", "spawned", stdout=asyncio.subprocess.PIPE)
+    print((await process.communicate())[0].decode().strip(), process.returncode)
+if __name__ == "__main__":
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        print(sum(pool.map(double, range(100))))
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        print(sum(pool.map(double, range(10))))
+    asyncio.run(spawn())
+    print(subprocess.run("ps -e | wc -l", shell=True, check=True, capture_output=True).returncode)
+    a, b = socket.socketpair()
+    a.send(b"x")
+    print(b.recv(1), socket.getaddrinfo("localhost", 80)[0][0].name, socket.if_nameindex()[0][1])
+"""
+    words = server.python(code).splitlines()
+    assert words[:5] == ["9900", "90", "spawned 0", "0", "b'x' AF_INET6 lo"] or words[4] == "b'x' AF_INET lo"
+    for command in ("uv --version", "uv venv --offline /tmp/venv", "apt-cache policy bash", "sudo dpkg --configure -a"):
+        server.ssh(command)
+    server.ssh("ip -brief address && sudo ip neigh && curl --version && git --version || true")
 
 
 def test_no_file_is_opened_by_its_number(server: Server) -> None:

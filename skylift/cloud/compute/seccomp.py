@@ -1,16 +1,19 @@
 """The distribution's container seccomp profile, as the OCI runtime wants it.
 
 The profile of containers-common (`seccomp.json`) is conditional on capabilities and architectures; this resolves the
-conditions for one server. Mounting and joining namespaces is taken out on top, as Docker's own profile does for
-containers without CAP_SYS_ADMIN: rootless podman needs these calls, a server does not.
+conditions for one server. It is made for rootless podman, which needs more than a server does, so what Docker's own
+profile refuses to containers without CAP_SYS_ADMIN is taken out on top: mounts, namespaces (also those of `clone`) and
+keys. Sockets are of the families that a server's network has.
 
     ProfileMissing   no profile on this machine; says which package carries it
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import platform
+import socket
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,20 @@ NAMESPACE_CALLS = frozenset(
     "fsconfig fsmount fsopen fspick mount mount_setattr move_mount open_tree pivot_root setns umount umount2 "
     "unshare".split()
 )
+KERNEL_CALLS = frozenset(
+    "add_key bpf fanotify_init io_uring_enter io_uring_register io_uring_setup keyctl lookup_dcookie "
+    "lsm_get_self_attr lsm_list_modules lsm_set_self_attr open_by_handle_at perf_event_open quotactl quotactl_fd "
+    "request_key syslog userfaultfd".split()
+)
+"""What the distribution's profile may allow, depending on its version, and Docker's does not."""
+
+CLONE_NAMESPACES = tuple(1 << bit for bit in (17, *range(25, 31)))
+"""CLONE_NEWNS, then NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID and NEWNET, in clone(2)'s first argument."""
+
+FAMILIES = tuple(
+    int(family) for family in (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6, socket.AF_NETLINK, socket.AF_PACKET)
+)
+"""The kernel loads modules for any other family that is asked for; AF_VSOCK's sockets reach what runs the host."""
 
 _ARCHITECTURES = {"x86_64": ("amd64", "SCMP_ARCH_X86_64"), "aarch64": ("arm64", "SCMP_ARCH_AARCH64")}
 
@@ -47,14 +64,15 @@ def oci_seccomp(profile: Mapping[str, Any], capabilities: Collection[str], machi
         entry for entry in profile["archMap"] if entry["architecture"] == oci_architecture
     ]
     architectures = [oci_architecture, *(sub for entry in mapped for sub in entry["subArchitectures"])]
-    denied = NAMESPACE_CALLS if "CAP_SYS_ADMIN" not in capabilities else frozenset()
+    privileged = "CAP_SYS_ADMIN" in capabilities
+    replaced = frozenset() if privileged else _DENIED | {"clone", "clone3", "socket", "socketcall", "socketpair"}
     rules = [
-        _rule(entry, denied)
+        _rule(entry, replaced)
         for entry in profile["syscalls"]
-        if _applies(entry, set(capabilities), architecture) and set(entry["names"]) - denied
+        if _applies(entry, set(capabilities), architecture) and set(entry["names"]) - replaced
     ]
-    if denied:
-        rules.append({"names": sorted(denied), "action": "SCMP_ACT_ERRNO", "errnoRet": 1})
+    if not privileged:
+        rules += [_refusal(_DENIED, errno.EPERM), *_threads_only(), *_own_families()]
     result: dict[str, Any] = {
         "defaultAction": profile["defaultAction"],
         "architectures": architectures,
@@ -63,6 +81,50 @@ def oci_seccomp(profile: Mapping[str, Any], capabilities: Collection[str], machi
     if "defaultErrnoRet" in profile:
         result["defaultErrnoRet"] = profile["defaultErrnoRet"]
     return result
+
+
+_DENIED = NAMESPACE_CALLS | KERNEL_CALLS
+
+
+def _threads_only() -> list[dict[str, Any]]:
+    """clone without any namespace's flag. A filter cannot look into what clone3 points to: without it, C libraries make
+    do with clone."""
+    flags = [_argument("SCMP_CMP_MASKED_EQ", flag, flag) for flag in CLONE_NAMESPACES]
+    return [
+        _allowance(("clone",), _argument("SCMP_CMP_MASKED_EQ", sum(CLONE_NAMESPACES), 0)),
+        *(_refusal(("clone",), errno.EPERM, flag) for flag in flags),
+        _refusal(("clone3",), errno.ENOSYS),
+    ]
+
+
+def _own_families() -> list[dict[str, Any]]:
+    """Of any other family a socket is refused as by a kernel that has none. No filter can look into what socketcall
+    points to, which 32-bit programs use on x86."""
+    calls = ("socket", "socketpair")
+    others = [number for number in range(max(FAMILIES)) if number not in FAMILIES]
+    refused = [_argument("SCMP_CMP_EQ", number) for number in others]
+    refused.append(_argument("SCMP_CMP_GT", max(FAMILIES)))
+    return [
+        # First: the library allows socketcall for each allowed socket's sake, unless it is refused already. With an
+        # error that no profile has as its default: runtimes leave a rule out that says the same as the default.
+        _refusal(("socketcall",), errno.EACCES),
+        *(_allowance(calls, _argument("SCMP_CMP_EQ", family)) for family in FAMILIES),
+        *(_refusal(calls, errno.EAFNOSUPPORT, each) for each in refused),
+    ]
+
+
+def _argument(operator: str, value: int, second: int = 0) -> dict[str, Any]:
+    """A condition on a call's first argument."""
+    return {"index": 0, "value": value, "valueTwo": second, "op": operator}
+
+
+def _allowance(names: Collection[str], argument: dict[str, Any]) -> dict[str, Any]:
+    return {"names": sorted(names), "action": "SCMP_ACT_ALLOW", "args": [argument]}
+
+
+def _refusal(names: Collection[str], code: int, argument: dict[str, Any] | None = None) -> dict[str, Any]:
+    rule: dict[str, Any] = {"names": sorted(names), "action": "SCMP_ACT_ERRNO", "errnoRet": code}
+    return rule if argument is None else {**rule, "args": [argument]}
 
 
 def _applies(entry: Mapping[str, Any], capabilities: set[str], architecture: str) -> bool:
