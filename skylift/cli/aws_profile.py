@@ -117,9 +117,7 @@ def _profiles(home: Home) -> list[Profile]:
     except FileNotFoundError:
         return []
     except (OSError, ValueError, TypeError) as error:
-        raise UsageError(
-            f"{file} cannot be read: {error}.", "Remove it; its profiles stay."
-        ) from error
+        raise UsageError(f"{file} cannot be read: {error}.", "Remove it; its profiles stay.") from error
 
 
 def _remember(home: Home, profiles: list[Profile]) -> None:

@@ -176,10 +176,19 @@ def check(action: str) -> Callable[[Tx, Caller, Any], Iterable[Check]]:
 
 
 def check_create(_tx: Tx, _caller: Caller, params: Any) -> Iterable[Check]:
+    """What a new bucket is told about itself takes the permission that telling it later takes.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateBucket.html ("Permissions"): no ACL and `private` take
+    none, `ObjectOwnership` takes one whatever its value.
+    """
     configuration = params.get("CreateBucketConfiguration", {})
     arn = bucket_arn(params["Bucket"])
     context = {"s3:locationconstraint": configuration.get("LocationConstraint", FIRST_REGION)}
     yield Check("s3:CreateBucket", arn, context)
+    if params.get("ACL", "private") != "private":
+        yield Check("s3:PutBucketAcl", arn)
+    if "ObjectOwnership" in params:
+        yield Check("s3:PutBucketOwnershipControls", arn)
     if configuration.get("Tags"):
         tags = {tag["Key"]: tag["Value"] for tag in configuration["Tags"] if "Key" in tag and "Value" in tag}
         keys = {f"aws:RequestTag/{key}": value for key, value in tags.items()}

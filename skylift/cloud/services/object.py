@@ -213,11 +213,17 @@ def check_delete_many(_tx: Tx, _caller: Caller, _params: Any) -> Iterable[Check]
 
 
 def _check_put(params: Any, *, creates: bool) -> Iterable[Check]:
+    """Tags and an ACL that come with an object take the permission that giving them later takes.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html
+    """
     arn = object_arn(params["Bucket"], params["Key"])
     tags = requested_context(from_header(params))
     yield Check("s3:PutObject", arn, {"s3:ObjectCreationOperation": "true" if creates else "false", **tags})
     if tags:
         yield Check("s3:PutObjectTagging", arn, tags)
+    if "ACL" in params:
+        yield Check("s3:PutObjectAcl", arn)
     if "IfMatch" in params:
         # The answer tells something about the object that is there.
         yield Check("s3:GetObject", arn)

@@ -198,9 +198,13 @@ def on_name(tx: Tx, caller: Caller, action: str, text: str, more: Context | None
 _TAG_KEYS = ("aws:ResourceTag", "ssm:resourceTag")
 
 
-def on_path(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+def on_path(_tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+    """The path itself is asked about, not what is found below it; the root's ARN is `parameter/`.
+
+    https://docs.aws.amazon.com/systems-manager/latest/userguide/ps-retrieval-authorization.html
+    """
     recursive = "true" if params.get("Recursive") else "false"
-    yield Check("ssm:GetParametersByPath", arn(caller, params["Path"]).rstrip("/"), {"ssm:Recursive": recursive})
+    yield Check("ssm:GetParametersByPath", arn(caller, params["Path"].rstrip("/")), {"ssm:Recursive": recursive})
 
 
 def on_all(_tx: Tx, caller: Caller, _params: Any) -> Iterator[Check]:

@@ -38,7 +38,8 @@ def arn(caller: Caller, name: str) -> str:
 
 
 def is_public(name: str) -> bool:
-    return name.startswith("/aws/")
+    """The path `/aws` is where they begin."""
+    return name == "/aws" or name.startswith("/aws/")
 
 
 def reference(caller: Caller, text: str) -> Reference:

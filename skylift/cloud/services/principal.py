@@ -45,14 +45,15 @@ def granted(statement: Statement, who: Who) -> Reach:
     """How far an Allow of this statement reaches for the caller, as far as its principals say."""
     if statement.principals is not None:
         return _reach(statement.principals, who)
-    return "nobody" if _excepted(statement, who) else "limited"
+    excepted = statement.not_principals is not None and _reach(statement.not_principals, who) != "nobody"
+    return "nobody" if excepted else "limited"
 
 
 def denied(statement: Statement, who: Who) -> bool:
     """Whether a Deny of this statement is meant for the caller. A deny for the account is for everybody in it."""
     if statement.principals is not None:
         return _reach(statement.principals, who) != "nobody"
-    return not _excepted(statement, who)
+    return statement.not_principals is None or not _spared(statement.not_principals, who)
 
 
 def widest(reaches: list[Reach]) -> Reach:
@@ -70,8 +71,14 @@ def _reach(principals: Principals, who: Who) -> Reach:
     return "nobody"
 
 
-def _excepted(statement: Statement, who: Who) -> bool:
-    """Whether NotPrincipal names this very caller: naming the account excepts its root only."""
-    if statement.not_principals is None:
-        return False
-    return _reach(statement.not_principals, who) not in ("nobody", "account")
+def _spared(principals: Principals, who: Who) -> bool:
+    """Whether NotPrincipal takes this very caller out of a Deny. Naming the account spares its root only.
+
+    A session is denied with its role and by itself, so that both have to be named: "AWS might validate the account
+    first, then the role, and then the assumed-role user".
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_notprincipal.html
+    """
+    named = set(principals.aws)
+    if "*" in named or (who.root and who.account & named):
+        return True
+    return who.own in named and (who.role is None or who.role in named)

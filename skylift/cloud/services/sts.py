@@ -196,10 +196,8 @@ def _trusting_role(tx: Tx, caller: Caller, params: Any) -> Role:
 
 def _require_trust(tx: Tx, caller: Caller, role: Role, check: Check) -> None:
     """The role's trust policy and the caller's own policies must let the caller do this to the role."""
-    own_role = tx.get(Role, name=caller.role) if caller.role else None
-    principal = own_role.arn if own_role else caller.arn
     context = {**caller_context(tx, caller, tx.now), **(check.context or {})}
-    trust = trust_in_caller(role, caller, principal, check.action, context)
+    trust = trust_in_caller(tx, role, caller, check.action, context)
     if trust in ("named", "account"):
         # Trust in this very caller is enough within an account, as far as what limits the caller goes.
         decision = decide_on(tx, caller, check, (parse_policy(role.trust_policy, "trust"),))

@@ -11,6 +11,7 @@ from skylift.cloud.identity import Caller, Role, User
 from skylift.cloud.services.authorize import normalised
 from skylift.cloud.services.iam_rules import over_quota
 from skylift.cloud.services.policy_document import Principals, Statement, document_size, parse_policy
+from skylift.cloud.services.principal import denied, granted, who_is
 from skylift.cloud.store.database import Tx
 
 MAX_SIZE = 2048
@@ -18,7 +19,7 @@ MAX_SIZE = 2048
 Trust = Literal["no", "denied", "account", "named"]
 """`account`: the account as a whole is trusted, so that the caller's own policies must allow it as well."""
 
-Place = Callable[[Principals], Trust]
+Place = Callable[[Statement], Trust]
 
 _OWN_ENTITY = re.compile(r"arn:aws:iam::(\d{12}):(role|user)/(?:\S+/)?([^/\s]+)")
 
@@ -53,19 +54,27 @@ def _there(tx: Tx, kind: str, name: str, arn: str) -> bool:
 
 def trust_in_service(role: Role, service: str, action: str = "sts:AssumeRole") -> bool:
     """Whether an AWS service (`ec2.amazonaws.com`) may assume the role."""
-    return _evaluate(role, action, {}, lambda who: "named" if service in who.services else "no") == "named"
+
+    def place(statement: Statement) -> Trust:
+        if statement.principals is not None:
+            return "named" if service in statement.principals.services else "no"
+        excepted = statement.not_principals is not None and service in statement.not_principals.services
+        return "no" if excepted else "named"
+
+    return _evaluate(role, action, {}, place) == "named"
 
 
 def trust_in_caller(
-    role: Role, caller: Caller, principal_arn: str, action: str, context: Mapping[str, str | tuple[str, ...]]
+    tx: Tx, role: Role, caller: Caller, action: str, context: Mapping[str, str | tuple[str, ...]]
 ) -> Trust:
-    """What the role's trust policy says of a caller; `principal_arn` is that of its role, user or root."""
-    account = {caller.account, f"arn:aws:iam::{caller.account}:root"}
+    """What the role's trust policy says of a caller."""
+    who = who_is(tx, caller)
 
-    def place(who: Principals) -> Trust:
-        if {caller.arn, principal_arn, "*"} & set(who.aws):
-            return "named"
-        return "account" if account & set(who.aws) else "no"
+    def place(statement: Statement) -> Trust:
+        if not statement.allows:
+            return "named" if denied(statement, who) else "no"
+        reach = granted(statement, who)
+        return "no" if reach == "nobody" else "account" if reach == "account" else "named"
 
     return _evaluate(role, action, context, place)
 
@@ -74,7 +83,7 @@ def _evaluate(role: Role, action: str, context: Mapping[str, str | tuple[str, ..
     keys = normalised(context)
     found: Trust = "no"
     for statement in parse_policy(role.trust_policy, "trust").statements:
-        placed = _placed(statement, place)
+        placed = place(statement)
         applies = statement.covers(action) and all(one.holds(keys) for one in statement.conditions)
         if placed == "no" or not applies:
             continue
@@ -83,10 +92,3 @@ def _evaluate(role: Role, action: str, context: Mapping[str, str | tuple[str, ..
         if found != "named":
             found = placed
     return found
-
-
-def _placed(statement: Statement, place: Place) -> Trust:
-    if statement.principals is not None:
-        return place(statement.principals)
-    excepted = statement.not_principals is not None and place(statement.not_principals) != "no"
-    return "no" if excepted else "named"

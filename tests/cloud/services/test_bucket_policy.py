@@ -185,6 +185,20 @@ def test_not_principal_excepts_by_name(account: Account) -> None:
     assert may_read(account, account.root)
 
 
+def test_not_principal_that_names_only_the_role_denies_its_sessions(account: Account) -> None:
+    """As on AWS: whom a Deny spares has to be named as session and as role."""
+    worker = account.role("worker", allow("s3:*"))
+    role = f"arn:aws:iam::{ACCOUNT}:role/worker"
+    put(account, deny("s3:GetObject", OBJECTS, NotPrincipal={"AWS": [role, ROOT]}))
+    assert not may_read(account, worker)
+    put(account, deny("s3:GetObject", OBJECTS, NotPrincipal={"AWS": [worker.arn, ROOT]}))
+    assert not may_read(account, worker)
+    put(account, deny("s3:GetObject", OBJECTS, NotPrincipal={"AWS": [worker.arn, role, ROOT]}))
+    assert may_read(account, worker)
+    assert not may_read(account, account.assume("worker", session="other"))
+    assert not may_read(account, account.anonymous)
+
+
 def test_root_can_always_take_the_policy_away(account: Account) -> None:
     put(account, forbid("*", "s3:*", [BUCKET, OBJECTS]))
     with refused("AccessDenied", "explicit deny"):

@@ -10,6 +10,7 @@ from identity_fixtures import (
     START,
     Account,
     allow,
+    deny,
     refused,
 )
 
@@ -108,6 +109,32 @@ def test_what_is_not_carried_out_is_refused(account: Account) -> None:
     with refused("NotImplemented", "x-amz-acl", "public-read", status=501):
         make(account, "public", ObjectOwnership="ObjectWriter", ACL="public-read")
     assert names(account.s3("ListBuckets")) == ["plain"]
+
+
+@pytest.mark.parametrize(
+    ("params", "permission"),
+    [
+        ({"ACL": "public-read", "ObjectOwnership": "ObjectWriter"}, "s3:PutBucketAcl"),
+        ({"ACL": "private", "ObjectOwnership": "ObjectWriter"}, "s3:PutBucketOwnershipControls"),
+        ({"ObjectOwnership": "BucketOwnerEnforced"}, "s3:PutBucketOwnershipControls"),
+    ],
+)
+def test_what_a_bucket_is_made_with_takes_its_own_permission(
+    account: Account, params: dict[str, str], permission: str
+) -> None:
+    others = {"s3:PutBucketAcl", "s3:PutBucketOwnershipControls"} - {permission}
+    maker = account.role("maker", allow(["s3:CreateBucket", *others]))
+    with refused("AccessDenied", permission):
+        make(account, caller=maker, **params)
+    make(account, ACL="private", caller=maker)
+    guarded = account.role(
+        "guarded",
+        allow("s3:*"),
+        deny("s3:PutBucketAcl", Condition={"StringEquals": {"s3:x-amz-acl": "public-read"}}),
+    )
+    if permission == "s3:PutBucketAcl":
+        with refused("AccessDenied", "explicit deny"):
+            make(account, "second", caller=guarded, **params)
 
 
 def test_lists_in_pages(account: Account) -> None:

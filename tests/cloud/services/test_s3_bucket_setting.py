@@ -6,6 +6,7 @@ import pytest
 from identity_fixtures import (
     Account,
     allow,
+    deny,
     refused,
 )
 
@@ -187,3 +188,25 @@ def test_each_setting_needs_its_own_permission(account: Account, operation: str,
     caller = account.role("none", allow("s3:ListBucket"))
     with refused("AccessDenied", f"s3:{action} on resource: arn:aws:s3:::bucket"):
         account.s3(operation, caller=caller, Bucket="bucket")
+
+
+def test_an_acl_that_comes_with_an_object_takes_a_permission_of_its_own(account: Account) -> None:
+    """Whoever may not put ACLs cannot put them by way of a header of another request."""
+    ask(account, "PutBucketOwnershipControls", OwnershipControls={"Rules": [{"ObjectOwnership": "ObjectWriter"}]})
+    account.put("bucket", "source", b"data")
+    writer = account.role("writer", allow(["s3:PutObject", "s3:GetObject"]))
+    for operation, more in (
+        ("PutObject", {"Body": account.spool(b"data")}),
+        ("CopyObject", {"CopySource": "bucket/source"}),
+        ("CreateMultipartUpload", {}),
+    ):
+        for acl in ("private", "bucket-owner-full-control", "public-read"):
+            with refused("AccessDenied", "s3:PutObjectAcl"):
+                ask(account, operation, Key="key", ACL=acl, caller=writer, **more)
+        ask(account, operation, Key="key", caller=writer, **more)
+    careful = account.role(
+        "careful", allow("s3:*"), deny("s3:PutObjectAcl", Condition={"StringLike": {"s3:x-amz-acl": "public-*"}})
+    )
+    account.put("bucket", "key", b"", ACL="private", caller=careful)
+    with refused("AccessDenied", "explicit deny"):
+        account.put("bucket", "key", b"", ACL="public-read", caller=careful)

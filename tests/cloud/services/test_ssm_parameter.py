@@ -299,6 +299,23 @@ def test_an_image_parameter_holds_an_image(account: Account) -> None:
     assert account.ssm("GetParameter", Name="golden")["Parameter"]["DataType"] == "aws:ec2:image"
 
 
+@pytest.mark.parametrize("path", ["/", "/app", "/app/"])
+@pytest.mark.parametrize("resource", [arn("*"), f"{arn('')[:-1]}*", "*"])
+def test_no_path_escapes_a_deny_on_all_parameters(account: Account, path: str, resource: str) -> None:
+    put(account, "/app/secret")
+    reader = account.role("reader", allow("ssm:*"), deny("ssm:*", resource))
+    with refused("AccessDenied", "explicit deny"):
+        account.ssm("GetParametersByPath", Path=path, Recursive=True, caller=reader)
+
+
+@pytest.mark.parametrize("path", ["/aws", "/aws/", "/aws/service"])
+def test_nor_one_on_those_that_aws_publishes(account: Account, path: str) -> None:
+    add_image(account, "ami-00000000000000001")
+    reader = account.role("reader", allow("ssm:*"), deny("ssm:*", arn("*", account="")))
+    with refused("AccessDenied", "explicit deny"):
+        account.ssm("GetParametersByPath", Path=path, Recursive=True, caller=reader)
+
+
 def test_permissions_are_by_name_path_and_tag(account: Account) -> None:
     put(account, "/app/a", Tags=[{"Key": "stage", "Value": "prod"}])
     put(account, "/other")

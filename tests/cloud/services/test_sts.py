@@ -157,6 +157,18 @@ def test_everybody_but(account: Account) -> None:
         assume(account, "target", other)
 
 
+@pytest.mark.parametrize("spared", [[arn("named")], [f"arn:aws:iam::{ACCOUNT}:root"]])
+def test_everybody_but_a_role_denies_its_sessions(account: Account, spared: list[str]) -> None:
+    named = account.role("named", allow("*"))
+    document = policy(
+        {"Effect": "Allow", "Principal": "*", "Action": "sts:AssumeRole"},
+        {"Effect": "Deny", "NotPrincipal": {"AWS": spared}, "Action": "sts:AssumeRole"},
+    )
+    make(account, "target", document)
+    with refused("AccessDenied", "explicit deny"):
+        assume(account, "target", named)
+
+
 def test_trust_in_a_role_does_not_reach_beyond_what_limits_its_session(account: Account) -> None:
     account.role("named", allow("*"))
     make(account, "target", trust({"AWS": arn("named")}))
