@@ -45,4 +45,6 @@ class JsonCodec(DocumentCodec):
 
     def response(self, status: int, content: Mapping[str, Any], request_id: str) -> Response:
         headers = {"x-amzn-requestid": request_id, "Content-Type": self._content_type}
-        return Response(status, headers, json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode("utf-8"))
+        text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+        # An error may repeat half of a surrogate pair, or a header's byte that is no UTF-8: JSON writes it as an escape.
+        return Response(status, headers, text.encode("utf-8", "backslashreplace"))

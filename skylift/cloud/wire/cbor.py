@@ -149,7 +149,7 @@ def _write(value: Any, out: bytearray) -> None:
             out.append(0xFB)
             out += _FLOATS[27].pack(value)
         case str():
-            encoded = value.encode("utf-8")
+            encoded = value.encode("utf-8", "replace")
             _head(3, len(encoded), out)
             out += encoded
         case bytes():

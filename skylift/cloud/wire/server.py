@@ -137,7 +137,12 @@ class _Connection(web.RequestHandler):
     ) -> web.StreamResponse:
         if isinstance(exc, ConnectionError):
             raise exc
-        return super().handle_error(request, status, exc, message)
+        if not isinstance(exc, HttpProcessingError):
+            return super().handle_error(request, status, exc, message)
+        log.info("%s sent what is not HTTP: %s", request.remote, exc.message)
+        answer = web.Response(status=status, text=message)
+        answer.force_close()
+        return answer
 
 
 class _Server(web.Server):

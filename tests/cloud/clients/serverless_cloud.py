@@ -6,9 +6,10 @@ import asyncio
 import socket
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,16 @@ import boto3
 from botocore.config import Config
 from fresh_state import fresh_state
 
+from skylift.cloud.facts import CloudFacts
+from skylift.cloud.instance import Image
 from skylift.cloud.joints.desk import Desk
+from skylift.cloud.services import facts as machine
 from skylift.cloud.services.identity import make_root_key
+from skylift.cloud.services.image import register_image
+from skylift.cloud.services.vpc import make_default_vpc
 from skylift.cloud.store.database import Database
 from skylift.cloud.wire import checksum
+from skylift.cloud.wire.call import Call
 from skylift.cloud.wire.endpoint import AwsEndpoint
 
 ACCOUNT = "123456789012"
@@ -70,20 +77,29 @@ class Cloud:
 
 
 @contextmanager
-def serverless_cloud(tmp_path: Path) -> Iterator[Cloud]:
-    """An account of its own behind a port of its own."""
+def serverless_cloud(tmp_path: Path, performs: Callable[[str], None] = lambda operation: None) -> Iterator[Cloud]:
+    """An account of its own behind a port of its own. `performs` hears of each operation that is carried out."""
     directory = tmp_path / "state"
     (directory / "objects").mkdir(parents=True)
     database = Database(fresh_state(directory), checksum=checksum.start)
+    image = Image("ami-12345678", "skylift-debian-13-amd64", "Debian 13", str(tmp_path), 8, datetime.now(UTC), "x86_64")
     with database.write() as tx:
         root = make_root_key(tx)
+        machine.observe(tx, CloudFacts(ACCOUNT, REGION, loopback_net=7, endpoint="127.0.0.1:4520"))
+        make_default_vpc(tx, REGION)
+        register_image(tx, image)
     desk = Desk(database, ACCOUNT, REGION, lambda: None)
+
+    def perform(call: Call) -> dict[str, Any]:
+        performs(call.operation)
+        return desk.perform(call)
+
     endpoint = AwsEndpoint(
         region=REGION,
         spool=directory / "objects",
         objects=directory / "objects",
         secret_for=desk.secret_for,
-        perform=desk.perform,
+        perform=perform,
         cors=desk.cors,
     )
     loop = asyncio.new_event_loop()
