@@ -38,6 +38,7 @@ from skylift.runner.spot import read_spot
 from skylift.runner.steps import Clock
 from skylift.runner.submit import Submission
 from skylift.runner.tail import Tail
+from skylift.runner.visible import visible, visible_lines
 from skylift.runner.wait import collect, wait
 
 __all__ = ["Job", "Outcome", "SkyliftError", "UsageError", "jobs", "run", "submit"]
@@ -284,13 +285,13 @@ class _Watcher:
         _log.debug("%s ...", step)
 
     def done(self, step: str, detail: str, seconds: float) -> None:
-        _log.info("%s: %s (%.2f s)", step, detail, seconds)
+        _log.info("%s: %s (%.2f s)", step, visible(detail), seconds)
 
     def progress(self, step: str, done: int, total: int) -> None:
         pass
 
     def note(self, text: str) -> None:
-        _log.warning("%s", text)
+        _log.warning("%s", "\n".join(visible_lines(text)))
 
     def output(self, stream: Literal["stdout", "stderr"], data: bytes) -> None:
         self._tails[stream].add(data)

@@ -136,6 +136,18 @@ def test_only_the_command_line_prints_and_exits() -> None:
     assert wrong == []
 
 
+def test_one_file_has_the_terminal() -> None:
+    """What others have written is made harmless there, on its way out."""
+    wrong = []
+    for path in files("skylift.cli"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            printer = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+            if printer in ("print", "typer.echo", "typer.secho", "sys.stdout.write", "sys.stderr.write"):
+                wrong.append(f"{path.name}:{node.lineno}")
+    assert [each for each in wrong if not each.startswith("say.py:")] == []
+    assert wrong
+
+
 def test_each_file_of_tests_has_a_name_of_its_own() -> None:
     """pytest imports them by it; two of one name cannot be collected together."""
     names = [path.name for path in Path(__file__).parent.rglob("*.py") if path.name != "conftest.py"]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Protocol, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
 
 import typer
 
 from skylift.cli.place import On, settings_for
+from skylift.cli.say import say, say_json
 
 if TYPE_CHECKING:
+    from skylift.runner.errors import SkyliftError
     from skylift.runner.job import Outcome
 
 ForwardOption = Annotated[
@@ -94,20 +95,39 @@ def wait(
     """Wait until jobs have ended. The exit code is that of the first that did not end with 0, as the jobs are named."""
     import asyncio
 
-    from skylift.cli.screen import Outlet, make_screen, summary
+    from skylift.cli.screen import Outlet, make_screen, show_error, summary
     from skylift.runner.account import open_account
+    from skylift.runner.errors import RunError, SkyliftError
     from skylift.runner.wait import wait as wait_for
 
     account = open_account(settings_for(on))
     screen = make_screen(Outlet(1, 2), quiet=False, json=True)
 
-    async def all_of_them() -> list[Outcome]:
-        return list(await asyncio.gather(*(wait_for(account, name, screen) for name in names)))
+    async def one(name: str) -> Outcome | SkyliftError:
+        """What is wrong with one job does not keep from the others; a name that is no job's is told at once."""
+        try:
+            return await wait_for(account, name, screen)
+        except RunError as error:
+            return error
+
+    async def all_of_them() -> list[Outcome | SkyliftError]:
+        return list(await asyncio.gather(*(one(name) for name in names)))
 
     outcomes = asyncio.run(all_of_them())
     if as_json:
-        print(json.dumps([outcome.as_json() for outcome in outcomes], indent=2))
-    else:
-        for outcome in outcomes:
-            print("\n".join(summary(outcome)))
+        say_json([_as_json(name, found) for name, found in zip(names, outcomes, strict=True)])
+    for outcome in outcomes:
+        if isinstance(outcome, SkyliftError):
+            show_error(outcome)
+        elif not as_json:
+            say(*summary(outcome))
     raise typer.Exit(next((outcome.exit_code for outcome in outcomes if outcome.exit_code), 0))
+
+
+def _as_json(name: str, found: Outcome | SkyliftError) -> dict[str, Any]:
+    from skylift.runner.errors import RecordDamaged, SkyliftError
+
+    if isinstance(found, SkyliftError):
+        state = "damaged" if isinstance(found, RecordDamaged) else "broken"
+        return {"name": name, "state": state, "exit_code": found.exit_code, "reason": found.message}
+    return found.as_json()

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from skylift.cli.say import say
+
 if TYPE_CHECKING:
     from skylift.cloud.compute.image import Progress
 
@@ -24,7 +26,7 @@ def build_bar() -> Iterator[Progress]:
         with _lines(seen) as progress:
             yield progress
     if seen and seen[-1] >= 1:
-        print(f"Image built in {time.monotonic() - began:.0f} s.", file=sys.stderr)
+        say(f"Image built in {time.monotonic() - began:.0f} s.", to_stderr=True)
 
 
 @contextmanager
@@ -54,7 +56,7 @@ def _rich_bar(seen: list[float]) -> Iterator[Progress]:
 def _lines(seen: list[float]) -> Iterator[Progress]:
     def progress(fraction: float, text: str) -> None:
         if not seen:
-            print("Building the image of servers (Debian 13, about half a minute) ...", file=sys.stderr)
+            say("Building the image of servers (Debian 13, about half a minute) ...", to_stderr=True)
         seen.append(fraction)
 
     yield progress

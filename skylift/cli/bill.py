@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Any
 
 import typer
+
+from skylift.cli.say import say, say_json
 
 SHOWN = Decimal("0.0001")
 
@@ -48,7 +49,7 @@ def bill(
         show_error(error)
         raise typer.Exit(error.exit_code) from None
     if as_json:
-        print(json.dumps(_as_json(found), indent=2))
+        say_json(_as_json(found))
     else:
         _show(found, by)
 
@@ -129,11 +130,11 @@ def _show(found: dict[str, Any], by: str | None) -> None:
         rows += [_row(one, amount) for one, amount in zip(found["Lines"], amounts, strict=True)]
     print_table(rows)
     total = shown([Decimal(found["Total"])])[0]
-    print(f"\nTotal: USD {total} from {_spelled(found['From'])} to {_spelled(found['To'])}, {found['RegionName']}")
+    say("", f"Total: USD {total} from {_spelled(found['From'])} to {_spelled(found['To'])}, {found['RegionName']}")
     if found["UnpricedLines"]:
-        print(f"What is unknown is not in it; no source has a price for that. Lines: {found['UnpricedLines']}.")
+        say(f"What is unknown is not in it; no source has a price for that. Lines: {found['UnpricedLines']}.")
     dates = ", ".join(f"{one['Option']} {one['Date']}" for one in found["PricesAsOf"])
-    print(f"Prices as of: {dates or 'none for this region'}. Transfers, snapshots and requests are not counted.")
+    say(f"Prices as of: {dates or 'none for this region'}. Transfers, snapshots and requests are not counted.")
 
 
 def _key(one: dict[str, Any]) -> str:

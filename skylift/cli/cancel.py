@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from skylift.cli.place import On, settings_for
+from skylift.cli.say import say
 
 
 def register(app: typer.Typer) -> None:
@@ -27,7 +28,7 @@ def cancel(
         jobs = Jobs(settings_for(on))
         for name in names:
             try:
-                print(f"{name}: {jobs.cancel(name)}")
+                say(f"{name}: {jobs.cancel(name)}")
             except SkyliftError as error:
                 show_error(error)
                 code = error.exit_code

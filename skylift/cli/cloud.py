@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import sys
@@ -14,6 +13,7 @@ import typer
 
 from skylift.cli import bill, market
 from skylift.cli.connect import connect
+from skylift.cli.say import say, say_json, say_text
 from skylift.cloud.home import Endpoint, Home, RootKey, default_home
 
 
@@ -57,16 +57,14 @@ def up(
         bring_up(home, port, region, showing=build_bar)
     endpoint, _ = running_cloud(home)
     if port is not None and not endpoint.url.endswith(f":{port}"):
-        print(f"The cloud was up already, with its endpoint at {endpoint.url}, not on port {port}.", file=sys.stderr)
+        say(f"The cloud was up already, with its endpoint at {endpoint.url}, not on port {port}.", to_stderr=True)
         raise typer.Exit(2)
     if tls and not endpoint.tls_url:
-        print("The cloud was up already, without TLS. Take it down first: skylift cloud down", file=sys.stderr)
+        say("The cloud was up already, without TLS. Take it down first: skylift cloud down", to_stderr=True)
         raise typer.Exit(2)
-    print(
-        f"The cloud {'is' if pid else 'is now'} up at {endpoint.url} ({endpoint.region}, account {endpoint.account})."
-    )
+    say(f"The cloud {'is' if pid else 'is now'} up at {endpoint.url} ({endpoint.region}, account {endpoint.account}).")
     if endpoint.tls_url:
-        print(f"Over TLS it is at {endpoint.tls_url}, with a certificate vouched for by {home.authority}.")
+        say(f"Over TLS it is at {endpoint.tls_url}, with a certificate vouched for by {home.authority}.")
 
 
 def down() -> None:
@@ -77,16 +75,16 @@ def down() -> None:
 
     home = default_home()
     if not home.path.exists():
-        print(f"There is no cloud in {home.path}.")
+        say(f"There is no cloud in {home.path}.")
         return
     if is_root():
         stop_cloud(home)
     elif code := run_as_root(home, ["cloud", "down"]):
         raise typer.Exit(code)
     for line in remove_profiles(home):
-        print(line)
+        say(line)
     if is_root():
-        print("The cloud is down.")
+        say("The cloud is down.")
 
 
 def status(
@@ -96,13 +94,13 @@ def status(
     home = default_home()
     facts = describe(home)
     if as_json:
-        print(json.dumps(facts, indent=2))
+        say_json(facts)
     elif facts["running"]:
-        print(f"up      {facts['url']}  {facts['region']}  account {facts['account']}  pid {facts['pid']}")
-        print(f"state   {facts['home']}")
-        print(f"image   {facts['image'] or 'not built'}")
+        say(f"up      {facts['url']}  {facts['region']}  account {facts['account']}  pid {facts['pid']}")
+        say(f"state   {facts['home']}")
+        say(f"image   {facts['image'] or 'not built'}")
     else:
-        print(f"down    {facts['home']}")
+        say(f"down    {facts['home']}")
     if not facts["running"]:
         raise typer.Exit(1)
 
@@ -141,15 +139,15 @@ def env(
             raise UsageError("The cloud is up without TLS.", "Run: skylift cloud down; skylift cloud up --tls")
         if profile is not None:
             raise UsageError("--tls goes with exports only, not with --profile.")
-        print(exports(replace(endpoint, url=endpoint.tls_url), key), end="")
-        print(f"export AWS_CA_BUNDLE={shlex.quote(str(home.authority))}")
+        say_text(exports(replace(endpoint, url=endpoint.tls_url), key))
+        say(f"export AWS_CA_BUNDLE={shlex.quote(str(home.authority))}")
         return
     if profile is None:
-        print(exports(endpoint, key), end="")
+        say_text(exports(endpoint, key))
         return
     written = write_profile(home, profile, endpoint, key)
-    print(f"Profile {profile} is in {written.config} and {written.credentials}.", file=sys.stderr)
-    print(f"Try: aws --profile {shlex.quote(profile)} ec2 describe-instances", file=sys.stderr)
+    say(f"Profile {profile} is in {written.config} and {written.credentials}.", to_stderr=True)
+    say(f"Try: aws --profile {shlex.quote(profile)} ec2 describe-instances", to_stderr=True)
 
 
 def exports(endpoint: Endpoint, key: RootKey) -> str:

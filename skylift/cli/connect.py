@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from skylift.cli.say import say_text
+
 if TYPE_CHECKING:
     from skylift.runner.ec2 import Api
 
@@ -28,7 +30,7 @@ def connect(
 
     running_cloud(default_home())
     settings = local_settings(build_bar)
-    print(steps(find(Api(settings), instance), user or settings.login_user), end="")
+    say_text(steps(find(Api(settings), instance), user or settings.login_user))
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from dataclasses import asdict
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from skylift.cli.say import say, say_json
 from skylift.cloud.home import default_home
 
 if TYPE_CHECKING:
@@ -35,13 +35,13 @@ def doctor(
 
     capabilities = probe(default_home(), port)
     if as_json:
-        print(json.dumps([asdict(capability) for capability in capabilities], indent=2))
+        say_json([asdict(capability) for capability in capabilities])
     else:
         for line in table(capabilities):
-            print(line)
+            say(line)
         if any(capability.ok is None for capability in capabilities):
             # The whole path: sudo's own PATH does not lead into a virtual environment.
-            print(f"\nSome things take root to try: sudo {shlex.quote(str(Path(sys.argv[0]).absolute()))} doctor")
+            say("", f"Some things take root to try: sudo {shlex.quote(str(Path(sys.argv[0]).absolute()))} doctor")
     if any(capability.ok is False for capability in capabilities):
         raise typer.Exit(1)
 

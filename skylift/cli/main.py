@@ -21,6 +21,7 @@ from typing import cast
 import typer
 
 from skylift import __version__
+from skylift.cli.say import say, say_text, say_trouble
 from skylift.runner.errors import SKYLIFT_FAILED, USAGE, SkyliftError
 
 INTERRUPTED = 130
@@ -75,7 +76,7 @@ def make_app(word: str = "") -> typer.Typer:
 
 def _version(wanted: bool) -> None:
     if wanted:
-        print(f"skylift {__version__}")
+        say(f"skylift {__version__}")
         raise typer.Exit
 
 
@@ -99,7 +100,7 @@ def perform(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return READER_GONE
     except Exception as error:  # noqa: BLE001 - the promise about exit codes holds for our own mistakes too
-        traceback.print_exception(error)
+        say_text("".join(traceback.format_exception(error)), to_stderr=True)
         return _tell("this is a mistake in skylift itself; the lines above say where.", "", SKYLIFT_FAILED)
 
 
@@ -118,9 +119,7 @@ def _invoke(arguments: list[str]) -> int:
 
 
 def _tell(message: str, advice: str, code: int) -> int:
-    print(f"skylift: {message}", file=sys.stderr)
-    if advice:
-        print(f"         {advice}", file=sys.stderr)
+    say_trouble(message, advice)
     return code
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+
+from skylift.cli.say import say_json
 
 if TYPE_CHECKING:
     from skylift.place.control import Control
@@ -196,7 +197,7 @@ def _show(found: list[dict[str, Any]], columns: Sequence[str], *, as_json: bool)
     from skylift.cli.ps import print_table
 
     if as_json:
-        print(json.dumps([{name: _spelled(value) for name, value in one.items()} for one in found], indent=2))
+        say_json([{name: _spelled(value) for name, value in one.items()} for one in found])
         return
     cells = [tuple(str(_spelled(one.get(name, "-"))) for name in columns) for one in found]
     print_table([tuple(_heading(name) for name in columns), *cells])

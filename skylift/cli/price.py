@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import sys
 import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +13,7 @@ from typer.core import TyperCommand
 from skylift.cli.needs import ArchOption, CpuOption, GpuOption, MemoryOption
 from skylift.cli.place import On
 from skylift.cli.run import COMMAND_FLAG, mark_program, read_program, run_presets
+from skylift.cli.say import say, say_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -106,13 +105,11 @@ def price(
     basis = _as_said(basis, seconds if duration else None, hours)
     found = quote(rates_of(kind, where), basis.seconds, basis.hours, basis.served, basis.as_json())
     if as_json:
-        print(
-            json.dumps({"program": _argv(job), "why_type": why, "notes": [*notes, *note], **found.as_json()}, indent=2)
-        )
+        say_json({"program": _argv(job), "why_type": why, "notes": [*notes, *note], **found.as_json()})
         return
     for line in [*notes, *note]:
-        print(line, file=sys.stderr)
-    print("\n".join(spell(" ".join(_argv(job)).removeprefix("python "), found, basis, why)))
+        say(line, to_stderr=True)
+    say(*spell(" ".join(_argv(job)).removeprefix("python "), found, basis, why))
 
 
 def _argv(job: Job) -> list[str]:
@@ -134,7 +131,8 @@ def _look_back(on: str | None) -> tuple[History | None, str | None, list[str]]:
         from skylift.runner.account import open_account
         from skylift.runner.history import read_history
 
-        return read_history(open_account(settings)), settings.region, []
+        history = read_history(open_account(settings))
+        return history, settings.region, list(history.damaged)
     except SkyliftError as error:
         return None, None, [f"The account's jobs cannot be looked at: {error.message}"]
 

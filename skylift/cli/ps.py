@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from skylift.cli.place import On, settings_for
+from skylift.cli.say import say, say_json
+from skylift.runner.visible import visible
 
 if TYPE_CHECKING:
     from skylift.runner.jobs import Listed
@@ -38,7 +38,7 @@ def ps(
         show_error(error)
         raise typer.Exit(error.exit_code) from None
     if as_json:
-        print(json.dumps([job.as_json() for job in jobs], indent=2))
+        say_json([job.as_json() for job in jobs])
     else:
         _table(jobs)
 
@@ -56,14 +56,17 @@ def _table(jobs: list[Listed]) -> None:
     print_table(rows)
     for job in jobs:
         if job.state == "stranded":
-            print(
+            say(
                 f"{job.name}: its results could not be sent and are on the disk of {job.instance}, which was stopped."
                 f" To try again, start it: aws ec2 start-instances --instance-ids {job.instance}",
-                file=sys.stderr,
+                to_stderr=True,
             )
+        if job.state == "damaged":
+            say(f"{job.name}: {job.reason}", to_stderr=True)
 
 
 def print_table(rows: Sequence[tuple[str, ...]]) -> None:
+    rows = [tuple(map(visible, row)) for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from skylift.cli.place import On, settings_for
+from skylift.cli.say import say, say_json
 
 
 def register(app: typer.Typer) -> None:
@@ -25,7 +25,7 @@ def results(
     on: On = None,
 ) -> None:
     """Bring the results of a job home. What is here already is not fetched again; what was cut off is gone on with."""
-    from skylift.cli.screen import Outlet, make_screen
+    from skylift.cli.screen import Outlet, make_screen, spell_not_written
     from skylift.runner.account import open_account
     from skylift.runner.size import spell_size
     from skylift.runner.steps import Clock
@@ -35,15 +35,17 @@ def results(
     account = open_account(settings_for(on))
     try:
         with Clock(screen).step("results") as step:
-            found = collect(account, name, folder or Path(), screen).results
+            brought = collect(account, name, folder or Path(), screen)
+            found = brought.results
             step.detail = f"{len(found)} file{'s' * (len(found) != 1)}, {spell_size(sum(each.size for each in found))}"
     finally:
         screen.finish()
     if as_json:
-        print(json.dumps([vars(each) for each in found], indent=2))
+        say_json([vars(each) for each in found])
     else:
-        for each in found:
-            print(each.path)
+        say(*(each.path for each in found))
+    if brought.not_written:
+        say(spell_not_written(brought.not_written), to_stderr=True)
 
 
 def rm(
@@ -59,7 +61,7 @@ def rm(
     jobs = Jobs(settings_for(on))
     for name in names:
         try:
-            print(f"{name}: {jobs.remove(name)}")
+            say(f"{name}: {jobs.remove(name)}")
         except SkyliftError as error:
             show_error(error)
             code = error.exit_code

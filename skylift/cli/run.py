@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,6 +14,7 @@ from skylift.cli.attend import ForwardOption
 from skylift.cli.needs import ArchOption, CpuOption, GpuOption, MemoryOption
 from skylift.cli.place import On, settings_for
 from skylift.cli.preset import presets, yields
+from skylift.cli.say import say, say_json
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -264,7 +263,7 @@ def run(
     except SkyliftError as error:
         screen.finish()
         if as_json:
-            print(json.dumps(_error_object(job_name, error)))
+            say_json(_error_object(job_name, error), indent=None)
         show_error(error)
         raise typer.Exit(error.exit_code) from None
     except KeyboardInterrupt:
@@ -338,11 +337,12 @@ def _tell_detached(name: str, taken: Taken | Outcome, screen: Screen, *, quiet: 
         raise typer.Exit(taken.exit_code)
     server = taken.server
     if as_json:
-        print(json.dumps({"name": name, "state": "started", "instance": server.instance, "address": server.address}))
+        started = {"name": name, "state": "started", "instance": server.instance, "address": server.address}
+        say_json(started, indent=None)
         return
-    print(name)
+    say(name)
     if not quiet:
-        print(f"Look at it with `skylift logs -f {name}` or `skylift attach {name}`.", file=sys.stderr)
+        say(f"Look at it with `skylift logs -f {name}` or `skylift attach {name}`.", to_stderr=True)
 
 
 def tell(outcome: Outcome, outlet: Outlet, *, quiet: bool, as_json: bool) -> None:
@@ -350,9 +350,9 @@ def tell(outcome: Outcome, outlet: Outlet, *, quiet: bool, as_json: bool) -> Non
 
     if as_json:
         tails = {f"{name}_tail": tail.text() for name, tail in outlet.tails.items()}
-        print(json.dumps({**outcome.as_json(), **tails}, indent=2))
+        say_json({**outcome.as_json(), **tails})
     if not quiet or outcome.state not in {"succeeded", "failed"}:
-        print("\n".join(summary(outcome)), file=sys.stderr)
+        say(*summary(outcome), to_stderr=True)
 
 
 def _error_object(name: str | None, error: Any) -> dict[str, Any]:

@@ -6,10 +6,14 @@ import os
 import sys
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from skylift.cli.say import say_trouble
 from skylift.runner.duration import spell_duration
 from skylift.runner.tail import Tail
+from skylift.runner.visible import visible, visible_lines
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.progress import Progress, TaskID
 
     from skylift.runner.errors import SkyliftError
@@ -70,14 +74,15 @@ class Plain:
 
     def done(self, step: str, detail: str, seconds: float) -> None:
         if not self._quiet:
-            self._line(f"{_WORDS[step]}: {detail} ({spell_duration(seconds)})")
+            self._line(f"{_WORDS[step]}: {visible(detail)} ({spell_duration(seconds)})")
 
     def progress(self, step: str, done: int, total: int) -> None:
         pass
 
     def note(self, text: str) -> None:
         if not self._quiet:
-            self._line(text)
+            for line in visible_lines(text):
+                self._line(line)
 
     def output(self, stream: Literal["stdout", "stderr"], data: bytes) -> None:
         self._outlet.write(stream, data)
@@ -135,7 +140,9 @@ class Live:
             self._progress.remove_task(self._tasks.pop(step))
         self._fresh_line()
         # One print: what moves is drawn anew below each one, and would overwrite the first half of a line.
-        line = Text.assemble(("✓", "green"), f" {_WORDS[step]:<12}", f"{spell_duration(seconds):>8}  ", (detail, "dim"))
+        line = Text.assemble(
+            ("✓", "green"), f" {_WORDS[step]:<12}", f"{spell_duration(seconds):>8}  ", (visible(detail), "dim")
+        )
         self._console.print(line, soft_wrap=True)
         if not self._tasks:
             self._stand_still()
@@ -146,7 +153,8 @@ class Live:
 
     def note(self, text: str) -> None:
         self._fresh_line()
-        self._console.print(text, markup=False, soft_wrap=True, style="yellow")
+        shown = "\n".join(visible_lines(text))
+        self._console.print(shown, markup=False, emoji=False, soft_wrap=True, style="yellow")
 
     def output(self, stream: Literal["stdout", "stderr"], data: bytes) -> None:
         self._stand_still()
@@ -191,11 +199,13 @@ def summary(outcome: Outcome) -> list[str]:
     if outcome.state not in {"succeeded", "failed"} or outcome.signal:
         lines.append(outcome.reason)
     if outcome.detail:
-        lines.append(outcome.detail)
+        lines += outcome.detail.rstrip("\n").split("\n")
     lines += [f"Nothing matched --out {pattern}." for pattern in outcome.unmatched]
     if outcome.left_behind:
         names = ", ".join(outcome.left_behind[:5])
         lines.append(f"New on the server, but not asked for with --out: {names}.")
+    if outcome.not_written:
+        lines.append(spell_not_written(outcome.not_written))
     if outcome.price is not None:
         lines.append(outcome.price.spell())
     if outcome.kept_until:
@@ -203,7 +213,10 @@ def summary(outcome: Outcome) -> list[str]:
     return lines
 
 
+def spell_not_written(paths: Sequence[str]) -> str:
+    more = f" and {len(paths) - 5} more" if len(paths) > 5 else ""
+    return f"Sent by the server, but not asked for with --out, so not written here: {', '.join(paths[:5])}{more}."
+
+
 def show_error(error: SkyliftError) -> None:
-    print(f"skylift: {error.message}", file=sys.stderr)
-    if error.advice:
-        print(f"         {error.advice}", file=sys.stderr)
+    say_trouble(error.message, error.advice)

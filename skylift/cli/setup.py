@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from skylift.cli.say import say
 from skylift.cloud.home import Home, default_home
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class Setup:
                 f"Missing: {', '.join(part.name for part in missing)}.",
                 f"Install them with: sudo {command}\n         or let skylift do it: skylift setup --yes",
             )
-        print(f"Servers need packages that are not here: {' '.join(names(missing))}")
+        say(f"Servers need packages that are not here: {' '.join(names(missing))}")
         if not typer.confirm(f"Install them with `{command}`?", default=True):
             raise UsageError("Nothing was installed.", f"The command is: sudo {command}")
 
@@ -96,7 +97,7 @@ class Setup:
         from skylift.runner.errors import RunError
 
         environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        print(f"Installing {' '.join(names(missing))} ...", file=sys.stderr)
+        say(f"Installing {' '.join(names(missing))} ...", to_stderr=True)
         for command in (["apt-get", "--quiet", "update"], install_command(missing)):
             done = subprocess.run(
                 command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
@@ -115,10 +116,10 @@ class Setup:
 
     def _say_ready(self) -> None:
         if self._packages_only:
-            print("Every package that servers need is installed.")
+            say("Every package that servers need is installed.")
             return
         endpoint = self._home.endpoint()
-        print(f"Ready: the cloud is up at {endpoint.url if endpoint else '?'}. Try: skylift run SCRIPT")
+        say(f"Ready: the cloud is up at {endpoint.url if endpoint else '?'}. Try: skylift run SCRIPT")
 
 
 def has_apt() -> bool:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from skylift.cli.place import On, settings_for
+from skylift.cli.say import say, say_json
 
 if TYPE_CHECKING:
     from skylift.runner.sweep import Leftover
@@ -31,10 +30,11 @@ def sweep(
     from skylift.runner.sweep import Sweep
 
     found = Sweep(open_account(settings_for(on))).find()
-    failed = [each.id for each in found if not dry_run and not _removed(each)]
+    failed = [each.id for each in found if each.removable and not dry_run and not _removed(each)]
     if as_json:
-        done = [{**each.as_json(), "removed": not dry_run and each.id not in failed} for each in found]
-        print(json.dumps(done, indent=2))
+        gone = {id(each) for each in found if each.removable and not dry_run and each.id not in failed}
+        done = [{**each.as_json(), "removed": id(each) in gone} for each in found]
+        say_json(done)
     else:
         _table(found, dry_run=dry_run)
     raise typer.Exit(125 if failed else 0)
@@ -57,11 +57,11 @@ def _table(found: list[Leftover], *, dry_run: bool) -> None:
     from skylift.cli.ps import print_table
 
     if not found:
-        print("Nothing is left over.", file=sys.stderr)
+        say("Nothing is left over.", to_stderr=True)
         return
     rows = [("KIND", "ID", "JOB", "USD/H", "WHY")]
     for each in found:
         price = "-" if each.hourly is None else f"{each.hourly:.4f}"
         rows.append((each.kind, each.id, each.job, price, each.why))
     print_table(rows)
-    print("Left as it is (--dry-run)." if dry_run else "Removed.", file=sys.stderr)
+    say("Left as it is (--dry-run)." if dry_run else "Removed.", to_stderr=True)

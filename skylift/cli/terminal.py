@@ -11,6 +11,8 @@ import tty
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
+from skylift.runner.visible import visible_lines
+
 if TYPE_CHECKING:
     from skylift.cli.screen import Screen
     from skylift.runner.job import Terminal
@@ -131,7 +133,8 @@ class Seat:
             self._screen.note(text)
         else:
             # A raw terminal does not go to a line's beginning by itself.
-            os.write(2, f"\r\n{text}\r\n".encode())
+            shown = "\r\n".join(visible_lines(text))
+            os.write(2, f"\r\n{shown}\r\n".encode())
 
     def output(self, stream: Literal["stdout", "stderr"], data: bytes) -> None:
         self._screen.output(stream, data)

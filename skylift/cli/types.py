@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from skylift.cli.needs import ArchOption, CpuOption, GpuOption, MemoryOption
+from skylift.cli.say import say, say_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -87,14 +86,14 @@ def types(
     if not found:
         raise nothing_fits(known, wanted, price)
     if as_json:
-        print(json.dumps([as_object(each.kind, where) for each in found], indent=2))
+        say_json([as_object(each.kind, where) for each in found])
         return
     shown = found if everything else found[:_SHOWN]
     for line in table(shown, where, sort, spot=spot):
-        print(line)
+        say(line)
     for text in (note, _told(where, spot=spot), _rest(len(found) - len(shown))):
         if text:
-            print(text, file=sys.stderr)
+            say(text, to_stderr=True)
 
 
 def _refresh(region: str | None) -> str:
@@ -109,9 +108,9 @@ def _refresh(region: str | None) -> str:
     settings = aws_settings(home / "keys", Cache(home / "cache"), region)
     for renewed in Refresh(settings, own_figures()).run():
         if renewed.why_not:
-            print(f"No new {renewed.what} of {settings.region}: {renewed.why_not}", file=sys.stderr)
+            say(f"No new {renewed.what} of {settings.region}: {renewed.why_not}", to_stderr=True)
         else:
-            print(f"✓ {renewed.count:,} {renewed.what} of {settings.region} from AWS", file=sys.stderr)
+            say(f"✓ {renewed.count:,} {renewed.what} of {settings.region} from AWS", to_stderr=True)
     return settings.region
 
 

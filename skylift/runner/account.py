@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from typing import Any
 
 from skylift.runner.ec2 import Api
 from skylift.runner.errors import JobNotFound, Refused
 from skylift.runner.job import NAME_FORM, Settings
-from skylift.runner.record import Prefix, bucket_name
+from skylift.runner.record import RECORD_LIMIT, Prefix, Record, bucket_name, parse_record
+from skylift.runner.server_record import STATUS_LIMIT, Status, parse_status
 
 
 @dataclass(frozen=True)
@@ -19,13 +18,12 @@ class Account:
     number: str
     bucket: str
 
-    def record(self, job: str) -> dict[str, Any]:
-        """What was asked for. Raises JobNotFound."""
-        found = self.api.get(self.bucket, Prefix(job).record) if NAME_FORM.fullmatch(job) else None
+    def record(self, job: str) -> Record:
+        """What was asked for. Raises JobNotFound, RecordDamaged."""
+        found = self.api.get(self.bucket, Prefix(job).record, RECORD_LIMIT) if NAME_FORM.fullmatch(job) else None
         if found is None:
             raise JobNotFound(f"There is no job called {job!r}.", "See `skylift ps --all`.")
-        record: dict[str, Any] = json.loads(found)
-        return record
+        return parse_record(Prefix(job).record, found)
 
     def recorded(self) -> list[str]:
         """The names of all jobs that there ever were and that nobody has forgotten."""
@@ -37,13 +35,14 @@ class Account:
             if error.code == "NoSuchBucket":
                 return []  # nothing ever ran here
             raise
-        return [str(each["Prefix"]).split("/")[1] for each in found]
+        names = (str(each["Prefix"]).split("/")[1] for each in found)
+        return [each for each in names if NAME_FORM.fullmatch(each)]
 
-    def status(self, job: str) -> dict[str, Any]:
-        """How far it is, as its server last told; empty before that."""
-        found = self.api.get(self.bucket, Prefix(job).status)
-        status: dict[str, Any] = json.loads(found) if found else {}
-        return status
+    def status(self, job: str) -> Status | None:
+        """How far it is, as its server last told; None before that. Raises RecordDamaged."""
+        key = Prefix(job).status
+        found = self.api.get(self.bucket, key, STATUS_LIMIT)
+        return None if found is None else parse_status(key, found)
 
     def forget_secrets(self, job: str) -> None:
         """The values of --env of a job that has ended without its server."""

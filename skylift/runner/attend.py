@@ -19,6 +19,7 @@ from skylift.runner.errors import SkyliftError, Unreachable
 from skylift.runner.forward import Forwards
 from skylift.runner.job import INTERRUPTED, Outcome
 from skylift.runner.jobs import Jobs
+from skylift.runner.json_object import FOREVER
 from skylift.runner.larger import name_larger_type
 from skylift.runner.launch import Server
 from skylift.runner.lifeline import Lifeline
@@ -27,9 +28,10 @@ from skylift.runner.outcome import conclude
 from skylift.runner.reach import Reach
 from skylift.runner.record import Prefix
 from skylift.runner.run_price import with_price
+from skylift.runner.server_record import Status
 from skylift.runner.size import spell_size
 from skylift.runner.steps import Clock, in_thread, together
-from skylift.runner.stream import Follower, Status
+from skylift.runner.stream import Follower
 from skylift.runner.submit import write_off
 from skylift.runner.warm import put_roles_away
 from skylift.runner.watch import Keyboard, Watcher
@@ -46,7 +48,8 @@ _ENVIRONMENTS = {"taken": "as it was built before", "kept": "there already"}
 class Visit:
     """What somebody who attends a job knows of it. `started_it` is the client that made it, which takes down what a
     failure before the program's start would leave. `home` is where results go, `connection` one to the server that is
-    open already, `choice` why its type was chosen, if it was. A `spot` job's server may be followed by others."""
+    open already, `choice` why its type was chosen, if it was. A `spot` job's server may be followed by others.
+    `outputs`, `script` and `deadline` are what the job's record says of its results, its program's file and its end."""
 
     name: str
     home: Path
@@ -59,6 +62,9 @@ class Visit:
     interactive: bool = False
     choice: dict[str, Any] | None = None
     spot: bool = False
+    outputs: tuple[str, ...] = ()
+    script: str = ""
+    deadline: float = FOREVER
 
 
 class Attendance:
@@ -117,6 +123,7 @@ class Attendance:
             if not self._visit.started_it:
                 await in_thread(self._reach.let_in, self._watcher)
             status = await self._follower.run()
+            status = status.until(self._visit.deadline) if status is not None else None
             self._phase = "collecting" if status is not None else "lost"
             # What is to be brought home is in S3 by now.
             manifest, _ = await together(self._collect(status), self._put_away(again=True))
@@ -160,7 +167,7 @@ class Attendance:
         """That of the server which ends with us; a server that was passed on has taken the job's own along."""
         server = self._reach.server
         if server is not None and server.role:
-            role.remove_named(self._account.api, server.role)
+            role.remove_role_of(self._account.api, server.role, {self._visit.name})
         else:
             put_roles_away(self._account, self._visit.name, [])
 
@@ -168,22 +175,19 @@ class Attendance:
 
     def _see_status(self, status: Status) -> None:
         """Steps that happen on the server, told as they begin and end."""
-        state = status["state"]
+        state = status.state
         self._moves.see(status)
-        if state == "environment" or "environment" in status:
+        if state == "environment" or status.environment is not None:
             self._begin("environment")
-        if "started" in status:
-            self._end(
-                "environment",
-                _ENVIRONMENTS.get(status.get("environment", ""), "ready"),
-                status.get("environment_seconds"),
-            )
+        if status.started is not None:
+            how = _ENVIRONMENTS.get(status.environment or "", "ready")
+            self._end("environment", how, status.environment_seconds)
             self._begin("program")
             self._see_start()
-        if state == "uploading" or status["final"]:
+        if state == "uploading" or status.final:
             self._give_back_keyboard()
             self._end("environment", "not made")
-            self._end("program", f"exit code {status.get('exit_code')}", status.get("program_seconds"))
+            self._end("program", f"exit code {status.exit_code}", status.program_seconds)
 
     def _see_start(self) -> None:
         """The program has been started: a status says so, or its output, which may be here sooner."""
@@ -255,11 +259,12 @@ class Attendance:
     # Home again.
 
     async def _collect(self, status: Status | None) -> Manifest:
-        if status is None or "streams" not in status:
+        if status is None or not status.sent_streams:
             return Manifest()
         account, home = self._account, self._visit.home
+        asked = self._visit.outputs, self._visit.script
         with self._clock.step("results") as step:
-            manifest = await self._lifeline.reach(read_manifest, account.api, account.bucket, self._prefix)
+            manifest = await self._lifeline.reach(read_manifest, account.api, account.bucket, self._prefix, *asked)
             total = manifest.size
 
             def fetch() -> None:
@@ -314,15 +319,16 @@ def visit(account: Account, name: str, home: Path) -> Visit:
     record = account.record(name)
     servers = launch.live_servers(account.api, name)
     server = servers[0] if servers else None
-    interactive = record.get("terminal") is not None
-    choice = record.get("choice")
     return Visit(
         name,
         home,
-        record["keep"],
-        record["instance_type"],
+        record.keep,
+        record.instance_type,
         server,
-        interactive=interactive,
-        choice=choice,
-        spot="spot" in record,
+        interactive=record.interactive,
+        choice=record.choice,
+        spot=record.spot,
+        outputs=record.outputs,
+        script=record.script,
+        deadline=record.deadline,
     )

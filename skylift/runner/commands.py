@@ -103,7 +103,8 @@ if os.fork() == 0:
 def ssh_argv(
     key: Path, known_hosts: Path, user: str, address: str, command: tuple[str, ...], *, terminal: bool = False
 ) -> list[str]:
-    """OpenSSH to a server whose host key is pinned; nothing is trusted on first use, nobody's own settings apply. A
+    """OpenSSH to a server whose host key is pinned; nothing is trusted on first use, nobody's own settings apply. The
+    user is what a server says of itself: checked where that is read, and no option here whatever it is. A
     command of one word is the shell's to read, as with ssh; several are a program and its arguments, as they are. It
     has a `terminal` only if it is to have one; a shell has one where there is one here."""
     return [
@@ -117,10 +118,16 @@ def ssh_argv(
         "-o",
         f"UserKnownHostsFile={known_hosts}",
         "-o",
+        "GlobalKnownHostsFile=/dev/null",
+        "-o",
         "StrictHostKeyChecking=yes",
         "-o",
         "ServerAliveInterval=15",
         *(("-t",) if terminal else ()),
-        f"{user}@{address}",
-        *((command[0] if len(command) == 1 else shlex.join(command),) if command else ()),
+        "-l",
+        user,
+        "--",
+        address,
+        # OpenSSH reads options behind the address, too.
+        *(("--", command[0] if len(command) == 1 else shlex.join(command)) if command else ()),
     ]

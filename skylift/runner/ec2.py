@@ -8,7 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO, Any, Protocol, cast
 
@@ -34,7 +34,7 @@ from botocore.session import Session
 from skylift import __version__
 from skylift.runner.advice import ADVICE, about_denial
 from skylift.runner.cache import NOWHERE
-from skylift.runner.errors import NoCredentials, NotPermitted, Refused, RunError, Unreachable, UsageError
+from skylift.runner.errors import NoCredentials, NotPermitted, RecordDamaged, Refused, RunError, Unreachable, UsageError
 from skylift.runner.job import Settings
 from skylift.runner.models import KeptModels
 
@@ -48,6 +48,8 @@ _NOT_KNOWN = {
     "UnrecognizedClientException",
 }
 _IN_ONE = 8 << 20
+_LARGEST = 16 << 20
+"""Bytes of an object that is read into memory, where nobody says how large it may be."""
 _SETTLING = 30.0
 """Seconds in which what was made must be known everywhere; AWS promises none, and is mostly done within five."""
 
@@ -170,21 +172,36 @@ class Api:
             pages = self._client(service).get_paginator(operation).paginate(**params)
             return [item for page in pages for item in page.get(key, [])]
 
-    def get(self, bucket: str, key: str) -> bytes | None:
-        """An object whole, or None when there is none."""
+    def get(self, bucket: str, key: str, most: int = _LARGEST) -> bytes | None:
+        """An object whole, or None when there is none. Raises RecordDamaged for one of more than so many bytes, of
+        which no more is read."""
         try:
             with translated("get_object"):
                 found = self._client("s3").get_object(Bucket=bucket, Key=key)
-                body: bytes = found["Body"].read()
-                return body
+                with closing(found["Body"]) as body:
+                    data: bytes = body.read(most + 1) if found["ContentLength"] <= most else b""
+            if found["ContentLength"] > most or len(data) > most:
+                raise RecordDamaged(key, f"it has more than {most} bytes")
+            return data
         except Refused as error:
             if error.code in {"NoSuchKey", "404", "NoSuchBucket"}:
                 return None
             raise
 
-    def stream(self, bucket: str, key: str, target: Sink, offset: int = 0) -> Iterator[int]:
-        """Write an object, from an offset on, to a file; yields the size of each piece as it is written."""
-        params = {"Range": f"bytes={offset}-"} if offset else {}
+    def has(self, bucket: str, key: str) -> bool:
+        try:
+            self.call("s3", "head_object", Bucket=bucket, Key=key)
+        except Refused as error:
+            if error.code in {"NoSuchKey", "404", "NotFound"}:
+                return False
+            raise
+        return True
+
+    def stream(self, bucket: str, key: str, target: Sink, offset: int = 0, most: int | None = None) -> Iterator[int]:
+        """Write an object, from an offset on, to a file: all, or so many bytes, whatever more of it there is. Yields
+        the size of each piece as it is written."""
+        last = "" if most is None else offset + most - 1
+        params = {"Range": f"bytes={offset}-{last}"} if offset or most is not None else {}
         with translated("get_object"):
             found = self._client("s3").get_object(Bucket=bucket, Key=key, **params)
             for piece in found["Body"].iter_chunks(1 << 20):
@@ -199,9 +216,15 @@ class Api:
             self.call("s3", "put_object", Bucket=bucket, Key=key, Body=body, **params)
         except Refused as error:
             if first and error.code in {"PreconditionFailed", "412", "ConditionalRequestConflict"}:
-                return self.get(bucket, key) == body
+                return self._has(bucket, key, body)
             raise
         return True
+
+    def _has(self, bucket: str, key: str, body: bytes) -> bool:
+        try:
+            return self.get(bucket, key, len(body)) == body
+        except RecordDamaged:
+            return False
 
     def uploads(self, bucket: str, prefix: str) -> list[Any]:
         """Uploads in parts that were begun and not ended; S3 has them paid for like objects."""

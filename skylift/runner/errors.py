@@ -11,7 +11,8 @@
         ├── Unreachable       the API did not answer
         ├── ConnectionLost    SSH to the server failed or broke off
         ├── LaunchFailed      no server, or one that ended before it took the job
-        └── ResultsDamaged    what came home is not what the server sent
+        ├── ResultsDamaged    what came home is not what the server sent
+        └── RecordDamaged     a file of a job's record is not what its writer writes
 
 Every error says what happened; `advice`, where there is one, says what to do about it.
 """
@@ -74,6 +75,17 @@ class LaunchFailed(RunError):
 
 class ResultsDamaged(RunError):
     pass
+
+
+class RecordDamaged(RunError):
+    """`why` is the end of a sentence."""
+
+    def __init__(self, key: str, why: str) -> None:
+        job = key.split("/")[1] if key.startswith("jobs/") else ""
+        advice = f"A program of the job may have written it. To end and forget the job: skylift cancel {job};"
+        super().__init__(f"{key} is damaged: {why}.", f"{advice} skylift rm {job}" if job else "")
+        self.key = key
+        self.why = why
 
 
 class NameTaken(UsageError):

@@ -20,7 +20,7 @@ from skylift.runner.job import Job, Spot
 from skylift.runner.key import KeyPair
 from skylift.runner.launch import Server, is_unknown_profile, launch_request, live_servers
 from skylift.runner.network import Network
-from skylift.runner.record import TAG_JOB, tags_of
+from skylift.runner.record import TAG_JOB, job_of, tags_of
 from skylift.runner.role import JobRole
 
 LAST = 120
@@ -96,10 +96,9 @@ def remove_template(api: Api, job: str) -> None:
 def job_templates(api: Api) -> dict[str, float]:
     """The jobs that have one, and when each was made."""
     return {
-        tag["Value"]: each["CreateTime"].timestamp()
+        job: each["CreateTime"].timestamp()
         for each in _templates(api, {"Name": "tag-key", "Values": [TAG_JOB]})
-        for tag in each.get("Tags", [])
-        if tag["Key"] == TAG_JOB
+        if (job := job_of(each.get("Tags", [])))
     }
 
 
@@ -176,9 +175,9 @@ def active_fleets(api: Api, job: str | None = None) -> list[Fleet]:
     filters = [{"Name": "fleet-state", "Values": list(_ACTIVE)}]
     found = []
     for each in api.pages("ec2", "describe_fleets", "Fleets", Filters=filters):
-        tags = {tag["Key"]: tag["Value"] for tag in each.get("Tags", [])}
-        if TAG_JOB in tags and job in (None, tags[TAG_JOB]):
-            found.append(Fleet(each["FleetId"], tags[TAG_JOB]))
+        tagged = job_of(each.get("Tags", []))
+        if tagged and job in (None, tagged):
+            found.append(Fleet(each["FleetId"], tagged))
     return found
 
 

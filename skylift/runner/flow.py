@@ -56,5 +56,8 @@ class Run:
             interactive=job.terminal is not None,
             choice=job.choice.as_json() if job.choice is not None else None,
             spot=job.spot is not None,
+            outputs=job.outputs,
+            script=job.program.target if job.program.kind == "script" else "",
+            deadline=taken.deadline,
         )
         return Attendance(taken.account, visit, self._watcher, self._clock, self._keyboard, self._forwards)

@@ -11,7 +11,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from skylift.runner.duration import moment
-from skylift.runner.errors import JobNotFound
+from skylift.runner.errors import JobNotFound, RecordDamaged
 from skylift.runner.purchase import HOURS_A_MONTH, billed, server_seconds
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ class History:
     """Runs of the last DAYS days, the oldest first."""
 
     runs: tuple[PastRun, ...]
+    damaged: tuple[str, ...] = ()
+    """What is to be said of records that cannot be read."""
 
     def of(self, argv: Sequence[str]) -> tuple[PastRun, ...]:
         """Those of one program, whatever its arguments; `argv` is without them."""
@@ -72,26 +74,36 @@ def _by_hour(start: float, seconds: float) -> Iterator[tuple[int, float]]:
 def read_history(account: Account, now: float | None = None) -> History:
     since = (time.time() if now is None else now) - DAYS * 86400
     with ThreadPoolExecutor(_AT_A_TIME) as pool:
-        found = pool.map(lambda name: _past_run(account, name, since), account.recorded())
-        runs = [each for each in found if each is not None]
-    return History(tuple(sorted(runs, key=lambda each: each.booted)))
+        found = list(pool.map(lambda name: _past_run(account, name, since), account.recorded()))
+    runs = [each for each in found if isinstance(each, PastRun)]
+    damaged = tuple(each.message for each in found if isinstance(each, RecordDamaged))
+    return History(tuple(sorted(runs, key=lambda each: each.booted)), damaged)
 
 
-def _past_run(account: Account, name: str, since: float) -> PastRun | None:
+def _past_run(account: Account, name: str, since: float) -> PastRun | RecordDamaged | None:
+    try:
+        return _read_run(account, name, since)
+    except RecordDamaged as error:
+        return error
+
+
+def _read_run(account: Account, name: str, since: float) -> PastRun | None:
     """None for a job that had no server, has not ended, began before, or has been forgotten by now."""
     status = account.status(name)
-    if not status.get("booted") or not status.get("ended"):
+    if status is None or status.booted is None or status.ended is None:
         return None
-    booted = moment(status["booted"])
+    booted = moment(status.booted)
     if booted < since:
         return None
     try:
-        record: dict[str, Any] = account.record(name)
+        record = account.record(name)
     except JobNotFound:
         return None
-    kind = status.get("instance_type") or record["instance_type"]
-    seconds = server_seconds(status["booted"], status["ended"], status.get("program_seconds"))
-    return PastRun(name, tuple(record["argv"]), kind, booted, seconds)
+    kind = (status.instance_type if record.spot else "") or record.instance_type
+    seconds = server_seconds(status.booted, status.ended, status.program_seconds)
+    # No server was there longer than its job might take.
+    most = max(0.0, record.deadline - record.created)
+    return PastRun(name, record.argv, kind, booted, min(seconds, most))
 
 
 @dataclass(frozen=True)

@@ -302,6 +302,7 @@ class Outcome:
 
     `state` is one of succeeded, failed, out-of-memory, timed-out, idle, cancelled, rebooted, environment-failed and
     broken; `reason` is one sentence.
+    `left_behind` is what was new on the server and not asked for, `not_written` what the server sent all the same.
     `steps` are seconds by step name. The tails are the last 64 KiB of each stream, as far as the one who watched has
     seen it; `home` is the folder that results are in, `choice` why the server is of its type, where that was
     chosen. `market` is `spot` or `on-demand`, as its last server was bought. `booted` is when that began with it, and
@@ -319,6 +320,7 @@ class Outcome:
     results: tuple[Result, ...] = ()
     unmatched: tuple[str, ...] = ()
     left_behind: tuple[str, ...] = ()
+    not_written: tuple[str, ...] = ()
     started: str | None = None
     ended: str | None = None
     program_seconds: float | None = None
@@ -354,6 +356,7 @@ class Outcome:
             "results": [{"path": each.path, "size": each.size, "sha256": each.sha256} for each in self.results],
             "unmatched": list(self.unmatched),
             "left_behind": list(self.left_behind),
+            "not_written": list(self.not_written),
             "booted": self.booted,
             "started": self.started,
             "ended": self.ended,

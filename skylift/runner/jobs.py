@@ -7,19 +7,21 @@ import tempfile
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from skylift.runner.account import Account, open_account
 from skylift.runner.commands import ssh_argv
-from skylift.runner.errors import JobNotFound, NotPermitted, RunError
+from skylift.runner.errors import JobNotFound, NotPermitted, RecordDamaged, RunError
 from skylift.runner.fleet import active_fleets, delete_fleets, put_away, remove_template
 from skylift.runner.job import NAME_FORM, Settings
 from skylift.runner.launch import Server, describe, live_servers, terminate
 from skylift.runner.price import hourly_cost
 from skylift.runner.reach import Reach
 from skylift.runner.record import Prefix
+from skylift.runner.server_record import NOTHING_TOLD, Status, encode_status
 from skylift.runner.warm import put_roles_away
 from skylift.runner.way_in import WayIn
 
@@ -35,7 +37,8 @@ _OFF_PATIENCE = 60.0
 class Listed:
     """A line of `skylift ps`. `state` is the supervisor's word, `starting` before it has one, `lost` when a server went
     without one, `stranded` when results wait on a stopped server's disk, `waiting` when a spot
-    job has no server until its fleet brings the next; `instance_state` is EC2's. `off_by` is when
+    job has no server until its fleet brings the next, and `damaged` when its record cannot be read, with the reason;
+    `instance_state` is EC2's. `off_by` is when
     the server, or the next one, is off at the latest, `hourly_usd` what it costs until then."""
 
     name: str
@@ -79,33 +82,41 @@ class Jobs:
         return self._describe(name, servers[0] if servers else None, bool(active_fleets(self._api, name)))
 
     def _describe(self, name: str, server: Server | None, waiting: bool) -> Listed:
-        status = self._account.status(name)
+        """A record that cannot be read is a line that says so; what EC2 tells of the job is in it all the same."""
+        try:
+            found = self._account.status(name)
+            status = found or NOTHING_TOLD
+            state, reason = _state(found, server, waiting=waiting), status.reason
+            off_by = self._off_by(name, status) if server or (waiting and not status.final) else None
+        except RecordDamaged as error:
+            status, state, reason, off_by = NOTHING_TOLD, "damaged", error.message, None
         return Listed(
             name=name,
-            state=_state(status, server, waiting=waiting),
-            instance=server.instance if server else status.get("instance"),
+            state=state,
+            instance=server.instance if server else status.instance,
             instance_state=server.state if server else None,
             address=server.address if server else None,
             type=server.type if server else None,
-            launched=server.launched if server else status.get("booted"),
-            exit_code=status.get("exit_code"),
-            started=status.get("started"),
-            ended=status.get("ended"),
-            signal=status.get("signal"),
-            reason=status.get("reason"),
-            off_by=self._off_by(name, status) if server or (waiting and not status.get("final")) else None,
-            attempt=status.get("attempt", 1),
+            launched=server.launched if server else status.booted,
+            exit_code=status.exit_code,
+            started=status.started,
+            ended=status.ended,
+            signal=status.signal,
+            reason=reason,
+            off_by=off_by,
+            attempt=status.attempt,
             hourly_usd=hourly_cost(server, self._account.settings.region)
             if server and self._account.settings.billed
             else None,
         )
 
-    def _off_by(self, name: str, status: dict[str, Any]) -> str | None:
+    def _off_by(self, name: str, status: Status) -> str | None:
         """A kept server's own end, else the deadline that its operating system keeps."""
         try:
-            when = status.get("kept_until") or self._account.record(name)["deadline"]
+            deadline = self._account.record(name).deadline
         except JobNotFound:
             return None
+        when = status.until(deadline).kept_until or deadline
         return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(when))
 
     def shell(self, name: str, command: tuple[str, ...] = (), *, terminal: bool = False) -> list[str]:
@@ -131,7 +142,7 @@ class Jobs:
     def _pin(self, name: str, address: str, keys: tuple[str, ...]) -> Path:
         folder = self._account.settings.key_dir / "known_hosts.d"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lines = "".join(f"{address} {' '.join(key.split()[:2])}\n" for key in keys)
+        lines = "".join(f"{address} {key}\n" for key in keys)
         with tempfile.NamedTemporaryFile("w", dir=folder, delete=False) as file:
             file.write(lines)
         return Path(file.name).rename(folder / name)
@@ -147,12 +158,14 @@ class Jobs:
         fleets = active_fleets(self._api, name) if spot else []
         # None is to come in the place of one that goes.
         delete_fleets(self._api, fleets, servers_too=False)
-        status = self._account.status(name)
-        if (servers or fleets) and not status.get("final"):
+        status = self._told(name)
+        ended = status is not None and status.final
+        if (servers or fleets) and not ended:
             # Also for a server that comes yet, whatever its fleet has heard.
             self._api.put(self._bucket, Prefix(name).cancel, b"")
-        if servers and status and not status["final"]:
+        if servers and status is not None and not ended:
             status = self._await_end(name, servers[0])
+            ended = status is not None and status.final
         if fleets:
             # One may have come meanwhile.
             servers = live_servers(self._api, name) or servers
@@ -160,11 +173,17 @@ class Jobs:
             remove_template(self._api, name)
         for server in servers:
             terminate(self._api, server.instance)
-        if (servers or fleets) and not status.get("final"):
-            ended = {**status, "job": name, "state": "cancelled", "final": True, "exit_code": 137}
-            ended.update(reason="The job was cancelled and its server terminated.")
-            ended.update(instance=servers[0].instance if servers else status.get("instance"))
-            self._api.put(self._bucket, Prefix(name).status, json.dumps(ended).encode())
+        if (servers or fleets) and not ended:
+            before = status or NOTHING_TOLD
+            last = replace(
+                before,
+                state="cancelled",
+                final=True,
+                exit_code=137,
+                reason="The job was cancelled and its server terminated.",
+                instance=servers[0].instance if servers else before.instance,
+            )
+            self._api.put(self._bucket, Prefix(name).status, json.dumps(encode_status(last, job=name)).encode())
             self._account.forget_secrets(name)
         try:
             put_roles_away(self._account, name, servers)
@@ -173,17 +192,27 @@ class Jobs:
         return "cancelled" if servers or fleets else "had ended already"
 
     def _is_spot(self, name: str) -> bool:
-        """Whether it has, or had, a fleet that brings its servers."""
+        """Whether it has, or had, a fleet that brings its servers; EC2 is asked where the record cannot tell."""
         try:
-            return "spot" in self._account.record(name)
+            return self._account.record(name).spot
         except JobNotFound:
             return False
+        except RecordDamaged:
+            return True
+
+    def _told(self, name: str) -> Status | None:
+        """What the server says, for who ends or forgets the job; of what cannot be read, that there is something."""
+        try:
+            return self._account.status(name)
+        except RecordDamaged:
+            return NOTHING_TOLD
 
     def _servers(self, name: str) -> list[Server]:
         """Those that a job has. Raises JobNotFound where there is neither a server nor a record."""
         servers = live_servers(self._api, name) if NAME_FORM.fullmatch(name) else []
         if not servers:
-            self._account.record(name)
+            with suppress(RecordDamaged):
+                self._account.record(name)
         return servers
 
     def remove(self, name: str) -> str:
@@ -197,7 +226,7 @@ class Jobs:
                 f"End it first: skylift cancel {name}",
             )
         if self._is_spot(name):
-            if active_fleets(self._api, name) and not self._account.status(name).get("final"):
+            if active_fleets(self._api, name) and not self._has_ended(name):
                 raise RunError(f"The job {name} waits for another server.", f"End it first: skylift cancel {name}")
             put_away(self._api, name)
         put_roles_away(self._account, name, [])
@@ -206,8 +235,8 @@ class Jobs:
 
     def _goes_off(self, name: str, server: Server) -> bool:
         """Whether its job is over and it is on its way, or will be within the time that this takes."""
-        status = self._account.status(name)
-        if not status.get("final") or status.get("kept_until"):
+        status = self._told(name)
+        if status is None or not status.final or status.kept_until:
             return False
         until, pause = time.monotonic() + _OFF_PATIENCE, 0.1
         while True:
@@ -219,15 +248,19 @@ class Jobs:
             time.sleep(pause)
             pause = min(pause * 1.5, 2)
 
-    def _await_end(self, name: str, server: Server) -> dict[str, Any]:
-        until, pause, status = time.monotonic() + _CANCEL_PATIENCE, 0.1, self._account.status(name)
-        while not status.get("final") and time.monotonic() < until:
+    def _has_ended(self, name: str) -> bool:
+        status = self._told(name)
+        return status is not None and status.final
+
+    def _await_end(self, name: str, server: Server) -> Status | None:
+        until, pause, status = time.monotonic() + _CANCEL_PATIENCE, 0.1, self._told(name)
+        while (status is None or not status.final) and time.monotonic() < until:
             found = describe(self._api, server.instance)
             if found is None or found.gone:
                 break
             time.sleep(pause)
             pause = min(pause * 1.5, 2)
-            status = self._account.status(name)
+            status = self._told(name)
         return status
 
     def _server(self, name: str) -> Server:
@@ -245,11 +278,11 @@ def _await_way_in(reach: Reach) -> WayIn | None:
     return found
 
 
-def _state(status: dict[str, Any], server: Server | None, *, waiting: bool) -> str:
-    if status.get("final"):
-        return str(status["state"])
+def _state(status: Status | None, server: Server | None, *, waiting: bool) -> str:
+    if status is not None and status.final:
+        return status.state
     if server is None:
         return "waiting" if waiting else "lost"
     if server.state == "stopped":
         return "stranded"
-    return str(status.get("state", "starting"))
+    return "starting" if status is None else status.state

@@ -14,7 +14,7 @@ from skylift.runner.errors import LaunchFailed, Refused, UsageError
 from skylift.runner.job import Job
 from skylift.runner.key import KeyPair
 from skylift.runner.network import Network
-from skylift.runner.record import TAG_FIT, TAG_JOB, tags_of
+from skylift.runner.record import TAG_FIT, TAG_JOB, job_of, tags_of
 from skylift.runner.role import JobRole
 
 _IAM_PATIENCE = 90.0
@@ -180,14 +180,19 @@ def live_servers(api: Api, job: str | None = None) -> list[Server]:
     filters = [{"Name": "instance-state-name", "Values": _LIVE}]
     filters.append({"Name": f"tag:{TAG_JOB}", "Values": [job]} if job else {"Name": "tag-key", "Values": [TAG_JOB]})
     found = api.pages("ec2", "describe_instances", "Reservations", Filters=filters)
-    return [_server(instance) for reservation in found for instance in reservation["Instances"]]
+    return _of_jobs(found)
 
 
 def describe_kept(api: Api) -> list[Server]:
     """Servers that run and were started to be kept, whatever they are doing now."""
     filters = [{"Name": "instance-state-name", "Values": ["running"]}, {"Name": "tag-key", "Values": [TAG_FIT]}]
-    found = api.pages("ec2", "describe_instances", "Reservations", Filters=filters)
-    return [_server(instance) for reservation in found for instance in reservation["Instances"]]
+    return _of_jobs(api.pages("ec2", "describe_instances", "Reservations", Filters=filters))
+
+
+def _of_jobs(reservations: list[Any]) -> list[Server]:
+    """A tag may say anything; what is no name of a job is none."""
+    found = (_server(instance) for reservation in reservations for instance in reservation["Instances"])
+    return [each for each in found if each.job]
 
 
 def terminate(api: Api, instance: str) -> None:
@@ -228,7 +233,7 @@ def _server(instance: dict[str, Any]) -> Server:
         state=instance["State"]["Name"],
         address=instance.get("PublicIpAddress") or None,
         reason=instance.get("StateReason", {}).get("Message", "") or instance.get("StateTransitionReason", ""),
-        job=tags.get(TAG_JOB, ""),
+        job=job_of(instance.get("Tags", [])),
         type=instance["InstanceType"],
         launched=launched.isoformat(timespec="seconds").replace("+00:00", "Z"),
         zone=instance.get("Placement", {}).get("AvailabilityZone", ""),

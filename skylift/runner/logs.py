@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from datetime import datetime
 from typing import Any, Literal
@@ -15,8 +14,9 @@ from skylift.runner.lifeline import Lifeline
 from skylift.runner.moves import Moves
 from skylift.runner.reach import Reach
 from skylift.runner.record import Prefix
+from skylift.runner.server_record import Status, parse_times, piece_offset
 from skylift.runner.steps import in_thread
-from skylift.runner.stream import Follower, Status
+from skylift.runner.stream import Follower
 from skylift.runner.watch import Watcher
 
 _NEVER = 1 << 62
@@ -33,7 +33,7 @@ async def show_logs(
     since: float = 0.0,
 ) -> Status | None:
     """The output to the watcher, each byte once. With `follow`, until the job's end: its final status."""
-    spot = "spot" in account.record(name)
+    spot = account.record(name).spot
     servers = launch.live_servers(account.api, name)
     reach = Reach(account, name, servers[0] if servers else None, spot=spot)
     lifeline = Lifeline(account.api, watcher, account.settings.revive)
@@ -56,41 +56,39 @@ async def show_logs(
             follower.start_since(since)
     gone = reach.server is None and await lifeline.reach(reach.server_is_gone)
     status = await lifeline.reach(account.status, name)
-    ended = gone or status.get("final")
+    ended = gone or (status is not None and status.final)
     if not ended:
         await in_thread(reach.let_in, watcher)
     if follow and not ended:
         return await follower.run()
-    return await follower.once(live=not ended, moved=status.get("attempt", 1) > 1)
+    return await follower.once(live=not ended, moved=status is not None and status.attempt > 1)
 
 
 def _offset_at(account: Account, name: str, stream: str, since: float) -> int:
     """Where what was written since then begins, by what S3 has; the end of that when it was written before."""
     top = Prefix(name).stream(stream)
-    pieces = account.api.pages("s3", "list_objects_v2", "Contents", Bucket=account.bucket, Prefix=top)
-    for piece in sorted(pieces, key=lambda each: str(each["Key"])):
+    listed = account.api.pages("s3", "list_objects_v2", "Contents", Bucket=account.bucket, Prefix=top)
+    found = ((piece_offset(str(each["Key"])), each) for each in listed)
+    pieces = sorted(((start, each) for start, each in found if start is not None), key=lambda each: each[0])
+    for start, piece in pieces:
         # S3's times are whole seconds, rounded down; what came before then was written before.
         if piece["LastModified"].timestamp() + 1 > since:
-            found = _offset_in(account, piece, since)
-            if found is not None:
-                return found
-    return max((_start_of(each) + int(each["Size"]) for each in pieces), default=0)
+            offset = _offset_in(account, piece, start, since)
+            if offset is not None:
+                return offset
+    return max((start + int(each["Size"]) for start, each in pieces), default=0)
 
 
-def _offset_in(account: Account, piece: Any, since: float) -> int | None:
+def _offset_in(account: Account, piece: Any, start: int, since: float) -> int | None:
     """None when all of the piece was written before. Its start, where it does not say what was written when."""
     told = account.api.call("s3", "head_object", Bucket=account.bucket, Key=piece["Key"])["Metadata"].get("times")
     if told is None:
-        return _start_of(piece)
-    grain, marks = json.loads(told)
-    if not marks or (since < marks[0][0] and _start_of(piece) < marks[0][1]):
+        return start
+    grain, marks = parse_times(piece["Key"], told)
+    if not marks or (since < marks[0][0] and start < marks[0][1]):
         # Its beginning was written before its supervisor came to be.
-        return _start_of(piece)
-    return next((int(offset) for written, offset in marks if written + grain > since), None)
-
-
-def _start_of(piece: Any) -> int:
-    return int(piece["Key"].rsplit("/", 1)[1])
+        return start
+    return next((offset for written, offset in marks if written + grain > since), None)
 
 
 def read_since(text: str, now: float) -> float:

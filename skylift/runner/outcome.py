@@ -3,38 +3,39 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 from skylift.runner.collect import Manifest
-from skylift.runner.errors import RunError
+from skylift.runner.errors import SKYLIFT_FAILED, RunError
 from skylift.runner.job import Outcome
 from skylift.runner.launch import Server
+from skylift.runner.server_record import Status
 
 
-def conclude(name: str, status: dict[str, Any] | None, manifest: Manifest, server: Server | None) -> Outcome:
+def conclude(name: str, status: Status | None, manifest: Manifest, server: Server | None) -> Outcome:
     """Raises RunError for a job whose server is gone and never reported its end."""
     if status is None:
         raise RunError(_explain_silence(name, server), _advise(name, server))
     # A server that was kept may be gone by now, or another job's.
-    kept = status.get("kept_until") if server is not None and not server.gone else None
+    kept = status.kept_until if server is not None and not server.gone else None
     return Outcome(
         name=name,
-        state=status["state"],
-        exit_code=status["exit_code"],
-        reason=status["reason"],
-        signal=status.get("signal"),
-        detail=status.get("detail") or "",
-        instance=server.instance if server else status.get("instance"),
-        instance_type=status.get("instance_type", ""),
-        market=status.get("market", "on-demand"),
+        state=status.state,
+        exit_code=SKYLIFT_FAILED if status.exit_code is None else status.exit_code,
+        reason=status.reason or "",
+        signal=status.signal,
+        detail=status.detail or "",
+        instance=server.instance if server else status.instance,
+        instance_type=status.instance_type or "",
+        market=status.market or "on-demand",
         results=manifest.results,
         unmatched=manifest.unmatched,
         left_behind=manifest.left_behind,
-        booted=status.get("booted"),
-        started=status.get("started"),
-        ended=status.get("ended"),
-        attempts=status.get("attempt", 1),
-        program_seconds=status.get("program_seconds"),
+        not_written=manifest.not_written,
+        booted=status.booted,
+        started=status.started,
+        ended=status.ended,
+        attempts=status.attempt,
+        program_seconds=status.program_seconds,
         kept_until=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(kept)) if kept else None,
     )
 

@@ -1,19 +1,28 @@
 """A job's record in S3: where each thing of it stands, and what the client writes there for the supervisor.
 
-The layout of the prefix is described at the top of supervisor/__init__.py.
+The layout of the prefix is described at the top of supervisor/__init__.py. `record.json` is the client's own: a job's
+role may read it and not write it (see role.py), as all that is not below `server/`. So it is what counts where the
+client has to believe something of a job: which files are its results, until when it may be there, what runs on what.
+What the server says can only be less than that.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from skylift.runner.commands import program_argv
-from skylift.runner.job import Job
+from skylift.runner.errors import RecordDamaged
+from skylift.runner.job import NAME_FORM, Job
+from skylift.runner.json_object import FOREVER, JsonObject, Malformed, as_object, given, parse_object
 
 VERSION = 1
+RECORD_LIMIT = 64 << 20
+"""Bytes; the digest of each large input is in it."""
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 SETUP_ALLOWANCE = 900
 """Seconds beyond --max-time and --keep until the operating system turns the server off: boot, environment, results."""
 SPOT_ALLOWANCE = 3600
@@ -133,9 +142,65 @@ def encode_record(
     return json.dumps(record, indent=2).encode()
 
 
-def inputs_of(record: dict[str, Any]) -> set[str]:
-    """The digests of what a job was given; empty for one whose record is that of a version which had it elsewhere."""
-    return {*(each["sha256"] for each in record.get("large", ())), record.get("bundle_sha256", "")} - {""}
+@dataclass(frozen=True)
+class Record:
+    """What the client needs to know of a job that somebody started: times in seconds since the epoch, `outputs` as they
+    were asked for, `inputs` the digests of what the job was given (none in records of a version that had it elsewhere).
+    `choice` is why its server is of its type, if that was chosen."""
+
+    created: float
+    deadline: float
+    argv: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    instance_type: str = ""
+    keep: int = 0
+    interactive: bool = False
+    spot: bool = False
+    choice: dict[str, Any] | None = None
+    inputs: frozenset[str] = frozenset()
+
+    @property
+    def script(self) -> str:
+        """The program's own file, relative to the working directory; empty where it is none of the job's."""
+        is_script = len(self.argv) > 1 and self.argv[0] == "python" and self.argv[1] != "-m"
+        return self.argv[1] if is_script else ""
+
+
+def parse_record(key: str, data: bytes) -> Record:
+    """Raises RecordDamaged."""
+    try:
+        return _record(parse_object(data, RECORD_LIMIT))
+    except Malformed as error:
+        raise RecordDamaged(key, str(error)) from None
+
+
+def _record(told: JsonObject) -> Record:
+    created, deadline = told.number("created", 0, FOREVER), told.number("deadline", 0, FOREVER)
+    given(created, "created")
+    given(deadline, "deadline")
+    assert created is not None and deadline is not None
+    large = [
+        as_object(each, "an entry of `large`").text("sha256", 64, _SHA256) for each in told.list("large", 1_000_000)
+    ]
+    choice = told.inner("choice")
+    return Record(
+        created=created,
+        deadline=deadline,
+        argv=told.texts("argv", 100_000, 1 << 20),
+        outputs=told.texts("outputs", 10_000, 8192),
+        instance_type=told.text("instance_type", 64) or "",
+        keep=told.integer("keep", 0, 1 << 40) or 0,
+        interactive=told.inner("terminal") is not None,
+        spot=told.inner("spot") is not None,
+        choice=choice.content if choice is not None else None,
+        inputs=frozenset(each for each in (*large, told.text("bundle_sha256", 64, _SHA256)) if each),
+    )
+
+
+def job_of(tags: Iterable[Mapping[str, str]]) -> str:
+    """Which job a thing is of, by the tags that EC2 or IAM tell of it; empty for none: a tag may say anything."""
+    found = next((tag["Value"] for tag in tags if tag["Key"] == TAG_JOB), "")
+    return found if NAME_FORM.fullmatch(found) else ""
 
 
 def encode_env(job: Job) -> bytes:

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 from skylift.runner.ec2 import Api
 from skylift.runner.errors import NameTaken, Refused
+from skylift.runner.job import NAME_FORM
 from skylift.runner.prebuilt import SHELF, Prebuilt, environment_statements
-from skylift.runner.record import TAG_JOB, Prefix
+from skylift.runner.record import TAG_JOB, Prefix, job_of
 
 PATH = "/skylift/"
 BOUNDARY = "skylift-boundary-4"
@@ -264,21 +265,63 @@ def equip_role(
 
 
 def remove_role(api: Api, job: str) -> None:
-    """Role, policy and profile of a job, whatever of them is there."""
-    remove_named(api, role_name(job))
+    """The undo of what this client has made a moment ago: role, policy and profile of a job, whatever of them is there.
+    IAM may not tell of them yet, so that it is not asked whose they are."""
+    _remove(api, role_name(job), role=True, profile=True)
 
 
-def remove_named(api: Api, name: str) -> None:
+def remove_role_of(api: Api, name: str, jobs: Collection[str]) -> None:
+    """Role, policy and profile of this name, whatever of them is there and is one of these jobs': it stands under
+    skylift's path and carries the job's tag, which IAM is asked for each time. The name may come from anywhere, also
+    from a program that would like to have another role gone: what is not these jobs' is left alone."""
+    if not is_role_name(name):
+        return
+    with ThreadPoolExecutor(1) as pool:
+        profile = pool.submit(_owner, api, "get_instance_profile", "InstanceProfile", InstanceProfileName=name)
+        role = _owner(api, "get_role", "Role", RoleName=name)
+        _remove(
+            api, name, role=role in jobs and role != "", profile=profile.result() in jobs and profile.result() != ""
+        )
+
+
+def is_role_name(name: str) -> bool:
+    prefix = role_name("")
+    return name.startswith(prefix) and NAME_FORM.fullmatch(name.removeprefix(prefix)) is not None
+
+
+def owner_of(api: Api, name: str) -> str:
+    """The job that a role is tagged with, or else the profile of this name; empty where there is none, or it is not
+    skylift's."""
+    return _owner(api, "get_role", "Role", RoleName=name) or _owner(
+        api, "get_instance_profile", "InstanceProfile", InstanceProfileName=name
+    )
+
+
+def _owner(api: Api, operation: str, kind: str, **which: str) -> str:
+    try:
+        found = api.call("iam", operation, **which)[kind]
+    except Refused as error:
+        if error.code != "NoSuchEntity":
+            raise
+        return ""
+    return job_of(found.get("Tags", [])) if found["Path"] == PATH else ""
+
+
+def _remove(api: Api, name: str, *, role: bool, profile: bool) -> None:
     """First what stands in the way of the other two, then these: a pair each that is done at the same time."""
+    profile_steps: list[tuple[str, dict[str, str]]] = [
+        ("remove_role_from_instance_profile", {"InstanceProfileName": name, "RoleName": name}),
+        ("delete_instance_profile", {"InstanceProfileName": name}),
+    ]
+    role_steps: list[tuple[str, dict[str, str]]] = [
+        ("delete_role_policy", {"RoleName": name, "PolicyName": "job"}),
+        ("delete_role", {"RoleName": name}),
+    ]
     with ThreadPoolExecutor(2) as pool:
-        for pair in (
-            (
-                ("remove_role_from_instance_profile", {"InstanceProfileName": name, "RoleName": name}),
-                ("delete_role_policy", {"RoleName": name, "PolicyName": "job"}),
-            ),
-            (("delete_instance_profile", {"InstanceProfileName": name}), ("delete_role", {"RoleName": name})),
-        ):
-            list(pool.map(lambda each: _unless_gone(api, *each), pair))
+        for number in range(2):
+            steps = [*(profile_steps[number : number + 1] if profile else ())]
+            steps += role_steps[number : number + 1] if role else ()
+            list(pool.map(lambda each: _unless_gone(api, *each), steps))
 
 
 def _unless_gone(api: Api, operation: str, params: dict[str, str]) -> None:

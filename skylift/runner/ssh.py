@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from skylift.runner.commands import attach_argv, socket_path
 from skylift.runner.errors import ConnectionLost
+from skylift.runner.server_record import STATUS_LIMIT
 
 
 @contextmanager
@@ -40,6 +41,8 @@ _KINDS: dict[bytes, Literal["stdout", "stderr", "status", "cut", "begin"]] = {
     b"c": "cut",
     b"b": "begin",
 }
+_LIMITS: dict[str, int] = {"stdout": 4 << 20, "stderr": 4 << 20, "status": STATUS_LIMIT, "cut": 4096, "begin": 4096}
+"""Bytes of one frame; a supervisor's output comes in pieces of 256 KiB."""
 _HANDING_OVER = 20.0
 """Seconds for a server to go on from one job to the next, and for that one's socket to be there."""
 _WINDOW = 8 << 20
@@ -114,8 +117,11 @@ class Connection:
                         if error.partial:
                             raise
                         return
-                    kind, length = struct.unpack(">cI", header)
-                    yield Frame(_KINDS[kind], await reader.readexactly(length))
+                    letter, length = struct.unpack(">cI", header)
+                    kind = _KINDS.get(letter)
+                    if kind is None or length > _LIMITS[kind]:
+                        raise ConnectionLost(f"The server sent {length} bytes of an unknown kind, or too many of one.")
+                    yield Frame(kind, await reader.readexactly(length))
             finally:
                 self._writer.close()
                 self._writer = None
@@ -159,6 +165,14 @@ class Connection:
         self._connection.abort()
 
 
+def _public_key(line: str) -> asyncssh.SSHKey:
+    """asyncssh lets errors through of what looks like a key from outside."""
+    try:
+        return asyncssh.import_public_key(line)
+    except ValueError as error:
+        raise ConnectionLost(f"The server has published what is no host key: {error}") from None
+
+
 def _order(**order: object) -> bytes:
     return json.dumps(order).encode() + b"\n"
 
@@ -176,7 +190,7 @@ async def connect(
     """One try. The server must prove to have one of `host_keys`; nobody's own SSH settings or agent are used. The job's
     supervisor may take `opening` seconds from then on to be there."""
     with _translated():
-        trusted = [asyncssh.import_public_key(line) for line in host_keys]
+        trusted = [_public_key(line) for line in host_keys]
         connection = await asyncssh.connect(
             address,
             port,

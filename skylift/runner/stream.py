@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import io
-import json
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 from skylift.runner.ec2 import Api
-from skylift.runner.errors import ConnectionLost, Refused, SkyliftError, Unreachable
+from skylift.runner.errors import ConnectionLost, RecordDamaged, Refused, SkyliftError, Unreachable
+from skylift.runner.json_object import Malformed
 from skylift.runner.lifeline import Lifeline
 from skylift.runner.record import Prefix
+from skylift.runner.server_record import (
+    STATUS_LIMIT,
+    STREAMS,
+    Status,
+    parse_cut,
+    parse_offsets,
+    parse_status,
+    piece_offset,
+)
 from skylift.runner.size import spell_size
 from skylift.runner.steps import together
 from skylift.runner.watch import Watcher
@@ -21,8 +30,8 @@ from skylift.runner.watch import Watcher
 if TYPE_CHECKING:
     from skylift.runner.ssh import Connection
 
-Status = dict[str, Any]
-_STREAMS: tuple[Literal["stdout", "stderr"], ...] = ("stdout", "stderr")
+_PIECE = 1 << 20
+"""Bytes of a piece of the log that are read at a time."""
 _PULSE = 5.0
 """Seconds between two looks at the cloud while SSH works."""
 _ONCE_PATIENCE = 5.0
@@ -49,7 +58,7 @@ class Follower:
         self._api, self._bucket, self._prefix = api, bucket, prefix
         self._connect, self._gone, self._lifeline, self._watcher = connect, gone, lifeline, watcher
         self._told, self._heard = told, heard
-        self._offsets = {"stdout": 0, "stderr": 0}
+        self._offsets: dict[Literal["stdout", "stderr"], int] = {"stdout": 0, "stderr": 0}
         self._connection: Connection | None = None
         self._waiting: list[dict[str, object]] = []
         self._cut_off_since: float | None = None
@@ -123,18 +132,20 @@ class Follower:
             async for frame in connection.watch(self._offsets["stdout"], self._offsets["stderr"], **how):
                 self._tell_connected()
                 if frame.kind == "status":
-                    status: Status = json.loads(frame.data)
+                    status = parse_status(self._prefix.status, frame.data)
                     self._told(status)
-                    if status["final"]:
+                    if status.final:
                         return status
                 elif frame.kind == "begin":
-                    self._offsets.update(json.loads(frame.data))
+                    self._offsets.update(parse_offsets(frame.data))
                     self._since = None
                 elif frame.kind == "cut":
-                    cut = json.loads(frame.data)
-                    self._jump(cut["stream"], cut["to"])
+                    self._jump(*parse_cut(frame.data))
                 else:
                     await self._deliver(frame.kind, frame.data)
+        except (Malformed, RecordDamaged) as error:
+            # What is in S3 decides, where each file has one writer at a time.
+            raise ConnectionLost(f"The server sent what no supervisor sends: {error}") from None
         finally:
             pulse.cancel()
             self._connection = None
@@ -159,14 +170,14 @@ class Follower:
 
     async def _from_s3(self) -> Status | None:
         """What S3 has beyond our offsets. The status is read first: when it is final, all output is there already."""
-        found = await self._lifeline.once(self._api.get, self._bucket, self._prefix.status)
-        status: Status | None = json.loads(found) if found is not None else None
-        if status is not None and not status["final"]:
+        found = await self._lifeline.once(self._api.get, self._bucket, self._prefix.status, STATUS_LIMIT)
+        status = parse_status(self._prefix.status, found) if found is not None else None
+        if status is not None and not status.final:
             self._told(status)
-        listed = await together(*(self._list_pieces(name) for name in _STREAMS))
-        for name, pieces in zip(_STREAMS, listed, strict=True):
-            await self._deliver_pieces(name, pieces, (status or {}).get("cut", {}).get(name))
-        if status is None or not status["final"]:
+        listed = await together(*(self._list_pieces(name) for name in STREAMS))
+        for name, pieces in zip(STREAMS, listed, strict=True):
+            await self._deliver_pieces(name, pieces, status.cut.get(name) if status is not None else None)
+        if status is None or not status.final:
             return None
         self._told(status)
         return status
@@ -178,25 +189,28 @@ class Follower:
         )
 
     async def _deliver_pieces(
-        self, name: Literal["stdout", "stderr"], pieces: list[Any], cut: list[int] | None
+        self, name: Literal["stdout", "stderr"], pieces: list[Any], cut: tuple[int, int] | None
     ) -> None:
         for piece in sorted(pieces, key=lambda each: str(each["Key"])):
-            start = int(piece["Key"].rsplit("/", 1)[1])
+            start = piece_offset(str(piece["Key"]))
+            if start is None:
+                continue
             if cut is not None and cut[0] <= self._offsets[name] < cut[1] <= start:
                 self._jump(name, cut[1])
             skip = self._offsets[name] - start
-            if 0 <= skip < piece["Size"]:
+            while 0 <= skip < piece["Size"]:
                 body = await self._lifeline.once(self._read_piece, piece["Key"], skip)
                 await self._deliver(name, body)
+                skip = skip + len(body) if body else -1
 
     def _read_piece(self, key: str, skip: int) -> bytes:
-        """Nothing when the piece was cut meanwhile; a later status says so."""
+        """A part of it; nothing when the piece was cut meanwhile; a later status says so."""
         buffer = io.BytesIO()
         try:
-            for _ in self._api.stream(self._bucket, key, buffer, skip):
+            for _ in self._api.stream(self._bucket, key, buffer, skip, _PIECE):
                 pass
         except Refused as error:
-            if error.code != "NoSuchKey":
+            if error.code not in ("NoSuchKey", "InvalidRange"):
                 raise
         return buffer.getvalue()
 

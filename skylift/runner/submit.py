@@ -105,6 +105,7 @@ class Taken:
     account: Account
     server: Server
     way_in: WayIn | None
+    deadline: float
     connection: Connection | None = None
 
 
@@ -170,7 +171,7 @@ class Submission:
                     site = await self._provision_and_ship(undo, image, cargo)
                     await (self._launch if self._job.spot is None else self._launch_fleet)(undo, site)
                 undo.pop_all()
-        return Taken(self._account, self._require_server(), self._way_in, self._connection)
+        return Taken(self._account, self._require_server(), self._way_in, self._deadline, self._connection)
 
     # Before anything is made.
 
@@ -434,7 +435,9 @@ class Submission:
 
     async def _give_up(self, server: Server) -> None:
         """The undo of taking a server over: it is nobody else's any more."""
-        for step in (partial(self._write_off, server), partial(role.remove_named, self._account.api, server.role)):
+        jobs = {self._job.name, server.job}
+        remove_role = partial(role.remove_role_of, self._account.api, server.role, jobs)
+        for step in (partial(self._write_off, server), remove_role):
             await self._try_to_undo(step)
 
     async def _try_to_undo(self, step: Callable[[], object]) -> None:

@@ -10,18 +10,19 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import partial
 from typing import Any, Literal
 
 from skylift.runner import role
 from skylift.runner.account import Account
-from skylift.runner.errors import JobNotFound, Refused
+from skylift.runner.duration import moment
+from skylift.runner.errors import JobNotFound, RecordDamaged, Refused
 from skylift.runner.fleet import Fleet, active_fleets, delete_fleets, job_templates, remove_template, template_name
 from skylift.runner.launch import Server, live_servers, terminate
 from skylift.runner.prebuilt import SHELF
 from skylift.runner.price import DISK, hourly_cost
-from skylift.runner.record import SETUP_ALLOWANCE, TAG_JOB, Prefix, inputs_of
+from skylift.runner.record import SETUP_ALLOWANCE, TAG_JOB, Prefix, Record, job_of
+from skylift.runner.server_record import Status
 from skylift.runner.shelf import SHELF as INPUTS
 
 STARTING = SETUP_ALLOWANCE
@@ -49,6 +50,7 @@ Kind = Literal[
     "record",
     "environment",
     "input",
+    "damaged",
 ]
 
 
@@ -61,10 +63,11 @@ class Leftover:
     job: str
     why: str
     hourly: float | None = None
+    removable: bool = True
     remove: Callable[[], object] = field(repr=False, default=lambda: None)
 
     def as_json(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "remove"}
+        return {name: value for name, value in vars(self).items() if name not in ("remove", "removable")}
 
 
 @dataclass(frozen=True)
@@ -72,31 +75,36 @@ class _Known:
     """What there is to know of one job."""
 
     name: str
-    record: dict[str, Any] | None
-    status: dict[str, Any]
+    record: Record | None
+    status: Status | None
     server: Server | None
     waits: bool = False
     """For another server, which its fleet may bring."""
+    damaged: tuple[RecordDamaged, ...] = ()
+    unreadable: bool = False
+    """Whether the client's own record is damaged, so that nobody knows until when the job may be alive."""
 
     def death(self, now: float) -> str | None:
         """Why nothing can come of the job any more; None while something may."""
+        if self.status is not None and self.status.final and (self.record is not None or self.unreadable):
+            return f"its job has ended ({self.status.state})"
+        if self.unreadable:
+            return None
         if self.record is None:
             return "its job has no record"
-        if self.status.get("final"):
-            return f"its job has ended ({self.status['state']})"
-        if now > self.record["deadline"] + _SLACK:
+        if now > self.record.deadline + _SLACK:
             return "its job's deadline is over"
-        if self.server is None and not self.waits and now > self.record["created"] + STARTING:
+        if self.server is None and not self.waits and now > self.record.created + STARTING:
             return "its job has no server"
         return None
 
     def busy_until(self) -> float:
         """Until when a server whose job has ended is there for a reason: it is kept, or about to go off."""
-        if not self.status.get("final"):
+        if self.status is None or not self.status.final:
             return 0.0
-        told = self.status.get("updated") or self.status.get("ended")
-        ended = datetime.fromisoformat(told).timestamp() if told else 0.0
-        return max(ended, self.status.get("kept_until") or 0.0) + _SLACK
+        told = self.status.updated or self.status.ended
+        busy = max(moment(told) if told else 0.0, self.status.kept_until or 0.0)
+        return min(busy, self.record.deadline if self.record is not None else 0.0) + _SLACK
 
 
 class Sweep:
@@ -125,15 +133,24 @@ class Sweep:
         for name in records:
             found += self._objects(known[name])
         found += [*self._volumes(servers), *self._interfaces(servers), *self._environments()]
-        return [*found, *self._inputs(inputs, uploads, known)]
+        found += self._inputs(inputs, uploads, known)
+        return [*found, *(damage for each in known.values() for damage in _damages(each))]
 
     def _know(self, servers: dict[str, Server], fleets: list[Fleet], name: str) -> _Known:
+        record, status, damaged = None, None, []
         try:
             record = self._account.record(name)
         except JobNotFound:
-            record = None
+            pass
+        except RecordDamaged as error:
+            damaged.append(error)
+        unreadable = bool(damaged)
+        try:
+            status = self._account.status(name)
+        except RecordDamaged as error:
+            damaged.append(error)
         waits = any(each.job == name for each in fleets)
-        return _Known(name, record, self._account.status(name), servers.get(name), waits)
+        return _Known(name, record, status, servers.get(name), waits, tuple(damaged), unreadable)
 
     def _made(self, operation: str, key: str, name: str) -> dict[str, float]:
         """Roles or profiles by job, and when each was made."""
@@ -141,7 +158,7 @@ class Sweep:
         return {
             str(each[name]).removeprefix(role.role_name("")): each["CreateDate"].timestamp()
             for each in found
-            if str(each[name]).startswith(role.role_name(""))
+            if role.is_role_name(str(each[name]))
         }
 
     def _instances(self, known: dict[str, _Known], live: list[Server]) -> Iterator[Leftover]:
@@ -154,7 +171,7 @@ class Sweep:
             if why is not None:
                 remove = partial(terminate, self._api, server.instance)
                 price = self._price(hourly_cost(server, self._account.settings.region))
-                yield Leftover("instance", server.instance, job, why, price, remove)
+                yield Leftover("instance", server.instance, job, why, price, remove=remove)
 
     def _fleets(self, known: dict[str, _Known], fleets: list[Fleet]) -> Iterator[Leftover]:
         for each in fleets:
@@ -174,18 +191,23 @@ class Sweep:
     def _roles(
         self, known: dict[str, _Known], used: set[str], roles: dict[str, float], profiles: dict[str, float]
     ) -> Iterator[Leftover]:
-        """`used` are those of servers that are there, whichever job they were made for."""
+        """`used` are those of servers that are there, whichever job they were made for. A role is that job's whose tag
+        it carries: of a server that was kept, it may be named after an earlier one."""
         for kind, made in (("instance-profile", profiles), ("role", roles)):
             for job, created in made.items():
-                why = known[job].death(self._now)
-                in_use = known[job].server is not None or role.role_name(job) in used
-                if why is not None and not in_use and self._now - created >= self._grace(known[job]):
+                name = role.role_name(job)
+                if name in used or known[job].server is not None or known[job].death(self._now) is None:
+                    continue
+                owner = role.owner_of(self._api, name)
+                now = known.get(owner) or (self._know({}, [], owner) if owner else None)
+                why = now.death(self._now) if now is not None and now.server is None else None
+                if now is not None and why is not None and self._now - created >= self._grace(now):
                     yield Leftover(
                         "role" if kind == "role" else "instance-profile",
-                        role.role_name(job),
-                        job,
+                        name,
+                        owner,
                         why,
-                        remove=partial(role.remove_role, self._api, job),
+                        remove=partial(role.remove_role_of, self._api, name, {owner}),
                     )
 
     def _grace(self, job: _Known) -> float:
@@ -198,11 +220,11 @@ class Sweep:
         if why is None or job.server is not None or job.record is None:
             return
         bucket, prefix = self._account.bucket, Prefix(job.name)
-        if not job.status:
+        if job.status is None and not job.damaged:
             remove = partial(self._api.delete_below, bucket, f"{prefix.base}/", last=prefix.record)
             yield Leftover("record", prefix.base, job.name, "its server was never started", remove=remove)
             return
-        if self._api.get(bucket, prefix.env) is not None:
+        if self._api.has(bucket, prefix.env):
             remove_env = partial(self._api.call, "s3", "delete_object", Bucket=bucket, Key=prefix.env)
             yield Leftover("secrets", prefix.env, job.name, why, remove=remove_env)
         uploads = self._api.uploads(bucket, f"{prefix.base}/")
@@ -223,8 +245,9 @@ class Sweep:
 
     def _inputs(self, shelved: list[Any], uploads: list[Any], known: dict[str, _Known]) -> Iterator[Leftover]:
         """Inputs of jobs that all were forgotten. As long as one has a record, its next run may find them again."""
-        wanted = {digest for job in known.values() if job.record is not None for digest in inputs_of(job.record)}
-        for each in shelved:
+        wanted = {digest for job in known.values() if job.record is not None for digest in job.record.inputs}
+        # What a job was given whose record cannot be read, nobody knows.
+        for each in shelved if not any(job.unreadable for job in known.values()) else ():
             key = str(each["Key"])
             if key.removeprefix(INPUTS) not in wanted and self._now - each["LastModified"].timestamp() >= STARTING:
                 remove = partial(self._forget_input, key, set(known))
@@ -237,7 +260,7 @@ class Sweep:
     def _forget_input(self, key: str, known: set[str]) -> None:
         """Not if a job that has come meanwhile was given it."""
         for job in set(self._account.recorded()) - known:
-            if key.removeprefix(INPUTS) in inputs_of(self._account.record(job)):
+            if key.removeprefix(INPUTS) in self._account.record(job).inputs:
                 return
         self._api.call("s3", "delete_object", Bucket=self._account.bucket, Key=key)
 
@@ -252,18 +275,18 @@ class Sweep:
     def _volumes(self, servers: dict[str, Server]) -> Iterator[Leftover]:
         filters = [{"Name": "tag-key", "Values": [TAG_JOB]}, {"Name": "status", "Values": ["available"]}]
         for each in self._api.pages("ec2", "describe_volumes", "Volumes", Filters=filters):
-            job, volume = _job_of(each["Tags"]), str(each["VolumeId"])
-            if job not in servers:
+            job, volume = job_of(each["Tags"]), str(each["VolumeId"])
+            if job and job not in servers:
                 remove = partial(self._unless_gone, "delete_volume", VolumeId=volume)
                 yield Leftover(
-                    "volume", volume, job, "it is attached to nothing", self._price(each["Size"] * DISK), remove
+                    "volume", volume, job, "it is attached to nothing", self._price(each["Size"] * DISK), remove=remove
                 )
 
     def _interfaces(self, servers: dict[str, Server]) -> Iterator[Leftover]:
         filters = [{"Name": "tag-key", "Values": [TAG_JOB]}, {"Name": "status", "Values": ["available"]}]
         for each in self._api.pages("ec2", "describe_network_interfaces", "NetworkInterfaces", Filters=filters):
-            job, interface = _job_of(each["TagSet"]), str(each["NetworkInterfaceId"])
-            if job not in servers:
+            job, interface = job_of(each["TagSet"]), str(each["NetworkInterfaceId"])
+            if job and job not in servers:
                 remove = partial(self._unless_gone, "delete_network_interface", NetworkInterfaceId=interface)
                 yield Leftover("network-interface", interface, job, "it is attached to nothing", remove=remove)
 
@@ -295,5 +318,7 @@ class Sweep:
                 raise
 
 
-def _job_of(tags: list[dict[str, str]]) -> str:
-    return next(tag["Value"] for tag in tags if tag["Key"] == TAG_JOB)
+def _damages(job: _Known) -> Iterator[Leftover]:
+    """Told, and left to the user: it may be all that there is of a job's results."""
+    for each in job.damaged:
+        yield Leftover("damaged", each.key, job.name, f"{each.why}: `skylift rm {job.name}`", removable=False)

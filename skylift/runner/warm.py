@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,11 +21,12 @@ from skylift.runner import role
 from skylift.runner.account import Account
 from skylift.runner.archive import whole_archive
 from skylift.runner.ec2 import Api
-from skylift.runner.errors import Refused
+from skylift.runner.errors import RecordDamaged, Refused
 from skylift.runner.job import Job, Settings
 from skylift.runner.key import key_here
 from skylift.runner.launch import Server, describe_kept, live_servers
-from skylift.runner.record import Prefix, tags_of
+from skylift.runner.record import TAG_JOB, Prefix, tags_of
+from skylift.runner.server_record import Status
 from skylift.runner.way_in import WayIn, find_way_in
 
 _LEAST = 5.0
@@ -54,14 +55,23 @@ def waiting(account: Account, kept: Iterable[Server], now: float) -> list[Warm]:
     key = key_here(account.settings.key_dir, account.number, account.settings.region)
     ours = [each for each in kept if key is not None and each.key == key.name]
     with ThreadPoolExecutor(_AT_A_TIME) as pool:
-        shown = [pool.submit(find_way_in, account.api, account.bucket, Prefix(each.job)) for each in ours]
-        told = list(pool.map(account.status, [each.job for each in ours]))
-        found = [Warm(server, way_in.result()) for server, way_in in zip(ours, shown, strict=True)]
-    return [each for each, status in zip(found, told, strict=True) if _waits(status, now)]
+        looks = [(pool.submit(account.status, each.job), pool.submit(_way_in, account, each.job)) for each in ours]
+        found = (_look(server, *look, now) for server, look in zip(ours, looks, strict=True))
+        return [each for each in found if each is not None]
 
 
-def _waits(status: dict[str, Any], now: float) -> bool:
-    return bool(status.get("final")) and (status.get("kept_until") or 0) > now + _LEAST
+def _way_in(account: Account, job: str) -> WayIn | None:
+    return find_way_in(account.api, account.bucket, Prefix(job))
+
+
+def _look(server: Server, told: Future[Status | None], shown: Future[WayIn | None], now: float) -> Warm | None:
+    """One whose record is damaged is nobody's next."""
+    try:
+        status, way_in = told.result(), shown.result()
+    except RecordDamaged:
+        return None
+    waits = status is not None and status.final and (status.kept_until or 0) > now + _LEAST
+    return Warm(server, way_in) if waits else None
 
 
 def claim(account: Account, job: str, servers: Iterable[Warm]) -> Warm | None:
@@ -95,7 +105,7 @@ def pass_on(api: Api, server: Server, job: str, policy: dict[str, Any]) -> bool:
 def _allow(api: Api, server: Server, policy: dict[str, Any]) -> bool:
     document = json.dumps(policy)
     try:
-        api.call("iam", "put_role_policy", RoleName=server.role, PolicyName="job", PolicyDocument=document)
+        api.undisturbed("iam", "put_role_policy", RoleName=server.role, PolicyName="job", PolicyDocument=document)
     except Refused as error:
         if error.code != "NoSuchEntity":
             raise
@@ -104,21 +114,34 @@ def _allow(api: Api, server: Server, policy: dict[str, Any]) -> bool:
 
 
 def tag(api: Api, server: Server, job: str) -> bool:
-    """Say whose a server is, disks and all. False when it, or a part of it, is not there any more."""
+    """Say whose a server is, disks, role and all. False when it, or a part of it, is not there any more."""
     tags = [{"Key": name, "Value": value} for name, value in tags_of(job).items()]
+    role_tags = [{"Key": TAG_JOB, "Value": job}]
     try:
         api.call("ec2", "create_tags", Resources=[server.instance, *server.parts], Tags=tags)
+        if server.role:
+            api.undisturbed("iam", "tag_role", RoleName=server.role, Tags=role_tags)
+            api.undisturbed("iam", "tag_instance_profile", InstanceProfileName=server.role, Tags=role_tags)
     except Refused as error:
-        if not error.code.endswith(".NotFound"):
+        if not error.code.endswith(".NotFound") and error.code != "NoSuchEntity":
             raise
         return False
     return True
 
 
 def put_roles_away(account: Account, job: str, servers: Sequence[Server]) -> None:
-    """Those of a job and of its servers, which are ending or gone; but no role that another job's server has by now."""
+    """Those of a job and of its servers, which are ending or gone; but no role that another job's server has by now.
+    Which role its last server had, only that server can tell; so it is asked of IAM whose the role is."""
     ending = {each.instance for each in servers}
     others = {each.role for each in live_servers(account.api) if each.instance not in ending}
-    had = [account.status(job).get("role"), role.role_name(job), *(each.role for each in servers)]
+    had = [_role_told(account, job), role.role_name(job), *(each.role for each in servers)]
     for name in sorted({each for each in had if each} - others):
-        role.remove_named(account.api, name)
+        role.remove_role_of(account.api, name, {job})
+
+
+def _role_told(account: Account, job: str) -> str | None:
+    try:
+        status = account.status(job)
+    except RecordDamaged:
+        return None
+    return None if status is None else status.role

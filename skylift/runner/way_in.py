@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
-
 from skylift.runner.ec2 import Api
 from skylift.runner.record import Prefix
+from skylift.runner.server_record import WAY_IN_LIMIT, WayIn, parse_way_in
 
-
-@dataclass(frozen=True)
-class WayIn:
-    """Whom to log in as by SSH, and the host keys of which the server must have one."""
-
-    user: str
-    keys: tuple[str, ...]
+__all__ = ["WayIn", "find_way_in"]
 
 
 def find_way_in(api: Api, bucket: str, prefix: Prefix, instance: str = "") -> WayIn | None:
-    """None as long as the server has shown none; of a job that has had others, `instance` says which one it is."""
-    found = api.get(bucket, prefix.host_keys)
+    """None as long as the server has shown none; of a job that has had others, `instance` says which one it is. Raises
+    RecordDamaged."""
+    found = api.get(bucket, prefix.host_keys, WAY_IN_LIMIT)
     if found is None:
         return None
-    shown = json.loads(found)
-    if instance and shown.get("instance") != instance:
-        return None
-    return WayIn(shown["user"], tuple(shown["keys"]))
+    shown = parse_way_in(prefix.host_keys, found)
+    return shown if not instance or shown.instance == instance else None

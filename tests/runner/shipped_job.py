@@ -21,7 +21,7 @@ from skylift.runner.commands import boot_argv
 from skylift.runner.ec2 import Api
 from skylift.runner.job import Job, Program, Settings
 from skylift.runner.plan import Order, plan_job
-from skylift.runner.record import Prefix, bucket_name, encode_env, encode_record
+from skylift.runner.record import Prefix, bucket_name, encode_env, encode_record, parse_record
 from skylift.runner.shelf import SHELF
 
 # A program that is over at once may have taken its server along before anybody has opened the door.
@@ -100,12 +100,13 @@ class Shipped:
         self._api.put(self._bucket, key, body)
 
     def bring_home(self, home: Path) -> list[str]:
-        manifest = read_manifest(self._api, self._bucket, self.prefix)
+        manifest = self.manifest()
         bring_home(self._api, self._bucket, self.prefix, manifest, home, lambda _: None)
         return sorted(each.path for each in manifest.results)
 
     def manifest(self) -> Any:
-        return read_manifest(self._api, self._bucket, self.prefix)
+        record = parse_record(self.prefix.record, self.read(self.prefix.record) or b"")
+        return read_manifest(self._api, self._bucket, self.prefix, record.outputs, record.script)
 
     def door(self) -> Door:
         return Door(self.machine.root / "run/skylift" / f"{self.prefix.job}.sock")

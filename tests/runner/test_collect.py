@@ -5,15 +5,16 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from skylift.runner.bucket import ensure_bucket
-from skylift.runner.collect import bring_home, read_manifest
+from skylift.runner.collect import Manifest, bring_home, read_manifest
 from skylift.runner.ec2 import Api, Sink
-from skylift.runner.errors import ResultsDamaged, RunError, Unreachable
+from skylift.runner.errors import RecordDamaged, ResultsDamaged, RunError, Unreachable
 from skylift.runner.job import Settings
 from skylift.runner.record import Prefix
 
@@ -34,10 +35,14 @@ def put(api: Api, path: str, body: bytes, digest: str | None = None) -> None:
     api.put(BUCKET, PREFIX.manifest, json.dumps(manifest).encode())
 
 
-def fetch(api: Api, home: Path) -> int:
+def fetch(api: Api, home: Path, *outputs: str, script: str = "") -> int:
     come: list[int] = []
-    bring_home(api, BUCKET, PREFIX, read_manifest(api, BUCKET, PREFIX), home, come.append)
+    bring_home(api, BUCKET, PREFIX, told(api, *outputs, script=script), home, come.append)
     return sum(come)
+
+
+def told(api: Api, *outputs: str, script: str = "") -> Manifest:
+    return read_manifest(api, BUCKET, PREFIX, outputs or ("a*",), script)
 
 
 def test_file_replaces_the_one_that_is_there(api: Api, bucket: str, tmp_path: Path) -> None:
@@ -58,13 +63,13 @@ def test_damaged_file_never_takes_the_place_of_a_good_one(api: Api, bucket: str,
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
 
 
-@pytest.mark.parametrize("path", ["../a.txt", "/etc/a.txt", "b/../../a.txt"])
+@pytest.mark.parametrize("path", ["../a.txt", "/etc/a.txt", "a/../../a.txt", "a//b", "a/.", "", "a\0b", "a\udc80"])
 def test_place_outside_is_refused(api: Api, bucket: str, tmp_path: Path, path: str) -> None:
     home = tmp_path / "home"
     home.mkdir()
-    manifest = {"results": [{"path": path, "size": 1, "sha256": "0"}], "unmatched": [], "left_behind": []}
+    manifest = {"results": [{"path": path, "size": 1, "sha256": "0" * 64}], "unmatched": [], "left_behind": []}
     api.put(BUCKET, PREFIX.manifest, json.dumps(manifest).encode())
-    with pytest.raises(ResultsDamaged, match="outside"):
+    with pytest.raises(RecordDamaged, match="not below the working directory"):
         fetch(api, home)
     assert [each.name for each in tmp_path.iterdir()] == ["home"]
 
@@ -77,7 +82,7 @@ def test_place_that_cannot_be_written(api: Api, bucket: str, tmp_path: Path) -> 
 
 
 def test_job_without_a_manifest_has_no_results(api: Api, bucket: str) -> None:
-    assert read_manifest(api, bucket, Prefix("none")).results == ()
+    assert read_manifest(api, bucket, Prefix("none"), ["."]).results == ()
 
 
 def test_what_was_cut_off_is_gone_on_with(
@@ -88,9 +93,9 @@ def test_what_was_cut_off_is_gone_on_with(
     stream = api.stream
     offsets: list[int] = []
 
-    def cut(bucket: str, key: str, target: Sink, offset: int = 0) -> Iterator[int]:
+    def cut(bucket: str, key: str, target: Sink, offset: int = 0, most: int | None = None) -> Iterator[int]:
         offsets.append(offset)
-        for number, size in enumerate(stream(bucket, key, target, offset)):
+        for number, size in enumerate(stream(bucket, key, target, offset, most)):
             yield size
             if number == 1 and len(offsets) == 1:
                 raise Unreachable("cut")
@@ -117,7 +122,151 @@ def test_what_is_here_is_not_fetched_again(
 def test_two_that_bring_the_same_home(api: Api, bucket: str, tmp_path: Path) -> None:
     put(api, "a.txt", b"x")
     digest = hashlib.sha256(b"x").hexdigest()
-    with (tmp_path / f".a.txt.{digest[:12]}.skylift-part").open("wb") as other:
+    with part(tmp_path, "a.txt", digest).open("wb") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         with pytest.raises(RunError, match="Another skylift"):
             fetch(api, tmp_path)
+
+
+def part(folder: Path, path: str, digest: str) -> Path:
+    """What a client that was killed leaves of a result."""
+    return folder / f".{hashlib.sha256(path.encode()).hexdigest()[:16]}.{digest[:16]}.skylift-part"
+
+
+def send(api: Api, **files: bytes) -> None:
+    """A manifest as any program of the job can write it, and what it names."""
+    entries = []
+    for path, body in files.items():
+        api.put(BUCKET, PREFIX.result(path), body)
+        entries.append({"path": path, "size": len(body), "sha256": hashlib.sha256(body).hexdigest()})
+    manifest = {"results": entries, "unmatched": [], "left_behind": []}
+    api.put(BUCKET, PREFIX.manifest, json.dumps(manifest).encode())
+
+
+def content(folder: Path) -> dict[str, str]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_text() for path in sorted(folder.rglob("*")) if path.is_file()
+    }
+
+
+EVIL = dict.fromkeys((".git/config", ".bashrc", "job.py", "sub/.GIT/hooks/post-checkout", "Makefile"), b"evil")
+
+
+@pytest.mark.parametrize(
+    ("outputs", "written"),
+    [
+        ((), []),
+        (("out",), ["out/.hidden", "out/a"]),
+        (("out/*",), ["out/a"]),
+        (("out/.h*",), ["out/.hidden"]),
+        ((".",), ["Makefile", "out/.hidden", "out/a"]),
+        (("*",), ["Makefile", "out/.hidden", "out/a"]),
+        (("**",), ["Makefile", "out/.hidden", "out/a"]),
+        (("**/*",), ["Makefile", "out/.hidden", "out/a"]),
+        (("**/a",), ["out/a"]),
+        (("job.py",), ["job.py"]),
+        ((".bashrc", ".git"), [".bashrc"]),
+    ],
+)
+def test_what_was_not_asked_for_is_named_and_not_written(
+    api: Api, bucket: str, tmp_path: Path, outputs: tuple[str, ...], written: list[str]
+) -> None:
+    sent = {**EVIL, "out/a": b"good", "out/.hidden": b"good", "out/.git/config": b"evil", "out/.hg/hgrc": b"evil"}
+    sent["out/.x.skylift-part"] = b"evil"
+    send(api, **sent)
+    manifest = read_manifest(api, BUCKET, PREFIX, outputs, "job.py")
+    bring_home(api, BUCKET, PREFIX, manifest, tmp_path, lambda _: None)
+    assert sorted(content(tmp_path)) == written
+    assert sorted(manifest.not_written) == sorted(set(sent) - set(written))
+
+
+@pytest.mark.parametrize("path", ["out/a", "out/deep/a"])
+def test_no_link_of_the_working_directory_is_followed(api: Api, bucket: str, tmp_path: Path, path: str) -> None:
+    home, outside = tmp_path / "home", tmp_path / "outside"
+    home.mkdir()
+    outside.mkdir()
+    link = (home / path).parent
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(outside)
+    send(api, **{path: b"evil"})
+    with pytest.raises(ResultsDamaged, match=r"is a symbolic link here") as caught:
+        fetch(api, home, "out")
+    assert "skylift results NAME DIR" in caught.value.advice
+    assert list(outside.iterdir()) == []
+
+
+def test_a_result_takes_the_place_of_a_link_and_leaves_what_that_names(api: Api, bucket: str, tmp_path: Path) -> None:
+    home, outside = tmp_path / "home", tmp_path / "outside"
+    home.mkdir()
+    outside.write_text("precious")
+    (home / "a").symlink_to(outside)
+    send(api, a=b"result")
+    fetch(api, home)
+    assert (outside.read_text(), (home / "a").read_text(), (home / "a").is_symlink()) == ("precious", "result", False)
+
+
+@pytest.mark.parametrize("plant", ["symlink", "dangling", "hard link", "fifo"])
+def test_a_part_cannot_be_planted(api: Api, bucket: str, tmp_path: Path, plant: str) -> None:
+    """Whoever knows a result's digest knows its part's name."""
+    home, outside, body = tmp_path / "home", tmp_path / "outside", b"result"
+    home.mkdir()
+    outside.write_text("precious")
+    send(api, a=body)
+    planted = part(home, "a", hashlib.sha256(body).hexdigest())
+    if plant == "symlink":
+        planted.symlink_to(outside)
+    elif plant == "dangling":
+        planted.symlink_to(tmp_path / "made")
+    elif plant == "hard link":
+        planted.hardlink_to(outside)
+    else:
+        os.mkfifo(planted)
+    fetch(api, home)
+    assert content(home) == {"a": "result"}
+    assert outside.read_text() == "precious"
+    assert not (tmp_path / "made").exists()
+
+
+def test_a_part_that_another_result_has_planted(api: Api, bucket: str, tmp_path: Path) -> None:
+    """Such a name is nobody's result, whatever was asked for."""
+    digest = hashlib.sha256(b"b").hexdigest()
+    planted = part(tmp_path, "out/b", digest).name
+    send(api, **{f"out/{planted}": b"x", "out/b": b"b"})
+    fetch(api, tmp_path, "out")
+    assert content(tmp_path) == {"out/b": "b"}
+    assert told(api, "out").not_written == (f"out/{planted}",)
+
+
+def test_a_name_as_long_as_a_file_system_takes(api: Api, bucket: str, tmp_path: Path) -> None:
+    name = "a" * 255
+    send(api, **{name: b"x"})
+    fetch(api, tmp_path)
+    assert content(tmp_path) == {name: "x"}
+
+
+def test_an_object_that_is_larger_than_was_said_fills_no_disk(api: Api, bucket: str, tmp_path: Path) -> None:
+    send(api, a=b"small")
+    api.put(BUCKET, PREFIX.result("a"), b"small" * 1_000_000)
+    assert fetch(api, tmp_path) == 5
+    assert content(tmp_path) == {"a": "small"}
+
+
+@pytest.mark.parametrize("size", [5, 0])
+def test_an_object_that_is_not_there_or_shorter(api: Api, bucket: str, tmp_path: Path, size: int) -> None:
+    send(api, a=b"small" * 2)
+    if size:
+        api.put(BUCKET, PREFIX.result("a"), b"x" * size)
+    else:
+        api.call("s3", "delete_object", Bucket=BUCKET, Key=PREFIX.result("a"))
+    with pytest.raises(ResultsDamaged, match="The result a "):
+        fetch(api, tmp_path)
+    assert content(tmp_path).keys() <= {part(tmp_path, "a", hashlib.sha256(b"small" * 2).hexdigest()).name}
+
+
+def test_a_manifest_is_not_read_beyond_what_it_may_be(
+    api: Api, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("skylift.runner.collect.MANIFEST_LIMIT", 1000)
+    api.put(BUCKET, PREFIX.manifest, b" " * 1001)
+    with pytest.raises(RecordDamaged, match="more than 1000 bytes"):
+        fetch(api, tmp_path)

@@ -57,13 +57,27 @@ def test_attach_and_socket() -> None:
 
 def test_ssh() -> None:
     options = ["-F", "none", "-i", "/k", "-o", "IdentitiesOnly=yes", "-o", "UserKnownHostsFile=/h"]
-    options += ["-o", "StrictHostKeyChecking=yes", "-o", "ServerAliveInterval=15"]
-    assert ssh_argv(Path("/k"), Path("/h"), "me", "127.9.0.1", ()) == ["ssh", *options, "me@127.9.0.1"]
+    options += ["-o", "GlobalKnownHostsFile=/dev/null", "-o", "StrictHostKeyChecking=yes"]
+    options += ["-o", "ServerAliveInterval=15"]
+    plain = ssh_argv(Path("/k"), Path("/h"), "me", "127.9.0.1", ())
+    assert plain == ["ssh", *options, "-l", "me", "--", "127.9.0.1"]
     words = ("echo", "two words", "$HOME;")
     assert ssh_argv(Path("/k"), Path("/h"), "me", "h", words)[-1] == "echo 'two words' '$HOME;'"
     assert ssh_argv(Path("/k"), Path("/h"), "me", "h", ("cd job; exit 3",))[-1] == "cd job; exit 3"
     shown = ssh_argv(Path("/k"), Path("/h"), "me", "h", ("top",), terminal=True)
-    assert shown == ["ssh", *options, "-t", "me@h", "top"]
+    assert shown == ["ssh", *options, "-t", "-l", "me", "--", "h", "--", "top"]
+
+
+def test_no_word_of_a_server_is_an_option_of_ssh(tmp_path: Path) -> None:
+    """OpenSSH itself says what it has understood."""
+    made = tmp_path / "made"
+    evil = f"-oProxyCommand=touch {made}"
+    for user, address, command in ((evil, "h", ()), ("me", evil, ()), ("me", "h", (evil,))):
+        argv = ssh_argv(Path("/k"), Path("/h"), user, address, command)
+        told = subprocess.run([argv[0], "-G", *argv[1:]], capture_output=True, text=True, check=False)
+        assert "proxycommand" not in told.stdout.lower().replace(evil.lower(), ""), told.stdout
+        subprocess.run([argv[0], "-o", "ConnectTimeout=1", *argv[1:]], capture_output=True, check=False)
+        assert not made.exists()
 
 
 def test_user_data_has_what_fetches_the_supervisor_and_fits() -> None:

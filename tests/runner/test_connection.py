@@ -156,8 +156,8 @@ def test_output_by_ssh(
     status = asyncio.run(main())
     machine.wait()
     assert status is not None
-    assert (status["state"], seen.streams) == ("succeeded", {"stdout": EXPECTED, "stderr": b"end"})
-    assert told[-1]["final"]
+    assert (status.state, seen.streams) == ("succeeded", {"stdout": EXPECTED, "stderr": b"end"})
+    assert told[-1].final
 
 
 def test_a_look_shows_what_has_not_come_to_s3_yet(
@@ -332,7 +332,7 @@ def test_order_given_while_ssh_is_away_arrives_when_it_is_back(
             async def second_time_lucky() -> Connection:
                 nonlocal tries
                 tries += 1
-                running = any(status["state"] == "running" for status in told)
+                running = any(status.state == "running" for status in told)
                 if tries < 2 or not running:
                     raise ConnectionLost("not yet")
                 return await by_ssh(sshd, key, shipped, port)()
@@ -345,7 +345,7 @@ def test_order_given_while_ssh_is_away_arrives_when_it_is_back(
     machine.wait()
     assert status is not None
     # An interpreter that is still starting ends by the signal itself.
-    assert status["exit_code"] in {9, 130}
+    assert status.exit_code in {9, 130}
 
 
 def test_cloud_that_is_away_is_told_revived_and_waited_for(
@@ -358,10 +358,10 @@ def test_cloud_that_is_away_is_told_revived_and_waited_for(
     revived: list[int] = []
     get = api.get
 
-    def away(bucket: str, key: str) -> bytes | None:
+    def away(bucket: str, key: str, most: int) -> bytes | None:
         if not revived:
             raise Unreachable("nobody answers")
-        return get(bucket, key)
+        return get(bucket, key, most)
 
     monkeypatch.setattr(api, "get", away)
 
@@ -371,7 +371,7 @@ def test_cloud_that_is_away_is_told_revived_and_waited_for(
     follow = follower(api, settings, shipped, no_ssh, seen, told, revive=revive)
     status = asyncio.run(follow.run())
     assert status is not None
-    assert status["state"] == "succeeded"
+    assert status.state == "succeeded"
     assert seen.streams["stdout"] == b"done\n"
     assert ["does not answer" in seen.notes[0], "answers again" in seen.notes[1]] == [True, True]
     assert revived == [1]

@@ -29,10 +29,11 @@ def account(settings: Settings, api: Api) -> Account:
 
 
 def had(account: Account, name: str, argv: list[str], type_: str = "t3.small", **status: Any) -> None:
-    record = {"argv": argv, "instance_type": type_}
+    record = {"argv": argv, "instance_type": type_, "created": 0, "deadline": NOW}
     account.api.put(account.bucket, Prefix(name).record, json.dumps(record).encode())
     if status:
-        account.api.put(account.bucket, Prefix(name).status, json.dumps(status).encode())
+        told = {"state": "succeeded", "final": True, **status}
+        account.api.put(account.bucket, Prefix(name).status, json.dumps(told).encode())
 
 
 def test_runs_of_the_last_month(account: Account) -> None:
@@ -41,7 +42,7 @@ def test_runs_of_the_last_month(account: Account) -> None:
     had(account, "other", ["python", "other.py"], booted=DAY_AFTER, ended="2026-09-21T10:00:01.000Z")
     had(account, "big", JOB, "m7i.large", booted=DAY_AFTER, ended="2026-09-21T10:02:00.000Z")
     had(account, "old", JOB, booted="2026-01-01T00:00:00.000Z", ended="2026-01-02T00:00:00.000Z")
-    had(account, "running", JOB, booted=DAY_AFTER)
+    had(account, "running", JOB, booted=DAY_AFTER, state="running", final=False)
     had(account, "never", JOB)
     had(account, "written-off", JOB, state="broken", final=True)
     history = read_history(account, NOW)
@@ -55,6 +56,25 @@ def test_runs_of_the_last_month(account: Account) -> None:
     assert basis.hours == history.hours("t3.small")
     assert basis.served == 1.5  # the other program ran in the hour that `b` had
     assert basis.text == "2 runs and 1 of other programs in the last 30 days on t3.small"
+
+
+def test_a_damaged_record_is_named_and_the_others_count(account: Account) -> None:
+    had(account, "good", JOB, booted=BOOTED, ended="2026-09-20T10:30:00.500Z")
+    had(account, "bad", JOB)
+    account.api.put(account.bucket, Prefix("bad").status, b"[1,2]")
+    history = read_history(account, NOW)
+    assert [each.job for each in history.runs] == ["good"]
+    assert history.damaged == ("jobs/bad/server/status.json is damaged: it is not an object.",)
+
+
+def test_no_run_was_longer_than_it_might_have_been(account: Account) -> None:
+    """A server that says otherwise would keep whoever asks for a price busy for years."""
+    had(account, "long", JOB, booted=BOOTED, ended="9999-12-31T23:59:59.000Z", program_seconds=1e9)
+    record = {"argv": JOB, "instance_type": "t3.small", "created": NOW - 7200, "deadline": NOW - 3600}
+    account.api.put(account.bucket, Prefix("long").record, json.dumps(record).encode())
+    history = read_history(account, NOW)
+    assert [each.seconds for each in history.runs] == [3600]
+    assert history.served("t3.small") == 1
 
 
 def test_nothing_to_go_by(account: Account) -> None:

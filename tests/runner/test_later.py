@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -82,20 +83,20 @@ def test_a_cloud_that_is_away_while_things_are_put_away(
     role.create_role(api, "over", elsewhere.number)
     ended = {"state": "succeeded", "final": True, "exit_code": 0, "reason": "", "streams": {}}
     for key, body in {
-        Prefix("over").record: {"keep": 0, "instance_type": "t3.small"},
+        Prefix("over").record: {"keep": 0, "instance_type": "t3.small", "created": 1, "deadline": 2},
         Prefix("over").status: ended,
         Prefix("over").manifest: {"results": [], "unmatched": [], "left_behind": [], "final": True},
     }.items():
         api.put(elsewhere.bucket, key, json.dumps(body).encode())
-    remove, tried = role.remove_named, []
+    remove, tried = role.remove_role_of, []
 
-    def away_at_first(to: Api, name: str) -> None:
+    def away_at_first(to: Api, name: str, jobs: Collection[str]) -> None:
         tried.append(name)
         if len(tried) == 1:
             raise Unreachable("delete_role: nobody is there")
-        remove(to, name)
+        remove(to, name, jobs)
 
-    monkeypatch.setattr(role, "remove_named", away_at_first)
+    monkeypatch.setattr(role, "remove_role_of", away_at_first)
     there = Seen()
 
     async def main() -> Outcome:
@@ -120,7 +121,7 @@ def test_logs_are_looked_at_while_it_runs_and_after(
     follower = Seen()
     follower.on_output = lambda: go(machine)
     status = asyncio.run(show_logs(elsewhere, waiting.name, follower, follow=True))
-    assert status is not None and status["exit_code"] == 7
+    assert status is not None and status.exit_code == 7
     assert follower.streams == {"stdout": b"ready\ndone\n", "stderr": b"a complaint\n"}
     machine.wait()
     only = Seen()
@@ -133,7 +134,7 @@ def test_logs_are_looked_at_while_it_runs_and_after(
 def test_logs_since_then(elsewhere: Account, api: Api) -> None:
     api.call("s3", "create_bucket", Bucket=elsewhere.bucket)
     top = Prefix("x").stream("stdout")
-    api.put(elsewhere.bucket, Prefix("x").record, b"{}")
+    api.put(elsewhere.bucket, Prefix("x").record, b'{"created": 1, "deadline": 2}')
     api.put(elsewhere.bucket, f"{top}{0:020d}", b"before\n")
     (piece,) = api.pages("s3", "list_objects_v2", "Contents", Bucket=elsewhere.bucket, Prefix=top)
     told = Seen()

@@ -75,7 +75,8 @@ def test_what_never_ran_leaves_no_secrets(account: Account) -> None:
     api.put(bucket, prefix.env, b'{"TOKEN": "x"}')
     write_off(account, "never", None, interrupted=False)
     assert api.get(bucket, prefix.env) is None
-    assert account.status("never")["final"]
+    status = account.status("never")
+    assert status is not None and status.final
 
 
 def test_types_that_the_region_has_not_are_left_out(api: Api) -> None:

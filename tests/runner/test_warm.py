@@ -111,13 +111,13 @@ def test_a_server_that_has_ended_while_all_was_sent(yard: Yard, tmp_path: Path, 
             return await submission._make_ready_and_take(undo, server, Cargo(Parcel("", "0", 0, BytesIO), (), ()))
 
     assert not asyncio.run(take(found.server))
-    assert yard.account.status("one") == {}, "nothing was given up, either"
+    assert yard.account.status("one") is None, "nothing was given up, either"
 
 
 def test_a_server_whose_role_is_gone(yard: Yard) -> None:
     yard.keep("kept")
     (found,) = yard.waiting()
-    role.remove_named(yard.api, found.server.role)
+    role.remove_role(yard.api, "kept")
     assert not warm.pass_on(yard.api, found.server, "one", {})
 
 
@@ -142,10 +142,14 @@ def test_the_role_goes_along(yard: Yard) -> None:
 
 
 def test_the_role_of_a_server_that_is_gone(yard: Yard) -> None:
-    """Its status tells which one that was."""
+    """Its status tells which one that was, and its tag whether that is true."""
     instance = yard.keep("first")
-    yard.api.put(yard.account.bucket, Prefix("second").record, b"{}")
-    yard.api.put(yard.account.bucket, Prefix("second").status, b'{"final": true, "role": "skylift-first"}')
+    status = {"state": "succeeded", "final": True, "role": "skylift-first"}
+    yard.api.put(yard.account.bucket, Prefix("second").status, json.dumps(status).encode())
+    warm.put_roles_away(yard.account, "second", [])
+    assert yard.roles() == ["skylift-first"], "it is the first job's still"
+    (server,) = live_servers(yard.api)
+    assert warm.tag(yard.api, server, "second")
     yard.api.call("ec2", "terminate_instances", InstanceIds=[instance])
     warm.put_roles_away(yard.account, "second", [])
     assert yard.roles() == []

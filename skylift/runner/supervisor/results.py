@@ -12,6 +12,7 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from skylift.runner.supervisor.aws import Refused, Unreachable, patiently
 from skylift.runner.supervisor.console import say
+from skylift.runner.supervisor.outputs import asked_for
 from skylift.runner.supervisor.prefix import Prefix
 
 Stamp = Tuple[int, int]
@@ -147,5 +148,7 @@ def _matches(cwd: Path, pattern: str) -> Iterator[Path]:
     inside = os.path.realpath(str(cwd)) + os.sep
     for path in sorted(cwd.glob(pattern)) if pattern != "." else [cwd]:
         for each in [path] if not path.is_dir() else sorted(path.rglob("*")):
+            if not asked_for(os.path.relpath(str(each), str(cwd)), [pattern]):
+                continue
             if each.exists() and stat.S_ISREG(each.stat().st_mode) and os.path.realpath(str(each)).startswith(inside):
                 yield each

@@ -1,0 +1,158 @@
+"""JSON that somebody else wrote: read field by field into what it must be, or refused with the reason."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any, NoReturn
+
+FOREVER = 253402300799.0
+"""Seconds since the epoch at which the year 9999 ends: the last that a time can be spelled of."""
+_MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?(?:Z|\+00:00)")
+_SHOWN = 40
+
+
+class Malformed(Exception):
+    """`str()` is the reason, the end of a sentence that names the file."""
+
+
+def parse_json(data: bytes, most: int) -> Any:
+    """Any JSON of at most so many bytes of UTF-8. Raises Malformed, whatever the bytes are: also for what is nested too
+    deeply, for NaN and Infinity, and for numbers of thousands of digits."""
+    if len(data) > most:
+        raise Malformed(f"it has more than {most} bytes")
+    try:
+        return json.loads(data.decode(), parse_constant=_refuse_constant)
+    except UnicodeDecodeError:
+        raise Malformed("it is not UTF-8") from None
+    except RecursionError:
+        raise Malformed("it is nested too deeply") from None
+    except ValueError as error:
+        raise Malformed(f"it is not JSON ({str(error)[:80]})") from None
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def parse_object(data: bytes, most: int) -> JsonObject:
+    return as_object(parse_json(data, most), "it")
+
+
+def as_object(value: object, name: str) -> JsonObject:
+    if not isinstance(value, dict):
+        raise Malformed(f"{name} is not an object")
+    return JsonObject(value)
+
+
+class JsonObject:
+    """Each method gives a field as what it must be, None where it is missing or null, and raises Malformed where it is
+    anything else. Fields that nobody asks for may be anything: they do not travel on."""
+
+    def __init__(self, content: dict[str, Any]) -> None:
+        self._content = content
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """As it came, for whoever only passes it on."""
+        return self._content
+
+    def text(self, name: str, most: int, form: re.Pattern[str] | None = None) -> str | None:
+        """At most so many characters, all of it of a form, if there is one."""
+        value = self._content.get(name)
+        if value is None:
+            return None
+        if not isinstance(value, str):
+            raise Malformed(f"`{name}` is not text")
+        if len(value) > most:
+            raise Malformed(f"`{name}` has more than {most} characters")
+        if form is not None and form.fullmatch(value) is None:
+            raise Malformed(f"`{name}` cannot be {shown(value)}")
+        return value
+
+    def one_of(self, name: str, words: Collection[str]) -> str | None:
+        value = self.text(name, 64)
+        if value is not None and value not in words:
+            raise Malformed(f"`{name}` cannot be {shown(value)}")
+        return value
+
+    def moment(self, name: str) -> str | None:
+        """A time in UTC, like 2026-01-31T12:00:00.000Z, from 1970 on."""
+        value = self.text(name, 32, _MOMENT)
+        if value is not None:
+            try:
+                whole = datetime.fromisoformat(value.replace("Z", "+00:00"))
+            except ValueError:
+                raise Malformed(f"`{name}` cannot be {shown(value)}") from None
+            if whole.year < 1970:
+                raise Malformed(f"`{name}` cannot be {shown(value)}")
+        return value
+
+    def integer(self, name: str, low: int, high: int) -> int | None:
+        value = self._content.get(name)
+        return None if value is None else as_integer(value, f"`{name}`", low, high)
+
+    def number(self, name: str, low: float, high: float) -> float | None:
+        """Also a whole one."""
+        value = self._content.get(name)
+        return None if value is None else as_number(value, f"`{name}`", low, high)
+
+    def flag(self, name: str) -> bool:
+        """False where it is missing."""
+        value = self._content.get(name)
+        if value is not None and not isinstance(value, bool):
+            raise Malformed(f"`{name}` is neither true nor false")
+        return bool(value)
+
+    def inner(self, name: str) -> JsonObject | None:
+        value = self._content.get(name)
+        return None if value is None else as_object(value, f"`{name}`")
+
+    def list(self, name: str, most: int) -> list[Any]:
+        """Of at most so many things; empty where it is missing."""
+        value = self._content.get(name)
+        if value is None:
+            return []
+        if not isinstance(value, list):
+            raise Malformed(f"`{name}` is not a list")
+        if len(value) > most:
+            raise Malformed(f"`{name}` has more than {most} entries")
+        return value
+
+    def texts(self, name: str, most: int, longest: int) -> tuple[str, ...]:
+        """A list of at most so many texts of at most so many characters."""
+        found = self.list(name, most)
+        if not all(isinstance(each, str) and len(each) <= longest for each in found):
+            raise Malformed(f"`{name}` is not a list of texts of at most {longest} characters")
+        return tuple(found)
+
+
+def as_integer(value: object, name: str, low: int, high: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise Malformed(f"{name} is not a whole number")
+    if not low <= value <= high:
+        raise Malformed(f"{name} is not between {low} and {high}")
+    return value
+
+
+def as_number(value: object, name: str, low: float, high: float) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise Malformed(f"{name} is not a number")
+    # Compared as what it is: a whole number may be too large for a float.
+    if (isinstance(value, float) and not math.isfinite(value)) or not low <= value <= high:
+        raise Malformed(f"{name} is not between {low:g} and {high:g}")
+    return float(value)
+
+
+def given(value: object, name: str) -> None:
+    """Raises Malformed for a field that must be there and is not."""
+    if value is None:
+        raise Malformed(f"`{name}` is missing")
+
+
+def shown(text: str) -> str:
+    """Short, and without anything that a terminal would obey."""
+    return ascii(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...")
