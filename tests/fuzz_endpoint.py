@@ -334,7 +334,7 @@ class Fuzzer:
         before = len(self.performed)
         try:
             answer = self._exchange(raw)
-            status = int(answer.split(b" ", 2)[1]) if answer.startswith(b"HTTP/1.") else 0
+            status = int(answer.split(b" ", 2)[1]) if answer.startswith(b"HTTP/") else 0
             self.statuses[status] += 1
             assert answer == b"" or 200 <= status < 600, f"not HTTP: {answer[:200]!r}"
             assert not (status == 500 and b"nternal" in answer), f"an internal error: {answer[-500:]!r}"

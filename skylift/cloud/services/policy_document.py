@@ -92,7 +92,7 @@ class PolicyDocument:
     statements: tuple[Statement, ...]
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=512)
 def parse_policy(text: str, kind: Kind = "identity") -> PolicyDocument:
     """The document, or ServiceError MalformedPolicyDocument. Without a `Version` it is of 2008-10-17, as on AWS."""
     if not _ALLOWED_TEXT.fullmatch(text):
