@@ -67,7 +67,7 @@ class Launches:
 
     def _steps(self, instance: str) -> Times:
         """`instance i-...: running (queue 2 ms, create 41 ms, ...)`."""
-        found = re.search(rf"instance {instance}: running \((.*)\)", self._home.log.read_text())
+        found = re.search(rf"instance {instance}: running \((.*)\)", self._home.data.log.read_text())
         assert found is not None
         return {name: int(ms) / 1000 for name, ms in re.findall(r"([a-z ]+) (\d+) ms", found[1])}
 
@@ -79,7 +79,7 @@ def main() -> None:
     chosen = parser.parse_args()
     with ExitStack() as stack:
         home = stack.enter_context(cloud_up(chosen.images_of))
-        image = default_image(home)
+        image = default_image(home.data)
         assert image is not None
         floor = stack.enter_context(bare_server(image.root, home))
         launches = Launches(home, home.path)

@@ -31,7 +31,7 @@ def main() -> None:
     chosen = parser.parse_args()
     with ExitStack() as stack:
         home = stack.enter_context(cloud_up(chosen.images_of))
-        image = default_image(home)
+        image = default_image(home.data)
         assert image is not None
         floor = stack.enter_context(bare_server(image.root, home))
         fleet = Fleet(home)

@@ -29,24 +29,23 @@ def add_images_option(parser: argparse.ArgumentParser) -> None:
         type=Path,
         default=default_home().path,
         metavar="HOME",
-        help="state directory whose image is used",
+        help="state directory whose user's image is used",
     )
 
 
 @contextmanager
 def fresh_home(images_of: Path) -> Iterator[Home]:
     """A state directory with nothing in it but the image, and whatever was started in it taken down at the end."""
-    if default_image(Home(images_of)) is None:
+    if default_image(Home(images_of).data) is None:
         raise SystemExit(f"{images_of} has no image of this version: `skylift setup` builds it.")
     # Ended from outside, by `timeout` for one, a measurement cleans up as well.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     with tempfile.TemporaryDirectory(prefix="skylift-bench-") as directory:
         home = Home(Path(directory))
-        home.images.symlink_to(images_of / "images")
         try:
             yield home
         finally:
-            skylift(home, "cloud", "down")
+            skylift(home, "cloud", "down", "--erase", "--yes")
 
 
 @contextmanager

@@ -36,7 +36,7 @@ def main() -> None:
     again: list[tuple[Times, Times]] = []
     for _ in range(chosen.homes):
         with cloud_up(chosen.images_of) as home:
-            image = default_image(home)
+            image = default_image(home.data)
             assert image is not None
             with bare_server(image.root, home) as server:
                 first.append((floor(server), run(home)))

@@ -246,14 +246,14 @@ class Chaos:
         for instance, _ in self._servers(each.name):
             console = self._ec2.get_console_output(InstanceId=instance, Latest=True).get("Output", "")
             parts.append(f"console of {instance}:\n{console[-3000:]}")
-            ledger = self._cloud.home.instances / instance / "upper/var/lib/skylift" / each.name / "ledger"
+            ledger = self._cloud.home.data.instances / instance / "upper/var/lib/skylift" / each.name / "ledger"
             if ledger.exists():
                 parts.append(f"ledger: {ledger.read_text()[-3000:]}")
         for file in self._inits():
             inside = namespace(int(file.read_text()))
             within = [f"{pid} {command(pid)!r}" for pid in processes() if namespace(pid) == inside]
             parts.append(f"processes of {file.parent.name}:\n" + "\n".join(within))
-        parts.append(f"log of the cloud:\n{self._cloud.home.log.read_text(errors='replace')[-3000:]}")
+        parts.append(f"log of the cloud:\n{self._cloud.home.data.log.read_text(errors='replace')[-3000:]}")
         return "\n".join(parts)
 
 

@@ -27,7 +27,7 @@ def main() -> None:
                 os.kill(int(pid), signal.SIGKILL)
     # What is wrong is said where it stays: nobody else is left who would hear it.
     with (base / "guard.log").open("wb") as log:
-        command = [sys.executable, "-m", "skylift.cli.main", "cloud", "down"]
+        command = [sys.executable, "-m", "skylift.cli.main", "cloud", "down", "--erase", "--yes"]
         subprocess.run(command, check=True, stdout=log, stderr=log)
     shutil.rmtree(base)
 

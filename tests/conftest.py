@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +27,17 @@ settings.register_profile("hunt", max_examples=1000, deadline=None, suppress_hea
 settings.load_profile("same")
 
 CLIENTS = ("s3fs>=2025.1", "s3cmd>=2.4", "apache-libcloud>=3.9", "paramiko>=4")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Root's data of the tests' clouds are in a directory of this run's own, which its other processes are told of."""
+    if "SKYLIFT_DATA" in os.environ:
+        return
+    # Everything on the way to it has to be root's, which a temporary directory is not.
+    root = os.geteuid() == 0
+    place = Path(f"/var/lib/skylift-tests-{os.getpid()}") if root else Path(tempfile.mkdtemp(prefix="sky-"))
+    os.environ["SKYLIFT_DATA"] = str(place)
+    config.add_cleanup(lambda: shutil.rmtree(place, ignore_errors=True))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -67,15 +80,30 @@ def one_at_a_time(path: Path) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def image_home(shared: Path) -> Home:
-    """A state directory with the default image in it, to be read only.
+    """A state directory whose data have the default image, as all of the same user have it.
 
-    SKYLIFT_TEST_IMAGES names one that outlives the tests, so that a second run does not build again. The directory
-    `images` in another state directory may be a link to this one's.
+    SKYLIFT_TEST_IMAGES names a directory that outlives the tests, so that a second run does not build again.
     """
+    home = Home(shared / "image-home")
+    images = home.data.images
     kept = os.environ.get("SKYLIFT_TEST_IMAGES")
-    home = Home(Path(kept) if kept else shared / "image-home")
-    ensure_image(home, lambda fraction, text: None)
+    with one_at_a_time(shared / "image-home"):
+        images.mkdir(mode=0o711, parents=True, exist_ok=True)
+        if kept:
+            share_images(Path(kept), images)
+        ensure_image(home.data, lambda fraction, text: None)
+        if kept:
+            share_images(images, Path(kept))
     return home
+
+
+def share_images(source: Path, target: Path) -> None:
+    """The same files by other names: images never change."""
+    target.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for file in source.glob("ami-*.json"):
+        if not (target / file.name).exists():
+            for each in (file.with_suffix(""), file):
+                subprocess.run(["cp", "--archive", "--link", str(each), str(target)], check=True)
 
 
 @pytest.fixture(scope="session")

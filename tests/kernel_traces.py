@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sqlite3
 import subprocess
@@ -20,10 +21,11 @@ def traces(number: int, home: Path) -> list[str]:
     only the number is that one's.
     """
     before = _has_number(number)
+    data = _data_of(home)
     found = [
-        *_processes(number, home),
-        *_mounts(number, home),
-        *_loop_devices(home),
+        *_processes(number, home, data),
+        *_mounts(number, home, data),
+        *_loop_devices(home, data),
         *_namespaces(number),
         *_cgroups(number),
         *_network(number),
@@ -31,7 +33,13 @@ def traces(number: int, home: Path) -> list[str]:
     ]
     if {before, _has_number(number)} <= {None, str(home.resolve())}:
         return found
-    return [line for line in found if str(home) in line]
+    return [line for line in found if str(home) in line or f"{data}/" in line]
+
+
+def _data_of(home: Path) -> Path:
+    """Where root has the data of this state directory's cloud; of one that has none, somewhere that is not there."""
+    origins = Path(os.environ["SKYLIFT_DATA"]).glob("*/*/home")
+    return next((file.parent for file in origins if file.read_text() == f"{home}\n"), Path("/nonexistent"))
 
 
 def _has_number(number: int) -> str | None:
@@ -48,9 +56,9 @@ def processes_of(uids: range) -> list[int]:
     return [pid for pid, uid in _uids() if uid in uids]
 
 
-def _processes(number: int, home: Path) -> Iterator[str]:
-    ranges = [range(base, base + UIDS) for base in _uid_bases(home)]
-    marks = (str(home), f"/run/skylift/{number}/", f"skylift-{number}-")
+def _processes(number: int, home: Path, data: Path) -> Iterator[str]:
+    ranges = [range(base, base + UIDS) for base in _uid_bases(data)]
+    marks = (str(home), f"{data}/", f"/run/skylift/{number}/", f"skylift-{number}-")
     for pid, uid in _uids():
         try:
             command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
@@ -86,29 +94,34 @@ def _uids() -> Iterator[tuple[int, int]]:
             yield int(path.name), int(status["Uid"].split()[0])
 
 
-def _uid_bases(home: Path) -> list[int]:
+def _uid_bases(data: Path) -> list[int]:
     """The uid ranges that this cloud has given to its servers, the ended ones too."""
-    database = home / "state.db"
+    database = data / "state.db"
     if not database.exists():
         return []
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
         return [base for (base,) in connection.execute("SELECT uid_base FROM instances")]
 
 
-def _mounts(number: int, home: Path) -> Iterator[str]:
+def _mounts(number: int, home: Path, data: Path) -> Iterator[str]:
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        if str(home) in line or f"/run/skylift/{number}/" in line or f"/skylift-{number}-" in line:
+        if (
+            str(home) in line
+            or f"{data}/" in line
+            or f"/run/skylift/{number}/" in line
+            or f"/skylift-{number}-" in line
+        ):
             yield f"mount {line}"
 
 
-def _loop_devices(home: Path) -> Iterator[str]:
+def _loop_devices(home: Path, data: Path) -> Iterator[str]:
     for path in Path("/sys/block").glob("loop*/loop/backing_file"):
         try:
             file = path.read_text().strip()
         except OSError:
             # It has gone since it was listed.
             continue
-        if file.startswith(f"{home}/"):
+        if file.startswith((f"{home}/", f"{data}/")):
             yield f"loop device {path.parents[1].name}: {file}"
 
 

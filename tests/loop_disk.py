@@ -23,21 +23,20 @@ _SHUTDOWN, _WITHOUT_LOG = 0x8004587D, 2
 
 
 class LoopDisk:
-    """An ext4 in a file, mounted at `place`. It guesses nothing: what is not synced is not written for minutes, also
-    when it replaces another file."""
+    """An ext4 in a file, to be mounted at `place`. It guesses nothing: what is not synced is not written for minutes,
+    also when it replaces another file."""
 
     def __init__(self, base: Path, mib: int) -> None:
-        self.place = base / "mounted"
+        self.place = base / "nowhere"
         self.dead = False
-        self._backing = base / "disk"
-        with self._backing.open("wb") as file:
+        self.backing = base / "disk"
+        with self.backing.open("wb") as file:
             file.truncate(mib * MIB)
-        subprocess.run(["mkfs.ext4", "-q", "-m", "0", self._backing], check=True)
-        self.place.mkdir()
+        subprocess.run(["mkfs.ext4", "-q", "-m", "0", self.backing], check=True)
 
     def mount(self) -> None:
         options = "loop,noauto_da_alloc,commit=300"
-        subprocess.run(["mount", "-o", options, self._backing, self.place], check=True)
+        subprocess.run(["mount", "-o", options, self.backing, self.place], check=True)
         self.dead = False
 
     def unmount(self) -> None:
@@ -62,31 +61,29 @@ class LoopDisk:
         leave_machine(home, grace=0)
         self.unmount()
         # The kernel keeps the dead file system as long as anything is under way in it: what is mounted is a copy.
-        copy = self._backing.with_suffix(".copy")
-        subprocess.run(["cp", "--sparse=always", self._backing, copy], check=True)
-        copy.rename(self._backing)
+        copy = self.backing.with_suffix(".copy")
+        subprocess.run(["cp", "--sparse=always", self.backing, copy], check=True)
+        copy.rename(self.backing)
         self.mount()
 
 
 @contextmanager
 def disk(mib: int) -> Iterator[LoopDisk]:
-    """Mounted, with nothing kept for root."""
+    """One with nothing kept for root."""
     with tempfile.TemporaryDirectory(prefix="sky-") as base:
-        made = LoopDisk(Path(base), mib)
-        made.mount()
-        try:
-            yield made
-        finally:
-            made.unmount()
+        yield LoopDisk(Path(base), mib)
 
 
 @contextmanager
 def cloud_on(disk: LoopDisk, image_home: Home) -> Iterator[RealCloud]:
-    """A cloud that is up, with its state there, and its user's files elsewhere; at the end nothing is left of it on the
-    machine."""
-    base = disk.place / "cloud"
+    """A cloud that is up, with root's data there, and its user's files elsewhere; at the end nothing is left of it on
+    the machine."""
+    base = disk.backing.with_name("cloud")
     base.mkdir()
-    cloud = RealCloud(base, image_home, disk.place.with_name("work"))
+    cloud = RealCloud(base, image_home)
+    disk.place = cloud.home.data.path
+    disk.place.mkdir(mode=0o711)
+    disk.mount()
     cloud.guard()
     try:
         cloud.up()
@@ -97,3 +94,5 @@ def cloud_on(disk: LoopDisk, image_home: Home) -> Iterator[RealCloud]:
         if disk.dead:
             disk.power_on(cloud.home)
         cloud.put_away()
+        disk.unmount()
+        cloud.erase()

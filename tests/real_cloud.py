@@ -20,7 +20,8 @@ from kernel_traces import traces
 from ports import quiet_port
 from real_server import Server, ending
 
-from skylift.cloud.home import Endpoint, Home
+from skylift.cloud.data import Endpoint
+from skylift.cloud.home import Home
 
 UP: list[RealCloud] = []
 """Those that are there now, for whoever tells of a test that failed."""
@@ -37,7 +38,6 @@ class RealCloud:
         self._guard: subprocess.Popen[str] | None = None
         for directory in (self.home.path, self.work):
             directory.mkdir()
-        self.home.images.symlink_to(image_home.images)
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SKYLIFT_"))}
         if "AWS_CA_BUNDLE" in os.environ:
             # Whom to trust is the machine's business, and servers inherit it.
@@ -45,6 +45,8 @@ class RealCloud:
         self.environment = {
             **kept,
             "SKYLIFT_HOME": str(self.home.path),
+            # Where the image is.
+            "SKYLIFT_DATA": str(image_home.data.path.parents[1]),
             "AWS_CONFIG_FILE": str(base / "aws/config"),
             "AWS_SHARED_CREDENTIALS_FILE": str(base / "aws/credentials"),
             # `skylift` and `aws` of the environment that the tests run in.
@@ -123,6 +125,11 @@ class RealCloud:
     def down(self) -> None:
         self.skylift("cloud", "down")
 
+    def erase(self) -> None:
+        """What is left of a cloud that is down."""
+        self.skylift("cloud", "down", "--erase", "--yes")
+        assert not self.home.data.path.exists()
+
     def kill(self) -> None:
         """What no program can prepare for."""
         with ending(self.endpoint.pid) as descriptor:
@@ -140,8 +147,8 @@ class RealCloud:
 
     def facts(self) -> str:
         """What there is to see of a cloud in which something went wrong: its log, and the consoles of its servers."""
-        consoles = sorted(self.home.instances.glob("*/console.log"), key=written)
-        parts = [(self.home.log, 80), *((file, 40) for file in consoles[-4:])]
+        consoles = sorted(self.home.data.instances.glob("*/console.log"), key=written)
+        parts = [(self.home.data.log, 80), *((file, 40) for file in consoles[-4:])]
         return "\n".join(f"----- the end of {file}\n{tail(file, lines)}" for file, lines in parts)
 
     # Its API.
@@ -259,6 +266,7 @@ def real_cloud(image_home: Home, *options: str) -> Iterator[RealCloud]:
     try:
         with ExitStack() as end:
             cloud.guard()
+            end.callback(cloud.erase)
             end.callback(cloud.put_away)
             cloud.up(*options)
             UP.append(cloud)

@@ -107,7 +107,7 @@ class Server:
     @property
     def disk(self) -> Path:
         """Where the server's writes are on the host."""
-        return self.cloud.home.instances / self.id / "upper"
+        return self.cloud.home.data.instances / self.id / "upper"
 
     # By SSH.
 

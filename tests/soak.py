@@ -138,7 +138,7 @@ class Soak:
         self._reading, writing = os.pipe()
         command = [sys.executable, "-m", "skylift.cloud.main", "--home", str(self._cloud.home.path)]
         command += ["--port", str(self._port)]
-        with self._cloud.home.log.open("ab") as log:
+        with self._cloud.home.data.log.open("ab") as log:
             process = subprocess.Popen(
                 [*command, "--ready-fd", str(writing)],
                 stdin=subprocess.DEVNULL,
@@ -184,7 +184,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except BaseException:
             kept = Path(f"/tmp/soak-{chosen.seed}")
             kept.mkdir(exist_ok=True)
-            subprocess.run(["cp", "-r", cloud.home.database, cloud.home.log, kept], check=False)
+            subprocess.run(["cp", "-r", cloud.home.data.database, cloud.home.data.log, kept], check=False)
             raise
     return 0
 

@@ -7,9 +7,10 @@ import os
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from skylift.cloud.home import Home
+from skylift.cloud.compute.image import default_image
+from skylift.cloud.data import PLACE
+from skylift.cloud.home import Home, default_home
 
 
 @dataclass(frozen=True)
@@ -24,9 +25,10 @@ def options(arguments: Sequence[str] | None, description: str, what: str, times:
     parser = argparse.ArgumentParser(description=f"{description}; see the module.")
     parser.add_argument(f"--{what}", dest="times", type=int, default=times)
     parser.add_argument("--seed", default=str(random.SystemRandom().randrange(10**6)))
-    parser.add_argument("--images", type=Path, default=os.environ.get("SKYLIFT_TEST_IMAGES"), help="a state directory")
     chosen = parser.parse_args(arguments)
-    if chosen.images is None:
-        parser.error("--images, or SKYLIFT_TEST_IMAGES: a state directory in which an image has been built")
+    os.environ.setdefault("SKYLIFT_DATA", str(PLACE))
+    images = default_home()
+    if default_image(images.data) is None:
+        parser.error("there is no image to start servers from: `skylift setup` builds it")
     print(f"seed {chosen.seed}", flush=True)
-    return Options(chosen.times, chosen.seed, Home(Path(chosen.images)))
+    return Options(chosen.times, chosen.seed, images)

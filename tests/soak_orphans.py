@@ -16,10 +16,9 @@ from kernel_traces import processes_of
 
 from skylift.cloud.home import Home
 
-IN_HOME = set(
-    "captures cloud.json cloud.lock cloud.log cloud.log.1 credentials.json images instances objects up.lock".split()
-) | {
-    *("state.db", "state.db-shm", "state.db-wal"),
+IN_HOME = {"credentials.json"}
+IN_DATA = set("captures cloud.json cloud.lock cloud.log cloud.log.1 home instances objects up.lock".split()) | {
+    *("state.db", "state.db-shm", "state.db-wal", "lost+found"),
     *("volumes", "snapshots", "seen"),
 }
 UIDS = 65536
@@ -32,7 +31,7 @@ class Census:
         self._home = home
         self._number = number
         self._run = Path(f"/run/skylift/{number}")
-        with closing(sqlite3.connect(f"file:{home.database}?mode=ro", uri=True)) as database:
+        with closing(sqlite3.connect(f"file:{home.data.database}?mode=ro", uri=True)) as database:
             rows = database.execute("SELECT id, state, uid_base, vpc_id FROM instances").fetchall()
             self.damage = [
                 str(row)
@@ -80,15 +79,16 @@ class Census:
             *_compared("ended servers with processes", set(), self._undead()),
             *_compared("routers", {*self._vpcs, "edge"}, self._namespaces()),
             *_compared("links of servers", self._links(), self._plugged()),
-            *_compared("disks", self._kept, _names(self._home.instances)),
+            *_compared("disks", self._kept, _names(self._home.data.instances)),
             *_compared("mounted volumes", self._in_servers, _names(self._run / "volumes")),
             *_compared("volumes with loop devices", self._in_servers, set(self._looped())),
-            *_compared("volumes", self._volumes, _stems(self._home.volumes)),
-            *_compared("snapshots", self._snapshots, _stems(self._home.snapshots)),
-            *_compared("files of objects", self._files, _names(self._home.objects)),
+            *_compared("volumes", self._volumes, _stems(self._home.data.volumes)),
+            *_compared("snapshots", self._snapshots, _stems(self._home.data.snapshots)),
+            *_compared("files of objects", self._files, _names(self._home.data.objects)),
             *_compared("small bodies", self._rows, self._bodies),
-            *_compared("root directories of images", self._captured(), _names(self._home.captures)),
+            *_compared("root directories of images", self._captured(), _names(self._home.data.captures)),
             *_compared("state directory", set(), _names(self._home.path) - IN_HOME),
+            *_compared("data directory", set(), _names(self._home.data.path) - IN_DATA),
             *_compared("half a claim", set(), {path.name for path in self._run.parent.glob("claims/.*.new")}),
         ]
 
@@ -106,7 +106,7 @@ class Census:
             with suppress(OSError):
                 # It may be let go of at this moment.
                 file = Path(path.read_text().strip())
-                if file.parent == self._home.volumes.resolve():
+                if file.parent == self._home.data.volumes.resolve():
                     yield file.stem
 
     def _groups(self) -> set[str]:
@@ -149,7 +149,7 @@ class Census:
 
     def _captured(self) -> set[str]:
         roots = (Path(root) for root in self._roots if root)
-        return {root.parent.name for root in roots if root.is_relative_to(self._home.captures)}
+        return {root.parent.name for root in roots if root.is_relative_to(self._home.data.captures)}
 
 
 def _link(interface: str) -> str:

@@ -24,11 +24,11 @@ def report(cloud: RealCloud, described: dict[str, Any]) -> str:
 
 def _parts(cloud: RealCloud, described: dict[str, Any]) -> Iterator[tuple[str, str]]:
     instance, address = described["InstanceId"], described.get("PublicIpAddress", "")
-    run, disk = Path(f"/run/skylift/{cloud.number}"), cloud.home.instances / instance
+    run, disk = Path(f"/run/skylift/{cloud.number}"), cloud.home.data.instances / instance
     yield "described", json.dumps(described, default=str)
     for table, key in (("instances", "id"), ("network_interfaces", "instance_id")):
-        yield f"rows of {table}", _rows(cloud.home.database, f"SELECT * FROM {table} WHERE {key} = '{instance}'")
-    yield "the cloud's log", _grep(f"{instance}|WARNING|ERROR|Traceback|Error:", cloud.home.log)
+        yield f"rows of {table}", _rows(cloud.home.data.database, f"SELECT * FROM {table} WHERE {key} = '{instance}'")
+    yield "the cloud's log", _grep(f"{instance}|WARNING|ERROR|Traceback|Error:", cloud.home.data.log)
     yield "console", _tail(disk / "console.log")
     yield "sshd's log", _tail(disk / "upper/var/log/sshd.log")
     yield "greets with", _said("bash", "-c", f"exec 3<>/dev/tcp/{address}/22 && timeout 5 head -n 1 <&3")

@@ -13,8 +13,9 @@ import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from skylift.cloud.data import Endpoint
 from skylift.cloud.durable import make_directory, sync_directory
-from skylift.cloud.home import Endpoint, Home, RootKey
+from skylift.cloud.home import Home, RootKey
 from skylift.cloud.person import calling_user
 from skylift.runner.errors import UsageError
 

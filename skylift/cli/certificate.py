@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ipaddress
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -17,7 +16,6 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from skylift.cloud.durable import replace_file
 from skylift.cloud.home import Home
-from skylift.cloud.person import calling_user
 
 GOOD_FOR = timedelta(days=825)
 RENEWED = timedelta(days=30)
@@ -25,10 +23,11 @@ RENEWED = timedelta(days=30)
 
 
 def ensure_certificate(home: Home) -> None:
-    """Make authority and certificate where there are none, or where they end soon. Needs the right to write there."""
+    """Make authority and certificate where there are none, or where they end soon. Needs root."""
     now = datetime.now(UTC)
-    if home.certificate.exists() and home.authority.exists():
-        shown = x509.load_pem_x509_certificate(home.certificate.read_bytes())
+    data = home.data
+    if data.certificate.exists() and home.has_authority():
+        shown = x509.load_pem_x509_certificate(data.certificate.read_bytes())
         if shown.not_valid_after_utc - now > RENEWED:
             return
     authority_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
@@ -37,8 +36,8 @@ def ensure_certificate(home: Home) -> None:
     shown = _certificate(name, authority_key, key, now)
     private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     # The certificate last: where it is, all is.
-    _write(home.authority, authority.public_bytes(Encoding.PEM), 0o644)
-    _write(home.certificate, shown.public_bytes(Encoding.PEM) + private, 0o600)
+    home.write_authority(authority.public_bytes(Encoding.PEM))
+    replace_file(data.certificate, shown.public_bytes(Encoding.PEM) + private, 0o600)
 
 
 def _authority(name: x509.Name, key: ec.EllipticCurvePrivateKey, now: datetime) -> x509.Certificate:
@@ -83,8 +82,3 @@ def _begun(
         .not_valid_before(now - timedelta(minutes=5))
         .not_valid_after(now + GOOD_FOR)
     )
-
-
-def _write(path: Path, content: bytes, mode: int) -> None:
-    replace_file(path, content, mode)
-    calling_user().own(path)

@@ -14,7 +14,8 @@ import typer
 from skylift.cli import bill, market
 from skylift.cli.connect import connect
 from skylift.cli.say import say, say_json, say_text
-from skylift.cloud.home import Endpoint, Home, RootKey, default_home
+from skylift.cloud.data import Endpoint
+from skylift.cloud.home import Home, RootKey, default_home
 
 
 def register(app: typer.Typer) -> None:
@@ -42,7 +43,7 @@ def up(
     from skylift.cli.certificate import ensure_certificate
     from skylift.place.local import running_cloud
     from skylift.place.privilege import is_root, run_as_root
-    from skylift.place.start import bring_up, prepare_home
+    from skylift.place.start import bring_up, make_data, prepare_home
 
     home = default_home()
     pid = home.running_pid()
@@ -53,6 +54,7 @@ def up(
             options += ["--tls"] if tls else []
             raise typer.Exit(run_as_root(home, ["cloud", "up", *options]))
         if tls:
+            make_data(home)
             ensure_certificate(home)
         bring_up(home, port, region, showing=build_bar)
     endpoint, _ = running_cloud(home)
@@ -67,24 +69,40 @@ def up(
         say(f"Over TLS it is at {endpoint.tls_url}, with a certificate vouched for by {home.authority}.")
 
 
-def down() -> None:
+def down(
+    erase: Annotated[
+        bool, typer.Option("--erase", help="Delete its servers' disks, volumes, buckets and everything else as well.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Erase without asking.")] = False,
+) -> None:
     """Stop the embedded EC2 and take all of its servers off this machine; disks and data stay for the next start."""
     from skylift.cli.aws_profile import remove_profiles
     from skylift.place.privilege import is_root, run_as_root
     from skylift.place.start import stop_cloud
 
     home = default_home()
-    if not home.path.exists():
+    if not home.data.path.exists():
         say(f"There is no cloud in {home.path}.")
         return
+    if erase and not yes:
+        _agree_to_erase(home)
     if is_root():
-        stop_cloud(home)
-    elif code := run_as_root(home, ["cloud", "down"]):
+        stop_cloud(home, erase=erase)
+    elif code := run_as_root(home, ["cloud", "down", *(["--erase", "--yes"] if erase else [])]):
         raise typer.Exit(code)
     for line in remove_profiles(home):
         say(line)
     if is_root():
-        say("The cloud is down.")
+        say("The cloud is down, and its data is gone." if erase else "The cloud is down.")
+
+
+def _agree_to_erase(home: Home) -> None:
+    from skylift.runner.errors import UsageError
+
+    if not sys.stdin.isatty():
+        raise UsageError("--erase deletes all disks, volumes and buckets of this cloud.", "Say --yes if that is meant.")
+    if not typer.confirm(f"Delete all disks, volumes, images and buckets of the cloud in {home.path}?", default=False):
+        raise UsageError("Nothing was erased, and the cloud is as it was.")
 
 
 def status(
@@ -110,7 +128,7 @@ def describe(home: Home) -> dict[str, Any]:
     from skylift.cloud.compute.image import default_image
 
     endpoint = home.endpoint() if home.running_pid() is not None else None
-    image = default_image(home)
+    image = default_image(home.data)
     return {
         "running": endpoint is not None,
         "home": str(home.path),
@@ -170,9 +188,14 @@ def logs(
     """Show what the embedded EC2 has logged."""
     from skylift.runner.errors import UsageError
 
-    log = default_home().log
+    home = default_home()
+    log = home.data.log
     if not log.exists():
-        raise UsageError(f"There is no log at {log}.", "The cloud has not been started with this SKYLIFT_HOME.")
+        raise UsageError(
+            f"There is no log of a cloud in {home.path}.", "It has not been started with this SKYLIFT_HOME."
+        )
+    if not os.access(log, os.R_OK):
+        raise UsageError(f"{log} is root's.", f"Read it as root: sudo tail {shlex.quote(str(log))}")
     sys.stdout.flush()
     tail(log, lines, follow=follow)
 

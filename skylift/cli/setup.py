@@ -69,7 +69,7 @@ class Setup:
             return False
         if self._packages_only:
             return True
-        return self._home.running_pid() is not None and default_image(self._home) is not None
+        return self._home.running_pid() is not None and default_image(self._home.data) is not None
 
     def _agree(self, missing: list[Part]) -> None:
         """Ask before anything is installed; where nobody can be asked, or apt is not the way, say what to do."""

@@ -1,34 +1,22 @@
-"""The state directory: where everything of one cloud is kept, and what of it the user's own tools may read."""
+"""The state directory: what of a cloud is the user's own, and where the rest of it is, which is root's."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pwd
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from skylift.cloud.data import PLACE, Data, Endpoint
 from skylift.cloud.durable import replace_file
+from skylift.cloud.person import Person, calling_user, person_of
 
 DEFAULT_PORT = 4520
 """Where the endpoint listens on 127.0.0.1 when nothing else is said."""
 
 DEFAULT_TLS_PORT = 4521
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """What a client needs to find a running cloud; kept in `cloud.json` (no secrets)."""
-
-    url: str
-    region: str
-    account: str
-    pid: int
-    version: str
-    loopback: str
-    """First address of the cloud's public range: the host's own source address, as its servers see it."""
-    tls_url: str = ""
-    """The same endpoint over TLS, where there is a certificate for it."""
 
 
 @dataclass(frozen=True)
@@ -41,54 +29,31 @@ class RootKey:
 
 @dataclass(frozen=True)
 class Home:
-    """Paths in the state directory."""
+    """Paths in the state directory. Any program of its owner can put anything there: it is read and written with the
+    owner's rights, and what is read is believed as far as the owner is."""
 
     path: Path
 
     @property
-    def database(self) -> Path:
-        return self.path / "state.db"
+    def owner(self) -> Person:
+        """Who called; for a login of root's, whoever has the directory."""
+        caller = calling_user()
+        if caller.uid == 0:
+            try:
+                return person_of(self.path.stat().st_uid)
+            except (FileNotFoundError, NotADirectoryError):
+                pass
+        return caller
 
     @property
-    def objects(self) -> Path:
-        """Files that hold the bytes of S3 objects; small ones are in the database."""
-        return self.path / "objects"
-
-    @property
-    def spool(self) -> Path:
-        """Where earlier versions received request bodies; removed at the next start."""
-        return self.path / "spool"
-
-    @property
-    def images(self) -> Path:
-        return self.path / "images"
-
-    @property
-    def captures(self) -> Path:
-        """Root directories of the images that the account made from servers."""
-        return self.path / "captures"
-
-    @property
-    def volumes(self) -> Path:
-        """File-system images of volumes."""
-        return self.path / "volumes"
-
-    @property
-    def snapshots(self) -> Path:
-        return self.path / "snapshots"
-
-    @property
-    def instances(self) -> Path:
-        return self.path / "instances"
-
-    @property
-    def log(self) -> Path:
-        return self.path / "cloud.log"
-
-    @property
-    def certificate(self) -> Path:
-        """What the endpoint shows over TLS, with its private key."""
-        return self.path / "tls.pem"
+    def data(self) -> Data:
+        """What root has of this cloud."""
+        owner = self.owner
+        place = Path(os.environ.get("SKYLIFT_DATA") or PLACE).absolute()
+        real = os.path.realpath(self.path)
+        # As the user's entry has it, not as $HOME: that is another one under sudo.
+        usual = real == os.path.realpath(_usual(person_of(owner.uid).home))
+        return Data(place / str(owner.uid) / ("default" if usual else hashlib.sha256(real.encode()).hexdigest()[:16]))
 
     @property
     def authority(self) -> Path:
@@ -100,69 +65,48 @@ class Home:
         """For who checks the identity document of an instance. There once one has been signed."""
         return self.path / "instance-identity.pem"
 
-    @property
-    def lock(self) -> Path:
-        """Held by the running cloud."""
-        return self.path / "cloud.lock"
-
-    @property
-    def seen(self) -> Path:
-        """Changed about every minute while the cloud runs: what was on then was on at least until then."""
-        return self.path / "seen"
-
-    @property
-    def down_mark(self) -> Path:
-        """There while the cloud is down because somebody asked for that."""
-        return self.path / "down"
-
     def running_pid(self) -> int | None:
-        """The process that holds the lock: the running cloud, if it is the one that `cloud.json` tells of.
-
-        Asked of the kernel rather than by trying the lock, which a cloud that starts at this moment would trip over.
-        """
-        endpoint = self.endpoint()
-        try:
-            inode = self.lock.stat().st_ino
-        except FileNotFoundError:
-            return None
-        for line in Path("/proc/locks").read_text().splitlines():
-            # `1: FLOCK  ADVISORY  WRITE 4711 fe:00:131077 0 EOF`; lines with an arrow are of those who wait.
-            fields = line.split()
-            if fields[1] == "FLOCK" and fields[5].rpartition(":")[2] == str(inode):
-                pid = int(fields[4])
-                if endpoint is not None and pid == endpoint.pid:
-                    return pid
-        return None
+        return self.data.running_pid()
 
     def endpoint(self) -> Endpoint | None:
-        """What the last cloud to start here wrote; it may have ended since."""
-        try:
-            return Endpoint(**json.loads((self.path / "cloud.json").read_text()))
-        except FileNotFoundError:
-            return None
+        return self.data.endpoint()
 
     def root_key(self) -> RootKey | None:
+        """None where there is none that can be read."""
+        file = self.path / "credentials.json"
         try:
-            return RootKey(**json.loads((self.path / "credentials.json").read_text()))
-        except FileNotFoundError:
+            found = json.loads(self.owner.act(file.read_bytes))
+            key = RootKey(found["access_key_id"], found["secret_access_key"])
+        except (OSError, ValueError, TypeError, KeyError):
             return None
-
-    def write_endpoint(self, endpoint: Endpoint) -> None:
-        self._write("cloud.json", asdict(endpoint), 0o644)
+        return key if isinstance(key.access_key_id, str) and isinstance(key.secret_access_key, str) else None
 
     def write_root_key(self, key: RootKey) -> None:
-        self._write("credentials.json", asdict(key), 0o600)
+        self._replace("credentials.json", json.dumps(asdict(key), indent=2).encode(), 0o600)
+
+    def write_authority(self, certificate: bytes) -> None:
+        self._replace(self.authority.name, certificate, 0o644)
 
     def write_identity_certificate(self, certificate: str) -> None:
-        self._replace(self.identity_certificate.name, certificate, 0o644)
+        self._replace(self.identity_certificate.name, certificate.encode(), 0o644)
 
-    def _write(self, name: str, content: dict[str, object], mode: int) -> None:
-        self._replace(name, json.dumps(content, indent=2), mode)
+    def has_authority(self) -> bool:
+        return self.owner.act(self.authority.exists)
 
-    def _replace(self, name: str, content: str, mode: int) -> None:
-        """Owned as the directory is: root writes it, the user's own tools read it."""
-        owner = self.path.stat()
-        replace_file(self.path / name, content.encode(), mode, (owner.st_uid, owner.st_gid))
+    def has_identity_certificate(self) -> bool:
+        return self.owner.act(self.identity_certificate.exists)
+
+    def forget(self) -> None:
+        """Remove what is of no use without the data. Keys of servers stay: jobs in AWS may have them too."""
+
+        def remove() -> None:
+            for file in (self.path / "credentials.json", self.authority, self.identity_certificate):
+                file.unlink(missing_ok=True)
+
+        self.owner.act(remove)
+
+    def _replace(self, name: str, content: bytes, mode: int) -> None:
+        self.owner.act(lambda: replace_file(self.path / name, content, mode))
 
 
 def default_home() -> Home:
@@ -173,7 +117,11 @@ def default_home() -> Home:
     data = os.environ.get("XDG_DATA_HOME")
     if data and "SUDO_UID" not in os.environ:
         return Home(Path(data) / "skylift")
-    return Home(Path(_user_home()) / ".local" / "share" / "skylift")
+    return Home(_usual(Path(_user_home())))
+
+
+def _usual(user_home: Path) -> Path:
+    return user_home / ".local" / "share" / "skylift"
 
 
 def _user_home() -> str:

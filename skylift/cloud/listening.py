@@ -8,38 +8,39 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from skylift.cloud.cannot_start import CannotStart
-from skylift.cloud.home import DEFAULT_PORT, DEFAULT_TLS_PORT, Home
+from skylift.cloud.data import Data
+from skylift.cloud.home import DEFAULT_PORT, DEFAULT_TLS_PORT
 
 
 @contextmanager
-def listen_on_loopback(home: Home, port: int | None) -> Iterator[socket.socket]:
+def listen_on_loopback(data: Data, port: int | None) -> Iterator[socket.socket]:
     """The endpoint's socket. Without a port: the one of last time, else the usual one, else any that is free."""
-    last = home.endpoint()
+    last = data.endpoint()
     wanted = [port] if port is not None else [*([int(last.url.rsplit(":", 1)[1])] if last else []), DEFAULT_PORT, 0]
     with listening(wanted) as listener:
         yield listener
 
 
 @contextmanager
-def listen_for_tls(home: Home) -> Iterator[tuple[socket.socket, ssl.SSLContext] | None]:
+def listen_for_tls(data: Data) -> Iterator[tuple[socket.socket, ssl.SSLContext] | None]:
     """A second socket, where `cloud up --tls` has made a certificate; at the port of last time if that is free."""
-    if not home.certificate.exists():
+    if not data.certificate.exists():
         yield None
         return
-    context = tls_context(home)
-    last = home.endpoint()
+    context = tls_context(data)
+    last = data.endpoint()
     wanted = [*([int(last.tls_url.rsplit(":", 1)[1])] if last and last.tls_url else []), DEFAULT_TLS_PORT, 0]
     with listening(wanted) as listener:
         yield listener, context
 
 
-def tls_context(home: Home) -> ssl.SSLContext:
+def tls_context(data: Data) -> ssl.SSLContext:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
-        context.load_cert_chain(home.certificate)
+        context.load_cert_chain(data.certificate)
     except (OSError, ssl.SSLError) as error:
         raise CannotStart(
-            f"The certificate {home.certificate} cannot be used ({error}). Remove it, then: skylift cloud up --tls"
+            f"The certificate {data.certificate} cannot be used ({error}). Remove it, then: skylift cloud up --tls"
         ) from error
     return context
 

@@ -1,4 +1,4 @@
-"""One state directory, one cloud."""
+"""One data directory, one cloud."""
 
 from __future__ import annotations
 
@@ -8,26 +8,32 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from skylift.cloud.cannot_start import CannotStart
-from skylift.cloud.durable import make_directory
+from skylift.cloud.data import NotRoots, open_root_directory
+from skylift.cloud.durable import replace_file
 from skylift.cloud.home import Home
 
 
 @contextmanager
 def hold(home: Home) -> Iterator[None]:
-    """Make the state directory's own directories and be the only cloud that runs in it."""
+    """Make the directories that the cloud works in and be the only one that runs there."""
+    data = home.data
     try:
-        kept = (home.instances, home.images, home.captures, home.objects, home.volumes, home.snapshots)
-        for directory in (home.path, *kept):
-            make_directory(directory)
-        descriptor = os.open(home.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        data.make()
+        replace_file(data.origin, f"{home.path}\n".encode(), 0o600)
+    except NotRoots as error:
+        raise CannotStart(f"{error}: nobody but root may change what the cloud, which is root, works with.") from error
     except OSError as error:
         raise CannotStart(
-            f"The state directory {home.path} cannot be written: {error.strerror}. Set SKYLIFT_HOME to another one."
+            f"The data directory {data.path} cannot be written: {error.strerror}. Set SKYLIFT_DATA to another one."
         ) from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError:
-        raise CannotStart(f"Another process is running the cloud in {home.path}.") from None
-    finally:
-        os.close(descriptor)
+    with open_root_directory(data.path) as directory:
+        descriptor = os.open(
+            data.lock.name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=directory
+        )
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+        except BlockingIOError:
+            raise CannotStart(f"Another process is running the cloud in {home.path}.") from None
+        finally:
+            os.close(descriptor)

@@ -7,6 +7,8 @@ import logging
 import os
 from pathlib import Path
 
+from skylift.cloud.data import open_for_user
+
 LONGEST = 8 << 20
 """Bytes after which the log is begun anew; as much again is kept of what went before."""
 
@@ -25,9 +27,11 @@ class CappedLog(logging.StreamHandler):  # type: ignore[type-arg]
     """Writes to standard error. Where that is the log file, it and standard output go on in a new file once it is long;
     the old one is `cloud.log.1` then."""
 
-    def __init__(self, log: Path, longest: int = LONGEST) -> None:
+    def __init__(self, log: Path, longest: int = LONGEST, reader: int = 0) -> None:
+        """`reader` is the uid of the user who may read the log."""
         super().__init__()
         self._log = log
+        self._reader = reader
         self._longest = longest
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -37,14 +41,13 @@ class CappedLog(logging.StreamHandler):  # type: ignore[type-arg]
 
     def _begin_anew(self) -> None:
         both = [descriptor for descriptor in (1, 2) if _is(descriptor, self._log)]
-        old = os.fstat(2)
         fresh = self._log.with_name(f".{self._log.name}.new")
+        fresh.unlink(missing_ok=True)
         try:
-            descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            descriptor = open_for_user(fresh, self._reader)
         except OSError:
             # No room for another name: it grows on until there is.
             return
-        os.fchown(descriptor, old.st_uid, old.st_gid)
         self._log.rename(self._log.with_name(f"{self._log.name}.1"))
         fresh.rename(self._log)
         for each in both:

@@ -35,7 +35,8 @@ from skylift.cloud.compute.plug import plug, unplug
 from skylift.cloud.compute.rootfs import RootfsError
 from skylift.cloud.compute.seccomp import ProfileMissing
 from skylift.cloud.compute.server import ServerError, Servers
-from skylift.cloud.home import Endpoint, Home
+from skylift.cloud.data import Endpoint
+from skylift.cloud.home import Home
 from skylift.cloud.instance import Console
 from skylift.cloud.joints.desk import Desk
 from skylift.cloud.joints.first_facts import DEFAULT_REGION, first_facts, open_database, preferred_net
@@ -85,6 +86,7 @@ class Cloud:
 
     def __init__(self, home: Home, port: int | None, region: str | None) -> None:
         self._home = home
+        self._data = home.data
         self._port = port
         self._wanted_region = region
 
@@ -92,15 +94,15 @@ class Cloud:
         """Serve until SIGTERM or SIGINT. Servers go on after that: the next process adopts them."""
         with ExitStack() as stack:
             stack.enter_context(hold(self._home))
-            listener = stack.enter_context(listen_on_loopback(self._home, self._port))
-            self._tls = stack.enter_context(listen_for_tls(self._home))
-            database = stack.enter_context(open_database(self._home, self._console))
+            listener = stack.enter_context(listen_on_loopback(self._data, self._port))
+            self._tls = stack.enter_context(listen_for_tls(self._data))
+            database = stack.enter_context(open_database(self._data, self._console))
             claim = claims().claim(self._home.path, preferred_net(database))
-            await_leftovers(places_of_work(self._home, claim))
+            await_leftovers(places_of_work(self._data, claim))
             network = Network(claim)
             network.open()
             stack.callback(network.release)
-            self._servers = servers = make_servers(self._home, claim, self._ended)
+            self._servers = servers = make_servers(self._data, claim, self._ended)
             stack.callback(servers.close)
             account, region = first_facts(database, self._home, self._wanted_region, claim, listener)
             self._region = region
@@ -119,26 +121,26 @@ class Cloud:
         desk = Desk(database, account, self._region, engine.wake)
         api = AwsEndpoint(
             region=self._region,
-            spool=self._home.objects,
-            objects=self._home.objects,
+            spool=self._data.objects,
+            objects=self._data.objects,
             secret_for=desk.secret_for,
             perform=desk.perform,
             seen_as=partial(_seen_as, str(network.claim.host_address)),
             cors=desk.cors,
         )
         await api.start()
-        site = make_site(self._home, network.claim, account, self._region)
+        site = make_site(self._data, network.claim, account, self._region)
         draughtsman = Draughtsman(site, lambda name: types()[name], zone_id)
         records = Records(database, draughtsman, self._region)
         notary = Notary(database, self._home, account)
         stations = Stations(network, api, MetadataService(records.facts_for, notary.vouch), records)
         networks = NetworkLoop(database, network, stations.follow, engine.wake_in)
-        captures = Captures(self._home.captures, RUN / str(network.claim.number) / "scratch")
-        disks = make_disks(self._home, network.claim)
+        captures = Captures(self._data.captures, RUN / str(network.claim.number) / "scratch")
+        disks = make_disks(self._data, network.claim)
         images = ImageLoop(database, captures, disks.snapshot, (CaptureFailed,))
         hold = Hold(servers, (ServerError,))
         volumes = VolumeLoop(database, disks, servers, Sockets(plug, unplug), hold, (ServerError,))
-        roots = RootCopies(database, disks, captures, self._home.instances, hold, volumes.of)
+        roots = RootCopies(database, disks, captures, self._data.instances, hold, volumes.of)
         snapshots = SnapshotLoop(
             database=database,
             disks=disks,
@@ -174,7 +176,7 @@ class Cloud:
         # its network itself once it is made, which takes longer than the network.
         wishes = (alarms.act, spot.step, fleets.step, groups.step)
         engine.steps = (*wishes, instances.step, volumes.step, snapshots.step, images.step, networks.step)
-        engine.chores = (records.forget, records.shrink, network.restore_way_out, self._home.seen.touch)
+        engine.chores = (records.forget, records.shrink, network.restore_way_out, self._data.seen.touch)
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -184,7 +186,7 @@ class Cloud:
         await asyncio.to_thread(networks.step)
         await asyncio.to_thread(captures.sweep)
         await asyncio.to_thread(disks.sweep)
-        await asyncio.to_thread(account_for_the_gone, database, servers, self._home)
+        await asyncio.to_thread(account_for_the_gone, database, servers, self._data)
         await asyncio.to_thread(instances.adopt)
         images.tidy()
         await asyncio.to_thread(volumes.adopt)
@@ -193,7 +195,7 @@ class Cloud:
         ticker.start()
         try:
             # In this order: the directory is synced with the second.
-            self._home.down_mark.unlink(missing_ok=True)
+            self._data.down_mark.unlink(missing_ok=True)
             self._announce(account, listener, network.claim)
             ready()
             await stop.wait()
@@ -217,7 +219,7 @@ class Cloud:
     def _announce(self, account: str, listener: socket.socket, claim: Claim) -> None:
         host, port = listener.getsockname()
         tls_url = "https://{}:{}".format(*self._tls[0].getsockname()) if self._tls is not None else ""
-        self._home.write_endpoint(
+        self._data.write_endpoint(
             Endpoint(
                 url=f"http://{host}:{port}",
                 region=self._region,
@@ -237,9 +239,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--region", default=None, help=f"of a new cloud (default {DEFAULT_REGION})")
     parser.add_argument("--ready-fd", type=int, help="descriptor to write `ready` to, or `CODE MESSAGE`")
     parser.add_argument("--down", action="store_true", help="take everything off this machine instead")
+    parser.add_argument("--erase", action="store_true", help="with --down: delete the data directory, too")
     chosen = parser.parse_args(arguments)
     home = Home(chosen.home)
-    handler = CappedLog(home.log)
+    handler = CappedLog(home.data.log, reader=home.owner.uid)
     handler.setFormatter(OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
 
@@ -253,7 +256,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     try:
         if chosen.down:
-            take_down(home)
+            take_down(home, erase=chosen.erase)
         else:
             asyncio.run(Cloud(home, chosen.port, chosen.region).run(lambda: answer("ready")))
     except CannotStart as error:

@@ -11,7 +11,7 @@ import os
 import pwd
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -70,14 +70,19 @@ def calling_user(environment: Mapping[str, str] = os.environ) -> Person:
     uid = os.geteuid()
     if uid == 0 and environment.get("SUDO_UID", "").isdigit():
         uid = int(environment["SUDO_UID"])
+    known = person_of(uid)
+    # A root login has its HOME; under sudo, HOME may be either one's.
+    home = environment.get("HOME") if uid == os.geteuid() else None
+    return replace(known, home=Path(home)) if home else known
+
+
+def person_of(uid: int) -> Person:
     try:
         entry = pwd.getpwuid(uid)
     except KeyError:
         # A container may run under a uid without an entry.
-        return Person(uid, os.getegid(), str(uid), Path(environment.get("HOME", "/")))
-    # A root login has its HOME; under sudo, HOME may be either one's.
-    home = environment.get("HOME") if uid == os.geteuid() else None
-    return Person(uid, entry.pw_gid, entry.pw_name, Path(home or entry.pw_dir))
+        return Person(uid, os.getegid() if uid == os.geteuid() else uid, str(uid), Path("/"))
+    return Person(uid, entry.pw_gid, entry.pw_name, Path(entry.pw_dir))
 
 
 def _give_up_root(person: Person) -> None:

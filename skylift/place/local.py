@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from typing import Literal
 
-from skylift.cloud.home import Endpoint, Home, RootKey, default_home
+from skylift.cloud.data import Endpoint
+from skylift.cloud.home import Home, RootKey, default_home
 from skylift.place.privilege import is_root, run_as_root
 from skylift.place.start import Showing, bring_up, prepare_home, unseen
 from skylift.runner.cache import Cache
@@ -64,15 +65,21 @@ def _is_up(home: Home) -> bool:
 
 def running_cloud(home: Home) -> tuple[Endpoint, RootKey]:
     """Endpoint and key of the cloud that is up; raises UsageError where there is none."""
-    endpoint, key = (home.endpoint(), home.root_key()) if home.running_pid() is not None else (None, None)
-    if endpoint is None or key is None:
+    endpoint = home.endpoint() if home.running_pid() is not None else None
+    if endpoint is None:
         raise UsageError(f"The cloud in {home.path} is not up.", "Start it: skylift cloud up")
+    key = home.root_key()
+    if key is None:
+        raise UsageError(
+            f"{home.path / 'credentials.json'} is gone or damaged.",
+            "A start makes a new key: skylift cloud down; skylift cloud up",
+        )
     return endpoint, key
 
 
 def _revive(home: Home, showing: Showing) -> str:
     """Start a cloud that has ended by itself; one that was taken down stays down. Returns its endpoint's URL."""
-    if home.down_mark.exists():
+    if home.data.down_mark.exists():
         raise UsageError("It was taken down.", "Start it: skylift cloud up")
     endpoint, _ = ensure_cloud_up(home, showing)
     return endpoint.url

@@ -15,7 +15,7 @@ from skylift.runner.errors import UsageError
 
 PRESERVED = (
     # where the state is, and where this package is
-    "SKYLIFT_HOME PYTHONPATH "
+    "SKYLIFT_HOME SKYLIFT_DATA PYTHONPATH "
     # where packages come from, for the image and for servers
     "PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_TRUSTED_HOST PIP_PROXY PIP_CERT PIP_CONFIG_FILE "
     "UV_INDEX_URL UV_EXTRA_INDEX_URL UV_DEFAULT_INDEX UV_INDEX UV_INSECURE_HOST XDG_CONFIG_HOME "

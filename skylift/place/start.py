@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import select
+import shlex
 import signal
 import subprocess
 import sys
@@ -13,9 +14,9 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from skylift.cloud.data import NotRoots, open_for_user
 from skylift.cloud.home import Home
-from skylift.cloud.person import calling_user
-from skylift.place.privilege import is_root, same_package
+from skylift.place.privilege import same_package
 from skylift.runner.errors import USAGE, RunError, UsageError
 
 if TYPE_CHECKING:
@@ -34,11 +35,10 @@ def unseen() -> Iterator[Progress]:
 def bring_up(home: Home, port: int | None = None, region: str | None = None, *, showing: Showing = unseen) -> None:
     """All that a start takes, as root: the parts, the image, the process. Raises UsageError and RunError."""
     require_parts()
+    make_data(home)
     _require_port(port)
     require_image(home, showing)
     start_cloud(home, port, region)
-    for name in ("cloud.json", "credentials.json"):
-        calling_user().own(home.path / name)
 
 
 def require_image(home: Home, showing: Showing = unseen) -> None:
@@ -47,9 +47,9 @@ def require_image(home: Home, showing: Showing = unseen) -> None:
     from skylift.cloud.compute.recipe import ArchitectureUnknown
 
     try:
-        if default_image(home) is None:
+        if default_image(home.data) is None:
             with showing() as progress:
-                ensure_image(home, progress)
+                ensure_image(home.data, progress)
     except (DiskFull, BuildToolMissing, ArchitectureUnknown) as error:
         raise UsageError(str(error)) from error
     except ImageError as error:
@@ -82,29 +82,60 @@ def require_parts() -> None:
 
 def prepare_home(home: Home) -> None:
     """Make the state directory, the calling user's own; raises UsageError where that is not possible."""
-    caller = calling_user()
+    owner = home.owner
     try:
-        caller.make_directory(home.path)
+        owner.make_directory(home.path)
     except OSError as error:
         raise UsageError(
             f"The state directory {home.path} cannot be made: {error.strerror}.",
             "Set SKYLIFT_HOME to a directory that you may write to.",
         ) from error
-    if not os.access(home.path, os.R_OK | os.W_OK | os.X_OK):
+    if not owner.act(lambda: _may_write(home.path)):
         raise UsageError(
-            f"The state directory {home.path} is not writable for {caller.name}.",
+            f"The state directory {home.path} is not writable for {owner.name}.",
             "Set SKYLIFT_HOME to a directory that you may write to.",
         )
-    if is_root() and not _takes_writes(home.path):
+    refuse_earlier(home)
+
+
+def _may_write(directory: Path) -> bool:
+    """Also where root asks for a user: the file system may take no writes at all."""
+    return not os.statvfs(directory).f_flag & os.ST_RDONLY and os.access(
+        directory, os.R_OK | os.W_OK | os.X_OK, effective_ids=True
+    )
+
+
+def refuse_earlier(home: Home) -> None:
+    """Raises UsageError for a state directory of version 0.1, which held root's data as well.
+
+    It is not taken over: any program of the user may have changed what is in it, a database that says where images are,
+    or a program in an image, and root would believe it.
+    """
+    if not (home.path / "state.db").exists():
+        return
+    raise UsageError(
+        f"{home.path} holds a cloud of skylift 0.1: database, disks and images, which are now in {home.data.path}, "
+        "where only root can change them. They are not taken over, and nothing was touched.",
+        f"Begin anew: mv {shlex.quote(str(home.path))} {shlex.quote(f'{home.path}-0.1')}\n"
+        "         To bring buckets along, copy them first with skylift 0.1 (`aws s3 sync`), and take it down.",
+    )
+
+
+def make_data(home: Home) -> None:
+    """Make what root needs for this cloud, where nobody else can change it. Raises UsageError."""
+    data = home.data
+    try:
+        data.make()
+    except NotRoots as error:
         raise UsageError(
-            f"The state directory {home.path} is on a file system that takes no writes.",
-            "Set SKYLIFT_HOME to a directory on another one.",
-        )
-
-
-def _takes_writes(directory: Path) -> bool:
-    """Root may write anywhere by its rights; whether the file system lets it is another matter."""
-    return not os.statvfs(directory).f_flag & os.ST_RDONLY
+            f"{error}: nobody but root may change what the cloud, which is root, works with.",
+            "Give it to root, with mode 755; or set SKYLIFT_DATA to a directory that is root's all the way.",
+        ) from error
+    except OSError as error:
+        raise UsageError(
+            f"The data directory {data.path} cannot be made: {error.strerror}.",
+            "Set SKYLIFT_DATA to a directory of root's on another file system.",
+        ) from error
 
 
 def start_cloud(home: Home, port: int | None = None, region: str | None = None) -> None:
@@ -132,8 +163,7 @@ def start_cloud(home: Home, port: int | None = None, region: str | None = None) 
 
 def _detached(home: Home, command: list[str], ready: int) -> subprocess.Popen[bytes]:
     """A process with a session of its own and no tie to this terminal; what it says goes to the log."""
-    log = os.open(home.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    calling_user().own(home.log)
+    log = open_for_user(home.data.log, home.owner.uid)
     try:
         return subprocess.Popen(
             command,
@@ -155,8 +185,8 @@ def _failure(home: Home, answer: str) -> UsageError | RunError:
     if not code.isdigit():
         code, message = "", answer
     if not message:
-        message = "The cloud's process ended before it was ready:\n" + _last_lines(home.log)
-    advice = f"Everything it said is in {home.log}."
+        message = "The cloud's process ended before it was ready:\n" + _last_lines(home.data.log)
+    advice = f"Everything it said is in {home.data.log}."
     return UsageError(message, advice) if code == str(USAGE) else RunError(message, advice)
 
 
@@ -167,7 +197,7 @@ def _last_lines(log: Path) -> str:
 
 @contextmanager
 def _one_at_a_time(home: Home) -> Iterator[None]:
-    descriptor = os.open(home.path / "up.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    descriptor = os.open(home.data.starting, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
@@ -175,16 +205,18 @@ def _one_at_a_time(home: Home) -> Iterator[None]:
         os.close(descriptor)
 
 
-def stop_cloud(home: Home) -> None:
+def stop_cloud(home: Home, *, erase: bool = False) -> None:
     """End the cloud's process, if there is one, and take everything of its servers off this machine; root only.
 
-    Disks, images and state stay, so that the next start brings the servers back.
+    Disks, images and state stay, so that the next start brings the servers back, unless all of it is to be erased.
     """
+    make_data(home)
     with _one_at_a_time(home):
         pid = home.running_pid()
         if pid is not None:
             _end(pid)
         command = [sys.executable, "-P", "-m", "skylift.cloud.main", "--home", str(home.path), "--down"]
+        command += ["--erase"] if erase else []
         done = subprocess.run(
             command,
             cwd="/",

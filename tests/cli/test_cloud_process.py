@@ -30,7 +30,6 @@ Skylift = Callable[..., subprocess.CompletedProcess[str]]
 def home(tmp_path: Path, image_home: Home) -> Home:
     home = Home(tmp_path / "home")
     home.path.mkdir()
-    home.images.symlink_to(image_home.images)
     return home
 
 
@@ -52,8 +51,9 @@ def skylift(home: Home, tmp_path: Path) -> Iterator[Skylift]:
 
     yield run
     if home.path.exists():
-        done = run("cloud", "down")
+        done = run("cloud", "down", "--erase", "--yes")
         assert done.returncode == 0, done.stderr
+        assert not home.data.path.exists()
 
 
 def status(skylift: Skylift) -> dict[str, Any]:
@@ -143,7 +143,7 @@ def test_a_taken_port_is_refused_before_anything_is_started(skylift: Skylift, ho
         done = skylift("cloud", "up", "--port", str(port))
     assert done.returncode == 2
     assert f"Port {port}" in done.stderr
-    assert not home.database.exists()
+    assert not home.data.database.exists()
 
 
 def test_a_port_is_taken_as_asked_and_kept(skylift: Skylift) -> None:
@@ -156,7 +156,8 @@ def test_a_port_is_taken_as_asked_and_kept(skylift: Skylift) -> None:
 
 
 def test_the_state_of_a_newer_version_is_refused(skylift: Skylift, home: Home) -> None:
-    with sqlite3.connect(home.database) as connection:
+    home.data.make()
+    with sqlite3.connect(home.data.database) as connection:
         connection.execute("PRAGMA user_version = 9999")
     connection.close()
     done = skylift("cloud", "up")

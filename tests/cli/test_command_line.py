@@ -18,7 +18,8 @@ from skylift.cli.cloud import exports
 from skylift.cli.main import COMMANDS, make_app, perform
 from skylift.cloud.compute.image import BuildFailed, BuildToolMissing, DiskFull, MirrorUnreachable
 from skylift.cloud.compute.recipe import ArchitectureUnknown
-from skylift.cloud.home import Endpoint, Home, RootKey
+from skylift.cloud.data import Endpoint
+from skylift.cloud.home import Home, RootKey
 from skylift.place.start import require_image
 from skylift.runner.errors import RunError, SkyliftError, UsageError
 
@@ -147,7 +148,8 @@ def test_down_where_nothing_ever_was(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_logs_shows_the_last_lines(home: Home) -> None:
-    home.log.write_text("".join(f"line {number}\n" for number in range(10)))
+    home.data.path.mkdir(parents=True)
+    home.data.log.write_text("".join(f"line {number}\n" for number in range(10)))
     assert skylift("cloud", "logs", "-n", "2").stdout == "line 8\nline 9\n"
 
 
@@ -168,10 +170,11 @@ def test_exports_are_safe_for_a_shell() -> None:
 
 def test_a_cloud_is_up_while_its_own_process_holds_the_lock(home: Home) -> None:
     def write(pid: int) -> None:
-        home.write_endpoint(Endpoint("http://127.0.0.1:4520", "us-east-1", "1" * 12, pid, "0", "127.32.0.1"))
+        home.data.write_endpoint(Endpoint("http://127.0.0.1:4520", "us-east-1", "1" * 12, pid, "0", "127.32.0.1"))
 
     assert home.running_pid() is None
-    with home.lock.open("w") as lock:
+    home.data.path.mkdir(parents=True)
+    with home.data.lock.open("w") as lock:
         write(os.getpid())
         assert home.running_pid() is None
         fcntl.flock(lock, fcntl.LOCK_EX)

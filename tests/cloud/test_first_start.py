@@ -22,13 +22,15 @@ from skylift.cloud.store.database import Database
 
 @pytest.fixture(name="home")
 def home_fixture(tmp_path: Path) -> Home:
-    return Home(tmp_path / "home")
+    home = Home(tmp_path / "home")
+    home.path.mkdir()
+    return home
 
 
 @pytest.fixture(name="database")
 def database_fixture(home: Home) -> Iterator[Database]:
     with hold(home):
-        database = Database(home.database)
+        database = Database(home.data.database)
         yield database
         database.close()
 
@@ -83,4 +85,4 @@ def test_a_second_cloud_in_a_state_directory_is_refused(home: Home) -> None:
         assert one.returncode == 2
         assert one.stdout == f"2 Another process is running the cloud in {home.path}.\n"
     # It looked at nothing and left nothing.
-    assert not home.database.exists() and not home.down_mark.exists()
+    assert not home.data.database.exists() and not home.data.down_mark.exists()

@@ -77,7 +77,7 @@ def test_an_image_of_a_server_starts_servers_like_it(cloud: RealCloud, marked: t
     twin.await_state("running")
     twin.await_way_in("SSH after the start")
     assert twin.says("cat ~/word") == "mine"
-    root = cloud.home.captures / snapshot
+    root = cloud.home.data.captures / snapshot
     assert root.exists()
     twin.terminate()
     cloud.ec2.create_tags(Resources=[server.id], Tags=[{"Key": "any", "Value": "commit"}])

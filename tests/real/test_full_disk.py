@@ -71,7 +71,7 @@ def until_refused(ec2: Any, vpc: str) -> str:
 
 def test_a_full_disk_is_said_clearly_and_gets_over_when_there_is_room(image_home: Home) -> None:
     with disk(64) as held, cloud_on(held, image_home) as cloud:
-        place = cloud.home.path.parent
+        place = cloud.home.data.path
         ec2, s3 = cloud.ec2, cloud.client("s3")
         s3.create_bucket(Bucket="bucket")
         s3.put_object(Bucket="bucket", Key="kept", Body=b"kept")
@@ -94,12 +94,12 @@ def test_a_full_disk_is_said_clearly_and_gets_over_when_there_is_room(image_home
         ec2.create_tags(Resources=[cloud.vpc], Tags=[{"Key": "again", "Value": "yes"}])
         kept.await_state("stopped")
         cloud.launch().terminate()
-        until(lambda: len(list(cloud.home.objects.iterdir())) == 1, "files of refused objects to go")
+        until(lambda: len(list(cloud.home.data.objects.iterdir())) == 1, "files of refused objects to go")
 
 
 def test_a_launch_without_room_for_its_disk_ends_and_says_so(image_home: Home) -> None:
     with disk(64) as held, cloud_on(held, image_home) as cloud:
-        place = cloud.home.path.parent
+        place = cloud.home.data.path
         request = cloud.request()
         with no_room_for_names(place):
             # There is room for the row, and none for the directories of a disk.

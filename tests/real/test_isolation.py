@@ -128,7 +128,7 @@ def test_files_of_its_root_are_nobodys_on_the_host(server: Server) -> None:
     mine = (server.disk / "home/ec2-user/mine").stat()
     assert mine.st_uid == uid_range(server).start + 1000
     # The image is shared by all servers: none of them owns a byte of it.
-    assert (server.cloud.home.images / server.cloud.image / "root/bin/sh").stat().st_uid == 0
+    assert (server.cloud.home.data.images / server.cloud.image / "root/bin/sh").stat().st_uid == 0
 
 
 def test_a_shell_that_it_made_setuid_root_gives_nothing_on_the_host(server: Server) -> None:
@@ -138,7 +138,7 @@ def test_a_shell_that_it_made_setuid_root_gives_nothing_on_the_host(server: Serv
     # Whoever runs it here becomes that nobody, and the directories above it keep everybody but root from trying.
     assert asked.stdout.strip() in {str(uid_range(server).start), "0"}
     assert shell.stat().st_uid == uid_range(server).start
-    assert (server.cloud.home.instances.stat().st_mode & 0o777) == 0o700
+    assert (server.cloud.home.data.instances.stat().st_mode & 0o777) == 0o700
 
 
 def test_no_file_of_the_host_can_be_read(server: Server) -> None:

@@ -241,6 +241,7 @@ with real_cloud(Home(Path({str(image_home.path)!r}))) as cloud:
 
     until(lambda: traces(int(number), Path(home)) == [], "the cloud of the killed test to be gone", facts=facts)
     until(lambda: not Path(home).parent.exists(), "its directory to be gone", facts=facts)
+    assert not Home(Path(home)).data.path.exists()
 
 
 def test_a_profile_works_for_those_who_name_it(own_cloud: RealCloud, monkeypatch: pytest.MonkeyPatch) -> None:

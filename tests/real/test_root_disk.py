@@ -56,7 +56,7 @@ def test_a_root_volume_has_its_size_and_its_writes_through_all_that_a_server_goe
     cloud = own_cloud
     server = cloud.launch(BlockDeviceMappings=of_size(9))
     volume = root_of(server)
-    file = cloud.home.volumes / f"{volume}.img"
+    file = cloud.home.data.volumes / f"{volume}.img"
     assert (describe(cloud, volume)["Size"], 8.5 < gib(server) < 9) == (9, True)
     assert "No space left" in server.ssh("fallocate -l 10G ~/big", check=False).stderr
     server.ssh("rm -f ~/big; echo kept >~/word; sync")
@@ -108,4 +108,4 @@ def test_a_root_volume_outlives_its_server_when_it_is_told_to(cloud: RealCloud) 
     twin.terminate()
     cloud.ec2.deregister_image(ImageId=image, DeleteAssociatedSnapshots=True)
     cloud.ec2.delete_volume(VolumeId=volume)
-    until(lambda: not (cloud.home.volumes / f"{volume}.img").exists(), f"{volume} to be removed")
+    until(lambda: not (cloud.home.data.volumes / f"{volume}.img").exists(), f"{volume} to be removed")

@@ -107,24 +107,24 @@ def test_the_exports_lead_there(tls_cloud: RealCloud) -> None:
 
 
 def test_a_later_start_serves_it_too_with_the_same_certificate(tls_cloud: RealCloud) -> None:
-    before = (tls_cloud.endpoint.tls_url, tls_cloud.home.certificate.read_bytes())
-    assert stat.S_IMODE(tls_cloud.home.certificate.stat().st_mode) == 0o600
+    before = (tls_cloud.endpoint.tls_url, tls_cloud.home.data.certificate.read_bytes())
+    assert stat.S_IMODE(tls_cloud.home.data.certificate.stat().st_mode) == 0o600
     tls_cloud.down()
     tls_cloud.up("--tls")
     tls_cloud.down()
     tls_cloud.up()
-    assert (tls_cloud.endpoint.tls_url, tls_cloud.home.certificate.read_bytes()) == before
+    assert (tls_cloud.endpoint.tls_url, tls_cloud.home.data.certificate.read_bytes()) == before
     assert client(tls_cloud, "sts").get_caller_identity()["Account"] == tls_cloud.endpoint.account
 
 
 def test_a_certificate_that_is_damaged_is_said(tls_cloud: RealCloud) -> None:
-    whole = tls_cloud.home.certificate.read_bytes()
+    whole = tls_cloud.home.data.certificate.read_bytes()
     tls_cloud.down()
-    tls_cloud.home.certificate.write_text("nonsense")
+    tls_cloud.home.data.certificate.write_text("nonsense")
     try:
         refused = tls_cloud.skylift("cloud", "up", check=False)
         assert refused.returncode == 2
-        assert str(tls_cloud.home.certificate) in refused.stderr
+        assert str(tls_cloud.home.data.certificate) in refused.stderr
     finally:
-        tls_cloud.home.certificate.write_bytes(whole)
+        tls_cloud.home.data.certificate.write_bytes(whole)
         tls_cloud.up()

@@ -94,7 +94,7 @@ def test_a_volume_goes_from_server_to_server_with_what_is_on_it(cloud: RealCloud
     second.terminate()
     assert describe(cloud, volume)["State"] == "available"
     remove(cloud, volume)
-    assert not (cloud.home.volumes / f"{volume}.img").exists()
+    assert not (cloud.home.data.volumes / f"{volume}.img").exists()
 
 
 def test_a_volume_of_a_launch_stays_through_reboot_stop_and_start(cloud: RealCloud) -> None:
@@ -118,7 +118,7 @@ def test_a_volume_of_a_launch_stays_through_reboot_stop_and_start(cloud: RealClo
     server.await_way_in("SSH after the start")
     assert server.says("cat /mnt/sdb/word /mnt/sdc/word; ls /mnt") == "b\nc\nsdb\nsdc\nsdd"
     server.terminate()
-    until(lambda: not (cloud.home.volumes / f"{volumes[1]}.img").exists(), "the volume to end with its instance")
+    until(lambda: not (cloud.home.data.volumes / f"{volumes[1]}.img").exists(), "the volume to end with its instance")
     assert {describe(cloud, volume)["State"] for volume in (volumes[2], added)} == {"available"}
     for volume in (volumes[2], added):
         remove(cloud, volume)
@@ -153,7 +153,7 @@ def test_a_volume_grows_and_its_snapshot_is_of_one_moment(cloud: RealCloud) -> N
     assert int(first) - int(second) in (0, 1)
     assert (word, free(server, "/mnt/sdg") > 3900) == ("one", True)
     cloud.ec2.delete_snapshot(SnapshotId=taken)
-    until(lambda: not (cloud.home.snapshots / f"{taken}.img").exists(), "the snapshot's file to be removed")
+    until(lambda: not (cloud.home.data.snapshots / f"{taken}.img").exists(), "the snapshot's file to be removed")
     # By force: programs keep what they have open, and the volume is free all the same.
     with subprocess.Popen([*server.ssh_command(), "cd /mnt/sdg && echo in && sleep 150"], stdout=-1) as holding:
         assert holding.stdout is not None and holding.stdout.readline() == b"in\n"
@@ -175,14 +175,14 @@ def test_volumes_are_there_when_the_cloud_was_killed_and_gone_from_the_host_when
     place = f"/run/skylift/{own_cloud.number}/volumes/{volume}"
     subprocess.run(["fsfreeze", "--freeze", place], check=True)
     own_cloud.kill()
-    (own_cloud.home.volumes / "vol-00000000000000000.img").touch()
-    (own_cloud.home.snapshots / ".making-snap-00000000000000000.img").touch()
+    (own_cloud.home.data.volumes / "vol-00000000000000000.img").touch()
+    (own_cloud.home.data.snapshots / ".making-snap-00000000000000000.img").touch()
     own_cloud.up()
     server.ssh("echo again | sudo tee /mnt/sdf/word /mnt/sdb/word")
-    assert sorted(file.stem for file in own_cloud.home.volumes.iterdir()) == sorted(
+    assert sorted(file.stem for file in own_cloud.home.data.volumes.iterdir()) == sorted(
         one["Ebs"]["VolumeId"] for one in server.describe()["BlockDeviceMappings"] if one["DeviceName"] != "/dev/xvda"
     )
-    assert list(own_cloud.home.snapshots.iterdir()) == []
+    assert list(own_cloud.home.data.snapshots.iterdir()) == []
     own_cloud.down()
     assert own_cloud.traces() == []
     own_cloud.up()

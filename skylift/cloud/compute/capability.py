@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import socket
+import stat
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +49,7 @@ def probe(home: Home, port: int | None = None) -> list[Capability]:
         _uids(),
         _sizes(),
         _state_directory(home),
+        _data_directory(home),
         _disk_space(home),
         _image(home),
         _port(home, port),
@@ -98,12 +100,12 @@ def _overlay(home: Home) -> Capability:
     name = "idmapped overlay"
     if os.geteuid() != 0:
         return _untried(name)
-    place = _nearest(home.path)
+    place = _nearest(home.data.path)
     kind = _file_system(place)
     said = trial.overlay(place)
     if not said:
         return Capability(name, True, f"works on {kind} ({place})")
-    fix = "set SKYLIFT_HOME to a directory on ext4, xfs or btrfs; it takes Linux 5.19 and util-linux 2.39 as well"
+    fix = "set SKYLIFT_DATA to a directory of root's on ext4, xfs or btrfs; it takes Linux 5.19, util-linux 2.39 too"
     return Capability(name, False, f"{said} (on {kind})", fix)
 
 
@@ -183,11 +185,25 @@ def _writable(place: Path, caller: Person) -> bool:
     return subprocess.run(command, check=False, **caller.run_as()).returncode == 0  # type: ignore[call-overload,no-any-return]
 
 
+def _data_directory(home: Home) -> Capability:
+    """Where root keeps what is the cloud's; only root may change what is on the way to it."""
+    data = home.data.path
+    for place in reversed((data, *data.parents)):
+        try:
+            found = place.lstat()
+        except FileNotFoundError:
+            break
+        if found.st_uid != 0 or found.st_mode & 0o022 or not stat.S_ISDIR(found.st_mode):
+            fix = "give it to root, with mode 755; or set SKYLIFT_DATA to a directory that is root's all the way"
+            return Capability("data directory", False, f"others than root can change {place}", fix)
+    return Capability("data directory", True, str(data))
+
+
 def _disk_space(home: Home) -> Capability:
-    place = _nearest(home.path)
+    place = _nearest(home.data.path)
     free = shutil.disk_usage(place).free >> 20
     needed = 512 if _built(home) else 512 + read_recipe().needs_mib
-    fix = f"free some, or set SKYLIFT_HOME to a directory on another disk; {needed} MiB are needed to begin with"
+    fix = f"free some, or set SKYLIFT_DATA to a directory of root's on another disk; it takes {needed} MiB to begin"
     return Capability(
         "disk space", free >= needed, f"{free / 1024:.1f} GiB free at {place}", "" if free >= needed else fix
     )
@@ -195,19 +211,20 @@ def _disk_space(home: Home) -> Capability:
 
 def _image(home: Home) -> Capability:
     try:
-        image = default_image(home)
+        image = default_image(home.data)
     except ArchitectureUnknown as error:
         return Capability("image, with tini", False, str(error), "a machine with one of these processors")
     if image is None:
         return Capability("image, with tini", False, "not built yet", "skylift setup")
-    tini = (image.root / "usr/bin/tini").exists()
+    # Only root can look inside.
+    tini = os.geteuid() != 0 or (image.root / "usr/bin/tini").exists()
     fix = "" if tini else f"remove {image.root.parent}, then skylift setup"
     return Capability("image, with tini", tini, f"{image.name}, {image.size >> 20} MiB", fix)
 
 
 def _built(home: Home) -> bool:
     try:
-        return default_image(home) is not None
+        return default_image(home.data) is not None
     except ArchitectureUnknown:
         return False
 

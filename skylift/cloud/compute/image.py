@@ -30,7 +30,9 @@ from typing import Literal
 from skylift.cloud.compute.recipe import Recipe, read_recipe
 from skylift.cloud.compute.sources import build_options, debian_sources
 from skylift.cloud.compute.wheel import ProgramUnavailable, fetch_uv
-from skylift.cloud.home import Home
+from skylift.cloud.data import Data, open_for_user
+from skylift.cloud.durable import replace_file
+from skylift.cloud.person import calling_user
 
 Progress = Callable[[float, str], None]
 """Called with how much is done (0 to 1) and what is being done."""
@@ -53,7 +55,7 @@ class MirrorUnreachable(ImageError):
 
 
 class DiskFull(ImageError):
-    """The state directory's file system has too little space."""
+    """The data directory's file system has too little space."""
 
 
 class BuildFailed(ImageError):
@@ -73,50 +75,54 @@ class BuiltImage:
     root: Path
 
 
-def built_images(home: Home) -> list[BuiltImage]:
-    """Every image of the state directory, oldest first."""
-    if not home.images.is_dir():
+def built_images(data: Data) -> list[BuiltImage]:
+    """Every image of the user's clouds, oldest first."""
+    if not data.images.is_dir():
         return []
-    found = [_read(file.parent) for file in home.images.glob("ami-*/image.json")]
+    found = [_read(file) for file in data.images.glob("ami-*.json")]
     return sorted(found, key=lambda image: image.created)
 
 
-def default_image(home: Home, recipe: Recipe | None = None) -> BuiltImage | None:
+def default_image(data: Data, recipe: Recipe | None = None) -> BuiltImage | None:
     """The image of this version's recipe, if it has been built."""
-    directory = home.images / (recipe or read_recipe()).image_id
-    return _read(directory) if (directory / "image.json").exists() else None
+    file = data.images / f"{(recipe or read_recipe()).image_id}.json"
+    return _read(file) if file.exists() else None
 
 
-def ensure_image(home: Home, progress: Progress, recipe: Recipe | None = None) -> BuiltImage:
+def ensure_image(data: Data, progress: Progress, recipe: Recipe | None = None) -> BuiltImage:
     """The image of this version's recipe, built now if it is not there (about half a minute; needs root)."""
     recipe = recipe or read_recipe()
-    found = default_image(home, recipe)
+    found = default_image(data, recipe)
     if found is not None:
         return found
-    home.images.mkdir(parents=True, exist_ok=True)
-    # Root builds; the state directory's owner looks whether there is one.
-    home.images.chmod(0o755)
-    with _lock(home, progress) as lock:
-        for left in home.images.glob(".building-*"):
+    data.images.mkdir(parents=True, exist_ok=True)
+    # Root builds; the user looks whether there is one, and no further.
+    data.images.chmod(0o711)
+    with _lock(data, progress) as lock:
+        for left in data.images.glob(".building-*"):
             shutil.rmtree(left)
-        return default_image(home, recipe) or Build(home, recipe, progress, lock).run()
+        unfinished = data.images / recipe.image_id
+        if unfinished.exists() and default_image(data, recipe) is None:
+            shutil.rmtree(unfinished)
+        return default_image(data, recipe) or Build(data, recipe, progress, lock).run()
 
 
 class Build:
     """One build of one image, under the lock."""
 
-    def __init__(self, home: Home, recipe: Recipe, progress: Progress, lock: int) -> None:
-        self._home = home
+    def __init__(self, data: Data, recipe: Recipe, progress: Progress, lock: int) -> None:
+        self._data = data
         self._recipe = recipe
         self._progress = progress
         self._lock = lock
-        self._place = home.images / f".building-{recipe.image_id}"
+        self._place = data.images / f".building-{recipe.image_id}"
         self._root = self._place / "root"
-        self._log = home.images / "build.log"
+        self._log = data.images / "build.log"
 
     def run(self) -> BuiltImage:
         self._require_space()
-        self._place.mkdir()
+        # For root alone: there are programs in it that become its root, whoever starts them.
+        self._place.mkdir(mode=0o700)
         try:
             self._install_packages()
             self._add_uv()
@@ -133,7 +139,7 @@ class Build:
             shutil.rmtree(self._place, ignore_errors=True)
 
     def _require_space(self) -> None:
-        free = shutil.disk_usage(self._home.images).free >> 20
+        free = shutil.disk_usage(self._data.images).free >> 20
         if free < self._recipe.needs_mib:
             raise self._disk_full()
 
@@ -192,14 +198,13 @@ class Build:
             architecture=recipe.architecture,
             created=datetime.now(UTC).replace(microsecond=0),
             size=_disk_use(self._root),
-            root=self._home.images / recipe.image_id / "root",
+            root=self._data.images / recipe.image_id / "root",
         )
         (self._place / "debian.sources").unlink(missing_ok=True)
-        (self._place / "image.json").write_text(_write(image))
         _sync(self._place)
-        final = self._home.images / recipe.image_id
-        self._place.rename(final)
-        _sync(self._home.images)
+        self._place.rename(image.root.parent)
+        # Last, and as a whole: where it is, all is.
+        replace_file(self._data.images / f"{image.id}.json", _write(image).encode(), 0o644)
         self._progress(1.0, "built")
         return image
 
@@ -215,7 +220,7 @@ class Build:
         ]
         environment = {name: value for name, value in os.environ.items() if name in _PASSED}
         environment |= {"PATH": _PATH, "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
-        with self._log.open("a") as log:
+        with os.fdopen(open_for_user(self._log, calling_user().uid), "a") as log:
             log.write(f"\n{datetime.now(UTC):%F %T} {' '.join(command)}\n")
             log.flush()
             try:
@@ -257,10 +262,10 @@ class Build:
         return BuildFailed(f"{program} ended with exit code {code}:\n{last}", self._log)
 
     def _disk_full(self) -> DiskFull:
-        free = shutil.disk_usage(self._home.images).free >> 20
+        free = shutil.disk_usage(self._data.images).free >> 20
         return DiskFull(
-            f"not enough disk space for the image in {self._home.images}: a build takes {self._recipe.needs_mib} MiB "
-            f"and {free} MiB are free. Free some, or set SKYLIFT_HOME to a directory on another disk."
+            f"not enough disk space for the image in {self._data.images}: a build takes {self._recipe.needs_mib} MiB "
+            f"and {free} MiB are free. Free some, or set SKYLIFT_DATA to a directory of root's on another disk."
         )
 
 
@@ -291,8 +296,8 @@ class _Meter:
 
 
 @contextmanager
-def _lock(home: Home, progress: Progress) -> Iterator[int]:
-    descriptor = os.open(home.images / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+def _lock(data: Data, progress: Progress) -> Iterator[int]:
+    descriptor = os.open(data.images / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -304,11 +309,11 @@ def _lock(home: Home, progress: Progress) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _read(directory: Path) -> BuiltImage:
-    text = json.loads((directory / "image.json").read_text())
+def _read(file: Path) -> BuiltImage:
+    text = json.loads(file.read_text())
     text["created"] = datetime.fromisoformat(text["created"])
-    # Where the state directory is now, not where it was when the image was built.
-    return BuiltImage(**text, root=directory / "root")
+    # Where the directory is now, not where it was when the image was built.
+    return BuiltImage(**text, root=file.with_suffix("") / "root")
 
 
 def _write(image: BuiltImage) -> str:

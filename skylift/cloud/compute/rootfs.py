@@ -189,7 +189,7 @@ def _mount(*arguments: str) -> None:
     except RootfsError as error:
         raise MountRefused(
             f"{error}. A server's disk needs overlayfs with an idmapped lower directory: Linux 5.19, util-linux 2.39 "
-            "and a state directory on ext4, xfs or btrfs. `skylift doctor` shows which is missing."
+            "and a data directory on ext4, xfs or btrfs. `skylift doctor` shows which is missing."
         ) from error
 
 

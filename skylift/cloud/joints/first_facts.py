@@ -12,6 +12,7 @@ from skylift.cloud.cannot_start import CannotStart
 from skylift.cloud.compute.claim import WAY_OUT_UIDS, Claim
 from skylift.cloud.compute.image import built_images
 from skylift.cloud.compute.subid import granted
+from skylift.cloud.data import Data
 from skylift.cloud.facts import CloudFacts
 from skylift.cloud.home import Home, RootKey
 from skylift.cloud.identity import AccessKey
@@ -32,9 +33,9 @@ IMAGE_GIB = 8
 
 
 @contextmanager
-def open_database(home: Home, console: Callable[[str], Console | None]) -> Iterator[Database]:
+def open_database(data: Data, console: Callable[[str], Console | None]) -> Iterator[Database]:
     try:
-        database = Database(home.database, console=console, checksum=checksum.start)
+        database = Database(data.database, console=console, checksum=checksum.start)
     except StoreError as error:
         raise CannotStart(str(error)) from error
     try:
@@ -80,7 +81,7 @@ def first_facts(
         )
         if not known:
             make_default_vpc(tx, region)
-        for built in built_images(home):
+        for built in built_images(home.data):
             register_image(
                 tx,
                 Image(
@@ -95,7 +96,10 @@ def first_facts(
             )
         if not is_known(tx, home.root_key()):
             # Written before it is known: cut off in between, the next start finds a key that is not, and makes another.
-            home.write_root_key(identity.make_root_key(tx))
+            try:
+                home.write_root_key(identity.make_root_key(tx))
+            except OSError as error:
+                raise CannotStart(f"{home.path} cannot be written by {home.owner.name}: {error.strerror}.") from error
     return account, region
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from skylift.cloud.home import Home
+from skylift.cloud.data import Data
 from skylift.cloud.store.database import Database
 from skylift.cloud.store.usage import end_at, open_instances
 
@@ -18,7 +18,7 @@ class Ends(Protocol):
     def ended_at(self, server_id: str) -> datetime | None: ...
 
 
-def account_for_the_gone(database: Database, servers: Ends, home: Home) -> None:
+def account_for_the_gone(database: Database, servers: Ends, data: Data) -> None:
     """Nobody pays for the weekend over which a cloud was down, or its machine off.
 
     Where nobody saw a server's end, it is the moment at which the cloud was taken down, or last known to run: too early
@@ -28,12 +28,12 @@ def account_for_the_gone(database: Database, servers: Ends, home: Home) -> None:
     with database.write() as tx:
         for usage in open_instances(tx):
             if usage.resource_id not in alive:
-                last = servers.ended_at(usage.resource_id) or last_seen(home) or tx.now
+                last = servers.ended_at(usage.resource_id) or last_seen(data) or tx.now
                 end_at(tx, usage.resource_id, last)
 
 
-def last_seen(home: Home) -> datetime | None:
-    times = [_changed(path) for path in (home.seen, home.down_mark)]
+def last_seen(data: Data) -> datetime | None:
+    times = [_changed(path) for path in (data.seen, data.down_mark)]
     return max((one for one in times if one is not None), default=None)
 
 

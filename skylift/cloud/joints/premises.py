@@ -14,20 +14,20 @@ from skylift.cloud.compute.inherit import inherited
 from skylift.cloud.compute.lxcfs import ensure_lxcfs
 from skylift.cloud.compute.meter import Meter
 from skylift.cloud.compute.server import Servers, find_programs
-from skylift.cloud.home import Home
+from skylift.cloud.data import Data
 from skylift.cloud.loops.blueprint import Site
 from skylift.cloud.loops.metering import Size
 
 RUN = Path("/run/skylift")
 
 
-def places_of_work(home: Home, claim: Claim) -> tuple[Path, ...]:
+def places_of_work(data: Data, claim: Claim) -> tuple[Path, ...]:
     """Where programs that we begin change what is there."""
-    return RUN / str(claim.number), home.volumes
+    return RUN / str(claim.number), data.volumes
 
 
-def make_servers(home: Home, claim: Claim, ended: Callable[[str, int | None], None]) -> Servers:
-    return Servers(RUN / str(claim.number), home.instances, _group(claim), find_programs(), ended)
+def make_servers(data: Data, claim: Claim, ended: Callable[[str, int | None], None]) -> Servers:
+    return Servers(RUN / str(claim.number), data.instances, _group(claim), find_programs(), ended)
 
 
 def make_meter(claim: Claim) -> Meter:
@@ -39,8 +39,8 @@ def _group(claim: Claim) -> str:
     return f"skylift-{claim.number}"
 
 
-def make_disks(home: Home, claim: Claim) -> Disks:
-    return Disks(home.volumes, home.snapshots, volumes_at(claim))
+def make_disks(data: Data, claim: Claim) -> Disks:
+    return Disks(data.volumes, data.snapshots, volumes_at(claim))
 
 
 def volumes_at(claim: Claim) -> Path:
@@ -53,11 +53,11 @@ def lxcfs_at(claim: Claim) -> Path:
     return RUN / str(claim.number) / "lxcfs"
 
 
-def make_site(home: Home, claim: Claim, account: str, region: str) -> Site:
+def make_site(data: Data, claim: Claim, account: str, region: str) -> Site:
     return Site(
         account=account,
         region=region,
-        disks=home.instances,
+        disks=data.instances,
         volumes=volumes_at(claim),
         inheritance=inherited(),
         host_cores=tuple(sorted(os.sched_getaffinity(0))),

@@ -36,7 +36,7 @@ class Notary:
     def _key(self) -> DocumentKey:
         with self._database.read() as tx:
             key = tx.get(DocumentKey, account=self._account)
-        if key is None or not self._home.identity_certificate.exists():
+        if key is None or not self._home.has_identity_certificate():
             with self._making:
                 with self._database.write() as tx:
                     key = key_of(tx, self._account)

@@ -17,19 +17,19 @@ from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from skylift.cloud.bucket import Extent, FileBody, Spool
+from skylift.cloud.data import Data
 from skylift.cloud.durable import make_directory, sync_directory
-from skylift.cloud.home import Home
 
 CHUNK = 1 << 20
 
 
 class Files:
-    """The files of one state directory. One instance per process and directory: it knows which are being read."""
+    """The files of one data directory. One instance per process and directory: it knows which are being read."""
 
     def __init__(self, directory: Path) -> None:
-        home = Home(directory)
-        self._objects = home.objects
-        self._spool = home.spool
+        data = Data(directory)
+        self._objects = data.objects
+        self._spool = data.spool
         # Reentrant: a body may be collected, and so released, while its own thread is in here.
         self._lock = threading.RLock()
         self._held: Counter[str] = Counter()

@@ -10,7 +10,8 @@ from serverless_cloud import ACCOUNT, REGION, Cloud
 from typer.testing import CliRunner, Result
 
 from skylift.cli.main import make_app
-from skylift.cloud.home import Endpoint, RootKey
+from skylift.cloud.data import Endpoint
+from skylift.cloud.home import RootKey
 from skylift.place import control
 
 Skylift = Callable[..., Result]

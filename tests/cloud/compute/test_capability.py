@@ -20,7 +20,8 @@ def found(home: Home, port: int | None = None) -> dict[str, Capability]:
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Home:
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    monkeypatch.setenv("SKYLIFT_DATA", str(tmp_path / "data"))
     return Home(tmp_path / "home")
 
 
@@ -62,7 +63,15 @@ def test_a_full_disk_is_found(home: Home, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 1 << 20})())
     space = found(home)["disk space"]
     assert space.ok is False
-    assert "SKYLIFT_HOME" in space.fix
+    assert "SKYLIFT_DATA" in space.fix
+
+
+def test_a_data_directory_that_others_can_change_is_found(home: Home, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data").chmod(0o777)
+    data = found(home)["data directory"]
+    assert data.ok is False
+    assert "SKYLIFT_DATA" in data.fix
 
 
 @pytest.mark.real

@@ -22,6 +22,7 @@ from skylift.cloud.compute.image import (
     ensure_image,
 )
 from skylift.cloud.compute.recipe import FOLDER, Recipe, read_recipe
+from skylift.cloud.data import Data
 from skylift.cloud.home import Home
 
 REPOSITORY = Path(__file__).parents[3]
@@ -43,8 +44,8 @@ def small(tmp_path: Path) -> Recipe:
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Home:
-    return Home(tmp_path / "home")
+def data(tmp_path: Path) -> Data:
+    return Data(tmp_path / "data" / "cloud")
 
 
 def test_the_same_recipe_is_the_same_image_and_any_change_is_another(small: Recipe) -> None:
@@ -63,20 +64,20 @@ def test_every_file_of_the_recipe_is_used() -> None:
     assert used == {path.name for path in FOLDER.iterdir() if path.is_file()}
 
 
-def test_too_little_space_is_said_before_anything_is_done(home: Home, small: Recipe) -> None:
-    with pytest.raises(DiskFull, match=r"are free.*SKYLIFT_HOME"):
-        ensure_image(home, silent, replace(small, needs_mib=1 << 40))
-    assert [path.name for path in home.images.iterdir()] == [".lock"]
+def test_too_little_space_is_said_before_anything_is_done(data: Data, small: Recipe) -> None:
+    with pytest.raises(DiskFull, match=r"are free.*SKYLIFT_DATA"):
+        ensure_image(data, silent, replace(small, needs_mib=1 << 40))
+    assert [path.name for path in data.images.iterdir()] == [".lock"]
 
 
 @pytest.mark.real
-def test_a_build_that_was_killed_is_repeated_by_the_next_one(home: Home, small: Recipe) -> None:
+def test_a_build_that_was_killed_is_repeated_by_the_next_one(data: Data, small: Recipe) -> None:
     code = (
-        "import sys; from pathlib import Path; from skylift.cloud.home import Home\n"
+        "import sys; from pathlib import Path; from skylift.cloud.data import Data\n"
         "from skylift.cloud.compute.image import ensure_image; from skylift.cloud.compute.recipe import read_recipe\n"
-        "ensure_image(Home(Path(sys.argv[1])), lambda f, t: print(t, flush=True), read_recipe(Path(sys.argv[2])))\n"
+        "ensure_image(Data(Path(sys.argv[1])), lambda f, t: print(t, flush=True), read_recipe(Path(sys.argv[2])))\n"
     )
-    command = [sys.executable, "-c", code, str(home.path), str(small.folder)]
+    command = [sys.executable, "-c", code, str(data.path), str(small.folder)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY) as build:
         assert build.stdout is not None
         for line in build.stdout:
@@ -85,17 +86,17 @@ def test_a_build_that_was_killed_is_repeated_by_the_next_one(home: Home, small: 
                 break
         build.stdout.read()
     assert build.returncode == -signal.SIGKILL
-    assert [path.name for path in home.images.glob(".building-*")] == [f".building-{small.image_id}"]
-    assert default_image(home, small) is None
+    assert [path.name for path in data.images.glob(".building-*")] == [f".building-{small.image_id}"]
+    assert default_image(data, small) is None
     # Waits for the lock, which the killed build's processes hold until the last of them has gone.
-    image = ensure_image(home, silent, small)
-    assert not list(home.images.glob(".building-*"))
-    assert built_images(home) == [image] == [default_image(home, small)]
-    assert str(home.path) not in Path("/proc/self/mountinfo").read_text()
+    image = ensure_image(data, silent, small)
+    assert not list(data.images.glob(".building-*"))
+    assert built_images(data) == [image] == [default_image(data, small)]
+    assert str(data.images) not in Path("/proc/self/mountinfo").read_text()
     assert (image.root / "usr/local/bin/uv").stat().st_mode & 0o777 == 0o755
     assert not list(image.root.glob("etc/ssh/ssh_host_*"))
     began = (image.root / "etc/passwd").stat().st_mtime_ns
-    assert ensure_image(home, silent, small) == image
+    assert ensure_image(data, silent, small) == image
     assert (image.root / "etc/passwd").stat().st_mtime_ns == began
 
 
@@ -113,32 +114,32 @@ def full_disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.real
 def test_a_disk_that_fills_up_is_said_and_nothing_is_left(full_disk: Path, small: Recipe) -> None:
-    home = Home(full_disk)
+    data = Data(full_disk / "cloud")
     with pytest.raises(DiskFull, match="not enough disk space"):
-        ensure_image(home, silent, replace(small, needs_mib=1))
-    assert {path.name for path in home.images.iterdir()} == {".lock", "build.log"}
-    assert built_images(home) == []
+        ensure_image(data, silent, replace(small, needs_mib=1))
+    assert {path.name for path in data.images.iterdir()} == {".lock", "build.log"}
+    assert built_images(data) == []
 
 
 @pytest.mark.real
-def test_a_package_that_is_not_there_fails_with_the_last_lines_of_the_log(home: Home, small: Recipe) -> None:
+def test_a_package_that_is_not_there_fails_with_the_last_lines_of_the_log(data: Data, small: Recipe) -> None:
     with pytest.raises(BuildFailed, match="no-such-package-anywhere") as failure:
-        ensure_image(home, silent, replace(small, packages=("no-such-package-anywhere",)))
+        ensure_image(data, silent, replace(small, packages=("no-such-package-anywhere",)))
     assert failure.value.log is not None
     assert "no-such-package-anywhere" in failure.value.log.read_text()
-    assert not list(home.images.glob("*ami-*"))
+    assert not list(data.images.glob("*ami-*"))
 
 
 @pytest.mark.real
-def test_a_mirror_that_does_not_answer_is_named(home: Home, small: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mirror_that_does_not_answer_is_named(data: Data, small: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     with pytest.raises(MirrorUnreachable, match="cannot be downloaded"):
-        ensure_image(home, silent, small)
+        ensure_image(data, silent, small)
 
 
 @pytest.mark.real
 def test_the_default_image_holds_what_a_person_expects(image_home: Home) -> None:
-    image = default_image(image_home)
+    image = default_image(image_home.data)
     assert image is not None
     assert "not an AWS image" in image.description
     assert image.size < 600 << 20

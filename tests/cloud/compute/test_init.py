@@ -172,7 +172,7 @@ class Boot(Protocol):
 
 @pytest.fixture
 def boot(image_home: Home, tmp_path: Path) -> Iterator[Boot]:
-    image = default_image(image_home)
+    image = default_image(image_home.data)
     assert image is not None
     with contextlib.ExitStack() as stack:
 

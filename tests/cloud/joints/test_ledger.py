@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from skylift.cloud.home import Home
+from skylift.cloud.data import Data
 from skylift.cloud.joints.ledger import account_for_the_gone
 from skylift.cloud.store.database import Database
 from skylift.cloud.usage import Usage
@@ -31,8 +31,8 @@ class Servers:
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Home:
-    return Home(tmp_path)
+def data(tmp_path: Path) -> Data:
+    return Data(tmp_path)
 
 
 @pytest.fixture
@@ -56,25 +56,25 @@ def ended(database: Database) -> dict[str, timedelta | None]:
         return {one.resource_id: one.ended - START if one.ended else None for one in tx.find(Usage)}
 
 
-def test_taken_down_on_friday(database: Database, home: Home) -> None:
-    mark(home.seen, START + timedelta(minutes=59))
-    mark(home.down_mark, START + timedelta(hours=1))
-    account_for_the_gone(database, Servers(), home)
+def test_taken_down_on_friday(database: Database, data: Data) -> None:
+    mark(data.seen, START + timedelta(minutes=59))
+    mark(data.down_mark, START + timedelta(hours=1))
+    account_for_the_gone(database, Servers(), data)
     assert set(ended(database).values()) == {timedelta(hours=1)}
 
 
-def test_what_still_runs_goes_on(database: Database, home: Home) -> None:
-    mark(home.seen, START + timedelta(hours=1))
-    account_for_the_gone(database, Servers("i-1"), home)
+def test_what_still_runs_goes_on(database: Database, data: Data) -> None:
+    mark(data.seen, START + timedelta(hours=1))
+    account_for_the_gone(database, Servers("i-1"), data)
     assert ended(database) == {"i-1": None, "i-2": timedelta(hours=1)}
 
 
-def test_an_end_that_somebody_saw_counts(database: Database, home: Home) -> None:
-    mark(home.seen, START + timedelta(hours=1))
-    account_for_the_gone(database, Servers(ended={"i-1": START + timedelta(hours=7)}), home)
+def test_an_end_that_somebody_saw_counts(database: Database, data: Data) -> None:
+    mark(data.seen, START + timedelta(hours=1))
+    account_for_the_gone(database, Servers(ended={"i-1": START + timedelta(hours=7)}), data)
     assert ended(database) == {"i-1": timedelta(hours=7), "i-2": timedelta(hours=1)}
 
 
-def test_without_a_sign_it_is_now_and_never_before_it_began(database: Database, home: Home) -> None:
-    account_for_the_gone(database, Servers(ended={"i-1": START - timedelta(hours=1)}), home)
+def test_without_a_sign_it_is_now_and_never_before_it_began(database: Database, data: Data) -> None:
+    account_for_the_gone(database, Servers(ended={"i-1": START - timedelta(hours=1)}), data)
     assert ended(database) == {"i-1": timedelta(0), "i-2": timedelta(days=3)}
