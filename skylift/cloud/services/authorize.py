@@ -15,8 +15,9 @@ from skylift.cloud.bucket import Bucket, BucketPolicy
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller, Group, ManagedPolicy, Role, User
 from skylift.cloud.services.aws_policy import AWS_POLICIES
-from skylift.cloud.services.condition import Context, resolver
+from skylift.cloud.services.condition import Context, Keys, normalised, resolver
 from skylift.cloud.services.denial_message import sealed
+from skylift.cloud.services.iam_rules import without_tags
 from skylift.cloud.services.operation import Check
 from skylift.cloud.services.policy_document import PolicyDocument, Statement, parse_policy
 from skylift.cloud.services.principal import Who, denied, granted, who_is, widest
@@ -79,11 +80,11 @@ def decide(policies: Policies, action: str, resource: str, context: Mapping[str,
     keys = normalised(context)
     groups = policies.groups()
     for name, documents in groups:
-        if any(_applies(statement, action, resource, keys) for statement in _statements(documents, allow=False)):
+        if any(applies(statement, action, resource, keys) for statement in _statements(documents, allow=False)):
             article = "an" if name[0] in "aeiou" else "a"
             return Decision(False, f"with an explicit deny in {article} {name}")
     for statement in _statements(policies.resource, allow=False):
-        if denied(statement, policies.who) and _applies(statement, action, resource, keys):
+        if denied(statement, policies.who) and applies(statement, action, resource, keys):
             return Decision(False, "with an explicit deny in a resource-based policy")
     if policies.endpoint is not None and (refused := _refused_by_endpoint(policies, action, resource, keys)):
         return Decision(False, refused)
@@ -91,26 +92,26 @@ def decide(policies: Policies, action: str, resource: str, context: Mapping[str,
         [
             granted(statement, policies.who)
             for statement in _statements(policies.resource, allow=True)
-            if _applies(statement, action, resource, keys)
+            if applies(statement, action, resource, keys)
         ]
     )
     if policies.who.root or reach == "whole":
         return Decision(True)
     for name, documents in groups[1:] if reach == "limited" else groups:
-        if not any(_applies(statement, action, resource, keys) for statement in _statements(documents, allow=True)):
+        if not any(applies(statement, action, resource, keys) for statement in _statements(documents, allow=True)):
             return Decision(False, f"because no {name} allows the {action} action")
     return Decision(True)
 
 
-def _refused_by_endpoint(policies: Policies, action: str, resource: str, keys: Context) -> str:
+def _refused_by_endpoint(policies: Policies, action: str, resource: str, keys: Keys) -> str:
     """Why the policy of a VPC endpoint does not let a request pass; empty when it does. It grants nothing by itself."""
     assert policies.endpoint is not None
     documents = (policies.endpoint,)
     for statement in _statements(documents, allow=False):
-        if denied(statement, policies.who) and _applies(statement, action, resource, keys):
+        if denied(statement, policies.who) and applies(statement, action, resource, keys):
             return "with an explicit deny in a VPC endpoint policy"
     for statement in _statements(documents, allow=True):
-        if granted(statement, policies.who) != "nobody" and _applies(statement, action, resource, keys):
+        if granted(statement, policies.who) != "nobody" and applies(statement, action, resource, keys):
             return ""
     return f"because no VPC endpoint policy allows the {action} action"
 
@@ -275,7 +276,9 @@ def caller_context(tx: Tx, caller: Caller, now: datetime) -> dict[str, str | tup
     if holder is not None and caller.kind != "federated":
         context["aws:PrincipalArn"] = holder.arn
     if holder is not None or caller.session_tags:
-        tags = {**(holder.tags if holder else {}), **caller.session_tags}
+        # As IAM has it: keys that differ by case are one, and the session's own stands.
+        own = without_tags(holder.tags, list(caller.session_tags)) if holder else {}
+        tags = {**own, **caller.session_tags}
         context |= {f"aws:PrincipalTag/{key}": value for key, value in tags.items()}
     return context
 
@@ -292,11 +295,6 @@ def _instance_context(tx: Tx, caller: Caller, arn: str) -> dict[str, str | tuple
     return context
 
 
-def normalised(context: Mapping[str, str | tuple[str, ...]]) -> Context:
-    """Keys compare without case; a key that is there with no value counts as absent."""
-    return {key.lower(): (value,) if isinstance(value, str) else value for key, value in context.items()}
-
-
 def _decided(tx: Tx, caller: Caller, policies: Policies, check: Check) -> Decision:
     root = caller.kind == "root"
     on_resource = () if root and check.action in ROOT_ALWAYS else resource_policies(tx, caller, check)
@@ -306,11 +304,24 @@ def _decided(tx: Tx, caller: Caller, policies: Policies, check: Check) -> Decisi
     return decide(held, check.action, check.resource, _context(tx, caller, check))
 
 
-def _applies(statement: Statement, action: str, resource: str, context: Context) -> bool:
-    return (
-        statement.covers(action)
-        and _resource_applies(statement, resource, context)
-        and all(condition.holds(context) for condition in statement.conditions)
+def applies(statement: Statement, action: str, resource: str, keys: Keys) -> bool:
+    """Whether a statement is about a request; whom it speaks of is another question.
+
+    Where tags whose keys differ by case leave several ways to read the request, a Deny applies if it does in one of
+    them, an Allow only if it does in all: nobody gets anywhere by adding a tag.
+    """
+    if not statement.covers(action):
+        return False
+    readings = [keys.single] if not keys.doubled else keys.readings(statement.keys)
+    if readings is None:
+        return not statement.allows
+    found = (_holds(statement, resource, reading) for reading in readings)
+    return all(found) if statement.allows else any(found)
+
+
+def _holds(statement: Statement, resource: str, context: Context) -> bool:
+    return _resource_applies(statement, resource, context) and all(
+        condition.holds(context) for condition in statement.conditions
     )
 
 

@@ -6,10 +6,12 @@ import base64
 import binascii
 import ipaddress
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
+from itertools import product
+from math import prod
 from operator import eq, ge, gt, le, lt
 from typing import Any
 
@@ -18,10 +20,47 @@ from skylift.cloud.services.pattern import Pattern, Resolve
 Context = Mapping[str, tuple[str, ...]]
 """The request's keys in lower case, each with all its values."""
 
+MOST_READINGS = 256
+
 Test = Callable[[str, Pattern, Resolve], bool]
 
 ALL = "ForAllValues"
 ANY = "ForAnyValue"
+
+
+@dataclass(frozen=True)
+class Keys:
+    """What a request tells about itself.
+
+    Names of keys have no case, but tags have: `Env` and `env` on one resource are one key with two values, of which
+    AWS says that a condition matches "either, but not both". `doubled` has all values of such keys.
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/access_tags.html#access_tags_control-tag-keys
+    """
+
+    single: Context
+    doubled: Mapping[str, tuple[tuple[str, ...], ...]]
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.single or key in self.doubled
+
+    def readings(self, names: Iterable[str]) -> list[Context] | None:
+        """Each way to read the request where only these keys matter; None where there are too many to try."""
+        several = {name: self.doubled[name] for name in names if name in self.doubled}
+        if prod(map(len, several.values())) > MOST_READINGS:
+            return None
+        return [{**self.single, **dict(zip(several, values, strict=True))} for values in product(*several.values())]
+
+
+def normalised(context: Mapping[str, str | tuple[str, ...]]) -> Keys:
+    """Keys compare without case; a key that is there with no value counts as absent."""
+    found: dict[str, list[tuple[str, ...]]] = {}
+    for key, value in context.items():
+        values = found.setdefault(key.lower(), [])
+        given = (value,) if isinstance(value, str) else value
+        if given not in values:
+            values.append(given)
+    single = {key: values[0] for key, values in found.items() if len(values) == 1}
+    return Keys(single, {key: tuple(values) for key, values in found.items() if len(values) > 1})
 
 
 @dataclass(frozen=True)

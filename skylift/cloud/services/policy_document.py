@@ -14,7 +14,7 @@ from typing import Any, Literal, NoReturn
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.services.condition import Condition, bad_value, parse_operator
-from skylift.cloud.services.pattern import Pattern, pattern
+from skylift.cloud.services.pattern import Pattern, Variable, pattern
 
 Kind = Literal["identity", "trust", "resource"]
 """What a document is for: what its holder may do, who may assume a role, or who may use the resource it stands on."""
@@ -75,6 +75,14 @@ class Statement:
                 self._covered.clear()
             known = self._covered[name] = self._matches(name)
         return known
+
+    @cached_property
+    def keys(self) -> frozenset[str]:
+        """The condition keys, in lower case, on which it depends whether the statement applies."""
+        patterns = [*(self.resources or ()), *(self.not_resources or ())]
+        patterns += [value for condition in self.conditions for value in condition.values]
+        variables = (piece.key.lower() for each in patterns for piece in each.pieces if isinstance(piece, Variable))
+        return frozenset((*variables, *(condition.key for condition in self.conditions)))
 
     @cached_property
     def _covered(self) -> dict[str, bool]:

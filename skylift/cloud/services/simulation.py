@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from skylift.cloud.identity import Caller, Group, Role, User
-from skylift.cloud.services.authorize import Policies, boundary_of, decide, managed_document, normalised
+from skylift.cloud.services.authorize import Policies, boundary_of, decide, managed_document
+from skylift.cloud.services.condition import normalised
 from skylift.cloud.services.iam_rules import invalid_input, no_such, page_of
 from skylift.cloud.services.operation import Check
 from skylift.cloud.services.policy import existing
@@ -78,7 +79,8 @@ def _simulated(params: Any, sources: list[Source], boundary: PolicyDocument | No
     # A boundary that is given stands in for the one that the principal has.
     boundary = parse_policy(given[0]) if given else boundary
     policies = Policies(tuple(source.document for source in sources), boundary)
-    context = {**known, **_context(params.get("ContextEntries", []))}
+    # What is given stands in for what is known, in whatever case its key is written.
+    context = {**{key.lower(): value for key, value in known.items()}, **_context(params.get("ContextEntries", []))}
     questions = [
         (action, resource) for action in params["ActionNames"] for resource in params.get("ResourceArns") or ["*"]
     ]
@@ -132,7 +134,7 @@ def _context(entries: Iterable[Mapping[str, Any]]) -> Context:
     for entry in entries:
         if not entry.get("ContextKeyName"):
             raise invalid_input("A context entry has no ContextKeyName.")
-        context[entry["ContextKeyName"]] = tuple(entry.get("ContextKeyValues", []))
+        context[entry["ContextKeyName"].lower()] = tuple(entry.get("ContextKeyValues", []))
     return context
 
 

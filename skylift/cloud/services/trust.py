@@ -8,7 +8,8 @@ from typing import Literal
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller, Role, User
-from skylift.cloud.services.authorize import normalised
+from skylift.cloud.services.authorize import applies
+from skylift.cloud.services.condition import normalised
 from skylift.cloud.services.iam_rules import over_quota
 from skylift.cloud.services.policy_document import Principals, Statement, document_size, parse_policy
 from skylift.cloud.services.principal import denied, granted, who_is
@@ -84,8 +85,7 @@ def _evaluate(role: Role, action: str, context: Mapping[str, str | tuple[str, ..
     found: Trust = "no"
     for statement in parse_policy(role.trust_policy, "trust").statements:
         placed = place(statement)
-        applies = statement.covers(action) and all(one.holds(keys) for one in statement.conditions)
-        if placed == "no" or not applies:
+        if placed == "no" or not applies(statement, action, role.arn, keys):
             continue
         if not statement.allows:
             return "denied"

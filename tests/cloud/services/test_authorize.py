@@ -19,6 +19,10 @@ from skylift.cloud.services.operation import Check
 from skylift.cloud.services.policy_document import parse_policy
 
 OBJECT = "arn:aws:s3:::bucket/key"
+TAG = "s3:RequestObjectTag/secret"
+TAGGED_TRUST = policy(
+    {"Effect": "Allow", "Principal": {"AWS": ACCOUNT}, "Action": ["sts:AssumeRole", "sts:TagSession"]}
+)
 
 
 def allowed(*statements: dict[str, Any], action: str = "s3:GetObject", resource: str = OBJECT, **context: Any) -> bool:
@@ -301,3 +305,96 @@ def test_policies_without_a_version_are_evaluated(account: Account) -> None:
     account.ask(caller, Check("s3:GetObject", "arn:aws:s3:::bucket/${aws:userid}"))
     with refused("AccessDenied"):
         account.ask(caller, Check("s3:GetObject", f"arn:aws:s3:::bucket/{caller.user_id}"))
+
+
+TWO = {"aws:ResourceTag/Env": "dev", "aws:ResourceTag/env": "prod"}
+
+
+def with_tags(*statements: dict[str, Any], context: dict[str, Any], resource: str = OBJECT) -> bool:
+    return decide(Policies((parse_policy(policy(*statements)),)), "s3:GetObject", resource, context).allowed
+
+
+def on_tag(operator: str, value: Any, key: str = "aws:ResourceTag/ENV") -> dict[str, Any]:
+    return {"Condition": {operator: {key: value}}}
+
+
+@pytest.mark.parametrize("context", [TWO, dict(reversed(TWO.items()))], ids=["dev first", "prod first"])
+@pytest.mark.parametrize(
+    ("operator", "value", "expected"),
+    [
+        ("StringEquals", "dev", False),
+        ("StringEquals", "prod", False),
+        ("StringLike", "d*", False),
+        ("StringNotEquals", "prod", False),
+        ("StringNotEquals", "other", True),
+        ("StringEquals", ["dev", "prod"], True),
+        ("StringEqualsIfExists", "dev", False),
+        ("ForAnyValue:StringEquals", "dev", False),
+        ("ForAllValues:StringEquals", "dev", False),
+        ("Null", "false", True),
+        ("Null", "true", False),
+    ],
+)
+def test_tags_whose_keys_differ_by_case_satisfy_no_allow_together(
+    operator: str, value: Any, expected: bool, context: dict[str, Any]
+) -> None:
+    """Both values have to be allowed: else a second tag would hide the first."""
+    assert with_tags(allow("*", **on_tag(operator, value)), context=context) is expected
+
+
+@pytest.mark.parametrize("context", [TWO, dict(reversed(TWO.items()))], ids=["dev first", "prod first"])
+@pytest.mark.parametrize(
+    ("operator", "value", "expected"),
+    [
+        ("StringEquals", "dev", False),
+        ("StringEquals", "prod", False),
+        ("StringNotEquals", "prod", False),
+        ("StringNotLike", "d*", False),
+        ("StringNotEquals", ["dev", "prod"], True),
+        ("StringEquals", "other", True),
+        ("Null", "true", True),
+    ],
+)
+def test_nor_do_they_pass_a_deny(operator: str, value: Any, expected: bool, context: dict[str, Any]) -> None:
+    assert with_tags(allow("*"), deny("*", **on_tag(operator, value)), context=context) is expected
+
+
+def test_nor_do_they_make_a_variable_of_a_deny_vanish() -> None:
+    resource = "arn:aws:s3:::bucket/${aws:ResourceTag/env}"
+    for key in ("dev", "prod"):
+        context, asked = TWO, f"arn:aws:s3:::bucket/{key}"
+        assert not with_tags(allow("*"), deny("*", resource), context=context, resource=asked)
+        assert not with_tags(allow("*", resource), context=context, resource=asked)
+    assert with_tags(allow("*"), deny("*", resource), context=TWO, resource="arn:aws:s3:::bucket/other")
+
+
+def test_so_many_that_nobody_can_try_all_of_them() -> None:
+    """A Deny applies and an Allow does not, at once."""
+    numbers = range(50)
+    context = {f"aws:ResourceTag/{name}{number}": name for number in numbers for name in ("k", "K")}
+    condition = {"Condition": {"StringLike": {f"aws:ResourceTag/k{number}": "*" for number in numbers}}}
+    assert not with_tags(allow("*", **condition), context=context)
+    assert not with_tags(allow("*"), deny("*", **condition), context=context)
+
+
+def test_a_second_tag_hides_no_tag_of_an_object(account: Account) -> None:
+    account.s3("CreateBucket", Bucket="bucket")
+    open_ones = {"Condition": {"StringEquals": {"s3:ExistingObjectTag/secret": "no"}}}
+    reader = account.role("reader", allow("s3:GetObject", **open_ones))
+    tagger = account.role("tagger", allow("*"), deny("s3:PutObject", **on_tag("StringEquals", "no", TAG)))
+    account.put("bucket", "open", b"", Tagging="secret=no")
+    account.s3("GetObject", Bucket="bucket", Key="open", caller=reader)
+    for tagging in ("secret=yes&Secret=no", "Secret=no&secret=yes"):
+        account.put("bucket", "key", b"", Tagging=tagging)
+        with refused("AccessDenied"):
+            account.s3("GetObject", Bucket="bucket", Key="key", caller=reader)
+        with refused("AccessDenied", "explicit deny"):
+            account.put("bucket", "other", b"", Tagging=tagging, caller=tagger)
+
+
+def test_a_sessions_tag_stands_in_for_its_roles_in_any_case(account: Account) -> None:
+    account.role("worker", allow("s3:GetObject", Condition={"StringEquals": {"aws:PrincipalTag/team": "blue"}}))
+    account.iam("UpdateAssumeRolePolicy", RoleName="worker", PolicyDocument=TAGGED_TRUST)
+    account.iam("TagRole", RoleName="worker", Tags=[{"Key": "Team", "Value": "red"}])
+    assert not account.may(account.assume("worker"))
+    assert account.may(account.assume("worker", Tags=[{"Key": "TEAM", "Value": "blue"}]))
