@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from skylift.runner.errors import UsageError
+from skylift.runner.shown import shown
+from skylift.runner.toml_text import parse_toml, read_text, table_of
 
 
 @dataclass(frozen=True)
@@ -43,18 +44,18 @@ def find_needs(folder: Path, project: Path | None) -> Needs | None:
 
 
 def _requires_any(path: Path) -> bool:
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = read_text(path, errors="replace").splitlines()
     return any(line.strip() and not line.lstrip().startswith("#") for line in lines)
 
 
 def _has_project(path: Path) -> bool:
     """Whether something is to be installed for it: many a pyproject.toml only sets up tools."""
     try:
-        found = tomllib.loads(path.read_text(encoding="utf-8"))
+        found = parse_toml(read_text(path), shown(path))
     except FileNotFoundError:
         return False
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not valid TOML: {error}") from None
-    project = found.get("project", {})
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{shown(path)} cannot be read: {error}.") from None
+    project = table_of(found, "project")
     wants = project.get("dependencies") or project.get("requires-python") or found.get("dependency-groups")
     return bool(project and (wants or "build-system" in found))

@@ -7,10 +7,10 @@ https://packaging.python.org/en/latest/specifications/inline-script-metadata/.
 from __future__ import annotations
 
 import re
-import tomllib
 from dataclasses import dataclass
 
 from skylift.runner.errors import UsageError
+from skylift.runner.toml_text import parse_toml
 
 _OPENING = "# /// script"
 _CLOSING = "# ///"
@@ -31,14 +31,10 @@ def read_header(source: str, path: str) -> ScriptHeader | None:
     if block is None:
         return None
     first_line, text = block
-    try:
-        content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(
-            f"{path}: the PEP 723 header that begins at line {first_line} is not valid TOML: {error}.",
-            "Line numbers in that message count from the line after `# /// script`.",
-        ) from None
-    return _check(content, path)
+    source = f"{path}: the PEP 723 header that begins at line {first_line}"
+    return _check(
+        parse_toml(text, source, "Line numbers in that message count from the line after `# /// script`."), path
+    )
 
 
 def find_block(source: str, path: str) -> tuple[int, str] | None:

@@ -14,7 +14,9 @@ from skylift.runner.job import NAME_FORM, Environment, Job, Program, S3Input, Se
 from skylift.runner.needs import Needs, find_needs
 from skylift.runner.pep723 import ScriptHeader, read_header
 from skylift.runner.requirements import NOTHING, Requirements
+from skylift.runner.shown import shown
 from skylift.runner.spot import check_company
+from skylift.runner.toml_text import SCRIPT_LIMIT, read_text
 
 DEFAULT_TYPE = "t3.small"
 DEFAULT_MAX_TIME = 3600
@@ -111,22 +113,23 @@ def _plan_script(program: Program, cwd: Path) -> _Plan:
     return found, project, [path], needs
 
 
-def _read_script(path: Path, shown: str) -> ScriptHeader | None:
+def _read_script(path: Path, said: str) -> ScriptHeader | None:
+    name = shown(said)
     if path.is_dir():
-        raise UsageError(f"{shown} is a folder, not a script.", "Name the script in it, or use `-m MODULE`.")
+        raise UsageError(f"{name} is a folder, not a script.", "Name the script in it, or use `-m MODULE`.")
     try:
-        source = path.read_text(encoding="utf-8")
+        source = read_text(path, SCRIPT_LIMIT)
     except FileNotFoundError:
-        raise UsageError(f"There is no script {shown}.", f"It was looked for at {path}.") from None
+        raise UsageError(f"There is no script {name}.", f"It was looked for at {shown(path)}.") from None
     except NotADirectoryError:
-        raise UsageError(f"There is no script {shown}: a part of its path is not a folder.") from None
-    except PermissionError:
-        raise UsageError(f"The script {shown} cannot be read.", f"chmod u+r {path}") from None
+        raise UsageError(f"There is no script {name}: a part of its path is not a folder.") from None
+    except OSError as error:
+        raise UsageError(f"The script {name} cannot be read: {error.strerror}.", f"chmod u+r {shown(path)}") from None
     except UnicodeDecodeError:
         raise UsageError(
-            f"{shown} is not Python source: it is not UTF-8 text.", "For a program, use `-- COMMAND`."
+            f"{name} is not Python source: it is not UTF-8 text.", "For a program, use `-- COMMAND`."
         ) from None
-    return read_header(source, shown)
+    return read_header(source, name)
 
 
 def _plan_module(program: Program, cwd: Path) -> _Plan:

@@ -38,7 +38,8 @@ from skylift.runner.key import KeyPair, ensure_key, ensure_key_file
 from skylift.runner.launch import Server
 from skylift.runner.lifeline import Lifeline
 from skylift.runner.network import Network, ensure_network, find_caller, find_network, open_network
-from skylift.runner.prebuilt import Prebuilt, find_prebuilt, recipe_of
+from skylift.runner.prebuilt import Prebuilt, find_prebuilt
+from skylift.runner.recipe import recipe_of
 from skylift.runner.record import Prefix, deadline_of, encode_env, encode_record
 from skylift.runner.s3_input import S3Source, find_sources
 from skylift.runner.service_role import ensure_fleet_roles
@@ -205,7 +206,7 @@ class Submission:
         if wanted.kind != "none" or wanted.python:
             if not self._settings.image.has_uv:
                 self._uv = WHEELS[processor]
-            recipe = recipe_of(self._job, processor)
+            recipe = recipe_of(self._job, processor, [each.place for source in sources for each in source.objects])
             if recipe is not None:
                 bucket = self._account.bucket
                 self._prebuilt = await in_thread(find_prebuilt, api, bucket, recipe, image, time.time())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,14 +10,17 @@ from pathlib import Path
 from skylift.runner.bundle import find_project
 from skylift.runner.errors import UsageError
 from skylift.runner.pep723 import find_block
+from skylift.runner.shown import shown
+from skylift.runner.toml_text import SCRIPT_LIMIT, parse_toml, read_text
 
 _HEADER = re.compile(r"\s*\[\s*tool\s*\.\s*skylift\s*\]")
 
 
 @dataclass(frozen=True)
 class ToolTable:
-    """Keys with their values, and the line of `source` that each stands in."""
+    """Keys with their values, and the line of `source` that each stands in; `source` is `path` as people call it."""
 
+    path: Path
     source: str
     values: Mapping[str, object]
     lines: Mapping[str, int]
@@ -34,33 +36,30 @@ def project_table(cwd: Path) -> ToolTable | None:
     if path is None or not path.is_file():
         return None
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read: {error}.") from None
-    return _read(text, str(path), str(path), 1)
+        raise UsageError(f"{shown(path)} cannot be read: {error}.") from None
+    return _read(text, path, shown(path), shown(path), 1)
 
 
-def script_table(path: Path, shown: str) -> ToolTable | None:
+def script_table(path: Path, said: str) -> ToolTable | None:
     """The table in a script's header. A script that is not there, or is not text, is for others to complain about."""
+    name = shown(said)
     try:
-        block = find_block(path.read_text(encoding="utf-8"), shown)
+        block = find_block(read_text(path, SCRIPT_LIMIT), name)
     except (OSError, UnicodeDecodeError):
         return None
-    return _read(block[1], shown, f"{shown}: the PEP 723 header", block[0] + 1) if block is not None else None
+    return _read(block[1], path, name, f"{name}: the PEP 723 header", block[0] + 1) if block is not None else None
 
 
-def _read(text: str, source: str, whole: str, first_line: int) -> ToolTable | None:
-    try:
-        content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{whole} is not valid TOML: {error}.") from None
-    tool = content.get("tool", {})
+def _read(text: str, path: Path, source: str, whole: str, first_line: int) -> ToolTable | None:
+    tool = parse_toml(text, whole).get("tool", {})
     table = tool.get("skylift") if isinstance(tool, dict) else None
     if table is None:
         return None
     if not isinstance(table, dict):
         raise UsageError(f"{source}: tool.skylift must be a table.", "Write [tool.skylift], and its keys below.")
-    return ToolTable(source, table, _lines(text, table, first_line))
+    return ToolTable(path, source, table, _lines(text, table, first_line))
 
 
 def _lines(text: str, keys: Mapping[str, object], first_line: int) -> dict[str, int]:

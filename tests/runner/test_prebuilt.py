@@ -17,7 +17,8 @@ from shipped_job import Shipped
 
 from skylift.runner.job import Program
 from skylift.runner.plan import Order
-from skylift.runner.prebuilt import Prebuilt, Recipe, environment_statements, find_prebuilt
+from skylift.runner.prebuilt import Prebuilt, environment_statements, find_prebuilt
+from skylift.runner.recipe import Recipe
 from skylift.runner.supervisor import prebuilt as supervisor
 from skylift.runner.supervisor.boot import PATIENCE
 
@@ -129,12 +130,18 @@ def test_the_newest_that_is_whole_is_found(shipped: Shipped) -> None:
 
     fresh = find()
     assert (fresh.place[:16], fresh.sha256) == ("envs/abc/ami-1/" + fresh.place[15], "")
-    shipped.put(f"{fresh.place}/pin.json", b'{"sha256": "00"}')
+    for nonsense in (b"[1]", b'{"sha256": "00"}', b'{"sha256": [1]}', b"[" * 100_000, b"\xff", b"NaN"):
+        shipped.put(f"{fresh.place}/pin.json", nonsense)
+        shipped.put(f"{fresh.place}/index.json", b"{}")
+        assert find().sha256 == "", "a program that is built may have written it"
+    shipped._api.call("s3", "delete_object", Bucket=bucket, Key=f"{fresh.place}/index.json")
+    digest = "0f" * 32
+    shipped.put(f"{fresh.place}/pin.json", json.dumps({"sha256": digest}).encode())
     assert find().sha256 == "", "its files have not come yet"
     shipped.put(f"{fresh.place}/index.json", b"{}")
-    assert find() == Prebuilt(fresh.place, "00")
+    assert find() == Prebuilt(fresh.place, digest)
     late = 4e9
-    assert find(late) == Prebuilt(fresh.place, "00")
+    assert find(late) == Prebuilt(fresh.place, digest)
     assert find(late, Recipe("abc", locked=False)).sha256 == "", "what no lock decides is resolved anew some day"
 
 
