@@ -28,8 +28,8 @@ OPERATIONS = {
     "ec2-instance-connect": ["SendSSHPublicKey"],
     "iam": """
         AddRoleToInstanceProfile CreateInstanceProfile CreatePolicy CreateRole CreateServiceLinkedRole
-        DeleteInstanceProfile DeleteRole DeleteRolePolicy GetPolicy ListInstanceProfiles ListRoles PutRolePolicy
-        RemoveRoleFromInstanceProfile
+        DeleteInstanceProfile DeleteRole DeleteRolePolicy GetInstanceProfile GetPolicy GetRole ListInstanceProfiles
+        ListRoles PutRolePolicy RemoveRoleFromInstanceProfile TagInstanceProfile TagRole
     """.split(),
     "pricing": ["GetProducts"],
     "s3": """
