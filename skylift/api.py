@@ -92,6 +92,8 @@ def submit(script: str | os.PathLike[str] | None = None, **options: Any) -> Job:
     interactive     whether the program has a terminal; `skylift attach` sits down before it
     name            the job's name, instead of one made up
     on, image, private, ssh_from, subnet, security_group    where it runs, as on the command line
+    trust_project   whether [tool.skylift] of the project around may say `on` where nothing else does; of its other keys
+                    none counts here
     """
     planned, settings = _plan(script, **options)
     watcher = _Watcher()
@@ -213,6 +215,7 @@ def _plan(
     ssh_from: str | None = None,
     subnet: str | None = None,
     security_group: str | Sequence[str] = (),
+    trust_project: bool = False,
 ) -> tuple[Planned, Settings]:
     order = Order(
         program=_program(script, module, command, args),
@@ -236,7 +239,7 @@ def _plan(
     for note in planned.bundle.notes:
         _log.warning("%s.", note)
     access = Access(private, ssh_from, subnet, tuple(_list(security_group)))
-    settings = replace(settings_for(on), access=access)
+    settings = settings_for(on, access, trusted=trust_project)
     planned = settle(planned, settings)
     for note in planned.notes:
         _log.info("%s", note)

@@ -9,7 +9,7 @@ import typer
 from skylift.cli.bar import build_bar
 
 if TYPE_CHECKING:
-    from skylift.runner.job import Settings
+    from skylift.runner.job import Access, Settings
 
 On = Annotated[
     str | None,
@@ -23,8 +23,8 @@ On = Annotated[
 ]
 
 
-def settings_for(on: str | None) -> Settings:
+def settings_for(on: str | None, access: Access | None = None) -> Settings:
     """The place's settings; should an image have to be built for it, a bar shows how far that is."""
     from skylift.place.settings import settings_for as find
 
-    return find(on, showing=build_bar)
+    return find(on, access, showing=build_bar)

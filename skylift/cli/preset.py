@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from skylift.runner.errors import UsageError
 
@@ -17,25 +17,33 @@ if TYPE_CHECKING:
 
     from skylift.runner.tool_table import ToolTable
 
-_NOT_KEYS = {"help", "module", "program-is-a-command"}
-"""What to run is not how."""
+_NOT_KEYS = {"help", "module", "program-is-a-command", "trust-project"}
+"""What to run is not how, and nobody vouches for themselves."""
 _NEEDS = {"cpu", "memory", "arch", "gpu"}
 """Each of them says what the server has to have, and so does a type: what is said nearer to the command counts."""
 
 
-def presets(options: Iterable[Any], script: str | None, cwd: Path) -> dict[str, Any]:
+class Preset(NamedTuple):
+    """A default, and where it stands."""
+
+    value: Any
+    table: ToolTable
+    key: str
+
+
+def presets(options: Iterable[Any], script: str | None, cwd: Path) -> dict[str, Preset]:
     """Defaults by parameter, from the tables that concern this run. `options` are click's. Raises UsageError."""
     from skylift.runner.tool_table import project_table, script_table
 
     by_key = keys_of(options)
-    found: dict[str, Any] = {}
+    found: dict[str, Preset] = {}
     tables = [project_table(cwd), script_table(cwd / Path(script).expanduser(), script) if script else None]
     for table in tables:
         if table is not None:
             values = {key: _value(table, key, by_key[key]) for key in _checked(table, by_key)}
             if _NEEDS & set(values):
                 found.pop(by_key["type"].name, None)
-            found.update({by_key[key].name: value for key, value in values.items()})
+            found.update({by_key[key].name: Preset(value, table, key) for key, value in values.items()})
     return found
 
 

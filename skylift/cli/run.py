@@ -11,9 +11,10 @@ import typer
 from typer.core import TyperCommand
 
 from skylift.cli.attend import ForwardOption
+from skylift.cli.consent import PRESETS, agree
 from skylift.cli.needs import ArchOption, CpuOption, GpuOption, MemoryOption
 from skylift.cli.place import On, settings_for
-from skylift.cli.preset import presets, yields
+from skylift.cli.preset import Preset, presets, yields
 from skylift.cli.say import say, say_json
 
 if TYPE_CHECKING:
@@ -80,14 +81,15 @@ class RunCommand(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         words = mark_program(args)
         if args and not {"-h", "--help"} & set(args[: words.ours]):
-            ctx.default_map = _presets(self.params, args[: words.ours], words.script)
+            found = ctx.meta[PRESETS] = _presets(self.params, args[: words.ours], words.script)
+            ctx.default_map = {name: each.value for name, each in found.items()}
         return super().parse_args(ctx, words.marked)
 
 
-def _presets(params: Sequence[Any], ours: list[str], script: str | None) -> dict[str, Any]:
+def _presets(params: Sequence[Any], ours: list[str], script: str | None) -> dict[str, Preset]:
     options = [each for each in params if each.param_type_name == "option"]
     without = yields(options, ours)
-    return {name: value for name, value in presets(options, script, Path.cwd()).items() if name not in without}
+    return {name: each for name, each in presets(options, script, Path.cwd()).items() if name not in without}
 
 
 def run_presets(ours: list[str], script: str | None) -> dict[str, Any]:
@@ -95,7 +97,7 @@ def run_presets(ours: list[str], script: str | None) -> dict[str, Any]:
     alone = typer.Typer()
     register(alone)
     command: Any = typer.main.get_command(alone)
-    return _presets(command.params, ours, script)
+    return {name: each.value for name, each in _presets(command.params, ours, script).items()}
 
 
 def register(app: typer.Typer) -> None:
@@ -103,6 +105,7 @@ def register(app: typer.Typer) -> None:
 
 
 def run(
+    context: typer.Context,
     program: Annotated[
         list[str] | None, typer.Argument(metavar="SCRIPT [ARGS]", help="The script, and its own arguments.")
     ] = None,
@@ -201,6 +204,9 @@ def run(
     detach: Annotated[
         bool, typer.Option("--detach", "-d", help="Leave as soon as the server has the job; print its name.")
     ] = False,
+    trust_project: Annotated[
+        bool, typer.Option("--trust-project", help="Agree to all that [tool.skylift] asks for, for this run.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only the program's output.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object on stdout at the end; the program's stdout goes to stderr.")
@@ -225,12 +231,13 @@ def run(
     screen = make_screen(outlet, quiet=quiet, json=as_json)
     job_name = name
     try:
+        agree(context, on, trusted=trust_project)
         check_presence(interactive=interactive, forward=bool(forward), detach=detach, as_json=as_json)
         ways = [read_forward(text) for text in forward or ()]
         seat = Seat(screen) if interactive and not detach else None
         screen = seat or screen
         access = Access(private, ssh_from, subnet, tuple(groups or ()))
-        where: dict[str, Any] = {"access": access, **({"image": read_image(image)} if image else {})}
+        where: dict[str, Any] = {"image": read_image(image)} if image else {}
         job = plan_job(
             Order(
                 program=read_program(program or [], module, is_command=is_command),
@@ -254,7 +261,7 @@ def run(
             os.environ,
         )
         job_name = job.name
-        settings = replace(settings_for(on), **where)
+        settings = replace(settings_for(on, access), **where)
         job = settle(job, settings)
         _announce(job, screen)
         if detach:

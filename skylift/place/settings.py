@@ -11,22 +11,34 @@ from skylift.place.start import Showing, unseen
 from skylift.runner.errors import UsageError
 
 if TYPE_CHECKING:
-    from skylift.runner.job import Settings
+    from skylift.runner.consent import Consents
+    from skylift.runner.job import Access, Settings
 
 
-def settings_for(on: str | None, *, showing: Showing = unseen) -> Settings:
+def settings_for(
+    on: str | None, access: Access | None = None, *, trusted: bool = False, showing: Showing = unseen
+) -> Settings:
     """The place's settings. What stands in the environment, or in `[tool.skylift]` of the project around, counts where
-    nothing was said."""
+    nothing was said; of the latter, what was agreed to, unless it is `trusted`."""
     from dataclasses import replace
 
     from skylift.place.figures import use_own_figures
     from skylift.runner.job import Access
 
     use_own_figures()
-    chosen = on or _said_otherwise("on") or "local"
+    chosen = on or _said_otherwise("on", trusted=trusted) or "local"
     settings = _settings_of(chosen, showing)
-    ssh_from = _said_otherwise("ssh-from")
-    return replace(settings, access=Access(ssh_from=ssh_from)) if ssh_from else settings
+    if access is None:
+        ssh_from = _said_otherwise("ssh-from", trusted=trusted)
+        access = Access(ssh_from=ssh_from) if ssh_from else None
+    return replace(settings, access=access) if access is not None else settings
+
+
+def consents() -> Consents:
+    """What this user has agreed to."""
+    from skylift.runner.consent import Consents
+
+    return Consents(default_home().path / "cache" / "consents")
 
 
 def standing_settings(on: str | None) -> Settings | None:
@@ -34,7 +46,9 @@ def standing_settings(on: str | None) -> Settings | None:
     chosen = on or _said_otherwise("on") or "local"
     if chosen == "local" and default_home().running_pid() is None:
         return None
-    return settings_for(chosen)
+    from skylift.runner.job import Access
+
+    return settings_for(chosen, Access())
 
 
 def _settings_of(place: str, showing: Showing) -> Settings:
@@ -62,7 +76,7 @@ def _no_place(name: str) -> UsageError:
     return UsageError(f"--on {name!r} is not a place where jobs run.", "It may be local or aws.")
 
 
-def _said_otherwise(key: str) -> str | None:
+def _said_otherwise(key: str, *, trusted: bool = False) -> str | None:
     """Of what concerns all commands alike: how to get to the servers."""
     from skylift.runner.tool_table import project_table
 
@@ -70,5 +84,12 @@ def _said_otherwise(key: str) -> str | None:
     if variable:
         return variable
     table = project_table(Path.cwd())
-    found = table.values.get(key) if table is not None else None
-    return str(found) if found is not None else None
+    if table is None or key not in table.values:
+        return None
+    if not trusted:
+        from skylift.runner.consent import asks_of, require
+
+        words = f"--{key} ... or SKYLIFT_{key.upper().replace('-', '_')}=..."
+        advice = f"Say it yourself ({words}), or agree once on a terminal: skylift run. In Python: trust_project=True."
+        require(asks_of(table, [key], Path.cwd(), billed=True), consents(), None, advice)
+    return str(table.values[key])

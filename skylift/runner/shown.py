@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 
+from skylift.runner.visible import visible
+
 _LONGEST = 200
 
 
 def shown(name: str | os.PathLike[str]) -> str:
-    """With whatever is not printable written as Python would write it (`\\x1b`), and long names cut in the middle."""
-    text = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in os.fspath(name))
+    """With nothing that a terminal would obey, and long names cut in the middle."""
+    text = visible(os.fspath(name))
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]}...{text[-_LONGEST // 2 :]}"

@@ -50,7 +50,9 @@ def test_profile_that_is_not_there(here: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_the_project_chooses_where_nothing_is_said(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
     (here / "pyproject.toml").write_text('[tool.skylift]\non = "aws"\n')
-    assert settings_for(None).place == "AWS"
+    with pytest.raises(UsageError, match="takes your yes"):
+        settings_for(None)
+    assert settings_for(None, trusted=True).place == "AWS"
 
 
 @pytest.mark.parametrize("command", [["ps"], ["cancel", "x"], ["ssh", "x"]])

@@ -22,13 +22,17 @@ def options() -> list[Any]:
     return [each for each in command.commands["run"].params if each.param_type_name == "option"]
 
 
+def values(options: list[Any], script: str | None, cwd: Path) -> dict[str, Any]:
+    return {name: each.value for name, each in presets(options, script, cwd).items()}
+
+
 def project(folder: Path, table: str) -> None:
     (folder / "pyproject.toml").write_text(f'[project]\nname = "x"\n\n{table}')
 
 
 def test_every_flag_has_its_key(options: list[Any]) -> None:
     flags = {word for each in options for word in each.opts if word.startswith("--")}
-    assert {f"--{key}" for key in keys_of(options)} == flags - {"--module", "--program-is-a-command"}
+    assert {f"--{key}" for key in keys_of(options)} == flags - {"--module", "--program-is-a-command", "--trust-project"}
 
 
 def test_project(options: list[Any], tmp_path: Path) -> None:
@@ -36,20 +40,20 @@ def test_project(options: list[Any], tmp_path: Path) -> None:
     inner = tmp_path / "inner"
     inner.mkdir()
     wanted = {"on": "aws", "max_time": "6h", "inputs": ["a", "b"], "outputs": ["c"], "quiet": True}
-    assert presets(options, None, inner) == wanted
+    assert values(options, None, inner) == wanted
 
 
 def test_header_comes_before_the_project(options: list[Any], tmp_path: Path) -> None:
     project(tmp_path, '[tool.skylift]\ntype = "t3.micro"\non = "aws"\n')
     (tmp_path / "job.py").write_text('# /// script\n# [tool.skylift]\n# type = "c7g.large"\n# ///\n')
-    assert presets(options, "job.py", tmp_path) == {"instance_type": "c7g.large", "on": "aws"}
-    assert presets(options, None, tmp_path) == {"instance_type": "t3.micro", "on": "aws"}
+    assert values(options, "job.py", tmp_path) == {"instance_type": "c7g.large", "on": "aws"}
+    assert values(options, None, tmp_path) == {"instance_type": "t3.micro", "on": "aws"}
 
 
 def test_nothing_is_said(options: list[Any], tmp_path: Path) -> None:
-    assert presets(options, "missing.py", tmp_path) == {}
+    assert values(options, "missing.py", tmp_path) == {}
     project(tmp_path, '[tool.other]\nskylift = "no"\n')
-    assert presets(options, None, tmp_path) == {}
+    assert values(options, None, tmp_path) == {}
 
 
 @pytest.mark.parametrize(
@@ -88,6 +92,6 @@ def test_line_in_a_header(options: list[Any], tmp_path: Path) -> None:
 def test_needs_that_are_said_nearer_count_before_a_type(options: list[Any], tmp_path: Path) -> None:
     project(tmp_path, '[tool.skylift]\ntype = "t3.micro"\n')
     (tmp_path / "job.py").write_text('# /// script\n# [tool.skylift]\n# cpu = 4\n# memory = "16GiB"\n# ///\n')
-    assert presets(options, "job.py", tmp_path) == {"cpu": "4", "memory": "16GiB"}
+    assert values(options, "job.py", tmp_path) == {"cpu": "4", "memory": "16GiB"}
     assert yields(options, ["-q", "--memory=16GiB"]) == {"instance_type"}
     assert yields(options, ["--out", "cpu"]) == set()

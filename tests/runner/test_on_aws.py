@@ -55,7 +55,7 @@ def test_a_whole_run(on_aws: Api, machine: Machine, capfdbinary: pytest.CaptureF
         "import os\nprint(os.environ['AWS_REGION'])\nopen('r.txt', 'w').write('42')\nraise SystemExit(5)\n"
     )
     with host(on_aws, machine):
-        code = perform(["run", "job.py"])
+        code = perform(["run", "--trust-project", "job.py"])
     machine.wait()
     out, err = capfdbinary.readouterr()
     assert (code, out) == (5, f"{REGION}\n".encode()), err

@@ -1,0 +1,39 @@
+"""The caller's yes to what a project's `[tool.skylift]` asks for: on a terminal, once; elsewhere by --trust-project."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from skylift.cli.say import say
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from skylift.cli.preset import Preset
+    from skylift.runner.consent import Ask
+
+PRESETS = "skylift.presets"
+"""Where a command's context has what its tables say."""
+
+
+def agree(context: Any, on: str | None, *, trusted: bool) -> None:
+    """Raises UsageError where something of what is about to count was not agreed to."""
+    from skylift.place.settings import consents
+    from skylift.runner.consent import asks_of, require
+
+    found: dict[str, Preset] = context.meta.get(PRESETS, {})
+    counting = [each for name, each in found.items() if context.get_parameter_source(name).name == "DEFAULT_MAP"]
+    billed = (on or "local") != "local"
+    asks = [ask for each in counting for ask in asks_of(each.table, [each.key], Path.cwd(), billed=billed)]
+    if not trusted:
+        require(asks, consents(), _ask if sys.stdin.isatty() and sys.stderr.isatty() else None)
+
+
+def _ask(asks: Sequence[Ask]) -> bool:
+    told = "What this project asks for takes your yes, as it may be somebody else's wish:"
+    say(told, *(f"  {each.spell()}" for each in asks), to_stderr=True)
+    return bool(typer.confirm("Go on, and remember it until it changes?", default=False, err=True))
