@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from functools import lru_cache
 from typing import Any
 
 from skylift.cloud.error import ServiceError
@@ -36,7 +35,8 @@ def matching(items: list[Item], filters: list[Item] | None, paths: Mapping[str, 
     for number, given in enumerate(filters, start=1):
         if not given.get("Values"):
             raise missing(f"Filter.{number}.Value")
-        items = [item for item in items if _matches(item, given, paths, tags)]
+        wanted = [_wildcard(value) for value in given["Values"]]
+        items = [item for item in items if _matches(_found(item, given.get("Name"), paths, tags), wanted)]
     # Names are checked even where nothing is left to look at.
     for given in filters:
         _found({}, given.get("Name"), paths, tags)
@@ -52,9 +52,8 @@ def spelled(value: Any) -> str:
     return str(value)
 
 
-def _matches(item: Item, given: Item, paths: Mapping[str, str], tags: str) -> bool:
-    found = _found(item, given.get("Name"), paths, tags)
-    return any(_wildcard(wanted).fits(value) for value in found for wanted in given["Values"])
+def _matches(found: list[str], wanted: list[Wildcard]) -> bool:
+    return any(each.fits(value) for value in found for each in wanted)
 
 
 def _found(item: Item, name: str | None, paths: Mapping[str, str], tags: str) -> list[str]:
@@ -71,7 +70,6 @@ def _found(item: Item, name: str | None, paths: Mapping[str, str], tags: str) ->
     raise invalid(f"The filter '{'null' if name is None else name}' is invalid")
 
 
-@lru_cache(maxsize=1024)
 def _wildcard(value: str) -> Wildcard:
     pieces = _ESCAPED.findall(value)
     return wildcard(tuple((piece[-1], len(piece) == 1) for piece in pieces))

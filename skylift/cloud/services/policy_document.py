@@ -33,6 +33,8 @@ _STATEMENT_ELEMENTS = {
     "NotResource",
     "Condition",
 }
+LONGEST_KEPT = 20_480
+"""Characters: no policy in force is longer, and what somebody tries to put is no reason to keep it in memory."""
 _ALLOWED_TEXT = re.compile("[\t\n\r\x20-\xff]+")
 _ACTION = re.compile(r"\*|[A-Za-z0-9-]+:[A-Za-z0-9*?]+")
 _STS_ACTION = re.compile(r"sts:[A-Za-z0-9*?]+", re.IGNORECASE)
@@ -100,9 +102,18 @@ class PolicyDocument:
     statements: tuple[Statement, ...]
 
 
-@lru_cache(maxsize=512)
 def parse_policy(text: str, kind: Kind = "identity") -> PolicyDocument:
     """The document, or ServiceError MalformedPolicyDocument. Without a `Version` it is of 2008-10-17, as on AWS."""
+    return _parsed(text, kind) if len(text) <= LONGEST_KEPT else _parse(text, kind)
+
+
+@lru_cache(maxsize=512)
+def _parsed(text: str, kind: Kind) -> PolicyDocument:
+    """Parsed once for all requests that it decides about."""
+    return _parse(text, kind)
+
+
+def _parse(text: str, kind: Kind) -> PolicyDocument:
     if not _ALLOWED_TEXT.fullmatch(text):
         _malformed("The document must contain only printable characters of Latin-1, and at least one.")
     content = _load(text)

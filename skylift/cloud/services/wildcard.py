@@ -13,6 +13,7 @@ from functools import lru_cache
 Piece = tuple[str, bool]
 """Text, and whether its `*` and `?` are wild; elsewhere they mean themselves."""
 
+LONGEST_KEPT = 512
 _ARN_PARTS = 6
 
 
@@ -79,15 +80,32 @@ class ArnWildcard:
         )
 
 
-@lru_cache(maxsize=1024)
 def wildcard(pieces: tuple[Piece, ...]) -> Wildcard:
     """What matches these pieces, one after the other."""
+    return _kept(pieces) if _is_short(pieces) else _read(_characters(pieces))
+
+
+def arn_wildcard(pieces: tuple[Piece, ...]) -> ArnWildcard:
+    """Likewise for ARNs, as ArnLike and the Resource element compare them."""
+    return _kept_arn(pieces) if _is_short(pieces) else _read_arn(pieces)
+
+
+def _is_short(pieces: tuple[Piece, ...]) -> bool:
+    """Whether to keep it for the next request: long ones, which hardly come twice, would fill the memory."""
+    return sum(len(text) for text, _ in pieces) <= LONGEST_KEPT
+
+
+@lru_cache(maxsize=1024)
+def _kept(pieces: tuple[Piece, ...]) -> Wildcard:
     return _read(_characters(pieces))
 
 
 @lru_cache(maxsize=1024)
-def arn_wildcard(pieces: tuple[Piece, ...]) -> ArnWildcard:
-    """Likewise for ARNs, as ArnLike and the Resource element compare them."""
+def _kept_arn(pieces: tuple[Piece, ...]) -> ArnWildcard:
+    return _read_arn(pieces)
+
+
+def _read_arn(pieces: tuple[Piece, ...]) -> ArnWildcard:
     parts: list[list[Piece]] = [[]]
     for character, wild in _characters(pieces):
         if character == ":" and len(parts) < _ARN_PARTS:

@@ -46,5 +46,5 @@ class JsonCodec(DocumentCodec):
     def response(self, status: int, content: Mapping[str, Any], request_id: str) -> Response:
         headers = {"x-amzn-requestid": request_id, "Content-Type": self._content_type}
         text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
-        # An error may repeat half of a surrogate pair, or a header's byte that is no UTF-8: JSON writes it as an escape.
+        # An error may repeat a header's byte that is no UTF-8, or half of a surrogate pair: JSON has escapes for them.
         return Response(status, headers, text.encode("utf-8", "backslashreplace"))
