@@ -22,6 +22,7 @@ from skylift.cloud.compute.rootfs import SeedFile, is_mounted
 from skylift.cloud.compute.seccomp import oci_seccomp, read_profile
 from skylift.cloud.compute.seed import Inheritance, seed_files
 from skylift.cloud.compute.server import find_programs
+from skylift.cloud.compute.stored import STORED
 from skylift.cloud.home import Home
 
 Times = dict[str, float]
@@ -38,7 +39,7 @@ LINK = GROUP = f"bench{os.getpid()}"
 def bare_server(image: Path, home: Home) -> Iterator[BareServer]:
     """Nothing of its boots is left at the end. Disks are on the file system of skylift's own."""
     with (
-        tempfile.TemporaryDirectory(prefix="skylift-floor-", dir=home.path) as state,
+        tempfile.TemporaryDirectory(prefix="skylift-floor-", dir=home.data.path) as state,
         tempfile.TemporaryDirectory(prefix="skylift-floor-", dir="/run") as run,
     ):
         # A runtime with a user namespace has to pass through.
@@ -143,7 +144,7 @@ class _Boot:
         return self._bundle / "lower"
 
     def _mount(self) -> None:
-        options = f"ro,X-mount.idmap=b:0:{self._uid}:{UIDS}"
+        options = f"ro,X-mount.idmap=b:{STORED}:{self._uid}:{UIDS}"
         subprocess.run(["mount", "--bind", "-o", options, self._image, self._lower], check=True)
         layers = f"lowerdir={self._lower},upperdir={self._disk / 'upper'},workdir={self._disk / 'work'}"
         subprocess.run(["mount", "-t", "overlay", "-o", layers, "overlay", self._root], check=True)

@@ -14,6 +14,8 @@ from kernel_traces import UIDS
 from real_cloud import RealCloud
 from real_server import Server, until
 
+from skylift.cloud.compute.stored import STORED
+
 pytestmark = pytest.mark.real
 
 LOWEST_UID = 1_000_000_000
@@ -128,7 +130,7 @@ def test_files_of_its_root_are_nobodys_on_the_host(server: Server) -> None:
     mine = (server.disk / "home/ec2-user/mine").stat()
     assert mine.st_uid == uid_range(server).start + 1000
     # The image is shared by all servers: none of them owns a byte of it.
-    assert (server.cloud.home.data.images / server.cloud.image / "root/bin/sh").stat().st_uid == 0
+    assert (server.cloud.home.data.images / server.cloud.image / "root/bin/sh").stat().st_uid == STORED
 
 
 def test_a_shell_that_it_made_setuid_root_gives_nothing_on_the_host(server: Server) -> None:

@@ -13,17 +13,19 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from skylift.cloud.compute.oci import UIDS
+from skylift.cloud.compute.stored import stored_as, stored_from
 from skylift.cloud.durable import sync_directory
 
-# Mounted where nobody else sees it, and gone with the process, however that ends. The writes come first through a
-# mount that takes the server's uids back to those that images have; overlayfs then applies what was deleted or
-# replaced. The mount points are in memory under a name of ours: a path with a colon could not be a lower directory.
+# Mounted where nobody else sees it, and gone with the process, however that ends. The writes come first, through a
+# mount that takes the server's uids to those of images, on the disk or as a server sees them; overlayfs then applies
+# what was deleted or replaced. The mount points are in memory under a name of ours: a path with a colon could not be a
+# lower directory.
 _MERGE = r"""
 set -e
 mount -t tmpfs -o mode=0700 tmpfs "$1"
 mkdir "$1/writes" "$1/image" "$1/whole"
-mount --bind -o "X-mount.idmap=b:$4:0:$5" "$3" "$1/writes"
-mount --bind "$2" "$1/image"
+mount --bind -o "$5" "$3" "$1/writes"
+mount --bind -o "$4" "$2" "$1/image"
 mount -t overlay -o "ro,lowerdir=$1/writes:$1/image" overlay "$1/whole"
 """
 _COPY = r"""
@@ -45,7 +47,7 @@ _UNPACK = r"""
 set -e
 mount -t tmpfs -o mode=0700 tmpfs "$1"
 mkdir "$1/volume"
-mount -t ext4 -o loop,ro,nosuid,nodev "$2" "$1/volume"
+mount -t ext4 -o "loop,ro,nosuid,nodev,$4" "$2" "$1/volume"
 if ! [ -x "$1/volume/usr/bin/tini" ] || ! [ -x "$1/volume/usr/lib/skylift/init" ]; then
     echo "it does not hold the root file system of a server of this cloud" >&2
     exit 1
@@ -93,14 +95,14 @@ class Captures:
                 with held():
                     _run(["cp", "--archive", str(writes), str(making / "writes")])
                 writes = making / "writes"
-            self._apart(_MERGE + _COPY, lower, writes, uid_base, UIDS, making / "root")
+            self._apart(_MERGE + _COPY, lower, writes, "ro", stored_from(uid_base), making / "root")
             shutil.rmtree(making / "writes", ignore_errors=True)
         return self.root(image_id)
 
     def unpack(self, image_id: str, file: Path) -> Path:
         """Make the image's root directory of a file system, that of a volume. Raises CaptureFailed as `take` does."""
         with self._appearing(image_id) as making:
-            self._apart(_UNPACK, file, making / "root")
+            self._apart(_UNPACK, file, making / "root", stored_from(0))
         return self.root(image_id)
 
     @contextmanager
@@ -110,7 +112,8 @@ class Captures:
         making = self._place / f"{_UNFINISHED}{image_id}"
         shutil.rmtree(making, ignore_errors=True)
         try:
-            (making / "root").mkdir(parents=True)
+            making.mkdir(mode=0o700)
+            (making / "root").mkdir()
             yield making
             if final.exists():
                 shutil.rmtree(final)
@@ -123,7 +126,8 @@ class Captures:
 
     def pack(self, file: Path, size_gib: int, *, lower: Path, disk: Path, uid_base: int) -> None:
         """Make a file system of at least this size, with all that a server saw that has ended. Raises CaptureFailed."""
-        self._apart(_MERGE + _PACK, lower, disk / "upper", uid_base, UIDS, file, size_gib * 1024)
+        seen = f"X-mount.idmap=b:{uid_base}:0:{UIDS}"
+        self._apart(_MERGE + _PACK, lower, disk / "upper", stored_as(0), seen, file, size_gib * 1024)
 
     def keep(self, needed: set[Path]) -> None:
         """Remove every root directory but these, and what unfinished copies have left."""

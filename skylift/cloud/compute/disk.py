@@ -21,6 +21,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from skylift.cloud.compute.programs import find_program
+from skylift.cloud.compute.stored import seen_from_inside
 from skylift.cloud.durable import sync_directory
 
 GIB = 1 << 30
@@ -85,10 +86,10 @@ class Disks:
                 grow_file(file, size_gib)
 
     def make_of_tree(self, volume_id: str, size_gib: int, tree: Path) -> None:
-        """A file system that holds what is in a directory."""
+        """A file system that holds what is in the root directory of an image, as servers see it."""
         with _appearing(self.volume(volume_id)) as file:
             _truncate(file, size_gib * GIB)
-            _format(file, "-d", str(tree))
+            _format(file, tree)
 
     def make_by(self, volume_id: str, fill: Callable[[Path], None]) -> int:
         """A file system that somebody else makes; answers its size in GiB. One that is there is replaced."""
@@ -305,10 +306,13 @@ def run(program: str, *arguments: str, accepted: tuple[int, ...] = (0,)) -> None
         raise DiskRefused(f"{program}: {said}")
 
 
-def _format(file: Path, *options: str) -> None:
+def _format(file: Path, tree: Path | None = None) -> None:
     """No room is reserved for root, and the inode tables are written when they are needed."""
-    extended = "lazy_itable_init=1,lazy_journal_init=1,nodiscard"
-    run("mkfs.ext4", "-q", "-F", "-m", "0", "-E", extended, *options, str(file))
+    command = ["mkfs.ext4", "-q", "-F", "-m", "0", "-E", "lazy_itable_init=1,lazy_journal_init=1,nodiscard"]
+    if tree is None:
+        run(*command, str(file))
+    else:
+        run(*seen_from_inside(tree, [*command, "-d", str(tree), str(file)]))
 
 
 def _truncate(file: Path, size: int) -> None:

@@ -29,9 +29,10 @@ from typing import Literal
 
 from skylift.cloud.compute.recipe import Recipe, read_recipe
 from skylift.cloud.compute.sources import build_options, debian_sources
+from skylift.cloud.compute.stored import STORED, seen_from_inside
 from skylift.cloud.compute.wheel import ProgramUnavailable, fetch_uv
 from skylift.cloud.data import Data, open_for_user
-from skylift.cloud.durable import replace_file
+from skylift.cloud.durable import make_directory, replace_file
 from skylift.cloud.person import calling_user
 
 Progress = Callable[[float, str], None]
@@ -123,6 +124,8 @@ class Build:
         self._require_space()
         # For root alone: there are programs in it that become its root, whoever starts them.
         self._place.mkdir(mode=0o700)
+        self._root.mkdir(mode=0o755)
+        self._give(self._root)
         try:
             self._install_packages()
             self._add_uv()
@@ -164,22 +167,31 @@ class Build:
             for file in lists.iterdir():
                 file.unlink()
             (lists / "debian.sources").write_text(sources)
+            self._give(lists / "debian.sources")
 
     def _add_uv(self) -> None:
         self._progress(0.92, "adding uv")
         fetch_uv(self._recipe.uv, self._root / "usr/local/bin")
+        self._give(self._root / "usr/local/bin/uv")
 
     def _add_files(self) -> None:
         for file in self._recipe.files:
             place = self._root / file.path.lstrip("/")
-            place.parent.mkdir(parents=True, exist_ok=True)
+            for directory in make_directory(place.parent, 0o755):
+                self._give(directory)
             place.unlink(missing_ok=True)
             shutil.copyfile(file.source, place)
+            self._give(place)
             place.chmod(file.mode)
         for link, target in self._recipe.links.items():
             place = self._root / link.lstrip("/")
             place.unlink(missing_ok=True)
             place.symlink_to(target)
+            self._give(place)
+
+    def _give(self, path: Path) -> None:
+        """What we make in it ourselves is the image's root's as well."""
+        os.chown(path, STORED, STORED, follow_symlinks=False)
 
     def _finish(self) -> None:
         self._progress(0.95, "finishing")
@@ -209,15 +221,11 @@ class Build:
         return image
 
     def _inside(self, command: list[str], line: Callable[[str], None]) -> None:
-        """Run in mount and pid namespaces that end with this process: nothing stays mounted, nothing goes on.
+        """Run a command that works in the root directory.
 
-        The command holds the lock too, so that a build that comes next waits until the last of it is gone.
+        It holds the lock too, so that a build that comes next waits until the last of it is gone.
         """
-        whole = [
-            *("setpriv", "--pdeathsig=KILL"),
-            *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"),
-            *command,
-        ]
+        whole = seen_from_inside(self._root, command)
         environment = {name: value for name, value in os.environ.items() if name in _PASSED}
         environment |= {"PATH": _PATH, "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
         with os.fdopen(open_for_user(self._log, calling_user().uid), "a") as log:

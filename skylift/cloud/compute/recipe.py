@@ -11,6 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+from skylift.cloud.compute.stored import STORED
+
 FOLDER = Path(__file__).parent / "debian13"
 
 _ARCHITECTURES: Mapping[str, Literal["x86_64", "arm64"]] = {"x86_64": "x86_64", "aarch64": "arm64"}
@@ -57,8 +59,8 @@ class Recipe:
 
     @cached_property
     def digest(self) -> str:
-        """Of everything that makes the image what it is: every file of the folder, and the architecture."""
-        total = hashlib.sha256(self.architecture.encode())
+        """Of everything that makes the image what it is: each file of the folder, the architecture, and its owner."""
+        total = hashlib.sha256(f"{self.architecture}, {STORED}".encode())
         for file in sorted(self.folder.iterdir()):
             if file.is_file():
                 total.update(f"\0{file.name}\0".encode() + hashlib.sha256(file.read_bytes()).digest())

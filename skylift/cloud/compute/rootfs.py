@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from skylift.cloud.compute.mount_flags import NODEV, NOSUID, clear_flags, set_flags
-from skylift.cloud.compute.oci import UIDS
+from skylift.cloud.compute.stored import stored_as
 
 _CLONE_FS = 0x00000200
 
@@ -74,7 +74,7 @@ class Rootfs:
             raise not_made(error) from error
         if not is_mounted(self.lower):
             # Read-only: nothing that goes wrong below /run can reach the image.
-            options = f"ro,nosuid,nodev,X-mount.idmap=b:0:{self.uid_base}:{UIDS}"
+            options = f"ro,nosuid,nodev,{stored_as(self.uid_base)}"
             _mount("--bind", "-o", options, str(self.image), str(self.lower))
         if not is_mounted(self.root):
             options = f"nodev,lowerdir={self.lower},upperdir={self.disk / 'upper'},workdir={self.disk / 'work'}"

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from skylift.cloud.cannot_start import CannotStart
 from skylift.cloud.compute.claim import WAY_OUT_UIDS, Claim
 from skylift.cloud.compute.image import built_images
+from skylift.cloud.compute.stored import STORED_UIDS
 from skylift.cloud.compute.subid import granted
 from skylift.cloud.data import Data
 from skylift.cloud.facts import CloudFacts
@@ -76,7 +77,7 @@ def first_facts(
                 region=region,
                 loopback_net=claim.number,
                 endpoint=f"{host}:{port}",
-                reserved_uids=(*granted(), WAY_OUT_UIDS),
+                reserved_uids=(*granted(), WAY_OUT_UIDS, STORED_UIDS),
             ),
         )
         if not known:

@@ -22,6 +22,7 @@ from skylift.cloud.compute.image import (
     ensure_image,
 )
 from skylift.cloud.compute.recipe import FOLDER, Recipe, read_recipe
+from skylift.cloud.compute.stored import STORED, seen_from_inside
 from skylift.cloud.data import Data
 from skylift.cloud.home import Home
 
@@ -160,10 +161,27 @@ def test_the_default_image_holds_what_a_person_expects(image_home: Home) -> None
         "tini",
     ]
     script = "for name; do command -v $name >/dev/null || echo $name; done; python -c 'import venv, yaml'"
-    chroot = ["unshare", "--net", "chroot", str(image.root), "env", "-i", "PATH=/usr/sbin:/usr/bin:/usr/local/bin"]
+    path = "PATH=/usr/sbin:/usr/bin:/usr/local/bin"
+    chroot = seen_from_inside(image.root, ["unshare", "--net", "chroot", str(image.root), "env", "-i", path])
     done = subprocess.run([*chroot, "sh", "-c", script, "sh", *commands], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     entry = subprocess.run([*chroot, "getent", "shadow", "ec2-user"], capture_output=True, text=True, check=True)
     assert entry.stdout.split(":")[1] == "!"
     checked = subprocess.run([*chroot, "visudo", "-cq"], capture_output=True, text=True, check=False)
     assert (checked.returncode, checked.stderr) == (0, "")
+
+
+@pytest.mark.real
+def test_nothing_in_an_image_is_the_hosts_roots_or_any_users(image_home: Home) -> None:
+    """It is full of programs that become their owner: sudo, su, passwd."""
+    image = default_image(image_home.data)
+    assert image is not None
+    files = [image.root, *image.root.rglob("*")]
+    found = {number for file in files for number in (file.lstat().st_uid, file.lstat().st_gid)}
+    assert min(found) == STORED
+    assert max(found) < STORED + 65536
+    assert (image.root / "usr/bin/sudo").stat().st_mode & 0o7777 == 0o4755
+    assert image.root.parent.stat().st_mode & 0o777 == 0o700
+    command = ["stat", "--format=%u %g %a", str(image.root / "usr/bin/sudo"), str(image.root / "etc/shadow")]
+    seen = subprocess.run(seen_from_inside(image.root, command), capture_output=True, text=True, check=True).stdout
+    assert seen == "0 0 4755\n0 42 640\n"
