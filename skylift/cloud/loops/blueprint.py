@@ -147,7 +147,7 @@ class Draughtsman:
         instance_id = instance.id
         image = tx.get(Image, id=instance.image_id)
         interfaces = sorted(tx.find(NetworkInterface, instance_id=instance_id), key=lambda each: each.index)
-        profile = tx.get(InstanceProfile, arn=instance.profile_arn) if instance.profile_arn else None
+        profile = tx.get(InstanceProfile, id=instance.profile_id) if instance.profile_id else None
         notice = tx.get(SpotNotice, instance_id=instance_id) if instance.spot_request_id else None
         return InstanceFacts(
             instance_id=instance_id,

@@ -189,7 +189,8 @@ def instance_role(tx: Tx, instance_id: str) -> Role | None:
     instance = tx.get(Instance, id=instance_id)
     if instance is None or instance.profile_arn is None:
         return None
-    profile = tx.get(InstanceProfile, arn=instance.profile_arn)
+    # One made again under the old name is another: an instance keeps the one that it was given.
+    profile = tx.get(InstanceProfile, arn=instance.profile_arn, id=instance.profile_id)
     return tx.get(Role, name=profile.role) if profile and profile.role else None
 
 

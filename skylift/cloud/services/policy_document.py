@@ -41,7 +41,9 @@ _STS_ACTION = re.compile(r"sts:[A-Za-z0-9*?]+", re.IGNORECASE)
 _PRINCIPAL_KINDS = ("AWS", "Service", "Federated", "CanonicalUser")
 _AWS_PRINCIPAL = re.compile(
     r"\*|\d{12}|arn:[a-z-]+:iam::\d{12}:(root|(role|user)/\S+)|arn:[a-z-]+:sts::\d{12}:(assumed-role/\S+/|federated-user/)\S+"
+    r"|A(ID|RO)A[A-Z0-9]{16,}(:\S+)?"
 )
+"""The last is the unique id of somebody who is gone: what stands in policies then, and cannot be put into one."""
 _SERVICE_PRINCIPAL = re.compile(r"[a-z0-9.-]+\.amazonaws\.com(\.cn)?")
 
 

@@ -30,6 +30,7 @@ from skylift.cloud.services.iam_rules import (
     tag_list,
     without_tags,
 )
+from skylift.cloud.services.named_principal import begins, is_gone
 from skylift.cloud.services.operation import Check
 from skylift.cloud.services.policy import attachable
 from skylift.cloud.services.trust import checked_trust_policy
@@ -70,6 +71,7 @@ def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
         permissions_boundary=boundary,
         tags=checked_tags(params),
     )
+    begins(tx, role)
     tx.add(role)
     return {"Role": described(role)}
 
@@ -92,6 +94,7 @@ def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
         raise conflict("detach all policies")
     if role.inline:
         raise conflict("delete policies")
+    is_gone(tx, role)
     tx.remove(role)
     return {}
 

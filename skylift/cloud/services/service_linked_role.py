@@ -24,6 +24,7 @@ from skylift.cloud.services.iam_rules import (
     no_such,
     over_quota,
 )
+from skylift.cloud.services.named_principal import begins, is_gone
 from skylift.cloud.services.operation import Check
 from skylift.cloud.services.role import MAX_ROLES, SERVICE_PATH, arn_of, described, existing, resource
 from skylift.cloud.store.database import Tx
@@ -88,6 +89,7 @@ def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
         description=description,
         attached=(f"arn:aws:iam::aws:policy{SERVICE_PATH}{known.policy}",),
     )
+    begins(tx, role)
     tx.add(role)
     return {"Role": described(role)}
 
@@ -100,6 +102,7 @@ def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     task = RoleDeletion(f"task{role.path}{role.name}/{uuid.uuid4()}", tx.now)
     tx.add(task)
     if not _users(tx, role):
+        is_gone(tx, role)
         tx.remove(role)
     return {"DeletionTaskId": task.id}
 

@@ -23,6 +23,8 @@ Trust = Literal["no", "denied", "account", "named"]
 Place = Callable[[Statement], Trust]
 
 _OWN_ENTITY = re.compile(r"arn:aws:iam::(\d{12}):(role|user)/(?:\S+/)?([^/\s]+)")
+_OWN_SESSION = re.compile(r"arn:aws:sts::(\d{12}):assumed-role/([^/\s]+)/\S+")
+_UNIQUE_ID = re.compile(r"A(?:ID|RO)A[A-Z0-9]+(?::\S+)?")
 
 
 def checked_trust_policy(tx: Tx, caller: Caller, text: str) -> str:
@@ -37,10 +39,12 @@ def checked_trust_policy(tx: Tx, caller: Caller, text: str) -> str:
 
 
 def check_principals(tx: Tx, caller: Caller, principals: Principals | None) -> None:
-    """Roles and users of this account that a policy names have to exist. Raises MalformedPolicyDocument."""
+    """Roles and users of this account that a policy names have to exist, also for their sessions' sake.
+
+    Raises MalformedPolicyDocument, for the unique id of one that is gone too.
+    """
     for arn in principals.aws if principals else ():
-        found = _OWN_ENTITY.fullmatch(arn)
-        if found and found[1] == caller.account and not _there(tx, found[2], found[3], arn):
+        if not _there(tx, caller, arn):
             raise ServiceError(
                 "MalformedPolicyDocument",
                 f'Invalid principal in policy: "AWS":"{arn}" is not in this account.',
@@ -48,9 +52,15 @@ def check_principals(tx: Tx, caller: Caller, principals: Principals | None) -> N
             )
 
 
-def _there(tx: Tx, kind: str, name: str, arn: str) -> bool:
-    found = tx.get(Role, name=name) if kind == "role" else tx.get(User, name=name)
-    return found is not None and found.arn == arn
+def _there(tx: Tx, caller: Caller, arn: str) -> bool:
+    """Whether there is such a principal, as far as this account can tell."""
+    if (entity := _OWN_ENTITY.fullmatch(arn)) and entity[1] == caller.account:
+        name = entity[3]
+        found = tx.get(Role, name=name) if entity[2] == "role" else tx.get(User, name=name)
+        return found is not None and found.arn == arn
+    if (session := _OWN_SESSION.fullmatch(arn)) and session[1] == caller.account:
+        return tx.get(Role, name=session[2]) is not None
+    return not _UNIQUE_ID.fullmatch(arn)
 
 
 def trust_in_service(role: Role, service: str, action: str = "sts:AssumeRole") -> bool:

@@ -26,6 +26,7 @@ from skylift.cloud.services.iam_rules import (
     tag_list,
     without_tags,
 )
+from skylift.cloud.services.named_principal import begins, is_gone, is_renamed
 from skylift.cloud.services.operation import Check
 from skylift.cloud.services.policy import attachable
 from skylift.cloud.store.database import Tx
@@ -54,6 +55,7 @@ def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
         permissions_boundary=boundary,
         tags=checked_tags(params),
     )
+    begins(tx, user)
     tx.add(user)
     return {"User": described(user)}
 
@@ -74,15 +76,18 @@ def list_all(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
 
 
 def update(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
-    """A new name or path makes a new ARN; keys, policies and groups stay with the user."""
+    """A new name or path makes a new ARN; keys, policies and groups stay with the user, and so does what trusts it."""
     user = existing(tx, params["UserName"])
     name = checked_name(params, "NewUserName", 64) if "NewUserName" in params else user.name
     path = checked_path(params, "NewPath") if "NewPath" in params else user.path
     if name.lower() != user.name.lower() and name_taken(tx, User, name):
         raise exists(f"User with name {name}")
+    renamed = replace(user, name=name, path=path, arn=arn_of(caller, name, path))
+    if renamed.arn != user.arn:
+        is_renamed(tx, user, renamed)
     # The name is the key of the row.
     tx.remove(user)
-    tx.add(replace(user, name=name, path=path, arn=arn_of(caller, name, path)))
+    tx.add(renamed)
     for key in tx.find(AccessKey, user=user.name):
         tx.save(replace(key, user=name))
     for profile in tx.find(LoginProfile, user=user.name):
@@ -105,6 +110,7 @@ def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
         raise conflict("detach all policies")
     if user.inline:
         raise conflict("delete policies")
+    is_gone(tx, user)
     tx.remove(user)
     return {}
 

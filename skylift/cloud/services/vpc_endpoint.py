@@ -22,6 +22,7 @@ from skylift.cloud.services.policy_document import parse_policy
 from skylift.cloud.services.refusal import combination, invalid, refuse_other_values
 from skylift.cloud.services.resource import new_id, require, require_all
 from skylift.cloud.services.tag import tag_list, tags_for
+from skylift.cloud.services.trust import check_principals
 from skylift.cloud.store.database import Tx
 from skylift.cloud.vpc_endpoint import VpcEndpoint, s3_service
 
@@ -84,7 +85,7 @@ def modify(tx: Tx, caller: Caller, params: Any) -> Item:
     if params.get("ResetPolicy"):
         tx.save(replace(found, policy=OPEN))
     elif params.get("PolicyDocument"):
-        tx.save(replace(found, policy=_checked_policy(params["PolicyDocument"])))
+        tx.save(replace(found, policy=_checked_policy(tx, caller, params["PolicyDocument"])))
     return {"Return": True}
 
 
@@ -150,7 +151,7 @@ def _make(tx: Tx, caller: Caller, params: Any) -> VpcEndpoint:
         id=new_id("vpce"),
         vpc_id=vpc.id,
         service=service,
-        policy=_checked_policy(policy) if policy else OPEN,
+        policy=_checked_policy(tx, caller, policy) if policy else OPEN,
         created=tx.now,
         tags=tags_for(params, "vpc-endpoint"),
     )
@@ -164,10 +165,12 @@ def _refuse_other_service(name: str, caller: Caller) -> None:
         raise ServiceError("InvalidServiceName", f"The Vpc Endpoint Service '{name}' does not exist")
 
 
-def _checked_policy(text: str) -> str:
+def _checked_policy(tx: Tx, caller: Caller, text: str) -> str:
     """A policy with principals, as those of resources have them."""
     try:
-        parse_policy(text, "resource")
+        for statement in parse_policy(text, "resource").statements:
+            for principals in (statement.principals, statement.not_principals):
+                check_principals(tx, caller, principals)
     except ServiceError as error:
         raise ServiceError("InvalidPolicyDocument", f"Policy document is not valid: {error.message}") from error
     return text

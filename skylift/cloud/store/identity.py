@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TypeVar
 
+from skylift.cloud.bucket import BucketPolicy
 from skylift.cloud.identity import (
     AccessKey,
     Group,
@@ -18,6 +19,7 @@ from skylift.cloud.identity import (
 )
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.mapping import mapped, table, to_column
+from skylift.cloud.vpc_endpoint import VpcEndpoint
 
 table(AccessKey, "access_keys", key=("id",))
 table(Session, "sessions", key=("access_key_id",))
@@ -108,3 +110,16 @@ def newest_session(tx: Tx, instance_id: str, role_id: str, delivery: str) -> Ses
 
 def forget_sessions(tx: Tx, expired_before: datetime) -> None:
     tx.execute("DELETE FROM sessions WHERE expires < ?", to_column(expired_before))
+
+
+def trust_policies_with(tx: Tx, name: str) -> list[Role]:
+    """The roles whose trust policy may have this text in it: JSON can spell a name with escapes, too."""
+    return tx.select(Role, r"WHERE instr(trust_policy, ?) OR instr(trust_policy, '\u')", name)
+
+
+def bucket_policies_with(tx: Tx, name: str) -> list[BucketPolicy]:
+    return tx.select(BucketPolicy, r"WHERE instr(document, ?) OR instr(document, '\u')", name)
+
+
+def endpoints_with(tx: Tx, name: str) -> list[VpcEndpoint]:
+    return tx.select(VpcEndpoint, r"WHERE instr(policy, ?) OR instr(policy, '\u')", name)

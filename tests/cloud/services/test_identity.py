@@ -127,9 +127,12 @@ INSTANCE = "i-0123456789abcdef0"
 
 
 def launch(account: Account, profile: str | None) -> None:
-    arn = account.iam("GetInstanceProfile", InstanceProfileName=profile)["InstanceProfile"]["Arn"] if profile else None
+    given = {}
+    if profile:
+        found = account.iam("GetInstanceProfile", InstanceProfileName=profile)["InstanceProfile"]
+        given = {"profile_arn": found["Arn"], "profile_id": found["InstanceProfileId"]}
     with account.database.write() as tx:
-        tx.add(plain_instance(id=INSTANCE, launched=START, profile_arn=arn))
+        tx.add(plain_instance(id=INSTANCE, launched=START, **given))
 
 
 def ask_metadata(account: Account, version: str = "2.0") -> Session | None:
