@@ -33,7 +33,9 @@ WEB, DATABASE, MUTE, PING = 8000, 5432, 9000, 7
 ANYWHERE = "0.0.0.0/0"
 # Both ends of the link to a test's own internet: two addresses of the range for such trials (RFC 2544), by process, so
 # that tests that run at the same time on one machine do not meet.
-NEARBY, BEYOND = (str(IPv4Address("198.18.0.0") + 4 * (os.getpid() % 32768) + end) for end in (1, 2))
+NEARBY, ROUTER = (str(IPv4Address("198.18.0.0") + 4 * (os.getpid() % 32768) + end) for end in (1, 2))
+# What is beyond that, of a range that nobody has (RFC 5737).
+BEYOND = str(IPv4Address("198.51.100.0") + os.getpid() % 254 + 1)
 # How long to wait for what must come, and for what must not.
 PATIENCE, ENOUGH = 60.0, 0.4
 
@@ -255,26 +257,44 @@ def datagrams(namespace: Namespace | None, port: int) -> Iterator[socket.socket]
 
 @contextmanager
 def internet() -> Iterator[Namespace]:
-    """A namespace that the host, and only the host, has a route to: BEYOND, behind a link of the test's own."""
-    name = f"skylift-test-{os.getpid()}"
-    host_end, far_end = f"st{os.getpid()}", "far"
+    """A namespace that has BEYOND, which the host, and only the host, has a default route to: in a table of its own, as
+    a VPN has it."""
+    table = str(20_000 + os.getpid() % 20_000)
+    with beside_the_host(NEARBY, ROUTER) as namespace, ExitStack() as stack:
+        ip("-n", namespace.name, "address", "add", f"{BEYOND}/32", "dev", FAR_END)
+        ip("route", "add", "default", "via", ROUTER, "table", table)
+        stack.callback(ip, "route", "flush", "table", table)
+        ip("rule", "add", "to", BEYOND, "lookup", table)
+        stack.callback(ip, "rule", "delete", "to", BEYOND, "lookup", table)
+        yield namespace
 
-    def run(*command: str) -> None:
-        subprocess.run(command, check=True)
 
+FAR_END = "far"
+
+
+@contextmanager
+def beside_the_host(near: str, far: str) -> Iterator[Namespace]:
+    """A namespace that the host has a link to: `near` is the host's address on it, `far` the other end's."""
+    mark = f"{os.getpid()}-{secrets.token_hex(2)}"
+    name, host_end = f"skylift-test-{mark}", f"st{mark}"
     with ExitStack() as stack:
-        run("ip", "netns", "add", name)
-        stack.callback(run, "ip", "netns", "delete", name)
-        run("ip", "link", "add", host_end, "type", "veth", "peer", "name", far_end, "netns", name)
+        ip("netns", "add", name)
+        stack.callback(ip, "netns", "delete", name)
+        ip("link", "add", host_end, "type", "veth", "peer", "name", FAR_END, "netns", name)
         # By itself the link would go when the kernel finds time for the namespace.
-        stack.callback(run, "ip", "link", "delete", host_end)
-        run("ip", "address", "add", f"{NEARBY}/30", "dev", host_end)
-        run("ip", "link", "set", host_end, "up")
-        run("ip", "-n", name, "address", "add", f"{BEYOND}/30", "dev", far_end)
-        run("ip", "-n", name, "link", "set", far_end, "up")
+        stack.callback(ip, "link", "delete", host_end)
+        ip("address", "add", f"{near}/30", "dev", host_end)
+        ip("link", "set", host_end, "up")
+        ip("-n", name, "address", "add", f"{far}/30", "dev", FAR_END)
+        ip("-n", name, "link", "set", FAR_END, "up")
+        ip("-n", name, "route", "add", "default", "via", near)
         namespace = Namespace.open(name)
         stack.callback(namespace.close)
         yield namespace
+
+
+def ip(*words: str) -> None:
+    subprocess.run(["ip", *words], check=True)
 
 
 def ping(address: str, patience: float = ENOUGH) -> bool:

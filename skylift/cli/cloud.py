@@ -16,6 +16,7 @@ from skylift.cli.connect import connect
 from skylift.cli.say import say, say_json, say_text
 from skylift.cloud.data import Endpoint
 from skylift.cloud.home import Home, RootKey, default_home
+from skylift.cloud.opening import OWNERS_WISH
 
 
 def register(app: typer.Typer) -> None:
@@ -37,6 +38,15 @@ def up(
     tls: Annotated[
         bool, typer.Option("--tls", help="Serve HTTPS too, with a local certificate; later starts do as well.")
     ] = False,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ADDRESS[/LENGTH][:PORT[/udp]]",
+            help="Let servers reach this of your own network, which is closed to them; again for more, `none` for "
+            "nothing. Later starts do as well.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Start the embedded EC2 as a background process; nothing happens if it is up."""
     from skylift.cli.bar import build_bar
@@ -45,6 +55,7 @@ def up(
     from skylift.place.privilege import is_root, run_as_root
     from skylift.place.start import bring_up, make_data, prepare_home
 
+    openings = _checked(allow)
     home = default_home()
     pid = home.running_pid()
     if pid is None:
@@ -52,11 +63,12 @@ def up(
         if not is_root():
             options = [*(["--port", str(port)] if port else []), *(["--region", region] if region else [])]
             options += ["--tls"] if tls else []
+            options += [word for text in openings or () for word in ("--allow", text)]
             raise typer.Exit(run_as_root(home, ["cloud", "up", *options]))
         if tls:
             make_data(home)
             ensure_certificate(home)
-        bring_up(home, port, region, showing=build_bar)
+        bring_up(home, port, region, openings, showing=build_bar)
     endpoint, _ = running_cloud(home)
     if port is not None and not endpoint.url.endswith(f":{port}"):
         say(f"The cloud was up already, with its endpoint at {endpoint.url}, not on port {port}.", to_stderr=True)
@@ -64,9 +76,30 @@ def up(
     if tls and not endpoint.tls_url:
         say("The cloud was up already, without TLS. Take it down first: skylift cloud down", to_stderr=True)
         raise typer.Exit(2)
+    if pid is not None and openings is not None and openings != (_allowed_now(home) or ["none"]):
+        say("The cloud was up already, with other openings. Take it down first: skylift cloud down", to_stderr=True)
+        raise typer.Exit(2)
     say(f"The cloud {'is' if pid else 'is now'} up at {endpoint.url} ({endpoint.region}, account {endpoint.account}).")
     if endpoint.tls_url:
         say(f"Over TLS it is at {endpoint.tls_url}, with a certificate vouched for by {home.authority}.")
+
+
+def _checked(allow: list[str] | None) -> list[str] | None:
+    """Openings in their one form. Raises UsageError for what is none."""
+    from skylift.cloud.opening import OpeningError, parse_openings
+    from skylift.runner.errors import UsageError
+
+    if not allow:
+        return None
+    try:
+        return [str(opening) for opening in parse_openings(allow)] or ["none"]
+    except OpeningError as error:
+        raise UsageError(f"--allow {error}") from error
+
+
+def _allowed_now(home: Home) -> list[str]:
+    """What the cloud that is up was started with."""
+    return [one.wanted for one in home.data.open_now() or () if one.why == OWNERS_WISH]
 
 
 def down(
@@ -117,6 +150,8 @@ def status(
         say(f"up      {facts['url']}  {facts['region']}  account {facts['account']}  pid {facts['pid']}")
         say(f"state   {facts['home']}")
         say(f"image   {facts['image'] or 'not built'}")
+        if facts["open"]:
+            say(f"open    {', '.join(facts['open'])} (of your networks; see `skylift doctor`)")
     else:
         say(f"down    {facts['home']}")
     if not facts["running"]:
@@ -133,8 +168,12 @@ def describe(home: Home) -> dict[str, Any]:
         "running": endpoint is not None,
         "home": str(home.path),
         "image": image.id if image else None,
-        **(asdict(endpoint) if endpoint else {}),
+        **({**asdict(endpoint), "open": _open_now(home)} if endpoint else {}),
     }
+
+
+def _open_now(home: Home) -> list[str]:
+    return sorted({text for one in home.data.open_now() or () for text in one.open})
 
 
 def env(

@@ -14,12 +14,13 @@ import json
 import os
 import stat
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from skylift.cloud.durable import replace_file
+from skylift.cloud.opening import OpenNow
 
 PLACE = Path("/var/lib/skylift")
 """Each user has a directory in it, named by the user's number, and each cloud one in that. SKYLIFT_DATA names another
@@ -159,6 +160,18 @@ class Data:
 
     def write_endpoint(self, endpoint: Endpoint) -> None:
         replace_file(self.path / "cloud.json", json.dumps(asdict(endpoint), indent=2).encode(), 0o644)
+
+    def open_now(self) -> list[OpenNow] | None:
+        """What the last cloud here had open to its servers; None where none said so."""
+        try:
+            found = json.loads((self.path / "open.json").read_text())
+        except FileNotFoundError:
+            return None
+        return [OpenNow(**{**one, "open": tuple(one["open"])}) for one in found]
+
+    def write_open_now(self, entries: Sequence[OpenNow]) -> None:
+        content = json.dumps([asdict(one) for one in entries], indent=2)
+        replace_file(self.path / "open.json", content.encode(), 0o644)
 
 
 @contextmanager

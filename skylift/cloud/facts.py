@@ -11,7 +11,8 @@ class CloudFacts:
 
     `endpoint` is `host:port` as clients on the host reach it. `reserved_uids` are ranges of host uids, `FIRST-LAST`,
     that no server may have. `public_ips_given` counts on, so that an address is not soon given to another server:
-    SSH clients remember the host key they saw at it.
+    SSH clients remember the host key they saw at it. `allowed` are openings (see opening.py) that the
+    cloud's owner asked for.
     """
 
     account: str
@@ -20,3 +21,4 @@ class CloudFacts:
     endpoint: str = ""
     reserved_uids: tuple[str, ...] = ()
     public_ips_given: int = 0
+    allowed: tuple[str, ...] = ()

@@ -16,7 +16,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,7 @@ from skylift.catalogue import types
 from skylift.cloud.cannot_start import USAGE, CannotStart
 from skylift.cloud.compute.capture import CaptureFailed, Captures
 from skylift.cloud.compute.claim import Claim
+from skylift.cloud.compute.destinations import destinations
 from skylift.cloud.compute.disk import DiskError
 from skylift.cloud.compute.leftover import await_leftovers
 from skylift.cloud.compute.metadata import MetadataService
@@ -39,10 +40,17 @@ from skylift.cloud.data import Endpoint
 from skylift.cloud.home import Home
 from skylift.cloud.instance import Console
 from skylift.cloud.joints.desk import Desk
-from skylift.cloud.joints.first_facts import DEFAULT_REGION, first_facts, open_database, preferred_net
+from skylift.cloud.joints.first_facts import (
+    DEFAULT_REGION,
+    allowed_openings,
+    first_facts,
+    open_database,
+    preferred_net,
+)
 from skylift.cloud.joints.groups import make_groups
 from skylift.cloud.joints.leave import take_down
 from skylift.cloud.joints.ledger import account_for_the_gone
+from skylift.cloud.joints.openings import Openings
 from skylift.cloud.joints.premises import RUN, make_disks, make_meter, make_servers, make_site, places_of_work, size_of
 from skylift.cloud.joints.records import Records
 from skylift.cloud.joints.spot import Market
@@ -84,11 +92,12 @@ def _seen_as(host_address: str, source: str) -> str:
 class Cloud:
     """One running cloud, put together from the outside in: a part that cannot start leaves nothing behind it."""
 
-    def __init__(self, home: Home, port: int | None, region: str | None) -> None:
+    def __init__(self, home: Home, port: int | None, region: str | None, allow: Sequence[str] | None = None) -> None:
         self._home = home
         self._data = home.data
         self._port = port
         self._wanted_region = region
+        self._wanted_openings = allow
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Serve until SIGTERM or SIGINT. Servers go on after that: the next process adopts them."""
@@ -97,14 +106,15 @@ class Cloud:
             listener = stack.enter_context(listen_on_loopback(self._data, self._port))
             self._tls = stack.enter_context(listen_for_tls(self._data))
             database = stack.enter_context(open_database(self._data, self._console))
+            self._allowed = allowed = allowed_openings(database, self._wanted_openings)
             claim = claims().claim(self._home.path, preferred_net(database))
             await_leftovers(places_of_work(self._data, claim))
-            network = Network(claim)
+            network = Network(claim, allowed)
             network.open()
             stack.callback(network.release)
             self._servers = servers = make_servers(self._data, claim, self._ended)
             stack.callback(servers.close)
-            account, region = first_facts(database, self._home, self._wanted_region, claim, listener)
+            account, region = first_facts(database, self._home, self._wanted_region, claim, listener, allowed)
             self._region = region
             await self._serve(database, network, servers, account, listener, ready)
 
@@ -130,6 +140,7 @@ class Cloud:
         )
         await api.start()
         site = make_site(self._data, network.claim, account, self._region)
+        openings = Openings(self._allowed, destinations(site.inheritance), network.close_off, self._data.write_open_now)
         draughtsman = Draughtsman(site, lambda name: types()[name], zone_id)
         records = Records(database, draughtsman, self._region)
         notary = Notary(database, self._home, account)
@@ -184,6 +195,7 @@ class Cloud:
         if self._tls is not None:
             await api.add_socket(*self._tls)
         await asyncio.to_thread(networks.step)
+        await asyncio.to_thread(openings.start)
         await asyncio.to_thread(captures.sweep)
         await asyncio.to_thread(disks.sweep)
         await asyncio.to_thread(account_for_the_gone, database, servers, self._data)
@@ -202,6 +214,7 @@ class Cloud:
         finally:
             await asyncio.to_thread(ticker.stop)
             await asyncio.to_thread(engine.stop)
+            await asyncio.to_thread(openings.stop)
             await asyncio.to_thread(instances.close)
             await asyncio.to_thread(volumes.close)
             await asyncio.to_thread(snapshots.close)
@@ -237,6 +250,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--home", type=Path, required=True, help="state directory")
     parser.add_argument("--port", type=int, help="of the endpoint on 127.0.0.1")
     parser.add_argument("--region", default=None, help=f"of a new cloud (default {DEFAULT_REGION})")
+    parser.add_argument("--allow", action="append", default=None, help="an opening to a network around this machine")
     parser.add_argument("--ready-fd", type=int, help="descriptor to write `ready` to, or `CODE MESSAGE`")
     parser.add_argument("--down", action="store_true", help="take everything off this machine instead")
     parser.add_argument("--erase", action="store_true", help="with --down: delete the data directory, too")
@@ -258,7 +272,7 @@ def main(arguments: list[str] | None = None) -> int:
         if chosen.down:
             take_down(home, erase=chosen.erase)
         else:
-            asyncio.run(Cloud(home, chosen.port, chosen.region).run(lambda: answer("ready")))
+            asyncio.run(Cloud(home, chosen.port, chosen.region, chosen.allow).run(lambda: answer("ready")))
     except CannotStart as error:
         return _refuse(error, USAGE, answer)
     except (ServerError, RootfsError, NetworkError, ProfileMissing, StoreError) as error:

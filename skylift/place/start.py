@@ -9,7 +9,7 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,13 +32,20 @@ def unseen() -> Iterator[Progress]:
     yield lambda fraction, text: None
 
 
-def bring_up(home: Home, port: int | None = None, region: str | None = None, *, showing: Showing = unseen) -> None:
+def bring_up(
+    home: Home,
+    port: int | None = None,
+    region: str | None = None,
+    allow: Sequence[str] | None = None,
+    *,
+    showing: Showing = unseen,
+) -> None:
     """All that a start takes, as root: the parts, the image, the process. Raises UsageError and RunError."""
     require_parts()
     make_data(home)
     _require_port(port)
     require_image(home, showing)
-    start_cloud(home, port, region)
+    start_cloud(home, port, region, allow)
 
 
 def require_image(home: Home, showing: Showing = unseen) -> None:
@@ -138,7 +145,9 @@ def make_data(home: Home) -> None:
         ) from error
 
 
-def start_cloud(home: Home, port: int | None = None, region: str | None = None) -> None:
+def start_cloud(
+    home: Home, port: int | None = None, region: str | None = None, allow: Sequence[str] | None = None
+) -> None:
     """Start the cloud's process and return when it answers; root only. The process outlives this one.
 
     Raises UsageError or RunError with what the process said if it could not start.
@@ -151,6 +160,7 @@ def start_cloud(home: Home, port: int | None = None, region: str | None = None) 
         command += ["--ready-fd", str(writing)]
         command += ["--port", str(port)] if port is not None else []
         command += ["--region", region] if region is not None else []
+        command += [word for text in allow or () for word in ("--allow", text)]
         process = _detached(home, command, writing)
         os.close(writing)
         with os.fdopen(reading, "r") as pipe:

@@ -17,6 +17,7 @@ from skylift.cloud.compute.lxcfs import FUSE, SHARED
 from skylift.cloud.compute.programs import PARTS, Part
 from skylift.cloud.compute.recipe import ArchitectureUnknown, read_recipe
 from skylift.cloud.home import DEFAULT_PORT, Home
+from skylift.cloud.opening import OpenNow
 from skylift.cloud.person import Person, calling_user
 
 KERNEL = (5, 19)  # idmapped mounts under overlayfs
@@ -53,6 +54,7 @@ def probe(home: Home, port: int | None = None) -> list[Capability]:
         _disk_space(home),
         _image(home),
         _port(home, port),
+        *_open_to_servers(home),
     ]
 
 
@@ -240,6 +242,25 @@ def _port(home: Home, port: int | None) -> Capability:
     if port is None:
         return Capability(name, True, f"{wanted} is taken on {LOCALHOST}; the cloud takes another one")
     return Capability(name, False, f"{port} is taken on {LOCALHOST}", "choose another one with --port, or none")
+
+
+def _open_to_servers(home: Home) -> list[Capability]:
+    """What servers may reach of the networks around this machine; by itself, none of it is wrong."""
+    name = "open to servers"
+    if home.running_pid() is None:
+        return [Capability(name, True, "nothing: the cloud is not up")]
+    entries = home.data.open_now()
+    if entries is None:
+        return [Capability(name, True, "not known: the cloud that is up does not say")]
+    shown = [
+        *(Capability(name, True, f"{text}, {_reason(one, text)}") for one in entries for text in one.open),
+        *(Capability(name, True, f"not {one.wanted}, {one.why}: {one.problem}") for one in entries if one.problem),
+    ]
+    return shown or [Capability(name, True, "nothing of your networks")]
+
+
+def _reason(one: OpenNow, text: str) -> str:
+    return one.why if text == one.wanted else f"{one.wanted}: {one.why}"
 
 
 def port_free(port: int) -> bool:

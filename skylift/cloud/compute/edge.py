@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping
 
-from skylift.cloud.compute import wayout
+from skylift.cloud.compute import surroundings, wayout
 from skylift.cloud.compute.claim import Claim
 from skylift.cloud.compute.firewall import TABLE
 from skylift.cloud.compute.namespace import Namespace
@@ -24,6 +24,7 @@ from skylift.cloud.compute.netlink import (
     set_route,
 )
 from skylift.cloud.compute.network_error import NetworkError
+from skylift.cloud.compute.surroundings import Surroundings
 from skylift.cloud.compute.traffic import link_name
 
 log = logging.getLogger(__name__)
@@ -60,12 +61,28 @@ def router_link(vpc_id: str) -> str:
     return link_name(vpc_id, "v")
 
 
+# The kernel's default but for `destination unreachable`: who tries what is closed is told so at once, each time. It is
+# the edge alone that tells, and it talks to servers alone.
+REFUSAL_SETTINGS = {"ipv4/icmp_ratemask": "6160"}
+
+REFUSE = "reject with icmpx admin-prohibited"
+"""AWS drops. An error at once, `No route to host`, tells the same and costs nobody a timeout."""
+
+
 def ruleset(claim: Claim) -> str:
-    """Who may talk to whom by public addresses: the host to servers, servers to each other and to the internet."""
+    """Who may talk to whom by public addresses: the host to servers, servers to each other and to the internet.
+
+    `outward` is asked of every packet that leaves, of known connections too: what is closed is closed from then on. Its
+    sets are filled by `Surroundings.fill`.
+    """
+    outward = "\n    ".join(surroundings.rules(REFUSE))
     return f"""\
 table inet {TABLE}
 delete table inet {TABLE}
 table inet {TABLE} {{
+{surroundings.SETS}  chain outward {{
+    {outward}
+  }}
   chain from_carrier {{
     type nat hook prerouting priority dstnat; policy accept;
     iifname "{HOST_LINK}" dnat ip prefix to ip daddr map {{ {claim.carrier} : {claim.addresses} }}
@@ -77,6 +94,7 @@ table inet {TABLE} {{
   }}
   chain forward {{
     type filter hook forward priority filter; policy drop;
+    oifname "{wayout.LINK}" jump outward
     ct state vmap {{ invalid : drop, established : accept, related : accept }}
     iifname "{HOST_LINK}" ip saddr {claim.host_address} oifname "v*" accept
     iifname "v*" ip saddr {claim.addresses} oifname "v*" accept
@@ -98,11 +116,11 @@ class Edge:
         self.namespace = namespace
         self._routes: dict[str, KernelRoute] | None = None
 
-    def configure(self) -> None:
+    def configure(self, around: Surroundings) -> None:
         """Everything but the links to routers. Idempotent."""
         netlink = self.namespace.netlink
-        self.namespace.write_settings(ROUTER_SETTINGS)
-        self.namespace.load(ruleset(self._claim))
+        self.namespace.write_settings({**ROUTER_SETTINGS, **REFUSAL_SETTINGS})
+        self.namespace.load(ruleset(self._claim) + around.fill(f"inet {TABLE}"))
         netlink.do(*narrow_loopback())
         # What is no public address of a server's goes nowhere, least of all out.
         netlink.do(
@@ -112,6 +130,10 @@ class Edge:
             set_route(KernelRoute("0.0.0.0/8", "blackhole")),
             set_route(KernelRoute("224.0.0.0/3", "blackhole")),
         )
+
+    def close_off(self, around: Surroundings) -> None:
+        """Let nothing out to these but what is open, from now on."""
+        self.namespace.load(around.fill(f"inet {TABLE}"))
 
     def connect_host(self) -> None:
         index = self.namespace.netlink.link_index(HOST_LINK)

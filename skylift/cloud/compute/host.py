@@ -10,10 +10,11 @@ ESTABLISHED, which ufw, firewalld and Docker accept. Address translation turns c
 
 from __future__ import annotations
 
-from skylift.cloud.compute import edge
+from skylift.cloud.compute import edge, surroundings
 from skylift.cloud.compute.claim import Claim
 from skylift.cloud.compute.namespace import Namespace, load_ruleset, write_setting
 from skylift.cloud.compute.netlink import KernelRoute, Netlink, add_veth, delete_link, link_up, set_neighbour, set_route
+from skylift.cloud.compute.surroundings import Surroundings
 
 MTU = 9001
 
@@ -23,14 +24,14 @@ def ruleset(claim: Claim) -> str:
 
     `fence` holds whatever comes from the cloud, and was not asked for, off the host and off the networks it forwards
     to, and keeps others on those networks out of the cloud. `way_out` keeps pasta, which connects from this namespace,
-    off every address of the host itself and off other clouds.
+    off the host itself, off other clouds and off the networks around: also should a packet have made another program of
+    it, and whatever other tables of the host make of an address on its way.
     """
     link = claim.host_link
+    held = "\n    ".join(surroundings.rules("reject with icmp admin-prohibited", 'oifname "lo"'))
     return f"""\
-table ip {claim.table}
-delete table ip {claim.table}
-table ip {claim.table} {{
-  chain to_carrier {{
+{_gone(claim)}table ip {claim.table} {{
+{surroundings.SETS}  chain to_carrier {{
     type nat hook output priority dstnat; policy accept;
     ip daddr {claim.addresses} dnat ip prefix to ip daddr map {{ {claim.addresses} : {claim.carrier} }}
   }}
@@ -45,14 +46,33 @@ table ip {claim.table} {{
   }}
   chain way_out {{
     type filter hook output priority filter; policy accept;
-    meta skuid {claim.way_out_uid} oifname "lo" reject
-    meta skuid {claim.way_out_uid} ip daddr 240.0.0.0/4 drop
+    meta skuid {claim.way_out_uid} jump held
+  }}
+  chain held {{
+    ct original ip daddr . meta l4proto . ct original proto-dst @opened_exactly return
+    {held}
+  }}
+}}
+table ip6 {claim.table} {{
+  chain way_out {{
+    type filter hook output priority filter; policy accept;
+    meta skuid {claim.way_out_uid} drop
   }}
 }}
 """
 
 
-def connect(claim: Claim, netlink: Netlink, edge_namespace: Namespace) -> None:
+def _gone(claim: Claim) -> str:
+    """Without the tables, whether they are there or not."""
+    return "".join(f"table {family} {claim.table}\ndelete table {family} {claim.table}\n" for family in ("ip", "ip6"))
+
+
+def close_off(claim: Claim, around: Surroundings) -> None:
+    """Let the way out lead to nothing of these but what is open, from now on."""
+    load_ruleset(around.fill(f"ip {claim.table}"), "the host")
+
+
+def connect(claim: Claim, netlink: Netlink, edge_namespace: Namespace, around: Surroundings) -> None:
     """Make the link to the edge, or find it, and everything on it. Idempotent."""
     if netlink.link_index(claim.host_link) is None:
         netlink.do(
@@ -77,10 +97,10 @@ def connect(claim: Claim, netlink: Netlink, edge_namespace: Namespace) -> None:
         set_neighbour(index, edge.INNER_ADDRESS, edge.INNER_MAC),
         set_route(KernelRoute(str(claim.carrier), link=index, via=edge.INNER_ADDRESS)),
     )
-    load_ruleset(ruleset(claim), "the host")
+    load_ruleset(ruleset(claim) + around.fill(f"ip {claim.table}"), "the host")
 
 
 def disconnect(claim: Claim, netlink: Netlink) -> None:
-    """Remove the table, and the link with its route. Idempotent."""
-    load_ruleset(f"table ip {claim.table}\ndelete table ip {claim.table}\n", "the host")
+    """Remove the tables, and the link with its route. Idempotent."""
+    load_ruleset(_gone(claim), "the host")
     netlink.do(delete_link(claim.host_link))

@@ -12,7 +12,7 @@ import struct
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network
+from ipaddress import IPv4Interface, IPv4Network
 from typing import Any
 
 from pyroute2 import netns
@@ -301,6 +301,28 @@ class Netlink:
             LinkAddress(decoded.get_attr("IFA_LOCAL"), decoded.get_attr("IFA_LABEL") or "")
             for decoded in self._dump(RTM_GETADDR, message, ifaddrmsg)
             if decoded["index"] == index
+        ]
+
+    def own_addresses(self) -> list[tuple[IPv4Interface, int]]:
+        """Every IPv4 address of the namespace with the network that it is in, and its link's index."""
+        message = _blank(ifaddrmsg)
+        message["family"] = socket.AF_INET
+        found = []
+        for decoded in self._dump(RTM_GETADDR, message, ifaddrmsg):
+            local, peer = decoded.get_attr("IFA_LOCAL"), decoded.get_attr("IFA_ADDRESS")
+            # On a link to one peer the network is the peer's, and has a route.
+            length = decoded["prefixlen"] if local == peer else 32
+            found.append((IPv4Interface(f"{local}/{length}"), decoded["index"]))
+        return found
+
+    def routed_networks(self) -> list[tuple[IPv4Network, int]]:
+        """What routes of every table lead to, whoever made them, and the index of the link; default routes left out."""
+        message = _blank(rtmsg)
+        message["family"] = socket.AF_INET
+        return [
+            (IPv4Network(f"{decoded.get_attr('RTA_DST')}/{decoded['dst_len']}"), decoded.get_attr("RTA_OIF") or 0)
+            for decoded in self._dump(RTM_GETROUTE, message, rtmsg)
+            if decoded["type"] == ROUTE_TYPES["unicast"] and decoded["dst_len"]
         ]
 
     def source_rules(self) -> list[SourceRule]:

@@ -26,8 +26,10 @@ from skylift.cloud.compute.network_error import ListenRefused, NetworkError, Unk
 from skylift.cloud.compute.plan import VpcPlan
 from skylift.cloud.compute.router import Router, router_name
 from skylift.cloud.compute.server_link import dress_server
+from skylift.cloud.compute.surroundings import Surroundings, look_around
 from skylift.cloud.compute.traffic import peer_link
 from skylift.cloud.network import NetworkInterface, Subnet
+from skylift.cloud.opening import Opening
 
 KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
 
@@ -35,7 +37,7 @@ KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
 class Network:
     """Every method may be called from any thread, one at a time runs; each is idempotent."""
 
-    def __init__(self, claim: Claim) -> None:
+    def __init__(self, claim: Claim, openings: Sequence[Opening] = ()) -> None:
         self.claim = claim
         self.way_out_problem: str | None = None
         """Why servers have no way to the internet; None when they have."""
@@ -44,6 +46,8 @@ class Network:
         self._edge: Edge | None = None
         self._routers: dict[str, Router] = {}
         self._public: dict[str, str] | None = None
+        self._openings = tuple(openings)
+        self._around = Surroundings()
 
     def open(self) -> None:
         """Make what all VPCs share, or find it; find the routers that are there."""
@@ -86,6 +90,20 @@ class Network:
         """Start the way out to the internet again if it has ended; `way_out_problem` says what came of it."""
         with self._lock:
             self.way_out_problem = self._opened().start_way_out()
+
+    def close_off(self, openings: Sequence[Opening]) -> Surroundings:
+        """Keep servers off what is around this machine now, but for these openings. Answers what there is."""
+        with self._lock:
+            edge = self._opened()
+            assert self._netlink is not None
+            self._openings = tuple(openings)
+            around = look_around(self._netlink, self._openings)
+            if around != self._around:
+                # The inner wall first: what is new there was not asked for at the outer one.
+                edge.close_off(around)
+                host.close_off(self.claim, around)
+                self._around = around
+            return around
 
     def attach(self, interface: NetworkInterface, subnet: Subnet, pid: int) -> None:
         """Give the network namespace of process `pid` this interface, as eth0 (or its index), with lo and routes.
@@ -157,8 +175,9 @@ class Network:
             wayout.create_edge_namespace(self.claim, name)
         self._netlink = Netlink()
         self._edge = Edge(self.claim, Namespace.open(name))
-        self._edge.configure()
-        host.connect(self.claim, self._netlink, self._edge.namespace)
+        self._around = look_around(self._netlink, self._openings)
+        self._edge.configure(self._around)
+        host.connect(self.claim, self._netlink, self._edge.namespace, self._around)
         self._edge.connect_host()
         self.way_out_problem = self._edge.start_way_out()
         for found in present:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from skylift.cloud.cannot_start import CannotStart
@@ -18,6 +18,7 @@ from skylift.cloud.facts import CloudFacts
 from skylift.cloud.home import Home, RootKey
 from skylift.cloud.identity import AccessKey
 from skylift.cloud.instance import Console, Image
+from skylift.cloud.opening import Opening, OpeningError, parse_openings
 from skylift.cloud.services import facts, identity
 from skylift.cloud.services.image import register_image
 from skylift.cloud.services.vpc import make_default_vpc
@@ -53,8 +54,25 @@ def preferred_net(database: Database) -> int | None:
     return known[0].loopback_net if known else None
 
 
+def allowed_openings(database: Database, wanted: Sequence[str] | None) -> tuple[Opening, ...]:
+    """What is asked for now, else what was asked for last. Raises CannotStart."""
+    if wanted is None:
+        with database.read() as tx:
+            known = tx.find(CloudFacts)
+        wanted = known[0].allowed if known else ()
+    try:
+        return parse_openings(wanted)
+    except OpeningError as error:
+        raise CannotStart(str(error)) from error
+
+
 def first_facts(
-    database: Database, home: Home, region: str | None, claim: Claim, listener: socket.socket
+    database: Database,
+    home: Home,
+    region: str | None,
+    claim: Claim,
+    listener: socket.socket,
+    allowed: Sequence[Opening] = (),
 ) -> tuple[str, str]:
     """Bring the store up to date with the machine; at the first start make the account. Returns account and region."""
     with database.write() as tx:
@@ -78,6 +96,7 @@ def first_facts(
                 loopback_net=claim.number,
                 endpoint=f"{host}:{port}",
                 reserved_uids=(*granted(), WAY_OUT_UIDS, STORED_UIDS),
+                allowed=tuple(map(str, allowed)),
             ),
         )
         if not known:
