@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, ip_address
@@ -25,8 +26,10 @@ PORT = 53
 SERVER_PATIENCE = 2.0
 ROUNDS = 2
 IDLE = 10.0
-LIMIT = 1000
-"""Queries of one VPC on their way at once; more are dropped, and their clients ask again."""
+LIMIT = 256
+CLIENT_LIMIT = 64
+"""Queries and connections of one VPC, and of one server in it, under way at once. Each may hold a socket of the whole
+cloud's. More are dropped, and who asked asks again."""
 
 _HEADER = struct.Struct("!6H")
 _RESPONSE, _RECURSION_DESIRED, _RECURSION_AVAILABLE, _AUTHORITATIVE = 0x8000, 0x0100, 0x0080, 0x0400
@@ -245,6 +248,25 @@ def is_private(name: str) -> bool:
     return name.endswith((".ec2.internal", ".compute.internal"))
 
 
+class Room:
+    """What one VPC's clients have under way, by address: none takes the others' share."""
+
+    def __init__(self) -> None:
+        self._taken: Counter[str] = Counter()
+
+    def take(self, client: str) -> bool:
+        """Whether there is room for one more; it has to be given back."""
+        if self._taken.total() >= LIMIT or self._taken[client] >= CLIENT_LIMIT:
+            return False
+        self._taken[client] += 1
+        return True
+
+    def give_back(self, client: str) -> None:
+        self._taken[client] -= 1
+        if not self._taken[client]:
+            del self._taken[client]
+
+
 class Serving:
     """A resolver at work on its sockets."""
 
@@ -264,18 +286,20 @@ async def serve(resolver: Resolver, sockets: Sequence[socket.socket]) -> Serving
     loop = asyncio.get_running_loop()
     transports: list[asyncio.DatagramTransport] = []
     servers = []
+    queries, connections = Room(), Room()
     for one in sockets:
         if one.type == socket.SOCK_DGRAM:
-            transport, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(resolver), sock=one)
+            transport, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(resolver, queries), sock=one)
             transports.append(transport)
         else:
-            servers.append(await asyncio.start_server(_Streams(resolver).converse, sock=one))
+            servers.append(await asyncio.start_server(_Streams(resolver, connections).converse, sock=one))
     return Serving(transports, servers)
 
 
 class _Datagrams(asyncio.DatagramProtocol):
-    def __init__(self, resolver: Resolver) -> None:
+    def __init__(self, resolver: Resolver, room: Room) -> None:
         self._resolver = resolver
+        self._room = room
         self._tasks: set[asyncio.Task[None]] = set()
         self._transport: asyncio.DatagramTransport | None = None
 
@@ -283,28 +307,34 @@ class _Datagrams(asyncio.DatagramProtocol):
         self._transport = transport
 
     def datagram_received(self, data: bytes, client: Upstream) -> None:
-        if len(self._tasks) >= LIMIT:
+        if not self._room.take(client[0]):
             return
         task = asyncio.get_running_loop().create_task(self._answer(data, client))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _answer(self, query: bytes, client: Upstream) -> None:
-        response = await self._resolver.answer(query, stream=False)
+        try:
+            response = await self._resolver.answer(query, stream=False)
+        finally:
+            self._room.give_back(client[0])
         if response is not None and self._transport is not None and not self._transport.is_closing():
             self._transport.sendto(response, client)
 
 
 class _Streams:
-    def __init__(self, resolver: Resolver) -> None:
+    def __init__(self, resolver: Resolver, room: Room) -> None:
         self._resolver = resolver
-        self._open = 0
+        self._room = room
 
     async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Query after query on one connection, each with its length before it, until the client is silent."""
-        self._open += 1
+        client = str(writer.get_extra_info("peername")[0])
+        if not self._room.take(client):
+            writer.close()
+            return
         try:
-            while self._open <= LIMIT:
+            while True:
                 async with asyncio.timeout(IDLE):
                     query = await _read_message(reader)
                 response = await self._resolver.answer(query, stream=True)
@@ -316,7 +346,7 @@ class _Streams:
             # The client has left, or has had nothing to ask for a while.
             return
         finally:
-            self._open -= 1
+            self._room.give_back(client)
             writer.close()
 
 

@@ -306,3 +306,48 @@ async def test_serving_by_datagram_and_stream() -> None:
             assert records(await reader.readexactly(length)) == [expected]
         writer.close()
         serving.close()
+
+
+async def test_one_server_cannot_take_all_the_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Questions that nobody answers: each holds a socket of the cloud's until it is given up."""
+    monkeypatch.setattr(module, "CLIENT_LIMIT", 5)
+    asked: list[bytes] = []
+
+    def remember(request: bytes) -> list[bytes]:
+        asked.append(request)
+        return [] if b"mute" in request else answered("192.0.2.1")(request)
+
+    async with name_server(remember) as upstream:
+        datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        datagrams.setblocking(False)
+        datagrams.bind(("127.0.0.1", 0))
+        serving = await serve(resolver(upstream), [datagrams])
+        loop = asyncio.get_running_loop()
+        try:
+            with (
+                socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as greedy,
+                socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as modest,
+            ):
+                for client, address in ((greedy, "127.0.0.2"), (modest, "127.0.0.3")):
+                    client.setblocking(False)
+                    client.bind((address, 0))
+                    client.connect(datagrams.getsockname())
+                for number in range(50):
+                    greedy.send(query(f"mute{number}.example"))
+                modest.send(query("example.test"))
+                response = await asyncio.wait_for(loop.sock_recv(modest, 512), 30)
+                assert code(response) == 0
+                assert len([one for one in asked if b"mute" in one]) == 5
+        finally:
+            serving.close()
+
+
+def test_room_is_given_back() -> None:
+    room = module.Room()
+    assert all(room.take("10.0.0.1") for _ in range(module.CLIENT_LIMIT))
+    assert not room.take("10.0.0.1")
+    room.give_back("10.0.0.1")
+    assert room.take("10.0.0.1")
+    others = [f"10.0.1.{number}" for number in range(module.LIMIT - module.CLIENT_LIMIT)]
+    assert all(map(room.take, others))
+    assert not room.take("10.0.2.1")
