@@ -29,6 +29,7 @@ from kernel_world import (
     ip,
 )
 
+from skylift.cloud.compute import wayout
 from skylift.cloud.compute.edge import edge_name
 from skylift.cloud.compute.network import Network, claims, sweep
 from skylift.cloud.opening import parse_openings
@@ -80,6 +81,13 @@ def lan() -> Iterator[None]:
         for port in (WEB, OTHER):
             stack.enter_context(answering(there, "0.0.0.0", port))
         yield
+
+
+def reopen(world: World) -> None:
+    """As the next process of the cloud does."""
+    world.network.release()
+    world.network = Network(world.claim)
+    world.network.apply(world.plans())
 
 
 @contextmanager
@@ -253,10 +261,45 @@ def test_the_outer_wall_stands_by_itself(world: World) -> None:
             assert not world.reaches("web", HOST, port)
             assert pinged(world, LAN) == ""
     finally:
-        world.network.release()
-        world.network = Network(world.claim)
-        world.network.open()
-        world.network.apply(world.plans())
+        reopen(world)
+
+
+def test_servers_cannot_fill_the_hosts_table_of_connections(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """New connections are counted where they leave, so many in two minutes; those that are there go on."""
+    share = 40
+    with internet() as beyond, datagrams(beyond, 0) as receiver:
+        port = receiver.getsockname()[1]
+
+        def send(count: int) -> list[socket.socket]:
+            clients = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(count)]
+            for client in clients:
+                client.connect((BEYOND, port))
+                client.send(b"new")
+            return clients
+
+        monkeypatch.setattr(wayout, "share_of_connections", lambda: share)
+        reopen(world)
+        try:
+            clients = world.servers["web"].namespace.run(lambda: send(3 * share))
+            for _ in range(share):
+                assert receiver.recv(100) == b"new"
+            clients[0].send(b"known")
+            assert receiver.recv(100) == b"known"
+            receiver.settimeout(ENOUGH)
+            with pytest.raises(TimeoutError):
+                receiver.recv(100)
+        finally:
+            monkeypatch.undo()
+            reopen(world)
+        for client in clients:
+            client.close()
+
+
+def test_the_way_out_has_so_many_descriptors_and_no_more(world: World) -> None:
+    (pid,) = wayout.running(world.claim)
+    lines = Path(f"/proc/{pid}/limits").read_text().splitlines()
+    soft, hard = next(line.split()[3:5] for line in lines if line.startswith("Max open files"))
+    assert int(soft) <= int(hard) <= wayout.share_of_connections()
 
 
 def test_there_is_no_ipv6(world: World) -> None:

@@ -69,19 +69,30 @@ REFUSE = "reject with icmpx admin-prohibited"
 """AWS drops. An error at once, `No route to host`, tells the same and costs nobody a timeout."""
 
 
-def ruleset(claim: Claim) -> str:
+def ruleset(claim: Claim, connections: int) -> str:
     """Who may talk to whom by public addresses: the host to servers, servers to each other and to the internet.
 
     `outward` is asked of every packet that leaves, of known connections too: what is closed is closed from then on. Its
-    sets are filled by `Surroundings.fill`.
+    sets are filled by `Surroundings.fill`. `counted` lets out so many new connections in wayout.LINGER seconds: what is
+    more is dropped, so that who tried tries again, later each time.
     """
     outward = "\n    ".join(surroundings.rules(REFUSE))
     return f"""\
 table inet {TABLE}
 delete table inet {TABLE}
 table inet {TABLE} {{
-{surroundings.SETS}  chain outward {{
+{surroundings.SETS}  set recent {{
+    type ipv4_addr . inet_proto . inet_service . ipv4_addr . inet_service
+    size {connections}
+    flags dynamic,timeout
+    timeout {wayout.LINGER}s
+  }}
+  chain outward {{
     {outward}
+  }}
+  chain counted {{
+    meta l4proto {{ tcp, udp }} add @recent {{ ip saddr . meta l4proto . th sport . ip daddr . th dport }} accept
+    meta l4proto icmp accept
   }}
   chain from_carrier {{
     type nat hook prerouting priority dstnat; policy accept;
@@ -98,7 +109,7 @@ table inet {TABLE} {{
     ct state vmap {{ invalid : drop, established : accept, related : accept }}
     iifname "{HOST_LINK}" ip saddr {claim.host_address} oifname "v*" accept
     iifname "v*" ip saddr {claim.addresses} oifname "v*" accept
-    iifname "v*" ip saddr {claim.addresses} oifname "{wayout.LINK}" accept
+    iifname "v*" ip saddr {claim.addresses} oifname "{wayout.LINK}" jump counted
   }}
   chain as_edge {{
     type nat hook postrouting priority srcnat; policy accept;
@@ -120,7 +131,7 @@ class Edge:
         """Everything but the links to routers. Idempotent."""
         netlink = self.namespace.netlink
         self.namespace.write_settings({**ROUTER_SETTINGS, **REFUSAL_SETTINGS})
-        self.namespace.load(ruleset(self._claim) + around.fill(f"inet {TABLE}"))
+        self.namespace.load(ruleset(self._claim, wayout.share_of_connections()) + around.fill(f"inet {TABLE}"))
         netlink.do(*narrow_loopback())
         # What is no public address of a server's goes nowhere, least of all out.
         netlink.do(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import resource
 import select
 import shutil
 import signal
@@ -23,6 +24,10 @@ LINK = "out"
 ADDRESS = "169.254.2.2"
 GATEWAY = "169.254.2.1"
 PREFIX = 30
+
+HOST_TABLE = Path("/proc/sys/net/netfilter/nf_conntrack_max")
+LINGER = 120
+"""Seconds that a connection stays in the table after its end, at most (nf_conntrack_tcp_timeout_time_wait)."""
 
 # linux/nsfs.h: a descriptor of the user namespace that owns a namespace.
 NS_GET_USERNS = 0xB701
@@ -58,9 +63,22 @@ def create_edge_namespace(claim: Claim, name: str) -> None:
         process.stdin.close()
 
 
-def pasta_command(claim: Claim, namespace_path: str, owner: int) -> list[str]:
-    """`owner` is a descriptor of the user namespace, inherited by the command."""
+def share_of_connections() -> int:
+    """How many connections there may be by the way out at once, and how many new ones in LINGER seconds: a quarter each
+    of those that the host's table has room for. Without room in it, the host itself has no new connection."""
+    try:
+        room = int(HOST_TABLE.read_text())
+    except FileNotFoundError:
+        # Nothing has needed the table yet. This is what the kernel gives to a machine of 1 GiB.
+        room = 65536
+    return max(room // 4, 256)
+
+
+def pasta_command(claim: Claim, namespace_path: str, owner: int, connections: int) -> list[str]:
+    """`owner` is a descriptor of the user namespace, inherited by the command. Each connection takes a descriptor."""
     return [
+        _program("prlimit", "util-linux"),
+        f"--nofile={connections}:{connections}",
         *(_program("unshare", "util-linux"), "--mount"),
         *("sh", "-c", _PRIVATE_DEVICES, str(owner)),
         *_as_uid(claim, "-all"),
@@ -82,7 +100,7 @@ def start(claim: Claim, edge: Namespace, namespace_path: str) -> None:
     owner = fcntl.ioctl(edge.descriptor, NS_GET_USERNS)
     try:
         done = subprocess.run(
-            pasta_command(claim, namespace_path, owner),
+            pasta_command(claim, namespace_path, owner, _descriptors()),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -95,6 +113,11 @@ def start(claim: Claim, edge: Namespace, namespace_path: str) -> None:
     if done.returncode != 0:
         words = done.stdout.decode(errors="replace").strip()
         raise WayOutRefused(f"pasta: {words}")
+
+
+def _descriptors() -> int:
+    """Not above what this process may have: raising that is not ours."""
+    return min(share_of_connections(), resource.getrlimit(resource.RLIMIT_NOFILE)[1])
 
 
 def running(claim: Claim) -> list[int]:
