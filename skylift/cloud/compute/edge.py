@@ -65,7 +65,7 @@ def router_link(vpc_id: str) -> str:
 # the edge alone that tells, and it talks to servers alone.
 REFUSAL_SETTINGS = {"ipv4/icmp_ratemask": "6160"}
 
-REFUSE = "reject with icmpx admin-prohibited"
+REFUSE = "reject with icmpx type admin-prohibited"
 """AWS drops. An error at once, `No route to host`, tells the same and costs nobody a timeout."""
 
 

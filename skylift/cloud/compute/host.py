@@ -28,7 +28,7 @@ def ruleset(claim: Claim) -> str:
     it, and whatever other tables of the host make of an address on its way.
     """
     link = claim.host_link
-    held = "\n    ".join(surroundings.rules("reject with icmp admin-prohibited", 'oifname "lo"'))
+    held = "\n    ".join(surroundings.rules("reject with icmp type admin-prohibited", 'oifname "lo"'))
     return f"""\
 {_gone(claim)}table ip {claim.table} {{
 {surroundings.SETS}  chain to_carrier {{

@@ -31,11 +31,25 @@ table inet trial {
         flags interval
         elements = { 10.0.0.0/8 }
     }
+    set ports {
+        type ipv4_addr . inet_proto . inet_service
+        flags interval
+        elements = { 10.0.0.0/8 . tcp . 22 }
+    }
+    set recent {
+        type ipv4_addr . inet_service
+        size 8
+        flags dynamic,timeout
+        timeout 1s
+    }
     chain forward {
         type filter hook forward priority filter
         policy drop
         ct state established,related accept
         ip saddr @group tcp dport 22 accept
+        ip daddr . meta l4proto . th dport @ports accept
+        meta l4proto tcp add @recent { ip saddr . th sport } accept
+        reject with icmpx type admin-prohibited
     }
 }
 table ip trial_nat {
