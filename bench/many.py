@@ -136,7 +136,7 @@ def accounted_mib(home: Home) -> float:
     """Anonymous memory and kernel memory of all servers of this cloud."""
     endpoint = home.endpoint()
     assert endpoint is not None
-    group = f"skylift-{endpoint.loopback.split('.')[1]}"
+    group = f"skylift/{endpoint.loopback.split('.')[1]}"
     total = 0
     for hierarchy in cgroup.hierarchies():
         for stat in (hierarchy / group).glob("*/memory.stat"):

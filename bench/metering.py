@@ -55,7 +55,7 @@ def readings(home: Home) -> tuple[float, float]:
     endpoint = home.endpoint()
     assert endpoint is not None
     number = endpoint.loopback.split(".")[1]
-    run, group = Path("/run/skylift") / number, f"skylift-{number}"
+    run, group = Path("/run/skylift") / number, f"skylift/{number}"
     meter = Meter(run, group)
     assert meter.read(server) is not None
     pid = (run / server / "pid").read_text()

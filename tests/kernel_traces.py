@@ -8,7 +8,7 @@ import re
 import sqlite3
 import subprocess
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 
 UIDS = 65536
@@ -70,12 +70,12 @@ def _processes(number: int, home: Path, data: Path) -> Iterator[str]:
             # gives them as well.
             continue
         ours = uid == 2_000_000_000 + number or any(uid in each for each in ranges)
-        if ours or f"/skylift-{number}/" in groups or any(mark in command for mark in marks):
+        if ours or f"/skylift/{number}/" in groups or any(mark in command for mark in marks):
             yield f"process {pid}, uid {uid}: {command}"
 
 
 def _is_of_another(groups: str, number: int, home: Path) -> bool:
-    found = re.search(r"/skylift-(\d+)/", groups)
+    found = re.search(r"/skylift/(\d+)/", groups)
     return (
         found is not None and int(found[1]) != number and _has_number(int(found[1])) not in (None, str(home.resolve()))
     )
@@ -132,12 +132,11 @@ def _namespaces(number: int) -> Iterator[str]:
 
 def _cgroups(number: int) -> Iterator[str]:
     top = Path("/sys/fs/cgroup")
-    for folder in (top, *(each for each in top.iterdir() if not each.name.startswith("skylift-"))):
+    for folder in (top, *(each for each in top.iterdir() if each.name != "skylift")):
         # Of version 2, or a hierarchy of version 1. Those of other clouds come and go.
-        with suppress(OSError):
-            yield from (
-                f"cgroup {each}" for each in sorted(folder.iterdir()) if each.name.startswith(f"skylift-{number}")
-            )
+        place = folder / "skylift" / str(number)
+        if place.exists():
+            yield f"cgroup {place}"
 
 
 def _network(number: int) -> Iterator[str]:

@@ -111,7 +111,7 @@ class Census:
 
     def _groups(self) -> set[str]:
         top = Path("/sys/fs/cgroup")
-        found = [*top.glob(f"skylift-{self._number}/*/"), *top.glob(f"*/skylift-{self._number}/*/")]
+        found = [*top.glob(f"skylift/{self._number}/*/"), *top.glob(f"*/skylift/{self._number}/*/")]
         return {path.name for path in found if not path.is_symlink()}
 
     def _monitors(self) -> Iterator[str]:

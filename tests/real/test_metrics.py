@@ -22,7 +22,7 @@ def server(cloud: RealCloud) -> Server:
 
 
 def test_the_kernel_is_read(cloud: RealCloud, server: Server) -> None:
-    meter = Meter(Path("/run/skylift") / str(cloud.number), f"skylift-{cloud.number}")
+    meter = Meter(Path("/run/skylift") / str(cloud.number), f"skylift/{cloud.number}")
     before = meter.read(server.id)
     assert before is not None
     assert server.says(f"{BUSY}; head -c 1000000 /dev/zero | tr '\\0' x | wc -c") == "1000000"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 MOUNT = Path("/sys/fs/cgroup")
@@ -37,14 +38,52 @@ def cpusets() -> bool:
     return (MOUNT / "cpuset" / "cpuset.cpus").exists()
 
 
+def tasks() -> int:
+    """How many processes and threads all servers of this machine may have together: half of what it can have.
+
+    That is as many as it has numbers for, or as its own group may have, where it is a container.
+    """
+    proc = Path("/proc/sys/kernel")
+    most = [int((proc / name).read_text()) for name in ("pid_max", "threads-max")]
+    own = [file.read_text().strip() for file in (MOUNT / "pids.max", MOUNT / "pids" / "pids.max") if file.exists()]
+    return min(*most, *(int(each) for each in own if each != "max")) // 2
+
+
+def make(name: str, most: int) -> None:
+    """The cgroup `PARENT/NAME` in every hierarchy; all in `PARENT` have so many processes and threads together."""
+    parent = name.partition("/")[0]
+    for hierarchy in hierarchies():
+        _make(hierarchy / name)
+        available = hierarchy / "cgroup.controllers"
+        if available.exists() and "pids" in available.read_text().split():
+            (hierarchy / "cgroup.subtree_control").write_text("+pids")
+        bound = hierarchy / parent / "pids.max"
+        if bound.exists():
+            bound.write_text(str(most))
+
+
+def _make(directory: Path) -> None:
+    """Another cloud may be removing the parent at this moment, as long as nothing is in it."""
+    while True:
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            return
+        except FileNotFoundError:
+            continue
+
+
 def remove(name: str) -> None:
-    """Remove the cgroup and those below it in every hierarchy; their processes must have ended."""
+    """Remove the cgroup and those below it in every hierarchy, and its parent after the last; their processes must have
+    ended."""
     for hierarchy in hierarchies():
         top = hierarchy / name
         if not top.exists():
             continue
         for directory, _, _ in os.walk(top, topdown=False):
             Path(directory).rmdir()
+        with suppress(OSError):
+            # Other clouds' are in it.
+            top.parent.rmdir()
 
 
 def processes(name: str) -> set[int]:

@@ -17,11 +17,16 @@ CAPABILITIES = tuple(
 SYS_MODULE and SYS_RAWIO the host's kernel is out of reach."""
 
 UIDS = 65536
+_MIB, _PAGE = 1 << 20, 4096
 INIT = ("/usr/bin/tini", "--", "/usr/lib/skylift/init")
 LXCFS_FILES = (
     *(f"proc/{name}" for name in ("cpuinfo", "diskstats", "loadavg", "meminfo", "stat", "swaps", "uptime")),
     "sys/devices/system/cpu",
 )
+_MASKED_PROC = tuple("acpi asound interrupts kcore keys latency_stats sched_debug scsi timer_list timer_stats".split())
+
+OPEN_FILES = 1024, 524_288
+"""How many a program may open at first, and raise that to, as systemd has it on EC2's images."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,8 @@ class ServerPlan:
 
     `image` is the image's root directory, `disk` the directory of what is the server's own. Its writes are there too,
     unless `volume` names where a file system for them is mounted. `cpus` are how many cores it may use, `memory` bytes.
-    `cores` are the host's that it runs on, all where none is named. `lxcfs` has the files that tell it its size.
+    `cores` are the host's that it runs on, all where none is named. `lxcfs` has the files that tell it its size. All
+    servers together may have `tasks` processes and threads.
     """
 
     id: str
@@ -44,16 +50,21 @@ class ServerPlan:
     cores: tuple[int, ...] = ()
     lxcfs: Path | None = None
     volume: Path | None = None
+    tasks: int = 1 << 22
 
     @property
     def pids(self) -> int:
-        """A bound that stops a fork bomb well before it becomes the host's problem."""
-        return int(8192 * max(1.0, self.cpus))
+        """A bound that stops a fork bomb well before it becomes the host's problem, or other servers'."""
+        return min(int(8192 * max(1.0, self.cpus)), self.tasks // 2)
 
 
-def oci_config(plan: ServerPlan, root: Path, cgroup: str, seccomp: dict[str, Any]) -> dict[str, Any]:
-    """The content of the bundle's `config.json`; `cgroup` is the path below each hierarchy's root."""
+def oci_config(
+    plan: ServerPlan, root: Path, cgroup: str, seccomp: dict[str, Any], open_files: int = OPEN_FILES[1]
+) -> dict[str, Any]:
+    """The content of the bundle's `config.json`; `cgroup` is the path below each hierarchy's root. Processes here may
+    open `open_files` at most."""
     capabilities = list(CAPABILITIES)
+    files = [min(limit, open_files) for limit in OPEN_FILES]
     mapping = [{"containerID": 0, "hostID": plan.uid_base, "size": UIDS}]
     return {
         "ociVersion": "1.0.2",
@@ -68,10 +79,11 @@ def oci_config(plan: ServerPlan, root: Path, cgroup: str, seccomp: dict[str, Any
             "cwd": "/",
             "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), capabilities),
             "noNewPrivileges": False,
+            "rlimits": [{"type": "RLIMIT_NOFILE", "soft": files[0], "hard": files[1]}],
         },
         "root": {"path": str(root)},
         "hostname": plan.hostname,
-        "mounts": _mounts(plan.lxcfs),
+        "mounts": _mounts(plan),
         "linux": {
             "cgroupsPath": cgroup,
             "uidMappings": mapping,
@@ -80,34 +92,31 @@ def oci_config(plan: ServerPlan, root: Path, cgroup: str, seccomp: dict[str, Any
             "resources": _resources(plan),
             "seccomp": seccomp,
             "maskedPaths": [
-                "/proc/kcore",
-                "/proc/keys",
-                "/proc/timer_list",
-                "/proc/sched_debug",
+                *(f"/proc/{name}" for name in _MASKED_PROC),
+                "/sys/devices/virtual/powercap",
                 "/sys/firmware",
             ],
-            "readonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sysrq-trigger"],
+            # The directory that version 1's hierarchies are mounted in is a file system in memory without a bound.
+            "readonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sysrq-trigger", "/sys/fs/cgroup"],
         },
     }
 
 
-def _mounts(lxcfs: Path | None) -> list[dict[str, Any]]:
-    def tmpfs(destination: str, *options: str) -> dict[str, Any]:
+def _mounts(plan: ServerPlan) -> list[dict[str, Any]]:
+    def tmpfs(destination: str, size: int, *options: str) -> dict[str, Any]:
+        """As many files as the kernel gives one of this size by itself, where it has that much memory."""
+        bounds = (f"size={size >> 10}k", f"nr_inodes={max(size // _PAGE, 1024)}")
         return {
             "destination": destination,
             "type": "tmpfs",
             "source": "tmpfs",
-            "options": ["nosuid", "nodev", *options],
+            "options": ["nosuid", *options, *bounds],
         }
 
     mounts = [
         {"destination": "/proc", "type": "proc", "source": "proc", "options": ["nosuid", "noexec", "nodev"]},
-        {
-            "destination": "/dev",
-            "type": "tmpfs",
-            "source": "tmpfs",
-            "options": ["nosuid", "strictatime", "mode=755", "size=65536k"],
-        },
+        # All of them together are less than the server's memory: what is full of them goes on.
+        tmpfs("/dev", 4 * _MIB, "strictatime", "mode=755"),
         {
             "destination": "/dev/pts",
             "type": "devpts",
@@ -132,15 +141,17 @@ def _mounts(lxcfs: Path | None) -> list[dict[str, Any]]:
             "source": "cgroup",
             "options": ["nosuid", "noexec", "nodev", "relatime", "ro"],
         },
-        tmpfs("/dev/shm", "mode=1777"),  # noqa: S108 - a mount point in the server, not a file of ours
-        tmpfs("/run", "mode=755"),
+        tmpfs("/dev/shm", plan.memory // 2, "nodev", "mode=1777"),  # noqa: S108 - a mount point in the server
+        tmpfs("/run", plan.memory // 5, "nodev", "mode=755"),
+        # Apart from it: a full /run must not keep a server from being turned off.
+        tmpfs("/run/skylift", 4 * _MIB, "nodev", "mode=755"),
     ]
-    if lxcfs is not None:
+    if plan.lxcfs is not None:
         mounts += [
             {
                 "destination": f"/{name}",
                 "type": "bind",
-                "source": str(lxcfs / name),
+                "source": str(plan.lxcfs / name),
                 "options": ["bind", "ro", "nosuid", "nodev", "noexec"],
             }
             for name in LXCFS_FILES

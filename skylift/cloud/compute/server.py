@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import resource
 import select
 import shutil
 import subprocess
@@ -141,8 +142,10 @@ class Servers:
             for directory in (plan.disk, plan.disk.parent):
                 sync_directory(directory)
         (self._exits / plan.id).unlink(missing_ok=True)
+        cgroup.make(self._group, plan.tasks)
         seccomp = oci_seccomp(self._profile, CAPABILITIES)
-        config = oci_config(plan, rootfs.root, f"/{self._group}/{plan.id}", seccomp)
+        open_files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        config = oci_config(plan, rootfs.root, f"/{self._group}/{plan.id}", seccomp, open_files)
         _write_private(bundle / "config.json", json.dumps(config))
 
     def start(self, server_id: str) -> None:
@@ -189,6 +192,7 @@ class Servers:
         _open_to_its_root(bundle, rootfs.uid_base)
         (bundle / "config.json").chmod(0o600)
         rootfs.close()
+        cgroup.make(self._group, cgroup.tasks())
 
     def exit_code(self, server_id: str) -> int | None:
         """What the server's init ended with; None when nobody was there to see it."""

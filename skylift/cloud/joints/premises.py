@@ -35,8 +35,8 @@ def make_meter(claim: Claim) -> Meter:
 
 
 def _group(claim: Claim) -> str:
-    """The cgroup of its servers."""
-    return f"skylift-{claim.number}"
+    """The cgroup of its servers, in the one that all clouds' are in."""
+    return f"skylift/{claim.number}"
 
 
 def make_disks(data: Data, claim: Claim) -> Disks:
@@ -64,6 +64,7 @@ def make_site(data: Data, claim: Claim, account: str, region: str) -> Site:
         cpusets=cgroup.cpusets(),
         swap_accounting=cgroup.swap_accounting(),
         lxcfs=ensure_lxcfs(lxcfs_at(claim)),
+        tasks=cgroup.tasks(),
     )
 
 

@@ -40,7 +40,7 @@ class Site:
     """What is the same for every server of one cloud. `volumes` is where volumes are mounted on the host.
 
     `host_cores` are the cores that servers may use, by their numbers; `cpusets` says whether one can be held to some of
-    them. `lxcfs` is where it is mounted, if it is.
+    them. `lxcfs` is where it is mounted, if it is. `tasks` are how many processes and threads all servers may have.
     """
 
     account: str
@@ -52,6 +52,7 @@ class Site:
     cpusets: bool
     swap_accounting: bool
     lxcfs: Path | None
+    tasks: int
 
 
 def _session_keys(tx: Tx, instance_id: str) -> dict[str, tuple[str, ...]]:
@@ -112,6 +113,7 @@ class Draughtsman:
             memory=kind.memory_mib * MIB,
             swap_accounting=self._site.swap_accounting,
             lxcfs=self._site.lxcfs,
+            tasks=self._site.tasks,
             volume=self._site.volumes / root.id if root.bounded else None,
         )
         seed = seed_files(

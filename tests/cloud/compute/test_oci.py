@@ -34,6 +34,25 @@ def test_the_type_bounds_the_server() -> None:
     assert resources["pids"]["limit"] == 16384
 
 
+def test_one_server_leaves_processes_for_others() -> None:
+    plan = replace(PLAN, cpus=96, tasks=16_384)
+    assert oci_config(plan, Path("/r"), "/g", {})["linux"]["resources"]["pids"]["limit"] == 8192
+
+
+def test_file_systems_in_memory_leave_memory() -> None:
+    for memory in (512 << 20, 1 << 40):
+        mounts = oci_config(replace(PLAN, memory=memory), Path("/r"), "/g", {})["mounts"]
+        sizes = [
+            int(option.removeprefix("size=").removesuffix("k")) << 10
+            for mount in mounts
+            if mount["type"] == "tmpfs"
+            for option in mount["options"]
+            if option.startswith("size=")
+        ]
+        assert len(sizes) == sum(mount["type"] == "tmpfs" for mount in mounts) == 4
+        assert sum(sizes) < memory * 3 // 4
+
+
 def test_swap_is_not_limited_where_it_is_not_accounted() -> None:
     plan = ServerPlan(**{**PLAN.__dict__, "swap_accounting": False})
     assert oci_config(plan, Path("/r"), "/g", {})["linux"]["resources"]["memory"] == {"limit": 1 << 30}

@@ -226,7 +226,8 @@ def _sleep_until(at: float) -> None:
 def end(request: Request) -> NoReturn:
     """The system's end, from the announcement to the last system call."""
     announce(request.message or f"The system is going down for {WORDS[request.action]} NOW!", request.wall)
-    with open(NOLOGIN, "w", encoding="utf-8") as file:
+    with suppress(OSError), open(NOLOGIN, "w", encoding="utf-8") as file:
+        # A full /run keeps nobody from turning the system off.
         file.write("The system is going down.\n")
     _end_processes(signal.SIGTERM, GRACE)
     _end_processes(signal.SIGKILL, 1.0)
