@@ -268,8 +268,13 @@ def _required(tx: Tx, name: str) -> Alarm:
 
 
 def on_put(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
-    """Whoever makes an alarm has it act, and must be allowed to do so themselves."""
+    """Whoever makes an alarm has it act, and must be allowed to do so themselves. Tags are for new ones only.
+
+    https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html ("Tags")
+    """
     yield _check(tx, caller, "PutMetricAlarm", params["AlarmName"], request_tags(params))
+    if params.get("Tags") and tx.get(Alarm, name=params["AlarmName"]) is None:
+        yield _check(tx, caller, "TagResource", params["AlarmName"], request_tags(params))
     for name in ACTIONS:
         for arn in params.get(name, []):
             yield from needed_for(tx, caller, arn, params)

@@ -77,8 +77,7 @@ class Condition:
         found = context.get(self.key, ())
         resolve = resolver(context)
         if self.operator == "Null":
-            absent = any((value.text(resolve) or "").lower() == "true" for value in self.values)
-            return absent != bool(found)
+            return any(((value.text(resolve) or "").lower() == "true") != bool(found) for value in self.values)
         negated = self.operator in NEGATED
         if not found:
             return self._holds_without(negated)
@@ -154,6 +153,9 @@ def _parsed(parse: Callable[[str], Any], compare: Callable[[Any, Any], bool]) ->
 
 
 def _number(text: str) -> Decimal | None:
+    """Digits as people write them: Python would read `1_0` and digits of any script, too."""
+    if not re.fullmatch(r"\s*[-+0-9.eE]+\s*", text):
+        return None
     try:
         number = Decimal(text)
     except InvalidOperation:
@@ -195,7 +197,8 @@ def _in_network(value: str, wanted: Pattern, resolve: Resolve) -> bool:
 
 
 def _no_case(left: str, right: str) -> bool:
-    return left.casefold() == right.casefold()
+    """Character by character: `ß` is not `ss`, which folding would make of it."""
+    return left.lower() == right.lower()
 
 
 TESTS: dict[str, Test] = {

@@ -153,7 +153,9 @@ def check(action: str) -> Callable[[Tx, Caller, Any], Iterable[Check]]:
         serial = params.get("SerialNumber") or _arn(caller, params["VirtualMFADeviceName"], params.get("Path", "/"))
         device = tx.get(MfaDevice, serial=serial)
         context = {**request_tags(params), **(resource_tags(device.tags) if device else {})}
-        return [Check(f"iam:{action}", serial, context)]
+        # As with users and roles, tagging what is being made takes the permission that tagging it later takes.
+        tags = action == "CreateVirtualMFADevice" and params.get("Tags")
+        return [Check(f"iam:{each}", serial, context) for each in (action, *(["TagMFADevice"] if tags else []))]
 
     return checks
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import unquote
 
 from skylift.cloud.identity import Caller, Signature
 from skylift.cloud.services.operation import Check
@@ -39,13 +40,20 @@ def with_request_keys(checks: Checks) -> Checks:
 
 def with_request(tx: Tx, caller: Caller, params: Any, check: Check) -> Check:
     """What a check says itself wins."""
-    # A copy's source may be written with a slash before the bucket; policies are written without it.
-    context = {key: str(params[name]).removeprefix("/") for name, key in KEYS.items() if name in params}
+    context = {key: str(params[name]) for name, key in KEYS.items() if name in params}
+    if "CopySource" in params:
+        context[KEYS["CopySource"]] = _copy_source(params["CopySource"])
     context["s3:ResourceAccount"] = caller.account
     context |= _of_signature(tx.now, caller.signature)
     if caller.tls_version:
         context["s3:TlsVersion"] = caller.tls_version
     return replace(check, context={**context, **(check.context or {})})
+
+
+def _copy_source(header: str) -> str:
+    """As policies write it, however the request does: without a slash before the bucket, and not percent-encoded."""
+    path, question, version = header.partition("?versionId=")
+    return f"{unquote(path).removeprefix('/')}{question}{version}"
 
 
 def _of_signature(now: datetime, signature: Signature | None) -> dict[str, str]:

@@ -315,3 +315,13 @@ def test_what_a_killed_process_has_left_is_done_by_the_next(watched: Watched) ->
     again.act()
     assert watched.desired == "stopped"
     assert len(happened(watched.account, HistoryItemType="Action")) == 1
+
+
+def test_tags_of_a_new_alarm_take_a_permission_of_their_own(account: Account) -> None:
+    caller = account.role("watcher", allow("cloudwatch:PutMetricAlarm"))
+    tags = [{"Key": "team", "Value": "blue"}]
+    with refused("AccessDenied", "cloudwatch:TagResource"):
+        put(account, Tags=tags, caller=caller)
+    put(account, caller=caller)
+    put(account, Tags=tags, caller=caller)
+    put(account, "other", Tags=tags, caller=account.role("tagger", allow("cloudwatch:*")))

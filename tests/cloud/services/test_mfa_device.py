@@ -178,6 +178,9 @@ def test_who_may_handle_devices(account: Account) -> None:
     own = allow("iam:CreateVirtualMFADevice", f"arn:aws:iam::{ACCOUNT}:mfa/bob*")
     bob = account.user("bob", own, deny("iam:DeleteVirtualMFADevice"))
     account.iam("CreateVirtualMFADevice", caller=bob, VirtualMFADeviceName="bobs")
+    tags = [{"Key": "team", "Value": "blue"}]
+    with refused("AccessDenied", "iam:TagMFADevice"):
+        account.iam("CreateVirtualMFADevice", caller=bob, VirtualMFADeviceName="bobs-other", Tags=tags)
     with refused("AccessDenied", "iam:CreateVirtualMFADevice"):
         account.iam("CreateVirtualMFADevice", caller=bob, VirtualMFADeviceName="anns")
     with refused("AccessDenied", "iam:DeleteVirtualMFADevice"):

@@ -10,6 +10,7 @@ from identity_fixtures import (
     START,
     Account,
     allow,
+    deny,
     refused,
     storing_account_fixture,  # noqa: F401
 )
@@ -135,3 +136,16 @@ def test_a_copy_may_have_another_checksum(account: Account, algorithm: str) -> N
     assert sums == {f"Checksum{algorithm}": expected, "ChecksumType": "FULL_OBJECT"}
     found = account.s3("HeadObject", Bucket="other", Key="copy", ChecksumMode="ENABLED")
     assert found[f"Checksum{algorithm}"] == expected
+
+
+@pytest.mark.parametrize(
+    "source", ["bucket/private/key", "/bucket/private/key", "bucket/%70rivate/key", "%2Fbucket%2Fprivate%2Fkey"]
+)
+def test_no_way_to_write_a_source_escapes_a_deny(account: Account, source: str) -> None:
+    account.put("bucket", "private/key", b"data")
+    there = {"Condition": {"StringLike": {"s3:x-amz-copy-source": "bucket/private/*"}}}
+    copier = account.role("copier", allow("s3:*"), deny("s3:PutObject", **there))
+    with refused("AccessDenied", "explicit deny"):
+        account.s3("CopyObject", Bucket="bucket", Key="copy", CopySource=source, caller=copier)
+    allowed = account.role("allowed", allow("s3:GetObject"), allow("s3:PutObject", **there))
+    account.s3("CopyObject", Bucket="bucket", Key="copy", CopySource=source, caller=allowed)
