@@ -329,7 +329,11 @@ def _resource_applies(statement: Statement, resource: str, context: Context) -> 
     resolve = resolver(context)
     if statement.resources is not None:
         return any(item.matches(resource, resolve) for item in statement.resources)
-    return not any(item.matches(resource, resolve) for item in statement.not_resources or ())
+    excepted = statement.not_resources or ()
+    if statement.allows and any(item.text(resolve) is None for item in excepted):
+        # What is excepted from an Allow is not known: the exception must not fall away.
+        return False
+    return not any(item.matches(resource, resolve) for item in excepted)
 
 
 def _statements(documents: Iterable[PolicyDocument], *, allow: bool) -> Iterable[Statement]:

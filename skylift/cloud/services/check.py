@@ -30,7 +30,7 @@ from skylift.cloud.placement_group import PlacementGroup
 from skylift.cloud.services.condition_key import Context, of_change, of_row
 from skylift.cloud.services.operation import Check
 from skylift.cloud.services.resource import arn, kind_of, kind_of_id
-from skylift.cloud.services.tag import checked
+from skylift.cloud.services.tag import RESERVED, checked
 from skylift.cloud.spot import SpotRequest
 from skylift.cloud.store.database import Tx
 from skylift.cloud.volume import Snapshot, Volume
@@ -213,15 +213,22 @@ def association_by_id(tx: Tx, association_id: str) -> tuple[RouteTable | None, R
 
 
 def tagging(action: str) -> Checks:
-    """CreateTags and DeleteTags: every resource, with the tags that are asked for."""
+    """CreateTags and DeleteTags: every resource, with the tags that are asked for.
+
+    DeleteTags without any takes all that a resource has, so that it is asked about each of them.
+    """
 
     def checks(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
         context = _request_tags(params.get("Tags") or [])
+        whole = action == "ec2:DeleteTags" and not context
         for resource_id in params.get("Resources", []):
             kind = kind_of_id(resource_id)
             if kind is not None:
                 found = on_row(tx, caller, action, kind.noun, resource_id)
-                yield Check(action, found.resource, {**(found.context or {}), **context})
+                row = tx.get(kind.noun, id=resource_id) if whole else None
+                going = tuple(key for key in row.tags if not key.startswith(RESERVED)) if row is not None else ()
+                keys: Context = {"aws:TagKeys": going} if going else {}
+                yield Check(action, found.resource, {**(found.context or {}), **context, **keys})
             else:
                 label = "security-group-rule" if resource_id.startswith("sgr-") else "*"
                 yield Check(action, arn(caller, label, resource_id), {"ec2:Region": caller.region, **context})

@@ -401,3 +401,12 @@ def test_a_sessions_tag_stands_in_for_its_roles_in_any_case(account: Account) ->
     account.iam("TagRole", RoleName="worker", Tags=[{"Key": "Team", "Value": "red"}])
     assert not account.may(account.assume("worker"))
     assert account.may(account.assume("worker", Tags=[{"Key": "TEAM", "Value": "blue"}]))
+
+
+def test_an_exception_that_is_not_known_does_not_fall_away() -> None:
+    """An Allow for all but what a variable names is none for who has no such key; a Deny for all but that denies."""
+    for effect in ("Allow", "Deny"):
+        other = {"Effect": effect, "Action": "*", "NotResource": "arn:aws:s3:::bucket/${aws:PrincipalTag/team}/*"}
+        assert not with_tags(*([other] if effect == "Allow" else [allow("*"), other]), context={})
+    mine = {"Effect": "Allow", "Action": "*", "NotResource": "arn:aws:s3:::bucket/${aws:PrincipalTag/team}/*"}
+    assert with_tags(mine, context={"aws:PrincipalTag/team": "blue"})

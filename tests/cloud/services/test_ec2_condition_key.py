@@ -156,3 +156,19 @@ def test_a_launch_knows_what_its_template_says_and_what_the_request_does(cloud: 
     assert own == {f"{HERE}instance/*", f"{HERE}network-interface/*", f"{HERE}subnet/{subnet_id}"}
     alone = cloud.checks("RunInstances", ImageId=cloud.image_id, InstanceType="t3.micro", MinCount=1, MaxCount=1)
     assert not any("ec2:LaunchTemplate" in (check.context or {}) for check in alone)
+
+
+def test_who_deletes_all_tags_is_asked_about_each(cloud: Cloud) -> None:
+    """Else leaving the keys out would pass a Deny on one of them, and an Allow of a few."""
+    vpc = cloud.default("vpc")["VpcId"]
+    in_vpc = f"{HERE}vpc/{vpc}"
+    assert "aws:TagKeys" not in context(cloud.checks("DeleteTags", Resources=[vpc]), in_vpc)
+    tags = [{"Key": "owner", "Value": "me"}, {"Key": "job", "Value": "j"}]
+    cloud.call("CreateTags", Resources=[vpc], Tags=tags)
+    for nothing in ({}, {"Tags": []}):
+        assert context(cloud.checks("DeleteTags", Resources=[vpc], **nothing), in_vpc)["aws:TagKeys"] == (
+            "owner",
+            "job",
+        )
+    one = context(cloud.checks("DeleteTags", Resources=[vpc], Tags=[{"Key": "job"}]), in_vpc)
+    assert one["aws:TagKeys"] == ("job",)
