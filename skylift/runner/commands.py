@@ -21,7 +21,8 @@ def program_argv(program: Program) -> list[str]:
     """What the supervisor starts; a first word `python` is replaced there by the environment's interpreter unless the
     program is a command."""
     if program.kind == "script":
-        return ["python", program.target, *program.args]
+        target = program.target
+        return ["python", f"./{target}" if target.startswith("-") else target, *program.args]
     if program.kind == "module":
         return ["python", "-m", program.target, *program.args]
     return [program.target, *program.args]

@@ -136,3 +136,7 @@ def test_supervisor_needs_nothing_newer_than_python_39_and_nothing_installed(pat
     }
     strange = {name for name in imported if name.split(".")[0] not in sys.stdlib_module_names}
     assert {name for name in strange if not name.startswith("skylift.runner.supervisor")} == set()
+
+
+def test_a_script_that_is_called_like_an_option() -> None:
+    assert program_argv(Program("script", "-c.py", ("-v",))) == ["python", "./-c.py", "-v"]
