@@ -28,7 +28,7 @@ from typing import IO
 from skylift.runner.errors import UsageError
 from skylift.runner.git import has_git, list_repository, list_unversioned
 from skylift.runner.job import Bundle, SentFile
-from skylift.runner.shown import shown
+from skylift.runner.visible import shown
 
 _PROJECT_MARKS = ("pyproject.toml", ".git")
 _WORTH_A_LOOK = 4 << 20

@@ -18,8 +18,8 @@ from pathlib import Path, PurePosixPath
 
 from skylift.runner.bundle import find_project
 from skylift.runner.errors import UsageError
-from skylift.runner.shown import shown
 from skylift.runner.tool_table import ToolTable
+from skylift.runner.visible import shown
 
 FREE = frozenset(
     {

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from skylift.runner.errors import UsageError
-from skylift.runner.shown import shown
+from skylift.runner.visible import shown
 
 _PATIENCE = 120
 """Seconds for one repository."""

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 from skylift.runner.errors import UsageError
-from skylift.runner.shown import shown
 from skylift.runner.toml_text import parse_toml, read_text, table_of
+from skylift.runner.visible import shown
 
 
 @dataclass(frozen=True)

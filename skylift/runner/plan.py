@@ -14,9 +14,9 @@ from skylift.runner.job import NAME_FORM, Environment, Job, Program, S3Input, Se
 from skylift.runner.needs import Needs, find_needs
 from skylift.runner.pep723 import ScriptHeader, read_header
 from skylift.runner.requirements import NOTHING, Requirements
-from skylift.runner.shown import shown
 from skylift.runner.spot import check_company
 from skylift.runner.toml_text import SCRIPT_LIMIT, read_text
+from skylift.runner.visible import shown
 
 DEFAULT_TYPE = "t3.small"
 DEFAULT_MAX_TIME = 3600

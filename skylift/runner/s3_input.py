@@ -15,7 +15,7 @@ from typing import Any
 from skylift.runner.ec2 import Api
 from skylift.runner.errors import NotPermitted, Refused, UsageError
 from skylift.runner.job import Bundle, S3Input
-from skylift.runner.shown import shown
+from skylift.runner.visible import shown
 
 _WILD = re.compile(r"(\*\*/?|\*|\?|\[!?\]?[^\]/]*\])")
 _ARCHIVED = {"GLACIER", "DEEP_ARCHIVE"}

@@ -19,7 +19,7 @@ from skylift.runner.bundle import mode_of, open_sent
 from skylift.runner.ec2 import Api
 from skylift.runner.errors import Refused, RunError, SkyliftError, UsageError
 from skylift.runner.job import Bundle, SentFile
-from skylift.runner.shown import shown
+from skylift.runner.visible import shown
 
 SHELF = "inputs/sha256/"
 _PART = 16 << 20

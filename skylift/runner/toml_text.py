@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from skylift.runner.errors import UsageError
-from skylift.runner.shown import shown
+from skylift.runner.visible import shown
 
 SCRIPT_LIMIT = 64 << 20
 SETTINGS_LIMIT = 4 << 20

@@ -10,8 +10,8 @@ from pathlib import Path
 from skylift.runner.bundle import find_project
 from skylift.runner.errors import UsageError
 from skylift.runner.pep723 import find_block
-from skylift.runner.shown import shown
 from skylift.runner.toml_text import SCRIPT_LIMIT, parse_toml, read_text
+from skylift.runner.visible import shown
 
 _HEADER = re.compile(r"\s*\[\s*tool\s*\.\s*skylift\s*\]")
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+
+_LONGEST = 200
+
 
 def visible(text: str) -> str:
     """The same, with each character that moves, hides, colours or reorders what a terminal shows written out: control
@@ -15,3 +19,9 @@ def visible(text: str) -> str:
 def visible_lines(text: str) -> list[str]:
     """Of a text that may have several lines of its own."""
     return [visible(line) for line in text.split("\n")]
+
+
+def shown(name: str | os.PathLike[str]) -> str:
+    """A name that somebody else chose, as it may stand in a message: visible, and cut in the middle where it is long."""
+    text = visible(os.fspath(name))
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]}...{text[-_LONGEST // 2 :]}"
