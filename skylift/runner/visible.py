@@ -22,6 +22,6 @@ def visible_lines(text: str) -> list[str]:
 
 
 def shown(name: str | os.PathLike[str]) -> str:
-    """A name that somebody else chose, as it may stand in a message: visible, and cut in the middle where it is long."""
+    """A name that somebody else chose, as it may stand in a message: visible, and not longer than a line or two."""
     text = visible(os.fspath(name))
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]}...{text[-_LONGEST // 2 :]}"
