@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -79,6 +80,8 @@ from skylift.cloud.store.database import Database, StoreError
 from skylift.cloud.wire.endpoint import AwsEndpoint
 
 log = logging.getLogger("skylift.cloud")
+
+MOST_FILES = 1 << 20
 
 FAILURE = 125
 """The exit code where skylift or the machine failed."""
@@ -256,6 +259,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--erase", action="store_true", help="with --down: delete the data directory, too")
     chosen = parser.parse_args(arguments)
     home = Home(chosen.home)
+    open_many_files()
     handler = CappedLog(home.data.log, reader=home.owner.uid)
     handler.setFormatter(OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
@@ -278,6 +282,13 @@ def main(arguments: list[str] | None = None) -> int:
     except (ServerError, RootfsError, NetworkError, ProfileMissing, StoreError) as error:
         return _refuse(error, FAILURE, answer)
     return 0
+
+
+def open_many_files() -> None:
+    """As many descriptors as this process is allowed: a shell gives 1,024, and each connection takes one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
 
 
 def _refuse(error: Exception, code: int, answer: Callable[[str], None]) -> int:

@@ -20,6 +20,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.wire.call import Request, Response
+from skylift.cloud.wire.crowd import AT_A_TIME, Crowd, Seat, everybody, refuse
 from skylift.cloud.wire.files import OpenBody
 from skylift.cloud.wire.pipeline import Body, Disconnected
 
@@ -53,30 +54,40 @@ def blocking(handler: Callable[[Request], Response]) -> Answer:
 class HttpServer:
     """Serves `answer` on any number of listening sockets."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: Answer, crowd: Crowd | None = None) -> None:
+        """`crowd` bounds how many connections are open, by default together with those of this process's others."""
         self._answer = answer
-        self._servers: dict[str, web.Server] = {}
-        self._listening: dict[socket.socket, asyncio.Server] = {}
+        self._crowd = crowd or everybody()
+        self._servers: dict[str, _Server] = {}
+        self._listening: set[socket.socket] = set()
+        self._arriving: set[asyncio.Task[None]] = set()
 
     async def add_socket(self, sock: socket.socket, tls: ssl.SSLContext | None = None, *, place: str = "") -> None:
         """Accept connections on a listening, or just bound, socket. The server owns it from here on.
 
         `place` is what requests say of where they came in.
         """
-        loop = asyncio.get_running_loop()
-        self._listening[sock] = await loop.create_server(
-            partial(self._protocol, place), sock=sock, backlog=512, ssl=tls
-        )
+        sock.setblocking(False)
+        sock.listen(512)
+        self._listening.add(sock)
+        asyncio.get_running_loop().add_reader(sock, self._accept, sock, tls, place)
 
     async def remove_socket(self, sock: socket.socket) -> None:
         """Stop accepting on it and close it; requests that are being answered go on. KeyError if it is not served."""
-        self._listening.pop(sock).close()
+        self._listening.remove(sock)
+        self._close(sock)
+
+    def _close(self, listening: socket.socket) -> None:
+        asyncio.get_running_loop().remove_reader(listening)
+        listening.close()
 
     async def stop(self, grace: float = GRACE) -> None:
         """Close all sockets, then let requests finish for `grace` seconds."""
-        for listening in self._listening.values():
-            listening.close()
+        for listening in self._listening:
+            self._close(listening)
         self._listening.clear()
+        for arriving in self._arriving:
+            arriving.cancel()
         servers = list(self._servers.values())
         self._servers.clear()
         for server in servers:
@@ -84,7 +95,38 @@ class HttpServer:
             server.pre_shutdown()
         await asyncio.gather(*(server.shutdown(grace) for server in servers))
 
-    def _protocol(self, place: str) -> asyncio.Protocol:
+    def _accept(self, listening: socket.socket, tls: ssl.SSLContext | None, place: str) -> None:
+        for _ in range(AT_A_TIME):
+            accepted = self._crowd.accept(listening)
+            if accepted is None:
+                return
+            connection, source = accepted
+            seat = self._crowd.enter(f"{place} {source}".lstrip())
+            if seat is None:
+                refuse(connection)
+                continue
+            arriving = asyncio.get_running_loop().create_task(self._admit(connection, tls, place, seat))
+            self._arriving.add(arriving)
+            arriving.add_done_callback(self._arriving.discard)
+
+    async def _admit(self, connection: socket.socket, tls: ssl.SSLContext | None, place: str, seat: Seat) -> None:
+        """Serve a connection, from here on by itself. It keeps its seat until it is closed."""
+        loop = asyncio.get_running_loop()
+        served = False
+        try:
+            protocol: _Connection
+            _, protocol = await loop.connect_accepted_socket(partial(self._protocol, place), connection, ssl=tls)
+            served = True
+            protocol.sit(seat)
+        except OSError:
+            # It has gone away already, or does not speak TLS.
+            pass
+        finally:
+            if not served:
+                connection.close()
+                seat.leave()
+
+    def _protocol(self, place: str) -> _Connection:
         if place not in self._servers:
             self._servers[place] = _Server(
                 partial(self._handle, place),
@@ -118,6 +160,20 @@ class _Connection(web.RequestHandler):
 
     _newest: StreamReader | None = None
     """The body of the newest request."""
+    _seat: Seat | None = None
+    _lost = False
+
+    def sit(self, seat: Seat) -> None:
+        """Have it given back when the connection is closed, if it is not by now."""
+        self._seat = seat
+        if self._lost:
+            seat.leave()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        super().connection_lost(exc)
+        self._lost = True
+        if self._seat is not None:
+            self._seat.leave()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)

@@ -1,0 +1,116 @@
+"""How many connections are open at a time: fewer than this process may have descriptors, so that its own work has some.
+
+asyncio's way to accept does not bound them. Out of descriptors, it writes hundreds of tracebacks a second and keeps
+everybody waiting.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import resource
+import socket
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+
+log = logging.getLogger("skylift.cloud.wire")
+
+AT_A_TIME = 64
+"""Connections that are accepted before requests have their turn again."""
+QUIET = 60.0
+"""Seconds between two lines in the log about connections that were refused."""
+REFUSAL = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+_NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+
+class Seat:
+    """A connection's place in the crowd, until it leaves."""
+
+    def __init__(self, leave: Callable[[], None]) -> None:
+        self._leave: Callable[[], None] | None = leave
+
+    def leave(self) -> None:
+        """The connection is closed. Any later call does nothing."""
+        leave, self._leave = self._leave, None
+        if leave is not None:
+            leave()
+
+
+class Crowd:
+    """At most `most` connections, half of them from one place, so that no sender keeps all others out."""
+
+    def __init__(self, most: int, now: Callable[[], float] = time.monotonic) -> None:
+        self._most = most
+        self._now = now
+        self._by: Counter[str] = Counter()
+        self._refused = 0
+        self._told: float | None = None
+        self._spare = _any_descriptor()
+
+    def enter(self, who: str) -> Seat | None:
+        """A seat for a connection from there; None where there is none left."""
+        if self._by.total() >= self._most or self._by[who] >= max(1, self._most // 2):
+            self._refuse(f"{self._by.total()} are open, {self._by[who]} of them from {who}, of {self._most} at most")
+            return None
+        self._by[who] += 1
+
+        def leave() -> None:
+            self._by[who] -= 1
+            if not self._by[who]:
+                del self._by[who]
+
+        return Seat(leave)
+
+    def accept(self, listening: socket.socket) -> tuple[socket.socket, str] | None:
+        """The next connection that waits and where it comes from; None where none waits, or none can be had."""
+        try:
+            connection, address = listening.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return None
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
+            self._turn_away(listening, error)
+            return None
+        connection.setblocking(False)
+        return connection, str(address[0])
+
+    def _turn_away(self, listening: socket.socket, error: OSError) -> None:
+        """Our own work has taken the descriptors: close one for a moment, to take a connection and end it. One that is
+        left waiting would wait for ever, and wake us again and again."""
+        os.close(self._spare)
+        try:
+            with suppress(OSError):
+                refuse(listening.accept()[0])
+        finally:
+            self._spare = _any_descriptor()
+        self._refuse(str(error.strerror))
+
+    def _refuse(self, why: str) -> None:
+        self._refused += 1
+        now = self._now()
+        if self._told is None or now - self._told >= QUIET:
+            log.warning("%d connections were refused: %s", self._refused, why)
+            self._refused, self._told = 0, now
+
+
+def refuse(connection: socket.socket) -> None:
+    """Say that it is to be tried again later, to who speaks HTTP, and close it."""
+    with connection, suppress(OSError):
+        connection.setblocking(False)
+        connection.send(REFUSAL)
+        connection.shutdown(socket.SHUT_WR)
+
+
+@cache
+def everybody() -> Crowd:
+    """All connections of this process: half of the descriptors that it may have."""
+    return Crowd(resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
+
+
+def _any_descriptor() -> int:
+    return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
