@@ -5,12 +5,15 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO, Any, Protocol, cast
+from urllib.parse import unquote_plus
 
 import botocore
 from botocore.config import Config
@@ -29,6 +32,7 @@ from botocore.exceptions import (
     ConnectionError as BotoConnectionError,
 )
 from botocore.loaders import Loader, create_loader
+from botocore.parsers import ResponseParserError
 from botocore.session import Session
 
 from skylift import __version__
@@ -50,6 +54,8 @@ _NOT_KNOWN = {
 _IN_ONE = 8 << 20
 _LARGEST = 16 << 20
 """Bytes of an object that is read into memory, where nobody says how large it may be."""
+_UNSPEAKABLE = re.compile("[^\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What XML cannot say of a key, or says otherwise: such a one is deleted by its own address."""
 _SETTLING = 30.0
 """Seconds in which what was made must be known everywhere; AWS promises none, and is mostly done within five."""
 
@@ -227,8 +233,16 @@ class Api:
             return False
 
     def uploads(self, bucket: str, prefix: str) -> list[Any]:
-        """Uploads in parts that were begun and not ended; S3 has them paid for like objects."""
-        return self.pages("s3", "list_multipart_uploads", "Uploads", Bucket=bucket, Prefix=prefix)
+        """Uploads in parts that were begun and not ended; S3 has them paid for like objects. Their keys may hold what
+        XML cannot say."""
+        operation = "list_multipart_uploads"
+        with translated(operation):
+            paginator = self._client("s3").get_paginator(operation)
+            return [
+                {**each, "Key": unquote_plus(each["Key"])} if page.get("EncodingType") == "url" else each
+                for page in paginator.paginate(Bucket=bucket, Prefix=prefix, EncodingType="url")
+                for each in page.get("Uploads", [])
+            ]
 
     def abort_uploads(self, bucket: str, prefix: str) -> None:
         for each in self.uploads(bucket, prefix):
@@ -243,9 +257,12 @@ class Api:
         Of these `last` goes when all others are gone: by it, one finds what is left when we are cut off."""
         self.abort_uploads(bucket, prefix)
         found = [each["Key"] for each in self.pages("s3", "list_objects_v2", "Contents", Bucket=bucket, Prefix=prefix)]
-        keys = [key for key in found if key != last]
+        odd = [key for key in found if key != last and _UNSPEAKABLE.search(key)]
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda key: self.call("s3", "delete_object", Bucket=bucket, Key=key), odd))
+        keys = sorted(set(found) - {last} - set(odd))
         batches = [keys[start : start + 1000] for start in range(0, len(keys), 1000)]
-        if len(keys) < len(found):
+        if last in found:
             batches.append([str(last)])
         for batch in batches:
             objects = [{"Key": key} for key in batch]
@@ -333,7 +350,7 @@ def translated(operation: str, service: str = "s3") -> Iterator[None]:
         raise RunError(f"{operation}: {error}", "Run `aws sso login`.") from None
     except (BotoConnectionError, HTTPClientError, IncompleteReadError) as error:
         raise Unreachable(f"{operation}: {error}") from None
-    except BotoCoreError as error:
+    except (BotoCoreError, ResponseParserError) as error:
         raise RunError(f"{operation}: {error}") from None
 
 
