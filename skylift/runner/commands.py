@@ -129,6 +129,5 @@ def ssh_argv(
         user,
         "--",
         address,
-        # OpenSSH reads options behind the address, too.
-        *(("--", command[0] if len(command) == 1 else shlex.join(command)) if command else ()),
+        *((command[0] if len(command) == 1 else shlex.join(command),) if command else ()),
     ]

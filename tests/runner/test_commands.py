@@ -65,7 +65,7 @@ def test_ssh() -> None:
     assert ssh_argv(Path("/k"), Path("/h"), "me", "h", words)[-1] == "echo 'two words' '$HOME;'"
     assert ssh_argv(Path("/k"), Path("/h"), "me", "h", ("cd job; exit 3",))[-1] == "cd job; exit 3"
     shown = ssh_argv(Path("/k"), Path("/h"), "me", "h", ("top",), terminal=True)
-    assert shown == ["ssh", *options, "-t", "-l", "me", "--", "h", "--", "top"]
+    assert shown == ["ssh", *options, "-t", "-l", "me", "--", "h", "top"]
 
 
 def test_no_word_of_a_server_is_an_option_of_ssh(tmp_path: Path) -> None:
