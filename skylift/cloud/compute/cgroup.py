@@ -56,7 +56,9 @@ def make(name: str, most: int) -> None:
         _make(hierarchy / name)
         available = hierarchy / "cgroup.controllers"
         if available.exists() and "pids" in available.read_text().split():
-            (hierarchy / "cgroup.subtree_control").write_text("+pids")
+            with suppress(OSError):
+                # Not in a container whose own processes are in this very group; the runtime cannot either, then.
+                (hierarchy / "cgroup.subtree_control").write_text("+pids")
         bound = hierarchy / parent / "pids.max"
         if bound.exists():
             bound.write_text(str(most))
