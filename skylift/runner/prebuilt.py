@@ -53,6 +53,9 @@ def find_prebuilt(api: Api, bucket: str, recipe: Recipe, image: str, now: float)
     for place, index in sorted(indexes.items(), key=lambda item: item[1]["LastModified"], reverse=True):
         if not recipe.locked and now - index["LastModified"].timestamp() > STALE:
             break
+        if "/" in place.removeprefix(base):
+            # Below the place of one that is built, its server may write what it likes at any time.
+            continue
         sha256 = _read_pin(api.get(bucket, f"{place}/pin.json"))
         if sha256:
             return Prebuilt(place, sha256)

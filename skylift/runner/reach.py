@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from skylift.runner import launch
 from skylift.runner.account import Account
-from skylift.runner.errors import ConnectionLost, Refused, Unreachable
+from skylift.runner.errors import ConnectionLost, RecordDamaged, Refused, Unreachable
 from skylift.runner.fleet import active_fleets
 from skylift.runner.key import KeyPair, ensure_key_file
 from skylift.runner.launch import Server
@@ -63,7 +63,11 @@ class Reach:
             raise ConnectionLost("The server is gone.")
         if self._spot and server.gone:
             raise ConnectionLost("It is gone, and another one has not come yet.")
-        way_in = self._way_in or await in_thread(self.find_way_in)
+        try:
+            way_in = self._way_in or await in_thread(self.find_way_in)
+        except RecordDamaged as error:
+            # Output and the end come through S3 all the same.
+            raise ConnectionLost(error.message) from None
         if way_in is None:
             raise ConnectionLost("The server has shown no host key.")
         if server.address is None:
@@ -73,7 +77,7 @@ class Reach:
         return await ssh.connect(server.address, way_in.user, self.key.private, way_in.keys, self._job, opening=opening)
 
     def find_way_in(self) -> WayIn | None:
-        """None as long as the server has shown none."""
+        """None as long as the server has shown none. Raises RecordDamaged."""
         instance = self.server.instance if self._spot and self.server is not None else ""
         self._way_in = find_way_in(self._account.api, self._account.bucket, Prefix(self._job), instance)
         return self._way_in

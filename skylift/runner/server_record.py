@@ -310,11 +310,3 @@ def parse_cut(data: bytes) -> tuple[Literal["stdout", "stderr"], int]:
     name = told.one_of("stream", STREAMS)
     given(name, "stream")
     return "stdout" if name == "stdout" else "stderr", _there(told.integer("to", 0, LONGEST_STREAM), "to")
-
-
-# envs/RECIPE/IMAGE/PLACE/pin.json
-
-
-def parse_pin(key: str, data: bytes) -> str:
-    """The digest of the index of an environment that a server has built; empty where there is none."""
-    return _of_file(key, lambda: parse_object(data, WAY_IN_LIMIT).text("sha256", 64, _SHA256)) or ""

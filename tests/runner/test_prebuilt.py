@@ -140,6 +140,10 @@ def test_the_newest_that_is_whole_is_found(shipped: Shipped) -> None:
     assert find().sha256 == "", "its files have not come yet"
     shipped.put(f"{fresh.place}/index.json", b"{}")
     assert find() == Prebuilt(fresh.place, digest)
+    for name in ("pin.json", "index.json"):
+        # Its role may write pack-*, at any time.
+        shipped.put(f"{fresh.place}/pack-x/{name}", json.dumps({"sha256": "1f" * 32}).encode())
+    assert find() == Prebuilt(fresh.place, digest)
     late = 4e9
     assert find(late) == Prebuilt(fresh.place, digest)
     assert find(late, Recipe("abc", locked=False)).sha256 == "", "what no lock decides is resolved anew some day"

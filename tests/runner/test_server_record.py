@@ -24,7 +24,6 @@ from skylift.runner.server_record import (
     parse_cut,
     parse_manifest,
     parse_offsets,
-    parse_pin,
     parse_status,
     parse_times,
     parse_way_in,
@@ -148,11 +147,10 @@ def test_any_manifest(data: bytes) -> None:
     [
         (parse_offsets, Malformed),
         (parse_cut, Malformed),
-        (lambda data: parse_pin(PLACE, data), RecordDamaged),
         (lambda data: parse_record("jobs/x/record.json", data), RecordDamaged),
         (lambda data: parse_times(PLACE, data.decode(errors="surrogateescape")), RecordDamaged),
     ],
-    ids=["begin", "cut", "pin", "record", "times"],
+    ids=["begin", "cut", "record", "times"],
 )
 def test_anything_else_that_is_read(parse: Callable[[bytes], Any], error: type[Exception]) -> None:
     like = {"stdout": 1, "stderr": 2, "stream": "stdout", "to": 3, "sha256": "a" * 64}
