@@ -73,6 +73,7 @@ from skylift.cloud.loops.snapshot import SnapshotLoop
 from skylift.cloud.loops.spot import SpotLoop
 from skylift.cloud.loops.ticker import Ticker
 from skylift.cloud.loops.volume import Sockets, VolumeLoop
+from skylift.cloud.sealed import root_path, seal
 from skylift.cloud.services import alarm_action, fleet_upkeep
 from skylift.cloud.services.identity_document import Notary
 from skylift.cloud.services.zone import zone_id
@@ -211,6 +212,7 @@ class Cloud:
         try:
             # In this order: the directory is synced with the second.
             self._data.down_mark.unlink(missing_ok=True)
+            seal()
             self._announce(account, listener, network.claim)
             ready()
             await stop.wait()
@@ -258,6 +260,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--down", action="store_true", help="take everything off this machine instead")
     parser.add_argument("--erase", action="store_true", help="with --down: delete the data directory, too")
     chosen = parser.parse_args(arguments)
+    if os.geteuid() == 0:
+        # sudo has a PATH of its own on most systems, and passes the user's on others.
+        os.environ["PATH"] = root_path(os.environ.get("PATH", ""))
     home = Home(chosen.home)
     open_many_files()
     handler = CappedLog(home.data.log, reader=home.owner.uid)
