@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from shared_images import share_images
 
 from skylift import catalogue
 from skylift.cloud.compute.image import ensure_image
@@ -95,15 +96,6 @@ def image_home(shared: Path) -> Home:
         if kept:
             share_images(images, Path(kept))
     return home
-
-
-def share_images(source: Path, target: Path) -> None:
-    """The same files by other names: images never change."""
-    target.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for file in source.glob("ami-*.json"):
-        if not (target / file.name).exists():
-            for each in (file.with_suffix(""), file):
-                subprocess.run(["cp", "--archive", "--link", str(each), str(target)], check=True)
 
 
 @pytest.fixture(scope="session")
