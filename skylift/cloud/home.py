@@ -50,7 +50,8 @@ class Home:
         """What root has of this cloud."""
         owner = self.owner
         place = Path(os.environ.get("SKYLIFT_DATA") or PLACE).absolute()
-        real = os.path.realpath(self.path)
+        # With the owner's eyes: root may see less than they do of a home that another machine serves.
+        real = owner.act(lambda: os.path.realpath(self.path))
         # As the user's entry has it, not as $HOME: that is another one under sudo.
         usual = real == os.path.realpath(_usual(person_of(owner.uid).home))
         return Data(place / str(owner.uid) / ("default" if usual else hashlib.sha256(real.encode()).hexdigest()[:16]))

@@ -24,11 +24,10 @@ log = logging.getLogger(__name__)
 
 _LATE = (
     # What Python's own library, and those that we use, import when they first need it.
-    "_strptime asyncio.subprocess ast bz2 codecs concurrent.futures.process concurrent.futures.thread copy "
-    "ctypes.util email.mime.text email.parser encodings.ascii encodings.cp437 encodings.idna encodings.latin_1 "
-    "encodings.utf_8_sig gzip http.client importlib.resources linecache locale lzma mimetypes netrc plistlib pprint "
-    "queue secrets shutil ssl stringprep tarfile tempfile tokenize traceback unicodedata unittest.mock "
-    "urllib.request uuid xml.etree.ElementTree zipfile zoneinfo"
+    "_strptime asyncio.subprocess ast bz2 codecs concurrent.futures.thread copy ctypes.util email.parser "
+    "encodings.ascii encodings.cp437 encodings.idna encodings.latin_1 encodings.utf_8_sig gzip http.client "
+    "importlib.resources linecache locale lzma mimetypes netrc pprint queue secrets shutil ssl stringprep tarfile "
+    "tempfile tokenize traceback unicodedata urllib.request uuid xml.etree.ElementTree zipfile zoneinfo"
 ).split()
 
 USUAL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

@@ -147,6 +147,27 @@ def test_down_where_nothing_ever_was(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert not (tmp_path / "never").exists()
 
 
+def test_data_are_erased_only_where_that_is_meant(home: Home) -> None:
+    home.data.path.mkdir(parents=True)
+    (home.data.path / "state.db").touch()
+    refused = skylift("cloud", "down", "--erase")
+    assert refused.returncode == 2
+    assert "--yes" in refused.stderr
+    assert (home.data.path / "state.db").exists()
+
+
+def test_a_state_directory_of_before_is_refused_and_stays_as_it_is(home: Home) -> None:
+    """It was the user's, with all that root works with."""
+    (home.path / "state.db").write_bytes(b"of 0.1")
+    for command in (("cloud", "up"), ("setup", "--yes", "--packages-only"), ("ps", "--on", "local")):
+        refused = skylift(*command)
+        assert refused.returncode == 2
+        assert "holds a cloud of skylift 0.1" in refused.stderr
+        assert f"mv {home.path} {home.path}-0.1" in refused.stderr
+    assert [path.name for path in home.path.iterdir()] == ["state.db"]
+    assert not home.data.path.exists()
+
+
 def test_logs_shows_the_last_lines(home: Home) -> None:
     home.data.path.mkdir(parents=True)
     home.data.log.write_text("".join(f"line {number}\n" for number in range(10)))

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -70,6 +70,20 @@ class Them:
             check=check,
         )
 
+    def finds(self, true: Callable[[], bool]) -> bool:
+        """In a process of theirs: whether the interpreter of these tests is theirs to start is another matter."""
+        child = os.fork()
+        if child == 0:
+            code = 2
+            try:
+                os.setgroups([])
+                os.setgid(self.gid)
+                os.setuid(self.uid)
+                code = 0 if true() else 1
+            finally:
+                os._exit(code)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
 
 @pytest.fixture(scope="module")
 def them(image_home: Home) -> Iterator[Them]:
@@ -123,6 +137,8 @@ def test_what_is_in_the_state_directory_is_theirs_and_no_more(them: Them) -> Non
     assert {path.name for path in home.path.iterdir()} == {"credentials.json"}
     assert (home.path / "credentials.json").stat().st_uid == them.uid
     assert them.sh('cat "$1"', home.path / "credentials.json").stdout
+    pid, key = them.cloud.endpoint.pid, home.root_key()
+    assert them.finds(lambda: (home.running_pid(), home.root_key()) == (pid, key))
     assert them.sh('cat "$1" >/dev/null', home.data.log).returncode == 0
     assert json.loads(them.sh('cat "$1"', home.data.path / "cloud.json").stdout)["url"] == them.cloud.endpoint.url
 

@@ -155,7 +155,9 @@ class Claims:
         while True:
             self._directory.mkdir(parents=True, exist_ok=True)
             try:
-                descriptor = os.open(self._directory / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                descriptor = os.open(
+                    self._directory / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
+                )
             except FileNotFoundError:
                 continue
             fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -305,7 +305,7 @@ class _Meter:
 
 @contextmanager
 def _lock(data: Data, progress: Progress) -> Iterator[int]:
-    descriptor = os.open(data.images / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+    descriptor = os.open(data.images / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
