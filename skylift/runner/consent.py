@@ -151,6 +151,9 @@ class Consents:
             os.close(os.open(self._folder / ask.digest, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
 
 
+NEEDED = "The project's settings need your agreement, since somebody else may have written them:"
+
+
 def require(
     asks: Sequence[Ask], consents: Consents, ask: Callable[[Sequence[Ask]], bool] | None, advice: str = ""
 ) -> None:
@@ -160,7 +163,7 @@ def require(
         return
     if ask is None or not ask(missing):
         lines = "".join(f"\n  {each.spell()}" for each in missing)
-        raise UsageError(f"This takes your yes, as it may be somebody else's wish:{lines}", advice or _advice(missing))
+        raise UsageError(f"{NEEDED}{lines}", advice or _advice(missing))
     for each in missing:
         consents.remember(each)
 

@@ -262,7 +262,7 @@ def test_the_python_api_asks_as_well(project: Path, tmp_path: Path, monkeypatch:
     monkeypatch.chdir(project)
     table(project, 'on = "nowhere"')
     for ask in (lambda: settings_for(None), lambda: check_place(None)):
-        with pytest.raises(UsageError, match="takes your yes") as caught:
+        with pytest.raises(UsageError, match="need your agreement") as caught:
             ask()
         assert "trust_project=True" in caught.value.advice
     with pytest.raises(UsageError, match="not a place where jobs run"):

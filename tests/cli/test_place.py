@@ -50,7 +50,7 @@ def test_profile_that_is_not_there(here: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_the_project_chooses_where_nothing_is_said(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
     (here / "pyproject.toml").write_text('[tool.skylift]\non = "aws"\n')
-    with pytest.raises(UsageError, match="takes your yes"):
+    with pytest.raises(UsageError, match="need your agreement"):
         settings_for(None)
     assert settings_for(None, trusted=True).place == "AWS"
 
