@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from skylift.cli.preset import Preset
-    from skylift.runner.consent import NEEDED, Ask
+    from skylift.runner.consent import Ask
 
 PRESETS = "skylift.presets"
 """Where a command's context has what its tables say."""
@@ -34,5 +34,7 @@ def agree(context: Any, on: str | None, *, trusted: bool) -> None:
 
 
 def _ask(asks: Sequence[Ask]) -> bool:
+    from skylift.runner.consent import NEEDED
+
     say(NEEDED, *(f"  {each.spell()}" for each in asks), to_stderr=True)
     return bool(typer.confirm("Go on, and remember it until it changes?", default=False, err=True))

@@ -55,7 +55,7 @@ def test_it_is_there_whole_and_found_again(shelf: Shelf, api: Api, tmp_path: Pat
     parcel = one(tmp_path, size)
     assert shelf.missing([parcel, parcel]) == [parcel]
     assert sent(shelf, parcel) == size
-    body = api.get(BUCKET, SHELF + parcel.sha256)
+    body = api.get(BUCKET, SHELF + parcel.sha256, size)
     assert body is not None
     assert hashlib.sha256(body).hexdigest() == parcel.sha256
     assert shelf.missing([parcel]) == []
