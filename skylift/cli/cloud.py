@@ -111,10 +111,10 @@ def down(
     """Stop the embedded EC2 and take all of its servers off this machine; disks and data stay for the next start."""
     from skylift.cli.aws_profile import remove_profiles
     from skylift.place.privilege import is_root, run_as_root
-    from skylift.place.start import stop_cloud
+    from skylift.place.start import is_here, stop_cloud
 
     home = default_home()
-    if not home.data.path.exists():
+    if not is_here(home):
         say(f"There is no cloud in {home.path}.")
         return
     if erase and not yes:

@@ -215,6 +215,14 @@ def _one_at_a_time(home: Home) -> Iterator[None]:
         os.close(descriptor)
 
 
+def is_here(home: Home) -> bool:
+    """Whether there is anything to take off this machine: data, or what a cloud whose data was deleted has left in the
+    kernel."""
+    from skylift.cloud.compute.network import claims
+
+    return home.data.path.exists() or claims().find(home.path) is not None
+
+
 def stop_cloud(home: Home, *, erase: bool = False) -> None:
     """End the cloud's process, if there is one, and take everything of its servers off this machine; root only.
 

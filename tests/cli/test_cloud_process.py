@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import shutil
 import signal
 import socket
 import sqlite3
@@ -127,6 +128,19 @@ def test_a_killed_cloud_is_down_and_comes_back_the_same(skylift: Skylift, home: 
     assert {name: after[name] for name in ("url", "account", "loopback")} == {
         name: before[name] for name in ("url", "account", "loopback")
     }
+
+
+def test_what_a_cloud_without_data_has_left_is_taken_away(skylift: Skylift, home: Home) -> None:
+    """Somebody has killed it, and deleted what it had on disk by hand."""
+    skylift("cloud", "up", "--port", str(quiet_port()))
+    facts = status(skylift)
+    kill_and_wait(facts["pid"])
+    number = int(facts["loopback"].split(".")[1])
+    assert traces(number, home.path)
+    shutil.rmtree(home.data.path)
+    done = skylift("cloud", "down")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "The cloud is down.\n", "")
+    assert traces(number, home.path) == []
 
 
 def test_two_ups_at_once_make_one_cloud(skylift: Skylift, home: Home) -> None:
