@@ -277,11 +277,13 @@ def remove_role_of(api: Api, name: str, jobs: Collection[str]) -> None:
     if not is_role_name(name):
         return
     with ThreadPoolExecutor(1) as pool:
-        profile = pool.submit(_owner, api, "get_instance_profile", "InstanceProfile", InstanceProfileName=name)
-        role = _owner(api, "get_role", "Role", RoleName=name)
-        _remove(
-            api, name, role=role in jobs and role != "", profile=profile.result() in jobs and profile.result() != ""
-        )
+        looking = pool.submit(_ours, api, "get_instance_profile", "InstanceProfile", InstanceProfileName=name)
+        role = _owner(_ours(api, "get_role", "Role", RoleName=name))
+        profile = looking.result()
+    theirs = set(jobs) - {""}
+    # A client that was killed while it gave a kept server's role to the next job has left the profile to the last one.
+    holds_role = role in theirs and [each["RoleName"] for each in profile.get("Roles", ())] == [name]
+    _remove(api, name, role=role in theirs, profile=holds_role or _owner(profile) in theirs)
 
 
 def is_role_name(name: str) -> bool:
@@ -292,19 +294,24 @@ def is_role_name(name: str) -> bool:
 def owner_of(api: Api, name: str) -> str:
     """The job that a role is tagged with, or else the profile of this name; empty where there is none, or it is not
     skylift's."""
-    return _owner(api, "get_role", "Role", RoleName=name) or _owner(
-        api, "get_instance_profile", "InstanceProfile", InstanceProfileName=name
+    return _owner(_ours(api, "get_role", "Role", RoleName=name)) or _owner(
+        _ours(api, "get_instance_profile", "InstanceProfile", InstanceProfileName=name)
     )
 
 
-def _owner(api: Api, operation: str, kind: str, **which: str) -> str:
+def _ours(api: Api, operation: str, kind: str, **which: str) -> dict[str, Any]:
+    """What IAM says of a role or profile; nothing where there is none, or it is not under skylift's path."""
     try:
-        found = api.call("iam", operation, **which)[kind]
+        found: dict[str, Any] = api.call("iam", operation, **which)[kind]
     except Refused as error:
         if error.code != "NoSuchEntity":
             raise
-        return ""
-    return job_of(found.get("Tags", [])) if found["Path"] == PATH else ""
+        return {}
+    return found if found["Path"] == PATH else {}
+
+
+def _owner(found: dict[str, Any]) -> str:
+    return job_of(found.get("Tags", []))
 
 
 def _remove(api: Api, name: str, *, role: bool, profile: bool) -> None:

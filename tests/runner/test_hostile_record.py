@@ -20,7 +20,7 @@ from skylift.cli.main import perform
 from skylift.runner import role
 from skylift.runner.account import Account, open_account
 from skylift.runner.bucket import ensure_bucket
-from skylift.runner.errors import RecordDamaged, SkyliftError
+from skylift.runner.errors import RecordDamaged, Refused, SkyliftError
 from skylift.runner.history import read_history
 from skylift.runner.job import Settings
 from skylift.runner.jobs import Jobs
@@ -116,6 +116,19 @@ def test_no_role_goes_that_is_not_the_jobs(hostile: Hostile, command: str) -> No
         hostile.status("x", role=name)
         assert perform([command, "x"] if command != "sweep" else [command]) == 0
     assert hostile.roles() == everything - {"skylift-x"}
+
+
+def test_a_role_that_was_given_on_by_half(hostile: Hostile) -> None:
+    """A client was killed after it had given a kept server's role to its job, and before it had given the profile."""
+    hostile.role("skylift-x", path="/skylift/", tag="x")
+    tags = [{"Key": "skylift:job", "Value": "last"}]
+    hostile.api.call("iam", "tag_instance_profile", InstanceProfileName="skylift-x", Tags=tags)
+    hostile.record("x")
+    hostile.status("x")
+    assert perform(["cancel", "x"]) == 0
+    assert hostile.roles() == set()
+    with pytest.raises(Refused, match="NoSuchEntity"):
+        hostile.api.call("iam", "get_instance_profile", InstanceProfileName="skylift-x")
 
 
 def test_a_role_of_this_name_that_is_somebody_elses(hostile: Hostile) -> None:
