@@ -307,7 +307,7 @@ def test_watching_resumes_at_an_offset_and_ends_with_the_final_status(shipped: S
     assert json.loads(last)["final"]
     states = [json.loads(data)["state"] for kind, data in frames if kind == "s"]
     # One that is slow to look misses some.
-    assert [state for state in ("unpacking", "running", "uploading", "succeeded") if state in states] == states
+    assert [each for each in ("booting", "unpacking", "running", "uploading", "succeeded") if each in states] == states
 
 
 def test_output_is_seen_while_the_program_runs(shipped: Shipped, machine: Machine) -> None:
