@@ -134,9 +134,13 @@ def put_roles_away(account: Account, job: str, servers: Sequence[Server]) -> Non
     Which role its last server had, only that server can tell; so it is asked of IAM whose the role is."""
     ending = {each.instance for each in servers}
     others = {each.role for each in live_servers(account.api) if each.instance not in ending}
-    had = [_role_told(account, job), role.role_name(job), *(each.role for each in servers)]
+    of_servers = {each.role for each in servers}
+    had = {_role_told(account, job), role.role_name(job), *of_servers}
     for name in sorted({each for each in had if each} - others):
-        role.remove_role_of(account.api, name, {job})
+        # EC2 says which one the job's own server has. A client that was killed while it gave the server to this job may
+        # have left that role to the job before.
+        before = {role.owner_of(account.api, name)} if name in of_servers else set()
+        role.remove_role_of(account.api, name, {job} | before)
 
 
 def _role_told(account: Account, job: str) -> str | None:
