@@ -13,14 +13,19 @@ class Moves:
 
     def __init__(self, watcher: Watcher) -> None:
         self._watcher = watcher
-        self._attempt, self._left, self._notice = 1, 0, 0.0
+        self._attempt, self._left = 1, 0
+        self._notice: tuple[int, float] | None = None
+        """The attempt, and when its server will be taken away, as it was told last."""
 
     def see(self, status: Status) -> None:
         attempt, server = status.attempt, status.instance
-        if status.notice is not None and status.notice != self._notice:
-            self._notice = status.notice
-            when = time.strftime("%H:%M:%S", time.gmtime(self._notice))
+        notice = None if status.notice is None else (attempt, status.notice)
+        if notice is not None and notice != self._notice:
+            when = time.strftime("%H:%M:%S", time.gmtime(status.notice))
             self._watcher.note(f"EC2 says that {server} will be taken away at {when} UTC; the program has SIGTERM.")
+        elif notice is None and self._notice is not None and self._notice[0] == attempt:
+            self._watcher.note(f"EC2 has taken that back: {server} stays.")
+        self._notice = notice
         if status.state == "interrupted" and self._left < attempt:
             self._left = attempt
             self._watcher.note(f"The job has left {server}; another server goes on with it.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -17,6 +18,7 @@ from skylift.runner.ec2 import Api
 from skylift.runner.job import Program, Settings
 from skylift.runner.plan import Order
 from skylift.runner.supervisor.notice import ACTION, ADVICE, Notice
+from skylift.runner.supervisor.verdict import is_answer
 
 COUNTS = """
 import json, os, signal, sys, time
@@ -175,6 +177,129 @@ def test_a_notice_that_is_taken_back_kills_nobody(shipped: Shipped, machine: Mac
     shipped.go()
     machine.wait()
     assert shipped.status()["state"] == "succeeded"
+
+
+LEAVES_AS_TOLD = COUNTS.replace("    save()\n    print", "    print").replace(
+    "    sys.exit(75)\n",
+    """    while not os.path.exists("saved"):
+        time.sleep(0.02)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.raise_signal(signal.SIGTERM)
+""",
+)
+"""What it saves takes its time, and then it ends as SIGTERM ends a program."""
+
+
+def take_back(metadata: Metadata, shipped: Shipped) -> None:
+    del metadata.more[ACTION]
+    until(lambda: shipped.status().get("notice") is None, "the supervisor to see that the notice is gone")
+
+
+@pytest.mark.parametrize("heir", [False, True], ids=["one supervisor", "a successor"])
+def test_a_failure_after_a_notice_that_was_taken_back_is_the_end(
+    shipped: Shipped, machine: Machine, metadata: Metadata, *, heir: bool
+) -> None:
+    source = COUNTS.replace("    save()\n    print", "    return print") + "sys.exit(3)\n"
+    ship(shipped, shipped, source)
+    shipped.boot()
+    until((machine.home / "job/up").exists, "the program to have begun")
+    metadata.more[ACTION] = notice(3600)
+    until(lambda: b"told to end" in shipped.stream("stdout"), "SIGTERM to be heard")
+    until(lambda: shipped.status().get("notice"), "the notice to be told")
+    if heir:
+        # The one that follows has never seen the notice itself.
+        del metadata.more[ACTION]
+        machine.lose_supervisor()
+    else:
+        take_back(metadata, shipped)
+    shipped.go()
+    machine.wait()
+    status = shipped.status()
+    assert (status["state"], status["final"], status["exit_code"]) == ("failed", True, 3)
+    assert attempt(shipped, 1)["over"]["final"]["exit_code"] == 3
+
+
+def test_who_is_on_the_way_out_when_the_notice_is_taken_back_goes_on_elsewhere(
+    shipped: Shipped, machine: Machine, metadata: Metadata, second: Shipped
+) -> None:
+    ship(shipped, second, LEAVES_AS_TOLD)
+    shipped.boot()
+    until((machine.home / "job/up").exists, "the program to have begun")
+    metadata.more[ACTION] = notice(3600)
+    until(lambda: b"told to end" in shipped.stream("stdout"), "SIGTERM to be heard")
+    until(lambda: shipped.status().get("notice"), "the notice to be told")
+    take_back(metadata, shipped)
+    (machine.home / "job/saved").touch()
+    machine.wait()
+    assert (shipped.status()["state"], shipped.status()["final"]) == ("interrupted", False)
+    second.boot()
+    second.machine.wait()
+    assert (shipped.status()["state"], shipped.status()["attempt"]) == ("succeeded", 2)
+
+
+def test_a_notice_after_one_that_was_taken_back_is_heeded(
+    shipped: Shipped, machine: Machine, metadata: Metadata
+) -> None:
+    """The program leaves at the second SIGTERM."""
+    first = "    if not os.path.exists('told'):\n        open('told', 'w').close()\n        return\n    save()\n"
+    ship(shipped, shipped, COUNTS.replace("    save()\n    print", first + "    print"))
+    shipped.boot()
+    until((machine.home / "job/up").exists, "the program to have begun")
+    metadata.more[ACTION] = notice(3600)
+    until((machine.home / "job/told").exists, "SIGTERM to be heard")
+    until(lambda: shipped.status().get("notice"), "the notice to be told")
+    take_back(metadata, shipped)
+    metadata.more[ACTION] = notice(1800)
+    machine.wait()
+    assert (shipped.status()["state"], shipped.status()["final"]) == ("interrupted", False)
+
+
+def test_a_notice_that_is_given_anew_counts_with_its_new_time(
+    shipped: Shipped, machine: Machine, metadata: Metadata
+) -> None:
+    """And the program is not told twice: it may be in the middle of what it does about it."""
+    source = COUNTS.replace("    save()\n    print", "    return print")
+    ship(shipped, shipped, source)
+    shipped.boot()
+    until((machine.home / "job/up").exists, "the program to have begun")
+    metadata.more[ACTION] = notice(3600)
+    until(lambda: b"told to end" in shipped.stream("stdout"), "SIGTERM to be heard")
+    metadata.more[ACTION] = notice(3)
+    machine.wait()
+    assert (shipped.status()["state"], shipped.status()["final"]) == ("interrupted", False)
+    assert shipped.stream("stdout").count(b"told to end") == 1
+
+
+def test_who_is_ended_by_ctrl_c_while_a_notice_stands_has_ended(
+    shipped: Shipped, machine: Machine, metadata: Metadata
+) -> None:
+    """Somebody has asked for that: no other server begins it again."""
+    source = COUNTS.replace("    save()\n    print", "    return print")
+    ship(shipped, shipped, source)
+    shipped.boot()
+    until((machine.home / "job/up").exists, "the program to have begun")
+    metadata.more[ACTION] = notice(3600)
+    until(lambda: b"told to end" in shipped.stream("stdout"), "SIGTERM to be heard")
+    door = shipped.door()
+    door.send(signal="INT")
+    door.close()
+    machine.wait()
+    status = shipped.status()
+    assert (status["state"], status["final"], status["exit_code"]) == ("failed", True, 130)
+
+
+def test_what_an_end_says_of_a_notice() -> None:
+    """(code, does it stand, has its time come) -> whether the job goes on elsewhere."""
+    now = time.time()
+    later, past = now + 60, now - 1
+    assert is_answer(75, stands=True, when=later, ended=now)
+    assert is_answer(-signal.SIGKILL, stands=True, when=later, ended=now)
+    assert not is_answer(0, stands=True, when=later, ended=now)
+    for code in (3, 75, -signal.SIGKILL, -signal.SIGINT, -signal.SIGSEGV):
+        assert not is_answer(code, stands=False, when=later, ended=now)
+    for code in (-signal.SIGTERM, 128 + signal.SIGTERM):
+        assert is_answer(code, stands=False, when=later, ended=now)
+        assert not is_answer(code, stands=False, when=past, ended=now)
 
 
 def test_who_does_not_heed_a_notice_is_killed_in_time_for_what_is_to_be_sent(

@@ -75,7 +75,8 @@ status.json:
                                         and {"stdout": [from, to]}: what lies between head and tail of a long stream
     role                                at the end: that of the server, which need not be the job's own
     kept_until                          seconds since the epoch
-    notice, rebalance                   of a spot server: {"action", "time"} of its end, and when that came to be likely
+    notice, rebalance                   of a spot server: {"action", "time"} of its end, null once that was taken back,
+                                        and when it came to be likely
     checkpoint                          of a spot job: the last one that was sent (see checkpoint.py)
 
 manifest.json: {"final", "results": [{"path", "size", "sha256"}], "unmatched", "left_behind"}; with --sync-every it is

@@ -61,7 +61,7 @@ class Door:
             self._watching.append(threading.current_thread())
             threading.Thread(target=self._watch, args=(connection, order), daemon=True).start()
         if "signal" in order:
-            self._supervisor.program.signal(getattr(signal, "SIG" + order["signal"]))
+            self._supervisor.program.ask(getattr(signal, "SIG" + order["signal"]))
         if "next" in order:
             self._supervisor.ask()
         terminal = self._supervisor.terminal

@@ -45,7 +45,7 @@ from skylift.runner.supervisor.stream import DEFAULT_CAP, Stream, cuts
 from skylift.runner.supervisor.terminal import Terminal
 from skylift.runner.supervisor.unpack import clear_away, make_folder, sha256_of, unpack
 from skylift.runner.supervisor.uv import Uv
-from skylift.runner.supervisor.verdict import REBOOTED, Ended, Verdict, before_start, judge
+from skylift.runner.supervisor.verdict import REBOOTED, Ended, Verdict, before_start, is_answer, judge
 
 T = TypeVar("T")
 
@@ -210,9 +210,8 @@ class Supervisor:
             path, spool = self._cwd / self._spot["checkpoint"], self._folder / "checkpoint"
             self._checkpoint = Checkpoint(path, self.prefix, attempt, self._login.user, spool)
         attempt.beat(self._beat, self._how_far)
-        self._notices = Notices(
-            Metadata(self._options.imds), self._options.poll, self._heed, self.program.kill_session, self._foresee
-        )
+        told = (self._heed, self._note_notice, self.program.kill_session, self._foresee)
+        self._notices = Notices(Metadata(self._options.imds), self._options.poll, *told)
 
     def _how_far(self) -> Dict[str, Any]:
         told: Dict[str, Any] = {"shipped": self._shipper.shipped, "cut": cuts(self.streams)}
@@ -224,13 +223,25 @@ class Supervisor:
 
     def _heed(self, notice: Notice) -> None:
         """The server will be taken away. What an earlier supervisor has told the program is not told it again."""
-        self._notice = notice
-        self.status.set(notice={"action": notice.action, "time": notice.when})
+        self._note_notice(notice)
         if self._checkpoint is not None:
             self._checkpoint.mark()
         if self._past.said.get("notice") != notice.when:
             self._ledger.note(notice=notice.when)
             self.program.interrupt()
+
+    def _note_notice(self, notice: Optional[Notice]) -> None:
+        """Also one that has another time now, or None that was taken back: of that the program is not told."""
+        self._notice = notice
+        self.status.set(notice=None if notice is None else {"action": notice.action, "time": notice.when})
+
+    def _goes_on_elsewhere(self, code: int) -> bool:
+        """Of a program that was told that its server is taken away."""
+        said = self._ledger.read()
+        if self.program.ended_as_asked(code):
+            return False
+        when, ended = said.get("notice", 0.0), said.get("ended", time.time())
+        return is_answer(code, stands=self._notices.stands(), when=when, ended=ended)
 
     def _foresee(self) -> None:
         """It may be taken away before long, or never: nothing ends by that."""
@@ -426,9 +437,9 @@ class Supervisor:
             "interrupted": "The server is taken away; the job goes on on another one.",
         }
         ending = self.program.ending
-        if ending == "interrupted" and code == 0:
+        if ending == "interrupted" and not self._goes_on_elsewhere(code):
             ending = ""
-        elif code != 0 and not ending and self._spot is not None:
+        if code != 0 and not ending and self._spot is not None:
             # If the server goes down without a notice, we hear of it in this time, too, and the program has not ended.
             time.sleep(_SHUTDOWN)
         verdict = judge(code, ending, words, self._memory.kills(), self._memory.limit())

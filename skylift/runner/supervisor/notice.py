@@ -39,25 +39,39 @@ class Notice(NamedTuple):
 
 
 class Notices:
-    """Looks every `pause` seconds. `told` hears of a notice once, and `late` when its last moment has come and it still
-    stands: one that has been taken back ends nothing. `advised` hears once that a notice may be near."""
+    """Looks every `pause` seconds. `told` hears of a notice once, and again when another one comes after it was taken
+    back; `moved` hears that it has another time, or None when it was taken back; `late` when its last moment has come
+    and it still stands. `advised` hears once that a notice may be near."""
 
     def __init__(
         self,
         metadata: Metadata,
         pause: float,
         told: Callable[[Notice], Any],
+        moved: Callable[[Optional[Notice]], Any],
         late: Callable[[], Any],
         advised: Callable[[], Any],
     ) -> None:
         self._metadata, self._pause = metadata, pause
-        self._told, self._late, self._advised = told, late, advised
+        self._told, self._moved, self._late, self._advised = told, moved, late, advised
         self._over = threading.Event()
         self._was_advised = False
+        self._was_taken_back = self._was_late = False
         threading.Thread(target=self._run, name="notices", daemon=True).start()
 
     def stop(self) -> None:
         self._over.set()
+
+    def stands(self) -> bool:
+        """Whether a notice that was told of, by us or by an earlier supervisor, is still there. Looked at anew: the
+        last look may be seconds old. Without an answer, what was known before counts."""
+        if self._was_late:
+            return True
+        try:
+            self._metadata.get(ACTION)
+        except Unreachable as error:
+            return not (_is_none(error) or self._was_taken_back)
+        return True
 
     def _run(self) -> None:
         while not self._over.wait(self._pause):
@@ -70,30 +84,37 @@ class Notices:
 
     def _heed(self, notice: Notice) -> None:
         last = notice.last_moment(time.time())
+        self._was_taken_back = False
         self._told(notice)
         while time.time() < last:
             if self._over.wait(min(self._pause, max(0.0, last - time.time()))):
                 return
-            if self._is_taken_back():
+            latest = self._latest(notice)
+            if latest is None:
                 say("the notice was taken back")
+                self._was_taken_back = True
+                self._moved(None)
                 return
+            if latest.when != notice.when:
+                notice, last = latest, latest.last_moment(time.time())
+                self._moved(notice)
+        # First: whom we kill has not ended by itself, whatever becomes of the notice in this moment.
+        self._was_late = True
         self._late()
         self._over.wait()
 
-    def _is_taken_back(self) -> bool:
-        """Only what says so: a service that does not answer leaves a notice as it is."""
+    def _latest(self, notice: Notice) -> Optional[Notice]:
+        """What stands now; None only when the service says so: one that does not answer leaves a notice as it is."""
         try:
-            self._metadata.get(ACTION)
+            text = self._metadata.get(ACTION)
         except Unreachable as error:
-            return str(error).endswith("HTTP 404")
-        return False
+            return None if _is_none(error) else notice
+        return _parse(text) or notice
 
     def _look(self) -> Optional[Notice]:
-        found = self._read(ACTION)
         try:
-            return None if found is None or found["action"] not in _ACTIONS else _parse(found)
-        except (KeyError, TypeError, ValueError) as error:
-            say("this is no notice: %r (%r)" % (found, error))
+            return _parse(self._metadata.get(ACTION))
+        except Unreachable:
             return None
 
     def _read(self, path: str) -> Optional[Dict[str, Any]]:
@@ -104,6 +125,17 @@ class Notices:
         return found
 
 
-def _parse(found: Dict[str, Any]) -> Notice:
-    when = datetime.datetime.fromisoformat(found["time"].replace("Z", "+00:00"))
-    return Notice(found["action"], when.timestamp())
+def _is_none(error: Unreachable) -> bool:
+    return str(error).endswith("HTTP 404")
+
+
+def _parse(text: str) -> Optional[Notice]:
+    try:
+        found = json.loads(text)
+        if found["action"] not in _ACTIONS:
+            return None
+        when = datetime.datetime.fromisoformat(found["time"].replace("Z", "+00:00"))
+        return Notice(found["action"], when.timestamp())
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        say("this is no notice: %r (%r)" % (text, error))
+        return None

@@ -12,7 +12,7 @@ import termios
 import threading
 import time
 from pathlib import Path
-from typing import Any, List, Optional
+from typing import Any, List, Optional, Set
 
 from skylift.runner.supervisor.keeper import code_of
 from skylift.runner.supervisor.kin import Kin
@@ -34,6 +34,7 @@ class Program:
         self.pid = 0
         self._end: Optional[int] = None
         self.ending = ""
+        self._asked: Set[int] = set()
 
     def start(self, argv: List[str], name: str, terminal: bool = False, **how: Any) -> "subprocess.Popen[bytes]":
         """`name` is what the ledger calls its pid, which is written there before anything of it runs. With `terminal`,
@@ -92,6 +93,14 @@ class Program:
 
     def _runs(self) -> bool:
         return self.pid != 0 and self._end is None and (self._process is None or self._process.returncode is None)
+
+    def ask(self, number: int) -> None:
+        """A signal that somebody who watches sends."""
+        self._asked.add(number)
+        self.signal(number)
+
+    def ended_as_asked(self, code: int) -> bool:
+        return any(code in (-number, 128 + number) for number in self._asked)
 
     def signal(self, number: int) -> None:
         """To the program's process group, as a terminal does it."""

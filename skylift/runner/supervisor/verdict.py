@@ -35,6 +35,17 @@ def before_start(ended: Ended) -> Verdict:
     return Verdict(ended.state, ended.reason, ended.exit_code, None, ended.detail)
 
 
+def is_answer(code: int, *, stands: bool, when: float, ended: float) -> bool:
+    """Whether the end of a program that was told of a notice is its answer to that: it has left, and goes on elsewhere.
+
+    While the notice `stands` all but 0 is. Once it has been taken back, only SIGTERM itself, or the 143 of those that
+    catch it, and only until `when`, when the program had to be off: whatever else it ends with is its own.
+    """
+    if stands or code == 0:
+        return code != 0
+    return code in (-signal.SIGTERM, 128 + signal.SIGTERM) and ended < when
+
+
 def judge(code: int, ending: str, words: Dict[str, str], kills: int, limit: Optional[int]) -> Verdict:
     """`code` is as Popen has it, negative for a signal; `ending` is why we ended the program, if we did, and `words`
     has the sentence for each such reason; `kills` are processes that the kernel ended for want of memory."""
