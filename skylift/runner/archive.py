@@ -54,7 +54,7 @@ def _told(sources: dict[str, str]) -> str:
 
 def _pack(modules: dict[str, str], *, compiled: bool) -> bytes:
     whole = io.BytesIO()
-    with zipfile.ZipFile(whole, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(whole, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         texts = {"skylift/__init__.py": "", "skylift/runner/__init__.py": "", "__main__.py": _MAIN}
         texts |= {f"{_PLACE}{name}.py": slim(source) for name, source in modules.items()}
         for place, text in texts.items():
@@ -71,10 +71,14 @@ def _compile(text: str, place: str) -> bytes:
 
 
 def slim(source: str) -> str:
-    """The same program without comments and docstrings, which cost room that user data does not have."""
+    """The same program without comments, docstrings and the types of functions, for which user data has no room."""
     with _parsing:
         tree = ast.parse(source)
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
             node.body = node.body[1:] or [ast.Pass()]
+        if isinstance(node, ast.FunctionDef):
+            node.returns = None
+        if isinstance(node, ast.arg):
+            node.annotation = None
     return ast.unparse(tree)

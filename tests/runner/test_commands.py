@@ -120,9 +120,11 @@ def test_the_whole_supervisor_travels_with_what_this_python_made_of_it() -> None
     assert {f"{module}c" for module in modules} <= names
 
 
-def test_slim_takes_comments_and_docstrings_only() -> None:
+def test_slim_takes_what_does_not_run_and_nothing_else() -> None:
     source = '"""Doc."""\n# why\ndef f():\n    """Doc."""\n    return "kept # text"\nclass C:\n    """Doc."""\n'
     assert slim(source) == "def f():\n    return 'kept # text'\n\nclass C:\n    pass"
+    assert slim("def f(a: int, *b: str, c: bool = True) -> None: pass") == "def f(a, *b, c=True):\n    pass"
+    assert slim("class C(NamedTuple):\n    a: int") == "class C(NamedTuple):\n    a: int"
 
 
 @pytest.mark.parametrize("path", sorted(SUPERVISOR.glob("*.py")), ids=lambda path: path.stem)

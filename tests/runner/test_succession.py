@@ -337,3 +337,29 @@ def test_half_a_line_of_the_ledger_says_nothing(tmp_path: Path) -> None:
         file.write('{"end": 4, "en')
     kept.note(ending="idle")
     assert kept.read() == {"pid": 1, "end": 3, "ending": "idle"}
+
+
+def test_two_that_read_one_ledger_at_a_time_miss_nothing(tmp_path: Path) -> None:
+    """A supervisor is a fork of its keeper, and has the ledger's descriptor in common with it."""
+    kept = Ledger(tmp_path / "ledger")
+    told = {"start": {"arrived": {f"data/{n:04d}": [n, n] for n in range(500)}}, "pid": 12}
+    for name, value in told.items():
+        kept.note(**{name: value})
+    other = os.fork()
+    missed = sum(kept.read() != told for _ in range(3000))
+    if other == 0:
+        os._exit(min(missed, 255))
+    _, status = os.waitpid(other, 0)
+    assert (missed, os.waitstatus_to_exitcode(status)) == (0, 0)
+
+
+def test_a_line_that_is_being_written_counts_once_it_is_whole(tmp_path: Path) -> None:
+    kept = Ledger(tmp_path / "ledger")
+    kept.note(pid=1)
+    with (tmp_path / "ledger").open("a") as file:
+        file.write('\n{"end": ')
+        file.flush()
+        assert kept.latest("pid", "end") == {"pid": 1}
+        file.write("3}\n")
+    assert kept.latest("pid", "end") == {"pid": 1, "end": 3}
+    assert kept.read() == {"pid": 1, "end": 3}

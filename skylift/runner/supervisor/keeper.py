@@ -119,7 +119,7 @@ def _watch(child: int, ledger: Ledger, telling: int) -> int:
         assert ended is not None
         code = code_of(ended)
         if ended.si_pid != child:
-            said = ledger.read()
+            said = ledger.latest("pid", "end")
             if said.get("pid") == ended.si_pid and "end" not in said:
                 ledger.note(end=code, ended=time.time())
                 # Nobody reads it when the supervisor has died too: the next one finds it in the ledger.
