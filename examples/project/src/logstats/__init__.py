@@ -1,0 +1,1 @@
+"""Counts what a web server's log says."""

@@ -1,0 +1,92 @@
+"""The programs of examples/, by the commands that their READMEs tell."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from real_cloud import RealCloud
+from real_server import until
+
+pytestmark = pytest.mark.real
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+@pytest.fixture
+def examples(cloud: RealCloud, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """A copy in a folder of its own: the parent of `examples/`."""
+    folder = cloud.work / request.node.name
+    shutil.copytree(EXAMPLES, folder / "examples")
+    yield folder
+    until(lambda: living(cloud) == [], "the example's servers to be gone")
+
+
+def living(cloud: RealCloud) -> list[str]:
+    found = [instance for each in cloud.ec2.describe_instances()["Reservations"] for instance in each["Instances"]]
+    return [each["InstanceId"] for each in found if each["State"]["Name"] != "terminated"]
+
+
+def told(example: str, word: str) -> list[str]:
+    """The README's command lines that begin with a word, without it."""
+    page = (EXAMPLES / example / "README.md").read_text()
+    return [line.strip().removeprefix(f"{word} ") for line in page.splitlines() if line.startswith(f"    {word} ")]
+
+
+def run(cloud: RealCloud, folder: Path, command: str) -> str:
+    done = cloud.skylift(*command.split(), cwd=folder)
+    return done.stdout
+
+
+def test_a_project_has_its_options_in_its_own_table(cloud: RealCloud, examples: Path) -> None:
+    project = examples / "examples/project"
+    first, second = told("project", "skylift")
+    assert run(cloud, project, first) == run(cloud, project, second)
+    report = json.loads((project / "report.json").read_text())
+    log = (project / "data/access.log").read_text().splitlines()
+    assert sum(report["requests"].values()) + report["unread"] == len(log)
+    assert report["requests"]["404"] == sum('HTTP/1.1" 404 ' in line for line in log)
+
+
+def test_runs_on_a_kept_server_share_it(cloud: RealCloud, examples: Path) -> None:
+    output = [run(cloud, examples, command) for command in told("warm", "skylift") if command.startswith("run ")]
+    found = [re.fullmatch(r"step (\d) on (\S+), at [\d:]+\n", each) for each in output]
+    assert [match and match[1] for match in found] == ["1", "2", "3"]
+    assert len({match and match[2] for match in found}) == 1
+    cloud.skylift("sweep")
+
+
+def test_jobs_at_the_same_time_from_python(cloud: RealCloud, examples: Path) -> None:
+    (command,) = told("api", "python")
+    done = python(cloud, examples, command, cloud.environment)
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(r"pi is about 3\.1[34]\d, say 3 servers\n", done.stdout)
+    assert "pi-" not in cloud.skylift("ps", "--all").stdout
+
+
+def test_a_server_by_boto3_alone(cloud: RealCloud, examples: Path) -> None:
+    (command,) = told("boto3", "python")
+    before = cloud.ec2.describe_security_groups()["SecurityGroups"], cloud.ec2.describe_key_pairs()["KeyPairs"]
+    lines = cloud.skylift("cloud", "env").stdout.splitlines()
+    pairs = (line.removeprefix("export ").split("=", 1) for line in lines if line.startswith("export "))
+    environment = cloud.environment | {name: value.strip("'\"") for name, value in pairs}
+    done = python(cloud, examples, command, environment)
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(r"(i-\w+) is running at 127\.[\d.]+\n.*hello from user data, on ip-.*\n", done.stdout)
+    assert before == (
+        cloud.ec2.describe_security_groups()["SecurityGroups"],
+        cloud.ec2.describe_key_pairs()["KeyPairs"],
+    )
+
+
+def python(
+    cloud: RealCloud, folder: Path, command: str, environment: dict[str, str]
+) -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, *command.split()]
+    return subprocess.run(words, capture_output=True, text=True, check=False, cwd=folder, env=environment)
