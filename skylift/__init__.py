@@ -22,11 +22,12 @@ __all__ = ["Job", "Outcome", "SkyliftError", "UsageError", "jobs", "run", "submi
 if TYPE_CHECKING:
     from skylift.api import Job, Outcome, SkyliftError, UsageError, jobs, run, submit
 
+else:
+    # Type checkers do not see it: a name that is not there is an error to them.
+    def __getattr__(name: str) -> Any:
+        """What is asked for is imported then: the command line must not wait for what it does not need."""
+        if name not in __all__:
+            raise AttributeError(f"module 'skylift' has no attribute {name!r}")
+        from skylift import api  # noqa: PLC0415
 
-def __getattr__(name: str) -> Any:
-    """What is asked for is imported then: the command line must not wait for what it does not need."""
-    if name not in __all__:
-        raise AttributeError(f"module 'skylift' has no attribute {name!r}")
-    from skylift import api  # noqa: PLC0415
-
-    return getattr(api, name)
+        return getattr(api, name)

@@ -1,0 +1,107 @@
+"""What is published: the archive of sources, the wheel, and what the package says of itself."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+import tarfile
+import tomllib
+import zipfile
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+from hatchling.builders.sdist import SdistBuilder
+from hatchling.builders.wheel import WheelBuilder
+
+TOP = Path(__file__).parents[1]
+PROJECT = tomllib.loads((TOP / "pyproject.toml").read_text())["project"]
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+    """The paths in the archive of sources, without its own folder."""
+    (archive,) = SdistBuilder(str(TOP)).build(directory=str(tmp_path_factory.mktemp("sdist")))
+    with tarfile.open(archive) as opened:
+        return {name.split("/", 1)[1] for name in opened.getnames()}
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+    (archive,) = WheelBuilder(str(TOP)).build(directory=str(tmp_path_factory.mktemp("wheel")), versions=["standard"])
+    with zipfile.ZipFile(archive) as opened:
+        return set(opened.namelist())
+
+
+def linked(page: Path) -> set[str]:
+    """The files and folders of the repository that a page links to."""
+    found = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text())
+    return {str((page.parent / each).resolve().relative_to(TOP)) for each in found if "://" not in each}
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "SECURITY.md", "examples/README.md"])
+def test_sources_have_all_that_a_page_links_to(sources: set[str], page: str) -> None:
+    folders = {str(parent) for name in sources for parent in Path(name).parents}
+    assert linked(TOP / page) - sources - folders == set()
+
+
+def test_sources_have_the_command_that_runs_the_tests(sources: set[str]) -> None:
+    assert {"scripts/test", "tests/conftest.py", "pyproject.toml"} <= sources
+
+
+def test_wheel_has_the_types_the_figures_and_nothing_else(wheel: set[str]) -> None:
+    assert "skylift/py.typed" in wheel
+    assert any(name.startswith("skylift/catalogue/") and name.endswith(".csv") for name in wheel)
+    assert {name.split("/")[0] for name in wheel} == {"skylift", f"skylift-{PROJECT['version']}.dist-info"}
+    tracked = subprocess.run(
+        ["git", "ls-files", "skylift"], cwd=TOP, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    assert set(tracked) - wheel == set()
+
+
+def test_what_is_imported_is_declared_and_what_is_declared_is_imported() -> None:
+    declared = {re.split(r"[<>=]", each)[0].lower() for each in PROJECT["dependencies"]}
+    names = packages_distributions()
+    used = {
+        distribution.lower()
+        for name in imported(TOP / "skylift") - set(sys.stdlib_module_names) - {"skylift"}
+        for distribution in names.get(name, [])
+    }
+    assert used == declared
+
+
+def imported(folder: Path) -> set[str]:
+    """The first parts of what is imported anywhere below a folder, in functions too. Programs of the servers' image find
+    their packages there."""
+    found = set()
+    for file in folder.rglob("*.py"):
+        if "debian13" in file.parts:
+            continue
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+                found.add(node.module.split(".")[0])
+    return found
+
+
+def test_a_users_type_checker_sees_the_api(tmp_path: Path) -> None:
+    script = tmp_path / "user.py"
+    script.write_text(
+        "import skylift\n"
+        'outcome = skylift.run("job.py")\n'
+        "code: int = outcome.exit_code\n"
+        "word: str = outcome.exit_code\n"
+        "skylift.nothing()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--config-file", "", "--cache-dir", str(tmp_path / "cache"), str(script)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    lines = [re.findall(r"user\.py:(\d+): error: .*\[(.+)\]", each) for each in done.stdout.splitlines()]
+    assert [each[0] for each in lines if each] == [("4", "assignment"), ("5", "attr-defined")], done.stdout
