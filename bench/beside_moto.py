@@ -119,10 +119,10 @@ async def serve(directory: Path, keys: int) -> None:
     from skylift.cloud.facts import CloudFacts
     from skylift.cloud.instance import Image
     from skylift.cloud.joints.desk import Desk
-    from skylift.cloud.services import facts
-    from skylift.cloud.services.identity import make_root_key
-    from skylift.cloud.services.image import register_image
-    from skylift.cloud.services.vpc import make_default_vpc
+    from skylift.cloud.services.api import facts
+    from skylift.cloud.services.ec2.image import register_image
+    from skylift.cloud.services.iam.identity import make_root_key
+    from skylift.cloud.services.vpc.vpc import make_default_vpc
     from skylift.cloud.store.content import keep
     from skylift.cloud.store.database import Database
     from skylift.cloud.wire import checksum

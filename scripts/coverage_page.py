@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from skylift.cloud.services.operation import Operation
+from skylift.cloud.services.api.operation import Operation
 from skylift.cloud.services.table import TABLE
 from skylift.cloud.wire.endpoint import SERVICES
 from skylift.cloud.wire.models import load

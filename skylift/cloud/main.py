@@ -74,9 +74,10 @@ from skylift.cloud.loops.spot import SpotLoop
 from skylift.cloud.loops.ticker import Ticker
 from skylift.cloud.loops.volume import Sockets, VolumeLoop
 from skylift.cloud.sealed import root_path, seal
-from skylift.cloud.services import alarm_action, fleet_upkeep
-from skylift.cloud.services.identity_document import Notary
-from skylift.cloud.services.zone import zone_id
+from skylift.cloud.services.api.zone import zone_id
+from skylift.cloud.services.cloudwatch import alarm_action
+from skylift.cloud.services.ec2.identity_document import Notary
+from skylift.cloud.services.market import fleet_upkeep
 from skylift.cloud.store.database import Database, StoreError
 from skylift.cloud.wire.endpoint import AwsEndpoint
 

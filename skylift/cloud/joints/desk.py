@@ -8,8 +8,10 @@ from typing import Any
 
 from skylift.cloud.error import ServiceError, no_room
 from skylift.cloud.identity import Caller
-from skylift.cloud.services import cors, identity, way
-from skylift.cloud.services.authorize import authorize
+from skylift.cloud.services.api import endpoint_path
+from skylift.cloud.services.api.authorize import authorize
+from skylift.cloud.services.iam import identity
+from skylift.cloud.services.s3 import cors
 from skylift.cloud.services.table import TABLE
 from skylift.cloud.store.database import Database, DiskFull
 from skylift.cloud.wire.call import Call
@@ -82,7 +84,7 @@ class Desk:
                 signature=call.signature,
             )
             if call.vpc_id:
-                caller = way.by_way(tx, caller, call.vpc_id, call.service)
+                caller = endpoint_path.by_way(tx, caller, call.vpc_id, call.service)
             unnoted = identity.use_is_news(tx, caller)
         if unnoted:
             # On a full disk one can still look.

@@ -19,9 +19,10 @@ from skylift.cloud.home import Home, RootKey
 from skylift.cloud.identity import AccessKey
 from skylift.cloud.instance import Console, Image
 from skylift.cloud.opening import Opening, OpeningError, parse_openings
-from skylift.cloud.services import facts, identity
-from skylift.cloud.services.image import register_image
-from skylift.cloud.services.vpc import make_default_vpc
+from skylift.cloud.services.api import facts
+from skylift.cloud.services.ec2.image import register_image
+from skylift.cloud.services.iam import identity
+from skylift.cloud.services.vpc.vpc import make_default_vpc
 from skylift.cloud.store.content import sweep_files
 from skylift.cloud.store.database import Database, StoreError, Tx
 from skylift.cloud.wire import checksum

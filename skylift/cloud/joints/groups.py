@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from skylift.cloud.loops.scaling_group import ScalingGroupLoop
-from skylift.cloud.services import scaling_launch, scaling_mixed
+from skylift.cloud.services.autoscaling import scaling_launch, scaling_mixed
 from skylift.cloud.store.database import Database
 
 

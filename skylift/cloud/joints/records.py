@@ -8,12 +8,13 @@ from skylift.cloud.compute.metadata import InstanceFacts, RoleCredentials
 from skylift.cloud.error import ServiceError
 from skylift.cloud.loops import names
 from skylift.cloud.loops.blueprint import Draughtsman
-from skylift.cloud.services import fleet_upkeep, identity
-from skylift.cloud.services.dedicated_host import forget_released
-from skylift.cloud.services.instance import forget_terminated
-from skylift.cloud.services.nat_gateway import forget_deleted
-from skylift.cloud.services.peering import forget_ended
-from skylift.cloud.services.spot_market import forget_ended as forget_requests
+from skylift.cloud.services.ec2.dedicated_host import forget_released
+from skylift.cloud.services.ec2.instance import forget_terminated
+from skylift.cloud.services.iam import identity
+from skylift.cloud.services.market import fleet_upkeep
+from skylift.cloud.services.market.spot_market import forget_ended as forget_requests
+from skylift.cloud.services.vpc.nat_gateway import forget_deleted
+from skylift.cloud.services.vpc.peering import forget_ended
 from skylift.cloud.store.alarm import forget_history
 from skylift.cloud.store.database import Database
 from skylift.cloud.store.scaling_group import forget_activities

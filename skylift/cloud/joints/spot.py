@@ -7,7 +7,7 @@ from datetime import datetime
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
-from skylift.cloud.services import spot_market
+from skylift.cloud.services.market import spot_market
 from skylift.cloud.store.database import Tx
 
 

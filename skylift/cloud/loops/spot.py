@@ -19,7 +19,7 @@ MARGIN = timedelta(milliseconds=50)
 
 
 class SpotMarket(Protocol[S]):
-    """AWS's rules of the market; see services/spot_market.py."""
+    """AWS's rules of the market; see services/market/spot_market.py."""
 
     def plan(self, tx: Tx) -> Sequence[S]: ...
     def carry_out(self, tx: Tx, step: S) -> None: ...

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from skylift.cloud.services.autoscaling_table import AUTOSCALING_OPERATIONS
-from skylift.cloud.services.cloudwatch_table import CLOUDWATCH_OPERATIONS
-from skylift.cloud.services.commitment_table import COMMITMENT_OPERATIONS
-from skylift.cloud.services.control_table import CONTROL_OPERATIONS
-from skylift.cloud.services.ec2_table import EC2_OPERATIONS
-from skylift.cloud.services.fleet_table import FLEET_OPERATIONS
-from skylift.cloud.services.identity_table import IDENTITY_OPERATIONS
-from skylift.cloud.services.operation import Operation
-from skylift.cloud.services.s3_table import S3_OPERATIONS
-from skylift.cloud.services.scaling_policy_table import SCALING_POLICY_OPERATIONS
-from skylift.cloud.services.spot_table import SPOT_OPERATIONS
-from skylift.cloud.services.ssm_table import SSM_OPERATIONS
+from skylift.cloud.services.api.operation import Operation
+from skylift.cloud.services.autoscaling.autoscaling_table import AUTOSCALING_OPERATIONS
+from skylift.cloud.services.autoscaling.scaling_policy_table import SCALING_POLICY_OPERATIONS
+from skylift.cloud.services.cloudwatch.cloudwatch_table import CLOUDWATCH_OPERATIONS
+from skylift.cloud.services.ec2.table import EC2_OPERATIONS
+from skylift.cloud.services.iam.identity_table import IDENTITY_OPERATIONS
+from skylift.cloud.services.market.commitment_table import COMMITMENT_OPERATIONS
+from skylift.cloud.services.market.control_table import CONTROL_OPERATIONS
+from skylift.cloud.services.market.fleet_table import FLEET_OPERATIONS
+from skylift.cloud.services.market.spot_table import SPOT_OPERATIONS
+from skylift.cloud.services.s3.table import S3_OPERATIONS
+from skylift.cloud.services.ssm.ssm_table import SSM_OPERATIONS
 
 OPERATIONS: tuple[Operation, ...] = (
     *AUTOSCALING_OPERATIONS,

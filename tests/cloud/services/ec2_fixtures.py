@@ -21,11 +21,11 @@ from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Image, Instance
 from skylift.cloud.loops.instance import release, settle
 from skylift.cloud.network import NetworkInterface
-from skylift.cloud.services import facts as machine
-from skylift.cloud.services.image import image_id, register_image
-from skylift.cloud.services.operation import Check
+from skylift.cloud.services.api import facts as machine
+from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.ec2.image import image_id, register_image
 from skylift.cloud.services.table import TABLE
-from skylift.cloud.services.vpc import make_default_vpc
+from skylift.cloud.services.vpc.vpc import make_default_vpc
 from skylift.cloud.store.database import Database
 from skylift.cloud.wire.models import OWN_MODELS
 

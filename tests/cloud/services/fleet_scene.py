@@ -9,7 +9,7 @@ from ec2_fixtures import Cloud, tagged
 
 from skylift.cloud.instance import Instance
 from skylift.cloud.loops.fleet import FleetLoop
-from skylift.cloud.services import fleet_upkeep
+from skylift.cloud.services.market import fleet_upkeep
 from skylift.cloud.store.database import Database
 
 SPEC = {"LaunchTemplateName": "servers", "Version": "$Latest"}

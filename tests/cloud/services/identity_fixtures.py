@@ -23,13 +23,13 @@ from fresh_state import fresh_state
 from skylift.cloud.bucket import LARGEST_IN_ROW, FileBody, Spool
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
-from skylift.cloud.services.authorize import authorize
-from skylift.cloud.services.cloudwatch_table import CLOUDWATCH_OPERATIONS
-from skylift.cloud.services.identity import authenticate, make_root_key
-from skylift.cloud.services.identity_table import IDENTITY_OPERATIONS
-from skylift.cloud.services.operation import Check, Operation
-from skylift.cloud.services.s3_table import S3_OPERATIONS
-from skylift.cloud.services.ssm_table import SSM_OPERATIONS
+from skylift.cloud.services.api.authorize import authorize
+from skylift.cloud.services.api.operation import Check, Operation
+from skylift.cloud.services.cloudwatch.cloudwatch_table import CLOUDWATCH_OPERATIONS
+from skylift.cloud.services.iam.identity import authenticate, make_root_key
+from skylift.cloud.services.iam.identity_table import IDENTITY_OPERATIONS
+from skylift.cloud.services.s3.table import S3_OPERATIONS
+from skylift.cloud.services.ssm.ssm_table import SSM_OPERATIONS
 from skylift.cloud.store.database import Database
 from skylift.cloud.wire import checksum
 

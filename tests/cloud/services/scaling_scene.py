@@ -16,7 +16,7 @@ from skylift.cloud.error import ServiceError
 from skylift.cloud.instance import Instance
 from skylift.cloud.loops.scaling_group import ScalingGroupLoop
 from skylift.cloud.scaling_group import GROUP_TAG, ScalingGroup, ScalingMember, Wanted
-from skylift.cloud.services import scaling_launch, scaling_mixed
+from skylift.cloud.services.autoscaling import scaling_launch, scaling_mixed
 from skylift.cloud.services.table import TABLE
 from skylift.cloud.store.database import Tx
 

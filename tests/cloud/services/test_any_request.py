@@ -16,9 +16,9 @@ from botocore.validate import ParamValidator
 from ec2_fixtures import Cloud, open_cloud
 
 from skylift.cloud.error import ServiceError
-from skylift.cloud.services.authorize import authorize
-from skylift.cloud.services.identity import make_root_key
-from skylift.cloud.services.operation import Operation
+from skylift.cloud.services.api.authorize import authorize
+from skylift.cloud.services.api.operation import Operation
+from skylift.cloud.services.iam.identity import make_root_key
 from skylift.cloud.services.table import TABLE
 from skylift.cloud.wire.models import OWN_MODELS
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from ec2_fixtures import ec2_model
 
-from skylift.cloud.services.operation import Operation
+from skylift.cloud.services.api.operation import Operation
 from skylift.cloud.services.table import OPERATIONS, TABLE
 
 EC2_OPERATIONS = [operation for operation in OPERATIONS if operation.service == "ec2"]

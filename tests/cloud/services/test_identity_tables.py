@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from identity_fixtures import OPERATIONS, model
 
-from skylift.cloud.services.cloudwatch_table import CLOUDWATCH_OPERATIONS
-from skylift.cloud.services.identity_table import IDENTITY_OPERATIONS
-from skylift.cloud.services.operation import Operation
-from skylift.cloud.services.s3_table import S3_OPERATIONS
-from skylift.cloud.services.ssm_table import SSM_OPERATIONS
+from skylift.cloud.services.api.operation import Operation
+from skylift.cloud.services.cloudwatch.cloudwatch_table import CLOUDWATCH_OPERATIONS
+from skylift.cloud.services.iam.identity_table import IDENTITY_OPERATIONS
+from skylift.cloud.services.s3.table import S3_OPERATIONS
+from skylift.cloud.services.ssm.ssm_table import SSM_OPERATIONS
 
 ALL = [*IDENTITY_OPERATIONS, *S3_OPERATIONS, *SSM_OPERATIONS, *CLOUDWATCH_OPERATIONS]
 

@@ -1,0 +1,1 @@
+"""What all services share: the shape of an operation, permission, conditions, filters, pages, tags, ids."""

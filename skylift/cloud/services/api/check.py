@@ -1,0 +1,244 @@
+"""What a caller must be allowed to do, for most operations: which resources, and with which condition keys.
+
+https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from skylift.cloud.dedicated_host import DedicatedHost
+from skylift.cloud.identity import Caller
+from skylift.cloud.instance import Image, Instance, KeyPair
+from skylift.cloud.network import (
+    Address,
+    DhcpOptions,
+    InternetGateway,
+    NatGateway,
+    NetworkAcl,
+    NetworkInterface,
+    PrefixList,
+    RouteAssociation,
+    RouteTable,
+    SecurityGroup,
+    Subnet,
+    Vpc,
+)
+from skylift.cloud.peering import Peering
+from skylift.cloud.placement_group import PlacementGroup
+from skylift.cloud.services.api.condition_key import Context, of_change, of_row
+from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.api.resource import arn, kind_of, kind_of_id
+from skylift.cloud.services.api.tag import RESERVED, checked
+from skylift.cloud.spot import SpotRequest
+from skylift.cloud.store.database import Tx
+from skylift.cloud.volume import Snapshot, Volume
+from skylift.cloud.vpc_endpoint import VpcEndpoint
+
+Checks = Callable[[Tx, Caller, Any], Iterable[Check]]
+
+_NAMED_BY: dict[str, type[Any]] = {
+    "VpcId": Vpc,
+    "SubnetId": Subnet,
+    "InternetGatewayId": InternetGateway,
+    "GatewayId": InternetGateway,
+    "RouteTableId": RouteTable,
+    "RouteTableIds": RouteTable,
+    "GroupId": SecurityGroup,
+    "Groups": SecurityGroup,
+    "InstanceId": Instance,
+    "InstanceIds": Instance,
+    "ImageId": Image,
+    "SourceImageId": Image,
+    "KeyPairId": KeyPair,
+    "NetworkInterfaceId": NetworkInterface,
+    "AllocationId": Address,
+    "AllocationIds": Address,
+    "SecondaryAllocationIds": Address,
+    "DhcpOptionsId": DhcpOptions,
+    "NatGatewayId": NatGateway,
+    "NetworkAclId": NetworkAcl,
+    "PrefixListId": PrefixList,
+    "VpcEndpointId": VpcEndpoint,
+    "VpcEndpointIds": VpcEndpoint,
+    "VpcPeeringConnectionId": Peering,
+    "VolumeId": Volume,
+    "HostId": DedicatedHost,
+    "HostIds": DedicatedHost,
+    "SnapshotId": Snapshot,
+    "SpotInstanceRequestIds": SpotRequest,
+}
+
+
+def anything(action: str) -> Checks:
+    """Operations that AWS does not authorise by resource: the describing ones."""
+    return lambda _tx, caller, _params: [Check(action, "*", {"ec2:Region": caller.region})]
+
+
+def on(action: str, *members: str) -> Checks:
+    """Operations on resources that these parameters name by id; one that changes them says what it sets."""
+    changes = action.startswith(("ec2:Modify", "ec2:Reset"))
+
+    def checks(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+        more = of_change(params, *members) if changes else None
+        for member in members:
+            given = params.get(member)
+            for resource_id in given if isinstance(given, list) else [given] if given else []:
+                yield on_row(tx, caller, action, _NAMED_BY[member], resource_id, more=more)
+
+    return checks
+
+
+def creates(name: str, resource_type: str, *members: str) -> Checks:
+    """An operation that makes one resource of a type, in or from those that the parameters name."""
+
+    def checks(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+        yield from making(caller, name, resource_type, params)
+        yield from on(f"ec2:{name}", *members)(tx, caller, params)
+
+    return checks
+
+
+def making(
+    caller: Caller,
+    name: str,
+    resource_type: str,
+    params: Any,
+    *,
+    label: str = "*",
+    more: Mapping[str, str | tuple[str, ...]] | None = None,
+) -> Iterator[Check]:
+    """May a resource be made, and may it be tagged while it is? `label` stands for its id in the ARN."""
+    resource = arn(caller, resource_type, label)
+    tags: list[dict[str, str]] = next(
+        (
+            specification.get("Tags", [])
+            for specification in params.get("TagSpecifications", [])
+            if specification.get("ResourceType") == resource_type
+        ),
+        [],
+    )
+    context: Context = {"ec2:Region": caller.region, **(more or {}), **_request_tags(tags)}
+    yield Check(f"ec2:{name}", resource, context)
+    if tags:
+        yield Check("ec2:CreateTags", resource, {**context, "ec2:CreateAction": name})
+
+
+def on_row(
+    tx: Tx,
+    caller: Caller,
+    action: str,
+    noun: type[Any],
+    resource_id: str,
+    *,
+    more: Mapping[str, str | tuple[str, ...]] | None = None,
+) -> Check:
+    """A check with the condition keys of a stored resource; one that is not there has none but the region."""
+    row = tx.get(noun, id=resource_id)
+    context: Context = {"ec2:Region": caller.region, **(more or {}), **(of_row(tx, caller, row) if row else {})}
+    label = row.name if isinstance(row, KeyPair | PlacementGroup) else resource_id
+    return Check(action, arn(caller, kind_of(noun).type, label), context)
+
+
+def on_key(action: str) -> Checks:
+    """Key pairs are named in ARNs, and in parameters either named or given by id."""
+
+    def checks(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+        if params.get("KeyPairId"):
+            yield on_row(tx, caller, action, KeyPair, params["KeyPairId"])
+            return
+        row = tx.get(KeyPair, name=params.get("KeyName", ""))
+        context: Context = {"ec2:Region": caller.region, **(of_row(tx, caller, row) if row else {})}
+        yield Check(action, arn(caller, "key-pair", params.get("KeyName", "*")), context)
+
+    return checks
+
+
+def makes_key(name: str) -> Checks:
+    def checks(_tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+        # What type an imported key is of is not known before it has been read.
+        more = {"ec2:KeyPairType": params.get("KeyType", "rsa")} if name == "CreateKeyPair" else None
+        yield from making(caller, name, "key-pair", params, label=params.get("KeyName", "*"), more=more)
+
+    return checks
+
+
+def on_group(action: str) -> Checks:
+    """A group given by id, or by its name in the default VPC."""
+
+    def checks(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+        group_id = params.get("GroupId")
+        if not group_id and params.get("GroupName"):
+            vpc = tx.get(Vpc, is_default=True)
+            group = tx.get(SecurityGroup, vpc_id=vpc.id, name=params["GroupName"]) if vpc else None
+            group_id = group.id if group else None
+        yield on_row(tx, caller, action, SecurityGroup, group_id or "*")
+
+    return checks
+
+
+def adds_rules(name: str) -> Checks:
+    """Rules may be tagged while they are made."""
+
+    def checks(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+        yield from on_group(f"ec2:{name}")(tx, caller, params)
+        if params.get("TagSpecifications"):
+            yield from making(caller, name, "security-group-rule", params)
+
+    return checks
+
+
+def on_association(action: str, *members: str) -> Checks:
+    """An association is not a resource of its own: its route table and its subnet are."""
+
+    def checks(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+        table, association = association_by_id(tx, params["AssociationId"])
+        yield on_row(tx, caller, action, RouteTable, table.id if table else "*")
+        if association and association.subnet_id:
+            yield on_row(tx, caller, action, Subnet, association.subnet_id)
+        if association and association.gateway_id:
+            yield on_row(tx, caller, action, InternetGateway, association.gateway_id)
+        yield from on(action, *members)(tx, caller, params)
+
+    return checks
+
+
+def association_by_id(tx: Tx, association_id: str) -> tuple[RouteTable | None, RouteAssociation | None]:
+    for table in tx.find(RouteTable):
+        for association in table.associations:
+            if association.id == association_id:
+                return table, association
+    return None, None
+
+
+def tagging(action: str) -> Checks:
+    """CreateTags and DeleteTags: every resource, with the tags that are asked for.
+
+    DeleteTags without any takes all that a resource has, so that it is asked about each of them.
+    """
+
+    def checks(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+        context = _request_tags(params.get("Tags") or [])
+        whole = action == "ec2:DeleteTags" and not context
+        for resource_id in params.get("Resources", []):
+            kind = kind_of_id(resource_id)
+            if kind is not None:
+                found = on_row(tx, caller, action, kind.noun, resource_id)
+                row = tx.get(kind.noun, id=resource_id) if whole else None
+                going = tuple(key for key in row.tags if not key.startswith(RESERVED)) if row is not None else ()
+                keys: Context = {"aws:TagKeys": going} if going else {}
+                yield Check(action, found.resource, {**(found.context or {}), **context, **keys})
+            else:
+                label = "security-group-rule" if resource_id.startswith("sgr-") else "*"
+                yield Check(action, arn(caller, label, resource_id), {"ec2:Region": caller.region, **context})
+
+    return checks
+
+
+def _request_tags(pairs: list[dict[str, str]]) -> Context:
+    tags = checked(pairs)
+    context: Context = {f"aws:RequestTag/{key}": value for key, value in tags.items()}
+    if tags:
+        context["aws:TagKeys"] = tuple(tags)
+    return context

@@ -1,0 +1,48 @@
+"""Client tokens: the same request again, with the same token, makes nothing new.
+
+https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-idempotency.html
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from skylift.cloud.error import ServiceError
+from skylift.cloud.instance import ClientToken
+from skylift.cloud.services.api.refusal import invalid_value
+from skylift.cloud.store.database import Tx
+
+MAX_LENGTH = 64
+
+
+def result_of(tx: Tx, operation: str, params: Any) -> str | None:
+    """The id that this very request made before; None when its token is new, or it has none.
+
+    Raises IdempotentParameterMismatch where the token was used for a different request.
+    """
+    token = params.get("ClientToken")
+    if not token:
+        return None
+    if len(token) > MAX_LENGTH or not token.isascii():
+        raise invalid_value(token, "clientToken", f"It has to be at most {MAX_LENGTH} ASCII characters.")
+    known = tx.get(ClientToken, operation=operation, token=token)
+    if known is None:
+        return None
+    if known.digest != _digest(params):
+        raise ServiceError(
+            "IdempotentParameterMismatch",
+            "Arguments on this idempotent request are inconsistent with arguments used in previous request(s).",
+        )
+    return known.result
+
+
+def remember(tx: Tx, operation: str, params: Any, result: str) -> None:
+    if params.get("ClientToken"):
+        tx.add(ClientToken(operation, params["ClientToken"], _digest(params), result))
+
+
+def _digest(params: Any) -> str:
+    asked = {name: value for name, value in params.items() if name not in ("ClientToken", "DryRun")}
+    return hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()

@@ -1,0 +1,213 @@
+"""Condition keys of EC2: what a policy can ask about a resource that is there, and about a change to one.
+
+Which keys a type of resource has is documented at
+https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from skylift.cloud.dedicated_host import DedicatedHost
+from skylift.cloud.identity import Caller
+from skylift.cloud.instance import Image, Instance, KeyPair, MetadataOptions
+from skylift.cloud.network import (
+    Address,
+    DhcpOptions,
+    InternetGateway,
+    NetworkAcl,
+    NetworkInterface,
+    RouteTable,
+    SecurityGroup,
+    Subnet,
+    Vpc,
+)
+from skylift.cloud.peering import Peering
+from skylift.cloud.placement_group import PlacementGroup
+from skylift.cloud.services.api.resource import arn
+from skylift.cloud.store.database import Tx
+from skylift.cloud.volume import Snapshot, Volume
+from skylift.cloud.vpc_endpoint import VpcEndpoint
+
+Context = dict[str, str | tuple[str, ...]]
+
+_NOT_ATTRIBUTES = frozenset({"ClientToken", "DryRun"})
+
+
+def of_row(tx: Tx, caller: Caller, row: Any) -> Context:
+    """The keys that describe a resource: its tags, and what AWS documents for its type."""
+    context: Context = {}
+    for key, value in row.tags.items():
+        context[f"aws:ResourceTag/{key}"] = value
+        context[f"ec2:ResourceTag/{key}"] = value
+    describe = _BY_NOUN.get(type(row))
+    return context | (describe(tx, caller, row) if describe else {})
+
+
+def of_metadata(options: MetadataOptions) -> Context:
+    return {
+        "ec2:MetadataHttpTokens": options.tokens,
+        "ec2:MetadataHttpEndpoint": options.endpoint,
+        "ec2:MetadataHttpPutResponseHopLimit": str(options.hop_limit),
+        "ec2:InstanceMetadataTags": options.tags,
+    }
+
+
+def of_change(params: Mapping[str, Any], *resources: str) -> Context:
+    """`ec2:Attribute` names all parameters that a request sets, `ec2:Attribute/NAME` has the value of one.
+
+    A structure has a value when it is nothing but one (`{"Value": "x"}`). `resources` are the parameters that say which
+    resource is meant.
+    """
+    asked = {name: value for name, value in params.items() if name not in _NOT_ATTRIBUTES and name not in resources}
+    names = list(asked)
+    if isinstance(named := asked.get("Attribute"), str):
+        # `Attribute=description` is the older spelling of the parameter Description.
+        names.append(named[:1].upper() + named[1:])
+    context: Context = {"ec2:Attribute": tuple(dict.fromkeys(names))} if names else {}
+    for name, value in asked.items():
+        alone = value["Value"] if isinstance(value, Mapping) and list(value) == ["Value"] else value
+        if isinstance(alone, bool):
+            context[f"ec2:Attribute/{name}"] = "true" if alone else "false"
+        elif isinstance(alone, str | int):
+            context[f"ec2:Attribute/{name}"] = str(alone)
+    return context
+
+
+def _instance(_tx: Tx, caller: Caller, row: Instance) -> Context:
+    return {
+        **of_metadata(row.metadata),
+        "ec2:InstanceID": row.id,
+        "ec2:InstanceType": row.type,
+        "ec2:AvailabilityZone": row.zone,
+        "ec2:InstanceMarketType": "spot" if row.spot_request_id else "on-demand",
+        "ec2:RootDeviceType": "ebs",
+        "ec2:Tenancy": row.tenancy,
+        "ec2:EbsOptimized": "false",
+        **({"ec2:InstanceProfile": row.profile_arn} if row.profile_arn else {}),
+        **({"ec2:PlacementGroup": arn(caller, "placement-group", row.placement_group)} if row.placement_group else {}),
+    }
+
+
+def _image(_tx: Tx, caller: Caller, row: Image) -> Context:
+    return {
+        "ec2:ImageID": row.id,
+        "ec2:ImageType": "machine",
+        "ec2:Owner": "amazon" if row.owner == "amazon" else caller.account,
+        "ec2:Public": "true" if row.public else "false",
+        "ec2:RootDeviceType": "ebs",
+    }
+
+
+def _volume(_tx: Tx, caller: Caller, row: Volume) -> Context:
+    return {
+        "ec2:VolumeID": row.id,
+        "ec2:VolumeSize": str(row.size_gib),
+        "ec2:VolumeType": row.type,
+        "ec2:Encrypted": "false",
+        "ec2:AvailabilityZone": row.zone,
+        **({"ec2:VolumeIops": str(row.iops)} if row.iops else {}),
+        **({"ec2:VolumeThroughput": str(row.throughput)} if row.throughput else {}),
+        **({"ec2:ParentSnapshot": arn(caller, "snapshot", row.snapshot_id)} if row.snapshot_id else {}),
+    }
+
+
+def _snapshot(_tx: Tx, caller: Caller, row: Snapshot) -> Context:
+    return {
+        "ec2:SnapshotID": row.id,
+        "ec2:SnapshotTime": row.started.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "ec2:Owner": caller.account,
+        "ec2:ParentVolume": arn(caller, "volume", row.volume_id),
+        "ec2:VolumeSize": str(row.size_gib),
+        "ec2:Encrypted": "false",
+    }
+
+
+def _key_pair(_tx: Tx, _caller: Caller, row: KeyPair) -> Context:
+    return {"ec2:KeyPairName": row.name, "ec2:KeyPairType": row.kind}
+
+
+def _vpc(_tx: Tx, _caller: Caller, row: Vpc) -> Context:
+    return {"ec2:VpcID": row.id, "ec2:Tenancy": row.tenancy}
+
+
+def _subnet(_tx: Tx, caller: Caller, row: Subnet) -> Context:
+    return {"ec2:SubnetID": row.id, "ec2:AvailabilityZone": row.zone, "ec2:Vpc": arn(caller, "vpc", row.vpc_id)}
+
+
+def _internet_gateway(_tx: Tx, _caller: Caller, row: InternetGateway) -> Context:
+    return {"ec2:InternetGatewayID": row.id}
+
+
+def _route_table(_tx: Tx, caller: Caller, row: RouteTable) -> Context:
+    return {"ec2:RouteTableID": row.id, "ec2:Vpc": arn(caller, "vpc", row.vpc_id)}
+
+
+def _security_group(_tx: Tx, caller: Caller, row: SecurityGroup) -> Context:
+    return {"ec2:SecurityGroupID": row.id, "ec2:Vpc": arn(caller, "vpc", row.vpc_id)}
+
+
+def _network_acl(_tx: Tx, caller: Caller, row: NetworkAcl) -> Context:
+    return {"ec2:NetworkAclID": row.id, "ec2:Vpc": arn(caller, "vpc", row.vpc_id)}
+
+
+def _dhcp_options(_tx: Tx, _caller: Caller, row: DhcpOptions) -> Context:
+    return {"ec2:DhcpOptionsID": row.id}
+
+
+def _address(_tx: Tx, _caller: Caller, row: Address) -> Context:
+    return {"ec2:AllocationId": row.id, "ec2:Domain": "vpc", "ec2:PublicIpAddress": row.public_ip}
+
+
+def _interface(tx: Tx, caller: Caller, row: NetworkInterface) -> Context:
+    subnet = tx.get(Subnet, id=row.subnet_id)
+    return {
+        "ec2:NetworkInterfaceID": row.id,
+        "ec2:Subnet": arn(caller, "subnet", row.subnet_id),
+        "ec2:Vpc": arn(caller, "vpc", row.vpc_id),
+        **({"ec2:AvailabilityZone": subnet.zone} if subnet else {}),
+    }
+
+
+def _peering(_tx: Tx, caller: Caller, row: Peering) -> Context:
+    return {
+        "ec2:VpcPeeringConnectionID": row.id,
+        "ec2:RequesterVpc": arn(caller, "vpc", row.requester_vpc_id),
+        "ec2:AccepterVpc": arn(caller, "vpc", row.accepter_vpc_id),
+    }
+
+
+def _endpoint(_tx: Tx, _caller: Caller, row: VpcEndpoint) -> Context:
+    return {"ec2:VpceServiceName": row.service, "ec2:VpceServiceOwner": "amazon"}
+
+
+def _placement_group(_tx: Tx, _caller: Caller, row: PlacementGroup) -> Context:
+    return {"ec2:PlacementGroupName": row.name, "ec2:PlacementGroupStrategy": row.strategy}
+
+
+def _host(_tx: Tx, _caller: Caller, row: DedicatedHost) -> Context:
+    return {"ec2:AutoPlacement": row.auto_placement, "ec2:AvailabilityZone": row.zone}
+
+
+_BY_NOUN: dict[type[Any], Callable[[Tx, Caller, Any], Context]] = {
+    Instance: _instance,
+    DedicatedHost: _host,
+    Image: _image,
+    Volume: _volume,
+    Snapshot: _snapshot,
+    KeyPair: _key_pair,
+    Vpc: _vpc,
+    Subnet: _subnet,
+    InternetGateway: _internet_gateway,
+    RouteTable: _route_table,
+    SecurityGroup: _security_group,
+    NetworkAcl: _network_acl,
+    DhcpOptions: _dhcp_options,
+    Address: _address,
+    NetworkInterface: _interface,
+    Peering: _peering,
+    PlacementGroup: _placement_group,
+    VpcEndpoint: _endpoint,
+}
+"""What is not here is described by its tags alone: launch templates, NAT gateways."""

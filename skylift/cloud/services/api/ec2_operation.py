@@ -1,0 +1,62 @@
+"""How a row of EC2's tables is made: what it takes, what it needs permission for, and `DryRun` wherever AWS has it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from skylift.cloud.error import ServiceError
+from skylift.cloud.identity import Caller
+from skylift.cloud.services.api.check import Checks, anything, on
+from skylift.cloud.services.api.operation import Handler, Operation
+from skylift.cloud.store.database import Tx
+
+_NO_DRY_RUN = frozenset(
+    {
+        "ModifyVpcAttribute",
+        "ModifySubnetAttribute",
+        "AssociateIamInstanceProfile",
+        "ReplaceIamInstanceProfileAssociation",
+        "DisassociateIamInstanceProfile",
+        "DescribeIamInstanceProfileAssociations",
+        "AssociateVpcCidrBlock",
+        "DisassociateVpcCidrBlock",
+        "AssignPrivateIpAddresses",
+        "UnassignPrivateIpAddresses",
+        "ModifyInstancePlacement",
+        "AllocateHosts",
+        "DescribeHosts",
+        "ModifyHosts",
+        "ReleaseHosts",
+    }
+)
+"""The model has no DryRun for these."""
+
+
+def _dry_runnable(handler: Handler) -> Handler:
+    """With `DryRun` everything is done up to the commit, which the error prevents."""
+
+    def handle(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+        result = handler(tx, caller, params)
+        if params.get("DryRun"):
+            raise ServiceError("DryRunOperation", "Request would have succeeded, but DryRun flag is set.", status=412)
+        return result
+
+    return handle
+
+
+def _operation(name: str, handler: Handler, takes: str, checks: Checks, *, writes: bool) -> Operation:
+    accepted = frozenset(takes.split()) | (frozenset() if name in _NO_DRY_RUN else {"DryRun"})
+    return Operation("ec2", name, _dry_runnable(handler), accepted, checks, writes)
+
+
+def reads(name: str, handler: Handler, takes: str, checks: Checks | None = None) -> Operation:
+    return _operation(name, handler, takes, checks or anything(f"ec2:{name}"), writes=False)
+
+
+def writes(name: str, handler: Handler, takes: str, checks: Checks) -> Operation:
+    return _operation(name, handler, takes, checks, writes=True)
+
+
+def acts(name: str, handler: Handler, takes: str, *members: str) -> Operation:
+    """An operation on the resources that these of its parameters name."""
+    return writes(name, handler, takes, on(f"ec2:{name}", *members))

@@ -1,0 +1,75 @@
+"""Filters of describe operations, applied to what the operation would answer.
+
+A filter's name leads to a path of member names in the answer, so that a filter always agrees with what a client sees.
+Values of one filter are alternatives, several filters must all match; `*` stands for any text, `?` for one character,
+a backslash takes their meaning away.
+https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Filtering.html
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from skylift.cloud.error import ServiceError
+from skylift.cloud.services.api.refusal import invalid, missing, values_at
+from skylift.cloud.services.api.wildcard import Wildcard, wildcard
+
+Item = dict[str, Any]
+
+MAX_VALUES = 200
+
+_ESCAPED = re.compile(r"\\.|.", re.DOTALL)
+
+
+def matching(items: list[Item], filters: list[Item] | None, paths: Mapping[str, str], tags: str = "") -> list[Item]:
+    """The items that all `filters` match. `tags` names the member that holds the tags, where there are any."""
+    if not filters:
+        return items
+    if sum(len(given.get("Values", ())) for given in filters) > MAX_VALUES:
+        raise ServiceError(
+            "FilterLimitExceeded", f"The maximum number of filter values specified on a single call is {MAX_VALUES}"
+        )
+    for number, given in enumerate(filters, start=1):
+        if not given.get("Values"):
+            raise missing(f"Filter.{number}.Value")
+        wanted = [_wildcard(value) for value in given["Values"]]
+        items = [item for item in items if _matches(_found(item, given.get("Name"), paths, tags), wanted)]
+    # Names are checked even where nothing is left to look at.
+    for given in filters:
+        _found({}, given.get("Name"), paths, tags)
+    return items
+
+
+def spelled(value: Any) -> str:
+    """How a filter value has to spell what an answer holds."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, datetime):
+        return value.strftime("%Y-%m-%dT%H:%M:%S.") + f"{value.microsecond // 1000:03d}Z"
+    return str(value)
+
+
+def _matches(found: list[str], wanted: list[Wildcard]) -> bool:
+    return any(each.fits(value) for value in found for each in wanted)
+
+
+def _found(item: Item, name: str | None, paths: Mapping[str, str], tags: str) -> list[str]:
+    if name is not None and name in paths:
+        return [spelled(value) for value in values_at(item, tuple(paths[name].split(".")))]
+    if tags and name is not None:
+        pairs: list[dict[str, str]] = item.get(tags, [])
+        if name == "tag-key":
+            return [pair["Key"] for pair in pairs]
+        if name == "tag-value":
+            return [pair["Value"] for pair in pairs]
+        if name.startswith("tag:"):
+            return [pair["Value"] for pair in pairs if pair["Key"] == name.removeprefix("tag:")]
+    raise invalid(f"The filter '{'null' if name is None else name}' is invalid")
+
+
+def _wildcard(value: str) -> Wildcard:
+    pieces = _ESCAPED.findall(value)
+    return wildcard(tuple((piece[-1], len(piece) == 1) for piece in pieces))

@@ -1,0 +1,84 @@
+"""Pages of describe operations.
+
+A token says after which item the next page begins, not how many items there were before: nothing is repeated or lost
+when something is made or removed between two pages.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from skylift.cloud.error import ServiceError
+from skylift.cloud.services.api.refusal import combination, invalid
+
+Item = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How many items a page may have, and the parameter (as messages spell it) that rules pages out."""
+
+    most: int = 1000
+    least: int = 5
+    not_with: tuple[str, str] | None = None
+
+
+EC2 = Limits()
+
+
+def page(
+    items: list[Item], params: Any, key: Callable[[Item], str], limits: Limits = EC2
+) -> tuple[list[Item], str | None]:
+    """The page that `MaxResults` and `NextToken` ask for, and the token of the next one.
+
+    Without either, all items in the order they were made. Raises InvalidParameterValue for a size out of bounds,
+    InvalidPaginationToken for a token that is not one of ours.
+    """
+    size, token = params.get("MaxResults"), params.get("NextToken")
+    if size is None and not token:
+        return items, None
+    _refuse_size(size, params, limits)
+    after = _decode(token) if token else ""
+    rest = sorted((item for item in items if key(item) > after), key=key)
+    chosen = rest[: size or limits.most]
+    return chosen, _encode(key(chosen[-1])) if len(chosen) < len(rest) else None
+
+
+def answer(name: str, chosen: tuple[list[Item], str | None]) -> Item:
+    """A page as describe operations answer it."""
+    items, token = chosen
+    return {name: items, "NextToken": token} if token else {name: items}
+
+
+def _refuse_size(size: int | None, params: Any, limits: Limits) -> None:
+    if size is None:
+        return
+    if limits.not_with and params.get(limits.not_with[0]):
+        raise combination(f"The parameter {limits.not_with[1]} cannot be used with the parameter maxResults")
+    if size < limits.least:
+        raise invalid(
+            f"Value ( {size} ) for parameter maxResults is invalid. Expecting a value greater than {limits.least}."
+        )
+    if size > limits.most:
+        raise invalid(
+            f"Value ( {size} ) for parameter maxResults is invalid. Expecting a value smaller than {limits.most}."
+        )
+
+
+def _encode(after: str) -> str:
+    return base64.urlsafe_b64encode(json.dumps(["after", after]).encode()).decode()
+
+
+def _decode(token: str) -> str:
+    try:
+        kind, after = json.loads(base64.urlsafe_b64decode(token.encode()))
+    except (binascii.Error, ValueError, TypeError, RecursionError):
+        kind, after = None, None
+    if kind != "after" or not isinstance(after, str):
+        raise ServiceError("InvalidPaginationToken", "The specified pagination token is not valid.")
+    return after

@@ -1,0 +1,84 @@
+"""Whom a policy on a resource speaks of, and how far what it allows them reaches.
+
+The distinctions are those of the IAM user guide's "Evaluating identity-based policies with resource-based policies"
+and of its table of identity types and implicit denies in other types of policies.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from skylift.cloud.identity import Caller, Role
+from skylift.cloud.services.api.policy_document import Principals, Statement
+from skylift.cloud.store.database import Tx
+
+Reach = Literal["nobody", "account", "limited", "whole"]
+"""`account`: the account as a whole is named, which leaves the decision to the caller's own policies.
+
+`limited`: the caller may, unless a permissions boundary or session policy does not allow it as well; `whole`: nothing
+but an explicit deny takes it away.
+"""
+
+_ORDER: tuple[Reach, ...] = ("nobody", "account", "limited", "whole")
+
+
+@dataclass(frozen=True)
+class Who:
+    """The names under which a policy may speak of one caller. An anonymous caller has none; everybody is `*`."""
+
+    own: str | None = None
+    role: str | None = None
+    account: frozenset[str] = frozenset()
+    root: bool = False
+
+
+def who_is(tx: Tx, caller: Caller) -> Who:
+    if caller.kind == "anonymous":
+        return Who()
+    role = tx.get(Role, name=caller.role) if caller.role else None
+    account = frozenset({caller.account, f"arn:aws:iam::{caller.account}:root"})
+    return Who(caller.arn, role.arn if role else None, account, caller.kind == "root")
+
+
+def granted(statement: Statement, who: Who) -> Reach:
+    """How far an Allow of this statement reaches for the caller, as far as its principals say."""
+    if statement.principals is not None:
+        return _reach(statement.principals, who)
+    excepted = statement.not_principals is not None and _reach(statement.not_principals, who) != "nobody"
+    return "nobody" if excepted else "limited"
+
+
+def denied(statement: Statement, who: Who) -> bool:
+    """Whether a Deny of this statement is meant for the caller. A deny for the account is for everybody in it."""
+    if statement.principals is not None:
+        return _reach(statement.principals, who) != "nobody"
+    return statement.not_principals is None or not _spared(statement.not_principals, who)
+
+
+def widest(reaches: list[Reach]) -> Reach:
+    return max(reaches, key=_ORDER.index, default="nobody")
+
+
+def _reach(principals: Principals, who: Who) -> Reach:
+    named = set(principals.aws)
+    if who.own in named:
+        return "whole"
+    if "*" in named or who.role in named:
+        return "limited"
+    if who.account & named:
+        return "whole" if who.root else "account"
+    return "nobody"
+
+
+def _spared(principals: Principals, who: Who) -> bool:
+    """Whether NotPrincipal takes this very caller out of a Deny. Naming the account spares its root only.
+
+    A session is denied with its role and by itself, so that both have to be named: "AWS might validate the account
+    first, then the role, and then the assumed-role user".
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_notprincipal.html
+    """
+    named = set(principals.aws)
+    if "*" in named or (who.root and who.account & named):
+        return True
+    return who.own in named and (who.role is None or who.role in named)

@@ -1,0 +1,104 @@
+"""Trust policies: who may assume a role. Shared by IAM, which keeps them, and STS and EC2, which ask them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+from skylift.cloud.error import ServiceError
+from skylift.cloud.identity import Caller, Role, User
+from skylift.cloud.services.api.authorize import applies
+from skylift.cloud.services.api.condition import normalised
+from skylift.cloud.services.api.iam_rules import over_quota
+from skylift.cloud.services.api.policy_document import Principals, Statement, document_size, parse_policy
+from skylift.cloud.services.api.principal import denied, granted, who_is
+from skylift.cloud.store.database import Tx
+
+MAX_SIZE = 2048
+
+Trust = Literal["no", "denied", "account", "named"]
+"""`account`: the account as a whole is trusted, so that the caller's own policies must allow it as well."""
+
+Place = Callable[[Statement], Trust]
+
+_OWN_ENTITY = re.compile(r"arn:aws:iam::(\d{12}):(role|user)/(?:\S+/)?([^/\s]+)")
+_OWN_SESSION = re.compile(r"arn:aws:sts::(\d{12}):assumed-role/([^/\s]+)/\S+")
+_UNIQUE_ID = re.compile(r"A(?:ID|RO)A[A-Z0-9]+(?::\S+)?")
+
+
+def checked_trust_policy(tx: Tx, caller: Caller, text: str) -> str:
+    """The text, if it is a trust policy that IAM would keep: principals of this account have to exist."""
+    document = parse_policy(text, "trust")
+    if document_size(text) > MAX_SIZE:
+        raise over_quota("ACLSizePerRole", MAX_SIZE)
+    for statement in document.statements:
+        for principals in (statement.principals, statement.not_principals):
+            check_principals(tx, caller, principals)
+    return text
+
+
+def check_principals(tx: Tx, caller: Caller, principals: Principals | None) -> None:
+    """Roles and users of this account that a policy names have to exist, also for their sessions' sake.
+
+    Raises MalformedPolicyDocument, for the unique id of one that is gone too.
+    """
+    for arn in principals.aws if principals else ():
+        if not _there(tx, caller, arn):
+            raise ServiceError(
+                "MalformedPolicyDocument",
+                f'Invalid principal in policy: "AWS":"{arn}" is not in this account.',
+                status=400,
+            )
+
+
+def _there(tx: Tx, caller: Caller, arn: str) -> bool:
+    """Whether there is such a principal, as far as this account can tell."""
+    if (entity := _OWN_ENTITY.fullmatch(arn)) and entity[1] == caller.account:
+        name = entity[3]
+        found = tx.get(Role, name=name) if entity[2] == "role" else tx.get(User, name=name)
+        return found is not None and found.arn == arn
+    if (session := _OWN_SESSION.fullmatch(arn)) and session[1] == caller.account:
+        return tx.get(Role, name=session[2]) is not None
+    return not _UNIQUE_ID.fullmatch(arn)
+
+
+def trust_in_service(role: Role, service: str, action: str = "sts:AssumeRole") -> bool:
+    """Whether an AWS service (`ec2.amazonaws.com`) may assume the role."""
+
+    def place(statement: Statement) -> Trust:
+        if statement.principals is not None:
+            return "named" if service in statement.principals.services else "no"
+        excepted = statement.not_principals is not None and service in statement.not_principals.services
+        return "no" if excepted else "named"
+
+    return _evaluate(role, action, {}, place) == "named"
+
+
+def trust_in_caller(
+    tx: Tx, role: Role, caller: Caller, action: str, context: Mapping[str, str | tuple[str, ...]]
+) -> Trust:
+    """What the role's trust policy says of a caller."""
+    who = who_is(tx, caller)
+
+    def place(statement: Statement) -> Trust:
+        if not statement.allows:
+            return "named" if denied(statement, who) else "no"
+        reach = granted(statement, who)
+        return "no" if reach == "nobody" else "account" if reach == "account" else "named"
+
+    return _evaluate(role, action, context, place)
+
+
+def _evaluate(role: Role, action: str, context: Mapping[str, str | tuple[str, ...]], place: Place) -> Trust:
+    keys = normalised(context)
+    found: Trust = "no"
+    for statement in parse_policy(role.trust_policy, "trust").statements:
+        placed = place(statement)
+        if placed == "no" or not applies(statement, action, role.arn, keys):
+            continue
+        if not statement.allows:
+            return "denied"
+        if found != "named":
+            found = placed
+    return found

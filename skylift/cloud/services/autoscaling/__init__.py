@@ -1,0 +1,1 @@
+"""Auto Scaling groups, their policies, hooks and scheduled actions."""

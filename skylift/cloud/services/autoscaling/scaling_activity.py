@@ -1,0 +1,44 @@
+"""What Auto Scaling groups did, and why: the latest first, for six weeks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from skylift.cloud.identity import Caller
+from skylift.cloud.scaling_group import ScalingActivity, ScalingGroup
+from skylift.cloud.services.autoscaling.scaling_rules import page, require_group
+from skylift.cloud.store.database import Tx
+
+Item = dict[str, Any]
+
+
+def describe(tx: Tx, _caller: Caller, params: Any) -> Item:
+    """Without a group, those of all that are there; of deleted ones when they are asked for."""
+    ids, name = params.get("ActivityIds") or [], params.get("AutoScalingGroupName")
+    deleted = params.get("IncludeDeletedGroups", False)
+    groups = {group.arn for group in tx.find(ScalingGroup)}
+    if name is not None and not deleted:
+        require_group(tx, name)
+    rows = tx.find(ScalingActivity, group=name) if name is not None else tx.find(ScalingActivity)
+    found = [
+        row for row in reversed(rows) if (not ids or row.id in ids) and (deleted or ids or row.group_arn in groups)
+    ]
+    chosen, more = page(params, found, lambda row: row.id, size=100)
+    return {"Activities": [view(row, deleted=row.group_arn not in groups) for row in chosen], **more}
+
+
+def view(row: ScalingActivity, *, deleted: bool = False) -> Item:
+    return {
+        "ActivityId": row.id,
+        "AutoScalingGroupName": row.group,
+        "Description": row.description,
+        "Cause": row.cause,
+        "StartTime": row.started,
+        **({"EndTime": row.ended} if row.ended else {}),
+        "StatusCode": row.status,
+        **({"StatusMessage": row.message} if row.message else {}),
+        "Progress": row.progress,
+        "Details": row.details,
+        **({"AutoScalingGroupState": "Deleted"} if deleted else {}),
+        "AutoScalingGroupARN": row.group_arn,
+    }

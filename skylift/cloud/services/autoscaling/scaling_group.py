@@ -1,0 +1,422 @@
+"""Auto Scaling groups: made, changed, described and deleted. The loop of groups launches and ends their instances.
+
+https://docs.aws.amazon.com/autoscaling/ec2/userguide/what-is-amazon-ec2-auto-scaling.html
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from skylift.cloud.error import ServiceError
+from skylift.cloud.identity import Caller, Role
+from skylift.cloud.network import Subnet
+from skylift.cloud.scaling_group import PROCESSES, ScalingGroup, ScalingMember, spelled
+from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.api.refusal import refuse_other_values
+from skylift.cloud.services.api.zone import require_zone, zone_id
+from skylift.cloud.services.autoscaling.scaling_hook import put_hook
+from skylift.cloud.services.autoscaling.scaling_launch import check_template, may_launch, named
+from skylift.cloud.services.autoscaling.scaling_mixed import checked_policy
+from skylift.cloud.services.autoscaling.scaling_rules import (
+    Context,
+    arn,
+    changeable_group,
+    check_of,
+    invalid,
+    page,
+    require_group,
+    tag_context,
+)
+from skylift.cloud.services.autoscaling.scaling_tag import checked_tags, tag_view
+from skylift.cloud.services.ec2.launch_place import default_subnet
+from skylift.cloud.services.iam import service_linked_role
+from skylift.cloud.services.iam.role import SERVICE_PATH
+from skylift.cloud.store.database import Tx
+
+SERVICE = "autoscaling.amazonaws.com"
+MOST_GROUPS = 500
+POLICIES = (
+    "ClosestToNextInstanceHour",
+    "Default",
+    "NewestInstance",
+    "OldestInstance",
+    "OldestLaunchConfiguration",
+    "OldestLaunchTemplate",
+)
+NEUTRAL: dict[str, tuple[Any, ...]] = {
+    "AvailabilityZoneDistribution.CapacityDistributionStrategy": ("balanced-best-effort",),
+    "DeletionProtection": ("none",),
+    "DesiredCapacityType": ("units",),
+    "HealthCheckType": ("EC2",),
+    "InstanceMaintenancePolicy.MaxHealthyPercentage": (-1,),
+    "InstanceMaintenancePolicy.MinHealthyPercentage": (-1,),
+    "MaxInstanceLifetime": (0,),
+}
+"""Parameters that can only ask for what is the case anyway."""
+
+Item = dict[str, Any]
+
+
+def create(tx: Tx, caller: Caller, params: Any) -> Item:
+    name = params["AutoScalingGroupName"]
+    if tx.get(ScalingGroup, name=name) is not None:
+        raise ServiceError(
+            "AlreadyExists",
+            f"AutoScalingGroup by this name already exists - A group with the name {name} already exists",
+        )
+    if ":" in name:
+        raise invalid("Group names must not contain a colon.")
+    if len(tx.find(ScalingGroup)) >= MOST_GROUPS:
+        raise ServiceError("LimitExceeded", f"You may have at most {MOST_GROUPS} Auto Scaling groups.")
+    refuse_other_values(params, NEUTRAL)
+    if not params.get("LaunchTemplate") and not params.get("MixedInstancesPolicy"):
+        raise invalid(
+            "Valid requests must contain either launchTemplate, LaunchConfigurationName, InstanceId or "
+            "MixedInstancesPolicy parameter."
+        )
+    place = _place(tx, caller, params)
+    if place is None:
+        raise invalid("At least one Availability Zone or VPC Subnet is required.")
+    desired = params.get("DesiredCapacity", params["MinSize"])
+    group = ScalingGroup(
+        name=name,
+        arn=arn(caller, name, str(uuid.uuid4())),
+        created=tx.now,
+        min_size=params["MinSize"],
+        max_size=params["MaxSize"],
+        desired=0,
+        tags=checked_tags(name, params.get("Tags") or []),
+        **_settings(tx, caller, params, {}),
+        **place,
+    )
+    _refuse_sizes(group.min_size, group.max_size, desired)
+    if not group.service_role:
+        group = replace(group, service_role=_own_role(tx, caller))
+    tx.add(group.resized(desired, "a user request created an AutoScalingGroup", tx.now))
+    for hook in params.get("LifecycleHookSpecificationList") or []:
+        put_hook(tx, name, hook)
+    return {}
+
+
+def update(tx: Tx, caller: Caller, params: Any) -> Item:
+    group = changeable_group(tx, params["AutoScalingGroupName"])
+    refuse_other_values(params, NEUTRAL)
+    changed = replace(group, **_settings(tx, caller, params, group.mixed), **(_place(tx, caller, params) or {}))
+    least, most = params.get("MinSize", group.min_size), params.get("MaxSize", group.max_size)
+    desired = params.get("DesiredCapacity")
+    if least <= most and desired is None:
+        desired = min(max(group.desired, least), most)
+    _refuse_sizes(least, most, least if desired is None else desired)
+    assert desired is not None
+    why = f"a user request update of AutoScalingGroup constraints to min: {least}, max: {most}, desired: {desired}"
+    tx.save(replace(changed, min_size=least, max_size=most).resized(desired, why, tx.now))
+    return {}
+
+
+def delete(tx: Tx, _caller: Caller, params: Any) -> Item:
+    """With force, its instances end first; the group is there until they have."""
+    group = require_group(tx, params["AutoScalingGroupName"])
+    members = tx.find(ScalingMember, group=group.name)
+    if not members:
+        tx.remove(group)
+        return {}
+    if not params.get("ForceDelete"):
+        raise ServiceError(
+            "ResourceInUse",
+            "You cannot delete an AutoScalingGroup while there are instances or pending Spot instance request(s) "
+            "still in the group.",
+        )
+    why = "a user request deleted the AutoScalingGroup"
+    tx.save(replace(group, min_size=0, max_size=0, deleting=True).resized(0, why, tx.now))
+    return {}
+
+
+def describe(tx: Tx, _caller: Caller, params: Any) -> Item:
+    names = params.get("AutoScalingGroupNames") or []
+    groups = [group for group in tx.find(ScalingGroup) if not names or group.name in names]
+    matched = [group for group in groups if all(_matches(group, one) for one in params.get("Filters") or [])]
+    chosen, more = page(params, sorted(matched, key=lambda group: group.name), lambda group: group.name)
+    instances = params.get("IncludeInstances", True)
+    return {"AutoScalingGroups": [view(tx, group, instances=instances) for group in chosen], **more}
+
+
+def set_desired(tx: Tx, _caller: Caller, params: Any) -> Item:
+    group = changeable_group(tx, params["AutoScalingGroupName"])
+    desired = params["DesiredCapacity"]
+    if params.get("HonorCooldown"):
+        refuse_in_cooldown(tx, group)
+    if desired > group.max_size:
+        raise _out_of_bounds(desired, "above max", group.max_size)
+    if desired < group.min_size:
+        raise _out_of_bounds(desired, "below min", group.min_size)
+    why = "a user request explicitly set group desired capacity"
+    tx.save(group.resized(desired, why, tx.now))
+    return {}
+
+
+def suspend(tx: Tx, _caller: Caller, params: Any) -> Item:
+    group = changeable_group(tx, params["AutoScalingGroupName"])
+    reason = f"User suspended at {spelled(tx.now)}"
+    tx.save(replace(group, suspended={**dict.fromkeys(_processes(params), reason), **group.suspended}))
+    return {}
+
+
+def resume(tx: Tx, _caller: Caller, params: Any) -> Item:
+    group = changeable_group(tx, params["AutoScalingGroupName"])
+    resumed = _processes(params)
+    kept = {name: reason for name, reason in group.suspended.items() if name not in resumed}
+    tx.save(replace(group, suspended=kept, failures=0, retry=None))
+    return {}
+
+
+def process_types(_tx: Tx, _caller: Caller, _params: Any) -> Item:
+    return {"Processes": [{"ProcessName": name} for name in PROCESSES]}
+
+
+def termination_policy_types(_tx: Tx, _caller: Caller, _params: Any) -> Item:
+    return {"TerminationPolicyTypes": list(POLICIES)}
+
+
+def account_limits(tx: Tx, _caller: Caller, _params: Any) -> Item:
+    return {
+        "MaxNumberOfAutoScalingGroups": MOST_GROUPS,
+        "MaxNumberOfLaunchConfigurations": 0,
+        "NumberOfAutoScalingGroups": len(tx.find(ScalingGroup)),
+        "NumberOfLaunchConfigurations": 0,
+    }
+
+
+def refuse_in_cooldown(tx: Tx, group: ScalingGroup) -> None:
+    if group.scaled is not None and (tx.now - group.scaled).total_seconds() < group.cooldown:
+        raise ServiceError(
+            "ScalingActivityInProgress", f"Scaling activity is in progress or in cooldown for {group.name}."
+        )
+
+
+def view(tx: Tx, group: ScalingGroup, *, instances: bool = True) -> Item:
+    members = tx.find(ScalingMember, group=group.name) if instances else []
+    return {
+        "AutoScalingGroupName": group.name,
+        "AutoScalingGroupARN": group.arn,
+        **({"MixedInstancesPolicy": group.mixed} if group.mixed else {"LaunchTemplate": group.template}),
+        "MinSize": group.min_size,
+        "MaxSize": group.max_size,
+        "DesiredCapacity": group.desired,
+        "DefaultCooldown": group.cooldown,
+        "AvailabilityZones": list(dict.fromkeys(group.zones)),
+        "AvailabilityZoneIds": [zone_id(zone) for zone in dict.fromkeys(group.zones)],
+        "LoadBalancerNames": [],
+        "TargetGroupARNs": [],
+        "HealthCheckType": "EC2",
+        "HealthCheckGracePeriod": group.grace,
+        "Instances": [member_view(member) for member in members],
+        "CreatedTime": group.created,
+        "SuspendedProcesses": [
+            {"ProcessName": name, "SuspensionReason": reason} for name, reason in group.suspended.items()
+        ],
+        "VPCZoneIdentifier": "" if group.in_default_vpc else ",".join(group.subnets),
+        "EnabledMetrics": [],
+        **({"Status": "Delete in progress"} if group.deleting else {}),
+        "Tags": [tag_view(group.name, tag) for tag in group.tags],
+        "TerminationPolicies": list(group.termination_policies),
+        "NewInstancesProtectedFromScaleIn": group.protects_new,
+        "ServiceLinkedRoleARN": group.service_role,
+        "CapacityRebalance": group.capacity_rebalance,
+        **({"Context": group.context} if group.context else {}),
+        **({"DefaultInstanceWarmup": group.warmup} if group.warmup is not None else {}),
+        "TrafficSources": [],
+        "AvailabilityZoneDistribution": {"CapacityDistributionStrategy": "balanced-best-effort"},
+    }
+
+
+def member_view(member: ScalingMember) -> Item:
+    return {
+        "InstanceId": member.instance_id,
+        "InstanceType": member.type,
+        "AvailabilityZone": member.zone,
+        "AvailabilityZoneId": zone_id(member.zone),
+        "LifecycleState": member.state,
+        "HealthStatus": "Unhealthy" if member.unhealthy else "Healthy",
+        **({"LaunchTemplate": member.template} if member.template else {}),
+        "ImageId": member.image_id,
+        "ProtectedFromScaleIn": member.protected,
+    }
+
+
+def _settings(tx: Tx, caller: Caller, params: Any, mixed: Item) -> Item:
+    """The fields that a request names."""
+    found: Item = {
+        field: params[name]
+        for name, field in (
+            ("CapacityRebalance", "capacity_rebalance"),
+            ("Context", "context"),
+            ("DefaultCooldown", "cooldown"),
+            ("HealthCheckGracePeriod", "grace"),
+            ("NewInstancesProtectedFromScaleIn", "protects_new"),
+        )
+        if name in params
+    }
+    for name in ("DefaultCooldown", "HealthCheckGracePeriod"):
+        if params.get(name, 0) < 0:
+            raise invalid(f"{name} must be greater than or equal to 0.")
+    if "DefaultInstanceWarmup" in params:
+        # -1 takes it away again.
+        found["warmup"] = params["DefaultInstanceWarmup"] if params["DefaultInstanceWarmup"] >= 0 else None
+    if params.get("TerminationPolicies"):
+        found["termination_policies"] = tuple(_policies(params["TerminationPolicies"]))
+    if params.get("LaunchTemplate") and params.get("MixedInstancesPolicy"):
+        raise invalid("A group has a LaunchTemplate or a MixedInstancesPolicy, not both.")
+    if params.get("LaunchTemplate"):
+        found["template"] = named(tx, params["LaunchTemplate"])
+        check_template(tx, caller, found["template"])
+        found["mixed"] = {}
+    if params.get("MixedInstancesPolicy"):
+        found["mixed"] = checked_policy(tx, caller, params["MixedInstancesPolicy"], mixed)
+        found["template"] = found["mixed"]["LaunchTemplate"]["LaunchTemplateSpecification"]
+    if params.get("ServiceLinkedRoleARN"):
+        found["service_role"] = _given_role(tx, params["ServiceLinkedRoleARN"])
+    return found
+
+
+def _policies(wanted: list[str]) -> Iterator[str]:
+    for policy in wanted:
+        if policy not in POLICIES:
+            raise invalid(f"Termination policy {policy} is not one of {', '.join(POLICIES)}.")
+        yield policy
+
+
+def _place(tx: Tx, caller: Caller, params: Any) -> Item | None:
+    """The fields that say where instances are to be; None when the request does not."""
+    zones = [*(params.get("AvailabilityZones") or [])]
+    try:
+        for zone in zones:
+            require_zone(caller.region, zone, None)
+        for identifier in params.get("AvailabilityZoneIds") or []:
+            zones.append(str(require_zone(caller.region, None, identifier)))
+    except ServiceError as error:
+        raise invalid(error.message) from error
+    ids = [one.strip() for one in params.get("VPCZoneIdentifier", "").split(",") if one.strip()]
+    if ids:
+        subnets = [_subnet(tx, one) for one in dict.fromkeys(ids)]
+        if len({subnet.vpc_id for subnet in subnets}) > 1:
+            raise invalid("The subnets of an Auto Scaling group must be in one VPC.")
+        if zones and set(zones) != {subnet.zone for subnet in subnets}:
+            raise invalid("The availability zones of the specified subnets and the Auto Scaling group do not match")
+    elif zones:
+        try:
+            subnets = [default_subnet(tx, zone) for zone in dict.fromkeys(zones)]
+        except ServiceError as error:
+            raise invalid(error.message) from error
+    else:
+        return None
+    return {
+        "subnets": tuple(subnet.id for subnet in subnets),
+        "zones": tuple(subnet.zone for subnet in subnets),
+        "in_default_vpc": not ids,
+    }
+
+
+def _subnet(tx: Tx, subnet_id: str) -> Subnet:
+    found = tx.get(Subnet, id=subnet_id)
+    if found is None:
+        raise invalid(f"The subnet ID '{subnet_id}' does not exist")
+    return found
+
+
+def _refuse_sizes(least: int, most: int, desired: int) -> None:
+    if least < 0:
+        raise invalid(f"Min bound, {least}, must be greater than or equal to 0")
+    if least > most:
+        raise invalid(f"Max bound, {most}, must be greater than or equal to min bound, {least}")
+    if not least <= desired <= most:
+        raise invalid(f"Desired capacity:{desired} must be between the specified min size:{least} and max size:{most}")
+
+
+def _out_of_bounds(desired: int, where: str, bound: int) -> ServiceError:
+    return invalid(f"New SetDesiredCapacity value {desired} is {where} value {bound} for the AutoScalingGroup.")
+
+
+def _processes(params: Any) -> list[str]:
+    """Those that are named; all of them when none is."""
+    wanted = params.get("ScalingProcesses") or list(PROCESSES)
+    for name in wanted:
+        if name not in PROCESSES:
+            raise invalid(f"{name} is not a valid process type. It has to be one of {', '.join(PROCESSES)}.")
+    return list(wanted)
+
+
+def _own_role(tx: Tx, caller: Caller) -> str:
+    """Auto Scaling's service-linked role, which is made with the first group."""
+    if _role(tx) is None:
+        service_linked_role.create(tx, caller, {"AWSServiceName": SERVICE})
+    role = _role(tx)
+    assert role is not None
+    return role.arn
+
+
+def _role(tx: Tx) -> Role | None:
+    return tx.get(Role, name=service_linked_role.SERVICES[SERVICE].name)
+
+
+def _given_role(tx: Tx, wanted: str) -> str:
+    role = tx.get(Role, arn=wanted)
+    if role is None or role.path != f"{SERVICE_PATH}{SERVICE}/":
+        raise invalid(f"{wanted} is not a service-linked role of Auto Scaling's.")
+    return role.arn
+
+
+def _matches(group: ScalingGroup, asked: Item) -> bool:
+    """Filters of DescribeAutoScalingGroups: tags, by key, by value or both."""
+    name, values = asked.get("Name", ""), asked.get("Values") or []
+    if name == "tag-key":
+        return any(tag.key in values for tag in group.tags)
+    if name == "tag-value":
+        return any(tag.value in values for tag in group.tags)
+    if name.startswith("tag:"):
+        return any(tag.key == name.removeprefix("tag:") and tag.value in values for tag in group.tags)
+    raise invalid(f"The filter {name} is not one of tag-key, tag-value and tag:KEY.")
+
+
+# What a caller must be allowed to do.
+
+
+def check_create(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+    tags = params.get("Tags") or []
+    name = params["AutoScalingGroupName"]
+    yield check_of(tx, caller, "CreateAutoScalingGroup", name, {**_asked(params), **tag_context(tags)})
+    if tags:
+        yield check_of(tx, caller, "CreateOrUpdateTags", name, tag_context(tags))
+    if not params.get("ServiceLinkedRoleARN") and _role(tx) is None:
+        yield from service_linked_role.check_create(tx, caller, {"AWSServiceName": SERVICE})
+    yield from _check_launch(tx, caller, params)
+
+
+def check_update(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+    yield check_of(tx, caller, "UpdateAutoScalingGroup", params["AutoScalingGroupName"], _asked(params))
+    yield from _check_launch(tx, caller, params)
+
+
+def _check_launch(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+    """Of every template that is named: an override may have one of its own, with another role."""
+    mixed = params.get("MixedInstancesPolicy", {}).get("LaunchTemplate", {})
+    own = [one.get("LaunchTemplateSpecification") for one in mixed.get("Overrides") or []]
+    subnet = params.get("VPCZoneIdentifier", "").partition(",")[0].strip()
+    for template in (params.get("LaunchTemplate"), mixed.get("LaunchTemplateSpecification"), *own):
+        if template:
+            yield from may_launch(tx, caller, template, subnet)
+
+
+def _asked(params: Any) -> Context:
+    context: Context = {}
+    for name in ("MinSize", "MaxSize"):
+        if name in params:
+            context[f"autoscaling:{name}"] = str(params[name])
+    if params.get("VPCZoneIdentifier"):
+        context["autoscaling:VPCZoneIdentifiers"] = tuple(params["VPCZoneIdentifier"].split(","))
+    if params.get("LaunchTemplate"):
+        version = params["LaunchTemplate"].get("Version")
+        context["autoscaling:LaunchTemplateVersionSpecified"] = "true" if version else "false"
+    return context

@@ -1,0 +1,239 @@
+"""Instances of Auto Scaling groups: described, taken out, put aside, protected and brought in from elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from skylift.cloud.error import ServiceError
+from skylift.cloud.identity import Caller
+from skylift.cloud.instance import Instance
+from skylift.cloud.scaling_group import (
+    COUNTED,
+    GROUP_TAG,
+    LifecycleState,
+    ScalingGroup,
+    ScalingMember,
+    at,
+    new_activity,
+    new_member,
+)
+from skylift.cloud.services.autoscaling.scaling_activity import view as activity_view
+from skylift.cloud.services.autoscaling.scaling_group import member_view
+from skylift.cloud.services.autoscaling.scaling_rules import (
+    changeable_group,
+    invalid,
+    page,
+    require_member,
+    require_members,
+)
+from skylift.cloud.store.database import Tx
+from skylift.cloud.store.scaling_group import take_out
+
+USER_HEALTH = "a user health-check"
+
+Item = dict[str, Any]
+
+
+def describe(tx: Tx, _caller: Caller, params: Any) -> Item:
+    ids = params.get("InstanceIds") or []
+    rows = [row for row in tx.find(ScalingMember) if not ids or row.instance_id in ids]
+    chosen, more = page(params, sorted(rows, key=_id), _id)
+    shown = [
+        {
+            **member_view(row),
+            "AutoScalingGroupName": row.group,
+            "HealthStatus": "UNHEALTHY" if row.unhealthy else "HEALTHY",
+        }
+        for row in chosen
+    ]
+    return {"AutoScalingInstances": shown, **more}
+
+
+def terminate(tx: Tx, _caller: Caller, params: Any) -> Item:
+    if not params.get("InstanceId"):
+        raise invalid("The request must contain the parameter InstanceId")
+    member = require_member(tx, None, params["InstanceId"])
+    group = changeable_group(tx, member.group)
+    if member.state.startswith("Terminating"):
+        raise ServiceError("ScalingActivityInProgress", f"The instance {member.instance_id} is {member.state}.")
+    cause = f"instance {member.instance_id} was taken out of service in response to a user request"
+    # What is in standby does not count already.
+    if params["ShouldDecrementDesiredCapacity"] and member.state in COUNTED:
+        if group.desired - 1 < group.min_size:
+            raise invalid(
+                f"Currently, desiredSize equals minSize ({group.min_size}). Terminating instance without replacement "
+                "will violate group's min size constraint. Either set shouldDecrementDesiredCapacity flag to false or "
+                "lower group's min size."
+            )
+        cause += f", shrinking the capacity from {group.desired} to {group.desired - 1}"
+        group = replace(group, desired=group.desired - 1, scaled=tx.now)
+    # What failed before, for a balance that cannot be, say, does not hold up a successor that is asked for.
+    tx.save(replace(group, failures=0, retry=None))
+    return {"Activity": activity_view(take_out(tx, group, member, at(tx.now, cause)))}
+
+
+def attach(tx: Tx, _caller: Caller, params: Any) -> Item:
+    group = changeable_group(tx, params["AutoScalingGroupName"])
+    ids = list(dict.fromkeys(params.get("InstanceIds") or []))
+    instances = [_attachable(tx, group, one) for one in ids]
+    _refuse_too_many(tx, group, len(instances), "attach {} instance(s)")
+    for instance in instances:
+        cause = (
+            f"instance {instance.id} was attached in response to a user request, "
+            f"increasing the capacity from {group.desired} to {group.desired + 1}"
+        )
+        group = replace(group, desired=group.desired + 1, scaled=tx.now)
+        activity = new_activity(
+            group,
+            f"Attaching an existing EC2 instance: {instance.id}",
+            at(tx.now, cause),
+            tx.now,
+            zone=instance.zone,
+            subnet_id=instance.subnet_id,
+            progress=50,
+        )
+        tx.add(activity)
+        tx.add(new_member(instance, group, activity, tx.now, {}))
+        tx.save(replace(instance, tags={**instance.tags, GROUP_TAG: group.name}))
+    tx.save(group)
+    return {}
+
+
+def detach(tx: Tx, _caller: Caller, params: Any) -> Item:
+    """They go on running, as instances of nobody's."""
+    return _set_aside(tx, params, ("InService", "Standby"), "Detaching", "detached", "Detaching EC2 instance")
+
+
+def enter_standby(tx: Tx, _caller: Caller, params: Any) -> Item:
+    what = "Moving EC2 instance to Standby"
+    return _set_aside(tx, params, ("InService",), "EnteringStandby", "moved to standby", what)
+
+
+def exit_standby(tx: Tx, _caller: Caller, params: Any) -> Item:
+    group = changeable_group(tx, params["AutoScalingGroupName"])
+    members = require_members(tx, group, params.get("InstanceIds") or [])
+    for member in members:
+        if member.state != "Standby":
+            raise invalid(f"The instance {member.instance_id} is not in Standby.")
+    _refuse_too_many(tx, group, len(members), "bring {} instance(s) back into service")
+    activities = []
+    for member in members:
+        cause = (
+            f"instance {member.instance_id} was moved out of standby in response to a user request, "
+            f"increasing the capacity from {group.desired} to {group.desired + 1}"
+        )
+        group = replace(group, desired=group.desired + 1, scaled=tx.now)
+        activity = new_activity(
+            group,
+            f"Moving EC2 instance out of Standby: {member.instance_id}",
+            at(tx.now, cause),
+            tx.now,
+            zone=member.zone,
+            subnet_id=member.subnet_id,
+            status="PreInService",
+            progress=30,
+        )
+        tx.add(activity)
+        tx.save(replace(member, state="Pending", activity_id=activity.id, since=tx.now, unhealthy=""))
+        activities.append(activity_view(activity))
+    tx.save(group)
+    return {"Activities": activities}
+
+
+def set_protection(tx: Tx, _caller: Caller, params: Any) -> Item:
+    group = changeable_group(tx, params["AutoScalingGroupName"])
+    for member in require_members(tx, group, params["InstanceIds"]):
+        if member.state.startswith("Terminating"):
+            raise invalid(f"The instance {member.instance_id} is {member.state}.")
+        tx.save(replace(member, protected=params["ProtectedFromScaleIn"]))
+    return {}
+
+
+def set_health(tx: Tx, _caller: Caller, params: Any) -> Item:
+    """Within the grace period of a new instance, only a request that does not respect it says something."""
+    member = require_member(tx, None, params["InstanceId"])
+    group = changeable_group(tx, member.group)
+    status = params["HealthStatus"].capitalize()
+    if status not in ("Healthy", "Unhealthy"):
+        raise invalid(f"HealthStatus has to be Healthy or Unhealthy, not {params['HealthStatus']}.")
+    if params.get("ShouldRespectGracePeriod", True) and _in_grace(tx, group, member):
+        return {}
+    tx.save(replace(member, unhealthy=USER_HEALTH if status == "Unhealthy" else ""))
+    return {}
+
+
+def _in_grace(tx: Tx, group: ScalingGroup, member: ScalingMember) -> bool:
+    return member.in_service is None or tx.now < member.in_service + timedelta(seconds=group.grace)
+
+
+def _set_aside(
+    tx: Tx, params: Any, states: tuple[LifecycleState, ...], target: LifecycleState, done: str, what: str
+) -> Item:
+    group = changeable_group(tx, params["AutoScalingGroupName"])
+    members = require_members(tx, group, params.get("InstanceIds") or [])
+    for member in members:
+        if member.state not in states:
+            raise invalid(f"The instance {member.instance_id} is not in {' or '.join(states)}.")
+    decrement = params["ShouldDecrementDesiredCapacity"]
+    # What is in standby does not count already.
+    counting = sum(member.state == "InService" for member in members)
+    if decrement and group.desired - counting < group.min_size:
+        raise _no_room(group, f"have {counting} instance(s) {done}")
+    activities = []
+    for member in members:
+        cause = f"instance {member.instance_id} was {done} in response to a user request"
+        if decrement and member.state == "InService":
+            cause += f", shrinking the capacity from {group.desired} to {group.desired - 1}"
+            group = replace(group, desired=group.desired - 1, scaled=tx.now)
+        activity = new_activity(
+            group,
+            f"{what}: {member.instance_id}",
+            at(tx.now, cause),
+            tx.now,
+            zone=member.zone,
+            subnet_id=member.subnet_id,
+            progress=50,
+        )
+        tx.add(activity)
+        tx.save(replace(member, state=target, activity_id=activity.id, since=tx.now))
+        activities.append(activity_view(activity))
+    tx.save(group)
+    return {"Activities": activities}
+
+
+def _attachable(tx: Tx, group: ScalingGroup, instance_id: str) -> Instance:
+    instance = tx.get(Instance, id=instance_id)
+    if instance is None:
+        raise invalid(f"Invalid Instance ID(s): [{instance_id}] specified")
+    taken = tx.get(ScalingMember, instance_id=instance_id)
+    if taken is not None:
+        raise invalid(f"Instance {instance_id} is already part of AutoScalingGroup:{taken.group}")
+    if instance.state != "running":
+        raise invalid(f"Instance {instance_id} is not in correct state. It is {instance.state}, not running.")
+    if instance.zone not in group.zones:
+        raise invalid(f"The availability zone of instance {instance_id}, {instance.zone}, is not one of the group's.")
+    return instance
+
+
+def _refuse_too_many(tx: Tx, group: ScalingGroup, more: int, what: str) -> None:
+    """A group may have one more than it wants for a while, whose predecessor has still to go."""
+    if group.desired + more > group.max_size:
+        raise _no_room(group, what.format(more))
+    if sum(member.state in COUNTED for member in tx.find(ScalingMember, group=group.name)) + more > group.max_size:
+        raise ServiceError(
+            "ResourceContention",
+            f"AutoScalingGroup {group.name} is replacing instances, and has no room for more until it has done so.",
+        )
+
+
+def _no_room(group: ScalingGroup, what: str) -> ServiceError:
+    return invalid(
+        f"AutoScalingGroup {group.name} has min-size={group.min_size}, max-size={group.max_size}, and "
+        f"desired-size={group.desired}. To {what}, please update the AutoScalingGroup sizes appropriately."
+    )
+
+
+def _id(row: ScalingMember) -> str:
+    return row.instance_id

@@ -1,0 +1,142 @@
+"""What Auto Scaling does to instances: it launches them from a group's template, and ends them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from skylift.cloud.error import ServiceError
+from skylift.cloud.identity import Caller
+from skylift.cloud.instance import Instance
+from skylift.cloud.launch_template import LaunchTemplate, LaunchTemplateVersion
+from skylift.cloud.scaling_group import GROUP_TAG, ScalingGroup, Wanted
+from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.api.public_parameter import image_id_for
+from skylift.cloud.services.autoscaling.scaling_rules import invalid
+from skylift.cloud.services.ec2 import launch_check
+from skylift.cloud.services.ec2.image import usable_image
+from skylift.cloud.services.ec2.instance import ending
+from skylift.cloud.services.ec2.instance_type import instance_type
+from skylift.cloud.services.ec2.launch import refuse_other_architecture, run_instances
+from skylift.cloud.services.ec2.launch_template import template_of, version_of
+from skylift.cloud.services.ec2.launch_template_version import with_template
+from skylift.cloud.store.database import Tx
+
+ROLE = "AWSServiceRoleForAutoScaling"
+SESSION = "AutoScaling"
+
+
+def service(account: str, region: str) -> Caller:
+    """Auto Scaling itself, in its service-linked role."""
+    return Caller(
+        kind="role",
+        account=account,
+        region=region,
+        arn=f"arn:aws:sts::{account}:assumed-role/{ROLE}/{SESSION}",
+        user_id=SESSION,
+        access_key_id="",
+        source_ip="autoscaling.amazonaws.com",
+        request_id="",
+        role=ROLE,
+    )
+
+
+def by(account: str, region: str) -> Callable[[Tx, ScalingGroup, Wanted], Instance]:
+    """`launch` as the service itself does it."""
+    return lambda tx, group, wanted: launch(tx, service(account, region), group, wanted)
+
+
+def launch(tx: Tx, caller: Caller, group: ScalingGroup, wanted: Wanted) -> Instance:
+    """An instance on its way, with the group's tags. Raises RunInstances' errors; the transaction is then not to be
+    committed."""
+    answer = run_instances(tx, caller, request(tx, wanted))
+    instance = tx.get(Instance, id=answer["Instances"][0]["InstanceId"])
+    assert instance is not None
+    tags = {tag.key: tag.value for tag in group.tags if tag.propagate}
+    tagged = replace(instance, tags={**instance.tags, **tags, GROUP_TAG: group.name})
+    tx.save(tagged)
+    return tagged
+
+
+def request(tx: Tx, wanted: Wanted) -> dict[str, Any]:
+    """RunInstances' parameters. The subnet stands in the template's network interface, where that has one."""
+    version = _version(tx, wanted.template)
+    spot = {"MaxPrice": wanted.max_price} if wanted.max_price else {}
+    interfaces = version.data.get("NetworkInterfaces")
+    return {
+        "LaunchTemplate": {"LaunchTemplateId": version.template_id, "Version": str(version.number)},
+        "MinCount": 1,
+        "MaxCount": 1,
+        **({"InstanceType": wanted.type} if wanted.type else {}),
+        **({"ImageId": wanted.image_id} if wanted.image_id else {}),
+        **({"InstanceMarketOptions": {"MarketType": "spot", "SpotOptions": spot}} if wanted.market == "spot" else {}),
+        **(
+            {"NetworkInterfaces": [{"DeviceIndex": 0, "SubnetId": wanted.subnet_id}]}
+            if interfaces
+            else {"SubnetId": wanted.subnet_id}
+        ),
+    }
+
+
+def end(tx: Tx, instance_id: str) -> None:
+    """Terminate an instance, whatever protects it from TerminateInstances. Nothing happens to one that ends already."""
+    instance = tx.get(Instance, id=instance_id)
+    if instance is not None and instance.state not in ("shutting-down", "terminated"):
+        tx.save(ending(tx, instance))
+
+
+def named(tx: Tx, spec: dict[str, str]) -> dict[str, str]:
+    """A template as groups describe it, with the version that was asked for: `$Default` when none was."""
+    try:
+        template = template_of(tx, spec)
+    except ServiceError as error:
+        raise _no_template(error) from error
+    return {
+        "LaunchTemplateId": template.id,
+        "LaunchTemplateName": template.name,
+        "Version": spec.get("Version") or "$Default",
+    }
+
+
+def resolved(tx: Tx, spec: dict[str, str]) -> dict[str, str]:
+    """A template as instances describe it, with the number of the version that `spec` means now.
+
+    Raises EC2's errors when it is gone.
+    """
+    return {**spec, "Version": str(_version(tx, spec).number)}
+
+
+def check_template(tx: Tx, caller: Caller, spec: dict[str, str], kind: str = "", image_id: str = "") -> None:
+    """Raises ValidationError where nothing could be launched from the template as it is."""
+    try:
+        _version(tx, spec)
+        data, _ = with_template(tx, {"LaunchTemplate": {**spec, "LaunchTemplateName": None}})
+        image_id = image_id or data.get("ImageId", "")
+        kind = kind or data.get("InstanceType", "")
+        if not image_id or not kind:
+            raise invalid(f"The launch template has no {'InstanceType' if image_id else 'ImageId'}.")
+        image = usable_image(tx, image_id_for(tx, caller, image_id))
+        refuse_other_architecture(instance_type(kind), image)
+    except ServiceError as error:
+        raise _no_template(error) from error
+
+
+def may_launch(tx: Tx, caller: Caller, spec: dict[str, str], subnet_id: str) -> Iterator[Check]:
+    """Whoever has a group launch instances must be allowed to run them. What is not there is the handler's to say."""
+    try:
+        template = template_of(tx, spec)
+        version_of(tx, template, spec.get("Version") or "$Default")
+    except ServiceError:
+        return
+    wanted = {"LaunchTemplateId": template.id, "Version": spec.get("Version") or "$Default"}
+    yield from launch_check.checks(tx, caller, request(tx, Wanted(subnet_id, "", wanted)))
+
+
+def _version(tx: Tx, spec: dict[str, str]) -> LaunchTemplateVersion:
+    template: LaunchTemplate = template_of(tx, {"LaunchTemplateId": spec["LaunchTemplateId"]})
+    return version_of(tx, template, spec["Version"])
+
+
+def _no_template(error: ServiceError) -> ServiceError:
+    return invalid(f"You must use a valid fully-formed launch template. {error.message}")

@@ -1,0 +1,163 @@
+"""Mixed instances policies: several types, some on demand and some on the spot market.
+
+https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-mixed-instances-groups.html
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from skylift.catalogue import on_demand
+from skylift.cloud.error import ServiceError
+from skylift.cloud.identity import Caller
+from skylift.cloud.launch_template import LaunchTemplateVersion
+from skylift.cloud.scaling_group import COUNTED, ScalingGroup, ScalingMember, Wanted
+from skylift.cloud.services.autoscaling.scaling_launch import check_template, named
+from skylift.cloud.services.autoscaling.scaling_rules import invalid
+from skylift.cloud.services.ec2.capacity import free_room, spot_price
+from skylift.cloud.services.ec2.launch_template import template_of, version_of
+from skylift.cloud.services.ec2.pool import Offer, Pool, ranked
+from skylift.cloud.store.database import Tx
+
+ON_DEMAND_STRATEGIES = ("prioritized", "lowest-price")
+SPOT_STRATEGIES = ("lowest-price", "capacity-optimized", "capacity-optimized-prioritized", "price-capacity-optimized")
+DEFAULTS = {
+    "OnDemandAllocationStrategy": "prioritized",
+    "OnDemandBaseCapacity": 0,
+    "OnDemandPercentageAboveBaseCapacity": 100,
+    "SpotAllocationStrategy": "lowest-price",
+}
+MOST_OVERRIDES = 40
+_SPECIFICATION = "LaunchTemplateId LaunchTemplateName Version"
+TAKES = " ".join(
+    [
+        *(f"MixedInstancesPolicy.LaunchTemplate.LaunchTemplateSpecification.{name}" for name in _SPECIFICATION.split()),
+        *(
+            f"MixedInstancesPolicy.LaunchTemplate.Overrides.LaunchTemplateSpecification.{name}"
+            for name in _SPECIFICATION.split()
+        ),
+        "MixedInstancesPolicy.LaunchTemplate.Overrides.InstanceType",
+        "MixedInstancesPolicy.LaunchTemplate.Overrides.ImageId",
+        *(
+            f"MixedInstancesPolicy.InstancesDistribution.{name}"
+            for name in (*DEFAULTS, "SpotInstancePools", "SpotMaxPrice")
+        ),
+    ]
+)
+
+Item = dict[str, Any]
+
+
+def checked_policy(tx: Tx, caller: Caller, asked: Item, before: Item) -> Item:
+    """A policy as groups describe it; what a change does not name stays as it was `before`."""
+    template = asked.get("LaunchTemplate") or before.get("LaunchTemplate")
+    if not template or not template.get("LaunchTemplateSpecification"):
+        raise invalid("A MixedInstancesPolicy must have a LaunchTemplate with a LaunchTemplateSpecification.")
+    spec = named(tx, _by_id(template["LaunchTemplateSpecification"]))
+    _refuse_spot_template(tx, spec)
+    overrides = [_checked_override(tx, caller, spec, one) for one in template.get("Overrides") or []]
+    if len(overrides) > MOST_OVERRIDES:
+        raise invalid(f"A MixedInstancesPolicy can have at most {MOST_OVERRIDES} overrides.")
+    types = [one["InstanceType"] for one in overrides if "InstanceType" in one]
+    if len(set(types)) < len(types):
+        raise invalid("Each instance type can be in one override only.")
+    if not overrides:
+        check_template(tx, caller, spec)
+    known = before.get("InstancesDistribution") or DEFAULTS
+    distribution = {**known, **(asked.get("InstancesDistribution") or {})}
+    _check_distribution(distribution)
+    return {
+        "LaunchTemplate": {"LaunchTemplateSpecification": spec, "Overrides": overrides},
+        "InstancesDistribution": distribution,
+    }
+
+
+def pools(tx: Tx, group: ScalingGroup, members: Sequence[ScalingMember], place: Wanted, *, region: str) -> list[Wanted]:
+    """What may be launched in a place, the best first: one for each type that the group may have."""
+    if not group.mixed:
+        return [place]
+    distribution = group.mixed["InstancesDistribution"]
+    overrides = group.mixed["LaunchTemplate"]["Overrides"] or [{}]
+    have = Counter((one.type, one.zone) for one in members if one.state in COUNTED and one.market == place.market)
+    offers, wanted = [], {}
+    for priority, override in enumerate(overrides):
+        template = override.get("LaunchTemplateSpecification") or place.template
+        kind = override.get("InstanceType") or _version(tx, template).data.get("InstanceType", "")
+        room = free_room(tx, kind, place.zone, place.market)
+        spot = place.market == "spot"
+        offer = Offer(
+            Pool(kind, place.zone, 1, priority, None, {"SubnetId": place.subnet_id}, {}),
+            room=math.inf if room is None else room,
+            price=spot_price(tx, kind, place.zone) if spot else on_demand(kind, region),
+            units=have[kind, place.zone],
+        )
+        offers.append(offer)
+        max_price = distribution.get("SpotMaxPrice", "") if spot else ""
+        wanted[priority] = replace(
+            place, template=template, type=kind, image_id=override.get("ImageId", ""), max_price=max_price
+        )
+    options = {
+        "AllocationStrategy": distribution[f"{'Spot' if place.market == 'spot' else 'OnDemand'}AllocationStrategy"],
+        "InstancePoolsToUseCount": distribution.get("SpotInstancePools", 2),
+    }
+    return [wanted[int(offer.pool.priority)] for offer in ranked(place.market, options, offers, 1)]
+
+
+def _checked_override(tx: Tx, caller: Caller, spec: dict[str, str], asked: Item) -> Item:
+    own = asked.get("LaunchTemplateSpecification")
+    template = named(tx, _by_id(own)) if own else spec
+    _refuse_spot_template(tx, template)
+    check_template(tx, caller, template, asked.get("InstanceType", ""), asked.get("ImageId", ""))
+    return {**asked, **({"LaunchTemplateSpecification": template} if own else {})}
+
+
+def _refuse_spot_template(tx: Tx, spec: Item) -> None:
+    """What it launches is on the spot market, whatever the policy's shares say."""
+    try:
+        asks = "InstanceMarketOptions" in _version(tx, spec).data
+    except ServiceError:
+        # What is wrong with it is told by its own check.
+        return
+    if asks:
+        raise invalid("A MixedInstancesPolicy cannot have a launch template that requests Spot Instances itself.")
+
+
+def _check_distribution(found: Item) -> None:
+    if found["OnDemandAllocationStrategy"] not in ON_DEMAND_STRATEGIES:
+        raise invalid(f"OnDemandAllocationStrategy has to be one of {', '.join(ON_DEMAND_STRATEGIES)}.")
+    if found["SpotAllocationStrategy"] not in SPOT_STRATEGIES:
+        raise invalid(f"SpotAllocationStrategy has to be one of {', '.join(SPOT_STRATEGIES)}.")
+    if not 0 <= found["OnDemandPercentageAboveBaseCapacity"] <= 100:
+        raise invalid("OnDemandPercentageAboveBaseCapacity has to be between 0 and 100.")
+    if found["OnDemandBaseCapacity"] < 0:
+        raise invalid("OnDemandBaseCapacity must be greater than or equal to 0.")
+    if "SpotInstancePools" in found:
+        if found["SpotAllocationStrategy"] != "lowest-price":
+            raise invalid("SpotInstancePools goes with the SpotAllocationStrategy lowest-price only.")
+        if not 1 <= found["SpotInstancePools"] <= 20:
+            raise invalid("SpotInstancePools has to be between 1 and 20.")
+    price = found.get("SpotMaxPrice")
+    if price and not _is_price(price):
+        raise invalid(f"SpotMaxPrice has to be a price in USD an hour, not {price}.")
+
+
+def _is_price(text: str) -> bool:
+    try:
+        return 0 < float(text) < math.inf
+    except ValueError:
+        return False
+
+
+def _by_id(spec: dict[str, str]) -> dict[str, str]:
+    """A specification that was described has both id and name; the id says which it is."""
+    if spec.get("LaunchTemplateId"):
+        return {name: value for name, value in spec.items() if name != "LaunchTemplateName"}
+    return spec
+
+
+def _version(tx: Tx, spec: dict[str, str]) -> LaunchTemplateVersion:
+    return version_of(tx, template_of(tx, {"LaunchTemplateId": spec["LaunchTemplateId"]}), spec["Version"])

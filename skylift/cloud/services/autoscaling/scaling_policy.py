@@ -1,0 +1,311 @@
+"""Scaling policies: made, described, and carried out by hand or for an alarm.
+
+https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_PutScalingPolicy.html
+"""
+
+from __future__ import annotations
+
+import math
+import uuid
+from datetime import timedelta
+from itertools import pairwise
+from typing import Any, get_args
+
+from skylift.cloud.alarm import Alarm, DueAction
+from skylift.cloud.error import ServiceError
+from skylift.cloud.identity import Caller
+from skylift.cloud.scaling_group import COUNTED, ScalingGroup, ScalingMember
+from skylift.cloud.scaling_policy import ADJUSTMENTS, PolicyKind, ScalingPolicy, Step
+from skylift.cloud.services.autoscaling import scaling_tracking
+from skylift.cloud.services.autoscaling.scaling_adjustment import adjusted, step_for, tracked
+from skylift.cloud.services.autoscaling.scaling_rules import changeable_group, invalid, page, require_group
+from skylift.cloud.store.database import Tx
+
+MOST_POLICIES = 50
+AGGREGATIONS = ("Average", "Minimum", "Maximum")
+OF_KIND: dict[str, tuple[str, ...]] = {
+    "SimpleScaling": ("AdjustmentType", "ScalingAdjustment", "Cooldown", "MinAdjustmentMagnitude"),
+    "StepScaling": (
+        "AdjustmentType",
+        "StepAdjustments",
+        "MetricAggregationType",
+        "MinAdjustmentMagnitude",
+        "EstimatedInstanceWarmup",
+    ),
+    "TargetTrackingScaling": ("TargetTrackingConfiguration", "EstimatedInstanceWarmup"),
+}
+
+Item = dict[str, Any]
+
+
+def put(tx: Tx, caller: Caller, params: Any) -> Item:
+    group = changeable_group(tx, params["AutoScalingGroupName"])
+    kind = _checked(params)
+    before = tx.get(ScalingPolicy, group=group.name, name=params["PolicyName"])
+    if before is None and len(tx.find(ScalingPolicy, group=group.name)) >= MOST_POLICIES:
+        raise ServiceError("LimitExceeded", f"A group may have at most {MOST_POLICIES} scaling policies.")
+    policy = ScalingPolicy(
+        group=group.name,
+        name=params["PolicyName"],
+        arn=before.arn if before else _new_arn(caller, group.name, params["PolicyName"]),
+        kind=kind,
+        enabled=params.get("Enabled", True),
+        adjustment_type=params.get("AdjustmentType"),
+        adjustment=params.get("ScalingAdjustment"),
+        min_magnitude=params.get("MinAdjustmentMagnitude"),
+        cooldown=params.get("Cooldown"),
+        steps=tuple(_steps(params)),
+        aggregation=params.get("MetricAggregationType", "Average") if kind == "StepScaling" else None,
+        warmup=params.get("EstimatedInstanceWarmup"),
+        tracking=params.get("TargetTrackingConfiguration", {}),
+    )
+    if before is None:
+        tx.add(policy)
+    else:
+        tx.save(policy)
+    if kind == "TargetTrackingScaling":
+        scaling_tracking.make_alarms(tx, policy)
+    else:
+        for alarm in tx.find(Alarm, policy=policy.arn):
+            tx.remove(alarm)
+    return {"PolicyARN": policy.arn, "Alarms": _alarms(tx, caller, policy)}
+
+
+def _checked(params: Any) -> PolicyKind:
+    kinds: tuple[PolicyKind, ...] = get_args(PolicyKind)
+    asked = params.get("PolicyType", "SimpleScaling")
+    kind = next((one for one in kinds if one == asked), None)
+    if kind is None:
+        raise invalid(f"PolicyType must be one of {', '.join(kinds)}.")
+    every = {name for names in OF_KIND.values() for name in names}
+    for name in sorted(every - set(OF_KIND[kind])):
+        if name in params:
+            raise invalid(f"{name} is not supported by policies of type {kind}.")
+    for name in ("Cooldown", "EstimatedInstanceWarmup", "MinAdjustmentMagnitude"):
+        if params.get(name, 0) < 0:
+            raise invalid(f"{name} must be greater than or equal to 0.")
+    if kind == "TargetTrackingScaling":
+        if "TargetTrackingConfiguration" not in params:
+            raise invalid("TargetTrackingConfiguration is required for policies of type TargetTrackingScaling.")
+        scaling_tracking.check(params["TargetTrackingConfiguration"])
+        return kind
+    adjustment = params.get("AdjustmentType")
+    if adjustment not in ADJUSTMENTS:
+        raise invalid(f"AdjustmentType must be one of {', '.join(ADJUSTMENTS)}.")
+    if "MinAdjustmentMagnitude" in params and adjustment != "PercentChangeInCapacity":
+        raise invalid("MinAdjustmentMagnitude is only supported with PercentChangeInCapacity.")
+    if kind == "SimpleScaling" and "ScalingAdjustment" not in params:
+        raise invalid("ScalingAdjustment is required for policies of type SimpleScaling.")
+    if adjustment == "ExactCapacity" and params.get("ScalingAdjustment", 0) < 0:
+        raise invalid("ScalingAdjustment must be greater than or equal to 0 with ExactCapacity.")
+    if kind == "StepScaling" and not params.get("StepAdjustments"):
+        raise invalid("StepAdjustments are required for policies of type StepScaling.")
+    if params.get("MetricAggregationType", "Average") not in AGGREGATIONS:
+        raise invalid(f"MetricAggregationType must be one of {', '.join(AGGREGATIONS)}.")
+    return kind
+
+
+def _steps(params: Any) -> list[Step]:
+    """From the lowest to the highest. Raises where two overlap, or something is left out between them."""
+    steps = [
+        Step(one.get("MetricIntervalLowerBound"), one.get("MetricIntervalUpperBound"), one["ScalingAdjustment"])
+        for one in params.get("StepAdjustments", [])
+    ]
+    if not all(math.isfinite(bound) for step in steps for bound in (step.lower, step.upper) if bound is not None):
+        raise invalid("The bounds of a step adjustment must be numbers.")
+    if any(step.lower is None and step.upper is None for step in steps) and len(steps) > 1:
+        raise invalid("At least one of the upper and lower bound must be specified for each step adjustment.")
+    steps.sort(key=lambda step: -math.inf if step.lower is None else step.lower)
+    for below, above in pairwise(steps):
+        if below.upper is None or above.lower is None or below.upper != above.lower:
+            raise invalid("Step adjustments must neither overlap nor leave a gap between them.")
+    for step in steps:
+        if step.lower is not None and step.upper is not None and step.lower >= step.upper:
+            raise invalid("The lower bound of a step adjustment must be less than its upper bound.")
+        if params.get("AdjustmentType") == "ExactCapacity" and step.adjustment < 0:
+            raise invalid("ScalingAdjustment must be greater than or equal to 0 with ExactCapacity.")
+    # Else there would be breaches that nothing is said about, the worst of all.
+    if steps and steps[0].lower is not None and steps[0].lower < 0:
+        raise invalid("Beside a step adjustment with a negative lower bound there must be one without a lower bound.")
+    if steps and steps[-1].upper is not None and steps[-1].upper > 0:
+        raise invalid("Beside a step adjustment with a positive upper bound there must be one without an upper bound.")
+    return steps
+
+
+def describe(tx: Tx, caller: Caller, params: Any) -> Item:
+    name, names, types = params.get("AutoScalingGroupName"), params.get("PolicyNames"), params.get("PolicyTypes")
+    if name is not None:
+        require_group(tx, name)
+    rows = tx.find(ScalingPolicy, group=name) if name is not None else tx.find(ScalingPolicy)
+    found = [
+        row for row in rows if (not names or row.name in names or row.arn in names) and (not types or row.kind in types)
+    ]
+    found.sort(key=lambda row: (row.group, row.name))
+    chosen, more = page(params, found, lambda row: row.arn)
+    return {"ScalingPolicies": [_view(tx, caller, row) for row in chosen], **more}
+
+
+def delete(tx: Tx, _caller: Caller, params: Any) -> Item:
+    """With the alarms that were made for it; those of the user's stay."""
+    tx.remove(_required(tx, params))
+    return {}
+
+
+def execute(tx: Tx, _caller: Caller, params: Any) -> Item:
+    policy = _required(tx, params)
+    group = changeable_group(tx, policy.group)
+    if not policy.enabled:
+        raise invalid(f"The policy {policy.name} is disabled.")
+    if policy.kind == "TargetTrackingScaling":
+        raise invalid("Policies of type TargetTrackingScaling cannot be executed.")
+    if policy.kind == "SimpleScaling":
+        if "MetricValue" in params or "BreachThreshold" in params:
+            raise invalid("MetricValue and BreachThreshold are only supported with policies of type StepScaling.")
+        if params.get("HonorCooldown") and _in_cooldown(tx, group, policy):
+            raise ServiceError("ScalingActivityInProgress", f"A cooldown of {group.name} has not ended.")
+        wanted = adjusted(policy, group.desired, _adjustment(policy))
+    else:
+        if params.get("HonorCooldown"):
+            raise invalid("HonorCooldown is only supported with policies of type SimpleScaling.")
+        if "MetricValue" not in params or "BreachThreshold" not in params:
+            raise invalid("MetricValue and BreachThreshold are required for policies of type StepScaling.")
+        if not math.isfinite(params["MetricValue"] - params["BreachThreshold"]):
+            raise invalid("MetricValue and BreachThreshold must be numbers.")
+        wanted = _by_step(tx, group, policy, params["MetricValue"] - params["BreachThreshold"])
+    _resize(tx, group, wanted, f"a user request executed policy {policy.name}")
+    return {}
+
+
+def adjustment_types(_tx: Tx, _caller: Caller, _params: Any) -> Item:
+    return {"AdjustmentTypes": [{"AdjustmentType": name} for name in ADJUSTMENTS]}
+
+
+def alarmed(tx: Tx, policy: ScalingPolicy, alarm: Alarm, action: DueAction) -> str:
+    """Do what an alarm asks a policy for, and say what came of it."""
+    group = require_group(tx, policy.group)
+    if group.deleting or not policy.enabled or not group.runs("AlarmNotification"):
+        return f"Policy {policy.name} is not in effect."
+    # One that was set by hand has seen nothing: it is then as near as can be.
+    value = alarm.threshold if action.metric_value is None else action.metric_value
+    match policy.kind:
+        case "SimpleScaling":
+            if _in_cooldown(tx, group, policy):
+                return f"A cooldown of {group.name} has not ended."
+            wanted = adjusted(policy, group.desired, _adjustment(policy))
+        case "StepScaling":
+            wanted = _by_step(tx, group, policy, value - alarm.threshold)
+        case _:
+            wanted = _by_target(tx, group, policy, alarm, value)
+    why = f"a monitor alarm {alarm.name} in state {action.state} triggered policy {policy.name}"
+    return _resize(tx, group, wanted, why)
+
+
+def _resize(tx: Tx, group: ScalingGroup, wanted: int, why: str) -> str:
+    desired = min(max(wanted, group.min_size), group.max_size)
+    if desired == group.desired:
+        return f"The capacity stays {desired}."
+    tx.save(group.resized(desired, why, tx.now))
+    return f"The capacity of {group.name} is changed from {group.desired} to {desired}."
+
+
+def _by_step(tx: Tx, group: ScalingGroup, policy: ScalingPolicy, distance: float) -> int:
+    """Instances that are warming up count as being there, so that one breach is not answered twice."""
+    step = step_for(policy, distance)
+    if step is None:
+        return group.desired
+    warming = _warming(tx, group, policy)
+    wanted = adjusted(policy, group.desired - warming, step.adjustment)
+    if wanted > group.desired - warming:
+        return max(group.desired, wanted)
+    return group.desired if warming else min(group.desired, wanted)
+
+
+def _by_target(tx: Tx, group: ScalingGroup, policy: ScalingPolicy, alarm: Alarm, value: float) -> int:
+    warming = _warming(tx, group, policy)
+    wanted = tracked(policy, group.desired - warming, value)
+    if value > policy.target:
+        return max(group.desired, wanted)
+    if warming or not all(_is_low(tx, one) for one in tx.find(ScalingPolicy, group=group.name) if one != policy):
+        return group.desired
+    return min(group.desired, wanted)
+
+
+def _is_low(tx: Tx, policy: ScalingPolicy) -> bool:
+    """Whether another policy would not mind fewer: all that track a target have to agree."""
+    if policy.kind != "TargetTrackingScaling" or not policy.enabled or not policy.scales_in:
+        return True
+    low = [alarm for alarm in tx.find(Alarm, policy=policy.arn) if alarm.comparison == "LessThanThreshold"]
+    return all(alarm.state == "ALARM" for alarm in low)
+
+
+def _warming(tx: Tx, group: ScalingGroup, policy: ScalingPolicy) -> int:
+    """How many of those that are wanted have not been in service for so long that they bear their share."""
+    length = next(one for one in (policy.warmup, group.warmup, group.cooldown) if one is not None)
+    before = tx.now - timedelta(seconds=length)
+    members = [one for one in tx.find(ScalingMember, group=group.name) if one.state in COUNTED]
+    warm = [one for one in members if one.state == "InService" and (one.in_service or one.since) <= before]
+    return max(0, group.desired - len(warm))
+
+
+def _in_cooldown(tx: Tx, group: ScalingGroup, policy: ScalingPolicy) -> bool:
+    length = group.cooldown if policy.cooldown is None else policy.cooldown
+    return group.scaled is not None and (tx.now - group.scaled).total_seconds() < length
+
+
+def _adjustment(policy: ScalingPolicy) -> int:
+    assert policy.adjustment is not None, "a simple policy has one"
+    return policy.adjustment
+
+
+def _required(tx: Tx, params: Any) -> ScalingPolicy:
+    """By name within a group, or by ARN."""
+    name, group = params["PolicyName"], params.get("AutoScalingGroupName")
+    if name.startswith("arn:"):
+        found = tx.get(ScalingPolicy, arn=name)
+    elif group is None:
+        raise invalid("AutoScalingGroupName is required where the policy is not named by its ARN.")
+    else:
+        require_group(tx, group)
+        found = tx.get(ScalingPolicy, group=group, name=name)
+    if found is None or group not in (None, found.group):
+        raise invalid(f"PolicyName not found - no policy {name} found")
+    return found
+
+
+def _view(tx: Tx, caller: Caller, policy: ScalingPolicy) -> Item:
+    optional = {
+        "AdjustmentType": policy.adjustment_type,
+        "MinAdjustmentMagnitude": policy.min_magnitude,
+        "ScalingAdjustment": policy.adjustment,
+        "Cooldown": policy.cooldown,
+        "MetricAggregationType": policy.aggregation,
+        "EstimatedInstanceWarmup": policy.warmup,
+        "TargetTrackingConfiguration": policy.tracking or None,
+    }
+    return {
+        "AutoScalingGroupName": policy.group,
+        "PolicyName": policy.name,
+        "PolicyARN": policy.arn,
+        "PolicyType": policy.kind,
+        "Enabled": policy.enabled,
+        "StepAdjustments": [_step_view(step) for step in policy.steps],
+        "Alarms": _alarms(tx, caller, policy),
+        **{name: value for name, value in optional.items() if value is not None},
+    }
+
+
+def _step_view(step: Step) -> Item:
+    bounds = {"MetricIntervalLowerBound": step.lower, "MetricIntervalUpperBound": step.upper}
+    return {**{name: at for name, at in bounds.items() if at is not None}, "ScalingAdjustment": step.adjustment}
+
+
+def _alarms(tx: Tx, caller: Caller, policy: ScalingPolicy) -> list[Item]:
+    """Those that ask for it, whoever made them."""
+    asking = [alarm.name for alarm in tx.find(Alarm) if policy.arn in (*alarm.alarm_actions, *alarm.ok_actions)]
+    prefix = f"arn:aws:cloudwatch:{caller.region}:{caller.account}:alarm:"
+    return [{"AlarmName": name, "AlarmARN": prefix + name} for name in sorted(asking)]
+
+
+def _new_arn(caller: Caller, group: str, name: str) -> str:
+    where = f"arn:aws:autoscaling:{caller.region}:{caller.account}:scalingPolicy:{uuid.uuid4()}"
+    return f"{where}:autoScalingGroupName/{group}:policyName/{name}"

@@ -1,0 +1,121 @@
+"""What all of Auto Scaling's operations have in common: refusals, names, pages, and whom to ask for permission.
+
+https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2autoscaling.html
+"""
+
+from __future__ import annotations
+
+from bisect import bisect
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+from skylift.cloud.error import ServiceError
+from skylift.cloud.identity import Caller
+from skylift.cloud.scaling_group import ScalingGroup, ScalingMember
+from skylift.cloud.services.api.check import Checks
+from skylift.cloud.services.api.metric_page import after, leads_to
+from skylift.cloud.services.api.operation import Check
+from skylift.cloud.store.database import Tx
+
+PAGE = 50
+MOST = 100
+
+Context = dict[str, str | tuple[str, ...]]
+T = TypeVar("T")
+
+
+def invalid(message: str) -> ServiceError:
+    return ServiceError("ValidationError", message)
+
+
+def require_group(tx: Tx, name: str) -> ScalingGroup:
+    """The group of this name, one that is being deleted included."""
+    group = tx.get(ScalingGroup, name=name)
+    if group is None:
+        raise invalid(f"AutoScalingGroup name not found - AutoScalingGroup {name} not found")
+    return group
+
+
+def changeable_group(tx: Tx, name: str) -> ScalingGroup:
+    group = require_group(tx, name)
+    if group.deleting:
+        raise ServiceError("ScalingActivityInProgress", f"AutoScalingGroup {name} is pending delete")
+    return group
+
+
+def require_member(tx: Tx, group: str | None, instance_id: str) -> ScalingMember:
+    found = tx.get(ScalingMember, instance_id=instance_id)
+    if found is None or group not in (None, found.group):
+        if group is None:
+            raise invalid(f"Instance Id not found - No managed instance found for instance ID {instance_id}")
+        raise invalid(f"The instance {instance_id} is not part of Auto Scaling group {group}.")
+    return found
+
+
+def require_members(tx: Tx, group: ScalingGroup, ids: list[str]) -> list[ScalingMember]:
+    return [require_member(tx, group.name, one) for one in dict.fromkeys(ids)]
+
+
+def page(
+    params: Any, items: list[T], key: Callable[[T], str], size: int = PAGE, most: int = MOST
+) -> tuple[list[T], dict[str, str]]:
+    """The items of a page, in their order, and the member that leads to the next. A token names its last item.
+
+    That one may be gone by then: where the order is that of the keys, the page begins where it would be.
+    """
+    wanted = params.get("MaxRecords", size)
+    if not 1 <= wanted <= most:
+        raise invalid(f"The number of records must be between 1 and {most}")
+    last, start = after(params), 0
+    if last:
+        keys = [key(item) for item in items]
+        if last in keys:
+            start = keys.index(last) + 1
+        elif keys == sorted(keys):
+            start = bisect(keys, last)
+        else:
+            raise ServiceError("InvalidNextToken", "The token is not valid any more")
+    chosen = items[start : start + wanted]
+    return chosen, leads_to(key(chosen[-1])) if start + wanted < len(items) else {}
+
+
+def arn(caller: Caller, name: str, identifier: str = "*") -> str:
+    account = f"arn:aws:autoscaling:{caller.region}:{caller.account}"
+    return f"{account}:autoScalingGroup:{identifier}:autoScalingGroupName/{name}"
+
+
+def anything(action: str) -> Checks:
+    return lambda _tx, _caller, _params: [Check(f"autoscaling:{action}", "*")]
+
+
+def on_group(action: str, more: Callable[[Any], Context] = lambda _: {}) -> Checks:
+    """Operations on the group that `AutoScalingGroupName` names."""
+
+    def checks(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+        yield check_of(tx, caller, action, params["AutoScalingGroupName"], more(params))
+
+    return checks
+
+
+def on_instances_group(action: str) -> Checks:
+    """Operations on an instance, authorised on the group that it is in."""
+
+    def checks(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+        member = tx.get(ScalingMember, instance_id=params["InstanceId"]) if params.get("InstanceId") else None
+        yield check_of(tx, caller, action, member.group if member else "*")
+
+    return checks
+
+
+def check_of(tx: Tx, caller: Caller, action: str, name: str, more: Context | None = None) -> Check:
+    group = tx.get(ScalingGroup, name=name)
+    tags = {one.key: one.value for one in group.tags} if group else {}
+    context: Context = {
+        f"{who}:ResourceTag/{key}": value for key, value in tags.items() for who in ("aws", "autoscaling")
+    }
+    return Check(f"autoscaling:{action}", group.arn if group else arn(caller, name), {**context, **(more or {})})
+
+
+def tag_context(pairs: list[dict[str, Any]]) -> Context:
+    context: Context = {f"aws:RequestTag/{pair['Key']}": pair.get("Value", "") for pair in pairs}
+    return {**context, "aws:TagKeys": tuple(pair["Key"] for pair in pairs)} if pairs else {}

@@ -1,0 +1,302 @@
+"""Alarms: a threshold on a metric, and what is done when it is crossed.
+
+https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import islice
+from typing import Any, cast, get_args
+
+from skylift.cloud.alarm import Alarm, AlarmState, Missing
+from skylift.cloud.error import ServiceError
+from skylift.cloud.identity import Caller
+from skylift.cloud.metric import Metric
+from skylift.cloud.services.api.iam_rules import request_tags, tag_list
+from skylift.cloud.services.api.metric_page import after, leads_to
+from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.cloudwatch.alarm_action import check_action, needed_for
+from skylift.cloud.services.cloudwatch.metric import dimensions, metric_view
+from skylift.cloud.store.alarm import change_state, note
+from skylift.cloud.store.database import Tx
+
+COMPARISONS = (
+    "GreaterThanOrEqualToThreshold",
+    "GreaterThanThreshold",
+    "LessThanThreshold",
+    "LessThanOrEqualToThreshold",
+)
+FINE_PERIODS = (10, 20, 30)
+DAY, WEEK = 86400, 604800
+PAGE = 50
+MOST_TAGS = 50
+ACTIONS = ("OKActions", "AlarmActions", "InsufficientDataActions")
+
+
+def put(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    asked = _checked(tx, caller, params)
+    before = tx.get(Alarm, name=params["AlarmName"])
+    configured: dict[str, Any] = {
+        "configured": tx.now,
+        "description": params.get("AlarmDescription"),
+        "actions_enabled": params.get("ActionsEnabled", True),
+        "ok_actions": tuple(params.get("OKActions", [])),
+        "alarm_actions": tuple(params.get("AlarmActions", [])),
+        "insufficient_data_actions": tuple(params.get("InsufficientDataActions", [])),
+    }
+    if before is None:
+        tags = _with_tags({}, params.get("Tags", []))
+        name = params["AlarmName"]
+        made = Alarm(name=name, tags=tags, updated=tx.now, transitioned=tx.now, **asked, **configured)
+        tx.add(made)
+        _note_configuration(tx, made, "Create", f'Alarm "{made.name}" created')
+        return {}
+    # An alarm that is changed keeps its state, and its tags: those of the request are for new ones.
+    changed = replace(before, **asked, **configured)
+    tx.save(changed)
+    _note_configuration(tx, changed, "Update", f'Alarm "{changed.name}" updated')
+    return {}
+
+
+def _checked(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    """What is watched, by the noun's field names."""
+    for member in ("MetricName", "Namespace", "Statistic", "Period", "EvaluationPeriods", "Threshold"):
+        if member not in params:
+            raise ServiceError("ValidationError", f"The parameter {member} is required.")
+    if params.get("ComparisonOperator") not in COMPARISONS:
+        raise ServiceError(
+            "ValidationError", f"The parameter ComparisonOperator has to be one of {', '.join(COMPARISONS)}."
+        )
+    period, periods = params["Period"], params["EvaluationPeriods"]
+    if period not in FINE_PERIODS and period % 60:
+        raise ServiceError("ValidationError", "Period must be 10, 20, 30 or a multiple of 60.")
+    longest = WEEK if period >= 3600 else DAY
+    if period * periods > longest:
+        raise ServiceError(
+            "ValidationError",
+            "Metrics cannot be checked across more than a day (EvaluationPeriods * Period must be <= 86400), or a week "
+            "where the period is an hour or longer.",
+        )
+    datapoints = params.get("DatapointsToAlarm")
+    if datapoints is not None and datapoints > periods:
+        raise ServiceError("ValidationError", "DatapointsToAlarm must be less than or equal to EvaluationPeriods.")
+    if not math.isfinite(params["Threshold"]):
+        raise ServiceError("ValidationError", "The parameter Threshold must be a number.")
+    missing = params.get("TreatMissingData")
+    if missing not in (None, *get_args(Missing)):
+        raise ServiceError("ValidationError", f"TreatMissingData must be one of {', '.join(get_args(Missing))}.")
+    metric = Metric(params["Namespace"], params["MetricName"], dimensions(params, ""))
+    for name in ACTIONS:
+        for arn in params.get(name, []):
+            check_action(tx, caller, arn, metric)
+    return {
+        "namespace": metric.namespace,
+        "metric_name": metric.name,
+        "dimensions": metric.dimensions,
+        "statistic": params["Statistic"],
+        "unit": params.get("Unit"),
+        "period": period,
+        "periods": periods,
+        "datapoints": datapoints,
+        "threshold": params["Threshold"],
+        "comparison": params["ComparisonOperator"],
+        "missing": missing,
+    }
+
+
+def _note_configuration(tx: Tx, alarm: Alarm, kind: str, summary: str) -> None:
+    content = {"version": "1.0", "type": kind, "updatedAlarm": {"alarmName": alarm.name, "threshold": alarm.threshold}}
+    note(tx, alarm.name, "ConfigurationUpdate", summary[:255], json.dumps(content)[:4095])
+
+
+def describe(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    if params.get("AlarmNames") and params.get("AlarmNamePrefix"):
+        raise ServiceError("ValidationError", "AlarmNames and AlarmNamePrefix cannot be used together.")
+    if "MetricAlarm" not in params.get("AlarmTypes", ["MetricAlarm"]):
+        return {"MetricAlarms": [], "CompositeAlarms": []}
+    start = after(params)
+    found = (one for one in sorted(tx.find(Alarm), key=lambda one: one.name) if one.name > start and _fits(one, params))
+    size = params.get("MaxRecords", PAGE)
+    chosen = list(islice(found, size + 1))
+    token = leads_to(chosen[size - 1].name) if len(chosen) > size else {}
+    return {"MetricAlarms": [view(caller, alarm) for alarm in chosen[:size]], "CompositeAlarms": [], **token}
+
+
+def _fits(alarm: Alarm, params: Any) -> bool:
+    prefix = params.get("ActionPrefix", "")
+    arns = (*alarm.ok_actions, *alarm.alarm_actions, *alarm.insufficient_data_actions)
+    return (
+        ("AlarmNames" not in params or alarm.name in params["AlarmNames"])
+        and alarm.name.startswith(params.get("AlarmNamePrefix", ""))
+        and params.get("StateValue", alarm.state) == alarm.state
+        and (not prefix or any(arn.startswith(prefix) for arn in arns))
+    )
+
+
+def describe_for_metric(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    metric = Metric(params["Namespace"], params["MetricName"], dimensions(params, ""))
+    found = [
+        alarm
+        for alarm in tx.find(Alarm)
+        if alarm.metric == metric
+        and params.get("Statistic", alarm.statistic) == alarm.statistic
+        and params.get("Period", alarm.period) == alarm.period
+        and params.get("Unit", alarm.unit) == alarm.unit
+    ]
+    return {"MetricAlarms": [view(caller, alarm) for alarm in found]}
+
+
+def set_state(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    """Until the next evaluation. What it asks for in that state is done."""
+    alarm = _required(tx, params["AlarmName"])
+    data = params.get("StateReasonData")
+    if data is not None:
+        try:
+            json.loads(data)
+        except ValueError:
+            raise ServiceError("InvalidFormat", "StateReasonData must be JSON.") from None
+    change_state(tx, alarm, cast(AlarmState, params["StateValue"]), params["StateReason"], data)
+    return {}
+
+
+def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    """Names of alarms that are not there are passed over, as CloudWatch does it where others are."""
+    for name in dict.fromkeys(params["AlarmNames"]):
+        alarm = tx.get(Alarm, name=name)
+        if alarm is not None:
+            tx.remove(alarm)
+            _note_configuration(tx, alarm, "Delete", f'Alarm "{name}" deleted')
+    return {}
+
+
+def enable_actions(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    return _switch_actions(tx, params, on=True)
+
+
+def disable_actions(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    return _switch_actions(tx, params, on=False)
+
+
+def _switch_actions(tx: Tx, params: Any, *, on: bool) -> dict[str, Any]:
+    for name in dict.fromkeys(params["AlarmNames"]):
+        alarm = tx.get(Alarm, name=name)
+        if alarm is not None:
+            tx.save(replace(alarm, actions_enabled=on, configured=tx.now))
+    return {}
+
+
+def list_tags(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    return {"Tags": tag_list(_by_arn(tx, caller, params["ResourceARN"]).tags)}
+
+
+def tag(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    alarm = _by_arn(tx, caller, params["ResourceARN"])
+    tx.save(replace(alarm, tags=_with_tags(alarm.tags, params["Tags"])))
+    return {}
+
+
+def untag(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    alarm = _by_arn(tx, caller, params["ResourceARN"])
+    tx.save(replace(alarm, tags={key: value for key, value in alarm.tags.items() if key not in params["TagKeys"]}))
+    return {}
+
+
+def _with_tags(tags: dict[str, str], pairs: Iterable[dict[str, str]]) -> dict[str, str]:
+    added = {pair["Key"]: pair["Value"] for pair in pairs}
+    if any(key.lower().startswith("aws:") for key in added):
+        raise ServiceError("InvalidParameterValue", "Tag keys that begin with aws: are reserved for system use.")
+    if len({**tags, **added}) > MOST_TAGS:
+        raise ServiceError("InvalidParameterValue", f"An alarm can have at most {MOST_TAGS} tags.")
+    return {**tags, **added}
+
+
+def view(caller: Caller, alarm: Alarm) -> dict[str, Any]:
+    optional = {
+        "AlarmDescription": alarm.description,
+        "StateReasonData": alarm.reason_data,
+        "Unit": alarm.unit,
+        "DatapointsToAlarm": alarm.datapoints,
+        "TreatMissingData": alarm.missing,
+    }
+    return {
+        "AlarmName": alarm.name,
+        "AlarmArn": arn_of(caller, alarm.name),
+        "AlarmConfigurationUpdatedTimestamp": alarm.configured,
+        "ActionsEnabled": alarm.actions_enabled,
+        "OKActions": list(alarm.ok_actions),
+        "AlarmActions": list(alarm.alarm_actions),
+        "InsufficientDataActions": list(alarm.insufficient_data_actions),
+        "StateValue": alarm.state,
+        "StateReason": alarm.reason,
+        "StateUpdatedTimestamp": alarm.updated,
+        "StateTransitionedTimestamp": alarm.transitioned,
+        **metric_view(alarm.metric),
+        "Statistic": alarm.statistic,
+        "Period": alarm.period,
+        "EvaluationPeriods": alarm.periods,
+        "Threshold": alarm.threshold,
+        "ComparisonOperator": alarm.comparison,
+        **{name: value for name, value in optional.items() if value is not None},
+    }
+
+
+def arn_of(caller: Caller, name: str) -> str:
+    return f"arn:aws:cloudwatch:{caller.region}:{caller.account}:alarm:{name}"
+
+
+def _by_arn(tx: Tx, caller: Caller, arn: str) -> Alarm:
+    prefix = arn_of(caller, "")
+    alarm = tx.get(Alarm, name=arn.removeprefix(prefix)) if arn.startswith(prefix) else None
+    if alarm is None:
+        raise ServiceError("ResourceNotFoundException", f"Unknown resource: {arn}", status=404)
+    return alarm
+
+
+def _required(tx: Tx, name: str) -> Alarm:
+    alarm = tx.get(Alarm, name=name)
+    if alarm is None:
+        raise ServiceError("ResourceNotFound", f"There is no alarm {name}.", status=404)
+    return alarm
+
+
+# What a caller must be allowed to do.
+# https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoncloudwatch.html
+
+
+def on_put(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+    """Whoever makes an alarm has it act, and must be allowed to do so themselves. Tags are for new ones only.
+
+    https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html ("Tags")
+    """
+    yield _check(tx, caller, "PutMetricAlarm", params["AlarmName"], request_tags(params))
+    if params.get("Tags") and tx.get(Alarm, name=params["AlarmName"]) is None:
+        yield _check(tx, caller, "TagResource", params["AlarmName"], request_tags(params))
+    for name in ACTIONS:
+        for arn in params.get(name, []):
+            yield from needed_for(tx, caller, arn, params)
+
+
+def on_alarm(action: str) -> Any:
+    def checks(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+        for name in params["AlarmNames"] if "AlarmNames" in params else [params["AlarmName"]]:
+            yield _check(tx, caller, action, name)
+
+    return checks
+
+
+def on_arn(action: str) -> Any:
+    def checks(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+        name = params["ResourceARN"].rpartition(":alarm:")[2]
+        yield _check(tx, caller, action, name, request_tags(params))
+
+    return checks
+
+
+def _check(tx: Tx, caller: Caller, action: str, name: str, more: Any = None) -> Check:
+    alarm = tx.get(Alarm, name=name)
+    tags = {f"aws:ResourceTag/{key}": value for key, value in (alarm.tags if alarm else {}).items()}
+    return Check(f"cloudwatch:{action}", arn_of(caller, name), {**tags, **(more or {})})

@@ -1,0 +1,43 @@
+"""What happened to alarms."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from skylift.cloud.error import ServiceError
+from skylift.cloud.identity import Caller
+from skylift.cloud.services.api.metric_page import after, leads_to
+from skylift.cloud.store.alarm import history
+from skylift.cloud.store.database import Tx
+
+PAGE = 100
+
+
+def describe(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    if "MetricAlarm" not in params.get("AlarmTypes", ["MetricAlarm"]):
+        return {"AlarmHistoryItems": []}
+    between = (params.get("StartDate"), params.get("EndDate"))
+    items = history(tx, params.get("AlarmName"), params.get("HistoryItemType"), between)
+    ascending = params.get("ScanBy") == "TimestampAscending"
+    start = after(params)
+    if start and not re.fullmatch("[0-9]{1,18}", start):
+        raise ServiceError("InvalidNextToken", "The specified next token is of another operation.")
+    if start:
+        items = [one for one in items if (one.number > int(start) if ascending else one.number < int(start))]
+    if not ascending:
+        items.reverse()
+    size = params.get("MaxRecords", PAGE)
+    shown = [
+        {
+            "AlarmName": one.alarm,
+            "AlarmType": "MetricAlarm",
+            "Timestamp": one.at,
+            "HistoryItemType": one.kind,
+            "HistorySummary": one.summary,
+            "HistoryData": one.data,
+        }
+        for one in items[:size]
+    ]
+    token = leads_to(str(items[size - 1].number)) if len(items) > size else {}
+    return {"AlarmHistoryItems": shown, **token}

@@ -1,0 +1,210 @@
+"""Metrics: telling values of them, listing them, and asking what they came to.
+
+https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_Operations.html
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import Any
+
+from skylift.cloud.error import ServiceError
+from skylift.cloud.identity import Caller
+from skylift.cloud.metric import STATISTICS, Filter, Metric, Point, Summary, Wanted
+from skylift.cloud.services.api.metric_page import after, leads_to
+from skylift.cloud.services.api.operation import Check
+from skylift.cloud.store.database import Tx
+from skylift.cloud.store.metric import LISTED, metrics, record, summaries
+
+MOST_METRICS = 1000
+MOST_VALUES = 150
+PAGE = 500
+MOST_POINTS = 1440
+PAST = timedelta(days=14)
+FUTURE = timedelta(hours=2)
+FINE_PERIODS = (1, 5, 10, 20, 30)
+RECENTLY = 3 * 3600
+LARGEST = 2.0**360
+
+
+def put(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    namespace = params["Namespace"]
+    if namespace.startswith("AWS/"):
+        raise invalid("The value AWS/ for parameter Namespace is invalid.")
+    data = params.get("MetricData", [])
+    if not data:
+        raise ServiceError("MissingParameter", "The parameter MetricData is required.")
+    if len(data) > MOST_METRICS:
+        raise invalid(f"The collection MetricData must not have a size greater than {MOST_METRICS}.")
+    record(tx, [point for number, datum in enumerate(data, 1) for point in _points(tx, namespace, number, datum)])
+    return {}
+
+
+def _points(tx: Tx, namespace: str, number: int, datum: Any) -> Iterator[Point]:
+    place = f"MetricData.member.{number}"
+    at = datum.get("Timestamp", tx.now)
+    if not tx.now - PAST <= at <= tx.now + FUTURE:
+        raise invalid(
+            f"The parameter {place}.Timestamp must specify a time within the past two weeks and no more than two hours "
+            "in the future."
+        )
+    resolution = datum.get("StorageResolution", 60)
+    if resolution not in (1, 60):
+        raise invalid(f"The parameter {place}.StorageResolution must be 1 or 60.")
+    second = int(at.timestamp())
+    metric = Metric(namespace, datum["MetricName"], dimensions(datum, place))
+    for summary in _summaries(datum, place):
+        yield Point(metric, second - second % resolution, summary, datum.get("Unit", "None"))
+
+
+def _summaries(datum: Any, place: str) -> list[Summary]:
+    given = [name for name in ("Value", "Values", "StatisticValues") if name in datum]
+    if len(given) > 1:
+        raise ServiceError(
+            "InvalidParameterCombination",
+            f"The parameters {place}.{given[0]} and {place}.{given[1]} are mutually exclusive and you have specified "
+            "both.",
+        )
+    match given:
+        case ["Value"]:
+            return [Summary.of(_finite(datum["Value"], f"{place}.Value"))]
+        case ["StatisticValues"]:
+            return [_statistic_set(datum["StatisticValues"], f"{place}.StatisticValues")]
+        case ["Values"]:
+            return _counted(datum, place)
+    raise ServiceError(
+        "MissingParameter",
+        f"At least one of the parameters must be specified: {place}.Value, {place}.Values, {place}.StatisticValues",
+    )
+
+
+def _counted(datum: Any, place: str) -> list[Summary]:
+    values = datum["Values"]
+    counts = datum.get("Counts", [1.0] * len(values))
+    if not 0 < len(values) <= MOST_VALUES:
+        raise invalid(f"The collection {place}.Values must have a size between 1 and {MOST_VALUES}.")
+    if len(values) != len(counts):
+        raise invalid(f"The parameters {place}.Values and {place}.Counts must be of the same size.")
+    pairs = zip(values, counts, strict=True)
+    return [
+        Summary.of(_finite(value, f"{place}.Values"), _positive(count, f"{place}.Counts")) for value, count in pairs
+    ]
+
+
+def _statistic_set(given: Any, place: str) -> Summary:
+    values = [_finite(given[name], f"{place}.{name}") for name in ("Sum", "Minimum", "Maximum")]
+    if values[1] > values[2]:
+        raise invalid(f"The parameter {place}.Maximum must be at least as large as {place}.Minimum.")
+    return Summary(_positive(given["SampleCount"], f"{place}.SampleCount"), *values)
+
+
+def _finite(value: float, place: str) -> float:
+    if not math.isfinite(value) or abs(value) > LARGEST:
+        raise invalid(f"The value {value} for parameter {place} is invalid.")
+    return value
+
+
+def _positive(value: float, place: str) -> float:
+    if _finite(value, place) <= 0:
+        raise invalid(f"The parameter {place} must be greater than 0.")
+    return value
+
+
+def list_metrics(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    wanted = Filter(
+        params.get("Namespace"),
+        params.get("MetricName"),
+        tuple((each["Name"], each.get("Value")) for each in params.get("Dimensions", [])),
+    )
+    age = RECENTLY if params.get("RecentlyActive") else LISTED
+    found = list(islice(metrics(tx, wanted, int(tx.now.timestamp()) - age, after(params)), PAGE + 1))
+    return {
+        "Metrics": [metric_view(metric) for _, metric in found[:PAGE]],
+        **(leads_to(found[PAGE - 1][0]) if len(found) > PAGE else {}),
+    }
+
+
+def statistics(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    period = checked_period(params["Period"], "Period")
+    names = params.get("Statistics", [])
+    if not names:
+        raise ServiceError("MissingParameter", "The request must contain the parameter Statistics")
+    start, end = _rounded(tx, params["StartTime"], period), _seconds(params["EndTime"])
+    if start >= end:
+        raise invalid("The parameter StartTime must be less than the parameter EndTime.")
+    asked = math.ceil((end - start) / period)
+    if asked > MOST_POINTS:
+        raise ServiceError(
+            "InvalidParameterCombination",
+            f"You have requested up to {asked:,} datapoints, which exceeds the limit of {MOST_POINTS:,}. "
+            "You may reduce the datapoints requested by increasing Period, or decreasing the time range.",
+        )
+    metric = Metric(params["Namespace"], params["MetricName"], dimensions(params, ""))
+    points = summaries(tx, Wanted(metric, start, end, period, params.get("Unit")))
+    return {"Label": metric.name, "Datapoints": [_datapoint(point, names) for point in points]}
+
+
+def _datapoint(point: Point, names: Iterable[str]) -> dict[str, Any]:
+    told = {name: point.summary.statistic(name) for name in names}
+    return {"Timestamp": moment(point.at), **told, "Unit": point.unit}
+
+
+def _rounded(tx: Tx, start: datetime, period: int) -> int:
+    """Where the first period begins: on a whole minute, of what is old on a coarser one."""
+    age = tx.now - start
+    coarse = 3600 if age > timedelta(days=63) else 300 if age > timedelta(days=15) else 60
+    second = _seconds(start)
+    return second - second % (period if period in FINE_PERIODS else coarse)
+
+
+def checked_period(period: int, parameter: str) -> int:
+    if period in FINE_PERIODS or period % 60 == 0:
+        return period
+    raise invalid(f"The parameter {parameter} must be 1, 5, 10, 20, 30 or a multiple of 60.")
+
+
+def dimensions(params: Any, place: str) -> tuple[tuple[str, str], ...]:
+    """What identifies a metric beside its name, in an order of our own."""
+    given = [(each["Name"], each["Value"]) for each in params.get("Dimensions", [])]
+    if len(dict(given)) != len(given):
+        where = f"{place}.Dimensions" if place else "Dimensions"
+        raise invalid(f"The parameter {where} must not name a dimension more than once.")
+    return tuple(sorted(given))
+
+
+def metric_view(metric: Metric) -> dict[str, Any]:
+    named = [{"Name": name, "Value": value} for name, value in metric.dimensions]
+    return {"Namespace": metric.namespace, "MetricName": metric.name, "Dimensions": named}
+
+
+def moment(second: int) -> datetime:
+    return datetime.fromtimestamp(second, UTC)
+
+
+def _seconds(at: datetime) -> int:
+    return math.floor(at.timestamp())
+
+
+def invalid(message: str) -> ServiceError:
+    return ServiceError("InvalidParameterValue", message)
+
+
+def valid_statistic(name: str, place: str) -> str:
+    if name not in STATISTICS:
+        raise ServiceError(
+            "ValidationError",
+            f"The value {name} for parameter {place} is not a valid statistic. "
+            f"This cloud keeps no single values: it has {', '.join(STATISTICS)}.",
+        )
+    return name
+
+
+# What a caller must be allowed to do.
+# https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoncloudwatch.html
+
+
+def on_namespace(_tx: Tx, _caller: Caller, params: Any) -> Iterator[Check]:
+    yield Check("cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": params["Namespace"]})

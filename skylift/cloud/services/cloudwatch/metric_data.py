@@ -1,0 +1,104 @@
+"""GetMetricData: several metrics at once, each by its own statistic and period."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import defaultdict
+from typing import Any
+
+from skylift.cloud.error import ServiceError
+from skylift.cloud.identity import Caller
+from skylift.cloud.metric import Metric, Point, Wanted
+from skylift.cloud.services.api.metric_page import after, leads_to
+from skylift.cloud.services.cloudwatch.metric import checked_period, dimensions, moment, valid_statistic
+from skylift.cloud.store.database import Tx
+from skylift.cloud.store.metric import summaries
+
+MOST_QUERIES = 500
+MOST_POINTS = 100_800
+_ID = re.compile("[a-z][a-zA-Z0-9_]*")
+
+
+def get(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    queries = params["MetricDataQueries"]
+    if not 0 < len(queries) <= MOST_QUERIES:
+        raise _invalid(f"The collection MetricDataQueries must have a size between 1 and {MOST_QUERIES}.")
+    ids = [query["Id"] for query in queries]
+    for name in ids:
+        if not _ID.fullmatch(name):
+            raise _invalid(
+                f"The value {name} for parameter MetricDataQueries.member.Id is not matching the expected pattern"
+            )
+    if len(set(ids)) != len(ids):
+        raise _invalid("The parameter MetricDataQueries.member.Id must be unique.")
+    start, end = params["StartTime"].timestamp(), params["EndTime"].timestamp()
+    if start >= end:
+        raise _invalid("The parameter StartTime must be less than the parameter EndTime.")
+    descending = params.get("ScanBy", "TimestampDescending") == "TimestampDescending"
+    results = []
+    for number, query in enumerate(queries, 1):
+        found = list(_series(tx, query, f"MetricDataQueries.member.{number}", start, end))
+        if query.get("ReturnData", True):
+            results += [_ordered(series, descending) for series in found]
+    return _page(results, params)
+
+
+def _series(tx: Tx, query: Any, place: str, start: float, end: float) -> list[dict[str, Any]]:
+    """What a query finds: a series for each unit that the metric was told in, an empty one for none."""
+    if "MetricStat" not in query:
+        raise _invalid(f"The parameter {place}.MetricStat is required: this cloud evaluates no expressions.")
+    asked, place = query["MetricStat"], f"{place}.MetricStat"
+    for member in ("Namespace", "MetricName"):
+        if member not in asked["Metric"]:
+            raise _invalid(f"The parameter {place}.Metric.{member} is required.")
+    metric = Metric(asked["Metric"]["Namespace"], asked["Metric"]["MetricName"], dimensions(asked["Metric"], place))
+    statistic = valid_statistic(asked["Stat"], f"{place}.Stat")
+    period = checked_period(asked["Period"], f"{place}.Period")
+    first = math.floor(start / period) * period
+    by_unit: dict[str, list[Point]] = defaultdict(list)
+    for point in summaries(tx, Wanted(metric, first, math.ceil(end), period, asked.get("Unit"))):
+        by_unit[point.unit].append(point)
+    label = query.get("Label", metric.name)
+    return [
+        {
+            "Id": query["Id"],
+            "Label": f"{label} {unit}" if len(by_unit) > 1 else label,
+            "Timestamps": [moment(point.at) for point in points],
+            "Values": [point.summary.statistic(statistic) for point in points],
+            "StatusCode": "Complete",
+        }
+        for unit, points in (by_unit or {"None": []}).items()
+    ]
+
+
+def _ordered(series: dict[str, Any], descending: bool) -> dict[str, Any]:
+    if not descending:
+        return series
+    return {**series, "Timestamps": series["Timestamps"][::-1], "Values": series["Values"][::-1]}
+
+
+def _page(results: list[dict[str, Any]], params: Any) -> dict[str, Any]:
+    """As many data points as are asked for; the token counts those that there were before."""
+    most = params.get("MaxDatapoints", MOST_POINTS)
+    if not 0 < most <= MOST_POINTS:
+        raise _invalid(f"The parameter MaxDatapoints must be between 1 and {MOST_POINTS}.")
+    text = after(params) or "0"
+    if not re.fullmatch("[0-9]{1,9}", text):
+        raise ServiceError("InvalidNextToken", "The specified next token is of another operation.")
+    skipped, end = int(text), int(text) + most
+    chosen, before = [], 0
+    for series in results:
+        last = before + len(series["Values"])
+        part = slice(max(0, skipped - before), max(0, end - before))
+        taken = {**series, "Timestamps": series["Timestamps"][part], "Values": series["Values"][part]}
+        if last > end:
+            taken["StatusCode"] = "PartialData"
+        if taken["Values"] or not skipped:
+            chosen.append(taken)
+        before = last
+    return {"MetricDataResults": chosen, "Messages": [], **(leads_to(str(end)) if before > end else {})}
+
+
+def _invalid(message: str) -> ServiceError:
+    return ServiceError("ValidationError", message)

@@ -1,0 +1,72 @@
+"""Snapshots as they are described."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from skylift.cloud.identity import Caller
+from skylift.cloud.services.api.list_response import Listing
+from skylift.cloud.services.api.page import Limits
+from skylift.cloud.services.api.tag import tag_list
+from skylift.cloud.store.database import Tx
+from skylift.cloud.volume import Snapshot
+
+LISTING = Listing(
+    Snapshot,
+    ids="SnapshotIds",
+    member="Snapshots",
+    key="SnapshotId",
+    limits=Limits(not_with=("SnapshotIds", "snapshotIds")),
+    filters={
+        "description": "Description",
+        "encrypted": "Encrypted",
+        "owner-alias": "OwnerAlias",
+        "owner-id": "OwnerId",
+        "progress": "Progress",
+        "snapshot-id": "SnapshotId",
+        "start-time": "StartTime",
+        "status": "State",
+        "storage-tier": "StorageTier",
+        "transfer-type": "TransferType",
+        "volume-id": "VolumeId",
+        "volume-size": "VolumeSize",
+    },
+)
+
+
+def view(snapshot: Snapshot, owner: str) -> dict[str, Any]:
+    return {
+        "SnapshotId": snapshot.id,
+        "VolumeId": snapshot.volume_id,
+        "VolumeSize": snapshot.size_gib,
+        "Description": snapshot.description,
+        "OwnerId": owner,
+        "State": snapshot.state,
+        **({"StateMessage": snapshot.message} if snapshot.message else {}),
+        "Progress": "100%" if snapshot.state == "completed" else "0%",
+        "StartTime": snapshot.started,
+        **({"CompletionTime": snapshot.completed} if snapshot.completed else {}),
+        "Encrypted": False,
+        "StorageTier": "standard",
+        "Tags": tag_list(snapshot.tags),
+    }
+
+
+def describe(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    rows = LISTING.rows(tx, params)
+    owners, users = params.get("OwnerIds"), params.get("RestorableByUserIds")
+    if owners:
+        # Every snapshot here is the account's own.
+        rows = rows if {"self", caller.account} & set(owners) else []
+    if users:
+        rows = [snapshot for snapshot in rows if _restorable(snapshot, users, caller.account)]
+    return LISTING.answer(params, [view(snapshot, caller.account) for snapshot in rows])
+
+
+def _restorable(snapshot: Snapshot, users: list[str], account: str) -> bool:
+    """`all` means public snapshots, `self` and the account's number those that it may use: all of its own."""
+    return (
+        (snapshot.public and "all" in users)
+        or bool({"self", account} & set(users))
+        or bool(set(users) & set(snapshot.users))
+    )

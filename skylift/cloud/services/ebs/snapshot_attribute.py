@@ -1,0 +1,86 @@
+"""Who else may make volumes of a snapshot."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any
+
+from skylift.cloud.identity import Caller
+from skylift.cloud.services.api.refusal import combination, invalid_value, missing
+from skylift.cloud.services.api.resource import require
+from skylift.cloud.store.database import Tx
+from skylift.cloud.volume import Snapshot
+
+PERMISSION = "createVolumePermission"
+
+Permission = dict[str, str]
+
+
+def describe(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    snapshot = require(tx, Snapshot, params["SnapshotId"])
+    permissions = [
+        *([{"Group": "all"}] if snapshot.public else []),
+        *({"UserId": user} for user in snapshot.users),
+    ]
+    values: dict[str, dict[str, Any]] = {
+        PERMISSION: {"CreateVolumePermissions": permissions},
+        "productCodes": {"ProductCodes": []},
+    }
+    if params["Attribute"] not in values:
+        raise invalid_value(params["Attribute"], "attribute", "Unknown attribute.")
+    return {"SnapshotId": snapshot.id, **values[params["Attribute"]]}
+
+
+def modify(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    """In a parameter of its own or, as older tools send it, by an operation on users and groups."""
+    snapshot = require(tx, Snapshot, params["SnapshotId"])
+    if params.get("Attribute", PERMISSION) != PERMISSION:
+        raise invalid_value(params["Attribute"], "attribute", f"{PERMISSION} alone can be changed.")
+    add, remove = _asked(params)
+    users = (set(snapshot.users) | set(_users(add))) - set(_users(remove))
+    public = (snapshot.public or _everyone(add)) and not _everyone(remove)
+    tx.save(replace(snapshot, users=tuple(sorted(users)), public=public))
+    return {}
+
+
+def reset(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    if params["Attribute"] != PERMISSION:
+        raise invalid_value(params["Attribute"], "attribute", f"{PERMISSION} alone can be reset.")
+    tx.save(replace(require(tx, Snapshot, params["SnapshotId"]), users=(), public=False))
+    return {}
+
+
+def _asked(params: Any) -> tuple[list[Permission], list[Permission]]:
+    permission = params.get("CreateVolumePermission")
+    listed = [
+        *({"UserId": user} for user in params.get("UserIds", [])),
+        *({"Group": group} for group in params.get("GroupNames", [])),
+    ]
+    if permission and listed:
+        raise combination("CreateVolumePermission cannot be combined with UserIds and GroupNames.")
+    if permission:
+        return permission.get("Add", []), permission.get("Remove", [])
+    if not listed:
+        raise missing("createVolumePermission")
+    if params.get("OperationType") == "add":
+        return listed, []
+    if params.get("OperationType") == "remove":
+        return [], listed
+    raise invalid_value(params.get("OperationType"), "operationType", "It has to be add or remove.")
+
+
+def _users(permissions: list[Permission]) -> list[str]:
+    users = [one["UserId"] for one in permissions if one.get("UserId")]
+    for user in users:
+        if re.fullmatch(r"\d{12}", user) is None:
+            raise invalid_value(user, "userId", "It has to be the number of an account.")
+    return users
+
+
+def _everyone(permissions: list[Permission]) -> bool:
+    groups = [one["Group"] for one in permissions if one.get("Group")]
+    for group in groups:
+        if group != "all":
+            raise invalid_value(group, "group", "It has to be all.")
+    return bool(groups)

@@ -1,0 +1,182 @@
+"""Volumes as they are described: themselves, their health, and what became of their modifications."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from skylift.cloud.error import ServiceError
+from skylift.cloud.identity import Caller
+from skylift.cloud.services.api.list_response import Listing
+from skylift.cloud.services.api.page import Limits
+from skylift.cloud.services.api.tag import tag_list
+from skylift.cloud.services.api.zone import zone_id
+from skylift.cloud.store.database import Tx
+from skylift.cloud.volume import Modification, Volume
+
+LIMITS = Limits(not_with=("VolumeIds", "volumeIds"))
+
+LISTING = Listing(
+    Volume,
+    ids="VolumeIds",
+    member="Volumes",
+    key="VolumeId",
+    limits=LIMITS,
+    filters={
+        "attachment.attach-time": "Attachments.AttachTime",
+        "attachment.delete-on-termination": "Attachments.DeleteOnTermination",
+        "attachment.device": "Attachments.Device",
+        "attachment.instance-id": "Attachments.InstanceId",
+        "attachment.status": "Attachments.State",
+        "availability-zone": "AvailabilityZone",
+        "availability-zone-id": "AvailabilityZoneId",
+        "create-time": "CreateTime",
+        "encrypted": "Encrypted",
+        "fast-restored": "FastRestored",
+        "multi-attach-enabled": "MultiAttachEnabled",
+        "size": "Size",
+        "snapshot-id": "SnapshotId",
+        "status": "State",
+        "volume-id": "VolumeId",
+        "volume-type": "VolumeType",
+    },
+)
+
+STATUSES = Listing(
+    Volume,
+    ids="VolumeIds",
+    member="VolumeStatuses",
+    key="VolumeId",
+    tags="",
+    limits=LIMITS,
+    filters={
+        "action.code": "Actions.Code",
+        "action.description": "Actions.Description",
+        "action.event-id": "Actions.EventId",
+        "availability-zone": "AvailabilityZone",
+        "availability-zone-id": "AvailabilityZoneId",
+        "event.description": "Events.Description",
+        "event.event-id": "Events.EventId",
+        "event.event-type": "Events.EventType",
+        "event.not-after": "Events.NotAfter",
+        "event.not-before": "Events.NotBefore",
+        "volume-status.details-name": "VolumeStatus.Details.Name",
+        "volume-status.details-status": "VolumeStatus.Details.Status",
+        "volume-status.status": "VolumeStatus.Status",
+    },
+)
+
+MODIFICATIONS = Listing(
+    Volume,
+    ids="VolumeIds",
+    member="VolumesModifications",
+    key="VolumeId",
+    tags="",
+    limits=LIMITS,
+    filters={
+        "modification-state": "ModificationState",
+        "original-iops": "OriginalIops",
+        "original-size": "OriginalSize",
+        "original-volume-type": "OriginalVolumeType",
+        "originalMultiAttachEnabled": "OriginalMultiAttachEnabled",
+        "start-time": "StartTime",
+        "target-iops": "TargetIops",
+        "target-size": "TargetSize",
+        "target-volume-type": "TargetVolumeType",
+        "targetMultiAttachEnabled": "TargetMultiAttachEnabled",
+        "volume-id": "VolumeId",
+    },
+)
+
+
+def view(volume: Volume) -> dict[str, Any]:
+    return {
+        "VolumeId": volume.id,
+        "VolumeType": volume.type,
+        "Size": volume.size_gib,
+        **({} if volume.iops is None else {"Iops": volume.iops}),
+        **({} if volume.throughput is None else {"Throughput": volume.throughput}),
+        "SnapshotId": volume.snapshot_id or "",
+        "State": volume.state,
+        "AvailabilityZone": volume.zone,
+        "AvailabilityZoneId": zone_id(volume.zone),
+        "CreateTime": volume.created,
+        "Encrypted": False,
+        "MultiAttachEnabled": False,
+        # A volume that is still being made for a launch is attached once it is there.
+        "Attachments": [attachment_view(volume)] if volume.instance_id and volume.state == "in-use" else [],
+        "Tags": tag_list(volume.tags),
+    }
+
+
+def attachment_view(volume: Volume) -> dict[str, Any]:
+    return {
+        "VolumeId": volume.id,
+        "InstanceId": volume.instance_id,
+        "Device": volume.device,
+        "State": volume.attachment,
+        "AttachTime": volume.attached,
+        "DeleteOnTermination": volume.delete_on_termination,
+    }
+
+
+def describe(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    return LISTING.describe(tx, params, view)
+
+
+def describe_status(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    return STATUSES.describe(tx, params, _status)
+
+
+def describe_modifications(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    """The last modification of each volume that has been modified."""
+    rows = MODIFICATIONS.rows(tx, params)
+    if params.get("VolumeIds"):
+        for row in rows:
+            if row.modification is None:
+                raise ServiceError(
+                    "InvalidVolumeModification.NotFound", f"Modification for volume '{row.id}' does not exist."
+                )
+    changed = [modification_view(row, row.modification) for row in rows if row.modification is not None]
+    return MODIFICATIONS.answer(params, changed)
+
+
+def modification_view(volume: Volume, change: Modification) -> dict[str, Any]:
+    return {
+        "VolumeId": volume.id,
+        "ModificationState": change.state,
+        **({"StatusMessage": change.message} if change.message else {}),
+        "TargetSize": change.size_gib,
+        "TargetVolumeType": change.type,
+        **({} if change.iops is None else {"TargetIops": change.iops}),
+        **({} if change.throughput is None else {"TargetThroughput": change.throughput}),
+        "TargetMultiAttachEnabled": False,
+        "OriginalSize": change.original_size_gib,
+        "OriginalVolumeType": change.original_type,
+        **({} if change.original_iops is None else {"OriginalIops": change.original_iops}),
+        **({} if change.original_throughput is None else {"OriginalThroughput": change.original_throughput}),
+        "OriginalMultiAttachEnabled": False,
+        "Progress": 100 if change.state == "completed" else 0,
+        "StartTime": change.started,
+        **({"EndTime": change.ended} if change.ended else {}),
+    }
+
+
+def _status(volume: Volume) -> dict[str, Any]:
+    """A volume that could be made is a file on a disk that answers; one that could not has failed."""
+    known = {"creating": "insufficient-data", "error": "impaired"}.get(volume.state, "ok")
+    enabled = {"ok": "passed", "impaired": "failed"}.get(known, "insufficient-data")
+    return {
+        "VolumeId": volume.id,
+        "AvailabilityZone": volume.zone,
+        "AvailabilityZoneId": zone_id(volume.zone),
+        "VolumeStatus": {
+            "Status": known,
+            "Details": [
+                {"Name": "io-enabled", "Status": enabled},
+                {"Name": "io-performance", "Status": "not-applicable"},
+            ],
+        },
+        "Actions": [],
+        "Events": [],
+        "AttachmentStatuses": [],
+    }

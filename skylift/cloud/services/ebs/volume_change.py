@@ -1,0 +1,84 @@
+"""Volumes that are changed: made larger or of another type, and their one attribute."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from skylift.cloud.error import ServiceError
+from skylift.cloud.identity import Caller
+from skylift.cloud.services.api.refusal import invalid, invalid_value, missing, refuse_other_values
+from skylift.cloud.services.api.resource import require
+from skylift.cloud.services.ebs.volume import modification_view
+from skylift.cloud.services.ebs.volume_type import refuse_size, speed
+from skylift.cloud.store.database import Tx
+from skylift.cloud.volume import Modification, Volume
+
+NEUTRAL: dict[str, tuple[Any, ...]] = {"MultiAttachEnabled": (False,)}
+
+
+def modify(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    """A volume that a server has grows while it is used, with the file system on it."""
+    refuse_other_values(params, NEUTRAL)
+    volume = require(tx, Volume, params["VolumeId"])
+    if not any(params.get(name) is not None for name in ("Size", "VolumeType", "Iops", "Throughput")):
+        raise missing("Size")
+    if volume.state not in ("available", "in-use"):
+        raise ServiceError("IncorrectState", f"The volume '{volume.id}' is '{volume.state}'.")
+    if volume.modification is not None and volume.modification.state == "modifying":
+        raise ServiceError(
+            "IncorrectModificationState",
+            f"Volume {volume.id} is currently being modified; wait until its modification is completed.",
+        )
+    size = params.get("Size", volume.size_gib)
+    if size < volume.size_gib:
+        raise invalid("New size cannot be smaller than existing size")
+    kind = params.get("VolumeType", volume.type)
+    refuse_size(kind, size)
+    same = kind == volume.type
+    settable = same and kind in ("gp3", "io1", "io2")
+    iops, throughput = speed(
+        kind,
+        size,
+        params.get("Iops", volume.iops if settable else None),
+        params.get("Throughput", volume.throughput if same else None),
+    )
+    change = Modification(
+        size_gib=size,
+        type=kind,
+        iops=iops,
+        throughput=throughput,
+        original_size_gib=volume.size_gib,
+        original_type=volume.type,
+        original_iops=volume.iops,
+        original_throughput=volume.throughput,
+        started=tx.now,
+    )
+    tx.save(replace(volume, modification=change))
+    return {"VolumeModification": modification_view(volume, change)}
+
+
+def describe_attribute(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    volume = require(tx, Volume, params["VolumeId"])
+    values: dict[str, dict[str, Any]] = {
+        "autoEnableIO": {"AutoEnableIO": {"Value": volume.auto_enable_io}},
+        "productCodes": {"ProductCodes": []},
+    }
+    if params["Attribute"] not in values:
+        raise invalid_value(params["Attribute"], "attribute", "Unknown attribute.")
+    return {"VolumeId": volume.id, **values[params["Attribute"]]}
+
+
+def modify_attribute(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    """It says what EC2 does once it has switched a volume's I/O off, which this cloud never does."""
+    volume = require(tx, Volume, params["VolumeId"])
+    if "AutoEnableIO" not in params:
+        raise missing("AutoEnableIO")
+    tx.save(replace(volume, auto_enable_io=params["AutoEnableIO"].get("Value", False)))
+    return {}
+
+
+def enable_io(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    """The I/O of a volume is always on."""
+    require(tx, Volume, params["VolumeId"])
+    return {}

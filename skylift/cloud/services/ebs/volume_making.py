@@ -1,0 +1,129 @@
+"""Volumes that the account makes, and the end of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from skylift.cloud.error import ServiceError
+from skylift.cloud.identity import Caller
+from skylift.cloud.services.api.check import making, on_row
+from skylift.cloud.services.api.client_token import remember, result_of
+from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.api.refusal import invalid, missing, refuse_other_values
+from skylift.cloud.services.api.resource import arn, new_id, require
+from skylift.cloud.services.api.tag import tags_for
+from skylift.cloud.services.api.zone import require_zone
+from skylift.cloud.services.ebs.volume import view
+from skylift.cloud.services.ebs.volume_type import refuse_size, speed
+from skylift.cloud.store.database import Tx
+from skylift.cloud.volume import Snapshot, Volume
+
+DEFAULT_TYPE = "gp2"
+"""What CreateVolume makes where nothing is said; launches take the image's."""
+
+NEUTRAL: dict[str, tuple[Any, ...]] = {"Encrypted": (False,), "MultiAttachEnabled": (False,)}
+
+
+def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    made_before = result_of(tx, "CreateVolume", params)
+    if made_before:
+        return view(require(tx, Volume, made_before))
+    refuse_other_values(params, NEUTRAL)
+    zone = require_zone(caller.region, params.get("AvailabilityZone"), params.get("AvailabilityZoneId"))
+    if zone is None:
+        raise missing("AvailabilityZone")
+    kind = params.get("VolumeType", DEFAULT_TYPE)
+    size = wanted_size(tx, params.get("SnapshotId"), params.get("Size"))
+    refuse_size(kind, size)
+    iops, throughput = speed(kind, size, params.get("Iops"), params.get("Throughput"))
+    volume = Volume(
+        id=new_id("vol"),
+        size_gib=size,
+        zone=zone,
+        created=tx.now,
+        type=kind,
+        iops=iops,
+        throughput=throughput,
+        snapshot_id=params.get("SnapshotId"),
+        tags=tags_for(params, "volume"),
+    )
+    tx.add(volume)
+    remember(tx, "CreateVolume", params, volume.id)
+    return view(volume)
+
+
+def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    volume = require(tx, Volume, params["VolumeId"])
+    if volume.instance_id:
+        raise ServiceError("VolumeInUse", f"Volume {volume.id} is currently attached to {volume.instance_id}")
+    if volume.state == "creating":
+        raise ServiceError("IncorrectState", f"The volume '{volume.id}' is 'creating'.")
+    tx.save(replace(volume, state="deleting"))
+    return {}
+
+
+def wanted_size(tx: Tx, snapshot_id: str | None, size: int | None) -> int:
+    """In GiB: what is asked for, at least as much as the snapshot has."""
+    if not snapshot_id:
+        if size is None:
+            raise missing("size/snapshot")
+        return size
+    snapshot = usable_snapshot(tx, snapshot_id)
+    if size is None:
+        return snapshot.size_gib
+    refuse_smaller(size, snapshot.id, snapshot.size_gib)
+    return size
+
+
+def refuse_smaller(size: int, snapshot_id: str, least: int) -> None:
+    if size < least:
+        raise invalid(f"Volume of size {size}GB is smaller than snapshot '{snapshot_id}', expect size >= {least}GB")
+
+
+def usable_snapshot(tx: Tx, snapshot_id: str) -> Snapshot:
+    """One that volumes can be made of."""
+    snapshot = require(tx, Snapshot, snapshot_id)
+    if snapshot.state != "completed":
+        raise ServiceError("IncorrectState", f"Snapshot is not in completed state: {snapshot.id} is {snapshot.state}")
+    return snapshot
+
+
+def checks(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+    """May the volume be made, like this, and of this snapshot?"""
+    context = condition_keys(
+        kind=params.get("VolumeType", DEFAULT_TYPE),
+        size=params.get("Size") or _size_of(tx, params.get("SnapshotId")),
+        iops=params.get("Iops"),
+        throughput=params.get("Throughput"),
+        parent=arn_of_snapshot(caller, params.get("SnapshotId")),
+    )
+    if params.get("AvailabilityZone"):
+        context["ec2:AvailabilityZone"] = params["AvailabilityZone"]
+    yield from making(caller, "CreateVolume", "volume", params, more=context)
+    if params.get("SnapshotId"):
+        yield on_row(tx, caller, "ec2:CreateVolume", Snapshot, params["SnapshotId"])
+
+
+def condition_keys(
+    *, kind: str, size: int | None, iops: int | None, throughput: int | None, parent: str | None
+) -> dict[str, str]:
+    """What policies can ask of a volume that is about to be made."""
+    return {
+        "ec2:VolumeType": kind,
+        "ec2:Encrypted": "false",
+        **({"ec2:VolumeSize": str(size)} if size else {}),
+        **({"ec2:VolumeIops": str(iops)} if iops else {}),
+        **({"ec2:VolumeThroughput": str(throughput)} if throughput else {}),
+        **({"ec2:ParentSnapshot": parent} if parent else {}),
+    }
+
+
+def arn_of_snapshot(caller: Caller, snapshot_id: str | None) -> str | None:
+    return arn(caller, "snapshot", snapshot_id) if snapshot_id else None
+
+
+def _size_of(tx: Tx, snapshot_id: str | None) -> int | None:
+    snapshot = tx.get(Snapshot, id=snapshot_id) if snapshot_id else None
+    return snapshot.size_gib if snapshot else None

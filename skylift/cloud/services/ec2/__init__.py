@@ -1,0 +1,1 @@
+"""Instances: types, images, key pairs, launches, and what an instance costs and takes."""

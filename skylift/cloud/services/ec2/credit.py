@@ -1,0 +1,35 @@
+"""The credit option of burstable instances, which tools ask for: no server here is throttled, as with `unlimited`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from skylift.cloud.identity import Caller
+from skylift.cloud.instance import Instance
+from skylift.cloud.services.api.list_response import Listing
+from skylift.cloud.services.api.page import Limits
+from skylift.cloud.services.ec2.instance_type import instance_type
+from skylift.cloud.store.database import Tx
+
+LISTING = Listing(
+    Instance,
+    ids="InstanceIds",
+    member="InstanceCreditSpecifications",
+    key="InstanceId",
+    filters={"instance-id": "InstanceId"},
+    tags="",
+    limits=Limits(not_with=("InstanceIds", "instanceIds")),
+)
+
+
+def describe(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    """Without ids, those that are `unlimited` alone."""
+    shown = [_view(row) for row in LISTING.rows(tx, params)]
+    if not params.get("InstanceIds"):
+        shown = [item for item in shown if item["CpuCredits"] == "unlimited"]
+    return LISTING.answer(params, shown)
+
+
+def _view(instance: Instance) -> dict[str, str]:
+    burstable = instance_type(instance.type).burstable
+    return {"InstanceId": instance.id, "CpuCredits": "unlimited" if burstable else "standard"}

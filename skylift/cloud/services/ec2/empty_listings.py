@@ -1,0 +1,88 @@
+"""Lists of what nobody can make in this cloud: always empty. Whoever tidies up a VPC or an account asks for each.
+
+An id that is asked for is not there, in the words that EC2 has for it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from skylift.cloud.error import ServiceError
+from skylift.cloud.identity import Caller
+from skylift.cloud.services.api.page import Limits, answer, page
+from skylift.cloud.store.database import Tx
+
+LIMITS = Limits(least=1)
+
+
+@dataclass(frozen=True)
+class Absent:
+    """One such list: the operation, the parameter that takes ids, the member of the answer, the code for an id that is
+    not there. `filters` is how the model spells that parameter; `paged` tells whether it knows pages."""
+
+    operation: str
+    ids: str
+    member: str
+    not_found: str
+    filters: str = "Filters"
+    paged: bool = True
+    more: str = ""
+
+    @property
+    def takes(self) -> str:
+        return f"{self.ids} {self.filters} {self.more} {'MaxResults NextToken' if self.paged else ''}"
+
+    def describe(self, _tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+        for name in self.ids.split():
+            for asked in params.get(name) or []:
+                raise ServiceError(self.not_found, f"'{asked}' does not exist")
+        return answer(self.member, page([], params, str, LIMITS))
+
+
+ABSENT = (
+    Absent(
+        "DescribeCapacityReservations",
+        "CapacityReservationIds",
+        "CapacityReservations",
+        "InvalidCapacityReservationId.NotFound",
+    ),
+    Absent("DescribeCarrierGateways", "CarrierGatewayIds", "CarrierGateways", "InvalidCarrierGatewayID.NotFound"),
+    Absent(
+        "DescribeCustomerGateways",
+        "CustomerGatewayIds",
+        "CustomerGateways",
+        "InvalidCustomerGatewayID.NotFound",
+        paged=False,
+    ),
+    Absent(
+        "DescribeEgressOnlyInternetGateways",
+        "EgressOnlyInternetGatewayIds",
+        "EgressOnlyInternetGateways",
+        "InvalidEgressOnlyInternetGatewayId.NotFound",
+    ),
+    Absent("DescribeFlowLogs", "FlowLogIds", "FlowLogs", "InvalidFlowLogId.NotFound", filters="Filter"),
+    Absent(
+        "DescribeInstanceConnectEndpoints",
+        "InstanceConnectEndpointIds",
+        "InstanceConnectEndpoints",
+        "InvalidInstanceConnectEndpointId.NotFound",
+    ),
+    Absent(
+        "DescribeTransitGatewayAttachments",
+        "TransitGatewayAttachmentIds",
+        "TransitGatewayAttachments",
+        "InvalidTransitGatewayAttachmentID.NotFound",
+    ),
+    Absent(
+        "DescribeTransitGatewayVpcAttachments",
+        "TransitGatewayAttachmentIds",
+        "TransitGatewayVpcAttachments",
+        "InvalidTransitGatewayAttachmentID.NotFound",
+    ),
+    Absent("DescribeTransitGateways", "TransitGatewayIds", "TransitGateways", "InvalidTransitGatewayID.NotFound"),
+    Absent(
+        "DescribeVpnConnections", "VpnConnectionIds", "VpnConnections", "InvalidVpnConnectionID.NotFound", paged=False
+    ),
+    Absent("DescribeVpnGateways", "VpnGatewayIds", "VpnGateways", "InvalidVpnGatewayID.NotFound", paged=False),
+)

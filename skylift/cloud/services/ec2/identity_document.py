@@ -1,0 +1,65 @@
+"""What vouches for an instance's identity document: a key of this cloud's own, made when it is first needed.
+
+AWS's documents are vouched for by AWS's keys, which nobody else has; whoever checks one of ours has to be given our
+certificate. https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/verify-iid.html
+"""
+
+from __future__ import annotations
+
+import base64
+import threading
+from typing import Literal
+
+from skylift.cloud.account import DocumentKey
+from skylift.cloud.home import Home
+from skylift.cloud.services.ec2 import cryptographer
+from skylift.cloud.store.database import Database, Tx
+
+Form = Literal["signature", "pkcs7", "rsa2048"]
+
+_LINE: dict[Form, int] = {"signature": 76, "pkcs7": 64, "rsa2048": 64}
+"""How long AWS's lines are."""
+
+
+class Notary:
+    """Signs on behalf of one cloud, and leaves its certificate in the state directory."""
+
+    def __init__(self, database: Database, home: Home, account: str) -> None:
+        self._database = database
+        self._home = home
+        self._account = account
+        self._making = threading.Lock()
+
+    def vouch(self, form: Form, document: bytes) -> str:
+        return signed(self._key(), form, document)
+
+    def _key(self) -> DocumentKey:
+        with self._database.read() as tx:
+            key = tx.get(DocumentKey, account=self._account)
+        if key is None or not self._home.has_identity_certificate():
+            with self._making:
+                with self._database.write() as tx:
+                    key = key_of(tx, self._account)
+                self._home.write_identity_certificate(key.certificate)
+        return key
+
+
+def key_of(tx: Tx, account: str) -> DocumentKey:
+    """The key that there is by now, or a new one. Needs a write transaction."""
+    known = tx.get(DocumentKey, account=account)
+    if known is not None:
+        return known
+    private, certificate = cryptographer.make_certified(f"skylift instance identity of {account}", tx.now)
+    made = DocumentKey(account, private, certificate, tx.now)
+    tx.add(made)
+    return made
+
+
+def signed(key: DocumentKey, form: Form, document: bytes) -> str:
+    """In lines of base64, without the header and footer that PEM has."""
+    if form == "signature":
+        content = cryptographer.sign(key.private_key, document)
+    else:
+        content = cryptographer.sign_enclosed(key.private_key, key.certificate, document)
+    text, length = base64.b64encode(content).decode(), _LINE[form]
+    return "\n".join(text[start : start + length] for start in range(0, len(text), length))

@@ -1,0 +1,186 @@
+"""Images. Those that the cloud provides stand where Amazon's own do on AWS, and say so in their description."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from typing import Any
+
+from skylift.cloud.error import ServiceError
+from skylift.cloud.identity import Caller
+from skylift.cloud.instance import Image
+from skylift.cloud.services.api.filter import spelled
+from skylift.cloud.services.api.list_response import Listing
+from skylift.cloud.services.api.page import Limits
+from skylift.cloud.services.api.resource import require
+from skylift.cloud.services.api.tag import tag_list
+from skylift.cloud.services.ec2.image_aliases import AMAZON, OWNERS, by_name
+from skylift.cloud.store.database import Tx
+from skylift.cloud.volume import BlockDevice
+
+ROOT_DEVICE = "/dev/xvda"
+VOLUME_TYPE = "gp3"
+
+LISTING = Listing(
+    Image,
+    ids="ImageIds",
+    member="Images",
+    key="ImageId",
+    limits=Limits(least=1),
+    filters={
+        "architecture": "Architecture",
+        "block-device-mapping.delete-on-termination": "BlockDeviceMappings.Ebs.DeleteOnTermination",
+        "block-device-mapping.device-name": "BlockDeviceMappings.DeviceName",
+        "block-device-mapping.encrypted": "BlockDeviceMappings.Ebs.Encrypted",
+        "block-device-mapping.snapshot-id": "BlockDeviceMappings.Ebs.SnapshotId",
+        "block-device-mapping.volume-size": "BlockDeviceMappings.Ebs.VolumeSize",
+        "block-device-mapping.volume-type": "BlockDeviceMappings.Ebs.VolumeType",
+        "boot-mode": "BootMode",
+        "creation-date": "CreationDate",
+        "description": "Description",
+        "ena-support": "EnaSupport",
+        "free-tier-eligible": "FreeTierEligible",
+        "hypervisor": "Hypervisor",
+        "image-id": "ImageId",
+        "image-type": "ImageType",
+        "is-public": "Public",
+        "kernel-id": "KernelId",
+        "manifest-location": "ImageLocation",
+        "name": "Name",
+        "owner-alias": "ImageOwnerAlias",
+        "owner-id": "OwnerId",
+        "platform": "Platform",
+        "platform-details": "PlatformDetails",
+        "product-code": "ProductCodes.ProductCodeId",
+        "product-code.type": "ProductCodes.ProductCodeType",
+        "public-ssm-parameter-name": "PublicSsmParameterName",
+        "ramdisk-id": "RamdiskId",
+        "root-device-name": "RootDeviceName",
+        "root-device-type": "RootDeviceType",
+        "source-image-id": "SourceImageId",
+        "source-image-region": "SourceImageRegion",
+        "source-instance-id": "SourceInstanceId",
+        "sriov-net-support": "SriovNetSupport",
+        "state": "State",
+        "state-reason-code": "StateReason.Code",
+        "state-reason-message": "StateReason.Message",
+        "usage-operation": "UsageOperation",
+        "virtualization-type": "VirtualizationType",
+    },
+)
+
+
+def image_id(name: str) -> str:
+    """The id of a provided image: the same name has the same id in every cloud, as public AMIs have in a region."""
+    return f"ami-{hashlib.sha256(name.encode()).hexdigest()[:17]}"
+
+
+def register_image(tx: Tx, image: Image) -> None:
+    """Make an image known, or bring what is known of it up to date; its tags stay."""
+    known = tx.get(Image, id=image.id)
+    if known is None:
+        tx.add(image)
+    else:
+        tx.save(replace(image, tags=known.tags))
+
+
+def view(image: Image, owner: str, region: str) -> dict[str, Any]:
+    """`owner` owns what this cloud made; what it provides stands for Amazon's own, also in whose it is."""
+    provided, failed = image.owner == "amazon", image.state == "failed"
+    launched = {} if provided or image.last_launched is None else {"LastLaunchedTime": spelled(image.last_launched)}
+    return {
+        "ImageId": image.id,
+        "Name": image.name,
+        "Description": image.description,
+        "ImageLocation": f"{'amazon' if provided else owner}/{image.name}",
+        "ImageType": "machine",
+        "OwnerId": AMAZON if provided else owner,
+        **({"ImageOwnerAlias": "amazon"} if provided else {}),
+        "Public": image.public,
+        "State": image.state,
+        **({"StateReason": {"Code": "Server.InternalError", "Message": image.state_reason}} if failed else {}),
+        **({"SourceInstanceId": image.source_instance_id} if image.source_instance_id else {}),
+        **({"SourceImageId": image.source_image_id, "SourceImageRegion": region} if image.source_image_id else {}),
+        "CreationDate": spelled(image.created),
+        **({"DeprecationTime": spelled(image.deprecates)} if image.deprecates else {}),
+        "DeregistrationProtection": image.protection,
+        **launched,
+        "Architecture": image.architecture,
+        "PlatformDetails": "Linux/UNIX",
+        "UsageOperation": "RunInstances",
+        "VirtualizationType": "hvm",
+        "Hypervisor": "xen",
+        "EnaSupport": True,
+        "ImdsSupport": "v2.0",
+        "RootDeviceName": ROOT_DEVICE,
+        "RootDeviceType": "ebs",
+        "BlockDeviceMappings": [mapping_view(device) for device in devices_of(image)],
+        "Tags": tag_list(image.tags),
+    }
+
+
+def devices_of(image: Image) -> list[BlockDevice]:
+    """The volumes of each of its instances, the root volume first."""
+    root = BlockDevice(ROOT_DEVICE, image.size_gib, VOLUME_TYPE, snapshot_id=image.snapshot_id)
+    return list({ROOT_DEVICE: root, **{device.device: device for device in image.devices}}.values())
+
+
+def mapping_view(device: BlockDevice) -> dict[str, Any]:
+    """As images show it."""
+    return {
+        "DeviceName": device.device,
+        "Ebs": {
+            "DeleteOnTermination": device.delete_on_termination,
+            "Encrypted": False,
+            **({"SnapshotId": device.snapshot_id} if device.snapshot_id else {}),
+            "VolumeSize": device.size_gib,
+            "VolumeType": device.type,
+            **({"Iops": device.iops} if device.iops and device.type in ("io1", "io2") else {}),
+        },
+    }
+
+
+def describe(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    wanted = params.get("ImageIds")
+    rows = [existing_image(tx, one) for one in wanted] if wanted else tx.find(Image)
+    # Deprecated ones are the caller's own, who sees them whether they are to be included or not.
+    rows = [image for image in rows if image.state != "deregistered"]
+    if not params.get("IncludeDisabled"):
+        rows = [image for image in rows if image.state != "disabled"]
+    owners, users = params.get("Owners"), params.get("ExecutableUsers")
+    if owners:
+        rows = [image for image in rows if _owned(image, owners, caller.account)]
+    if users:
+        rows = [image for image in rows if _launchable(image, users, caller.account)]
+    filters = params.get("Filters", [])
+    named = [each for each in filters if each.get("Name") == "name"]
+    params = {**params, "Filters": [each for each in filters if each not in named]}
+    rows = by_name(rows, named)
+    return LISTING.answer(params, [view(image, caller.account, caller.region) for image in rows])
+
+
+def existing_image(tx: Tx, image_id: str) -> Image:
+    """The image, unless it was deregistered."""
+    image = require(tx, Image, image_id)
+    if image.state == "deregistered":
+        raise ServiceError("InvalidAMIID.NotFound", f"The image id '[{image_id}]' does not exist")
+    return image
+
+
+def usable_image(tx: Tx, image_id: str) -> Image:
+    """An image that servers can be started from, and copies made of."""
+    image = existing_image(tx, image_id)
+    if image.state != "available":
+        raise ServiceError("InvalidAMIID.Unavailable", f"The image ID '{image_id}' is not available")
+    return image
+
+
+def _owned(image: Image, owners: list[str], account: str) -> bool:
+    names = OWNERS if image.owner == "amazon" else ("self", account)
+    return any(name in owners for name in names)
+
+
+def _launchable(image: Image, users: list[str], account: str) -> bool:
+    """`all` means public images, a number those that it was given permission for, `self` the caller's number."""
+    numbers = {account if user == "self" else user for user in users}
+    return (image.public and "all" in users) or bool(numbers & set(image.launch_users))

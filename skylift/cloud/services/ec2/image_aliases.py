@@ -1,0 +1,44 @@
+"""The names and owners by which courses look for an image, and that the provided images answer to.
+
+The answer shows what an image is really called, and its description what it is. Public parameters do the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from skylift.cloud.instance import Image
+from skylift.cloud.services.api.filter import matching
+
+AMAZON, CANONICAL, DEBIAN = "137112412989", "099720109477", "136693071363"
+OWNERS = ("amazon", AMAZON, CANONICAL, DEBIAN)
+"""Whose images the provided ones can stand for: accounts that publish for everybody, and the first one's alias."""
+
+_KERNELS = ("6.1", "6.12")
+_UBUNTU = {"jammy-22.04": "hvm-ssd", "noble-24.04": "hvm-ssd-gp3"}
+_OTHER_NAMES = {"x86_64": "amd64", "arm64": "arm64"}
+
+
+def stands_for(image: Image) -> Iterator[str]:
+    """As their publishers spell the names of one day's images."""
+    day, processor = f"{image.created:%Y%m%d}", image.architecture
+    other = _OTHER_NAMES[processor]
+    for kernel in _KERNELS:
+        yield f"al2023-ami-2023.9.{day}.0-kernel-{kernel}-{processor}"
+        yield f"al2023-ami-minimal-2023.9.{day}.0-kernel-{kernel}-{processor}"
+    yield f"amzn2-ami-hvm-2.0.{day}.0-{processor}-gp2"
+    yield f"amzn2-ami-kernel-5.10-hvm-2.0.{day}.0-{processor}-gp2"
+    for release, disk in _UBUNTU.items():
+        yield f"ubuntu/images/{disk}/ubuntu-{release}-{other}-server-{day}"
+    for number in (12, 13):
+        yield f"debian-{number}-{other}-{day}-0000"
+
+
+def by_name(images: list[Image], filters: list[Mapping[str, Any]]) -> list[Image]:
+    """Those that filters on the name let through, by their own name or by one that they stand for."""
+    known = [
+        {"Names": [image.name, *(stands_for(image) if image.owner == "amazon" else ())], "Image": image}
+        for image in images
+    ]
+    return [item["Image"] for item in matching(known, [dict(each) for each in filters], {"name": "Names"})]

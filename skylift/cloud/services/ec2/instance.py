@@ -1,0 +1,275 @@
+"""Instances after their launch: described, stopped, started, ended and forgotten."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, Literal
+
+from skylift.cloud.error import ServiceError
+from skylift.cloud.identity import Caller
+from skylift.cloud.instance import Console, Instance, State
+from skylift.cloud.network import NetworkInterface
+from skylift.cloud.services.api.facts import gets_public_ip, take_public_ip
+from skylift.cloud.services.api.filter import matching
+from skylift.cloud.services.api.list_response import Listing
+from skylift.cloud.services.api.page import Limits, page
+from skylift.cloud.services.api.refusal import refuse_other_values
+from skylift.cloud.services.api.resource import require, require_all
+from skylift.cloud.services.api.zone import zone_id
+from skylift.cloud.services.ec2.instance_view import FILTERS, Surroundings, reservation, state, view
+from skylift.cloud.services.ec2.placement_group import refuse_without_room, room_of
+from skylift.cloud.services.ec2.spot_power import refuse_start, refuse_stop
+from skylift.cloud.services.ec2.tenancy import berth_again
+from skylift.cloud.spot import SpotNotice
+from skylift.cloud.store.database import Tx
+from skylift.cloud.store.instance import forget_tokens_of_the_gone
+
+REMEMBERED = timedelta(hours=1)
+"""How long a terminated instance is still described."""
+
+LIMITS = Limits(not_with=("InstanceIds", "instancesSet"))
+
+LISTING = Listing(Instance, ids="InstanceIds", member="Reservations", key="InstanceId", limits=LIMITS)
+
+STATUSES = Listing(
+    Instance,
+    ids="InstanceIds",
+    member="InstanceStatuses",
+    key="InstanceId",
+    tags="",
+    limits=LIMITS,
+    filters={
+        "availability-zone": "AvailabilityZone",
+        "availability-zone-id": "AvailabilityZoneId",
+        "event.code": "Events.Code",
+        "event.description": "Events.Description",
+        "event.instance-event-id": "Events.InstanceEventId",
+        "event.not-after": "Events.NotAfter",
+        "event.not-before": "Events.NotBefore",
+        "event.not-before-deadline": "Events.NotBeforeDeadline",
+        "instance-state-code": "InstanceState.Code",
+        "instance-state-name": "InstanceState.Name",
+        "instance-status.reachability": "InstanceStatus.Details.Status",
+        "instance-status.status": "InstanceStatus.Status",
+        "system-status.reachability": "SystemStatus.Details.Status",
+        "system-status.status": "SystemStatus.Status",
+    },
+)
+
+STOP_NEUTRAL: dict[str, tuple[Any, ...]] = {"Hibernate": (False,)}
+
+
+def describe(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    rows = LISTING.rows(tx, params)
+    around = Surroundings.of(tx, caller, rows)
+    items = [view(row, around) | {"ReservationId": row.reservation_id, "OwnerId": caller.account} for row in rows]
+    found = matching(items, params.get("Filters"), FILTERS, tags="Tags")
+    chosen, token = page(found, params, lambda item: str(item["InstanceId"]), LIMITS)
+    reservations: dict[str, list[dict[str, Any]]] = {}
+    for item in chosen:
+        item.pop("OwnerId")
+        reservations.setdefault(item.pop("ReservationId"), []).append(item)
+    shown = [reservation(members, name, caller.account) for name, members in reservations.items()]
+    return {"Reservations": shown, "NextToken": token} if token else {"Reservations": shown}
+
+
+def describe_status(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    rows = STATUSES.rows(tx, params)
+    if not params.get("IncludeAllInstances"):
+        rows = [row for row in rows if row.state == "running"]
+    return STATUSES.answer(params, [_status(row) for row in rows])
+
+
+def terminate(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    def end(instance: Instance) -> Instance:
+        if instance.state in ("shutting-down", "terminated"):
+            return instance
+        if instance.termination_protected:
+            raise _protected(instance, "terminated", "disableApiTermination")
+        if instance.stop_protected:
+            # Ending a server would stop it, so that this protects from both.
+            raise _protected(instance, "terminated", "disableApiStop")
+        return ending(tx, instance, forced=_without_shutdown(params))
+
+    return {"TerminatingInstances": _change(tx, params, end)}
+
+
+def ending(tx: Tx, instance: Instance, *, forced: bool = False) -> Instance:
+    """An instance that is to end, whatever protects it from TerminateInstances."""
+    shutting_down = replace(instance, desired="terminated", state="shutting-down", rebooting=False, forced=forced)
+    return _by_user(tx, shutting_down)
+
+
+def stop(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    refuse_other_values(params, STOP_NEUTRAL)
+
+    def halt(instance: Instance) -> Instance:
+        if instance.state == "stopping" and _without_shutdown(params):
+            return replace(instance, forced=True)
+        if instance.state in ("stopping", "stopped"):
+            return instance
+        if instance.state != "running":
+            raise _wrong_state(instance, "stopped")
+        if instance.stop_protected:
+            raise _protected(instance, "stopped", "disableApiStop")
+        refuse_stop(tx, instance)
+        stopping = replace(instance, desired="stopped", state="stopping", rebooting=False)
+        return _by_user(tx, replace(stopping, forced=_without_shutdown(params)))
+
+    return {"StoppingInstances": _change(tx, params, halt)}
+
+
+def start(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    """A start that asks for a public address gets another one than before."""
+
+    def begin(instance: Instance) -> Instance:
+        if instance.state in ("pending", "running"):
+            return instance
+        if instance.state != "stopped":
+            raise _wrong_state(instance, "started")
+        room = room_of(tx, instance)
+        if room is not None:
+            refuse_without_room(room, 1)
+        refuse_start(tx, instance)
+        return started(tx, berth_again(tx, instance))
+
+    return {"StartingInstances": _change(tx, params, begin)}
+
+
+def started(tx: Tx, instance: Instance) -> Instance:
+    """A stopped instance that is to run again. What it was told of its end before holds no more."""
+    for notice in tx.find(SpotNotice, instance_id=instance.id):
+        tx.remove(notice)
+    for interface in tx.find(NetworkInterface, instance_id=instance.id):
+        if interface.public_ip is None and gets_public_ip(tx, interface):
+            tx.save(replace(interface, public_ip=take_public_ip(tx)))
+    return replace(
+        instance,
+        desired="running",
+        state="pending",
+        launched=tx.now,
+        ended=None,
+        state_reason_code="",
+        state_reason="",
+        transition_reason="",
+    )
+
+
+def ended_by(tx: Tx, instance: Instance, target: Literal["stopped", "terminated"], reason: tuple[str, str]) -> Instance:
+    """An instance that EC2 itself stops or ends; `reason` is the state reason's code and words."""
+    code, words = reason
+    return replace(
+        instance,
+        desired=target,
+        state="stopping" if target == "stopped" else "shutting-down",
+        rebooting=False,
+        state_reason_code=code,
+        state_reason=f"{code}: {words}",
+        transition_reason=f"Service initiated ({tx.now:%Y-%m-%d %H:%M:%S} GMT)",
+    )
+
+
+def reboot(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    """The state stays `running`, and so do the addresses. Instances that have ended are passed over."""
+
+    def again(instance: Instance) -> Instance:
+        if instance.state in ("shutting-down", "terminated"):
+            return instance
+        if instance.state != "running":
+            raise ServiceError("IncorrectState", f"The instance '{instance.id}' is not in the 'running' state.")
+        return replace(instance, rebooting=True)
+
+    _change(tx, params, again)
+    return {}
+
+
+def console_output(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    """Always the latest there is, whether `Latest` is asked for or not."""
+    instance = require(tx, Instance, params["InstanceId"])
+    console = tx.console(instance.id) or tx.get(Console, instance_id=instance.id)
+    if console is None:
+        return {"InstanceId": instance.id, "Timestamp": tx.now}
+    return {
+        "InstanceId": instance.id,
+        "Timestamp": console.at,
+        "Output": base64.b64encode(console.text.encode()).decode(),
+    }
+
+
+def password_data(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    """The administrator's password of a Windows server: empty for others."""
+    instance = require(tx, Instance, params["InstanceId"])
+    return {"InstanceId": instance.id, "Timestamp": tx.now, "PasswordData": ""}
+
+
+def forget_terminated(tx: Tx) -> None:
+    """Drop instances that ended an hour ago, and the client tokens that led to them."""
+    for instance in tx.find(Instance, state="terminated"):
+        if instance.ended is not None and instance.ended <= tx.now - REMEMBERED:
+            tx.remove(instance)
+    forget_tokens_of_the_gone(tx)
+
+
+def _change(tx: Tx, params: Any, changed: Callable[[Instance], Instance]) -> list[dict[str, Any]]:
+    """All of the named instances or, where one cannot be changed, none."""
+    changes = []
+    for before in require_all(tx, Instance, params["InstanceIds"]):
+        after = changed(before)
+        if after is not before:
+            tx.save(after)
+        changes.append(
+            # In this order, as on AWS: libcloud takes the first state that it finds.
+            {"InstanceId": before.id, "CurrentState": state(after.state), "PreviousState": state(before.state)}
+        )
+    return changes
+
+
+def _by_user(tx: Tx, instance: Instance) -> Instance:
+    """State reasons as DescribeInstances documents them (StateReason, StateTransitionReason)."""
+    return replace(
+        instance,
+        state_reason_code="Client.UserInitiatedShutdown",
+        state_reason="Client.UserInitiatedShutdown: User initiated shutdown",
+        transition_reason=f"User initiated ({tx.now:%Y-%m-%d %H:%M:%S} GMT)",
+    )
+
+
+def _without_shutdown(params: Any) -> bool:
+    """Whether the operating system is not to be asked to shut down first."""
+    return bool(params.get("Force") or params.get("SkipOsShutdown"))
+
+
+def _protected(instance: Instance, what: str, attribute: str) -> ServiceError:
+    return ServiceError(
+        "OperationNotPermitted",
+        f"The instance '{instance.id}' may not be {what}. Modify its '{attribute}' instance attribute and try again.",
+    )
+
+
+def _wrong_state(instance: Instance, wanted: str) -> ServiceError:
+    return ServiceError(
+        "IncorrectInstanceState",
+        f"The instance '{instance.id}' is not in a state from which it can be {wanted}.",
+    )
+
+
+def _status(instance: Instance) -> dict[str, Any]:
+    """A server runs when its init does, on a host that answers this: then both checks have passed."""
+    return {
+        "InstanceId": instance.id,
+        "AvailabilityZone": instance.zone,
+        "AvailabilityZoneId": zone_id(instance.zone),
+        "InstanceState": state(instance.state),
+        "InstanceStatus": _summary(instance.state),
+        "SystemStatus": _summary(instance.state),
+        "Events": [],
+    }
+
+
+def _summary(name: State) -> dict[str, Any]:
+    if name != "running":
+        return {"Status": "not-applicable"}
+    return {"Status": "ok", "Details": [{"Name": "reachability", "Status": "passed"}]}

@@ -1,0 +1,241 @@
+"""Instance types: all that AWS has are described, with AWS's figures; offered are those that servers here can be of.
+
+What is described beyond the catalogue's figures is what holds here: one network card, no hibernation, no choice of CPU
+options. A type whose very point this machine has not (bare metal, an accelerator, disks of its own, a processor of
+another architecture) is offered nowhere and its launch refused, as in a zone of AWS's that has none. One that is larger
+than this machine is offered: its servers get what there is.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from skylift.catalogue import InstanceType, types
+from skylift.cloud.error import ServiceError
+from skylift.cloud.identity import Caller
+from skylift.cloud.instance import Image
+from skylift.cloud.services.api.filter import matching
+from skylift.cloud.services.api.list_response import Listing
+from skylift.cloud.services.api.page import Limits, answer, page
+from skylift.cloud.services.api.refusal import invalid, invalid_value
+from skylift.cloud.services.api.zone import zone_id, zones
+from skylift.cloud.store.database import Tx
+
+LISTING = Listing(
+    InstanceType,
+    ids="InstanceTypes",
+    member="InstanceTypes",
+    key="InstanceType",
+    tags="",
+    limits=Limits(most=100),
+    filters={
+        "auto-recovery-supported": "AutoRecoverySupported",
+        "bare-metal": "BareMetal",
+        "burstable-performance-supported": "BurstablePerformanceSupported",
+        "current-generation": "CurrentGeneration",
+        "dedicated-hosts-supported": "DedicatedHostsSupported",
+        "ebs-info.ebs-optimized-support": "EbsInfo.EbsOptimizedSupport",
+        "ebs-info.encryption-support": "EbsInfo.EncryptionSupport",
+        "ebs-info.nvme-support": "EbsInfo.NvmeSupport",
+        "free-tier-eligible": "FreeTierEligible",
+        "hibernation-supported": "HibernationSupported",
+        "hypervisor": "Hypervisor",
+        "instance-storage-info.disk.count": "InstanceStorageInfo.Disks.Count",
+        "instance-storage-info.disk.size-in-gb": "InstanceStorageInfo.Disks.SizeInGB",
+        "instance-storage-info.disk.type": "InstanceStorageInfo.Disks.Type",
+        "instance-storage-info.encryption-support": "InstanceStorageInfo.EncryptionSupport",
+        "instance-storage-info.nvme-support": "InstanceStorageInfo.NvmeSupport",
+        "instance-storage-info.total-size-in-gb": "InstanceStorageInfo.TotalSizeInGB",
+        "instance-storage-supported": "InstanceStorageSupported",
+        "instance-type": "InstanceType",
+        "memory-info.size-in-mib": "MemoryInfo.SizeInMiB",
+        "network-info.efa-supported": "NetworkInfo.EfaSupported",
+        "network-info.ena-support": "NetworkInfo.EnaSupport",
+        "network-info.encryption-in-transit-supported": "NetworkInfo.EncryptionInTransitSupported",
+        "network-info.ipv4-addresses-per-interface": "NetworkInfo.Ipv4AddressesPerInterface",
+        "network-info.ipv6-addresses-per-interface": "NetworkInfo.Ipv6AddressesPerInterface",
+        "network-info.ipv6-supported": "NetworkInfo.Ipv6Supported",
+        "network-info.maximum-network-cards": "NetworkInfo.MaximumNetworkCards",
+        "network-info.maximum-network-interfaces": "NetworkInfo.MaximumNetworkInterfaces",
+        "network-info.network-performance": "NetworkInfo.NetworkPerformance",
+        "nitro-enclaves-support": "NitroEnclavesSupport",
+        "nitro-tpm-support": "NitroTpmSupport",
+        "processor-info.supported-architecture": "ProcessorInfo.SupportedArchitectures",
+        "processor-info.supported-features": "ProcessorInfo.SupportedFeatures",
+        "processor-info.sustained-clock-speed-in-ghz": "ProcessorInfo.SustainedClockSpeedInGhz",
+        "supported-boot-mode": "SupportedBootModes",
+        "supported-root-device-type": "SupportedRootDeviceTypes",
+        "supported-usage-class": "SupportedUsageClasses",
+        "supported-virtualization-type": "SupportedVirtualizationTypes",
+        "vcpu-info.default-cores": "VCpuInfo.DefaultCores",
+        "vcpu-info.default-threads-per-core": "VCpuInfo.DefaultThreadsPerCore",
+        "vcpu-info.default-vcpus": "VCpuInfo.DefaultVCpus",
+        "vcpu-info.valid-cores": "VCpuInfo.ValidCores",
+        "vcpu-info.valid-threads-per-core": "VCpuInfo.ValidThreadsPerCore",
+    },
+)
+
+OFFERINGS = Limits(most=1000)
+
+
+def instance_type(name: str) -> InstanceType:
+    """The type of this name; raises InvalidParameterValue as RunInstances does."""
+    found = types().get(name)
+    if found is None:
+        raise invalid(f"Invalid value '{name}' for InstanceType.")
+    return found
+
+
+def refuse_unless_offered(kind: InstanceType, zone: str) -> None:
+    """Whether an image's architecture fits is the launch's to say."""
+    why = _lack(kind)
+    if why:
+        raise ServiceError(
+            "Unsupported",
+            f"Your requested instance type ({kind.name}) is not supported in your requested Availability Zone "
+            f"({zone}): this machine's servers have no {why}.",
+        )
+
+
+def is_offered(kind: InstanceType) -> bool:
+    """Whether servers here can be of it, given an image of its architecture."""
+    return _lack(kind) is None
+
+
+def _lack(kind: InstanceType) -> str | None:
+    """What the type has and servers here have not."""
+    if kind.bare_metal:
+        return "bare metal"
+    if kind.accelerators:
+        return f"{kind.accelerators.manufacturer} {kind.accelerators.name}"
+    if kind.disks:
+        return "instance store"
+    return None
+
+
+def describe(_tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    wanted = params.get("InstanceTypes") or list(types())
+    unknown = [name for name in wanted if name not in types()]
+    if unknown:
+        raise ServiceError(
+            "InvalidInstanceType",
+            f"The following supplied instance types do not exist: [{', '.join(unknown)}]",
+        )
+    return LISTING.answer(params, [view(types()[name]) for name in dict.fromkeys(wanted)])
+
+
+def describe_offerings(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    """What is offered is offered everywhere."""
+    architectures = {image.architecture for image in tx.find(Image)}
+    offered = [kind.name for kind in types().values() if kind.architecture in architectures and not _lack(kind)]
+    location_type = params.get("LocationType", "region")
+    known = zones(caller.region)
+    locations = {
+        "region": [caller.region],
+        "availability-zone": list(known),
+        "availability-zone-id": [zone_id(zone) for zone in known],
+    }
+    if location_type not in locations:
+        raise invalid_value(
+            location_type, "locationType", "It has to be region, availability-zone or availability-zone-id."
+        )
+    items = [
+        {"InstanceType": name, "LocationType": location_type, "Location": location}
+        for location in locations[location_type]
+        for name in offered
+    ]
+    found = matching(items, params.get("Filters"), {"instance-type": "InstanceType", "location": "Location"})
+    chosen = page(found, params, lambda item: f"{item['InstanceType']} {item['Location']}", OFFERINGS)
+    return answer("InstanceTypeOfferings", chosen)
+
+
+@cache
+def view(kind: InstanceType) -> dict[str, Any]:
+    threads = kind.vcpus // kind.cores
+    return {
+        "InstanceType": kind.name,
+        "CurrentGeneration": kind.current,
+        "FreeTierEligible": kind.free_tier,
+        "SupportedUsageClasses": ["on-demand", "spot"] if kind.spot else ["on-demand"],
+        "SupportedRootDeviceTypes": ["ebs"],
+        "SupportedVirtualizationTypes": ["hvm"],
+        "BareMetal": kind.bare_metal,
+        **({"Hypervisor": kind.hypervisor} if kind.hypervisor else {}),
+        "ProcessorInfo": {
+            "SupportedArchitectures": list(kind.architectures),
+            **({"SustainedClockSpeedInGhz": kind.clock_ghz} if kind.clock_ghz else {}),
+            "Manufacturer": kind.manufacturer,
+        },
+        "VCpuInfo": {
+            "DefaultVCpus": kind.vcpus,
+            "DefaultCores": kind.cores,
+            "DefaultThreadsPerCore": threads,
+            "ValidCores": [kind.cores],
+            "ValidThreadsPerCore": [threads],
+        },
+        "MemoryInfo": {"SizeInMiB": kind.memory_mib},
+        "InstanceStorageSupported": kind.disks is not None,
+        **_storage(kind),
+        **_accelerators(kind),
+        "EbsInfo": {
+            "EbsOptimizedSupport": "unsupported",
+            "EncryptionSupport": "unsupported",
+            "NvmeSupport": "unsupported",
+        },
+        "NetworkInfo": {
+            "NetworkPerformance": kind.network,
+            "MaximumNetworkInterfaces": kind.interfaces,
+            "MaximumNetworkCards": 1,
+            "DefaultNetworkCardIndex": 0,
+            "NetworkCards": [
+                {
+                    "NetworkCardIndex": 0,
+                    "NetworkPerformance": kind.network,
+                    "MaximumNetworkInterfaces": kind.interfaces,
+                    "BaselineBandwidthInGbps": kind.baseline_gbps,
+                    "PeakBandwidthInGbps": kind.peak_gbps,
+                }
+            ],
+            "Ipv4AddressesPerInterface": kind.addresses,
+            "Ipv6AddressesPerInterface": 0,
+            "Ipv6Supported": False,
+            "EnaSupport": "supported",
+            "EfaSupported": False,
+            "EncryptionInTransitSupported": False,
+        },
+        "HibernationSupported": False,
+        "BurstablePerformanceSupported": kind.burstable,
+        "DedicatedHostsSupported": kind.dedicated_hosts,
+        "AutoRecoverySupported": False,
+        "NitroEnclavesSupport": "unsupported",
+        "NitroTpmSupport": "unsupported",
+    }
+
+
+def _storage(kind: InstanceType) -> dict[str, Any]:
+    if kind.disks is None:
+        return {}
+    disk = {"SizeInGB": kind.disks.size_gb, "Count": kind.disks.count, "Type": kind.disks.kind}
+    return {"InstanceStorageInfo": {"TotalSizeInGB": kind.disk_gb, "Disks": [disk]}}
+
+
+def _accelerators(kind: InstanceType) -> dict[str, Any]:
+    """AWS has a member of its own for each kind, and each spells its parts another way."""
+    found = kind.accelerators
+    if found is None:
+        return {}
+    member, devices, total = _SPELLED[found.kind]
+    device: dict[str, Any] = {"Name": found.name, "Count": found.count, "MemoryInfo": {"SizeInMiB": found.memory_mib}}
+    if found.kind != "neuron":
+        device["Manufacturer"] = found.manufacturer
+    return {member: {devices: [device], total: found.count * found.memory_mib}}
+
+
+_SPELLED = {
+    "gpu": ("GpuInfo", "Gpus", "TotalGpuMemoryInMiB"),
+    "neuron": ("NeuronInfo", "NeuronDevices", "TotalNeuronDeviceMemoryInMiB"),
+    "inference": ("InferenceAcceleratorInfo", "Accelerators", "TotalInferenceMemoryInMiB"),
+    "fpga": ("FpgaInfo", "Fpgas", "TotalFpgaMemoryInMiB"),
+    "media": ("MediaAcceleratorInfo", "Accelerators", "TotalMediaMemoryInMiB"),
+}

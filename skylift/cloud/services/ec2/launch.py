@@ -1,0 +1,380 @@
+"""RunInstances: everything is checked before the first row is written; the rows say what is wanted, `pending`."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import replace
+from typing import Any, Literal
+
+from skylift.catalogue import InstanceType
+from skylift.cloud.error import ServiceError
+from skylift.cloud.identity import Caller, InstanceProfile
+from skylift.cloud.instance import Image, Instance, KeyPair, MetadataOptions
+from skylift.cloud.services.api.client_token import remember, result_of
+from skylift.cloud.services.api.facts import take_public_ip, take_uid_base
+from skylift.cloud.services.api.public_parameter import image_id_for
+from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing, refuse_other_values
+from skylift.cloud.services.api.resource import new_id
+from skylift.cloud.services.api.tag import Tags, check_metadata_keys, specified
+from skylift.cloud.services.ebs.block_device import wanted_devices
+from skylift.cloud.services.ec2 import keypair
+from skylift.cloud.services.ec2.image import ROOT_DEVICE, usable_image
+from skylift.cloud.services.ec2.instance_type import instance_type, refuse_unless_offered
+from skylift.cloud.services.ec2.instance_view import Surroundings, reservation, view
+from skylift.cloud.services.ec2.launch_market import Terms, bought, with_zone
+from skylift.cloud.services.ec2.launch_neutral import NEUTRAL
+from skylift.cloud.services.ec2.launch_place import Place, Plug, place
+from skylift.cloud.services.ec2.launch_template_version import with_template
+from skylift.cloud.services.ec2.metadata_defaults import default_options, refuse_tokenless
+from skylift.cloud.services.ec2.placement_group import Room, refuse_without_room, room_for
+from skylift.cloud.services.ec2.spot_option import REQUEST, SpotWish, market_wish
+from skylift.cloud.services.ec2.spot_status import fulfilled, write_request
+from skylift.cloud.services.ec2.tenancy import Berths, berths, with_zone_of_host
+from skylift.cloud.services.vpc.interface_attachment import refuse_beyond
+from skylift.cloud.services.vpc.interface_making import interface_of
+from skylift.cloud.services.vpc.private_address import Giver
+from skylift.cloud.spot import SpotRequest
+from skylift.cloud.store.database import Tx
+from skylift.cloud.volume import BlockDevice, Volume
+
+MAX_USER_DATA = 16384
+
+
+def run_instances(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    return _Launch(tx, caller, params).run()
+
+
+def refuse_launch(tx: Tx, caller: Caller, request: SpotRequest, *, on_market: bool = True) -> None:
+    """Raises what a launch for this request would; without `on_market` whatever price and room are now."""
+    _Launch(tx, caller, _of_one(request), request).plan(on_market=on_market)
+
+
+def launch_for(tx: Tx, caller: Caller, request: SpotRequest) -> Instance:
+    """The instance that a request asks for."""
+    (instance,) = _Launch(tx, caller, _of_one(request), request).make()
+    return instance
+
+
+def _of_one(request: SpotRequest) -> dict[str, Any]:
+    return {**request.launch, "MinCount": 1, "MaxCount": 1}
+
+
+class _Launch:
+    """One request. Attributes are what was asked for, once it is found to be right.
+
+    `spot` is the spot request that this launch is for; one of RunInstances makes a spot request for each instance.
+    """
+
+    def __init__(self, tx: Tx, caller: Caller, params: Any, spot: SpotRequest | None = None) -> None:
+        self._tx = tx
+        self._caller = caller
+        self._request = params
+        self._params = params
+        self._spot = spot
+        self._wish: SpotWish | None = None
+        self._terms = Terms("spot", spot.max_price) if spot else Terms()
+        self._template_tags: Tags = spot.instance_tags if spot else {}
+        self._devices: list[BlockDevice] = []
+        self._berths = Berths()
+
+    def run(self) -> dict[str, Any]:
+        made_before = result_of(self._tx, "RunInstances", self._request)
+        if made_before:
+            return self._answer(self._repeated(made_before), made_before)
+        self._params, self._template_tags = with_template(self._tx, self._request)
+        self._wish = market_wish(self._tx, self._params)
+        if self._wish is not None:
+            self._terms = Terms("spot", self._wish.max_price)
+        instances = self.make()
+        remember(self._tx, "RunInstances", self._request, instances[0].reservation_id)
+        return self._answer(instances, instances[0].reservation_id)
+
+    def make(self) -> list[Instance]:
+        image, template, where, room, addresses, tags = self.plan()
+        instances = [
+            self._make(
+                {**template, **(room.fields() if room else {}), **self._berths.fields()}, where, given, index, tags
+            )
+            for index, given in enumerate(addresses)
+        ]
+        if image.owner == "self":
+            self._tx.save(replace(image, last_launched=self._tx.now))
+        return instances
+
+    def plan(
+        self, *, on_market: bool = True
+    ) -> tuple[Image, dict[str, Any], Place, Room | None, list[list[tuple[str, ...]]], dict[str, Tags]]:
+        """All that is asked for, found to be right. Nothing is written."""
+        refuse_other_values(self._params, NEUTRAL)
+        image = self._image()
+        kind = self._type(image)
+        self._params = with_zone_of_host(self._tx, self._params, kind)
+        placed = with_zone(self._tx, self._params, kind.name, self._terms) if on_market else self._params
+        where = place(self._tx, self._caller, placed)
+        refuse_unless_offered(kind, where.subnet.zone)
+        self._devices = wanted_devices(self._tx, image, self._params.get("BlockDeviceMappings") or [])
+        template = self._template(image, kind, where)
+        tags = specified(self._params, "instance", "volume", "network-interface", *([REQUEST] if self._wish else []))
+        if template["metadata"].tags == "enabled":
+            check_metadata_keys(tags.get("instance", {}))
+        room = room_for(self._tx, self._params.get("Placement") or {}, kind, where.subnet.zone)
+        spot = self._terms.market == "spot"
+        self._berths = berths(self._tx, self._params.get("Placement") or {}, kind, where.subnet, spot=spot)
+        addresses = self._addresses(kind, where, room, on_market=on_market)
+        return image, template, where, room, addresses, tags
+
+    def _repeated(self, reservation_id: str) -> list[Instance]:
+        instances = self._tx.find(Instance, reservation_id=reservation_id)
+        if all(instance.state == "terminated" for instance in instances):
+            raise ServiceError(
+                "IdempotentInstanceTerminated",
+                "The client token you have provided is associated with a terminated instance. "
+                "Please use a different client token.",
+            )
+        return instances
+
+    def _image(self) -> Image:
+        image_id = self._params.get("ImageId")
+        if not image_id:
+            raise missing("ImageId")
+        return usable_image(self._tx, image_id_for(self._tx, self._caller, image_id))
+
+    def _type(self, image: Image) -> InstanceType:
+        name = self._params.get("InstanceType")
+        if not name:
+            raise missing("InstanceType")
+        kind = instance_type(name)
+        refuse_other_architecture(kind, image)
+        return kind
+
+    def _template(self, image: Image, kind: InstanceType, where: Place) -> dict[str, Any]:
+        """What all instances of the reservation have in common, by the noun's field names."""
+        key = self._key()
+        profile = wanted_profile(self._tx, self._params.get("IamInstanceProfile") or {})
+        return {
+            "reservation_id": new_id("r"),
+            "image_id": image.id,
+            "type": kind.name,
+            "zone": where.subnet.zone,
+            "vpc_id": where.subnet.vpc_id,
+            "subnet_id": where.subnet.id,
+            "launched": self._tx.now,
+            "root_gib": self._devices[0].size_gib,
+            "key_name": key.name if key else None,
+            "public_key": key.public_key if key else None,
+            "user_data": user_data(self._params.get("UserData")),
+            "profile_arn": profile.arn if profile else None,
+            "profile_id": profile.id if profile else None,
+            "client_token": self._params.get("ClientToken"),
+            "shutdown_behavior": self._shutdown_behavior(),
+            "termination_protected": self._params.get("DisableApiTermination", False),
+            "stop_protected": self._params.get("DisableApiStop", False),
+            "metadata": self._metadata(),
+            "detailed_monitoring": (self._params.get("Monitoring") or {}).get("Enabled", False),
+        }
+
+    def _shutdown_behavior(self) -> Literal["stop", "terminate"]:
+        """One-time spot instances cannot be stopped, not by themselves either."""
+        request = self._wish or self._spot
+        usual = "terminate" if request and request.type == "one-time" else "stop"
+        return shutdown_behavior(self._params.get("InstanceInitiatedShutdownBehavior", usual))
+
+    def _metadata(self) -> MetadataOptions:
+        defaults = default_options(self._tx, self._caller.account)
+        options = metadata_options(defaults, self._params.get("MetadataOptions") or {})
+        refuse_tokenless(self._tx, self._caller.account, options)
+        return options
+
+    def _key(self) -> KeyPair | None:
+        name = self._params.get("KeyName")
+        return keypair.by_name(self._tx, name) if name else None
+
+    def _addresses(
+        self, kind: InstanceType, where: Place, room: Room | None, *, on_market: bool
+    ) -> list[list[tuple[str, ...]]]:
+        """For each instance those of each interface that is made: for as many as may be, at least as must be."""
+        least, most = self._params["MinCount"], self._params["MaxCount"]
+        if least < 1:
+            raise invalid_value(least, "minCount", "It has to be at least 1.")
+        if most < least:
+            raise invalid_value(most, "maxCount", f"It has to be at least minCount, {least}.")
+        if most > 1 and where.for_one:
+            raise combination(
+                "A network interface or a private IP address can be given to one instance only; maxCount is more."
+            )
+        if room is not None and room.most is not None:
+            refuse_without_room(room, least)
+            most = min(most, room.most)
+        most = self._berths.at_most(least, most)
+        # What is on a host of the account's takes no room of anybody's.
+        if on_market and self._berths.tenancy != "host":
+            most = bought(self._tx, kind.name, where.subnet.zone, self._terms, least, most)
+        for plug in where.plugs:
+            refuse_beyond(kind, len(where.plugs), len(plug.existing.addresses if plug.existing else plug.addresses))
+        giver = Giver(self._tx, *((plug.subnet, plug.addresses) for plug in where.plugs if plug.existing is None))
+        found: list[list[tuple[str, ...]]] = []
+        while len(found) < most and (given := giver.give()) is not None:
+            found.append(given)
+        if len(found) < least:
+            raise ServiceError(
+                "InsufficientFreeAddressesInSubnet",
+                f"There are not enough free addresses in subnet '{where.subnet.id}' "
+                "to satisfy the requested number of instances.",
+            )
+        return found
+
+    def _make(
+        self, template: dict[str, Any], where: Place, given: list[tuple[str, ...]], index: int, tags: dict[str, Tags]
+    ) -> Instance:
+        request = self._spot or (
+            self._wish.request(self._tx, self._params, self._template_tags, tags.get(REQUEST, {}))
+            if self._wish
+            else None
+        )
+        instance = Instance(
+            id=new_id("i"),
+            spot_request_id=request.id if request else None,
+            launch_index=index,
+            uid_base=take_uid_base(self._tx),
+            association_id=new_id("iip-assoc") if template["profile_arn"] else None,
+            tags={**tags.get("instance", {}), **self._template_tags},
+            **template,
+        )
+        self._tx.add(instance)
+        if request is not None:
+            write_request(self._tx, fulfilled(self._tx, request, instance))
+        left = iter(given)
+        for plug in where.plugs:
+            self._plug_in(
+                instance, plug, next(left) if plug.existing is None else (), tags.get("network-interface", {})
+            )
+        for device in self._devices:
+            self._tx.add(self._volume(device, instance, tags.get("volume", {})))
+        return instance
+
+    def _volume(self, device: BlockDevice, instance: Instance, tags: Tags) -> Volume:
+        """The root volume is the instance's own disk; the others have to be made before it boots."""
+        root = device.device == ROOT_DEVICE
+        return Volume(
+            id=new_id("vol"),
+            size_gib=device.size_gib,
+            zone=instance.zone,
+            created=self._tx.now,
+            type=device.type,
+            iops=device.iops,
+            throughput=device.throughput,
+            snapshot_id=device.snapshot_id,
+            state="in-use" if root else "creating",
+            root=root,
+            instance_id=instance.id,
+            device=device.device,
+            attachment="attached" if root else "attaching",
+            attached=self._tx.now,
+            delete_on_termination=device.delete_on_termination,
+            bounded=device.bounded,
+            tags=tags,
+        )
+
+    def _plug_in(self, instance: Instance, plug: Plug, addresses: tuple[str, ...], tags: Tags) -> None:
+        made = plug.existing or interface_of(
+            self._tx, plug.subnet, plug.group_ids, addresses, description=plug.description, tags=tags
+        )
+        interface = replace(
+            made,
+            public_ip=take_public_ip(self._tx) if plug.public_ip else made.public_ip,
+            wants_public_ip=plug.public_ip,
+            instance_id=instance.id,
+            index=plug.index,
+            attachment_id=new_id("eni-attach"),
+            attachment="attaching",
+            attached=self._tx.now,
+            delete_on_termination=plug.delete_on_termination,
+        )
+        if plug.existing is None:
+            self._tx.add(interface)
+        else:
+            self._tx.save(interface)
+
+    def _answer(self, instances: list[Instance], reservation_id: str) -> dict[str, Any]:
+        around = Surroundings.of(self._tx, self._caller, instances)
+        shown = [view(instance, around) for instance in instances]
+        return reservation(shown, reservation_id, self._caller.account)
+
+
+def find_profile(tx: Tx, asked: dict[str, str]) -> InstanceProfile | None:
+    """The instance profile that a request names, by name or by ARN."""
+    if asked.get("Name") and asked.get("Arn"):
+        raise combination(
+            "The parameter 'iamInstanceProfile.name' may not be used in combination with 'iamInstanceProfile.arn'"
+        )
+    if asked.get("Name"):
+        return tx.get(InstanceProfile, name=asked["Name"])
+    return tx.get(InstanceProfile, arn=asked["Arn"]) if asked.get("Arn") else None
+
+
+def wanted_profile(tx: Tx, asked: dict[str, str]) -> InstanceProfile | None:
+    """As `find_profile`; raises where it is not there or has no role to give."""
+    found = find_profile(tx, asked)
+    if found is not None and found.role is None:
+        raise invalid(f'IAM Instance Profile "{found.arn}" has no associated IAM Roles')
+    if found is None and asked:
+        field = "name" if asked.get("Name") else "arn"
+        label = "name" if field == "name" else "ARN"
+        raise invalid_value(
+            asked.get("Name") or asked.get("Arn"),
+            f"iamInstanceProfile.{field}",
+            f"Invalid IAM Instance Profile {label}",
+        )
+    return found
+
+
+def refuse_other_architecture(kind: InstanceType, image: Image) -> None:
+    if kind.architecture != image.architecture:
+        raise invalid(
+            f"The architecture '{kind.architecture}' of the specified instance type does not match the architecture "
+            f"'{image.architecture}' of the specified AMI. Specify an instance type and an AMI that have matching "
+            "architectures, and try again. You can use 'describe-instance-types' or 'describe-images' to discover "
+            "the architecture of the instance type or AMI."
+        )
+
+
+def user_data(text: str | None) -> str | None:
+    """Base64 in its canonical form; raises where it is none, or more than 16 KiB once decoded."""
+    if not text:
+        return None
+    try:
+        content = base64.b64decode("".join(text.split()), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise ServiceError("InvalidUserData.Malformed", "Invalid BASE64 encoding of user data.") from error
+    if len(content) > MAX_USER_DATA:
+        raise invalid(f"User data is limited to {MAX_USER_DATA} bytes")
+    return base64.b64encode(content).decode()
+
+
+def metadata_options(before: MetadataOptions, asked: dict[str, Any]) -> MetadataOptions:
+    """The options with those changed that a request names."""
+    hops = asked.get("HttpPutResponseHopLimit", before.hop_limit)
+    if not 1 <= hops <= 64:
+        raise invalid_value(hops, "HttpPutResponseHopLimit", "It has to be between 1 and 64.")
+    return MetadataOptions(
+        tokens=_one_of(asked, "HttpTokens", ("required", "optional"), before.tokens),
+        endpoint=_one_of(asked, "HttpEndpoint", ("enabled", "disabled"), before.endpoint),
+        hop_limit=hops,
+        tags=_one_of(asked, "InstanceMetadataTags", ("disabled", "enabled"), before.tags),
+    )
+
+
+def shutdown_behavior(value: str) -> Literal["stop", "terminate"]:
+    if value == "stop":
+        return "stop"
+    if value == "terminate":
+        return "terminate"
+    raise invalid_value(value, "instanceInitiatedShutdownBehavior", "It has to be stop or terminate.")
+
+
+def _one_of(asked: dict[str, Any], name: str, values: tuple[Any, ...], default: Any) -> Any:
+    value = asked.get(name, default)
+    if value not in values:
+        raise invalid_value(value, name, f"It has to be {' or '.join(values)}.")
+    return value

@@ -1,0 +1,217 @@
+"""What a caller must be allowed to do to run instances: RunInstances on everything it uses and makes, and PassRole.
+
+https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ExamplePolicies_EC2.html#iam-example-runinstances
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from skylift.cloud.error import ServiceError
+from skylift.cloud.identity import Caller
+from skylift.cloud.instance import Image
+from skylift.cloud.network import NetworkInterface, SecurityGroup, Subnet, Vpc
+from skylift.cloud.services.api.check import making, on_key, on_row
+from skylift.cloud.services.api.condition_key import Context, of_metadata
+from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.api.public_parameter import image_id_or_none, image_parameter
+from skylift.cloud.services.api.resource import arn
+from skylift.cloud.services.ebs import block_device
+from skylift.cloud.services.ec2.launch import find_profile
+from skylift.cloud.services.ec2.launch_market import terms_of, with_zone
+from skylift.cloud.services.ec2.launch_template import check_of
+from skylift.cloud.services.ec2.launch_template_version import with_template
+from skylift.cloud.services.ec2.metadata_defaults import default_options
+from skylift.cloud.services.ec2.placement_group import on_group_of
+from skylift.cloud.services.ec2.profile_association import check_pass
+from skylift.cloud.services.ec2.spot_option import REQUEST
+from skylift.cloud.services.ec2.tenancy import TENANCIES, tenancy_of
+from skylift.cloud.services.ssm.parameter import on_name
+from skylift.cloud.store.database import Tx
+
+ACTION = "ec2:RunInstances"
+
+_METADATA = {
+    "HttpTokens": "ec2:MetadataHttpTokens",
+    "HttpEndpoint": "ec2:MetadataHttpEndpoint",
+    "HttpPutResponseHopLimit": "ec2:MetadataHttpPutResponseHopLimit",
+    "InstanceMetadataTags": "ec2:InstanceMetadataTags",
+}
+
+_NAMED_IN = {
+    "image": ("ImageId",),
+    "instance": (
+        "DisableApiStop",
+        "DisableApiTermination",
+        "IamInstanceProfile",
+        "InstanceInitiatedShutdownBehavior",
+        "InstanceMarketOptions",
+        "InstanceType",
+        "MetadataOptions",
+        "Placement",
+        "UserData",
+    ),
+    "spot-instances-request": ("InstanceMarketOptions",),
+    "volume": ("BlockDeviceMappings",),
+    "network-interface": ("NetworkInterfaces", "PrivateIpAddress"),
+    "subnet": ("SubnetId", "Placement", "NetworkInterfaces.SubnetId"),
+    "security-group": ("SecurityGroupIds", "SecurityGroups", "NetworkInterfaces.Groups"),
+    "key-pair": ("KeyName",),
+    "placement-group": ("Placement",),
+}
+"""The parameters that say, for each type of resource, which one is used and how; below the dot one of an interface."""
+
+
+def checks(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+    """Resources that do not exist are asked about too: whether they do is the handler's to say."""
+    asked = params.get("LaunchTemplate")
+    if not asked:
+        yield from _checks(tx, caller, params)
+        return
+    template = check_of(tx, caller, ACTION, asked)
+    whole, _ = with_template(tx, params)
+    for check in (template, *_checks(tx, caller, whole)):
+        yield _from_template(check, template.resource, params)
+
+
+def on_spot_request(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+    """RequestSpotInstances: on all that its instances will use, but not on what will be made then.
+
+    https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2.html
+    """
+    yield from making(caller, "RequestSpotInstances", REQUEST, params)
+    for check in _checks(tx, caller, params.get("LaunchSpecification") or {}):
+        kind = check.resource.rpartition(":")[2].partition("/")[0]
+        if check.action != ACTION:
+            yield check
+        elif kind not in ("instance", "volume"):
+            yield replace(check, action="ec2:RequestSpotInstances")
+
+
+def _checks(tx: Tx, caller: Caller, asked_for: Any) -> Iterator[Check]:
+    params = _in_zone(tx, asked_for)
+    interfaces = params.get("NetworkInterfaces") or [{}]
+    subnets = [_subnet(tx, params, asked) for asked in interfaces]
+    subnet = subnets[0]
+    parameter = image_parameter(params.get("ImageId", ""))
+    if parameter is not None:
+        yield on_name(tx, caller, "GetParameters", parameter)
+    image_id = image_id_or_none(tx, caller, params.get("ImageId", "*"))
+    yield on_row(tx, caller, ACTION, Image, image_id or "*", more={"ec2:ImageType": "machine"})
+    yield from making(caller, "RunInstances", "instance", params, more=_of_instance(tx, caller, params, subnet))
+    if _on_spot(params):
+        yield from making(caller, "RunInstances", REQUEST, params)
+    image = tx.get(Image, id=image_id_or_none(tx, caller, params.get("ImageId", "")))
+    zone = subnet.zone if subnet else None
+    yield from block_device.checks(tx, caller, image, zone, params)
+    for asked, place in zip(interfaces, subnets, strict=True):
+        if asked.get("NetworkInterfaceId"):
+            yield on_row(tx, caller, ACTION, NetworkInterface, asked["NetworkInterfaceId"])
+        else:
+            more = _of_interface(caller, asked, place)
+            yield from making(caller, "RunInstances", "network-interface", params, more=more)
+    for place in {one.id: one for one in subnets if one}.values():
+        yield on_row(tx, caller, ACTION, Subnet, place.id)
+    if None in subnets:
+        yield Check(ACTION, arn(caller, "subnet", "*"), {"ec2:Region": caller.region})
+    groups = [
+        group for asked, place in zip(interfaces, subnets, strict=True) for group in _groups(tx, params, asked, place)
+    ]
+    for group_id in dict.fromkeys(groups):
+        yield on_row(tx, caller, ACTION, SecurityGroup, group_id)
+    if params.get("KeyName"):
+        yield from on_key(ACTION)(tx, caller, {"KeyName": params["KeyName"]})
+    yield from on_group_of(tx, caller, ACTION, params.get("Placement") or {})
+    profile = find_profile(tx, params.get("IamInstanceProfile") or {})
+    yield from check_pass(tx, profile, arn(caller, "instance", "*"))
+
+
+def _from_template(check: Check, template: str, request: Any) -> Check:
+    """Every resource of the launch knows the template, and whether it is used as the template has it.
+
+    Not so what the request itself names a parameter for.
+    """
+    service, _, rest = check.resource.removeprefix("arn:aws:").partition(":")
+    if service != "ec2":
+        return check
+    kind = rest.split(":")[2].partition("/")[0]
+    interfaces = request.get("NetworkInterfaces") or [{}]
+    own = any(
+        any(interface.get(name.partition(".")[2]) for interface in interfaces) if "." in name else request.get(name)
+        for name in _NAMED_IN.get(kind, ())
+    )
+    context: Context = {"ec2:LaunchTemplate": template, "ec2:IsLaunchTemplateResource": "false" if own else "true"}
+    return replace(check, context={**(check.context or {}), **context})
+
+
+def _on_spot(params: Any) -> bool:
+    return bool((params.get("InstanceMarketOptions") or {}).get("MarketType") == "spot")
+
+
+def _in_zone(tx: Tx, params: Any) -> Any:
+    """With the zone that the launch would go to: its subnet is one that the caller has to be allowed to use."""
+    try:
+        return with_zone(tx, {"MinCount": 1, **params}, params.get("InstanceType", ""), terms_of(tx, params))
+    except ServiceError:
+        return params
+
+
+def _of_instance(tx: Tx, caller: Caller, params: Any, subnet: Subnet | None) -> Context:
+    profile = find_profile(tx, params.get("IamInstanceProfile") or {})
+    asked = params.get("MetadataOptions") or {}
+    return {
+        **of_metadata(default_options(tx, caller.account)),
+        **{key: str(asked[name]) for name, key in _METADATA.items() if name in asked},
+        "ec2:InstanceType": params.get("InstanceType", ""),
+        "ec2:InstanceMarketType": "spot" if _on_spot(params) else "on-demand",
+        "ec2:RootDeviceType": "ebs",
+        "ec2:Tenancy": _tenancy(tx, params, subnet),
+        "ec2:EbsOptimized": "false",
+        **({"ec2:InstanceProfile": profile.arn} if profile else {}),
+        **({"ec2:AvailabilityZone": subnet.zone} if subnet else {}),
+    }
+
+
+def _tenancy(tx: Tx, params: Any, subnet: Subnet | None) -> str:
+    """What it comes to; an unknown one is the handler's to refuse."""
+    asked: str = params.get("Placement", {}).get("Tenancy") or "default"
+    return tenancy_of(tx, {"Tenancy": asked}, subnet.vpc_id) if subnet and asked in TENANCIES else asked
+
+
+def _of_interface(caller: Caller, asked: Any, subnet: Subnet | None) -> Context:
+    if subnet is None:
+        return {}
+    wanted = asked.get("AssociatePublicIpAddress")
+    public = subnet.map_public_ip if wanted is None else wanted
+    return {
+        "ec2:Subnet": arn(caller, "subnet", subnet.id),
+        "ec2:Vpc": arn(caller, "vpc", subnet.vpc_id),
+        "ec2:AvailabilityZone": subnet.zone,
+        "ec2:AssociatePublicIpAddress": "true" if public else "false",
+    }
+
+
+def _subnet(tx: Tx, params: Any, asked: Any) -> Subnet | None:
+    """The subnet of an interface: that of an existing one, the one that is named, or the default one."""
+    existing = tx.get(NetworkInterface, id=asked["NetworkInterfaceId"]) if asked.get("NetworkInterfaceId") else None
+    named = existing.subnet_id if existing else params.get("SubnetId") or asked.get("SubnetId")
+    if named:
+        return tx.get(Subnet, id=named)
+    vpc = tx.get(Vpc, is_default=True)
+    subnets = tx.find(Subnet, vpc_id=vpc.id, default_for_zone=True) if vpc else []
+    zone = params.get("Placement", {}).get("AvailabilityZone")
+    return next((one for one in sorted(subnets, key=lambda one: one.zone) if zone in (None, one.zone)), None)
+
+
+def _groups(tx: Tx, params: Any, asked: Any, subnet: Subnet | None) -> list[str]:
+    """Those of an interface that is made."""
+    if asked.get("NetworkInterfaceId"):
+        return []
+    ids = params.get("SecurityGroupIds") or asked.get("Groups") or []
+    if subnet is None:
+        return list(ids)
+    names = params.get("SecurityGroups") or ([] if ids else ["default"])
+    named = [tx.get(SecurityGroup, vpc_id=subnet.vpc_id, name=name) for name in names]
+    return [*ids, *(group.id for group in named if group)]

@@ -1,0 +1,64 @@
+"""Whether the market gives what a launch asks for, and where: price, room and quota."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from skylift.cloud.error import ServiceError
+from skylift.cloud.market import Market
+from skylift.cloud.network import Subnet
+from skylift.cloud.services.ec2.capacity import check_pool, spot_price
+from skylift.cloud.services.ec2.spot_option import market_wish, refuse_price
+from skylift.cloud.services.vpc.vpc import default_vpc
+from skylift.cloud.store.database import Tx
+
+
+@dataclass(frozen=True)
+class Terms:
+    """On which terms it is bought; `max_price` None is what the type costs on demand."""
+
+    market: Market = "on-demand"
+    max_price: float | None = None
+
+
+def terms_of(tx: Tx, params: Any) -> Terms:
+    """Those of a launch; raises where it asks the market for what cannot be."""
+    wish = market_wish(tx, params)
+    return Terms() if wish is None else Terms("spot", wish.max_price)
+
+
+def bought(tx: Tx, type_name: str, zone: str, terms: Terms, least: int, most: int) -> int:
+    """How many are to be had, of at least and at most so many; raises what EC2 says where that is too few."""
+    if terms.market == "spot":
+        refuse_price(tx, type_name, zone, terms.max_price)
+    return check_pool(tx, type_name, zone, terms.market, least, most)
+
+
+def with_zone(tx: Tx, params: Any, type_name: str, terms: Terms) -> Any:
+    """A launch that leaves the zone to EC2 goes where there is room for it: first where it is cheapest."""
+    if not leaves_zone_open(params):
+        return params
+    subnets = tx.find(Subnet, vpc_id=default_vpc(tx).id, default_for_zone=True)
+    for zone in sorted({one.zone for one in subnets}, key=lambda zone: (_price(tx, type_name, zone, terms), zone)):
+        if _to_be_had(tx, type_name, zone, terms, params["MinCount"]):
+            return {**params, "Placement": {**params.get("Placement", {}), "AvailabilityZone": zone}}
+    return params
+
+
+def leaves_zone_open(params: Any) -> bool:
+    placed = [params, params.get("Placement") or {}, *(params.get("NetworkInterfaces") or [])]
+    names = ("SubnetId", "AvailabilityZone", "AvailabilityZoneId", "NetworkInterfaceId")
+    return not any(one.get(name) for one in placed for name in names)
+
+
+def _price(tx: Tx, type_name: str, zone: str, terms: Terms) -> float:
+    return spot_price(tx, type_name, zone) or 0.0 if terms.market == "spot" else 0.0
+
+
+def _to_be_had(tx: Tx, type_name: str, zone: str, terms: Terms, least: int) -> bool:
+    try:
+        bought(tx, type_name, zone, terms, least, least)
+    except ServiceError:
+        return False
+    return True

@@ -1,0 +1,179 @@
+"""Where RunInstances puts its instances: subnets, security groups and addresses, asked for in one of two ways.
+
+The parameters stand beside each other in the request (`SubnetId`, `SecurityGroupIds`, ...) or in its network
+interfaces (`NetworkInterfaces`), never mixed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from skylift.cloud.error import ServiceError
+from skylift.cloud.identity import Caller
+from skylift.cloud.network import NetworkInterface, SecurityGroup, Subnet
+from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing
+from skylift.cloud.services.api.resource import require, require_all
+from skylift.cloud.services.api.zone import require_zone
+from skylift.cloud.services.vpc.interface_attachment import HIGHEST_INDEX, free_interface
+from skylift.cloud.services.vpc.interface_group import groups_in_subnet
+from skylift.cloud.services.vpc.private_address import Slots, slots
+from skylift.cloud.services.vpc.security_group import by_name
+from skylift.cloud.services.vpc.vpc import default_vpc
+from skylift.cloud.store.database import Tx
+
+_EXCLUDED_BY_INTERFACE = {
+    "SubnetId": "subnet ID",
+    "SecurityGroupIds": "security groups",
+    "SecurityGroups": "security groups",
+    "PrivateIpAddress": "private IP address",
+}
+
+_OF_NEW_ONES = (
+    "AssociatePublicIpAddress",
+    "Description",
+    "Groups",
+    "PrivateIpAddress",
+    "PrivateIpAddresses",
+    "SecondaryPrivateIpAddressCount",
+    "SubnetId",
+)
+"""What cannot be said of an interface that is there already."""
+
+
+@dataclass(frozen=True)
+class Plug:
+    """A network interface of each instance: one that is to be made, or `existing`."""
+
+    index: int
+    subnet: Subnet
+    group_ids: tuple[str, ...] = ()
+    addresses: Slots = (None,)
+    public_ip: bool = False
+    description: str = ""
+    delete_on_termination: bool = True
+    existing: NetworkInterface | None = None
+
+
+@dataclass(frozen=True)
+class Place:
+    """`plugs` are in the order of their device indexes, from 0."""
+
+    plugs: tuple[Plug, ...]
+
+    @property
+    def subnet(self) -> Subnet:
+        return self.plugs[0].subnet
+
+    @property
+    def for_one(self) -> bool:
+        """Whether only one instance can have all that was asked for."""
+        return any(plug.existing or any(plug.addresses) for plug in self.plugs)
+
+
+def place(tx: Tx, caller: Caller, params: Any) -> Place:
+    """Raises EC2's errors for what does not exist, does not fit together or is taken."""
+    asked = _interfaces(params)
+    plugs = [_plug(tx, caller, params, one, alone=len(asked) == 1) for one in asked]
+    for plug in plugs[1:]:
+        if (plug.subnet.vpc_id, plug.subnet.zone) != (plugs[0].subnet.vpc_id, plugs[0].subnet.zone):
+            raise combination(
+                "The network interfaces of an instance have to be in one VPC and in one availability zone."
+            )
+    return Place(tuple(plugs))
+
+
+def default_subnet(tx: Tx, zone: str | None) -> Subnet:
+    """The default VPC's subnet in a zone, or in the first zone that has one."""
+    vpc = default_vpc(tx)
+    subnets = sorted(tx.find(Subnet, vpc_id=vpc.id, default_for_zone=True), key=lambda subnet: subnet.zone)
+    if not subnets:
+        raise ServiceError("MissingInput", f"No subnets found for the default VPC '{vpc.id}'. Please specify a subnet.")
+    for subnet in subnets:
+        if zone in (None, subnet.zone):
+            return subnet
+    raise ServiceError("InvalidInput", f"No default subnet for availability zone: '{zone}'.")
+
+
+def _interfaces(params: Any) -> list[dict[str, Any]]:
+    """The request's network interfaces; without any, the same parameters from beside them make one."""
+    interfaces = params.get("NetworkInterfaces")
+    if not interfaces:
+        return [
+            {
+                "DeviceIndex": 0,
+                "SubnetId": params.get("SubnetId"),
+                "Groups": params.get("SecurityGroupIds"),
+                "PrivateIpAddress": params.get("PrivateIpAddress"),
+            }
+        ]
+    for name, words in _EXCLUDED_BY_INTERFACE.items():
+        if params.get(name):
+            raise combination(
+                f"Network interfaces and an instance-level {words} may not be specified on the same request"
+            )
+    indexes = [interface.get("DeviceIndex") for interface in interfaces]
+    for index in indexes:
+        if index is None:
+            raise missing("NetworkInterfaces.DeviceIndex")
+        if not 0 <= index <= HIGHEST_INDEX:
+            raise invalid_value(index, "deviceIndex", f"It has to be between 0 and {HIGHEST_INDEX}.")
+    if 0 not in indexes:
+        raise invalid_value(indexes[0], "deviceIndex", "Each launch needs a network interface at device index 0.")
+    if len(set(indexes)) < len(indexes):
+        raise invalid("Each network interface requires a unique device index.")
+    if len(interfaces) > 1 and any(interface.get("AssociatePublicIpAddress") for interface in interfaces):
+        raise combination(
+            "The associatePublicIPAddress parameter cannot be specified when launching with multiple network "
+            "interfaces."
+        )
+    existing = [interface["NetworkInterfaceId"] for interface in interfaces if interface.get("NetworkInterfaceId")]
+    if len(set(existing)) < len(existing):
+        raise invalid("A network interface can be attached at one device index only.")
+    return sorted(interfaces, key=lambda interface: int(interface["DeviceIndex"]))
+
+
+def _plug(tx: Tx, caller: Caller, params: Any, asked: dict[str, Any], *, alone: bool) -> Plug:
+    if asked.get("NetworkInterfaceId"):
+        return _existing(tx, caller, params, asked)
+    subnet = _subnet(tx, caller, params, asked.get("SubnetId"))
+    public = asked.get("AssociatePublicIpAddress")
+    return Plug(
+        index=asked["DeviceIndex"],
+        subnet=subnet,
+        group_ids=_groups(tx, params, asked, subnet),
+        addresses=slots(asked),
+        public_ip=(subnet.map_public_ip if public is None else public) and alone,
+        description=asked.get("Description", ""),
+        delete_on_termination=asked.get("DeleteOnTermination", True),
+    )
+
+
+def _existing(tx: Tx, caller: Caller, params: Any, asked: dict[str, Any]) -> Plug:
+    for name in _OF_NEW_ONES:
+        if asked.get(name):
+            raise combination(f"A network interface ID and {name} may not be specified of the same network interface.")
+    if asked.get("DeleteOnTermination"):
+        raise combination("DeleteOnTermination can be true only for a network interface that the launch makes.")
+    interface = free_interface(tx, asked["NetworkInterfaceId"])
+    subnet = _subnet(tx, caller, params, interface.subnet_id)
+    return Plug(asked["DeviceIndex"], subnet, delete_on_termination=False, existing=interface)
+
+
+def _subnet(tx: Tx, caller: Caller, params: Any, subnet_id: str | None) -> Subnet:
+    placement = params.get("Placement", {})
+    zone = require_zone(caller.region, placement.get("AvailabilityZone"), placement.get("AvailabilityZoneId"))
+    if not subnet_id:
+        return default_subnet(tx, zone)
+    subnet = require(tx, Subnet, subnet_id)
+    if zone not in (None, subnet.zone):
+        raise invalid_value(zone, "availabilityZone", f"The subnet '{subnet.id}' is in {subnet.zone}.")
+    return subnet
+
+
+def _groups(tx: Tx, params: Any, asked: dict[str, Any], subnet: Subnet) -> tuple[str, ...]:
+    names, ids = params.get("SecurityGroups") or [], asked.get("Groups") or []
+    if names and asked.get("SubnetId"):
+        raise combination("The parameter groupName cannot be used with the parameter subnet")
+    wanted = [*require_all(tx, SecurityGroup, ids), *(by_name(tx, name) for name in names)]
+    return groups_in_subnet(tx, subnet, wanted)

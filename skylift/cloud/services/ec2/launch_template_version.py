@@ -1,0 +1,265 @@
+"""Versions of launch templates, and how RunInstances takes one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from skylift.cloud.error import ServiceError
+from skylift.cloud.identity import Caller
+from skylift.cloud.instance import Instance
+from skylift.cloud.launch_template import LaunchTemplate, LaunchTemplateVersion
+from skylift.cloud.network import NetworkInterface
+from skylift.cloud.services.api.client_token import remember, result_of
+from skylift.cloud.services.api.filter import matching
+from skylift.cloud.services.api.page import answer, page
+from skylift.cloud.services.api.refusal import combination, invalid, missing, refuse_other_values
+from skylift.cloud.services.api.resource import require
+from skylift.cloud.services.api.tag import tag_list
+from skylift.cloud.services.ec2.launch_template import (
+    LIMITS,
+    data_of,
+    is_number,
+    latest,
+    new_version,
+    template_of,
+    version_of,
+)
+from skylift.cloud.spot import SpotRequest
+from skylift.cloud.store.database import Tx
+from skylift.cloud.volume import Volume
+
+NEUTRAL: dict[str, tuple[Any, ...]] = {"ResolveAlias": (False,)}
+
+FILTERS = {
+    "create-time": "CreateTime",
+    "ebs-optimized": "LaunchTemplateData.EbsOptimized",
+    "http-endpoint": "LaunchTemplateData.MetadataOptions.HttpEndpoint",
+    "http-tokens": "LaunchTemplateData.MetadataOptions.HttpTokens",
+    "iam-instance-profile": "LaunchTemplateData.IamInstanceProfile.Arn",
+    "image-id": "LaunchTemplateData.ImageId",
+    "instance-type": "LaunchTemplateData.InstanceType",
+    "is-default-version": "DefaultVersion",
+    "kernel-id": "LaunchTemplateData.KernelId",
+    "ram-disk-id": "LaunchTemplateData.RamDiskId",
+}
+
+Item = dict[str, Any]
+
+
+def create(tx: Tx, caller: Caller, params: Any) -> Item:
+    made_before = result_of(tx, "CreateLaunchTemplateVersion", params)
+    if made_before:
+        template_id, _, number = made_before.partition("/")
+        template = require(tx, LaunchTemplate, template_id)
+        return {"LaunchTemplateVersion": view(template, version_of(tx, template, number))}
+    refuse_other_values(params, NEUTRAL)
+    template = template_of(tx, params)
+    source = version_of(tx, template, params["SourceVersion"]).data if params.get("SourceVersion") else None
+    grown = replace(template, last_number=template.last_number + 1)
+    version = new_version(tx, caller, grown, grown.last_number, params, source)
+    tx.save(grown)
+    tx.add(version)
+    remember(tx, "CreateLaunchTemplateVersion", params, f"{grown.id}/{version.number}")
+    return {"LaunchTemplateVersion": view(grown, version)}
+
+
+def describe(tx: Tx, _caller: Caller, params: Any) -> Item:
+    """Newest first; without a template the latest or default versions of all of them."""
+    refuse_other_values(params, NEUTRAL)
+    wanted = params.get("Versions") or []
+    if params.get("LaunchTemplateId") or params.get("LaunchTemplateName"):
+        template = template_of(tx, params)
+        rows = [(template, version) for version in _chosen(tx, template, params, wanted)]
+    elif not wanted or not {"$Latest", "$Default"}.issuperset(wanted):
+        raise missing("LaunchTemplateId")
+    else:
+        templates = tx.find(LaunchTemplate)
+        rows = [(template, version) for template in templates for version in _chosen(tx, template, params, wanted)]
+    items = [view(template, version) for template, version in rows]
+    found = matching(items, params.get("Filters"), FILTERS)
+    return answer("LaunchTemplateVersions", page(found, params, _key, LIMITS))
+
+
+def delete(tx: Tx, _caller: Caller, params: Any) -> Item:
+    """Each version by itself: what cannot be deleted is said beside what was."""
+    template = template_of(tx, params)
+    if not params["Versions"]:
+        raise missing("LaunchTemplateVersion")
+    done, undone = [], []
+    for wanted in dict.fromkeys(params["Versions"]):
+        if not is_number(wanted):
+            raise invalid(f"Invalid launch template version: '{wanted}'. Versions are deleted by their numbers.")
+        named = {
+            "LaunchTemplateId": template.id,
+            "LaunchTemplateName": template.name,
+            "VersionNumber": int(wanted),
+        }
+        version = tx.get(LaunchTemplateVersion, template_id=template.id, number=int(wanted))
+        if version is None:
+            why = ("launchTemplateVersionDoesNotExist", f"The launch template version {wanted} does not exist.")
+        elif version.number == template.default_number:
+            why = ("unexpectedError", "The default version of a launch template cannot be deleted.")
+        else:
+            tx.remove(version)
+            done.append(named)
+            continue
+        undone.append({**named, "ResponseError": {"Code": why[0], "Message": why[1]}})
+    return {
+        "SuccessfullyDeletedLaunchTemplateVersions": done,
+        "UnsuccessfullyDeletedLaunchTemplateVersions": undone,
+    }
+
+
+def data_of_instance(tx: Tx, _caller: Caller, params: Any) -> Item:
+    """GetLaunchTemplateData: what it takes to launch an instance like this one."""
+    instance = require(tx, Instance, params["InstanceId"])
+    interfaces = sorted(tx.find(NetworkInterface, instance_id=instance.id), key=lambda one: one.index)
+    if not interfaces:
+        raise ServiceError("IncorrectInstanceState", f"The instance '{instance.id}' is {instance.state}.")
+    options = instance.metadata
+    profile, tags = instance.profile_arn, tag_list(instance.tags)
+    data = {
+        "ImageId": instance.image_id,
+        "InstanceType": instance.type,
+        **({"KeyName": instance.key_name} if instance.key_name else {}),
+        **({"UserData": instance.user_data} if instance.user_data else {}),
+        **({"IamInstanceProfile": {"Arn": profile}} if profile else {}),
+        **({"TagSpecifications": [{"ResourceType": "instance", "Tags": tags}]} if tags else {}),
+        "NetworkInterfaces": [_interface_data(one, alone=len(interfaces) == 1) for one in interfaces],
+        "BlockDeviceMappings": [_disk(volume) for volume in tx.find(Volume, instance_id=instance.id)],
+        "Placement": {
+            "AvailabilityZone": instance.zone,
+            "Tenancy": instance.tenancy,
+            **({"GroupName": instance.placement_group} if instance.placement_group else {}),
+        },
+        "Monitoring": {"Enabled": instance.detailed_monitoring},
+        "EbsOptimized": False,
+        "DisableApiTermination": instance.termination_protected,
+        "DisableApiStop": instance.stop_protected,
+        "InstanceInitiatedShutdownBehavior": instance.shutdown_behavior,
+        **_market_data(tx, instance),
+        "MetadataOptions": {
+            "HttpTokens": options.tokens,
+            "HttpEndpoint": options.endpoint,
+            "HttpPutResponseHopLimit": options.hop_limit,
+            "InstanceMetadataTags": options.tags,
+        },
+    }
+    return {"LaunchTemplateData": data}
+
+
+def _market_data(tx: Tx, instance: Instance) -> Item:
+    request = tx.get(SpotRequest, id=instance.spot_request_id) if instance.spot_request_id else None
+    if request is None:
+        return {}
+    options = {
+        "SpotInstanceType": request.type,
+        "InstanceInterruptionBehavior": request.behavior,
+        **({"MaxPrice": str(request.max_price)} if request.max_price else {}),
+        **({"ValidUntil": request.valid_until} if request.valid_until else {}),
+    }
+    return {"InstanceMarketOptions": {"MarketType": "spot", "SpotOptions": options}}
+
+
+def _disk(volume: Volume) -> Item:
+    return {
+        "DeviceName": volume.device,
+        "Ebs": {
+            "VolumeSize": volume.size_gib,
+            "VolumeType": volume.type,
+            **({"SnapshotId": volume.snapshot_id} if volume.snapshot_id else {}),
+            "DeleteOnTermination": volume.delete_on_termination,
+            "Encrypted": False,
+        },
+    }
+
+
+def _interface_data(interface: NetworkInterface, *, alone: bool) -> Item:
+    return {
+        "DeviceIndex": interface.index,
+        "SubnetId": interface.subnet_id,
+        "Groups": list(interface.group_ids),
+        **({"AssociatePublicIpAddress": interface.wants_public_ip} if alone else {}),
+        **({"SecondaryPrivateIpAddressCount": len(interface.secondary)} if interface.secondary else {}),
+        "DeleteOnTermination": interface.delete_on_termination,
+        "Description": interface.description,
+    }
+
+
+def with_template(tx: Tx, params: Any) -> tuple[Any, dict[str, str]]:
+    """RunInstances' parameters with those of its launch template below them, and the tags that say which it was.
+
+    A parameter of the request takes the place of the template's, except in lists whose items have a key (devices,
+    interfaces, tags): there it is item by item.
+    """
+    asked = params.get("LaunchTemplate")
+    if not asked:
+        return params, {}
+    template = template_of(tx, asked)
+    version = version_of(tx, template, asked.get("Version") or "$Default")
+    below = data_of(version)
+    merged = {**below, **{name: value for name, value in params.items() if name != "LaunchTemplate"}}
+    for name, key in (("BlockDeviceMappings", "DeviceName"), ("NetworkInterfaces", "DeviceIndex")):
+        if name in merged:
+            merged[name] = _laid_over(below.get(name, []), params.get(name, []), key)
+    specified = _tags(below.get("TagSpecifications", []), params.get("TagSpecifications", []))
+    if specified:
+        merged["TagSpecifications"] = specified
+    return merged, {
+        "aws:ec2launchtemplate:id": template.id,
+        "aws:ec2launchtemplate:version": str(version.number),
+    }
+
+
+def view(template: LaunchTemplate, version: LaunchTemplateVersion) -> Item:
+    return {
+        "LaunchTemplateId": template.id,
+        "LaunchTemplateName": template.name,
+        "VersionNumber": version.number,
+        **({"VersionDescription": version.description} if version.description else {}),
+        "CreateTime": version.created,
+        "CreatedBy": version.created_by,
+        "DefaultVersion": version.number == template.default_number,
+        "LaunchTemplateData": data_of(version),
+    }
+
+
+def _chosen(tx: Tx, template: LaunchTemplate, params: Any, wanted: list[str]) -> list[LaunchTemplateVersion]:
+    least, most = params.get("MinVersion"), params.get("MaxVersion")
+    if wanted and (least or most):
+        raise combination("Versions cannot be combined with MinVersion and MaxVersion.")
+    if wanted:
+        found = {(version := version_of(tx, template, one)).number: version for one in wanted}
+        return list(found.values())
+    first = _bound(least, 1)
+    last = _bound(most, latest(tx, template))
+    versions = tx.find(LaunchTemplateVersion, template_id=template.id)
+    return sorted((one for one in versions if first <= one.number <= last), key=lambda one: -one.number)
+
+
+def _bound(given: str | None, default: int) -> int:
+    if given is None:
+        return default
+    if not is_number(given):
+        raise invalid(f"Invalid launch template version: '{given}'. It has to be a number.")
+    return int(given)
+
+
+def _key(item: Item) -> str:
+    return f"{item['LaunchTemplateId']} {item['VersionNumber']:020}"
+
+
+def _laid_over(below: list[Item], above: list[Item], key: str) -> list[Item]:
+    items = {item.get(key): item for item in below}
+    for item in above:
+        items[item.get(key)] = {**items.get(item.get(key), {}), **item}
+    return list(items.values())
+
+
+def _tags(below: list[Item], above: list[Item]) -> list[Item]:
+    types = {one.get("ResourceType"): one for one in below}
+    for one in above:
+        known = types.get(one.get("ResourceType"), {})
+        types[one.get("ResourceType")] = {**one, "Tags": _laid_over(known.get("Tags", []), one.get("Tags", []), "Key")}
+    return list(types.values())

@@ -1,0 +1,92 @@
+"""What the metadata services of an account's instances are like where a launch does not say.
+
+https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/configuring-instance-metadata-options.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from skylift.cloud.account import MetadataDefaults
+from skylift.cloud.error import ServiceError
+from skylift.cloud.identity import Caller
+from skylift.cloud.instance import MetadataOptions
+from skylift.cloud.services.api.condition_key import of_change
+from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.api.refusal import invalid_value, missing
+from skylift.cloud.store.account import account_of, keep
+from skylift.cloud.store.database import Tx
+
+NO_PREFERENCE = "no-preference"
+
+_SWITCH = ("enabled", "disabled")
+_CHOICES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "HttpTokens": ("tokens", ("optional", "required")),
+    "HttpEndpoint": ("endpoint", _SWITCH),
+    "InstanceMetadataTags": ("tags", _SWITCH),
+    "HttpTokensEnforced": ("tokens_enforced", _SWITCH),
+}
+_HOPS = "HttpPutResponseHopLimit"
+
+
+def get(tx: Tx, caller: Caller, _params: Any) -> dict[str, Any]:
+    """What has no preference is not mentioned."""
+    defaults = account_of(tx, caller.account).metadata
+    shown = {name: getattr(defaults, column) for name, (column, _) in _CHOICES.items()}
+    shown[_HOPS] = defaults.hop_limit
+    return {"AccountLevel": {name: value for name, value in shown.items() if value is not None}}
+
+
+def modify(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    """Instances that are there already stay as they are."""
+    asked = {name: params[name] for name in (*_CHOICES, _HOPS) if name in params}
+    if not asked:
+        raise missing("HttpTokens")
+    account = account_of(tx, caller.account)
+    changes = dict(_checked(name, value) for name, value in asked.items())
+    keep(tx, replace(account, metadata=replace(account.metadata, **changes)))
+    return {"Return": True}
+
+
+def check_modify(_tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+    context = {"ec2:Region": caller.region, **of_change(params)}
+    yield Check("ec2:ModifyInstanceMetadataDefaults", "*", context)
+
+
+def default_options(tx: Tx, account_id: str) -> MetadataOptions:
+    """Of an instance whose launch says nothing: the account's preferences, and for the rest those of the image."""
+    defaults, own = account_of(tx, account_id).metadata, MetadataOptions()
+    return MetadataOptions(
+        tokens=defaults.tokens or own.tokens,
+        endpoint=defaults.endpoint or own.endpoint,
+        hop_limit=defaults.hop_limit or own.hop_limit,
+        tags=defaults.tags or own.tags,
+    )
+
+
+def refuse_tokenless(tx: Tx, account_id: str, options: MetadataOptions) -> None:
+    """Where the account insists on version 2, no instance comes to answer version 1 as well."""
+    if options.tokens == "optional" and _enforced(account_of(tx, account_id).metadata):
+        raise ServiceError(
+            "UnsupportedOperation",
+            "You can't launch or modify an instance with the HttpTokens metadata option set to optional: "
+            "HttpTokensEnforced is enabled in the instance metadata defaults of this account.",
+        )
+
+
+def _enforced(defaults: MetadataDefaults) -> bool:
+    return defaults.tokens_enforced == "enabled"
+
+
+def _checked(name: str, value: Any) -> tuple[str, Any]:
+    """The field of the defaults and what it becomes."""
+    if name == _HOPS:
+        if value != -1 and not 1 <= value <= 64:
+            raise invalid_value(value, name, "It has to be between 1 and 64, or -1 for no preference.")
+        return "hop_limit", None if value == -1 else value
+    column, values = _CHOICES[name]
+    if value not in (*values, NO_PREFERENCE):
+        raise invalid_value(value, name, f"It has to be {' or '.join(values)} or {NO_PREFERENCE}.")
+    return column, None if value == NO_PREFERENCE else value

@@ -1,0 +1,27 @@
+"""Detailed monitoring of instances, on and off."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from skylift.cloud.identity import Caller
+from skylift.cloud.instance import Instance
+from skylift.cloud.services.api.resource import require_all
+from skylift.cloud.store.database import Tx
+
+
+def monitor(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    return _switch(tx, params, on=True)
+
+
+def unmonitor(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    return _switch(tx, params, on=False)
+
+
+def _switch(tx: Tx, params: Any, *, on: bool) -> dict[str, Any]:
+    instances = require_all(tx, Instance, params["InstanceIds"])
+    for instance in instances:
+        tx.save(replace(instance, detailed_monitoring=on))
+    state = "pending" if on else "disabling"
+    return {"InstanceMonitorings": [{"InstanceId": one.id, "Monitoring": {"State": state}} for one in instances]}

@@ -1,0 +1,197 @@
+"""What a request says of the spot market: of RunInstances its InstanceMarketOptions, of RequestSpotInstances most."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from skylift.cloud.error import ServiceError
+from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing
+from skylift.cloud.services.ec2.capacity import on_demand_price, spot_price
+from skylift.cloud.spot import Behavior, SpotRequest
+from skylift.cloud.store.database import Tx
+
+LEAST_PRICE = 0.001
+MOST_PRICE = 1_000_000
+_SPELLED = re.compile(r"[0-9.]+(e[-+]?[0-9]+)?", re.IGNORECASE)
+DIGITS = 6
+"""After the point: no price is told with more."""
+
+REQUEST = "spot-instances-request"
+"""How tags and ARNs spell a request's type."""
+
+_OF_THE_REQUEST = ("ClientToken", "DryRun", "InstanceMarketOptions", "LaunchTemplate", "MaxCount", "MinCount")
+"""Parameters of RunInstances that its instances do not have each."""
+
+
+@dataclass(frozen=True)
+class SpotWish:
+    """`max_price` None is what the type costs on demand."""
+
+    type: Literal["one-time", "persistent"] = "one-time"
+    max_price: float | None = None
+    behavior: Behavior = "terminate"
+    valid_from: datetime | None = None
+    valid_until: datetime | None = None
+
+    def request(self, tx: Tx, launch: Any, instance_tags: dict[str, str], tags: dict[str, str]) -> SpotRequest:
+        """One instance's, not looked at yet. The request's tags are not the instance's."""
+        kept = {name: value for name, value in launch.items() if name not in _OF_THE_REQUEST}
+        specified = [one for one in kept.get("TagSpecifications", []) if one.get("ResourceType") != REQUEST]
+        return SpotRequest(
+            id=f"sir-{secrets.token_hex(4)}",
+            type=self.type,
+            created=tx.now,
+            launch={**kept, "TagSpecifications": specified},
+            instance_type=kept["InstanceType"],
+            max_price=self.max_price,
+            behavior=self.behavior,
+            state="open",
+            status_code="pending-evaluation",
+            status_message="Your Spot request has been submitted for review, and is pending evaluation.",
+            status_updated=tx.now,
+            valid_from=self.valid_from,
+            valid_until=self.valid_until,
+            instance_tags=instance_tags,
+            tags=tags,
+        )
+
+
+def market_wish(tx: Tx, params: Any) -> SpotWish | None:
+    """What InstanceMarketOptions ask for; None is on demand."""
+    options = params.get("InstanceMarketOptions") or {}
+    asked = options.get("SpotOptions") or {}
+    if not options:
+        return None
+    market = options.get("MarketType")
+    if not market:
+        raise missing("InstanceMarketOptions.MarketType")
+    if market != "spot":
+        raise ServiceError("UnsupportedOperation", f"This cloud has no market '{market}'; it has spot.")
+    kind = _type(asked.get("SpotInstanceType", "one-time"), "spotInstanceType")
+    behavior = _behavior(asked.get("InstanceInterruptionBehavior", "terminate"), kind)
+    if kind == "persistent" and behavior == "terminate":
+        raise combination(
+            "persistent Spot Instance requests are only supported when the instance interruption behavior is stop."
+        )
+    if kind == "one-time" and asked.get("ValidUntil"):
+        raise combination("ValidUntil is not supported for one-time Spot Instance requests.")
+    if kind == "one-time" and params.get("InstanceInitiatedShutdownBehavior") == "stop":
+        raise not_stopped()
+    if params.get("DisableApiTermination"):
+        raise not_protected()
+    _refuse_group(behavior, params)
+    return SpotWish(kind, max_price(asked.get("MaxPrice")), behavior, None, _later(tx, asked, "ValidUntil"))
+
+
+def requested(tx: Tx, params: Any) -> SpotWish:
+    """What RequestSpotInstances asks for."""
+    kind = _type(params.get("Type", "one-time"), "type")
+    start, end = params.get("ValidFrom"), _later(tx, params, "ValidUntil")
+    if start and end and end <= start:
+        raise invalid_value(end, "validUntil", "It has to be later than validFrom.")
+    behavior = _behavior(params.get("InstanceInterruptionBehavior", "terminate"), kind)
+    _refuse_group(behavior, params.get("LaunchSpecification") or {})
+    return SpotWish(kind, max_price(params.get("SpotPrice")), behavior, start, end)
+
+
+def refuse_price(tx: Tx, type_name: str, zone: str, max_price: float | None) -> None:
+    """Raises SpotMaxPriceTooLow where the market asks for more."""
+    price = spot_price(tx, type_name, zone)
+    if price is None:
+        raise ServiceError(
+            "UnsupportedOperation",
+            f"Nobody knows a Spot price of {type_name} in {zone}. Set one: skylift cloud spot-price {type_name} USD",
+        )
+    if price > limit_of(type_name, zone, max_price):
+        raise ServiceError(
+            "SpotMaxPriceTooLow",
+            f"Your Spot request price of {limit_of(type_name, zone, max_price):g} is lower than the minimum required "
+            f"Spot request fulfillment price of {price:g}.",
+        )
+
+
+def limit_of(type_name: str, zone: str, max_price: float | None) -> float:
+    """What an hour may cost at most: without a price of its own, what the type costs on demand."""
+    if max_price is not None:
+        return max_price
+    on_demand = on_demand_price(type_name, zone[:-1])
+    return float("inf") if on_demand is None else on_demand
+
+
+def not_stopped() -> ServiceError:
+    return combination(
+        "A one-time Spot Instance cannot be stopped: instanceInitiatedShutdownBehavior has to be terminate."
+    )
+
+
+def not_protected() -> ServiceError:
+    return ServiceError("UnsupportedOperation", "Termination protection cannot be enabled for Spot Instances.")
+
+
+def read_price(text: str, name: str = "spotPrice") -> float:
+    """A price as AWS's requests spell it; raises InvalidParameterValue."""
+    try:
+        price = round(float(text), DIGITS) if _SPELLED.fullmatch(text) else float("nan")
+    except ValueError:
+        price = float("nan")
+    if not 0 < price <= MOST_PRICE:
+        raise invalid(
+            f"Invalid value '{text}' for {name}. It has to be a number of USD, from {10**-DIGITS:f} to {MOST_PRICE}."
+        )
+    return price
+
+
+def max_price(text: str | None, name: str = "price") -> float | None:
+    """What somebody is ready to pay; None without a word about it."""
+    if not text:
+        return None
+    price = read_price(text, name)
+    if price < LEAST_PRICE:
+        raise invalid(f"Invalid value '{text}' for {name}. It has to be at least {LEAST_PRICE} USD.")
+    return price
+
+
+def _type(value: str, name: str) -> Literal["one-time", "persistent"]:
+    if value == "one-time":
+        return "one-time"
+    if value == "persistent":
+        return "persistent"
+    raise invalid_value(value, name, "It has to be one-time or persistent.")
+
+
+def _behavior(value: str, kind: str) -> Behavior:
+    if value == "hibernate":
+        raise ServiceError(
+            "UnsupportedOperation",
+            "This cloud does not carry out InstanceInterruptionBehavior=hibernate: it cannot keep a server's memory. "
+            "It takes terminate or stop.",
+        )
+    if value == "terminate":
+        return "terminate"
+    if value != "stop":
+        raise invalid_value(value, "instanceInterruptionBehavior", "It has to be terminate or stop.")
+    if kind == "one-time":
+        raise combination(
+            "The request with type 'one-time' is not supported when instanceInterruptionBehavior is set to 'stop'."
+        )
+    return "stop"
+
+
+def _refuse_group(behavior: Behavior, launch: Any) -> None:
+    placement = launch.get("Placement") or {}
+    if behavior == "stop" and (placement.get("GroupName") or placement.get("GroupId")):
+        raise combination(
+            "The parameter GroupName within placement information cannot be specified when "
+            "instanceInterruptionBehavior is set to 'STOP'."
+        )
+
+
+def _later(tx: Tx, params: Any, name: str) -> datetime | None:
+    moment: datetime | None = params.get(name)
+    if moment is not None and moment <= tx.now:
+        raise invalid_value(moment, name[0].lower() + name[1:], "It has to be in the future.")
+    return moment

@@ -1,0 +1,179 @@
+"""On whose hardware an instance runs: shared, the account's own (`dedicated`), or a dedicated host's.
+
+https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/dedicated-instance.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from itertools import repeat
+from typing import Any, Literal
+
+from skylift.catalogue import InstanceType
+from skylift.cloud.dedicated_host import DedicatedHost
+from skylift.cloud.error import ServiceError
+from skylift.cloud.instance import Instance
+from skylift.cloud.network import Subnet, Vpc
+from skylift.cloud.services.api.refusal import combination, invalid_value
+from skylift.cloud.services.api.resource import require
+from skylift.cloud.services.ec2.dedicated_host import room_on, takes
+from skylift.cloud.services.ec2.instance_type import instance_type
+from skylift.cloud.services.ec2.launch_market import leaves_zone_open
+from skylift.cloud.store.database import Tx
+
+Tenancy = Literal["default", "dedicated", "host"]
+Affinity = Literal["default", "host"]
+
+TENANCIES: dict[str, Tenancy] = {"default": "default", "dedicated": "dedicated", "host": "host"}
+
+
+@dataclass(frozen=True)
+class Berths:
+    """Where instances of one launch go: `most` of them, None without a bound, and the host of each, one after the
+    other."""
+
+    tenancy: Tenancy = "default"
+    affinity: Affinity = "default"
+    most: int | None = None
+    hosts: Iterator[str | None] = field(default_factory=lambda: repeat(None))
+    named: str | None = None
+
+    def fields(self) -> dict[str, Any]:
+        """Of the instance that is next, by the noun's names."""
+        return {"tenancy": self.tenancy, "affinity": self.affinity, "host_id": next(self.hosts)}
+
+    def at_most(self, least: int, most: int) -> int:
+        """How many of so many there is room for; raises where it is not even `least`."""
+        if self.most is None:
+            return most
+        if self.most >= least:
+            return min(most, self.most)
+        if self.named:
+            raise ServiceError(
+                "InsufficientCapacityOnHost",
+                f"There is not enough capacity on the Dedicated Host '{self.named}' to launch or start the instance.",
+            )
+        raise ServiceError(
+            "InsufficientHostCapacity",
+            "There are no available Dedicated Hosts with auto-placement and enough capacity on which to launch or "
+            "start the instance.",
+        )
+
+
+def tenancy_of(tx: Tx, placement: Any, vpc_id: str) -> Tenancy:
+    """As asked for; in a VPC of dedicated tenancy no instance shares its hardware."""
+    asked = placement.get("Tenancy") or "default"
+    if asked not in TENANCIES:
+        raise invalid_value(asked, "tenancy", "It has to be default, dedicated or host.")
+    vpc = tx.get(Vpc, id=vpc_id)
+    if asked == "default" and vpc is not None and vpc.tenancy == "dedicated":
+        return "dedicated"
+    return TENANCIES[asked]
+
+
+def with_zone_of_host(tx: Tx, params: Any, kind: InstanceType) -> Any:
+    """A launch that leaves the zone to EC2 goes where its host is, or where there is one with room."""
+    placement = params.get("Placement") or {}
+    if placement.get("Tenancy") != "host" or not leaves_zone_open(params):
+        return params
+    named = tx.get(DedicatedHost, id=placement.get("HostId"))
+    hosts = [named] if named else [host for host in _candidates(tx, kind) if room_on(tx, host, kind)]
+    return {**params, "Placement": {**placement, "AvailabilityZone": hosts[0].zone}} if hosts else params
+
+
+def berths(tx: Tx, placement: Any, kind: InstanceType, subnet: Subnet, *, spot: bool = False) -> Berths:
+    """What a launch's `Placement` asks for. Raises where it does not fit together or to the type."""
+    tenancy = tenancy_of(tx, placement, subnet.vpc_id)
+    zone = subnet.zone
+    affinity, named = _affinity(placement), placement.get("HostId")
+    if tenancy != "host":
+        if named or affinity == "host":
+            raise combination("The parameters hostId and affinity can be used with the tenancy host only.")
+        if tenancy == "dedicated" and kind.family == "t2":
+            raise _unsupported(kind, "dedicated")
+        return Berths(tenancy)
+    if spot:
+        raise combination("Spot Instances cannot be launched with the tenancy host.")
+    if not kind.dedicated_hosts:
+        raise _unsupported(kind, "host")
+    hosts = [_fitting(tx, named, kind, zone)] if named else _candidates(tx, kind, zone)
+    return _on(tx, hosts, kind, affinity, named)
+
+
+def berth_again(tx: Tx, instance: Instance) -> Instance:
+    """A stopped instance that is about to start: on its own host, or on any that has room."""
+    if instance.tenancy != "host":
+        return instance
+    kind = instance_type(instance.type)
+    bound = instance.affinity == "host" and instance.host_id is not None
+    if bound and instance.host_id is not None:
+        hosts = [_fitting(tx, instance.host_id, kind, instance.zone)]
+    else:
+        # Where it was before, if it can be.
+        hosts = sorted(_candidates(tx, kind, instance.zone), key=lambda one: one.id != instance.host_id)
+    found = _on(tx, hosts, kind, instance.affinity, instance.host_id if bound else None)
+    found.at_most(1, 1)
+    return replace(instance, host_id=next(found.hosts))
+
+
+def replaced(tx: Tx, instance: Instance, params: Any) -> Instance:
+    """ModifyInstancePlacement, as far as it is about hosts. Between shared and other hardware there is no way."""
+    tenancy = params.get("Tenancy") or instance.tenancy
+    if tenancy not in TENANCIES or (tenancy == "default") != (instance.tenancy == "default"):
+        raise ServiceError(
+            "InvalidTenancy",
+            f"The tenancy of the instance '{instance.id}' cannot be changed from {instance.tenancy} to {tenancy}.",
+        )
+    affinity = _affinity(params) if params.get("Affinity") else instance.affinity
+    named = params.get("HostId")
+    if tenancy != "host":
+        if named or params.get("Affinity") == "host":
+            raise combination("The parameters hostId and affinity can be used with the tenancy host only.")
+        return replace(instance, tenancy=TENANCIES[tenancy], affinity="default", host_id=None)
+    if named:
+        _fitting(tx, named, instance_type(instance.type), instance.zone)
+        # It is to start there, whether it has been told so in as many words or not.
+        affinity = affinity if params.get("Affinity") else "host"
+    return replace(instance, tenancy="host", affinity=affinity, host_id=named or instance.host_id)
+
+
+def _on(tx: Tx, hosts: list[DedicatedHost], kind: InstanceType, affinity: Affinity, named: str | None) -> Berths:
+    free = [(host, room_on(tx, host, kind)) for host in hosts]
+    one_by_one: Iterator[str | None] = iter([host.id for host, room in free for _ in range(room)])
+    return Berths("host", affinity, sum(room for _, room in free), one_by_one, named)
+
+
+def _fitting(tx: Tx, host_id: str, kind: InstanceType, zone: str) -> DedicatedHost:
+    host = require(tx, DedicatedHost, host_id)
+    if host.released:
+        raise ServiceError("InvalidHostState", f"The Dedicated Host '{host.id}' must be in the available state.")
+    if not takes(host, kind) or host.zone != zone:
+        raise ServiceError(
+            "IncompatibleHostRequirements",
+            f"The Dedicated Host '{host.id}' is for {host.type or host.family} in {host.zone}, not for {kind.name} in "
+            f"{zone}.",
+        )
+    return host
+
+
+def _candidates(tx: Tx, kind: InstanceType, zone: str | None = None) -> list[DedicatedHost]:
+    found = tx.find(DedicatedHost, auto_placement="on", released=None)
+    return [host for host in found if zone in (None, host.zone) and takes(host, kind)]
+
+
+def _affinity(placement: Any) -> Affinity:
+    value = placement.get("Affinity") or "default"
+    if value == "default":
+        return "default"
+    if value == "host":
+        return "host"
+    raise invalid_value(value, "affinity", "It has to be default or host.")
+
+
+def _unsupported(kind: InstanceType, tenancy: str) -> ServiceError:
+    return ServiceError(
+        "Unsupported",
+        f"The requested configuration is currently not supported: {kind.name} with the tenancy {tenancy}. Please "
+        "check the documentation for supported configurations.",
+    )

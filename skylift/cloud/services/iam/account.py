@@ -1,0 +1,138 @@
+"""The account as a whole: how many of everything there are, and who may do what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from skylift.cloud.identity import AccessKey, Caller, Group, InstanceProfile, ManagedPolicy, MfaDevice, Role, User
+from skylift.cloud.services.api import trust
+from skylift.cloud.services.api.aws_policy import AWS_POLICIES
+from skylift.cloud.services.api.iam_rules import encoded, invalid_value, page_of, tag_list
+from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.iam import access_key, entity_policy, group, policy, role, user
+from skylift.cloud.services.iam import instance_profile as profiles
+from skylift.cloud.store.database import Tx
+from skylift.cloud.store.identity import attachments, boundaries, count, versions_in_use
+
+KINDS = ("User", "Role", "Group", "LocalManagedPolicy", "AWSManagedPolicy")
+
+Entity = User | Role | Group
+
+
+def summary(tx: Tx, _caller: Caller, _params: Any) -> dict[str, Any]:
+    """Counts of what there is, and quotas. This account has no certificates and no providers."""
+    devices = tx.find(MfaDevice)
+    return {
+        "SummaryMap": {
+            "Users": count(tx, User),
+            "UsersQuota": user.MAX_USERS,
+            "Groups": count(tx, Group),
+            "GroupsQuota": group.MAX_GROUPS,
+            "Roles": count(tx, Role),
+            "RolesQuota": role.MAX_ROLES,
+            "InstanceProfiles": count(tx, InstanceProfile),
+            "InstanceProfilesQuota": profiles.MAX_PROFILES,
+            "Policies": count(tx, ManagedPolicy),
+            "PoliciesQuota": policy.MAX_POLICIES,
+            "PolicySizeQuota": policy.MAX_SIZE,
+            "PolicyVersionsInUse": versions_in_use(tx),
+            "PolicyVersionsInUseQuota": policy.MAX_POLICIES * policy.MAX_VERSIONS,
+            "VersionsPerPolicyQuota": policy.MAX_VERSIONS,
+            "AttachedPoliciesPerUserQuota": entity_policy.MAX_ATTACHED,
+            "AttachedPoliciesPerGroupQuota": entity_policy.MAX_ATTACHED,
+            "AttachedPoliciesPerRoleQuota": entity_policy.MAX_ATTACHED,
+            "UserPolicySizeQuota": entity_policy.MAX_USER_INLINE,
+            "GroupPolicySizeQuota": entity_policy.MAX_GROUP_INLINE,
+            "RolePolicySizeQuota": entity_policy.MAX_ROLE_INLINE,
+            "AssumeRolePolicySizeQuota": trust.MAX_SIZE,
+            "GroupsPerUserQuota": group.MAX_GROUPS_OF_USER,
+            "AccessKeysPerUserQuota": access_key.MAX_KEYS,
+            "AccountAccessKeysPresent": int(bool(tx.find(AccessKey, user=None))),
+            "AccountMFAEnabled": 0,
+            "AccountPasswordPresent": 0,
+            "AccountSigningCertificatesPresent": 0,
+            "MFADevices": len(devices),
+            "MFADevicesInUse": sum(one.user_id is not None for one in devices),
+            "Providers": 0,
+            "ServerCertificates": 0,
+        }
+    }
+
+
+def authorization_details(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    """Users, groups, roles and policies with all that says what they may do; `Filter` picks kinds of them."""
+    wanted = params.get("Filter") or list(KINDS)
+    for number, kind in enumerate(wanted, start=1):
+        if kind not in KINDS:
+            raise invalid_value(kind, f"filter.{number}.member", f"satisfy enum value set: [{', '.join(KINDS)}]")
+    found: list[Entity | ManagedPolicy] = []
+    for noun in (User, Group, Role):
+        found += tx.find(noun) if noun.__name__ in wanted else []
+    if "LocalManagedPolicy" in wanted:
+        found += tx.find(ManagedPolicy)
+    if "AWSManagedPolicy" in wanted:
+        found += AWS_POLICIES.values()
+    chosen, more = page_of(params, found, lambda item: f"{type(item).__name__} {item.arn}")
+    attached, bounding = attachments(tx), boundaries(tx)
+    return {
+        "UserDetailList": [_user(tx, item) for item in chosen if isinstance(item, User)],
+        "GroupDetailList": [_group(tx, item) for item in chosen if isinstance(item, Group)],
+        "RoleDetailList": [_role(tx, item) for item in chosen if isinstance(item, Role)],
+        "Policies": [_policy(item, attached, bounding) for item in chosen if isinstance(item, ManagedPolicy)],
+        **more,
+    }
+
+
+def check(action: str) -> Callable[[Tx, Caller, Any], Iterable[Check]]:
+    return lambda _tx, _caller, _params: [Check(f"iam:{action}", "*")]
+
+
+def _user(tx: Tx, item: User) -> dict[str, Any]:
+    answer = {**user.described(item), "UserPolicyList": _inline(item), "GroupList": list(item.groups)}
+    return {**answer, "AttachedManagedPolicies": _attached(tx, item)}
+
+
+def _group(tx: Tx, item: Group) -> dict[str, Any]:
+    return {
+        **group.described(item),
+        "GroupPolicyList": _inline(item),
+        "AttachedManagedPolicies": _attached(tx, item),
+    }
+
+
+def _role(tx: Tx, item: Role) -> dict[str, Any]:
+    answer = {
+        "Path": item.path,
+        "RoleName": item.name,
+        "RoleId": item.id,
+        "Arn": item.arn,
+        "CreateDate": item.created,
+        "AssumeRolePolicyDocument": encoded(item.trust_policy),
+        "InstanceProfileList": [profiles.summary(tx, profile) for profile in tx.find(InstanceProfile, role=item.name)],
+        "RolePolicyList": _inline(item),
+        "AttachedManagedPolicies": _attached(tx, item),
+        "Tags": tag_list(item.tags),
+    }
+    described = role.described(item)
+    if "PermissionsBoundary" in described:
+        answer["PermissionsBoundary"] = described["PermissionsBoundary"]
+    return answer
+
+
+def _policy(item: ManagedPolicy, attached: dict[str, int], bounding: dict[str, int]) -> dict[str, Any]:
+    versions = [
+        {"Document": encoded(item.versions[number].document), **policy.version_summary(item, number)}
+        for number in sorted(item.versions, key=lambda number: -int(number[1:]))
+    ]
+    answer = {**policy.summary(item, attached, bounding), "PolicyVersionList": versions}
+    return {**answer, "Description": item.description} if item.description else answer
+
+
+def _inline(item: Entity) -> list[dict[str, str]]:
+    return [{"PolicyName": name, "PolicyDocument": encoded(text)} for name, text in sorted(item.inline.items())]
+
+
+def _attached(tx: Tx, item: Entity) -> list[dict[str, str]]:
+    found = [policy.find(tx, arn) for arn in item.attached]
+    return [entity_policy.attached_summary(one) for one in found if one is not None]

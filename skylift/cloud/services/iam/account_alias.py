@@ -1,0 +1,52 @@
+"""The account's alias: the one name that it may have beside its number.
+
+https://docs.aws.amazon.com/IAM/latest/UserGuide/console-account-alias.html
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any
+
+from skylift.cloud.identity import Caller
+from skylift.cloud.services.api.iam_rules import exists, invalid_value, no_such, page_of
+from skylift.cloud.store.account import account_of, keep
+from skylift.cloud.store.database import Tx
+
+_PATTERN = "^[a-z0-9]([a-z0-9]|-(?!-)){1,61}[a-z0-9]$"
+_ALIAS = re.compile(_PATTERN, re.ASCII)
+_NUMBER = re.compile(r"\d{12}", re.ASCII)
+
+
+def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    """Another alias takes the place of the one there was, as on AWS; the same one again is refused."""
+    alias, account = _checked(params), account_of(tx, caller.account)
+    if alias == account.alias:
+        raise exists(f"The account alias {alias}")
+    keep(tx, replace(account, alias=alias))
+    return {}
+
+
+def delete(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    alias, account = _checked(params), account_of(tx, caller.account)
+    if alias != account.alias:
+        raise no_such(f"account alias {alias}")
+    keep(tx, replace(account, alias=None))
+    return {}
+
+
+def list_all(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    alias = account_of(tx, caller.account).alias
+    aliases, more = page_of(params, [alias] if alias else [], str)
+    return {"AccountAliases": aliases, **more}
+
+
+def _checked(params: Any) -> str:
+    """An alias that looked like an account's number would be taken for one."""
+    alias: str = params["AccountAlias"]
+    if not 3 <= len(alias) <= 63:
+        raise invalid_value(alias, "accountAlias", "have length between 3 and 63")
+    if not _ALIAS.fullmatch(alias) or _NUMBER.fullmatch(alias):
+        raise invalid_value(alias, "accountAlias", f"satisfy regular expression pattern: {_PATTERN}")
+    return alias

@@ -1,0 +1,150 @@
+"""What a role, user or group may do: inline policies, attached managed policies, and the boundary around both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar
+
+from skylift.cloud.error import ServiceError
+from skylift.cloud.identity import Caller, Group, ManagedPolicy, Role, User
+from skylift.cloud.services.api.iam_rules import checked_name, checked_prefix, encoded, no_such, over_quota, page_of
+from skylift.cloud.services.api.policy_document import document_size, parse_policy
+from skylift.cloud.services.iam import group as groups
+from skylift.cloud.services.iam import role as roles
+from skylift.cloud.services.iam import user as users
+from skylift.cloud.services.iam.policy import attachable, checked_arn, find
+from skylift.cloud.store.database import Tx
+
+MAX_ATTACHED = 10
+
+Entity = TypeVar("Entity", Role, User, Group)
+Bounded = TypeVar("Bounded", Role, User)
+
+
+@dataclass(frozen=True)
+class EntityPolicies(Generic[Entity]):
+    """The operations on the policies of one kind of entity. `kind` is what AWS calls it: Role, User, Group."""
+
+    kind: str
+    existing: Callable[[Tx, str], Entity]
+    changeable: Callable[[Tx, str], Entity]
+    max_inline_size: int
+
+    def put(self, tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+        entity = self.changeable(tx, params[f"{self.kind}Name"])
+        name, text = checked_name(params, "PolicyName", 128), params["PolicyDocument"]
+        parse_policy(text)
+        inline = {**entity.inline, name: text}
+        if sum(map(document_size, inline.values())) > self.max_inline_size:
+            raise ServiceError(
+                "LimitExceeded",
+                f"Maximum policy size of {self.max_inline_size} bytes exceeded for {self.kind.lower()} {entity.name}",
+                status=409,
+            )
+        tx.save(replace(entity, inline=inline))
+        return {}
+
+    def get(self, tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+        entity = self._entity(tx, params)
+        name = params["PolicyName"]
+        if name not in entity.inline:
+            raise self._no_such_policy(name)
+        return {
+            f"{self.kind}Name": entity.name,
+            "PolicyName": name,
+            "PolicyDocument": encoded(entity.inline[name]),
+        }
+
+    def list_all(self, tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+        entity = self._entity(tx, params)
+        names, more = page_of(params, list(entity.inline), str)
+        return {"PolicyNames": names, **more}
+
+    def delete(self, tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+        entity = self.changeable(tx, params[f"{self.kind}Name"])
+        name = params["PolicyName"]
+        if name not in entity.inline:
+            raise self._no_such_policy(name)
+        tx.save(replace(entity, inline={kept: text for kept, text in entity.inline.items() if kept != name}))
+        return {}
+
+    def attach(self, tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+        entity = self.changeable(tx, params[f"{self.kind}Name"])
+        policy = attachable(tx, params["PolicyArn"], "Policy")
+        if policy.arn in entity.attached:
+            return {}
+        if len(entity.attached) >= MAX_ATTACHED:
+            raise over_quota(f"PoliciesPer{self.kind}", MAX_ATTACHED)
+        tx.save(replace(entity, attached=_with(entity.attached, policy.arn)))
+        return {}
+
+    def detach(self, tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+        entity = self.changeable(tx, params[f"{self.kind}Name"])
+        arn = checked_arn(params["PolicyArn"])
+        if arn not in entity.attached:
+            raise ServiceError("NoSuchEntity", f"Policy {arn} was not found.", status=404)
+        tx.save(replace(entity, attached=tuple(kept for kept in entity.attached if kept != arn)))
+        return {}
+
+    def list_attached(self, tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+        entity = self._entity(tx, params)
+        prefix = checked_prefix(params)
+        found = _attached(tx, entity.attached, prefix)
+        policies, more = page_of(params, found, _name_and_arn)
+        return {"AttachedPolicies": [attached_summary(policy) for policy in policies], **more}
+
+    def _entity(self, tx: Tx, params: Any) -> Entity:
+        return self.existing(tx, params[f"{self.kind}Name"])
+
+    def _no_such_policy(self, name: str) -> ServiceError:
+        return no_such(f"{self.kind.lower()} policy with name {name}")
+
+
+@dataclass(frozen=True)
+class Boundaries(Generic[Bounded]):
+    """The operations on the permissions boundary of roles and users."""
+
+    kind: str
+    changeable: Callable[[Tx, str], Bounded]
+
+    def put(self, tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+        entity = self.changeable(tx, params[f"{self.kind}Name"])
+        policy = attachable(tx, params["PermissionsBoundary"], "Policy")
+        tx.save(replace(entity, permissions_boundary=policy.arn))
+        return {}
+
+    def delete(self, tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+        entity = self.changeable(tx, params[f"{self.kind}Name"])
+        if entity.permissions_boundary is None:
+            raise no_such(f"permissions boundary of the {self.kind.lower()} with name {entity.name}")
+        tx.save(replace(entity, permissions_boundary=None))
+        return {}
+
+
+def _with(arns: tuple[str, ...], arn: str) -> tuple[str, ...]:
+    return (*arns, arn)
+
+
+def _attached(tx: Tx, arns: tuple[str, ...], prefix: str) -> list[ManagedPolicy]:
+    return [policy for arn in arns if (policy := find(tx, arn)) and policy.path.startswith(prefix)]
+
+
+def attached_summary(policy: ManagedPolicy) -> dict[str, str]:
+    return {"PolicyName": policy.name, "PolicyArn": policy.arn}
+
+
+def _name_and_arn(policy: ManagedPolicy) -> str:
+    """A customer's policy may have the name of one of AWS's."""
+    return f"{policy.name} {policy.arn}"
+
+
+MAX_ROLE_INLINE = 10240
+MAX_USER_INLINE = 2048
+MAX_GROUP_INLINE = 5120
+
+ROLE_POLICIES = EntityPolicies("Role", roles.existing, roles.changeable, MAX_ROLE_INLINE)
+USER_POLICIES = EntityPolicies("User", users.existing, users.existing, MAX_USER_INLINE)
+GROUP_POLICIES = EntityPolicies("Group", groups.existing, groups.existing, MAX_GROUP_INLINE)
+ROLE_BOUNDARY = Boundaries("Role", roles.changeable)
+USER_BOUNDARY = Boundaries("User", users.existing)

@@ -1,0 +1,313 @@
+"""Who is calling: keys and temporary credentials, and what each service says of those that are none.
+
+A role's credentials carry no rights of their own: policies are read per request, so that whatever is done to the
+role has effect at once.
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from skylift.cloud.error import ServiceError
+from skylift.cloud.home import RootKey
+from skylift.cloud.identity import AccessKey, Caller, InstanceProfile, Role, Session, Signature, User
+from skylift.cloud.instance import Instance
+from skylift.cloud.services.api.trust import trust_in_service
+from skylift.cloud.store.database import Tx
+from skylift.cloud.store.identity import forget_sessions, newest_session
+
+INSTANCE_SESSION = timedelta(hours=6)
+RENEWED_BEFORE = timedelta(hours=1)
+REMEMBERED = timedelta(days=1)
+"""How long credentials that have expired are still known as such."""
+NOTED_EVERY = timedelta(minutes=1)
+"""How exactly the last use of a key is known: noting each one would make every request a write."""
+
+_KEY_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+
+
+def secret_for(tx: Tx, access_key_id: str, session_token: str | None) -> str:
+    """The secret that a request of these credentials must be signed with.
+
+    Raises, in S3's words, which are the most detailed and which wire translates for the other services:
+    InvalidAccessKeyId for a key that is unknown, inactive, of a role that is gone, or lacks its token; InvalidToken
+    for a token that is wrong or not called for; ExpiredToken.
+    """
+    return _credential(tx, access_key_id, session_token).secret
+
+
+def authenticate(
+    tx: Tx,
+    access_key_id: str | None,
+    session_token: str | None,
+    *,
+    service: str,
+    source_ip: str,
+    request_id: str,
+    account: str,
+    region: str,
+    secure: bool = False,
+    user_agent: str = "",
+    referer: str = "",
+    tls_version: str = "",
+    signature: Signature | None = None,
+) -> Caller:
+    """The caller whose signature has been verified. Raises as `secret_for`.
+
+    A request to S3 that nobody signed is an anonymous caller's, whom a bucket's policy may let in; every other service
+    refuses it with MissingAuthenticationToken. Credentials of GetSessionToken are none to IAM without an MFA device's
+    code behind them.
+    """
+    common: dict[str, Any] = {
+        "account": account,
+        "region": region,
+        "source_ip": source_ip,
+        "request_id": request_id,
+        "secure": secure,
+        "user_agent": user_agent,
+        "referer": referer,
+        "tls_version": tls_version,
+        "signature": signature,
+    }
+    if access_key_id is None:
+        if service == "s3":
+            return Caller(kind="anonymous", arn="anonymous", user_id="anonymous", access_key_id="", **common)
+        raise ServiceError("MissingAuthenticationToken", "Request is missing Authentication Token", status=403)
+    found = _credential(tx, access_key_id, session_token)
+    if isinstance(found, AccessKey):
+        if found.user is None:
+            return _root(found.id, common)
+        return _user(found.id, tx.get(User, name=found.user), common)
+    common["issued"] = found.created
+    common["mfa"] = found.mfa
+    if found.role is None and found.name:
+        return _federated(tx, found, service, common)
+    if found.role is None:
+        if service == "iam" and found.mfa is None:
+            raise _invalid_token()
+        if found.user_id is None:
+            return _root(found.access_key_id, common)
+        return _user(found.access_key_id, tx.get(User, id=found.user_id), common)
+    return Caller(
+        kind="role",
+        arn=assumed_arn(account, found.role, found.name),
+        user_id=f"{found.role_id}:{found.name}",
+        access_key_id=found.access_key_id,
+        role=found.role,
+        session_policies=found.policies,
+        session_tags=found.tags,
+        transitive=found.transitive,
+        instance_arn=instance_arn(region, account, found.instance_id) if found.instance_id else None,
+        role_delivery=found.delivery,
+        source_identity=found.source_identity,
+        **common,
+    )
+
+
+def use_is_news(tx: Tx, caller: Caller) -> bool:
+    """Whether a request tells something about when its access key was last used; `note_use` writes it down."""
+    key = tx.get(AccessKey, id=caller.access_key_id) if caller.kind == "user" else None
+    return key is not None and (key.used is None or tx.now - key.used >= NOTED_EVERY)
+
+
+def note_use(tx: Tx, caller: Caller, service: str) -> None:
+    key = tx.get(AccessKey, id=caller.access_key_id)
+    if key is not None:
+        tx.save(replace(key, used=tx.now, used_service=service, used_region=caller.region))
+
+
+def make_user_key(tx: Tx, user: User) -> AccessKey:
+    """A new access key of a user; its secret is shown this once only."""
+    key = AccessKey(id=_key_id("AKIA"), secret=_secret(), user=user.name, created=tx.now)
+    tx.add(key)
+    return key
+
+
+def make_root_key(tx: Tx) -> RootKey:
+    """A new access key of the account's root. Keys made before stay valid."""
+    key = AccessKey(id=_key_id("AKIA"), secret=_secret(), user=None, created=tx.now)
+    tx.add(key)
+    return RootKey(key.id, key.secret)
+
+
+def open_session(
+    tx: Tx,
+    role: Role,
+    name: str,
+    length: timedelta,
+    *,
+    policies: tuple[str, ...] = (),
+    instance_id: str | None = None,
+    delivery: str = "",
+    tags: dict[str, str] | None = None,
+    transitive: tuple[str, ...] = (),
+    source_identity: str | None = None,
+    mfa: bool = False,
+) -> Session:
+    """New temporary credentials for a role."""
+    session = replace(
+        _new_session(tx, length),
+        role=role.name,
+        role_id=role.id,
+        name=name,
+        policies=policies,
+        instance_id=instance_id,
+        delivery=delivery,
+        tags=tags or {},
+        transitive=transitive,
+        source_identity=source_identity,
+        mfa=tx.now if mfa else None,
+    )
+    tx.add(session)
+    return session
+
+
+def open_own_session(tx: Tx, user: User | None, length: timedelta, *, mfa: bool = False) -> Session:
+    """New temporary credentials that stand for a user itself, or for the account's root."""
+    session = replace(_new_session(tx, length), user_id=user.id if user else None, mfa=tx.now if mfa else None)
+    tx.add(session)
+    return session
+
+
+def open_federated_session(
+    tx: Tx, user: User | None, name: str, length: timedelta, policies: tuple[str, ...], tags: dict[str, str]
+) -> Session:
+    """New temporary credentials for somebody on whose behalf a user, or the account's root, acts."""
+    session = replace(
+        _new_session(tx, length), user_id=user.id if user else None, name=name, policies=policies, tags=tags
+    )
+    tx.add(session)
+    return session
+
+
+def instance_role(tx: Tx, instance_id: str) -> Role | None:
+    """The role in the profile of an instance; None without a profile, or with an empty one."""
+    instance = tx.get(Instance, id=instance_id)
+    if instance is None or instance.profile_arn is None:
+        return None
+    # One made again under the old name is another: an instance keeps the one that it was given.
+    profile = tx.get(InstanceProfile, arn=instance.profile_arn, id=instance.profile_id)
+    return tx.get(Role, name=profile.role) if profile and profile.role else None
+
+
+def instance_credentials(tx: Tx, instance_id: str, delivery: str) -> Session | None:
+    """What the instance's metadata service hands out: the same until less than an hour is left, then new ones.
+
+    `delivery` is the version of the service that was asked (`1.0`, `2.0`), which policies can insist on.
+    None when the instance has no role. Raises AssumeRoleUnauthorizedAccess, the metadata service's own code, when the
+    role does not trust EC2. Needs a write transaction.
+    """
+    role = instance_role(tx, instance_id)
+    if role is None:
+        return None
+    if not trust_in_service(role, "ec2.amazonaws.com"):
+        raise ServiceError(
+            "AssumeRoleUnauthorizedAccess",
+            f"EC2 cannot assume the role {role.name}. Its trust policy has to allow ec2.amazonaws.com sts:AssumeRole.",
+        )
+    session = newest_session(tx, instance_id, role.id, delivery)
+    if session is not None and session.expires - tx.now >= RENEWED_BEFORE:
+        return session
+    return open_session(tx, role, instance_id, INSTANCE_SESSION, instance_id=instance_id, delivery=delivery)
+
+
+def assumed_arn(account: str, role: str, session: str) -> str:
+    return f"arn:aws:sts::{account}:assumed-role/{role}/{session}"
+
+
+def federated_arn(account: str, name: str) -> str:
+    return f"arn:aws:sts::{account}:federated-user/{name}"
+
+
+def instance_arn(region: str, account: str, instance_id: str) -> str:
+    return f"arn:aws:ec2:{region}:{account}:instance/{instance_id}"
+
+
+def _credential(tx: Tx, access_key_id: str, session_token: str | None) -> AccessKey | Session:
+    key = tx.get(AccessKey, id=access_key_id)
+    if key is not None and key.active:
+        if session_token is not None:
+            raise _invalid_token()
+        if key.user is not None and tx.get(User, name=key.user) is None:
+            raise _unknown()
+        return key
+    session = tx.get(Session, access_key_id=access_key_id)
+    if session is None or session_token is None:
+        raise _unknown()
+    if not hmac.compare_digest(session.token.encode(), session_token.encode()):
+        raise _invalid_token()
+    if session.expires <= tx.now:
+        raise ServiceError("ExpiredToken", "The provided token has expired.")
+    if session.role is not None:
+        role = tx.get(Role, name=session.role)
+        if role is None or role.id != session.role_id:
+            raise _unknown()
+    # By id: a user may have been renamed since.
+    elif session.user_id is not None and tx.get(User, id=session.user_id) is None:
+        raise _unknown()
+    return session
+
+
+def _root(access_key_id: str, common: dict[str, Any]) -> Caller:
+    account = common["account"]
+    arn = f"arn:aws:iam::{account}:root"
+    return Caller(kind="root", arn=arn, user_id=account, access_key_id=access_key_id, **common)
+
+
+def _user(access_key_id: str, user: User | None, common: dict[str, Any]) -> Caller:
+    if user is None:
+        raise _unknown()
+    return Caller(kind="user", arn=user.arn, user_id=user.id, user=user.name, access_key_id=access_key_id, **common)
+
+
+def _federated(tx: Tx, session: Session, service: str, common: dict[str, Any]) -> Caller:
+    """To IAM such credentials are none."""
+    federator = tx.get(User, id=session.user_id) if session.user_id is not None else None
+    if service == "iam":
+        raise _invalid_token()
+    return Caller(
+        kind="federated",
+        arn=federated_arn(common["account"], session.name),
+        user_id=f"{common['account']}:{session.name}",
+        access_key_id=session.access_key_id,
+        session_policies=session.policies,
+        session_tags=session.tags,
+        federator=federator.name if federator else None,
+        **common,
+    )
+
+
+def _new_session(tx: Tx, length: timedelta) -> Session:
+    forget_sessions(tx, tx.now - REMEMBERED)
+    return Session(
+        access_key_id=_key_id("ASIA"),
+        secret=_secret(),
+        token=secrets.token_urlsafe(256),
+        role=None,
+        role_id=None,
+        name="",
+        created=tx.now,
+        # Answers have whole seconds, and the credentials end when the answer says.
+        expires=(tx.now + length).replace(microsecond=0),
+    )
+
+
+def _unknown() -> ServiceError:
+    return ServiceError("InvalidAccessKeyId", "The AWS Access Key Id you provided does not exist in our records.")
+
+
+def _invalid_token() -> ServiceError:
+    return ServiceError("InvalidToken", "The provided token is malformed or otherwise invalid.")
+
+
+def _key_id(prefix: str) -> str:
+    return prefix + "".join(secrets.choice(_KEY_ALPHABET) for _ in range(16))
+
+
+def _secret() -> str:
+    """40 characters, as AWS's are."""
+    return secrets.token_urlsafe(30)

@@ -1,0 +1,202 @@
+"""Virtual MFA devices: made, given to a user with two codes, asked for codes, and taken away.
+
+There is no picture of the seed (`QRCodePNG`): authenticator apps take the seed itself as well.
+https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_mfa_enable_virtual.html
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any
+
+from skylift.cloud.error import ServiceError
+from skylift.cloud.identity import Caller, MfaDevice, User
+from skylift.cloud.services.api.iam_rules import (
+    checked_name,
+    checked_path,
+    checked_tags,
+    exists,
+    invalid_value,
+    merged_tags,
+    no_such,
+    over_quota,
+    page_of,
+    request_tags,
+    resource_tags,
+    tag_list,
+    without_tags,
+)
+from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.iam import user as users
+from skylift.cloud.services.iam.one_time_code import new_seed, step_of, step_of_two
+from skylift.cloud.store.database import Tx
+
+MAX_OF_USER = 8
+LONGEST_NAME = 226
+
+_CODE = re.compile(r"\d{6}", re.ASCII)
+_STATUSES = ("Assigned", "Unassigned", "Any")
+
+
+def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    """The only answer that ever tells the seed."""
+    name, path = checked_name(params, "VirtualMFADeviceName", LONGEST_NAME), checked_path(params)
+    serial = _arn(caller, name, path)
+    if tx.get(MfaDevice, serial=serial) is not None:
+        raise exists(f"MFADevice entity at the same path and name {name}")
+    made = MfaDevice(serial, new_seed(), tx.now, tags=checked_tags(params))
+    tx.add(made)
+    return {"VirtualMFADevice": {**_view(tx, made), "Base32StringSeed": made.seed.encode()}}
+
+
+def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    device = _existing(tx, params)
+    if device.user_id is not None:
+        raise ServiceError("DeleteConflict", "MFA VirtualDevice in use. Must deactivate first.", status=409)
+    tx.remove(device)
+    return {}
+
+
+def enable(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    user, device = users.existing(tx, params["UserName"]), _existing(tx, params)
+    if device.user_id is not None:
+        raise exists(f"MFA device {device.serial} is in use; it")
+    if len(tx.find(MfaDevice, user_id=user.id)) >= MAX_OF_USER:
+        raise over_quota("MfaDevicesPerUser", MAX_OF_USER)
+    tx.save(replace(device, user_id=user.id, enabled=tx.now, last_step=_step_of_two(tx, device, params)))
+    return {}
+
+
+def deactivate(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    device = _of_user(tx, users.existing(tx, users.meant(caller, params)), params)
+    tx.save(replace(device, user_id=None, enabled=None))
+    return {}
+
+
+def resync(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    device = _of_user(tx, users.existing(tx, params["UserName"]), params)
+    tx.save(replace(device, last_step=_step_of_two(tx, device, params)))
+    return {}
+
+
+def get(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    device = _existing(tx, params)
+    user = tx.get(User, id=device.user_id) if device.user_id else None
+    if params.get("UserName") and (user is None or user.name != params["UserName"]):
+        raise no_such(f"MFA Device with serial number {device.serial}")
+    shown: dict[str, Any] = {"SerialNumber": device.serial}
+    return {**shown, "UserName": user.name, "EnableDate": device.enabled} if user else shown
+
+
+def list_of_user(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    """Without a name: the caller's own; the account's root has none."""
+    if caller.kind == "root" and "UserName" not in params:
+        return {"MFADevices": [], "IsTruncated": False}
+    user = users.existing(tx, users.meant(caller, params))
+    found, more = page_of(params, tx.find(MfaDevice, user_id=user.id), lambda one: one.serial)
+    shown = [{"UserName": user.name, "SerialNumber": one.serial, "EnableDate": one.enabled} for one in found]
+    return {"MFADevices": shown, **more}
+
+
+def list_all(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    status = params.get("AssignmentStatus", "Any")
+    if status not in _STATUSES:
+        raise invalid_value(status, "assignmentStatus", f"satisfy enum value set: [{', '.join(_STATUSES)}]")
+    wanted = [one for one in tx.find(MfaDevice) if status == "Any" or (one.user_id is None) == (status == "Unassigned")]
+    found, more = page_of(params, wanted, lambda one: one.serial)
+    return {"VirtualMFADevices": [_view(tx, one) for one in found], **more}
+
+
+def tag(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    device = _existing(tx, params)
+    tx.save(replace(device, tags=merged_tags(device.tags, checked_tags(params), "TagsPerMFADevice")))
+    return {}
+
+
+def untag(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    device = _existing(tx, params)
+    tx.save(replace(device, tags=without_tags(device.tags, params["TagKeys"])))
+    return {}
+
+
+def list_tags(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    tags, more = page_of(params, tag_list(_existing(tx, params).tags), lambda pair: pair["Key"])
+    return {"Tags": tags, **more}
+
+
+def authenticated(tx: Tx, caller: Caller, params: Any) -> bool:
+    """Whether a request to STS comes with a code of the caller's own device; raises where it is a wrong one."""
+    serial, given = params.get("SerialNumber"), params.get("TokenCode")
+    if serial is None and given is None:
+        return False
+    if serial is None or given is None:
+        raise ServiceError("ValidationError", "Must specify both MFA serial number and MFA token code", status=400)
+    device = tx.get(MfaDevice, serial=serial)
+    user = tx.get(User, name=caller.user) if caller.user else None
+    step = None
+    if device is not None and user is not None and device.user_id == user.id:
+        step = step_of(device.seed, given, tx.now, device.last_step)
+    if device is None or step is None:
+        raise ServiceError(
+            "AccessDenied", "MultiFactorAuthentication failed with invalid MFA one time pass code.", status=403
+        )
+    tx.save(replace(device, last_step=step))
+    return True
+
+
+def check(action: str) -> Callable[[Tx, Caller, Any], Iterable[Check]]:
+    """The caller must be allowed `action` on the device that the request names or makes."""
+
+    def checks(tx: Tx, caller: Caller, params: Any) -> Iterable[Check]:
+        serial = params.get("SerialNumber") or _arn(caller, params["VirtualMFADeviceName"], params.get("Path", "/"))
+        device = tx.get(MfaDevice, serial=serial)
+        context = {**request_tags(params), **(resource_tags(device.tags) if device else {})}
+        # As with users and roles, tagging what is being made takes the permission that tagging it later takes.
+        tags = action == "CreateVirtualMFADevice" and params.get("Tags")
+        return [Check(f"iam:{each}", serial, context) for each in (action, *(["TagMFADevice"] if tags else []))]
+
+    return checks
+
+
+def _existing(tx: Tx, params: Any) -> MfaDevice:
+    device = tx.get(MfaDevice, serial=params["SerialNumber"])
+    if device is None:
+        raise no_such(f"VirtualMFADevice with serial number {params['SerialNumber']}")
+    return device
+
+
+def _of_user(tx: Tx, user: User, params: Any) -> MfaDevice:
+    device = tx.get(MfaDevice, serial=params["SerialNumber"])
+    if device is None or device.user_id != user.id:
+        raise no_such(f"MFA Device of user {user.name} with serial number {params['SerialNumber']}")
+    return device
+
+
+def _step_of_two(tx: Tx, device: MfaDevice, params: Any) -> int:
+    first, second = (_code(params, f"AuthenticationCode{number}") for number in (1, 2))
+    step = step_of_two(device.seed, first, second, tx.now, device.last_step)
+    if step is None:
+        raise ServiceError("InvalidAuthenticationCode", "Authentication code for device is not valid.", status=403)
+    return step
+
+
+def _code(params: Any, member: str) -> str:
+    given: str = params[member]
+    if not _CODE.fullmatch(given):
+        spelled = member[0].lower() + member[1:]
+        raise invalid_value(given, spelled, r"satisfy regular expression pattern: [\d]+")
+    return given
+
+
+def _view(tx: Tx, device: MfaDevice) -> dict[str, Any]:
+    shown: dict[str, Any] = {"SerialNumber": device.serial}
+    user = tx.get(User, id=device.user_id) if device.user_id else None
+    if user is not None:
+        shown |= {"User": users.summary(user), "EnableDate": device.enabled}
+    return shown | ({"Tags": tag_list(device.tags)} if device.tags else {})
+
+
+def _arn(caller: Caller, name: str, path: str) -> str:
+    return f"arn:aws:iam::{caller.account}:mfa{path}{name}"

@@ -1,0 +1,326 @@
+"""Managed policies: a customer's own, with up to five versions, beside those of AWS."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any
+
+from skylift.cloud.error import ServiceError
+from skylift.cloud.identity import Caller, Group, ManagedPolicy, PolicyVersion, Role, User
+from skylift.cloud.services.api.aws_policy import AWS_POLICIES
+from skylift.cloud.services.api.iam_rules import (
+    checked_name,
+    checked_path,
+    checked_prefix,
+    checked_tags,
+    checked_text,
+    encoded,
+    exists,
+    invalid_input,
+    invalid_value,
+    merged_tags,
+    new_id,
+    over_quota,
+    page,
+    page_of,
+    request_tags,
+    resource_tags,
+    tag_list,
+    without_tags,
+)
+from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.api.policy_document import document_size, parse_policy
+from skylift.cloud.store.database import Tx
+from skylift.cloud.store.identity import attachments, boundaries, count, holders, name_taken, under_path
+
+MAX_POLICIES = 1500
+MAX_SIZE = 6144
+MAX_VERSIONS = 5
+
+_ARN = re.compile(r"arn:aws:iam::(aws|\d{12}):policy/(\S+/)?[\w+=,.@-]+", re.ASCII)
+
+
+def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    name, path = checked_name(params, "PolicyName", 128), checked_path(params)
+    description = checked_text(params, "Description", 1000)
+    text = checked_document(params["PolicyDocument"])
+    if name_taken(tx, ManagedPolicy, name):
+        raise exists(f"A policy called {name}")
+    if count(tx, ManagedPolicy) >= MAX_POLICIES:
+        raise over_quota("PoliciesPerAccount", MAX_POLICIES)
+    policy = ManagedPolicy(
+        arn=arn_of(caller, name, path),
+        name=name,
+        id=new_id("ANPA"),
+        path=path,
+        created=tx.now,
+        updated=tx.now,
+        versions={"v1": PolicyVersion(text, tx.now)},
+        default_version="v1",
+        latest=1,
+        description=description,
+        tags=checked_tags(params),
+    )
+    tx.add(policy)
+    # Only this answer and GetPolicy's carry tags; a policy that was just made is attached to nothing.
+    answer = summary(policy, {}, {})
+    return {"Policy": {**answer, "Tags": tag_list(policy.tags)} if policy.tags else answer}
+
+
+def get(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    policy = existing(tx, params["PolicyArn"])
+    answer = {**summary(policy, attachments(tx), boundaries(tx)), "Tags": tag_list(policy.tags)}
+    return {"Policy": {**answer, "Description": policy.description} if policy.description else answer}
+
+
+def list_all(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    prefix = checked_prefix(params)
+    scope = _one_of(params, "Scope", ("All", "AWS", "Local"))
+    attached, bounding = attachments(tx), boundaries(tx)
+    usage = _one_of(params, "PolicyUsageFilter", ("", "PermissionsPolicy", "PermissionsBoundary"))
+    used = {"": {**attached, **bounding}, "PermissionsPolicy": attached, "PermissionsBoundary": bounding}[usage]
+    only_used = params.get("OnlyAttached", False) or bool(usage)
+
+    def fetch(after: str, limit: int) -> list[ManagedPolicy]:
+        """AWS's come before the customer's."""
+        found: list[ManagedPolicy] = []
+        if scope != "Local":
+            found += [policy for arn, policy in AWS_POLICIES.items() if policy.path.startswith(prefix)]
+        if scope != "AWS":
+            found += under_path(tx, ManagedPolicy, prefix, "", MAX_POLICIES)
+        wanted = [policy for policy in found if _order(policy) > after and (not only_used or policy.arn in used)]
+        return wanted[:limit]
+
+    policies, more = page(params, fetch, _order)
+    return {"Policies": [summary(policy, attached, bounding) for policy in policies], **more}
+
+
+def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    policy = own(tx, params["PolicyArn"])
+    if attachments(tx).get(policy.arn) or boundaries(tx).get(policy.arn):
+        raise ServiceError("DeleteConflict", "Cannot delete a policy attached to entities.", status=409)
+    if len(policy.versions) > 1:
+        raise ServiceError(
+            "DeleteConflict",
+            "This policy has more than one version. Before you delete a policy, you must delete the policy's "
+            "versions. The default version is deleted with the policy.",
+            status=409,
+        )
+    tx.remove(policy)
+    return {}
+
+
+def create_version(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    policy = own(tx, params["PolicyArn"])
+    text = checked_document(params["PolicyDocument"])
+    if len(policy.versions) >= MAX_VERSIONS:
+        raise ServiceError(
+            "LimitExceeded",
+            f"A managed policy can have up to {MAX_VERSIONS} versions. Before you create a new version, you must "
+            "delete an existing version.",
+            status=409,
+        )
+    number = policy.latest + 1
+    version_id = f"v{number}"
+    changed = replace(
+        policy,
+        versions={**policy.versions, version_id: PolicyVersion(text, tx.now)},
+        latest=number,
+        updated=tx.now,
+        default_version=version_id if params.get("SetAsDefault", False) else policy.default_version,
+    )
+    tx.save(changed)
+    return {"PolicyVersion": version_summary(changed, version_id)}
+
+
+def get_version(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    policy = existing(tx, params["PolicyArn"])
+    version_id = _existing_version(policy, params["VersionId"])
+    document = encoded(policy.versions[version_id].document)
+    return {"PolicyVersion": {"Document": document, **version_summary(policy, version_id)}}
+
+
+def list_versions(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    policy = existing(tx, params["PolicyArn"])
+    newest_first = sorted(policy.versions, key=lambda version_id: -int(version_id[1:]))
+    # The pages follow the place in the list, which is the newest first.
+    places = {version_id: f"{100_000 - int(version_id[1:]):06d}" for version_id in newest_first}
+    versions, more = page_of(params, newest_first, places.__getitem__)
+    return {"Versions": [version_summary(policy, version_id) for version_id in versions], **more}
+
+
+def set_default_version(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    policy = own(tx, params["PolicyArn"])
+    tx.save(replace(policy, default_version=_existing_version(policy, params["VersionId"]), updated=tx.now))
+    return {}
+
+
+def delete_version(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    policy = own(tx, params["PolicyArn"])
+    version_id = _existing_version(policy, params["VersionId"])
+    if version_id == policy.default_version:
+        raise ServiceError("DeleteConflict", "Cannot delete the default version of a policy.", status=409)
+    kept = {kept_id: version for kept_id, version in policy.versions.items() if kept_id != version_id}
+    tx.save(replace(policy, versions=kept))
+    return {}
+
+
+def list_entities(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    policy = existing(tx, params["PolicyArn"])
+    prefix = checked_prefix(params)
+    usage = _one_of(params, "PolicyUsageFilter", ("", "PermissionsPolicy", "PermissionsBoundary"))
+    kind = _one_of(params, "EntityFilter", ("", "Role", "User", "Group", "LocalManagedPolicy", "AWSManagedPolicy"))
+    attached, bounded = usage != "PermissionsBoundary", usage != "PermissionsPolicy"
+    found: list[Group | User | Role] = []
+    if kind in ("", "Group"):
+        found += holders(tx, Group, policy.arn, attached=attached, bounded=bounded)
+    if kind in ("", "User"):
+        found += holders(tx, User, policy.arn, attached=attached, bounded=bounded)
+    if kind in ("", "Role"):
+        found += holders(tx, Role, policy.arn, attached=attached, bounded=bounded)
+    under = [entity for entity in found if entity.path.startswith(prefix)]
+    chosen, more = page_of(params, under, lambda entity: f"{type(entity).__name__} {entity.name}")
+    answer: dict[str, Any] = {"PolicyGroups": [], "PolicyUsers": [], "PolicyRoles": []}
+    for entity in chosen:
+        called = type(entity).__name__
+        answer[f"Policy{called}s"].append({f"{called}Name": entity.name, f"{called}Id": entity.id})
+    return {**answer, **more}
+
+
+def tag(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    policy = own(tx, params["PolicyArn"])
+    tx.save(replace(policy, tags=merged_tags(policy.tags, checked_tags(params), "TagsPerPolicy")))
+    return {}
+
+
+def untag(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    policy = own(tx, params["PolicyArn"])
+    tx.save(replace(policy, tags=without_tags(policy.tags, params["TagKeys"])))
+    return {}
+
+
+def list_tags(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    policy = existing(tx, params["PolicyArn"])
+    tags, more = page_of(params, tag_list(policy.tags), lambda pair: pair["Key"])
+    return {"Tags": tags, **more}
+
+
+def checked_document(text: str) -> str:
+    """A document that can be a managed policy's."""
+    parse_policy(text)
+    if document_size(text) > MAX_SIZE:
+        raise over_quota("PolicySize", MAX_SIZE)
+    return text
+
+
+def checked_arn(arn: str) -> str:
+    if not _ARN.fullmatch(arn):
+        raise invalid_input(f"ARN {arn} is not valid.")
+    return arn
+
+
+def find(tx: Tx, arn: str) -> ManagedPolicy | None:
+    return AWS_POLICIES.get(arn) or tx.get(ManagedPolicy, arn=arn)
+
+
+def existing(tx: Tx, arn: str) -> ManagedPolicy:
+    policy = find(tx, checked_arn(arn))
+    if policy is None:
+        raise ServiceError("NoSuchEntity", f"Policy {arn} was not found.", status=404)
+    return policy
+
+
+def own(tx: Tx, arn: str) -> ManagedPolicy:
+    """A policy that may be changed: not one of AWS's."""
+    policy = existing(tx, arn)
+    if policy.arn in AWS_POLICIES:
+        raise ServiceError("AccessDenied", f"{arn} is a policy of AWS's own and cannot be changed.", status=403)
+    return policy
+
+
+def attachable(tx: Tx, arn: str, called: str) -> ManagedPolicy:
+    """A policy for a role to have; `called` is how the operation's message names it."""
+    policy = find(tx, checked_arn(arn))
+    if policy is None:
+        raise ServiceError("NoSuchEntity", f"{called} {arn} does not exist or is not attachable.", status=404)
+    if policy.path == "/aws-service-role/":
+        raise ServiceError("PolicyNotAttachable", "Cannot attach a Service Role Policy to a Customer Role.", status=400)
+    return policy
+
+
+def summary(policy: ManagedPolicy, attached: dict[str, int], bounding: dict[str, int]) -> dict[str, Any]:
+    """A policy as lists carry it: without description and tags."""
+    return {
+        "PolicyName": policy.name,
+        "PolicyId": policy.id,
+        "Arn": policy.arn,
+        "Path": policy.path,
+        "DefaultVersionId": policy.default_version,
+        "AttachmentCount": attached.get(policy.arn, 0),
+        "PermissionsBoundaryUsageCount": bounding.get(policy.arn, 0),
+        "IsAttachable": True,
+        "CreateDate": policy.created,
+        "UpdateDate": policy.updated,
+    }
+
+
+def version_summary(policy: ManagedPolicy, version_id: str) -> dict[str, Any]:
+    return {
+        "VersionId": version_id,
+        "IsDefaultVersion": version_id == policy.default_version,
+        "CreateDate": policy.versions[version_id].created,
+    }
+
+
+def arn_of(caller: Caller, name: str, path: str = "/") -> str:
+    return f"arn:aws:iam::{caller.account}:policy{path}{name}"
+
+
+def check(action: str) -> Callable[[Tx, Caller, Any], Iterable[Check]]:
+    """The caller must be allowed `action` on the policy that `PolicyArn` names."""
+
+    def checks(tx: Tx, _caller: Caller, params: Any) -> Iterable[Check]:
+        policy = find(tx, params["PolicyArn"])
+        context = {**request_tags(params), **(resource_tags(policy.tags) if policy else {})}
+        return [Check(f"iam:{action}", params["PolicyArn"], context)]
+
+    return checks
+
+
+def check_create(_tx: Tx, caller: Caller, params: Any) -> Iterable[Check]:
+    arn = arn_of(caller, params["PolicyName"], params.get("Path", "/"))
+    actions = ["iam:CreatePolicy", *(["iam:TagPolicy"] if params.get("Tags") else [])]
+    return [Check(action, arn, request_tags(params)) for action in actions]
+
+
+def check_list(_tx: Tx, caller: Caller, params: Any) -> Iterable[Check]:
+    return [Check("iam:ListPolicies", arn_of(caller, "", params.get("PathPrefix", "/")))]
+
+
+def _existing_version(policy: ManagedPolicy, version_id: str) -> str:
+    if not re.fullmatch(r"v[1-9][0-9]*(\.[A-Za-z0-9-]*)?", version_id):
+        raise invalid_value(
+            version_id, "versionId", r"satisfy regular expression pattern: v[1-9][0-9]*(\.[A-Za-z0-9-]*)?"
+        )
+    if version_id not in policy.versions:
+        raise ServiceError(
+            "NoSuchEntity",
+            f"Policy {policy.arn} version {version_id} does not exist or is not attachable.",
+            status=404,
+        )
+    return version_id
+
+
+def _one_of(params: Any, member: str, values: tuple[str, ...]) -> str:
+    value: str = params.get(member, values[0])
+    if value not in values:
+        accepted = ", ".join(name for name in values if name)
+        raise invalid_value(value, member[0].lower() + member[1:], f"satisfy enum value set: [{accepted}]")
+    return value
+
+
+def _order(policy: ManagedPolicy) -> str:
+    """AWS's own first, then by name."""
+    return f"{int(policy.arn not in AWS_POLICIES)} {policy.name}"

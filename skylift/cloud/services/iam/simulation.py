@@ -1,0 +1,177 @@
+"""What would the policies say? The policy simulator, which is the evaluator of real requests asked in theory.
+
+It answers per action and resource: the decision, which policies had a statement that applied, and which condition keys
+the question left open. Where in a policy's text a statement stands is not told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from skylift.cloud.identity import Caller, Group, Role, User
+from skylift.cloud.services.api.authorize import Policies, boundary_of, decide, managed_document
+from skylift.cloud.services.api.condition import normalised
+from skylift.cloud.services.api.iam_rules import invalid_input, no_such, page_of
+from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.api.policy_document import PolicyDocument, Statement, parse_policy
+from skylift.cloud.services.iam.policy import existing
+from skylift.cloud.store.database import Tx
+
+TAKES = "PolicyInputList PermissionsBoundaryPolicyInputList ActionNames ResourceArns ContextEntries"
+
+Context = dict[str, str | tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Source:
+    """One policy by the name and kind that the answer gives it."""
+
+    id: str
+    type: str
+    document: PolicyDocument
+
+
+def of_principal(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    """As if the user, group or role that `PolicySourceArn` names asked."""
+    holder = _holder(tx, params["PolicySourceArn"])
+    boundary = None if isinstance(holder, Group) else boundary_of(tx, holder)
+    return _simulated(params, [*_sources(tx, holder), *_given(params)], boundary, _known_of(holder))
+
+
+def of_documents(_tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    """As if somebody asked who has the policies in `PolicyInputList`."""
+    return _simulated(params, _given(params), None, {})
+
+
+def keys_of_principal(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    """Which condition keys the policies of a user, group or role, and those given beside, ask for."""
+    return _keys([*_sources(tx, _holder(tx, params["PolicySourceArn"])), *_given(params)])
+
+
+def keys_of_documents(_tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    return _keys(_given(params))
+
+
+def check_keys_of_principal(_tx: Tx, _caller: Caller, params: Any) -> Iterable[Check]:
+    return [Check("iam:GetContextKeysForPrincipalPolicy", params["PolicySourceArn"])]
+
+
+def check_principal(_tx: Tx, _caller: Caller, params: Any) -> Iterable[Check]:
+    return [Check("iam:SimulatePrincipalPolicy", params["PolicySourceArn"])]
+
+
+def _keys(sources: list[Source]) -> dict[str, Any]:
+    conditions = (
+        condition
+        for source in sources
+        for statement in source.document.statements
+        for condition in statement.conditions
+    )
+    return {"ContextKeyNames": sorted({condition.key for condition in conditions})}
+
+
+def _simulated(params: Any, sources: list[Source], boundary: PolicyDocument | None, known: Context) -> dict[str, Any]:
+    given = params.get("PermissionsBoundaryPolicyInputList", [])
+    if len(given) > 1:
+        raise invalid_input("PermissionsBoundaryPolicyInputList takes one policy.")
+    # A boundary that is given stands in for the one that the principal has.
+    boundary = parse_policy(given[0]) if given else boundary
+    policies = Policies(tuple(source.document for source in sources), boundary)
+    # What is given stands in for what is known, in whatever case its key is written.
+    context = {**{key.lower(): value for key, value in known.items()}, **_context(params.get("ContextEntries", []))}
+    questions = [
+        (action, resource) for action in params["ActionNames"] for resource in params.get("ResourceArns") or ["*"]
+    ]
+    numbered, more = page_of(params, list(enumerate(questions)), lambda item: f"{item[0]:09d}")
+    answers = [_answer(policies, sources, action, resource, context) for _, (action, resource) in numbered]
+    return {"EvaluationResults": answers, **more}
+
+
+def _answer(policies: Policies, sources: list[Source], action: str, resource: str, context: Context) -> dict[str, Any]:
+    decision = decide(policies, action, resource, context)
+    denied = "explicit deny" in decision.why
+    matched = [
+        {"SourcePolicyId": source.id, "SourcePolicyType": source.type}
+        for source in sources
+        for statement in source.document.statements
+        if statement.allows != denied and _settles(statement, action, resource, context)
+    ]
+    answer: dict[str, Any] = {
+        "EvalActionName": action,
+        "EvalResourceName": resource,
+        "EvalDecision": "allowed" if decision.allowed else "explicitDeny" if denied else "implicitDeny",
+        "MatchedStatements": matched,
+        "MissingContextValues": _open_keys(sources, action, context),
+    }
+    if policies.boundary is not None:
+        bounded = decide(Policies((policies.boundary,)), action, resource, context)
+        answer["PermissionsBoundaryDecisionDetail"] = {"AllowedByPermissionsBoundary": bounded.allowed}
+    return answer
+
+
+def _settles(statement: Statement, action: str, resource: str, context: Context) -> bool:
+    """Whether a statement by itself decides this question."""
+    alone = decide(Policies((PolicyDocument("", (statement,)),)), action, resource, context)
+    return alone.allowed or "explicit deny" in alone.why
+
+
+def _open_keys(sources: list[Source], action: str, context: Context) -> list[str]:
+    known = normalised(context)
+    found = (
+        condition.key
+        for source in sources
+        for statement in source.document.statements
+        if statement.covers(action)
+        for condition in statement.conditions
+    )
+    return sorted({key for key in found if key not in known})
+
+
+def _context(entries: Iterable[Mapping[str, Any]]) -> Context:
+    context: Context = {}
+    for entry in entries:
+        if not entry.get("ContextKeyName"):
+            raise invalid_input("A context entry has no ContextKeyName.")
+        context[entry["ContextKeyName"].lower()] = tuple(entry.get("ContextKeyValues", []))
+    return context
+
+
+def _holder(tx: Tx, arn: str) -> User | Group | Role:
+    found = tx.get(User, arn=arn) or tx.get(Group, arn=arn) or tx.get(Role, arn=arn)
+    if found is None:
+        raise no_such(f"policy source {arn}")
+    return found
+
+
+def _known_of(holder: User | Group | Role) -> Context:
+    """A user asks as itself, so that its name and tags are known."""
+    if not isinstance(holder, User):
+        return {}
+    tags: Context = {f"aws:PrincipalTag/{key}": value for key, value in holder.tags.items()}
+    return {"aws:username": holder.name, "aws:userid": holder.id, "aws:PrincipalArn": holder.arn, **tags}
+
+
+def _sources(tx: Tx, holder: User | Group | Role) -> list[Source]:
+    kind = type(holder).__name__.lower()
+    found = [
+        Source(f"{kind}_{holder.name}_{name}", kind, parse_policy(text)) for name, text in sorted(holder.inline.items())
+    ]
+    for arn in holder.attached:
+        text = managed_document(tx, arn)
+        if text is not None:
+            vendor = "aws-managed" if arn.startswith("arn:aws:iam::aws:") else "user-managed"
+            found.append(Source(existing(tx, arn).name, vendor, parse_policy(text)))
+    if isinstance(holder, User):
+        for name in holder.groups:
+            group = tx.get(Group, name=name)
+            found += _sources(tx, group) if group else []
+    return found
+
+
+def _given(params: Any) -> list[Source]:
+    return [
+        Source(f"PolicyInputList.{number}", "none", parse_policy(text))
+        for number, text in enumerate(params.get("PolicyInputList", []), start=1)
+    ]

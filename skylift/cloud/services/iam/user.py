@@ -1,0 +1,220 @@
+"""Users: their names and paths, their tags, and the groups they are in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any
+
+from skylift.cloud.error import ServiceError
+from skylift.cloud.identity import AccessKey, Caller, LoginProfile, MfaDevice, User
+from skylift.cloud.services.api.iam_rules import (
+    checked_name,
+    checked_path,
+    checked_prefix,
+    checked_tags,
+    conflict,
+    exists,
+    merged_tags,
+    new_id,
+    no_such,
+    over_quota,
+    page,
+    page_of,
+    request_tags,
+    resource_tags,
+    tag_list,
+    without_tags,
+)
+from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.iam.named_principal import begins, is_gone, is_renamed
+from skylift.cloud.services.iam.policy import attachable
+from skylift.cloud.store.database import Tx
+from skylift.cloud.store.identity import count, name_taken, under_path
+
+MAX_USERS = 5000
+
+Checks = Callable[[Tx, Caller, Any], Iterable[Check]]
+
+
+def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    name, path = checked_name(params, "UserName", 64), checked_path(params)
+    boundary = params.get("PermissionsBoundary")
+    if boundary:
+        attachable(tx, boundary, "Scope ARN")
+    if name_taken(tx, User, name):
+        raise exists(f"User with name {name}")
+    if count(tx, User) >= MAX_USERS:
+        raise over_quota("UsersPerAccount", MAX_USERS)
+    user = User(
+        name=name,
+        id=new_id("AIDA"),
+        arn=arn_of(caller, name, path),
+        path=path,
+        created=tx.now,
+        permissions_boundary=boundary,
+        tags=checked_tags(params),
+    )
+    begins(tx, user)
+    tx.add(user)
+    return {"User": described(user)}
+
+
+def get(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    """Without a name: the caller. The account's root has no name and no path, though the model requires them."""
+    if "UserName" not in params and caller.kind == "root":
+        # The account is as old as its first key.
+        created = min(key.created for key in tx.find(AccessKey, user=None))
+        return {"User": {"UserId": caller.account, "Arn": caller.arn, "CreateDate": created}}
+    return {"User": described(existing(tx, meant(caller, params)))}
+
+
+def list_all(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    prefix = checked_prefix(params)
+    users, more = page(params, lambda after, limit: under_path(tx, User, prefix, after, limit), lambda user: user.name)
+    return {"Users": [summary(user) for user in users], **more}
+
+
+def update(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    """A new name or path makes a new ARN; keys, policies and groups stay with the user, and so does what trusts it."""
+    user = existing(tx, params["UserName"])
+    name = checked_name(params, "NewUserName", 64) if "NewUserName" in params else user.name
+    path = checked_path(params, "NewPath") if "NewPath" in params else user.path
+    if name.lower() != user.name.lower() and name_taken(tx, User, name):
+        raise exists(f"User with name {name}")
+    renamed = replace(user, name=name, path=path, arn=arn_of(caller, name, path))
+    if renamed.arn != user.arn:
+        is_renamed(tx, user, renamed)
+    # The name is the key of the row.
+    tx.remove(user)
+    tx.add(renamed)
+    for key in tx.find(AccessKey, user=user.name):
+        tx.save(replace(key, user=name))
+    for profile in tx.find(LoginProfile, user=user.name):
+        tx.remove(profile)
+        tx.add(replace(profile, user=name))
+    return {}
+
+
+def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    user = existing(tx, params["UserName"])
+    if tx.find(AccessKey, user=user.name):
+        raise conflict("delete access keys")
+    if tx.find(LoginProfile, user=user.name):
+        raise conflict("delete login profile")
+    if tx.find(MfaDevice, user_id=user.id):
+        raise conflict("deactivate MFA device")
+    if user.groups:
+        raise conflict("remove users from group")
+    if user.attached:
+        raise conflict("detach all policies")
+    if user.inline:
+        raise conflict("delete policies")
+    is_gone(tx, user)
+    tx.remove(user)
+    return {}
+
+
+def tag(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    user = existing(tx, params["UserName"])
+    tx.save(replace(user, tags=merged_tags(user.tags, checked_tags(params), "TagsPerUser")))
+    return {}
+
+
+def untag(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    user = existing(tx, params["UserName"])
+    tx.save(replace(user, tags=without_tags(user.tags, params["TagKeys"])))
+    return {}
+
+
+def list_tags(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    user = existing(tx, params["UserName"])
+    tags, more = page_of(params, tag_list(user.tags), lambda pair: pair["Key"])
+    return {"Tags": tags, **more}
+
+
+def existing(tx: Tx, name: str) -> User:
+    user = tx.get(User, name=name)
+    if user is None:
+        raise no_such(f"user with name {name}")
+    return user
+
+
+def meant(caller: Caller, params: Any) -> str:
+    """The name of the user that a request is about: by default the caller's own."""
+    name: str | None = params.get("UserName", caller.user)
+    if name is None:
+        raise ServiceError(
+            "ValidationError", "Must specify userName when calling with non-User credentials", status=400
+        )
+    return name
+
+
+def summary(user: User) -> dict[str, Any]:
+    """A user as lists and groups carry it: without tags and boundary, as on AWS."""
+    return {
+        "Path": user.path,
+        "UserName": user.name,
+        "UserId": user.id,
+        "Arn": user.arn,
+        "CreateDate": user.created,
+    }
+
+
+def described(user: User) -> dict[str, Any]:
+    answer = summary(user)
+    if user.permissions_boundary:
+        answer["PermissionsBoundary"] = {
+            "PermissionsBoundaryType": "Policy",
+            "PermissionsBoundaryArn": user.permissions_boundary,
+        }
+    if user.tags:
+        answer["Tags"] = tag_list(user.tags)
+    return answer
+
+
+def arn_of(caller: Caller, name: str, path: str = "/") -> str:
+    return f"arn:aws:iam::{caller.account}:user{path}{name}"
+
+
+def check(action: str) -> Checks:
+    """The caller must be allowed `action` on the user that `UserName` names, or on itself without one."""
+
+    def checks(tx: Tx, caller: Caller, params: Any) -> Iterable[Check]:
+        name = params.get("UserName", caller.user)
+        if name is None:
+            # Only the account's root gets further than this without a name.
+            return [Check(f"iam:{action}", arn_of(caller, "*"), request_tags(params))]
+        user = tx.get(User, name=name)
+        context = dict(request_tags(params))
+        if user is not None:
+            context |= resource_tags(user.tags)
+        boundary = params.get("PermissionsBoundary") or (user.permissions_boundary if user else None)
+        if boundary:
+            context["iam:PermissionsBoundary"] = boundary
+        if "PolicyArn" in params:
+            context["iam:PolicyARN"] = params["PolicyArn"]
+        return [Check(f"iam:{action}", user.arn if user else arn_of(caller, name), context)]
+
+    return checks
+
+
+def check_create(_tx: Tx, caller: Caller, params: Any) -> Iterable[Check]:
+    context = dict(request_tags(params))
+    if params.get("PermissionsBoundary"):
+        context["iam:PermissionsBoundary"] = params["PermissionsBoundary"]
+    arn = arn_of(caller, params["UserName"], params.get("Path", "/"))
+    actions = ["iam:CreateUser", "iam:TagUser"] if params.get("Tags") else ["iam:CreateUser"]
+    return [Check(action, arn, context) for action in actions]
+
+
+def check_list(_tx: Tx, caller: Caller, params: Any) -> Iterable[Check]:
+    return [Check("iam:ListUsers", arn_of(caller, "", params.get("PathPrefix", "/")))]
+
+
+def check_update(tx: Tx, caller: Caller, params: Any) -> Iterable[Check]:
+    """AWS asks for permission on the user as it is and as it is to be."""
+    yield from check("UpdateUser")(tx, caller, params)
+    user = tx.get(User, name=params["UserName"])
+    path = params.get("NewPath", user.path if user else "/")
+    yield Check("iam:UpdateUser", arn_of(caller, params.get("NewUserName", params["UserName"]), path))

@@ -1,0 +1,1 @@
+"""Spot requests, fleets, reserved instances, interruptions and the bill."""

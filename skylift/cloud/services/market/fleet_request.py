@@ -1,0 +1,237 @@
+"""CreateFleet's and ModifyFleet's parameters: what may be asked, and the fleet that it comes to."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from skylift.cloud.error import ServiceError
+from skylift.cloud.fleet import Fleet, Market
+from skylift.cloud.identity import Caller
+from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing, refuse_other_values
+from skylift.cloud.services.api.tag import specified
+from skylift.cloud.services.ec2.pool import pools_of
+from skylift.cloud.services.ec2.spot_option import max_price
+from skylift.cloud.store.database import Tx
+
+Item = dict[str, Any]
+
+MOST_TEMPLATES = 50
+MOST_OVERRIDES = 300
+MOST_UNITS = 10_000
+
+NEUTRAL: dict[str, tuple[Any, ...]] = {
+    "LaunchTemplateConfigs.Overrides.BlockDeviceMappings.Ebs.Encrypted": (False,),
+    "TargetCapacitySpecification.TargetCapacityUnitType": ("units",),
+}
+"""Parameters that can only ask for what is the case anyway."""
+
+_INSTANT_OVERRIDES = ("BlockDeviceMappings", "IamInstanceProfile", "ImageId", "KeyName", "MetadataOptions")
+_INSTANT_OPTIONS = ("MinTargetCapacity", "SingleAvailabilityZone", "SingleInstanceType")
+_TAGGED_AT_LAUNCH = ("instance", "network-interface", "volume")
+
+_SPOT_STRATEGIES = (
+    "capacity-optimized",
+    "capacity-optimized-prioritized",
+    "diversified",
+    "lowest-price",
+    "price-capacity-optimized",
+)
+
+
+def asked_for(tx: Tx, caller: Caller, params: Any) -> Fleet:
+    """The fleet that a request describes, `submitted`; raises EC2's errors for what cannot be."""
+    refuse_other_values(params, NEUTRAL)
+    kind = params.get("Type", "maintain")
+    if kind not in ("instant", "request", "maintain"):
+        raise invalid_value(kind, "Type", "It has to be instant, request or maintain.")
+    target = params["TargetCapacitySpecification"]
+    on_demand, spot = targets(target, kind)
+    default = _market(target.get("DefaultTargetCapacityType", "spot" if spot else "on-demand"))
+    instant = kind == "instant"
+    configs = checked_configs(tx, caller, params["LaunchTemplateConfigs"], instant=instant)
+    tags = specified(params, "fleet", *(_TAGGED_AT_LAUNCH if instant else ()))
+    valid_from, valid_until = params.get("ValidFrom"), params.get("ValidUntil")
+    if instant and (valid_from or valid_until):
+        raise combination("ValidFrom and ValidUntil are for fleets of type request and maintain.")
+    if valid_until and (valid_until <= tx.now or (valid_from and valid_until <= valid_from)):
+        raise invalid_value(valid_until.isoformat(), "ValidUntil", "It has to be in the future, and after ValidFrom.")
+    if params.get("ReplaceUnhealthyInstances") and kind != "maintain":
+        raise combination("ReplaceUnhealthyInstances is for fleets of type maintain.")
+    if "ExcessCapacityTerminationPolicy" in params and kind != "maintain":
+        raise combination("ExcessCapacityTerminationPolicy is for fleets of type maintain.")
+    asked = Fleet(
+        id=f"fleet-{uuid.uuid4()}",
+        type=kind,
+        state="submitted",
+        created=tx.now,
+        configs=configs,
+        on_demand_target=on_demand,
+        spot_target=spot,
+        default_market=default,
+        spot_options=_spot_options(params.get("SpotOptions") or {}, kind),
+        on_demand_options=_on_demand_options(params.get("OnDemandOptions") or {}, kind),
+        excess_policy=excess_policy(params),
+        terminate_with_expiration=params.get("TerminateInstancesWithExpiration", False),
+        replace_unhealthy=params.get("ReplaceUnhealthyInstances", False),
+        valid_from=valid_from,
+        valid_until=valid_until,
+        client_token=params.get("ClientToken"),
+        context=params.get("Context"),
+        tags=tags.get("fleet", {}),
+    )
+    refuse_too_many(asked)
+    return asked
+
+
+def refuse_too_many(fleet: Fleet) -> None:
+    """Whatever its instances weigh, a fleet has no more of them than one without weights."""
+    overrides = [one for config in fleet.configs for one in config.get("Overrides", [])]
+    least = min((one.get("WeightedCapacity", 1) for one in overrides), default=1)
+    if fleet.on_demand_target + fleet.spot_target > least * MOST_UNITS:
+        raise invalid_value(
+            least, "WeightedCapacity", f"The target capacity could take more than {MOST_UNITS} of such instances."
+        )
+
+
+def targets(asked: Any, kind: str, default: Market | None = None) -> tuple[int, int]:
+    """The units that are to be on demand, and those that are to be spot."""
+    total = asked["TotalTargetCapacity"]
+    on_demand, spot = asked.get("OnDemandTargetCapacity", 0), asked.get("SpotTargetCapacity", 0)
+    least = 0 if kind == "maintain" else 1
+    if not least <= total <= MOST_UNITS:
+        raise invalid_value(total, "TotalTargetCapacity", f"It has to be between {least} and {MOST_UNITS}.")
+    if on_demand < 0 or spot < 0 or on_demand + spot > total:
+        raise invalid(
+            "OnDemandTargetCapacity and SpotTargetCapacity must not be negative, and together at most "
+            f"TotalTargetCapacity, {total}."
+        )
+    rest = total - on_demand - spot
+    if not rest:
+        return on_demand, spot
+    market = asked.get("DefaultTargetCapacityType", default)
+    if market is None:
+        raise missing("TargetCapacitySpecification.DefaultTargetCapacityType")
+    return (on_demand, spot + rest) if _market(market) == "spot" else (on_demand + rest, spot)
+
+
+def checked_configs(tx: Tx, caller: Caller, configs: list[Item], *, instant: bool) -> list[Item]:
+    if not configs:
+        raise missing("LaunchTemplateConfigs")
+    if len(configs) > MOST_TEMPLATES:
+        raise invalid(f"A fleet has at most {MOST_TEMPLATES} launch templates.")
+    overrides = [one for config in configs for one in config.get("Overrides", [])]
+    if not instant and len(overrides) > MOST_OVERRIDES:
+        raise invalid(f"A fleet of this type has at most {MOST_OVERRIDES} overrides across all launch templates.")
+    for override in overrides:
+        _check_override(override, instant=instant)
+    keys = [pool.key for config in configs for pool in pools_of(tx, caller, config)]
+    if not keys:
+        raise ServiceError(
+            "InvalidFleetConfig", "No instance type that is offered here has what the InstanceRequirements ask for."
+        )
+    if len(set(keys)) < len(keys):
+        raise ServiceError(
+            "InvalidFleetConfig",
+            "The fleet configuration contains duplicate instance pools",
+        )
+    return configs
+
+
+def excess_policy(params: Any) -> Any:
+    value = params.get("ExcessCapacityTerminationPolicy", "termination")
+    if value not in ("termination", "no-termination"):
+        raise invalid_value(value, "ExcessCapacityTerminationPolicy", "It has to be termination or no-termination.")
+    return value
+
+
+def tags_at_launch(params: Any) -> list[Item]:
+    """An instant fleet's tags for what it launches, as RunInstances takes them."""
+    return [one for one in params.get("TagSpecifications", []) if one.get("ResourceType") in _TAGGED_AT_LAUNCH]
+
+
+def _check_override(override: Item, *, instant: bool) -> None:
+    for name in _INSTANT_OVERRIDES:
+        if name in override and not instant:
+            raise combination(f"The override {name} is for fleets of type instant; say it in the launch template.")
+    if instant and "," in override.get("SubnetId", ""):
+        raise invalid_value(override["SubnetId"], "SubnetId", "A fleet of type instant takes one subnet an override.")
+    if override.get("AvailabilityZone") and override.get("AvailabilityZoneId"):
+        raise combination("An override has AvailabilityZone or AvailabilityZoneId, not both.")
+    weight = override.get("WeightedCapacity", 1)
+    if not 0 < weight <= MOST_UNITS:
+        raise invalid_value(weight, "WeightedCapacity", "It has to be more than 0.")
+    if not override.get("Priority", 0) >= 0:
+        raise invalid_value(override["Priority"], "Priority", "It has to be 0 or more.")
+    max_price(override.get("MaxPrice"), "MaxPrice")
+
+
+def _market(value: str) -> Market:
+    if value == "spot":
+        return "spot"
+    if value == "on-demand":
+        return "on-demand"
+    raise ServiceError("UnsupportedOperation", f"This cloud has no capacity of the type {value}.")
+
+
+def _spot_options(asked: Item, kind: str) -> Item:
+    options = {"AllocationStrategy": "lowest-price", "InstanceInterruptionBehavior": "terminate", **asked}
+    if options["AllocationStrategy"] not in _SPOT_STRATEGIES:
+        raise invalid_value(
+            options["AllocationStrategy"], "AllocationStrategy", f"It has to be one of {', '.join(_SPOT_STRATEGIES)}."
+        )
+    if options["AllocationStrategy"] == "lowest-price":
+        options.setdefault("InstancePoolsToUseCount", 1)
+    elif "InstancePoolsToUseCount" in options:
+        raise combination("InstancePoolsToUseCount is for the allocation strategy lowest-price.")
+    if options.get("InstancePoolsToUseCount", 1) < 1:
+        raise invalid_value(options["InstancePoolsToUseCount"], "InstancePoolsToUseCount", "It has to be at least 1.")
+    _check_behavior(options["InstanceInterruptionBehavior"])
+    _check_instant_options(options, kind)
+    _check_rebalance(options, kind)
+    return options
+
+
+def _check_behavior(behavior: str) -> None:
+    if behavior == "hibernate":
+        raise ServiceError("UnsupportedOperation", "This cloud does not hibernate instances.")
+    if behavior == "stop":
+        raise ServiceError("UnsupportedOperation", "This cloud's fleets replace what is interrupted, and stop nothing.")
+    if behavior != "terminate":
+        raise invalid_value(behavior, "InstanceInterruptionBehavior", "It has to be terminate.")
+
+
+def _check_rebalance(options: Item, kind: str) -> None:
+    rebalance = options.get("MaintenanceStrategies", {}).get("CapacityRebalance")
+    if not rebalance:
+        return
+    if kind != "maintain":
+        raise combination("CapacityRebalance is for fleets of type maintain.")
+    strategy, delay = rebalance.get("ReplacementStrategy"), rebalance.get("TerminationDelay")
+    if strategy not in ("launch", "launch-before-terminate"):
+        raise invalid_value(strategy, "ReplacementStrategy", "It has to be launch or launch-before-terminate.")
+    if (strategy == "launch") != (delay is None):
+        raise combination("TerminationDelay is needed with launch-before-terminate, and only there.")
+    if delay is not None and not 120 <= delay <= 7200:
+        raise invalid_value(delay, "TerminationDelay", "It has to be between 120 and 7200.")
+
+
+def _on_demand_options(asked: Item, kind: str) -> Item:
+    options = {"AllocationStrategy": "lowest-price", **asked}
+    if options["AllocationStrategy"] not in ("lowest-price", "prioritized"):
+        raise invalid_value(
+            options["AllocationStrategy"], "AllocationStrategy", "It has to be lowest-price or prioritized."
+        )
+    _check_instant_options(options, kind)
+    return options
+
+
+def _check_instant_options(options: Item, kind: str) -> None:
+    for name in _INSTANT_OPTIONS:
+        if options.get(name) and kind != "instant":
+            raise combination(f"{name} is for fleets of type instant.")
+    least = options.get("MinTargetCapacity")
+    if least is not None and not (options.get("SingleAvailabilityZone") or options.get("SingleInstanceType")):
+        raise combination("MinTargetCapacity needs SingleAvailabilityZone or SingleInstanceType.")
+    if least is not None and not 1 <= least <= 1000:
+        raise invalid_value(least, "MinTargetCapacity", "It has to be between 1 and 1000.")

@@ -1,0 +1,199 @@
+"""Fleets as EC2 describes them: what was asked for, how much of it is there, and what has happened."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from skylift.cloud.error import ServiceError
+from skylift.cloud.fleet import MARKETS, Fleet, FleetEvent, FleetMember, Market
+from skylift.cloud.identity import Caller
+from skylift.cloud.instance import Instance
+from skylift.cloud.services.api.filter import matching
+from skylift.cloud.services.api.list_response import Listing
+from skylift.cloud.services.api.page import Limits, answer, page
+from skylift.cloud.services.api.resource import require
+from skylift.cloud.services.api.tag import tag_list
+from skylift.cloud.store.database import Tx
+from skylift.cloud.store.fleet import events_since, instances_left, members_left
+
+Item = dict[str, Any]
+
+LIMITS = Limits(least=1)
+
+LISTING = Listing(
+    Fleet,
+    ids="FleetIds",
+    member="Fleets",
+    key="FleetId",
+    limits=LIMITS,
+    filters={
+        "activity-status": "ActivityStatus",
+        "excess-capacity-termination-policy": "ExcessCapacityTerminationPolicy",
+        "fleet-state": "FleetState",
+        "replace-unhealthy-instances": "ReplaceUnhealthyInstances",
+        "type": "Type",
+    },
+)
+
+
+def describe(tx: Tx, _caller: Caller, params: Any) -> Item:
+    """An instant fleet is described only where it is asked for by its id."""
+    rows = LISTING.rows(tx, params)
+    if not params.get("FleetIds"):
+        rows = [row for row in rows if row.type != "instant"]
+    filters = [_spelled_as_answered(one) for one in params.get("Filters") or []]
+    return LISTING.answer({**params, "Filters": filters}, [view(tx, row) for row in rows])
+
+
+def describe_instances(tx: Tx, _caller: Caller, params: Any) -> Item:
+    fleet = require(tx, Fleet, params["FleetId"])
+    _refuse_instant(fleet, "DescribeFleetInstances")
+    items = [_active(member, row) for member, row in standing(tx, fleet.id) if is_there(row)]
+    found = matching(items, params.get("Filters"), {"instance-type": "InstanceType"})
+    shown = answer("ActiveInstances", page(found, params, lambda item: str(item["InstanceId"]), LIMITS))
+    return {"FleetId": fleet.id, **shown}
+
+
+def describe_history(tx: Tx, _caller: Caller, params: Any) -> Item:
+    fleet = require(tx, Fleet, params["FleetId"])
+    _refuse_instant(fleet, "DescribeFleetHistory")
+    events = events_since(tx, fleet.id, params["StartTime"])
+    wanted = params.get("EventType")
+    numbered = [{"Number": f"{event.number:020}", **_event(event)} for event in events if wanted in (None, event.type)]
+    chosen, token = page(numbered, params, lambda item: str(item["Number"]), LIMITS)
+    records = [{key: value for key, value in item.items() if key != "Number"} for item in chosen]
+    shown = answer("HistoryRecords", (records, token))
+    return {"FleetId": fleet.id, "StartTime": params["StartTime"], "LastEvaluatedTime": tx.now, **shown}
+
+
+def view(tx: Tx, fleet: Fleet) -> Item:
+    there = {market: _units(tx, fleet, market) for market in MARKETS}
+    instant = fleet.type == "instant"
+    return {
+        "FleetId": fleet.id,
+        "FleetState": fleet.state,
+        "ActivityStatus": activity(tx, fleet),
+        "CreateTime": fleet.created,
+        "Type": fleet.type,
+        **({"ClientToken": fleet.client_token} if fleet.client_token else {}),
+        "ExcessCapacityTerminationPolicy": fleet.excess_policy,
+        "FulfilledCapacity": sum(there.values()),
+        "FulfilledOnDemandCapacity": there["on-demand"],
+        "LaunchTemplateConfigs": [_config(config) for config in fleet.configs],
+        "TargetCapacitySpecification": {
+            "TotalTargetCapacity": fleet.on_demand_target + fleet.spot_target,
+            "OnDemandTargetCapacity": fleet.on_demand_target,
+            "SpotTargetCapacity": fleet.spot_target,
+            "DefaultTargetCapacityType": fleet.default_market,
+        },
+        "TerminateInstancesWithExpiration": fleet.terminate_with_expiration,
+        **({"ValidFrom": fleet.valid_from} if fleet.valid_from else {}),
+        **({"ValidUntil": fleet.valid_until} if fleet.valid_until else {}),
+        "ReplaceUnhealthyInstances": fleet.replace_unhealthy,
+        "SpotOptions": fleet.spot_options,
+        "OnDemandOptions": fleet.on_demand_options,
+        **({"Context": fleet.context} if fleet.context else {}),
+        "Tags": tag_list(fleet.tags),
+        **({"Errors": fleet.errors, "Instances": launched(tx, fleet)} if instant else {}),
+    }
+
+
+def _spelled_as_answered(given: Item) -> Item:
+    """Filters spell `deleted-running` what answers spell `deleted_running`."""
+    if given.get("Name") not in ("activity-status", "fleet-state"):
+        return given
+    return {**given, "Values": [value.replace("-", "_") for value in given.get("Values", [])]}
+
+
+def launched(tx: Tx, fleet: Fleet) -> list[Item]:
+    """What an instant fleet launched, together what came from the same pool."""
+    groups: dict[str, Item] = {}
+    for member in tx.find(FleetMember, fleet_id=fleet.id):
+        group = groups.setdefault(
+            f"{member.market} {member.source}",
+            {
+                "LaunchTemplateAndOverrides": member.source,
+                "Lifecycle": member.market,
+                "InstanceIds": [],
+                "InstanceType": member.type,
+            },
+        )
+        group["InstanceIds"].append(member.instance_id)
+    return list(groups.values())
+
+
+def standing(tx: Tx, fleet_id: str) -> list[tuple[FleetMember, Instance | None]]:
+    """A fleet's instances that are not known to have ended, and what is said of them."""
+    rows = instances_left(tx, fleet_id)
+    return [(member, rows.get(member.instance_id)) for member in members_left(tx, fleet_id)]
+
+
+def is_there(row: Instance | None) -> bool:
+    return row is not None and row.state in ("pending", "running")
+
+
+def activity(tx: Tx, fleet: Fleet) -> str:
+    if fleet.type == "instant":
+        return "fulfilled"
+    if fleet.state in ("deleted_terminating", "deleted") or _shrinks(tx, fleet):
+        return "pending_termination" if members_left(tx, fleet.id) else "fulfilled"
+    if all(_units(tx, fleet, market) >= fleet.target(market) for market in MARKETS):
+        return "fulfilled"
+    return "error" if fleet.trouble else "pending_fulfillment"
+
+
+def _shrinks(tx: Tx, fleet: Fleet) -> bool:
+    """Whether some of more than enough is on its way out."""
+    return fleet.state == "modifying" and any(
+        row is not None and (row.state == "shutting-down" or member.leaving) for member, row in standing(tx, fleet.id)
+    )
+
+
+def _units(tx: Tx, fleet: Fleet, market: Market) -> float:
+    return float(
+        sum(member.weight for member, row in standing(tx, fleet.id) if member.market == market and is_there(row))
+    )
+
+
+def _active(member: FleetMember, row: Instance | None) -> Item:
+    """Checked by what the kernel says: a server that fails is off, and then not here any more."""
+    return {
+        "InstanceId": member.instance_id,
+        "InstanceType": member.type,
+        **({"SpotInstanceRequestId": row.spot_request_id} if row and row.spot_request_id else {}),
+        "InstanceHealth": "healthy",
+    }
+
+
+def _event(event: FleetEvent) -> Item:
+    return {
+        "EventType": event.type,
+        "Timestamp": event.at,
+        "EventInformation": {
+            "EventSubType": event.sub_type,
+            **({"EventDescription": event.description} if event.description else {}),
+            **({"InstanceId": event.instance_id} if event.instance_id else {}),
+        },
+    }
+
+
+def _config(config: Item) -> Item:
+    """Answers know fewer overrides than requests: of a placement only its group."""
+    overrides = []
+    for override in config.get("Overrides", []):
+        shown = {name: value for name, value in override.items() if name not in _NOT_SHOWN}
+        if override.get("Placement", {}).get("GroupName"):
+            shown["Placement"] = {"GroupName": override["Placement"]["GroupName"]}
+        overrides.append(shown)
+    return {"LaunchTemplateSpecification": config.get("LaunchTemplateSpecification", {}), "Overrides": overrides}
+
+
+_NOT_SHOWN = ("IamInstanceProfile", "KeyName", "MetadataOptions", "Placement")
+
+
+def _refuse_instant(fleet: Fleet, operation: str) -> None:
+    if fleet.type == "instant":
+        raise ServiceError(
+            "UnsupportedOperation",
+            f"{operation} does not support fleets of type instant. Use DescribeFleets with the ID of the fleet.",
+        )

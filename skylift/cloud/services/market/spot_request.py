@@ -1,0 +1,173 @@
+"""RequestSpotInstances and what became of it. A request is fulfilled by the market's loop, a moment later."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from skylift.cloud.identity import Caller
+from skylift.cloud.instance import Instance
+from skylift.cloud.network import SecurityGroup
+from skylift.cloud.services.api.client_token import remember, result_of
+from skylift.cloud.services.api.list_response import Listing
+from skylift.cloud.services.api.refusal import invalid_value, missing, refuse_other_values
+from skylift.cloud.services.api.resource import require_all
+from skylift.cloud.services.api.tag import tag_list, tags_for
+from skylift.cloud.services.api.zone import zone_id, zones
+from skylift.cloud.services.ec2.capacity import refuse_beyond_quota
+from skylift.cloud.services.ec2.launch import refuse_launch
+from skylift.cloud.services.ec2.spot_option import REQUEST, limit_of, requested
+from skylift.cloud.services.ec2.spot_status import marked
+from skylift.cloud.services.market.market_setting import spelled
+from skylift.cloud.spot import SpotRequest
+from skylift.cloud.store.database import Tx
+
+MOST = 1000
+
+NEUTRAL: dict[str, tuple[Any, ...]] = {
+    "LaunchSpecification.EbsOptimized": (False,),
+    "LaunchSpecification.Placement.Tenancy": ("default",),
+    "LaunchSpecification.BlockDeviceMappings.Ebs.Encrypted": (False,),
+}
+
+LISTING = Listing(
+    SpotRequest,
+    ids="SpotInstanceRequestIds",
+    member="SpotInstanceRequests",
+    key="SpotInstanceRequestId",
+    filters={
+        "create-time": "CreateTime",
+        "fault-code": "Fault.Code",
+        "fault-message": "Fault.Message",
+        "instance-id": "InstanceId",
+        "launch.block-device-mapping.device-name": "LaunchSpecification.BlockDeviceMappings.DeviceName",
+        "launch.group-id": "LaunchSpecification.SecurityGroups.GroupId",
+        "launch.group-name": "LaunchSpecification.SecurityGroups.GroupName",
+        "launch.image-id": "LaunchSpecification.ImageId",
+        "launch.instance-type": "LaunchSpecification.InstanceType",
+        "launch.monitoring-enabled": "LaunchSpecification.Monitoring.Enabled",
+        "launch.key-name": "LaunchSpecification.KeyName",
+        "launched-availability-zone": "LaunchedAvailabilityZone",
+        "launched-availability-zone-id": "LaunchedAvailabilityZoneId",
+        "network-interface.subnet-id": "LaunchSpecification.NetworkInterfaces.SubnetId",
+        "product-description": "ProductDescription",
+        "spot-instance-request-id": "SpotInstanceRequestId",
+        "spot-price": "SpotPrice",
+        "state": "State",
+        "status-code": "Status.Code",
+        "status-message": "Status.Message",
+        "type": "Type",
+        "valid-from": "ValidFrom",
+        "valid-until": "ValidUntil",
+    },
+)
+
+_SPECIFIED = (
+    "BlockDeviceMappings",
+    "EbsOptimized",
+    "IamInstanceProfile",
+    "ImageId",
+    "InstanceType",
+    "KeyName",
+    "NetworkInterfaces",
+    "Placement",
+    "SubnetId",
+)
+"""What a request shows of its launch as it came."""
+
+Item = dict[str, Any]
+
+
+def request(tx: Tx, caller: Caller, params: Any) -> Item:
+    """All of the requests are right, or none is made. Price and room are the loop's to look at, again and again."""
+    made_before = result_of(tx, "RequestSpotInstances", params)
+    if made_before:
+        known = require_all(tx, SpotRequest, made_before.split())
+        return {"SpotInstanceRequests": [view(tx, caller, one) for one in known]}
+    refuse_other_values(params, NEUTRAL)
+    count = params.get("InstanceCount", 1)
+    if not 1 <= count <= MOST:
+        raise invalid_value(count, "instanceCount", f"It has to be between 1 and {MOST}.")
+    specification = params.get("LaunchSpecification") or {}
+    for name in ("ImageId", "InstanceType"):
+        if not specification.get(name):
+            raise missing(f"LaunchSpecification.{name}")
+    wish, tags = requested(tx, params), tags_for(params, REQUEST)
+    launch = {name: value for name, value in specification.items() if name != "EbsOptimized"}
+    made = [wish.request(tx, launch, {}, tags) for _ in range(count)]
+    refuse_launch(tx, caller, made[0], on_market=False)
+    # What the market gives is waited for; the account's quota is not.
+    refuse_beyond_quota(tx, made[0].instance_type, "spot", count)
+    for one in made:
+        tx.add(one)
+    remember(tx, "RequestSpotInstances", params, " ".join(one.id for one in made))
+    return {"SpotInstanceRequests": [view(tx, caller, one) for one in made]}
+
+
+def describe(tx: Tx, caller: Caller, params: Any) -> Item:
+    return LISTING.describe(tx, params, lambda row: view(tx, caller, row))
+
+
+def cancel(tx: Tx, _caller: Caller, params: Any) -> Item:
+    """Instances that run go on without their request; what has ended stays as it is."""
+    cancelled = []
+    for row in require_all(tx, SpotRequest, params["SpotInstanceRequestIds"]):
+        instance = tx.get(Instance, id=row.instance_id) if row.instance_id else None
+        alive = instance is not None and instance.state != "terminated"
+        if row.state in ("active", "disabled") and alive:
+            tx.save(marked(tx, row, "cancelled", "request-canceled-and-instance-running"))
+        elif row.state in ("open", "active", "disabled"):
+            tx.save(marked(tx, row, "cancelled", "canceled-before-fulfillment"))
+        state = row.state if row.state in ("closed", "failed") else "cancelled"
+        cancelled.append({"SpotInstanceRequestId": row.id, "State": "completed" if state == "failed" else state})
+    return {"CancelledSpotInstanceRequests": cancelled}
+
+
+def view(tx: Tx, caller: Caller, row: SpotRequest) -> Item:
+    zone = row.zone or _wanted_zone(row) or zones(caller.region)[0]
+    limit = limit_of(row.instance_type, zone, row.max_price)
+    return {
+        "SpotInstanceRequestId": row.id,
+        **({} if limit == float("inf") else {"SpotPrice": spelled(limit)}),
+        "Type": row.type,
+        "State": row.state,
+        "Status": {"Code": row.status_code, "Message": row.status_message, "UpdateTime": row.status_updated},
+        **_fault(row),
+        "CreateTime": row.created,
+        "LaunchSpecification": _specification(tx, row),
+        "ProductDescription": "Linux/UNIX",
+        "InstanceInterruptionBehavior": row.behavior,
+        **({"InstanceId": row.instance_id} if row.instance_id else {}),
+        **({"LaunchedAvailabilityZone": row.zone, "LaunchedAvailabilityZoneId": zone_id(row.zone)} if row.zone else {}),
+        **({"ValidFrom": row.valid_from} if row.valid_from else {}),
+        **({"ValidUntil": row.valid_until} if row.valid_until else {}),
+        "Tags": tag_list(row.tags),
+    }
+
+
+def _fault(row: SpotRequest) -> Item:
+    if row.state != "failed":
+        return {}
+    return {"Fault": {"Code": row.status_code, "Message": row.status_message}}
+
+
+def _specification(tx: Tx, row: SpotRequest) -> Item:
+    """Groups are shown with their names, however they were asked for."""
+    shown = {name: row.launch[name] for name in _SPECIFIED if name in row.launch}
+    placement = {name: value for name, value in shown.get("Placement", {}).items() if name in _PLACEMENT}
+    groups = [tx.get(SecurityGroup, id=group_id) for group_id in row.launch.get("SecurityGroupIds") or []]
+    named = [{"GroupId": group.id, "GroupName": group.name} for group in groups if group is not None]
+    named += [{"GroupName": name} for name in row.launch.get("SecurityGroups") or []]
+    return {
+        **shown,
+        **({"Placement": placement} if placement else {}),
+        "SecurityGroups": named,
+        "Monitoring": {"Enabled": bool(row.launch.get("Monitoring", {}).get("Enabled"))},
+    }
+
+
+_PLACEMENT = ("AvailabilityZone", "GroupName", "Tenancy")
+
+
+def _wanted_zone(row: SpotRequest) -> str | None:
+    zone: str | None = row.launch.get("Placement", {}).get("AvailabilityZone")
+    return zone

@@ -1,0 +1,228 @@
+"""Buckets: their names, their place, their tags."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any
+
+from skylift.cloud.bucket import Bucket, Part, Upload
+from skylift.cloud.error import ServiceError
+from skylift.cloud.identity import Caller
+from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.s3.bucket_setting import ENFORCED, checked_ownership
+from skylift.cloud.services.s3.error import invalid_argument, malformed_xml, not_implemented
+from skylift.cloud.services.s3.rules import bucket_arn, bucket_of, checked_tag, owner
+from skylift.cloud.services.s3.token import read_token, write_token
+from skylift.cloud.store.bucket import buckets, has_objects
+from skylift.cloud.store.content import discard
+from skylift.cloud.store.database import Tx
+
+MAX_TAGS = 50
+MOST_BUCKETS = 10_000
+"""Both the quota of general purpose buckets and the largest page of ListBuckets."""
+
+FIRST_REGION = "us-east-1"
+_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_RESERVED_STARTS = ("xn--", "sthree-", "amzn-s3-demo-")
+_RESERVED_ENDS = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3")
+
+
+def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    name = checked_name(params["Bucket"])
+    configuration = params.get("CreateBucketConfiguration", {})
+    _check_location(caller.region, configuration.get("LocationConstraint"))
+    ownership = checked_ownership(params.get("ObjectOwnership", ENFORCED))
+    if params.get("ACL", "private") != "private":
+        if ownership != ENFORCED:
+            raise not_implemented("x-amz-acl", params["ACL"])
+        raise ServiceError(
+            "InvalidBucketAclWithObjectOwnership",
+            "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting",
+            status=400,
+        )
+    tags = checked_tags(configuration.get("Tags", []))
+    answer = {"Location": f"/{name}", "BucketArn": bucket_arn(name)}
+    if tx.get(Bucket, name=name) is not None:
+        # Only the first region answers its owner's repeated request as if it were new.
+        if caller.region == FIRST_REGION:
+            return answer
+        raise ServiceError(
+            "BucketAlreadyOwnedByYou",
+            "Your previous request to create the named bucket succeeded and you already own it.",
+            status=409,
+            BucketName=name,
+        )
+    if len(buckets(tx, "", "", MOST_BUCKETS)) == MOST_BUCKETS:
+        raise ServiceError("TooManyBuckets", "You have attempted to create more buckets than allowed", status=400)
+    tx.add(
+        Bucket(
+            name=name,
+            region=caller.region,
+            created=tx.now,
+            owner=caller.account,
+            tags=tags,
+            ownership=ownership,
+        )
+    )
+    return answer
+
+
+def list_all(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    limit = params.get("MaxBuckets", MOST_BUCKETS)
+    if not 1 <= limit <= MOST_BUCKETS:
+        raise invalid_argument(
+            "max-buckets", limit, f"Argument max-buckets must be an integer between 1 and {MOST_BUCKETS}"
+        )
+    prefix = params.get("Prefix", "")
+    after = read_token(params.get("ContinuationToken"), "continuation-token")
+    in_region = params.get("BucketRegion", caller.region) == caller.region
+    found = buckets(tx, prefix, after, limit + 1) if in_region else []
+    answer: dict[str, Any] = {
+        "Buckets": [
+            {
+                "Name": bucket.name,
+                "CreationDate": bucket.created,
+                "BucketRegion": bucket.region,
+                "BucketArn": bucket_arn(bucket.name),
+            }
+            for bucket in found[:limit]
+        ],
+        "Owner": owner(caller.account),
+    }
+    if "Prefix" in params:
+        answer["Prefix"] = prefix
+    if len(found) > limit:
+        answer["ContinuationToken"] = write_token(found[limit - 1].name)
+    return answer
+
+
+def head(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    bucket = bucket_of(tx, caller, params)
+    return {"BucketArn": bucket_arn(bucket.name), "BucketRegion": bucket.region, "AccessPointAlias": False}
+
+
+def location(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    """The first region is spelled as no constraint at all."""
+    bucket = bucket_of(tx, caller, params)
+    return {} if bucket.region == FIRST_REGION else {"LocationConstraint": bucket.region}
+
+
+def delete(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    """Uploads in progress go with the bucket; objects keep it from going."""
+    bucket = bucket_of(tx, caller, params)
+    if has_objects(tx, bucket.name):
+        raise ServiceError(
+            "BucketNotEmpty",
+            "The bucket you tried to delete is not empty"
+            + (". You must delete all versions in the bucket." if bucket.versioning else ""),
+            status=409,
+            BucketName=bucket.name,
+        )
+    for upload in tx.find(Upload, bucket=bucket.name):
+        for part in tx.find(Part, upload_id=upload.id):
+            discard(tx, part.extents)
+        tx.remove(upload)
+    tx.remove(bucket)
+    return {}
+
+
+def put_tags(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    bucket = bucket_of(tx, caller, params)
+    tx.save(replace(bucket, tags=checked_tags(params["Tagging"]["TagSet"])))
+    return {}
+
+
+def get_tags(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    bucket = bucket_of(tx, caller, params)
+    if not bucket.tags:
+        raise ServiceError("NoSuchTagSet", "The TagSet does not exist", status=404, BucketName=bucket.name)
+    return {"TagSet": [{"Key": key, "Value": value} for key, value in bucket.tags.items()]}
+
+
+def delete_tags(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    tx.save(replace(bucket_of(tx, caller, params), tags={}))
+    return {}
+
+
+def checked_name(name: str) -> str:
+    """By the user guide's "General purpose bucket naming rules"."""
+    reserved = name.startswith(_RESERVED_STARTS) or name.endswith(_RESERVED_ENDS)
+    if not _NAME.fullmatch(name) or ".." in name or reserved or _is_address(name):
+        raise ServiceError("InvalidBucketName", "The specified bucket is not valid.", status=400, BucketName=name)
+    return name
+
+
+def checked_tags(listed: list[dict[str, str]]) -> dict[str, str]:
+    if len(listed) > MAX_TAGS:
+        raise ServiceError("BadRequest", f"Bucket tag count cannot be greater than {MAX_TAGS}", status=400)
+    tags: dict[str, str] = {}
+    for tag in listed:
+        if "Key" not in tag or "Value" not in tag:
+            raise malformed_xml()
+        tags[checked_tag(tag["Key"], tag["Value"], tags)] = tag["Value"]
+    return tags
+
+
+def check(action: str) -> Callable[[Tx, Caller, Any], Iterable[Check]]:
+    """The caller must be allowed `action` on the bucket itself."""
+
+    def checks(_tx: Tx, _caller: Caller, params: Any) -> Iterable[Check]:
+        return [Check(f"s3:{action}", bucket_arn(params["Bucket"]))]
+
+    return checks
+
+
+def check_create(_tx: Tx, _caller: Caller, params: Any) -> Iterable[Check]:
+    """What a new bucket is told about itself takes the permission that telling it later takes.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateBucket.html ("Permissions"): no ACL and `private` take
+    none, `ObjectOwnership` takes one whatever its value.
+    """
+    configuration = params.get("CreateBucketConfiguration", {})
+    arn = bucket_arn(params["Bucket"])
+    context = {"s3:locationconstraint": configuration.get("LocationConstraint", FIRST_REGION)}
+    yield Check("s3:CreateBucket", arn, context)
+    if params.get("ACL", "private") != "private":
+        yield Check("s3:PutBucketAcl", arn)
+    if "ObjectOwnership" in params:
+        yield Check("s3:PutBucketOwnershipControls", arn)
+    if configuration.get("Tags"):
+        tags = {tag["Key"]: tag["Value"] for tag in configuration["Tags"] if "Key" in tag and "Value" in tag}
+        keys = {f"aws:RequestTag/{key}": value for key, value in tags.items()}
+        yield Check("s3:TagResource", arn, {**keys, "aws:TagKeys": tuple(tags)})
+
+
+def check_list(_tx: Tx, _caller: Caller, _params: Any) -> Iterable[Check]:
+    return [Check("s3:ListAllMyBuckets", "*")]
+
+
+def _check_location(region: str, constraint: str | None) -> None:
+    """A cloud has one region, so that its endpoint is that region's; us-east-1 takes no constraint."""
+    constraint = {"EU": "eu-west-1", "": None}.get(constraint or "", constraint)
+    expected = None if region == FIRST_REGION else region
+    if constraint == expected:
+        return
+    if region == FIRST_REGION:
+        raise ServiceError(
+            "InvalidLocationConstraint",
+            f"The specified location-constraint is not valid: this cloud's region is {region}, which takes none",
+            status=400,
+            LocationConstraint=str(constraint),
+        )
+    raise ServiceError(
+        "IllegalLocationConstraintException",
+        f"The {constraint or 'unspecified'} location constraint is incompatible for the region specific endpoint "
+        "this request was sent to.",
+        status=400,
+    )
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.IPv4Address(name)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,185 @@
+"""What a bucket can be told about itself: versioning, ownership, public access, encryption; and who it belongs to.
+
+This cloud has one account, so that whoever writes an object, it is the account's: the three kinds of object ownership
+differ only in whether an ACL may be named, and the only ACL there is says that everything is the owner's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from skylift.cloud.bucket import Bucket, PublicAccess
+from skylift.cloud.error import ServiceError
+from skylift.cloud.identity import Caller
+from skylift.cloud.services.s3.error import access_denied, malformed_xml, not_implemented
+from skylift.cloud.services.s3.object_version import find
+from skylift.cloud.services.s3.rules import bucket_of, canonical_id, owner
+from skylift.cloud.store.database import Tx
+
+ENFORCED = "BucketOwnerEnforced"
+OWNERSHIPS = (ENFORCED, "BucketOwnerPreferred", "ObjectWriter")
+
+_PUBLIC_ACCESS = {
+    "BlockPublicAcls": "block_acls",
+    "IgnorePublicAcls": "ignore_acls",
+    "BlockPublicPolicy": "block_policy",
+    "RestrictPublicBuckets": "restrict_buckets",
+}
+
+
+def put_versioning(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    bucket = bucket_of(tx, caller, params)
+    status = params["VersioningConfiguration"].get("Status")
+    if status not in ("Enabled", "Suspended"):
+        raise ServiceError(
+            "IllegalVersioningConfigurationException",
+            "The Versioning element must be specified" if status is None else "The versioning status is not valid",
+            status=400,
+        )
+    tx.save(replace(bucket, versioning=status))
+    return {}
+
+
+def get_versioning(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    """A bucket that was never told to keep versions answers nothing."""
+    bucket = bucket_of(tx, caller, params)
+    return {} if bucket.versioning is None else {"Status": bucket.versioning}
+
+
+def put_ownership(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    bucket = bucket_of(tx, caller, params)
+    rules = params["OwnershipControls"]["Rules"]
+    if len(rules) != 1:
+        raise malformed_xml()
+    tx.save(replace(bucket, ownership=checked_ownership(rules[0]["ObjectOwnership"])))
+    return {}
+
+
+def get_ownership(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    bucket = bucket_of(tx, caller, params)
+    if bucket.ownership is None:
+        raise ServiceError(
+            "OwnershipControlsNotFoundError",
+            "The bucket ownership controls were not found",
+            status=404,
+            BucketName=bucket.name,
+        )
+    return {"OwnershipControls": {"Rules": [{"ObjectOwnership": bucket.ownership}]}}
+
+
+def delete_ownership(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    tx.save(replace(bucket_of(tx, caller, params), ownership=None))
+    return {}
+
+
+def checked_ownership(ownership: str) -> str:
+    if ownership not in OWNERSHIPS:
+        raise ServiceError("InvalidArgument", f"Invalid x-amz-object-ownership header: {ownership}", status=400)
+    return ownership
+
+
+def put_public_access(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    """What is not named is not blocked."""
+    bucket = bucket_of(tx, caller, params)
+    asked = params["PublicAccessBlockConfiguration"]
+    blocked = PublicAccess(**{field: asked.get(name, False) for name, field in _PUBLIC_ACCESS.items()})
+    tx.save(replace(bucket, public_access=blocked))
+    return {}
+
+
+def get_public_access(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    bucket = bucket_of(tx, caller, params)
+    if bucket.public_access is None:
+        raise ServiceError(
+            "NoSuchPublicAccessBlockConfiguration",
+            "The public access block configuration was not found",
+            status=404,
+            BucketName=bucket.name,
+        )
+    blocked = bucket.public_access
+    return {"PublicAccessBlockConfiguration": {name: getattr(blocked, field) for name, field in _PUBLIC_ACCESS.items()}}
+
+
+def delete_public_access(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    tx.save(replace(bucket_of(tx, caller, params), public_access=None))
+    return {}
+
+
+def put_encryption(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    """AES256, which every bucket has, is the only encryption here."""
+    bucket = bucket_of(tx, caller, params)
+    rules = params["ServerSideEncryptionConfiguration"]["Rules"]
+    if len(rules) != 1:
+        raise malformed_xml()
+    default = rules[0].get("ApplyServerSideEncryptionByDefault", {"SSEAlgorithm": "AES256"})
+    if default["SSEAlgorithm"] != "AES256":
+        raise not_implemented("SSEAlgorithm", default["SSEAlgorithm"])
+    tx.save(replace(bucket, bucket_key=rules[0].get("BucketKeyEnabled", False)))
+    return {}
+
+
+def get_encryption(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    bucket = bucket_of(tx, caller, params)
+    rule = {
+        "ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"},
+        "BucketKeyEnabled": bucket.bucket_key,
+    }
+    return {"ServerSideEncryptionConfiguration": {"Rules": [rule]}}
+
+
+def delete_encryption(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    """Back to what a new bucket has."""
+    tx.save(replace(bucket_of(tx, caller, params), bucket_key=False))
+    return {}
+
+
+def get_acl(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    bucket = bucket_of(tx, caller, params)
+    return _private(bucket.owner)
+
+
+def get_object_acl(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    bucket = bucket_of(tx, caller, params)
+    find(tx, bucket, params)
+    return _private(bucket.owner)
+
+
+def put_acl(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    _check_acl(bucket_of(tx, caller, params), params)
+    return {}
+
+
+def put_object_acl(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    bucket = bucket_of(tx, caller, params)
+    find(tx, bucket, params)
+    _check_acl(bucket, params)
+    return {}
+
+
+def _check_acl(bucket: Bucket, params: Any) -> None:
+    """The one ACL that there is may be put where ACLs may be put at all: it is what holds already."""
+    if bucket.ownership == ENFORCED:
+        raise ServiceError("AccessControlListNotSupported", "The bucket does not allow ACLs", status=400)
+    if "ACL" in params and "AccessControlPolicy" in params:
+        raise ServiceError(
+            "UnexpectedContent", "This request contains unsupported content: a canned ACL and a document.", status=400
+        )
+    if "ACL" in params:
+        if params["ACL"] not in ("private", "bucket-owner-full-control"):
+            raise not_implemented("x-amz-acl", params["ACL"])
+        return
+    if "AccessControlPolicy" not in params:
+        raise ServiceError("MissingSecurityHeader", "Your request was missing a required header", status=400)
+    mine = canonical_id(bucket.owner)
+    grants = params["AccessControlPolicy"].get("Grants", [])
+    granted = [(grant.get("Grantee", {}).get("ID"), grant.get("Permission")) for grant in grants]
+    if params["AccessControlPolicy"].get("Owner", {}).get("ID", mine) != mine:
+        raise access_denied()
+    if granted != [(mine, "FULL_CONTROL")]:
+        raise not_implemented("AccessControlPolicy", "other than the owner's FULL_CONTROL")
+
+
+def _private(account: str) -> dict[str, Any]:
+    grantee = {"ID": canonical_id(account), "Type": "CanonicalUser"}
+    return {"Owner": owner(account), "Grants": [{"Grantee": grantee, "Permission": "FULL_CONTROL"}]}

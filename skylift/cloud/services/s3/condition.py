@@ -1,0 +1,69 @@
+"""Condition keys of S3 that any request may carry, read from its parameters.
+
+https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import unquote
+
+from skylift.cloud.identity import Caller, Signature
+from skylift.cloud.services.api.operation import Check
+from skylift.cloud.store.database import Tx
+
+Checks = Callable[[Tx, Caller, Any], Iterable[Check]]
+
+KEYS = {
+    "ACL": "s3:x-amz-acl",
+    "CopySource": "s3:x-amz-copy-source",
+    "IfMatch": "s3:if-match",
+    "IfNoneMatch": "s3:if-none-match",
+    "MetadataDirective": "s3:x-amz-metadata-directive",
+    "ObjectOwnership": "s3:x-amz-object-ownership",
+    "ServerSideEncryption": "s3:x-amz-server-side-encryption",
+    "StorageClass": "s3:x-amz-storage-class",
+}
+
+
+def with_request_keys(checks: Checks) -> Checks:
+    """The same checks, each with the keys that the request's parameters and signature stand for."""
+
+    def keyed(tx: Tx, caller: Caller, params: Any) -> Iterable[Check]:
+        return (with_request(tx, caller, params, check) for check in checks(tx, caller, params))
+
+    return keyed
+
+
+def with_request(tx: Tx, caller: Caller, params: Any, check: Check) -> Check:
+    """What a check says itself wins."""
+    context = {key: str(params[name]) for name, key in KEYS.items() if name in params}
+    if "CopySource" in params:
+        context[KEYS["CopySource"]] = _copy_source(params["CopySource"])
+    context["s3:ResourceAccount"] = caller.account
+    context |= _of_signature(tx.now, caller.signature)
+    if caller.tls_version:
+        context["s3:TlsVersion"] = caller.tls_version
+    return replace(check, context={**context, **(check.context or {})})
+
+
+def _copy_source(header: str) -> str:
+    """As policies write it, however the request does: without a slash before the bucket, and not percent-encoded."""
+    path, question, version = header.partition("?versionId=")
+    return f"{unquote(path).removeprefix('/')}{question}{version}"
+
+
+def _of_signature(now: datetime, signature: Signature | None) -> dict[str, str]:
+    """An anonymous request has none of these keys."""
+    if signature is None:
+        return {}
+    keys: dict[str, str] = {"s3:authType": signature.auth_type, "s3:signatureversion": signature.version}
+    if signature.payload:
+        keys["s3:x-amz-content-sha256"] = signature.payload
+    if signature.made is not None:
+        milliseconds = (now - signature.made) // timedelta(milliseconds=1)
+        keys["s3:signatureAge"] = str(max(0, milliseconds))
+    return keys

@@ -1,0 +1,77 @@
+"""What no bucket has here, because nothing carries it out: whoever describes a bucket whole asks for each.
+
+The answers are S3's for a bucket that was never told of these things; telling it is refused by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from skylift.cloud.error import ServiceError
+from skylift.cloud.identity import Caller
+from skylift.cloud.services.s3.rules import bucket_of
+from skylift.cloud.store.database import Tx
+
+
+@dataclass(frozen=True)
+class Absent:
+    """One such question: the operation, the action that it needs, and what S3 says where there is nothing, which is
+    `answer` or an error of status 404."""
+
+    operation: str
+    action: str
+    answer: Mapping[str, Any] = field(default_factory=dict)
+    code: str = ""
+    message: str = ""
+    takes: str = ""
+
+    def get(self, tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+        bucket = bucket_of(tx, caller, params)
+        if self.code:
+            raise ServiceError(self.code, self.message, status=404, BucketName=bucket.name)
+        return dict(self.answer)
+
+
+_NO_MORE = {"IsTruncated": False}
+
+ABSENT = (
+    Absent("GetBucketAccelerateConfiguration", "GetAccelerateConfiguration"),
+    Absent(
+        "GetBucketLifecycleConfiguration",
+        "GetLifecycleConfiguration",
+        code="NoSuchLifecycleConfiguration",
+        message="The lifecycle configuration does not exist",
+    ),
+    Absent("GetBucketLogging", "GetBucketLogging"),
+    Absent("GetBucketNotificationConfiguration", "GetBucketNotification"),
+    Absent(
+        "GetBucketReplication",
+        "GetReplicationConfiguration",
+        code="ReplicationConfigurationNotFoundError",
+        message="The replication configuration was not found",
+    ),
+    Absent("GetBucketRequestPayment", "GetBucketRequestPayment", {"Payer": "BucketOwner"}),
+    Absent(
+        "GetBucketWebsite",
+        "GetBucketWebsite",
+        code="NoSuchWebsiteConfiguration",
+        message="The specified bucket does not have a website configuration",
+    ),
+    Absent(
+        "GetObjectLockConfiguration",
+        "GetBucketObjectLockConfiguration",
+        code="ObjectLockConfigurationNotFoundError",
+        message="Object Lock configuration does not exist for this bucket",
+    ),
+    Absent("ListBucketAnalyticsConfigurations", "GetAnalyticsConfiguration", _NO_MORE, takes="ContinuationToken"),
+    Absent(
+        "ListBucketIntelligentTieringConfigurations",
+        "GetIntelligentTieringConfiguration",
+        _NO_MORE,
+        takes="ContinuationToken",
+    ),
+    Absent("ListBucketInventoryConfigurations", "GetInventoryConfiguration", _NO_MORE, takes="ContinuationToken"),
+    Absent("ListBucketMetricsConfigurations", "GetMetricsConfiguration", _NO_MORE, takes="ContinuationToken"),
+)

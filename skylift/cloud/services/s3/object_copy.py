@@ -1,0 +1,173 @@
+"""Copies within this cloud: files are shared on disk, so that a copy takes no room and hardly any time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+from urllib.parse import unquote
+
+from skylift.cloud.bucket import Bucket, Object
+from skylift.cloud.identity import Caller
+from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.s3 import object_version as version
+from skylift.cloud.services.s3.checksum import digest_bytes, digested
+from skylift.cloud.services.s3.error import access_denied, invalid_argument, invalid_request, no_such_bucket
+from skylift.cloud.services.s3.object import check_put, check_readable, quoted
+from skylift.cloud.services.s3.object_tag import existing_context, from_header, requested_context
+from skylift.cloud.services.s3.precondition import check_source, check_write
+from skylift.cloud.services.s3.rules import (
+    ENCRYPTION,
+    MAX_PUT,
+    bucket_of,
+    check_features,
+    check_key,
+    checked_metadata,
+    content_type,
+    described_checksums,
+    object_arn,
+    system_headers,
+)
+from skylift.cloud.store.bucket import current, version_of
+from skylift.cloud.store.content import share
+from skylift.cloud.store.database import Tx
+
+
+def copy(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    bucket, key = bucket_of(tx, caller, params), params["Key"]
+    check_key(key)
+    check_features(bucket, params)
+    source = source_of(tx, caller, params)
+    check_source(params, source)
+    directive = _directive(params, "MetadataDirective", "x-amz-metadata-directive")
+    tagging = _directive(params, "TaggingDirective", "x-amz-tagging-directive")
+    onto_itself = (source.bucket, source.key, source.latest) == (bucket.name, key, True)
+    if directive == "COPY" and onto_itself and not params.keys() & {"ServerSideEncryption", "StorageClass"}:
+        raise invalid_request(
+            "This copy request is illegal because it is trying to copy an object to itself without changing the "
+            "object's metadata, storage class, website redirect location or encryption attributes."
+        )
+    if source.size > MAX_PUT:
+        raise invalid_request(
+            f"The specified copy source is larger than the maximum allowable size for a copy source: {MAX_PUT}"
+        )
+    if "IfMatch" in params or "IfNoneMatch" in params:
+        check_write(params, current(tx, bucket.name, key))
+    copied = replace(
+        _as_one_piece(tx, source, params),
+        bucket=bucket.name,
+        key=key,
+        modified=tx.now,
+        extents=share(tx, source.extents),
+    )
+    if directive == "REPLACE":
+        copied = replace(
+            copied,
+            content_type=content_type(params),
+            headers=system_headers(params),
+            metadata=checked_metadata(params),
+        )
+    if tagging == "REPLACE":
+        copied = replace(copied, tags=from_header(params))
+    copied = version.place(tx, bucket, copied)
+    result = {
+        "ETag": quoted(copied.etag),
+        "LastModified": copied.modified,
+        **described_checksums(copied.checksums),
+    }
+    if copied.checksums:
+        result["ChecksumType"] = copied.checksum_type
+    return {
+        "CopyObjectResult": result,
+        **ENCRYPTION,
+        **version.described(bucket, copied),
+        **described_source(tx, source),
+    }
+
+
+def described_source(tx: Tx, source: Object) -> dict[str, str]:
+    """Which version was copied, if its bucket keeps any."""
+    bucket = tx.get(Bucket, name=source.bucket)
+    return {} if bucket is None or bucket.versioning is None else {"CopySourceVersionId": source.version}
+
+
+def source_of(tx: Tx, caller: Caller, params: Any) -> Object:
+    """The object that `CopySource` names."""
+    name, key, named = source_name(params)
+    bucket = tx.get(Bucket, name=name)
+    if bucket is None:
+        raise no_such_bucket(name)
+    if params.get("ExpectedSourceBucketOwner", caller.account) != bucket.owner:
+        raise access_denied()
+    if named is not None:
+        found = version_of(tx, name, key, named)
+        if found is not None and found.delete_marker:
+            raise invalid_request(
+                "The source of a copy request may not specifically refer to a delete marker by version id."
+            )
+    return version.by_id(tx, bucket, key, named)
+
+
+def source_name(params: Any) -> tuple[str, str, str | None]:
+    """Bucket, key and version from a header like `/bucket/percent%20encoded?versionId=ID`."""
+    source: str = params["CopySource"]
+    path, question, named = source.partition("?versionId=")
+    name, slash, key = unquote(path).removeprefix("/").partition("/")
+    if not (name and slash and key):
+        raise invalid_argument(
+            "x-amz-copy-source", source, "Copy Source must mention the source bucket and key: sourcebucket/sourcekey"
+        )
+    return name, key, named if question else None
+
+
+def check_copy(tx: Tx, caller: Caller, params: Any) -> Iterable[Check]:
+    name, key, named = source_name(params)
+    yield from check_readable(tx, name, key, named)
+    yield from check_put(tx, caller, params)
+    if _directive(params, "TaggingDirective", "x-amz-tagging-directive") == "COPY":
+        yield from _check_copied_tags(tx, name, key, named, params)
+
+
+def prepare_copy(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    """Reads the source where its digests have to be made anew; see Operation.prepare."""
+    source = source_of(tx, caller, params)
+    check_source(params, source)
+    if source.size > MAX_PUT or not _has_to_be_read(source, params.get("ChecksumAlgorithm")):
+        return {}
+    return {"Digested": digest_bytes(tx, source.extents, _algorithm(source, params.get("ChecksumAlgorithm")))}
+
+
+def _check_copied_tags(tx: Tx, name: str, key: str, named: str | None, params: Any) -> Iterable[Check]:
+    """Tags travel with a copy: whoever copies an object that has some reads and writes them."""
+    source = current(tx, name, key) if named is None else version_of(tx, name, key, named)
+    if source is not None and source.tags:
+        noun = "ObjectTagging" if named is None else "ObjectVersionTagging"
+        yield Check(f"s3:Get{noun}", object_arn(name, key), existing_context(source))
+        yield Check("s3:PutObjectTagging", object_arn(params["Bucket"], params["Key"]), requested_context(source.tags))
+
+
+def _directive(params: Any, member: str, header: str) -> str:
+    directive: str = params.get(member, "COPY")
+    if directive not in ("COPY", "REPLACE"):
+        raise invalid_argument(header, directive, f"Unknown {header.split('-')[2]} directive.")
+    return directive
+
+
+def _algorithm(source: Object, wanted: str | None) -> str | None:
+    """Of the copy's checksum: the one that is asked for, by default the source's."""
+    return wanted or next(iter(source.checksums), None)
+
+
+def _has_to_be_read(source: Object, wanted: str | None) -> bool:
+    as_it_is = wanted in (None, *source.checksums) and source.checksum_type == "FULL_OBJECT"
+    return bool(source.parts) or not as_it_is
+
+
+def _as_one_piece(tx: Tx, source: Object, params: Any) -> Object:
+    """A copy is one piece, with the ETag and checksum of one, however its source was uploaded."""
+    source = replace(source, upload_id=None)
+    wanted = params.get("ChecksumAlgorithm")
+    if not _has_to_be_read(source, wanted):
+        return source
+    found = digested(tx, source.extents, _algorithm(source, wanted), params)
+    return replace(source, etag=found.md5, parts=(), checksums=found.checksums, checksum_type="FULL_OBJECT")

@@ -1,0 +1,124 @@
+"""ListObjects in both its versions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import quote
+
+from skylift.cloud.bucket import Bucket
+from skylift.cloud.identity import Caller
+from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.s3.error import invalid_argument
+from skylift.cloud.services.s3.rules import bucket_arn, bucket_of, checked_limit, owner
+from skylift.cloud.services.s3.token import read_token, write_token
+from skylift.cloud.store.bucket import Entry, Listing, list_objects
+from skylift.cloud.store.database import Tx
+
+
+def list_v2(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    bucket = bucket_of(tx, caller, params)
+    encode = encoder(params)
+    limit = checked_limit(params, "MaxKeys", "max-keys")
+    token = params.get("ContinuationToken")
+    after = read_token(token, "continuation-token") if token is not None else params.get("StartAfter", "")
+    page = _page(tx, bucket, params, after, limit)
+    answer = {**_described(bucket, page, params, limit, with_owner=params.get("FetchOwner", False))}
+    answer["KeyCount"] = len(page.items)
+    if token is not None:
+        answer["ContinuationToken"] = token
+    if "StartAfter" in params:
+        answer["StartAfter"] = encode(params["StartAfter"])
+    if page.truncated:
+        answer["NextContinuationToken"] = write_token(name_of(page.items[-1]))
+    return answer
+
+
+def list_v1(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    bucket = bucket_of(tx, caller, params)
+    encode = encoder(params)
+    limit = checked_limit(params, "MaxKeys", "max-keys")
+    marker = params.get("Marker", "")
+    page = _page(tx, bucket, params, marker, limit)
+    answer = {
+        **_described(bucket, page, params, limit, with_owner=True),
+        "Marker": encode(marker),
+    }
+    if page.truncated and params.get("Delimiter"):
+        # Without a delimiter the last key of the page is the marker, and S3 leaves this out.
+        answer["NextMarker"] = encode(name_of(page.items[-1]))
+    return answer
+
+
+def check_list(_tx: Tx, _caller: Caller, params: Any) -> Iterable[Check]:
+    return [Check("s3:ListBucket", bucket_arn(params["Bucket"]), list_context(params))]
+
+
+def list_context(params: Any) -> dict[str, str]:
+    """The condition keys about what is to be listed."""
+    names = {"Prefix": "s3:prefix", "Delimiter": "s3:delimiter", "MaxKeys": "s3:max-keys"}
+    return {key: str(params[name]) for name, key in names.items() if name in params}
+
+
+def encoder(params: Any) -> Any:
+    """How keys are written in the answer: as they are, or for EncodingType=url percent-encoded."""
+    kind = params.get("EncodingType")
+    if kind is None:
+        return lambda text: text
+    if kind != "url":
+        raise invalid_argument("encoding-type", kind, "Invalid Encoding Method specified in Request")
+    return lambda text: quote(text, safe="/*-._")
+
+
+def name_of(item: Any) -> str:
+    """What a listing continues after: a key, or a whole common prefix."""
+    return item if isinstance(item, str) else item.key
+
+
+def _page(tx: Tx, bucket: Bucket, params: Any, after: str, limit: int) -> Listing[Entry]:
+    if limit == 0:
+        return Listing((), truncated=False)
+    return list_objects(
+        tx,
+        bucket.name,
+        prefix=params.get("Prefix", ""),
+        delimiter=params.get("Delimiter", ""),
+        after=after,
+        limit=limit,
+    )
+
+
+def _described(bucket: Bucket, page: Listing[Entry], params: Any, limit: int, *, with_owner: bool) -> dict[str, Any]:
+    encode = encoder(params)
+    contents = []
+    for item in page.items:
+        if isinstance(item, str):
+            continue
+        entry: dict[str, Any] = {
+            "Key": encode(item.key),
+            "LastModified": item.modified,
+            "ETag": f'"{item.etag}"',
+            "Size": item.size,
+            "StorageClass": "STANDARD",
+        }
+        if item.algorithms:
+            entry |= {"ChecksumAlgorithm": list(item.algorithms), "ChecksumType": item.checksum_type}
+        if with_owner:
+            entry["Owner"] = owner(bucket.owner)
+        contents.append(entry)
+    prefixes = [{"Prefix": encode(item)} for item in page.items if isinstance(item, str)]
+    answer: dict[str, Any] = {
+        "Name": bucket.name,
+        "Prefix": encode(params.get("Prefix", "")),
+        "MaxKeys": limit,
+        "IsTruncated": page.truncated,
+    }
+    if contents:
+        answer["Contents"] = contents
+    if prefixes:
+        answer["CommonPrefixes"] = prefixes
+    if params.get("Delimiter"):
+        answer["Delimiter"] = encode(params["Delimiter"])
+    if "EncodingType" in params:
+        answer["EncodingType"] = params["EncodingType"]
+    return answer

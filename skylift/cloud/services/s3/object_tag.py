@@ -1,0 +1,104 @@
+"""Tags of objects: given with the object or afterwards, and asked about by policies.
+
+Source: the S3 user guide's "Categorizing your objects using tags".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+from urllib.parse import parse_qsl
+
+from skylift.cloud.bucket import Object
+from skylift.cloud.error import ServiceError
+from skylift.cloud.identity import Caller
+from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.s3.error import invalid_argument, malformed_xml
+from skylift.cloud.services.s3.object_version import described, find
+from skylift.cloud.services.s3.rules import bucket_of, checked_tag, object_arn
+from skylift.cloud.store.bucket import current, version_of
+from skylift.cloud.store.database import Tx
+
+MOST = 10
+
+Context = dict[str, str | tuple[str, ...]]
+
+
+def put(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    bucket = bucket_of(tx, caller, params)
+    found = find(tx, bucket, params)
+    tx.save(replace(found, tags=checked(params["Tagging"]["TagSet"])))
+    return {**described(bucket, found)}
+
+
+def get(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    bucket = bucket_of(tx, caller, params)
+    found = find(tx, bucket, params)
+    return {"TagSet": [{"Key": key, "Value": value} for key, value in found.tags.items()], **described(bucket, found)}
+
+
+def delete(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    bucket = bucket_of(tx, caller, params)
+    found = find(tx, bucket, params)
+    tx.save(replace(found, tags={}))
+    return {**described(bucket, found)}
+
+
+def from_header(params: Any) -> dict[str, str]:
+    """The tags that x-amz-tagging writes like a query string: `a=1&b=2`."""
+    header: str | None = params.get("Tagging")
+    if not header:
+        return {}
+    try:
+        pairs = parse_qsl(header, keep_blank_values=True, errors="strict")
+    except ValueError:
+        pairs = []
+    if not pairs or len(dict(pairs)) < len(pairs):
+        raise invalid_argument(
+            "x-amz-tagging",
+            header,
+            "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters without tag "
+            "name duplicates.",
+        )
+    return checked([{"Key": key, "Value": value} for key, value in pairs])
+
+
+def checked(listed: list[dict[str, str]]) -> dict[str, str]:
+    if len(listed) > MOST:
+        raise ServiceError("BadRequest", f"Object tags cannot be greater than {MOST}", status=400)
+    tags: dict[str, str] = {}
+    for tag in listed:
+        if "Key" not in tag or "Value" not in tag:
+            raise malformed_xml()
+        tags[checked_tag(tag["Key"], tag["Value"], tags)] = tag["Value"]
+    return tags
+
+
+def existing_context(found: Object | None) -> Context:
+    """The condition keys about the tags that an object has."""
+    tags = found.tags if found is not None else {}
+    return {f"s3:ExistingObjectTag/{key}": value for key, value in tags.items()}
+
+
+def requested_context(tags: Mapping[str, str]) -> Context:
+    """The condition keys about the tags that a request gives."""
+    context: Context = {f"s3:RequestObjectTag/{key}": value for key, value in tags.items()}
+    return {**context, "s3:RequestObjectTagKeys": tuple(tags)} if tags else context
+
+
+def check(action: str) -> Callable[[Tx, Caller, Any], Iterable[Check]]:
+    """Tags of a version that is named need a permission of their own: `PutObjectVersionTagging`."""
+
+    def checks(tx: Tx, _caller: Caller, params: Any) -> Iterable[Check]:
+        bucket, key, version = params["Bucket"], params["Key"], params.get("VersionId")
+        found = current(tx, bucket, key) if version is None else version_of(tx, bucket, key, version)
+        context = existing_context(found)
+        if "Tagging" in params:
+            context |= requested_context(checked(params["Tagging"]["TagSet"]))
+        verb, noun = action, "ObjectTagging" if version is None else "ObjectVersionTagging"
+        if version is not None:
+            context["s3:versionid"] = version
+        return [Check(f"s3:{verb}{noun}", object_arn(bucket, key), context)]
+
+    return checks

@@ -1,0 +1,167 @@
+"""Versions of objects: which one a request means, and what writing and deleting make of them.
+
+Source: the S3 user guide's "Retaining multiple versions of objects with S3 Versioning" and its chapters on suspended
+buckets and delete markers.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+import secrets
+from dataclasses import replace
+from email.utils import format_datetime
+from typing import Any
+
+from skylift.cloud.bucket import Bucket, Object
+from skylift.cloud.error import ServiceError
+from skylift.cloud.services.s3.error import invalid_argument, no_such_key
+from skylift.cloud.store.bucket import latest, newest, version_of
+from skylift.cloud.store.content import discard
+from skylift.cloud.store.database import Tx
+
+NULL = "null"
+"""The version of what was written while the bucket made no ids."""
+
+_ID = re.compile(r"[A-Za-z0-9_-]{32}")
+_SEQUENCE_BYTES = 8
+
+
+def find(tx: Tx, bucket: Bucket, params: Any) -> Object:
+    """The object that `Key` and, when given, `VersionId` name.
+
+    Raises NoSuchKey, NoSuchVersion, and for a delete marker NoSuchKey or, when its id was given, MethodNotAllowed.
+    """
+    return by_id(tx, bucket, params["Key"], params.get("VersionId"))
+
+
+def by_id(tx: Tx, bucket: Bucket, key: str, version: str | None) -> Object:
+    if version is None:
+        found = latest(tx, bucket.name, key)
+        if found is None:
+            raise no_such_key(key)
+        if found.delete_marker:
+            raise no_such_key(key, _marker_headers(found))
+        return found
+    check_id(version)
+    found = version_of(tx, bucket.name, key, version)
+    if found is None:
+        raise ServiceError(
+            "NoSuchVersion", "The specified version does not exist.", status=404, Key=key, VersionId=version
+        )
+    if found.delete_marker:
+        raise ServiceError(
+            "MethodNotAllowed",
+            "The specified method is not allowed against this resource.",
+            status=405,
+            headers={
+                "Allow": "DELETE",
+                "Last-Modified": format_datetime(found.modified.replace(microsecond=0), usegmt=True),
+                **_marker_headers(found),
+            },
+            ResourceType="DeleteMarker",
+        )
+    return found
+
+
+def check_id(version: str) -> None:
+    if not version:
+        raise invalid_argument("versionId", version, "Version id cannot be the empty string")
+    if version != NULL and not _ID.fullmatch(version):
+        raise invalid_argument("versionId", version, "Invalid version id specified")
+
+
+def place(tx: Tx, bucket: Bucket, made: Object) -> Object:
+    """Make this the latest version of its key; returns it with its version and place among them.
+
+    Where the bucket makes no ids it replaces the version `null`, wherever that stands.
+    """
+    before = latest(tx, bucket.name, made.key)
+    sequence = int(tx.now.timestamp() * 1_000_000)
+    if before is not None:
+        sequence = max(sequence, before.sequence + 1)
+    version = _new_id(sequence) if bucket.versioning == "Enabled" else NULL
+    if version == NULL:
+        before = _without_null(tx, bucket, made.key, before)
+    if before is not None:
+        tx.save(replace(before, latest=False))
+    added = replace(made, sequence=sequence, version=version, latest=True)
+    tx.add(added)
+    return added
+
+
+def delete(tx: Tx, bucket: Bucket, key: str, version: str | None) -> dict[str, Any]:
+    """Without a version, in a bucket that keeps versions, a delete marker is put on top; else the version goes.
+
+    Deleting what is not there succeeds. Returns what DeleteObject answers.
+    """
+    if version is not None:
+        check_id(version)
+        found = version_of(tx, bucket.name, key, version)
+        answer: dict[str, Any] = {"VersionId": version}
+        if found is not None:
+            remove(tx, found)
+            answer |= {"DeleteMarker": True} if found.delete_marker else {}
+        return answer
+    if bucket.versioning is not None:
+        marker = place(tx, bucket, _marker(tx, bucket, key))
+        return {"DeleteMarker": True, "VersionId": marker.version}
+    found = latest(tx, bucket.name, key)
+    if found is not None:
+        remove(tx, found)
+    return {}
+
+
+def remove(tx: Tx, found: Object) -> None:
+    """Remove one version for good; the next older one becomes the latest."""
+    tx.remove(found)
+    discard(tx, found.extents)
+    if found.latest:
+        following = newest(tx, found.bucket, found.key)
+        if following is not None:
+            tx.save(replace(following, latest=True))
+
+
+def described(bucket: Bucket, found: Object) -> dict[str, str]:
+    """`VersionId` as answers carry it: a bucket that never kept versions says nothing of them."""
+    return {} if bucket.versioning is None else {"VersionId": found.version}
+
+
+def sequence_of(version: str) -> int | None:
+    """The place that is written into an id; None for `null`, which has none."""
+    if version == NULL:
+        return None
+    try:
+        return int.from_bytes(base64.urlsafe_b64decode(version)[:_SEQUENCE_BYTES], "big")
+    except binascii.Error:
+        return None
+
+
+def _new_id(sequence: int) -> str:
+    """32 characters. An id tells its place, so that a listing can go on after a version that was deleted meanwhile."""
+    return base64.urlsafe_b64encode(sequence.to_bytes(_SEQUENCE_BYTES, "big") + secrets.token_bytes(16)).decode()
+
+
+def _without_null(tx: Tx, bucket: Bucket, key: str, before: Object | None) -> Object | None:
+    """Remove the version `null`; returns the latest of the others."""
+    if before is None:
+        return None
+    if before.version == NULL:
+        tx.remove(before)
+        discard(tx, before.extents)
+        return None
+    # Only a bucket that kept versions once can have it further down.
+    older = version_of(tx, bucket.name, key, NULL)
+    if older is not None:
+        tx.remove(older)
+        discard(tx, older.extents)
+    return before
+
+
+def _marker(tx: Tx, bucket: Bucket, key: str) -> Object:
+    return Object(bucket=bucket.name, key=key, size=0, etag="", modified=tx.now, extents=(), delete_marker=True)
+
+
+def _marker_headers(found: Object) -> dict[str, str]:
+    return {"x-amz-delete-marker": "true", "x-amz-version-id": found.version}

@@ -1,0 +1,177 @@
+"""What S3 asks of every request: an owner, a key, digests that agree, and no feature that this cloud lacks.
+
+Numbers are from the S3 user guide ("Naming Amazon S3 objects", "Working with object metadata") and the API reference.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from skylift.cloud.bucket import Bucket, Spool
+from skylift.cloud.error import ServiceError
+from skylift.cloud.identity import Caller
+from skylift.cloud.services.s3.checksum import ALGORITHMS, member
+from skylift.cloud.services.s3.error import access_denied, bad_digest, invalid_argument, no_such_bucket, not_implemented
+from skylift.cloud.store.database import Tx
+
+MAX_KEY = 1024
+MAX_METADATA = 2048
+MAX_PUT = 5 << 30
+_TAG_TEXT = re.compile("[\\w_.:/=+\\-@ \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]*")
+"""Letters, digits, some marks, and blanks: not the control characters that `\\s` has too."""
+
+SYSTEM_HEADERS = ("CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage", "Expires")
+"""Kept with an object and given back as they came."""
+
+CHECKSUM_MEMBERS = tuple(member(algorithm) for algorithm in ALGORITHMS)
+
+ENCRYPTION = {"ServerSideEncryption": "AES256"}
+"""S3 encrypts every object and says so in every answer; here the state directory's own disk has to."""
+
+
+def bucket_of(tx: Tx, caller: Caller, params: Any) -> Bucket:
+    """The bucket a request names. Raises NoSuchBucket, AccessDenied when it is not `ExpectedBucketOwner`'s."""
+    bucket = tx.get(Bucket, name=params["Bucket"])
+    if bucket is None:
+        raise no_such_bucket(params["Bucket"])
+    if params.get("ExpectedBucketOwner", caller.account) != bucket.owner:
+        raise access_denied()
+    return bucket
+
+
+def check_key(key: str) -> None:
+    size = len(key.encode())
+    if size > MAX_KEY:
+        raise ServiceError(
+            "KeyTooLongError", "Your key is too long", status=400, Size=str(size), MaxSizeAllowed=str(MAX_KEY)
+        )
+
+
+def check_features(bucket: Bucket, params: Any) -> None:
+    """Parameters that this cloud takes for the values only that change nothing."""
+    acl = params.get("ACL")
+    if acl not in (None, "bucket-owner-full-control"):
+        if bucket.ownership == "BucketOwnerEnforced":
+            raise ServiceError("AccessControlListNotSupported", "The bucket does not allow ACLs", status=400)
+        if acl != "private":
+            raise not_implemented("x-amz-acl", acl)
+    if params.get("StorageClass", "STANDARD") != "STANDARD":
+        raise not_implemented("x-amz-storage-class", params["StorageClass"])
+    if params.get("ServerSideEncryption", "AES256") != "AES256":
+        raise not_implemented("x-amz-server-side-encryption", params["ServerSideEncryption"])
+
+
+def checked_metadata(params: Any) -> dict[str, str]:
+    metadata = {name.lower(): value for name, value in params.get("Metadata", {}).items()}
+    size = sum(len(name.encode()) + len(value.encode()) for name, value in metadata.items())
+    if size > MAX_METADATA:
+        raise ServiceError(
+            "MetadataTooLarge",
+            "Your metadata headers exceed the maximum allowed metadata size",
+            status=400,
+            Size=str(size),
+            MaxSizeAllowed=str(MAX_METADATA),
+        )
+    return metadata
+
+
+def system_headers(params: Any) -> dict[str, str]:
+    """The headers to keep, by botocore's names; a date is kept in ISO 8601."""
+    kept = {name: params[name] for name in SYSTEM_HEADERS if name in params}
+    return {
+        name: value.astimezone(UTC).isoformat() if isinstance(value, datetime) else value
+        for name, value in kept.items()
+    }
+
+
+def described_headers(headers: Mapping[str, str]) -> dict[str, Any]:
+    """Kept headers as a result carries them."""
+    return {name: datetime.fromisoformat(value) if name == "Expires" else value for name, value in headers.items()}
+
+
+def content_type(params: Any) -> str:
+    return params.get("ContentType") or "binary/octet-stream"
+
+
+def body_of(params: Any) -> Spool:
+    """The body of a request, agreeing with every digest that the request states; an absent one is empty."""
+    body: Spool | None = params.get("Body")
+    if body is None:
+        body = Spool(file="", size=0, md5=hashlib.md5(b"", usedforsecurity=False).hexdigest())
+    if "ContentMD5" in params:
+        _check_md5(params["ContentMD5"], body)
+    for algorithm in ALGORITHMS:
+        stated = params.get(member(algorithm))
+        if stated is not None and body.checksums.get(algorithm) != stated:
+            raise bad_digest(algorithm)
+    if body.size > MAX_PUT:
+        raise ServiceError(
+            "EntityTooLarge",
+            "Your proposed upload exceeds the maximum allowed size",
+            status=400,
+            ProposedSize=str(body.size),
+            MaxSizeAllowed=str(MAX_PUT),
+        )
+    return body
+
+
+def described_checksums(checksums: Mapping[str, str]) -> dict[str, str]:
+    """Checksums as results carry them: `ChecksumCRC32`."""
+    return {member(algorithm): value for algorithm, value in checksums.items()}
+
+
+def checked_limit(params: Any, name: str, called: str, most: int = 1000) -> int:
+    """A page's size; more than S3 gives at once is no error."""
+    limit: int = params.get(name, most)
+    if limit < 0:
+        raise invalid_argument(called, limit, f"Argument {called} must be an integer between 0 and 2147483647")
+    return min(limit, most)
+
+
+def checked_tag(key: str, value: str, already: Mapping[str, str]) -> str:
+    """The key of a tag that S3 takes beside those that are there already. Raises InvalidTag."""
+    if not 1 <= len(key) <= 128 or not _TAG_TEXT.fullmatch(key):
+        raise ServiceError("InvalidTag", "The TagKey you have provided is invalid", status=400, TagKey=key)
+    if len(value) > 256 or not _TAG_TEXT.fullmatch(value):
+        raise ServiceError(
+            "InvalidTag", "The TagValue you have provided is invalid", status=400, TagKey=key, TagValue=value
+        )
+    if key.lower().startswith("aws:"):
+        raise ServiceError("InvalidTag", "System tags cannot be added/updated by requester", status=400, TagKey=key)
+    if key in already:
+        raise ServiceError("InvalidTag", "Cannot provide multiple Tags with the same key", status=400, TagKey=key)
+    return key
+
+
+def canonical_id(account: str) -> str:
+    """The account's canonical user ID: 64 hex digits, always the same for one account."""
+    return hashlib.sha256(f"canonical-user:{account}".encode()).hexdigest()
+
+
+def owner(account: str) -> dict[str, str]:
+    return {"ID": canonical_id(account)}
+
+
+def bucket_arn(name: str) -> str:
+    return f"arn:aws:s3:::{name}"
+
+
+def object_arn(bucket: str, key: str) -> str:
+    return f"arn:aws:s3:::{bucket}/{key}"
+
+
+def _check_md5(stated: str, body: Spool) -> None:
+    try:
+        digest = base64.b64decode(stated, validate=True)
+    except binascii.Error:
+        digest = b""
+    if len(digest) != 16:
+        raise ServiceError("InvalidDigest", "The Content-MD5 you specified was invalid.", status=400)
+    if digest.hex() != body.md5:
+        raise bad_digest("Content-MD5")

@@ -1,0 +1,308 @@
+"""Multipart uploads: parts arrive in any order and become one object, without a byte being copied."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from skylift.cloud.bucket import Extent, Object, Part, Upload
+from skylift.cloud.identity import Caller
+from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.s3.byte_range import cut, parse_range
+from skylift.cloud.services.s3.checksum import TYPES, digest_bytes, digested
+from skylift.cloud.services.s3.error import invalid_argument, invalid_request, no_such_upload
+from skylift.cloud.services.s3.object import check_readable, check_upload, quoted
+from skylift.cloud.services.s3.object_copy import described_source, source_name, source_of
+from skylift.cloud.services.s3.object_list import encoder, name_of
+from skylift.cloud.services.s3.object_tag import from_header
+from skylift.cloud.services.s3.precondition import check_source
+from skylift.cloud.services.s3.rules import (
+    ENCRYPTION,
+    MAX_PUT,
+    body_of,
+    bucket_arn,
+    bucket_of,
+    check_features,
+    check_key,
+    checked_limit,
+    checked_metadata,
+    content_type,
+    described_checksums,
+    object_arn,
+    owner,
+    system_headers,
+)
+from skylift.cloud.store.bucket import list_uploads, parts
+from skylift.cloud.store.content import discard, keep, share
+from skylift.cloud.store.database import Tx
+
+MOST_PARTS = 10_000
+
+
+def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    bucket, key = bucket_of(tx, caller, params), params["Key"]
+    check_key(key)
+    check_features(bucket, params)
+    algorithm, checksum_type = _checksum_choice(params)
+    upload = Upload(
+        id=_new_id(tx),
+        bucket=bucket.name,
+        key=key,
+        started=tx.now,
+        initiator=caller.arn,
+        content_type=content_type(params),
+        headers=system_headers(params),
+        metadata=checked_metadata(params),
+        checksum_algorithm=algorithm,
+        checksum_type=checksum_type,
+        tags=from_header(params),
+    )
+    tx.add(upload)
+    answer = {"Bucket": bucket.name, "Key": key, "UploadId": upload.id, **ENCRYPTION}
+    return {**answer, **_checksum_kind(upload)}
+
+
+def put_part(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    upload, number = upload_of(tx, caller, params), _checked_number(params)
+    body = body_of(params)
+    algorithm = upload.checksum_algorithm
+    if algorithm and algorithm not in body.checksums:
+        sent = next(iter(body.checksums), "null").lower()
+        raise invalid_request(
+            f"Checksum Type mismatch occurred, expected checksum Type: {algorithm.lower()}, "
+            f"actual checksum Type: {sent}"
+        )
+    part = Part(
+        upload_id=upload.id,
+        number=number,
+        size=body.size,
+        md5=body.md5,
+        modified=tx.now,
+        extents=keep(tx, body),
+        checksums=body.checksums,
+    )
+    _store(tx, part)
+    return {"ETag": quoted(part.md5), **ENCRYPTION, **described_checksums(part.checksums)}
+
+
+def copy_part(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    """A part from an object that is there: its bytes are shared, and read once for their digests."""
+    upload, number = upload_of(tx, caller, params), _checked_number(params)
+    source = source_of(tx, caller, params)
+    check_source(params, source)
+    piece = _source_range(params, source)
+    found = digested(tx, piece, upload.checksum_algorithm, params)
+    part = Part(
+        upload_id=upload.id,
+        number=number,
+        size=sum(extent.length for extent in piece),
+        md5=found.md5,
+        modified=tx.now,
+        extents=share(tx, piece),
+        checksums=found.checksums,
+    )
+    _store(tx, part)
+    result = {"ETag": quoted(part.md5), "LastModified": part.modified, **described_checksums(part.checksums)}
+    return {"CopyPartResult": result, **ENCRYPTION, **described_source(tx, source)}
+
+
+def prepare_copy_part(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    """Reads the bytes that are to be copied, for their digests; see Operation.prepare."""
+    upload, source = upload_of(tx, caller, params), source_of(tx, caller, params)
+    check_source(params, source)
+    return {"Digested": digest_bytes(tx, _source_range(params, source), upload.checksum_algorithm)}
+
+
+def abort(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    upload = upload_of(tx, caller, params)
+    for part in tx.find(Part, upload_id=upload.id):
+        discard(tx, part.extents)
+    tx.remove(upload)
+    return {}
+
+
+def list_parts(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    upload = upload_of(tx, caller, params)
+    limit = checked_limit(params, "MaxParts", "max-parts")
+    after = params.get("PartNumberMarker", 0)
+    found = parts(tx, upload.id, after, limit + 1)
+    page = found[:limit]
+    answer: dict[str, Any] = {
+        "Bucket": upload.bucket,
+        "Key": upload.key,
+        "UploadId": upload.id,
+        "PartNumberMarker": after,
+        "NextPartNumberMarker": page[-1].number if page else 0,
+        "MaxParts": limit,
+        "IsTruncated": 0 < len(page) < len(found),
+        "Initiator": {"ID": upload.initiator},
+        "Owner": owner(caller.account),
+        "StorageClass": "STANDARD",
+        **_checksum_kind(upload),
+    }
+    if page:
+        answer["Parts"] = [
+            {
+                "PartNumber": part.number,
+                "LastModified": part.modified,
+                "ETag": quoted(part.md5),
+                "Size": part.size,
+                **described_checksums(part.checksums),
+            }
+            for part in page
+        ]
+    return answer
+
+
+def list_all(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    bucket = bucket_of(tx, caller, params)
+    encode = encoder(params)
+    limit = checked_limit(params, "MaxUploads", "max-uploads")
+    prefix, delimiter, marker = params.get("Prefix", ""), params.get("Delimiter", ""), params.get("KeyMarker", "")
+    # Without a key the marker of the upload says nothing; S3 ignores it.
+    id_marker = params.get("UploadIdMarker", "") if marker else ""
+    page = list_uploads(
+        tx, bucket.name, prefix=prefix, delimiter=delimiter, after=marker, after_id=id_marker, limit=max(limit, 1)
+    )
+    items = page.items[:limit]
+    answer: dict[str, Any] = {
+        "Bucket": bucket.name,
+        "KeyMarker": encode(marker),
+        "UploadIdMarker": id_marker,
+        "Prefix": encode(prefix),
+        "MaxUploads": limit,
+        "IsTruncated": page.truncated and limit > 0,
+    }
+    uploads = [_described(item, caller, encode) for item in items if isinstance(item, Upload)]
+    prefixes = [{"Prefix": encode(item)} for item in items if isinstance(item, str)]
+    if uploads:
+        answer["Uploads"] = uploads
+    if prefixes:
+        answer["CommonPrefixes"] = prefixes
+    if delimiter:
+        answer["Delimiter"] = encode(delimiter)
+    if "EncodingType" in params:
+        answer["EncodingType"] = params["EncodingType"]
+    if answer["IsTruncated"]:
+        last = items[-1]
+        answer["NextKeyMarker"] = encode(name_of(last))
+        answer["NextUploadIdMarker"] = last.id if isinstance(last, Upload) else ""
+    return answer
+
+
+def upload_of(tx: Tx, caller: Caller, params: Any) -> Upload:
+    bucket = bucket_of(tx, caller, params)
+    upload = tx.get(Upload, id=params["UploadId"])
+    if upload is None or (upload.bucket, upload.key) != (bucket.name, params["Key"]):
+        raise no_such_upload(params["UploadId"])
+    return upload
+
+
+def check(action: str) -> Callable[[Tx, Caller, Any], Iterable[Check]]:
+    """The caller must be allowed `action` on the object that the upload is to become."""
+
+    def checks(_tx: Tx, _caller: Caller, params: Any) -> Iterable[Check]:
+        return [Check(f"s3:{action}", object_arn(params["Bucket"], params["Key"]))]
+
+    return checks
+
+
+def check_copy_part(tx: Tx, caller: Caller, params: Any) -> Iterable[Check]:
+    yield from check_readable(tx, *source_name(params))
+    yield from check_upload(tx, caller, params)
+
+
+def check_list(_tx: Tx, _caller: Caller, params: Any) -> Iterable[Check]:
+    return [Check("s3:ListBucketMultipartUploads", bucket_arn(params["Bucket"]))]
+
+
+def _checksum_choice(params: Any) -> tuple[str | None, str]:
+    algorithm, checksum_type = params.get("ChecksumAlgorithm"), params.get("ChecksumType")
+    if algorithm is None:
+        if checksum_type is not None:
+            raise invalid_request(
+                "The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header."
+            )
+        return None, "FULL_OBJECT"
+    if algorithm not in TYPES:
+        raise invalid_request(
+            f"Checksum algorithm provided is unsupported. Please try again with any of the valid types: {list(TYPES)}"
+        )
+    if checksum_type not in (None, *TYPES[algorithm]):
+        raise invalid_request(
+            f"The {checksum_type} checksum type cannot be used with the {algorithm.lower()} checksum algorithm."
+        )
+    return algorithm, checksum_type or TYPES[algorithm][0]
+
+
+def _checksum_kind(upload: Upload) -> dict[str, str]:
+    if upload.checksum_algorithm is None:
+        return {}
+    return {"ChecksumAlgorithm": upload.checksum_algorithm, "ChecksumType": upload.checksum_type}
+
+
+def _checked_number(params: Any) -> int:
+    number: int = params["PartNumber"]
+    if not 1 <= number <= MOST_PARTS:
+        raise invalid_argument(
+            "partNumber", number, f"Part number must be an integer between 1 and {MOST_PARTS}, inclusive"
+        )
+    return number
+
+
+def _store(tx: Tx, part: Part) -> None:
+    """A part that comes again takes the place of the first."""
+    replaced = tx.get(Part, upload_id=part.upload_id, number=part.number)
+    if replaced is None:
+        tx.add(part)
+    else:
+        tx.save(part)
+        discard(tx, replaced.extents)
+
+
+def _source_range(params: Any, source: Object) -> tuple[Extent, ...]:
+    """The bytes of the source that are to be copied. Raises InvalidArgument, InvalidRequest for too many."""
+    piece = _asked_range(params, source)
+    if sum(extent.length for extent in piece) > MAX_PUT:
+        raise invalid_request(
+            f"The specified copy source is larger than the maximum allowable size for a copy source: {MAX_PUT}"
+        )
+    return piece
+
+
+def _asked_range(params: Any, source: Object) -> tuple[Extent, ...]:
+    asked = params.get("CopySourceRange")
+    if asked is None:
+        return source.extents
+    piece = parse_range(asked, source.size)
+    first, dash, last = asked.removeprefix("bytes=").partition("-")
+    if piece is None or not (first and dash and last):
+        raise invalid_argument(
+            "x-amz-copy-source-range",
+            asked,
+            "The x-amz-copy-source-range value must be of the form bytes=first-last where first and last are the "
+            "zero-based offsets of the first and last bytes to copy",
+        )
+    if int(last) >= source.size:
+        raise invalid_argument(
+            "x-amz-copy-source-range", asked, f"Range specified is not valid for source object of size: {source.size}"
+        )
+    return cut(source.extents, piece.start, piece.length)
+
+
+def _described(upload: Upload, caller: Caller, encode: Callable[[str], str]) -> dict[str, Any]:
+    return {
+        "UploadId": upload.id,
+        "Key": encode(upload.key),
+        "Initiated": upload.started,
+        "StorageClass": "STANDARD",
+        "Owner": owner(caller.account),
+        "Initiator": {"ID": upload.initiator},
+        **_checksum_kind(upload),
+    }
+
+
+def _new_id(tx: Tx) -> str:
+    """Begins with the time, so that uploads of one key are listed in the order they were started."""
+    return f"{int(tx.now.timestamp() * 1_000_000):016x}.{secrets.token_urlsafe(48)}"

@@ -1,0 +1,163 @@
+"""The end of a multipart upload: the parts that the request lists become the object, without a byte being copied."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+from typing import Any
+from urllib.parse import quote
+
+from skylift.cloud.bucket import Bucket, Object, ObjectPart, Part, Upload
+from skylift.cloud.error import ServiceError
+from skylift.cloud.identity import Caller
+from skylift.cloud.services.s3 import object_version as version
+from skylift.cloud.services.s3.checksum import TYPES, combined, composite, etag_of_parts, member
+from skylift.cloud.services.s3.error import bad_digest, invalid_request, malformed_xml
+from skylift.cloud.services.s3.object import quoted
+from skylift.cloud.services.s3.precondition import check_write
+from skylift.cloud.services.s3.rules import ENCRYPTION, bucket_of, described_checksums
+from skylift.cloud.services.s3.upload import upload_of
+from skylift.cloud.store.bucket import completed, current
+from skylift.cloud.store.content import discard
+from skylift.cloud.store.database import Tx
+
+SMALLEST_PART = 5 << 20
+_MD5 = re.compile(r"[0-9a-f]{32}")
+DEFAULT_ALGORITHM = "CRC64NVME"
+"""What S3 gives an object whose uploader chose nothing."""
+
+
+def complete(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    bucket = bucket_of(tx, caller, params)
+    before = completed(tx, bucket.name, params["Key"], params["UploadId"])
+    if before is not None and _listed_etag(params) == before.etag:
+        # A client whose answer was lost asks again, and gets it: S3 does not even look at conditions then.
+        return _answer(bucket, before)
+    upload = upload_of(tx, caller, params)
+    arrived = {part.number: part for part in tx.find(Part, upload_id=upload.id)}
+    chosen = _chosen_parts(params, upload, arrived)
+    size = sum(part.size for part in chosen)
+    if params.get("MpuObjectSize", size) != size:
+        raise invalid_request(
+            f"The provided 'x-amz-mp-object-size' header value {params['MpuObjectSize']} does not match what was "
+            f"computed: {size}"
+        )
+    checksums, checksum_type = _whole_checksum(params, upload, chosen)
+    check_write(params, current(tx, upload.bucket, upload.key))
+    made = Object(
+        bucket=upload.bucket,
+        key=upload.key,
+        size=size,
+        etag=etag_of_parts([part.md5 for part in chosen]),
+        modified=tx.now,
+        extents=tuple(extent for part in chosen for extent in part.extents),
+        content_type=upload.content_type,
+        headers=upload.headers,
+        metadata=upload.metadata,
+        checksums=checksums,
+        checksum_type=checksum_type,
+        parts=tuple(ObjectPart(part.number, part.size, part.checksums) for part in chosen),
+        tags=upload.tags,
+        upload_id=upload.id,
+    )
+    stored = version.place(tx, bucket, made)
+    for number in arrived.keys() - {part.number for part in chosen}:
+        discard(tx, arrived[number].extents)
+    tx.remove(upload)
+    return _answer(bucket, stored)
+
+
+def _answer(bucket: Bucket, stored: Object) -> dict[str, Any]:
+    answer = {
+        # Relative: S3 names a host here, and this cloud's name for itself is not known to it.
+        "Location": f"/{stored.bucket}/{quote(stored.key)}",
+        "Bucket": stored.bucket,
+        "Key": stored.key,
+        "ETag": quoted(stored.etag),
+        **ENCRYPTION,
+        **version.described(bucket, stored),
+        **described_checksums(stored.checksums),
+    }
+    return {**answer, "ChecksumType": stored.checksum_type} if stored.checksums else answer
+
+
+def _listed_etag(params: Any) -> str | None:
+    """The ETag of an object of just the parts that the request lists."""
+    listed = [item.get("ETag", "").strip('"') for item in params.get("MultipartUpload", {}).get("Parts", [])]
+    return etag_of_parts(listed) if listed and all(_MD5.fullmatch(etag) for etag in listed) else None
+
+
+def _chosen_parts(params: Any, upload: Upload, arrived: dict[int, Part]) -> list[Part]:
+    """The parts that the request lists, each as it arrived, in ascending order and large enough."""
+    listed = params.get("MultipartUpload", {}).get("Parts", [])
+    if not listed or any("PartNumber" not in item or "ETag" not in item for item in listed):
+        raise malformed_xml()
+    numbers = [item["PartNumber"] for item in listed]
+    if any(following <= number for number, following in pairwise(numbers)):
+        raise ServiceError(
+            "InvalidPartOrder",
+            "The list of parts was not in ascending order. Parts must be ordered by part number.",
+            status=400,
+            UploadId=upload.id,
+        )
+    chosen = [_chosen_part(item, upload, arrived.get(item["PartNumber"])) for item in listed]
+    for part in chosen[:-1]:
+        if part.size < SMALLEST_PART:
+            raise ServiceError(
+                "EntityTooSmall",
+                "Your proposed upload is smaller than the minimum allowed size",
+                status=400,
+                ETag=part.md5,
+                MinSizeAllowed=str(SMALLEST_PART),
+                PartNumber=str(part.number),
+                ProposedSize=str(part.size),
+            )
+    return chosen
+
+
+def _chosen_part(item: Any, upload: Upload, part: Part | None) -> Part:
+    agrees = part is not None and item["ETag"].strip('"') == part.md5
+    stated = {name: item[name] for name in item if name.startswith("Checksum")}
+    algorithm = upload.checksum_algorithm
+    if algorithm and upload.checksum_type == "COMPOSITE" and member(algorithm) not in stated:
+        raise invalid_request(
+            f"The upload was created using a {algorithm.lower()} checksum. The complete request must include the "
+            f"checksum for each part. It was missing for part {item['PartNumber']} in the request."
+        )
+    if part is None or not agrees or not stated.items() <= described_checksums(part.checksums).items():
+        raise ServiceError(
+            "InvalidPart",
+            "One or more of the specified parts could not be found.  The part may not have been uploaded, or the "
+            "specified entity tag may not match the part's entity tag.",
+            status=400,
+            UploadId=upload.id,
+            PartNumber=str(item["PartNumber"]),
+            ETag=item["ETag"].strip('"'),
+        )
+    return part
+
+
+def _whole_checksum(params: Any, upload: Upload, chosen: list[Part]) -> tuple[dict[str, str], str]:
+    """The object's checksum, which has to be the one that the request states, if it does."""
+    algorithm, checksum_type = upload.checksum_algorithm, upload.checksum_type
+    if algorithm is None and all(DEFAULT_ALGORITHM in part.checksums for part in chosen):
+        algorithm = DEFAULT_ALGORITHM
+    if params.get("ChecksumType", checksum_type) != checksum_type:
+        raise invalid_request(
+            f"The upload was created using the {checksum_type} checksum mode. The complete request must use the same "
+            "checksum mode."
+        )
+    stated = {name: params[name] for name in map(member, TYPES) if name in params}
+    if algorithm is None:
+        if stated:
+            raise invalid_request("The upload was created without a checksum, and its parts have none to compare with.")
+        return {}, checksum_type
+    values = [part.checksums[algorithm] for part in chosen]
+    if checksum_type == "COMPOSITE":
+        value = composite(algorithm, values)
+    else:
+        value = combined(algorithm, zip(values, [part.size for part in chosen], strict=True))
+    for name, claimed in stated.items():
+        if name != member(algorithm) or claimed != value:
+            raise bad_digest(name.removeprefix("Checksum"))
+    return {algorithm: value}, checksum_type

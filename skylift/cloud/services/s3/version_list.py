@@ -1,0 +1,102 @@
+"""ListObjectVersions: every version and delete marker of a bucket."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from skylift.cloud.identity import Caller
+from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.s3.error import invalid_argument
+from skylift.cloud.services.s3.object_list import encoder, list_context, name_of
+from skylift.cloud.services.s3.object_version import check_id, sequence_of
+from skylift.cloud.services.s3.rules import bucket_arn, bucket_of, checked_limit, owner
+from skylift.cloud.store.bucket import Listing, VersionEntry, list_versions, version_of
+from skylift.cloud.store.database import Tx
+
+
+def list_all(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    bucket = bucket_of(tx, caller, params)
+    encode = encoder(params)
+    limit = checked_limit(params, "MaxKeys", "max-keys")
+    prefix, delimiter, marker = params.get("Prefix", ""), params.get("Delimiter", ""), params.get("KeyMarker", "")
+    page: Listing[VersionEntry] = Listing((), truncated=False)
+    after, older_than = _place(tx, bucket.name, params)
+    if limit:
+        page = list_versions(
+            tx, bucket.name, prefix=prefix, delimiter=delimiter, after=after, older_than=older_than, limit=limit
+        )
+    entries = [item for item in page.items if isinstance(item, VersionEntry)]
+    prefixes = [{"Prefix": encode(item)} for item in page.items if isinstance(item, str)]
+    answer: dict[str, Any] = {
+        "Name": bucket.name,
+        "Prefix": encode(prefix),
+        "KeyMarker": encode(marker),
+        "VersionIdMarker": params.get("VersionIdMarker", ""),
+        "MaxKeys": limit,
+        "IsTruncated": page.truncated,
+        "Versions": [_version(item, bucket.owner, encode) for item in entries if not item.delete_marker],
+        "DeleteMarkers": [_named(item, bucket.owner, encode) for item in entries if item.delete_marker],
+        "CommonPrefixes": prefixes,
+    }
+    answer = {name: value for name, value in answer.items() if value != []}
+    if delimiter:
+        answer["Delimiter"] = encode(delimiter)
+    if "EncodingType" in params:
+        answer["EncodingType"] = params["EncodingType"]
+    if page.truncated:
+        last = page.items[-1]
+        answer["NextKeyMarker"] = encode(name_of(last))
+        if isinstance(last, VersionEntry):
+            answer["NextVersionIdMarker"] = last.version
+    return answer
+
+
+def check_list(_tx: Tx, _caller: Caller, params: Any) -> Iterable[Check]:
+    return [Check("s3:ListBucketVersions", bucket_arn(params["Bucket"]), list_context(params))]
+
+
+def _place(tx: Tx, bucket: str, params: Any) -> tuple[str, int | None]:
+    """After which key, and which of its versions, to go on."""
+    key, version = params.get("KeyMarker", ""), params.get("VersionIdMarker")
+    if version is None:
+        return key, None
+    if not key:
+        raise invalid_argument(
+            "version-id-marker", version, "A version-id marker cannot be specified without a key marker."
+        )
+    if not version:
+        raise invalid_argument("version-id-marker", version, "A version-id marker cannot be empty.")
+    check_id(version)
+    found = version_of(tx, bucket, key, version)
+    if found is not None:
+        return key, found.sequence
+    # It was deleted since the last page. What comes after `null` is not known then: all there is left of the key does.
+    sequence = sequence_of(version)
+    return key, _GREATEST if sequence is None else sequence
+
+
+_GREATEST = (1 << 63) - 1
+
+
+def _named(item: VersionEntry, account: str, encode: Any) -> dict[str, Any]:
+    return {
+        "Key": encode(item.key),
+        "VersionId": item.version,
+        "IsLatest": item.latest,
+        "LastModified": item.entry.modified,
+        "Owner": owner(account),
+    }
+
+
+def _version(item: VersionEntry, account: str, encode: Any) -> dict[str, Any]:
+    entry = item.entry
+    answer = {
+        **_named(item, account, encode),
+        "ETag": f'"{entry.etag}"',
+        "Size": entry.size,
+        "StorageClass": "STANDARD",
+    }
+    if entry.algorithms:
+        answer |= {"ChecksumAlgorithm": list(entry.algorithms), "ChecksumType": entry.checksum_type}
+    return answer

@@ -1,0 +1,218 @@
+"""Parameters of Systems Manager: reading, listing by path, removing and tagging them.
+
+https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_Operations.html
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from skylift.cloud.error import ServiceError
+from skylift.cloud.identity import Caller
+from skylift.cloud.parameter import Parameter, ParameterVersion
+from skylift.cloud.services.api.iam_rules import request_tags, tag_list
+from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.api.parameter_name import Reference, arn, check_path, invalid, not_found, reference
+from skylift.cloud.services.api.public_parameter import public_parameters, version_of
+from skylift.cloud.services.ssm.parameter_filter import by_path_filters, matches
+from skylift.cloud.services.ssm.parameter_page import after, page
+from skylift.cloud.store.database import Tx
+from skylift.cloud.store.parameter import history as stored_history
+from skylift.cloud.store.parameter import newest
+
+MAX_TAGS = 50
+BY_PATH_PAGE = 10
+PAGE = 50
+
+Context = dict[str, str | tuple[str, ...]]
+
+
+def get(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    wanted = reference(caller, params["Name"])
+    return {"Parameter": view(caller, version_of(tx, wanted), wanted.selector)}
+
+
+def get_many(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    found, missing = [], []
+    for name in dict.fromkeys(params["Names"]):
+        try:
+            wanted = reference(caller, name)
+            found.append(view(caller, version_of(tx, wanted), wanted.selector))
+        except ServiceError as error:
+            if error.code not in ("ParameterNotFound", "ParameterVersionNotFound"):
+                raise
+            missing.append(name)
+    return {"Parameters": found, "InvalidParameters": missing}
+
+
+def by_path(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    path = params["Path"]
+    check_path(path)
+    filters = by_path_filters(params.get("ParameterFilters"))
+    prefix, start = f"{path.rstrip('/')}/", after(params)
+    # The two kinds of names do not mix: the account's own never begin with /aws/.
+    found = public_parameters(tx, prefix, start) if prefix.startswith("/aws/") else _below(tx, prefix, start)
+    if not params.get("Recursive", False):
+        found = (version for version in found if "/" not in version.name.removeprefix(prefix))
+    chosen, token = page(params, (version for version in found if matches(tx, version, filters)), BY_PATH_PAGE)
+    return {"Parameters": [view(caller, version) for version in chosen], **token}
+
+
+def _below(tx: Tx, prefix: str, start: str) -> Iterator[ParameterVersion]:
+    """A name without a slash is at the root, as `/NAME` is."""
+    return newest(tx, after=start, prefix="" if prefix == "/" else prefix)
+
+
+def history(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    name = _required(tx, caller, params["Name"]).name
+    start = after(params) or "0"
+    if not re.fullmatch("[0-9]{1,9}", start):
+        raise ServiceError("InvalidNextToken", "The specified token is of another operation.")
+    size = params.get("MaxResults", PAGE)
+    rows = stored_history(tx, name, int(start), size + 1)
+    chosen, token = page(params, iter(rows), PAGE, key=lambda version: str(version.number))
+    return {"Parameters": [_history_view(version) for version in chosen], **token}
+
+
+def delete(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    tx.remove(_required(tx, caller, params["Name"]))
+    return {}
+
+
+def delete_many(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    deleted, missing = [], []
+    for name in dict.fromkeys(params["Names"]):
+        parameter = tx.get(Parameter, name=name)
+        if parameter is None:
+            missing.append(name)
+        else:
+            tx.remove(parameter)
+            deleted.append(name)
+    return {"DeletedParameters": deleted, "InvalidParameters": missing}
+
+
+def _required(tx: Tx, caller: Caller, text: str) -> Parameter:
+    """The parameter as a whole: a reference to one version of it is none to it."""
+    wanted = reference(caller, text)
+    parameter = None if wanted.selector else tx.get(Parameter, name=wanted.name)
+    if parameter is None:
+        raise not_found(text)
+    return parameter
+
+
+def add_tags(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    parameter = _tagged(tx, params)
+    tx.save(replace(parameter, tags=merged(parameter.tags, params["Tags"])))
+    return {}
+
+
+def remove_tags(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    parameter = _tagged(tx, params)
+    kept = {key: value for key, value in parameter.tags.items() if key not in params["TagKeys"]}
+    tx.save(replace(parameter, tags=kept))
+    return {}
+
+
+def list_tags(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    return {"TagList": tag_list(_tagged(tx, params).tags)}
+
+
+def merged(tags: dict[str, str], pairs: list[dict[str, str]]) -> dict[str, str]:
+    added = {pair["Key"]: pair["Value"] for pair in pairs}
+    if any(key.lower().startswith("aws:") for key in added):
+        raise invalid("Tag keys that begin with aws: are reserved for system use.")
+    result = {**tags, **added}
+    if len(result) > MAX_TAGS:
+        raise ServiceError("TooManyTagsError", f"A parameter can have at most {MAX_TAGS} tags.")
+    return result
+
+
+def view(caller: Caller, version: ParameterVersion, selector: str | None = None) -> dict[str, Any]:
+    return {
+        "Name": version.name,
+        "Type": version.kind,
+        "Value": version.value,
+        "Version": version.number,
+        **({"Selector": f":{selector}"} if selector else {}),
+        "LastModifiedDate": version.modified,
+        "ARN": arn(caller, version.name),
+        "DataType": version.data_type,
+    }
+
+
+def _history_view(version: ParameterVersion) -> dict[str, Any]:
+    described = {"Description": version.description} if version.description else {}
+    return {
+        "Name": version.name,
+        "Type": version.kind,
+        "LastModifiedDate": version.modified,
+        "LastModifiedUser": version.modified_by,
+        **described,
+        "Value": version.value,
+        "Version": version.number,
+        "Labels": [],
+        "Tier": version.tier,
+        "Policies": [],
+        "DataType": version.data_type,
+    }
+
+
+def _tagged(tx: Tx, params: Any) -> Parameter:
+    if params["ResourceType"] != "Parameter":
+        raise ServiceError("InvalidResourceType", "This cloud has no resource to tag but parameters: Parameter.")
+    parameter = tx.get(Parameter, name=params["ResourceId"])
+    if parameter is None:
+        raise ServiceError("InvalidResourceId", f"There is no parameter {params['ResourceId']}.")
+    return parameter
+
+
+# What a caller must be allowed to do.
+# https://docs.aws.amazon.com/service-authorization/latest/reference/list_awssystemsmanager.html
+
+Checks = Callable[[Tx, Caller, Any], Iterable[Check]]
+
+
+def on_names(action: str, member: str) -> Checks:
+    """Operations on the parameter or parameters that `member` refers to."""
+
+    def checks(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+        given = params[member]
+        for text in given if isinstance(given, list) else [given]:
+            yield on_name(tx, caller, action, text, request_tags(params))
+
+    return checks
+
+
+def on_name(tx: Tx, caller: Caller, action: str, text: str, more: Context | None = None) -> Check:
+    """Parameters that are not there are asked about too: whether they are is the handler's to say."""
+    wanted = _meant(caller, text)
+    parameter = tx.get(Parameter, name=wanted.name)
+    tags = parameter.tags if parameter else {}
+    context: Context = {f"{key}/{name}": value for name, value in tags.items() for key in _TAG_KEYS}
+    return Check(f"ssm:{action}", arn(caller, wanted.name), {**context, **(more or {})})
+
+
+_TAG_KEYS = ("aws:ResourceTag", "ssm:resourceTag")
+
+
+def on_path(_tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+    """The path itself is asked about, not what is found below it; the root's ARN is `parameter/`.
+
+    https://docs.aws.amazon.com/systems-manager/latest/userguide/ps-retrieval-authorization.html
+    """
+    recursive = "true" if params.get("Recursive") else "false"
+    yield Check("ssm:GetParametersByPath", arn(caller, params["Path"].rstrip("/")), {"ssm:Recursive": recursive})
+
+
+def on_all(_tx: Tx, caller: Caller, _params: Any) -> Iterator[Check]:
+    yield Check("ssm:DescribeParameters", f"arn:aws:ssm:{caller.region}:{caller.account}:*")
+
+
+def _meant(caller: Caller, text: str) -> Reference:
+    try:
+        return reference(caller, text)
+    except ServiceError:
+        return Reference(text)

@@ -1,0 +1,1 @@
+"""Networks: VPCs, subnets, routes, security groups, interfaces, addresses."""

@@ -1,0 +1,159 @@
+"""Network interfaces as they are described, in their server and for themselves."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+from skylift.cloud.identity import Caller
+from skylift.cloud.network import NetworkInterface, PrivateAddress, Subnet, private_dns_name
+from skylift.cloud.services.api.list_response import Listing
+from skylift.cloud.services.api.page import Limits
+from skylift.cloud.services.api.resource import require
+from skylift.cloud.services.api.tag import tag_list
+from skylift.cloud.services.api.zone import zone_id
+from skylift.cloud.store.database import Tx
+from skylift.cloud.store.network import ElasticIps, elastic_ips, group_names
+
+Names = dict[str, str]
+
+LISTING = Listing(
+    NetworkInterface,
+    ids="NetworkInterfaceIds",
+    member="NetworkInterfaces",
+    key="NetworkInterfaceId",
+    tags="TagSet",
+    limits=Limits(not_with=("NetworkInterfaceIds", "networkInterfaceIds")),
+    filters={
+        "addresses.association.owner-id": "PrivateIpAddresses.Association.IpOwnerId",
+        "addresses.association.public-ip": "PrivateIpAddresses.Association.PublicIp",
+        "addresses.primary": "PrivateIpAddresses.Primary",
+        "addresses.private-ip-address": "PrivateIpAddresses.PrivateIpAddress",
+        "association.allocation-id": "Association.AllocationId",
+        "association.association-id": "Association.AssociationId",
+        "association.ip-owner-id": "Association.IpOwnerId",
+        "association.public-dns-name": "Association.PublicDnsName",
+        "association.public-ip": "Association.PublicIp",
+        "attachment.attach-time": "Attachment.AttachTime",
+        "attachment.attachment-id": "Attachment.AttachmentId",
+        "attachment.delete-on-termination": "Attachment.DeleteOnTermination",
+        "attachment.device-index": "Attachment.DeviceIndex",
+        "attachment.instance-id": "Attachment.InstanceId",
+        "attachment.instance-owner-id": "Attachment.InstanceOwnerId",
+        "attachment.status": "Attachment.Status",
+        "availability-zone": "AvailabilityZone",
+        "availability-zone-id": "AvailabilityZoneId",
+        "description": "Description",
+        "group-id": "Groups.GroupId",
+        "group-name": "Groups.GroupName",
+        "interface-type": "InterfaceType",
+        "ipv6-addresses.ipv6-address": "Ipv6Addresses.Ipv6Address",
+        "mac-address": "MacAddress",
+        "network-interface-id": "NetworkInterfaceId",
+        "operator.managed": "Operator.Managed",
+        "operator.principal": "Operator.Principal",
+        "owner-id": "OwnerId",
+        "private-dns-name": "PrivateDnsName",
+        "private-ip-address": "PrivateIpAddresses.PrivateIpAddress",
+        "requester-id": "RequesterId",
+        "requester-managed": "RequesterManaged",
+        "source-dest-check": "SourceDestCheck",
+        "status": "Status",
+        "subnet-id": "SubnetId",
+        "vpc-id": "VpcId",
+    },
+)
+
+
+def new_mac() -> str:
+    """A locally administered unicast address, beginning as EC2's often do."""
+    return ":".join(f"{byte:02x}" for byte in b"\x0a" + secrets.token_bytes(5))
+
+
+def of_instance(interface: NetworkInterface, caller: Caller, names: Names, elastic: ElasticIps) -> dict[str, Any]:
+    """An interface as DescribeInstances shows it inside its instance."""
+    addresses = [
+        {
+            "Primary": one.private_ip == interface.private_ip,
+            "PrivateIpAddress": one.private_ip,
+            "PrivateDnsName": private_dns_name(one.private_ip, caller.region),
+            **_association(interface, one, caller, elastic),
+        }
+        for one in interface.addresses
+    ]
+    primary = addresses[0]
+    return {
+        "NetworkInterfaceId": interface.id,
+        "OwnerId": caller.account,
+        "VpcId": interface.vpc_id,
+        "SubnetId": interface.subnet_id,
+        "Status": "in-use" if interface.attachment_id else "available",
+        "InterfaceType": interface.kind,
+        "Description": interface.description,
+        "MacAddress": interface.mac,
+        "SourceDestCheck": interface.source_dest_check,
+        "PrivateIpAddress": interface.private_ip,
+        "PrivateDnsName": primary["PrivateDnsName"],
+        "PrivateIpAddresses": addresses,
+        "Ipv6Addresses": [],
+        "Groups": groups(interface, names),
+        **({"Association": primary["Association"]} if "Association" in primary else {}),
+        **({"Attachment": _attachment(interface)} if interface.attachment_id else {}),
+    }
+
+
+def _association(
+    interface: NetworkInterface, address: PrivateAddress, caller: Caller, elastic: ElasticIps
+) -> dict[str, Any]:
+    """Public names of AWS's would not resolve to these addresses, so there are none."""
+    if address.public_ip is None:
+        return {}
+    owner = caller.account if (interface.id, address.private_ip) in elastic else "amazon"
+    return {"Association": {"IpOwnerId": owner, "PublicDnsName": "", "PublicIp": address.public_ip}}
+
+
+def groups(interface: NetworkInterface, names: Names) -> list[dict[str, str]]:
+    return [{"GroupId": group_id, "GroupName": names[group_id]} for group_id in interface.group_ids]
+
+
+def describe(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    names = group_names(tx)
+    elastic = elastic_ips(tx)
+    zones = {subnet.id: subnet.zone for subnet in tx.find(Subnet)}
+    return LISTING.describe(tx, params, lambda row: view(row, caller, names, zones[row.subnet_id], elastic))
+
+
+def shown(tx: Tx, caller: Caller, interface: NetworkInterface) -> dict[str, Any]:
+    """One interface as DescribeNetworkInterfaces shows it."""
+    zone = require(tx, Subnet, interface.subnet_id).zone
+    return view(interface, caller, group_names(tx), zone, elastic_ips(tx))
+
+
+def view(interface: NetworkInterface, caller: Caller, names: Names, zone: str, elastic: ElasticIps) -> dict[str, Any]:
+    described = of_instance(interface, caller, names, elastic) | {
+        "AvailabilityZone": zone,
+        "AvailabilityZoneId": zone_id(zone),
+        "RequesterManaged": interface.kind != "interface",
+        "Operator": {"Managed": False},
+        "TagSet": tag_list(interface.tags),
+    }
+    for address in described["PrivateIpAddresses"]:
+        associated = elastic.get((interface.id, address["PrivateIpAddress"]))
+        if associated is not None:
+            address["Association"] |= {"AllocationId": associated.id, "AssociationId": associated.association_id}
+    if interface.instance_id:
+        described["Attachment"] |= {"InstanceId": interface.instance_id, "InstanceOwnerId": caller.account}
+    elif interface.attachment_id:
+        described["Attachment"] |= {"InstanceOwnerId": "amazon-aws"}
+    return described
+
+
+def _attachment(interface: NetworkInterface) -> dict[str, Any]:
+    return {
+        "AttachmentId": interface.attachment_id,
+        "AttachTime": interface.attached or interface.created,
+        "DeleteOnTermination": interface.delete_on_termination,
+        "DeviceIndex": interface.index,
+        "NetworkCardIndex": 0,
+        "Status": "attached" if interface.attachment == "changing" else interface.attachment,
+    }

@@ -1,0 +1,93 @@
+"""Single attributes of network interfaces, described, modified and reset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from skylift.cloud.error import ServiceError
+from skylift.cloud.identity import Caller
+from skylift.cloud.network import NetworkInterface
+from skylift.cloud.services.api.refusal import combination, invalid_value, missing
+from skylift.cloud.services.api.resource import require
+from skylift.cloud.services.vpc.interface import shown
+from skylift.cloud.services.vpc.interface_attachment import attached_by
+from skylift.cloud.services.vpc.interface_group import groups_instead
+from skylift.cloud.store.database import Tx
+
+
+def describe(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    interface = require(tx, NetworkInterface, params["NetworkInterfaceId"])
+    if not params.get("Attribute"):
+        raise missing("attribute")
+    whole = shown(tx, caller, interface)
+    values: dict[str, dict[str, Any]] = {
+        "description": {"Description": {"Value": interface.description}},
+        "groupSet": {"Groups": whole["Groups"]},
+        "sourceDestCheck": {"SourceDestCheck": {"Value": interface.source_dest_check}},
+        "attachment": {"Attachment": whole["Attachment"]} if "Attachment" in whole else {},
+        "associatePublicIpAddress": {"AssociatePublicIpAddress": interface.wants_public_ip},
+    }
+    if params["Attribute"] not in values:
+        raise invalid_value(params["Attribute"], "attribute", "Unknown attribute.")
+    return {"NetworkInterfaceId": interface.id, **values[params["Attribute"]]}
+
+
+def modify(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    interface = own_interface(tx, params["NetworkInterfaceId"])
+    asked = [name for name in params if name in _CHANGES]
+    if not asked:
+        raise missing("attribute")
+    if len(asked) > 1:
+        raise combination(f"Fields for multiple attribute types specified: {', '.join(asked)}")
+    tx.save(_CHANGES[asked[0]](tx, interface, params[asked[0]]))
+    return {}
+
+
+def reset(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    """The check of source and destination is all there is to reset; whatever value names it."""
+    interface = own_interface(tx, params["NetworkInterfaceId"])
+    if "SourceDestCheck" not in params:
+        raise missing("sourceDestCheck")
+    tx.save(replace(interface, source_dest_check=True))
+    return {}
+
+
+def own_interface(tx: Tx, interface_id: str) -> NetworkInterface:
+    """An interface that the account manages itself."""
+    interface = require(tx, NetworkInterface, interface_id)
+    if interface.kind != "interface":
+        raise ServiceError("AuthFailure", "You do not have permission to access the specified resource.", status=403)
+    return interface
+
+
+def _description(_tx: Tx, interface: NetworkInterface, asked: dict[str, Any]) -> NetworkInterface:
+    return replace(interface, description=asked.get("Value", ""))
+
+
+def _source_dest_check(_tx: Tx, interface: NetworkInterface, asked: dict[str, Any]) -> NetworkInterface:
+    return replace(interface, source_dest_check=asked.get("Value", True))
+
+
+def _groups(tx: Tx, interface: NetworkInterface, asked: list[str]) -> NetworkInterface:
+    return replace(interface, group_ids=groups_instead(tx, interface.vpc_id, asked))
+
+
+def _attachment(tx: Tx, interface: NetworkInterface, asked: dict[str, Any]) -> NetworkInterface:
+    attachment_id, ends = asked.get("AttachmentId"), asked.get("DeleteOnTermination")
+    if not attachment_id or ends is None:
+        raise missing("attachment.attachmentId and attachment.deleteOnTermination")
+    if attached_by(tx, attachment_id).id != interface.id:
+        raise ServiceError(
+            "InvalidAttachmentID.NotFound", f"The attachment '{attachment_id}' is not one of {interface.id}."
+        )
+    return replace(interface, delete_on_termination=ends)
+
+
+_CHANGES: dict[str, Callable[[Tx, NetworkInterface, Any], NetworkInterface]] = {
+    "Attachment": _attachment,
+    "Description": _description,
+    "Groups": _groups,
+    "SourceDestCheck": _source_dest_check,
+}

@@ -1,0 +1,106 @@
+"""Secondary addresses of NAT gateways: each gives a gateway more connections at a time to one place.
+
+https://docs.aws.amazon.com/vpc/latest/userguide/nat-gateway-working-with.html#nat-gateway-edit-secondary
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, Literal
+
+from skylift.cloud.error import ServiceError
+from skylift.cloud.identity import Caller
+from skylift.cloud.network import NatAddress, NatGateway, NetworkInterface, PrivateAddress, Subnet
+from skylift.cloud.services.api.refusal import invalid, invalid_value, missing
+from skylift.cloud.services.api.resource import require
+from skylift.cloud.services.vpc.nat_gateway import free_elastic_ip, give_addresses, slots_for, tie, view_address
+from skylift.cloud.services.vpc.private_address import Slots
+from skylift.cloud.store.database import Tx
+
+DRAIN_SECONDS = 350
+LONGEST_DRAIN = 4000
+
+Item = dict[str, Any]
+
+
+def associate(tx: Tx, _caller: Caller, params: Any) -> Item:
+    gateway = _changeable(tx, params, "public")
+    elastic = [free_elastic_ip(tx, one) for one in dict.fromkeys(params["AllocationIds"])]
+    if not elastic:
+        raise missing("AllocationIds")
+    wanted = slots_for(params, "PrivateIpAddresses", "PrivateIpAddressCount", len(elastic))
+    private_ips = _grow(tx, gateway, wanted)
+    pairs = zip(elastic, private_ips, strict=True)
+    return _added(tx, gateway, [tie(tx, gateway.interface_id, address, at) for address, at in pairs])
+
+
+def assign(tx: Tx, _caller: Caller, params: Any) -> Item:
+    gateway = _changeable(tx, params, "private")
+    wanted = slots_for(params, "PrivateIpAddresses", "PrivateIpAddressCount", None)
+    if not wanted:
+        raise missing("PrivateIpAddresses or PrivateIpAddressCount")
+    return _added(tx, gateway, [NatAddress(one) for one in _grow(tx, gateway, wanted)])
+
+
+def disassociate(tx: Tx, _caller: Caller, params: Any) -> Item:
+    gateway = _changeable(tx, params, "public")
+    known = {at.association_id: at for at in gateway.addresses}
+    for asked in params["AssociationIds"]:
+        if asked not in known:
+            raise ServiceError("InvalidAssociationID.NotFound", f"The association ID '{asked}' does not exist")
+    return _released(tx, gateway, params, {known[one].private_ip for one in params["AssociationIds"]})
+
+
+def unassign(tx: Tx, _caller: Caller, params: Any) -> Item:
+    gateway = _changeable(tx, params, "private")
+    known = {at.private_ip for at in gateway.addresses}
+    for asked in params["PrivateIpAddresses"]:
+        if asked not in known:
+            raise invalid(f"The address {asked} is not assigned to the NAT gateway {gateway.id}")
+    return _released(tx, gateway, params, set(params["PrivateIpAddresses"]))
+
+
+def _changeable(tx: Tx, params: Any, connectivity: Literal["public", "private"]) -> NatGateway:
+    """One that works, of the kind that has such addresses. While some are being given up, no others come or go."""
+    gateway = require(tx, NatGateway, params["NatGatewayId"])
+    if gateway.connectivity != connectivity:
+        raise invalid(f"The NAT gateway {gateway.id} is {gateway.connectivity}; this is for {connectivity} ones.")
+    draining = any(at.released for at in gateway.secondary)
+    if gateway.state != "available" or draining:
+        what = "connections of its addresses are being drained" if draining else f"it is {gateway.state}"
+        raise ServiceError("IncorrectState", f"The NAT gateway {gateway.id} cannot be changed: {what}.")
+    return gateway
+
+
+def _grow(tx: Tx, gateway: NatGateway, wanted: Slots) -> tuple[str, ...]:
+    """More private addresses for the gateway's interface."""
+    interface = require(tx, NetworkInterface, gateway.interface_id)
+    given = give_addresses(tx, require(tx, Subnet, gateway.subnet_id), wanted, len(gateway.addresses))
+    more = tuple(PrivateAddress(one) for one in given)
+    tx.save(replace(interface, secondary=(*interface.secondary, *more)))
+    return given
+
+
+def _added(tx: Tx, gateway: NatGateway, more: list[NatAddress]) -> Item:
+    tx.save(replace(gateway, secondary=(*gateway.secondary, *more)))
+    return _answer(gateway, more)
+
+
+def _released(tx: Tx, gateway: NatGateway, params: Any, private_ips: set[str]) -> Item:
+    """They get no new connections from now on, and are free when those that there are have had their time."""
+    if gateway.private_ip in private_ips:
+        raise invalid(f"The primary address of the NAT gateway {gateway.id} cannot be taken from it.")
+    seconds = params.get("MaxDrainDurationSeconds", DRAIN_SECONDS)
+    if not 1 <= seconds <= LONGEST_DRAIN:
+        raise invalid_value(seconds, "maxDrainDurationSeconds", f"It has to be between 1 and {LONGEST_DRAIN}.")
+    until = tx.now + timedelta(seconds=seconds)
+    changed = tuple(replace(at, released=until) if at.private_ip in private_ips else at for at in gateway.secondary)
+    tx.save(replace(gateway, secondary=changed))
+    return _answer(gateway, [at for at in changed if at.private_ip in private_ips])
+
+
+def _answer(gateway: NatGateway, addresses: Iterable[NatAddress]) -> Item:
+    """Those that the request is about."""
+    return {"NatGatewayId": gateway.id, "NatGatewayAddresses": [view_address(gateway, at) for at in addresses]}

@@ -1,0 +1,224 @@
+"""VPC peering connections: asked for, accepted, described and ended.
+
+Both VPCs are this account's and in this region, as all of this cloud is. Rules may name security groups of the peer;
+its DNS names stay its own.
+https://docs.aws.amazon.com/vpc/latest/peering/vpc-peering-basics.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from ipaddress import IPv4Network
+from typing import Any
+
+from skylift.cloud.error import ServiceError
+from skylift.cloud.identity import Caller
+from skylift.cloud.network import Vpc
+from skylift.cloud.peering import JOINED, Peering, State
+from skylift.cloud.services.api.check import making, on_row
+from skylift.cloud.services.api.list_response import Listing
+from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.api.page import Limits
+from skylift.cloud.services.api.refusal import invalid, invalid_value, missing
+from skylift.cloud.services.api.resource import arn, new_id, require
+from skylift.cloud.services.api.tag import tag_list, tags_for
+from skylift.cloud.store.database import Tx
+from skylift.cloud.store.peering import of_vpc
+
+OPEN_FOR = timedelta(days=7)
+"""How long a request can be accepted."""
+REMEMBERED = timedelta(hours=2)
+"""How long one that is over is still described."""
+
+MESSAGES: dict[State, str] = {
+    "pending-acceptance": "Pending Acceptance by {account}",
+    "provisioning": "Provisioning",
+    "active": "Active",
+    "deleting": "Deleting",
+    "deleted": "Deleted by {account}",
+    "rejected": "Rejected by {account}",
+    "failed": "Failed due to incorrect VPC-ID, Account ID, or overlapping CIDR range",
+    "expired": "Expired",
+}
+
+_ENDS = {"requester": "RequesterVpcInfo", "accepter": "AccepterVpcInfo"}
+
+LISTING = Listing(
+    Peering,
+    ids="VpcPeeringConnectionIds",
+    member="VpcPeeringConnections",
+    key="VpcPeeringConnectionId",
+    limits=Limits(),
+    filters={
+        **{
+            f"{end}-vpc-info.{name}": f"{member}.{path}"
+            for end, member in _ENDS.items()
+            for name, path in (("cidr-block", "CidrBlockSet.CidrBlock"), ("owner-id", "OwnerId"), ("vpc-id", "VpcId"))
+        },
+        "expiration-time": "ExpirationTime",
+        "status-code": "Status.Code",
+        "status-message": "Status.Message",
+        "vpc-peering-connection-id": "VpcPeeringConnectionId",
+    },
+)
+
+Item = dict[str, Any]
+
+
+def create(tx: Tx, caller: Caller, params: Any) -> Item:
+    """Two VPCs whose ranges overlap get a connection, too: one that has failed."""
+    _refuse_elsewhere(caller, params)
+    if not params.get("PeerVpcId"):
+        raise missing("peerVpcId")
+    requester, accepter = require(tx, Vpc, params["VpcId"]), require(tx, Vpc, params["PeerVpcId"])
+    if requester.id == accepter.id:
+        raise invalid(f"The VPC {requester.id} cannot be peered with itself.")
+    for known in of_vpc(tx, requester.id):
+        if known.other(requester.id) == accepter.id and known.state in (*JOINED, "pending-acceptance"):
+            raise ServiceError(
+                "VpcPeeringConnectionAlreadyExists",
+                f"A VPC peering connection between {requester.id} and {accepter.id} already exists: {known.id}",
+            )
+    overlap = _overlap(requester, accepter)
+    made = Peering(
+        id=new_id("pcx"),
+        requester_vpc_id=requester.id,
+        requester_cidrs=requester.cidrs,
+        accepter_vpc_id=accepter.id,
+        accepter_cidrs=accepter.cidrs,
+        created=tx.now,
+        state="failed" if overlap else "pending-acceptance",
+        ended=tx.now if overlap else None,
+        tags=tags_for(params, "vpc-peering-connection"),
+    )
+    tx.add(made)
+    return {"VpcPeeringConnection": view(made, caller)}
+
+
+def accept(tx: Tx, caller: Caller, params: Any) -> Item:
+    """Active once the kernel has it. The ranges of both VPCs may have grown since the request."""
+    found = _named(tx, params)
+    _refuse_unless(found, "accepted", "pending-acceptance")
+    requester, accepter = require(tx, Vpc, found.requester_vpc_id), require(tx, Vpc, found.accepter_vpc_id)
+    changed = replace(found, requester_cidrs=requester.cidrs, accepter_cidrs=accepter.cidrs, state="provisioning")
+    if _overlap(requester, accepter):
+        changed = replace(changed, state="failed", ended=tx.now)
+    tx.save(changed)
+    return {"VpcPeeringConnection": view(changed, caller)}
+
+
+def reject(tx: Tx, _caller: Caller, params: Any) -> Item:
+    found = _named(tx, params)
+    _refuse_unless(found, "rejected", "pending-acceptance")
+    tx.save(replace(found, state="rejected", ended=tx.now))
+    return {"Return": True}
+
+
+def delete(tx: Tx, _caller: Caller, params: Any) -> Item:
+    """Routes to it lead nowhere from then on."""
+    found = _named(tx, params)
+    if found.state in ("deleting", "deleted"):
+        return {"Return": True}
+    _refuse_unless(found, "deleted", "pending-acceptance", *JOINED)
+    tx.save(ended(tx, found))
+    return {"Return": True}
+
+
+def describe(tx: Tx, caller: Caller, params: Any) -> Item:
+    return LISTING.describe(tx, params, lambda one: view(one, caller))
+
+
+def forget_ended(tx: Tx) -> None:
+    """Requests that nobody accepted expire; what is over is forgotten after a while."""
+    for one in tx.find(Peering, state="pending-acceptance"):
+        if one.created + OPEN_FOR <= tx.now:
+            tx.save(replace(one, state="expired", ended=tx.now))
+    for state in ("deleted", "rejected", "failed", "expired"):
+        for one in tx.find(Peering, state=state):
+            if one.ended is not None and one.ended + REMEMBERED <= tx.now:
+                tx.remove(one)
+
+
+def ended(tx: Tx, found: Peering) -> Peering:
+    """The same connection on its way out: the kernel has to let go of one that packets pass."""
+    return replace(found, state="deleting" if found.state in JOINED else "deleted", ended=tx.now)
+
+
+def refuse_peers_range(tx: Tx, vpc: Vpc, cidr: IPv4Network) -> None:
+    """A range that a VPC is to have beside its own must not be one of a peer's."""
+    for one in of_vpc(tx, vpc.id):
+        peer = tx.get(Vpc, id=one.other(vpc.id)) if one.state in JOINED else None
+        if peer and any(cidr.overlaps(IPv4Network(other)) for other in peer.cidrs):
+            raise ServiceError("InvalidVpc.Range", f"The CIDR '{cidr}' overlaps a range of {peer.id}, its peer.")
+
+
+def view(found: Peering, caller: Caller) -> Item:
+    shown: Item = {
+        "VpcPeeringConnectionId": found.id,
+        "RequesterVpcInfo": _end(found.requester_vpc_id, found.requester_cidrs, caller),
+        "AccepterVpcInfo": _end(found.accepter_vpc_id, found.accepter_cidrs, caller),
+        "Status": {"Code": found.state, "Message": MESSAGES[found.state].format(account=caller.account)},
+        "Tags": tag_list(found.tags),
+    }
+    if found.state in ("pending-acceptance", "expired"):
+        shown["ExpirationTime"] = found.created + OPEN_FOR
+    return shown
+
+
+def check_create(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+    action = "ec2:CreateVpcPeeringConnection"
+    ends = {"ec2:RequesterVpc": params.get("VpcId") or "*", "ec2:AccepterVpc": params.get("PeerVpcId") or "*"}
+    more = {key: arn(caller, "vpc", vpc_id) for key, vpc_id in ends.items()}
+    yield from making(caller, "CreateVpcPeeringConnection", "vpc-peering-connection", params, more=more)
+    yield on_row(tx, caller, action, Vpc, params.get("VpcId") or "*")
+
+
+def check_accept(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+    """The connection, and the VPC that is opened to the other."""
+    action, peering_id = "ec2:AcceptVpcPeeringConnection", params.get("VpcPeeringConnectionId") or "*"
+    yield on_row(tx, caller, action, Peering, peering_id)
+    found = tx.get(Peering, id=peering_id)
+    yield on_row(tx, caller, action, Vpc, found.accepter_vpc_id if found else "*")
+
+
+def _named(tx: Tx, params: Any) -> Peering:
+    if not params.get("VpcPeeringConnectionId"):
+        raise missing("vpcPeeringConnectionId")
+    return require(tx, Peering, params["VpcPeeringConnectionId"])
+
+
+def _refuse_unless(found: Peering, what: str, *states: State) -> None:
+    if found.state not in states:
+        raise ServiceError(
+            "InvalidStateTransition",
+            f"The VPC peering connection {found.id} cannot be {what}: it is in the {found.state} state.",
+        )
+
+
+def _refuse_elsewhere(caller: Caller, params: Any) -> None:
+    owner, region = params.get("PeerOwnerId"), params.get("PeerRegion")
+    if owner and owner != caller.account:
+        raise invalid_value(owner, "peerOwnerId", f"This cloud has one account, {caller.account}.")
+    if region and region != caller.region:
+        raise invalid_value(region, "peerRegion", f"This cloud has one region, {caller.region}.")
+
+
+def _overlap(one: Vpc, other: Vpc) -> bool:
+    return any(IPv4Network(mine).overlaps(IPv4Network(theirs)) for mine in one.cidrs for theirs in other.cidrs)
+
+
+def _end(vpc_id: str, cidrs: tuple[str, ...], caller: Caller) -> Item:
+    return {
+        "VpcId": vpc_id,
+        "OwnerId": caller.account,
+        "Region": caller.region,
+        "CidrBlock": cidrs[0],
+        "CidrBlockSet": [{"CidrBlock": cidr} for cidr in cidrs],
+        "PeeringOptions": {
+            "AllowDnsResolutionFromRemoteVpc": False,
+            "AllowEgressFromLocalClassicLinkToRemoteVpc": False,
+            "AllowEgressFromLocalVpcToRemoteClassicLink": False,
+        },
+    }

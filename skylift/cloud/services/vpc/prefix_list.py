@@ -1,0 +1,267 @@
+"""Managed prefix lists: address ranges that security group rules and routes name by one id, in versions.
+
+https://docs.aws.amazon.com/vpc/latest/userguide/managed-prefix-lists.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any, Literal
+
+from skylift.cloud.error import ServiceError
+from skylift.cloud.identity import Caller
+from skylift.cloud.network import PrefixEntry, PrefixList, RouteTable, SecurityGroup, services_prefix_list
+from skylift.cloud.services.api.client_token import remember, result_of
+from skylift.cloud.services.api.list_response import Listing
+from skylift.cloud.services.api.page import Limits, answer, page
+from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing
+from skylift.cloud.services.api.resource import arn, new_id, require
+from skylift.cloud.services.api.tag import tag_list, tags_for
+from skylift.cloud.services.vpc.cidr import block, peer6
+from skylift.cloud.store.database import Tx
+from skylift.cloud.store.network import prefix_lists
+
+MOST_ENTRIES = 1000
+"""That a list may have room for."""
+MOST_CHANGES = 100
+"""That one request may add, or remove."""
+RESERVED = "com.amazonaws"
+
+LIMITS = Limits(most=100, least=1)
+
+LISTING = Listing(
+    PrefixList,
+    ids="PrefixListIds",
+    member="PrefixLists",
+    key="PrefixListId",
+    limits=LIMITS,
+    filters={"owner-id": "OwnerId", "prefix-list-id": "PrefixListId", "prefix-list-name": "PrefixListName"},
+)
+
+Item = dict[str, Any]
+
+
+def create(tx: Tx, caller: Caller, params: Any) -> Item:
+    made_before = result_of(tx, "CreateManagedPrefixList", params)
+    found = tx.get(PrefixList, id=made_before) if made_before else None
+    if found is None:
+        most = _room(params["MaxEntries"])
+        family = _family(params["AddressFamily"])
+        found = PrefixList(
+            id=new_id("pl"),
+            name=_name(params["PrefixListName"]),
+            family=family,
+            max_entries=most,
+            version=1,
+            versions={"1": _fitting(_added((), params.get("Entries") or [], family), most)},
+            tags=tags_for(params, "prefix-list"),
+        )
+        tx.add(found)
+        remember(tx, "CreateManagedPrefixList", params, found.id)
+    return {"PrefixList": view(found, caller)}
+
+
+def describe(tx: Tx, caller: Caller, params: Any) -> Item:
+    """AWS's own among them."""
+    wanted = params.get("PrefixListIds")
+    rows = [known(tx, one) for one in dict.fromkeys(wanted)] if wanted else list(prefix_lists(tx).values())
+    return LISTING.answer(params, [view(row, caller) for row in rows])
+
+
+def describe_services(tx: Tx, caller: Caller, params: Any) -> Item:
+    """Those of AWS's services alone, as this operation had them before there were others."""
+    service = services_prefix_list(caller.region)
+    for asked in params.get("PrefixListIds") or []:
+        if known(tx, asked) != service:
+            raise invalid(f"The prefix list '{asked}' is not one of AWS's services.")
+    shown = {
+        "PrefixListId": service.id,
+        "PrefixListName": service.name,
+        "Cidrs": [entry.cidr for entry in service.entries],
+    }
+    return LISTING.answer(params, [shown])
+
+
+def get_entries(tx: Tx, _caller: Caller, params: Any) -> Item:
+    found = known(tx, params["PrefixListId"])
+    entries = _version(found, params.get("TargetVersion", found.version))
+    items = [
+        {"Cidr": entry.cidr, **({"Description": entry.description} if entry.description else {})} for entry in entries
+    ]
+    return answer("Entries", page(items, params, lambda item: str(item["Cidr"]), LIMITS))
+
+
+def get_associations(tx: Tx, caller: Caller, params: Any) -> Item:
+    found = known(tx, params["PrefixListId"])
+    items = [{"ResourceId": one, "ResourceOwner": caller.account} for one in users_of(tx, found.id)]
+    return answer("PrefixListAssociations", page(items, params, lambda item: str(item["ResourceId"]), LIMITS))
+
+
+def modify(tx: Tx, caller: Caller, params: Any) -> Item:
+    """Entries that come or go make a new version; what goes goes first, so that an entry can be described anew."""
+    found = _own(tx, params["PrefixListId"])
+    added, removed = params.get("AddEntries") or [], params.get("RemoveEntries") or []
+    most = params.get("MaxEntries")
+    if most is not None and (added or removed):
+        raise combination(
+            "You cannot modify the entries and the maximum entries for the prefix list in the same request."
+        )
+    if not (added or removed or most is not None or params.get("PrefixListName")):
+        raise missing("PrefixListName, AddEntries, RemoveEntries or MaxEntries")
+    _refuse_other_version(found, params.get("CurrentVersion"))
+    changed = replace(found, state="modify-complete")
+    if params.get("PrefixListName"):
+        changed = replace(changed, name=_name(params["PrefixListName"]))
+    if most is not None:
+        _fitting(found.entries, _room(most))
+        changed = replace(changed, max_entries=most)
+    if added or removed:
+        entries = _added(_without(found.entries, removed, found.family), added, found.family)
+        changed = _next(changed, _fitting(entries, found.max_entries))
+    tx.save(changed)
+    return {"PrefixList": view(changed, caller)}
+
+
+def restore(tx: Tx, caller: Caller, params: Any) -> Item:
+    """The entries of an earlier version, as a new one."""
+    found = _own(tx, params["PrefixListId"])
+    _refuse_other_version(found, params["CurrentVersion"])
+    entries = _fitting(_version(found, params["PreviousVersion"]), found.max_entries)
+    changed = replace(_next(found, entries), state="restore-complete")
+    tx.save(changed)
+    return {"PrefixList": view(changed, caller)}
+
+
+def delete(tx: Tx, caller: Caller, params: Any) -> Item:
+    found = _own(tx, params["PrefixListId"])
+    users = users_of(tx, found.id)
+    if users:
+        raise ServiceError(
+            "DependencyViolation",
+            f"The prefix list '{found.id}' is in use by {', '.join(users)} and cannot be deleted.",
+        )
+    tx.remove(found)
+    return {"PrefixList": {**view(found, caller), "State": "delete-complete"}}
+
+
+def known(tx: Tx, prefix_list_id: str) -> PrefixList:
+    """The account's own list of this id, or AWS's."""
+    found = prefix_lists(tx).get(prefix_list_id)
+    return found if found is not None else require(tx, PrefixList, prefix_list_id)
+
+
+def users_of(tx: Tx, prefix_list_id: str) -> list[str]:
+    """The security groups and route tables that name a list."""
+    groups = [one.id for one in tx.find(SecurityGroup) if any(r.prefix_list_id == prefix_list_id for r in one.rules)]
+    tables = [one.id for one in tx.find(RouteTable) if any(r.prefix_list_id == prefix_list_id for r in one.routes)]
+    return [*groups, *tables]
+
+
+def view(found: PrefixList, caller: Caller) -> Item:
+    return {
+        "PrefixListId": found.id,
+        "PrefixListName": found.name,
+        "PrefixListArn": _arn(found, caller),
+        "AddressFamily": found.family,
+        "MaxEntries": found.max_entries,
+        "Version": found.version,
+        "State": found.state,
+        "OwnerId": "AWS" if found.owner == "AWS" else caller.account,
+        "Tags": tag_list(found.tags),
+    }
+
+
+def _arn(found: PrefixList, caller: Caller) -> str:
+    if found.owner == "AWS":
+        return f"arn:aws:ec2:{caller.region}:aws:prefix-list/{found.id}"
+    return arn(caller, "prefix-list", found.id)
+
+
+def _own(tx: Tx, prefix_list_id: str) -> PrefixList:
+    found = known(tx, prefix_list_id)
+    if found.owner == "AWS":
+        raise ServiceError("UnsupportedOperation", f"The prefix list {found.id} is managed by AWS.")
+    return found
+
+
+def _next(found: PrefixList, entries: tuple[PrefixEntry, ...]) -> PrefixList:
+    version = found.version + 1
+    return replace(found, version=version, versions={**found.versions, str(version): entries})
+
+
+def _version(found: PrefixList, version: int) -> tuple[PrefixEntry, ...]:
+    if str(version) not in found.versions:
+        raise ServiceError("PrefixListVersionNotFound", f"The prefix list {found.id} has no version {version}.")
+    return found.versions[str(version)]
+
+
+def _refuse_other_version(found: PrefixList, current: int | None) -> None:
+    if current is not None and current != found.version:
+        raise ServiceError("PrefixListVersionMismatch", "The prefix list has the incorrect version number.")
+
+
+def _fitting(entries: tuple[PrefixEntry, ...], most: int) -> tuple[PrefixEntry, ...]:
+    if len(entries) > most:
+        raise ServiceError(
+            "PrefixListMaxEntriesExceeded", f"The prefix list has room for {most} entries; these are {len(entries)}."
+        )
+    return entries
+
+
+def _added(
+    entries: tuple[PrefixEntry, ...], asked: Iterable[Item], family: Literal["IPv4", "IPv6"]
+) -> tuple[PrefixEntry, ...]:
+    """An entry that is there already is described anew."""
+    new: dict[str, PrefixEntry] = {}
+    for item in asked:
+        cidr, text = _cidr(item.get("Cidr", ""), family), item.get("Description", "")
+        if cidr in new:
+            raise invalid(f"The CIDR {cidr} must not appear multiple times.")
+        if len(text) > 255:
+            raise invalid_value(text, "description", "It has to be at most 255 characters long.")
+        new[cidr] = PrefixEntry(cidr, text)
+    _refuse_many(new)
+    return tuple({**{entry.cidr: entry for entry in entries}, **new}.values())
+
+
+def _without(
+    entries: tuple[PrefixEntry, ...], asked: Iterable[Item], family: Literal["IPv4", "IPv6"]
+) -> tuple[PrefixEntry, ...]:
+    gone = {_cidr(item["Cidr"], family) for item in asked}
+    absent = gone - {entry.cidr for entry in entries}
+    if absent:
+        raise invalid(f"The prefix list has no entry {', '.join(sorted(absent))}.")
+    _refuse_many(gone)
+    return tuple(entry for entry in entries if entry.cidr not in gone)
+
+
+def _refuse_many(changes: Iterable[str]) -> None:
+    if len(list(changes)) > MOST_CHANGES:
+        raise invalid(f"At most {MOST_CHANGES} entries can be added to or removed from a prefix list at a time.")
+
+
+def _cidr(text: str, family: Literal["IPv4", "IPv6"]) -> str:
+    return str(block(text, "cidr")) if family == "IPv4" else str(peer6(text))
+
+
+def _name(text: str) -> str:
+    if not 1 <= len(text) <= 255 or text.startswith(RESERVED):
+        raise invalid_value(
+            text, "prefixListName", f"It has to be 1 to 255 characters that do not start with {RESERVED}."
+        )
+    return text
+
+
+def _family(text: str) -> Literal["IPv4", "IPv6"]:
+    if text == "IPv4":
+        return "IPv4"
+    if text == "IPv6":
+        return "IPv6"
+    raise invalid_value(text, "addressFamily", "It has to be IPv4 or IPv6.")
+
+
+def _room(most: int) -> int:
+    if not 1 <= most <= MOST_ENTRIES:
+        raise invalid_value(most, "maxEntries", f"It has to be between 1 and {MOST_ENTRIES}.")
+    return most

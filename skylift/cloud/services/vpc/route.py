@@ -1,0 +1,420 @@
+"""Route tables, their routes, and their associations with subnets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Network
+from typing import Any
+
+from skylift.cloud.error import ServiceError
+from skylift.cloud.identity import Caller
+from skylift.cloud.instance import Instance
+from skylift.cloud.network import (
+    InternetGateway,
+    NatGateway,
+    NetworkInterface,
+    Route,
+    RouteAssociation,
+    RouteTable,
+    Subnet,
+    Vpc,
+)
+from skylift.cloud.peering import JOINED, Peering
+from skylift.cloud.services.api.check import association_by_id
+from skylift.cloud.services.api.client_token import remember, result_of
+from skylift.cloud.services.api.list_response import Listing
+from skylift.cloud.services.api.page import Limits
+from skylift.cloud.services.api.refusal import combination, invalid, missing
+from skylift.cloud.services.api.resource import new_id, require
+from skylift.cloud.services.api.tag import tag_list, tags_for
+from skylift.cloud.services.vpc import prefix_list
+from skylift.cloud.services.vpc.cidr import block
+from skylift.cloud.store.database import Tx
+from skylift.cloud.store.peering import joined
+from skylift.cloud.vpc_endpoint import VpcEndpoint
+
+LISTING = Listing(
+    RouteTable,
+    ids="RouteTableIds",
+    member="RouteTables",
+    key="RouteTableId",
+    limits=Limits(most=100),
+    filters={
+        "association.gateway-id": "Associations.GatewayId",
+        "association.main": "Associations.Main",
+        "association.route-table-association-id": "Associations.RouteTableAssociationId",
+        "association.route-table-id": "Associations.RouteTableId",
+        "association.subnet-id": "Associations.SubnetId",
+        "owner-id": "OwnerId",
+        "route-table-id": "RouteTableId",
+        "route.destination-cidr-block": "Routes.DestinationCidrBlock",
+        "route.destination-ipv6-cidr-block": "Routes.DestinationIpv6CidrBlock",
+        "route.destination-prefix-list-id": "Routes.DestinationPrefixListId",
+        "route.egress-only-internet-gateway-id": "Routes.EgressOnlyInternetGatewayId",
+        "route.gateway-id": "Routes.GatewayId",
+        "route.instance-id": "Routes.InstanceId",
+        "route.network-interface-id": "Routes.NetworkInterfaceId",
+        "route.nat-gateway-id": "Routes.NatGatewayId",
+        "route.origin": "Routes.Origin",
+        "route.state": "Routes.State",
+        "route.transit-gateway-id": "Routes.TransitGatewayId",
+        "route.vpc-peering-connection-id": "Routes.VpcPeeringConnectionId",
+        "vpc-id": "VpcId",
+    },
+)
+
+ASSOCIATED = {"State": "associated"}
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What routes lead to: gateways and endpoints by the VPC that they work in, and interfaces of servers that run."""
+
+    gateways: dict[str, str | None]
+    interfaces: dict[str, NetworkInterface]
+    running: frozenset[str]
+    peerings: frozenset[str]
+
+    @classmethod
+    def of(cls, tx: Tx, tables: list[RouteTable]) -> Targets:
+        gateways = {gateway.id: gateway.vpc_id for gateway in tx.find(InternetGateway)}
+        gateways |= {nat.id: nat.vpc_id for nat in tx.find(NatGateway) if nat.state in ("pending", "available")}
+        gateways |= {endpoint.id: endpoint.vpc_id for endpoint in tx.find(VpcEndpoint)}
+        wanted = {route.target for table in tables for route in table.routes if route.target.startswith("eni-")}
+        found = [tx.get(NetworkInterface, id=interface_id) for interface_id in wanted]
+        interfaces = {one.id: one for one in found if one is not None}
+        servers = [tx.get(Instance, id=one.instance_id) for one in interfaces.values() if one.instance_id]
+        running = frozenset(one.id for one in servers if one is not None and one.state == "running")
+        return cls(gateways, interfaces, running, frozenset(one.id for one in joined(tx)))
+
+    def view(self, route: Route, vpc_id: str, owner: str) -> dict[str, Any]:
+        if route.target.startswith("pcx-"):
+            return {
+                "VpcPeeringConnectionId": route.target,
+                "State": "active" if route.target in self.peerings else "blackhole",
+            }
+        if not route.target.startswith("eni-"):
+            works = route.target == "local" or self.gateways.get(route.target) == vpc_id
+            named = "NatGatewayId" if route.target.startswith("nat-") else "GatewayId"
+            return {named: route.target, "State": "active" if works else "blackhole"}
+        interface = self.interfaces.get(route.target)
+        server = interface.instance_id if interface else None
+        return {
+            "NetworkInterfaceId": route.target,
+            **({"InstanceId": server, "InstanceOwnerId": owner} if server else {}),
+            "State": "active" if server in self.running else "blackhole",
+        }
+
+
+def view(table: RouteTable, owner: str, targets: Targets) -> dict[str, Any]:
+    return {
+        "RouteTableId": table.id,
+        "VpcId": table.vpc_id,
+        "OwnerId": owner,
+        "Routes": [
+            {
+                ("DestinationPrefixListId" if route.prefix_list_id else "DestinationCidrBlock"): route.destination,
+                "Origin": route.origin,
+                **targets.view(route, table.vpc_id, owner),
+            }
+            for route in table.routes
+        ],
+        "Associations": [
+            {
+                "RouteTableAssociationId": association.id,
+                "RouteTableId": table.id,
+                "Main": association.is_main,
+                "AssociationState": ASSOCIATED,
+                **({"SubnetId": association.subnet_id} if association.subnet_id else {}),
+                **({"GatewayId": association.gateway_id} if association.gateway_id else {}),
+            }
+            for association in table.associations
+        ],
+        "PropagatingVgws": [],
+        "Tags": tag_list(table.tags),
+    }
+
+
+def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    made_before = result_of(tx, "CreateRouteTable", params)
+    table = tx.get(RouteTable, id=made_before) if made_before else None
+    if table is None:
+        vpc = require(tx, Vpc, params["VpcId"])
+        local = tuple(Route(cidr, "local", "CreateRouteTable") for cidr in vpc.cidrs)
+        table = RouteTable(new_id("rtb"), vpc.id, routes=local, tags=tags_for(params, "route-table"))
+        tx.add(table)
+        if not made_before:
+            remember(tx, "CreateRouteTable", params, table.id)
+    answer: dict[str, Any] = {"RouteTable": view(table, caller.account, Targets.of(tx, [table]))}
+    return answer | ({"ClientToken": params["ClientToken"]} if params.get("ClientToken") else {})
+
+
+def describe(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    targets = Targets.of(tx, tx.find(RouteTable))
+    return LISTING.describe(tx, params, lambda table: view(table, caller.account, targets))
+
+
+def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    table = require(tx, RouteTable, params["RouteTableId"])
+    if table.associations:
+        raise ServiceError(
+            "DependencyViolation", f"The routeTable '{table.id}' has dependencies and cannot be deleted."
+        )
+    tx.remove(table)
+    return {}
+
+
+def create_route(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    table = require(tx, RouteTable, params["RouteTableId"])
+    destination = _destination(params)
+    if _route_to(table, destination) is not None:
+        raise ServiceError("RouteAlreadyExists", f"The route identified by {destination} already exists.")
+    if params.get("DestinationPrefixListId"):
+        listed = Route("", _target(tx, table, params), prefix_list_id=prefix_list.known(tx, destination).id)
+        return _with_route(tx, table, listed)
+    vpc = require(tx, Vpc, table.vpc_id)
+    if any(IPv4Network(destination).subnet_of(IPv4Network(cidr)) for cidr in vpc.cidrs):
+        _refuse_within(tx, vpc, destination, params)
+    return _with_route(tx, table, Route(destination, _target(tx, table, params)))
+
+
+def _with_route(tx: Tx, table: RouteTable, route: Route) -> dict[str, Any]:
+    if any(association.gateway_id for association in table.associations):
+        _refuse_for_gateway(tx, table, route)
+    tx.save(replace(table, routes=(*table.routes, route)))
+    return {"Return": True}
+
+
+def _refuse_within(tx: Tx, vpc: Vpc, destination: str, params: Any) -> None:
+    """Inside of a VPC traffic to a whole subnet may be led through a server, and nothing else."""
+    if not {"networkInterfaceId", "instanceId"}.intersection(_named_targets(params)):
+        raise invalid(
+            f"The destination CIDR block {destination} is equal to or more specific than one of this VPC's CIDR "
+            "blocks. This route can target only an interface or an instance."
+        )
+    if destination not in {subnet.cidr for subnet in tx.find(Subnet, vpc_id=vpc.id)}:
+        raise invalid(
+            f"The destination CIDR block {destination} is more specific than one of this VPC's CIDR blocks, "
+            "so it has to be the whole CIDR block of a subnet."
+        )
+
+
+def replace_route(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    """A local route can lead through a server instead, and be made what it was with `LocalTarget`."""
+    table = require(tx, RouteTable, params["RouteTableId"])
+    destination = _destination(params)
+    old = _route_to(table, destination)
+    if old is None:
+        raise invalid(f"There is no route defined for '{destination}' in the route table. Use CreateRoute instead.")
+    _refuse_of_endpoint(table, old, "replace")
+    if params.get("LocalTarget"):
+        if _named_targets(params):
+            raise combination(f"Only one route target may be specified: localTarget or {_named_targets(params)[0]}.")
+        if not _is_local(old):
+            raise invalid(f"The route {destination} is no local route of the route table.")
+        target = "local"
+    else:
+        target = _target(tx, table, params)
+        if _is_local(old) and not target.startswith("eni-"):
+            raise invalid(f"The local route {destination} of a route table cannot be given a gateway.")
+    new = replace(old, target=target)
+    if any(association.gateway_id for association in table.associations):
+        _refuse_for_gateway(tx, table, new)
+    tx.save(replace(table, routes=tuple(new if route is old else route for route in table.routes)))
+    return {}
+
+
+def _is_local(route: Route) -> bool:
+    """Whether it came with the table, wherever it leads by now."""
+    return route.origin == "CreateRouteTable"
+
+
+def delete_route(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    table = require(tx, RouteTable, params["RouteTableId"])
+    destination = _destination(params)
+    old = _route_to(table, destination)
+    if old is None:
+        raise ServiceError(
+            "InvalidRoute.NotFound",
+            f"no route with destination-cidr-block {destination} in route table {table.id}",
+        )
+    if _is_local(old):
+        raise invalid(f"cannot remove local route {destination} in route table {table.id}")
+    _refuse_of_endpoint(table, old, "remove")
+    tx.save(replace(table, routes=tuple(route for route in table.routes if route is not old)))
+    return {}
+
+
+def _refuse_of_endpoint(table: RouteTable, route: Route, what: str) -> None:
+    """Routes to a VPC endpoint come and go with what ModifyVpcEndpoint is told of the table."""
+    if route.target.startswith("vpce-"):
+        raise invalid(f"cannot {what} VPC endpoint route {route.destination} in route table {table.id}")
+
+
+def associate(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    """A repeat answers the association that is there."""
+    table = require(tx, RouteTable, params["RouteTableId"])
+    if params.get("SubnetId") and params.get("GatewayId"):
+        raise combination("Only one of subnetId and gatewayId may be specified.")
+    if not (params.get("SubnetId") or params.get("GatewayId")):
+        raise missing("subnetId or gatewayId")
+    made = _of_gateway(tx, table, params) if params.get("GatewayId") else _of_subnet(tx, table, params)
+    for other in tx.find(RouteTable, vpc_id=table.vpc_id):
+        for association in other.associations:
+            if (association.subnet_id, association.gateway_id) != (made.subnet_id, made.gateway_id):
+                continue
+            if other.id == table.id:
+                return {"AssociationId": association.id, "AssociationState": ASSOCIATED}
+            raise ServiceError(
+                "Resource.AlreadyAssociated",
+                f"the specified association for route table {table.id} conflicts with an existing association",
+            )
+    tx.save(replace(table, associations=(*table.associations, made)))
+    return {"AssociationId": made.id, "AssociationState": ASSOCIATED}
+
+
+def _of_subnet(tx: Tx, table: RouteTable, params: Any) -> RouteAssociation:
+    subnet = require(tx, Subnet, params["SubnetId"])
+    if subnet.vpc_id != table.vpc_id:
+        raise invalid(f"Route table {table.id} and subnet {subnet.id} belong to different networks")
+    return RouteAssociation(new_id("rtbassoc"), subnet_id=subnet.id)
+
+
+def _of_gateway(tx: Tx, table: RouteTable, params: Any) -> RouteAssociation:
+    gateway = _gateway(tx, table, params["GatewayId"])
+    for route in table.routes:
+        _refuse_for_gateway(tx, table, route)
+    return RouteAssociation(new_id("rtbassoc"), gateway_id=gateway.id)
+
+
+def _refuse_for_gateway(tx: Tx, table: RouteTable, route: Route) -> None:
+    """What comes in by a gateway is for its own VPC, and is led through a server there or straight on."""
+    vpc = require(tx, Vpc, table.vpc_id)
+    inside = bool(route.cidr) and any(IPv4Network(route.cidr).subnet_of(IPv4Network(cidr)) for cidr in vpc.cidrs)
+    if not inside or not (route.target == "local" or route.target.startswith("eni-")):
+        raise invalid(
+            f"The route to {route.destination} of route table {table.id} is not one that a gateway can have: its "
+            "destination has to be in the VPC, its target a network interface or local."
+        )
+
+
+def disassociate(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    table, association = _association(tx, params["AssociationId"])
+    if association.is_main:
+        raise invalid(f"cannot disassociate the main route table association {association.id}")
+    tx.save(_without(table, association))
+    return {}
+
+
+def replace_association(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    """For a main table's association: makes the other table the main one."""
+    old, association = _association(tx, params["AssociationId"])
+    new = require(tx, RouteTable, params["RouteTableId"])
+    if new.vpc_id != old.vpc_id:
+        raise invalid(f"Route table {new.id} and association {association.id} belong to different networks")
+    tx.save(_without(old, association))
+    new = require(tx, RouteTable, new.id)
+    if association.gateway_id:
+        for route in new.routes:
+            _refuse_for_gateway(tx, new, route)
+    made = replace(association, id=new_id("rtbassoc"))
+    tx.save(replace(new, associations=(*new.associations, made)))
+    return {"NewAssociationId": made.id, "AssociationState": ASSOCIATED}
+
+
+def _destination(params: Any) -> str:
+    listed, cidr = params.get("DestinationPrefixListId"), params.get("DestinationCidrBlock")
+    if listed and cidr:
+        raise combination("Only one of destinationCidrBlock and destinationPrefixListId may be specified.")
+    if listed:
+        return str(listed)
+    if not cidr:
+        raise missing("destinationCidrBlock")
+    return str(block(params["DestinationCidrBlock"], "destinationCidrBlock"))
+
+
+def _route_to(table: RouteTable, destination: str) -> Route | None:
+    return next((route for route in table.routes if route.destination == destination), None)
+
+
+def _named_targets(params: Any) -> list[str]:
+    known = ("gatewayId", "natGatewayId", "networkInterfaceId", "instanceId", "vpcPeeringConnectionId")
+    return [name for name in known if params.get(name[0].upper() + name[1:])]
+
+
+def _target(tx: Tx, table: RouteTable, params: Any) -> str:
+    named = _named_targets(params)
+    if len(named) > 1:
+        raise combination(f"Only one route target may be specified: {' or '.join(named)}.")
+    if not named:
+        raise missing("gatewayId, natGatewayId, networkInterfaceId, instanceId or vpcPeeringConnectionId")
+    if params.get("InstanceId"):
+        return _interface(table, _only_interface(tx, params["InstanceId"]))
+    if params.get("NetworkInterfaceId"):
+        return _interface(table, require(tx, NetworkInterface, params["NetworkInterfaceId"]))
+    if params.get("VpcPeeringConnectionId"):
+        return _peering(tx, table, params["VpcPeeringConnectionId"])
+    gateway_id = params.get("NatGatewayId") or params["GatewayId"]
+    if params.get("NatGatewayId") or gateway_id.startswith("nat-"):
+        return _nat(tx, table, gateway_id)
+    return _gateway(tx, table, gateway_id).id
+
+
+def _gateway(tx: Tx, table: RouteTable, gateway_id: str) -> InternetGateway:
+    gateway = tx.get(InternetGateway, id=gateway_id)
+    if gateway is None:
+        raise ServiceError("InvalidGatewayID.NotFound", f"The gateway ID '{gateway_id}' does not exist")
+    if gateway.vpc_id != table.vpc_id:
+        raise invalid(f"route table {table.id} and network gateway {gateway.id} belong to different networks")
+    return gateway
+
+
+def _interface(table: RouteTable, interface: NetworkInterface) -> str:
+    if interface.vpc_id != table.vpc_id:
+        raise invalid(f"route table {table.id} and interface {interface.id} belong to different networks")
+    return interface.id
+
+
+def _only_interface(tx: Tx, instance_id: str) -> NetworkInterface:
+    instance = require(tx, Instance, instance_id)
+    mine = tx.find(NetworkInterface, instance_id=instance.id)
+    if not mine:
+        raise ServiceError("InvalidInstanceID.NotFound", f"The instance ID '{instance.id}' does not exist")
+    if len(mine) > 1:
+        raise ServiceError(
+            "InvalidInstanceID",
+            f"There are multiple interfaces attached to instance '{instance.id}'. "
+            "Please specify an interface ID for the operation instead.",
+        )
+    return mine[0]
+
+
+def _nat(tx: Tx, table: RouteTable, nat_id: str) -> str:
+    nat = tx.get(NatGateway, id=nat_id)
+    if nat is None or nat.state not in ("pending", "available"):
+        raise ServiceError("InvalidNatGatewayID.NotFound", f"The natGateway ID '{nat_id}' does not exist")
+    if nat.vpc_id != table.vpc_id:
+        raise invalid(f"route table {table.id} and nat gateway {nat.id} belong to different networks")
+    return nat.id
+
+
+def _peering(tx: Tx, table: RouteTable, peering_id: str) -> str:
+    found = require(tx, Peering, peering_id)
+    if table.vpc_id not in found.vpc_ids:
+        raise invalid(f"route table {table.id} and vpc peering connection {found.id} belong to different networks")
+    if found.state not in JOINED:
+        raise ServiceError(
+            "InvalidStateTransition", f"The VPC peering connection {found.id} is not active: it is {found.state}."
+        )
+    return found.id
+
+
+def _association(tx: Tx, association_id: str) -> tuple[RouteTable, RouteAssociation]:
+    table, association = association_by_id(tx, association_id)
+    if table is None or association is None:
+        raise ServiceError("InvalidAssociationID.NotFound", f"The association ID '{association_id}' does not exist")
+    return table, association
+
+
+def _without(table: RouteTable, association: RouteAssociation) -> RouteTable:
+    return replace(table, associations=tuple(one for one in table.associations if one.id != association.id))

@@ -1,0 +1,274 @@
+"""Security groups, and the rules that are added to and taken from them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from skylift.cloud.error import ServiceError
+from skylift.cloud.identity import Caller
+from skylift.cloud.network import NetworkInterface, Rule, SecurityGroup, Vpc
+from skylift.cloud.services.api.list_response import Listing
+from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing
+from skylift.cloud.services.api.resource import SECURITY_GROUP_RULE, arn, new_id, require, well_formed
+from skylift.cloud.services.api.tag import rule_by_id, tag_list, tags_for
+from skylift.cloud.services.vpc import prefix_list, security_rule
+from skylift.cloud.services.vpc.vpc import default_vpc
+from skylift.cloud.store.database import Tx
+from skylift.cloud.store.peering import connection_between
+
+
+def _rule_filters(prefix: str, member: str) -> dict[str, str]:
+    return {
+        f"{prefix}.cidr": f"{member}.IpRanges.CidrIp",
+        f"{prefix}.from-port": f"{member}.FromPort",
+        f"{prefix}.group-id": f"{member}.UserIdGroupPairs.GroupId",
+        f"{prefix}.group-name": f"{member}.UserIdGroupPairs.GroupName",
+        f"{prefix}.ipv6-cidr": f"{member}.Ipv6Ranges.CidrIpv6",
+        f"{prefix}.prefix-list-id": f"{member}.PrefixListIds.PrefixListId",
+        f"{prefix}.protocol": f"{member}.IpProtocol",
+        f"{prefix}.to-port": f"{member}.ToPort",
+        f"{prefix}.user-id": f"{member}.UserIdGroupPairs.UserId",
+    }
+
+
+LISTING = Listing(
+    SecurityGroup,
+    ids="GroupIds",
+    member="SecurityGroups",
+    key="GroupId",
+    filters={
+        "description": "Description",
+        "group-id": "GroupId",
+        "group-name": "GroupName",
+        "owner-id": "OwnerId",
+        "vpc-id": "VpcId",
+        **_rule_filters("ip-permission", "IpPermissions"),
+        **_rule_filters("egress.ip-permission", "IpPermissionsEgress"),
+    },
+)
+
+RULES = Listing(
+    SecurityGroup,
+    ids="SecurityGroupRuleIds",
+    member="SecurityGroupRules",
+    key="SecurityGroupRuleId",
+    filters={"group-id": "GroupId", "security-group-rule-id": "SecurityGroupRuleId"},
+)
+
+
+def view(group: SecurityGroup, caller: Caller) -> dict[str, Any]:
+    return {
+        "GroupId": group.id,
+        "GroupName": group.name,
+        "Description": group.description,
+        "VpcId": group.vpc_id,
+        "OwnerId": caller.account,
+        "SecurityGroupArn": arn(caller, "security-group", group.id),
+        "IpPermissions": security_rule.permissions(group.rules, caller.account, egress=False),
+        "IpPermissionsEgress": security_rule.permissions(group.rules, caller.account, egress=True),
+        "Tags": tag_list(group.tags),
+    }
+
+
+def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    name, description = params["GroupName"], params["Description"]
+    vpc = require(tx, Vpc, params["VpcId"]) if params.get("VpcId") else default_vpc(tx)
+    for parameter, text in (("GroupName", name), ("GroupDescription", description)):
+        if not text or not security_rule.TEXT.fullmatch(text):
+            raise invalid_value(
+                text,
+                parameter,
+                "Valid values are strings of 1 to 255 characters from the set a-zA-Z0-9. _-:/()#,@[]+=&;{}!$*",
+            )
+    if name.startswith("sg-"):
+        raise invalid_value(name, "GroupName", "Group names may not be in the format sg-*.")
+    if name == "default":
+        raise invalid("Cannot use reserved security group name: default")
+    if tx.get(SecurityGroup, vpc_id=vpc.id, name=name) is not None:
+        raise ServiceError("InvalidGroup.Duplicate", f"The security group '{name}' already exists for VPC '{vpc.id}'")
+    group = SecurityGroup(
+        new_id("sg"),
+        vpc.id,
+        name,
+        description,
+        rules=(security_rule.allow_all_out(),),
+        tags=tags_for(params, "security-group"),
+    )
+    tx.add(group)
+    return {
+        "GroupId": group.id,
+        "SecurityGroupArn": arn(caller, "security-group", group.id),
+        "Tags": tag_list(group.tags),
+    }
+
+
+def describe(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    rows = LISTING.rows(tx, params)
+    if params.get("GroupNames"):
+        named = [by_name(tx, name) for name in dict.fromkeys(params["GroupNames"])]
+        rows = [*rows, *named] if params.get("GroupIds") else named
+    return LISTING.answer(params, [view(group, caller) for group in {row.id: row for row in rows}.values()])
+
+
+def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    group = named_group(tx, params)
+    if group.name == "default":
+        raise ServiceError(
+            "CannotDelete", f'the specified group: "{group.id}" name: "default" cannot be deleted by a user'
+        )
+    used = any(group.id in interface.group_ids for interface in tx.find(NetworkInterface, vpc_id=group.vpc_id))
+    referenced = any(
+        rule.group_id == group.id
+        for other in tx.find(SecurityGroup, vpc_id=group.vpc_id)
+        if other.id != group.id
+        for rule in other.rules
+    )
+    if used or referenced:
+        raise ServiceError("DependencyViolation", f"resource {group.id} has a dependent object")
+    tx.remove(group)
+    return {"Return": True, "GroupId": group.id}
+
+
+def authorize_ingress(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    return _authorize(tx, caller, params, egress=False)
+
+
+def authorize_egress(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    return _authorize(tx, caller, params, egress=True)
+
+
+def revoke_ingress(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    return _revoke(tx, caller, params, egress=False)
+
+
+def revoke_egress(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    return _revoke(tx, caller, params, egress=True)
+
+
+def describe_rules(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    wanted = params.get("SecurityGroupRuleIds") or []
+    for rule_id in wanted:
+        if not well_formed("sgr", rule_id):
+            raise ServiceError("InvalidSecurityGroupRuleId.Malformed", f'Invalid id: "{rule_id}" (expecting "sgr-...")')
+        rule_by_id(tx, rule_id)
+    items = [
+        security_rule.view(rule, group, caller)
+        for group in tx.find(SecurityGroup)
+        for rule in group.rules
+        if not wanted or rule.id in wanted
+    ]
+    return RULES.answer(params, items)
+
+
+def by_name(tx: Tx, name: str) -> SecurityGroup:
+    """The group of this name in the default VPC: elsewhere groups go by their ids."""
+    vpc = default_vpc(tx)
+    group = tx.get(SecurityGroup, vpc_id=vpc.id, name=name)
+    if group is None:
+        raise ServiceError(
+            "InvalidGroup.NotFound", f"The security group '{name}' does not exist in default VPC '{vpc.id}'"
+        )
+    return group
+
+
+def named_group(tx: Tx, params: Any) -> SecurityGroup:
+    group_id, name = params.get("GroupId"), params.get("GroupName")
+    if group_id and name:
+        raise combination("The parameter groupName cannot be used with the parameter groupId")
+    if group_id:
+        return require(tx, SecurityGroup, group_id)
+    if name:
+        return by_name(tx, name)
+    raise missing("groupName or groupId")
+
+
+def _authorize(tx: Tx, caller: Caller, params: Any, *, egress: bool) -> dict[str, Any]:
+    group = named_group(tx, params)
+    tags = tags_for(params, SECURITY_GROUP_RULE)
+    added = [replace(rule, tags=tags) for rule in asked_rules(tx, caller, params, group, egress=egress)]
+    known = {security_rule.key(rule) for rule in group.rules}
+    for rule in added:
+        if security_rule.key(rule) in known:
+            raise ServiceError(
+                "InvalidPermission.Duplicate",
+                f"the specified rule {security_rule.worded(rule)} already exists",
+            )
+    tx.save(replace(group, rules=(*group.rules, *added)))
+    return {
+        "Return": True,
+        "SecurityGroupRules": [security_rule.view(rule, group, caller) for rule in added],
+    }
+
+
+def _revoke(tx: Tx, caller: Caller, params: Any, *, egress: bool) -> dict[str, Any]:
+    """In the default VPC what is not there is answered, elsewhere it is an error and nothing changes."""
+    group = named_group(tx, params)
+    ids = params.get("SecurityGroupRuleIds")
+    unknown: list[Rule] = []
+    if ids:
+        gone = [own_rule(group, rule_id, egress=egress) for rule_id in dict.fromkeys(ids)]
+    else:
+        asked = asked_rules(tx, caller, params, group, egress=egress)
+        present = {security_rule.key(rule): rule for rule in group.rules}
+        gone = [present[security_rule.key(rule)] for rule in asked if security_rule.key(rule) in present]
+        unknown = [rule for rule in asked if security_rule.key(rule) not in present]
+    if unknown and not require(tx, Vpc, group.vpc_id).is_default:
+        raise ServiceError("InvalidPermission.NotFound", "The specified rule does not exist in this security group.")
+    tx.save(replace(group, rules=tuple(rule for rule in group.rules if rule not in gone)))
+    return {
+        "Return": True,
+        "UnknownIpPermissions": security_rule.permissions(tuple(unknown), caller.account, egress=egress),
+        "RevokedSecurityGroupRules": [security_rule.revoked_view(rule, group) for rule in gone],
+    }
+
+
+def asked_rules(tx: Tx, caller: Caller, params: Any, group: SecurityGroup, *, egress: bool) -> list[Rule]:
+    """The rules that a request names, in `IpPermissions` or in the parameters for a single one."""
+    single = {name: params[name] for name in ("IpProtocol", "FromPort", "ToPort") if name in params}
+    permissions = params.get("IpPermissions") or []
+    if params.get("CidrIp"):
+        single["IpRanges"] = [{"CidrIp": params["CidrIp"]}]
+    if single and permissions:
+        raise combination("The parameter ipPermissions cannot be used with the parameters of a single permission")
+    if not single and not permissions:
+        raise missing("ipPermissions")
+    asked = [single] if single else permissions
+    named = [
+        permission | {"UserIdGroupPairs": [_peer(tx, caller, group, pair) for pair in permission["UserIdGroupPairs"]]}
+        if permission.get("UserIdGroupPairs")
+        else permission
+        for permission in asked
+    ]
+    for permission in named:
+        for item in permission.get("PrefixListIds") or []:
+            prefix_list.known(tx, item.get("PrefixListId") or "")
+    return security_rule.rules_in(named, egress=egress)
+
+
+def _peer(tx: Tx, caller: Caller, group: SecurityGroup, pair: dict[str, Any]) -> dict[str, Any]:
+    """A group that a rule refers to, by id; it has to be in the same VPC, or in one that this is peered with."""
+    if pair.get("UserId", caller.account) != caller.account:
+        raise ServiceError("InvalidGroup.NotFound", f"There is no account {pair['UserId']} in this cloud")
+    if pair.get("GroupId"):
+        found = require(tx, SecurityGroup, pair["GroupId"])
+    elif pair.get("GroupName"):
+        found = by_name(tx, pair["GroupName"])
+    else:
+        raise missing("groupId")
+    if pair.get("VpcId", found.vpc_id) == found.vpc_id:
+        if found.vpc_id == group.vpc_id:
+            return pair | {"GroupId": found.id}
+        connection = connection_between(tx, group.vpc_id, found.vpc_id)
+        if connection is not None and pair.get("VpcPeeringConnectionId", connection.id) == connection.id:
+            return pair | {"GroupId": found.id, "VpcId": found.vpc_id, "VpcPeeringConnectionId": connection.id}
+    raise ServiceError("InvalidGroup.NotFound", "You have specified two resources that belong to different networks.")
+
+
+def own_rule(group: SecurityGroup, rule_id: str, *, egress: bool) -> Rule:
+    if not well_formed("sgr", rule_id):
+        raise ServiceError("InvalidSecurityGroupRuleId.Malformed", f'Invalid id: "{rule_id}" (expecting "sgr-...")')
+    for rule in group.rules:
+        if rule.id == rule_id and rule.egress == egress:
+            return rule
+    raise ServiceError("InvalidSecurityGroupRuleId.NotFound", f"The security group rule ID '{rule_id}' does not exist")

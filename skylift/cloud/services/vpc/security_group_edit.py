@@ -1,0 +1,125 @@
+"""Security group rules that are there already: changed, and described anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from skylift.cloud.error import ServiceError
+from skylift.cloud.identity import Caller
+from skylift.cloud.network import Rule, SecurityGroup
+from skylift.cloud.services.api.check import Checks, on
+from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.api.refusal import combination, invalid, missing
+from skylift.cloud.services.api.resource import SECURITY_GROUP_RULE, arn, require
+from skylift.cloud.services.vpc import security_rule
+from skylift.cloud.services.vpc.security_group import asked_rules, named_group, own_rule
+from skylift.cloud.store.database import Tx
+
+
+def modify_rules(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    """A rule is given whole and keeps its id, its tags, its direction and its kind of peer."""
+    group = require(tx, SecurityGroup, params["GroupId"])
+    changes: dict[str, Rule] = {}
+    for update in params["SecurityGroupRules"]:
+        old = _rule_of(group, update["SecurityGroupRuleId"])
+        if old.id in changes:
+            raise invalid(f"The security group rule {old.id} must not appear multiple times")
+        changes[old.id] = _changed(tx, caller, group, old, update.get("SecurityGroupRule") or {})
+    if not changes:
+        raise missing("securityGroupRule")
+    rules = tuple(changes.get(rule.id, rule) for rule in group.rules)
+    keys = [security_rule.key(rule) for rule in rules]
+    for rule in changes.values():
+        if keys.count(security_rule.key(rule)) > 1:
+            raise ServiceError(
+                "InvalidPermission.Duplicate", f"the specified rule {security_rule.worded(rule)} already exists"
+            )
+    tx.save(replace(group, rules=rules))
+    return {"Return": True}
+
+
+def describe_ingress_anew(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    return _describe_anew(tx, caller, params, egress=False)
+
+
+def describe_egress_anew(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    return _describe_anew(tx, caller, params, egress=True)
+
+
+def on_rules(action: str) -> Checks:
+    """The group, and every rule that is named."""
+
+    def checks(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+        yield from on(action, "GroupId")(tx, caller, params)
+        for update in params["SecurityGroupRules"]:
+            resource = arn(caller, SECURITY_GROUP_RULE, update["SecurityGroupRuleId"])
+            yield Check(action, resource, {"ec2:Region": caller.region})
+
+    return checks
+
+
+def _describe_anew(tx: Tx, caller: Caller, params: Any, *, egress: bool) -> dict[str, Any]:
+    """Without a description a rule has none afterwards."""
+    group = named_group(tx, params)
+    texts = params.get("SecurityGroupRuleDescriptions") or []
+    if texts and params.get("IpPermissions"):
+        raise combination("The parameter ipPermissions cannot be used with securityGroupRuleDescriptions")
+    if texts:
+        asked = {
+            own_rule(group, text.get("SecurityGroupRuleId", ""), egress=egress).id: text.get("Description", "")
+            for text in texts
+        }
+    else:
+        asked = _by_key(group, asked_rules(tx, caller, params, group, egress=egress))
+    for text in asked.values():
+        security_rule.refuse_description(text)
+    tx.save(replace(group, rules=tuple(_described(rule, asked) for rule in group.rules)))
+    return {"Return": True}
+
+
+def _by_key(group: SecurityGroup, rules: list[Rule]) -> dict[str, str]:
+    present = {security_rule.key(rule): rule.id for rule in group.rules}
+    for rule in rules:
+        if security_rule.key(rule) not in present:
+            raise ServiceError(
+                "InvalidPermission.NotFound", "The specified rule does not exist in this security group."
+            )
+    return {present[security_rule.key(rule)]: rule.description for rule in rules}
+
+
+def _described(rule: Rule, texts: dict[str, str]) -> Rule:
+    return replace(rule, description=texts[rule.id]) if rule.id in texts else rule
+
+
+def _rule_of(group: SecurityGroup, rule_id: str) -> Rule:
+    """In either direction."""
+    egress = any(rule.id == rule_id and rule.egress for rule in group.rules)
+    return own_rule(group, rule_id, egress=egress)
+
+
+def _changed(tx: Tx, caller: Caller, group: SecurityGroup, old: Rule, asked: dict[str, Any]) -> Rule:
+    text = {"Description": asked["Description"]} if asked.get("Description") else {}
+    traffic: dict[str, Any] = {name: asked[name] for name in ("IpProtocol", "FromPort", "ToPort") if name in asked}
+    peers = {
+        "IpRanges": [{"CidrIp": asked["CidrIpv4"], **text}] if asked.get("CidrIpv4") else [],
+        "Ipv6Ranges": [{"CidrIpv6": asked["CidrIpv6"], **text}] if asked.get("CidrIpv6") else [],
+        "UserIdGroupPairs": (
+            [{"GroupId": asked["ReferencedGroupId"], **text}] if asked.get("ReferencedGroupId") else []
+        ),
+        "PrefixListIds": [{"PrefixListId": asked["PrefixListId"], **text}] if asked.get("PrefixListId") else [],
+    }
+    if sum(map(len, peers.values())) > 1:
+        raise combination(
+            "Only one of cidrIpv4, cidrIpv6, prefixListId and referencedGroupId may be specified for a rule"
+        )
+    permission: dict[str, Any] = {**traffic, **{name: given for name, given in peers.items() if given}}
+    (new,) = asked_rules(tx, caller, {"IpPermissions": [permission]}, group, egress=old.egress)
+    if _kind(new) != _kind(old):
+        raise invalid(f"The kind of source or destination of {old.id} cannot be changed; make a new rule instead.")
+    return replace(new, id=old.id, tags=old.tags)
+
+
+def _kind(rule: Rule) -> tuple[bool, ...]:
+    return tuple(peer is not None for peer in (rule.cidr, rule.cidr6, rule.group_id, rule.prefix_list_id))

@@ -1,0 +1,94 @@
+"""Questions about security groups as a whole: which a VPC's interfaces can have, and who names which."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from skylift.cloud.identity import Caller
+from skylift.cloud.network import Rule, SecurityGroup, Vpc
+from skylift.cloud.services.api.list_response import Listing
+from skylift.cloud.services.api.page import Limits, answer, page
+from skylift.cloud.services.api.resource import require, require_all
+from skylift.cloud.services.api.tag import tag_list
+from skylift.cloud.services.vpc import security_rule
+from skylift.cloud.store.database import Tx
+from skylift.cloud.store.peering import joined
+
+FOR_VPC = Listing(
+    SecurityGroup,
+    ids="GroupIds",
+    member="SecurityGroupForVpcs",
+    key="GroupId",
+    filters={
+        "description": "Description",
+        "group-id": "GroupId",
+        "group-name": "GroupName",
+        "owner-id": "OwnerId",
+        "primary-vpc-id": "PrimaryVpcId",
+    },
+)
+
+
+def for_vpc(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    """A group belongs to one VPC here: it is not lent to another."""
+    vpc = require(tx, Vpc, params["VpcId"])
+    items = [
+        {
+            "GroupId": group.id,
+            "GroupName": group.name,
+            "Description": group.description,
+            "OwnerId": caller.account,
+            "PrimaryVpcId": vpc.id,
+            "Tags": tag_list(group.tags),
+        }
+        for group in tx.find(SecurityGroup, vpc_id=vpc.id)
+    ]
+    return FOR_VPC.answer(params, items)
+
+
+def references(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    """The VPCs at the other end of a connection that name one of these groups in their rules."""
+    asked = {group.id for group in require_all(tx, SecurityGroup, params["GroupId"])}
+    connected = {peering.id for peering in joined(tx)}
+    found = {
+        (rule.group_id, group.vpc_id, rule.peering_id)
+        for group in tx.find(SecurityGroup)
+        for rule in group.rules
+        if rule.group_id in asked and rule.peering_id in connected
+    }
+    return {
+        "SecurityGroupReferenceSet": [
+            {"GroupId": group_id, "ReferencingVpcId": vpc_id, "VpcPeeringConnectionId": peering_id}
+            for group_id, vpc_id, peering_id in sorted(found, key=str)
+        ]
+    }
+
+
+def stale(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    """Groups of a VPC with rules that name a group of a peer which is gone, or which this VPC is joined to no more."""
+    vpc = require(tx, Vpc, params["VpcId"])
+    connected = {peering.id for peering in joined(tx)}
+    items = []
+    for group in tx.find(SecurityGroup, vpc_id=vpc.id):
+        gone = tuple(rule for rule in group.rules if rule.peering_id and _is_stale(tx, rule, connected))
+        if gone:
+            items.append(
+                {
+                    "GroupId": group.id,
+                    "GroupName": group.name,
+                    "Description": group.description,
+                    "VpcId": vpc.id,
+                    "StaleIpPermissions": _stale_permissions(gone, caller, egress=False),
+                    "StaleIpPermissionsEgress": _stale_permissions(gone, caller, egress=True),
+                }
+            )
+    return answer("StaleSecurityGroupSet", page(items, params, lambda item: str(item["GroupId"]), Limits(most=255)))
+
+
+def _is_stale(tx: Tx, rule: Rule, connected: set[str]) -> bool:
+    return rule.peering_id not in connected or tx.get(SecurityGroup, id=rule.group_id) is None
+
+
+def _stale_permissions(rules: tuple[Rule, ...], caller: Caller, *, egress: bool) -> list[dict[str, Any]]:
+    shown = security_rule.permissions(rules, caller.account, egress=egress)
+    return [{name: value for name, value in one.items() if name != "Ipv6Ranges"} for one in shown]

@@ -1,0 +1,205 @@
+"""Rules of security groups: read from a request, compared, and shown in EC2's two ways.
+
+https://docs.aws.amazon.com/vpc/latest/userguide/security-group-rules.html
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from skylift.cloud.error import ServiceError
+from skylift.cloud.identity import Caller
+from skylift.cloud.network import Rule, SecurityGroup
+from skylift.cloud.services.api.refusal import invalid, missing
+from skylift.cloud.services.api.resource import SECURITY_GROUP_RULE, arn, new_id
+from skylift.cloud.services.api.tag import tag_list
+from skylift.cloud.services.vpc.cidr import peer, peer6
+
+ALL = "-1"
+NAMES = {"6": "tcp", "17": "udp", "1": "icmp", "58": "icmpv6"}
+HIGHEST_PORT = 65535
+
+TEXT = re.compile(r"[a-zA-Z0-9. _\-:/()#,@\[\]+=&;{}!$*]{0,255}")
+"""What names and descriptions may consist of."""
+
+Key = tuple[bool, str, int, int, str | None, str | None, str | None, str | None]
+
+
+def key(rule: Rule) -> Key:
+    """What makes two rules the same one."""
+    peer = (rule.cidr, rule.cidr6, rule.group_id, rule.prefix_list_id)
+    return rule.egress, rule.protocol, rule.from_port, rule.to_port, *peer
+
+
+def allow_all_out() -> Rule:
+    return Rule(new_id("sgr"), egress=True, protocol=ALL, from_port=-1, to_port=-1, cidr="0.0.0.0/0")
+
+
+def default_group(vpc_id: str) -> SecurityGroup:
+    """The group that every VPC has: its members reach each other, and everything outside."""
+    group_id = new_id("sg")
+    among = Rule(new_id("sgr"), egress=False, protocol=ALL, from_port=-1, to_port=-1, group_id=group_id)
+    return SecurityGroup(group_id, vpc_id, "default", "default VPC security group", (among, allow_all_out()))
+
+
+def rules_in(permissions: list[dict[str, Any]], *, egress: bool) -> list[Rule]:
+    """One rule for each peer of each permission; groups are taken as they are named, by id."""
+    rules = [rule for permission in permissions for rule in _rules(permission, egress)]
+    keys = [key(rule) for rule in rules]
+    if len(set(keys)) < len(keys):
+        raise invalid("The same permission must not appear multiple times")
+    return rules
+
+
+def refuse_description(text: str) -> None:
+    """Raises where it is no description that a rule may have."""
+    if not TEXT.fullmatch(text):
+        raise invalid(
+            "Invalid rule description. Valid descriptions are strings less than 256 characters from the "
+            "following set:  a-zA-Z0-9. _-:/()#,@[]+=&;{}!$*"
+        )
+
+
+def _rules(permission: dict[str, Any], egress: bool) -> Iterator[Rule]:
+    protocol, from_port, to_port = _traffic(permission)
+    blocks, blocks6 = permission.get("IpRanges", []), permission.get("Ipv6Ranges", [])
+    groups, lists = permission.get("UserIdGroupPairs", []), permission.get("PrefixListIds", [])
+    if not (blocks or blocks6 or groups or lists):
+        side = "destination" if egress else "source"
+        raise ServiceError(
+            "MissingParameter", f"Missing {side} specification: include {side} security group or CIDR information"
+        )
+    for one in (*blocks, *blocks6, *groups, *lists):
+        peers: dict[str, Any] = {}
+        if one.get("CidrIp"):
+            peers["cidr"] = str(peer(one["CidrIp"]))
+        elif one.get("CidrIpv6"):
+            peers["cidr6"] = str(peer6(one["CidrIpv6"]))
+        elif one.get("GroupId"):
+            peers["group_id"] = one["GroupId"]
+            if one.get("VpcPeeringConnectionId"):
+                peers |= {"peer_vpc_id": one["VpcId"], "peering_id": one["VpcPeeringConnectionId"]}
+        elif one.get("PrefixListId"):
+            peers["prefix_list_id"] = one["PrefixListId"]
+        else:
+            raise missing("groupId or cidrIp of an IP permission")
+        description = one.get("Description", "")
+        refuse_description(description)
+        yield Rule(new_id("sgr"), egress, protocol, from_port, to_port, **peers, description=description)
+
+
+def _traffic(permission: dict[str, Any]) -> tuple[str, int, int]:
+    """Protocol and ports; for ICMP type and code; -1 stands for any."""
+    given = permission.get("IpProtocol")
+    if given is None:
+        raise missing("ipProtocol")
+    protocol = NAMES.get(given, given.lower())
+    if protocol == ALL:
+        return ALL, -1, -1
+    from_port, to_port = permission.get("FromPort"), permission.get("ToPort")
+    if protocol in ("tcp", "udp"):
+        if from_port is None or to_port is None:
+            raise invalid("Invalid value 'Must specify both from and to ports with TCP/UDP.' for portRange.")
+        for port in (from_port, to_port):
+            if not 0 <= port <= HIGHEST_PORT:
+                raise invalid(f"Invalid value '{port}' for port. Must be between 0 and {HIGHEST_PORT}.")
+        if from_port > to_port:
+            raise invalid(f"Invalid TCP/UDP port range ({from_port}:{to_port})")
+        return protocol, from_port, to_port
+    if protocol in ("icmp", "icmpv6"):
+        kind, code = (-1 if number is None else number for number in (from_port, to_port))
+        if not (-1 <= kind <= 255 and -1 <= code <= 255) or (kind == -1 and code != -1):
+            raise invalid(f"Invalid value '{kind}:{code}' for ICMP type and code.")
+        return protocol, kind, code
+    if not re.fullmatch("[0-9]{1,3}", protocol) or int(protocol) > 255:
+        raise invalid(f"Invalid value '{given}' for IP protocol. Unknown protocol.")
+    return str(int(protocol)), -1, -1
+
+
+def permissions(rules: tuple[Rule, ...], owner: str, *, egress: bool) -> list[dict[str, Any]]:
+    """Rules as DescribeSecurityGroups shows them: those of the same traffic together."""
+    grouped: dict[tuple[str, int, int], dict[str, Any]] = {}
+    for rule in rules:
+        if rule.egress != egress:
+            continue
+        shown = grouped.setdefault((rule.protocol, rule.from_port, rule.to_port), _traffic_of(rule))
+        described = {"Description": rule.description} if rule.description else {}
+        if rule.cidr:
+            shown["IpRanges"].append({"CidrIp": rule.cidr, **described})
+        elif rule.cidr6:
+            shown["Ipv6Ranges"].append({"CidrIpv6": rule.cidr6, **described})
+        elif rule.prefix_list_id:
+            shown["PrefixListIds"].append({"PrefixListId": rule.prefix_list_id, **described})
+        else:
+            pair = {"GroupId": rule.group_id, "UserId": owner, **_peering(rule), **described}
+            shown["UserIdGroupPairs"].append(pair)
+    return list(grouped.values())
+
+
+def _traffic_of(rule: Rule) -> dict[str, Any]:
+    with_ports = rule.protocol in NAMES.values()
+    return {
+        "IpProtocol": rule.protocol,
+        **({"FromPort": rule.from_port, "ToPort": rule.to_port} if with_ports else {}),
+        "IpRanges": [],
+        "Ipv6Ranges": [],
+        "PrefixListIds": [],
+        "UserIdGroupPairs": [],
+    }
+
+
+def view(rule: Rule, group: SecurityGroup, caller: Caller) -> dict[str, Any]:
+    """A rule as DescribeSecurityGroupRules shows it."""
+    shown: dict[str, Any] = {
+        "SecurityGroupRuleId": rule.id,
+        "SecurityGroupRuleArn": arn(caller, SECURITY_GROUP_RULE, rule.id),
+        "GroupId": group.id,
+        "GroupOwnerId": caller.account,
+        **_traffic_and_peer(rule),
+        "Tags": tag_list(rule.tags),
+    }
+    if rule.group_id:
+        shown["ReferencedGroupInfo"] = {
+            "GroupId": rule.group_id,
+            "UserId": caller.account,
+            "VpcId": group.vpc_id,
+            **_peering(rule),
+        }
+    return shown
+
+
+def _peering(rule: Rule) -> dict[str, str]:
+    """Where a group is that is not of this VPC."""
+    if rule.peer_vpc_id is None or rule.peering_id is None:
+        return {}
+    return {"VpcId": rule.peer_vpc_id, "VpcPeeringConnectionId": rule.peering_id}
+
+
+def revoked_view(rule: Rule, group: SecurityGroup) -> dict[str, Any]:
+    shown = {"SecurityGroupRuleId": rule.id, "GroupId": group.id, **_traffic_and_peer(rule)}
+    return shown | ({"ReferencedGroupId": rule.group_id} if rule.group_id else {})
+
+
+def _traffic_and_peer(rule: Rule) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "IsEgress": rule.egress,
+        "IpProtocol": rule.protocol,
+        "FromPort": rule.from_port,
+        "ToPort": rule.to_port,
+    }
+    if rule.cidr:
+        shown["CidrIpv4"] = rule.cidr
+    if rule.cidr6:
+        shown["CidrIpv6"] = rule.cidr6
+    if rule.prefix_list_id:
+        shown["PrefixListId"] = rule.prefix_list_id
+    return shown | ({"Description": rule.description} if rule.description else {})
+
+
+def worded(rule: Rule) -> str:
+    """A rule as InvalidPermission.Duplicate words it."""
+    traffic = "ALL" if rule.protocol == ALL else rule.protocol.upper()
+    ports = f", from port: {rule.from_port}, to port: {rule.to_port}" if rule.protocol in ("tcp", "udp") else ""
+    return f'"peer: {rule.cidr or rule.cidr6 or rule.group_id or rule.prefix_list_id}, {traffic}{ports}, ALLOW"'

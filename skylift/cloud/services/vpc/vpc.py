@@ -1,0 +1,240 @@
+"""VPCs, the default one among them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import IPv4Network
+from typing import Any, Literal
+
+from skylift.cloud.error import ServiceError
+from skylift.cloud.identity import Caller
+from skylift.cloud.network import (
+    CidrBlock,
+    InternetGateway,
+    NetworkAcl,
+    NetworkInterface,
+    Route,
+    RouteAssociation,
+    RouteTable,
+    SecurityGroup,
+    Subnet,
+    Vpc,
+)
+from skylift.cloud.peering import JOINED
+from skylift.cloud.services.api.list_response import Listing
+from skylift.cloud.services.api.refusal import combination, invalid_value, missing, refuse_other_values
+from skylift.cloud.services.api.resource import new_id, require
+from skylift.cloud.services.api.tag import Tags, tag_list, tags_for
+from skylift.cloud.services.api.zone import zones
+from skylift.cloud.services.vpc import dhcp_options
+from skylift.cloud.services.vpc.cidr import block, usable_for_vpc
+from skylift.cloud.services.vpc.network_acl import default_acl, join_default
+from skylift.cloud.services.vpc.peering import ended
+from skylift.cloud.services.vpc.security_rule import default_group
+from skylift.cloud.services.vpc.subnet import DEFAULT_BITS
+from skylift.cloud.store.database import Tx
+from skylift.cloud.store.peering import of_vpc
+from skylift.cloud.vpc_endpoint import VpcEndpoint
+
+DEFAULT_CIDR = "172.31.0.0/16"
+
+LISTING = Listing(
+    Vpc,
+    ids="VpcIds",
+    member="Vpcs",
+    key="VpcId",
+    filters={
+        "cidr": "CidrBlock",
+        "cidr-block": "CidrBlock",
+        "cidr-block-association.association-id": "CidrBlockAssociationSet.AssociationId",
+        "cidr-block-association.cidr-block": "CidrBlockAssociationSet.CidrBlock",
+        "cidr-block-association.state": "CidrBlockAssociationSet.CidrBlockState.State",
+        "dhcp-options-id": "DhcpOptionsId",
+        "ipv6-cidr-block-association.association-id": "Ipv6CidrBlockAssociationSet.AssociationId",
+        "ipv6-cidr-block-association.ipv6-cidr-block": "Ipv6CidrBlockAssociationSet.Ipv6CidrBlock",
+        "ipv6-cidr-block-association.ipv6-pool": "Ipv6CidrBlockAssociationSet.Ipv6Pool",
+        "ipv6-cidr-block-association.state": "Ipv6CidrBlockAssociationSet.Ipv6CidrBlockState.State",
+        "is-default": "IsDefault",
+        "isDefault": "IsDefault",
+        "owner-id": "OwnerId",
+        "state": "State",
+        "vpc-id": "VpcId",
+    },
+)
+
+NEUTRAL: dict[str, tuple[Any, ...]] = {"AmazonProvidedIpv6CidrBlock": (False,)}
+
+
+def view(vpc: Vpc, owner: str) -> dict[str, Any]:
+    return {
+        "VpcId": vpc.id,
+        "OwnerId": owner,
+        "State": "available",
+        "CidrBlock": vpc.cidr,
+        "CidrBlockAssociationSet": [
+            cidr_view(one, "associated") for one in (CidrBlock(primary_association(vpc), vpc.cidr), *vpc.more_cidrs)
+        ],
+        "DhcpOptionsId": vpc.dhcp_options_id,
+        "InstanceTenancy": vpc.tenancy,
+        "IsDefault": vpc.is_default,
+        "Tags": tag_list(vpc.tags),
+    }
+
+
+def cidr_view(found: CidrBlock, state: str) -> dict[str, Any]:
+    return {"AssociationId": found.id, "CidrBlock": found.cidr, "CidrBlockState": {"State": state}}
+
+
+def primary_association(vpc: Vpc) -> str:
+    """The id under which the range that a VPC was made with is associated."""
+    return f"vpc-cidr-assoc-{vpc.id.removeprefix('vpc-')}"
+
+
+def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    refuse_other_values(params, NEUTRAL)
+    if not params.get("CidrBlock"):
+        raise missing("cidrBlock")
+    cidr = block(params["CidrBlock"], "cidrBlock")
+    if not usable_for_vpc(cidr):
+        raise ServiceError("InvalidVpc.Range", f"The CIDR '{params['CidrBlock']}' is invalid.")
+    vpc = _make(tx, cidr, caller.region, tags_for(params, "vpc"), tenancy=_tenancy(params))
+    return {"Vpc": view(vpc, caller.account) | {"State": "pending"}}
+
+
+def _tenancy(params: Any) -> Literal["default", "dedicated"]:
+    value = params.get("InstanceTenancy") or "default"
+    if value == "default":
+        return "default"
+    if value == "dedicated":
+        return "dedicated"
+    raise invalid_value(value, "instanceTenancy", "It has to be default or dedicated.")
+
+
+def describe(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    return LISTING.describe(tx, params, lambda vpc: view(vpc, caller.account))
+
+
+def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    """Its main route table, default security group and default ACL go with it; all else has to be gone before."""
+    vpc = require(tx, Vpc, params["VpcId"])
+    tables = tx.find(RouteTable, vpc_id=vpc.id)
+    groups = tx.find(SecurityGroup, vpc_id=vpc.id)
+    acls = tx.find(NetworkAcl, vpc_id=vpc.id)
+    in_the_way: list[Any] = (
+        tx.find(Subnet, vpc_id=vpc.id)
+        or tx.find(InternetGateway, vpc_id=vpc.id)
+        or tx.find(NetworkInterface, vpc_id=vpc.id)
+        or tx.find(VpcEndpoint, vpc_id=vpc.id)
+        or [table for table in tables if not table.is_main]
+        or [group for group in groups if group.name != "default"]
+        or [acl for acl in acls if not acl.is_default]
+    )
+    if in_the_way:
+        raise ServiceError("DependencyViolation", f"The vpc '{vpc.id}' has dependencies and cannot be deleted.")
+    for row in (*tables, *groups, *acls, vpc):
+        tx.remove(row)
+    for peering in of_vpc(tx, vpc.id):
+        if peering.state in ("pending-acceptance", *JOINED):
+            tx.save(ended(tx, peering))
+    return {}
+
+
+def modify_attribute(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    vpc = require(tx, Vpc, params["VpcId"])
+    support, hostnames = params.get("EnableDnsSupport"), params.get("EnableDnsHostnames")
+    if support is None and hostnames is None:
+        raise missing("enableDnsSupport or enableDnsHostnames")
+    if support is not None and hostnames is not None:
+        raise combination("Only one attribute can be modified at a time.")
+    changed = (
+        replace(vpc, dns_support=support.get("Value", False))
+        if support is not None
+        else replace(vpc, dns_hostnames=hostnames.get("Value", False))
+    )
+    if changed.dns_hostnames and not changed.dns_support and hostnames is not None:
+        raise combination("DNS hostnames cannot be enabled while DNS support is disabled.")
+    tx.save(changed)
+    return {}
+
+
+def describe_attribute(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    vpc = require(tx, Vpc, params["VpcId"])
+    if params["Attribute"] == "enableDnsSupport":
+        return {"VpcId": vpc.id, "EnableDnsSupport": {"Value": vpc.dns_support}}
+    if params["Attribute"] == "enableDnsHostnames":
+        return {"VpcId": vpc.id, "EnableDnsHostnames": {"Value": vpc.dns_hostnames}}
+    if params["Attribute"] == "enableNetworkAddressUsageMetrics":
+        return {"VpcId": vpc.id, "EnableNetworkAddressUsageMetrics": {"Value": False}}
+    raise invalid_value(params["Attribute"], "attribute", "Unknown attribute.")
+
+
+def modify_tenancy(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    """Back to `default`, and not the other way. Instances that are there stay as they are."""
+    vpc = require(tx, Vpc, params["VpcId"])
+    if params["InstanceTenancy"] != "default":
+        raise invalid_value(params["InstanceTenancy"], "instanceTenancy", "It has to be default.")
+    tx.save(replace(vpc, tenancy="default"))
+    return {"ReturnValue": True}
+
+
+def create_default(tx: Tx, caller: Caller, _params: Any) -> dict[str, Any]:
+    if tx.get(Vpc, is_default=True) is not None:
+        raise ServiceError("DefaultVpcAlreadyExists", "A Default VPC already exists for this account in this region.")
+    return {"Vpc": view(make_default_vpc(tx, caller.region), caller.account)}
+
+
+def make_default_vpc(tx: Tx, region: str) -> Vpc:
+    """The VPC that an account finds in a region: a public subnet in every zone.
+
+    https://docs.aws.amazon.com/vpc/latest/userguide/default-vpc-components.html
+    """
+    cidr = IPv4Network(DEFAULT_CIDR)
+    gateway = InternetGateway(new_id("igw"))
+    vpc = _make(tx, cidr, region, {}, default=True, routes=(Route("0.0.0.0/0", gateway.id),))
+    tx.add(replace(gateway, vpc_id=vpc.id))
+    for zone, subnet in zip(zones(region), cidr.subnets(new_prefix=DEFAULT_BITS), strict=False):
+        made = Subnet(new_id("subnet"), vpc.id, str(subnet), zone, map_public_ip=True, default_for_zone=True)
+        tx.add(made)
+        join_default(tx, made)
+    return vpc
+
+
+def default_vpc(tx: Tx) -> Vpc:
+    """The default VPC, or EC2's error for what needs one and does not find it."""
+    vpc = tx.get(Vpc, is_default=True)
+    if vpc is None:
+        raise ServiceError(
+            "VPCIdNotSpecified",
+            "No default VPC for this user. GroupName is only supported for EC2-Classic and default VPC.",
+        )
+    return vpc
+
+
+def _make(
+    tx: Tx,
+    cidr: IPv4Network,
+    region: str,
+    tags: Tags,
+    *,
+    default: bool = False,
+    routes: tuple[Route, ...] = (),
+    tenancy: Literal["default", "dedicated"] = "default",
+) -> Vpc:
+    """A VPC with what every one has: a main route table, a default security group and a default network ACL."""
+    vpc = Vpc(
+        new_id("vpc"),
+        str(cidr),
+        is_default=default,
+        dns_hostnames=default,
+        dhcp_options_id=dhcp_options.amazons(tx, region).id,
+        tags=tags,
+        tenancy=tenancy,
+    )
+    tx.add(vpc)
+    local = Route(vpc.cidr, "local", "CreateRouteTable")
+    tx.add(
+        RouteTable(new_id("rtb"), vpc.id, routes=(local, *routes), associations=(RouteAssociation(new_id("rtbassoc")),))
+    )
+    tx.add(default_group(vpc.id))
+    tx.add(default_acl(vpc.id))
+    return vpc

@@ -1,0 +1,34 @@
+"""What is never there is an empty list, and an id of it is not found."""
+
+from __future__ import annotations
+
+import pytest
+from ec2_fixtures import Cloud, filters
+
+from skylift.cloud.services.ec2.empty_listings import ABSENT, Absent
+
+
+@pytest.mark.parametrize("one", ABSENT, ids=lambda one: one.operation)
+def test_an_empty_list(cloud: Cloud, one: Absent) -> None:
+    asked = {one.filters: filters(tag_key="x")}
+    assert cloud.call(one.operation, **asked, **({"MaxResults": 5} if one.paged else {})) == {one.member: []}
+    for name in one.ids.split():
+        assert cloud.code(one.operation, **{name: ["x-0123456789abcdef0"]}) == one.not_found
+    assert cloud.code(one.operation, DryRun=True) == "DryRunOperation"
+
+
+def test_groups_that_a_vpc_can_use(cloud: Cloud) -> None:
+    vpc, group = cloud.default("vpc")["VpcId"], cloud.default("group")
+    (found,) = cloud.call("GetSecurityGroupsForVpc", VpcId=vpc)["SecurityGroupForVpcs"]
+    assert (found["GroupId"], found["PrimaryVpcId"]) == (group["GroupId"], vpc)
+    named = filters(group_name="other")
+    assert cloud.call("GetSecurityGroupsForVpc", VpcId=vpc, Filters=named) == {"SecurityGroupForVpcs": []}
+    references = cloud.call("DescribeSecurityGroupReferences", GroupId=[group["GroupId"]])
+    assert references == {"SecurityGroupReferenceSet": []}
+    assert cloud.call("DescribeStaleSecurityGroups", VpcId=vpc) == {"StaleSecurityGroupSet": []}
+    assert cloud.code("DescribeStaleSecurityGroups", VpcId="vpc-0123456789abcdef0") == "InvalidVpcID.NotFound"
+
+
+def test_a_server_without_windows_has_no_password(cloud: Cloud) -> None:
+    instance = cloud.run()["InstanceId"]
+    assert cloud.call("GetPasswordData", InstanceId=instance)["PasswordData"] == ""

@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import base64
+import hashlib
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from identity_fixtures import (
+    START,
+    Account,
+    allow,
+    deny,
+    refused,
+    storing_account_fixture,  # noqa: F401
+)
+
+from skylift.cloud.services.s3.checksum import ALGORITHMS, digest
+
+
+@pytest.fixture(autouse=True, name="objects")
+def objects_fixture(account: Account) -> None:
+    for name in ("bucket", "other"):
+        account.s3("CreateBucket", Bucket=name)
+    body = account.spool(b"data", CRC32="rfPzYw==")
+    account.s3("PutObject", Bucket="bucket", Key="a b", Body=body, ContentType="text/csv", Metadata={"a": "1"})
+
+
+def copy(account: Account, source: str = "bucket/a%20b", key: str = "copy", **params: Any) -> dict[str, Any]:
+    params = {"Bucket": "other", "Key": key, "CopySource": source, **params}
+    return account.s3("CopyObject", **params)
+
+
+def test_a_copy_lives_on_its_own(account: Account) -> None:
+    account.pass_time(seconds=3)
+    result = copy(account)["CopyObjectResult"]
+    assert result == {
+        "ETag": f'"{hashlib.md5(b"data").hexdigest()}"',
+        "LastModified": START + timedelta(seconds=3),
+        "ChecksumCRC32": "rfPzYw==",
+        "ChecksumType": "FULL_OBJECT",
+    }
+    account.s3("DeleteObject", Bucket="bucket", Key="a b")
+    assert account.get("other", "copy") == b"data"
+    found = account.s3("HeadObject", Bucket="other", Key="copy")
+    assert (found["ContentType"], found["Metadata"]) == ("text/csv", {"a": "1"})
+    account.s3("DeleteObject", Bucket="other", Key="copy")
+    assert account.bodies() == set()
+
+
+def test_replacing_the_metadata(account: Account) -> None:
+    copy(account, MetadataDirective="REPLACE", Metadata={"b": "2"}, ContentType="text/plain")
+    found = account.s3("HeadObject", Bucket="other", Key="copy")
+    assert (found["ContentType"], found["Metadata"]) == ("text/plain", {"b": "2"})
+    with refused("InvalidArgument", "Unknown metadata directive"):
+        copy(account, MetadataDirective="MERGE")
+
+
+def test_onto_itself(account: Account) -> None:
+    with refused("InvalidRequest", "This copy request is illegal", status=400):
+        copy(account, Bucket="bucket", key="a b")
+    copy(account, Bucket="bucket", key="a b", MetadataDirective="REPLACE", Metadata={"n": "3"})
+    assert account.get("bucket", "a b") == b"data"
+    assert account.s3("HeadObject", Bucket="bucket", Key="a b")["Metadata"] == {"n": "3"}
+    assert len(account.bodies()) == 1
+
+
+@pytest.mark.parametrize(
+    ("source", "code"),
+    [
+        ("bucket/missing", "NoSuchKey"),
+        ("absent/a", "NoSuchBucket"),
+        ("bucket", "InvalidArgument"),
+        ("/bucket/", "InvalidArgument"),
+        ("bucket/a%20b?versionId=v", "InvalidArgument"),
+        ("bucket/a%20b?versionId=" + "v" * 32, "NoSuchVersion"),
+    ],
+)
+def test_sources_that_are_none(account: Account, source: str, code: str) -> None:
+    with refused(code):
+        copy(account, source)
+
+
+def test_sources_as_clients_write_them(account: Account) -> None:
+    for source in ("/bucket/a%20b", "bucket/a b", "bucket/a%20b?versionId=null"):
+        copy(account, source)
+
+
+def test_conditions(account: Account) -> None:
+    etag = f'"{hashlib.md5(b"data").hexdigest()}"'
+    copy(account, CopySourceIfMatch=etag, CopySourceIfUnmodifiedSince=START - timedelta(days=1))
+    for condition in (
+        {"CopySourceIfMatch": '"other"'},
+        {"CopySourceIfNoneMatch": etag},
+        {"CopySourceIfModifiedSince": START + timedelta(days=1)},
+        {"CopySourceIfUnmodifiedSince": START - timedelta(days=1)},
+        {"IfNoneMatch": "*"},
+        {"IfMatch": '"other"'},
+    ):
+        with refused("PreconditionFailed", status=412):
+            copy(account, **condition)
+
+
+def test_permissions(account: Account) -> None:
+    write = allow("s3:PutObject", "arn:aws:s3:::other/*")
+    writer = account.role("writer", write)
+    with refused("AccessDenied", "s3:GetObject on resource: arn:aws:s3:::bucket/a b"):
+        copy(account, caller=writer)
+    reader = account.role("reader", allow("s3:GetObject", "arn:aws:s3:::bucket/*"))
+    with refused("AccessDenied", "s3:PutObject on resource: arn:aws:s3:::other/copy"):
+        copy(account, caller=reader)
+    copy(account, caller=account.role("both", write, allow("s3:GetObject", "arn:aws:s3:::bucket/*")))
+
+
+def test_the_copy_of_a_multipart_object_is_one_piece(account: Account) -> None:
+    place = {"Bucket": "bucket", "Key": "large"}
+    upload = account.s3("CreateMultipartUpload", **place)["UploadId"]
+    data = b"x" * (5 << 20)
+    parts = []
+    for number, body in ((1, data), (2, b"end")):
+        answer = account.s3("UploadPart", **place, UploadId=upload, PartNumber=number, Body=account.spool(body))
+        parts.append({"PartNumber": number, "ETag": answer["ETag"]})
+    account.s3("CompleteMultipartUpload", **place, UploadId=upload, MultipartUpload={"Parts": parts})
+    copy(account, "bucket/large")
+    found = account.s3("HeadObject", Bucket="other", Key="copy", PartNumber=1)
+    assert found["ETag"] == f'"{hashlib.md5(data + b"end").hexdigest()}"'
+    assert "PartsCount" not in found
+    assert account.get("other", "copy") == data + b"end"
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_copy_may_have_another_checksum(account: Account, algorithm: str) -> None:
+    expected = base64.b64encode(digest(algorithm, b"data")).decode()
+    result = copy(account, ChecksumAlgorithm=algorithm)["CopyObjectResult"]
+    sums = {name: value for name, value in result.items() if name.startswith("Checksum")}
+    assert sums == {f"Checksum{algorithm}": expected, "ChecksumType": "FULL_OBJECT"}
+    found = account.s3("HeadObject", Bucket="other", Key="copy", ChecksumMode="ENABLED")
+    assert found[f"Checksum{algorithm}"] == expected
+
+
+@pytest.mark.parametrize(
+    "source", ["bucket/private/key", "/bucket/private/key", "bucket/%70rivate/key", "%2Fbucket%2Fprivate%2Fkey"]
+)
+def test_no_way_to_write_a_source_escapes_a_deny(account: Account, source: str) -> None:
+    account.put("bucket", "private/key", b"data")
+    there = {"Condition": {"StringLike": {"s3:x-amz-copy-source": "bucket/private/*"}}}
+    copier = account.role("copier", allow("s3:*"), deny("s3:PutObject", **there))
+    with refused("AccessDenied", "explicit deny"):
+        account.s3("CopyObject", Bucket="bucket", Key="copy", CopySource=source, caller=copier)
+    allowed = account.role("allowed", allow("s3:GetObject"), allow("s3:PutObject", **there))
+    account.s3("CopyObject", Bucket="bucket", Key="copy", CopySource=source, caller=allowed)

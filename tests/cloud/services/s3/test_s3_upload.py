@@ -1,0 +1,365 @@
+from __future__ import annotations
+
+import base64
+import hashlib
+import zlib
+from typing import Any
+
+import pytest
+from identity_fixtures import (
+    START,
+    Account,
+    allow,
+    refused,
+    storing_account_fixture,  # noqa: F401
+)
+
+from skylift.cloud.services.s3.checksum import ALGORITHMS, digest
+
+LARGE = b"0123456789abcdef" * (5 << 16)
+"""5 MiB, the least that a part may have unless it is the last."""
+
+
+def crc32(data: bytes) -> str:
+    return base64.b64encode(zlib.crc32(data).to_bytes(4, "big")).decode()
+
+
+def sha256(data: bytes) -> str:
+    return base64.b64encode(hashlib.sha256(data).digest()).decode()
+
+
+class Sender:
+    """One upload to `bucket`/`key`."""
+
+    def __init__(self, account: Account, **params: Any) -> None:
+        self.account = account
+        self.place = {"Bucket": "bucket", "Key": params.pop("Key", "key")}
+        self.made = account.s3("CreateMultipartUpload", **self.place, **params)
+        self.place["UploadId"] = self.made["UploadId"]
+
+    def part(self, number: int, data: bytes, **checksums: str) -> dict[str, Any]:
+        body = self.account.spool(data, **checksums)
+        answer = self.account.s3("UploadPart", **self.place, PartNumber=number, Body=body)
+        sums = {name: value for name, value in answer.items() if name.startswith("Checksum")}
+        return {"PartNumber": number, "ETag": answer["ETag"], **sums}
+
+    def complete(self, *parts: dict[str, Any], **params: Any) -> dict[str, Any]:
+        return self.account.s3(
+            "CompleteMultipartUpload", **self.place, MultipartUpload={"Parts": list(parts)}, **params
+        )
+
+
+@pytest.fixture(autouse=True, name="bucket")
+def bucket_fixture(account: Account) -> str:
+    account.s3("CreateBucket", Bucket="bucket")
+    return "bucket"
+
+
+def head(account: Account, **params: Any) -> dict[str, Any]:
+    return account.s3("HeadObject", Bucket="bucket", Key="key", **params)
+
+
+def test_parts_become_one_object(account: Account) -> None:
+    sender = Sender(account, ContentType="text/csv", Metadata={"a": "b"}, CacheControl="no-store")
+    last = sender.part(7, b"end")
+    first = sender.part(2, LARGE)
+    with refused("NoSuchKey"):
+        head(account)
+    account.pass_time(seconds=9)
+    answer = sender.complete(first, last)
+    md5s = b"".join(hashlib.md5(data).digest() for data in (LARGE, b"end"))
+    assert answer["ETag"] == f'"{hashlib.md5(md5s).hexdigest()}-2"'
+    assert (answer["Bucket"], answer["Key"], answer["Location"]) == ("bucket", "key", "/bucket/key")
+    found = head(account)
+    assert (found["ContentLength"], found["ContentType"]) == (len(LARGE) + 3, "text/csv")
+    assert (found["Metadata"], found["CacheControl"]) == ({"a": "b"}, "no-store")
+    assert account.get("bucket", "key") == LARGE + b"end"
+    assert len(account.bodies()) == 2
+
+
+def test_completing_again_answers_the_same(account: Account) -> None:
+    sender = Sender(account)
+    part = sender.part(1, b"data")
+    answer = sender.complete(part, IfNoneMatch="*")
+    account.pass_time(seconds=9)
+    assert sender.complete(part, IfNoneMatch="*") == answer, "S3 does not ask about conditions again"
+    assert head(account)["LastModified"] == START
+    with refused("NoSuchUpload", status=404):
+        sender.complete({"PartNumber": 1, "ETag": hashlib.md5(b"other").hexdigest()})
+    with refused("NoSuchUpload", status=404):
+        sender.part(2, b"late")
+    account.put("bucket", "key", b"replaced")
+    with refused("NoSuchUpload", status=404):
+        sender.complete(part)
+    assert account.get("bucket", "key") == b"replaced"
+
+
+def test_one_of_two_completions_that_must_be_first_wins(account: Account) -> None:
+    one, two = Sender(account), Sender(account)
+    first, second = one.part(1, b"one"), two.part(1, b"two")
+    two.complete(second, IfNoneMatch="*")
+    with refused("PreconditionFailed", status=412):
+        one.complete(first, IfNoneMatch="*")
+    one.complete(first, IfMatch=head(account)["ETag"])
+    assert account.get("bucket", "key") == b"one"
+    other = Sender(account, Key="missing")
+    with refused("NoSuchKey", status=404):
+        other.complete(other.part(1, b"x"), IfMatch='"etag"')
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_copied_parts_have_the_checksum_of_their_upload(account: Account, algorithm: str) -> None:
+    account.put("bucket", "source", b"0123456789")
+    sender = Sender(account, ChecksumAlgorithm=algorithm)
+    answer = account.s3(
+        "UploadPartCopy", **sender.place, PartNumber=1, CopySource="bucket/source", CopySourceRange="bytes=2-5"
+    )["CopyPartResult"]
+    expected = base64.b64encode(digest(algorithm, b"2345")).decode()
+    assert answer[f"Checksum{algorithm}"] == expected
+    whole = sender.complete({"PartNumber": 1, "ETag": answer["ETag"], f"Checksum{algorithm}": expected})
+    assert whole["ChecksumType"] == sender.made["ChecksumType"]
+    assert account.get("bucket", "key") == b"2345"
+
+
+def test_ranges_and_parts_of_a_multipart_object(account: Account) -> None:
+    sender = Sender(account)
+    sender.complete(sender.part(1, LARGE), sender.part(2, b"end"))
+    size = len(LARGE) + 3
+    assert account.get("bucket", "key", Range=f"bytes={len(LARGE) - 2}-{len(LARGE)}") == b"efe"
+    answer = account.s3("GetObject", Bucket="bucket", Key="key", PartNumber=2)
+    assert account.read(answer["Body"]) == b"end"
+    assert (answer["PartsCount"], answer["ContentRange"]) == (2, f"bytes {size - 3}-{size - 1}/{size}")
+    with refused("InvalidPartNumber", status=416):
+        head(account, PartNumber=3)
+
+
+def test_a_part_that_comes_again_replaces_the_first(account: Account) -> None:
+    sender = Sender(account)
+    old = sender.part(1, b"old")
+    new = sender.part(1, b"new")
+    assert len(account.bodies()) == 1
+    with refused("InvalidPart", status=400):
+        sender.complete(old)
+    sender.complete(new)
+    assert account.get("bucket", "key") == b"new"
+
+
+def test_parts_that_are_not_listed_go(account: Account) -> None:
+    sender = Sender(account)
+    used, _ = sender.part(1, b"used"), sender.part(2, b"unused")
+    sender.complete(used)
+    assert account.get("bucket", "key") == b"used"
+    assert len(account.bodies()) == 1
+
+
+def test_completing_replaces_what_was_there(account: Account) -> None:
+    account.put("bucket", "key", b"before")
+    sender = Sender(account)
+    part = sender.part(1, b"after")
+    with refused("PreconditionFailed", status=412):
+        sender.complete(part, IfNoneMatch="*")
+    assert account.get("bucket", "key") == b"before"
+    sender.complete(part, IfMatch=head(account)["ETag"])
+    assert account.get("bucket", "key") == b"after"
+    assert len(account.bodies()) == 1
+
+
+def test_what_cannot_be_completed(account: Account) -> None:
+    sender = Sender(account)
+    small, large = sender.part(1, b"small"), sender.part(2, LARGE)
+    with refused("EntityTooSmall", status=400):
+        sender.complete(small, large)
+    with refused("InvalidPartOrder", status=400):
+        sender.complete(large, small)
+    with refused("InvalidPartOrder"):
+        sender.complete(small, small)
+    with refused("InvalidPart"):
+        sender.complete({"PartNumber": 3, "ETag": small["ETag"]})
+    with refused("InvalidPart"):
+        sender.complete({"PartNumber": 1, "ETag": large["ETag"]})
+    with refused("MalformedXML"):
+        sender.complete()
+    with refused("MalformedXML"):
+        sender.complete({"PartNumber": 1})
+    with refused("InvalidRequest", "x-amz-mp-object-size"):
+        sender.complete(large, MpuObjectSize=7)
+    sender.complete(large, MpuObjectSize=len(LARGE))
+
+
+def test_bad_parts(account: Account) -> None:
+    sender = Sender(account)
+    for number in (0, 10_001):
+        with refused("InvalidArgument", "between 1 and 10000", status=400):
+            sender.part(number, b"x")
+    with refused("NoSuchUpload", status=404):
+        account.s3("UploadPart", Bucket="bucket", Key="other", UploadId=sender.place["UploadId"], PartNumber=1)
+    assert account.bodies() == set()
+
+
+def test_aborting(account: Account) -> None:
+    sender = Sender(account)
+    sender.part(1, b"x")
+    account.s3("AbortMultipartUpload", **sender.place)
+    assert account.bodies() == set()
+    with refused("NoSuchUpload", status=404):
+        account.s3("AbortMultipartUpload", **sender.place)
+    with refused("NoSuchUpload", status=404):
+        sender.part(2, b"x")
+    assert account.bodies() == set()
+
+
+def test_a_composite_checksum(account: Account) -> None:
+    sender = Sender(account, ChecksumAlgorithm="SHA256")
+    assert (sender.made["ChecksumAlgorithm"], sender.made["ChecksumType"]) == ("SHA256", "COMPOSITE")
+    with refused("InvalidRequest", "expected checksum Type: sha256, actual checksum Type: crc32"):
+        sender.part(1, LARGE, CRC32=crc32(LARGE))
+    one = sender.part(1, LARGE, SHA256=sha256(LARGE))
+    two = sender.part(2, b"end", SHA256=sha256(b"end"))
+    with refused("InvalidRequest", "It was missing for part 2 in the request"):
+        sender.complete(one, {"PartNumber": 2, "ETag": two["ETag"]})
+    with refused("InvalidPart"):
+        sender.complete(one, {**two, "ChecksumSHA256": one["ChecksumSHA256"]})
+    digests = hashlib.sha256(LARGE).digest() + hashlib.sha256(b"end").digest()
+    expected = sha256(digests) + "-2"
+    with refused("BadDigest", "SHA256"):
+        sender.complete(one, two, ChecksumSHA256=sha256(b""))
+    answer = sender.complete(one, two, ChecksumSHA256=expected)
+    assert (answer["ChecksumSHA256"], answer["ChecksumType"]) == (expected, "COMPOSITE")
+    assert head(account, ChecksumMode="ENABLED")["ChecksumSHA256"] == expected
+    assert head(account, ChecksumMode="ENABLED", PartNumber=2)["ChecksumSHA256"] == sha256(b"end")
+
+
+def test_a_checksum_of_the_full_object(account: Account) -> None:
+    sender = Sender(account, ChecksumAlgorithm="CRC32", ChecksumType="FULL_OBJECT")
+    one, two = sender.part(1, LARGE, CRC32=crc32(LARGE)), sender.part(2, b"end", CRC32=crc32(b"end"))
+    with refused("BadDigest"):
+        sender.complete(one, two, ChecksumCRC32=crc32(b""))
+    with refused("InvalidRequest", "FULL_OBJECT checksum mode"):
+        sender.complete(one, two, ChecksumType="COMPOSITE")
+    answer = sender.complete(
+        {"PartNumber": 1, "ETag": one["ETag"]}, two, ChecksumCRC32=crc32(LARGE + b"end"), ChecksumType="FULL_OBJECT"
+    )
+    assert (answer["ChecksumCRC32"], answer["ChecksumType"]) == (crc32(LARGE + b"end"), "FULL_OBJECT")
+
+
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ({"ChecksumType": "COMPOSITE"}, "can only be used with the x-amz-checksum-algorithm"),
+        ({"ChecksumAlgorithm": "XXHASH64"}, "unsupported"),
+        ({"ChecksumAlgorithm": "SHA256", "ChecksumType": "FULL_OBJECT"}, "FULL_OBJECT checksum type cannot be used"),
+        ({"ChecksumAlgorithm": "CRC64NVME", "ChecksumType": "COMPOSITE"}, "COMPOSITE checksum type cannot be used"),
+    ],
+)
+def test_checksums_that_there_are_not(account: Account, params: dict[str, str], words: str) -> None:
+    with refused("InvalidRequest", words, status=400):
+        Sender(account, **params)
+
+
+def test_listing_parts(account: Account) -> None:
+    sender = Sender(account, ChecksumAlgorithm="CRC32")
+    for number in (3, 1, 2):
+        sender.part(number, b"x" * number, CRC32=crc32(b"x" * number))
+    first = account.s3("ListParts", **sender.place, MaxParts=2)
+    assert [part["PartNumber"] for part in first["Parts"]] == [1, 2]
+    assert (first["IsTruncated"], first["NextPartNumberMarker"]) == (True, 2)
+    assert (first["ChecksumAlgorithm"], first["ChecksumType"]) == ("CRC32", "COMPOSITE")
+    second = account.s3("ListParts", **sender.place, PartNumberMarker=2)
+    assert second["Parts"] == [
+        {
+            "PartNumber": 3,
+            "LastModified": START,
+            "ETag": f'"{hashlib.md5(b"xxx").hexdigest()}"',
+            "Size": 3,
+            "ChecksumCRC32": crc32(b"xxx"),
+        }
+    ]
+    assert second["IsTruncated"] is False
+
+
+def uploads(answer: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(item["Key"], item["UploadId"]) for item in answer.get("Uploads", [])]
+
+
+def test_listing_uploads(account: Account) -> None:
+    made = []
+    for key in ("b", "a/1", "a/1", "c", "a/2"):
+        account.pass_time(seconds=1)
+        made.append((key, Sender(account, Key=key).place["UploadId"]))
+    expected = sorted(made)
+    assert [key for key, _ in expected] == ["a/1", "a/1", "a/2", "b", "c"]
+    assert expected[:2] == [made[1], made[2]], "uploads of one key are listed in the order they were started"
+    found: list[tuple[str, str]] = []
+    place: dict[str, str] = {}
+    for _ in range(5):
+        answer = account.s3("ListMultipartUploads", Bucket="bucket", MaxUploads=1, **place)
+        found += uploads(answer)
+        if answer["IsTruncated"]:
+            place = {"KeyMarker": answer["NextKeyMarker"], "UploadIdMarker": answer["NextUploadIdMarker"]}
+    assert found == expected and not answer["IsTruncated"]
+    assert uploads(account.s3("ListMultipartUploads", Bucket="bucket", KeyMarker="a/1")) == expected[2:]
+    rolled = account.s3("ListMultipartUploads", Bucket="bucket", Delimiter="/")
+    assert rolled["CommonPrefixes"] == [{"Prefix": "a/"}]
+    assert [key for key, _ in uploads(rolled)] == ["b", "c"]
+    assert uploads(account.s3("ListMultipartUploads", Bucket="bucket", Prefix="a/")) == expected[:3]
+
+
+def test_attributes_of_a_multipart_object(account: Account) -> None:
+    sender = Sender(account, ChecksumAlgorithm="CRC32")
+    sender.complete(sender.part(1, LARGE, CRC32=crc32(LARGE)), sender.part(2, b"end", CRC32=crc32(b"end")))
+    answer = account.s3(
+        "GetObjectAttributes",
+        Bucket="bucket",
+        Key="key",
+        ObjectAttributes=["ObjectParts", "Checksum"],
+        PartNumberMarker=1,
+    )
+    assert answer["ObjectParts"] == {
+        "TotalPartsCount": 2,
+        "PartNumberMarker": 1,
+        "NextPartNumberMarker": 2,
+        "MaxParts": 1000,
+        "IsTruncated": False,
+        "Parts": [{"PartNumber": 2, "Size": 3, "ChecksumCRC32": crc32(b"end")}],
+    }
+    assert answer["Checksum"]["ChecksumType"] == "COMPOSITE"
+
+
+def test_permissions(account: Account) -> None:
+    caller = account.role("sender", allow("s3:PutObject", "arn:aws:s3:::bucket/key"))
+    place = {"Bucket": "bucket", "Key": "key"}
+    upload = account.s3("CreateMultipartUpload", caller=caller, **place)["UploadId"]
+    account.s3("UploadPart", caller=caller, **place, UploadId=upload, PartNumber=1, Body=account.spool(b"x"))
+    for operation, action in (
+        ("ListParts", "s3:ListMultipartUploadParts"),
+        ("AbortMultipartUpload", "s3:AbortMultipartUpload"),
+    ):
+        with refused("AccessDenied", action):
+            account.s3(operation, caller=caller, **place, UploadId=upload)
+    with refused("AccessDenied", "s3:ListBucketMultipartUploads on resource: arn:aws:s3:::bucket"):
+        account.s3("ListMultipartUploads", caller=caller, Bucket="bucket")
+    with refused("AccessDenied", "s3:PutObject on resource: arn:aws:s3:::bucket/other"):
+        account.s3("CreateMultipartUpload", caller=caller, Bucket="bucket", Key="other")
+
+
+def test_copying_parts(account: Account) -> None:
+    account.put("bucket", "source é", b"0123456789")
+    sender = Sender(account, ChecksumAlgorithm="CRC32")
+
+    def copy(number: int, **params: Any) -> dict[str, Any]:
+        source = {"CopySource": "/bucket/source%20%C3%A9"}
+        answer = account.s3("UploadPartCopy", **sender.place, PartNumber=number, **source, **params)
+        result: dict[str, Any] = answer["CopyPartResult"]
+        del result["LastModified"]
+        return {"PartNumber": number, **result}
+
+    part = copy(1, CopySourceRange="bytes=2-5")
+    assert part["ETag"] == f'"{hashlib.md5(b"2345").hexdigest()}"'
+    assert part["ChecksumCRC32"] == crc32(b"2345")
+    for asked in ("bytes=2-10", "bytes=2-", "2-5x"):
+        with refused("InvalidArgument", status=400):
+            copy(2, CopySourceRange=asked)
+    sender.complete(part)
+    account.s3("DeleteObject", Bucket="bucket", Key="source é")
+    assert account.get("bucket", "key") == b"2345"
+    assert len(account.bodies()) == 1
