@@ -45,7 +45,7 @@ from skylift.runner.supervisor.stream import DEFAULT_CAP, Stream, cuts
 from skylift.runner.supervisor.terminal import Terminal
 from skylift.runner.supervisor.unpack import clear_away, make_folder, sha256_of, unpack
 from skylift.runner.supervisor.uv import Uv
-from skylift.runner.supervisor.verdict import REBOOTED, Ended, Verdict, before_start, is_answer, judge
+from skylift.runner.supervisor.verdict import BY_SIGTERM, REBOOTED, Ended, Verdict, before_start, is_answer, judge
 
 T = TypeVar("T")
 
@@ -89,7 +89,7 @@ class Supervisor:
         self._attempt: Optional[Attempt] = None
         self._checkpoint: Optional[Checkpoint] = None
         self._notice: Optional[Notice] = None
-        self._running_since = 0.0
+        self._running_since = self._ended = 0.0
 
     def run(self) -> None:
         self.look_back()
@@ -99,6 +99,8 @@ class Supervisor:
         if not self.claim_attempt():
             say("the job has ended, or another server has it; turning off")
             return power_off()
+        if self.was_told():
+            return self.leave()
         self.open_door()
         try:
             if self._past.may_have_started or self._past.verdict:
@@ -187,6 +189,20 @@ class Supervisor:
         until = min(self._deadline - LAST, time.time() + _FLEET_PATIENCE)
         delete_fleet(self._aws, Metadata(self._options.imds), self.prefix, until)
 
+    def was_told(self) -> bool:
+        """Whether an earlier supervisor has told the job's end, and was ended before it could note that. What somebody
+        may have read stays as it is: the server's own end, since, might make another end of it."""
+        if not self._past.verdict:
+            return False
+        found = self._try("status", lambda: self.prefix.get("server/status.json"))
+        told = json.loads(found) if found is not None else {}
+        if not told.get("final") or told.get("instance") != self._instance:
+            return False
+        noted = {"kept_until": told.get("kept_until"), "spot": self._spot is not None}
+        self._ledger.note(delivered=True, **noted)
+        self._past.said.update(noted)
+        return True
+
     def open_door(self) -> None:
         owner = (self._login.uid, self._login.gid)
         cap = self._record.get("log_cap") or DEFAULT_CAP
@@ -216,7 +232,7 @@ class Supervisor:
     def _how_far(self) -> Dict[str, Any]:
         told: Dict[str, Any] = {"shipped": self._shipper.shipped, "cut": cuts(self.streams)}
         if self._running_since:
-            told.update(running=time.time() - self._running_since)
+            told.update(running=(self._ended or time.time()) - self._running_since)
         if self._results is not None:
             told.update(results=self._results.latest)
         return told
@@ -429,6 +445,7 @@ class Supervisor:
             for watcher in (idleness, syncing):
                 if watcher is not None:
                     watcher.stop()
+        self._ended = self._past.said.get("ended", time.time())
         words = {
             "timed-out": "The program was ended at its cap of %d s (%s)."
             % (self._record["max_time"], self._record.get("cap", "--max-time")),
@@ -439,11 +456,11 @@ class Supervisor:
         ending = self.program.ending
         if ending == "interrupted" and not self._goes_on_elsewhere(code):
             ending = ""
-        if code != 0 and not ending and self._spot is not None:
+        if not ending and (code in BY_SIGTERM or (code != 0 and self._spot is not None)):
             # If the server goes down without a notice, we hear of it in this time, too, and the program has not ended.
             time.sleep(_SHUTDOWN)
         verdict = judge(code, ending, words, self._memory.kills(), self._memory.limit())
-        self._conclude(verdict, program_seconds=round(ran + time.time() - started, 3))
+        self._conclude(verdict, program_seconds=round(ran + self._ended - started, 3))
 
     def _tell_checkpoint(self) -> None:
         assert self._attempt is not None

@@ -21,6 +21,8 @@ from skylift.runner.supervisor.ledger import Ledger
 
 PR_SET_CHILD_SUBREAPER = 36
 STREAMS = ("stdout", "stderr")
+_SHUTDOWN = 2.0
+"""Seconds within which everybody on a server has heard that it shuts down."""
 
 
 class Kept(NamedTuple):
@@ -46,28 +48,35 @@ def keep(folder: Path, ledger: Ledger, work: Callable[[Kept], None], prepare: Ca
     signal.signal(signal.SIGUSR1, lambda number, frame: prepare())
     pause = 0.05
     while True:
-        reading, telling = os.pipe()
-        child = os.fork()
-        if child == 0:
-            os.close(telling)
-            for number in (signal.SIGTERM, signal.SIGUSR1):
-                signal.signal(number, signal.SIG_DFL)
-            work(Kept(reading, *terminal, os.getppid()))
-            sys.stdout.flush()
-            # All is done and written; Python's own tidying up would hold up a job that waits for this server.
-            os._exit(0)
-        os.close(reading)
-        # Not before the first fork: what is imported for it need not hold up the boot.
-        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        child, telling = _begin(work, terminal)
         code = _watch(child, ledger, telling)
         os.close(telling)
         if code >= 0:
             for each in filter(lambda number: number >= 0, (*pipes, *terminal)):
                 os.close(each)
             return code
-        time.sleep(pause)
+        # SIGTERM is a shutdown's, of which we hear in this time, too: nobody is to see the program end by that.
+        time.sleep(_SHUTDOWN if code == -signal.SIGTERM else pause)
         say("the supervisor was ended by signal %d; another one takes its place" % -code)
         pause = min(pause * 2, 10)
+
+
+def _begin(work: Callable[[Kept], None], terminal: Tuple[int, int]) -> Tuple[int, int]:
+    """The pid of a new supervisor, and where it is told of ends."""
+    reading, telling = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(telling)
+        for number in (signal.SIGTERM, signal.SIGUSR1):
+            signal.signal(number, signal.SIG_DFL)
+        work(Kept(reading, *terminal, os.getppid()))
+        sys.stdout.flush()
+        # All is done and written; Python's own tidying up would hold up a job that waits for this server.
+        os._exit(0)
+    os.close(reading)
+    # Not before the first fork: what is imported for it need not hold up the boot.
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    return child, telling
 
 
 def clear() -> None:

@@ -9,6 +9,8 @@ OUT_OF_MEMORY = 121
 REBOOTED = 122
 CAPPED = 124
 FAILED = 125
+BY_SIGTERM = (-signal.SIGTERM, 128 + signal.SIGTERM)
+"""How a program ends that has heard SIGTERM: by it, or with the exit code of those that catch it."""
 
 
 class Ended(Exception):
@@ -43,7 +45,7 @@ def is_answer(code: int, *, stands: bool, when: float, ended: float) -> bool:
     """
     if stands or code == 0:
         return code != 0
-    return code in (-signal.SIGTERM, 128 + signal.SIGTERM) and ended < when
+    return code in BY_SIGTERM and ended < when
 
 
 def judge(code: int, ending: str, words: Dict[str, str], kills: int, limit: Optional[int]) -> Verdict:
