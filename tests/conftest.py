@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
-from shared_images import share_images
+from shared_images import ensure_kept_image, one_at_a_time
+from slowest import Slowest
 
 from skylift import catalogue
-from skylift.cloud.compute.image import ensure_image
 from skylift.cloud.home import Home
 
 # What decides about a change is the same each time, whatever else the machine is doing. To hunt with other examples:
@@ -30,7 +30,32 @@ settings.load_profile("same")
 CLIENTS = ("s3fs>=2025.1", "s3cmd>=2.4", "apache-libcloud>=3.9", "paramiko>=4")
 
 
+# A file's tests stay together, and what takes long comes first: otherwise one process has it left at the end, while the
+# others have nothing to do. The table of the slowest says what belongs here.
+LONG = (
+    "tests/real/test_mortal_client.py",
+    "tests/real/test_chaos.py",
+    "tests/real/test_soak.py",
+    "tests/real/test_lifecycle.py",
+    "tests/real/test_restart.py",
+    "tests/cloud/compute/test_image.py",
+    "tests/cloud/wire/test_round_trip.py",
+    "tests/runner/test_supervisor.py",
+    "tests/cli/test_consent.py",
+)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slowest", type=int, default=0, metavar="N", help="show the N slowest tests, and the files")
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    if (wanted := config.getoption("--slowest")) and "PYTEST_XDIST_WORKER" not in os.environ:
+        config.pluginmanager.register(Slowest(wanted))
+    own_data(config)
+
+
+def own_data(config: pytest.Config) -> None:
     """Root's data of the tests' clouds are in a directory of this run's own, which its other processes are told of."""
     if "SKYLIFT_DATA" in os.environ:
         return
@@ -39,6 +64,37 @@ def pytest_configure(config: pytest.Config) -> None:
     place = Path(f"/var/lib/skylift-tests-{os.getpid()}") if root else Path(tempfile.mkdtemp(prefix="sky-"))
     os.environ["SKYLIFT_DATA"] = str(place)
     config.add_cleanup(lambda: shutil.rmtree(place, ignore_errors=True))
+
+
+# pytest-xdist refuses where two of its processes collect different tests. Each has another order of sets, and every
+# second one collects in another second: a case that depends on either shows each time, not now and then.
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes() -> None:
+    os.environ["PYTHONHASHSEED"] = "1"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Comes after each start of a process: this is for the next one."""
+    os.environ["PYTHONHASHSEED"] = str(int(os.environ["PYTHONHASHSEED"]) + 1)
+
+
+def pytest_collection() -> None:
+    if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+        # This process's alone: what it starts has an order of its own.
+        os.environ.pop("PYTHONHASHSEED", None)
+        if int(worker.removeprefix("gw")) % 2:
+            time.sleep(1.1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def rank(item: pytest.Item) -> tuple[int, bool]:
+        file = item.nodeid.split("::")[0]
+        return LONG.index(file) if file in LONG else len(LONG), item.get_closest_marker("real") is None
+
+    items.sort(key=rank)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -71,30 +127,12 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
 
 
-@contextmanager
-def one_at_a_time(path: Path) -> Iterator[None]:
-    """Among the processes that share the run."""
-    with path.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
 @pytest.fixture(scope="session")
 def image_home(shared: Path) -> Home:
-    """A state directory whose data have the default image, as all of the same user have it.
-
-    SKYLIFT_TEST_IMAGES names a directory that outlives the tests, so that a second run does not build again.
-    """
+    """A state directory whose data have the default image, as all of the same user have it. It is built once a machine:
+    see shared_images.py."""
     home = Home(shared / "image-home")
-    images = home.data.images
-    kept = os.environ.get("SKYLIFT_TEST_IMAGES")
-    with one_at_a_time(shared / "image-home"):
-        images.mkdir(mode=0o711, parents=True, exist_ok=True)
-        if kept:
-            share_images(Path(kept), images)
-        ensure_image(home.data, lambda fraction, text: None)
-        if kept:
-            share_images(images, Path(kept))
+    ensure_kept_image(home.data)
     return home
 
 
