@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
+import math
+import random
+import string
+import sys
+import unicodedata
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
-
-from hypothesis import strategies as st
 
 from skylift.cloud.wire.limits import violations
 
@@ -74,61 +77,115 @@ OPERATIONS = _operations()
 """(service, operation): a broad choice, and every operation that this cloud carries out."""
 
 
-# XML 1.0 has no way to carry most control characters, and parsers read a bare carriage return as a line feed.
-TEXT = st.text(
-    st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"], exclude_characters="\ufffe\uffff"), max_size=12
+# What is hard to carry comes as often as what is easy: markup, what URLs, forms and headers are made of, white space of
+# all kinds, marks of direction and composition, the ends of planes.
+HARD = (
+    "<>&\"'%+ =;/?#\\|,:@[]{}~^`\u00a0\u0085\u2028\u2029\u200b\u0301\u202e\ufeff\ufffd\ud7ff\ue000\U00010000\U0010ffff"
 )
+PLAIN = string.ascii_letters + string.digits
+CONTROLS = "".join(map(chr, range(32))) + "\x7f\x80\x9f"
 # Header values lose white space at their ends, and commas separate items.
-HEADER_TEXT = st.text(
-    st.characters(min_codepoint=33, max_codepoint=126, exclude_characters='",'), min_size=1, max_size=12
-)
-HEADER_NAME = st.from_regex(r"[a-z][a-z0-9-]{0,8}", fullmatch=True)
-LABELS = {
-    "Bucket": st.from_regex(r"[a-z][a-z0-9-]{2,8}", fullmatch=True),
-    "Key": st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=1, max_size=12),
-}
-BOOLEAN = st.booleans()
-BYTES = st.binary(max_size=12)
-COUNT = st.integers(0, 2)
+HEADER = "".join(chr(each) for each in range(33, 127) if chr(each) not in '",')
+NAME = string.ascii_lowercase + string.digits + "-"
+
+
+class Chance(random.Random):
+    """Small values, each made again by the same seed."""
+
+    def text(self, more: str = "", least: int = 0) -> str:
+        """Up to twelve characters. Control characters are in it only where `more` says so: XML 1.0 cannot carry most of
+        them, and parsers read a bare carriage return as a line feed."""
+        return "".join(self._character(more) for _ in range(self.randint(least, 12)))
+
+    def _character(self, more: str) -> str:
+        pools = [PLAIN, HARD, more] if more else [PLAIN, HARD]
+        if self.random() < 0.7:
+            found = self.choice(self.choice(pools))
+        else:
+            found = chr(self.choice([self.randrange(0x100), self.randrange(0x10000), self.randrange(0x110000)]))
+        if unicodedata.category(found) == "Cs" or found in "\ufffe\uffff":
+            return "a"
+        return "a" if unicodedata.category(found) == "Cc" and not more else found
+
+    def header(self) -> str:
+        return "".join(self.choices(HEADER, k=self.randint(1, 12)))
+
+    def name(self, least: int = 0) -> str:
+        return self.choice(string.ascii_lowercase) + "".join(self.choices(NAME, k=self.randint(least, 8)))
+
+    def number(self, least: int, most: int) -> int:
+        ends = [each for each in (least, most, 0, 1, -1, most // 2) if least <= each <= most]
+        return self.choice(ends) if self.random() < 0.5 else self.randint(least, most)
+
+    def fraction(self, least: float | None, most: float | None, end: float) -> float:
+        low, high = -end if least is None else float(least), end if most is None else float(most)
+        tiny, largest = sys.float_info.min, sys.float_info.max
+        ends = (low, high, 0.0, -0.0, 1.0, 0.1, 1 / 3, tiny / 2**52, tiny, largest, -1e16, 1e22)
+        found = self.choice([*ends, self.uniform(-1000, 1000), self.lognormvariate(0, 50)])
+        return min(max(found, low), high)
+
+    def second(self) -> datetime:
+        """A whole one."""
+        ends = (
+            datetime(1971, 1, 1),
+            datetime(2024, 2, 29, 23, 59, 59),
+            datetime(2038, 1, 19, 3, 14, 8),
+            datetime(2100, 1, 1),
+        )
+        found = self.choice(
+            [*ends, *(datetime(1971, 1, 1) + timedelta(self.randrange(47000), self.randrange(86400)),) * 4]
+        )
+        return found.replace(tzinfo=UTC)
+
+    def millisecond(self) -> datetime:
+        return self.second().replace(microsecond=1000 * self.choice([0, 1, 10, 500, 999, self.randrange(1000)]))
+
+
+Moment = Callable[[Chance], datetime]
 
 
 @dataclass(frozen=True)
 class Values:
-    """Draws values of a shape, in botocore's member names.
+    """Makes values of a shape, in botocore's member names.
 
     `moment` makes timestamps of the precision that the protocol carries; `empties` says whether an empty list, map or
-    structure survives the trip; members with one of the traits in `without` are left out.
+    structure survives the trip, and `infinities` whether those numbers do; members with one of the traits in `without`
+    are left out. `turn` is the number of the example: the first has what it must have, and those after it come by all
+    members of the shape in turn.
     """
 
-    moment: st.SearchStrategy[datetime]
+    chance: Chance
+    turn: int
+    moment: Moment
     empties: bool
     without: str = ""
+    infinities: bool = True
 
-    def draw(self, data: st.DataObject, shape: Any, depth: int = 0) -> Any:
+    def make(self, shape: Any, depth: int = 0) -> Any:
         if shape is None:
             return {}
         if shape.serialization.get("location") in ("header", "headers", "querystring"):
-            return self._in_head(data, shape)
+            return self._in_head(shape)
         match shape.type_name:
             case "structure":
-                return self._structure(data, shape, depth)
+                return self._structure(shape, depth)
             case "list":
-                return [self.draw(data, shape.member, depth + 1) for _ in range(self._how_many(data, shape))]
+                return [self.make(shape.member, depth + 1) for _ in range(self._how_many(shape))]
             case "map":
-                keys = [data.draw(TEXT) + "k" for _ in range(self._how_many(data, shape))]
-                return {key: self.draw(data, shape.value, depth + 1) for key in keys}
+                keys = [self.chance.text() + "k" for _ in range(self._how_many(shape))]
+                return {key: self.make(shape.value, depth + 1) for key in keys}
             case "timestamp":
                 whole = shape.serialization.get("timestampFormat") == "rfc822"
-                return self._whole_second(data) if whole else data.draw(self.moment)
+                return self.chance.second() if whole else self.moment(self.chance)
             case _:
-                return self._scalar(data, shape)
+                return self._scalar(shape)
 
-    def _how_many(self, data: st.DataObject, shape: Any) -> int:
-        wanted = data.draw(COUNT) if self.empties else max(1, data.draw(COUNT))
+    def _how_many(self, shape: Any) -> int:
+        wanted = self.chance.randint(0 if self.empties else 1, 2)
         least, most = shape.metadata.get("min", 0), shape.metadata.get("max", 2)
         return int(min(max(wanted, least), most))
 
-    def _structure(self, data: st.DataObject, shape: Any, depth: int) -> dict[str, Any]:
+    def _structure(self, shape: Any, depth: int) -> dict[str, Any]:
         required = [name for name in shape.metadata.get("required", []) if name in shape.members]
         optional = [
             name
@@ -138,59 +195,64 @@ class Values:
             and (depth < 4 or member.type_name not in ("structure", "list", "map"))
         ]
         if shape.metadata.get("union"):
-            names = [data.draw(st.sampled_from(optional))]
+            names = [optional[self.turn % len(optional)]]
         else:
-            some = data.draw(st.lists(st.sampled_from(optional), max_size=4, unique=True)) if optional else []
-            names = required + some or ([] if self.empties else optional[:1])
-        params = {name: self._member(data, name, shape.members[name], depth) for name in names}
+            names = required + self._some(optional) or ([] if self.empties else optional[:1])
+        params = {name: self._member(name, shape.members[name], depth) for name in names}
         # What is required and empty is as good as missing where emptiness is not carried.
         hollow = [name for name in required if params[name] == [] or params[name] == ""]
-        return params | {name: self._something(data, shape.members[name], depth) for name in hollow}
+        return params | {name: self._something(shape.members[name], depth) for name in hollow}
 
-    def _something(self, data: st.DataObject, shape: Any, depth: int) -> Any:
-        return [self.draw(data, shape.member, depth + 1)] if shape.type_name == "list" else "something"
+    def _some(self, optional: list[str]) -> list[str]:
+        """Up to four, from another place in the list with each turn."""
+        if not optional or self.turn == 0:
+            return []
+        first = 3 * (self.turn - 1) % len(optional)
+        ahead = (optional[first:] + optional[:first])[: self.chance.randint(0, 3) if self.turn % 4 == 0 else 3]
+        other = self.chance.choice(optional)
+        return ahead if other in ahead else [*ahead, other]
 
-    def _member(self, data: st.DataObject, name: str, shape: Any, depth: int) -> Any:
+    def _something(self, shape: Any, depth: int) -> Any:
+        return [self.make(shape.member, depth + 1)] if shape.type_name == "list" else "something"
+
+    def _member(self, name: str, shape: Any, depth: int) -> Any:
         if shape.serialization.get("location") == "uri":
-            return data.draw(LABELS[name])
-        return self.draw(data, shape, depth + 1)
+            return self.chance.name(2) if name == "Bucket" else self.chance.text(CONTROLS, 1)
+        return self.make(shape, depth + 1)
 
-    def _in_head(self, data: st.DataObject, shape: Any) -> Any:
+    def _in_head(self, shape: Any) -> Any:
         match shape.type_name:
             case "timestamp":
-                return self._whole_second(data)
+                return self.chance.second()
             case "map":
-                return {data.draw(HEADER_NAME): data.draw(HEADER_TEXT)}
+                return {self.chance.name(): self.chance.header()}
             case "list":
-                return [data.draw(HEADER_TEXT) for _ in range(max(1, data.draw(COUNT)))]
+                return [self.chance.header() for _ in range(self.chance.randint(1, 2))]
             case "string" if "enum" not in shape.metadata:
-                return data.draw(HEADER_TEXT)
+                return self.chance.header()
             case _:
-                return self._scalar(data, shape)
+                return self._scalar(shape)
 
-    def _whole_second(self, data: st.DataObject) -> datetime:
-        return data.draw(self.moment).replace(microsecond=0)
-
-    def _scalar(self, data: st.DataObject, shape: Any) -> Any:
+    def _scalar(self, shape: Any) -> Any:
         metadata = shape.metadata
         least, most = metadata.get("min"), metadata.get("max")
         match shape.type_name:
             case "boolean":
-                return data.draw(BOOLEAN)
+                return self.chance.random() < 0.5
             case "integer" | "long":
                 bits = 31 if shape.type_name == "integer" else 63
                 lowest = -(2**bits) if least is None else int(least)
                 highest = 2**bits - 1 if most is None else min(int(most), 2**bits - 1)
-                return data.draw(st.integers(lowest, highest))
+                return self.chance.number(lowest, highest)
             case "float" | "double":
-                return data.draw(st.floats(min_value=least, max_value=most, allow_nan=False))
+                return self.chance.fraction(least, most, math.inf if self.infinities else sys.float_info.max)
             case "blob":
-                return data.draw(BYTES)
+                return self.chance.randbytes(self.chance.randint(0, 12))
         if metadata.get("enum"):
-            return data.draw(st.sampled_from(metadata["enum"]))
+            return self.chance.choice(metadata["enum"])
         if "pattern" in metadata:
             return sample(shape)
-        return data.draw(TEXT)[: int(most or 12) - int(least or 0)] + "x" * int(least or 0)
+        return self.chance.text()[: int(most or 12) - int(least or 0)] + "x" * int(least or 0)
 
 
 def patterned(shape: Any, seen: set[str]) -> Iterator[Any]:
