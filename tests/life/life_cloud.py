@@ -3,9 +3,9 @@ loses questions and answers."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import urllib.parse
+import zlib
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from life_clock import EPOCH, Queue
@@ -32,6 +32,8 @@ class Cloud:
         self.life, self.world = life, life.world
         self.objects: dict[str, bytes] = {}
         self.uploads: dict[str, dict[int, bytes]] = {}
+        self._told: dict[str, dict[str, str]] = {}
+        """The x-amz-meta- headers of an upload, and those of an object by its key."""
         self.servers: dict[str, Server] = {}
         self.fleets: dict[str, Fleet] = {}
         self.forgotten: set[str] = set()
@@ -56,7 +58,7 @@ class Cloud:
             world.sleep(0.001)
             return self._metadata(server, method, parts.path)
         world.seam(f"{method} {parts.path}")
-        fate = self._fate(method)
+        fate = self._fate(server, method)
         box: list[Answer] = []
         come = Queue(world)
 
@@ -87,8 +89,10 @@ class Cloud:
     def _tell_of(self, server: Server, method: str, path: str, fate: str) -> None:
         self.world.tell(f"  {server.id}: {method} {path}: {fate}")
 
-    def _fate(self, method: str) -> str:
+    def _fate(self, server: Server, method: str) -> str:
         now, plan, random = self.world.now - EPOCH, self.life.plan, self.world.random
+        if server.cut_off_until > self.world.now:
+            return "lost"
         if any(start <= now < end for start, end in plan.outages):
             return random.choice(["lost", "500"])
         if now > plan.calm_after or random.random() >= plan.trouble:
@@ -134,7 +138,7 @@ class Cloud:
                 found = found[int(start) : int(end) + 1]
             return 200, {"etag": _etag(found)}, found
         if method == "HEAD":
-            return (200 if key in self.objects else 404), {}, b""
+            return (200, dict(self._told.get(key, {})), b"") if key in self.objects else (404, {}, b"")
         if method == "DELETE":
             if "uploadId" in query:
                 self.uploads.pop(query["uploadId"], None)
@@ -145,6 +149,7 @@ class Cloud:
             self._number += 1
             upload = f"upload-{self._number}"
             self.uploads[upload] = {}
+            self._told[upload] = {name: value for name, value in headers.items() if name.startswith("x-amz-meta-")}
             return 200, {}, f"<UploadId>{upload}</UploadId>".encode()
         if method == "POST":
             parts_there = self.uploads.get(query["uploadId"])
@@ -153,6 +158,7 @@ class Cloud:
             if apply:
                 self.change(key, b"".join(parts_there[each] for each in sorted(parts_there)), server)
                 del self.uploads[query["uploadId"]]
+                self._told[key] = self._told.pop(query["uploadId"])
             return 200, {}, b"<CompleteMultipartUploadResult/>"
         assert method == "PUT", method
         if "partNumber" in query:
@@ -165,6 +171,7 @@ class Cloud:
         if "if-match" in headers and _etag(self.objects.get(key, b"")) != headers["if-match"]:
             return 412, {}, b"<Error><Code>PreconditionFailed</Code></Error>"
         self.change(key, body, server)
+        self._told[key] = {name: value for name, value in headers.items() if name.startswith("x-amz-meta-")}
         return 200, {"etag": _etag(body)}, b""
 
     def change(self, key: str, body: bytes | None, server: Server | None = None) -> None:
@@ -283,4 +290,4 @@ class Cloud:
 
 
 def _etag(body: bytes) -> str:
-    return f'"{hashlib.md5(body).hexdigest()}"'
+    return f'"{zlib.crc32(body):08x}-{len(body)}"'

@@ -92,6 +92,8 @@ class Job:
     keep: int
     large: bool
     has_env: bool
+    sync_every: int = 0
+    start: float = EPOCH
     cancelled_at: float | None = None
     runs: list[Run] = field(default_factory=list)
     saved: list[bytes] = field(default_factory=list)
@@ -125,6 +127,7 @@ def make_plan(seed: int) -> tuple[Plan, Job]:
         keep=dice.choice([0, 0, 0, 120]) if not spot else 0,
         large=dice.random() < 0.12,
         has_env=dice.random() < 0.2,
+        sync_every=dice.choice([0, 0, 0, 5]),
     )
     plan = Plan(
         trouble=dice.choice([0.0, 0.0, 0.03, 0.15]),
@@ -139,7 +142,8 @@ def make_plan(seed: int) -> tuple[Plan, Job]:
     kinds = ["kill supervisor"] * 6 + ["kill keeper"] * 2 + ["power loss"] * 2
     kinds += ["reboot", "power cycle", "cancel", "kill both"]
     if spot:
-        kinds += ["notice"] * 4 + ["notice taken back"] * 4 + ["power loss"] * 3 + ["advice", "a server too many"]
+        kinds += ["notice"] * 4 + ["notice taken back"] * 4 + ["power loss"] * 3 + ["advice"]
+        kinds += ["a server too many"] * 2 + ["cut off"] * 2
     for _ in range(dice.choice([0, 1, 1, 2, 2, 3, 4, 6])):
         blow = Blow(dice.choice(kinds))
         if blow.kind.startswith("kill") and dice.random() < 0.8:
@@ -148,6 +152,10 @@ def make_plan(seed: int) -> tuple[Plan, Job]:
             blow.at = dice.uniform(0, 1.3 * length + 20) * dice.choice([1, 1, 2])
         if blow.kind == "notice taken back":
             blow.for_ = dice.uniform(3, 60)
+        if blow.kind == "cut off":
+            blow.for_ = dice.uniform(5, 300)
+        if blow.kind == "a server too many" and dice.random() < 0.3:
+            blow.at = 0.0
         plan.blows.append(blow)
     return plan, job
 
@@ -230,6 +238,7 @@ class Life:
             "outputs": ["result.txt", "large.bin"],
             "has_env": job.has_env,
             "max_time": job.max_time,
+            "sync_every": job.sync_every,
             "keep": job.keep,
             "instance_type": "t3.small",
         }
@@ -264,6 +273,10 @@ class Life:
 
     def _strike(self, blow: Blow, process: Any, where: str = "") -> None:
         world, kind = self.world, blow.kind
+        if kind == "a server too many":
+            world.tell(f"*** {kind}")
+            self.cloud.launch(self.job, "spot", world.random.uniform(0.5, 1.5))
+            return
         on = [each for each in self.cloud.servers.values() if each.state == "running" and each.up]
         if process is not None:
             on = [process.server]
@@ -301,8 +314,11 @@ class Life:
             self._give_notice(server, blow)
         elif kind == "advice":
             server.advice = True
-        elif kind == "a server too many":
-            self.cloud.launch(self.job, "spot", 1.0)
+        elif kind == "cut off":
+            server.struck.append(kind)
+            server.cut_off_until = world.now + blow.for_
+            if world.random.random() < 0.7:
+                self.cloud.launch(self.job, "spot", world.random.uniform(1.0, 60.0))
         else:
             assert kind == "cancel"
             if self.job.cancelled_at is None:
@@ -480,9 +496,26 @@ class Life:
     def _outages_until(self, now: float) -> float:
         return sum(min(end, now - EPOCH) - start for start, end in self.plan.outages if start < now - EPOCH)
 
+    def _look_at_caps(self, job: Job) -> None:
+        """What a program may run. With nobody left there, the timer alone ends it; of a server that was lost the next
+        one knows what it had told, which may be all or nothing of its time."""
+        ran = 0.0
+        for run in job.runs:
+            ended = run.ended if run.ended is not None else self.world.now
+            lasted = ended - run.started
+            if "nobody is left" not in run.server.struck and ran + lasted > job.max_time + 10 + 10:
+                self.say_wrong(
+                    f"run {run.number} lasts for {lasted:.0f} s after {ran:.0f} s, with a cap of {job.max_time}"
+                )
+            if not run.server.struck or run.server.struck == ["taken away"]:
+                ran += lasted
+            if ended > job.deadline + MARGIN:
+                self.say_wrong(f"run {run.number} goes on after the deadline")
+
     def _look_at_the_end(self) -> None:
         self._look_at_cost()
         for job in self.jobs.values():
+            self._look_at_caps(job)
             final = self._final(job)
             if final is None:
                 if not self._may_be_unfinished(job):
@@ -500,13 +533,12 @@ class Life:
             if server.state == "stopped" and not self.plan.long_outage:
                 self.say_wrong(f"{server.id} keeps its disk, though S3 was there")
         for fleet in self.cloud.fleets.values():
-            final = self._final(fleet.job)
-            lost = self.plan.has("power loss", "kill both", "notice", "reboot", "a server too many")
-            if fleet.active or (final and not lost and self._fleet_went_late(fleet)):
-                self.say_wrong("the fleet is there after the job's end")
-
-    def _fleet_went_late(self, fleet: Fleet) -> bool:
-        return False
+            if fleet.active:
+                self.say_wrong("the fleet is there after the deadline")
+            after = fleet.job.final_at
+            late = [each for each in self.cloud.servers.values() if after and each.launched_at > after + 1.0]
+            if late and not self.plan.blows and not self.plan.outages and not self.plan.trouble:
+                self.say_wrong(f"{late[0].id} is brought after the job's end")
 
     def _may_be_unfinished(self, job: Job) -> bool:
         servers = list(self.cloud.servers.values())

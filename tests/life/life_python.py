@@ -517,6 +517,12 @@ class _Os(_Module):
         me().own_descriptor(number)
         return number
 
+    def listdir(self, path: Any = ".") -> list[str]:
+        return sorted(os.listdir(_here(os.fspath(path))))
+
+    def scandir(self, path: Any = ".") -> Any:
+        return os.scandir(_here(os.fspath(path)))
+
     def dup(self, number: int) -> int:
         copy = os.dup(number)
         me().own_descriptor(copy)
@@ -730,13 +736,18 @@ class _Shutil(_Module):
         shutil.rmtree(path, *args, **how)
 
 
+def _here(path: str) -> str:
+    """The same place on the model's server: it has a /proc of its own. Descriptors are this process's."""
+    if path == "/proc" or (path.startswith("/proc/") and not path.startswith("/proc/self/")):
+        return str(me().server.proc) + path[5:]
+    return path
+
+
 class SimPath(PosixPath):
     """Below /proc, that of the model's server."""
 
     def __new__(cls, *args: Any, **how: Any) -> Any:
-        if args and isinstance(args[0], str) and (args[0] == "/proc" or args[0].startswith("/proc/")):
-            args = (str(me().server.proc) + args[0][5:], *args[1:])
-        return super().__new__(cls, *args, **how)
+        return super().__new__(cls, *(_here(each) if isinstance(each, str) else each for each in args), **how)
 
     def open(self, mode: str = "r", buffering: int = -1, *args: Any, **how: Any) -> Any:
         return _open(str(self), mode, buffering, *args, **how)

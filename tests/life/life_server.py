@@ -67,8 +67,14 @@ class Proc(Process):
         parent = self.parent.pid if self.parent is not None else 1
         rest = "0 " * 30
         (self.place / "stat").write_text(f"{self.pid} ({self.name}) {state} {parent} {self.pid} {self.pid} {rest}\n")
-        if os.geteuid() == 0:
-            os.chown(self.place, NOBODY.pw_uid, NOBODY.pw_gid)
+        uid = NOBODY.pw_uid if self.run is not None else 0
+        uids = f"Uid:\t{uid}\t{uid}\t{uid}\t{uid}"
+        told = f"Name:\t{self.name}\nState:\t{state} (as it is)\nPid:\t{self.pid}\nPPid:\t{parent}\n{uids}\n"
+        (self.place / "status").write_text(told)
+        if self.run is not None:
+            (self.place / "environ").write_text(f"SKYLIFT_JOB={self.run.job.name}\0")
+            if os.geteuid() == 0:
+                os.chown(self.place, NOBODY.pw_uid, NOBODY.pw_gid)
 
 
 class Run:
@@ -123,6 +129,8 @@ class Server:
         self.taken_back: list[float] = []
         self.rebooting = False
         self.went_down: list[float] = []
+        self.cut_off_until = 0.0
+        self.launched_at = self.world.now
         self.up = False
         """Whether it has power: a server that is rebooted has none for a moment, and is running for EC2."""
         self.environ: dict[str, str] = {}
@@ -223,6 +231,7 @@ class Server:
                 if parent in holders:
                     holders.append(process)
         self.processes[process.pid] = process
+        process.show()
 
         def work() -> None:
             code = 0
@@ -276,7 +285,6 @@ class Server:
 
         process = self.spawn("program", parent, become)
         process.handlers = {}
-        process.show()
         if process.status is None:
             executed.wait(5.0)
         return process
@@ -295,13 +303,12 @@ class Server:
             heir = None
         for child in [each for each in self.processes.values() if each.parent is process]:
             child.parent = heir
-            if child.place.exists():
-                child.show()
+            child.show()
             if heir is None and child.status is not None:
                 self._reap(child)
         if process.parent is None or process.parent.status is not None:
             self._reap(process)
-        elif process.place.exists():
+        else:
             process.show()
         self.activity.wake_all()
 
@@ -345,6 +352,8 @@ class Server:
 
     def _signal(self, process: Proc, number: int) -> None:
         handler = process.handlers.get(number, signal.SIG_DFL)
+        if number in (signal.SIGSTOP, signal.SIGCONT):
+            return
         if number == signal.SIGKILL or handler == signal.SIG_DFL:
             self.die(process, -number, "kill" if number == signal.SIGKILL else "term")
         elif callable(handler):
@@ -421,6 +430,7 @@ class Program:
         self._life, self._job, self._process, self._streams, self._place = life, job, process, streams, place
         self._world, self._server = life.world, process.server
         self.run = process.run = life.begin_run(job, process)
+        process.show()
         self._saving = False
 
     def main(self) -> None:

@@ -80,11 +80,94 @@ def test_an_end_that_was_told_stays(strike: str, spot: bool) -> None:
             assert (status(life)["state"], status(life)["exit_code"]) == ("failed", 3), tell(life)
 
 
-def test_the_time_of_sending_is_not_the_programs() -> None:
+@pytest.mark.parametrize("more", [[], [Blow("kill supervisor", at=45.0)]])
+def test_the_time_of_sending_is_not_the_programs(more: list[Blow]) -> None:
     """Of a server that is taken away, and could not send for a while what its program left."""
-    job = {"spot": True, "on_term": "save", "pace": 20.0, "save_every": 1}
-    for life in each_way(job, Blow("notice", at=30.0), outages=[(33.0, 80.0)], number=8):
+    job = {"spot": True, "on_term": "save", "pace": 20.0}
+    for life in each_way(job, Blow("notice", at=30.0), *more, outages=[(33.0, 80.0)], number=8):
         run = life.job.runs[0]
         assert run.ended is not None
         told = life.cloud.get("jobs/j/server/attempts/2.json")
         assert told["ran"] == pytest.approx(run.ended - run.started, abs=1.0), tell(life)
+
+
+LONG = {"pace": 30.0, "units": 5}
+MUTANTS: dict[str, tuple[str, str, str, dict[str, Any], list[Blow], str]] = {
+    "a holder that is not heard of is not ended": (
+        "attempts",
+        'end_server(self._aws, found["instance"], self._until)',
+        "pass",
+        {"spot": True, "pace": 60.0},
+        [Blow("kill both", at=20.0), Blow("a server too many", at=30.0)],
+        "two at once",
+    ),
+    "an attempt is taken whoever has it": (
+        "attempts",
+        "body, first=True)):\n            return fields",
+        "body)):\n            return fields",
+        {"spot": True},
+        [Blow("a server too many", at=0.0)],
+        "two at once",
+    ),
+    "a program that may have started is started": (
+        "past",
+        'return start is not None and ("pid" in self.said or start["boot"] != self.boot)',
+        "return False",
+        LONG,
+        [Blow("kill supervisor", at=20.0)],
+        "is not to be run again",
+    ),
+    "a keeper forgets how a program ended": (
+        "keeper",
+        'if said.get("pid") == ended.si_pid and "end" not in said:',
+        "if False:",
+        LONG,
+        [Blow("kill supervisor", at=20.0)],
+        "the record has no end",
+    ),
+    "the cap is not kept": ("job", "cap.start()", "pass", {**LONG, "max_time": 30.0}, [], "with a cap of"),
+    "the fleet is left": (
+        "job",
+        "        if self._attempt is not None:\n            self._let_fleet_go()\n        return True",
+        "        return True",
+        {"spot": True},
+        [],
+        "is brought after the job's end",
+    ),
+    "results are told of and not sent": (
+        "results",
+        "sent[inner] = self._send_file(path, inner, until)",
+        'sent[inner] = {"path": inner, "size": 1, "sha256": ""}',
+        {},
+        [],
+        "is not there as the manifest has it",
+    ),
+    "a signal is 127 and not 128": (
+        "verdict",
+        "exit_code = 128 - code if code < 0 else code",
+        "exit_code = 127 - code if code < 0 else code",
+        {**LONG, "on_term": "die"},
+        [Blow("cancel", at=20.0)],
+        "the record says cancelled",
+    ),
+    "an answer to a notice is the job's end": (
+        "verdict",
+        "return code != 0\n",
+        "return False\n",
+        {**LONG, "spot": True, "on_term": "save"},
+        [Blow("notice", at=20.0)],
+        "the record says failed",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_what_is_broken_by_hand_is_seen(name: str) -> None:
+    """The model must be able to fail: one decision of the supervisor's is another one, and a promise does not hold."""
+    module, old, new, job, blows, expected = MUTANTS[name]
+    broken = Python(edit={module: [(old, new)]})
+    for seed in range(20):
+        life = live(seed, broken, (a_plan(*blows), a_job(**job)))
+        if any(expected in each for each in life.wrong):
+            return
+    pytest.fail(tell(life))

@@ -408,7 +408,7 @@ class Supervisor:
             self._results.had(start["arrived"])
             self._memory = Memory(before=start["kills"])
             self._started, self._begun = start["time"], start["status"]
-            self._running_since = start["time"]
+            self._running_since, self._ended = start["time"], self._past.said.get("ended", 0.0)
             if self._past.rebooted:
                 reason = "The server was rebooted, or stopped and started, while the program ran."
                 raise Ended("rebooted", reason, exit_code=REBOOTED)
@@ -445,7 +445,7 @@ class Supervisor:
             for watcher in (idleness, syncing):
                 if watcher is not None:
                     watcher.stop()
-        self._ended = self._past.said.get("ended", time.time())
+        self._ended = self._ended or time.time()
         words = {
             "timed-out": "The program was ended at its cap of %d s (%s)."
             % (self._record["max_time"], self._record.get("cap", "--max-time")),
