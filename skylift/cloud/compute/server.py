@@ -314,21 +314,23 @@ class Servers:
             "--full-attach",
             *("--runtime-arg", "--root", "--runtime-arg", str(self._state)),
         ]
-        try:
-            with subprocess.Popen(
-                command,
-                pass_fds=[writing],
-                env={"PATH": os.environ.get("PATH", os.defpath), "_OCI_SYNCPIPE": str(writing)},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-            ):
+        with os.fdopen(reading, "rb") as pipe:
+            try:
+                process = subprocess.Popen(
+                    command,
+                    pass_fds=[writing],
+                    env={"PATH": os.environ.get("PATH", os.defpath), "_OCI_SYNCPIPE": str(writing)},
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    start_new_session=True,
+                )
+            except OSError as error:
+                raise RuntimeRefused(f"{self._programs.conmon}: {error}") from error
+            finally:
                 os.close(writing)
-                with os.fdopen(reading, "rb") as pipe:
-                    answer = pipe.readline()
-        except OSError as error:
-            raise RuntimeRefused(f"{self._programs.conmon}: {error}") from error
+            with process:
+                answer = pipe.readline()
         report = json.loads(answer or b'{"data": -1, "message": "conmon ended without a word"}')
         if report["data"] <= 0:
             raise RuntimeRefused(f"{self._programs.runtime} create {plan.id}: {report.get('message', '').strip()}")
@@ -344,7 +346,13 @@ class Servers:
         return pid if server_id.encode() in command else None
 
     def _ended(self, server_id: str) -> None:
-        self._on_exit(server_id, self.exit_code(server_id))
+        try:
+            code = self.exit_code(server_id)
+        except OSError as error:
+            # It has ended all the same, which is told once.
+            log.error("server %s: how it ended cannot be read: %s", server_id, error)
+            code = None
+        self._on_exit(server_id, code)
 
     def _runtime(self, *arguments: str) -> str:
         command = [self._programs.runtime, "--root", str(self._state), *arguments]
@@ -450,4 +458,8 @@ class _Watch:
                         continue
                     self._epoll.unregister(descriptor)
                     os.close(descriptor)
-                self._ended(server_id)
+                try:
+                    self._ended(server_id)
+                except Exception:
+                    # The ends of all other servers are still to be told.
+                    log.exception("server %s: its end could not be told", server_id)

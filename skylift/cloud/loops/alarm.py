@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
 from skylift.cloud.alarm import Alarm, DueAction
 from skylift.cloud.error import ServiceError
@@ -45,22 +46,30 @@ class AlarmLoop:
             minute = int(tx.now.timestamp()) // MINUTE
             due = [alarm for alarm in tx.find(Alarm) if alarm.period < MINUTE or minute != self._minute]
             # Most stay what they are, and reading holds up nobody.
-            moved = [alarm.name for alarm in due if self._moves(tx, alarm)]
-        for name in moved:
-            with self._database.write() as tx:
-                current = tx.get(Alarm, name=name)
-                if current is not None:
-                    self._move(tx, current)
+            moved = [alarm.name for alarm in due if self._guarded(alarm.name, partial(self._moves, tx, alarm))]
+        done = [self._guarded(name, partial(self._move, name)) for name in moved]
         self._minute = minute
-        if moved:
+        if any(done):
             self._changed()
+
+    def _guarded(self, name: str, act: Callable[[], bool]) -> bool:
+        """What `act` answers, False where it failed: the others are evaluated, this one when its time comes again."""
+        try:
+            return act()
+        except Exception:
+            log.exception("alarm %s: cannot be evaluated", name)
+            return False
 
     def act(self) -> None:
         """Do what is asked for, one thing after the other."""
         with self._database.read() as tx:
             due = tx.find(DueAction)
         for action in due:
-            self._carry_out(action)
+            try:
+                self._carry_out(action)
+            except Exception:
+                # It is still asked for, and the others are not kept waiting for it.
+                log.exception("alarm %s: %s cannot be carried out", action.alarm, action.arn)
 
     def _carry_out(self, action: DueAction) -> None:
         try:
@@ -79,7 +88,14 @@ class AlarmLoop:
     def _moves(self, tx: Tx, alarm: Alarm) -> bool:
         return _verdict(tx, alarm).state not in (None, alarm.state) or _asks_again(tx, alarm)
 
-    def _move(self, tx: Tx, alarm: Alarm) -> None:
+    def _move(self, name: str) -> bool:
+        with self._database.write() as tx:
+            alarm = tx.get(Alarm, name=name)
+            if alarm is not None:
+                self._move_one(tx, alarm)
+        return True
+
+    def _move_one(self, tx: Tx, alarm: Alarm) -> None:
         verdict = _verdict(tx, alarm)
         if verdict.state is not None and verdict.state != alarm.state:
             change_state(tx, alarm, verdict.state, verdict.reason, verdict.data, verdict.value)

@@ -17,12 +17,18 @@ from skylift.cloud.loops.work import Work
 from skylift.cloud.network import NetworkInterface, Subnet
 from skylift.cloud.store.database import Database, StoreError, Tx
 from skylift.cloud.store.network import elastic_ip, remove_interface, unsettled
+from skylift.cloud.volume import Volume
 
 log = logging.getLogger(__name__)
 
 _UNSETTLED: tuple[State, ...] = ("pending", "stopping", "shutting-down")
 SHUTDOWN_GRACE = 10.0
 """Seconds that a server has to shut down before its plug is pulled."""
+
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
+"""Seconds until it is tried again to keep a root volume, which may be gigabytes to copy each time."""
+_WAITS = "; it has not ended yet, as its root volume cannot be kept: "
+"""In a state reason, between why a server ends and what holds that up."""
 
 
 class Machines(Protocol):
@@ -105,10 +111,12 @@ class InstanceLoop:
         self._changed = changed
         self._work = Work("instance", self._settle, workers)
         self._lock = threading.RLock()
-        self._ended: dict[str, int | None] = {}
+        self._ended: dict[str, _End] = {}
         self._timers: dict[str, threading.Timer] = {}
         self._deadlines: dict[str, float] = {}
         """By when those have to be off that were asked to shut down, on the monotonic clock."""
+        self._pauses: dict[str, tuple[float, float]] = {}
+        """Of those whose end is held up: how long they wait, and until when, on that clock."""
         self._closed = False
 
     def adopt(self) -> None:
@@ -150,7 +158,7 @@ class InstanceLoop:
     def ended(self, server_id: str, code: int | None) -> None:
         """A server's init has ended with this code; called by whoever saw it."""
         with self._lock:
-            self._ended[server_id] = code
+            self._ended[server_id] = _End(code)
         self._work.submit(server_id)
 
     def wait_until_idle(self) -> None:
@@ -168,20 +176,20 @@ class InstanceLoop:
 
     def _settle(self, server_id: str) -> None:
         with self._lock:
-            has_ended = server_id in self._ended
-            code = self._ended.get(server_id)
+            end = self._ended.get(server_id)
         with self._database.read() as tx:
             row = tx.get(Instance, id=server_id)
         if row is None or row.state == "terminated":
             # A power cut can bring a disk back whose deletion had not reached the host's own.
             self._machines.destroy(server_id)
-            self._forget_end(server_id)
+            if end is not None:
+                self._forget_end(server_id, end)
             return
-        if has_ended:
+        if end is not None:
             if self._is_of_this_boot(row):
-                row = self._take_down(row, code)
+                row = self._take_down(row, end.code)
             # Not before: whatever goes wrong up to here, its end is still to be dealt with. It is told once.
-            self._forget_end(server_id)
+            self._forget_end(server_id, end)
         if row.state == "pending" and row.desired == "running":
             self._bring_up(row)
         elif row.state == "pending":
@@ -193,9 +201,11 @@ class InstanceLoop:
         elif row.state == "running":
             self._replug(row)
 
-    def _forget_end(self, server_id: str) -> None:
+    def _forget_end(self, server_id: str, end: _End) -> None:
+        """But not another one, that was told of meanwhile."""
         with self._lock:
-            self._ended.pop(server_id, None)
+            if self._ended.get(server_id) is end:
+                del self._ended[server_id]
 
     def _is_of_this_boot(self, row: Instance) -> bool:
         """The word of an end may come late, after the server has been taken off the host, or even started again."""
@@ -236,6 +246,9 @@ class InstanceLoop:
             self._volumes.at_boot(row.id, pid)
             self._machines.start(row.id)
             laps.end("start")
+        except StoreError:
+            self._undo_launch(row)
+            raise
         except self._failures as error:
             log.error("instance %s: launch failed: %s", row.id, error)
             target: State = "stopped" if row.booted else "terminated"
@@ -245,11 +258,14 @@ class InstanceLoop:
         try:
             self._note_start(row.id, interfaces)
         except StoreError:
-            # Nobody knows of it yet. With its row still as it was, the next step makes it anew.
-            self._unplug(row)
-            self._machines.clear(row.id)
+            self._undo_launch(row)
             raise
         log.info("instance %s: running (%s)", row.id, laps)
+
+    def _undo_launch(self, row: Instance) -> None:
+        """Nobody knows of it yet. With its row still as it was, the next step makes it anew."""
+        self._unplug(row)
+        self._machines.clear(row.id)
 
     def _note_start(self, server_id: str, interfaces: Iterable[NetworkInterface]) -> None:
         with self._database.write() as tx:
@@ -298,7 +314,8 @@ class InstanceLoop:
 
     def _shut_down(self, row: Instance) -> None:
         if row.id not in self._machines.running():
-            self._finish(row, row.desired)
+            if not self._is_held_up(row):
+                self._finish(row, row.desired)
             return
         if row.forced:
             self._try(row.id, self._machines.kill)
@@ -349,33 +366,65 @@ class InstanceLoop:
                 try:
                     self._keep(row)
                 except self._failures as error:
-                    # It is tried again, at the next commit or in a minute, until there is room: nothing is lost.
-                    log.error("instance %s: its root volume could not be kept: %s", row.id, error)
-                    return row
+                    return self._hold_up(row, reason_code, reason, error)
             self._machines.destroy(row.id)
         with self._database.write() as tx:
             current = tx.get(Instance, id=row.id) or row
-            for interface in tx.find(NetworkInterface, instance_id=row.id):
-                release(tx, interface, terminated=target == "terminated")
-            saved = replace(
-                current,
-                desired="terminated" if target == "terminated" else "stopped",
-                state="terminated" if target == "terminated" else "stopped",
-                state_reason_code=reason_code or current.state_reason_code,
-                state_reason=reason or current.state_reason,
-                ended=tx.now,
-                rebooting=False,
-                forced=False,
-            )
-            tx.save(saved)
-            if last_words is not None and target == "terminated":
-                tx.add(last_words)
-        self._sync_network()
+            if current.desired == "terminated" != target:
+                saved = current
+            else:
+                saved = _note_end(tx, current, target, reason_code, reason)
+                if last_words is not None and target == "terminated":
+                    tx.add(last_words)
+        if saved.state == "shutting-down":
+            # Somebody has asked for more while it was taken off the host.
+            return self._finish(saved, "terminated")
+        with self._lock:
+            self._pauses.pop(row.id, None)
+        log.info("instance %s: %s", row.id, saved.state)
         # Some of its volumes end with it.
         self._volumes.step()
         self._changed()
-        log.info("instance %s: %s", row.id, saved.state)
+        # Last: it can fail, and the others are to hear of the end all the same.
+        self._sync_network()
         return saved
+
+    def _hold_up(self, row: Instance, reason_code: str, reason: str, error: Exception) -> Instance:
+        """The server is off, and the instance ends as soon as there is room: it is tried again and again. Until then
+        its row says so, which is all that is left of its end should this process go."""
+        log.error("instance %s: its root volume could not be kept: %s", row.id, error)
+        with self._lock:
+            pause = min(2 * self._pauses[row.id][0], LONGEST_PAUSE) if row.id in self._pauses else FIRST_PAUSE
+            self._pauses[row.id] = pause, time.monotonic() + pause
+        self._work.later(row.id, pause)
+        with self._database.write() as tx:
+            current = tx.get(Instance, id=row.id) or row
+            saved = replace(
+                current,
+                desired="terminated",
+                state="shutting-down",
+                state_reason_code=reason_code or current.state_reason_code,
+                state_reason=f"{reason or current.state_reason.partition(_WAITS)[0]}{_WAITS}{error}",
+                rebooting=False,
+            )
+            if saved != current:
+                tx.save(saved)
+        if saved.state != row.state:
+            self._changed()
+        return saved
+
+    def _is_held_up(self, row: Instance) -> bool:
+        """Whether it is too early to try again; not where its root volume need not be kept any more."""
+        with self._lock:
+            _, until = self._pauses.get(row.id, (0.0, 0.0))
+        left = until - time.monotonic()
+        if left <= 0:
+            return False
+        with self._database.read() as tx:
+            kept = tx.get(Volume, instance_id=row.id, root=True, delete_on_termination=False)
+        if kept is not None:
+            self._work.later(row.id, left)
+        return kept is not None
 
     def _unplug(self, row: Instance) -> None:
         with self._database.read() as tx:
@@ -397,6 +446,30 @@ class InstanceLoop:
             self._deadlines.pop(server_id, None)
         if timer is not None:
             timer.cancel()
+
+
+def _note_end(tx: Tx, row: Instance, target: str, reason_code: str, reason: str) -> Instance:
+    for interface in tx.find(NetworkInterface, instance_id=row.id):
+        release(tx, interface, terminated=target == "terminated")
+    saved = replace(
+        row,
+        desired="terminated" if target == "terminated" else "stopped",
+        state="terminated" if target == "terminated" else "stopped",
+        state_reason_code=reason_code or row.state_reason_code,
+        state_reason=reason or row.state_reason.partition(_WAITS)[0],
+        ended=tx.now,
+        rebooting=False,
+        forced=False,
+    )
+    tx.save(saved)
+    return saved
+
+
+class _End:
+    """One end of a server's init, by its code: not the same as another one with the same code."""
+
+    def __init__(self, code: int | None) -> None:
+        self.code = code
 
 
 class _Laps:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import datetime
+from functools import partial
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.instance import Instance
@@ -30,6 +32,7 @@ from skylift.cloud.loops.scaling_size import (
 from skylift.cloud.scaling_group import (
     ScalingGroup,
     ScalingMember,
+    ScheduledAction,
     Wanted,
     at,
     new_activity,
@@ -72,21 +75,34 @@ class ScalingGroupLoop:
 
     def step(self) -> None:
         with self._database.read() as tx:
+            began = tx.now
             scheduled = due(tx)
-        if scheduled:
-            with self._database.write() as tx:
-                carry_out(tx)
+        for action in scheduled:
+            self._guarded(f"scheduled action {action.name} of {action.group}", partial(self._carry_out, action))
         with self._database.read() as tx:
             names = [group.name for group in tx.find(ScalingGroup) if not at_rest(tx, group)]
         for name in names:
-            try:
-                self._settle(name)
-                self._fill(name)
-                self._balance(name)
-            except StoreError as error:
-                # The disk is full. The other groups may have less to write; this one is tried again.
-                log.error("group %s: %s", name, error)
-        self._look_again()
+            self._guarded(f"group {name}", partial(self._see_to, name))
+        self._look_again(began)
+
+    def _guarded(self, what: str, act: Callable[[], None]) -> None:
+        try:
+            act()
+        except StoreError as error:
+            # The disk is full. The other groups may have less to write; this one is tried again.
+            log.error("%s: %s", what, error)
+        except Exception:
+            # Whatever is wrong with one group, the others go on; this one is looked at again with the next step.
+            log.exception("%s: cannot be seen to", what)
+
+    def _carry_out(self, action: ScheduledAction) -> None:
+        with self._database.write() as tx:
+            carry_out(tx, action)
+
+    def _see_to(self, name: str) -> None:
+        self._settle(name)
+        self._fill(name)
+        self._balance(name)
 
     def _settle(self, name: str) -> None:
         """Everything but launches."""
@@ -206,13 +222,13 @@ class ScalingGroupLoop:
         tx.save(replace(group, retry=None, replacing=max(0, group.replacing - 1)))
         log.info("group %s: launched %s in %s", group.name, instance.id, instance.zone)
 
-    def _look_again(self) -> None:
-        """When the next moment comes that somebody waits for."""
+    def _look_again(self, began: datetime) -> None:
+        """When the next moment comes that somebody waits for. One that has come since the look began was not seen."""
         with self._database.read() as tx:
             moments = [wait.deadline for member in tx.find(ScalingMember) for wait in member.waits if not wait.result]
             moments += [group.retry for group in tx.find(ScalingGroup) if group.retry is not None]
             moments += next_due(tx)
-            later = [moment for moment in moments if moment > tx.now]
+            later = [moment for moment in moments if moment > began]
             if later:
                 self._wake_in((min(later) - tx.now).total_seconds())
 

@@ -20,17 +20,18 @@ def next_due(tx: Tx) -> list[datetime]:
     return [action.due for action in tx.find(ScheduledAction) if action.due]
 
 
-def carry_out(tx: Tx) -> None:
-    """Each of them, and when it is due again."""
-    for action in due(tx):
-        group = tx.get(ScalingGroup, name=action.group)
-        if group is not None and group.runs("ScheduledActions") and not group.deleting:
-            _resize(tx, group, action)
-        following = parse(action.recurrence, action.zone).after(tx.now) if action.recurrence else None
-        if following is None or (action.end is not None and following > action.end):
-            tx.remove(action)
-        else:
-            tx.save(replace(action, due=following))
+def carry_out(tx: Tx, action: ScheduledAction) -> None:
+    """One that is due, and when it is due again. Nothing, where it was changed meanwhile."""
+    if tx.get(ScheduledAction, group=action.group, name=action.name) != action:
+        return
+    group = tx.get(ScalingGroup, name=action.group)
+    if group is not None and group.runs("ScheduledActions") and not group.deleting:
+        _resize(tx, group, action)
+    following = parse(action.recurrence, action.zone).after(tx.now) if action.recurrence else None
+    if following is None or (action.end is not None and following > action.end):
+        tx.remove(action)
+    else:
+        tx.save(replace(action, due=following))
 
 
 def _resize(tx: Tx, group: ScalingGroup, action: ScheduledAction) -> None:

@@ -40,15 +40,15 @@ class SpotLoop(Generic[S]):
 
     def step(self) -> None:
         with self._database.read() as tx:
+            # As of one moment: one that came between the two would be in neither.
+            moment = self._market.next_moment(tx)
+            if moment is not None:
+                self._wake_in((moment - tx.now + MARGIN).total_seconds())
             steps = self._market.plan(tx)
         done = [self._guarded(step) for step in steps]
         if any(done):
             # One thing leads to another: a request whose instance has ended may be fulfilled anew.
             self._wake()
-        with self._database.read() as tx:
-            moment = self._market.next_moment(tx)
-            if moment is not None:
-                self._wake_in((moment - tx.now + MARGIN).total_seconds())
 
     def _guarded(self, step: S) -> bool:
         """Whether there is anything new after it."""

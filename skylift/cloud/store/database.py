@@ -10,6 +10,7 @@ StoreError
 from __future__ import annotations
 
 import errno
+import logging
 import shutil
 import sqlite3
 import threading
@@ -24,6 +25,8 @@ from skylift.cloud.instance import Console
 from skylift.cloud.store.commit import CommitFailed, Commits
 from skylift.cloud.store.files import Files
 from skylift.cloud.store.mapping import Table, mapped
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -96,7 +99,9 @@ class Tx:
 
     @contextmanager
     def attempt(self) -> Iterator[None]:
-        """What may come to nothing by itself: leaving by an exception takes back what was written in here only."""
+        """What may come to nothing by itself: leaving by an exception takes back what was written in here only, and
+        does at once what was to be done after that."""
+        undo, unseen = len(self._after_rollback), len(self._when_unseen)
         self._connection.execute("SAVEPOINT attempt")
         try:
             yield
@@ -105,6 +110,10 @@ class Tx:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK TO attempt")
                 self._connection.execute("RELEASE attempt")
+            undone = self._after_rollback[undo:]
+            del self._after_rollback[undo:], self._when_unseen[unseen:]
+            for act in undone:
+                act()
             raise
         self._connection.execute("RELEASE attempt")
 
@@ -322,4 +331,8 @@ class _Snapshots:
             due = [act for before, act in self._waiting if before <= oldest]
             self._waiting = [(before, act) for before, act in self._waiting if before > oldest]
         for act in due:
-            act()
+            try:
+                act()
+            except OSError as error:
+                # What is done for others must not fail for it, least of all a change that is durable by now.
+                log.error("what nobody sees any more could not be removed: %s", error)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 
 from skylift.cloud.compute import server
+from skylift.cloud.compute.oci import ServerPlan
 from skylift.cloud.compute.server import Programs, RuntimeRefused, Servers
 
 RUNTIME = """\
@@ -40,7 +43,9 @@ class Runtime:
         program.write_text(RUNTIME)
         program.chmod(0o755)
         self._say([{"id": "i-1", "pid": self.init.pid, "status": "running"}])
-        self.servers = Servers(place / "run/1", place / "disks", "group", Programs(str(program), ""), lambda *_: None)
+        self.servers = Servers(
+            place / "run/1", place / "disks", "group", Programs(str(program), "/nowhere"), lambda *_: None
+        )
         end.callback(self.servers.close)
 
     def _say(self, servers: list[dict[str, object]]) -> None:
@@ -89,3 +94,34 @@ def test_a_refusal_to_end_one_that_runs_is_an_error(runtime: Runtime) -> None:
     runtime.on("KILL", "exit 1")
     with pytest.raises(RuntimeRefused):
         runtime.servers.remove_all(grace=0)
+
+
+def test_a_monitor_that_cannot_start_leaves_nothing_open(
+    runtime: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Servers, "_furnish", lambda *_: None)
+    plan = ServerPlan("i-2", tmp_path, tmp_path, 1_000_000_000, "host", 1, 1 << 30)
+    before = sorted(os.listdir("/proc/self/fd"))
+    with pytest.raises(RuntimeRefused, match="No such file"):
+        runtime.servers.create(plan, ())
+    assert sorted(os.listdir("/proc/self/fd")) == before
+
+
+def test_an_end_that_cannot_be_told_does_not_keep_others_from_being_told(tmp_path: Path) -> None:
+    ends: SimpleQueue[tuple[str, int | None]] = SimpleQueue()
+
+    def told(server_id: str, code: int | None) -> None:
+        if server_id == "i-1":
+            raise RuntimeError("can't start new thread")
+        ends.put((server_id, code))
+
+    servers = Servers(tmp_path / "run/1", tmp_path / "disks", "group", Programs("", ""), told)
+    # Nobody can read how this one has ended.
+    (tmp_path / "run/1/exits/i-2").mkdir()
+    for server_id in ("i-1", "i-2"):
+        init = subprocess.Popen(["sleep", "60"])
+        assert servers._watch.add(server_id, init.pid)
+        init.kill()
+        init.wait()
+    assert ends.get(timeout=30) == ("i-2", None)
+    servers.close()

@@ -29,6 +29,10 @@ class Scene:
     def _wake(self) -> None:
         self._again = True
 
+    def step(self) -> None:
+        """One look."""
+        self._loop.step()
+
     def settle(self) -> None:
         """Let the market act until it has nothing more to do."""
         for _ in range(10):

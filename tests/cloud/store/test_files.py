@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import threading
 from collections.abc import Iterator
@@ -207,6 +208,46 @@ def test_what_waits_for_snapshots_waits_for_all_of_them(database: Database) -> N
     release.set()
     other.join()
     assert done == ["unseen"]
+
+
+def test_what_an_attempt_would_have_discarded_stays_when_it_comes_to_nothing(home: Path, database: Database) -> None:
+    with database.write() as tx:
+        kept = keep(tx, spooled(home, "kept"))
+
+    def give_up(tx: Tx) -> None:
+        with tx.attempt():
+            keep(tx, spooled(home, "new"))
+            discard(tx, kept)
+            raise RuntimeError("no")
+
+    with database.write() as tx:
+        with pytest.raises(RuntimeError, match="no"):
+            give_up(tx)
+        # What it has kept is gone with it, and not only when all of the transaction comes to nothing.
+        assert files(home) == ["kept"]
+    with database.read() as tx:
+        assert b"".join(read(tx, kept)) == b"data"
+
+
+def test_what_an_attempt_has_discarded_goes_when_it_is_committed(home: Path, database: Database) -> None:
+    with database.write() as tx:
+        kept = keep(tx, spooled(home, "kept"))
+    with database.write() as tx, tx.attempt():
+        discard(tx, kept)
+    assert files(home) == []
+
+
+def test_a_file_that_cannot_be_removed_is_nobodys_fault(database: Database) -> None:
+    """The change is durable, and the next one has its own file to remove."""
+    done = []
+
+    def fail() -> None:
+        raise OSError(errno.EROFS, "no")
+
+    with database.write() as tx:
+        tx.when_unseen(fail)
+        tx.when_unseen(lambda: done.append("the next one"))
+    assert done == ["the next one"]
 
 
 def test_the_database_is_its_owners_alone(home: Path, database: Database) -> None:

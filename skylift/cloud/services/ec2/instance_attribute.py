@@ -85,7 +85,9 @@ def modify(tx: Tx, _caller: Caller, request: Any) -> dict[str, Any]:
     params = as_structure(request)
     refuse_other_values(params, NEUTRAL)
     instance = require(tx, Instance, params["InstanceId"])
-    if instance.state in ("shutting-down", "terminated"):
+    # One that cannot end for want of room for its root volume may be told to let that go.
+    over = ("terminated",) if "BlockDeviceMappings" in params else ("shutting-down", "terminated")
+    if instance.state in over:
         raise ServiceError("IncorrectInstanceState", f"The instance '{instance.id}' is {instance.state}.")
     asked = [name for name in params if name not in ("InstanceId", "DryRun")]
     if not asked:

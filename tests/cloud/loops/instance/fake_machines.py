@@ -25,6 +25,7 @@ class FakeMachines:
         self.made: set[str] = set()
         """Those that a killed process had made and not yet started."""
         self.ended: Callable[[str, int | None], None] = lambda *_: None
+        self.on_adopt: Callable[[], None] = lambda: None
 
     def create(self, plan: ServerPlan, seed: Iterable[SeedFile]) -> int:
         self._do("create", plan.id)
@@ -49,6 +50,7 @@ class FakeMachines:
 
     def adopt(self, server_id: str) -> None:
         self._do("adopt", server_id)
+        self.on_adopt()
 
     def resume(self, server_id: str) -> None:
         self._do("resume", server_id)

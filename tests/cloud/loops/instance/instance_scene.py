@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,11 +34,26 @@ INTERFACE = NetworkInterface(
 )
 
 
+class FullDatabase(Database):
+    """One whose disk can be full."""
+
+    def __init__(self, path: Path, scene: Scene) -> None:
+        super().__init__(path)
+        self._scene = scene
+
+    @contextmanager
+    def write(self) -> Iterator[Tx]:
+        with super().write() as tx:
+            yield tx
+            if self._scene.database_full:
+                raise OSError(errno.ENOSPC, "no room")
+
+
 class Scene:
     """A store with one instance, machines to run it, and the loop between them."""
 
     def __init__(self, path: Path) -> None:
-        self.database = Database(fresh_state(path))
+        self.database = FullDatabase(fresh_state(path), self)
         self.machines = FakeMachines()
         self.plugs: list[str] = []
         self.dressed: list[list[str]] = []
@@ -44,6 +62,10 @@ class Scene:
         self.looked_at_volumes = False
         self.jammed = False
         self.no_room = False
+        self.database_full = False
+        self.network_fails = False
+        self.meanwhile: list[Callable[[], None]] = []
+        """What others do while a server is taken off the host, once each."""
         self.told: list[str] = []
         """The states that other loops were told of."""
         self.loop = self.start_loop()
@@ -68,7 +90,7 @@ class Scene:
                 dress=self.dress,
                 detach=lambda interface_id: self.plugs.remove(interface_id) if interface_id in self.plugs else None,
             ),
-            sync_network=lambda: None,
+            sync_network=self.sync_network,
             blueprint=lambda tx, instance: Blueprint(plan_of(instance), ()),
             failures=(ServerError,),
             at_rest=lambda server_id: self.machines.done.append("at_rest") if self.notes_rest else None,
@@ -79,6 +101,10 @@ class Scene:
         self.machines.ended = loop.ended
         return loop
 
+    def sync_network(self) -> None:
+        if self.network_fails:
+            raise RuntimeRefused("the network: no")
+
     # The part of the loop of volumes.
 
     def step(self) -> None:
@@ -88,10 +114,15 @@ class Scene:
         assert instance_id not in self.machines.running(), "its root would be mounted over"
 
     def at_boot(self, instance_id: str, pid: int) -> None:
-        self.with_volumes.add(instance_id)
+        with self.database.write():
+            # It says of each that it is attached.
+            self.with_volumes.add(instance_id)
 
     def at_rest(self, instance_id: str, *, for_good: bool) -> None:
         self.with_volumes.discard(instance_id)
+        if self.meanwhile:
+            self.meanwhile.pop()()
+            return
         assert for_good == (self.row.desired == "terminated") or self.row.desired == "running"
 
     def keep(self, instance: Instance) -> None:

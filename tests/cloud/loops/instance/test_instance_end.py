@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hand_clock import Clock
 from instance_scene import INTERFACE, Scene
+from plain_instance import LAUNCHED
 
 from skylift.cloud.compute.server import EXIT_POWEROFF, RuntimeRefused
 from skylift.cloud.network import Address
+from skylift.cloud.volume import Volume
 
 
 def test_terminate_shuts_down_then_destroys(scene: Scene) -> None:
@@ -168,3 +172,142 @@ def test_a_server_whose_monitor_has_ended_is_watched_itself(scene: Scene) -> Non
     scene.settle()
     assert scene.row.state == "running"
     assert scene.machines.done == ["create", "start", "adopt"]
+
+
+def add_root(scene: Scene, **changes: object) -> None:
+    with scene.database.write() as tx:
+        root = Volume("vol-1", 8, "us-east-1a", LAUNCHED, root=True, instance_id="i-1", device="/dev/xvda")
+        tx.add(replace(root, state="in-use", attachment="attached", delete_on_termination=False))
+
+
+def test_a_server_that_turns_itself_off_without_room_for_its_root_volume_ends_once_there_is(
+    scene: Scene, clock: Clock
+) -> None:
+    scene.add(shutdown_behavior="terminate")
+    add_root(scene)
+    scene.settle()
+    scene.no_room = True
+    scene.machines.end("i-1", EXIT_POWEROFF)
+    scene.loop.wait_until_idle()
+    row = scene.row
+    assert (row.state, row.desired, row.state_reason_code) == (
+        "shutting-down",
+        "terminated",
+        "Client.InstanceInitiatedShutdown",
+    )
+    assert row.state_reason.endswith("its root volume cannot be kept: no room for its root volume")
+    assert scene.told == ["running", "shutting-down"]
+    scene.no_room = False
+    # Not by any commit of anybody's: what is tried again takes its time.
+    scene.settle()
+    assert scene.row.state == "shutting-down"
+    clock.due.pop()()
+    scene.loop.wait_until_idle()
+    row = scene.row
+    assert (row.state, row.state_reason_code) == ("terminated", "Client.InstanceInitiatedShutdown")
+    assert row.state_reason == "Client.InstanceInitiatedShutdown: Instance initiated shutdown"
+    assert "destroy" in scene.machines.done
+
+
+def test_what_holds_an_end_up_is_tried_again_less_and_less_often(scene: Scene, clock: Clock) -> None:
+    scene.add(shutdown_behavior="terminate")
+    add_root(scene)
+    scene.settle()
+    scene.no_room = True
+    scene.machines.end("i-1", EXIT_POWEROFF)
+    scene.loop.wait_until_idle()
+    pauses = []
+    for _ in range(8):
+        before = clock.now
+        clock.due.pop(0)()
+        scene.loop.wait_until_idle()
+        pauses.append(clock.now - before)
+    assert pauses == [1, 2, 4, 8, 16, 32, 60, 60]
+    assert scene.row.state_reason.count("cannot be kept") == 1
+
+
+def test_an_end_that_is_held_up_goes_on_at_once_where_nothing_is_to_be_kept_any_more(
+    scene: Scene, clock: Clock
+) -> None:
+    scene.add(shutdown_behavior="terminate")
+    add_root(scene)
+    scene.settle()
+    scene.no_room = True
+    scene.machines.end("i-1", EXIT_POWEROFF)
+    scene.loop.wait_until_idle()
+    with scene.database.write() as tx:
+        root = tx.get(Volume, id="vol-1")
+        assert root is not None
+        tx.save(replace(root, delete_on_termination=True))
+    scene.no_room = False
+    scene.settle()
+    assert scene.row.state == "terminated"
+
+
+def test_an_end_that_cannot_be_written_down_either_is_not_forgotten(scene: Scene, clock: Clock) -> None:
+    scene.add(shutdown_behavior="terminate")
+    add_root(scene)
+    scene.settle()
+    scene.no_room = True
+    scene.database_full = True
+    scene.machines.end("i-1", EXIT_POWEROFF)
+    scene.loop.wait_until_idle()
+    assert scene.row.state == "running"
+    scene.database_full = False
+    scene.settle()
+    assert scene.row.state == "shutting-down"
+    scene.no_room = False
+    while scene.row.state != "terminated":
+        clock.due.pop()()
+        scene.loop.wait_until_idle()
+
+
+def test_an_end_that_comes_while_an_earlier_word_is_dealt_with_is_not_forgotten_with_it(scene: Scene) -> None:
+    """The monitor of a server was killed, which is no end; as the server itself is to be watched from then on, that has
+    ended."""
+    scene.add()
+    scene.settle()
+    scene.machines.on_adopt = lambda: scene.machines.end("i-1", EXIT_POWEROFF)
+    scene.loop.ended("i-1", None)
+    scene.loop.wait_until_idle()
+    assert (scene.row.state, scene.row.state_reason_code) == ("stopped", "Client.InstanceInitiatedShutdown")
+
+
+@pytest.mark.parametrize("how", ["asked to stop", "off by itself"])
+def test_terminating_while_it_is_taken_off_the_host_is_not_forgotten(scene: Scene, how: str) -> None:
+    scene.add()
+    scene.settle()
+    scene.meanwhile = [lambda: scene.change(desired="terminated", state="shutting-down", state_reason_code="Client.X")]
+    if how == "asked to stop":
+        scene.change(desired="stopped", state="stopping")
+        scene.settle()
+    else:
+        scene.machines.end("i-1", EXIT_POWEROFF)
+        scene.loop.wait_until_idle()
+    scene.settle()
+    assert (scene.row.state, scene.row.desired, scene.row.state_reason_code) == ("terminated", "terminated", "Client.X")
+    assert "destroy" in scene.machines.done
+
+
+def test_terminating_while_a_start_fails_is_not_forgotten(scene: Scene) -> None:
+    scene.add()
+    scene.settle()
+    scene.machines.end("i-1", EXIT_POWEROFF)
+    scene.settle()
+    scene.machines.refuses = {"start"}
+    scene.meanwhile = [lambda: scene.change(desired="terminated", state="shutting-down")]
+    scene.change(desired="running", state="pending")
+    scene.settle()
+    scene.settle()
+    assert (scene.row.state, scene.row.desired) == ("terminated", "terminated")
+
+
+def test_others_hear_of_an_end_also_when_the_network_cannot_be_brought_up_to_date(scene: Scene) -> None:
+    scene.add()
+    scene.settle()
+    scene.network_fails = True
+    scene.change(desired="terminated", state="shutting-down")
+    scene.settle()
+    assert scene.row.state == "terminated"
+    assert scene.told == ["running", "terminated"]
+    assert scene.looked_at_volumes

@@ -55,3 +55,14 @@ def test_terminating_while_it_starts_is_not_forgotten(scene: Scene) -> None:
     scene.settle()
     scene.settle()
     assert scene.row.state == "terminated"
+
+
+def test_a_launch_that_could_not_be_written_down_is_made_anew(scene: Scene) -> None:
+    """The disk is full for a moment, while its volumes are noted."""
+    scene.add()
+    scene.database_full = True
+    scene.settle()
+    assert (scene.row.state, scene.machines.table, scene.plugs) == ("pending", {}, [])
+    scene.database_full = False
+    scene.settle()
+    assert scene.row.state == "running"

@@ -11,7 +11,9 @@ from scaling_scene import Scene
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.instance import Image, Instance
+from skylift.cloud.scaling_group import ScalingGroup, Wanted
 from skylift.cloud.services.table import TABLE
+from skylift.cloud.store.database import Tx
 
 HOOK = {"LifecycleHookName": "wait", "HeartbeatTimeout": 60}
 ENDS = "autoscaling:EC2_INSTANCE_TERMINATING"
@@ -358,3 +360,16 @@ def test_tags_are_changed_found_and_removed(scene: Scene) -> None:
     assert len(found["AutoScalingGroups"]) == 1
     scene.call("DeleteTags", Tags=[tag | {"Key": "a"}])
     assert [one["Key"] for one in scene.group["Tags"]] == ["b"]
+
+
+def test_a_group_that_cannot_be_seen_to_keeps_no_other_from_it(scene: Scene) -> None:
+    def launch(tx: Tx, group: ScalingGroup, wanted: Wanted) -> Instance:
+        if group.name == "broken":
+            raise OverflowError("what nobody has thought of")
+        return sound(tx, group, wanted)
+
+    sound, scene.launch = scene.launch, launch
+    scene.create(1, 1, AutoScalingGroupName="broken")
+    scene.create(1, 1)
+    scene.settle()
+    assert scene.states == ["InService"]

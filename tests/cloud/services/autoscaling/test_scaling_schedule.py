@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from ec2_fixtures import Cloud
+from ec2_fixtures import Clock, Cloud
 from scaling_scene import Scene
+
+from skylift.cloud.scaling_group import ScheduledAction
 
 NIGHT = {"ScheduledActionName": "night", "Recurrence": "0 20 * * *", "TimeZone": "Europe/Berlin"}
 
@@ -136,3 +140,48 @@ def test_many_are_put_and_deleted(scene: Scene) -> None:
     assert [one["ScheduledActionName"] for one in actions(scene)] == ["c"]
     found = scene.call("DescribeScheduledActions", StartTime=datetime(2026, 11, 26, tzinfo=UTC))
     assert found["ScheduledUpdateGroupActions"] == []
+
+
+def test_an_action_that_cannot_be_carried_out_keeps_no_other_from_it(scene: Scene) -> None:
+    """Its time zone is not known any more: the machine has other rules for the world's clocks by now."""
+    scene.on("PutScheduledUpdateGroupAction", **NIGHT, DesiredCapacity=3)
+    scene.on(
+        "PutScheduledUpdateGroupAction",
+        ScheduledActionName="once",
+        StartTime=datetime(2026, 11, 25, 20, 0, tzinfo=UTC),
+        DesiredCapacity=4,
+    )
+    with scene.database.write() as tx:
+        broken = tx.get(ScheduledAction, group="web", name="night")
+        assert broken is not None
+        tx.save(replace(broken, zone="Atlantis/Capital"))
+    scene.cloud.clock.forward(hours=9)
+    scene.settle()
+    assert len(scene.ids) == 4
+
+
+def test_a_moment_that_comes_during_a_look_is_not_missed(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene.on(
+        "PutScheduledUpdateGroupAction",
+        ScheduledActionName="once",
+        StartTime=datetime(2026, 11, 25, 13, 0, tzinfo=UTC),
+        DesiredCapacity=4,
+    )
+    scene.cloud.clock.forward(minutes=59, seconds=59.9)
+    passes = slowly(scene.cloud.clock, seconds=0.08)
+    monkeypatch.setattr(Clock, "__call__", lambda _: passes())
+    scene.wakes.clear()
+    scene.loop.step()
+    assert scene.group["DesiredCapacity"] == 2
+    assert scene.wakes
+    assert scene.wakes[-1] <= 0
+
+
+def slowly(clock: Clock, seconds: float) -> Callable[[], datetime]:
+    """Each time that it is looked at, so much has passed."""
+
+    def look() -> datetime:
+        clock.forward(seconds=seconds)
+        return clock.now
+
+    return look

@@ -10,11 +10,15 @@ import pytest
 from identity_fixtures import ACCOUNT, START, Account, allow, refused
 from plain_instance import plain_instance
 
+from skylift.cloud.alarm import Alarm, DueAction
 from skylift.cloud.facts import CloudFacts
 from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Instance
+from skylift.cloud.loops import alarm as alarm_loop
 from skylift.cloud.loops.alarm import AlarmLoop
+from skylift.cloud.loops.evaluation import Verdict
 from skylift.cloud.services.cloudwatch import alarm_action
+from skylift.cloud.store.database import Tx
 
 ARN = f"arn:aws:cloudwatch:us-east-1:{ACCOUNT}:alarm:"
 STOP = "arn:aws:automate:us-east-1:ec2:stop"
@@ -315,6 +319,39 @@ def test_what_a_killed_process_has_left_is_done_by_the_next(watched: Watched) ->
     again.act()
     assert watched.desired == "stopped"
     assert len(happened(watched.account, HistoryItemType="Action")) == 1
+
+
+def test_an_alarm_that_cannot_be_evaluated_keeps_no_other_from_it(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def evaluate(alarm: Alarm, *more: Any) -> Verdict:
+        if alarm.name == "broken":
+            raise OverflowError("what nobody has thought of")
+        return sound(alarm, *more)
+
+    sound = alarm_loop.evaluate
+    monkeypatch.setattr(alarm_loop, "evaluate", evaluate)
+    put(watched.account, "broken")
+    put(watched.account)
+    tell(watched.account, 50)
+    watched.account.pass_time(minutes=1)
+    watched.loop.step()
+    assert [alarm["StateValue"] for alarm in describe(watched.account)] == ["INSUFFICIENT_DATA", "ALARM"]
+    assert watched.woken == 1
+
+
+def test_an_action_that_fails_unforeseen_keeps_no_other_waiting(watched: Watched) -> None:
+    def act(tx: Tx, alarm: Alarm, action: DueAction) -> str:
+        if alarm.name == "broken":
+            raise OverflowError("what nobody has thought of")
+        return alarm_action.carry_out(tx, alarm, action)
+
+    loop = AlarmLoop(watched.account.database, act, lambda: None)
+    for name in ("broken", "busy"):
+        put(watched.account, name, AlarmActions=[STOP], Dimensions=OF_SERVER)
+        watched.account.cloudwatch("SetAlarmState", AlarmName=name, StateValue="ALARM", StateReason="a rehearsal")
+    loop.act()
+    assert watched.desired == "stopped"
 
 
 def test_tags_of_a_new_alarm_take_a_permission_of_their_own(account: Account) -> None:

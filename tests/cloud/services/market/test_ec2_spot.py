@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from ec2_fixtures import Cloud, filters, tagged
+from ec2_fixtures import Clock, Cloud, filters, tagged
 from market_scene import SPOT, STOPS, Scene
 
 from skylift.cloud.error import ServiceError
@@ -523,3 +523,20 @@ def test_requests_that_are_over_are_forgotten(scene: Scene) -> None:
     with cloud.database.write() as tx:
         forget_ended(tx)
     assert cloud.call("DescribeSpotInstanceRequests") == {"SpotInstanceRequests": []}
+
+
+def test_an_end_whose_time_comes_during_a_look_is_not_missed(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    instance_id, clock = scene.launch(), scene.cloud.clock
+    scene.cloud.control("InterruptInstance", InstanceId=instance_id, Seconds=60)
+    clock.forward(seconds=59.9)
+
+    def look(_: Clock) -> datetime:
+        clock.forward(seconds=0.06)
+        return clock.now
+
+    monkeypatch.setattr(Clock, "__call__", look)
+    scene.woken.clear()
+    scene.step()
+    assert scene.cloud.row(instance_id).state == "running"
+    assert scene.woken
+    assert scene.woken[-1] <= 0.1
