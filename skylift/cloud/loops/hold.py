@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
+
+log = logging.getLogger(__name__)
+
+PATIENCE = 1.0
+"""Seconds between two tries to let a server go on."""
 
 
 class Pausable(Protocol):
@@ -43,7 +49,7 @@ class Hold:
                 self._held[server_id] -= 1
                 if not self._held[server_id]:
                     del self._held[server_id]
-                    self._machines.resume(server_id)
+                    self._resume(server_id)
 
     def _pause(self, server_id: str) -> None:
         if not self.runs(server_id):
@@ -53,3 +59,19 @@ class Hold:
         except self._failures:
             if self.runs(server_id):
                 raise
+
+    def _resume(self, server_id: str) -> None:
+        """As often as it takes: nobody else would let the server go on. What it stood still for is done by now."""
+        try:
+            self._machines.resume(server_id)
+        except self._failures as error:
+            if self.runs(server_id):
+                log.error("instance %s stands still: %s", server_id, error)
+                timer = threading.Timer(PATIENCE, self._resume_again, (server_id,))
+                timer.daemon = True
+                timer.start()
+
+    def _resume_again(self, server_id: str) -> None:
+        with self._lock:
+            if not self._held[server_id]:
+                self._resume(server_id)

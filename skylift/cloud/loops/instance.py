@@ -105,6 +105,7 @@ class InstanceLoop:
         self._sync_network = sync_network
         self._blueprint = blueprint
         self._failures = failures
+        self._troubles: tuple[type[Exception], ...] = (OSError, *failures)
         self._at_rest = at_rest
         self._keep = keep
         self._volumes = volumes
@@ -120,22 +121,24 @@ class InstanceLoop:
         self._closed = False
 
     def adopt(self) -> None:
-        """At start: take over the servers that run, and settle what became of the others while nobody looked."""
+        """At start: take over the servers that run, and settle what became of the others while nobody looked.
+
+        One that cannot be dealt with keeps no other from it."""
         for server_id in self._machines.unstarted():
             # The way from its making to its start is not gone on with. It would not hear that it is to shut down.
-            self._machines.clear(server_id)
+            self._try(server_id, self._machines.clear)
         alive = self._machines.running()
         with self._database.read() as tx:
             rows = {instance.id: instance for instance in tx.find(Instance)}
         for server_id in self._machines.known():
             row = rows.get(server_id)
             if row is None or row.state == "terminated":
-                self._machines.destroy(server_id)
+                self._try(server_id, self._machines.destroy)
             elif row.state == "pending":
                 # It may have got anywhere between its mount and its start; building it again is quick.
-                self._machines.clear(server_id)
+                self._try(server_id, self._machines.clear)
             elif server_id in alive:
-                self._machines.adopt(server_id)
+                self._adopt(server_id)
                 self._try(server_id, self._machines.resume)
         for row in rows.values():
             if row.state in ("running", "stopping", "shutting-down") and row.id not in alive:
@@ -143,6 +146,14 @@ class InstanceLoop:
         kept = {row.id for row in rows.values() if row.state != "terminated"}
         for server_id in self._machines.with_disks() - kept:
             self._work.submit(server_id)
+
+    def _adopt(self, server_id: str) -> None:
+        try:
+            self._machines.adopt(server_id)
+        except self._troubles as error:
+            log.error("instance %s: %s", server_id, error)
+            # Nobody would hear of its end. It is tried again as for a server whose monitor has ended.
+            self.ended(server_id, None)
 
     def step(self) -> None:
         """Start work on every server whose row asks for it, or whose end could not be written down yet."""
@@ -349,7 +360,7 @@ class InstanceLoop:
     def _try(self, server_id: str, act: Callable[[str], None]) -> None:
         try:
             act(server_id)
-        except self._failures as error:
+        except self._troubles as error:
             # It ended between the look and the act; its end is reported by the watch.
             log.info("instance %s: %s", server_id, error)
 

@@ -66,6 +66,7 @@ class SnapshotLoop:
         self._tidy = tidy
         self._settled = settled
         self._failures = failures
+        self._troubles: tuple[type[Exception], ...] = (OSError, *failures)
         self._work = Work("snapshot", self._settle, workers=2)
         self._known: set[str] | None = None
 
@@ -113,10 +114,17 @@ class SnapshotLoop:
             volumes -= volume_files(tx)
             snapshots -= snapshot_files(tx)
         for volume_id in volumes:
-            self._disks.remove(volume_id)
+            self._remove(volume_id, self._disks.remove)
         for snapshot_id in snapshots:
-            self._disks.remove_snapshot(snapshot_id)
+            self._remove(snapshot_id, self._disks.remove_snapshot)
         self._tidy()
+
+    def _remove(self, name: str, act: Callable[[str], None]) -> None:
+        try:
+            act(name)
+        except self._troubles as error:
+            # It takes room until the next start; nobody needs it, and nobody is to be kept waiting for it.
+            log.error("%s could not be removed: %s", name, error)
 
     def _make(self, snapshot_id: str, *, at_rest: bool) -> None:
         with self._database.read() as tx:

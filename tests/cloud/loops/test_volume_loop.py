@@ -384,6 +384,20 @@ def test_files_without_a_row_are_removed_but_not_those_that_are_still_needed(sce
     assert sorted(scene.compute.done) == ["remove snap-9", "remove vol-9", "tidy"]
 
 
+def test_a_file_that_cannot_be_removed_keeps_no_other_from_it(scene: Scene) -> None:
+    scene.compute.files = ({"vol-8", "vol-9"}, {"snap-9"})
+    original = scene.compute.remove
+
+    def remove(volume_id: str) -> None:
+        if volume_id == "vol-8":
+            raise DiskInUse("a program has it open")
+        original(volume_id)
+
+    scene.compute.remove = remove  # type: ignore[method-assign]
+    scene.snapshots.clean_up()
+    assert sorted(scene.compute.done) == ["remove snap-9", "remove vol-9", "tidy"]
+
+
 def test_snapshots_of_an_image_without_a_reboot_are_of_one_moment(scene: Scene) -> None:
     scene.add(ROOT, ATTACHED, replace(IMAGE, no_reboot=True), *OF_IMAGE)
     scene.settle()
@@ -459,6 +473,29 @@ def test_a_server_that_several_hold_goes_on_when_the_last_lets_go(scene: Scene) 
     with hold.of("i-1"), hold.of("i-1"):
         assert scene.compute.done == ["pause"]
     assert scene.compute.done == ["pause", "resume"]
+
+
+def test_a_server_that_could_not_go_on_is_let_go_on_later(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    due: list[Callable[[], None]] = []
+
+    class Timer(threading.Timer):
+        def start(self) -> None:
+            due.append(lambda: self.function(*self.args))
+
+    monkeypatch.setattr(threading, "Timer", Timer)
+    hold = Hold(scene.compute, (DiskError,))
+    scene.compute.refuses = {"resume"}
+    with hold.of("i-1"):
+        pass
+    due.pop()()
+    scene.compute.refuses = set()
+    due.pop()()
+    assert (scene.compute.done, due) == (["pause", "resume"], [])
+    # Of one that has ended nothing is asked any more.
+    scene.compute.refuses = {"resume"}
+    with hold.of("i-1"):
+        scene.compute.alive.clear()
+    assert due == []
 
 
 BOUNDED = replace(ROOT, bounded=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from instance_scene import Scene
+from instance_scene import Scene, unseen_end
+
+from skylift.cloud.compute.server import EXIT_POWEROFF
 
 
 @pytest.mark.parametrize("state", ["running", "stopping"])
@@ -64,3 +66,30 @@ def test_a_restart_in_the_middle_of_a_launch_launches_again(scene: Scene) -> Non
     scene.settle()
     assert scene.machines.done == ["clear", "create", "start"]
     assert scene.row.state == "running"
+
+
+@pytest.mark.parametrize("refused", ["destroy", "clear"])
+def test_a_server_that_cannot_be_removed_keeps_no_other_from_being_adopted(scene: Scene, refused: str) -> None:
+    scene.add(state="running")
+    scene.machines.table = {"i-1": True, "i-stray": False}
+    scene.machines.made = {"i-stray"} if refused == "clear" else set()
+    scene.machines.refuses = {refused}
+    scene.loop.adopt()
+    assert "adopt" in scene.machines.done
+
+
+def test_the_end_of_a_server_that_could_not_be_adopted_at_first_is_heard_of(scene: Scene) -> None:
+    scene.add(state="running")
+    scene.machines.table = {"i-1": True}
+    scene.machines.refuses = {"adopt"}
+    scene.loop.adopt()
+    scene.settle()
+    scene.machines.refuses = set()
+    scene.machines.done.clear()
+    scene.settle()
+    assert (scene.machines.done, scene.row.state) == (["adopt"], "running")
+    unseen_end(scene)
+    scene.machines.table["i-1"] = False
+    scene.loop.ended("i-1", EXIT_POWEROFF)
+    scene.settle()
+    assert scene.row.state == "stopped"
