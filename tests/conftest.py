@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.loaders import JSONFileLoader
 from hypothesis import HealthCheck, settings
 from shared_images import ensure_kept_image, one_at_a_time
 from slowest import Slowest
@@ -26,6 +28,10 @@ SLOW = [HealthCheck.too_slow]
 settings.register_profile("same", derandomize=True, deadline=None, suppress_health_check=SLOW)
 settings.register_profile("hunt", max_examples=1000, deadline=None, suppress_health_check=SLOW)
 settings.load_profile("same")
+
+# A user's process reads a model of AWS's once and makes a client or two of it. The tests make thousands, and reading
+# EC2's takes a fifth of a second.
+JSONFileLoader.load_file = staticmethod(functools.cache(JSONFileLoader().load_file))
 
 CLIENTS = ("s3fs>=2025.1", "s3cmd>=2.4", "apache-libcloud>=3.9", "paramiko>=4")
 

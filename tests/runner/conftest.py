@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from few_images import few_images
 from leaf_package import wheel
 from moto.server import ThreadedMotoServer
 from runner_bench import Machine, Metadata
@@ -23,6 +24,8 @@ from skylift.runner.ec2 import Api
 from skylift.runner.job import Credentials, NewestImage, Secret, Settings
 
 ACCOUNT = "123456789012"
+
+few_images()
 
 
 @pytest.fixture(scope="session")
