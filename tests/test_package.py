@@ -73,8 +73,8 @@ def test_what_is_imported_is_declared_and_what_is_declared_is_imported() -> None
 
 
 def imported(folder: Path) -> set[str]:
-    """The first parts of what is imported anywhere below a folder, in functions too. Programs of the servers' image find
-    their packages there."""
+    """The first parts of what is imported anywhere below a folder, in functions too. Programs of the servers' image
+    find their packages there."""
     found = set()
     for file in folder.rglob("*.py"):
         if "debian13" in file.parts:
