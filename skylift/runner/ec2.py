@@ -195,13 +195,7 @@ class Api:
             raise
 
     def has(self, bucket: str, key: str) -> bool:
-        try:
-            self.call("s3", "head_object", Bucket=bucket, Key=key)
-        except Refused as error:
-            if error.code in {"NoSuchKey", "404", "NotFound"}:
-                return False
-            raise
-        return True
+        return self.size(bucket, key) is not None
 
     def stream(self, bucket: str, key: str, target: Sink, offset: int = 0, most: int | None = None) -> Iterator[int]:
         """Write an object, from an offset on, to a file: all, or so many bytes, whatever more of it there is. Yields
@@ -281,8 +275,26 @@ class Api:
         from s3transfer.manager import TransferConfig, TransferManager  # noqa: PLC0415
 
         config = TransferConfig(multipart_threshold=_IN_ONE, multipart_chunksize=16 << 20, max_request_concurrency=4)
-        with translated("upload"), TransferManager(self._client("s3"), config) as manager:
-            manager.upload(file, bucket, key, subscribers=[_Progress(progress)]).result()
+        try:
+            with translated("upload"), TransferManager(self._client("s3"), config) as manager:
+                manager.upload(file, bucket, key, subscribers=[_Progress(progress)]).result()
+        except Refused as error:
+            if not self.is_complete(error, bucket, key, size):
+                raise
+
+    def is_complete(self, error: Refused, bucket: str, key: str, size: int) -> bool:
+        """Whether an upload in parts that S3 knows nothing of is one that it has completed: the answer was lost, and
+        botocore asked again. Of keys that stand for one content, which nobody writes otherwise."""
+        return error.code == "NoSuchUpload" and self.size(bucket, key) == size
+
+    def size(self, bucket: str, key: str) -> int | None:
+        """Bytes of an object; None where there is none."""
+        try:
+            return int(self.call("s3", "head_object", Bucket=bucket, Key=key)["ContentLength"])
+        except Refused as error:
+            if error.code in {"NoSuchKey", "404", "NotFound"}:
+                return None
+            raise
 
 
 class _Progress:

@@ -153,7 +153,11 @@ class _Sending:
             if self._digest.hexdigest() != self._parcel.sha256:
                 raise _changed(self._parcel)
             parts = [{"PartNumber": number, **told} for number, told in sorted(self._sent.items())]
-            self._api.call("s3", "complete_multipart_upload", **upload, MultipartUpload={"Parts": parts})
+            try:
+                self._api.call("s3", "complete_multipart_upload", **upload, MultipartUpload={"Parts": parts})
+            except Refused as error:
+                if not self._api.is_complete(error, self._bucket, self._parcel.key, self._parcel.size):
+                    raise
         except BaseException:
             with suppress(SkyliftError):  # S3 may be out of reach: `skylift sweep` finds the upload
                 self._api.call("s3", "abort_multipart_upload", **upload)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ClientError, ConnectionClosedError, UnauthorizedSSOTokenError
 from botocore.httpsession import URLLib3Session
 from runner_bench import Machine
@@ -19,6 +23,7 @@ from skylift.runner.errors import NotPermitted, Refused, RunError
 from skylift.runner.job import Program, Settings
 from skylift.runner.network import ensure_network
 from skylift.runner.plan import Order, plan_job
+from skylift.runner.shelf import Parcel, Shelf
 
 BUCKET = "skylift-123456789012-us-east-1"
 ACCOUNT = "123456789012"
@@ -187,6 +192,53 @@ def test_a_first_write_whose_answer_is_lost_is_the_first(api: Api, monkeypatch: 
     assert [each.status_code for each in lost] == [200]
     assert not api.put(BUCKET, "claim", b"theirs", first=True)
     assert api.get(BUCKET, "claim") == b"ours"
+
+
+class Gone(io.BytesIO):
+    """The body of such an answer, as urllib3 has it."""
+
+    def stream(self) -> Iterator[bytes]:
+        yield b"<Error><Code>NoSuchUpload</Code><Message>It does not exist.</Message></Error>"
+
+
+class Losing:
+    """Loses the first answer to what puts an upload's parts together. As on S3 some time later, there is no such
+    upload any more when that is asked again."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.lost: list[int] = []
+        send = URLLib3Session.send
+
+        def send_and_lose(session: URLLib3Session, request: Any) -> Any:
+            completes = request.method == "POST" and "uploadId=" in request.url
+            if self.lost and completes:
+                return AWSResponse(request.url, 404, {}, Gone())
+            answer = send(session, request)
+            if not self.lost and completes:
+                self.lost.append(answer.status_code)
+                raise ConnectionClosedError(endpoint_url=request.url)
+            return answer
+
+        monkeypatch.setattr(URLLib3Session, "send", send_and_lose)
+
+
+def test_an_upload_whose_last_answer_is_lost_is_there(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """botocore asks again, and is told that there is no such upload."""
+    ensure_bucket(api, BUCKET)
+    losing, body = Losing(monkeypatch), bytes(9 << 20)
+    api.upload(io.BytesIO(body), len(body), BUCKET, "tools/x", lambda _: None)
+    assert losing.lost == [200]
+    assert api.get(BUCKET, "tools/x") == body
+
+
+def test_an_input_whose_last_answer_is_lost_is_there(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    ensure_bucket(api, BUCKET)
+    losing, body, told = Losing(monkeypatch), bytes(17 << 20), list[int]()
+    digest = hashlib.sha256(body).hexdigest()
+    parcel = Parcel("input", digest, len(body), lambda: io.BytesIO(body))
+    Shelf(api, BUCKET).send(parcel, told.append)
+    assert (losing.lost, sum(told)) == ([200], len(body))
+    assert Shelf(api, BUCKET).missing([parcel]) == []
 
 
 def test_a_session_that_ends_in_the_middle_is_no_mistake_of_the_users() -> None:

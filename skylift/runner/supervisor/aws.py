@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import hashlib
 import hmac
 import http.client
@@ -13,14 +14,35 @@ import ssl
 import threading
 import time
 import urllib.parse
-from typing import Any, BinaryIO, Callable, Dict, Optional, Tuple, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Callable, ClassVar, Dict, List, Optional, Tuple, TypeVar, Union
 
 from skylift.runner.supervisor.console import say
+
+if TYPE_CHECKING:
+    from skylift.runner.supervisor.patience import Patience
 
 T = TypeVar("T")
 
 _RENEWABLE = 5.0
 """Seconds for which credentials are not asked for again: who waits for what it may not see yet asks often."""
+_IDLE = 4.0
+"""Seconds for which a connection waits for the next request: less than S3 or EC2 would wait."""
+_STALE = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired", "AuthFailure", "InvalidToken"})
+"""Said of credentials that have run out, or that not all of AWS knows yet."""
+_PASSING = _STALE | {
+    "BadDigest",
+    "IncompleteBody",
+    "InternalError",
+    "OperationAborted",
+    "RequestLimitExceeded",
+    "RequestTimeout",
+    "RequestTimeTooSkewed",
+    "SlowDown",
+    "Throttling",
+    "ThrottlingException",
+    "XAmzContentSHA256Mismatch",
+}
+"""Said with a 4xx of what goes right the next time: bytes that were damaged on their way, a pause that was too long."""
 
 
 class Refused(Exception):
@@ -28,21 +50,32 @@ class Refused(Exception):
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__("HTTP %d: %s" % (status, text[:500]))
-        self.status = status
+        self.status, self.code = status, code_of(text)
 
 
 class Unreachable(Exception):
     """No answer, or one that asks for patience."""
 
+    final = False
 
-def patiently(what: str, call: Callable[[], T], until: float, wait: Callable[[float], Any] = time.sleep) -> T:
-    """Repeat a call that must succeed while it is Unreachable, at growing intervals, until a wall-clock time."""
+
+def code_of(text: str) -> str:
+    """AWS's own word for an error; empty where there is none."""
+    return text.partition("<Code>")[2].partition("</Code>")[0]
+
+
+def patiently(
+    what: str, call: Callable[[], T], until: "Union[float, Patience]", wait: Callable[[float], Any] = time.sleep
+) -> T:
+    """Repeat a call that must succeed while it is Unreachable, at growing intervals, until a wall-clock time, or for as
+    long as a Patience says."""
+    end = until if isinstance(until, (int, float)) else until.begin()
     pause = 0.05
     while True:
         try:
             return call()
         except Unreachable as error:
-            if time.time() + pause > until:
+            if error.final or time.time() + pause > end:
                 raise
             if pause > 1:
                 say("%s: %s; trying again" % (what, error))
@@ -51,10 +84,15 @@ def patiently(what: str, call: Callable[[], T], until: float, wait: Callable[[fl
 
 
 class Http:
-    """One request, one connection. TLS is verified against the machine's own certificate authorities."""
+    """One request at a time on a connection, which is kept for the next. TLS is verified against the machine's own
+    certificate authorities."""
 
-    @staticmethod
+    _kept: ClassVar[Dict[Tuple[str, str], List[Tuple[float, http.client.HTTPConnection]]]] = {}
+    _lock = threading.Lock()
+
+    @classmethod
     def send(
+        cls,
         method: str,
         url: str,
         headers: Dict[str, str],
@@ -64,29 +102,60 @@ class Http:
     ) -> Tuple[int, Dict[str, str], bytes]:
         """Status, headers (lower case) and body; the body of a success goes to `sink` when there is one."""
         parts = urllib.parse.urlsplit(url)
-        connection: http.client.HTTPConnection
-        if parts.scheme == "https":
-            bundle = os.environ.get("AWS_CA_BUNDLE") or os.environ.get("SSL_CERT_FILE")
-            context = ssl.create_default_context(cafile=bundle)
-            connection = http.client.HTTPSConnection(parts.netloc, timeout=timeout, context=context)
-        else:
-            connection = http.client.HTTPConnection(parts.netloc, timeout=timeout)
+        place, target = (parts.scheme, parts.netloc), parts.path + ("?" + parts.query if parts.query else "")
+        while True:
+            connection, kept = cls._take(place, timeout)
+            try:
+                connection.request(method, target, body or None, headers)
+                answer = connection.getresponse()
+                break
+            except (OSError, http.client.HTTPException) as error:
+                connection.close()
+                # Who has waited too long for us hangs up. Our request may have come there all the same, as any may.
+                if not kept or not isinstance(error, (ConnectionError, ssl.SSLError)):
+                    raise Unreachable("%s %s: %r" % (method, parts.netloc, error)) from None
         try:
-            connection.request(method, parts.path + ("?" + parts.query if parts.query else ""), body or None, headers)
-            answer = connection.getresponse()
             found = {name.lower(): value for name, value in answer.getheaders()}
             if sink is None or answer.status >= 300:
-                return answer.status, found, answer.read()
-            began = sink.tell()
-            shutil.copyfileobj(answer, sink, 1 << 20)
-            come = sink.tell() - began
-            if come != int(found.get("content-length", come)):
-                raise Unreachable("%s broke off after %d bytes" % (url, come))
-            return answer.status, found, b""
+                content = answer.read()
+            else:
+                content, began = b"", sink.tell()
+                shutil.copyfileobj(answer, sink, 1 << 20)
+                come = sink.tell() - began
+                if come != int(found.get("content-length", come)):
+                    raise Unreachable("%s broke off after %d bytes" % (url, come))
         except (OSError, http.client.HTTPException) as error:
-            raise Unreachable("%s %s: %r" % (method, parts.netloc, error)) from None
-        finally:
             connection.close()
+            raise Unreachable("%s %s: %r" % (method, parts.netloc, error)) from None
+        except BaseException:
+            connection.close()
+            raise
+        with cls._lock:
+            # One that will be closed has closed itself.
+            if connection.sock is not None:
+                cls._kept.setdefault(place, []).append((time.monotonic(), connection))
+        return answer.status, found, content
+
+    @classmethod
+    def _take(cls, place: Tuple[str, str], timeout: float) -> Tuple[http.client.HTTPConnection, bool]:
+        """A connection, and whether it has been used before."""
+        with cls._lock:
+            waiting = cls._kept.get(place, [])
+            while waiting:
+                since, connection = waiting.pop()
+                if time.monotonic() - since < _IDLE and connection.sock is not None:
+                    connection.sock.settimeout(timeout)
+                    return connection, True
+                connection.close()
+        if place[0] != "https":
+            return http.client.HTTPConnection(place[1], timeout=timeout), False
+        bundle = os.environ.get("AWS_CA_BUNDLE") or os.environ.get("SSL_CERT_FILE")
+        return http.client.HTTPSConnection(place[1], timeout=timeout, context=_trust(bundle)), False
+
+
+@functools.lru_cache(maxsize=4)
+def _trust(bundle: Optional[str]) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=bundle)
 
 
 class Metadata:
@@ -236,11 +305,11 @@ class Aws:
             digest = hashlib.sha256(body).hexdigest()
             signed = sign(method, url, headers, digest, service, self.region, credentials, when)
             status, found, answer = Http.send(method, url, signed, body, 60, sink)
-            if status != 403:
+            text = "" if status < 400 else answer.decode(errors="replace")
+            if status != 403 and code_of(text) not in _STALE:
                 break
         if status < 300 or status in (304, 404, 409, 412):
             return status, found, answer
-        text = answer.decode(errors="replace")
-        if status in (403, 429) or status >= 500:
+        if status in (403, 429) or status >= 500 or code_of(text) in _PASSING:
             raise Unreachable("%s %s: HTTP %d %s" % (method, url, status, text[:300]))
         raise Refused(status, text)

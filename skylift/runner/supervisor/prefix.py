@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-import threading
 import urllib.parse
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import BinaryIO, Callable, Dict, Optional, Tuple
+from typing import TYPE_CHECKING, BinaryIO, Dict, Optional, Tuple, Union
 
-from skylift.runner.supervisor.aws import Aws, Refused, Unreachable, patiently
+from skylift.runner.supervisor.aws import Aws, Refused, Unreachable
+
+if TYPE_CHECKING:
+    from skylift.runner.supervisor.patience import Patience
+
+Answer = Tuple[int, Dict[str, str], bytes]
 
 PIECE = 8 << 20
-"""Bytes in one piece of a stream, and the size up to which a result is sent in one request."""
-PART = 16 << 20
-_MOST_PARTS = 10000
-_AT_A_TIME = 4
-_IN_HAND = threading.BoundedSemaphore(_AT_A_TIME)
-"""Parts that are in memory, of all files that are being sent: the program may be in need of it."""
+"""Bytes in one piece of a stream, and the size up to which a file is sent in one request."""
 
 
 class Prefix:
@@ -66,72 +63,14 @@ class Prefix:
     def delete(self, key: str) -> None:
         self._aws.send("s3", "DELETE", self._url(key), {})
 
-    def put_file(self, key: str, file: BinaryIO, size: int, until: float) -> str:
-        """Send a file, large ones in parts; each part is tried again on its own. The SHA-256 of what was sent."""
-        digest = hashlib.sha256()
-        if size <= PIECE:
-            body = file.read()
-            digest.update(body)
-            patiently(key, lambda: self.put(key, body), until)
-            return digest.hexdigest()
-        part = max(PART, -(-size // 9999))
-        _, _, answer = patiently(key, lambda: self._aws.send("s3", "POST", self._url(key, "uploads="), {}), until)
-        upload = urllib.parse.quote(_between(answer.decode(), "<UploadId>", "</UploadId>"), safe="")
-        parts = _Parts(file, part, digest)
+    def ask(
+        self, method: str, key: str, query: str = "", body: bytes = b"", headers: Optional[Dict[str, str]] = None
+    ) -> Answer:
+        """Any request about an object; answers as of Aws.send."""
+        return self._aws.send("s3", method, self._url(key, query), headers or {}, body)
 
-        def send(number: int, body: bytes) -> str:
-            url = self._url(key, "partNumber=%d&uploadId=%s" % (number, upload))
-            _, headers, _ = patiently(key, lambda: self._aws.send("s3", "PUT", url, {}, body), until)
-            return headers["etag"]
+    def put_file(self, key: str, file: BinaryIO, size: int, until: "Union[float, Patience]") -> str:
+        """Send a file; the SHA-256 of what was sent. See upload.py."""
+        from skylift.runner.supervisor.upload import put_file  # noqa: PLC0415 (not there before the rest has come)
 
-        with ThreadPoolExecutor(_AT_A_TIME) as pool:
-            list(pool.map(parts.send_all, [send] * _AT_A_TIME))
-        tags = ["<Part><PartNumber>%d</PartNumber><ETag>%s</ETag></Part>" % sent for sent in sorted(parts.sent.items())]
-        whole = ("<CompleteMultipartUpload>%s</CompleteMultipartUpload>" % "".join(tags)).encode()
-        url = self._url(key, "uploadId=" + upload)
-        _, _, answer = patiently(key, lambda: self._aws.send("s3", "POST", url, {}, whole), until)
-        if b"<Error>" in answer:
-            raise Unreachable("%s: %s" % (key, answer[:300].decode(errors="replace")))
-        return digest.hexdigest()
-
-
-class _Parts:
-    """A file's parts: read and hashed in their order, sent beside each other. `sent` are their tags by number."""
-
-    def __init__(self, file: BinaryIO, size: int, digest: "hashlib._Hash") -> None:
-        self._file, self._size, self._digest = file, size, digest
-        self._reading = threading.Lock()
-        self._read = 0
-        self._failed = False
-        self.sent: Dict[int, str] = {}
-
-    def send_all(self, send: Callable[[int, bytes], str]) -> None:
-        """As long as there are any, by as many threads as call this; when one of them fails, no other begins a part."""
-        try:
-            while self._send_next(send):
-                continue
-        except BaseException:
-            self._failed = True
-            raise
-
-    def _send_next(self, send: Callable[[int, bytes], str]) -> bool:
-        with _IN_HAND:
-            number, body = self._next()
-            if body:
-                self.sent[number] = send(number, body)
-            return bool(body)
-
-    def _next(self) -> Tuple[int, bytes]:
-        with self._reading:
-            if self._failed or self._read >= _MOST_PARTS:
-                return 0, b""
-            body = self._file.read(self._size)
-            self._digest.update(body)
-            self._read += 1
-            return self._read, body
-
-
-def _between(text: str, start: str, end: str) -> str:
-    if start not in text:
-        raise Refused(200, text)
-    return text.split(start, 1)[1].split(end, 1)[0]
+        return put_file(self, key, file, size, until)
