@@ -25,7 +25,7 @@ def results(
     on: On = None,
 ) -> None:
     """Bring the results of a job home. What is here already is not fetched again; what was cut off is gone on with."""
-    from skylift.cli.screen import Outlet, make_screen, spell_not_written
+    from skylift.cli.screen import Outlet, make_screen, spell_missing, spell_not_written
     from skylift.runner.account import open_account
     from skylift.runner.size import spell_size
     from skylift.runner.steps import Clock
@@ -46,6 +46,8 @@ def results(
         say(*(each.path for each in found))
     if brought.not_written:
         say(spell_not_written(brought.not_written), to_stderr=True)
+    for line in spell_missing(brought.missing, brought.changed):
+        say(line, to_stderr=True)
 
 
 def rm(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from skylift.runner.errors import SkyliftError
-    from skylift.runner.job import Outcome
+    from skylift.runner.job import Missing, Outcome
 
 _WORDS = {
     "check": "Check",
@@ -206,6 +206,7 @@ def summary(outcome: Outcome) -> list[str]:
         lines.append(f"New on the server, but not asked for with --out: {names}.")
     if outcome.not_written:
         lines.append(spell_not_written(outcome.not_written))
+    lines += spell_missing(outcome.missing, outcome.changed)
     if outcome.price is not None:
         lines.append(outcome.price.spell())
     if outcome.kept_until:
@@ -216,6 +217,18 @@ def summary(outcome: Outcome) -> list[str]:
 def spell_not_written(paths: Sequence[str]) -> str:
     more = f" and {len(paths) - 5} more" if len(paths) > 5 else ""
     return f"Sent by the server, but not asked for with --out, so not written here: {', '.join(paths[:5])}{more}."
+
+
+def spell_missing(missing: Sequence[Missing], changed: Sequence[str]) -> list[str]:
+    lines = []
+    if missing:
+        named = ", ".join(f"{each.path} ({each.reason})" for each in missing[:5])
+        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+        lines.append(f"Results that did not come home: {named}{more}.")
+    if changed:
+        more = f" and {len(changed) - 5} more" if len(changed) > 5 else ""
+        lines.append(f"Changed while they were read, so perhaps not whole: {', '.join(changed[:5])}{more}.")
+    return lines
 
 
 def show_error(error: SkyliftError) -> None:

@@ -267,7 +267,7 @@ class Attendance:
             manifest = await self._lifeline.reach(read_manifest, account.api, account.bucket, self._prefix, *asked)
             total = manifest.size
 
-            def fetch() -> None:
+            def fetch() -> Manifest:
                 come = 0
 
                 def progress(more: int) -> None:
@@ -275,9 +275,9 @@ class Attendance:
                     come += more
                     self._watcher.progress("results", come, total)
 
-                bring_home(account.api, account.bucket, self._prefix, manifest, home, progress)
+                return bring_home(account.api, account.bucket, self._prefix, manifest, home, progress)
 
-            await self._lifeline.reach(fetch)
+            manifest = await self._lifeline.reach(fetch)
             count = len(manifest.results)
             step.detail = (
                 f"{count} file{'s' * (count != 1)}, {spell_size(total)}" if count else "none asked for or made"

@@ -289,11 +289,20 @@ class Job:
 
 @dataclass(frozen=True)
 class Result:
-    """One file that came home; `path` is relative to the working directory."""
+    """One file that came home; `path` is relative to the working directory. A byte of it that is not UTF-8 is in it as
+    in Python's file names."""
 
     path: str
     size: int
     sha256: str
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A result that did not come home, and why: its server could not read it, or no file here can have its name."""
+
+    path: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -303,6 +312,8 @@ class Outcome:
     `state` is one of succeeded, failed, out-of-memory, timed-out, idle, cancelled, rebooted, environment-failed and
     broken; `reason` is one sentence.
     `left_behind` is what was new on the server and not asked for, `not_written` what the server sent all the same.
+    `missing` are results that are not here, and `changed` those that changed while the server read them; neither
+    touches the exit code.
     `steps` are seconds by step name. The tails are the last 64 KiB of each stream, as far as the one who watched has
     seen it; `home` is the folder that results are in, `choice` why the server is of its type, where that was
     chosen. `market` is `spot` or `on-demand`, as its last server was bought. `booted` is when that began with it, and
@@ -321,6 +332,8 @@ class Outcome:
     unmatched: tuple[str, ...] = ()
     left_behind: tuple[str, ...] = ()
     not_written: tuple[str, ...] = ()
+    missing: tuple[Missing, ...] = ()
+    changed: tuple[str, ...] = ()
     started: str | None = None
     ended: str | None = None
     program_seconds: float | None = None
@@ -357,6 +370,8 @@ class Outcome:
             "unmatched": list(self.unmatched),
             "left_behind": list(self.left_behind),
             "not_written": list(self.not_written),
+            "missing": [{"path": each.path, "reason": each.reason} for each in self.missing],
+            "changed": list(self.changed),
             "booted": self.booted,
             "started": self.started,
             "ended": self.ended,

@@ -31,6 +31,8 @@ def conclude(name: str, status: Status | None, manifest: Manifest, server: Serve
         unmatched=manifest.unmatched,
         left_behind=manifest.left_behind,
         not_written=manifest.not_written,
+        missing=manifest.missing,
+        changed=manifest.changed,
         booted=status.booted,
         started=status.started,
         ended=status.ended,

@@ -96,6 +96,10 @@ class Prefix:
     def result(self, path: str) -> str:
         return f"{self.base}/server/results/{path}"
 
+    def shared(self, key: str) -> str:
+        """An object that a manifest names: with many results, or with one whose path is no key."""
+        return f"{self.base}/server/{key}"
+
 
 def deadline_of(job: Job, now: float) -> int:
     """Seconds since the epoch at which the server is off, whatever happens."""

@@ -58,6 +58,7 @@ _USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 _KEY_TYPES = ("ssh-ed25519", "ssh-rsa", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521")
 _PIECE = re.compile(r"[0-9]{20}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_SHARED = re.compile(r"packs/[0-9a-f]{64}\.tar|files/[0-9a-f]{64}")
 _LONGEST_RUN = 1e9
 """Seconds."""
 
@@ -115,20 +116,33 @@ class WayIn:
 
 @dataclass(frozen=True)
 class Sent:
-    """One file that a server says it has sent; `path` is relative, below, and UTF-8."""
+    """One file that a server says it has sent; `path` is relative and below, and of its bytes those that are not UTF-8
+    are as in Python's file names. It is in the object `key` below `server/`, from `offset` on, or without a key in one
+    of its own."""
 
     path: str
     size: int
     sha256: str
+    key: str = ""
+    offset: int = 0
+
+
+@dataclass(frozen=True)
+class NotSent:
+    path: str
+    reason: str
 
 
 @dataclass(frozen=True)
 class SentFiles:
-    """A manifest. `unmatched` outputs named nothing; `left_behind` are new files that nobody asked for."""
+    """A manifest. `unmatched` outputs named nothing; `left_behind` are new files that nobody asked for, `not_sent`
+    those that could not be read, and `changed` those that changed meanwhile."""
 
     files: tuple[Sent, ...] = ()
     unmatched: tuple[str, ...] = ()
     left_behind: tuple[str, ...] = ()
+    not_sent: tuple[NotSent, ...] = ()
+    changed: tuple[str, ...] = ()
 
 
 def _of_file(key: str, parse: Callable[[], T]) -> T:
@@ -251,7 +265,13 @@ def _manifest(told: JsonObject) -> SentFiles:
     files = tuple(_sent(as_object(each, "an entry of `results`")) for each in told.list("results", 1_000_000))
     if len({each.path for each in files}) < len(files):
         raise Malformed("`results` names a file twice")
-    return SentFiles(files, told.texts("unmatched", 10_000, 4096), told.texts("left_behind", 10_000, 8192))
+    return SentFiles(
+        files,
+        told.texts("unmatched", 10_000, 4096),
+        told.texts("left_behind", 10_000, 8192),
+        tuple(_not_sent(as_object(each, "an entry of `not_sent`")) for each in told.list("not_sent", 10_000)),
+        told.texts("changed", 10_000, 8192),
+    )
 
 
 def _sent(entry: JsonObject) -> Sent:
@@ -259,15 +279,31 @@ def _sent(entry: JsonObject) -> Sent:
     if not _is_below(path):
         raise Malformed(f"`results` names a place that is not below the working directory: {shown(path)}")
     size = _there(entry.integer("size", 0, LONGEST_STREAM), "size")
-    return Sent(path, size, _there(entry.text("sha256", 64, _SHA256), "sha256"))
+    return Sent(path, size, _there(entry.text("sha256", 64, _SHA256), "sha256"), *_at(entry.list("at", 2)))
+
+
+def _at(place: list[Any]) -> tuple[str, int]:
+    if not place:
+        return "", 0
+    if len(place) != 2 or not isinstance(place[0], str) or _SHARED.fullmatch(place[0]) is None:
+        raise Malformed("`at` is not [KEY, OFFSET]")
+    return place[0], as_integer(place[1], "the offset in `at`", 0, LONGEST_STREAM)
+
+
+def _not_sent(entry: JsonObject) -> NotSent:
+    return NotSent(_there(entry.text("path", 8192), "path"), _there(entry.text("reason", 1024), "reason"))
 
 
 def _is_below(path: str) -> bool:
-    """A path as the supervisor writes them: relative, in its shortest form, and of names that a file may have."""
+    """A path as the supervisor writes them: relative, in its shortest form, and of names that a file may have. Bytes
+    that are not UTF-8 have one spelling each, so that no two paths are the same file."""
     try:
-        parts = path.encode().split(b"/")
+        name = path.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
         return False
+    if name.decode("utf-8", "surrogateescape") != path:
+        return False
+    parts = name.split(b"/")
     return "\0" not in path and all(part not in (b"", b".", b"..") and len(part) <= 255 for part in parts)
 
 

@@ -82,5 +82,4 @@ def collect(account: Account, name: str, home: Path, watcher: Watcher) -> Manife
         come += more
         watcher.progress("results", come, manifest.size)
 
-    bring_home(account.api, account.bucket, prefix, manifest, home, progress)
-    return manifest
+    return bring_home(account.api, account.bucket, prefix, manifest, home, progress)

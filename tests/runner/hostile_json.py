@@ -37,9 +37,14 @@ STATUS = {
 WAY_IN = {"instance": "i-0123456789abcdef0", "keys": [KEY], "user": "ec2-user"}
 MANIFEST = {
     "final": True,
-    "results": [{"path": "out/a", "size": 1, "sha256": "a" * 64}, {"path": "out/b", "size": 1, "sha256": "b" * 64}],
+    "results": [
+        {"path": "out/a", "size": 1, "sha256": "a" * 64},
+        {"path": "out/b", "size": 1, "sha256": "b" * 64, "at": [f"packs/{'c' * 64}.tar", 512]},
+    ],
     "unmatched": ["x"],
     "left_behind": ["y"],
+    "not_sent": [{"path": "out/c", "reason": "Permission denied"}],
+    "changed": ["out/d"],
 }
 
 texts = st.text(st.characters(codec=None), max_size=30) | st.sampled_from(

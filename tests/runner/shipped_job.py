@@ -100,8 +100,7 @@ class Shipped:
         self._api.put(self._bucket, key, body)
 
     def bring_home(self, home: Path) -> list[str]:
-        manifest = self.manifest()
-        bring_home(self._api, self._bucket, self.prefix, manifest, home, lambda _: None)
+        manifest = bring_home(self._api, self._bucket, self.prefix, self.manifest(), home, lambda _: None)
         return sorted(each.path for each in manifest.results)
 
     def manifest(self) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from skylift.runner import collect
 from skylift.runner.bucket import ensure_bucket
 from skylift.runner.collect import Manifest, bring_home, read_manifest
 from skylift.runner.ec2 import Api, Sink
@@ -63,7 +65,9 @@ def test_damaged_file_never_takes_the_place_of_a_good_one(api: Api, bucket: str,
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
 
 
-@pytest.mark.parametrize("path", ["../a.txt", "/etc/a.txt", "a/../../a.txt", "a//b", "a/.", "", "a\0b", "a\udc80"])
+@pytest.mark.parametrize(
+    "path", ["../a.txt", "/etc/a.txt", "a/../../a.txt", "a//b", "a/.", "", "a\0b", "a\ud800", "a\udcc3\udca9"]
+)
 def test_place_outside_is_refused(api: Api, bucket: str, tmp_path: Path, path: str) -> None:
     home = tmp_path / "home"
     home.mkdir()
@@ -269,4 +273,146 @@ def test_a_manifest_is_not_read_beyond_what_it_may_be(
     monkeypatch.setattr("skylift.runner.collect.MANIFEST_LIMIT", 1000)
     api.put(BUCKET, PREFIX.manifest, b" " * 1001)
     with pytest.raises(RecordDamaged, match="more than 1000 bytes"):
+        fetch(api, tmp_path)
+
+
+def pack(api: Api, files: dict[str, bytes], *, gap: int = 512, **lies: object) -> None:
+    """A manifest of results that share an object, each after a gap, as of a header. `lies` go over each entry."""
+    whole, entries = b"", []
+    for path, body in files.items():
+        whole += bytes(gap)
+        entries.append(
+            {"path": path, "size": len(body), "sha256": hashlib.sha256(body).hexdigest(), "at": ["", len(whole)]}
+        )
+        whole += body
+    key = f"packs/{hashlib.sha256(whole).hexdigest()}.tar"
+    for entry in entries:
+        entry["at"] = [key, entry["at"][1]]  # type: ignore[index]
+        entry.update(lies)
+    api.put(BUCKET, PREFIX.shared(key), whole)
+    api.put(BUCKET, PREFIX.manifest, json.dumps({"results": entries}).encode())
+
+
+def test_results_that_share_an_object(api: Api, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked for together, as far as they lie together; one that is large is not taken into memory."""
+    monkeypatch.setattr(collect, "_SPAN", 3000)
+    files = {f"out/{number}/f": bytes([65 + number]) * 500 for number in range(20)}
+    files |= {"out/empty": b"", "out/large": b"x" * 5000, "out/last": b"", "out/far": b"y" * 100}
+    pack(api, files)
+    asked: list[int] = []
+    stream = api.stream
+
+    def counted(bucket: str, key: str, target: Sink, offset: int = 0, most: int | None = None) -> Iterator[int]:
+        asked.append(most or 0)
+        return stream(bucket, key, target, offset, most)
+
+    monkeypatch.setattr(api, "stream", counted)
+    assert fetch(api, tmp_path, "out") == sum(map(len, files.values()))
+    assert content(tmp_path) == {path: body.decode() for path, body in files.items()}
+    assert len(asked) < len(files) / 2
+    # And from another place, later, only what is not there.
+    (tmp_path / "out/3/f").write_bytes(b"other")
+    asked.clear()
+    fetch(api, tmp_path, "out")
+    assert len(asked) == 1
+    assert (tmp_path / "out/3/f").read_bytes() == b"D" * 500
+
+
+def test_only_results_of_a_pack_are_asked_for(api: Api, bucket: str, tmp_path: Path) -> None:
+    pack(api, {"out/a": b"good", ".bashrc": b"evil", "job.py": b"evil"})
+    fetch(api, tmp_path, "*", "out", script="job.py")
+    assert content(tmp_path) == {"out/a": "good"}
+
+
+@pytest.mark.parametrize(
+    "lies",
+    [
+        {"sha256": "0" * 64},
+        {"size": 5},
+        {"size": 1 << 60},
+        {"at": [f"packs/{'0' * 64}.tar", 0]},
+        {"at": [f"packs/{'0' * 64}.tar", 1 << 60]},
+    ],
+    ids=["digest", "longer", "endless", "no such pack", "far behind its end"],
+)
+def test_a_pack_that_is_not_as_the_manifest_says(
+    api: Api, bucket: str, tmp_path: Path, lies: dict[str, object]
+) -> None:
+    pack(api, {"a": b"evil"}, **lies)
+    with pytest.raises(ResultsDamaged, match="The result a "):
+        fetch(api, tmp_path)
+    assert not (tmp_path / "a").exists()
+
+
+def test_what_is_wrong_with_one_holds_up_no_other(api: Api, bucket: str, tmp_path: Path) -> None:
+    """Neither in a pack nor beside it; the trouble is told once all others are here."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/1").mkdir()
+    pack(api, {f"out/{number}": b"x" * number for number in range(4)})
+    with pytest.raises(ResultsDamaged, match=r"out/1 cannot be written here"):
+        fetch(api, tmp_path, "out")
+    assert content(tmp_path).keys() == {"out/0", "out/2", "out/3"}
+
+
+BAD_NAME = os.fsdecode(b"caf\xe9.txt")
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_name_that_is_no_utf_8_comes_home_as_it_was(api: Api, bucket: str, tmp_path: Path, packed: bool) -> None:
+    if packed:
+        pack(api, {BAD_NAME: b"x", "a": b"y"})
+    else:
+        digest = hashlib.sha256(b"x").hexdigest()
+        key = f"files/{hashlib.sha256(os.fsencode(BAD_NAME)).hexdigest()}"
+        api.put(BUCKET, PREFIX.shared(key), b"x")
+        entry = {"path": BAD_NAME, "size": 1, "sha256": digest, "at": [key, 0]}
+        api.put(BUCKET, PREFIX.manifest, json.dumps({"results": [entry]}).encode())
+    fetch(api, tmp_path, "*")
+    assert (Path(os.fsencode(tmp_path).decode()) / BAD_NAME).read_bytes() == b"x"
+    assert os.fsencode(BAD_NAME) in os.listdir(os.fsencode(tmp_path))
+
+
+def test_a_name_that_no_file_here_can_have_is_told_and_the_rest_comes(
+    api: Api, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename = os.rename
+
+    def short(old: str, new: bytes, **how: int) -> None:
+        """As of a file system of an encrypted home, which takes 143 bytes."""
+        if len(new) > 143:
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+        rename(old, new, **how)
+
+    monkeypatch.setattr(os, "rename", short)
+    name = "a" * 200
+    send(api, **{name: b"x", "a.txt": b"y"})
+    manifest = bring_home(api, BUCKET, PREFIX, told(api), tmp_path, lambda _: None)
+    assert [each.path for each in manifest.results] == ["a.txt"]
+    assert [each.path for each in manifest.missing] == [name]
+    assert content(tmp_path) == {"a.txt": "y"}
+
+
+def test_what_the_server_could_not_send_is_told(api: Api, bucket: str, tmp_path: Path) -> None:
+    entry = {"path": "out/a", "reason": "Permission denied"}
+    manifest = {"results": [], "not_sent": [entry], "changed": ["out/b"]}
+    api.put(BUCKET, PREFIX.manifest, json.dumps(manifest).encode())
+    found = told(api)
+    assert [(each.path, each.reason) for each in found.missing] == [("out/a", "Permission denied")]
+    assert found.changed == ("out/b",)
+
+
+@pytest.mark.parametrize(
+    "at",
+    [
+        ["../record.json", 0],
+        ["packs/x.tar", 0],
+        ["packs/../../in/env.json", 0],
+        [f"files/{'0' * 64}", -1],
+        [1, 2],
+        [""],
+    ],
+)
+def test_a_place_that_no_supervisor_writes(api: Api, bucket: str, tmp_path: Path, at: list[object]) -> None:
+    pack(api, {"a": b"evil"}, at=at)
+    with pytest.raises(RecordDamaged, match="`at`"):
         fetch(api, tmp_path)

@@ -137,6 +137,8 @@ def test_any_manifest(data: bytes) -> None:
     for each in found.files:
         assert each.size >= 0
         assert re.fullmatch("[0-9a-f]{64}", each.sha256)
+        assert each.offset >= 0
+        assert re.fullmatch(r"|packs/[0-9a-f]{64}\.tar|files/[0-9a-f]{64}", each.key)
         parts = each.path.split("/")
         assert "\0" not in each.path
         assert not {"", ".", ".."} & set(parts)

@@ -22,6 +22,8 @@ from skylift.runner.ec2 import Api
 from skylift.runner.job import Program
 from skylift.runner.plan import Order
 from skylift.runner.supervisor.memory import Memory
+from skylift.runner.supervisor.power import RESERVE
+from skylift.runner.supervisor.program import GRACE
 from skylift.runner.supervisor.stream import SEGMENT, Stream
 from skylift.runner.supervisor.verdict import judge
 
@@ -189,8 +191,9 @@ class Gate:
     """In front of the endpoint: passes all on, until it is told that S3 cannot be reached."""
 
     def __init__(self, endpoint: str) -> None:
-        gate, self.shut = self, False
+        gate, self.shut, self.slow = self, False, 0.0
         self.stops: list[str] = []
+        self.sent: list[str] = []
         target = urllib.parse.urlsplit(endpoint).netloc
 
         class Handler(BaseHTTPRequestHandler):
@@ -201,6 +204,9 @@ class Gate:
                 elif gate.shut:
                     self.send_error(503)
                     return
+                elif gate.slow and "/server/results/" in self.path:
+                    time.sleep(gate.slow)
+                gate.sent.append(self.path)
                 connection = http.client.HTTPConnection(target)
                 connection.request(self.command, self.path, body, dict(self.headers))
                 answer = connection.getresponse()
@@ -261,6 +267,34 @@ def test_results_that_cannot_be_delivered_stay_on_a_stopped_disk(
     *_, armed, last = machine.off_commands()
     assert armed in {"shutdown -P +18", "shutdown -P +19"}
     assert last == "shutdown -P now"
+
+
+def test_more_than_can_be_sent_in_time_stays_on_a_stopped_disk(
+    shipped: Shipped, machine: Machine, metadata: Metadata, api: Api, gate: Gate
+) -> None:
+    """Everything goes well, and slowly; before the timer comes, the server asks to be stopped. Started again, it sends
+    what is left."""
+    image = api.call("ec2", "describe_images", Owners=["amazon"])["Images"][0]["ImageId"]
+    made = api.call("ec2", "run_instances", ImageId=image, MinCount=1, MaxCount=1, InstanceType="t3.small")
+    metadata.instance = made["Instances"][0]["InstanceId"]
+    source = "for number in range(200): open(f'{number}.bin', 'wb').write(bytes(300_000))\nopen('up', 'w').close()\n"
+    ship(shipped, source, outputs=("*.bin",))
+    gate.slow = 3.0
+    shipped.boot(RESERVE + GRACE + 30)
+    until(lambda: gate.stops, "the server to ask for its own stop")
+    assert f"InstanceId.1={metadata.instance}" in gate.stops[0]
+    assert not shipped.status()["final"]
+    assert machine.off_commands() == machine.off_commands()[:1], "a server that stops is not turned off"
+    came = len([each for each in range(200) if shipped.read(shipped.prefix.result(f"{each}.bin"))])
+    assert 0 < came < 200
+    machine.go_off()
+    gate.slow = 0.0
+    gate.sent.clear()
+    shipped.boot(-3600)
+    machine.wait()
+    assert (shipped.status()["state"], shipped.status()["final"]) == ("succeeded", True)
+    assert len(shipped.manifest().results) == 200
+    assert len([each for each in gate.sent if "/server/results/" in each]) <= 200 - came + 4
 
 
 def test_results_are_tried_again_where_a_server_cannot_be_stopped(

@@ -24,7 +24,9 @@ The prefix, `s3://BUCKET/jobs/NAME/`, is the job's record:
     server/stdout/OFFSET    the streams in pieces, named by the offset of their first byte in 20 digits
     server/stderr/OFFSET    with the metadata "times": [GRAIN, [[TIME, OFFSET], ...]], where bytes from OFFSET up to the
                             next one were written within GRAIN seconds from TIME on
-    server/results/PATH     what the program left in its outputs
+    server/results/PATH     what the program left in its outputs: large files, and small ones of which there are few
+    server/packs/X.tar      many small files together; X is the SHA-256 of the archive
+    server/files/X          a file whose path cannot be a key, being not UTF-8 or too long: X is the path's SHA-256
     server/manifest.json    those results with sizes and SHA-256, written after the last of them
 
 Beside it, `s3://BUCKET/inputs/sha256/SHA-256` is what jobs were given, by its content: bundles, which hold a job's
@@ -79,8 +81,17 @@ status.json:
                                         and when it came to be likely
     checkpoint                          of a spot job: the last one that was sent (see checkpoint.py)
 
-manifest.json: {"final", "results": [{"path", "size", "sha256"}], "unmatched", "left_behind"}; with --sync-every it is
-there, and not final, while the program runs.
+manifest.json, which with --sync-every is there, and not final, while the program runs:
+
+    final
+    results                             [{"path", "size", "sha256", "at"*}]: `at` is [KEY, OFFSET], the object below
+                                        server/ that has the file's bytes from this offset on, where it is not
+                                        results/PATH. A path is relative to cwd; a byte of it that is not UTF-8 is the
+                                        character U+DC00 + byte, as in Python's file names (PEP 383)
+    unmatched                           outputs that named nothing
+    left_behind                         new files that nobody asked for
+    not_sent                            [{"path", "reason"}]: results that could not be read
+    changed                             results that changed while they were read, so that one may not fit the other
 
 The socket /run/skylift/NAME.sock takes JSON lines: {"stream": {"stdout": OFFSET, "stderr": OFFSET}}, {"signal": "INT"},
 {"cancel": true}, when a next job is there for the server {"next": true}, and where the program has a terminal {"input":

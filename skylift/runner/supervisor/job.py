@@ -28,11 +28,13 @@ from skylift.runner.supervisor.idle import Idleness
 from skylift.runner.supervisor.inputs import SHELF, Inputs
 from skylift.runner.supervisor.keeper import Kept
 from skylift.runner.supervisor.ledger import Ledger
+from skylift.runner.supervisor.left_running import LeftRunning
 from skylift.runner.supervisor.login import Login
 from skylift.runner.supervisor.memory import Memory
 from skylift.runner.supervisor.notice import Notice, Notices, how_bought
 from skylift.runner.supervisor.past import Past
-from skylift.runner.supervisor.power import LAST, RESERVE, arm_timer, power_off
+from skylift.runner.supervisor.patience import Patience
+from skylift.runner.supervisor.power import HOLD, LAST, RESERVE, arm_timer, power_off
 from skylift.runner.supervisor.prebuilt import Prebuilt
 from skylift.runner.supervisor.prefix import Prefix
 from skylift.runner.supervisor.program import GRACE, Program, kill_session
@@ -51,6 +53,8 @@ T = TypeVar("T")
 
 _SHUTDOWN = 2.0
 """Seconds within which everybody on a server has heard that it shuts down."""
+_TRYING = 10.0
+"""Seconds for which results are sent before a server asks again to be stopped."""
 _FLEET_PATIENCE = 300
 """Seconds in which a job's fleet must be gone; longer, and the server goes before it."""
 
@@ -288,7 +292,8 @@ class Supervisor:
             self._checkpoint.restore(login.place, self._deadline - RESERVE)
 
     def _expect_results(self) -> Results:
-        results = Results(self.prefix, self._login.place, self._cwd, self._record["outputs"])
+        outputs, journal = self._record["outputs"], self._folder / "sent"
+        results = Results(self.prefix, self._login.place, self._cwd, outputs, journal)
         if self._attempt is not None:
             results.inherit(self._attempt.fields["results"])
         if self._checkpoint is not None:
@@ -493,7 +498,7 @@ class Supervisor:
 
     def _conclude(self, verdict: Verdict, **more: Any) -> None:
         """The verdict stands, whoever delivers it. The state is what it says only when all has been delivered."""
-        self.program.kill_session()
+        self._end_what_is_left()
         if self.terminal is not None:
             self.terminal.finish()
         for stream in self.streams:
@@ -505,6 +510,13 @@ class Supervisor:
         if verdict.state == "interrupted":
             return self.status.set(state="interrupted")
         return self.status.set(state="uploading", exit_code=verdict.exit_code, signal=verdict.signal, **more)
+
+    def _end_what_is_left(self) -> None:
+        """What comes home is to keep still. Of little time, most is for sending it."""
+        last = self._notice.when if self._notice is not None else self._deadline - HOLD
+        left = LeftRunning(self._kept.keeper, self._login.uid, self._job, whole_machine=self._root == Path("/"))
+        left.end(min(GRACE, max(0.0, last - time.time()) / 4))
+        self.program.kill_session()
 
     def pass_on(self) -> None:
         """To the server that comes next: all that it needs to go on, and at last that it may."""
@@ -532,17 +544,26 @@ class Supervisor:
         self._tell_checkpoint()
 
     def deliver(self) -> None:
-        if not self._deliver(self._patience):
+        """What goes well may go on until the server must be stopped if its disk is to be kept."""
+        patience = Patience(self._options.patience, self._deadline - RESERVE, self._deadline - HOLD)
+        # What is under way at that time need not be over before it is too late.
+        late = threading.Timer(max(0.0, self._deadline - HOLD + 5 - time.time()), self._ask_to_stop)
+        late.daemon = True
+        late.start()
+        delivered = self._deliver(patience)
+        late.cancel()
+        if not delivered:
             self._hold_results()
 
-    def _deliver(self, until: float) -> bool:
+    def _deliver(self, patience: Patience) -> bool:
         """Streams, results, manifest, and last the final status: who reads that can rely on all the rest."""
         try:
             results = self._results
             together(
-                lambda: self._shipper.finish(until),
-                lambda: results.send(until, final=True) if results is not None else None,
+                lambda: self._shipper.finish(patience),
+                lambda: results.send(patience, final=True) if results is not None else None,
             )
+            until = patience.rest()
             if self._prebuilt is not None:
                 self._prebuilt.stop(self._cancelled.is_set)
             sizes = {stream.name: stream.size for stream in self.streams}
@@ -612,25 +633,34 @@ class Supervisor:
     def _hold_results(self) -> None:
         """Results that nobody has yet are kept by stopping, not terminating. What answers first decides: they may
         be delivered after all. Where stopping is refused, they are tried again until the timer ends the server."""
-        self._ledger.note(stranded=True)
         # Of a spot job, another server would come at once and begin anew.
         may_stop, pause = self._spot is None, 1.0
+        self._ledger.note(stranded=True)
         while time.time() < self._deadline - LAST:
+            now, end = time.time(), self._deadline - LAST
             if may_stop:
-                try:
-                    ask_to_stop(self._aws, self._instance)
-                except Unreachable as error:
-                    say("this server cannot be stopped yet: %s" % error)
-                except Refused as error:
-                    say("this server cannot be stopped, so its results are tried again until it goes off: %s" % error)
-                    may_stop = False
-                else:
-                    threading.Event().wait(max(0.0, self._deadline - time.time()))
-            if self._deliver(time.time()):
+                may_stop, end = self._ask_to_stop(), min(end, now + _TRYING)
+            if self._deliver(Patience(0.0, now, end)):
                 return
             time.sleep(pause)
             pause = min(pause * 1.6, 30)
         say("the results could not be delivered until the end, and are lost")
+
+    def _ask_to_stop(self) -> bool:
+        """Does not come back from a server that will be stopped; whether it is worth asking again."""
+        if self._spot is not None:
+            return False
+        self._ledger.note(stranded=True)
+        try:
+            ask_to_stop(self._aws, self._instance)
+        except Unreachable as error:
+            say("this server cannot be stopped yet: %s" % error)
+            return True
+        except Refused as error:
+            say("this server cannot be stopped, so its results are tried again until it goes off: %s" % error)
+            return False
+        threading.Event().wait(max(0.0, self._deadline - time.time()))
+        return False
 
     # What goes on beside the steps.
 

@@ -34,6 +34,7 @@ def named_outright(place: str, outputs: Sequence[str]) -> bool:
     return any(parts[: len(words)] == words for words in plain)
 
 
+@functools.lru_cache(maxsize=4096)
 def is_repository(name: str) -> bool:
     """As file systems that ignore case, and characters that are not seen, would have it."""
     seen = "".join(each for each in name if unicodedata.category(each) != "Cf")
@@ -55,14 +56,19 @@ def _names(words: Tuple[str, ...], parts: Tuple[str, ...]) -> bool:
                 plain = itertools.takewhile(lambda part: not part.startswith("."), parts[end:])
                 ends |= {end + number for number, _ in enumerate(plain, 1)}
         else:
-            ends = {end + 1 for end in ends if end < len(parts) and _is(word, parts[end])}
+            ends = {end + 1 for end in ends if end < len(parts) and stands_for(word, parts[end])}
         if not ends:
             return False
     return max(ends) > 0
 
 
-def _is(word: str, part: str) -> bool:
-    if not _GLOB.search(word):
+def has_wildcard(word: str) -> bool:
+    return _GLOB.search(word) is not None
+
+
+def stands_for(word: str, part: str) -> bool:
+    """Whether a word of a pattern, other than `**`, stands for a name."""
+    if not has_wildcard(word):
         return word == part
     return not (part.startswith(".") and not word.startswith(".")) and bool(_compiled(word).match(part))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Union
 
 from skylift.runner.supervisor.aws import Unreachable
 
@@ -26,3 +27,11 @@ class Patience:
         if now > self._end:
             raise OutOfTime("there is no time left to send it before the server goes off")
         return min(now + self._seconds, self._last)
+
+    def rest(self) -> float:
+        """Until when the few words are tried that follow once all has been sent, however late that is."""
+        return min(time.time() + self._seconds, self._last)
+
+
+Until = Union[float, Patience]
+"""A wall-clock time, for a call that is tried until then; or a Patience, for many."""

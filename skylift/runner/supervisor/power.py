@@ -10,6 +10,9 @@ from skylift.runner.supervisor.console import say
 
 RESERVE = 120
 """Seconds before the deadline at which a server that could not deliver its results asks to be stopped."""
+HOLD = 95
+"""Seconds before the deadline at which nothing more is sent, and the server asks to be stopped with what is left: the
+operating system's timer counts in minutes, and may come a minute early."""
 LAST = 30
 """Seconds before the deadline at which nothing new is begun."""
 

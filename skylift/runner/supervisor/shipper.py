@@ -11,6 +11,7 @@ from typing import Dict, List
 from skylift.runner.supervisor.aws import Refused, Unreachable, patiently
 from skylift.runner.supervisor.beside import together
 from skylift.runner.supervisor.console import say
+from skylift.runner.supervisor.patience import Until
 from skylift.runner.supervisor.prefix import PIECE, Prefix
 from skylift.runner.supervisor.status import Status
 from skylift.runner.supervisor.stream import Stream, cuts
@@ -61,7 +62,7 @@ class Shipper:
         """Up to where each stream is in the prefix."""
         return dict(self._sent)
 
-    def finish(self, until: float) -> None:
+    def finish(self, until: Until) -> None:
         """Raises Unreachable or Refused when the output could not be delivered."""
         self._over.set()
         self._thread.join()
@@ -72,7 +73,7 @@ class Shipper:
         for stream in self._streams:
             self._ship_stream(stream, until)
 
-    def _ship_stream(self, stream: Stream, until: float) -> None:
+    def _ship_stream(self, stream: Stream, until: Until) -> None:
         while self._sent[stream.name] < stream.size:
             start, data = stream.read(self._sent[stream.name], PIECE)
             end = start + len(data)
