@@ -1,11 +1,14 @@
-"""How long are results on their way home? One large file, from the end of the program to the user's disk.
+"""How long are results on their way home? One large file, from the end of the program to the user's disk; or many
+small ones.
 
-    sudo python bench/results.py [--size MIB] [--rounds N] [--images-of HOME]
+    sudo python bench/results.py [--size MIB | --files N] [--rounds N] [--images-of HOME]
 
 `run` is from the end of the program to the end of `skylift run`: the server hashes and sends the file to S3, the client
 fetches and checks it and takes the server down. The other ways begin with a file that is there already: `skylift
 results`, `aws s3 cp` of the object (which checks nothing that it could compare), and `scp` from a server of the same
 kind, each as a whole command. The floor is that file through a loopback connection to another file, hashed on the way.
+
+With --files, of 2 KiB each, the floor is `tar | ssh` from a server of the same kind, which checks and keeps nothing.
 """
 
 from __future__ import annotations
@@ -14,6 +17,8 @@ import argparse
 import hashlib
 import json
 import os
+import shlex
+import shutil
 import statistics
 import subprocess
 import sys
@@ -35,14 +40,24 @@ with open("data.bin", "wb") as file:
     os.fsync(file.fileno())
 print(time.time())
 """
+MANY = """import os, sys, time
+os.mkdir("many")
+for number in range(int(sys.argv[1])):
+    with open("many/%d.bin" % number, "wb") as file:
+        file.write(os.urandom(2048))
+print(time.time())
+"""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", type=int, default=1024, metavar="MIB")
+    parser.add_argument("--files", type=int, default=0, metavar="N")
     parser.add_argument("--rounds", type=int, default=3)
     add_images_option(parser)
     chosen = parser.parse_args()
+    if chosen.files:
+        return many_files(chosen)
     times: dict[str, list[float]] = {}
     with cloud_up(chosen.images_of) as home, tempfile.TemporaryDirectory(prefix="skylift-bench-") as base:
         folder = Path(base)
@@ -70,11 +85,42 @@ def main() -> None:
         seconds = statistics.median(taken)
         print(f"  {way:16}{seconds:7.2f} s{chosen.size / seconds:8.0f} MiB/s{seconds / floor:7.2f}x the floor")
     print(f"  (of `run`, {statistics.median(steps['fetching']):.2f} s are the client's fetching)")
+    return None
 
 
-def run(home: Home, folder: Path, size: int) -> tuple[str, float, float]:
+def many_files(chosen: argparse.Namespace) -> None:
+    """The ways take turns, so that what else the machine does meets all of them."""
+    times: dict[str, list[float]] = {}
+    with cloud_up(chosen.images_of) as home, tempfile.TemporaryDirectory(prefix="skylift-bench-") as base:
+        folder = Path(base)
+        program = folder / "job.py"
+        program.write_text(MANY)
+        ssh = server_with(home, folder, program)
+        subprocess.run([*ssh, "python3", program.name, str(chosen.files)], check=True)
+        tar = f"{shlex.join([*ssh, 'tar', 'cf', '-', 'many'])} | tar xf -"
+        for _ in range(chosen.rounds):
+            job, seconds, fetched = run(home, folder, chosen.files, "many")
+            times.setdefault("run", []).append(seconds)
+            times.setdefault("  of it, fetching", []).append(fetched)
+            for way, command in {"tar | ssh": ["sh", "-c", tar], "skylift results": [*SKYLIFT, "results", job]}.items():
+                shutil.rmtree(folder / "many")
+                began = time.perf_counter()
+                subprocess.run(command, cwd=folder, env=environment(home), check=True, stdout=subprocess.DEVNULL)
+                times.setdefault(way, []).append(time.perf_counter() - began)
+                if len(list((folder / "many").iterdir())) != chosen.files:
+                    raise SystemExit(f"{way} has not brought all")
+            shutil.rmtree(folder / "many")
+    load = f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()}"
+    print(f"{chosen.files} files of 2 KiB, {chosen.rounds} rounds, medians; {load}")
+    floor = statistics.median(times["tar | ssh"])
+    for way, taken in times.items():
+        seconds = statistics.median(taken)
+        print(f"  {way:20}{seconds:7.2f} s{seconds / floor:7.2f}x the floor")
+
+
+def run(home: Home, folder: Path, size: int, out: str = "data.bin") -> tuple[str, float, float]:
     (folder / "data.bin").unlink(missing_ok=True)
-    command = [*SKYLIFT, "run", "--json", "--out", "data.bin", "job.py", str(size)]
+    command = [*SKYLIFT, "run", "--json", "--out", out, "job.py", str(size)]
     done = subprocess.run(command, cwd=folder, env=environment(home), capture_output=True, text=True, check=False)
     now = time.time()
     if done.returncode != 0:
