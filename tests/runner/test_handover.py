@@ -8,7 +8,7 @@ import threading
 from typing import Any
 
 import pytest
-from runner_bench import Machine, until
+from runner_bench import PATIENCE, Machine, until
 from shipped_job import Shipped
 
 from skylift.runner.job import Program
@@ -115,6 +115,20 @@ def test_a_server_that_reboots_knows_whose_it_is(line: Line) -> None:
     line.machine.wait()
     assert (line.status(second)["state"], line.output(second)) == ("rebooted", b"2\n")
     assert (line.status(first)["state"], line.output(first)) == ("succeeded", b"1\n")
+
+
+def test_what_goes_wrong_after_a_jobs_end_changes_nothing_of_it(line: Line) -> None:
+    """The record of the next job is not to be read."""
+    first = line.first("print(1)")
+    before = line.status(first)
+    other = Prefix("other")
+    line.shipped.put(other.record, b'{"deadline": "never"}')
+    line.claim(first, job="other")
+    assert line.machine.process is not None
+    line.machine.process.wait(PATIENCE)
+    assert line.status(first) == before
+    assert line.machine.off_commands()[-1] == "shutdown -P now"
+    assert "never" in line.machine.console()
 
 
 def test_nobody_comes(line: Line) -> None:

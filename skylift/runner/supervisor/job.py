@@ -689,6 +689,9 @@ class Supervisor:
         if self._spot is not None and self._attempt is None:
             # Another server may have the job, and goes on with it.
             return power_off()
+        if self.status.fields["final"] or self._ledger.read().get("delivered"):
+            # How the job ended has been told; what comes after that is no end of it.
+            return power_off()
         end = {
             "state": "broken",
             "final": True,
