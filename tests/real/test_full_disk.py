@@ -29,15 +29,22 @@ def refused(call: Callable[..., Any], **parameters: Any) -> str:
 
 
 @contextmanager
-def no_room(directory: Path) -> Iterator[None]:
-    """Take all the room that there is; in the end it is there again."""
+def no_room(directory: Path, but: int = 0) -> Iterator[None]:
+    """Take all the room that there is, but so many bytes; in the end it is there again."""
     ballast = directory / "ballast"
     try:
         with ballast.open("wb", buffering=0) as file:
+            found = os.statvfs(directory)
+            most = found.f_bavail * found.f_frsize - 16 * MIB
+            if most > 0:
+                # Taken without being written; what is written is the rest.
+                os.posix_fallocate(file.fileno(), 0, most)
+                file.seek(most)
             for size in (MIB, 4096, 1):
                 with suppress(OSError):
                     while True:
                         file.write(b"x" * size)
+            file.truncate(file.tell() - but)
             os.fsync(file.fileno())
         yield
     finally:
@@ -110,3 +117,40 @@ def test_a_launch_without_room_for_its_disk_ends_and_says_so(image_home: Home) -
         assert reason["Code"] == "Server.InsufficientInstanceCapacity"
         assert "No space left on device" in reason["Message"]
         cloud.launch().terminate()
+
+
+def test_a_server_that_turns_itself_off_without_room_for_its_root_volume_ends_once_there_is(image_home: Home) -> None:
+    with disk(1024) as held, cloud_on(held, image_home) as cloud:
+        ec2 = cloud.ec2
+        root = {"DeviceName": "/dev/xvda", "Ebs": {"DeleteOnTermination": False}}
+        server = cloud.launch(InstanceInitiatedShutdownBehavior="terminate", BlockDeviceMappings=[root])
+        server.ssh("echo kept >word; sync")
+        volume = server.describe()["BlockDeviceMappings"][0]["Ebs"]["VolumeId"]
+        with no_room(cloud.home.data.path, but=8 * MIB):
+            server.ssh("sudo poweroff", check=False)
+            server.await_state("shutting-down")
+            reason = server.describe()["StateReason"]
+            assert reason["Code"] == "Client.InstanceInitiatedShutdown"
+            assert "its root volume cannot be kept" in reason["Message"]
+            # It outlives the cloud's process, and goes on to be an end for everybody who asks.
+            cloud.kill()
+            cloud.up()
+            (answer,) = ec2.terminate_instances(InstanceIds=[server.id])["TerminatingInstances"]
+            assert answer["CurrentState"]["Name"] == "shutting-down"
+        server.await_state("terminated")
+        assert server.describe()["StateReason"] == {
+            "Code": "Client.InstanceInitiatedShutdown",
+            "Message": "Client.InstanceInitiatedShutdown: Instance initiated shutdown",
+        }
+        assert ec2.describe_volumes(VolumeIds=[volume])["Volumes"][0]["State"] == "available"
+
+
+def test_a_server_whose_root_volume_finds_no_room_ends_without_it_when_it_is_told_to(image_home: Home) -> None:
+    with disk(64) as held, cloud_on(held, image_home) as cloud:
+        root = {"DeviceName": "/dev/xvda", "Ebs": {"DeleteOnTermination": False}}
+        server = cloud.launch(InstanceInitiatedShutdownBehavior="terminate", BlockDeviceMappings=[root])
+        server.ssh("sudo poweroff", check=False)
+        server.await_state("shutting-down")
+        gone = {"DeviceName": "/dev/xvda", "Ebs": {"DeleteOnTermination": True}}
+        cloud.ec2.modify_instance_attribute(InstanceId=server.id, BlockDeviceMappings=[gone])
+        server.await_state("terminated")
