@@ -1,4 +1,4 @@
-"""What EC2 tells of a denial in a sealed form, for those who may read it: DecodeAuthorizationMessage opens it.
+"""What EC2 tells of a denial in a sealed form, for those who may read it.
 
 The request's context can be more than the caller is to know. Nothing is kept of a denial: the message is all there is.
 https://docs.aws.amazon.com/STS/latest/APIReference/API_DecodeAuthorizationMessage.html
@@ -16,7 +16,6 @@ import zlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import AccessKey, Caller
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.store.database import Tx
@@ -46,19 +45,9 @@ def sealed(tx: Tx, caller: Caller, check: Check, context: Mapping[str, str | tup
     return _seal(_key(tx), json.dumps(message, separators=(",", ":")).encode())
 
 
-def decode(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
-    text = _opened(_key(tx), params["EncodedMessage"])
-    if text is None:
-        raise ServiceError(
-            "InvalidAuthorizationMessageException",
-            "Message is not valid: it was not made by this cloud, or not as a whole.",
-            status=400,
-        )
-    return {"DecodedMessage": text}
-
-
-def check(_tx: Tx, _caller: Caller, _params: Any) -> Iterable[Check]:
-    return [Check("sts:DecodeAuthorizationMessage", "*")]
+def opened(tx: Tx, message: str) -> str | None:
+    """What was sealed; None where the message was not made by this cloud, or is not whole."""
+    return _opened(_key(tx), message)
 
 
 def _items(values: Iterable[Any]) -> dict[str, list[Any]]:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from skylift.catalogue import InstanceType
 from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller, InstanceProfile
+from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Image, Instance, KeyPair, MetadataOptions
 from skylift.cloud.services.api.client_token import remember, result_of
 from skylift.cloud.services.api.facts import take_public_ip, take_uid_base
@@ -28,6 +28,7 @@ from skylift.cloud.services.ec2.launch_place import Place, Plug, place
 from skylift.cloud.services.ec2.launch_template_version import with_template
 from skylift.cloud.services.ec2.metadata_defaults import default_options, refuse_tokenless
 from skylift.cloud.services.ec2.placement_group import Room, refuse_without_room, room_for
+from skylift.cloud.services.ec2.profile import wanted_profile
 from skylift.cloud.services.ec2.spot_option import REQUEST, SpotWish, market_wish
 from skylift.cloud.services.ec2.spot_status import fulfilled, write_request
 from skylift.cloud.services.ec2.tenancy import Berths, berths, with_zone_of_host
@@ -300,33 +301,6 @@ class _Launch:
         around = Surroundings.of(self._tx, self._caller, instances)
         shown = [view(instance, around) for instance in instances]
         return reservation(shown, reservation_id, self._caller.account)
-
-
-def find_profile(tx: Tx, asked: dict[str, str]) -> InstanceProfile | None:
-    """The instance profile that a request names, by name or by ARN."""
-    if asked.get("Name") and asked.get("Arn"):
-        raise combination(
-            "The parameter 'iamInstanceProfile.name' may not be used in combination with 'iamInstanceProfile.arn'"
-        )
-    if asked.get("Name"):
-        return tx.get(InstanceProfile, name=asked["Name"])
-    return tx.get(InstanceProfile, arn=asked["Arn"]) if asked.get("Arn") else None
-
-
-def wanted_profile(tx: Tx, asked: dict[str, str]) -> InstanceProfile | None:
-    """As `find_profile`; raises where it is not there or has no role to give."""
-    found = find_profile(tx, asked)
-    if found is not None and found.role is None:
-        raise invalid(f'IAM Instance Profile "{found.arn}" has no associated IAM Roles')
-    if found is None and asked:
-        field = "name" if asked.get("Name") else "arn"
-        label = "name" if field == "name" else "ARN"
-        raise invalid_value(
-            asked.get("Name") or asked.get("Arn"),
-            f"iamInstanceProfile.{field}",
-            f"Invalid IAM Instance Profile {label}",
-        )
-    return found
 
 
 def refuse_other_architecture(kind: InstanceType, image: Image) -> None:

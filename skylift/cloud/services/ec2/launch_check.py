@@ -19,12 +19,12 @@ from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.api.public_parameter import image_id_or_none, image_parameter
 from skylift.cloud.services.api.resource import arn
 from skylift.cloud.services.ebs import block_device
-from skylift.cloud.services.ec2.launch import find_profile
 from skylift.cloud.services.ec2.launch_market import terms_of, with_zone
 from skylift.cloud.services.ec2.launch_template import check_of
 from skylift.cloud.services.ec2.launch_template_version import with_template
 from skylift.cloud.services.ec2.metadata_defaults import default_options
 from skylift.cloud.services.ec2.placement_group import on_group_of
+from skylift.cloud.services.ec2.profile import find_profile
 from skylift.cloud.services.ec2.profile_association import check_pass
 from skylift.cloud.services.ec2.spot_option import REQUEST
 from skylift.cloud.services.ec2.tenancy import TENANCIES, tenancy_of

@@ -19,7 +19,7 @@ from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.api.page import Limits, answer, page
 from skylift.cloud.services.api.refusal import missing
 from skylift.cloud.services.api.resource import new_id, require, well_formed
-from skylift.cloud.services.ec2.launch import find_profile, wanted_profile
+from skylift.cloud.services.ec2.profile import find_profile, wanted_profile
 from skylift.cloud.store.database import Tx
 
 PREFIX = "iip-assoc"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from skylift.cloud.services.api import tag, zone
 from skylift.cloud.services.api.check import (
     adds_rules,
     creates,
@@ -45,7 +44,9 @@ from skylift.cloud.services.ec2 import (
     monitoring,
     placement_group,
     profile_association,
+    region,
 )
+from skylift.cloud.services.ec2 import tagging as tags
 from skylift.cloud.services.ec2.empty_listings import ABSENT
 from skylift.cloud.services.ec2.launch_neutral import NEUTRAL
 from skylift.cloud.services.ec2.launch_template import on_template
@@ -127,9 +128,9 @@ _ACL_ENTRY = (
 
 EC2_OPERATIONS: tuple[Operation, ...] = (
     # Regions and zones
-    _reads("DescribeRegions", zone.describe_regions, "Filters RegionNames AllRegions"),
-    _reads("DescribeAvailabilityZones", zone.describe_zones, "Filters ZoneNames ZoneIds AllAvailabilityZones"),
-    _reads("DescribeAccountAttributes", zone.describe_account_attributes, "AttributeNames"),
+    _reads("DescribeRegions", region.describe_regions, "Filters RegionNames AllRegions"),
+    _reads("DescribeAvailabilityZones", region.describe_zones, "Filters ZoneNames ZoneIds AllAvailabilityZones"),
+    _reads("DescribeAccountAttributes", region.describe_account_attributes, "AttributeNames"),
     # VPCs
     _writes(
         "CreateVpc",
@@ -768,9 +769,9 @@ EC2_OPERATIONS: tuple[Operation, ...] = (
         network_acl.on_acl_association("ec2:ReplaceNetworkAclAssociation"),
     ),
     # Tags
-    _writes("CreateTags", tag.create, "Resources Tags", tagging("ec2:CreateTags")),
-    _writes("DeleteTags", tag.delete, "Resources Tags", tagging("ec2:DeleteTags")),
-    _reads("DescribeTags", tag.describe, _PAGES),
+    _writes("CreateTags", tags.create, "Resources Tags", tagging("ec2:CreateTags")),
+    _writes("DeleteTags", tags.delete, "Resources Tags", tagging("ec2:DeleteTags")),
+    _reads("DescribeTags", tags.describe, _PAGES),
     # What is never there
     *(_reads(one.operation, one.describe, one.takes) for one in ABSENT),
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from skylift.cloud.services.api import denial_message
 from skylift.cloud.services.api.operation import Handler, Operation
 from skylift.cloud.services.iam import (
     access_key,
@@ -29,7 +28,7 @@ from skylift.cloud.services.iam.entity_policy import (
     USER_POLICIES,
 )
 from skylift.cloud.services.iam.role import Checks
-from skylift.cloud.services.sts import session
+from skylift.cloud.services.sts import authorization_message, session
 
 PAGES = "Marker MaxItems"
 
@@ -345,7 +344,9 @@ STS = (
         "Name Policy PolicyArns DurationSeconds Tags",
         session.check_federation,
     ),
-    _reads("sts", "DecodeAuthorizationMessage", denial_message.decode, "EncodedMessage", denial_message.check),
+    _reads(
+        "sts", "DecodeAuthorizationMessage", authorization_message.decode, "EncodedMessage", authorization_message.check
+    ),
     _reads("sts", "GetAccessKeyInfo", session.get_access_key_info, "AccessKeyId", session.check_key_info),
 )
 

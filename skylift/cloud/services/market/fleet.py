@@ -152,13 +152,6 @@ def check_delete(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
                 yield on_row(tx, caller, "ec2:TerminateInstances", Instance, member.instance_id)
 
 
-def on_fleet(action: str) -> Any:
-    def checks(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
-        yield on_row(tx, caller, action, Fleet, params.get("FleetId") or "*")
-
-    return checks
-
-
 def _to_launch(tx: Tx, caller: Caller, config: Any, markets: list[Market], tags: list[Item]) -> Iterator[Check]:
     """What it takes to launch from each pool of one template. Whether that makes sense is the handler's to say."""
     try:

@@ -82,13 +82,13 @@ FLEET_OPERATIONS: tuple[Operation, ...] = (
         "DescribeFleetInstances",
         fleet_view.describe_instances,
         "FleetId Filters MaxResults NextToken",
-        fleet.on_fleet("ec2:DescribeFleetInstances"),
+        fleet_view.on_fleet("ec2:DescribeFleetInstances"),
     ),
     reads(
         "DescribeFleetHistory",
         fleet_view.describe_history,
         "FleetId EventType StartTime MaxResults NextToken",
-        fleet.on_fleet("ec2:DescribeFleetHistory"),
+        fleet_view.on_fleet("ec2:DescribeFleetHistory"),
     ),
     writes(
         "ModifyFleet",

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.fleet import MARKETS, Fleet, FleetEvent, FleetMember, Market
 from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Instance
+from skylift.cloud.services.api.check import on_row
 from skylift.cloud.services.api.filter import matching
 from skylift.cloud.services.api.list_response import Listing
+from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.api.page import Limits, answer, page
 from skylift.cloud.services.api.resource import require
 from skylift.cloud.services.api.tag import tag_list
@@ -197,3 +200,10 @@ def _refuse_instant(fleet: Fleet, operation: str) -> None:
             "UnsupportedOperation",
             f"{operation} does not support fleets of type instant. Use DescribeFleets with the ID of the fleet.",
         )
+
+
+def on_fleet(action: str) -> Any:
+    def checks(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+        yield on_row(tx, caller, action, Fleet, params.get("FleetId") or "*")
+
+    return checks

@@ -1,0 +1,95 @@
+"""CreateTags, DeleteTags and DescribeTags: of whatever has an id.
+
+https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from skylift.cloud.error import ServiceError
+from skylift.cloud.identity import Caller
+from skylift.cloud.instance import Instance
+from skylift.cloud.network import SecurityGroup
+from skylift.cloud.services.api.filter import matching
+from skylift.cloud.services.api.page import answer, page
+from skylift.cloud.services.api.refusal import invalid, missing
+from skylift.cloud.services.api.resource import KINDS, SECURITY_GROUP_RULE, kind_of_id, require
+from skylift.cloud.services.api.tag import RESERVED, Tags, check_metadata_keys, checked, limited, rule_by_id
+from skylift.cloud.store.database import Tx
+
+
+def create(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    added = checked(params["Tags"])
+    if not added:
+        raise missing("Tag")
+    for resource_id in dict.fromkeys(params["Resources"]):
+        _change(tx, resource_id, lambda tags: limited({**tags, **added}))
+    return {}
+
+
+def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    """Without `Tags` all of them go; a key with a value goes only where the value is that one."""
+    unwanted = params.get("Tags")
+    for pair in unwanted or []:
+        if pair["Key"].lower().startswith(RESERVED):
+            raise invalid("Tag keys starting with 'aws:' are reserved for internal use")
+    for resource_id in dict.fromkeys(params["Resources"]):
+        _change(tx, resource_id, lambda tags: _without(tags, unwanted))
+    return {}
+
+
+def describe(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    items = [
+        {
+            "Key": key,
+            "Value": value,
+            "ResourceId": resource_id,
+            "ResourceType": resource_type,
+            "Tags": [{"Key": key, "Value": value}],
+        }
+        for resource_id, resource_type, tags in _everything(tx)
+        for key, value in tags.items()
+    ]
+    paths = {"key": "Key", "resource-id": "ResourceId", "resource-type": "ResourceType", "value": "Value"}
+    found = matching(items, params.get("Filters"), paths, tags="Tags")
+    chosen, token = page(found, params, lambda item: f"{item['ResourceId']} {item['Key']}")
+    return answer("Tags", ([{key: item[key] for key in item if key != "Tags"} for item in chosen], token))
+
+
+def _everything(tx: Tx) -> Iterator[tuple[str, str, Tags]]:
+    for kind in KINDS:
+        for row in tx.find(kind.noun):
+            yield row.id, kind.type, row.tags
+            if isinstance(row, SecurityGroup):
+                for rule in row.rules:
+                    yield rule.id, SECURITY_GROUP_RULE, rule.tags
+
+
+def _change(tx: Tx, resource_id: str, changed: Any) -> None:
+    if resource_id.startswith("sgr-"):
+        group, rule = rule_by_id(tx, resource_id)
+        rules = tuple(replace(one, tags=changed(one.tags)) if one is rule else one for one in group.rules)
+        tx.save(replace(group, rules=rules))
+        return
+    kind = kind_of_id(resource_id)
+    if kind is None:
+        raise ServiceError("InvalidID", f"The ID '{resource_id}' is not valid")
+    row = require(tx, kind.noun, resource_id)
+    tags = changed(row.tags)
+    if isinstance(row, Instance) and row.metadata.tags == "enabled":
+        check_metadata_keys(tags)
+    tx.save(replace(row, tags=tags))
+
+
+def _without(tags: Tags, unwanted: list[dict[str, str]] | None) -> Tags:
+    if not unwanted:
+        return {key: value for key, value in tags.items() if key.startswith(RESERVED)}
+    gone = {
+        pair["Key"]
+        for pair in unwanted
+        if pair["Key"] in tags and ("Value" not in pair or pair["Value"] == tags[pair["Key"]])
+    }
+    return {key: value for key, value in tags.items() if key not in gone}

@@ -1,0 +1,27 @@
+"""DecodeAuthorizationMessage: opens what EC2 tells of a denial in a sealed form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from skylift.cloud.error import ServiceError
+from skylift.cloud.identity import Caller
+from skylift.cloud.services.api.denial_message import opened
+from skylift.cloud.services.api.operation import Check
+from skylift.cloud.store.database import Tx
+
+
+def decode(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    text = opened(tx, params["EncodedMessage"])
+    if text is None:
+        raise ServiceError(
+            "InvalidAuthorizationMessageException",
+            "Message is not valid: it was not made by this cloud, or not as a whole.",
+            status=400,
+        )
+    return {"DecodedMessage": text}
+
+
+def check(_tx: Tx, _caller: Caller, _params: Any) -> Iterable[Check]:
+    return [Check("sts:DecodeAuthorizationMessage", "*")]
