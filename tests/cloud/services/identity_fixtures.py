@@ -25,21 +25,16 @@ from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.services.api.authorize import authorize
 from skylift.cloud.services.api.operation import Check, Operation
-from skylift.cloud.services.cloudwatch.cloudwatch_table import CLOUDWATCH_OPERATIONS
 from skylift.cloud.services.iam.identity import authenticate, make_root_key
-from skylift.cloud.services.iam.identity_table import IDENTITY_OPERATIONS
-from skylift.cloud.services.s3.table import S3_OPERATIONS
-from skylift.cloud.services.ssm.ssm_table import SSM_OPERATIONS
+from skylift.cloud.services.table import TABLE
 from skylift.cloud.store.database import Database
 from skylift.cloud.wire import checksum
 
 ACCOUNT = "123456789012"
 START = datetime(2026, 3, 1, 12, 0, 0, 250_000, tzinfo=UTC)
 
-OPERATIONS = {
-    (operation.service, operation.name): operation
-    for operation in (*IDENTITY_OPERATIONS, *S3_OPERATIONS, *SSM_OPERATIONS, *CLOUDWATCH_OPERATIONS)
-}
+SERVICES = ("cloudwatch", "ec2-instance-connect", "iam", "s3", "ssm", "sts")
+OPERATIONS = {key: operation for key, operation in TABLE.items() if operation.service in SERVICES}
 
 EC2_TRUST = json.dumps(
     {

@@ -4,7 +4,7 @@ import pytest
 from ec2_fixtures import ec2_model
 
 from skylift.cloud.services.api.operation import Operation
-from skylift.cloud.services.table import OPERATIONS, TABLE
+from skylift.cloud.services.table import OPERATIONS
 
 EC2_OPERATIONS = [operation for operation in OPERATIONS if operation.service == "ec2"]
 
@@ -26,9 +26,3 @@ def test_takes_what_the_model_requires(operation: Operation) -> None:
     top = ec2_model().operation_model(operation.name).input_shape
     taken = {name.split(".")[0] for name in operation.takes}
     assert set(top.required_members) <= taken
-
-
-def test_every_operation_stands_once_in_the_table() -> None:
-    names = [operation.name for operation in EC2_OPERATIONS]
-    assert len(set(names)) == len(names)
-    assert len(set(TABLE)) == len(OPERATIONS)

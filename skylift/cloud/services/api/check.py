@@ -5,7 +5,7 @@ https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from skylift.cloud.dedicated_host import DedicatedHost
@@ -28,15 +28,13 @@ from skylift.cloud.network import (
 from skylift.cloud.peering import Peering
 from skylift.cloud.placement_group import PlacementGroup
 from skylift.cloud.services.api.condition_key import Context, of_change, of_row
-from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.api.operation import Check, Checks
 from skylift.cloud.services.api.resource import arn, kind_of, kind_of_id
 from skylift.cloud.services.api.tag import RESERVED, checked
 from skylift.cloud.spot import SpotRequest
 from skylift.cloud.store.database import Tx
 from skylift.cloud.volume import Snapshot, Volume
 from skylift.cloud.vpc_endpoint import VpcEndpoint
-
-Checks = Callable[[Tx, Caller, Any], Iterable[Check]]
 
 _NAMED_BY: dict[str, type[Any]] = {
     "VpcId": Vpc,

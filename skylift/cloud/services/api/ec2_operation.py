@@ -6,9 +6,11 @@ from typing import Any
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
-from skylift.cloud.services.api.check import Checks, anything, on
-from skylift.cloud.services.api.operation import Handler, Operation
+from skylift.cloud.services.api.check import anything, on
+from skylift.cloud.services.api.operation import Checks, Handler, Operation
 from skylift.cloud.store.database import Tx
+
+PAGES = "Filters MaxResults NextToken"
 
 _NO_DRY_RUN = frozenset(
     {

@@ -22,6 +22,10 @@ class Check:
     context: Mapping[str, str | tuple[str, ...]] | None = None
 
 
+Checks = Callable[[Tx, Caller, Any], Iterable[Check]]
+"""What the caller must be allowed to do for one request."""
+
+
 @dataclass(frozen=True)
 class Operation:
     """One operation that this cloud carries out.
@@ -36,7 +40,7 @@ class Operation:
     name: str
     handler: Handler
     takes: frozenset[str]
-    checks: Callable[[Tx, Caller, Any], Iterable[Check]]
+    checks: Checks
     writes: bool
     prepare: Handler | None = None
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from skylift.cloud.identity import Caller
 from skylift.cloud.scaling_group import ScalingActivity, ScalingGroup
+from skylift.cloud.services.autoscaling.operation import GROUP, PAGES, reads
 from skylift.cloud.services.autoscaling.scaling_rules import page, require_group
 from skylift.cloud.store.database import Tx
 
@@ -42,3 +43,12 @@ def view(row: ScalingActivity, *, deleted: bool = False) -> Item:
         **({"AutoScalingGroupState": "Deleted"} if deleted else {}),
         "AutoScalingGroupARN": row.group_arn,
     }
+
+
+OPERATIONS = (
+    reads(
+        "DescribeScalingActivities",
+        describe,
+        f"ActivityIds {GROUP} IncludeDeletedGroups {PAGES}",
+    ),
+)

@@ -17,6 +17,8 @@ from skylift.cloud.scaling_group import PROCESSES, ScalingGroup, ScalingMember, 
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.api.refusal import refuse_other_values
 from skylift.cloud.services.api.zone import require_zone, zone_id
+from skylift.cloud.services.autoscaling import scaling_hook, scaling_mixed
+from skylift.cloud.services.autoscaling.operation import FILTERS, GROUP, PAGES, reads, writes
 from skylift.cloud.services.autoscaling.scaling_hook import put_hook
 from skylift.cloud.services.autoscaling.scaling_launch import check_template, may_launch, named
 from skylift.cloud.services.autoscaling.scaling_mixed import checked_policy
@@ -30,7 +32,7 @@ from skylift.cloud.services.autoscaling.scaling_rules import (
     require_group,
     tag_context,
 )
-from skylift.cloud.services.autoscaling.scaling_tag import checked_tags, tag_view
+from skylift.cloud.services.autoscaling.scaling_tag import TAG_MEMBERS, checked_tags, tag_view
 from skylift.cloud.services.ec2.launch_place import default_subnet
 from skylift.cloud.services.iam import service_linked_role
 from skylift.cloud.services.iam.role import SERVICE_PATH
@@ -420,3 +422,37 @@ def _asked(params: Any) -> Context:
         version = params["LaunchTemplate"].get("Version")
         context["autoscaling:LaunchTemplateVersionSpecified"] = "true" if version else "false"
     return context
+
+
+_TEMPLATE = "LaunchTemplate.LaunchTemplateId LaunchTemplate.LaunchTemplateName LaunchTemplate.Version"
+
+_SETTINGS = (
+    f"{GROUP} {_TEMPLATE} MinSize MaxSize DesiredCapacity DefaultCooldown AvailabilityZones AvailabilityZoneIds "
+    "VPCZoneIdentifier HealthCheckGracePeriod TerminationPolicies NewInstancesProtectedFromScaleIn "
+    f"ServiceLinkedRoleARN Context DefaultInstanceWarmup CapacityRebalance {scaling_mixed.TAKES} " + " ".join(NEUTRAL)
+)
+
+_HOOKS = " ".join(f"LifecycleHookSpecificationList.{name}" for name in scaling_hook.SPEC.split())
+
+
+OPERATIONS = (
+    writes(
+        "CreateAutoScalingGroup",
+        create,
+        f"{_SETTINGS} {TAG_MEMBERS} {_HOOKS}",
+        check_create,
+    ),
+    writes("UpdateAutoScalingGroup", update, _SETTINGS, check_update),
+    writes("DeleteAutoScalingGroup", delete, f"{GROUP} ForceDelete"),
+    reads(
+        "DescribeAutoScalingGroups",
+        describe,
+        f"AutoScalingGroupNames IncludeInstances {FILTERS} {PAGES}",
+    ),
+    writes("SetDesiredCapacity", set_desired, f"{GROUP} DesiredCapacity HonorCooldown"),
+    writes("SuspendProcesses", suspend, f"{GROUP} ScalingProcesses"),
+    writes("ResumeProcesses", resume, f"{GROUP} ScalingProcesses"),
+    reads("DescribeScalingProcessTypes", process_types),
+    reads("DescribeTerminationPolicyTypes", termination_policy_types),
+    reads("DescribeAccountLimits", account_limits),
+)

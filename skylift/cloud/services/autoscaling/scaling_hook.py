@@ -13,6 +13,7 @@ from typing import Any
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.scaling_group import LAUNCHING, TERMINATING, HookWait, LifecycleHook, ScalingMember
+from skylift.cloud.services.autoscaling.operation import GROUP, reads, writes
 from skylift.cloud.services.autoscaling.scaling_rules import changeable_group, invalid, require_group
 from skylift.cloud.store.database import Tx
 
@@ -132,3 +133,16 @@ def _view(hook: LifecycleHook) -> Item:
         "GlobalTimeout": hook.longest,
         "DefaultResult": hook.default,
     }
+
+
+_ACTION = f"LifecycleHookName {GROUP} LifecycleActionToken InstanceId"
+
+
+OPERATIONS = (
+    writes("PutLifecycleHook", put, f"{GROUP} {SPEC}"),
+    reads("DescribeLifecycleHooks", describe, f"{GROUP} LifecycleHookNames"),
+    reads("DescribeLifecycleHookTypes", types),
+    writes("DeleteLifecycleHook", delete, f"{GROUP} LifecycleHookName"),
+    writes("RecordLifecycleActionHeartbeat", heartbeat, _ACTION),
+    writes("CompleteLifecycleAction", complete, f"{_ACTION} LifecycleActionResult"),
+)

@@ -19,11 +19,13 @@ from skylift.cloud.scaling_group import (
     new_activity,
     new_member,
 )
+from skylift.cloud.services.autoscaling.operation import GROUP, PAGES, reads, writes
 from skylift.cloud.services.autoscaling.scaling_activity import view as activity_view
 from skylift.cloud.services.autoscaling.scaling_group import member_view
 from skylift.cloud.services.autoscaling.scaling_rules import (
     changeable_group,
     invalid,
+    on_instances_group,
     page,
     require_member,
     require_members,
@@ -237,3 +239,25 @@ def _no_room(group: ScalingGroup, what: str) -> ServiceError:
 
 def _id(row: ScalingMember) -> str:
     return row.instance_id
+
+
+OPERATIONS = (
+    reads("DescribeAutoScalingInstances", describe, f"InstanceIds {PAGES}"),
+    writes(
+        "TerminateInstanceInAutoScalingGroup",
+        terminate,
+        "InstanceId ShouldDecrementDesiredCapacity",
+        on_instances_group("TerminateInstanceInAutoScalingGroup"),
+    ),
+    writes("AttachInstances", attach, f"{GROUP} InstanceIds"),
+    writes("DetachInstances", detach, f"{GROUP} InstanceIds ShouldDecrementDesiredCapacity"),
+    writes("EnterStandby", enter_standby, f"{GROUP} InstanceIds ShouldDecrementDesiredCapacity"),
+    writes("ExitStandby", exit_standby, f"{GROUP} InstanceIds"),
+    writes("SetInstanceProtection", set_protection, f"{GROUP} InstanceIds ProtectedFromScaleIn"),
+    writes(
+        "SetInstanceHealth",
+        set_health,
+        "InstanceId HealthStatus ShouldRespectGracePeriod",
+        on_instances_group("SetInstanceHealth"),
+    ),
+)

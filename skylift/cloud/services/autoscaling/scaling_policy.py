@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import uuid
+from collections.abc import Iterator
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any, get_args
@@ -16,9 +17,11 @@ from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.scaling_group import COUNTED, ScalingGroup, ScalingMember
 from skylift.cloud.scaling_policy import ADJUSTMENTS, PolicyKind, ScalingPolicy, Step
+from skylift.cloud.services.api.operation import Check, Checks
 from skylift.cloud.services.autoscaling import scaling_tracking
+from skylift.cloud.services.autoscaling.operation import reads, writes
 from skylift.cloud.services.autoscaling.scaling_adjustment import adjusted, step_for, tracked
-from skylift.cloud.services.autoscaling.scaling_rules import changeable_group, invalid, page, require_group
+from skylift.cloud.services.autoscaling.scaling_rules import changeable_group, check_of, invalid, page, require_group
 from skylift.cloud.store.database import Tx
 
 MOST_POLICIES = 50
@@ -309,3 +312,63 @@ def _alarms(tx: Tx, caller: Caller, policy: ScalingPolicy) -> list[Item]:
 def _new_arn(caller: Caller, group: str, name: str) -> str:
     where = f"arn:aws:autoscaling:{caller.region}:{caller.account}:scalingPolicy:{uuid.uuid4()}"
     return f"{where}:autoScalingGroupName/{group}:policyName/{name}"
+
+
+_CONFIG = "TargetTrackingConfiguration"
+
+_OWN = f"{_CONFIG}.CustomizedMetricSpecification"
+
+_TRACKING = " ".join(
+    [
+        f"{_CONFIG}.TargetValue {_CONFIG}.DisableScaleIn",
+        f"{_CONFIG}.PredefinedMetricSpecification.PredefinedMetricType",
+        *(f"{_OWN}.{name}" for name in ("MetricName", "Namespace", "Statistic", "Unit", "Period")),
+        f"{_OWN}.Dimensions.Name {_OWN}.Dimensions.Value",
+    ]
+)
+
+_STEPS = " ".join(
+    f"StepAdjustments.{name}" for name in ("MetricIntervalLowerBound", "MetricIntervalUpperBound", "ScalingAdjustment")
+)
+
+
+def _on_policys_group(action: str) -> Checks:
+    """A policy may be named by its ARN alone."""
+
+    def checks(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+        policy = tx.get(ScalingPolicy, arn=params["PolicyName"])
+        yield check_of(tx, caller, action, policy.group if policy else params.get("AutoScalingGroupName", "*"))
+
+    return checks
+
+
+OPERATIONS = (
+    writes(
+        "PutScalingPolicy",
+        put,
+        "AutoScalingGroupName PolicyName PolicyType AdjustmentType MinAdjustmentMagnitude ScalingAdjustment Cooldown "
+        f"MetricAggregationType EstimatedInstanceWarmup Enabled {_STEPS} {_TRACKING}",
+    ),
+    reads(
+        "DescribePolicies",
+        describe,
+        "AutoScalingGroupName PolicyNames PolicyTypes MaxRecords NextToken",
+    ),
+    writes(
+        "ExecutePolicy",
+        execute,
+        "AutoScalingGroupName PolicyName HonorCooldown MetricValue BreachThreshold",
+        _on_policys_group("ExecutePolicy"),
+    ),
+    writes(
+        "DeletePolicy",
+        delete,
+        "AutoScalingGroupName PolicyName",
+        _on_policys_group("DeletePolicy"),
+    ),
+    reads(
+        "DescribeAdjustmentTypes",
+        adjustment_types,
+        "",
+    ),
+)

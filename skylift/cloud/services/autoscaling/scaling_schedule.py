@@ -13,6 +13,7 @@ from skylift.cloud.cron import Cron, CronError, parse
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.scaling_group import ScalingGroup, ScheduledAction
+from skylift.cloud.services.autoscaling.operation import GROUP, PAGES, reads, writes
 from skylift.cloud.services.autoscaling.scaling_rules import changeable_group, invalid, page, require_group
 from skylift.cloud.store.database import Tx
 
@@ -172,3 +173,20 @@ def _view(row: ScheduledAction) -> Item:
         **({"MaxSize": row.max_size} if row.max_size is not None else {}),
         **({"DesiredCapacity": row.desired} if row.desired is not None else {}),
     }
+
+
+OPERATIONS = (
+    writes("PutScheduledUpdateGroupAction", put, f"{GROUP} {ACTION}"),
+    writes(
+        "BatchPutScheduledUpdateGroupAction",
+        put_many,
+        f"{GROUP} " + " ".join(f"ScheduledUpdateGroupActions.{name}" for name in ACTION.split()),
+    ),
+    reads(
+        "DescribeScheduledActions",
+        describe,
+        f"{GROUP} ScheduledActionNames StartTime EndTime {PAGES}",
+    ),
+    writes("DeleteScheduledAction", delete, f"{GROUP} ScheduledActionName"),
+    writes("BatchDeleteScheduledAction", delete_many, f"{GROUP} ScheduledActionNames"),
+)

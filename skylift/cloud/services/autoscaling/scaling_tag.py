@@ -10,6 +10,7 @@ from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.scaling_group import GroupTag, ScalingGroup
 from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.autoscaling.operation import FILTERS, PAGES, reads, writes
 from skylift.cloud.services.autoscaling.scaling_rules import changeable_group, check_of, invalid, page, tag_context
 from skylift.cloud.store.database import Tx
 
@@ -113,3 +114,13 @@ def _matches(item: Item, asked: Item) -> bool:
     if name not in members:
         raise invalid(f"The filter {name} is not one of auto-scaling-group, key, value and propagate-at-launch.")
     return item[members[name]] in values
+
+
+TAG_MEMBERS = "Tags.ResourceId Tags.ResourceType Tags.Key Tags.Value Tags.PropagateAtLaunch"
+
+
+OPERATIONS = (
+    writes("CreateOrUpdateTags", create_or_update, TAG_MEMBERS, checks("CreateOrUpdateTags")),
+    writes("DeleteTags", delete, TAG_MEMBERS, checks("DeleteTags")),
+    reads("DescribeTags", describe, f"{FILTERS} {PAGES}"),
+)

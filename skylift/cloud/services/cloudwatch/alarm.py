@@ -21,6 +21,7 @@ from skylift.cloud.services.api.metric_page import after, leads_to
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.cloudwatch.alarm_action import check_action, needed_for
 from skylift.cloud.services.cloudwatch.metric import dimensions, metric_view
+from skylift.cloud.services.cloudwatch.operation import DIMENSIONS, reads, writes
 from skylift.cloud.store.alarm import change_state, note
 from skylift.cloud.store.database import Tx
 
@@ -300,3 +301,36 @@ def _check(tx: Tx, caller: Caller, action: str, name: str, more: Any = None) -> 
     alarm = tx.get(Alarm, name=name)
     tags = {f"aws:ResourceTag/{key}": value for key, value in (alarm.tags if alarm else {}).items()}
     return Check(f"cloudwatch:{action}", arn_of(caller, name), {**tags, **(more or {})})
+
+
+_ALARM = (
+    f"AlarmName AlarmDescription ActionsEnabled {' '.join(ACTIONS)} Namespace MetricName {DIMENSIONS} Statistic "
+    "Unit Period EvaluationPeriods DatapointsToAlarm Threshold ComparisonOperator TreatMissingData Tags.Key Tags.Value"
+)
+
+
+OPERATIONS = (
+    writes("PutMetricAlarm", put, _ALARM, on_put),
+    reads(
+        "DescribeAlarms",
+        describe,
+        "AlarmNames AlarmNamePrefix AlarmTypes StateValue ActionPrefix MaxRecords NextToken",
+    ),
+    reads(
+        "DescribeAlarmsForMetric",
+        describe_for_metric,
+        f"Namespace MetricName {DIMENSIONS} Statistic Period Unit",
+    ),
+    writes(
+        "SetAlarmState",
+        set_state,
+        "AlarmName StateValue StateReason StateReasonData",
+        on_alarm("SetAlarmState"),
+    ),
+    writes("DeleteAlarms", delete, "AlarmNames", on_alarm("DeleteAlarms")),
+    writes("EnableAlarmActions", enable_actions, "AlarmNames", on_alarm("EnableAlarmActions")),
+    writes("DisableAlarmActions", disable_actions, "AlarmNames", on_alarm("DisableAlarmActions")),
+    reads("ListTagsForResource", list_tags, "ResourceARN", on_arn("ListTagsForResource")),
+    writes("TagResource", tag, "ResourceARN Tags.Key Tags.Value", on_arn("TagResource")),
+    writes("UntagResource", untag, "ResourceARN TagKeys", on_arn("UntagResource")),
+)

@@ -8,6 +8,7 @@ from typing import Any
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.services.api.metric_page import after, leads_to
+from skylift.cloud.services.cloudwatch.operation import reads
 from skylift.cloud.store.alarm import history
 from skylift.cloud.store.database import Tx
 
@@ -41,3 +42,12 @@ def describe(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     ]
     token = leads_to(str(items[size - 1].number)) if len(items) > size else {}
     return {"AlarmHistoryItems": shown, **token}
+
+
+OPERATIONS = (
+    reads(
+        "DescribeAlarmHistory",
+        describe,
+        "AlarmName AlarmTypes HistoryItemType StartDate EndDate MaxRecords NextToken ScanBy",
+    ),
+)

@@ -16,6 +16,7 @@ from skylift.cloud.identity import Caller
 from skylift.cloud.metric import STATISTICS, Filter, Metric, Point, Summary, Wanted
 from skylift.cloud.services.api.metric_page import after, leads_to
 from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.cloudwatch.operation import DIMENSIONS, below, reads, writes
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.metric import LISTED, metrics, record, summaries
 
@@ -208,3 +209,17 @@ def valid_statistic(name: str, place: str) -> str:
 
 def on_namespace(_tx: Tx, _caller: Caller, params: Any) -> Iterator[Check]:
     yield Check("cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": params["Namespace"]})
+
+
+_DATUM = "MetricName Timestamp Value Values Counts Unit StorageResolution StatisticValues " + DIMENSIONS
+
+
+OPERATIONS = (
+    writes("PutMetricData", put, f"Namespace {below('MetricData', _DATUM)}", on_namespace),
+    reads("ListMetrics", list_metrics, f"Namespace MetricName {DIMENSIONS} NextToken RecentlyActive"),
+    reads(
+        "GetMetricStatistics",
+        statistics,
+        f"Namespace MetricName {DIMENSIONS} StartTime EndTime Period Statistics Unit",
+    ),
+)

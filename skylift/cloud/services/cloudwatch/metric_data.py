@@ -12,6 +12,7 @@ from skylift.cloud.identity import Caller
 from skylift.cloud.metric import Metric, Point, Wanted
 from skylift.cloud.services.api.metric_page import after, leads_to
 from skylift.cloud.services.cloudwatch.metric import checked_period, dimensions, moment, valid_statistic
+from skylift.cloud.services.cloudwatch.operation import DIMENSIONS, below, reads
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.metric import summaries
 
@@ -102,3 +103,18 @@ def _page(results: list[dict[str, Any]], params: Any) -> dict[str, Any]:
 
 def _invalid(message: str) -> ServiceError:
     return ServiceError("ValidationError", message)
+
+
+_METRIC = f"Namespace MetricName {DIMENSIONS}".split()
+
+_STAT = " ".join([*(f"Metric.{member}" for member in _METRIC), "Period", "Stat", "Unit"])
+
+
+OPERATIONS = (
+    reads(
+        "GetMetricData",
+        get,
+        f"StartTime EndTime ScanBy MaxDatapoints NextToken "
+        f"{below('MetricDataQueries', 'Id Label ReturnData ' + below('MetricStat', _STAT))}",
+    ),
+)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from skylift.cloud.identity import Caller
+from skylift.cloud.services.api.ec2_operation import PAGES, reads
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.page import Limits
 from skylift.cloud.services.api.tag import tag_list
@@ -70,3 +71,6 @@ def _restorable(snapshot: Snapshot, users: list[str], account: str) -> bool:
         or bool({"self", account} & set(users))
         or bool(set(users) & set(snapshot.users))
     )
+
+
+OPERATIONS = (reads("DescribeSnapshots", describe, f"SnapshotIds OwnerIds RestorableByUserIds {PAGES}"),)

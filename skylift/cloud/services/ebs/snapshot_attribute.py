@@ -7,6 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from skylift.cloud.identity import Caller
+from skylift.cloud.services.api.check import on
+from skylift.cloud.services.api.ec2_operation import acts, reads
 from skylift.cloud.services.api.refusal import combination, invalid_value, missing
 from skylift.cloud.services.api.resource import require
 from skylift.cloud.store.database import Tx
@@ -84,3 +86,21 @@ def _everyone(permissions: list[Permission]) -> bool:
         if group != "all":
             raise invalid_value(group, "group", "It has to be all.")
     return bool(groups)
+
+
+OPERATIONS = (
+    reads(
+        "DescribeSnapshotAttribute",
+        describe,
+        "SnapshotId Attribute",
+        on("ec2:DescribeSnapshotAttribute", "SnapshotId"),
+    ),
+    acts(
+        "ModifySnapshotAttribute",
+        modify,
+        "SnapshotId Attribute OperationType UserIds GroupNames CreateVolumePermission.Add.Group "
+        "CreateVolumePermission.Add.UserId CreateVolumePermission.Remove.Group CreateVolumePermission.Remove.UserId",
+        "SnapshotId",
+    ),
+    acts("ResetSnapshotAttribute", reset, "SnapshotId Attribute", "SnapshotId"),
+)

@@ -9,6 +9,7 @@ from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Image, Instance
 from skylift.cloud.services.api.check import making, on_row
+from skylift.cloud.services.api.ec2_operation import acts, writes
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.api.refusal import invalid, invalid_value, refuse_other_values
 from skylift.cloud.services.api.resource import new_id, require
@@ -164,3 +165,27 @@ def _description(params: Any, default: str = "") -> str:
 
 def _copied(tags: Tags) -> Tags:
     return {key: value for key, value in tags.items() if not key.startswith("aws:")}
+
+
+OPERATIONS = (
+    writes(
+        "CreateSnapshot",
+        create,
+        "VolumeId Description TagSpecifications " + " ".join(NEUTRAL),
+        check_create,
+    ),
+    writes(
+        "CreateSnapshots",
+        create_many,
+        "InstanceSpecification Description CopyTagsFromSource TagSpecifications " + " ".join(NEUTRAL),
+        check_create_many,
+    ),
+    writes(
+        "CopySnapshot",
+        copy,
+        "SourceRegion SourceSnapshotId DestinationRegion PresignedUrl Description TagSpecifications "
+        + " ".join(COPY_NEUTRAL),
+        check_copy,
+    ),
+    acts("DeleteSnapshot", delete, "SnapshotId", "SnapshotId"),
+)

@@ -6,6 +6,7 @@ from typing import Any
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
+from skylift.cloud.services.api.ec2_operation import PAGES, reads
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.page import Limits
 from skylift.cloud.services.api.tag import tag_list
@@ -180,3 +181,14 @@ def _status(volume: Volume) -> dict[str, Any]:
         "Events": [],
         "AttachmentStatuses": [],
     }
+
+
+OPERATIONS = (
+    reads("DescribeVolumes", describe, f"VolumeIds IncludeManagedResources {PAGES}"),
+    reads("DescribeVolumeStatus", describe_status, f"VolumeIds IncludeManagedResources {PAGES}"),
+    reads(
+        "DescribeVolumesModifications",
+        describe_modifications,
+        f"VolumeIds IncludeManagedResources {PAGES}",
+    ),
+)

@@ -11,6 +11,7 @@ from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Instance
 from skylift.cloud.services.api.check import on_row
+from skylift.cloud.services.api.ec2_operation import acts, writes
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.api.refusal import invalid, invalid_value, refuse_other_values
 from skylift.cloud.services.api.resource import require
@@ -100,3 +101,15 @@ def _root(tx: Tx, volume: Volume) -> ServiceError:
     return ServiceError(
         "OperationNotPermitted", f"Unable to detach root volume '{volume.device}' from instance '{volume.instance_id}'"
     )
+
+
+OPERATIONS = (
+    acts(
+        "AttachVolume",
+        attach,
+        "Device InstanceId VolumeId " + " ".join(NEUTRAL),
+        "VolumeId",
+        "InstanceId",
+    ),
+    writes("DetachVolume", detach, "Device Force InstanceId VolumeId", check_detach),
+)

@@ -7,6 +7,8 @@ from typing import Any
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
+from skylift.cloud.services.api.check import on
+from skylift.cloud.services.api.ec2_operation import acts, reads
 from skylift.cloud.services.api.refusal import invalid, invalid_value, missing, refuse_other_values
 from skylift.cloud.services.api.resource import require
 from skylift.cloud.services.ebs.volume import modification_view
@@ -82,3 +84,21 @@ def enable_io(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     """The I/O of a volume is always on."""
     require(tx, Volume, params["VolumeId"])
     return {}
+
+
+OPERATIONS = (
+    acts(
+        "ModifyVolume",
+        modify,
+        "VolumeId Size VolumeType Iops Throughput " + " ".join(NEUTRAL),
+        "VolumeId",
+    ),
+    reads(
+        "DescribeVolumeAttribute",
+        describe_attribute,
+        "VolumeId Attribute",
+        on("ec2:DescribeVolumeAttribute", "VolumeId"),
+    ),
+    acts("ModifyVolumeAttribute", modify_attribute, "VolumeId AutoEnableIO", "VolumeId"),
+    acts("EnableVolumeIO", enable_io, "VolumeId", "VolumeId"),
+)

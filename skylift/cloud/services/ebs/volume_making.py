@@ -10,6 +10,7 @@ from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.services.api.check import making, on_row
 from skylift.cloud.services.api.client_token import remember, result_of
+from skylift.cloud.services.api.ec2_operation import acts, writes
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.api.refusal import invalid, missing, refuse_other_values
 from skylift.cloud.services.api.resource import arn, new_id, require
@@ -127,3 +128,15 @@ def arn_of_snapshot(caller: Caller, snapshot_id: str | None) -> str | None:
 def _size_of(tx: Tx, snapshot_id: str | None) -> int | None:
     snapshot = tx.get(Snapshot, id=snapshot_id) if snapshot_id else None
     return snapshot.size_gib if snapshot else None
+
+
+OPERATIONS = (
+    writes(
+        "CreateVolume",
+        create,
+        "AvailabilityZone AvailabilityZoneId Size SnapshotId VolumeType Iops Throughput ClientToken TagSpecifications "
+        + " ".join(NEUTRAL),
+        checks,
+    ),
+    acts("DeleteVolume", delete, "VolumeId", "VolumeId"),
+)

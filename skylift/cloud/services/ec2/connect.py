@@ -15,7 +15,7 @@ from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Instance
 from skylift.cloud.services.api.condition_key import of_row
-from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.api.operation import Check, Operation
 from skylift.cloud.services.api.resource import arn
 from skylift.cloud.services.ec2 import keypair
 from skylift.cloud.store.connect import forget_expired
@@ -63,3 +63,15 @@ def _line(key: str) -> str:
         return keypair.login_key(key.encode())
     except ServiceError as error:
         raise refusal from error
+
+
+OPERATIONS = (
+    Operation(
+        "ec2-instance-connect",
+        "SendSSHPublicKey",
+        send_ssh_public_key,
+        frozenset(("InstanceId", "InstanceOSUser", "SSHPublicKey", "AvailabilityZone")),
+        checks,
+        writes=True,
+    ),
+)

@@ -6,6 +6,7 @@ from typing import Any
 
 from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Instance
+from skylift.cloud.services.api.ec2_operation import PAGES, reads
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.page import Limits
 from skylift.cloud.services.ec2.instance_type import instance_type
@@ -33,3 +34,6 @@ def describe(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
 def _view(instance: Instance) -> dict[str, str]:
     burstable = instance_type(instance.type).burstable
     return {"InstanceId": instance.id, "CpuCredits": "unlimited" if burstable else "standard"}
+
+
+OPERATIONS = (reads("DescribeInstanceCreditSpecifications", describe, f"InstanceIds {PAGES}"),)

@@ -17,6 +17,7 @@ from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Instance
 from skylift.cloud.services.api.check import making
 from skylift.cloud.services.api.client_token import remember, result_of
+from skylift.cloud.services.api.ec2_operation import acts, reads, writes
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.api.page import Limits
@@ -275,3 +276,22 @@ def _switch(value: str) -> Literal["on", "off"]:
     if value == "off":
         return "off"
     raise invalid_value(value, "autoPlacement", "It has to be on or off.")
+
+
+OPERATIONS = (
+    writes(
+        "AllocateHosts",
+        allocate,
+        "AutoPlacement AvailabilityZone AvailabilityZoneId ClientToken InstanceFamily InstanceType Quantity "
+        "TagSpecifications " + " ".join(NEUTRAL),
+        check_allocate,
+    ),
+    reads("DescribeHosts", describe, "HostIds Filter MaxResults NextToken"),
+    acts(
+        "ModifyHosts",
+        modify,
+        "HostIds AutoPlacement InstanceFamily InstanceType " + " ".join(NEUTRAL),
+        "HostIds",
+    ),
+    acts("ReleaseHosts", release, "HostIds", "HostIds"),
+)

@@ -10,6 +10,7 @@ from typing import Any
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
+from skylift.cloud.services.api.ec2_operation import reads
 from skylift.cloud.services.api.page import Limits, answer, page
 from skylift.cloud.store.database import Tx
 
@@ -86,3 +87,6 @@ ABSENT = (
     ),
     Absent("DescribeVpnGateways", "VpnGatewayIds", "VpnGateways", "InvalidVpnGatewayID.NotFound", paged=False),
 )
+
+
+OPERATIONS = (*(reads(one.operation, one.describe, one.takes) for one in ABSENT),)

@@ -9,6 +9,7 @@ from typing import Any
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Image
+from skylift.cloud.services.api.ec2_operation import PAGES, reads
 from skylift.cloud.services.api.filter import spelled
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.page import Limits
@@ -184,3 +185,8 @@ def _launchable(image: Image, users: list[str], account: str) -> bool:
     """`all` means public images, a number those that it was given permission for, `self` the caller's number."""
     numbers = {account if user == "self" else user for user in users}
     return (image.public and "all" in users) or bool(numbers & set(image.launch_users))
+
+
+OPERATIONS = (
+    reads("DescribeImages", describe, f"ImageIds Owners ExecutableUsers IncludeDeprecated IncludeDisabled {PAGES}"),
+)

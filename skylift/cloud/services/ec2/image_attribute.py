@@ -10,6 +10,8 @@ from typing import Any
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Image
+from skylift.cloud.services.api.check import on
+from skylift.cloud.services.api.ec2_operation import acts, reads
 from skylift.cloud.services.api.filter import spelled
 from skylift.cloud.services.api.refusal import combination, invalid_value, missing
 from skylift.cloud.services.ec2.image import existing_image, view
@@ -122,3 +124,21 @@ def _everyone(permissions: Iterable[Permission]) -> bool:
 
 def _permissions(image: Image) -> list[Permission]:
     return [*([{"Group": "all"}] if image.public else []), *({"UserId": user} for user in image.launch_users)]
+
+
+OPERATIONS = (
+    reads(
+        "DescribeImageAttribute",
+        describe,
+        "ImageId Attribute",
+        on("ec2:DescribeImageAttribute", "ImageId"),
+    ),
+    acts(
+        "ModifyImageAttribute",
+        modify,
+        "ImageId Attribute Description Value OperationType UserIds UserGroups LaunchPermission.Add.Group "
+        "LaunchPermission.Add.UserId LaunchPermission.Remove.Group LaunchPermission.Remove.UserId",
+        "ImageId",
+    ),
+    acts("ResetImageAttribute", reset, "ImageId Attribute", "ImageId"),
+)

@@ -15,6 +15,7 @@ from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Image
 from skylift.cloud.services.api.authorize import permits
 from skylift.cloud.services.api.check import on_row
+from skylift.cloud.services.api.ec2_operation import acts
 from skylift.cloud.services.api.refusal import invalid_value
 from skylift.cloud.services.ec2.image import devices_of
 from skylift.cloud.services.ec2.image_making import own_image
@@ -119,3 +120,14 @@ def _require(image: Image, *states: str) -> None:
 
 def _nearest_minute(moment: datetime) -> datetime:
     return (moment + timedelta(seconds=30)).replace(second=0, microsecond=0)
+
+
+OPERATIONS = (
+    acts("DeregisterImage", deregister, "ImageId DeleteAssociatedSnapshots", "ImageId"),
+    acts("DisableImage", disable, "ImageId", "ImageId"),
+    acts("EnableImage", enable, "ImageId", "ImageId"),
+    acts("EnableImageDeprecation", deprecate, "ImageId DeprecateAt", "ImageId"),
+    acts("DisableImageDeprecation", undeprecate, "ImageId", "ImageId"),
+    acts("EnableImageDeregistrationProtection", protect, "ImageId WithCooldown", "ImageId"),
+    acts("DisableImageDeregistrationProtection", unprotect, "ImageId", "ImageId"),
+)

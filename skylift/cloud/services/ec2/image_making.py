@@ -12,6 +12,7 @@ from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Image, Instance
 from skylift.cloud.services.api.check import creates, making, on_row
 from skylift.cloud.services.api.client_token import remember, result_of
+from skylift.cloud.services.api.ec2_operation import writes
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.api.refusal import invalid, refuse_other_values
 from skylift.cloud.services.api.resource import new_id, require
@@ -202,3 +203,23 @@ def free_name(tx: Tx, name: str) -> str:
         if other.state != "deregistered":
             raise ServiceError("InvalidAMIName.Duplicate", f"AMI name {name} is already in use by AMI {other.id}")
     return name
+
+
+OPERATIONS = (
+    writes(
+        "CreateImage",
+        create,
+        "InstanceId Name Description NoReboot TagSpecifications BlockDeviceMappings.DeviceName "
+        "BlockDeviceMappings.NoDevice BlockDeviceMappings.Ebs.SnapshotId BlockDeviceMappings.Ebs.VolumeSize "
+        "BlockDeviceMappings.Ebs.VolumeType BlockDeviceMappings.Ebs.Iops BlockDeviceMappings.Ebs.Throughput "
+        "BlockDeviceMappings.Ebs.DeleteOnTermination " + " ".join(CREATE_NEUTRAL),
+        check_create,
+    ),
+    writes(
+        "CopyImage",
+        copy,
+        "Name SourceImageId SourceRegion Description ClientToken CopyImageTags TagSpecifications "
+        + " ".join(COPY_NEUTRAL),
+        check_copy,
+    ),
+)

@@ -11,6 +11,7 @@ from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Image
 from skylift.cloud.services.api.check import making, on_row
+from skylift.cloud.services.api.ec2_operation import writes
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.api.refusal import missing, refuse_other_values
 from skylift.cloud.services.api.resource import new_id
@@ -76,3 +77,16 @@ def _architecture(params: Any) -> Literal["x86_64", "arm64"]:
     if asked == "arm64":
         return "arm64"
     raise ServiceError("UnsupportedOperation", f"This cloud has no instance types of Architecture={asked}.")
+
+
+OPERATIONS = (
+    writes(
+        "RegisterImage",
+        register,
+        "Name Description Architecture TagSpecifications BlockDeviceMappings.DeviceName "
+        "BlockDeviceMappings.Ebs.SnapshotId BlockDeviceMappings.Ebs.VolumeSize BlockDeviceMappings.Ebs.VolumeType "
+        "BlockDeviceMappings.Ebs.Iops BlockDeviceMappings.Ebs.Throughput BlockDeviceMappings.Ebs.DeleteOnTermination "
+        + " ".join(NEUTRAL),
+        checks,
+    ),
+)

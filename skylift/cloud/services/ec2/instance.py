@@ -12,6 +12,8 @@ from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Console, Instance, State
 from skylift.cloud.network import NetworkInterface
+from skylift.cloud.services.api.check import on
+from skylift.cloud.services.api.ec2_operation import PAGES, acts, reads
 from skylift.cloud.services.api.facts import gets_public_ip, take_public_ip
 from skylift.cloud.services.api.filter import matching
 from skylift.cloud.services.api.list_response import Listing
@@ -273,3 +275,24 @@ def _summary(name: State) -> dict[str, Any]:
     if name != "running":
         return {"Status": "not-applicable"}
     return {"Status": "ok", "Details": [{"Name": "reachability", "Status": "passed"}]}
+
+
+OPERATIONS = (
+    reads("DescribeInstances", describe, f"InstanceIds IncludeManagedResources {PAGES}"),
+    reads(
+        "DescribeInstanceStatus",
+        describe_status,
+        f"InstanceIds IncludeAllInstances IncludeManagedResources {PAGES}",
+    ),
+    acts("TerminateInstances", terminate, "InstanceIds Force SkipOsShutdown", "InstanceIds"),
+    acts("StopInstances", stop, "InstanceIds Hibernate Force SkipOsShutdown", "InstanceIds"),
+    acts("RebootInstances", reboot, "InstanceIds", "InstanceIds"),
+    acts("StartInstances", start, "InstanceIds", "InstanceIds"),
+    reads("GetPasswordData", password_data, "InstanceId", on("ec2:GetPasswordData", "InstanceId")),
+    reads(
+        "GetConsoleOutput",
+        console_output,
+        "InstanceId Latest",
+        on("ec2:GetConsoleOutput", "InstanceId"),
+    ),
+)

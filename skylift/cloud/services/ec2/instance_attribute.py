@@ -12,6 +12,7 @@ from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Image, Instance
 from skylift.cloud.network import NetworkInterface, SecurityGroup
 from skylift.cloud.services.api.check import on, on_row
+from skylift.cloud.services.api.ec2_operation import acts, reads, writes
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.api.refusal import combination, invalid_value, missing, refuse_other_values
 from skylift.cloud.services.api.resource import require
@@ -203,3 +204,29 @@ _CHANGES: dict[str, Callable[[Tx, Instance, Any], None]] = {
     "SourceDestCheck": _source_dest_check,
     "BlockDeviceMappings": _devices,
 }
+
+
+OPERATIONS = (
+    reads(
+        "DescribeInstanceAttribute",
+        describe,
+        "InstanceId Attribute",
+        on("ec2:DescribeInstanceAttribute", "InstanceId"),
+    ),
+    writes(
+        "ModifyInstanceAttribute",
+        modify,
+        "InstanceId Attribute Value DisableApiStop DisableApiTermination InstanceInitiatedShutdownBehavior "
+        "InstanceType UserData Groups "
+        "SourceDestCheck BlockDeviceMappings.DeviceName BlockDeviceMappings.Ebs.DeleteOnTermination "
+        "BlockDeviceMappings.Ebs.VolumeId " + " ".join(NEUTRAL),
+        check_modify,
+    ),
+    acts("ResetInstanceAttribute", reset, "InstanceId Attribute", "InstanceId"),
+    acts(
+        "ModifyInstanceMetadataOptions",
+        modify_metadata_options,
+        "InstanceId HttpTokens HttpPutResponseHopLimit HttpEndpoint InstanceMetadataTags HttpProtocolIpv6",
+        "InstanceId",
+    ),
+)

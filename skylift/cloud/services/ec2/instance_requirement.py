@@ -11,6 +11,7 @@ from typing import Any
 
 from skylift.catalogue import InstanceType, types
 from skylift.cloud.identity import Caller
+from skylift.cloud.services.api.ec2_operation import reads
 from skylift.cloud.services.api.page import Limits, answer, page
 from skylift.cloud.services.api.refusal import combination, invalid_value, missing, refuse_other_values
 from skylift.cloud.services.api.wildcard import wildcard
@@ -156,3 +157,13 @@ def _tests(asked: Item) -> list[Callable[[InstanceType], bool]]:
 
 def _named(kind: InstanceType, patterns: Iterable[str]) -> bool:
     return any(wildcard(((pattern, True),)).fits(kind.name) for pattern in patterns)
+
+
+OPERATIONS = (
+    reads(
+        "GetInstanceTypesFromInstanceRequirements",
+        types_for,
+        "ArchitectureTypes VirtualizationTypes MaxResults NextToken "
+        + " ".join(f"InstanceRequirements.{one}" for one in TAKES),
+    ),
+)

@@ -15,6 +15,7 @@ from skylift.catalogue import InstanceType, types
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Image
+from skylift.cloud.services.api.ec2_operation import PAGES, reads
 from skylift.cloud.services.api.filter import matching
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.page import Limits, answer, page
@@ -239,3 +240,9 @@ _SPELLED = {
     "fpga": ("FpgaInfo", "Fpgas", "TotalFpgaMemoryInMiB"),
     "media": ("MediaAcceleratorInfo", "Accelerators", "TotalMediaMemoryInMiB"),
 }
+
+
+OPERATIONS = (
+    reads("DescribeInstanceTypes", describe, f"InstanceTypes {PAGES}"),
+    reads("DescribeInstanceTypeOfferings", describe_offerings, f"LocationType {PAGES}"),
+)

@@ -11,6 +11,8 @@ from typing import Any, Literal
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.instance import KeyPair
+from skylift.cloud.services.api.check import makes_key, on_key
+from skylift.cloud.services.api.ec2_operation import reads, writes
 from skylift.cloud.services.api.filter import matching
 from skylift.cloud.services.api.refusal import combination, invalid_value
 from skylift.cloud.services.api.resource import new_id, require, require_all
@@ -126,3 +128,21 @@ def _keep(tx: Tx, params: Any, kind: Literal["rsa", "ed25519"], public: PublicKe
     )
     tx.add(pair)
     return pair
+
+
+OPERATIONS = (
+    writes(
+        "CreateKeyPair",
+        create,
+        "KeyName KeyType KeyFormat TagSpecifications",
+        makes_key("CreateKeyPair"),
+    ),
+    writes(
+        "ImportKeyPair",
+        import_,
+        "KeyName PublicKeyMaterial TagSpecifications",
+        makes_key("ImportKeyPair"),
+    ),
+    reads("DescribeKeyPairs", describe, "Filters KeyNames KeyPairIds IncludePublicKey"),
+    writes("DeleteKeyPair", delete, "KeyName KeyPairId", on_key("ec2:DeleteKeyPair")),
+)

@@ -12,18 +12,20 @@ from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Image, Instance, KeyPair, MetadataOptions
 from skylift.cloud.services.api.client_token import remember, result_of
+from skylift.cloud.services.api.ec2_operation import writes
 from skylift.cloud.services.api.facts import take_public_ip, take_uid_base
 from skylift.cloud.services.api.public_parameter import image_id_for
 from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing, refuse_other_values
 from skylift.cloud.services.api.resource import new_id
 from skylift.cloud.services.api.tag import Tags, check_metadata_keys, specified
 from skylift.cloud.services.ebs.block_device import wanted_devices
-from skylift.cloud.services.ec2 import keypair
+from skylift.cloud.services.ec2 import keypair, launch_check
 from skylift.cloud.services.ec2.image import ROOT_DEVICE, usable_image
 from skylift.cloud.services.ec2.instance_type import instance_type, refuse_unless_offered
 from skylift.cloud.services.ec2.instance_view import Surroundings, reservation, view
 from skylift.cloud.services.ec2.launch_market import Terms, bought, with_zone
 from skylift.cloud.services.ec2.launch_neutral import NEUTRAL
+from skylift.cloud.services.ec2.launch_parameter import LAUNCH
 from skylift.cloud.services.ec2.launch_place import Place, Plug, place
 from skylift.cloud.services.ec2.launch_template_version import with_template
 from skylift.cloud.services.ec2.metadata_defaults import default_options, refuse_tokenless
@@ -352,3 +354,6 @@ def _one_of(asked: dict[str, Any], name: str, values: tuple[Any, ...], default: 
     if value not in values:
         raise invalid_value(value, name, f"It has to be {' or '.join(values)}.")
     return value
+
+
+OPERATIONS = (writes("RunInstances", run_instances, LAUNCH, launch_check.checks),)

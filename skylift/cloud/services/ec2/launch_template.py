@@ -11,15 +11,17 @@ from typing import Any
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.launch_template import LaunchTemplate, LaunchTemplateVersion
-from skylift.cloud.services.api.check import Checks, on_row
+from skylift.cloud.services.api.check import creates, on_row
 from skylift.cloud.services.api.client_token import remember, result_of
+from skylift.cloud.services.api.ec2_operation import PAGES, reads, writes
 from skylift.cloud.services.api.filter import matching
-from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.api.operation import Check, Checks
 from skylift.cloud.services.api.page import Limits, answer, page
 from skylift.cloud.services.api.refusal import combination, invalid, missing, refuse_other_values
 from skylift.cloud.services.api.resource import new_id, require
 from skylift.cloud.services.api.tag import tag_list, tags_for
 from skylift.cloud.services.ec2.launch_neutral import NEUTRAL
+from skylift.cloud.services.ec2.launch_parameter import TEMPLATE, TEMPLATE_DATA
 from skylift.cloud.store.database import Tx
 
 LIMITS = Limits(most=200, least=1)
@@ -194,3 +196,25 @@ def _free_name(tx: Tx, name: str) -> str:
             "InvalidLaunchTemplateName.AlreadyExistsException", f"Launch template name already in use: {name}"
         )
     return name
+
+
+OPERATIONS = (
+    writes(
+        "CreateLaunchTemplate",
+        create,
+        f"LaunchTemplateName VersionDescription ClientToken TagSpecifications {TEMPLATE_DATA}",
+        creates("CreateLaunchTemplate", "launch-template"),
+    ),
+    reads(
+        "DescribeLaunchTemplates",
+        describe,
+        f"LaunchTemplateIds LaunchTemplateNames IncludeManagedResources {PAGES}",
+    ),
+    writes(
+        "ModifyLaunchTemplate",
+        modify,
+        f"{TEMPLATE} DefaultVersion ClientToken",
+        on_template("ec2:ModifyLaunchTemplate"),
+    ),
+    writes("DeleteLaunchTemplate", delete, TEMPLATE, on_template("ec2:DeleteLaunchTemplate")),
+)

@@ -10,18 +10,22 @@ from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Instance
 from skylift.cloud.launch_template import LaunchTemplate, LaunchTemplateVersion
 from skylift.cloud.network import NetworkInterface
+from skylift.cloud.services.api.check import on
 from skylift.cloud.services.api.client_token import remember, result_of
+from skylift.cloud.services.api.ec2_operation import PAGES, reads, writes
 from skylift.cloud.services.api.filter import matching
 from skylift.cloud.services.api.page import answer, page
 from skylift.cloud.services.api.refusal import combination, invalid, missing, refuse_other_values
 from skylift.cloud.services.api.resource import require
 from skylift.cloud.services.api.tag import tag_list
+from skylift.cloud.services.ec2.launch_parameter import TEMPLATE, TEMPLATE_DATA
 from skylift.cloud.services.ec2.launch_template import (
     LIMITS,
     data_of,
     is_number,
     latest,
     new_version,
+    on_template,
     template_of,
     version_of,
 )
@@ -263,3 +267,30 @@ def _tags(below: list[Item], above: list[Item]) -> list[Item]:
         known = types.get(one.get("ResourceType"), {})
         types[one.get("ResourceType")] = {**one, "Tags": _laid_over(known.get("Tags", []), one.get("Tags", []), "Key")}
     return list(types.values())
+
+
+OPERATIONS = (
+    writes(
+        "CreateLaunchTemplateVersion",
+        create,
+        f"{TEMPLATE} VersionDescription SourceVersion ClientToken ResolveAlias {TEMPLATE_DATA}",
+        on_template("ec2:CreateLaunchTemplateVersion"),
+    ),
+    reads(
+        "DescribeLaunchTemplateVersions",
+        describe,
+        f"{TEMPLATE} Versions MinVersion MaxVersion ResolveAlias IncludeManagedResources {PAGES}",
+    ),
+    writes(
+        "DeleteLaunchTemplateVersions",
+        delete,
+        f"{TEMPLATE} Versions",
+        on_template("ec2:DeleteLaunchTemplateVersions"),
+    ),
+    reads(
+        "GetLaunchTemplateData",
+        data_of_instance,
+        "InstanceId",
+        on("ec2:GetLaunchTemplateData", "InstanceId"),
+    ),
+)

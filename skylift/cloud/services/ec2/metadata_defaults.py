@@ -14,6 +14,7 @@ from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.instance import MetadataOptions
 from skylift.cloud.services.api.condition_key import of_change
+from skylift.cloud.services.api.ec2_operation import reads, writes
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.api.refusal import invalid_value, missing
 from skylift.cloud.store.account import account_of, keep
@@ -90,3 +91,14 @@ def _checked(name: str, value: Any) -> tuple[str, Any]:
     if value not in (*values, NO_PREFERENCE):
         raise invalid_value(value, name, f"It has to be {' or '.join(values)} or {NO_PREFERENCE}.")
     return column, None if value == NO_PREFERENCE else value
+
+
+OPERATIONS = (
+    reads("GetInstanceMetadataDefaults", get, ""),
+    writes(
+        "ModifyInstanceMetadataDefaults",
+        modify,
+        "HttpTokens HttpPutResponseHopLimit HttpEndpoint InstanceMetadataTags HttpTokensEnforced",
+        check_modify,
+    ),
+)

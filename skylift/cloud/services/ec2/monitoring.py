@@ -7,6 +7,7 @@ from typing import Any
 
 from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Instance
+from skylift.cloud.services.api.ec2_operation import acts
 from skylift.cloud.services.api.resource import require_all
 from skylift.cloud.store.database import Tx
 
@@ -25,3 +26,9 @@ def _switch(tx: Tx, params: Any, *, on: bool) -> dict[str, Any]:
         tx.save(replace(instance, detailed_monitoring=on))
     state = "pending" if on else "disabling"
     return {"InstanceMonitorings": [{"InstanceId": one.id, "Monitoring": {"State": state}} for one in instances]}
+
+
+OPERATIONS = (
+    acts("MonitorInstances", monitor, "InstanceIds", "InstanceIds"),
+    acts("UnmonitorInstances", unmonitor, "InstanceIds", "InstanceIds"),
+)

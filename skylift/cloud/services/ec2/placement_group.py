@@ -18,6 +18,7 @@ from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Instance
 from skylift.cloud.placement_group import PlacementGroup
 from skylift.cloud.services.api.check import making, on_row
+from skylift.cloud.services.api.ec2_operation import reads, writes
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing, refuse_other_values
@@ -276,3 +277,21 @@ def _spread_out(group: PlacementGroup, there: Iterable[Instance], zone: str) -> 
         fewest = min(range(1, group.partitions + 1), key=lambda number: sizes[number])
         sizes[fewest] += 1
         yield fewest
+
+
+OPERATIONS = (
+    writes(
+        "CreatePlacementGroup",
+        create,
+        "GroupName Strategy PartitionCount TagSpecifications " + " ".join(NEUTRAL),
+        check_create,
+    ),
+    reads("DescribePlacementGroups", describe, "GroupIds GroupNames Filters"),
+    writes("DeletePlacementGroup", delete, "GroupName", check_delete),
+    writes(
+        "ModifyInstancePlacement",
+        modify_placement,
+        "InstanceId GroupId GroupName PartitionNumber Tenancy HostId Affinity",
+        check_modify,
+    ),
+)

@@ -14,6 +14,7 @@ from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller, InstanceProfile, Role
 from skylift.cloud.instance import Instance
 from skylift.cloud.services.api.check import on_row
+from skylift.cloud.services.api.ec2_operation import PAGES, reads, writes
 from skylift.cloud.services.api.filter import matching
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.api.page import Limits, answer, page
@@ -128,3 +129,26 @@ def _view(instance: Instance, state: str) -> Item:
         "IamInstanceProfile": {"Arn": instance.profile_arn, "Id": instance.profile_id},
         "State": state,
     }
+
+
+OPERATIONS = (
+    writes(
+        "AssociateIamInstanceProfile",
+        associate,
+        "InstanceId IamInstanceProfile.Arn IamInstanceProfile.Name",
+        check_associate,
+    ),
+    writes(
+        "ReplaceIamInstanceProfileAssociation",
+        replace_profile,
+        "AssociationId IamInstanceProfile.Arn IamInstanceProfile.Name",
+        check_replace,
+    ),
+    writes(
+        "DisassociateIamInstanceProfile",
+        disassociate,
+        "AssociationId",
+        check_disassociate,
+    ),
+    reads("DescribeIamInstanceProfileAssociations", describe, f"AssociationIds {PAGES}"),
+)

@@ -7,6 +7,7 @@ from typing import Any
 from skylift.cloud.facts import CloudFacts
 from skylift.cloud.identity import Caller
 from skylift.cloud.network import Vpc
+from skylift.cloud.services.api.ec2_operation import reads
 from skylift.cloud.services.api.filter import matching
 from skylift.cloud.services.api.refusal import invalid
 from skylift.cloud.services.api.zone import MAX_ADDRESSES, MAX_GROUPS_PER_INTERFACE, require_zone, zone_id, zones
@@ -78,3 +79,10 @@ def describe_account_attributes(tx: Tx, _caller: Caller, params: Any) -> dict[st
             {"AttributeName": name, "AttributeValues": [{"AttributeValue": attributes[name]}]} for name in wanted
         ]
     }
+
+
+OPERATIONS = (
+    reads("DescribeRegions", describe_regions, "Filters RegionNames AllRegions"),
+    reads("DescribeAvailabilityZones", describe_zones, "Filters ZoneNames ZoneIds AllAvailabilityZones"),
+    reads("DescribeAccountAttributes", describe_account_attributes, "AttributeNames"),
+)

@@ -13,6 +13,8 @@ from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Instance
 from skylift.cloud.network import SecurityGroup
+from skylift.cloud.services.api.check import tagging
+from skylift.cloud.services.api.ec2_operation import PAGES, reads, writes
 from skylift.cloud.services.api.filter import matching
 from skylift.cloud.services.api.page import answer, page
 from skylift.cloud.services.api.refusal import invalid, missing
@@ -93,3 +95,10 @@ def _without(tags: Tags, unwanted: list[dict[str, str]] | None) -> Tags:
         if pair["Key"] in tags and ("Value" not in pair or pair["Value"] == tags[pair["Key"]])
     }
     return {key: value for key, value in tags.items() if key not in gone}
+
+
+OPERATIONS = (
+    writes("CreateTags", create, "Resources Tags", tagging("ec2:CreateTags")),
+    writes("DeleteTags", delete, "Resources Tags", tagging("ec2:DeleteTags")),
+    reads("DescribeTags", describe, PAGES),
+)

@@ -14,6 +14,8 @@ from skylift.cloud.services.api.iam_rules import invalid_input, invalid_value, n
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.iam import user as users
 from skylift.cloud.services.iam.identity import make_user_key
+from skylift.cloud.services.iam.operation import PAGES, reads
+from skylift.cloud.services.iam.user import on_user
 from skylift.cloud.store.database import Tx
 
 MAX_KEYS = 2
@@ -91,3 +93,12 @@ def _described(key: AccessKey) -> dict[str, Any]:
         "Status": "Active" if key.active else "Inactive",
         "CreateDate": key.created,
     }
+
+
+OPERATIONS = (
+    on_user("CreateAccessKey", create, writes=True),
+    on_user("ListAccessKeys", list_all, PAGES, writes=False),
+    on_user("UpdateAccessKey", update, "AccessKeyId Status", writes=True),
+    on_user("DeleteAccessKey", delete, "AccessKeyId", writes=True),
+    reads("GetAccessKeyLastUsed", last_used, "AccessKeyId", check_last_used),
+)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from typing import Any
 
 from skylift.cloud.identity import AccessKey, Caller, Group, InstanceProfile, ManagedPolicy, MfaDevice, Role, User
 from skylift.cloud.services.api import trust
 from skylift.cloud.services.api.aws_policy import AWS_POLICIES
 from skylift.cloud.services.api.iam_rules import encoded, invalid_value, page_of, tag_list
-from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.iam import access_key, entity_policy, group, policy, role, user
 from skylift.cloud.services.iam import instance_profile as profiles
+from skylift.cloud.services.iam.operation import PAGES, on_account, reads
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.identity import attachments, boundaries, count, versions_in_use
 
@@ -84,10 +83,6 @@ def authorization_details(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any
     }
 
 
-def check(action: str) -> Callable[[Tx, Caller, Any], Iterable[Check]]:
-    return lambda _tx, _caller, _params: [Check(f"iam:{action}", "*")]
-
-
 def _user(tx: Tx, item: User) -> dict[str, Any]:
     answer = {**user.described(item), "UserPolicyList": _inline(item), "GroupList": list(item.groups)}
     return {**answer, "AttachedManagedPolicies": _attached(tx, item)}
@@ -136,3 +131,14 @@ def _inline(item: Entity) -> list[dict[str, str]]:
 def _attached(tx: Tx, item: Entity) -> list[dict[str, str]]:
     found = [policy.find(tx, arn) for arn in item.attached]
     return [entity_policy.attached_summary(one) for one in found if one is not None]
+
+
+OPERATIONS = (
+    reads("GetAccountSummary", summary, "", on_account("GetAccountSummary")),
+    reads(
+        "GetAccountAuthorizationDetails",
+        authorization_details,
+        f"Filter {PAGES}",
+        on_account("GetAccountAuthorizationDetails"),
+    ),
+)

@@ -11,6 +11,7 @@ from typing import Any
 
 from skylift.cloud.identity import Caller
 from skylift.cloud.services.api.iam_rules import exists, invalid_value, no_such, page_of
+from skylift.cloud.services.iam.operation import PAGES, on_account, reads, writes
 from skylift.cloud.store.account import account_of, keep
 from skylift.cloud.store.database import Tx
 
@@ -50,3 +51,10 @@ def _checked(params: Any) -> str:
     if not _ALIAS.fullmatch(alias) or _NUMBER.fullmatch(alias):
         raise invalid_value(alias, "accountAlias", f"satisfy regular expression pattern: {_PATTERN}")
     return alias
+
+
+OPERATIONS = (
+    writes("CreateAccountAlias", create, "AccountAlias", on_account("CreateAccountAlias")),
+    writes("DeleteAccountAlias", delete, "AccountAlias", on_account("DeleteAccountAlias")),
+    reads("ListAccountAliases", list_all, PAGES, on_account("ListAccountAliases")),
+)

@@ -13,6 +13,7 @@ from typing import Any
 from skylift.cloud.account import CredentialReport, PasswordPolicy
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import AccessKey, Caller, LoginProfile, MfaDevice, User
+from skylift.cloud.services.iam.operation import on_account, reads, writes
 from skylift.cloud.store.account import account_of
 from skylift.cloud.store.database import Tx
 
@@ -126,3 +127,9 @@ def _certs() -> list[str]:
 
 def _time(at: datetime) -> str:
     return at.strftime("%Y-%m-%dT%H:%M:%S+00:00")
+
+
+OPERATIONS = (
+    writes("GenerateCredentialReport", generate, "", on_account("GenerateCredentialReport")),
+    reads("GetCredentialReport", get, "", on_account("GetCredentialReport")),
+)

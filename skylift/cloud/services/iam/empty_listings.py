@@ -10,6 +10,8 @@ from typing import Any
 from skylift.cloud.identity import Caller
 from skylift.cloud.services.api.iam_rules import page_of
 from skylift.cloud.services.iam import user as users
+from skylift.cloud.services.iam.operation import PAGES, on_account, reads
+from skylift.cloud.services.iam.user import on_user
 from skylift.cloud.store.database import Tx
 
 
@@ -44,3 +46,23 @@ def _none(params: Any, member: str) -> dict[str, Any]:
     nothing: list[dict[str, Any]] = []
     found, more = page_of(params, nothing, str)
     return {member: found, **more}
+
+
+OPERATIONS = (
+    on_user("ListSSHPublicKeys", ssh_public_keys, PAGES, writes=False),
+    on_user("ListSigningCertificates", signing_certificates, PAGES, writes=False),
+    on_user("ListServiceSpecificCredentials", service_credentials, f"ServiceName {PAGES}", writes=False),
+    reads(
+        "ListServerCertificates",
+        server_certificates,
+        f"PathPrefix {PAGES}",
+        on_account("ListServerCertificates"),
+    ),
+    reads(
+        "ListOpenIDConnectProviders",
+        openid_connect_providers,
+        "",
+        on_account("ListOpenIDConnectProviders"),
+    ),
+    reads("ListSAMLProviders", saml_providers, "", on_account("ListSAMLProviders")),
+)

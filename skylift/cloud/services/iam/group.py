@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -19,15 +19,15 @@ from skylift.cloud.services.api.iam_rules import (
     page,
     page_of,
 )
-from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.api.operation import Check, Checks, Handler, Operation
 from skylift.cloud.services.iam import user as users
+from skylift.cloud.services.iam.operation import PAGES, reads, writes
+from skylift.cloud.services.iam.user import on_user
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.identity import count, members, name_taken, under_path
 
 MAX_GROUPS = 300
 MAX_GROUPS_OF_USER = 10
-
-Checks = Callable[[Tx, Caller, Any], Iterable[Check]]
 
 
 def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
@@ -154,3 +154,19 @@ def check_update(tx: Tx, caller: Caller, params: Any) -> Iterable[Check]:
     group = tx.get(Group, name=params["GroupName"])
     path = params.get("NewPath", group.path if group else "/")
     yield Check("iam:UpdateGroup", arn_of(caller, params.get("NewGroupName", params["GroupName"]), path))
+
+
+def on_group(name: str, handler: Handler, takes: str = "", *, writes: bool) -> Operation:
+    return Operation("iam", name, handler, frozenset(["GroupName", *takes.split()]), check(name), writes)
+
+
+OPERATIONS = (
+    on_user("ListGroupsForUser", list_for_user, PAGES, writes=False),
+    writes("CreateGroup", create, "Path GroupName", check_create),
+    reads("ListGroups", list_all, f"PathPrefix {PAGES}", check_list),
+    on_group("GetGroup", get, PAGES, writes=False),
+    on_group("DeleteGroup", delete, writes=True),
+    writes("UpdateGroup", update, "GroupName NewPath NewGroupName", check_update),
+    on_group("AddUserToGroup", add_user, "UserName", writes=True),
+    on_group("RemoveUserFromGroup", remove_user, "UserName", writes=True),
+)

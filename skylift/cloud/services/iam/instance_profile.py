@@ -25,8 +25,10 @@ from skylift.cloud.services.api.iam_rules import (
     tag_list,
     without_tags,
 )
-from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.api.operation import Check, Handler, Operation
 from skylift.cloud.services.iam import role as roles
+from skylift.cloud.services.iam.operation import PAGES, reads, writes
+from skylift.cloud.services.iam.role import on_role
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.identity import count, name_taken, under_path
 
@@ -171,3 +173,37 @@ def check_add_role(tx: Tx, caller: Caller, params: Any) -> Iterable[Check]:
     yield from check("AddRoleToInstanceProfile")(tx, caller, params)
     passed = roles.resource(tx, caller, params["RoleName"])
     yield Check("iam:PassRole", passed, {"iam:PassedToService": "ec2.amazonaws.com"})
+
+
+def _on_profile(name: str, handler: Handler, takes: str = "", *, writes: bool) -> Operation:
+    honoured = frozenset(["InstanceProfileName", *takes.split()])
+    return Operation("iam", name, handler, honoured, check(name), writes)
+
+
+OPERATIONS = (
+    writes(
+        "CreateInstanceProfile",
+        create,
+        "InstanceProfileName Path Tags",
+        check_create,
+    ),
+    reads(
+        "ListInstanceProfiles",
+        list_all,
+        f"PathPrefix {PAGES}",
+        check_list,
+    ),
+    on_role("ListInstanceProfilesForRole", list_for_role, PAGES, writes=False),
+    _on_profile("GetInstanceProfile", get, writes=False),
+    _on_profile("DeleteInstanceProfile", delete, writes=True),
+    writes(
+        "AddRoleToInstanceProfile",
+        add_role,
+        "InstanceProfileName RoleName",
+        check_add_role,
+    ),
+    _on_profile("RemoveRoleFromInstanceProfile", remove_role, "RoleName", writes=True),
+    _on_profile("TagInstanceProfile", tag, "Tags", writes=True),
+    _on_profile("UntagInstanceProfile", untag, "TagKeys", writes=True),
+    _on_profile("ListInstanceProfileTags", list_tags, PAGES, writes=False),
+)

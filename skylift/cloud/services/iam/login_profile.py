@@ -15,8 +15,11 @@ from skylift.cloud.account import PasswordPolicy
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller, LoginProfile
 from skylift.cloud.services.api.iam_rules import exists, invalid_value, no_such
+from skylift.cloud.services.iam import user
 from skylift.cloud.services.iam import user as users
+from skylift.cloud.services.iam.operation import writes
 from skylift.cloud.services.iam.password_policy import refuse_weak, violation
+from skylift.cloud.services.iam.user import on_user
 from skylift.cloud.store.account import account_of
 from skylift.cloud.store.database import Tx
 
@@ -123,3 +126,12 @@ def _view(profile: LoginProfile) -> dict[str, Any]:
         "CreateDate": profile.created,
         "PasswordResetRequired": profile.reset_required,
     }
+
+
+OPERATIONS = (
+    on_user("CreateLoginProfile", create, "Password PasswordResetRequired", writes=True),
+    on_user("GetLoginProfile", get, writes=False),
+    on_user("UpdateLoginProfile", update, "Password PasswordResetRequired", writes=True),
+    on_user("DeleteLoginProfile", delete, writes=True),
+    writes("ChangePassword", change, "OldPassword NewPassword", user.check("ChangePassword")),
+)

@@ -28,9 +28,11 @@ from skylift.cloud.services.api.iam_rules import (
     tag_list,
     without_tags,
 )
-from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.api.operation import Check, Handler, Operation
 from skylift.cloud.services.iam import user as users
 from skylift.cloud.services.iam.one_time_code import new_seed, step_of, step_of_two
+from skylift.cloud.services.iam.operation import PAGES, on_account, reads
+from skylift.cloud.services.iam.user import on_user
 from skylift.cloud.store.database import Tx
 
 MAX_OF_USER = 8
@@ -200,3 +202,27 @@ def _view(tx: Tx, device: MfaDevice) -> dict[str, Any]:
 
 def _arn(caller: Caller, name: str, path: str) -> str:
     return f"arn:aws:iam::{caller.account}:mfa{path}{name}"
+
+
+def _on_device(name: str, handler: Handler, takes: str, *, writes: bool) -> Operation:
+    return Operation("iam", name, handler, frozenset(takes.split()), check(name), writes)
+
+
+OPERATIONS = (
+    on_user("ListMFADevices", list_of_user, PAGES, writes=False),
+    _on_device("CreateVirtualMFADevice", create, "Path VirtualMFADeviceName Tags", writes=True),
+    _on_device("DeleteVirtualMFADevice", delete, "SerialNumber", writes=True),
+    on_user("EnableMFADevice", enable, "SerialNumber AuthenticationCode1 AuthenticationCode2", writes=True),
+    on_user("DeactivateMFADevice", deactivate, "SerialNumber", writes=True),
+    on_user("ResyncMFADevice", resync, "SerialNumber AuthenticationCode1 AuthenticationCode2", writes=True),
+    _on_device("GetMFADevice", get, "SerialNumber UserName", writes=False),
+    _on_device("TagMFADevice", tag, "SerialNumber Tags", writes=True),
+    _on_device("UntagMFADevice", untag, "SerialNumber TagKeys", writes=True),
+    _on_device("ListMFADeviceTags", list_tags, f"SerialNumber {PAGES}", writes=False),
+    reads(
+        "ListVirtualMFADevices",
+        list_all,
+        f"AssignmentStatus {PAGES}",
+        on_account("ListVirtualMFADevices"),
+    ),
+)

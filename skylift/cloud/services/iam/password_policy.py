@@ -13,6 +13,7 @@ from skylift.cloud.account import PasswordPolicy
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.services.api.iam_rules import checked_number, no_such
+from skylift.cloud.services.iam.operation import on_account, reads, writes
 from skylift.cloud.store.account import account_of, keep
 from skylift.cloud.store.database import Tx
 
@@ -95,3 +96,20 @@ def _checked(params: Any, name: str) -> Any:
         return params[name]
     least, most = _NUMBERS[name]
     return checked_number(params, name, least, most, least)
+
+
+OPERATIONS = (
+    writes(
+        "UpdateAccountPasswordPolicy",
+        update,
+        " ".join(FIELDS),
+        on_account("UpdateAccountPasswordPolicy"),
+    ),
+    reads("GetAccountPasswordPolicy", get, "", on_account("GetAccountPasswordPolicy")),
+    writes(
+        "DeleteAccountPasswordPolicy",
+        delete,
+        "",
+        on_account("DeleteAccountPasswordPolicy"),
+    ),
+)

@@ -30,8 +30,9 @@ from skylift.cloud.services.api.iam_rules import (
     tag_list,
     without_tags,
 )
-from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.api.operation import Check, Handler, Operation
 from skylift.cloud.services.api.policy_document import document_size, parse_policy
+from skylift.cloud.services.iam.operation import PAGES, reads, writes
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.identity import attachments, boundaries, count, holders, name_taken, under_path
 
@@ -324,3 +325,34 @@ def _one_of(params: Any, member: str, values: tuple[str, ...]) -> str:
 def _order(policy: ManagedPolicy) -> str:
     """AWS's own first, then by name."""
     return f"{int(policy.arn not in AWS_POLICIES)} {policy.name}"
+
+
+def _on_policy(name: str, handler: Handler, takes: str = "", *, writes: bool) -> Operation:
+    return Operation("iam", name, handler, frozenset(["PolicyArn", *takes.split()]), check(name), writes)
+
+
+OPERATIONS = (
+    writes("CreatePolicy", create, "PolicyName Path PolicyDocument Description Tags", check_create),
+    reads(
+        "ListPolicies",
+        list_all,
+        f"Scope OnlyAttached PathPrefix PolicyUsageFilter {PAGES}",
+        check_list,
+    ),
+    _on_policy("GetPolicy", get, writes=False),
+    _on_policy("DeletePolicy", delete, writes=True),
+    _on_policy("CreatePolicyVersion", create_version, "PolicyDocument SetAsDefault", writes=True),
+    _on_policy("GetPolicyVersion", get_version, "VersionId", writes=False),
+    _on_policy("ListPolicyVersions", list_versions, PAGES, writes=False),
+    _on_policy("SetDefaultPolicyVersion", set_default_version, "VersionId", writes=True),
+    _on_policy("DeletePolicyVersion", delete_version, "VersionId", writes=True),
+    _on_policy(
+        "ListEntitiesForPolicy",
+        list_entities,
+        f"EntityFilter PathPrefix PolicyUsageFilter {PAGES}",
+        writes=False,
+    ),
+    _on_policy("TagPolicy", tag, "Tags", writes=True),
+    _on_policy("UntagPolicy", untag, "TagKeys", writes=True),
+    _on_policy("ListPolicyTags", list_tags, PAGES, writes=False),
+)

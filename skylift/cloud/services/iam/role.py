@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -30,9 +30,10 @@ from skylift.cloud.services.api.iam_rules import (
     tag_list,
     without_tags,
 )
-from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.api.operation import Check, Checks, Handler, Operation
 from skylift.cloud.services.api.trust import checked_trust_policy
 from skylift.cloud.services.iam.named_principal import begins, is_gone
+from skylift.cloud.services.iam.operation import PAGES, reads, writes
 from skylift.cloud.services.iam.policy import attachable
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.identity import count, name_taken, under_path
@@ -41,8 +42,6 @@ MAX_ROLES = 1000
 
 SERVICE_PATH = "/aws-service-role/"
 """Where the roles are that AWS's services have made for themselves. Nobody else changes them."""
-
-Checks = Callable[[Tx, Caller, Any], Iterable[Check]]
 
 
 def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
@@ -228,3 +227,26 @@ def check_create(_tx: Tx, caller: Caller, params: Any) -> Iterable[Check]:
 
 def check_list(_tx: Tx, caller: Caller, params: Any) -> Iterable[Check]:
     return [Check("iam:ListRoles", arn_of(caller, "", params.get("PathPrefix", "/")))]
+
+
+def on_role(name: str, handler: Handler, takes: str = "", *, writes: bool) -> Operation:
+    return Operation("iam", name, handler, frozenset(["RoleName", *takes.split()]), check(name), writes)
+
+
+OPERATIONS = (
+    writes(
+        "CreateRole",
+        create,
+        "Path RoleName AssumeRolePolicyDocument Description MaxSessionDuration PermissionsBoundary Tags",
+        check_create,
+    ),
+    reads("ListRoles", list_all, f"PathPrefix {PAGES}", check_list),
+    on_role("GetRole", get, writes=False),
+    on_role("DeleteRole", delete, writes=True),
+    on_role("UpdateRole", update, "Description MaxSessionDuration", writes=True),
+    on_role("UpdateRoleDescription", update_description, "Description", writes=True),
+    on_role("UpdateAssumeRolePolicy", update_trust, "PolicyDocument", writes=True),
+    on_role("TagRole", tag, "Tags", writes=True),
+    on_role("UntagRole", untag, "TagKeys", writes=True),
+    on_role("ListRoleTags", list_tags, PAGES, writes=False),
+)

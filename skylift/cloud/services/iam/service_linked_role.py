@@ -19,7 +19,8 @@ from skylift.cloud.scaling_group import ScalingGroup
 from skylift.cloud.services.api.iam_rules import checked_name, checked_text, invalid_input, new_id, no_such, over_quota
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.iam.named_principal import begins, is_gone
-from skylift.cloud.services.iam.role import MAX_ROLES, SERVICE_PATH, arn_of, described, existing, resource
+from skylift.cloud.services.iam.operation import reads, writes
+from skylift.cloud.services.iam.role import MAX_ROLES, SERVICE_PATH, arn_of, described, existing, on_role, resource
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.identity import count, name_taken
 
@@ -144,3 +145,20 @@ def _name(params: Any) -> str:
 def _trust(service: str) -> str:
     statement = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
     return json.dumps({"Version": "2012-10-17", "Statement": [statement]}, separators=(",", ":"))
+
+
+OPERATIONS = (
+    writes(
+        "CreateServiceLinkedRole",
+        create,
+        "AWSServiceName Description CustomSuffix",
+        check_create,
+    ),
+    on_role("DeleteServiceLinkedRole", delete, writes=True),
+    reads(
+        "GetServiceLinkedRoleDeletionStatus",
+        deletion_status,
+        "DeletionTaskId",
+        check_status,
+    ),
+)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -26,15 +26,14 @@ from skylift.cloud.services.api.iam_rules import (
     tag_list,
     without_tags,
 )
-from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.api.operation import Check, Checks, Handler, Operation
 from skylift.cloud.services.iam.named_principal import begins, is_gone, is_renamed
+from skylift.cloud.services.iam.operation import PAGES, reads, writes
 from skylift.cloud.services.iam.policy import attachable
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.identity import count, name_taken, under_path
 
 MAX_USERS = 5000
-
-Checks = Callable[[Tx, Caller, Any], Iterable[Check]]
 
 
 def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
@@ -218,3 +217,19 @@ def check_update(tx: Tx, caller: Caller, params: Any) -> Iterable[Check]:
     user = tx.get(User, name=params["UserName"])
     path = params.get("NewPath", user.path if user else "/")
     yield Check("iam:UpdateUser", arn_of(caller, params.get("NewUserName", params["UserName"]), path))
+
+
+def on_user(name: str, handler: Handler, takes: str = "", *, writes: bool) -> Operation:
+    return Operation("iam", name, handler, frozenset(["UserName", *takes.split()]), check(name), writes)
+
+
+OPERATIONS = (
+    writes("CreateUser", create, "Path UserName PermissionsBoundary Tags", check_create),
+    reads("ListUsers", list_all, f"PathPrefix {PAGES}", check_list),
+    on_user("GetUser", get, writes=False),
+    on_user("DeleteUser", delete, writes=True),
+    writes("UpdateUser", update, "UserName NewPath NewUserName", check_update),
+    on_user("TagUser", tag, "Tags", writes=True),
+    on_user("UntagUser", untag, "TagKeys", writes=True),
+    on_user("ListUserTags", list_tags, PAGES, writes=False),
+)

@@ -13,6 +13,7 @@ from skylift.cloud.market import SpotPrice
 from skylift.cloud.reservation import ReservedInstances
 from skylift.cloud.services.api.refusal import combination, invalid_value, missing
 from skylift.cloud.services.ec2.capacity import priced, usual_price
+from skylift.cloud.services.market.control import reads
 from skylift.cloud.services.market.invoice import DIGITS, Line, draw_up, grouped, total
 from skylift.cloud.services.market.reserved_use import HOUR
 from skylift.cloud.services.market.tariff import STORAGE_AS_OF
@@ -127,3 +128,6 @@ def _full_second(moment: datetime) -> datetime:
 
 def _spelled(amount: Decimal) -> str:
     return f"{amount.quantize(DIGITS):f}"
+
+
+OPERATIONS = (reads("GetBill", get_bill, "From To GroupBy TagKey"),)

@@ -16,6 +16,7 @@ from skylift.cloud.instance import Instance
 from skylift.cloud.services.api.authorize import permits
 from skylift.cloud.services.api.check import making, on_row
 from skylift.cloud.services.api.client_token import remember, result_of
+from skylift.cloud.services.api.ec2_operation import writes
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.api.refusal import combination, invalid
 from skylift.cloud.services.api.resource import require, well_formed
@@ -26,6 +27,10 @@ from skylift.cloud.services.ec2.pool import Pool, pools_of
 from skylift.cloud.services.iam import service_linked_role
 from skylift.cloud.services.market.fleet_launch import Filling, error_view, fill, launch_request
 from skylift.cloud.services.market.fleet_request import (
+    CONFIGS,
+    ON_DEMAND,
+    SPOT,
+    TARGET,
     asked_for,
     checked_configs,
     excess_policy,
@@ -259,3 +264,21 @@ def _make_service_role(tx: Tx, caller: Caller) -> None:
                 status=403,
             )
     service_linked_role.create(tx, caller, asked)
+
+
+OPERATIONS = (
+    writes(
+        "CreateFleet",
+        create,
+        f"{CONFIGS} {TARGET} {ON_DEMAND} {SPOT} ClientToken Context ExcessCapacityTerminationPolicy "
+        "ReplaceUnhealthyInstances TagSpecifications TerminateInstancesWithExpiration Type ValidFrom ValidUntil",
+        check_create,
+    ),
+    writes(
+        "ModifyFleet",
+        modify,
+        f"FleetId {CONFIGS} {TARGET} Context ExcessCapacityTerminationPolicy",
+        check_modify,
+    ),
+    writes("DeleteFleets", delete, "FleetIds TerminateInstances", check_delete),
+)

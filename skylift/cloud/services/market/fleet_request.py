@@ -10,6 +10,8 @@ from skylift.cloud.fleet import Fleet, Market
 from skylift.cloud.identity import Caller
 from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing, refuse_other_values
 from skylift.cloud.services.api.tag import specified
+from skylift.cloud.services.ec2.instance_requirement import PRICE_TAKES as PRICE_REQUIREMENTS
+from skylift.cloud.services.ec2.instance_requirement import TAKES as REQUIREMENTS
 from skylift.cloud.services.ec2.pool import pools_of
 from skylift.cloud.services.ec2.spot_option import max_price
 from skylift.cloud.store.database import Tx
@@ -235,3 +237,67 @@ def _check_instant_options(options: Item, kind: str) -> None:
         raise combination("MinTargetCapacity needs SingleAvailabilityZone or SingleInstanceType.")
     if least is not None and not 1 <= least <= 1000:
         raise invalid_value(least, "MinTargetCapacity", "It has to be between 1 and 1000.")
+
+
+CONFIGS = (
+    "LaunchTemplateConfigs.LaunchTemplateSpecification.LaunchTemplateId "
+    "LaunchTemplateConfigs.LaunchTemplateSpecification.LaunchTemplateName "
+    "LaunchTemplateConfigs.LaunchTemplateSpecification.Version "
+    + " ".join(
+        f"LaunchTemplateConfigs.Overrides.{name}"
+        for name in (
+            "AvailabilityZone",
+            "AvailabilityZoneId",
+            "BlockDeviceMappings.DeviceName",
+            "BlockDeviceMappings.Ebs.DeleteOnTermination",
+            "BlockDeviceMappings.Ebs.Iops",
+            "BlockDeviceMappings.Ebs.SnapshotId",
+            "BlockDeviceMappings.Ebs.Throughput",
+            "BlockDeviceMappings.Ebs.VolumeSize",
+            "BlockDeviceMappings.Ebs.VolumeType",
+            "BlockDeviceMappings.NoDevice",
+            "IamInstanceProfile",
+            "ImageId",
+            *(f"InstanceRequirements.{one}" for one in (*REQUIREMENTS, *PRICE_REQUIREMENTS)),
+            "InstanceType",
+            "KeyName",
+            "MaxPrice",
+            "MetadataOptions.HttpEndpoint",
+            "MetadataOptions.HttpPutResponseHopLimit",
+            "MetadataOptions.HttpTokens",
+            "Placement.Affinity",
+            "Placement.AvailabilityZone",
+            "Placement.AvailabilityZoneId",
+            "Placement.GroupId",
+            "Placement.GroupName",
+            "Placement.HostId",
+            "Placement.PartitionNumber",
+            "Placement.Tenancy",
+            "Priority",
+            "SubnetId",
+            "WeightedCapacity",
+        )
+    )
+    + " "
+    + " ".join(NEUTRAL)
+)
+
+TARGET = " ".join(
+    f"TargetCapacitySpecification.{name}"
+    for name in ("TotalTargetCapacity", "OnDemandTargetCapacity", "SpotTargetCapacity", "DefaultTargetCapacityType")
+)
+
+_OPTIONS = ("AllocationStrategy", "MinTargetCapacity", "SingleAvailabilityZone", "SingleInstanceType")
+
+ON_DEMAND = " ".join(f"OnDemandOptions.{name}" for name in _OPTIONS)
+
+SPOT = " ".join(
+    f"SpotOptions.{name}"
+    for name in (
+        *_OPTIONS,
+        "InstanceInterruptionBehavior",
+        "InstancePoolsToUseCount",
+        "MaintenanceStrategies.CapacityRebalance.ReplacementStrategy",
+        "MaintenanceStrategies.CapacityRebalance.TerminationDelay",
+    )
+)

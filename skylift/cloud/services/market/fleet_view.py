@@ -10,6 +10,7 @@ from skylift.cloud.fleet import MARKETS, Fleet, FleetEvent, FleetMember, Market
 from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Instance
 from skylift.cloud.services.api.check import on_row
+from skylift.cloud.services.api.ec2_operation import reads
 from skylift.cloud.services.api.filter import matching
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.operation import Check
@@ -207,3 +208,20 @@ def on_fleet(action: str) -> Any:
         yield on_row(tx, caller, action, Fleet, params.get("FleetId") or "*")
 
     return checks
+
+
+OPERATIONS = (
+    reads("DescribeFleets", describe, "FleetIds Filters MaxResults NextToken"),
+    reads(
+        "DescribeFleetInstances",
+        describe_instances,
+        "FleetId Filters MaxResults NextToken",
+        on_fleet("ec2:DescribeFleetInstances"),
+    ),
+    reads(
+        "DescribeFleetHistory",
+        describe_history,
+        "FleetId EventType StartTime MaxResults NextToken",
+        on_fleet("ec2:DescribeFleetHistory"),
+    ),
+)

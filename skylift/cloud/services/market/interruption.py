@@ -14,6 +14,7 @@ from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Instance
 from skylift.cloud.services.api.resource import require
 from skylift.cloud.services.ec2.spot_status import fulfilled, marked
+from skylift.cloud.services.market.control import reads, tells
 from skylift.cloud.spot import Behavior, SpotNotice, SpotRequest
 from skylift.cloud.store.database import Tx
 
@@ -110,3 +111,11 @@ def _spot_instance(tx: Tx, params: Any) -> Instance:
             "IncorrectInstanceState", f"The instance '{instance.id}' is {instance.state}; only what runs has notice."
         )
     return instance
+
+
+OPERATIONS = (
+    tells("InterruptInstance", interrupt, "Seconds"),
+    tells("RecommendRebalance", recommend),
+    tells("WithdrawInterruption", withdraw),
+    reads("DescribeInterruptions", describe),
+)

@@ -12,6 +12,7 @@ from skylift.cloud.services.api.zone import require_zone, zones
 from skylift.cloud.services.ec2.capacity import FAMILIES, STANDARD, spot_price, usual_price, vcpus_in_use
 from skylift.cloud.services.ec2.instance_type import instance_type
 from skylift.cloud.services.ec2.spot_option import read_price
+from skylift.cloud.services.market.control import reads, writes
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.market import taken
 
@@ -164,3 +165,19 @@ def _quota(tx: Tx, one: VcpuQuota) -> Item:
         "VCpus": one.vcpus,
         "InUse": vcpus_in_use(tx, one.family, one.market),
     }
+
+
+_PLACE = "InstanceType AvailabilityZone"
+
+
+OPERATIONS = (
+    writes("PutSpotPrice", put_price, f"{_PLACE} SpotPrice EffectiveFrom"),
+    writes("ResetSpotPrice", reset_price, _PLACE),
+    reads("DescribeSpotPrices", describe_prices),
+    writes("PutCapacity", put_capacity, f"{_PLACE} MarketType InstanceCount"),
+    writes("ResetCapacity", reset_capacity, f"{_PLACE} MarketType"),
+    reads("DescribeCapacity", describe_capacity),
+    writes("PutQuota", put_quota, "InstanceClass MarketType VCpus"),
+    writes("ResetQuota", reset_quota, "InstanceClass MarketType"),
+    reads("DescribeQuotas", describe_quotas),
+)

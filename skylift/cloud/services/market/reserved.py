@@ -20,6 +20,7 @@ from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.reservation import ReservedInstances
 from skylift.cloud.services.api.condition_key import Context
+from skylift.cloud.services.api.ec2_operation import reads, writes
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.api.page import Limits
@@ -264,3 +265,25 @@ def _shared(kind: str, zone: str | None, duration: int, fixed_price: float, hour
         "CurrencyCode": "USD",
         "ProductDescription": PRODUCT,
     }
+
+
+OPERATIONS = (
+    reads(
+        "DescribeReservedInstancesOfferings",
+        describe_offerings,
+        "AvailabilityZone AvailabilityZoneId Filters IncludeMarketplace InstanceTenancy InstanceType MaxDuration "
+        "MaxInstanceCount MaxResults MinDuration NextToken OfferingClass OfferingType ProductDescription "
+        "ReservedInstancesOfferingIds",
+    ),
+    writes(
+        "PurchaseReservedInstancesOffering",
+        purchase,
+        "InstanceCount ReservedInstancesOfferingId",
+        check_purchase,
+    ),
+    reads(
+        "DescribeReservedInstances",
+        describe,
+        "Filters OfferingClass OfferingType ReservedInstancesIds",
+    ),
+)

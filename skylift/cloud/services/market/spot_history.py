@@ -14,6 +14,7 @@ from skylift.catalogue import sources, types
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.market import SpotPrice
+from skylift.cloud.services.api.ec2_operation import PAGES, reads
 from skylift.cloud.services.api.filter import matching
 from skylift.cloud.services.api.page import Limits, answer, page
 from skylift.cloud.services.api.zone import require_zone, zone_id, zones
@@ -99,3 +100,12 @@ def _item(price: SpotPrice) -> Item:
 def _newest_first(item: Item) -> str:
     ago = 10**17 - round(item["Timestamp"].timestamp() * 1_000_000)
     return f"{ago:018} {item['InstanceType']} {item['AvailabilityZone']}"
+
+
+OPERATIONS = (
+    reads(
+        "DescribeSpotPriceHistory",
+        describe,
+        f"AvailabilityZone AvailabilityZoneId EndTime InstanceTypes ProductDescriptions StartTime {PAGES}",
+    ),
+)

@@ -8,6 +8,7 @@ from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Instance
 from skylift.cloud.network import SecurityGroup
 from skylift.cloud.services.api.client_token import remember, result_of
+from skylift.cloud.services.api.ec2_operation import PAGES, acts, reads, writes
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.refusal import invalid_value, missing, refuse_other_values
 from skylift.cloud.services.api.resource import require_all
@@ -15,6 +16,7 @@ from skylift.cloud.services.api.tag import tag_list, tags_for
 from skylift.cloud.services.api.zone import zone_id, zones
 from skylift.cloud.services.ec2.capacity import refuse_beyond_quota
 from skylift.cloud.services.ec2.launch import refuse_launch
+from skylift.cloud.services.ec2.launch_check import on_spot_request
 from skylift.cloud.services.ec2.spot_option import REQUEST, limit_of, requested
 from skylift.cloud.services.ec2.spot_status import marked
 from skylift.cloud.services.market.market_setting import spelled
@@ -171,3 +173,32 @@ _PLACEMENT = ("AvailabilityZone", "GroupName", "Tenancy")
 def _wanted_zone(row: SpotRequest) -> str | None:
     zone: str | None = row.launch.get("Placement", {}).get("AvailabilityZone")
     return zone
+
+
+_SPECIFICATION = " ".join(
+    f"LaunchSpecification.{name}"
+    for name in (
+        "BlockDeviceMappings.DeviceName BlockDeviceMappings.Ebs.DeleteOnTermination BlockDeviceMappings.Ebs.Iops "
+        "BlockDeviceMappings.Ebs.SnapshotId BlockDeviceMappings.Ebs.Throughput BlockDeviceMappings.Ebs.VolumeSize "
+        "BlockDeviceMappings.Ebs.VolumeType BlockDeviceMappings.NoDevice IamInstanceProfile.Arn "
+        "IamInstanceProfile.Name ImageId InstanceType KeyName Monitoring.Enabled "
+        "NetworkInterfaces.AssociatePublicIpAddress "
+        "NetworkInterfaces.DeleteOnTermination NetworkInterfaces.Description NetworkInterfaces.DeviceIndex "
+        "NetworkInterfaces.Groups NetworkInterfaces.PrivateIpAddress NetworkInterfaces.PrivateIpAddresses "
+        "NetworkInterfaces.SecondaryPrivateIpAddressCount NetworkInterfaces.SubnetId Placement.AvailabilityZone "
+        "Placement.GroupName SecurityGroupIds SecurityGroups SubnetId UserData"
+    ).split()
+)
+
+
+OPERATIONS = (
+    writes(
+        "RequestSpotInstances",
+        request,
+        "ClientToken InstanceCount InstanceInterruptionBehavior SpotPrice TagSpecifications Type "
+        f"ValidFrom ValidUntil {_SPECIFICATION} {' '.join(NEUTRAL)}",
+        on_spot_request,
+    ),
+    reads("DescribeSpotInstanceRequests", describe, f"SpotInstanceRequestIds {PAGES}"),
+    acts("CancelSpotInstanceRequests", cancel, "SpotInstanceRequestIds", "SpotInstanceRequestIds"),
+)

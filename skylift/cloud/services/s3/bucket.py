@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from skylift.cloud.identity import Caller
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.s3.bucket_setting import ENFORCED, checked_ownership
 from skylift.cloud.services.s3.error import invalid_argument, malformed_xml, not_implemented
+from skylift.cloud.services.s3.operation import check_bucket, on_bucket, operation
 from skylift.cloud.services.s3.rules import bucket_arn, bucket_of, checked_tag, owner
 from skylift.cloud.services.s3.token import read_token, write_token
 from skylift.cloud.store.bucket import buckets, has_objects
@@ -166,15 +167,6 @@ def checked_tags(listed: list[dict[str, str]]) -> dict[str, str]:
     return tags
 
 
-def check(action: str) -> Callable[[Tx, Caller, Any], Iterable[Check]]:
-    """The caller must be allowed `action` on the bucket itself."""
-
-    def checks(_tx: Tx, _caller: Caller, params: Any) -> Iterable[Check]:
-        return [Check(f"s3:{action}", bucket_arn(params["Bucket"]))]
-
-    return checks
-
-
 def check_create(_tx: Tx, _caller: Caller, params: Any) -> Iterable[Check]:
     """What a new bucket is told about itself takes the permission that telling it later takes.
 
@@ -226,3 +218,33 @@ def _is_address(name: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+OPERATIONS = (
+    operation(
+        "CreateBucket",
+        create,
+        check_create,
+        "Bucket ACL ObjectOwnership CreateBucketConfiguration.LocationConstraint CreateBucketConfiguration.Tags",
+        writes=True,
+    ),
+    operation(
+        "ListBuckets",
+        list_all,
+        check_list,
+        "MaxBuckets ContinuationToken Prefix BucketRegion",
+        writes=False,
+    ),
+    on_bucket("HeadBucket", head, check_bucket("ListBucket")),
+    on_bucket("GetBucketLocation", location, check_bucket("GetBucketLocation")),
+    on_bucket("DeleteBucket", delete, check_bucket("DeleteBucket"), writes=True),
+    on_bucket(
+        "PutBucketTagging",
+        put_tags,
+        check_bucket("PutBucketTagging"),
+        "Tagging ContentMD5 ChecksumAlgorithm",
+        writes=True,
+    ),
+    on_bucket("GetBucketTagging", get_tags, check_bucket("GetBucketTagging")),
+    on_bucket("DeleteBucketTagging", delete_tags, check_bucket("PutBucketTagging"), writes=True),
+)

@@ -10,6 +10,7 @@ from skylift.cloud.identity import Caller
 from skylift.cloud.services.api.policy_document import PolicyDocument, Principals, Statement, parse_policy
 from skylift.cloud.services.api.public_policy import is_public, spelled
 from skylift.cloud.services.api.trust import check_principals
+from skylift.cloud.services.s3.operation import check_bucket, on_bucket
 from skylift.cloud.services.s3.rules import bucket_arn, bucket_of
 from skylift.cloud.store.database import Tx
 
@@ -106,3 +107,17 @@ def _check_kinds(principals: Principals | None) -> None:
 
 def _malformed(message: str) -> ServiceError:
     return ServiceError("MalformedPolicy", message, status=400)
+
+
+OPERATIONS = (
+    on_bucket(
+        "PutBucketPolicy",
+        put,
+        check_bucket("PutBucketPolicy"),
+        "Policy ContentMD5 ChecksumAlgorithm",
+        writes=True,
+    ),
+    on_bucket("GetBucketPolicy", get, check_bucket("GetBucketPolicy")),
+    on_bucket("GetBucketPolicyStatus", status, check_bucket("GetBucketPolicyStatus")),
+    on_bucket("DeleteBucketPolicy", delete, check_bucket("DeleteBucketPolicy"), writes=True),
+)

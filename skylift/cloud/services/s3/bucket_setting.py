@@ -12,8 +12,10 @@ from typing import Any
 from skylift.cloud.bucket import Bucket, PublicAccess
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
+from skylift.cloud.services.s3 import object as objects
 from skylift.cloud.services.s3.error import access_denied, malformed_xml, not_implemented
 from skylift.cloud.services.s3.object_version import find
+from skylift.cloud.services.s3.operation import check_bucket, on_bucket, on_object, sets
 from skylift.cloud.services.s3.rules import bucket_of, canonical_id, owner
 from skylift.cloud.store.database import Tx
 
@@ -183,3 +185,43 @@ def _check_acl(bucket: Bucket, params: Any) -> None:
 def _private(account: str) -> dict[str, Any]:
     grantee = {"ID": canonical_id(account), "Type": "CanonicalUser"}
     return {"Owner": owner(account), "Grants": [{"Grantee": grantee, "Permission": "FULL_CONTROL"}]}
+
+
+OPERATIONS = (
+    on_object("GetObjectAcl", get_object_acl, objects.check_acl("Get"), "VersionId"),
+    on_object(
+        "PutObjectAcl",
+        put_object_acl,
+        objects.check_acl("Put"),
+        "VersionId ACL AccessControlPolicy ContentMD5 ChecksumAlgorithm",
+        writes=True,
+    ),
+    sets("PutBucketVersioning", put_versioning, "VersioningConfiguration.Status"),
+    on_bucket("GetBucketVersioning", get_versioning, check_bucket("GetBucketVersioning")),
+    sets("PutBucketOwnershipControls", put_ownership, "OwnershipControls"),
+    on_bucket("GetBucketOwnershipControls", get_ownership, check_bucket("GetBucketOwnershipControls")),
+    sets("DeleteBucketOwnershipControls", delete_ownership, "", "PutBucketOwnershipControls"),
+    sets(
+        "PutPublicAccessBlock",
+        put_public_access,
+        "PublicAccessBlockConfiguration",
+        "PutBucketPublicAccessBlock",
+    ),
+    on_bucket(
+        "GetPublicAccessBlock",
+        get_public_access,
+        check_bucket("GetBucketPublicAccessBlock"),
+    ),
+    sets("DeletePublicAccessBlock", delete_public_access, "", "PutBucketPublicAccessBlock"),
+    sets(
+        "PutBucketEncryption",
+        put_encryption,
+        "ServerSideEncryptionConfiguration.Rules.ApplyServerSideEncryptionByDefault.SSEAlgorithm "
+        "ServerSideEncryptionConfiguration.Rules.BucketKeyEnabled",
+        "PutEncryptionConfiguration",
+    ),
+    on_bucket("GetBucketEncryption", get_encryption, check_bucket("GetEncryptionConfiguration")),
+    sets("DeleteBucketEncryption", delete_encryption, "", "PutEncryptionConfiguration"),
+    sets("PutBucketAcl", put_acl, "ACL AccessControlPolicy"),
+    on_bucket("GetBucketAcl", get_acl, check_bucket("GetBucketAcl")),
+)

@@ -5,17 +5,15 @@ https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import unquote
 
 from skylift.cloud.identity import Caller, Signature
-from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.api.operation import Check, Checks
 from skylift.cloud.store.database import Tx
-
-Checks = Callable[[Tx, Caller, Any], Iterable[Check]]
 
 KEYS = {
     "ACL": "s3:x-amz-acl",

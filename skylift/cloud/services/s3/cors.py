@@ -13,6 +13,7 @@ from skylift.cloud.bucket import Bucket, CorsRule
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.services.s3.error import invalid_request, malformed_xml
+from skylift.cloud.services.s3.operation import check_bucket, on_bucket, sets
 from skylift.cloud.services.s3.rules import bucket_of
 from skylift.cloud.store.database import Tx
 
@@ -137,3 +138,10 @@ def _described(rule: CorsRule) -> dict[str, Any]:
     if rule.max_age is not None:
         answer["MaxAgeSeconds"] = rule.max_age
     return answer
+
+
+OPERATIONS = (
+    sets("PutBucketCors", put, "CORSConfiguration", "PutBucketCORS"),
+    on_bucket("GetBucketCors", get, check_bucket("GetBucketCORS")),
+    sets("DeleteBucketCors", delete, "", "PutBucketCORS"),
+)

@@ -11,6 +11,7 @@ from typing import Any
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
+from skylift.cloud.services.s3.operation import check_bucket, on_bucket
 from skylift.cloud.services.s3.rules import bucket_of
 from skylift.cloud.store.database import Tx
 
@@ -75,3 +76,6 @@ ABSENT = (
     Absent("ListBucketInventoryConfigurations", "GetInventoryConfiguration", _NO_MORE, takes="ContinuationToken"),
     Absent("ListBucketMetricsConfigurations", "GetMetricsConfiguration", _NO_MORE, takes="ContinuationToken"),
 )
+
+
+OPERATIONS = (*(on_bucket(one.operation, one.get, check_bucket(one.action), one.takes) for one in ABSENT),)

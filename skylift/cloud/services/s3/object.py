@@ -15,6 +15,7 @@ from skylift.cloud.services.s3.byte_range import Slice, cut, requested
 from skylift.cloud.services.s3.condition import with_request
 from skylift.cloud.services.s3.error import invalid_argument, malformed_xml
 from skylift.cloud.services.s3.object_tag import existing_context, from_header, requested_context
+from skylift.cloud.services.s3.operation import BODY, CREATED, READ, on_bucket, on_object
 from skylift.cloud.services.s3.precondition import check_match, check_read, check_write
 from skylift.cloud.services.s3.rules import (
     ENCRYPTION,
@@ -319,3 +320,24 @@ def _parts(found: Object, params: Any) -> dict[str, Any] | None:
             {"PartNumber": part.number, "Size": part.size, **described_checksums(part.checksums)} for part in page
         ],
     }
+
+
+OPERATIONS = (
+    on_object("PutObject", put, check_put, f"IfMatch IfNoneMatch {BODY} {CREATED}", writes=True),
+    on_object("GetObject", get, check_get, READ),
+    on_object("HeadObject", head, check_get, READ),
+    on_object(
+        "GetObjectAttributes",
+        attributes,
+        check_attributes,
+        "VersionId ObjectAttributes MaxParts PartNumberMarker",
+    ),
+    on_object("DeleteObject", delete, check_delete, "VersionId IfMatch", writes=True),
+    on_bucket(
+        "DeleteObjects",
+        delete_many,
+        check_delete_many,
+        "Delete.Objects.Key Delete.Objects.VersionId Delete.Objects.ETag Delete.Quiet ChecksumAlgorithm",
+        writes=True,
+    ),
+)

@@ -15,6 +15,7 @@ from skylift.cloud.services.s3.checksum import digest_bytes, digested
 from skylift.cloud.services.s3.error import access_denied, invalid_argument, invalid_request, no_such_bucket
 from skylift.cloud.services.s3.object import check_put, check_readable, quoted
 from skylift.cloud.services.s3.object_tag import existing_context, from_header, requested_context
+from skylift.cloud.services.s3.operation import CREATED, SOURCE, on_object
 from skylift.cloud.services.s3.precondition import check_source, check_write
 from skylift.cloud.services.s3.rules import (
     ENCRYPTION,
@@ -171,3 +172,15 @@ def _as_one_piece(tx: Tx, source: Object, params: Any) -> Object:
         return source
     found = digested(tx, source.extents, _algorithm(source, wanted), params)
     return replace(source, etag=found.md5, parts=(), checksums=found.checksums, checksum_type="FULL_OBJECT")
+
+
+OPERATIONS = (
+    on_object(
+        "CopyObject",
+        copy,
+        check_copy,
+        f"IfMatch IfNoneMatch MetadataDirective TaggingDirective ChecksumAlgorithm {SOURCE} {CREATED}",
+        writes=True,
+        prepare=prepare_copy,
+    ),
+)

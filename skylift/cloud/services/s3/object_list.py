@@ -10,6 +10,7 @@ from skylift.cloud.bucket import Bucket
 from skylift.cloud.identity import Caller
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.s3.error import invalid_argument
+from skylift.cloud.services.s3.operation import LISTED, on_bucket
 from skylift.cloud.services.s3.rules import bucket_arn, bucket_of, checked_limit, owner
 from skylift.cloud.services.s3.token import read_token, write_token
 from skylift.cloud.store.bucket import Entry, Listing, list_objects
@@ -122,3 +123,14 @@ def _described(bucket: Bucket, page: Listing[Entry], params: Any, limit: int, *,
     if "EncodingType" in params:
         answer["EncodingType"] = params["EncodingType"]
     return answer
+
+
+OPERATIONS = (
+    on_bucket(
+        "ListObjectsV2",
+        list_v2,
+        check_list,
+        f"{LISTED} ContinuationToken StartAfter FetchOwner",
+    ),
+    on_bucket("ListObjects", list_v1, check_list, f"{LISTED} Marker"),
+)

@@ -16,6 +16,7 @@ from skylift.cloud.identity import Caller
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.s3.error import invalid_argument, malformed_xml
 from skylift.cloud.services.s3.object_version import described, find
+from skylift.cloud.services.s3.operation import on_object
 from skylift.cloud.services.s3.rules import bucket_of, checked_tag, object_arn
 from skylift.cloud.store.bucket import current, version_of
 from skylift.cloud.store.database import Tx
@@ -102,3 +103,16 @@ def check(action: str) -> Callable[[Tx, Caller, Any], Iterable[Check]]:
         return [Check(f"s3:{verb}{noun}", object_arn(bucket, key), context)]
 
     return checks
+
+
+OPERATIONS = (
+    on_object(
+        "PutObjectTagging",
+        put,
+        check("Put"),
+        "VersionId Tagging ContentMD5 ChecksumAlgorithm",
+        writes=True,
+    ),
+    on_object("GetObjectTagging", get, check("Get"), "VersionId"),
+    on_object("DeleteObjectTagging", delete, check("Delete"), "VersionId", writes=True),
+)

@@ -9,6 +9,7 @@ from typing import Any
 from skylift.cloud.bucket import Extent, Object, Part, Upload
 from skylift.cloud.identity import Caller
 from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.s3 import object as objects
 from skylift.cloud.services.s3.byte_range import cut, parse_range
 from skylift.cloud.services.s3.checksum import TYPES, digest_bytes, digested
 from skylift.cloud.services.s3.error import invalid_argument, invalid_request, no_such_upload
@@ -16,6 +17,7 @@ from skylift.cloud.services.s3.object import check_readable, check_upload, quote
 from skylift.cloud.services.s3.object_copy import described_source, source_name, source_of
 from skylift.cloud.services.s3.object_list import encoder, name_of
 from skylift.cloud.services.s3.object_tag import from_header
+from skylift.cloud.services.s3.operation import BODY, CREATED, SOURCE, on_bucket, on_object
 from skylift.cloud.services.s3.precondition import check_source
 from skylift.cloud.services.s3.rules import (
     ENCRYPTION,
@@ -306,3 +308,36 @@ def _described(upload: Upload, caller: Caller, encode: Callable[[str], str]) -> 
 def _new_id(tx: Tx) -> str:
     """Begins with the time, so that uploads of one key are listed in the order they were started."""
     return f"{int(tx.now.timestamp() * 1_000_000):016x}.{secrets.token_urlsafe(48)}"
+
+
+OPERATIONS = (
+    on_object(
+        "CreateMultipartUpload",
+        create,
+        objects.check_upload,
+        f"ChecksumAlgorithm ChecksumType {CREATED}",
+        writes=True,
+    ),
+    on_object("UploadPart", put_part, objects.check_upload, f"UploadId PartNumber {BODY}", writes=True),
+    on_object(
+        "UploadPartCopy",
+        copy_part,
+        check_copy_part,
+        f"UploadId PartNumber CopySourceRange {SOURCE}",
+        writes=True,
+        prepare=prepare_copy_part,
+    ),
+    on_object("AbortMultipartUpload", abort, check("AbortMultipartUpload"), "UploadId", writes=True),
+    on_object(
+        "ListParts",
+        list_parts,
+        check("ListMultipartUploadParts"),
+        "UploadId MaxParts PartNumberMarker",
+    ),
+    on_bucket(
+        "ListMultipartUploads",
+        list_all,
+        check_list,
+        "Prefix Delimiter KeyMarker UploadIdMarker MaxUploads EncodingType",
+    ),
+)

@@ -10,12 +10,14 @@ from urllib.parse import quote
 from skylift.cloud.bucket import Bucket, Object, ObjectPart, Part, Upload
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
+from skylift.cloud.services.s3 import object as objects
 from skylift.cloud.services.s3 import object_version as version
 from skylift.cloud.services.s3.checksum import TYPES, combined, composite, etag_of_parts, member
 from skylift.cloud.services.s3.error import bad_digest, invalid_request, malformed_xml
 from skylift.cloud.services.s3.object import quoted
+from skylift.cloud.services.s3.operation import on_object
 from skylift.cloud.services.s3.precondition import check_write
-from skylift.cloud.services.s3.rules import ENCRYPTION, bucket_of, described_checksums
+from skylift.cloud.services.s3.rules import CHECKSUM_MEMBERS, ENCRYPTION, bucket_of, described_checksums
 from skylift.cloud.services.s3.upload import upload_of
 from skylift.cloud.store.bucket import completed, current
 from skylift.cloud.store.content import discard
@@ -161,3 +163,15 @@ def _whole_checksum(params: Any, upload: Upload, chosen: list[Part]) -> tuple[di
         if name != member(algorithm) or claimed != value:
             raise bad_digest(name.removeprefix("Checksum"))
     return {algorithm: value}, checksum_type
+
+
+OPERATIONS = (
+    on_object(
+        "CompleteMultipartUpload",
+        complete,
+        objects.check_put,
+        "UploadId MultipartUpload.Parts.PartNumber MultipartUpload.Parts.ETag ChecksumType MpuObjectSize IfMatch "
+        "IfNoneMatch " + " ".join(f"{name} MultipartUpload.Parts.{name}" for name in CHECKSUM_MEMBERS),
+        writes=True,
+    ),
+)

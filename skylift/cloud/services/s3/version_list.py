@@ -10,6 +10,7 @@ from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.s3.error import invalid_argument
 from skylift.cloud.services.s3.object_list import encoder, list_context, name_of
 from skylift.cloud.services.s3.object_version import check_id, sequence_of
+from skylift.cloud.services.s3.operation import LISTED, on_bucket
 from skylift.cloud.services.s3.rules import bucket_arn, bucket_of, checked_limit, owner
 from skylift.cloud.store.bucket import Listing, VersionEntry, list_versions, version_of
 from skylift.cloud.store.database import Tx
@@ -100,3 +101,13 @@ def _version(item: VersionEntry, account: str, encode: Any) -> dict[str, Any]:
     if entry.algorithms:
         answer |= {"ChecksumAlgorithm": list(entry.algorithms), "ChecksumType": entry.checksum_type}
     return answer
+
+
+OPERATIONS = (
+    on_bucket(
+        "ListObjectVersions",
+        list_all,
+        check_list,
+        f"{LISTED} KeyMarker VersionIdMarker",
+    ),
+)

@@ -6,7 +6,7 @@ https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_Operations.h
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -14,9 +14,10 @@ from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.parameter import Parameter, ParameterVersion
 from skylift.cloud.services.api.iam_rules import request_tags, tag_list
-from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.api.operation import Check, Checks
 from skylift.cloud.services.api.parameter_name import Reference, arn, check_path, invalid, not_found, reference
 from skylift.cloud.services.api.public_parameter import public_parameters, version_of
+from skylift.cloud.services.ssm.operation import FILTERS, PAGES, reads, writes
 from skylift.cloud.services.ssm.parameter_filter import by_path_filters, matches
 from skylift.cloud.services.ssm.parameter_page import after, page
 from skylift.cloud.store.database import Tx
@@ -172,8 +173,6 @@ def _tagged(tx: Tx, params: Any) -> Parameter:
 # What a caller must be allowed to do.
 # https://docs.aws.amazon.com/service-authorization/latest/reference/list_awssystemsmanager.html
 
-Checks = Callable[[Tx, Caller, Any], Iterable[Check]]
-
 
 def on_names(action: str, member: str) -> Checks:
     """Operations on the parameter or parameters that `member` refers to."""
@@ -216,3 +215,35 @@ def _meant(caller: Caller, text: str) -> Reference:
         return reference(caller, text)
     except ServiceError:
         return Reference(text)
+
+
+_TAGGED = "ResourceType ResourceId"
+
+
+OPERATIONS = (
+    # WithDecryption is for SecureStrings only; AWS ignores it for other parameters too.
+    reads("GetParameter", get, "Name WithDecryption", on_names("GetParameter", "Name")),
+    reads("GetParameters", get_many, "Names WithDecryption", on_names("GetParameters", "Names")),
+    reads(
+        "GetParametersByPath",
+        by_path,
+        f"Path Recursive WithDecryption {FILTERS} {PAGES}",
+        on_path,
+    ),
+    reads(
+        "GetParameterHistory",
+        history,
+        f"Name WithDecryption {PAGES}",
+        on_names("GetParameterHistory", "Name"),
+    ),
+    writes("DeleteParameter", delete, "Name", on_names("DeleteParameter", "Name")),
+    writes("DeleteParameters", delete_many, "Names", on_names("DeleteParameters", "Names")),
+    writes("AddTagsToResource", add_tags, f"{_TAGGED} Tags", on_names("AddTagsToResource", "ResourceId")),
+    writes(
+        "RemoveTagsFromResource",
+        remove_tags,
+        f"{_TAGGED} TagKeys",
+        on_names("RemoveTagsFromResource", "ResourceId"),
+    ),
+    reads("ListTagsForResource", list_tags, _TAGGED, on_names("ListTagsForResource", "ResourceId")),
+)

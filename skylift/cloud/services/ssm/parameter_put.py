@@ -13,6 +13,8 @@ from skylift.cloud.services.api.iam_rules import request_tags
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.api.parameter_name import arn, check_new, invalid, reference
 from skylift.cloud.services.api.public_parameter import check_image_value
+from skylift.cloud.services.ssm import parameter
+from skylift.cloud.services.ssm.operation import FILTERS, PAGES, reads, writes
 from skylift.cloud.services.ssm.parameter import PAGE, merged, on_name
 from skylift.cloud.services.ssm.parameter_filter import describe_filters, matches
 from skylift.cloud.services.ssm.parameter_page import after, page
@@ -173,3 +175,14 @@ def _metadata(caller: Caller, version: ParameterVersion) -> dict[str, Any]:
         "Policies": [],
         "DataType": version.data_type,
     }
+
+
+OPERATIONS = (
+    reads("DescribeParameters", describe, f"Filters {FILTERS} {PAGES}", parameter.on_all),
+    writes(
+        "PutParameter",
+        put,
+        "Name Description Value Type Overwrite Tags Tier DataType",
+        checks,
+    ),
+)

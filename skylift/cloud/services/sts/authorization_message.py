@@ -9,6 +9,7 @@ from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.services.api.denial_message import opened
 from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.sts.operation import reads
 from skylift.cloud.store.database import Tx
 
 
@@ -25,3 +26,6 @@ def decode(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
 
 def check(_tx: Tx, _caller: Caller, _params: Any) -> Iterable[Check]:
     return [Check("sts:DecodeAuthorizationMessage", "*")]
+
+
+OPERATIONS = (reads("DecodeAuthorizationMessage", decode, "EncodedMessage", check),)

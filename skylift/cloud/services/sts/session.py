@@ -30,6 +30,7 @@ from skylift.cloud.services.iam.identity import (
     open_session,
 )
 from skylift.cloud.services.iam.mfa_device import authenticated
+from skylift.cloud.services.sts.operation import reads, writes
 from skylift.cloud.store.database import Tx
 
 ACTION = "sts:AssumeRole"
@@ -318,3 +319,23 @@ def _packed_size(params: Any) -> int:
     characters = len(params.get("Policy", "")) + sum(len(item.get("arn", "")) for item in params.get("PolicyArns", []))
     characters += sum(len(tag["Key"]) + len(tag["Value"]) for tag in params.get("Tags", []))
     return -(-characters * 100 // MAX_SESSION_POLICY)
+
+
+OPERATIONS = (
+    reads("GetCallerIdentity", get_caller_identity, "", no_checks),
+    writes(
+        "AssumeRole",
+        assume_role,
+        "RoleArn RoleSessionName PolicyArns Policy DurationSeconds ExternalId Tags TransitiveTagKeys SourceIdentity "
+        "SerialNumber TokenCode",
+        no_checks,
+    ),
+    writes("GetSessionToken", get_session_token, "DurationSeconds SerialNumber TokenCode", no_checks),
+    writes(
+        "GetFederationToken",
+        get_federation_token,
+        "Name Policy PolicyArns DurationSeconds Tags",
+        check_federation,
+    ),
+    reads("GetAccessKeyInfo", get_access_key_info, "AccessKeyId", check_key_info),
+)

@@ -13,10 +13,11 @@ from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Instance
 from skylift.cloud.network import Address, InternetGateway, NetworkInterface, ReleasedAddress
-from skylift.cloud.services.api.check import Checks, on, on_row
+from skylift.cloud.services.api.check import creates, on, on_row
+from skylift.cloud.services.api.ec2_operation import reads, writes
 from skylift.cloud.services.api.facts import gets_public_ip, retake_public_ip, take_public_ip
 from skylift.cloud.services.api.filter import matching
-from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.api.operation import Check, Checks
 from skylift.cloud.services.api.page import Limits, answer, page
 from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing, refuse_other_values
 from skylift.cloud.services.api.resource import new_id, require, require_all
@@ -291,3 +292,33 @@ def _refuse_other_group(caller: Caller, params: Any) -> None:
     group = params.get("NetworkBorderGroup")
     if group and group != caller.region:
         raise invalid_value(group, "networkBorderGroup", f"This cloud has one, {caller.region}.")
+
+
+OPERATIONS = (
+    writes(
+        "AllocateAddress",
+        allocate,
+        "Address NetworkBorderGroup TagSpecifications " + " ".join(NEUTRAL),
+        creates("AllocateAddress", "elastic-ip"),
+    ),
+    writes(
+        "AssociateAddress",
+        associate,
+        "AllocationId PublicIp InstanceId NetworkInterfaceId PrivateIpAddress AllowReassociation",
+        on_address("ec2:AssociateAddress"),
+    ),
+    writes(
+        "DisassociateAddress",
+        disassociate,
+        "AssociationId PublicIp",
+        on_address("ec2:DisassociateAddress"),
+    ),
+    writes(
+        "ReleaseAddress",
+        release,
+        "AllocationId PublicIp NetworkBorderGroup",
+        on_address("ec2:ReleaseAddress"),
+    ),
+    reads("DescribeAddresses", describe, "AllocationIds PublicIps Filters"),
+    reads("DescribeAddressesAttribute", describe_attribute, "AllocationIds Attribute MaxResults NextToken"),
+)

@@ -14,7 +14,8 @@ from typing import Any
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.network import AMAZON_DNS, DhcpOptions, Vpc, private_domain
-from skylift.cloud.services.api.check import on_row
+from skylift.cloud.services.api.check import creates, on_row
+from skylift.cloud.services.api.ec2_operation import PAGES, acts, reads, writes
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.api.refusal import invalid, invalid_value, missing
@@ -134,3 +135,16 @@ def _address(text: str) -> str:
         return str(IPv4Address(text))
     except AddressValueError as error:
         raise invalid_value(text, "domain-name-servers", f"It has to be an IPv4 address or {AMAZON_DNS}.") from error
+
+
+OPERATIONS = (
+    writes(
+        "CreateDhcpOptions",
+        create,
+        "DhcpConfigurations TagSpecifications",
+        creates("CreateDhcpOptions", "dhcp-options"),
+    ),
+    reads("DescribeDhcpOptions", describe, f"DhcpOptionsIds {PAGES}"),
+    acts("DeleteDhcpOptions", delete, "DhcpOptionsId", "DhcpOptionsId"),
+    writes("AssociateDhcpOptions", associate, "DhcpOptionsId VpcId", check_associate),
+)

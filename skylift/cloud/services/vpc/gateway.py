@@ -8,6 +8,8 @@ from typing import Any
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.network import InternetGateway, NetworkInterface, RouteTable, Vpc
+from skylift.cloud.services.api.check import creates
+from skylift.cloud.services.api.ec2_operation import PAGES, acts, reads, writes
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.refusal import invalid
 from skylift.cloud.services.api.resource import new_id, require
@@ -92,3 +94,17 @@ def detach(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
         )
     tx.save(replace(gateway, vpc_id=None))
     return {}
+
+
+OPERATIONS = (
+    writes(
+        "CreateInternetGateway",
+        create,
+        "TagSpecifications",
+        creates("CreateInternetGateway", "internet-gateway"),
+    ),
+    reads("DescribeInternetGateways", describe, f"InternetGatewayIds {PAGES}"),
+    acts("DeleteInternetGateway", delete, "InternetGatewayId", "InternetGatewayId"),
+    acts("AttachInternetGateway", attach, "InternetGatewayId VpcId", "InternetGatewayId", "VpcId"),
+    acts("DetachInternetGateway", detach, "InternetGatewayId VpcId", "InternetGatewayId", "VpcId"),
+)

@@ -7,6 +7,7 @@ from typing import Any
 
 from skylift.cloud.identity import Caller
 from skylift.cloud.network import NetworkInterface, PrivateAddress, Subnet, private_dns_name
+from skylift.cloud.services.api.ec2_operation import PAGES, reads
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.page import Limits
 from skylift.cloud.services.api.resource import require
@@ -157,3 +158,12 @@ def _attachment(interface: NetworkInterface) -> dict[str, Any]:
         "NetworkCardIndex": 0,
         "Status": "attached" if interface.attachment == "changing" else interface.attachment,
     }
+
+
+OPERATIONS = (
+    reads(
+        "DescribeNetworkInterfaces",
+        describe,
+        f"NetworkInterfaceIds IncludeManagedResources {PAGES}",
+    ),
+)

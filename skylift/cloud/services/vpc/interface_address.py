@@ -12,6 +12,7 @@ from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Instance
 from skylift.cloud.network import NetworkInterface, PrivateAddress, Subnet
+from skylift.cloud.services.api.ec2_operation import acts
 from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing
 from skylift.cloud.services.api.resource import require
 from skylift.cloud.services.ec2.instance_type import instance_type
@@ -106,3 +107,19 @@ def _save(tx: Tx, interface: NetworkInterface) -> None:
     instance = tx.get(Instance, id=interface.instance_id) if interface.instance_id else None
     tell = interface.attachment == "attached" and instance is not None and instance.state != "stopped"
     tx.save(replace(interface, attachment="changing") if tell else interface)
+
+
+OPERATIONS = (
+    acts(
+        "AssignPrivateIpAddresses",
+        assign,
+        "NetworkInterfaceId PrivateIpAddresses SecondaryPrivateIpAddressCount AllowReassignment",
+        "NetworkInterfaceId",
+    ),
+    acts(
+        "UnassignPrivateIpAddresses",
+        unassign,
+        "NetworkInterfaceId PrivateIpAddresses",
+        "NetworkInterfaceId",
+    ),
+)

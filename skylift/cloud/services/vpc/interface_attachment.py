@@ -15,6 +15,7 @@ from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Instance
 from skylift.cloud.network import NetworkInterface, Subnet
 from skylift.cloud.services.api.check import on_row
+from skylift.cloud.services.api.ec2_operation import acts, writes
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, refuse_other_values
 from skylift.cloud.services.api.resource import arn, new_id, require
@@ -113,3 +114,20 @@ def check_detach(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
     yield on_row(tx, caller, action, NetworkInterface, interface.id)
     if interface.instance_id:
         yield on_row(tx, caller, action, Instance, interface.instance_id)
+
+
+OPERATIONS = (
+    acts(
+        "AttachNetworkInterface",
+        attach,
+        "NetworkInterfaceId InstanceId DeviceIndex " + " ".join(NEUTRAL),
+        "NetworkInterfaceId",
+        "InstanceId",
+    ),
+    writes(
+        "DetachNetworkInterface",
+        detach,
+        "AttachmentId Force",
+        check_detach,
+    ),
+)

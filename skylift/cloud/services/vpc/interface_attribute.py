@@ -9,6 +9,8 @@ from typing import Any
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.network import NetworkInterface
+from skylift.cloud.services.api.check import on
+from skylift.cloud.services.api.ec2_operation import acts, reads
 from skylift.cloud.services.api.refusal import combination, invalid_value, missing
 from skylift.cloud.services.api.resource import require
 from skylift.cloud.services.vpc.interface import shown
@@ -91,3 +93,26 @@ _CHANGES: dict[str, Callable[[Tx, NetworkInterface, Any], NetworkInterface]] = {
     "Groups": _groups,
     "SourceDestCheck": _source_dest_check,
 }
+
+
+OPERATIONS = (
+    reads(
+        "DescribeNetworkInterfaceAttribute",
+        describe,
+        "NetworkInterfaceId Attribute",
+        on("ec2:DescribeNetworkInterfaceAttribute", "NetworkInterfaceId"),
+    ),
+    acts(
+        "ModifyNetworkInterfaceAttribute",
+        modify,
+        "NetworkInterfaceId Description Groups SourceDestCheck Attachment.AttachmentId Attachment.DeleteOnTermination",
+        "NetworkInterfaceId",
+        "Groups",
+    ),
+    acts(
+        "ResetNetworkInterfaceAttribute",
+        reset,
+        "NetworkInterfaceId SourceDestCheck",
+        "NetworkInterfaceId",
+    ),
+)

@@ -13,6 +13,7 @@ from skylift.cloud.identity import Caller
 from skylift.cloud.network import NetworkInterface, PrivateAddress, SecurityGroup, Subnet
 from skylift.cloud.services.api.check import making, on
 from skylift.cloud.services.api.client_token import remember, result_of
+from skylift.cloud.services.api.ec2_operation import acts, writes
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.api.refusal import invalid, refuse_other_values
 from skylift.cloud.services.api.resource import arn, new_id, require, require_all
@@ -107,3 +108,15 @@ def _made(tx: Tx, params: Any) -> NetworkInterface:
     )
     tx.add(interface)
     return interface
+
+
+OPERATIONS = (
+    writes(
+        "CreateNetworkInterface",
+        create,
+        "SubnetId Description Groups PrivateIpAddress PrivateIpAddresses SecondaryPrivateIpAddressCount ClientToken "
+        "TagSpecifications " + " ".join(NEUTRAL),
+        check_create,
+    ),
+    acts("DeleteNetworkInterface", delete, "NetworkInterfaceId", "NetworkInterfaceId"),
+)

@@ -21,7 +21,9 @@ from skylift.cloud.network import (
     PrivateAddress,
     Subnet,
 )
+from skylift.cloud.services.api.check import creates
 from skylift.cloud.services.api.client_token import remember, result_of
+from skylift.cloud.services.api.ec2_operation import acts, reads, writes
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing, refuse_other_values
 from skylift.cloud.services.api.resource import new_id, require
@@ -226,3 +228,16 @@ def _allocations(params: Any, *, public: bool) -> list[str]:
     if len({first, *more}) != 1 + len(more):
         raise invalid("Each Elastic IP address can be given to a NAT gateway once only.")
     return [first, *more]
+
+
+OPERATIONS = (
+    writes(
+        "CreateNatGateway",
+        create,
+        "SubnetId AllocationId PrivateIpAddress SecondaryAllocationIds SecondaryPrivateIpAddresses "
+        "SecondaryPrivateIpAddressCount ClientToken TagSpecifications " + " ".join(NEUTRAL),
+        creates("CreateNatGateway", "natgateway", "SubnetId", "AllocationId", "SecondaryAllocationIds"),
+    ),
+    reads("DescribeNatGateways", describe, "NatGatewayIds Filter MaxResults NextToken"),
+    acts("DeleteNatGateway", delete, "NatGatewayId", "NatGatewayId"),
+)

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.network import NatAddress, NatGateway, NetworkInterface, PrivateAddress, Subnet
+from skylift.cloud.services.api.ec2_operation import acts
 from skylift.cloud.services.api.refusal import invalid, invalid_value, missing
 from skylift.cloud.services.api.resource import require
 from skylift.cloud.services.vpc.nat_gateway import free_elastic_ip, give_addresses, slots_for, tie, view_address
@@ -104,3 +105,32 @@ def _released(tx: Tx, gateway: NatGateway, params: Any, private_ips: set[str]) -
 def _answer(gateway: NatGateway, addresses: Iterable[NatAddress]) -> Item:
     """Those that the request is about."""
     return {"NatGatewayId": gateway.id, "NatGatewayAddresses": [view_address(gateway, at) for at in addresses]}
+
+
+OPERATIONS = (
+    acts(
+        "AssociateNatGatewayAddress",
+        associate,
+        "NatGatewayId AllocationIds PrivateIpAddresses",
+        "NatGatewayId",
+        "AllocationIds",
+    ),
+    acts(
+        "DisassociateNatGatewayAddress",
+        disassociate,
+        "NatGatewayId AssociationIds MaxDrainDurationSeconds",
+        "NatGatewayId",
+    ),
+    acts(
+        "AssignPrivateNatGatewayAddress",
+        assign,
+        "NatGatewayId PrivateIpAddresses PrivateIpAddressCount",
+        "NatGatewayId",
+    ),
+    acts(
+        "UnassignPrivateNatGatewayAddress",
+        unassign,
+        "NatGatewayId PrivateIpAddresses MaxDrainDurationSeconds",
+        "NatGatewayId",
+    ),
+)

@@ -13,10 +13,11 @@ from typing import Any
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.network import AclAssociation, AclEntry, NetworkAcl, Subnet, Vpc
-from skylift.cloud.services.api.check import Checks, on, on_row
+from skylift.cloud.services.api.check import creates, on, on_row
 from skylift.cloud.services.api.client_token import remember, result_of
+from skylift.cloud.services.api.ec2_operation import PAGES, acts, reads, writes
 from skylift.cloud.services.api.list_response import Listing
-from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.api.operation import Check, Checks
 from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing
 from skylift.cloud.services.api.resource import new_id, require
 from skylift.cloud.services.api.tag import tag_list, tags_for
@@ -283,3 +284,30 @@ def _required(acl: NetworkAcl, number: int, *, egress: bool) -> AclEntry:
             f"The {direction} network acl entry '{number}' of '{acl.id}' does not exist",
         )
     return found
+
+
+_ACL_ENTRY = (
+    "NetworkAclId RuleNumber Protocol RuleAction Egress CidrBlock Ipv6CidrBlock "
+    "IcmpTypeCode.Type IcmpTypeCode.Code PortRange.From PortRange.To"
+)
+
+
+OPERATIONS = (
+    writes(
+        "CreateNetworkAcl",
+        create,
+        "VpcId ClientToken TagSpecifications",
+        creates("CreateNetworkAcl", "network-acl", "VpcId"),
+    ),
+    reads("DescribeNetworkAcls", describe, f"NetworkAclIds {PAGES}"),
+    acts("DeleteNetworkAcl", delete, "NetworkAclId", "NetworkAclId"),
+    acts("CreateNetworkAclEntry", create_entry, _ACL_ENTRY, "NetworkAclId"),
+    acts("ReplaceNetworkAclEntry", replace_entry, _ACL_ENTRY, "NetworkAclId"),
+    acts("DeleteNetworkAclEntry", delete_entry, "NetworkAclId RuleNumber Egress", "NetworkAclId"),
+    writes(
+        "ReplaceNetworkAclAssociation",
+        replace_association,
+        "AssociationId NetworkAclId",
+        on_acl_association("ec2:ReplaceNetworkAclAssociation"),
+    ),
+)

@@ -18,6 +18,7 @@ from skylift.cloud.identity import Caller
 from skylift.cloud.network import Vpc
 from skylift.cloud.peering import JOINED, Peering, State
 from skylift.cloud.services.api.check import making, on_row
+from skylift.cloud.services.api.ec2_operation import PAGES, acts, reads, writes
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.api.page import Limits
@@ -222,3 +223,17 @@ def _end(vpc_id: str, cidrs: tuple[str, ...], caller: Caller) -> Item:
             "AllowEgressFromLocalVpcToRemoteClassicLink": False,
         },
     }
+
+
+OPERATIONS = (
+    writes(
+        "CreateVpcPeeringConnection",
+        create,
+        "VpcId PeerVpcId PeerOwnerId PeerRegion TagSpecifications",
+        check_create,
+    ),
+    writes("AcceptVpcPeeringConnection", accept, "VpcPeeringConnectionId", check_accept),
+    acts("RejectVpcPeeringConnection", reject, "VpcPeeringConnectionId", "VpcPeeringConnectionId"),
+    acts("DeleteVpcPeeringConnection", delete, "VpcPeeringConnectionId", "VpcPeeringConnectionId"),
+    reads("DescribeVpcPeeringConnections", describe, f"VpcPeeringConnectionIds {PAGES}"),
+)

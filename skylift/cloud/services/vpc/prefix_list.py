@@ -12,7 +12,9 @@ from typing import Any, Literal
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.network import PrefixEntry, PrefixList, RouteTable, SecurityGroup, services_prefix_list
+from skylift.cloud.services.api.check import creates, on
 from skylift.cloud.services.api.client_token import remember, result_of
+from skylift.cloud.services.api.ec2_operation import PAGES, acts, reads, writes
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.page import Limits, answer, page
 from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing
@@ -265,3 +267,40 @@ def _room(most: int) -> int:
     if not 1 <= most <= MOST_ENTRIES:
         raise invalid_value(most, "maxEntries", f"It has to be between 1 and {MOST_ENTRIES}.")
     return most
+
+
+OPERATIONS = (
+    writes(
+        "CreateManagedPrefixList",
+        create,
+        "PrefixListName Entries MaxEntries AddressFamily ClientToken TagSpecifications",
+        creates("CreateManagedPrefixList", "prefix-list"),
+    ),
+    reads("DescribeManagedPrefixLists", describe, f"PrefixListIds {PAGES}"),
+    reads("DescribePrefixLists", describe_services, f"PrefixListIds {PAGES}"),
+    reads(
+        "GetManagedPrefixListEntries",
+        get_entries,
+        "PrefixListId TargetVersion MaxResults NextToken",
+        on("ec2:GetManagedPrefixListEntries", "PrefixListId"),
+    ),
+    reads(
+        "GetManagedPrefixListAssociations",
+        get_associations,
+        "PrefixListId MaxResults NextToken",
+        on("ec2:GetManagedPrefixListAssociations", "PrefixListId"),
+    ),
+    acts(
+        "ModifyManagedPrefixList",
+        modify,
+        "PrefixListId CurrentVersion PrefixListName AddEntries RemoveEntries MaxEntries",
+        "PrefixListId",
+    ),
+    acts(
+        "RestoreManagedPrefixListVersion",
+        restore,
+        "PrefixListId PreviousVersion CurrentVersion",
+        "PrefixListId",
+    ),
+    acts("DeleteManagedPrefixList", delete, "PrefixListId", "PrefixListId"),
+)

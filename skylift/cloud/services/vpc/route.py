@@ -20,8 +20,9 @@ from skylift.cloud.network import (
     Vpc,
 )
 from skylift.cloud.peering import JOINED, Peering
-from skylift.cloud.services.api.check import association_by_id
+from skylift.cloud.services.api.check import association_by_id, creates, on_association
 from skylift.cloud.services.api.client_token import remember, result_of
+from skylift.cloud.services.api.ec2_operation import PAGES, acts, reads, writes
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.page import Limits
 from skylift.cloud.services.api.refusal import combination, invalid, missing
@@ -418,3 +419,44 @@ def _association(tx: Tx, association_id: str) -> tuple[RouteTable, RouteAssociat
 
 def _without(table: RouteTable, association: RouteAssociation) -> RouteTable:
     return replace(table, associations=tuple(one for one in table.associations if one.id != association.id))
+
+
+_ROUTE = (
+    "RouteTableId DestinationCidrBlock DestinationPrefixListId GatewayId NatGatewayId NetworkInterfaceId InstanceId "
+    "VpcPeeringConnectionId"
+)
+
+
+OPERATIONS = (
+    writes(
+        "CreateRouteTable",
+        create,
+        "VpcId ClientToken TagSpecifications",
+        creates("CreateRouteTable", "route-table", "VpcId"),
+    ),
+    reads("DescribeRouteTables", describe, f"RouteTableIds {PAGES}"),
+    acts("DeleteRouteTable", delete, "RouteTableId", "RouteTableId"),
+    acts("CreateRoute", create_route, _ROUTE, "RouteTableId"),
+    acts("ReplaceRoute", replace_route, f"{_ROUTE} LocalTarget", "RouteTableId"),
+    acts("DeleteRoute", delete_route, "RouteTableId DestinationCidrBlock DestinationPrefixListId", "RouteTableId"),
+    acts(
+        "AssociateRouteTable",
+        associate,
+        "RouteTableId SubnetId GatewayId",
+        "RouteTableId",
+        "SubnetId",
+        "GatewayId",
+    ),
+    writes(
+        "DisassociateRouteTable",
+        disassociate,
+        "AssociationId",
+        on_association("ec2:DisassociateRouteTable"),
+    ),
+    writes(
+        "ReplaceRouteTableAssociation",
+        replace_association,
+        "AssociationId RouteTableId",
+        on_association("ec2:ReplaceRouteTableAssociation", "RouteTableId"),
+    ),
+)

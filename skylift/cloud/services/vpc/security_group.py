@@ -8,11 +8,14 @@ from typing import Any
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.network import NetworkInterface, Rule, SecurityGroup, Vpc
+from skylift.cloud.services.api.check import adds_rules, creates, on_group
+from skylift.cloud.services.api.ec2_operation import PAGES, reads, writes
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing
 from skylift.cloud.services.api.resource import SECURITY_GROUP_RULE, arn, new_id, require, well_formed
 from skylift.cloud.services.api.tag import rule_by_id, tag_list, tags_for
 from skylift.cloud.services.vpc import prefix_list, security_rule
+from skylift.cloud.services.vpc.security_rule import ONE_PERMISSION, PERMISSIONS
 from skylift.cloud.services.vpc.vpc import default_vpc
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.peering import connection_between
@@ -272,3 +275,45 @@ def own_rule(group: SecurityGroup, rule_id: str, *, egress: bool) -> Rule:
         if rule.id == rule_id and rule.egress == egress:
             return rule
     raise ServiceError("InvalidSecurityGroupRuleId.NotFound", f"The security group rule ID '{rule_id}' does not exist")
+
+
+OPERATIONS = (
+    writes(
+        "CreateSecurityGroup",
+        create,
+        "Description GroupName VpcId TagSpecifications",
+        creates("CreateSecurityGroup", "security-group", "VpcId"),
+    ),
+    reads("DescribeSecurityGroups", describe, f"GroupIds GroupNames {PAGES}"),
+    reads("DescribeSecurityGroupRules", describe_rules, f"SecurityGroupRuleIds {PAGES}"),
+    writes(
+        "DeleteSecurityGroup",
+        delete,
+        "GroupId GroupName",
+        on_group("ec2:DeleteSecurityGroup"),
+    ),
+    writes(
+        "AuthorizeSecurityGroupIngress",
+        authorize_ingress,
+        f"GroupId GroupName TagSpecifications {ONE_PERMISSION} {PERMISSIONS}",
+        adds_rules("AuthorizeSecurityGroupIngress"),
+    ),
+    writes(
+        "AuthorizeSecurityGroupEgress",
+        authorize_egress,
+        f"GroupId TagSpecifications {PERMISSIONS}",
+        adds_rules("AuthorizeSecurityGroupEgress"),
+    ),
+    writes(
+        "RevokeSecurityGroupIngress",
+        revoke_ingress,
+        f"GroupId GroupName SecurityGroupRuleIds {ONE_PERMISSION} {PERMISSIONS}",
+        on_group("ec2:RevokeSecurityGroupIngress"),
+    ),
+    writes(
+        "RevokeSecurityGroupEgress",
+        revoke_egress,
+        f"GroupId SecurityGroupRuleIds {PERMISSIONS}",
+        on_group("ec2:RevokeSecurityGroupEgress"),
+    ),
+)

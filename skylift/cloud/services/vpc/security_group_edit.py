@@ -9,12 +9,14 @@ from typing import Any
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.network import Rule, SecurityGroup
-from skylift.cloud.services.api.check import Checks, on
-from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.api.check import on, on_group
+from skylift.cloud.services.api.ec2_operation import writes
+from skylift.cloud.services.api.operation import Check, Checks
 from skylift.cloud.services.api.refusal import combination, invalid, missing
 from skylift.cloud.services.api.resource import SECURITY_GROUP_RULE, arn, require
 from skylift.cloud.services.vpc import security_rule
 from skylift.cloud.services.vpc.security_group import asked_rules, named_group, own_rule
+from skylift.cloud.services.vpc.security_rule import PERMISSIONS
 from skylift.cloud.store.database import Tx
 
 
@@ -123,3 +125,29 @@ def _changed(tx: Tx, caller: Caller, group: SecurityGroup, old: Rule, asked: dic
 
 def _kind(rule: Rule) -> tuple[bool, ...]:
     return tuple(peer is not None for peer in (rule.cidr, rule.cidr6, rule.group_id, rule.prefix_list_id))
+
+
+_RULE_REQUEST = "IpProtocol FromPort ToPort CidrIpv4 CidrIpv6 PrefixListId ReferencedGroupId Description"
+
+
+OPERATIONS = (
+    writes(
+        "ModifySecurityGroupRules",
+        modify_rules,
+        "GroupId SecurityGroupRules.SecurityGroupRuleId "
+        + " ".join(f"SecurityGroupRules.SecurityGroupRule.{name}" for name in _RULE_REQUEST.split()),
+        on_rules("ec2:ModifySecurityGroupRules"),
+    ),
+    writes(
+        "UpdateSecurityGroupRuleDescriptionsIngress",
+        describe_ingress_anew,
+        f"GroupId GroupName SecurityGroupRuleDescriptions {PERMISSIONS}",
+        on_group("ec2:UpdateSecurityGroupRuleDescriptionsIngress"),
+    ),
+    writes(
+        "UpdateSecurityGroupRuleDescriptionsEgress",
+        describe_egress_anew,
+        f"GroupId GroupName SecurityGroupRuleDescriptions {PERMISSIONS}",
+        on_group("ec2:UpdateSecurityGroupRuleDescriptionsEgress"),
+    ),
+)

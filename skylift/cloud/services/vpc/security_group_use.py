@@ -6,6 +6,8 @@ from typing import Any
 
 from skylift.cloud.identity import Caller
 from skylift.cloud.network import Rule, SecurityGroup, Vpc
+from skylift.cloud.services.api.check import on
+from skylift.cloud.services.api.ec2_operation import PAGES, reads
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.page import Limits, answer, page
 from skylift.cloud.services.api.resource import require, require_all
@@ -92,3 +94,15 @@ def _is_stale(tx: Tx, rule: Rule, connected: set[str]) -> bool:
 def _stale_permissions(rules: tuple[Rule, ...], caller: Caller, *, egress: bool) -> list[dict[str, Any]]:
     shown = security_rule.permissions(rules, caller.account, egress=egress)
     return [{name: value for name, value in one.items() if name != "Ipv6Ranges"} for one in shown]
+
+
+OPERATIONS = (
+    reads(
+        "GetSecurityGroupsForVpc",
+        for_vpc,
+        f"VpcId {PAGES}",
+        on("ec2:GetSecurityGroupsForVpc", "VpcId"),
+    ),
+    reads("DescribeSecurityGroupReferences", references, "GroupId"),
+    reads("DescribeStaleSecurityGroups", stale, "VpcId MaxResults NextToken"),
+)

@@ -203,3 +203,14 @@ def worded(rule: Rule) -> str:
     traffic = "ALL" if rule.protocol == ALL else rule.protocol.upper()
     ports = f", from port: {rule.from_port}, to port: {rule.to_port}" if rule.protocol in ("tcp", "udp") else ""
     return f'"peer: {rule.cidr or rule.cidr6 or rule.group_id or rule.prefix_list_id}, {traffic}{ports}, ALLOW"'
+
+
+PERMISSIONS = (
+    "IpPermissions.IpProtocol IpPermissions.FromPort IpPermissions.ToPort IpPermissions.IpRanges "
+    "IpPermissions.Ipv6Ranges IpPermissions.UserIdGroupPairs.Description IpPermissions.UserIdGroupPairs.GroupId "
+    "IpPermissions.UserIdGroupPairs.GroupName IpPermissions.UserIdGroupPairs.UserId "
+    "IpPermissions.UserIdGroupPairs.VpcId IpPermissions.UserIdGroupPairs.VpcPeeringConnectionId "
+    "IpPermissions.PrefixListIds"
+)
+
+ONE_PERMISSION = "CidrIp FromPort IpProtocol ToPort"

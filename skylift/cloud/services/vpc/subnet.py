@@ -10,6 +10,8 @@ from typing import Any
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.network import NetworkInterface, RouteTable, Subnet, Vpc
+from skylift.cloud.services.api.check import creates
+from skylift.cloud.services.api.ec2_operation import PAGES, acts, reads, writes
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing, refuse_other_values
 from skylift.cloud.services.api.resource import arn, new_id, require
@@ -220,3 +222,27 @@ def _zone(caller: Caller, params: Any) -> str:
             f"Subnets can currently only be created in the following availability zones: {', '.join(known)}.",
         )
     return require_zone(caller.region, name, params.get("AvailabilityZoneId")) or known[0]
+
+
+OPERATIONS = (
+    writes(
+        "CreateSubnet",
+        create,
+        "AvailabilityZone AvailabilityZoneId CidrBlock VpcId TagSpecifications " + " ".join(NEUTRAL),
+        creates("CreateSubnet", "subnet", "VpcId"),
+    ),
+    reads("DescribeSubnets", describe, f"SubnetIds {PAGES}"),
+    acts("DeleteSubnet", delete, "SubnetId", "SubnetId"),
+    writes(
+        "CreateDefaultSubnet",
+        create_default,
+        "AvailabilityZone AvailabilityZoneId " + " ".join(NEUTRAL),
+        creates("CreateDefaultSubnet", "subnet"),
+    ),
+    acts(
+        "ModifySubnetAttribute",
+        modify_attribute,
+        "SubnetId MapPublicIpOnLaunch " + " ".join(ATTRIBUTE_NEUTRAL),
+        "SubnetId",
+    ),
+)

@@ -21,6 +21,8 @@ from skylift.cloud.network import (
     Vpc,
 )
 from skylift.cloud.peering import JOINED
+from skylift.cloud.services.api.check import creates, on
+from skylift.cloud.services.api.ec2_operation import PAGES, acts, reads, writes
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.refusal import combination, invalid_value, missing, refuse_other_values
 from skylift.cloud.services.api.resource import new_id, require
@@ -238,3 +240,24 @@ def _make(
     tx.add(default_group(vpc.id))
     tx.add(default_acl(vpc.id))
     return vpc
+
+
+OPERATIONS = (
+    writes(
+        "CreateVpc",
+        create,
+        "CidrBlock InstanceTenancy TagSpecifications " + " ".join(NEUTRAL),
+        creates("CreateVpc", "vpc"),
+    ),
+    writes("CreateDefaultVpc", create_default, "", creates("CreateDefaultVpc", "vpc")),
+    reads("DescribeVpcs", describe, f"VpcIds {PAGES}"),
+    acts("DeleteVpc", delete, "VpcId", "VpcId"),
+    acts("ModifyVpcAttribute", modify_attribute, "VpcId EnableDnsHostnames EnableDnsSupport", "VpcId"),
+    reads(
+        "DescribeVpcAttribute",
+        describe_attribute,
+        "VpcId Attribute",
+        on("ec2:DescribeVpcAttribute", "VpcId"),
+    ),
+    acts("ModifyVpcTenancy", modify_tenancy, "VpcId InstanceTenancy", "VpcId"),
+)

@@ -13,8 +13,9 @@ from typing import Any
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.network import CidrBlock, Route, RouteTable, Subnet, Vpc
-from skylift.cloud.services.api.check import Checks, on_row
-from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.api.check import on_row
+from skylift.cloud.services.api.ec2_operation import acts, writes
+from skylift.cloud.services.api.operation import Check, Checks
 from skylift.cloud.services.api.refusal import missing
 from skylift.cloud.services.api.resource import new_id, require
 from skylift.cloud.services.vpc.cidr import block, usable_for_vpc
@@ -96,3 +97,14 @@ def _association(tx: Tx, association_id: str) -> tuple[Vpc | None, CidrBlock | N
             if one.id == association_id:
                 return vpc, one
     return None, None
+
+
+OPERATIONS = (
+    acts("AssociateVpcCidrBlock", associate, "VpcId CidrBlock", "VpcId"),
+    writes(
+        "DisassociateVpcCidrBlock",
+        disassociate,
+        "AssociationId",
+        on_cidr_association("ec2:DisassociateVpcCidrBlock"),
+    ),
+)

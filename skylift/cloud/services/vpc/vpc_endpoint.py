@@ -14,6 +14,7 @@ from skylift.cloud.identity import Caller
 from skylift.cloud.network import Route, RouteTable, Vpc, services_prefix_list
 from skylift.cloud.services.api.check import making, on, on_row
 from skylift.cloud.services.api.client_token import remember, result_of
+from skylift.cloud.services.api.ec2_operation import PAGES, acts, reads, writes
 from skylift.cloud.services.api.filter import matching
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.operation import Check
@@ -232,3 +233,22 @@ def _viewer(tx: Tx, caller: Caller) -> Any:
         }
 
     return view
+
+
+OPERATIONS = (
+    writes(
+        "CreateVpcEndpoint",
+        create,
+        "VpcId ServiceName PolicyDocument RouteTableIds ClientToken TagSpecifications " + " ".join(NEUTRAL),
+        check_create,
+    ),
+    reads("DescribeVpcEndpoints", describe, f"VpcEndpointIds {PAGES}"),
+    reads("DescribeVpcEndpointServices", describe_services, f"ServiceNames {PAGES}"),
+    writes(
+        "ModifyVpcEndpoint",
+        modify,
+        "VpcEndpointId ResetPolicy PolicyDocument AddRouteTableIds RemoveRouteTableIds " + " ".join(MODIFY_NEUTRAL),
+        check_modify,
+    ),
+    acts("DeleteVpcEndpoints", delete, "VpcEndpointIds", "VpcEndpointIds"),
+)

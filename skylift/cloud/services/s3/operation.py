@@ -1,0 +1,65 @@
+"""How a row of S3 is made: what it takes beside its own, and whom to ask for permission."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from skylift.cloud.identity import Caller
+from skylift.cloud.services.api.operation import Check, Checks, Handler, Operation
+from skylift.cloud.services.s3.condition import with_request_keys
+from skylift.cloud.services.s3.rules import CHECKSUM_MEMBERS, SYSTEM_HEADERS, bucket_arn
+from skylift.cloud.store.database import Tx
+
+OWNER = "ExpectedBucketOwner"
+CHECKSUMS = " ".join(["ChecksumAlgorithm", *CHECKSUM_MEMBERS])
+BODY = f"Body ContentLength ContentMD5 {CHECKSUMS}"
+CREATED = f"Tagging ACL StorageClass ServerSideEncryption ContentType Metadata {' '.join(SYSTEM_HEADERS)}"
+READ = (
+    "VersionId IfMatch IfNoneMatch IfModifiedSince IfUnmodifiedSince Range PartNumber ChecksumMode "
+    "ResponseCacheControl ResponseContentDisposition ResponseContentEncoding ResponseContentLanguage "
+    "ResponseContentType ResponseExpires"
+)
+SOURCE = (
+    "CopySource CopySourceIfMatch CopySourceIfNoneMatch CopySourceIfModifiedSince CopySourceIfUnmodifiedSince "
+    "ExpectedSourceBucketOwner"
+)
+# OptionalObjectAttributes asks for RestoreStatus, which only archived objects have; none here is archived.
+LISTED = "Prefix Delimiter MaxKeys EncodingType OptionalObjectAttributes"
+
+
+def operation(
+    name: str, handler: Handler, checks: Checks, takes: str, *, writes: bool, prepare: Handler | None = None
+) -> Operation:
+    return Operation("s3", name, handler, frozenset(takes.split()), with_request_keys(checks), writes, prepare)
+
+
+def on_bucket(name: str, handler: Handler, checks: Checks, takes: str = "", *, writes: bool = False) -> Operation:
+    return operation(name, handler, checks, f"Bucket {OWNER} {takes}", writes=writes)
+
+
+def on_object(
+    name: str,
+    handler: Handler,
+    checks: Checks,
+    takes: str = "",
+    *,
+    writes: bool = False,
+    prepare: Handler | None = None,
+) -> Operation:
+    return operation(name, handler, checks, f"Bucket Key {OWNER} {takes}", writes=writes, prepare=prepare)
+
+
+def sets(name: str, handler: Handler, takes: str, action: str | None = None) -> Operation:
+    """Puts or deletes something that a bucket is told about itself."""
+    checks = check_bucket(action or name)
+    return on_bucket(name, handler, checks, f"{takes} ContentMD5 ChecksumAlgorithm" if takes else "", writes=True)
+
+
+def check_bucket(action: str) -> Checks:
+    """The caller must be allowed `action` on the bucket itself."""
+
+    def checks(_tx: Tx, _caller: Caller, params: Any) -> Iterable[Check]:
+        return [Check(f"s3:{action}", bucket_arn(params["Bucket"]))]
+
+    return checks

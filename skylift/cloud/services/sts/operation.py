@@ -1,0 +1,13 @@
+"""How a row of STS is made."""
+
+from __future__ import annotations
+
+from skylift.cloud.services.api.operation import Checks, Handler, Operation
+
+
+def reads(name: str, handler: Handler, takes: str, checks: Checks) -> Operation:
+    return Operation("sts", name, handler, frozenset(takes.split()), checks, writes=False)
+
+
+def writes(name: str, handler: Handler, takes: str, checks: Checks) -> Operation:
+    return Operation("sts", name, handler, frozenset(takes.split()), checks, writes=True)

@@ -1,0 +1,39 @@
+"""Rows stand below their handlers; the tables gather all of them."""
+
+from __future__ import annotations
+
+import ast
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from skylift.cloud import services
+from skylift.cloud.services.table import OPERATIONS, TABLE
+
+SERVICES = Path(services.__file__).parent
+WITH_ROWS = sorted(
+    path
+    for path in SERVICES.rglob("*.py")
+    if path.name != "table.py"
+    and any(
+        isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "OPERATIONS"
+        for node in ast.parse(path.read_text()).body
+    )
+)
+
+
+@pytest.mark.parametrize("path", WITH_ROWS, ids=lambda path: str(path.relative_to(SERVICES)))
+def test_the_rows_of_a_file_are_in_the_table_of_its_folder(path: Path) -> None:
+    module = import_module(f"skylift.cloud.services.{path.parent.name}.{path.stem}")
+    gathered = import_module(f"skylift.cloud.services.{path.parent.name}.table").OPERATIONS
+    assert module.OPERATIONS
+    assert [row for row in module.OPERATIONS if not any(row is one for one in gathered)] == []
+
+
+def test_every_operation_stands_once() -> None:
+    folders = [path for path in SERVICES.iterdir() if (path / "table.py").exists()]
+    gathered = [
+        row for folder in folders for row in import_module(f"skylift.cloud.services.{folder.name}.table").OPERATIONS
+    ]
+    assert len(gathered) == len(OPERATIONS) == len(TABLE)
