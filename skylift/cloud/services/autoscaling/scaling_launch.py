@@ -11,13 +11,13 @@ from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Instance
 from skylift.cloud.launch_template import LaunchTemplate, LaunchTemplateVersion
 from skylift.cloud.scaling_group import GROUP_TAG, ScalingGroup, Wanted
+from skylift.cloud.services.api.instance_type import instance_type
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.api.public_parameter import image_id_for
 from skylift.cloud.services.autoscaling.scaling_rules import invalid
 from skylift.cloud.services.ec2 import launch_check
 from skylift.cloud.services.ec2.image import usable_image
 from skylift.cloud.services.ec2.instance import ending
-from skylift.cloud.services.ec2.instance_type import instance_type
 from skylift.cloud.services.ec2.launch import refuse_other_architecture, run_instances
 from skylift.cloud.services.ec2.launch_template import template_of, version_of
 from skylift.cloud.services.ec2.launch_template_version import with_template

@@ -7,9 +7,9 @@ from typing import Any
 from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Instance
 from skylift.cloud.services.api.ec2_operation import PAGES, reads
+from skylift.cloud.services.api.instance_type import instance_type
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.page import Limits
-from skylift.cloud.services.ec2.instance_type import instance_type
 from skylift.cloud.store.database import Tx
 
 LISTING = Listing(

@@ -18,6 +18,7 @@ from skylift.cloud.instance import Instance
 from skylift.cloud.services.api.check import making
 from skylift.cloud.services.api.client_token import remember, result_of
 from skylift.cloud.services.api.ec2_operation import acts, reads, writes
+from skylift.cloud.services.api.instance_type import instance_type
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.api.page import Limits
@@ -25,7 +26,7 @@ from skylift.cloud.services.api.refusal import combination, invalid, invalid_val
 from skylift.cloud.services.api.resource import new_id, require_all
 from skylift.cloud.services.api.tag import tag_list, tags_for
 from skylift.cloud.services.api.zone import require_zone, zone_id
-from skylift.cloud.services.ec2.instance_type import instance_type, is_offered
+from skylift.cloud.services.ec2.instance_type import is_offered
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.dedicated_host import on_host
 

@@ -13,11 +13,12 @@ from skylift.cloud.instance import Image, Instance
 from skylift.cloud.network import NetworkInterface, SecurityGroup
 from skylift.cloud.services.api.check import on, on_row
 from skylift.cloud.services.api.ec2_operation import acts, reads, writes
+from skylift.cloud.services.api.instance_type import instance_type
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.api.refusal import combination, invalid_value, missing, refuse_other_values
 from skylift.cloud.services.api.resource import require
 from skylift.cloud.services.api.tag import check_metadata_keys
-from skylift.cloud.services.ec2.instance_type import instance_type, refuse_unless_offered
+from skylift.cloud.services.ec2.instance_type import refuse_unless_offered
 from skylift.cloud.services.ec2.instance_view import Surroundings, view
 from skylift.cloud.services.ec2.instance_view import metadata_options as shown_options
 from skylift.cloud.services.ec2.launch import metadata_options, refuse_other_architecture, shutdown_behavior, user_data

@@ -19,7 +19,7 @@ from skylift.cloud.services.api.ec2_operation import PAGES, reads
 from skylift.cloud.services.api.filter import matching
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.page import Limits, answer, page
-from skylift.cloud.services.api.refusal import invalid, invalid_value
+from skylift.cloud.services.api.refusal import invalid_value
 from skylift.cloud.services.api.zone import zone_id, zones
 from skylift.cloud.store.database import Tx
 
@@ -78,14 +78,6 @@ LISTING = Listing(
 )
 
 OFFERINGS = Limits(most=1000)
-
-
-def instance_type(name: str) -> InstanceType:
-    """The type of this name; raises InvalidParameterValue as RunInstances does."""
-    found = types().get(name)
-    if found is None:
-        raise invalid(f"Invalid value '{name}' for InstanceType.")
-    return found
 
 
 def refuse_unless_offered(kind: InstanceType, zone: str) -> None:

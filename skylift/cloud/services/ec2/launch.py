@@ -14,6 +14,7 @@ from skylift.cloud.instance import Image, Instance, KeyPair, MetadataOptions
 from skylift.cloud.services.api.client_token import remember, result_of
 from skylift.cloud.services.api.ec2_operation import writes
 from skylift.cloud.services.api.facts import take_public_ip, take_uid_base
+from skylift.cloud.services.api.instance_type import instance_type
 from skylift.cloud.services.api.public_parameter import image_id_for
 from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing, refuse_other_values
 from skylift.cloud.services.api.resource import new_id
@@ -21,7 +22,7 @@ from skylift.cloud.services.api.tag import Tags, check_metadata_keys, specified
 from skylift.cloud.services.ebs.block_device import wanted_devices
 from skylift.cloud.services.ec2 import keypair, launch_check
 from skylift.cloud.services.ec2.image import ROOT_DEVICE, usable_image
-from skylift.cloud.services.ec2.instance_type import instance_type, refuse_unless_offered
+from skylift.cloud.services.ec2.instance_type import refuse_unless_offered
 from skylift.cloud.services.ec2.instance_view import Surroundings, reservation, view
 from skylift.cloud.services.ec2.launch_market import Terms, bought, with_zone
 from skylift.cloud.services.ec2.launch_neutral import NEUTRAL

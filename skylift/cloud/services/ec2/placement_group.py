@@ -19,12 +19,12 @@ from skylift.cloud.instance import Instance
 from skylift.cloud.placement_group import PlacementGroup
 from skylift.cloud.services.api.check import making, on_row
 from skylift.cloud.services.api.ec2_operation import reads, writes
+from skylift.cloud.services.api.instance_type import instance_type
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing, refuse_other_values
 from skylift.cloud.services.api.resource import arn, new_id, require
 from skylift.cloud.services.api.tag import tag_list, tags_for
-from skylift.cloud.services.ec2.instance_type import instance_type
 from skylift.cloud.services.ec2.tenancy import replaced
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.placement_group import placed_in

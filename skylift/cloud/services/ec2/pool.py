@@ -16,13 +16,13 @@ from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Image
 from skylift.cloud.launch_template import LaunchTemplateVersion
 from skylift.cloud.network import Subnet
+from skylift.cloud.services.api.instance_type import instance_type
 from skylift.cloud.services.api.public_parameter import image_id_or_none
 from skylift.cloud.services.api.refusal import combination, missing
 from skylift.cloud.services.api.resource import require
 from skylift.cloud.services.api.zone import require_zone
 from skylift.cloud.services.ec2.capacity import on_demand_price, spot_price
 from skylift.cloud.services.ec2.instance_requirement import affordable, fitting
-from skylift.cloud.services.ec2.instance_type import instance_type
 from skylift.cloud.services.ec2.launch_template import template_of, version_of
 from skylift.cloud.services.vpc.vpc import default_vpc
 from skylift.cloud.store.database import Tx

@@ -15,10 +15,10 @@ from skylift.cloud.dedicated_host import DedicatedHost
 from skylift.cloud.error import ServiceError
 from skylift.cloud.instance import Instance
 from skylift.cloud.network import Subnet, Vpc
+from skylift.cloud.services.api.instance_type import instance_type
 from skylift.cloud.services.api.refusal import combination, invalid_value
 from skylift.cloud.services.api.resource import require
 from skylift.cloud.services.ec2.dedicated_host import room_on, takes
-from skylift.cloud.services.ec2.instance_type import instance_type
 from skylift.cloud.services.ec2.launch_market import leaves_zone_open
 from skylift.cloud.store.database import Tx
 

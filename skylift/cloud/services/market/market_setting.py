@@ -7,10 +7,10 @@ from typing import Any
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.market import ANY_TYPE, Capacity, SpotPrice, VcpuQuota
+from skylift.cloud.services.api.instance_type import instance_type
 from skylift.cloud.services.api.refusal import invalid_value
 from skylift.cloud.services.api.zone import require_zone, zones
 from skylift.cloud.services.ec2.capacity import FAMILIES, STANDARD, spot_price, usual_price, vcpus_in_use
-from skylift.cloud.services.ec2.instance_type import instance_type
 from skylift.cloud.services.ec2.spot_option import read_price
 from skylift.cloud.services.market.control import reads, writes
 from skylift.cloud.store.database import Tx

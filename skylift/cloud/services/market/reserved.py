@@ -21,6 +21,7 @@ from skylift.cloud.identity import Caller
 from skylift.cloud.reservation import ReservedInstances
 from skylift.cloud.services.api.condition_key import Context
 from skylift.cloud.services.api.ec2_operation import reads, writes
+from skylift.cloud.services.api.instance_type import instance_type
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.api.page import Limits
@@ -28,7 +29,6 @@ from skylift.cloud.services.api.refusal import invalid, invalid_value
 from skylift.cloud.services.api.resource import arn
 from skylift.cloud.services.api.tag import tag_list
 from skylift.cloud.services.api.zone import require_zone, zone_id, zones
-from skylift.cloud.services.ec2.instance_type import instance_type
 from skylift.cloud.store.database import Tx
 
 Item = dict[str, Any]

@@ -13,9 +13,9 @@ from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Instance
 from skylift.cloud.network import NetworkInterface, PrivateAddress, Subnet
 from skylift.cloud.services.api.ec2_operation import acts
+from skylift.cloud.services.api.instance_type import instance_type
 from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing
 from skylift.cloud.services.api.resource import require
-from skylift.cloud.services.ec2.instance_type import instance_type
 from skylift.cloud.services.vpc.interface_attachment import refuse_beyond
 from skylift.cloud.services.vpc.interface_attribute import own_interface
 from skylift.cloud.services.vpc.private_address import MOST, Giver, Slots, too_few

@@ -16,10 +16,10 @@ from skylift.cloud.instance import Instance
 from skylift.cloud.network import NetworkInterface, Subnet
 from skylift.cloud.services.api.check import on_row
 from skylift.cloud.services.api.ec2_operation import acts, writes
+from skylift.cloud.services.api.instance_type import instance_type
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, refuse_other_values
 from skylift.cloud.services.api.resource import arn, new_id, require
-from skylift.cloud.services.ec2.instance_type import instance_type
 from skylift.cloud.store.database import Tx
 
 NEUTRAL: dict[str, tuple[Any, ...]] = {"NetworkCardIndex": (0,)}
