@@ -14,6 +14,7 @@ from skylift.cloud.instance import Image
 from skylift.cloud.services.api.check import making, on_row
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.api.refusal import missing
+from skylift.cloud.services.ebs.image_device import ROOT_DEVICE, devices_of
 from skylift.cloud.services.ebs.volume_attachment import checked_device
 from skylift.cloud.services.ebs.volume_making import (
     DEFAULT_TYPE,
@@ -23,7 +24,6 @@ from skylift.cloud.services.ebs.volume_making import (
     wanted_size,
 )
 from skylift.cloud.services.ebs.volume_type import Speed, refuse_size, speed
-from skylift.cloud.services.ec2.image import ROOT_DEVICE, devices_of
 from skylift.cloud.store.database import Tx
 from skylift.cloud.volume import BlockDevice, Snapshot
 

@@ -14,9 +14,9 @@ from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.api.refusal import invalid, invalid_value, refuse_other_values
 from skylift.cloud.services.api.resource import new_id, require
 from skylift.cloud.services.api.tag import Tags, tag_list, tags_for
+from skylift.cloud.services.ebs.image_device import devices_of
 from skylift.cloud.services.ebs.snapshot import view
 from skylift.cloud.services.ebs.volume_making import usable_snapshot
-from skylift.cloud.services.ec2.image import devices_of
 from skylift.cloud.store.database import Tx
 from skylift.cloud.volume import Snapshot, Volume
 

@@ -15,8 +15,8 @@ from skylift.cloud.services.api.ec2_operation import acts, writes
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.api.refusal import invalid, invalid_value, refuse_other_values
 from skylift.cloud.services.api.resource import require
+from skylift.cloud.services.ebs.image_device import ROOT_DEVICE
 from skylift.cloud.services.ebs.volume import attachment_view
-from skylift.cloud.services.ec2.image import ROOT_DEVICE
 from skylift.cloud.store.database import Tx
 from skylift.cloud.volume import Volume
 

@@ -15,12 +15,10 @@ from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.page import Limits
 from skylift.cloud.services.api.resource import require
 from skylift.cloud.services.api.tag import tag_list
+from skylift.cloud.services.ebs.image_device import ROOT_DEVICE, devices_of
 from skylift.cloud.services.ec2.image_aliases import AMAZON, OWNERS, by_name
 from skylift.cloud.store.database import Tx
 from skylift.cloud.volume import BlockDevice
-
-ROOT_DEVICE = "/dev/xvda"
-VOLUME_TYPE = "gp3"
 
 LISTING = Listing(
     Image,
@@ -118,12 +116,6 @@ def view(image: Image, owner: str, region: str) -> dict[str, Any]:
         "BlockDeviceMappings": [mapping_view(device) for device in devices_of(image)],
         "Tags": tag_list(image.tags),
     }
-
-
-def devices_of(image: Image) -> list[BlockDevice]:
-    """The volumes of each of its instances, the root volume first."""
-    root = BlockDevice(ROOT_DEVICE, image.size_gib, VOLUME_TYPE, snapshot_id=image.snapshot_id)
-    return list({ROOT_DEVICE: root, **{device.device: device for device in image.devices}}.values())
 
 
 def mapping_view(device: BlockDevice) -> dict[str, Any]:

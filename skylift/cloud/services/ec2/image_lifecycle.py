@@ -17,7 +17,7 @@ from skylift.cloud.services.api.authorize import permits
 from skylift.cloud.services.api.check import on_row
 from skylift.cloud.services.api.ec2_operation import acts
 from skylift.cloud.services.api.refusal import invalid_value
-from skylift.cloud.services.ec2.image import devices_of
+from skylift.cloud.services.ebs.image_device import devices_of
 from skylift.cloud.services.ec2.image_making import own_image
 from skylift.cloud.store.database import Tx
 from skylift.cloud.volume import Snapshot

@@ -18,8 +18,9 @@ from skylift.cloud.services.api.refusal import invalid, refuse_other_values
 from skylift.cloud.services.api.resource import new_id, require
 from skylift.cloud.services.api.tag import Tags, specified
 from skylift.cloud.services.ebs.block_device import wanted_devices
+from skylift.cloud.services.ebs.image_device import ROOT_DEVICE, devices_of
 from skylift.cloud.services.ebs.snapshot_making import new_snapshot
-from skylift.cloud.services.ec2.image import ROOT_DEVICE, devices_of, existing_image, usable_image
+from skylift.cloud.services.ec2.image import existing_image, usable_image
 from skylift.cloud.store.database import Tx
 from skylift.cloud.volume import BlockDevice, Snapshot, Volume
 

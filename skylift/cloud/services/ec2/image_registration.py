@@ -17,8 +17,8 @@ from skylift.cloud.services.api.refusal import missing, refuse_other_values
 from skylift.cloud.services.api.resource import new_id
 from skylift.cloud.services.api.tag import tags_for
 from skylift.cloud.services.ebs.block_device import wanted_devices
+from skylift.cloud.services.ebs.image_device import ROOT_DEVICE
 from skylift.cloud.services.ebs.volume_making import usable_snapshot
-from skylift.cloud.services.ec2.image import ROOT_DEVICE
 from skylift.cloud.services.ec2.image_making import checked_description, free_name
 from skylift.cloud.store.database import Tx
 from skylift.cloud.volume import Snapshot

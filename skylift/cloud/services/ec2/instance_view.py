@@ -13,7 +13,7 @@ from skylift.cloud.instance import STATE_CODES, Instance, State
 from skylift.cloud.network import NetworkInterface, private_dns_name
 from skylift.cloud.services.api.tag import tag_list
 from skylift.cloud.services.api.zone import zone_id
-from skylift.cloud.services.ec2.image import ROOT_DEVICE
+from skylift.cloud.services.ebs.image_device import ROOT_DEVICE
 from skylift.cloud.services.vpc import interface
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.network import ElasticIps, elastic_ips, group_names

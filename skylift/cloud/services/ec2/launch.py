@@ -20,8 +20,9 @@ from skylift.cloud.services.api.refusal import combination, invalid, invalid_val
 from skylift.cloud.services.api.resource import new_id
 from skylift.cloud.services.api.tag import Tags, check_metadata_keys, specified
 from skylift.cloud.services.ebs.block_device import wanted_devices
+from skylift.cloud.services.ebs.image_device import ROOT_DEVICE
 from skylift.cloud.services.ec2 import keypair, launch_check
-from skylift.cloud.services.ec2.image import ROOT_DEVICE, usable_image
+from skylift.cloud.services.ec2.image import usable_image
 from skylift.cloud.services.ec2.instance_type import refuse_unless_offered
 from skylift.cloud.services.ec2.instance_view import Surroundings, reservation, view
 from skylift.cloud.services.ec2.launch_market import Terms, bought, with_zone
