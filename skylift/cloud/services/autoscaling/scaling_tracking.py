@@ -10,8 +10,8 @@ from typing import Any
 from skylift.cloud.alarm import Alarm
 from skylift.cloud.metric import Metric
 from skylift.cloud.scaling_policy import ScalingPolicy
+from skylift.cloud.services.api.dimension import dimensions
 from skylift.cloud.services.autoscaling.scaling_rules import invalid
-from skylift.cloud.services.cloudwatch.metric import dimensions
 from skylift.cloud.store.database import Tx
 
 PREDEFINED = {

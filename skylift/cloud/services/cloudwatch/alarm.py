@@ -16,11 +16,12 @@ from skylift.cloud.alarm import Alarm, AlarmState, Missing
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.metric import Metric
+from skylift.cloud.services.api.dimension import dimensions
 from skylift.cloud.services.api.iam_rules import request_tags, tag_list
 from skylift.cloud.services.api.metric_page import after, leads_to
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.cloudwatch.alarm_action import check_action, needed_for
-from skylift.cloud.services.cloudwatch.metric import dimensions, metric_view
+from skylift.cloud.services.cloudwatch.metric import metric_view
 from skylift.cloud.services.cloudwatch.operation import DIMENSIONS, reads, writes
 from skylift.cloud.store.alarm import change_state, note
 from skylift.cloud.store.database import Tx

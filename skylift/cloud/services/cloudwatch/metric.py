@@ -14,6 +14,7 @@ from typing import Any
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.metric import STATISTICS, Filter, Metric, Point, Summary, Wanted
+from skylift.cloud.services.api.dimension import dimensions
 from skylift.cloud.services.api.metric_page import after, leads_to
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.cloudwatch.operation import DIMENSIONS, below, reads, writes
@@ -165,15 +166,6 @@ def checked_period(period: int, parameter: str) -> int:
     if period in FINE_PERIODS or period % 60 == 0:
         return period
     raise invalid(f"The parameter {parameter} must be 1, 5, 10, 20, 30 or a multiple of 60.")
-
-
-def dimensions(params: Any, place: str) -> tuple[tuple[str, str], ...]:
-    """What identifies a metric beside its name, in an order of our own."""
-    given = [(each["Name"], each["Value"]) for each in params.get("Dimensions", [])]
-    if len(dict(given)) != len(given):
-        where = f"{place}.Dimensions" if place else "Dimensions"
-        raise invalid(f"The parameter {where} must not name a dimension more than once.")
-    return tuple(sorted(given))
 
 
 def metric_view(metric: Metric) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from skylift.cloud.network import NetworkInterface, SecurityGroup, Subnet, Vpc
 from skylift.cloud.services.api.check import making, on_key, on_row
 from skylift.cloud.services.api.condition_key import Context, of_metadata
 from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.api.parameter_check import on_name
 from skylift.cloud.services.api.public_parameter import image_id_or_none, image_parameter
 from skylift.cloud.services.api.resource import arn
 from skylift.cloud.services.ebs import block_device
@@ -28,7 +29,6 @@ from skylift.cloud.services.ec2.profile import find_profile
 from skylift.cloud.services.ec2.profile_association import check_pass
 from skylift.cloud.services.ec2.spot_option import REQUEST
 from skylift.cloud.services.ec2.tenancy import TENANCIES, tenancy_of
-from skylift.cloud.services.ssm.parameter import on_name
 from skylift.cloud.store.database import Tx
 
 ACTION = "ec2:RunInstances"

@@ -15,7 +15,8 @@ from skylift.cloud.identity import Caller
 from skylift.cloud.parameter import Parameter, ParameterVersion
 from skylift.cloud.services.api.iam_rules import request_tags, tag_list
 from skylift.cloud.services.api.operation import Check, Checks
-from skylift.cloud.services.api.parameter_name import Reference, arn, check_path, invalid, not_found, reference
+from skylift.cloud.services.api.parameter_check import on_name
+from skylift.cloud.services.api.parameter_name import arn, check_path, invalid, not_found, reference
 from skylift.cloud.services.api.public_parameter import public_parameters, version_of
 from skylift.cloud.services.ssm.operation import FILTERS, PAGES, reads, writes
 from skylift.cloud.services.ssm.parameter_filter import by_path_filters, matches
@@ -185,18 +186,6 @@ def on_names(action: str, member: str) -> Checks:
     return checks
 
 
-def on_name(tx: Tx, caller: Caller, action: str, text: str, more: Context | None = None) -> Check:
-    """Parameters that are not there are asked about too: whether they are is the handler's to say."""
-    wanted = _meant(caller, text)
-    parameter = tx.get(Parameter, name=wanted.name)
-    tags = parameter.tags if parameter else {}
-    context: Context = {f"{key}/{name}": value for name, value in tags.items() for key in _TAG_KEYS}
-    return Check(f"ssm:{action}", arn(caller, wanted.name), {**context, **(more or {})})
-
-
-_TAG_KEYS = ("aws:ResourceTag", "ssm:resourceTag")
-
-
 def on_path(_tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
     """The path itself is asked about, not what is found below it; the root's ARN is `parameter/`.
 
@@ -208,13 +197,6 @@ def on_path(_tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
 
 def on_all(_tx: Tx, caller: Caller, _params: Any) -> Iterator[Check]:
     yield Check("ssm:DescribeParameters", f"arn:aws:ssm:{caller.region}:{caller.account}:*")
-
-
-def _meant(caller: Caller, text: str) -> Reference:
-    try:
-        return reference(caller, text)
-    except ServiceError:
-        return Reference(text)
 
 
 _TAGGED = "ResourceType ResourceId"

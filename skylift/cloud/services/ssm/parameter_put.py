@@ -11,11 +11,12 @@ from skylift.cloud.identity import Caller
 from skylift.cloud.parameter import Parameter, ParameterVersion, Tier
 from skylift.cloud.services.api.iam_rules import request_tags
 from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.api.parameter_check import on_name
 from skylift.cloud.services.api.parameter_name import arn, check_new, invalid, reference
 from skylift.cloud.services.api.public_parameter import check_image_value
 from skylift.cloud.services.ssm import parameter
 from skylift.cloud.services.ssm.operation import FILTERS, PAGES, reads, writes
-from skylift.cloud.services.ssm.parameter import PAGE, merged, on_name
+from skylift.cloud.services.ssm.parameter import PAGE, merged
 from skylift.cloud.services.ssm.parameter_filter import describe_filters, matches
 from skylift.cloud.services.ssm.parameter_page import after, page
 from skylift.cloud.store.database import Tx

@@ -1,0 +1,31 @@
+"""What a caller must be allowed to do to use a parameter of Systems Manager."""
+
+from __future__ import annotations
+
+from skylift.cloud.error import ServiceError
+from skylift.cloud.identity import Caller
+from skylift.cloud.parameter import Parameter
+from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.api.parameter_name import Reference, arn, reference
+from skylift.cloud.store.database import Tx
+
+Context = dict[str, str | tuple[str, ...]]
+
+
+def on_name(tx: Tx, caller: Caller, action: str, text: str, more: Context | None = None) -> Check:
+    """Parameters that are not there are asked about too: whether they are is the handler's to say."""
+    wanted = _meant(caller, text)
+    parameter = tx.get(Parameter, name=wanted.name)
+    tags = parameter.tags if parameter else {}
+    context: Context = {f"{key}/{name}": value for name, value in tags.items() for key in _TAG_KEYS}
+    return Check(f"ssm:{action}", arn(caller, wanted.name), {**context, **(more or {})})
+
+
+_TAG_KEYS = ("aws:ResourceTag", "ssm:resourceTag")
+
+
+def _meant(caller: Caller, text: str) -> Reference:
+    try:
+        return reference(caller, text)
+    except ServiceError:
+        return Reference(text)
