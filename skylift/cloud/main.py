@@ -40,6 +40,7 @@ from skylift.cloud.compute.server import ServerError, Servers
 from skylift.cloud.data import Endpoint
 from skylift.cloud.home import Home
 from skylift.cloud.instance import Console
+from skylift.cloud.joints import alarm_action
 from skylift.cloud.joints.desk import Desk
 from skylift.cloud.joints.first_facts import (
     DEFAULT_REGION,
@@ -75,7 +76,6 @@ from skylift.cloud.loops.ticker import Ticker
 from skylift.cloud.loops.volume import Sockets, VolumeLoop
 from skylift.cloud.sealed import root_path, seal
 from skylift.cloud.services.api.zone import zone_id
-from skylift.cloud.services.cloudwatch import alarm_action
 from skylift.cloud.services.ec2.identity_document import Notary
 from skylift.cloud.services.market import fleet_upkeep
 from skylift.cloud.store.database import Database, StoreError

@@ -16,6 +16,7 @@ from skylift.cloud.network import Subnet
 from skylift.cloud.scaling_group import PROCESSES, ScalingGroup, ScalingMember, spelled
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.api.refusal import refuse_other_values
+from skylift.cloud.services.api.scaling_check import arn, check_of
 from skylift.cloud.services.api.zone import require_zone, zone_id
 from skylift.cloud.services.autoscaling import scaling_hook, scaling_mixed
 from skylift.cloud.services.autoscaling.operation import FILTERS, GROUP, PAGES, reads, writes
@@ -24,9 +25,7 @@ from skylift.cloud.services.autoscaling.scaling_launch import check_template, ma
 from skylift.cloud.services.autoscaling.scaling_mixed import checked_policy
 from skylift.cloud.services.autoscaling.scaling_rules import (
     Context,
-    arn,
     changeable_group,
-    check_of,
     invalid,
     page,
     require_group,

@@ -18,10 +18,11 @@ from skylift.cloud.identity import Caller
 from skylift.cloud.scaling_group import COUNTED, ScalingGroup, ScalingMember
 from skylift.cloud.scaling_policy import ADJUSTMENTS, PolicyKind, ScalingPolicy, Step
 from skylift.cloud.services.api.operation import Check, Checks
+from skylift.cloud.services.api.scaling_check import check_of
 from skylift.cloud.services.autoscaling import scaling_tracking
 from skylift.cloud.services.autoscaling.operation import reads, writes
 from skylift.cloud.services.autoscaling.scaling_adjustment import adjusted, step_for, tracked
-from skylift.cloud.services.autoscaling.scaling_rules import changeable_group, check_of, invalid, page, require_group
+from skylift.cloud.services.autoscaling.scaling_rules import changeable_group, invalid, page, require_group
 from skylift.cloud.store.database import Tx
 
 MOST_POLICIES = 50

@@ -14,6 +14,7 @@ from skylift.cloud.identity import Caller
 from skylift.cloud.scaling_group import ScalingGroup, ScalingMember
 from skylift.cloud.services.api.metric_page import after, leads_to
 from skylift.cloud.services.api.operation import Check, Checks
+from skylift.cloud.services.api.scaling_check import check_of
 from skylift.cloud.store.database import Tx
 
 PAGE = 50
@@ -78,11 +79,6 @@ def page(
     return chosen, leads_to(key(chosen[-1])) if start + wanted < len(items) else {}
 
 
-def arn(caller: Caller, name: str, identifier: str = "*") -> str:
-    account = f"arn:aws:autoscaling:{caller.region}:{caller.account}"
-    return f"{account}:autoScalingGroup:{identifier}:autoScalingGroupName/{name}"
-
-
 def anything(action: str) -> Checks:
     return lambda _tx, _caller, _params: [Check(f"autoscaling:{action}", "*")]
 
@@ -104,15 +100,6 @@ def on_instances_group(action: str) -> Checks:
         yield check_of(tx, caller, action, member.group if member else "*")
 
     return checks
-
-
-def check_of(tx: Tx, caller: Caller, action: str, name: str, more: Context | None = None) -> Check:
-    group = tx.get(ScalingGroup, name=name)
-    tags = {one.key: one.value for one in group.tags} if group else {}
-    context: Context = {
-        f"{who}:ResourceTag/{key}": value for key, value in tags.items() for who in ("aws", "autoscaling")
-    }
-    return Check(f"autoscaling:{action}", group.arn if group else arn(caller, name), {**context, **(more or {})})
 
 
 def tag_context(pairs: list[dict[str, Any]]) -> Context:

@@ -10,8 +10,9 @@ from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.scaling_group import GroupTag, ScalingGroup
 from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.api.scaling_check import check_of
 from skylift.cloud.services.autoscaling.operation import FILTERS, PAGES, reads, writes
-from skylift.cloud.services.autoscaling.scaling_rules import changeable_group, check_of, invalid, page, tag_context
+from skylift.cloud.services.autoscaling.scaling_rules import changeable_group, invalid, page, tag_context
 from skylift.cloud.store.database import Tx
 
 MOST_TAGS = 50

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scaling_scene import Scene
 
+from skylift.cloud.joints import alarm_action
 from skylift.cloud.loops.alarm import AlarmLoop
 from skylift.cloud.metric import Metric, Point, Summary
 from skylift.cloud.scaling_policy import ScalingPolicy
 from skylift.cloud.services.autoscaling.scaling_adjustment import adjusted, tracked
-from skylift.cloud.services.cloudwatch import alarm_action
 from skylift.cloud.services.table import TABLE
 from skylift.cloud.store.alarm import forget_history
 from skylift.cloud.store.metric import record

@@ -14,10 +14,10 @@ from skylift.cloud.alarm import Alarm, DueAction
 from skylift.cloud.facts import CloudFacts
 from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Instance
+from skylift.cloud.joints import alarm_action
 from skylift.cloud.loops import alarm as alarm_loop
 from skylift.cloud.loops.alarm import AlarmLoop
 from skylift.cloud.loops.evaluation import Verdict
-from skylift.cloud.services.cloudwatch import alarm_action
 from skylift.cloud.store.database import Tx
 
 ARN = f"arn:aws:cloudwatch:us-east-1:{ACCOUNT}:alarm:"
