@@ -14,9 +14,11 @@ from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller, Role
 from skylift.cloud.network import Subnet
 from skylift.cloud.scaling_group import PROCESSES, ScalingGroup, ScalingMember, spelled
+from skylift.cloud.services.api import service_role
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.api.refusal import refuse_other_values
 from skylift.cloud.services.api.scaling_check import arn, check_of
+from skylift.cloud.services.api.service_role import SERVICE_PATH
 from skylift.cloud.services.api.zone import require_zone, zone_id
 from skylift.cloud.services.autoscaling import scaling_hook, scaling_mixed
 from skylift.cloud.services.autoscaling.operation import FILTERS, GROUP, PAGES, reads, writes
@@ -33,8 +35,6 @@ from skylift.cloud.services.autoscaling.scaling_rules import (
 )
 from skylift.cloud.services.autoscaling.scaling_tag import TAG_MEMBERS, checked_tags, tag_view
 from skylift.cloud.services.ec2.launch_place import default_subnet
-from skylift.cloud.services.iam import service_linked_role
-from skylift.cloud.services.iam.role import SERVICE_PATH
 from skylift.cloud.store.database import Tx
 
 SERVICE = "autoscaling.amazonaws.com"
@@ -352,14 +352,14 @@ def _processes(params: Any) -> list[str]:
 def _own_role(tx: Tx, caller: Caller) -> str:
     """Auto Scaling's service-linked role, which is made with the first group."""
     if _role(tx) is None:
-        service_linked_role.create(tx, caller, {"AWSServiceName": SERVICE})
+        service_role.make(tx, caller, {"AWSServiceName": SERVICE})
     role = _role(tx)
     assert role is not None
     return role.arn
 
 
 def _role(tx: Tx) -> Role | None:
-    return tx.get(Role, name=service_linked_role.SERVICES[SERVICE].name)
+    return tx.get(Role, name=service_role.SERVICES[SERVICE].name)
 
 
 def _given_role(tx: Tx, wanted: str) -> str:
@@ -391,7 +391,7 @@ def check_create(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
     if tags:
         yield check_of(tx, caller, "CreateOrUpdateTags", name, tag_context(tags))
     if not params.get("ServiceLinkedRoleARN") and _role(tx) is None:
-        yield from service_linked_role.check_create(tx, caller, {"AWSServiceName": SERVICE})
+        yield from service_role.check_create(tx, caller, {"AWSServiceName": SERVICE})
     yield from _check_launch(tx, caller, params)
 
 

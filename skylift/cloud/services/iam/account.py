@@ -8,6 +8,7 @@ from skylift.cloud.identity import AccessKey, Caller, Group, InstanceProfile, Ma
 from skylift.cloud.services.api import trust
 from skylift.cloud.services.api.aws_policy import AWS_POLICIES
 from skylift.cloud.services.api.iam_rules import encoded, invalid_value, page_of, tag_list
+from skylift.cloud.services.api.service_role import MAX_ROLES
 from skylift.cloud.services.iam import access_key, entity_policy, group, policy, role, user
 from skylift.cloud.services.iam import instance_profile as profiles
 from skylift.cloud.services.iam.operation import PAGES, on_account, reads
@@ -29,7 +30,7 @@ def summary(tx: Tx, _caller: Caller, _params: Any) -> dict[str, Any]:
             "Groups": count(tx, Group),
             "GroupsQuota": group.MAX_GROUPS,
             "Roles": count(tx, Role),
-            "RolesQuota": role.MAX_ROLES,
+            "RolesQuota": MAX_ROLES,
             "InstanceProfiles": count(tx, InstanceProfile),
             "InstanceProfilesQuota": profiles.MAX_PROFILES,
             "Policies": count(tx, ManagedPolicy),

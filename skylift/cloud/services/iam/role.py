@@ -30,18 +30,14 @@ from skylift.cloud.services.api.iam_rules import (
     tag_list,
     without_tags,
 )
+from skylift.cloud.services.api.named_principal import begins, is_gone
 from skylift.cloud.services.api.operation import Check, Checks, Handler, Operation
+from skylift.cloud.services.api.service_role import MAX_ROLES, SERVICE_PATH, role_arn
 from skylift.cloud.services.api.trust import checked_trust_policy
-from skylift.cloud.services.iam.named_principal import begins, is_gone
 from skylift.cloud.services.iam.operation import PAGES, reads, writes
 from skylift.cloud.services.iam.policy import attachable
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.identity import count, name_taken, under_path
-
-MAX_ROLES = 1000
-
-SERVICE_PATH = "/aws-service-role/"
-"""Where the roles are that AWS's services have made for themselves. Nobody else changes them."""
 
 
 def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
@@ -61,7 +57,7 @@ def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     role = Role(
         name=name,
         id=new_id("AROA"),
-        arn=arn_of(caller, name, path),
+        arn=role_arn(caller, name, path),
         path=path,
         trust_policy=trust_policy,
         created=tx.now,
@@ -188,14 +184,10 @@ def described(role: Role) -> dict[str, Any]:
     return answer
 
 
-def arn_of(caller: Caller, name: str, path: str = "/") -> str:
-    return f"arn:aws:iam::{caller.account}:role{path}{name}"
-
-
 def resource(tx: Tx, caller: Caller, name: str) -> str:
     """The ARN to authorise against: the role's own, or the one it would have if it were there."""
     role = tx.get(Role, name=name)
-    return role.arn if role else arn_of(caller, name)
+    return role.arn if role else role_arn(caller, name)
 
 
 def check(action: str) -> Checks:
@@ -220,13 +212,13 @@ def check_create(_tx: Tx, caller: Caller, params: Any) -> Iterable[Check]:
     context = dict(request_tags(params))
     if params.get("PermissionsBoundary"):
         context["iam:PermissionsBoundary"] = params["PermissionsBoundary"]
-    arn = arn_of(caller, params["RoleName"], params.get("Path", "/"))
+    arn = role_arn(caller, params["RoleName"], params.get("Path", "/"))
     actions = ["iam:CreateRole", "iam:TagRole"] if params.get("Tags") else ["iam:CreateRole"]
     return [Check(action, arn, context) for action in actions]
 
 
 def check_list(_tx: Tx, caller: Caller, params: Any) -> Iterable[Check]:
-    return [Check("iam:ListRoles", arn_of(caller, "", params.get("PathPrefix", "/")))]
+    return [Check("iam:ListRoles", role_arn(caller, "", params.get("PathPrefix", "/")))]
 
 
 def on_role(name: str, handler: Handler, takes: str = "", *, writes: bool) -> Operation:

@@ -26,8 +26,8 @@ from skylift.cloud.services.api.iam_rules import (
     tag_list,
     without_tags,
 )
+from skylift.cloud.services.api.named_principal import begins, is_gone, is_renamed
 from skylift.cloud.services.api.operation import Check, Checks, Handler, Operation
-from skylift.cloud.services.iam.named_principal import begins, is_gone, is_renamed
 from skylift.cloud.services.iam.operation import PAGES, reads, writes
 from skylift.cloud.services.iam.policy import attachable
 from skylift.cloud.store.database import Tx

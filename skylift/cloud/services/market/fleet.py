@@ -13,6 +13,7 @@ from skylift.cloud.error import ServiceError
 from skylift.cloud.fleet import MARKETS, Fleet, FleetEvent, Market
 from skylift.cloud.identity import Caller, Role
 from skylift.cloud.instance import Instance
+from skylift.cloud.services.api import service_role
 from skylift.cloud.services.api.authorize import permits
 from skylift.cloud.services.api.check import making, on_row
 from skylift.cloud.services.api.client_token import remember, result_of
@@ -24,7 +25,6 @@ from skylift.cloud.services.ec2 import instance as instances
 from skylift.cloud.services.ec2 import launch_check
 from skylift.cloud.services.ec2.launch_template import check_of
 from skylift.cloud.services.ec2.pool import Pool, pools_of
-from skylift.cloud.services.iam import service_linked_role
 from skylift.cloud.services.market.fleet_launch import Filling, error_view, fill, launch_request
 from skylift.cloud.services.market.fleet_request import (
     CONFIGS,
@@ -252,18 +252,18 @@ def _fill_as_one(tx: Tx, caller: Caller, fleet: Fleet, market: Market, pools: li
 
 def _make_service_role(tx: Tx, caller: Caller) -> None:
     """Fleets that launch later do so in a role of EC2's own, which the first request for one makes."""
-    name = service_linked_role.SERVICES[SERVICE].name
+    name = service_role.SERVICES[SERVICE].name
     if tx.get(Role, name=name) is not None:
         return
     asked = {"AWSServiceName": SERVICE}
-    for check in service_linked_role.check_create(tx, caller, asked):
+    for check in service_role.check_create(tx, caller, asked):
         if not permits(tx, caller, check).allowed:
             raise ServiceError(
                 "AuthFailure.ServiceLinkedRoleCreationNotPermitted",
                 "The provided credentials do not have permission to create the service-linked role for EC2 Fleet.",
                 status=403,
             )
-    service_linked_role.create(tx, caller, asked)
+    service_role.make(tx, caller, asked)
 
 
 OPERATIONS = (

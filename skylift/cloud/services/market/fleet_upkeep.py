@@ -16,9 +16,9 @@ from skylift.cloud.facts import CloudFacts
 from skylift.cloud.fleet import MARKETS, Fleet, FleetEvent, FleetMember, Market
 from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Instance
+from skylift.cloud.services.api.service_role import SERVICES
 from skylift.cloud.services.ec2 import instance as instances
 from skylift.cloud.services.ec2.pool import Pool, pools_of
-from skylift.cloud.services.iam.service_linked_role import SERVICES
 from skylift.cloud.services.market.fleet import SERVICE
 from skylift.cloud.services.market.fleet_launch import fill
 from skylift.cloud.services.market.fleet_view import is_there, standing

@@ -16,7 +16,7 @@ from identity_fixtures import (
 )
 
 from skylift.cloud.services.api.aws_policy import AWS_POLICIES
-from skylift.cloud.services.iam.service_linked_role import SERVICES
+from skylift.cloud.services.api.service_role import SERVICES
 
 SPOT, NAME = "spot.amazonaws.com", "AWSServiceRoleForEC2Spot"
 S3_READ = "arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess"

@@ -1,0 +1,103 @@
+"""Service-linked roles as the services make them that act in them: known ones, by service."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from skylift.cloud.identity import Caller, Role
+from skylift.cloud.services.api.iam_rules import checked_name, checked_text, invalid_input, new_id, over_quota
+from skylift.cloud.services.api.named_principal import begins
+from skylift.cloud.services.api.operation import Check
+from skylift.cloud.store.database import Tx
+from skylift.cloud.store.identity import count, name_taken
+
+LONGEST_NAME = 64
+
+MAX_ROLES = 1000
+
+SERVICE_PATH = "/aws-service-role/"
+"""Where the roles are that AWS's services have made for themselves. Nobody else changes them."""
+
+
+def role_arn(caller: Caller, name: str, path: str = "/") -> str:
+    return f"arn:aws:iam::{caller.account}:role{path}{name}"
+
+
+@dataclass(frozen=True)
+class ServiceRole:
+    """`policy` is the managed policy below `aws-service-role/`; `suffixes` tells that there may be more than one."""
+
+    name: str
+    policy: str
+    suffixes: bool = False
+
+
+SERVICES = {
+    "autoscaling.amazonaws.com": ServiceRole(
+        "AWSServiceRoleForAutoScaling", "AutoScalingServiceRolePolicy", suffixes=True
+    ),
+    "ec2fleet.amazonaws.com": ServiceRole("AWSServiceRoleForEC2Fleet", "AWSEC2FleetServiceRolePolicy"),
+    "elasticloadbalancing.amazonaws.com": ServiceRole(
+        "AWSServiceRoleForElasticLoadBalancing", "AWSElasticLoadBalancingServiceRolePolicy"
+    ),
+    "imagebuilder.amazonaws.com": ServiceRole("AWSServiceRoleForImageBuilder", "AWSServiceRoleForImageBuilder"),
+    "spot.amazonaws.com": ServiceRole("AWSServiceRoleForEC2Spot", "AWSEC2SpotServiceRolePolicy"),
+    "spotfleet.amazonaws.com": ServiceRole("AWSServiceRoleForEC2SpotFleet", "AWSEC2SpotFleetServiceRolePolicy"),
+    "ssm.amazonaws.com": ServiceRole("AWSServiceRoleForAmazonSSM", "AmazonSSMServiceRolePolicy"),
+}
+
+
+def check_create(_tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+    service = params["AWSServiceName"]
+    arn = role_arn(caller, _name(params) if service in SERVICES else "*", f"{SERVICE_PATH}{service}/")
+    yield Check("iam:CreateServiceLinkedRole", arn, {"iam:AWSServiceName": service})
+
+
+def make(tx: Tx, caller: Caller, params: Any) -> Role:
+    """By CreateServiceLinkedRole's parameters: `AWSServiceName`, `CustomSuffix`, `Description`."""
+    service = params["AWSServiceName"]
+    if service not in SERVICES:
+        raise invalid_input(
+            f"This cloud has no service-linked role for {service}; it has those of {', '.join(SERVICES)}."
+        )
+    known = SERVICES[service]
+    name = _name(params)
+    if params.get("CustomSuffix"):
+        checked_name(params, "CustomSuffix", LONGEST_NAME)
+        if not known.suffixes:
+            raise invalid_input(f"Custom suffix is not allowed for {service}")
+    if len(name) > LONGEST_NAME:
+        raise invalid_input(f"Service role name {name} is longer than {LONGEST_NAME} characters.")
+    description = checked_text(params, "Description", 1000)
+    if name_taken(tx, Role, name):
+        raise invalid_input(f"Service role name {name} has been taken in this account, please try a different suffix.")
+    if count(tx, Role) >= MAX_ROLES:
+        raise over_quota("RolesPerAccount", MAX_ROLES)
+    path = f"{SERVICE_PATH}{service}/"
+    role = Role(
+        name=name,
+        id=new_id("AROA"),
+        arn=role_arn(caller, name, path),
+        path=path,
+        trust_policy=_trust(service),
+        created=tx.now,
+        description=description,
+        attached=(f"arn:aws:iam::aws:policy{SERVICE_PATH}{known.policy}",),
+    )
+    begins(tx, role)
+    tx.add(role)
+    return role
+
+
+def _name(params: Any) -> str:
+    """With the suffix, as AWS joins them: `AWSServiceRoleForAutoScaling_SUFFIX`."""
+    name, suffix = SERVICES[params["AWSServiceName"]].name, params.get("CustomSuffix")
+    return f"{name}_{suffix}" if suffix else name
+
+
+def _trust(service: str) -> str:
+    statement = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]}, separators=(",", ":"))
