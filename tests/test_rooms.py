@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import sys
 from collections import defaultdict
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -23,24 +23,58 @@ MAY_NOT_IMPORT = {
     "skylift.cloud.compute": ["skylift.cloud." + room for room in ("wire", "services", "store", "loops")],
 }
 
+FOLDERS_USE = {
+    "api": [],
+    "autoscaling": ["api", "ec2"],
+    "cloudwatch": ["api"],
+    "ebs": ["api"],
+    "ec2": ["api", "ebs", "vpc"],
+    "iam": ["api"],
+    "market": ["api", "ec2"],
+    "s3": ["api"],
+    "ssm": ["api"],
+    "sts": ["api", "iam"],
+    "vpc": ["api"],
+}
+"""What each folder of the services may import of the others; `table.py` beside them gathers all."""
+
+WITHOUT_CYCLES = ["skylift.catalogue", "skylift.cloud", "skylift.place"]
+
 ONE_IMPORTER = {
     "runner": ["botocore", "s3transfer", "asyncssh"],
     "cloud": ["aiohttp", "anycrc", "botocore", "cryptography", "pyroute2"],
 }
 
 
-def imports(path: Path) -> Iterator[str]:
+@cache
+def imports(path: Path) -> tuple[str, ...]:
     """Every module that a file imports, wherever in it; `from a import b` counts as `a.b`."""
+    found: list[str] = []
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            found += [f"{node.module}.{alias.name}" for alias in node.names]
+    return tuple(found)
 
 
 def files(room: str) -> list[Path]:
     return sorted(PACKAGE.parent.joinpath(*room.split(".")).rglob("*.py"))
+
+
+@cache
+def imported_files(path: Path) -> frozenset[Path]:
+    """The package's files that a file imports itself."""
+    imported = set()
+    for module in imports(path):
+        for name in (module, module.rpartition(".")[0]):
+            place = PACKAGE.parent.joinpath(*name.split("."))
+            found = [one for one in (place.with_suffix(".py"), place / "__init__.py") if one.exists()]
+            if found:
+                imported.add(found[0])
+                break
+    return frozenset(imported)
 
 
 def within(module: str, package: str) -> bool:
@@ -63,6 +97,38 @@ def test_no_import_crosses_a_wall(room: str) -> None:
     ]
     assert files(room)
     assert wrong == []
+
+
+@pytest.mark.parametrize("folder", sorted(FOLDERS_USE))
+def test_a_folder_of_the_services_uses_no_other_sideways(folder: str) -> None:
+    services = PACKAGE / "cloud" / "services"
+    own = files(f"skylift.cloud.services.{folder}")
+    wrong = [
+        f"{path.relative_to(services)} imports {used.relative_to(services)}"
+        for path in own
+        for used in imported_files(path)
+        if services in used.parents and used.relative_to(services).parts[0] not in (folder, *FOLDERS_USE[folder])
+    ]
+    assert own
+    assert wrong == []
+
+
+def test_each_folder_of_the_services_is_known_here() -> None:
+    services = PACKAGE / "cloud" / "services"
+    assert {path.relative_to(services).parts[0] for path in services.glob("*/*.py")} == set(FOLDERS_USE)
+    assert {path.name for path in services.glob("*.py")} == {"__init__.py", "table.py"}
+
+
+@pytest.mark.parametrize("room", WITHOUT_CYCLES)
+def test_no_modules_import_each_other_in_a_circle(room: str) -> None:
+    """Imports within functions and under TYPE_CHECKING count as well. What is left when files that import nothing of
+    what is left are taken away, again and again, is in a circle or leads into one."""
+    left = {path: {used for used in imported_files(path) if used != path} for path in files(room)}
+    assert left
+    while free := [path for path, used in left.items() if not used & left.keys()]:
+        for path in free:
+            del left[path]
+    assert {path.name: sorted(one.name for one in used & left.keys()) for path, used in left.items()} == {}
 
 
 def test_nothing_imports_the_command_line() -> None:
