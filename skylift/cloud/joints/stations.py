@@ -11,6 +11,7 @@ from functools import partial
 from skylift.cloud.compute.firewall import DNS, ENDPOINT, METADATA, dns_address
 from skylift.cloud.compute.metadata import MetadataService
 from skylift.cloud.compute.network import Network
+from skylift.cloud.compute.network_error import NetworkError
 from skylift.cloud.compute.resolver import HostNames, Names, Resolver, Serving, serve
 from skylift.cloud.network import Vpc
 from skylift.cloud.wire.call import Request, Response
@@ -52,8 +53,15 @@ class Stations:
     async def _follow(self, vpcs: dict[str, Vpc]) -> None:
         for vpc_id in self._open.keys() - vpcs.keys():
             await self._close(self._open.pop(vpc_id))
-        for vpc_id in vpcs.keys() - self._open.keys():
-            self._open[vpc_id] = await self._start(vpcs[vpc_id])
+        refused: list[NetworkError] = []
+        for vpc_id in [each for each in vpcs if each not in self._open]:
+            try:
+                self._open[vpc_id] = await self._start(vpcs[vpc_id])
+            except NetworkError as error:
+                # It is tried again; the servers of other VPCs need theirs.
+                refused.append(error)
+        if refused:
+            raise refused[0]
 
     async def _start(self, vpc: Vpc) -> _Station:
         """All of it or nothing: at an address where something listens the next attempt could not."""

@@ -62,3 +62,25 @@ def test_what_could_not_listen_is_tried_again(refused: int) -> None:
         await stations.close()
 
     asyncio.run(follow())
+
+
+def test_a_vpc_where_nothing_can_listen_keeps_no_other_from_it() -> None:
+    router = Router(None)
+    listen = router.listen
+
+    def refuse(vpc_id: str, address: str, port: int, kind: str = "tcp") -> socket.socket:
+        if vpc_id == "vpc-0":
+            raise ListenRefused(f"{address} {port}")
+        return listen(vpc_id, address, port, kind)
+
+    router.listen = refuse  # type: ignore[method-assign]
+    parts: Any = (router, Api(), None, None)
+
+    async def follow() -> None:
+        stations = Stations(*parts)
+        with pytest.raises(ListenRefused):
+            await asyncio.to_thread(stations.follow, {name: Vpc(name, "10.0.0.0/16") for name in ("vpc-0", "vpc-1")})
+        assert router.open() == 6
+        await stations.close()
+
+    asyncio.run(follow())
