@@ -15,9 +15,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from skylift.version import __version__
 
-__all__ = ["Job", "Outcome", "SkyliftError", "UsageError", "jobs", "run", "submit"]
+__all__ = ["Job", "Outcome", "SkyliftError", "UsageError", "__version__", "jobs", "run", "submit"]
 
 if TYPE_CHECKING:
     from skylift.api import Job, Outcome, SkyliftError, UsageError, jobs, run, submit

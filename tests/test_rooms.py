@@ -131,6 +131,13 @@ def test_no_modules_import_each_other_in_a_circle(room: str) -> None:
     assert {path.name: sorted(one.name for one in used & left.keys()) for path, used in left.items()} == {}
 
 
+def test_nothing_inside_imports_the_package_itself() -> None:
+    """Its names are the Python API's, which needs everything; the version stands in a file of its own."""
+    assert [
+        str(path.relative_to(PACKAGE)) for path in files("skylift") if PACKAGE / "__init__.py" in imported_files(path)
+    ] == []
+
+
 def test_nothing_imports_the_command_line() -> None:
     wrong = [
         f"{path.relative_to(PACKAGE)} imports {module}"

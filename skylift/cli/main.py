@@ -20,9 +20,9 @@ from typing import cast
 
 import typer
 
-from skylift import __version__
 from skylift.cli.say import say, say_text, say_trouble
 from skylift.runner.errors import SKYLIFT_FAILED, USAGE, SkyliftError
+from skylift.version import __version__
 
 INTERRUPTED = 130
 READER_GONE = 141  # what a shell says of a program that SIGPIPE ended

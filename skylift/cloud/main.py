@@ -22,7 +22,6 @@ from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 
-from skylift import __version__
 from skylift.catalogue import types
 from skylift.cloud.cannot_start import USAGE, CannotStart
 from skylift.cloud.compute.capture import CaptureFailed, Captures
@@ -80,6 +79,7 @@ from skylift.cloud.services.ec2.identity_document import Notary
 from skylift.cloud.services.market import fleet_upkeep
 from skylift.cloud.store.database import Database, StoreError
 from skylift.cloud.wire.endpoint import AwsEndpoint
+from skylift.version import __version__
 
 log = logging.getLogger("skylift.cloud")
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-import skylift
+from skylift import version
 from skylift.cloud.home import Home
 from skylift.runner.errors import UsageError
 
@@ -66,7 +66,7 @@ def root_environment(home: Home, environment: Mapping[str, str]) -> dict[str, st
 
 def same_package(environment: Mapping[str, str]) -> dict[str, str]:
     """With the way to this package, where it is not installed in Python's own place: for one user, or not at all."""
-    package = Path(skylift.__file__).parent.parent
+    package = Path(version.__file__).parent.parent
     if package.is_relative_to(sys.prefix):
         return dict(environment)
     others = [path for path in environment.get("PYTHONPATH", "").split(os.pathsep) if path and path != str(package)]

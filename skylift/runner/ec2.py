@@ -35,12 +35,12 @@ from botocore.loaders import Loader, create_loader
 from botocore.parsers import ResponseParserError
 from botocore.session import Session
 
-from skylift import __version__
 from skylift.runner.advice import ADVICE, about_denial
 from skylift.runner.cache import NOWHERE
 from skylift.runner.errors import NoCredentials, NotPermitted, RecordDamaged, Refused, RunError, Unreachable, UsageError
 from skylift.runner.job import Settings
 from skylift.runner.models import KeptModels
+from skylift.version import __version__
 
 _DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403"}
 _NOT_KNOWN = {
