@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import functools
 import hashlib
 import io
@@ -68,6 +69,10 @@ class Plan:
     patience: float
     blows: list[Blow]
     calm_after: float
+    next_after: float | None = None
+    """Seconds after a job's end at which a client wants its server, which was kept, for another job."""
+    record_after: float | None = 1.0
+    """Seconds after that at which the client has written that job's record; None of one that died before."""
 
     @property
     def long_outage(self) -> bool:
@@ -136,6 +141,9 @@ def make_plan(seed: int) -> tuple[Plan, Job]:
         blows=[],
         calm_after=900.0,
     )
+    if job.keep:
+        plan.next_after = dice.choice([None, dice.uniform(0, 5), dice.uniform(0, 130), 119.9])
+        plan.record_after = dice.choice([0.01, 1.0, 20.0, None])
     if dice.random() < 0.1:
         start = dice.uniform(0, 200)
         plan.outages.append((start, start + dice.choice([20, 100, 500, 4000])))
@@ -211,8 +219,12 @@ class Life:
         for each in plan.blows:
             if not each.step and not each.when:
                 world.later(each.at, functools.partial(self._strike, each, None))
+        for _, end in plan.outages:
+            world.later(end + 100.0, self._start_again)
         try:
             world.run(job.deadline + 600)
+            world.run(max(each.deadline for each in self.jobs.values()) + 600)
+            world.run(max(each.started_again for each in self.cloud.servers.values()) + 1200)
         except Endless as error:
             self.say_wrong(str(error))
         self._look_at_the_end()
@@ -223,6 +235,13 @@ class Life:
         return self.wrong
 
     def _submit(self, job: Job) -> None:
+        self._write(job)
+        if job.spot:
+            fleet = self.cloud.fleets["fleet-1"] = Fleet("fleet-1", job)
+            self.world.later(job.deadline - EPOCH, lambda: self.cloud.expire(fleet))
+        self.cloud.launch(job, "spot" if job.spot else "on-demand", 1.0)
+
+    def _write(self, job: Job) -> None:
         bundle, base = _bundle(), f"jobs/{job.name}/"
         digest = hashlib.sha256(bundle).hexdigest()
         record = {
@@ -250,10 +269,35 @@ class Life:
         objects[f"inputs/sha256/{digest}"] = bundle
         if job.has_env:
             objects[base + "in/env.json"] = b'{"A": "B"}'
-        if job.spot:
-            fleet = self.cloud.fleets["fleet-1"] = Fleet("fleet-1", job)
-            self.world.later(job.deadline - EPOCH, lambda: self.cloud.expire(fleet))
-        self.cloud.launch(job, "spot" if job.spot else "on-demand", 1.0)
+
+    def _start_again(self) -> None:
+        """What somebody does who finds a stopped server with results on its disk."""
+        for server in self.cloud.servers.values():
+            if server.state == "stopped":
+                self.world.tell(f"somebody starts {server.id} again")
+                server.started_again = self.world.now
+                server.boot()
+
+    def _want_server(self) -> None:
+        """As a client does that finds a kept server: first its word, which decides, then the job."""
+        key, world, plan = f"jobs/{self.job.name}/server/next.json", self.world, self.plan
+        if key in self.cloud.objects:
+            return world.tell("a client comes too late for the server")
+        world.tell("a client wants the server for another job")
+        self.cloud.change(key, b'{"job": "k"}')
+        if plan.record_after is not None:
+            world.later(plan.record_after, self._submit_next)
+        return None
+
+    def _submit_next(self) -> None:
+        self.world.tell("the other job's record is there")
+        deadline = int(self.world.now) + 900
+        job = dataclasses.replace(
+            self.job, name="k", deadline=deadline, keep=0, start=self.world.now, runs=[], saved=[], final_at=None
+        )
+        job.cancelled_at = None
+        self.jobs[job.name] = job
+        self._write(job)
 
     def _at_seam(self, task: Task, what: str) -> None:
         process = task.process
@@ -370,7 +414,8 @@ class Life:
                 self.say_wrong(f"run {other.number} ended by itself ({other.code}), and run {run.number} begins")
         if self._final(job) is not None:
             self.say_wrong(f"run {run.number} begins though the record has the job's end")
-        if self._outages_until(self.world.now) == 0 and not self.plan.trouble and not process.server.struck:
+        calm = self._outages_until(self.world.now) == 0 and not self.plan.trouble
+        if job is self.job and calm and not process.server.struck:
             self._look_at_claim(run)
         return run
 
@@ -474,6 +519,8 @@ class Life:
         elif now["final"]:
             job.final_at = self.world.now
             self._strike_when("final")
+            if self.plan.next_after is not None and job is self.job:
+                self.world.later(self.plan.next_after, self._want_server)
 
     def _task_failed(self, task: Task, error: BaseException) -> None:
         self._tell_trace(error)
@@ -503,7 +550,8 @@ class Life:
         for run in job.runs:
             ended = run.ended if run.ended is not None else self.world.now
             lasted = ended - run.started
-            if "nobody is left" not in run.server.struck and ran + lasted > job.max_time + 10 + 10:
+            watched = "nobody is left" not in run.server.struck and not run.down
+            if watched and ran + lasted > job.max_time + 10 + 10:
                 self.say_wrong(
                     f"run {run.number} lasts for {lasted:.0f} s after {ran:.0f} s, with a cap of {job.max_time}"
                 )
@@ -526,9 +574,10 @@ class Life:
             self._look_at_results(job, final)
 
     def _look_at_cost(self) -> None:
-        limit = self.job.deadline + MARGIN
+        limit = max(job.deadline for job in self.jobs.values()) + MARGIN
         for server in self.cloud.servers.values():
-            if server.is_on or (server.off_at or 0.0) > limit:
+            allowed = max(limit, server.started_again + self.plan.patience + 2 * 120 + MARGIN)
+            if server.is_on or (server.off_at or 0.0) > allowed:
                 self.say_wrong(f"{server.id} is on after the deadline")
             if server.state == "stopped" and not self.plan.long_outage:
                 self.say_wrong(f"{server.id} keeps its disk, though S3 was there")
@@ -543,12 +592,18 @@ class Life:
     def _may_be_unfinished(self, job: Job) -> bool:
         servers = list(self.cloud.servers.values())
         struck = {each for server in servers for each in server.struck}
-        if self.plan.long_outage or "nobody is left" in struck:
+        if "nobody is left" in struck:
             return True
+        if self.plan.long_outage:
+            # What was stopped with its disk and is started again delivers what it has.
+            return bool(struck) or not any(server.started_again for server in servers) or bool(self.plan.trouble)
         if job.spot:
             # As long as servers come and go the program may not come to its end.
             last = max((server.off_at or 0.0 for server in servers), default=0.0)
             return last > job.deadline - 10 and len(servers) > 1
+        if job is not self.job and (self.plan.trouble or struck or self.plan.outages or job.start > EPOCH + 1500):
+            # Its client comes while the server may be going, or before it could be heard of.
+            return True
         return "power loss" in struck
 
     def _look_at_outcome(self, job: Job, final: dict[str, Any]) -> None:
@@ -572,7 +627,7 @@ class Life:
         elif state == "timed-out":
             good = run is not None and bool(run.told or why == "kill") and code == 124 and self._was_capped(job, run)
         elif state == "cancelled":
-            good = job.cancelled_at is not None and code == (143 if run is None or self._before_start(run) else true)
+            good = job.cancelled_at is not None and code == (143 if run is None or _is_of_another(run, final) else true)
         elif state == "rebooted":
             rebooted = run is not None and "reboot" in run.server.struck
             good = (
@@ -585,10 +640,6 @@ class Life:
         if not good:
             return self.say_wrong(told)
         return None
-
-    def _before_start(self, run: Run) -> bool:
-        """A spot job that is ended before this attempt's program began."""
-        return run.why == "power"
 
     def _was_capped(self, job: Job, run: Run) -> bool:
         assert run.ended is not None
@@ -642,6 +693,11 @@ class Life:
             if path not in named or named[path]["sha256"] != hashlib.sha256(data).hexdigest():
                 return self.say_wrong(f"{path}, which the program left, is not among the results")
         return None
+
+
+def _is_of_another(run: Run, final: dict[str, Any]) -> bool:
+    """Whether the attempt that has ended the job never came to a run of its own."""
+    return bool(final["instance"] != run.server.id)
 
 
 def _went_down_soon(run: Run | None) -> bool:

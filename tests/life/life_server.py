@@ -130,6 +130,7 @@ class Server:
         self.rebooting = False
         self.went_down: list[float] = []
         self.cut_off_until = 0.0
+        self.started_again = 0.0
         self.launched_at = self.world.now
         self.up = False
         """Whether it has power: a server that is rebooted has none for a moment, and is running for EC2."""
