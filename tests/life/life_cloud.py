@@ -59,6 +59,9 @@ class Cloud:
             return self._metadata(server, method, parts.path)
         world.seam(f"{method} {parts.path}")
         fate = self._fate(server, method)
+        suffix, until = self.life.plan.lost
+        if suffix and parts.path.endswith(suffix) and world.now - EPOCH < until:
+            fate = "lost"
         box: list[Answer] = []
         come = Queue(world)
 
@@ -132,13 +135,14 @@ class Cloud:
         if method == "GET":
             found = self.objects.get(key)
             if found is None:
-                return 404, {}, b"<Error><Code>NoSuchKey</Code></Error>"
+                # The role may not list, and so does not hear that there is none.
+                return 403, {}, b"<Error><Code>AccessDenied</Code></Error>"
             if "range" in headers:
                 start, end = headers["range"].removeprefix("bytes=").split("-")
                 found = found[int(start) : int(end) + 1]
             return 200, {"etag": _etag(found)}, found
         if method == "HEAD":
-            return (200, dict(self._told.get(key, {})), b"") if key in self.objects else (404, {}, b"")
+            return (200, dict(self._told.get(key, {})), b"") if key in self.objects else (403, {}, b"")
         if method == "DELETE":
             if "uploadId" in query:
                 self.uploads.pop(query["uploadId"], None)

@@ -73,6 +73,8 @@ class Plan:
     """Seconds after a job's end at which a client wants its server, which was kept, for another job."""
     record_after: float | None = 1.0
     """Seconds after that at which the client has written that job's record; None of one that died before."""
+    lost: tuple[str, float] = ("", 0.0)
+    """The end of a path to which no request comes, and until when."""
 
     @property
     def long_outage(self) -> bool:

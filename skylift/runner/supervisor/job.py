@@ -198,7 +198,11 @@ class Supervisor:
         may have read stays as it is: the server's own end, since, might make another end of it."""
         if not self._past.verdict:
             return False
-        found = self._try("status", lambda: self.prefix.get("server/status.json"))
+        # Of a missing object we do not hear that it is missing, but we can try to be the first to write it.
+        key, body = "server/status.json", self.status.encoded()
+        if self._try("status", lambda: self.prefix.put(key, body, first=True)):
+            return False
+        found = self._try("status", lambda: self.prefix.get(key))
         told = json.loads(found) if found is not None else {}
         if not told.get("final") or told.get("instance") != self._instance:
             return False
