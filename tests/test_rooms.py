@@ -131,6 +131,21 @@ def test_no_modules_import_each_other_in_a_circle(room: str) -> None:
     assert {path.name: sorted(one.name for one in used & left.keys()) for path, used in left.items()} == {}
 
 
+def test_the_wire_asks_no_service_by_its_name() -> None:
+    """What is different about one is said by its codec. Signature Version 4 itself has rules of its own for S3."""
+    names = {"autoscaling", "cloudwatch", "ec2", "iam", "s3", "ssm", "sts"}
+    wrong = [
+        f"{path.name}:{node.lineno}"
+        for path in files("skylift.cloud.wire")
+        if path.name != "signature.py"
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Compare)
+        for one in (node.left, *node.comparators)
+        if isinstance(one, ast.Constant) and one.value in names
+    ]
+    assert wrong == []
+
+
 def test_nothing_inside_imports_the_package_itself() -> None:
     """Its names are the Python API's, which needs everything; the version stands in a file of its own."""
     assert [

@@ -28,6 +28,9 @@ class Codec(Protocol):
     anonymous: bool
     """True when the service itself says what may be asked without a signature; others refuse such requests."""
 
+    hex_request_ids: bool
+    """True when the service numbers its requests in sixteen hexadecimal digits; others use UUIDs."""
+
     def operation(self, request: Request, body: bytes) -> OperationModel:
         """Which operation is meant. `body` is empty unless `routes_by_body`."""
 

@@ -22,6 +22,7 @@ class DocumentCodec:
 
     routes_by_body = False
     anonymous = False
+    hex_request_ids = False
 
     def __init__(self, service: ServiceModel, decoder: DocumentDecoder, encoder: DocumentEncoder) -> None:
         self.service = service

@@ -148,7 +148,7 @@ class Exchange:
 
     def _choose(self, codec: Codec) -> None:
         self._codec = codec
-        if codec.service.name == "s3":
+        if codec.hex_request_ids:
             self.request_id = secrets.token_hex(8).upper()
 
     def _verify(self, payload_hash: str) -> ChunkSignatures | None:

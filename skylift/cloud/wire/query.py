@@ -31,6 +31,7 @@ class QueryCodec:
 
     routes_by_body = True
     anonymous = False
+    hex_request_ids = False
     _content_type = "text/xml"
 
     def __init__(self, service: ServiceModel) -> None:

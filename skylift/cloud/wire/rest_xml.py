@@ -63,6 +63,7 @@ class RestXmlCodec:
 
     routes_by_body = False
     anonymous = True
+    hex_request_ids = True
 
     def __init__(self, service: ServiceModel, hosts: Iterable[str] = ("localhost",)) -> None:
         self.service = service
