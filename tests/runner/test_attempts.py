@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kept_prefix import KeptPrefix
 from runner_bench import Machine, Metadata, until
 from shipped_job import Shipped
 
 from skylift.runner.ec2 import Api
 from skylift.runner.job import Program, Settings
 from skylift.runner.plan import Order
+from skylift.runner.supervisor.attempts import Attempts, key_of
+from skylift.runner.supervisor.aws import Unreachable
 from skylift.runner.supervisor.notice import ACTION, ADVICE, Notice
 from skylift.runner.supervisor.verdict import is_answer
 
@@ -58,10 +61,12 @@ def second(api: Api, settings: Settings, endpoint: str, shipped: Shipped, tmp_pa
             yield Shipped(api, settings, machine, shipped.folder)
 
 
-def ship(first: Shipped, second: Shipped, source: str, *, beat: float = 0.2, **order: Any) -> None:
+def ship(
+    first: Shipped, second: Shipped, source: str, *, beat: float = 0.2, checkpoint: str = "state.json", **order: Any
+) -> None:
     """The same job for both."""
     (first.folder / "job.py").write_text(source)
-    spot = {"checkpoint": "state.json", "beat": beat}
+    spot = {"checkpoint": checkpoint, "beat": beat}
     first.ship_order(Order(Program("script", "job.py", ()), **order), spot=spot)
     second.prefix = first.prefix
 
@@ -371,7 +376,8 @@ def test_who_watches_another_servers_part_is_sent_to_the_prefix(
 def test_a_checkpoint_that_does_not_fit_says_so(shipped: Shipped, machine: Machine, second: Shipped) -> None:
     ship(shipped, second, COUNTS)
     first = {"instance": "i-0aaaaaaaaaaaaaaaa", "bases": {}, "over": {"interrupted": "then"}}
-    huge = {"key": "server/checkpoint/1-0", "sha256": "", "size": 1 << 60, "kind": "file", "mode": 0o644}
+    huge = {"key": "server/checkpoint/1-0", "sha256": "0" * 64, "size": 1 << 60, "kind": "file", "mode": 0o644}
+    huge.update(attempt=1, time=1.5)
     place = f"{shipped.prefix.base}/server/attempts/1.json"
     shipped.put(place, json.dumps({**first, "checkpoint": huge}).encode())
     second.boot()
@@ -400,3 +406,145 @@ def test_a_notice_that_is_there_from_the_first_moment(
     second.boot()
     second.machine.wait()
     assert (shipped.status()["state"], shipped.status()["attempt"]) == ("succeeded", 2)
+
+
+FOLDER = """
+import os, sys, time
+if not os.path.exists("state"):
+    os.makedirs("state/step-1")
+    open("state/step-1/model", "w").write("worth keeping")
+    os.link("state/step-1/model", "state/best")
+    os.symlink("step-1", "state/latest")
+    print("begun", flush=True)
+    while not os.path.exists("go"): time.sleep(0.02)
+    os.symlink("/etc/passwd", "state/outside")
+    while True: time.sleep(0.02)
+print(os.readlink("state/latest"), open("state/latest/model").read(), os.stat("state/best").st_nlink, flush=True)
+"""
+
+
+def test_a_folder_with_links_is_gone_on_from_and_what_leads_out_is_told(
+    shipped: Shipped, machine: Machine, second: Shipped
+) -> None:
+    """Also by a supervisor that has come in the place of the one that sent it."""
+    ship(shipped, second, FOLDER, checkpoint="state")
+    shipped.boot()
+    until(lambda: attempt(shipped, 1).get("checkpoint"), "the checkpoint to be sent")
+    machine.lose_supervisor()
+    until(lambda: attempt(shipped, 1).get("earlier"), "its successor to send it too")
+    shipped.go()
+    told = until(lambda: shipped.status().get("checkpoint_refused"), "the refusal to be told")
+    assert told == "outside is a link to /etc/passwd, which is not in the checkpoint's folder."
+    assert machine.console().count(told) == 1
+    machine.go_off()
+    second.boot()
+    second.machine.wait()
+    assert shipped.stream("stdout") == b"begun\nstep-1 worth keeping 2\n"
+
+
+class Ec2:
+    """Ends whatever it is asked to end, and remembers that."""
+
+    def __init__(self, ours: str) -> None:
+        self._ours = ours
+        self.ended: list[str] = []
+
+    def instance(self) -> str:
+        return self._ours
+
+    def url(self, service: str) -> str:
+        return "http://endpoint"
+
+    def send(self, service: str, method: str, url: str, headers: Any, body: bytes) -> tuple[int, dict[str, str], bytes]:
+        self.ended.append(body.decode().partition("InstanceId.1=")[2].partition("&")[0])
+        return 200, {}, b"<currentState><name>terminated</name></currentState>"
+
+
+BEGUN = {"bases": {"stdout": 0, "stderr": 0}, "beat": 3}
+
+
+def claims(prefix: Any, ec2: Any, beat: float = 0.02) -> Attempts:
+    return Attempts(prefix, ec2, time.time() + 60, beat)
+
+
+def silent(prefix: KeptPrefix, number: int, **fields: Any) -> None:
+    prefix.objects[key_of(number)] = json.dumps({"instance": f"i-{number}", "claimed": "then", **fields}).encode()
+
+
+def test_of_five_that_died_silently_only_the_newest_is_waited_for() -> None:
+    prefix, ec2 = KeptPrefix(), Ec2("i-6")
+    for number in range(1, 6):
+        silent(prefix, number, **BEGUN, ran=number)
+    attempt = claims(prefix, ec2).claim()
+    assert attempt is not None
+    assert (attempt.number, attempt.fields["ran"]) == (6, 5)
+    assert ec2.ended == ["i-5"]
+
+
+def test_one_that_was_claimed_and_never_begun_hides_nothing_of_those_before() -> None:
+    prefix, ec2 = KeptPrefix(), Ec2("i-4")
+    silent(prefix, 1, **BEGUN, begun="then", checkpoint={"key": "c"}, results=["r"], ran=7.0)
+    silent(prefix, 2)
+    silent(prefix, 3)
+    attempt = claims(prefix, ec2).claim()
+    assert attempt is not None
+    kept = {name: attempt.fields[name] for name in ("begun", "checkpoint", "results", "ran")}
+    assert (attempt.number, kept) == (4, {"begun": "then", "checkpoint": {"key": "c"}, "results": ["r"], "ran": 7.0})
+
+
+def test_whoever_has_passed_the_job_on_does_not_go_on_with_it() -> None:
+    """Its supervisor was killed right after the word by which another server may begin, which may have happened."""
+    prefix, ec2 = KeptPrefix(), Ec2("i-1")
+    silent(prefix, 1, **BEGUN, over={"interrupted": "then"})
+    before = dict(prefix.objects)
+    assert claims(prefix, ec2).claim() is None
+    assert prefix.objects == before
+
+
+def test_a_claim_whose_answer_was_lost_is_ours() -> None:
+    prefix, ec2 = KeptPrefix(), Ec2("i-2")
+    silent(prefix, 1, **BEGUN, over={"interrupted": "then"})
+
+    def lose_once(step: str, verb: str, key: str) -> None:
+        if (step, verb, key) == ("done", "put", key_of(2)) and prefix.written.count(key) == 1:
+            raise Unreachable("the answer was lost")
+
+    prefix.fault = lose_once
+    attempt = claims(prefix, ec2).claim()
+    assert attempt is not None
+    assert (attempt.number, ec2.ended) == (2, [])
+
+
+def test_a_holder_is_not_silent_while_s3_is_away() -> None:
+    """It had no way to say anything. Once S3 is back, it has as long as ever."""
+    prefix, ec2 = KeptPrefix(), Ec2("i-2")
+    silent(prefix, 1, **BEGUN)
+    seen: list[str] = []
+
+    def away(step: str, verb: str, key: str) -> None:
+        if (step, verb, key) == ("asked", "get", key_of(1)):
+            seen.append(key)
+            # The first one is the claim's; what follows takes more than three beats. Then the holder is heard of.
+            if 1 < len(seen) < 7:
+                raise Unreachable("HTTP 503")
+            silent(prefix, 1, bases={}, beat=max(8, len(seen)))
+
+    prefix.fault = away
+    assert claims(prefix, ec2, beat=0.1).claim() is None
+    assert ec2.ended == []
+
+
+def test_the_last_word_is_said_again_until_it_has_come() -> None:
+    prefix, ec2 = KeptPrefix(), Ec2("i-1")
+    attempt = claims(prefix, ec2).claim()
+    assert attempt is not None
+
+    def away(step: str, verb: str, key: str) -> None:
+        raise Unreachable("HTTP 503")
+
+    attempt.beat(0.01, dict)
+    prefix.fault = away
+    with pytest.raises(Unreachable):
+        attempt.end(0.0, over={"final": {"state": "succeeded"}})
+    prefix.fault = lambda *_: None
+    until(lambda: b"succeeded" in prefix.objects[key_of(1)], "the last word")

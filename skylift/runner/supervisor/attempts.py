@@ -4,7 +4,7 @@
 by that server alone: how far it is, so that the next one can go on without anybody's help. It is written anew every few
 seconds. A server that comes while an attempt is not over waits whether its holder is still heard of. If so, it is one
 too many and goes; if not, it has EC2 end the holder's server, and begins once EC2 says that nothing runs there any
-more.
+more. So an attempt is taken only when the one before is over, and of all of them only the newest is waited for.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Attempt:
     shipped         likewise: up to where they are in the prefix
     cut             what an earlier attempt has cut out of them
     ran, begun*     seconds that the program ran in earlier attempts, and when its first one began
-    checkpoint*     what the next one begins with: see checkpoint.py
+    checkpoint*     what the next one begins with; earlier*, strays*: see checkpoint.py
     results         those that have been sent, as in the manifest
     over*           {"final": the job's last status}, or {"interrupted": when} once all has been sent
     beat            a number that grows
@@ -74,9 +74,9 @@ class Attempt:
         threading.Thread(target=run, name="attempt", daemon=True).start()
 
     def end(self, until: float, **fields: Any) -> None:
-        """The last word of this attempt."""
-        self._ended.set()
+        """The last word of this attempt. Until it is known to have come, each beat says it again."""
         self.note(until, **fields)
+        self._ended.set()
 
 
 class Attempts:
@@ -89,20 +89,45 @@ class Attempts:
 
     def claim(self) -> Optional[Attempt]:
         """None where the job is another server's, or has ended."""
-        number, before = 1, None
+        number, found = 1, self._take(1)
         while True:
-            found = self._take(number)
-            if found["instance"] == self._aws.instance():
-                return self._begin(number, found, before)
-            if not found.get("over"):
-                left = self._await_word(number, found)
-                if left is None:
+            later, ours = None, found["instance"] == self._aws.instance()
+            if not ours or "bases" in found:
+                later = self._find(number + 1)
+            if later is None:
+                # The newest, as far as can be seen: whether there is a later one, its claim decides.
+                if ours:
+                    return self._go_on(number, found)
+                if not found.get("over"):
+                    left = self._await_word(number, found)
+                    if left is None:
+                        return None
+                    found = left
+                if (found.get("over") or {}).get("final"):
+                    self.final = found["over"]["final"]
                     return None
-                found = left
-            if (found.get("over") or {}).get("final"):
-                self.final = found["over"]["final"]
-                return None
-            number, before = number + 1, found
+                later = self._take(number + 1)
+            number, found = number + 1, later
+
+    def _go_on(self, number: int, ours: Dict[str, Any]) -> Optional[Attempt]:
+        """One that we have passed on is anybody's by now: we may have been ended before we had noted that."""
+        return None if "interrupted" in (ours.get("over") or {}) else self._begin(number, ours)
+
+    def _find(self, number: int) -> Optional[Dict[str, Any]]:
+        """None if there is no such attempt, or S3 does not say: of what there is not, a server that may not list its
+        prefix hears that it is denied."""
+
+        def get() -> Optional[bytes]:
+            try:
+                return self._prefix.get(key_of(number))
+            except Unreachable as error:
+                if "HTTP 403" in str(error):
+                    return None
+                raise
+
+        found = self._try("attempt", get)
+        fields: Optional[Dict[str, Any]] = None if found is None else json.loads(found)
+        return fields
 
     def _take(self, number: int) -> Dict[str, Any]:
         """Whose it is: ours, if it is nobody's yet. An answer that was lost is told by whose name stands there."""
@@ -118,9 +143,13 @@ class Attempts:
         words, silent_since = 0, time.monotonic()
         while time.monotonic() - silent_since < SILENCE * self._beat:
             time.sleep(self._beat / 10)
+            asked = time.monotonic()
             latest = self._read(number)
             if latest.get("over"):
                 return latest
+            if time.monotonic() - asked > self._beat:
+                # S3 was away, and the holder may have had no way to say anything.
+                silent_since = time.monotonic()
             if latest.get("beat") != found.get("beat"):
                 words, silent_since, found = words + 1, time.monotonic(), latest
                 if words > 1:
@@ -129,13 +158,13 @@ class Attempts:
         end_server(self._aws, found["instance"], self._until)
         return self._read(number)
 
-    def _begin(self, number: int, ours: Dict[str, Any], before: Optional[Dict[str, Any]]) -> Attempt:
+    def _begin(self, number: int, ours: Dict[str, Any]) -> Attempt:
         attempt = Attempt(self._prefix, number, ours)
         if "bases" not in ours:
-            last = before or {}
+            last = self._last_before(number)
             reached = last.get("shipped") or last.get("bases") or {}
-            bases = {name: self._end_of(name, reached.get(name, 0)) for name in _STREAMS} if before else {}
-            kept = {name: last[name] for name in ("checkpoint", "begun") if name in last}
+            bases = {name: self._end_of(name, reached.get(name, 0)) for name in _STREAMS} if number > 1 else {}
+            kept = {name: last[name] for name in ("checkpoint", "earlier", "strays", "begun") if name in last}
             attempt.note(
                 self._until,
                 bases=bases or dict.fromkeys(_STREAMS, 0),
@@ -146,6 +175,14 @@ class Attempts:
                 **kept,
             )
         return attempt
+
+    def _last_before(self, number: int) -> Dict[str, Any]:
+        """What there is to go on from. Whoever claimed an attempt and got no further has left nothing."""
+        for earlier in range(number - 1, 0, -1):
+            found = self._read(earlier)
+            if "bases" in found:
+                return found
+        return {}
 
     def _end_of(self, name: str, start: int) -> int:
         """Where the pieces of a stream end that a server has sent which may have died right after one. A server cannot
