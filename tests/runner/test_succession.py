@@ -17,6 +17,8 @@ from shipped_job import Shipped
 from waiting_job import go
 
 from skylift.runner.supervisor.ledger import Ledger
+from skylift.runner.supervisor.shipper import Shipper
+from skylift.runner.supervisor.status import Status
 from skylift.runner.supervisor.stream import SEGMENT, Stream
 
 # A second copy would say so. What it writes while nobody is there to read must be there in the end.
@@ -363,3 +365,36 @@ def test_a_line_that_is_being_written_counts_once_it_is_whole(tmp_path: Path) ->
         file.write("3}\n")
     assert kept.latest("pid", "end") == {"pid": 1, "end": 3}
     assert kept.read() == {"pid": 1, "end": 3}
+
+
+def test_half_a_line_of_what_was_shipped_says_nothing(tmp_path: Path) -> None:
+    """A number that was cut off would have pieces overlap, and output told twice."""
+    streams = [
+        Stream(name, tmp_path, threading.Condition(), (os.geteuid(), os.getegid())) for name in ("stdout", "stderr")
+    ]
+    sent: dict[str, bytes] = {}
+
+    class Prefix:
+        def put(self, key: str, body: bytes, first: bool = False, times: str = "") -> bool:
+            sent[key] = body
+            return True
+
+    def shipper() -> Shipper:
+        return Shipper(Prefix(), streams, Status("job", threading.Condition()), tmp_path)  # type: ignore[arg-type]
+
+    streams[0].append(b"x" * 100)
+    streams[1].append(b"y" * 100)
+    shipper().finish(0)
+    whole = (tmp_path / "shipped").read_text()
+    assert shipper().shipped == {"stdout": 100, "stderr": 100}
+    lines = whole.splitlines(keepends=True)
+    for cut in range(len(lines[-1])):
+        half = "".join(lines[:-1]) + lines[-1][:cut]
+        (tmp_path / "shipped").write_text(half + "\n")
+        told = shipper()
+        told.finish(0)
+        assert told.shipped == {"stdout": 100, "stderr": 100}
+    pieces = {key: len(body) for key, body in sent.items() if "status" not in key}
+    assert pieces == {f"server/{name}/{0:020d}": 100 for name in ("stdout", "stderr")}
+    for stream in streams:
+        stream.finish()

@@ -33,15 +33,16 @@ class Shipper:
 
     def _recall(self) -> None:
         """What an earlier supervisor has shipped need not be shipped again; what it failed to note is."""
-        for line in self._shipped.read_text().splitlines() if self._shipped.exists() else ():
-            with contextlib.suppress(ValueError):
-                name, start, end = line.split()
+        for line in self._shipped.read_text(errors="replace").splitlines() if self._shipped.exists() else ():
+            # Whoever was killed in the middle of a line, or had no room for it, has not come to its last word.
+            with contextlib.suppress(ValueError, KeyError):
+                name, start, end, _ = line.split()
                 self._pieces[name].append(int(start))
                 self._sent[name] = int(end)
 
     def _note(self, stream: Stream, start: int, end: int) -> None:
         with contextlib.suppress(OSError), self._shipped.open("a") as file:
-            file.write("%s %d %d\n" % (stream.name, start, end))
+            file.write("\n%s %d %d shipped\n" % (stream.name, start, end))
 
     def _run(self) -> None:
         pause = 0.5
