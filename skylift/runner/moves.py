@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from skylift.runner.server_record import Status
+from skylift.runner.visible import visible
 from skylift.runner.watch import Watcher
 
 
@@ -14,6 +15,7 @@ class Moves:
     def __init__(self, watcher: Watcher) -> None:
         self._watcher = watcher
         self._attempt, self._left = 1, 0
+        self._refused = ""
         self._notice: tuple[int, float] | None = None
         """The attempt, and when its server will be taken away, as it was told last."""
 
@@ -26,6 +28,9 @@ class Moves:
         elif notice is None and self._notice is not None and self._notice[0] == attempt:
             self._watcher.note(f"EC2 has taken that back: {server} stays.")
         self._notice = notice
+        if status.checkpoint_refused and status.checkpoint_refused != self._refused:
+            self._refused = status.checkpoint_refused
+            self._watcher.note(f"The checkpoint is not taken, and the one before stays: {visible(self._refused)}")
         if status.state == "interrupted" and self._left < attempt:
             self._left = attempt
             self._watcher.note(f"The job has left {server}; another server goes on with it.")

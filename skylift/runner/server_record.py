@@ -68,8 +68,8 @@ class Status:
     """How far a job is, as its server tells. Times are like 2026-01-31T12:00:00.000Z, or seconds since the epoch.
 
     `cut` is what lies between head and tail of a long stream, by its name: [from, to). `sent_streams` is whether all
-    output was sent; `checkpoint` the attempt whose checkpoint this one went on from; `notice` when EC2 will take a spot
-    server away.
+    output was sent; `checkpoint` the attempt whose checkpoint this one went on from, and `checkpoint_refused` why
+    there is no new one; `notice` when EC2 will take a spot server away.
     """
 
     state: str
@@ -93,6 +93,7 @@ class Status:
     kept_until: float | None = None
     notice: float | None = None
     checkpoint: int | None = None
+    checkpoint_refused: str | None = None
     sent_streams: bool = False
     cut: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
@@ -188,6 +189,7 @@ def _status(told: JsonObject) -> Status:
         kept_until=told.number("kept_until", 0, FOREVER),
         notice=_there(notice.number("time", 0, FOREVER), "notice") if notice is not None else None,
         checkpoint=_there(checkpoint.integer("attempt", 1, 1_000_000), "checkpoint") if checkpoint else None,
+        checkpoint_refused=told.text("checkpoint_refused", 16384),
         sent_streams=told.inner("streams") is not None,
         cut={name: span for name in STREAMS for span in _span(cut, name)} if cut is not None else {},
     )

@@ -2,42 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import pwd
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import pytest
+from kept_prefix import KeptPrefix, Killed, nothing
 
-from skylift.runner.supervisor.checkpoint import Checkpoint, is_written, look
+from skylift.runner.supervisor.attempts import Attempts, key_of
+from skylift.runner.supervisor.aws import Unreachable
+from skylift.runner.supervisor.checkpoint import Checkpoint, Look, Sent, is_written, look
+from skylift.runner.supervisor.packing import Unfit
 from skylift.runner.supervisor.verdict import Ended
 
-
-class Bucket:
-    """What a prefix is for a checkpoint. `during` is called in the middle of a sending."""
-
-    def __init__(self) -> None:
-        self.objects: dict[str, bytes] = {}
-        self.during: Callable[[], object] = lambda: None
-
-    def put_file(self, key: str, file: BinaryIO, size: int, until: float) -> str:
-        import hashlib
-
-        body = file.read(3)
-        self.during()
-        body += file.read()
-        self.objects[key] = body
-        return hashlib.sha256(body).hexdigest()
-
-    def fetch(self, key: str, path: Path) -> None:
-        path.write_bytes(self.objects[key])
-
-    def delete(self, key: str) -> None:
-        self.objects.pop(key, None)
+Bucket = KeptPrefix
 
 
 class Attempt:
@@ -60,11 +44,6 @@ def bucket() -> Bucket:
 def checkpoint(folder: Path, bucket: Any, attempt: Any, name: str = "job/state") -> Checkpoint:
     (folder / "job").mkdir(exist_ok=True)
     return Checkpoint(folder / name, bucket, attempt, pwd.getpwuid(os.geteuid()), folder / "spool")
-
-
-def age(path: Path, seconds: float = 60) -> None:
-    then = time.time() - seconds
-    os.utime(path, (then, then))
 
 
 def rewrite(path: Path, text: str) -> None:
@@ -135,25 +114,25 @@ def test_a_folder_that_changes_while_it_is_packed_is_not_taken(
     found = checkpoint(tmp_path, bucket, attempt)
     found.path.mkdir()
     (found.path / "a").write_text("1")
-    pack = tarfile.TarFile.add
+    pack = tarfile.TarFile.addfile
 
     def add_and_change(*args: Any, **more: Any) -> None:
         pack(*args, **more)
         (found.path / "b").write_text("2")
 
-    monkeypatch.setattr(tarfile.TarFile, "add", add_and_change)
+    monkeypatch.setattr(tarfile.TarFile, "addfile", add_and_change)
     assert not found.send(0)
-    assert attempt.fields == {}
+    assert attempt.fields["checkpoint"] is None
 
 
-def test_the_one_before_is_there_until_the_next_one_is(tmp_path: Path, bucket: Bucket) -> None:
+def test_those_before_are_there_until_the_next_ones_are(tmp_path: Path, bucket: Bucket) -> None:
     attempt = Attempt()
     found = checkpoint(tmp_path, bucket, attempt)
-    for number in range(4):
+    for number in range(6):
         rewrite(found.path, str(number))
         assert found.send(0)
-    assert sorted(bucket.objects.values()) == [b"2", b"3"]
-    assert bucket.objects[attempt.kept] == b"3"
+    assert sorted(bucket.objects.values()) == [b"3", b"4", b"5"]
+    assert bucket.objects[attempt.kept] == b"5"
 
 
 def test_who_has_it_open_for_writing_is_seen(tmp_path: Path) -> None:
@@ -219,10 +198,162 @@ def test_one_that_is_damaged_on_its_way_is_not_used(tmp_path: Path, bucket: Buck
         checkpoint(tmp_path, bucket, attempt).restore(tmp_path, 0)
 
 
-def test_it_is_old_enough_before_it_is_taken(tmp_path: Path) -> None:
+def test_how_old_it_is_goes_by_its_last_change_whatever_time_it_has(tmp_path: Path) -> None:
+    """Whoever copies a file gives it the time of the old one."""
     path = tmp_path / "state"
     path.write_text("1")
-    age(path)
+    then = time.time() - 60
+    os.utime(path, (then, then))
     found = look(path)
     assert found is not None
-    assert found.age > 50
+    assert found.age < 50
+    assert Look((("", 1, 1, int(then * 1e9)),)).age > 50
+
+
+# What is kept, over every call that may fail and every moment in which a supervisor may be killed.
+
+
+class Ec2:
+    def __init__(self, ours: str) -> None:
+        self._ours = ours
+
+    def instance(self) -> str:
+        return self._ours
+
+    def url(self, service: str) -> str:
+        return "http://endpoint"
+
+    def send(self, *_: object) -> tuple[int, dict[str, str], bytes]:
+        return 200, {}, b"<currentState><name>terminated</name></currentState>"
+
+
+def life(folder: Path, bucket: KeptPrefix, server: int) -> tuple[Checkpoint, Any]:
+    """A supervisor, as it begins on this server."""
+    attempt = Attempts(bucket, Ec2(f"i-{server}"), time.time() + 60, 0.001).claim()  # type: ignore[arg-type]
+    assert attempt is not None
+    return checkpoint(folder, bucket, attempt), attempt
+
+
+def named(bucket: KeptPrefix) -> list[str]:
+    """The keys that the newest attempt in S3 names, the newest first."""
+    number = max((int(key.rsplit("/")[-1][:-5]) for key in bucket.objects if "attempts/" in key), default=0)
+    fields = json.loads(bucket.objects.get(key_of(number), b"{}"))
+    return [each["key"] for each in [fields.get("checkpoint"), *(fields.get("earlier") or [])] if each]
+
+
+def checkpoints(bucket: KeptPrefix) -> set[str]:
+    return {key for key in bucket.objects if "checkpoint/" in key}
+
+
+SENDS = 5
+
+
+def play(folder: Path, bucket: KeptPrefix, server: int) -> None:
+    """Send one after the other, as the supervisor does; whatever fails is tried again."""
+    found, _ = life(folder, bucket, server)
+    for number in range(SENDS):
+        rewrite(found.path, f"state {number}")
+        for _ in range(3):
+            try:
+                if found.send(0):
+                    break
+            except Unreachable:
+                continue
+
+
+@pytest.mark.parametrize("step", ["asked", "done"])
+@pytest.mark.parametrize("kind", [Killed, Unreachable])
+@pytest.mark.parametrize("heir", ["a new supervisor", "another server"])
+def test_what_an_attempt_names_is_there_whatever_fails_and_whoever_is_killed(
+    tmp_path: Path, step: str, kind: type[BaseException], heir: str
+) -> None:
+    whole = KeptPrefix()
+    play(tmp_path, whole, 1)
+    for moment in range(1, len(whole.calls) + 1):
+        bucket, count = KeptPrefix(), 0
+
+        def strike(now: str, verb: str, key: str, bucket: KeptPrefix = bucket, moment: int = moment) -> None:
+            nonlocal count
+            if "attempts/" in "".join(bucket.objects):
+                assert set(named(bucket)) <= set(bucket.objects), (
+                    f"at call {moment} the attempt names what is not there"
+                )
+            count += now == step
+            if count == moment and now == step:
+                count += 1
+                raise kind("struck")
+
+        bucket.fault = strike
+        with contextlib.suppress(Killed):
+            # The claim itself asks until it is answered.
+            play(tmp_path, bucket, 1)
+        assert set(named(bucket)) <= set(bucket.objects)
+        bucket.fault = nothing
+        play(tmp_path, bucket, 1 if heir == "a new supervisor" else 2)
+        kept = named(bucket)
+        assert bucket.objects[kept[0]] == b"state 4"
+        assert set(kept) == checkpoints(bucket), f"struck at call {moment}: what nobody names is left"
+        sent = [key for key in bucket.written if "checkpoint/" in key]
+        assert len(sent) == len(set(sent)), "a key was used twice"
+        found, _ = life(tmp_path, bucket, 9)
+        found.path.unlink()
+        found.restore(tmp_path, 0)
+        assert found.path.read_text() == "state 4"
+
+
+def test_the_ones_before_are_gone_on_from_when_the_newest_are_missing_or_damaged(
+    tmp_path: Path, bucket: KeptPrefix
+) -> None:
+    play(tmp_path, bucket, 1)
+    newest, before, last = named(bucket)
+    del bucket.objects[newest]
+    bucket.objects[before] = b"damaged"
+    found, attempt = life(tmp_path, bucket, 2)
+    found.restore(tmp_path, time.time() + 60)
+    assert found.path.read_text() == "state 2"
+    assert named(bucket) == [last] == [attempt.fields["checkpoint"]["key"]]
+    assert checkpoints(bucket) == {last}
+    del bucket.objects[last]
+    with pytest.raises(Ended, match="not in the job's prefix"):
+        life(tmp_path, bucket, 3)[0].restore(tmp_path, time.time() + 60)
+
+
+def test_one_that_nobody_can_have_sent_is_none(tmp_path: Path, bucket: KeptPrefix) -> None:
+    good = {"key": "server/checkpoint/1-0", "sha256": "0" * 64, "size": 1, "kind": "file", "mode": 0o644}
+    good.update(attempt=1, time=1.5)
+    assert Sent.parse(good) is not None
+    wrong: list[tuple[str, Any]] = [
+        ("key", "server/checkpoint/../../x"), ("key", "in/env.json"), ("key", 1), ("sha256", "x"), ("size", -1),
+        ("size", "1"), ("size", True), ("kind", "device"), ("mode", None), ("attempt", 1 << 70), ("time", "now"),
+    ]  # fmt: skip
+    for name, value in wrong:
+        assert Sent.parse({**good, name: value}) is None, (name, value)
+    assert [Sent.parse(each) for each in (None, [], 1, "x", {})] == [None] * 5
+    hostile = Attempt(2, checkpoint={"key": "in/env.json"}, earlier=1, strays=[1, "in/env.json"])
+    with pytest.raises(Ended, match="could be one"):
+        checkpoint(tmp_path, bucket, hostile).restore(tmp_path, 0)
+    assert bucket.calls == []
+
+
+def test_one_that_is_written_between_two_looks_is_not_taken(tmp_path: Path, bucket: KeptPrefix) -> None:
+    """It was found to be settled, and is not what is sent."""
+    found = checkpoint(tmp_path, bucket, Attempt())
+    found.path.write_text("whole")
+    ready = look(found.path)
+    assert ready is not None
+    found.path.write_text("half")
+    assert not found.send(0, ready)
+    assert checkpoints(bucket) == set()
+
+
+def test_what_is_no_file_is_refused_and_holds_nobody_up(tmp_path: Path, bucket: KeptPrefix) -> None:
+    found = checkpoint(tmp_path, bucket, Attempt())
+    os.mkfifo(found.path)
+    with pytest.raises(Unfit, match="is a FIFO"):
+        found.send(0)
+    assert not found.finish(0, by_itself=True)
+    assert "is a FIFO" in found.refused
+    found.path.unlink()
+    found.path.symlink_to("state")
+    assert look(found.path) is None
+    assert found.finish(0, by_itself=True)

@@ -52,3 +52,12 @@ def test_the_next_server_takes_back_nothing() -> None:
         "The job has left i-1; another server goes on with it.",
         "Attempt 2, on i-2, begins anew.",
     ]
+
+
+def test_a_checkpoint_that_is_refused_is_told_once_and_does_not_reach_the_terminal_as_it_is() -> None:
+    notes, first = Notes(), Status("running", instance="i-1", started="2026-01-31T12:00:00.000Z")
+    moves = Moves(notes)
+    refused = replace(first, checkpoint_refused="x\x1b[2J is a FIFO.")
+    for status in (first, refused, refused, first):
+        moves.see(status)
+    assert notes.told == ["The checkpoint is not taken, and the one before stays: x\\x1b[2J is a FIFO."]

@@ -17,7 +17,8 @@ The prefix, `s3://BUCKET/jobs/NAME/`, is the job's record:
     server/hostkeys.json    {"instance", "keys", "user"}: the server's public SSH keys, and the user to log in as
     server/attempts/1.json  {"instance", "claimed"}: whoever writes it first is the one that runs the program; of a spot
                             job there are more of them, and more in each (see attempts.py)
-    server/checkpoint/N-M   what attempt N of a spot job has left to go on from; the attempt names the last whole one
+    server/checkpoint/N-X   what attempt N of a spot job has left to go on from, under a key that is used once; the
+                            attempt names the last whole ones (see checkpoint.py)
     server/claim.json       {"job"}: whose client alone may make a server that was kept ready for its own job
     server/next.json        {"job"}: whose a server is that was kept; see handover.py
     server/status.json      how far it is, and at the end how it went
@@ -79,7 +80,8 @@ status.json:
     kept_until                          seconds since the epoch
     notice, rebalance                   of a spot server: {"action", "time"} of its end, null once that was taken back,
                                         and when it came to be likely
-    checkpoint                          of a spot job: the last one that was sent (see checkpoint.py)
+    checkpoint, checkpoint_refused      of a spot job: the last one that was sent (see checkpoint.py), and why what
+                                        there is now is none
 
 manifest.json, which with --sync-every is there, and not final, while the program runs:
 

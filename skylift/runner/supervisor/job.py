@@ -248,11 +248,12 @@ class Supervisor:
     def _heed(self, notice: Notice) -> None:
         """The server will be taken away. What an earlier supervisor has told the program is not told it again."""
         self._note_notice(notice)
-        if self._checkpoint is not None:
-            self._checkpoint.mark()
-        if self._past.said.get("notice") != notice.when:
+        if self._past.said.get("told") != notice.when:
+            if self._checkpoint is not None:
+                self._checkpoint.mark()
             self._ledger.note(notice=notice.when)
             self.program.interrupt()
+            self._ledger.note(told=notice.when)
 
     def _note_notice(self, notice: Optional[Notice]) -> None:
         """Also one that has another time now, or None that was taken back: of that the program is not told."""
@@ -294,6 +295,7 @@ class Supervisor:
         self._results = self._expect_results()
         if self._checkpoint is not None:
             self._checkpoint.restore(login.place, self._deadline - RESERVE)
+            self._tell_checkpoint()
 
     def _expect_results(self) -> Results:
         outputs, journal = self._record["outputs"], self._folder / "sent"
@@ -473,7 +475,9 @@ class Supervisor:
 
     def _tell_checkpoint(self) -> None:
         assert self._attempt is not None
-        self.status.set(checkpoint=self._attempt.fields.get("checkpoint"))
+        assert self._checkpoint is not None
+        told = {"checkpoint": self._attempt.fields.get("checkpoint")}
+        self.status.set(**told, checkpoint_refused=self._checkpoint.refused or None)
 
     def _watch_idleness(self) -> Optional[Idleness]:
         seconds = self._record.get("idle", 0)
@@ -543,7 +547,8 @@ class Supervisor:
     def _finish_checkpoint(self, until: float) -> None:
         if self._checkpoint is None or not self._running_since:
             return
-        if not self._checkpoint.finish(until, by_itself=self._verdict.signal is None):
+        taken = self._checkpoint.finish(until, by_itself=self._verdict.signal is None)
+        if not taken and not self._checkpoint.refused:
             say("the checkpoint was being written when the program ended: the one before counts")
         self._tell_checkpoint()
 

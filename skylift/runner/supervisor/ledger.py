@@ -28,7 +28,7 @@ class Ledger:
         down                    when the server began to go down
         stranded                the results could not be delivered, and the server asked to be stopped
         delivered, kept_until   all is in the prefix; until when the server stays
-        notice                  until when the server was said to stay, as the program has been told
+        notice, told            until when the server was said to stay; the same, once the program has been told
         spot                    with delivered: that a fleet is to go before the server
         next                    {"job", "deadline"}: whose this server is from here on
     """
