@@ -688,7 +688,9 @@ class Life:
             return self.say_wrong("the job has ended, and its manifest is not there or not final")
         named = {each["path"]: each for each in manifest["results"]}
         for path, each in named.items():
-            there = self.cloud.objects.get(f"jobs/{job.name}/server/results/{path}")
+            key, at = each.get("at", [f"results/{path}", 0])
+            there = self.cloud.objects.get(f"jobs/{job.name}/server/{key}")
+            there = there if there is None else there[at : at + each["size"]]
             if there is None or hashlib.sha256(there).hexdigest() != each["sha256"] or len(there) != each["size"]:
                 return self.say_wrong(f"the result {path} is not there as the manifest has it")
         for path, data in job.runs[-1].outputs.items():

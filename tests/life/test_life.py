@@ -138,8 +138,8 @@ MUTANTS: dict[str, tuple[str, str, str, dict[str, Any], list[Blow], str]] = {
     ),
     "results are told of and not sent": (
         "results",
-        '"size": len(data), "sha256": digest}',
-        '"size": len(data), "sha256": ""}',
+        '"size": file.tell(), "sha256": digest}',
+        '"size": file.tell(), "sha256": ""}',
         {},
         [],
         "is not there as the manifest has it",
