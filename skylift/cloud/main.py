@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import logging
 import os
 import resource
@@ -50,15 +51,26 @@ from skylift.cloud.joints.first_facts import (
 )
 from skylift.cloud.joints.groups import make_groups
 from skylift.cloud.joints.leave import take_down
-from skylift.cloud.joints.ledger import account_for_the_gone
+from skylift.cloud.joints.ledger import account_for_the_gone, keep_last_seen
 from skylift.cloud.joints.openings import Openings
-from skylift.cloud.joints.premises import RUN, make_disks, make_meter, make_servers, make_site, places_of_work, size_of
+from skylift.cloud.joints.premises import (
+    RUN,
+    been_up,
+    make_disks,
+    make_meter,
+    make_servers,
+    make_site,
+    places_of_work,
+    size_of,
+)
 from skylift.cloud.joints.records import Records
 from skylift.cloud.joints.spot import Market
 from skylift.cloud.joints.stations import Stations
+from skylift.cloud.laps import Laps, process_began
 from skylift.cloud.listening import listen_for_tls, listen_on_loopback
 from skylift.cloud.lock import hold
 from skylift.cloud.log import CappedLog, OneLine
+from skylift.cloud.loops.adoption import Adoption
 from skylift.cloud.loops.alarm import AlarmLoop
 from skylift.cloud.loops.blueprint import Draughtsman
 from skylift.cloud.loops.engine import Engine
@@ -78,7 +90,7 @@ from skylift.cloud.services.api.zone import zone_id
 from skylift.cloud.services.ec2.identity_document import Notary
 from skylift.cloud.services.market import fleet_upkeep
 from skylift.cloud.store.database import Database, StoreError
-from skylift.cloud.wire.endpoint import AwsEndpoint
+from skylift.cloud.wire.endpoint import AwsEndpoint, load_models
 from skylift.version import __version__
 
 log = logging.getLogger("skylift.cloud")
@@ -87,6 +99,11 @@ MOST_FILES = 1 << 20
 
 FAILURE = 125
 """The exit code where skylift or the machine failed."""
+
+
+def _each(*acts: Callable[[], None]) -> None:
+    for act in acts:
+        act()
 
 
 def _seen_as(host_address: str, source: str) -> str:
@@ -106,21 +123,29 @@ class Cloud:
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Serve until SIGTERM or SIGINT. Servers go on after that: the next process adopts them."""
+        self._laps = laps = Laps(process_began())
+        laps.end("modules")
         with ExitStack() as stack:
             stack.enter_context(hold(self._home))
+            # It is no use without them, and the first steps wait for the disk and the kernel.
+            models = asyncio.ensure_future(asyncio.to_thread(load_models))
             listener = stack.enter_context(listen_on_loopback(self._data, self._port))
             self._tls = stack.enter_context(listen_for_tls(self._data))
             database = stack.enter_context(open_database(self._data, self._console))
+            laps.end("database")
             self._allowed = allowed = allowed_openings(database, self._wanted_openings)
             claim = claims().claim(self._home.path, preferred_net(database))
-            await_leftovers(places_of_work(self._data, claim))
             network = Network(claim, allowed)
             network.open()
             stack.callback(network.release)
+            laps.end("network")
             self._servers = servers = make_servers(self._data, claim, self._ended)
             stack.callback(servers.close)
             account, region = first_facts(database, self._home, self._wanted_region, claim, listener, allowed)
             self._region = region
+            laps.end("account")
+            await models
+            laps.end("models")
             await self._serve(database, network, servers, account, listener, ready)
 
     async def _serve(
@@ -132,6 +157,9 @@ class Cloud:
         listener: socket.socket,
         ready: Callable[[], None],
     ) -> None:
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
         engine = Engine()
         desk = Desk(database, account, self._region, engine.wake)
         api = AwsEndpoint(
@@ -144,7 +172,12 @@ class Cloud:
             cors=desk.cors,
         )
         await api.start()
-        site = make_site(self._data, network.claim, account, self._region)
+        # As early as it can answer by what is in the store. What is left to do must not keep the event loop from it.
+        await api.add_socket(listener)
+        if self._tls is not None:
+            await api.add_socket(*self._tls)
+        self._laps.end("endpoint")
+        site = await asyncio.to_thread(make_site, self._data, network.claim, account, self._region)
         openings = Openings(self._allowed, destinations(site.inheritance), network.close_off, self._data.write_open_now)
         draughtsman = Draughtsman(site, lambda name: types()[name], zone_id)
         records = Records(database, draughtsman, self._region)
@@ -193,34 +226,46 @@ class Cloud:
         wishes = (alarms.act, spot.step, fleets.step, groups.step)
         engine.steps = (*wishes, instances.step, volumes.step, snapshots.step, images.step, networks.step)
         engine.chores = (records.forget, records.shrink, network.restore_way_out, self._data.seen.touch)
-        stop = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        await api.add_socket(listener)
-        if self._tls is not None:
-            await api.add_socket(*self._tls)
-        await asyncio.to_thread(networks.step)
-        await asyncio.to_thread(openings.start)
-        await asyncio.to_thread(captures.sweep)
-        await asyncio.to_thread(disks.sweep)
-        await asyncio.to_thread(account_for_the_gone, database, servers, self._data)
-        await asyncio.to_thread(instances.adopt)
-        images.tidy()
-        await asyncio.to_thread(volumes.adopt)
-        await asyncio.to_thread(snapshots.clean_up)
-        engine.start()
-        ticker.start()
+        adoption = Adoption()
+        # In this order: nothing is looked at while an earlier process's programs still change it, what has ended is
+        # accounted for before it is cleared away, and nothing boots before volumes are adopted and names are open.
+        adoption.steps = (
+            ("networks", networks.step),
+            ("leftovers", partial(await_leftovers, places_of_work(self._data, network.claim), adoption.stopped)),
+            ("disks", partial(_each, captures.sweep, disks.sweep)),
+            ("usage", partial(account_for_the_gone, database, servers, self._data)),
+            ("servers", partial(instances.adopt, adoption.stopped)),
+            ("volumes", volumes.adopt),
+            ("files", partial(_each, images.tidy, snapshots.clean_up)),
+            ("names", openings.await_names),
+            ("loops", partial(_each, engine.start, ticker.start, been_up(network.claim).touch)),
+        )
+        adopting: asyncio.Task[None] | None = None
         try:
-            # In this order: the directory is synced with the second.
-            self._data.down_mark.unlink(missing_ok=True)
+            await asyncio.to_thread(openings.start)
+            if not been_up(network.claim).exists():
+                # What this kernel cannot do is said to who starts the cloud.
+                await asyncio.to_thread(networks.step)
             seal()
-            self._announce(account, listener, network.claim)
+            await asyncio.to_thread(self._announce, account, listener, network.claim)
+            self._laps.end("ready")
+            log.info("started: %s", self._laps)
+            gc.freeze()
+            gc.enable()
+            adopting = asyncio.create_task(asyncio.to_thread(adoption.run))
             ready()
-            await stop.wait()
+            stopping = asyncio.create_task(stop.wait())
+            await asyncio.wait((adopting, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if not stopping.done():
+                await adopting
+                await stopping
         finally:
+            adoption.stop()
+            await asyncio.to_thread(openings.stop)
+            if adopting is not None:
+                await asyncio.wait((adopting,))
             await asyncio.to_thread(ticker.stop)
             await asyncio.to_thread(engine.stop)
-            await asyncio.to_thread(openings.stop)
             await asyncio.to_thread(instances.close)
             await asyncio.to_thread(volumes.close)
             await asyncio.to_thread(snapshots.close)
@@ -236,6 +281,9 @@ class Cloud:
         self._instances.ended(instance_id, code)
 
     def _announce(self, account: str, listener: socket.socket, claim: Claim) -> None:
+        # In this order: the directory is synced with the last.
+        keep_last_seen(self._data)
+        self._data.down_mark.unlink(missing_ok=True)
         host, port = listener.getsockname()
         tls_url = "https://{}:{}".format(*self._tls[0].getsockname()) if self._tls is not None else ""
         self._data.write_endpoint(
@@ -252,7 +300,7 @@ class Cloud:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m skylift.cloud.main", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m skylift.cloud", description=__doc__)
     parser.add_argument("--home", type=Path, required=True, help="state directory")
     parser.add_argument("--port", type=int, help="of the endpoint on 127.0.0.1")
     parser.add_argument("--region", default=None, help=f"of a new cloud (default {DEFAULT_REGION})")

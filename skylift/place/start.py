@@ -156,7 +156,7 @@ def start_cloud(
         if home.running_pid() is not None:
             return
         reading, writing = os.pipe()
-        command = [sys.executable, "-P", "-m", "skylift.cloud.main", "--home", str(home.path)]
+        command = [sys.executable, "-P", "-m", "skylift.cloud", "--home", str(home.path)]
         command += ["--ready-fd", str(writing)]
         command += ["--port", str(port)] if port is not None else []
         command += ["--region", region] if region is not None else []
@@ -233,7 +233,7 @@ def stop_cloud(home: Home, *, erase: bool = False) -> None:
         pid = home.running_pid()
         if pid is not None:
             _end(pid)
-        command = [sys.executable, "-P", "-m", "skylift.cloud.main", "--home", str(home.path), "--down"]
+        command = [sys.executable, "-P", "-m", "skylift.cloud", "--home", str(home.path), "--down"]
         command += ["--erase"] if erase else []
         done = subprocess.run(
             command,

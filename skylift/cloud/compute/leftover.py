@@ -10,7 +10,7 @@ import logging
 import os
 import select
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -24,10 +24,10 @@ _LOOK_AGAIN = 20
 """Milliseconds: a program may begin another one before it ends, and a monitor does not end at all."""
 
 
-def await_leftovers(places: Collection[Path]) -> None:
-    """Return when no program is at work on anything below these places."""
+def await_leftovers(places: Collection[Path], stopped: Callable[[], bool] = lambda: False) -> None:
+    """Return when no program is at work on anything below these places, or whoever waits is `stopped`."""
     deadline = time.monotonic() + PATIENCE
-    while left := list(_at_work(places)):
+    while (left := list(_at_work(places))) and not stopped():
         if time.monotonic() > deadline:
             for _, words in left:
                 log.warning("an earlier process's program is still at work: %s", " ".join(words))

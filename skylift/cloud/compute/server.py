@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from skylift.cloud.compute import cgroup
 from skylift.cloud.compute.oci import CAPABILITIES, ServerPlan, oci_config
@@ -32,6 +32,9 @@ from skylift.cloud.instance import Console
 log = logging.getLogger(__name__)
 
 CONSOLE_LIMIT = 1 << 20
+
+Status = Literal["created", "running", "paused"]
+"""What the runtime says of a server that is there."""
 
 ASK_AGAIN = 1.0
 """Seconds after which a server is asked once more to shut down: an init that has only just started does not hear it."""
@@ -153,13 +156,11 @@ class Servers:
 
     def running(self) -> dict[str, int]:
         """Pids of the inits of servers that run now, by id, as the runtime and the kernel see it."""
-        return {
-            entry["id"]: entry["pid"] for entry in self._listed() if entry["status"] in ("running", "created", "paused")
-        }
+        return {entry["id"]: entry["pid"] for entry in self._listed() if entry["status"] in get_args(Status)}
 
-    def unstarted(self) -> set[str]:
-        """Those of them that were made and have not been started."""
-        return {entry["id"] for entry in self._listed() if entry["status"] == "created"}
+    def statuses(self) -> dict[str, Status]:
+        """The same servers, and what they are: `created` are those that were made and have not been started."""
+        return {entry["id"]: entry["status"] for entry in self._listed() if entry["status"] in get_args(Status)}
 
     def _listed(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] | None = json.loads(self._runtime("list", "--format", "json"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -30,6 +31,15 @@ def account_for_the_gone(database: Database, servers: Ends, data: Data) -> None:
             if usage.resource_id not in alive:
                 last = servers.ended_at(usage.resource_id) or last_seen(data) or tx.now
                 end_at(tx, usage.resource_id, last)
+
+
+def keep_last_seen(data: Data) -> None:
+    """Before the mark of `cloud down` goes: what it says is needed until servers are accounted for, which a later
+    process does, should this one be cut off."""
+    last = last_seen(data)
+    if last is not None:
+        data.seen.touch()
+        os.utime(data.seen, (last.timestamp(), last.timestamp()))
 
 
 def last_seen(data: Data) -> datetime | None:

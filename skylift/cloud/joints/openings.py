@@ -23,7 +23,7 @@ EVERY = 30.0
 KEPT = 600.0
 """Seconds that an address stays open after its name was last found to have it: servers keep answers, too."""
 FIRST_PATIENCE = 5.0
-"""Seconds that a start waits for names; servers have none of these until they are known."""
+"""Seconds that the first boots after a start wait for names; servers have none of these until they are known."""
 
 Resolve = Callable[[str], Sequence[IPv4Address]]
 
@@ -61,20 +61,27 @@ class Openings:
         self._patience = patience
         self._seen: dict[Destination, dict[IPv4Address, float]] = {one: {} for one in destinations}
         self._published: list[OpenNow] | None = None
+        self._began = 0.0
         self._stop = threading.Event()
         self._first = threading.Event()
         self.thread = threading.Thread(target=self._run, name="openings", daemon=True)
 
     def start(self) -> None:
-        """Returns once names have been looked up, unless that takes long."""
+        """Begin to look names up, which may take long."""
         self._tell(self._of_owner())
+        self._began = time.monotonic()
         self.thread.start()
-        self._first.wait(self._patience)
+
+    def await_names(self) -> None:
+        """Returns once names have been looked up, unless that takes too long."""
+        self._first.wait(max(0.0, self._began + self._patience - time.monotonic()))
 
     def stop(self) -> None:
         """Whoever waits for a name server is not waited for."""
         self._stop.set()
-        self.thread.join(self._patience)
+        self._first.set()
+        if self.thread.ident is not None:
+            self.thread.join(self._patience)
 
     def step(self) -> None:
         now = time.monotonic()

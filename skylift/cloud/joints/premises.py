@@ -53,6 +53,11 @@ def lxcfs_at(claim: Claim) -> Path:
     return RUN / str(claim.number) / "lxcfs"
 
 
+def been_up(claim: Claim) -> Path:
+    """A file that is there from the end of a whole start until the cloud is taken down or the machine is off."""
+    return RUN / str(claim.number) / "been-up"
+
+
 def make_site(data: Data, claim: Claim, account: str, region: str) -> Site:
     return Site(
         account=account,

@@ -44,7 +44,9 @@ class Engine:
     def stop(self) -> None:
         self._stop = True
         self._wake.set()
-        self._thread.join()
+        if self._thread.ident is not None:
+            # A cloud may be told to end before its loops have begun.
+            self._thread.join()
 
     def _run(self) -> None:
         chores_due = time.monotonic()

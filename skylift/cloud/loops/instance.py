@@ -6,13 +6,15 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from skylift.cloud.compute.oci import ServerPlan
 from skylift.cloud.compute.rootfs import DiskFull, SeedFile
-from skylift.cloud.compute.server import ASK_AGAIN, EXIT_POWEROFF, EXIT_REBOOT
+from skylift.cloud.compute.server import ASK_AGAIN, EXIT_POWEROFF, EXIT_REBOOT, Status
 from skylift.cloud.instance import Console, Instance, State
+from skylift.cloud.laps import Laps
 from skylift.cloud.loops.work import Work
 from skylift.cloud.network import NetworkInterface, Subnet
 from skylift.cloud.store.database import Database, StoreError, Tx
@@ -37,7 +39,7 @@ class Machines(Protocol):
     def create(self, plan: ServerPlan, seed: Iterable[SeedFile]) -> int: ...
     def start(self, server_id: str) -> None: ...
     def running(self) -> dict[str, int]: ...
-    def unstarted(self) -> set[str]: ...
+    def statuses(self) -> dict[str, Status]: ...
     def known(self) -> set[str]: ...
     def with_disks(self) -> set[str]: ...
     def adopt(self, server_id: str) -> None: ...
@@ -110,6 +112,7 @@ class InstanceLoop:
         self._keep = keep
         self._volumes = volumes
         self._changed = changed
+        self._workers = workers
         self._work = Work("instance", self._settle, workers)
         self._lock = threading.RLock()
         self._ended: dict[str, _End] = {}
@@ -118,34 +121,48 @@ class InstanceLoop:
         """By when those have to be off that were asked to shut down, on the monotonic clock."""
         self._pauses: dict[str, tuple[float, float]] = {}
         """Of those whose end is held up: how long they wait, and until when, on that clock."""
+        self._adopting = False
         self._closed = False
 
-    def adopt(self) -> None:
-        """At start: take over the servers that run, and settle what became of the others while nobody looked.
+    def adopt(self, stopped: Callable[[], bool] = lambda: False) -> None:
+        """At start, before the first step: take over the servers that run, and find out what became of the others while
+        nobody looked, which the first step settles. Where it is `stopped` the rest is left to the next start.
 
         One that cannot be dealt with keeps no other from it."""
-        for server_id in self._machines.unstarted():
-            # The way from its making to its start is not gone on with. It would not hear that it is to shut down.
-            self._try(server_id, self._machines.clear)
-        alive = self._machines.running()
+        self._adopting = True
+        # The runtime is asked once: it looks at all of them each time.
+        statuses = self._machines.statuses()
         with self._database.read() as tx:
             rows = {instance.id: instance for instance in tx.find(Instance)}
-        for server_id in self._machines.known():
-            row = rows.get(server_id)
-            if row is None or row.state == "terminated":
-                self._try(server_id, self._machines.destroy)
-            elif row.state == "pending":
-                # It may have got anywhere between its mount and its start; building it again is quick.
-                self._try(server_id, self._machines.clear)
-            elif server_id in alive:
-                self._adopt(server_id)
-                self._try(server_id, self._machines.resume)
+
+        def take_over(server_id: str) -> None:
+            if not stopped():
+                self._take_over(server_id, rows.get(server_id), statuses.get(server_id))
+
+        with ThreadPoolExecutor(self._workers, thread_name_prefix="adoption") as pool:
+            for _ in pool.map(take_over, sorted(self._machines.known() | statuses.keys())):
+                pass
+        if stopped():
+            return
+        alive = {server_id for server_id, status in statuses.items() if status != "created"}
         for row in rows.values():
             if row.state in ("running", "stopping", "shutting-down") and row.id not in alive:
                 self.ended(row.id, self._machines.exit_code(row.id))
         kept = {row.id for row in rows.values() if row.state != "terminated"}
         for server_id in self._machines.with_disks() - kept:
             self._work.submit(server_id)
+
+    def _take_over(self, server_id: str, row: Instance | None, status: Status | None) -> None:
+        if row is None or row.state == "terminated":
+            self._try(server_id, self._machines.destroy)
+        elif row.state == "pending" or status == "created":
+            # It may have got anywhere between its mount and its start; building it again is quick. One that was made
+            # and not started would not hear that it is to shut down.
+            self._try(server_id, self._machines.clear)
+        elif status is not None:
+            self._adopt(server_id)
+            if status == "paused":
+                self._try(server_id, self._machines.resume)
 
     def _adopt(self, server_id: str) -> None:
         try:
@@ -157,6 +174,8 @@ class InstanceLoop:
 
     def step(self) -> None:
         """Start work on every server whose row asks for it, or whose end could not be written down yet."""
+        with self._lock:
+            self._adopting = False
         with self._database.read() as tx:
             rows = [row for state in _UNSETTLED for row in tx.find(Instance, state=state)]
             rows += tx.find(Instance, rebooting=True)
@@ -170,6 +189,9 @@ class InstanceLoop:
         """A server's init has ended with this code; called by whoever saw it."""
         with self._lock:
             self._ended[server_id] = _End(code)
+            if self._adopting:
+                # Volumes are not adopted yet, nor is every server.
+                return
         self._work.submit(server_id)
 
     def wait_until_idle(self) -> None:
@@ -244,7 +266,7 @@ class InstanceLoop:
             blueprint = self._blueprint(tx, row)
             interfaces = [one for one in _of_server(tx, row.id) if one.attachment != "detaching"]
             subnets = {subnet.id: subnet for subnet in tx.find(Subnet)}
-        laps = _Laps()
+        laps = Laps()
         try:
             self._volumes.before_boot(row.id)
             pid = self._machines.create(blueprint.plan, blueprint.seed)
@@ -481,22 +503,6 @@ class _End:
 
     def __init__(self, code: int | None) -> None:
         self.code = code
-
-
-class _Laps:
-    """How long each step of a launch took, for the log."""
-
-    def __init__(self) -> None:
-        self._began = time.monotonic()
-        self._ended: list[str] = []
-
-    def end(self, step: str) -> None:
-        now = time.monotonic()
-        self._ended.append(f"{step} {(now - self._began) * 1000:.0f} ms")
-        self._began = now
-
-    def __str__(self) -> str:
-        return ", ".join(self._ended)
 
 
 def _why_it_ended(code: int | None) -> tuple[str, str]:

@@ -27,7 +27,9 @@ class Ticker:
 
     def stop(self) -> None:
         self._stop.set()
-        self._thread.join()
+        if self._thread.ident is not None:
+            # A cloud may be told to end before its loops have begun.
+            self._thread.join()
 
     def _run(self) -> None:
         due = self._after(time.time())

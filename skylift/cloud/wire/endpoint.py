@@ -14,6 +14,7 @@ from skylift.cloud.wire.call import Perform, Request, Response, SecretFor
 from skylift.cloud.wire.codecs import codecs_for
 from skylift.cloud.wire.cors import Allowed, nobody
 from skylift.cloud.wire.exchange import Parts
+from skylift.cloud.wire.models import load
 from skylift.cloud.wire.pipeline import Body, Pipeline
 from skylift.cloud.wire.route import ServiceRouter
 from skylift.cloud.wire.server import GRACE, HttpServer
@@ -21,6 +22,12 @@ from skylift.cloud.wire.signature import Verifier
 
 SERVICES = ("autoscaling", "cloudwatch", "ec2", "ec2-instance-connect", "iam", "s3", "skylift", "ssm", "sts")
 WORKERS = 16
+
+
+def load_models() -> None:
+    """What `start` needs, before it is known what it is to serve. May run beside other things."""
+    for service in SERVICES:
+        load(service)
 
 
 class AwsEndpoint:
@@ -62,7 +69,7 @@ class AwsEndpoint:
         self._server: HttpServer | None = None
 
     async def start(self) -> None:
-        """Load the service models, which takes a moment; sockets can be added from here on."""
+        """Load the service models, which takes a moment where nobody has yet; sockets can be added from here on."""
         pipeline = await asyncio.get_running_loop().run_in_executor(self._workers, self._make_pipeline)
 
         async def answer(request: Request, body: Body) -> Response:

@@ -162,7 +162,8 @@ def problems(params: Mapping[str, Any], shape: Structure) -> list[Problem]:
 
 
 def _load(service: str) -> ServiceModel:
-    source = _BotocoreService(_loader.load_service_model(service, "service-2"), service)
+    description = _loader.load_service_model(service, "service-2")
+    source = _BotocoreService(description, service)
     metadata = source.metadata
     return ServiceModel(
         name=service,
@@ -174,16 +175,15 @@ def _load(service: str) -> ServiceModel:
         namespace=metadata.get("xmlNamespace", ""),
         target_prefix=metadata.get("targetPrefix", ""),
         json_version=metadata.get("jsonVersion", ""),
-        errors=dict(_modelled_errors(source)),
+        errors=dict(_modelled_errors(source, description["shapes"])),
         _source=source,
     )
 
 
-def _modelled_errors(source: Any) -> Iterator[tuple[str, ModelledError]]:
-    for name in source.shape_names:
+def _modelled_errors(source: Any, described: Mapping[str, Any]) -> Iterator[tuple[str, ModelledError]]:
+    """Only of these are shapes made: EC2 has thousands of others."""
+    for name in [name for name, shape in described.items() if shape.get("exception")]:
         shape = source.shape_for(name)
-        if not shape.metadata.get("exception"):
-            continue
         error = shape.metadata.get("error", {})
         status = error.get("httpStatusCode", 400)
         yield error.get("code", name), ModelledError(status, bool(error.get("senderFault", status < 500)), name)

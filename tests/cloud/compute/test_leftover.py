@@ -77,3 +77,14 @@ def test_one_that_never_ends_is_told_of(
     begin("mount", tmp_path / "run/i-1/root")
     await_leftovers([tmp_path / "run"])
     assert "still at work: mount" in caplog.text
+
+
+def test_who_waits_can_be_told_to_end(begin: Begin, tmp_path: Path) -> None:
+    begin("runc", tmp_path / "run/oci")
+    stopped = threading.Event()
+    thread = threading.Thread(target=await_leftovers, args=([tmp_path / "run"], stopped.is_set))
+    thread.start()
+    thread.join(0.2)
+    assert thread.is_alive()
+    stopped.set()
+    assert over(thread)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from skylift.cloud.data import Data
-from skylift.cloud.joints.ledger import account_for_the_gone
+from skylift.cloud.joints.ledger import account_for_the_gone, keep_last_seen, last_seen
 from skylift.cloud.store.database import Database
 from skylift.cloud.usage import Usage
 
@@ -61,6 +61,22 @@ def test_taken_down_on_friday(database: Database, data: Data) -> None:
     mark(data.down_mark, START + timedelta(hours=1))
     account_for_the_gone(database, Servers(), data)
     assert set(ended(database).values()) == {timedelta(hours=1)}
+
+
+def test_taken_down_on_friday_and_cut_off_as_it_starts_on_monday(database: Database, data: Data) -> None:
+    """The mark is gone by then."""
+    mark(data.seen, START + timedelta(minutes=59))
+    mark(data.down_mark, START + timedelta(hours=1))
+    keep_last_seen(data)
+    data.down_mark.unlink()
+    keep_last_seen(data)
+    account_for_the_gone(database, Servers(), data)
+    assert set(ended(database).values()) == {timedelta(hours=1)}
+
+
+def test_a_first_start_has_nothing_to_keep(data: Data) -> None:
+    keep_last_seen(data)
+    assert last_seen(data) is None
 
 
 def test_what_still_runs_goes_on(database: Database, data: Data) -> None:

@@ -90,9 +90,52 @@ def test_a_start_does_not_wait_for_a_name_server_for_ever() -> None:
 
     openings = Openings(parse_openings(["10.9.9.9"]), [INDEX], machine.close_off, machine.publish, resolve, 0.01)
     openings.start()
+    openings.await_names()
     assert [one.wanted for one in machine.published[-1]] == ["10.9.9.9"]
     openings.stop()
     answered.set()
     openings.thread.join()
     # It was stopped meanwhile: the network may be somebody else's by now.
     assert machine.open == []
+
+
+def test_a_start_does_not_wait_for_names_and_who_boots_servers_does() -> None:
+    asked, answered = threading.Event(), threading.Event()
+
+    def resolve(host: str) -> list[IPv4Address]:
+        asked.set()
+        assert answered.wait(30)
+        return [IPv4Address("10.0.0.7")]
+
+    machine = Machine()
+    openings = Openings((), [INDEX], machine.close_off, machine.publish, resolve, patience=30)
+    openings.start()
+    assert asked.wait(30)
+    waiting = threading.Thread(target=openings.await_names)
+    waiting.start()
+    waiting.join(0.2)
+    assert waiting.is_alive()
+    answered.set()
+    waiting.join(30)
+    assert machine.open == ["10.0.0.7:443"]
+    openings.stop()
+
+
+def test_who_waits_for_names_hears_that_there_will_be_none() -> None:
+    answered = threading.Event()
+
+    def resolve(host: str) -> list[IPv4Address]:
+        assert answered.wait(30)
+        return []
+
+    machine = Machine()
+    openings = Openings((), [INDEX], machine.close_off, machine.publish, resolve, patience=300)
+    openings.start()
+    waiting = threading.Thread(target=openings.await_names)
+    waiting.start()
+    ending = threading.Thread(target=openings.stop)
+    ending.start()
+    waiting.join(30)
+    assert not waiting.is_alive()
+    answered.set()
+    ending.join(30)

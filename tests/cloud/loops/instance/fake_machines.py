@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable
 
 from plain_instance import LAUNCHED
 
 from skylift.cloud.compute.oci import ServerPlan
 from skylift.cloud.compute.rootfs import SeedFile
-from skylift.cloud.compute.server import EXIT_POWEROFF, RuntimeRefused
+from skylift.cloud.compute.server import EXIT_POWEROFF, RuntimeRefused, Status
 from skylift.cloud.instance import Console
 
 
@@ -24,6 +25,12 @@ class FakeMachines:
         self.deaf = False
         self.made: set[str] = set()
         """Those that a killed process had made and not yet started."""
+        self.looks = 0
+        """How often all of them were looked at, which takes the longer the more there are."""
+        self.held: set[str] = set()
+        """Those that a killed process had made stand still."""
+        self.adopting = threading.Barrier(1)
+        """Whom all wait for that are being adopted."""
         self.ended: Callable[[str, int | None], None] = lambda *_: None
         self.on_adopt: Callable[[], None] = lambda: None
 
@@ -37,10 +44,12 @@ class FakeMachines:
         self.table[server_id] = True
 
     def running(self) -> dict[str, int]:
+        self.looks += 1
         return {server_id: 1 for server_id, alive in self.table.items() if alive}
 
-    def unstarted(self) -> set[str]:
-        return set(self.made)
+    def statuses(self) -> dict[str, Status]:
+        alive: dict[str, Status] = dict.fromkeys(self.running(), "running")
+        return alive | dict.fromkeys(self.made, "created") | dict.fromkeys(self.held, "paused")
 
     def known(self) -> set[str]:
         return set(self.table)
@@ -49,6 +58,7 @@ class FakeMachines:
         return set(self.disks)
 
     def adopt(self, server_id: str) -> None:
+        self.adopting.wait()
         self._do("adopt", server_id)
         self.on_adopt()
 

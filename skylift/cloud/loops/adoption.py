@@ -1,0 +1,40 @@
+"""What a cloud that starts does behind its first answers: it takes over what the one before it has left on the machine.
+
+Until that is done nothing is made or ended: what is asked for meanwhile is in the store, and the loops begin with it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+
+from skylift.cloud.laps import Laps
+
+log = logging.getLogger(__name__)
+
+
+class Adoption:
+    """`steps` are named, and run in order, the loops' start last. One that takes long asks `stopped` now and then: the
+    next process adopts what this one does not come to."""
+
+    def __init__(self) -> None:
+        self.steps: Sequence[tuple[str, Callable[[], None]]] = ()
+        self._stop = threading.Event()
+
+    def run(self) -> None:
+        """Raises what a step raises: a cloud that cannot look after its servers does not go on."""
+        laps = Laps()
+        for name, step in self.steps:
+            if self.stopped():
+                log.info("broken off before %s was adopted: %s", name, laps)
+                return
+            step()
+            laps.end(name)
+        log.info("adopted: %s", laps)
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def stopped(self) -> bool:
+        return self._stop.is_set()
