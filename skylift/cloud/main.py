@@ -51,7 +51,7 @@ from skylift.cloud.joints.first_facts import (
 )
 from skylift.cloud.joints.groups import make_groups
 from skylift.cloud.joints.leave import take_down
-from skylift.cloud.joints.ledger import account_for_the_gone, keep_last_seen
+from skylift.cloud.joints.ledger import account_for_the_gone, keep_last_seen, note_the_gone
 from skylift.cloud.joints.openings import Openings
 from skylift.cloud.joints.premises import (
     RUN,
@@ -96,6 +96,9 @@ from skylift.version import __version__
 log = logging.getLogger("skylift.cloud")
 
 MOST_FILES = 1 << 20
+
+PATIENCE = 5.0
+"""Seconds that the first start of a machine's boot waits until what ran before it is put away."""
 
 FAILURE = 125
 """The exit code where skylift or the machine failed."""
@@ -172,6 +175,7 @@ class Cloud:
             cors=desk.cors,
         )
         await api.start()
+        note_the_gone(database, servers, self._data)
         # As early as it can answer by what is in the store. What is left to do must not keep the event loop from it.
         await api.add_socket(listener)
         if self._tls is not None:
@@ -243,18 +247,23 @@ class Cloud:
         adopting: asyncio.Task[None] | None = None
         try:
             await asyncio.to_thread(openings.start)
-            if not been_up(network.claim).exists():
-                # What this kernel cannot do is said to who starts the cloud.
-                await asyncio.to_thread(networks.step)
             seal()
+            stopping = asyncio.create_task(stop.wait())
+            if not been_up(network.claim).exists():
+                # No server runs. What this kernel cannot do is said to who starts the cloud, and what ran before `cloud
+                # down` can be started at once.
+                adopting = asyncio.create_task(asyncio.to_thread(adoption.run))
+                await asyncio.wait((adopting, stopping), return_when=asyncio.FIRST_COMPLETED)
+                if adopting.done():
+                    await adopting
+                    await asyncio.to_thread(_each, instances.step, partial(instances.wait_until_idle, PATIENCE))
             await asyncio.to_thread(self._announce, account, listener, network.claim)
             self._laps.end("ready")
             log.info("started: %s", self._laps)
             gc.freeze()
             gc.enable()
-            adopting = asyncio.create_task(asyncio.to_thread(adoption.run))
+            adopting = adopting or asyncio.create_task(asyncio.to_thread(adoption.run))
             ready()
-            stopping = asyncio.create_task(stop.wait())
             await asyncio.wait((adopting, stopping), return_when=asyncio.FIRST_COMPLETED)
             if not stopping.done():
                 await adopting

@@ -13,9 +13,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import ClientError
 from real_cloud import RealCloud
 from real_server import ending, until
-from test_restart import ASK_WHO, TERMINATES
+from test_restart import ASK_WHO, TERMINATES, end_inside
 
 from skylift.cloud.compute.server import find_programs
 
@@ -108,6 +109,26 @@ def test_what_is_asked_for_before_servers_are_adopted_is_right_and_is_done_once(
         assert "imported" not in words
     for server in (kept, stopped, closed, new):
         server.terminate()
+
+
+def test_nobody_is_told_that_a_server_runs_which_has_ended(own_cloud: RealCloud) -> None:
+    """A start of it would be no request at all, and be lost."""
+    off, back = own_cloud.launch(), own_cloud.launch()
+    with held(own_cloud) as hold:
+        own_cloud.kill()
+        end_inside(off, "sudo poweroff")
+        end_inside(back, "sudo reboot")
+        own_cloud.up()
+        assert (off.state, back.state) == ("stopping", "running")
+        assert off.describe()["StateReason"]["Code"] == "Client.InstanceInitiatedShutdown"
+        with pytest.raises(ClientError, match="IncorrectInstanceState"):
+            own_cloud.ec2.start_instances(InstanceIds=[off.id])
+        hold.unlink()
+        off.await_state("stopped")
+        own_cloud.ec2.start_instances(InstanceIds=[off.id])
+        for server in (off, back):
+            server.await_ssh()
+            server.terminate()
 
 
 def test_a_cloud_that_is_killed_before_it_has_adopted_its_servers_leaves_them_to_the_next(own_cloud: RealCloud) -> None:

@@ -202,6 +202,10 @@ class Servers:
         except (FileNotFoundError, ValueError):
             return None
 
+    def has_ended(self, server_id: str) -> bool:
+        """Whether a server has surely ended, or been taken off the host: known without asking the runtime."""
+        return (self._exits / server_id).exists() or not (self._bundle(server_id) / "init.pid").exists()
+
     def ended_at(self, server_id: str) -> datetime | None:
         """When the server's init ended; None when nobody was there to see it."""
         try:

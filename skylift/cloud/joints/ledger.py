@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Protocol
 
 from skylift.cloud.data import Data
-from skylift.cloud.store.database import Database
+from skylift.cloud.instance import Instance
+from skylift.cloud.loops.instance import as_ended
+from skylift.cloud.store.database import Database, Tx
 from skylift.cloud.store.usage import end_at, open_instances
 
 
@@ -16,7 +18,21 @@ class Ends(Protocol):
     """The part of compute's servers that knows which there are, and of the others when they ended."""
 
     def running(self) -> dict[str, int]: ...
+    def has_ended(self, server_id: str) -> bool: ...
+    def exit_code(self, server_id: str) -> int | None: ...
     def ended_at(self, server_id: str) -> datetime | None: ...
+
+
+def note_the_gone(database: Database, servers: Ends, data: Data) -> None:
+    """Before the first answer: of a server that ended meanwhile nobody is told that it runs. Who starts it has to hear
+    that it is on its way to `stopped`: a start of what runs is no request at all, and would be lost."""
+    with database.write() as tx:
+        for row in tx.find(Instance, state="running"):
+            ending = as_ended(row, servers.exit_code(row.id)) if servers.has_ended(row.id) else row
+            if ending != row:
+                # First: with its state, the database itself ends what it costs, now.
+                _end(tx, row.id, servers, data)
+                tx.save(ending)
 
 
 def account_for_the_gone(database: Database, servers: Ends, data: Data) -> None:
@@ -29,8 +45,11 @@ def account_for_the_gone(database: Database, servers: Ends, data: Data) -> None:
     with database.write() as tx:
         for usage in open_instances(tx):
             if usage.resource_id not in alive:
-                last = servers.ended_at(usage.resource_id) or last_seen(data) or tx.now
-                end_at(tx, usage.resource_id, last)
+                _end(tx, usage.resource_id, servers, data)
+
+
+def _end(tx: Tx, server_id: str, servers: Ends, data: Data) -> None:
+    end_at(tx, server_id, servers.ended_at(server_id) or last_seen(data) or tx.now)
 
 
 def keep_last_seen(data: Data) -> None:

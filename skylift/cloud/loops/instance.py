@@ -194,9 +194,9 @@ class InstanceLoop:
                 return
         self._work.submit(server_id)
 
-    def wait_until_idle(self) -> None:
-        """Until nothing is under way; a server that is given time to shut down does not count."""
-        self._work.wait_until_idle()
+    def wait_until_idle(self, patience: float | None = None) -> None:
+        """Until nothing is under way, or so many seconds; a server that is given time to shut down does not count."""
+        self._work.wait_until_idle(patience)
 
     def close(self) -> None:
         """Finish what is under way and start nothing more; servers go on."""
@@ -341,8 +341,8 @@ class InstanceLoop:
         if row.desired == "running" and (code == EXIT_REBOOT or row.rebooting):
             return self._write(row.id, rebooting=True)
         if row.desired == "running":
-            target: State = "terminated" if row.shutdown_behavior == "terminate" else "stopped"
-            return self._finish(row, target, *_why_it_ended(code))
+            ending = as_ended(row, code)
+            return self._finish(row, ending.desired, ending.state_reason_code, ending.state_reason)
         return self._finish(row, row.desired)
 
     def _shut_down(self, row: Instance) -> None:
@@ -503,6 +503,21 @@ class _End:
 
     def __init__(self, code: int | None) -> None:
         self.code = code
+
+
+def as_ended(row: Instance, code: int | None) -> Instance:
+    """What is to be said of a server that is found to have ended, and is not put away yet; a reboot is not an end."""
+    if row.desired != "running" or row.rebooting or code == EXIT_REBOOT:
+        return row
+    reason_code, reason = _why_it_ended(code)
+    terminates = row.shutdown_behavior == "terminate"
+    return replace(
+        row,
+        state="shutting-down" if terminates else "stopping",
+        desired="terminated" if terminates else "stopped",
+        state_reason_code=reason_code,
+        state_reason=reason,
+    )
 
 
 def _why_it_ended(code: int | None) -> tuple[str, str]:

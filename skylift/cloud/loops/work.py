@@ -44,10 +44,10 @@ class Work:
             self._timers[key] = timer
         timer.start()
 
-    def wait_until_idle(self) -> None:
-        """Until nothing is under way; what is to be done later does not count."""
+    def wait_until_idle(self, patience: float | None = None) -> None:
+        """Until nothing is under way, or so many seconds; what is to be done later does not count."""
         with self._idle:
-            self._idle.wait_for(lambda: not self._busy)
+            self._idle.wait_for(lambda: not self._busy, patience)
 
     def close(self) -> None:
         """Finish what is under way and start nothing more, not even what was submitted: the next start finds it."""

@@ -8,9 +8,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from plain_instance import plain_instance
 
+from skylift.cloud.compute.server import EXIT_POWEROFF, EXIT_REBOOT
 from skylift.cloud.data import Data
-from skylift.cloud.joints.ledger import account_for_the_gone, keep_last_seen, last_seen
+from skylift.cloud.instance import Instance
+from skylift.cloud.joints.ledger import account_for_the_gone, keep_last_seen, last_seen, note_the_gone
 from skylift.cloud.store.database import Database
 from skylift.cloud.usage import Usage
 
@@ -22,9 +25,16 @@ class Servers:
     def __init__(self, *running: str, ended: dict[str, datetime] | None = None) -> None:
         self._running = dict.fromkeys(running, 1)
         self._ended = ended or {}
+        self.codes: dict[str, int] = {}
 
     def running(self) -> dict[str, int]:
         return self._running
+
+    def has_ended(self, server_id: str) -> bool:
+        return server_id not in self._running
+
+    def exit_code(self, server_id: str) -> int | None:
+        return self.codes.get(server_id)
 
     def ended_at(self, server_id: str) -> datetime | None:
         return self._ended.get(server_id)
@@ -72,6 +82,37 @@ def test_taken_down_on_friday_and_cut_off_as_it_starts_on_monday(database: Datab
     keep_last_seen(data)
     account_for_the_gone(database, Servers(), data)
     assert set(ended(database).values()) == {timedelta(hours=1)}
+
+
+@pytest.mark.parametrize(
+    ("behavior", "code", "state"),
+    [
+        ("stop", None, "stopping"),
+        ("terminate", None, "shutting-down"),
+        ("stop", EXIT_POWEROFF, "stopping"),
+        ("stop", EXIT_REBOOT, "running"),
+    ],
+)
+def test_nobody_is_told_that_a_server_runs_which_has_ended(
+    tmp_path: Path, data: Data, behavior: str, code: int | None, state: str
+) -> None:
+    """And what it cost ends when it did, not when it is found."""
+    mark(data.seen, START + timedelta(hours=1))
+    now = [START]
+    database = Database(tmp_path / "other.db", clock=lambda: now[0])
+    with database.write() as tx:
+        for number, name in enumerate(("i-1", "i-2"), start=1):
+            tx.add(
+                plain_instance(id=name, state="running", shutdown_behavior=behavior, booted=True, uid_base=number << 16)
+            )
+    now[0] = MONDAY
+    servers = Servers("i-1")
+    servers.codes = {} if code is None else {"i-2": code}
+    note_the_gone(database, servers, data)
+    with database.read() as tx:
+        assert {one.id: one.state for one in tx.find(Instance)} == {"i-1": "running", "i-2": state}
+    assert ended(database) == {"i-1": None, "i-2": None if state == "running" else timedelta(hours=1)}
+    database.close()
 
 
 def test_a_first_start_has_nothing_to_keep(data: Data) -> None:
