@@ -33,6 +33,8 @@ T = TypeVar("T")
 ConsoleOf = Callable[[str], Console | None]
 MIGRATIONS = Path(__file__).parent / "migrations"
 LEAST_ROOM = 1 << 20
+MOST_READERS = 4
+"""Connections that are kept for the next to read. More read at the same time where they have to."""
 PRAGMAS = (
     # So that pages can be given back (shrink.py). It means something for a file that is empty yet: before WAL.
     "auto_vacuum = INCREMENTAL",
@@ -189,8 +191,9 @@ class Database:
         self._checksum = checksum
         self._files = Files(path.parent)
         self._snapshots = _Snapshots()
-        self._local = threading.local()
-        self._open: list[sqlite3.Connection] = []
+        self._open: set[sqlite3.Connection] = set()
+        self._readers: list[sqlite3.Connection] = []
+        """Those that nobody reads with; the last one is taken first, so that what it has in memory is of use."""
         self._lock = threading.Lock()
         writer = self._connect()
         self._migrate(writer)
@@ -199,8 +202,7 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Tx]:
         """A snapshot of the state; writing in it is an error."""
-        connection = self._reader()
-        with self._snapshots.open():
+        with self._reader() as connection, self._snapshots.open():
             connection.execute("BEGIN")
             try:
                 yield Tx(connection, self._clock(), self._files, self._console, self._checksum)
@@ -231,16 +233,33 @@ class Database:
             for connection in self._open:
                 connection.close()
             self._open.clear()
+            self._readers.clear()
 
-    def _reader(self) -> sqlite3.Connection:
-        """This thread's own."""
-        found: sqlite3.Connection | None = getattr(self._local, "reader", None)
-        if found is None:
-            found = self._connect()
+    @contextmanager
+    def _reader(self) -> Iterator[sqlite3.Connection]:
+        """A connection for one transaction. One for each thread, of which there are dozens, would each come to hold two
+        megabytes of the database and every statement that there is."""
+        with self._lock:
+            connection = self._readers.pop() if self._readers else None
+        if connection is None:
+            connection = self._connect()
             # Once and for all: a pragma has the connection compile every statement anew.
-            found.execute("PRAGMA query_only = 1")
-            self._local.reader = found
-        return found
+            connection.execute("PRAGMA query_only = 1")
+        try:
+            yield connection
+        finally:
+            self._give_back(connection)
+
+    def _give_back(self, connection: sqlite3.Connection) -> None:
+        with self._lock:
+            if connection not in self._open:
+                # The database was closed meanwhile.
+                return
+            if len(self._readers) < MOST_READERS and not connection.in_transaction:
+                self._readers.append(connection)
+                return
+            self._open.remove(connection)
+        connection.close()
 
     def _connect(self) -> sqlite3.Connection:
         try:
@@ -254,7 +273,7 @@ class Database:
         except (sqlite3.Error, OSError) as error:
             raise StateUnreadable(f"{self._path}: {error}") from error
         with self._lock:
-            self._open.append(connection)
+            self._open.add(connection)
         return connection
 
     def _is_for_want_of_room(self, error: BaseException) -> bool:
