@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
+from weakref import WeakValueDictionary
 
 from skylift.cloud.compute.disk import DiskError, DiskInUse
 from skylift.cloud.compute.plug import ServerOff
@@ -77,13 +77,13 @@ class VolumeLoop:
         self._failures: tuple[type[Exception], ...] = (DiskError, *failures)
         self.last_looks: Callable[[str], None] = lambda _: None
         self._lock = threading.Lock()
-        self._locks: defaultdict[str, threading.RLock] = defaultdict(threading.RLock)
+        self._locks: WeakValueDictionary[str, threading.RLock] = WeakValueDictionary()
         self._work = Work("volume", self._settle, workers=4)
 
     def of(self, volume_id: str) -> threading.RLock:
-        """The lock of one volume."""
+        """The lock of one volume; it is forgotten with the last who holds it or waits for it."""
         with self._lock:
-            return self._locks[volume_id]
+            return self._locks.setdefault(volume_id, threading.RLock())
 
     def step(self) -> None:
         """Start work on every volume whose row asks for it."""

@@ -14,6 +14,7 @@ import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 from aiohttp import StreamReader, web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -58,7 +59,8 @@ class HttpServer:
         """`crowd` bounds how many connections are open, by default together with those of this process's others."""
         self._answer = answer
         self._crowd = crowd or everybody()
-        self._servers: dict[str, _Server] = {}
+        self._servers: WeakValueDictionary[str, _Server] = WeakValueDictionary()
+        """By place; each lives as long as a connection of its own does."""
         self._listening: set[socket.socket] = set()
         self._arriving: set[asyncio.Task[None]] = set()
 
@@ -127,8 +129,9 @@ class HttpServer:
                 seat.leave()
 
     def _protocol(self, place: str) -> _Connection:
-        if place not in self._servers:
-            self._servers[place] = _Server(
+        server = self._servers.get(place)
+        if server is None:
+            server = self._servers[place] = _Server(
                 partial(self._handle, place),
                 access_log=None,
                 auto_decompress=False,  # an object is stored as it was sent
@@ -137,7 +140,7 @@ class HttpServer:
                 max_field_size=LONGEST_LINE,
                 read_bufsize=PIECE,
             )
-        return self._servers[place]()
+        return server()
 
     async def _handle(self, place: str, http: web.BaseRequest) -> web.StreamResponse:
         body = _HttpBody(http)

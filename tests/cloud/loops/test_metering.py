@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from fresh_state import fresh_state
 from plain_instance import plain_instance
+from still_known import still_known
 
 from skylift.cloud.instance import Instance
 from skylift.cloud.loops.metering import Metering, Size
@@ -217,3 +218,15 @@ def test_what_a_host_does_not_count_is_not_told(scene: Scene) -> None:
     scene.tick(3)
     assert scene.told("CPUUtilization", 10, OF_ONE) == []
     assert len(scene.told("NetworkIn", 10, OF_ONE)) == 2
+
+
+def test_servers_that_are_gone_are_forgotten(scene: Scene) -> None:
+    """Once their five minutes have been told."""
+    server = plain_instance(state="running")
+    scene.add(server)
+    scene.tick(3)
+    assert still_known(scene.metering, server.id, besides=[scene, scene.database])
+    with scene.database.write() as tx:
+        tx.save(replace(server, state="terminated"))
+    scene.tick(31)
+    assert not still_known(scene.metering, server.id, besides=[scene, scene.database])

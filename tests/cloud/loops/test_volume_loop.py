@@ -12,6 +12,7 @@ import pytest
 from fresh_state import fresh_state
 from plain_instance import LAUNCHED as NOW
 from plain_instance import plain_instance
+from still_known import still_known
 
 from skylift.cloud.compute.disk import DiskError, DiskInUse, DiskRefused
 from skylift.cloud.instance import Image
@@ -583,3 +584,32 @@ def test_a_root_volume_that_was_kept_before_the_cloud_ended_is_not_made_again(sc
     assert scene.compute.done == []
     with scene.database.read() as tx:
         assert [one.root for one in tx.find(Volume)] == [False]
+
+
+def test_volumes_that_are_gone_are_forgotten(scene: Scene) -> None:
+    scene.add(VOLUME)
+    scene.settle()
+    with scene.loop.of("vol-1"):
+        assert still_known(scene.loop, "vol-1", besides=[scene.database, scene.compute])
+    scene.change(replace(scene.volume, state="deleting"))
+    scene.settle()
+    assert not still_known(scene.loop, "vol-1", besides=[scene.database, scene.compute])
+    assert not still_known(scene.snapshots, "vol-1", besides=[scene.database, scene.compute])
+
+
+def test_a_volume_has_one_lock_as_long_as_somebody_has_it(scene: Scene) -> None:
+    """Whoever comes meanwhile waits for it."""
+    has_it, came = threading.Event(), threading.Event()
+
+    def come() -> None:
+        has_it.wait(30)
+        with scene.loop.of("vol-1"):
+            came.set()
+
+    second = threading.Thread(target=come)
+    second.start()
+    with scene.loop.of("vol-1"):
+        has_it.set()
+        assert not came.wait(0.2)
+    second.join(30)
+    assert came.is_set()

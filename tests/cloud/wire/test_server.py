@@ -20,6 +20,7 @@ import pytest
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from still_known import still_known
 from wire_endpoint import ACCESS_KEY, REGION, SECRET, Running, running
 
 from skylift.cloud.bucket import Extent, FileBody
@@ -275,3 +276,24 @@ def test_a_plain_server_for_other_answers() -> None:
 def test_a_target_as_a_proxy_gets_it() -> None:
     request = Request("GET", "http://127.0.0.1:4520/abc/k?versionId=1", (), "127.0.0.1")
     assert (request.path, request.query) == ("/abc/k", (("versionId", "1"),))
+
+
+def test_places_that_are_gone_are_forgotten() -> None:
+    """A VPC's router has a place of its own; its connections may outlive it."""
+
+    async def serve() -> None:
+        server = HttpServer(blocking(lambda request: Response(200, {}, request.place.encode())))
+        listening = socket.create_server(("127.0.0.1", 0))
+        await server.add_socket(listening, place="vpc-1")
+        reader, writer = await asyncio.open_connection(*listening.getsockname())
+        await server.remove_socket(listening)
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await reader.readuntil(b"vpc-1")).startswith(b"HTTP/1.1 200")
+        assert still_known(server, "vpc-1")
+        writer.close()
+        async with asyncio.timeout(10):
+            while still_known(server, "vpc-1"):
+                await asyncio.sleep(0.01)
+        await server.stop(0)
+
+    asyncio.run(serve())

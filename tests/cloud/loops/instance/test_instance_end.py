@@ -8,6 +8,7 @@ import pytest
 from hand_clock import Clock
 from instance_scene import INTERFACE, Scene
 from plain_instance import LAUNCHED
+from still_known import still_known
 
 from skylift.cloud.compute.server import EXIT_POWEROFF, RuntimeRefused
 from skylift.cloud.network import Address
@@ -311,3 +312,17 @@ def test_others_hear_of_an_end_also_when_the_network_cannot_be_brought_up_to_dat
     assert scene.row.state == "terminated"
     assert scene.told == ["running", "terminated"]
     assert scene.looked_at_volumes
+
+
+@pytest.mark.parametrize("deaf", [False, True])
+def test_servers_that_are_gone_are_forgotten(scene: Scene, clock: Clock, deaf: bool) -> None:
+    """Also one that had to be asked again and again."""
+    scene.machines.deaf = deaf
+    scene.add()
+    scene.settle()
+    scene.change(desired="terminated", state="shutting-down")
+    scene.settle()
+    while scene.row.state == "shutting-down":
+        clock.due.pop()()
+        scene.loop.wait_until_idle()
+    assert not still_known(scene.loop, "i-1", besides=[scene, scene.database, scene.machines])
