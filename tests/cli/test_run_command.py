@@ -11,7 +11,7 @@ import pytest
 from skylift.cli.run import mark_program, read_program
 from skylift.cli.screen import Outlet, Plain, summary
 from skylift.runner.errors import UsageError
-from skylift.runner.job import Outcome, Program, Result
+from skylift.runner.job import Missing, Outcome, Program, Result
 from skylift.runner.tail import Tail
 
 COMMAND = "--program-is-a-command"
@@ -132,6 +132,20 @@ OUTCOME = Outcome("job-abcd", "succeeded", 0, "The program exited with 0.", seco
                 "Nothing matched --out *.csv.",
                 "New on the server, but not asked for with --out: a, b.",
                 "The server stays until 2026-01-01T00:00:00Z: `skylift ssh job-abcd`.",
+            ],
+        ),
+        (
+            replace(
+                OUTCOME,
+                missing=tuple(Missing(f"{n}.txt", "Permission denied") for n in range(6)),
+                changed=("a.log",),
+            ),
+            [
+                "✓ job-abcd: exit code 0 after 1.23 s",
+                "Results that did not come home: "
+                + ", ".join(f"{n}.txt (Permission denied)" for n in range(5))
+                + " and 1 more.",
+                "Changed while they were read, so perhaps not whole: a.log.",
             ],
         ),
     ],
