@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import ctypes
 import gc
 import logging
 import os
@@ -96,6 +97,8 @@ from skylift.version import __version__
 log = logging.getLogger("skylift.cloud")
 
 MOST_FILES = 1 << 20
+M_ARENA_MAX = -8
+"""Of malloc.h."""
 
 PATIENCE = 5.0
 """Seconds that the first start of a machine's boot waits until what ran before it is put away."""
@@ -323,6 +326,7 @@ def main(arguments: list[str] | None = None) -> int:
         os.environ["PATH"] = root_path(os.environ.get("PATH", ""))
     home = Home(chosen.home)
     open_many_files()
+    share_memory()
     handler = CappedLog(home.data.log, reader=home.owner.uid)
     handler.setFormatter(OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
@@ -352,6 +356,17 @@ def open_many_files() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
+
+
+def share_memory() -> None:
+    """One arena for all threads, of which there are dozens: glibc has up to eight a processor, and each keeps the most
+    that it ever held. Threads hardly wait for each other there, as Python's own lock is held for most of it.
+
+    Before there are threads. Other C libraries have no arenas.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(M_ARENA_MAX, 1)
 
 
 def _refuse(error: Exception, code: int, answer: Callable[[str], None]) -> int:
