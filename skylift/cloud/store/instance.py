@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from skylift.cloud.instance import ClientToken, Console, Image, Instance, KeyPair
 from skylift.cloud.store.database import Tx
-from skylift.cloud.store.mapping import table
+from skylift.cloud.store.mapping import table, to_column
 from skylift.cloud.store.usage import follow_instance
 
 table(Instance, "instances", key=("id",), follow=follow_instance)
@@ -17,6 +19,11 @@ table(ClientToken, "client_tokens", key=("operation", "token"))
 def uid_bases(tx: Tx) -> set[int]:
     """The uid ranges, by their first uid, of servers that still have a disk."""
     return {row[0] for row in tx.execute("SELECT uid_base FROM instances WHERE state != 'terminated'")}
+
+
+def long_terminated(tx: Tx, moment: datetime) -> list[Instance]:
+    """Terminated instances that ended at this moment or before it. Not all: each has its user data with it."""
+    return tx.select(Instance, "WHERE state = 'terminated' AND ended <= ? ORDER BY rowid", to_column(moment))
 
 
 def forget_tokens_of_the_gone(tx: Tx) -> None:

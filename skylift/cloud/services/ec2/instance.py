@@ -27,7 +27,7 @@ from skylift.cloud.services.ec2.spot_power import refuse_start, refuse_stop
 from skylift.cloud.services.ec2.tenancy import berth_again
 from skylift.cloud.spot import SpotNotice
 from skylift.cloud.store.database import Tx
-from skylift.cloud.store.instance import forget_tokens_of_the_gone
+from skylift.cloud.store.instance import forget_tokens_of_the_gone, long_terminated
 
 REMEMBERED = timedelta(hours=1)
 """How long a terminated instance is still described."""
@@ -209,9 +209,8 @@ def password_data(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
 
 def forget_terminated(tx: Tx) -> None:
     """Drop instances that ended an hour ago, and the client tokens that led to them."""
-    for instance in tx.find(Instance, state="terminated"):
-        if instance.ended is not None and instance.ended <= tx.now - REMEMBERED:
-            tx.remove(instance)
+    for instance in long_terminated(tx, tx.now - REMEMBERED):
+        tx.remove(instance)
     forget_tokens_of_the_gone(tx)
 
 

@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cache
+from functools import cache, lru_cache
 
 HOUR = 3600
 
@@ -86,7 +86,7 @@ def factor(instance_type: str) -> Fraction | None:
     return Fraction(_METAL[family]) if size == "metal" and family in _METAL else None
 
 
-@cache
+@lru_cache(maxsize=256)
 def is_flexible(grant: Grant) -> bool:
     family = grant.type.partition(".")[0]
     return (
