@@ -175,6 +175,12 @@ def test_what_is_broken_by_hand_is_seen(name: str) -> None:
     pytest.fail(tell(life))
 
 
+def test_an_end_that_its_attempt_has_told_stays() -> None:
+    """The server goes down right after: what ended in that second might have been ended by it, and was told already."""
+    for life in each_way({"spot": True, "end_code": 0}, Blow("reboot", when="over"), lost=("server/status.json", 20.0)):
+        assert (status(life)["state"], status(life)["exit_code"]) == ("succeeded", 0), tell(life)
+
+
 def test_what_was_never_told_is_not_waited_for() -> None:
     """Of an object that is not there a server hears that it is denied, as one hears whose role is not known yet."""
     job = {"units": 1, "pace": 0.2}

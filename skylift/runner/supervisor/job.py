@@ -198,12 +198,16 @@ class Supervisor:
         may have read stays as it is: the server's own end, since, might make another end of it."""
         if not self._past.verdict:
             return False
+        over = self._attempt.fields.get("over") if self._attempt is not None else None
+        told = (over or {}).get("final") or {}
+        key = "server/status.json"
+        if told:
+            # Where a next server looks comes first, and it may have been all that was written.
+            self._try("status", lambda: self.prefix.put(key, json.dumps(told).encode()))
         # Of a missing object we do not hear that it is missing, but we can try to be the first to write it.
-        key, body = "server/status.json", self.status.encoded()
-        if self._try("status", lambda: self.prefix.put(key, body, first=True)):
-            return False
-        found = self._try("status", lambda: self.prefix.get(key))
-        told = json.loads(found) if found is not None else {}
+        elif not self._try("status", lambda: self.prefix.put(key, self.status.encoded(), first=True)):
+            found = self._try("status", lambda: self.prefix.get(key))
+            told = json.loads(found) if found is not None else {}
         if not told.get("final") or told.get("instance") != self._instance:
             return False
         noted = {"kept_until": told.get("kept_until"), "spot": self._spot is not None}
