@@ -73,6 +73,12 @@ def test_a_program_that_goes_down_with_its_server_has_not_ended(on_term: str) ->
             assert (status(life)["state"], status(life)["exit_code"]) == ("rebooted", 122), tell(life)
 
 
+def test_who_stands_by_takes_nothing_up_from_a_server_that_goes_down() -> None:
+    """The second pair, which is there since the keeper was killed, begins when the shutdown has ended the first."""
+    for life in each_way({"pace": 10.0}, Blow("kill keeper", at=5.0), Blow("reboot", at=20.0), number=25):
+        assert (status(life)["state"], status(life)["exit_code"]) == ("rebooted", 122), tell(life)
+
+
 @pytest.mark.parametrize("spot", [False, True])
 @pytest.mark.parametrize("strike", ["power cycle", "kill supervisor"])
 def test_an_end_that_was_told_stays(strike: str, spot: bool) -> None:

@@ -21,6 +21,8 @@ from skylift.runner.supervisor.verdict import Ended
 
 GRACE = 10
 """Seconds between SIGTERM and SIGKILL, as documented for caps and cancel."""
+_SHUTDOWN = 2.0
+"""Seconds within which everybody on a server has heard that it shuts down."""
 
 
 class Program:
@@ -87,6 +89,8 @@ class Program:
             end = self._kin.end_of_program() if self._known else None
             if end is None:
                 _await_end_of(self.pid)
+                # If it was the server that ended it, we are told to end in this time, too.
+                time.sleep(_SHUTDOWN)
                 raise Ended("broken", "skylift's supervisor was ended, and how the program ended is not known.")
             self._end = end
         return self._end
