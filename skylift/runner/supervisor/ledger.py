@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -79,11 +80,16 @@ class Ledger:
 
     def _write(self, fields: Dict[str, Any]) -> None:
         # Whoever was killed in the middle of a line has left no end to it.
-        os.write(self._file, b"\n%s\n" % json.dumps(fields).encode())
+        self._append(b"\n%s\n" % json.dumps(fields).encode())
+
+    def _append(self, line: bytes) -> None:
+        """A disk that becomes full in the middle of a line is no error for the kernel; half a line says nothing."""
+        if os.write(self._file, line) != len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def sign(self, name: str) -> None:
         """One's own pid, by a process that was forked: nothing here takes a lock that another thread may have held."""
-        os.write(self._file, b'\n{"%s": %d}\n' % (name.encode(), os.getpid()))
+        self._append(b'\n{"%s": %d}\n' % (name.encode(), os.getpid()))
 
 
 def _parse(line: bytes) -> Dict[str, Any]:
