@@ -223,6 +223,18 @@ def test_second_server_of_a_job_does_not_run_it(shipped: Shipped, machine: Machi
     assert machine.off_commands()[-1] == "shutdown -P now"
 
 
+@pytest.mark.parametrize("holder", ["i-other", ""])
+def test_only_who_has_a_job_tells_of_its_failure(shipped: Shipped, machine: Machine, holder: str) -> None:
+    """A server too many that fails before it knows that it is one must not end the other's job."""
+    (shipped.folder / "job.py").touch()
+    shipped.ship_order(Order(Program("script", "job.py", ())), version=2)
+    if holder:
+        shipped.put(f"{shipped.prefix.base}/server/attempts/1.json", json.dumps({"instance": holder}).encode())
+    shipped.boot()
+    until(lambda: machine.off_commands()[1:], "the server's end")
+    assert shipped.status().get("state") == (None if holder else "broken")
+
+
 def test_claim_whose_answer_was_lost_is_known_by_its_name(
     shipped: Shipped, machine: Machine, metadata: Metadata
 ) -> None:

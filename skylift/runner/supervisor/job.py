@@ -90,6 +90,7 @@ class Supervisor:
         self._results: Optional[Results] = None
         self._prebuilt: Optional[Prebuilt] = None
         self._patience = 0.0
+        self._claimed = False
         self._attempt: Optional[Attempt] = None
         self._checkpoint: Optional[Checkpoint] = None
         self._notice: Optional[Notice] = None
@@ -155,12 +156,16 @@ class Supervisor:
         """Exactly one server may run the program. An answer that was lost is told by whose name stands there."""
         if self._spot is not None:
             return self._claim_next()
-        body = json.dumps({"instance": self._instance, "claimed": now_iso()}).encode()
-        key = key_of(1)
-        if self._try("claim", lambda: self.prefix.put(key, body, first=True)):
+        self._claimed = self._claim_first(self._deadline - RESERVE)
+        return self._claimed
+
+    def _claim_first(self, until: float, **more: Any) -> bool:
+        instance, key = self._aws.instance(), key_of(1)
+        body = json.dumps({"instance": instance, "claimed": now_iso(), **more}).encode()
+        if self._try("claim", lambda: self.prefix.put(key, body, first=True), until):
             return True
-        found = self._try("claim", lambda: self.prefix.get(key))
-        return found is not None and json.loads(found)["instance"] == self._instance
+        found = self._try("claim", lambda: self.prefix.get(key), until)
+        return found is not None and json.loads(found)["instance"] == instance
 
     @property
     def _spot(self) -> Optional[Dict[str, Any]]:
@@ -176,6 +181,7 @@ class Supervisor:
     def _claim_next(self) -> bool:
         attempts = Attempts(self.prefix, self._aws, self._deadline - RESERVE, self._beat)
         self._attempt = attempts.claim()
+        self._claimed = self._attempt is not None
         if self._attempt is not None:
             bought = self._try("type", lambda: how_bought(Metadata(self._options.imds)))
             checkpoint = self._attempt.fields.get("checkpoint")
@@ -714,6 +720,9 @@ class Supervisor:
         }
         body, until = self.status.encoded(**end), time.time() + 60
         try:
+            if not self._claimed and not self._claim_first(until, over={"final": json.loads(body)}):
+                # Another server has the job, and its end is not for us to tell.
+                return None
             if self._attempt is not None:
                 self._attempt.end(until, over={"final": json.loads(body)})
             patiently("status", lambda: self.prefix.put("server/status.json", body), until)
