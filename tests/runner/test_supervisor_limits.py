@@ -194,6 +194,7 @@ class Gate:
         gate, self.shut, self.slow = self, False, 0.0
         self.stops: list[str] = []
         self.sent: list[str] = []
+        self.keeps_until = ""
         target = urllib.parse.urlsplit(endpoint).netloc
 
         class Handler(BaseHTTPRequestHandler):
@@ -201,7 +202,7 @@ class Gate:
                 body = self.rfile.read(int(self.headers.get("content-length", 0)))
                 if b"Action=StopInstances" in body:
                     gate.stops.append(body.decode())
-                elif gate.shut:
+                elif gate.shut or (self.command == "DELETE" and not gate.has_had(gate.keeps_until)):
                     self.send_error(503)
                     return
                 elif gate.slow and "/server/results/" in self.path:
@@ -229,6 +230,9 @@ class Gate:
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
+    def has_had(self, name: str) -> bool:
+        return not name or any(path.endswith(name) for path in self.sent)
+
 
 @pytest.fixture
 def gate(endpoint: str, machine: Machine) -> Iterator[Gate]:
@@ -237,6 +241,16 @@ def gate(endpoint: str, machine: Machine) -> Iterator[Gate]:
     yield found
     found.server.shutdown()
     found.server.server_close()
+
+
+def test_secrets_are_gone_before_the_end_is_told(shipped: Shipped, machine: Machine, gate: Gate) -> None:
+    """S3 takes all but their removal until the job is nearly over, and then there is nobody left to try again."""
+    gate.keeps_until = "/server/manifest.json"
+    shipped.ship("import time; time.sleep(2)", env=["TOKEN=s3cr3t"])
+    shipped.boot()
+    machine.wait()
+    assert shipped.status()["state"] == "succeeded"
+    assert shipped.read(shipped.prefix.env) is None
 
 
 def test_results_that_cannot_be_delivered_stay_on_a_stopped_disk(

@@ -592,10 +592,11 @@ class Supervisor:
             end = self._verdict.fields()
             end.update(final=True, streams=sizes, lost=lost, cut=cuts(self.streams))
             end.update(kept_until=self._kept_until or None, role=self._aws.role)
+            if self._record["has_env"]:
+                # Who was to remove them when the program had started may have had no answer yet, or been ended.
+                self._try("removing --env values", lambda: self.prefix.delete("in/env.json"), until)
             if self._attempt is not None:
                 # First of all where a next server looks: it must not begin a job anew that has ended.
-                if self._record["has_env"]:
-                    self._try("removing --env values", lambda: self.prefix.delete("in/env.json"), until)
                 told = json.loads(self.status.encoded(**end))
                 self._attempt.end(until, **self._how_far(), over={"final": told})
             self._try("status", lambda: self.prefix.put("server/status.json", self.status.encoded(**end)), until)
