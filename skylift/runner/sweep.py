@@ -98,6 +98,11 @@ class _Known:
             return "its job has no server"
         return None
 
+    @property
+    def is_delivered(self) -> bool:
+        """Whether all of it is in S3: nobody says how long a stream is before that."""
+        return self.status is not None and self.status.final and self.status.sent_streams
+
     def busy_until(self) -> float:
         """Until when a server whose job has ended is there for a reason: it is kept, or about to go off."""
         if self.status is None or not self.status.final:
@@ -164,8 +169,10 @@ class Sweep:
     def _instances(self, known: dict[str, _Known], live: list[Server]) -> Iterator[Leftover]:
         for server in live:
             job = server.job
-            # Promise 5: on a stopped server, results that could not be delivered wait for their user.
-            if server.state == "stopped" or self._now < known[job].busy_until():
+            # Promise 5: on a stopped server, results that could not be delivered wait for their user. They may have
+            # come all the same: then the answer to the wish to be stopped was late, or lost.
+            waits = server.state == "stopped" and not known[job].is_delivered
+            if waits or self._now < known[job].busy_until():
                 continue
             why = known[job].death(self._now)
             if why is not None:

@@ -85,6 +85,16 @@ def test_nothing_of_what_lives(left: Left) -> None:
     assert left.found() == set()
 
 
+def test_a_stopped_server_of_which_everything_has_come_is_left_over(left: Left) -> None:
+    """It asked to be stopped, delivered before it was, and turned itself off meanwhile; its disk is paid for. One that
+    failed has told of its end and may have results all the same."""
+    for job, more in (("come", {"streams": {"stdout": 0, "stderr": 0}}), ("crashed", {"state": "broken"})):
+        left.record(job, age=2000)
+        left.status(job, **more)
+        left.api.call("ec2", "stop_instances", InstanceIds=[left.server(job)])
+    assert left.found() == {("instance", "come", "its job has ended (succeeded)")}
+
+
 def test_inputs_stay_as_long_as_a_job_is_known_that_was_given_them(left: Left) -> None:
     bucket = left.account.bucket
     for digest in ("a" * 64, "b" * 64, "c" * 64):
