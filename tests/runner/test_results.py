@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import io
 import json
+import mmap
 import os
 import socket
 import tarfile
@@ -324,6 +325,26 @@ def test_what_has_been_sent_is_not_sent_again_by_a_next_supervisor(bucket: Bucke
     results(bucket, place, "out", journal=tmp_path / "sent").send(0, final=True)
     assert bucket.puts == before + 2, "one file, and the manifest"
     assert bucket.content() == {**files, "out/3.txt": b"new"}
+
+
+@pytest.mark.parametrize("size", [4096, 300_000])
+def test_what_was_written_through_memory_comes_as_it_is_at_the_end(
+    bucket: Bucket, place: Path, tmp_path: Path, size: int
+) -> None:
+    """The time of a file that is mapped (numpy.memmap) stays as it is while the kernel has not written it down."""
+    made = results(bucket, place, "*", journal=tmp_path / "sent")
+    with (place / "array").open("w+b") as file:
+        file.truncate(size)
+        with mmap.mmap(file.fileno(), size) as memory:
+            memory[0] = 1
+            os.utime(place / "array", (1e9, 1e9))
+            made.send(0, final=False)
+            memory[0] = 2
+    made.send(0, final=True)
+    assert bucket.content()["array"][0] == 2
+    before = bucket.puts
+    made.send(0, final=True)
+    assert bucket.puts == before + 1, "the manifest"
 
 
 def test_patience_with_what_goes_well_has_no_end_but_the_servers(bucket: Bucket, place: Path) -> None:

@@ -16,7 +16,7 @@ import stat
 import threading
 import time
 from pathlib import Path
-from typing import Any, BinaryIO, Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Any, BinaryIO, Callable, Dict, Iterator, List, Optional, Set, Tuple
 
 from skylift.runner.supervisor.aws import Refused, Unreachable, patiently
 from skylift.runner.supervisor.beside import crew
@@ -82,13 +82,13 @@ class Results:
     def send(self, until: Until, *, final: bool) -> None:
         """All results that were not sent as they are, then the manifest that names them."""
         with self._sending:
-            told = self._send_files(until)
+            told = self._send_files(until, final=final)
             manifest = json.dumps(dict(told, final=final)).encode()
             patiently("manifest", lambda: self._prefix.put("server/manifest.json", manifest), until)
             self.latest = told["results"]
 
-    def _send_files(self, until: Until) -> Dict[str, Any]:
-        sending = _Sending(self._prefix, self._cwd, self._journal, until)
+    def _send_files(self, until: Until, *, final: bool) -> Dict[str, Any]:
+        sending = _Sending(self._prefix, self._cwd, self._journal, until, final=final)
         unmatched, named = [], set()
         for pattern in self._outputs if self._before is not None else ():
             found = list(files_named(self._cwd, pattern, sending.give_up))
@@ -133,8 +133,8 @@ class Results:
 class _Sending:
     """One round: what there is to send, and what came of it, by the path as the manifest has it."""
 
-    def __init__(self, prefix: Prefix, cwd: str, journal: "_Journal", until: Until) -> None:
-        self._prefix, self._cwd, self._journal, self._until = prefix, cwd, journal, until
+    def __init__(self, prefix: Prefix, cwd: str, journal: "_Journal", until: Until, *, final: bool) -> None:
+        self._prefix, self._cwd, self._journal, self._until, self._final = prefix, cwd, journal, until, final
         self._inside = os.path.realpath(cwd) + os.sep
         self._small: List[Found] = []
         self._large: List[Found] = []
@@ -144,7 +144,7 @@ class _Sending:
         self.changed: List[str] = []
 
     def add(self, found: Found) -> None:
-        known = self._journal.find(spelled(found.inner), found.stamp)
+        known = self._journal.find(spelled(found.inner), found.stamp, still=self._final)
         if known is not None:
             self.sent[spelled(found.inner)] = known
         else:
@@ -189,6 +189,10 @@ class _Sending:
                 if file is None:
                     return None
                 before, now = os.fstat(file.fileno()), time.time()
+                known = self._journal.find(path, stamp_of(before))
+                if known is not None and _digest_of(file) == known["sha256"]:
+                    return self._keep(known, stamp_of(before), now)
+                file.seek(0)
                 digest = self._prefix.put_file("server/" + key, file, before.st_size, self._until)
                 entry = {"path": path, "size": file.tell(), "sha256": digest}
                 after = os.fstat(file.fileno())
@@ -199,7 +203,12 @@ class _Sending:
         if stamp_of(after) != stamp_of(before):
             self.changed.append(path)
         self.sent[path] = entry
-        return self._journal.note([(entry, stamp_of(before), now)])
+        return self._journal.note([(entry, stamp_of(before), now)], still=self._final)
+
+    def _keep(self, known: Entry, stamp: Stamp, now: float) -> None:
+        """It is in S3 as it is here."""
+        self.sent[known["path"]] = known
+        self._journal.note([(known, stamp, now)], still=self._final)
 
     def _send_pack(self, files: List[Found]) -> None:
         with IN_HAND:
@@ -213,8 +222,12 @@ class _Sending:
                     continue
                 if read is not None:
                     data, stamp, now = read
-                    whole += _tar_header(spelled(found.inner), len(data), stamp)
                     digest = hashlib.sha256(data).hexdigest()
+                    known = self._journal.find(spelled(found.inner), stamp)
+                    if known is not None and known["sha256"] == digest:
+                        self._keep(known, stamp, now)
+                        continue
+                    whole += _tar_header(spelled(found.inner), len(data), stamp)
                     entry: Entry = {"path": spelled(found.inner), "size": len(data), "sha256": digest}
                     entry["at"] = ["", len(whole)]
                     entries.append((entry, stamp, now))
@@ -227,7 +240,7 @@ class _Sending:
         for entry, _, _ in entries:
             entry["at"][0] = key
             self.sent[entry["path"]] = entry
-        self._journal.note(entries)
+        self._journal.note(entries, still=self._final)
 
     def _read(self, inner: str) -> Optional[Tuple[bytes, Stamp, float]]:
         """A small file as it was at one moment, if it keeps still; with its stamp, and when that was looked at."""
@@ -260,27 +273,36 @@ class _Sending:
 
 class _Journal:
     """What has been sent, with the stamp that each file had then: a file that has it still is not sent again, also by a
-    next supervisor, which may be one of a server that was stopped for want of time."""
+    next supervisor, which may be one of a server that was stopped for want of time.
+
+    As long as the program runs, a stamp may lie: what is written into a file that is mapped to memory leaves its time
+    as it is, until the kernel has written it to the disk. So what was sent then is read again at the end, once, and
+    sent again where it is another. `_still` are files that were sent, or read again, when they kept still."""
 
     def __init__(self, path: Optional[Path]) -> None:
         self._path = path
         self._sent: Dict[str, Tuple[Stamp, Entry]] = {}
+        self._still: Set[str] = set()
         self._writing = threading.Lock()
         for line in path.read_text().splitlines() if path is not None and path.exists() else ():
             with contextlib.suppress(ValueError):
                 entry, size, changed = json.loads(line)
                 self._sent[entry["path"]] = ((size, changed), entry)
 
-    def find(self, path: str, stamp: Stamp) -> Optional[Entry]:
+    def find(self, path: str, stamp: Stamp, *, still: bool = False) -> Optional[Entry]:
         known = self._sent.get(path)
-        return known[1] if known is not None and known[0] == stamp else None
+        if known is None or known[0] != stamp or (still and path not in self._still):
+            return None
+        return known[1]
 
-    def note(self, entries: List[Tuple[Entry, Stamp, float]]) -> None:
+    def note(self, entries: List[Tuple[Entry, Stamp, float]], *, still: bool) -> None:
         """Each with its stamp, and when it was looked at: what had changed right before that may have changed again."""
         with self._writing:
             lines = []
             for entry, stamp, now in entries:
                 self._sent.pop(entry["path"], None)
+                if still:
+                    self._still.add(entry["path"])
                 if stamp[1] < (now - _SETTLED) * 1e9:
                     self._sent[entry["path"]] = (stamp, entry)
                     lines.append(json.dumps([entry, *stamp]) + "\n")
@@ -308,6 +330,14 @@ class Syncing:
                 self._results.send(time.time(), final=False)
             except (Unreachable, Refused, OSError) as error:
                 say("results were not synchronised: %s" % error)
+
+
+def _digest_of(file: BinaryIO) -> str:
+    """Of all of it, which need not fit into memory."""
+    digest = hashlib.sha256()
+    for piece in iter(lambda: file.read(1 << 20), b""):
+        digest.update(piece)
+    return digest.hexdigest()
 
 
 def _packs(files: List[Found]) -> Iterator[List[Found]]:
