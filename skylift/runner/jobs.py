@@ -173,6 +173,10 @@ class Jobs:
             remove_template(self._api, name)
         for server in servers:
             terminate(self._api, server.instance)
+        if servers and not ended:
+            # It may have told of its end in the last moment, and that stays.
+            status = self._told(name)
+            ended = status is not None and status.final
         if (servers or fleets) and not ended:
             before = status or NOTHING_TOLD
             last = replace(

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from skylift.cli.main import perform
-from skylift.runner import role
+from skylift.runner import jobs, role
 from skylift.runner.account import Account, open_account
 from skylift.runner.bucket import ensure_bucket
 from skylift.runner.ec2 import Api
 from skylift.runner.errors import Unreachable
 from skylift.runner.job import Settings
 from skylift.runner.jobs import Jobs
-from skylift.runner.launch import live_servers
+from skylift.runner.launch import live_servers, terminate
 from skylift.runner.record import Prefix, tags_of
 from skylift.runner.shelf import SHELF
 from skylift.runner.sweep import STARTING, Sweep
@@ -162,6 +162,24 @@ def test_each_with_its_reason(left: Left) -> None:
         ("secrets", "killed", "its job has no server"),
         ("uploads", "killed", "its job has no server; 1 half done"),
     }
+
+
+def test_an_end_that_is_told_while_a_job_is_cancelled_stays(left: Left, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Patience is over, and the server delivers in the moment in which it is ended."""
+    left.record("slow")
+    left.status("slow", state="uploading", final=False)
+    left.server("slow")
+
+    def deliver_and_end(api: Api, instance: str) -> None:
+        left.status("slow", ago=0)
+        terminate(api, instance)
+
+    monkeypatch.setattr(jobs, "_CANCEL_PATIENCE", 0.1)
+    monkeypatch.setattr(jobs, "terminate", deliver_and_end)
+    Jobs(left.account.settings).cancel("slow")
+    status = left.account.status("slow")
+    assert status is not None
+    assert (status.state, status.exit_code) == ("succeeded", 0)
 
 
 def test_role_without_a_record_may_be_that_of_a_client_that_is_at_work(left: Left) -> None:
