@@ -140,7 +140,11 @@ class ServiceModel:
 OWN_MODELS = Path(__file__).parent.parent / "models"
 """Of services that AWS does not have."""
 
-_loader = Loader(extra_search_paths=[str(OWN_MODELS)])
+# Not those in a user's ~/.aws/models: the cloud's process is root, and what it serves is not for a program to change.
+_loader = Loader(
+    extra_search_paths=[str(OWN_MODELS), Loader.BUILTIN_DATA_PATH],
+    include_default_search_paths=False,
+)
 _loaded: dict[str, ServiceModel] = {}
 _loading = threading.Lock()
 
