@@ -48,7 +48,7 @@ SILENCE = 45.0
 @dataclass
 class Blow:
     """What strikes: at a time, at the n-th step of any supervisor or keeper, or as soon as S3 has what `when` says:
-    "final" (the job's last status) or "over" (that of its attempt)."""
+    "final" (the job's last status), "over" (that of its attempt), or "forgotten" (no values of --env any more)."""
 
     kind: str
     at: float = 0.0
@@ -474,6 +474,8 @@ class Life:
         return number, found
 
     def object_changed(self, key: str, before: bytes | None, body: bytes | None, server: Server | None) -> None:
+        if key.endswith("/in/env.json") and body is None:
+            self._strike_when("forgotten")
         match = re.fullmatch(r"jobs/([^/]+)/server/(attempts|checkpoint|status\.json)(?:/(.+))?", key)
         if match is None:
             return
@@ -571,6 +573,8 @@ class Life:
                 if not self._may_be_unfinished(job):
                     self.say_wrong("nothing struck late, and the record has no end")
                 continue
+            if f"jobs/{job.name}/in/env.json" in self.cloud.objects:
+                self.say_wrong("the values of --env are still there")
             self._look_at_outcome(job, final)
             self._look_at_streams(job, final)
             self._look_at_results(job, final)

@@ -193,3 +193,11 @@ def test_what_was_never_told_is_not_waited_for() -> None:
     for life in each_way(job, Blow("kill supervisor", at=8.0), lost=("server/status.json", 12.0), number=10):
         assert life.job.final_at is not None, tell(life)
         assert life.job.final_at < EPOCH + 60, tell(life)
+
+
+@pytest.mark.parametrize("strike", ["power cycle", "power loss"])
+@pytest.mark.parametrize("when", ["forgotten", "over", "final"])
+def test_the_values_of_a_spot_job_go_with_its_end_and_not_before(when: str, strike: str) -> None:
+    """A next server could neither begin the job without them, nor know its end."""
+    for life in each_way({"spot": True, "has_env": True}, Blow(strike, when=when), number=8):
+        assert (status(life)["state"], status(life)["exit_code"]) == ("failed", 3), tell(life)

@@ -191,6 +191,7 @@ class Supervisor:
             # Its server told of the end here first: it may not have come to the rest.
             body = json.dumps(attempts.final).encode()
             self._try("status", lambda: self.prefix.put("server/status.json", body))
+            self._remove_secrets()
             self._let_fleet_go()
         return False
 
@@ -210,6 +211,7 @@ class Supervisor:
         if told:
             # Where a next server looks comes first, and it may have been all that was written.
             self._try("status", lambda: self.prefix.put(key, json.dumps(told).encode()))
+            self._remove_secrets()
         # Of a missing object we do not hear that it is missing, but we can try to be the first to write it.
         elif not self._try("status", lambda: self.prefix.put(key, self.status.encoded(), first=True)):
             found = self._try("status", lambda: self.prefix.get(key))
@@ -505,14 +507,13 @@ class Supervisor:
         return Syncing(self._results, seconds) if seconds and self._results is not None else None
 
     def _forget_secrets(self) -> None:
-        if not self._record["has_env"] or self._spot is not None:
-            # The next server of a spot job needs them, too; they go with its end.
-            return
+        if self._spot is None:
+            threading.Thread(target=self._remove_secrets, daemon=True).start()
+        # The next server of a spot job needs them, too; they go with its end.
 
-        def forget() -> None:
-            self._try("removing --env values", lambda: self.prefix.delete("in/env.json"))
-
-        threading.Thread(target=forget, daemon=True).start()
+    def _remove_secrets(self, until: Optional[float] = None) -> None:
+        if self._record["has_env"]:
+            self._try("removing --env values", lambda: self.prefix.delete("in/env.json"), until)
 
     def _conclude(self, verdict: Verdict, **more: Any) -> None:
         """The verdict stands, whoever delivers it. The state is what it says only when all has been delivered."""
@@ -592,13 +593,13 @@ class Supervisor:
             end = self._verdict.fields()
             end.update(final=True, streams=sizes, lost=lost, cut=cuts(self.streams))
             end.update(kept_until=self._kept_until or None, role=self._aws.role)
-            if self._record["has_env"]:
-                # Who was to remove them when the program had started may have had no answer yet, or been ended.
-                self._try("removing --env values", lambda: self.prefix.delete("in/env.json"), until)
             if self._attempt is not None:
                 # First of all where a next server looks: it must not begin a job anew that has ended.
                 told = json.loads(self.status.encoded(**end))
                 self._attempt.end(until, **self._how_far(), over={"final": told})
+            # Who was to remove them when the program had started may have had no answer yet, or been ended. Not before
+            # the attempt's end: a next server could neither begin the job without them, nor know that it has ended.
+            self._remove_secrets(until)
             self._try("status", lambda: self.prefix.put("server/status.json", self.status.encoded(**end)), until)
         except (Unreachable, Refused) as error:
             say("the job's end could not be delivered: %s" % error)
