@@ -201,3 +201,16 @@ def test_the_values_of_a_spot_job_go_with_its_end_and_not_before(when: str, stri
     """A next server could neither begin the job without them, nor know its end."""
     for life in each_way({"spot": True, "has_env": True}, Blow(strike, when=when), number=8):
         assert (status(life)["state"], status(life)["exit_code"]) == ("failed", 3), tell(life)
+
+
+def test_a_disk_that_fails_once_while_results_are_sent_is_not_the_jobs_end() -> None:
+    sending = "        with self._sending:\n"
+    failing = sending + "            if final:\n                self._fail_once()\n"
+    method = "    def _send_files(self"
+    once = "    def _fail_once(self) -> None:\n        if not self.__dict__.setdefault('failed', False):\n"
+    once += "            self.failed = True\n            raise OSError(5, 'Input/output error')\n\n"
+    struck = Python(edit={"results": [(sending, failing), (method, once + method)]})
+    for seed in range(5):
+        life = live(seed, struck, (a_plan(), a_job(spot=True)))
+        assert (status(life)["state"], status(life)["exit_code"]) == ("failed", 3), tell(life)
+        assert life.wrong == [], tell(life)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -47,3 +48,27 @@ def test_what_is_heard_before_the_start_counts_beside_what_was_recalled(program:
         program.start(["true"], "pid")
     program.recall("interrupted")
     assert program.ending == "cancelled"
+
+
+@pytest.mark.parametrize("ending", ["", "timed-out"])
+def test_what_is_heard_of_a_program_that_has_ended_is_not_why_it_ended(
+    program: Program, tmp_path: Path, ending: str
+) -> None:
+    """Its end is in the ledger, and whoever cancels the job reaches the next supervisor before that has read it."""
+    program.end("cancelled")
+    program.inherit(4711, 0, ending, known=True)
+    assert (program.wait(), program.ending) == (0, ending)
+    assert Ledger(tmp_path / "ledger").read()["ending"] == ending
+
+
+def test_a_cap_that_comes_while_an_end_is_noted_is_not_why_it_ended(tmp_path: Path) -> None:
+    class SlowDisk(Ledger):
+        def note(self, **fields: Any) -> None:
+            if "end" in fields:
+                program.end("timed-out")
+            super().note(**fields)
+
+    program = Program(SlowDisk(tmp_path / "ledger"), os.pipe()[0])
+    program.start(["true"], "pid")
+    assert (program.wait(), program.ending) == (0, "")
+    assert "ending" not in Ledger(tmp_path / "ledger").read()

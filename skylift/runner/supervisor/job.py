@@ -601,7 +601,8 @@ class Supervisor:
             # the attempt's end: a next server could neither begin the job without them, nor know that it has ended.
             self._remove_secrets(until)
             self._try("status", lambda: self.prefix.put("server/status.json", self.status.encoded(**end)), until)
-        except (Unreachable, Refused) as error:
+        except (Unreachable, Refused, OSError) as error:
+            # Of this machine too: a disk that fails for a moment is no end of the job.
             say("the job's end could not be delivered: %s" % error)
             self._kept_until = 0.0
             return False

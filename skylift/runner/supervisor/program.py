@@ -67,6 +67,10 @@ class Program:
         with self._lock:
             heard = self.ending
             self.pid, self._end, self._known = pid, end, known
+            if end is not None and heard:
+                # It had ended before anybody could tell it anything.
+                heard = self.ending = ""
+                self._ledger.note(ending=ending)
         self.recall(ending)
         if heard:
             # Before we knew whom to tell.
@@ -83,8 +87,11 @@ class Program:
         inherited program has ended and nobody knows how."""
         if self._process is not None:
             ended = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
-            self._ledger.note(end=code_of(ended), ended=time.time())
-            self._end = self._process.wait()
+            with self._lock:
+                # First of all: a cap that comes while the disk takes its time has not ended it.
+                self._end = code_of(ended)
+            self._ledger.note(end=self._end, ended=time.time())
+            self._process.wait()
         elif self._end is None:
             end = self._kin.end_of_program() if self._known else None
             if end is None:
