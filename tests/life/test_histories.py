@@ -1,4 +1,4 @@
-"""A thousand histories, each of a seed of its own: whatever strikes, what must hold holds."""
+"""Two thousand histories, each of a seed of its own: whatever strikes, what must hold holds."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-HISTORIES = 1000
+HISTORIES = 2000
 COMMAND = Path(__file__).with_name("life_history.py")
 
 
