@@ -24,13 +24,14 @@ def examples(cloud: RealCloud, request: pytest.FixtureRequest) -> Iterator[Path]
     """A copy in a folder of its own: the parent of `examples/`."""
     folder = cloud.work / request.node.name
     shutil.copytree(EXAMPLES, folder / "examples")
+    before = living(cloud)
     yield folder
-    until(lambda: living(cloud) == [], "the example's servers to be gone")
+    until(lambda: living(cloud) <= before, "the example's servers to be gone")
 
 
-def living(cloud: RealCloud) -> list[str]:
+def living(cloud: RealCloud) -> set[str]:
     found = [instance for each in cloud.ec2.describe_instances()["Reservations"] for instance in each["Instances"]]
-    return [each["InstanceId"] for each in found if each["State"]["Name"] != "terminated"]
+    return {each["InstanceId"] for each in found if each["State"]["Name"] != "terminated"}
 
 
 def told(example: str, word: str) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from real_cloud import RealCloud
-from real_server import Server
+from real_server import Server, until
 
 pytestmark = pytest.mark.real
 
@@ -169,11 +169,15 @@ def attached(server: Server) -> list[Any]:
     return [one for one in found if one["Attachments"][0]["Device"] == "/dev/sdf"]
 
 
+def is_closed(server: Server) -> bool:
+    return all(options >= {"nosuid", "nodev"} for options in flags(server).values())
+
+
 def assert_no_programs_for_the_host(server: Server) -> None:
     """Its mounts are nosuid and nodev as the host sees them, and are not as it sees its own root itself."""
     found = flags(server)
     assert len(found) == 2 + len(attached(server)), found
-    assert all(options >= {"nosuid", "nodev"} for options in found.values()), found
+    assert is_closed(server), found
     server.ssh("sudo cp /usr/bin/env /var/tmp/env && sudo chmod 6755 /var/tmp/env")
     assert server.says("/var/tmp/env python3 -c 'import os; print(os.geteuid(), os.getegid())'") == "0 0"
     planted = runtime(server) / "root/var/tmp/env"
@@ -211,5 +215,7 @@ def test_a_cloud_closes_what_an_earlier_process_left_open(server: Server) -> Non
         directory.chmod(0o711)
     (run / "config.json").chmod(0o644)
     cloud.up()
+    # It answers before it has looked at its servers.
+    until(lambda: is_closed(server), "the mounts to be closed again")
     assert_no_programs_for_the_host(server)
     assert reached_by_a_stranger(run, run / "config.json", run / "root/etc/passwd", run.parent / "oci") == []
