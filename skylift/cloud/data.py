@@ -63,11 +63,6 @@ class Data:
         return self.path / "objects"
 
     @property
-    def spool(self) -> Path:
-        """Where earlier versions received request bodies; removed at the next start."""
-        return self.path / "spool"
-
-    @property
     def images(self) -> Path:
         """What servers start from: one directory for all clouds of a user."""
         return self.path.parent / "images"

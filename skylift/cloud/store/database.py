@@ -2,6 +2,7 @@
 
 StoreError
 +-- StateTooNew      the database was written by a newer skylift
++-- StateTooOld      the database is from before the first release, or is no skylift's
 +-- StateUnreadable  the database cannot be opened or is damaged
 +-- DiskFull         there is no room for what was to be written
 +-- Duplicate        a row with this key or unique name is there already
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import shlex
 import shutil
 import sqlite3
 import threading
@@ -32,6 +34,10 @@ T = TypeVar("T")
 
 ConsoleOf = Callable[[str], Console | None]
 MIGRATIONS = Path(__file__).parent / "migrations"
+"""The first script makes a new state. Each later one changes a state of the version before; none is changed once it is
+released."""
+APPLICATION_ID = 0x736B796C
+"""Of every database of this kind (`skyl`); those from before the first release have none."""
 LEAST_ROOM = 1 << 20
 MOST_READERS = 4
 """Connections that are kept for the next to read. More read at the same time where they have to."""
@@ -53,6 +59,10 @@ class StoreError(Exception):
 
 class StateTooNew(StoreError):
     """The database was written by a newer version of skylift than this one."""
+
+
+class StateTooOld(StoreError):
+    """The database is from before the first release, or was not made by skylift."""
 
 
 class StateUnreadable(StoreError):
@@ -291,6 +301,7 @@ class Database:
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
         scripts = sorted(MIGRATIONS.glob("*.sql"))
+        self._require_own(connection)
         version: int = connection.execute("PRAGMA user_version").fetchone()[0]
         if version > len(scripts):
             raise StateTooNew(
@@ -300,7 +311,8 @@ class Database:
         if version == len(scripts):
             return
         # One transaction, as a commit waits for the disk.
-        steps = [
+        steps = [f"PRAGMA application_id = {APPLICATION_ID};"]
+        steps += [
             f"{script.read_text()}; PRAGMA user_version = {number};"
             for number, script in enumerate(scripts[version:], start=version + 1)
         ]
@@ -314,6 +326,24 @@ class Database:
                 raise DiskFull(f"there is no space left where {self._path} is") from error
             script = scripts[min(reached, len(scripts) - 1)]
             raise StateUnreadable(f"{self._path}: {script.name}: {error}") from error
+
+    def _require_own(self, connection: sqlite3.Connection) -> None:
+        """Raises StateTooOld, and StateUnreadable for a file that is no database."""
+        try:
+            own = connection.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
+            empty = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone() == (0,)
+        except sqlite3.Error as error:
+            raise StateUnreadable(f"{self._path}: {error}") from error
+        if own or empty:
+            return
+        self.close()
+        where = self._path.parent
+        raise StateTooOld(
+            f"{self._path} was written by a skylift from before the first release, and this one does not read it. "
+            "Nothing was changed. To begin anew and keep it: "
+            f"skylift cloud down; sudo mv {shlex.quote(str(where))} {shlex.quote(f'{where}-old')}. "
+            "To begin anew without it: skylift cloud down --erase."
+        )
 
 
 class _Snapshots:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
 import threading
 import weakref
 from collections import Counter
@@ -29,7 +28,6 @@ class Files:
     def __init__(self, directory: Path) -> None:
         data = Data(directory)
         self._objects = data.objects
-        self._spool = data.spool
         # Reentrant: a body may be collected, and so released, while its own thread is in here.
         self._lock = threading.RLock()
         self._held: Counter[str] = Counter()
@@ -87,9 +85,6 @@ class Files:
     def sweep(self, kept: Collection[str]) -> int:
         """Remove each file not in `kept`; returns how many. Only while nothing else runs."""
         make_directory(self._objects)
-        if self._spool.is_dir():
-            # Where versions before 0.2 received bodies.
-            shutil.rmtree(self._spool)
         orphans = [entry.name for entry in os.scandir(self._objects) if entry.name not in kept]
         self._remove(orphans)
         return len(orphans)

@@ -1,4 +1,5 @@
-"""The state of each earlier version, with rows in every table that it had, opened by this one.
+"""The state of each released version, with rows in every table that it had, opened by this one; and those that are not
+read.
 
 `rows/NNNN.sql` holds what a cloud of version NNNN may have written, into the tables that came with it. These files stay
 as they are: what a row looked like then does not change any more.
@@ -14,13 +15,16 @@ from pathlib import Path
 import pytest
 
 from skylift.cloud import main  # noqa: F401 - says of every noun where it is kept
+from skylift.cloud.cannot_start import USAGE, CannotStart
+from skylift.cloud.data import Data
 from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Image, Instance
+from skylift.cloud.joints.first_facts import open_database
 from skylift.cloud.network import NetworkAcl, NetworkInterface, Vpc
 from skylift.cloud.services.table import TABLE
 from skylift.cloud.store import database as store
 from skylift.cloud.store.content import sweep_files
-from skylift.cloud.store.database import MIGRATIONS, Database, StateUnreadable
+from skylift.cloud.store.database import APPLICATION_ID, MIGRATIONS, Database, StateUnreadable
 from skylift.cloud.store.mapping import tables
 from skylift.cloud.volume import Snapshot
 
@@ -59,6 +63,7 @@ def state_of(version: str, directory: Path) -> Path:
             rows = ROWS / f"{script.name[:4]}.sql"
             if rows.exists():
                 old.executescript(f"BEGIN; {rows.read_text()}; COMMIT;")
+        old.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         old.execute(f"PRAGMA user_version = {VERSIONS.index(version) + 1}")
         old.commit()
     return path
@@ -112,23 +117,59 @@ def test_the_state_of_each_earlier_version_is_read(version: str, tmp_path: Path)
         assert connection.execute("PRAGMA user_version").fetchone() == (len(SCRIPTS),)
 
 
+def migrations(directory: Path, monkeypatch: pytest.MonkeyPatch, *later: str) -> None:
+    """This skylift's own first migration, and these after it."""
+    scripts = directory / "migrations"
+    scripts.mkdir()
+    for number, text in enumerate([SCRIPTS[0].read_text(), *later], start=1):
+        (scripts / f"{number:04}_step.sql").write_text(text)
+    monkeypatch.setattr(store, "MIGRATIONS", scripts)
+
+
+def test_a_later_migration_changes_a_state_that_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = state_of("0001", tmp_path)
+    before = counts(path)
+    migrations(tmp_path, monkeypatch, "CREATE TABLE notes (a TEXT); INSERT INTO notes SELECT id FROM volumes;")
+    for _ in range(2):
+        Database(path).close()
+        assert counts(path) == {**before, "notes": before["volumes"]}
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+
+
 def test_a_migration_that_fails_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor do those before it: all that are missing are one transaction, and the error says which of them it was."""
     path = state_of("0001", tmp_path)
     before = counts(path)
-    scripts = tmp_path / "migrations"
-    scripts.mkdir()
-    (scripts / "0001_first.sql").write_text("")
-    (scripts / "0002_second.sql").write_text("CREATE TABLE whole (a TEXT);")
-    (scripts / "0003_third.sql").write_text(
-        "CREATE TABLE half (a TEXT); DELETE FROM volumes; SELECT absent FROM volumes;"
+    migrations(
+        tmp_path,
+        monkeypatch,
+        "CREATE TABLE whole (a TEXT);",
+        "CREATE TABLE half (a TEXT); DELETE FROM volumes; SELECT absent FROM volumes;",
     )
-    monkeypatch.setattr(store, "MIGRATIONS", scripts)
-    with pytest.raises(StateUnreadable, match=r"0003_third\.sql: no such column: absent"):
+    with pytest.raises(StateUnreadable, match=r"0003_step\.sql: no such column: absent"):
         Database(path)
     assert counts(path) == before
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+
+
+def test_a_state_from_before_the_first_release_is_refused(tmp_path: Path) -> None:
+    """As it was left: by many migrations, and without the mark of those that are read."""
+    data = Data(tmp_path / "of a user")
+    data.path.mkdir()
+    with closing(sqlite3.connect(data.database)) as old:
+        old.executescript("PRAGMA journal_mode = WAL; CREATE TABLE vpcs (id TEXT); PRAGMA user_version = 35;")
+    before = data.database.read_bytes()
+    with pytest.raises(CannotStart) as refused, open_database(data, lambda _: None):
+        pass
+    assert refused.value.code == USAGE
+    assert str(refused.value) == (
+        f"{data.database} was written by a skylift from before the first release, and this one does not read it. "
+        f"Nothing was changed. To begin anew and keep it: skylift cloud down; sudo mv '{data.path}' '{data.path}-old'. "
+        "To begin anew without it: skylift cloud down --erase."
+    )
+    assert data.database.read_bytes() == before
 
 
 def test_a_file_that_is_no_database_is_said_to_be_none(tmp_path: Path) -> None:

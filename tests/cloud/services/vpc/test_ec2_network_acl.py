@@ -1,17 +1,10 @@
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 from ec2_fixtures import Cloud, filters, tagged
-
-from skylift.cloud.network import NetworkAcl
-from skylift.cloud.services.vpc.network_acl import default_acl
-from skylift.cloud.store.database import MIGRATIONS, Database
 
 
 @dataclass
@@ -165,28 +158,3 @@ def test_a_subnet_leaves_and_a_vpc_takes_its_default_with_it(cloud: Cloud, site:
 def test_a_repeat_makes_nothing_new(cloud: Cloud, site: Site) -> None:
     first = cloud.call("CreateNetworkAcl", VpcId=site.vpc, ClientToken="once")
     assert cloud.call("CreateNetworkAcl", VpcId=site.vpc, ClientToken="once") == first
-
-
-def test_an_older_state_gets_what_every_vpc_has(tmp_path: Path) -> None:
-    file = tmp_path / "state.db"
-    scripts = [
-        MIGRATIONS / name for name in ("0001_network_and_instances.sql", "0002_identity.sql", "0003_objects.sql")
-    ]
-    with closing(sqlite3.connect(file)) as connection:
-        for script in scripts:
-            connection.executescript(script.read_text())
-        connection.executescript(
-            "INSERT INTO vpcs VALUES ('vpc-1', '10.0.0.0/16', 0, 1, 0, 'default', '{}');"
-            "INSERT INTO vpcs VALUES ('vpc-2', '10.0.0.0/16', 0, 1, 0, 'default', '{}');"
-            "INSERT INTO subnets VALUES ('subnet-1', 'vpc-1', '10.0.0.0/24', 'z', 0, 0, '{}');"
-            "INSERT INTO subnets VALUES ('subnet-2', 'vpc-1', '10.0.1.0/24', 'z', 0, 0, '{}');"
-            "PRAGMA user_version = 3;"
-        )
-    database = Database(file)
-    with database.read() as tx:
-        one, two = tx.find(NetworkAcl)
-    database.close()
-    assert (one.vpc_id, two.vpc_id) == ("vpc-1", "vpc-2")
-    assert [association.subnet_id for association in one.associations] == ["subnet-1", "subnet-2"]
-    assert len({one.id, two.id, *(association.id for association in one.associations)}) == 4
-    assert one.entries == two.entries == default_acl("vpc-1").entries
