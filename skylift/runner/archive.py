@@ -16,11 +16,11 @@ from pathlib import Path
 
 from skylift.runner.cache import NOWHERE, Cache
 
-_SOURCE = Path(__file__).with_name("supervisor")
-_PLACE = "skylift/runner/supervisor/"
-_FIRST = ("__init__", "aws", "boot", "console", "environ", "introduction", "keeper", "ledger", "power", "prefix")
+_SOURCE = Path(__file__).with_name("server")
+_PLACE = "skylift/runner/server/"
+_FIRST = ("__init__", "aws", "boot", "console", "etc_environment", "announce", "guardian", "ledger", "power", "prefix")
 """The modules that fetch all the others."""
-_MAIN = "from skylift.runner.supervisor.boot import main\n\nmain()\n"
+_MAIN = "from skylift.runner.server.boot import main\n\nmain()\n"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _UNCHECKED = 0b01
 """The flag of a .pyc that is known by a hash which nobody compares."""

@@ -1,6 +1,6 @@
 """Results come home: from the job's prefix to the working directory, each file whole and checked before it is there.
 
-What a server sent is written only where the job's own record asks for it (see supervisor/outputs.py), and only below
+What a server sent is written only where the job's own record asks for it (see server/outputs.py), and only below
 the working directory: folders are walked by descriptors, and no symbolic link is followed on the way. What was sent and
 not asked for is named, and stays in S3. So is a result whose name no file here can have; all others come.
 
@@ -27,8 +27,8 @@ from skylift.runner.ec2 import Api
 from skylift.runner.errors import Refused, ResultsDamaged, RunError
 from skylift.runner.job import Missing, Result
 from skylift.runner.record import Prefix
+from skylift.runner.server.outputs import asked_for, named_outright
 from skylift.runner.server_record import MANIFEST_LIMIT, Sent, parse_manifest
-from skylift.runner.supervisor.outputs import asked_for, named_outright
 
 _AT_A_TIME = 8
 _NOT_THERE = {"NoSuchKey", "404", "InvalidRange", "416"}

@@ -1,6 +1,6 @@
 """A job's record in S3: where each thing of it stands, and what the client writes there for the supervisor.
 
-The layout of the prefix is described at the top of supervisor/__init__.py. `record.json` is the client's own: a job's
+The layout of the prefix is described at the top of server/__init__.py. `record.json` is the client's own: a job's
 role may read it and not write it (see role.py), as all that is not below `server/`. So it is what counts where the
 client has to believe something of a job: which files are its results, until when it may be there, what runs on what.
 What the server says can only be less than that.

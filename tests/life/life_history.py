@@ -2,7 +2,7 @@
 
     python tests/life/life_history.py --seed 1234              # that history, step by step
     python tests/life/life_history.py --from 1 --histories 5000
-    python tests/life/life_history.py --source OTHER/skylift/runner/supervisor --histories 2000
+    python tests/life/life_history.py --source OTHER/skylift/runner/server --histories 2000
 
 Ends with exit code 1 when a promise did not hold.
 """
@@ -196,7 +196,7 @@ class Life:
         python = self.python
         python["aws"].Http.send = staticmethod(self.cloud.send)
         python["aws"].sign = lambda method, url, headers, *rest: dict(headers)
-        python["keeper"]._begin = self._fork
+        python["guardian"]._begin = self._fork
         python["boot"].load = lambda archive: python["job"]
         python["job"].Door = _Door
         python["job"].Memory = lambda before=None: _Memory(self, before)

@@ -30,8 +30,8 @@ from weakref import WeakKeyDictionary
 
 from life_clock import Queue, World
 
-PACKAGE = "skylift.runner.supervisor"
-SOURCE = Path(__file__).parents[2] / "skylift/runner/supervisor"
+PACKAGE = "skylift.runner.server"
+SOURCE = Path(__file__).parents[2] / "skylift/runner/server"
 _MADE_UP = 1_000_000
 """Descriptors from here on are the model's own: pipes, and what stands for a process."""
 
@@ -829,7 +829,7 @@ class Python:
         top, runner = types.ModuleType("skylift"), types.ModuleType("skylift.runner")
         self._top: Any = top
         self._top.runner = runner
-        runner.supervisor = self._load("__init__")  # type: ignore[attr-defined]
+        runner.server = self._load("__init__")  # type: ignore[attr-defined]
 
     def __getitem__(self, name: str) -> Any:
         return self._load(name)

@@ -118,7 +118,7 @@ MUTANTS: dict[str, tuple[str, str, str, dict[str, Any], list[Blow], str]] = {
         "two at once",
     ),
     "a program that may have started is started": (
-        "past",
+        "recovery",
         'return start is not None and ("pid" in self.said or start["boot"] != self.boot)',
         "return False",
         LONG,
@@ -126,7 +126,7 @@ MUTANTS: dict[str, tuple[str, str, str, dict[str, Any], list[Blow], str]] = {
         "is not to be run again",
     ),
     "a keeper forgets how a program ended": (
-        "keeper",
+        "guardian",
         'if said.get("pid") == ended.si_pid and "end" not in said:',
         "if False:",
         LONG,
@@ -151,7 +151,7 @@ MUTANTS: dict[str, tuple[str, str, str, dict[str, Any], list[Blow], str]] = {
         "is not there as the manifest has it",
     ),
     "a signal is 127 and not 128": (
-        "verdict",
+        "outcome",
         "exit_code = 128 - code if code < 0 else code",
         "exit_code = 127 - code if code < 0 else code",
         {**LONG, "on_term": "die"},
@@ -159,7 +159,7 @@ MUTANTS: dict[str, tuple[str, str, str, dict[str, Any], list[Blow], str]] = {
         "the record says cancelled",
     ),
     "an answer to a notice is the job's end": (
-        "verdict",
+        "outcome",
         "return code != 0\n",
         "return False\n",
         {**LONG, "spot": True, "on_term": "save"},

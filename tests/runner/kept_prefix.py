@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from skylift.runner.supervisor.aws import Refused, Unreachable
+from skylift.runner.server.aws import Refused, Unreachable
 
 
 class Killed(BaseException):

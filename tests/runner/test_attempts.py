@@ -18,10 +18,10 @@ from shipped_job import Shipped
 from skylift.runner.ec2 import Api
 from skylift.runner.job import Program, Settings
 from skylift.runner.plan import Order
-from skylift.runner.supervisor.attempts import Attempts, key_of
-from skylift.runner.supervisor.aws import Unreachable
-from skylift.runner.supervisor.notice import ACTION, ADVICE, Notice
-from skylift.runner.supervisor.verdict import is_answer
+from skylift.runner.server.attempts import Attempts, key_of
+from skylift.runner.server.aws import Unreachable
+from skylift.runner.server.outcome import is_answer
+from skylift.runner.server.spot_notice import ACTION, ADVICE, Notice
 
 COUNTS = """
 import json, os, signal, sys, time

@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 from kept_prefix import KeptPrefix, Killed, nothing
 
-from skylift.runner.supervisor.attempts import Attempts, key_of
-from skylift.runner.supervisor.aws import Unreachable
-from skylift.runner.supervisor.checkpoint import Checkpoint, Look, Sent, is_written, look
-from skylift.runner.supervisor.packing import Unfit
-from skylift.runner.supervisor.verdict import Ended
+from skylift.runner.server.attempts import Attempts, key_of
+from skylift.runner.server.aws import Unreachable
+from skylift.runner.server.checkpoint import Checkpoint, Look, Sent, is_written, look
+from skylift.runner.server.checkpoint_archive import Unfit
+from skylift.runner.server.outcome import Ended
 
 Bucket = KeptPrefix
 

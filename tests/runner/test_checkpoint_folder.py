@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from skylift.runner.supervisor.packing import Damaged, Owner, Unfit, Unpacking, pack, walk
+from skylift.runner.server.checkpoint_archive import Damaged, Owner, Unfit, Unpacking, pack, walk
 
 ME = Owner(os.getuid(), os.getgid())
 

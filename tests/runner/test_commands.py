@@ -27,7 +27,7 @@ from skylift.runner.commands import (
 from skylift.runner.errors import LaunchFailed
 from skylift.runner.job import Program
 
-SUPERVISOR = Path(__file__).parents[2] / "skylift" / "runner" / "supervisor"
+SUPERVISOR = Path(__file__).parents[2] / "skylift" / "runner" / "server"
 
 
 def test_program() -> None:
@@ -115,7 +115,7 @@ def test_user_data_that_does_not_fit_is_refused() -> None:
 def test_the_whole_supervisor_travels_with_what_this_python_made_of_it() -> None:
     with zipfile.ZipFile(io.BytesIO(whole_archive())) as archive:
         names = set(archive.namelist())
-    modules = {f"skylift/runner/supervisor/{path.name}" for path in SUPERVISOR.glob("*.py")}
+    modules = {f"skylift/runner/server/{path.name}" for path in SUPERVISOR.glob("*.py")}
     assert modules <= names
     assert {f"{module}c" for module in modules} <= names
 
@@ -137,7 +137,7 @@ def test_supervisor_needs_nothing_newer_than_python_39_and_nothing_installed(pat
         for alias in node.names
     }
     strange = {name for name in imported if name.split(".")[0] not in sys.stdlib_module_names}
-    assert {name for name in strange if not name.startswith("skylift.runner.supervisor")} == set()
+    assert {name for name in strange if not name.startswith("skylift.runner.server")} == set()
 
 
 def test_a_script_that_is_called_like_an_option() -> None:

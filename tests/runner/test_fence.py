@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from skylift.runner.supervisor.aws import Refused, Unreachable
-from skylift.runner.supervisor.fence import end_server
+from skylift.runner.server.aws import Refused, Unreachable
+from skylift.runner.server.fence import end_server
 
 DENIED = Unreachable("POST ec2: HTTP 403 UnauthorizedOperation")
 AWAY = Unreachable("POST ec2: HTTP 503 Unavailable")

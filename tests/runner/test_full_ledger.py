@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from skylift.runner.supervisor.ledger import Ledger
+from skylift.runner.server.ledger import Ledger
 
 
 @contextmanager

@@ -14,8 +14,8 @@ from shipped_job import Shipped
 from skylift.runner.job import Program
 from skylift.runner.plan import Order
 from skylift.runner.record import Prefix
-from skylift.runner.supervisor.aws import Unreachable
-from skylift.runner.supervisor.handover import Handover
+from skylift.runner.server.aws import Unreachable
+from skylift.runner.server.handover import Handover
 
 KEEP = 120
 

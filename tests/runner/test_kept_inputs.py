@@ -11,8 +11,8 @@ from typing import Any, BinaryIO, cast
 
 import pytest
 
-from skylift.runner.supervisor.inputs import Inputs
-from skylift.runner.supervisor.prefix import Prefix
+from skylift.runner.server.inputs import Inputs
+from skylift.runner.server.prefix import Prefix
 
 
 class Shelf:

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from skylift.runner.supervisor import upload
-from skylift.runner.supervisor.aws import Refused, Unreachable
-from skylift.runner.supervisor.patience import OutOfTime, Patience
-from skylift.runner.supervisor.prefix import Prefix
+from skylift.runner.server import upload
+from skylift.runner.server.aws import Refused, Unreachable
+from skylift.runner.server.patience import OutOfTime, Patience
+from skylift.runner.server.prefix import Prefix
 
 BODY = bytes(range(256)) * 40
 PART = 1000

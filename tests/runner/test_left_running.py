@@ -43,7 +43,7 @@ def test_a_daemon_that_churns_temporary_files(shipped: Shipped, machine: Machine
 
 WATCHES = """
 import ctypes, os, subprocess, sys, time
-from skylift.runner.supervisor.left_running import LeftRunning
+from skylift.runner.server.left_running import LeftRunning
 
 # As the keeper is: orphans come to us.
 ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)

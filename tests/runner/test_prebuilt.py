@@ -19,8 +19,8 @@ from skylift.runner.job import Program
 from skylift.runner.plan import Order
 from skylift.runner.prebuilt import Prebuilt, environment_statements, find_prebuilt
 from skylift.runner.recipe import Recipe
-from skylift.runner.supervisor import prebuilt as supervisor
-from skylift.runner.supervisor.boot import PATIENCE
+from skylift.runner.server import prebuilt as supervisor
+from skylift.runner.server.boot import PATIENCE
 
 PLACE = "envs/recipe/ami-1/0001"
 

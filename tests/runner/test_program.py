@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from skylift.runner.supervisor.ledger import Ledger
-from skylift.runner.supervisor.program import Program
-from skylift.runner.supervisor.verdict import Ended
+from skylift.runner.server.ledger import Ledger
+from skylift.runner.server.outcome import Ended
+from skylift.runner.server.program import Program
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from skylift.runner.supervisor.aws import Aws, Http, Metadata, Refused, Unreachable
+from skylift.runner.server.aws import Aws, Http, Metadata, Refused, Unreachable
 
 
 class Place:

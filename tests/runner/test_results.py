@@ -19,11 +19,11 @@ from typing import Any
 import pytest
 from shipped_job import Shipped
 
-from skylift.runner.supervisor.aws import Refused, Unreachable
-from skylift.runner.supervisor.found import files_named
-from skylift.runner.supervisor.patience import OutOfTime, Patience
-from skylift.runner.supervisor.prefix import Prefix
-from skylift.runner.supervisor.results import FEW, Results
+from skylift.runner.server.aws import Refused, Unreachable
+from skylift.runner.server.find_files import files_named
+from skylift.runner.server.patience import OutOfTime, Patience
+from skylift.runner.server.prefix import Prefix
+from skylift.runner.server.results import FEW, Results
 
 BAD_NAME = os.fsdecode(b"caf\xe9.txt")
 

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from skylift.runner.supervisor import aws as supervisor_aws
-from skylift.runner.supervisor.aws import Aws, Http, Metadata, Unreachable
-from skylift.runner.supervisor.prefix import Prefix
+from skylift.runner.server import aws as supervisor_aws
+from skylift.runner.server.aws import Aws, Http, Metadata, Unreachable
+from skylift.runner.server.prefix import Prefix
 
 
 class Endpoint:

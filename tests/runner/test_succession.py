@@ -16,10 +16,10 @@ from runner_bench import Machine, Metadata, until
 from shipped_job import Shipped
 from waiting_job import go
 
-from skylift.runner.supervisor.ledger import Ledger
-from skylift.runner.supervisor.shipper import Shipper
-from skylift.runner.supervisor.status import Status
-from skylift.runner.supervisor.stream import SEGMENT, Stream
+from skylift.runner.server.ledger import Ledger
+from skylift.runner.server.shipper import Shipper
+from skylift.runner.server.status import Status
+from skylift.runner.server.stream import SEGMENT, Stream
 
 # A second copy would say so. What it writes while nobody is there to read must be there in the end.
 COUNTS = """

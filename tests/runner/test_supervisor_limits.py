@@ -21,11 +21,11 @@ from waiting_job import go
 from skylift.runner.ec2 import Api
 from skylift.runner.job import Program
 from skylift.runner.plan import Order
-from skylift.runner.supervisor.memory import Memory
-from skylift.runner.supervisor.power import RESERVE
-from skylift.runner.supervisor.program import GRACE
-from skylift.runner.supervisor.stream import SEGMENT, Stream
-from skylift.runner.supervisor.verdict import judge
+from skylift.runner.server.memory import Memory
+from skylift.runner.server.outcome import judge
+from skylift.runner.server.power import RESERVE
+from skylift.runner.server.program import GRACE
+from skylift.runner.server.stream import SEGMENT, Stream
 
 WAITS = """
 import os, time

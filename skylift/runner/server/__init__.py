@@ -1,0 +1,106 @@
+"""The part of skylift that runs on the server: one job, from first boot to power off.
+
+Standard library only, Python 3.9 or newer. User data carries `boot.py` and what it needs; that arms the timer which
+turns the server off, and fetches the rest, a zip archive, from the job's prefix. It runs as root and depends on nobody:
+what it needs is read from the prefix with the instance's own role, and what comes of the job is written there.
+Start reading at `job.py`, whose `run` is the order of things. Its parent, `guardian.py`, has another one go on when it
+is killed; `ledger.py` is what the one leaves to the other.
+
+The prefix, `s3://BUCKET/jobs/NAME/`, is the job's record:
+
+    record.json             what to do; written by the client, whose conditional write claims the job's name
+    in/supervisor.pyz       this package; its SHA-256 stands in the user data
+    in/env.json             the user's --env values; removed when the program has started, of a spot job at its end
+    in/s3.json              [{"bucket", "region", "objects": [[KEY, ETAG, SIZE, PLACE]]}]: inputs from other buckets
+    in/fleet.json           {"fleet"}: which one brings a spot job's servers
+    in/cancel               its presence asks for the job's end
+    server/hostkeys.json    {"instance", "keys", "user"}: the server's public SSH keys, and the user to log in as
+    server/attempts/1.json  {"instance", "claimed"}: whoever writes it first is the one that runs the program; of a spot
+                            job there are more of them, and more in each (see attempts.py)
+    server/checkpoint/N-X   what attempt N of a spot job has left to go on from, under a key that is used once; the
+                            attempt names the last whole ones (see checkpoint.py)
+    server/claim.json       {"job"}: whose client alone may make a server that was kept ready for its own job
+    server/next.json        {"job"}: whose a server is that was kept; see handover.py
+    server/status.json      how far it is, and at the end how it went
+    server/stdout/OFFSET    the streams in pieces, named by the offset of their first byte in 20 digits
+    server/stderr/OFFSET    with the metadata "times": [GRAIN, [[TIME, OFFSET], ...]], where bytes from OFFSET up to the
+                            next one were written within GRAIN seconds from TIME on
+    server/results/PATH     what the program left in its outputs: large files, and small ones of which there are few
+    server/packs/X.tar      many small files together; X is the SHA-256 of the archive
+    server/files/X          a file whose path cannot be a key, being not UTF-8 or too long: X is the path's SHA-256
+    server/manifest.json    those results with sizes and SHA-256, written after the last of them
+
+Beside it, `s3://BUCKET/inputs/sha256/SHA-256` is what jobs were given, by its content: bundles, which hold a job's
+files, and large files. The client puts them there, and the record names those that are the job's.
+
+record.json, where what is marked * may be missing:
+
+    version, job, created, deadline     1, the name, and seconds since the epoch
+    argv, python                        what to start; whether argv[0] becomes the environment's interpreter
+    cwd                                 where in the bundle
+    bundle_sha256                       of the bundle, a tar.gz
+    large*                              [{"place", "mode", "sha256", "size"}]: files that came by themselves, and where
+                                        in the bundle's root they belong
+    environment                         {"kind", "path", "python"*}; kind is none, script, requirements or project, and
+                                        path the script, the requirements file or the project's folder
+    uv*                                 {"key", "sha256"} of uv's wheel in the bucket, for images that have none
+    prebuilt*                           {"place", "sha256", "shared"}: where in the bucket an environment is to be taken
+                                        from, or, without a digest and where it is shared, where the one that is built
+                                        is put (see prebuilt.py)
+    outputs                             globs relative to cwd
+    has_env, has_s3*                    whether there are in/env.json and in/s3.json
+    max_time, cap*                      seconds from the program's start, and the words for who set them ("--max-time")
+    idle*                               seconds without output and without work for the processor that end the program
+    sync_every*                         seconds between two uploads of results while the program runs
+    log_cap*                            bytes of each stream that are kept
+    terminal*                           {"term", "rows", "columns"} of an interactive program: all it shows is in stdout
+    spot*                               {"checkpoint", "beat"*} of a job that another server goes on with when this one
+                                        is taken away: a path relative to cwd or "", and seconds between signs of life
+    keep, instance_type                 seconds that the server stays after the end, and its type
+
+status.json:
+
+    job, attempt, instance, updated     times are like 2026-01-31T12:00:00.000Z
+    state, final                        booting, unpacking, environment, running, uploading, and interrupted, until a
+                                        next server of a spot job is booting; then, with final true:
+                                        succeeded, failed, out-of-memory, timed-out, idle, cancelled, rebooted,
+                                        environment-failed, broken
+    instance_type, market               of a spot job: what this server is, and whether it is spot or on-demand
+    booted, started, ended, program_seconds, pid
+    environment, environment_seconds    kept, taken or built, where one was asked for, and how long that took
+    exit_code, signal                   the client's exit code: 128+n for signal n, 124 for a cap, 123 for an
+                                        environment that could not be made, 122 for a server that was rebooted,
+                                        121 for a program that the kernel ended for want of memory,
+                                        125 for a failure of skylift's own
+    reason, detail                      one sentence, and what there is to read beside it
+    memory                              {"limit", "kills"}: bytes, and processes that the kernel ended for want of them
+    streams, lost, cut                  at the end: {"stdout": bytes, "stderr": bytes}, bytes that could not be kept,
+                                        and {"stdout": [from, to]}: what lies between head and tail of a long stream
+    role                                at the end: that of the server, which need not be the job's own
+    kept_until                          seconds since the epoch
+    notice, rebalance                   of a spot server: {"action", "time"} of its end, null once that was taken back,
+                                        and when it came to be likely
+    checkpoint, checkpoint_refused      of a spot job: the last one that was sent (see checkpoint.py), and why what
+                                        there is now is none
+
+manifest.json, which with --sync-every is there, and not final, while the program runs:
+
+    final
+    results                             [{"path", "size", "sha256", "at"*}]: `at` is [KEY, OFFSET], the object below
+                                        server/ that has the file's bytes from this offset on, where it is not
+                                        results/PATH. A path is relative to cwd; a byte of it that is not UTF-8 is the
+                                        character U+DC00 + byte, as in Python's file names (PEP 383)
+    unmatched                           outputs that named nothing
+    left_behind                         new files that nobody asked for
+    not_sent                            [{"path", "reason"}]: results that could not be read
+    changed                             results that changed while they were read, so that one may not fit the other
+
+The socket /run/skylift/NAME.sock takes JSON lines: {"stream": {"stdout": OFFSET, "stderr": OFFSET}}, {"signal": "INT"},
+{"cancel": true}, when a next job is there for the server {"next": true}, and where the program has a terminal {"input":
+BASE64} and {"resize": [ROWS, COLUMNS]}. A stream is answered with frames: a letter, the payload's length as 4 bytes
+big-endian, the payload. The letters are o stdout, e stderr, s status as JSON, c for what was cut, as JSON: {"stream",
+"from", "to"}, after which that stream goes on at "to", and b. Beside "stream" an order may have "since", a time in
+seconds since the epoch, which is answered first with b, {"stdout": OFFSET, "stderr": OFFSET}: where what was written
+since then begins; and "once", for what there is at that moment and no more. The final status is the last frame, after
+all output.
+"""

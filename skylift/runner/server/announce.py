@@ -1,0 +1,40 @@
+"""What a server shows of itself: its host keys, so that nobody has to trust it on first use, and whom to log in as."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pwd
+from pathlib import Path
+
+from skylift.runner.server.aws import Aws, Refused, Unreachable, patiently
+from skylift.runner.server.console import say
+from skylift.runner.server.prefix import Prefix
+
+LOGIN_USERS = ("ec2-user", "ubuntu", "admin", "debian", "rocky", "almalinux", "fedora")
+"""Default users of the images that there are on AWS, in the order of trying."""
+
+
+def find_user(name: str) -> pwd.struct_passwd:
+    """Who the image lets in by SSH: which name that is differs by distribution. Whoever runs us where there is none."""
+    for each in (name, *LOGIN_USERS):
+        with contextlib.suppress(KeyError):
+            return pwd.getpwnam(each)
+    return pwd.getpwuid(os.geteuid())
+
+
+def introduce(root: Path, user: str, aws: Aws, prefix: Prefix, until: float) -> None:
+    """As soon as sshd has its keys. Nobody waits for this: without sshd all of a job comes through S3."""
+
+    def show() -> None:
+        keys = [path.read_text().strip() for path in sorted((root / "etc/ssh").glob("ssh_host_*_key.pub"))]
+        if not any(key.startswith("ssh-ed25519 ") for key in keys):
+            raise Unreachable("sshd has no host key yet")
+        shown = {"instance": aws.instance(), "keys": keys, "user": find_user(user).pw_name}
+        prefix.put("server/hostkeys.json", json.dumps(shown).encode())
+
+    try:
+        patiently("host keys", show, until)
+    except (Unreachable, Refused) as error:
+        say("the host keys could not be shown: %s" % error)

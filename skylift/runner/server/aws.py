@@ -1,0 +1,315 @@
+"""Requests to AWS with the instance's own role: metadata, signatures, and which answers are worth asking again for."""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import hashlib
+import hmac
+import http.client
+import json
+import os
+import shutil
+import ssl
+import threading
+import time
+import urllib.parse
+from typing import TYPE_CHECKING, Any, BinaryIO, Callable, ClassVar, Dict, List, Optional, Tuple, TypeVar, Union
+
+from skylift.runner.server.console import say
+
+if TYPE_CHECKING:
+    from skylift.runner.server.patience import Patience
+
+T = TypeVar("T")
+
+_RENEWABLE = 5.0
+"""Seconds for which credentials are not asked for again: who waits for what it may not see yet asks often."""
+_IDLE = 4.0
+"""Seconds for which a connection waits for the next request: less than S3 or EC2 would wait."""
+_STALE = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired", "AuthFailure", "InvalidToken"})
+"""Said of credentials that have run out, or that not all of AWS knows yet."""
+_PASSING = _STALE | {
+    "BadDigest",
+    "IncompleteBody",
+    "InternalError",
+    "OperationAborted",
+    "RequestLimitExceeded",
+    "RequestTimeout",
+    "RequestTimeTooSkewed",
+    "SlowDown",
+    "Throttling",
+    "ThrottlingException",
+    "XAmzContentSHA256Mismatch",
+}
+"""Said with a 4xx of what goes right the next time: bytes that were damaged on their way, a pause that was too long."""
+
+
+class Refused(Exception):
+    """An answer of AWS that asking again will not change."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__("HTTP %d: %s" % (status, text[:500]))
+        self.status, self.code = status, code_of(text)
+
+
+class Unreachable(Exception):
+    """No answer, or one that asks for patience."""
+
+    final = False
+
+
+def code_of(text: str) -> str:
+    """AWS's own word for an error; empty where there is none."""
+    return text.partition("<Code>")[2].partition("</Code>")[0]
+
+
+def patiently(
+    what: str, call: Callable[[], T], until: "Union[float, Patience]", wait: Callable[[float], Any] = time.sleep
+) -> T:
+    """Repeat a call that must succeed while it is Unreachable, at growing intervals, until a wall-clock time, or for as
+    long as a Patience says."""
+    end = until if isinstance(until, (int, float)) else until.begin()
+    pause = 0.05
+    while True:
+        try:
+            return call()
+        except Unreachable as error:
+            if error.final or time.time() + pause > end:
+                raise
+            if pause > 1:
+                say("%s: %s; trying again" % (what, error))
+            wait(pause)
+            pause = min(pause * 1.6, 10)
+
+
+class Http:
+    """One request at a time on a connection, which is kept for the next. TLS is verified against the machine's own
+    certificate authorities."""
+
+    _kept: ClassVar[Dict[Tuple[str, str], List[Tuple[float, http.client.HTTPConnection]]]] = {}
+    _lock = threading.Lock()
+
+    @classmethod
+    def send(
+        cls,
+        method: str,
+        url: str,
+        headers: Dict[str, str],
+        body: bytes = b"",
+        timeout: float = 30,
+        sink: Optional[BinaryIO] = None,
+    ) -> Tuple[int, Dict[str, str], bytes]:
+        """Status, headers (lower case) and body; the body of a success goes to `sink` when there is one."""
+        parts = urllib.parse.urlsplit(url)
+        place, target = (parts.scheme, parts.netloc), parts.path + ("?" + parts.query if parts.query else "")
+        while True:
+            connection, kept = cls._take(place, timeout)
+            try:
+                connection.request(method, target, body or None, headers)
+                answer = connection.getresponse()
+                break
+            except (OSError, http.client.HTTPException) as error:
+                connection.close()
+                # Who has waited too long for us hangs up. Our request may have come there all the same, as any may.
+                if not kept or not isinstance(error, (ConnectionError, ssl.SSLError)):
+                    raise Unreachable("%s %s: %r" % (method, parts.netloc, error)) from None
+        try:
+            found = {name.lower(): value for name, value in answer.getheaders()}
+            if sink is None or answer.status >= 300:
+                content = answer.read()
+            else:
+                content, began = b"", sink.tell()
+                shutil.copyfileobj(answer, sink, 1 << 20)
+                come = sink.tell() - began
+                if come != int(found.get("content-length", come)):
+                    raise Unreachable("%s broke off after %d bytes" % (url, come))
+        except (OSError, http.client.HTTPException) as error:
+            connection.close()
+            raise Unreachable("%s %s: %r" % (method, parts.netloc, error)) from None
+        except BaseException:
+            connection.close()
+            raise
+        with cls._lock:
+            # One that will be closed has closed itself.
+            if connection.sock is not None:
+                cls._kept.setdefault(place, []).append((time.monotonic(), connection))
+        return answer.status, found, content
+
+    @classmethod
+    def _take(cls, place: Tuple[str, str], timeout: float) -> Tuple[http.client.HTTPConnection, bool]:
+        """A connection, and whether it has been used before."""
+        with cls._lock:
+            waiting = cls._kept.get(place, [])
+            while waiting:
+                since, connection = waiting.pop()
+                if time.monotonic() - since < _IDLE and connection.sock is not None:
+                    connection.sock.settimeout(timeout)
+                    return connection, True
+                connection.close()
+        if place[0] != "https":
+            return http.client.HTTPConnection(place[1], timeout=timeout), False
+        bundle = os.environ.get("AWS_CA_BUNDLE") or os.environ.get("SSL_CERT_FILE")
+        return http.client.HTTPSConnection(place[1], timeout=timeout, context=_trust(bundle)), False
+
+
+@functools.lru_cache(maxsize=4)
+def _trust(bundle: Optional[str]) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=bundle)
+
+
+class Metadata:
+    """The instance metadata service, version 2: who this server is, and its role's credentials."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._token = ""
+        self._lock = threading.Lock()
+        self._credentials: Dict[str, str] = {}
+        self._fresh_until = 0.0
+        self._fetched = 0.0
+        self.role = ""
+
+    def get(self, path: str) -> str:
+        for _ in range(2):
+            if not self._token:
+                headers = {"X-aws-ec2-metadata-token-ttl-seconds": "21600", "Content-Length": "0"}
+                status, _, body = Http.send("PUT", self._url + "/latest/api/token", headers, timeout=5)
+                if status != 200:
+                    raise Unreachable("metadata token: HTTP %d" % status)
+                self._token = body.decode()
+            status, _, body = Http.send("GET", self._url + path, {"X-aws-ec2-metadata-token": self._token}, timeout=5)
+            if status == 200:
+                return body.decode()
+            if status != 401:
+                break
+            self._token = ""
+        raise Unreachable("metadata %s: HTTP %d" % (path, status))
+
+    def credentials(self, renew: bool = False) -> Dict[str, str]:
+        """Access key, secret and token; asked again five minutes before they expire, or when AWS did not take them and
+        they are some seconds old."""
+        with self._lock:
+            old = time.monotonic() - self._fetched > _RENEWABLE
+            if (renew and old) or time.time() > self._fresh_until:
+                base = "/latest/meta-data/iam/security-credentials/"
+                self.role = self.get(base).split("\n")[0].strip()
+                answer = json.loads(self.get(base + self.role))
+                if answer.get("Code", "Success") != "Success":
+                    raise Unreachable("role credentials: %s" % answer.get("Code"))
+                expires = datetime.datetime.fromisoformat(answer["Expiration"].replace("Z", "+00:00"))
+                self._credentials = answer
+                self._fresh_until = expires.timestamp() - 300
+                self._fetched = time.monotonic()
+            return self._credentials
+
+
+def sign(
+    method: str,
+    url: str,
+    headers: Dict[str, str],
+    digest: str,
+    service: str,
+    region: str,
+    credentials: Dict[str, str],
+    when: str,
+) -> Dict[str, str]:
+    """Signature version 4 in the Authorization header. `when` is like 20260131T120000Z, `digest` the body's SHA-256.
+
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/create-signed-request.html
+    """
+    parts = urllib.parse.urlsplit(url)
+    signed = dict(headers, host=parts.netloc)
+    signed.update({"x-amz-date": when, "x-amz-content-sha256": digest})
+    if credentials.get("Token"):
+        signed["x-amz-security-token"] = credentials["Token"]
+    names = sorted(name.lower() for name in signed)
+    lower = {name.lower(): " ".join(value.split()) for name, value in signed.items()}
+    query = "&".join(sorted(piece if "=" in piece else piece + "=" for piece in parts.query.split("&") if piece))
+    canonical = "\n".join(
+        [
+            method,
+            parts.path or "/",
+            query,
+            *("%s:%s" % (name, lower[name]) for name in names),
+            "",
+            ";".join(names),
+            digest,
+        ]
+    )
+    scope = "/".join([when[:8], region, service, "aws4_request"])
+    text = "\n".join(["AWS4-HMAC-SHA256", when, scope, hashlib.sha256(canonical.encode()).hexdigest()])
+    key = ("AWS4" + credentials["SecretAccessKey"]).encode()
+    for piece in scope.split("/"):
+        key = hmac.new(key, piece.encode(), hashlib.sha256).digest()
+    signature = hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
+    signed["authorization"] = "AWS4-HMAC-SHA256 Credential=%s/%s, SignedHeaders=%s, Signature=%s" % (
+        credentials["AccessKeyId"],
+        scope,
+        ";".join(names),
+        signature,
+    )
+    return signed
+
+
+class Aws:
+    """Signed requests. An endpoint of its own stands for all services; without one, AWS's regional ones are used."""
+
+    def __init__(self, region: str, endpoint: Optional[str], metadata: Metadata) -> None:
+        self.region, self.endpoint, self._metadata = region, endpoint, metadata
+        self._instance = ""
+        self._suffix = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
+
+    @property
+    def role(self) -> str:
+        """That of this server; of an earlier job, where the server is."""
+        return self._metadata.role
+
+    def instance(self) -> str:
+        """The id of this server."""
+        if not self._instance:
+            self._instance = self._metadata.get("/latest/meta-data/instance-id")
+        return self._instance
+
+    def in_region(self, region: str) -> Aws:
+        return Aws(region, self.endpoint, self._metadata)
+
+    def url(self, service: str, bucket: str = "") -> str:
+        if self.endpoint:
+            return self.endpoint.rstrip("/") + ("/" + bucket if bucket else "")
+        name = "%s.%s.%s" % (service, self.region, self._suffix)
+        if "." in bucket:  # for which S3's certificates do not hold
+            return "https://%s/%s" % (name, bucket)
+        return "https://" + (bucket + "." if bucket else "") + name
+
+    def send(
+        self,
+        service: str,
+        method: str,
+        url: str,
+        headers: Dict[str, str],
+        body: bytes = b"",
+        sink: Optional[BinaryIO] = None,
+    ) -> Tuple[int, Dict[str, str], bytes]:
+        """Answers below 300, and 304, 404, 409 and 412, which callers know. The rest is an exception.
+
+        403 counts as Unreachable: a role that is a few seconds old is not known everywhere in AWS yet.
+        """
+        tried: Dict[str, str] = {}
+        for renew in (False, True):
+            credentials = self._metadata.credentials(renew)
+            if credentials is tried:
+                break
+            tried = credentials
+            when = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+            digest = hashlib.sha256(body).hexdigest()
+            signed = sign(method, url, headers, digest, service, self.region, credentials, when)
+            status, found, answer = Http.send(method, url, signed, body, 60, sink)
+            text = "" if status < 400 else answer.decode(errors="replace")
+            if status != 403 and code_of(text) not in _STALE:
+                break
+        if status < 300 or status in (304, 404, 409, 412):
+            return status, found, answer
+        if status in (403, 429) or status >= 500 or code_of(text) in _PASSING:
+            raise Unreachable("%s %s: HTTP %d %s" % (method, url, status, text[:300]))
+        raise Refused(status, text)

@@ -1,0 +1,143 @@
+"""What user data starts: the timer first, then the rest of the supervisor, fetched from the job's prefix."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import hashlib
+import importlib
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import skylift.runner.server as package
+from skylift.runner.server.announce import introduce
+from skylift.runner.server.aws import Aws, Metadata, Refused, Unreachable, patiently
+from skylift.runner.server.console import say
+from skylift.runner.server.etc_environment import read_environment
+from skylift.runner.server.guardian import Kept, clear, keep
+from skylift.runner.server.ledger import Ledger, boot_mark
+from skylift.runner.server.power import RESERVE, arm_timer, power_off
+from skylift.runner.server.prefix import Prefix
+
+WHOLE = "supervisor.pyz"
+PATIENCE = 900
+"""Seconds after the program's end in which its results must have come to S3; then the server stops, with its disk."""
+
+
+def boot(options: argparse.Namespace) -> None:
+    # A shell starts background commands with these ignored, and an ignored signal stays so for the program.
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    for name, value in read_environment(Path(options.root)):
+        os.environ.setdefault(name, value)
+    rebooted = not boot_mark(Path(options.root)).exists()
+    while True:
+        folder = Path(options.root) / "var/lib/skylift" / options.prefix.rstrip("/").rsplit("/", 1)[-1]
+        folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+        for each in (folder.parent, folder):
+            each.chmod(0o711)
+        ledger = Ledger(folder / "ledger")
+        if not go_on(options, ledger):
+            if rebooted and is_late(options.deadline) and {"start", "stranded"} & set(ledger.read()):
+                # Somebody has started the server again, and what it keeps is still to be delivered: nothing else runs.
+                options.deadline = time.time() + options.patience + 2 * RESERVE
+            # User data has armed it already, before there was any Python.
+            if options.deadline != float(os.environ.get("SKYLIFT_TIMER", "0")):
+                arm_timer(options.deadline)
+            code = keep(folder, ledger, functools.partial(work, options, ledger), functools.partial(prepare, options))
+            if not go_on(options, ledger):
+                sys.exit(code)
+            clear()
+
+
+def is_late(deadline: float) -> bool:
+    return time.time() > deadline - RESERVE
+
+
+def go_on(options: argparse.Namespace, ledger: Ledger) -> bool:
+    """Whether this server is another job's by now, in this boot or since an earlier one."""
+    following = ledger.read().get("next")
+    if following is not None:
+        options.prefix, options.deadline = "jobs/" + following["job"], following["deadline"]
+    return following is not None
+
+
+def work(options: argparse.Namespace, ledger: Ledger, kept: Kept) -> None:
+    """The supervisor, in a process of its own."""
+    aws = Aws(options.region, os.environ.get("AWS_ENDPOINT_URL"), Metadata(options.imds))
+    prefix = Prefix(aws, options.bucket, options.prefix)
+    shown = (Path(options.root), options.user, aws, prefix, options.deadline - RESERVE)
+    # Who waits for them comes by SSH while we load the rest.
+    threading.Thread(target=introduce, args=shown, daemon=True).start()
+    try:
+        archive = fetch_whole(prefix, options)
+    except (Unreachable, Refused) as error:
+        say("the supervisor could not be fetched: %s" % error)
+        return power_off()
+    load(archive).supervise(options, aws, prefix, ledger, kept)
+    return None
+
+
+def prepare(options: argparse.Namespace) -> None:
+    """In the keeper: what takes a supervisor the longest at its start."""
+    if is_here(options):
+        load(whole_place(options))
+
+
+def load(archive: Path) -> Any:
+    """The module that does the work, with all that it imports."""
+    place = str(archive / "skylift/runner/server")
+    if place not in package.__path__:
+        package.__path__.insert(0, place)
+        importlib.invalidate_caches()
+    return importlib.import_module("skylift.runner.server.job")
+
+
+def whole_place(options: argparse.Namespace) -> Path:
+    return Path(options.root) / "var/lib/skylift" / WHOLE
+
+
+def is_here(options: argparse.Namespace) -> bool:
+    """Whether the archive is there as it was sent, known by its digest."""
+    place = whole_place(options)
+    return place.exists() and hashlib.sha256(place.read_bytes()).hexdigest() == str(options.sha256)
+
+
+def fetch_whole(prefix: Prefix, options: argparse.Namespace) -> Path:
+    """The archive as it was sent; one that an earlier boot has fetched is as good."""
+    place = whole_place(options)
+    if not is_here(options):
+        place.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
+        part = place.with_suffix(".part")
+        patiently("the supervisor", lambda: prefix.fetch("in/" + WHOLE, part), options.deadline - RESERVE)
+        if hashlib.sha256(part.read_bytes()).hexdigest() != options.sha256:
+            raise Refused(200, "in/%s is not what was sent" % WHOLE)
+        part.chmod(0o755)
+        part.replace(place)
+    return place
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="supervisor")
+    parser.add_argument("--root", default="/")
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    first = verbs.add_parser("boot")
+    for name in ("bucket", "prefix", "region", "user", "sha256"):
+        first.add_argument("--" + name, required=True)
+    first.add_argument("--deadline", type=float, required=True)
+    first.add_argument("--imds", default="http://169.254.169.254")
+    first.add_argument("--poll", type=float, default=5.0)
+    first.add_argument("--patience", type=float, default=PATIENCE)
+    attach = verbs.add_parser("attach")
+    attach.add_argument("job")
+    options = parser.parse_args()
+    if options.verb == "boot":
+        return boot(options)
+    from skylift.runner.server.attach import join_door  # noqa: PLC0415 (not there before the rest has come)
+
+    return join_door(options.root, options.job)

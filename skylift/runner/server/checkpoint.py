@@ -1,0 +1,383 @@
+"""What a program writes down to go on from: sent as it changes, and there again before the next attempt begins.
+
+Only a whole one is ever sent. A program that writes a new file and renames it over the old one is always safe. Of one
+that writes in place we see that somebody has it open for writing, that it has changed a moment ago, or while it was
+read; and what changed in place after SIGTERM is not taken from a program that did not end by itself.
+
+A key is used once. It stands in the attempt before anything is sent there, so that whoever comes next, after us or on
+another server, knows of all there may be. Nothing is removed before an attempt that does not name it is known to have
+come: one whose answer was lost may name the new one or the one before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import re
+import secrets
+import shutil
+import stat
+import threading
+import time
+from pathlib import Path
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+
+from skylift.runner.server.attempts import Attempt
+from skylift.runner.server.aws import Refused, Unreachable, patiently
+from skylift.runner.server.checkpoint_archive import Changed, Damaged, Owner, Unfit, Unpacking, open_file, pack, walk
+from skylift.runner.server.console import say
+from skylift.runner.server.outcome import Ended
+from skylift.runner.server.prefix import Prefix
+from skylift.runner.server.unpack import make_folder, sha256_of
+
+_SETTLED = 1.0
+"""Seconds without a change after which a checkpoint that is written in place may be taken."""
+_LEAST = 5.0
+"""Seconds between two sendings; and nine times as long as the last one took."""
+_KEPT = 3
+"""Checkpoints that are kept, the newest among them."""
+_KEY = re.compile(r"server/checkpoint/[0-9a-z-]{1,64}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+Stamp = Tuple[int, int, int]
+
+
+class Look(NamedTuple):
+    """What tells whether a checkpoint has changed: of each file, link and folder its place, number, size (of a folder
+    its mode) and the time of its last change, which nobody can set."""
+
+    files: Tuple[Tuple[str, int, int, int], ...]
+
+    def renamed_since(self, before: Optional[Look]) -> bool:
+        """Whether this is one file, and another one than that."""
+        return before is not None and len(self.files) == 1 and self.files[0][:2] != before.files[0][:2]
+
+    @property
+    def age(self) -> float:
+        return time.time() - max((changed for *_, changed in self.files), default=0) / 1e9
+
+
+class Sent(NamedTuple):
+    """One that is in the prefix, as an attempt names it."""
+
+    key: str
+    sha256: str
+    size: int
+    kind: str
+    mode: int
+    attempt: int
+    time: float
+
+    @classmethod
+    def parse(cls, found: Any) -> Optional[Sent]:
+        """None for what is none: the attempt is an earlier server's, and a program there may have written it."""
+        try:
+            sent = cls(**{name: found[name] for name in cls._fields})
+            numbers = (sent.size, sent.mode, sent.attempt)
+            fine = _KEY.fullmatch(sent.key) and _SHA256.fullmatch(sent.sha256) and sent.kind in ("file", "folder")
+        except (KeyError, TypeError):
+            return None
+        if not fine or any(type(number) is not int or not 0 <= number < 1 << 63 for number in numbers):
+            return None
+        return sent if type(sent.time) in (int, float) else None
+
+
+class Checkpoint:
+    """A file or a folder at `path`. In the attempt stand
+
+    checkpoint      the newest that was sent, as `Sent` has it
+    earlier         [those before it], the newest first, which are gone on from when it is missing or damaged
+    strays          keys that may be there though none of these has them, and are to be removed; the last one is to be
+                    used next
+    """
+
+    def __init__(self, path: Path, prefix: Prefix, attempt: Attempt, user: pwd.struct_passwd, spool: Path) -> None:
+        self.path, self._prefix, self._attempt, self._user, self._spool = path, prefix, attempt, user, spool
+        self._sent: Optional[Look] = None
+        self._marked: Optional[Look] = None
+        self._marked_open = False
+        self._next = ""
+        self._sending = threading.Lock()
+        self._hurry = threading.Event()
+        self._over = threading.Event()
+        self.refused = ""
+
+    @property
+    def _chain(self) -> List[Sent]:
+        fields = self._attempt.fields
+        earlier = fields.get("earlier")
+        found = map(Sent.parse, [fields.get("checkpoint"), *(earlier if isinstance(earlier, list) else [])])
+        return [each for each in found if each is not None]
+
+    def _strays(self) -> List[str]:
+        found = self._attempt.fields.get("strays")
+        return [key for key in found if isinstance(key, str) and _KEY.fullmatch(key)] if isinstance(found, list) else []
+
+    def _name(self, chain: List[Sent], following: str, until: float) -> None:
+        """Have the attempt name these, and `following` as the key to be used next; what is then nobody's goes."""
+        named = [each.key for each in chain]
+        known = dict.fromkeys([*self._strays(), *(each.key for each in self._chain)])
+        strays = [key for key in known if key not in named]
+        told: List[Dict[str, Any]] = [each._asdict() for each in chain]
+        self._next = ""
+        self._attempt.note(
+            until, checkpoint=told[0] if told else None, earlier=told[1:], strays=[*strays, *filter(None, [following])]
+        )
+        # Only now: without an answer it is not known which one the attempt names.
+        self._next = following
+        left = [key for key in strays if not self._remove(key)]
+        self._attempt.fields["strays"] = [*left, *filter(None, [following])]
+
+    def _remove(self, key: str) -> bool:
+        try:
+            self._prefix.delete(key)
+        except (Unreachable, Refused) as error:
+            say("an old checkpoint is left for later: %s" % error)
+            return False
+        return True
+
+    # Before the program runs.
+
+    def restore(self, top: Path, until: float) -> None:
+        """The last one that was sent, if there is any, in place of whatever is there; the one before where that is
+        missing or damaged."""
+        if not self._attempt.fields.get("checkpoint"):
+            return
+        chain, words = self._chain, "The attempt before names no checkpoint that could be one."
+        for number, each in enumerate(chain):
+            words = self._fetch(each, top, until)
+            if not words:
+                if number:
+                    say("the job goes on from the checkpoint before: %s" % each.key)
+                    self._name(chain[number:], "", until)
+                self._sent = look(self.path)
+                return
+            say(words)
+        raise Ended("broken", words)
+
+    def _fetch(self, sent: Sent, top: Path, until: float) -> str:
+        """What is wrong with it, or nothing; then it is where it belongs."""
+        self._check_room(sent.size * (2 if sent.kind == "folder" else 1))
+        if not patiently("checkpoint", lambda: self._is_there(sent.key), until):
+            return "The checkpoint %s is not in the job's prefix." % sent.key
+        if sha256_of(self._spool) != sent.sha256:
+            return "The checkpoint that arrived is not the one that was sent (%s)." % sent.key
+        make_folder(self.path.parent, top, self._user)
+        # Beside where it belongs, so that it gets there in one step; nobody else can enter it.
+        place = self.path.with_name(".skylift-checkpoint")
+        _clear(place)
+        if sent.kind == "folder":
+            real = os.path.join(os.path.realpath(str(self.path.parent)), self.path.name)
+            try:
+                Unpacking(self._spool, place, (real, str(self.path)), Owner(*self._user[2:4])).run()
+            except Damaged as error:
+                _clear(place)
+                return "The checkpoint %s is damaged: %s." % (sent.key, error)
+            self._spool.unlink()
+        else:
+            # From another file system, if it has to be.
+            shutil.move(str(self._spool), str(place))
+            os.chown(str(place), self._user.pw_uid, self._user.pw_gid)
+            place.chmod(sent.mode & 0o777)
+        _clear(self.path)
+        place.replace(self.path)
+        return ""
+
+    def _is_there(self, key: str) -> bool:
+        """Then it is in the spool. Of what there is not, a server that may not list its prefix hears that it is denied,
+        as if its role was not known yet; but it can try to write one first."""
+        try:
+            self._prefix.fetch(key, self._spool)
+        except Refused as error:
+            if error.status != 404:
+                raise
+            return False
+        except Unreachable as error:
+            if "HTTP 403" in str(error) and self._prefix.put(key, b"", first=True):
+                return False
+            raise
+        return True
+
+    def _check_room(self, size: int) -> None:
+        found = os.statvfs(str(self._spool.parent))
+        free = found.f_bavail * found.f_frsize
+        if size > free:
+            reason = "The checkpoint does not fit: it takes %d MiB, and the server's disk has %d MiB left."
+            raise Ended("broken", reason % (size >> 20, free >> 20))
+
+    # While the program runs.
+
+    def keep(self, changed: Callable[[], Any]) -> None:
+        """Send it as it changes, from now on."""
+        threading.Thread(target=self._run, args=(changed,), name="checkpoint", daemon=True).start()
+
+    def hurry(self) -> None:
+        self._hurry.set()
+
+    def _run(self, changed: Callable[[], Any]) -> None:
+        pause = 0.0
+        while True:
+            self._hurry.wait(max(pause, 1.0))
+            self._hurry.clear()
+            if self._over.is_set():
+                return
+            began, pause, refused = time.monotonic(), 0.0, self.refused
+            try:
+                ready = self._ready()
+                if ready is not None and self.send(time.time(), ready):
+                    changed()
+                    pause = max(_LEAST, 9 * (time.monotonic() - began))
+            except Unfit as error:
+                self._refuse(error)
+            except (Unreachable, Refused, OSError) as error:
+                say("the checkpoint could not be sent: %s" % error)
+            if self.refused != refused:
+                changed()
+
+    def _refuse(self, error: Unfit) -> None:
+        """Said once; the one before stays what the next server goes on from."""
+        if self.refused != str(error):
+            self.refused = str(error)
+            say("the checkpoint is not taken: %s" % error)
+
+    def _ready(self) -> Optional[Look]:
+        found = look(self.path)
+        if found is None or found == self._sent or found.age <= _SETTLED or is_written(self.path):
+            return None
+        return found
+
+    def send(self, until: float, ready: Optional[Look] = None) -> bool:
+        """Whether it is in the prefix as it was at one moment, and is not what was there already. With `ready`, it has
+        to be as it was then."""
+        with self._sending:
+            seen = look(self.path)
+            if seen is None or seen == self._sent or (ready is not None and seen != ready):
+                return False
+            key = self._next or self._allocate(until)
+            sent = self._put(key, seen, until)
+            if sent is None:
+                return False
+            self._name([sent, *self._chain][:_KEPT], self._new_key(), until)
+            # A file that was renamed over meanwhile is another one, which is for the next time.
+            self._sent = seen if look(self.path) == seen else None
+            self.refused = ""
+            return True
+
+    def _new_key(self) -> str:
+        return "server/checkpoint/%d-%s" % (self._attempt.number, secrets.token_hex(8))
+
+    def _allocate(self, until: float) -> str:
+        self._name(self._chain, self._new_key(), until)
+        return self._next
+
+    def _put(self, key: str, seen: Look, until: float) -> Optional[Sent]:
+        """None when it has changed meanwhile. The file itself is sent; of a folder an archive."""
+        self._next = ""
+        if self.path.is_dir():
+            return self._put_folder(key, seen, until)
+        with os.fdopen(open_file(str(self.path)), "rb") as file:
+            before = os.fstat(file.fileno())
+            if _stamp(before) != seen.files[0][1:]:
+                return None
+            digest = self._prefix.put_file(key, file, before.st_size, until)
+            if not _is_whole(before, os.fstat(file.fileno())):
+                return None
+            return self._told(key, digest, file.tell(), "file", before)
+
+    def _put_folder(self, key: str, seen: Look, until: float) -> Optional[Sent]:
+        try:
+            with self._spool.open("w+b") as file:
+                pack(self.path, file)
+                if look(self.path) != seen:
+                    return None
+                size = file.tell()
+                file.seek(0)
+                digest = self._prefix.put_file(key, file, size, until)
+            return self._told(key, digest, size, "folder", os.stat(str(self.path)))
+        except Changed:
+            return None
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                self._spool.unlink()
+
+    def _told(self, key: str, digest: str, size: int, kind: str, found: os.stat_result) -> Sent:
+        mode = found.st_mode & 0o777
+        return Sent(key, digest, size, kind, mode, self._attempt.number, round(time.time(), 3))
+
+    # Its end.
+
+    def mark(self) -> None:
+        """What there is when the program is told to end."""
+        self._marked, self._marked_open = look(self.path), is_written(self.path)
+
+    def finish(self, until: float, *, by_itself: bool) -> bool:
+        """Send what the program has left. False when that cannot be trusted: then the one before counts."""
+        self._over.set()
+        self._hurry.set()
+        seen = look(self.path)
+        if seen is None or seen == self._sent:
+            return True
+        untouched = seen == self._marked and not self._marked_open
+        if not (by_itself or untouched or seen.renamed_since(self._marked)):
+            return False
+        try:
+            return self.send(until, seen) or look(self.path) == self._sent
+        except Unfit as error:
+            self._refuse(error)
+        except OSError as error:
+            say("the checkpoint could not be sent: %s" % error)
+        return False
+
+    def stop(self) -> None:
+        self._over.set()
+        self._hurry.set()
+
+
+def _clear(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(str(path))
+    elif path.is_symlink() or path.exists():
+        path.unlink()
+
+
+def look(path: Path) -> Optional[Look]:
+    """None when there is nothing, or it changes under our hands."""
+    try:
+        if not path.is_dir():
+            return Look((("", *_stamp(os.stat(str(path)))),))
+        return Look(tuple(sorted((inner, *_stamp(found)) for inner, found in walk(os.path.realpath(str(path))))))
+    except OSError:
+        return None
+
+
+def _stamp(found: os.stat_result) -> Stamp:
+    if stat.S_ISDIR(found.st_mode):
+        return found.st_ino, found.st_mode, found.st_ctime_ns
+    return found.st_ino, found.st_size, found.st_ctime_ns
+
+
+def _is_whole(before: os.stat_result, after: os.stat_result) -> bool:
+    """Whether a file that was read has not been written meanwhile. To be renamed over costs it a name, and no more."""
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        return False
+    return before.st_ctime_ns == after.st_ctime_ns or after.st_nlink < before.st_nlink
+
+
+def is_written(path: Path) -> bool:
+    """Whether any process has it, or something in it, open for writing."""
+    place = os.path.realpath(str(path))
+    for descriptors in Path("/proc").glob("[0-9]*/fd"):
+        with contextlib.suppress(OSError):
+            for each in descriptors.iterdir():
+                with contextlib.suppress(OSError):
+                    target = os.readlink(str(each))
+                    if (target == place or target.startswith(place + os.sep)) and _is_for_writing(each):
+                        return True
+    return False
+
+
+def _is_for_writing(descriptor: Path) -> bool:
+    told = (descriptor.parent.parent / "fdinfo" / descriptor.name).read_text()
+    flags = next(line.split()[1] for line in told.splitlines() if line.startswith("flags:"))
+    return int(flags, 8) & os.O_ACCMODE != os.O_RDONLY

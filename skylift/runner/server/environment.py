@@ -1,0 +1,125 @@
+"""The job's Python environment, made by uv."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Dict, List, Optional
+
+from skylift.runner.server.aws import Refused
+from skylift.runner.server.cached_environment import Standing
+from skylift.runner.server.login_user import Login
+from skylift.runner.server.outcome import Ended
+from skylift.runner.server.prebuilt import Prebuilt
+from skylift.runner.server.program import Program
+from skylift.runner.server.uv import Uv
+
+FAILED = 123
+"""The exit code of a job whose environment could not be made."""
+
+
+class Environment:
+    """`make` builds what the record asks for; `python` and `bin` are what came of it."""
+
+    def __init__(self, wanted: Dict[str, Any], login: Login, program: Program, log: Path, uv: Uv) -> None:
+        self._wanted, self._login, self._program, self._log, self._finder = wanted, login, program, log, uv
+        self._venv = login.home / ".skylift-venv"
+        self._source: Path = login.place / wanted["path"]
+        self._env = dict(login.environment(), UV_PROJECT_ENVIRONMENT=str(self._venv), VIRTUAL_ENV=str(self._venv))
+        self.python = shutil.which("python3", path=self._env["PATH"]) or sys.executable
+        self.bin = ""
+
+    @property
+    def wanted(self) -> bool:
+        return bool(self._wanted["kind"] != "none" or self._wanted.get("python"))
+
+    @property
+    def folders(self) -> List[Path]:
+        """All that an environment consists of: its own folder, and Pythons that uv has fetched for it."""
+        return [self._venv, self._login.home / ".local/share/uv/python"]
+
+    def make(self, prebuilt: Optional[Prebuilt], standing: Standing) -> str:
+        """How it came to be: `kept` on this server by an earlier job, `taken` from the bucket, or `built`."""
+        self.python = str(self._venv / "bin" / "python")
+        self.bin = os.path.dirname(self.python)
+        how, found = "kept", standing.find()
+        if found is None:
+            how, found = "taken", prebuilt.take() if prebuilt is not None else None
+        if found is None:
+            how = "built"
+            self._build(prebuilt)
+        elif found["lock"] is not None and not self._lock.exists():
+            self._lock.write_text(found["lock"])
+            os.chown(str(self._lock), self._login.uid, self._login.gid)
+        if self._wanted["kind"] == "project":
+            # The project's own package, which is never shared; there is nothing left to resolve.
+            self._uv("sync", *self._version(), "--project", str(self._source), "--frozen")
+        return how
+
+    @property
+    def lock(self) -> Optional[str]:
+        """What a project was resolved to."""
+        return self._lock.read_text() if self._wanted["kind"] == "project" else None
+
+    @property
+    def _lock(self) -> Path:
+        return self._source / "uv.lock"
+
+    def _version(self) -> List[str]:
+        return ["--python", self._wanted["python"]] if self._wanted.get("python") else []
+
+    def _build(self, prebuilt: Optional[Prebuilt]) -> None:
+        kind, source, version, began = self._wanted["kind"], str(self._source), self._version(), time.monotonic()
+        lock = None
+        shutil.rmtree(str(self._venv), ignore_errors=True)
+        if kind == "script":
+            self._uv("sync", *version, "--active", "--script", source)
+        elif kind == "project":
+            # The lock decides where there is one; what it says is not resolved anew.
+            found = self._lock.exists()
+            frozen = ["--frozen"] if found else []
+            self._uv("sync", *version, "--project", source, "--no-install-project", *frozen)
+            lock = None if found else self._lock.read_text()
+        else:
+            self._uv("venv", "--quiet", "--clear", *version, str(self._venv))
+        if kind == "requirements":
+            self._uv("pip", "install", "--python", self.python, "--requirements", source)
+        if prebuilt is not None:
+            prebuilt.write_down(lock, time.monotonic() - began)
+
+    def _program_uv(self) -> str:
+        try:
+            found = self._finder.program()
+        except Refused as error:
+            raise Ended("broken", "uv cannot be had from the bucket: %s" % error) from None
+        if found is None:
+            raise Ended(
+                "environment-failed", "This server's image has no uv, which makes Python environments.", "", FAILED
+            )
+        return found
+
+    def _uv(self, *arguments: str) -> str:
+        """What uv printed. Its own words are the detail of a failure."""
+        with self._log.open("ab") as words:
+            process = self._program.start(
+                [self._program_uv(), "--no-progress", *arguments],
+                "helper",
+                cwd=str(self._login.place),
+                env=self._env,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=words,
+                umask=0o022,
+                **self._login.identity(),
+            )
+            printed, _ = process.communicate()
+        if process.returncode != 0:
+            if self._program.ending:
+                raise Ended(self._program.ending, "The job was ended while its environment was made.", "", 143)
+            tail = self._log.read_bytes()[-8192:].decode(errors="replace").strip()
+            raise Ended("environment-failed", "The Python environment could not be made.", tail, FAILED)
+        return printed.decode()

@@ -1,0 +1,144 @@
+"""The files that stand in a job's folder, while others may still change it: what is gone in the next moment is not
+there, and what cannot be looked at is told. A name is bytes: those that are not UTF-8 are in it as Python has them
+(PEP 383), each bad byte as one character from U+DC80 to U+DCFF, and so are they in the manifest."""
+
+from __future__ import annotations
+
+import functools
+import os
+import stat
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Tuple
+
+from skylift.runner.server.outputs import asked_for, has_wildcard, stands_for
+
+Stamp = Tuple[int, int]
+"""Size, and when it was changed: what tells whether it was."""
+Tell = Callable[[str, OSError], Any]
+
+
+class Found(NamedTuple):
+    """A regular file, by its path relative to where it was looked for."""
+
+    inner: str
+    stamp: Stamp
+
+
+def stamp_of(found: os.stat_result) -> Stamp:
+    return found.st_size, found.st_mtime_ns
+
+
+def spelled(path: str) -> str:
+    """The same name whatever this system's encoding is."""
+    return os.fsencode(path).decode("utf-8", "surrogateescape")
+
+
+def files_below(top: str, tell: Tell) -> Iterator[Found]:
+    """Without those that are links."""
+    for inner, entry in _entries_below(top, tell):
+        try:
+            if entry.is_file(follow_symlinks=False):
+                yield Found(inner, stamp_of(entry.stat(follow_symlinks=False)))
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            tell(inner, error)
+
+
+def files_named(cwd: str, pattern: str, tell: Tell) -> Iterator[Found]:
+    """Those that a pattern asks for, each once. A link stands for the file that it leads to, and one that the pattern
+    names for its folder, as long as that is in `cwd`."""
+    home, seen = os.path.realpath(cwd) + os.sep, set()
+
+    def is_file(inner: str) -> Iterator[Found]:
+        full = os.path.join(cwd, inner)
+        try:
+            found = os.stat(full)
+            if stat.S_ISREG(found.st_mode) and (not os.path.islink(full) or os.path.realpath(full).startswith(home)):
+                yield Found(inner, stamp_of(found))
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            tell(inner, error)
+
+    @functools.lru_cache(maxsize=256)
+    def is_inside(folder: str) -> bool:
+        return (os.path.realpath(folder) + os.sep).startswith(home)
+
+    for top in _tops(cwd, pattern, tell):
+        full = os.path.join(cwd, top)
+        if not os.path.isdir(full):
+            inners: Iterator[str] = iter([top] if is_inside(os.path.dirname(full)) else [])
+        elif is_inside(full):
+            below = _entries_below(full, lambda inner, error: tell(os.path.join(top, inner), error))  # noqa: B023
+            inners = (os.path.join(top, inner) for inner, _ in below)
+        else:
+            continue
+        for inner in inners:
+            if inner not in seen and asked_for(inner, [pattern]):
+                seen.add(inner)
+                yield from is_file(inner)
+
+
+def _entries_below(top: str, tell: Tell) -> Iterator[Tuple[str, "os.DirEntry[str]"]]:
+    """All but folders; those are gone into, but not links to them."""
+    folders = [""]
+    while folders:
+        folder = folders.pop()
+        for entry in _list(os.path.join(top, folder), folder, tell):
+            inner = os.path.join(folder, entry.name)
+            try:
+                is_folder = entry.is_dir(follow_symlinks=False)
+            except OSError as error:
+                tell(inner, error)
+                continue
+            if is_folder:
+                folders.append(inner)
+            else:
+                yield inner, entry
+
+
+def _list(folder: str, inner: str, tell: Tell) -> "List[os.DirEntry[str]]":
+    try:
+        with os.scandir(folder) as found:
+            return sorted(found, key=lambda entry: entry.name)
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:
+        tell(inner or ".", error)
+    return []
+
+
+def _tops(cwd: str, pattern: str, tell: Tell) -> List[str]:
+    """What the words of a pattern may stand for. The last `**` stands for what is below anyway."""
+    words = [] if pattern == "." else pattern.rstrip("/").split("/")
+    if ".." in words or words[:1] == [""]:
+        return []
+    while words and words[-1] == "**":
+        words.pop()
+    found = [""]
+    for word in words:
+        following: Dict[str, None] = {}
+        for each in found:
+            following.update(dict.fromkeys(_step(cwd, each, word, tell)))
+        found = list(following)
+    return found
+
+
+def _step(cwd: str, each: str, word: str, tell: Tell) -> Iterator[str]:
+    if not has_wildcard(word):
+        if os.path.lexists(os.path.join(cwd, each, word)):
+            yield os.path.join(each, word)
+        return
+    folders = [each]
+    if word == "**":
+        yield each
+    while folders:
+        folder = folders.pop()
+        for entry in _list(os.path.join(cwd, folder), folder, tell):
+            inner = os.path.join(folder, entry.name)
+            if word != "**":
+                if stands_for(word, entry.name):
+                    yield inner
+            elif entry.is_dir(follow_symlinks=False):
+                folders.append(inner)
+                yield inner

@@ -1,0 +1,122 @@
+"""Inputs that come by themselves, each at its place in the job's folder."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import shutil
+import time
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, NamedTuple, Set
+
+from skylift.runner.server.aws import Aws, Refused, Unreachable, patiently
+from skylift.runner.server.concurrently import crew
+from skylift.runner.server.outcome import Ended
+from skylift.runner.server.prefix import Prefix
+from skylift.runner.server.program import Program
+from skylift.runner.server.unpack import make_room, sha256_of
+
+SHELF = "inputs/sha256"
+_SPAN = 32 << 20
+"""Bytes in one request: what has to be asked for again when one breaks off."""
+_AT_A_TIME = 4
+_PATIENCE = 300
+"""Seconds for each request, which include those in which S3 has not heard of a new role yet."""
+
+
+class _Wanted(NamedTuple):
+    where: Prefix
+    key: str
+    etag: str
+    size: int
+    target: Path
+
+
+class _Span(NamedTuple):
+    wanted: _Wanted
+    start: int
+    end: int
+
+
+class Inputs:
+    """What cannot be had ends the job, as does `program`, when that is to be ended before it has begun.
+
+    `kept` is where large files wait for the next job of a server that is kept, as further names of the job's own files:
+    they cost nothing, and one that the program has changed is seen to be another.
+    """
+
+    def __init__(self, place: Path, user: pwd.struct_passwd, program: Program, until: float, kept: Path) -> None:
+        self._place, self._user, self._program, self._until, self._kept = place, user, program, until, kept
+        self._folders: Set[Path] = set()
+
+    def fetch_large(self, shelf: Prefix, large: List[Dict[str, Any]]) -> None:
+        """What the record has under `large`."""
+        missing = [each for each in large if not self._take_kept(each)]
+        self._fetch([_Wanted(shelf, each["sha256"], "", each["size"], self._target(each["place"])) for each in missing])
+        for each in missing:
+            if sha256_of(self._target(each["place"])) != each["sha256"]:
+                raise Ended("broken", "The input %s is not what was sent (%s)." % (each["place"], each["sha256"]))
+        for each in large:
+            self._target(each["place"]).chmod(each["mode"])
+
+    def _take_kept(self, wanted: Dict[str, Any]) -> bool:
+        there, target = self._kept / wanted["sha256"], self._target(wanted["place"])
+        if not there.exists() or sha256_of(there) != wanted["sha256"]:
+            return False
+        target.unlink(missing_ok=True)
+        there.replace(target)
+        os.chown(str(target), self._user.pw_uid, self._user.pw_gid)
+        return True
+
+    def keep_large(self, large: List[Dict[str, Any]]) -> None:
+        """For the next job, instead of what was kept before."""
+        shutil.rmtree(str(self._kept), ignore_errors=True)
+        self._kept.mkdir(mode=0o700, parents=True)
+        for each in large:
+            # Two places may have the same content; and a file system may have none but one name for a file.
+            with contextlib.suppress(OSError):
+                os.link(str(self._target(each["place"])), str(self._kept / each["sha256"]))
+
+    def fetch_s3(self, aws: Aws, sources: List[Dict[str, Any]]) -> None:
+        """What in/s3.json names."""
+        wanted = [
+            _Wanted(bucket, key, etag, size, self._target(place))
+            for source in sources
+            for bucket in [Prefix(aws.in_region(source["region"]), source["bucket"])]
+            for key, etag, size, place in source["objects"]
+        ]
+        self._fetch(wanted)
+
+    def _target(self, place: str) -> Path:
+        return make_room(place, self._place, self._user, self._folders)
+
+    def _fetch(self, wanted: List[_Wanted]) -> None:
+        spans = [span for each in wanted for span in self._make(each)]
+        if spans:
+            with crew(_AT_A_TIME) as pool:
+                list(pool.map(self._fetch_span, spans))
+
+    def _make(self, wanted: _Wanted) -> Iterator[_Span]:
+        target, size = wanted.target, wanted.size
+        if target.is_symlink() or target.exists():
+            target.unlink()
+        target.touch()
+        target.chmod(0o644)
+        os.chown(str(target), self._user.pw_uid, self._user.pw_gid)
+        return (_Span(wanted, start, min(start + _SPAN, size)) for start in range(0, size, _SPAN))
+
+    def _fetch_span(self, span: _Span) -> None:
+        wanted, until = span.wanted, min(self._until, time.time() + _PATIENCE)
+        if self._program.ending:
+            raise Ended(self._program.ending, "The job was ended before its inputs had come.", exit_code=143)
+
+        def fetch() -> None:
+            with wanted.target.open("r+b") as file:
+                file.seek(span.start)
+                wanted.where.fetch_span(wanted.key, span.start, span.end, file, wanted.etag)
+
+        try:
+            patiently(wanted.key, fetch, until)
+        except (Unreachable, Refused) as error:
+            raise Ended("broken", "The input %s cannot be had: %s" % (wanted.key, error)) from None

@@ -1,0 +1,100 @@
+"""What one supervisor leaves to the next, should it be ended in the middle: on the server's disk, line by line."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from pathlib import Path
+from typing import Any, Dict, List
+
+from skylift.runner.server.console import say
+
+
+def boot_mark(root: Path) -> Path:
+    """A file in memory, so that each boot of the server has its own; there once its first supervisor is."""
+    return root / "run/skylift/boot"
+
+
+class Ledger:
+    """Lines of JSON objects. What a later line says goes over what an earlier one said; half a line says nothing.
+
+    Written by the supervisor, the keeper, and by the program's process in the moment before it becomes the program:
+
+        helper                  pid of what makes the environment
+        start                   before the program starts: {"boot", "time", "arrived", "kills", "status"}
+        pid, end, ended         the program's; its exit code, negative for a signal, and when it was known
+        ending                  why we ended it
+        verdict                 {"verdict", "more"}: how the job ended, and what else its status says of that
+        down                    when the server began to go down
+        stranded                the results could not be delivered, and the server asked to be stopped
+        delivered, kept_until   all is in the prefix; until when the server stays
+        notice, told            until when the server was said to stay; the same, once the program has been told
+        spot                    with delivered: that a fleet is to go before the server
+        next                    {"job", "deadline"}: whose this server is from here on
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = os.open(str(path), os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        self._latest: Dict[str, Any] = {}
+        self._seen = 0
+
+    def read(self) -> Dict[str, Any]:
+        said: Dict[str, Any] = {}
+        for line in self._bytes(0).split(b"\n"):
+            said.update(_parse(line))
+        return said
+
+    def latest(self, *names: str) -> Dict[str, Any]:
+        """Only these, the same ones each time: reads what is new since the last time, and remembers nothing else."""
+        whole, _, _ = self._bytes(self._seen).rpartition(b"\n")
+        if whole:
+            self._seen += len(whole) + 1
+        for line in whole.split(b"\n"):
+            if any(b'"%s"' % name.encode() in line for name in names):
+                said = _parse(line)
+                self._latest.update({name: said[name] for name in names if name in said})
+        return dict(self._latest)
+
+    def _bytes(self, start: int) -> bytes:
+        """From there to the end. Our position in the file is our keeper's as well, and so it is not used."""
+        pieces: List[bytes] = []
+        while True:
+            piece = os.pread(self._file, 1 << 20, start)
+            if not piece:
+                return b"".join(pieces)
+            pieces.append(piece)
+            start += len(piece)
+
+    def note(self, **fields: Any) -> None:
+        """A full disk costs what a successor would have known, not the job."""
+        try:
+            self._write(fields)
+        except OSError as error:
+            say("%s cannot be noted: %s" % (", ".join(fields), error))
+
+    def note_for_good(self, **fields: Any) -> None:
+        """Also when the power goes off right after. Raises OSError."""
+        self._write(fields)
+        os.fsync(self._file)
+
+    def _write(self, fields: Dict[str, Any]) -> None:
+        # Whoever was killed in the middle of a line has left no end to it.
+        self._append(b"\n%s\n" % json.dumps(fields).encode())
+
+    def _append(self, line: bytes) -> None:
+        """A disk that becomes full in the middle of a line is no error for the kernel; half a line says nothing."""
+        if os.write(self._file, line) != len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def sign(self, name: str) -> None:
+        """One's own pid, by a process that was forked: nothing here takes a lock that another thread may have held."""
+        self._append(b'\n{"%s": %d}\n' % (name.encode(), os.getpid()))
+
+
+def _parse(line: bytes) -> Dict[str, Any]:
+    try:
+        found = json.loads(line) if line else {}
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,263 @@
+"""Environments that are not built twice: taken from the bucket, or kept there for the next job.
+
+A place in the bucket holds one environment:
+
+    pin.json        {"sha256"}: of the index, written before the program starts, and never again
+    index.json      {"home", "lock", "entries", "packs"}; the last that is written
+    pack-NUMBER     the contents of files, one after the other
+
+Entries are [path, "d", mode], [path, "l", target] and [path, "f", mode, size, sha256], with paths below the login
+user's home; packs are [first, end] among the entries that are files. `lock` is what a project without a lock was
+resolved to.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import stat
+import threading
+import time
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, List, Optional
+
+from skylift.runner.server.aws import Refused, Unreachable, patiently
+from skylift.runner.server.concurrently import crew
+from skylift.runner.server.console import say
+from skylift.runner.server.login_user import Login
+from skylift.runner.server.prefix import Prefix
+from skylift.runner.server.unpack import sha256_of
+
+PACK = 16 << 20
+"""Bytes from which on a pack is closed; a larger file has one of its own."""
+_AT_A_TIME = 4
+_TAKING = 60
+"""Seconds that an environment which is there already may keep us, before it is built after all."""
+_PINNING = 30
+"""Likewise, for S3 to take what is written down."""
+_KEEPING = 300
+"""Likewise, for S3 to take the files. Results wait for room that these have, and must not run out of patience."""
+_MASKED = 0o022
+_LEAST = 15.0
+"""Seconds that keeping an environment may take after the program's end, however quickly it was built."""
+
+Entry = List[Any]
+
+
+class Changed(Exception):
+    """A file is not what was written down of it."""
+
+
+class Prebuilt:
+    """`named` is what the record says: the digest of the index that the place must have, empty where nothing is there
+    yet, and whether this server may put something there. `folders` are what an environment consists of, as far as they
+    are there."""
+
+    def __init__(self, shelf: Prefix, named: Dict[str, Any], login: Login, folders: List[Path]) -> None:
+        self._shelf, self._login, self._folders = shelf, login, folders
+        self._sha256, self._shared = named["sha256"], named["shared"]
+        self._index: Dict[str, Any] = {}
+        self._keeping: Optional[threading.Thread] = None
+        self._over = threading.Event()
+        self._patience = _LEAST
+
+    # Taken.
+
+    def take(self) -> Optional[Dict[str, Any]]:
+        """The index of what is now on this server; None when it has to be built."""
+        if not self._sha256:
+            return None
+        self._clear()
+        masked = os.umask(_MASKED)
+        try:
+            return self._take(time.time() + _TAKING)
+        except (Unreachable, Refused, Changed, OSError) as error:
+            say("the environment that was built before cannot be taken: %s" % error)
+            self._clear()
+            return None
+        finally:
+            os.umask(masked)
+
+    def _clear(self) -> None:
+        for folder in self._folders:
+            shutil.rmtree(str(folder), ignore_errors=True)
+
+    def _take(self, until: float) -> Dict[str, Any]:
+        text = patiently("environment", lambda: self._shelf.get("index.json"), until)
+        if text is None or hashlib.sha256(text).hexdigest() != self._sha256:
+            raise Changed("its index is not the one that the record names")
+        index: Dict[str, Any] = json.loads(text)
+        if index["home"] != str(self._login.home):
+            raise Changed("it was made for %s" % index["home"])
+        for path, kind, *more in index["entries"]:
+            if kind == "d":
+                self._make_folder(path, more[0])
+            elif kind == "l":
+                os.symlink(more[0], self._place(path))
+                self._give(self._place(path))
+        files = [entry for entry in index["entries"] if entry[1] == "f"]
+        with crew(_AT_A_TIME) as pool:
+            work = [
+                pool.submit(self._take_pack, number, files[first:end], until)
+                for number, (first, end) in enumerate(index["packs"])
+            ]
+            for each in work:
+                each.result()
+        return index
+
+    def _place(self, path: str) -> str:
+        """Paths are ours: the index is known by its digest."""
+        return os.path.join(str(self._login.home), path)
+
+    def _give(self, place: str) -> None:
+        os.lchown(place, self._login.uid, self._login.gid)
+
+    def _make_folder(self, path: str, mode: int) -> None:
+        if not os.path.isdir(self._place(path)):
+            os.mkdir(self._place(path))
+            self._give(self._place(path))
+        os.chmod(self._place(path), mode)
+
+    def _take_pack(self, number: int, files: List[Entry], until: float) -> None:
+        key = _pack(number)
+        if len(files) == 1:
+            path, _, mode, _, digest = files[0]
+            place = Path(self._place(path))
+            patiently(key, lambda: self._shelf.fetch(key, place), until)
+            if sha256_of(place) != digest:
+                raise Changed(path)
+            self._give(str(place))
+            place.chmod(mode)
+            return
+        content = patiently(key, lambda: self._shelf.get(key), until)
+        if content is None:
+            raise Refused(404, "%s is not there" % key)
+        start, whole = 0, memoryview(content)
+        for path, _, mode, size, digest in files:
+            data, start = whole[start : start + size], start + size
+            if hashlib.sha256(data).hexdigest() != digest:
+                raise Changed(path)
+            self._write(self._place(path), data, mode)
+
+    def _write(self, place: str, data: memoryview, mode: int) -> None:
+        """With as few calls as there may be: files are small, and there are thousands of them."""
+        file = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        try:
+            os.fchown(file, self._login.uid, self._login.gid)
+            if mode & _MASKED:
+                os.fchmod(file, mode)
+            while data:
+                data = data[os.write(file, data) :]
+        finally:
+            os.close(file)
+
+    # Kept.
+
+    def write_down(self, lock: Optional[str], seconds: float) -> None:
+        """What has been built, in `seconds`, before anything else can have changed it. Where that cannot be written, it
+        is not kept; no program has run yet that could be why."""
+        if not self._shared:
+            return
+        entries = list(self._entries())
+        files = [entry for entry in entries if entry[1] == "f"]
+        index = {
+            "home": str(self._login.home),
+            "lock": lock,
+            "entries": entries,
+            "packs": list(_packs(files)),
+        }
+        body = json.dumps(index).encode()
+        self._patience = max(seconds, _LEAST)
+        pin = json.dumps({"sha256": hashlib.sha256(body).hexdigest()}).encode()
+        try:
+            if patiently("environment", lambda: self._shelf.put("pin.json", pin, first=True), time.time() + _PINNING):
+                self._index = index
+        except (Unreachable, Refused) as error:
+            say("the environment is not kept: %s" % error)
+
+    def _entries(self) -> Iterator[Entry]:
+        home = str(self._login.home)
+        for folder in self._folders:
+            if not folder.is_dir():
+                continue
+            for above in reversed(folder.relative_to(home).parents):
+                if str(above) != ".":
+                    yield [str(above), "d", stat.S_IMODE(os.stat(os.path.join(home, str(above))).st_mode)]
+            for place, folders, files in os.walk(str(folder)):
+                yield [os.path.relpath(place, home), "d", stat.S_IMODE(os.stat(place).st_mode)]
+                for name in sorted([*folders, *files]):
+                    full = os.path.join(place, name)
+                    path = os.path.relpath(full, home)
+                    if os.path.islink(full):
+                        yield [path, "l", os.readlink(full)]
+                    elif name in files:
+                        found = os.stat(full)
+                        yield [path, "f", stat.S_IMODE(found.st_mode), found.st_size, sha256_of(Path(full))]
+
+    def keep(self) -> None:
+        """Beside the program; what that changes meanwhile is not kept."""
+        if self._index:
+            self._keeping = threading.Thread(target=self._keep, name="environment", daemon=True)
+            self._keeping.start()
+
+    def stop(self, cancelled: Callable[[], bool]) -> None:
+        """The job has ended. What is on its way may still arrive, if that takes no longer than building it did."""
+        until = time.time() + (0 if cancelled() else self._patience)
+        if self._keeping is not None:
+            self._keeping.join(max(0.0, until - time.time()))
+        self._over.set()
+
+    def _keep(self) -> None:
+        files = [entry for entry in self._index["entries"] if entry[1] == "f"]
+        until = time.time() + _KEEPING
+        try:
+            with crew(_AT_A_TIME) as pool:
+                work = [
+                    pool.submit(self._keep_pack, number, files[first:end], until)
+                    for number, (first, end) in enumerate(self._index["packs"])
+                ]
+                for each in work:
+                    each.result()
+            self._shelf.put("index.json", json.dumps(self._index).encode())
+        except (Unreachable, Refused, Changed, OSError) as error:
+            say("the environment is not kept: %s" % error)
+
+    def _keep_pack(self, number: int, files: List[Entry], until: float) -> None:
+        if self._over.is_set():
+            raise Changed("the job has ended")
+        if len(files) == 1:
+            path, _, _, size, digest = files[0]
+            with open(self._place(path), "rb") as file:
+                if self._shelf.put_file(_pack(number), file, size, until) != digest:
+                    raise Changed(path)
+            return
+        whole = io.BytesIO()
+        for path, _, _, _, digest in files:
+            data = Path(self._place(path)).read_bytes()
+            if hashlib.sha256(data).hexdigest() != digest:
+                raise Changed(path)
+            whole.write(data)
+        size = whole.seek(0, os.SEEK_END)
+        whole.seek(0)
+        self._shelf.put_file(_pack(number), whole, size, until)
+
+
+def _pack(number: int) -> str:
+    return "pack-%05d" % number
+
+
+def _packs(files: List[Entry]) -> Iterator[List[int]]:
+    first, size = 0, 0
+    for number, entry in enumerate(files):
+        if entry[3] > PACK and number > first:
+            yield [first, number]
+            first, size = number, 0
+        size += entry[3]
+        if size > PACK:
+            yield [first, number + 1]
+            first, size = number + 1, 0
+    if first < len(files):
+        yield [first, len(files)]

@@ -1,0 +1,179 @@
+"""The user's process, and how it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import select
+import signal
+import subprocess
+import termios
+import threading
+import time
+from pathlib import Path
+from typing import Any, List, Optional, Set
+
+from skylift.runner.server.guardian import code_of
+from skylift.runner.server.guardian_link import Kin
+from skylift.runner.server.ledger import Ledger
+from skylift.runner.server.outcome import Ended
+
+GRACE = 10
+"""Seconds between SIGTERM and SIGKILL, as documented for caps and cancel."""
+_SHUTDOWN = 2.0
+"""Seconds within which everybody on a server has heard that it shuts down."""
+
+
+class Program:
+    """The user's process and all of its session; also the environment's, while that is made."""
+
+    def __init__(self, ledger: Ledger, told: int) -> None:
+        self._ledger, self._kin = ledger, Kin(told, ledger)
+        self._known = True
+        self._lock = threading.Lock()
+        self._process: Optional[subprocess.Popen[bytes]] = None
+        self.pid = 0
+        self._end: Optional[int] = None
+        self.ending = ""
+        self._asked: Set[int] = set()
+
+    def start(self, argv: List[str], name: str, terminal: bool = False, **how: Any) -> "subprocess.Popen[bytes]":
+        """`name` is what the ledger calls its pid, which is written there before anything of it runs. With `terminal`,
+        its standard input is to be the terminal that its session belongs to."""
+
+        def become() -> None:
+            # Between fork and exec, only system calls: no lock that another thread may have held is taken.
+            self._ledger.sign(name)
+            if terminal:
+                fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+        with self._lock:
+            if self.ending:
+                raise Ended(self.ending, "The job was ended before its program started.", exit_code=143)
+            self._process = subprocess.Popen(
+                argv,
+                start_new_session=True,
+                preexec_fn=become,  # noqa: PLW1509
+                **how,
+            )
+            self.pid = self._process.pid
+            _offer_first(self.pid)
+            return self._process
+
+    def inherit(self, pid: int, end: Optional[int], ending: str, *, known: bool) -> None:
+        """What an earlier supervisor has started; `end` is its exit code when it has ended already, `known` whether our
+        keeper will know it when not."""
+        with self._lock:
+            heard = self.ending
+            self.pid, self._end, self._known = pid, end, known
+            if end is not None and heard:
+                # It had ended before anybody could tell it anything.
+                heard = self.ending = ""
+                self._ledger.note(ending=ending)
+        self.recall(ending)
+        if heard:
+            # Before we knew whom to tell.
+            self.signal(signal.SIGTERM)
+
+    def recall(self, ending: str) -> None:
+        """Why an earlier supervisor was ending the program. What was heard meanwhile is not forgotten."""
+        with self._lock:
+            if ending and self.ending in ("", "interrupted"):
+                self.ending = ending
+
+    def wait(self) -> int:
+        """The exit code, negative for a signal; in the ledger before anybody can miss it. Raises Ended when an
+        inherited program has ended and nobody knows how."""
+        if self._process is not None:
+            ended = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+            with self._lock:
+                # First of all: a cap that comes while the disk takes its time has not ended it.
+                self._end = code_of(ended)
+            self._ledger.note(end=self._end, ended=time.time())
+            self._process.wait()
+        elif self._end is None:
+            end = self._kin.end_of_program() if self._known else None
+            if end is None:
+                _await_end_of(self.pid)
+                # If it was the server that ended it, we are told to end in this time, too.
+                time.sleep(_SHUTDOWN)
+                raise Ended("broken", "skylift's supervisor was ended, and how the program ended is not known.")
+            self._end = end
+        return self._end
+
+    def _runs(self) -> bool:
+        return self.pid != 0 and self._end is None and (self._process is None or self._process.returncode is None)
+
+    def ask(self, number: int) -> None:
+        """A signal that somebody who watches sends."""
+        self._asked.add(number)
+        self.signal(number)
+
+    def ended_as_asked(self, code: int) -> bool:
+        return any(code in (-number, 128 + number) for number in self._asked)
+
+    def signal(self, number: int) -> None:
+        """To the program's process group, as a terminal does it."""
+        with self._lock:
+            if self._runs():
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(self.pid, number)
+
+    def end(self, why: str) -> None:
+        """SIGTERM, and after the grace SIGKILL to the whole session. The first reason stays, unless that was only that
+        the server is taken away."""
+        with self._lock:
+            if self.ending in ("", "interrupted") and self._end is None:
+                self.ending = why
+                self._ledger.note(ending=why)
+        self.signal(signal.SIGTERM)
+        timer = threading.Timer(GRACE, self.kill_session)
+        timer.daemon = True
+        timer.start()
+
+    def interrupt(self) -> None:
+        """SIGTERM because its server will be taken away. When that is known better than here; until then the program
+        has the time to end by itself."""
+        with self._lock:
+            if not self.ending and self._end is None:
+                self.ending = "interrupted"
+                self._ledger.note(ending=self.ending)
+        self.signal(signal.SIGTERM)
+
+    def kill_session(self) -> None:
+        """Whatever the program started and left running in its session ends too."""
+        with self._lock:
+            leader = self.pid
+        if leader:
+            kill_session(leader)
+
+
+def _offer_first(pid: int) -> None:
+    """To the kernel, should memory run out: the program and what it starts, before those who would tell of it."""
+    with contextlib.suppress(OSError):
+        Path("/proc/%d/oom_score_adj" % pid).write_text("500")
+
+
+def kill_session(leader: int) -> None:
+    for entry in Path("/proc").iterdir():
+        try:
+            fields = (entry / "stat").read_text().rsplit(")", 1)[1].split() if entry.name.isdigit() else []
+            if len(fields) > 3 and int(fields[3]) == leader:
+                os.kill(int(entry.name), signal.SIGKILL)
+        except (OSError, IndexError):
+            continue
+
+
+def _await_end_of(pid: int) -> None:
+    """Of somebody else's child. One that is no more, or is waited for, has no descriptor to be had."""
+    with contextlib.suppress(ProcessLookupError):
+        descriptor = os.pidfd_open(pid)
+        select.select([descriptor], [], [])
+        os.close(descriptor)
+
+
+def is_child_of(parent: int, pid: int) -> bool:
+    with contextlib.suppress(OSError, IndexError):
+        return int(Path("/proc/%d/stat" % pid).read_text().rsplit(")", 1)[1].split()[1]) == parent
+    return False

@@ -1,0 +1,370 @@
+"""What the program left in its outputs, sent to the prefix: large files each as an object, small ones in packs.
+
+A pack is a tar archive, so that any tool can read it; the manifest says where in it each file's bytes are, which is all
+that the client goes by. It is named by its content, and never written again. What is wrong with one file is that
+file's: it is named in the manifest, with the reason, and all others are sent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import heapq
+import json
+import os
+import stat
+import threading
+import time
+from pathlib import Path
+from typing import Any, BinaryIO, Callable, Dict, Iterator, List, Optional, Set, Tuple
+
+from skylift.runner.server.aws import Refused, Unreachable, patiently
+from skylift.runner.server.concurrently import crew
+from skylift.runner.server.console import say
+from skylift.runner.server.find_files import Found, Stamp, files_below, files_named, spelled, stamp_of
+from skylift.runner.server.outputs import asked_for
+from skylift.runner.server.patience import Until
+from skylift.runner.server.prefix import PIECE, Prefix
+from skylift.runner.server.upload import AT_A_TIME, IN_HAND
+
+Entry = Dict[str, Any]
+
+SMALL = 256 << 10
+"""Bytes of a file that may go into a pack."""
+PACK = 4 << 20
+"""Bytes of files in one pack."""
+FEW = 16
+"""Small files that go each as an object, as somebody who looks at the bucket would like to find them."""
+_LONGEST_KEY = 900
+"""Bytes of a path that may be part of a key, of which S3 takes 1,024."""
+_MOST_TOLD = 10_000
+"""Files that are named as not sent, or as changed."""
+_SETTLED = 0.5
+"""Seconds after a change of a file in which another one may leave its time as it is, by the grain of the clock."""
+
+
+class Results:
+    """The files that match the outputs and are not as they arrived; what else is new is named, not sent.
+
+    `arrived` notes how things are before the program starts; without it there is nothing to send. `journal` is where a
+    next supervisor finds what has been sent.
+    """
+
+    def __init__(
+        self, prefix: Prefix, place: Path, cwd: Path, outputs: List[str], journal: Optional[Path] = None
+    ) -> None:
+        self._prefix, self._place, self._cwd, self._outputs = prefix, str(place), str(cwd), outputs
+        self._base = os.path.relpath(self._cwd, self._place)
+        self._before: Optional[Dict[str, Stamp]] = None
+        self._elsewhere: Dict[str, Entry] = {}
+        self._left_out: List[str] = []
+        self.latest: List[Entry] = []
+        self._journal = _Journal(journal)
+        self._sending = threading.Lock()
+
+    def arrived(self) -> Dict[str, Stamp]:
+        self._before = {found.inner: found.stamp for found in files_below(self._place, lambda inner, error: None)}
+        return self._before
+
+    def had(self, before: Dict[str, Any]) -> None:
+        """How things were, as an earlier supervisor has noted them."""
+        self._before = {inner: (size, changed) for inner, (size, changed) in before.items()}
+
+    def leave_out(self, path: Path) -> None:
+        """Of what is named as left behind: somebody else takes care of it."""
+        self._left_out.append(os.path.relpath(str(path), self._place))
+
+    def inherit(self, results: List[Entry]) -> None:
+        """What another server has sent in an earlier attempt: it stays a result, if nothing new takes its place."""
+        self._elsewhere = {each["path"]: each for each in results}
+        self.latest = results
+
+    def send(self, until: Until, *, final: bool) -> None:
+        """All results that were not sent as they are, then the manifest that names them."""
+        with self._sending:
+            told = self._send_files(until, final=final)
+            manifest = json.dumps(dict(told, final=final)).encode()
+            patiently("manifest", lambda: self._prefix.put("server/manifest.json", manifest), until)
+            self.latest = told["results"]
+
+    def _send_files(self, until: Until, *, final: bool) -> Dict[str, Any]:
+        sending = _Sending(self._prefix, self._cwd, self._journal, until, final=final)
+        unmatched, named = [], set()
+        for pattern in self._outputs if self._before is not None else ():
+            found = list(files_named(self._cwd, pattern, sending.give_up))
+            if not found and not any(asked_for(each, [pattern]) for each in self._elsewhere):
+                unmatched.append(pattern)
+            for each in found:
+                if each.inner not in named and self._is_new(os.path.join(self._base, each.inner), each.stamp):
+                    named.add(each.inner)
+                    sending.add(each)
+        sending.run()
+        sent = dict(self._elsewhere)
+        sent.update(sending.sent)
+        left = self._left_behind(sent.keys() | sending.not_sent.keys()) if self._before is not None else []
+        return {
+            "results": [sent[inner] for inner in sorted(sent)],
+            "unmatched": unmatched,
+            "left_behind": left,
+            "not_sent": [{"path": path, "reason": sending.not_sent[path]} for path in sorted(sending.not_sent)][
+                :_MOST_TOLD
+            ],
+            "changed": sorted(sending.changed)[:_MOST_TOLD],
+        }
+
+    def _left_behind(self, dealt_with: "set[str]") -> List[str]:
+        return heapq.nsmallest(20, self._new_beside(dealt_with))
+
+    def _new_beside(self, dealt_with: "set[str]") -> Iterator[str]:
+        for inner, stamp in files_below(self._place, lambda inner, error: None):
+            if not self._is_new(inner, stamp) or "__pycache__" in inner.split("/"):
+                continue
+            if any(inner == each or inner.startswith(each + "/") for each in self._left_out):
+                continue
+            from_cwd = spelled(os.path.relpath(inner, self._base))
+            if from_cwd not in dealt_with:
+                yield from_cwd
+
+    def _is_new(self, inner: str, stamp: Stamp) -> bool:
+        assert self._before is not None
+        return self._before.get(os.path.normpath(inner)) != stamp
+
+
+class _Sending:
+    """One round: what there is to send, and what came of it, by the path as the manifest has it."""
+
+    def __init__(self, prefix: Prefix, cwd: str, journal: "_Journal", until: Until, *, final: bool) -> None:
+        self._prefix, self._cwd, self._journal, self._until, self._final = prefix, cwd, journal, until, final
+        self._inside = os.path.realpath(cwd) + os.sep
+        self._small: List[Found] = []
+        self._large: List[Found] = []
+        self._failed = False
+        self.sent: Dict[str, Entry] = {}
+        self.not_sent: Dict[str, str] = {}
+        self.changed: List[str] = []
+
+    def add(self, found: Found) -> None:
+        known = self._journal.find(spelled(found.inner), found.stamp, still=self._final)
+        if known is not None:
+            self.sent[spelled(found.inner)] = known
+        else:
+            (self._small if found.stamp[0] <= SMALL else self._large).append(found)
+
+    def give_up(self, inner: str, error: OSError) -> None:
+        gone = isinstance(error, (FileNotFoundError, NotADirectoryError))
+        self.not_sent[spelled(inner)] = "it was gone when it was to be sent" if gone else str(error.strerror or error)
+
+    def run(self) -> None:
+        """Several at a time, and the small ones first: most of what there is comes soon."""
+        large = sorted(self._large, key=lambda found: found.stamp[0])
+        if len(self._small) <= FEW:
+            packs, large = [], self._small + large
+        else:
+            packs = list(_packs(self._small))
+        calls: List[Tuple[Callable[[Any], None], Any]] = [(self._send_pack, each) for each in packs]
+        calls += [(self._send_file, each) for each in large]
+        if len(calls) < 2:
+            for call, each in calls:
+                call(each)
+        else:
+            with crew(AT_A_TIME) as pool:
+                list(pool.map(self._do, calls))
+
+    def _do(self, task: Tuple[Callable[[Any], None], Any]) -> None:
+        """When S3 does not take one, no other is begun."""
+        if not self._failed:
+            try:
+                task[0](task[1])
+            except BaseException:
+                self._failed = True
+                raise
+
+    def _send_file(self, found: Found) -> None:
+        path = spelled(found.inner)
+        key = "results/" + path
+        if not _is_key(path):
+            key = "files/" + hashlib.sha256(os.fsencode(found.inner)).hexdigest()
+        try:
+            with self._open(found.inner) as file:
+                if file is None:
+                    return None
+                before, now = os.fstat(file.fileno()), time.time()
+                known = self._journal.find(path, stamp_of(before))
+                if known is not None and _digest_of(file) == known["sha256"]:
+                    return self._keep(known, stamp_of(before), now)
+                file.seek(0)
+                digest = self._prefix.put_file("server/" + key, file, before.st_size, self._until)
+                entry = {"path": path, "size": file.tell(), "sha256": digest}
+                after = os.fstat(file.fileno())
+        except OSError as error:
+            return self.give_up(found.inner, error)
+        if key != "results/" + path:
+            entry["at"] = [key, 0]
+        if stamp_of(after) != stamp_of(before):
+            self.changed.append(path)
+        self.sent[path] = entry
+        return self._journal.note([(entry, stamp_of(before), now)], still=self._final)
+
+    def _keep(self, known: Entry, stamp: Stamp, now: float) -> None:
+        """It is in S3 as it is here."""
+        self.sent[known["path"]] = known
+        self._journal.note([(known, stamp, now)], still=self._final)
+
+    def _send_pack(self, files: List[Found]) -> None:
+        with IN_HAND:
+            whole = bytearray()
+            entries: List[Tuple[Entry, Stamp, float]] = []
+            for found in files:
+                try:
+                    read = self._read(found.inner)
+                except OSError as error:
+                    self.give_up(found.inner, error)
+                    continue
+                if read is not None:
+                    data, stamp, now = read
+                    digest = hashlib.sha256(data).hexdigest()
+                    known = self._journal.find(spelled(found.inner), stamp)
+                    if known is not None and known["sha256"] == digest:
+                        self._keep(known, stamp, now)
+                        continue
+                    whole += _tar_header(spelled(found.inner), len(data), stamp)
+                    entry: Entry = {"path": spelled(found.inner), "size": len(data), "sha256": digest}
+                    entry["at"] = ["", len(whole)]
+                    entries.append((entry, stamp, now))
+                    whole += data + bytes(-len(data) % 512)
+            # As an archive ends.
+            body = bytes(whole) + bytes(1024)
+            key = "packs/%s.tar" % hashlib.sha256(body).hexdigest()
+            if entries:
+                patiently(key, lambda: self._prefix.put("server/" + key, body), self._until)
+        for entry, _, _ in entries:
+            entry["at"][0] = key
+            self.sent[entry["path"]] = entry
+        self._journal.note(entries, still=self._final)
+
+    def _read(self, inner: str) -> Optional[Tuple[bytes, Stamp, float]]:
+        """A small file as it was at one moment, if it keeps still; with its stamp, and when that was looked at."""
+        for _ in range(3):
+            with self._open(inner) as file:
+                if file is None:
+                    return None
+                before, now = os.fstat(file.fileno()), time.time()
+                data = file.read(PIECE)
+                if stamp_of(os.fstat(file.fileno())) == stamp_of(before) and len(data) == before.st_size:
+                    return data, stamp_of(before), now
+        self.changed.append(spelled(inner))
+        return data, stamp_of(before), now
+
+    @contextlib.contextmanager
+    def _open(self, inner: str) -> Iterator[Optional[BinaryIO]]:
+        """Whatever has the name by now: only a file counts, and only one in the working directory. None for what has
+        been put elsewhere by a link."""
+        descriptor = os.open(os.path.join(self._cwd, inner), os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise OSError(0, "it is no file any more")
+            inside = os.readlink("/proc/self/fd/%d" % descriptor).startswith(self._inside)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        with os.fdopen(descriptor, "rb") as file:
+            yield file if inside else None
+
+
+class _Journal:
+    """What has been sent, with the stamp that each file had then: a file that has it still is not sent again, also by a
+    next supervisor, which may be one of a server that was stopped for want of time.
+
+    As long as the program runs, a stamp may lie: what is written into a file that is mapped to memory leaves its time
+    as it is, until the kernel has written it to the disk. So what was sent then is read again at the end, once, and
+    sent again where it is another. `_still` are files that were sent, or read again, when they kept still."""
+
+    def __init__(self, path: Optional[Path]) -> None:
+        self._path = path
+        self._sent: Dict[str, Tuple[Stamp, Entry]] = {}
+        self._still: Set[str] = set()
+        self._writing = threading.Lock()
+        for line in path.read_text().splitlines() if path is not None and path.exists() else ():
+            with contextlib.suppress(ValueError):
+                entry, size, changed = json.loads(line)
+                self._sent[entry["path"]] = ((size, changed), entry)
+
+    def find(self, path: str, stamp: Stamp, *, still: bool = False) -> Optional[Entry]:
+        known = self._sent.get(path)
+        if known is None or known[0] != stamp or (still and path not in self._still):
+            return None
+        return known[1]
+
+    def note(self, entries: List[Tuple[Entry, Stamp, float]], *, still: bool) -> None:
+        """Each with its stamp, and when it was looked at: what had changed right before that may have changed again."""
+        with self._writing:
+            lines = []
+            for entry, stamp, now in entries:
+                self._sent.pop(entry["path"], None)
+                if still:
+                    self._still.add(entry["path"])
+                if stamp[1] < (now - _SETTLED) * 1e9:
+                    self._sent[entry["path"]] = (stamp, entry)
+                    lines.append(json.dumps([entry, *stamp]) + "\n")
+            if lines and self._path is not None:
+                # A full disk costs another sending.
+                with contextlib.suppress(OSError), self._path.open("a") as file:
+                    file.write("".join(lines))
+
+
+class Syncing:
+    """Sends results every so often while the program runs; what fails is for the next time, or for the end."""
+
+    def __init__(self, results: Results, seconds: int) -> None:
+        self._results, self._seconds = results, seconds
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="syncing", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._over.set()
+
+    def _run(self) -> None:
+        while not self._over.wait(self._seconds):
+            try:
+                self._results.send(time.time(), final=False)
+            except (Unreachable, Refused, OSError) as error:
+                say("results were not synchronised: %s" % error)
+
+
+def _digest_of(file: BinaryIO) -> str:
+    """Of all of it, which need not fit into memory."""
+    digest = hashlib.sha256()
+    for piece in iter(lambda: file.read(1 << 20), b""):
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+def _packs(files: List[Found]) -> Iterator[List[Found]]:
+    pack: List[Found] = []
+    size = 0
+    for each in files:
+        if size + each.stamp[0] > PACK and pack:
+            yield pack
+            pack, size = [], 0
+        pack.append(each)
+        # Its header counts, too: of empty files there may be a million.
+        size += each.stamp[0] + 512
+    if pack:
+        yield pack
+
+
+def _is_key(path: str) -> bool:
+    """Whether S3 takes it as part of a key: UTF-8, and not too long."""
+    try:
+        return len(path.encode()) <= _LONGEST_KEY
+    except UnicodeEncodeError:
+        return False
+
+
+def _tar_header(path: str, size: int, stamp: Stamp) -> bytes:
+    import tarfile  # noqa: PLC0415 (only those who have many files need it)
+
+    entry = tarfile.TarInfo(path)
+    entry.size, entry.mtime = size, int(stamp[1] // 10**9)
+    return entry.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")

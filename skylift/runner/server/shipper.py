@@ -1,0 +1,100 @@
+"""Streams and status on their way to the prefix, while the program runs and at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from functools import partial
+from pathlib import Path
+from typing import Dict, List
+
+from skylift.runner.server.aws import Refused, Unreachable, patiently
+from skylift.runner.server.concurrently import together
+from skylift.runner.server.console import say
+from skylift.runner.server.patience import Until
+from skylift.runner.server.prefix import PIECE, Prefix
+from skylift.runner.server.status import Status
+from skylift.runner.server.stream import Stream, cuts
+
+
+class Shipper:
+    """`run` is a thread: soon at first, then at longer intervals; `finish` sends all that is left."""
+
+    def __init__(self, prefix: Prefix, streams: List[Stream], status: Status, folder: Path) -> None:
+        self._prefix, self._streams, self._status = prefix, streams, status
+        self._sent = {stream.name: stream.base for stream in streams}
+        self._pieces: Dict[str, List[int]] = {stream.name: [] for stream in streams}
+        self._shipped = folder / "shipped"
+        self._recall()
+        self._told = -1
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="shipper", daemon=True)
+        self._thread.start()
+
+    def _recall(self) -> None:
+        """What an earlier supervisor has shipped need not be shipped again; what it failed to note is."""
+        for line in self._shipped.read_text(errors="replace").splitlines() if self._shipped.exists() else ():
+            # Whoever was killed in the middle of a line, or had no room for it, has not come to its last word.
+            with contextlib.suppress(ValueError, KeyError):
+                name, start, end, _ = line.split()
+                self._pieces[name].append(int(start))
+                self._sent[name] = int(end)
+
+    def _note(self, stream: Stream, start: int, end: int) -> None:
+        with contextlib.suppress(OSError), self._shipped.open("a") as file:
+            file.write("\n%s %d %d shipped\n" % (stream.name, start, end))
+
+    def _run(self) -> None:
+        pause = 0.5
+        while not self._over.is_set():
+            try:
+                self._ship(0)
+                self._forget_what_was_cut()
+                if self._status.version != self._told:
+                    self._told = self._status.version
+                    self._prefix.put("server/status.json", self._status.encoded(cut=cuts(self._streams)))
+            except (Unreachable, Refused) as error:
+                say("output stays here for now: %s" % error)
+            self._over.wait(pause)
+            pause = min(pause * 1.3, 30)
+
+    @property
+    def shipped(self) -> Dict[str, int]:
+        """Up to where each stream is in the prefix."""
+        return dict(self._sent)
+
+    def finish(self, until: Until) -> None:
+        """Raises Unreachable or Refused when the output could not be delivered."""
+        self._over.set()
+        self._thread.join()
+        together(*(partial(self._ship_stream, stream, until) for stream in self._streams))
+        self._forget_what_was_cut()
+
+    def _ship(self, until: float) -> None:
+        for stream in self._streams:
+            self._ship_stream(stream, until)
+
+    def _ship_stream(self, stream: Stream, until: Until) -> None:
+        while self._sent[stream.name] < stream.size:
+            start, data = stream.read(self._sent[stream.name], PIECE)
+            end = start + len(data)
+            times = stream.times(start, end)
+            patiently(stream.name, lambda: self._prefix.put(_key(stream, start), data, times=times), until)  # noqa: B023
+            self._sent[stream.name] = end
+            self._pieces[stream.name].append(start)
+            self._note(stream, start, end)
+            stream.forget_times(end)
+
+    def _forget_what_was_cut(self) -> None:
+        """Pieces lie within segments, so that those between head and tail go whole."""
+        for stream in self._streams:
+            if stream.cut is None:
+                continue
+            low, high = stream.cut
+            for start in [start for start in self._pieces[stream.name] if low <= start < high]:
+                self._prefix.delete(_key(stream, start))
+                self._pieces[stream.name].remove(start)
+
+
+def _key(stream: Stream, start: int) -> str:
+    return "server/%s/%020d" % (stream.name, start)

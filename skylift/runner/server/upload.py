@@ -1,0 +1,149 @@
+"""A file on its way to S3: a large one in parts, each of which is tried again on its own.
+
+What S3 says last is not always true. Its 200 to the request that puts the parts together may hold an error, and when
+its answer was lost, the next one says that there is no such upload: then we look whether the object is there, known by
+a word that we gave it. If not, the file is sent again from its start.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import secrets
+import threading
+import urllib.parse
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, BinaryIO, Dict, Tuple, Union
+
+from skylift.runner.server.aws import Refused, Unreachable, code_of, patiently
+from skylift.runner.server.prefix import PIECE, Prefix
+
+if TYPE_CHECKING:
+    from skylift.runner.server.patience import Patience
+
+PART = 16 << 20
+_MOST_PARTS = 10000
+AT_A_TIME = 4
+IN_HAND = threading.BoundedSemaphore(AT_A_TIME)
+"""Pieces that are in memory, of all files that are being sent: the program may be in need of it."""
+_MARK = "x-amz-meta-skylift-upload"
+
+
+class _Gone(Exception):
+    """S3 knows nothing of the upload any more."""
+
+
+def put_file(prefix: Prefix, key: str, file: BinaryIO, size: int, until: "Union[float, Patience]") -> str:
+    """The SHA-256 of what was sent, from where the file stands to its end. An OSError is the file's own fault."""
+    if size <= PIECE:
+        with IN_HAND:
+            body = file.read()
+            patiently(key, lambda: prefix.put(key, body), until)
+        return hashlib.sha256(body).hexdigest()
+    start = file.tell()
+
+    def send() -> str:
+        file.seek(start)
+        try:
+            return _Upload(prefix, key, file, max(PART, -(-size // 9999)), until).run()
+        except _Gone as error:
+            raise Unreachable(str(error)) from None
+
+    return patiently(key, send, until)
+
+
+class _Upload:
+    """One, from its beginning to the whole object."""
+
+    def __init__(self, prefix: Prefix, key: str, file: BinaryIO, part: int, until: "Union[float, Patience]") -> None:
+        self._prefix, self._key, self._until = prefix, key, until
+        self._file, self._part, self._digest = file, part, hashlib.sha256()
+        self._mark = secrets.token_hex(16)
+        self._reading = threading.Lock()
+        self._read = 0
+        self._failed = False
+        self._sent: Dict[int, str] = {}
+
+    def run(self) -> str:
+        self._id = patiently(self._key, self._begin, self._until)
+        try:
+            with ThreadPoolExecutor(AT_A_TIME) as pool:
+                list(pool.map(lambda _: self._send_parts(), range(AT_A_TIME)))
+        except OSError:
+            # The file cannot be read, and its parts would be paid for.
+            with contextlib.suppress(Unreachable, Refused):
+                self._prefix.ask("DELETE", self._key, "uploadId=" + self._id)
+            raise
+        patiently(self._key, self._complete, self._until)
+        return self._digest.hexdigest()
+
+    def _begin(self) -> str:
+        status, _, answer = self._prefix.ask("POST", self._key, "uploads=", headers={_MARK: self._mark})
+        text = answer.decode(errors="replace")
+        found = text.partition("<UploadId>")[2].partition("</UploadId>")[0]
+        if status >= 300:
+            raise Refused(status, text)
+        if not found:
+            raise Unreachable("%s: no upload in %s" % (self._key, text[:300]))
+        return urllib.parse.quote(found, safe="")
+
+    def _send_parts(self) -> None:
+        """As long as there are any; when one of us fails, no other begins a part."""
+        try:
+            while self._send_next():
+                continue
+        except BaseException:
+            self._failed = True
+            raise
+
+    def _send_next(self) -> bool:
+        with IN_HAND:
+            number, body = self._next()
+            if body:
+                self._sent[number] = patiently(self._key, lambda: self._send_part(number, body), self._until)
+            return bool(body)
+
+    def _next(self) -> Tuple[int, bytes]:
+        """Read and hashed in their order."""
+        with self._reading:
+            if self._failed or self._read >= _MOST_PARTS:
+                return 0, b""
+            body = self._file.read(self._part)
+            self._digest.update(body)
+            self._read += 1
+            return self._read, body
+
+    def _send_part(self, number: int, body: bytes) -> str:
+        query = "partNumber=%d&uploadId=%s" % (number, self._id)
+        status, headers, answer = self._prefix.ask("PUT", self._key, query, body)
+        if status == 404:
+            raise _Gone("%s: %s" % (self._key, answer[:300].decode(errors="replace")))
+        if status >= 300 or "etag" not in headers:
+            raise Unreachable("%s: HTTP %d to part %d" % (self._key, status, number))
+        return headers["etag"]
+
+    def _complete(self) -> None:
+        tags = ["<Part><PartNumber>%d</PartNumber><ETag>%s</ETag></Part>" % sent for sent in sorted(self._sent.items())]
+        whole = ("<CompleteMultipartUpload>%s</CompleteMultipartUpload>" % "".join(tags)).encode()
+        try:
+            status, _, answer = self._prefix.ask("POST", self._key, "uploadId=" + self._id, whole)
+        except Refused as error:
+            if error.code != "InvalidPart":
+                raise
+            raise _Gone("%s: %s" % (self._key, error)) from None
+        text = answer.decode(errors="replace")
+        if status < 300 and "<CompleteMultipartUploadResult" in text:
+            return
+        trouble = "%s: HTTP %d %s" % (self._key, status, text[:300])
+        if status != 404 and code_of(text) != "NoSuchUpload":
+            raise Unreachable(trouble)
+        if not self._is_there():
+            raise _Gone(trouble)
+
+    def _is_there(self) -> bool:
+        """Whether the object is the one that our parts make; where that cannot be known, they are sent again."""
+        try:
+            status, headers, _ = self._prefix.ask("HEAD", self._key)
+        except (Unreachable, Refused):
+            return False
+        return status < 300 and headers.get(_MARK) == self._mark
