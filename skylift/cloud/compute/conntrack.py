@@ -14,24 +14,29 @@ from ipaddress import IPv4Address
 
 from skylift.cloud.compute.namespace import Namespace
 from skylift.cloud.compute.network_error import NetlinkRefused
+from skylift.cloud.compute.rtnetlink import (
+    NLM_F_ACK,
+    NLM_F_DUMP,
+    NLMSG_DONE,
+    NLMSG_ERROR,
+    attributes,
+    messages,
+    packet,
+    read_attributes,
+    refusal,
+)
 
 # linux/netfilter/nfnetlink.h, linux/netfilter/nfnetlink_conntrack.h
 NETLINK_NETFILTER = 12
 CT_GET = (1 << 8) | 1
 CT_DELETE = (1 << 8) | 2
-NLM_F_REQUEST = 1
-NLM_F_ACK = 4
-NLM_F_DUMP = 0x300
-NLMSG_ERROR = 2
-NLMSG_DONE = 3
 CTA_TUPLE_ORIG = 1
 CTA_TUPLE_REPLY = 2
 CTA_TUPLE_IP = 1
 CTA_IP_V4_SRC = 1
 CTA_IP_V4_DST = 2
-NLA_TYPE = 0x3FFF
+NLA_F_NESTED = 0x8000
 
-_HEADER = struct.Struct("=IHHII")
 _GENERAL = struct.pack("=BBH", socket.AF_INET, 0, 0)
 
 
@@ -52,46 +57,27 @@ def forget(namespace: Namespace, addresses: set[str]) -> int:
 
 def _connections(netlink: socket.socket) -> Iterator[tuple[bytes, set[bytes]]]:
     """(the original direction as the kernel encodes it, the addresses of both directions)."""
-    netlink.send(_HEADER.pack(_HEADER.size + len(_GENERAL), CT_GET, NLM_F_REQUEST | NLM_F_DUMP, 1, 0) + _GENERAL)
+    netlink.send(packet(CT_GET, NLM_F_DUMP, _GENERAL, 1))
     while True:
-        for kind, payload in _messages(netlink):
+        for kind, _, payload in messages(netlink.recv(1 << 18)):
             if kind == NLMSG_DONE:
                 return
             if kind == NLMSG_ERROR:
-                raise NetlinkRefused("list connections", -struct.unpack_from("=i", payload)[0])
-            attributes = dict(_attributes(payload[len(_GENERAL) :]))
-            original, reply = attributes[CTA_TUPLE_ORIG], attributes[CTA_TUPLE_REPLY]
+                raise NetlinkRefused("list connections", refusal(payload))
+            given = read_attributes(payload, len(_GENERAL))
+            original, reply = given[CTA_TUPLE_ORIG], given[CTA_TUPLE_REPLY]
             yield original, _ends(original) | _ends(reply)
 
 
 def _delete(netlink: socket.socket, original: bytes) -> None:
-    attribute = struct.pack("=HH", 4 + len(original), CTA_TUPLE_ORIG | 0x8000) + original
-    length = _HEADER.size + len(_GENERAL) + len(attribute)
-    netlink.send(_HEADER.pack(length, CT_DELETE, NLM_F_REQUEST | NLM_F_ACK, 2, 0) + _GENERAL + attribute)
-    for kind, payload in _messages(netlink):
-        code = -struct.unpack_from("=i", payload)[0] if kind == NLMSG_ERROR else 0
+    netlink.send(packet(CT_DELETE, NLM_F_ACK, _GENERAL + attributes({CTA_TUPLE_ORIG | NLA_F_NESTED: original}), 2))
+    for kind, _, payload in messages(netlink.recv(1 << 18)):
+        code = refusal(payload) if kind == NLMSG_ERROR else 0
         # It may have ended by itself in between.
         if code not in (0, errno.ENOENT):
             raise NetlinkRefused("forget a connection", code)
 
 
 def _ends(direction: bytes) -> set[bytes]:
-    addresses = dict(_attributes(dict(_attributes(direction))[CTA_TUPLE_IP]))
+    addresses = read_attributes(read_attributes(direction)[CTA_TUPLE_IP])
     return {addresses[CTA_IP_V4_SRC], addresses[CTA_IP_V4_DST]}
-
-
-def _messages(netlink: socket.socket) -> Iterator[tuple[int, bytes]]:
-    data = netlink.recv(1 << 18)
-    offset = 0
-    while offset < len(data):
-        length, kind, *_ = _HEADER.unpack_from(data, offset)
-        yield kind, data[offset + _HEADER.size : offset + length]
-        offset += (length + 3) & ~3
-
-
-def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
-    offset = 0
-    while offset + 4 <= len(data):
-        length, kind = struct.unpack_from("=HH", data, offset)
-        yield kind & NLA_TYPE, data[offset + 4 : offset + length]
-        offset += (length + 3) & ~3

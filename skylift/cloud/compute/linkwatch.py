@@ -8,23 +8,22 @@ from __future__ import annotations
 
 import errno
 import socket
-import struct
 
 from skylift.cloud.compute.network_error import NetlinkRefused
+from skylift.cloud.compute.rtnetlink import (
+    LINK,
+    NLMSG_ERROR,
+    RTM_DELLINK,
+    RTM_GETLINK,
+    RTM_NEWLINK,
+    messages,
+    packet,
+)
 
 # linux/rtnetlink.h, linux/if.h
 RTMGRP_LINK = 1
-RTM_NEWLINK = 16
-RTM_DELLINK = 17
-RTM_GETLINK = 18
-NLM_F_REQUEST = 1
-NLMSG_ERROR = 2
 IFF_RUNNING = 0x40
 PATIENCE = 30.0
-
-_HEADER = struct.Struct("=IHHII")
-_LINK = struct.Struct("=BxHiII")
-_QUESTION = _HEADER.size + _LINK.size
 
 
 class LinkWatch:
@@ -54,7 +53,7 @@ class LinkWatch:
                 raise
         # So much has changed at once that the kernel dropped some of it. The answer to a question comes the same way.
         self._drain()
-        self._socket.send(_HEADER.pack(_QUESTION, RTM_GETLINK, NLM_F_REQUEST, 0, 0) + _LINK.pack(0, 0, index, 0, 0))
+        self._socket.send(packet(RTM_GETLINK, 0, LINK.pack(socket.AF_UNSPEC, 0, index, 0, 0), 0))
         return b""
 
     def _drain(self) -> None:
@@ -73,15 +72,12 @@ class LinkWatch:
 
 
 def _settled(data: bytes, index: int) -> bool:
-    offset = 0
-    while offset < len(data):
-        length, kind, *_ = _HEADER.unpack_from(data, offset)
+    for kind, _, payload in messages(data):
         if kind == NLMSG_ERROR:
             # Asked for, and not there.
             return True
         if kind in (RTM_NEWLINK, RTM_DELLINK):
-            _, _, changed, flags, _ = _LINK.unpack_from(data, offset + _HEADER.size)
+            _, _, changed, flags, _ = LINK.unpack_from(payload)
             if changed == index and (kind == RTM_DELLINK or flags & IFF_RUNNING):
                 return True
-        offset += (length + 3) & ~3
     return False

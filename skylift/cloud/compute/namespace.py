@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from skylift.cloud.compute.netlink import NAMESPACES, Netlink, enter_namespace, name_namespace, unname_namespace
+from skylift.cloud.compute.netlink import NAMESPACES, Netlink
 from skylift.cloud.compute.network_error import (
     NamespaceError,
     NotPermitted,
@@ -23,6 +23,12 @@ from skylift.cloud.compute.network_error import (
 
 T = TypeVar("T")
 CLONE_NEWNET = 0x40000000
+MS_BIND = 0x1000
+MS_REC = 0x4000
+MS_SHARED = 1 << 20
+MNT_DETACH = 2
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 class Namespace:
@@ -62,10 +68,8 @@ class Namespace:
         """
 
         def inside() -> T:
-            try:
-                enter_namespace(self.descriptor)
-            except OSError as error:
-                raise NamespaceError(f"network namespace {self.name}: {error}") from error
+            if _LIBC.setns(self.descriptor, CLONE_NEWNET) != 0:
+                raise NamespaceError(f"network namespace {self.name}: {os.strerror(ctypes.get_errno())}")
             return action()
 
         return _in_thread(inside)
@@ -110,8 +114,7 @@ def create_namespace(name: str) -> None:
     """A new network namespace, empty, under this name."""
 
     def create() -> None:
-        libc = ctypes.CDLL(None, use_errno=True)
-        if libc.unshare(CLONE_NEWNET) != 0:
+        if _LIBC.unshare(CLONE_NEWNET) != 0:
             code = ctypes.get_errno()
             raise NotPermitted(f"create a network namespace: {os.strerror(code)}; the cloud needs root")
         name_thread(name, "thread-self")
@@ -120,20 +123,25 @@ def create_namespace(name: str) -> None:
 
 
 def name_thread(name: str, process: str) -> None:
-    """Bind the network namespace of /proc/PROCESS to a name."""
+    """Bind the network namespace of /proc/PROCESS to a name in /run/netns, as `ip netns add` does."""
+    place = Path(NAMESPACES, name)
     try:
-        name_namespace(name, process)
+        _share_names()
+        place.touch(mode=0o000, exist_ok=False)
+        _mount(f"/proc/{process}/ns/net", str(place), MS_BIND)
     except OSError as error:
-        raise NamespaceError(f"{NAMESPACES}/{name}: {error}") from error
+        raise NamespaceError(f"{place}: {error.strerror}") from error
 
 
 def remove_namespace(name: str) -> None:
+    """The namespace ends once its last process and socket has."""
+    place = Path(NAMESPACES, name)
+    # What a kill left half made is no mount.
+    _LIBC.umount2(bytes(place), MNT_DETACH)
     try:
-        unname_namespace(name)
-    except FileNotFoundError:
-        return
+        place.unlink(missing_ok=True)
     except OSError as error:
-        raise NamespaceError(f"remove {NAMESPACES}/{name}: {error.strerror}") from error
+        raise NamespaceError(f"remove {place}: {error.strerror}") from error
 
 
 def namespaces(prefix: str) -> list[str]:
@@ -149,6 +157,24 @@ def namespaces(prefix: str) -> list[str]:
         else:
             path.unlink()
     return found
+
+
+def _share_names() -> None:
+    """Names are mounts: those made in one mount namespace are to be seen, and to end, in all that have come from it."""
+    directory = Path(NAMESPACES)
+    directory.mkdir(exist_ok=True)
+    try:
+        _mount("", str(directory), MS_SHARED | MS_REC)
+    except OSError:
+        # It is no mount yet.
+        _mount(str(directory), str(directory), MS_BIND | MS_REC)
+        _mount("", str(directory), MS_SHARED | MS_REC)
+
+
+def _mount(source: str, target: str, flags: int) -> None:
+    if _LIBC.mount(source.encode(), target.encode(), b"none", ctypes.c_ulong(flags), None) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), target)
 
 
 def _in_thread(action: Callable[[], T]) -> T:

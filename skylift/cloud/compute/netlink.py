@@ -1,56 +1,40 @@
 """Requests to the kernel about links, addresses, routes, rules and neighbours.
 
-A request is a value, built by a pure function and sent by `Netlink`, many in one system call. pyroute2 is the codec:
-its own sockets belong to an event loop and a thread, and open again in whatever namespace another thread is in.
+A request is a value, built by a pure function and sent by `Netlink`, many in one system call.
 """
 
 from __future__ import annotations
 
 import errno
 import socket
-import struct
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv4Network
-from typing import Any
 
-from pyroute2 import netns
-from pyroute2.netlink import NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST
-from pyroute2.netlink.rtnl import (
-    RTM_DELADDR,
-    RTM_DELLINK,
-    RTM_DELROUTE,
-    RTM_DELRULE,
-    RTM_GETADDR,
-    RTM_GETLINK,
-    RTM_GETROUTE,
-    RTM_GETRULE,
-    RTM_NEWADDR,
-    RTM_NEWLINK,
-    RTM_NEWNEIGH,
-    RTM_NEWROUTE,
-    RTM_NEWRULE,
-)
-from pyroute2.netlink.rtnl.fibmsg import fibmsg
-from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
-from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
-from pyroute2.netlink.rtnl.ndmsg import ndmsg
-from pyroute2.netlink.rtnl.rtmsg import rtmsg
-
+from skylift.cloud.compute import rtnetlink as rt
 from skylift.cloud.compute.network_error import NetlinkRefused, NotPermitted
+from skylift.cloud.compute.rtnetlink import (
+    Given,
+    address_in,
+    attributes,
+    messages,
+    number_in,
+    packet,
+    read_attributes,
+    refusal,
+    text_in,
+)
 
 NAMESPACES = "/run/netns"
 MAIN = 254
 LOOPBACK_INDEX = 1
 DEFAULT_ROUTE = str(IPv4Network("0.0.0.0/0").network_address)
 
-# linux/netlink.h, linux/rtnetlink.h, linux/if.h, linux/neighbour.h
+# linux/netlink.h, linux/rtnetlink.h, linux/if.h, linux/neighbour.h, linux/fib_rules.h
 SOL_NETLINK = 270
 NETLINK_CAP_ACK = 10
 NETLINK_EXT_ACK = 11
-NLMSG_ERROR = 2
-NLMSG_DONE = 3
 NLMSGERR_ATTR_MSG = 1
 IFF_UP = 1
 NUD_PERMANENT = 0x80
@@ -64,7 +48,10 @@ FR_ACT_TO_TBL = 1
 ROUTE_TYPES = {"unicast": 1, "blackhole": 6, "unreachable": 7, "throw": 9}
 _ROUTE_TYPE_NAMES = {number: name for name, number in ROUTE_TYPES.items()}
 
-_HEADER = struct.Struct("=IHHII")
+_ALL_LINKS = rt.LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + attributes({rt.IFLA_EXT_MASK: RTEXT_FILTER_SKIP_STATS})
+_ALL_ADDRESSES = rt.ADDRESS.pack(socket.AF_INET, 0, 0, 0, 0)
+_ALL_ROUTES = rt.ROUTE.pack(socket.AF_INET, 0, 0, 0, 0, 0, 0, 0, 0)
+_ALL_RULES = rt.RULE.pack(socket.AF_INET, 0, 0, 0, 0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -74,7 +61,7 @@ class Request:
     said: str
     kind: int
     flags: int
-    message: Any = field(compare=False)
+    message: bytes
     fine: frozenset[int] = frozenset()
 
 
@@ -131,44 +118,44 @@ def add_veth(
     peer_mac: str | None = None,
 ) -> Request:
     """A pair of links, both down (veth refuses to be made up): `peer` in the namespace of the file descriptor."""
-    here = [("IFLA_IFNAME", name), ("IFLA_MTU", mtu), ("IFLA_ADDRESS", mac)]
-    there = [
-        ("IFLA_IFNAME", peer),
-        ("IFLA_MTU", mtu),
-        ("IFLA_ADDRESS", peer_mac),
-        ("IFLA_NET_NS_FD", peer_namespace),
-    ]
-    veth = {"attrs": [("VETH_INFO_PEER", {"attrs": _given(there)})]}
-    kind = {"attrs": [("IFLA_INFO_KIND", "veth"), ("IFLA_INFO_DATA", veth)]}
-    message = _link_message([*_given(here), ("IFLA_LINKINFO", kind)])
-    return Request(f"create link {name}", RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, message)
+    there: Given = {
+        rt.IFLA_IFNAME: peer,
+        rt.IFLA_MTU: mtu,
+        rt.IFLA_ADDRESS: _mac(peer_mac),
+        rt.IFLA_NET_NS_FD: peer_namespace,
+    }
+    kind: Given = {rt.IFLA_INFO_KIND: "veth", rt.IFLA_INFO_DATA: attributes({rt.VETH_INFO_PEER: _link(there)})}
+    here: Given = {
+        rt.IFLA_IFNAME: name,
+        rt.IFLA_MTU: mtu,
+        rt.IFLA_ADDRESS: _mac(mac),
+        rt.IFLA_LINKINFO: attributes(kind),
+    }
+    return Request(f"create link {name}", rt.RTM_NEWLINK, rt.NLM_F_CREATE | rt.NLM_F_EXCL, _link(here))
 
 
 def delete_link(name: str) -> Request:
-    message = _link_message([("IFLA_IFNAME", name)])
-    return Request(f"delete link {name}", RTM_DELLINK, 0, message, frozenset({errno.ENODEV}))
+    return Request(f"delete link {name}", rt.RTM_DELLINK, 0, _link({rt.IFLA_IFNAME: name}), frozenset({errno.ENODEV}))
 
 
 def link_up(index: int, alias: str | None = None) -> Request:
     """`alias` is a name of any length, up to 255 bytes, that the link can be told by."""
-    message = _link_message(_given([("IFLA_IFALIAS", alias)]), up=True)
-    message["index"] = index
-    return Request(f"set link {index} up", RTM_NEWLINK, 0, message)
+    message = _link({rt.IFLA_IFALIAS: alias}, index=index, flags=IFF_UP)
+    return Request(f"set link {index} up", rt.RTM_NEWLINK, 0, message)
 
 
 def add_address(
     index: int, address: str, prefix: int, *, broadcast: str | None = None, label: str | None = None
 ) -> Request:
     """`label` begins with the link's name and a colon."""
-    message = _address_message(index, address, prefix)
-    message["attrs"] += _given([("IFA_BROADCAST", broadcast), ("IFA_LABEL", label)])
-    said = f"add address {address}/{prefix}"
-    return Request(said, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, message, frozenset({errno.EEXIST}))
+    more = {rt.IFA_BROADCAST: _ipv4(broadcast), rt.IFA_LABEL: label}
+    message, said = _address(index, address, prefix, more), f"add address {address}/{prefix}"
+    return Request(said, rt.RTM_NEWADDR, rt.NLM_F_CREATE | rt.NLM_F_EXCL, message, frozenset({errno.EEXIST}))
 
 
 def delete_address(index: int, address: str, prefix: int) -> Request:
-    message = _address_message(index, address, prefix)
-    return Request(f"delete address {address}/{prefix}", RTM_DELADDR, 0, message, frozenset({errno.EADDRNOTAVAIL}))
+    message = _address(index, address, prefix, {})
+    return Request(f"delete address {address}/{prefix}", rt.RTM_DELADDR, 0, message, frozenset({errno.EADDRNOTAVAIL}))
 
 
 def narrow_loopback() -> tuple[Request, ...]:
@@ -181,41 +168,38 @@ def narrow_loopback() -> tuple[Request, ...]:
 
 
 def set_route(route: KernelRoute) -> Request:
-    return Request(f"set route {route.target}", RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, _route_message(route))
+    return Request(f"set route {route.target}", rt.RTM_NEWROUTE, rt.NLM_F_CREATE | rt.NLM_F_REPLACE, _route(route))
 
 
 def delete_route(route: KernelRoute) -> Request:
-    message = _route_message(route)
-    return Request(f"delete route {route.target}", RTM_DELROUTE, 0, message, frozenset({errno.ESRCH, errno.ENODEV}))
+    fine = frozenset({errno.ESRCH, errno.ENODEV})
+    return Request(f"delete route {route.target}", rt.RTM_DELROUTE, 0, _route(route), fine)
 
 
 def add_rule(rule: MarkRule) -> Request:
     said = f"add rule mark {rule.mark:#x}"
-    return Request(said, RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, _rule_message(rule), frozenset({errno.EEXIST}))
+    return Request(said, rt.RTM_NEWRULE, rt.NLM_F_CREATE | rt.NLM_F_EXCL, _mark_rule(rule), frozenset({errno.EEXIST}))
 
 
 def delete_rule(rule: MarkRule) -> Request:
-    message = _rule_message(rule)
-    return Request(f"delete rule mark {rule.mark:#x}", RTM_DELRULE, 0, message, frozenset({errno.ENOENT}))
+    message = _mark_rule(rule)
+    return Request(f"delete rule mark {rule.mark:#x}", rt.RTM_DELRULE, 0, message, frozenset({errno.ENOENT}))
 
 
 def add_source_rule(rule: SourceRule) -> Request:
     said = f"add rule from {rule.source}"
-    return Request(said, RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, _source_message(rule), frozenset({errno.EEXIST}))
+    return Request(said, rt.RTM_NEWRULE, rt.NLM_F_CREATE | rt.NLM_F_EXCL, _source_rule(rule), frozenset({errno.EEXIST}))
 
 
 def delete_source_rule(rule: SourceRule) -> Request:
     said = f"delete rule from {rule.source}"
-    return Request(said, RTM_DELRULE, 0, _source_message(rule), frozenset({errno.ENOENT}))
+    return Request(said, rt.RTM_DELRULE, 0, _source_rule(rule), frozenset({errno.ENOENT}))
 
 
 def set_neighbour(index: int, address: str, mac: str) -> Request:
-    message = _blank(ndmsg)
-    message["family"] = socket.AF_INET
-    message["ifindex"] = index
-    message["state"] = NUD_PERMANENT
-    message["attrs"] = [("NDA_DST", address), ("NDA_LLADDR", mac)]
-    return Request(f"set neighbour {address}", RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, message)
+    fixed = rt.NEIGHBOUR.pack(socket.AF_INET, index, NUD_PERMANENT, 0, 0)
+    message = fixed + attributes({rt.NDA_DST: _ipv4(address), rt.NDA_LLADDR: _mac(mac)})
+    return Request(f"set neighbour {address}", rt.RTM_NEWNEIGH, rt.NLM_F_CREATE | rt.NLM_F_REPLACE, message)
 
 
 class Netlink:
@@ -240,7 +224,7 @@ class Netlink:
             first = self._sequence + 1
             self._sequence += len(requests)
             packets = [
-                self._encode(request.kind, NLM_F_ACK | request.flags, request.message, first + position)
+                packet(request.kind, rt.NLM_F_ACK | request.flags, request.message, first + position)
                 for position, request in enumerate(requests)
             ]
             self._socket.send(b"".join(packets))
@@ -257,225 +241,178 @@ class Netlink:
 
     def link_index(self, name: str) -> int | None:
         """The index of a link by name; None when there is none."""
-        message = _link_message([("IFLA_IFNAME", name), ("IFLA_EXT_MASK", RTEXT_FILTER_SKIP_STATS)])
+        message = _link({rt.IFLA_IFNAME: name, rt.IFLA_EXT_MASK: RTEXT_FILTER_SKIP_STATS})
         with self._lock:
             self._sequence += 1
-            self._socket.send(self._encode(RTM_GETLINK, 0, message, self._sequence))
-            kind, _, payload = next(self._messages())
-        if kind != NLMSG_ERROR:
-            return int(struct.unpack_from("=i", payload, 4)[0])
-        code = -struct.unpack_from("=i", payload)[0]
+            self._socket.send(packet(rt.RTM_GETLINK, 0, message, self._sequence))
+            kind, _, payload = next(self._received())
+        if kind != rt.NLMSG_ERROR:
+            return int(rt.LINK.unpack_from(payload)[2])
+        code = refusal(payload)
         if code == errno.ENODEV:
             return None
         raise NetlinkRefused(f"look up link {name}", code)
 
     def links(self) -> list[Link]:
-        message = _link_message([("IFLA_EXT_MASK", RTEXT_FILTER_SKIP_STATS)])
         found = []
-        for decoded in self._dump(RTM_GETLINK, message, ifinfmsg):
-            alias = decoded.get_attr("IFLA_IFALIAS") or ""
-            found.append(Link(decoded["index"], decoded.get_attr("IFLA_IFNAME"), alias))
+        for payload in self._dump(rt.RTM_GETLINK, _ALL_LINKS):
+            index, given = rt.LINK.unpack_from(payload)[2], read_attributes(payload, rt.LINK.size)
+            found.append(Link(index, text_in(given, rt.IFLA_IFNAME) or "", text_in(given, rt.IFLA_IFALIAS) or ""))
         return found
 
     def routes(self) -> list[KernelRoute]:
         """Our own kind of routes (static, IPv4) in every table."""
-        message = _blank(rtmsg)
-        message["family"] = socket.AF_INET
         found = []
-        for decoded in self._dump(RTM_GETROUTE, message, rtmsg):
-            kind = _ROUTE_TYPE_NAMES.get(decoded["type"])
-            if kind is None or decoded["proto"] != RTPROT_STATIC:
+        for payload in self._dump(rt.RTM_GETROUTE, _ALL_ROUTES):
+            _, length, _, _, table, protocol, _, number, _ = rt.ROUTE.unpack_from(payload)
+            given, kind = read_attributes(payload, rt.ROUTE.size), _ROUTE_TYPE_NAMES.get(number)
+            if kind is None or protocol != RTPROT_STATIC:
                 continue
-            target = f"{decoded.get_attr('RTA_DST') or DEFAULT_ROUTE}/{decoded['dst_len']}"
-            link = decoded.get_attr("RTA_OIF") if kind == "unicast" else None
-            table = decoded.get_attr("RTA_TABLE") or decoded["table"]
-            metric = decoded.get_attr("RTA_PRIORITY") or 0
-            found.append(KernelRoute(target, kind, link, decoded.get_attr("RTA_GATEWAY"), table, metric))
+            found.append(
+                KernelRoute(
+                    target=f"{address_in(given, rt.RTA_DST) or DEFAULT_ROUTE}/{length}",
+                    kind=kind,
+                    link=number_in(given, rt.RTA_OIF) if kind == "unicast" else None,
+                    via=address_in(given, rt.RTA_GATEWAY),
+                    table=number_in(given, rt.RTA_TABLE) or table,
+                    metric=number_in(given, rt.RTA_PRIORITY) or 0,
+                )
+            )
         return found
 
     def addresses(self, index: int) -> list[LinkAddress]:
         """The IPv4 addresses of a link."""
-        message = _blank(ifaddrmsg)
-        message["family"] = socket.AF_INET
-        return [
-            LinkAddress(decoded.get_attr("IFA_LOCAL"), decoded.get_attr("IFA_LABEL") or "")
-            for decoded in self._dump(RTM_GETADDR, message, ifaddrmsg)
-            if decoded["index"] == index
-        ]
+        found = []
+        for payload in self._dump(rt.RTM_GETADDR, _ALL_ADDRESSES):
+            given = read_attributes(payload, rt.ADDRESS.size)
+            if rt.ADDRESS.unpack_from(payload)[4] == index:
+                found.append(LinkAddress(address_in(given, rt.IFA_LOCAL) or "", text_in(given, rt.IFA_LABEL) or ""))
+        return found
 
     def own_addresses(self) -> list[tuple[IPv4Interface, int]]:
         """Every IPv4 address of the namespace with the network that it is in, and its link's index."""
-        message = _blank(ifaddrmsg)
-        message["family"] = socket.AF_INET
         found = []
-        for decoded in self._dump(RTM_GETADDR, message, ifaddrmsg):
-            local, peer = decoded.get_attr("IFA_LOCAL"), decoded.get_attr("IFA_ADDRESS")
+        for payload in self._dump(rt.RTM_GETADDR, _ALL_ADDRESSES):
+            _, prefix, _, _, index = rt.ADDRESS.unpack_from(payload)
+            given = read_attributes(payload, rt.ADDRESS.size)
+            local, peer = address_in(given, rt.IFA_LOCAL), address_in(given, rt.IFA_ADDRESS)
             # On a link to one peer the network is the peer's, and has a route.
-            length = decoded["prefixlen"] if local == peer else 32
-            found.append((IPv4Interface(f"{local}/{length}"), decoded["index"]))
+            found.append((IPv4Interface(f"{local}/{prefix if local == peer else 32}"), index))
         return found
 
     def routed_networks(self) -> list[tuple[IPv4Network, int]]:
         """What routes of every table lead to, whoever made them, and the index of the link; default routes left out."""
-        message = _blank(rtmsg)
-        message["family"] = socket.AF_INET
-        return [
-            (IPv4Network(f"{decoded.get_attr('RTA_DST')}/{decoded['dst_len']}"), decoded.get_attr("RTA_OIF") or 0)
-            for decoded in self._dump(RTM_GETROUTE, message, rtmsg)
-            if decoded["type"] == ROUTE_TYPES["unicast"] and decoded["dst_len"]
-        ]
+        found = []
+        for payload in self._dump(rt.RTM_GETROUTE, _ALL_ROUTES):
+            _, length, _, _, _, _, _, kind, _ = rt.ROUTE.unpack_from(payload)
+            given = read_attributes(payload, rt.ROUTE.size)
+            if kind == ROUTE_TYPES["unicast"] and length:
+                found.append(
+                    (IPv4Network(f"{address_in(given, rt.RTA_DST)}/{length}"), number_in(given, rt.RTA_OIF) or 0)
+                )
+        return found
 
     def source_rules(self) -> list[SourceRule]:
         """Those of our own kind: for one address."""
-        message = _blank(fibmsg)
-        message["family"] = socket.AF_INET
         found = []
-        for decoded in self._dump(RTM_GETRULE, message, fibmsg):
-            source = decoded.get_attr("FRA_SRC")
-            if source and decoded["src_len"] == 32:
-                found.append(SourceRule(source, decoded.get_attr("FRA_TABLE"), decoded.get_attr("FRA_PRIORITY") or 0))
+        for payload in self._dump(rt.RTM_GETRULE, _ALL_RULES):
+            given, source_prefix = read_attributes(payload, rt.RULE.size), rt.RULE.unpack_from(payload)[2]
+            source = address_in(given, rt.FRA_SRC)
+            if source and source_prefix == 32:
+                table, priority = number_in(given, rt.FRA_TABLE) or 0, number_in(given, rt.FRA_PRIORITY) or 0
+                found.append(SourceRule(source, table, priority))
         return found
 
     def mark_rules(self) -> list[MarkRule]:
-        message = _blank(fibmsg)
-        message["family"] = socket.AF_INET
         found = []
-        for decoded in self._dump(RTM_GETRULE, message, fibmsg):
-            mark = decoded.get_attr("FRA_FWMARK")
+        for payload in self._dump(rt.RTM_GETRULE, _ALL_RULES):
+            given = read_attributes(payload, rt.RULE.size)
+            mark = number_in(given, rt.FRA_FWMARK)
             if mark:
-                found.append(MarkRule(mark, decoded.get_attr("FRA_TABLE"), decoded.get_attr("FRA_PRIORITY")))
+                table, priority = number_in(given, rt.FRA_TABLE) or 0, number_in(given, rt.FRA_PRIORITY) or 0
+                found.append(MarkRule(mark, table, priority))
         return found
 
-    def _dump(self, kind: int, message: Any, shape: Callable[[bytes], Any]) -> list[Any]:
+    def _dump(self, kind: int, message: bytes) -> list[bytes]:
+        """What follows the header of each part of the answer."""
+        parts = []
         with self._lock:
             self._sequence += 1
-            self._socket.send(self._encode(kind, NLM_F_DUMP, message, self._sequence))
-            raw = []
-            for kind_of_part, whole, payload in self._messages():
-                if kind_of_part == NLMSG_DONE:
+            self._socket.send(packet(kind, rt.NLM_F_DUMP, message, self._sequence))
+            for kind_of_part, _, payload in self._received():
+                if kind_of_part == rt.NLMSG_DONE:
                     break
-                if kind_of_part == NLMSG_ERROR:
-                    raise NetlinkRefused("list", -struct.unpack_from("=i", payload)[0])
-                raw.append(whole)
-        decoded = []
-        for part in raw:
-            one = shape(part)
-            one.decode()
-            decoded.append(one)
-        return decoded
-
-    def _encode(self, kind: int, flags: int, message: Any, sequence: int) -> bytes:
-        message["header"] = {"type": kind, "flags": NLM_F_REQUEST | flags, "sequence_number": sequence, "pid": 0}
-        message.reset()
-        message.encode()
-        encoded = bytes(message.data)
-        return encoded + bytes(-len(encoded) % 4)
+                if kind_of_part == rt.NLMSG_ERROR:
+                    raise NetlinkRefused("list", refusal(payload))
+                parts.append(payload)
+        return parts
 
     def _acknowledgement(self) -> tuple[int, int, str]:
+        """(sequence number of the request, errno, the kernel's words)."""
+        return next(
+            (sequence, refusal(payload), _extended_message(payload))
+            for kind, sequence, payload in self._received()
+            if kind == rt.NLMSG_ERROR
+        )
+
+    def _received(self) -> Iterator[tuple[int, int, bytes]]:
+        """What the kernel sends, as `messages` has it, until the caller has enough."""
         while True:
-            for kind, whole, payload in self._messages():
-                if kind == NLMSG_ERROR:
-                    sequence = _HEADER.unpack_from(whole)[3]
-                    return sequence, -struct.unpack_from("=i", payload)[0], _extended_message(payload)
-
-    def _messages(self) -> Iterator[tuple[int, bytes, bytes]]:
-        """(type, whole message, payload) of what the kernel sends, until the caller has enough."""
-        while True:
-            data = self._socket.recv(1 << 18)
-            offset = 0
-            while offset < len(data):
-                length, kind, *_ = _HEADER.unpack_from(data, offset)
-                yield kind, data[offset : offset + length], data[offset + _HEADER.size : offset + length]
-                offset += (length + 3) & ~3
+            yield from messages(self._socket.recv(1 << 18))
 
 
-def enter_namespace(descriptor: int) -> None:
-    """Move the calling thread into a network namespace."""
-    netns.setns(descriptor)
+def _mac(address: str | None) -> bytes | None:
+    return None if address is None else bytes.fromhex(address.replace(":", ""))
 
 
-def name_namespace(name: str, process: str) -> None:
-    """Give the network namespace of /proc/PROCESS a name in /run/netns, as `ip netns add` does."""
-    netns.attach(name, process)
+def _ipv4(address: str | None) -> bytes | None:
+    return None if address is None else socket.inet_aton(address)
 
 
-def unname_namespace(name: str) -> None:
-    """The namespace ends once its last process and socket has."""
-    netns.remove(name)
+def _link(given: Given, *, index: int = 0, flags: int = 0) -> bytes:
+    """`flags` are set, and no others changed."""
+    return rt.LINK.pack(socket.AF_UNSPEC, 0, index, flags, flags) + attributes(given)
 
 
-def _blank(shape: Callable[[], Any]) -> Any:
-    """pyroute2 has no types; this is the one place that says so."""
-    return shape()
+def _address(index: int, address: str, prefix: int, more: Given) -> bytes:
+    scope = RT_SCOPE_HOST if index == LOOPBACK_INDEX else RT_SCOPE_UNIVERSE
+    fixed = rt.ADDRESS.pack(socket.AF_INET, prefix, 0, scope, index)
+    return fixed + attributes({rt.IFA_LOCAL: _ipv4(address), rt.IFA_ADDRESS: _ipv4(address), **more})
 
 
-def _given(attributes: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
-    return [(name, value) for name, value in attributes if value is not None]
-
-
-def _link_message(attributes: list[tuple[str, Any]], *, up: bool = False) -> Any:
-    message = _blank(ifinfmsg)
-    if up:
-        message["flags"] = message["change"] = IFF_UP
-    message["attrs"] = attributes
-    return message
-
-
-def _address_message(index: int, address: str, prefix: int) -> Any:
-    message = _blank(ifaddrmsg)
-    message["family"] = socket.AF_INET
-    message["index"] = index
-    message["prefixlen"] = prefix
-    message["scope"] = RT_SCOPE_HOST if index == LOOPBACK_INDEX else RT_SCOPE_UNIVERSE
-    message["attrs"] = [("IFA_LOCAL", address), ("IFA_ADDRESS", address)]
-    return message
-
-
-def _route_message(route: KernelRoute) -> Any:
+def _route(route: KernelRoute) -> bytes:
     network = IPv4Network(route.target)
-    message = _blank(rtmsg)
-    message["family"] = socket.AF_INET
-    message["dst_len"] = network.prefixlen
-    message["proto"] = RTPROT_STATIC
-    message["type"] = ROUTE_TYPES[route.kind]
     direct = route.kind == "unicast" and route.via is None
-    message["scope"] = RT_SCOPE_LINK if direct else RT_SCOPE_UNIVERSE
-    message["attrs"] = [("RTA_DST", str(network.network_address)), ("RTA_TABLE", route.table)]
-    if route.metric:
-        message["attrs"].append(("RTA_PRIORITY", route.metric))
-    if route.link is not None:
-        message["attrs"].append(("RTA_OIF", route.link))
-    if route.via is not None:
-        message["flags"] = RTNH_F_ONLINK
-        message["attrs"].append(("RTA_GATEWAY", route.via))
-    return message
+    scope = RT_SCOPE_LINK if direct else RT_SCOPE_UNIVERSE
+    flags = RTNH_F_ONLINK if route.via is not None else 0
+    # The table is an attribute: there are more than a byte can tell.
+    fixed = rt.ROUTE.pack(
+        socket.AF_INET, network.prefixlen, 0, 0, 0, RTPROT_STATIC, scope, ROUTE_TYPES[route.kind], flags
+    )
+    return fixed + attributes(
+        {
+            rt.RTA_DST: network.network_address.packed,
+            rt.RTA_TABLE: route.table,
+            rt.RTA_PRIORITY: route.metric or None,
+            rt.RTA_OIF: route.link,
+            rt.RTA_GATEWAY: _ipv4(route.via),
+        }
+    )
 
 
-def _rule_message(rule: MarkRule) -> Any:
-    message = _blank(fibmsg)
-    message["family"] = socket.AF_INET
-    message["action"] = FR_ACT_TO_TBL
-    message["attrs"] = [("FRA_FWMARK", rule.mark), ("FRA_TABLE", rule.table), ("FRA_PRIORITY", rule.priority)]
-    return message
+def _mark_rule(rule: MarkRule) -> bytes:
+    return _rule({rt.FRA_FWMARK: rule.mark, rt.FRA_TABLE: rule.table, rt.FRA_PRIORITY: rule.priority})
 
 
-def _source_message(rule: SourceRule) -> Any:
-    message = _blank(fibmsg)
-    message["family"] = socket.AF_INET
-    message["action"] = FR_ACT_TO_TBL
-    message["src_len"] = 32
-    message["attrs"] = [("FRA_SRC", rule.source), ("FRA_TABLE", rule.table), ("FRA_PRIORITY", rule.priority)]
-    return message
+def _source_rule(rule: SourceRule) -> bytes:
+    given = {rt.FRA_SRC: _ipv4(rule.source), rt.FRA_TABLE: rule.table, rt.FRA_PRIORITY: rule.priority}
+    return _rule(given, source_prefix=32)
+
+
+def _rule(given: Given, source_prefix: int = 0) -> bytes:
+    return rt.RULE.pack(socket.AF_INET, 0, source_prefix, 0, 0, FR_ACT_TO_TBL, 0) + attributes(given)
 
 
 def _extended_message(payload: bytes) -> str:
     """The kernel's own words on a refusal: an attribute after the errno and the header it answers."""
-    offset = 4 + _HEADER.size
-    while offset + 4 <= len(payload):
-        length, kind = struct.unpack_from("=HH", payload, offset)
-        if length < 4:
-            break
-        if kind == NLMSGERR_ATTR_MSG:
-            return payload[offset + 4 : offset + length].rstrip(b"\0").decode(errors="replace")
-        offset += (length + 3) & ~3
-    return ""
+    return text_in(read_attributes(payload, 4 + rt.HEADER.size), NLMSGERR_ATTR_MSG) or ""
