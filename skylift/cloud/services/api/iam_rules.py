@@ -5,8 +5,6 @@ Limits and patterns are those of the IAM API reference and of the user guide's "
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +12,9 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from skylift.cloud.error import ServiceError
+from skylift.cloud.identity import Role, User
 from skylift.cloud.services.api.operation import Params
+from skylift.cloud.services.api.page_token import read_token, write_token
 
 T = TypeVar("T")
 
@@ -171,6 +171,32 @@ def resource_tags(tags: Mapping[str, str]) -> dict[str, str | tuple[str, ...]]:
     return {f"{vendor}:ResourceTag/{key}": value for key, value in tags.items() for vendor in ("aws", "iam")}
 
 
+def entity_context(params: Params, entity: User | Role | None) -> dict[str, str | tuple[str, ...]]:
+    """The condition keys of a request about a user or role: tags, permissions boundary, policy."""
+    context = dict(request_tags(params))
+    if entity is not None:
+        context |= resource_tags(entity.tags)
+    boundary = params.get("PermissionsBoundary") or (entity.permissions_boundary if entity else None)
+    if boundary:
+        context["iam:PermissionsBoundary"] = boundary
+    if "PolicyArn" in params:
+        context["iam:PolicyARN"] = params["PolicyArn"]
+    return context
+
+
+def tags_and_boundary(entity: User | Role) -> dict[str, Any]:
+    """What the description of a user or role has beyond its summary."""
+    shown: dict[str, Any] = {}
+    if entity.permissions_boundary:
+        shown["PermissionsBoundary"] = {
+            "PermissionsBoundaryType": "Policy",
+            "PermissionsBoundaryArn": entity.permissions_boundary,
+        }
+    if entity.tags:
+        shown["Tags"] = tag_list(entity.tags)
+    return shown
+
+
 def encoded(document: str) -> str:
     """A policy document as IAM returns it: percent-encoded by RFC 3986."""
     return quote(document, safe="")
@@ -190,28 +216,14 @@ def page(
     says after which name to go on, so that nothing is repeated or lost when items come and go between pages.
     """
     size = checked_number(params, "MaxItems", 1, LARGEST_PAGE, PAGE)
-    after = _decode_marker(params["Marker"]) if params.get("Marker") else ""
+    after = read_token(params.get("Marker") or None, ServiceError("ValidationError", "Invalid Marker.", status=400))
     found = fetch(after, size + 1)
     if len(found) <= size:
         return found, {"IsTruncated": False}
-    return found[:size], {"IsTruncated": True, "Marker": _encode_marker(name(found[size - 1]))}
+    return found[:size], {"IsTruncated": True, "Marker": write_token(name(found[size - 1]))}
 
 
 def page_of(params: Params, items: Sequence[T], name: Callable[[T], str]) -> tuple[list[T], dict[str, Any]]:
     """As `page`, of items that are in memory."""
     ordered = sorted(items, key=name)
     return page(params, lambda after, limit: [item for item in ordered if name(item) > after][:limit], name)
-
-
-def _encode_marker(name: str) -> str:
-    return base64.urlsafe_b64encode(f"after:{name}".encode()).decode()
-
-
-def _decode_marker(marker: str) -> str:
-    try:
-        text = base64.b64decode(marker.encode(), altchars=b"-_", validate=True).decode()
-    except (binascii.Error, ValueError):
-        text = ""
-    if not text.startswith("after:"):
-        raise ServiceError("ValidationError", "Invalid Marker.", status=400)
-    return text.removeprefix("after:")

@@ -1,19 +1,13 @@
-"""Pages of describe operations.
-
-A token says after which item the next page begins, not how many items there were before: nothing is repeated or lost
-when something is made or removed between two pages.
-"""
+"""Pages of describe operations."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from skylift.cloud.error import ServiceError
+from skylift.cloud.services.api.page_token import read_token, write_token
 from skylift.cloud.services.api.refusal import combination, invalid
 
 Item = dict[str, Any]
@@ -43,10 +37,12 @@ def page(
     if size is None and not token:
         return items, None
     _refuse_size(size, params, limits)
-    after = _decode(token) if token else ""
+    after = read_token(
+        token or None, ServiceError("InvalidPaginationToken", "The specified pagination token is not valid.")
+    )
     rest = sorted((item for item in items if key(item) > after), key=key)
     chosen = rest[: size or limits.most]
-    return chosen, _encode(key(chosen[-1])) if len(chosen) < len(rest) else None
+    return chosen, write_token(key(chosen[-1])) if len(chosen) < len(rest) else None
 
 
 def answer(name: str, chosen: tuple[list[Item], str | None]) -> Item:
@@ -68,17 +64,3 @@ def _refuse_size(size: int | None, params: Any, limits: Limits) -> None:
         raise invalid(
             f"Value ( {size} ) for parameter maxResults is invalid. Expecting a value smaller than {limits.most}."
         )
-
-
-def _encode(after: str) -> str:
-    return base64.urlsafe_b64encode(json.dumps(["after", after]).encode()).decode()
-
-
-def _decode(token: str) -> str:
-    try:
-        kind, after = json.loads(base64.urlsafe_b64decode(token.encode()))
-    except (binascii.Error, ValueError, TypeError, RecursionError):
-        kind, after = None, None
-    if kind != "after" or not isinstance(after, str):
-        raise ServiceError("InvalidPaginationToken", "The specified pagination token is not valid.")
-    return after

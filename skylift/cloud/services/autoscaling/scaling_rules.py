@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.scaling_group import ScalingGroup, ScalingMember
-from skylift.cloud.services.api.metric_page import after, leads_to
 from skylift.cloud.services.api.operation import Check, Checks
+from skylift.cloud.services.api.page_token import after, leads_to
 from skylift.cloud.services.api.scaling_check import check_of
 from skylift.cloud.store.database import Tx
 

@@ -18,8 +18,8 @@ from skylift.cloud.identity import Caller
 from skylift.cloud.metric import Metric
 from skylift.cloud.services.api.dimension import dimensions
 from skylift.cloud.services.api.iam_rules import request_tags, tag_list
-from skylift.cloud.services.api.metric_page import after, leads_to
 from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.api.page_token import after, leads_to
 from skylift.cloud.services.cloudwatch.alarm_action import check_action, needed_for
 from skylift.cloud.services.cloudwatch.metric import metric_view
 from skylift.cloud.services.cloudwatch.operation import DIMENSIONS, reads, writes

@@ -7,7 +7,7 @@ from typing import Any
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
-from skylift.cloud.services.api.metric_page import after, leads_to
+from skylift.cloud.services.api.page_token import after, leads_to
 from skylift.cloud.services.cloudwatch.operation import reads
 from skylift.cloud.store.alarm import history
 from skylift.cloud.store.database import Tx

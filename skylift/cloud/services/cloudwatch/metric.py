@@ -15,8 +15,8 @@ from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.metric import STATISTICS, Filter, Metric, Point, Summary, Wanted
 from skylift.cloud.services.api.dimension import dimensions
-from skylift.cloud.services.api.metric_page import after, leads_to
 from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.api.page_token import after, leads_to
 from skylift.cloud.services.cloudwatch.operation import DIMENSIONS, below, reads, writes
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.metric import LISTED, metrics, record, summaries

@@ -11,7 +11,7 @@ from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.metric import Metric, Point, Wanted
 from skylift.cloud.services.api.dimension import dimensions
-from skylift.cloud.services.api.metric_page import after, leads_to
+from skylift.cloud.services.api.page_token import after, leads_to
 from skylift.cloud.services.cloudwatch.metric import checked_period, moment, valid_statistic
 from skylift.cloud.services.cloudwatch.operation import DIMENSIONS, below, reads
 from skylift.cloud.store.database import Tx

@@ -15,7 +15,7 @@ from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.iam import user as users
 from skylift.cloud.services.iam.identity import make_user_key
 from skylift.cloud.services.iam.operation import PAGES, reads
-from skylift.cloud.services.iam.user import on_user
+from skylift.cloud.services.iam.user import ON_USER
 from skylift.cloud.store.database import Tx
 
 MAX_KEYS = 2
@@ -96,9 +96,9 @@ def _described(key: AccessKey) -> dict[str, Any]:
 
 
 OPERATIONS = (
-    on_user("CreateAccessKey", create, writes=True),
-    on_user("ListAccessKeys", list_all, PAGES, writes=False),
-    on_user("UpdateAccessKey", update, "AccessKeyId Status", writes=True),
-    on_user("DeleteAccessKey", delete, "AccessKeyId", writes=True),
+    ON_USER.writes("CreateAccessKey", create),
+    ON_USER.reads("ListAccessKeys", list_all, PAGES),
+    ON_USER.writes("UpdateAccessKey", update, "AccessKeyId Status"),
+    ON_USER.writes("DeleteAccessKey", delete, "AccessKeyId"),
     reads("GetAccessKeyLastUsed", last_used, "AccessKeyId", check_last_used),
 )

@@ -11,7 +11,7 @@ from skylift.cloud.identity import Caller
 from skylift.cloud.services.api.iam_rules import page_of
 from skylift.cloud.services.iam import user as users
 from skylift.cloud.services.iam.operation import PAGES, on_account, reads
-from skylift.cloud.services.iam.user import on_user
+from skylift.cloud.services.iam.user import ON_USER
 from skylift.cloud.store.database import Tx
 
 
@@ -49,9 +49,9 @@ def _none(params: Any, member: str) -> dict[str, Any]:
 
 
 OPERATIONS = (
-    on_user("ListSSHPublicKeys", ssh_public_keys, PAGES, writes=False),
-    on_user("ListSigningCertificates", signing_certificates, PAGES, writes=False),
-    on_user("ListServiceSpecificCredentials", service_credentials, f"ServiceName {PAGES}", writes=False),
+    ON_USER.reads("ListSSHPublicKeys", ssh_public_keys, PAGES),
+    ON_USER.reads("ListSigningCertificates", signing_certificates, PAGES),
+    ON_USER.reads("ListServiceSpecificCredentials", service_credentials, f"ServiceName {PAGES}"),
     reads(
         "ListServerCertificates",
         server_certificates,

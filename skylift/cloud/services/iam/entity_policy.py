@@ -13,11 +13,11 @@ from skylift.cloud.services.api.policy_document import document_size, parse_poli
 from skylift.cloud.services.iam import group as groups
 from skylift.cloud.services.iam import role as roles
 from skylift.cloud.services.iam import user as users
-from skylift.cloud.services.iam.group import on_group
+from skylift.cloud.services.iam.group import ON_GROUP
 from skylift.cloud.services.iam.operation import PAGES
 from skylift.cloud.services.iam.policy import attachable, checked_arn, find
-from skylift.cloud.services.iam.role import on_role
-from skylift.cloud.services.iam.user import on_user
+from skylift.cloud.services.iam.role import ON_ROLE
+from skylift.cloud.services.iam.user import ON_USER
 from skylift.cloud.store.database import Tx
 
 MAX_ATTACHED = 10
@@ -155,29 +155,29 @@ USER_BOUNDARY = Boundaries("User", users.existing)
 
 
 OPERATIONS = (
-    on_role("PutRolePolicy", ROLE_POLICIES.put, "PolicyName PolicyDocument", writes=True),
-    on_role("GetRolePolicy", ROLE_POLICIES.get, "PolicyName", writes=False),
-    on_role("ListRolePolicies", ROLE_POLICIES.list_all, PAGES, writes=False),
-    on_role("DeleteRolePolicy", ROLE_POLICIES.delete, "PolicyName", writes=True),
-    on_role("AttachRolePolicy", ROLE_POLICIES.attach, "PolicyArn", writes=True),
-    on_role("DetachRolePolicy", ROLE_POLICIES.detach, "PolicyArn", writes=True),
-    on_role("ListAttachedRolePolicies", ROLE_POLICIES.list_attached, f"PathPrefix {PAGES}", writes=False),
-    on_role("PutRolePermissionsBoundary", ROLE_BOUNDARY.put, "PermissionsBoundary", writes=True),
-    on_role("DeleteRolePermissionsBoundary", ROLE_BOUNDARY.delete, writes=True),
-    on_user("PutUserPolicy", USER_POLICIES.put, "PolicyName PolicyDocument", writes=True),
-    on_user("GetUserPolicy", USER_POLICIES.get, "PolicyName", writes=False),
-    on_user("ListUserPolicies", USER_POLICIES.list_all, PAGES, writes=False),
-    on_user("DeleteUserPolicy", USER_POLICIES.delete, "PolicyName", writes=True),
-    on_user("AttachUserPolicy", USER_POLICIES.attach, "PolicyArn", writes=True),
-    on_user("DetachUserPolicy", USER_POLICIES.detach, "PolicyArn", writes=True),
-    on_user("ListAttachedUserPolicies", USER_POLICIES.list_attached, f"PathPrefix {PAGES}", writes=False),
-    on_user("PutUserPermissionsBoundary", USER_BOUNDARY.put, "PermissionsBoundary", writes=True),
-    on_user("DeleteUserPermissionsBoundary", USER_BOUNDARY.delete, writes=True),
-    on_group("PutGroupPolicy", GROUP_POLICIES.put, "PolicyName PolicyDocument", writes=True),
-    on_group("GetGroupPolicy", GROUP_POLICIES.get, "PolicyName", writes=False),
-    on_group("ListGroupPolicies", GROUP_POLICIES.list_all, PAGES, writes=False),
-    on_group("DeleteGroupPolicy", GROUP_POLICIES.delete, "PolicyName", writes=True),
-    on_group("AttachGroupPolicy", GROUP_POLICIES.attach, "PolicyArn", writes=True),
-    on_group("DetachGroupPolicy", GROUP_POLICIES.detach, "PolicyArn", writes=True),
-    on_group("ListAttachedGroupPolicies", GROUP_POLICIES.list_attached, f"PathPrefix {PAGES}", writes=False),
+    ON_ROLE.writes("PutRolePolicy", ROLE_POLICIES.put, "PolicyName PolicyDocument"),
+    ON_ROLE.reads("GetRolePolicy", ROLE_POLICIES.get, "PolicyName"),
+    ON_ROLE.reads("ListRolePolicies", ROLE_POLICIES.list_all, PAGES),
+    ON_ROLE.writes("DeleteRolePolicy", ROLE_POLICIES.delete, "PolicyName"),
+    ON_ROLE.writes("AttachRolePolicy", ROLE_POLICIES.attach, "PolicyArn"),
+    ON_ROLE.writes("DetachRolePolicy", ROLE_POLICIES.detach, "PolicyArn"),
+    ON_ROLE.reads("ListAttachedRolePolicies", ROLE_POLICIES.list_attached, f"PathPrefix {PAGES}"),
+    ON_ROLE.writes("PutRolePermissionsBoundary", ROLE_BOUNDARY.put, "PermissionsBoundary"),
+    ON_ROLE.writes("DeleteRolePermissionsBoundary", ROLE_BOUNDARY.delete),
+    ON_USER.writes("PutUserPolicy", USER_POLICIES.put, "PolicyName PolicyDocument"),
+    ON_USER.reads("GetUserPolicy", USER_POLICIES.get, "PolicyName"),
+    ON_USER.reads("ListUserPolicies", USER_POLICIES.list_all, PAGES),
+    ON_USER.writes("DeleteUserPolicy", USER_POLICIES.delete, "PolicyName"),
+    ON_USER.writes("AttachUserPolicy", USER_POLICIES.attach, "PolicyArn"),
+    ON_USER.writes("DetachUserPolicy", USER_POLICIES.detach, "PolicyArn"),
+    ON_USER.reads("ListAttachedUserPolicies", USER_POLICIES.list_attached, f"PathPrefix {PAGES}"),
+    ON_USER.writes("PutUserPermissionsBoundary", USER_BOUNDARY.put, "PermissionsBoundary"),
+    ON_USER.writes("DeleteUserPermissionsBoundary", USER_BOUNDARY.delete),
+    ON_GROUP.writes("PutGroupPolicy", GROUP_POLICIES.put, "PolicyName PolicyDocument"),
+    ON_GROUP.reads("GetGroupPolicy", GROUP_POLICIES.get, "PolicyName"),
+    ON_GROUP.reads("ListGroupPolicies", GROUP_POLICIES.list_all, PAGES),
+    ON_GROUP.writes("DeleteGroupPolicy", GROUP_POLICIES.delete, "PolicyName"),
+    ON_GROUP.writes("AttachGroupPolicy", GROUP_POLICIES.attach, "PolicyArn"),
+    ON_GROUP.writes("DetachGroupPolicy", GROUP_POLICIES.detach, "PolicyArn"),
+    ON_GROUP.reads("ListAttachedGroupPolicies", GROUP_POLICIES.list_attached, f"PathPrefix {PAGES}"),
 )

@@ -19,10 +19,10 @@ from skylift.cloud.services.api.iam_rules import (
     page,
     page_of,
 )
-from skylift.cloud.services.api.operation import Check, Checks, Handler, Operation
+from skylift.cloud.services.api.operation import Check, Checks
 from skylift.cloud.services.iam import user as users
-from skylift.cloud.services.iam.operation import PAGES, reads, writes
-from skylift.cloud.services.iam.user import on_user
+from skylift.cloud.services.iam.operation import PAGES, OnNoun, reads, writes
+from skylift.cloud.services.iam.user import ON_USER
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.identity import count, members, name_taken, under_path
 
@@ -156,17 +156,15 @@ def check_update(tx: Tx, caller: Caller, params: Any) -> Iterable[Check]:
     yield Check("iam:UpdateGroup", arn_of(caller, params.get("NewGroupName", params["GroupName"]), path))
 
 
-def on_group(name: str, handler: Handler, takes: str = "", *, writes: bool) -> Operation:
-    return Operation("iam", name, handler, frozenset(["GroupName", *takes.split()]), check(name), writes)
-
+ON_GROUP = OnNoun("GroupName", check)
 
 OPERATIONS = (
-    on_user("ListGroupsForUser", list_for_user, PAGES, writes=False),
+    ON_USER.reads("ListGroupsForUser", list_for_user, PAGES),
     writes("CreateGroup", create, "Path GroupName", check_create),
     reads("ListGroups", list_all, f"PathPrefix {PAGES}", check_list),
-    on_group("GetGroup", get, PAGES, writes=False),
-    on_group("DeleteGroup", delete, writes=True),
+    ON_GROUP.reads("GetGroup", get, PAGES),
+    ON_GROUP.writes("DeleteGroup", delete),
     writes("UpdateGroup", update, "GroupName NewPath NewGroupName", check_update),
-    on_group("AddUserToGroup", add_user, "UserName", writes=True),
-    on_group("RemoveUserFromGroup", remove_user, "UserName", writes=True),
+    ON_GROUP.writes("AddUserToGroup", add_user, "UserName"),
+    ON_GROUP.writes("RemoveUserFromGroup", remove_user, "UserName"),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +14,6 @@ from skylift.cloud.services.api.iam_rules import (
     checked_tags,
     conflict,
     exists,
-    merged_tags,
     new_id,
     no_such,
     over_quota,
@@ -23,12 +22,12 @@ from skylift.cloud.services.api.iam_rules import (
     request_tags,
     resource_tags,
     tag_list,
-    without_tags,
 )
-from skylift.cloud.services.api.operation import Check, Handler, Operation
+from skylift.cloud.services.api.operation import Check, Checks
 from skylift.cloud.services.iam import role as roles
-from skylift.cloud.services.iam.operation import PAGES, reads, writes
-from skylift.cloud.services.iam.role import on_role
+from skylift.cloud.services.iam.operation import PAGES, OnNoun, checks_to_make, reads, writes
+from skylift.cloud.services.iam.role import ON_ROLE
+from skylift.cloud.services.iam.tagging import Tags
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.identity import count, name_taken, under_path
 
@@ -99,24 +98,6 @@ def remove_role(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     return {}
 
 
-def tag(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
-    profile = existing(tx, params["InstanceProfileName"])
-    tx.save(replace(profile, tags=merged_tags(profile.tags, checked_tags(params), "TagsPerInstanceProfile")))
-    return {}
-
-
-def untag(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
-    profile = existing(tx, params["InstanceProfileName"])
-    tx.save(replace(profile, tags=without_tags(profile.tags, params["TagKeys"])))
-    return {}
-
-
-def list_tags(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
-    profile = existing(tx, params["InstanceProfileName"])
-    tags, more = page_of(params, tag_list(profile.tags), lambda pair: pair["Key"])
-    return {"Tags": tags, **more}
-
-
 def existing(tx: Tx, name: str) -> InstanceProfile:
     profile = tx.get(InstanceProfile, name=name)
     if profile is None:
@@ -146,7 +127,7 @@ def arn_of(caller: Caller, name: str, path: str = "/") -> str:
     return f"arn:aws:iam::{caller.account}:instance-profile{path}{name}"
 
 
-def check(action: str) -> Callable[[Tx, Caller, Any], Iterable[Check]]:
+def check(action: str) -> Checks:
     """The caller must be allowed `action` on the profile that `InstanceProfileName` names."""
 
     def checks(tx: Tx, caller: Caller, params: Any) -> Iterable[Check]:
@@ -159,9 +140,9 @@ def check(action: str) -> Callable[[Tx, Caller, Any], Iterable[Check]]:
 
 
 def check_create(_tx: Tx, caller: Caller, params: Any) -> Iterable[Check]:
-    arn = arn_of(caller, params["InstanceProfileName"], params.get("Path", "/"))
-    actions = ["iam:CreateInstanceProfile", *(["iam:TagInstanceProfile"] if params.get("Tags") else [])]
-    return [Check(action, arn, request_tags(params)) for action in actions]
+    return checks_to_make(
+        "InstanceProfile", arn_of(caller, params["InstanceProfileName"], params.get("Path", "/")), params
+    )
 
 
 def check_list(_tx: Tx, caller: Caller, params: Any) -> Iterable[Check]:
@@ -175,10 +156,8 @@ def check_add_role(tx: Tx, caller: Caller, params: Any) -> Iterable[Check]:
     yield Check("iam:PassRole", passed, {"iam:PassedToService": "ec2.amazonaws.com"})
 
 
-def _on_profile(name: str, handler: Handler, takes: str = "", *, writes: bool) -> Operation:
-    honoured = frozenset(["InstanceProfileName", *takes.split()])
-    return Operation("iam", name, handler, honoured, check(name), writes)
-
+ON_PROFILE = OnNoun("InstanceProfileName", check)
+TAGS = Tags("TagsPerInstanceProfile", "InstanceProfileName", existing, existing)
 
 OPERATIONS = (
     writes(
@@ -193,17 +172,17 @@ OPERATIONS = (
         f"PathPrefix {PAGES}",
         check_list,
     ),
-    on_role("ListInstanceProfilesForRole", list_for_role, PAGES, writes=False),
-    _on_profile("GetInstanceProfile", get, writes=False),
-    _on_profile("DeleteInstanceProfile", delete, writes=True),
+    ON_ROLE.reads("ListInstanceProfilesForRole", list_for_role, PAGES),
+    ON_PROFILE.reads("GetInstanceProfile", get),
+    ON_PROFILE.writes("DeleteInstanceProfile", delete),
     writes(
         "AddRoleToInstanceProfile",
         add_role,
         "InstanceProfileName RoleName",
         check_add_role,
     ),
-    _on_profile("RemoveRoleFromInstanceProfile", remove_role, "RoleName", writes=True),
-    _on_profile("TagInstanceProfile", tag, "Tags", writes=True),
-    _on_profile("UntagInstanceProfile", untag, "TagKeys", writes=True),
-    _on_profile("ListInstanceProfileTags", list_tags, PAGES, writes=False),
+    ON_PROFILE.writes("RemoveRoleFromInstanceProfile", remove_role, "RoleName"),
+    ON_PROFILE.writes("TagInstanceProfile", TAGS.tag, "Tags"),
+    ON_PROFILE.writes("UntagInstanceProfile", TAGS.untag, "TagKeys"),
+    ON_PROFILE.reads("ListInstanceProfileTags", TAGS.list_all, PAGES),
 )

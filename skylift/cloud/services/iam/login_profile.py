@@ -19,7 +19,7 @@ from skylift.cloud.services.iam import user
 from skylift.cloud.services.iam import user as users
 from skylift.cloud.services.iam.operation import writes
 from skylift.cloud.services.iam.password_policy import refuse_weak, violation
-from skylift.cloud.services.iam.user import on_user
+from skylift.cloud.services.iam.user import ON_USER
 from skylift.cloud.store.account import account_of
 from skylift.cloud.store.database import Tx
 
@@ -129,9 +129,9 @@ def _view(profile: LoginProfile) -> dict[str, Any]:
 
 
 OPERATIONS = (
-    on_user("CreateLoginProfile", create, "Password PasswordResetRequired", writes=True),
-    on_user("GetLoginProfile", get, writes=False),
-    on_user("UpdateLoginProfile", update, "Password PasswordResetRequired", writes=True),
-    on_user("DeleteLoginProfile", delete, writes=True),
+    ON_USER.writes("CreateLoginProfile", create, "Password PasswordResetRequired"),
+    ON_USER.reads("GetLoginProfile", get),
+    ON_USER.writes("UpdateLoginProfile", update, "Password PasswordResetRequired"),
+    ON_USER.writes("DeleteLoginProfile", delete),
     writes("ChangePassword", change, "OldPassword NewPassword", user.check("ChangePassword")),
 )

@@ -7,7 +7,7 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_mfa_enable_virtu
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -19,20 +19,19 @@ from skylift.cloud.services.api.iam_rules import (
     checked_tags,
     exists,
     invalid_value,
-    merged_tags,
     no_such,
     over_quota,
     page_of,
     request_tags,
     resource_tags,
     tag_list,
-    without_tags,
 )
-from skylift.cloud.services.api.operation import Check, Handler, Operation
+from skylift.cloud.services.api.operation import Check, Checks
 from skylift.cloud.services.iam import user as users
 from skylift.cloud.services.iam.one_time_code import new_seed, step_of, step_of_two
-from skylift.cloud.services.iam.operation import PAGES, on_account, reads
-from skylift.cloud.services.iam.user import on_user
+from skylift.cloud.services.iam.operation import PAGES, OnNoun, checks_to_make, on_account, reads, writes
+from skylift.cloud.services.iam.tagging import Tags
+from skylift.cloud.services.iam.user import ON_USER
 from skylift.cloud.store.database import Tx
 
 MAX_OF_USER = 8
@@ -54,7 +53,7 @@ def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
 
 
 def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
-    device = _existing(tx, params)
+    device = _existing(tx, params["SerialNumber"])
     if device.user_id is not None:
         raise ServiceError("DeleteConflict", "MFA VirtualDevice in use. Must deactivate first.", status=409)
     tx.remove(device)
@@ -62,7 +61,7 @@ def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
 
 
 def enable(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
-    user, device = users.existing(tx, params["UserName"]), _existing(tx, params)
+    user, device = users.existing(tx, params["UserName"]), _existing(tx, params["SerialNumber"])
     if device.user_id is not None:
         raise exists(f"MFA device {device.serial} is in use; it")
     if len(tx.find(MfaDevice, user_id=user.id)) >= MAX_OF_USER:
@@ -84,7 +83,7 @@ def resync(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
 
 
 def get(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
-    device = _existing(tx, params)
+    device = _existing(tx, params["SerialNumber"])
     user = tx.get(User, id=device.user_id) if device.user_id else None
     if params.get("UserName") and (user is None or user.name != params["UserName"]):
         raise no_such(f"MFA Device with serial number {device.serial}")
@@ -111,23 +110,6 @@ def list_all(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     return {"VirtualMFADevices": [_view(tx, one) for one in found], **more}
 
 
-def tag(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
-    device = _existing(tx, params)
-    tx.save(replace(device, tags=merged_tags(device.tags, checked_tags(params), "TagsPerMFADevice")))
-    return {}
-
-
-def untag(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
-    device = _existing(tx, params)
-    tx.save(replace(device, tags=without_tags(device.tags, params["TagKeys"])))
-    return {}
-
-
-def list_tags(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
-    tags, more = page_of(params, tag_list(_existing(tx, params).tags), lambda pair: pair["Key"])
-    return {"Tags": tags, **more}
-
-
 def authenticated(tx: Tx, caller: Caller, params: Any) -> bool:
     """Whether a request to STS comes with a code of the caller's own device; raises where it is a wrong one."""
     serial, given = params.get("SerialNumber"), params.get("TokenCode")
@@ -148,24 +130,26 @@ def authenticated(tx: Tx, caller: Caller, params: Any) -> bool:
     return True
 
 
-def check(action: str) -> Callable[[Tx, Caller, Any], Iterable[Check]]:
-    """The caller must be allowed `action` on the device that the request names or makes."""
+def check(action: str) -> Checks:
+    """The caller must be allowed `action` on the device that `SerialNumber` names."""
 
-    def checks(tx: Tx, caller: Caller, params: Any) -> Iterable[Check]:
-        serial = params.get("SerialNumber") or _arn(caller, params["VirtualMFADeviceName"], params.get("Path", "/"))
-        device = tx.get(MfaDevice, serial=serial)
+    def checks(tx: Tx, _caller: Caller, params: Any) -> Iterable[Check]:
+        device = tx.get(MfaDevice, serial=params["SerialNumber"])
         context = {**request_tags(params), **(resource_tags(device.tags) if device else {})}
-        # As with users and roles, tagging what is being made takes the permission that tagging it later takes.
-        tags = action == "CreateVirtualMFADevice" and params.get("Tags")
-        return [Check(f"iam:{each}", serial, context) for each in (action, *(["TagMFADevice"] if tags else []))]
+        return [Check(f"iam:{action}", params["SerialNumber"], context)]
 
     return checks
 
 
-def _existing(tx: Tx, params: Any) -> MfaDevice:
-    device = tx.get(MfaDevice, serial=params["SerialNumber"])
+def check_create(_tx: Tx, caller: Caller, params: Any) -> Iterable[Check]:
+    arn = _arn(caller, params["VirtualMFADeviceName"], params.get("Path", "/"))
+    return checks_to_make("VirtualMFADevice", arn, params, tag="iam:TagMFADevice")
+
+
+def _existing(tx: Tx, serial: str) -> MfaDevice:
+    device = tx.get(MfaDevice, serial=serial)
     if device is None:
-        raise no_such(f"VirtualMFADevice with serial number {params['SerialNumber']}")
+        raise no_such(f"VirtualMFADevice with serial number {serial}")
     return device
 
 
@@ -204,25 +188,19 @@ def _arn(caller: Caller, name: str, path: str) -> str:
     return f"arn:aws:iam::{caller.account}:mfa{path}{name}"
 
 
-def _on_device(name: str, handler: Handler, takes: str, *, writes: bool) -> Operation:
-    return Operation("iam", name, handler, frozenset(takes.split()), check(name), writes)
-
+ON_DEVICE = OnNoun("SerialNumber", check)
+TAGS = Tags("TagsPerMFADevice", "SerialNumber", _existing, _existing)
 
 OPERATIONS = (
-    on_user("ListMFADevices", list_of_user, PAGES, writes=False),
-    _on_device("CreateVirtualMFADevice", create, "Path VirtualMFADeviceName Tags", writes=True),
-    _on_device("DeleteVirtualMFADevice", delete, "SerialNumber", writes=True),
-    on_user("EnableMFADevice", enable, "SerialNumber AuthenticationCode1 AuthenticationCode2", writes=True),
-    on_user("DeactivateMFADevice", deactivate, "SerialNumber", writes=True),
-    on_user("ResyncMFADevice", resync, "SerialNumber AuthenticationCode1 AuthenticationCode2", writes=True),
-    _on_device("GetMFADevice", get, "SerialNumber UserName", writes=False),
-    _on_device("TagMFADevice", tag, "SerialNumber Tags", writes=True),
-    _on_device("UntagMFADevice", untag, "SerialNumber TagKeys", writes=True),
-    _on_device("ListMFADeviceTags", list_tags, f"SerialNumber {PAGES}", writes=False),
-    reads(
-        "ListVirtualMFADevices",
-        list_all,
-        f"AssignmentStatus {PAGES}",
-        on_account("ListVirtualMFADevices"),
-    ),
+    ON_USER.reads("ListMFADevices", list_of_user, PAGES),
+    writes("CreateVirtualMFADevice", create, "Path VirtualMFADeviceName Tags", check_create),
+    ON_DEVICE.writes("DeleteVirtualMFADevice", delete),
+    ON_USER.writes("EnableMFADevice", enable, "SerialNumber AuthenticationCode1 AuthenticationCode2"),
+    ON_USER.writes("DeactivateMFADevice", deactivate, "SerialNumber"),
+    ON_USER.writes("ResyncMFADevice", resync, "SerialNumber AuthenticationCode1 AuthenticationCode2"),
+    ON_DEVICE.reads("GetMFADevice", get, "UserName"),
+    ON_DEVICE.writes("TagMFADevice", TAGS.tag, "Tags"),
+    ON_DEVICE.writes("UntagMFADevice", TAGS.untag, "TagKeys"),
+    ON_DEVICE.reads("ListMFADeviceTags", TAGS.list_all, PAGES),
+    reads("ListVirtualMFADevices", list_all, f"AssignmentStatus {PAGES}", on_account("ListVirtualMFADevices")),
 )

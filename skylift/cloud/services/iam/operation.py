@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from skylift.cloud.services.api.iam_rules import entity_context
 from skylift.cloud.services.api.operation import Check, Checks, Handler, Operation
 
 PAGES = "Marker MaxItems"
@@ -15,5 +20,25 @@ def writes(name: str, handler: Handler, takes: str, checks: Checks) -> Operation
     return Operation("iam", name, handler, frozenset(takes.split()), checks, writes=True)
 
 
+@dataclass(frozen=True)
+class OnNoun:
+    """Operations on the one thing that a parameter names, authorised on it: `check` gives the checks of an action."""
+
+    parameter: str
+    check: Callable[[str], Checks]
+
+    def reads(self, name: str, handler: Handler, takes: str = "") -> Operation:
+        return reads(name, handler, f"{self.parameter} {takes}", self.check(name))
+
+    def writes(self, name: str, handler: Handler, takes: str = "") -> Operation:
+        return writes(name, handler, f"{self.parameter} {takes}", self.check(name))
+
+
 def on_account(action: str) -> Checks:
     return lambda _tx, _caller, _params: [Check(f"iam:{action}", "*")]
+
+
+def checks_to_make(noun: str, arn: str, params: Any, tag: str = "") -> list[Check]:
+    """What it takes to make one: with tags, the permission that tagging it later takes, too (`iam:TagNOUN`)."""
+    actions = [f"iam:Create{noun}", *([tag or f"iam:Tag{noun}"] if params.get("Tags") else [])]
+    return [Check(action, arn, entity_context(params, None)) for action in actions]

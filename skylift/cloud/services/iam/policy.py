@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +20,6 @@ from skylift.cloud.services.api.iam_rules import (
     exists,
     invalid_input,
     invalid_value,
-    merged_tags,
     new_id,
     over_quota,
     page,
@@ -28,11 +27,11 @@ from skylift.cloud.services.api.iam_rules import (
     request_tags,
     resource_tags,
     tag_list,
-    without_tags,
 )
-from skylift.cloud.services.api.operation import Check, Handler, Operation
+from skylift.cloud.services.api.operation import Check, Checks
 from skylift.cloud.services.api.policy_document import document_size, parse_policy
-from skylift.cloud.services.iam.operation import PAGES, reads, writes
+from skylift.cloud.services.iam.operation import PAGES, OnNoun, checks_to_make, reads, writes
+from skylift.cloud.services.iam.tagging import Tags
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.identity import attachments, boundaries, count, holders, name_taken, under_path
 
@@ -190,24 +189,6 @@ def list_entities(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     return {**answer, **more}
 
 
-def tag(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
-    policy = own(tx, params["PolicyArn"])
-    tx.save(replace(policy, tags=merged_tags(policy.tags, checked_tags(params), "TagsPerPolicy")))
-    return {}
-
-
-def untag(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
-    policy = own(tx, params["PolicyArn"])
-    tx.save(replace(policy, tags=without_tags(policy.tags, params["TagKeys"])))
-    return {}
-
-
-def list_tags(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
-    policy = existing(tx, params["PolicyArn"])
-    tags, more = page_of(params, tag_list(policy.tags), lambda pair: pair["Key"])
-    return {"Tags": tags, **more}
-
-
 def checked_document(text: str) -> str:
     """A document that can be a managed policy's."""
     parse_policy(text)
@@ -279,7 +260,7 @@ def arn_of(caller: Caller, name: str, path: str = "/") -> str:
     return f"arn:aws:iam::{caller.account}:policy{path}{name}"
 
 
-def check(action: str) -> Callable[[Tx, Caller, Any], Iterable[Check]]:
+def check(action: str) -> Checks:
     """The caller must be allowed `action` on the policy that `PolicyArn` names."""
 
     def checks(tx: Tx, _caller: Caller, params: Any) -> Iterable[Check]:
@@ -291,9 +272,7 @@ def check(action: str) -> Callable[[Tx, Caller, Any], Iterable[Check]]:
 
 
 def check_create(_tx: Tx, caller: Caller, params: Any) -> Iterable[Check]:
-    arn = arn_of(caller, params["PolicyName"], params.get("Path", "/"))
-    actions = ["iam:CreatePolicy", *(["iam:TagPolicy"] if params.get("Tags") else [])]
-    return [Check(action, arn, request_tags(params)) for action in actions]
+    return checks_to_make("Policy", arn_of(caller, params["PolicyName"], params.get("Path", "/")), params)
 
 
 def check_list(_tx: Tx, caller: Caller, params: Any) -> Iterable[Check]:
@@ -327,9 +306,8 @@ def _order(policy: ManagedPolicy) -> str:
     return f"{int(policy.arn not in AWS_POLICIES)} {policy.name}"
 
 
-def _on_policy(name: str, handler: Handler, takes: str = "", *, writes: bool) -> Operation:
-    return Operation("iam", name, handler, frozenset(["PolicyArn", *takes.split()]), check(name), writes)
-
+ON_POLICY = OnNoun("PolicyArn", check)
+TAGS = Tags("TagsPerPolicy", "PolicyArn", existing, own)
 
 OPERATIONS = (
     writes("CreatePolicy", create, "PolicyName Path PolicyDocument Description Tags", check_create),
@@ -339,20 +317,15 @@ OPERATIONS = (
         f"Scope OnlyAttached PathPrefix PolicyUsageFilter {PAGES}",
         check_list,
     ),
-    _on_policy("GetPolicy", get, writes=False),
-    _on_policy("DeletePolicy", delete, writes=True),
-    _on_policy("CreatePolicyVersion", create_version, "PolicyDocument SetAsDefault", writes=True),
-    _on_policy("GetPolicyVersion", get_version, "VersionId", writes=False),
-    _on_policy("ListPolicyVersions", list_versions, PAGES, writes=False),
-    _on_policy("SetDefaultPolicyVersion", set_default_version, "VersionId", writes=True),
-    _on_policy("DeletePolicyVersion", delete_version, "VersionId", writes=True),
-    _on_policy(
-        "ListEntitiesForPolicy",
-        list_entities,
-        f"EntityFilter PathPrefix PolicyUsageFilter {PAGES}",
-        writes=False,
-    ),
-    _on_policy("TagPolicy", tag, "Tags", writes=True),
-    _on_policy("UntagPolicy", untag, "TagKeys", writes=True),
-    _on_policy("ListPolicyTags", list_tags, PAGES, writes=False),
+    ON_POLICY.reads("GetPolicy", get),
+    ON_POLICY.writes("DeletePolicy", delete),
+    ON_POLICY.writes("CreatePolicyVersion", create_version, "PolicyDocument SetAsDefault"),
+    ON_POLICY.reads("GetPolicyVersion", get_version, "VersionId"),
+    ON_POLICY.reads("ListPolicyVersions", list_versions, PAGES),
+    ON_POLICY.writes("SetDefaultPolicyVersion", set_default_version, "VersionId"),
+    ON_POLICY.writes("DeletePolicyVersion", delete_version, "VersionId"),
+    ON_POLICY.reads("ListEntitiesForPolicy", list_entities, f"EntityFilter PathPrefix PolicyUsageFilter {PAGES}"),
+    ON_POLICY.writes("TagPolicy", TAGS.tag, "Tags"),
+    ON_POLICY.writes("UntagPolicy", TAGS.untag, "TagKeys"),
+    ON_POLICY.reads("ListPolicyTags", TAGS.list_all, PAGES),
 )

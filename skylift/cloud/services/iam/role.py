@@ -17,25 +17,22 @@ from skylift.cloud.services.api.iam_rules import (
     checked_text,
     conflict,
     encoded,
+    entity_context,
     exists,
     invalid_input,
-    merged_tags,
     new_id,
     no_such,
     over_quota,
     page,
-    page_of,
-    request_tags,
-    resource_tags,
-    tag_list,
-    without_tags,
+    tags_and_boundary,
 )
 from skylift.cloud.services.api.named_principal import begins, is_gone
-from skylift.cloud.services.api.operation import Check, Checks, Handler, Operation
+from skylift.cloud.services.api.operation import Check, Checks
 from skylift.cloud.services.api.service_role import MAX_ROLES, SERVICE_PATH, role_arn
 from skylift.cloud.services.api.trust import checked_trust_policy
-from skylift.cloud.services.iam.operation import PAGES, reads, writes
+from skylift.cloud.services.iam.operation import PAGES, OnNoun, checks_to_make, reads, writes
 from skylift.cloud.services.iam.policy import attachable
+from skylift.cloud.services.iam.tagging import Tags
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.identity import count, name_taken, under_path
 
@@ -121,24 +118,6 @@ def update_trust(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     return {}
 
 
-def tag(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
-    role = existing(tx, params["RoleName"])
-    tx.save(replace(role, tags=merged_tags(role.tags, checked_tags(params), "TagsPerRole")))
-    return {}
-
-
-def untag(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
-    role = existing(tx, params["RoleName"])
-    tx.save(replace(role, tags=without_tags(role.tags, params["TagKeys"])))
-    return {}
-
-
-def list_tags(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
-    role = existing(tx, params["RoleName"])
-    tags, more = page_of(params, tag_list(role.tags), lambda pair: pair["Key"])
-    return {"Tags": tags, **more}
-
-
 def existing(tx: Tx, name: str) -> Role:
     role = tx.get(Role, name=name)
     if role is None:
@@ -173,15 +152,7 @@ def summary(role: Role) -> dict[str, Any]:
 
 
 def described(role: Role) -> dict[str, Any]:
-    answer = summary(role)
-    if role.permissions_boundary:
-        answer["PermissionsBoundary"] = {
-            "PermissionsBoundaryType": "Policy",
-            "PermissionsBoundaryArn": role.permissions_boundary,
-        }
-    if role.tags:
-        answer["Tags"] = tag_list(role.tags)
-    return answer
+    return summary(role) | tags_and_boundary(role)
 
 
 def resource(tx: Tx, caller: Caller, name: str) -> str:
@@ -195,35 +166,21 @@ def check(action: str) -> Checks:
 
     def checks(tx: Tx, caller: Caller, params: Any) -> Iterable[Check]:
         role = tx.get(Role, name=params["RoleName"])
-        context = dict(request_tags(params))
-        if role is not None:
-            context |= resource_tags(role.tags)
-        boundary = params.get("PermissionsBoundary") or (role.permissions_boundary if role else None)
-        if boundary:
-            context["iam:PermissionsBoundary"] = boundary
-        if "PolicyArn" in params:
-            context["iam:PolicyARN"] = params["PolicyArn"]
-        return [Check(f"iam:{action}", resource(tx, caller, params["RoleName"]), context)]
+        return [Check(f"iam:{action}", resource(tx, caller, params["RoleName"]), entity_context(params, role))]
 
     return checks
 
 
 def check_create(_tx: Tx, caller: Caller, params: Any) -> Iterable[Check]:
-    context = dict(request_tags(params))
-    if params.get("PermissionsBoundary"):
-        context["iam:PermissionsBoundary"] = params["PermissionsBoundary"]
-    arn = role_arn(caller, params["RoleName"], params.get("Path", "/"))
-    actions = ["iam:CreateRole", "iam:TagRole"] if params.get("Tags") else ["iam:CreateRole"]
-    return [Check(action, arn, context) for action in actions]
+    return checks_to_make("Role", role_arn(caller, params["RoleName"], params.get("Path", "/")), params)
 
 
 def check_list(_tx: Tx, caller: Caller, params: Any) -> Iterable[Check]:
     return [Check("iam:ListRoles", role_arn(caller, "", params.get("PathPrefix", "/")))]
 
 
-def on_role(name: str, handler: Handler, takes: str = "", *, writes: bool) -> Operation:
-    return Operation("iam", name, handler, frozenset(["RoleName", *takes.split()]), check(name), writes)
-
+ON_ROLE = OnNoun("RoleName", check)
+TAGS = Tags("TagsPerRole", "RoleName", existing, existing)
 
 OPERATIONS = (
     writes(
@@ -233,12 +190,12 @@ OPERATIONS = (
         check_create,
     ),
     reads("ListRoles", list_all, f"PathPrefix {PAGES}", check_list),
-    on_role("GetRole", get, writes=False),
-    on_role("DeleteRole", delete, writes=True),
-    on_role("UpdateRole", update, "Description MaxSessionDuration", writes=True),
-    on_role("UpdateRoleDescription", update_description, "Description", writes=True),
-    on_role("UpdateAssumeRolePolicy", update_trust, "PolicyDocument", writes=True),
-    on_role("TagRole", tag, "Tags", writes=True),
-    on_role("UntagRole", untag, "TagKeys", writes=True),
-    on_role("ListRoleTags", list_tags, PAGES, writes=False),
+    ON_ROLE.reads("GetRole", get),
+    ON_ROLE.writes("DeleteRole", delete),
+    ON_ROLE.writes("UpdateRole", update, "Description MaxSessionDuration"),
+    ON_ROLE.writes("UpdateRoleDescription", update_description, "Description"),
+    ON_ROLE.writes("UpdateAssumeRolePolicy", update_trust, "PolicyDocument"),
+    ON_ROLE.writes("TagRole", TAGS.tag, "Tags"),
+    ON_ROLE.writes("UntagRole", TAGS.untag, "TagKeys"),
+    ON_ROLE.reads("ListRoleTags", TAGS.list_all, PAGES),
 )

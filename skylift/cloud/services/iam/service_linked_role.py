@@ -19,7 +19,7 @@ from skylift.cloud.services.api.named_principal import is_gone
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.api.service_role import SERVICE_PATH, check_create, make, role_arn
 from skylift.cloud.services.iam.operation import reads, writes
-from skylift.cloud.services.iam.role import described, existing, on_role, resource
+from skylift.cloud.services.iam.role import ON_ROLE, described, existing, resource
 from skylift.cloud.store.database import Tx
 
 _TASK = re.compile(r"task(/aws-service-role/[^/]+/)([^/]+)/[0-9a-f-]{36}")
@@ -78,7 +78,7 @@ OPERATIONS = (
         "AWSServiceName Description CustomSuffix",
         check_create,
     ),
-    on_role("DeleteServiceLinkedRole", delete, writes=True),
+    ON_ROLE.writes("DeleteServiceLinkedRole", delete),
     reads(
         "GetServiceLinkedRoleDeletionStatus",
         deletion_status,

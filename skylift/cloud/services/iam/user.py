@@ -14,22 +14,20 @@ from skylift.cloud.services.api.iam_rules import (
     checked_prefix,
     checked_tags,
     conflict,
+    entity_context,
     exists,
-    merged_tags,
     new_id,
     no_such,
     over_quota,
     page,
-    page_of,
     request_tags,
-    resource_tags,
-    tag_list,
-    without_tags,
+    tags_and_boundary,
 )
 from skylift.cloud.services.api.named_principal import begins, is_gone, is_renamed
-from skylift.cloud.services.api.operation import Check, Checks, Handler, Operation
-from skylift.cloud.services.iam.operation import PAGES, reads, writes
+from skylift.cloud.services.api.operation import Check, Checks
+from skylift.cloud.services.iam.operation import PAGES, OnNoun, checks_to_make, reads, writes
 from skylift.cloud.services.iam.policy import attachable
+from skylift.cloud.services.iam.tagging import Tags
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.identity import count, name_taken, under_path
 
@@ -114,24 +112,6 @@ def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     return {}
 
 
-def tag(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
-    user = existing(tx, params["UserName"])
-    tx.save(replace(user, tags=merged_tags(user.tags, checked_tags(params), "TagsPerUser")))
-    return {}
-
-
-def untag(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
-    user = existing(tx, params["UserName"])
-    tx.save(replace(user, tags=without_tags(user.tags, params["TagKeys"])))
-    return {}
-
-
-def list_tags(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
-    user = existing(tx, params["UserName"])
-    tags, more = page_of(params, tag_list(user.tags), lambda pair: pair["Key"])
-    return {"Tags": tags, **more}
-
-
 def existing(tx: Tx, name: str) -> User:
     user = tx.get(User, name=name)
     if user is None:
@@ -161,15 +141,7 @@ def summary(user: User) -> dict[str, Any]:
 
 
 def described(user: User) -> dict[str, Any]:
-    answer = summary(user)
-    if user.permissions_boundary:
-        answer["PermissionsBoundary"] = {
-            "PermissionsBoundaryType": "Policy",
-            "PermissionsBoundaryArn": user.permissions_boundary,
-        }
-    if user.tags:
-        answer["Tags"] = tag_list(user.tags)
-    return answer
+    return summary(user) | tags_and_boundary(user)
 
 
 def arn_of(caller: Caller, name: str, path: str = "/") -> str:
@@ -185,26 +157,13 @@ def check(action: str) -> Checks:
             # Only the account's root gets further than this without a name.
             return [Check(f"iam:{action}", arn_of(caller, "*"), request_tags(params))]
         user = tx.get(User, name=name)
-        context = dict(request_tags(params))
-        if user is not None:
-            context |= resource_tags(user.tags)
-        boundary = params.get("PermissionsBoundary") or (user.permissions_boundary if user else None)
-        if boundary:
-            context["iam:PermissionsBoundary"] = boundary
-        if "PolicyArn" in params:
-            context["iam:PolicyARN"] = params["PolicyArn"]
-        return [Check(f"iam:{action}", user.arn if user else arn_of(caller, name), context)]
+        return [Check(f"iam:{action}", user.arn if user else arn_of(caller, name), entity_context(params, user))]
 
     return checks
 
 
 def check_create(_tx: Tx, caller: Caller, params: Any) -> Iterable[Check]:
-    context = dict(request_tags(params))
-    if params.get("PermissionsBoundary"):
-        context["iam:PermissionsBoundary"] = params["PermissionsBoundary"]
-    arn = arn_of(caller, params["UserName"], params.get("Path", "/"))
-    actions = ["iam:CreateUser", "iam:TagUser"] if params.get("Tags") else ["iam:CreateUser"]
-    return [Check(action, arn, context) for action in actions]
+    return checks_to_make("User", arn_of(caller, params["UserName"], params.get("Path", "/")), params)
 
 
 def check_list(_tx: Tx, caller: Caller, params: Any) -> Iterable[Check]:
@@ -219,17 +178,16 @@ def check_update(tx: Tx, caller: Caller, params: Any) -> Iterable[Check]:
     yield Check("iam:UpdateUser", arn_of(caller, params.get("NewUserName", params["UserName"]), path))
 
 
-def on_user(name: str, handler: Handler, takes: str = "", *, writes: bool) -> Operation:
-    return Operation("iam", name, handler, frozenset(["UserName", *takes.split()]), check(name), writes)
-
+ON_USER = OnNoun("UserName", check)
+TAGS = Tags("TagsPerUser", "UserName", existing, existing)
 
 OPERATIONS = (
     writes("CreateUser", create, "Path UserName PermissionsBoundary Tags", check_create),
     reads("ListUsers", list_all, f"PathPrefix {PAGES}", check_list),
-    on_user("GetUser", get, writes=False),
-    on_user("DeleteUser", delete, writes=True),
+    ON_USER.reads("GetUser", get),
+    ON_USER.writes("DeleteUser", delete),
     writes("UpdateUser", update, "UserName NewPath NewUserName", check_update),
-    on_user("TagUser", tag, "Tags", writes=True),
-    on_user("UntagUser", untag, "TagKeys", writes=True),
-    on_user("ListUserTags", list_tags, PAGES, writes=False),
+    ON_USER.writes("TagUser", TAGS.tag, "Tags"),
+    ON_USER.writes("UntagUser", TAGS.untag, "TagKeys"),
+    ON_USER.reads("ListUserTags", TAGS.list_all, PAGES),
 )

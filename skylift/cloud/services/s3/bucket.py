@@ -12,11 +12,11 @@ from skylift.cloud.bucket import Bucket, Part, Upload
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.api.page_token import read_token, write_token
 from skylift.cloud.services.s3.bucket_setting import ENFORCED, checked_ownership
-from skylift.cloud.services.s3.error import invalid_argument, malformed_xml, not_implemented
+from skylift.cloud.services.s3.error import invalid_argument, invalid_token, malformed_xml, not_implemented
 from skylift.cloud.services.s3.operation import check_bucket, on_bucket, operation
 from skylift.cloud.services.s3.rules import bucket_arn, bucket_of, checked_tag, owner
-from skylift.cloud.services.s3.token import read_token, write_token
 from skylift.cloud.store.bucket import buckets, has_objects
 from skylift.cloud.store.content import discard
 from skylift.cloud.store.database import Tx
@@ -77,8 +77,8 @@ def list_all(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
         raise invalid_argument(
             "max-buckets", limit, f"Argument max-buckets must be an integer between 1 and {MOST_BUCKETS}"
         )
-    prefix = params.get("Prefix", "")
-    after = read_token(params.get("ContinuationToken"), "continuation-token")
+    prefix, token = params.get("Prefix", ""), params.get("ContinuationToken")
+    after = read_token(token, invalid_token(token))
     in_region = params.get("BucketRegion", caller.region) == caller.region
     found = buckets(tx, prefix, after, limit + 1) if in_region else []
     answer: dict[str, Any] = {

@@ -33,6 +33,10 @@ def invalid_argument(name: str, value: object, message: str) -> ServiceError:
     return ServiceError("InvalidArgument", message, status=400, ArgumentName=name, ArgumentValue=str(value))
 
 
+def invalid_token(token: str | None) -> ServiceError:
+    return invalid_argument("continuation-token", token, "The continuation token provided is incorrect")
+
+
 def invalid_request(message: str) -> ServiceError:
     return ServiceError("InvalidRequest", message, status=400)
 

@@ -9,10 +9,10 @@ from urllib.parse import quote
 from skylift.cloud.bucket import Bucket
 from skylift.cloud.identity import Caller
 from skylift.cloud.services.api.operation import Check
-from skylift.cloud.services.s3.error import invalid_argument
+from skylift.cloud.services.api.page_token import read_token, write_token
+from skylift.cloud.services.s3.error import invalid_argument, invalid_token
 from skylift.cloud.services.s3.operation import LISTED, on_bucket
 from skylift.cloud.services.s3.rules import bucket_arn, bucket_of, checked_limit, owner
-from skylift.cloud.services.s3.token import read_token, write_token
 from skylift.cloud.store.bucket import Entry, Listing, list_objects
 from skylift.cloud.store.database import Tx
 
@@ -22,7 +22,7 @@ def list_v2(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     encode = encoder(params)
     limit = checked_limit(params, "MaxKeys", "max-keys")
     token = params.get("ContinuationToken")
-    after = read_token(token, "continuation-token") if token is not None else params.get("StartAfter", "")
+    after = read_token(token, invalid_token(token)) if token is not None else params.get("StartAfter", "")
     page = _page(tx, bucket, params, after, limit)
     answer = {**_described(bucket, page, params, limit, with_owner=params.get("FetchOwner", False))}
     answer["KeyCount"] = len(page.items)

@@ -15,12 +15,13 @@ from skylift.cloud.identity import Caller
 from skylift.cloud.parameter import Parameter, ParameterVersion
 from skylift.cloud.services.api.iam_rules import request_tags, tag_list
 from skylift.cloud.services.api.operation import Check, Checks
+from skylift.cloud.services.api.page_token import after
 from skylift.cloud.services.api.parameter_check import on_name
 from skylift.cloud.services.api.parameter_name import arn, check_path, invalid, not_found, reference
 from skylift.cloud.services.api.public_parameter import public_parameters, version_of
 from skylift.cloud.services.ssm.operation import FILTERS, PAGES, reads, writes
 from skylift.cloud.services.ssm.parameter_filter import by_path_filters, matches
-from skylift.cloud.services.ssm.parameter_page import after, page
+from skylift.cloud.services.ssm.parameter_page import NOT_VALID, page
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.parameter import history as stored_history
 from skylift.cloud.store.parameter import newest
@@ -54,7 +55,7 @@ def by_path(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     path = params["Path"]
     check_path(path)
     filters = by_path_filters(params.get("ParameterFilters"))
-    prefix, start = f"{path.rstrip('/')}/", after(params)
+    prefix, start = f"{path.rstrip('/')}/", after(params, NOT_VALID)
     # The two kinds of names do not mix: the account's own never begin with /aws/.
     found = public_parameters(tx, prefix, start) if prefix.startswith("/aws/") else _below(tx, prefix, start)
     if not params.get("Recursive", False):
@@ -70,7 +71,7 @@ def _below(tx: Tx, prefix: str, start: str) -> Iterator[ParameterVersion]:
 
 def history(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     name = _required(tx, caller, params["Name"]).name
-    start = after(params) or "0"
+    start = after(params, NOT_VALID) or "0"
     if not re.fullmatch("[0-9]{1,9}", start):
         raise ServiceError("InvalidNextToken", "The specified token is of another operation.")
     size = params.get("MaxResults", PAGE)

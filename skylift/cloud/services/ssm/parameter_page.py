@@ -1,30 +1,15 @@
-"""Pages of Systems Manager's lists. A token says after which item the next page begins."""
+"""Pages of Systems Manager's lists."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
 from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
-from skylift.cloud.error import ServiceError
 from skylift.cloud.parameter import ParameterVersion
+from skylift.cloud.services.api.page_token import leads_to
 
-
-def after(params: Any) -> str:
-    """What the page begins after; nothing for the first. Raises InvalidNextToken."""
-    token = params.get("NextToken")
-    if not token:
-        return ""
-    try:
-        kind, value = json.loads(base64.b64decode(token.encode(), altchars=b"-_", validate=True))
-    except (binascii.Error, ValueError, TypeError, RecursionError):
-        kind, value = None, None
-    if kind != "after" or not isinstance(value, str):
-        raise ServiceError("InvalidNextToken", "The specified token is not valid.")
-    return value
+NOT_VALID = "The specified token is not valid."
 
 
 def page(
@@ -38,5 +23,4 @@ def page(
     chosen = list(islice(found, size + 1))
     if len(chosen) <= size:
         return chosen, {}
-    last = json.dumps(["after", key(chosen[size - 1])])
-    return chosen[:size], {"NextToken": base64.urlsafe_b64encode(last.encode()).decode()}
+    return chosen[:size], leads_to(key(chosen[size - 1]))

@@ -11,6 +11,7 @@ from skylift.cloud.identity import Caller
 from skylift.cloud.parameter import Parameter, ParameterVersion, Tier
 from skylift.cloud.services.api.iam_rules import request_tags
 from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.api.page_token import after
 from skylift.cloud.services.api.parameter_check import on_name
 from skylift.cloud.services.api.parameter_name import arn, check_new, invalid, reference
 from skylift.cloud.services.api.public_parameter import check_image_value
@@ -18,7 +19,7 @@ from skylift.cloud.services.ssm import parameter
 from skylift.cloud.services.ssm.operation import FILTERS, PAGES, reads, writes
 from skylift.cloud.services.ssm.parameter import PAGE, merged
 from skylift.cloud.services.ssm.parameter_filter import describe_filters, matches
-from skylift.cloud.services.ssm.parameter_page import after, page
+from skylift.cloud.services.ssm.parameter_page import NOT_VALID, page
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.parameter import count, forget_version, newest
 
@@ -57,7 +58,7 @@ def put(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
 
 def describe(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     filters = describe_filters(params)
-    found = (version for version in newest(tx, after=after(params)) if matches(tx, version, filters))
+    found = (version for version in newest(tx, after=after(params, NOT_VALID)) if matches(tx, version, filters))
     chosen, token = page(params, found, PAGE)
     return {"Parameters": [_metadata(caller, version) for version in chosen], **token}
 

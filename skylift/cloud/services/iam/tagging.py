@@ -1,0 +1,41 @@
+"""Tags of whatever has them in IAM."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from skylift.cloud.identity import Caller, InstanceProfile, ManagedPolicy, MfaDevice, Role, User
+from skylift.cloud.services.api.iam_rules import checked_tags, merged_tags, page_of, tag_list, without_tags
+from skylift.cloud.store.database import Tx
+
+Tagged = User | Role | InstanceProfile | ManagedPolicy | MfaDevice
+
+
+@dataclass(frozen=True)
+class Tags:
+    """The operations on the tags of one noun, which `parameter` names.
+
+    `existing` finds it or raises NoSuchEntity; `changeable` refuses what may be read only.
+    """
+
+    quota: str
+    parameter: str
+    existing: Callable[[Tx, str], Tagged]
+    changeable: Callable[[Tx, str], Tagged]
+
+    def tag(self, tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+        tagged = self.changeable(tx, params[self.parameter])
+        tx.save(replace(tagged, tags=merged_tags(tagged.tags, checked_tags(params), self.quota)))
+        return {}
+
+    def untag(self, tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+        tagged = self.changeable(tx, params[self.parameter])
+        tx.save(replace(tagged, tags=without_tags(tagged.tags, params["TagKeys"])))
+        return {}
+
+    def list_all(self, tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+        tagged = self.existing(tx, params[self.parameter])
+        tags, more = page_of(params, tag_list(tagged.tags), lambda pair: pair["Key"])
+        return {"Tags": tags, **more}
