@@ -118,17 +118,16 @@ def _as_json(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def _show(found: dict[str, Any], by: str | None) -> None:
-    from skylift.cli.ps import print_table
+    from skylift.cli.table import Column, show_table
 
     amounts = shown([Decimal(one["Amount"]) if "Amount" in one else None for one in found["Groups" if by else "Lines"]])
-    rows: list[tuple[str, ...]]
     if by:
-        rows = [(by.upper(), "USD")]
-        rows += [(_key(one), amount) for one, amount in zip(found["Groups"], amounts, strict=True)]
+        rows = [(_key(one), amount) for one, amount in zip(found["Groups"], amounts, strict=True)]
+        show_table((Column(by.upper(), least=20), Column("USD", right=True)), rows)
     else:
-        rows = [("RESOURCE", "TYPE", "OPTION", "HOURS", "USD/H", "USD")]
-        rows += [_row(one, amount) for one, amount in zip(found["Lines"], amounts, strict=True)]
-    print_table(rows)
+        lines = [_row(one, amount) for one, amount in zip(found["Lines"], amounts, strict=True)]
+        words = (Column("RESOURCE", least=12), Column("TYPE"), Column("OPTION", least=9))
+        show_table((*words, *(Column(name, right=True) for name in ("HOURS", "USD/H", "USD"))), lines)
     total = shown([Decimal(found["Total"])])[0]
     say("", f"Total: USD {total} from {_spelled(found['From'])} to {_spelled(found['To'])}, {found['RegionName']}")
     if found["UnpricedLines"]:

@@ -194,13 +194,13 @@ def _of_type(found: list[dict[str, Any]], type_name: str | None) -> list[dict[st
 
 
 def _show(found: list[dict[str, Any]], columns: Sequence[str], *, as_json: bool) -> None:
-    from skylift.cli.ps import print_table
+    from skylift.cli.table import Column, show_table
 
     if as_json:
         say_json([{name: _spelled(value) for name, value in one.items()} for one in found])
         return
-    cells = [tuple(str(_spelled(one.get(name, "-"))) for name in columns) for one in found]
-    print_table([tuple(_heading(name) for name in columns), *cells])
+    rows = [tuple(str(_spelled(one.get(name, ""))) for name in columns) for one in found]
+    show_table([Column(_heading(name), least=8) for name in columns], rows)
 
 
 def _heading(name: str) -> str:

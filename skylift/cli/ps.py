@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from skylift.cli.place import On, settings_for
 from skylift.cli.say import say, say_json
-from skylift.runner.visible import visible
 
 if TYPE_CHECKING:
+    from skylift.cli.table import Cell
     from skylift.runner.jobs import Listed
 
-
-_COLUMNS = ("NAME", "STATE", "EXIT", "INSTANCE", "TYPE", "ADDRESS", "LAUNCHED", "OFF BY", "USD/H")
+_SHOWN = 20
+_STYLES = {"running": "green", "succeeded": "dim", "damaged": "yellow", "stranded": "yellow", "waiting": "yellow"}
+_UNDER_WAY = ("starting", "booting", "unpacking", "environment", "uploading", "interrupted")
 
 
 def register(app: typer.Typer) -> None:
@@ -24,36 +25,72 @@ def register(app: typer.Typer) -> None:
 
 def ps(
     everything: Annotated[bool, typer.Option("--all", "-a", help="Also jobs that have ended.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="A list of objects.")] = False,
+    last: Annotated[
+        int | None,
+        typer.Option("--last", "-n", metavar="N", min=1, help=f"The last N, ended ones too; of --all it is {_SHOWN}."),
+    ] = None,
+    state: Annotated[
+        list[str] | None,
+        typer.Option("--state", metavar="STATE", help="Those in this state, ended ones too. Repeatable."),
+    ] = None,
+    like: Annotated[
+        str | None, typer.Option("--name", metavar="PATTERN", help="Those called that, ended ones too: 'train-*'.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="A list of objects, with all times absolute.")] = False,
     on: On = None,
 ) -> None:
-    """List the jobs that have a server."""
-    from skylift.cli.screen import show_error
-    from skylift.runner.errors import SkyliftError
+    """List the jobs that have a server, the newest first."""
     from skylift.runner.jobs import Jobs
 
-    try:
-        jobs = Jobs(settings_for(on)).listed(ended=everything)
-    except SkyliftError as error:
-        show_error(error)
-        raise typer.Exit(error.exit_code) from None
+    _check_states(state or [])
+    ended = everything or last is not None or bool(state) or like is not None
+    most = last if last is not None or as_json or not ended else _SHOWN
+    # One more tells whether there are more.
+    found = Jobs(settings_for(on)).listed(
+        ended=ended, last=None if most is None else most + 1, states=state or (), like=like
+    )
+    listed = found[:most]
     if as_json:
-        say_json([job.as_json() for job in jobs])
+        say_json([job.as_json() for job in listed])
+        return
+    if listed:
+        _show(listed)
     else:
-        _table(jobs)
+        say(
+            "There is no such job." if ended else "No job has a server now. Those that have ended: skylift ps --all",
+            to_stderr=True,
+        )
+    if len(found) > len(listed) and last is None:
+        say(f"There are older ones: skylift ps --all -n {5 * _SHOWN}", to_stderr=True)
 
 
-def _table(jobs: list[Listed]) -> None:
-    rows: list[tuple[str, ...]] = [
-        ("NAME", "STATE", "EXIT", "INSTANCE", "TYPE", "ADDRESS", "LAUNCHED", "OFF BY", "USD/H")
-    ]
-    for job in jobs:
-        code = "" if job.exit_code is None else str(job.exit_code)
-        price = "" if job.hourly_usd is None else f"{job.hourly_usd:.4f}"
-        state = job.state if job.attempt == 1 else f"{job.state} #{job.attempt}"
-        cells = (job.name, state, code, job.instance, job.type, job.address, job.launched, job.off_by, price)
-        rows.append(tuple(cell or "-" for cell in cells))
-    print_table(rows)
+def _check_states(asked: list[str]) -> None:
+    from skylift.runner.errors import UsageError
+    from skylift.runner.server_record import ENDED, UNDER_WAY
+
+    known = ("starting", *UNDER_WAY, "waiting", *ENDED, "lost", "stranded", "damaged")
+    if unknown := [each for each in asked if each not in known]:
+        raise UsageError(f"--state {unknown[0]!r} is no state of a job.", f"States are: {', '.join(known)}.")
+
+
+def _show(jobs: list[Listed]) -> None:
+    from skylift.cli.table import Column, show_table
+
+    now = time.time()
+    columns = (
+        Column("NAME", least=18),
+        Column("RUNS", least=8),
+        Column("STATE", least=9),
+        Column("AGE", right=True),
+        Column("TIME", right=True),
+        Column("EXIT", right=True),
+        Column("COST" if jobs[0].charged else "ON AWS", right=True),
+        Column("SERVER", least=8),
+        Column("TYPE", spare=1),
+        Column("OFF IN", right=True, spare=2),
+        Column("ADDRESS", spare=3),
+    )
+    show_table(columns, [_row(job, now) for job in jobs])
     for job in jobs:
         if job.state == "stranded":
             say(
@@ -65,8 +102,35 @@ def _table(jobs: list[Listed]) -> None:
             say(f"{job.name}: {job.reason}", to_stderr=True)
 
 
-def print_table(rows: Sequence[tuple[str, ...]]) -> None:
-    rows = [tuple(map(visible, row)) for row in rows]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+def _row(job: Listed, now: float) -> tuple[str | Cell, ...]:
+    from skylift.cli.table import Cell
+    from skylift.runner.duration import moment, spell_short
+
+    style = _STYLES.get(job.state, "cyan" if job.state in _UNDER_WAY else "red")
+    born = job.created or job.launched
+    return (
+        job.name,
+        job.program or "",
+        Cell(job.state if job.attempt == 1 else f"{job.state} #{job.attempt}", style),
+        spell_short(now - moment(born)) if born else "",
+        _spell_time(job.seconds),
+        "" if job.exit_code is None else str(job.exit_code),
+        "" if job.cost_usd is None else f"${job.cost_usd:.4f}",
+        (job.instance or "") if job.instance_state else "",
+        job.type or "",
+        spell_short(moment(job.off_by) - now) if job.off_by else "",
+        job.address or "",
+    )
+
+
+def _spell_time(seconds: float | None) -> str:
+    """`0.3s`, `42s`, `4m05s`, `1h05m`."""
+    if seconds is None:
+        return ""
+    if seconds < 10:
+        return f"{seconds:.1f}s"
+    if seconds < 60:
+        return f"{int(seconds)}s"
+    small, large = ("s", "m") if seconds < 3600 else ("m", "h")
+    parts = divmod(int(seconds) if seconds < 3600 else int(seconds) // 60, 60)
+    return f"{parts[0]}{large}{parts[1]:02d}{small}"

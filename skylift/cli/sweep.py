@@ -54,14 +54,14 @@ def _removed(thing: Leftover) -> bool:
 
 
 def _table(found: list[Leftover], *, dry_run: bool) -> None:
-    from skylift.cli.ps import print_table
+    from skylift.cli.table import Column, show_table
 
     if not found:
         say("Nothing is left over.", to_stderr=True)
         return
-    rows = [("KIND", "ID", "JOB", "USD/H", "WHY")]
-    for each in found:
-        price = "-" if each.hourly is None else f"{each.hourly:.4f}"
-        rows.append((each.kind, each.id, each.job, price, each.why))
-    print_table(rows)
+    columns = (Column("KIND"), Column("ID", least=12), Column("JOB", least=12), Column("USD/H", right=True))
+    rows = [
+        (each.kind, each.id, each.job, "" if each.hourly is None else f"{each.hourly:.4f}", each.why) for each in found
+    ]
+    show_table((*columns, Column("WHY", least=16)), rows)
     say("Left as it is (--dry-run)." if dry_run else "Removed.", to_stderr=True)

@@ -37,6 +37,14 @@ def spell_duration(seconds: float) -> str:
     return f"{whole // 3600}h {minutes:02d}m" if minutes else f"{whole // 3600}h"
 
 
+def spell_short(seconds: float) -> str:
+    """`4s`, `12m`, `3h`, `5d`: for a column, where an age need not be exact."""
+    for name, unit in _UNITS.items():
+        if seconds >= unit:
+            return f"{int(seconds // unit)}{name}"
+    return "0s"
+
+
 def moment(text: str) -> float:
     """Seconds since the epoch of a time as statuses have it: `2026-01-31T12:00:00.123Z`."""
     return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shlex
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,8 @@ from skylift.runner.job import NAME_FORM, Settings
 from skylift.runner.launch import Server, describe, live_servers, terminate
 from skylift.runner.price import hourly_cost
 from skylift.runner.reach import Reach
-from skylift.runner.record import Prefix
+from skylift.runner.record import Prefix, Record
+from skylift.runner.run_price import run_cost, time_of_server
 from skylift.runner.server_record import NOTHING_TOLD, Status, encode_status
 from skylift.runner.warm import put_roles_away
 from skylift.runner.way_in import WayIn
@@ -38,8 +41,10 @@ class Listed:
     """A line of `skylift ps`. `state` is the supervisor's word, `starting` before it has one, `lost` when a server went
     without one, `stranded` when results wait on a stopped server's disk, `waiting` when a spot
     job has no server until its fleet brings the next, and `damaged` when its record cannot be read, with the reason;
-    `instance_state` is EC2's. `off_by` is when
-    the server, or the next one, is off at the latest, `hourly_usd` what it costs until then."""
+    `instance_state` is EC2's. `off_by` is when the server, or the next one, is off at the latest, `hourly_usd` what it
+    costs until then. `created` is when the job was submitted, which on a kept server is long after `launched`;
+    `program` what runs, `seconds` how long it has run, and `cost_usd` what its server has cost for it, or would have on
+    AWS where it is not `charged`."""
 
     name: str
     state: str
@@ -56,6 +61,11 @@ class Listed:
     off_by: str | None = None
     hourly_usd: float | None = None
     attempt: int = 1
+    program: str | None = None
+    created: str | None = None
+    seconds: float | None = None
+    cost_usd: float | None = None
+    charged: bool = False
 
     def as_json(self) -> dict[str, Any]:
         return dict(vars(self))
@@ -68,35 +78,46 @@ class Jobs:
         self._account = account = account or open_account(settings)
         self._api, self._bucket = account.api, account.bucket
 
-    def listed(self, *, ended: bool = False) -> list[Listed]:
-        """Jobs that have a server, and with `ended` all others too; the newest last."""
+    def listed(
+        self, *, ended: bool = False, last: int | None = None, states: Collection[str] = (), like: str | None = None
+    ) -> list[Listed]:
+        """Jobs that have a server, and with `ended` all others too; the newest first. Of those that are in one of the
+        `states`, and called `like` that (with * and ?), the `last` ones."""
         servers = {server.job: server for server in live_servers(self._api)}
         waiting = {each.job for each in active_fleets(self._api)}
         names: Iterable[str] = set(servers) | waiting | (set(self._account.recorded()) if ended else set())
+        names = [name for name in names if like is None or fnmatchcase(name, like)]
         with ThreadPoolExecutor(8) as pool:
-            listed = pool.map(lambda name: self._describe(name, servers.get(name), name in waiting), sorted(names))
-        return sorted(listed, key=lambda each: each.launched or each.started or "")
+            listed = list(pool.map(lambda name: self._describe(name, servers.get(name), name in waiting), names))
+            found = [each for each in listed if not states or each.state in states]
+            found.sort(key=lambda each: (each.created or each.started or each.launched or "", each.name), reverse=True)
+            return list(pool.map(self._with_record, found[:last]))
 
     def one(self, name: str) -> Listed:
         servers = self._servers(name)
-        return self._describe(name, servers[0] if servers else None, bool(active_fleets(self._api, name)))
+        found = self._describe(name, servers[0] if servers else None, bool(active_fleets(self._api, name)))
+        return self._with_record(found)
 
     def _describe(self, name: str, server: Server | None, waiting: bool) -> Listed:
-        """A record that cannot be read is a line that says so; what EC2 tells of the job is in it all the same."""
+        """A record that cannot be read is a line that says so; what EC2 tells of the job is in it all the same. Of most
+        jobs that have ended the status tells enough."""
+        record = None
         try:
             found = self._account.status(name)
             status = found or NOTHING_TOLD
             state, reason = _state(found, server, waiting=waiting), status.reason
-            off_by = self._off_by(name, status) if server or (waiting and not status.final) else None
+            if found is None or server or waiting:
+                record = self._recorded(name)
+            off_by = _off_by(record, status) if server or (waiting and not status.final) else None
         except RecordDamaged as error:
             status, state, reason, off_by = NOTHING_TOLD, "damaged", error.message, None
-        return Listed(
+        listed = Listed(
             name=name,
             state=state,
             instance=server.instance if server else status.instance,
             instance_state=server.state if server else None,
             address=server.address if server else None,
-            type=server.type if server else None,
+            type=server.type if server else status.instance_type,
             launched=server.launched if server else status.booted,
             exit_code=status.exit_code,
             started=status.started,
@@ -108,16 +129,29 @@ class Jobs:
             hourly_usd=hourly_cost(server, self._account.settings.region)
             if server and self._account.settings.billed
             else None,
+            created=status.booted,
+            seconds=_seconds(status, alive=server is not None),
+            charged=self._account.settings.billed,
         )
+        spent = time_of_server(status.booted, status.ended, status.program_seconds, alive=server is not None)
+        cost = run_cost(listed.type or "", self._account.settings.region, status.market, spent)
+        return _recorded_in(replace(listed, cost_usd=cost), record)
 
-    def _off_by(self, name: str, status: Status) -> str | None:
-        """A kept server's own end, else the deadline that its operating system keeps."""
+    def _with_record(self, listed: Listed) -> Listed:
+        """What runs, of a job of which that is not known yet."""
+        if listed.program is not None:
+            return listed
         try:
-            deadline = self._account.record(name).deadline
+            return _recorded_in(listed, self._recorded(listed.name))
+        except RecordDamaged:
+            return listed
+
+    def _recorded(self, name: str) -> Record | None:
+        """None where it has been forgotten meanwhile."""
+        try:
+            return self._account.record(name)
         except JobNotFound:
             return None
-        when = status.until(deadline).kept_until or deadline
-        return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(when))
 
     def shell(self, name: str, command: tuple[str, ...] = (), *, terminal: bool = False) -> list[str]:
         """The argv of OpenSSH to a job's server, with its host key pinned in a file beside our key."""
@@ -272,6 +306,32 @@ class Jobs:
         if not servers:
             raise JobNotFound(f"There is no server for a job called {name}.", "See `skylift ps`.")
         return servers[0]
+
+
+def _off_by(record: Record | None, status: Status) -> str | None:
+    """A kept server's own end, else the deadline that its operating system keeps."""
+    if record is None:
+        return None
+    return _spell(status.until(record.deadline).kept_until or record.deadline)
+
+
+def _spell(when: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(when))
+
+
+def _recorded_in(listed: Listed, record: Record | None) -> Listed:
+    if record is None:
+        return listed
+    argv = record.argv[1:] if record.script else record.argv
+    kind = listed.type or record.instance_type or None
+    return replace(listed, program=shlex.join(argv), created=_spell(record.created), type=kind)
+
+
+def _seconds(status: Status, *, alive: bool) -> float | None:
+    """How long the program has run; of one that has not ended, and has no server, nobody knows."""
+    if status.program_seconds is not None and status.final:
+        return status.program_seconds
+    return time_of_server(status.started, status.ended, status.program_seconds, alive=alive)
 
 
 def _await_way_in(reach: Reach) -> WayIn | None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 from typing import Any
 
+from skylift.runner.duration import moment
 from skylift.runner.job import Outcome, Settings
 from skylift.runner.price import rates_of, stand_in
-from skylift.runner.purchase import Offer, Quote, quote, server_seconds, spell_usd
+from skylift.runner.purchase import Offer, Quote, billed, quote, server_seconds, spell_usd
 
 
 @dataclass(frozen=True)
@@ -83,3 +85,21 @@ def with_price(outcome: Outcome, settings: Settings) -> Outcome:
     region, _ = stand_in(settings.region)
     found = quote(rates_of(outcome.instance_type, region), seconds, seconds / 3600)
     return replace(outcome, price=RunPrice(found, settings.billed, outcome.market))
+
+
+def time_of_server(
+    booted: str | None, ended: str | None, program_seconds: float | None, *, alive: bool
+) -> float | None:
+    """Seconds that a job has had servers for, up to now while it is alive; None where nobody knows."""
+    if booted is None:
+        return None
+    if ended is None:
+        return max(time.time() - moment(booted), 0.0) if alive else None
+    return server_seconds(booted, ended, program_seconds)
+
+
+def run_cost(instance_type: str, region: str, market: str | None, seconds: float | None) -> float | None:
+    """USD for so long a run, as it was bought; AWS's price where the place costs nothing. None where it is unknown."""
+    rates = rates_of(instance_type, stand_in(region)[0])
+    hourly = rates.spot if market == "spot" else rates.on_demand
+    return None if seconds is None or hourly is None else round(hourly * billed(seconds) / 3600, 8)

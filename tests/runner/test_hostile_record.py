@@ -199,9 +199,7 @@ def test_one_bad_record_is_one_row(hostile: Hostile, capfd: pytest.CaptureFixtur
     assert listed["until"]["reason"] == "jobs/until/server/status.json is damaged: `kept_until` is not a number."
     assert perform(["ps", "--all"]) == 0
     out, err = capfd.readouterr()
-    assert [line.split()[:2] for line in out.splitlines() if "damaged" in line] == [
-        [job, "damaged"] for job in sorted(DAMAGE)
-    ]
+    assert sorted(line.split()[0] for line in out.splitlines() if " damaged " in line) == sorted(DAMAGE)
     assert "deep: jobs/deep/server/status.json is damaged: it is nested too deeply." in err
     assert perform(["wait", "--json", "until", "x"]) == 125
     waited = json.loads(capfd.readouterr().out)
