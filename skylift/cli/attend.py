@@ -12,7 +12,7 @@ from skylift.cli.say import say, say_json
 
 if TYPE_CHECKING:
     from skylift.runner.errors import SkyliftError
-    from skylift.runner.job import Outcome
+    from skylift.runner.job.job import Outcome
 
 ForwardOption = Annotated[
     list[str] | None,
@@ -67,10 +67,10 @@ def attach(
     from skylift.cli.run import tell
     from skylift.cli.screen import Outlet, make_screen
     from skylift.cli.terminal import Seat
-    from skylift.runner.account import open_account
-    from skylift.runner.attend import Attendance, visit
-    from skylift.runner.forward import Forwards, read_forward
+    from skylift.runner.remote.account import open_account
     from skylift.runner.steps import Clock
+    from skylift.runner.watch.forward import Forwards, read_forward
+    from skylift.runner.watch.session import Attendance, visit
 
     outlet = Outlet(2 if as_json else 1, 2)
     screen = make_screen(outlet, quiet=quiet, json=as_json)
@@ -96,9 +96,9 @@ def wait(
     import asyncio
 
     from skylift.cli.screen import Outlet, make_screen, show_error, summary
-    from skylift.runner.account import open_account
     from skylift.runner.errors import RunError, SkyliftError
-    from skylift.runner.wait import wait as wait_for
+    from skylift.runner.jobs.wait import wait as wait_for
+    from skylift.runner.remote.account import open_account
 
     account = open_account(settings_for(on))
     screen = make_screen(Outlet(1, 2), quiet=False, json=True)

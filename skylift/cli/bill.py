@@ -68,8 +68,8 @@ def _grouping(by: str | None) -> dict[str, Any]:
 
 def _time(name: str, option: str, text: str | None) -> dict[str, datetime]:
     """UTC, unless the text says otherwise; a duration is so long ago."""
-    from skylift.runner.duration import parse_duration
     from skylift.runner.errors import UsageError
+    from skylift.runner.text.duration import parse_duration
 
     if text is None:
         return {}

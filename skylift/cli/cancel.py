@@ -21,7 +21,7 @@ def cancel(
     """End jobs: SIGTERM, SIGKILL after 10 s, results to S3, then the server off."""
     from skylift.cli.screen import show_error
     from skylift.runner.errors import SkyliftError
-    from skylift.runner.jobs import Jobs
+    from skylift.runner.jobs.jobs import Jobs
 
     code = 0
     try:

@@ -12,7 +12,7 @@ import typer
 from skylift.cli.say import say_text
 
 if TYPE_CHECKING:
-    from skylift.runner.ec2 import Api
+    from skylift.runner.remote.api import Api
 
 _NOT_THERE = ("InvalidInstanceID.NotFound", "InvalidInstanceID.Malformed")
 _FINGERPRINT = re.compile(r"\b(SHA256:\S+) .*\(ED25519\)")
@@ -26,7 +26,7 @@ def connect(
     from skylift.cli.bar import build_bar
     from skylift.cloud.home import default_home
     from skylift.place.local import local_settings, running_cloud
-    from skylift.runner.ec2 import Api
+    from skylift.runner.remote.api import Api
 
     running_cloud(default_home())
     settings = local_settings(build_bar)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from skylift.cli.preset import Preset
-    from skylift.runner.consent import Ask
+    from skylift.runner.plan.consent import Ask
 
 PRESETS = "skylift.presets"
 """Where a command's context has what its tables say."""
@@ -23,7 +23,7 @@ PRESETS = "skylift.presets"
 def agree(context: Any, on: str | None, *, trusted: bool) -> None:
     """Raises UsageError where something of what is about to count was not agreed to."""
     from skylift.place.settings import consents
-    from skylift.runner.consent import asks_of, require
+    from skylift.runner.plan.consent import asks_of, require
 
     found: dict[str, Preset] = context.meta.get(PRESETS, {})
     counting = [each for name, each in found.items() if context.get_parameter_source(name).name == "DEFAULT_MAP"]
@@ -34,7 +34,7 @@ def agree(context: Any, on: str | None, *, trusted: bool) -> None:
 
 
 def _ask(asks: Sequence[Ask]) -> bool:
-    from skylift.runner.consent import NEEDED
+    from skylift.runner.plan.consent import NEEDED
 
     say(NEEDED, *(f"  {each.spell()}" for each in asks), to_stderr=True)
     return bool(typer.confirm("Go on, and remember it until it changes?", default=False, err=True))

@@ -27,8 +27,8 @@ def logs(
     import asyncio
 
     from skylift.cli.screen import Outlet, Plain
-    from skylift.runner.account import open_account
-    from skylift.runner.logs import read_since, show_logs
+    from skylift.runner.jobs.logs import read_since, show_logs
+    from skylift.runner.remote.account import open_account
 
     screen = Plain(Outlet(1, 1 if stderr else 2), quiet=False)
     start = read_since(since, time.time()) if since else 0.0

@@ -184,7 +184,7 @@ def _market(*, spot: bool, on_demand: bool) -> str | None:
 
 
 def _seconds(text: str) -> int:
-    from skylift.runner.duration import parse_duration
+    from skylift.runner.text.duration import parse_duration
 
     return parse_duration(text, "--in")
 

@@ -9,7 +9,7 @@ import typer
 from skylift.cli.bar import build_bar
 
 if TYPE_CHECKING:
-    from skylift.runner.job import Access, Settings
+    from skylift.runner.job.job import Access, Settings
 
 On = Annotated[
     str | None,

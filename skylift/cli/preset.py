@@ -15,7 +15,7 @@ from skylift.runner.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from skylift.runner.tool_table import ToolTable
+    from skylift.runner.plan.tool_table import ToolTable
 
 _NOT_KEYS = {"help", "module", "program-is-a-command", "trust-project"}
 """What to run is not how, and nobody vouches for themselves."""
@@ -33,7 +33,7 @@ class Preset(NamedTuple):
 
 def presets(options: Iterable[Any], script: str | None, cwd: Path) -> dict[str, Preset]:
     """Defaults by parameter, from the tables that concern this run. `options` are click's. Raises UsageError."""
-    from skylift.runner.tool_table import project_table, script_table
+    from skylift.runner.plan.tool_table import project_table, script_table
 
     by_key = keys_of(options)
     found: dict[str, Preset] = {}

@@ -18,9 +18,9 @@ from skylift.cli.say import say, say_json
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from skylift.runner.history import Basis, History
-    from skylift.runner.job import Job
-    from skylift.runner.purchase import Offer, Quote
+    from skylift.runner.job.job import Job
+    from skylift.runner.price.history import Basis, History
+    from skylift.runner.price.purchase import Offer, Quote
 
 _VALUES = {"--type", "-t", "--cpu", "--memory", "--arch", "--gpu", "--time", "--hours", "--region", "--on"}
 _DEFAULT_TIME = "1h"
@@ -78,14 +78,14 @@ def price(
     is_command: Annotated[bool, typer.Option(COMMAND_FLAG, hidden=True)] = False,
 ) -> None:
     from skylift.place.figures import use_own_figures
-    from skylift.runner.duration import parse_duration
     from skylift.runner.errors import UsageError
-    from skylift.runner.history import basis_of
-    from skylift.runner.job import Program
-    from skylift.runner.plan import Order, plan_job
-    from skylift.runner.price import rates_of
-    from skylift.runner.purchase import quote
-    from skylift.runner.requirements import read_requirements
+    from skylift.runner.job.job import Program
+    from skylift.runner.job.requirements import read_requirements
+    from skylift.runner.plan.plan_job import Order, plan_job
+    from skylift.runner.price.history import basis_of
+    from skylift.runner.price.price import rates_of
+    from skylift.runner.price.purchase import quote
+    from skylift.runner.text.duration import parse_duration
 
     use_own_figures()
     wanted = read_requirements(cpu=cpu, memory=memory, arch=arch, gpu=gpu)
@@ -113,7 +113,7 @@ def price(
 
 
 def _argv(job: Job) -> list[str]:
-    from skylift.runner.commands import program_argv
+    from skylift.runner.job.commands import program_argv
 
     return program_argv(job.program)
 
@@ -128,8 +128,8 @@ def _look_back(on: str | None) -> tuple[History | None, str | None, list[str]]:
         settings = standing_settings(on)
         if settings is None:
             return None, None, ["The cloud on this machine is down, so its jobs cannot be looked at."]
-        from skylift.runner.account import open_account
-        from skylift.runner.history import read_history
+        from skylift.runner.price.history import read_history
+        from skylift.runner.remote.account import open_account
 
         history = read_history(open_account(settings))
         return history, settings.region, list(history.damaged)
@@ -138,7 +138,7 @@ def _look_back(on: str | None) -> tuple[History | None, str | None, list[str]]:
 
 
 def _region(asked: str | None, place: str | None) -> tuple[str, list[str]]:
-    from skylift.runner.price import priced_region, stand_in
+    from skylift.runner.price.price import priced_region, stand_in
 
     where, note = stand_in(place) if place is not None and asked is None else priced_region(asked)
     return where, [note] if note else []
@@ -146,7 +146,7 @@ def _region(asked: str | None, place: str | None) -> tuple[str, list[str]]:
 
 def _type(job: Job, history: History | None, region: str) -> tuple[str, str]:
     """The type, and why it is this one."""
-    from skylift.runner.settle import choose
+    from skylift.runner.plan.resolve_options import choose
 
     if job.type_was_said:
         return job.instance_type, "as said"
@@ -175,7 +175,7 @@ def _check_type(name: str) -> None:
 def _as_said(basis: Basis, seconds: float | None, hours: float | None) -> Basis:
     from dataclasses import replace
 
-    from skylift.runner.purchase import HOURS_A_MONTH
+    from skylift.runner.price.purchase import HOURS_A_MONTH
 
     said = [
         *(["the time of a run"] if seconds is not None else []),
@@ -194,9 +194,9 @@ def _as_said(basis: Basis, seconds: float | None, hours: float | None) -> Basis:
 
 
 def spell(program: str, found: Quote, basis: Basis, why: str) -> list[str]:
-    from skylift.runner.duration import spell_duration
-    from skylift.runner.price import BESIDES
-    from skylift.runner.purchase import HOURS_A_MONTH
+    from skylift.runner.price.price import BESIDES
+    from skylift.runner.price.purchase import HOURS_A_MONTH
+    from skylift.runner.text.duration import spell_duration
 
     rates = found.rates
     hourly = rates.on_demand
@@ -221,7 +221,7 @@ def spell(program: str, found: Quote, basis: Basis, why: str) -> list[str]:
 
 
 def _table(offers: Sequence[Offer]) -> list[str]:
-    from skylift.runner.purchase import spell_usd
+    from skylift.runner.price.purchase import spell_usd
 
     rows = [("OPTION", "USD/H", "THIS RUN", "A MONTH", "PAYS FROM", "AS OF")]
     for each in offers:

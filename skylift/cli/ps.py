@@ -12,7 +12,7 @@ from skylift.cli.say import say, say_json
 
 if TYPE_CHECKING:
     from skylift.cli.table import Cell
-    from skylift.runner.jobs import Listed
+    from skylift.runner.jobs.jobs import Listed
 
 _SHOWN = 20
 _STYLES = {"running": "green", "succeeded": "dim", "damaged": "yellow", "stranded": "yellow", "waiting": "yellow"}
@@ -40,7 +40,7 @@ def ps(
     on: On = None,
 ) -> None:
     """List the jobs that have a server, the newest first."""
-    from skylift.runner.jobs import Jobs
+    from skylift.runner.jobs.jobs import Jobs
 
     _check_states(state or [])
     ended = everything or last is not None or bool(state) or like is not None
@@ -66,7 +66,7 @@ def ps(
 
 def _check_states(asked: list[str]) -> None:
     from skylift.runner.errors import UsageError
-    from skylift.runner.server_record import ENDED, UNDER_WAY
+    from skylift.runner.job.server_record import ENDED, UNDER_WAY
 
     known = ("starting", *UNDER_WAY, "waiting", *ENDED, "lost", "stranded", "damaged")
     if unknown := [each for each in asked if each not in known]:
@@ -104,7 +104,7 @@ def _show(jobs: list[Listed]) -> None:
 
 def _row(job: Listed, now: float) -> tuple[str | Cell, ...]:
     from skylift.cli.table import Cell
-    from skylift.runner.duration import moment, spell_short
+    from skylift.runner.text.duration import moment, spell_short
 
     style = _STYLES.get(job.state, "cyan" if job.state in _UNDER_WAY else "red")
     born = job.created or job.launched

@@ -26,10 +26,10 @@ def results(
 ) -> None:
     """Bring the results of a job home. What is here already is not fetched again; what was cut off is gone on with."""
     from skylift.cli.screen import Outlet, make_screen, spell_missing, spell_not_written
-    from skylift.runner.account import open_account
-    from skylift.runner.size import spell_size
+    from skylift.runner.jobs.wait import collect
+    from skylift.runner.remote.account import open_account
     from skylift.runner.steps import Clock
-    from skylift.runner.wait import collect
+    from skylift.runner.text.size import spell_size
 
     screen = make_screen(Outlet(1, 2), quiet=as_json, json=as_json)
     account = open_account(settings_for(on))
@@ -57,7 +57,7 @@ def rm(
     """Forget jobs that have ended: their logs and results in S3, and their roles."""
     from skylift.cli.screen import show_error
     from skylift.runner.errors import SkyliftError
-    from skylift.runner.jobs import Jobs
+    from skylift.runner.jobs.jobs import Jobs
 
     code = 0
     jobs = Jobs(settings_for(on))

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     from skylift.cli.screen import Outlet, Screen
     from skylift.cli.terminal import Seat
-    from skylift.runner.forward import Forward
-    from skylift.runner.job import Job, Outcome, Program, Settings
-    from skylift.runner.submit import Taken
+    from skylift.runner.job.job import Job, Outcome, Program, Settings
+    from skylift.runner.launch.submit import Taken
+    from skylift.runner.watch.forward import Forward
 
 COMMAND_FLAG = "--program-is-a-command"
 _VALUES = {"--in", "--out", "--env", "--type", "--max-time", "--keep", "--name", "-i", "-o", "-e", "-t"}
@@ -217,15 +217,15 @@ def run(
 
     from skylift.cli.screen import Outlet, make_screen, show_error
     from skylift.cli.terminal import Seat, this_terminal
-    from skylift.runner.duration import parse_duration
     from skylift.runner.errors import SkyliftError
-    from skylift.runner.forward import read_forward
-    from skylift.runner.image import read_image
-    from skylift.runner.job import Access
-    from skylift.runner.plan import Order, plan_job
-    from skylift.runner.requirements import read_requirements
-    from skylift.runner.settle import settle
-    from skylift.runner.spot import read_spot
+    from skylift.runner.job.job import Access
+    from skylift.runner.job.requirements import read_requirements
+    from skylift.runner.job.spot import read_spot
+    from skylift.runner.launch.image import read_image
+    from skylift.runner.plan.plan_job import Order, plan_job
+    from skylift.runner.plan.resolve_options import settle
+    from skylift.runner.text.duration import parse_duration
+    from skylift.runner.watch.forward import read_forward
 
     outlet = Outlet(2 if as_json else 1, 2)
     screen = make_screen(outlet, quiet=quiet, json=as_json)
@@ -284,7 +284,7 @@ def run(
 
 def read_program(words: list[str], module: str | None, *, is_command: bool) -> Program:
     from skylift.runner.errors import UsageError
-    from skylift.runner.job import Program
+    from skylift.runner.job.job import Program
 
     if module is not None:
         return Program("module", module, tuple(words))
@@ -294,7 +294,7 @@ def read_program(words: list[str], module: str | None, *, is_command: bool) -> P
 
 
 def _announce(job: Job, screen: Screen) -> None:
-    from skylift.runner.duration import spell_duration
+    from skylift.runner.text.duration import spell_duration
 
     for note in job.bundle.notes:
         screen.note(f"{note}.")
@@ -322,7 +322,7 @@ def run_job(
     """The job in an event loop of its own, with Ctrl-C handed to it."""
     from skylift.cli.attend import with_interrupts
     from skylift.runner.flow import Run
-    from skylift.runner.forward import Forwards
+    from skylift.runner.watch.forward import Forwards
 
     return with_interrupts(Run(job, settings, screen, seat, Forwards(ways)))
 
@@ -330,14 +330,14 @@ def run_job(
 def submit_job(job: Job, settings: Settings, screen: Screen) -> tuple[str, Taken | Outcome]:
     """The job's name, and its server; an outcome when it was interrupted before there was one."""
     from skylift.cli.attend import with_interrupts
+    from skylift.runner.launch.submit import Submission
     from skylift.runner.steps import Clock
-    from skylift.runner.submit import Submission
 
     return job.name, with_interrupts(Submission(job, settings, screen, Clock(screen), alone=True))
 
 
 def _tell_detached(name: str, taken: Taken | Outcome, screen: Screen, *, quiet: bool, as_json: bool) -> None:
-    from skylift.runner.job import Outcome
+    from skylift.runner.job.job import Outcome
 
     screen.finish()
     if isinstance(taken, Outcome):

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import sys
 
-from skylift.runner.visible import visible, visible_lines
+from skylift.runner.text.visible import visible, visible_lines
 
 
 def say(*lines: str, to_stderr: bool = False) -> None:

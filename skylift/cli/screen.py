@@ -7,9 +7,9 @@ import sys
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from skylift.cli.say import say_trouble
-from skylift.runner.duration import spell_duration
-from skylift.runner.tail import Tail
-from skylift.runner.visible import visible, visible_lines
+from skylift.runner.text.duration import spell_duration
+from skylift.runner.text.tail import Tail
+from skylift.runner.text.visible import visible, visible_lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from skylift.runner.errors import SkyliftError
-    from skylift.runner.job import Missing, Outcome
+    from skylift.runner.job.job import Missing, Outcome
 
 _WORDS = {
     "check": "Check",
@@ -33,7 +33,7 @@ _WORDS = {
 
 
 class Screen(Protocol):
-    """A Watcher (see runner/watch.py) that also says the last word."""
+    """A Watcher (see runner/watcher.py) that also says the last word."""
 
     def begin(self, step: str) -> None: ...
     def done(self, step: str, detail: str, seconds: float) -> None: ...

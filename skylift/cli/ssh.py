@@ -29,7 +29,7 @@ def ssh(
     """Open a shell on a job's server, or run a command there and have its exit code; the host key is pinned."""
     from skylift.cli.screen import show_error
     from skylift.runner.errors import SkyliftError, UsageError
-    from skylift.runner.jobs import Jobs
+    from skylift.runner.jobs.jobs import Jobs
 
     words = tuple(command or ())
     words = words[1:] if words[:1] == ("--",) else words

@@ -10,7 +10,7 @@ from skylift.cli.place import On, settings_for
 from skylift.cli.say import say, say_json
 
 if TYPE_CHECKING:
-    from skylift.runner.sweep import Leftover
+    from skylift.runner.jobs.sweep import Leftover
 
 
 def register(app: typer.Typer) -> None:
@@ -26,8 +26,8 @@ def sweep(
 
     Logs and results stay, and inputs as long as a job is known that was given them.
     """
-    from skylift.runner.account import open_account
-    from skylift.runner.sweep import Sweep
+    from skylift.runner.jobs.sweep import Sweep
+    from skylift.runner.remote.account import open_account
 
     found = Sweep(open_account(settings_for(on))).find()
     failed = [each.id for each in found if each.removable and not dry_run and not _removed(each)]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from skylift.cli.say import say
-from skylift.runner.visible import visible
+from skylift.runner.text.visible import visible
 
 _GAP = 2
 

@@ -11,11 +11,11 @@ import tty
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
-from skylift.runner.visible import visible_lines
+from skylift.runner.text.visible import visible_lines
 
 if TYPE_CHECKING:
     from skylift.cli.screen import Screen
-    from skylift.runner.job import Terminal
+    from skylift.runner.job.job import Terminal
 
 _KEYS = 0
 _ENDS = (signal.SIGTERM, signal.SIGHUP)
@@ -23,7 +23,7 @@ _ENDS = (signal.SIGTERM, signal.SIGHUP)
 
 def this_terminal() -> Terminal:
     """As the program shall find it. Without one, a usual one: somebody may sit down before it later."""
-    from skylift.runner.job import Terminal
+    from skylift.runner.job.job import Terminal
 
     term = os.environ.get("TERM") or "xterm-256color"
     if not os.isatty(_KEYS):
@@ -64,7 +64,7 @@ class Escape:
 
 
 class Seat:
-    """Both a screen and a keyboard (see runner/watch.py) while the program has the terminal."""
+    """Both a screen and a keyboard (see runner/watcher.py) while the program has the terminal."""
 
     def __init__(self, screen: Screen) -> None:
         self._screen = screen

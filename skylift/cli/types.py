@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from skylift.catalogue import InstanceType
-    from skylift.runner.choice import Priced
+    from skylift.runner.price.choice import Priced
 
 _WIDTH = 80
 _SHOWN = 25
@@ -61,9 +61,9 @@ def types(
 ) -> None:
     from skylift import catalogue
     from skylift.place.figures import use_own_figures
-    from skylift.runner.choice import by_price, fitting, nothing_fits
-    from skylift.runner.price import priced_region, stand_in
-    from skylift.runner.requirements import check_words, read_requirements
+    from skylift.runner.job.requirements import check_words, read_requirements
+    from skylift.runner.price.choice import by_price, fitting, nothing_fits
+    from skylift.runner.price.price import priced_region, stand_in
 
     wanted = read_requirements(
         cpu=cpu, memory=memory, arch=arch, gpu=gpu, disk=disk, network=network, words=words or ()
@@ -100,9 +100,9 @@ def _refresh(region: str | None) -> str:
     """Of this region, or of that which boto3 finds. What cannot be had is told, and the figures of before are used."""
     from skylift.cloud.home import default_home
     from skylift.place.figures import own_figures
-    from skylift.runner.aws import aws_settings
-    from skylift.runner.cache import Cache
-    from skylift.runner.refresh import Refresh
+    from skylift.runner.job.cache import Cache
+    from skylift.runner.launch.aws_settings import aws_settings
+    from skylift.runner.price.refresh import Refresh
 
     home = default_home().path
     settings = aws_settings(home / "keys", Cache(home / "cache"), region)
@@ -140,7 +140,7 @@ def _rest(more: int) -> str:
 
 def as_object(kind: InstanceType, region: str) -> dict[str, Any]:
     from skylift import catalogue
-    from skylift.runner.price import commitments_of
+    from skylift.runner.price.price import commitments_of
 
     hourly = catalogue.on_demand(kind.name, region)
     return {

@@ -11,9 +11,9 @@ from botocore.session import Session
 from skylift.cloud.home import default_home
 from skylift.cloud.wire.models import OWN_MODELS
 from skylift.place.local import running_cloud
-from skylift.runner.ec2 import translated
 from skylift.runner.errors import Refused, UsageError
-from skylift.runner.record import TAG_JOB
+from skylift.runner.job.record import TAG_JOB
+from skylift.runner.remote.api import translated
 
 _WRONG_VALUES = ("Invalid", "MissingParameter", "ValidationError")
 """How codes begin that tell of a mistake of who asked."""

@@ -9,9 +9,9 @@ from skylift.cloud.data import Endpoint
 from skylift.cloud.home import Home, RootKey, default_home
 from skylift.place.privilege import is_root, run_as_root
 from skylift.place.start import Showing, bring_up, prepare_home, unseen
-from skylift.runner.cache import Cache
 from skylift.runner.errors import USAGE, RunError, UsageError
-from skylift.runner.job import Credentials, Machine, NewestImage, Secret, Settings
+from skylift.runner.job.cache import Cache
+from skylift.runner.job.job import Credentials, Machine, NewestImage, Secret, Settings
 
 IMAGES = NewestImage(pattern="skylift-debian-13-*", owners=("amazon",), has_uv=True)
 

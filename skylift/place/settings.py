@@ -11,8 +11,8 @@ from skylift.place.start import Showing, unseen
 from skylift.runner.errors import UsageError
 
 if TYPE_CHECKING:
-    from skylift.runner.consent import Consents
-    from skylift.runner.job import Access, Settings
+    from skylift.runner.job.job import Access, Settings
+    from skylift.runner.plan.consent import Consents
 
 
 def settings_for(
@@ -23,7 +23,7 @@ def settings_for(
     from dataclasses import replace
 
     from skylift.place.figures import use_own_figures
-    from skylift.runner.job import Access
+    from skylift.runner.job.job import Access
 
     use_own_figures()
     chosen = on or _said_otherwise("on", trusted=trusted) or "local"
@@ -36,7 +36,7 @@ def settings_for(
 
 def consents() -> Consents:
     """What this user has agreed to."""
-    from skylift.runner.consent import Consents
+    from skylift.runner.plan.consent import Consents
 
     return Consents(default_home().path / "cache" / "consents")
 
@@ -46,7 +46,7 @@ def standing_settings(on: str | None) -> Settings | None:
     chosen = on or _said_otherwise("on") or "local"
     if chosen == "local" and default_home().running_pid() is None:
         return None
-    from skylift.runner.job import Access
+    from skylift.runner.job.job import Access
 
     return settings_for(chosen, Access())
 
@@ -57,8 +57,8 @@ def _settings_of(place: str, showing: Showing) -> Settings:
 
         return local_settings(showing)
     if place == "aws":
-        from skylift.runner.aws import aws_settings
-        from skylift.runner.cache import Cache
+        from skylift.runner.job.cache import Cache
+        from skylift.runner.launch.aws_settings import aws_settings
 
         home = default_home().path
         return aws_settings(home / "keys", Cache(home / "cache"))
@@ -78,7 +78,7 @@ def _no_place(name: str) -> UsageError:
 
 def _said_otherwise(key: str, *, trusted: bool = False) -> str | None:
     """Of what concerns all commands alike: how to get to the servers."""
-    from skylift.runner.tool_table import project_table
+    from skylift.runner.plan.tool_table import project_table
 
     variable = os.environ.get(f"SKYLIFT_{key.upper().replace('-', '_')}")
     if variable:
@@ -87,7 +87,7 @@ def _said_otherwise(key: str, *, trusted: bool = False) -> str | None:
     if table is None or key not in table.values:
         return None
     if not trusted:
-        from skylift.runner.consent import asks_of, require
+        from skylift.runner.plan.consent import asks_of, require
 
         words = f"--{key} ... or SKYLIFT_{key.upper().replace('-', '_')}=..."
         advice = f"Say it yourself ({words}), or agree once on a terminal: skylift run. In Python: trust_project=True."

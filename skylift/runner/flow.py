@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from skylift.runner.attend import Attendance, Visit
-from skylift.runner.forward import Forwards
-from skylift.runner.job import Job, Outcome, Settings
+from skylift.runner.job.job import Job, Outcome, Settings
+from skylift.runner.launch.submit import Submission, Taken
 from skylift.runner.steps import Clock
-from skylift.runner.submit import Submission, Taken
-from skylift.runner.watch import Keyboard, Watcher
+from skylift.runner.watch.forward import Forwards
+from skylift.runner.watch.session import Attendance, Visit
+from skylift.runner.watcher import Keyboard, Watcher
 
 
 class Run:

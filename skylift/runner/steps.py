@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, ParamSpec, TypeVar
 
 from skylift.runner.errors import SkyliftError
-from skylift.runner.watch import Watcher
+from skylift.runner.watcher import Watcher
 
 P = ParamSpec("P")
 T = TypeVar("T")

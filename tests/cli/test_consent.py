@@ -16,9 +16,9 @@ import typer
 from skylift.cli import run
 from skylift.cli.preset import keys_of
 from skylift.place.settings import check_place, settings_for
-from skylift.runner.consent import ASKED, COSTS, FREE, Ask, Consents, asks_of
 from skylift.runner.errors import UsageError
-from skylift.runner.tool_table import project_table, script_table
+from skylift.runner.plan.consent import ASKED, COSTS, FREE, Ask, Consents, asks_of
+from skylift.runner.plan.tool_table import project_table, script_table
 
 Skylift = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -9,7 +9,7 @@ import pytest
 from skylift.cli.main import perform
 from skylift.place.settings import settings_for
 from skylift.runner.errors import NoCredentials, UsageError
-from skylift.runner.image import PUBLISHED
+from skylift.runner.launch.image import PUBLISHED
 
 
 @pytest.fixture(autouse=True)

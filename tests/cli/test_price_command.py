@@ -14,7 +14,7 @@ from skylift import catalogue
 from skylift.cli import price as command
 from skylift.cli.main import perform
 from skylift.runner.errors import Unreachable
-from skylift.runner.history import History, PastRun
+from skylift.runner.price.history import History, PastRun
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ from rich.cells import cell_len
 
 from skylift.cli.main import perform
 from skylift.cli.ps import _show, _spell_time
-from skylift.runner.jobs import Listed
+from skylift.runner.jobs.jobs import Listed
 
 NOW = time.time()
 

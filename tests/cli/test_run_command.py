@@ -11,8 +11,8 @@ import pytest
 from skylift.cli.run import mark_program, read_program
 from skylift.cli.screen import Outlet, Plain, summary
 from skylift.runner.errors import UsageError
-from skylift.runner.job import Missing, Outcome, Program, Result
-from skylift.runner.tail import Tail
+from skylift.runner.job.job import Missing, Outcome, Program, Result
+from skylift.runner.text.tail import Tail
 
 COMMAND = "--program-is-a-command"
 

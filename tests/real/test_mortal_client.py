@@ -1,6 +1,6 @@
 """The client is killed after each call that a run makes: nothing is left that costs money, nothing runs twice.
 
-Roles may be left, which cost nothing; that a sweep finds them is shown by tests/runner/test_sweep.py.
+Roles may be left, which cost nothing; that a sweep finds them is shown by tests/runner/jobs/test_sweep.py.
 """
 
 from __future__ import annotations

@@ -12,10 +12,10 @@ from real_cloud import RealCloud
 from real_server import until
 from running_job import WAITS, ended_job, jobs
 
-from skylift.runner.account import Account, open_account
-from skylift.runner.attend import Attendance, visit
-from skylift.runner.job import Credentials, NewestImage, Outcome, Secret, Settings
+from skylift.runner.job.job import Credentials, NewestImage, Outcome, Secret, Settings
+from skylift.runner.remote.account import Account, open_account
 from skylift.runner.steps import Clock
+from skylift.runner.watch.session import Attendance, visit
 
 pytestmark = pytest.mark.real
 

@@ -28,7 +28,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from skylift.runner.archive import boot_archive
+from skylift.runner.ship.archive import boot_archive
 
 PATIENCE = 120
 """Seconds after which a wait for what must come is a failure."""

@@ -13,16 +13,16 @@ from typing import Any
 from runner_bench import Door, Machine
 from waiting_job import go
 
-from skylift.runner.archive import whole_archive
-from skylift.runner.bucket import ensure_bucket
-from skylift.runner.bundle import write_archive
-from skylift.runner.collect import bring_home, read_manifest
-from skylift.runner.commands import boot_argv
-from skylift.runner.ec2 import Api
-from skylift.runner.job import Job, Program, Settings
-from skylift.runner.plan import Order, plan_job
-from skylift.runner.record import Prefix, bucket_name, encode_env, encode_record, parse_record
-from skylift.runner.shelf import SHELF
+from skylift.runner.collect.results import bring_home, read_manifest
+from skylift.runner.job.commands import boot_argv
+from skylift.runner.job.job import Job, Program, Settings
+from skylift.runner.job.record import Prefix, bucket_name, encode_env, encode_record, parse_record
+from skylift.runner.launch.bucket import ensure_bucket
+from skylift.runner.plan.plan_job import Order, plan_job
+from skylift.runner.remote.api import Api
+from skylift.runner.ship.archive import whole_archive
+from skylift.runner.ship.blob_store import SHELF
+from skylift.runner.ship.bundle import write_archive
 
 # A program that is over at once may have taken its server along before anybody has opened the door.
 WAIT_FOR_GO = "import os, time\nwhile not os.path.exists('go'): time.sleep(0.02)\n"

@@ -14,8 +14,8 @@ from waiting_job import WAITS, go
 from whole_run import host
 
 import skylift
-from skylift.runner.ec2 import Api
-from skylift.runner.job import Settings
+from skylift.runner.job.job import Settings
+from skylift.runner.remote.api import Api
 
 
 @pytest.fixture

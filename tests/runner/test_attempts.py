@@ -15,9 +15,9 @@ from kept_prefix import KeptPrefix
 from runner_bench import Machine, Metadata, until
 from shipped_job import Shipped
 
-from skylift.runner.ec2 import Api
-from skylift.runner.job import Program, Settings
-from skylift.runner.plan import Order
+from skylift.runner.job.job import Program, Settings
+from skylift.runner.plan.plan_job import Order
+from skylift.runner.remote.api import Api
 from skylift.runner.server.attempts import Attempts, key_of
 from skylift.runner.server.aws import Unreachable
 from skylift.runner.server.outcome import is_answer

@@ -15,16 +15,16 @@ import pytest
 from runner_bench import Machine, Metadata, until
 from whole_run import Seen, host, order, run
 
-from skylift.runner import launch
-from skylift.runner.bucket import ensure_bucket
-from skylift.runner.ec2 import Api
 from skylift.runner.errors import LaunchFailed, NameTaken, RunError, UsageError
 from skylift.runner.flow import Run
-from skylift.runner.job import NewestImage, Outcome, Settings
-from skylift.runner.jobs import Jobs
-from skylift.runner.network import find_network
-from skylift.runner.record import TAG_JOB, Prefix, bucket_name
-from skylift.runner.role import BOUNDARY
+from skylift.runner.job.job import NewestImage, Outcome, Settings
+from skylift.runner.job.record import TAG_JOB, Prefix, bucket_name
+from skylift.runner.jobs.jobs import Jobs
+from skylift.runner.launch import server as launch
+from skylift.runner.launch.bucket import ensure_bucket
+from skylift.runner.launch.network import find_network
+from skylift.runner.launch.role import BOUNDARY
+from skylift.runner.remote.api import Api
 
 
 def test_a_run_from_nothing_to_its_results(
@@ -267,7 +267,7 @@ def test_what_is_imported_beside_the_check_is_waited_for(
     load, loaders = importlib.import_module, []
 
     def import_module(name: str, package: str | None = None) -> Any:
-        if name == "skylift.runner.ssh":
+        if name == "skylift.runner.remote.ssh":
             loaders.append(threading.current_thread())
         return load(name, package)
 

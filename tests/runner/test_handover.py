@@ -11,9 +11,9 @@ import pytest
 from runner_bench import PATIENCE, Machine, until
 from shipped_job import Shipped
 
-from skylift.runner.job import Program
-from skylift.runner.plan import Order
-from skylift.runner.record import Prefix
+from skylift.runner.job.job import Program
+from skylift.runner.job.record import Prefix
+from skylift.runner.plan.plan_job import Order
 from skylift.runner.server.aws import Unreachable
 from skylift.runner.server.handover import Handover
 

@@ -11,8 +11,8 @@ from runner_bench import Machine
 from whole_run import host
 
 from skylift.cli.main import perform
-from skylift.runner.ec2 import Api
-from skylift.runner.job import Settings
+from skylift.runner.job.job import Settings
+from skylift.runner.remote.api import Api
 
 
 @pytest.fixture

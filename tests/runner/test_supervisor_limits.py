@@ -18,9 +18,9 @@ from runner_bench import Machine, Metadata, until
 from shipped_job import Shipped
 from waiting_job import go
 
-from skylift.runner.ec2 import Api
-from skylift.runner.job import Program
-from skylift.runner.plan import Order
+from skylift.runner.job.job import Program
+from skylift.runner.plan.plan_job import Order
+from skylift.runner.remote.api import Api
 from skylift.runner.server.memory import Memory
 from skylift.runner.server.outcome import judge
 from skylift.runner.server.power import RESERVE

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from runner_bench import Machine, until
 from whole_run import Seen
 
-from skylift.runner.job import Job, Settings
+from skylift.runner.job.job import Job, Settings
+from skylift.runner.launch.submit import Submission, Taken
 from skylift.runner.steps import Clock
-from skylift.runner.submit import Submission, Taken
 
 WAITS = """
 import os, sys, time

@@ -13,11 +13,11 @@ from typing import Any, Literal
 
 from runner_bench import Machine, boot_arguments
 
-from skylift.runner import launch
-from skylift.runner.ec2 import Api
 from skylift.runner.flow import Run
-from skylift.runner.job import Job, Outcome, Program, Settings
-from skylift.runner.plan import Order, plan_job
+from skylift.runner.job.job import Job, Outcome, Program, Settings
+from skylift.runner.launch import server as launch
+from skylift.runner.plan.plan_job import Order, plan_job
+from skylift.runner.remote.api import Api
 
 
 class Seen:

@@ -1,0 +1,44 @@
+"""Where a program that lacked memory would have more of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from skylift.runner.errors import Refused, Unreachable
+from skylift.runner.job.job import Outcome
+from skylift.runner.remote.api import Api
+from skylift.runner.text.size import spell_size
+
+
+def name_larger_type(api: Api, outcome: Outcome, instance_type: str) -> Outcome:
+    """The same; of a program that ran out of memory, with the next larger type, where that can be had."""
+    if outcome.state != "out-of-memory":
+        return outcome
+    try:
+        found = next_larger(api, instance_type)
+    except (Refused, Unreachable):
+        return outcome
+    if found is None:
+        advice = f"{instance_type} is the largest of its family."
+    else:
+        name, memory = found
+        advice = f"The next larger type is {name}, with {spell_size(memory)} (--type {name})."
+    return replace(outcome, reason=f"{outcome.reason} {advice}")
+
+
+def next_larger(api: Api, instance_type: str) -> tuple[str, int] | None:
+    """Of the same family, the one with the least memory that is more than this one's, in bytes."""
+    family = instance_type.partition(".")[0]
+    filters = [{"Name": "instance-type", "Values": [f"{family}.*"]}]
+    kinds = api.pages("ec2", "describe_instance_types", "InstanceTypes", Filters=filters)
+    memory = {str(kind["InstanceType"]): _memory(kind) for kind in kinds if not kind.get("BareMetal")}
+    larger = [(size, name) for name, size in memory.items() if size > memory.get(instance_type, 0)]
+    if not larger:
+        return None
+    size, name = min(larger)
+    return name, size
+
+
+def _memory(kind: dict[str, Any]) -> int:
+    return int(kind["MemoryInfo"]["SizeInMiB"]) << 20

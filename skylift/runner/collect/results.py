@@ -1,0 +1,366 @@
+"""Results come home: from the job's prefix to the working directory, each file whole and checked before it is there.
+
+What a server sent is written only where the job's own record asks for it (see server/outputs.py), and only below
+the working directory: folders are walked by descriptors, and no symbolic link is followed on the way. What was sent and
+not asked for is named, and stays in S3. So is a result whose name no file here can have; all others come.
+
+Small results share an object. What the manifest says of where in it each one is, and how long, is all that is believed
+of such a pack: the bytes there are a result if they are what the digest says.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import io
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import IO
+
+from skylift.runner.errors import Refused, ResultsDamaged, RunError
+from skylift.runner.job.job import Missing, Result
+from skylift.runner.job.record import Prefix
+from skylift.runner.job.server_record import MANIFEST_LIMIT, Sent, parse_manifest
+from skylift.runner.remote.api import Api
+from skylift.runner.server.outputs import asked_for, named_outright
+
+_AT_A_TIME = 8
+_NOT_THERE = {"NoSuchKey", "404", "InvalidRange", "416"}
+_NO_NAME = {
+    errno.ENAMETOOLONG: "its name is too long for this file system",
+    errno.EILSEQ: "no file here can have its name",
+}
+_PART = ".skylift-part"
+_SPAN = 4 << 20
+"""Bytes of a shared object in one request, and the most of a result that is taken from one in memory."""
+_GAP = 4096
+"""Bytes between two results for which it is not worth asking twice."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What the supervisor sent. `unmatched` outputs named nothing; `left_behind` are new files nobody asked for, and
+    `not_written` are those that were sent all the same. `missing` are results that are not to be had, and `changed`
+    those that changed while they were read. `places` are the objects, with the offsets, of results that have none of
+    their own."""
+
+    results: tuple[Result, ...] = ()
+    unmatched: tuple[str, ...] = ()
+    left_behind: tuple[str, ...] = ()
+    not_written: tuple[str, ...] = ()
+    missing: tuple[Missing, ...] = ()
+    changed: tuple[str, ...] = ()
+    places: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        return sum(each.size for each in self.results)
+
+
+def read_manifest(api: Api, bucket: str, prefix: Prefix, outputs: Sequence[str], script: str = "") -> Manifest:
+    """`outputs` and `script`, the program's own file, are those of the job's record. Raises RecordDamaged."""
+    found = api.get(bucket, prefix.manifest, MANIFEST_LIMIT)
+    if found is None:
+        return Manifest()
+    sent = parse_manifest(prefix.manifest, found)
+    wanted: list[Sent] = []
+    others: list[str] = []
+    for each in sent.files:
+        if _is_wanted(each.path, outputs, script):
+            wanted.append(each)
+        else:
+            others.append(each.path)
+    return Manifest(
+        tuple(Result(each.path, each.size, each.sha256) for each in wanted),
+        sent.unmatched,
+        sent.left_behind,
+        tuple(others),
+        tuple(Missing(each.path, each.reason) for each in sent.not_sent),
+        sent.changed,
+        {each.path: (each.key, each.offset) for each in wanted if each.key},
+    )
+
+
+def _is_wanted(path: str, outputs: Sequence[str], script: str) -> bool:
+    """A glob does not ask for another program in the place of the one that was sent, nor anything for one of our own
+    half-fetched files."""
+    if path == script and not named_outright(path, outputs):
+        return False
+    return not path.endswith(_PART) and asked_for(path, outputs)
+
+
+def bring_home(
+    api: Api, bucket: str, prefix: Prefix, manifest: Manifest, home: Path, progress: Callable[[int], None]
+) -> Manifest:
+    """Download every result; the manifest of those that are here now. Raises ResultsDamaged, which says where they
+    still are, when all that can be had is here."""
+    kept = f"They are kept in s3://{bucket}/{prefix.base}/server/."
+    if not manifest.results:
+        return manifest
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        top = os.open(home, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise ResultsDamaged(f"Nothing can be written to {home}: {error.strerror}.", kept) from None
+    try:
+        return _Homecoming(api, bucket, prefix, manifest, top, progress, kept).run()
+    finally:
+        os.close(top)
+
+
+class _Homecoming:
+    """All results of a manifest, several at a time. What is wrong with one holds up no other."""
+
+    def __init__(
+        self,
+        api: Api,
+        bucket: str,
+        prefix: Prefix,
+        manifest: Manifest,
+        top: int,
+        progress: Callable[[int], None],
+        kept: str,
+    ) -> None:
+        self._api, self._bucket, self._prefix, self._top, self._kept = api, bucket, prefix, top, kept
+        self._manifest, self._progress = manifest, progress
+        self._missing: dict[str, str] = {}
+        self._troubles: list[ResultsDamaged] = []
+
+    def run(self) -> Manifest:
+        manifest = self._manifest
+        alone = [each for each in manifest.results if not self._is_shared(each)]
+        with ThreadPoolExecutor(_AT_A_TIME) as pool:
+            spans = pool.map(self._fetch_span, _spans(manifest, filter(self._is_shared, manifest.results)))
+            files = pool.map(self._fetch, alone)
+            for _ in (*spans, *files):
+                continue
+        if self._troubles:
+            more = len(self._troubles) - 1
+            first = self._troubles[0]
+            raise ResultsDamaged(first.message + (f" So it is with {more} more." if more else ""), first.advice)
+        missing = tuple(Missing(path, reason) for path, reason in sorted(self._missing.items()))
+        here = tuple(each for each in manifest.results if each.path not in self._missing)
+        return replace(manifest, results=here, missing=manifest.missing + missing)
+
+    def _is_shared(self, result: Result) -> bool:
+        """Whether it is best fetched together with others."""
+        return result.path in self._manifest.places and result.size <= _SPAN
+
+    @contextmanager
+    def _each(self, result: Result) -> Iterator[None]:
+        """The troubles of one result, which are told when all others are here."""
+        try:
+            yield
+        except ResultsDamaged as trouble:
+            self._troubles.append(trouble)
+        except OSError as error:
+            if error.errno in _NO_NAME:
+                self._missing[result.path] = _NO_NAME[error.errno]
+                return
+            reason = f"The result {result.path} cannot be written here: {error.strerror}."
+            self._troubles.append(ResultsDamaged(reason, self._kept))
+
+    def _fetch(self, result: Result) -> None:
+        with self._each(result), self._place(result) as (folder, name):
+            if _is_here(folder, name, result):
+                self._progress(result.size)
+                return
+            try:
+                self._write(folder, name, result, lambda file: self._complete(result, file))
+            except Refused as error:
+                if error.code not in _NOT_THERE:
+                    raise
+                raise ResultsDamaged(f"The result {result.path} is not in S3 as its server said.", self._kept) from None
+
+    def _fetch_span(self, span: _Span) -> None:
+        """Results that lie beside each other in one object."""
+        wanted = [result for result in span.results if not self._was_here(result)]
+        if not wanted:
+            return
+        content, size = io.BytesIO(), span.end - span.start
+        try:
+            # Nothing at all cannot be asked for.
+            for _ in self._api.stream(self._bucket, self._prefix.shared(span.key), content, span.start, size or 1):
+                continue
+        except Refused as error:
+            if error.code not in _NOT_THERE:
+                raise
+        whole = content.getbuffer()
+        for result in wanted:
+            offset = self._manifest.places[result.path][1] - span.start
+            self._take(result, whole[offset : offset + result.size])
+
+    def _was_here(self, result: Result) -> bool:
+        with self._each(result), self._place(result) as (folder, name):
+            if not _is_here(folder, name, result):
+                return False
+        self._progress(result.size)
+        return True
+
+    def _take(self, result: Result, data: memoryview) -> None:
+        with self._each(result), self._place(result) as (folder, name):
+            if len(data) != result.size or hashlib.sha256(data).hexdigest() != result.sha256:
+                raise ResultsDamaged(f"The result {result.path} arrived damaged.", self._kept)
+
+            def fill(file: IO[bytes]) -> str:
+                file.truncate(0)
+                file.write(data)
+                file.flush()
+                return result.sha256
+
+            self._write(folder, name, result, fill)
+            self._progress(result.size)
+
+    @contextmanager
+    def _place(self, result: Result) -> Iterator[tuple[int, bytes]]:
+        *folders, name = result.path.encode("utf-8", "surrogateescape").split(b"/")
+        with _folder(self._top, folders, self._kept) as folder:
+            yield folder, name
+
+    def _write(self, folder: int, name: bytes, result: Result, fill: Callable[[IO[bytes]], str]) -> None:
+        # Named by its place and content: what a killed client left of it is the beginning of the same file.
+        place = hashlib.sha256(result.path.encode("utf-8", "surrogateescape")).hexdigest()
+        part = f".{place[:16]}.{result.sha256[:16]}{_PART}"
+        with _open_part(folder, part) as file:
+            _alone(file, result)
+            if fill(file) != result.sha256:
+                os.unlink(part, dir_fd=folder)
+                raise ResultsDamaged(f"The result {result.path} arrived damaged.", self._kept)
+            try:
+                os.rename(part, name, src_dir_fd=folder, dst_dir_fd=folder)
+            except OSError as error:
+                if error.errno in _NO_NAME:
+                    os.unlink(part, dir_fd=folder)
+                raise
+
+    def _complete(self, result: Result, file: IO[bytes]) -> str:
+        """Fetch what is missing of a part. The digest of the whole: what is there is read once, the rest as it
+        comes."""
+        digest = hashlib.sha256()
+        if os.fstat(file.fileno()).st_size > result.size:
+            file.truncate(0)
+        file.seek(0)
+        for piece in iter(lambda: file.read(1 << 20), b""):
+            digest.update(piece)
+            self._progress(len(piece))
+        come = file.tell()
+        if come < result.size:
+            target, (key, offset) = _Both(file, digest), self._manifest.places.get(result.path, ("", 0))
+            key = self._prefix.shared(key) if key else self._prefix.result(result.path)
+            for size in self._api.stream(self._bucket, key, target, offset + come, result.size - come):
+                self._progress(size)
+        file.flush()
+        return digest.hexdigest() if os.fstat(file.fileno()).st_size == result.size else ""
+
+
+@dataclass(frozen=True)
+class _Span:
+    """Bytes [start, end) of a shared object, and the results that are in them."""
+
+    key: str
+    start: int
+    end: int
+    results: list[Result]
+
+
+def _spans(manifest: Manifest, results: Iterable[Result]) -> Iterator[_Span]:
+    """In the order in which they lie in their objects; none larger than what is read at once."""
+    span: _Span | None = None
+    for result in sorted(results, key=lambda each: manifest.places[each.path]):
+        key, start = manifest.places[result.path]
+        end = start + result.size
+        if span is not None and key == span.key and start <= span.end + _GAP and end <= span.start + _SPAN:
+            span = replace(span, end=max(span.end, end))
+            span.results.append(result)
+            continue
+        if span is not None:
+            yield span
+        span = _Span(key, start, end, [result])
+    if span is not None:
+        yield span
+
+
+@contextmanager
+def _folder(top: int, names: Sequence[bytes], kept: str) -> Iterator[int]:
+    """A descriptor of the folder, made where there is none."""
+    here = os.dup(top)
+    try:
+        for number, name in enumerate(names):
+            with suppress(FileExistsError):
+                os.mkdir(name, dir_fd=here)
+            try:
+                inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=here)
+            except OSError as error:
+                if stat.S_ISLNK(os.stat(name, dir_fd=here, follow_symlinks=False).st_mode):
+                    place = b"/".join(names[: number + 1]).decode("utf-8", "surrogateescape")
+                    raise ResultsDamaged(
+                        f"{place} is a symbolic link here, and results are not written through one.",
+                        f"{kept} Have them brought elsewhere: skylift results NAME DIR",
+                    ) from None
+                raise error
+            os.close(here)
+            here = inner
+        yield here
+    finally:
+        os.close(here)
+
+
+def _is_here(folder: int, name: bytes, result: Result) -> bool:
+    """Only a file of its own counts: no link to one, and nothing that cannot be read to its end."""
+    try:
+        file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ELOOP, errno.ENXIO, errno.EACCES):
+            return False
+        raise
+    with os.fdopen(file, "rb") as content:
+        found = os.fstat(file)
+        if not stat.S_ISREG(found.st_mode) or found.st_size != result.size:
+            return False
+        return hashlib.file_digest(content, "sha256").hexdigest() == result.sha256
+
+
+def _open_part(folder: int, name: str) -> IO[bytes]:
+    """What is there already is gone on with if it can only be ours: a plain file, with this one name, of this user.
+    What else has the name makes way."""
+    flags = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        part = os.open(name, flags, dir_fd=folder)
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ELOOP, errno.ENXIO, errno.EACCES, errno.EISDIR):
+            raise
+    else:
+        found = os.fstat(part)
+        if stat.S_ISREG(found.st_mode) and found.st_nlink == 1 and found.st_uid == os.geteuid():
+            return os.fdopen(part, "a+b")
+        os.close(part)
+    with suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=folder)
+    return os.fdopen(os.open(name, flags | os.O_CREAT | os.O_EXCL, 0o666, dir_fd=folder), "a+b")
+
+
+def _alone(file: IO[bytes], result: Result) -> None:
+    """Nobody else may be writing the same part."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise RunError(
+            f"Another skylift is bringing {result.path} here at this moment.", "Let it finish, or end it."
+        ) from None
+
+
+class _Both:
+    """What is written to a file goes into a digest too."""
+
+    def __init__(self, file: IO[bytes], digest: hashlib._Hash) -> None:
+        self._file, self._digest = file, digest
+
+    def write(self, data: bytes) -> int:
+        self._digest.update(data)
+        return self._file.write(data)

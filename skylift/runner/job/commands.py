@@ -1,0 +1,133 @@
+"""Commands as values: a job's parts to the exact argv that is run. Pure; nothing here runs anything."""
+
+from __future__ import annotations
+
+import base64
+import shlex
+from pathlib import Path
+
+from skylift.runner.errors import LaunchFailed
+from skylift.runner.job.job import Program
+
+SUPERVISOR_HOME = "/var/lib/skylift"
+BOOT = f"{SUPERVISOR_HOME}/boot.pyz"
+SUPERVISOR = f"{SUPERVISOR_HOME}/supervisor.pyz"
+PER_BOOT = "/var/lib/cloud/scripts/per-boot"
+USER_DATA_LIMIT = 16384
+"""Bytes of user data before base64, as RunInstances documents."""
+
+
+def program_argv(program: Program) -> list[str]:
+    """What the supervisor starts; a first word `python` is replaced there by the environment's interpreter unless the
+    program is a command."""
+    if program.kind == "script":
+        target = program.target
+        return ["python", f"./{target}" if target.startswith("-") else target, *program.args]
+    if program.kind == "module":
+        return ["python", "-m", program.target, *program.args]
+    return [program.target, *program.args]
+
+
+def boot_argv(bucket: str, prefix: str, region: str, deadline: int, user: str, sha256: str) -> list[str]:
+    """How the supervisor is started at first boot. `deadline` is in seconds since the epoch, `sha256` the digest of
+    the archive that is fetched."""
+    return [
+        "python3",
+        BOOT,
+        "boot",
+        f"--bucket={bucket}",
+        f"--prefix={prefix}",
+        f"--region={region}",
+        f"--deadline={deadline}",
+        f"--user={user}",
+        f"--sha256={sha256}",
+    ]
+
+
+def attach_argv(job: str) -> list[str]:
+    """Joins its own stdin and stdout to the supervisor's socket, where sshd does not forward to sockets."""
+    return ["python3", SUPERVISOR, "attach", job]
+
+
+def socket_path(job: str) -> str:
+    return f"/run/skylift/{job}.sock"
+
+
+def boot_script(archive: bytes, argv: list[str], deadline: int) -> str:
+    """User data: a script that arms the server's timer, writes the boot program down and goes on as it, in a session of
+    its own. It is the shell's in its first lines, which takes a millisecond to be there, and then Python's: whoever is
+    killed after that millisecond leaves a server that goes off.
+
+    At each later boot cloud-init runs it again, but not on another instance that was made of this one's disk. Under
+    systemd it is a unit of its own, because cloud-init's children end with cloud-init; one that does not end with the
+    first of its processes that lacks memory. Raises LaunchFailed when it is larger than user data may be.
+    """
+    packed = base64.b85encode(archive).decode()
+    script = f"""#!/bin/sh
+''':'
+minutes=$((({deadline} - $(date +%s)) / 60))
+[ $minutes -gt 0 ] || minutes=1
+shutdown -P +$minutes </dev/null &
+SKYLIFT_TIMER={deadline} exec python3 "$0"
+'''
+import base64, os, sys
+os.umask(0o077)
+os.makedirs({SUPERVISOR_HOME!r}, exist_ok=True)
+os.chmod({SUPERVISOR_HOME!r}, 0o711)
+with open({BOOT!r}, "wb") as file:
+    file.write(base64.b85decode("{packed}"))
+here = os.path.realpath(__file__)
+os.makedirs({PER_BOOT!r}, exist_ok=True)
+with open({PER_BOOT!r} + "/skylift", "w") as file:
+    os.chmod(file.name, 0o700)
+    file.write("#!/bin/sh\\n[ ! %s -ef /var/lib/cloud/instance/scripts ] || exec %s\\n" % (os.path.dirname(here), here))
+    file.flush()
+    os.fsync(file.fileno())
+argv = {argv!r}
+if os.path.isdir("/run/systemd/system"):
+    unit = ["systemd-run", "--quiet", "--unit=skylift-supervisor", "--property=KillMode=process"]
+    unit.append("--property=OOMPolicy=continue")
+    os.execvp(unit[0], unit + argv)
+if os.fork() == 0:
+    os.setsid()
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    sys.argv = argv[1:]
+    sys.path.insert(0, argv[1])
+    from skylift.runner.server.boot import main
+    main()
+"""
+    if len(script.encode()) > USER_DATA_LIMIT:
+        raise LaunchFailed(f"The boot script is {len(script)} bytes; user data may have {USER_DATA_LIMIT}.")
+    return script
+
+
+def ssh_argv(
+    key: Path, known_hosts: Path, user: str, address: str, command: tuple[str, ...], *, terminal: bool = False
+) -> list[str]:
+    """OpenSSH to a server whose host key is pinned; nothing is trusted on first use, nobody's own settings apply. The
+    user is what a server says of itself: checked where that is read, and no option here whatever it is. A
+    command of one word is the shell's to read, as with ssh; several are a program and its arguments, as they are. It
+    has a `terminal` only if it is to have one; a shell has one where there is one here."""
+    return [
+        "ssh",
+        "-F",
+        "none",
+        "-i",
+        str(key),
+        "-o",
+        "IdentitiesOnly=yes",
+        "-o",
+        f"UserKnownHostsFile={known_hosts}",
+        "-o",
+        "GlobalKnownHostsFile=/dev/null",
+        "-o",
+        "StrictHostKeyChecking=yes",
+        "-o",
+        "ServerAliveInterval=15",
+        *(("-t",) if terminal else ()),
+        "-l",
+        user,
+        "--",
+        address,
+        *((command[0] if len(command) == 1 else shlex.join(command),) if command else ()),
+    ]

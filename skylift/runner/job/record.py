@@ -1,0 +1,216 @@
+"""A job's record in S3: where each thing of it stands, and what the client writes there for the supervisor.
+
+The layout of the prefix is described at the top of server/__init__.py. `record.json` is the client's own: a job's
+role may read it and not write it (see role.py), as all that is not below `server/`. So it is what counts where the
+client has to believe something of a job: which files are its results, until when it may be there, what runs on what.
+What the server says can only be less than that.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from skylift.runner.errors import RecordDamaged
+from skylift.runner.job.commands import program_argv
+from skylift.runner.job.job import NAME_FORM, Job
+from skylift.runner.text.json_object import FOREVER, JsonObject, Malformed, as_object, given, parse_object
+
+VERSION = 1
+RECORD_LIMIT = 64 << 20
+"""Bytes; the digest of each large input is in it."""
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+SETUP_ALLOWANCE = 900
+"""Seconds beyond --max-time and --keep until the operating system turns the server off: boot, environment, results."""
+SPOT_ALLOWANCE = 3600
+"""Likewise for a job whose servers may be taken away: each next one has to come and to boot."""
+TAG_JOB = "skylift:job"
+TAG_FIT = "skylift:fit"
+"""On servers that are kept: what the next job must be like to have it."""
+
+
+def bucket_name(account: str, region: str) -> str:
+    return f"skylift-{account}-{region}"
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """The keys of one job's record."""
+
+    job: str
+
+    @property
+    def base(self) -> str:
+        return f"jobs/{self.job}"
+
+    @property
+    def record(self) -> str:
+        return f"{self.base}/record.json"
+
+    @property
+    def supervisor(self) -> str:
+        return f"{self.base}/in/supervisor.pyz"
+
+    @property
+    def env(self) -> str:
+        return f"{self.base}/in/env.json"
+
+    @property
+    def s3_inputs(self) -> str:
+        return f"{self.base}/in/s3.json"
+
+    @property
+    def fleet(self) -> str:
+        return f"{self.base}/in/fleet.json"
+
+    @property
+    def cancel(self) -> str:
+        return f"{self.base}/in/cancel"
+
+    @property
+    def host_keys(self) -> str:
+        return f"{self.base}/server/hostkeys.json"
+
+    @property
+    def claim(self) -> str:
+        return f"{self.base}/server/claim.json"
+
+    @property
+    def next(self) -> str:
+        return f"{self.base}/server/next.json"
+
+    @property
+    def status(self) -> str:
+        return f"{self.base}/server/status.json"
+
+    @property
+    def manifest(self) -> str:
+        return f"{self.base}/server/manifest.json"
+
+    def stream(self, name: str) -> str:
+        return f"{self.base}/server/{name}/"
+
+    def result(self, path: str) -> str:
+        return f"{self.base}/server/results/{path}"
+
+    def shared(self, key: str) -> str:
+        """An object that a manifest names: with many results, or with one whose path is no key."""
+        return f"{self.base}/server/{key}"
+
+
+def deadline_of(job: Job, now: float) -> int:
+    """Seconds since the epoch at which the server is off, whatever happens."""
+    return int(now) + job.max_time + job.keep + (SETUP_ALLOWANCE if job.spot is None else SPOT_ALLOWANCE)
+
+
+def encode_record(
+    job: Job,
+    *,
+    created: float,
+    deadline: int,
+    bundle_sha256: str,
+    large: Sequence[dict[str, Any]] = (),
+    uv: dict[str, str] | None = None,
+    prebuilt: dict[str, Any] | None = None,
+) -> bytes:
+    """What the supervisor needs to know. Values of --env are not in it; they travel by themselves."""
+    record: dict[str, Any] = {
+        "version": VERSION,
+        "job": job.name,
+        "created": created,
+        "deadline": deadline,
+        "argv": program_argv(job.program),
+        "python": job.program.kind != "command",
+        "cwd": job.bundle.cwd,
+        "environment": {"kind": job.environment.kind, "path": job.environment.path, "python": job.environment.python},
+        "outputs": list(job.outputs),
+        "has_env": bool(job.env),
+        "has_s3": bool(job.s3_inputs),
+        "max_time": job.max_time,
+        "cap": job.cap,
+        "idle": job.idle,
+        "sync_every": job.sync_every,
+        "keep": job.keep,
+        "instance_type": job.instance_type,
+        "bundle_sha256": bundle_sha256,
+        "large": list(large),
+        **({"choice": job.choice.as_json()} if job.choice is not None else {}),
+        **({"terminal": vars(job.terminal)} if job.terminal is not None else {}),
+        **({"spot": {"checkpoint": job.spot.checkpoint}} if job.spot is not None else {}),
+        **({"uv": uv} if uv is not None else {}),
+        **({"prebuilt": prebuilt} if prebuilt is not None else {}),
+    }
+    return json.dumps(record, indent=2).encode()
+
+
+@dataclass(frozen=True)
+class Record:
+    """What the client needs to know of a job that somebody started: times in seconds since the epoch, `outputs` as they
+    were asked for, `inputs` the digests of what the job was given (none in records of a version that had it elsewhere).
+    `choice` is why its server is of its type, if that was chosen."""
+
+    created: float
+    deadline: float
+    argv: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    instance_type: str = ""
+    keep: int = 0
+    interactive: bool = False
+    spot: bool = False
+    choice: dict[str, Any] | None = None
+    inputs: frozenset[str] = frozenset()
+
+    @property
+    def script(self) -> str:
+        """The program's own file, relative to the working directory; empty where it is none of the job's."""
+        is_script = len(self.argv) > 1 and self.argv[0] == "python" and self.argv[1] != "-m"
+        return self.argv[1] if is_script else ""
+
+
+def parse_record(key: str, data: bytes) -> Record:
+    """Raises RecordDamaged."""
+    try:
+        return _record(parse_object(data, RECORD_LIMIT))
+    except Malformed as error:
+        raise RecordDamaged(key, str(error)) from None
+
+
+def _record(told: JsonObject) -> Record:
+    created, deadline = told.number("created", 0, FOREVER), told.number("deadline", 0, FOREVER)
+    given(created, "created")
+    given(deadline, "deadline")
+    assert created is not None and deadline is not None
+    large = [
+        as_object(each, "an entry of `large`").text("sha256", 64, _SHA256) for each in told.list("large", 1_000_000)
+    ]
+    choice = told.inner("choice")
+    return Record(
+        created=created,
+        deadline=deadline,
+        argv=told.texts("argv", 100_000, 1 << 20),
+        outputs=told.texts("outputs", 10_000, 8192),
+        instance_type=told.text("instance_type", 64) or "",
+        keep=told.integer("keep", 0, 1 << 40) or 0,
+        interactive=told.inner("terminal") is not None,
+        spot=told.inner("spot") is not None,
+        choice=choice.content if choice is not None else None,
+        inputs=frozenset(each for each in (*large, told.text("bundle_sha256", 64, _SHA256)) if each),
+    )
+
+
+def job_of(tags: Iterable[Mapping[str, str]]) -> str:
+    """Which job a thing is of, by the tags that EC2 or IAM tell of it; empty for none: a tag may say anything."""
+    found = next((tag["Value"] for tag in tags if tag["Key"] == TAG_JOB), "")
+    return found if NAME_FORM.fullmatch(found) else ""
+
+
+def encode_env(job: Job) -> bytes:
+    return json.dumps({name: value.reveal() for name, value in job.env}).encode()
+
+
+def tags_of(job: str) -> dict[str, str]:
+    """On everything that is made for a job, by the call that makes it."""
+    return {"Name": f"skylift {job}", TAG_JOB: job}

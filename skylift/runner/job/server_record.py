@@ -1,0 +1,350 @@
+"""What a job's server has written: parsed here, strictly, and nowhere else.
+
+Everything below `server/` in a job's record can be written by any program of the job: the role's credentials are in the
+metadata service, and each image's login user may become root. So can what comes over SSH. Whoever runs the job's client
+is not to be had by it: bytes become one of the types below, with lengths, forms and ranges checked, or RecordDamaged is
+raised, and nothing else. What is in these types is a claim: of what is done because of it, the limits are in the record
+that the client wrote itself (see record.py).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal, TypeVar
+
+from skylift.runner.errors import RecordDamaged
+from skylift.runner.text.json_object import (
+    FOREVER,
+    JsonObject,
+    Malformed,
+    as_integer,
+    as_number,
+    as_object,
+    given,
+    parse_json,
+    parse_object,
+    shown,
+)
+
+T = TypeVar("T")
+
+STATUS_LIMIT, WAY_IN_LIMIT, MANIFEST_LIMIT = 1 << 20, 1 << 16, 64 << 20
+"""Bytes of each file. A manifest of 64 MiB names some 400,000 results."""
+UNDER_WAY = ("booting", "unpacking", "environment", "running", "uploading", "interrupted")
+ENDED = (
+    "succeeded",
+    "failed",
+    "out-of-memory",
+    "timed-out",
+    "idle",
+    "cancelled",
+    "rebooted",
+    "environment-failed",
+    "broken",
+)
+STREAMS: tuple[Literal["stdout", "stderr"], ...] = ("stdout", "stderr")
+LONGEST_STREAM = 1 << 62
+"""Bytes."""
+
+_INSTANCE = re.compile(r"i-[0-9a-z]{1,32}")
+_TYPE = re.compile(r"[a-z0-9-]{1,32}\.[a-z0-9-]{1,32}")
+_SIGNAL = re.compile(r"SIG[A-Z0-9+-]{1,12}")
+_ROLE = re.compile(r"[A-Za-z0-9+=,.@_-]{1,64}")
+_USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
+_KEY_TYPES = ("ssh-ed25519", "ssh-rsa", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521")
+_PIECE = re.compile(r"[0-9]{20}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_SHARED = re.compile(r"packs/[0-9a-f]{64}\.tar|files/[0-9a-f]{64}")
+_LONGEST_RUN = 1e9
+"""Seconds."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """How far a job is, as its server tells. Times are like 2026-01-31T12:00:00.000Z, or seconds since the epoch.
+
+    `cut` is what lies between head and tail of a long stream, by its name: [from, to). `sent_streams` is whether all
+    output was sent; `checkpoint` the attempt whose checkpoint this one went on from, and `checkpoint_refused` why
+    there is no new one; `notice` when EC2 will take a spot server away.
+    """
+
+    state: str
+    final: bool = False
+    attempt: int = 1
+    instance: str | None = None
+    instance_type: str | None = None
+    market: str | None = None
+    updated: str | None = None
+    booted: str | None = None
+    started: str | None = None
+    ended: str | None = None
+    program_seconds: float | None = None
+    environment: str | None = None
+    environment_seconds: float | None = None
+    exit_code: int | None = None
+    signal: str | None = None
+    reason: str | None = None
+    detail: str | None = None
+    role: str | None = None
+    kept_until: float | None = None
+    notice: float | None = None
+    checkpoint: int | None = None
+    checkpoint_refused: str | None = None
+    sent_streams: bool = False
+    cut: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+
+    def until(self, deadline: float) -> Status:
+        """No server is kept beyond the deadline in its record."""
+        return self if self.kept_until is None else replace(self, kept_until=min(self.kept_until, deadline))
+
+
+NOTHING_TOLD = Status("booting")
+"""In the place of a status that is not there, or cannot be read."""
+
+
+@dataclass(frozen=True)
+class WayIn:
+    """Whom to log in as by SSH, and the host keys of which the server must have one: each a type and its base64."""
+
+    user: str
+    keys: tuple[str, ...]
+    instance: str = ""
+
+
+@dataclass(frozen=True)
+class Sent:
+    """One file that a server says it has sent; `path` is relative and below, and of its bytes those that are not UTF-8
+    are as in Python's file names. It is in the object `key` below `server/`, from `offset` on, or without a key in one
+    of its own."""
+
+    path: str
+    size: int
+    sha256: str
+    key: str = ""
+    offset: int = 0
+
+
+@dataclass(frozen=True)
+class NotSent:
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class SentFiles:
+    """A manifest. `unmatched` outputs named nothing; `left_behind` are new files that nobody asked for, `not_sent`
+    those that could not be read, and `changed` those that changed meanwhile."""
+
+    files: tuple[Sent, ...] = ()
+    unmatched: tuple[str, ...] = ()
+    left_behind: tuple[str, ...] = ()
+    not_sent: tuple[NotSent, ...] = ()
+    changed: tuple[str, ...] = ()
+
+
+def _of_file(key: str, parse: Callable[[], T]) -> T:
+    try:
+        return parse()
+    except Malformed as error:
+        raise RecordDamaged(key, str(error)) from None
+
+
+# server/status.json, and the status that comes over SSH.
+
+
+def parse_status(key: str, data: bytes) -> Status:
+    return _of_file(key, lambda: _status(parse_object(data, STATUS_LIMIT)))
+
+
+def _status(told: JsonObject) -> Status:
+    state, final = told.one_of("state", (*UNDER_WAY, *ENDED)), told.flag("final")
+    given(state, "state")
+    assert state is not None
+    if final != (state in ENDED):
+        raise Malformed(f"the state {state} is {'not ' if final else ''}the last one")
+    notice, checkpoint, cut = told.inner("notice"), told.inner("checkpoint"), told.inner("cut")
+    return Status(
+        state=state,
+        final=final,
+        attempt=told.integer("attempt", 1, 1_000_000) or 1,
+        instance=told.text("instance", 64, _INSTANCE),
+        instance_type=told.text("instance_type", 64, _TYPE),
+        market=told.one_of("market", ("spot", "on-demand")),
+        updated=told.moment("updated"),
+        booted=told.moment("booted"),
+        started=told.moment("started"),
+        ended=told.moment("ended"),
+        program_seconds=told.number("program_seconds", 0, _LONGEST_RUN),
+        environment=told.one_of("environment", ("kept", "taken", "built")),
+        environment_seconds=told.number("environment_seconds", 0, _LONGEST_RUN),
+        exit_code=told.integer("exit_code", 0, 255),
+        signal=told.text("signal", 16, _SIGNAL),
+        reason=told.text("reason", 65536),
+        detail=told.text("detail", 262144),
+        role=told.text("role", 64, _ROLE),
+        kept_until=told.number("kept_until", 0, FOREVER),
+        notice=_there(notice.number("time", 0, FOREVER), "notice") if notice is not None else None,
+        checkpoint=_there(checkpoint.integer("attempt", 1, 1_000_000), "checkpoint") if checkpoint else None,
+        checkpoint_refused=told.text("checkpoint_refused", 16384),
+        sent_streams=told.inner("streams") is not None,
+        cut={name: span for name in STREAMS for span in _span(cut, name)} if cut is not None else {},
+    )
+
+
+def _there(value: T | None, name: str) -> T:
+    given(value, name)
+    assert value is not None
+    return value
+
+
+def _span(cut: JsonObject, name: str) -> list[tuple[int, int]]:
+    """One, or none where nothing of a stream was cut."""
+    found = cut.list(name, 2)
+    if not found:
+        return []
+    if len(found) != 2:
+        raise Malformed(f"`cut` of {name} has no end")
+    low, high = (as_integer(each, f"`cut` of {name}", 0, LONGEST_STREAM) for each in found)
+    return [(low, high)]
+
+
+def encode_status(status: Status, **more: object) -> dict[str, object]:
+    """As JSON has it, with other fields beside these or in their place; what nobody has told is left out."""
+    plain = {each.name: getattr(status, each.name) for each in fields(status)}
+    for name in ("notice", "checkpoint", "sent_streams", "cut"):
+        del plain[name]
+    told: dict[str, object] = {name: value for name, value in plain.items() if value is not None}
+    if status.cut:
+        told["cut"] = {name: list(span) for name, span in status.cut.items()}
+    if status.sent_streams:
+        told["streams"] = {}
+    return {**told, **more}
+
+
+# server/hostkeys.json
+
+
+def parse_way_in(key: str, data: bytes) -> WayIn:
+    return _of_file(key, lambda: _way_in(parse_object(data, WAY_IN_LIMIT)))
+
+
+def _way_in(told: JsonObject) -> WayIn:
+    user = _there(told.text("user", 32, _USER), "user")
+    lines = told.texts("keys", 32, 16384)
+    keys = tuple(found for line in lines for found in _host_key(line))
+    if not keys:
+        raise Malformed("`keys` has no host key of a known type")
+    return WayIn(user, keys, told.text("instance", 64, _INSTANCE) or "")
+
+
+def _host_key(line: str) -> list[str]:
+    """Of a public key as sshd has it in a file: its type and its base64, without the comment. None of another type."""
+    words = line.split(" ")
+    if words[0] not in _KEY_TYPES:
+        return []
+    try:
+        blob = base64.b64decode(words[1] if len(words) > 1 else "", validate=True)
+    except (binascii.Error, ValueError):
+        raise Malformed(f"`keys` has a key that is not base64: {shown(line)}") from None
+    name = words[0].encode()
+    if not blob.startswith(len(name).to_bytes(4, "big") + name):
+        raise Malformed(f"`keys` has a key that is not of its type: {shown(line)}")
+    return [f"{words[0]} {words[1]}"]
+
+
+# server/manifest.json
+
+
+def parse_manifest(key: str, data: bytes) -> SentFiles:
+    return _of_file(key, lambda: _manifest(parse_object(data, MANIFEST_LIMIT)))
+
+
+def _manifest(told: JsonObject) -> SentFiles:
+    files = tuple(_sent(as_object(each, "an entry of `results`")) for each in told.list("results", 1_000_000))
+    if len({each.path for each in files}) < len(files):
+        raise Malformed("`results` names a file twice")
+    return SentFiles(
+        files,
+        told.texts("unmatched", 10_000, 4096),
+        told.texts("left_behind", 10_000, 8192),
+        tuple(_not_sent(as_object(each, "an entry of `not_sent`")) for each in told.list("not_sent", 10_000)),
+        told.texts("changed", 10_000, 8192),
+    )
+
+
+def _sent(entry: JsonObject) -> Sent:
+    path = _there(entry.text("path", 4096), "path")
+    if not _is_below(path):
+        raise Malformed(f"`results` names a place that is not below the working directory: {shown(path)}")
+    size = _there(entry.integer("size", 0, LONGEST_STREAM), "size")
+    return Sent(path, size, _there(entry.text("sha256", 64, _SHA256), "sha256"), *_at(entry.list("at", 2)))
+
+
+def _at(place: list[Any]) -> tuple[str, int]:
+    if not place:
+        return "", 0
+    if len(place) != 2 or not isinstance(place[0], str) or _SHARED.fullmatch(place[0]) is None:
+        raise Malformed("`at` is not [KEY, OFFSET]")
+    return place[0], as_integer(place[1], "the offset in `at`", 0, LONGEST_STREAM)
+
+
+def _not_sent(entry: JsonObject) -> NotSent:
+    return NotSent(_there(entry.text("path", 8192), "path"), _there(entry.text("reason", 1024), "reason"))
+
+
+def _is_below(path: str) -> bool:
+    """A path as the supervisor writes them: relative, in its shortest form, and of names that a file may have. Bytes
+    that are not UTF-8 have one spelling each, so that no two paths are the same file."""
+    try:
+        name = path.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return False
+    if name.decode("utf-8", "surrogateescape") != path:
+        return False
+    parts = name.split(b"/")
+    return "\0" not in path and all(part not in (b"", b".", b"..") and len(part) <= 255 for part in parts)
+
+
+# server/stdout and server/stderr
+
+
+def piece_offset(key: str) -> int | None:
+    """Where a piece of a stream begins, by its key; None for an object that is no piece."""
+    name = key.rsplit("/", 1)[-1]
+    return int(name) if _PIECE.fullmatch(name) else None
+
+
+def parse_times(key: str, text: str) -> tuple[float, tuple[tuple[float, int], ...]]:
+    """When the bytes of a piece were written: the grain, and from which time on those from which offset on."""
+    return _of_file(key, lambda: _times(parse_json(text.encode(errors="replace"), WAY_IN_LIMIT)))
+
+
+def _times(told: Any) -> tuple[float, tuple[tuple[float, int], ...]]:
+    if not (isinstance(told, list) and len(told) == 2 and isinstance(told[1], list)):
+        raise Malformed("its times are not [GRAIN, [[TIME, OFFSET], ...]]")
+    marks = []
+    for each in told[1]:
+        if not (isinstance(each, list) and len(each) == 2):
+            raise Malformed("one of its times is not [TIME, OFFSET]")
+        marks.append((as_number(each[0], "a time", 0, FOREVER), as_integer(each[1], "an offset", 0, LONGEST_STREAM)))
+    return as_number(told[0], "the grain", 0, _LONGEST_RUN), tuple(marks)
+
+
+# What comes over SSH beside the output.
+
+
+def parse_offsets(data: bytes) -> dict[Literal["stdout", "stderr"], int]:
+    told = parse_object(data, WAY_IN_LIMIT)
+    return {name: _there(told.integer(name, 0, LONGEST_STREAM), name) for name in STREAMS}
+
+
+def parse_cut(data: bytes) -> tuple[Literal["stdout", "stderr"], int]:
+    """The stream, and where it goes on."""
+    told = parse_object(data, WAY_IN_LIMIT)
+    name = told.one_of("stream", STREAMS)
+    given(name, "stream")
+    return "stdout" if name == "stdout" else "stderr", _there(told.integer("to", 0, LONGEST_STREAM), "to")

@@ -1,0 +1,101 @@
+"""A job's output for somebody who only looks: what there is, or also what comes, from a time on."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Any, Literal
+
+from skylift.runner.errors import UsageError
+from skylift.runner.job.record import Prefix
+from skylift.runner.job.server_record import Status, parse_times, piece_offset
+from skylift.runner.launch import server as launch
+from skylift.runner.remote.account import Account
+from skylift.runner.remote.reconnect import Lifeline
+from skylift.runner.steps import in_thread
+from skylift.runner.text.duration import parse_duration
+from skylift.runner.watch.relocation import Moves
+from skylift.runner.watch.ssh_access import Reach
+from skylift.runner.watch.stream import Follower
+from skylift.runner.watcher import Watcher
+
+_NEVER = 1 << 62
+"""An offset that no stream reaches: a stream that is not asked for."""
+
+
+async def show_logs(
+    account: Account,
+    name: str,
+    watcher: Watcher,
+    *,
+    follow: bool = False,
+    only: Literal["stdout", "stderr"] | None = None,
+    since: float = 0.0,
+) -> Status | None:
+    """The output to the watcher, each byte once. With `follow`, until the job's end: its final status."""
+    spot = account.record(name).spot
+    servers = launch.live_servers(account.api, name)
+    reach = Reach(account, name, servers[0] if servers else None, spot=spot)
+    lifeline = Lifeline(account.api, watcher, account.settings.revive)
+    follower = Follower(
+        account.api,
+        account.bucket,
+        Prefix(name),
+        reach.connect,
+        reach.server_is_gone,
+        lifeline,
+        watcher,
+        Moves(watcher).see if follow else lambda _: None,
+        lambda: None,
+    )
+    for stream in ("stdout", "stderr"):
+        if only not in (None, stream):
+            follower.start_at(stream, _NEVER)
+        elif since:
+            follower.start_at(stream, await lifeline.reach(_offset_at, account, name, stream, since))
+            follower.start_since(since)
+    gone = reach.server is None and await lifeline.reach(reach.server_is_gone)
+    status = await lifeline.reach(account.status, name)
+    ended = gone or (status is not None and status.final)
+    if not ended:
+        await in_thread(reach.let_in, watcher)
+    if follow and not ended:
+        return await follower.run()
+    return await follower.once(live=not ended, moved=status is not None and status.attempt > 1)
+
+
+def _offset_at(account: Account, name: str, stream: str, since: float) -> int:
+    """Where what was written since then begins, by what S3 has; the end of that when it was written before."""
+    top = Prefix(name).stream(stream)
+    listed = account.api.pages("s3", "list_objects_v2", "Contents", Bucket=account.bucket, Prefix=top)
+    found = ((piece_offset(str(each["Key"])), each) for each in listed)
+    pieces = sorted(((start, each) for start, each in found if start is not None), key=lambda each: each[0])
+    for start, piece in pieces:
+        # S3's times are whole seconds, rounded down; what came before then was written before.
+        if piece["LastModified"].timestamp() + 1 > since:
+            offset = _offset_in(account, piece, start, since)
+            if offset is not None:
+                return offset
+    return max((start + int(each["Size"]) for start, each in pieces), default=0)
+
+
+def _offset_in(account: Account, piece: Any, start: int, since: float) -> int | None:
+    """None when all of the piece was written before. Its start, where it does not say what was written when."""
+    told = account.api.call("s3", "head_object", Bucket=account.bucket, Key=piece["Key"])["Metadata"].get("times")
+    if told is None:
+        return start
+    grain, marks = parse_times(piece["Key"], told)
+    if not marks or (since < marks[0][0] and start < marks[0][1]):
+        # Its beginning was written before its supervisor came to be.
+        return start
+    return next((offset for written, offset in marks if written + grain > since), None)
+
+
+def read_since(text: str, now: float) -> float:
+    """Seconds since the epoch, of a duration back from now or of a time; one without a zone is this machine's."""
+    if re.match(r"\d{4}-\d", text):
+        try:
+            return datetime.fromisoformat(text).timestamp()
+        except ValueError:
+            raise UsageError(f"--since {text!r} is not a time.", "Write it like 2026-01-31T12:00:00Z.") from None
+    return now - parse_duration(text, "--since")

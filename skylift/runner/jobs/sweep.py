@@ -1,0 +1,338 @@
+"""What is left of jobs that are no longer alive, and its removal.
+
+Nothing of it is a mistake of a run that ended well: a client was killed, a machine went off, AWS said no in the middle.
+A job is alive while its server may still do something for it, or while its client may still be starting one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal
+
+from skylift.runner.errors import JobNotFound, RecordDamaged, Refused
+from skylift.runner.job.record import SETUP_ALLOWANCE, TAG_JOB, Prefix, Record, job_of
+from skylift.runner.job.server_record import Status
+from skylift.runner.launch import role
+from skylift.runner.launch.fleet import (
+    Fleet,
+    active_fleets,
+    delete_fleets,
+    job_templates,
+    remove_template,
+    template_name,
+)
+from skylift.runner.launch.server import Server, live_servers, terminate
+from skylift.runner.price.price import DISK, hourly_cost
+from skylift.runner.remote.account import Account
+from skylift.runner.ship.blob_store import SHELF as INPUTS
+from skylift.runner.ship.prebuilt import SHELF
+from skylift.runner.text.duration import moment
+
+STARTING = SETUP_ALLOWANCE
+"""Seconds in which a client may be on its way to a server, so that what it has made already is not left over."""
+_LONGEST_SENDING = 86400
+"""Seconds after which an upload in parts, which no record tells of, is taken to be nobody's."""
+_SLACK = 120
+"""Seconds for a server that has done its work to go off by itself."""
+
+_KEPT = 30 * 86400
+"""Seconds that an environment is kept for jobs that need the same; the next one would build it again."""
+_ON_ITS_WAY = 86400
+"""Seconds after which an environment that is not whole will not be."""
+
+Kind = Literal[
+    "instance",
+    "fleet",
+    "launch-template",
+    "volume",
+    "network-interface",
+    "role",
+    "instance-profile",
+    "secrets",
+    "uploads",
+    "record",
+    "environment",
+    "input",
+    "damaged",
+]
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """One thing, why it is left over, and what it costs in USD an hour, where that is known and not nothing."""
+
+    kind: Kind
+    id: str
+    job: str
+    why: str
+    hourly: float | None = None
+    removable: bool = True
+    remove: Callable[[], object] = field(repr=False, default=lambda: None)
+
+    def as_json(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name not in ("remove", "removable")}
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What there is to know of one job."""
+
+    name: str
+    record: Record | None
+    status: Status | None
+    server: Server | None
+    waits: bool = False
+    """For another server, which its fleet may bring."""
+    damaged: tuple[RecordDamaged, ...] = ()
+    unreadable: bool = False
+    """Whether the client's own record is damaged, so that nobody knows until when the job may be alive."""
+
+    def death(self, now: float) -> str | None:
+        """Why nothing can come of the job any more; None while something may."""
+        if self.status is not None and self.status.final and (self.record is not None or self.unreadable):
+            return f"its job has ended ({self.status.state})"
+        if self.unreadable:
+            return None
+        if self.record is None:
+            return "its job has no record"
+        if now > self.record.deadline + _SLACK:
+            return "its job's deadline is over"
+        if self.server is None and not self.waits and now > self.record.created + STARTING:
+            return "its job has no server"
+        return None
+
+    @property
+    def is_delivered(self) -> bool:
+        """Whether all of it is in S3: nobody says how long a stream is before that."""
+        return self.status is not None and self.status.final and self.status.sent_streams
+
+    def busy_until(self) -> float:
+        """Until when a server whose job has ended is there for a reason: it is kept, or about to go off."""
+        if self.status is None or not self.status.final:
+            return 0.0
+        told = self.status.updated or self.status.ended
+        busy = max(moment(told) if told else 0.0, self.status.kept_until or 0.0)
+        return min(busy, self.record.deadline if self.record is not None else 0.0) + _SLACK
+
+
+class Sweep:
+    """One look at an account. `find` tells, and whoever asked decides what to remove."""
+
+    def __init__(self, account: Account, now: float | None = None) -> None:
+        self._account, self._api = account, account.api
+        self._now = time.time() if now is None else now
+
+    def find(self) -> list[Leftover]:
+        # Before the records: an input that comes meanwhile has its record already.
+        inputs, uploads = self._shelved()
+        live = live_servers(self._api)
+        servers = {server.job: server for server in live}
+        roles = self._made("list_roles", "Roles", "RoleName")
+        profiles = self._made("list_instance_profiles", "InstanceProfiles", "InstanceProfileName")
+        records = self._account.recorded()
+        fleets = active_fleets(self._api)
+        templates = job_templates(self._api)
+        names = sorted({*servers, *roles, *profiles, *records, *(each.job for each in fleets), *templates})
+        with ThreadPoolExecutor(8) as pool:
+            known = {each.name: each for each in pool.map(partial(self._know, servers, fleets), names)}
+        # Fleets first: whoever else is ended has one come in its place.
+        found = [*self._fleets(known, fleets), *self._templates(known, templates)]
+        found += [*self._instances(known, live), *self._roles(known, {each.role for each in live}, roles, profiles)]
+        for name in records:
+            found += self._objects(known[name])
+        found += [*self._volumes(servers), *self._interfaces(servers), *self._environments()]
+        found += self._inputs(inputs, uploads, known)
+        return [*found, *(damage for each in known.values() for damage in _damages(each))]
+
+    def _know(self, servers: dict[str, Server], fleets: list[Fleet], name: str) -> _Known:
+        record, status, damaged = None, None, []
+        try:
+            record = self._account.record(name)
+        except JobNotFound:
+            pass
+        except RecordDamaged as error:
+            damaged.append(error)
+        unreadable = bool(damaged)
+        try:
+            status = self._account.status(name)
+        except RecordDamaged as error:
+            damaged.append(error)
+        waits = any(each.job == name for each in fleets)
+        return _Known(name, record, status, servers.get(name), waits, tuple(damaged), unreadable)
+
+    def _made(self, operation: str, key: str, name: str) -> dict[str, float]:
+        """Roles or profiles by job, and when each was made."""
+        found = self._api.pages("iam", operation, key, PathPrefix=role.PATH)
+        return {
+            str(each[name]).removeprefix(role.role_name("")): each["CreateDate"].timestamp()
+            for each in found
+            if role.is_role_name(str(each[name]))
+        }
+
+    def _instances(self, known: dict[str, _Known], live: list[Server]) -> Iterator[Leftover]:
+        for server in live:
+            job = server.job
+            # Promise 5: on a stopped server, results that could not be delivered wait for their user. They may have
+            # come all the same: then the answer to the wish to be stopped was late, or lost.
+            waits = server.state == "stopped" and not known[job].is_delivered
+            if waits or self._now < known[job].busy_until():
+                continue
+            why = known[job].death(self._now)
+            if why is not None:
+                remove = partial(terminate, self._api, server.instance)
+                price = self._price(hourly_cost(server, self._account.settings.region))
+                yield Leftover("instance", server.instance, job, why, price, remove=remove)
+
+    def _fleets(self, known: dict[str, _Known], fleets: list[Fleet]) -> Iterator[Leftover]:
+        for each in fleets:
+            why = known[each.job].death(self._now)
+            if why is not None and self._now >= known[each.job].busy_until():
+                remove = partial(delete_fleets, self._api, [each], servers_too=False)
+                yield Leftover("fleet", each.id, each.job, why, remove=remove)
+
+    def _templates(self, known: dict[str, _Known], templates: dict[str, float]) -> Iterator[Leftover]:
+        for job, created in templates.items():
+            why = known[job].death(self._now)
+            in_use = known[job].server is not None or (known[job].waits and why is None)
+            if why is not None and not in_use and self._now - created >= self._grace(known[job]):
+                remove = partial(remove_template, self._api, job)
+                yield Leftover("launch-template", template_name(job), job, why, remove=remove)
+
+    def _roles(
+        self, known: dict[str, _Known], used: set[str], roles: dict[str, float], profiles: dict[str, float]
+    ) -> Iterator[Leftover]:
+        """`used` are those of servers that are there, whichever job they were made for. A role is that job's whose tag
+        it carries: of a server that was kept, it may be named after an earlier one."""
+        for kind, made in (("instance-profile", profiles), ("role", roles)):
+            for job, created in made.items():
+                name = role.role_name(job)
+                if name in used or known[job].server is not None or known[job].death(self._now) is None:
+                    continue
+                owner = role.owner_of(self._api, name)
+                now = known.get(owner) or (self._know({}, [], owner) if owner else None)
+                why = now.death(self._now) if now is not None and now.server is None else None
+                if now is not None and why is not None and self._now - created >= self._grace(now):
+                    yield Leftover(
+                        "role" if kind == "role" else "instance-profile",
+                        name,
+                        owner,
+                        why,
+                        remove=partial(role.remove_role_of, self._api, name, {owner}),
+                    )
+
+    def _grace(self, job: _Known) -> float:
+        """A role without a record may be that of a job which is being started: the record is written beside it."""
+        return STARTING if job.record is None else 0
+
+    def _objects(self, job: _Known) -> Iterator[Leftover]:
+        """In the job's prefix: secrets that nobody read, uploads that nobody completed, and a job that never was."""
+        why = job.death(self._now)
+        if why is None or job.server is not None or job.record is None:
+            return
+        bucket, prefix = self._account.bucket, Prefix(job.name)
+        if job.status is None and not job.damaged:
+            remove = partial(self._api.delete_below, bucket, f"{prefix.base}/", last=prefix.record)
+            yield Leftover("record", prefix.base, job.name, "its server was never started", remove=remove)
+            return
+        if self._api.has(bucket, prefix.env):
+            remove_env = partial(self._api.call, "s3", "delete_object", Bucket=bucket, Key=prefix.env)
+            yield Leftover("secrets", prefix.env, job.name, why, remove=remove_env)
+        uploads = self._api.uploads(bucket, f"{prefix.base}/")
+        if uploads:
+            abort = partial(self._api.abort_uploads, bucket, f"{prefix.base}/")
+            yield Leftover("uploads", prefix.base, job.name, f"{why}; {len(uploads)} half done", remove=abort)
+
+    def _shelved(self) -> tuple[list[Any], list[Any]]:
+        """Inputs of all jobs, and those that are on their way or were given up."""
+        bucket = self._account.bucket
+        try:
+            inputs = self._api.pages("s3", "list_objects_v2", "Contents", Bucket=bucket, Prefix=INPUTS)
+            return inputs, self._api.uploads(bucket, INPUTS)
+        except Refused as error:
+            if error.code == "NoSuchBucket":
+                return [], []
+            raise
+
+    def _inputs(self, shelved: list[Any], uploads: list[Any], known: dict[str, _Known]) -> Iterator[Leftover]:
+        """Inputs of jobs that all were forgotten. As long as one has a record, its next run may find them again."""
+        wanted = {digest for job in known.values() if job.record is not None for digest in job.record.inputs}
+        # What a job was given whose record cannot be read, nobody knows.
+        for each in shelved if not any(job.unreadable for job in known.values()) else ():
+            key = str(each["Key"])
+            if key.removeprefix(INPUTS) not in wanted and self._now - each["LastModified"].timestamp() >= STARTING:
+                remove = partial(self._forget_input, key, set(known))
+                yield Leftover("input", key, "-", "no job that is known was given it", remove=remove)
+        for upload in uploads:
+            if self._now - upload["Initiated"].timestamp() >= _LONGEST_SENDING:
+                abort = partial(self._abort, upload)
+                yield Leftover("uploads", str(upload["Key"]), "-", "begun more than a day ago", remove=abort)
+
+    def _forget_input(self, key: str, known: set[str]) -> None:
+        """Not if a job that has come meanwhile was given it."""
+        for job in set(self._account.recorded()) - known:
+            if key.removeprefix(INPUTS) in self._account.record(job).inputs:
+                return
+        self._api.call("s3", "delete_object", Bucket=self._account.bucket, Key=key)
+
+    def _abort(self, upload: Any) -> None:
+        where = {"Bucket": self._account.bucket, "Key": upload["Key"]}
+        try:
+            self._api.call("s3", "abort_multipart_upload", **where, UploadId=upload["UploadId"])
+        except Refused as error:
+            if error.code != "NoSuchUpload":
+                raise
+
+    def _volumes(self, servers: dict[str, Server]) -> Iterator[Leftover]:
+        filters = [{"Name": "tag-key", "Values": [TAG_JOB]}, {"Name": "status", "Values": ["available"]}]
+        for each in self._api.pages("ec2", "describe_volumes", "Volumes", Filters=filters):
+            job, volume = job_of(each["Tags"]), str(each["VolumeId"])
+            if job and job not in servers:
+                remove = partial(self._unless_gone, "delete_volume", VolumeId=volume)
+                yield Leftover(
+                    "volume", volume, job, "it is attached to nothing", self._price(each["Size"] * DISK), remove=remove
+                )
+
+    def _interfaces(self, servers: dict[str, Server]) -> Iterator[Leftover]:
+        filters = [{"Name": "tag-key", "Values": [TAG_JOB]}, {"Name": "status", "Values": ["available"]}]
+        for each in self._api.pages("ec2", "describe_network_interfaces", "NetworkInterfaces", Filters=filters):
+            job, interface = job_of(each["TagSet"]), str(each["NetworkInterfaceId"])
+            if job and job not in servers:
+                remove = partial(self._unless_gone, "delete_network_interface", NetworkInterfaceId=interface)
+                yield Leftover("network-interface", interface, job, "it is attached to nothing", remove=remove)
+
+    def _environments(self) -> Iterator[Leftover]:
+        """They belong to no job. Each was last written when it was built."""
+        if not self._account.recorded():
+            return
+        bucket = self._account.bucket
+        newest: dict[str, float] = {}
+        whole: set[str] = set()
+        for each in self._api.pages("s3", "list_objects_v2", "Contents", Bucket=bucket, Prefix=f"{SHELF}/"):
+            place, _, name = str(each["Key"]).rpartition("/")
+            newest[place] = max(newest.get(place, 0), each["LastModified"].timestamp())
+            whole |= {place} if name == "index.json" else set()
+        for place, written in sorted(newest.items()):
+            if self._now - written > (_KEPT if place in whole else _ON_ITS_WAY):
+                why = "it was built long ago" if place in whole else "it was never whole"
+                remove = partial(self._api.delete_below, bucket, f"{place}/")
+                yield Leftover("environment", place, "-", why, remove=remove)
+
+    def _price(self, hourly: float | None) -> float | None:
+        return hourly if self._account.settings.billed else None
+
+    def _unless_gone(self, operation: str, **what: str) -> None:
+        try:
+            self._api.call("ec2", operation, **what)
+        except Refused as error:
+            if not error.code.endswith(".NotFound"):
+                raise
+
+
+def _damages(job: _Known) -> Iterator[Leftover]:
+    """Told, and left to the user: it may be all that there is of a job's results."""
+    for each in job.damaged:
+        yield Leftover("damaged", each.key, job.name, f"{each.why}: `skylift rm {job.name}`", removable=False)

@@ -1,0 +1,85 @@
+"""Waiting for a job's end with nothing but S3 and EC2 to ask."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+from skylift.runner.collect.bigger_type import name_larger_type
+from skylift.runner.collect.outcome import conclude
+from skylift.runner.collect.results import Manifest, bring_home, read_manifest
+from skylift.runner.errors import RunError
+from skylift.runner.job.job import Outcome
+from skylift.runner.job.record import Prefix, Record
+from skylift.runner.launch import server as launch
+from skylift.runner.launch.fleet import active_fleets, put_away
+from skylift.runner.launch.kept_server import put_roles_away
+from skylift.runner.price.run_price import with_price
+from skylift.runner.remote.account import Account
+from skylift.runner.remote.reconnect import Lifeline
+from skylift.runner.steps import in_thread
+from skylift.runner.watcher import Watcher
+
+_SHORTEST, _LONGEST = 0.1, 5.0
+
+
+async def wait(account: Account, name: str, watcher: Watcher) -> Outcome:
+    """How the job ended, as soon as it has. Raises RunError when its server has gone without a word."""
+    record = account.record(name)
+    instance_type = record.instance_type
+    lifeline = Lifeline(account.api, watcher, account.settings.revive)
+    pause = _SHORTEST
+    while True:
+        # Asked before the status: a server goes only after it has written its last one.
+        servers = await lifeline.reach(launch.live_servers, account.api, name)
+        status = await lifeline.reach(account.status, name)
+        if status is not None and status.final:
+            break
+        if (not servers or servers[0].gone) and not (record.spot and await _goes_on(lifeline, account, name)):
+            return conclude(name, None, Manifest(), servers[0] if servers else None)
+        await asyncio.sleep(pause)
+        pause = min(pause * 1.3, _LONGEST)
+    status = status.until(record.deadline)
+    manifest = await lifeline.reach(_manifest, account, name, record)
+    if record.spot:
+        await lifeline.reach(put_away, account.api, name)
+    if not status.kept_until:
+        await lifeline.reach(put_roles_away, account, name, servers)
+    told = conclude(name, status, manifest, servers[0] if servers else None)
+    told = replace(told, instance_type=told.instance_type or instance_type, choice=record.choice)
+    told = with_price(told, account.settings)
+    return await in_thread(name_larger_type, account.api, told, instance_type)
+
+
+async def _goes_on(lifeline: Lifeline, account: Account, name: str) -> bool:
+    """Whether another server comes; or came a moment ago, when there was none yet."""
+    if await lifeline.reach(active_fleets, account.api, name):
+        return True
+    return bool(await lifeline.reach(launch.live_servers, account.api, name)) or bool(
+        (status := await lifeline.reach(account.status, name)) and status.final
+    )
+
+
+def _manifest(account: Account, name: str, record: Record) -> Manifest:
+    return read_manifest(account.api, account.bucket, Prefix(name), record.outputs, record.script)
+
+
+def collect(account: Account, name: str, home: Path, watcher: Watcher) -> Manifest:
+    """Bring home what a job has left, whenever that was; what is here already stays. Raises RunError before its end."""
+    record = account.record(name)
+    status = account.status(name)
+    if (status is None or not status.final) and (
+        launch.live_servers(account.api, name) or (record.spot and active_fleets(account.api, name))
+    ):
+        raise RunError(f"The job {name} has not ended yet.", f"Wait for it: skylift wait {name}")
+    prefix = Prefix(name)
+    manifest = _manifest(account, name, record)
+    come = 0
+
+    def progress(more: int) -> None:
+        nonlocal come
+        come += more
+        watcher.progress("results", come, manifest.size)
+
+    return bring_home(account.api, account.bucket, prefix, manifest, home, progress)

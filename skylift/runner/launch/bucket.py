@@ -1,0 +1,36 @@
+"""The account's one skylift bucket in a region: private, and the place of every job's record."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from skylift.runner.errors import Refused, RunError
+from skylift.runner.remote.api import Api
+
+_MISSING = {"404", "NoSuchBucket", "NotFound"}
+
+
+def ensure_bucket(api: Api, name: str) -> None:
+    try:
+        api.call("s3", "head_bucket", Bucket=name)
+    except Refused as error:
+        if error.code in _MISSING:
+            return _make_bucket(api, name)
+        if error.code in {"403", "301"}:
+            raise RunError(
+                f"The bucket {name} is there but is not ours to use ({error.code}).",
+                "Its name is made of your account and region. Somebody else has it, or your permissions lack it.",
+            ) from None
+        raise
+    return None
+
+
+def _make_bucket(api: Api, name: str) -> None:
+    params: dict[str, Any] = {}
+    if api.region != "us-east-1":  # which S3 refuses to be told
+        params["CreateBucketConfiguration"] = {"LocationConstraint": api.region}
+    try:
+        api.call("s3", "create_bucket", Bucket=name, **params)
+    except Refused as error:
+        if error.code != "BucketAlreadyOwnedByYou":
+            raise

@@ -1,0 +1,102 @@
+"""The key pair that opens servers: made on this machine, so that its private half never leaves it.
+
+EC2 knows it under a name taken from the public key itself: two machines never fight over one name, and importing it
+twice changes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from skylift.runner.errors import Refused, UsageError
+from skylift.runner.launch.network import TAG_PART
+from skylift.runner.remote.api import Api
+
+
+@dataclass(frozen=True)
+class KeyPair:
+    name: str
+    private: Path
+    public: str
+
+
+def ensure_key(api: Api, folder: Path, account: str) -> KeyPair:
+    key = ensure_key_file(folder, account, api.region)
+    filters = [{"Name": "key-name", "Values": [key.name]}]
+    if api.call("ec2", "describe_key_pairs", Filters=filters)["KeyPairs"]:
+        return key
+    tags = [{"ResourceType": "key-pair", "Tags": [{"Key": TAG_PART, "Value": "key"}]}]
+    try:
+        api.call(
+            "ec2",
+            "import_key_pair",
+            KeyName=key.name,
+            PublicKeyMaterial=key.public.encode(),
+            TagSpecifications=tags,
+        )
+    except Refused as error:
+        if error.code != "InvalidKeyPair.Duplicate":
+            raise
+    return key
+
+
+def key_here(folder: Path, account: str, region: str) -> KeyPair | None:
+    """The one that this machine has; nothing is made."""
+    return ensure_key_file(folder, account, region) if (folder / f"{account}-{region}.pub").exists() else None
+
+
+def ensure_key_file(folder: Path, account: str, region: str) -> KeyPair:
+    """The key on disk, made when there is none; two that make it at the same time both get the one that was first."""
+    private = folder / f"{account}-{region}.pem"
+    public = private.with_suffix(".pub")
+    try:
+        if not public.exists():
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _make_key_file(private, public)
+        text = public.read_text().strip()
+        if private.stat().st_mode & 0o077:
+            raise UsageError(f"Others can read the private key {private}.", f"chmod 600 {private}")
+    except FileNotFoundError:
+        raise UsageError(
+            f"The private key {private} is gone.", f"Remove {public} too; a new pair is made then."
+        ) from None
+    except OSError as error:
+        raise UsageError(
+            f"The key folder {folder} cannot be used: {error.strerror} ({error.filename}).",
+            "Make it writable, or set XDG_CONFIG_HOME to a folder that is.",
+        ) from None
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return KeyPair(f"skylift-{digest[:16]}", private, text)
+
+
+def _make_key_file(private: Path, public: Path) -> None:
+    # Half of a second to import, and needed once.
+    from skylift.runner.remote.ssh import new_key  # noqa: PLC0415
+
+    if not private.exists():
+        secret, _ = new_key()
+        _write_first(private, secret)
+    from skylift.runner.remote.ssh import public_half  # noqa: PLC0415
+
+    _write_first(public, public_half(private))
+
+
+def _write_first(path: Path, content: str) -> None:
+    """Whole or not at all, and never over what another wrote first."""
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return
+    finally:
+        temporary.unlink()

@@ -1,0 +1,281 @@
+"""skylift's own small network: a VPC with a public subnet in each zone, and a group that lets SSH in from here only.
+
+It is made once in an account and region, found again by its tags, and never changed after it is complete, but for the
+group's rules: each address that skylift is called from gets one. Users may name a subnet of their own instead.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from skylift.runner.errors import LaunchFailed, Refused, UsageError
+from skylift.runner.job.job import Access, Settings
+from skylift.runner.remote.api import Api
+from skylift.runner.remote.lock import make_once
+
+T = TypeVar("T")
+
+TAG_PART = "skylift:network"
+TAG_READY = "skylift:ready"
+RANGE = "10.83.0.0/16"
+OWN = Access()
+_SETTLING = 30.0
+_MOST_ZONES = 8
+"""/20 subnets out of /16 would give 16; more than 8 zones exist nowhere."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """`subnets` are (zone, subnet id), sorted by zone; `callers` the IPv4 ranges that may open SSH.
+
+    `public` says whether servers get public addresses; `own` that the groups are skylift's, to add callers to.
+    """
+
+    vpc: str
+    subnets: tuple[tuple[str, str], ...]
+    groups: tuple[str, ...]
+    callers: frozenset[str]
+    public: bool = True
+    own: bool = True
+
+    def spell(self, caller: str | None) -> str:
+        """For the user: where the server stands, and who can reach it."""
+        if not self.public:
+            return f"{self.vpc}, no public address"
+        return f"{self.vpc}, SSH from {(caller or '').removesuffix('/32')} only" if self.own else self.vpc
+
+
+def find_caller(settings: Settings) -> str | None:
+    """The IPv4 range to open SSH to; None where nobody gets in, or where the user's own groups decide."""
+    access = settings.access
+    if access.private or access.groups:
+        return None
+    return str(ipaddress.IPv4Network(access.ssh_from or settings.caller_address()))
+
+
+def find_network(api: Api, access: Access = OWN) -> Network | None:
+    """The user's subnet, or skylift's own network; None where that is still to be made."""
+    return _find_own(api) if access.subnet is None else _around_subnet(api, access.subnet, access.groups)
+
+
+def ensure_network(api: Api, bucket: str) -> Network:
+    """skylift's own network, made if it is not there."""
+    return make_once(api, bucket, "network", lambda: _find_own(api), lambda: _make(api))
+
+
+def open_network(api: Api, network: Network, access: Access, caller: str | None) -> Network:
+    """As it is to be used: with SSH open to the caller, or private."""
+    network = replace(network, public=not access.private)
+    if access.private and access.subnet is None:
+        _lead_to_s3(api, network.vpc)
+    return network if caller is None else open_ssh(api, network, caller)
+
+
+def open_ssh(api: Api, network: Network, source: str) -> Network:
+    """A range may reach port 22. Rules for others stay: other machines may be using them."""
+    if source in network.callers:
+        return network
+    _authorize_ssh(api, network.groups[0], source)
+    return replace(network, callers=network.callers | {source})
+
+
+def open_groups(api: Api, groups: tuple[str, ...], source: str) -> None:
+    """Likewise, in those of a server's groups that are skylift's; the user's own are left as they are."""
+    filters = [{"Name": "group-id", "Values": list(groups)}, {"Name": f"tag:{TAG_PART}", "Values": ["group"]}]
+    for group in api.call("ec2", "describe_security_groups", Filters=filters)["SecurityGroups"]:
+        if source not in _callers(group):
+            _authorize_ssh(api, group["GroupId"], source)
+
+
+def _authorize_ssh(api: Api, group: str, source: str) -> None:
+    rule = {
+        "IpProtocol": "tcp",
+        "FromPort": 22,
+        "ToPort": 22,
+        "IpRanges": [{"CidrIp": source, "Description": "skylift was called from here"}],
+    }
+    _unless(
+        "InvalidPermission.Duplicate",
+        api,
+        "authorize_security_group_ingress",
+        GroupId=group,
+        IpPermissions=[rule],
+    )
+
+
+def _around_subnet(api: Api, subnet: str, groups: tuple[str, ...]) -> Network:
+    try:
+        found = api.call("ec2", "describe_subnets", SubnetIds=[subnet])["Subnets"][0]
+    except Refused as error:
+        if error.code != "InvalidSubnetID.NotFound":
+            raise
+        raise UsageError(f"There is no subnet {subnet} in {api.region}.") from None
+    vpc, places = found["VpcId"], ((found["AvailabilityZone"], subnet),)
+    if groups:
+        return Network(vpc, places, groups, frozenset(), own=False)
+    ours = _find(api, "describe_security_groups", "SecurityGroups", "group", vpc)
+    if not ours:
+        _make_group(api, vpc)
+        ours = _find(api, "describe_security_groups", "SecurityGroups", "group", vpc)
+    return Network(vpc, places, (ours[0]["GroupId"],), _callers(ours[0]))
+
+
+def _find_own(api: Api) -> Network | None:
+    """The complete network. Should there ever be two, everybody uses the one whose id sorts first."""
+    filters = [{"Name": f"tag:{TAG_PART}", "Values": ["vpc"]}, {"Name": f"tag:{TAG_READY}", "Values": ["yes"]}]
+    with ThreadPoolExecutor(2) as pool:
+        subnet = pool.submit(_find, api, "describe_subnets", "Subnets", "subnet")
+        group = pool.submit(_find, api, "describe_security_groups", "SecurityGroups", "group")
+        vpcs = api.call("ec2", "describe_vpcs", Filters=filters)["Vpcs"]
+        if not vpcs:
+            return None
+        vpc = min(each["VpcId"] for each in vpcs)
+        subnets, groups = ([each for each in found.result() if each["VpcId"] == vpc] for found in (subnet, group))
+    if not subnets or not groups:
+        # Somebody may have completed it between one of these looks and the other.
+        subnets = _find(api, "describe_subnets", "Subnets", "subnet", vpc)
+        groups = _find(api, "describe_security_groups", "SecurityGroups", "group", vpc)
+    if not subnets or not groups:
+        raise LaunchFailed(
+            f"skylift's network {vpc} has lost its subnets or its security group.",
+            f"Delete the VPC {vpc}; the next run makes a new network.",
+        )
+    places = sorted((each["AvailabilityZone"], each["SubnetId"]) for each in subnets)
+    return Network(vpc, tuple(places), (groups[0]["GroupId"],), _callers(groups[0]))
+
+
+def _callers(group: dict[str, Any]) -> frozenset[str]:
+    return frozenset(
+        each["CidrIp"]
+        for rule in group["IpPermissions"]
+        if rule.get("FromPort") == 22 and rule.get("ToPort") == 22
+        for each in rule.get("IpRanges", [])
+    )
+
+
+def _make(api: Api) -> Network:
+    """Each part is looked for first, so that what a killed run left half-made is completed. The mark comes last."""
+    vpc = _make_vpc(api)
+    _make_gateway(api, vpc)
+    _make_subnets(api, vpc)
+    _make_group(api, vpc)
+    api.settled("ec2", "create_tags", Resources=[vpc], Tags=[{"Key": TAG_READY, "Value": "yes"}])
+    return _eventually(lambda: _find_own(api), f"skylift's network {vpc}")
+
+
+def _make_vpc(api: Api) -> str:
+    filters = [{"Name": f"tag:{TAG_PART}", "Values": ["vpc"]}]
+    begun = [str(each["VpcId"]) for each in api.call("ec2", "describe_vpcs", Filters=filters)["Vpcs"]]
+    if begun:
+        return min(begun)
+    made = api.call("ec2", "create_vpc", CidrBlock=RANGE, TagSpecifications=_tags("vpc", "vpc"))
+    vpc: str = made["Vpc"]["VpcId"]
+    return vpc
+
+
+def _make_gateway(api: Api, vpc: str) -> None:
+    filters = [{"Name": f"tag:{TAG_PART}", "Values": ["gateway"]}]
+    begun = api.call("ec2", "describe_internet_gateways", Filters=filters)["InternetGateways"]
+    mine = [each for each in begun if all(at["VpcId"] == vpc for at in each["Attachments"])]
+    if mine:
+        gateway, attached = mine[0]["InternetGatewayId"], bool(mine[0]["Attachments"])
+    else:
+        tags = _tags("internet-gateway", "gateway")
+        made = api.call("ec2", "create_internet_gateway", TagSpecifications=tags)
+        gateway, attached = made["InternetGateway"]["InternetGatewayId"], False
+    if not attached:
+        api.settled("ec2", "attach_internet_gateway", InternetGatewayId=gateway, VpcId=vpc)
+    main = [{"Name": "vpc-id", "Values": [vpc]}, {"Name": "association.main", "Values": ["true"]}]
+    tables = _eventually(
+        lambda: api.call("ec2", "describe_route_tables", Filters=main)["RouteTables"], f"the main route table of {vpc}"
+    )
+    table = tables[0]
+    if not any(route.get("DestinationCidrBlock") == "0.0.0.0/0" for route in table["Routes"]):
+        route = {"RouteTableId": table["RouteTableId"], "DestinationCidrBlock": "0.0.0.0/0", "GatewayId": gateway}
+        api.settled("ec2", "create_route", **route)
+
+
+def _lead_to_s3(api: Api, vpc: str) -> None:
+    """A server without a public address reaches S3 through an endpoint of skylift's network, and nothing else."""
+    service = f"com.amazonaws.{api.region}.s3"
+    filters = [{"Name": "vpc-id", "Values": [vpc]}, {"Name": "service-name", "Values": [service]}]
+    if api.call("ec2", "describe_vpc_endpoints", Filters=filters)["VpcEndpoints"]:
+        return
+    main = [{"Name": "vpc-id", "Values": [vpc]}, {"Name": "association.main", "Values": ["true"]}]
+    tables = [each["RouteTableId"] for each in api.call("ec2", "describe_route_tables", Filters=main)["RouteTables"]]
+    wanted = {"VpcId": vpc, "ServiceName": service, "RouteTableIds": tables}
+    # Another run may have made it meanwhile.
+    _unless(
+        "RouteAlreadyExists",
+        api,
+        "create_vpc_endpoint",
+        TagSpecifications=_tags("vpc-endpoint", "endpoint"),
+        **wanted,
+    )
+
+
+def _make_subnets(api: Api, vpc: str) -> None:
+    found = api.call("ec2", "describe_availability_zones", Filters=[{"Name": "state", "Values": ["available"]}])
+    ordinary = [
+        each["ZoneName"]
+        for each in found["AvailabilityZones"]
+        if each.get("ZoneType", "availability-zone") == "availability-zone"
+    ]
+    there = {each["AvailabilityZone"] for each in _find(api, "describe_subnets", "Subnets", "subnet", vpc)}
+    for number, zone in enumerate(sorted(ordinary)[:_MOST_ZONES]):
+        if zone not in there:
+            block = f"10.83.{number * 16}.0/20"
+            tags = _tags("subnet", "subnet")
+            api.settled(
+                "ec2", "create_subnet", VpcId=vpc, CidrBlock=block, AvailabilityZone=zone, TagSpecifications=tags
+            )
+
+
+def _make_group(api: Api, vpc: str) -> None:
+    _unless(
+        "InvalidGroup.Duplicate",
+        api,
+        "create_security_group",
+        GroupName="skylift",
+        Description="Servers of skylift jobs: SSH from where skylift is called, nothing else",
+        VpcId=vpc,
+        TagSpecifications=_tags("security-group", "group"),
+    )
+
+
+def _find(api: Api, operation: str, key: str, part: str, vpc: str | None = None) -> list[Any]:
+    """skylift's own of one kind, in one VPC or in all."""
+    within = [{"Name": "vpc-id", "Values": [vpc]}] if vpc else []
+    filters = [*within, {"Name": f"tag:{TAG_PART}", "Values": [part]}]
+    found: list[Any] = api.call("ec2", operation, Filters=filters)[key]
+    return found
+
+
+def _eventually(look: Callable[[], T | None], what: str) -> T:
+    """What was made a moment ago, as soon as AWS lists it."""
+    until, pause = time.monotonic() + _SETTLING, 0.1
+    while not (found := look()):
+        if time.monotonic() > until:
+            raise LaunchFailed(f"{what} was made, but AWS does not list it.", "Try again in a minute.")
+        time.sleep(pause)
+        pause = min(pause * 2, 3)
+    return found
+
+
+def _tags(resource: str, part: str) -> list[dict[str, Any]]:
+    tags = [{"Key": "Name", "Value": "skylift"}, {"Key": TAG_PART, "Value": part}]
+    return [{"ResourceType": resource, "Tags": tags}]
+
+
+def _unless(code: str, api: Api, operation: str, **params: Any) -> None:
+    """A call whose named error means that what it would make is there already."""
+    try:
+        api.settled("ec2", operation, **params)
+    except Refused as error:
+        if error.code != code:
+            raise

@@ -1,0 +1,248 @@
+"""From a prepared job to a server: image and type, RunInstances, and what became of the instance."""
+
+from __future__ import annotations
+
+import base64
+import difflib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from skylift.runner.errors import LaunchFailed, Refused, UsageError
+from skylift.runner.job.job import Job
+from skylift.runner.job.record import TAG_FIT, TAG_JOB, job_of, tags_of
+from skylift.runner.launch.key import KeyPair
+from skylift.runner.launch.network import Network
+from skylift.runner.launch.role import JobRole
+from skylift.runner.remote.api import Api
+
+_IAM_PATIENCE = 90.0
+"""Seconds in which a new instance profile must have become known to EC2; AWS speaks of several seconds."""
+_NEXT_ZONE = {"InsufficientInstanceCapacity", "Unsupported", "InsufficientFreeAddressesInSubnet"}
+_LIVE = ["pending", "running", "stopping", "stopped"]
+
+
+@dataclass(frozen=True)
+class Server:
+    """An instance as EC2 last described it; `address` is its public IPv4 address, once it has one, `role` that of its
+    profile, `fit` what is to be known of one that is kept, and `parts` are its disks and network interfaces."""
+
+    instance: str
+    state: str
+    address: str | None
+    reason: str
+    job: str
+    type: str
+    launched: str
+    zone: str = ""
+    key: str = ""
+    groups: tuple[str, ...] = ()
+    role: str = ""
+    fit: str = ""
+    parts: tuple[str, ...] = ()
+
+    @property
+    def gone(self) -> bool:
+        return self.state in {"shutting-down", "terminated", "stopping", "stopped"}
+
+
+def check_type(api: Api, name: str) -> tuple[str, ...]:
+    """The processors whose programs the type runs. Raises UsageError, with the nearest names, for one that this
+    region does not have."""
+    try:
+        found = api.call("ec2", "describe_instance_types", InstanceTypes=[name])["InstanceTypes"][0]
+    except Refused as error:
+        if error.code not in {"InvalidInstanceType", "InvalidParameterValue"}:
+            raise
+    else:
+        return tuple(found["ProcessorInfo"]["SupportedArchitectures"])
+    known = [str(each["InstanceType"]) for each in api.pages("ec2", "describe_instance_types", "InstanceTypes")]
+    near = difflib.get_close_matches(name, known, n=4, cutoff=0.5)
+    advice = f"Near it: {', '.join(near)}." if near else f"There are {len(known)} types, like t3.small."
+    raise UsageError(f"There is no instance type {name!r} in {api.region}.", advice)
+
+
+def types_there(api: Api, names: Sequence[str]) -> tuple[str, ...]:
+    """Those of them that this region has, in their order."""
+    wanted = [{"Name": "instance-type", "Values": list(names)}]
+    found = {
+        each["InstanceType"] for each in api.pages("ec2", "describe_instance_types", "InstanceTypes", Filters=wanted)
+    }
+    return tuple(each for each in names if each in found)
+
+
+def run_instance(
+    api: Api,
+    job: Job,
+    token: str,
+    network: Network,
+    key: KeyPair,
+    role: JobRole,
+    image: str,
+    user_data: str,
+    fit: str = "",
+) -> Server:
+    """Start the job's server, in the first zone that has room. `token` makes a repeated call the same call; `fit` is
+    what a next job must be like to have the server after it."""
+    refusal: Refused | None = None
+    full: list[str] = []
+    for number, (zone, subnet) in enumerate(network.subnets):
+        request = launch_request(job, f"{token}-{number}", network, subnet, key.name, role, image, user_data, fit)
+        try:
+            answer = _run_when_profile_is_known(api, request)
+        except Refused as error:
+            refusal = error
+            if error.code in _NEXT_ZONE:
+                full.append(zone)
+                continue
+            break
+        return _server(answer["Instances"][0])
+    if refusal is None:
+        raise LaunchFailed(f"skylift's network {network.vpc} has no subnet.")
+    tried = f" Tried in {', '.join(full)}." if len(full) > 1 else ""
+    raise LaunchFailed(f"No server could be started: {refusal.reason} ({refusal.code}){tried}", refusal.advice)
+
+
+def launch_request(
+    job: Job,
+    token: str,
+    network: Network,
+    subnet: str,
+    key: str,
+    role: JobRole,
+    image: str,
+    user_data: str,
+    fit: str = "",
+) -> dict[str, Any]:
+    """RunInstances' parameters, exactly."""
+    tags = [{"Key": name, "Value": value} for name, value in tags_of(job.name).items()]
+    kept = [{"Key": TAG_FIT, "Value": fit}] if fit else []
+    return {
+        "ImageId": image,
+        "InstanceType": job.instance_type,
+        "MinCount": 1,
+        "MaxCount": 1,
+        "KeyName": key,
+        "ClientToken": token,
+        "UserData": user_data,
+        "IamInstanceProfile": {"Arn": role.profile_arn},
+        "InstanceInitiatedShutdownBehavior": "terminate",
+        "MetadataOptions": {"HttpTokens": "required"},
+        "NetworkInterfaces": [
+            {
+                "DeviceIndex": 0,
+                "SubnetId": subnet,
+                "Groups": list(network.groups),
+                "AssociatePublicIpAddress": network.public,
+            }
+        ],
+        "TagSpecifications": [
+            {"ResourceType": "instance", "Tags": [*tags, *kept]},
+            *({"ResourceType": kind, "Tags": tags} for kind in ("volume", "network-interface")),
+        ],
+    }
+
+
+def _run_when_profile_is_known(api: Api, request: dict[str, Any]) -> Any:
+    """IAM tells EC2 of a new profile within seconds; until then RunInstances calls it invalid."""
+    until = time.monotonic() + _IAM_PATIENCE
+    pause = 0.1
+    while True:
+        try:
+            return api.call("ec2", "run_instances", **request)
+        except Refused as error:
+            if not is_unknown_profile(error.code, error.reason) or time.monotonic() + pause > until:
+                raise
+        time.sleep(pause)
+        pause = min(pause * 1.6, 5)
+
+
+def is_unknown_profile(code: str, reason: str) -> bool:
+    """Whether EC2 has not heard yet of a profile that was made a moment ago."""
+    words = reason.lower().replace("iaminstanceprofile", "iam instance profile")
+    return code == "InvalidParameterValue" and "instance profile" in words
+
+
+def describe(api: Api, instance: str) -> Server | None:
+    """None when EC2 does not know it: not yet, right after its launch, or no more."""
+    try:
+        found = api.call("ec2", "describe_instances", InstanceIds=[instance])["Reservations"]
+    except Refused as error:
+        if error.code == "InvalidInstanceID.NotFound":
+            return None
+        raise
+    return _server(found[0]["Instances"][0]) if found else None
+
+
+def live_servers(api: Api, job: str | None = None) -> list[Server]:
+    """Servers of one job, or of all, that are not gone for good."""
+    filters = [{"Name": "instance-state-name", "Values": _LIVE}]
+    filters.append({"Name": f"tag:{TAG_JOB}", "Values": [job]} if job else {"Name": "tag-key", "Values": [TAG_JOB]})
+    found = api.pages("ec2", "describe_instances", "Reservations", Filters=filters)
+    return _of_jobs(found)
+
+
+def describe_kept(api: Api) -> list[Server]:
+    """Servers that run and were started to be kept, whatever they are doing now."""
+    filters = [{"Name": "instance-state-name", "Values": ["running"]}, {"Name": "tag-key", "Values": [TAG_FIT]}]
+    return _of_jobs(api.pages("ec2", "describe_instances", "Reservations", Filters=filters))
+
+
+def _of_jobs(reservations: list[Any]) -> list[Server]:
+    """A tag may say anything; what is no name of a job is none."""
+    found = (_server(instance) for reservation in reservations for instance in reservation["Instances"])
+    return [each for each in found if each.job]
+
+
+def terminate(api: Api, instance: str) -> None:
+    try:
+        api.call("ec2", "terminate_instances", InstanceIds=[instance])
+    except Refused as error:
+        if error.code != "InvalidInstanceID.NotFound":
+            raise
+
+
+def send_key(api: Api, server: Server, user: str, public: str) -> None:
+    """Have a server take one more public key, for the next minute."""
+    api.call(
+        "ec2-instance-connect",
+        "send_ssh_public_key",
+        InstanceId=server.instance,
+        InstanceOSUser=user,
+        SSHPublicKey=public,
+        AvailabilityZone=server.zone,
+    )
+
+
+def console_tail(api: Api, instance: str) -> str:
+    """The last of the console's lines, for a server that ended before it could say anything else."""
+    answer = api.call("ec2", "get_console_output", InstanceId=instance)
+    text = str(answer.get("Output", ""))
+    # boto3 decodes it; other clients' answers come as they are sent.
+    if text and "\n" not in text and " " not in text:
+        text = base64.b64decode(text).decode(errors="replace")
+    return "\n".join(text.strip().splitlines()[-15:])
+
+
+def _server(instance: dict[str, Any]) -> Server:
+    tags = {tag["Key"]: tag["Value"] for tag in instance.get("Tags", [])}
+    launched = instance["LaunchTime"]
+    return Server(
+        instance=instance["InstanceId"],
+        state=instance["State"]["Name"],
+        address=instance.get("PublicIpAddress") or None,
+        reason=instance.get("StateReason", {}).get("Message", "") or instance.get("StateTransitionReason", ""),
+        job=job_of(instance.get("Tags", [])),
+        type=instance["InstanceType"],
+        launched=launched.isoformat(timespec="seconds").replace("+00:00", "Z"),
+        zone=instance.get("Placement", {}).get("AvailabilityZone", ""),
+        key=instance.get("KeyName", ""),
+        groups=tuple(each["GroupId"] for each in instance.get("SecurityGroups", [])),
+        role=instance.get("IamInstanceProfile", {}).get("Arn", "").rpartition("/")[2],
+        fit=tags.get(TAG_FIT, ""),
+        parts=(
+            *(each["Ebs"]["VolumeId"] for each in instance.get("BlockDeviceMappings", [])),
+            *(each["NetworkInterfaceId"] for each in instance.get("NetworkInterfaces", [])),
+        ),
+    )

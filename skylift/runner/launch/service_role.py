@@ -1,0 +1,31 @@
+"""The roles that EC2 itself acts in: one in which it keeps fleets, and one in which it starts spot servers.
+
+An account has them once somebody has made them. AWS's console does so unasked; whoever speaks to the API has to see to
+it before the first fleet.
+https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-fleet-prerequisites.html
+"""
+
+from __future__ import annotations
+
+from skylift.runner.errors import Refused
+from skylift.runner.remote.api import Api
+
+_PATH = "/aws-service-role/"
+_OF_FLEETS = ("ec2fleet.amazonaws.com", "spot.amazonaws.com")
+
+
+def ensure_fleet_roles(api: Api) -> None:
+    """Safe to repeat, and to do at the same time as somebody else."""
+    paths = {each["Path"] for each in api.pages("iam", "list_roles", "Roles", PathPrefix=_PATH)}
+    for service in _OF_FLEETS:
+        if f"{_PATH}{service}/" not in paths:
+            _make(api, service)
+
+
+def _make(api: Api, service: str) -> None:
+    try:
+        api.undisturbed("iam", "create_service_linked_role", AWSServiceName=service)
+    except Refused as error:
+        # IAM's answer when there is one by now.
+        if error.code != "InvalidInput" or "has been taken" not in error.reason:
+            raise

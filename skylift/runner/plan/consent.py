@@ -1,0 +1,173 @@
+"""What a `[tool.skylift]` may have by itself, and what takes the caller's yes.
+
+The table may be somebody else's: it comes with the project, or in the header of a script. What it says about the job's
+own server and files holds at once. What costs money, sends or writes what is not the project's, or opens this machine
+or the caller's network is asked about once, and remembered by its content.
+"""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import json
+import os
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from skylift.runner.errors import UsageError
+from skylift.runner.plan.tool_table import ToolTable
+from skylift.runner.ship.bundle import find_project
+from skylift.runner.text.visible import shown
+
+FREE = frozenset(
+    {
+        # about the program, on its own server
+        *("python", "checkpoint", "sync-every", "fresh", "name", "private"),
+        # only ever less
+        *("max-cost", "idle"),
+        # how a run is shown
+        *("detach", "quiet", "json"),
+    }
+)
+"""Keys that hold whatever their value is."""
+
+COSTS = {
+    "type": "chooses what servers cost",
+    "cpu": "chooses what servers cost",
+    "memory": "chooses what servers cost",
+    "arch": "chooses what servers cost",
+    "gpu": "chooses what servers cost",
+    "max-time": "chooses how long a server may cost",
+    "spot": "buys servers on the spot market",
+    "max-price": "chooses what servers cost",
+    "or-on-demand": "chooses what servers cost",
+}
+"""Keys that hold where servers cost nothing, which is on this machine."""
+
+ASKED = {
+    "keep": "keeps the server, also for your next jobs, with whatever this one has left there",
+    "image": "boots an image of its choice",
+    "ssh-from": "opens SSH to an address of its choice",
+    "subnet": "puts the server into a network of yours",
+    "security-group": "puts the server into a network of yours",
+    "forward": "listens on a port of this machine",
+    "interactive": "has your keys go to the program",
+}
+"""Keys that need a yes, whatever their value is."""
+
+
+@dataclass(frozen=True)
+class Ask:
+    """`value` is as the table has it, as JSON; `detail` what it comes to here, which is asked again when it changes."""
+
+    at: str
+    path: Path
+    key: str
+    value: str
+    why: str
+    detail: str = ""
+
+    def spell(self) -> str:
+        return f"{self.at}: {self.key} = {self.value}: {self.why}"
+
+    @property
+    def digest(self) -> str:
+        told = [str(self.path), self.key, self.value, self.detail]
+        return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+
+
+def asks_of(table: ToolTable, keys: Collection[str], cwd: Path, *, billed: bool) -> list[Ask]:
+    """Of those keys of the table that the command line has not said, what takes a yes. `billed` is whether servers cost
+    money where the job is going to run."""
+    return [ask for key in keys for ask in _asks(table, key, cwd, billed=billed)]
+
+
+def _asks(table: ToolTable, key: str, cwd: Path, *, billed: bool) -> list[Ask]:
+    value = table.values[key]
+    texts = [str(each) for each in value] if isinstance(value, list) else [str(value)]
+    looked_at: dict[str, Callable[[str], tuple[str, str]]] = {
+        "on": lambda text: ("" if text == "local" else "servers on AWS cost money", ""),
+        "env": lambda text: ("" if "=" in text else "sends the value of your variable to the program", ""),
+        "in": lambda text: _input(text, cwd, _own(table)),
+        "out": lambda text: _output(text, cwd, _own(table)),
+    }
+    if key in looked_at:
+        found = [(text, *looked_at[key](text)) for text in texts]
+        return [
+            Ask(table.at(key), _place(table), key, json.dumps(text), why, detail) for text, why, detail in found if why
+        ]
+    if key in FREE or (key in COSTS and not billed) or value is False:
+        return []
+    why = COSTS.get(key) or ASKED.get(key) or "is not known to be harmless"
+    return [Ask(table.at(key), _place(table), key, json.dumps(value, default=str), why)]
+
+
+def _place(table: ToolTable) -> Path:
+    return Path(os.path.realpath(table.path))
+
+
+def _own(table: ToolTable) -> Path | None:
+    """The project that the table belongs to. A script that lies around is of none: what is beside it is not its own."""
+    found = find_project(_place(table).parent)
+    return None if found is None else Path(os.path.realpath(found))
+
+
+def _input(text: str, cwd: Path, own: Path | None) -> tuple[str, str]:
+    if text.startswith("s3:"):
+        return "reads from S3 with your rights", ""
+    return _outside(text, cwd, own, "sends what is not the project's")
+
+
+def _output(text: str, cwd: Path, own: Path | None) -> tuple[str, str]:
+    return _outside(text, cwd, own, "writes where it is not the project's")
+
+
+def _outside(text: str, cwd: Path, own: Path | None, why: str) -> tuple[str, str]:
+    parts = PurePosixPath(Path(text).expanduser()).parts
+    plain = next((number for number, part in enumerate(parts) if glob.has_magic(part)), len(parts))
+    place = Path(os.path.realpath(cwd.joinpath(*parts[:plain])))
+    inside = own is not None and place.is_relative_to(own) and ".." not in parts
+    if inside and ".git" not in [part.casefold() for part in (*place.parts, *parts)]:
+        return "", ""
+    return f"{why} ({shown(place)})", str(place)
+
+
+class Consents:
+    """What was agreed to: an empty file for each, which only its owner may read, and named by the digest."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __contains__(self, ask: Ask) -> bool:
+        return (self._folder / ask.digest).is_file()
+
+    def remember(self, ask: Ask) -> None:
+        """Where nothing can be written, it is asked again next time."""
+        with suppress(OSError):
+            for each in (*reversed(self._folder.parents), self._folder):
+                each.mkdir(mode=0o700, exist_ok=True)
+            os.close(os.open(self._folder / ask.digest, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+
+
+NEEDED = "The project's settings need your agreement, since somebody else may have written them:"
+
+
+def require(
+    asks: Sequence[Ask], consents: Consents, ask: Callable[[Sequence[Ask]], bool] | None, advice: str = ""
+) -> None:
+    """Raises UsageError, unless all was agreed to, before or now. `ask` is None where nobody is there to answer."""
+    missing = [each for each in asks if each not in consents]
+    if not missing:
+        return
+    if ask is None or not ask(missing):
+        lines = "".join(f"\n  {each.spell()}" for each in missing)
+        raise UsageError(f"{NEEDED}{lines}", advice or _advice(missing))
+    for each in missing:
+        consents.remember(each)
+
+
+def _advice(missing: Sequence[Ask]) -> str:
+    words = " ".join(dict.fromkeys(f"--{each.key} ..." for each in missing))
+    return f"Say it yourself ({words}), or agree to all of it with --trust-project (in Python trust_project=True)."

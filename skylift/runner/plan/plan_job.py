@@ -1,0 +1,202 @@
+"""From what the user asked for to a Job: everything that can be known to be wrong before anything is started."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+from skylift.runner.errors import UsageError
+from skylift.runner.job.job import NAME_FORM, Environment, Job, Program, S3Input, Secret, Spot, Terminal, new_name
+from skylift.runner.job.requirements import NOTHING, Requirements
+from skylift.runner.job.spot import check_company
+from skylift.runner.ship.bundle import find_project, plan_bundle
+from skylift.runner.ship.needs import Needs, find_needs
+from skylift.runner.ship.pep723 import ScriptHeader, read_header
+from skylift.runner.text.toml_text import SCRIPT_LIMIT, read_text
+from skylift.runner.text.visible import shown
+
+DEFAULT_TYPE = "t3.small"
+DEFAULT_MAX_TIME = 3600
+LONGEST = 30 * 86400
+"""Seconds; a longer cap is more likely a slip than a wish, and systemd's timers are in minutes."""
+
+_S3_FORM = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(.*))?", re.DOTALL)
+_PYTHON_FORM = re.compile(r"3\.\d{1,2}(?:\.\d{1,2})?")
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_TYPE_FORM = re.compile(r"[a-z0-9-]+\.[a-z0-9-]+")
+_MODULE_FORM = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
+
+
+@dataclass(frozen=True)
+class Order:
+    """A run as it was asked for; `inputs`, `outputs` and `env` are the texts of --in, --out and --env. A type that is
+    said counts before one that would be chosen for what is wanted."""
+
+    program: Program
+    inputs: Sequence[str] = ()
+    outputs: Sequence[str] = ()
+    env: Sequence[str] = ()
+    instance_type: str | None = None
+    max_time: int = DEFAULT_MAX_TIME
+    keep: int = 0
+    name: str | None = None
+    max_cost: float | None = None
+    idle: int = 0
+    sync_every: int = 0
+    python: str | None = None
+    fresh: bool = False
+    terminal: Terminal | None = None
+    wanted: Requirements = NOTHING
+    spot: Spot | None = None
+
+
+def plan_job(order: Order, cwd: Path, environ: Mapping[str, str]) -> Job:
+    """The job, checked. resolve_options.py does what depends on where it runs. Raises UsageError; touches nothing."""
+    instance_type = DEFAULT_TYPE if order.instance_type is None else order.instance_type
+    if not _TYPE_FORM.fullmatch(instance_type):
+        raise UsageError(f"--type {instance_type!r} is not an instance type.", "A type is like t3.small.")
+    if order.max_time + order.keep > LONGEST:
+        raise UsageError("--max-time and --keep together may be 30 days at most.")
+    if order.name is not None and not NAME_FORM.fullmatch(order.name):
+        raise UsageError(f"The name {order.name!r} cannot be used.", "Lower-case letters, digits and `-`, at most 40.")
+    check_company(order.spot, keep=order.keep > 0, interactive=order.terminal is not None)
+    outputs = tuple(_check_output(pattern) for pattern in order.outputs)
+    env = tuple(_read_env(text, environ) for text in order.env)
+    planner = {"script": _plan_script, "module": _plan_module, "command": _plan_command}[order.program.kind]
+    program, project, alone, needs = planner(order.program, cwd)
+    inputs = [text for text in order.inputs if not text.startswith("s3:")]
+    bundle = plan_bundle(cwd, project, alone, inputs, needs.alone if needs is not None else ())
+    return Job(
+        name=order.name or new_name(order.program),
+        program=program,
+        bundle=bundle,
+        environment=replace(_place_environment(needs, bundle.root, cwd), python=_check_python(order.python)),
+        outputs=outputs,
+        env=env,
+        instance_type=instance_type,
+        type_was_said=order.instance_type is not None,
+        wanted=order.wanted,
+        max_time=order.max_time,
+        keep=order.keep,
+        home=cwd,
+        idle=order.idle,
+        sync_every=order.sync_every,
+        max_cost=order.max_cost,
+        fresh=order.fresh,
+        terminal=order.terminal,
+        spot=order.spot,
+        s3_inputs=tuple(_read_s3(text) for text in order.inputs if text.startswith("s3:")),
+    )
+
+
+_Plan = tuple[Program, Path | None, list[Path], Needs | None]
+"""Program, project that goes along, single files of the program's, and what tells of the environment."""
+
+
+def _plan_script(program: Program, cwd: Path) -> _Plan:
+    path = Path(os.path.normpath(cwd / Path(program.target).expanduser()))
+    header = _read_script(path, program.target)
+    project = None if header is not None else find_project(cwd)
+    if project is not None and not path.is_relative_to(project):
+        project = None
+    inside = path.is_relative_to(project or cwd)
+    place = os.path.relpath(path, cwd) if inside else path.name
+    found = Program("script", PurePosixPath(place).as_posix(), program.args)
+    if header is not None:
+        # An empty header asks for nothing, so nothing has to be made.
+        wanted = header.dependencies or header.requires_python
+        return found, None, [path], Needs("script", path) if wanted else None
+    needs = find_needs(path.parent, project)
+    return found, project, [path], needs
+
+
+def _read_script(path: Path, said: str) -> ScriptHeader | None:
+    name = shown(said)
+    if path.is_dir():
+        raise UsageError(f"{name} is a folder, not a script.", "Name the script in it, or use `-m MODULE`.")
+    try:
+        source = read_text(path, SCRIPT_LIMIT)
+    except FileNotFoundError:
+        raise UsageError(f"There is no script {name}.", f"It was looked for at {shown(path)}.") from None
+    except NotADirectoryError:
+        raise UsageError(f"There is no script {name}: a part of its path is not a folder.") from None
+    except OSError as error:
+        raise UsageError(f"The script {name} cannot be read: {error.strerror}.", f"chmod u+r {shown(path)}") from None
+    except UnicodeDecodeError:
+        raise UsageError(
+            f"{name} is not Python source: it is not UTF-8 text.", "For a program, use `-- COMMAND`."
+        ) from None
+    return read_header(source, name)
+
+
+def _plan_module(program: Program, cwd: Path) -> _Plan:
+    if not _MODULE_FORM.fullmatch(program.target):
+        raise UsageError(f"-m {program.target!r} is not the name of a module.", "A module is like package.tool.")
+    project = find_project(cwd)
+    needs = find_needs(cwd, project)
+    alone: list[Path] = []
+    if project is None:
+        top = program.target.split(".")[0]
+        alone += [path for path in (cwd / f"{top}.py", cwd / top) if path.exists()]
+    return program, project, alone, needs
+
+
+def _plan_command(program: Program, cwd: Path) -> _Plan:
+    if not program.target:
+        raise UsageError("There is no command after `--`.")
+    project = find_project(cwd)
+    needs = find_needs(cwd, project)
+    alone: list[Path] = []
+    if project is None and "/" in program.target and not Path(program.target).is_absolute():
+        path = Path(os.path.normpath(cwd / program.target))
+        if not path.is_file():
+            raise UsageError(f"There is no file {program.target}.", f"It was looked for at {path}.")
+        alone.append(path)
+    return program, project, alone, needs
+
+
+def _place_environment(needs: Needs | None, root: Path, cwd: Path) -> Environment:
+    if needs is None:
+        return Environment()
+    path = needs.path
+    place = path.relative_to(root) if path.is_relative_to(root) else cwd.relative_to(root) / path.name
+    return Environment(needs.kind, place.as_posix())
+
+
+def _read_s3(text: str) -> S3Input:
+    found = _S3_FORM.fullmatch(text)
+    if found is None:
+        raise UsageError(f"--in {text}: this is not a place in S3.", "A place is like s3://bucket/folder/.")
+    return S3Input(text, found[1], found[2] or "")
+
+
+def _check_python(version: str | None) -> str:
+    if version is not None and not _PYTHON_FORM.fullmatch(version):
+        raise UsageError(f"--python {version!r} is not a version of Python.", "A version is like 3.12 or 3.12.4.")
+    return version or ""
+
+
+def _check_output(pattern: str) -> str:
+    path = PurePosixPath(pattern)
+    if not pattern or path.is_absolute() or ".." in path.parts or pattern.startswith("~"):
+        raise UsageError(
+            f"--out {pattern!r} must be a path or glob below the working directory.",
+            "Have the program write there; the same path is used on the server and at home.",
+        )
+    return str(path)
+
+
+def _read_env(text: str, environ: Mapping[str, str]) -> tuple[str, Secret]:
+    name, equals, value = text.partition("=")
+    if not _ENV_NAME.fullmatch(name):
+        raise UsageError(f"--env {name!r} is not the name of an environment variable.")
+    if not equals:
+        if name not in environ:
+            raise UsageError(f"--env {name}: there is no such variable here.", f"Set it, or write --env {name}=VALUE.")
+        value = environ[name]
+    if "\0" in value:
+        raise UsageError(f"--env {name}: the value has a NUL character.")
+    return name, Secret(value)

@@ -1,0 +1,161 @@
+"""What of a job depends on where it runs: the type that is chosen for it, and how long its --max-cost lasts there."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+from skylift import catalogue
+from skylift.catalogue import InstanceType
+from skylift.runner.errors import UsageError
+from skylift.runner.job.job import Job, Machine, Settings
+from skylift.runner.job.record import SETUP_ALLOWANCE
+from skylift.runner.job.requirements import Requirements, spell_memory
+from skylift.runner.job.spot import with_types
+from skylift.runner.price.choice import Choice, Price, by_price, cheapest, describe, fits, fitting
+from skylift.runner.price.price import dates_of, hourly_price, seconds_for, stand_in
+
+_NEXT = 2
+"""How many of those that came after the chosen one are told."""
+
+
+def settle(job: Job, settings: Settings) -> Job:
+    """The job with its type and its cap. Raises UsageError where no type fits, or the sum does not pay for a run."""
+    if job.wanted:
+        job = _with_type(job, settings)
+    if job.spot is not None:
+        job = replace(job, spot=with_types(job.spot, _types_that_do(job, settings)))
+    return job if job.max_cost is None else _with_cap(job, job.max_cost, settings.region)
+
+
+def _types_that_do(job: Job, settings: Settings) -> list[tuple[str, float]]:
+    """Any with what was asked for, or with what the default type has. A type that was said is the only one, and so is
+    the one whose price the cap was made of."""
+    only = [(job.instance_type, 0.0)]
+    if job.type_was_said or job.max_cost is not None:
+        return only
+    default = catalogue.types()[job.instance_type]
+    wanted = job.wanted or Requirements(cpu=default.vcpus, memory_mib=default.memory_mib)
+    offers = _offers(wanted, settings.region, settings.machine)
+    return [(kind.name, usd) for kind, usd in offers if kind.spot] or only
+
+
+def _with_type(job: Job, settings: Settings) -> Job:
+    if job.type_was_said:
+        return replace(job, notes=(*job.notes, *_told_of_both(job.instance_type, job.wanted)))
+    choice, notes = choose(job.wanted, settings.region, settings.machine)
+    return replace(job, instance_type=choice.type, choice=choice, notes=(*job.notes, choice.spell(), *notes))
+
+
+def _told_of_both(name: str, wanted: Requirements) -> list[str]:
+    """--type wins. A type that is less than what was asked for is said to be."""
+    kind = catalogue.types().get(name)
+    less = f", which is less: {describe(kind)}" if kind is not None and not fits(kind, wanted) else ""
+    return [f"--type {name} counts, not {wanted.spell()}{less}."]
+
+
+def choose(wanted: Requirements, region: str, machine: Machine | None) -> tuple[Choice, list[str]]:
+    """The cheapest type that a job can have there, and what else there is to say of it. Programs are built for one
+    processor, and most for x86-64: arm64 is chosen where it is asked for, or where the one machine is of that kind."""
+    priced, note = stand_in(region)
+    if machine is not None:
+        _check_machine(wanted, machine)
+    asked = replace(wanted, arch=wanted.arch or (machine.processor if machine is not None else "x86_64"))
+
+    def price(name: str) -> float | None:
+        return catalogue.on_demand(name, priced)
+
+    types = _jobs_types(machine)
+    free = not wanted.arch and machine is None
+    if free:
+        _check_processor(types, asked)
+    (best, hourly), *others = cheapest(types, asked, price)
+    hints = [_arm_hint(types, wanted, price, hourly)] if free else []
+    hints.append(_unpriced(fitting(types, asked), best, price))
+    following = tuple((kind.name, usd) for kind, usd in others[:_NEXT])
+    dates = dates_of(priced)
+    choice = Choice(
+        best.name, hourly, priced, dates.get("on-demand", ""), wanted, following, " ".join(filter(None, hints))
+    )
+    notes = [note] if note else []
+    if machine is not None:
+        notes += _shared(best, machine)
+    return choice, notes
+
+
+def _offers(wanted: Requirements, region: str, machine: Machine | None) -> list[tuple[InstanceType, float]]:
+    """What fits, the cheapest first, with its price on demand. Raises UsageError where nothing does."""
+    asked = replace(wanted, arch=wanted.arch or (machine.processor if machine is not None else "x86_64"))
+    return cheapest(_jobs_types(machine), asked, partial(catalogue.on_demand, region=stand_in(region)[0]))
+
+
+def _jobs_types(machine: Machine | None) -> list[InstanceType]:
+    return [each for each in catalogue.types().values() if _can_be_a_jobs(each, machine)]
+
+
+def _can_be_a_jobs(kind: InstanceType, machine: Machine | None) -> bool:
+    if not kind.current or kind.bare_metal or kind.architecture not in ("x86_64", "arm64"):
+        return False
+    return machine is None or (kind.accelerators is None and kind.disks is None)
+
+
+def _check_machine(wanted: Requirements, machine: Machine) -> None:
+    if wanted.gpus:
+        raise UsageError(f"--gpu: servers of {machine.name} have none.", "Run it on AWS: --on aws.")
+    if wanted.arch and wanted.arch != machine.processor:
+        raise UsageError(
+            f"--arch {wanted.arch}: servers of {machine.name} are {machine.processor}.", "Run it on AWS: --on aws."
+        )
+
+
+def _check_processor(types: list[InstanceType], asked: Requirements) -> None:
+    """What there is for the other processor only has to be asked for."""
+    others = fitting(types, replace(asked, arch="arm64"))
+    if others and not fitting(types, asked):
+        raise UsageError(
+            f"There is no instance type for {asked.spell()}.", f"For arm64 there is {describe(others[0])}."
+        )
+
+
+def _arm_hint(types: list[InstanceType], wanted: Requirements, price: Price, hourly: float) -> str:
+    """What a program that runs there would save."""
+    found = by_price(fitting(types, replace(wanted, arch="arm64")), price)
+    first = found[0] if found else None
+    if first is None or first.price is None or first.price >= hourly:
+        return ""
+    return f"For arm64 it would be {first.kind.name}, {first.price:.4f} (--arch arm64)."
+
+
+def _unpriced(fitting: list[InstanceType], best: InstanceType, price: Price) -> str:
+    """What may be cheaper than the one that was chosen: it is no larger, and no source tells its price."""
+    names = sorted(
+        each.name
+        for each in fitting
+        if price(each.name) is None and each.vcpus <= best.vcpus and each.memory_mib <= best.memory_mib
+    )
+    more = f" and {len(names) - _NEXT} more" if len(names) > _NEXT else ""
+    return f"No source tells the price of {', '.join(names[:_NEXT])}{more}, which would do." if names else ""
+
+
+def _shared(kind: InstanceType, machine: Machine) -> list[str]:
+    """Where the machine itself has less than its servers are sold as."""
+    less = []
+    if kind.vcpus > machine.cpus:
+        less.append(f"{machine.cpus} processor{'s' * (machine.cpus != 1)} for its {kind.vcpus} vCPU")
+    if kind.memory_mib > machine.memory_mib:
+        less.append(f"{spell_memory(machine.memory_mib)} of memory for its {spell_memory(kind.memory_mib)}")
+    return [f"{machine.name[0].upper()}{machine.name[1:]} has {' and '.join(less)}."] if less else []
+
+
+def _with_cap(job: Job, cost: float, region: str) -> Job:
+    """The shorter of both caps. What a server may cost counts from its first to its last moment, so the boot, the
+    results and the time that it is kept are taken off."""
+    besides = SETUP_ALLOWANCE + job.keep
+    left = seconds_for(cost, job.instance_type, region) - besides
+    if left <= 0:
+        least = (hourly_price(job.instance_type, region) or 0) * besides / 3600
+        raise UsageError(
+            f"--max-cost {cost:g} does not pay for a {job.instance_type} to boot and send its results.",
+            f"That may cost {least:.4f} USD before the program has run for a second.",
+        )
+    return replace(job, max_time=left, cap="--max-cost") if left < job.max_time else job

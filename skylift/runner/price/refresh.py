@@ -1,0 +1,146 @@
+"""The catalogue anew from AWS: types, prices on demand and reserved, and spot prices.
+
+They are those of DescribeInstanceTypes, the Pricing API, and DescribeSpotPriceHistory. What one of the three does not
+give stays as it was, with its own date.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from skylift.catalogue import Source, types
+from skylift.catalogue.described import from_description
+from skylift.catalogue.price import Figures, figures
+from skylift.catalogue.product import FILTERS, TENANCIES, read_products
+from skylift.catalogue.refreshed import forget
+from skylift.catalogue.writing import write_prices, write_types
+from skylift.runner.errors import RunError, Unreachable
+from skylift.runner.job.job import Settings
+from skylift.runner.remote.api import Api
+
+_LINUX = "Linux/UNIX"
+_PRICING = (("cn-", "cn-northwest-1"), ("ap-", "ap-south-1"), ("eu-", "eu-central-1"), ("me-", "eu-central-1"))
+"""The Pricing API has endpoints in few regions; which of them is asked for a region changes the way, not the answer."""
+_PRICING_ELSEWHERE = "us-east-1"
+
+
+@dataclass(frozen=True)
+class Renewed:
+    """What became of one kind of figures: how many there are now, or why they are those of before."""
+
+    what: str
+    count: int
+    why_not: str = ""
+
+
+class Refresh:
+    """Of one region, into a folder; `api_of` makes the clients."""
+
+    def __init__(self, settings: Settings, folder: Path, api_of: Callable[[Settings], Api] = Api) -> None:
+        self._settings, self._folder, self._api_of = settings, folder, api_of
+        self._now = datetime.now(UTC)
+        self._api = api_of(settings)
+        self._no_way = ""
+
+    def run(self) -> list[Renewed]:
+        """Raises NoCredentials; whatever else is in the way is told with what it concerns."""
+        region = self._settings.region
+        known = dict(figures(region))
+        told = [
+            self._attempt("types", self._renew_types),
+            self._attempt("prices", partial(self._take, known, self._products)),
+            self._attempt("spot prices", partial(self._take, known, self._spot)),
+        ]
+        if not all(each.why_not for each in told[1:]):
+            with _writing(self._folder):
+                write_prices(self._folder, region, known)
+        forget()
+        return told
+
+    def _attempt(self, what: str, renew: Callable[[], int]) -> Renewed:
+        """Where there is no way to AWS, the first attempt has waited long enough for all."""
+        if self._no_way:
+            return Renewed(what, 0, self._no_way)
+        try:
+            return Renewed(what, renew())
+        except Unreachable as error:
+            self._no_way = error.message
+            return Renewed(what, 0, error.message)
+        except RunError as error:
+            return Renewed(what, 0, error.message)
+
+    @staticmethod
+    def _take(known: dict[str, Figures], ask: Callable[[], Mapping[str, Figures]]) -> int:
+        found = ask()
+        known.update(found)
+        return sum(len(each.prices) for each in found.values())
+
+    def _renew_types(self) -> int:
+        """Types that only other regions have stay as they are."""
+        found = self._api.pages("ec2", "describe_instance_types", "InstanceTypes")
+        renewed = {kind.name: kind for kind in map(from_description, found)}
+        source = self._source(self._api, "ec2", "DescribeInstanceTypes")
+        with _writing(self._folder):
+            write_types(self._folder, source, {**types(), **renewed}.values())
+        return len(renewed)
+
+    def _products(self) -> dict[str, Figures]:
+        api = self._api_of(replace(self._settings, region=pricing_region(self._settings.region)))
+        texts: list[str] = []
+        for tenancy in TENANCIES:
+            wanted = {**FILTERS, "regionCode": self._settings.region, "tenancy": tenancy}
+            filters = [{"Type": "TERM_MATCH", "Field": field, "Value": value} for field, value in wanted.items()]
+            texts += api.pages("pricing", "get_products", "PriceList", ServiceCode="AmazonEC2", Filters=filters)
+        source = self._source(api, "pricing", "Pricing API")
+        found = {kind: Figures(source, prices) for kind, prices in read_products(texts).items()}
+        if "on-demand" not in found:
+            raise RunError(f"The Pricing API has no prices of {self._settings.region}.")
+        return found
+
+    def _spot(self) -> dict[str, Figures]:
+        found = self._api.pages(
+            "ec2",
+            "describe_spot_price_history",
+            "SpotPriceHistory",
+            StartTime=self._now,
+            EndTime=self._now,
+            ProductDescriptions=[_LINUX],
+        )
+        prices = lowest(found)
+        if not prices:
+            raise RunError(f"There are no spot prices in {self._settings.region}.")
+        return {"spot": Figures(self._source(self._api, "ec2", "DescribeSpotPriceHistory"), prices)}
+
+    def _source(self, api: Api, service: str, name: str) -> Source:
+        return Source(f"{self._now:%Y-%m-%d}", f"{name} at {api.address(service)}")
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RunError(f"What AWS answered cannot be kept: {error}", f"It goes to {folder}.") from None
+
+
+def lowest(history: Iterable[Any]) -> dict[str, float]:
+    """Of each type, that of the region's zone where it is lowest; of several in one zone, the last one."""
+    last: dict[tuple[str, str], tuple[Any, float]] = {}
+    for each in history:
+        place = (each["InstanceType"], each.get("AvailabilityZone", ""))
+        dated = (each["Timestamp"], float(each["SpotPrice"]))
+        last[place] = max(last.get(place, dated), dated)
+    found: dict[str, float] = {}
+    for (name, _), (_, price) in last.items():
+        found[name] = min(found.get(name, price), price)
+    return found
+
+
+def pricing_region(region: str) -> str:
+    return next((there for begin, there in _PRICING if region.startswith(begin)), _PRICING_ELSEWHERE)

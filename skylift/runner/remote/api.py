@@ -1,0 +1,382 @@
+"""AWS's API, on AWS or on any endpoint that speaks it. The only file that knows botocore; it translates its errors."""
+
+# mypy: disable-error-code="no-untyped-call"
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import IO, Any, Protocol, cast
+from urllib.parse import unquote_plus
+
+import botocore
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    HTTPClientError,
+    IncompleteReadError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    ProfileNotFound,
+    SSOError,
+    TokenRetrievalError,
+)
+from botocore.exceptions import (
+    ConnectionError as BotoConnectionError,
+)
+from botocore.loaders import Loader, create_loader
+from botocore.parsers import ResponseParserError
+from botocore.session import Session
+
+from skylift.runner.errors import NoCredentials, NotPermitted, RecordDamaged, Refused, RunError, Unreachable, UsageError
+from skylift.runner.job.cache import NOWHERE
+from skylift.runner.job.job import Settings
+from skylift.runner.remote.advice import ADVICE, about_denial
+from skylift.runner.remote.service_models import KeptModels
+from skylift.version import __version__
+
+_DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403"}
+_NOT_KNOWN = {
+    "AuthFailure",
+    "ExpiredToken",
+    "InvalidAccessKeyId",
+    "InvalidClientTokenId",
+    "SignatureDoesNotMatch",
+    "UnrecognizedClientException",
+}
+_IN_ONE = 8 << 20
+_LARGEST = 16 << 20
+"""Bytes of an object that is read into memory, where nobody says how large it may be."""
+_UNSPEAKABLE = re.compile("[^\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What XML cannot say of a key, or says otherwise: such a one is deleted by its own address."""
+_SETTLING = 30.0
+"""Seconds in which what was made must be known everywhere; AWS promises none, and is mostly done within five."""
+
+
+class Sink(Protocol):
+    def write(self, data: bytes, /) -> object: ...
+
+
+def default_region() -> str | None:
+    """The region that boto3 finds in the environment or the profile."""
+    with _signing_in():
+        region: str | None = Session().get_config_variable("region")
+        return region or None
+
+
+class Api:
+    """Clients of one account and region, made once each. Every call may raise Refused, NotPermitted, Unreachable."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._endpoint = settings.endpoint_url
+        self._clients: dict[str, Any] = {}
+        self._making = threading.Lock()
+        keys = settings.credentials
+        token = keys.session_token if keys else None
+        with _signing_in():
+            self._session: Any = Session()
+            self._session.lazy_register_component("data_loader", self._loader)
+            if keys is not None:
+                self._session.set_credentials(
+                    keys.access_key_id, keys.secret_access_key.reveal(), token.reveal() if token else None
+                )
+        self._config = Config(
+            retries={"mode": "standard", "max_attempts": 3},
+            connect_timeout=5,
+            read_timeout=60,
+            max_pool_connections=20,
+            user_agent_extra=f"skylift/{__version__}",
+            s3={"addressing_style": "path" if settings.endpoint_url else "auto"},
+        )
+
+    @property
+    def region(self) -> str:
+        return self._settings.region
+
+    def address(self, service: str) -> str:
+        """Where calls to a service go."""
+        return str(self._client(service).meta.endpoint_url)
+
+    def move(self, endpoint: str) -> None:
+        """Go on at another endpoint: the same cloud may come back at another port."""
+        with self._making:
+            if endpoint != self._endpoint:
+                self._endpoint = endpoint
+                self._clients.clear()
+
+    def warm(self) -> None:
+        """Make the clients that every run needs now; the first use of each costs tens of ms."""
+        for service in ("ec2", "s3", "iam"):
+            self._client(service)
+
+    def _client(self, service: str) -> Any:
+        found = self._clients.get(service)
+        if found is not None:
+            return found
+        # One after the other: they share what is read for the first, and beside each other each would read it.
+        with self._making:
+            if service not in self._clients:
+                with _signing_in():
+                    made = self._session.create_client(
+                        service, self._settings.region, endpoint_url=self._endpoint, config=self._config
+                    )
+                    if not self._clients:
+                        self._find_credentials()
+                self._clients[service] = made
+            return self._clients[service]
+
+    def _find_credentials(self) -> None:
+        """Now, and not in the middle of a call: files and programs that a profile names may not be there. Where STS is
+        asked for them, it is that of the first client's region."""
+        found = self._session.get_credentials()
+        if found is not None:
+            found.get_frozen_credentials()
+
+    def _loader(self) -> Loader:
+        """Whoever has models of their own gets these, as from boto3."""
+        paths = self._session.get_config_variable("data_path")
+        own = os.path.isdir(Loader.CUSTOMER_DATA_PATH)  # noqa: PTH112 (Path's raises where it may not look)
+        if self._settings.cache is NOWHERE or paths or own:
+            return cast(Loader, create_loader(paths))
+        return _KeptLoader(KeptModels(self._settings.cache, botocore.__version__))
+
+    def call(self, service: str, operation: str, **params: Any) -> Any:
+        """One operation, by boto3's name for it (`describe_vpcs`) and in boto3's parameters."""
+        with translated(operation, service):
+            return getattr(self._client(service), operation)(**params)
+
+    def settled(self, service: str, operation: str, **params: Any) -> Any:
+        """A call about something that was made a moment ago, which not all of AWS may have heard of yet."""
+        return self._again_while(_unsettled, service, operation, params)
+
+    def undisturbed(self, service: str, operation: str, **params: Any) -> Any:
+        """A call that IAM refuses while another change of the same thing is under way."""
+        return self._again_while(_disturbed, service, operation, params)
+
+    def _again_while(self, passes: Callable[[Refused], bool], service: str, operation: str, params: Any) -> Any:
+        until, pause = time.monotonic() + _SETTLING, 0.1
+        while True:
+            try:
+                return self.call(service, operation, **params)
+            except Refused as error:
+                if not passes(error) or time.monotonic() + pause > until:
+                    raise
+            time.sleep(pause)
+            pause = min(pause * 2, 3)
+
+    def pages(self, service: str, operation: str, key: str, **params: Any) -> list[Any]:
+        """All of a paginated list."""
+        with translated(operation, service):
+            pages = self._client(service).get_paginator(operation).paginate(**params)
+            return [item for page in pages for item in page.get(key, [])]
+
+    def get(self, bucket: str, key: str, most: int = _LARGEST) -> bytes | None:
+        """An object whole, or None when there is none. Raises RecordDamaged for one of more than so many bytes, of
+        which no more is read."""
+        try:
+            with translated("get_object"):
+                found = self._client("s3").get_object(Bucket=bucket, Key=key)
+                with closing(found["Body"]) as body:
+                    data: bytes = body.read(most + 1) if found["ContentLength"] <= most else b""
+            if found["ContentLength"] > most or len(data) > most:
+                raise RecordDamaged(key, f"it has more than {most} bytes")
+            return data
+        except Refused as error:
+            if error.code in {"NoSuchKey", "404", "NoSuchBucket"}:
+                return None
+            raise
+
+    def has(self, bucket: str, key: str) -> bool:
+        return self.size(bucket, key) is not None
+
+    def stream(self, bucket: str, key: str, target: Sink, offset: int = 0, most: int | None = None) -> Iterator[int]:
+        """Write an object, from an offset on, to a file: all, or so many bytes, whatever more of it there is. Yields
+        the size of each piece as it is written."""
+        last = "" if most is None else offset + most - 1
+        params = {"Range": f"bytes={offset}-{last}"} if offset or most is not None else {}
+        with translated("get_object"):
+            found = self._client("s3").get_object(Bucket=bucket, Key=key, **params)
+            for piece in found["Body"].iter_chunks(1 << 20):
+                target.write(piece)
+                yield len(piece)
+
+    def put(self, bucket: str, key: str, body: bytes, *, first: bool = False) -> bool:
+        """False when `first` was asked for and the object is there already. When an answer was lost and
+        botocore asks again, what stands there is ours: who wants to be the first writes what nobody else does."""
+        params = {"IfNoneMatch": "*"} if first else {}
+        try:
+            self.call("s3", "put_object", Bucket=bucket, Key=key, Body=body, **params)
+        except Refused as error:
+            if first and error.code in {"PreconditionFailed", "412", "ConditionalRequestConflict"}:
+                return self._has(bucket, key, body)
+            raise
+        return True
+
+    def _has(self, bucket: str, key: str, body: bytes) -> bool:
+        try:
+            return self.get(bucket, key, len(body)) == body
+        except RecordDamaged:
+            return False
+
+    def uploads(self, bucket: str, prefix: str) -> list[Any]:
+        """Uploads in parts that were begun and not ended; S3 has them paid for like objects. Their keys may hold what
+        XML cannot say."""
+        operation = "list_multipart_uploads"
+        with translated(operation):
+            paginator = self._client("s3").get_paginator(operation)
+            return [
+                {**each, "Key": unquote_plus(each["Key"])} if page.get("EncodingType") == "url" else each
+                for page in paginator.paginate(Bucket=bucket, Prefix=prefix, EncodingType="url")
+                for each in page.get("Uploads", [])
+            ]
+
+    def abort_uploads(self, bucket: str, prefix: str) -> None:
+        for each in self.uploads(bucket, prefix):
+            try:
+                self.call("s3", "abort_multipart_upload", Bucket=bucket, Key=each["Key"], UploadId=each["UploadId"])
+            except Refused as error:
+                if error.code != "NoSuchUpload":
+                    raise
+
+    def delete_below(self, bucket: str, prefix: str, last: str | None = None) -> int:
+        """Delete all objects whose keys begin with a prefix, and uploads that were left half done. How many objects.
+        Of these `last` goes when all others are gone: by it, one finds what is left when we are cut off."""
+        self.abort_uploads(bucket, prefix)
+        found = [each["Key"] for each in self.pages("s3", "list_objects_v2", "Contents", Bucket=bucket, Prefix=prefix)]
+        odd = [key for key in found if key != last and _UNSPEAKABLE.search(key)]
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda key: self.call("s3", "delete_object", Bucket=bucket, Key=key), odd))
+        keys = sorted(set(found) - {last} - set(odd))
+        batches = [keys[start : start + 1000] for start in range(0, len(keys), 1000)]
+        if last in found:
+            batches.append([str(last)])
+        for batch in batches:
+            objects = [{"Key": key} for key in batch]
+            answer = self.call("s3", "delete_objects", Bucket=bucket, Delete={"Objects": objects, "Quiet": True})
+            for error in answer.get("Errors", []):
+                raise Refused(str(error.get("Code")), f"{error.get('Key')}: {error.get('Message')}", "delete_objects")
+        return len(found)
+
+    def upload(self, file: IO[bytes], size: int, bucket: str, key: str, progress: Callable[[int], None]) -> None:
+        """An open file, in parts when it is large; `progress` gets the size of each piece sent, from any thread."""
+        if size <= _IN_ONE:
+            self.put(bucket, key, file.read())
+            progress(size)
+            return
+        # Most jobs are small, and its import is not.
+        from s3transfer.manager import TransferConfig, TransferManager  # noqa: PLC0415
+
+        config = TransferConfig(multipart_threshold=_IN_ONE, multipart_chunksize=16 << 20, max_request_concurrency=4)
+        try:
+            with translated("upload"), TransferManager(self._client("s3"), config) as manager:
+                manager.upload(file, bucket, key, subscribers=[_Progress(progress)]).result()
+        except Refused as error:
+            if not self.is_complete(error, bucket, key, size):
+                raise
+
+    def is_complete(self, error: Refused, bucket: str, key: str, size: int) -> bool:
+        """Whether an upload in parts that S3 knows nothing of is one that it has completed: the answer was lost, and
+        botocore asked again. Of keys that stand for one content, which nobody writes otherwise."""
+        return error.code == "NoSuchUpload" and self.size(bucket, key) == size
+
+    def size(self, bucket: str, key: str) -> int | None:
+        """Bytes of an object; None where there is none."""
+        try:
+            return int(self.call("s3", "head_object", Bucket=bucket, Key=key)["ContentLength"])
+        except Refused as error:
+            if error.code in {"NoSuchKey", "404", "NotFound"}:
+                return None
+            raise
+
+
+class _Progress:
+    """Who is told of a transfer; s3transfer knows its subscribers by the names of their methods."""
+
+    def __init__(self, progress: Callable[[int], None]) -> None:
+        self._progress = progress
+
+    def on_progress(self, bytes_transferred: int, **_: object) -> None:
+        self._progress(bytes_transferred)
+
+
+class _KeptLoader(Loader):
+    """botocore's, with what skylift uses of its data at hand."""
+
+    def __init__(self, kept: KeptModels) -> None:
+        super().__init__()
+        self._kept = kept
+
+    def load_service_model(self, service_name: str, type_name: str, api_version: str | None = None) -> Any:
+        def whole() -> Any:
+            return super(_KeptLoader, self).load_service_model(service_name, type_name, api_version)
+
+        return self._kept.get(".".join(filter(None, (service_name, type_name, api_version))), whole)
+
+    def load_data_with_path(self, name: str) -> tuple[Any, str]:
+        def whole() -> tuple[Any, str]:
+            found: tuple[Any, str] = super(_KeptLoader, self).load_data_with_path(name)
+            return found
+
+        if name not in {"endpoints", "partitions"}:
+            return whole()
+        return self._kept.get(name, lambda: whole()[0]), str(Path(self.BUILTIN_DATA_PATH, name))
+
+
+def _disturbed(error: Refused) -> bool:
+    return error.code == "ConcurrentModification"
+
+
+def _unsettled(error: Refused) -> bool:
+    return error.code.endswith(".NotFound") or error.code == "NoSuchEntity" or _disturbed(error)
+
+
+@contextmanager
+def translated(operation: str, service: str = "s3") -> Iterator[None]:
+    """botocore's exceptions as ours, with what to do about those a user can do something about."""
+    try:
+        yield
+    except ClientError as error:
+        found = error.response.get("Error", {})
+        # What EC2 seals into a denial is for DecodeAuthorizationMessage, hundreds of characters that nobody can read.
+        code, message = str(found.get("Code", "")), str(found.get("Message", "")).partition(" Encoded authorization")[0]
+        if code in _NOT_KNOWN:
+            raise NotPermitted(
+                code, message, operation, "The credentials are not valid here, or have expired."
+            ) from None
+        if code in _DENIED:
+            advice = about_denial(service, error.operation_name, message)
+            raise NotPermitted(code, message, operation, advice) from None
+        raise Refused(code, message, operation, ADVICE.get(code, "")) from None
+    except (NoCredentialsError, PartialCredentialsError, ProfileNotFound) as error:
+        raise NoCredentials(str(error), "Run `aws configure`, or set AWS_PROFILE or AWS_ACCESS_KEY_ID.") from None
+    except (SSOError, TokenRetrievalError) as error:
+        # They may also end in the middle of a job, which is nothing that was said wrong.
+        raise RunError(f"{operation}: {error}", "Run `aws sso login`.") from None
+    except (BotoConnectionError, HTTPClientError, IncompleteReadError) as error:
+        raise Unreachable(f"{operation}: {error}") from None
+    except (BotoCoreError, ResponseParserError) as error:
+        raise RunError(f"{operation}: {error}") from None
+
+
+@contextmanager
+def _signing_in() -> Iterator[None]:
+    """Before the first call: whatever is wrong then is wrong in the user's own settings."""
+    try:
+        with translated("sign in"):
+            yield
+    except (RunError, OSError, ValueError) as error:
+        if isinstance(error, (Refused, Unreachable)):
+            raise
+        advice = error.advice if isinstance(error, RunError) else ""
+        raise UsageError(
+            f"AWS's settings on this machine cannot be used: {str(error).removeprefix('sign in: ')}",
+            advice or "They are in ~/.aws/config, ~/.aws/credentials, and variables that begin with AWS_.",
+        ) from None

@@ -1,0 +1,113 @@
+"""What skylift needs of AWS's service models, kept in a cache: reading them whole takes a quarter of a second.
+
+`OPERATIONS` is every call that a client of skylift may make, and those that botocore makes for it; nothing else is in
+what is kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from skylift.runner.job.cache import Cache
+
+OPERATIONS = {
+    "ec2": """
+        AttachInternetGateway AuthorizeSecurityGroupIngress CreateInternetGateway CreateRoute CreateSecurityGroup
+        CreateFleet CreateLaunchTemplate CreateSubnet CreateTags CreateVpc CreateVpcEndpoint DeleteFleets
+        DeleteLaunchTemplate DeleteNetworkInterface DeleteVolume DescribeFleetHistory DescribeFleets
+        DescribeLaunchTemplates
+        DescribeAvailabilityZones DescribeImages DescribeInstanceTypes DescribeInstances DescribeInternetGateways
+        DescribeKeyPairs DescribeNetworkInterfaces DescribeRouteTables DescribeSecurityGroups DescribeSubnets
+        DescribeSpotPriceHistory DescribeVolumes DescribeVpcEndpoints DescribeVpcs GetConsoleOutput ImportKeyPair
+        RunInstances TerminateInstances
+    """.split(),
+    "ec2-instance-connect": ["SendSSHPublicKey"],
+    "iam": """
+        AddRoleToInstanceProfile CreateInstanceProfile CreatePolicy CreateRole CreateServiceLinkedRole
+        DeleteInstanceProfile DeleteRole DeleteRolePolicy GetInstanceProfile GetPolicy GetRole ListInstanceProfiles
+        ListRoles PutRolePolicy RemoveRoleFromInstanceProfile TagInstanceProfile TagRole
+    """.split(),
+    "pricing": ["GetProducts"],
+    "s3": """
+        AbortMultipartUpload CompleteMultipartUpload CreateBucket CreateMultipartUpload CreateSession DeleteObject
+        DeleteObjects GetObject HeadBucket HeadObject ListMultipartUploads ListObjectsV2 PutObject UploadPart
+    """.split(),
+    "ssm": ["GetParameters"],
+    "sts": ["AssumeRole", "AssumeRoleWithWebIdentity", "GetCallerIdentity"],
+}
+"""By service, as AWS writes them."""
+
+_WORDS = {"documentation": "", "documentationUrl": "", "enum": []}
+"""What a client does nothing with, and what may stand in its place."""
+
+
+class KeptModels:
+    """Models in a cache; `version` is botocore's, whose models they are."""
+
+    def __init__(self, cache: Cache, version: str) -> None:
+        how = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+        self._cache, self._made_from = cache, f"botocore-{version} {how}"
+
+    def get(self, name: str, load: Callable[[], Any]) -> Any:
+        """The model of this name, for which `load` gives the whole. Of a service that the table does not know, too."""
+        if name.partition(".")[0] not in {*OPERATIONS, "endpoints", "partitions"}:
+            return load()
+
+        def make() -> bytes:
+            return json.dumps(trim(name, load()), separators=(",", ":")).encode()
+
+        return json.loads(self._cache.get(f"{name}.json", self._made_from, make))
+
+
+def trim(name: str, model: Any) -> Any:
+    """A model with what `OPERATIONS` needs. `name` is `endpoints`, `partitions`, or a service, a kind, and perhaps
+    a version: `s3.service-2`."""
+    service, kind = [*name.split("."), ""][:2]
+    if service == "endpoints":
+        partitions = [{**each, "services": _of(OPERATIONS, each["services"])} for each in model["partitions"]]
+        return {**model, "partitions": partitions}
+    if kind == "paginators-1":
+        return {**model, "pagination": _of(OPERATIONS[service], model["pagination"])}
+    if kind == "service-2":
+        operations = _of(OPERATIONS[service], model["operations"])
+        shapes: dict[str, Any] = {}
+        _reach(operations, model["shapes"], shapes)
+        return _wordless({**model, "operations": operations, "shapes": shapes})
+    return _wordless(model)
+
+
+def _of(names: Iterable[str], found: dict[str, Any]) -> dict[str, Any]:
+    return {name: found[name] for name in names if name in found}
+
+
+def _reach(value: Any, shapes: dict[str, Any], found: dict[str, Any]) -> None:
+    """Add each shape that a part of a model refers to, and what these refer to."""
+    for name in _references(value):
+        if name not in found:
+            found[name] = shapes[name]
+            _reach(shapes[name], shapes, found)
+
+
+def _references(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        if isinstance(value.get("shape"), str):
+            yield value["shape"]
+        for each in value.values():
+            yield from _references(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _references(each)
+
+
+def _wordless(value: Any) -> Any:
+    if isinstance(value, dict):
+        # A member or an operation's parameter may have such a name, too; what it holds is of another type.
+        return {
+            name: _WORDS[name] if name in _WORDS and type(each) is type(_WORDS[name]) else _wordless(each)
+            for name, each in value.items()
+        }
+    return [_wordless(each) for each in value] if isinstance(value, list) else value

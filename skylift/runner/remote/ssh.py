@@ -1,0 +1,217 @@
+"""SSH to a server: one connection, its host key pinned. The only file that knows asyncssh; it translates its errors."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes.util
+import json
+import shlex
+import struct
+import threading
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from skylift.runner.errors import ConnectionLost
+from skylift.runner.job.commands import attach_argv, socket_path
+from skylift.runner.job.server_record import STATUS_LIMIT
+
+
+@contextmanager
+def _no_search() -> Iterator[None]:
+    """asyncssh looks for two C libraries with ciphers that are not needed here, by way of ldconfig, a compiler and a
+    linker: that takes longer than all the rest of its import. What other threads look for meanwhile they find."""
+    search, here = ctypes.util.find_library, threading.get_ident()
+    ctypes.util.find_library = lambda name: None if threading.get_ident() == here else search(name)
+    try:
+        yield
+    finally:
+        ctypes.util.find_library = search
+
+
+with _no_search():
+    import asyncssh
+
+_KINDS: dict[bytes, Literal["stdout", "stderr", "status", "cut", "begin"]] = {
+    b"o": "stdout",
+    b"e": "stderr",
+    b"s": "status",
+    b"c": "cut",
+    b"b": "begin",
+}
+_LIMITS: dict[str, int] = {"stdout": 4 << 20, "stderr": 4 << 20, "status": STATUS_LIMIT, "cut": 4096, "begin": 4096}
+"""Bytes of one frame; a supervisor's output comes in pieces of 256 KiB."""
+_HANDING_OVER = 20.0
+"""Seconds for a server to go on from one job to the next, and for that one's socket to be there."""
+_WINDOW = 8 << 20
+"""Bytes the server may send ahead of us; the protocol's usual 2 MiB is what limits a stream over a long line."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    kind: Literal["stdout", "stderr", "status", "cut", "begin"]
+    data: bytes
+
+
+def new_key() -> tuple[str, str]:
+    """A new ED25519 pair: the private half as OpenSSH writes it to files, and the public line."""
+    key = asyncssh.generate_private_key("ssh-ed25519", comment="skylift")
+    return key.export_private_key().decode(), key.export_public_key().decode().strip()
+
+
+def public_half(private: Path) -> str:
+    key = asyncssh.read_private_key(str(private))
+    return key.export_public_key().decode().strip()
+
+
+class Tunnel:
+    """Bytes to and fro. Every method may raise ConnectionLost."""
+
+    def __init__(self, reader: Any, writer: Any) -> None:
+        self._reader, self._writer = reader, writer
+
+    async def read(self, size: int) -> bytes:
+        with _translated():
+            data: bytes = await self._reader.read(size)
+            return data
+
+    def write(self, data: bytes) -> None:
+        with _translated():
+            self._writer.write(data)
+
+    async def drain(self) -> None:
+        with _translated():
+            await self._writer.drain()
+
+    def write_eof(self) -> None:
+        with _translated():
+            self._writer.write_eof()
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class Connection:
+    """An open connection to a server. Every method may raise ConnectionLost."""
+
+    def __init__(self, connection: asyncssh.SSHClientConnection, job: str, opening: float = 0.0) -> None:
+        """`opening` is how many seconds from now on the supervisor may not have its socket yet."""
+        self._connection = connection
+        self._job = job
+        self._writer: Any = None
+        self._door_until = asyncio.get_running_loop().time() + opening
+
+    async def watch(self, stdout: int, stderr: int, **how: object) -> AsyncIterator[Frame]:
+        """Output from these offsets on, and every status, until the final one or until the connection breaks. `how` is
+        `once=True` for what there is now, and `since=TIME`."""
+        with _translated():
+            reader, self._writer = await self._open_door()
+            self._writer.write(_order(stream={"stdout": stdout, "stderr": stderr}, **how))
+            try:
+                while True:
+                    try:
+                        header = await reader.readexactly(5)
+                    except asyncio.IncompleteReadError as error:
+                        if error.partial:
+                            raise
+                        return
+                    letter, length = struct.unpack(">cI", header)
+                    kind = _KINDS.get(letter)
+                    if kind is None or length > _LIMITS[kind]:
+                        raise ConnectionLost(f"The server sent {length} bytes of an unknown kind, or too many of one.")
+                    yield Frame(kind, await reader.readexactly(length))
+            finally:
+                self._writer.close()
+                self._writer = None
+
+    def send(self, **order: object) -> bool:
+        """An order to the supervisor (`signal="INT"`, `cancel=True`), beside the output. False while not watching."""
+        if self._writer is None:
+            return False
+        with _translated():
+            self._writer.write(_order(**order))
+        return True
+
+    async def hand_over(self, last: str) -> None:
+        """Tell a server that was kept after another job that this one is there, until it has left the other for it.
+        Raises ConnectionLost where sshd does not forward to sockets, or the other job's is gone already."""
+        with _translated():
+            reader, writer = await self._connection.open_unix_connection(socket_path(last))
+            writer.write(_order(next=True))
+            await asyncio.wait_for(reader.read(), _HANDING_OVER)
+            self._door_until = asyncio.get_running_loop().time() + _HANDING_OVER
+
+    async def _open_door(self) -> tuple[Any, Any]:
+        """The supervisor's socket, through sshd where it forwards to sockets, else through a process on the server."""
+        while True:
+            try:
+                return await self._connection.open_unix_connection(socket_path(self._job), window=_WINDOW)
+            except asyncssh.ChannelOpenError:
+                if asyncio.get_running_loop().time() < self._door_until:
+                    await asyncio.sleep(0.02)
+                    continue
+            command = shlex.join(attach_argv(self._job))
+            process = await self._connection.create_process(command, encoding=None, window=_WINDOW)
+            return process.stdout, process.stdin
+
+    async def tunnel(self, port: int) -> Tunnel:
+        """To a port of the server's own."""
+        with _translated():
+            return Tunnel(*await self._connection.open_connection("localhost", port, window=_WINDOW))
+
+    async def close(self) -> None:
+        self._connection.abort()
+
+
+def _public_key(line: str) -> asyncssh.SSHKey:
+    """asyncssh lets errors through of what looks like a key from outside."""
+    try:
+        return asyncssh.import_public_key(line)
+    except ValueError as error:
+        raise ConnectionLost(f"The server has published what is no host key: {error}") from None
+
+
+def _order(**order: object) -> bytes:
+    return json.dumps(order).encode() + b"\n"
+
+
+async def connect(
+    address: str,
+    user: str,
+    key: Path,
+    host_keys: Sequence[str],
+    job: str,
+    port: int = 22,
+    *,
+    opening: float = 0.0,
+) -> Connection:
+    """One try. The server must prove to have one of `host_keys`; nobody's own SSH settings or agent are used. The job's
+    supervisor may take `opening` seconds from then on to be there."""
+    with _translated():
+        trusted = [_public_key(line) for line in host_keys]
+        connection = await asyncssh.connect(
+            address,
+            port,
+            username=user,
+            client_keys=[str(key)],
+            known_hosts=(trusted, [], []),
+            agent_path=None,
+            config=None,
+            connect_timeout=10,
+            login_timeout=20,
+            keepalive_interval=10,
+            keepalive_count_max=3,
+        )
+        return Connection(connection, job, opening)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except asyncssh.HostKeyNotVerifiable as error:
+        raise ConnectionLost(f"The server does not have the host key that it published: {error}") from None
+    except (asyncssh.Error, asyncssh.KeyImportError, OSError, TimeoutError, asyncio.IncompleteReadError) as error:
+        raise ConnectionLost(f"SSH: {error or type(error).__name__}") from None

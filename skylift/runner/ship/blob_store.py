@@ -1,0 +1,190 @@
+"""Inputs in the account's bucket under the hash of their content: sent once, found again by jobs that have the same.
+
+A job's role may read just those that its record names, and write none: what one job was given, no other can change. The
+server checks the hash of what it gets.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass
+from typing import IO, Any
+
+from skylift.runner.errors import Refused, RunError, SkyliftError, UsageError
+from skylift.runner.job.job import Bundle, SentFile
+from skylift.runner.remote.api import Api
+from skylift.runner.ship.bundle import mode_of, open_sent
+from skylift.runner.text.visible import shown
+
+SHELF = "inputs/sha256/"
+_PART = 16 << 20
+_PARTS = 9999
+_AT_A_TIME = 4
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """Bytes to send, as they were when looked at. `name` is for the user; `open` gives them from their start."""
+
+    name: str
+    sha256: str
+    size: int
+    open: Callable[[], AbstractContextManager[IO[bytes]]]
+
+    @property
+    def key(self) -> str:
+        return SHELF + self.sha256
+
+
+@dataclass(frozen=True)
+class LargeFile:
+    """A file that travels by itself, and its place and mode in the job's root."""
+
+    place: str
+    mode: int
+    parcel: Parcel
+
+    def as_record(self) -> dict[str, Any]:
+        return {"place": self.place, "mode": self.mode, "sha256": self.parcel.sha256, "size": self.parcel.size}
+
+
+def parcel_of_archive(archive: IO[bytes]) -> Parcel:
+    """The bundle, in an open file that stays open."""
+
+    def reopen() -> AbstractContextManager[IO[bytes]]:
+        archive.seek(0)
+        return nullcontext(archive)
+
+    with reopen() as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+        return Parcel("The bundle", digest, file.tell(), reopen)
+
+
+def large_files(bundle: Bundle) -> tuple[LargeFile, ...]:
+    """Those of a bundle, read once for their hashes. Raises UsageError for one that cannot be read."""
+    files = [each for each in bundle.files if each.place in bundle.large]
+    with ThreadPoolExecutor(_AT_A_TIME) as pool:
+        return tuple(pool.map(_large_file, files))
+
+
+def _large_file(sent: SentFile) -> LargeFile:
+    try:
+        with open_sent(sent) as file:
+            mode = mode_of(os.fstat(file.fileno()))
+            digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+            name = shown(sent.path)
+            return LargeFile(sent.place, mode, Parcel(name, digest, file.tell(), lambda: open_sent(sent)))
+    except OSError as error:
+        raise UsageError(f"{shown(sent.path)} cannot be read: {error.strerror}.") from None
+
+
+class Shelf:
+    """The inputs of one bucket."""
+
+    def __init__(self, api: Api, bucket: str) -> None:
+        self._api, self._bucket = api, bucket
+        self._stop = threading.Event()
+
+    def stop(self) -> None:
+        """End a sending that is under way, with RunError there."""
+        self._stop.set()
+
+    def missing(self, parcels: Sequence[Parcel]) -> list[Parcel]:
+        """Of these, what has to be sent; each content once."""
+        different = list({parcel.sha256: parcel for parcel in parcels}.values())
+        with ThreadPoolExecutor(_AT_A_TIME) as pool:
+            found = list(pool.map(self._has, different))
+        return [parcel for parcel, there in zip(different, found, strict=True) if not there]
+
+    def _has(self, parcel: Parcel) -> bool:
+        try:
+            found = self._api.call("s3", "head_object", Bucket=self._bucket, Key=parcel.key)
+        except Refused as error:
+            if error.code != "404":
+                raise
+            return False
+        return bool(found["ContentLength"] == parcel.size)
+
+    def send(self, parcel: Parcel, progress: Callable[[int], None]) -> None:
+        """It is there when all of it is. Raises RunError for a file that is not what it was a moment ago."""
+        try:
+            content = parcel.open()
+        except OSError:
+            raise _changed(parcel) from None
+        with content as file:
+            if parcel.size > _PART:
+                _Sending(self._api, self._bucket, parcel, file, self._stop).run(progress)
+                return
+            body = file.read()
+            if hashlib.sha256(body).hexdigest() != parcel.sha256:
+                raise _changed(parcel)
+            self._api.put(self._bucket, parcel.key, body)
+            progress(parcel.size)
+
+
+class _Sending:
+    """One upload in parts. They are read and hashed in order, and sent side by side."""
+
+    def __init__(self, api: Api, bucket: str, parcel: Parcel, file: IO[bytes], stop: threading.Event) -> None:
+        self._api, self._bucket, self._parcel, self._file, self._stop = api, bucket, parcel, file, stop
+        self._part = max(_PART, -(-parcel.size // _PARTS))
+        self._reading = threading.Lock()
+        self._digest = hashlib.sha256()
+        self._sent: dict[int, dict[str, Any]] = {}
+        self._read = 0
+        self._failed = False
+
+    def run(self, progress: Callable[[int], None]) -> None:
+        where = {"Bucket": self._bucket, "Key": self._parcel.key}
+        # Said at each step: S3 takes parts of the algorithm that the upload was begun with, and wants to hear their
+        # checksums again at its end.
+        begun = self._api.call("s3", "create_multipart_upload", **where, ChecksumAlgorithm="CRC32")
+        upload = {**where, "UploadId": begun["UploadId"]}
+        try:
+            with ThreadPoolExecutor(_AT_A_TIME) as pool:
+                list(pool.map(lambda _: self._work(upload, progress), range(_AT_A_TIME)))
+            if self._stop.is_set():
+                raise RunError("The sending of inputs was interrupted.")
+            if self._digest.hexdigest() != self._parcel.sha256:
+                raise _changed(self._parcel)
+            parts = [{"PartNumber": number, **told} for number, told in sorted(self._sent.items())]
+            try:
+                self._api.call("s3", "complete_multipart_upload", **upload, MultipartUpload={"Parts": parts})
+            except Refused as error:
+                if not self._api.is_complete(error, self._bucket, self._parcel.key, self._parcel.size):
+                    raise
+        except BaseException:
+            with suppress(SkyliftError):  # S3 may be out of reach: `skylift sweep` finds the upload
+                self._api.call("s3", "abort_multipart_upload", **upload)
+            raise
+
+    def _work(self, upload: dict[str, Any], progress: Callable[[int], None]) -> None:
+        try:
+            while body := self._next():
+                number, data = body
+                answer = self._api.call(
+                    "s3", "upload_part", **upload, PartNumber=number, Body=data, ChecksumAlgorithm="CRC32"
+                )
+                self._sent[number] = {name: answer[name] for name in ("ETag", "ChecksumCRC32") if name in answer}
+                progress(len(data))
+        except BaseException:
+            self._failed = True
+            raise
+
+    def _next(self) -> tuple[int, bytes] | None:
+        with self._reading:
+            if self._failed or self._stop.is_set() or self._read >= _PARTS:
+                return None
+            data = self._file.read(self._part)
+            self._digest.update(data)
+            self._read += 1
+            return (self._read, data) if data else None
+
+
+def _changed(parcel: Parcel) -> RunError:
+    return RunError(f"{parcel.name} was changed while it was being sent.", "Send it when nothing writes to it.")

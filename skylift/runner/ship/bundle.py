@@ -1,0 +1,488 @@
+"""Which files a job takes along, and the archive they travel in.
+
+- A script with a PEP 723 header goes alone: it says itself what it needs.
+- Inside a project (the nearest folder above with `pyproject.toml` or `.git`) the project goes, by git's own ignore
+  rules.
+- Otherwise a script goes alone, with the `requirements.txt` beside it.
+- `--in` adds files, folders and globs. Everything keeps its place relative to the working directory.
+
+A project may be somebody else's. What it links to outside of itself, or in its `.git`, stays here unless it is named by
+itself: `data.txt` may be a link to a private key. Each file is opened again as the one that was looked at.
+"""
+
+from __future__ import annotations
+
+import errno
+import fnmatch
+import glob
+import gzip
+import io
+import os
+import stat
+import tarfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import IO
+
+from skylift.runner.errors import UsageError
+from skylift.runner.job.job import Bundle, SentFile
+from skylift.runner.ship.git import has_git, list_repository, list_unversioned
+from skylift.runner.text.visible import shown
+
+_PROJECT_MARKS = ("pyproject.toml", ".git")
+_WORTH_A_LOOK = 4 << 20
+_SAMPLE = 1 << 18
+_LARGE = 8 << 20
+"""Bytes from which a file travels by itself."""
+_MOST_LARGE = 40
+"""The job's role names each of them, and the policies of a role have room for 10,240 characters."""
+_MOST_FILES = 500_000
+_MOST_BYTES = 100 << 30
+"""Of a project that goes because it is there. What --in names may be larger."""
+_MOST_LINKS = 40
+"""As many links to folders may lead on from each other as the kernel follows in a path."""
+_WAY = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+def find_project(start: Path) -> Path | None:
+    """The nearest folder, from `start` upwards, that is a project; the home directory and `/` are nobody's project, and
+    neither is one like /tmp, into which others may put their own marks."""
+    for folder in (start, *start.parents):
+        if folder in (Path.home(), Path("/")):
+            return None
+        if any((folder / mark).exists() for mark in _PROJECT_MARKS):
+            return None if folder.stat().st_mode & stat.S_ISVTX else folder
+    return None
+
+
+def plan_bundle(
+    cwd: Path, project: Path | None, alone: Iterable[Path], inputs: Iterable[str], beside: Iterable[Path] = ()
+) -> Bundle:
+    """Choose the files: `project` whole, the single files of `alone` besides, what the `--in` of `inputs` name, and
+    those of `beside`, which nobody has named.
+
+    Raises UsageError for what is missing, unreadable, or outside the folder whose layout is kept; and for links among
+    what was named that lead out of it.
+    """
+    root = project or cwd
+    chosen = _Chosen(root)
+    if project is not None:
+        for place in list_project(project):
+            chosen.take_listed(place)
+        chosen.check_size()
+    for path in alone:
+        chosen.take(path, at=_place_of(path, root, cwd), home=project)
+    for path in beside:
+        chosen.take(path, at=_place_of(path, root, cwd), home=project or path.parent)
+    wanted = [each for text in inputs for each in _expand_input(cwd, text)]
+    named = {each.path for each in wanted if each.named}
+    for each in wanted:
+        if not each.path.is_relative_to(root):
+            raise UsageError(
+                f"--in {shown(each.text)}: {shown(each.path)} is outside {shown(root)}, so it has no place relative to "
+                "the working directory.",
+                "Run skylift from a folder that contains both, or copy or link the file into this one.",
+            )
+        known = any(each.path.is_relative_to(other) for other in named)
+        chosen.take(each.path, home=None if known else root, named=named)
+    return chosen.bundle(cwd)
+
+
+def _place_of(path: Path, root: Path, cwd: Path) -> str:
+    inside = path.is_relative_to(root)
+    return path.relative_to(root).as_posix() if inside else (cwd.relative_to(root) / path.name).as_posix()
+
+
+def list_project(project: Path) -> list[str]:
+    """Files of a project that git would keep: tracked, or untracked and not ignored; as posix paths, sorted."""
+    if not has_git():
+        if (project / ".gitignore").exists() or (project / ".git").exists():
+            raise UsageError(
+                f"{shown(project)} has git's ignore rules, but there is no `git` on this machine to apply them.",
+                "Install git, or give the script a PEP 723 header (`# /// script` and `# ///`) to send it alone.",
+            )
+        return sorted(place for place in _walk(project) if not place.endswith(".pyc"))
+    if (project / ".git").exists():
+        return sorted(_list_nested(project, "", list_repository(project)))
+    return sorted(_list_nested(project, "", list_unversioned(project)))
+
+
+def _list_nested(top: Path, inner: str, names: list[str]) -> Iterator[str]:
+    """Submodules and nested repositories come as one entry each, so git is asked again inside them."""
+    for name in names:
+        place = f"{inner}/{name}" if inner else name
+        path = top / place
+        if not _is_a_place(name):
+            yield place
+        elif path.is_dir() and not path.is_symlink():
+            if (path / ".git").exists():
+                yield from _list_nested(top, place, list_repository(path))
+        elif os.path.lexists(path):
+            yield place
+
+
+def _is_a_place(name: str) -> bool:
+    """Whether it means a file below where it stands. An index can be made to name others."""
+    return not name.startswith("/") and not {"", ".", ".."} & set(name.split("/")) and not _is_in_git(name)
+
+
+def _is_in_git(name: str) -> bool:
+    """git's own folder has the credentials of remotes, and hooks. Some file systems do not tell case apart."""
+    return ".git" in name.casefold().split("/")
+
+
+def _walk(top: Path) -> Iterator[str]:
+    """What is below a folder, but for folders; links to folders are not followed. Raises UsageError for what cannot be
+    read."""
+    waiting = [""]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            entries = sorted(os.scandir(top / folder), key=lambda each: each.name)
+        except OSError as error:
+            raise UsageError(f"The folder {shown(top / folder)} cannot be read: {error.strerror}.") from None
+        for entry in entries:
+            place = f"{folder}/{entry.name}" if folder else entry.name
+            if not entry.is_dir(follow_symlinks=False):
+                yield place
+            elif entry.name not in ("__pycache__", ".git"):
+                waiting.append(place)
+
+
+class _Wanted:
+    """One path of an `--in`. `named` is whether its own name was said, and not matched by a glob."""
+
+    def __init__(self, text: str, path: Path, *, named: bool) -> None:
+        self.text, self.path, self.named = text, path, named
+
+
+def _expand_input(cwd: Path, text: str) -> list[_Wanted]:
+    """What one `--in` names: a file, a folder, or all that a glob matches; absolute, with links left as they are."""
+    path = Path(os.path.normpath(cwd / Path(text).expanduser()))
+    if os.path.lexists(path):
+        return [_Wanted(text, path, named=True)]
+    if glob.has_magic(text):
+        parts = tuple(Path(text).expanduser().parts)
+        found = sorted(set(_glob(Path("/"), parts[1:]) if parts[0] == "/" else _glob(cwd, parts)))
+        if found:
+            return [_Wanted(text, Path(os.path.normpath(each)), named=False) for each in found]
+        raise UsageError(f"--in {shown(text)}: nothing matches.", f"Globs are looked up from {shown(cwd)}.")
+    raise UsageError(f"--in {shown(text)}: there is no such file or folder.", f"It was looked for at {shown(path)}.")
+
+
+def _glob(base: Path, parts: Sequence[str]) -> Iterator[Path]:
+    """What matches below a folder, as in a shell: hidden names only by a pattern that begins with a dot, and `**` for
+    folders below each other. Links to folders are not among these: they may go round in circles."""
+    if not parts:
+        yield base
+        return
+    first, rest = parts[0], parts[1:]
+    if not glob.has_magic(first):
+        if os.path.lexists(base / first):
+            yield from _glob(base / first, rest)
+    elif first == "**":
+        for folder, _, files in os.walk(base):
+            if not _hidden_below(Path(folder), base):
+                yield from (Path(folder, name) for name in files if not rest and not name.startswith("."))
+                yield from _glob(Path(folder), rest)
+    elif base.is_dir() and os.access(base, os.R_OK):
+        for path in base.iterdir():
+            if fnmatch.fnmatchcase(path.name, first) and (first.startswith(".") or not path.name.startswith(".")):
+                yield from _glob(path, rest)
+
+
+def _hidden_below(folder: Path, base: Path) -> bool:
+    return any(part.startswith(".") for part in folder.relative_to(base).parts)
+
+
+class _Chosen:
+    """Files by place; a file chosen twice is taken once."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._real_root = root.resolve()
+        self._folders: dict[Path, Path] = {}
+        self._files: dict[str, SentFile] = {}
+        self._notes: list[str] = []
+        self._size = 0
+
+    def _real(self, path: Path) -> Path:
+        """The path without links, all that they lead through included."""
+        folder = self._folders.get(path.parent)
+        if folder is None:
+            folder = self._folders[path.parent] = _resolve(path.parent)
+        return _resolve(path) if path.is_symlink() else folder / path.name
+
+    def take_listed(self, place: str) -> None:
+        """A file of the project. Links to nowhere, links that lead out and special files do not stop a run: they are
+        left out and told."""
+        path = self._root / place
+        if not _is_a_place(place):
+            self._notes.append(f"{shown(place)} is listed, but is no file of the project's, and stays here")
+            return
+        real = self._real(path)
+        status = _look(real)
+        if status is None:
+            self._notes.append(f"{shown(place)} is a link to nowhere and stays here")
+        elif real != path and (trouble := _leads_out(real, (self._real_root,))):
+            self._notes.append(f"{shown(place)} is a link that {trouble} and stays here; --in {shown(place)} sends it")
+        elif real != path and self._folders[path.parent] != (self._real_root / place).parent:
+            self._notes.append(f"{shown(place)} is behind a link to a folder and stays here; the link goes along")
+        elif stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode):
+            self._add(place, path, real, status)
+        else:
+            self._notes.append(f"{shown(place)} is not a regular file and stays here")
+
+    def check_size(self) -> None:
+        """Of what nobody has named one by one. Raises UsageError."""
+        if self._size > _MOST_BYTES:
+            largest = max(self._files.values(), key=lambda each: each.size)
+            raise UsageError(
+                f"The project {shown(self._root)} has {self._size >> 30} GiB of files, the largest of which is "
+                f"{shown(largest.place)}; at most {_MOST_BYTES >> 30} GiB go along unasked.",
+                "Have git ignore what the job does not need (.gitignore); --in sends the rest all the same.",
+            )
+
+    def take(self, path: Path, at: str | None = None, home: Path | None = None, named: Iterable[Path] = ()) -> None:
+        """A file or folder that the user named: what cannot be sent is an error. Where it is `home`'s, it may not lead
+        out of that; what is in `named` is left for its own turn."""
+        place = at if at is not None else path.relative_to(self._root).as_posix()
+        real = self._real(path)
+        if home is not None:
+            self._check_link(path, real, (_resolve(home),))
+        if real.is_dir():
+            self._take_folder(_Folder(path, place, real, (self._real_root, real), frozenset(named)))
+        else:
+            self._take_file(path, place, real)
+
+    def _check_link(self, path: Path, real: Path, homes: Sequence[Path]) -> None:
+        trouble = _leads_out(real, homes)
+        if trouble and os.path.lexists(real):
+            raise UsageError(
+                f"{shown(path)} is a link that {trouble}.",
+                f"If that is meant, name it by itself: --in {shown(os.path.relpath(path))}",
+            )
+
+    def _take_file(self, path: Path, place: str, real: Path) -> None:
+        status = _look(real)
+        if status is None:
+            raise UsageError(f"{shown(path)} is missing, or a link to nowhere.")
+        if not stat.S_ISREG(status.st_mode):
+            raise UsageError(f"{shown(path)} is not a regular file, so it cannot be sent.")
+        self._add(place, path, real, status)
+
+    def _take_folder(self, folder: _Folder) -> None:
+        if not os.access(folder.path, os.R_OK | os.X_OK):
+            raise UsageError(
+                f"The folder {shown(folder.path)} cannot be read by {_me()}.", f"chmod u+rx {shown(folder.path)}"
+            )
+        before = self._files.get(folder.place)
+        if before is not None and before.link:
+            self._files.pop(folder.place)  # listed as a link before; now its content was asked for
+        for inner in _walk(folder.path):
+            path = folder.path / inner
+            if path in folder.named:
+                continue
+            place, real = (f"{folder.place}/{inner}" if folder.place != "." else inner), self._real(path)
+            self._check_link(path, real, folder.homes)
+            if real.is_dir():
+                self._take_folder(folder.inner(path, place, real))
+            else:
+                self._take_file(path, place, real)
+
+    def _add(self, place: str, path: Path, real: Path, status: os.stat_result) -> None:
+        if place in self._files:
+            return
+        if not os.access(path, os.R_OK):
+            raise UsageError(
+                f"{shown(path)} cannot be read by {_me()}.", f"chmod u+r {shown(path)}, or leave it out of the job."
+            )
+        if len(self._files) == _MOST_FILES:
+            raise UsageError(
+                f"{shown(self._root)} has more than {_MOST_FILES} files to send.",
+                "Have git ignore what the job does not need, or pack the files into one.",
+            )
+        is_folder = stat.S_ISDIR(status.st_mode)
+        size = 0 if is_folder else status.st_size
+        link = str(path.readlink()) if real != path and path.is_symlink() else ""
+        self._files[place] = SentFile(place, path, real, status.st_dev, status.st_ino, size, link, is_folder)
+        self._size += size
+
+    def bundle(self, cwd: Path) -> Bundle:
+        files = tuple(sorted(self._files.values(), key=lambda each: each.place))
+        large = sorted((each for each in files if each.size >= _LARGE and not each.link), key=lambda each: -each.size)
+        return Bundle(
+            root=self._root,
+            cwd=cwd.relative_to(self._root).as_posix(),
+            files=files,
+            size=self._size,
+            notes=tuple(self._notes),
+            large=frozenset(each.place for each in large[:_MOST_LARGE]),
+        )
+
+
+class _Folder:
+    """A folder that is taken whole, and those that it was reached through, by what they are."""
+
+    def __init__(
+        self,
+        path: Path,
+        place: str,
+        real: Path,
+        homes: Sequence[Path],
+        named: frozenset[Path],
+        above: tuple[Path, ...] = (),
+    ) -> None:
+        self.path, self.place, self.homes, self.named = path, place, homes, named
+        self._real, self._above = real, above
+
+    def inner(self, path: Path, place: str, real: Path) -> _Folder:
+        """What a link in it leads to. Raises UsageError where that would be without end."""
+        around = (*self._above, self._real)
+        below = _resolve(path.parent)
+        trouble = f"more than {_MOST_LINKS} links lead on from each other" if len(around) > _MOST_LINKS else ""
+        if _identity(real) in map(_identity, (*around, below, *below.parents)):
+            trouble = "that folder has this link in it, so that it goes round in a circle"
+        if trouble:
+            raise UsageError(
+                f"{shown(path)} is a link to {shown(real)}: {trouble}.",
+                f"Remove the link, or name what you need of {shown(self.path)} one by one.",
+            )
+        return _Folder(path, place, real, self.homes, self.named, around)
+
+
+def _resolve(path: Path) -> Path:
+    """Like Path.resolve, but of a link that leads to itself: that leads nowhere."""
+    return Path(os.path.realpath(path))
+
+
+def _look(real: Path) -> os.stat_result | None:
+    try:
+        return real.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    found = folder.stat()
+    return found.st_dev, found.st_ino
+
+
+def _leads_out(real: Path, homes: Sequence[Path]) -> str:
+    """What is wrong with a link to a place, in words; nothing if that is in one of `homes`, and not in git's own."""
+    home = next((each for each in homes if real.is_relative_to(each)), None)
+    if home is None:
+        return f"leads out of {shown(homes[-1])}, to {shown(real)},"
+    if _is_in_git(real.relative_to(home).as_posix()):
+        return f"leads to git's own files, to {shown(real)},"
+    return ""
+
+
+def _me() -> str:
+    return os.environ.get("USER") or f"uid {os.geteuid()}"
+
+
+def write_archive(bundle: Bundle, target: IO[bytes], progress: Callable[[int], None] | None = None) -> None:
+    """All but the large files as tar.gz, the same bytes for the same content: no times, owners or names of here.
+
+    A link that stays within the root stays a link, if what it points to goes too; any other is replaced by what it
+    points to. Raises UsageError for a file that is another one by now, or changed its size while it was being read.
+    """
+    places = {each.place for each in bundle.files}
+    folders = {parent.as_posix() for place in places for parent in _parents(place)}
+    sent = places | folders
+    with (
+        gzip.GzipFile(filename="", fileobj=target, mode="wb", compresslevel=_level(bundle), mtime=0) as packed,
+        tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar,
+    ):
+        for each in bundle.files:
+            if each.place in bundle.large:
+                continue
+            if each.link and _link_is_sent(each, sent):
+                tar.addfile(_entry(each.place, tarfile.SYMTYPE, linkname=each.link))
+            elif not each.is_folder:
+                _add_file(tar, each)
+            if progress is not None:
+                progress(target.tell())
+
+
+def _level(bundle: Bundle) -> int:
+    """0 (store) for data that gains nothing: packing is slower than sending. The largest file's start tells."""
+    packed = (each for each in bundle.files if each.place not in bundle.large)
+    largest = max(packed, key=lambda each: each.size, default=None)
+    if largest is None or largest.size < _WORTH_A_LOOK:
+        return 1
+    with _opened(largest) as file:
+        start = file.read(_SAMPLE)
+    return 0 if len(zlib.compress(start, 1)) > 0.9 * len(start) else 1
+
+
+def _parents(place: str) -> Iterator[Path]:
+    return (parent for parent in Path(place).parents if parent != Path())
+
+
+def _link_is_sent(file: SentFile, sent: set[str]) -> bool:
+    return not file.link.startswith("/") and os.path.normpath(Path(file.place).parent / file.link) in sent
+
+
+def _entry(place: str, kind: bytes, size: int = 0, mode: int = 0o777, linkname: str = "") -> tarfile.TarInfo:
+    entry = tarfile.TarInfo(place)
+    entry.type, entry.size, entry.mode, entry.linkname = kind, size, mode, linkname
+    return entry
+
+
+def _add_file(tar: tarfile.TarFile, sent: SentFile) -> None:
+    with _opened(sent) as file:
+        status = os.fstat(file.fileno())
+        entry = _entry(sent.place, tarfile.REGTYPE, size=status.st_size, mode=mode_of(status))
+        tar.addfile(entry, _Exactly(file, sent.path))
+
+
+def _opened(sent: SentFile) -> IO[bytes]:
+    try:
+        return open_sent(sent)
+    except OSError as error:
+        raise UsageError(f"{shown(sent.path)} cannot be read: {error.strerror}.") from None
+
+
+def open_sent(sent: SentFile) -> IO[bytes]:
+    """The file that was chosen, whatever stands at its path by now. Raises OSError, where that is another one too."""
+    folder, name = sent.real.parent.parts, sent.real.name
+    way = os.open("/", _WAY)
+    try:
+        for part in folder[1:]:
+            # No link is followed: what was looked at had none.
+            inner = os.open(part, _WAY, dir_fd=way)
+            os.close(way)
+            way = inner
+        file = os.fdopen(os.open(name, _FILE, dir_fd=way), "rb")
+    finally:
+        os.close(way)
+    status = os.fstat(file.fileno())
+    if (status.st_dev, status.st_ino) != (sent.device, sent.inode) or not stat.S_ISREG(status.st_mode):
+        file.close()
+        raise OSError(errno.ESTALE, "it is not the file that it was a moment ago")
+    return file
+
+
+def mode_of(status: os.stat_result) -> int:
+    """Of a file's mode, what is the same for everybody: whether it is a program."""
+    return 0o755 if status.st_mode & 0o100 else 0o644
+
+
+class _Exactly(io.RawIOBase):
+    """A file that must have as many bytes as its entry says; tarfile would end in an unexplained error."""
+
+    def __init__(self, file: IO[bytes], path: Path) -> None:
+        self._file = file
+        self._path = path
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._file.read(size)
+        if size > 0 and len(data) < size:
+            raise UsageError(
+                f"{shown(self._path)} became shorter while it was being sent.", "Send it when nothing writes to it."
+            )
+        return data

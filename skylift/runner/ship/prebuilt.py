@@ -1,0 +1,98 @@
+"""Environments that were built before: where the bucket keeps them, and who may write there. recipe.py says of which.
+
+The server that builds an environment writes down what is in it before its program is started, in an object that its
+role may write but not replace; the files follow while the program runs. Whoever takes it later compares them with what
+was written down. So a program that takes over its server, and its role with it, can plant nothing in the environment
+of another job.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from dataclasses import dataclass
+from typing import Any
+
+from skylift.runner.errors import Refused
+from skylift.runner.remote.api import Api
+from skylift.runner.ship.recipe import Recipe
+
+SHELF = "envs"
+STALE = 7 * 86400
+"""Seconds after which what no lock decides is resolved anew."""
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Prebuilt:
+    """A place for one environment. `sha256` is of the index of what is there, and empty where it is to be built.
+
+    Not `shared` is one that is built where another job's program has run: it stays there.
+    """
+
+    place: str
+    sha256: str = ""
+    shared: bool = True
+
+    def encode(self) -> dict[str, Any]:
+        return {"place": self.place, "sha256": self.sha256, "shared": self.shared}
+
+
+def find_prebuilt(api: Api, bucket: str, recipe: Recipe, image: str, now: float) -> Prebuilt:
+    """The newest that is whole, or a new place."""
+    base = f"{SHELF}/{recipe.digest}/{image}/"
+    try:
+        found = api.pages("s3", "list_objects_v2", "Contents", Bucket=bucket, Prefix=base)
+    except Refused as error:
+        if error.code != "NoSuchBucket":
+            raise
+        found = []
+    indexes = {each["Key"].rsplit("/", 1)[0]: each for each in found if each["Key"].endswith("/index.json")}
+    for place, index in sorted(indexes.items(), key=lambda item: item[1]["LastModified"], reverse=True):
+        if not recipe.locked and now - index["LastModified"].timestamp() > STALE:
+            break
+        if "/" in place.removeprefix(base):
+            # Below the place of one that is built, its server may write what it likes at any time.
+            continue
+        sha256 = _read_pin(api.get(bucket, f"{place}/pin.json"))
+        if sha256:
+            return Prebuilt(place, sha256)
+    return Prebuilt(base + secrets.token_hex(6))
+
+
+def _read_pin(content: bytes | None) -> str:
+    """The digest of the index; empty where what a server has written is none."""
+    try:
+        pin = json.loads(content or b"{}")
+    except (ValueError, RecursionError):
+        return ""
+    found = pin.get("sha256") if isinstance(pin, dict) else None
+    return found if isinstance(found, str) and _SHA256.fullmatch(found) else ""
+
+
+def environment_statements(prebuilt: Prebuilt | None, bucket: str) -> list[dict[str, Any]]:
+    """What a job's role may do about it: read the one that it takes, or write the one that it builds, once."""
+    if prebuilt is None or not (prebuilt.sha256 or prebuilt.shared):
+        return []
+    objects = f"arn:aws:s3:::{bucket}/{prebuilt.place}"
+    if prebuilt.sha256:
+        return [
+            {"Sid": "TakeEnvironment", "Effect": "Allow", "Action": "s3:GetObject", "Resource": f"{objects}/*"},
+        ]
+    return [
+        {
+            "Sid": "WriteDownEnvironment",
+            "Effect": "Allow",
+            "Action": "s3:PutObject",
+            "Resource": f"{objects}/pin.json",
+            "Condition": {"Null": {"s3:if-none-match": "false"}},
+        },
+        {
+            "Sid": "KeepEnvironment",
+            "Effect": "Allow",
+            "Action": ["s3:PutObject", "s3:AbortMultipartUpload"],
+            "Resource": [f"{objects}/index.json", f"{objects}/pack-*"],
+        },
+    ]

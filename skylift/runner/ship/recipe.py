@@ -1,0 +1,367 @@
+"""What decides an environment, as one digest: of those that are the same wherever they are built.
+
+That is so where everything comes by its name, and with a hash, from an index on the network. What stands here is
+understood to keep to that; whatever does not is taken to read the job's own files, or the server's, so that the same
+words may mean other packages for another job.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import json
+import re
+import tomllib
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+from urllib.parse import urlsplit
+
+from skylift.runner.job.job import Environment, Job, SentFile
+from skylift.runner.ship.bundle import open_sent
+from skylift.runner.ship.pep723 import find_block
+from skylift.runner.text.toml_text import SCRIPT_LIMIT, SETTINGS_LIMIT, table_of
+
+LAYOUT = 2
+"""Of what is kept, and of this reading; what was kept under another is not found."""
+
+_READ_BY_UV = ("uv.toml", "pyproject.toml", ".python-version", ".python-versions")
+"""In the folder that tells of the environment, and in each above it."""
+
+# No line may end for uv where it goes on for us.
+_TEXT = re.compile(r"[^\x00-\x08\x0b-\x1f\x7f]*")
+_REQUIREMENT = re.compile(
+    r"([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*"
+    r"(?:\[[A-Za-z0-9._, -]*\])?\s*"
+    r"(?:[<>=!~][A-Za-z0-9.*+!<>=~, -]*|\([A-Za-z0-9.*+!<>=~, -]*\))?\s*"
+    r"(?:;[A-Za-z0-9_.<>=!~()'\", -]*)?",
+    re.ASCII,
+)
+_ARCHIVE = re.compile(r"\.(?:whl|egg|zip|tgz|tbz2?|txz|tlz|tzst|tar)(?:\.|$)", re.IGNORECASE)
+_HASHES = re.compile(r"(?:[ \t]+--hash[= ][a-z0-9]+:[0-9a-f]+)*")
+_INCLUDE = re.compile(r"(?:-r|--requirement|-c|--constraint)(?:[ \t]+|=)([A-Za-z0-9._/-]+)")
+_INDEX_LINE = re.compile(r"(?:-i|--index-url|--extra-index-url)(?:[ \t]+|=)([\x21-\x7e]+)")
+_OTHER_LINE = re.compile(r"--pre|--require-hashes|--(?:no|only)-binary(?:[ \t]+|=)[A-Za-z0-9._:,-]+")
+_PYTHON = re.compile(r"(?:(?:cpython|python|pypy)[@-]?)?3(?:\.[0-9]{1,2}){0,2}t?")
+_WORD = re.compile(r"[A-Za-z0-9._:<>=!~*+, -]*")
+_HASH = re.compile(r"sha(?:256|384|512):[0-9a-f]{64,128}")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that decides what an environment is, as one digest; `locked` is whether another day could not change it."""
+
+    digest: str
+    locked: bool
+
+
+class _NotKept(Exception):
+    """It depends on something that is not understood, or on the job's own files."""
+
+
+def recipe_of(job: Job, processor: str, unread: Collection[str] = ()) -> Recipe | None:
+    """None for an environment that is built by each job for itself. `unread` are places of files that come to the
+    server from elsewhere."""
+    wanted = job.environment
+    reader = {"none": _nothing, "script": _script, "requirements": _requirements, "project": _project}[wanted.kind]
+    checkpoint = job.spot.checkpoint if job.spot is not None else ""
+    files = _Files(job.bundle.files, unread, (PurePosixPath(job.bundle.cwd) / checkpoint if checkpoint else None))
+    try:
+        texts, locked = reader(wanted, files)
+    except _NotKept:
+        return None
+    told = json.dumps([LAYOUT, processor, wanted.kind, wanted.python, texts], sort_keys=True)
+    return Recipe(hashlib.sha256(told.encode()).hexdigest()[:40], locked)
+
+
+class _Files:
+    """The job's own, by their places. `changing` is what an earlier attempt of its program may have written."""
+
+    def __init__(self, files: Collection[SentFile], unread: Collection[str], changing: PurePosixPath | None) -> None:
+        self._files = {each.place: each for each in files}
+        self._unread, self._changing = frozenset(unread), changing
+
+    def __contains__(self, place: str) -> bool:
+        return place in self._files or place in self._unread
+
+    def text(self, place: str, most: int = SETTINGS_LIMIT) -> str | None:
+        path = PurePosixPath(place)
+        if place in self._unread or (self._changing is not None and path.is_relative_to(self._changing)):
+            raise _NotKept
+        if any(each.as_posix() in self._files for each in path.parents):
+            raise _NotKept  # a link to a folder
+        sent = self._files.get(path.as_posix())
+        if sent is None:
+            return None
+        try:
+            with open_sent(sent) as file:
+                content = file.read(most + 1)
+            if len(content) > most:
+                raise _NotKept
+            return content.decode()
+        except (OSError, UnicodeDecodeError):
+            raise _NotKept from None
+
+    def toml(self, place: str) -> dict[str, Any] | None:
+        text = self.text(place)
+        return None if text is None else _parse(text)
+
+    def around(self, folder: str) -> dict[str, str]:
+        """What uv reads besides, in a folder and above it."""
+        found: dict[str, str] = {}
+        for each in (PurePosixPath(folder), *PurePosixPath(folder).parents):
+            for name in _READ_BY_UV:
+                place = (each / name).as_posix()
+                if name.endswith(".toml"):
+                    content = self.toml(place)
+                    if content is not None:
+                        settings = content if name == "uv.toml" else table_of(content, "tool").get("uv", {})
+                        _check_settings(settings)
+                        found[place] = json.dumps(settings, sort_keys=True, default=str)
+                else:
+                    text = self.text(place)
+                    if text is not None:
+                        _check(all(map(_PYTHON.fullmatch, _lines(text))))
+                        found[place] = text
+        return found
+
+
+_Found = tuple[dict[str, str], bool]
+
+
+def _check(understood: object) -> None:
+    if not understood:
+        raise _NotKept
+
+
+def _parse(text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except (RecursionError, ValueError):
+        raise _NotKept from None  # uv says what is wrong with it
+
+
+def _nothing(_wanted: Environment, files: _Files) -> _Found:
+    return files.around("."), False
+
+
+def _script(wanted: Environment, files: _Files) -> _Found:
+    block = find_block(files.text(wanted.path, SCRIPT_LIMIT) or "", wanted.path)
+    header = _parse(block[1]) if block else {}
+    _check(f"{wanted.path}.lock" not in files)
+    _check(_requirements_list(header.get("dependencies", []), files))
+    settings = table_of(header, "tool").get("uv", {})
+    _check_settings(settings)
+    asked = {name: header.get(name) for name in ("dependencies", "requires-python")}
+    told = json.dumps([asked, settings], sort_keys=True, default=str)
+    return {"header": told, **files.around(_folder(wanted.path))}, False
+
+
+def _requirements(wanted: Environment, files: _Files) -> _Found:
+    texts: dict[str, str] = {}
+    _read_requirements(wanted.path, files, texts, _folder(wanted.path))
+    hashed = "--hash" in texts[PurePosixPath(wanted.path).name] and len(texts) == 1
+    return {**texts, **files.around(_folder(wanted.path))}, hashed
+
+
+def _read_requirements(place: str, files: _Files, texts: dict[str, str], folder: str) -> None:
+    """This file, and all that it includes."""
+    text = files.text(place)
+    if text is None:
+        raise _NotKept
+    texts[PurePosixPath(place).relative_to(folder).as_posix()] = text
+    for line in _lines(text):
+        if found := _INCLUDE.fullmatch(line):
+            included = PurePosixPath(_folder(place)) / found[1]
+            _check(".." not in included.parts and included.is_relative_to(folder))
+            if included.relative_to(folder).as_posix() not in texts:
+                _read_requirements(included.as_posix(), files, texts, folder)
+        elif found := _INDEX_LINE.fullmatch(line):
+            _check(_is_index(found[1]))
+        elif not _OTHER_LINE.fullmatch(line):
+            requirement = re.split(r"[ \t]+--hash[= ]", line, maxsplit=1)[0]
+            _check(_HASHES.fullmatch(line[len(requirement) :]) and _is_remote(requirement, files))
+
+
+def _lines(text: str) -> Iterator[str]:
+    """Of one statement each, without comments. A comment ends with its line, whatever stands at that line's end."""
+    text, whole = text.replace("\r\n", "\n"), ""
+    _check(_TEXT.fullmatch(text))
+    for line in text.split("\n"):
+        bare = re.sub(r"(?:^|[ \t])#.*$", "", line)
+        if bare == line and line.endswith("\\"):
+            whole += line[:-1] + " "
+            continue
+        _check("\\" not in bare)
+        if found := (whole + bare).strip(" \t"):
+            yield found
+        whole = ""
+    _check(not whole.strip(" \t"))
+
+
+def _project(wanted: Environment, files: _Files) -> _Found:
+    """The project's own package is no part of what is kept."""
+    content = files.toml((PurePosixPath(wanted.path) / "pyproject.toml").as_posix())
+    if content is None:
+        raise _NotKept
+    texts = {"pyproject": _decisive(content), **files.around(wanted.path)}
+    lock = files.text((PurePosixPath(wanted.path) / "uv.lock").as_posix(), SCRIPT_LIMIT)
+    if lock is not None:
+        packages = _parse(lock).get("package", [])
+        _check(isinstance(packages, list) and all(map(_is_locked, packages)))
+        return {**texts, "uv.lock": lock}, True
+    # Who resolves must not have to run the project's own code to hear what it needs.
+    told = table_of(content, "project")
+    _check("dynamic" not in told)
+    named = [told.get("dependencies", []), *table_of(told, "optional-dependencies").values()]
+    for group in table_of(content, "dependency-groups").values():
+        _check(isinstance(group, list))
+        named.append([each for each in group if not (isinstance(each, dict) and set(each) == {"include-group"})])
+    _check(all(_requirements_list(each, files) for each in named))
+    return texts, False
+
+
+def _decisive(content: dict[str, Any]) -> str:
+    """What of a pyproject.toml is about the packages of others: its version or its tools' settings are not."""
+    told = table_of(content, "project")
+    names = ("name", "dependencies", "optional-dependencies", "requires-python", "dynamic")
+    kept = {
+        "project": {name: told.get(name) for name in names},
+        "groups": content.get("dependency-groups"),
+        "build": content.get("build-system"),
+    }
+    return json.dumps(kept, sort_keys=True, default=str)
+
+
+def _is_locked(package: Any) -> bool:
+    """A package of a uv.lock that comes from an index, with a hash for each of its files, or the project itself."""
+    source = table_of(package, "source")
+    if source in ({"editable": "."}, {"virtual": "."}):
+        return True
+    wheels, sdist = package.get("wheels", []), package.get("sdist")
+    files = [*(wheels if isinstance(wheels, list) else [None]), *([] if sdist is None else [sdist])]
+    return (
+        set(source) == {"registry"}
+        and _is_index(source["registry"])
+        and all(isinstance(each, dict) and _is_index(each.get("url")) and _is_hash(each.get("hash")) for each in files)
+    )
+
+
+def _is_hash(value: object) -> bool:
+    return isinstance(value, str) and _HASH.fullmatch(value) is not None
+
+
+def _requirements_list(value: object, files: _Files) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) and _is_remote(each, files) for each in value)
+
+
+def _is_remote(requirement: str, files: Collection[str] | _Files = ()) -> bool:
+    """Whether it is a name, and cannot be taken for the name of a file."""
+    found = _REQUIREMENT.fullmatch(requirement.strip(" \t"))
+    return found is not None and not _ARCHIVE.search(found[1]) and found[1] not in files
+
+
+def _is_index(url: object) -> bool:
+    """A place on the network that is the same one from each server."""
+    if not isinstance(url, str) or not re.fullmatch(r"https?://[\x21-\x7e]+", url) or "${" in url:
+        return False
+    try:
+        host = (urlsplit(url).hostname or "").rstrip(".")
+        if ":" in host or re.fullmatch(r"[0-9]+|0x[0-9a-f]*", host.rpartition(".")[2]):
+            address = ipaddress.ip_address(host)
+            address = getattr(address, "ipv4_mapped", None) or address
+            return not (address.is_loopback or address.is_link_local or address.is_unspecified)
+    except ValueError:
+        return False
+    return host not in ("", "localhost") and not host.endswith((".localhost", ".local"))
+
+
+def _is_index_table(value: object) -> bool:
+    """An entry of `[[tool.uv.index]]`."""
+    known = {"name", "url", "explicit", "default", "authenticate", "ignore-error-codes"}
+    return isinstance(value, dict) and set(value) <= known and _is_index(value.get("url"))
+
+
+def _is_source(value: object) -> bool:
+    """An entry of `[tool.uv.sources]` that says which index a package is of."""
+    entries = value if isinstance(value, list) else [value]
+    known = {"index", "marker", "extra", "group"}
+    return all(isinstance(each, dict) and "index" in each and set(each) <= known for each in entries)
+
+
+def _is_word(value: object) -> bool:
+    return isinstance(value, bool | int) or (isinstance(value, str) and _WORD.fullmatch(value) is not None)
+
+
+def _of_list(each: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list) and all(map(each, value))
+
+
+def _is_named(value: object) -> bool:
+    return isinstance(value, str) and _is_remote(value)
+
+
+def _is_marker(value: object) -> bool:
+    return isinstance(value, str) and _is_remote(f"x; {value}")
+
+
+_words, _named, _markers = _of_list(_is_word), _of_list(_is_named), _of_list(_is_marker)
+
+SETTINGS: dict[str, Callable[[Any], bool]] = {
+    # where packages come from
+    "index-url": _is_index,
+    "extra-index-url": _of_list(_is_index),
+    "index": _of_list(_is_index_table),
+    "sources": lambda value: isinstance(value, dict) and all(map(_is_source, value.values())),
+    "no-sources": _is_word,
+    # which of them are taken
+    "dev-dependencies": _named,
+    "constraint-dependencies": _named,
+    "override-dependencies": _named,
+    "build-constraint-dependencies": _named,
+    "default-groups": lambda value: _is_word(value) or _words(value),
+    "environments": lambda value: _is_marker(value) or _markers(value),
+    "required-environments": _markers,
+    "index-strategy": _is_word,
+    "resolution": _is_word,
+    "prerelease": _is_word,
+    "fork-strategy": _is_word,
+    "exclude-newer": _is_word,
+    "required-version": _is_word,
+    "no-build": _is_word,
+    "no-binary": _is_word,
+    "no-build-package": _words,
+    "no-binary-package": _words,
+    "python-preference": _is_word,
+    "python-downloads": _is_word,
+    # how they are put there
+    "link-mode": _is_word,
+    "compile-bytecode": _is_word,
+    "concurrent-downloads": _is_word,
+    "concurrent-builds": _is_word,
+    "concurrent-installs": _is_word,
+    # of the project's own package, which is never kept
+    "package": _is_word,
+    "managed": _is_word,
+    "cache-keys": lambda _: True,
+    "build-backend": lambda _: True,
+    # of other commands
+    "publish-url": lambda _: True,
+    "check-url": lambda _: True,
+    "trusted-publishing": lambda _: True,
+    "add-bounds": _is_word,
+}
+"""uv's settings that are understood, each with what its value has to be. Whatever else there is (`cache-dir`,
+`find-links`, `workspace`, `pip`, mirrors of Python, ways to build, and what future versions bring) may read files."""
+
+
+def _check_settings(settings: object) -> None:
+    _check(isinstance(settings, dict))
+    assert isinstance(settings, dict)
+    for name, value in settings.items():
+        _check(name in SETTINGS and SETTINGS[name](value))
+
+
+def _folder(place: str) -> str:
+    return PurePosixPath(place).parent.as_posix()

@@ -1,0 +1,163 @@
+"""`--in s3://BUCKET/...`: objects of the user's own buckets, which the server gets straight from S3.
+
+They come to where `cp -r` would put them in the working directory: an object as its name, a prefix as a folder that is
+called by its last part, and what a glob matches from the first part on that has a wildcard.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from skylift.runner.errors import NotPermitted, Refused, UsageError
+from skylift.runner.job.job import Bundle, S3Input
+from skylift.runner.remote.api import Api
+from skylift.runner.text.visible import shown
+
+_WILD = re.compile(r"(\*\*/?|\*|\?|\[!?\]?[^\]/]*\])")
+_ARCHIVED = {"GLACIER", "DEEP_ARCHIVE"}
+
+
+@dataclass(frozen=True)
+class S3Object:
+    """`place` is where it goes in the job's root."""
+
+    key: str
+    etag: str
+    size: int
+    place: str
+
+
+@dataclass(frozen=True)
+class S3Source:
+    """What one input names. `arn` is what the job's role has to be allowed to read for it."""
+
+    bucket: str
+    region: str
+    arn: str
+    objects: tuple[S3Object, ...]
+
+    def as_record(self) -> dict[str, Any]:
+        objects = [[each.key, each.etag, each.size, each.place] for each in self.objects]
+        return {"bucket": self.bucket, "region": self.region, "objects": objects}
+
+
+def find_sources(api: Api, inputs: Sequence[S3Input], bundle: Bundle) -> tuple[S3Source, ...]:
+    """All that the inputs name, each object at a place of its own. Raises UsageError."""
+    sources = tuple(_find(api, each, bundle.cwd) for each in inputs)
+    taken = {each.place: f"the file {shown(each.path)}" for each in bundle.files}
+    folders: dict[str, str] = {}
+    for place, what in taken.items():
+        folders.update(dict.fromkeys(_folders(place), what))
+    for source in sources:
+        for each in source.objects:
+            what = f"s3://{source.bucket}/{each.key}"
+            other = taken.get(each.place) or folders.get(each.place)
+            other = other or next((taken[folder] for folder in _folders(each.place) if folder in taken), None)
+            if other is not None and other != what:
+                raise UsageError(f"{what} would come to the same place as {other}: {each.place}.")
+            taken[each.place] = what
+            folders.update(dict.fromkeys(_folders(each.place), what))
+    return sources
+
+
+def _folders(place: str) -> Iterator[str]:
+    return (parent.as_posix() for parent in PurePosixPath(place).parents if parent != PurePosixPath())
+
+
+def _find(api: Api, wanted: S3Input, cwd: str) -> S3Source:
+    try:
+        region = api.call("s3", "head_bucket", Bucket=wanted.bucket).get("BucketRegion") or api.region
+        found = _Search(api, wanted).run()
+    except NotPermitted:
+        raise
+    except Refused as error:
+        if error.code in {"404", "NoSuchBucket"}:
+            raise UsageError(f"--in {wanted.text}: there is no bucket {wanted.bucket}.") from None
+        raise
+    objects = tuple(_place(wanted, each, inner, cwd) for each, inner in found.objects if not each["Key"].endswith("/"))
+    if not objects:
+        raise UsageError(f"--in {wanted.text}: nothing is there.", f"aws s3 ls s3://{wanted.bucket}/ shows what is.")
+    for each, _ in found.objects:
+        _check_class(api, wanted.bucket, each)
+    return S3Source(wanted.bucket, region, f"arn:aws:s3:::{wanted.bucket}/{found.pattern}", objects)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Objects as S3 lists them, with their place relative to the working directory; and the pattern of their keys in
+    the words of IAM."""
+
+    objects: list[tuple[Any, str]]
+    pattern: str
+
+
+class _Search:
+    def __init__(self, api: Api, wanted: S3Input) -> None:
+        self._api, self._bucket, self._key = api, wanted.bucket, wanted.key
+
+    def run(self) -> _Found:
+        if _WILD.search(self._key):
+            return self._glob()
+        if self._key and not self._key.endswith("/"):
+            first = self._api.call("s3", "list_objects_v2", Bucket=self._bucket, Prefix=self._key, MaxKeys=1)
+            for each in first.get("Contents", []):
+                if each["Key"] == self._key:
+                    return _Found([(each, self._key.rpartition("/")[2])], _literal(self._key))
+        return self._folder(self._key.rstrip("/"))
+
+    def _folder(self, folder: str) -> _Found:
+        prefix = f"{folder}/" if folder else ""
+        name = folder.rpartition("/")[2] or self._bucket
+        objects = [(each, f"{name}/{each['Key'].removeprefix(prefix)}") for each in self._listed(prefix)]
+        return _Found(objects, f"{_literal(prefix)}*")
+
+    def _glob(self) -> _Found:
+        pieces = _WILD.split(self._key)
+        fixed, expression = pieces[0], re.compile(_expression(pieces), re.DOTALL)
+        start = fixed.rpartition("/")[0]
+        skip = len(start) + 1 if start else 0
+        objects = [(each, each["Key"][skip:]) for each in self._listed(fixed) if expression.fullmatch(each["Key"])]
+        wild = [("?" if piece[0] in "?[" else "*") if n % 2 else _literal(piece) for n, piece in enumerate(pieces)]
+        return _Found(objects, "".join(wild))
+
+    def _listed(self, prefix: str) -> list[Any]:
+        return self._api.pages("s3", "list_objects_v2", "Contents", Bucket=self._bucket, Prefix=prefix)
+
+
+def _expression(pieces: list[str]) -> str:
+    """A glob's parts as one expression: `*` and `?` stay within a part of the path, `**` does not."""
+    words = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+
+    def translate(piece: str) -> str:
+        if piece in words:
+            return words[piece]
+        inner = piece[1:-1].replace("\\", "\\\\")
+        return f"[^{inner[1:]}]" if inner.startswith("!") else f"[{inner}]"
+
+    return "".join(translate(piece) if number % 2 else re.escape(piece) for number, piece in enumerate(pieces))
+
+
+def _literal(text: str) -> str:
+    """In a policy, these would be wildcards and variables."""
+    return re.sub(r"[*?$]", lambda found: "${" + found[0] + "}", text)
+
+
+def _place(wanted: S3Input, listed: Any, inner: str, cwd: str) -> S3Object:
+    if {"", ".", ".."} & set(inner.split("/")) or "\0" in inner:
+        raise UsageError(f"--in {wanted.text}: {listed['Key']!r} cannot be the name of a file.")
+    place = (PurePosixPath(cwd) / inner).as_posix()
+    return S3Object(listed["Key"], listed["ETag"], listed["Size"], place)
+
+
+def _check_class(api: Api, bucket: str, listed: Any) -> None:
+    if listed.get("StorageClass") in _ARCHIVED:
+        found = api.call("s3", "head_object", Bucket=bucket, Key=listed["Key"])
+        if 'ongoing-request="false"' not in found.get("Restore", ""):
+            raise UsageError(
+                f"s3://{bucket}/{listed['Key']} is archived ({listed['StorageClass']}), so it cannot be read.",
+                "Have S3 restore it first: aws s3api restore-object.",
+            )

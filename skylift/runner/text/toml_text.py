@@ -1,0 +1,49 @@
+"""Files that a project says something of itself in: read and parsed as what somebody else may have made."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from skylift.runner.errors import UsageError
+from skylift.runner.text.visible import shown
+
+SCRIPT_LIMIT = 64 << 20
+SETTINGS_LIMIT = 4 << 20
+"""Bytes. A uv.lock of 4 MiB has some two thousand packages."""
+
+
+def read_text(path: Path, most: int = SETTINGS_LIMIT, errors: str = "strict") -> str:
+    """A regular file of UTF-8. Raises OSError, UnicodeDecodeError, and UsageError for what is a pipe, a device or too
+    large: reading it might have no end."""
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        if stat.S_ISDIR(os.fstat(file.fileno()).st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise UsageError(f"{shown(path)} is not a regular file.")
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise UsageError(f"{shown(path)} has more than {most >> 20} MiB, which is not read.")
+    return content.decode(errors=errors).replace("\r\n", "\n")
+
+
+def parse_toml(text: str, source: str, advice: str = "") -> dict[str, Any]:
+    """Raises UsageError, also for what tomllib does not say in its own words: nested too deeply, numbers of thousands
+    of digits."""
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise UsageError(f"{source} is not valid TOML: it is nested too deeply.", advice) from None
+    except ValueError as error:
+        raise UsageError(f"{source} is not valid TOML: {shown(str(error))}.", advice) from None
+
+
+def table_of(content: object, *names: str) -> dict[str, Any]:
+    """An inner table; an empty one where there is none, or something else."""
+    for name in names:
+        content = content.get(name) if isinstance(content, dict) else None
+    return content if isinstance(content, dict) else {}

@@ -1,0 +1,121 @@
+"""Ports of this machine that lead to ports of a job's server, through the SSH connection that watches the job."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from skylift.runner.errors import ConnectionLost, UsageError
+from skylift.runner.watcher import Watcher
+
+if TYPE_CHECKING:
+    from skylift.runner.remote.ssh import Connection
+
+_FORM = re.compile(r"(\d{1,5})(?::(\d{1,5}))?")
+_PIECE = 1 << 18
+
+
+@dataclass(frozen=True)
+class Forward:
+    """`local` is bound to loopback: nobody else's machine gets in."""
+
+    local: int
+    remote: int
+
+
+def read_forward(text: str) -> Forward:
+    """`8888`, or `8888:80` for another port there. Raises UsageError."""
+    found = _FORM.fullmatch(text)
+    ports = [int(port) for port in found.groups(found[1])] if found else []
+    if not ports or not all(0 < port < 65536 for port in ports):
+        raise UsageError(f"--forward {text!r} is not a port.", "Write 8888, or 8888:80 for port 80 of the server.")
+    return Forward(*ports)
+
+
+class Forwards:
+    """Open from `open` to `close`, both of which may be repeated, whatever becomes of the connection between."""
+
+    def __init__(self, wanted: Sequence[Forward]) -> None:
+        self._wanted = wanted
+        self._connection: Callable[[], Connection | None] = lambda: None
+        self._servers: list[asyncio.Server] = []
+        self._under_way: set[asyncio.Task[None]] = set()
+
+    async def open(self) -> None:
+        """Raises UsageError for a port that cannot be had here."""
+        if self._servers:
+            return
+        try:
+            for each in self._wanted:
+                self._servers.append(await self._listen(each))
+        except UsageError:
+            await self.close()
+            raise
+
+    async def _listen(self, wanted: Forward) -> asyncio.Server:
+        def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = asyncio.ensure_future(self._serve(wanted.remote, reader, writer))
+            self._under_way.add(task)
+            task.add_done_callback(self._under_way.discard)
+
+        try:
+            return await asyncio.start_server(serve, "127.0.0.1", wanted.local)
+        except OSError as error:
+            why = os.strerror(error.errno) if error.errno else str(error)
+            raise UsageError(
+                f"--forward {wanted.local}: the port cannot be had on this machine: {why}.",
+                f"Take another one: --forward PORT:{wanted.remote}",
+            ) from None
+
+    def lead(self, connection: Callable[[], Connection | None]) -> None:
+        """`connection` is asked for the way each time that somebody knocks; before this, all are sent away."""
+        self._connection = connection
+
+    def tell(self, watcher: Watcher) -> None:
+        for each in self._wanted:
+            watcher.note(f"localhost:{each.local} leads to port {each.remote} of the server.")
+
+    async def _serve(self, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Whoever knocks before anything listens there is sent away, as by the server itself."""
+        connection = self._connection()
+        try:
+            if connection is not None:
+                with suppress(ConnectionLost):
+                    tunnel = await connection.tunnel(port)
+                    await asyncio.gather(_pump(reader, tunnel), _pump(tunnel, writer))
+                    tunnel.close()
+        finally:
+            writer.close()
+
+    async def close(self) -> None:
+        for server in self._servers:
+            server.close()
+        self._servers.clear()
+        for task in self._under_way:
+            task.cancel()
+        await asyncio.gather(*self._under_way, return_exceptions=True)
+
+
+class _Source(Protocol):
+    async def read(self, size: int, /) -> bytes: ...
+
+
+class _Target(Protocol):
+    def write(self, data: bytes, /) -> None: ...
+    async def drain(self) -> None: ...
+    def write_eof(self) -> None: ...
+
+
+async def _pump(source: _Source, target: _Target) -> None:
+    """Until the source ends, which the target is told; either may break off."""
+    with suppress(OSError, ConnectionLost):
+        while data := await source.read(_PIECE):
+            target.write(data)
+            await target.drain()
+    with suppress(OSError, ConnectionLost):
+        target.write_eof()

@@ -1,0 +1,40 @@
+"""What somebody who watches is told of a spot job that moves from one server to another."""
+
+from __future__ import annotations
+
+import time
+
+from skylift.runner.job.server_record import Status
+from skylift.runner.text.visible import visible
+from skylift.runner.watcher import Watcher
+
+
+class Moves:
+    """Each is told once, from the statuses as they come."""
+
+    def __init__(self, watcher: Watcher) -> None:
+        self._watcher = watcher
+        self._attempt, self._left = 1, 0
+        self._refused = ""
+        self._notice: tuple[int, float] | None = None
+        """The attempt, and when its server will be taken away, as it was told last."""
+
+    def see(self, status: Status) -> None:
+        attempt, server = status.attempt, status.instance
+        notice = None if status.notice is None else (attempt, status.notice)
+        if notice is not None and notice != self._notice:
+            when = time.strftime("%H:%M:%S", time.gmtime(status.notice))
+            self._watcher.note(f"EC2 says that {server} will be taken away at {when} UTC; the program has SIGTERM.")
+        elif notice is None and self._notice is not None and self._notice[0] == attempt:
+            self._watcher.note(f"EC2 has taken that back: {server} stays.")
+        self._notice = notice
+        if status.checkpoint_refused and status.checkpoint_refused != self._refused:
+            self._refused = status.checkpoint_refused
+            self._watcher.note(f"The checkpoint is not taken, and the one before stays: {visible(self._refused)}")
+        if status.state == "interrupted" and self._left < attempt:
+            self._left = attempt
+            self._watcher.note(f"The job has left {server}; another server goes on with it.")
+        if attempt > self._attempt and status.started is not None:
+            self._attempt, kept = attempt, status.checkpoint
+            begins = f"goes on from attempt {kept}'s checkpoint" if kept else "begins anew"
+            self._watcher.note(f"Attempt {attempt}, on {server}, {begins}.")

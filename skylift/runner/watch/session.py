@@ -1,0 +1,335 @@
+"""The second half of a run, by whoever is there: stream the output, collect the results, put away what is left."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from skylift.runner.collect.bigger_type import name_larger_type
+from skylift.runner.collect.outcome import conclude
+from skylift.runner.collect.results import Manifest, bring_home, read_manifest
+from skylift.runner.errors import SkyliftError, Unreachable
+from skylift.runner.job.job import INTERRUPTED, Outcome
+from skylift.runner.job.record import Prefix
+from skylift.runner.job.server_record import Status
+from skylift.runner.jobs.jobs import Jobs
+from skylift.runner.launch import fleet, role
+from skylift.runner.launch import server as launch
+from skylift.runner.launch.host_keys import WayIn
+from skylift.runner.launch.kept_server import put_roles_away
+from skylift.runner.launch.server import Server
+from skylift.runner.launch.submit import write_off
+from skylift.runner.price.run_price import with_price
+from skylift.runner.remote.account import Account
+from skylift.runner.remote.reconnect import Lifeline
+from skylift.runner.steps import Clock, in_thread, together
+from skylift.runner.text.json_object import FOREVER
+from skylift.runner.text.size import spell_size
+from skylift.runner.watch.forward import Forwards
+from skylift.runner.watch.relocation import Moves
+from skylift.runner.watch.ssh_access import Reach
+from skylift.runner.watch.stream import Follower
+from skylift.runner.watcher import Keyboard, Watcher
+
+if TYPE_CHECKING:
+    from skylift.runner.remote.ssh import Connection
+
+
+_ENVIRONMENTS = {"taken": "as it was built before", "kept": "there already"}
+
+
+@dataclass(frozen=True)
+class Visit:
+    """What somebody who attends a job knows of it. `started_it` is the client that made it, which takes down what a
+    failure before the program's start would leave. `home` is where results go, `connection` one to the server that is
+    open already, `choice` why its type was chosen, if it was. A `spot` job's server may be followed by others.
+    `outputs`, `script` and `deadline` are what the job's record says of its results, its program's file and its end."""
+
+    name: str
+    home: Path
+    keep: int
+    instance_type: str
+    server: Server | None
+    way_in: WayIn | None = None
+    started_it: bool = False
+    connection: Connection | None = None
+    interactive: bool = False
+    choice: dict[str, Any] | None = None
+    spot: bool = False
+    outputs: tuple[str, ...] = ()
+    script: str = ""
+    deadline: float = FOREVER
+
+
+class Attendance:
+    """One job that its server has, until its outcome. `run` may be called once; `interrupt` is Ctrl-C."""
+
+    def __init__(
+        self,
+        account: Account,
+        visit: Visit,
+        watcher: Watcher,
+        clock: Clock,
+        keyboard: Keyboard | None = None,
+        forwards: Forwards | None = None,
+    ) -> None:
+        self._keyboard, self._forwards = keyboard, forwards or Forwards(())
+        self._account, self._visit, self._watcher, self._clock = account, visit, watcher, clock
+        self._prefix = Prefix(visit.name)
+        self._reach = Reach(
+            account, visit.name, visit.server, visit.way_in, visit.connection, booting=visit.started_it, spot=visit.spot
+        )
+        self._lifeline = Lifeline(account.api, watcher, account.settings.revive)
+        self._follower = Follower(
+            account.api,
+            account.bucket,
+            self._prefix,
+            self._reach.connect,
+            self._reach.server_is_gone,
+            self._lifeline,
+            watcher,
+            self._see_status,
+            self._see_start,
+        )
+        self._forwards.lead(lambda: self._follower.connection)
+        self._phase = "preparing"
+        self._interrupts = 0
+        self._moves = Moves(watcher)
+        self._away = False
+        self._open_steps: dict[str, float] = {}
+        self._task: asyncio.Task[Outcome] | None = None
+
+    async def run(self) -> Outcome:
+        """Raises SkyliftError when the job's end cannot be known, or its results cannot be had."""
+        self._task = asyncio.ensure_future(self._run())
+        try:
+            return await self._task
+        except asyncio.CancelledError:
+            if not self._interrupts:
+                raise
+            detached = self._phase == "detached"
+            reason = "Left running; nobody is watching it here." if detached else "Interrupted."
+            return self._outcome("detached" if detached else "cancelled", INTERRUPTED, reason)
+
+    async def _run(self) -> Outcome:
+        await self._forwards.open()
+        try:
+            if not self._visit.started_it:
+                await in_thread(self._reach.let_in, self._watcher)
+            status = await self._follower.run()
+            status = status.until(self._visit.deadline) if status is not None else None
+            self._phase = "collecting" if status is not None else "lost"
+            # What is to be brought home is in S3 by now.
+            manifest, _ = await together(self._collect(status), self._put_away(again=True))
+        finally:
+            self._give_back_keyboard()
+            await self._forwards.close()
+            await self._put_away()
+        told = conclude(self._visit.name, status, manifest, self._reach.server)
+        told = await in_thread(name_larger_type, self._account.api, told, self._type)
+        return self._dress(told)
+
+    async def _put_away(self, *, again: bool = False) -> None:
+        """A program that runs does not depend on us, so neither our error nor our leaving ends it. A kept server goes
+        on needing its role, and so does one that stopped itself with results that nobody has; `skylift cancel` takes
+        both away. With `again`, what the cloud did not answer to is left to another call."""
+        early = self._phase == "preparing" and (self._visit.started_it or self._interrupts > 0)
+        if not self._away and (early or (self._phase == "collecting" and not self._visit.keep)):
+            self._away = True
+            troubles = await in_thread(self._take_down, early)
+            self._away = not again or not any(isinstance(each, Unreachable) for each in troubles)
+            for error in troubles if self._away else ():
+                self._watcher.note(f"Not everything could be taken down: {error.message} {error.advice}".rstrip())
+                self._watcher.note(f"The server turns itself off. For the rest: `skylift cancel {self._visit.name}`.")
+
+    def _take_down(self, early: bool) -> list[SkyliftError]:
+        """Each by itself: what cannot be undone does not stand in the way of the rest, nor of the run's own end."""
+        api, name = self._account.api, self._visit.name
+        steps: list[Callable[[], object]] = [self._remove_role]
+        last: list[Callable[[], object]] = []
+        if self._reach.server is not None:
+            instance, interrupted = self._reach.server.instance, self._interrupts > 0
+            steps.insert(0, partial(launch.terminate, api, instance))
+            if early:
+                last.append(partial(write_off, self._account, name, instance, interrupted=interrupted))
+        first = [partial(fleet.put_away, api, name)] if self._visit.spot else []
+        with ThreadPoolExecutor(2) as pool:
+            troubles = [*map(_trouble, first), *pool.map(_trouble, steps), *map(_trouble, last)]
+        return [each for each in troubles if each is not None]
+
+    def _remove_role(self) -> None:
+        """That of the server which ends with us; a server that was passed on has taken the job's own along."""
+        server = self._reach.server
+        if server is not None and server.role:
+            role.remove_role_of(self._account.api, server.role, {self._visit.name})
+        else:
+            put_roles_away(self._account, self._visit.name, [])
+
+    # The program.
+
+    def _see_status(self, status: Status) -> None:
+        """Steps that happen on the server, told as they begin and end."""
+        state = status.state
+        self._moves.see(status)
+        if state == "environment" or status.environment is not None:
+            self._begin("environment")
+        if status.started is not None:
+            how = _ENVIRONMENTS.get(status.environment or "", "ready")
+            self._end("environment", how, status.environment_seconds)
+            self._begin("program")
+            self._see_start()
+        if state == "uploading" or status.final:
+            self._give_back_keyboard()
+            self._end("environment", "not made")
+            self._end("program", f"exit code {status.exit_code}", status.program_seconds)
+
+    def _see_start(self) -> None:
+        """The program has been started: a status says so, or its output, which may be here sooner."""
+        if self._phase == "preparing":
+            self._phase = "running"
+            self._forwards.tell(self._watcher)
+            if self._keyboard is not None:
+                self._keyboard.take(self._follower.order, self._leave)
+
+    def _give_back_keyboard(self) -> None:
+        if self._keyboard is not None:
+            self._keyboard.give_back()
+
+    def _begin(self, name: str) -> None:
+        if name not in self._open_steps and name not in self._clock.seconds:
+            self._open_steps[name] = time.monotonic()
+            self._watcher.begin(name)
+
+    def _end(self, name: str, detail: str, seconds: float | None = None) -> None:
+        """`seconds` is the server's own measure, where it has one: a short step may be over before we hear of it."""
+        began = self._open_steps.pop(name, None)
+        if began is not None:
+            self._clock.seconds[name] = time.monotonic() - began if seconds is None else seconds
+            self._watcher.done(name, detail, self._clock.seconds[name])
+
+    # Ctrl-C.
+
+    def interrupt(self) -> None:
+        """First: SIGINT to the program, or the end of a run whose program has not started. Second: the job is
+        cancelled. Third: it is left running."""
+        self._interrupts += 1
+        assert self._task is not None
+        if self._phase == "collecting":
+            self._watcher.note(f"Stopped bringing results home: `skylift results {self._visit.name}` goes on with it.")
+            self._task.cancel()
+        elif self._phase == "preparing":
+            self._watcher.note("Interrupted before the program started; taking everything down.")
+            self._task.cancel()
+        elif self._interrupts == 1:
+            sent = self._follower.order(signal="INT")
+            how = "sent to the program" if sent else "will reach the program when SSH is back"
+            self._watcher.note(f"SIGINT {how}. Press Ctrl-C again to cancel the job.")
+        elif self._interrupts == 2:
+            if not self._follower.order(cancel=True) and self._visit.spot:
+                # Who leaves does not wait for it.
+                threading.Thread(target=self._cancel_without_server, daemon=True).start()
+            self._watcher.note("Cancelling: SIGTERM, and SIGKILL after 10 s. Press Ctrl-C again to leave it alone.")
+        else:
+            self._leave()
+
+    def _cancel_without_server(self) -> None:
+        """Where the fleet has yet to bring one, there is nobody who could hear of it."""
+        api, name = self._account.api, self._visit.name
+        try:
+            if not launch.live_servers(api, name):
+                Jobs(self._account.settings, self._account).cancel(name)
+        except SkyliftError as error:
+            self._watcher.note(f"{name} could not be cancelled: {error.message}")
+
+    def _leave(self) -> None:
+        assert self._task is not None
+        self._interrupts = max(self._interrupts, 1)
+        self._phase = "detached"
+        self._give_back_keyboard()
+        name = self._visit.name
+        self._watcher.note(f"Left {name} running: `skylift attach {name}` or `skylift cancel {name}`.")
+        self._task.cancel()
+
+    # Home again.
+
+    async def _collect(self, status: Status | None) -> Manifest:
+        if status is None or not status.sent_streams:
+            return Manifest()
+        account, home = self._account, self._visit.home
+        asked = self._visit.outputs, self._visit.script
+        with self._clock.step("results") as step:
+            manifest = await self._lifeline.reach(read_manifest, account.api, account.bucket, self._prefix, *asked)
+            total = manifest.size
+
+            def fetch() -> Manifest:
+                come = 0
+
+                def progress(more: int) -> None:
+                    nonlocal come
+                    come += more
+                    self._watcher.progress("results", come, total)
+
+                return bring_home(account.api, account.bucket, self._prefix, manifest, home, progress)
+
+            manifest = await self._lifeline.reach(fetch)
+            count = len(manifest.results)
+            step.detail = (
+                f"{count} file{'s' * (count != 1)}, {spell_size(total)}" if count else "none asked for or made"
+            )
+        return manifest
+
+    @property
+    def _type(self) -> str:
+        """Of a spot job's servers, which may be of several, the last one's."""
+        server = self._reach.server
+        return server.type if self._visit.spot and server is not None else self._visit.instance_type
+
+    def _outcome(self, state: str, exit_code: int, reason: str) -> Outcome:
+        instance = self._reach.server.instance if self._reach.server else None
+        return self._dress(
+            Outcome(name=self._visit.name, state=state, exit_code=exit_code, reason=reason, instance=instance)
+        )
+
+    def _dress(self, outcome: Outcome) -> Outcome:
+        """With what only the one who watched knows."""
+        more: dict[str, Any] = {"seconds": self._clock.elapsed(), "steps": dict(self._clock.seconds)}
+        more["choice"] = self._visit.choice
+        if outcome.results:
+            more["home"] = self._visit.home
+        told = replace(outcome, instance_type=outcome.instance_type or self._type, **more)
+        return with_price(told, self._account.settings)
+
+
+def _trouble(step: Callable[[], object]) -> SkyliftError | None:
+    try:
+        step()
+    except SkyliftError as error:
+        return error
+    return None
+
+
+def visit(account: Account, name: str, home: Path) -> Visit:
+    """What there is to know of a job that somebody else may have started. Raises JobNotFound."""
+    record = account.record(name)
+    servers = launch.live_servers(account.api, name)
+    server = servers[0] if servers else None
+    return Visit(
+        name,
+        home,
+        record.keep,
+        record.instance_type,
+        server,
+        interactive=record.interactive,
+        choice=record.choice,
+        spot=record.spot,
+        outputs=record.outputs,
+        script=record.script,
+        deadline=record.deadline,
+    )

@@ -1,0 +1,127 @@
+"""The way to a job's server: its address, its host keys as it published them, and a key that it takes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from skylift.runner.errors import ConnectionLost, RecordDamaged, Refused, Unreachable
+from skylift.runner.job.record import Prefix
+from skylift.runner.launch import server as launch
+from skylift.runner.launch.fleet import active_fleets
+from skylift.runner.launch.host_keys import WayIn, find_way_in
+from skylift.runner.launch.key import KeyPair, ensure_key_file
+from skylift.runner.launch.network import find_caller, open_groups
+from skylift.runner.launch.server import Server
+from skylift.runner.remote.account import Account
+from skylift.runner.steps import in_thread
+from skylift.runner.watcher import Watcher
+
+if TYPE_CHECKING:
+    from skylift.runner.remote.ssh import Connection
+
+_OPENING = 2.0
+"""Seconds from a booting server's first SSH connection until its supervisor's socket must be there."""
+
+
+class Reach:
+    """One job's server, as it was last seen; None when there is none any more."""
+
+    def __init__(
+        self,
+        account: Account,
+        job: str,
+        server: Server | None,
+        way_in: WayIn | None = None,
+        connection: Connection | None = None,
+        *,
+        booting: bool = False,
+        spot: bool = False,
+    ) -> None:
+        """`booting` is a server that was launched a moment ago; in the place of a `spot` server may come another."""
+        self._account, self._job, self._booting, self._spot = account, job, booting, spot
+        self.server = server
+        self._way_in, self._connection = way_in, connection
+        self._known_key: KeyPair | None = None
+
+    @property
+    def key(self) -> KeyPair:
+        """This machine's own, made when it has none."""
+        if self._known_key is None:
+            settings = self._account.settings
+            self._known_key = ensure_key_file(settings.key_dir, self._account.number, settings.region)
+        return self._known_key
+
+    async def connect(self) -> Connection:
+        """One try at SSH. Its import is slow, and was begun while the server booted."""
+        from skylift.runner.remote import ssh  # noqa: PLC0415
+
+        if self._connection is not None:
+            connection, self._connection = self._connection, None
+            return connection
+        server = self.server
+        if server is None:
+            raise ConnectionLost("The server is gone.")
+        if self._spot and server.gone:
+            raise ConnectionLost("It is gone, and another one has not come yet.")
+        try:
+            way_in = self._way_in or await in_thread(self.find_way_in)
+        except RecordDamaged as error:
+            # Output and the end come through S3 all the same.
+            raise ConnectionLost(error.message) from None
+        if way_in is None:
+            raise ConnectionLost("The server has shown no host key.")
+        if server.address is None:
+            raise ConnectionLost("The server has no public address.")
+        await in_thread(self.hand_in_key, way_in)
+        opening = _OPENING if self._booting else 0.0
+        return await ssh.connect(server.address, way_in.user, self.key.private, way_in.keys, self._job, opening=opening)
+
+    def find_way_in(self) -> WayIn | None:
+        """None as long as the server has shown none. Raises RecordDamaged."""
+        instance = self.server.instance if self._spot and self.server is not None else ""
+        self._way_in = find_way_in(self._account.api, self._account.bucket, Prefix(self._job), instance)
+        return self._way_in
+
+    def open_door(self) -> None:
+        """Let SSH in from where we are, which need not be where the job was started. Raises NotPermitted."""
+        caller = find_caller(self._account.settings)
+        if caller is not None and self.server is not None and self.server.address is not None:
+            open_groups(self._account.api, self.server.groups, caller)
+
+    def let_in(self, watcher: Watcher) -> None:
+        """Likewise; where it may not be, the user is told, and S3 has to do."""
+        try:
+            self.open_door()
+        except (Refused, Unreachable) as error:
+            watcher.note(f"SSH cannot be opened to here; output comes from S3. {error.message}")
+
+    def hand_in_key(self, way_in: WayIn) -> None:
+        """A server that was started with another machine's key takes ours for a minute, by EC2 Instance Connect."""
+        assert self.server is not None
+        if self.server.key == self.key.name:
+            return
+        try:
+            launch.send_key(self._account.api, self.server, way_in.user, self.key.public)
+        except Refused as error:
+            raise ConnectionLost(f"This machine's key is not the server's. {error.message}") from None
+
+    def server_is_gone(self) -> bool:
+        return self._is_gone() and not (self._spot and self._another_comes())
+
+    def _another_comes(self) -> bool:
+        """Or is there. Servers are asked for last: whoever ends the fleet has told of the job's end before."""
+        more = bool(active_fleets(self._account.api, self._job))
+        servers = [each for each in launch.live_servers(self._account.api, self._job) if not each.gone]
+        if servers:
+            self.server, self._way_in, self._connection = servers[0], None, None
+        return more or bool(servers)
+
+    def _is_gone(self) -> bool:
+        if self.server is None:
+            return True
+        found = launch.describe(self._account.api, self.server.instance)
+        if found is not None:
+            self.server = found
+            return found.gone
+        # One that was just launched is not described yet; one that ended is, for an hour.
+        return self.server.state != "pending"

@@ -1,0 +1,245 @@
+"""The program's output as it comes: by SSH while the server can be reached, from S3 when not, both by offset."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Literal
+
+from skylift.runner.errors import ConnectionLost, RecordDamaged, Refused, SkyliftError, Unreachable
+from skylift.runner.job.record import Prefix
+from skylift.runner.job.server_record import (
+    STATUS_LIMIT,
+    STREAMS,
+    Status,
+    parse_cut,
+    parse_offsets,
+    parse_status,
+    piece_offset,
+)
+from skylift.runner.remote.api import Api
+from skylift.runner.remote.reconnect import Lifeline
+from skylift.runner.steps import together
+from skylift.runner.text.json_object import Malformed
+from skylift.runner.text.size import spell_size
+from skylift.runner.watcher import Watcher
+
+if TYPE_CHECKING:
+    from skylift.runner.remote.ssh import Connection
+
+_PIECE = 1 << 20
+"""Bytes of a piece of the log that are read at a time."""
+_PULSE = 5.0
+"""Seconds between two looks at the cloud while SSH works."""
+_ONCE_PATIENCE = 5.0
+"""Seconds in which SSH must be there for somebody who only wants a look."""
+_TOLD_AFTER = 3.0
+"""Seconds without SSH after which the user is told; shorter breaks are nobody's concern."""
+
+
+class Follower:
+    """One job's output and statuses, each byte once, whatever breaks off between."""
+
+    def __init__(
+        self,
+        api: Api,
+        bucket: str,
+        prefix: Prefix,
+        connect: Callable[[], Awaitable[Connection]],
+        gone: Callable[[], bool],
+        lifeline: Lifeline,
+        watcher: Watcher,
+        told: Callable[[Status], None],
+        heard: Callable[[], None],
+    ) -> None:
+        self._api, self._bucket, self._prefix = api, bucket, prefix
+        self._connect, self._gone, self._lifeline, self._watcher = connect, gone, lifeline, watcher
+        self._told, self._heard = told, heard
+        self._offsets: dict[Literal["stdout", "stderr"], int] = {"stdout": 0, "stderr": 0}
+        self._connection: Connection | None = None
+        self._waiting: list[dict[str, object]] = []
+        self._cut_off_since: float | None = None
+        self._since: float | None = None
+
+    def order(self, **order: object) -> bool:
+        """Pass an order (`signal="INT"`) to the supervisor; kept until SSH is back when it is not. True when sent."""
+        if self._connection is not None and not self._waiting and self._send(order):
+            return True
+        self._waiting.append(order)
+        return False
+
+    def _send(self, order: dict[str, object]) -> bool:
+        assert self._connection is not None
+        try:
+            return self._connection.send(**order)
+        except ConnectionLost:
+            return False
+
+    @property
+    def connection(self) -> Connection | None:
+        """The way to the server, while there is one."""
+        return self._connection
+
+    def start_at(self, stream: Literal["stdout", "stderr"], offset: int) -> None:
+        self._offsets[stream] = offset
+
+    def start_since(self, when: float) -> None:
+        """As far as only the server can tell where that is."""
+        self._since = when
+
+    async def once(self, *, live: bool, moved: bool = False) -> Status | None:
+        """Only what there is now. Of a job that is `live` the server is asked, too: it may not have sent all to S3. One
+        that has `moved` there knows nothing of what was written elsewhere, which is in S3."""
+        if moved:
+            await self._from_s3()
+        if live:
+            with suppress(ConnectionLost, TimeoutError):
+                await self._by_ssh(once=True)
+        return await self._from_s3()
+
+    async def run(self) -> Status | None:
+        """The final status; None when the server is gone and has left none."""
+        pause = 0.05
+        while True:
+            began = time.monotonic()
+            try:
+                final = await self._by_ssh()
+                if final is not None:
+                    return final
+            except ConnectionLost as error:
+                self._tell_cut_off(str(error))
+            try:
+                gone = await self._lifeline.once(self._gone)
+                final = await self._from_s3()
+                if final is not None or gone:
+                    return final
+            except Unreachable as error:
+                self._tell_cut_off(str(error))
+            if time.monotonic() - began > 10:
+                pause = 0.05
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.7, 5)
+
+    async def _by_ssh(self, *, once: bool = False) -> Status | None:
+        connection = await asyncio.wait_for(self._connect(), _ONCE_PATIENCE if once else None)
+        self._connection = connection
+        pulse = asyncio.ensure_future(self._feel_pulse())
+        try:
+            how = {**({"once": True} if once else {}), **({"since": self._since} if self._since else {})}
+            async for frame in connection.watch(self._offsets["stdout"], self._offsets["stderr"], **how):
+                self._tell_connected()
+                if frame.kind == "status":
+                    status = parse_status(self._prefix.status, frame.data)
+                    self._told(status)
+                    if status.final:
+                        return status
+                elif frame.kind == "begin":
+                    self._offsets.update(parse_offsets(frame.data))
+                    self._since = None
+                elif frame.kind == "cut":
+                    self._jump(*parse_cut(frame.data))
+                else:
+                    await self._deliver(frame.kind, frame.data)
+        except (Malformed, RecordDamaged) as error:
+            # What is in S3 decides, where each file has one writer at a time.
+            raise ConnectionLost(f"The server sent what no supervisor sends: {error}") from None
+        finally:
+            pulse.cancel()
+            self._connection = None
+            await connection.close()
+        raise ConnectionLost("The server closed the stream before the job's end.")
+
+    async def _feel_pulse(self) -> None:
+        """While SSH brings everything, nothing else would notice that the cloud is away, which results will need."""
+        refused = False
+        while True:
+            await asyncio.sleep(_PULSE)
+            try:
+                await self._lifeline.once(self._gone)
+            except Unreachable:
+                # Told by the lifeline, once.
+                continue
+            except SkyliftError as error:
+                # Such as credentials that have expired: the stream goes on, the results will need new ones.
+                if not refused:
+                    self._watcher.note(f"The cloud does not answer our questions any more: {error.message}")
+                refused = True
+
+    async def _from_s3(self) -> Status | None:
+        """What S3 has beyond our offsets. The status is read first: when it is final, all output is there already."""
+        found = await self._lifeline.once(self._api.get, self._bucket, self._prefix.status, STATUS_LIMIT)
+        status = parse_status(self._prefix.status, found) if found is not None else None
+        if status is not None and not status.final:
+            self._told(status)
+        listed = await together(*(self._list_pieces(name) for name in STREAMS))
+        for name, pieces in zip(STREAMS, listed, strict=True):
+            await self._deliver_pieces(name, pieces, status.cut.get(name) if status is not None else None)
+        if status is None or not status.final:
+            return None
+        self._told(status)
+        return status
+
+    async def _list_pieces(self, name: Literal["stdout", "stderr"]) -> list[Any]:
+        top = self._prefix.stream(name)
+        return await self._lifeline.once(
+            self._api.pages, "s3", "list_objects_v2", "Contents", Bucket=self._bucket, Prefix=top
+        )
+
+    async def _deliver_pieces(
+        self, name: Literal["stdout", "stderr"], pieces: list[Any], cut: tuple[int, int] | None
+    ) -> None:
+        for piece in sorted(pieces, key=lambda each: str(each["Key"])):
+            start = piece_offset(str(piece["Key"]))
+            if start is None:
+                continue
+            if cut is not None and cut[0] <= self._offsets[name] < cut[1] <= start:
+                self._jump(name, cut[1])
+            skip = self._offsets[name] - start
+            while 0 <= skip < piece["Size"]:
+                body = await self._lifeline.once(self._read_piece, piece["Key"], skip)
+                await self._deliver(name, body)
+                skip = skip + len(body) if body else -1
+
+    def _read_piece(self, key: str, skip: int) -> bytes:
+        """A part of it; nothing when the piece was cut meanwhile; a later status says so."""
+        buffer = io.BytesIO()
+        try:
+            for _ in self._api.stream(self._bucket, key, buffer, skip, _PIECE):
+                pass
+        except Refused as error:
+            if error.code not in ("NoSuchKey", "InvalidRange"):
+                raise
+        return buffer.getvalue()
+
+    def _jump(self, name: Literal["stdout", "stderr"], offset: int) -> None:
+        """Over what the server could not keep of a very long stream."""
+        missing = offset - self._offsets[name]
+        if missing > 0:
+            self._offsets[name] = offset
+            self._watcher.note(
+                f"{spell_size(missing)} of {name} are cut out here: head and tail of a long log are kept."
+            )
+
+    async def _deliver(self, name: Literal["stdout", "stderr"], data: bytes) -> None:
+        # The offset moves first: a screen that takes half of it and is interrupted must not get it again.
+        self._offsets[name] += len(data)
+        self._heard()
+        await asyncio.to_thread(self._watcher.output, name, data)
+
+    def _tell_connected(self) -> None:
+        if self._cut_off_since is not None and time.monotonic() - self._cut_off_since > _TOLD_AFTER:
+            self._watcher.note("The server is reached by SSH again.")
+        self._cut_off_since = None
+        while self._waiting and self._send(self._waiting[0]):
+            self._waiting.pop(0)
+
+    def _tell_cut_off(self, why: str) -> None:
+        now = time.monotonic()
+        if self._cut_off_since is None:
+            self._cut_off_since = now
+        elif self._cut_off_since > 0 and now - self._cut_off_since > _TOLD_AFTER:
+            self._watcher.note(f"The server cannot be reached by SSH; output comes from S3 meanwhile. {why}")
+            self._cut_off_since = 0.0

@@ -1,0 +1,283 @@
+"""A job whose program has written what it liked below `server/`, against the commands that a user types."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hostile_json import MANIFEST, STATUS, WAY_IN, files
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from whole_run import Seen
+
+from skylift.cli.main import perform
+from skylift.runner.errors import RecordDamaged, Refused, SkyliftError
+from skylift.runner.job.job import Settings
+from skylift.runner.job.record import Prefix, tags_of
+from skylift.runner.jobs.jobs import Jobs
+from skylift.runner.jobs.sweep import Sweep
+from skylift.runner.jobs.wait import collect, wait
+from skylift.runner.launch import role
+from skylift.runner.launch.bucket import ensure_bucket
+from skylift.runner.price.history import read_history
+from skylift.runner.remote.account import Account, open_account
+
+TRUST = json.dumps(role.TRUST)
+NOTHING = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "*", "Resource": "*"}]})
+TERMINAL = "\x1b]0;title\x07\x1b[2J\u202e\x9b"
+
+
+class Hostile:
+    """One job with a record that its client wrote, and whatever else."""
+
+    def __init__(self, account: Account) -> None:
+        self.account, self.api = account, account.api
+        ensure_bucket(self.api, account.bucket)
+        role.ensure_boundary(self.api, account.number)
+        self.record("x")
+
+    def record(self, job: str, **more: Any) -> None:
+        record = {"created": time.time() - 5000, "deadline": time.time() + 600, "argv": ["python", "job.py"]}
+        record |= {"outputs": ["out"], "instance_type": "t3.small", "keep": 0, **more}
+        self.put(Prefix(job).record, record)
+
+    def put(self, key: str, content: Any) -> None:
+        body = content if isinstance(content, bytes) else json.dumps(content).encode()
+        self.api.put(self.account.bucket, key, body)
+
+    def status(self, job: str, **more: Any) -> None:
+        self.put(Prefix(job).status, {**STATUS, "role": None, "kept_until": None, **more})
+
+    def server(self, job: str) -> str:
+        image = self.api.call("ec2", "describe_images", Owners=["amazon"])["Images"][0]["ImageId"]
+        tags = [{"Key": name, "Value": value} for name, value in tags_of(job).items()]
+        made = self.api.call(
+            "ec2",
+            "run_instances",
+            ImageId=image,
+            InstanceType="t3.small",
+            MinCount=1,
+            MaxCount=1,
+            TagSpecifications=[{"ResourceType": "instance", "Tags": tags}],
+        )
+        return str(made["Instances"][0]["InstanceId"])
+
+    def role(self, name: str, *, path: str = "/", tag: str = "") -> None:
+        """A role and a profile that somebody has made by hand."""
+        tags = [{"Key": "skylift:job", "Value": tag}] if tag else []
+        self.api.call("iam", "create_role", RoleName=name, Path=path, AssumeRolePolicyDocument=TRUST, Tags=tags)
+        self.api.call("iam", "put_role_policy", RoleName=name, PolicyName="job", PolicyDocument=NOTHING)
+        self.api.call("iam", "create_instance_profile", InstanceProfileName=name, Path=path, Tags=tags)
+        self.api.call("iam", "add_role_to_instance_profile", InstanceProfileName=name, RoleName=name)
+
+    def roles(self) -> set[str]:
+        roles = {each["RoleName"] for each in self.api.pages("iam", "list_roles", "Roles")}
+        for each in roles:
+            assert self.api.call("iam", "list_role_policies", RoleName=each)["PolicyNames"] == ["job"]
+            (profile,) = self.api.call("iam", "list_instance_profiles_for_role", RoleName=each)["InstanceProfiles"]
+            assert profile["InstanceProfileName"] == each
+        return roles
+
+
+@pytest.fixture
+def hostile(settings: Settings, monkeypatch: pytest.MonkeyPatch, folder: Path) -> Hostile:
+    monkeypatch.setattr("skylift.place.local.local_settings", lambda *_: settings)
+    monkeypatch.setattr("skylift.place.settings.standing_settings", lambda *_: settings)
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr("skylift.runner.jobs.jobs._CANCEL_PATIENCE", 0.2)
+    return Hostile(open_account(settings))
+
+
+FOREIGN = (
+    ("precious", "/", ""),
+    ("skylift-other", "/skylift/", "other"),
+    ("skylift-forged", "/", "x"),
+    ("skylift-untagged", "/skylift/", ""),
+    ("skylift-deeper", "/skylift/deeper/", "x"),
+)
+
+
+@pytest.mark.parametrize("command", ["cancel", "rm", "wait", "sweep"])
+def test_no_role_goes_that_is_not_the_jobs(hostile: Hostile, command: str) -> None:
+    """Neither one that its status names, nor one that only looks like it by name, path or tag."""
+    for name, path, tag in FOREIGN:
+        hostile.role(name, path=path, tag=tag)
+    hostile.role("skylift-x", path="/skylift/", tag="x")
+    hostile.record("other", created=time.time())
+    everything = hostile.roles()
+    for name, _, _ in FOREIGN:
+        hostile.record("x")
+        hostile.status("x", role=name)
+        assert perform([command, "x"] if command != "sweep" else [command]) == 0
+    assert hostile.roles() == everything - {"skylift-x"}
+
+
+def test_a_role_that_was_given_on_by_half(hostile: Hostile) -> None:
+    """A client was killed after it had given a kept server's role to its job, and before it had given the profile."""
+    hostile.role("skylift-x", path="/skylift/", tag="x")
+    tags = [{"Key": "skylift:job", "Value": "last"}]
+    hostile.api.call("iam", "tag_instance_profile", InstanceProfileName="skylift-x", Tags=tags)
+    hostile.record("x")
+    hostile.status("x")
+    assert perform(["cancel", "x"]) == 0
+    assert hostile.roles() == set()
+    with pytest.raises(Refused, match="NoSuchEntity"):
+        hostile.api.call("iam", "get_instance_profile", InstanceProfileName="skylift-x")
+
+
+def test_a_role_of_this_name_that_is_somebody_elses(hostile: Hostile) -> None:
+    hostile.role("skylift-x", path="/")
+    hostile.status("x")
+    assert perform(["rm", "x"]) == 0
+    assert hostile.roles() == {"skylift-x"}
+
+
+@pytest.mark.parametrize(
+    ("key", "like"),
+    [(Prefix("x").status, STATUS), (Prefix("x").manifest, MANIFEST), (Prefix("x").host_keys, WAY_IN)],
+    ids=["status", "manifest", "host-keys"],
+)
+def test_any_file_and_every_command(hostile: Hostile, key: str, like: dict[str, Any], folder: Path) -> None:
+    """What is wrong is told by an error that is meant for users, or as a row; nothing comes into the folder but what
+    was asked for, and the job can be forgotten."""
+
+    account, home = hostile.account, folder / "home"
+    jobs, quiet = Jobs(account.settings, account), Seen()
+    commands: list[Callable[[], object]] = [
+        lambda: jobs.listed(ended=True),
+        lambda: asyncio.run(wait(account, "x", quiet)),
+        lambda: collect(account, "x", home, quiet),
+        lambda: jobs.cancel("x"),
+        lambda: read_history(account),
+    ]
+
+    @hypothesis_settings(max_examples=20, suppress_health_check=list(HealthCheck), deadline=None)
+    @given(files(like))
+    def holds(data: bytes) -> None:
+        hostile.record("x")
+        hostile.status("x", streams={})
+        hostile.put(key, data)
+        for command in commands:
+            with suppress(SkyliftError):
+                command()
+        assert [each.name for each in jobs.listed(ended=True)] == ["x"]
+        assert [each.job for each in Sweep(account).find() if each.kind != "damaged"] == []
+        assert {path.name for path in home.iterdir()} <= {"out"}
+        jobs.remove("x")
+        assert account.recorded() == []
+
+    home.mkdir()
+    holds()
+
+
+DAMAGE = {
+    "list": b"[1,2]",
+    "until": json.dumps({**STATUS, "kept_until": "soon"}).encode(),
+    "nul": json.dumps({**STATUS, "state": "a\0"}).encode(),
+    "deep": b"[" * 100_000,
+    "huge": b" " * (2 << 20),
+}
+
+
+def test_one_bad_record_is_one_row(hostile: Hostile, capfd: pytest.CaptureFixture[str]) -> None:
+    hostile.status("x")
+    for job, data in DAMAGE.items():
+        hostile.record(job)
+        hostile.put(Prefix(job).status, data)
+    assert perform(["ps", "--all", "--json"]) == 0
+    listed = {each["name"]: each for each in json.loads(capfd.readouterr().out)}
+    assert {name: each["state"] for name, each in listed.items()} == {
+        "x": "succeeded",
+        **dict.fromkeys(DAMAGE, "damaged"),
+    }
+    assert listed["until"]["reason"] == "jobs/until/server/status.json is damaged: `kept_until` is not a number."
+    assert perform(["ps", "--all"]) == 0
+    out, err = capfd.readouterr()
+    assert sorted(line.split()[0] for line in out.splitlines() if " damaged " in line) == sorted(DAMAGE)
+    assert "deep: jobs/deep/server/status.json is damaged: it is nested too deeply." in err
+    assert perform(["wait", "--json", "until", "x"]) == 125
+    waited = json.loads(capfd.readouterr().out)
+    assert [(each["name"], each["state"], each["exit_code"]) for each in waited] == [
+        ("until", "damaged", 125),
+        ("x", "succeeded", 0),
+    ]
+    for job in DAMAGE:
+        assert perform(["rm", job]) == 0
+    assert hostile.account.recorded() == ["x"]
+
+
+def test_a_damaged_record_is_told_by_sweep_and_left(hostile: Hostile, capfd: pytest.CaptureFixture[str]) -> None:
+    hostile.put(Prefix("x").status, b"[1,2]")
+    hostile.put(Prefix("x").result("out/a"), b"all that there is of it")
+    hostile.put(Prefix("mine").record, b"{")
+    assert perform(["sweep", "--json"]) == 0
+    found = json.loads(capfd.readouterr().out)
+    assert [(each["kind"], each["id"], each["removed"]) for each in found] == [
+        ("damaged", "jobs/mine/record.json", False),
+        ("damaged", "jobs/x/server/status.json", False),
+    ]
+    assert hostile.account.recorded() == ["mine", "x"]
+
+
+def test_a_job_that_runs_with_a_damaged_record_can_be_ended(hostile: Hostile) -> None:
+    server = hostile.server("x")
+    hostile.put(Prefix("x").status, b"[1,2]")
+    assert perform(["rm", "x"]) == 125
+    assert perform(["cancel", "x"]) == 0
+    (state,) = hostile.api.call("ec2", "describe_instances", InstanceIds=[server])["Reservations"][0]["Instances"]
+    assert state["State"]["Name"] in ("shutting-down", "terminated")
+    (listed,) = Jobs(hostile.account.settings).listed(ended=True)
+    assert (listed.state, listed.exit_code) == ("cancelled", 137)
+    assert perform(["rm", "x"]) == 0
+
+
+def test_no_server_is_kept_because_it_says_so(hostile: Hostile) -> None:
+    """Its record says until when it may be there."""
+    hostile.record("x", deadline=time.time() - 1000)
+    hostile.status("x", updated="9999-01-01T00:00:00.000Z", kept_until=253402300000)
+    server = hostile.server("x")
+    assert [each.id for each in Sweep(hostile.account).find() if each.kind == "instance"] == [server]
+    (listed,) = Jobs(hostile.account.settings).listed()
+    assert listed.off_by is not None
+    assert listed.off_by < time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def test_ssh_takes_no_login_user_for_an_option(hostile: Hostile) -> None:
+    hostile.server("x")
+    hostile.put(Prefix("x").host_keys, {**WAY_IN, "user": "-oProxyCommand=touch here"})
+    with pytest.raises(RecordDamaged, match="`user` cannot be '-oProxyCommand=touch here'"):
+        Jobs(hostile.account.settings).shell("x", ("uptime",))
+
+
+@pytest.mark.parametrize("command", ["ps", "wait", "results", "sweep", "cancel", "rm"])
+def test_nothing_of_a_server_reaches_the_terminal_as_it_is(
+    hostile: Hostile, capfd: pytest.CaptureFixture[str], command: str
+) -> None:
+    hostile.status("x", state="failed", reason=f"{TERMINAL}reason", detail=f"one\n{TERMINAL}two", streams={})
+    names = [f"out/{TERMINAL}a", f".{TERMINAL}b"]
+    for name in names:
+        hostile.put(Prefix("x").result(name), b"")
+    empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    sent = [{"path": name, "size": 0, "sha256": empty} for name in names]
+    hostile.put(Prefix("x").manifest, {"results": sent, "unmatched": [TERMINAL], "left_behind": [TERMINAL]})
+    perform({"ps": ["ps", "--all"], "sweep": ["sweep", "--dry-run"]}.get(command, [command, "x"]))
+    shown = "".join(capfd.readouterr())
+    assert shown.replace("\n", "").isprintable(), shown
+    assert command not in ("wait", "results") or r"\x1b]0;title\x07\x1b[2J\u202e\x9b" in shown
+
+
+def test_names_that_no_job_has(hostile: Hostile) -> None:
+    """As prefixes in the bucket and as tags, where somebody else may have made them."""
+    hostile.put("jobs/../x/record.json", {"created": 1, "deadline": 2})
+    hostile.put(f"jobs/{TERMINAL}/record.json", {"created": 1, "deadline": 2})
+    hostile.server("../../x")
+    hostile.server("a\u202eb")
+    hostile.status("x")
+    assert [each.name for each in Jobs(hostile.account.settings).listed(ended=True)] == ["x"]
+    assert [each.kind for each in Sweep(hostile.account).find()] == []

@@ -1,0 +1,115 @@
+"""Which jobs `skylift ps` lists, in which order, and what it says of each."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hostile_json import STATUS
+
+from skylift.cli.main import perform
+from skylift.runner.job.job import Settings
+from skylift.runner.job.record import Prefix, tags_of
+from skylift.runner.launch.bucket import ensure_bucket
+from skylift.runner.remote.account import Account, open_account
+
+NOW = time.time()
+
+
+def iso(when: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(when))
+
+
+class Past:
+    """Jobs whose records are there, each submitted so many seconds ago."""
+
+    def __init__(self, account: Account) -> None:
+        self.account = account
+        ensure_bucket(account.api, account.bucket)
+
+    def put(self, key: str, content: dict[str, Any]) -> None:
+        self.account.api.put(self.account.bucket, key, json.dumps(content).encode())
+
+    def job(self, name: str, ago: float, state: str = "succeeded", **more: Any) -> None:
+        record = {"created": NOW - ago, "deadline": NOW + 600, "argv": ["python", f"{name}.py", "--all", "a b"]}
+        self.put(Prefix(name).record, {**record, "instance_type": "t3.small", "keep": 0, "outputs": []})
+        times = {"booted": iso(NOW - ago + 1), "started": iso(NOW - ago + 2), "ended": iso(NOW - ago + 62)}
+        told = {**STATUS, "state": state, "role": None, "kept_until": None, **times, "program_seconds": 60.0, **more}
+        self.put(Prefix(name).status, told)
+
+    def server(self, job: str) -> None:
+        image = self.account.api.call("ec2", "describe_images", Owners=["amazon"])["Images"][0]["ImageId"]
+        tags = [{"Key": name, "Value": value} for name, value in tags_of(job).items()]
+        specified = [{"ResourceType": "instance", "Tags": tags}]
+        self.account.api.call(
+            "ec2",
+            "run_instances",
+            ImageId=image,
+            InstanceType="t3.small",
+            MinCount=1,
+            MaxCount=1,
+            TagSpecifications=specified,
+        )
+
+
+@pytest.fixture
+def past(settings: Settings, monkeypatch: pytest.MonkeyPatch, folder: Path) -> Past:
+    monkeypatch.setattr("skylift.place.local.local_settings", lambda *_: settings)
+    monkeypatch.setattr("skylift.place.settings.standing_settings", lambda *_: settings)
+    monkeypatch.chdir(folder)
+    return Past(open_account(settings))
+
+
+def listed(capfd: pytest.CaptureFixture[str], *options: str) -> list[dict[str, Any]]:
+    assert perform(["ps", "--json", *options]) == 0
+    found: list[dict[str, Any]] = json.loads(capfd.readouterr().out)
+    return found
+
+
+def test_newest_first_and_the_last_ones(past: Past, capfd: pytest.CaptureFixture[str]) -> None:
+    for number in range(25):
+        age = (number * 7) % 25
+        past.job(f"job-{age:02}", ago=100 + 60 * age, state="failed" if number else "idle")
+    wanted = [f"job-{number:02}" for number in range(25)]
+    assert [each["name"] for each in listed(capfd, "--all")] == wanted
+    assert [each["name"] for each in listed(capfd, "-n", "3")] == wanted[:3]
+    assert [each["name"] for each in listed(capfd, "--name", "job-1?", "-n", "2")] == ["job-10", "job-11"]
+    assert [each["name"] for each in listed(capfd, "--state", "idle")] == ["job-00"]
+    assert listed(capfd) == []
+    assert perform(["ps", "--all"]) == 0
+    out, err = capfd.readouterr()
+    assert [line.split()[0] for line in out.splitlines()[1:]] == wanted[:20]
+    assert err == "There are older ones: skylift ps --all -n 100\n"
+    assert perform(["ps", "-n", "25"]) == 0
+    assert capfd.readouterr().err == ""
+
+
+def test_what_is_said_of_one(past: Past, capfd: pytest.CaptureFixture[str]) -> None:
+    past.job("one", ago=1000, market="on-demand", instance_type="t3.small", exit_code=0)
+    (found,) = listed(capfd, "--all")
+    assert found["program"] == "one.py --all 'a b'"
+    assert found["created"] == time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(NOW - 1000))
+    assert (found["seconds"], found["type"], found["exit_code"]) == (60.0, "t3.small", 0)
+    # 61 seconds of t3.small in us-east-1.
+    assert found["cost_usd"] == pytest.approx(0.0208 * 61 / 3600, rel=0.02)
+
+
+def test_a_job_on_a_kept_server_has_its_own_time(past: Past, capfd: pytest.CaptureFixture[str]) -> None:
+    """The server was launched now, long after one job was submitted; for another it is long before."""
+    past.server("mine")
+    past.job("mine", ago=-3600, state="running", final=False, ended=None)
+    (found,) = listed(capfd)
+    assert found["created"] == time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(NOW + 3600))
+    assert found["launched"] < found["created"]
+
+
+def test_one_that_vanished_before_it_told_anything(past: Past, capfd: pytest.CaptureFixture[str]) -> None:
+    past.job("old", ago=500)
+    past.job("lost", ago=100)
+    past.account.api.call("s3", "delete_object", Bucket=past.account.bucket, Key=Prefix("lost").status)
+    first, second = listed(capfd, "--all")
+    assert (first["name"], first["state"], first["seconds"], first["cost_usd"]) == ("lost", "lost", None, None)
+    assert second["name"] == "old"

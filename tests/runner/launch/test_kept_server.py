@@ -1,0 +1,177 @@
+"""Servers that are kept: who may have one, what goes along with it, and what is left to it when others are put away."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from whole_run import Seen, order
+
+from skylift.runner.job.job import Settings
+from skylift.runner.job.record import TAG_FIT, Prefix, tags_of
+from skylift.runner.jobs.jobs import Jobs
+from skylift.runner.jobs.sweep import Sweep
+from skylift.runner.launch import kept_server as warm
+from skylift.runner.launch import role
+from skylift.runner.launch.bucket import ensure_bucket
+from skylift.runner.launch.key import ensure_key
+from skylift.runner.launch.server import Server, live_servers
+from skylift.runner.launch.submit import Cargo, Submission
+from skylift.runner.remote.account import Account, open_account
+from skylift.runner.ship.blob_store import Parcel
+from skylift.runner.steps import Clock
+
+
+class Yard:
+    """Servers that jobs have left up."""
+
+    def __init__(self, account: Account) -> None:
+        self.account, self.api, self.now = account, account.api, time.time()
+        ensure_bucket(self.api, account.bucket)
+        self.key = ensure_key(self.api, account.settings.key_dir, account.number)
+
+    def keep(self, job: str, *, key: str = "", until: float = 600, **status: Any) -> str:
+        role.create_role(self.api, job, self.account.number)
+        made = role.equip_role(self.api, job, self.account.bucket, self.account.number)
+        tags = [{"Key": name, "Value": value} for name, value in {**tags_of(job), TAG_FIT: "fit"}.items()]
+        instances = self.api.call(
+            "ec2",
+            "run_instances",
+            ImageId=self.api.call("ec2", "describe_images", Owners=["amazon"])["Images"][0]["ImageId"],
+            InstanceType="t3.small",
+            MinCount=1,
+            MaxCount=1,
+            KeyName=key or self.key.name,
+            IamInstanceProfile={"Arn": made.profile_arn},
+            TagSpecifications=[{"ResourceType": "instance", "Tags": tags}],
+        )["Instances"]
+        record = {"created": self.now, "deadline": self.now + 7200}
+        told = {"state": "succeeded", "final": True, "kept_until": self.now + until, **status}
+        self.api.put(self.account.bucket, Prefix(job).record, json.dumps(record).encode())
+        self.api.put(self.account.bucket, Prefix(job).status, json.dumps(told).encode())
+        return str(instances[0]["InstanceId"])
+
+    def waiting(self) -> list[warm.Warm]:
+        return warm.waiting(self.account, warm.kept_servers(self.api), self.now)
+
+    def roles(self) -> list[str]:
+        return [each["RoleName"] for each in self.api.pages("iam", "list_roles", "Roles", PathPrefix=role.PATH)]
+
+
+@pytest.fixture
+def yard(settings: Settings) -> Yard:
+    return Yard(open_account(settings))
+
+
+def test_only_those_that_wait_for_this_user(yard: Yard) -> None:
+    yard.api.call("ec2", "create_key_pair", KeyName="somebody-elses")
+    mine = yard.keep("mine")
+    yard.keep("theirs", key="somebody-elses")
+    yard.keep("working", state="running", final=False)
+    yard.keep("leaving", until=1)
+    yard.keep("not-kept", kept_until=None)
+    assert [each.server.instance for each in yard.waiting()] == [mine]
+    (yard.account.settings.key_dir / f"{yard.account.number}-us-east-1.pub").unlink()
+    assert yard.waiting() == [], "without a key of its own, nobody has started any"
+
+
+def test_one_of_two_has_it(yard: Yard) -> None:
+    yard.keep("kept")
+    assert warm.claim(yard.account, "one", yard.waiting()) is not None
+    assert warm.claim(yard.account, "two", yard.waiting()) is None
+    assert warm.take(yard.account, "one", "kept")
+    assert json.loads(yard.api.get(yard.account.bucket, Prefix("kept").next) or b"") == {"job": "one"}
+
+
+def test_a_server_that_goes_off_is_nobodys(yard: Yard) -> None:
+    yard.keep("kept")
+    assert warm.claim(yard.account, "one", yard.waiting()) is not None
+    yard.api.put(yard.account.bucket, Prefix("kept").next, b'{"job": null}')
+    assert not warm.take(yard.account, "one", "kept")
+
+
+def test_a_server_that_has_ended_while_all_was_sent(yard: Yard, tmp_path: Path, seen: Seen) -> None:
+    """Its disk went with it, and nothing is left that could be tagged: the job is another server's."""
+    instance = yard.keep("kept")
+    found = warm.claim(yard.account, "one", yard.waiting())
+    assert found is not None
+    yard.api.put(yard.account.bucket, Prefix("kept").next, b'{"job": null}')
+    yard.api.call("ec2", "terminate_instances", InstanceIds=[instance])
+    submission = Submission(order(tmp_path, "", name="one"), yard.account.settings, seen, Clock(seen))
+    submission._open = yard.account
+
+    async def take(server: Server) -> bool:
+        async with AsyncExitStack() as undo:
+            return await submission._make_ready_and_take(undo, server, Cargo(Parcel("", "0", 0, BytesIO), (), ()))
+
+    assert not asyncio.run(take(found.server))
+    assert yard.account.status("one") is None, "nothing was given up, either"
+
+
+def test_a_server_whose_role_is_gone(yard: Yard) -> None:
+    yard.keep("kept")
+    (found,) = yard.waiting()
+    role.remove_role(yard.api, "kept")
+    assert not warm.pass_on(yard.api, found.server, "one", {})
+
+
+def test_the_role_goes_along(yard: Yard) -> None:
+    """It outlives the job that it was made for, in whatever way that is put away, and ends with the server."""
+    instance = yard.keep("first")
+    (server,) = [each.server for each in yard.waiting()]
+    policy = role.job_policy("second", yard.account.bucket, yard.account.number, "us-east-1")
+    warm.pass_on(yard.api, server, "second", policy)
+    yard.api.put(
+        yard.account.bucket, Prefix("second").record, json.dumps({"created": yard.now, "deadline": 9e9}).encode()
+    )
+    (now,) = live_servers(yard.api)
+    assert (now.instance, now.job, now.role) == (instance, "second", "skylift-first")
+    found = yard.api.call("iam", "get_role_policy", RoleName="skylift-first", PolicyName="job")["PolicyDocument"]
+    assert found == policy
+    assert [each.kind for each in Sweep(yard.account).find()] == []
+    Jobs(yard.account.settings).remove("first")
+    assert yard.roles() == ["skylift-first"]
+    Jobs(yard.account.settings).cancel("second")
+    assert yard.roles() == []
+
+
+def test_the_role_of_a_server_that_is_gone(yard: Yard) -> None:
+    """Its status tells which one that was, and its tag whether that is true."""
+    instance = yard.keep("first")
+    status = {"state": "succeeded", "final": True, "role": "skylift-first"}
+    yard.api.put(yard.account.bucket, Prefix("second").status, json.dumps(status).encode())
+    warm.put_roles_away(yard.account, "second", [])
+    assert yard.roles() == ["skylift-first"], "it is the first job's still"
+    (server,) = live_servers(yard.api)
+    assert warm.tag(yard.api, server, "second")
+    yard.api.call("ec2", "terminate_instances", InstanceIds=[instance])
+    warm.put_roles_away(yard.account, "second", [])
+    assert yard.roles() == []
+
+
+def test_what_makes_another_server_necessary(settings: Settings, tmp_path: Any) -> None:
+    from skylift.runner.job.job import Access, Program
+    from skylift.runner.plan.plan_job import Order, plan_job
+
+    (tmp_path / "x.py").touch()
+    job = plan_job(Order(Program("script", "x.py")), tmp_path, {})
+    other = plan_job(Order(Program("script", "x.py"), instance_type="m7i.large"), tmp_path, {})
+    private = replace(settings, access=Access(private=True))
+    fits = [
+        warm.fit_of(job, "ami-1", settings, "203.0.113.7/32", ()),
+        warm.fit_of(other, "ami-1", settings, "203.0.113.7/32", ()),
+        warm.fit_of(job, "ami-2", settings, "203.0.113.7/32", ()),
+        warm.fit_of(job, "ami-1", settings, "203.0.113.8/32", ()),
+        warm.fit_of(job, "ami-1", private, None, ()),
+        warm.fit_of(job, "ami-1", settings, "203.0.113.7/32", ("my-bucket",)),
+    ]
+    assert len(set(fits)) == len(fits)
+    again = plan_job(Order(Program("script", "x.py"), max_time=60, env=["A=b"]), tmp_path, {})
+    assert warm.fit_of(again, "ami-1", settings, "203.0.113.7/32", ()) == fits[0]

@@ -1,0 +1,120 @@
+"""Inputs by their content: sent once, whole or not at all, found again by whoever has the same."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from skylift.runner.errors import RunError, Unreachable
+from skylift.runner.job.job import Bundle
+from skylift.runner.launch.bucket import ensure_bucket
+from skylift.runner.remote.api import Api
+from skylift.runner.ship import bundle as bundling
+from skylift.runner.ship.blob_store import SHELF, Parcel, Shelf, large_files
+from skylift.runner.ship.bundle import plan_bundle
+
+BUCKET = "skylift-123456789012-us-east-1"
+MIB = 1 << 20
+
+
+@pytest.fixture
+def shelf(api: Api) -> Shelf:
+    ensure_bucket(api, BUCKET)
+    return Shelf(api, BUCKET)
+
+
+def file_of(folder: Path, name: str, size: int, *, fill: bytes = b"0123456789abcdef") -> Path:
+    path = folder / name
+    path.write_bytes((fill * (size // len(fill) + 1))[:size])
+    return path
+
+
+def planned(folder: Path, *inputs: str) -> Bundle:
+    return plan_bundle(folder, None, [], inputs)
+
+
+def one(folder: Path, size: int) -> Parcel:
+    file_of(folder, "data.bin", size)
+    (large,) = large_files(planned(folder, "data.bin"))
+    return large.parcel
+
+
+def sent(shelf: Shelf, parcel: Parcel) -> int:
+    """Bytes that were told as progress."""
+    told: list[int] = []
+    shelf.send(parcel, told.append)
+    return sum(told)
+
+
+@pytest.mark.parametrize("size", [8 * MIB, 40 * MIB + 7])
+def test_it_is_there_whole_and_found_again(shelf: Shelf, api: Api, tmp_path: Path, size: int) -> None:
+    parcel = one(tmp_path, size)
+    assert shelf.missing([parcel, parcel]) == [parcel]
+    assert sent(shelf, parcel) == size
+    body = api.get(BUCKET, SHELF + parcel.sha256, size)
+    assert body is not None
+    assert hashlib.sha256(body).hexdigest() == parcel.sha256
+    assert shelf.missing([parcel]) == []
+
+
+@pytest.mark.parametrize("size", [8 * MIB, 40 * MIB])
+def test_a_file_that_changed_meanwhile_is_not_there(shelf: Shelf, api: Api, tmp_path: Path, size: int) -> None:
+    parcel = one(tmp_path, size)
+    file_of(tmp_path, "data.bin", size, fill=b"x")
+    with pytest.raises(RunError, match="was changed while"):
+        sent(shelf, parcel)
+    assert shelf.missing([parcel]) == [parcel]
+    assert api.uploads(BUCKET, SHELF) == []
+
+
+def test_a_part_that_cannot_be_sent_leaves_nothing(
+    shelf: Shelf, api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parcel, call = one(tmp_path, 40 * MIB), api.call
+
+    def breaks(service: str, operation: str, **params: Any) -> Any:
+        if operation == "upload_part" and params["PartNumber"] == 2:
+            raise Unreachable("upload_part: gone")
+        return call(service, operation, **params)
+
+    monkeypatch.setattr(api, "call", breaks)
+    with pytest.raises(Unreachable):
+        sent(shelf, parcel)
+    assert shelf.missing([parcel]) == [parcel]
+    assert api.uploads(BUCKET, SHELF) == []
+
+
+def test_a_sending_can_be_stopped(shelf: Shelf, api: Api, tmp_path: Path) -> None:
+    parcel = one(tmp_path, 40 * MIB)
+    begun = threading.Event()
+
+    def progress(_: int) -> None:
+        shelf.stop()
+        begun.set()
+
+    with pytest.raises(RunError, match="interrupted"):
+        shelf.send(parcel, progress)
+    assert begun.is_set()
+    assert api.uploads(BUCKET, SHELF) == []
+
+
+def test_large_files_travel_by_themselves_and_the_rest_together(tmp_path: Path) -> None:
+    file_of(tmp_path, "large.bin", 8 * MIB)
+    program = file_of(tmp_path, "tool", 8 * MIB, fill=b"t")
+    program.chmod(0o755)
+    file_of(tmp_path, "small.bin", 8 * MIB - 1)
+    (tmp_path / "link.bin").symlink_to("large.bin")
+    bundle = planned(tmp_path, "*")
+    assert bundle.large == {"large.bin", "tool"}
+    assert [each.as_record()["mode"] for each in large_files(bundle)] == [0o644, 0o755]
+
+
+def test_the_largest_are_those_that_a_role_has_room_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bundling, "_LARGE", 1)
+    for number in range(1, 51):
+        file_of(tmp_path, f"{number:02}.bin", number)
+    assert planned(tmp_path, "*.bin").large == {f"{number:02}.bin" for number in range(11, 51)}

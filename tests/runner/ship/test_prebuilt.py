@@ -1,0 +1,159 @@
+"""Environments that are kept in the bucket and taken from there, and what a program can do to them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from leaf_package import PROGRAM, project
+from runner_bench import Machine
+from shipped_job import Shipped
+
+from skylift.runner.job.job import Program
+from skylift.runner.plan.plan_job import Order
+from skylift.runner.server import prebuilt as supervisor
+from skylift.runner.server.boot import PATIENCE
+from skylift.runner.ship.prebuilt import Prebuilt, environment_statements, find_prebuilt
+from skylift.runner.ship.recipe import Recipe
+
+PLACE = "envs/recipe/ami-1/0001"
+
+
+@pytest.fixture
+def boots(shipped: Shipped, uv: Machine) -> Any:
+    def boot(prebuilt: Prebuilt, *, without_uv: bool = False, **order: Any) -> dict[str, Any]:
+        """One job after the other on the same machine, each with a home that is new but for its own files."""
+        uv.kill()
+        for each in ("job", ".skylift-venv"):
+            shutil.rmtree(uv.home / each, ignore_errors=True)
+        shutil.rmtree(uv.root / "var", ignore_errors=True)
+        if without_uv:
+            (uv.root / "tools/uv").unlink()
+        shipped.ship_order(Order(Program("script", "job.py"), **order), prebuilt=prebuilt.encode())
+        shipped.boot()
+        uv.wait()
+        return shipped.status()
+
+    return boot
+
+
+def pinned(shipped: Shipped) -> Prebuilt:
+    return Prebuilt(PLACE, json.loads(shipped.read(f"{PLACE}/pin.json") or b"{}")["sha256"])
+
+
+HEADER = '# /// script\n# requires-python = ">=3.9"\n# dependencies = ["leaf<2"]\n# ///\n'
+
+
+@pytest.mark.parametrize("kind", ["requirements", "header"])
+def test_what_was_built_is_taken(shipped: Shipped, uv: Machine, boots: Any, kind: str) -> None:
+    if kind == "requirements":
+        (shipped.folder / "requirements.txt").write_text("leaf==1.0\n")
+    (shipped.folder / "job.py").write_text((HEADER if kind == "header" else "") + PROGRAM)
+    assert boots(Prebuilt(PLACE))["environment"] == "built"
+    status = boots(pinned(shipped), without_uv=True)
+    assert (status["state"], status["environment"]) == ("succeeded", "taken"), uv.console()
+    assert shipped.stream("stdout") == b"1.0 True\n"
+
+
+def test_a_project_is_installed_beside_what_was_taken(shipped: Shipped, uv: Machine, boots: Any) -> None:
+    """Resolved once: 2.0 is there by then, and what was kept says 1.0."""
+    project(shipped.folder, "leaf")
+    newer = uv.root / "packages/leaf-2.0-py3-none-any.whl"
+    newer.rename(uv.root / "leaf-2.0-py3-none-any.whl")
+    assert boots(Prebuilt(PLACE))["environment"] == "built"
+    (uv.root / "leaf-2.0-py3-none-any.whl").rename(newer)
+    status = boots(pinned(shipped))
+    assert (status["state"], status["environment"]) == ("succeeded", "taken"), uv.console()
+    assert shipped.stream("stdout") == b"1.0 True\n"
+
+
+def test_what_was_changed_in_the_bucket_is_built_anew(shipped: Shipped, uv: Machine, boots: Any) -> None:
+    (shipped.folder / "requirements.txt").write_text("leaf==1.0\n")
+    (shipped.folder / "job.py").write_text(PROGRAM)
+    boots(Prebuilt(PLACE))
+    trusted = pinned(shipped)
+    pack = shipped.read(f"{PLACE}/pack-00000") or b""
+    assert b"VERSION = '1.0'" in pack
+    shipped.put(f"{PLACE}/pack-00000", pack.replace(b"VERSION = '1.0'", b"VERSION = '6.6'"))
+    status = boots(trusted)
+    assert (status["state"], status["environment"]) == ("succeeded", "built"), uv.console()
+    assert shipped.stream("stdout") == b"1.0 True\n"
+    shipped.put(f"{PLACE}/index.json", b"{}")
+    assert boots(trusted)["environment"] == "built"
+
+
+def test_what_its_program_has_changed_is_not_kept(shipped: Shipped, uv: Machine, boots: Any) -> None:
+    """Written down before the program starts, so that the change shows."""
+    (shipped.folder / "requirements.txt").write_text("leaf==1.0\n")
+    (shipped.folder / "job.py").write_text("import leaf\nopen(leaf.__file__, 'w').write('VERSION = 6.6')\n")
+    boots(Prebuilt(PLACE))
+    kept = shipped.read(f"{PLACE}/index.json")
+    if kept is None:
+        assert "the environment is not kept: " in uv.console()
+    else:
+        # Sent before the program came to it.
+        assert b"VERSION = '1.0'" in (shipped.read(f"{PLACE}/pack-00000") or b"")
+
+
+def test_what_is_kept_has_less_patience_than_results(tmp_path: Path) -> None:
+    """Both send at most so many parts at a time. When S3 takes none of an environment's, results still have to go."""
+    (tmp_path / "venv").mkdir()
+    (tmp_path / "venv/library").write_bytes(b"x")
+    sent: list[float] = []
+
+    def put_file(key: str, file: Any, size: int, until: float) -> str:
+        sent.append(until)
+        return hashlib.sha256(file.read()).hexdigest()
+
+    shelf: Any = SimpleNamespace(put_file=put_file, put=lambda *args, **how: True)
+    login: Any = SimpleNamespace(home=tmp_path)
+    environment = supervisor.Prebuilt(shelf, {"sha256": "", "shared": True}, login, [tmp_path / "venv"])
+    environment.write_down(None, 0)
+    environment.keep()
+    environment.stop(lambda: False)
+    assert len(sent) == 1
+    assert sent[0] < time.time() + PATIENCE / 2
+
+
+def test_the_newest_that_is_whole_is_found(shipped: Shipped) -> None:
+    api, bucket = shipped._api, shipped._bucket
+    recipe, image = Recipe("abc", locked=True), "ami-1"
+
+    def find(when: float = 0, recipe: Recipe = recipe) -> Prebuilt:
+        return find_prebuilt(api, bucket, recipe, image, when)
+
+    fresh = find()
+    assert (fresh.place[:16], fresh.sha256) == ("envs/abc/ami-1/" + fresh.place[15], "")
+    for nonsense in (b"[1]", b'{"sha256": "00"}', b'{"sha256": [1]}', b"[" * 100_000, b"\xff", b"NaN"):
+        shipped.put(f"{fresh.place}/pin.json", nonsense)
+        shipped.put(f"{fresh.place}/index.json", b"{}")
+        assert find().sha256 == "", "a program that is built may have written it"
+    shipped._api.call("s3", "delete_object", Bucket=bucket, Key=f"{fresh.place}/index.json")
+    digest = "0f" * 32
+    shipped.put(f"{fresh.place}/pin.json", json.dumps({"sha256": digest}).encode())
+    assert find().sha256 == "", "its files have not come yet"
+    shipped.put(f"{fresh.place}/index.json", b"{}")
+    assert find() == Prebuilt(fresh.place, digest)
+    for name in ("pin.json", "index.json"):
+        # Its role may write pack-*, at any time.
+        shipped.put(f"{fresh.place}/pack-x/{name}", json.dumps({"sha256": "1f" * 32}).encode())
+    assert find() == Prebuilt(fresh.place, digest)
+    late = 4e9
+    assert find(late) == Prebuilt(fresh.place, digest)
+    assert find(late, Recipe("abc", locked=False)).sha256 == "", "what no lock decides is resolved anew some day"
+
+
+def test_a_role_may_write_what_it_builds_and_read_what_it_takes() -> None:
+    assert environment_statements(None, "b") == []
+    (take,) = environment_statements(Prebuilt(PLACE, "00"), "b")
+    assert (take["Action"], take["Resource"]) == ("s3:GetObject", f"arn:aws:s3:::b/{PLACE}/*")
+    once, rest = environment_statements(Prebuilt(PLACE), "b")
+    assert once["Condition"] == {"Null": {"s3:if-none-match": "false"}}
+    assert f"{once['Resource']}" == f"arn:aws:s3:::b/{PLACE}/pin.json"
+    assert rest["Resource"] == [f"arn:aws:s3:::b/{PLACE}/index.json", f"arn:aws:s3:::b/{PLACE}/pack-*"]

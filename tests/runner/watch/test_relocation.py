@@ -1,0 +1,63 @@
+"""What somebody who watches a spot job is told of its moves."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+from skylift.runner.job.server_record import Status
+from skylift.runner.watch.relocation import Moves
+
+
+class Notes:
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def begin(self, step: str) -> None:
+        raise AssertionError(step)
+
+    def done(self, step: str, detail: str, seconds: float) -> None:
+        raise AssertionError(step)
+
+    def progress(self, step: str, done: int, total: int) -> None:
+        raise AssertionError(step)
+
+    def output(self, stream: Literal["stdout", "stderr"], data: bytes) -> None:
+        raise AssertionError(stream)
+
+    def note(self, text: str) -> None:
+        self.told.append(text)
+
+
+def test_a_notice_and_its_end_are_told_once() -> None:
+    notes, first = Notes(), Status("running", instance="i-1", started="2026-01-31T12:00:00.000Z")
+    moves = Moves(notes)
+    noticed = replace(first, notice=1769860800.0)
+    for status in (first, noticed, noticed, first, first):
+        moves.see(status)
+    assert [text.partition(" at ")[0] for text in notes.told] == [
+        "EC2 says that i-1 will be taken away",
+        "EC2 has taken that back: i-1 stays.",
+    ]
+
+
+def test_the_next_server_takes_back_nothing() -> None:
+    notes, first = Notes(), Status("running", instance="i-1", started="2026-01-31T12:00:00.000Z")
+    moves = Moves(notes)
+    noticed = replace(first, notice=1769860800.0)
+    second = replace(first, attempt=2, instance="i-2")
+    for status in (noticed, replace(noticed, state="interrupted"), replace(second, state="booting"), second, second):
+        moves.see(status)
+    assert notes.told[1:] == [
+        "The job has left i-1; another server goes on with it.",
+        "Attempt 2, on i-2, begins anew.",
+    ]
+
+
+def test_a_checkpoint_that_is_refused_is_told_once_and_does_not_reach_the_terminal_as_it_is() -> None:
+    notes, first = Notes(), Status("running", instance="i-1", started="2026-01-31T12:00:00.000Z")
+    moves = Moves(notes)
+    refused = replace(first, checkpoint_refused="x\x1b[2J is a FIFO.")
+    for status in (first, refused, refused, first):
+        moves.see(status)
+    assert notes.told == ["The checkpoint is not taken, and the one before stays: x\\x1b[2J is a FIFO."]

@@ -1,0 +1,84 @@
+"""A spot job whose next server has not come: who cancels it does not wait for that, and its secrets go with it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from whole_run import Seen
+
+from skylift.runner.job.job import Outcome, Settings
+from skylift.runner.job.record import Prefix
+from skylift.runner.launch import server as launch
+from skylift.runner.launch.bucket import ensure_bucket
+from skylift.runner.launch.server import Server, types_there
+from skylift.runner.launch.submit import write_off
+from skylift.runner.remote.account import Account, open_account
+from skylift.runner.remote.api import Api
+from skylift.runner.steps import Clock
+from skylift.runner.watch import session as attend
+from skylift.runner.watch.session import Attendance, Visit
+
+
+@pytest.fixture
+def account(api: Api, settings: Settings) -> Account:
+    found = open_account(settings, api)
+    ensure_bucket(api, found.bucket)
+    return found
+
+
+@pytest.mark.parametrize("servers", [0, 1])
+def test_the_second_ctrl_c_ends_a_job_that_has_no_server(
+    account: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, servers: int
+) -> None:
+    """One that is there hears of it once SSH is back, and a third Ctrl-C may come before that."""
+    there = [Server("i-1", "running", None, "", "waits", "t3.small", "")] * servers
+    looked, cancelled = threading.Event(), threading.Event()
+
+    def live(*_: Any) -> list[Server]:
+        looked.set()
+        return there
+
+    class Cancelling:
+        def __init__(self, *_: Any) -> None:
+            pass
+
+        def cancel(self, name: str) -> None:
+            assert name == "waits"
+            cancelled.set()
+
+    monkeypatch.setattr(launch, "live_servers", live)
+    monkeypatch.setattr(attend, "Jobs", Cancelling)
+
+    async def press_twice() -> None:
+        seen = Seen()
+        watching = Attendance(account, Visit("waits", tmp_path, 0, "t3.small", None, spot=True), seen, Clock(seen))
+        watching._phase = "running"
+        watching._task = asyncio.ensure_future(asyncio.sleep(0, Outcome("waits", "succeeded", 0, "")))
+        watching.interrupt()
+        assert not looked.is_set()
+        watching.interrupt()
+        await watching._task
+
+    asyncio.run(press_twice())
+    assert looked.wait(60)
+    if not servers:
+        assert cancelled.wait(60)
+    else:
+        assert not cancelled.is_set()
+
+
+def test_what_never_ran_leaves_no_secrets(account: Account) -> None:
+    api, bucket, prefix = account.api, account.bucket, Prefix("never")
+    api.put(bucket, prefix.env, b'{"TOKEN": "x"}')
+    write_off(account, "never", None, interrupted=False)
+    assert api.get(bucket, prefix.env) is None
+    status = account.status("never")
+    assert status is not None and status.final
+
+
+def test_types_that_the_region_has_not_are_left_out(api: Api) -> None:
+    assert types_there(api, ("t3.small", "z9.huge", "m5.large")) == ("t3.small", "m5.large")
