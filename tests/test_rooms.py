@@ -43,7 +43,7 @@ WITHOUT_CYCLES = ["skylift.catalogue", "skylift.cloud", "skylift.place"]
 
 ONE_IMPORTER = {
     "runner": ["botocore", "s3transfer", "asyncssh"],
-    "cloud": ["aiohttp", "anycrc", "botocore", "cryptography"],
+    "cloud": ["aiohttp", "anycrc", "cryptography"],
 }
 
 

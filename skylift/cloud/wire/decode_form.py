@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 from urllib.parse import parse_qsl
 
-from skylift.cloud.wire.models import ListShape, MapShape, Shape, Structure
 from skylift.cloud.wire.scalar import READERS
+from skylift.cloud.wire.shape import ListShape, MapShape, Shape, Structure
 from skylift.cloud.wire.unreadable import Unreadable
 
 Tree = dict[str, Any]

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, NoReturn, cast
 
 from skylift.cloud.wire import scalar
-from skylift.cloud.wire.models import ListShape, MapShape, Shape, Structure
+from skylift.cloud.wire.shape import ListShape, MapShape, Shape, Structure
 from skylift.cloud.wire.unreadable import Unreadable
 
 Read = Callable[[Any], Any]

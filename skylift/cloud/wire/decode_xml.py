@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any, cast
 from xml.etree.ElementTree import Element, ParseError, TreeBuilder, XMLParser
 
-from skylift.cloud.wire.models import ListShape, MapShape, Shape, Structure
 from skylift.cloud.wire.scalar import READERS
+from skylift.cloud.wire.shape import ListShape, MapShape, Shape, Structure
 from skylift.cloud.wire.unreadable import Unreadable
 
 Read = Callable[[list[Element]], Any]

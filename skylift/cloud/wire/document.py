@@ -13,7 +13,8 @@ from skylift.cloud.wire.codec import Payload
 from skylift.cloud.wire.decode_json import DocumentDecoder, Read
 from skylift.cloud.wire.encode_json import DocumentEncoder, Write
 from skylift.cloud.wire.errors import status_of, worded
-from skylift.cloud.wire.models import OperationModel, ServiceModel, problems
+from skylift.cloud.wire.models import OperationModel, ServiceModel
+from skylift.cloud.wire.shape import problems
 from skylift.cloud.wire.unreadable import Unreadable
 
 

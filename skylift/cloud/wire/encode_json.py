@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, cast
 
-from skylift.cloud.wire.models import ListShape, MapShape, Shape, Structure
+from skylift.cloud.wire.shape import ListShape, MapShape, Shape, Structure
 from skylift.cloud.wire.timestamp import FORMATS
 
 Write = Callable[[Any], Any]

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any, cast
 
 from skylift.cloud.wire.limits import UNFIT
-from skylift.cloud.wire.models import ListShape, MapShape, Shape, Structure
+from skylift.cloud.wire.shape import ListShape, MapShape, Shape, Structure
 from skylift.cloud.wire.timestamp import FORMATS
 
 Write = Callable[[Any, list[str]], None]

@@ -1,4 +1,4 @@
-"""The models' bounds that botocore does not check: longest, largest, patterns and enumerations.
+"""The bounds of models that shape.py does not look at: longest, largest, patterns and enumerations.
 
 IAM, STS and the JSON services refuse such input before any code of theirs sees it, with one sentence per violation.
 """
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any, cast
 
-from skylift.cloud.wire.models import ListShape, Problem, Shape, Structure
+from skylift.cloud.wire.shape import ListShape, Problem, Shape, Structure
 
 # The models' patterns are Java's. Python has no \\p classes, but the same sets: the models use letters and numbers only
 # together with the underscore, which is what \\w adds to them. What lies above 16 bits Java writes as two surrogates.
@@ -60,7 +60,7 @@ def violations(params: Any, shape: Shape, path: str = "") -> Iterator[str]:
 
 
 def described(problem: Problem) -> str:
-    """A finding of botocore's validator in the same words."""
+    """A finding of `problems` in the same words."""
     path = ".".join(_lower(part) for part in problem.path.split("."))
     match problem.kind:
         case "missing":

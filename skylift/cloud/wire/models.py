@@ -1,58 +1,22 @@
-"""AWS's machine-readable service models: the cloud half's only importer of botocore.
+"""AWS's machine-readable service models: what the cloud half has of botocore, which are its data and none of its code.
 
-A model file takes tens of milliseconds to load, so each is read once, when first asked for. What leaves this file are
-small values of our own; shapes travel as botocore built them, but the rest of wire sees them only through `Shape`.
+Importing botocore's own reader takes as long as half of all models, and reading with it twice as long. A model is read
+once, when first asked for; what leaves this file are small values of our own.
 """
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import threading
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
-from botocore.loaders import Loader
-from botocore.model import OperationModel as _BotocoreOperation
-from botocore.model import ServiceModel as _BotocoreService
-from botocore.validate import ParamValidator
-
-
-class Shape(Protocol):
-    """One type of a service's model. `serialization` says how it looks on the wire, `metadata` what it must satisfy."""
-
-    name: str
-    type_name: str
-    serialization: Mapping[str, Any]
-    metadata: Mapping[str, Any]
-
-
-class Structure(Shape, Protocol):
-    members: Mapping[str, Shape]
-
-
-class ListShape(Shape, Protocol):
-    member: Shape
-
-
-class MapShape(Shape, Protocol):
-    key: Shape
-    value: Shape
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One reason why parameters do not fit their shape.
-
-    `kind` is one of `missing`, `type`, `length`, `range`, `unknown`, `union`; `path` names the parameter in botocore's
-    member names (`Filters[0].Name`); `value` is what was sent; `minimum` is the model's bound for `length` and `range`.
-    """
-
-    kind: str
-    path: str
-    value: Any = None
-    minimum: Any = None
+from skylift.cloud.wire.shape import Shapes, Structure
 
 
 @dataclass(frozen=True)
@@ -117,34 +81,32 @@ class ServiceModel:
     """What precedes the operation's name in `X-Amz-Target`, and the version of JSON spoken; `json` services only."""
     json_version: str
     errors: Mapping[str, ModelledError]
-    _source: Any = field(repr=False, compare=False)
+    _described: Mapping[str, Any] = field(repr=False, compare=False)
+    """The operations, as the model has them."""
+    _shapes: Shapes = field(repr=False, compare=False)
     _operations: dict[str, OperationModel] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def operation_names(self) -> list[str]:
-        return cast("list[str]", self._source.operation_names)
+        return list(self._described)
 
     def operation(self, name: str) -> OperationModel:
         """KeyError for a name that the model does not have."""
         found = self._operations.get(name)
         if found is None:
-            if name not in self.operation_names:
-                raise KeyError(name)
-            found = self._operations[name] = _operation(self.name, self._source.operation_model(name))
+            found = self._operations[name] = _operation(self.name, name, self._described[name], self._shapes)
         return found
 
     def operations(self) -> Iterator[OperationModel]:
-        return (self.operation(name) for name in self.operation_names)
+        return (self.operation(name) for name in self._described)
 
 
 OWN_MODELS = Path(__file__).parent.parent / "models"
 """Of services that AWS does not have."""
 
-# Not those in a user's ~/.aws/models: the cloud's process is root, and what it serves is not for a program to change.
-_loader = Loader(
-    extra_search_paths=[str(OWN_MODELS), Loader.BUILTIN_DATA_PATH],
-    include_default_search_paths=False,
-)
+_GZIP = 31
+"""For zlib: a header and a checksum of gzip's are around what is packed."""
+
 _loaded: dict[str, ServiceModel] = {}
 _loading = threading.Lock()
 
@@ -160,15 +122,9 @@ def load(service: str) -> ServiceModel:
     return found
 
 
-def problems(params: Mapping[str, Any], shape: Structure) -> list[Problem]:
-    """Why `params` do not fit `shape`, by botocore's own validator; empty when they do."""
-    return _validator.check(params, shape)
-
-
 def _load(service: str) -> ServiceModel:
-    description = _loader.load_service_model(service, "service-2")
-    source = _BotocoreService(description, service)
-    metadata = source.metadata
+    described = _read_model(service)
+    metadata, shapes = described["metadata"], Shapes(described["shapes"])
     return ServiceModel(
         name=service,
         signing_name=metadata.get("signingName", metadata["endpointPrefix"]),
@@ -179,67 +135,79 @@ def _load(service: str) -> ServiceModel:
         namespace=metadata.get("xmlNamespace", ""),
         target_prefix=metadata.get("targetPrefix", ""),
         json_version=metadata.get("jsonVersion", ""),
-        errors=dict(_modelled_errors(source, description["shapes"])),
-        _source=source,
+        errors=dict(_modelled_errors(described["shapes"])),
+        _described=described["operations"],
+        _shapes=shapes,
     )
 
 
-def _modelled_errors(source: Any, described: Mapping[str, Any]) -> Iterator[tuple[str, ModelledError]]:
-    """Only of these are shapes made: EC2 has thousands of others."""
-    for name in [name for name, shape in described.items() if shape.get("exception")]:
-        shape = source.shape_for(name)
-        error = shape.metadata.get("error", {})
-        status = error.get("httpStatusCode", 400)
-        yield error.get("code", name), ModelledError(status, bool(error.get("senderFault", status < 500)), name)
+def _read_model(service: str) -> dict[str, Any]:
+    """The newest version of a service's description, with what botocore's own folks have mended in it."""
+    place = next(found for data in _places() if (found := data / service).is_dir())
+    newest = max(version for version in place.iterdir() if version.is_dir())
+    described = _read(newest / "service-2")
+    more = newest / "service-2.sdk-extras.json"
+    if more.exists():
+        _merge(described, _read(more.with_suffix(""))["merge"])
+    return described
 
 
-def _operation(service: str, source: _BotocoreOperation) -> OperationModel:
+def _places() -> Iterator[Path]:
+    """Not a user's ~/.aws/models: the cloud's process is root, and what it serves is not for a program to change."""
+    yield OWN_MODELS
+    botocore = importlib.util.find_spec("botocore")
+    assert botocore is not None and botocore.submodule_search_locations, "botocore is one of our dependencies"
+    yield from (Path(place, "data") for place in botocore.submodule_search_locations)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """A file whose name ends in `.json`, or in `.json.gz`."""
+    packed = file.with_name(f"{file.name}.json.gz")
+    if packed.exists():
+        content = zlib.decompress(packed.read_bytes(), _GZIP)
+    else:
+        content = file.with_name(f"{file.name}.json").read_bytes()
+    return cast("dict[str, Any]", json.loads(content, object_hook=_undocumented))
+
+
+def _undocumented(found: dict[str, Any]) -> dict[str, Any]:
+    """Most of a model is its documentation. A member may have that name as well."""
+    if isinstance(found.get("documentation"), str):
+        del found["documentation"]
+    return found
+
+
+def _merge(base: dict[str, Any], more: Mapping[str, Any]) -> None:
+    for name, value in more.items():
+        if isinstance(value, dict) and isinstance(base.get(name), dict):
+            _merge(base[name], value)
+        else:
+            base[name] = value
+
+
+def _modelled_errors(shapes: Mapping[str, Any]) -> Iterator[tuple[str, ModelledError]]:
+    for name, shape in shapes.items():
+        if shape.get("exception"):
+            error = shape.get("error", {})
+            status = error.get("httpStatusCode", 400)
+            yield error.get("code", name), ModelledError(status, bool(error.get("senderFault", status < 500)), name)
+
+
+def _operation(service: str, name: str, described: Mapping[str, Any], shapes: Shapes) -> OperationModel:
+    http, checksum = described.get("http", {}), described.get("httpChecksum", {})
+    shape = {
+        each: cast(Structure, shapes.referred(described[each])) for each in ("input", "output") if each in described
+    }
     return OperationModel(
         service=service,
-        name=source.name,
-        method=source.http.get("method", "POST"),
-        uri=source.http.get("requestUri", "/"),
-        status=source.http.get("responseCode", 200),
-        input=source.input_shape,
-        output=source.output_shape,
-        signed=source.auth_type != "none",
-        deprecated=bool(source.deprecated),
-        checksummed="requestAlgorithmMember" in source.http_checksum,
-        checksum_required=bool(source.http_checksum.get("requestChecksumRequired")),
+        name=name,
+        method=http.get("method", "POST"),
+        uri=http.get("requestUri", "/"),
+        status=http.get("responseCode", 200),
+        input=shape.get("input"),
+        output=shape.get("output"),
+        signed=described.get("authtype") != "none",
+        deprecated=bool(described.get("deprecated")),
+        checksummed="requestAlgorithmMember" in checksum,
+        checksum_required=bool(checksum.get("requestChecksumRequired")),
     )
-
-
-class _Findings:
-    """Keeps what botocore found as values; botocore itself only hands out English sentences."""
-
-    def __init__(self) -> None:
-        self.found: list[Problem] = []
-
-    def report(self, name: str, reason: str, **details: Any) -> None:
-        path = name.removeprefix(".")
-        match reason:
-            case "missing required field":
-                required = details["required_name"]
-                self.found.append(Problem("missing", f"{path}.{required}" if path else required))
-            case "unknown field":
-                self.found.append(Problem("unknown", f"{path}.{details['unknown_param']}".removeprefix(".")))
-            case "invalid length" | "invalid range":
-                kind = reason.removeprefix("invalid ")
-                self.found.append(Problem(kind, path, details["param"], details["min_allowed"]))
-            case "empty input" | "more than one input":
-                self.found.append(Problem("union", path))
-            case _:
-                self.found.append(Problem("type", path, details.get("param")))
-
-
-class _Validator(ParamValidator):
-    def check(self, params: Mapping[str, Any], shape: Structure) -> list[Problem]:
-        findings = _Findings()
-        cast(Any, self)._validate(params, shape, findings, name="")
-        return findings.found
-
-    def _validate_blob(self, param: Any, shape: Shape, errors: _Findings, name: str) -> None:
-        """A blob is bytes or, when it was streamed to disk, a Spool: our decoders make nothing else."""
-
-
-_validator = _Validator()

@@ -16,7 +16,8 @@ from skylift.cloud.wire.codec import Payload
 from skylift.cloud.wire.decode_form import FormDecoder, Read, fields, tree
 from skylift.cloud.wire.encode_xml import Write, XmlEncoder, escape
 from skylift.cloud.wire.errors import status_of, worded
-from skylift.cloud.wire.models import OperationModel, Problem, ServiceModel, problems
+from skylift.cloud.wire.models import OperationModel, ServiceModel
+from skylift.cloud.wire.shape import Problem, problems
 from skylift.cloud.wire.timestamp import iso_milliseconds, iso_seconds
 from skylift.cloud.wire.unreadable import Unreadable
 

@@ -12,9 +12,10 @@ from skylift.cloud.error import ServiceError
 from skylift.cloud.wire.call import Request
 from skylift.cloud.wire.codec import Payload
 from skylift.cloud.wire.decode_xml import XmlDecoder, document
-from skylift.cloud.wire.models import ListShape, OperationModel, Shape, Structure
+from skylift.cloud.wire.models import OperationModel
 from skylift.cloud.wire.rest_route import RestRouter, decoded_query
 from skylift.cloud.wire.scalar import READERS
+from skylift.cloud.wire.shape import ListShape, Shape, Structure
 from skylift.cloud.wire.unreadable import Unreadable
 
 Read = Callable[[str], Any]

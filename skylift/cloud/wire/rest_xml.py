@@ -16,9 +16,10 @@ from skylift.cloud.wire.call import Request, Response
 from skylift.cloud.wire.codec import Payload
 from skylift.cloud.wire.encode_xml import UnknownMember, Write, XmlEncoder, escape, escape_key
 from skylift.cloud.wire.errors import status_of, worded
-from skylift.cloud.wire.models import OperationModel, Problem, ServiceModel, Shape, problems
+from skylift.cloud.wire.models import OperationModel, ServiceModel
 from skylift.cloud.wire.rest_request import RestReader, malformed
 from skylift.cloud.wire.rest_route import RestRouter
+from skylift.cloud.wire.shape import Problem, Shape, problems
 from skylift.cloud.wire.timestamp import FORMATS, http_date, iso_milliseconds
 from skylift.cloud.wire.unreadable import Unreadable
 

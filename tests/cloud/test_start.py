@@ -1,0 +1,15 @@
+"""What a cloud loads before its first answer."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+HEAVY = {"botocore", "boto3", "urllib3", "dateutil", "pyroute2", "asyncssh", "rich", "typer"}
+"""Each takes a tenth of a second of the time until a cloud that starts answers, or pulls something along that does."""
+
+
+def test_nothing_heavy_is_loaded_before_the_first_answer() -> None:
+    code = "import sys, skylift.cloud.main; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert HEAVY & set(done.stdout.split()) == set()

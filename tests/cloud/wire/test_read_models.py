@@ -1,0 +1,167 @@
+"""What is read of botocore's data, against botocore's own reader and validator."""
+
+from __future__ import annotations
+
+import json
+import random
+from functools import cache
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from botocore.loaders import Loader
+from botocore.model import ServiceModel
+from botocore.validate import ParamValidator
+from wire_operations import OPERATIONS, Chance, Values
+
+from skylift.cloud.wire.endpoint import SERVICES
+from skylift.cloud.wire.models import OWN_MODELS, _read, load
+from skylift.cloud.wire.shape import ListShape, MapShape, Problem, Shape, Structure, problems
+
+CONSTRAINTS = ("required", "min", "max", "pattern", "enum", "union", "error", "exception")
+ON_THE_WIRE = (
+    "name queryName flattened location payload streaming timestampFormat xmlNamespace resultWrapper xmlAttribute"
+).split()
+
+
+@cache
+def botocore_service(name: str) -> Any:
+    return ServiceModel(Loader(extra_search_paths=[str(OWN_MODELS)]).load_service_model(name, "service-2"), name)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_operations_are_those_that_botocore_reads(service: str) -> None:
+    ours, theirs = load(service), botocore_service(service)
+    assert ours.operation_names == theirs.operation_names
+    seen: set[str] = set()
+    for name in ours.operation_names:
+        one, other = ours.operation(name), theirs.operation_model(name)
+        assert (one.name, one.method, one.uri) == (other.name, other.http["method"], other.http["requestUri"])
+        assert (one.signed, one.deprecated) == (other.auth_type != "none", bool(other.deprecated)), name
+        assert one.checksum_required == bool(other.http_checksum.get("requestChecksumRequired"))
+        for own, its in ((one.input, other.input_shape), (one.output, other.output_shape)):
+            assert (own is None) == (its is None), name
+            if own is not None:
+                same(own, its, seen)
+
+
+def same(one: Shape, other: Any, seen: set[str]) -> None:
+    """The types, what they say, and all that they refer to; of each name what is behind it is looked at once."""
+    assert (one.name, one.type_name) == (other.name, other.type_name)
+    assert one.serialization == {key: value for key, value in other.serialization.items() if key in ON_THE_WIRE}
+    assert one.metadata == {key: value for key, value in other.metadata.items() if key in CONSTRAINTS}
+    if one.name in seen:
+        return
+    seen.add(one.name)
+    match one:
+        case Structure():
+            assert list(one.members) == list(other.members)
+            for name, member in one.members.items():
+                same(member, other.members[name], seen)
+        case ListShape():
+            same(one.member, other.member, seen)
+        case MapShape():
+            same(one.key, other.key, seen)
+            same(one.value, other.value, seen)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_errors_are_those_that_botocore_reads(service: str) -> None:
+    theirs = {shape.error_code: shape for shape in botocore_service(service).error_shapes}
+    ours = load(service).errors
+    assert ours.keys() == theirs.keys()
+    assert {code: one.shape for code, one in ours.items()} == {code: shape.name for code, shape in theirs.items()}
+
+
+def test_a_member_may_be_called_documentation(tmp_path: Path) -> None:
+    members = {"documentation": {"shape": "Text", "documentation": "What it is for."}}
+    file = tmp_path / "service-2.json"
+    file.write_text(json.dumps({"documentation": "Of all.", "shapes": {"S": {"members": members}}}))
+    assert _read(tmp_path / "service-2") == {"shapes": {"S": {"members": {"documentation": {"shape": "Text"}}}}}
+
+
+class Findings:
+    """botocore's findings as values."""
+
+    def __init__(self) -> None:
+        self.found: list[Problem] = []
+
+    def report(self, name: str, reason: str, **details: Any) -> None:
+        path = name.removeprefix(".")
+        within = f"{path}." if path else ""
+        match reason:
+            case "missing required field":
+                self.found.append(Problem("missing", within + details["required_name"]))
+            case "unknown field":
+                self.found.append(Problem("unknown", within + details["unknown_param"]))
+            case "invalid length" | "invalid range":
+                kind = reason.removeprefix("invalid ")
+                self.found.append(Problem(kind, path, details["param"], details["min_allowed"]))
+            case "empty input" | "more than one input":
+                self.found.append(Problem("union", path))
+            case _:
+                self.found.append(Problem("type", path, details.get("param")))
+
+
+def theirs(params: Any, shape: Any) -> list[Problem]:
+    findings = Findings()
+    cast(Any, ParamValidator())._validate(params, shape, findings, name="")
+    return findings.found
+
+
+WRONG = ("", "x", 0, -1, 1.5, True, [], ["x"], {}, {"Nothing": 1})
+
+
+def spoiled(value: Any, chance: random.Random) -> Any:
+    """With one thing in it changed, left out or added."""
+    if isinstance(value, dict) and (not value or chance.random() < 0.9):
+        name = chance.choice([*value, "Unheard"])
+        if chance.random() < 0.3:
+            return {key: inner for key, inner in value.items() if key != name}
+        return value | {name: spoiled(value[name], chance) if name in value else "x"}
+    if isinstance(value, list) and value and chance.random() < 0.8:
+        return [spoiled(value[0], chance), *value[1:]]
+    return chance.choice(WRONG)
+
+
+def comparable(found: list[Problem]) -> list[tuple[str, str, str, Any]]:
+    return sorted((one.kind, one.path, repr(one.value), one.minimum) for one in found)
+
+
+@pytest.mark.parametrize("service", sorted({service for service, _ in OPERATIONS}))
+def test_problems_are_those_that_botocore_finds(service: str) -> None:
+    chance, values = random.Random(service), Chance(service)
+    compared = 0
+    for name in (name for each, name in OPERATIONS if each == service):
+        shape, other = load(service).operation(name).input, botocore_service(service).operation_model(name).input_shape
+        if shape is None:
+            continue
+        for turn in range(12):
+            params = Values(values, turn, Chance.second, empties=True).make(other)
+            for _ in range(chance.randint(0, 3)):
+                params = spoiled(params, chance)
+            if is_text_for_time(params, other) or not isinstance(params, dict):
+                # botocore takes texts and numbers for timestamps; decoders make nothing but datetimes.
+                continue
+            found = problems(params, shape)
+            assert comparable(found) == comparable(theirs(params, other)), (name, params)
+            compared += len(found)
+    assert compared
+
+
+def is_text_for_time(value: Any, shape: Any) -> bool:
+    """Whether something stands for a timestamp, or for bytes, that no decoder makes."""
+    match shape.type_name:
+        case "timestamp":
+            return isinstance(value, (str, int, float))
+        case "blob":
+            return not isinstance(value, bytes)
+        case "structure" if isinstance(value, dict):
+            return any(
+                is_text_for_time(each, shape.members[name]) for name, each in value.items() if name in shape.members
+            )
+        case "list" if isinstance(value, list):
+            return any(is_text_for_time(each, shape.member) for each in value)
+        case "map" if isinstance(value, dict):
+            return any(is_text_for_time(each, shape.value) for each in value.values())
+    return False
