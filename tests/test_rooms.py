@@ -154,6 +154,26 @@ def test_nothing_inside_imports_the_package_itself() -> None:
     ] == []
 
 
+def test_shapes_are_for_the_checker_only() -> None:
+    """`aws_shapes` is not there when skylift runs: `scripts/aws_shapes.py` makes it for mypy. Services speak in it."""
+    wrong, used = [], 0
+    for path in files("skylift"):
+        tree = ast.parse(path.read_text())
+        for_the_checker = {
+            imported
+            for node in ast.walk(tree)
+            if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+            for imported in node.body
+        }
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and within(node.module or "", "aws_shapes"):
+                used += 1
+                if node not in for_the_checker or not path.is_relative_to(PACKAGE / "cloud" / "services"):
+                    wrong.append(f"{path.relative_to(PACKAGE)}:{node.lineno}")
+    assert wrong == []
+    assert used
+
+
 def test_nothing_imports_the_command_line() -> None:
     wrong = [
         f"{path.relative_to(PACKAGE)} imports {module}"

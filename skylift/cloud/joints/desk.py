@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
 
 from skylift.cloud.error import ServiceError, no_room
 from skylift.cloud.identity import Caller
@@ -38,13 +37,13 @@ class Desk:
         with self._database.read() as tx:
             return cors.allowed(tx, bucket, origin, method, headers)
 
-    def perform(self, call: Call) -> dict[str, Any]:
+    def perform(self, call: Call) -> Mapping[str, object]:
         try:
             return self._perform(call)
         except DiskFull as error:
             raise no_room() from error
 
-    def _perform(self, call: Call) -> dict[str, Any]:
+    def _perform(self, call: Call) -> Mapping[str, object]:
         """Authenticate, refuse what would be ignored, authorise, and only then open the transaction that acts."""
         operation = TABLE.get((call.service, call.operation))
         if operation is None:
@@ -57,9 +56,9 @@ class Desk:
             authorize(tx, caller, operation.checks(tx, caller, call.params), service=call.service)
             if not operation.writes:
                 return operation.handler(tx, caller, call.params)
-            params = operation.prepared(tx, caller, call.params)
+            handler = operation.prepared(tx, caller, call.params)
         with self._database.write() as tx:
-            result = operation.handler(tx, caller, params)
+            result = handler(tx, caller, call.params)
         if call.service in LOOPED or (call.service, call.operation) == ("cloudwatch", "SetAlarmState"):
             # All that the loops make true.
             self._wake()

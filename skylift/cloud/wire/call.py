@@ -50,7 +50,7 @@ class Call:
 SecretFor = Callable[[str, str | None], str]
 """(access_key_id, session_token) -> secret key; raises ServiceError (InvalidAccessKeyId, ExpiredToken, ...)."""
 
-Perform = Callable[[Call], dict[str, Any]]
+Perform = Callable[[Call], Mapping[str, object]]
 """Carries a call out. Blocking: wire runs it in a worker thread. Raises ServiceError."""
 
 

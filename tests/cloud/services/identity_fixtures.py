@@ -167,9 +167,9 @@ class Account:
         try:
             with self.database.read() as tx:
                 authorize(tx, who, operation.checks(tx, who, params), service=service)
-                prepared = operation.prepared(tx, who, params)
+                handler = operation.prepared(tx, who, params)
             with self._transaction(operation) as tx:
-                answer = operation.handler(tx, who, prepared)
+                answer = dict(handler(tx, who, params))
         finally:
             body = params.get("Body")
             if isinstance(body, Spool) and body.file and not body.taken:

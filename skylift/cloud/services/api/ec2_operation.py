@@ -7,7 +7,7 @@ from typing import Any
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.services.api.check import anything, on
-from skylift.cloud.services.api.operation import Checks, Handler, Operation
+from skylift.cloud.services.api.operation import Answer, Checks, Handler, Operation
 from skylift.cloud.store.database import Tx
 
 PAGES = "Filters MaxResults NextToken"
@@ -37,7 +37,7 @@ _NO_DRY_RUN = frozenset(
 def _dry_runnable(handler: Handler) -> Handler:
     """With `DryRun` everything is done up to the commit, which the error prevents."""
 
-    def handle(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    def handle(tx: Tx, caller: Caller, params: Any) -> Answer:
         result = handler(tx, caller, params)
         if params.get("DryRun"):
             raise ServiceError("DryRunOperation", "Request would have succeeded, but DryRun flag is set.", status=412)

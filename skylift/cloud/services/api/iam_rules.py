@@ -8,13 +8,16 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Role, User
 from skylift.cloud.services.api.operation import Params
 from skylift.cloud.services.api.page_token import read_token, write_token
+
+if TYPE_CHECKING:
+    from aws_shapes import iam
 
 T = TypeVar("T")
 
@@ -154,7 +157,7 @@ def without_tags(tags: Mapping[str, str], keys: Sequence[str]) -> dict[str, str]
     return {key: value for key, value in tags.items() if key.lower() not in gone}
 
 
-def tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
+def tag_list(tags: Mapping[str, str]) -> list[iam.Tag]:
     return [{"Key": key, "Value": value} for key, value in tags.items()]
 
 

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 from skylift.cloud.identity import Caller
 from skylift.cloud.store.database import Tx
 
 Params = Mapping[str, Any]
-Handler = Callable[[Tx, Caller, Any], dict[str, Any]]
+"""A request of any operation, for what reads it by the names of its members."""
+Answer = Mapping[str, object]
+"""What an operation answers, in the model's member names; each handler says which shape of `aws_shapes` it is."""
+Handler = Callable[[Tx, Caller, Any], Answer]
+Prepare = Callable[[Tx, Caller, Any], Handler]
+
+
+class Nothing(TypedDict):
+    """What an operation answers that has nothing to answer."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +41,8 @@ class Operation:
     `takes` are the parameters it honours, dotted below the top (`BlockDeviceMappings.Ebs.VolumeSize`); any other
     parameter of the model is refused by name before the handler runs. `checks` says what the caller must be allowed
     to do; it runs in a read transaction, before `handler`. `writes` decides which kind of transaction `handler` gets.
-    `prepare` reads, before the write transaction, what takes long: the one writer is not held up by it.
+    `prepare` reads, before the write transaction, what takes long, and returns the handler that has it: the one writer
+    is not held up by it.
     """
 
     service: str
@@ -42,11 +51,11 @@ class Operation:
     takes: frozenset[str]
     checks: Checks
     writes: bool
-    prepare: Handler | None = None
+    prepare: Prepare | None = None
 
-    def prepared(self, tx: Tx, caller: Caller, params: Params) -> Params:
-        """The parameters as `handler` takes them, with what `prepare` found; in the transaction of `checks`."""
-        return params if self.prepare is None else {**params, **self.prepare(tx, caller, params)}
+    def prepared(self, tx: Tx, caller: Caller, params: Params) -> Handler:
+        """The handler, with what `prepare` found for this request; in the transaction of `checks`."""
+        return self.handler if self.prepare is None else self.prepare(tx, caller, params)
 
     def unsupported(self, params: Params) -> list[str]:
         """The dotted names in `params` that this operation would have to ignore."""

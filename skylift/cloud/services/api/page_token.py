@@ -8,11 +8,24 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import Any
+from typing import NotRequired, TypedDict
 
 from skylift.cloud.error import ServiceError
 
 _MARK = "after:"
+
+
+class Paged(TypedDict):
+    """What a request has that is answered in pages."""
+
+    MaxResults: NotRequired[int]
+    NextToken: NotRequired[str]
+
+
+class Next(TypedDict):
+    """What an answer has that leads to another page."""
+
+    NextToken: NotRequired[str]
 
 
 def write_token(after: str) -> str:
@@ -32,11 +45,11 @@ def read_token(token: str | None, refusal: ServiceError) -> str:
     return text.removeprefix(_MARK)
 
 
-def after(params: Any, message: str = "The specified next token is invalid.") -> str:
+def after(params: Next, message: str = "The specified next token is invalid.") -> str:
     """What `NextToken` says that the page begins after; nothing for the first. Raises InvalidNextToken."""
     return read_token(params.get("NextToken") or None, ServiceError("InvalidNextToken", message))
 
 
-def leads_to(last: str) -> dict[str, str]:
+def leads_to(last: str) -> Next:
     """The member of an answer that leads to the page after this item."""
     return {"NextToken": write_token(last)}

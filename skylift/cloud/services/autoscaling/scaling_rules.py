@@ -13,7 +13,7 @@ from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.scaling_group import ScalingGroup, ScalingMember
 from skylift.cloud.services.api.operation import Check, Checks
-from skylift.cloud.services.api.page_token import after, leads_to
+from skylift.cloud.services.api.page_token import Next, after, leads_to
 from skylift.cloud.services.api.scaling_check import check_of
 from skylift.cloud.store.database import Tx
 
@@ -58,7 +58,7 @@ def require_members(tx: Tx, group: ScalingGroup, ids: list[str]) -> list[Scaling
 
 def page(
     params: Any, items: list[T], key: Callable[[T], str], size: int = PAGE, most: int = MOST
-) -> tuple[list[T], dict[str, str]]:
+) -> tuple[list[T], Next]:
     """The items of a page, in their order, and the member that leads to the next. A token names its last item.
 
     That one may be gone by then: where the order is that of the keys, the page begins where it would be.

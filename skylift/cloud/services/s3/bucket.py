@@ -6,12 +6,12 @@ import ipaddress
 import re
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from skylift.cloud.bucket import Bucket, Part, Upload
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
-from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.api.operation import Check, Nothing
 from skylift.cloud.services.api.page_token import read_token, write_token
 from skylift.cloud.services.s3.bucket_setting import ENFORCED, checked_ownership
 from skylift.cloud.services.s3.error import invalid_argument, invalid_token, malformed_xml, not_implemented
@@ -20,6 +20,9 @@ from skylift.cloud.services.s3.rules import bucket_arn, bucket_of, checked_tag, 
 from skylift.cloud.store.bucket import buckets, has_objects
 from skylift.cloud.store.content import discard
 from skylift.cloud.store.database import Tx
+
+if TYPE_CHECKING:
+    from aws_shapes import s3
 
 MAX_TAGS = 50
 MOST_BUCKETS = 10_000
@@ -31,7 +34,7 @@ _RESERVED_STARTS = ("xn--", "sthree-", "amzn-s3-demo-")
 _RESERVED_ENDS = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3")
 
 
-def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def create(tx: Tx, caller: Caller, params: s3.CreateBucketRequest) -> s3.CreateBucketOutput:
     name = checked_name(params["Bucket"])
     configuration = params.get("CreateBucketConfiguration", {})
     _check_location(caller.region, configuration.get("LocationConstraint"))
@@ -45,7 +48,7 @@ def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
             status=400,
         )
     tags = checked_tags(configuration.get("Tags", []))
-    answer = {"Location": f"/{name}", "BucketArn": bucket_arn(name)}
+    answer: s3.CreateBucketOutput = {"Location": f"/{name}", "BucketArn": bucket_arn(name)}
     if tx.get(Bucket, name=name) is not None:
         # Only the first region answers its owner's repeated request as if it were new.
         if caller.region == FIRST_REGION:
@@ -71,7 +74,7 @@ def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     return answer
 
 
-def list_all(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def list_all(tx: Tx, caller: Caller, params: s3.ListBucketsRequest) -> s3.ListBucketsOutput:
     limit = params.get("MaxBuckets", MOST_BUCKETS)
     if not 1 <= limit <= MOST_BUCKETS:
         raise invalid_argument(
@@ -81,7 +84,7 @@ def list_all(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     after = read_token(token, invalid_token(token))
     in_region = params.get("BucketRegion", caller.region) == caller.region
     found = buckets(tx, prefix, after, limit + 1) if in_region else []
-    answer: dict[str, Any] = {
+    answer: s3.ListBucketsOutput = {
         "Buckets": [
             {
                 "Name": bucket.name,
@@ -100,18 +103,18 @@ def list_all(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     return answer
 
 
-def head(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def head(tx: Tx, caller: Caller, params: s3.HeadBucketRequest) -> s3.HeadBucketOutput:
     bucket = bucket_of(tx, caller, params)
     return {"BucketArn": bucket_arn(bucket.name), "BucketRegion": bucket.region, "AccessPointAlias": False}
 
 
-def location(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def location(tx: Tx, caller: Caller, params: s3.GetBucketLocationRequest) -> s3.GetBucketLocationOutput:
     """The first region is spelled as no constraint at all."""
     bucket = bucket_of(tx, caller, params)
     return {} if bucket.region == FIRST_REGION else {"LocationConstraint": bucket.region}
 
 
-def delete(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def delete(tx: Tx, caller: Caller, params: s3.DeleteBucketRequest) -> Nothing:
     """Uploads in progress go with the bucket; objects keep it from going."""
     bucket = bucket_of(tx, caller, params)
     if has_objects(tx, bucket.name):
@@ -130,20 +133,20 @@ def delete(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     return {}
 
 
-def put_tags(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def put_tags(tx: Tx, caller: Caller, params: s3.PutBucketTaggingRequest) -> Nothing:
     bucket = bucket_of(tx, caller, params)
     tx.save(replace(bucket, tags=checked_tags(params["Tagging"]["TagSet"])))
     return {}
 
 
-def get_tags(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def get_tags(tx: Tx, caller: Caller, params: s3.GetBucketTaggingRequest) -> s3.GetBucketTaggingOutput:
     bucket = bucket_of(tx, caller, params)
     if not bucket.tags:
         raise ServiceError("NoSuchTagSet", "The TagSet does not exist", status=404, BucketName=bucket.name)
     return {"TagSet": [{"Key": key, "Value": value} for key, value in bucket.tags.items()]}
 
 
-def delete_tags(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def delete_tags(tx: Tx, caller: Caller, params: s3.DeleteBucketTaggingRequest) -> Nothing:
     tx.save(replace(bucket_of(tx, caller, params), tags={}))
     return {}
 
@@ -156,7 +159,7 @@ def checked_name(name: str) -> str:
     return name
 
 
-def checked_tags(listed: list[dict[str, str]]) -> dict[str, str]:
+def checked_tags(listed: list[s3.Tag]) -> dict[str, str]:
     if len(listed) > MAX_TAGS:
         raise ServiceError("BadRequest", f"Bucket tag count cannot be greater than {MAX_TAGS}", status=400)
     tags: dict[str, str] = {}
@@ -167,7 +170,7 @@ def checked_tags(listed: list[dict[str, str]]) -> dict[str, str]:
     return tags
 
 
-def check_create(_tx: Tx, _caller: Caller, params: Any) -> Iterable[Check]:
+def check_create(_tx: Tx, _caller: Caller, params: s3.CreateBucketRequest) -> Iterable[Check]:
     """What a new bucket is told about itself takes the permission that telling it later takes.
 
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateBucket.html ("Permissions"): no ACL and `private` take

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from skylift.cloud.bucket import BucketPolicy
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
+from skylift.cloud.services.api.operation import Nothing
 from skylift.cloud.services.api.policy_document import PolicyDocument, Principals, Statement, parse_policy
 from skylift.cloud.services.api.public_policy import is_public, spelled
 from skylift.cloud.services.api.trust import check_principals
@@ -14,10 +15,13 @@ from skylift.cloud.services.s3.operation import check_bucket, on_bucket
 from skylift.cloud.services.s3.rules import bucket_arn, bucket_of
 from skylift.cloud.store.database import Tx
 
+if TYPE_CHECKING:
+    from aws_shapes import s3
+
 MAX_SIZE = 20 * 1024
 
 
-def put(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def put(tx: Tx, caller: Caller, params: s3.PutBucketPolicyRequest) -> Nothing:
     bucket = bucket_of(tx, caller, params)
     document = checked_document(tx, caller, bucket.name, params["Policy"])
     if bucket.public_access is not None and bucket.public_access.block_policy and is_public(document):
@@ -37,16 +41,16 @@ def put(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     return {}
 
 
-def get(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def get(tx: Tx, caller: Caller, params: s3.GetBucketPolicyRequest) -> s3.GetBucketPolicyOutput:
     return {"Policy": _existing(tx, caller, params).document}
 
 
-def status(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def status(tx: Tx, caller: Caller, params: s3.GetBucketPolicyStatusRequest) -> s3.GetBucketPolicyStatusOutput:
     document = parse_policy(_existing(tx, caller, params).document, "resource")
     return {"PolicyStatus": {"IsPublic": is_public(document)}}
 
 
-def delete(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def delete(tx: Tx, caller: Caller, params: s3.DeleteBucketPolicyRequest) -> Nothing:
     """Deleting what is not there is no error."""
     bucket = bucket_of(tx, caller, params)
     policy = tx.get(BucketPolicy, bucket=bucket.name)
@@ -73,7 +77,9 @@ def checked_document(tx: Tx, caller: Caller, bucket: str, text: str) -> PolicyDo
     return document
 
 
-def _existing(tx: Tx, caller: Caller, params: Any) -> BucketPolicy:
+def _existing(
+    tx: Tx, caller: Caller, params: s3.GetBucketPolicyRequest | s3.GetBucketPolicyStatusRequest
+) -> BucketPolicy:
     bucket = bucket_of(tx, caller, params)
     policy = tx.get(BucketPolicy, bucket=bucket.name)
     if policy is None:

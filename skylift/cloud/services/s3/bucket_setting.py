@@ -7,11 +7,12 @@ differ only in whether an ACL may be named, and the only ACL there is says that 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
 from skylift.cloud.bucket import Bucket, PublicAccess
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
+from skylift.cloud.services.api.operation import Nothing
 from skylift.cloud.services.s3 import object as objects
 from skylift.cloud.services.s3.error import access_denied, malformed_xml, not_implemented
 from skylift.cloud.services.s3.object_version import find
@@ -19,18 +20,14 @@ from skylift.cloud.services.s3.operation import check_bucket, on_bucket, on_obje
 from skylift.cloud.services.s3.rules import bucket_of, canonical_id, owner
 from skylift.cloud.store.database import Tx
 
+if TYPE_CHECKING:
+    from aws_shapes import s3
+
 ENFORCED = "BucketOwnerEnforced"
 OWNERSHIPS = (ENFORCED, "BucketOwnerPreferred", "ObjectWriter")
 
-_PUBLIC_ACCESS = {
-    "BlockPublicAcls": "block_acls",
-    "IgnorePublicAcls": "ignore_acls",
-    "BlockPublicPolicy": "block_policy",
-    "RestrictPublicBuckets": "restrict_buckets",
-}
 
-
-def put_versioning(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def put_versioning(tx: Tx, caller: Caller, params: s3.PutBucketVersioningRequest) -> Nothing:
     bucket = bucket_of(tx, caller, params)
     status = params["VersioningConfiguration"].get("Status")
     if status not in ("Enabled", "Suspended"):
@@ -43,13 +40,13 @@ def put_versioning(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     return {}
 
 
-def get_versioning(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def get_versioning(tx: Tx, caller: Caller, params: s3.GetBucketVersioningRequest) -> s3.GetBucketVersioningOutput:
     """A bucket that was never told to keep versions answers nothing."""
     bucket = bucket_of(tx, caller, params)
     return {} if bucket.versioning is None else {"Status": bucket.versioning}
 
 
-def put_ownership(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def put_ownership(tx: Tx, caller: Caller, params: s3.PutBucketOwnershipControlsRequest) -> Nothing:
     bucket = bucket_of(tx, caller, params)
     rules = params["OwnershipControls"]["Rules"]
     if len(rules) != 1:
@@ -58,7 +55,9 @@ def put_ownership(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     return {}
 
 
-def get_ownership(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def get_ownership(
+    tx: Tx, caller: Caller, params: s3.GetBucketOwnershipControlsRequest
+) -> s3.GetBucketOwnershipControlsOutput:
     bucket = bucket_of(tx, caller, params)
     if bucket.ownership is None:
         raise ServiceError(
@@ -70,7 +69,7 @@ def get_ownership(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     return {"OwnershipControls": {"Rules": [{"ObjectOwnership": bucket.ownership}]}}
 
 
-def delete_ownership(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def delete_ownership(tx: Tx, caller: Caller, params: s3.DeleteBucketOwnershipControlsRequest) -> Nothing:
     tx.save(replace(bucket_of(tx, caller, params), ownership=None))
     return {}
 
@@ -81,16 +80,21 @@ def checked_ownership(ownership: str) -> str:
     return ownership
 
 
-def put_public_access(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def put_public_access(tx: Tx, caller: Caller, params: s3.PutPublicAccessBlockRequest) -> Nothing:
     """What is not named is not blocked."""
     bucket = bucket_of(tx, caller, params)
     asked = params["PublicAccessBlockConfiguration"]
-    blocked = PublicAccess(**{field: asked.get(name, False) for name, field in _PUBLIC_ACCESS.items()})
+    blocked = PublicAccess(
+        block_acls=asked.get("BlockPublicAcls", False),
+        ignore_acls=asked.get("IgnorePublicAcls", False),
+        block_policy=asked.get("BlockPublicPolicy", False),
+        restrict_buckets=asked.get("RestrictPublicBuckets", False),
+    )
     tx.save(replace(bucket, public_access=blocked))
     return {}
 
 
-def get_public_access(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def get_public_access(tx: Tx, caller: Caller, params: s3.GetPublicAccessBlockRequest) -> s3.GetPublicAccessBlockOutput:
     bucket = bucket_of(tx, caller, params)
     if bucket.public_access is None:
         raise ServiceError(
@@ -100,15 +104,22 @@ def get_public_access(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
             BucketName=bucket.name,
         )
     blocked = bucket.public_access
-    return {"PublicAccessBlockConfiguration": {name: getattr(blocked, field) for name, field in _PUBLIC_ACCESS.items()}}
+    return {
+        "PublicAccessBlockConfiguration": {
+            "BlockPublicAcls": blocked.block_acls,
+            "IgnorePublicAcls": blocked.ignore_acls,
+            "BlockPublicPolicy": blocked.block_policy,
+            "RestrictPublicBuckets": blocked.restrict_buckets,
+        }
+    }
 
 
-def delete_public_access(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def delete_public_access(tx: Tx, caller: Caller, params: s3.DeletePublicAccessBlockRequest) -> Nothing:
     tx.save(replace(bucket_of(tx, caller, params), public_access=None))
     return {}
 
 
-def put_encryption(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def put_encryption(tx: Tx, caller: Caller, params: s3.PutBucketEncryptionRequest) -> Nothing:
     """AES256, which every bucket has, is the only encryption here."""
     bucket = bucket_of(tx, caller, params)
     rules = params["ServerSideEncryptionConfiguration"]["Rules"]
@@ -121,45 +132,45 @@ def put_encryption(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     return {}
 
 
-def get_encryption(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def get_encryption(tx: Tx, caller: Caller, params: s3.GetBucketEncryptionRequest) -> s3.GetBucketEncryptionOutput:
     bucket = bucket_of(tx, caller, params)
-    rule = {
+    rule: s3.ServerSideEncryptionRule = {
         "ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"},
         "BucketKeyEnabled": bucket.bucket_key,
     }
     return {"ServerSideEncryptionConfiguration": {"Rules": [rule]}}
 
 
-def delete_encryption(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def delete_encryption(tx: Tx, caller: Caller, params: s3.DeleteBucketEncryptionRequest) -> Nothing:
     """Back to what a new bucket has."""
     tx.save(replace(bucket_of(tx, caller, params), bucket_key=False))
     return {}
 
 
-def get_acl(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def get_acl(tx: Tx, caller: Caller, params: s3.GetBucketAclRequest) -> s3.GetBucketAclOutput:
     bucket = bucket_of(tx, caller, params)
-    return _private(bucket.owner)
+    return {**_private(bucket.owner)}
 
 
-def get_object_acl(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def get_object_acl(tx: Tx, caller: Caller, params: s3.GetObjectAclRequest) -> s3.GetObjectAclOutput:
     bucket = bucket_of(tx, caller, params)
     find(tx, bucket, params)
-    return _private(bucket.owner)
+    return {**_private(bucket.owner)}
 
 
-def put_acl(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def put_acl(tx: Tx, caller: Caller, params: s3.PutBucketAclRequest) -> Nothing:
     _check_acl(bucket_of(tx, caller, params), params)
     return {}
 
 
-def put_object_acl(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def put_object_acl(tx: Tx, caller: Caller, params: s3.PutObjectAclRequest) -> s3.PutObjectAclOutput:
     bucket = bucket_of(tx, caller, params)
     find(tx, bucket, params)
     _check_acl(bucket, params)
     return {}
 
 
-def _check_acl(bucket: Bucket, params: Any) -> None:
+def _check_acl(bucket: Bucket, params: s3.PutBucketAclRequest | s3.PutObjectAclRequest) -> None:
     """The one ACL that there is may be put where ACLs may be put at all: it is what holds already."""
     if bucket.ownership == ENFORCED:
         raise ServiceError("AccessControlListNotSupported", "The bucket does not allow ACLs", status=400)
@@ -182,8 +193,13 @@ def _check_acl(bucket: Bucket, params: Any) -> None:
         raise not_implemented("AccessControlPolicy", "other than the owner's FULL_CONTROL")
 
 
-def _private(account: str) -> dict[str, Any]:
-    grantee = {"ID": canonical_id(account), "Type": "CanonicalUser"}
+class _Acl(TypedDict):
+    Owner: s3.Owner
+    Grants: list[s3.Grant]
+
+
+def _private(account: str) -> _Acl:
+    grantee: s3.Grantee = {"ID": canonical_id(account), "Type": "CanonicalUser"}
     return {"Owner": owner(account), "Grants": [{"Grantee": grantee, "Permission": "FULL_CONTROL"}]}
 
 

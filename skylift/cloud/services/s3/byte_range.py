@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from skylift.cloud.bucket import Extent, Object
 from skylift.cloud.error import ServiceError
 from skylift.cloud.services.s3.error import invalid_range, invalid_request
+
+if TYPE_CHECKING:
+    from aws_shapes import s3
 
 _RANGE = re.compile(r"bytes=(?:(\d{1,19})-(\d{0,19})|-(\d{1,19}))", re.ASCII)
 
@@ -27,7 +30,7 @@ class Slice:
         return f"bytes {self.start}-{self.start + self.length - 1}/{size}"
 
 
-def requested(params: Any, found: Object) -> Slice | None:
+def requested(params: s3.GetObjectRequest | s3.HeadObjectRequest, found: Object) -> Slice | None:
     """The slice a request asks for; None for the whole object. Raises InvalidRange, InvalidPartNumber."""
     asked, number = params.get("Range"), params.get("PartNumber")
     if asked is not None and number is not None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import NotRequired, TypedDict, cast
 
 from skylift.cloud.bucket import Extent
 from skylift.cloud.store.content import read
@@ -45,9 +45,31 @@ TYPES = {
 """What a multipart upload may have, the default first."""
 
 
+class Checksums(TypedDict):
+    """Checksums as requests and results carry them: a member for each of ALGORITHMS, in base64."""
+
+    ChecksumCRC32: NotRequired[str]
+    ChecksumCRC32C: NotRequired[str]
+    ChecksumCRC64NVME: NotRequired[str]
+    ChecksumSHA1: NotRequired[str]
+    ChecksumSHA256: NotRequired[str]
+    ChecksumSHA512: NotRequired[str]
+    ChecksumMD5: NotRequired[str]
+
+
 def member(algorithm: str) -> str:
     """The name of the parameter that carries it: `ChecksumCRC32`."""
     return f"Checksum{algorithm}"
+
+
+def described_checksums(checksums: Mapping[str, str]) -> Checksums:
+    return cast(Checksums, {member(algorithm): value for algorithm, value in checksums.items()})
+
+
+def stated_checksums(params: Checksums) -> dict[str, str]:
+    """What a request says that its bytes have, by algorithm."""
+    given: Mapping[str, object] = params
+    return {algorithm: str(given[member(algorithm)]) for algorithm in ALGORITHMS if member(algorithm) in given}
 
 
 def etag_of_parts(md5s: Sequence[str]) -> str:
@@ -102,9 +124,8 @@ def digest_bytes(tx: Tx, extents: tuple[Extent, ...], algorithm: str | None) -> 
     return Digested(extents, algorithm, md5.hexdigest(), checksums)
 
 
-def digested(tx: Tx, extents: tuple[Extent, ...], algorithm: str | None, params: Any) -> Digested:
-    """What was prepared for these bytes before the transaction; if others took their place, they are read now."""
-    found: Digested | None = params.get("Digested")
+def digested(tx: Tx, extents: tuple[Extent, ...], algorithm: str | None, found: Digested | None) -> Digested:
+    """What was found for these bytes before the transaction; if others took their place, they are read now."""
     if found is not None and (found.extents, found.algorithm) == (extents, algorithm):
         return found
     return digest_bytes(tx, extents, algorithm)

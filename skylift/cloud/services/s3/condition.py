@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
 from urllib.parse import unquote
 
 from skylift.cloud.identity import Caller, Signature
-from skylift.cloud.services.api.operation import Check, Checks
+from skylift.cloud.services.api.operation import Check, Checks, Params
 from skylift.cloud.store.database import Tx
 
 KEYS = {
@@ -30,17 +29,17 @@ KEYS = {
 def with_request_keys(checks: Checks) -> Checks:
     """The same checks, each with the keys that the request's parameters and signature stand for."""
 
-    def keyed(tx: Tx, caller: Caller, params: Any) -> Iterable[Check]:
+    def keyed(tx: Tx, caller: Caller, params: Params) -> Iterable[Check]:
         return (with_request(tx, caller, params, check) for check in checks(tx, caller, params))
 
     return keyed
 
 
-def with_request(tx: Tx, caller: Caller, params: Any, check: Check) -> Check:
+def with_request(tx: Tx, caller: Caller, params: Params, check: Check) -> Check:
     """What a check says itself wins."""
     context = {key: str(params[name]) for name, key in KEYS.items() if name in params}
     if "CopySource" in params:
-        context[KEYS["CopySource"]] = _copy_source(params["CopySource"])
+        context[KEYS["CopySource"]] = _copy_source(str(params["CopySource"]))
     context["s3:ResourceAccount"] = caller.account
     context |= _of_signature(tx.now, caller.signature)
     if caller.tls_version:

@@ -7,21 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from skylift.cloud.bucket import Bucket, CorsRule
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
+from skylift.cloud.services.api.operation import Nothing
 from skylift.cloud.services.s3.error import invalid_request, malformed_xml
 from skylift.cloud.services.s3.operation import check_bucket, on_bucket, sets
 from skylift.cloud.services.s3.rules import bucket_of
 from skylift.cloud.store.database import Tx
 
+if TYPE_CHECKING:
+    from aws_shapes import s3
+
 MOST_RULES = 100
 METHODS = ("GET", "PUT", "HEAD", "POST", "DELETE")
 
 
-def put(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def put(tx: Tx, caller: Caller, params: s3.PutBucketCorsRequest) -> Nothing:
     bucket = bucket_of(tx, caller, params)
     listed = params["CORSConfiguration"]["CORSRules"]
     if not listed:
@@ -32,7 +36,7 @@ def put(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     return {}
 
 
-def get(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def get(tx: Tx, caller: Caller, params: s3.GetBucketCorsRequest) -> s3.GetBucketCorsOutput:
     bucket = bucket_of(tx, caller, params)
     if not bucket.cors:
         raise ServiceError(
@@ -44,7 +48,7 @@ def get(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     return {"CORSRules": [_described(rule) for rule in bucket.cors]}
 
 
-def delete(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def delete(tx: Tx, caller: Caller, params: s3.DeleteBucketCorsRequest) -> Nothing:
     tx.save(replace(bucket_of(tx, caller, params), cors=()))
     return {}
 
@@ -98,7 +102,7 @@ def _matches(pattern: str, text: str) -> bool:
     return len(text) >= len(before) + len(after) and text.startswith(before) and text.endswith(after)
 
 
-def _checked(rule: Any) -> CorsRule:
+def _checked(rule: s3.CORSRule) -> CorsRule:
     methods, origins = rule.get("AllowedMethods", []), rule.get("AllowedOrigins", [])
     headers, exposed = rule.get("AllowedHeaders", []), rule.get("ExposeHeaders", [])
     if not methods or not origins:
@@ -127,8 +131,8 @@ def _checked(rule: Any) -> CorsRule:
     )
 
 
-def _described(rule: CorsRule) -> dict[str, Any]:
-    answer: dict[str, Any] = {"AllowedMethods": list(rule.methods), "AllowedOrigins": list(rule.origins)}
+def _described(rule: CorsRule) -> s3.CORSRule:
+    answer: s3.CORSRule = {"AllowedMethods": list(rule.methods), "AllowedOrigins": list(rule.origins)}
     if rule.id is not None:
         answer["ID"] = rule.id
     if rule.headers:

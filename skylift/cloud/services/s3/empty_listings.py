@@ -5,14 +5,13 @@ The answers are S3's for a bucket that was never told of these things; telling i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
+from skylift.cloud.services.api.operation import Answer
 from skylift.cloud.services.s3.operation import check_bucket, on_bucket
-from skylift.cloud.services.s3.rules import bucket_of
+from skylift.cloud.services.s3.rules import OfBucket, bucket_of
 from skylift.cloud.store.database import Tx
 
 
@@ -23,16 +22,16 @@ class Absent:
 
     operation: str
     action: str
-    answer: Mapping[str, Any] = field(default_factory=dict)
+    answer: Answer = field(default_factory=dict)
     code: str = ""
     message: str = ""
     takes: str = ""
 
-    def get(self, tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+    def get(self, tx: Tx, caller: Caller, params: OfBucket) -> Answer:
         bucket = bucket_of(tx, caller, params)
         if self.code:
             raise ServiceError(self.code, self.message, status=404, BucketName=bucket.name)
-        return dict(self.answer)
+        return self.answer
 
 
 _NO_MORE = {"IsTruncated": False}

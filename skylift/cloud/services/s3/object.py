@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, NotRequired, TypedDict, cast
 
 from skylift.cloud.bucket import Bucket, Object
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.services.api.authorize import denial, permits
-from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.api.operation import Check, Checks
 from skylift.cloud.services.s3 import object_version as version
 from skylift.cloud.services.s3.byte_range import Slice, cut, requested
+from skylift.cloud.services.s3.checksum import Checksums, described_checksums
 from skylift.cloud.services.s3.condition import with_request
 from skylift.cloud.services.s3.error import invalid_argument, malformed_xml
 from skylift.cloud.services.s3.object_tag import existing_context, from_header, requested_context
+from skylift.cloud.services.s3.object_version import OfObject
 from skylift.cloud.services.s3.operation import BODY, CREATED, READ, on_bucket, on_object
 from skylift.cloud.services.s3.precondition import check_match, check_read, check_write
 from skylift.cloud.services.s3.rules import (
     ENCRYPTION,
+    Encrypted,
+    SystemHeaders,
     body_of,
     bucket_arn,
     bucket_of,
@@ -27,7 +32,6 @@ from skylift.cloud.services.s3.rules import (
     checked_limit,
     checked_metadata,
     content_type,
-    described_checksums,
     described_headers,
     object_arn,
     system_headers,
@@ -37,7 +41,13 @@ from skylift.cloud.store.content import body as content
 from skylift.cloud.store.content import keep
 from skylift.cloud.store.database import Tx
 
+if TYPE_CHECKING:
+    from aws_shapes import s3
+
 MOST_DELETED = 1000
+NO_TAGS: Mapping[str, str] = {}
+
+_ATTRIBUTES = ("ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize")
 
 _OVERRIDES = {
     "ResponseCacheControl": "CacheControl",
@@ -49,7 +59,45 @@ _OVERRIDES = {
 }
 
 
-def put(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+class _Named(TypedDict):
+    """An object of a list that DeleteObjects is given."""
+
+    Key: str
+    VersionId: NotRequired[str]
+
+
+class _Write(TypedDict):
+    """What permissions for making an object are asked by."""
+
+    Bucket: str
+    Key: str
+    ACL: NotRequired[str]
+    IfMatch: NotRequired[str]
+    Tagging: NotRequired[str]
+
+
+class _TagCount(TypedDict):
+    TagCount: NotRequired[int]
+
+
+class _Checksums(Checksums):
+    ChecksumType: NotRequired[str]
+
+
+class _Read(SystemHeaders, Encrypted, _Checksums):
+    """What GetObject and HeadObject answer alike."""
+
+    AcceptRanges: str
+    LastModified: datetime
+    ContentLength: int
+    ETag: str
+    ContentType: str
+    Metadata: dict[str, str]
+    ContentRange: NotRequired[str]
+    PartsCount: NotRequired[int]
+
+
+def put(tx: Tx, caller: Caller, params: s3.PutObjectRequest) -> s3.PutObjectOutput:
     bucket, key = bucket_of(tx, caller, params), params["Key"]
     check_key(key)
     check_features(bucket, params)
@@ -71,96 +119,124 @@ def put(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
         tags=tags,
     )
     stored = version.place(tx, bucket, made)
-    answer = {
+    answer: s3.PutObjectOutput = {
         "ETag": quoted(stored.etag),
         **ENCRYPTION,
         **version.described(bucket, stored),
         **described_checksums(stored.checksums),
     }
-    return {**answer, "ChecksumType": stored.checksum_type} if stored.checksums else answer
+    if stored.checksums:
+        answer["ChecksumType"] = stored.checksum_type
+    return answer
 
 
-def get(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def get(tx: Tx, caller: Caller, params: s3.GetObjectRequest) -> s3.GetObjectOutput:
     """The body can be sent to its end, also when the object is deleted meanwhile."""
     bucket, found, piece = _read(tx, caller, params)
     extents = found.extents if piece is None else cut(found.extents, piece.start, piece.length)
-    answer = {**_described(found, piece, params), **version.described(bucket, found), "Body": content(tx, extents)}
-    return {**answer, **_tag_count(tx, caller, found)}
+    return {
+        **_described(found, piece, params),
+        **version.described(bucket, found),
+        "Body": content(tx, extents),
+        **_tag_count(tx, caller, found),
+    }
 
 
-def head(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def head(tx: Tx, caller: Caller, params: s3.HeadObjectRequest) -> s3.HeadObjectOutput:
     bucket, found, piece = _read(tx, caller, params)
-    answer = {**_described(found, piece, params), **version.described(bucket, found)}
-    return {**answer, **_tag_count(tx, caller, found)}
+    return {
+        **_described(found, piece, params),
+        **version.described(bucket, found),
+        **_tag_count(tx, caller, found),
+    }
 
 
-def delete(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def delete(tx: Tx, caller: Caller, params: s3.DeleteObjectRequest) -> s3.DeleteObjectOutput:
     """Deleting what is not there succeeds, unless `IfMatch` says that it should be."""
     bucket = bucket_of(tx, caller, params)
     return _delete(tx, bucket, params, params.get("IfMatch"))
 
 
-def delete_many(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def delete_many(tx: Tx, caller: Caller, params: s3.DeleteObjectsRequest) -> s3.DeleteObjectsOutput:
     """Each key for itself: what one may not, or does not match its ETag, is listed under `Errors`."""
     bucket = bucket_of(tx, caller, params)
     listed = params["Delete"].get("Objects", [])
     if not 1 <= len(listed) <= MOST_DELETED:
         raise malformed_xml()
-    deleted: list[dict[str, Any]] = []
-    errors: list[dict[str, Any]] = []
+    deleted: list[s3.DeletedObject] = []
+    errors: list[s3.Error] = []
     for item in listed:
-        named = {name: item[name] for name in ("Key", "VersionId") if name in item}
+        named: _Named = {"Key": item["Key"]}
+        if "VersionId" in item:
+            named["VersionId"] = item["VersionId"]
         try:
             answer = _delete_one(tx, caller, bucket, item)
         except ServiceError as error:
             errors.append({**named, "Code": error.code, "Message": error.message})
         else:
+            gone: s3.DeletedObject = {**named}
             if "DeleteMarker" in answer:
-                named |= {"DeleteMarker": True, "DeleteMarkerVersionId": answer["VersionId"]}
-            deleted.append(named)
-    result: dict[str, Any] = {} if params["Delete"].get("Quiet", False) else {"Deleted": deleted}
-    return {**result, "Errors": errors} if errors else result
+                gone |= {"DeleteMarker": True, "DeleteMarkerVersionId": answer["VersionId"]}
+            deleted.append(gone)
+    result: s3.DeleteObjectsOutput = {} if params["Delete"].get("Quiet", False) else {"Deleted": deleted}
+    if errors:
+        result["Errors"] = errors
+    return result
 
 
-def attributes(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def attributes(tx: Tx, caller: Caller, params: s3.GetObjectAttributesRequest) -> s3.GetObjectAttributesOutput:
     """GetObjectAttributes: what is asked for in `ObjectAttributes`, and nothing else."""
     bucket = bucket_of(tx, caller, params)
     found = version.find(tx, bucket, params)
-    checksum: dict[str, Any] = described_checksums(found.checksums)
-    if checksum:
-        checksum["ChecksumType"] = found.checksum_type
-    possible = {
-        "ETag": found.etag,
-        "Checksum": checksum,
-        "ObjectParts": _parts(found, params),
-        "StorageClass": "STANDARD",
-        "ObjectSize": found.size,
-    }
-    unknown = [name for name in params["ObjectAttributes"] if name not in possible]
+    asked = params["ObjectAttributes"]
+    unknown = [name for name in asked if name not in _ATTRIBUTES]
     if unknown:
         raise invalid_argument("x-amz-object-attributes", unknown[0], "Invalid attribute name specified.")
-    chosen = {name: possible[name] for name in params["ObjectAttributes"] if possible[name] not in ({}, None)}
-    return {"LastModified": found.modified, **version.described(bucket, found), **chosen}
+    answer: s3.GetObjectAttributesOutput = {"LastModified": found.modified, **version.described(bucket, found)}
+    if "ETag" in asked:
+        answer["ETag"] = found.etag
+    if "Checksum" in asked and found.checksums:
+        answer["Checksum"] = {**described_checksums(found.checksums), "ChecksumType": found.checksum_type}
+    parts = _parts(found, params)
+    if "ObjectParts" in asked and parts is not None:
+        answer["ObjectParts"] = parts
+    if "StorageClass" in asked:
+        answer["StorageClass"] = "STANDARD"
+    if "ObjectSize" in asked:
+        answer["ObjectSize"] = found.size
+    return answer
 
 
 def quoted(etag: str) -> str:
     return f'"{etag}"'
 
 
-def check_put(_tx: Tx, _caller: Caller, params: Any) -> Iterable[Check]:
-    return _check_put(params, creates=True)
+def check_put(_tx: Tx, _caller: Caller, params: _Write) -> Iterable[Check]:
+    return _check_put(
+        params["Bucket"],
+        params["Key"],
+        creates=True,
+        tags=from_header(params),
+        acl="ACL" in params,
+        # The answer tells something about the object that is there.
+        reads="IfMatch" in params,
+    )
 
 
-def check_upload(_tx: Tx, _caller: Caller, params: Any) -> Iterable[Check]:
+def check_create_upload(_tx: Tx, _caller: Caller, params: s3.CreateMultipartUploadRequest) -> Iterable[Check]:
+    return _check_put(params["Bucket"], params["Key"], creates=False, tags=from_header(params), acl="ACL" in params)
+
+
+def check_part(_tx: Tx, _caller: Caller, params: s3.UploadPartRequest | s3.UploadPartCopyRequest) -> Iterable[Check]:
     """An upload in parts needs the permission from its beginning, but creates an object at its end only."""
-    return _check_put(params, creates=False)
+    return _check_put(params["Bucket"], params["Key"], creates=False)
 
 
-def check_get(tx: Tx, _caller: Caller, params: Any) -> Iterable[Check]:
+def check_get(tx: Tx, _caller: Caller, params: s3.GetObjectRequest | s3.HeadObjectRequest) -> Iterable[Check]:
     yield from check_readable(tx, params["Bucket"], params["Key"], params.get("VersionId"))
 
 
-def check_attributes(tx: Tx, _caller: Caller, params: Any) -> Iterable[Check]:
+def check_attributes(tx: Tx, _caller: Caller, params: s3.GetObjectAttributesRequest) -> Iterable[Check]:
     bucket, key, named = params["Bucket"], params["Key"], params.get("VersionId")
     found = current(tx, bucket, key) if named is None else version_of(tx, bucket, key, named)
     context = existing_context(found)
@@ -186,8 +262,8 @@ def check_readable(tx: Tx, bucket: str, key: str, named: str | None) -> Iterable
         yield Check("s3:ListBucket", bucket_arn(bucket))
 
 
-def check_acl(verb: str) -> Callable[[Tx, Caller, Any], Iterable[Check]]:
-    def checks(tx: Tx, _caller: Caller, params: Any) -> Iterable[Check]:
+def check_acl(verb: str) -> Checks:
+    def checks(tx: Tx, _caller: Caller, params: OfObject) -> Iterable[Check]:
         bucket, key, named = params["Bucket"], params["Key"], params.get("VersionId")
         found = current(tx, bucket, key) if named is None else version_of(tx, bucket, key, named)
         context = existing_context(found)
@@ -201,36 +277,39 @@ def check_acl(verb: str) -> Callable[[Tx, Caller, Any], Iterable[Check]]:
     return checks
 
 
-def check_delete(_tx: Tx, _caller: Caller, params: Any) -> Iterable[Check]:
+def check_delete(_tx: Tx, _caller: Caller, params: s3.DeleteObjectRequest) -> Iterable[Check]:
     arn = object_arn(params["Bucket"], params["Key"])
     yield _deletion(params["Bucket"], params)
     if params.get("IfMatch", "*") != "*":
         yield Check("s3:GetObject", arn)
 
 
-def check_delete_many(_tx: Tx, _caller: Caller, _params: Any) -> Iterable[Check]:
+def check_delete_many(_tx: Tx, _caller: Caller, _params: object) -> Iterable[Check]:
     """Asked key by key in the operation itself: one that is forbidden does not fail the others."""
     return ()
 
 
-def _check_put(params: Any, *, creates: bool) -> Iterable[Check]:
+def _check_put(
+    bucket: str, key: str, *, creates: bool, tags: Mapping[str, str] = NO_TAGS, acl: bool = False, reads: bool = False
+) -> Iterable[Check]:
     """Tags and an ACL that come with an object take the permission that giving them later takes.
 
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html
     """
-    arn = object_arn(params["Bucket"], params["Key"])
-    tags = requested_context(from_header(params))
-    yield Check("s3:PutObject", arn, {"s3:ObjectCreationOperation": "true" if creates else "false", **tags})
-    if tags:
-        yield Check("s3:PutObjectTagging", arn, tags)
-    if "ACL" in params:
+    arn = object_arn(bucket, key)
+    asked = requested_context(tags)
+    yield Check("s3:PutObject", arn, {"s3:ObjectCreationOperation": "true" if creates else "false", **asked})
+    if asked:
+        yield Check("s3:PutObjectTagging", arn, asked)
+    if acl:
         yield Check("s3:PutObjectAcl", arn)
-    if "IfMatch" in params:
-        # The answer tells something about the object that is there.
+    if reads:
         yield Check("s3:GetObject", arn)
 
 
-def _read(tx: Tx, caller: Caller, params: Any) -> tuple[Bucket, Object, Slice | None]:
+def _read(
+    tx: Tx, caller: Caller, params: s3.GetObjectRequest | s3.HeadObjectRequest
+) -> tuple[Bucket, Object, Slice | None]:
     if caller.kind == "anonymous" and any(name in params for name in _OVERRIDES):
         # Else anybody could have a page that a bucket shows to all say what its owner never wrote.
         raise ServiceError(
@@ -242,7 +321,7 @@ def _read(tx: Tx, caller: Caller, params: Any) -> tuple[Bucket, Object, Slice | 
     return bucket, found, requested(params, found)
 
 
-def _tag_count(tx: Tx, caller: Caller, found: Object) -> dict[str, int]:
+def _tag_count(tx: Tx, caller: Caller, found: Object) -> _TagCount:
     """How many tags there are is told to those who may read them."""
     if not found.tags:
         return {}
@@ -250,8 +329,8 @@ def _tag_count(tx: Tx, caller: Caller, found: Object) -> dict[str, int]:
     return {"TagCount": len(found.tags)} if permits(tx, caller, check).allowed else {}
 
 
-def _described(found: Object, piece: Slice | None, params: Any) -> dict[str, Any]:
-    answer: dict[str, Any] = {
+def _described(found: Object, piece: Slice | None, params: s3.GetObjectRequest | s3.HeadObjectRequest) -> _Read:
+    answer: _Read = {
         "AcceptRanges": "bytes",
         "LastModified": found.modified,
         "ContentLength": found.size if piece is None else piece.length,
@@ -267,16 +346,18 @@ def _described(found: Object, piece: Slice | None, params: Any) -> dict[str, Any
         answer["PartsCount"] = len(found.parts)
     if params.get("ChecksumMode") == "ENABLED":
         answer |= _checksums(found, piece)
-    return answer | {name: params[override] for override, name in _OVERRIDES.items() if override in params}
+    given: Mapping[str, object] = params
+    overridden = {name: given[override] for override, name in _OVERRIDES.items() if override in given}
+    return answer | cast(SystemHeaders, overridden) if overridden else answer
 
 
-def _checksums(found: Object, piece: Slice | None) -> dict[str, str]:
+def _checksums(found: Object, piece: Slice | None) -> _Checksums:
     """Checksums of exactly the bytes in the answer; a slice that is no part has none."""
     checksums = found.checksums if piece is None else piece.checksums
     return {**described_checksums(checksums), "ChecksumType": found.checksum_type} if checksums else {}
 
 
-def _delete_one(tx: Tx, caller: Caller, bucket: Bucket, item: Any) -> dict[str, Any]:
+def _delete_one(tx: Tx, caller: Caller, bucket: Bucket, item: s3.ObjectIdentifier) -> s3.DeleteObjectOutput:
     check = with_request(tx, caller, {}, _deletion(bucket.name, item))
     decision = permits(tx, caller, check)
     if not decision.allowed:
@@ -284,7 +365,7 @@ def _delete_one(tx: Tx, caller: Caller, bucket: Bucket, item: Any) -> dict[str, 
     return _delete(tx, bucket, item, item.get("ETag"))
 
 
-def _deletion(bucket: str, item: Any) -> Check:
+def _deletion(bucket: str, item: _Named) -> Check:
     """Deleting for good a version that is named takes a permission of its own."""
     arn, named = object_arn(bucket, item["Key"]), item.get("VersionId")
     if named is None:
@@ -292,7 +373,7 @@ def _deletion(bucket: str, item: Any) -> Check:
     return Check("s3:DeleteObjectVersion", arn, {"s3:versionid": named})
 
 
-def _delete(tx: Tx, bucket: Bucket, item: Any, condition: str | None) -> dict[str, Any]:
+def _delete(tx: Tx, bucket: Bucket, item: _Named, condition: str | None) -> s3.DeleteObjectOutput:
     """`condition` is what the object's ETag has to match."""
     key, named = item["Key"], item.get("VersionId")
     if condition is not None:
@@ -301,13 +382,13 @@ def _delete(tx: Tx, bucket: Bucket, item: Any, condition: str | None) -> dict[st
     return version.delete(tx, bucket, key, named)
 
 
-def _parts(found: Object, params: Any) -> dict[str, Any] | None:
+def _parts(found: Object, params: s3.GetObjectAttributesRequest) -> s3.GetObjectAttributesParts | None:
     """S3 counts the parts of every multipart object, and lists them when they have checksums of their own."""
     if not found.parts:
         return None
     if not found.parts[0].checksums:
         return {"TotalPartsCount": len(found.parts)}
-    limit, after = checked_limit(params, "MaxParts", "max-parts"), params.get("PartNumberMarker", 0)
+    limit, after = checked_limit(params.get("MaxParts"), "max-parts"), params.get("PartNumberMarker", 0)
     following = [part for part in found.parts if part.number > after]
     page = following[:limit]
     return {

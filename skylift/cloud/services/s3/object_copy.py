@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 from urllib.parse import unquote
 
 from skylift.cloud.bucket import Bucket, Object
 from skylift.cloud.identity import Caller
-from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.api.operation import Check, Handler
 from skylift.cloud.services.s3 import object_version as version
-from skylift.cloud.services.s3.checksum import digest_bytes, digested
+from skylift.cloud.services.s3.checksum import Digested, described_checksums, digest_bytes, digested
 from skylift.cloud.services.s3.error import access_denied, invalid_argument, invalid_request, no_such_bucket
 from skylift.cloud.services.s3.object import check_put, check_readable, quoted
 from skylift.cloud.services.s3.object_tag import existing_context, from_header, requested_context
@@ -25,7 +26,6 @@ from skylift.cloud.services.s3.rules import (
     check_key,
     checked_metadata,
     content_type,
-    described_checksums,
     object_arn,
     system_headers,
 )
@@ -33,15 +33,19 @@ from skylift.cloud.store.bucket import current, version_of
 from skylift.cloud.store.content import share
 from skylift.cloud.store.database import Tx
 
+if TYPE_CHECKING:
+    from aws_shapes import s3
 
-def copy(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+
+def copy(tx: Tx, caller: Caller, params: s3.CopyObjectRequest, found: Digested | None = None) -> s3.CopyObjectOutput:
+    """`found` is what was read of the source beforehand."""
     bucket, key = bucket_of(tx, caller, params), params["Key"]
     check_key(key)
     check_features(bucket, params)
     source = source_of(tx, caller, params)
     check_source(params, source)
-    directive = _directive(params, "MetadataDirective", "x-amz-metadata-directive")
-    tagging = _directive(params, "TaggingDirective", "x-amz-tagging-directive")
+    directive = _directive(params.get("MetadataDirective"), "x-amz-metadata-directive")
+    tagging = _directive(params.get("TaggingDirective"), "x-amz-tagging-directive")
     onto_itself = (source.bucket, source.key, source.latest) == (bucket.name, key, True)
     if directive == "COPY" and onto_itself and not params.keys() & {"ServerSideEncryption", "StorageClass"}:
         raise invalid_request(
@@ -55,7 +59,7 @@ def copy(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     if "IfMatch" in params or "IfNoneMatch" in params:
         check_write(params, current(tx, bucket.name, key))
     copied = replace(
-        _as_one_piece(tx, source, params),
+        _as_one_piece(tx, source, params.get("ChecksumAlgorithm"), found),
         bucket=bucket.name,
         key=key,
         modified=tx.now,
@@ -71,7 +75,7 @@ def copy(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     if tagging == "REPLACE":
         copied = replace(copied, tags=from_header(params))
     copied = version.place(tx, bucket, copied)
-    result = {
+    result: s3.CopyObjectResult = {
         "ETag": quoted(copied.etag),
         "LastModified": copied.modified,
         **described_checksums(copied.checksums),
@@ -86,13 +90,17 @@ def copy(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     }
 
 
-def described_source(tx: Tx, source: Object) -> dict[str, str]:
+class SourceVersion(TypedDict):
+    CopySourceVersionId: NotRequired[str]
+
+
+def described_source(tx: Tx, source: Object) -> SourceVersion:
     """Which version was copied, if its bucket keeps any."""
     bucket = tx.get(Bucket, name=source.bucket)
     return {} if bucket is None or bucket.versioning is None else {"CopySourceVersionId": source.version}
 
 
-def source_of(tx: Tx, caller: Caller, params: Any) -> Object:
+def source_of(tx: Tx, caller: Caller, params: s3.CopyObjectRequest | s3.UploadPartCopyRequest) -> Object:
     """The object that `CopySource` names."""
     name, key, named = source_name(params)
     bucket = tx.get(Bucket, name=name)
@@ -109,9 +117,9 @@ def source_of(tx: Tx, caller: Caller, params: Any) -> Object:
     return version.by_id(tx, bucket, key, named)
 
 
-def source_name(params: Any) -> tuple[str, str, str | None]:
+def source_name(params: s3.CopyObjectRequest | s3.UploadPartCopyRequest) -> tuple[str, str, str | None]:
     """Bucket, key and version from a header like `/bucket/percent%20encoded?versionId=ID`."""
-    source: str = params["CopySource"]
+    source = params["CopySource"]
     path, question, named = source.partition("?versionId=")
     name, slash, key = unquote(path).removeprefix("/").partition("/")
     if not (name and slash and key):
@@ -121,24 +129,25 @@ def source_name(params: Any) -> tuple[str, str, str | None]:
     return name, key, named if question else None
 
 
-def check_copy(tx: Tx, caller: Caller, params: Any) -> Iterable[Check]:
+def check_copy(tx: Tx, caller: Caller, params: s3.CopyObjectRequest) -> Iterable[Check]:
     name, key, named = source_name(params)
     yield from check_readable(tx, name, key, named)
     yield from check_put(tx, caller, params)
-    if _directive(params, "TaggingDirective", "x-amz-tagging-directive") == "COPY":
+    if _directive(params.get("TaggingDirective"), "x-amz-tagging-directive") == "COPY":
         yield from _check_copied_tags(tx, name, key, named, params)
 
 
-def prepare_copy(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def prepare_copy(tx: Tx, caller: Caller, params: s3.CopyObjectRequest) -> Handler:
     """Reads the source where its digests have to be made anew; see Operation.prepare."""
     source = source_of(tx, caller, params)
     check_source(params, source)
     if source.size > MAX_PUT or not _has_to_be_read(source, params.get("ChecksumAlgorithm")):
-        return {}
-    return {"Digested": digest_bytes(tx, source.extents, _algorithm(source, params.get("ChecksumAlgorithm")))}
+        return copy
+    found = digest_bytes(tx, source.extents, _algorithm(source, params.get("ChecksumAlgorithm")))
+    return partial(copy, found=found)
 
 
-def _check_copied_tags(tx: Tx, name: str, key: str, named: str | None, params: Any) -> Iterable[Check]:
+def _check_copied_tags(tx: Tx, name: str, key: str, named: str | None, params: s3.CopyObjectRequest) -> Iterable[Check]:
     """Tags travel with a copy: whoever copies an object that has some reads and writes them."""
     source = current(tx, name, key) if named is None else version_of(tx, name, key, named)
     if source is not None and source.tags:
@@ -147,8 +156,8 @@ def _check_copied_tags(tx: Tx, name: str, key: str, named: str | None, params: A
         yield Check("s3:PutObjectTagging", object_arn(params["Bucket"], params["Key"]), requested_context(source.tags))
 
 
-def _directive(params: Any, member: str, header: str) -> str:
-    directive: str = params.get(member, "COPY")
+def _directive(asked: str | None, header: str) -> str:
+    directive = "COPY" if asked is None else asked
     if directive not in ("COPY", "REPLACE"):
         raise invalid_argument(header, directive, f"Unknown {header.split('-')[2]} directive.")
     return directive
@@ -164,13 +173,12 @@ def _has_to_be_read(source: Object, wanted: str | None) -> bool:
     return bool(source.parts) or not as_it_is
 
 
-def _as_one_piece(tx: Tx, source: Object, params: Any) -> Object:
+def _as_one_piece(tx: Tx, source: Object, wanted: str | None, found: Digested | None) -> Object:
     """A copy is one piece, with the ETag and checksum of one, however its source was uploaded."""
     source = replace(source, upload_id=None)
-    wanted = params.get("ChecksumAlgorithm")
     if not _has_to_be_read(source, wanted):
         return source
-    found = digested(tx, source.extents, _algorithm(source, wanted), params)
+    found = digested(tx, source.extents, _algorithm(source, wanted), found)
     return replace(source, etag=found.md5, parts=(), checksums=found.checksums, checksum_type="FULL_OBJECT")
 
 

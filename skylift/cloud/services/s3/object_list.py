@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, NotRequired, Protocol, TypedDict
 from urllib.parse import quote
 
 from skylift.cloud.bucket import Bucket
@@ -16,16 +16,54 @@ from skylift.cloud.services.s3.rules import bucket_arn, bucket_of, checked_limit
 from skylift.cloud.store.bucket import Entry, Listing, list_objects
 from skylift.cloud.store.database import Tx
 
+if TYPE_CHECKING:
+    from aws_shapes import s3
 
-def list_v2(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+
+Encode = Callable[[str], str]
+
+
+class Keyed(Protocol):
+    """What a listing has an entry for."""
+
+    @property
+    def key(self) -> str: ...
+
+
+class OfList(TypedDict):
+    """What the requests have that list a bucket's keys."""
+
+    Bucket: str
+    Prefix: NotRequired[str]
+    Delimiter: NotRequired[str]
+    MaxKeys: NotRequired[int]
+    EncodingType: NotRequired[str]
+
+
+class _Listed(TypedDict):
+    """What both versions answer."""
+
+    Name: str
+    Prefix: str
+    MaxKeys: int
+    IsTruncated: bool
+    Contents: NotRequired[list[s3.Object]]
+    CommonPrefixes: NotRequired[list[s3.CommonPrefix]]
+    Delimiter: NotRequired[str]
+    EncodingType: NotRequired[str]
+
+
+def list_v2(tx: Tx, caller: Caller, params: s3.ListObjectsV2Request) -> s3.ListObjectsV2Output:
     bucket = bucket_of(tx, caller, params)
-    encode = encoder(params)
-    limit = checked_limit(params, "MaxKeys", "max-keys")
+    encode = encoder(params.get("EncodingType"))
+    limit = checked_limit(params.get("MaxKeys"), "max-keys")
     token = params.get("ContinuationToken")
     after = read_token(token, invalid_token(token)) if token is not None else params.get("StartAfter", "")
     page = _page(tx, bucket, params, after, limit)
-    answer = {**_described(bucket, page, params, limit, with_owner=params.get("FetchOwner", False))}
-    answer["KeyCount"] = len(page.items)
+    answer: s3.ListObjectsV2Output = {
+        **_described(bucket, page, params, limit, with_owner=params.get("FetchOwner", False)),
+        "KeyCount": len(page.items),
+    }
     if token is not None:
         answer["ContinuationToken"] = token
     if "StartAfter" in params:
@@ -35,13 +73,13 @@ def list_v2(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     return answer
 
 
-def list_v1(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def list_v1(tx: Tx, caller: Caller, params: s3.ListObjectsRequest) -> s3.ListObjectsOutput:
     bucket = bucket_of(tx, caller, params)
-    encode = encoder(params)
-    limit = checked_limit(params, "MaxKeys", "max-keys")
+    encode = encoder(params.get("EncodingType"))
+    limit = checked_limit(params.get("MaxKeys"), "max-keys")
     marker = params.get("Marker", "")
     page = _page(tx, bucket, params, marker, limit)
-    answer = {
+    answer: s3.ListObjectsOutput = {
         **_described(bucket, page, params, limit, with_owner=True),
         "Marker": encode(marker),
     }
@@ -51,19 +89,19 @@ def list_v1(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     return answer
 
 
-def check_list(_tx: Tx, _caller: Caller, params: Any) -> Iterable[Check]:
+def check_list(_tx: Tx, _caller: Caller, params: OfList) -> Iterable[Check]:
     return [Check("s3:ListBucket", bucket_arn(params["Bucket"]), list_context(params))]
 
 
-def list_context(params: Any) -> dict[str, str]:
+def list_context(params: OfList) -> dict[str, str]:
     """The condition keys about what is to be listed."""
+    given: Mapping[str, object] = params
     names = {"Prefix": "s3:prefix", "Delimiter": "s3:delimiter", "MaxKeys": "s3:max-keys"}
-    return {key: str(params[name]) for name, key in names.items() if name in params}
+    return {key: str(given[name]) for name, key in names.items() if name in given}
 
 
-def encoder(params: Any) -> Any:
+def encoder(kind: str | None) -> Encode:
     """How keys are written in the answer: as they are, or for EncodingType=url percent-encoded."""
-    kind = params.get("EncodingType")
     if kind is None:
         return lambda text: text
     if kind != "url":
@@ -71,12 +109,12 @@ def encoder(params: Any) -> Any:
     return lambda text: quote(text, safe="/*-._")
 
 
-def name_of(item: Any) -> str:
+def name_of(item: str | Keyed) -> str:
     """What a listing continues after: a key, or a whole common prefix."""
     return item if isinstance(item, str) else item.key
 
 
-def _page(tx: Tx, bucket: Bucket, params: Any, after: str, limit: int) -> Listing[Entry]:
+def _page(tx: Tx, bucket: Bucket, params: OfList, after: str, limit: int) -> Listing[Entry]:
     if limit == 0:
         return Listing((), truncated=False)
     return list_objects(
@@ -89,13 +127,20 @@ def _page(tx: Tx, bucket: Bucket, params: Any, after: str, limit: int) -> Listin
     )
 
 
-def _described(bucket: Bucket, page: Listing[Entry], params: Any, limit: int, *, with_owner: bool) -> dict[str, Any]:
-    encode = encoder(params)
-    contents = []
+def _described(
+    bucket: Bucket,
+    page: Listing[Entry],
+    params: OfList,
+    limit: int,
+    *,
+    with_owner: bool,
+) -> _Listed:
+    encode = encoder(params.get("EncodingType"))
+    contents: list[s3.Object] = []
     for item in page.items:
         if isinstance(item, str):
             continue
-        entry: dict[str, Any] = {
+        entry: s3.Object = {
             "Key": encode(item.key),
             "LastModified": item.modified,
             "ETag": f'"{item.etag}"',
@@ -107,8 +152,8 @@ def _described(bucket: Bucket, page: Listing[Entry], params: Any, limit: int, *,
         if with_owner:
             entry["Owner"] = owner(bucket.owner)
         contents.append(entry)
-    prefixes = [{"Prefix": encode(item)} for item in page.items if isinstance(item, str)]
-    answer: dict[str, Any] = {
+    prefixes: list[s3.CommonPrefix] = [{"Prefix": encode(item)} for item in page.items if isinstance(item, str)]
+    answer: _Listed = {
         "Name": bucket.name,
         "Prefix": encode(params.get("Prefix", "")),
         "MaxKeys": limit,

@@ -5,50 +5,62 @@ Source: the S3 user guide's "Categorizing your objects using tags".
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 from urllib.parse import parse_qsl
 
 from skylift.cloud.bucket import Object
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
-from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.api.operation import Check, Checks
 from skylift.cloud.services.s3.error import invalid_argument, malformed_xml
-from skylift.cloud.services.s3.object_version import described, find
+from skylift.cloud.services.s3.object_version import OfObject, described, find
 from skylift.cloud.services.s3.operation import on_object
 from skylift.cloud.services.s3.rules import bucket_of, checked_tag, object_arn
 from skylift.cloud.store.bucket import current, version_of
 from skylift.cloud.store.database import Tx
 
+if TYPE_CHECKING:
+    from aws_shapes import s3
+
 MOST = 10
+
+
+class _OfTags(OfObject):
+    Tagging: NotRequired[s3.Tagging]
+
+
+class Tagged(TypedDict):
+    Tagging: NotRequired[str]
+
 
 Context = dict[str, str | tuple[str, ...]]
 
 
-def put(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def put(tx: Tx, caller: Caller, params: s3.PutObjectTaggingRequest) -> s3.PutObjectTaggingOutput:
     bucket = bucket_of(tx, caller, params)
     found = find(tx, bucket, params)
     tx.save(replace(found, tags=checked(params["Tagging"]["TagSet"])))
-    return {**described(bucket, found)}
+    return described(bucket, found)
 
 
-def get(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def get(tx: Tx, caller: Caller, params: s3.GetObjectTaggingRequest) -> s3.GetObjectTaggingOutput:
     bucket = bucket_of(tx, caller, params)
     found = find(tx, bucket, params)
     return {"TagSet": [{"Key": key, "Value": value} for key, value in found.tags.items()], **described(bucket, found)}
 
 
-def delete(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def delete(tx: Tx, caller: Caller, params: s3.DeleteObjectTaggingRequest) -> s3.DeleteObjectTaggingOutput:
     bucket = bucket_of(tx, caller, params)
     found = find(tx, bucket, params)
     tx.save(replace(found, tags={}))
-    return {**described(bucket, found)}
+    return described(bucket, found)
 
 
-def from_header(params: Any) -> dict[str, str]:
+def from_header(params: Tagged) -> dict[str, str]:
     """The tags that x-amz-tagging writes like a query string: `a=1&b=2`."""
-    header: str | None = params.get("Tagging")
+    header = params.get("Tagging")
     if not header:
         return {}
     try:
@@ -65,7 +77,7 @@ def from_header(params: Any) -> dict[str, str]:
     return checked([{"Key": key, "Value": value} for key, value in pairs])
 
 
-def checked(listed: list[dict[str, str]]) -> dict[str, str]:
+def checked(listed: list[s3.Tag]) -> dict[str, str]:
     if len(listed) > MOST:
         raise ServiceError("BadRequest", f"Object tags cannot be greater than {MOST}", status=400)
     tags: dict[str, str] = {}
@@ -88,10 +100,14 @@ def requested_context(tags: Mapping[str, str]) -> Context:
     return {**context, "s3:RequestObjectTagKeys": tuple(tags)} if tags else context
 
 
-def check(action: str) -> Callable[[Tx, Caller, Any], Iterable[Check]]:
+def check(action: str) -> Checks:
     """Tags of a version that is named need a permission of their own: `PutObjectVersionTagging`."""
 
-    def checks(tx: Tx, _caller: Caller, params: Any) -> Iterable[Check]:
+    def checks(
+        tx: Tx,
+        _caller: Caller,
+        params: _OfTags,
+    ) -> Iterable[Check]:
         bucket, key, version = params["Bucket"], params["Key"], params.get("VersionId")
         found = current(tx, bucket, key) if version is None else version_of(tx, bucket, key, version)
         context = existing_context(found)

@@ -12,7 +12,7 @@ import re
 import secrets
 from dataclasses import replace
 from email.utils import format_datetime
-from typing import Any
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from skylift.cloud.bucket import Bucket, Object
 from skylift.cloud.error import ServiceError
@@ -21,6 +21,9 @@ from skylift.cloud.store.bucket import latest, newest, version_of
 from skylift.cloud.store.content import discard
 from skylift.cloud.store.database import Tx
 
+if TYPE_CHECKING:
+    from aws_shapes import s3
+
 NULL = "null"
 """The version of what was written while the bucket made no ids."""
 
@@ -28,7 +31,19 @@ _ID = re.compile(r"[A-Za-z0-9_-]{32}")
 _SEQUENCE_BYTES = 8
 
 
-def find(tx: Tx, bucket: Bucket, params: Any) -> Object:
+class OfObject(TypedDict):
+    """What every request has that names one version of an object, or the latest."""
+
+    Bucket: str
+    Key: str
+    VersionId: NotRequired[str]
+
+
+class Version(TypedDict):
+    VersionId: NotRequired[str]
+
+
+def find(tx: Tx, bucket: Bucket, params: OfObject) -> Object:
     """The object that `Key` and, when given, `VersionId` name.
 
     Raises NoSuchKey, NoSuchVersion, and for a delete marker NoSuchKey or, when its id was given, MethodNotAllowed.
@@ -91,7 +106,7 @@ def place(tx: Tx, bucket: Bucket, made: Object) -> Object:
     return added
 
 
-def delete(tx: Tx, bucket: Bucket, key: str, version: str | None) -> dict[str, Any]:
+def delete(tx: Tx, bucket: Bucket, key: str, version: str | None) -> s3.DeleteObjectOutput:
     """Without a version, in a bucket that keeps versions, a delete marker is put on top; else the version goes.
 
     Deleting what is not there succeeds. Returns what DeleteObject answers.
@@ -99,11 +114,10 @@ def delete(tx: Tx, bucket: Bucket, key: str, version: str | None) -> dict[str, A
     if version is not None:
         check_id(version)
         found = version_of(tx, bucket.name, key, version)
-        answer: dict[str, Any] = {"VersionId": version}
         if found is not None:
             remove(tx, found)
-            answer |= {"DeleteMarker": True} if found.delete_marker else {}
-        return answer
+        is_marker = found is not None and found.delete_marker
+        return {"VersionId": version, **({"DeleteMarker": True} if is_marker else {})}
     if bucket.versioning is not None:
         marker = place(tx, bucket, _marker(tx, bucket, key))
         return {"DeleteMarker": True, "VersionId": marker.version}
@@ -123,7 +137,7 @@ def remove(tx: Tx, found: Object) -> None:
             tx.save(replace(following, latest=True))
 
 
-def described(bucket: Bucket, found: Object) -> dict[str, str]:
+def described(bucket: Bucket, found: Object) -> Version:
     """`VersionId` as answers carry it: a bucket that never kept versions says nothing of them."""
     return {} if bucket.versioning is None else {"VersionId": found.version}
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from skylift.cloud.identity import Caller
-from skylift.cloud.services.api.operation import Check, Checks, Handler, Operation
+from skylift.cloud.services.api.operation import Check, Checks, Handler, Operation, Prepare
 from skylift.cloud.services.s3.condition import with_request_keys
-from skylift.cloud.services.s3.rules import CHECKSUM_MEMBERS, SYSTEM_HEADERS, bucket_arn
+from skylift.cloud.services.s3.rules import CHECKSUM_MEMBERS, SYSTEM_HEADERS, OfBucket, bucket_arn
 from skylift.cloud.store.database import Tx
 
 OWNER = "ExpectedBucketOwner"
@@ -29,7 +28,7 @@ LISTED = "Prefix Delimiter MaxKeys EncodingType OptionalObjectAttributes"
 
 
 def operation(
-    name: str, handler: Handler, checks: Checks, takes: str, *, writes: bool, prepare: Handler | None = None
+    name: str, handler: Handler, checks: Checks, takes: str, *, writes: bool, prepare: Prepare | None = None
 ) -> Operation:
     return Operation("s3", name, handler, frozenset(takes.split()), with_request_keys(checks), writes, prepare)
 
@@ -45,7 +44,7 @@ def on_object(
     takes: str = "",
     *,
     writes: bool = False,
-    prepare: Handler | None = None,
+    prepare: Prepare | None = None,
 ) -> Operation:
     return operation(name, handler, checks, f"Bucket Key {OWNER} {takes}", writes=writes, prepare=prepare)
 
@@ -59,7 +58,7 @@ def sets(name: str, handler: Handler, takes: str, action: str | None = None) -> 
 def check_bucket(action: str) -> Checks:
     """The caller must be allowed `action` on the bucket itself."""
 
-    def checks(_tx: Tx, _caller: Caller, params: Any) -> Iterable[Check]:
+    def checks(_tx: Tx, _caller: Caller, params: OfBucket) -> Iterable[Check]:
         return [Check(f"s3:{action}", bucket_arn(params["Bucket"]))]
 
     return checks

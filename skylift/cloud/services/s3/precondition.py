@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING
 
 from skylift.cloud.bucket import Object
 from skylift.cloud.services.s3.error import no_such_key, not_implemented, not_modified, precondition_failed
+
+if TYPE_CHECKING:
+    from aws_shapes import s3
 
 _MEMBERS = {
     "IfMatch": "If-Match",
@@ -25,7 +28,7 @@ def etag_matches(condition: str, etag: str) -> bool:
     return etag in listed
 
 
-def check_read(params: Any, found: Object) -> None:
+def check_read(params: s3.GetObjectRequest | s3.HeadObjectRequest, found: Object) -> None:
     """A read's conditions: 412 PreconditionFailed, or 304 when the client's copy is still good."""
     if "IfMatch" in params:
         if not etag_matches(params["IfMatch"], found.etag):
@@ -39,22 +42,23 @@ def check_read(params: Any, found: Object) -> None:
         raise not_modified(found.etag)
 
 
-def check_source(params: Any, source: Object) -> None:
+def check_source(params: s3.CopyObjectRequest | s3.UploadPartCopyRequest, source: Object) -> None:
     """A copy's conditions on its source; all failures are 412 PreconditionFailed."""
-    own = {member: params[f"CopySource{member}"] for member in _MEMBERS if f"CopySource{member}" in params}
-    if "IfMatch" in own:
-        if not etag_matches(own["IfMatch"], source.etag):
+    if "CopySourceIfMatch" in params:
+        if not etag_matches(params["CopySourceIfMatch"], source.etag):
             raise precondition_failed("x-amz-copy-source-If-Match")
-    elif "IfUnmodifiedSince" in own and _modified_since(source, own["IfUnmodifiedSince"]):
+    elif "CopySourceIfUnmodifiedSince" in params and _modified_since(source, params["CopySourceIfUnmodifiedSince"]):
         raise precondition_failed("x-amz-copy-source-If-Unmodified-Since")
-    if "IfNoneMatch" in own:
-        if etag_matches(own["IfNoneMatch"], source.etag):
+    if "CopySourceIfNoneMatch" in params:
+        if etag_matches(params["CopySourceIfNoneMatch"], source.etag):
             raise precondition_failed("x-amz-copy-source-If-None-Match")
-    elif "IfModifiedSince" in own and not _modified_since(source, own["IfModifiedSince"]):
+    elif "CopySourceIfModifiedSince" in params and not _modified_since(source, params["CopySourceIfModifiedSince"]):
         raise precondition_failed("x-amz-copy-source-If-Modified-Since")
 
 
-def check_write(params: Any, existing: Object | None) -> None:
+def check_write(
+    params: s3.CompleteMultipartUploadRequest | s3.CopyObjectRequest | s3.PutObjectRequest, existing: Object | None
+) -> None:
     """A write's conditions: `If-None-Match: *` for a key that must be new, `If-Match` for one still unchanged."""
     if "IfNoneMatch" in params:
         if params["IfNoneMatch"] != "*":

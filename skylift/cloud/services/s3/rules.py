@@ -11,14 +11,17 @@ import hashlib
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, NotRequired, TypedDict, cast
 
 from skylift.cloud.bucket import Bucket, Spool
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
-from skylift.cloud.services.s3.checksum import ALGORITHMS, member
+from skylift.cloud.services.s3.checksum import ALGORITHMS, member, stated_checksums
 from skylift.cloud.services.s3.error import access_denied, bad_digest, invalid_argument, no_such_bucket, not_implemented
 from skylift.cloud.store.database import Tx
+
+if TYPE_CHECKING:
+    from aws_shapes import s3
 
 MAX_KEY = 1024
 MAX_METADATA = 2048
@@ -31,11 +34,43 @@ SYSTEM_HEADERS = ("CacheControl", "ContentDisposition", "ContentEncoding", "Cont
 
 CHECKSUM_MEMBERS = tuple(member(algorithm) for algorithm in ALGORITHMS)
 
-ENCRYPTION = {"ServerSideEncryption": "AES256"}
+
+class OfBucket(TypedDict):
+    """What every request has that names a bucket."""
+
+    Bucket: str
+    ExpectedBucketOwner: NotRequired[str]
+
+
+class Encrypted(TypedDict):
+    ServerSideEncryption: str
+
+
+class SystemHeaders(TypedDict):
+    """The members of SYSTEM_HEADERS, in requests and results alike."""
+
+    CacheControl: NotRequired[str]
+    ContentDisposition: NotRequired[str]
+    ContentEncoding: NotRequired[str]
+    ContentLanguage: NotRequired[str]
+    Expires: NotRequired[datetime]
+
+
+class Created(SystemHeaders):
+    """What is said of an object whenever one is made."""
+
+    ACL: NotRequired[str]
+    ContentType: NotRequired[str]
+    Metadata: NotRequired[dict[str, str]]
+    ServerSideEncryption: NotRequired[str]
+    StorageClass: NotRequired[str]
+
+
+ENCRYPTION: Encrypted = {"ServerSideEncryption": "AES256"}
 """S3 encrypts every object and says so in every answer; here the state directory's own disk has to."""
 
 
-def bucket_of(tx: Tx, caller: Caller, params: Any) -> Bucket:
+def bucket_of(tx: Tx, caller: Caller, params: OfBucket) -> Bucket:
     """The bucket a request names. Raises NoSuchBucket, AccessDenied when it is not `ExpectedBucketOwner`'s."""
     bucket = tx.get(Bucket, name=params["Bucket"])
     if bucket is None:
@@ -53,7 +88,7 @@ def check_key(key: str) -> None:
         )
 
 
-def check_features(bucket: Bucket, params: Any) -> None:
+def check_features(bucket: Bucket, params: Created) -> None:
     """Parameters that this cloud takes for the values only that change nothing."""
     acl = params.get("ACL")
     if acl not in (None, "bucket-owner-full-control"):
@@ -67,7 +102,7 @@ def check_features(bucket: Bucket, params: Any) -> None:
         raise not_implemented("x-amz-server-side-encryption", params["ServerSideEncryption"])
 
 
-def checked_metadata(params: Any) -> dict[str, str]:
+def checked_metadata(params: Created) -> dict[str, str]:
     metadata = {name.lower(): value for name, value in params.get("Metadata", {}).items()}
     size = sum(len(name.encode()) + len(value.encode()) for name, value in metadata.items())
     if size > MAX_METADATA:
@@ -81,34 +116,37 @@ def checked_metadata(params: Any) -> dict[str, str]:
     return metadata
 
 
-def system_headers(params: Any) -> dict[str, str]:
+def system_headers(params: SystemHeaders) -> dict[str, str]:
     """The headers to keep, by botocore's names; a date is kept in ISO 8601."""
-    kept = {name: params[name] for name in SYSTEM_HEADERS if name in params}
+    given: Mapping[str, object] = params
+    kept = {name: given[name] for name in SYSTEM_HEADERS if name in given}
     return {
-        name: value.astimezone(UTC).isoformat() if isinstance(value, datetime) else value
+        name: value.astimezone(UTC).isoformat() if isinstance(value, datetime) else str(value)
         for name, value in kept.items()
     }
 
 
-def described_headers(headers: Mapping[str, str]) -> dict[str, Any]:
+def described_headers(headers: Mapping[str, str]) -> SystemHeaders:
     """Kept headers as a result carries them."""
-    return {name: datetime.fromisoformat(value) if name == "Expires" else value for name, value in headers.items()}
+    return cast(
+        SystemHeaders,
+        {name: datetime.fromisoformat(value) if name == "Expires" else value for name, value in headers.items()},
+    )
 
 
-def content_type(params: Any) -> str:
+def content_type(params: Created) -> str:
     return params.get("ContentType") or "binary/octet-stream"
 
 
-def body_of(params: Any) -> Spool:
+def body_of(params: s3.PutObjectRequest | s3.UploadPartRequest) -> Spool:
     """The body of a request, agreeing with every digest that the request states; an absent one is empty."""
-    body: Spool | None = params.get("Body")
+    body = params.get("Body")
     if body is None:
         body = Spool(file="", size=0, md5=hashlib.md5(b"", usedforsecurity=False).hexdigest())
     if "ContentMD5" in params:
         _check_md5(params["ContentMD5"], body)
-    for algorithm in ALGORITHMS:
-        stated = params.get(member(algorithm))
-        if stated is not None and body.checksums.get(algorithm) != stated:
+    for algorithm, stated in stated_checksums(params).items():
+        if body.checksums.get(algorithm) != stated:
             raise bad_digest(algorithm)
     if body.size > MAX_PUT:
         raise ServiceError(
@@ -121,14 +159,9 @@ def body_of(params: Any) -> Spool:
     return body
 
 
-def described_checksums(checksums: Mapping[str, str]) -> dict[str, str]:
-    """Checksums as results carry them: `ChecksumCRC32`."""
-    return {member(algorithm): value for algorithm, value in checksums.items()}
-
-
-def checked_limit(params: Any, name: str, called: str, most: int = 1000) -> int:
+def checked_limit(asked: int | None, called: str, most: int = 1000) -> int:
     """A page's size; more than S3 gives at once is no error."""
-    limit: int = params.get(name, most)
+    limit = most if asked is None else asked
     if limit < 0:
         raise invalid_argument(called, limit, f"Argument {called} must be an integer between 0 and 2147483647")
     return min(limit, most)
@@ -154,7 +187,7 @@ def canonical_id(account: str) -> str:
     return hashlib.sha256(f"canonical-user:{account}".encode()).hexdigest()
 
 
-def owner(account: str) -> dict[str, str]:
+def owner(account: str) -> s3.Owner:
     return {"ID": canonical_id(account)}
 
 

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable
+from functools import partial
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from skylift.cloud.bucket import Extent, Object, Part, Upload
 from skylift.cloud.identity import Caller
-from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.api.operation import Check, Checks, Handler
 from skylift.cloud.services.s3 import object as objects
 from skylift.cloud.services.s3.byte_range import cut, parse_range
-from skylift.cloud.services.s3.checksum import TYPES, digest_bytes, digested
+from skylift.cloud.services.s3.checksum import TYPES, Digested, described_checksums, digest_bytes, digested
 from skylift.cloud.services.s3.error import invalid_argument, invalid_request, no_such_upload
-from skylift.cloud.services.s3.object import check_readable, check_upload, quoted
+from skylift.cloud.services.s3.object import check_part, check_readable, quoted
 from skylift.cloud.services.s3.object_copy import described_source, source_name, source_of
-from skylift.cloud.services.s3.object_list import encoder, name_of
+from skylift.cloud.services.s3.object_list import Encode, encoder, name_of
 from skylift.cloud.services.s3.object_tag import from_header
 from skylift.cloud.services.s3.operation import BODY, CREATED, SOURCE, on_bucket, on_object
 from skylift.cloud.services.s3.precondition import check_source
 from skylift.cloud.services.s3.rules import (
     ENCRYPTION,
     MAX_PUT,
+    OfBucket,
     body_of,
     bucket_arn,
     bucket_of,
@@ -30,7 +32,6 @@ from skylift.cloud.services.s3.rules import (
     checked_limit,
     checked_metadata,
     content_type,
-    described_checksums,
     object_arn,
     owner,
     system_headers,
@@ -39,10 +40,13 @@ from skylift.cloud.store.bucket import list_uploads, parts
 from skylift.cloud.store.content import discard, keep, share
 from skylift.cloud.store.database import Tx
 
+if TYPE_CHECKING:
+    from aws_shapes import s3
+
 MOST_PARTS = 10_000
 
 
-def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def create(tx: Tx, caller: Caller, params: s3.CreateMultipartUploadRequest) -> s3.CreateMultipartUploadOutput:
     bucket, key = bucket_of(tx, caller, params), params["Key"]
     check_key(key)
     check_features(bucket, params)
@@ -61,11 +65,10 @@ def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
         tags=from_header(params),
     )
     tx.add(upload)
-    answer = {"Bucket": bucket.name, "Key": key, "UploadId": upload.id, **ENCRYPTION}
-    return {**answer, **_checksum_kind(upload)}
+    return {"Bucket": bucket.name, "Key": key, "UploadId": upload.id, **ENCRYPTION, **_checksum_kind(upload)}
 
 
-def put_part(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def put_part(tx: Tx, caller: Caller, params: s3.UploadPartRequest) -> s3.UploadPartOutput:
     upload, number = upload_of(tx, caller, params), _checked_number(params)
     body = body_of(params)
     algorithm = upload.checksum_algorithm
@@ -88,13 +91,16 @@ def put_part(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     return {"ETag": quoted(part.md5), **ENCRYPTION, **described_checksums(part.checksums)}
 
 
-def copy_part(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
-    """A part from an object that is there: its bytes are shared, and read once for their digests."""
+def copy_part(
+    tx: Tx, caller: Caller, params: s3.UploadPartCopyRequest, found: Digested | None = None
+) -> s3.UploadPartCopyOutput:
+    """A part from an object that is there: its bytes are shared, and read once for their digests, which are `found`
+    when that was done beforehand."""
     upload, number = upload_of(tx, caller, params), _checked_number(params)
     source = source_of(tx, caller, params)
     check_source(params, source)
     piece = _source_range(params, source)
-    found = digested(tx, piece, upload.checksum_algorithm, params)
+    found = digested(tx, piece, upload.checksum_algorithm, found)
     part = Part(
         upload_id=upload.id,
         number=number,
@@ -105,18 +111,23 @@ def copy_part(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
         checksums=found.checksums,
     )
     _store(tx, part)
-    result = {"ETag": quoted(part.md5), "LastModified": part.modified, **described_checksums(part.checksums)}
+    result: s3.CopyPartResult = {
+        "ETag": quoted(part.md5),
+        "LastModified": part.modified,
+        **described_checksums(part.checksums),
+    }
     return {"CopyPartResult": result, **ENCRYPTION, **described_source(tx, source)}
 
 
-def prepare_copy_part(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def prepare_copy_part(tx: Tx, caller: Caller, params: s3.UploadPartCopyRequest) -> Handler:
     """Reads the bytes that are to be copied, for their digests; see Operation.prepare."""
     upload, source = upload_of(tx, caller, params), source_of(tx, caller, params)
     check_source(params, source)
-    return {"Digested": digest_bytes(tx, _source_range(params, source), upload.checksum_algorithm)}
+    found = digest_bytes(tx, _source_range(params, source), upload.checksum_algorithm)
+    return partial(copy_part, found=found)
 
 
-def abort(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def abort(tx: Tx, caller: Caller, params: s3.AbortMultipartUploadRequest) -> s3.AbortMultipartUploadOutput:
     upload = upload_of(tx, caller, params)
     for part in tx.find(Part, upload_id=upload.id):
         discard(tx, part.extents)
@@ -124,13 +135,13 @@ def abort(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     return {}
 
 
-def list_parts(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def list_parts(tx: Tx, caller: Caller, params: s3.ListPartsRequest) -> s3.ListPartsOutput:
     upload = upload_of(tx, caller, params)
-    limit = checked_limit(params, "MaxParts", "max-parts")
+    limit = checked_limit(params.get("MaxParts"), "max-parts")
     after = params.get("PartNumberMarker", 0)
     found = parts(tx, upload.id, after, limit + 1)
     page = found[:limit]
-    answer: dict[str, Any] = {
+    answer: s3.ListPartsOutput = {
         "Bucket": upload.bucket,
         "Key": upload.key,
         "UploadId": upload.id,
@@ -157,10 +168,10 @@ def list_parts(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     return answer
 
 
-def list_all(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def list_all(tx: Tx, caller: Caller, params: s3.ListMultipartUploadsRequest) -> s3.ListMultipartUploadsOutput:
     bucket = bucket_of(tx, caller, params)
-    encode = encoder(params)
-    limit = checked_limit(params, "MaxUploads", "max-uploads")
+    encode = encoder(params.get("EncodingType"))
+    limit = checked_limit(params.get("MaxUploads"), "max-uploads")
     prefix, delimiter, marker = params.get("Prefix", ""), params.get("Delimiter", ""), params.get("KeyMarker", "")
     # Without a key the marker of the upload says nothing; S3 ignores it.
     id_marker = params.get("UploadIdMarker", "") if marker else ""
@@ -168,7 +179,7 @@ def list_all(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
         tx, bucket.name, prefix=prefix, delimiter=delimiter, after=marker, after_id=id_marker, limit=max(limit, 1)
     )
     items = page.items[:limit]
-    answer: dict[str, Any] = {
+    answer: s3.ListMultipartUploadsOutput = {
         "Bucket": bucket.name,
         "KeyMarker": encode(marker),
         "UploadIdMarker": id_marker,
@@ -177,7 +188,7 @@ def list_all(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
         "IsTruncated": page.truncated and limit > 0,
     }
     uploads = [_described(item, caller, encode) for item in items if isinstance(item, Upload)]
-    prefixes = [{"Prefix": encode(item)} for item in items if isinstance(item, str)]
+    prefixes: list[s3.CommonPrefix] = [{"Prefix": encode(item)} for item in items if isinstance(item, str)]
     if uploads:
         answer["Uploads"] = uploads
     if prefixes:
@@ -193,7 +204,19 @@ def list_all(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     return answer
 
 
-def upload_of(tx: Tx, caller: Caller, params: Any) -> Upload:
+class OfUpload(OfBucket):
+    """What every request has that names an upload."""
+
+    Key: str
+    UploadId: str
+
+
+class _ChecksumKind(TypedDict):
+    ChecksumAlgorithm: NotRequired[str]
+    ChecksumType: NotRequired[str]
+
+
+def upload_of(tx: Tx, caller: Caller, params: OfUpload) -> Upload:
     bucket = bucket_of(tx, caller, params)
     upload = tx.get(Upload, id=params["UploadId"])
     if upload is None or (upload.bucket, upload.key) != (bucket.name, params["Key"]):
@@ -201,25 +224,25 @@ def upload_of(tx: Tx, caller: Caller, params: Any) -> Upload:
     return upload
 
 
-def check(action: str) -> Callable[[Tx, Caller, Any], Iterable[Check]]:
+def check(action: str) -> Checks:
     """The caller must be allowed `action` on the object that the upload is to become."""
 
-    def checks(_tx: Tx, _caller: Caller, params: Any) -> Iterable[Check]:
+    def checks(_tx: Tx, _caller: Caller, params: OfUpload) -> Iterable[Check]:
         return [Check(f"s3:{action}", object_arn(params["Bucket"], params["Key"]))]
 
     return checks
 
 
-def check_copy_part(tx: Tx, caller: Caller, params: Any) -> Iterable[Check]:
+def check_copy_part(tx: Tx, caller: Caller, params: s3.UploadPartCopyRequest) -> Iterable[Check]:
     yield from check_readable(tx, *source_name(params))
-    yield from check_upload(tx, caller, params)
+    yield from check_part(tx, caller, params)
 
 
-def check_list(_tx: Tx, _caller: Caller, params: Any) -> Iterable[Check]:
+def check_list(_tx: Tx, _caller: Caller, params: s3.ListMultipartUploadsRequest) -> Iterable[Check]:
     return [Check("s3:ListBucketMultipartUploads", bucket_arn(params["Bucket"]))]
 
 
-def _checksum_choice(params: Any) -> tuple[str | None, str]:
+def _checksum_choice(params: s3.CreateMultipartUploadRequest) -> tuple[str | None, str]:
     algorithm, checksum_type = params.get("ChecksumAlgorithm"), params.get("ChecksumType")
     if algorithm is None:
         if checksum_type is not None:
@@ -238,14 +261,14 @@ def _checksum_choice(params: Any) -> tuple[str | None, str]:
     return algorithm, checksum_type or TYPES[algorithm][0]
 
 
-def _checksum_kind(upload: Upload) -> dict[str, str]:
+def _checksum_kind(upload: Upload) -> _ChecksumKind:
     if upload.checksum_algorithm is None:
         return {}
     return {"ChecksumAlgorithm": upload.checksum_algorithm, "ChecksumType": upload.checksum_type}
 
 
-def _checked_number(params: Any) -> int:
-    number: int = params["PartNumber"]
+def _checked_number(params: s3.UploadPartCopyRequest | s3.UploadPartRequest) -> int:
+    number = params["PartNumber"]
     if not 1 <= number <= MOST_PARTS:
         raise invalid_argument(
             "partNumber", number, f"Part number must be an integer between 1 and {MOST_PARTS}, inclusive"
@@ -263,7 +286,7 @@ def _store(tx: Tx, part: Part) -> None:
         discard(tx, replaced.extents)
 
 
-def _source_range(params: Any, source: Object) -> tuple[Extent, ...]:
+def _source_range(params: s3.UploadPartCopyRequest, source: Object) -> tuple[Extent, ...]:
     """The bytes of the source that are to be copied. Raises InvalidArgument, InvalidRequest for too many."""
     piece = _asked_range(params, source)
     if sum(extent.length for extent in piece) > MAX_PUT:
@@ -273,7 +296,7 @@ def _source_range(params: Any, source: Object) -> tuple[Extent, ...]:
     return piece
 
 
-def _asked_range(params: Any, source: Object) -> tuple[Extent, ...]:
+def _asked_range(params: s3.UploadPartCopyRequest, source: Object) -> tuple[Extent, ...]:
     asked = params.get("CopySourceRange")
     if asked is None:
         return source.extents
@@ -293,7 +316,7 @@ def _asked_range(params: Any, source: Object) -> tuple[Extent, ...]:
     return cut(source.extents, piece.start, piece.length)
 
 
-def _described(upload: Upload, caller: Caller, encode: Callable[[str], str]) -> dict[str, Any]:
+def _described(upload: Upload, caller: Caller, encode: Encode) -> s3.MultipartUpload:
     return {
         "UploadId": upload.id,
         "Key": encode(upload.key),
@@ -314,11 +337,11 @@ OPERATIONS = (
     on_object(
         "CreateMultipartUpload",
         create,
-        objects.check_upload,
+        objects.check_create_upload,
         f"ChecksumAlgorithm ChecksumType {CREATED}",
         writes=True,
     ),
-    on_object("UploadPart", put_part, objects.check_upload, f"UploadId PartNumber {BODY}", writes=True),
+    on_object("UploadPart", put_part, objects.check_part, f"UploadId PartNumber {BODY}", writes=True),
     on_object(
         "UploadPartCopy",
         copy_part,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from skylift.cloud.bucket import Bucket, Object, ObjectPart, Part, Upload
@@ -12,16 +12,25 @@ from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.services.s3 import object as objects
 from skylift.cloud.services.s3 import object_version as version
-from skylift.cloud.services.s3.checksum import TYPES, combined, composite, etag_of_parts, member
+from skylift.cloud.services.s3.checksum import (
+    combined,
+    composite,
+    described_checksums,
+    etag_of_parts,
+    stated_checksums,
+)
 from skylift.cloud.services.s3.error import bad_digest, invalid_request, malformed_xml
 from skylift.cloud.services.s3.object import quoted
 from skylift.cloud.services.s3.operation import on_object
 from skylift.cloud.services.s3.precondition import check_write
-from skylift.cloud.services.s3.rules import CHECKSUM_MEMBERS, ENCRYPTION, bucket_of, described_checksums
+from skylift.cloud.services.s3.rules import CHECKSUM_MEMBERS, ENCRYPTION, bucket_of
 from skylift.cloud.services.s3.upload import upload_of
 from skylift.cloud.store.bucket import completed, current
 from skylift.cloud.store.content import discard
 from skylift.cloud.store.database import Tx
+
+if TYPE_CHECKING:
+    from aws_shapes import s3
 
 SMALLEST_PART = 5 << 20
 _MD5 = re.compile(r"[0-9a-f]{32}")
@@ -29,7 +38,7 @@ DEFAULT_ALGORITHM = "CRC64NVME"
 """What S3 gives an object whose uploader chose nothing."""
 
 
-def complete(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def complete(tx: Tx, caller: Caller, params: s3.CompleteMultipartUploadRequest) -> s3.CompleteMultipartUploadOutput:
     bucket = bucket_of(tx, caller, params)
     before = completed(tx, bucket.name, params["Key"], params["UploadId"])
     if before is not None and _listed_etag(params) == before.etag:
@@ -69,8 +78,8 @@ def complete(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     return _answer(bucket, stored)
 
 
-def _answer(bucket: Bucket, stored: Object) -> dict[str, Any]:
-    answer = {
+def _answer(bucket: Bucket, stored: Object) -> s3.CompleteMultipartUploadOutput:
+    answer: s3.CompleteMultipartUploadOutput = {
         # Relative: S3 names a host here, and this cloud's name for itself is not known to it.
         "Location": f"/{stored.bucket}/{quote(stored.key)}",
         "Bucket": stored.bucket,
@@ -80,16 +89,18 @@ def _answer(bucket: Bucket, stored: Object) -> dict[str, Any]:
         **version.described(bucket, stored),
         **described_checksums(stored.checksums),
     }
-    return {**answer, "ChecksumType": stored.checksum_type} if stored.checksums else answer
+    if stored.checksums:
+        answer["ChecksumType"] = stored.checksum_type
+    return answer
 
 
-def _listed_etag(params: Any) -> str | None:
+def _listed_etag(params: s3.CompleteMultipartUploadRequest) -> str | None:
     """The ETag of an object of just the parts that the request lists."""
     listed = [item.get("ETag", "").strip('"') for item in params.get("MultipartUpload", {}).get("Parts", [])]
     return etag_of_parts(listed) if listed and all(_MD5.fullmatch(etag) for etag in listed) else None
 
 
-def _chosen_parts(params: Any, upload: Upload, arrived: dict[int, Part]) -> list[Part]:
+def _chosen_parts(params: s3.CompleteMultipartUploadRequest, upload: Upload, arrived: dict[int, Part]) -> list[Part]:
     """The parts that the request lists, each as it arrived, in ascending order and large enough."""
     listed = params.get("MultipartUpload", {}).get("Parts", [])
     if not listed or any("PartNumber" not in item or "ETag" not in item for item in listed):
@@ -117,16 +128,16 @@ def _chosen_parts(params: Any, upload: Upload, arrived: dict[int, Part]) -> list
     return chosen
 
 
-def _chosen_part(item: Any, upload: Upload, part: Part | None) -> Part:
+def _chosen_part(item: s3.CompletedPart, upload: Upload, part: Part | None) -> Part:
     agrees = part is not None and item["ETag"].strip('"') == part.md5
-    stated = {name: item[name] for name in item if name.startswith("Checksum")}
+    stated = stated_checksums(item)
     algorithm = upload.checksum_algorithm
-    if algorithm and upload.checksum_type == "COMPOSITE" and member(algorithm) not in stated:
+    if algorithm and upload.checksum_type == "COMPOSITE" and algorithm not in stated:
         raise invalid_request(
             f"The upload was created using a {algorithm.lower()} checksum. The complete request must include the "
             f"checksum for each part. It was missing for part {item['PartNumber']} in the request."
         )
-    if part is None or not agrees or not stated.items() <= described_checksums(part.checksums).items():
+    if part is None or not agrees or not stated.items() <= part.checksums.items():
         raise ServiceError(
             "InvalidPart",
             "One or more of the specified parts could not be found.  The part may not have been uploaded, or the "
@@ -139,7 +150,9 @@ def _chosen_part(item: Any, upload: Upload, part: Part | None) -> Part:
     return part
 
 
-def _whole_checksum(params: Any, upload: Upload, chosen: list[Part]) -> tuple[dict[str, str], str]:
+def _whole_checksum(
+    params: s3.CompleteMultipartUploadRequest, upload: Upload, chosen: list[Part]
+) -> tuple[dict[str, str], str]:
     """The object's checksum, which has to be the one that the request states, if it does."""
     algorithm, checksum_type = upload.checksum_algorithm, upload.checksum_type
     if algorithm is None and all(DEFAULT_ALGORITHM in part.checksums for part in chosen):
@@ -149,7 +162,7 @@ def _whole_checksum(params: Any, upload: Upload, chosen: list[Part]) -> tuple[di
             f"The upload was created using the {checksum_type} checksum mode. The complete request must use the same "
             "checksum mode."
         )
-    stated = {name: params[name] for name in map(member, TYPES) if name in params}
+    stated = stated_checksums(params)
     if algorithm is None:
         if stated:
             raise invalid_request("The upload was created without a checksum, and its parts have none to compare with.")
@@ -159,9 +172,9 @@ def _whole_checksum(params: Any, upload: Upload, chosen: list[Part]) -> tuple[di
         value = composite(algorithm, values)
     else:
         value = combined(algorithm, zip(values, [part.size for part in chosen], strict=True))
-    for name, claimed in stated.items():
-        if name != member(algorithm) or claimed != value:
-            raise bad_digest(name.removeprefix("Checksum"))
+    for claimed_of, claimed in stated.items():
+        if claimed_of != algorithm or claimed != value:
+            raise bad_digest(claimed_of)
     return {algorithm: value}, checksum_type
 
 

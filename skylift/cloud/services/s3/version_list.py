@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING
 
 from skylift.cloud.identity import Caller
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.s3.error import invalid_argument
-from skylift.cloud.services.s3.object_list import encoder, list_context, name_of
+from skylift.cloud.services.s3.object_list import Encode, encoder, list_context, name_of
 from skylift.cloud.services.s3.object_version import check_id, sequence_of
 from skylift.cloud.services.s3.operation import LISTED, on_bucket
 from skylift.cloud.services.s3.rules import bucket_arn, bucket_of, checked_limit, owner
 from skylift.cloud.store.bucket import Listing, VersionEntry, list_versions, version_of
 from skylift.cloud.store.database import Tx
 
+if TYPE_CHECKING:
+    from aws_shapes import s3
 
-def list_all(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+
+def list_all(tx: Tx, caller: Caller, params: s3.ListObjectVersionsRequest) -> s3.ListObjectVersionsOutput:
     bucket = bucket_of(tx, caller, params)
-    encode = encoder(params)
-    limit = checked_limit(params, "MaxKeys", "max-keys")
+    encode = encoder(params.get("EncodingType"))
+    limit = checked_limit(params.get("MaxKeys"), "max-keys")
     prefix, delimiter, marker = params.get("Prefix", ""), params.get("Delimiter", ""), params.get("KeyMarker", "")
     page: Listing[VersionEntry] = Listing((), truncated=False)
     after, older_than = _place(tx, bucket.name, params)
@@ -28,19 +31,20 @@ def list_all(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
             tx, bucket.name, prefix=prefix, delimiter=delimiter, after=after, older_than=older_than, limit=limit
         )
     entries = [item for item in page.items if isinstance(item, VersionEntry)]
-    prefixes = [{"Prefix": encode(item)} for item in page.items if isinstance(item, str)]
-    answer: dict[str, Any] = {
+    versions = [_version(item, bucket.owner, encode) for item in entries if not item.delete_marker]
+    markers = [_named(item, bucket.owner, encode) for item in entries if item.delete_marker]
+    prefixes: list[s3.CommonPrefix] = [{"Prefix": encode(item)} for item in page.items if isinstance(item, str)]
+    answer: s3.ListObjectVersionsOutput = {
         "Name": bucket.name,
         "Prefix": encode(prefix),
         "KeyMarker": encode(marker),
         "VersionIdMarker": params.get("VersionIdMarker", ""),
         "MaxKeys": limit,
         "IsTruncated": page.truncated,
-        "Versions": [_version(item, bucket.owner, encode) for item in entries if not item.delete_marker],
-        "DeleteMarkers": [_named(item, bucket.owner, encode) for item in entries if item.delete_marker],
-        "CommonPrefixes": prefixes,
+        **({"Versions": versions} if versions else {}),
+        **({"DeleteMarkers": markers} if markers else {}),
+        **({"CommonPrefixes": prefixes} if prefixes else {}),
     }
-    answer = {name: value for name, value in answer.items() if value != []}
     if delimiter:
         answer["Delimiter"] = encode(delimiter)
     if "EncodingType" in params:
@@ -53,11 +57,11 @@ def list_all(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     return answer
 
 
-def check_list(_tx: Tx, _caller: Caller, params: Any) -> Iterable[Check]:
+def check_list(_tx: Tx, _caller: Caller, params: s3.ListObjectVersionsRequest) -> Iterable[Check]:
     return [Check("s3:ListBucketVersions", bucket_arn(params["Bucket"]), list_context(params))]
 
 
-def _place(tx: Tx, bucket: str, params: Any) -> tuple[str, int | None]:
+def _place(tx: Tx, bucket: str, params: s3.ListObjectVersionsRequest) -> tuple[str, int | None]:
     """After which key, and which of its versions, to go on."""
     key, version = params.get("KeyMarker", ""), params.get("VersionIdMarker")
     if version is None:
@@ -80,7 +84,7 @@ def _place(tx: Tx, bucket: str, params: Any) -> tuple[str, int | None]:
 _GREATEST = (1 << 63) - 1
 
 
-def _named(item: VersionEntry, account: str, encode: Any) -> dict[str, Any]:
+def _named(item: VersionEntry, account: str, encode: Encode) -> s3.DeleteMarkerEntry:
     return {
         "Key": encode(item.key),
         "VersionId": item.version,
@@ -90,9 +94,9 @@ def _named(item: VersionEntry, account: str, encode: Any) -> dict[str, Any]:
     }
 
 
-def _version(item: VersionEntry, account: str, encode: Any) -> dict[str, Any]:
+def _version(item: VersionEntry, account: str, encode: Encode) -> s3.ObjectVersion:
     entry = item.entry
-    answer = {
+    answer: s3.ObjectVersion = {
         **_named(item, account, encode),
         "ETag": f'"{entry.etag}"',
         "Size": entry.size,

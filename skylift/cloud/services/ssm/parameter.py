@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
@@ -26,6 +26,9 @@ from skylift.cloud.store.database import Tx
 from skylift.cloud.store.parameter import history as stored_history
 from skylift.cloud.store.parameter import newest
 
+if TYPE_CHECKING:
+    from aws_shapes import ssm
+
 MAX_TAGS = 50
 BY_PATH_PAGE = 10
 PAGE = 50
@@ -33,12 +36,12 @@ PAGE = 50
 Context = dict[str, str | tuple[str, ...]]
 
 
-def get(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def get(tx: Tx, caller: Caller, params: ssm.GetParameterRequest) -> ssm.GetParameterResult:
     wanted = reference(caller, params["Name"])
     return {"Parameter": view(caller, version_of(tx, wanted), wanted.selector)}
 
 
-def get_many(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def get_many(tx: Tx, caller: Caller, params: ssm.GetParametersRequest) -> ssm.GetParametersResult:
     found, missing = [], []
     for name in dict.fromkeys(params["Names"]):
         try:
@@ -51,7 +54,7 @@ def get_many(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     return {"Parameters": found, "InvalidParameters": missing}
 
 
-def by_path(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def by_path(tx: Tx, caller: Caller, params: ssm.GetParametersByPathRequest) -> ssm.GetParametersByPathResult:
     path = params["Path"]
     check_path(path)
     filters = by_path_filters(params.get("ParameterFilters"))
@@ -69,7 +72,7 @@ def _below(tx: Tx, prefix: str, start: str) -> Iterator[ParameterVersion]:
     return newest(tx, after=start, prefix="" if prefix == "/" else prefix)
 
 
-def history(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def history(tx: Tx, caller: Caller, params: ssm.GetParameterHistoryRequest) -> ssm.GetParameterHistoryResult:
     name = _required(tx, caller, params["Name"]).name
     start = after(params, NOT_VALID) or "0"
     if not re.fullmatch("[0-9]{1,9}", start):
@@ -80,12 +83,12 @@ def history(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     return {"Parameters": [_history_view(version) for version in chosen], **token}
 
 
-def delete(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def delete(tx: Tx, caller: Caller, params: ssm.DeleteParameterRequest) -> ssm.DeleteParameterResult:
     tx.remove(_required(tx, caller, params["Name"]))
     return {}
 
 
-def delete_many(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def delete_many(tx: Tx, caller: Caller, params: ssm.DeleteParametersRequest) -> ssm.DeleteParametersResult:
     deleted, missing = [], []
     for name in dict.fromkeys(params["Names"]):
         parameter = tx.get(Parameter, name=name)
@@ -106,24 +109,24 @@ def _required(tx: Tx, caller: Caller, text: str) -> Parameter:
     return parameter
 
 
-def add_tags(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def add_tags(tx: Tx, _caller: Caller, params: ssm.AddTagsToResourceRequest) -> ssm.AddTagsToResourceResult:
     parameter = _tagged(tx, params)
     tx.save(replace(parameter, tags=merged(parameter.tags, params["Tags"])))
     return {}
 
 
-def remove_tags(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def remove_tags(tx: Tx, _caller: Caller, params: ssm.RemoveTagsFromResourceRequest) -> ssm.RemoveTagsFromResourceResult:
     parameter = _tagged(tx, params)
     kept = {key: value for key, value in parameter.tags.items() if key not in params["TagKeys"]}
     tx.save(replace(parameter, tags=kept))
     return {}
 
 
-def list_tags(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def list_tags(tx: Tx, _caller: Caller, params: ssm.ListTagsForResourceRequest) -> ssm.ListTagsForResourceResult:
     return {"TagList": tag_list(_tagged(tx, params).tags)}
 
 
-def merged(tags: dict[str, str], pairs: list[dict[str, str]]) -> dict[str, str]:
+def merged(tags: dict[str, str], pairs: list[ssm.Tag]) -> dict[str, str]:
     added = {pair["Key"]: pair["Value"] for pair in pairs}
     if any(key.lower().startswith("aws:") for key in added):
         raise invalid("Tag keys that begin with aws: are reserved for system use.")
@@ -133,7 +136,7 @@ def merged(tags: dict[str, str], pairs: list[dict[str, str]]) -> dict[str, str]:
     return result
 
 
-def view(caller: Caller, version: ParameterVersion, selector: str | None = None) -> dict[str, Any]:
+def view(caller: Caller, version: ParameterVersion, selector: str | None = None) -> ssm.Parameter:
     return {
         "Name": version.name,
         "Type": version.kind,
@@ -146,14 +149,13 @@ def view(caller: Caller, version: ParameterVersion, selector: str | None = None)
     }
 
 
-def _history_view(version: ParameterVersion) -> dict[str, Any]:
-    described = {"Description": version.description} if version.description else {}
+def _history_view(version: ParameterVersion) -> ssm.ParameterHistory:
     return {
         "Name": version.name,
         "Type": version.kind,
         "LastModifiedDate": version.modified,
         "LastModifiedUser": version.modified_by,
-        **described,
+        **({"Description": version.description} if version.description else {}),
         "Value": version.value,
         "Version": version.number,
         "Labels": [],
@@ -163,7 +165,9 @@ def _history_view(version: ParameterVersion) -> dict[str, Any]:
     }
 
 
-def _tagged(tx: Tx, params: Any) -> Parameter:
+def _tagged(
+    tx: Tx, params: ssm.AddTagsToResourceRequest | ssm.ListTagsForResourceRequest | ssm.RemoveTagsFromResourceRequest
+) -> Parameter:
     if params["ResourceType"] != "Parameter":
         raise ServiceError("InvalidResourceType", "This cloud has no resource to tag but parameters: Parameter.")
     parameter = tx.get(Parameter, name=params["ResourceId"])
@@ -187,7 +191,7 @@ def on_names(action: str, member: str) -> Checks:
     return checks
 
 
-def on_path(_tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+def on_path(_tx: Tx, caller: Caller, params: ssm.GetParametersByPathRequest) -> Iterator[Check]:
     """The path itself is asked about, not what is found below it; the root's ARN is `parameter/`.
 
     https://docs.aws.amazon.com/systems-manager/latest/userguide/ps-retrieval-authorization.html

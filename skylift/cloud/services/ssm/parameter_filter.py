@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.parameter import Parameter, ParameterVersion
 from skylift.cloud.services.api.parameter_name import check_path, invalid
 from skylift.cloud.store.database import Tx
+
+if TYPE_CHECKING:
+    from aws_shapes import ssm
 
 _VALUES = {
     "Type": ("String", "StringList", "SecureString"),
@@ -31,7 +34,7 @@ class Filter:
     values: tuple[str, ...]
 
 
-def describe_filters(params: Any) -> list[Filter]:
+def describe_filters(params: ssm.DescribeParametersRequest) -> list[Filter]:
     """Either kind of filters that DescribeParameters takes; the older one compares names from their beginning."""
     if params.get("Filters") and params.get("ParameterFilters"):
         raise invalid("You can use either Filters or ParameterFilters in a single request.")
@@ -42,7 +45,7 @@ def describe_filters(params: Any) -> list[Filter]:
     return older or _checked(params.get("ParameterFilters"), _DESCRIBE, tags=True)
 
 
-def by_path_filters(given: list[dict[str, Any]] | None) -> list[Filter]:
+def by_path_filters(given: list[ssm.ParameterStringFilter] | None) -> list[Filter]:
     return _checked(given, _BY_PATH, tags=False)
 
 
@@ -85,7 +88,7 @@ def _is_below(name: str, path: str, deep: bool) -> bool:
     return rooted.startswith(prefix) and (deep or "/" not in rooted.removeprefix(prefix))
 
 
-def _checked(given: list[dict[str, Any]] | None, keys: tuple[str, ...], *, tags: bool) -> list[Filter]:
+def _checked(given: list[ssm.ParameterStringFilter] | None, keys: tuple[str, ...], *, tags: bool) -> list[Filter]:
     filters: list[Filter] = []
     for one in given or []:
         key = one["Key"]

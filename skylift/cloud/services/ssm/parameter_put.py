@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
-from skylift.cloud.parameter import Parameter, ParameterVersion, Tier
+from skylift.cloud.parameter import Kind, Parameter, ParameterVersion, Tier
 from skylift.cloud.services.api.iam_rules import request_tags
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.api.page_token import after
@@ -23,6 +23,9 @@ from skylift.cloud.services.ssm.parameter_page import NOT_VALID, page
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.parameter import count, forget_version, newest
 
+if TYPE_CHECKING:
+    from aws_shapes import ssm
+
 LONGEST: dict[Tier, int] = {"Standard": 4096, "Advanced": 8192}
 """Bytes that a value may have."""
 MOST: dict[Tier, int] = {"Standard": 10_000, "Advanced": 100_000}
@@ -30,7 +33,7 @@ VERSIONS = 100
 DATA_TYPES = ("text", "aws:ec2:image")
 
 
-def put(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def put(tx: Tx, caller: Caller, params: ssm.PutParameterRequest) -> ssm.PutParameterResult:
     """Every value makes a new version; of more than a hundred the oldest goes."""
     name = _name(caller, params["Name"])
     if params.get("Type") == "SecureString":
@@ -56,14 +59,14 @@ def put(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     return {"Version": version.number, "Tier": version.tier}
 
 
-def describe(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def describe(tx: Tx, caller: Caller, params: ssm.DescribeParametersRequest) -> ssm.DescribeParametersResult:
     filters = describe_filters(params)
     found = (version for version in newest(tx, after=after(params, NOT_VALID)) if matches(tx, version, filters))
     chosen, token = page(params, found, PAGE)
     return {"Parameters": [_metadata(caller, version) for version in chosen], **token}
 
 
-def checks(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+def checks(tx: Tx, caller: Caller, params: ssm.PutParameterRequest) -> Iterator[Check]:
     overwrite = "true" if params.get("Overwrite") else "false"
     tags = request_tags(params)
     yield on_name(tx, caller, "PutParameter", params["Name"], {**tags, "ssm:Overwrite": overwrite})
@@ -78,7 +81,7 @@ def _name(caller: Caller, text: str) -> str:
     return name
 
 
-def _first(tx: Tx, caller: Caller, params: Any, name: str) -> ParameterVersion:
+def _first(tx: Tx, caller: Caller, params: ssm.PutParameterRequest, name: str) -> ParameterVersion:
     if "Type" not in params:
         raise invalid("A parameter type is required when you create a parameter.")
     tier = _tier(params.get("Tier", "Standard"), params["Value"])
@@ -87,7 +90,7 @@ def _first(tx: Tx, caller: Caller, params: Any, name: str) -> ParameterVersion:
     return ParameterVersion(
         name,
         1,
-        params["Type"],
+        _kind(params["Type"]),
         params["Value"],
         tx.now,
         caller.arn,
@@ -97,7 +100,7 @@ def _first(tx: Tx, caller: Caller, params: Any, name: str) -> ParameterVersion:
     )
 
 
-def _next(tx: Tx, caller: Caller, params: Any, parameter: Parameter) -> ParameterVersion:
+def _next(tx: Tx, caller: Caller, params: ssm.PutParameterRequest, parameter: Parameter) -> ParameterVersion:
     """What is not given stays as it was."""
     if not params.get("Overwrite"):
         raise ServiceError(
@@ -130,11 +133,28 @@ def _next(tx: Tx, caller: Caller, params: Any, parameter: Parameter) -> Paramete
     )
 
 
+def _kind(asked: str) -> Kind:
+    match asked:
+        case "String" | "StringList":
+            return asked
+    raise _not_one_of(asked, "type", "SecureString, StringList, String")
+
+
 def _tier(asked: str, value: str) -> Tier:
     """Intelligent tiering takes the standard tier for what fits in."""
-    if asked == "Intelligent-Tiering":
-        return "Advanced" if len(value.encode()) > LONGEST["Standard"] else "Standard"
-    return "Advanced" if asked == "Advanced" else "Standard"
+    match asked:
+        case "Intelligent-Tiering":
+            return "Advanced" if len(value.encode()) > LONGEST["Standard"] else "Standard"
+        case "Standard" | "Advanced":
+            return asked
+    raise _not_one_of(asked, "tier", "Advanced, Intelligent-Tiering, Standard")
+
+
+def _not_one_of(asked: str, member: str, known: str) -> ServiceError:
+    return invalid(
+        f"1 validation error detected: Value '{asked}' at '{member}' failed to satisfy constraint: Member must satisfy "
+        f"enum value set: [{known}]"
+    )
 
 
 def _check_value(tx: Tx, version: ParameterVersion) -> None:
@@ -163,15 +183,14 @@ def _check_value(tx: Tx, version: ParameterVersion) -> None:
     check_image_value(tx, version.data_type, value)
 
 
-def _metadata(caller: Caller, version: ParameterVersion) -> dict[str, Any]:
-    described = {"Description": version.description} if version.description else {}
+def _metadata(caller: Caller, version: ParameterVersion) -> ssm.ParameterMetadata:
     return {
         "Name": version.name,
         "ARN": arn(caller, version.name),
         "Type": version.kind,
         "LastModifiedDate": version.modified,
         "LastModifiedUser": version.modified_by,
-        **described,
+        **({"Description": version.description} if version.description else {}),
         "Version": version.number,
         "Tier": version.tier,
         "Policies": [],

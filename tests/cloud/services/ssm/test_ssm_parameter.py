@@ -98,6 +98,8 @@ def test_the_oldest_of_more_than_a_hundred_versions_goes(account: Account) -> No
         ({"Value": "x" * 4097}, "ValidationException", "4096"),
         ({"Value": "x" * 8193, "Tier": "Advanced"}, "ValidationException", "8192"),
         ({"Type": "SecureString"}, "UnsupportedParameterType", "SecureString"),
+        ({"Type": "Text"}, "ValidationException", "'type'"),
+        ({"Tier": "Golden"}, "ValidationException", "'tier'"),
         ({"DataType": "aws:ec2:image"}, "ValidationException", "aws:ec2:image"),
         ({"DataType": "Text"}, "ValidationException", "lowercase"),
         ({"Overwrite": True, "Tags": [{"Key": "k", "Value": "v"}]}, "ValidationException", "together"),
