@@ -105,7 +105,7 @@ def submit(script: str | os.PathLike[str] | None = None, **options: Any) -> Job:
 
 def jobs(*, all: bool = False, on: str | None = None) -> list[Listed]:
     """What `skylift ps` lists: jobs that have a server, and with `all` those that have ended."""
-    return Jobs(settings_for(on)).listed(ended=all)
+    return Jobs(settings_for(on, start=False)).listed(ended=all)
 
 
 class Job:
@@ -113,7 +113,7 @@ class Job:
 
     def __init__(self, name: str, *, on: str | None = None, _account: Account | None = None) -> None:
         self.name = name
-        self._account = _account or open_account(settings_for(on))
+        self._account = _account or open_account(settings_for(on, start=False))
         self._account.record(name)
 
     def __repr__(self) -> str:

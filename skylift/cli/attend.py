@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
 
 import typer
 
-from skylift.cli.place import On, settings_for
+from skylift.cli.place import On, settings_there
 from skylift.cli.say import say, say_json
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def attach(
     outlet = Outlet(2 if as_json else 1, 2)
     screen = make_screen(outlet, quiet=quiet, json=as_json)
     forwards = Forwards([read_forward(text) for text in forward or ()])
-    account = open_account(settings_for(on))
+    account = open_account(settings_there(on))
     there = visit(account, name, Path.cwd())
     seat = Seat(screen) if there.interactive and os.isatty(0) else None
     screen = seat or screen
@@ -100,7 +100,7 @@ def wait(
     from skylift.runner.jobs.wait import wait as wait_for
     from skylift.runner.remote.account import open_account
 
-    account = open_account(settings_for(on))
+    account = open_account(settings_there(on))
     screen = make_screen(Outlet(1, 2), quiet=False, json=True)
 
     async def one(name: str) -> Outcome | SkyliftError:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from skylift.cli.place import On, settings_for
+from skylift.cli.place import On, settings_there
 from skylift.cli.say import say
 
 
@@ -25,7 +25,7 @@ def cancel(
 
     code = 0
     try:
-        jobs = Jobs(settings_for(on))
+        jobs = Jobs(settings_there(on))
         for name in names:
             try:
                 say(f"{name}: {jobs.cancel(name)}")

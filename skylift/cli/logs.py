@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from skylift.cli.place import On, settings_for
+from skylift.cli.place import On, settings_there
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
 
 
 def register(app: typer.Typer) -> None:
@@ -32,5 +37,26 @@ def logs(
 
     screen = Plain(Outlet(1, 1 if stderr else 2), quiet=False)
     start = read_since(since, time.time()) if since else 0.0
-    account = open_account(settings_for(on))
-    asyncio.run(show_logs(account, name, screen, follow=follow, only="stderr" if stderr else None, since=start))
+    account = open_account(settings_there(on))
+    work = show_logs(account, name, screen, follow=follow, only="stderr" if stderr else None, since=start)
+    asyncio.run(while_read(1, work))
+
+
+async def while_read(descriptor: int, work: Coroutine[object, object, object]) -> None:
+    """The work, until whoever reads our output has gone (`| head`): that ends it, also while nothing is written. Raises
+    BrokenPipeError then."""
+    import asyncio
+
+    task = asyncio.ensure_future(work)
+    loop = asyncio.get_running_loop()
+    # The end of a pipe that is written to is ready to be read when nobody reads the other, and never before.
+    piped = stat.S_ISFIFO(os.fstat(descriptor).st_mode)
+    if piped:
+        loop.add_reader(descriptor, task.cancel)
+    try:
+        await task
+    except asyncio.CancelledError:
+        raise BrokenPipeError from None
+    finally:
+        if piped:
+            loop.remove_reader(descriptor)

@@ -28,3 +28,10 @@ def settings_for(on: str | None, access: Access | None = None) -> Settings:
     from skylift.place.settings import settings_for as find
 
     return find(on, access, showing=build_bar)
+
+
+def settings_there(on: str | None) -> Settings:
+    """Likewise, for who looks at jobs or ends them: a cloud that is down is not started for that."""
+    from skylift.place.settings import settings_for as find
+
+    return find(on, showing=build_bar, start=False)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from skylift.cli.place import On, settings_for
+from skylift.cli.place import On, settings_there
 from skylift.cli.say import say, say_json
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def ps(
     ended = everything or last is not None or bool(state) or like is not None
     most = last if last is not None or as_json or not ended else _SHOWN
     # One more tells whether there are more.
-    found = Jobs(settings_for(on)).listed(
+    found = Jobs(settings_there(on)).listed(
         ended=ended, last=None if most is None else most + 1, states=state or (), like=like
     )
     listed = found[:most]

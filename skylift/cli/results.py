@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from skylift.cli.place import On, settings_for
+from skylift.cli.place import On, settings_there
 from skylift.cli.say import say, say_json
 
 
@@ -32,7 +32,7 @@ def results(
     from skylift.runner.text.size import spell_size
 
     screen = make_screen(Outlet(1, 2), quiet=as_json, json=as_json)
-    account = open_account(settings_for(on))
+    account = open_account(settings_there(on))
     try:
         with Clock(screen).step("results") as step:
             brought = collect(account, name, folder or Path(), screen)
@@ -60,7 +60,7 @@ def rm(
     from skylift.runner.jobs.jobs import Jobs
 
     code = 0
-    jobs = Jobs(settings_for(on))
+    jobs = Jobs(settings_there(on))
     for name in names:
         try:
             say(f"{name}: {jobs.remove(name)}")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from skylift.cli.place import On, settings_for
+from skylift.cli.place import On, settings_there
 
 
 def register(app: typer.Typer) -> None:
@@ -36,7 +36,7 @@ def ssh(
     try:
         if shutil.which("ssh") is None:
             raise UsageError("There is no OpenSSH client on this machine.", "Install it: openssh-client.")
-        argv = Jobs(settings_for(on)).shell(name, words, terminal=terminal)
+        argv = Jobs(settings_there(on)).shell(name, words, terminal=terminal)
     except SkyliftError as error:
         show_error(error)
         raise typer.Exit(error.exit_code) from None

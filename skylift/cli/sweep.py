@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from skylift.cli.place import On, settings_for
+from skylift.cli.place import On, settings_there
 from skylift.cli.say import say, say_json
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def sweep(
     from skylift.runner.jobs.sweep import Sweep
     from skylift.runner.remote.account import open_account
 
-    found = Sweep(open_account(settings_for(on))).find()
+    found = Sweep(open_account(settings_there(on))).find()
     failed = [each.id for each in found if each.removable and not dry_run and not _removed(each)]
     if as_json:
         gone = {id(each) for each in found if each.removable and not dry_run and each.id not in failed}

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import Literal
+from typing import Literal, NoReturn
 
 from skylift.cloud.data import Endpoint
 from skylift.cloud.home import Home, RootKey, default_home
 from skylift.place.privilege import is_root, run_as_root
-from skylift.place.start import Showing, bring_up, prepare_home, unseen
+from skylift.place.start import Showing, bring_up, prepare_home, refuse_earlier, unseen
 from skylift.runner.errors import USAGE, RunError, UsageError
 from skylift.runner.job.cache import Cache
 from skylift.runner.job.job import Credentials, Machine, NewestImage, Secret, Settings
@@ -16,10 +16,11 @@ from skylift.runner.job.job import Credentials, Machine, NewestImage, Secret, Se
 IMAGES = NewestImage(pattern="skylift-debian-13-*", owners=("amazon",), has_uv=True)
 
 
-def local_settings(showing: Showing = unseen) -> Settings:
-    """Where jobs run when nothing else is said: this machine's cloud, started now if it is not up."""
+def local_settings(showing: Showing = unseen, start: bool = True) -> Settings:
+    """Where jobs run when nothing else is said: this machine's cloud. One that is down is started, or UsageError tells
+    what a start would take."""
     home = default_home()
-    endpoint, key = ensure_cloud_up(home, showing)
+    endpoint, key = ensure_cloud_up(home, showing) if start or _is_up(home) else _refuse_to_start(home)
     return Settings(
         region=endpoint.region,
         key_dir=home.path / "keys",
@@ -53,6 +54,31 @@ def ensure_cloud_up(home: Home, showing: Showing = unseen) -> tuple[Endpoint, Ro
             failure = UsageError if code == USAGE else RunError
             raise failure("The cloud on this machine could not be started; the reason stands above.")
     return running_cloud(home)
+
+
+def _refuse_to_start(home: Home) -> NoReturn:
+    """Nobody starts a cloud by looking at it."""
+    from skylift.cloud.compute.image import default_image
+
+    refuse_earlier(home)
+    if not home.data.path.exists():
+        raise UsageError(
+            f"There is no cloud in {home.path}, so it has no jobs.",
+            "`skylift run SCRIPT` starts one. Jobs on AWS: --on aws.",
+        )
+    taken = home.data.down_mark.exists()
+    takes = [*([] if is_root() else ["needs sudo"]), "brings back its servers, with what is on their disks"]
+    if default_image(home.data) is None:
+        takes.append("builds the image of servers first, which takes a minute or more")
+    raise UsageError(
+        f"The cloud in {home.path} {'was taken down' if taken else 'has ended'}, and its jobs are looked at when it is"
+        " up.",
+        f"Start it: skylift cloud up\nThat {_enumerate(takes)}.",
+    )
+
+
+def _enumerate(words: list[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def _is_up(home: Home) -> bool:

@@ -16,10 +16,16 @@ if TYPE_CHECKING:
 
 
 def settings_for(
-    on: str | None, access: Access | None = None, *, trusted: bool = False, showing: Showing = unseen
+    on: str | None,
+    access: Access | None = None,
+    *,
+    trusted: bool = False,
+    showing: Showing = unseen,
+    start: bool = True,
 ) -> Settings:
     """The place's settings. What stands in the environment, or in `[tool.skylift]` of the project around, counts where
-    nothing was said; of the latter, what was agreed to, unless it is `trusted`."""
+    nothing was said; of the latter, what was agreed to, unless it is `trusted`. Without `start`, a cloud of this
+    machine's that is down is a UsageError, and stays down."""
     from dataclasses import replace
 
     from skylift.place.figures import use_own_figures
@@ -27,7 +33,7 @@ def settings_for(
 
     use_own_figures()
     chosen = on or _said_otherwise("on", trusted=trusted) or "local"
-    settings = _settings_of(chosen, showing)
+    settings = _settings_of(chosen, showing, start=start)
     if access is None:
         ssh_from = _said_otherwise("ssh-from", trusted=trusted)
         access = Access(ssh_from=ssh_from) if ssh_from else None
@@ -51,11 +57,11 @@ def standing_settings(on: str | None) -> Settings | None:
     return settings_for(chosen, Access())
 
 
-def _settings_of(place: str, showing: Showing) -> Settings:
+def _settings_of(place: str, showing: Showing, *, start: bool) -> Settings:
     if place == "local":
         from skylift.place.local import local_settings
 
-        return local_settings(showing)
+        return local_settings(showing, start)
     if place == "aws":
         from skylift.runner.job.cache import Cache
         from skylift.runner.launch.aws_settings import aws_settings

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from skylift.cli.main import perform
+from skylift.cloud.home import default_home
 from skylift.place.settings import settings_for
 from skylift.runner.errors import NoCredentials, UsageError
 from skylift.runner.launch.image import PUBLISHED
@@ -90,7 +91,43 @@ def test_a_state_directory_where_none_can_be(
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("SKYLIFT_HOME", str(tmp_path / "file" / "home"))
-    assert perform(["ps", "--on", "local"]) == 2
+    assert perform(["cloud", "up"]) == 2
     err = capfd.readouterr().err
     assert "file/home cannot be made: Not a directory." in err
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["ps"],
+        ["logs", "x"],
+        ["attach", "x"],
+        ["wait", "x"],
+        ["results", "x"],
+        ["ssh", "x"],
+        ["cancel", "x"],
+        ["rm", "x"],
+        ["sweep"],
+    ],
+)
+def test_nobody_starts_a_cloud_by_looking(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def start(*_: object, **__: object) -> None:
+        raise AssertionError("the cloud was started")
+
+    monkeypatch.setattr("skylift.place.local.bring_up", start)
+    monkeypatch.setattr("skylift.place.local.run_as_root", start)
+    monkeypatch.setenv("SKYLIFT_DATA", str(tmp_path / "data"))
+    assert perform([*command, "--on", "local"] if command[0] != "ssh" else ["ssh", "--on", "local", "x"]) == 2
+    assert "There is no cloud in" in capfd.readouterr().err
+    data = default_home().data
+    data.path.mkdir(parents=True)
+    data.down_mark.touch()
+    assert perform(command) == 2
+    err = capfd.readouterr().err
+    assert "was taken down" in err
+    assert "Start it: skylift cloud up" in err
+    assert "builds the image of servers first" in err
+    assert not (tmp_path / "home").exists()

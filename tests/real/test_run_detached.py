@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shlex
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -112,3 +114,25 @@ def test_by_the_command_line(cloud: RealCloud, folder: Path) -> None:
     assert [each for each in swept if each["job"] == "detached"] == []
     cloud.skylift("rm", "detached")
     assert "detached" not in [each["name"] for each in jobs(cloud, "--all")]
+
+
+def test_who_reads_the_log_may_go(cloud: RealCloud, folder: Path) -> None:
+    """`logs -f | head` ends when head has seen enough, and not when the job does."""
+    job = ("--name", "reader-gone", "job.py")
+    (folder / "job.py").write_text(f"print(1, 2, sep='\\n')\n{WAITS}")
+    cloud.skylift("run", "-d", "-q", *job, cwd=folder)
+    follow = shlex.join(cloud.command("logs", "-f", "reader-gone"))
+    done = subprocess.run(
+        ["bash", "-c", f'{follow} | head -n 3; echo "${{PIPESTATUS[0]}}"'],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+        cwd=folder,
+        env=cloud.environment,
+        stdin=subprocess.DEVNULL,
+    )
+    assert done.stdout == "1\n2\nready\n141\n", done.stderr
+    assert [each["state"] for each in jobs(cloud) if each["name"] == "reader-gone"] == ["running"]
+    cloud.skylift("cancel", "reader-gone")
+    cloud.skylift("rm", "reader-gone")

@@ -23,7 +23,7 @@ def here(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     folder = tmp_path / "work"
     folder.mkdir()
     monkeypatch.chdir(folder)
-    monkeypatch.setattr("skylift.api.settings_for", lambda on, access=None, *, trusted=False: settings)
+    monkeypatch.setattr("skylift.api.settings_for", lambda on, access=None, **_: settings)
     return folder
 
 
