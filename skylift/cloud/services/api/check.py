@@ -6,7 +6,7 @@ https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from skylift.cloud.dedicated_host import DedicatedHost
 from skylift.cloud.identity import Caller
@@ -35,6 +35,10 @@ from skylift.cloud.spot import SpotRequest
 from skylift.cloud.store.database import Tx
 from skylift.cloud.volume import Snapshot, Volume
 from skylift.cloud.vpc_endpoint import VpcEndpoint
+
+if TYPE_CHECKING:
+    from aws_shapes import ec2
+
 
 _NAMED_BY: dict[str, type[Any]] = {
     "VpcId": Vpc,
@@ -109,7 +113,7 @@ def making(
 ) -> Iterator[Check]:
     """May a resource be made, and may it be tagged while it is? `label` stands for its id in the ARN."""
     resource = arn(caller, resource_type, label)
-    tags: list[dict[str, str]] = next(
+    tags: list[ec2.Tag] = next(
         (
             specification.get("Tags", [])
             for specification in params.get("TagSpecifications", [])
@@ -234,7 +238,7 @@ def tagging(action: str) -> Checks:
     return checks
 
 
-def _request_tags(pairs: list[dict[str, str]]) -> Context:
+def _request_tags(pairs: list[ec2.Tag]) -> Context:
     tags = checked(pairs)
     context: Context = {f"aws:RequestTag/{key}": value for key, value in tags.items()}
     if tags:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
+from collections.abc import Mapping
+from typing import NotRequired, TypedDict
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.instance import ClientToken
@@ -17,7 +18,13 @@ from skylift.cloud.store.database import Tx
 MAX_LENGTH = 64
 
 
-def result_of(tx: Tx, operation: str, params: Any) -> str | None:
+class Repeatable(TypedDict):
+    """What a request has that may come twice and be carried out once."""
+
+    ClientToken: NotRequired[str]
+
+
+def result_of(tx: Tx, operation: str, params: Repeatable) -> str | None:
     """The id that this very request made before; None when its token is new, or it has none.
 
     Raises IdempotentParameterMismatch where the token was used for a different request.
@@ -38,11 +45,11 @@ def result_of(tx: Tx, operation: str, params: Any) -> str | None:
     return known.result
 
 
-def remember(tx: Tx, operation: str, params: Any, result: str) -> None:
+def remember(tx: Tx, operation: str, params: Repeatable, result: str) -> None:
     if params.get("ClientToken"):
         tx.add(ClientToken(operation, params["ClientToken"], _digest(params), result))
 
 
-def _digest(params: Any) -> str:
+def _digest(params: Mapping[str, object]) -> str:
     asked = {name: value for name, value in params.items() if name not in ("ClientToken", "DryRun")}
     return hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()

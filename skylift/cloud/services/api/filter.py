@@ -11,20 +11,25 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.services.api.refusal import invalid, missing, values_at
 from skylift.cloud.services.api.wildcard import Wildcard, wildcard
 
-Item = dict[str, Any]
+if TYPE_CHECKING:
+    from aws_shapes import ec2
+
+Item = TypeVar("Item", bound=Mapping[str, object])
 
 MAX_VALUES = 200
 
 _ESCAPED = re.compile(r"\\.|.", re.DOTALL)
 
 
-def matching(items: list[Item], filters: list[Item] | None, paths: Mapping[str, str], tags: str = "") -> list[Item]:
+def matching(
+    items: list[Item], filters: list[ec2.Filter] | None, paths: Mapping[str, str], tags: str = ""
+) -> list[Item]:
     """The items that all `filters` match. `tags` names the member that holds the tags, where there are any."""
     if not filters:
         return items
@@ -56,11 +61,11 @@ def _matches(found: list[str], wanted: list[Wildcard]) -> bool:
     return any(each.fits(value) for value in found for each in wanted)
 
 
-def _found(item: Item, name: str | None, paths: Mapping[str, str], tags: str) -> list[str]:
+def _found(item: Mapping[str, object], name: str | None, paths: Mapping[str, str], tags: str) -> list[str]:
     if name is not None and name in paths:
         return [spelled(value) for value in values_at(item, tuple(paths[name].split(".")))]
     if tags and name is not None:
-        pairs: list[dict[str, str]] = item.get(tags, [])
+        pairs = cast("list[ec2.Tag]", item.get(tags, []))
         if name == "tag-key":
             return [pair["Key"] for pair in pairs]
         if name == "tag-value":

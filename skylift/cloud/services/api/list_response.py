@@ -4,38 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from skylift.cloud.services.api.filter import matching
-from skylift.cloud.services.api.page import EC2, Limits, answer, page
+from skylift.cloud.services.api.page import EC2, Limits, Page, page
+from skylift.cloud.services.api.page_token import Paged
 from skylift.cloud.services.api.resource import require_all
 from skylift.cloud.store.database import Tx
 
-Item = dict[str, Any]
+if TYPE_CHECKING:
+    from aws_shapes import ec2
+
+Item = TypeVar("Item", bound=Mapping[str, object])
 
 
 @dataclass(frozen=True)
 class Listing:
-    """One describe operation: which noun, the parameter that takes ids, the member of the answer, its filters.
+    """One describe operation: which noun, the parameter that takes ids, its filters.
 
-    `key` names the member that holds the id, by which pages are cut.
+    `key` names the member that holds the id, by which pages are cut; `tags` the one that holds the tags.
     """
 
     noun: type[Any]
     ids: str
-    member: str
     key: str
     filters: Mapping[str, str] = field(default_factory=dict)
     tags: str = "Tags"
     limits: Limits = EC2
+    filtered_by: str = "Filters"
+    """The parameter that takes filters: the model spells it `Filter` for a few."""
 
-    def rows(self, tx: Tx, params: Any) -> list[Any]:
-        ids = params.get(self.ids)
+    def rows(self, tx: Tx, params: Mapping[str, object]) -> list[Any]:
+        ids = cast("list[str] | None", params.get(self.ids))
         return require_all(tx, self.noun, ids) if ids else tx.find(self.noun)
 
-    def answer(self, params: Any, items: list[Item]) -> Item:
-        found = matching(items, params.get("Filters"), self.filters, self.tags)
-        return answer(self.member, page(found, params, lambda item: str(item[self.key]), self.limits))
+    def page(self, params: Paged, items: list[Item]) -> Page[Item]:
+        given: Mapping[str, object] = params
+        filters = cast("list[ec2.Filter] | None", given.get(self.filtered_by))
+        found = matching(items, filters, self.filters, self.tags)
+        return page(found, params, lambda item: str(item[self.key]), self.limits)
 
-    def describe(self, tx: Tx, params: Any, view: Callable[[Any], Item]) -> Item:
-        return self.answer(params, [view(row) for row in self.rows(tx, params)])
+    def describe(self, tx: Tx, params: Paged, view: Callable[[Any], Item]) -> Page[Item]:
+        return self.page(params, [view(row) for row in self.rows(tx, params)])

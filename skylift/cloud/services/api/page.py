@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 from skylift.cloud.error import ServiceError
-from skylift.cloud.services.api.page_token import read_token, write_token
+from skylift.cloud.services.api.page_token import Next, Paged, leads_to, read_token
 from skylift.cloud.services.api.refusal import combination, invalid
 
-Item = dict[str, Any]
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -25,33 +25,33 @@ class Limits:
 EC2 = Limits()
 
 
-def page(
-    items: list[Item], params: Any, key: Callable[[Item], str], limits: Limits = EC2
-) -> tuple[list[Item], str | None]:
-    """The page that `MaxResults` and `NextToken` ask for, and the token of the next one.
+@dataclass(frozen=True)
+class Page(Generic[Item]):
+    """The items of one page, and the member of the answer that leads to the next."""
+
+    items: list[Item]
+    next: Next = field(default_factory=Next)
+
+
+def page(items: list[Item], params: Paged, key: Callable[[Item], str], limits: Limits = EC2) -> Page[Item]:
+    """The page that `MaxResults` and `NextToken` ask for.
 
     Without either, all items in the order they were made. Raises InvalidParameterValue for a size out of bounds,
     InvalidPaginationToken for a token that is not one of ours.
     """
     size, token = params.get("MaxResults"), params.get("NextToken")
     if size is None and not token:
-        return items, None
+        return Page(items)
     _refuse_size(size, params, limits)
     after = read_token(
         token or None, ServiceError("InvalidPaginationToken", "The specified pagination token is not valid.")
     )
     rest = sorted((item for item in items if key(item) > after), key=key)
     chosen = rest[: size or limits.most]
-    return chosen, write_token(key(chosen[-1])) if len(chosen) < len(rest) else None
+    return Page(chosen, leads_to(key(chosen[-1])) if len(chosen) < len(rest) else {})
 
 
-def answer(name: str, chosen: tuple[list[Item], str | None]) -> Item:
-    """A page as describe operations answer it."""
-    items, token = chosen
-    return {name: items, "NextToken": token} if token else {name: items}
-
-
-def _refuse_size(size: int | None, params: Any, limits: Limits) -> None:
+def _refuse_size(size: int | None, params: Mapping[str, object], limits: Limits) -> None:
     if size is None:
         return
     if limits.not_with and params.get(limits.not_with[0]):

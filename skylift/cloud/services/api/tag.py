@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from skylift.cloud.error import ServiceError
-from skylift.cloud.network import SecurityGroup
+from skylift.cloud.network import Rule, SecurityGroup
 from skylift.cloud.services.api.refusal import invalid
 from skylift.cloud.store.database import Tx
+
+if TYPE_CHECKING:
+    from aws_shapes import ec2
 
 MAX_TAGS = 50
 RESERVED = "aws:"
@@ -24,12 +27,18 @@ _METADATA_RESERVED = (".", "..", "_index")
 Tags = dict[str, str]
 
 
-def tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
+class Tagged(TypedDict):
+    """What a request has that makes something."""
+
+    TagSpecifications: NotRequired[list[ec2.TagSpecification]]
+
+
+def tag_list(tags: Mapping[str, str]) -> list[ec2.Tag]:
     """Tags as EC2 answers them."""
     return [{"Key": key, "Value": value} for key, value in tags.items()]
 
 
-def specified(params: Any, *types: str) -> dict[str, Tags]:
+def specified(params: Tagged, *types: str) -> dict[str, Tags]:
     """Tags by resource type from `TagSpecifications`; `types` are those that the operation makes."""
     found: dict[str, Tags] = {}
     for specification in params.get("TagSpecifications", []):
@@ -46,12 +55,12 @@ def specified(params: Any, *types: str) -> dict[str, Tags]:
     return found
 
 
-def tags_for(params: Any, resource_type: str) -> Tags:
+def tags_for(params: Tagged, resource_type: str) -> Tags:
     """The tags of the one resource that an operation makes."""
     return specified(params, resource_type).get(resource_type, {})
 
 
-def checked(pairs: Iterable[Mapping[str, str]]) -> Tags:
+def checked(pairs: Iterable[ec2.Tag]) -> Tags:
     """Keys and values within EC2's rules, no key twice."""
     tags: Tags = {}
     for pair in pairs:
@@ -80,7 +89,7 @@ def check_metadata_keys(keys: Iterable[str]) -> None:
             )
 
 
-def rule_by_id(tx: Tx, rule_id: str) -> tuple[SecurityGroup, Any]:
+def rule_by_id(tx: Tx, rule_id: str) -> tuple[SecurityGroup, Rule]:
     for group in tx.find(SecurityGroup):
         for rule in group.rules:
             if rule.id == rule_id:

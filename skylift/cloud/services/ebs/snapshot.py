@@ -15,7 +15,6 @@ from skylift.cloud.volume import Snapshot
 LISTING = Listing(
     Snapshot,
     ids="SnapshotIds",
-    member="Snapshots",
     key="SnapshotId",
     limits=Limits(not_with=("SnapshotIds", "snapshotIds")),
     filters={
@@ -61,7 +60,8 @@ def describe(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
         rows = rows if {"self", caller.account} & set(owners) else []
     if users:
         rows = [snapshot for snapshot in rows if _restorable(snapshot, users, caller.account)]
-    return LISTING.answer(params, [view(snapshot, caller.account) for snapshot in rows])
+    shown = LISTING.page(params, [view(snapshot, caller.account) for snapshot in rows])
+    return {"Snapshots": shown.items, **shown.next}
 
 
 def _restorable(snapshot: Snapshot, users: list[str], account: str) -> bool:

@@ -19,7 +19,6 @@ LIMITS = Limits(not_with=("VolumeIds", "volumeIds"))
 LISTING = Listing(
     Volume,
     ids="VolumeIds",
-    member="Volumes",
     key="VolumeId",
     limits=LIMITS,
     filters={
@@ -45,7 +44,6 @@ LISTING = Listing(
 STATUSES = Listing(
     Volume,
     ids="VolumeIds",
-    member="VolumeStatuses",
     key="VolumeId",
     tags="",
     limits=LIMITS,
@@ -69,7 +67,6 @@ STATUSES = Listing(
 MODIFICATIONS = Listing(
     Volume,
     ids="VolumeIds",
-    member="VolumesModifications",
     key="VolumeId",
     tags="",
     limits=LIMITS,
@@ -121,11 +118,13 @@ def attachment_view(volume: Volume) -> dict[str, Any]:
 
 
 def describe(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
-    return LISTING.describe(tx, params, view)
+    shown = LISTING.describe(tx, params, view)
+    return {"Volumes": shown.items, **shown.next}
 
 
 def describe_status(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
-    return STATUSES.describe(tx, params, _status)
+    shown = STATUSES.describe(tx, params, _status)
+    return {"VolumeStatuses": shown.items, **shown.next}
 
 
 def describe_modifications(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
@@ -138,7 +137,8 @@ def describe_modifications(tx: Tx, _caller: Caller, params: Any) -> dict[str, An
                     "InvalidVolumeModification.NotFound", f"Modification for volume '{row.id}' does not exist."
                 )
     changed = [modification_view(row, row.modification) for row in rows if row.modification is not None]
-    return MODIFICATIONS.answer(params, changed)
+    shown = MODIFICATIONS.page(params, changed)
+    return {"VolumesModifications": shown.items, **shown.next}
 
 
 def modification_view(volume: Volume, change: Modification) -> dict[str, Any]:

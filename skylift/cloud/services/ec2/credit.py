@@ -15,7 +15,6 @@ from skylift.cloud.store.database import Tx
 LISTING = Listing(
     Instance,
     ids="InstanceIds",
-    member="InstanceCreditSpecifications",
     key="InstanceId",
     filters={"instance-id": "InstanceId"},
     tags="",
@@ -25,10 +24,11 @@ LISTING = Listing(
 
 def describe(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     """Without ids, those that are `unlimited` alone."""
-    shown = [_view(row) for row in LISTING.rows(tx, params)]
+    items = [_view(row) for row in LISTING.rows(tx, params)]
     if not params.get("InstanceIds"):
-        shown = [item for item in shown if item["CpuCredits"] == "unlimited"]
-    return LISTING.answer(params, shown)
+        items = [item for item in items if item["CpuCredits"] == "unlimited"]
+    shown = LISTING.page(params, items)
+    return {"InstanceCreditSpecifications": shown.items, **shown.next}
 
 
 def _view(instance: Instance) -> dict[str, str]:

@@ -47,8 +47,8 @@ OVERCOMMITTED = {"t3": 192}
 LISTING = Listing(
     DedicatedHost,
     ids="HostIds",
-    member="Hosts",
     key="HostId",
+    filtered_by="Filter",
     limits=Limits(most=500, not_with=("HostIds", "hostIdSet")),
     filters={
         "auto-placement": "AutoPlacement",
@@ -94,8 +94,8 @@ def allocate(tx: Tx, caller: Caller, params: Any) -> Item:
 
 
 def describe(tx: Tx, caller: Caller, params: Any) -> Item:
-    asked = {**params, "Filters": params.get("Filter")}
-    return LISTING.describe(tx, asked, lambda host: view(tx, host, caller))
+    shown = LISTING.describe(tx, params, lambda host: view(tx, host, caller))
+    return {"Hosts": shown.items, **shown.next}
 
 
 def modify(tx: Tx, _caller: Caller, params: Any) -> Item:

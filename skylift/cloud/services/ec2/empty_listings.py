@@ -6,12 +6,14 @@ An id that is asked for is not there, in the words that EC2 has for it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import cast
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.services.api.ec2_operation import reads
-from skylift.cloud.services.api.page import Limits, answer, page
+from skylift.cloud.services.api.operation import Answer, Params
+from skylift.cloud.services.api.page import Limits, Page, page
+from skylift.cloud.services.api.page_token import Paged
 from skylift.cloud.store.database import Tx
 
 LIMITS = Limits(least=1)
@@ -34,11 +36,13 @@ class Absent:
     def takes(self) -> str:
         return f"{self.ids} {self.filters} {self.more} {'MaxResults NextToken' if self.paged else ''}"
 
-    def describe(self, _tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    def describe(self, _tx: Tx, _caller: Caller, params: Paged) -> Answer:
+        given: Params = params
         for name in self.ids.split():
-            for asked in params.get(name) or []:
+            for asked in cast("list[str] | None", given.get(name)) or []:
                 raise ServiceError(self.not_found, f"'{asked}' does not exist")
-        return answer(self.member, page([], params, str, LIMITS))
+        shown: Page[str] = page([], params, str, LIMITS)
+        return {self.member: shown.items, **shown.next}
 
 
 ABSENT = (

@@ -23,7 +23,6 @@ from skylift.cloud.volume import BlockDevice
 LISTING = Listing(
     Image,
     ids="ImageIds",
-    member="Images",
     key="ImageId",
     limits=Limits(least=1),
     filters={
@@ -149,7 +148,8 @@ def describe(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     named = [each for each in filters if each.get("Name") == "name"]
     params = {**params, "Filters": [each for each in filters if each not in named]}
     rows = by_name(rows, named)
-    return LISTING.answer(params, [view(image, caller.account, caller.region) for image in rows])
+    shown = LISTING.page(params, [view(image, caller.account, caller.region) for image in rows])
+    return {"Images": shown.items, **shown.next}
 
 
 def existing_image(tx: Tx, image_id: str) -> Image:

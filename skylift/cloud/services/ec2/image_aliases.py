@@ -5,11 +5,15 @@ The answer shows what an image is really called, and its description what it is.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, TypedDict
 
 from skylift.cloud.instance import Image
 from skylift.cloud.services.api.filter import matching
+
+if TYPE_CHECKING:
+    from aws_shapes import ec2
+
 
 AMAZON, CANONICAL, DEBIAN = "137112412989", "099720109477", "136693071363"
 OWNERS = ("amazon", AMAZON, CANONICAL, DEBIAN)
@@ -35,10 +39,15 @@ def stands_for(image: Image) -> Iterator[str]:
         yield f"debian-{number}-{other}-{day}-0000"
 
 
-def by_name(images: list[Image], filters: list[Mapping[str, Any]]) -> list[Image]:
+class _Known(TypedDict):
+    Names: list[str]
+    Image: Image
+
+
+def by_name(images: list[Image], filters: list[ec2.Filter]) -> list[Image]:
     """Those that filters on the name let through, by their own name or by one that they stand for."""
-    known = [
+    known: list[_Known] = [
         {"Names": [image.name, *(stands_for(image) if image.owner == "amazon" else ())], "Image": image}
         for image in images
     ]
-    return [item["Image"] for item in matching(known, [dict(each) for each in filters], {"name": "Names"})]
+    return [item["Image"] for item in matching(known, filters, {"name": "Names"})]

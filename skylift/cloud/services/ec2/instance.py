@@ -34,12 +34,11 @@ REMEMBERED = timedelta(hours=1)
 
 LIMITS = Limits(not_with=("InstanceIds", "instancesSet"))
 
-LISTING = Listing(Instance, ids="InstanceIds", member="Reservations", key="InstanceId", limits=LIMITS)
+LISTING = Listing(Instance, ids="InstanceIds", key="InstanceId", limits=LIMITS)
 
 STATUSES = Listing(
     Instance,
     ids="InstanceIds",
-    member="InstanceStatuses",
     key="InstanceId",
     tags="",
     limits=LIMITS,
@@ -69,20 +68,21 @@ def describe(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     around = Surroundings.of(tx, caller, rows)
     items = [view(row, around) | {"ReservationId": row.reservation_id, "OwnerId": caller.account} for row in rows]
     found = matching(items, params.get("Filters"), FILTERS, tags="Tags")
-    chosen, token = page(found, params, lambda item: str(item["InstanceId"]), LIMITS)
+    shown = page(found, params, lambda item: str(item["InstanceId"]), LIMITS)
     reservations: dict[str, list[dict[str, Any]]] = {}
-    for item in chosen:
+    for item in shown.items:
         item.pop("OwnerId")
         reservations.setdefault(item.pop("ReservationId"), []).append(item)
-    shown = [reservation(members, name, caller.account) for name, members in reservations.items()]
-    return {"Reservations": shown, "NextToken": token} if token else {"Reservations": shown}
+    together = [reservation(members, name, caller.account) for name, members in reservations.items()]
+    return {"Reservations": together, **shown.next}
 
 
 def describe_status(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     rows = STATUSES.rows(tx, params)
     if not params.get("IncludeAllInstances"):
         rows = [row for row in rows if row.state == "running"]
-    return STATUSES.answer(params, [_status(row) for row in rows])
+    shown = STATUSES.page(params, [_status(row) for row in rows])
+    return {"InstanceStatuses": shown.items, **shown.next}
 
 
 def terminate(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 from skylift.catalogue import InstanceType, types
 from skylift.cloud.identity import Caller
 from skylift.cloud.services.api.ec2_operation import reads
-from skylift.cloud.services.api.page import Limits, answer, page
+from skylift.cloud.services.api.page import Limits, page
 from skylift.cloud.services.api.refusal import combination, invalid_value, missing, refuse_other_values
 from skylift.cloud.services.api.wildcard import wildcard
 from skylift.cloud.services.ec2.instance_type import is_offered
@@ -60,7 +60,8 @@ def types_for(_tx: Tx, _caller: Caller, params: Any) -> Item:
         raise invalid_value(params["VirtualizationTypes"], "VirtualizationTypes", "Instance types here are hvm.")
     found = fitting(params["InstanceRequirements"], params["ArchitectureTypes"])
     items = [{"InstanceType": kind.name} for kind in found]
-    return answer("InstanceTypes", page(items, params, lambda item: str(item["InstanceType"]), LIMITS))
+    shown = page(items, params, lambda item: str(item["InstanceType"]), LIMITS)
+    return {"InstanceTypes": shown.items, **shown.next}
 
 
 def fitting(asked: Item, architectures: Iterable[str]) -> list[InstanceType]:

@@ -18,7 +18,7 @@ from skylift.cloud.instance import Image
 from skylift.cloud.services.api.ec2_operation import PAGES, reads
 from skylift.cloud.services.api.filter import matching
 from skylift.cloud.services.api.list_response import Listing
-from skylift.cloud.services.api.page import Limits, answer, page
+from skylift.cloud.services.api.page import Limits, page
 from skylift.cloud.services.api.refusal import invalid_value
 from skylift.cloud.services.api.zone import zone_id, zones
 from skylift.cloud.store.database import Tx
@@ -26,7 +26,6 @@ from skylift.cloud.store.database import Tx
 LISTING = Listing(
     InstanceType,
     ids="InstanceTypes",
-    member="InstanceTypes",
     key="InstanceType",
     tags="",
     limits=Limits(most=100),
@@ -115,7 +114,8 @@ def describe(_tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
             "InvalidInstanceType",
             f"The following supplied instance types do not exist: [{', '.join(unknown)}]",
         )
-    return LISTING.answer(params, [view(types()[name]) for name in dict.fromkeys(wanted)])
+    shown = LISTING.page(params, [view(types()[name]) for name in dict.fromkeys(wanted)])
+    return {"InstanceTypes": shown.items, **shown.next}
 
 
 def describe_offerings(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
@@ -140,7 +140,8 @@ def describe_offerings(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     ]
     found = matching(items, params.get("Filters"), {"instance-type": "InstanceType", "location": "Location"})
     chosen = page(found, params, lambda item: f"{item['InstanceType']} {item['Location']}", OFFERINGS)
-    return answer("InstanceTypeOfferings", chosen)
+    shown = chosen
+    return {"InstanceTypeOfferings": shown.items, **shown.next}
 
 
 @cache

@@ -16,7 +16,7 @@ from skylift.cloud.services.api.client_token import remember, result_of
 from skylift.cloud.services.api.ec2_operation import PAGES, reads, writes
 from skylift.cloud.services.api.filter import matching
 from skylift.cloud.services.api.operation import Check, Checks
-from skylift.cloud.services.api.page import Limits, answer, page
+from skylift.cloud.services.api.page import Limits, page
 from skylift.cloud.services.api.refusal import combination, invalid, missing, refuse_other_values
 from skylift.cloud.services.api.resource import new_id, require
 from skylift.cloud.services.api.tag import tag_list, tags_for
@@ -56,7 +56,8 @@ def describe(tx: Tx, _caller: Caller, params: Any) -> Item:
     items = [view(tx, row) for row in rows]
     paths = {"create-time": "CreateTime", "launch-template-name": "LaunchTemplateName"}
     found = matching(items, params.get("Filters"), paths, tags="Tags")
-    return answer("LaunchTemplates", page(found, params, lambda item: str(item["LaunchTemplateId"]), LIMITS))
+    shown = page(found, params, lambda item: str(item["LaunchTemplateId"]), LIMITS)
+    return {"LaunchTemplates": shown.items, **shown.next}
 
 
 def modify(tx: Tx, _caller: Caller, params: Any) -> Item:

@@ -14,7 +14,7 @@ from skylift.cloud.services.api.check import on
 from skylift.cloud.services.api.client_token import remember, result_of
 from skylift.cloud.services.api.ec2_operation import PAGES, reads, writes
 from skylift.cloud.services.api.filter import matching
-from skylift.cloud.services.api.page import answer, page
+from skylift.cloud.services.api.page import page
 from skylift.cloud.services.api.refusal import combination, invalid, missing, refuse_other_values
 from skylift.cloud.services.api.resource import require
 from skylift.cloud.services.api.tag import tag_list
@@ -82,7 +82,8 @@ def describe(tx: Tx, _caller: Caller, params: Any) -> Item:
         rows = [(template, version) for template in templates for version in _chosen(tx, template, params, wanted)]
     items = [view(template, version) for template, version in rows]
     found = matching(items, params.get("Filters"), FILTERS)
-    return answer("LaunchTemplateVersions", page(found, params, _key, LIMITS))
+    shown = page(found, params, _key, LIMITS)
+    return {"LaunchTemplateVersions": shown.items, **shown.next}
 
 
 def delete(tx: Tx, _caller: Caller, params: Any) -> Item:

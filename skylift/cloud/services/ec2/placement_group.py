@@ -39,7 +39,6 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {"SpreadLevel": ("rack",)}
 LISTING = Listing(
     PlacementGroup,
     ids="GroupIds",
-    member="PlacementGroups",
     key="GroupId",
     filters={
         "group-arn": "GroupArn",
@@ -98,7 +97,8 @@ def describe(tx: Tx, caller: Caller, params: Any) -> Item:
         named = {by_name(tx, name).id for name in names}
         asked_for = {row.id for row in rows} if params.get("GroupIds") else set()
         rows = [row for row in tx.find(PlacementGroup) if row.id in named | asked_for]
-    return LISTING.answer(params, [view(row, caller) for row in rows])
+    shown = LISTING.page(params, [view(row, caller) for row in rows])
+    return {"PlacementGroups": shown.items, **shown.next}
 
 
 def delete(tx: Tx, _caller: Caller, params: Any) -> Item:

@@ -17,7 +17,7 @@ from skylift.cloud.services.api.check import on_row
 from skylift.cloud.services.api.ec2_operation import PAGES, reads, writes
 from skylift.cloud.services.api.filter import matching
 from skylift.cloud.services.api.operation import Check
-from skylift.cloud.services.api.page import Limits, answer, page
+from skylift.cloud.services.api.page import Limits, page
 from skylift.cloud.services.api.refusal import missing
 from skylift.cloud.services.api.resource import new_id, require, well_formed
 from skylift.cloud.services.ec2.profile import find_profile, wanted_profile
@@ -56,9 +56,8 @@ def describe(tx: Tx, _caller: Caller, params: Any) -> Item:
     rows = [_associated(tx, one) for one in wanted] if wanted else tx.find(Instance)
     items = [_view(row, "associated") for row in rows if row.association_id is not None and row.state in LIVING]
     found = matching(items, params.get("Filters"), {"instance-id": "InstanceId", "state": "State"})
-    return answer(
-        "IamInstanceProfileAssociations", page(found, params, lambda item: str(item["AssociationId"]), LIMITS)
-    )
+    shown = page(found, params, lambda item: str(item["AssociationId"]), LIMITS)
+    return {"IamInstanceProfileAssociations": shown.items, **shown.next}
 
 
 def check_associate(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
@@ -16,11 +16,14 @@ from skylift.cloud.network import SecurityGroup
 from skylift.cloud.services.api.check import tagging
 from skylift.cloud.services.api.ec2_operation import PAGES, reads, writes
 from skylift.cloud.services.api.filter import matching
-from skylift.cloud.services.api.page import answer, page
+from skylift.cloud.services.api.page import page
 from skylift.cloud.services.api.refusal import invalid, missing
 from skylift.cloud.services.api.resource import KINDS, SECURITY_GROUP_RULE, kind_of_id, require
 from skylift.cloud.services.api.tag import RESERVED, Tags, check_metadata_keys, checked, limited, rule_by_id
 from skylift.cloud.store.database import Tx
+
+if TYPE_CHECKING:
+    from aws_shapes import ec2
 
 
 def create(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
@@ -43,22 +46,38 @@ def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     return {}
 
 
+class _Found(TypedDict):
+    """A tag, and once more as filters on tags look for it."""
+
+    Description: ec2.TagDescription
+    Tags: list[ec2.Tag]
+
+
+_FILTERS = {
+    "key": "Description.Key",
+    "resource-id": "Description.ResourceId",
+    "resource-type": "Description.ResourceType",
+    "value": "Description.Value",
+}
+
+
 def describe(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
-    items = [
+    items: list[_Found] = [
         {
-            "Key": key,
-            "Value": value,
-            "ResourceId": resource_id,
-            "ResourceType": resource_type,
+            "Description": {
+                "Key": key,
+                "Value": value,
+                "ResourceId": resource_id,
+                "ResourceType": resource_type,
+            },
             "Tags": [{"Key": key, "Value": value}],
         }
         for resource_id, resource_type, tags in _everything(tx)
         for key, value in tags.items()
     ]
-    paths = {"key": "Key", "resource-id": "ResourceId", "resource-type": "ResourceType", "value": "Value"}
-    found = matching(items, params.get("Filters"), paths, tags="Tags")
-    chosen, token = page(found, params, lambda item: f"{item['ResourceId']} {item['Key']}")
-    return answer("Tags", ([{key: item[key] for key in item if key != "Tags"} for item in chosen], token))
+    found = matching(items, params.get("Filters"), _FILTERS, tags="Tags")
+    shown = page([item["Description"] for item in found], params, lambda tag: f"{tag['ResourceId']} {tag['Key']}")
+    return {"Tags": shown.items, **shown.next}
 
 
 def _everything(tx: Tx) -> Iterator[tuple[str, str, Tags]]:

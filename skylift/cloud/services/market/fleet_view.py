@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.fleet import MARKETS, Fleet, FleetEvent, FleetMember, Market
@@ -14,11 +14,15 @@ from skylift.cloud.services.api.ec2_operation import reads
 from skylift.cloud.services.api.filter import matching
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.operation import Check
-from skylift.cloud.services.api.page import Limits, answer, page
+from skylift.cloud.services.api.page import Limits, page
 from skylift.cloud.services.api.resource import require
 from skylift.cloud.services.api.tag import tag_list
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.fleet import events_since, instances_left, members_left
+
+if TYPE_CHECKING:
+    from aws_shapes import ec2
+
 
 Item = dict[str, Any]
 
@@ -27,7 +31,6 @@ LIMITS = Limits(least=1)
 LISTING = Listing(
     Fleet,
     ids="FleetIds",
-    member="Fleets",
     key="FleetId",
     limits=LIMITS,
     filters={
@@ -46,7 +49,9 @@ def describe(tx: Tx, _caller: Caller, params: Any) -> Item:
     if not params.get("FleetIds"):
         rows = [row for row in rows if row.type != "instant"]
     filters = [_spelled_as_answered(one) for one in params.get("Filters") or []]
-    return LISTING.answer({**params, "Filters": filters}, [view(tx, row) for row in rows])
+    asked: ec2.DescribeFleetsRequest = {**params, "Filters": filters}
+    shown = LISTING.page(asked, [view(tx, row) for row in rows])
+    return {"Fleets": shown.items, **shown.next}
 
 
 def describe_instances(tx: Tx, _caller: Caller, params: Any) -> Item:
@@ -54,8 +59,8 @@ def describe_instances(tx: Tx, _caller: Caller, params: Any) -> Item:
     _refuse_instant(fleet, "DescribeFleetInstances")
     items = [_active(member, row) for member, row in standing(tx, fleet.id) if is_there(row)]
     found = matching(items, params.get("Filters"), {"instance-type": "InstanceType"})
-    shown = answer("ActiveInstances", page(found, params, lambda item: str(item["InstanceId"]), LIMITS))
-    return {"FleetId": fleet.id, **shown}
+    shown = page(found, params, lambda item: str(item["InstanceId"]), LIMITS)
+    return {"FleetId": fleet.id, "ActiveInstances": shown.items, **shown.next}
 
 
 def describe_history(tx: Tx, _caller: Caller, params: Any) -> Item:
@@ -63,11 +68,19 @@ def describe_history(tx: Tx, _caller: Caller, params: Any) -> Item:
     _refuse_instant(fleet, "DescribeFleetHistory")
     events = events_since(tx, fleet.id, params["StartTime"])
     wanted = params.get("EventType")
-    numbered = [{"Number": f"{event.number:020}", **_event(event)} for event in events if wanted in (None, event.type)]
-    chosen, token = page(numbered, params, lambda item: str(item["Number"]), LIMITS)
-    records = [{key: value for key, value in item.items() if key != "Number"} for item in chosen]
-    shown = answer("HistoryRecords", (records, token))
-    return {"FleetId": fleet.id, "StartTime": params["StartTime"], "LastEvaluatedTime": tx.now, **shown}
+    shown = page(
+        [event for event in events if wanted in (None, event.type)],
+        params,
+        lambda event: f"{event.number:020}",
+        LIMITS,
+    )
+    return {
+        "FleetId": fleet.id,
+        "StartTime": params["StartTime"],
+        "LastEvaluatedTime": tx.now,
+        "HistoryRecords": [_event(event) for event in shown.items],
+        **shown.next,
+    }
 
 
 def view(tx: Tx, fleet: Fleet) -> Item:
@@ -102,7 +115,7 @@ def view(tx: Tx, fleet: Fleet) -> Item:
     }
 
 
-def _spelled_as_answered(given: Item) -> Item:
+def _spelled_as_answered(given: ec2.Filter) -> ec2.Filter:
     """Filters spell `deleted-running` what answers spell `deleted_running`."""
     if given.get("Name") not in ("activity-status", "fleet-state"):
         return given

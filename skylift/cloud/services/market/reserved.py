@@ -57,7 +57,6 @@ BEFOREHAND: dict[Payment, Decimal] = {
 OFFERINGS = Listing(
     ReservedInstances,
     ids="ReservedInstancesOfferingIds",
-    member="ReservedInstancesOfferings",
     key="ReservedInstancesOfferingId",
     tags="",
     limits=Limits(most=100, least=1),
@@ -78,7 +77,6 @@ OFFERINGS = Listing(
 PURCHASES = Listing(
     ReservedInstances,
     ids="ReservedInstancesIds",
-    member="ReservedInstances",
     key="ReservedInstancesId",
     filters={
         "availability-zone": "AvailabilityZone",
@@ -127,7 +125,8 @@ def describe_offerings(_tx: Tx, caller: Caller, params: Any) -> Item:
     for name in ("OfferingClass", "OfferingType", "InstanceTenancy", "ProductDescription"):
         if params.get(name):
             items = [one for one in items if _product(one[name]) == _product(params[name])]
-    return OFFERINGS.answer({"MaxResults": OFFERINGS.limits.most, **params}, items)
+    shown = OFFERINGS.page({"MaxResults": OFFERINGS.limits.most, **params}, items)
+    return {"ReservedInstancesOfferings": shown.items, **shown.next}
 
 
 def purchase(tx: Tx, caller: Caller, params: Any) -> Item:
@@ -157,7 +156,8 @@ def describe(tx: Tx, _caller: Caller, params: Any) -> Item:
     for name in ("OfferingClass", "OfferingType"):
         if params.get(name):
             items = [one for one in items if one[name] == params[name]]
-    return PURCHASES.answer(params, items)
+    shown = PURCHASES.page(params, items)
+    return {"ReservedInstances": shown.items, **shown.next}
 
 
 def check_purchase(_tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:

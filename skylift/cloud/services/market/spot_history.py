@@ -16,7 +16,8 @@ from skylift.cloud.identity import Caller
 from skylift.cloud.market import SpotPrice
 from skylift.cloud.services.api.ec2_operation import PAGES, reads
 from skylift.cloud.services.api.filter import matching
-from skylift.cloud.services.api.page import Limits, answer, page
+from skylift.cloud.services.api.page import Limits, page
+from skylift.cloud.services.api.page_token import Paged
 from skylift.cloud.services.api.zone import require_zone, zone_id, zones
 from skylift.cloud.services.ec2.capacity import priced, usual_price
 from skylift.cloud.services.market.market_setting import spelled
@@ -63,8 +64,9 @@ def describe(tx: Tx, caller: Caller, params: Any) -> Item:
     ]
     items.sort(key=_newest_first)
     found = matching(items, params.get("Filters"), FILTERS)
-    sized = {**params, "MaxResults": params.get("MaxResults") or PAGE}
-    return answer("SpotPriceHistory", page(found, sized, _newest_first, Limits(most=PAGE, least=1)))
+    sized: Paged = {"MaxResults": params.get("MaxResults") or PAGE, "NextToken": params.get("NextToken") or ""}
+    shown = page(found, sized, _newest_first, Limits(most=PAGE, least=1))
+    return {"SpotPriceHistory": shown.items, **shown.next}
 
 
 def _usual(type_name: str, zone: str, day: datetime) -> Iterator[SpotPrice]:

@@ -34,7 +34,6 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
 LISTING = Listing(
     SpotRequest,
     ids="SpotInstanceRequestIds",
-    member="SpotInstanceRequests",
     key="SpotInstanceRequestId",
     filters={
         "create-time": "CreateTime",
@@ -106,7 +105,8 @@ def request(tx: Tx, caller: Caller, params: Any) -> Item:
 
 
 def describe(tx: Tx, caller: Caller, params: Any) -> Item:
-    return LISTING.describe(tx, params, lambda row: view(tx, caller, row))
+    shown = LISTING.describe(tx, params, lambda row: view(tx, caller, row))
+    return {"SpotInstanceRequests": shown.items, **shown.next}
 
 
 def cancel(tx: Tx, _caller: Caller, params: Any) -> Item:

@@ -18,7 +18,7 @@ from skylift.cloud.services.api.ec2_operation import reads, writes
 from skylift.cloud.services.api.facts import gets_public_ip, retake_public_ip, take_public_ip
 from skylift.cloud.services.api.filter import matching
 from skylift.cloud.services.api.operation import Check, Checks
-from skylift.cloud.services.api.page import Limits, answer, page
+from skylift.cloud.services.api.page import Limits, page
 from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing, refuse_other_values
 from skylift.cloud.services.api.resource import new_id, require, require_all
 from skylift.cloud.services.api.tag import tag_list, tags_for
@@ -105,7 +105,8 @@ def describe_attribute(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
         raise invalid_value(params.get("Attribute"), "attribute", "It has to be domain-name.")
     rows = require_all(tx, Address, params["AllocationIds"]) if params.get("AllocationIds") else tx.find(Address)
     items = [{"AllocationId": row.id, "PublicIp": row.public_ip} for row in rows]
-    return answer("Addresses", page(items, params, lambda item: item["AllocationId"], Limits(least=1)))
+    shown = page(items, params, lambda item: item["AllocationId"], Limits(least=1))
+    return {"Addresses": shown.items, **shown.next}
 
 
 def associate(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:

@@ -35,7 +35,6 @@ _ELSEWHERE = ("ntp-servers", "netbios-name-servers", "netbios-node-type", "ipv6-
 LISTING = Listing(
     DhcpOptions,
     ids="DhcpOptionsIds",
-    member="DhcpOptions",
     key="DhcpOptionsId",
     filters={
         "dhcp-options-id": "DhcpOptionsId",
@@ -73,7 +72,8 @@ def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
 
 
 def describe(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
-    return LISTING.describe(tx, params, lambda options: view(options, caller.account))
+    shown = LISTING.describe(tx, params, lambda options: view(options, caller.account))
+    return {"DhcpOptions": shown.items, **shown.next}
 
 
 def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:

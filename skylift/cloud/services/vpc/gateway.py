@@ -19,7 +19,6 @@ from skylift.cloud.store.database import Tx
 LISTING = Listing(
     InternetGateway,
     ids="InternetGatewayIds",
-    member="InternetGateways",
     key="InternetGatewayId",
     filters={
         "attachment.state": "Attachments.State",
@@ -47,7 +46,8 @@ def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
 
 
 def describe(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
-    return LISTING.describe(tx, params, lambda gateway: view(gateway, caller.account))
+    shown = LISTING.describe(tx, params, lambda gateway: view(gateway, caller.account))
+    return {"InternetGateways": shown.items, **shown.next}
 
 
 def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:

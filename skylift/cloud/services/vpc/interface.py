@@ -21,7 +21,6 @@ Names = dict[str, str]
 LISTING = Listing(
     NetworkInterface,
     ids="NetworkInterfaceIds",
-    member="NetworkInterfaces",
     key="NetworkInterfaceId",
     tags="TagSet",
     limits=Limits(not_with=("NetworkInterfaceIds", "networkInterfaceIds")),
@@ -121,7 +120,8 @@ def describe(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     names = group_names(tx)
     elastic = elastic_ips(tx)
     zones = {subnet.id: subnet.zone for subnet in tx.find(Subnet)}
-    return LISTING.describe(tx, params, lambda row: view(row, caller, names, zones[row.subnet_id], elastic))
+    shown = LISTING.describe(tx, params, lambda row: view(row, caller, names, zones[row.subnet_id], elastic))
+    return {"NetworkInterfaces": shown.items, **shown.next}
 
 
 def shown(tx: Tx, caller: Caller, interface: NetworkInterface) -> dict[str, Any]:

@@ -39,8 +39,8 @@ REMEMBERED = timedelta(hours=1)
 LISTING = Listing(
     NatGateway,
     ids="NatGatewayIds",
-    member="NatGateways",
     key="NatGatewayId",
+    filtered_by="Filter",
     filters={
         "nat-gateway-id": "NatGatewayId",
         "state": "State",
@@ -96,9 +96,8 @@ def create(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
 
 
 def describe(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
-    """The model spells this one's parameter `Filter`."""
-    asked = {**params, "Filters": params.get("Filter")}
-    return LISTING.describe(tx, asked, view)
+    shown = LISTING.describe(tx, params, view)
+    return {"NatGateways": shown.items, **shown.next}
 
 
 def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:

@@ -38,7 +38,6 @@ _NAMES = {"6": "tcp", "17": "udp", "1": "icmp", "58": "icmpv6"}
 LISTING = Listing(
     NetworkAcl,
     ids="NetworkAclIds",
-    member="NetworkAcls",
     key="NetworkAclId",
     filters={
         "association.association-id": "Associations.NetworkAclAssociationId",
@@ -112,7 +111,8 @@ def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
 
 
 def describe(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
-    return LISTING.describe(tx, params, lambda acl: view(acl, caller.account))
+    shown = LISTING.describe(tx, params, lambda acl: view(acl, caller.account))
+    return {"NetworkAcls": shown.items, **shown.next}
 
 
 def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:

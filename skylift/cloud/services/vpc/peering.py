@@ -49,7 +49,6 @@ _ENDS = {"requester": "RequesterVpcInfo", "accepter": "AccepterVpcInfo"}
 LISTING = Listing(
     Peering,
     ids="VpcPeeringConnectionIds",
-    member="VpcPeeringConnections",
     key="VpcPeeringConnectionId",
     limits=Limits(),
     filters={
@@ -128,7 +127,8 @@ def delete(tx: Tx, _caller: Caller, params: Any) -> Item:
 
 
 def describe(tx: Tx, caller: Caller, params: Any) -> Item:
-    return LISTING.describe(tx, params, lambda one: view(one, caller))
+    shown = LISTING.describe(tx, params, lambda one: view(one, caller))
+    return {"VpcPeeringConnections": shown.items, **shown.next}
 
 
 def forget_ended(tx: Tx) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
@@ -16,13 +16,17 @@ from skylift.cloud.services.api.check import creates, on
 from skylift.cloud.services.api.client_token import remember, result_of
 from skylift.cloud.services.api.ec2_operation import PAGES, acts, reads, writes
 from skylift.cloud.services.api.list_response import Listing
-from skylift.cloud.services.api.page import Limits, answer, page
+from skylift.cloud.services.api.page import Limits, page
 from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing
 from skylift.cloud.services.api.resource import arn, new_id, require
 from skylift.cloud.services.api.tag import tag_list, tags_for
 from skylift.cloud.services.vpc.cidr import block, peer6
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.network import prefix_lists
+
+if TYPE_CHECKING:
+    from aws_shapes import ec2
+
 
 MOST_ENTRIES = 1000
 """That a list may have room for."""
@@ -35,7 +39,6 @@ LIMITS = Limits(most=100, least=1)
 LISTING = Listing(
     PrefixList,
     ids="PrefixListIds",
-    member="PrefixLists",
     key="PrefixListId",
     limits=LIMITS,
     filters={"owner-id": "OwnerId", "prefix-list-id": "PrefixListId", "prefix-list-name": "PrefixListName"},
@@ -68,7 +71,8 @@ def describe(tx: Tx, caller: Caller, params: Any) -> Item:
     """AWS's own among them."""
     wanted = params.get("PrefixListIds")
     rows = [known(tx, one) for one in dict.fromkeys(wanted)] if wanted else list(prefix_lists(tx).values())
-    return LISTING.answer(params, [view(row, caller) for row in rows])
+    shown = LISTING.page(params, [view(row, caller) for row in rows])
+    return {"PrefixLists": shown.items, **shown.next}
 
 
 def describe_services(tx: Tx, caller: Caller, params: Any) -> Item:
@@ -77,12 +81,13 @@ def describe_services(tx: Tx, caller: Caller, params: Any) -> Item:
     for asked in params.get("PrefixListIds") or []:
         if known(tx, asked) != service:
             raise invalid(f"The prefix list '{asked}' is not one of AWS's services.")
-    shown = {
+    described: ec2.PrefixList = {
         "PrefixListId": service.id,
         "PrefixListName": service.name,
         "Cidrs": [entry.cidr for entry in service.entries],
     }
-    return LISTING.answer(params, [shown])
+    shown = LISTING.page(params, [described])
+    return {"PrefixLists": shown.items, **shown.next}
 
 
 def get_entries(tx: Tx, _caller: Caller, params: Any) -> Item:
@@ -91,13 +96,15 @@ def get_entries(tx: Tx, _caller: Caller, params: Any) -> Item:
     items = [
         {"Cidr": entry.cidr, **({"Description": entry.description} if entry.description else {})} for entry in entries
     ]
-    return answer("Entries", page(items, params, lambda item: str(item["Cidr"]), LIMITS))
+    shown = page(items, params, lambda item: str(item["Cidr"]), LIMITS)
+    return {"Entries": shown.items, **shown.next}
 
 
 def get_associations(tx: Tx, caller: Caller, params: Any) -> Item:
     found = known(tx, params["PrefixListId"])
     items = [{"ResourceId": one, "ResourceOwner": caller.account} for one in users_of(tx, found.id)]
-    return answer("PrefixListAssociations", page(items, params, lambda item: str(item["ResourceId"]), LIMITS))
+    shown = page(items, params, lambda item: str(item["ResourceId"]), LIMITS)
+    return {"PrefixListAssociations": shown.items, **shown.next}
 
 
 def modify(tx: Tx, caller: Caller, params: Any) -> Item:

@@ -37,7 +37,6 @@ from skylift.cloud.vpc_endpoint import VpcEndpoint
 LISTING = Listing(
     RouteTable,
     ids="RouteTableIds",
-    member="RouteTables",
     key="RouteTableId",
     limits=Limits(most=100),
     filters={
@@ -152,7 +151,8 @@ def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
 
 def describe(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     targets = Targets.of(tx, tx.find(RouteTable))
-    return LISTING.describe(tx, params, lambda table: view(table, caller.account, targets))
+    shown = LISTING.describe(tx, params, lambda table: view(table, caller.account, targets))
+    return {"RouteTables": shown.items, **shown.next}
 
 
 def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:

@@ -38,7 +38,6 @@ def _rule_filters(prefix: str, member: str) -> dict[str, str]:
 LISTING = Listing(
     SecurityGroup,
     ids="GroupIds",
-    member="SecurityGroups",
     key="GroupId",
     filters={
         "description": "Description",
@@ -54,7 +53,6 @@ LISTING = Listing(
 RULES = Listing(
     SecurityGroup,
     ids="SecurityGroupRuleIds",
-    member="SecurityGroupRules",
     key="SecurityGroupRuleId",
     filters={"group-id": "GroupId", "security-group-rule-id": "SecurityGroupRuleId"},
 )
@@ -111,7 +109,8 @@ def describe(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     if params.get("GroupNames"):
         named = [by_name(tx, name) for name in dict.fromkeys(params["GroupNames"])]
         rows = [*rows, *named] if params.get("GroupIds") else named
-    return LISTING.answer(params, [view(group, caller) for group in {row.id: row for row in rows}.values()])
+    shown = LISTING.page(params, [view(group, caller) for group in {row.id: row for row in rows}.values()])
+    return {"SecurityGroups": shown.items, **shown.next}
 
 
 def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
@@ -161,7 +160,8 @@ def describe_rules(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
         for rule in group.rules
         if not wanted or rule.id in wanted
     ]
-    return RULES.answer(params, items)
+    shown = RULES.page(params, items)
+    return {"SecurityGroupRules": shown.items, **shown.next}
 
 
 def by_name(tx: Tx, name: str) -> SecurityGroup:

@@ -9,7 +9,7 @@ from skylift.cloud.network import Rule, SecurityGroup, Vpc
 from skylift.cloud.services.api.check import on
 from skylift.cloud.services.api.ec2_operation import PAGES, reads
 from skylift.cloud.services.api.list_response import Listing
-from skylift.cloud.services.api.page import Limits, answer, page
+from skylift.cloud.services.api.page import Limits, page
 from skylift.cloud.services.api.resource import require, require_all
 from skylift.cloud.services.api.tag import tag_list
 from skylift.cloud.services.vpc import security_rule
@@ -19,7 +19,6 @@ from skylift.cloud.store.peering import joined
 FOR_VPC = Listing(
     SecurityGroup,
     ids="GroupIds",
-    member="SecurityGroupForVpcs",
     key="GroupId",
     filters={
         "description": "Description",
@@ -45,7 +44,8 @@ def for_vpc(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
         }
         for group in tx.find(SecurityGroup, vpc_id=vpc.id)
     ]
-    return FOR_VPC.answer(params, items)
+    shown = FOR_VPC.page(params, items)
+    return {"SecurityGroupForVpcs": shown.items, **shown.next}
 
 
 def references(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
@@ -84,7 +84,8 @@ def stale(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
                     "StaleIpPermissionsEgress": _stale_permissions(gone, caller, egress=True),
                 }
             )
-    return answer("StaleSecurityGroupSet", page(items, params, lambda item: str(item["GroupId"]), Limits(most=255)))
+    shown = page(items, params, lambda item: str(item["GroupId"]), Limits(most=255))
+    return {"StaleSecurityGroupSet": shown.items, **shown.next}
 
 
 def _is_stale(tx: Tx, rule: Rule, connected: set[str]) -> bool:

@@ -28,7 +28,6 @@ RESERVED_FIRST = 4
 LISTING = Listing(
     Subnet,
     ids="SubnetIds",
-    member="Subnets",
     key="SubnetId",
     filters={
         "availability-zone": "AvailabilityZone",
@@ -128,7 +127,8 @@ def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
 
 def describe(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     used = addresses_per_subnet(tx)
-    return LISTING.describe(tx, params, lambda subnet: view(subnet, caller, used.get(subnet.id, 0)))
+    shown = LISTING.describe(tx, params, lambda subnet: view(subnet, caller, used.get(subnet.id, 0)))
+    return {"Subnets": shown.items, **shown.next}
 
 
 def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:

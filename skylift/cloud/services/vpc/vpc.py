@@ -43,7 +43,6 @@ DEFAULT_CIDR = "172.31.0.0/16"
 LISTING = Listing(
     Vpc,
     ids="VpcIds",
-    member="Vpcs",
     key="VpcId",
     filters={
         "cidr": "CidrBlock",
@@ -113,7 +112,8 @@ def _tenancy(params: Any) -> Literal["default", "dedicated"]:
 
 
 def describe(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
-    return LISTING.describe(tx, params, lambda vpc: view(vpc, caller.account))
+    shown = LISTING.describe(tx, params, lambda vpc: view(vpc, caller.account))
+    return {"Vpcs": shown.items, **shown.next}
 
 
 def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
@@ -18,7 +18,7 @@ from skylift.cloud.services.api.ec2_operation import PAGES, acts, reads, writes
 from skylift.cloud.services.api.filter import matching
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.operation import Check
-from skylift.cloud.services.api.page import answer, page
+from skylift.cloud.services.api.page import page
 from skylift.cloud.services.api.policy_document import parse_policy
 from skylift.cloud.services.api.refusal import combination, invalid, refuse_other_values
 from skylift.cloud.services.api.resource import new_id, require, require_all
@@ -26,6 +26,10 @@ from skylift.cloud.services.api.tag import tag_list, tags_for
 from skylift.cloud.services.api.trust import check_principals
 from skylift.cloud.store.database import Tx
 from skylift.cloud.vpc_endpoint import VpcEndpoint, s3_service
+
+if TYPE_CHECKING:
+    from aws_shapes import ec2
+
 
 Item = dict[str, Any]
 
@@ -42,7 +46,6 @@ MODIFY_NEUTRAL: dict[str, tuple[Any, ...]] = {"IpAddressType": ("ipv4",), "Priva
 LISTING = Listing(
     VpcEndpoint,
     ids="VpcEndpointIds",
-    member="VpcEndpoints",
     key="VpcEndpointId",
     filters={
         "ip-address-type": "IpAddressType",
@@ -69,7 +72,8 @@ def create(tx: Tx, caller: Caller, params: Any) -> Item:
 
 
 def describe(tx: Tx, caller: Caller, params: Any) -> Item:
-    return LISTING.describe(tx, params, _viewer(tx, caller))
+    shown = LISTING.describe(tx, params, _viewer(tx, caller))
+    return {"VpcEndpoints": shown.items, **shown.next}
 
 
 def modify(tx: Tx, caller: Caller, params: Any) -> Item:
@@ -109,7 +113,7 @@ def describe_services(_tx: Tx, caller: Caller, params: Any) -> Item:
     name = s3_service(caller.region)
     for asked in params.get("ServiceNames") or []:
         _refuse_other_service(asked, caller)
-    shown = {
+    service: ec2.ServiceDetail = {
         "ServiceName": name,
         "ServiceType": [{"ServiceType": "Gateway"}],
         "Owner": "amazon",
@@ -120,12 +124,16 @@ def describe_services(_tx: Tx, caller: Caller, params: Any) -> Item:
         "SupportedIpAddressTypes": ["ipv4"],
         "Tags": [],
     }
-    found, token = page(
-        matching([shown], params.get("Filters"), _SERVICE_FILTERS, "Tags"),
+    shown = page(
+        matching([service], params.get("Filters"), _SERVICE_FILTERS, "Tags"),
         params,
         lambda item: str(item["ServiceName"]),
     )
-    return {**answer("ServiceDetails", (found, token)), "ServiceNames": [item["ServiceName"] for item in found]}
+    return {
+        "ServiceDetails": shown.items,
+        "ServiceNames": [item["ServiceName"] for item in shown.items],
+        **shown.next,
+    }
 
 
 def check_create(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
