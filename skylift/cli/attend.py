@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
 
 import typer
 
-from skylift.cli.place import On, settings_there
+from skylift.cli.place import JobName, JobNames, On, settings_there
 from skylift.cli.say import say, say_json
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def register(app: typer.Typer) -> None:
 
 
 def attach(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The job, as `skylift ps` shows it.")],
+    name: JobName,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only the program's output.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object on stdout at the end; the program's stdout goes to stderr.")
@@ -88,7 +88,7 @@ def attach(
 
 
 def wait(
-    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Jobs, as `skylift ps` shows them.")],
+    names: JobNames,
     as_json: Annotated[bool, typer.Option("--json", help="A list of objects, one a job.")] = False,
     on: On = None,
 ) -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
-from skylift.cli.place import On, settings_there
+from skylift.cli.place import JobNames, On, settings_there
 from skylift.cli.say import say
 
 
@@ -15,7 +13,7 @@ def register(app: typer.Typer) -> None:
 
 
 def cancel(
-    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Jobs, as `skylift ps` shows them.")],
+    names: JobNames,
     on: On = None,
 ) -> None:
     """End jobs: SIGTERM, SIGKILL after 10 s, results to S3, then the server off."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from skylift.cli.place import On, settings_there
+from skylift.cli.place import JobName, On, settings_there
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -20,7 +20,7 @@ def register(app: typer.Typer) -> None:
 
 
 def logs(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The job, as `skylift ps` shows it.")],
+    name: JobName,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job's end.")] = False,
     stderr: Annotated[bool, typer.Option("--stderr", help="Only standard error, and that on standard output.")] = False,
     since: Annotated[

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from skylift.cli import complete
 from skylift.cli.bar import build_bar
 
 if TYPE_CHECKING:
@@ -19,7 +20,16 @@ On = Annotated[
         envvar="SKYLIFT_ON",
         help="local (this machine, the default) or aws.",
         show_envvar=False,
+        autocompletion=complete.place,
     ),
+]
+
+JobName = Annotated[
+    str, typer.Argument(metavar="NAME", help="The job, as `skylift ps` shows it.", autocompletion=complete.job_name)
+]
+JobNames = Annotated[
+    list[str],
+    typer.Argument(metavar="NAME...", help="Jobs, as `skylift ps` shows them.", autocompletion=complete.job_name),
 ]
 
 

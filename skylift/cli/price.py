@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from skylift.cli.needs import ArchOption, CpuOption, GpuOption, MemoryOption
+from skylift.cli import complete
+from skylift.cli.needs import ArchOption, CpuOption, GpuOption, MemoryOption, RegionOption
 from skylift.cli.place import On
 from skylift.cli.run import COMMAND_FLAG, mark_program, read_program, run_presets
 from skylift.cli.say import say, say_json
@@ -40,7 +41,7 @@ days. Nothing is started: without a cloud, or without a network, it says what it
 class PriceCommand(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         words = mark_program(args, _VALUES)
-        if args and not {"-h", "--help"} & set(args[: words.ours]):
+        if args and not ctx.resilient_parsing and not {"-h", "--help"} & set(args[: words.ours]):
             mine = {each.name for each in self.params}
             found = run_presets(args[: words.ours], words.script)
             ctx.default_map = {name: value for name, value in found.items() if name in mine}
@@ -60,7 +61,13 @@ def price(
     ] = None,
     instance_type: Annotated[
         str | None,
-        typer.Option("--type", "-t", metavar="TYPE", help="The type; that of its last run, if there was one."),
+        typer.Option(
+            "--type",
+            "-t",
+            metavar="TYPE",
+            help="The type; that of its last run, if there was one.",
+            autocompletion=complete.instance_type,
+        ),
     ] = None,
     cpu: CpuOption = None,
     memory: MemoryOption = None,
@@ -72,7 +79,7 @@ def price(
     hours: Annotated[
         float | None, typer.Option("--hours", metavar="HOURS", min=0, help="Hours a month, not what history says.")
     ] = None,
-    region: Annotated[str | None, typer.Option("--region", metavar="REGION", help="Whose prices.")] = None,
+    region: RegionOption = None,
     on: On = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
     is_command: Annotated[bool, typer.Option(COMMAND_FLAG, hidden=True)] = False,

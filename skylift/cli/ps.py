@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from skylift.cli import complete
 from skylift.cli.place import On, settings_there
 from skylift.cli.say import say, say_json
 
@@ -31,7 +32,12 @@ def ps(
     ] = None,
     state: Annotated[
         list[str] | None,
-        typer.Option("--state", metavar="STATE", help="Those in this state, ended ones too. Repeatable."),
+        typer.Option(
+            "--state",
+            metavar="STATE",
+            help="Those in this state, ended ones too. Repeatable.",
+            autocompletion=complete.state,
+        ),
     ] = None,
     like: Annotated[
         str | None, typer.Option("--name", metavar="PATTERN", help="Those called that, ended ones too: 'train-*'.")
@@ -66,11 +72,10 @@ def ps(
 
 def _check_states(asked: list[str]) -> None:
     from skylift.runner.errors import UsageError
-    from skylift.runner.job.server_record import ENDED, UNDER_WAY
+    from skylift.runner.jobs.jobs import STATES
 
-    known = ("starting", *UNDER_WAY, "waiting", *ENDED, "lost", "stranded", "damaged")
-    if unknown := [each for each in asked if each not in known]:
-        raise UsageError(f"--state {unknown[0]!r} is no state of a job.", f"States are: {', '.join(known)}.")
+    if unknown := [each for each in asked if each not in STATES]:
+        raise UsageError(f"--state {unknown[0]!r} is no state of a job.", f"States are: {', '.join(STATES)}.")
 
 
 def _show(jobs: list[Listed]) -> None:

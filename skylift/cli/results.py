@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from skylift.cli.place import On, settings_there
+from skylift.cli import complete
+from skylift.cli.place import JobName, On, settings_there
 from skylift.cli.say import say, say_json
 
 
@@ -17,7 +19,7 @@ def register(app: typer.Typer) -> None:
 
 
 def results(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The job, as `skylift ps` shows it.")],
+    name: JobName,
     folder: Annotated[
         Path | None, typer.Argument(metavar="DIR", help="Where they go; the current directory if not named.")
     ] = None,
@@ -51,20 +53,47 @@ def results(
 
 
 def rm(
-    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Jobs that have ended.")],
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME...]", help="Jobs that have ended.", autocompletion=complete.job_name),
+    ] = None,
+    ended: Annotated[bool, typer.Option("--ended", help="All that have ended and have no server any more.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="With --ended: without asking.")] = False,
     on: On = None,
 ) -> None:
     """Forget jobs that have ended: their logs and results in S3, and their roles."""
     from skylift.cli.screen import show_error
-    from skylift.runner.errors import SkyliftError
+    from skylift.runner.errors import SkyliftError, UsageError
     from skylift.runner.jobs.jobs import Jobs
 
-    code = 0
+    if bool(names) == ended:
+        raise UsageError("Which jobs?", "Name them, or say --ended for all that have ended.")
     jobs = Jobs(settings_there(on))
-    for name in names:
+    if ended:
+        found = [each.name for each in jobs.listed(ended=True) if each.is_over]
+        if not found:
+            say("No job has ended.", to_stderr=True)
+            return
+        names = found if yes else _agree_to_forget(found)
+    code = 0
+    for name in names or []:
         try:
             say(f"{name}: {jobs.remove(name)}")
         except SkyliftError as error:
             show_error(error)
             code = error.exit_code
     raise typer.Exit(code)
+
+
+def _agree_to_forget(names: list[str]) -> list[str]:
+    """Raises UsageError where nobody says yes."""
+    from skylift.runner.errors import UsageError
+
+    count = f"{len(names)} job{'s' * (len(names) != 1)}"
+    shown = f"{', '.join(names[:5])}{f' and {len(names) - 5} more' if len(names) > 5 else ''}"
+    if not sys.stdin.isatty():
+        raise UsageError(f"--ended would forget {count}: {shown}.", "Say --yes if that is meant.")
+    say(f"{count}: {shown}.", to_stderr=True)
+    if not typer.confirm("Delete their logs and results?", default=False, err=True):
+        raise UsageError("Nothing was deleted.")
+    return names

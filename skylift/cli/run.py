@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
-from typer.core import TyperCommand
 
+from skylift.cli import complete
 from skylift.cli.attend import ForwardOption
 from skylift.cli.consent import PRESETS, agree
+from skylift.cli.grouped import GroupedCommand
 from skylift.cli.needs import ArchOption, CpuOption, GpuOption, MemoryOption
 from skylift.cli.place import On, settings_for
 from skylift.cli.preset import Preset, presets, yields
@@ -77,10 +78,21 @@ def mark_program(args: list[str], values: Collection[str] = _VALUES) -> Words:
     return Words(args, len(args))
 
 
-class RunCommand(TyperCommand):
+class RunCommand(GroupedCommand):
+    groups: ClassVar = {
+        "What runs": ("program", "module", "python", "env", "interactive", "name", "trust_project"),
+        "Inputs and outputs": ("inputs", "outputs", "sync_every"),
+        "Server": ("instance_type", "cpu", "memory", "arch", "gpu", "image", "keep", "fresh", "on"),
+        "Limits": ("max_time", "max_cost", "idle"),
+        "Spot": ("spot", "max_price", "checkpoint", "or_on_demand"),
+        "Network": ("forward", "private", "ssh_from", "subnet", "groups"),
+        "Output": ("detach", "quiet", "as_json", "help"),
+    }
+
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         words = mark_program(args)
-        if args and not {"-h", "--help"} & set(args[: words.ours]):
+        # A line that is being completed is not carried out.
+        if args and not ctx.resilient_parsing and not {"-h", "--help"} & set(args[: words.ours]):
             found = ctx.meta[PRESETS] = _presets(self.params, args[: words.ours], words.script)
             ctx.default_map = {name: each.value for name, each in found.items()}
         return super().parse_args(ctx, words.marked)
@@ -125,7 +137,14 @@ def run(
         typer.Option("--env", "-e", metavar="NAME[=VALUE]", help="An environment variable. Repeatable."),
     ] = None,
     instance_type: Annotated[
-        str | None, typer.Option("--type", "-t", metavar="TYPE", help="The instance type; t3.small if nothing is said.")
+        str | None,
+        typer.Option(
+            "--type",
+            "-t",
+            metavar="TYPE",
+            help="The instance type; t3.small if nothing is said.",
+            autocompletion=complete.instance_type,
+        ),
     ] = None,
     cpu: CpuOption = None,
     memory: MemoryOption = None,
@@ -174,7 +193,13 @@ def run(
     ] = False,
     on: On = None,
     image: Annotated[
-        str | None, typer.Option("--image", metavar="IMAGE", help="debian-13, an ami- id, or a parameter; see README.")
+        str | None,
+        typer.Option(
+            "--image",
+            metavar="IMAGE",
+            help="debian-13, an ami- id, or a parameter; see README.",
+            autocompletion=complete.image,
+        ),
     ] = None,
     private: Annotated[bool, typer.Option("--private", help="No public address; output comes through S3.")] = False,
     ssh_from: Annotated[

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from skylift.cli.place import On, settings_there
+from skylift.cli.place import JobName, On, settings_there
 
 
 def register(app: typer.Typer) -> None:
@@ -16,7 +16,7 @@ def register(app: typer.Typer) -> None:
 
 
 def ssh(
-    name: Annotated[str, typer.Argument(help="The job's name, as `skylift ps` shows it.")],
+    name: JobName,
     command: Annotated[
         list[str] | None,
         typer.Argument(help="A command, instead of a shell. One word is a line that the shell there reads."),

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from skylift.cli.needs import ArchOption, CpuOption, GpuOption, MemoryOption
+from skylift.cli import complete
+from skylift.cli.needs import ArchOption, CpuOption, GpuOption, MemoryOption, RegionOption
 from skylift.cli.say import say, say_json
 
 if TYPE_CHECKING:
@@ -36,7 +37,12 @@ def register(app: typer.Typer) -> None:
 
 def types(
     words: Annotated[
-        list[str] | None, typer.Argument(metavar="[WORDS]", help="memory-optimized, burstable, m7i, t3.small.")
+        list[str] | None,
+        typer.Argument(
+            metavar="[WORDS]",
+            help="memory-optimized, burstable, m7i, t3.small.",
+            autocompletion=complete.instance_type,
+        ),
     ] = None,
     cpu: CpuOption = None,
     memory: MemoryOption = None,
@@ -52,7 +58,7 @@ def types(
         str, typer.Option("--sort", metavar="ORDER", help="price, price-per-vcpu or price-per-gib.")
     ] = "price",
     spot: Annotated[bool, typer.Option("--spot", help="Also spot prices; sort by them.")] = False,
-    region: Annotated[str | None, typer.Option("--region", metavar="REGION", help="Whose prices.")] = None,
+    region: RegionOption = None,
     everything: Annotated[
         bool, typer.Option("--all", "-a", help=f"All that fit, not the first {_SHOWN}; earlier generations, too.")
     ] = False,

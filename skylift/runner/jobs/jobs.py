@@ -18,7 +18,7 @@ from skylift.runner.errors import JobNotFound, NotPermitted, RecordDamaged, RunE
 from skylift.runner.job.commands import ssh_argv
 from skylift.runner.job.job import NAME_FORM, Settings
 from skylift.runner.job.record import Prefix, Record
-from skylift.runner.job.server_record import NOTHING_TOLD, Status, encode_status
+from skylift.runner.job.server_record import ENDED, NOTHING_TOLD, UNDER_WAY, Status, encode_status
 from skylift.runner.launch.fleet import active_fleets, delete_fleets, put_away, remove_template
 from skylift.runner.launch.host_keys import WayIn
 from skylift.runner.launch.kept_server import put_roles_away
@@ -28,6 +28,8 @@ from skylift.runner.price.run_price import run_cost, time_of_server
 from skylift.runner.remote.account import Account, open_account
 from skylift.runner.watch.ssh_access import Reach
 
+STATES = ("starting", *UNDER_WAY, "waiting", *ENDED, "lost", "stranded", "damaged")
+"""What `skylift ps` may say of a job."""
 _CANCEL_PATIENCE = 45.0
 """Seconds for the supervisor to see the wish (it looks every 5), to give the program its grace, and to send results."""
 _KEYS_PATIENCE = 20.0
@@ -66,6 +68,11 @@ class Listed:
     seconds: float | None = None
     cost_usd: float | None = None
     charged: bool = False
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is to come of it any more, and no server is its own."""
+        return self.instance_state is None and self.state in (*ENDED, "lost")
 
     def as_json(self) -> dict[str, Any]:
         return dict(vars(self))

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hostile_json import STATUS
 
+from skylift.cli.complete import job_name
 from skylift.cli.main import perform
 from skylift.runner.job.job import Settings
 from skylift.runner.job.record import Prefix, tags_of
@@ -113,3 +114,37 @@ def test_one_that_vanished_before_it_told_anything(past: Past, capfd: pytest.Cap
     first, second = listed(capfd, "--all")
     assert (first["name"], first["state"], first["seconds"], first["cost_usd"]) == ("lost", "lost", None, None)
     assert second["name"] == "old"
+
+
+def test_forget_all_that_have_ended(past: Past, capfd: pytest.CaptureFixture[str]) -> None:
+    past.job("kept", ago=300)
+    past.server("kept")
+    past.job("runs", ago=200, state="running", final=False, ended=None)
+    past.server("runs")
+    past.job("old", ago=900)
+    past.job("failed", ago=800, state="failed", exit_code=1)
+    past.job("lost", ago=700)
+    past.account.api.call("s3", "delete_object", Bucket=past.account.bucket, Key=Prefix("lost").status)
+    assert perform(["rm", "--ended"]) == 2
+    assert "--ended would forget 3 jobs: lost, failed, old." in capfd.readouterr().err
+    assert len(past.account.recorded()) == 5
+    assert perform(["rm", "--ended", "--yes", "old"]) == 2
+    assert perform(["rm"]) == 2
+    capfd.readouterr()
+    assert perform(["rm", "--ended", "--yes"]) == 0
+    assert [line.split(":")[0] for line in capfd.readouterr().out.splitlines()] == ["lost", "failed", "old"]
+    assert sorted(past.account.recorded()) == ["kept", "runs"]
+    assert perform(["rm", "--ended"]) == 0
+    assert capfd.readouterr().err == "No job has ended.\n"
+
+
+def test_the_shell_is_offered_their_names(past: Past) -> None:
+    for name in ("train-1", "train-2", "test"):
+        past.job(name, ago=100)
+    assert job_name(Line(), "tr") == ["train-1", "train-2"]
+
+
+class Line:
+    """What a line that is being typed has said so far."""
+
+    params: ClassVar = {"on": None}

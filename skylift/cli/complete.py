@@ -1,0 +1,58 @@
+"""What a shell offers for a word that is being typed (`skylift --install-completion`).
+
+Nothing is started for it, nothing is written, and what cannot be looked at has no words to offer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+
+def job_name(ctx: Any, incomplete: str) -> list[str]:
+    """Jobs of the place that the line names."""
+    from skylift.place.settings import standing_settings
+    from skylift.runner.errors import SkyliftError
+    from skylift.runner.remote.account import open_account
+
+    try:
+        settings = standing_settings(ctx.params.get("on"))
+        return [] if settings is None else _beginning(open_account(settings).recorded(), incomplete)
+    except (SkyliftError, OSError):
+        return []
+
+
+def instance_type(incomplete: str) -> list[str]:
+    from skylift import catalogue
+
+    return _beginning(catalogue.types(), incomplete)
+
+
+def region(incomplete: str) -> list[str]:
+    from skylift import catalogue
+
+    return _beginning(catalogue.priced_regions(), incomplete)
+
+
+def image(incomplete: str) -> list[str]:
+    from skylift.runner.launch.image import PUBLISHED
+
+    return _beginning(PUBLISHED, incomplete)
+
+
+def place(incomplete: str) -> list[str]:
+    return _beginning(("local", "aws"), incomplete)
+
+
+def architecture(incomplete: str) -> list[str]:
+    return _beginning(("x86_64", "arm64"), incomplete)
+
+
+def state(incomplete: str) -> list[str]:
+    from skylift.runner.jobs.jobs import STATES
+
+    return _beginning(STATES, incomplete)
+
+
+def _beginning(words: Iterable[str], incomplete: str) -> list[str]:
+    return sorted(word for word in words if word.startswith(incomplete))
