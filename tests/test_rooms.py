@@ -43,7 +43,7 @@ WITHOUT_CYCLES = ["skylift.catalogue", "skylift.cloud", "skylift.place"]
 
 ONE_IMPORTER = {
     "runner": ["botocore", "s3transfer", "asyncssh"],
-    "cloud": ["aiohttp", "anycrc", "cryptography"],
+    "cloud": ["aiohttp", "anycrc", "cbor2", "cronsim", "cryptography"],
 }
 
 

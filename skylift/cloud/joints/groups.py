@@ -7,6 +7,7 @@ from functools import partial
 
 from skylift.cloud.loops.scaling_group import ScalingGroupLoop
 from skylift.cloud.services.autoscaling import scaling_launch, scaling_mixed
+from skylift.cloud.services.autoscaling.recurrence import next_time
 from skylift.cloud.store.database import Database
 
 
@@ -17,5 +18,6 @@ def make_groups(database: Database, account: str, region: str, wake_in: Callable
         launch=scaling_launch.by(account, region),
         end=scaling_launch.end,
         resolved=scaling_launch.resolved,
+        next_time=next_time,
         wake_in=wake_in,
     )

@@ -17,7 +17,7 @@ from skylift.cloud.error import ServiceError
 from skylift.cloud.instance import Instance
 from skylift.cloud.loops.scaling_choice import counted, moves_to, places, victim
 from skylift.cloud.loops.scaling_member import advance, failed, group_of
-from skylift.cloud.loops.scaling_schedule import carry_out, due, next_due
+from skylift.cloud.loops.scaling_schedule import NextTime, carry_out, due, next_due
 from skylift.cloud.loops.scaling_size import (
     AT_RISK,
     at_rest,
@@ -55,7 +55,8 @@ Launch = Callable[[Tx, ScalingGroup, Wanted], Instance]
 
 class ScalingGroupLoop:
     """`pools`, `launch` and `end` are EC2's, each in a transaction; `resolved` numbers the version of a launch
-    template. `wake_in` has the steps run again after so many seconds."""
+    template, and `next_time` says when a scheduled action recurs. `wake_in` has the steps run again after so many
+    seconds."""
 
     def __init__(
         self,
@@ -64,6 +65,7 @@ class ScalingGroupLoop:
         launch: Launch,
         end: Callable[[Tx, str], None],
         resolved: Callable[[Tx, dict[str, str]], dict[str, str]],
+        next_time: NextTime,
         wake_in: Callable[[float], None],
     ) -> None:
         self._database = database
@@ -71,6 +73,7 @@ class ScalingGroupLoop:
         self._launch = launch
         self._end = end
         self._resolved = resolved
+        self._next_time = next_time
         self._wake_in = wake_in
 
     def step(self) -> None:
@@ -97,7 +100,7 @@ class ScalingGroupLoop:
 
     def _carry_out(self, action: ScheduledAction) -> None:
         with self._database.write() as tx:
-            carry_out(tx, action)
+            carry_out(tx, action, self._next_time)
 
     def _see_to(self, name: str) -> None:
         self._settle(name)

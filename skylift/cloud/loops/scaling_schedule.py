@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
-from skylift.cloud.cron import parse
 from skylift.cloud.scaling_group import ScalingGroup, ScheduledAction, at, new_activity
 from skylift.cloud.store.database import Tx
+
+NextTime = Callable[[str, str, datetime], datetime | None]
+"""The first time after a moment at which what a cron expression says, in a time zone, falls."""
 
 
 def due(tx: Tx) -> list[ScheduledAction]:
@@ -20,14 +23,14 @@ def next_due(tx: Tx) -> list[datetime]:
     return [action.due for action in tx.find(ScheduledAction) if action.due]
 
 
-def carry_out(tx: Tx, action: ScheduledAction) -> None:
+def carry_out(tx: Tx, action: ScheduledAction, next_time: NextTime) -> None:
     """One that is due, and when it is due again. Nothing, where it was changed meanwhile."""
     if tx.get(ScheduledAction, group=action.group, name=action.name) != action:
         return
     group = tx.get(ScalingGroup, name=action.group)
     if group is not None and group.runs("ScheduledActions") and not group.deleting:
         _resize(tx, group, action)
-    following = parse(action.recurrence, action.zone).after(tx.now) if action.recurrence else None
+    following = next_time(action.recurrence, action.zone, tx.now) if action.recurrence else None
     if following is None or (action.end is not None and following > action.end):
         tx.remove(action)
     else:

@@ -17,6 +17,7 @@ from skylift.cloud.instance import Instance
 from skylift.cloud.loops.scaling_group import ScalingGroupLoop
 from skylift.cloud.scaling_group import GROUP_TAG, ScalingGroup, ScalingMember, Wanted
 from skylift.cloud.services.autoscaling import scaling_launch, scaling_mixed
+from skylift.cloud.services.autoscaling.recurrence import next_time
 from skylift.cloud.services.table import TABLE
 from skylift.cloud.store.database import Tx
 
@@ -51,6 +52,7 @@ class Scene:
             launch=self._launch,
             end=scaling_launch.end,
             resolved=scaling_launch.resolved,
+            next_time=next_time,
             wake_in=self.wakes.append,
         )
 

@@ -9,11 +9,11 @@ import uuid
 from datetime import datetime, timedelta
 from typing import Any
 
-from skylift.cloud.cron import Cron, CronError, parse
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.scaling_group import ScalingGroup, ScheduledAction
 from skylift.cloud.services.autoscaling.operation import GROUP, PAGES, reads, writes
+from skylift.cloud.services.autoscaling.recurrence import RecurrenceError, next_time
 from skylift.cloud.services.autoscaling.scaling_rules import changeable_group, invalid, page, require_group
 from skylift.cloud.store.database import Tx
 
@@ -88,10 +88,7 @@ def _put(tx: Tx, caller: Caller, group: ScalingGroup, params: Any) -> None:
         raise invalid("Given start time is in the past")
     if end is not None and end <= (start or tx.now):
         raise invalid("Given end time must be after the start time, and not in the past")
-    cron = _cron(params)
-    if cron is None and start is None:
-        raise invalid("Either StartTime or Recurrence has to be given.")
-    due = start if cron is None else cron.after(_just_before(start) if start else tx.now)
+    due = _first_time(params, start, tx.now)
     if due is None or (end is not None and due > end):
         raise invalid("There is no time at which the scheduled action would run.")
     account = f"arn:aws:autoscaling:{caller.region}:{caller.account}:scheduledUpdateGroupAction"
@@ -116,15 +113,17 @@ def _put(tx: Tx, caller: Caller, group: ScalingGroup, params: Any) -> None:
         tx.save(action)
 
 
-def _cron(params: Any) -> Cron | None:
+def _first_time(params: Any, start: datetime | None, now: datetime) -> datetime | None:
     recurrence, zone = params.get("Recurrence"), params.get("TimeZone", "")
     if recurrence is None:
         if zone:
             raise invalid("A TimeZone goes with a Recurrence.")
-        return None
+        if start is None:
+            raise invalid("Either StartTime or Recurrence has to be given.")
+        return start
     try:
-        return parse(recurrence, zone)
-    except CronError as error:
+        return next_time(recurrence, zone, _just_before(start) if start else now)
+    except RecurrenceError as error:
         raise invalid(f"Given recurrence string: {recurrence} is invalid: {error}") from error
 
 

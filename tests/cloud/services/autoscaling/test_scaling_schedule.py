@@ -110,8 +110,8 @@ def test_an_end_is_kept_to(scene: Scene) -> None:
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"Recurrence": "0 20 * *"}, "has 4 fields"),
-        ({"Recurrence": "0 0 30 2 *"}, "no time"),
+        ({"Recurrence": "0 20 * *"}, "not five fields"),
+        ({"Recurrence": "0 0 30 2 *"}, "bad day-of-month"),
         ({"TimeZone": "Mars/Olympus"}, "not a time zone"),
         ({"MinSize": 3, "MaxSize": 2}, "Max bound"),
         ({"StartTime": datetime(2026, 11, 25, 11, 0, tzinfo=UTC)}, "in the past"),
