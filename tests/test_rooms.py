@@ -39,7 +39,7 @@ FOLDERS_USE = {
 }
 """What each folder of the services may import of the others; `table.py` beside them gathers all."""
 
-WITHOUT_CYCLES = ["skylift.catalogue", "skylift.cloud", "skylift.place"]
+WITHOUT_CYCLES = ["skylift.catalogue", "skylift.cloud", "skylift.place", "skylift.runner.server"]
 
 ONE_IMPORTER = {
     "runner": ["botocore", "s3transfer", "asyncssh"],

@@ -197,9 +197,9 @@ class Life:
         python["aws"].Http.send = staticmethod(self.cloud.send)
         python["aws"].sign = lambda method, url, headers, *rest: dict(headers)
         python["guardian"]._begin = self._fork
-        python["boot"].load = lambda archive: python["job"]
-        python["job"].Door = _Door
-        python["job"].Memory = lambda before=None: _Memory(self, before)
+        python["boot"].load = lambda archive: python["supervisor"]
+        python["session"].ControlSocket = _ControlSocket
+        python["running"].Memory = lambda before=None: _Memory(self, before)
 
     @staticmethod
     def _fork(work: Any, terminal: tuple[int, int]) -> tuple[int, int]:
@@ -724,7 +724,7 @@ def _true_code(code: int) -> int:
     return 128 - code if code < 0 else code
 
 
-class _Door:
+class _ControlSocket:
     """The socket, through which nobody comes in this model."""
 
     def __init__(self, *_: Any) -> None:

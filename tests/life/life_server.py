@@ -416,7 +416,7 @@ class Server:
         keeper = self.world.current.process  # type: ignore[union-attr]
         reading, telling = OS.pipe()
         copied = functools.partial(work.func, *map(copy.copy, work.args))
-        kept = self.life.python["guardian"].Kept(reading, *terminal, keeper.pid)
+        kept = self.life.python["guardian"].Handles(reading, *terminal, keeper.pid)
         child = self.spawn("supervisor", keeper, lambda: copied(kept), without=(telling,))
         child.handlers.pop(signal.SIGTERM, None)
         child.handlers.pop(signal.SIGUSR1, None)

@@ -1,4 +1,4 @@
-"""The keeper prepares for the next supervisor when it is told that there may be one."""
+"""The guardian prepares for the next supervisor when it is told that there may be one."""
 
 from __future__ import annotations
 
@@ -9,36 +9,36 @@ from pathlib import Path
 
 import pytest
 
-from skylift.runner.server.guardian import Kept
+from skylift.runner.server.guardian import Handles
 from skylift.runner.server.ledger import Ledger
 
 PROGRAM = """
 import os, pathlib
-from skylift.runner.server.guardian import keep
+from skylift.runner.server.guardian import guard
 from skylift.runner.server.ledger import Ledger
 
 reading, writing = os.pipe()
 
 def work(kept):
-    kept.foresee()
+    kept.prepare()
     # Until it has happened, however long that takes.
     assert os.read(reading, 1) == b"x"
-    print("asked", os.getppid() == kept.keeper)
+    print("asked", os.getppid() == kept.guardian)
 
-code = keep(pathlib.Path("."), Ledger(pathlib.Path("ledger")), work, lambda: os.write(writing, b"x"))
+code = guard(pathlib.Path("."), Ledger(pathlib.Path("ledger")), work, lambda: os.write(writing, b"x"))
 print("ended", code)
 """
 
 
 ORPHANS = """
 import os, pathlib, sys
-from skylift.runner.server.guardian import keep
+from skylift.runner.server.guardian import guard
 from skylift.runner.server.ledger import Ledger
 
 ledger = Ledger(pathlib.Path("ledger"))
 
 def leave_orphan(code):
-    # Its parent has ended before it ends: it is the keeper's.
+    # Its parent has ended before it ends: it is the guardian's.
     reading, writing = os.pipe()
     held, letting = os.pipe()
     middle = os.fork()
@@ -62,7 +62,7 @@ def work(kept):
     os.close(letting)
     print("told", os.read(kept.told, 20).decode().strip(), flush=True)
 
-keep(pathlib.Path("."), ledger, work, lambda: None)
+guard(pathlib.Path("."), ledger, work, lambda: None)
 print("end", ledger.read()["end"])
 print(next(line.split()[1] for line in open("/proc/self/io") if line.startswith("rchar")))
 """
@@ -82,22 +82,22 @@ def run(source: str, folder: Path) -> str:
     return done.stdout
 
 
-def test_the_keeper_prepares_while_its_supervisor_works(tmp_path: Path) -> None:
+def test_the_guardian_prepares_while_its_supervisor_works(tmp_path: Path) -> None:
     assert run(PROGRAM, tmp_path) == "asked True\nended 0\n"
 
 
-def test_the_keeper_reads_a_long_ledger_once_however_many_it_waits_for(tmp_path: Path) -> None:
+def test_the_guardian_reads_a_long_ledger_once_however_many_it_waits_for(tmp_path: Path) -> None:
     """A program may leave many processes behind, and the ledger says how each of 50,000 inputs was."""
     Ledger(tmp_path / "ledger").note(start={"arrived": {f"data/{n:06d}.bin": [n, n] for n in range(50_000)}})
     told, end, read = run(ORPHANS, tmp_path).splitlines()
     assert (told, end) == ("told 7", "end 7")
-    # Once by the keeper, once by the test itself, and Python's own modules.
+    # Once by the guardian, once by the test itself, and Python's own modules.
     assert int(read) < 4 * (tmp_path / "ledger").stat().st_size
 
 
-def test_nobody_but_the_keeper_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A supervisor whose keeper was killed has another parent, for which the signal would mean something else."""
+def test_nobody_but_the_guardian_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A supervisor whose guardian was killed has another parent, for which the signal would mean something else."""
     sent: list[tuple[int, int]] = []
     monkeypatch.setattr(os, "kill", lambda pid, number: sent.append((pid, number)))
-    Kept(-1, -1, -1, keeper=os.getpid()).foresee()
+    Handles(-1, -1, -1, guardian=os.getpid()).prepare()
     assert sent == []

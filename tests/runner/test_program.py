@@ -14,6 +14,7 @@ import pytest
 from skylift.runner.server.ledger import Ledger
 from skylift.runner.server.outcome import Ended
 from skylift.runner.server.program import Program
+from skylift.runner.server.status import State
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def program(tmp_path: Path) -> Program:
     return Program(Ledger(tmp_path / "ledger"), reading)
 
 
-@pytest.mark.parametrize("told", [Program.interrupt, lambda program: program.end("cancelled")])
+@pytest.mark.parametrize("told", [Program.interrupt, lambda program: program.end(State.CANCELLED)])
 def test_what_is_heard_before_a_program_is_taken_up_reaches_it(
     program: Program, told: Callable[[Program], None]
 ) -> None:
@@ -42,20 +43,20 @@ def test_a_program_that_nobody_has_ended_goes_on(program: Program) -> None:
 
 
 def test_what_is_heard_before_the_start_counts_beside_what_was_recalled(program: Program) -> None:
-    program.end("cancelled")
-    program.recall("")
+    program.end(State.CANCELLED)
+    program.recall(None)
     with pytest.raises(Ended, match="before its program started"):
         program.start(["true"], "pid")
-    program.recall("interrupted")
+    program.recall(State.INTERRUPTED)
     assert program.ending == "cancelled"
 
 
-@pytest.mark.parametrize("ending", ["", "timed-out"])
+@pytest.mark.parametrize("ending", [None, State.TIMED_OUT])
 def test_what_is_heard_of_a_program_that_has_ended_is_not_why_it_ended(
-    program: Program, tmp_path: Path, ending: str
+    program: Program, tmp_path: Path, ending: State | None
 ) -> None:
     """Its end is in the ledger, and whoever cancels the job reaches the next supervisor before that has read it."""
-    program.end("cancelled")
+    program.end(State.CANCELLED)
     program.inherit(4711, 0, ending, known=True)
     assert (program.wait(), program.ending) == (0, ending)
     assert Ledger(tmp_path / "ledger").read()["ending"] == ending
@@ -65,10 +66,10 @@ def test_a_cap_that_comes_while_an_end_is_noted_is_not_why_it_ended(tmp_path: Pa
     class SlowDisk(Ledger):
         def note(self, **fields: Any) -> None:
             if "end" in fields:
-                program.end("timed-out")
+                program.end(State.TIMED_OUT)
             super().note(**fields)
 
     program = Program(SlowDisk(tmp_path / "ledger"), os.pipe()[0])
     program.start(["true"], "pid")
-    assert (program.wait(), program.ending) == (0, "")
+    assert (program.wait(), program.ending) == (0, None)
     assert "ending" not in Ledger(tmp_path / "ledger").read()

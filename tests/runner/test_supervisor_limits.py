@@ -25,6 +25,7 @@ from skylift.runner.server.memory import Memory
 from skylift.runner.server.outcome import judge
 from skylift.runner.server.power import RESERVE
 from skylift.runner.server.program import GRACE
+from skylift.runner.server.status import State
 from skylift.runner.server.stream import SEGMENT, Stream
 
 WAITS = """
@@ -167,10 +168,10 @@ def test_memory_as_the_kernel_accounts_for_it(tmp_path: Path, version: int) -> N
 
 
 def test_verdicts_tell_apart() -> None:
-    words = {"timed-out": "cap", "idle": "idle", "cancelled": "cancelled"}
+    words = {State.TIMED_OUT: "cap", State.IDLE: "idle", State.CANCELLED: "cancelled"}
     limit = 512 << 20
 
-    def short(code: int, ending: str = "", kills: int = 0) -> tuple[str, int, str | None]:
+    def short(code: int, ending: State | None = None, kills: int = 0) -> tuple[str, int, str | None]:
         found = judge(code, ending, words, kills, limit)
         return found.state, found.exit_code, found.signal
 
@@ -178,13 +179,13 @@ def test_verdicts_tell_apart() -> None:
     assert short(3) == ("failed", 3, None)
     assert short(-9) == ("failed", 137, "SIGKILL")
     assert short(-9, kills=1) == ("out-of-memory", 121, "SIGKILL")
-    assert short(-15, "timed-out") == ("timed-out", 124, "SIGTERM")
-    assert short(-15, "idle") == ("idle", 124, "SIGTERM")
-    assert short(-15, "cancelled") == ("cancelled", 143, "SIGTERM")
-    assert "512 MiB" in judge(-9, "", words, 1, limit).reason
+    assert short(-15, State.TIMED_OUT) == ("timed-out", 124, "SIGTERM")
+    assert short(-15, State.IDLE) == ("idle", 124, "SIGTERM")
+    assert short(-15, State.CANCELLED) == ("cancelled", 143, "SIGTERM")
+    assert "512 MiB" in judge(-9, None, words, 1, limit).reason
     # A program that goes on without the child that it lost says so by its own exit code.
     assert short(1, kills=2) == ("failed", 1, None)
-    assert "2 of its processes" in judge(1, "", words, 2, limit).reason
+    assert "2 of its processes" in judge(1, None, words, 2, limit).reason
 
 
 class Gate:

@@ -3,8 +3,8 @@
 Standard library only, Python 3.9 or newer. User data carries `boot.py` and what it needs; that arms the timer which
 turns the server off, and fetches the rest, a zip archive, from the job's prefix. It runs as root and depends on nobody:
 what it needs is read from the prefix with the instance's own role, and what comes of the job is written there.
-Start reading at `job.py`, whose `run` is the order of things. Its parent, `guardian.py`, has another one go on when it
-is killed; `ledger.py` is what the one leaves to the other.
+Start reading at `supervisor.py`, whose `run` is the order of things. Its parent, `guardian.py`, has another one go on
+when it is killed; `ledger.py` is what the one leaves to the other.
 
 The prefix, `s3://BUCKET/jobs/NAME/`, is the job's record:
 

@@ -24,7 +24,7 @@ def find_user(name: str) -> pwd.struct_passwd:
     return pwd.getpwuid(os.geteuid())
 
 
-def introduce(root: Path, user: str, aws: Aws, prefix: Prefix, until: float) -> None:
+def announce(root: Path, user: str, aws: Aws, prefix: Prefix, until: float) -> None:
     """As soon as sshd has its keys. Nobody waits for this: without sshd all of a job comes through S3."""
 
     def show() -> None:

@@ -8,16 +8,16 @@ import sys
 import threading
 
 
-def join_door(root: str, job: str) -> None:
+def join_socket(root: str, job: str) -> None:
     """Our stdin to the socket, the socket to our stdout, until it closes."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
-        door.connect(os.path.join(root, "run/skylift", job + ".sock"))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as control:
+        control.connect(os.path.join(root, "run/skylift", job + ".sock"))
 
         def forward() -> None:
             for data in iter(lambda: os.read(0, 65536), b""):
-                door.sendall(data)
+                control.sendall(data)
 
         threading.Thread(target=forward, daemon=True).start()
-        for data in iter(lambda: door.recv(65536), b""):
+        for data in iter(lambda: control.recv(65536), b""):
             sys.stdout.buffer.write(data)
             sys.stdout.buffer.flush()

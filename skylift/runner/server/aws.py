@@ -14,14 +14,13 @@ import ssl
 import threading
 import time
 import urllib.parse
-from typing import TYPE_CHECKING, Any, BinaryIO, Callable, ClassVar, Dict, List, Optional, Tuple, TypeVar, Union
+from typing import Any, BinaryIO, Callable, ClassVar, Dict, List, Optional, Tuple, TypeVar, Union
 
 from skylift.runner.server.console import say
 
-if TYPE_CHECKING:
-    from skylift.runner.server.patience import Patience
-
 T = TypeVar("T")
+Until = Union[float, Callable[[], float]]
+"""A wall-clock time, for a call that is tried until then; or what tells it to each of many calls as that begins."""
 
 _RENEWABLE = 5.0
 """Seconds for which credentials are not asked for again: who waits for what it may not see yet asks often."""
@@ -64,12 +63,9 @@ def code_of(text: str) -> str:
     return text.partition("<Code>")[2].partition("</Code>")[0]
 
 
-def patiently(
-    what: str, call: Callable[[], T], until: "Union[float, Patience]", wait: Callable[[float], Any] = time.sleep
-) -> T:
-    """Repeat a call that must succeed while it is Unreachable, at growing intervals, until a wall-clock time, or for as
-    long as a Patience says."""
-    end = until if isinstance(until, (int, float)) else until.begin()
+def patiently(what: str, call: Callable[[], T], until: Until, wait: Callable[[float], Any] = time.sleep) -> T:
+    """Repeat a call that must succeed while it is Unreachable, at growing intervals."""
+    end = until() if callable(until) else until
     pause = 0.05
     while True:
         try:

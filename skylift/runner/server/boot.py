@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import skylift.runner.server as package
-from skylift.runner.server.announce import introduce
+from skylift.runner.server.announce import announce
 from skylift.runner.server.aws import Aws, Metadata, Refused, Unreachable, patiently
 from skylift.runner.server.console import say
 from skylift.runner.server.etc_environment import read_environment
-from skylift.runner.server.guardian import Kept, clear, keep
+from skylift.runner.server.guardian import Handles, end_leftovers, guard
 from skylift.runner.server.ledger import Ledger, boot_mark
 from skylift.runner.server.power import RESERVE, arm_timer, power_off
 from skylift.runner.server.prefix import Prefix
@@ -49,10 +49,10 @@ def boot(options: argparse.Namespace) -> None:
             # User data has armed it already, before there was any Python.
             if options.deadline != float(os.environ.get("SKYLIFT_TIMER", "0")):
                 arm_timer(options.deadline)
-            code = keep(folder, ledger, functools.partial(work, options, ledger), functools.partial(prepare, options))
+            code = guard(folder, ledger, functools.partial(work, options, ledger), functools.partial(prepare, options))
             if not go_on(options, ledger):
                 sys.exit(code)
-            clear()
+            end_leftovers()
 
 
 def is_late(deadline: float) -> bool:
@@ -67,24 +67,24 @@ def go_on(options: argparse.Namespace, ledger: Ledger) -> bool:
     return following is not None
 
 
-def work(options: argparse.Namespace, ledger: Ledger, kept: Kept) -> None:
+def work(options: argparse.Namespace, ledger: Ledger, handles: Handles) -> None:
     """The supervisor, in a process of its own."""
     aws = Aws(options.region, os.environ.get("AWS_ENDPOINT_URL"), Metadata(options.imds))
     prefix = Prefix(aws, options.bucket, options.prefix)
     shown = (Path(options.root), options.user, aws, prefix, options.deadline - RESERVE)
     # Who waits for them comes by SSH while we load the rest.
-    threading.Thread(target=introduce, args=shown, daemon=True).start()
+    threading.Thread(target=announce, args=shown, daemon=True).start()
     try:
         archive = fetch_whole(prefix, options)
     except (Unreachable, Refused) as error:
         say("the supervisor could not be fetched: %s" % error)
         return power_off()
-    load(archive).supervise(options, aws, prefix, ledger, kept)
+    load(archive).supervise(options, aws, prefix, ledger, handles)
     return None
 
 
 def prepare(options: argparse.Namespace) -> None:
-    """In the keeper: what takes a supervisor the longest at its start."""
+    """In the guardian: what takes a supervisor the longest at its start."""
     if is_here(options):
         load(whole_place(options))
 
@@ -95,7 +95,7 @@ def load(archive: Path) -> Any:
     if place not in package.__path__:
         package.__path__.insert(0, place)
         importlib.invalidate_caches()
-    return importlib.import_module("skylift.runner.server.job")
+    return importlib.import_module("skylift.runner.server.supervisor")
 
 
 def whole_place(options: argparse.Namespace) -> Path:
@@ -138,6 +138,6 @@ def main() -> None:
     options = parser.parse_args()
     if options.verb == "boot":
         return boot(options)
-    from skylift.runner.server.attach import join_door  # noqa: PLC0415 (not there before the rest has come)
+    from skylift.runner.server.attach import join_socket  # noqa: PLC0415 (not there before the rest has come)
 
-    return join_door(options.root, options.job)
+    return join_socket(options.root, options.job)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional
 
 
-class Standing:
+class CachedEnvironment:
     """`mark` says what stands there: a recipe, and the lock that it was made by. `recipe` is the one that is wanted,
     and empty for an environment that is nobody else's. `cache` is uv's, which has its files in common with what it
     makes."""

@@ -29,6 +29,7 @@ from skylift.runner.server.checkpoint_archive import Changed, Damaged, Owner, Un
 from skylift.runner.server.console import say
 from skylift.runner.server.outcome import Ended
 from skylift.runner.server.prefix import Prefix
+from skylift.runner.server.status import State
 from skylift.runner.server.unpack import make_folder, sha256_of
 
 _SETTLED = 1.0
@@ -154,7 +155,7 @@ class Checkpoint:
                 self._sent = look(self.path)
                 return
             say(words)
-        raise Ended("broken", words)
+        raise Ended(State.BROKEN, words)
 
     def _fetch(self, sent: Sent, top: Path, until: float) -> str:
         """What is wrong with it, or nothing; then it is where it belongs."""
@@ -204,7 +205,7 @@ class Checkpoint:
         free = found.f_bavail * found.f_frsize
         if size > free:
             reason = "The checkpoint does not fit: it takes %d MiB, and the server's disk has %d MiB left."
-            raise Ended("broken", reason % (size >> 20, free >> 20))
+            raise Ended(State.BROKEN, reason % (size >> 20, free >> 20))
 
     # While the program runs.
 

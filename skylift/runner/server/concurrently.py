@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any, Callable, Optional
+from typing import TYPE_CHECKING, Any, Callable, List, Optional
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
@@ -13,17 +13,18 @@ class _Task(threading.Thread):
     def __init__(self, call: Callable[[], Any]) -> None:
         super().__init__()
         self._call = call
+        self.result: Any = None
         self.error: Optional[BaseException] = None
 
     def run(self) -> None:
         try:
-            self._call()
+            self.result = self._call()
         except BaseException as error:  # noqa: BLE001 (it is raised where the task is waited for)
             self.error = error
 
 
-def together(*calls: Callable[[], Any]) -> None:
-    """All of them, each in a thread. An error is raised once the others have ended, too."""
+def together(*calls: Callable[[], Any]) -> List[Any]:
+    """What each of them returns, each in a thread. An error is raised once the others have ended, too."""
     tasks = [_Task(call) for call in calls]
     for task in tasks:
         task.start()
@@ -32,6 +33,7 @@ def together(*calls: Callable[[], Any]) -> None:
     for task in tasks:
         if task.error is not None:
             raise task.error
+    return [task.result for task in tasks]
 
 
 def crew(size: int) -> ThreadPoolExecutor:

@@ -11,20 +11,19 @@ import struct
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, List
+from typing import Any, Dict, List
 
 from skylift.runner.server.console import say
+from skylift.runner.server.control import Control
+from skylift.runner.server.status import Status
 from skylift.runner.server.stream import READ, Stream
 
-if TYPE_CHECKING:
-    from skylift.runner.server.job import Supervisor
 
+class ControlSocket:
+    """Who may open it (root, and the login user's group) may watch, type, signal and cancel."""
 
-class Door:
-    """The socket: who may open it (root, and the login user's group) may watch, type, signal and cancel."""
-
-    def __init__(self, path: Path, gid: int, supervisor: Supervisor) -> None:
-        self._supervisor = supervisor
+    def __init__(self, path: Path, gid: int, control: Control, streams: List[Stream], status: Status) -> None:
+        self._control, self._streams, self._status = control, streams, status
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         path.parent.chmod(0o755)
         if path.exists():
@@ -61,24 +60,24 @@ class Door:
             self._watching.append(threading.current_thread())
             threading.Thread(target=self._watch, args=(connection, order), daemon=True).start()
         if "signal" in order:
-            self._supervisor.program.ask(getattr(signal, "SIG" + order["signal"]))
+            self._control.signal(getattr(signal, "SIG" + order["signal"]))
         if "next" in order:
-            self._supervisor.ask()
-        terminal = self._supervisor.terminal
+            self._control.look_for_next()
+        terminal = self._control.terminal
         if "input" in order and terminal is not None:
             terminal.type(base64.b64decode(order["input"]))
         if "resize" in order and terminal is not None:
             rows, columns = order["resize"]
             terminal.resize(int(rows), int(columns))
         if "cancel" in order:
-            self._supervisor.cancel("cancelled")
+            self._control.cancel()
 
     def _watch(self, connection: socket.socket, order: Dict[str, Any]) -> None:
         offsets = {name: int(order["stream"][name]) for name in ("stdout", "stderr")}
         try:
             if "since" in order:
                 self._skip(offsets, float(order["since"]))
-            if any(offsets[each.name] < each.base for each in self._supervisor.streams):
+            if any(offsets[each.name] < each.base for each in self._streams):
                 # Another server's; who hears no more from us looks in the prefix, and comes back from there.
                 return connection.shutdown(socket.SHUT_RDWR)
             if "since" in order:
@@ -92,13 +91,13 @@ class Door:
             return None
 
     def _skip(self, offsets: Dict[str, int], when: float) -> None:
-        for stream in self._supervisor.streams:
+        for stream in self._streams:
             since = stream.offset_at(when)
             if since is not None:
                 offsets[stream.name] = max(offsets[stream.name], since)
 
     def _send_what_there_is(self, connection: socket.socket, offsets: Dict[str, int]) -> None:
-        for stream in self._supervisor.streams:
+        for stream in self._streams:
             size = stream.size
             while offsets[stream.name] < size:
                 self._send_some(connection, stream, offsets)
@@ -112,21 +111,21 @@ class Door:
         _send(connection, stream.name[3:4].encode(), data)
 
     def _send_all(self, connection: socket.socket, offsets: Dict[str, int]) -> None:
-        boss, told = self._supervisor, -1
+        status, told = self._status, -1
         while True:
-            with boss.changed:
-                while boss.status.version == told and all(offsets[each.name] >= each.size for each in boss.streams):
-                    boss.changed.wait()
-                final, version = boss.status.fields["final"], boss.status.version
+            with status.changed:
+                while status.version == told and all(offsets[each.name] >= each.size for each in self._streams):
+                    status.changed.wait()
+                final, version = status.fields["final"], status.version
             moved = False
-            for stream in boss.streams:
+            for stream in self._streams:
                 if offsets[stream.name] < stream.size:
                     self._send_some(connection, stream, offsets)
                     moved = True
             if moved and final:
                 continue
             if version != told:
-                data = boss.status.encoded()
+                data = status.encoded()
                 _send(connection, b"s", data)
                 told = version
                 if final:

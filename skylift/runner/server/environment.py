@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional
 
 from skylift.runner.server.aws import Refused
-from skylift.runner.server.cached_environment import Standing
+from skylift.runner.server.cached_environment import CachedEnvironment
 from skylift.runner.server.login_user import Login
 from skylift.runner.server.outcome import Ended
 from skylift.runner.server.prebuilt import Prebuilt
 from skylift.runner.server.program import Program
+from skylift.runner.server.status import State
 from skylift.runner.server.uv import Uv
 
 FAILED = 123
@@ -42,11 +43,11 @@ class Environment:
         """All that an environment consists of: its own folder, and Pythons that uv has fetched for it."""
         return [self._venv, self._login.home / ".local/share/uv/python"]
 
-    def make(self, prebuilt: Optional[Prebuilt], standing: Standing) -> str:
+    def make(self, prebuilt: Optional[Prebuilt], cached: CachedEnvironment) -> str:
         """How it came to be: `kept` on this server by an earlier job, `taken` from the bucket, or `built`."""
         self.python = str(self._venv / "bin" / "python")
         self.bin = os.path.dirname(self.python)
-        how, found = "kept", standing.find()
+        how, found = "kept", cached.find()
         if found is None:
             how, found = "taken", prebuilt.take() if prebuilt is not None else None
         if found is None:
@@ -95,10 +96,10 @@ class Environment:
         try:
             found = self._finder.program()
         except Refused as error:
-            raise Ended("broken", "uv cannot be had from the bucket: %s" % error) from None
+            raise Ended(State.BROKEN, "uv cannot be had from the bucket: %s" % error) from None
         if found is None:
             raise Ended(
-                "environment-failed", "This server's image has no uv, which makes Python environments.", "", FAILED
+                State.ENVIRONMENT_FAILED, "This server's image has no uv, which makes Python environments.", "", FAILED
             )
         return found
 
@@ -121,5 +122,5 @@ class Environment:
             if self._program.ending:
                 raise Ended(self._program.ending, "The job was ended while its environment was made.", "", 143)
             tail = self._log.read_bytes()[-8192:].decode(errors="replace").strip()
-            raise Ended("environment-failed", "The Python environment could not be made.", tail, FAILED)
+            raise Ended(State.ENVIRONMENT_FAILED, "The Python environment could not be made.", tail, FAILED)
         return printed.decode()

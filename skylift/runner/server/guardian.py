@@ -25,22 +25,22 @@ _SHUTDOWN = 2.0
 """Seconds within which everybody on a server has heard that it shuts down."""
 
 
-class Kept(NamedTuple):
+class Handles(NamedTuple):
     """What each supervisor is given, as descriptors: where it is told how a program has ended that an earlier one had
-    started, and both ends of a terminal, should the program be one that somebody sits before. `keeper` is our pid."""
+    started, and both ends of a terminal, should the program be one that somebody sits before. `guardian` is our pid."""
 
     told: int
     master: int
     slave: int
-    keeper: int
+    guardian: int
 
-    def foresee(self) -> None:
-        """Another job may come: have the keeper prepare for its supervisor, while there is time for it."""
-        if os.getppid() == self.keeper:
-            os.kill(self.keeper, signal.SIGUSR1)
+    def prepare(self) -> None:
+        """Another job may come: have the guardian prepare for its supervisor, while there is time for it."""
+        if os.getppid() == self.guardian:
+            os.kill(self.guardian, signal.SIGUSR1)
 
 
-def keep(folder: Path, ledger: Ledger, work: Callable[[Kept], None], prepare: Callable[[], None]) -> int:
+def guard(folder: Path, ledger: Ledger, work: Callable[[Handles], None], prepare: Callable[[], None]) -> int:
     """`work` in a process of its own, as often as it is killed; the exit code that it ends with. `prepare` is for the
     next one, which begins as a copy of us."""
     pipes, terminal = _hold_pipes(folder), _hold_terminal()
@@ -61,7 +61,7 @@ def keep(folder: Path, ledger: Ledger, work: Callable[[Kept], None], prepare: Ca
         pause = min(pause * 2, 10)
 
 
-def _begin(work: Callable[[Kept], None], terminal: Tuple[int, int]) -> Tuple[int, int]:
+def _begin(work: Callable[[Handles], None], terminal: Tuple[int, int]) -> Tuple[int, int]:
     """The pid of a new supervisor, and where it is told of ends."""
     reading, telling = os.pipe()
     child = os.fork()
@@ -69,7 +69,7 @@ def _begin(work: Callable[[Kept], None], terminal: Tuple[int, int]) -> Tuple[int
         os.close(telling)
         for number in (signal.SIGTERM, signal.SIGUSR1):
             signal.signal(number, signal.SIG_DFL)
-        work(Kept(reading, *terminal, os.getppid()))
+        work(Handles(reading, *terminal, os.getppid()))
         sys.stdout.flush()
         # All is done and written; Python's own tidying up would hold up a job that waits for this server.
         os._exit(0)
@@ -79,7 +79,7 @@ def _begin(work: Callable[[Kept], None], terminal: Tuple[int, int]) -> Tuple[int
     return child, telling
 
 
-def clear() -> None:
+def end_leftovers() -> None:
     """What the programs of a job have left running ends with it. All of that is ours, but for what root has started:
     the timer that turns the server off may be among it."""
     left = True
@@ -130,7 +130,7 @@ def _watch(child: int, ledger: Ledger, telling: int) -> int:
         if ended.si_pid != child:
             said = ledger.latest("pid", "end")
             if said.get("pid") == ended.si_pid and "end" not in said:
-                ledger.note(end=code, ended=time.time())
+                ledger.note(end=code, ended=time.time(), clock=time.monotonic())
                 # Nobody reads it when the supervisor has died too: the next one finds it in the ledger.
                 with contextlib.suppress(BrokenPipeError):
                     os.write(telling, b"%d\n" % code)

@@ -1,4 +1,4 @@
-"""The keeper, as the supervisor hears of it: how an inherited program has ended, and that the keeper has died."""
+"""The guardian, as the supervisor hears of it: how an inherited program has ended, and that the guardian has died."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _SHUTDOWN = 100.0
 """Seconds in which a server that goes down is off: systemd gives its services 90."""
 
 
-class Kin:
-    """Listens from the first moment on, so that a keeper that dies has a successor too: a whole second pair, whose
+class GuardianLink:
+    """Listens from the first moment on, so that a guardian that dies has a successor too: a whole second pair, whose
     supervisor waits for us to be gone. How our program ends it will not learn, but it will say so, and bring home what
     there is."""
 
     def __init__(self, told: int, ledger: Ledger) -> None:
         self._told, self._ledger = told, ledger
         self._ends: SimpleQueue[Optional[int]] = SimpleQueue()
-        threading.Thread(target=self._listen, name="kin", daemon=True).start()
+        threading.Thread(target=self._listen, name="guardian", daemon=True).start()
 
     def end_of_program(self) -> Optional[int]:
         """As soon as it is known; None when nobody is left who would know."""
@@ -39,5 +39,5 @@ class Kin:
         if time.time() - self._ledger.read().get("down", 0) < _SHUTDOWN:
             # The server goes down, and so do we in a moment: nothing is to be started. Still here later, it did not.
             threading.Event().wait(_SHUTDOWN)
-        say("the keeper has died; another one stands by")
+        say("the guardian has died; another one stands by")
         subprocess.Popen([sys.executable, *sys.argv], stdin=subprocess.DEVNULL, start_new_session=True)

@@ -15,6 +15,7 @@ from skylift.runner.server.concurrently import crew
 from skylift.runner.server.outcome import Ended
 from skylift.runner.server.prefix import Prefix
 from skylift.runner.server.program import Program
+from skylift.runner.server.status import State
 from skylift.runner.server.unpack import make_room, sha256_of
 
 SHELF = "inputs/sha256"
@@ -56,7 +57,7 @@ class Inputs:
         self._fetch([_Wanted(shelf, each["sha256"], "", each["size"], self._target(each["place"])) for each in missing])
         for each in missing:
             if sha256_of(self._target(each["place"])) != each["sha256"]:
-                raise Ended("broken", "The input %s is not what was sent (%s)." % (each["place"], each["sha256"]))
+                raise Ended(State.BROKEN, "The input %s is not what was sent (%s)." % (each["place"], each["sha256"]))
         for each in large:
             self._target(each["place"]).chmod(each["mode"])
 
@@ -119,4 +120,4 @@ class Inputs:
         try:
             patiently(wanted.key, fetch, until)
         except (Unreachable, Refused) as error:
-            raise Ended("broken", "The input %s cannot be had: %s" % (wanted.key, error)) from None
+            raise Ended(State.BROKEN, "The input %s cannot be had: %s" % (wanted.key, error)) from None

@@ -19,11 +19,12 @@ def boot_mark(root: Path) -> Path:
 class Ledger:
     """Lines of JSON objects. What a later line says goes over what an earlier one said; half a line says nothing.
 
-    Written by the supervisor, the keeper, and by the program's process in the moment before it becomes the program:
+    Written by the supervisor, the guardian, and by the program's process in the moment before it becomes the program:
 
         helper                  pid of what makes the environment
-        start                   before the program starts: {"boot", "time", "arrived", "kills", "status"}
-        pid, end, ended         the program's; its exit code, negative for a signal, and when it was known
+        start                   before the program starts: as Start in recovery.py has it
+        pid, end, ended, clock  the program's; its exit code, negative for a signal, and when it was known, by the wall
+                                clock and by the monotonic one
         ending                  why we ended it
         verdict                 {"verdict", "more"}: how the job ended, and what else its status says of that
         down                    when the server began to go down
@@ -57,7 +58,7 @@ class Ledger:
         return dict(self._latest)
 
     def _bytes(self, start: int) -> bytes:
-        """From there to the end. Our position in the file is our keeper's as well, and so it is not used."""
+        """From there to the end. Our position in the file is our guardian's as well, and so it is not used."""
         pieces: List[bytes] = []
         while True:
             piece = os.pread(self._file, 1 << 20, start)

@@ -34,11 +34,11 @@ class _Process(NamedTuple):
 
 
 class LeftRunning:
-    """`keeper` is whom orphans are left to; `whole_machine` is whether all that the user runs is the job's."""
+    """`guardian` is whom orphans are left to; `whole_machine` is whether all that the user runs is the job's."""
 
-    def __init__(self, keeper: int, uid: int, job: str, *, whole_machine: bool) -> None:
+    def __init__(self, guardian: int, uid: int, job: str, *, whole_machine: bool) -> None:
         # One that was killed has left its number to anybody.
-        self._above, self._uid = {os.getpid(), *([keeper] if os.getppid() == keeper else [])}, uid
+        self._above, self._uid = {os.getpid(), *([guardian] if os.getppid() == guardian else [])}, uid
         self._mark = b"SKYLIFT_JOB=" + job.encode()
         self._ours = uid == os.geteuid()
         self._whole_machine = whole_machine and not self._ours

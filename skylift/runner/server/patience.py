@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import Union
 
 from skylift.runner.server.aws import Unreachable
 
@@ -21,7 +20,7 @@ class Patience:
     def __init__(self, seconds: float, last: float, end: float) -> None:
         self._seconds, self._last, self._end = seconds, last, end
 
-    def begin(self) -> float:
+    def __call__(self) -> float:
         """Until when the call that begins now is tried. Raises OutOfTime."""
         now = time.time()
         if now > self._end:
@@ -31,7 +30,3 @@ class Patience:
     def rest(self) -> float:
         """Until when the few words are tried that follow once all has been sent, however late that is."""
         return min(time.time() + self._seconds, self._last)
-
-
-Until = Union[float, Patience]
-"""A wall-clock time, for a call that is tried until then; or a Patience, for many."""

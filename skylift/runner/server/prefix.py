@@ -4,17 +4,11 @@ from __future__ import annotations
 
 import urllib.parse
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Dict, Optional, Tuple, Union
+from typing import BinaryIO, Dict, Optional, Tuple
 
-from skylift.runner.server.aws import Aws, Refused, Unreachable
-
-if TYPE_CHECKING:
-    from skylift.runner.server.patience import Patience
+from skylift.runner.server.aws import Aws, Refused, Unreachable, Until
 
 Answer = Tuple[int, Dict[str, str], bytes]
-
-PIECE = 8 << 20
-"""Bytes in one piece of a stream, and the size up to which a file is sent in one request."""
 
 
 class Prefix:
@@ -69,7 +63,7 @@ class Prefix:
         """Any request about an object; answers as of Aws.send."""
         return self._aws.send("s3", method, self._url(key, query), headers or {}, body)
 
-    def put_file(self, key: str, file: BinaryIO, size: int, until: "Union[float, Patience]") -> str:
+    def put_file(self, key: str, file: BinaryIO, size: int, until: Until) -> str:
         """Send a file; the SHA-256 of what was sent. See upload.py."""
         from skylift.runner.server.upload import put_file  # noqa: PLC0415 (not there before the rest has come)
 

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any, List, Optional, Set
 
 from skylift.runner.server.guardian import code_of
-from skylift.runner.server.guardian_link import Kin
+from skylift.runner.server.guardian_link import GuardianLink
 from skylift.runner.server.ledger import Ledger
 from skylift.runner.server.outcome import Ended
+from skylift.runner.server.status import State
 
 GRACE = 10
 """Seconds between SIGTERM and SIGKILL, as documented for caps and cancel."""
@@ -29,13 +30,13 @@ class Program:
     """The user's process and all of its session; also the environment's, while that is made."""
 
     def __init__(self, ledger: Ledger, told: int) -> None:
-        self._ledger, self._kin = ledger, Kin(told, ledger)
+        self._ledger, self._guardian = ledger, GuardianLink(told, ledger)
         self._known = True
         self._lock = threading.Lock()
         self._process: Optional[subprocess.Popen[bytes]] = None
         self.pid = 0
         self._end: Optional[int] = None
-        self.ending = ""
+        self.ending: Optional[State] = None
         self._asked: Set[int] = set()
 
     def start(self, argv: List[str], name: str, terminal: bool = False, **how: Any) -> "subprocess.Popen[bytes]":
@@ -61,25 +62,25 @@ class Program:
             _offer_first(self.pid)
             return self._process
 
-    def inherit(self, pid: int, end: Optional[int], ending: str, *, known: bool) -> None:
+    def inherit(self, pid: int, end: Optional[int], ending: Optional[State], *, known: bool) -> None:
         """What an earlier supervisor has started; `end` is its exit code when it has ended already, `known` whether our
-        keeper will know it when not."""
+        guardian will know it when not."""
         with self._lock:
             heard = self.ending
             self.pid, self._end, self._known = pid, end, known
             if end is not None and heard:
                 # It had ended before anybody could tell it anything.
-                heard = self.ending = ""
+                heard = self.ending = None
                 self._ledger.note(ending=ending)
         self.recall(ending)
         if heard:
             # Before we knew whom to tell.
             self.signal(signal.SIGTERM)
 
-    def recall(self, ending: str) -> None:
+    def recall(self, ending: Optional[State]) -> None:
         """Why an earlier supervisor was ending the program. What was heard meanwhile is not forgotten."""
         with self._lock:
-            if ending and self.ending in ("", "interrupted"):
+            if ending and self.ending in (None, State.INTERRUPTED):
                 self.ending = ending
 
     def wait(self) -> int:
@@ -90,15 +91,15 @@ class Program:
             with self._lock:
                 # First of all: a cap that comes while the disk takes its time has not ended it.
                 self._end = code_of(ended)
-            self._ledger.note(end=self._end, ended=time.time())
+            self._ledger.note(end=self._end, ended=time.time(), clock=time.monotonic())
             self._process.wait()
         elif self._end is None:
-            end = self._kin.end_of_program() if self._known else None
+            end = self._guardian.end_of_program() if self._known else None
             if end is None:
                 _await_end_of(self.pid)
                 # If it was the server that ended it, we are told to end in this time, too.
                 time.sleep(_SHUTDOWN)
-                raise Ended("broken", "skylift's supervisor was ended, and how the program ended is not known.")
+                raise Ended(State.BROKEN, "skylift's supervisor was ended, and how the program ended is not known.")
             self._end = end
         return self._end
 
@@ -120,11 +121,11 @@ class Program:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(self.pid, number)
 
-    def end(self, why: str) -> None:
+    def end(self, why: State) -> None:
         """SIGTERM, and after the grace SIGKILL to the whole session. The first reason stays, unless that was only that
         the server is taken away."""
         with self._lock:
-            if self.ending in ("", "interrupted") and self._end is None:
+            if self.ending in (None, State.INTERRUPTED) and self._end is None:
                 self.ending = why
                 self._ledger.note(ending=why)
         self.signal(signal.SIGTERM)
@@ -137,7 +138,7 @@ class Program:
         has the time to end by itself."""
         with self._lock:
             if not self.ending and self._end is None:
-                self.ending = "interrupted"
+                self.ending = State.INTERRUPTED
                 self._ledger.note(ending=self.ending)
         self.signal(signal.SIGTERM)
 

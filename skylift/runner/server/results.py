@@ -18,14 +18,13 @@ import time
 from pathlib import Path
 from typing import Any, BinaryIO, Callable, Dict, Iterator, List, Optional, Set, Tuple
 
-from skylift.runner.server.aws import Refused, Unreachable, patiently
+from skylift.runner.server.aws import Refused, Unreachable, Until, patiently
 from skylift.runner.server.concurrently import crew
 from skylift.runner.server.console import say
 from skylift.runner.server.find_files import Found, Stamp, files_below, files_named, spelled, stamp_of
 from skylift.runner.server.outputs import asked_for
-from skylift.runner.server.patience import Until
-from skylift.runner.server.prefix import PIECE, Prefix
-from skylift.runner.server.upload import AT_A_TIME, IN_HAND
+from skylift.runner.server.prefix import Prefix
+from skylift.runner.server.upload import AT_A_TIME, IN_HAND, PIECE
 
 Entry = Dict[str, Any]
 

@@ -8,13 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import Dict, List
 
-from skylift.runner.server.aws import Refused, Unreachable, patiently
+from skylift.runner.server.aws import Refused, Unreachable, Until, patiently
 from skylift.runner.server.concurrently import together
 from skylift.runner.server.console import say
-from skylift.runner.server.patience import Until
-from skylift.runner.server.prefix import PIECE, Prefix
+from skylift.runner.server.prefix import Prefix
 from skylift.runner.server.status import Status
 from skylift.runner.server.stream import Stream, cuts
+from skylift.runner.server.upload import PIECE
 
 
 class Shipper:

@@ -5,7 +5,28 @@ from __future__ import annotations
 import datetime
 import json
 import threading
+from enum import Enum
 from typing import Any, Dict
+
+
+class State(str, Enum):
+    """How far a job is; those from SUCCEEDED on are final."""
+
+    BOOTING = "booting"
+    UNPACKING = "unpacking"
+    ENVIRONMENT = "environment"
+    RUNNING = "running"
+    UPLOADING = "uploading"
+    INTERRUPTED = "interrupted"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    OUT_OF_MEMORY = "out-of-memory"
+    TIMED_OUT = "timed-out"
+    IDLE = "idle"
+    CANCELLED = "cancelled"
+    REBOOTED = "rebooted"
+    ENVIRONMENT_FAILED = "environment-failed"
+    BROKEN = "broken"
 
 
 def now_iso() -> str:
@@ -16,16 +37,16 @@ class Status:
     """How far the job is; every change wakes those who stream, and is written to the prefix."""
 
     def __init__(self, job: str, changed: threading.Condition) -> None:
-        self._changed = changed
+        self.changed = changed
         self.version = 0
-        self.fields: Dict[str, Any] = {"job": job, "attempt": 1, "state": "booting", "final": False}
+        self.fields: Dict[str, Any] = {"job": job, "attempt": 1, "state": State.BOOTING, "final": False}
 
     def set(self, **fields: Any) -> None:
-        with self._changed:
+        with self.changed:
             self.fields.update(fields, updated=now_iso())
             self.version += 1
-            self._changed.notify_all()
+            self.changed.notify_all()
 
     def encoded(self, **more: Any) -> bytes:
-        with self._changed:
+        with self.changed:
             return json.dumps(dict(self.fields, **more)).encode()

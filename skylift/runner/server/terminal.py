@@ -12,8 +12,9 @@ import termios
 import threading
 from typing import Optional
 
-from skylift.runner.server.guardian import Kept
+from skylift.runner.server.guardian import Handles
 from skylift.runner.server.outcome import Ended
+from skylift.runner.server.status import State
 from skylift.runner.server.stream import READ, Stream
 
 _TYPED_AHEAD = 1 << 20
@@ -23,12 +24,12 @@ _FULL = 20
 
 
 class Terminal:
-    """Both streams of the program in one, as a terminal shows them. The keeper has it open as well, so that it outlives
-    us."""
+    """Both streams of the program in one, as a terminal shows them. The guardian has it open as well, so that it
+    outlives us."""
 
-    def __init__(self, kept: Kept, stream: Stream) -> None:
+    def __init__(self, kept: Handles, stream: Stream) -> None:
         if kept.master < 0:
-            raise Ended("broken", "This server has no terminal for an interactive program.")
+            raise Ended(State.BROKEN, "This server has no terminal for an interactive program.")
         self._master, self._slave, self._stream = kept.master, kept.slave, stream
         os.set_blocking(self._master, False)
         self._typed = bytearray()

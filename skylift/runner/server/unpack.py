@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Set
 
 from skylift.runner.server.outcome import Ended
+from skylift.runner.server.status import State
 
 
 def sha256_of(path: Path) -> str:
@@ -36,13 +37,13 @@ def make_room(name: str, place: Path, user: pwd.struct_passwd, folders: Set[Path
     inner = os.path.normpath(name)
     target = place / inner
     if os.path.isabs(inner) or inner.split("/")[0] in ("..", "."):
-        raise Ended("broken", "An input has no place in the job's folder: %s" % name)
+        raise Ended(State.BROKEN, "An input has no place in the job's folder: %s" % name)
     if target.parent not in folders:
         make_folder(target.parent, place, user)
         if os.path.realpath(str(target.parent)) != os.path.join(
             os.path.realpath(str(place)), os.path.dirname(inner)
         ).rstrip("/"):
-            raise Ended("broken", "An input's place is behind a link: %s" % name)
+            raise Ended(State.BROKEN, "An input's place is behind a link: %s" % name)
         folders.add(target.parent)
     return target
 
@@ -63,7 +64,7 @@ def unpack(archive: Path, place: Path, user: pwd.struct_passwd) -> None:
     with tarfile.open(str(archive), "r:gz") as tar:
         for entry in tar:
             if not (entry.isreg() or entry.issym()):
-                raise Ended("broken", "The bundle has an entry that is neither a file nor a link: %s" % entry.name)
+                raise Ended(State.BROKEN, "The bundle has an entry that is neither a file nor a link: %s" % entry.name)
             target = make_room(entry.name, place, user, folders)
             if target.is_symlink() or target.exists():
                 target.unlink()

@@ -13,14 +13,12 @@ import secrets
 import threading
 import urllib.parse
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, BinaryIO, Dict, Tuple, Union
+from typing import BinaryIO, Dict, Optional, Protocol, Tuple
 
-from skylift.runner.server.aws import Refused, Unreachable, code_of, patiently
-from skylift.runner.server.prefix import PIECE, Prefix
+from skylift.runner.server.aws import Refused, Unreachable, Until, code_of, patiently
 
-if TYPE_CHECKING:
-    from skylift.runner.server.patience import Patience
-
+PIECE = 8 << 20
+"""Bytes in one piece of a stream, and the size up to which a file is sent in one request."""
 PART = 16 << 20
 _MOST_PARTS = 10000
 AT_A_TIME = 4
@@ -29,11 +27,21 @@ IN_HAND = threading.BoundedSemaphore(AT_A_TIME)
 _MARK = "x-amz-meta-skylift-upload"
 
 
+class Place(Protocol):
+    """Where the file goes: a prefix."""
+
+    def put(self, key: str, body: bytes) -> bool: ...
+
+    def ask(
+        self, method: str, key: str, query: str = "", body: bytes = b"", headers: Optional[Dict[str, str]] = None
+    ) -> Tuple[int, Dict[str, str], bytes]: ...
+
+
 class _Gone(Exception):
     """S3 knows nothing of the upload any more."""
 
 
-def put_file(prefix: Prefix, key: str, file: BinaryIO, size: int, until: "Union[float, Patience]") -> str:
+def put_file(prefix: Place, key: str, file: BinaryIO, size: int, until: Until) -> str:
     """The SHA-256 of what was sent, from where the file stands to its end. An OSError is the file's own fault."""
     if size <= PIECE:
         with IN_HAND:
@@ -55,7 +63,7 @@ def put_file(prefix: Prefix, key: str, file: BinaryIO, size: int, until: "Union[
 class _Upload:
     """One, from its beginning to the whole object."""
 
-    def __init__(self, prefix: Prefix, key: str, file: BinaryIO, part: int, until: "Union[float, Patience]") -> None:
+    def __init__(self, prefix: Place, key: str, file: BinaryIO, part: int, until: Until) -> None:
         self._prefix, self._key, self._until = prefix, key, until
         self._file, self._part, self._digest = file, part, hashlib.sha256()
         self._mark = secrets.token_hex(16)

@@ -1,0 +1,46 @@
+"""Whose a job is: exactly one server may run its program."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple, Optional
+
+from skylift.runner.server.attempts import Attempt, Attempts, key_of
+from skylift.runner.server.context import Context
+from skylift.runner.server.env_values import EnvValues
+from skylift.runner.server.fleet import release_fleet
+from skylift.runner.server.job_record import JobRecord
+from skylift.runner.server.status import now_iso
+
+STATUS = "server/status.json"
+
+
+class Claim(NamedTuple):
+    """The job is this server's. `attempt` is which try of a spot job this is; None of others."""
+
+    attempt: Optional[Attempt]
+
+
+def claim_job(context: Context, record: JobRecord) -> Optional[Claim]:
+    """None where the job is another server's, or has ended."""
+    if record.spot is None:
+        return Claim(None) if claim_first(context, context.last) else None
+    attempts = Attempts(context.prefix, context.aws, context.last, record.spot.beat)
+    attempt = attempts.claim()
+    if attempt is None and attempts.final is not None:
+        # Its server told of the end here first: it may not have come to the rest.
+        body = json.dumps(attempts.final).encode()
+        context.retry("status", lambda: context.prefix.put(STATUS, body))
+        EnvValues(context, record).remove()
+        release_fleet(context)
+    return None if attempt is None else Claim(attempt)
+
+
+def claim_first(context: Context, until: float, **more: Any) -> bool:
+    """An answer that was lost is told by whose name stands there."""
+    instance, key = context.aws.instance(), key_of(1)
+    body = json.dumps({"instance": instance, "claimed": now_iso(), **more}).encode()
+    if context.retry("claim", lambda: context.prefix.put(key, body, first=True), until):
+        return True
+    found = context.retry("claim", lambda: context.prefix.get(key), until)
+    return found is not None and json.loads(found)["instance"] == instance

@@ -1,0 +1,42 @@
+"""What every stage of a job knows from its first moment on: where it runs, for which job, and until when."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Callable, Optional, TypeVar
+
+from skylift.runner.server.aws import Aws, Metadata, patiently
+from skylift.runner.server.guardian import Handles
+from skylift.runner.server.ledger import Ledger
+from skylift.runner.server.login_user import Login
+from skylift.runner.server.power import RESERVE
+from skylift.runner.server.prefix import Prefix
+
+T = TypeVar("T")
+
+
+class Context:
+    """`deadline` is when the server goes off, in seconds since the epoch, and `last` until when most things are tried;
+    `folder` is the job's own on the server's disk."""
+
+    def __init__(self, options: argparse.Namespace, aws: Aws, prefix: Prefix, ledger: Ledger, handles: Handles) -> None:
+        self.aws, self.prefix, self.ledger, self.handles = aws, prefix, ledger, handles
+        self.root = Path(options.root)
+        self.deadline = float(options.deadline)
+        self.last = self.deadline - RESERVE
+        self.job = options.prefix.rstrip("/").rsplit("/", 1)[-1]
+        self.folder = self.root / "var/lib/skylift" / self.job
+        self.login = Login(options.user, self.root, self.job, options.region)
+        self.poll, self.patience = float(options.poll), float(options.patience)
+        self._bucket, self._imds = options.bucket, options.imds
+
+    def retry(self, what: str, call: Callable[[], T], until: Optional[float] = None) -> T:
+        return patiently(what, call, self.last if until is None else until)
+
+    def place(self, name: str) -> Prefix:
+        """Another place in the job's bucket."""
+        return Prefix(self.aws, self._bucket, name)
+
+    def metadata(self) -> Metadata:
+        return Metadata(self._imds)

@@ -1,0 +1,67 @@
+"""A defect of ours, or a prefix that cannot be used: it is told as the job's end, and the server still goes off."""
+
+from __future__ import annotations
+
+import json
+import time
+import traceback
+from types import TracebackType
+from typing import Any, Dict, Optional, Type
+
+from skylift.runner.server.aws import Refused, Unreachable
+from skylift.runner.server.claim import STATUS, Claim, claim_first
+from skylift.runner.server.console import say
+from skylift.runner.server.context import Context
+from skylift.runner.server.fleet import release_fleet
+from skylift.runner.server.outcome import FAILED
+from skylift.runner.server.power import power_off
+from skylift.runner.server.status import State, Status
+
+_TRYING = 60.0
+"""Seconds for which the end is told."""
+
+
+class CrashReport:
+    """The excepthook, one for each stage: `claim` is None until the job is ours, and `is_spot` is so once the record
+    says it."""
+
+    def __init__(self, context: Context, status: Status, claim: Optional[Claim], *, is_spot: bool) -> None:
+        self._context, self._status, self._claim, self._is_spot = context, status, claim, is_spot
+
+    def __call__(self, kind: Type[BaseException], error: BaseException, trace: Optional[TracebackType]) -> None:
+        trouble = "".join(traceback.format_exception(kind, error, trace))
+        say(trouble)
+        if self._is_spot and self._claim is None:
+            # Another server may have the job, and goes on with it.
+            return power_off()
+        if self._status.fields["final"] or self._context.ledger.read().get("delivered"):
+            # How the job ended has been told; what comes after that is no end of it.
+            return power_off()
+        return self._tell(
+            {
+                "state": State.BROKEN,
+                "final": True,
+                "exit_code": FAILED,
+                "reason": "skylift's supervisor failed: %s" % error,
+                "detail": trouble[-4096:],
+            }
+        )
+
+    def _tell(self, end: Dict[str, Any]) -> None:
+        context, claim = self._context, self._claim
+        body, until = self._status.encoded(**end), time.time() + _TRYING
+        attempt = claim.attempt if claim is not None else None
+        try:
+            if claim is None and not claim_first(context, until, over={"final": json.loads(body)}):
+                # Another server has the job, and its end is not for us to tell.
+                return
+            if attempt is not None:
+                attempt.end(until, over={"final": json.loads(body)})
+            context.retry("status", lambda: context.prefix.put(STATUS, body), until)
+        except (Unreachable, Refused) as second:
+            say("the failure could not be reported: %s" % second)
+        finally:
+            self._status.set(**end)
+            if attempt is not None:
+                release_fleet(context)
+            power_off()

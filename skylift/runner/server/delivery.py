@@ -1,0 +1,181 @@
+"""The end of a job: what it has left comes to its prefix, and last of all the word that it has ended."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from pathlib import Path
+from typing import Any, Dict, Optional
+
+from skylift.runner.server.aws import Refused, Unreachable
+from skylift.runner.server.claim import STATUS
+from skylift.runner.server.clock import Alarm
+from skylift.runner.server.concurrently import together
+from skylift.runner.server.console import say
+from skylift.runner.server.fleet import release_fleet
+from skylift.runner.server.left_running import LeftRunning
+from skylift.runner.server.outcome import Outcome
+from skylift.runner.server.patience import Patience
+from skylift.runner.server.power import HOLD, LAST, RESERVE
+from skylift.runner.server.prebuilt import Prebuilt
+from skylift.runner.server.program import GRACE
+from skylift.runner.server.recovery import Concluded
+from skylift.runner.server.session import Session
+from skylift.runner.server.status import State, now_iso
+from skylift.runner.server.stop_instead import ask_to_stop
+from skylift.runner.server.stream import cuts
+
+_TRYING = 10.0
+"""Seconds for which results are sent before a server asks again to be stopped."""
+
+
+def conclude(session: Session, found: Concluded) -> Outcome:
+    """From here on the outcome stands, whoever delivers it. The state is what it says only when all has been
+    delivered."""
+    _end_what_is_left(session)
+    if session.terminal is not None:
+        session.terminal.finish()
+    for stream in session.streams:
+        stream.finish()
+    outcome, more = found.outcome, {"ended": now_iso(), **found.more}
+    session.context.ledger.note(verdict={"verdict": outcome.fields(), "more": more})
+    if outcome.state is State.INTERRUPTED:
+        session.status.set(state=State.INTERRUPTED)
+    else:
+        session.status.set(state=State.UPLOADING, exit_code=outcome.exit_code, signal=outcome.signal, **more)
+    return outcome
+
+
+def _end_what_is_left(session: Session) -> None:
+    """What comes home is to keep still. Of little time, most is for sending it."""
+    context, last = session.context, session.context.deadline - HOLD
+    if session.spot is not None:
+        last = session.spot.ends_at(last)
+    whole = context.root == Path("/")
+    left = LeftRunning(context.handles.guardian, context.login.uid, context.job, whole_machine=whole)
+    left.end(min(GRACE, max(0.0, last - time.time()) / 4))
+    session.program.kill_session()
+
+
+def pass_on(session: Session, outcome: Outcome) -> None:
+    """To the server that comes next: all that it needs to go on, and at last that it may."""
+    context, spot = session.context, session.spot
+    assert spot is not None
+    until = min(context.last, time.time() + context.patience)
+    until = min(until, spot.ends_at(until))
+    try:
+        together(
+            lambda: session.shipper.finish(until),
+            lambda: session.results.send(until, final=False),
+            lambda: _finish_checkpoint(session, outcome, until),
+        )
+        context.retry("status", lambda: context.prefix.put(STATUS, session.status.encoded()), until)
+        spot.attempt.end(until, **session.how_far(), over={"interrupted": now_iso()})
+        context.ledger.note(delivered=True)
+    except (Unreachable, Refused, OSError) as error:
+        say("the next server will find less than there is: %s" % error)
+
+
+def _finish_checkpoint(session: Session, outcome: Outcome, until: float) -> None:
+    spot = session.spot
+    if spot is None or spot.checkpoint is None or session.stopwatch.seconds is None:
+        return
+    taken = spot.checkpoint.finish(until, by_itself=outcome.signal is None)
+    if not taken and not spot.checkpoint.refused:
+        say("the checkpoint was being written when the program ended: the one before counts")
+    spot.tell_checkpoint()
+
+
+class Delivery:
+    """`run` says until when the server stays, in seconds since the epoch: 0 where it goes off."""
+
+    def __init__(self, session: Session, outcome: Outcome, prebuilt: Optional[Prebuilt]) -> None:
+        self._session, self._outcome, self._prebuilt = session, outcome, prebuilt
+        self._context = session.context
+
+    def run(self) -> float:
+        """What goes well may go on until the server must be stopped if its disk is to be kept."""
+        deadline = self._context.deadline
+        patience = Patience(self._context.patience, deadline - RESERVE, deadline - HOLD)
+        # What is under way at that time need not be over before it is too late.
+        late = Alarm(deadline - HOLD + 5, self._ask_to_stop)
+        late.start()
+        kept_until = self._deliver(patience)
+        late.cancel()
+        return self._hold_results() if kept_until is None else kept_until
+
+    def _deliver(self, patience: Patience) -> Optional[float]:
+        """Streams, results, manifest, and last the final status: who reads that can rely on all the rest. None when
+        that did not work."""
+        session, context = self._session, self._context
+        try:
+            together(
+                lambda: session.shipper.finish(patience),
+                lambda: session.results.send(patience, final=True),
+            )
+            until = patience.rest()
+            if self._prebuilt is not None:
+                self._prebuilt.stop(session.control.cancelled.is_set)
+            kept_until = time.time() + session.record.keep if session.record.keep else 0.0
+            end = self._end(kept_until)
+            if session.spot is not None:
+                # First of all where a next server looks: it must not begin a job anew that has ended.
+                told = json.loads(session.status.encoded(**end))
+                session.spot.attempt.end(until, **session.how_far(), over={"final": told})
+            # Who was to remove them when the program had started may have had no answer yet, or been ended. Not before
+            # the attempt's end: a next server could neither begin the job without them, nor know that it has ended.
+            session.env_values.remove(until)
+            context.retry("status", lambda: context.prefix.put(STATUS, session.status.encoded(**end)), until)
+        except (Unreachable, Refused, OSError) as error:
+            # Of this machine too: a disk that fails for a moment is no end of the job.
+            say("the job's end could not be delivered: %s" % error)
+            return None
+        context.ledger.note(delivered=True, kept_until=kept_until, spot=session.spot is not None)
+        # Last: a client that hears of the end takes this server's role away.
+        session.status.set(**end)
+        if session.spot is not None:
+            release_fleet(context)
+        return kept_until
+
+    def _end(self, kept_until: float) -> Dict[str, Any]:
+        streams, end = self._session.streams, self._outcome.fields()
+        end.update(final=True, cut=cuts(streams))
+        end.update(streams={stream.name: stream.size for stream in streams})
+        end.update(lost=sum(stream.lost for stream in streams))
+        end.update(kept_until=kept_until or None, role=self._context.aws.role)
+        return end
+
+    def _hold_results(self) -> float:
+        """Results that nobody has yet are kept by stopping, not terminating. What answers first decides: they may
+        be delivered after all. Where stopping is refused, they are tried again until the timer ends the server."""
+        # Of a spot job, another server would come at once and begin anew.
+        may_stop, pause = self._session.spot is None, 1.0
+        self._context.ledger.note(stranded=True)
+        while time.time() < self._context.deadline - LAST:
+            now, end = time.time(), self._context.deadline - LAST
+            if may_stop:
+                may_stop, end = self._ask_to_stop(), min(end, now + _TRYING)
+            kept_until = self._deliver(Patience(0.0, now, end))
+            if kept_until is not None:
+                return kept_until
+            time.sleep(pause)
+            pause = min(pause * 1.6, 30)
+        say("the results could not be delivered until the end, and are lost")
+        return 0.0
+
+    def _ask_to_stop(self) -> bool:
+        """Does not come back from a server that will be stopped; whether it is worth asking again."""
+        if self._session.spot is not None:
+            return False
+        self._context.ledger.note(stranded=True)
+        try:
+            ask_to_stop(self._context.aws)
+        except Unreachable as error:
+            say("this server cannot be stopped yet: %s" % error)
+            return True
+        except Refused as error:
+            say("this server cannot be stopped, so its results are tried again until it goes off: %s" % error)
+            return False
+        threading.Event().wait(max(0.0, self._context.deadline - time.time()))
+        return False

@@ -1,0 +1,77 @@
+"""What to do: record.json, as the client wrote it. The package's docstring says what each field is."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Dict, List, NamedTuple, Optional
+
+from skylift.runner.server.attempts import BEAT
+from skylift.runner.server.aws import Refused
+from skylift.runner.server.stream import DEFAULT_CAP
+
+
+class SpotPlan(NamedTuple):
+    """Of a job whose server may be taken away, and another one brought in its place. `checkpoint` is a path or ""."""
+
+    checkpoint: str
+    beat: float
+
+
+class TerminalSize(NamedTuple):
+    term: str
+    rows: int
+    columns: int
+
+
+class JobRecord(NamedTuple):
+    argv: List[str]
+    python: bool
+    cwd: str
+    bundle_sha256: str
+    large: List[Dict[str, Any]]
+    environment: Dict[str, Any]
+    uv: Optional[Dict[str, str]]
+    prebuilt: Optional[Dict[str, Any]]
+    outputs: List[str]
+    has_env: bool
+    has_s3: bool
+    max_time: float
+    cap: str
+    idle: int
+    sync_every: int
+    log_cap: int
+    terminal: Optional[TerminalSize]
+    spot: Optional[SpotPlan]
+    keep: float
+
+    @classmethod
+    def parse(cls, text: bytes) -> JobRecord:
+        """Raises Refused. What an older client has not written has its default."""
+        found = json.loads(text)
+        if found["version"] != 1:
+            raise Refused(200, "the record has version %s, not 1" % found["version"])
+        terminal, spot = found.get("terminal"), found.get("spot")
+        try:
+            return cls(
+                argv=found["argv"],
+                python=found["python"],
+                cwd=found["cwd"],
+                bundle_sha256=found["bundle_sha256"],
+                large=found.get("large", []),
+                environment=found["environment"],
+                uv=found.get("uv"),
+                prebuilt=found.get("prebuilt"),
+                outputs=found["outputs"],
+                has_env=found["has_env"],
+                has_s3=found.get("has_s3", False),
+                max_time=found["max_time"],
+                cap=found.get("cap", "--max-time"),
+                idle=found.get("idle", 0),
+                sync_every=found.get("sync_every", 0),
+                log_cap=found.get("log_cap") or DEFAULT_CAP,
+                terminal=TerminalSize(terminal["term"], terminal["rows"], terminal["columns"]) if terminal else None,
+                spot=None if spot is None else SpotPlan(spot.get("checkpoint") or "", float(spot.get("beat", BEAT))),
+                keep=found["keep"],
+            )
+        except KeyError as error:
+            raise Refused(200, "the record has no %s" % error) from None

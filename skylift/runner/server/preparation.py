@@ -1,0 +1,102 @@
+"""What there must be before a program can start: its files, its inputs and its Python environment."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Dict, NamedTuple, Optional
+
+from skylift.runner.server.cached_environment import CachedEnvironment
+from skylift.runner.server.environment import Environment
+from skylift.runner.server.inputs import SHELF, Inputs
+from skylift.runner.server.outcome import Ended
+from skylift.runner.server.prebuilt import Prebuilt
+from skylift.runner.server.prefix import Prefix
+from skylift.runner.server.session import Session
+from skylift.runner.server.status import State
+from skylift.runner.server.unpack import clear_away, make_folder, sha256_of, unpack
+from skylift.runner.server.uv import Uv
+
+
+class Prepared(NamedTuple):
+    """`secrets` are the --env values. `prebuilt` may keep the environment in the bucket, and `cached` on this server,
+    both for later jobs."""
+
+    secrets: Dict[str, str]
+    environment: Environment
+    prebuilt: Optional[Prebuilt] = None
+    cached: Optional[CachedEnvironment] = None
+
+
+class Preparation:
+    """`run` raises Ended when the job cannot begin."""
+
+    def __init__(self, session: Session) -> None:
+        self._session, self._context, self._record = session, session.context, session.record
+
+    def run(self) -> Prepared:
+        self._session.status.set(state=State.UNPACKING)
+        self._unpack_bundle()
+        self._fetch_inputs()
+        make_folder(self._session.cwd, self._context.login.place, self._context.login.user)
+        secrets = self._session.env_values.fetch()
+        self._restore_checkpoint()
+        return self._make_environment(secrets)
+
+    def _unpack_bundle(self) -> None:
+        login, archive, digest = self._context.login, self._context.folder / "bundle.tar.gz", self._record.bundle_sha256
+        self._context.retry("bundle", lambda: self._shelf().fetch(digest, archive))
+        if sha256_of(archive) != digest:
+            raise Ended(State.BROKEN, "The bundle that arrived is not the one that was sent.")
+        clear_away(login.place)
+        unpack(archive, login.place, login.user)
+        archive.unlink()
+
+    def _shelf(self) -> Prefix:
+        return self._context.place(SHELF)
+
+    def _fetch_inputs(self) -> None:
+        context, record = self._context, self._record
+        kept = context.root / "var/lib/skylift/inputs"
+        inputs = Inputs(context.login.place, context.login.user, self._session.program, context.last, kept)
+        inputs.fetch_large(self._shelf(), record.large)
+        if record.keep:
+            inputs.keep_large(record.large)
+        if record.has_s3:
+            found = context.retry("inputs in S3", lambda: context.prefix.get("in/s3.json"))
+            if found is None:
+                raise Ended(State.BROKEN, "What the job reads from S3 is not in its prefix.")
+            inputs.fetch_s3(context.aws, json.loads(found))
+
+    def _restore_checkpoint(self) -> None:
+        spot = self._session.spot
+        if spot is not None and spot.checkpoint is not None:
+            spot.checkpoint.restore(self._context.login.place, self._context.last)
+            spot.tell_checkpoint()
+
+    def _make_environment(self, secrets: Dict[str, str]) -> Prepared:
+        context, record, login = self._context, self._record, self._context.login
+        tools, log = context.root / "var/lib/skylift/tools", context.folder / "environment.log"
+        uv = Uv(record.uv, self._fetch_tool, tools, login.environment()["PATH"])
+        environment = Environment(record.environment, login, self._session.program, log, uv)
+        if not environment.wanted:
+            return Prepared(secrets, environment)
+        self._session.status.set(state=State.ENVIRONMENT)
+        named, prebuilt = record.prebuilt, None
+        recipe = named["place"].rpartition("/")[0] if named else ""
+        mark = context.root / "var/lib/skylift/environment"
+        cached = CachedEnvironment(mark, environment.folders, login.home / ".cache/uv", recipe)
+        if named:
+            prebuilt = Prebuilt(context.place(named["place"]), named, login, environment.folders)
+        began = time.monotonic()
+        came = environment.make(prebuilt, cached)
+        self._session.status.set(environment=came, environment_seconds=round(time.monotonic() - began, 3))
+        if not record.keep:
+            return Prepared(secrets, environment, prebuilt)
+        cached.note(environment.lock)
+        return Prepared(secrets, environment, prebuilt, cached)
+
+    def _fetch_tool(self, key: str, place: Path) -> None:
+        folder, _, name = key.rpartition("/")
+        self._context.retry(name, lambda: self._context.place(folder).fetch(name, place))

@@ -1,0 +1,85 @@
+"""A job on its server, from when the server has it until it has ended: what it writes, what is told of it, and by whom
+it is heard. All of this is there before the program is, and for an earlier supervisor's program too."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Optional
+
+from skylift.runner.server.checkpoint import Checkpoint
+from skylift.runner.server.claim import Claim
+from skylift.runner.server.clock import Stopwatch
+from skylift.runner.server.context import Context
+from skylift.runner.server.control import Control
+from skylift.runner.server.control_socket import ControlSocket
+from skylift.runner.server.env_values import EnvValues
+from skylift.runner.server.job_record import JobRecord
+from skylift.runner.server.program import Program
+from skylift.runner.server.results import Results
+from skylift.runner.server.shipper import Shipper
+from skylift.runner.server.spot_server import SpotServer
+from skylift.runner.server.status import Status
+from skylift.runner.server.stream import Stream, cuts
+from skylift.runner.server.terminal import Terminal
+
+
+class Session:
+    """`told` is the time of the notice that the program has heard of already."""
+
+    def __init__(
+        self,
+        context: Context,
+        record: JobRecord,
+        claim: Claim,
+        program: Program,
+        status: Status,
+        told: Optional[float],
+    ) -> None:
+        self.context, self.record, self.program, self.status = context, record, program, status
+        self.cwd = context.login.place / record.cwd
+        self.env_values = EnvValues(context, record)
+        self.stopwatch = Stopwatch()
+        attempt = claim.attempt
+        owner = (context.login.uid, context.login.gid)
+        before = attempt.fields if attempt is not None else {"bases": {}, "cut": {}}
+        self.streams = [
+            Stream(
+                name,
+                context.folder,
+                status.changed,
+                owner,
+                record.log_cap,
+                before["bases"].get(name, 0),
+                before["cut"].get(name),
+            )
+            for name in ("stdout", "stderr")
+        ]
+        self.terminal = Terminal(context.handles, self.streams[0]) if record.terminal is not None else None
+        self.results = Results(context.prefix, context.login.place, self.cwd, record.outputs, context.folder / "sent")
+        self.control = Control(program, self.terminal)
+        path = context.root / "run/skylift" / (context.job + ".sock")
+        self.socket = ControlSocket(path, context.login.gid, self.control, self.streams, status)
+        self.shipper = Shipper(context.prefix, self.streams, status, context.folder)
+        self.control.listen(context.prefix, context.poll)
+        self.spot: Optional[SpotServer] = None
+        if attempt is not None and record.spot is not None:
+            self.results.inherit(attempt.fields["results"])
+            checkpoint = None
+            if record.spot.checkpoint:
+                path, spool = self.cwd / record.spot.checkpoint, context.folder / "checkpoint"
+                checkpoint = Checkpoint(path, context.prefix, attempt, context.login.user, spool)
+                self.results.leave_out(path)
+            more = (record.spot, told, self.how_far)
+            self.spot = SpotServer(context, attempt, checkpoint, program, status, *more)
+
+    def how_far(self) -> Dict[str, Any]:
+        """What a next server of a spot job would go on from."""
+        told: Dict[str, Any] = {"shipped": self.shipper.shipped, "cut": cuts(self.streams)}
+        if self.stopwatch.seconds is not None:
+            told.update(running=self.stopwatch.seconds)
+        told.update(results=self.results.latest)
+        return told
+
+    @property
+    def ran_before(self) -> float:
+        """Seconds that the program ran on earlier servers."""
+        return float(self.spot.attempt.fields["ran"]) if self.spot is not None else 0.0

@@ -1,0 +1,159 @@
+"""One job on its server. `supervise` is the order of things; each stage has a type of its own, which is complete as
+soon as it is there."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from typing import Any, Dict, Optional
+
+from skylift.runner.server.aws import Aws, Refused
+from skylift.runner.server.claim import STATUS, Claim, claim_job
+from skylift.runner.server.concurrently import together
+from skylift.runner.server.console import say
+from skylift.runner.server.context import Context
+from skylift.runner.server.control import Control
+from skylift.runner.server.crash import CrashReport
+from skylift.runner.server.delivery import Delivery, conclude, pass_on
+from skylift.runner.server.env_values import EnvValues
+from skylift.runner.server.guardian import Handles
+from skylift.runner.server.job_record import JobRecord
+from skylift.runner.server.ledger import Ledger
+from skylift.runner.server.outcome import Ended, before_start
+from skylift.runner.server.power import power_off
+from skylift.runner.server.prefix import Prefix
+from skylift.runner.server.preparation import Preparation, Prepared
+from skylift.runner.server.program import Program
+from skylift.runner.server.recovery import Concluded, Delivered, Recovery
+from skylift.runner.server.running import clear_up, start_program, take_up
+from skylift.runner.server.session import Session
+from skylift.runner.server.spot_notice import how_bought
+from skylift.runner.server.status import State, Status, now_iso
+from skylift.runner.server.staying import leave, stay
+
+
+def supervise(options: argparse.Namespace, aws: Aws, prefix: Prefix, ledger: Ledger, handles: Handles) -> None:
+    """Called by the boot program once all of the supervisor is there."""
+    Supervisor(Context(options, aws, prefix, ledger, handles)).run()
+
+
+class Supervisor:
+    """From the server's boot to its end, or until it is another job's."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._status = Status(context.job, threading.Condition())
+        # It hears from the first moment on how an earlier supervisor's program ends, and that the guardian dies.
+        self._program = Program(context.ledger, context.handles.told)
+        sys.excepthook = CrashReport(context, self._status, None, is_spot=False)
+
+    def run(self) -> None:
+        recovery = self._look_back()
+        if recovery.delivered is not None:
+            return self._leave(recovery.delivered)
+        _, record = together(lambda: self._introduce(recovery), self._read_record)
+        claim = self._claim(record)
+        if claim is None:
+            say("the job has ended, or another server has it; turning off")
+            return power_off()
+        told = self._find_told_end(record, claim, recovery)
+        if told is not None:
+            return self._leave(told)
+        session = Session(self._context, record, claim, self._program, self._status, recovery.told)
+        return self._see_through(session, recovery)
+
+    def _look_back(self) -> Recovery:
+        recovery = Recovery(self._context.root, self._context.folder, self._context.ledger)
+        signal.signal(signal.SIGTERM, lambda number, frame: self._go_down())
+        return recovery
+
+    def _go_down(self) -> None:
+        """The server's end, of which the program hears at the same time."""
+        self._context.ledger.note(down=time.time())
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def _introduce(self, recovery: Recovery) -> None:
+        instance = self._context.retry("instance id", self._context.aws.instance)
+        before = {"booted": now_iso()}
+        if recovery.may_have_started and recovery.start is not None:
+            before = recovery.start.status
+        self._status.set(**before, instance=instance)
+
+    def _read_record(self) -> JobRecord:
+        found = self._context.retry("record", lambda: self._context.prefix.get("record.json"))
+        if found is None:
+            raise Refused(404, "the job has no record")
+        return JobRecord.parse(found)
+
+    def _claim(self, record: JobRecord) -> Optional[Claim]:
+        is_spot = record.spot is not None
+        sys.excepthook = CrashReport(self._context, self._status, None, is_spot=is_spot)
+        claim = claim_job(self._context, record)
+        if claim is not None:
+            sys.excepthook = CrashReport(self._context, self._status, claim, is_spot=is_spot)
+            if claim.attempt is not None:
+                bought = self._context.retry("type", lambda: how_bought(self._context.metadata()))
+                checkpoint = claim.attempt.fields.get("checkpoint")
+                self._status.set(attempt=claim.attempt.number, checkpoint=checkpoint, **bought)
+        return claim
+
+    def _find_told_end(self, record: JobRecord, claim: Claim, recovery: Recovery) -> Optional[Delivered]:
+        """Whether an earlier supervisor has told the job's end, and was ended before it could note that. What somebody
+        may have read stays as it is: the server's own end, since, might make another end of it."""
+        if recovery.concluded is None:
+            return None
+        context = self._context
+        over = claim.attempt.fields.get("over") if claim.attempt is not None else None
+        told: Dict[str, Any] = (over or {}).get("final") or {}
+        if told:
+            # Where a next server looks comes first, and it may have been all that was written.
+            body = json.dumps(told).encode()
+            context.retry("status", lambda: context.prefix.put(STATUS, body))
+            EnvValues(context, record).remove()
+        # Of a missing object we do not hear that it is missing, but we can try to be the first to write it.
+        elif not context.retry("status", lambda: context.prefix.put(STATUS, self._status.encoded(), first=True)):
+            found = context.retry("status", lambda: context.prefix.get(STATUS))
+            told = json.loads(found) if found is not None else {}
+        if not told.get("final") or told.get("instance") != context.aws.instance():
+            return None
+        kept_until, is_spot = told.get("kept_until"), record.spot is not None
+        context.ledger.note(delivered=True, kept_until=kept_until, spot=is_spot)
+        return Delivered(kept_until or 0.0, is_spot)
+
+    def _leave(self, delivered: Delivered) -> None:
+        leave(self._context, Control(self._program), delivered)
+
+    def _see_through(self, session: Session, recovery: Recovery) -> None:
+        prepared: Optional[Prepared] = None
+        try:
+            if recovery.may_have_started or recovery.concluded is not None:
+                found = take_up(session, recovery)
+            else:
+                clear_up(session, recovery)
+                prepared = Preparation(session).run()
+                found = start_program(session, prepared, recovery.boot)
+            end = found if isinstance(found, Concluded) else found.wait()
+        except Ended as error:
+            session.env_values.forget()
+            end = Concluded(before_start(error), {})
+        outcome = conclude(session, end)
+        if outcome.state is State.INTERRUPTED:
+            pass_on(session, outcome)
+            # Who watches would wait for an end; what comes instead is in the prefix.
+            return power_off()
+        kept_until = Delivery(session, outcome, prepared.prebuilt if prepared is not None else None).run()
+        return self._keep(session, prepared, kept_until)
+
+    def _keep(self, session: Session, prepared: Optional[Prepared], kept_until: float) -> None:
+        session.socket.close()
+        if session.record.keep:
+            say("job done; the server stays for %d s" % session.record.keep)
+            if prepared is not None and prepared.cached is not None:
+                prepared.cached.confirm()
+        stay(self._context, session.control, kept_until, session.streams, told=kept_until > 0)
