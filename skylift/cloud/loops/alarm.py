@@ -16,6 +16,7 @@ from functools import partial
 from skylift.cloud.alarm import Alarm, DueAction
 from skylift.cloud.error import ServiceError
 from skylift.cloud.loops.evaluation import Verdict, evaluate, evaluation_range
+from skylift.cloud.loops.guard import guarded
 from skylift.cloud.loops.ticker import TICK
 from skylift.cloud.metric import Point, Wanted
 from skylift.cloud.store.alarm import ask_for, change_state, note
@@ -46,30 +47,18 @@ class AlarmLoop:
             minute = int(tx.now.timestamp()) // MINUTE
             due = [alarm for alarm in tx.find(Alarm) if alarm.period < MINUTE or minute != self._minute]
             # Most stay what they are, and reading holds up nobody.
-            moved = [alarm.name for alarm in due if self._guarded(alarm.name, partial(self._moves, tx, alarm))]
-        done = [self._guarded(name, partial(self._move, name)) for name in moved]
+            moved = [alarm.name for alarm in due if guarded(f"alarm {alarm.name}", partial(self._moves, tx, alarm))]
+        done = [guarded(f"alarm {name}", partial(self._move, name)) for name in moved]
         self._minute = minute
         if any(done):
             self._changed()
-
-    def _guarded(self, name: str, act: Callable[[], bool]) -> bool:
-        """What `act` answers, False where it failed: the others are evaluated, this one when its time comes again."""
-        try:
-            return act()
-        except Exception:
-            log.exception("alarm %s: cannot be evaluated", name)
-            return False
 
     def act(self) -> None:
         """Do what is asked for, one thing after the other."""
         with self._database.read() as tx:
             due = tx.find(DueAction)
         for action in due:
-            try:
-                self._carry_out(action)
-            except Exception:
-                # It is still asked for, and the others are not kept waiting for it.
-                log.exception("alarm %s: %s cannot be carried out", action.alarm, action.arn)
+            guarded(f"alarm {action.alarm}: {action.arn}", partial(self._carry_out, action))
 
     def _carry_out(self, action: DueAction) -> None:
         try:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import threading
 import time
 from collections.abc import Callable, Sequence
 
-log = logging.getLogger(__name__)
+from skylift.cloud.loops.guard import guarded, named
 
 IDLE_SECONDS = 60.0
 
@@ -55,16 +54,9 @@ class Engine:
             if time.monotonic() >= self._due:
                 self._due = math.inf
             for step in self.steps:
-                self._guarded(step)
+                guarded(named(step), step)
             if time.monotonic() >= chores_due:
                 for chore in self.chores:
-                    self._guarded(chore)
+                    guarded(named(chore), chore)
                 chores_due = time.monotonic() + IDLE_SECONDS
             self._wake.wait(min(IDLE_SECONDS, max(0.0, self._due - time.monotonic())))
-
-    def _guarded(self, step: Callable[[], None]) -> None:
-        try:
-            step()
-        except Exception:
-            # The loop has to go on for everybody else; the step runs again at the next commit.
-            log.exception("%s failed", getattr(step, "__qualname__", step))

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from skylift.cloud.fleet import Fleet
+from skylift.cloud.loops.guard import guarded
 from skylift.cloud.store.database import Database, Tx
 from skylift.cloud.store.fleet import kept_fleets
-
-log = logging.getLogger(__name__)
 
 MARGIN = timedelta(milliseconds=50)
 """So that a time has come when the clock that was set for it goes off."""
@@ -44,16 +43,9 @@ class FleetLoop:
         for fleet_id, mark in fleets.items():
             before, due = self._seen.get(fleet_id, (None, None))
             if mark != before or (due is not None and due <= now):
-                self._guarded(fleet_id)
+                guarded(f"fleet {fleet_id}", partial(self._look, fleet_id))
         self._seen = {fleet_id: seen for fleet_id, seen in self._seen.items() if fleet_id in fleets}
         self._set_alarm(now)
-
-    def _guarded(self, fleet_id: str) -> None:
-        try:
-            self._look(fleet_id)
-        except Exception:
-            # Whatever is wrong with one fleet, the others are kept; this one is looked at again with the next step.
-            log.exception("fleet %s: cannot be kept", fleet_id)
 
     def _look(self, fleet_id: str) -> None:
         """Until there is nothing more to do at this moment."""

@@ -15,6 +15,7 @@ from functools import partial
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.instance import Instance
+from skylift.cloud.loops.guard import guarded
 from skylift.cloud.loops.scaling_choice import counted, moves_to, places, victim
 from skylift.cloud.loops.scaling_member import advance, failed, group_of
 from skylift.cloud.loops.scaling_schedule import NextTime, carry_out, due, next_due
@@ -38,7 +39,7 @@ from skylift.cloud.scaling_group import (
     new_activity,
     new_member,
 )
-from skylift.cloud.store.database import Database, StoreError, Tx
+from skylift.cloud.store.database import Database, Tx
 from skylift.cloud.store.scaling_group import finish, take_out
 
 log = logging.getLogger(__name__)
@@ -81,22 +82,12 @@ class ScalingGroupLoop:
             began = tx.now
             scheduled = due(tx)
         for action in scheduled:
-            self._guarded(f"scheduled action {action.name} of {action.group}", partial(self._carry_out, action))
+            guarded(f"scheduled action {action.name} of {action.group}", partial(self._carry_out, action))
         with self._database.read() as tx:
             names = [group.name for group in tx.find(ScalingGroup) if not at_rest(tx, group)]
         for name in names:
-            self._guarded(f"group {name}", partial(self._see_to, name))
+            guarded(f"group {name}", partial(self._see_to, name))
         self._look_again(began)
-
-    def _guarded(self, what: str, act: Callable[[], None]) -> None:
-        try:
-            act()
-        except StoreError as error:
-            # The disk is full. The other groups may have less to write; this one is tried again.
-            log.error("%s: %s", what, error)
-        except Exception:
-            # Whatever is wrong with one group, the others go on; this one is looked at again with the next step.
-            log.exception("%s: cannot be seen to", what)
 
     def _carry_out(self, action: ScheduledAction) -> None:
         with self._database.write() as tx:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Generic, Protocol, TypeVar
 
 from skylift.cloud.error import ServiceError
+from skylift.cloud.loops.guard import guarded
 from skylift.cloud.store.database import Database, Tx
 
 log = logging.getLogger(__name__)
@@ -45,22 +47,13 @@ class SpotLoop(Generic[S]):
             if moment is not None:
                 self._wake_in((moment - tx.now + MARGIN).total_seconds())
             steps = self._market.plan(tx)
-        done = [self._guarded(step) for step in steps]
+        done = [guarded(f"spot: {step}", partial(self._carry_out, step)) for step in steps]
         if any(done):
             # One thing leads to another: a request whose instance has ended may be fulfilled anew.
             self._wake()
 
-    def _guarded(self, step: S) -> bool:
-        """Whether there is anything new after it."""
-        try:
-            self._carry_out(step)
-        except Exception:
-            # Whatever is wrong with one request, the others are served; this one is tried again with the next step.
-            log.exception("spot: %s cannot be carried out", step)
-            return False
-        return True
-
-    def _carry_out(self, step: S) -> None:
+    def _carry_out(self, step: S) -> bool:
+        """True: there is something new after it."""
         log.info("spot: %s", step)
         try:
             with self._database.write() as tx:
@@ -68,3 +61,4 @@ class SpotLoop(Generic[S]):
         except ServiceError as error:
             with self._database.write() as tx:
                 self._market.put_off(tx, step, error)
+        return True

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
 
-log = logging.getLogger(__name__)
+from skylift.cloud.loops.guard import guarded, named
 
 TICK = 10
 """Seconds. It is the shortest period of an alarm that is evaluated, as on AWS."""
@@ -40,15 +39,7 @@ class Ticker:
                 continue
             due = self._after(now)
             for step in self.steps:
-                _guarded(step)
+                guarded(named(step), step)
 
     def _after(self, now: float) -> float:
         return (now // self._every + 1) * self._every
-
-
-def _guarded(step: Callable[[], None]) -> None:
-    try:
-        step()
-    except Exception:
-        # It has to go on for everybody else; the step runs again at the next tick.
-        log.exception("%s failed", getattr(step, "__qualname__", step))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
-log = logging.getLogger(__name__)
+from skylift.cloud.loops.guard import guarded
 
 
 class Work:
@@ -65,10 +65,8 @@ class Work:
 
     def _do(self, key: str) -> None:
         try:
-            self._act(key)
-        except Exception:
-            # The last line of a worker thread: whatever it is belongs in the log, not in a forgotten future.
-            log.exception("%s %s: unexpected failure", self._what, key)
+            # Whatever it is belongs in the log, not in a forgotten future.
+            guarded(f"{self._what} {key}", partial(self._act, key))
         finally:
             with self._idle:
                 self._busy.discard(key)
