@@ -123,7 +123,7 @@ class RealCloud:
         return said
 
     def down(self) -> None:
-        self.skylift("cloud", "down")
+        self.skylift("cloud", "down", "--force")
 
     def erase(self) -> None:
         """What is left of a cloud that is down."""

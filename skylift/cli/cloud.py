@@ -107,9 +107,16 @@ def down(
         bool, typer.Option("--erase", help="Delete its servers' disks, volumes, buckets and everything else as well.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Erase without asking.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="End jobs that run without asking, with the results that they have.")
+    ] = False,
 ) -> None:
-    """Stop the embedded EC2 and take all of its servers off this machine; disks and data stay for the next start."""
+    """Stop the embedded EC2 and take all of its servers off this machine; disks and data stay for the next start.
+
+    Jobs that run are ended first, after a question: their programs get SIGTERM, and their results go to S3.
+    """
     from skylift.cli.aws_profile import remove_profiles
+    from skylift.cli.running_jobs import RunningJobs
     from skylift.place.privilege import is_root, run_as_root
     from skylift.place.start import is_here, stop_cloud
 
@@ -117,11 +124,17 @@ def down(
     if not is_here(home):
         say(f"There is no cloud in {home.path}.")
         return
+    # What is to be erased with all its results need not send them first.
+    jobs = None if erase and yes else RunningJobs(home)
+    if jobs and not force:
+        jobs.agree()
     if erase and not yes:
         _agree_to_erase(home)
+    if jobs and not erase:
+        jobs.end()
     if is_root():
         stop_cloud(home, erase=erase)
-    elif code := run_as_root(home, ["cloud", "down", *(["--erase", "--yes"] if erase else [])]):
+    elif code := run_as_root(home, ["cloud", "down", *(["--erase", "--yes"] if erase else ["--force"])]):
         raise typer.Exit(code)
     for line in remove_profiles(home):
         say(line)

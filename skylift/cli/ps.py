@@ -60,7 +60,7 @@ def ps(
         say_json([job.as_json() for job in listed])
         return
     if listed:
-        _show(listed)
+        show_jobs(listed)
     else:
         say(
             "There is no such job." if ended else "No job has a server now. Those that have ended: skylift ps --all",
@@ -78,7 +78,7 @@ def _check_states(asked: list[str]) -> None:
         raise UsageError(f"--state {unknown[0]!r} is no state of a job.", f"States are: {', '.join(STATES)}.")
 
 
-def _show(jobs: list[Listed]) -> None:
+def show_jobs(jobs: list[Listed]) -> None:
     from skylift.cli.table import Column, show_table
 
     now = time.time()

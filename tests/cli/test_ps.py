@@ -11,7 +11,7 @@ from on_terminal import shown_on_terminal
 from rich.cells import cell_len
 
 from skylift.cli.main import perform
-from skylift.cli.ps import _show, _spell_time
+from skylift.cli.ps import _spell_time, show_jobs
 from skylift.runner.jobs.jobs import Listed
 
 NOW = time.time()
@@ -39,7 +39,7 @@ JOBS = [
 def lines(width: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.delenv("COLUMNS", raising=False)
-    shown = shown_on_terminal(width, lambda: _show(JOBS))
+    shown = shown_on_terminal(width, lambda: show_jobs(JOBS))
     return re.sub(r"\x1b\[[0-9;]*m", "", shown).splitlines()
 
 
@@ -65,7 +65,7 @@ def test_what_is_wider_shows_more(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_pipe_has_it_whole(capsys: pytest.CaptureFixture[str]) -> None:
-    _show(JOBS)
+    show_jobs(JOBS)
     out = capsys.readouterr().out
     assert "a-name-that-is-as-long-as-it-may-be-x2345  " in out
     assert r"[red]x[/red]\x1b[2J\u202e" in out

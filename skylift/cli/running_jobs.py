@@ -1,0 +1,85 @@
+"""Jobs that run on this machine's cloud, before it is taken down under them."""
+
+from __future__ import annotations
+
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import typer
+
+from skylift.cli.say import say
+
+if TYPE_CHECKING:
+    from skylift.cloud.home import Home
+    from skylift.runner.jobs.jobs import Jobs, Listed
+
+_AT_A_TIME = 8
+
+
+class RunningJobs:
+    """Those that a cloud has now; none where it does not run, or does not answer."""
+
+    def __init__(self, home: Home) -> None:
+        self._jobs: Jobs | None = None
+        self._found: list[Listed] = []
+        if home.running_pid() is not None:
+            self._look()
+
+    def _look(self) -> None:
+        from skylift.place.local import local_settings
+        from skylift.runner.errors import SkyliftError
+        from skylift.runner.job.server_record import ENDED
+        from skylift.runner.jobs.jobs import Jobs
+
+        try:
+            self._jobs = Jobs(local_settings(start=False))
+            listed = self._jobs.listed()
+        except SkyliftError as error:
+            # It is to go all the same, and then most of all.
+            say(f"Its jobs cannot be looked at: {error.message}", to_stderr=True)
+            return
+        gone = (*ENDED, "stranded", "waiting")
+        self._found = [each for each in listed if each.instance_state and each.state not in gone]
+
+    def __bool__(self) -> bool:
+        return bool(self._found)
+
+    def agree(self) -> None:
+        """Say which they are, and ask; raises UsageError where nobody says yes."""
+        from skylift.runner.errors import UsageError
+
+        names = [each.name for each in self._found]
+        count = f"{len(names)} job{'s' * (len(names) != 1)}"
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise UsageError(
+                f"{count} would end with the cloud: {', '.join(names)}.",
+                f"Wait for them (skylift wait {' '.join(names)}), or end them, with the results so far:"
+                " skylift cloud down --force",
+            )
+        self._show()
+        which = "this job" if len(names) == 1 else f"these {count}"
+        if not typer.confirm(
+            f"End {which}, with the results so far, and take the cloud down?", default=False, err=True
+        ):
+            raise UsageError("The cloud stays up, and its jobs run.")
+
+    def _show(self) -> None:
+        from skylift.cli.ps import show_jobs
+
+        show_jobs(self._found)
+
+    def end(self) -> None:
+        """SIGTERM to each program, SIGKILL after its grace, results to S3, and its server off: side by side."""
+        with ThreadPoolExecutor(_AT_A_TIME) as pool:
+            for line in pool.map(self._end, self._found):
+                say(line, to_stderr=True)
+
+    def _end(self, job: Listed) -> str:
+        from skylift.runner.errors import SkyliftError
+
+        assert self._jobs is not None
+        try:
+            return f"{job.name}: {self._jobs.cancel(job.name)}"
+        except SkyliftError as error:
+            return f"{job.name}: {error.message}"
