@@ -22,9 +22,11 @@ from typing import IO, Any, Generic, Literal, Protocol, TypeVar
 from skylift.place.settings import settings_for
 from skylift.runner.errors import SkyliftError, UsageError
 from skylift.runner.flow import Run
-from skylift.runner.job.job import Access, Outcome, Program, Settings, Terminal
 from skylift.runner.job.job import Job as Planned
+from skylift.runner.job.job import Program, Terminal
+from skylift.runner.job.outcome import Outcome
 from skylift.runner.job.requirements import read_requirements
+from skylift.runner.job.settings import Access, Settings
 from skylift.runner.job.spot import read_spot
 from skylift.runner.jobs.jobs import Jobs, Listed
 from skylift.runner.jobs.logs import read_since, show_logs
@@ -34,12 +36,12 @@ from skylift.runner.launch.submit import Submission
 from skylift.runner.plan.plan_job import Order, plan_job
 from skylift.runner.plan.resolve_options import settle
 from skylift.runner.remote.account import Account, open_account
+from skylift.runner.session import Attendance, visit
 from skylift.runner.steps import Clock
 from skylift.runner.text.duration import parse_duration
 from skylift.runner.text.tail import Tail
 from skylift.runner.text.visible import visible, visible_lines
 from skylift.runner.watch.forward import Forwards, read_forward
-from skylift.runner.watch.session import Attendance, visit
 
 __all__ = ["Job", "Outcome", "SkyliftError", "UsageError", "jobs", "run", "submit"]
 

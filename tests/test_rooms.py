@@ -39,7 +39,13 @@ FOLDERS_USE = {
 }
 """What each folder of the services may import of the others; `table.py` beside them gathers all."""
 
-WITHOUT_CYCLES = ["skylift.catalogue", "skylift.cloud", "skylift.place", "skylift.runner.server"]
+RUNNER_ROOMS = ["text", "job", "remote", "price", "ship", "plan", "launch", "watch", "collect", "jobs"]
+"""Each imports those before it, and none after it. `server` stands apart: it runs on servers, and imports none."""
+RUNNER_ENDS = {"collect": ["server"]}
+"""What a room may know of `server` besides: which outputs a manifest may name is decided alike at both ends."""
+RUNNER_GROUND = ["errors", "steps", "watcher"]
+"""Files beside the rooms that every room may import, and that import no room."""
+
 
 ONE_IMPORTER = {
     "runner": ["botocore", "s3transfer", "asyncssh"],
@@ -120,11 +126,34 @@ def test_each_folder_of_the_services_is_known_here() -> None:
     assert {path.name for path in services.glob("*.py")} == {"__init__.py", "table.py"}
 
 
-@pytest.mark.parametrize("room", WITHOUT_CYCLES)
-def test_no_modules_import_each_other_in_a_circle(room: str) -> None:
+@pytest.mark.parametrize("room", [*RUNNER_ROOMS, *RUNNER_GROUND, "server"])
+def test_a_room_of_the_runner_imports_none_that_comes_after_it(room: str) -> None:
+    runner = PACKAGE / "runner"
+    known = RUNNER_ROOMS[: RUNNER_ROOMS.index(room) + 1] if room in RUNNER_ROOMS else []
+    allowed = {room, *known, *RUNNER_ENDS.get(room, [])}
+    own = [*files(f"skylift.runner.{room}"), *runner.glob(f"{room}.py")]
+    wrong = [
+        f"{path.relative_to(runner)} imports {used.relative_to(runner)}"
+        for path in own
+        for used in imported_files(path)
+        if runner in used.parents and (place := used.relative_to(runner).with_suffix("").parts[0]) not in allowed
+        if room == "server" or place not in RUNNER_GROUND
+    ]
+    assert own
+    assert wrong == []
+
+
+def test_each_room_of_the_runner_is_known_here() -> None:
+    runner = PACKAGE / "runner"
+    rooms = {path.relative_to(runner).parts[0] for path in runner.glob("*/*.py")}
+    assert rooms <= {*RUNNER_ROOMS, "server", "map"}
+    assert rooms >= {*RUNNER_ROOMS, "server"}
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
     """Imports within functions and under TYPE_CHECKING count as well. What is left when files that import nothing of
     what is left are taken away, again and again, is in a circle or leads into one."""
-    left = {path: {used for used in imported_files(path) if used != path} for path in files(room)}
+    left = {path: {used for used in imported_files(path) if used != path} for path in files("skylift")}
     assert left
     while free := [path for path, used in left.items() if not used & left.keys()]:
         for path in free:

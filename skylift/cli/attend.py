@@ -3,44 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from skylift.cli.place import JobName, JobNames, On, settings_there
 from skylift.cli.say import say, say_json
+from skylift.cli.watching import ForwardOption, tell, with_interrupts
 
 if TYPE_CHECKING:
     from skylift.runner.errors import SkyliftError
-    from skylift.runner.job.job import Outcome
-
-ForwardOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--forward", metavar="PORT", help="8888, or 8888:80: a port here that leads to one there. Repeatable."
-    ),
-]
-
-T_co = TypeVar("T_co", covariant=True)
-T = TypeVar("T")
-
-
-class Interruptible(Protocol[T_co]):
-    async def run(self) -> T_co: ...
-
-    def interrupt(self) -> None: ...
-
-
-def with_interrupts(work: Interruptible[T]) -> T:
-    """In an event loop of its own, with Ctrl-C handed to it."""
-    import asyncio
-    import signal
-
-    async def main() -> T:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, work.interrupt)
-        return await work.run()
-
-    return asyncio.run(main())
+    from skylift.runner.job.outcome import Outcome
 
 
 def register(app: typer.Typer) -> None:
@@ -64,13 +37,12 @@ def attach(
     """
     import os
 
-    from skylift.cli.run import tell
     from skylift.cli.screen import Outlet, make_screen
     from skylift.cli.terminal import Seat
     from skylift.runner.remote.account import open_account
+    from skylift.runner.session import Attendance, visit
     from skylift.runner.steps import Clock
     from skylift.runner.watch.forward import Forwards, read_forward
-    from skylift.runner.watch.session import Attendance, visit
 
     outlet = Outlet(2 if as_json else 1, 2)
     screen = make_screen(outlet, quiet=quiet, json=as_json)

@@ -10,7 +10,7 @@ from skylift.cli import complete
 from skylift.cli.bar import build_bar
 
 if TYPE_CHECKING:
-    from skylift.runner.job.job import Access, Settings
+    from skylift.runner.job.settings import Access, Settings
 
 On = Annotated[
     str | None,

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from skylift.runner.job.job import Job
+    from skylift.runner.job.quote import Offer, Quote
     from skylift.runner.price.history import Basis, History
-    from skylift.runner.price.purchase import Offer, Quote
 
 _VALUES = {"--type", "-t", "--cpu", "--memory", "--arch", "--gpu", "--time", "--hours", "--region", "--on"}
 _DEFAULT_TIME = "1h"
@@ -228,7 +228,7 @@ def spell(program: str, found: Quote, basis: Basis, why: str) -> list[str]:
 
 
 def _table(offers: Sequence[Offer]) -> list[str]:
-    from skylift.runner.price.purchase import spell_usd
+    from skylift.runner.text.money import spell_usd
 
     rows = [("OPTION", "USD/H", "THIS RUN", "A MONTH", "PAYS FROM", "AS OF")]
     for each in offers:

@@ -10,20 +10,22 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import typer
 
 from skylift.cli import complete
-from skylift.cli.attend import ForwardOption
 from skylift.cli.consent import PRESETS, agree
 from skylift.cli.grouped import GroupedCommand
 from skylift.cli.needs import ArchOption, CpuOption, GpuOption, MemoryOption
 from skylift.cli.place import On, settings_for
 from skylift.cli.preset import Preset, presets, yields
 from skylift.cli.say import say, say_json
+from skylift.cli.watching import ForwardOption, tell, with_interrupts
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from skylift.cli.screen import Outlet, Screen
+    from skylift.cli.screen import Screen
     from skylift.cli.terminal import Seat
-    from skylift.runner.job.job import Job, Outcome, Program, Settings
+    from skylift.runner.job.job import Job, Program
+    from skylift.runner.job.outcome import Outcome
+    from skylift.runner.job.settings import Settings
     from skylift.runner.launch.submit import Taken
     from skylift.runner.watch.forward import Forward
 
@@ -243,8 +245,8 @@ def run(
     from skylift.cli.screen import Outlet, make_screen, show_error
     from skylift.cli.terminal import Seat, this_terminal
     from skylift.runner.errors import SkyliftError
-    from skylift.runner.job.job import Access
     from skylift.runner.job.requirements import read_requirements
+    from skylift.runner.job.settings import Access
     from skylift.runner.job.spot import read_spot
     from skylift.runner.launch.image import read_image
     from skylift.runner.plan.plan_job import Order, plan_job
@@ -345,7 +347,6 @@ def run_job(
     job: Job, settings: Settings, screen: Screen, seat: Seat | None = None, ways: Sequence[Forward] = ()
 ) -> Outcome:
     """The job in an event loop of its own, with Ctrl-C handed to it."""
-    from skylift.cli.attend import with_interrupts
     from skylift.runner.flow import Run
     from skylift.runner.watch.forward import Forwards
 
@@ -354,7 +355,6 @@ def run_job(
 
 def submit_job(job: Job, settings: Settings, screen: Screen) -> tuple[str, Taken | Outcome]:
     """The job's name, and its server; an outcome when it was interrupted before there was one."""
-    from skylift.cli.attend import with_interrupts
     from skylift.runner.launch.submit import Submission
     from skylift.runner.steps import Clock
 
@@ -362,7 +362,7 @@ def submit_job(job: Job, settings: Settings, screen: Screen) -> tuple[str, Taken
 
 
 def _tell_detached(name: str, taken: Taken | Outcome, screen: Screen, *, quiet: bool, as_json: bool) -> None:
-    from skylift.runner.job.job import Outcome
+    from skylift.runner.job.outcome import Outcome
 
     screen.finish()
     if isinstance(taken, Outcome):
@@ -375,16 +375,6 @@ def _tell_detached(name: str, taken: Taken | Outcome, screen: Screen, *, quiet: 
     say(name)
     if not quiet:
         say(f"Look at it with `skylift logs -f {name}` or `skylift attach {name}`.", to_stderr=True)
-
-
-def tell(outcome: Outcome, outlet: Outlet, *, quiet: bool, as_json: bool) -> None:
-    from skylift.cli.screen import summary
-
-    if as_json:
-        tails = {f"{name}_tail": tail.text() for name, tail in outlet.tails.items()}
-        say_json({**outcome.as_json(), **tails})
-    if not quiet or outcome.state not in {"succeeded", "failed"}:
-        say(*summary(outcome), to_stderr=True)
 
 
 def _error_object(name: str | None, error: Any) -> dict[str, Any]:

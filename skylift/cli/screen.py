@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from skylift.runner.errors import SkyliftError
-    from skylift.runner.job.job import Missing, Outcome
+    from skylift.runner.job.outcome import Missing, Outcome
 
 _WORDS = {
     "check": "Check",

@@ -11,7 +11,7 @@ from skylift.place.privilege import is_root, run_as_root
 from skylift.place.start import Showing, bring_up, prepare_home, refuse_earlier, unseen
 from skylift.runner.errors import USAGE, RunError, UsageError
 from skylift.runner.job.cache import Cache
-from skylift.runner.job.job import Credentials, Machine, NewestImage, Secret, Settings
+from skylift.runner.job.settings import Credentials, Machine, NewestImage, Secret, Settings
 
 IMAGES = NewestImage(pattern="skylift-debian-13-*", owners=("amazon",), has_uv=True)
 

@@ -11,7 +11,7 @@ from skylift.place.start import Showing, unseen
 from skylift.runner.errors import UsageError
 
 if TYPE_CHECKING:
-    from skylift.runner.job.job import Access, Settings
+    from skylift.runner.job.settings import Access, Settings
     from skylift.runner.plan.consent import Consents
 
 
@@ -29,7 +29,7 @@ def settings_for(
     from dataclasses import replace
 
     from skylift.place.figures import use_own_figures
-    from skylift.runner.job.job import Access
+    from skylift.runner.job.settings import Access
 
     use_own_figures()
     chosen = on or _said_otherwise("on", trusted=trusted) or "local"
@@ -52,7 +52,7 @@ def standing_settings(on: str | None) -> Settings | None:
     chosen = on or _said_otherwise("on") or "local"
     if chosen == "local" and default_home().running_pid() is None:
         return None
-    from skylift.runner.job.job import Access
+    from skylift.runner.job.settings import Access
 
     return settings_for(chosen, Access())
 

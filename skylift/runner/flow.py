@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from skylift.runner.job.job import Job, Outcome, Settings
+from skylift.runner.job.job import Job
+from skylift.runner.job.outcome import Outcome
+from skylift.runner.job.settings import Settings
 from skylift.runner.launch.submit import Submission, Taken
+from skylift.runner.session import Attendance, Visit
 from skylift.runner.steps import Clock
 from skylift.runner.watch.forward import Forwards
-from skylift.runner.watch.session import Attendance, Visit
 from skylift.runner.watcher import Keyboard, Watcher
 
 

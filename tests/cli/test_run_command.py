@@ -11,7 +11,8 @@ import pytest
 from skylift.cli.run import mark_program, read_program
 from skylift.cli.screen import Outlet, Plain, summary
 from skylift.runner.errors import UsageError
-from skylift.runner.job.job import Missing, Outcome, Program, Result
+from skylift.runner.job.job import Program
+from skylift.runner.job.outcome import Missing, Outcome, Result
 from skylift.runner.text.tail import Tail
 
 COMMAND = "--program-is-a-command"

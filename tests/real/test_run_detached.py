@@ -14,10 +14,11 @@ from real_cloud import RealCloud
 from real_server import until
 from running_job import WAITS, ended_job, jobs
 
-from skylift.runner.job.job import Credentials, NewestImage, Outcome, Secret, Settings
+from skylift.runner.job.outcome import Outcome
+from skylift.runner.job.settings import Credentials, NewestImage, Secret, Settings
 from skylift.runner.remote.account import Account, open_account
+from skylift.runner.session import Attendance, visit
 from skylift.runner.steps import Clock
-from skylift.runner.watch.session import Attendance, visit
 
 pytestmark = pytest.mark.real
 

@@ -20,7 +20,7 @@ from runner_bench import Machine, Metadata
 from shipped_job import Shipped
 from whole_run import Seen
 
-from skylift.runner.job.job import Credentials, NewestImage, Secret, Settings
+from skylift.runner.job.settings import Credentials, NewestImage, Secret, Settings
 from skylift.runner.remote.api import Api
 
 ACCOUNT = "123456789012"

@@ -15,8 +15,9 @@ from waiting_job import go
 
 from skylift.runner.collect.results import bring_home, read_manifest
 from skylift.runner.job.commands import boot_argv
-from skylift.runner.job.job import Job, Program, Settings
+from skylift.runner.job.job import Job, Program
 from skylift.runner.job.record import Prefix, bucket_name, encode_env, encode_record, parse_record
+from skylift.runner.job.settings import Settings
 from skylift.runner.launch.bucket import ensure_bucket
 from skylift.runner.plan.plan_job import Order, plan_job
 from skylift.runner.remote.api import Api

@@ -14,7 +14,7 @@ from waiting_job import WAITS, go
 from whole_run import host
 
 import skylift
-from skylift.runner.job.job import Settings
+from skylift.runner.job.settings import Settings
 from skylift.runner.remote.api import Api
 
 

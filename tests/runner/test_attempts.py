@@ -15,7 +15,8 @@ from kept_prefix import KeptPrefix
 from runner_bench import Machine, Metadata, until
 from shipped_job import Shipped
 
-from skylift.runner.job.job import Program, Settings
+from skylift.runner.job.job import Program
+from skylift.runner.job.settings import Settings
 from skylift.runner.plan.plan_job import Order
 from skylift.runner.remote.api import Api
 from skylift.runner.server.attempts import Attempts, key_of

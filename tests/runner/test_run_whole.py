@@ -11,7 +11,7 @@ from runner_bench import Machine
 from whole_run import host
 
 from skylift.cli.main import perform
-from skylift.runner.job.job import Settings
+from skylift.runner.job.settings import Settings
 from skylift.runner.remote.api import Api
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from runner_bench import Machine, until
 from whole_run import Seen
 
-from skylift.runner.job.job import Job, Settings
+from skylift.runner.job.job import Job
+from skylift.runner.job.settings import Settings
 from skylift.runner.launch.submit import Submission, Taken
 from skylift.runner.steps import Clock
 

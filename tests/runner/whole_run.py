@@ -14,7 +14,9 @@ from typing import Any, Literal
 from runner_bench import Machine, boot_arguments
 
 from skylift.runner.flow import Run
-from skylift.runner.job.job import Job, Outcome, Program, Settings
+from skylift.runner.job.job import Job, Program
+from skylift.runner.job.outcome import Outcome
+from skylift.runner.job.settings import Settings
 from skylift.runner.launch import server as launch
 from skylift.runner.plan.plan_job import Order, plan_job
 from skylift.runner.remote.api import Api

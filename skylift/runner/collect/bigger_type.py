@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from skylift.runner.errors import Refused, Unreachable
-from skylift.runner.job.job import Outcome
+from skylift.runner.job.outcome import Outcome
 from skylift.runner.remote.api import Api
 from skylift.runner.text.size import spell_size
 

@@ -6,9 +6,9 @@ import time
 
 from skylift.runner.collect.results import Manifest
 from skylift.runner.errors import SKYLIFT_FAILED, RunError
-from skylift.runner.job.job import Outcome
+from skylift.runner.job.outcome import Outcome
+from skylift.runner.job.server import Server
 from skylift.runner.job.server_record import Status
-from skylift.runner.launch.server import Server
 
 
 def conclude(name: str, status: Status | None, manifest: Manifest, server: Server | None) -> Outcome:

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import IO
 
 from skylift.runner.errors import Refused, ResultsDamaged, RunError
-from skylift.runner.job.job import Missing, Result
+from skylift.runner.job.outcome import Missing, Result
 from skylift.runner.job.record import Prefix
 from skylift.runner.job.server_record import MANIFEST_LIMIT, Sent, parse_manifest
 from skylift.runner.remote.api import Api

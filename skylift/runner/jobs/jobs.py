@@ -16,13 +16,15 @@ from typing import Any
 
 from skylift.runner.errors import JobNotFound, NotPermitted, RecordDamaged, RunError
 from skylift.runner.job.commands import ssh_argv
-from skylift.runner.job.job import NAME_FORM, Settings
+from skylift.runner.job.job import NAME_FORM
 from skylift.runner.job.record import Prefix, Record
+from skylift.runner.job.server import Server
 from skylift.runner.job.server_record import ENDED, NOTHING_TOLD, UNDER_WAY, Status, encode_status
+from skylift.runner.job.settings import Settings
 from skylift.runner.launch.fleet import active_fleets, delete_fleets, put_away, remove_template
 from skylift.runner.launch.host_keys import WayIn
 from skylift.runner.launch.kept_server import put_roles_away
-from skylift.runner.launch.server import Server, describe, live_servers, terminate
+from skylift.runner.launch.server import describe, live_servers, terminate
 from skylift.runner.price.price import hourly_cost
 from skylift.runner.price.run_price import run_cost, time_of_server
 from skylift.runner.remote.account import Account, open_account

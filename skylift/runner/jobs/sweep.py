@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from skylift.runner.errors import JobNotFound, RecordDamaged, Refused
 from skylift.runner.job.record import SETUP_ALLOWANCE, TAG_JOB, Prefix, Record, job_of
+from skylift.runner.job.server import Server
 from skylift.runner.job.server_record import Status
 from skylift.runner.launch import role
 from skylift.runner.launch.fleet import (
@@ -25,7 +26,7 @@ from skylift.runner.launch.fleet import (
     remove_template,
     template_name,
 )
-from skylift.runner.launch.server import Server, live_servers, terminate
+from skylift.runner.launch.server import live_servers, terminate
 from skylift.runner.price.price import DISK, hourly_cost
 from skylift.runner.remote.account import Account
 from skylift.runner.ship.blob_store import SHELF as INPUTS

@@ -10,7 +10,7 @@ from skylift.runner.collect.bigger_type import name_larger_type
 from skylift.runner.collect.outcome import conclude
 from skylift.runner.collect.results import Manifest, bring_home, read_manifest
 from skylift.runner.errors import RunError
-from skylift.runner.job.job import Outcome
+from skylift.runner.job.outcome import Outcome
 from skylift.runner.job.record import Prefix, Record
 from skylift.runner.launch import server as launch
 from skylift.runner.launch.fleet import active_fleets, put_away

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from skylift.runner.errors import Unreachable, UsageError
 from skylift.runner.job.cache import NOWHERE, Cache
-from skylift.runner.job.job import Settings
+from skylift.runner.job.settings import Settings
 from skylift.runner.launch.image import DEFAULT, PUBLISHED
 from skylift.runner.remote.api import default_region
 

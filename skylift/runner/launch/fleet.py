@@ -17,10 +17,11 @@ from typing import Any
 from skylift.runner.errors import LaunchFailed, Refused, UsageError
 from skylift.runner.job.job import Job, Spot
 from skylift.runner.job.record import TAG_JOB, job_of, tags_of
+from skylift.runner.job.server import Server
 from skylift.runner.launch.key import KeyPair
 from skylift.runner.launch.network import Network
 from skylift.runner.launch.role import JobRole
-from skylift.runner.launch.server import Server, is_unknown_profile, launch_request, live_servers
+from skylift.runner.launch.server import is_unknown_profile, launch_request, live_servers
 from skylift.runner.remote.api import Api
 
 LAST = 120

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 from skylift.runner.errors import LaunchFailed, Refused, UsageError
-from skylift.runner.job.job import ImageChoice, NewestImage, OneImage, PublishedImage
+from skylift.runner.job.settings import ImageChoice, NewestImage, OneImage, PublishedImage
 from skylift.runner.remote.api import Api
 
 DEFAULT = "debian-13"

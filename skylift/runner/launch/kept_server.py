@@ -18,13 +18,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from skylift.runner.errors import RecordDamaged, Refused
-from skylift.runner.job.job import Job, Settings
+from skylift.runner.job.job import Job
 from skylift.runner.job.record import TAG_JOB, Prefix, tags_of
+from skylift.runner.job.server import Server
 from skylift.runner.job.server_record import Status
+from skylift.runner.job.settings import Settings
 from skylift.runner.launch import role
 from skylift.runner.launch.host_keys import WayIn, find_way_in
 from skylift.runner.launch.key import key_here
-from skylift.runner.launch.server import Server, describe_kept, live_servers
+from skylift.runner.launch.server import describe_kept, live_servers
 from skylift.runner.remote.account import Account
 from skylift.runner.remote.api import Api
 from skylift.runner.ship.archive import whole_archive

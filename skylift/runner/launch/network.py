@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from skylift.runner.errors import LaunchFailed, Refused, UsageError
-from skylift.runner.job.job import Access, Settings
+from skylift.runner.job.settings import Access, Settings
 from skylift.runner.remote.api import Api
 from skylift.runner.remote.lock import make_once
 

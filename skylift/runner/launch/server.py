@@ -6,12 +6,12 @@ import base64
 import difflib
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from skylift.runner.errors import LaunchFailed, Refused, UsageError
 from skylift.runner.job.job import Job
-from skylift.runner.job.record import TAG_FIT, TAG_JOB, job_of, tags_of
+from skylift.runner.job.record import TAG_FIT, TAG_JOB, tags_of
+from skylift.runner.job.server import Server, parse_server
 from skylift.runner.launch.key import KeyPair
 from skylift.runner.launch.network import Network
 from skylift.runner.launch.role import JobRole
@@ -21,30 +21,6 @@ _IAM_PATIENCE = 90.0
 """Seconds in which a new instance profile must have become known to EC2; AWS speaks of several seconds."""
 _NEXT_ZONE = {"InsufficientInstanceCapacity", "Unsupported", "InsufficientFreeAddressesInSubnet"}
 _LIVE = ["pending", "running", "stopping", "stopped"]
-
-
-@dataclass(frozen=True)
-class Server:
-    """An instance as EC2 last described it; `address` is its public IPv4 address, once it has one, `role` that of its
-    profile, `fit` what is to be known of one that is kept, and `parts` are its disks and network interfaces."""
-
-    instance: str
-    state: str
-    address: str | None
-    reason: str
-    job: str
-    type: str
-    launched: str
-    zone: str = ""
-    key: str = ""
-    groups: tuple[str, ...] = ()
-    role: str = ""
-    fit: str = ""
-    parts: tuple[str, ...] = ()
-
-    @property
-    def gone(self) -> bool:
-        return self.state in {"shutting-down", "terminated", "stopping", "stopped"}
 
 
 def check_type(api: Api, name: str) -> tuple[str, ...]:
@@ -97,7 +73,7 @@ def run_instance(
                 full.append(zone)
                 continue
             break
-        return _server(answer["Instances"][0])
+        return parse_server(answer["Instances"][0])
     if refusal is None:
         raise LaunchFailed(f"skylift's network {network.vpc} has no subnet.")
     tried = f" Tried in {', '.join(full)}." if len(full) > 1 else ""
@@ -172,7 +148,7 @@ def describe(api: Api, instance: str) -> Server | None:
         if error.code == "InvalidInstanceID.NotFound":
             return None
         raise
-    return _server(found[0]["Instances"][0]) if found else None
+    return parse_server(found[0]["Instances"][0]) if found else None
 
 
 def live_servers(api: Api, job: str | None = None) -> list[Server]:
@@ -191,7 +167,7 @@ def describe_kept(api: Api) -> list[Server]:
 
 def _of_jobs(reservations: list[Any]) -> list[Server]:
     """A tag may say anything; what is no name of a job is none."""
-    found = (_server(instance) for reservation in reservations for instance in reservation["Instances"])
+    found = (parse_server(instance) for reservation in reservations for instance in reservation["Instances"])
     return [each for each in found if each.job]
 
 
@@ -223,26 +199,3 @@ def console_tail(api: Api, instance: str) -> str:
     if text and "\n" not in text and " " not in text:
         text = base64.b64decode(text).decode(errors="replace")
     return "\n".join(text.strip().splitlines()[-15:])
-
-
-def _server(instance: dict[str, Any]) -> Server:
-    tags = {tag["Key"]: tag["Value"] for tag in instance.get("Tags", [])}
-    launched = instance["LaunchTime"]
-    return Server(
-        instance=instance["InstanceId"],
-        state=instance["State"]["Name"],
-        address=instance.get("PublicIpAddress") or None,
-        reason=instance.get("StateReason", {}).get("Message", "") or instance.get("StateTransitionReason", ""),
-        job=job_of(instance.get("Tags", [])),
-        type=instance["InstanceType"],
-        launched=launched.isoformat(timespec="seconds").replace("+00:00", "Z"),
-        zone=instance.get("Placement", {}).get("AvailabilityZone", ""),
-        key=instance.get("KeyName", ""),
-        groups=tuple(each["GroupId"] for each in instance.get("SecurityGroups", [])),
-        role=instance.get("IamInstanceProfile", {}).get("Arn", "").rpartition("/")[2],
-        fit=tags.get(TAG_FIT, ""),
-        parts=(
-            *(each["Ebs"]["VolumeId"] for each in instance.get("BlockDeviceMappings", [])),
-            *(each["NetworkInterfaceId"] for each in instance.get("NetworkInterfaces", [])),
-        ),
-    )

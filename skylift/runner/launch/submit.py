@@ -26,8 +26,11 @@ from skylift.runner.errors import (
     UsageError,
 )
 from skylift.runner.job import commands
-from skylift.runner.job.job import INTERRUPTED, Job, Outcome, Settings
+from skylift.runner.job.job import Job
+from skylift.runner.job.outcome import INTERRUPTED, Outcome
 from skylift.runner.job.record import Prefix, deadline_of, encode_env, encode_record
+from skylift.runner.job.server import Server
+from skylift.runner.job.settings import Settings
 from skylift.runner.launch import fleet, role
 from skylift.runner.launch import kept_server as warm
 from skylift.runner.launch import server as launch
@@ -36,7 +39,6 @@ from skylift.runner.launch.host_keys import WayIn, find_way_in
 from skylift.runner.launch.image import find_images, pick_image
 from skylift.runner.launch.key import KeyPair, ensure_key, ensure_key_file
 from skylift.runner.launch.network import Network, ensure_network, find_caller, find_network, open_network
-from skylift.runner.launch.server import Server
 from skylift.runner.launch.service_role import ensure_fleet_roles
 from skylift.runner.remote.account import Account, open_account
 from skylift.runner.remote.api import Api

@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from skylift.runner.errors import UsageError
-from skylift.runner.job.job import NAME_FORM, Environment, Job, Program, S3Input, Secret, Spot, Terminal, new_name
+from skylift.runner.job.job import NAME_FORM, Environment, Job, Program, S3Input, Spot, Terminal, new_name
 from skylift.runner.job.requirements import NOTHING, Requirements
+from skylift.runner.job.settings import Secret
 from skylift.runner.job.spot import check_company
 from skylift.runner.ship.bundle import find_project, plan_bundle
 from skylift.runner.ship.needs import Needs, find_needs

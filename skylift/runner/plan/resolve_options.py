@@ -8,11 +8,13 @@ from functools import partial
 from skylift import catalogue
 from skylift.catalogue import InstanceType
 from skylift.runner.errors import UsageError
-from skylift.runner.job.job import Job, Machine, Settings
+from skylift.runner.job.choice import Choice
+from skylift.runner.job.job import Job
 from skylift.runner.job.record import SETUP_ALLOWANCE
 from skylift.runner.job.requirements import Requirements, spell_memory
+from skylift.runner.job.settings import Machine, Settings
 from skylift.runner.job.spot import with_types
-from skylift.runner.price.choice import Choice, Price, by_price, cheapest, describe, fits, fitting
+from skylift.runner.price.choice import Price, by_price, cheapest, describe, fits, fitting
 from skylift.runner.price.price import dates_of, hourly_price, seconds_for, stand_in
 
 _NEXT = 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from skylift.runner.errors import UsageError
 from skylift.runner.job.requirements import BURSTABLE, Requirements, spell_memory
@@ -29,37 +29,6 @@ ORDERS: Mapping[str, Order] = {
 class Priced:
     kind: InstanceType
     price: float | None
-
-
-@dataclass(frozen=True)
-class Choice:
-    """The type that was chosen for a job, why, and what came next. `hourly` is its price on demand in `region`."""
-
-    type: str
-    hourly: float
-    region: str
-    as_of: str
-    wanted: Requirements
-    next: tuple[tuple[str, float], ...] = ()
-    hint: str = ""
-
-    def spell(self) -> str:
-        """One line: what, for what, at what price, and what came next."""
-        text = f"{self.type} is the cheapest for {self.wanted.spell()}: {self.hourly:.4f} USD/h on demand"
-        text += f" ({self.region}, {self.as_of})"
-        if self.next:
-            text += f"; next: {', '.join(f'{name} {price:.4f}' for name, price in self.next)}"
-        return f"{text}. {self.hint}".rstrip()
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "type": self.type,
-            "hourly_usd": self.hourly,
-            "region": self.region,
-            "prices_as_of": self.as_of,
-            "wanted": self.wanted.as_json(),
-            "next": [{"type": name, "hourly_usd": price} for name, price in self.next],
-        }
 
 
 def fitting(types: Iterable[InstanceType], wanted: Requirements) -> list[InstanceType]:

@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import os
 from math import isfinite
-from typing import TYPE_CHECKING
 
 from skylift import catalogue
 from skylift.runner.errors import UsageError
-from skylift.runner.price.purchase import Commitment, Rates
-
-if TYPE_CHECKING:
-    from skylift.runner.launch.server import Server
+from skylift.runner.job.quote import Commitment, Rates
+from skylift.runner.job.server import Server
 
 REGION = "us-east-1"
 """Whose prices stand in where nobody has said a region."""

@@ -8,98 +8,17 @@ whole, however many of its places are taken. All prices are USD an hour for Linu
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Any
 
+from skylift.runner.job.quote import Offer, Quote, Rates
 from skylift.runner.text.duration import moment
+from skylift.runner.text.money import spell_usd
 
 HOURS_A_MONTH = 730
 LEAST_BILLED = 60
 """Seconds that AWS bills for each start of a Linux server, at the least."""
 MOST_OFF = 0.72
 """What AWS says a commitment takes off on-demand prices at the most (https://aws.amazon.com/ec2/pricing/)."""
-
-
-@dataclass(frozen=True)
-class Commitment:
-    """`kind` is reserved or savings-plan; `payment` is no-upfront, partial-upfront or all-upfront; `hourly` is what an
-    hour comes to with all that is paid upfront."""
-
-    kind: str
-    years: int
-    payment: str
-    hourly: float
-
-
-@dataclass(frozen=True)
-class Rates:
-    """What one type costs in one region; `dates` say of when the figures are, by their source."""
-
-    instance_type: str
-    region: str
-    dates: dict[str, str]
-    on_demand: float | None = None
-    spot: float | None = None
-    commitments: tuple[Commitment, ...] = ()
-    dedicated: float | None = None
-    host: float | None = None
-
-
-@dataclass(frozen=True)
-class Offer:
-    """One way to buy. `run` is what one run costs, under a commitment its share of one that is used fully; `month`
-    is what all hours of a month cost. `pays_from` are hours a month: None where that is not known or never comes.
-    `as_of` is the day of its price."""
-
-    name: str
-    hourly: float | None
-    run: float | None
-    month: float | None
-    pays_from: float | None
-    years: int | None = None
-    payment: str | None = None
-    note: str = ""
-    as_of: str | None = None
-
-    def as_json(self) -> dict[str, Any]:
-        rounded = {name: _rounded(getattr(self, name)) for name in ("hourly", "run", "month")}
-        hours = None if self.pays_from is None else round(self.pays_from, 1)
-        return {
-            "option": self.name,
-            "years": self.years,
-            "payment": self.payment,
-            **{f"{name}_usd": value for name, value in rounded.items()},
-            "pays_from_hours_a_month": hours,
-            "as_of": self.as_of,
-            "note": self.note,
-        }
-
-
-@dataclass(frozen=True)
-class Quote:
-    """All the offers for a run of `seconds`, as billed, and for `hours` a month of servers of its type. `served` are
-    those of them that one commitment would pay for: of servers side by side, it serves one."""
-
-    rates: Rates
-    seconds: float
-    hours: float
-    served: float
-    offers: tuple[Offer, ...]
-    advice: str
-    basis: dict[str, Any] = field(default_factory=dict)
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "instance_type": self.rates.instance_type,
-            "region": self.rates.region,
-            "prices_as_of": self.rates.dates,
-            "billed_seconds": round(self.seconds, 3),
-            "hours_a_month": round(self.hours, 3),
-            "hours_one_commitment_serves": round(self.served, 3),
-            "basis": self.basis,
-            "offers": [each.as_json() for each in self.offers],
-            "advice": self.advice,
-        }
 
 
 def billed(seconds: float) -> float:
@@ -216,24 +135,9 @@ def spell_offer(offer: Offer) -> str:
     return ", ".join(words)
 
 
-def spell_usd(value: float | None) -> str:
-    """Three figures that mean something, and cents where there are dollars; `unknown` where there is no price."""
-    if value is None:
-        return "unknown"
-    if value == 0:
-        return "0.00"
-    if value >= 1:
-        return f"{value:.2f}"
-    return f"{value:.4f}" if value >= 0.01 else f"{value:.6f}"
-
-
 def _spell_hours(hours: float) -> str:
     return f"{hours:.0f} h" if hours >= 10 else f"{hours:.2g} h"
 
 
 def _times(price: float | None, factor: float) -> float | None:
     return None if price is None else price * factor
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 8)

@@ -21,7 +21,7 @@ from skylift.catalogue.product import FILTERS, TENANCIES, read_products
 from skylift.catalogue.refreshed import forget
 from skylift.catalogue.writing import write_prices, write_types
 from skylift.runner.errors import RunError, Unreachable
-from skylift.runner.job.job import Settings
+from skylift.runner.job.settings import Settings
 from skylift.runner.remote.api import Api
 
 _LINUX = "Linux/UNIX"

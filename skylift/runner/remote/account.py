@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from skylift.runner.errors import JobNotFound, Refused
-from skylift.runner.job.job import NAME_FORM, Settings
+from skylift.runner.job.job import NAME_FORM
 from skylift.runner.job.record import RECORD_LIMIT, Prefix, Record, bucket_name, parse_record
 from skylift.runner.job.server_record import STATUS_LIMIT, Status, parse_status
+from skylift.runner.job.settings import Settings
 from skylift.runner.remote.api import Api
 
 

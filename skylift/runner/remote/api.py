@@ -37,7 +37,7 @@ from botocore.session import Session
 
 from skylift.runner.errors import NoCredentials, NotPermitted, RecordDamaged, Refused, RunError, Unreachable, UsageError
 from skylift.runner.job.cache import NOWHERE
-from skylift.runner.job.job import Settings
+from skylift.runner.job.settings import Settings
 from skylift.runner.remote.advice import ADVICE, about_denial
 from skylift.runner.remote.service_models import KeptModels
 from skylift.version import __version__

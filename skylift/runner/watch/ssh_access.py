@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from skylift.runner.errors import ConnectionLost, RecordDamaged, Refused, Unreachable
 from skylift.runner.job.record import Prefix
+from skylift.runner.job.server import Server
 from skylift.runner.launch import server as launch
 from skylift.runner.launch.fleet import active_fleets
 from skylift.runner.launch.host_keys import WayIn, find_way_in
 from skylift.runner.launch.key import KeyPair, ensure_key_file
 from skylift.runner.launch.network import find_caller, open_groups
-from skylift.runner.launch.server import Server
 from skylift.runner.remote.account import Account
 from skylift.runner.steps import in_thread
 from skylift.runner.watcher import Watcher

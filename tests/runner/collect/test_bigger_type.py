@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from skylift.runner.collect.bigger_type import name_larger_type, next_larger
-from skylift.runner.job.job import Outcome, Settings
+from skylift.runner.job.outcome import Outcome
+from skylift.runner.job.settings import Settings
 from skylift.runner.remote.api import Api
 
 ENDED = Outcome("a-job", "out-of-memory", 121, "It needed more than there was.")

@@ -15,8 +15,8 @@ import pytest
 from skylift.runner.collect import results as collect
 from skylift.runner.collect.results import Manifest, bring_home, read_manifest
 from skylift.runner.errors import RecordDamaged, ResultsDamaged, RunError, Unreachable
-from skylift.runner.job.job import Settings
 from skylift.runner.job.record import Prefix
+from skylift.runner.job.settings import Settings
 from skylift.runner.launch.bucket import ensure_bucket
 from skylift.runner.remote.api import Api, Sink
 

@@ -8,8 +8,8 @@ import pytest
 
 from skylift.runner.collect.outcome import conclude
 from skylift.runner.collect.results import Manifest
+from skylift.runner.job.server import Server
 from skylift.runner.job.server_record import Status
-from skylift.runner.launch.server import Server
 
 STATUS = Status("succeeded", True, exit_code=0, reason="The program exited with 0.", kept_until=1767225600.0)
 SERVER = Server("i-1", "running", "203.0.113.7", "", "x", "t3.small", "2026-01-01T00:00:00Z")

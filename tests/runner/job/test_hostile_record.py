@@ -18,8 +18,8 @@ from whole_run import Seen
 
 from skylift.cli.main import perform
 from skylift.runner.errors import RecordDamaged, Refused, SkyliftError
-from skylift.runner.job.job import Settings
 from skylift.runner.job.record import Prefix, tags_of
+from skylift.runner.job.settings import Settings
 from skylift.runner.jobs.jobs import Jobs
 from skylift.runner.jobs.sweep import Sweep
 from skylift.runner.jobs.wait import collect, wait

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from skylift.runner.errors import Refused, UsageError
-from skylift.runner.job.job import Program, Settings, Spot
+from skylift.runner.job.job import Program, Spot
 from skylift.runner.job.record import deadline_of, encode_record
+from skylift.runner.job.settings import Settings
 from skylift.runner.job.spot import read_spot, with_types
 from skylift.runner.launch.fleet import Fleet, check_price, delete_fleets, fleet_request, template_request
 from skylift.runner.launch.key import KeyPair

@@ -15,8 +15,9 @@ from whole_run import Seen, host, order
 
 from skylift.cli.main import perform
 from skylift.runner.errors import JobNotFound, RunError, Unreachable
-from skylift.runner.job.job import Outcome, Settings
+from skylift.runner.job.outcome import Outcome
 from skylift.runner.job.record import Prefix
+from skylift.runner.job.settings import Settings
 from skylift.runner.jobs.jobs import Jobs
 from skylift.runner.jobs.logs import show_logs
 from skylift.runner.jobs.wait import collect, wait
@@ -25,8 +26,8 @@ from skylift.runner.launch import server as launch
 from skylift.runner.launch.bucket import ensure_bucket
 from skylift.runner.remote.account import Account, open_account
 from skylift.runner.remote.api import Api
+from skylift.runner.session import Attendance, visit
 from skylift.runner.steps import Clock
-from skylift.runner.watch.session import Attendance, visit
 
 
 @pytest.fixture

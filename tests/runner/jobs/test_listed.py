@@ -12,8 +12,8 @@ from hostile_json import STATUS
 
 from skylift.cli.complete import job_name
 from skylift.cli.main import perform
-from skylift.runner.job.job import Settings
 from skylift.runner.job.record import Prefix, tags_of
+from skylift.runner.job.settings import Settings
 from skylift.runner.launch.bucket import ensure_bucket
 from skylift.runner.remote.account import Account, open_account
 

@@ -12,8 +12,8 @@ import pytest
 
 from skylift.cli.main import perform
 from skylift.runner.errors import Unreachable
-from skylift.runner.job.job import Settings
 from skylift.runner.job.record import Prefix, tags_of
+from skylift.runner.job.settings import Settings
 from skylift.runner.jobs import jobs
 from skylift.runner.jobs.jobs import Jobs
 from skylift.runner.jobs.sweep import STARTING, Sweep

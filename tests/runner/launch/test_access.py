@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from skylift.runner.errors import UsageError
-from skylift.runner.job.job import Access, Settings
+from skylift.runner.job.settings import Access, Settings
 from skylift.runner.launch.bucket import ensure_bucket
 from skylift.runner.launch.network import Network, ensure_network, find_caller, find_network, open_network, open_ssh
 from skylift.runner.remote.api import Api

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from skylift.runner.errors import LaunchFailed, UsageError
-from skylift.runner.job.job import NewestImage, OneImage, PublishedImage
+from skylift.runner.job.settings import NewestImage, OneImage, PublishedImage
 from skylift.runner.launch.image import PUBLISHED, find_images, pick_image, read_image
 from skylift.runner.remote.api import Api
 

@@ -14,15 +14,16 @@ from typing import Any
 import pytest
 from whole_run import Seen, order
 
-from skylift.runner.job.job import Settings
 from skylift.runner.job.record import TAG_FIT, Prefix, tags_of
+from skylift.runner.job.server import Server
+from skylift.runner.job.settings import Settings
 from skylift.runner.jobs.jobs import Jobs
 from skylift.runner.jobs.sweep import Sweep
 from skylift.runner.launch import kept_server as warm
 from skylift.runner.launch import role
 from skylift.runner.launch.bucket import ensure_bucket
 from skylift.runner.launch.key import ensure_key
-from skylift.runner.launch.server import Server, live_servers
+from skylift.runner.launch.server import live_servers
 from skylift.runner.launch.submit import Cargo, Submission
 from skylift.runner.remote.account import Account, open_account
 from skylift.runner.ship.blob_store import Parcel
@@ -157,7 +158,8 @@ def test_the_role_of_a_server_that_is_gone(yard: Yard) -> None:
 
 
 def test_what_makes_another_server_necessary(settings: Settings, tmp_path: Any) -> None:
-    from skylift.runner.job.job import Access, Program
+    from skylift.runner.job.job import Program
+    from skylift.runner.job.settings import Access
     from skylift.runner.plan.plan_job import Order, plan_job
 
     (tmp_path / "x.py").touch()

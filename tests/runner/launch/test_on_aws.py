@@ -12,7 +12,7 @@ from runner_bench import Machine
 from whole_run import host
 
 from skylift.cli.main import perform
-from skylift.runner.job.job import Settings
+from skylift.runner.job.settings import Settings
 from skylift.runner.launch.image import PUBLISHED
 from skylift.runner.launch.network import find_network
 from skylift.runner.remote.api import Api

@@ -14,7 +14,7 @@ import asyncssh
 import pytest
 
 from skylift.runner.errors import NameTaken, Refused, RunError, UsageError
-from skylift.runner.job.job import Settings
+from skylift.runner.job.settings import Settings
 from skylift.runner.launch import role
 from skylift.runner.launch.bucket import ensure_bucket
 from skylift.runner.launch.key import ensure_key, ensure_key_file

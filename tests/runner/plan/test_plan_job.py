@@ -9,7 +9,8 @@ import pytest
 
 from skylift.runner.errors import UsageError
 from skylift.runner.job.commands import program_argv
-from skylift.runner.job.job import Environment, Job, Program, Secret
+from skylift.runner.job.job import Environment, Job, Program
+from skylift.runner.job.settings import Secret
 from skylift.runner.plan.plan_job import Order, plan_job
 
 HEADER = '# /// script\n# dependencies = ["x"]\n# ///\n'

@@ -11,9 +11,10 @@ import pytest
 
 from skylift import catalogue
 from skylift.runner.errors import UsageError
-from skylift.runner.job.job import Job, Machine, NewestImage, Program, Settings
+from skylift.runner.job.job import Job, Program
 from skylift.runner.job.record import SETUP_ALLOWANCE, encode_record
 from skylift.runner.job.requirements import read_requirements
+from skylift.runner.job.settings import Machine, NewestImage, Settings
 from skylift.runner.plan.plan_job import DEFAULT_TYPE, Order, plan_job
 from skylift.runner.plan.resolve_options import settle
 from skylift.runner.price.price import hourly_price

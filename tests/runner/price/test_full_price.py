@@ -13,14 +13,15 @@ import pytest
 from whole_run import Seen
 
 from skylift.runner.errors import LaunchFailed
-from skylift.runner.job.job import Program, Settings, Spot
+from skylift.runner.job.job import Program, Spot
+from skylift.runner.job.server import Server
+from skylift.runner.job.settings import Settings
 from skylift.runner.launch import fleet, submit
 from skylift.runner.launch import server as launch
 from skylift.runner.launch.fleet import Fleet
 from skylift.runner.launch.key import KeyPair
 from skylift.runner.launch.network import Network
 from skylift.runner.launch.role import JobRole
-from skylift.runner.launch.server import Server
 from skylift.runner.launch.submit import Site, Submission
 from skylift.runner.plan.plan_job import Order, plan_job
 from skylift.runner.steps import Clock

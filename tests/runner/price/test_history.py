@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skylift.runner.job.job import Settings
 from skylift.runner.job.record import Prefix
+from skylift.runner.job.settings import Settings
 from skylift.runner.launch.bucket import ensure_bucket
 from skylift.runner.price.history import History, PastRun, basis_of, read_history
 from skylift.runner.remote.account import Account, open_account

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skylift.runner.price.purchase import HOURS_A_MONTH, Commitment, Offer, Quote, Rates, quote
+from skylift.runner.job.quote import Commitment, Offer, Quote, Rates
+from skylift.runner.price.purchase import HOURS_A_MONTH, quote
 
 RATES = Rates(
     "m7i.xlarge",

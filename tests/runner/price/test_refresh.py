@@ -13,7 +13,7 @@ from price_list import price_list, product
 
 from skylift import catalogue
 from skylift.runner.errors import RunError
-from skylift.runner.job.job import Settings
+from skylift.runner.job.settings import Settings
 from skylift.runner.price.refresh import Refresh, Renewed, lowest, pricing_region
 from skylift.runner.remote.api import Api
 

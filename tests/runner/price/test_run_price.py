@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from skylift import catalogue
-from skylift.runner.job.job import NewestImage, Outcome, Settings
+from skylift.runner.job.outcome import Outcome
+from skylift.runner.job.settings import NewestImage, Settings
 from skylift.runner.price.run_price import with_price
 
 OUTCOME = Outcome(

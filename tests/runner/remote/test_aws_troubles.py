@@ -17,7 +17,8 @@ from runner_bench import Machine
 from whole_run import Seen, host, order, run
 
 from skylift.runner.errors import NotPermitted, Refused, RunError
-from skylift.runner.job.job import Program, Settings
+from skylift.runner.job.job import Program
+from skylift.runner.job.settings import Settings
 from skylift.runner.launch import role
 from skylift.runner.launch import server as launch
 from skylift.runner.launch.bucket import ensure_bucket

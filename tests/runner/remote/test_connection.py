@@ -22,8 +22,8 @@ from waiting_job import go
 from whole_run import Seen
 
 from skylift.runner.errors import ConnectionLost, RunError, Unreachable
-from skylift.runner.job.job import Settings
 from skylift.runner.job.record import Prefix, bucket_name
+from skylift.runner.job.settings import Settings
 from skylift.runner.launch.bucket import ensure_bucket
 from skylift.runner.launch.key import KeyPair, ensure_key_file
 from skylift.runner.remote.api import Api

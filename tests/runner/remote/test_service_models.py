@@ -19,7 +19,7 @@ from botocore.regions import EndpointResolver
 
 import skylift.runner
 from skylift.runner.job.cache import Cache
-from skylift.runner.job.job import Credentials, NewestImage, Secret, Settings
+from skylift.runner.job.settings import Credentials, NewestImage, Secret, Settings
 from skylift.runner.remote import service_models as models
 from skylift.runner.remote.api import Api
 from skylift.runner.remote.service_models import OPERATIONS, KeptModels, trim

@@ -13,8 +13,9 @@ from runner_bench import Machine, Metadata
 from whole_run import Seen, host, order, run
 
 from skylift.runner.flow import Run
-from skylift.runner.job.job import Outcome, Settings
+from skylift.runner.job.outcome import Outcome
 from skylift.runner.job.record import bucket_name
+from skylift.runner.job.settings import Settings
 from skylift.runner.remote.api import Api
 from skylift.runner.ship.blob_store import SHELF, Shelf
 

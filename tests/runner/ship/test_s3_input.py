@@ -12,7 +12,8 @@ from runner_bench import Machine
 from whole_run import Seen, host, order, run
 
 from skylift.runner.errors import UsageError
-from skylift.runner.job.job import Program, S3Input, Settings
+from skylift.runner.job.job import Program, S3Input
+from skylift.runner.job.settings import Settings
 from skylift.runner.launch import role
 from skylift.runner.plan.plan_job import Order, plan_job
 from skylift.runner.remote.api import Api

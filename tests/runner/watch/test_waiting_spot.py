@@ -10,17 +10,19 @@ from typing import Any
 import pytest
 from whole_run import Seen
 
-from skylift.runner.job.job import Outcome, Settings
+from skylift.runner import session as attend
+from skylift.runner.job.outcome import Outcome
 from skylift.runner.job.record import Prefix
+from skylift.runner.job.server import Server
+from skylift.runner.job.settings import Settings
 from skylift.runner.launch import server as launch
 from skylift.runner.launch.bucket import ensure_bucket
-from skylift.runner.launch.server import Server, types_there
+from skylift.runner.launch.server import types_there
 from skylift.runner.launch.submit import write_off
 from skylift.runner.remote.account import Account, open_account
 from skylift.runner.remote.api import Api
+from skylift.runner.session import Attendance, Visit
 from skylift.runner.steps import Clock
-from skylift.runner.watch import session as attend
-from skylift.runner.watch.session import Attendance, Visit
 
 
 @pytest.fixture

@@ -16,15 +16,15 @@ from skylift.runner.collect.bigger_type import name_larger_type
 from skylift.runner.collect.outcome import conclude
 from skylift.runner.collect.results import Manifest, bring_home, read_manifest
 from skylift.runner.errors import SkyliftError, Unreachable
-from skylift.runner.job.job import INTERRUPTED, Outcome
+from skylift.runner.job.outcome import INTERRUPTED, Outcome
 from skylift.runner.job.record import Prefix
+from skylift.runner.job.server import Server
 from skylift.runner.job.server_record import Status
 from skylift.runner.jobs.jobs import Jobs
 from skylift.runner.launch import fleet, role
 from skylift.runner.launch import server as launch
 from skylift.runner.launch.host_keys import WayIn
 from skylift.runner.launch.kept_server import put_roles_away
-from skylift.runner.launch.server import Server
 from skylift.runner.launch.submit import write_off
 from skylift.runner.price.run_price import with_price
 from skylift.runner.remote.account import Account

@@ -1,0 +1,51 @@
+"""What `skylift run` and `skylift attach` share: the option --forward, Ctrl-C, and the job's end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Protocol, TypeVar
+
+import typer
+
+from skylift.cli.say import say, say_json
+
+if TYPE_CHECKING:
+    from skylift.cli.screen import Outlet
+    from skylift.runner.job.outcome import Outcome
+
+ForwardOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--forward", metavar="PORT", help="8888, or 8888:80: a port here that leads to one there. Repeatable."
+    ),
+]
+
+T_co = TypeVar("T_co", covariant=True)
+T = TypeVar("T")
+
+
+class Interruptible(Protocol[T_co]):
+    async def run(self) -> T_co: ...
+
+    def interrupt(self) -> None: ...
+
+
+def with_interrupts(work: Interruptible[T]) -> T:
+    """In an event loop of its own, with Ctrl-C handed to it."""
+    import asyncio
+    import signal
+
+    async def main() -> T:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, work.interrupt)
+        return await work.run()
+
+    return asyncio.run(main())
+
+
+def tell(outcome: Outcome, outlet: Outlet, *, quiet: bool, as_json: bool) -> None:
+    from skylift.cli.screen import summary
+
+    if as_json:
+        tails = {f"{name}_tail": tail.text() for name, tail in outlet.tails.items()}
+        say_json({**outcome.as_json(), **tails})
+    if not quiet or outcome.state not in {"succeeded", "failed"}:
+        say(*summary(outcome), to_stderr=True)

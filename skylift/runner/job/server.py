@@ -1,0 +1,55 @@
+"""A job's server: an instance, as EC2 described it last."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from skylift.runner.job.record import TAG_FIT, job_of
+
+
+@dataclass(frozen=True)
+class Server:
+    """An instance as EC2 last described it; `address` is its public IPv4 address, once it has one, `role` that of its
+    profile, `fit` what is to be known of one that is kept, and `parts` are its disks and network interfaces."""
+
+    instance: str
+    state: str
+    address: str | None
+    reason: str
+    job: str
+    type: str
+    launched: str
+    zone: str = ""
+    key: str = ""
+    groups: tuple[str, ...] = ()
+    role: str = ""
+    fit: str = ""
+    parts: tuple[str, ...] = ()
+
+    @property
+    def gone(self) -> bool:
+        return self.state in {"shutting-down", "terminated", "stopping", "stopped"}
+
+
+def parse_server(instance: dict[str, Any]) -> Server:
+    tags = {tag["Key"]: tag["Value"] for tag in instance.get("Tags", [])}
+    launched = instance["LaunchTime"]
+    return Server(
+        instance=instance["InstanceId"],
+        state=instance["State"]["Name"],
+        address=instance.get("PublicIpAddress") or None,
+        reason=instance.get("StateReason", {}).get("Message", "") or instance.get("StateTransitionReason", ""),
+        job=job_of(instance.get("Tags", [])),
+        type=instance["InstanceType"],
+        launched=launched.isoformat(timespec="seconds").replace("+00:00", "Z"),
+        zone=instance.get("Placement", {}).get("AvailabilityZone", ""),
+        key=instance.get("KeyName", ""),
+        groups=tuple(each["GroupId"] for each in instance.get("SecurityGroups", [])),
+        role=instance.get("IamInstanceProfile", {}).get("Arn", "").rpartition("/")[2],
+        fit=tags.get(TAG_FIT, ""),
+        parts=(
+            *(each["Ebs"]["VolumeId"] for each in instance.get("BlockDeviceMappings", [])),
+            *(each["NetworkInterfaceId"] for each in instance.get("NetworkInterfaces", [])),
+        ),
+    )
