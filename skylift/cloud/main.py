@@ -212,7 +212,7 @@ class Cloud:
             database=database,
             machines=servers,
             cables=Cables(network.attach, network.detach, network.dress),
-            sync_network=networks.step,
+            sync_network=networks.sync,
             blueprint=draughtsman.blueprint,
             failures=(ServerError, RootfsError, NetworkError, DiskError, CaptureFailed),
             at_rest=snapshots.at_rest,
@@ -233,11 +233,11 @@ class Cloud:
         wishes = (alarms.act, spot.step, fleets.step, groups.step)
         engine.steps = (*wishes, instances.step, volumes.step, snapshots.step, images.step, networks.step)
         engine.chores = (records.forget, records.shrink, network.restore_way_out, self._data.seen.touch)
-        adoption = Adoption()
+        adoption, first_start = Adoption(), not been_up(network.claim).exists()
         # In this order: nothing is looked at while an earlier process's programs still change it, what has ended is
         # accounted for before it is cleared away, and nothing boots before volumes are adopted and names are open.
         adoption.steps = (
-            ("networks", networks.step),
+            ("networks", networks.step if first_start else networks.sync),
             ("leftovers", partial(await_leftovers, places_of_work(self._data, network.claim), adoption.stopped)),
             ("disks", partial(_each, captures.sweep, disks.sweep)),
             ("usage", partial(account_for_the_gone, database, servers, self._data)),
@@ -252,7 +252,7 @@ class Cloud:
             await asyncio.to_thread(openings.start)
             seal()
             stopping = asyncio.create_task(stop.wait())
-            if not been_up(network.claim).exists():
+            if first_start:
                 # No server runs. What this kernel cannot do is said to who starts the cloud, and what ran before `cloud
                 # down` can be started at once.
                 adopting = asyncio.create_task(asyncio.to_thread(adoption.run))

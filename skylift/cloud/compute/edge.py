@@ -147,8 +147,7 @@ class Edge:
         self.namespace.load(around.fill(f"inet {TABLE}"))
 
     def connect_host(self) -> None:
-        index = self.namespace.netlink.link_index(HOST_LINK)
-        assert index is not None
+        index = self.namespace.netlink.link(HOST_LINK)
         host = str(self._claim.host_address)
         self.namespace.netlink.do(
             link_up(index),
@@ -159,7 +158,7 @@ class Edge:
 
     def connect_router(self, vpc_id: str) -> None:
         """Dress the end of a router's link that the router has put here."""
-        index = self._router_index(vpc_id)
+        index = self.router_index(vpc_id)
         self.namespace.netlink.do(
             link_up(index),
             add_address(index, INNER_ADDRESS, 32),
@@ -177,18 +176,17 @@ class Edge:
             return str(error)
         return None
 
-    def route(self, public: Mapping[str, str]) -> None:
-        """Route public addresses (address -> VPC id), and no others."""
+    def route(self, public: Mapping[str, int]) -> None:
+        """Route public addresses (address -> index of the link to their VPC's router), and no others."""
         if self._routes is None:
             self._routes = {
                 known.target: known
                 for known in self.namespace.netlink.routes()
                 if known.via == OUTER_ADDRESS and known.target != f"{self._claim.host_address}/32"
             }
-        index = {vpc_id: self._router_index(vpc_id) for vpc_id in set(public.values())}
         wanted = {
-            f"{address}/32": KernelRoute(f"{address}/32", link=index[vpc_id], via=OUTER_ADDRESS)
-            for address, vpc_id in public.items()
+            f"{address}/32": KernelRoute(f"{address}/32", link=index, via=OUTER_ADDRESS)
+            for address, index in public.items()
         }
         self._change(
             gone=[route for target, route in self._routes.items() if target not in wanted],
@@ -199,7 +197,6 @@ class Edge:
     def _change(self, gone: Iterable[KernelRoute], new: Iterable[KernelRoute]) -> None:
         self.namespace.netlink.do(*map(delete_route, gone), *map(set_route, new))
 
-    def _router_index(self, vpc_id: str) -> int:
-        index = self.namespace.netlink.link_index(router_link(vpc_id))
-        assert index is not None
-        return index
+    def router_index(self, vpc_id: str) -> int:
+        """Of the edge's end of the link to a VPC's router."""
+        return self.namespace.netlink.link(router_link(vpc_id))

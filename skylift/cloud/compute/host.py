@@ -85,8 +85,7 @@ def connect(claim: Claim, netlink: Netlink, edge_namespace: Namespace, around: S
                 peer_namespace=edge_namespace.descriptor,
             )
         )
-    index = netlink.link_index(claim.host_link)
-    assert index is not None
+    index = netlink.link(claim.host_link)
     write_setting(f"ipv6/conf/{claim.host_link}/disable_ipv6", "1")
     # Both are of the one link. Source addresses of loopback may leave by it and answers to them come in; and the host's
     # reverse-path check, where it is strict, finds the carrier range behind this link.

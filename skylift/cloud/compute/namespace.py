@@ -128,7 +128,11 @@ def name_thread(name: str, process: str) -> None:
     try:
         _share_names()
         place.touch(mode=0o000, exist_ok=False)
-        _mount(f"/proc/{process}/ns/net", str(place), MS_BIND)
+        try:
+            _mount(f"/proc/{process}/ns/net", str(place), MS_BIND)
+        except OSError:
+            place.unlink()
+            raise
     except OSError as error:
         raise NamespaceError(f"{place}: {error.strerror}") from error
 

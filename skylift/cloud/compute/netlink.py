@@ -253,6 +253,13 @@ class Netlink:
             return None
         raise NetlinkRefused(f"look up link {name}", code)
 
+    def link(self, name: str) -> int:
+        """The index of a link that has to be there. NetlinkRefused where it is not: others may have taken it away."""
+        index = self.link_index(name)
+        if index is None:
+            raise NetlinkRefused(f"look up link {name}", errno.ENODEV)
+        return index
+
     def links(self) -> list[Link]:
         found = []
         for payload in self._dump(rt.RTM_GETLINK, _ALL_LINKS):

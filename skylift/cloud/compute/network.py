@@ -12,7 +12,8 @@ from __future__ import annotations
 import socket
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Literal
@@ -22,8 +23,8 @@ from skylift.cloud.compute.claim import CLAIMS, Claim, Claims
 from skylift.cloud.compute.edge import Edge, edge_name
 from skylift.cloud.compute.namespace import Namespace, create_namespace, namespaces, remove_namespace
 from skylift.cloud.compute.netlink import Netlink
-from skylift.cloud.compute.network_error import ListenRefused, NetworkError, UnknownVpc
-from skylift.cloud.compute.plan import VpcPlan
+from skylift.cloud.compute.network_error import ListenRefused, NetworkError, RouterBehind, UnknownVpc
+from skylift.cloud.compute.plan import Peer, VpcPlan
 from skylift.cloud.compute.router import Router, router_name
 from skylift.cloud.compute.server_link import dress_server
 from skylift.cloud.compute.surroundings import Surroundings, look_around
@@ -45,7 +46,9 @@ class Network:
         self._netlink: Netlink | None = None
         self._edge: Edge | None = None
         self._routers: dict[str, Router] = {}
-        self._public: dict[str, str] | None = None
+        self._behind: dict[str, NetworkError] = {}
+        """VPCs whose routers are not as the last plans have them, and peering connections without a link, and why."""
+        self._public: dict[str, int] | None = None
         self._openings = tuple(openings)
         self._around = Surroundings()
 
@@ -60,31 +63,34 @@ class Network:
                 self.release()
                 raise
 
-    def apply(self, plans: Sequence[VpcPlan]) -> None:
+    def apply(self, plans: Sequence[VpcPlan]) -> Mapping[str, NetworkError]:
         """Make the kernel agree with the plans of all VPCs there are; a VPC without a plan is removed.
 
         An interface without a place in its VPC's plan is unplugged; one that has a place is plugged in by `attach`.
+
+        Answers what failed, and why, by the ids of VPCs and peering connections; others do not wait for it. Nothing
+        can be attached in such a VPC, and no public address leads there, until a later call succeeds. What concerns all
+        VPCs is raised.
         """
         with self._lock:
             edge = self._opened()
-            wanted = {plan.vpc.id: plan for plan in plans}
-            for vpc_id in self._routers.keys() - wanted.keys():
-                self._routers.pop(vpc_id).remove()
-            self._join(plans, edge)
+            self._behind = {}
+            for vpc_id in self._routers.keys() - {plan.vpc.id for plan in plans}:
+                with self._apart(vpc_id):
+                    self._routers[vpc_id].remove()
+                    del self._routers[vpc_id]
             for plan in plans:
-                moved = self._router(plan, edge).apply(plan)
-                for peer in plan.peers:
-                    self._routers[peer.vpc_id].forget(moved)
+                with self._apart(plan.vpc.id):
+                    self._ensure_router(plan, edge)
+            self._join(plans)
+            for plan in plans:
+                self._apply(plan)
             self._part(plans)
-            public = {
-                address: plan.vpc.id
-                for plan in plans
-                if plan.internet_gateway is not None
-                for address in public_addresses(plan)
-            }
+            public = self._leading_in(plans, edge)
             if public != self._public:
                 edge.route(public)
                 self._public = public
+            return dict(self._behind)
 
     def restore_way_out(self) -> None:
         """Start the way out to the internet again if it has ended; `way_out_problem` says what came of it."""
@@ -108,7 +114,8 @@ class Network:
     def attach(self, interface: NetworkInterface, subnet: Subnet, pid: int) -> None:
         """Give the network namespace of process `pid` this interface, as eth0 (or its index), with lo and routes.
 
-        Raises UnknownVpc when no applied plan has the VPC, ServerGone when the process has ended.
+        Raises UnknownVpc when no applied plan has the VPC, RouterBehind when the last could not be applied, ServerGone
+        when the process has ended.
         """
         with self._lock:
             router = self._known(interface.vpc_id)
@@ -159,6 +166,7 @@ class Network:
             if self._netlink is not None:
                 self._netlink.close()
             self._routers, self._edge, self._netlink, self._public = {}, None, None, None
+            self._behind = {}
 
     def close(self) -> None:
         """Remove everything of this cloud from the machine but its claim's file, which is the caller's to release."""
@@ -190,35 +198,92 @@ class Network:
         assert self._edge is not None
         return self._edge
 
-    def _router(self, plan: VpcPlan, edge: Edge) -> Router:
+    @contextmanager
+    def _apart(self, name: str) -> Iterator[None]:
+        """What fails in here is of this VPC, or of this peering connection, alone."""
+        try:
+            yield
+        except NetworkError as error:
+            self._behind.setdefault(name, error)
+            if name in self._routers:
+                self._routers[name].begin_anew()
+
+    def _ensure_router(self, plan: VpcPlan, edge: Edge) -> None:
         vpc_id = plan.vpc.id
         if vpc_id not in self._routers:
-            name = router_name(self.claim, vpc_id)
-            create_namespace(name)
-            self._routers[vpc_id] = Router(vpc_id, Namespace.open(name), adopted=False)
+            self._routers[vpc_id] = self._make_router(vpc_id)
         router = self._routers[vpc_id]
         if router.plan is None:
             router.configure(plan, edge.namespace)
             edge.connect_router(vpc_id)
-        return router
 
-    def _join(self, plans: Sequence[VpcPlan], edge: Edge) -> None:
+    def _make_router(self, vpc_id: str) -> Router:
+        name = router_name(self.claim, vpc_id)
+        create_namespace(name)
+        try:
+            return Router(vpc_id, Namespace.open(name), adopted=False)
+        except NetworkError:
+            # Nobody knows of it: the next attempt would find its name taken.
+            remove_namespace(name)
+            raise
+
+    def _apply(self, plan: VpcPlan) -> None:
+        router, moved = self._routers.get(plan.vpc.id), set[str]()
+        if router is None:
+            return
+        with self._apart(plan.vpc.id):
+            moved = router.apply(plan)
+        for peer in plan.peers:
+            if peer.vpc_id in self._routers:
+                with self._apart(peer.vpc_id):
+                    self._routers[peer.vpc_id].forget(moved)
+
+    def _join(self, plans: Sequence[VpcPlan]) -> None:
         """Links between the routers of peered VPCs, which routes need to be there."""
-        routers = {plan.vpc.id: self._router(plan, edge) for plan in plans if plan.peers}
-        for plan in plans:
+        there = {plan.vpc.id: plan for plan in plans if plan.vpc.id in self._routers}
+        for plan in there.values():
             for peer in plan.peers:
                 # Each connection stands in the plans of both.
-                if plan.vpc.id < peer.vpc_id:
-                    routers[plan.vpc.id].join(peer, routers[peer.vpc_id])
+                if plan.vpc.id < peer.vpc_id and peer.vpc_id in there:
+                    (back,) = (one for one in there[peer.vpc_id].peers if one.id == peer.id)
+                    self._link(plan.vpc.id, peer, back)
+
+    def _link(self, vpc_id: str, peer: Peer, back: Peer) -> None:
+        ours, its = self._routers[vpc_id], self._routers[peer.vpc_id]
+        with self._apart(peer.id):
+            missing = not (ours.has_link(peer) and its.has_link(back))
+            if missing:
+                ours.part(peer_link(peer))
+                its.part(peer_link(back))
+                ours.link_to(peer, its)
+            ours.dress_link(peer)
+            its.dress_link(back)
+            if missing:
+                ours.reroute()
+                its.reroute()
 
     def _part(self, plans: Sequence[VpcPlan]) -> None:
         """Links of connections that are over, once no route leads there any more."""
         for plan in plans:
-            router, wanted = self._routers[plan.vpc.id], {peer_link(peer) for peer in plan.peers}
-            for link in router.joined() - wanted:
-                router.part(link)
+            router, wanted = self._routers.get(plan.vpc.id), {peer_link(peer) for peer in plan.peers}
+            if router is not None:
+                with self._apart(plan.vpc.id):
+                    for link in router.joined() - wanted:
+                        router.part(link)
+
+    def _leading_in(self, plans: Sequence[VpcPlan], edge: Edge) -> dict[str, int]:
+        """By public address: the link that it is at the end of."""
+        found: dict[str, int] = {}
+        for plan in plans:
+            addresses = public_addresses(plan) if plan.internet_gateway is not None else []
+            if addresses and plan.vpc.id not in self._behind:
+                with self._apart(plan.vpc.id):
+                    found |= dict.fromkeys(addresses, edge.router_index(plan.vpc.id))
+        return found
 
     def _known(self, vpc_id: str) -> Router:
+        if vpc_id in self._behind:
+            raise RouterBehind(f"the router of {vpc_id} is not as its plan has it: {self._behind[vpc_id]}")
         if vpc_id not in self._routers:
             raise UnknownVpc(f"{vpc_id} has no router; it must be in a plan first")
         return self._routers[vpc_id]

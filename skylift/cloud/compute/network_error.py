@@ -11,6 +11,7 @@ NetworkError
 +-- WayOutRefused      pasta would not start; servers work, but have no way to the internet
 +-- ServerGone         the process whose network was to be attached has ended
 +-- UnknownVpc         the VPC is in no plan that was applied
++-- RouterBehind       the router of the VPC is not as its plan has it
 +-- ListenRefused      a socket could not be opened in a router
 """
 
@@ -69,6 +70,10 @@ class ServerGone(NetworkError):
 
 class UnknownVpc(NetworkError):
     """No applied plan has this VPC."""
+
+
+class RouterBehind(NetworkError):
+    """The last plan could not be applied to the VPC's router."""
 
 
 class ListenRefused(NetworkError):

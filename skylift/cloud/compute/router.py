@@ -55,6 +55,9 @@ EVERYTHING = IPv4Network("0.0.0.0/0")
 
 PEER_LINK = re.compile("p[0-9a-f]{1,14}")
 
+_Belonging = tuple[str, str | None]
+"""An interface, and the public address that a private one of it is translated to."""
+
 FALLBACK = 1000
 """The metric of what is behind a route to a server: without that server's link nothing goes another way."""
 
@@ -191,6 +194,11 @@ class Router:
         self._routes: set[KernelRoute] | None = None
         self._rules: set[MarkRule] | None = None
         self._attached = {link.alias: link.name for link in namespace.netlink.links() if link.alias}
+        self._belonged: dict[str, set[_Belonging]] = {}
+        """What private addresses have belonged to since a plan was last applied to its end."""
+        self._translated: set[str] = set()
+        """Likewise, as which addresses NAT gateways have been seen."""
+        self._unforgotten: set[str] = set()
 
     def holds(self, interface_id: str) -> bool:
         """Whether the interface is plugged into a server. When the server ends, the kernel takes both ends away."""
@@ -233,6 +241,7 @@ class Router:
         """
         if plan == self.plan:
             return set()
+        self._note_belongings(plan)
         self._load(plan)
         self._route(plan)
         self._unplug(self._attached.keys() - {interface.id for interface in plan.interfaces})
@@ -240,6 +249,12 @@ class Router:
         moved = self._forget_moved(plan)
         self.plan = plan
         return moved
+
+    def begin_anew(self) -> None:
+        """After a failure nobody knows what is there: the next plan is applied as if it were the first that this
+        process has, to a router that others have used."""
+        self.plan = self._ruleset = self._routes = self._rules = None
+        self._adopted = True
 
     def attach(self, interface: NetworkInterface, subnet: Subnet, server: Namespace) -> None:
         """Plug an interface into a server's namespace, replacing what was plugged in under the same id."""
@@ -256,8 +271,7 @@ class Router:
             ),
         )
         self._attached[interface.id] = here
-        index = netlink.link_index(here)
-        assert index is not None
+        index = netlink.link(here)
         addresses = {one.private_ip for one in interface.addresses}
         if self._adopted or addresses & self._used:
             # Whatever connections these addresses had, their server has ended.
@@ -280,24 +294,35 @@ class Router:
         if self.plan is not None and interface.id in routed_interfaces(self.plan):
             self._route(self.plan)
 
-    def join(self, peer: Peer, other: Router) -> None:
-        """Be joined to the router of a peered VPC. Both ends look the same: each calls the other by one address."""
+    def has_link(self, peer: Peer) -> bool:
+        return self.namespace.netlink.link_index(peer_link(peer)) is not None
+
+    def link_to(self, peer: Peer, other: Router) -> None:
+        """Make the link to the router of a peered VPC. Both ends look the same: each calls the other by one address."""
         name = peer_link(peer)
-        if self.namespace.netlink.link_index(name) is None or other.namespace.netlink.link_index(name) is None:
-            self.part(name)
-            other.part(name)
-            self.namespace.netlink.do(
-                add_veth(
-                    name,
-                    mtu=MTU,
-                    mac=edge.OUTER_MAC,
-                    peer=name,
-                    peer_mac=edge.INNER_MAC,
-                    peer_namespace=other.namespace.descriptor,
-                )
+        self.namespace.netlink.do(
+            add_veth(
+                name,
+                mtu=MTU,
+                mac=edge.OUTER_MAC,
+                peer=name,
+                peer_mac=edge.INNER_MAC,
+                peer_namespace=other.namespace.descriptor,
             )
-        self._dress(name, edge.INNER_MAC)
-        other._dress(name, edge.OUTER_MAC)
+        )
+
+    def dress_link(self, peer: Peer) -> None:
+        """This end of the link to a peered VPC's router."""
+        index = self.namespace.netlink.link(peer_link(peer))
+        beyond = _mac_beyond(self.vpc_id, peer)
+        self.namespace.netlink.do(
+            link_up(index), add_address(index, edge.OUTER_ADDRESS, 32), set_neighbour(index, edge.INNER_ADDRESS, beyond)
+        )
+
+    def reroute(self) -> None:
+        """Routes into a link that has come since the plan was applied."""
+        if self.plan is not None:
+            self._route(self.plan)
 
     def joined(self) -> set[str]:
         """The links that join this router to those of other VPCs."""
@@ -305,14 +330,6 @@ class Router:
 
     def part(self, link: str) -> None:
         self.namespace.netlink.do(delete_link(link))
-
-    def _dress(self, link: str, mac: str) -> None:
-        """The end of a link to another router, whose end has this MAC address."""
-        index = self.namespace.netlink.link_index(link)
-        assert index is not None
-        self.namespace.netlink.do(
-            link_up(index), add_address(index, edge.OUTER_ADDRESS, 32), set_neighbour(index, edge.INNER_ADDRESS, mac)
-        )
 
     def detach(self, interface_id: str) -> None:
         self._unplug({interface_id})
@@ -344,14 +361,12 @@ class Router:
         """End the router. Its links go first, because the kernel ends namespaces when it finds the time."""
         self._unplug(set(self._attached))
         self.namespace.netlink.do(delete_link(firewall.UPLINK))
-        self.close()
         remove_namespace(self.namespace.name)
+        self.close()
 
     @property
     def _uplink(self) -> int:
-        index = self.namespace.netlink.link_index(firewall.UPLINK)
-        assert index is not None
-        return index
+        return self.namespace.netlink.link(firewall.UPLINK)
 
     def _load(self, plan: VpcPlan) -> None:
         """The first time whole, whatever is there; then only what changes."""
@@ -432,28 +447,38 @@ class Router:
             netlink.do(*map(delete_route, gone), *_lead(index, interface, now - there))
 
     def forget(self, addresses: set[str]) -> None:
-        """Connections that have one of these addresses at an end."""
-        if addresses:
-            forget(self.namespace, addresses)
+        """Connections that have one of these addresses at an end; those of addresses that it failed for before, too."""
+        self._unforgotten |= addresses
+        if self._unforgotten:
+            forget(self.namespace, self._unforgotten)
+            self._unforgotten = set()
 
     def _forget_moved(self, plan: VpcPlan) -> set[str]:
         """Connections of addresses that belong to another interface, or translate to another address, than before."""
-        if self.plan is None:
-            return set()
-        before, after = _belongings(self.plan), _belongings(plan)
-        moved = {address for address, belongs in before.items() if after.get(address) != belongs}
-        moved |= _nat_addresses(self.plan) - _nat_addresses(plan)
+        after, translated = _belongings(plan), _nat_addresses(plan)
+        moved = {address for address, had in self._belonged.items() if had != {after.get(address)}}
+        moved |= self._translated - translated
         if moved:
             forget(self.namespace, moved)
             # Who gets one of them next begins with none; who has it goes on using it.
             self._used -= moved - {
                 address for one in plan.interfaces if one.id in self._attached for address in _private_ips(one)
             }
+        self._belonged = {address: {belongs} for address, belongs in after.items()}
+        self._translated = translated
         return moved
 
+    def _note_belongings(self, plan: VpcPlan) -> None:
+        """Before anything of the plan is in force: it may come no further than that."""
+        for address, belongs in _belongings(plan).items():
+            self._belonged.setdefault(address, set()).add(belongs)
+        self._translated |= _nat_addresses(plan)
+
     def _unplug(self, interface_ids: set[str]) -> None:
-        known = [self._attached.pop(one) for one in interface_ids if one in self._attached]
-        self.namespace.netlink.do(*map(delete_link, known))
+        known = interface_ids & self._attached.keys()
+        self.namespace.netlink.do(*(delete_link(self._attached[one]) for one in known))
+        for one in known:
+            del self._attached[one]
 
 
 def _mac_beyond(vpc_id: str, peer: Peer) -> str:
@@ -470,7 +495,7 @@ def _private_ips(interface: NetworkInterface) -> set[str]:
     return {address.private_ip for address in interface.addresses}
 
 
-def _belongings(plan: VpcPlan) -> dict[str, tuple[str, str | None]]:
+def _belongings(plan: VpcPlan) -> dict[str, _Belonging]:
     """By private address: the interface that has it, and the public address that it is translated to."""
     return {at.private_ip: (one.id, at.public_ip) for one in plan.interfaces for at in one.addresses}
 

@@ -46,22 +46,22 @@ class Stations:
         self._host_names = HostNames()
         self._open: dict[str, _Station] = {}
 
-    def follow(self, vpcs: dict[str, Vpc]) -> None:
-        """Be there in exactly these VPCs. Called from the loops' threads; returns once servers can reach it."""
-        asyncio.run_coroutine_threadsafe(self._follow(vpcs), self._loop).result()
+    def follow(self, vpcs: dict[str, Vpc]) -> dict[str, NetworkError]:
+        """Be there in exactly these VPCs. Called from the loops' threads; returns once servers can reach it. Answers
+        the VPCs for which it failed, and why."""
+        return asyncio.run_coroutine_threadsafe(self._follow(vpcs), self._loop).result()
 
-    async def _follow(self, vpcs: dict[str, Vpc]) -> None:
+    async def _follow(self, vpcs: dict[str, Vpc]) -> dict[str, NetworkError]:
         for vpc_id in self._open.keys() - vpcs.keys():
             await self._close(self._open.pop(vpc_id))
-        refused: list[NetworkError] = []
+        refused: dict[str, NetworkError] = {}
         for vpc_id in [each for each in vpcs if each not in self._open]:
             try:
                 self._open[vpc_id] = await self._start(vpcs[vpc_id])
             except NetworkError as error:
                 # It is tried again; the servers of other VPCs need theirs.
-                refused.append(error)
-        if refused:
-            raise refused[0]
+                refused[vpc_id] = error
+        return refused
 
     async def _start(self, vpc: Vpc) -> _Station:
         """All of it or nothing: at an address where something listens the next attempt could not."""

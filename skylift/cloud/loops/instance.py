@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -84,6 +84,8 @@ class InstanceLoop:
     the instance is about to end, for a root volume that is to outlive it. `volumes` gives servers theirs. `changed()`
     is called once it is written down that a server runs, or has ended: other loops wait for that.
 
+    `sync_network(vpc_ids)` makes networks those of the store, and raises what fails for these VPCs, or for all.
+
     Every server is worked on by at most one thread at a time; different ones in parallel.
     """
 
@@ -92,7 +94,7 @@ class InstanceLoop:
         database: Database,
         machines: Machines,
         cables: Cables,
-        sync_network: Callable[[], None],
+        sync_network: Callable[[Collection[str]], None],
         blueprint: Callable[[Tx, Instance], Blueprint],
         failures: tuple[type[Exception], ...],
         at_rest: Callable[[str], None],
@@ -271,7 +273,7 @@ class InstanceLoop:
             self._volumes.before_boot(row.id)
             pid = self._machines.create(blueprint.plan, blueprint.seed)
             laps.end("create")
-            self._sync_network()
+            self._sync_network({one.vpc_id for one in interfaces})
             laps.end("sync")
             for interface in interfaces:
                 self._cables.attach(interface, subnets[interface.subnet_id], pid)
@@ -318,7 +320,7 @@ class InstanceLoop:
         if pid is None:
             # Nothing to do, or its end is about to be told.
             return
-        self._sync_network()
+        self._sync_network(())
         act = {"attaching": self._cables.attach, "changing": self._cables.dress}
         for interface in interfaces:
             try:
@@ -333,7 +335,7 @@ class InstanceLoop:
             with self._database.write() as tx:
                 settle(tx, interface)
             log.info("instance %s: %s %s: done", row.id, interface.attachment, interface.id)
-        self._sync_network()
+        self._sync_network(())
 
     def _take_down(self, row: Instance, code: int | None) -> Instance:
         """The server is no longer there. Decide what that means, and leave the row in the state that follows."""
@@ -419,7 +421,7 @@ class InstanceLoop:
         self._volumes.step()
         self._changed()
         # Last: it can fail, and the others are to hear of the end all the same.
-        self._sync_network()
+        self._sync_network(())
         return saved
 
     def _hold_up(self, row: Instance, reason_code: str, reason: str, error: Exception) -> Instance:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -29,24 +29,32 @@ from skylift.cloud.store.peering import joined
 
 log = logging.getLogger(__name__)
 
+FIRST_PAUSE = 1.0
+LONGEST_PAUSE = 60.0
+"""Seconds until a VPC that failed is tried again: twice as long each time."""
+
 
 class Networks(Protocol):
     """The part of compute's network that this loop drives."""
 
-    def apply(self, plans: list[VpcPlan]) -> None: ...
+    def apply(self, plans: list[VpcPlan]) -> Mapping[str, Exception]: ...
 
 
 class NetworkLoop:
     """`on_vpcs(by id)` is called after every change with the VPCs there are now: their routers can be listened in.
 
-    `wake_in(seconds)` is asked to have `step` called again when an address of a NAT gateway is to be released.
+    It answers the VPCs for which it failed, and why, as `networks.apply` does, which answers peering connections, too.
+    Others do not wait for them: they are tried again and again, by themselves.
+
+    `wake_in(seconds)` is asked to have `step` called again, for that and when an address of a NAT gateway is to be
+    released.
     """
 
     def __init__(
         self,
         database: Database,
         networks: Networks,
-        on_vpcs: Callable[[dict[str, Vpc]], None],
+        on_vpcs: Callable[[dict[str, Vpc]], Mapping[str, Exception]],
         wake_in: Callable[[float], None],
     ) -> None:
         self._database = database
@@ -55,10 +63,24 @@ class NetworkLoop:
         self._wake_in = wake_in
         self._lock = threading.Lock()
         self._applied: list[VpcPlan] | None = None
+        """None where some of it failed."""
+        self._pause = FIRST_PAUSE
 
     def step(self) -> None:
-        """Apply what the store says now. Callers may come from any thread: the plans are read under the lock, so that
-        an older state never overwrites a newer one."""
+        """Apply what the store says now. Raises what failed, if only for one VPC; all others have been seen to."""
+        for failure in self._follow().values():
+            raise failure
+
+    def sync(self, vpc_ids: Collection[str] = ()) -> None:
+        """Apply what the store says now. Of what fails for single VPCs, only that of these is raised."""
+        behind = self._follow()
+        for vpc_id in vpc_ids:
+            if vpc_id in behind:
+                raise behind[vpc_id]
+
+    def _follow(self) -> Mapping[str, Exception]:
+        """Callers may come from any thread: the plans are read under the lock, so that an older state never overwrites
+        a newer one."""
         with self._lock:
             with self._database.read() as tx:
                 left = _soonest_release(tx)
@@ -69,15 +91,22 @@ class NetworkLoop:
                 self._wake_in(left)
             with self._database.read() as tx:
                 plans = vpc_plans(tx)
+            behind: Mapping[str, Exception] = {}
             if plans != self._applied:
-                self._networks.apply(plans)
-                self._on_vpcs({plan.vpc.id: plan.vpc for plan in plans})
-                self._applied = plans
-            self._settle(plans)
+                self._applied = None
+                behind = dict(self._networks.apply(plans))
+                behind = {**self._on_vpcs({plan.vpc.id: plan.vpc for plan in plans}), **behind}
+                if behind:
+                    self._wake_in(self._pause)
+                    self._pause = min(2 * self._pause, LONGEST_PAUSE)
+                else:
+                    self._applied, self._pause = plans, FIRST_PAUSE
+            self._settle(plans, behind)
+        return behind
 
-    def _settle(self, plans: list[VpcPlan]) -> None:
-        """Say of NAT gateways and peering connections what the kernel has now. A gateway that ended gives back its
-        interface and its address."""
+    def _settle(self, plans: list[VpcPlan], behind: Collection[str]) -> None:
+        """Say of NAT gateways and peering connections what the kernel has now, but where nobody knows. A gateway that
+        ended gives back its interface and its address."""
         planned = [gateway for plan in plans for gateway in plan.nat_gateways]
         there = {gateway.id for gateway in planned}
         between = {peer.id for plan in plans for peer in plan.peers}
@@ -87,23 +116,31 @@ class NetworkLoop:
             if not (gateways or peerings):
                 return
         with self._database.write() as tx:
-            for gateway in tx.find(NatGateway, state="pending"):
+            for gateway in _known(tx.find(NatGateway, state="pending"), behind):
                 if gateway.id in there:
                     tx.save(replace(_settled(gateway), state="available"))
-            for gateway in _unsettled(tx):
+            for gateway in _known(_unsettled(tx), behind):
                 # Of this very gateway: another VPC may have the same private addresses.
                 seen = {at.private_ip for one in planned if one.id == gateway.id for at in one.addresses}
                 if all(at.private_ip in seen for at in gateway.secondary):
                     tx.save(_settled(gateway))
-            for gateway in tx.find(NatGateway, state="deleting"):
+            for gateway in _known(tx.find(NatGateway, state="deleting"), behind):
                 if gateway.id not in there:
                     _end(tx, gateway)
             for peering in tx.find(Peering, state="provisioning"):
-                if peering.id in between:
+                if peering.id in between and not _is_behind(peering, behind):
                     tx.save(replace(peering, state="active"))
             for peering in tx.find(Peering, state="deleting"):
-                if peering.id not in between:
+                if peering.id not in between and not _is_behind(peering, behind):
                     tx.save(replace(peering, state="deleted"))
+
+
+def _known(gateways: list[NatGateway], behind: Collection[str]) -> list[NatGateway]:
+    return [gateway for gateway in gateways if gateway.vpc_id not in behind]
+
+
+def _is_behind(peering: Peering, behind: Collection[str]) -> bool:
+    return any(name in behind for name in (peering.id, *peering.vpc_ids))
 
 
 def _settled(gateway: NatGateway) -> NatGateway:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -101,7 +101,7 @@ class Scene:
         self.machines.ended = loop.ended
         return loop
 
-    def sync_network(self) -> None:
+    def sync_network(self, vpc_ids: Collection[str]) -> None:
         if self.network_fails:
             raise RuntimeRefused("the network: no")
 

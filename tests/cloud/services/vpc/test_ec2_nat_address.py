@@ -18,10 +18,11 @@ class Kernel:
     def __init__(self, cloud: Cloud) -> None:
         self.plans: Sequence[VpcPlan] = ()
         self.wakes: list[float] = []
-        self._loop = NetworkLoop(cloud.database, self, lambda _: None, self.wakes.append)
+        self._loop = NetworkLoop(cloud.database, self, lambda _: {}, self.wakes.append)
 
-    def apply(self, plans: list[VpcPlan]) -> None:
+    def apply(self, plans: list[VpcPlan]) -> dict[str, Exception]:
         self.plans = plans
+        return {}
 
     def step(self) -> None:
         self._loop.step()
@@ -170,9 +171,10 @@ def test_the_address_of_another_vpc_is_not_its_own(
     first, second = gateways
     first.call("AssignPrivateNatGatewayAddress", **at)
 
-    def apply(_: Any) -> None:
+    def apply(_: Any) -> dict[str, Exception]:
         monkeypatch.undo()
         second.call("AssignPrivateNatGatewayAddress", **at)
+        return {}
 
     monkeypatch.setattr(kernel, "apply", apply)
     kernel.step()

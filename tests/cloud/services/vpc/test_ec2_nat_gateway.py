@@ -18,11 +18,13 @@ class Networks:
     def __init__(self) -> None:
         self.plans: Sequence[VpcPlan] = ()
         self.broken = False
+        self.behind: dict[str, Exception] = {}
 
-    def apply(self, plans: list[VpcPlan]) -> None:
+    def apply(self, plans: list[VpcPlan]) -> dict[str, Exception]:
         if self.broken:
             raise OSError("the kernel says no")
         self.plans = plans
+        return dict(self.behind)
 
 
 @dataclass
@@ -49,7 +51,7 @@ class Site:
 def site(cloud: Cloud) -> Site:
     made = cloud.call("AllocateAddress")
     networks = Networks()
-    loop = NetworkLoop(cloud.database, networks, lambda _: None, lambda _: None)
+    loop = NetworkLoop(cloud.database, networks, lambda _: {}, lambda _: None)
     subnet = cloud.default("subnet")
     return Site(cloud, subnet["VpcId"], subnet["SubnetId"], made["AllocationId"], made["PublicIp"], networks, loop)
 
@@ -88,6 +90,25 @@ def test_it_is_not_available_before_the_kernel_has_it(cloud: Cloud, site: Site) 
     with pytest.raises(OSError, match="the kernel says no"):
         site.loop.step()
     assert site.shown(gateway)["State"] == "pending"
+
+
+def test_it_neither_comes_nor_goes_while_its_vpcs_router_is_behind(cloud: Cloud, site: Site) -> None:
+    gateway = site.create()["NatGatewayId"]
+    site.networks.behind[site.vpc] = OSError("the kernel says no")
+    with pytest.raises(OSError, match="the kernel says no"):
+        site.loop.step()
+    assert site.shown(gateway)["State"] == "pending"
+    site.networks.behind.clear()
+    site.loop.step()
+    assert site.shown(gateway)["State"] == "available"
+    site.networks.behind[site.vpc] = OSError("the kernel says no")
+    cloud.call("DeleteNatGateway", NatGatewayId=gateway)
+    site.loop.sync()
+    assert site.shown(gateway)["State"] == "deleting"
+    assert cloud.code("ReleaseAddress", AllocationId=site.allocation) == "AuthFailure"
+    site.networks.behind.clear()
+    site.loop.step()
+    assert site.shown(gateway)["State"] == "deleted"
 
 
 def test_one_that_is_deleted_before_it_was_there_goes_as_well(cloud: Cloud, site: Site) -> None:

@@ -17,16 +17,21 @@ class Pair:
 
     def __init__(self, cloud: Cloud) -> None:
         self.cloud = cloud
+        self.failures: dict[str, Exception] = {}
         self.vpcs = [cloud.call("CreateVpc", CidrBlock=cidr)["Vpc"]["VpcId"] for cidr in ("10.0.0.0/16", "10.1.0.0/16")]
         for number, vpc in enumerate(self.vpcs):
             cloud.call("CreateSubnet", VpcId=vpc, CidrBlock=f"10.{number}.1.0/24")
-        self._loop = NetworkLoop(cloud.database, self, lambda _: None, lambda _: None)
+        self._loop = NetworkLoop(cloud.database, self, lambda _: {}, lambda _: None)
 
-    def apply(self, plans: list[Any]) -> None:
+    def apply(self, plans: list[Any]) -> dict[str, Exception]:
         self.plans = {plan.vpc.id: plan for plan in plans}
+        return self.failures
 
     def step(self) -> None:
         self._loop.step()
+
+    def sync(self) -> None:
+        self._loop.sync()
 
     def ask(self, **params: Any) -> str:
         asked = {"VpcId": self.vpcs[0], "PeerVpcId": self.vpcs[1], **params}
@@ -79,6 +84,26 @@ def test_a_connection_from_request_to_end(cloud: Cloud, pair: Pair) -> None:
     assert cloud.code("DeleteVpcPeeringConnection", VpcPeeringConnectionId=peering) == (
         "InvalidVpcPeeringConnectionID.NotFound"
     )
+
+
+@pytest.mark.parametrize("what", ["first", "second", "peering"])
+def test_a_connection_waits_for_both_routers_and_for_the_link(cloud: Cloud, pair: Pair, what: str) -> None:
+    peering = pair.ask()
+    behind = {"first": pair.vpcs[0], "second": pair.vpcs[1], "peering": peering}[what]
+    pair.failures[behind] = OSError("the kernel says no")
+    cloud.call("AcceptVpcPeeringConnection", VpcPeeringConnectionId=peering)
+    pair.sync()
+    assert pair.state(peering) == "provisioning"
+    pair.failures.clear()
+    pair.sync()
+    assert pair.state(peering) == "active"
+    pair.failures[behind] = OSError("the kernel says no")
+    cloud.call("DeleteVpcPeeringConnection", VpcPeeringConnectionId=peering)
+    pair.sync()
+    assert pair.state(peering) == "deleting"
+    pair.failures.clear()
+    pair.sync()
+    assert pair.state(peering) == "deleted"
 
 
 def test_a_request_is_rejected_or_expires(cloud: Cloud, pair: Pair) -> None:
