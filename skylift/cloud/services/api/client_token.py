@@ -45,6 +45,11 @@ def result_of(tx: Tx, operation: str, params: Repeatable) -> str | None:
     return known.result
 
 
+def echoed(params: Repeatable) -> Repeatable:
+    """The token once more, as an answer has it."""
+    return {"ClientToken": params["ClientToken"]} if params.get("ClientToken") else {}
+
+
 def remember(tx: Tx, operation: str, params: Repeatable, result: str) -> None:
     if params.get("ClientToken"):
         tx.add(ClientToken(operation, params["ClientToken"], _digest(params), result))

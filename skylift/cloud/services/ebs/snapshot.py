@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from skylift.cloud.identity import Caller
 from skylift.cloud.services.api.ec2_operation import PAGES, reads
@@ -11,6 +11,9 @@ from skylift.cloud.services.api.page import Limits
 from skylift.cloud.services.api.tag import tag_list
 from skylift.cloud.store.database import Tx
 from skylift.cloud.volume import Snapshot
+
+if TYPE_CHECKING:
+    from aws_shapes import ec2
 
 LISTING = Listing(
     Snapshot,
@@ -34,7 +37,7 @@ LISTING = Listing(
 )
 
 
-def view(snapshot: Snapshot, owner: str) -> dict[str, Any]:
+def view(snapshot: Snapshot, owner: str) -> ec2.Snapshot:
     return {
         "SnapshotId": snapshot.id,
         "VolumeId": snapshot.volume_id,
@@ -52,7 +55,7 @@ def view(snapshot: Snapshot, owner: str) -> dict[str, Any]:
     }
 
 
-def describe(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def describe(tx: Tx, caller: Caller, params: ec2.DescribeSnapshotsRequest) -> ec2.DescribeSnapshotsResult:
     rows = LISTING.rows(tx, params)
     owners, users = params.get("OwnerIds"), params.get("RestorableByUserIds")
     if owners:

@@ -4,28 +4,31 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from skylift.cloud.identity import Caller
 from skylift.cloud.services.api.check import on
 from skylift.cloud.services.api.ec2_operation import acts, reads
+from skylift.cloud.services.api.operation import Nothing
 from skylift.cloud.services.api.refusal import combination, invalid_value, missing
 from skylift.cloud.services.api.resource import require
 from skylift.cloud.store.database import Tx
 from skylift.cloud.volume import Snapshot
 
+if TYPE_CHECKING:
+    from aws_shapes import ec2
+
 PERMISSION = "createVolumePermission"
 
-Permission = dict[str, str]
 
-
-def describe(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def describe(
+    tx: Tx, _caller: Caller, params: ec2.DescribeSnapshotAttributeRequest
+) -> ec2.DescribeSnapshotAttributeResult:
     snapshot = require(tx, Snapshot, params["SnapshotId"])
-    permissions = [
-        *([{"Group": "all"}] if snapshot.public else []),
-        *({"UserId": user} for user in snapshot.users),
-    ]
-    values: dict[str, dict[str, Any]] = {
+    permissions: list[ec2.CreateVolumePermission] = [{"UserId": user} for user in snapshot.users]
+    if snapshot.public:
+        permissions.insert(0, {"Group": "all"})
+    values: dict[str, ec2.DescribeSnapshotAttributeResult] = {
         PERMISSION: {"CreateVolumePermissions": permissions},
         "productCodes": {"ProductCodes": []},
     }
@@ -34,7 +37,7 @@ def describe(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     return {"SnapshotId": snapshot.id, **values[params["Attribute"]]}
 
 
-def modify(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def modify(tx: Tx, _caller: Caller, params: ec2.ModifySnapshotAttributeRequest) -> Nothing:
     """In a parameter of its own or, as older tools send it, by an operation on users and groups."""
     snapshot = require(tx, Snapshot, params["SnapshotId"])
     if params.get("Attribute", PERMISSION) != PERMISSION:
@@ -46,19 +49,19 @@ def modify(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     return {}
 
 
-def reset(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def reset(tx: Tx, _caller: Caller, params: ec2.ResetSnapshotAttributeRequest) -> Nothing:
     if params["Attribute"] != PERMISSION:
         raise invalid_value(params["Attribute"], "attribute", f"{PERMISSION} alone can be reset.")
     tx.save(replace(require(tx, Snapshot, params["SnapshotId"]), users=(), public=False))
     return {}
 
 
-def _asked(params: Any) -> tuple[list[Permission], list[Permission]]:
+def _asked(
+    params: ec2.ModifySnapshotAttributeRequest,
+) -> tuple[list[ec2.CreateVolumePermission], list[ec2.CreateVolumePermission]]:
     permission = params.get("CreateVolumePermission")
-    listed = [
-        *({"UserId": user} for user in params.get("UserIds", [])),
-        *({"Group": group} for group in params.get("GroupNames", [])),
-    ]
+    listed: list[ec2.CreateVolumePermission] = [{"UserId": user} for user in params.get("UserIds", [])]
+    listed += [{"Group": group} for group in params.get("GroupNames", [])]
     if permission and listed:
         raise combination("CreateVolumePermission cannot be combined with UserIds and GroupNames.")
     if permission:
@@ -72,7 +75,7 @@ def _asked(params: Any) -> tuple[list[Permission], list[Permission]]:
     raise invalid_value(params.get("OperationType"), "operationType", "It has to be add or remove.")
 
 
-def _users(permissions: list[Permission]) -> list[str]:
+def _users(permissions: list[ec2.CreateVolumePermission]) -> list[str]:
     users = [one["UserId"] for one in permissions if one.get("UserId")]
     for user in users:
         if re.fullmatch(r"\d{12}", user) is None:
@@ -80,7 +83,7 @@ def _users(permissions: list[Permission]) -> list[str]:
     return users
 
 
-def _everyone(permissions: list[Permission]) -> bool:
+def _everyone(permissions: list[ec2.CreateVolumePermission]) -> bool:
     groups = [one["Group"] for one in permissions if one.get("Group")]
     for group in groups:
         if group != "all":

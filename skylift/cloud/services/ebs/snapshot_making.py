@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Image, Instance
 from skylift.cloud.services.api.check import making, on_row
 from skylift.cloud.services.api.ec2_operation import acts, writes
-from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.api.operation import Check, Nothing
 from skylift.cloud.services.api.refusal import invalid, invalid_value, refuse_other_values
 from skylift.cloud.services.api.resource import new_id, require
 from skylift.cloud.services.api.tag import Tags, tag_list, tags_for
@@ -20,13 +20,16 @@ from skylift.cloud.services.ebs.volume_making import usable_snapshot
 from skylift.cloud.store.database import Tx
 from skylift.cloud.volume import Snapshot, Volume
 
+if TYPE_CHECKING:
+    from aws_shapes import ec2
+
 MAX_DESCRIPTION = 255
 
 NEUTRAL: dict[str, tuple[Any, ...]] = {"Location": ("regional",)}
 COPY_NEUTRAL: dict[str, tuple[Any, ...]] = {"Encrypted": (False,)}
 
 
-def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def create(tx: Tx, caller: Caller, params: ec2.CreateSnapshotRequest) -> ec2.Snapshot:
     """Of the moment at which it is made, soon after the answer: what a server writes later is not in it."""
     refuse_other_values(params, NEUTRAL)
     volume = require(tx, Volume, params["VolumeId"])
@@ -34,7 +37,7 @@ def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     return view(snapshot, caller.account)
 
 
-def create_many(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def create_many(tx: Tx, caller: Caller, params: ec2.CreateSnapshotsRequest) -> ec2.CreateSnapshotsResult:
     """Of all volumes of an instance at one moment, the root volume first."""
     refuse_other_values(params, NEUTRAL)
     wanted = params["InstanceSpecification"]
@@ -57,14 +60,18 @@ def create_many(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     for volume in chosen:
         copied = _copied(volume.tags) if params.get("CopyTagsFromSource") == "volume" else {}
         made.append(new_snapshot(tx, volume, description, {**copied, **tags}, moment))
-    shown = [view(snapshot, caller.account) for snapshot in made]
-    return {"Snapshots": [{name: item[name] for name in item if name not in _ONLY_OF_ONE} for item in shown]}
+    return {"Snapshots": [_of_several(view(snapshot, caller.account)) for snapshot in made]}
+
+
+def _of_several(shown: ec2.Snapshot) -> ec2.SnapshotInfo:
+    """The model has less of a snapshot that was made together with others."""
+    return cast("ec2.SnapshotInfo", {name: value for name, value in shown.items() if name not in _ONLY_OF_ONE})
 
 
 _ONLY_OF_ONE = ("StorageTier", "CompletionTime", "StateMessage")
 
 
-def copy(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def copy(tx: Tx, caller: Caller, params: ec2.CopySnapshotRequest) -> ec2.CopySnapshotResult:
     """Snapshots never change, so a copy shares what its source holds."""
     refuse_other_values(params, COPY_NEUTRAL)
     for name in ("SourceRegion", "DestinationRegion"):
@@ -90,7 +97,7 @@ def copy(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     return {"SnapshotId": made.id, "Tags": tag_list(made.tags)}
 
 
-def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def delete(tx: Tx, _caller: Caller, params: ec2.DeleteSnapshotRequest) -> Nothing:
     """Volumes that were made of it stay."""
     snapshot = require(tx, Snapshot, params["SnapshotId"])
     for image in tx.find(Image):
@@ -126,13 +133,13 @@ def new_snapshot(
     return snapshot
 
 
-def check_create(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+def check_create(tx: Tx, caller: Caller, params: ec2.CreateSnapshotRequest) -> Iterator[Check]:
     """May this volume be read, and may such a snapshot be made?"""
     yield from _check(tx, caller, "CreateSnapshot", params["VolumeId"])
     yield from _making(tx, caller, "CreateSnapshot", params, params["VolumeId"])
 
 
-def check_create_many(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+def check_create_many(tx: Tx, caller: Caller, params: ec2.CreateSnapshotsRequest) -> Iterator[Check]:
     instance_id = params["InstanceSpecification"]["InstanceId"]
     yield on_row(tx, caller, "ec2:CreateSnapshots", Instance, instance_id)
     for volume in tx.find(Volume, instance_id=instance_id):
@@ -140,7 +147,7 @@ def check_create_many(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
     yield from making(caller, "CreateSnapshots", "snapshot", params)
 
 
-def check_copy(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+def check_copy(tx: Tx, caller: Caller, params: ec2.CopySnapshotRequest) -> Iterator[Check]:
     yield on_row(tx, caller, "ec2:CopySnapshot", Snapshot, params["SourceSnapshotId"])
     yield from making(caller, "CopySnapshot", "snapshot", params)
 
@@ -149,14 +156,16 @@ def _check(tx: Tx, caller: Caller, name: str, volume_id: str) -> Iterator[Check]
     yield on_row(tx, caller, f"ec2:{name}", Volume, volume_id)
 
 
-def _making(tx: Tx, caller: Caller, name: str, params: Any, volume_id: str) -> Iterator[Check]:
+def _making(tx: Tx, caller: Caller, name: str, params: ec2.CreateSnapshotRequest, volume_id: str) -> Iterator[Check]:
     volume = on_row(tx, caller, f"ec2:{name}", Volume, volume_id)
     size = (volume.context or {}).get("ec2:VolumeSize")
     more = {"ec2:ParentVolume": volume.resource, **({"ec2:VolumeSize": str(size)} if size else {})}
     yield from making(caller, name, "snapshot", params, more=more)
 
 
-def _description(params: Any, default: str = "") -> str:
+def _description(
+    params: ec2.CopySnapshotRequest | ec2.CreateSnapshotRequest | ec2.CreateSnapshotsRequest, default: str = ""
+) -> str:
     text: str = params.get("Description", default)
     if len(text) > MAX_DESCRIPTION:
         raise invalid(f"The description of a snapshot has at most {MAX_DESCRIPTION} characters.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
@@ -13,6 +13,9 @@ from skylift.cloud.services.api.tag import tag_list
 from skylift.cloud.services.api.zone import zone_id
 from skylift.cloud.store.database import Tx
 from skylift.cloud.volume import Modification, Volume
+
+if TYPE_CHECKING:
+    from aws_shapes import ec2
 
 LIMITS = Limits(not_with=("VolumeIds", "volumeIds"))
 
@@ -86,7 +89,7 @@ MODIFICATIONS = Listing(
 )
 
 
-def view(volume: Volume) -> dict[str, Any]:
+def view(volume: Volume) -> ec2.Volume:
     return {
         "VolumeId": volume.id,
         "VolumeType": volume.type,
@@ -106,28 +109,30 @@ def view(volume: Volume) -> dict[str, Any]:
     }
 
 
-def attachment_view(volume: Volume) -> dict[str, Any]:
+def attachment_view(volume: Volume) -> ec2.VolumeAttachment:
     return {
         "VolumeId": volume.id,
-        "InstanceId": volume.instance_id,
-        "Device": volume.device,
-        "State": volume.attachment,
-        "AttachTime": volume.attached,
+        **({"InstanceId": volume.instance_id} if volume.instance_id else {}),
+        **({"Device": volume.device} if volume.device else {}),
+        **({"State": volume.attachment} if volume.attachment else {}),
+        **({"AttachTime": volume.attached} if volume.attached else {}),
         "DeleteOnTermination": volume.delete_on_termination,
     }
 
 
-def describe(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def describe(tx: Tx, _caller: Caller, params: ec2.DescribeVolumesRequest) -> ec2.DescribeVolumesResult:
     shown = LISTING.describe(tx, params, view)
     return {"Volumes": shown.items, **shown.next}
 
 
-def describe_status(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def describe_status(tx: Tx, _caller: Caller, params: ec2.DescribeVolumeStatusRequest) -> ec2.DescribeVolumeStatusResult:
     shown = STATUSES.describe(tx, params, _status)
     return {"VolumeStatuses": shown.items, **shown.next}
 
 
-def describe_modifications(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def describe_modifications(
+    tx: Tx, _caller: Caller, params: ec2.DescribeVolumesModificationsRequest
+) -> ec2.DescribeVolumesModificationsResult:
     """The last modification of each volume that has been modified."""
     rows = MODIFICATIONS.rows(tx, params)
     if params.get("VolumeIds"):
@@ -141,7 +146,7 @@ def describe_modifications(tx: Tx, _caller: Caller, params: Any) -> dict[str, An
     return {"VolumesModifications": shown.items, **shown.next}
 
 
-def modification_view(volume: Volume, change: Modification) -> dict[str, Any]:
+def modification_view(volume: Volume, change: Modification) -> ec2.VolumeModification:
     return {
         "VolumeId": volume.id,
         "ModificationState": change.state,
@@ -162,7 +167,7 @@ def modification_view(volume: Volume, change: Modification) -> dict[str, Any]:
     }
 
 
-def _status(volume: Volume) -> dict[str, Any]:
+def _status(volume: Volume) -> ec2.VolumeStatusItem:
     """A volume that could be made is a file on a disk that answers; one that could not has failed."""
     known = {"creating": "insufficient-data", "error": "impaired"}.get(volume.state, "ok")
     enabled = {"ok": "passed", "impaired": "failed"}.get(known, "insufficient-data")

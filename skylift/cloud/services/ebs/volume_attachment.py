@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
@@ -20,12 +20,15 @@ from skylift.cloud.services.ebs.volume import attachment_view
 from skylift.cloud.store.database import Tx
 from skylift.cloud.volume import Volume
 
+if TYPE_CHECKING:
+    from aws_shapes import ec2
+
 NEUTRAL: dict[str, tuple[Any, ...]] = {"EbsCardIndex": (0,)}
 
 _DEVICE = re.compile(r"/dev/(sd[a-z]([1-9]|1[0-5])?|xvd[a-z]{1,2}([1-9]|1[0-5])?)")
 
 
-def attach(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def attach(tx: Tx, _caller: Caller, params: ec2.AttachVolumeRequest) -> ec2.VolumeAttachment:
     refuse_other_values(params, NEUTRAL)
     volume = require(tx, Volume, params["VolumeId"])
     instance = require(tx, Instance, params["InstanceId"])
@@ -50,7 +53,7 @@ def attach(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     return attachment_view(attached)
 
 
-def detach(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def detach(tx: Tx, _caller: Caller, params: ec2.DetachVolumeRequest) -> ec2.VolumeAttachment:
     """Waits for the server's programs to let go of it (`busy`), unless it is forced."""
     volume = require(tx, Volume, params["VolumeId"])
     if params.get("InstanceId"):
@@ -74,7 +77,7 @@ def detach(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     return attachment_view(detaching)
 
 
-def check_detach(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+def check_detach(tx: Tx, caller: Caller, params: ec2.DetachVolumeRequest) -> Iterator[Check]:
     """The volume, and the instance that it is attached to whether that is named or not."""
     volume = tx.get(Volume, id=params["VolumeId"])
     yield on_row(tx, caller, "ec2:DetachVolume", Volume, params["VolumeId"])

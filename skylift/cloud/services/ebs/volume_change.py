@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.services.api.check import on
 from skylift.cloud.services.api.ec2_operation import acts, reads
+from skylift.cloud.services.api.operation import Nothing
 from skylift.cloud.services.api.refusal import invalid, invalid_value, missing, refuse_other_values
 from skylift.cloud.services.api.resource import require
 from skylift.cloud.services.ebs.volume import modification_view
@@ -16,10 +17,13 @@ from skylift.cloud.services.ebs.volume_type import refuse_size, speed
 from skylift.cloud.store.database import Tx
 from skylift.cloud.volume import Modification, Volume
 
+if TYPE_CHECKING:
+    from aws_shapes import ec2
+
 NEUTRAL: dict[str, tuple[Any, ...]] = {"MultiAttachEnabled": (False,)}
 
 
-def modify(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def modify(tx: Tx, _caller: Caller, params: ec2.ModifyVolumeRequest) -> ec2.ModifyVolumeResult:
     """A volume that a server has grows while it is used, with the file system on it."""
     refuse_other_values(params, NEUTRAL)
     volume = require(tx, Volume, params["VolumeId"])
@@ -60,9 +64,11 @@ def modify(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     return {"VolumeModification": modification_view(volume, change)}
 
 
-def describe_attribute(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def describe_attribute(
+    tx: Tx, _caller: Caller, params: ec2.DescribeVolumeAttributeRequest
+) -> ec2.DescribeVolumeAttributeResult:
     volume = require(tx, Volume, params["VolumeId"])
-    values: dict[str, dict[str, Any]] = {
+    values: dict[str, ec2.DescribeVolumeAttributeResult] = {
         "autoEnableIO": {"AutoEnableIO": {"Value": volume.auto_enable_io}},
         "productCodes": {"ProductCodes": []},
     }
@@ -71,7 +77,7 @@ def describe_attribute(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     return {"VolumeId": volume.id, **values[params["Attribute"]]}
 
 
-def modify_attribute(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def modify_attribute(tx: Tx, _caller: Caller, params: ec2.ModifyVolumeAttributeRequest) -> Nothing:
     """It says what EC2 does once it has switched a volume's I/O off, which this cloud never does."""
     volume = require(tx, Volume, params["VolumeId"])
     if "AutoEnableIO" not in params:
@@ -80,7 +86,7 @@ def modify_attribute(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     return {}
 
 
-def enable_io(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def enable_io(tx: Tx, _caller: Caller, params: ec2.EnableVolumeIORequest) -> Nothing:
     """The I/O of a volume is always on."""
     require(tx, Volume, params["VolumeId"])
     return {}

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.services.api.check import making, on_row
 from skylift.cloud.services.api.client_token import remember, result_of
 from skylift.cloud.services.api.ec2_operation import acts, writes
-from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.api.operation import Check, Nothing
 from skylift.cloud.services.api.refusal import invalid, missing, refuse_other_values
 from skylift.cloud.services.api.resource import arn, new_id, require
 from skylift.cloud.services.api.tag import tags_for
@@ -21,13 +21,16 @@ from skylift.cloud.services.ebs.volume_type import refuse_size, speed
 from skylift.cloud.store.database import Tx
 from skylift.cloud.volume import Snapshot, Volume
 
+if TYPE_CHECKING:
+    from aws_shapes import ec2
+
 DEFAULT_TYPE = "gp2"
 """What CreateVolume makes where nothing is said; launches take the image's."""
 
 NEUTRAL: dict[str, tuple[Any, ...]] = {"Encrypted": (False,), "MultiAttachEnabled": (False,)}
 
 
-def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def create(tx: Tx, caller: Caller, params: ec2.CreateVolumeRequest) -> ec2.Volume:
     made_before = result_of(tx, "CreateVolume", params)
     if made_before:
         return view(require(tx, Volume, made_before))
@@ -55,7 +58,7 @@ def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     return view(volume)
 
 
-def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def delete(tx: Tx, _caller: Caller, params: ec2.DeleteVolumeRequest) -> Nothing:
     volume = require(tx, Volume, params["VolumeId"])
     if volume.instance_id:
         raise ServiceError("VolumeInUse", f"Volume {volume.id} is currently attached to {volume.instance_id}")
@@ -91,7 +94,7 @@ def usable_snapshot(tx: Tx, snapshot_id: str) -> Snapshot:
     return snapshot
 
 
-def checks(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+def checks(tx: Tx, caller: Caller, params: ec2.CreateVolumeRequest) -> Iterator[Check]:
     """May the volume be made, like this, and of this snapshot?"""
     context = condition_keys(
         kind=params.get("VolumeType", DEFAULT_TYPE),

@@ -7,7 +7,7 @@ interfaces (`NetworkInterfaces`), never mixed.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
@@ -21,6 +21,10 @@ from skylift.cloud.services.vpc.private_address import Slots, slots
 from skylift.cloud.services.vpc.security_group import by_name
 from skylift.cloud.services.vpc.vpc import default_vpc
 from skylift.cloud.store.database import Tx
+
+if TYPE_CHECKING:
+    from aws_shapes import ec2
+
 
 _EXCLUDED_BY_INTERFACE = {
     "SubnetId": "subnet ID",
@@ -71,7 +75,7 @@ class Place:
         return any(plug.existing or any(plug.addresses) for plug in self.plugs)
 
 
-def place(tx: Tx, caller: Caller, params: Any) -> Place:
+def place(tx: Tx, caller: Caller, params: ec2.RunInstancesRequest) -> Place:
     """Raises EC2's errors for what does not exist, does not fit together or is taken."""
     asked = _interfaces(params)
     plugs = [_plug(tx, caller, params, one, alone=len(asked) == 1) for one in asked]
@@ -95,16 +99,16 @@ def default_subnet(tx: Tx, zone: str | None) -> Subnet:
     raise ServiceError("InvalidInput", f"No default subnet for availability zone: '{zone}'.")
 
 
-def _interfaces(params: Any) -> list[dict[str, Any]]:
+def _interfaces(params: ec2.RunInstancesRequest) -> list[ec2.InstanceNetworkInterfaceSpecification]:
     """The request's network interfaces; without any, the same parameters from beside them make one."""
     interfaces = params.get("NetworkInterfaces")
     if not interfaces:
         return [
             {
                 "DeviceIndex": 0,
-                "SubnetId": params.get("SubnetId"),
-                "Groups": params.get("SecurityGroupIds"),
-                "PrivateIpAddress": params.get("PrivateIpAddress"),
+                "SubnetId": params.get("SubnetId") or "",
+                "Groups": params.get("SecurityGroupIds") or [],
+                "PrivateIpAddress": params.get("PrivateIpAddress") or "",
             }
         ]
     for name, words in _EXCLUDED_BY_INTERFACE.items():
@@ -133,7 +137,14 @@ def _interfaces(params: Any) -> list[dict[str, Any]]:
     return sorted(interfaces, key=lambda interface: int(interface["DeviceIndex"]))
 
 
-def _plug(tx: Tx, caller: Caller, params: Any, asked: dict[str, Any], *, alone: bool) -> Plug:
+def _plug(
+    tx: Tx,
+    caller: Caller,
+    params: ec2.RunInstancesRequest,
+    asked: ec2.InstanceNetworkInterfaceSpecification,
+    *,
+    alone: bool,
+) -> Plug:
     if asked.get("NetworkInterfaceId"):
         return _existing(tx, caller, params, asked)
     subnet = _subnet(tx, caller, params, asked.get("SubnetId"))
@@ -149,7 +160,9 @@ def _plug(tx: Tx, caller: Caller, params: Any, asked: dict[str, Any], *, alone: 
     )
 
 
-def _existing(tx: Tx, caller: Caller, params: Any, asked: dict[str, Any]) -> Plug:
+def _existing(
+    tx: Tx, caller: Caller, params: ec2.RunInstancesRequest, asked: ec2.InstanceNetworkInterfaceSpecification
+) -> Plug:
     for name in _OF_NEW_ONES:
         if asked.get(name):
             raise combination(f"A network interface ID and {name} may not be specified of the same network interface.")
@@ -160,7 +173,7 @@ def _existing(tx: Tx, caller: Caller, params: Any, asked: dict[str, Any]) -> Plu
     return Plug(asked["DeviceIndex"], subnet, delete_on_termination=False, existing=interface)
 
 
-def _subnet(tx: Tx, caller: Caller, params: Any, subnet_id: str | None) -> Subnet:
+def _subnet(tx: Tx, caller: Caller, params: ec2.RunInstancesRequest, subnet_id: str | None) -> Subnet:
     placement = params.get("Placement", {})
     zone = require_zone(caller.region, placement.get("AvailabilityZone"), placement.get("AvailabilityZoneId"))
     if not subnet_id:
@@ -171,7 +184,9 @@ def _subnet(tx: Tx, caller: Caller, params: Any, subnet_id: str | None) -> Subne
     return subnet
 
 
-def _groups(tx: Tx, params: Any, asked: dict[str, Any], subnet: Subnet) -> tuple[str, ...]:
+def _groups(
+    tx: Tx, params: ec2.RunInstancesRequest, asked: ec2.InstanceNetworkInterfaceSpecification, subnet: Subnet
+) -> tuple[str, ...]:
     names, ids = params.get("SecurityGroups") or [], asked.get("Groups") or []
     if names and asked.get("SubnetId"):
         raise combination("The parameter groupName cannot be used with the parameter subnet")

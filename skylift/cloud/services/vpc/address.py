@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
@@ -17,7 +17,7 @@ from skylift.cloud.services.api.check import creates, on, on_row
 from skylift.cloud.services.api.ec2_operation import reads, writes
 from skylift.cloud.services.api.facts import gets_public_ip, retake_public_ip, take_public_ip
 from skylift.cloud.services.api.filter import matching
-from skylift.cloud.services.api.operation import Check, Checks
+from skylift.cloud.services.api.operation import Check, Checks, Nothing
 from skylift.cloud.services.api.page import Limits, page
 from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing, refuse_other_values
 from skylift.cloud.services.api.resource import new_id, require, require_all
@@ -25,6 +25,9 @@ from skylift.cloud.services.api.tag import tag_list, tags_for
 from skylift.cloud.services.api.zone import MAX_ADDRESSES
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.network import elastic_ip
+
+if TYPE_CHECKING:
+    from aws_shapes import ec2
 
 FILTERS = {
     "allocation-id": "AllocationId",
@@ -41,8 +44,8 @@ FILTERS = {
 NEUTRAL: dict[str, tuple[Any, ...]] = {"Domain": ("vpc",), "PublicIpv4Pool": ("amazon",)}
 
 
-def view(address: Address, caller: Caller, interface: NetworkInterface | None) -> dict[str, Any]:
-    shown: dict[str, Any] = {
+def view(address: Address, caller: Caller, interface: NetworkInterface | None) -> ec2.Address:
+    shown: ec2.Address = {
         "AllocationId": address.id,
         "PublicIp": address.public_ip,
         "Domain": "vpc",
@@ -52,17 +55,17 @@ def view(address: Address, caller: Caller, interface: NetworkInterface | None) -
     }
     if interface is not None:
         shown |= {
-            "AssociationId": address.association_id,
+            **({"AssociationId": address.association_id} if address.association_id else {}),
             "NetworkInterfaceId": interface.id,
             "NetworkInterfaceOwnerId": caller.account,
-            "PrivateIpAddress": address.private_ip,
+            **({"PrivateIpAddress": address.private_ip} if address.private_ip else {}),
         }
         if interface.instance_id:
             shown["InstanceId"] = interface.instance_id
     return shown
 
 
-def allocate(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def allocate(tx: Tx, caller: Caller, params: ec2.AllocateAddressRequest) -> ec2.AllocateAddressResult:
     refuse_other_values(params, NEUTRAL)
     _refuse_other_group(caller, params)
     if len(tx.find(Address)) >= MAX_ADDRESSES:
@@ -71,10 +74,16 @@ def allocate(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     address = Address(new_id("eipalloc"), public_ip, tags=tags_for(params, "elastic-ip"))
     tx.add(address)
     shown = view(address, caller, None)
-    return {name: value for name, value in shown.items() if name != "Tags"}
+    return {
+        "AllocationId": shown["AllocationId"],
+        "PublicIp": shown["PublicIp"],
+        "Domain": shown["Domain"],
+        "PublicIpv4Pool": shown["PublicIpv4Pool"],
+        "NetworkBorderGroup": shown["NetworkBorderGroup"],
+    }
 
 
-def release(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def release(tx: Tx, caller: Caller, params: ec2.ReleaseAddressRequest) -> Nothing:
     if not params.get("AllocationId"):
         if params.get("PublicIp"):
             raise invalid("You must specify an allocation id when releasing a VPC elastic IP address")
@@ -92,31 +101,33 @@ def release(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     return {}
 
 
-def describe(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def describe(tx: Tx, caller: Caller, params: ec2.DescribeAddressesRequest) -> ec2.DescribeAddressesResult:
     rows = _chosen(tx, params)
     interfaces = {row.id: row for row in tx.find(NetworkInterface)}
     items = [view(row, caller, interfaces.get(row.interface_id or "")) for row in rows]
     return {"Addresses": matching(items, params.get("Filters"), FILTERS, tags="Tags")}
 
 
-def describe_attribute(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def describe_attribute(
+    tx: Tx, _caller: Caller, params: ec2.DescribeAddressesAttributeRequest
+) -> ec2.DescribeAddressesAttributeResult:
     """Nobody can give an address of this machine's loopback a reverse name, so there are no PTR records."""
     if params.get("Attribute") != "domain-name":
         raise invalid_value(params.get("Attribute"), "attribute", "It has to be domain-name.")
     rows = require_all(tx, Address, params["AllocationIds"]) if params.get("AllocationIds") else tx.find(Address)
-    items = [{"AllocationId": row.id, "PublicIp": row.public_ip} for row in rows]
+    items: list[ec2.AddressAttribute] = [{"AllocationId": row.id, "PublicIp": row.public_ip} for row in rows]
     shown = page(items, params, lambda item: item["AllocationId"], Limits(least=1))
     return {"Addresses": shown.items, **shown.next}
 
 
-def associate(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def associate(tx: Tx, _caller: Caller, params: ec2.AssociateAddressRequest) -> ec2.AssociateAddressResult:
     """What the interface had for an Elastic IP before stays allocated; an address of EC2's own goes back."""
     address = _asked(tx, params)
     interface = _interface(tx, params)
     wanted = params.get("PrivateIpAddress") or interface.private_ip
     if interface.at(wanted) is None:
         raise invalid(f"The private IP address {wanted} is not assigned to network interface {interface.id}")
-    if (address.interface_id, address.private_ip) == (interface.id, wanted):
+    if address.association_id and (address.interface_id, address.private_ip) == (interface.id, wanted):
         return {"AssociationId": address.association_id}
     if address.association_id and not params.get("AllowReassociation", True):
         raise ServiceError(
@@ -132,10 +143,12 @@ def associate(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
         tx.save(before.free())
     # It may be the one that the address was taken from.
     current = require(tx, NetworkInterface, interface.id)
-    return {"AssociationId": join(tx, address, current, wanted).association_id}
+    association_id = join(tx, address, current, wanted).association_id
+    assert association_id is not None
+    return {"AssociationId": association_id}
 
 
-def disassociate(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def disassociate(tx: Tx, _caller: Caller, params: ec2.DisassociateAddressRequest) -> Nothing:
     address = _associated(tx, params)
     _refuse_nat(tx, address)
     _let_go(tx, address)
@@ -158,7 +171,7 @@ def join(tx: Tx, address: Address, interface: NetworkInterface, private_ip: str)
 def on_address(action: str) -> Checks:
     """An address is named by its id, its association or itself; what it is or will be associated with counts too."""
 
-    def checks(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+    def checks(tx: Tx, caller: Caller, params: _Named) -> Iterator[Check]:
         address = _named(tx, params)
         given = params.get("AllocationId")
         yield on_row(tx, caller, action, Address, address.id if address else given or "*")
@@ -181,14 +194,23 @@ def _again(tx: Tx, public_ip: str) -> str:
     return public_ip
 
 
-def _named(tx: Tx, params: Any) -> Address | None:
-    for parameter, column in (("AllocationId", "id"), ("AssociationId", "association_id"), ("PublicIp", "public_ip")):
-        if params.get(parameter):
-            return tx.get(Address, **{column: params[parameter]})
-    return None
+class _Named(TypedDict):
+    """How requests name an address; each has some of these."""
+
+    AllocationId: NotRequired[str]
+    AssociationId: NotRequired[str]
+    PublicIp: NotRequired[str]
 
 
-def _chosen(tx: Tx, params: Any) -> list[Address]:
+def _named(tx: Tx, params: _Named) -> Address | None:
+    if params.get("AllocationId"):
+        return tx.get(Address, id=params["AllocationId"])
+    if params.get("AssociationId"):
+        return tx.get(Address, association_id=params["AssociationId"])
+    return tx.get(Address, public_ip=params["PublicIp"]) if params.get("PublicIp") else None
+
+
+def _chosen(tx: Tx, params: ec2.DescribeAddressesRequest) -> list[Address]:
     ids, ips = params.get("AllocationIds") or [], params.get("PublicIps") or []
     if not ids and not ips:
         return tx.find(Address)
@@ -203,7 +225,7 @@ def _by_ip(tx: Tx, public_ip: str) -> Address:
     return found
 
 
-def _asked(tx: Tx, params: Any) -> Address:
+def _asked(tx: Tx, params: ec2.AssociateAddressRequest) -> Address:
     allocation, public_ip = params.get("AllocationId"), params.get("PublicIp")
     if allocation and public_ip:
         raise combination("You may specify public IP or allocation id, but not both in the same call")
@@ -214,7 +236,7 @@ def _asked(tx: Tx, params: Any) -> Address:
     raise missing("allocationId")
 
 
-def _associated(tx: Tx, params: Any) -> Address:
+def _associated(tx: Tx, params: ec2.DisassociateAddressRequest) -> Address:
     association, public_ip = params.get("AssociationId"), params.get("PublicIp")
     if association and public_ip:
         raise combination("You may specify public IP or association id, but not both in the same call")
@@ -233,7 +255,7 @@ def _associated(tx: Tx, params: Any) -> Address:
     return found
 
 
-def _interface(tx: Tx, params: Any) -> NetworkInterface:
+def _interface(tx: Tx, params: ec2.AssociateAddressRequest) -> NetworkInterface:
     instance_id, interface_id = params.get("InstanceId"), params.get("NetworkInterfaceId")
     if instance_id and interface_id:
         raise combination("You may specify an instance or a network interface, but not both in the same call")
@@ -289,7 +311,7 @@ def _not_permitted() -> ServiceError:
     return ServiceError("AuthFailure", "You do not have permission to access the specified resource.", status=403)
 
 
-def _refuse_other_group(caller: Caller, params: Any) -> None:
+def _refuse_other_group(caller: Caller, params: ec2.AllocateAddressRequest | ec2.ReleaseAddressRequest) -> None:
     group = params.get("NetworkBorderGroup")
     if group and group != caller.region:
         raise invalid_value(group, "networkBorderGroup", f"This cloud has one, {caller.region}.")

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import AddressValueError, IPv4Address
-from typing import Any
+from typing import TYPE_CHECKING
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
@@ -17,11 +17,14 @@ from skylift.cloud.network import AMAZON_DNS, DhcpOptions, Vpc, private_domain
 from skylift.cloud.services.api.check import creates, on_row
 from skylift.cloud.services.api.ec2_operation import PAGES, acts, reads, writes
 from skylift.cloud.services.api.list_response import Listing
-from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.api.operation import Check, Nothing
 from skylift.cloud.services.api.refusal import invalid, invalid_value, missing
 from skylift.cloud.services.api.resource import new_id, require
 from skylift.cloud.services.api.tag import tag_list, tags_for
 from skylift.cloud.store.database import Tx
+
+if TYPE_CHECKING:
+    from aws_shapes import ec2
 
 NONE = "default"
 """What AssociateDhcpOptions takes for no options at all."""
@@ -45,7 +48,7 @@ LISTING = Listing(
 )
 
 
-def view(options: DhcpOptions, owner: str) -> dict[str, Any]:
+def view(options: DhcpOptions, owner: str) -> ec2.DhcpOptions:
     return {
         "DhcpOptionsId": options.id,
         "OwnerId": owner,
@@ -57,7 +60,7 @@ def view(options: DhcpOptions, owner: str) -> dict[str, Any]:
     }
 
 
-def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def create(tx: Tx, caller: Caller, params: ec2.CreateDhcpOptionsRequest) -> ec2.CreateDhcpOptionsResult:
     found: dict[str, list[str]] = {}
     for given in params["DhcpConfigurations"]:
         key = given.get("Key", "")
@@ -71,12 +74,12 @@ def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     return {"DhcpOptions": view(options, caller.account)}
 
 
-def describe(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def describe(tx: Tx, caller: Caller, params: ec2.DescribeDhcpOptionsRequest) -> ec2.DescribeDhcpOptionsResult:
     shown = LISTING.describe(tx, params, lambda options: view(options, caller.account))
     return {"DhcpOptions": shown.items, **shown.next}
 
 
-def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def delete(tx: Tx, _caller: Caller, params: ec2.DeleteDhcpOptionsRequest) -> Nothing:
     options = require(tx, DhcpOptions, params["DhcpOptionsId"])
     if tx.find(Vpc, dhcp_options_id=options.id):
         raise ServiceError(
@@ -86,7 +89,7 @@ def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     return {}
 
 
-def associate(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def associate(tx: Tx, _caller: Caller, params: ec2.AssociateDhcpOptionsRequest) -> Nothing:
     """Servers that run are told at their next boot, as on AWS at their next lease."""
     vpc = require(tx, Vpc, params["VpcId"])
     wanted = params["DhcpOptionsId"]
@@ -105,7 +108,7 @@ def amazons(tx: Tx, region: str) -> DhcpOptions:
     return made
 
 
-def check_associate(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+def check_associate(tx: Tx, caller: Caller, params: ec2.AssociateDhcpOptionsRequest) -> Iterator[Check]:
     action = "ec2:AssociateDhcpOptions"
     if params["DhcpOptionsId"] != NONE:
         yield on_row(tx, caller, action, DhcpOptions, params["DhcpOptionsId"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
@@ -11,10 +11,14 @@ from skylift.cloud.network import InternetGateway, NetworkInterface, RouteTable,
 from skylift.cloud.services.api.check import creates
 from skylift.cloud.services.api.ec2_operation import PAGES, acts, reads, writes
 from skylift.cloud.services.api.list_response import Listing
+from skylift.cloud.services.api.operation import Nothing
 from skylift.cloud.services.api.refusal import invalid
 from skylift.cloud.services.api.resource import new_id, require
 from skylift.cloud.services.api.tag import tag_list, tags_for
 from skylift.cloud.store.database import Tx
+
+if TYPE_CHECKING:
+    from aws_shapes import ec2
 
 LISTING = Listing(
     InternetGateway,
@@ -29,8 +33,10 @@ LISTING = Listing(
 )
 
 
-def view(gateway: InternetGateway, owner: str) -> dict[str, Any]:
-    attached = [{"State": "available", "VpcId": gateway.vpc_id}] if gateway.vpc_id else []
+def view(gateway: InternetGateway, owner: str) -> ec2.InternetGateway:
+    attached: list[ec2.InternetGatewayAttachment] = (
+        [{"State": "available", "VpcId": gateway.vpc_id}] if gateway.vpc_id else []
+    )
     return {
         "InternetGatewayId": gateway.id,
         "OwnerId": owner,
@@ -39,18 +45,18 @@ def view(gateway: InternetGateway, owner: str) -> dict[str, Any]:
     }
 
 
-def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def create(tx: Tx, caller: Caller, params: ec2.CreateInternetGatewayRequest) -> ec2.CreateInternetGatewayResult:
     gateway = InternetGateway(new_id("igw"), tags=tags_for(params, "internet-gateway"))
     tx.add(gateway)
     return {"InternetGateway": view(gateway, caller.account)}
 
 
-def describe(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def describe(tx: Tx, caller: Caller, params: ec2.DescribeInternetGatewaysRequest) -> ec2.DescribeInternetGatewaysResult:
     shown = LISTING.describe(tx, params, lambda gateway: view(gateway, caller.account))
     return {"InternetGateways": shown.items, **shown.next}
 
 
-def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def delete(tx: Tx, _caller: Caller, params: ec2.DeleteInternetGatewayRequest) -> Nothing:
     gateway = require(tx, InternetGateway, params["InternetGatewayId"])
     if gateway.vpc_id:
         raise ServiceError(
@@ -61,7 +67,7 @@ def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     return {}
 
 
-def attach(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def attach(tx: Tx, _caller: Caller, params: ec2.AttachInternetGatewayRequest) -> Nothing:
     gateway = require(tx, InternetGateway, params["InternetGatewayId"])
     vpc = require(tx, Vpc, params["VpcId"])
     if gateway.vpc_id:
@@ -75,7 +81,7 @@ def attach(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     return {}
 
 
-def detach(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def detach(tx: Tx, _caller: Caller, params: ec2.DetachInternetGatewayRequest) -> Nothing:
     """Routes to it stay, and lead nowhere."""
     gateway = require(tx, InternetGateway, params["InternetGatewayId"])
     vpc = require(tx, Vpc, params["VpcId"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from typing import Any
+from typing import TYPE_CHECKING, NotRequired, TypedDict, cast
 
 from skylift.cloud.identity import Caller
 from skylift.cloud.network import NetworkInterface, PrivateAddress, Subnet, private_dns_name
@@ -15,6 +15,9 @@ from skylift.cloud.services.api.tag import tag_list
 from skylift.cloud.services.api.zone import zone_id
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.network import ElasticIps, elastic_ips, group_names
+
+if TYPE_CHECKING:
+    from aws_shapes import ec2
 
 Names = dict[str, str]
 
@@ -70,9 +73,11 @@ def new_mac() -> str:
     return ":".join(f"{byte:02x}" for byte in b"\x0a" + secrets.token_bytes(5))
 
 
-def of_instance(interface: NetworkInterface, caller: Caller, names: Names, elastic: ElasticIps) -> dict[str, Any]:
+def of_instance(
+    interface: NetworkInterface, caller: Caller, names: Names, elastic: ElasticIps
+) -> ec2.InstanceNetworkInterface:
     """An interface as DescribeInstances shows it inside its instance."""
-    addresses = [
+    addresses: list[ec2.InstancePrivateIpAddress] = [
         {
             "Primary": one.private_ip == interface.private_ip,
             "PrivateIpAddress": one.private_ip,
@@ -102,9 +107,13 @@ def of_instance(interface: NetworkInterface, caller: Caller, names: Names, elast
     }
 
 
+class _Associated(TypedDict):
+    Association: NotRequired[ec2.InstanceNetworkInterfaceAssociation]
+
+
 def _association(
     interface: NetworkInterface, address: PrivateAddress, caller: Caller, elastic: ElasticIps
-) -> dict[str, Any]:
+) -> _Associated:
     """Public names of AWS's would not resolve to these addresses, so there are none."""
     if address.public_ip is None:
         return {}
@@ -112,11 +121,13 @@ def _association(
     return {"Association": {"IpOwnerId": owner, "PublicDnsName": "", "PublicIp": address.public_ip}}
 
 
-def groups(interface: NetworkInterface, names: Names) -> list[dict[str, str]]:
+def groups(interface: NetworkInterface, names: Names) -> list[ec2.GroupIdentifier]:
     return [{"GroupId": group_id, "GroupName": names[group_id]} for group_id in interface.group_ids]
 
 
-def describe(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def describe(
+    tx: Tx, caller: Caller, params: ec2.DescribeNetworkInterfacesRequest
+) -> ec2.DescribeNetworkInterfacesResult:
     names = group_names(tx)
     elastic = elastic_ips(tx)
     zones = {subnet.id: subnet.zone for subnet in tx.find(Subnet)}
@@ -124,14 +135,17 @@ def describe(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     return {"NetworkInterfaces": shown.items, **shown.next}
 
 
-def shown(tx: Tx, caller: Caller, interface: NetworkInterface) -> dict[str, Any]:
+def shown(tx: Tx, caller: Caller, interface: NetworkInterface) -> ec2.NetworkInterface:
     """One interface as DescribeNetworkInterfaces shows it."""
     zone = require(tx, Subnet, interface.subnet_id).zone
     return view(interface, caller, group_names(tx), zone, elastic_ips(tx))
 
 
-def view(interface: NetworkInterface, caller: Caller, names: Names, zone: str, elastic: ElasticIps) -> dict[str, Any]:
-    described = of_instance(interface, caller, names, elastic) | {
+def view(
+    interface: NetworkInterface, caller: Caller, names: Names, zone: str, elastic: ElasticIps
+) -> ec2.NetworkInterface:
+    described = cast("ec2.NetworkInterface", of_instance(interface, caller, names, elastic))
+    described |= {
         "AvailabilityZone": zone,
         "AvailabilityZoneId": zone_id(zone),
         "RequesterManaged": interface.kind != "interface",
@@ -140,7 +154,7 @@ def view(interface: NetworkInterface, caller: Caller, names: Names, zone: str, e
     }
     for address in described["PrivateIpAddresses"]:
         associated = elastic.get((interface.id, address["PrivateIpAddress"]))
-        if associated is not None:
+        if associated is not None and associated.association_id is not None:
             address["Association"] |= {"AllocationId": associated.id, "AssociationId": associated.association_id}
     if interface.instance_id:
         described["Attachment"] |= {"InstanceId": interface.instance_id, "InstanceOwnerId": caller.account}
@@ -149,9 +163,9 @@ def view(interface: NetworkInterface, caller: Caller, names: Names, zone: str, e
     return described
 
 
-def _attachment(interface: NetworkInterface) -> dict[str, Any]:
+def _attachment(interface: NetworkInterface) -> ec2.InstanceNetworkInterfaceAttachment:
     return {
-        "AttachmentId": interface.attachment_id,
+        **({"AttachmentId": interface.attachment_id} if interface.attachment_id else {}),
         "AttachTime": interface.attached or interface.created,
         "DeleteOnTermination": interface.delete_on_termination,
         "DeviceIndex": interface.index,

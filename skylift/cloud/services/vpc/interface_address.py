@@ -6,7 +6,7 @@ https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instance-secondary-ip-addres
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
@@ -14,6 +14,7 @@ from skylift.cloud.instance import Instance
 from skylift.cloud.network import NetworkInterface, PrivateAddress, Subnet
 from skylift.cloud.services.api.ec2_operation import acts
 from skylift.cloud.services.api.instance_type import instance_type
+from skylift.cloud.services.api.operation import Nothing
 from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing
 from skylift.cloud.services.api.resource import require
 from skylift.cloud.services.vpc.interface_attachment import refuse_beyond
@@ -22,8 +23,11 @@ from skylift.cloud.services.vpc.private_address import MOST, Giver, Slots, too_f
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.network import elastic_ip, interface_at
 
+if TYPE_CHECKING:
+    from aws_shapes import ec2
 
-def assign(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+
+def assign(tx: Tx, _caller: Caller, params: ec2.AssignPrivateIpAddressesRequest) -> ec2.AssignPrivateIpAddressesResult:
     """Those named that it has already stay; one of another interface moves with `AllowReassignment` only."""
     interface = own_interface(tx, params["NetworkInterfaceId"])
     named, count = params.get("PrivateIpAddresses") or [], params.get("SecondaryPrivateIpAddressCount")
@@ -35,7 +39,7 @@ def assign(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
         raise missing("privateIpAddresses or secondaryPrivateIpAddressCount")
     if count and not 1 <= count < MOST:
         raise invalid_value(count, "secondaryPrivateIpAddressCount", f"It has to be between 1 and {MOST - 1}.")
-    wanted: Slots = tuple(dict.fromkeys(named)) or (None,) * count
+    wanted: Slots = tuple(dict.fromkeys(named)) or (None,) * (count or 0)
     if params.get("AllowReassignment"):
         for address in filter(None, wanted):
             _move(tx, address, interface)
@@ -53,7 +57,7 @@ def assign(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     }
 
 
-def unassign(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def unassign(tx: Tx, _caller: Caller, params: ec2.UnassignPrivateIpAddressesRequest) -> Nothing:
     """An Elastic IP that one of them had is associated with nothing after that."""
     interface = own_interface(tx, params["NetworkInterfaceId"])
     gone = params.get("PrivateIpAddresses") or []

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from skylift.catalogue import InstanceType
 from skylift.cloud.error import ServiceError
@@ -17,17 +17,20 @@ from skylift.cloud.network import NetworkInterface, Subnet
 from skylift.cloud.services.api.check import on_row
 from skylift.cloud.services.api.ec2_operation import acts, writes
 from skylift.cloud.services.api.instance_type import instance_type
-from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.api.operation import Check, Nothing
 from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, refuse_other_values
 from skylift.cloud.services.api.resource import arn, new_id, require
 from skylift.cloud.store.database import Tx
+
+if TYPE_CHECKING:
+    from aws_shapes import ec2
 
 NEUTRAL: dict[str, tuple[Any, ...]] = {"NetworkCardIndex": (0,)}
 
 HIGHEST_INDEX = 255
 
 
-def attach(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def attach(tx: Tx, _caller: Caller, params: ec2.AttachNetworkInterfaceRequest) -> ec2.AttachNetworkInterfaceResult:
     refuse_other_values(params, NEUTRAL)
     interface = free_interface(tx, params["NetworkInterfaceId"])
     instance = require(tx, Instance, params["InstanceId"])
@@ -41,20 +44,21 @@ def attach(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
         raise invalid(f"Instance '{instance.id}' already has an interface attached at device index '{index}'.")
     refuse_zone(tx, interface, instance.zone)
     refuse_beyond(instance_type(instance.type), len(others) + 1, len(interface.addresses))
+    attachment_id = new_id("eni-attach")
     attached = replace(
         interface,
         instance_id=instance.id,
         index=index,
-        attachment_id=new_id("eni-attach"),
+        attachment_id=attachment_id,
         attachment="attaching" if instance.state == "running" else "attached",
         attached=tx.now,
         delete_on_termination=False,
     )
     tx.save(attached)
-    return {"AttachmentId": attached.attachment_id, "NetworkCardIndex": 0}
+    return {"AttachmentId": attachment_id, "NetworkCardIndex": 0}
 
 
-def detach(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def detach(tx: Tx, _caller: Caller, params: ec2.DetachNetworkInterfaceRequest) -> Nothing:
     """`Force` changes nothing: an interface is unplugged without asking the server's system."""
     interface = attached_by(tx, params["AttachmentId"])
     if interface.index == 0:
@@ -104,7 +108,7 @@ def refuse_beyond(kind: InstanceType, interfaces: int, addresses: int) -> None:
         )
 
 
-def check_detach(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+def check_detach(tx: Tx, caller: Caller, params: ec2.DetachNetworkInterfaceRequest) -> Iterator[Check]:
     """An attachment is not a resource of its own: its interface and its server are."""
     action = "ec2:DetachNetworkInterface"
     interface = tx.get(NetworkInterface, attachment_id=params["AttachmentId"])

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.network import NetworkInterface
 from skylift.cloud.services.api.check import on
 from skylift.cloud.services.api.ec2_operation import acts, reads
+from skylift.cloud.services.api.operation import Nothing
 from skylift.cloud.services.api.refusal import combination, invalid_value, missing
 from skylift.cloud.services.api.resource import require
 from skylift.cloud.services.vpc.interface import shown
@@ -18,13 +18,18 @@ from skylift.cloud.services.vpc.interface_attachment import attached_by
 from skylift.cloud.services.vpc.interface_group import groups_instead
 from skylift.cloud.store.database import Tx
 
+if TYPE_CHECKING:
+    from aws_shapes import ec2
 
-def describe(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+
+def describe(
+    tx: Tx, caller: Caller, params: ec2.DescribeNetworkInterfaceAttributeRequest
+) -> ec2.DescribeNetworkInterfaceAttributeResult:
     interface = require(tx, NetworkInterface, params["NetworkInterfaceId"])
     if not params.get("Attribute"):
         raise missing("attribute")
     whole = shown(tx, caller, interface)
-    values: dict[str, dict[str, Any]] = {
+    values: dict[str, ec2.DescribeNetworkInterfaceAttributeResult] = {
         "description": {"Description": {"Value": interface.description}},
         "groupSet": {"Groups": whole["Groups"]},
         "sourceDestCheck": {"SourceDestCheck": {"Value": interface.source_dest_check}},
@@ -36,18 +41,18 @@ def describe(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     return {"NetworkInterfaceId": interface.id, **values[params["Attribute"]]}
 
 
-def modify(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def modify(tx: Tx, _caller: Caller, params: ec2.ModifyNetworkInterfaceAttributeRequest) -> Nothing:
     interface = own_interface(tx, params["NetworkInterfaceId"])
     asked = [name for name in params if name in _CHANGES]
     if not asked:
         raise missing("attribute")
     if len(asked) > 1:
         raise combination(f"Fields for multiple attribute types specified: {', '.join(asked)}")
-    tx.save(_CHANGES[asked[0]](tx, interface, params[asked[0]]))
+    tx.save(_changed(tx, interface, params))
     return {}
 
 
-def reset(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def reset(tx: Tx, _caller: Caller, params: ec2.ResetNetworkInterfaceAttributeRequest) -> Nothing:
     """The check of source and destination is all there is to reset; whatever value names it."""
     interface = own_interface(tx, params["NetworkInterfaceId"])
     if "SourceDestCheck" not in params:
@@ -64,19 +69,22 @@ def own_interface(tx: Tx, interface_id: str) -> NetworkInterface:
     return interface
 
 
-def _description(_tx: Tx, interface: NetworkInterface, asked: dict[str, Any]) -> NetworkInterface:
-    return replace(interface, description=asked.get("Value", ""))
+def _changed(
+    tx: Tx, interface: NetworkInterface, params: ec2.ModifyNetworkInterfaceAttributeRequest
+) -> NetworkInterface:
+    """With the one attribute that the request names as the request wants it."""
+    if "Description" in params:
+        return replace(interface, description=params["Description"].get("Value", ""))
+    if "SourceDestCheck" in params:
+        return replace(interface, source_dest_check=params["SourceDestCheck"].get("Value", True))
+    if "Groups" in params:
+        return replace(interface, group_ids=groups_instead(tx, interface.vpc_id, params["Groups"]))
+    return _with_attachment(tx, interface, params["Attachment"])
 
 
-def _source_dest_check(_tx: Tx, interface: NetworkInterface, asked: dict[str, Any]) -> NetworkInterface:
-    return replace(interface, source_dest_check=asked.get("Value", True))
-
-
-def _groups(tx: Tx, interface: NetworkInterface, asked: list[str]) -> NetworkInterface:
-    return replace(interface, group_ids=groups_instead(tx, interface.vpc_id, asked))
-
-
-def _attachment(tx: Tx, interface: NetworkInterface, asked: dict[str, Any]) -> NetworkInterface:
+def _with_attachment(
+    tx: Tx, interface: NetworkInterface, asked: ec2.NetworkInterfaceAttachmentChanges
+) -> NetworkInterface:
     attachment_id, ends = asked.get("AttachmentId"), asked.get("DeleteOnTermination")
     if not attachment_id or ends is None:
         raise missing("attachment.attachmentId and attachment.deleteOnTermination")
@@ -87,12 +95,7 @@ def _attachment(tx: Tx, interface: NetworkInterface, asked: dict[str, Any]) -> N
     return replace(interface, delete_on_termination=ends)
 
 
-_CHANGES: dict[str, Callable[[Tx, NetworkInterface, Any], NetworkInterface]] = {
-    "Attachment": _attachment,
-    "Description": _description,
-    "Groups": _groups,
-    "SourceDestCheck": _source_dest_check,
-}
+_CHANGES = ("Attachment", "Description", "Groups", "SourceDestCheck")
 
 
 OPERATIONS = (

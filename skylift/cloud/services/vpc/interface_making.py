@@ -6,15 +6,15 @@ https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/using-eni.html
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.network import NetworkInterface, PrivateAddress, SecurityGroup, Subnet
 from skylift.cloud.services.api.check import making, on
-from skylift.cloud.services.api.client_token import remember, result_of
+from skylift.cloud.services.api.client_token import echoed, remember, result_of
 from skylift.cloud.services.api.ec2_operation import acts, writes
-from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.api.operation import Check, Nothing
 from skylift.cloud.services.api.refusal import invalid, refuse_other_values
 from skylift.cloud.services.api.resource import arn, new_id, require, require_all
 from skylift.cloud.services.api.tag import Tags, tags_for
@@ -24,10 +24,13 @@ from skylift.cloud.services.vpc.private_address import Giver, slots, too_few
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.network import remove_interface
 
+if TYPE_CHECKING:
+    from aws_shapes import ec2
+
 NEUTRAL: dict[str, tuple[Any, ...]] = {"InterfaceType": ("interface",), "Ipv6AddressCount": (0,)}
 
 
-def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def create(tx: Tx, caller: Caller, params: ec2.CreateNetworkInterfaceRequest) -> ec2.CreateNetworkInterfaceResult:
     made_before = result_of(tx, "CreateNetworkInterface", params)
     if made_before:
         interface = tx.get(NetworkInterface, id=made_before)
@@ -37,11 +40,10 @@ def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
         refuse_other_values(params, NEUTRAL)
         interface = _made(tx, params)
         remember(tx, "CreateNetworkInterface", params, interface.id)
-    answer: dict[str, Any] = {"NetworkInterface": shown(tx, caller, interface)}
-    return answer | ({"ClientToken": params["ClientToken"]} if params.get("ClientToken") else {})
+    return {"NetworkInterface": shown(tx, caller, interface), **echoed(params)}
 
 
-def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def delete(tx: Tx, _caller: Caller, params: ec2.DeleteNetworkInterfaceRequest) -> Nothing:
     """Routes to it stay, and lead nowhere."""
     interface = require(tx, NetworkInterface, params["NetworkInterfaceId"])
     if interface.attachment_id:
@@ -50,7 +52,7 @@ def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     return {}
 
 
-def check_create(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+def check_create(tx: Tx, caller: Caller, params: ec2.CreateNetworkInterfaceRequest) -> Iterator[Check]:
     """An interface that is not there yet has the place of its subnet, for policies that ask for it."""
     subnet = tx.get(Subnet, id=params["SubnetId"])
     place = (
@@ -92,7 +94,7 @@ def interface_of(
     )
 
 
-def _made(tx: Tx, params: Any) -> NetworkInterface:
+def _made(tx: Tx, params: ec2.CreateNetworkInterfaceRequest) -> NetworkInterface:
     subnet = require(tx, Subnet, params["SubnetId"])
     groups = groups_in_subnet(tx, subnet, require_all(tx, SecurityGroup, params.get("Groups") or []))
     given = Giver(tx, (subnet, slots(params))).give()

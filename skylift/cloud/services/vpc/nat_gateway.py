@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
@@ -22,7 +22,7 @@ from skylift.cloud.network import (
     Subnet,
 )
 from skylift.cloud.services.api.check import creates
-from skylift.cloud.services.api.client_token import remember, result_of
+from skylift.cloud.services.api.client_token import echoed, remember, result_of
 from skylift.cloud.services.api.ec2_operation import acts, reads, writes
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing, refuse_other_values
@@ -32,6 +32,9 @@ from skylift.cloud.services.vpc.address import join
 from skylift.cloud.services.vpc.interface import new_mac
 from skylift.cloud.services.vpc.private_address import Giver, Slots, too_few
 from skylift.cloud.store.database import Tx
+
+if TYPE_CHECKING:
+    from aws_shapes import ec2
 
 REMEMBERED = timedelta(hours=1)
 """How long a deleted gateway is still described."""
@@ -55,21 +58,20 @@ MOST_ADDRESSES = 8
 """That a gateway may have, its primary one among them."""
 
 
-def view_address(gateway: NatGateway, address: NatAddress) -> dict[str, Any]:
+def view_address(gateway: NatGateway, address: NatAddress) -> ec2.NatGatewayAddress:
     coming, going = ("associating", "disassociating") if address.public_ip else ("assigning", "unassigning")
-    shown: dict[str, Any] = {
-        "AllocationId": address.allocation_id,
-        "AssociationId": address.association_id,
+    return {
+        **({"AllocationId": address.allocation_id} if address.allocation_id else {}),
+        **({"AssociationId": address.association_id} if address.association_id else {}),
         "IsPrimary": address.private_ip == gateway.private_ip,
         "NetworkInterfaceId": gateway.interface_id,
         "PrivateIp": address.private_ip,
-        "PublicIp": address.public_ip,
+        **({"PublicIp": address.public_ip} if address.public_ip else {}),
         "Status": going if address.released else "succeeded" if address.settled else coming,
     }
-    return {name: value for name, value in shown.items() if value is not None}
 
 
-def view(gateway: NatGateway) -> dict[str, Any]:
+def view(gateway: NatGateway) -> ec2.NatGateway:
     return {
         "NatGatewayId": gateway.id,
         "VpcId": gateway.vpc_id,
@@ -84,23 +86,22 @@ def view(gateway: NatGateway) -> dict[str, Any]:
     }
 
 
-def create(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def create(tx: Tx, _caller: Caller, params: ec2.CreateNatGatewayRequest) -> ec2.CreateNatGatewayResult:
     refuse_other_values(params, NEUTRAL)
     made_before = result_of(tx, "CreateNatGateway", params)
     gateway = tx.get(NatGateway, id=made_before) if made_before else None
     if gateway is None:
         gateway = _make(tx, params)
         remember(tx, "CreateNatGateway", params, gateway.id)
-    answer: dict[str, Any] = {"NatGateway": view(gateway)}
-    return answer | ({"ClientToken": params["ClientToken"]} if params.get("ClientToken") else {})
+    return {"NatGateway": view(gateway), **echoed(params)}
 
 
-def describe(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def describe(tx: Tx, _caller: Caller, params: ec2.DescribeNatGatewaysRequest) -> ec2.DescribeNatGatewaysResult:
     shown = LISTING.describe(tx, params, view)
     return {"NatGateways": shown.items, **shown.next}
 
 
-def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def delete(tx: Tx, _caller: Caller, params: ec2.DeleteNatGatewayRequest) -> ec2.DeleteNatGatewayResult:
     """Its address and its place in the subnet are free once the kernel has let go of it; routes to it lead nowhere."""
     gateway = require(tx, NatGateway, params["NatGatewayId"])
     if gateway.state in ("pending", "available"):
@@ -114,12 +115,12 @@ def forget_deleted(tx: Tx) -> None:
             tx.remove(gateway)
 
 
-def slots_for(params: Any, names: str, count: str, public: int | None) -> Slots:
+def slots_for(names: str, named: list[str], count: str, number: int | None, public: int | None) -> Slots:
     """The private addresses that secondary ones are to have: those named, or so many of any kind.
 
-    `names` and `count` are the parameters that say so. A public gateway has one for each of its `public` addresses.
+    `names` and `count` are what the parameters are called that say so. A public gateway has one for each of its
+    `public` addresses.
     """
-    named, number = params.get(names) or [], params.get(count)
     if named and number is not None:
         raise combination(f"The parameter {count} cannot be used with the parameter {names}")
     if public is not None:
@@ -158,7 +159,7 @@ def tie(tx: Tx, interface_id: str, address: Address, private_ip: str) -> NatAddr
     return NatAddress(private_ip, address.public_ip, address.id, joined.association_id)
 
 
-def _make(tx: Tx, params: Any) -> NatGateway:
+def _make(tx: Tx, params: ec2.CreateNatGatewayRequest) -> NatGateway:
     if not params.get("SubnetId"):
         raise missing("SubnetId")
     public = params.get("ConnectivityType", "public") == "public"
@@ -168,9 +169,10 @@ def _make(tx: Tx, params: Any) -> NatGateway:
     if public and tx.get(InternetGateway, vpc_id=subnet.vpc_id) is None:
         raise ServiceError("Gateway.NotAttached", f"Network {subnet.vpc_id} has no Internet gateway attached")
     more = slots_for(
-        params,
         "SecondaryPrivateIpAddresses",
+        params.get("SecondaryPrivateIpAddresses") or [],
         "SecondaryPrivateIpAddressCount",
+        params.get("SecondaryPrivateIpAddressCount"),
         len(elastic) - 1 if public else None,
     )
     private_ips = give_addresses(tx, subnet, (params.get("PrivateIpAddress"), *more))
@@ -215,7 +217,7 @@ def _make(tx: Tx, params: Any) -> NatGateway:
     return gateway
 
 
-def _allocations(params: Any, *, public: bool) -> list[str]:
+def _allocations(params: ec2.CreateNatGatewayRequest, *, public: bool) -> list[str]:
     """The Elastic IPs of a public gateway, its primary one first."""
     first, more = params.get("AllocationId"), params.get("SecondaryAllocationIds") or []
     if not public:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
@@ -20,50 +20,79 @@ from skylift.cloud.services.vpc.nat_gateway import free_elastic_ip, give_address
 from skylift.cloud.services.vpc.private_address import Slots
 from skylift.cloud.store.database import Tx
 
+if TYPE_CHECKING:
+    from aws_shapes import ec2
+
 DRAIN_SECONDS = 350
 LONGEST_DRAIN = 4000
 
-Item = dict[str, Any]
+
+class _Named(TypedDict):
+    NatGatewayId: str
 
 
-def associate(tx: Tx, _caller: Caller, params: Any) -> Item:
+class _Answer(TypedDict):
+    """What each of these operations answers."""
+
+    NatGatewayId: str
+    NatGatewayAddresses: list[ec2.NatGatewayAddress]
+
+
+def associate(
+    tx: Tx, _caller: Caller, params: ec2.AssociateNatGatewayAddressRequest
+) -> ec2.AssociateNatGatewayAddressResult:
     gateway = _changeable(tx, params, "public")
     elastic = [free_elastic_ip(tx, one) for one in dict.fromkeys(params["AllocationIds"])]
     if not elastic:
         raise missing("AllocationIds")
-    wanted = slots_for(params, "PrivateIpAddresses", "PrivateIpAddressCount", len(elastic))
+    wanted = slots_for(
+        "PrivateIpAddresses", params.get("PrivateIpAddresses") or [], "PrivateIpAddressCount", None, len(elastic)
+    )
     private_ips = _grow(tx, gateway, wanted)
     pairs = zip(elastic, private_ips, strict=True)
-    return _added(tx, gateway, [tie(tx, gateway.interface_id, address, at) for address, at in pairs])
+    return {**_added(tx, gateway, [tie(tx, gateway.interface_id, address, at) for address, at in pairs])}
 
 
-def assign(tx: Tx, _caller: Caller, params: Any) -> Item:
+def assign(
+    tx: Tx, _caller: Caller, params: ec2.AssignPrivateNatGatewayAddressRequest
+) -> ec2.AssignPrivateNatGatewayAddressResult:
     gateway = _changeable(tx, params, "private")
-    wanted = slots_for(params, "PrivateIpAddresses", "PrivateIpAddressCount", None)
+    wanted = slots_for(
+        "PrivateIpAddresses",
+        params.get("PrivateIpAddresses") or [],
+        "PrivateIpAddressCount",
+        params.get("PrivateIpAddressCount"),
+        None,
+    )
     if not wanted:
         raise missing("PrivateIpAddresses or PrivateIpAddressCount")
-    return _added(tx, gateway, [NatAddress(one) for one in _grow(tx, gateway, wanted)])
+    return {**_added(tx, gateway, [NatAddress(one) for one in _grow(tx, gateway, wanted)])}
 
 
-def disassociate(tx: Tx, _caller: Caller, params: Any) -> Item:
+def disassociate(
+    tx: Tx, _caller: Caller, params: ec2.DisassociateNatGatewayAddressRequest
+) -> ec2.DisassociateNatGatewayAddressResult:
     gateway = _changeable(tx, params, "public")
     known = {at.association_id: at for at in gateway.addresses}
     for asked in params["AssociationIds"]:
         if asked not in known:
             raise ServiceError("InvalidAssociationID.NotFound", f"The association ID '{asked}' does not exist")
-    return _released(tx, gateway, params, {known[one].private_ip for one in params["AssociationIds"]})
+    gone = {known[one].private_ip for one in params["AssociationIds"]}
+    return {**_released(tx, gateway, params, gone)}
 
 
-def unassign(tx: Tx, _caller: Caller, params: Any) -> Item:
+def unassign(
+    tx: Tx, _caller: Caller, params: ec2.UnassignPrivateNatGatewayAddressRequest
+) -> ec2.UnassignPrivateNatGatewayAddressResult:
     gateway = _changeable(tx, params, "private")
     known = {at.private_ip for at in gateway.addresses}
     for asked in params["PrivateIpAddresses"]:
         if asked not in known:
             raise invalid(f"The address {asked} is not assigned to the NAT gateway {gateway.id}")
-    return _released(tx, gateway, params, set(params["PrivateIpAddresses"]))
+    return {**_released(tx, gateway, params, set(params["PrivateIpAddresses"]))}
 
 
-def _changeable(tx: Tx, params: Any, connectivity: Literal["public", "private"]) -> NatGateway:
+def _changeable(tx: Tx, params: _Named, connectivity: Literal["public", "private"]) -> NatGateway:
     """One that works, of the kind that has such addresses. While some are being given up, no others come or go."""
     gateway = require(tx, NatGateway, params["NatGatewayId"])
     if gateway.connectivity != connectivity:
@@ -84,12 +113,17 @@ def _grow(tx: Tx, gateway: NatGateway, wanted: Slots) -> tuple[str, ...]:
     return given
 
 
-def _added(tx: Tx, gateway: NatGateway, more: list[NatAddress]) -> Item:
+def _added(tx: Tx, gateway: NatGateway, more: list[NatAddress]) -> _Answer:
     tx.save(replace(gateway, secondary=(*gateway.secondary, *more)))
     return _answer(gateway, more)
 
 
-def _released(tx: Tx, gateway: NatGateway, params: Any, private_ips: set[str]) -> Item:
+def _released(
+    tx: Tx,
+    gateway: NatGateway,
+    params: ec2.DisassociateNatGatewayAddressRequest | ec2.UnassignPrivateNatGatewayAddressRequest,
+    private_ips: set[str],
+) -> _Answer:
     """They get no new connections from now on, and are free when those that there are have had their time."""
     if gateway.private_ip in private_ips:
         raise invalid(f"The primary address of the NAT gateway {gateway.id} cannot be taken from it.")
@@ -102,7 +136,7 @@ def _released(tx: Tx, gateway: NatGateway, params: Any, private_ips: set[str]) -
     return _answer(gateway, [at for at in changed if at.private_ip in private_ips])
 
 
-def _answer(gateway: NatGateway, addresses: Iterable[NatAddress]) -> Item:
+def _answer(gateway: NatGateway, addresses: Iterable[NatAddress]) -> _Answer:
     """Those that the request is about."""
     return {"NatGatewayId": gateway.id, "NatGatewayAddresses": [view_address(gateway, at) for at in addresses]}
 

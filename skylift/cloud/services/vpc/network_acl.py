@@ -8,21 +8,24 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.network import AclAssociation, AclEntry, NetworkAcl, Subnet, Vpc
 from skylift.cloud.services.api.check import creates, on, on_row
-from skylift.cloud.services.api.client_token import remember, result_of
+from skylift.cloud.services.api.client_token import echoed, remember, result_of
 from skylift.cloud.services.api.ec2_operation import PAGES, acts, reads, writes
 from skylift.cloud.services.api.list_response import Listing
-from skylift.cloud.services.api.operation import Check, Checks
+from skylift.cloud.services.api.operation import Check, Checks, Nothing
 from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing
 from skylift.cloud.services.api.resource import new_id, require
 from skylift.cloud.services.api.tag import tag_list, tags_for
 from skylift.cloud.services.vpc.cidr import block, peer6
 from skylift.cloud.store.database import Tx
+
+if TYPE_CHECKING:
+    from aws_shapes import ec2
 
 ALL = "-1"
 HIGHEST_NUMBER = 32766
@@ -81,7 +84,7 @@ def leave(tx: Tx, subnet: Subnet) -> None:
             tx.save(replace(acl, associations=kept))
 
 
-def view(acl: NetworkAcl, owner: str) -> dict[str, Any]:
+def view(acl: NetworkAcl, owner: str) -> ec2.NetworkAcl:
     return {
         "NetworkAclId": acl.id,
         "VpcId": acl.vpc_id,
@@ -96,7 +99,7 @@ def view(acl: NetworkAcl, owner: str) -> dict[str, Any]:
     }
 
 
-def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def create(tx: Tx, caller: Caller, params: ec2.CreateNetworkAclRequest) -> ec2.CreateNetworkAclResult:
     """Denies everything until it has entries."""
     made_before = result_of(tx, "CreateNetworkAcl", params)
     acl = tx.get(NetworkAcl, id=made_before) if made_before else None
@@ -106,16 +109,15 @@ def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
         tx.add(acl)
         if not made_before:
             remember(tx, "CreateNetworkAcl", params, acl.id)
-    answer: dict[str, Any] = {"NetworkAcl": view(acl, caller.account)}
-    return answer | ({"ClientToken": params["ClientToken"]} if params.get("ClientToken") else {})
+    return {"NetworkAcl": view(acl, caller.account), **echoed(params)}
 
 
-def describe(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def describe(tx: Tx, caller: Caller, params: ec2.DescribeNetworkAclsRequest) -> ec2.DescribeNetworkAclsResult:
     shown = LISTING.describe(tx, params, lambda acl: view(acl, caller.account))
     return {"NetworkAcls": shown.items, **shown.next}
 
 
-def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def delete(tx: Tx, _caller: Caller, params: ec2.DeleteNetworkAclRequest) -> Nothing:
     acl = require(tx, NetworkAcl, params["NetworkAclId"])
     if acl.is_default:
         raise invalid(f"cannot delete default network ACL {acl.id}")
@@ -125,7 +127,7 @@ def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     return {}
 
 
-def create_entry(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def create_entry(tx: Tx, _caller: Caller, params: ec2.CreateNetworkAclEntryRequest) -> Nothing:
     acl = require(tx, NetworkAcl, params["NetworkAclId"])
     entry = _asked(params)
     if _known(acl, entry.number, egress=entry.egress) is not None:
@@ -141,7 +143,7 @@ def create_entry(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     return {}
 
 
-def replace_entry(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def replace_entry(tx: Tx, _caller: Caller, params: ec2.ReplaceNetworkAclEntryRequest) -> Nothing:
     acl = require(tx, NetworkAcl, params["NetworkAclId"])
     entry = _asked(params)
     old = _required(acl, entry.number, egress=entry.egress)
@@ -149,14 +151,16 @@ def replace_entry(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     return {}
 
 
-def delete_entry(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def delete_entry(tx: Tx, _caller: Caller, params: ec2.DeleteNetworkAclEntryRequest) -> Nothing:
     acl = require(tx, NetworkAcl, params["NetworkAclId"])
     old = _required(acl, _number(params["RuleNumber"]), egress=params["Egress"])
     tx.save(replace(acl, entries=tuple(one for one in acl.entries if one is not old)))
     return {}
 
 
-def replace_association(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def replace_association(
+    tx: Tx, _caller: Caller, params: ec2.ReplaceNetworkAclAssociationRequest
+) -> ec2.ReplaceNetworkAclAssociationResult:
     old, association = _by_association(tx, params["AssociationId"])
     if old is None or association is None:
         raise ServiceError(
@@ -175,7 +179,7 @@ def replace_association(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
 def on_acl_association(action: str) -> Checks:
     """An association is not a resource of its own: both ACLs and the subnet are."""
 
-    def checks(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+    def checks(tx: Tx, caller: Caller, params: ec2.ReplaceNetworkAclAssociationRequest) -> Iterator[Check]:
         acl, association = _by_association(tx, params["AssociationId"])
         if acl is not None and association is not None:
             yield on_row(tx, caller, action, NetworkAcl, acl.id)
@@ -199,8 +203,8 @@ def _in_order(acl: NetworkAcl) -> list[AclEntry]:
     return sorted((*acl.entries, *last), key=lambda one: (not one.egress, one.number))
 
 
-def _entry_view(entry: AclEntry) -> dict[str, Any]:
-    shown: dict[str, Any] = {
+def _entry_view(entry: AclEntry) -> ec2.NetworkAclEntry:
+    shown: ec2.NetworkAclEntry = {
         "RuleNumber": entry.number,
         "Egress": entry.egress,
         "Protocol": NUMBERS.get(entry.protocol, entry.protocol),
@@ -208,7 +212,7 @@ def _entry_view(entry: AclEntry) -> dict[str, Any]:
     }
     if entry.cidr6:
         shown["Ipv6CidrBlock"] = entry.cidr6
-    else:
+    elif entry.cidr:
         shown["CidrBlock"] = entry.cidr
     if entry.protocol in ("tcp", "udp"):
         shown["PortRange"] = {"From": entry.from_port, "To": entry.to_port}
@@ -217,7 +221,7 @@ def _entry_view(entry: AclEntry) -> dict[str, Any]:
     return shown
 
 
-def _asked(params: Any) -> AclEntry:
+def _asked(params: ec2.CreateNetworkAclEntryRequest | ec2.ReplaceNetworkAclEntryRequest) -> AclEntry:
     cidr, cidr6 = params.get("CidrBlock"), params.get("Ipv6CidrBlock")
     if cidr and cidr6:
         raise combination("The parameter cidrBlock cannot be used with the parameter ipv6CidrBlock")
@@ -238,7 +242,7 @@ def _asked(params: Any) -> AclEntry:
     )
 
 
-def _traffic(params: Any) -> tuple[str, int, int]:
+def _traffic(params: ec2.CreateNetworkAclEntryRequest | ec2.ReplaceNetworkAclEntryRequest) -> tuple[str, int, int]:
     """Protocol and ports; for ICMP type and code; -1 stands for any."""
     given = params["Protocol"].lower()
     protocol = ALL if given == "all" else _NAMES.get(given, given)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from ipaddress import IPv4Network
-from typing import Any
+from typing import TYPE_CHECKING
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
@@ -27,6 +27,9 @@ from skylift.cloud.services.api.resource import arn, new_id, require
 from skylift.cloud.services.api.tag import tag_list, tags_for
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.peering import of_vpc
+
+if TYPE_CHECKING:
+    from aws_shapes import ec2
 
 OPEN_FOR = timedelta(days=7)
 """How long a request can be accepted."""
@@ -64,10 +67,10 @@ LISTING = Listing(
     },
 )
 
-Item = dict[str, Any]
 
-
-def create(tx: Tx, caller: Caller, params: Any) -> Item:
+def create(
+    tx: Tx, caller: Caller, params: ec2.CreateVpcPeeringConnectionRequest
+) -> ec2.CreateVpcPeeringConnectionResult:
     """Two VPCs whose ranges overlap get a connection, too: one that has failed."""
     _refuse_elsewhere(caller, params)
     if not params.get("PeerVpcId"):
@@ -97,7 +100,9 @@ def create(tx: Tx, caller: Caller, params: Any) -> Item:
     return {"VpcPeeringConnection": view(made, caller)}
 
 
-def accept(tx: Tx, caller: Caller, params: Any) -> Item:
+def accept(
+    tx: Tx, caller: Caller, params: ec2.AcceptVpcPeeringConnectionRequest
+) -> ec2.AcceptVpcPeeringConnectionResult:
     """Active once the kernel has it. The ranges of both VPCs may have grown since the request."""
     found = _named(tx, params)
     _refuse_unless(found, "accepted", "pending-acceptance")
@@ -109,14 +114,18 @@ def accept(tx: Tx, caller: Caller, params: Any) -> Item:
     return {"VpcPeeringConnection": view(changed, caller)}
 
 
-def reject(tx: Tx, _caller: Caller, params: Any) -> Item:
+def reject(
+    tx: Tx, _caller: Caller, params: ec2.RejectVpcPeeringConnectionRequest
+) -> ec2.RejectVpcPeeringConnectionResult:
     found = _named(tx, params)
     _refuse_unless(found, "rejected", "pending-acceptance")
     tx.save(replace(found, state="rejected", ended=tx.now))
     return {"Return": True}
 
 
-def delete(tx: Tx, _caller: Caller, params: Any) -> Item:
+def delete(
+    tx: Tx, _caller: Caller, params: ec2.DeleteVpcPeeringConnectionRequest
+) -> ec2.DeleteVpcPeeringConnectionResult:
     """Routes to it lead nowhere from then on."""
     found = _named(tx, params)
     if found.state in ("deleting", "deleted"):
@@ -126,7 +135,9 @@ def delete(tx: Tx, _caller: Caller, params: Any) -> Item:
     return {"Return": True}
 
 
-def describe(tx: Tx, caller: Caller, params: Any) -> Item:
+def describe(
+    tx: Tx, caller: Caller, params: ec2.DescribeVpcPeeringConnectionsRequest
+) -> ec2.DescribeVpcPeeringConnectionsResult:
     shown = LISTING.describe(tx, params, lambda one: view(one, caller))
     return {"VpcPeeringConnections": shown.items, **shown.next}
 
@@ -155,8 +166,8 @@ def refuse_peers_range(tx: Tx, vpc: Vpc, cidr: IPv4Network) -> None:
             raise ServiceError("InvalidVpc.Range", f"The CIDR '{cidr}' overlaps a range of {peer.id}, its peer.")
 
 
-def view(found: Peering, caller: Caller) -> Item:
-    shown: Item = {
+def view(found: Peering, caller: Caller) -> ec2.VpcPeeringConnection:
+    shown: ec2.VpcPeeringConnection = {
         "VpcPeeringConnectionId": found.id,
         "RequesterVpcInfo": _end(found.requester_vpc_id, found.requester_cidrs, caller),
         "AccepterVpcInfo": _end(found.accepter_vpc_id, found.accepter_cidrs, caller),
@@ -168,7 +179,7 @@ def view(found: Peering, caller: Caller) -> Item:
     return shown
 
 
-def check_create(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+def check_create(tx: Tx, caller: Caller, params: ec2.CreateVpcPeeringConnectionRequest) -> Iterator[Check]:
     action = "ec2:CreateVpcPeeringConnection"
     ends = {"ec2:RequesterVpc": params.get("VpcId") or "*", "ec2:AccepterVpc": params.get("PeerVpcId") or "*"}
     more = {key: arn(caller, "vpc", vpc_id) for key, vpc_id in ends.items()}
@@ -176,7 +187,7 @@ def check_create(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
     yield on_row(tx, caller, action, Vpc, params.get("VpcId") or "*")
 
 
-def check_accept(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+def check_accept(tx: Tx, caller: Caller, params: ec2.AcceptVpcPeeringConnectionRequest) -> Iterator[Check]:
     """The connection, and the VPC that is opened to the other."""
     action, peering_id = "ec2:AcceptVpcPeeringConnection", params.get("VpcPeeringConnectionId") or "*"
     yield on_row(tx, caller, action, Peering, peering_id)
@@ -184,7 +195,12 @@ def check_accept(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
     yield on_row(tx, caller, action, Vpc, found.accepter_vpc_id if found else "*")
 
 
-def _named(tx: Tx, params: Any) -> Peering:
+def _named(
+    tx: Tx,
+    params: ec2.AcceptVpcPeeringConnectionRequest
+    | ec2.DeleteVpcPeeringConnectionRequest
+    | ec2.RejectVpcPeeringConnectionRequest,
+) -> Peering:
     if not params.get("VpcPeeringConnectionId"):
         raise missing("vpcPeeringConnectionId")
     return require(tx, Peering, params["VpcPeeringConnectionId"])
@@ -198,7 +214,7 @@ def _refuse_unless(found: Peering, what: str, *states: State) -> None:
         )
 
 
-def _refuse_elsewhere(caller: Caller, params: Any) -> None:
+def _refuse_elsewhere(caller: Caller, params: ec2.CreateVpcPeeringConnectionRequest) -> None:
     owner, region = params.get("PeerOwnerId"), params.get("PeerRegion")
     if owner and owner != caller.account:
         raise invalid_value(owner, "peerOwnerId", f"This cloud has one account, {caller.account}.")
@@ -210,7 +226,7 @@ def _overlap(one: Vpc, other: Vpc) -> bool:
     return any(IPv4Network(mine).overlaps(IPv4Network(theirs)) for mine in one.cidrs for theirs in other.cidrs)
 
 
-def _end(vpc_id: str, cidrs: tuple[str, ...], caller: Caller) -> Item:
+def _end(vpc_id: str, cidrs: tuple[str, ...], caller: Caller) -> ec2.VpcPeeringConnectionVpcInfo:
     return {
         "VpcId": vpc_id,
         "OwnerId": caller.account,

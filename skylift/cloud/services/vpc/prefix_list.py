@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
@@ -44,10 +44,8 @@ LISTING = Listing(
     filters={"owner-id": "OwnerId", "prefix-list-id": "PrefixListId", "prefix-list-name": "PrefixListName"},
 )
 
-Item = dict[str, Any]
 
-
-def create(tx: Tx, caller: Caller, params: Any) -> Item:
+def create(tx: Tx, caller: Caller, params: ec2.CreateManagedPrefixListRequest) -> ec2.CreateManagedPrefixListResult:
     made_before = result_of(tx, "CreateManagedPrefixList", params)
     found = tx.get(PrefixList, id=made_before) if made_before else None
     if found is None:
@@ -67,7 +65,9 @@ def create(tx: Tx, caller: Caller, params: Any) -> Item:
     return {"PrefixList": view(found, caller)}
 
 
-def describe(tx: Tx, caller: Caller, params: Any) -> Item:
+def describe(
+    tx: Tx, caller: Caller, params: ec2.DescribeManagedPrefixListsRequest
+) -> ec2.DescribeManagedPrefixListsResult:
     """AWS's own among them."""
     wanted = params.get("PrefixListIds")
     rows = [known(tx, one) for one in dict.fromkeys(wanted)] if wanted else list(prefix_lists(tx).values())
@@ -75,7 +75,7 @@ def describe(tx: Tx, caller: Caller, params: Any) -> Item:
     return {"PrefixLists": shown.items, **shown.next}
 
 
-def describe_services(tx: Tx, caller: Caller, params: Any) -> Item:
+def describe_services(tx: Tx, caller: Caller, params: ec2.DescribePrefixListsRequest) -> ec2.DescribePrefixListsResult:
     """Those of AWS's services alone, as this operation had them before there were others."""
     service = services_prefix_list(caller.region)
     for asked in params.get("PrefixListIds") or []:
@@ -90,24 +90,30 @@ def describe_services(tx: Tx, caller: Caller, params: Any) -> Item:
     return {"PrefixLists": shown.items, **shown.next}
 
 
-def get_entries(tx: Tx, _caller: Caller, params: Any) -> Item:
+def get_entries(
+    tx: Tx, _caller: Caller, params: ec2.GetManagedPrefixListEntriesRequest
+) -> ec2.GetManagedPrefixListEntriesResult:
     found = known(tx, params["PrefixListId"])
     entries = _version(found, params.get("TargetVersion", found.version))
-    items = [
+    items: list[ec2.PrefixListEntry] = [
         {"Cidr": entry.cidr, **({"Description": entry.description} if entry.description else {})} for entry in entries
     ]
     shown = page(items, params, lambda item: str(item["Cidr"]), LIMITS)
     return {"Entries": shown.items, **shown.next}
 
 
-def get_associations(tx: Tx, caller: Caller, params: Any) -> Item:
+def get_associations(
+    tx: Tx, caller: Caller, params: ec2.GetManagedPrefixListAssociationsRequest
+) -> ec2.GetManagedPrefixListAssociationsResult:
     found = known(tx, params["PrefixListId"])
-    items = [{"ResourceId": one, "ResourceOwner": caller.account} for one in users_of(tx, found.id)]
+    items: list[ec2.PrefixListAssociation] = [
+        {"ResourceId": one, "ResourceOwner": caller.account} for one in users_of(tx, found.id)
+    ]
     shown = page(items, params, lambda item: str(item["ResourceId"]), LIMITS)
     return {"PrefixListAssociations": shown.items, **shown.next}
 
 
-def modify(tx: Tx, caller: Caller, params: Any) -> Item:
+def modify(tx: Tx, caller: Caller, params: ec2.ModifyManagedPrefixListRequest) -> ec2.ModifyManagedPrefixListResult:
     """Entries that come or go make a new version; what goes goes first, so that an entry can be described anew."""
     found = _own(tx, params["PrefixListId"])
     added, removed = params.get("AddEntries") or [], params.get("RemoveEntries") or []
@@ -132,7 +138,9 @@ def modify(tx: Tx, caller: Caller, params: Any) -> Item:
     return {"PrefixList": view(changed, caller)}
 
 
-def restore(tx: Tx, caller: Caller, params: Any) -> Item:
+def restore(
+    tx: Tx, caller: Caller, params: ec2.RestoreManagedPrefixListVersionRequest
+) -> ec2.RestoreManagedPrefixListVersionResult:
     """The entries of an earlier version, as a new one."""
     found = _own(tx, params["PrefixListId"])
     _refuse_other_version(found, params["CurrentVersion"])
@@ -142,7 +150,7 @@ def restore(tx: Tx, caller: Caller, params: Any) -> Item:
     return {"PrefixList": view(changed, caller)}
 
 
-def delete(tx: Tx, caller: Caller, params: Any) -> Item:
+def delete(tx: Tx, caller: Caller, params: ec2.DeleteManagedPrefixListRequest) -> ec2.DeleteManagedPrefixListResult:
     found = _own(tx, params["PrefixListId"])
     users = users_of(tx, found.id)
     if users:
@@ -167,7 +175,7 @@ def users_of(tx: Tx, prefix_list_id: str) -> list[str]:
     return [*groups, *tables]
 
 
-def view(found: PrefixList, caller: Caller) -> Item:
+def view(found: PrefixList, caller: Caller) -> ec2.ManagedPrefixList:
     return {
         "PrefixListId": found.id,
         "PrefixListName": found.name,
@@ -219,7 +227,7 @@ def _fitting(entries: tuple[PrefixEntry, ...], most: int) -> tuple[PrefixEntry, 
 
 
 def _added(
-    entries: tuple[PrefixEntry, ...], asked: Iterable[Item], family: Literal["IPv4", "IPv6"]
+    entries: tuple[PrefixEntry, ...], asked: Iterable[ec2.AddPrefixListEntry], family: Literal["IPv4", "IPv6"]
 ) -> tuple[PrefixEntry, ...]:
     """An entry that is there already is described anew."""
     new: dict[str, PrefixEntry] = {}
@@ -235,7 +243,7 @@ def _added(
 
 
 def _without(
-    entries: tuple[PrefixEntry, ...], asked: Iterable[Item], family: Literal["IPv4", "IPv6"]
+    entries: tuple[PrefixEntry, ...], asked: Iterable[ec2.RemovePrefixListEntry], family: Literal["IPv4", "IPv6"]
 ) -> tuple[PrefixEntry, ...]:
     gone = {_cidr(item["Cidr"], family) for item in asked}
     absent = gone - {entry.cidr for entry in entries}

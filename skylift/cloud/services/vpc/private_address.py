@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.network import Subnet
 from skylift.cloud.services.api.refusal import combination, invalid, invalid_value
 from skylift.cloud.services.vpc.subnet import free_addresses, wanted_address
 from skylift.cloud.store.database import Tx
+
+if TYPE_CHECKING:
+    from aws_shapes import ec2
+
 
 MOST = 50
 """As many addresses as the largest instance types give an interface."""
@@ -18,7 +22,15 @@ Slots = tuple[str | None, ...]
 """The addresses of an interface that is to be, its primary one first; None is any that is free."""
 
 
-def slots(asked: Any) -> Slots:
+class Placed(TypedDict):
+    """What requests say of the private addresses of one interface."""
+
+    PrivateIpAddress: NotRequired[str]
+    PrivateIpAddresses: NotRequired[list[ec2.PrivateIpAddressSpecification]]
+    SecondaryPrivateIpAddressCount: NotRequired[int]
+
+
+def slots(asked: Placed) -> Slots:
     """What `PrivateIpAddress`, `PrivateIpAddresses` and `SecondaryPrivateIpAddressCount` say."""
     alone, listed = asked.get("PrivateIpAddress"), asked.get("PrivateIpAddresses") or []
     more = asked.get("SecondaryPrivateIpAddressCount") or 0

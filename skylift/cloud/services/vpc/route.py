@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Network
-from typing import Any
+from typing import TYPE_CHECKING
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
@@ -21,9 +21,10 @@ from skylift.cloud.network import (
 )
 from skylift.cloud.peering import JOINED, Peering
 from skylift.cloud.services.api.check import association_by_id, creates, on_association
-from skylift.cloud.services.api.client_token import remember, result_of
+from skylift.cloud.services.api.client_token import echoed, remember, result_of
 from skylift.cloud.services.api.ec2_operation import PAGES, acts, reads, writes
 from skylift.cloud.services.api.list_response import Listing
+from skylift.cloud.services.api.operation import Nothing
 from skylift.cloud.services.api.page import Limits
 from skylift.cloud.services.api.refusal import combination, invalid, missing
 from skylift.cloud.services.api.resource import new_id, require
@@ -33,6 +34,9 @@ from skylift.cloud.services.vpc.cidr import block
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.peering import joined
 from skylift.cloud.vpc_endpoint import VpcEndpoint
+
+if TYPE_CHECKING:
+    from aws_shapes import ec2
 
 LISTING = Listing(
     RouteTable,
@@ -63,7 +67,7 @@ LISTING = Listing(
     },
 )
 
-ASSOCIATED = {"State": "associated"}
+ASSOCIATED: ec2.RouteTableAssociationState = {"State": "associated"}
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,7 @@ class Targets:
         running = frozenset(one.id for one in servers if one is not None and one.state == "running")
         return cls(gateways, interfaces, running, frozenset(one.id for one in joined(tx)))
 
-    def view(self, route: Route, vpc_id: str, owner: str) -> dict[str, Any]:
+    def view(self, route: Route, vpc_id: str, owner: str) -> ec2.Route:
         if route.target.startswith("pcx-"):
             return {
                 "VpcPeeringConnectionId": route.target,
@@ -95,8 +99,10 @@ class Targets:
             }
         if not route.target.startswith("eni-"):
             works = route.target == "local" or self.gateways.get(route.target) == vpc_id
-            named = "NatGatewayId" if route.target.startswith("nat-") else "GatewayId"
-            return {named: route.target, "State": "active" if works else "blackhole"}
+            state = "active" if works else "blackhole"
+            if route.target.startswith("nat-"):
+                return {"NatGatewayId": route.target, "State": state}
+            return {"GatewayId": route.target, "State": state}
         interface = self.interfaces.get(route.target)
         server = interface.instance_id if interface else None
         return {
@@ -106,14 +112,14 @@ class Targets:
         }
 
 
-def view(table: RouteTable, owner: str, targets: Targets) -> dict[str, Any]:
+def view(table: RouteTable, owner: str, targets: Targets) -> ec2.RouteTable:
     return {
         "RouteTableId": table.id,
         "VpcId": table.vpc_id,
         "OwnerId": owner,
         "Routes": [
             {
-                ("DestinationPrefixListId" if route.prefix_list_id else "DestinationCidrBlock"): route.destination,
+                **_led(route),
                 "Origin": route.origin,
                 **targets.view(route, table.vpc_id, owner),
             }
@@ -135,7 +141,14 @@ def view(table: RouteTable, owner: str, targets: Targets) -> dict[str, Any]:
     }
 
 
-def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def _led(route: Route) -> ec2.Route:
+    """What is led there."""
+    if route.prefix_list_id:
+        return {"DestinationPrefixListId": route.prefix_list_id}
+    return {"DestinationCidrBlock": route.cidr}
+
+
+def create(tx: Tx, caller: Caller, params: ec2.CreateRouteTableRequest) -> ec2.CreateRouteTableResult:
     made_before = result_of(tx, "CreateRouteTable", params)
     table = tx.get(RouteTable, id=made_before) if made_before else None
     if table is None:
@@ -145,17 +158,16 @@ def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
         tx.add(table)
         if not made_before:
             remember(tx, "CreateRouteTable", params, table.id)
-    answer: dict[str, Any] = {"RouteTable": view(table, caller.account, Targets.of(tx, [table]))}
-    return answer | ({"ClientToken": params["ClientToken"]} if params.get("ClientToken") else {})
+    return {"RouteTable": view(table, caller.account, Targets.of(tx, [table])), **echoed(params)}
 
 
-def describe(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def describe(tx: Tx, caller: Caller, params: ec2.DescribeRouteTablesRequest) -> ec2.DescribeRouteTablesResult:
     targets = Targets.of(tx, tx.find(RouteTable))
     shown = LISTING.describe(tx, params, lambda table: view(table, caller.account, targets))
     return {"RouteTables": shown.items, **shown.next}
 
 
-def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def delete(tx: Tx, _caller: Caller, params: ec2.DeleteRouteTableRequest) -> Nothing:
     table = require(tx, RouteTable, params["RouteTableId"])
     if table.associations:
         raise ServiceError(
@@ -165,7 +177,7 @@ def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     return {}
 
 
-def create_route(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def create_route(tx: Tx, _caller: Caller, params: ec2.CreateRouteRequest) -> ec2.CreateRouteResult:
     table = require(tx, RouteTable, params["RouteTableId"])
     destination = _destination(params)
     if _route_to(table, destination) is not None:
@@ -179,14 +191,14 @@ def create_route(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     return _with_route(tx, table, Route(destination, _target(tx, table, params)))
 
 
-def _with_route(tx: Tx, table: RouteTable, route: Route) -> dict[str, Any]:
+def _with_route(tx: Tx, table: RouteTable, route: Route) -> ec2.CreateRouteResult:
     if any(association.gateway_id for association in table.associations):
         _refuse_for_gateway(tx, table, route)
     tx.save(replace(table, routes=(*table.routes, route)))
     return {"Return": True}
 
 
-def _refuse_within(tx: Tx, vpc: Vpc, destination: str, params: Any) -> None:
+def _refuse_within(tx: Tx, vpc: Vpc, destination: str, params: ec2.CreateRouteRequest) -> None:
     """Inside of a VPC traffic to a whole subnet may be led through a server, and nothing else."""
     if not {"networkInterfaceId", "instanceId"}.intersection(_named_targets(params)):
         raise invalid(
@@ -200,7 +212,7 @@ def _refuse_within(tx: Tx, vpc: Vpc, destination: str, params: Any) -> None:
         )
 
 
-def replace_route(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def replace_route(tx: Tx, _caller: Caller, params: ec2.ReplaceRouteRequest) -> Nothing:
     """A local route can lead through a server instead, and be made what it was with `LocalTarget`."""
     table = require(tx, RouteTable, params["RouteTableId"])
     destination = _destination(params)
@@ -230,7 +242,7 @@ def _is_local(route: Route) -> bool:
     return route.origin == "CreateRouteTable"
 
 
-def delete_route(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def delete_route(tx: Tx, _caller: Caller, params: ec2.DeleteRouteRequest) -> Nothing:
     table = require(tx, RouteTable, params["RouteTableId"])
     destination = _destination(params)
     old = _route_to(table, destination)
@@ -252,7 +264,7 @@ def _refuse_of_endpoint(table: RouteTable, route: Route, what: str) -> None:
         raise invalid(f"cannot {what} VPC endpoint route {route.destination} in route table {table.id}")
 
 
-def associate(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def associate(tx: Tx, _caller: Caller, params: ec2.AssociateRouteTableRequest) -> ec2.AssociateRouteTableResult:
     """A repeat answers the association that is there."""
     table = require(tx, RouteTable, params["RouteTableId"])
     if params.get("SubnetId") and params.get("GatewayId"):
@@ -274,14 +286,14 @@ def associate(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     return {"AssociationId": made.id, "AssociationState": ASSOCIATED}
 
 
-def _of_subnet(tx: Tx, table: RouteTable, params: Any) -> RouteAssociation:
+def _of_subnet(tx: Tx, table: RouteTable, params: ec2.AssociateRouteTableRequest) -> RouteAssociation:
     subnet = require(tx, Subnet, params["SubnetId"])
     if subnet.vpc_id != table.vpc_id:
         raise invalid(f"Route table {table.id} and subnet {subnet.id} belong to different networks")
     return RouteAssociation(new_id("rtbassoc"), subnet_id=subnet.id)
 
 
-def _of_gateway(tx: Tx, table: RouteTable, params: Any) -> RouteAssociation:
+def _of_gateway(tx: Tx, table: RouteTable, params: ec2.AssociateRouteTableRequest) -> RouteAssociation:
     gateway = _gateway(tx, table, params["GatewayId"])
     for route in table.routes:
         _refuse_for_gateway(tx, table, route)
@@ -299,7 +311,7 @@ def _refuse_for_gateway(tx: Tx, table: RouteTable, route: Route) -> None:
         )
 
 
-def disassociate(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def disassociate(tx: Tx, _caller: Caller, params: ec2.DisassociateRouteTableRequest) -> Nothing:
     table, association = _association(tx, params["AssociationId"])
     if association.is_main:
         raise invalid(f"cannot disassociate the main route table association {association.id}")
@@ -307,7 +319,9 @@ def disassociate(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     return {}
 
 
-def replace_association(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def replace_association(
+    tx: Tx, _caller: Caller, params: ec2.ReplaceRouteTableAssociationRequest
+) -> ec2.ReplaceRouteTableAssociationResult:
     """For a main table's association: makes the other table the main one."""
     old, association = _association(tx, params["AssociationId"])
     new = require(tx, RouteTable, params["RouteTableId"])
@@ -323,7 +337,7 @@ def replace_association(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     return {"NewAssociationId": made.id, "AssociationState": ASSOCIATED}
 
 
-def _destination(params: Any) -> str:
+def _destination(params: ec2.CreateRouteRequest | ec2.DeleteRouteRequest | ec2.ReplaceRouteRequest) -> str:
     listed, cidr = params.get("DestinationPrefixListId"), params.get("DestinationCidrBlock")
     if listed and cidr:
         raise combination("Only one of destinationCidrBlock and destinationPrefixListId may be specified.")
@@ -338,12 +352,12 @@ def _route_to(table: RouteTable, destination: str) -> Route | None:
     return next((route for route in table.routes if route.destination == destination), None)
 
 
-def _named_targets(params: Any) -> list[str]:
+def _named_targets(params: ec2.CreateRouteRequest | ec2.ReplaceRouteRequest) -> list[str]:
     known = ("gatewayId", "natGatewayId", "networkInterfaceId", "instanceId", "vpcPeeringConnectionId")
     return [name for name in known if params.get(name[0].upper() + name[1:])]
 
 
-def _target(tx: Tx, table: RouteTable, params: Any) -> str:
+def _target(tx: Tx, table: RouteTable, params: ec2.CreateRouteRequest | ec2.ReplaceRouteRequest) -> str:
     named = _named_targets(params)
     if len(named) > 1:
         raise combination(f"Only one route target may be specified: {' or '.join(named)}.")

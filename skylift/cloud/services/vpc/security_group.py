@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
@@ -13,12 +13,15 @@ from skylift.cloud.services.api.ec2_operation import PAGES, reads, writes
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing
 from skylift.cloud.services.api.resource import SECURITY_GROUP_RULE, arn, new_id, require, well_formed
-from skylift.cloud.services.api.tag import rule_by_id, tag_list, tags_for
+from skylift.cloud.services.api.tag import Tags, rule_by_id, tag_list, tags_for
 from skylift.cloud.services.vpc import prefix_list, security_rule
 from skylift.cloud.services.vpc.security_rule import ONE_PERMISSION, PERMISSIONS
 from skylift.cloud.services.vpc.vpc import default_vpc
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.peering import connection_between
+
+if TYPE_CHECKING:
+    from aws_shapes import ec2
 
 
 def _rule_filters(prefix: str, member: str) -> dict[str, str]:
@@ -58,7 +61,7 @@ RULES = Listing(
 )
 
 
-def view(group: SecurityGroup, caller: Caller) -> dict[str, Any]:
+def view(group: SecurityGroup, caller: Caller) -> ec2.SecurityGroup:
     return {
         "GroupId": group.id,
         "GroupName": group.name,
@@ -72,7 +75,7 @@ def view(group: SecurityGroup, caller: Caller) -> dict[str, Any]:
     }
 
 
-def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def create(tx: Tx, caller: Caller, params: ec2.CreateSecurityGroupRequest) -> ec2.CreateSecurityGroupResult:
     name, description = params["GroupName"], params["Description"]
     vpc = require(tx, Vpc, params["VpcId"]) if params.get("VpcId") else default_vpc(tx)
     for parameter, text in (("GroupName", name), ("GroupDescription", description)):
@@ -104,7 +107,7 @@ def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     }
 
 
-def describe(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def describe(tx: Tx, caller: Caller, params: ec2.DescribeSecurityGroupsRequest) -> ec2.DescribeSecurityGroupsResult:
     rows = LISTING.rows(tx, params)
     if params.get("GroupNames"):
         named = [by_name(tx, name) for name in dict.fromkeys(params["GroupNames"])]
@@ -113,8 +116,8 @@ def describe(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     return {"SecurityGroups": shown.items, **shown.next}
 
 
-def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
-    group = named_group(tx, params)
+def delete(tx: Tx, _caller: Caller, params: ec2.DeleteSecurityGroupRequest) -> ec2.DeleteSecurityGroupResult:
+    group = named_group(tx, params.get("GroupId"), params.get("GroupName"))
     if group.name == "default":
         raise ServiceError(
             "CannotDelete", f'the specified group: "{group.id}" name: "default" cannot be deleted by a user'
@@ -132,23 +135,41 @@ def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     return {"Return": True, "GroupId": group.id}
 
 
-def authorize_ingress(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
-    return _authorize(tx, caller, params, egress=False)
+def authorize_ingress(
+    tx: Tx, caller: Caller, params: ec2.AuthorizeSecurityGroupIngressRequest
+) -> ec2.AuthorizeSecurityGroupIngressResult:
+    group = named_group(tx, params.get("GroupId"), params.get("GroupName"))
+    asked = asked_permissions(params.get("IpPermissions"), _single(params))
+    added = _authorize(tx, caller, group, asked, tags_for(params, SECURITY_GROUP_RULE), egress=False)
+    return {"Return": True, "SecurityGroupRules": added}
 
 
-def authorize_egress(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
-    return _authorize(tx, caller, params, egress=True)
+def authorize_egress(
+    tx: Tx, caller: Caller, params: ec2.AuthorizeSecurityGroupEgressRequest
+) -> ec2.AuthorizeSecurityGroupEgressResult:
+    group = named_group(tx, params.get("GroupId"), None)
+    asked = asked_permissions(params.get("IpPermissions"), _single(params))
+    added = _authorize(tx, caller, group, asked, tags_for(params, SECURITY_GROUP_RULE), egress=True)
+    return {"Return": True, "SecurityGroupRules": added}
 
 
-def revoke_ingress(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
-    return _revoke(tx, caller, params, egress=False)
+def revoke_ingress(
+    tx: Tx, caller: Caller, params: ec2.RevokeSecurityGroupIngressRequest
+) -> ec2.RevokeSecurityGroupIngressResult:
+    group = named_group(tx, params.get("GroupId"), params.get("GroupName"))
+    return {**_revoke(tx, caller, group, params, egress=False)}
 
 
-def revoke_egress(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
-    return _revoke(tx, caller, params, egress=True)
+def revoke_egress(
+    tx: Tx, caller: Caller, params: ec2.RevokeSecurityGroupEgressRequest
+) -> ec2.RevokeSecurityGroupEgressResult:
+    group = named_group(tx, params.get("GroupId"), None)
+    return {**_revoke(tx, caller, group, params, egress=True)}
 
 
-def describe_rules(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def describe_rules(
+    tx: Tx, caller: Caller, params: ec2.DescribeSecurityGroupRulesRequest
+) -> ec2.DescribeSecurityGroupRulesResult:
     wanted = params.get("SecurityGroupRuleIds") or []
     for rule_id in wanted:
         if not well_formed("sgr", rule_id):
@@ -175,8 +196,7 @@ def by_name(tx: Tx, name: str) -> SecurityGroup:
     return group
 
 
-def named_group(tx: Tx, params: Any) -> SecurityGroup:
-    group_id, name = params.get("GroupId"), params.get("GroupName")
+def named_group(tx: Tx, group_id: str | None, name: str | None) -> SecurityGroup:
     if group_id and name:
         raise combination("The parameter groupName cannot be used with the parameter groupId")
     if group_id:
@@ -186,10 +206,10 @@ def named_group(tx: Tx, params: Any) -> SecurityGroup:
     raise missing("groupName or groupId")
 
 
-def _authorize(tx: Tx, caller: Caller, params: Any, *, egress: bool) -> dict[str, Any]:
-    group = named_group(tx, params)
-    tags = tags_for(params, SECURITY_GROUP_RULE)
-    added = [replace(rule, tags=tags) for rule in asked_rules(tx, caller, params, group, egress=egress)]
+def _authorize(
+    tx: Tx, caller: Caller, group: SecurityGroup, asked: list[ec2.IpPermission], tags: Tags, *, egress: bool
+) -> list[ec2.SecurityGroupRule]:
+    added = [replace(rule, tags=tags) for rule in asked_rules(tx, caller, group, asked, egress=egress)]
     known = {security_rule.key(rule) for rule in group.rules}
     for rule in added:
         if security_rule.key(rule) in known:
@@ -198,21 +218,25 @@ def _authorize(tx: Tx, caller: Caller, params: Any, *, egress: bool) -> dict[str
                 f"the specified rule {security_rule.worded(rule)} already exists",
             )
     tx.save(replace(group, rules=(*group.rules, *added)))
-    return {
-        "Return": True,
-        "SecurityGroupRules": [security_rule.view(rule, group, caller) for rule in added],
-    }
+    return [security_rule.view(rule, group, caller) for rule in added]
 
 
-def _revoke(tx: Tx, caller: Caller, params: Any, *, egress: bool) -> dict[str, Any]:
+def _revoke(
+    tx: Tx,
+    caller: Caller,
+    group: SecurityGroup,
+    params: ec2.RevokeSecurityGroupEgressRequest | ec2.RevokeSecurityGroupIngressRequest,
+    *,
+    egress: bool,
+) -> _Revoked:
     """In the default VPC what is not there is answered, elsewhere it is an error and nothing changes."""
-    group = named_group(tx, params)
     ids = params.get("SecurityGroupRuleIds")
     unknown: list[Rule] = []
     if ids:
         gone = [own_rule(group, rule_id, egress=egress) for rule_id in dict.fromkeys(ids)]
     else:
-        asked = asked_rules(tx, caller, params, group, egress=egress)
+        wanted = asked_permissions(params.get("IpPermissions"), _single(params))
+        asked = asked_rules(tx, caller, group, wanted, egress=egress)
         present = {security_rule.key(rule): rule for rule in group.rules}
         gone = [present[security_rule.key(rule)] for rule in asked if security_rule.key(rule) in present]
         unknown = [rule for rule in asked if security_rule.key(rule) not in present]
@@ -226,19 +250,52 @@ def _revoke(tx: Tx, caller: Caller, params: Any, *, egress: bool) -> dict[str, A
     }
 
 
-def asked_rules(tx: Tx, caller: Caller, params: Any, group: SecurityGroup, *, egress: bool) -> list[Rule]:
-    """The rules that a request names, in `IpPermissions` or in the parameters for a single one."""
-    single = {name: params[name] for name in ("IpProtocol", "FromPort", "ToPort") if name in params}
-    permissions = params.get("IpPermissions") or []
+class _Single(TypedDict):
+    """The parameters for a single permission, of one range."""
+
+    IpProtocol: NotRequired[str]
+    FromPort: NotRequired[int]
+    ToPort: NotRequired[int]
+    CidrIp: NotRequired[str]
+
+
+class _Revoked(TypedDict):
+    Return: bool
+    UnknownIpPermissions: list[ec2.IpPermission]
+    RevokedSecurityGroupRules: list[ec2.RevokedSecurityGroupRule]
+
+
+def _single(params: _Single) -> ec2.IpPermission:
+    """Empty where a request has none of them."""
+    permission: ec2.IpPermission = {}
+    if "IpProtocol" in params:
+        permission["IpProtocol"] = params["IpProtocol"]
+    if "FromPort" in params:
+        permission["FromPort"] = params["FromPort"]
+    if "ToPort" in params:
+        permission["ToPort"] = params["ToPort"]
     if params.get("CidrIp"):
-        single["IpRanges"] = [{"CidrIp": params["CidrIp"]}]
-    if single and permissions:
+        permission["IpRanges"] = [{"CidrIp": params["CidrIp"]}]
+    return permission
+
+
+def asked_permissions(
+    listed: list[ec2.IpPermission] | None, single: ec2.IpPermission | None = None
+) -> list[ec2.IpPermission]:
+    """The permissions of a request: those of `IpPermissions`, or a single one."""
+    if single and listed:
         raise combination("The parameter ipPermissions cannot be used with the parameters of a single permission")
-    if not single and not permissions:
+    if not single and not listed:
         raise missing("ipPermissions")
-    asked = [single] if single else permissions
-    named = [
-        permission | {"UserIdGroupPairs": [_peer(tx, caller, group, pair) for pair in permission["UserIdGroupPairs"]]}
+    return [single] if single else listed or []
+
+
+def asked_rules(
+    tx: Tx, caller: Caller, group: SecurityGroup, asked: list[ec2.IpPermission], *, egress: bool
+) -> list[Rule]:
+    """The rules that permissions stand for."""
+    named: list[ec2.IpPermission] = [
+        {**permission, "UserIdGroupPairs": [_peer(tx, caller, group, pair) for pair in permission["UserIdGroupPairs"]]}
         if permission.get("UserIdGroupPairs")
         else permission
         for permission in asked
@@ -249,7 +306,7 @@ def asked_rules(tx: Tx, caller: Caller, params: Any, group: SecurityGroup, *, eg
     return security_rule.rules_in(named, egress=egress)
 
 
-def _peer(tx: Tx, caller: Caller, group: SecurityGroup, pair: dict[str, Any]) -> dict[str, Any]:
+def _peer(tx: Tx, caller: Caller, group: SecurityGroup, pair: ec2.UserIdGroupPair) -> ec2.UserIdGroupPair:
     """A group that a rule refers to, by id; it has to be in the same VPC, or in one that this is peered with."""
     if pair.get("UserId", caller.account) != caller.account:
         raise ServiceError("InvalidGroup.NotFound", f"There is no account {pair['UserId']} in this cloud")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
@@ -15,12 +15,17 @@ from skylift.cloud.services.api.operation import Check, Checks
 from skylift.cloud.services.api.refusal import combination, invalid, missing
 from skylift.cloud.services.api.resource import SECURITY_GROUP_RULE, arn, require
 from skylift.cloud.services.vpc import security_rule
-from skylift.cloud.services.vpc.security_group import asked_rules, named_group, own_rule
+from skylift.cloud.services.vpc.security_group import asked_permissions, asked_rules, named_group, own_rule
 from skylift.cloud.services.vpc.security_rule import PERMISSIONS
 from skylift.cloud.store.database import Tx
 
+if TYPE_CHECKING:
+    from aws_shapes import ec2
 
-def modify_rules(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+
+def modify_rules(
+    tx: Tx, caller: Caller, params: ec2.ModifySecurityGroupRulesRequest
+) -> ec2.ModifySecurityGroupRulesResult:
     """A rule is given whole and keeps its id, its tags, its direction and its kind of peer."""
     group = require(tx, SecurityGroup, params["GroupId"])
     changes: dict[str, Rule] = {}
@@ -42,18 +47,24 @@ def modify_rules(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     return {"Return": True}
 
 
-def describe_ingress_anew(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
-    return _describe_anew(tx, caller, params, egress=False)
+def describe_ingress_anew(
+    tx: Tx, caller: Caller, params: ec2.UpdateSecurityGroupRuleDescriptionsIngressRequest
+) -> ec2.UpdateSecurityGroupRuleDescriptionsIngressResult:
+    _describe_anew(tx, caller, params, egress=False)
+    return {"Return": True}
 
 
-def describe_egress_anew(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
-    return _describe_anew(tx, caller, params, egress=True)
+def describe_egress_anew(
+    tx: Tx, caller: Caller, params: ec2.UpdateSecurityGroupRuleDescriptionsEgressRequest
+) -> ec2.UpdateSecurityGroupRuleDescriptionsEgressResult:
+    _describe_anew(tx, caller, params, egress=True)
+    return {"Return": True}
 
 
 def on_rules(action: str) -> Checks:
     """The group, and every rule that is named."""
 
-    def checks(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+    def checks(tx: Tx, caller: Caller, params: ec2.ModifySecurityGroupRulesRequest) -> Iterator[Check]:
         yield from on(action, "GroupId")(tx, caller, params)
         for update in params["SecurityGroupRules"]:
             resource = arn(caller, SECURITY_GROUP_RULE, update["SecurityGroupRuleId"])
@@ -62,9 +73,16 @@ def on_rules(action: str) -> Checks:
     return checks
 
 
-def _describe_anew(tx: Tx, caller: Caller, params: Any, *, egress: bool) -> dict[str, Any]:
+def _describe_anew(
+    tx: Tx,
+    caller: Caller,
+    params: ec2.UpdateSecurityGroupRuleDescriptionsEgressRequest
+    | ec2.UpdateSecurityGroupRuleDescriptionsIngressRequest,
+    *,
+    egress: bool,
+) -> None:
     """Without a description a rule has none afterwards."""
-    group = named_group(tx, params)
+    group = named_group(tx, params.get("GroupId"), params.get("GroupName"))
     texts = params.get("SecurityGroupRuleDescriptions") or []
     if texts and params.get("IpPermissions"):
         raise combination("The parameter ipPermissions cannot be used with securityGroupRuleDescriptions")
@@ -74,11 +92,11 @@ def _describe_anew(tx: Tx, caller: Caller, params: Any, *, egress: bool) -> dict
             for text in texts
         }
     else:
-        asked = _by_key(group, asked_rules(tx, caller, params, group, egress=egress))
+        permissions = asked_permissions(params.get("IpPermissions"))
+        asked = _by_key(group, asked_rules(tx, caller, group, permissions, egress=egress))
     for text in asked.values():
         security_rule.refuse_description(text)
     tx.save(replace(group, rules=tuple(_described(rule, asked) for rule in group.rules)))
-    return {"Return": True}
 
 
 def _by_key(group: SecurityGroup, rules: list[Rule]) -> dict[str, str]:
@@ -101,26 +119,40 @@ def _rule_of(group: SecurityGroup, rule_id: str) -> Rule:
     return own_rule(group, rule_id, egress=egress)
 
 
-def _changed(tx: Tx, caller: Caller, group: SecurityGroup, old: Rule, asked: dict[str, Any]) -> Rule:
-    text = {"Description": asked["Description"]} if asked.get("Description") else {}
-    traffic: dict[str, Any] = {name: asked[name] for name in ("IpProtocol", "FromPort", "ToPort") if name in asked}
-    peers = {
-        "IpRanges": [{"CidrIp": asked["CidrIpv4"], **text}] if asked.get("CidrIpv4") else [],
-        "Ipv6Ranges": [{"CidrIpv6": asked["CidrIpv6"], **text}] if asked.get("CidrIpv6") else [],
-        "UserIdGroupPairs": (
-            [{"GroupId": asked["ReferencedGroupId"], **text}] if asked.get("ReferencedGroupId") else []
-        ),
-        "PrefixListIds": [{"PrefixListId": asked["PrefixListId"], **text}] if asked.get("PrefixListId") else [],
-    }
-    if sum(map(len, peers.values())) > 1:
-        raise combination(
-            "Only one of cidrIpv4, cidrIpv6, prefixListId and referencedGroupId may be specified for a rule"
-        )
-    permission: dict[str, Any] = {**traffic, **{name: given for name, given in peers.items() if given}}
-    (new,) = asked_rules(tx, caller, {"IpPermissions": [permission]}, group, egress=old.egress)
+def _changed(tx: Tx, caller: Caller, group: SecurityGroup, old: Rule, asked: ec2.SecurityGroupRuleRequest) -> Rule:
+    (new,) = asked_rules(tx, caller, group, asked_permissions([_permission(asked)]), egress=old.egress)
     if _kind(new) != _kind(old):
         raise invalid(f"The kind of source or destination of {old.id} cannot be changed; make a new rule instead.")
     return replace(new, id=old.id, tags=old.tags)
+
+
+def _permission(asked: ec2.SecurityGroupRuleRequest) -> ec2.IpPermission:
+    """A single rule as permissions are written."""
+    permission: ec2.IpPermission = {}
+    if "IpProtocol" in asked:
+        permission["IpProtocol"] = asked["IpProtocol"]
+    if "FromPort" in asked:
+        permission["FromPort"] = asked["FromPort"]
+    if "ToPort" in asked:
+        permission["ToPort"] = asked["ToPort"]
+    text: _Text = {"Description": asked["Description"]} if asked.get("Description") else {}
+    if asked.get("CidrIpv4"):
+        permission["IpRanges"] = [{"CidrIp": asked["CidrIpv4"], **text}]
+    if asked.get("CidrIpv6"):
+        permission["Ipv6Ranges"] = [{"CidrIpv6": asked["CidrIpv6"], **text}]
+    if asked.get("ReferencedGroupId"):
+        permission["UserIdGroupPairs"] = [{"GroupId": asked["ReferencedGroupId"], **text}]
+    if asked.get("PrefixListId"):
+        permission["PrefixListIds"] = [{"PrefixListId": asked["PrefixListId"], **text}]
+    if len(permission.keys() - {"IpProtocol", "FromPort", "ToPort"}) > 1:
+        raise combination(
+            "Only one of cidrIpv4, cidrIpv6, prefixListId and referencedGroupId may be specified for a rule"
+        )
+    return permission
+
+
+class _Text(TypedDict):
+    Description: NotRequired[str]
 
 
 def _kind(rule: Rule) -> tuple[bool, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from skylift.cloud.identity import Caller
 from skylift.cloud.network import Rule, SecurityGroup, Vpc
@@ -15,6 +15,9 @@ from skylift.cloud.services.api.tag import tag_list
 from skylift.cloud.services.vpc import security_rule
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.peering import joined
+
+if TYPE_CHECKING:
+    from aws_shapes import ec2
 
 FOR_VPC = Listing(
     SecurityGroup,
@@ -30,10 +33,10 @@ FOR_VPC = Listing(
 )
 
 
-def for_vpc(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def for_vpc(tx: Tx, caller: Caller, params: ec2.GetSecurityGroupsForVpcRequest) -> ec2.GetSecurityGroupsForVpcResult:
     """A group belongs to one VPC here: it is not lent to another."""
     vpc = require(tx, Vpc, params["VpcId"])
-    items = [
+    items: list[ec2.SecurityGroupForVpc] = [
         {
             "GroupId": group.id,
             "GroupName": group.name,
@@ -48,7 +51,9 @@ def for_vpc(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     return {"SecurityGroupForVpcs": shown.items, **shown.next}
 
 
-def references(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def references(
+    tx: Tx, _caller: Caller, params: ec2.DescribeSecurityGroupReferencesRequest
+) -> ec2.DescribeSecurityGroupReferencesResult:
     """The VPCs at the other end of a connection that name one of these groups in their rules."""
     asked = {group.id for group in require_all(tx, SecurityGroup, params["GroupId"])}
     connected = {peering.id for peering in joined(tx)}
@@ -66,11 +71,13 @@ def references(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     }
 
 
-def stale(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def stale(
+    tx: Tx, caller: Caller, params: ec2.DescribeStaleSecurityGroupsRequest
+) -> ec2.DescribeStaleSecurityGroupsResult:
     """Groups of a VPC with rules that name a group of a peer which is gone, or which this VPC is joined to no more."""
     vpc = require(tx, Vpc, params["VpcId"])
     connected = {peering.id for peering in joined(tx)}
-    items = []
+    items: list[ec2.StaleSecurityGroup] = []
     for group in tx.find(SecurityGroup, vpc_id=vpc.id):
         gone = tuple(rule for rule in group.rules if rule.peering_id and _is_stale(tx, rule, connected))
         if gone:
@@ -92,9 +99,19 @@ def _is_stale(tx: Tx, rule: Rule, connected: set[str]) -> bool:
     return rule.peering_id not in connected or tx.get(SecurityGroup, id=rule.group_id) is None
 
 
-def _stale_permissions(rules: tuple[Rule, ...], caller: Caller, *, egress: bool) -> list[dict[str, Any]]:
-    shown = security_rule.permissions(rules, caller.account, egress=egress)
-    return [{name: value for name, value in one.items() if name != "Ipv6Ranges"} for one in shown]
+def _stale_permissions(rules: tuple[Rule, ...], caller: Caller, *, egress: bool) -> list[ec2.StaleIpPermission]:
+    return [_stale(one) for one in security_rule.permissions(rules, caller.account, egress=egress)]
+
+
+def _stale(permission: ec2.IpPermission) -> ec2.StaleIpPermission:
+    """The model has no IPv6 ranges here, and of ranges and lists the bare names."""
+    return {
+        "IpProtocol": permission["IpProtocol"],
+        **({"FromPort": permission["FromPort"], "ToPort": permission["ToPort"]} if "FromPort" in permission else {}),
+        "IpRanges": [one["CidrIp"] for one in permission["IpRanges"]],
+        "PrefixListIds": [one["PrefixListId"] for one in permission["PrefixListIds"]],
+        "UserIdGroupPairs": permission["UserIdGroupPairs"],
+    }
 
 
 OPERATIONS = (

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
@@ -17,6 +18,10 @@ from skylift.cloud.services.api.resource import SECURITY_GROUP_RULE, arn, new_id
 from skylift.cloud.services.api.tag import tag_list
 from skylift.cloud.services.vpc.cidr import peer, peer6
 
+if TYPE_CHECKING:
+    from aws_shapes import ec2
+
+
 ALL = "-1"
 NAMES = {"6": "tcp", "17": "udp", "1": "icmp", "58": "icmpv6"}
 HIGHEST_PORT = 65535
@@ -24,13 +29,58 @@ HIGHEST_PORT = 65535
 TEXT = re.compile(r"[a-zA-Z0-9. _\-:/()#,@\[\]+=&;{}!$*]{0,255}")
 """What names and descriptions may consist of."""
 
-Key = tuple[bool, str, int, int, str | None, str | None, str | None, str | None]
+
+@dataclass(frozen=True)
+class Traffic:
+    """Protocol and ports; for ICMP type and code; -1 stands for any."""
+
+    protocol: str
+    from_port: int
+    to_port: int
+
+
+@dataclass(frozen=True)
+class Key:
+    """What makes two rules the same one: direction, traffic and peer, which is one of four kinds."""
+
+    egress: bool
+    traffic: Traffic
+    cidr: str | None
+    cidr6: str | None
+    group_id: str | None
+    prefix_list_id: str | None
+
+
+class _Text(TypedDict):
+    Description: NotRequired[str]
+
+
+class _Peering(TypedDict):
+    """Where a group is that is not of this VPC."""
+
+    VpcId: NotRequired[str]
+    VpcPeeringConnectionId: NotRequired[str]
+
+
+class _Rule(TypedDict):
+    """What rules are shown with, those that are in force and those that were."""
+
+    IsEgress: bool
+    IpProtocol: str
+    FromPort: int
+    ToPort: int
+    CidrIpv4: NotRequired[str]
+    CidrIpv6: NotRequired[str]
+    PrefixListId: NotRequired[str]
+    Description: NotRequired[str]
+
+
+def traffic(rule: Rule) -> Traffic:
+    return Traffic(rule.protocol, rule.from_port, rule.to_port)
 
 
 def key(rule: Rule) -> Key:
-    """What makes two rules the same one."""
-    peer = (rule.cidr, rule.cidr6, rule.group_id, rule.prefix_list_id)
-    return rule.egress, rule.protocol, rule.from_port, rule.to_port, *peer
+    return Key(rule.egress, traffic(rule), rule.cidr, rule.cidr6, rule.group_id, rule.prefix_list_id)
 
 
 def allow_all_out() -> Rule:
@@ -44,7 +94,7 @@ def default_group(vpc_id: str) -> SecurityGroup:
     return SecurityGroup(group_id, vpc_id, "default", "default VPC security group", (among, allow_all_out()))
 
 
-def rules_in(permissions: list[dict[str, Any]], *, egress: bool) -> list[Rule]:
+def rules_in(permissions: list[ec2.IpPermission], *, egress: bool) -> list[Rule]:
     """One rule for each peer of each permission; groups are taken as they are named, by id."""
     rules = [rule for permission in permissions for rule in _rules(permission, egress)]
     keys = [key(rule) for rule in rules]
@@ -62,8 +112,8 @@ def refuse_description(text: str) -> None:
         )
 
 
-def _rules(permission: dict[str, Any], egress: bool) -> Iterator[Rule]:
-    protocol, from_port, to_port = _traffic(permission)
+def _rules(permission: ec2.IpPermission, egress: bool) -> Iterator[Rule]:
+    asked = _asked_traffic(permission)
     blocks, blocks6 = permission.get("IpRanges", []), permission.get("Ipv6Ranges", [])
     groups, lists = permission.get("UserIdGroupPairs", []), permission.get("PrefixListIds", [])
     if not (blocks or blocks6 or groups or lists):
@@ -71,33 +121,58 @@ def _rules(permission: dict[str, Any], egress: bool) -> Iterator[Rule]:
         raise ServiceError(
             "MissingParameter", f"Missing {side} specification: include {side} security group or CIDR information"
         )
-    for one in (*blocks, *blocks6, *groups, *lists):
-        peers: dict[str, Any] = {}
-        if one.get("CidrIp"):
-            peers["cidr"] = str(peer(one["CidrIp"]))
-        elif one.get("CidrIpv6"):
-            peers["cidr6"] = str(peer6(one["CidrIpv6"]))
-        elif one.get("GroupId"):
-            peers["group_id"] = one["GroupId"]
-            if one.get("VpcPeeringConnectionId"):
-                peers |= {"peer_vpc_id": one["VpcId"], "peering_id": one["VpcPeeringConnectionId"]}
-        elif one.get("PrefixListId"):
-            peers["prefix_list_id"] = one["PrefixListId"]
-        else:
-            raise missing("groupId or cidrIp of an IP permission")
-        description = one.get("Description", "")
-        refuse_description(description)
-        yield Rule(new_id("sgr"), egress, protocol, from_port, to_port, **peers, description=description)
+    for block in blocks:
+        yield _rule(egress, asked, block, cidr=str(peer(_named(block.get("CidrIp")))))
+    for block6 in blocks6:
+        yield _rule(egress, asked, block6, cidr6=str(peer6(_named(block6.get("CidrIpv6")))))
+    for group in groups:
+        found = _rule(egress, asked, group, group_id=_named(group.get("GroupId")))
+        if group.get("VpcPeeringConnectionId"):
+            found = replace(found, peer_vpc_id=group["VpcId"], peering_id=group["VpcPeeringConnectionId"])
+        yield found
+    for listed in lists:
+        yield _rule(egress, asked, listed, prefix_list_id=_named(listed.get("PrefixListId")))
 
 
-def _traffic(permission: dict[str, Any]) -> tuple[str, int, int]:
-    """Protocol and ports; for ICMP type and code; -1 stands for any."""
+def _named(peer: str | None) -> str:
+    if not peer:
+        raise missing("groupId or cidrIp of an IP permission")
+    return peer
+
+
+def _rule(
+    egress: bool,
+    asked: Traffic,
+    given: _Text,
+    *,
+    cidr: str | None = None,
+    cidr6: str | None = None,
+    group_id: str | None = None,
+    prefix_list_id: str | None = None,
+) -> Rule:
+    description = given.get("Description", "")
+    refuse_description(description)
+    return Rule(
+        new_id("sgr"),
+        egress,
+        asked.protocol,
+        asked.from_port,
+        asked.to_port,
+        cidr=cidr,
+        cidr6=cidr6,
+        group_id=group_id,
+        prefix_list_id=prefix_list_id,
+        description=description,
+    )
+
+
+def _asked_traffic(permission: ec2.IpPermission) -> Traffic:
     given = permission.get("IpProtocol")
     if given is None:
         raise missing("ipProtocol")
     protocol = NAMES.get(given, given.lower())
     if protocol == ALL:
-        return ALL, -1, -1
+        return Traffic(ALL, -1, -1)
     from_port, to_port = permission.get("FromPort"), permission.get("ToPort")
     if protocol in ("tcp", "udp"):
         if from_port is None or to_port is None:
@@ -107,38 +182,38 @@ def _traffic(permission: dict[str, Any]) -> tuple[str, int, int]:
                 raise invalid(f"Invalid value '{port}' for port. Must be between 0 and {HIGHEST_PORT}.")
         if from_port > to_port:
             raise invalid(f"Invalid TCP/UDP port range ({from_port}:{to_port})")
-        return protocol, from_port, to_port
+        return Traffic(protocol, from_port, to_port)
     if protocol in ("icmp", "icmpv6"):
         kind, code = (-1 if number is None else number for number in (from_port, to_port))
         if not (-1 <= kind <= 255 and -1 <= code <= 255) or (kind == -1 and code != -1):
             raise invalid(f"Invalid value '{kind}:{code}' for ICMP type and code.")
-        return protocol, kind, code
+        return Traffic(protocol, kind, code)
     if not re.fullmatch("[0-9]{1,3}", protocol) or int(protocol) > 255:
         raise invalid(f"Invalid value '{given}' for IP protocol. Unknown protocol.")
-    return str(int(protocol)), -1, -1
+    return Traffic(str(int(protocol)), -1, -1)
 
 
-def permissions(rules: tuple[Rule, ...], owner: str, *, egress: bool) -> list[dict[str, Any]]:
+def permissions(rules: tuple[Rule, ...], owner: str, *, egress: bool) -> list[ec2.IpPermission]:
     """Rules as DescribeSecurityGroups shows them: those of the same traffic together."""
-    grouped: dict[tuple[str, int, int], dict[str, Any]] = {}
+    grouped: dict[Traffic, ec2.IpPermission] = {}
     for rule in rules:
         if rule.egress != egress:
             continue
-        shown = grouped.setdefault((rule.protocol, rule.from_port, rule.to_port), _traffic_of(rule))
-        described = {"Description": rule.description} if rule.description else {}
+        shown = grouped.setdefault(traffic(rule), _traffic_of(rule))
+        described: _Text = {"Description": rule.description} if rule.description else {}
         if rule.cidr:
             shown["IpRanges"].append({"CidrIp": rule.cidr, **described})
         elif rule.cidr6:
             shown["Ipv6Ranges"].append({"CidrIpv6": rule.cidr6, **described})
         elif rule.prefix_list_id:
             shown["PrefixListIds"].append({"PrefixListId": rule.prefix_list_id, **described})
-        else:
-            pair = {"GroupId": rule.group_id, "UserId": owner, **_peering(rule), **described}
+        elif rule.group_id:
+            pair: ec2.UserIdGroupPair = {"GroupId": rule.group_id, "UserId": owner, **_peering(rule), **described}
             shown["UserIdGroupPairs"].append(pair)
     return list(grouped.values())
 
 
-def _traffic_of(rule: Rule) -> dict[str, Any]:
+def _traffic_of(rule: Rule) -> ec2.IpPermission:
     with_ports = rule.protocol in NAMES.values()
     return {
         "IpProtocol": rule.protocol,
@@ -150,9 +225,9 @@ def _traffic_of(rule: Rule) -> dict[str, Any]:
     }
 
 
-def view(rule: Rule, group: SecurityGroup, caller: Caller) -> dict[str, Any]:
+def view(rule: Rule, group: SecurityGroup, caller: Caller) -> ec2.SecurityGroupRule:
     """A rule as DescribeSecurityGroupRules shows it."""
-    shown: dict[str, Any] = {
+    shown: ec2.SecurityGroupRule = {
         "SecurityGroupRuleId": rule.id,
         "SecurityGroupRuleArn": arn(caller, SECURITY_GROUP_RULE, rule.id),
         "GroupId": group.id,
@@ -170,20 +245,23 @@ def view(rule: Rule, group: SecurityGroup, caller: Caller) -> dict[str, Any]:
     return shown
 
 
-def _peering(rule: Rule) -> dict[str, str]:
-    """Where a group is that is not of this VPC."""
+def _peering(rule: Rule) -> _Peering:
     if rule.peer_vpc_id is None or rule.peering_id is None:
         return {}
     return {"VpcId": rule.peer_vpc_id, "VpcPeeringConnectionId": rule.peering_id}
 
 
-def revoked_view(rule: Rule, group: SecurityGroup) -> dict[str, Any]:
-    shown = {"SecurityGroupRuleId": rule.id, "GroupId": group.id, **_traffic_and_peer(rule)}
-    return shown | ({"ReferencedGroupId": rule.group_id} if rule.group_id else {})
+def revoked_view(rule: Rule, group: SecurityGroup) -> ec2.RevokedSecurityGroupRule:
+    return {
+        "SecurityGroupRuleId": rule.id,
+        "GroupId": group.id,
+        **_traffic_and_peer(rule),
+        **({"ReferencedGroupId": rule.group_id} if rule.group_id else {}),
+    }
 
 
-def _traffic_and_peer(rule: Rule) -> dict[str, Any]:
-    shown: dict[str, Any] = {
+def _traffic_and_peer(rule: Rule) -> _Rule:
+    shown: _Rule = {
         "IsEgress": rule.egress,
         "IpProtocol": rule.protocol,
         "FromPort": rule.from_port,
@@ -195,7 +273,9 @@ def _traffic_and_peer(rule: Rule) -> dict[str, Any]:
         shown["CidrIpv6"] = rule.cidr6
     if rule.prefix_list_id:
         shown["PrefixListId"] = rule.prefix_list_id
-    return shown | ({"Description": rule.description} if rule.description else {})
+    if rule.description:
+        shown["Description"] = rule.description
+    return shown
 
 
 def worded(rule: Rule) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import AddressValueError, IPv4Address, IPv4Network
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
@@ -13,6 +13,7 @@ from skylift.cloud.network import NetworkInterface, RouteTable, Subnet, Vpc
 from skylift.cloud.services.api.check import creates
 from skylift.cloud.services.api.ec2_operation import PAGES, acts, reads, writes
 from skylift.cloud.services.api.list_response import Listing
+from skylift.cloud.services.api.operation import Nothing
 from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing, refuse_other_values
 from skylift.cloud.services.api.resource import arn, new_id, require
 from skylift.cloud.services.api.tag import tag_list, tags_for
@@ -21,6 +22,9 @@ from skylift.cloud.services.vpc.cidr import block
 from skylift.cloud.services.vpc.network_acl import join_default, leave
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.network import addresses_per_subnet, private_ips
+
+if TYPE_CHECKING:
+    from aws_shapes import ec2
 
 RESERVED_FIRST = 4
 """The network's own address, the router's, DNS's and one kept for later; and the last is broadcast."""
@@ -80,7 +84,7 @@ DEFAULT_BITS = 20
 """Of a default subnet's range."""
 
 
-def view(subnet: Subnet, caller: Caller, used: int) -> dict[str, Any]:
+def view(subnet: Subnet, caller: Caller, used: int) -> ec2.Subnet:
     """`used` is how many addresses of it interfaces have."""
     free = IPv4Network(subnet.cidr).num_addresses - RESERVED_FIRST - 1 - used
     return {
@@ -109,7 +113,7 @@ def view(subnet: Subnet, caller: Caller, used: int) -> dict[str, Any]:
     }
 
 
-def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def create(tx: Tx, caller: Caller, params: ec2.CreateSubnetRequest) -> ec2.CreateSubnetResult:
     refuse_other_values(params, NEUTRAL)
     vpc = require(tx, Vpc, params["VpcId"])
     if not params.get("CidrBlock"):
@@ -125,13 +129,13 @@ def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     return {"Subnet": view(subnet, caller, used=0)}
 
 
-def describe(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def describe(tx: Tx, caller: Caller, params: ec2.DescribeSubnetsRequest) -> ec2.DescribeSubnetsResult:
     used = addresses_per_subnet(tx)
     shown = LISTING.describe(tx, params, lambda subnet: view(subnet, caller, used.get(subnet.id, 0)))
     return {"Subnets": shown.items, **shown.next}
 
 
-def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def delete(tx: Tx, _caller: Caller, params: ec2.DeleteSubnetRequest) -> Nothing:
     """Its associations with a route table and a network ACL go with it."""
     subnet = require(tx, Subnet, params["SubnetId"])
     if tx.find(NetworkInterface, subnet_id=subnet.id):
@@ -145,7 +149,7 @@ def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     return {}
 
 
-def create_default(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def create_default(tx: Tx, caller: Caller, params: ec2.CreateDefaultSubnetRequest) -> ec2.CreateDefaultSubnetResult:
     """In a zone that has none any more, with the first range of the default VPC that is free."""
     refuse_other_values(params, NEUTRAL)
     zone = require_zone(caller.region, params.get("AvailabilityZone"), params.get("AvailabilityZoneId"))
@@ -171,7 +175,7 @@ def create_default(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     return {"Subnet": view(subnet, caller, used=0)}
 
 
-def modify_attribute(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def modify_attribute(tx: Tx, _caller: Caller, params: ec2.ModifySubnetAttributeRequest) -> Nothing:
     refuse_other_values(params, ATTRIBUTE_NEUTRAL)
     subnet = require(tx, Subnet, params["SubnetId"])
     asked = [name for name in params if name != "SubnetId"]
@@ -212,7 +216,7 @@ def wanted_address(tx: Tx, subnet: Subnet, text: str) -> str:
     return str(address)
 
 
-def _zone(caller: Caller, params: Any) -> str:
+def _zone(caller: Caller, params: ec2.CreateSubnetRequest) -> str:
     known = zones(caller.region)
     name = params.get("AvailabilityZone")
     if name is not None and name not in known:

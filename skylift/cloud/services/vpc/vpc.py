@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from ipaddress import IPv4Network
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
@@ -24,6 +24,7 @@ from skylift.cloud.peering import JOINED
 from skylift.cloud.services.api.check import creates, on
 from skylift.cloud.services.api.ec2_operation import PAGES, acts, reads, writes
 from skylift.cloud.services.api.list_response import Listing
+from skylift.cloud.services.api.operation import Nothing
 from skylift.cloud.services.api.refusal import combination, invalid_value, missing, refuse_other_values
 from skylift.cloud.services.api.resource import new_id, require
 from skylift.cloud.services.api.tag import Tags, tag_list, tags_for
@@ -37,6 +38,9 @@ from skylift.cloud.services.vpc.subnet import DEFAULT_BITS
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.peering import of_vpc
 from skylift.cloud.vpc_endpoint import VpcEndpoint
+
+if TYPE_CHECKING:
+    from aws_shapes import ec2
 
 DEFAULT_CIDR = "172.31.0.0/16"
 
@@ -66,7 +70,7 @@ LISTING = Listing(
 NEUTRAL: dict[str, tuple[Any, ...]] = {"AmazonProvidedIpv6CidrBlock": (False,)}
 
 
-def view(vpc: Vpc, owner: str) -> dict[str, Any]:
+def view(vpc: Vpc, owner: str) -> ec2.Vpc:
     return {
         "VpcId": vpc.id,
         "OwnerId": owner,
@@ -82,7 +86,7 @@ def view(vpc: Vpc, owner: str) -> dict[str, Any]:
     }
 
 
-def cidr_view(found: CidrBlock, state: str) -> dict[str, Any]:
+def cidr_view(found: CidrBlock, state: str) -> ec2.VpcCidrBlockAssociation:
     return {"AssociationId": found.id, "CidrBlock": found.cidr, "CidrBlockState": {"State": state}}
 
 
@@ -91,7 +95,7 @@ def primary_association(vpc: Vpc) -> str:
     return f"vpc-cidr-assoc-{vpc.id.removeprefix('vpc-')}"
 
 
-def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def create(tx: Tx, caller: Caller, params: ec2.CreateVpcRequest) -> ec2.CreateVpcResult:
     refuse_other_values(params, NEUTRAL)
     if not params.get("CidrBlock"):
         raise missing("cidrBlock")
@@ -102,7 +106,7 @@ def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     return {"Vpc": view(vpc, caller.account) | {"State": "pending"}}
 
 
-def _tenancy(params: Any) -> Literal["default", "dedicated"]:
+def _tenancy(params: ec2.CreateVpcRequest) -> Literal["default", "dedicated"]:
     value = params.get("InstanceTenancy") or "default"
     if value == "default":
         return "default"
@@ -111,12 +115,12 @@ def _tenancy(params: Any) -> Literal["default", "dedicated"]:
     raise invalid_value(value, "instanceTenancy", "It has to be default or dedicated.")
 
 
-def describe(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def describe(tx: Tx, caller: Caller, params: ec2.DescribeVpcsRequest) -> ec2.DescribeVpcsResult:
     shown = LISTING.describe(tx, params, lambda vpc: view(vpc, caller.account))
     return {"Vpcs": shown.items, **shown.next}
 
 
-def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def delete(tx: Tx, _caller: Caller, params: ec2.DeleteVpcRequest) -> Nothing:
     """Its main route table, default security group and default ACL go with it; all else has to be gone before."""
     vpc = require(tx, Vpc, params["VpcId"])
     tables = tx.find(RouteTable, vpc_id=vpc.id)
@@ -141,25 +145,25 @@ def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     return {}
 
 
-def modify_attribute(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def modify_attribute(tx: Tx, _caller: Caller, params: ec2.ModifyVpcAttributeRequest) -> Nothing:
     vpc = require(tx, Vpc, params["VpcId"])
     support, hostnames = params.get("EnableDnsSupport"), params.get("EnableDnsHostnames")
     if support is None and hostnames is None:
         raise missing("enableDnsSupport or enableDnsHostnames")
     if support is not None and hostnames is not None:
         raise combination("Only one attribute can be modified at a time.")
-    changed = (
-        replace(vpc, dns_support=support.get("Value", False))
-        if support is not None
-        else replace(vpc, dns_hostnames=hostnames.get("Value", False))
-    )
+    changed = replace(vpc, dns_support=support.get("Value", False)) if support is not None else vpc
+    if hostnames is not None:
+        changed = replace(vpc, dns_hostnames=hostnames.get("Value", False))
     if changed.dns_hostnames and not changed.dns_support and hostnames is not None:
         raise combination("DNS hostnames cannot be enabled while DNS support is disabled.")
     tx.save(changed)
     return {}
 
 
-def describe_attribute(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def describe_attribute(
+    tx: Tx, _caller: Caller, params: ec2.DescribeVpcAttributeRequest
+) -> ec2.DescribeVpcAttributeResult:
     vpc = require(tx, Vpc, params["VpcId"])
     if params["Attribute"] == "enableDnsSupport":
         return {"VpcId": vpc.id, "EnableDnsSupport": {"Value": vpc.dns_support}}
@@ -170,7 +174,7 @@ def describe_attribute(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     raise invalid_value(params["Attribute"], "attribute", "Unknown attribute.")
 
 
-def modify_tenancy(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def modify_tenancy(tx: Tx, _caller: Caller, params: ec2.ModifyVpcTenancyRequest) -> ec2.ModifyVpcTenancyResult:
     """Back to `default`, and not the other way. Instances that are there stay as they are."""
     vpc = require(tx, Vpc, params["VpcId"])
     if params["InstanceTenancy"] != "default":
@@ -179,7 +183,7 @@ def modify_tenancy(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     return {"ReturnValue": True}
 
 
-def create_default(tx: Tx, caller: Caller, _params: Any) -> dict[str, Any]:
+def create_default(tx: Tx, caller: Caller, _params: object) -> ec2.CreateDefaultVpcResult:
     if tx.get(Vpc, is_default=True) is not None:
         raise ServiceError("DefaultVpcAlreadyExists", "A Default VPC already exists for this account in this region.")
     return {"Vpc": view(make_default_vpc(tx, caller.region), caller.account)}

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import IPv4Network
-from typing import Any
+from typing import TYPE_CHECKING
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
@@ -23,11 +23,14 @@ from skylift.cloud.services.vpc.peering import refuse_peers_range
 from skylift.cloud.services.vpc.vpc import cidr_view, primary_association
 from skylift.cloud.store.database import Tx
 
+if TYPE_CHECKING:
+    from aws_shapes import ec2
+
 MAX_CIDRS = 5
 """The quota of IPv4 ranges in a VPC, the first one included."""
 
 
-def associate(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def associate(tx: Tx, _caller: Caller, params: ec2.AssociateVpcCidrBlockRequest) -> ec2.AssociateVpcCidrBlockResult:
     """Every route table gets a local route for it."""
     vpc = require(tx, Vpc, params["VpcId"])
     if not params.get("CidrBlock"):
@@ -55,7 +58,9 @@ def associate(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     return {"VpcId": vpc.id, "CidrBlockAssociation": cidr_view(made, "associating")}
 
 
-def disassociate(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def disassociate(
+    tx: Tx, _caller: Caller, params: ec2.DisassociateVpcCidrBlockRequest
+) -> ec2.DisassociateVpcCidrBlockResult:
     vpc, gone = _association(tx, params["AssociationId"])
     if vpc is None:
         raise ServiceError(
@@ -81,7 +86,7 @@ def disassociate(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
 
 
 def on_cidr_association(action: str) -> Checks:
-    def checks(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+    def checks(tx: Tx, caller: Caller, params: ec2.DisassociateVpcCidrBlockRequest) -> Iterator[Check]:
         vpc, _ = _association(tx, params["AssociationId"])
         yield on_row(tx, caller, action, Vpc, vpc.id if vpc else "*")
 

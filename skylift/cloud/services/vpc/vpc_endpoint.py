@@ -13,7 +13,7 @@ from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.network import Route, RouteTable, Vpc, services_prefix_list
 from skylift.cloud.services.api.check import making, on, on_row
-from skylift.cloud.services.api.client_token import remember, result_of
+from skylift.cloud.services.api.client_token import echoed, remember, result_of
 from skylift.cloud.services.api.ec2_operation import PAGES, acts, reads, writes
 from skylift.cloud.services.api.filter import matching
 from skylift.cloud.services.api.list_response import Listing
@@ -30,8 +30,6 @@ from skylift.cloud.vpc_endpoint import VpcEndpoint, s3_service
 if TYPE_CHECKING:
     from aws_shapes import ec2
 
-
-Item = dict[str, Any]
 
 OPEN = '{"Version":"2008-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"*","Resource":"*"}]}'
 """The policy of an endpoint that was given none."""
@@ -60,23 +58,22 @@ LISTING = Listing(
 _SERVICE_FILTERS = {"owner": "Owner", "service-name": "ServiceName", "service-type": "ServiceType.ServiceType"}
 
 
-def create(tx: Tx, caller: Caller, params: Any) -> Item:
+def create(tx: Tx, caller: Caller, params: ec2.CreateVpcEndpointRequest) -> ec2.CreateVpcEndpointResult:
     refuse_other_values(params, NEUTRAL)
     made_before = result_of(tx, "CreateVpcEndpoint", params)
     found = tx.get(VpcEndpoint, id=made_before) if made_before else None
     if found is None:
         found = _make(tx, caller, params)
         remember(tx, "CreateVpcEndpoint", params, found.id)
-    answered: Item = {"VpcEndpoint": _viewer(tx, caller)(found)}
-    return answered | ({"ClientToken": params["ClientToken"]} if params.get("ClientToken") else {})
+    return {"VpcEndpoint": _viewer(tx, caller)(found), **echoed(params)}
 
 
-def describe(tx: Tx, caller: Caller, params: Any) -> Item:
+def describe(tx: Tx, caller: Caller, params: ec2.DescribeVpcEndpointsRequest) -> ec2.DescribeVpcEndpointsResult:
     shown = LISTING.describe(tx, params, _viewer(tx, caller))
     return {"VpcEndpoints": shown.items, **shown.next}
 
 
-def modify(tx: Tx, caller: Caller, params: Any) -> Item:
+def modify(tx: Tx, caller: Caller, params: ec2.ModifyVpcEndpointRequest) -> ec2.ModifyVpcEndpointResult:
     refuse_other_values(params, MODIFY_NEUTRAL)
     found = require(tx, VpcEndpoint, params["VpcEndpointId"])
     if params.get("ResetPolicy") and params.get("PolicyDocument"):
@@ -94,9 +91,9 @@ def modify(tx: Tx, caller: Caller, params: Any) -> Item:
     return {"Return": True}
 
 
-def delete(tx: Tx, _caller: Caller, params: Any) -> Item:
+def delete(tx: Tx, _caller: Caller, params: ec2.DeleteVpcEndpointsRequest) -> ec2.DeleteVpcEndpointsResult:
     """Each by itself: what cannot be deleted is answered, and hinders no other."""
-    failed = []
+    failed: list[ec2.UnsuccessfulItem] = []
     for endpoint_id in dict.fromkeys(params["VpcEndpointIds"]):
         try:
             found = require(tx, VpcEndpoint, endpoint_id)
@@ -108,7 +105,9 @@ def delete(tx: Tx, _caller: Caller, params: Any) -> Item:
     return {"Unsuccessful": failed}
 
 
-def describe_services(_tx: Tx, caller: Caller, params: Any) -> Item:
+def describe_services(
+    _tx: Tx, caller: Caller, params: ec2.DescribeVpcEndpointServicesRequest
+) -> ec2.DescribeVpcEndpointServicesResult:
     """What endpoints can be made for."""
     name = s3_service(caller.region)
     for asked in params.get("ServiceNames") or []:
@@ -136,22 +135,21 @@ def describe_services(_tx: Tx, caller: Caller, params: Any) -> Item:
     }
 
 
-def check_create(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+def check_create(tx: Tx, caller: Caller, params: ec2.CreateVpcEndpointRequest) -> Iterator[Check]:
     more = {"ec2:VpceServiceName": params.get("ServiceName") or "", "ec2:VpceServiceOwner": "amazon"}
     yield from making(caller, "CreateVpcEndpoint", "vpc-endpoint", params, more=more)
     yield from on("ec2:CreateVpcEndpoint", "VpcId", "RouteTableIds")(tx, caller, params)
 
 
-def check_modify(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+def check_modify(tx: Tx, caller: Caller, params: ec2.ModifyVpcEndpointRequest) -> Iterator[Check]:
     """The endpoint, whose attributes change, and the route tables that get or lose a route."""
     action = "ec2:ModifyVpcEndpoint"
     yield from on(action, "VpcEndpointId")(tx, caller, params)
-    for name in ("AddRouteTableIds", "RemoveRouteTableIds"):
-        for table_id in params.get(name) or []:
-            yield on_row(tx, caller, action, RouteTable, table_id)
+    for table_id in (*(params.get("AddRouteTableIds") or ()), *(params.get("RemoveRouteTableIds") or ())):
+        yield on_row(tx, caller, action, RouteTable, table_id)
 
 
-def _make(tx: Tx, caller: Caller, params: Any) -> VpcEndpoint:
+def _make(tx: Tx, caller: Caller, params: ec2.CreateVpcEndpointRequest) -> VpcEndpoint:
     vpc = require(tx, Vpc, params["VpcId"])
     service = params.get("ServiceName") or ""
     _refuse_other_service(service, caller)
@@ -219,7 +217,7 @@ def _viewer(tx: Tx, caller: Caller) -> Any:
         for route in table.routes:
             tables.setdefault(route.target, []).append(table.id)
 
-    def view(endpoint: VpcEndpoint) -> Item:
+    def view(endpoint: VpcEndpoint) -> ec2.VpcEndpoint:
         return {
             "VpcEndpointId": endpoint.id,
             "VpcEndpointType": "Gateway",
