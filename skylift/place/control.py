@@ -12,7 +12,7 @@ from skylift.cloud.home import default_home
 from skylift.cloud.wire.models import OWN_MODELS
 from skylift.place.local import running_cloud
 from skylift.runner.errors import Refused, UsageError
-from skylift.runner.job.record import TAG_JOB
+from skylift.runner.job.tags import TAG_JOB
 from skylift.runner.remote.api import translated
 
 _WRONG_VALUES = ("Invalid", "MissingParameter", "ValidationError")

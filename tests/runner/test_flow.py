@@ -18,8 +18,9 @@ from whole_run import Seen, host, order, run
 from skylift.runner.errors import LaunchFailed, NameTaken, RunError, UsageError
 from skylift.runner.flow import Run
 from skylift.runner.job.outcome import Outcome
-from skylift.runner.job.record import TAG_JOB, Prefix, bucket_name
+from skylift.runner.job.record import Prefix, bucket_name
 from skylift.runner.job.settings import NewestImage, Settings
+from skylift.runner.job.tags import TAG_JOB
 from skylift.runner.jobs.jobs import Jobs
 from skylift.runner.launch import server as launch
 from skylift.runner.launch.bucket import ensure_bucket

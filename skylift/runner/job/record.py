@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from skylift.runner.errors import RecordDamaged
 from skylift.runner.job.commands import program_argv
-from skylift.runner.job.job import NAME_FORM, Job
+from skylift.runner.job.job import Job
 from skylift.runner.text.json_object import FOREVER, JsonObject, Malformed, as_object, given, parse_object
 
 VERSION = 1
@@ -27,9 +27,6 @@ SETUP_ALLOWANCE = 900
 """Seconds beyond --max-time and --keep until the operating system turns the server off: boot, environment, results."""
 SPOT_ALLOWANCE = 3600
 """Likewise for a job whose servers may be taken away: each next one has to come and to boot."""
-TAG_JOB = "skylift:job"
-TAG_FIT = "skylift:fit"
-"""On servers that are kept: what the next job must be like to have it."""
 
 
 def bucket_name(account: str, region: str) -> str:
@@ -201,16 +198,5 @@ def _record(told: JsonObject) -> Record:
     )
 
 
-def job_of(tags: Iterable[Mapping[str, str]]) -> str:
-    """Which job a thing is of, by the tags that EC2 or IAM tell of it; empty for none: a tag may say anything."""
-    found = next((tag["Value"] for tag in tags if tag["Key"] == TAG_JOB), "")
-    return found if NAME_FORM.fullmatch(found) else ""
-
-
 def encode_env(job: Job) -> bytes:
     return json.dumps({name: value.reveal() for name, value in job.env}).encode()
-
-
-def tags_of(job: str) -> dict[str, str]:
-    """On everything that is made for a job, by the call that makes it."""
-    return {"Name": f"skylift {job}", TAG_JOB: job}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from skylift.runner.job.record import TAG_FIT, job_of
+from skylift.runner.job.tags import TAG_FIT, job_of
 
 
 @dataclass(frozen=True)

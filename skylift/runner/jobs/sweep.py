@@ -14,9 +14,10 @@ from functools import partial
 from typing import Any, Literal
 
 from skylift.runner.errors import JobNotFound, RecordDamaged, Refused
-from skylift.runner.job.record import SETUP_ALLOWANCE, TAG_JOB, Prefix, Record, job_of
+from skylift.runner.job.record import SETUP_ALLOWANCE, Prefix, Record
 from skylift.runner.job.server import Server
 from skylift.runner.job.server_record import Status
+from skylift.runner.job.tags import TAG_JOB, job_of
 from skylift.runner.launch import role
 from skylift.runner.launch.fleet import (
     Fleet,

@@ -16,8 +16,8 @@ from typing import Any
 
 from skylift.runner.errors import LaunchFailed, Refused, UsageError
 from skylift.runner.job.job import Job, Spot
-from skylift.runner.job.record import TAG_JOB, job_of, tags_of
 from skylift.runner.job.server import Server
+from skylift.runner.job.tags import TAG_JOB, job_of, job_tags
 from skylift.runner.launch.key import KeyPair
 from skylift.runner.launch.network import Network
 from skylift.runner.launch.role import JobRole
@@ -64,7 +64,7 @@ def template_request(
     data["UserData"] = base64.b64encode(user_data.encode()).decode()
     # By them a server knows its fleet.
     data["MetadataOptions"] = {**data["MetadataOptions"], "InstanceMetadataTags": "enabled"}
-    tags = [{"Key": name, "Value": value} for name, value in tags_of(job.name).items()]
+    tags = job_tags(job.name)
     return {
         "LaunchTemplateName": template_name(job.name),
         "LaunchTemplateData": data,
@@ -121,7 +121,7 @@ def fleet_request(
     if not on_demand:
         strategy = {"AllocationStrategy": "price-capacity-optimized", "InstanceInterruptionBehavior": "terminate"}
         options = {"SpotOptions": strategy}
-    tags = [{"Key": name, "Value": value} for name, value in tags_of(job.name).items()]
+    tags = job_tags(job.name)
     return {
         "Type": "maintain",
         "ClientToken": token,

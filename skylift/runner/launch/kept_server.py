@@ -19,10 +19,11 @@ from typing import Any
 
 from skylift.runner.errors import RecordDamaged, Refused
 from skylift.runner.job.job import Job
-from skylift.runner.job.record import TAG_JOB, Prefix, tags_of
+from skylift.runner.job.record import Prefix
 from skylift.runner.job.server import Server
 from skylift.runner.job.server_record import Status
 from skylift.runner.job.settings import Settings
+from skylift.runner.job.tags import job_tags
 from skylift.runner.launch import role
 from skylift.runner.launch.host_keys import WayIn, find_way_in
 from skylift.runner.launch.key import key_here
@@ -117,13 +118,12 @@ def _allow(api: Api, server: Server, policy: dict[str, Any]) -> bool:
 
 def tag(api: Api, server: Server, job: str) -> bool:
     """Say whose a server is, disks, role and all. False when it, or a part of it, is not there any more."""
-    tags = [{"Key": name, "Value": value} for name, value in tags_of(job).items()]
-    role_tags = [{"Key": TAG_JOB, "Value": job}]
+    tags = job_tags(job)
     try:
         api.call("ec2", "create_tags", Resources=[server.instance, *server.parts], Tags=tags)
         if server.role:
-            api.undisturbed("iam", "tag_role", RoleName=server.role, Tags=role_tags)
-            api.undisturbed("iam", "tag_instance_profile", InstanceProfileName=server.role, Tags=role_tags)
+            api.undisturbed("iam", "tag_role", RoleName=server.role, Tags=tags)
+            api.undisturbed("iam", "tag_instance_profile", InstanceProfileName=server.role, Tags=tags)
     except Refused as error:
         if not error.code.endswith(".NotFound") and error.code != "NoSuchEntity":
             raise

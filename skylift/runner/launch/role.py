@@ -16,7 +16,8 @@ from typing import Any
 
 from skylift.runner.errors import NameTaken, Refused
 from skylift.runner.job.job import NAME_FORM
-from skylift.runner.job.record import TAG_JOB, Prefix, job_of
+from skylift.runner.job.record import Prefix
+from skylift.runner.job.tags import TAG_JOB, job_of, job_tags
 from skylift.runner.remote.api import Api
 from skylift.runner.ship.prebuilt import SHELF, Prebuilt, environment_statements
 
@@ -238,7 +239,7 @@ def _create(call: Callable[..., Any], job: str, boundary: str) -> None:
         AssumeRolePolicyDocument=json.dumps(TRUST),
         Description=f"The server of skylift job {job}",
         PermissionsBoundary=boundary,
-        Tags=[{"Key": TAG_JOB, "Value": job}],
+        Tags=job_tags(job),
     )
 
 
@@ -257,8 +258,9 @@ def equip_role(
     policy = json.dumps(job_policy(job, bucket, account, api.region, prebuilt, inputs, spot=spot))
     with ThreadPoolExecutor(1) as pool:
         put = pool.submit(api.settled, "iam", "put_role_policy", RoleName=name, PolicyName="job", PolicyDocument=policy)
-        tags = [{"Key": TAG_JOB, "Value": job}]
-        made = api.undisturbed("iam", "create_instance_profile", InstanceProfileName=name, Path=PATH, Tags=tags)
+        made = api.undisturbed(
+            "iam", "create_instance_profile", InstanceProfileName=name, Path=PATH, Tags=job_tags(job)
+        )
         api.settled("iam", "add_role_to_instance_profile", InstanceProfileName=name, RoleName=name)
         put.result()
     return JobRole(name, made["InstanceProfile"]["Arn"])

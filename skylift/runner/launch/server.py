@@ -10,8 +10,8 @@ from typing import Any
 
 from skylift.runner.errors import LaunchFailed, Refused, UsageError
 from skylift.runner.job.job import Job
-from skylift.runner.job.record import TAG_FIT, TAG_JOB, tags_of
 from skylift.runner.job.server import Server, parse_server
+from skylift.runner.job.tags import TAG_FIT, TAG_JOB, job_tags
 from skylift.runner.launch.key import KeyPair
 from skylift.runner.launch.network import Network
 from skylift.runner.launch.role import JobRole
@@ -92,7 +92,7 @@ def launch_request(
     fit: str = "",
 ) -> dict[str, Any]:
     """RunInstances' parameters, exactly."""
-    tags = [{"Key": name, "Value": value} for name, value in tags_of(job.name).items()]
+    tags = job_tags(job.name)
     kept = [{"Key": TAG_FIT, "Value": fit}] if fit else []
     return {
         "ImageId": image,

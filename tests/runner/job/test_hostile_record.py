@@ -18,8 +18,9 @@ from whole_run import Seen
 
 from skylift.cli.main import perform
 from skylift.runner.errors import RecordDamaged, Refused, SkyliftError
-from skylift.runner.job.record import Prefix, tags_of
+from skylift.runner.job.record import Prefix
 from skylift.runner.job.settings import Settings
+from skylift.runner.job.tags import job_tags
 from skylift.runner.jobs.jobs import Jobs
 from skylift.runner.jobs.sweep import Sweep
 from skylift.runner.jobs.wait import collect, wait
@@ -56,7 +57,7 @@ class Hostile:
 
     def server(self, job: str) -> str:
         image = self.api.call("ec2", "describe_images", Owners=["amazon"])["Images"][0]["ImageId"]
-        tags = [{"Key": name, "Value": value} for name, value in tags_of(job).items()]
+        tags = job_tags(job)
         made = self.api.call(
             "ec2",
             "run_instances",

@@ -12,8 +12,9 @@ from hostile_json import STATUS
 
 from skylift.cli.complete import job_name
 from skylift.cli.main import perform
-from skylift.runner.job.record import Prefix, tags_of
+from skylift.runner.job.record import Prefix
 from skylift.runner.job.settings import Settings
+from skylift.runner.job.tags import job_tags
 from skylift.runner.launch.bucket import ensure_bucket
 from skylift.runner.remote.account import Account, open_account
 
@@ -43,7 +44,7 @@ class Past:
 
     def server(self, job: str) -> None:
         image = self.account.api.call("ec2", "describe_images", Owners=["amazon"])["Images"][0]["ImageId"]
-        tags = [{"Key": name, "Value": value} for name, value in tags_of(job).items()]
+        tags = job_tags(job)
         specified = [{"ResourceType": "instance", "Tags": tags}]
         self.account.api.call(
             "ec2",

@@ -12,8 +12,9 @@ import pytest
 
 from skylift.cli.main import perform
 from skylift.runner.errors import Unreachable
-from skylift.runner.job.record import Prefix, tags_of
+from skylift.runner.job.record import Prefix
 from skylift.runner.job.settings import Settings
+from skylift.runner.job.tags import job_tags
 from skylift.runner.jobs import jobs
 from skylift.runner.jobs.jobs import Jobs
 from skylift.runner.jobs.sweep import STARTING, Sweep
@@ -49,7 +50,7 @@ class Left:
 
     def server(self, job: str) -> str:
         image = self.api.call("ec2", "describe_images", Owners=["amazon"])["Images"][0]["ImageId"]
-        tags = [{"Key": name, "Value": value} for name, value in tags_of(job).items()]
+        tags = job_tags(job)
         specification = [{"ResourceType": "instance", "Tags": tags}]
         made = self.api.call(
             "ec2",
@@ -193,7 +194,7 @@ def test_role_without_a_record_may_be_that_of_a_client_that_is_at_work(left: Lef
 
 
 def test_disks_and_interfaces_that_outlived_their_server(left: Left, api: Api) -> None:
-    tags = [{"Key": name, "Value": value} for name, value in tags_of("gone").items()]
+    tags = job_tags("gone")
 
     def specification(kind: str) -> list[dict[str, Any]]:
         return [{"ResourceType": kind, "Tags": tags}]

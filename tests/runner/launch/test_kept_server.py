@@ -14,16 +14,21 @@ from typing import Any
 import pytest
 from whole_run import Seen, order
 
-from skylift.runner.job.record import TAG_FIT, Prefix, tags_of
+from skylift.runner.job import tags as tagging
+from skylift.runner.job.job import Spot
+from skylift.runner.job.record import Prefix
 from skylift.runner.job.server import Server
 from skylift.runner.job.settings import Settings
+from skylift.runner.job.tags import TAG_FIT, TAG_JOB, job_tags
 from skylift.runner.jobs.jobs import Jobs
 from skylift.runner.jobs.sweep import Sweep
 from skylift.runner.launch import kept_server as warm
 from skylift.runner.launch import role
 from skylift.runner.launch.bucket import ensure_bucket
+from skylift.runner.launch.fleet import fleet_request, template_request
 from skylift.runner.launch.key import ensure_key
-from skylift.runner.launch.server import live_servers
+from skylift.runner.launch.network import Network
+from skylift.runner.launch.server import launch_request, live_servers
 from skylift.runner.launch.submit import Cargo, Submission
 from skylift.runner.remote.account import Account, open_account
 from skylift.runner.ship.blob_store import Parcel
@@ -41,7 +46,7 @@ class Yard:
     def keep(self, job: str, *, key: str = "", until: float = 600, **status: Any) -> str:
         role.create_role(self.api, job, self.account.number)
         made = role.equip_role(self.api, job, self.account.bucket, self.account.number)
-        tags = [{"Key": name, "Value": value} for name, value in {**tags_of(job), TAG_FIT: "fit"}.items()]
+        tags = [*job_tags(job), {"Key": TAG_FIT, "Value": "fit"}]
         instances = self.api.call(
             "ec2",
             "run_instances",
@@ -141,6 +146,48 @@ def test_the_role_goes_along(yard: Yard) -> None:
     assert yard.roles() == ["skylift-first"]
     Jobs(yard.account.settings).cancel("second")
     assert yard.roles() == []
+
+
+def test_a_tag_that_is_added_is_on_everything_and_goes_along(
+    yard: Yard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(tagging._TAGS, "team", lambda job: f"of {job}")
+    wanted = {"Name": "skylift first", TAG_JOB: "first", "team": "of first"}
+    job, key = order(tmp_path, "", name="first"), yard.key
+    network = Network("vpc-1", (("a", "subnet-1"),), ("sg-1",), frozenset())
+    profile = role.JobRole("skylift-first", "arn:aws:iam::123456789012:instance-profile/x")
+    template = template_request(job, network, key, profile, "ami-1", "")
+    requests = (
+        launch_request(job, "token", network, "subnet-1", key.name, profile, "ami-1", ""),
+        template["LaunchTemplateData"],
+        template,
+        fleet_request(job, Spot(), "lt-1", network, "token", 9_000),
+    )
+    made = [each for request in requests for each in request["TagSpecifications"]]
+    kinds = ["instance", "volume", "network-interface"]
+    assert [each["ResourceType"] for each in made] == [*kinds, *kinds, "launch-template", "fleet"]
+    assert [{tag["Key"]: tag["Value"] for tag in each["Tags"]} for each in made] == [wanted] * len(made)
+
+    yard.keep("first")
+    (server,) = [each.server for each in yard.waiting()]
+    assert tags_of_role(yard) == [wanted, wanted]
+    assert warm.tag(yard.api, server, "second")
+    later = {"Name": "skylift second", TAG_JOB: "second", "team": "of second"}
+    assert tags_of_role(yard) == [later, later]
+    for part in (server.instance, *server.parts):
+        wanted_of = [{"Name": "resource-id", "Values": [part]}]
+        found = yard.api.pages("ec2", "describe_tags", "Tags", Filters=wanted_of)
+        assert {each["Key"]: each["Value"] for each in found if each["Key"] != TAG_FIT} == later, part
+
+
+def tags_of_role(yard: Yard) -> list[dict[str, str]]:
+    """Those of the role, and of its profile."""
+    name = "skylift-first"
+    found = (
+        yard.api.call("iam", "get_role", RoleName=name)["Role"],
+        yard.api.call("iam", "get_instance_profile", InstanceProfileName=name)["InstanceProfile"],
+    )
+    return [{tag["Key"]: tag["Value"] for tag in each["Tags"]} for each in found]
 
 
 def test_the_role_of_a_server_that_is_gone(yard: Yard) -> None:

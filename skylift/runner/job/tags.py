@@ -1,0 +1,25 @@
+"""The tags of a job: everything that is made for one carries them, and by them it is found again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from skylift.runner.job.job import NAME_FORM
+
+TAG_JOB = "skylift:job"
+TAG_FIT = "skylift:fit"
+"""On servers that are kept: what the next job must be like to have it. It stays while the jobs change."""
+_TAGS: dict[str, Callable[[str], str]] = {"Name": lambda job: f"skylift {job}", TAG_JOB: lambda job: job}
+"""Every tag, and what it says of a job. A tag that is added here is on everything, also on what is kept."""
+
+
+def job_of(tags: Iterable[Mapping[str, str]]) -> str:
+    """Which job a thing is of, by the tags that EC2 or IAM tell of it; empty for none: a tag may say anything."""
+    found = next((tag["Value"] for tag in tags if tag["Key"] == TAG_JOB), "")
+    return found if NAME_FORM.fullmatch(found) else ""
+
+
+def job_tags(job: str) -> list[dict[str, str]]:
+    """All of them, as EC2 and IAM take them. A thing gets them by the call that makes it, and anew when it goes on to
+    another job."""
+    return [{"Key": name, "Value": value(job)} for name, value in _TAGS.items()]
