@@ -22,6 +22,9 @@ IN = 1
 NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED = 0, 1, 2, 3, 4, 5
 TTL = 60
 PORT = 53
+LONGEST_NAME = 255
+LARGEST_DATAGRAM = 512
+"""Of RFC 1035, section 2.3.4, in octets. A larger answer is asked for again by TCP."""
 # Two rounds end before a client's own five seconds (resolv.conf(5)) do.
 SERVER_PATIENCE = 2.0
 ROUNDS = 2
@@ -32,7 +35,7 @@ CLIENT_LIMIT = 64
 cloud's. More are dropped, and who asked asks again."""
 
 _HEADER = struct.Struct("!6H")
-_RESPONSE, _RECURSION_DESIRED, _RECURSION_AVAILABLE, _AUTHORITATIVE = 0x8000, 0x0100, 0x0080, 0x0400
+_RESPONSE, _AUTHORITATIVE, _TRUNCATED, _RECURSION_DESIRED, _RECURSION_AVAILABLE = 0x8000, 0x0400, 0x0200, 0x0100, 0x0080
 _OPCODE = 0x7800
 
 T = TypeVar("T")
@@ -83,10 +86,10 @@ def read_question(query: bytes) -> Question | None:
             break
         labels.append(query[offset : offset + length])
         offset += length
-    if offset + 4 > len(query):
+    if offset + 4 > len(query) or offset - _HEADER.size > LONGEST_NAME:
         return None
     kind, family = struct.unpack_from("!HH", query, offset)
-    name = b".".join(labels).decode("latin-1").lower()
+    name = b".".join(labels).lower().decode("latin-1")
     return Question(name, kind, family, query[_HEADER.size : offset + 4])
 
 
@@ -107,6 +110,13 @@ def respond(query: bytes, question: Question | None, code: int, found: Sequence[
     kind = question.kind if question else 0
     records = [struct.pack("!HHHIH", 0xC000 | _HEADER.size, kind, IN, TTL, len(data)) + data for data in found]
     return b"".join([head, question.raw if question else b"", *records])
+
+
+def truncated(query: bytes, question: Question) -> bytes:
+    """What says that the response is too large for a datagram: none of its records, and the bit that tells so."""
+    response = respond(query, question, NOERROR)
+    flags = int.from_bytes(response[2:4], "big") | _TRUNCATED
+    return response[:2] + flags.to_bytes(2, "big") + response[4:]
 
 
 class _Watched(Generic[T]):
@@ -189,7 +199,9 @@ class Resolver:
         if not self._names.has_dns(self._vpc_id):
             return respond(query, question, REFUSED)
         own = self._own(query, question)
-        return own or await self._forward(query, question, stream)
+        if own is None:
+            return await self._forward(query, question, stream)
+        return own if stream or len(own) <= LARGEST_DATAGRAM else truncated(query, question)
 
     def _own(self, query: bytes, question: Question) -> bytes | None:
         address = reversed_address(question.name)

@@ -7,8 +7,12 @@ import socket
 import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from ipaddress import IPv4Address
 from pathlib import Path
 
+import dns.exception
+import dns.flags
+import dns.message
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,6 +23,7 @@ from skylift.cloud.compute.resolver import (
     HostNames,
     Resolver,
     Upstream,
+    encode_name,
     read_hosts,
     read_name_servers,
     read_question,
@@ -280,6 +285,87 @@ def test_a_question_is_read_as_it_was_written(labels: list[str], kind: int, tail
     question = read_question(query(".".join(labels), kind, tail=tail))
     assert question is not None
     assert (question.name, question.kind, question.family) == (".".join(labels), kind, 1)
+
+
+def read_by_dnspython(query: bytes) -> tuple[bytes, int, int] | None:
+    """The question as the library reads it: the name's labels in lower case, the kind and the class."""
+    try:
+        (asked,) = dns.message.from_wire(query, question_only=True).question
+    except (dns.exception.DNSException, ValueError):
+        return None
+    return b".".join(asked.name.labels[:-1]).lower(), asked.rdtype, asked.rdclass
+
+
+@given(st.data())
+def test_no_question_is_read_that_dnspython_reads_otherwise(data: st.DataObject) -> None:
+    """A query with some of its bytes changed: most are none any more."""
+    labels = data.draw(st.lists(st.text("abcXYZ-", min_size=1, max_size=63), min_size=1, max_size=6))
+    bent = bytearray(query(".".join(labels), tail=b"\xc0\x0c"))
+    for at in data.draw(st.lists(st.integers(4, len(bent) - 1), max_size=3)):
+        bent[at] = data.draw(st.sampled_from([0, 1, 12, 63, 64, 0xC0, 0xFF]))
+    question = read_question(bytes(bent))
+    if question is not None:
+        assert read_by_dnspython(bytes(bent)) == (question.name.encode("latin-1"), question.kind, question.family)
+
+
+@given(
+    st.lists(st.text("abcXYZ019-_", min_size=1, max_size=40), min_size=1, max_size=5),
+    st.sampled_from([A, PTR]),
+    st.integers(0, 5),
+    st.lists(st.ip_addresses(v=4), max_size=8),
+)
+def test_dnspython_reads_what_is_answered(labels: list[str], kind: int, code: int, found: list[IPv4Address]) -> None:
+    name = ".".join(labels)
+    asked = query(name, kind)
+    data = [one.packed if kind == A else encode_name(f"ip-{str(one).replace('.', '-')}.ec2.internal") for one in found]
+    response = dns.message.from_wire(respond(asked, read_question(asked), code, data))
+    assert dns.message.from_wire(asked).is_response(response)
+    assert response.rcode() == code
+    shown = [record.to_text() for answer in response.answer for record in answer]
+    wanted = [str(one) if kind == A else f"ip-{str(one).replace('.', '-')}.ec2.internal." for one in found]
+    assert sorted(set(shown)) == sorted(set(wanted))
+    assert {answer.name.to_text() for answer in response.answer} <= {f"{name}."}
+
+
+LONG = b"\x3f" + b"a" * 63
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        b"\xc0\x0c",
+        b"\x01a\xc0\x0c",
+        b"\xc0\x0e\xc0\x0c",
+        b"\x40" + b"a" * 64 + b"\0",
+        LONG * 4 + b"\0",
+        LONG * 1000 + b"\0",
+        b"\x05abc",
+        b"",
+    ],
+    ids=["to itself", "to before itself", "to and fro", "a long label", "256 octets", "64,000 octets", "cut", "none"],
+)
+async def test_a_name_that_is_none_is_asked_nobody(name: bytes, nowhere: Upstream) -> None:
+    """With a pointer a name could go round in circles. Nobody abbreviates the first name of a message."""
+    asked = struct.pack("!6H", 77, 0x0100, 1, 0, 0, 0) + name + (struct.pack("!HH", A, 1) if name[-1:] != b"c" else b"")
+    for stream in (False, True):
+        response = await resolver(nowhere, hosts={"a" * 63: ["10.0.0.1"]}).answer(asked, stream=stream)
+        assert code(response) == module.FORMERR
+        assert response is not None and response[4:] == bytes(8)
+
+
+async def test_the_longest_name_there_is_is_read(nowhere: Upstream) -> None:
+    name = ".".join(["a" * 63] * 3 + ["a" * 61])
+    response = await resolver(nowhere, hosts={name: ["10.0.0.1"]}).answer(query(name), stream=False)
+    assert (code(response), records(response)) == (0, ["10.0.0.1"])
+
+
+async def test_what_is_too_much_for_a_datagram_is_asked_for_by_tcp(nowhere: Upstream) -> None:
+    addresses = [f"10.0.0.{number}" for number in range(40)]
+    asked, host = query("many.example"), {"many.example": addresses}
+    short = await resolver(nowhere, hosts=host).answer(asked, stream=False)
+    assert short is not None and len(short) <= 512
+    assert dns.message.from_wire(short).flags & dns.flags.TC and records(short) == []
+    assert records(await resolver(nowhere, hosts=host).answer(asked, stream=True)) == addresses
 
 
 async def test_serving_by_datagram_and_stream() -> None:
