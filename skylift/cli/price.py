@@ -116,7 +116,7 @@ def price(
         return
     for line in [*notes, *note]:
         say(line, to_stderr=True)
-    say(*spell(" ".join(_argv(job)).removeprefix("python "), found, basis, why))
+    _show(" ".join(_argv(job)).removeprefix("python "), found, basis, why)
 
 
 def _argv(job: Job) -> list[str]:
@@ -200,47 +200,63 @@ def _as_said(basis: Basis, seconds: float | None, hours: float | None) -> Basis:
     )
 
 
-def spell(program: str, found: Quote, basis: Basis, why: str) -> list[str]:
+def _show(program: str, found: Quote, basis: Basis, why: str) -> None:
     from skylift.runner.price.price import BESIDES
     from skylift.runner.price.purchase import HOURS_A_MONTH
     from skylift.runner.text.duration import spell_duration
 
     rates = found.rates
-    hourly = rates.on_demand
-    lines = [
+    say(
         f"{program} on {rates.instance_type} ({why}), {rates.region}",
         f"{basis.text}: {spell_duration(found.seconds)} a run, {found.hours:.2f} h a month",
         "",
-        *_table(found.offers),
+    )
+    known = [each for each in found.offers if each.hourly is not None]
+    if known:
+        _show_offers(known)
+    if lacking := _together([_name(each) for each in found.offers if each.hourly is None]):
+        say(*textwrap.wrap(f"No source has a price for: {', '.join(lacking)}.", 80, break_on_hyphens=False))
+    say(
         "",
         "USD, for Linux servers. THIS RUN is its time x USD/H, of 60 s at least; a public",
         f"address and the root disk cost {BESIDES:.4f} an hour besides, whichever way.",
-    ]
-    paying = [each for each in found.offers if each.years is not None and each.hourly is not None]
-    if hourly and paying:
+    )
+    paying = [each for each in known if each.years is not None]
+    if rates.on_demand and paying and found.commitments_matter:
         least = min(paying, key=lambda each: each.hourly or 0)
-        reckoning = f"{least.hourly:.4f} x {HOURS_A_MONTH} / {hourly:.4f} = {_pays(least)}"
-        lines += [
+        reckoning = f"{least.hourly:.4f} x {HOURS_A_MONTH} / {rates.on_demand:.4f} = {_pays(least)}"
+        say(
             f"A commitment is paid for all {HOURS_A_MONTH} h of a month. It pays from as many hours on as cost",
             f"the same on demand; {_name(least)}: {reckoning}.",
-        ]
-    return [*lines, "", *textwrap.wrap(found.advice, 80, break_on_hyphens=False)]
+        )
+    say("", *textwrap.wrap(found.advice, 80, break_on_hyphens=False))
 
 
-def _table(offers: Sequence[Offer]) -> list[str]:
+def _show_offers(offers: Sequence[Offer]) -> None:
+    from skylift.cli.table import Column, show_table
     from skylift.runner.text.money import spell_usd
 
-    rows = [("OPTION", "USD/H", "THIS RUN", "A MONTH", "PAYS FROM", "AS OF")]
-    for each in offers:
-        hourly = "unknown" if each.hourly is None else f"{each.hourly:.4f}"
-        rows.append((_name(each), hourly, spell_usd(each.run), spell_usd(each.month), _pays(each), each.as_of or "-"))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [_row(row, widths) for row in rows]
+    figures = ("USD/H", "THIS RUN", "A MONTH", "PAYS FROM", "AS OF")
+    rows = [
+        (
+            _name(each),
+            f"{each.hourly:.4f}",
+            spell_usd(each.run),
+            spell_usd(each.month),
+            _pays(each),
+            each.as_of or "",
+        )
+        for each in offers
+    ]
+    show_table((Column("OPTION", least=12), *(Column(name, right=True) for name in figures)), rows)
 
 
-def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
-    name, *figures = (cell.rjust(width) for cell, width in zip(cells, widths, strict=True))
-    return "  ".join([name.strip().ljust(widths[0]), *figures])
+def _together(names: list[str]) -> list[str]:
+    """One word for both terms of a commitment."""
+    for name in ("reserved", "savings plan"):
+        if f"{name} 1y" in names and f"{name} 3y" in names:
+            names = [name if each == f"{name} 1y" else each for each in names if each != f"{name} 3y"]
+    return names
 
 
 def _name(offer: Offer) -> str:

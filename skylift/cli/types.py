@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from skylift.catalogue import InstanceType
     from skylift.runner.price.choice import Priced
 
-_WIDTH = 80
 _SHOWN = 25
-_LONGEST_NAME = 14
 _ARCHITECTURES = {"x86_64": "x86", "x86_64_mac": "mac", "arm64_mac": "mac"}
-_LEAVE_OUT = ("NETWORK", "DISK", "ARCH")
-"""What a table that would be wider than a terminal does without, the first thing first."""
+_SPARE = {"NETWORK": 3, "DISK": 2, "ARCH": 1}
+"""What a table that would be wider than the terminal does without, the first thing first."""
+_WORDS = ("TYPE", "ARCH", "GPU")
+"""Words stand left, figures right."""
 
 _HELP = """List instance types of the current generation with their prices, the cheapest first.
 
@@ -95,8 +95,7 @@ def types(
         say_json([as_object(each.kind, where) for each in found])
         return
     shown = found if everything else found[:_SHOWN]
-    for line in table(shown, where, sort, spot=spot):
-        say(line)
+    _show(shown, where, sort, spot=spot)
     for text in (note, _told(where, spot=spot), _rest(len(found) - len(shown))):
         if text:
             say(text, to_stderr=True)
@@ -185,9 +184,10 @@ def _fields(noun: Any) -> dict[str, Any]:
     return {name: getattr(noun, name) for name in noun.__slots__}
 
 
-def table(found: Sequence[Priced], region: str, order: str, *, spot: bool) -> list[str]:
-    """At most 80 columns wide. A column in which nothing stands is left out."""
+def _show(found: Sequence[Priced], region: str, order: str, *, spot: bool) -> None:
+    """A column in which nothing stands is left out."""
     from skylift import catalogue
+    from skylift.cli.table import Column, show_table
 
     columns: dict[str, Callable[[InstanceType], str]] = {
         "TYPE": lambda kind: kind.name,
@@ -206,25 +206,13 @@ def table(found: Sequence[Priced], region: str, order: str, *, spot: bool) -> li
         columns["/VCPU"] = lambda kind: _usd(_share(each_price[kind.name], kind.vcpus))
     elif order == "price-per-gib":
         columns["/GIB"] = lambda kind: _usd(_share(each_price[kind.name], kind.memory_mib / 1024))
-    cells = {head: [head, *(cell(each.kind) for each in found)] for head, cell in columns.items()}
-    cells = {head: column for head, column in cells.items() if any(column[1:])}
-    for head in _LEAVE_OUT:
-        if _width(cells) > _WIDTH:
-            cells.pop(head, None)
-    return [_row(cells, number) for number in range(len(found) + 1)]
-
-
-def _width(cells: dict[str, list[str]]) -> int:
-    return sum(max(map(len, column)) for column in cells.values()) + 2 * (len(cells) - 1)
-
-
-def _row(cells: dict[str, list[str]], number: int) -> str:
-    """Words stand left, figures right."""
-    shown = []
-    for head, column in cells.items():
-        width, text = max(map(len, column)), column[number] or "-"
-        shown.append(text.ljust(width) if head in ("TYPE", "ARCH", "GPU") else text.rjust(width))
-    return "  ".join(shown).rstrip()
+    cells = {head: [cell(each.kind) for each in found] for head, cell in columns.items()}
+    cells = {head: column for head, column in cells.items() if any(column)}
+    heads = [
+        Column(head, right=head not in _WORDS, least=8 if head == "GPU" else 0, spare=_SPARE.get(head, 0))
+        for head in cells
+    ]
+    show_table(heads, list(zip(*cells.values(), strict=True)))
 
 
 def _network(kind: InstanceType) -> str:
@@ -239,8 +227,7 @@ def _gpu(kind: InstanceType) -> str:
     found = kind.accelerators
     if found is None:
         return ""
-    name = found.name if len(found.name) <= _LONGEST_NAME else f"{found.name[: _LONGEST_NAME - 1]}…"
-    return f"{found.count} {name}"
+    return f"{found.count} {found.name}"
 
 
 def _usd(price: float | None) -> str:

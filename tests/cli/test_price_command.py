@@ -39,26 +39,21 @@ def test_without_a_cloud_it_says_what_it_assumes(capsys: pytest.CaptureFixture[s
     assert out.startswith(
         "job.py on t3.small (the default), us-east-1\nassumed: one run a day: 1h a run, 30.00 h a month\n"
     )
-    for row in (
-        "on-demand",
-        "spot",
-        "reserved 1y",
-        "reserved 3y",
-        "savings plan 1y",
-        "dedicated instance",
-        "dedicated host",
-    ):
+    for row in ("on-demand", "spot", "reserved 1y"):
         assert f"\n{row}" in out
+    assert "\nNo source has a price for: reserved 3y, savings plan, dedicated instance," in out
+    assert "unknown" not in out
     dates = [line.split()[-1] for line in out.splitlines() if line.startswith("on-demand")]
     assert dates == [catalogue.sources()["us-east-1", "on-demand"].date]
     assert "\nTake on-demand" in out
-    assert max(map(len, out.splitlines()[3:])) <= 84
+    assert max(map(len, out.splitlines()[3:])) <= 80
+    assert "commitment" not in out
 
 
 def test_boto3_is_not_loaded_for_nothing() -> None:
     code = (
         "import sys; from skylift.cli.main import perform; code = perform(['price', 'job.py']);"
-        "print(code, sorted({'boto3', 'botocore', 'asyncssh', 'aiohttp', 'rich'} & set(sys.modules)))"
+        "print(code, sorted({'boto3', 'botocore', 'asyncssh', 'aiohttp'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "0 []"
@@ -134,7 +129,16 @@ def test_what_is_wrong_is_2(capsys: pytest.CaptureFixture[str], words: list[str]
     assert "Traceback" not in err
 
 
+def test_a_commitment_is_spoken_of_where_it_may_pay(capsys: pytest.CaptureFixture[str]) -> None:
+    assert perform(["price", "--hours", "600", "--time", "1h", "--type", "m5.large", "job.py"]) == 0
+    out = capsys.readouterr().out
+    assert "A commitment is paid for all 730 h of a month." in out
+    assert "\nTake reserved, 1 year" in out
+
+
 def test_a_type_without_a_price(capsys: pytest.CaptureFixture[str]) -> None:
+    assert perform(["price", "--type", "c8ib.large", "job.py"]) == 0
+    assert "OPTION" not in capsys.readouterr().out
     found = told(capsys, "--type", "c8ib.large", "job.py")
     assert all(each["run_usd"] is None for each in found["offers"])
     assert "nothing can be compared" in found["advice"]

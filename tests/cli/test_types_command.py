@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from on_terminal import shown_on_terminal
+from rich.cells import cell_len
 
 from skylift import catalogue
 from skylift.cli.main import perform
@@ -27,11 +30,20 @@ def lines(capsys: pytest.CaptureFixture[str], *words: str) -> list[str]:
 
 @pytest.mark.parametrize("sort", ["price", "price-per-vcpu", "price-per-gib"])
 @pytest.mark.parametrize("words", [[], ["--spot"], ["accelerated"], ["storage-optimized"], ["--region", "eu-west-1"]])
-def test_the_whole_table_fits_a_terminal(capsys: pytest.CaptureFixture[str], sort: str, words: list[str]) -> None:
-    head, *rows = lines(capsys, "--all", "--sort", sort, *words)
+def test_the_whole_table_fits_a_terminal(monkeypatch: pytest.MonkeyPatch, sort: str, words: list[str]) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("COLUMNS", raising=False)
+    shown = shown_on_terminal(80, lambda: perform(["types", "--all", "--sort", sort, *words]))
+    head, *rows = re.sub(r"\x1b\[\d*m", "", shown).partition("USD an hour")[0].splitlines()
     assert head.startswith("TYPE")
     assert len(rows) > 30
-    assert max(map(len, [head, *rows])) <= 80
+    assert max(map(cell_len, [head, *rows])) <= 80
+
+
+def test_a_pipe_has_every_column(capsys: pytest.CaptureFixture[str]) -> None:
+    head, *_ = lines(capsys, "--all", "--spot", "accelerated")
+    assert head.split() == ["TYPE", "VCPU", "GIB", "ARCH", "NETWORK", "DISK", "GPU", "USD/H", "SPOT"]
 
 
 def test_objects(capsys: pytest.CaptureFixture[str]) -> None:

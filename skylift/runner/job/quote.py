@@ -64,7 +64,8 @@ class Offer:
 @dataclass(frozen=True)
 class Quote:
     """All the offers for a run of `seconds`, as billed, and for `hours` a month of servers of its type. `served` are
-    those of them that one commitment would pay for: of servers side by side, it serves one."""
+    those of them that one commitment would pay for: of servers side by side, it serves one. `commitments_matter` is
+    whether so many hours are anywhere near those from which one could pay."""
 
     rates: Rates
     seconds: float
@@ -73,6 +74,7 @@ class Quote:
     offers: tuple[Offer, ...]
     advice: str
     basis: dict[str, Any] = field(default_factory=dict)
+    commitments_matter: bool = False
 
     def as_json(self) -> dict[str, Any]:
         return {

@@ -17,6 +17,8 @@ from skylift.runner.text.money import spell_usd
 HOURS_A_MONTH = 730
 LEAST_BILLED = 60
 """Seconds that AWS bills for each start of a Linux server, at the least."""
+_NEAR = 0.25
+"""Of the hours from which a commitment pays: with fewer, nobody needs to hear of it."""
 MOST_OFF = 0.72
 """What AWS says a commitment takes off on-demand prices at the most (https://aws.amazon.com/ec2/pricing/)."""
 
@@ -37,7 +39,8 @@ def quote(
     """Where `served` is not known, servers are taken to run one after the other."""
     served = min(hours, HOURS_A_MONTH) if served is None else served
     offers = tuple(_offers(rates, billed(seconds), hours, served))
-    return Quote(rates, billed(seconds), hours, served, offers, _advise(rates, offers, hours, served), basis or {})
+    advice, matter = _advise(rates, offers, hours, served), _matter(offers, served)
+    return Quote(rates, billed(seconds), hours, served, offers, advice, basis or {}, matter)
 
 
 def _offers(rates: Rates, seconds: float, hours: float, served: float) -> Iterable[Offer]:
@@ -90,6 +93,12 @@ def _advise(rates: Rates, offers: tuple[Offer, ...], hours: float, served: float
     spoken = f"{_spell_hours(hours)} a month"
     if hours - served > 0.01:
         spoken += f", of which one commitment serves {_spell_hours(served)},"
+    cheaper = rates.spot is not None and rates.spot < usual
+    share = 1 - (rates.spot or 0) / usual
+    if not _matter(offers, served):
+        return (
+            f"Take on-demand{f', or spot for {share:.0%} less if the program may be interrupted' if cheaper else ''}."
+        )
     committed = [each for each in offers if each.years is not None and each.month is not None]
     month = usual * hours
     paying = [each for each in committed if each.month is not None and each.month < month]
@@ -104,10 +113,17 @@ def _advise(rates: Rates, offers: tuple[Offer, ...], hours: float, served: float
         text = "Take on-demand: no commitment whose price is known costs less, however long it is used."
     else:
         text = _advise_without_prices(rates, served, spoken)
-    if rates.spot is not None and rates.spot < usual:
-        share = 1 - rates.spot / usual
+    if cheaper:
         text += f" Spot costs {share:.0%} less than on-demand, if the program may be interrupted."
     return text
+
+
+def _matter(offers: tuple[Offer, ...], served: float) -> bool:
+    """Of what nobody has a price of, AWS's largest discount tells from when on it could pay."""
+    known = [each for each in offers if each.years is not None and each.hourly is not None]
+    paying = [each.pays_from for each in known if each.pays_from is not None]
+    earliest = min(paying, default=HOURS_A_MONTH if known else (1 - MOST_OFF) * HOURS_A_MONTH)
+    return served >= earliest * _NEAR
 
 
 def _advise_without_prices(rates: Rates, served: float, spoken: str) -> str:

@@ -64,13 +64,20 @@ def test_it_pays_exactly_where_it_says(usual: float, share: float, hours: float)
 
 
 def test_advice() -> None:
-    assert quote(RATES, 60, 10).advice == (
-        "Take on-demand: 10 h a month are less than the 292 h from which a commitment pays."
+    assert quote(RATES, 60, 100).advice == (
+        "Take on-demand: 100 h a month are less than the 292 h from which a commitment pays."
         " Spot costs 60% less than on-demand, if the program may be interrupted."
     )
     assert quote(RATES, 60, 700).advice.startswith(
         "Take reserved, 3 years, all upfront: 700 h a month are more than the 292 h it pays from, and it saves 81.60"
     )
+
+
+def test_nobody_hears_of_commitments_for_a_minute() -> None:
+    assert quote(RATES, 60, 0.5).advice == "Take on-demand, or spot for 60% less if the program may be interrupted."
+    assert quote(Rates("x9.large", "us-east-1", {}, on_demand=1.0), 60, 0.5).advice == "Take on-demand."
+    assert not quote(RATES, 60, 0.5).commitments_matter
+    assert quote(RATES, 60, 500).commitments_matter
 
 
 def test_a_commitment_that_never_pays() -> None:
@@ -95,8 +102,8 @@ def test_what_no_source_tells_is_unknown_and_never_made_up() -> None:
     assert "nothing can be compared" in found.advice
     some = Rates("x9.large", "us-east-1", {}, on_demand=1.0)
     assert (
-        "AWS's largest discount is 72%, which pays from 204 h a month on; 10 h a month are less"
-        in quote(some, 60, 10).advice
+        "AWS's largest discount is 72%, which pays from 204 h a month on; 100 h a month are less"
+        in quote(some, 60, 100).advice
     )
     assert quote(some, 60, 365).advice.startswith("A commitment pays at 365 h a month if it takes more than 50% off")
     assert quote(some, 60, 900).advice.startswith(
