@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from hashlib import sha256
@@ -73,14 +74,83 @@ class InternetGateway:
 
 
 @dataclass(frozen=True)
-class Route:
-    """`target` is `local`, or the id of an internet gateway, a NAT gateway, an interface or a peering connection.
+class ToLocal:
+    """Wherever in the VPC the address is."""
 
-    Where it leads for all that is in a prefix list, `cidr` is empty.
-    """
+    def __str__(self) -> str:
+        return "local"
+
+
+@dataclass(frozen=True)
+class ToInternetGateway:
+    gateway_id: str
+
+    def __str__(self) -> str:
+        return self.gateway_id
+
+
+@dataclass(frozen=True)
+class ToNatGateway:
+    nat_id: str
+
+    def __str__(self) -> str:
+        return self.nat_id
+
+
+@dataclass(frozen=True)
+class ToInterface:
+    """A server that passes on what is not for it: one that is named itself is kept as its only interface."""
+
+    interface_id: str
+
+    def __str__(self) -> str:
+        return self.interface_id
+
+
+@dataclass(frozen=True)
+class ToPeering:
+    peering_id: str
+
+    def __str__(self) -> str:
+        return self.peering_id
+
+
+@dataclass(frozen=True)
+class ToEndpoint:
+    endpoint_id: str
+
+    def __str__(self) -> str:
+        return self.endpoint_id
+
+
+RouteTarget = ToLocal | ToInternetGateway | ToNatGateway | ToInterface | ToPeering | ToEndpoint
+"""What a route leads to, whether that is there or not. As text it is the id, or `local`."""
+
+_TARGETS: dict[str, Callable[[str], RouteTarget]] = {
+    "igw": ToInternetGateway,
+    "nat": ToNatGateway,
+    "eni": ToInterface,
+    "pcx": ToPeering,
+    "vpce": ToEndpoint,
+}
+
+
+def route_target(text: str) -> RouteTarget:
+    """A target of its text. ValueError for what is no target's."""
+    if text == "local":
+        return ToLocal()
+    made = _TARGETS.get(text.partition("-")[0])
+    if made is None:
+        raise ValueError(f"{text!r} is not what a route leads to")
+    return made(text)
+
+
+@dataclass(frozen=True)
+class Route:
+    """Where it leads for all that is in a prefix list, `cidr` is empty."""
 
     cidr: str
-    target: str
+    target: RouteTarget
     origin: str = "CreateRoute"
     prefix_list_id: str | None = None
 

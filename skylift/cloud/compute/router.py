@@ -46,7 +46,18 @@ from skylift.cloud.compute.traffic import (
     routed_interfaces,
     subnet_mark,
 )
-from skylift.cloud.network import NatGateway, NetworkInterface, RouteTable, Subnet
+from skylift.cloud.network import (
+    NatGateway,
+    NetworkInterface,
+    RouteTable,
+    RouteTarget,
+    Subnet,
+    ToInterface,
+    ToInternetGateway,
+    ToLocal,
+    ToNatGateway,
+    ToPeering,
+)
 
 # Jumbo frames, as in a VPC.
 MTU = 9001
@@ -94,34 +105,33 @@ def planned_routes(plan: VpcPlan) -> set[PlannedRoute]:
     for subnet in plan.subnets:
         table = subnet_mark(subnet)
         own = _targets(_table_of(subnet, plan))
-        if not interfaces.keys().isdisjoint(own.values()):
+        if any(isinstance(target, ToInterface) and target.interface_id in interfaces for target in own.values()):
             # Wherever the VPC's own range leads: within a subnet nobody asks a route table.
-            own[IPv4Network(subnet.cidr)] = "local"
+            own[IPv4Network(subnet.cidr)] = ToLocal()
         planned = {EVERYTHING: PlannedRoute(table, str(EVERYTHING), "blackhole")}
         for network, target in own.items():
-            if target in interfaces:
-                planned[network] = PlannedRoute(table, str(network), "blackhole", metric=FALLBACK)
-                found.add(_through(interfaces[target], table, network))
-                continue
-            if target in peerings:
-                planned[network] = PlannedRoute(table, str(network), "blackhole", metric=FALLBACK)
-                found.add(PlannedRoute(table, str(network), "unicast", peering=target))
-                continue
-            if target not in nats:
-                planned[network] = PlannedRoute(table, str(network), _route_kind(target, plan))
-                continue
-            for part, beyond in _beyond(nats[target], network, plan).items():
-                if _longest(part, own) != network:
-                    continue
-                if nats[target].connectivity == "private":
-                    planned[part] = PlannedRoute(table, str(part), "blackhole", metric=FALLBACK)
-                    if beyond in peerings:
-                        hop = nats[target].private_ip
-                        found.add(PlannedRoute(table, str(part), "unicast", hop, peering=beyond))
-                    continue
-                kind = _route_kind(beyond, plan)
-                through = nats[target].private_ip if kind == "unicast" else None
-                planned[part] = PlannedRoute(table, str(part), kind, through)
+            match target:
+                case ToInterface(interface_id) if interface_id in interfaces:
+                    planned[network] = PlannedRoute(table, str(network), "blackhole", metric=FALLBACK)
+                    found.add(_through(interfaces[interface_id], table, network))
+                case ToPeering(peering_id) if peering_id in peerings:
+                    planned[network] = PlannedRoute(table, str(network), "blackhole", metric=FALLBACK)
+                    found.add(PlannedRoute(table, str(network), "unicast", peering=peering_id))
+                case ToNatGateway(nat_id) if nat_id in nats:
+                    for part, beyond in _beyond(nats[nat_id], network, plan).items():
+                        if _longest(part, own) != network:
+                            continue
+                        if nats[nat_id].connectivity == "private":
+                            planned[part] = PlannedRoute(table, str(part), "blackhole", metric=FALLBACK)
+                            if isinstance(beyond, ToPeering) and beyond.peering_id in peerings:
+                                hop, peer = nats[nat_id].private_ip, beyond.peering_id
+                                found.add(PlannedRoute(table, str(part), "unicast", hop, peering=peer))
+                            continue
+                        kind = _route_kind(beyond, plan)
+                        through = nats[nat_id].private_ip if kind == "unicast" else None
+                        planned[part] = PlannedRoute(table, str(part), kind, through)
+                case _:
+                    planned[network] = PlannedRoute(table, str(network), _route_kind(target, plan))
         found.update(planned.values())
     found.update(_incoming_routes(plan, interfaces))
     return found
@@ -132,32 +142,32 @@ def _incoming_routes(plan: VpcPlan, interfaces: Mapping[str, NetworkInterface]) 
     table = gateway_table(plan)
     if table is None:
         return
-    for network, target in {EVERYTHING: "local", **_targets(table)}.items():
-        if target == "local":
+    for network, target in {EVERYTHING: ToLocal(), **_targets(table)}.items():
+        if isinstance(target, ToLocal):
             yield PlannedRoute(GATEWAY_MARK, str(network), "throw")
             continue
         yield PlannedRoute(GATEWAY_MARK, str(network), "blackhole", metric=FALLBACK)
-        if target in interfaces:
-            yield _through(interfaces[target], GATEWAY_MARK, network)
+        if isinstance(target, ToInterface) and target.interface_id in interfaces:
+            yield _through(interfaces[target.interface_id], GATEWAY_MARK, network)
 
 
 def _through(interface: NetworkInterface, table: int, network: IPv4Network) -> PlannedRoute:
     return PlannedRoute(table, str(network), "unicast", through=interface.id, via=interface.private_ip)
 
 
-def _beyond(nat: NatGateway, network: IPv4Network, plan: VpcPlan) -> dict[IPv4Network, str | None]:
+def _beyond(nat: NatGateway, network: IPv4Network, plan: VpcPlan) -> dict[IPv4Network, RouteTarget | None]:
     """Where a NAT gateway sends on what is for this network: as the table of the subnet that it is in says."""
     subnet = next(subnet for subnet in plan.subnets if subnet.id == nat.subnet_id)
     targets = _targets(_table_of(subnet, plan))
     covering = _longest(network, targets)
-    found = {network: targets[covering] if covering is not None else None}
+    found: dict[IPv4Network, RouteTarget | None] = {network: targets[covering] if covering is not None else None}
     for part, target in targets.items():
         if part != network and part.subnet_of(network):
             found[part] = target
     return found
 
 
-def _targets(table: RouteTable) -> dict[IPv4Network, str]:
+def _targets(table: RouteTable) -> dict[IPv4Network, RouteTarget]:
     return {IPv4Network(route.cidr, strict=False): route.target for route in table.routes if ":" not in route.cidr}
 
 
@@ -175,10 +185,13 @@ def _table_of(subnet: Subnet, plan: VpcPlan) -> RouteTable:
     return main or RouteTable("rtb-none", plan.vpc.id)
 
 
-def _route_kind(target: str | None, plan: VpcPlan) -> str:
-    if target == "local":
-        return "throw"
-    return "unicast" if target == plan.internet_gateway else "blackhole"
+def _route_kind(target: RouteTarget | None, plan: VpcPlan) -> str:
+    match target:
+        case ToLocal():
+            return "throw"
+        case ToInternetGateway(gateway_id) if gateway_id == plan.internet_gateway:
+            return "unicast"
+    return "blackhole"
 
 
 class Router:

@@ -6,7 +6,7 @@ from ipaddress import IPv4Network
 from typing import Protocol
 
 from skylift.cloud.compute.plan import Peer, VpcPlan
-from skylift.cloud.network import NetworkInterface, RouteTable, Subnet
+from skylift.cloud.network import NetworkInterface, RouteTable, Subnet, ToInterface
 
 _NUMBERS = {"tcp": 6, "udp": 17, "icmp": 1}
 _NAMES = {number: name for name, number in _NUMBERS.items()}
@@ -88,4 +88,4 @@ def gateway_table(plan: VpcPlan) -> RouteTable | None:
 def routed_interfaces(plan: VpcPlan) -> set[str]:
     """The interfaces that a route table of the VPC leads to."""
     targets = {route.target for table in plan.route_tables for route in table.routes}
-    return {interface.id for interface in plan.interfaces if interface.id in targets}
+    return {interface.id for interface in plan.interfaces if ToInterface(interface.id) in targets}

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from ipaddress import IPv4Network, collapse_addresses
 
-from skylift.cloud.network import PrefixList, Route, RouteTable, Rule, SecurityGroup, Vpc
+from skylift.cloud.network import PrefixList, Route, RouteTable, Rule, SecurityGroup, ToEndpoint, Vpc
 
 Lists = Mapping[str, PrefixList]
 
@@ -35,7 +35,7 @@ def with_listed_routes(table: RouteTable, vpc: Vpc, lists: Lists) -> RouteTable:
     routes = {IPv4Network(route.cidr): route for route in table.routes if route.cidr}
     own = [IPv4Network(cidr) for cidr in vpc.cidrs]
     for route in table.routes:
-        if route.target.startswith("vpce-"):
+        if isinstance(route.target, ToEndpoint):
             # The endpoint of AWS's services is the router itself, which needs no route.
             continue
         for network in _networks(route.prefix_list_id, lists):

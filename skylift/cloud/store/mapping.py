@@ -18,11 +18,18 @@ Follow = Callable[[Any, Any, bool], None]
 """Called in the transaction with each row that was added or saved, and with True as the last of each that is gone."""
 
 _TABLES: dict[type, Table[Any]] = {}
+_TEXTS: dict[Any, Reader] = {}
 
 
 def table(noun: type[T], name: str, *, key: tuple[str, ...], follow: Follow | None = None) -> Table[T]:
     """Declare where a noun is kept. Called once per noun, in the store's own file for it."""
     return _TABLES.setdefault(noun, Table(noun, name, key, follow))
+
+
+def as_text(kinds: Any, read: Callable[[str], Any]) -> None:
+    """Declare that values of any of these classes, a union, are kept as text: what `str` makes of them."""
+    _TEXTS[kinds] = read
+    _TEXTS.update(dict.fromkeys(typing.get_args(kinds), read))
 
 
 def mapped(noun: type[T]) -> Table[T]:
@@ -119,6 +126,8 @@ def column_reader(hint: Any) -> Reader | None:
 
 
 def _to_json(value: Any) -> Any:
+    if type(value) in _TEXTS:
+        return str(value)
     if dataclasses.is_dataclass(value):
         return {field.name: _to_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, dict):
@@ -134,6 +143,8 @@ def _json_reader(hint: Any) -> Reader | None:
     """How a value of this type is made of what JSON can say; None where it is that already."""
     hint = _without_none(hint)
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if hint in _TEXTS:
+        return _TEXTS[hint]
     if hint is datetime:
         return datetime.fromisoformat
     if dataclasses.is_dataclass(hint):

@@ -13,15 +13,18 @@ from skylift.cloud.network import (
     PrefixList,
     ReleasedAddress,
     RouteTable,
+    RouteTarget,
     SecurityGroup,
     Subnet,
     Vpc,
+    route_target,
     services_prefix_list,
 )
 from skylift.cloud.store.database import Tx
-from skylift.cloud.store.mapping import table
+from skylift.cloud.store.mapping import as_text, table
 from skylift.cloud.store.usage import follow_address, follow_interface
 
+as_text(RouteTarget, route_target)
 table(Vpc, "vpcs", key=("id",))
 table(Subnet, "subnets", key=("id",))
 table(InternetGateway, "internet_gateways", key=("id",))

@@ -23,6 +23,7 @@ from skylift.cloud.network import (
     SecurityGroup,
     Subnet,
     Vpc,
+    route_target,
 )
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -197,7 +198,11 @@ def routed(
     return planned_routes(replace(plan(gateway=gateway, interfaces=interfaces), route_tables=tables))
 
 
-LOCAL = Route("10.0.0.0/16", "local")
+def route_to(cidr: str, target: str) -> Route:
+    return Route(cidr, route_target(target))
+
+
+LOCAL = route_to("10.0.0.0/16", "local")
 
 
 def table(*routes: Route, subnet: str | None = None) -> RouteTable:
@@ -212,35 +217,35 @@ def test_a_subnet_without_a_default_route_keeps_to_the_vpc() -> None:
 
 
 def test_a_gateway_route_leads_out() -> None:
-    out = Route("0.0.0.0/0", "igw-1")
+    out = route_to("0.0.0.0/0", "igw-1")
     assert PlannedRoute(TABLE, "0.0.0.0/0", "unicast") in routed(table(out))
     assert PlannedRoute(TABLE, "0.0.0.0/0", "blackhole") not in routed(table(out))
-    part = routed(table(Route("198.51.100.0/24", "igw-1")))
+    part = routed(table(route_to("198.51.100.0/24", "igw-1")))
     assert PlannedRoute(TABLE, "198.51.100.0/24", "unicast") in part
     assert PlannedRoute(TABLE, "0.0.0.0/0", "blackhole") in part
 
 
 @pytest.mark.parametrize("target", ["igw-other", "nat-1", "eni-1"])
 def test_a_target_that_is_not_there_swallows(target: str) -> None:
-    assert PlannedRoute(TABLE, "198.51.100.0/24", "blackhole") in routed(table(Route("198.51.100.0/24", target)))
-    assert PlannedRoute(TABLE, "0.0.0.0/0", "blackhole") in routed(table(Route("0.0.0.0/0", "igw-1")), gateway=None)
+    assert PlannedRoute(TABLE, "198.51.100.0/24", "blackhole") in routed(table(route_to("198.51.100.0/24", target)))
+    assert PlannedRoute(TABLE, "0.0.0.0/0", "blackhole") in routed(table(route_to("0.0.0.0/0", "igw-1")), gateway=None)
 
 
 def test_an_association_comes_before_the_main_table() -> None:
-    main, own = table(Route("0.0.0.0/0", "igw-1")), table(subnet="subnet-1")
+    main, own = table(route_to("0.0.0.0/0", "igw-1")), table(subnet="subnet-1")
     assert PlannedRoute(TABLE, "0.0.0.0/0", "blackhole") in routed(main, own)
     assert PlannedRoute(TABLE, "0.0.0.0/0", "unicast") in routed(main)
     assert routed() == {PlannedRoute(TABLE, "0.0.0.0/0", "blackhole")}
 
 
 def test_ipv6_routes_are_not_for_this_network() -> None:
-    assert routed(table(Route("::/0", "igw-1"))) == routed(table())
+    assert routed(table(route_to("::/0", "igw-1"))) == routed(table())
 
 
 def test_a_route_to_a_server_has_nothing_behind_it() -> None:
     """Should the server's link go, its packets go nowhere; and within the subnet no table is asked."""
     nat = interface("nat", "10.0.1.5")
-    assert routed(table(Route("0.0.0.0/0", "eni-nat")), interfaces=(nat,)) == {
+    assert routed(table(route_to("0.0.0.0/0", "eni-nat")), interfaces=(nat,)) == {
         PlannedRoute(TABLE, "10.0.0.0/16", "throw"),
         PlannedRoute(TABLE, "10.0.1.0/24", "throw"),
         PlannedRoute(TABLE, "0.0.0.0/0", "unicast", through="eni-nat", via="10.0.1.5"),
@@ -251,7 +256,7 @@ def test_a_route_to_a_server_has_nothing_behind_it() -> None:
 def test_what_is_not_for_a_checked_interface_does_not_get_to_it() -> None:
     """Nothing could lead it there without a route: without one nobody looks."""
     given = plan(interfaces=(interface("nat", "10.0.1.5"),))
-    routing = replace(given, route_tables=(table(Route("0.0.0.0/0", "eni-nat")),))
+    routing = replace(given, route_tables=(table(route_to("0.0.0.0/0", "eni-nat")),))
     check = 'oifname != "up" oifname != @unchecked oifname . ip daddr != @bound drop'
     assert check in block(ruleset(routing), "chain forward")
     assert check not in block(ruleset(given), "chain forward")
@@ -292,14 +297,14 @@ def test_a_private_nat_gateway_leads_to_peers_alone() -> None:
     beyond = RouteTable(
         "rtb-nat",
         "vpc-1",
-        (Route("10.0.0.0/16", "local"), Route("10.7.0.0/16", "pcx-1"), Route("0.0.0.0/0", "igw-1")),
+        (route_to("10.0.0.0/16", "local"), route_to("10.7.0.0/16", "pcx-1"), route_to("0.0.0.0/0", "igw-1")),
         (RouteAssociation("rtbassoc-2", "subnet-nat"),),
     )
     given = plan()
     peered = replace(
         given,
         subnets=(*given.subnets, Subnet("subnet-nat", "vpc-1", "10.0.9.0/24", "z")),
-        route_tables=(table(Route("0.0.0.0/0", "nat-1")), beyond),
+        route_tables=(table(route_to("0.0.0.0/0", "nat-1")), beyond),
         nat_gateways=(PRIVATE,),
         peers=(Peer("pcx-1", "vpc-2", ("10.7.0.0/16",)),),
     )

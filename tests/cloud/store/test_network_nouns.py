@@ -16,6 +16,8 @@ from skylift.cloud.network import (
     Rule,
     SecurityGroup,
     Subnet,
+    ToInternetGateway,
+    ToLocal,
     Vpc,
 )
 from skylift.cloud.store.database import Database, Duplicate
@@ -25,7 +27,15 @@ NOW = datetime(2026, 11, 25, 12, 0, 0, 123456, UTC)
 
 VPC = Vpc("vpc-1", "10.0.0.0/16", tags={"ä": "ö"})
 SUBNET = Subnet("subnet-1", "vpc-1", "10.0.0.0/24", "us-east-1a", map_public_ip=True)
-TABLE = RouteTable("rtb-1", "vpc-1", (Route("10.0.0.0/16", "local"),), (RouteAssociation("rtbassoc-1"),))
+TABLE = RouteTable(
+    "rtb-1",
+    "vpc-1",
+    (
+        Route("10.0.0.0/16", ToLocal()),
+        Route("0.0.0.0/0", ToInternetGateway("igw-1")),
+    ),
+    (RouteAssociation("rtbassoc-1"),),
+)
 GROUP = SecurityGroup("sg-1", "vpc-1", "web", "d", (Rule("sgr-1", False, "tcp", 1, 2, cidr="0.0.0.0/0"),))
 IMAGE = Image("ami-1", "debian", "d", "/r", 8, NOW, "x86_64")
 INSTANCE = plain_instance(launched=NOW, metadata=MetadataOptions(hop_limit=3))

@@ -7,13 +7,25 @@ says of the way there is asked here, with each request: the route of a gateway e
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
 from skylift.cloud.instance import Instance
-from skylift.cloud.network import SERVICES, InternetGateway, NatGateway, NetworkInterface, RouteTable, Subnet
+from skylift.cloud.network import (
+    SERVICES,
+    InternetGateway,
+    NatGateway,
+    NetworkInterface,
+    RouteTable,
+    RouteTarget,
+    Subnet,
+    ToEndpoint,
+    ToInterface,
+    ToInternetGateway,
+    ToNatGateway,
+)
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.network import interface_at, prefix_lists, route_table_of
 
@@ -35,12 +47,10 @@ def by_way(tx: Tx, caller: Caller, vpc_id: str, service: str) -> Caller:
     private_ip, past_nat = caller.source_ip, False
     for _ in range(MOST_HOPS):
         target = _target(tx, subnet, service, endpoints=not past_nat)
-        if target is None:
-            break
-        if target.startswith("vpce-"):
-            return replace(caller, vpc_id=vpc_id, vpc_endpoint_id=target, source_ip=private_ip)
-        if target.startswith("igw-"):
-            attached, own = tx.get(InternetGateway, id=target, vpc_id=vpc_id), interface.at(private_ip)
+        if isinstance(target, ToEndpoint):
+            return replace(caller, vpc_id=vpc_id, vpc_endpoint_id=target.endpoint_id, source_ip=private_ip)
+        if isinstance(target, ToInternetGateway):
+            attached, own = tx.get(InternetGateway, id=target.gateway_id, vpc_id=vpc_id), interface.at(private_ip)
             if attached is None or own is None or own.public_ip is None:
                 break
             return replace(caller, source_ip=own.public_ip)
@@ -49,20 +59,20 @@ def by_way(tx: Tx, caller: Caller, vpc_id: str, service: str) -> Caller:
         if further is None or beyond is None:
             break
         interface, subnet, private_ip = further, beyond, further.private_ip
-        past_nat = past_nat or target.startswith("nat-")
+        past_nat = past_nat or isinstance(target, ToNatGateway)
     gateway = ", an S3 gateway endpoint" if service == "s3" else ""
     wanted = f"an internet gateway and a public address of its own, a NAT gateway{gateway}"
     raise _nowhere(caller.source_ip, service, f"The route table of its subnet leads to none of these: {wanted}")
 
 
-def _behind(tx: Tx, target: str) -> NetworkInterface | None:
+def _behind(tx: Tx, target: RouteTarget | None) -> NetworkInterface | None:
     """The interface that sends on what is led to a NAT gateway or a NAT instance."""
-    if target.startswith("nat-"):
-        gateway = tx.get(NatGateway, id=target)
+    if isinstance(target, ToNatGateway):
+        gateway = tx.get(NatGateway, id=target.nat_id)
         works = gateway is not None and gateway.state in ("pending", "available")
         return tx.get(NetworkInterface, id=gateway.interface_id) if gateway is not None and works else None
-    if target.startswith("eni-"):
-        interface = tx.get(NetworkInterface, id=target)
+    if isinstance(target, ToInterface):
+        interface = tx.get(NetworkInterface, id=target.interface_id)
         server = tx.get(Instance, id=interface.instance_id) if interface and interface.instance_id else None
         if interface is None or server is None or server.state != "running" or interface.source_dest_check:
             # One that is checked does not take what is not for it.
@@ -71,16 +81,27 @@ def _behind(tx: Tx, target: str) -> NetworkInterface | None:
     return None
 
 
-def _target(tx: Tx, subnet: Subnet, service: str, *, endpoints: bool) -> str | None:
+def _target(tx: Tx, subnet: Subnet, service: str, *, endpoints: bool) -> RouteTarget | None:
     """Where the most specific route for the service's address leads. What a NAT gateway sends takes no endpoint."""
     table = route_table_of(tx, subnet)
     found = list(_covering(tx, table, service)) if table is not None else []
-    found = [one for one in found if endpoints or not one[2].startswith("vpce-")]
-    return max(found)[2] if found else None
+    found = [one for one in found if endpoints or not isinstance(one.target, ToEndpoint)]
+    # Of two lists the one that came first.
+    best = max(found, key=lambda one: (one.prefix_length, one.named_itself), default=None)
+    return best.target if best is not None else None
 
 
-def _covering(tx: Tx, table: RouteTable, service: str) -> Iterator[tuple[int, bool, str]]:
-    """(length of the prefix, whether the route names it itself, target) of all routes that have the service in them.
+@dataclass(frozen=True)
+class _Covering:
+    """A route that has a service in it: how exactly, and whether by a range of its own rather than by a list."""
+
+    prefix_length: int
+    named_itself: bool
+    target: RouteTarget
+
+
+def _covering(tx: Tx, table: RouteTable, service: str) -> Iterator[_Covering]:
+    """All routes that have the service in them.
 
     All services stand at one address here. What AWS lists as S3's is S3's alone.
     """
@@ -95,7 +116,7 @@ def _covering(tx: Tx, table: RouteTable, service: str) -> Iterator[tuple[int, bo
         for cidr in networks:
             network = IPv4Network(cidr, strict=False)
             if _SERVICES in network:
-                yield network.prefixlen, route.prefix_list_id is None, route.target
+                yield _Covering(network.prefixlen, route.prefix_list_id is None, route.target)
 
 
 def _nowhere(private_ip: str, service: str, why: str) -> ServiceError:

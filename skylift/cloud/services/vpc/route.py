@@ -16,7 +16,14 @@ from skylift.cloud.network import (
     Route,
     RouteAssociation,
     RouteTable,
+    RouteTarget,
     Subnet,
+    ToEndpoint,
+    ToInterface,
+    ToInternetGateway,
+    ToLocal,
+    ToNatGateway,
+    ToPeering,
     Vpc,
 )
 from skylift.cloud.peering import JOINED, Peering
@@ -72,44 +79,54 @@ ASSOCIATED: ec2.RouteTableAssociationState = {"State": "associated"}
 
 @dataclass(frozen=True)
 class Targets:
-    """What routes lead to: gateways and endpoints by the VPC that they work in, and interfaces of servers that run."""
+    """What there is for routes to lead to: gateways and endpoints by the VPC that they work in, interfaces, and which
+    of the servers that have them run."""
 
-    gateways: dict[str, str | None]
+    works_in: dict[RouteTarget, str | None]
     interfaces: dict[str, NetworkInterface]
     running: frozenset[str]
     peerings: frozenset[str]
 
     @classmethod
     def of(cls, tx: Tx, tables: list[RouteTable]) -> Targets:
-        gateways = {gateway.id: gateway.vpc_id for gateway in tx.find(InternetGateway)}
-        gateways |= {nat.id: nat.vpc_id for nat in tx.find(NatGateway) if nat.state in ("pending", "available")}
-        gateways |= {endpoint.id: endpoint.vpc_id for endpoint in tx.find(VpcEndpoint)}
-        wanted = {route.target for table in tables for route in table.routes if route.target.startswith("eni-")}
-        found = [tx.get(NetworkInterface, id=interface_id) for interface_id in wanted]
+        works_in: dict[RouteTarget, str | None] = {
+            ToInternetGateway(gateway.id): gateway.vpc_id for gateway in tx.find(InternetGateway)
+        }
+        nats = [nat for nat in tx.find(NatGateway) if nat.state in ("pending", "available")]
+        works_in |= {ToNatGateway(nat.id): nat.vpc_id for nat in nats}
+        works_in |= {ToEndpoint(endpoint.id): endpoint.vpc_id for endpoint in tx.find(VpcEndpoint)}
+        wanted = {route.target for table in tables for route in table.routes if isinstance(route.target, ToInterface)}
+        found = [tx.get(NetworkInterface, id=target.interface_id) for target in wanted]
         interfaces = {one.id: one for one in found if one is not None}
         servers = [tx.get(Instance, id=one.instance_id) for one in interfaces.values() if one.instance_id]
         running = frozenset(one.id for one in servers if one is not None and one.state == "running")
-        return cls(gateways, interfaces, running, frozenset(one.id for one in joined(tx)))
+        return cls(works_in, interfaces, running, frozenset(one.id for one in joined(tx)))
 
     def view(self, route: Route, vpc_id: str, owner: str) -> ec2.Route:
-        if route.target.startswith("pcx-"):
-            return {
-                "VpcPeeringConnectionId": route.target,
-                "State": "active" if route.target in self.peerings else "blackhole",
-            }
-        if not route.target.startswith("eni-"):
-            works = route.target == "local" or self.gateways.get(route.target) == vpc_id
-            state = "active" if works else "blackhole"
-            if route.target.startswith("nat-"):
-                return {"NatGatewayId": route.target, "State": state}
-            return {"GatewayId": route.target, "State": state}
-        interface = self.interfaces.get(route.target)
-        server = interface.instance_id if interface else None
-        return {
-            "NetworkInterfaceId": route.target,
-            **({"InstanceId": server, "InstanceOwnerId": owner} if server else {}),
-            "State": "active" if server in self.running else "blackhole",
-        }
+        there = _state(self.works_in.get(route.target) == vpc_id)
+        match route.target:
+            case ToLocal():
+                return {"GatewayId": "local", "State": "active"}
+            case ToInternetGateway(gateway_id):
+                return {"GatewayId": gateway_id, "State": there}
+            case ToEndpoint(endpoint_id):
+                return {"GatewayId": endpoint_id, "State": there}
+            case ToNatGateway(nat_id):
+                return {"NatGatewayId": nat_id, "State": there}
+            case ToPeering(peering_id):
+                return {"VpcPeeringConnectionId": peering_id, "State": _state(peering_id in self.peerings)}
+            case ToInterface(interface_id):
+                interface = self.interfaces.get(interface_id)
+                server = interface.instance_id if interface else None
+                return {
+                    "NetworkInterfaceId": interface_id,
+                    **({"InstanceId": server, "InstanceOwnerId": owner} if server else {}),
+                    "State": _state(server in self.running),
+                }
+
+
+def _state(works: bool) -> str:
+    return "active" if works else "blackhole"
 
 
 def view(table: RouteTable, owner: str, targets: Targets) -> ec2.RouteTable:
@@ -153,7 +170,7 @@ def create(tx: Tx, caller: Caller, params: ec2.CreateRouteTableRequest) -> ec2.C
     table = tx.get(RouteTable, id=made_before) if made_before else None
     if table is None:
         vpc = require(tx, Vpc, params["VpcId"])
-        local = tuple(Route(cidr, "local", "CreateRouteTable") for cidr in vpc.cidrs)
+        local = tuple(Route(cidr, ToLocal(), "CreateRouteTable") for cidr in vpc.cidrs)
         table = RouteTable(new_id("rtb"), vpc.id, routes=local, tags=tags_for(params, "route-table"))
         tx.add(table)
         if not made_before:
@@ -225,10 +242,10 @@ def replace_route(tx: Tx, _caller: Caller, params: ec2.ReplaceRouteRequest) -> N
             raise combination(f"Only one route target may be specified: localTarget or {_named_targets(params)[0]}.")
         if not _is_local(old):
             raise invalid(f"The route {destination} is no local route of the route table.")
-        target = "local"
+        target: RouteTarget = ToLocal()
     else:
         target = _target(tx, table, params)
-        if _is_local(old) and not target.startswith("eni-"):
+        if _is_local(old) and not isinstance(target, ToInterface):
             raise invalid(f"The local route {destination} of a route table cannot be given a gateway.")
     new = replace(old, target=target)
     if any(association.gateway_id for association in table.associations):
@@ -260,7 +277,7 @@ def delete_route(tx: Tx, _caller: Caller, params: ec2.DeleteRouteRequest) -> Not
 
 def _refuse_of_endpoint(table: RouteTable, route: Route, what: str) -> None:
     """Routes to a VPC endpoint come and go with what ModifyVpcEndpoint is told of the table."""
-    if route.target.startswith("vpce-"):
+    if isinstance(route.target, ToEndpoint):
         raise invalid(f"cannot {what} VPC endpoint route {route.destination} in route table {table.id}")
 
 
@@ -304,7 +321,7 @@ def _refuse_for_gateway(tx: Tx, table: RouteTable, route: Route) -> None:
     """What comes in by a gateway is for its own VPC, and is led through a server there or straight on."""
     vpc = require(tx, Vpc, table.vpc_id)
     inside = bool(route.cidr) and any(IPv4Network(route.cidr).subnet_of(IPv4Network(cidr)) for cidr in vpc.cidrs)
-    if not inside or not (route.target == "local" or route.target.startswith("eni-")):
+    if not inside or not isinstance(route.target, ToLocal | ToInterface):
         raise invalid(
             f"The route to {route.destination} of route table {table.id} is not one that a gateway can have: its "
             "destination has to be in the VPC, its target a network interface or local."
@@ -357,7 +374,8 @@ def _named_targets(params: ec2.CreateRouteRequest | ec2.ReplaceRouteRequest) -> 
     return [name for name in known if params.get(name[0].upper() + name[1:])]
 
 
-def _target(tx: Tx, table: RouteTable, params: ec2.CreateRouteRequest | ec2.ReplaceRouteRequest) -> str:
+def _target(tx: Tx, table: RouteTable, params: ec2.CreateRouteRequest | ec2.ReplaceRouteRequest) -> RouteTarget:
+    """What a request names, which has to be there and of the table's VPC."""
     named = _named_targets(params)
     if len(named) > 1:
         raise combination(f"Only one route target may be specified: {' or '.join(named)}.")
@@ -372,7 +390,7 @@ def _target(tx: Tx, table: RouteTable, params: ec2.CreateRouteRequest | ec2.Repl
     gateway_id = params.get("NatGatewayId") or params["GatewayId"]
     if params.get("NatGatewayId") or gateway_id.startswith("nat-"):
         return _nat(tx, table, gateway_id)
-    return _gateway(tx, table, gateway_id).id
+    return ToInternetGateway(_gateway(tx, table, gateway_id).id)
 
 
 def _gateway(tx: Tx, table: RouteTable, gateway_id: str) -> InternetGateway:
@@ -384,10 +402,10 @@ def _gateway(tx: Tx, table: RouteTable, gateway_id: str) -> InternetGateway:
     return gateway
 
 
-def _interface(table: RouteTable, interface: NetworkInterface) -> str:
+def _interface(table: RouteTable, interface: NetworkInterface) -> ToInterface:
     if interface.vpc_id != table.vpc_id:
         raise invalid(f"route table {table.id} and interface {interface.id} belong to different networks")
-    return interface.id
+    return ToInterface(interface.id)
 
 
 def _only_interface(tx: Tx, instance_id: str) -> NetworkInterface:
@@ -404,16 +422,16 @@ def _only_interface(tx: Tx, instance_id: str) -> NetworkInterface:
     return mine[0]
 
 
-def _nat(tx: Tx, table: RouteTable, nat_id: str) -> str:
+def _nat(tx: Tx, table: RouteTable, nat_id: str) -> ToNatGateway:
     nat = tx.get(NatGateway, id=nat_id)
     if nat is None or nat.state not in ("pending", "available"):
         raise ServiceError("InvalidNatGatewayID.NotFound", f"The natGateway ID '{nat_id}' does not exist")
     if nat.vpc_id != table.vpc_id:
         raise invalid(f"route table {table.id} and nat gateway {nat.id} belong to different networks")
-    return nat.id
+    return ToNatGateway(nat.id)
 
 
-def _peering(tx: Tx, table: RouteTable, peering_id: str) -> str:
+def _peering(tx: Tx, table: RouteTable, peering_id: str) -> ToPeering:
     found = require(tx, Peering, peering_id)
     if table.vpc_id not in found.vpc_ids:
         raise invalid(f"route table {table.id} and vpc peering connection {found.id} belong to different networks")
@@ -421,7 +439,7 @@ def _peering(tx: Tx, table: RouteTable, peering_id: str) -> str:
         raise ServiceError(
             "InvalidStateTransition", f"The VPC peering connection {found.id} is not active: it is {found.state}."
         )
-    return found.id
+    return ToPeering(found.id)
 
 
 def _association(tx: Tx, association_id: str) -> tuple[RouteTable, RouteAssociation]:

@@ -18,6 +18,8 @@ from skylift.cloud.network import (
     RouteTable,
     SecurityGroup,
     Subnet,
+    ToInternetGateway,
+    ToLocal,
     Vpc,
 )
 from skylift.cloud.peering import JOINED
@@ -196,7 +198,7 @@ def make_default_vpc(tx: Tx, region: str) -> Vpc:
     """
     cidr = IPv4Network(DEFAULT_CIDR)
     gateway = InternetGateway(new_id("igw"))
-    vpc = _make(tx, cidr, region, {}, default=True, routes=(Route("0.0.0.0/0", gateway.id),))
+    vpc = _make(tx, cidr, region, {}, default=True, routes=(Route("0.0.0.0/0", ToInternetGateway(gateway.id)),))
     tx.add(replace(gateway, vpc_id=vpc.id))
     for zone, subnet in zip(zones(region), cidr.subnets(new_prefix=DEFAULT_BITS), strict=False):
         made = Subnet(new_id("subnet"), vpc.id, str(subnet), zone, map_public_ip=True, default_for_zone=True)
@@ -237,7 +239,7 @@ def _make(
         tenancy=tenancy,
     )
     tx.add(vpc)
-    local = Route(vpc.cidr, "local", "CreateRouteTable")
+    local = Route(vpc.cidr, ToLocal(), "CreateRouteTable")
     tx.add(
         RouteTable(new_id("rtb"), vpc.id, routes=(local, *routes), associations=(RouteAssociation(new_id("rtbassoc")),))
     )

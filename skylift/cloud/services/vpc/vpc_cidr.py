@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
-from skylift.cloud.network import CidrBlock, Route, RouteTable, Subnet, Vpc
+from skylift.cloud.network import CidrBlock, Route, RouteTable, Subnet, ToLocal, Vpc
 from skylift.cloud.services.api.check import on_row
 from skylift.cloud.services.api.ec2_operation import acts, writes
 from skylift.cloud.services.api.operation import Check, Checks
@@ -42,7 +42,7 @@ def associate(tx: Tx, _caller: Caller, params: ec2.AssociateVpcCidrBlockRequest)
     if any(cidr.overlaps(IPv4Network(other)) for other in vpc.cidrs):
         raise ServiceError("InvalidVpc.Range", f"The CIDR '{cidr}' overlaps a range that {vpc.id} has already.")
     refuse_peers_range(tx, vpc, cidr)
-    for route in (route for table in tables for route in table.routes if route.target != "local" and route.cidr):
+    for route in (route for table in tables for route in table.routes if route.target != ToLocal() and route.cidr):
         if IPv4Network(route.cidr).subnet_of(cidr):
             raise ServiceError(
                 "InvalidVpc.Range", f"The CIDR '{cidr}' is the same as or larger than that of a route: {route.cidr}."
@@ -54,7 +54,7 @@ def associate(tx: Tx, _caller: Caller, params: ec2.AssociateVpcCidrBlockRequest)
     made = CidrBlock(new_id("vpc-cidr-assoc"), str(cidr))
     tx.save(replace(vpc, more_cidrs=(*vpc.more_cidrs, made)))
     for table in tables:
-        tx.save(replace(table, routes=(*table.routes, Route(made.cidr, "local", "CreateRouteTable"))))
+        tx.save(replace(table, routes=(*table.routes, Route(made.cidr, ToLocal(), "CreateRouteTable"))))
     return {"VpcId": vpc.id, "CidrBlockAssociation": cidr_view(made, "associating")}
 
 

@@ -5,13 +5,13 @@ https://docs.aws.amazon.com/vpc/latest/privatelink/vpc-endpoints-s3.html
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
-from skylift.cloud.network import Route, RouteTable, Vpc, services_prefix_list
+from skylift.cloud.network import Route, RouteTable, ToEndpoint, Vpc, services_prefix_list
 from skylift.cloud.services.api.check import making, on, on_row
 from skylift.cloud.services.api.client_token import echoed, remember, result_of
 from skylift.cloud.services.api.ec2_operation import PAGES, acts, reads, writes
@@ -80,7 +80,7 @@ def modify(tx: Tx, caller: Caller, params: ec2.ModifyVpcEndpointRequest) -> ec2.
         raise combination("Only one of resetPolicy and policyDocument may be specified.")
     removed = _tables(tx, found.vpc_id, params.get("RemoveRouteTableIds"))
     for table in removed:
-        if not any(route.target == found.id for route in table.routes):
+        if not any(route.target == ToEndpoint(found.id) for route in table.routes):
             raise invalid(f"The route table {table.id} has no route to the VPC endpoint {found.id}.")
     _lead_away(tx, found, removed)
     _lead_to(tx, caller, found, _tables(tx, found.vpc_id, params.get("AddRouteTableIds")))
@@ -201,21 +201,22 @@ def _lead_to(tx: Tx, caller: Caller, endpoint: VpcEndpoint, tables: Iterable[Rou
                 "RouteAlreadyExists",
                 f"route table {table.id} already has a route with destination-prefix-list-id {listed}",
             )
-        tx.save(replace(table, routes=(*table.routes, Route("", endpoint.id, prefix_list_id=listed))))
+        tx.save(replace(table, routes=(*table.routes, Route("", ToEndpoint(endpoint.id), prefix_list_id=listed))))
 
 
 def _lead_away(tx: Tx, endpoint: VpcEndpoint, tables: Iterable[RouteTable]) -> None:
     for table in tables:
-        kept = tuple(route for route in table.routes if route.target != endpoint.id)
+        kept = tuple(route for route in table.routes if route.target != ToEndpoint(endpoint.id))
         if kept != table.routes:
             tx.save(replace(table, routes=kept))
 
 
-def _viewer(tx: Tx, caller: Caller) -> Any:
+def _viewer(tx: Tx, caller: Caller) -> Callable[[VpcEndpoint], ec2.VpcEndpoint]:
     tables: dict[str, list[str]] = {}
     for table in tx.find(RouteTable):
         for route in table.routes:
-            tables.setdefault(route.target, []).append(table.id)
+            if isinstance(route.target, ToEndpoint):
+                tables.setdefault(route.target.endpoint_id, []).append(table.id)
 
     def view(endpoint: VpcEndpoint) -> ec2.VpcEndpoint:
         return {

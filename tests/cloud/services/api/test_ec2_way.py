@@ -11,6 +11,7 @@ from ec2_fixtures import Cloud
 
 from skylift.cloud.error import ServiceError
 from skylift.cloud.identity import Caller
+from skylift.cloud.network import SERVICES
 from skylift.cloud.services.api.authorize import authorize, caller_context
 from skylift.cloud.services.api.endpoint_path import by_way
 from skylift.cloud.services.api.operation import Check
@@ -118,6 +119,23 @@ def test_two_that_lead_to_each_other_lead_nowhere(site: Site) -> None:
     for server in ("public", "private"):
         site.let_forward(server)
     site.nowhere("private")
+
+
+def test_of_two_lists_the_route_that_came_first_leads(site: Site) -> None:
+    """As the kernel's routes are made; whatever the ids of their targets are."""
+    gateway = site.cloud.call("DescribeInternetGateways")["InternetGateways"][-1]["InternetGatewayId"]
+    interface = site.servers["private"]["NetworkInterfaces"][0]["NetworkInterfaceId"]
+    lists = []
+    for name in ("first", "second"):
+        asked = {"PrefixListName": name, "AddressFamily": "IPv4", "MaxEntries": 1}
+        made = site.cloud.call("CreateManagedPrefixList", **asked, Entries=[{"Cidr": f"{SERVICES}/32"}])
+        lists.append(made["PrefixList"]["PrefixListId"])
+    table = site.tables["public"]
+    site.cloud.call("CreateRoute", RouteTableId=table, DestinationPrefixListId=lists[0], NetworkInterfaceId=interface)
+    site.cloud.call("CreateRoute", RouteTableId=table, DestinationPrefixListId=lists[1], GatewayId=gateway)
+    site.nowhere("public")
+    site.cloud.call("DeleteRoute", RouteTableId=table, DestinationPrefixListId=lists[0])
+    assert site.seen("public").source_ip == site.servers["public"]["PublicIpAddress"]
 
 
 def test_by_an_endpoint_to_s3_alone(site: Site) -> None:
