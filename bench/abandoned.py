@@ -30,7 +30,7 @@ from typing import Any
 
 from own_cloud import SKYLIFT, add_images_option, client, cloud_up, environment, skylift
 
-from skylift.cloud.home import Home
+from skylift.cloud.state.home import Home
 
 WORD = "up"
 PATIENCE = 60.0

@@ -33,7 +33,7 @@ from botocore.config import Config
 from botocore.credentials import Credentials
 from own_cloud import add_images_option, cloud_up
 
-from skylift.cloud.home import Home
+from skylift.cloud.state.home import Home
 
 COUNT = 200
 """Requests of one kind in one round."""

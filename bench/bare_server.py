@@ -16,15 +16,15 @@ from pathlib import Path
 
 from ssh_way import await_banner, say_hello
 
-from skylift.cloud.compute import cgroup
-from skylift.cloud.compute.lxcfs import SHARED
-from skylift.cloud.compute.oci import CAPABILITIES, UIDS, ServerPlan, oci_config
-from skylift.cloud.compute.rootfs import SeedFile, is_mounted
-from skylift.cloud.compute.seccomp import oci_seccomp, read_profile
-from skylift.cloud.compute.seed import Inheritance, seed_files
-from skylift.cloud.compute.server import find_programs
-from skylift.cloud.compute.stored import STORED
-from skylift.cloud.home import Home
+from skylift.cloud.compute.image.stored import STORED
+from skylift.cloud.compute.server import cgroup
+from skylift.cloud.compute.server.lxcfs import SHARED
+from skylift.cloud.compute.server.oci import CAPABILITIES, UIDS, ServerPlan, oci_config
+from skylift.cloud.compute.server.rootfs import SeedFile, is_mounted
+from skylift.cloud.compute.server.seccomp import oci_seccomp, read_profile
+from skylift.cloud.compute.server.seed_files import Inheritance, seed_files
+from skylift.cloud.compute.server.server import find_programs
+from skylift.cloud.state.home import Home
 
 Times = dict[str, float]
 

@@ -115,10 +115,9 @@ def serve_moto(port: int, keys: int) -> None:
 
 async def serve(directory: Path, keys: int) -> None:
     """An account as a new cloud has it, with an image to launch from."""
-    from skylift.cloud.bucket import Bucket, Object, Spool
-    from skylift.cloud.facts import CloudFacts
-    from skylift.cloud.instance import Image
-    from skylift.cloud.joints.desk import Desk
+    from skylift.cloud.domain.bucket import Bucket, Object, Spool
+    from skylift.cloud.domain.facts import CloudFacts
+    from skylift.cloud.domain.instance import Image
     from skylift.cloud.services.api import facts
     from skylift.cloud.services.ec2.image import register_image
     from skylift.cloud.services.iam.identity import make_root_key
@@ -127,6 +126,7 @@ async def serve(directory: Path, keys: int) -> None:
     from skylift.cloud.store.database import Database
     from skylift.cloud.wire import checksum
     from skylift.cloud.wire.endpoint import AwsEndpoint
+    from skylift.cloud.wiring.dispatcher import Desk
 
     objects = directory / "objects"
     objects.mkdir()

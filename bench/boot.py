@@ -22,8 +22,8 @@ from bare_server import bare_server
 from own_cloud import add_images_option, client, cloud_up, small_server
 from ssh_way import await_banner, say_hello
 
-from skylift.cloud.compute.image import default_image
-from skylift.cloud.home import Home
+from skylift.cloud.compute.image.image import default_image
+from skylift.cloud.state.home import Home
 
 Times = dict[str, float]
 """Seconds from the start of a launch, by what had happened then."""

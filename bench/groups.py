@@ -21,7 +21,7 @@ from typing import Any
 
 from own_cloud import add_images_option, client, cloud_up, small_server
 
-from skylift.cloud.home import Home
+from skylift.cloud.state.home import Home
 
 GROWN_UP = 61
 PAUSE = 0.02

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from own_cloud import SKYLIFT, add_images_option, client, cloud_up, environment
 
-from skylift.cloud.home import Home
+from skylift.cloud.state.home import Home
 
 MIB = 1 << 20
 CODE = "import os\nprint(os.path.getsize('data.bin'))\n"

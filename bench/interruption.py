@@ -26,8 +26,8 @@ from typing import Any
 from bare_server import bare_server
 from own_cloud import SKYLIFT, add_images_option, client, cloud_up, environment, skylift
 
-from skylift.cloud.compute.image import default_image
-from skylift.cloud.home import Home
+from skylift.cloud.compute.image.image import default_image
+from skylift.cloud.state.home import Home
 
 PROGRAM = """
 import os, signal, sys, time

@@ -25,9 +25,9 @@ from bare_server import bare_server
 from own_cloud import add_images_option, client, cloud_up, small_server
 from ssh_way import await_banner
 
-from skylift.cloud.compute import cgroup
-from skylift.cloud.compute.image import default_image
-from skylift.cloud.home import Home
+from skylift.cloud.compute.image.image import default_image
+from skylift.cloud.compute.server import cgroup
+from skylift.cloud.state.home import Home
 
 CALLS = 30
 

@@ -42,8 +42,8 @@ import botocore.session
 from botocore.credentials import Credentials
 from own_cloud import SKYLIFT, add_images_option, client, cloud_up, environment, fresh_home, small_server
 
-from skylift.cloud.compute import cgroup
-from skylift.cloud.home import Home
+from skylift.cloud.compute.server import cgroup
+from skylift.cloud.state.home import Home
 from skylift.place.start import make_data
 
 BUCKET = "memory-bench"

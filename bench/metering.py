@@ -19,13 +19,13 @@ from pathlib import Path
 
 from own_cloud import add_images_option, client, cloud_up, small_server
 
-from skylift.cloud.compute.cgroup import hierarchies
-from skylift.cloud.compute.meter import Meter
-from skylift.cloud.facts import CloudFacts
-from skylift.cloud.home import Home
-from skylift.cloud.instance import Instance
-from skylift.cloud.loops.metering import Metering, Size
-from skylift.cloud.metering import Reading
+from skylift.cloud.compute.server.cgroup import hierarchies
+from skylift.cloud.compute.server.meter import Meter
+from skylift.cloud.domain.facts import CloudFacts
+from skylift.cloud.domain.instance import Instance
+from skylift.cloud.domain.metering import Reading
+from skylift.cloud.loops.cloudwatch.metering import Metering, Size
+from skylift.cloud.state.home import Home
 from skylift.cloud.store.database import Database
 
 SERVERS = 200

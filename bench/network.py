@@ -22,7 +22,7 @@ from pathlib import Path
 
 from own_cloud import add_images_option, client, cloud_up
 
-from skylift.cloud.home import Home
+from skylift.cloud.state.home import Home
 
 PORT = 5201
 PATIENCE = 30.0

@@ -25,7 +25,7 @@ from pathlib import Path
 from far_api import Call, FarApi, far_api
 from own_cloud import EXAMPLES, SKYLIFT, add_images_option, client, cloud_up
 
-from skylift.cloud.home import Home
+from skylift.cloud.state.home import Home
 
 PAGE = Path(__file__).parents[1] / "docs" / "iam.md"
 WAYS = {

@@ -16,8 +16,8 @@ from typing import Any
 import boto3
 from ssh_way import await_banner, ssh_argv
 
-from skylift.cloud.compute.image import default_image
-from skylift.cloud.home import Home, default_home
+from skylift.cloud.compute.image.image import default_image
+from skylift.cloud.state.home import Home, default_home
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SKYLIFT = (sys.executable, "-P", "-m", "skylift.cli.main")

@@ -33,8 +33,8 @@ from own_cloud import add_images_option, cloud_up, environment, small_server
 from ssh_way import await_banner
 
 import skylift
-from skylift.cloud.compute.server import find_programs
-from skylift.cloud.home import Home
+from skylift.cloud.compute.server.server import find_programs
+from skylift.cloud.state.home import Home
 
 Times = dict[str, float]
 """Seconds, by what they are of."""

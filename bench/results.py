@@ -30,7 +30,7 @@ from pathlib import Path
 from inputs import through_loopback
 from own_cloud import SKYLIFT, add_images_option, aws_environment, client, cloud_up, environment, server_with
 
-from skylift.cloud.home import Home
+from skylift.cloud.state.home import Home
 
 MIB = 1 << 20
 PROGRAM = """import os, sys, time

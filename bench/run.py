@@ -20,8 +20,8 @@ import time
 from bare_server import BareServer, bare_server
 from own_cloud import EXAMPLES, SKYLIFT, add_images_option, cloud_up, environment
 
-from skylift.cloud.compute.image import default_image
-from skylift.cloud.home import Home
+from skylift.cloud.compute.image.image import default_image
+from skylift.cloud.state.home import Home
 
 Times = dict[str, float]
 

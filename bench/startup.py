@@ -16,7 +16,7 @@ import time
 
 from own_cloud import SKYLIFT, add_images_option, cloud_up, environment
 
-from skylift.cloud.home import Home
+from skylift.cloud.state.home import Home
 
 COMMANDS = {
     "python -c pass": (sys.executable, "-c", "pass"),

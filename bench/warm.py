@@ -21,7 +21,7 @@ from pathlib import Path
 
 from own_cloud import EXAMPLES, SKYLIFT, add_images_option, client, cloud_up, environment, skylift
 
-from skylift.cloud.home import Home
+from skylift.cloud.state.home import Home
 
 Times = dict[str, float]
 PACKAGES = "numpy==2.2.6\npandas==2.3.3\n"

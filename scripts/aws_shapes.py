@@ -43,7 +43,7 @@ HEAD = """\
 from datetime import datetime
 from typing import NotRequired, TypedDict
 
-from skylift.cloud.bucket import FileBody, Spool
+from skylift.cloud.domain.bucket import FileBody, Spool
 """
 
 

@@ -20,7 +20,7 @@ from shared_images import ensure_kept_image, one_at_a_time
 from slowest import Slowest
 
 from skylift import catalogue
-from skylift.cloud.home import Home
+from skylift.cloud.state.home import Home
 
 # What decides about a change is the same each time, whatever else the machine is doing. To hunt with other examples:
 # `pytest --hypothesis-profile=hunt`.
@@ -56,7 +56,7 @@ LONG = (
     "tests/real/test_soak.py",
     "tests/real/test_lifecycle.py",
     "tests/real/test_restart.py",
-    "tests/cloud/compute/test_image.py",
+    "tests/cloud/compute/image/test_image.py",
     "tests/cloud/wire/test_round_trip.py",
     "tests/runner/test_supervisor.py",
     "tests/cli/test_consent.py",

@@ -14,11 +14,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from ipaddress import IPv4Address
 
-from skylift.cloud.compute.claim import Claim
-from skylift.cloud.compute.namespace import Namespace
-from skylift.cloud.compute.network import Network
-from skylift.cloud.compute.plan import VpcPlan
-from skylift.cloud.network import (
+from skylift.cloud.compute.network.loopback_range import Claim
+from skylift.cloud.compute.network.namespace import Namespace
+from skylift.cloud.compute.network.network import Network
+from skylift.cloud.compute.network.plan import VpcPlan
+from skylift.cloud.domain.network import (
     NetworkInterface,
     Route,
     RouteAssociation,

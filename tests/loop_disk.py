@@ -14,8 +14,8 @@ from pathlib import Path
 from real_cloud import UP, RealCloud
 from real_server import until
 
-from skylift.cloud.home import Home
-from skylift.cloud.joints.leave import leave_machine
+from skylift.cloud.state.home import Home
+from skylift.cloud.wiring.teardown import leave_machine
 
 MIB = 1 << 20
 _SHUTDOWN, _WITHOUT_LOG = 0x8004587D, 2

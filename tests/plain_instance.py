@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from skylift.cloud.instance import Instance
+from skylift.cloud.domain.instance import Instance
 
 LAUNCHED = datetime(2026, 1, 1, tzinfo=UTC)
 

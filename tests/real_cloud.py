@@ -20,8 +20,8 @@ from kernel_traces import traces
 from ports import quiet_port
 from real_server import Server, ending
 
-from skylift.cloud.data import Endpoint
-from skylift.cloud.home import Home
+from skylift.cloud.state.data import Endpoint
+from skylift.cloud.state.home import Home
 
 UP: list[RealCloud] = []
 """Those that are there now, for whoever tells of a test that failed."""

@@ -19,9 +19,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from skylift.cloud.compute.image import ensure_image
-from skylift.cloud.compute.recipe import read_recipe
-from skylift.cloud.data import Data
+from skylift.cloud.compute.image.image import ensure_image
+from skylift.cloud.compute.image.recipe import read_recipe
+from skylift.cloud.state.data import Data
 
 KEPT = Path("/var/cache/skylift-tests")
 UNUSED = 14 * 24 * 3600

@@ -8,9 +8,9 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from skylift.cloud.compute.image import default_image
-from skylift.cloud.data import PLACE
-from skylift.cloud.home import Home, default_home
+from skylift.cloud.compute.image.image import default_image
+from skylift.cloud.state.data import PLACE
+from skylift.cloud.state.home import Home, default_home
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from kernel_traces import processes_of
 
-from skylift.cloud.home import Home
+from skylift.cloud.state.home import Home
 
 IN_HOME = {"credentials.json"}
 IN_DATA = set(

@@ -17,12 +17,21 @@ MAY_NOT_IMPORT = {
     "skylift.catalogue": ["skylift." + room for room in ("runner", "cloud", "place")],
     "skylift.runner": ["skylift.cloud", "skylift.place"],
     "skylift.cloud": ["skylift.runner", "skylift.place"],
-    "skylift.cloud.wire": ["skylift.cloud." + room for room in ("services", "store", "loops", "compute")],
-    "skylift.cloud.services": ["skylift.cloud." + room for room in ("wire", "loops", "compute")] + ["botocore"],
-    "skylift.cloud.store": ["skylift.cloud." + room for room in ("wire", "services", "loops", "compute")],
+    "skylift.cloud.wire": ["skylift.cloud." + room for room in ("services", "store", "loops", "compute", "process")],
+    "skylift.cloud.services": ["skylift.cloud." + room for room in ("wire", "loops", "compute", "process")]
+    + ["botocore"],
+    "skylift.cloud.store": ["skylift.cloud." + room for room in ("wire", "services", "loops", "compute", "process")],
     "skylift.cloud.loops": ["skylift.cloud." + room for room in ("wire", "services")],
-    "skylift.cloud.compute": ["skylift.cloud." + room for room in ("wire", "services", "store", "loops")],
+    "skylift.cloud.compute": ["skylift.cloud." + room for room in ("wire", "services", "store", "loops", "process")],
 }
+
+STANDARD_LIBRARY_ONLY = {
+    "skylift.catalogue": [],
+    "skylift.cloud.domain": [],
+    "skylift.cloud.state": ["skylift.cloud.domain"],
+    "skylift.cloud.process": ["skylift.cloud.domain", "skylift.cloud.state"],
+}
+"""Rooms that need no other library, and what of this package each may import besides its own files."""
 
 FOLDERS_USE = {
     "api": [],
@@ -90,7 +99,7 @@ def within(module: str, package: str) -> bool:
 
 def joins(path: Path) -> bool:
     """Whether this is where the cloud's rooms are joined."""
-    return path in MAIN or path.parent == PACKAGE / "cloud" / "joints"
+    return path in MAIN or path.parent == PACKAGE / "cloud" / "wiring"
 
 
 @pytest.mark.parametrize("room", sorted(MAY_NOT_IMPORT))
@@ -214,37 +223,35 @@ def test_nothing_imports_the_command_line() -> None:
     assert wrong == []
 
 
-def test_the_catalogue_needs_the_standard_library_only() -> None:
+@pytest.mark.parametrize("room", sorted(STANDARD_LIBRARY_ONLY))
+def test_a_room_needs_the_standard_library_only(room: str) -> None:
     wrong = [
-        f"{path.name} imports {module}"
-        for path in files("skylift.catalogue")
+        f"{path.relative_to(PACKAGE)} imports {module}"
+        for path in files(room)
         for module in imports(path)
-        if module.split(".")[0] not in sys.stdlib_module_names and not within(module, "skylift.catalogue")
+        if module.split(".")[0] not in sys.stdlib_module_names
+        and not any(within(module, allowed) for allowed in (room, *STANDARD_LIBRARY_ONLY[room]))
     ]
+    assert files(room)
     assert wrong == []
 
 
-def test_only_where_rooms_are_joined_is_a_joint_known() -> None:
+def test_the_root_of_the_cloud_has_its_start_alone() -> None:
+    assert {path.name for path in (PACKAGE / "cloud").glob("*.py")} == {
+        "__init__.py",
+        "__main__.py",
+        "main.py",
+    }
+
+
+def test_only_the_wiring_knows_the_wiring() -> None:
     wrong = [
         f"{path.relative_to(PACKAGE)} imports {module}"
         for path in files("skylift")
         if not joins(path)
         for module in imports(path)
-        if within(module, "skylift.cloud.joints") or within(module, "skylift.cloud.main")
+        if within(module, "skylift.cloud.wiring") or within(module, "skylift.cloud.main")
     ]
-    assert wrong == []
-
-
-def test_nouns_import_the_standard_library_only() -> None:
-    nouns = [path for path in (PACKAGE / "cloud").glob("*.py") if path not in MAIN and path.name != "__init__.py"]
-    wrong = [
-        f"{path.name} imports {module}"
-        for path in nouns
-        for module in imports(path)
-        if module.split(".")[0] not in sys.stdlib_module_names
-        and module.rpartition(".")[0] not in {f"skylift.cloud.{noun.stem}" for noun in nouns}
-    ]
-    assert nouns
     assert wrong == []
 
 

@@ -13,10 +13,10 @@ import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from skylift.cloud.data import Endpoint
-from skylift.cloud.durable import make_directory, sync_directory
-from skylift.cloud.home import Home, RootKey
-from skylift.cloud.person import calling_user
+from skylift.cloud.state.data import Endpoint
+from skylift.cloud.state.durable import make_directory, sync_directory
+from skylift.cloud.state.home import Home, RootKey
+from skylift.cloud.state.person import calling_user
 from skylift.runner.errors import UsageError
 
 _NOTE = "# Written by `skylift cloud env --profile`; `skylift cloud down` removes it.\n"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from skylift.cli.say import say
 
 if TYPE_CHECKING:
-    from skylift.cloud.compute.image import Progress
+    from skylift.cloud.compute.image.image import Progress
 
 
 @contextmanager

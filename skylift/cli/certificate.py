@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from skylift.cloud.durable import replace_file
-from skylift.cloud.home import Home
+from skylift.cloud.state.durable import replace_file
+from skylift.cloud.state.home import Home
 
 GOOD_FOR = timedelta(days=825)
 RENEWED = timedelta(days=30)

@@ -14,9 +14,9 @@ import typer
 from skylift.cli import bill, market
 from skylift.cli.connect import connect
 from skylift.cli.say import say, say_json, say_text
-from skylift.cloud.data import Endpoint
-from skylift.cloud.home import Home, RootKey, default_home
-from skylift.cloud.opening import OWNERS_WISH
+from skylift.cloud.domain.opening import OWNERS_WISH
+from skylift.cloud.state.data import Endpoint
+from skylift.cloud.state.home import Home, RootKey, default_home
 
 
 def register(app: typer.Typer) -> None:
@@ -86,7 +86,7 @@ def up(
 
 def _checked(allow: list[str] | None) -> list[str] | None:
     """Openings in their one form. Raises UsageError for what is none."""
-    from skylift.cloud.opening import OpeningError, parse_openings
+    from skylift.cloud.domain.opening import OpeningError, parse_openings
     from skylift.runner.errors import UsageError
 
     if not allow:
@@ -173,7 +173,7 @@ def status(
 
 def describe(home: Home) -> dict[str, Any]:
     """What `cloud status --json` shows; the endpoint's own facts only while it is up."""
-    from skylift.cloud.compute.image import default_image
+    from skylift.cloud.compute.image.image import default_image
 
     endpoint = home.endpoint() if home.running_pid() is not None else None
     image = default_image(home.data)

@@ -24,7 +24,7 @@ def connect(
 ) -> None:
     """Print the steps to connect to an instance with SSH."""
     from skylift.cli.bar import build_bar
-    from skylift.cloud.home import default_home
+    from skylift.cloud.state.home import default_home
     from skylift.place.local import local_settings, running_cloud
     from skylift.runner.remote.api import Api
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from skylift.cli.say import say, say_json
-from skylift.cloud.home import default_home
+from skylift.cloud.state.home import default_home
 
 if TYPE_CHECKING:
     from skylift.cloud.compute.capability import Capability
@@ -31,9 +31,9 @@ def doctor(
 
     Exits with 1 when something is missing. Some things take root to try.
     """
-    from skylift.cloud.compute.capability import probe
+    from skylift.cloud.compute.capability import assess
 
-    capabilities = probe(default_home(), port)
+    capabilities = assess(default_home(), port)
     if as_json:
         say_json([asdict(capability) for capability in capabilities])
     else:

@@ -11,7 +11,7 @@ import typer
 from skylift.cli.say import say
 
 if TYPE_CHECKING:
-    from skylift.cloud.home import Home
+    from skylift.cloud.state.home import Home
     from skylift.runner.jobs.jobs import Jobs, Listed
 
 _AT_A_TIME = 8

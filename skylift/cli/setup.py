@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from skylift.cli.say import say
-from skylift.cloud.home import Home, default_home
+from skylift.cloud.state.home import Home, default_home
 
 if TYPE_CHECKING:
-    from skylift.cloud.compute.programs import Part
+    from skylift.cloud.compute.packages import Part
 
 
 def register(app: typer.Typer) -> None:
@@ -58,12 +58,12 @@ class Setup:
         self._say_ready()
 
     def _missing(self) -> list[Part]:
-        from skylift.cloud.compute.programs import missing_parts
+        from skylift.cloud.compute.packages import missing_parts
 
         return missing_parts()
 
     def _complete(self, missing: list[Part]) -> bool:
-        from skylift.cloud.compute.image import default_image
+        from skylift.cloud.compute.image.image import default_image
 
         if missing:
             return False
@@ -93,7 +93,7 @@ class Setup:
             raise UsageError("Nothing was installed.", f"The command is: sudo {command}")
 
     def _install(self, missing: list[Part]) -> None:
-        from skylift.cloud.compute.programs import missing_parts
+        from skylift.cloud.compute.packages import missing_parts
         from skylift.runner.errors import RunError
 
         environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
@@ -128,7 +128,7 @@ def has_apt() -> bool:
 
 
 def names(missing: list[Part]) -> list[str]:
-    from skylift.cloud.compute.programs import packages
+    from skylift.cloud.compute.packages import packages
 
     return packages(missing)
 

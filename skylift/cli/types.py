@@ -103,7 +103,7 @@ def types(
 
 def _refresh(region: str | None) -> str:
     """Of this region, or of that which boto3 finds. What cannot be had is told, and the figures of before are used."""
-    from skylift.cloud.home import default_home
+    from skylift.cloud.state.home import default_home
     from skylift.place.figures import own_figures
     from skylift.runner.job.cache import Cache
     from skylift.runner.launch.aws_settings import aws_settings

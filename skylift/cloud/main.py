@@ -4,7 +4,7 @@ bytes -> wire -> Desk.perform -> services -> store       answers
 store -> loops -> compute -> the kernel                  makes them true
 compute -> loops -> store                                says what became of it
 
-Where two rooms meet in more than a line, that is a file in joints/.
+Where two rooms meet in more than a line, that is a file in wiring/.
 """
 
 from __future__ import annotations
@@ -25,36 +25,59 @@ from functools import partial
 from pathlib import Path
 
 from skylift.catalogue import types
-from skylift.cloud.cannot_start import USAGE, CannotStart
-from skylift.cloud.compute.capture import CaptureFailed, Captures
-from skylift.cloud.compute.claim import Claim
-from skylift.cloud.compute.destinations import destinations
-from skylift.cloud.compute.disk import DiskError
+from skylift.cloud.compute.disk.disk import DiskError
+from skylift.cloud.compute.disk.mount_into import plug, unplug
+from skylift.cloud.compute.image.image_from_disk import CaptureFailed, Captures
 from skylift.cloud.compute.leftover import await_leftovers
-from skylift.cloud.compute.metadata import MetadataService
-from skylift.cloud.compute.network import Network, claims
-from skylift.cloud.compute.network_error import NetworkError
-from skylift.cloud.compute.plug import plug, unplug
-from skylift.cloud.compute.rootfs import RootfsError
-from skylift.cloud.compute.seccomp import ProfileMissing
-from skylift.cloud.compute.server import ServerError, Servers
-from skylift.cloud.data import Endpoint
-from skylift.cloud.home import Home
-from skylift.cloud.instance import Console
-from skylift.cloud.joints import alarm_action
-from skylift.cloud.joints.desk import Desk
-from skylift.cloud.joints.first_facts import (
+from skylift.cloud.compute.network.error import NetworkError
+from skylift.cloud.compute.network.loopback_range import Claim
+from skylift.cloud.compute.network.metadata import MetadataService
+from skylift.cloud.compute.network.network import Network, claims
+from skylift.cloud.compute.server.destinations import destinations
+from skylift.cloud.compute.server.rootfs import RootfsError
+from skylift.cloud.compute.server.seccomp import ProfileMissing
+from skylift.cloud.compute.server.server import ServerError, Servers
+from skylift.cloud.domain.instance import Console
+from skylift.cloud.loops.adoption import Adoption
+from skylift.cloud.loops.cloudwatch.alarm import AlarmLoop
+from skylift.cloud.loops.cloudwatch.metering import Metering
+from skylift.cloud.loops.ebs.hold import Hold
+from skylift.cloud.loops.ebs.root_copy import RootCopies
+from skylift.cloud.loops.ebs.snapshot import SnapshotLoop
+from skylift.cloud.loops.ebs.volume import Sockets, VolumeLoop
+from skylift.cloud.loops.ec2.image import ImageLoop
+from skylift.cloud.loops.ec2.instance import Cables, InstanceLoop
+from skylift.cloud.loops.ec2.server_spec import Draughtsman
+from skylift.cloud.loops.engine import Engine
+from skylift.cloud.loops.market.fleet import FleetLoop
+from skylift.cloud.loops.market.spot import SpotLoop
+from skylift.cloud.loops.ticker import Ticker
+from skylift.cloud.loops.vpc.network import NetworkLoop
+from skylift.cloud.process.cannot_start import USAGE, CannotStart
+from skylift.cloud.process.laps import Laps, process_began
+from skylift.cloud.process.listening import listen_for_tls, listen_on_loopback
+from skylift.cloud.process.lock import hold
+from skylift.cloud.process.log import CappedLog, OneLine
+from skylift.cloud.process.sealed import root_path, seal
+from skylift.cloud.services.api.zone import zone_id
+from skylift.cloud.services.ec2.identity_document import Notary
+from skylift.cloud.services.market import fleet_upkeep
+from skylift.cloud.state.data import Endpoint
+from skylift.cloud.state.home import Home
+from skylift.cloud.store.database import Database, StoreError
+from skylift.cloud.wire.endpoint import AwsEndpoint, load_models
+from skylift.cloud.wiring import alarm_action
+from skylift.cloud.wiring.bootstrap import (
     DEFAULT_REGION,
     allowed_openings,
     first_facts,
     open_database,
     preferred_net,
 )
-from skylift.cloud.joints.groups import make_groups
-from skylift.cloud.joints.leave import take_down
-from skylift.cloud.joints.ledger import account_for_the_gone, keep_last_seen, note_the_gone
-from skylift.cloud.joints.openings import Openings
-from skylift.cloud.joints.premises import (
+from skylift.cloud.wiring.dispatcher import Desk
+from skylift.cloud.wiring.link_local import Stations
+from skylift.cloud.wiring.openings import Openings
+from skylift.cloud.wiring.paths import (
     RUN,
     been_up,
     make_disks,
@@ -64,34 +87,11 @@ from skylift.cloud.joints.premises import (
     places_of_work,
     size_of,
 )
-from skylift.cloud.joints.records import Records
-from skylift.cloud.joints.spot import Market
-from skylift.cloud.joints.stations import Stations
-from skylift.cloud.laps import Laps, process_began
-from skylift.cloud.listening import listen_for_tls, listen_on_loopback
-from skylift.cloud.lock import hold
-from skylift.cloud.log import CappedLog, OneLine
-from skylift.cloud.loops.adoption import Adoption
-from skylift.cloud.loops.alarm import AlarmLoop
-from skylift.cloud.loops.blueprint import Draughtsman
-from skylift.cloud.loops.engine import Engine
-from skylift.cloud.loops.fleet import FleetLoop
-from skylift.cloud.loops.hold import Hold
-from skylift.cloud.loops.image import ImageLoop
-from skylift.cloud.loops.instance import Cables, InstanceLoop
-from skylift.cloud.loops.metering import Metering
-from skylift.cloud.loops.network import NetworkLoop
-from skylift.cloud.loops.root_copy import RootCopies
-from skylift.cloud.loops.snapshot import SnapshotLoop
-from skylift.cloud.loops.spot import SpotLoop
-from skylift.cloud.loops.ticker import Ticker
-from skylift.cloud.loops.volume import Sockets, VolumeLoop
-from skylift.cloud.sealed import root_path, seal
-from skylift.cloud.services.api.zone import zone_id
-from skylift.cloud.services.ec2.identity_document import Notary
-from skylift.cloud.services.market import fleet_upkeep
-from skylift.cloud.store.database import Database, StoreError
-from skylift.cloud.wire.endpoint import AwsEndpoint, load_models
+from skylift.cloud.wiring.queries import Records
+from skylift.cloud.wiring.reconcile_on_start import account_for_the_gone, keep_last_seen, note_the_gone
+from skylift.cloud.wiring.scaling_group import make_groups
+from skylift.cloud.wiring.spot import Market
+from skylift.cloud.wiring.teardown import take_down
 from skylift.version import __version__
 
 log = logging.getLogger("skylift.cloud")

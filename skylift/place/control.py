@@ -8,7 +8,7 @@ from typing import Any
 from botocore.config import Config
 from botocore.session import Session
 
-from skylift.cloud.home import default_home
+from skylift.cloud.state.home import default_home
 from skylift.cloud.wire.models import OWN_MODELS
 from skylift.place.local import running_cloud
 from skylift.runner.errors import Refused, UsageError

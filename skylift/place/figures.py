@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from skylift import catalogue
-from skylift.cloud.home import default_home
+from skylift.cloud.state.home import default_home
 
 
 def own_figures() -> Path:

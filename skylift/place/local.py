@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import Literal, NoReturn
 
-from skylift.cloud.data import Endpoint
-from skylift.cloud.home import Home, RootKey, default_home
+from skylift.cloud.state.data import Endpoint
+from skylift.cloud.state.home import Home, RootKey, default_home
 from skylift.place.privilege import is_root, run_as_root
 from skylift.place.start import Showing, bring_up, prepare_home, refuse_earlier, unseen
 from skylift.runner.errors import USAGE, RunError, UsageError
@@ -58,7 +58,7 @@ def ensure_cloud_up(home: Home, showing: Showing = unseen) -> tuple[Endpoint, Ro
 
 def _refuse_to_start(home: Home) -> NoReturn:
     """Nobody starts a cloud by looking at it."""
-    from skylift.cloud.compute.image import default_image
+    from skylift.cloud.compute.image.image import default_image
 
     refuse_earlier(home)
     if not home.data.path.exists():

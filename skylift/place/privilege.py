@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from skylift import version
-from skylift.cloud.home import Home
+from skylift.cloud.state.home import Home
 from skylift.runner.errors import UsageError
 
 PRESERVED = (

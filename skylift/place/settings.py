@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from skylift.cloud.home import default_home
+from skylift.cloud.state.home import default_home
 from skylift.place.start import Showing, unseen
 from skylift.runner.errors import UsageError
 

@@ -14,13 +14,13 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from skylift.cloud.data import NotRoots, open_for_user
-from skylift.cloud.home import Home
+from skylift.cloud.state.data import NotRoots, open_for_user
+from skylift.cloud.state.home import Home
 from skylift.place.privilege import same_package
 from skylift.runner.errors import USAGE, RunError, UsageError
 
 if TYPE_CHECKING:
-    from skylift.cloud.compute.image import Progress
+    from skylift.cloud.compute.image.image import Progress
 
 Showing = Callable[[], "AbstractContextManager[Progress]"]
 """How the building of an image, which takes its time, is shown to whoever waits for it."""
@@ -50,8 +50,8 @@ def bring_up(
 
 def require_image(home: Home, showing: Showing = unseen) -> None:
     """Build the image if it is not there. Raises UsageError where this machine is in the way, else RunError."""
-    from skylift.cloud.compute.image import BuildToolMissing, DiskFull, ImageError, default_image, ensure_image
-    from skylift.cloud.compute.recipe import ArchitectureUnknown
+    from skylift.cloud.compute.image.image import BuildToolMissing, DiskFull, ImageError, default_image, ensure_image
+    from skylift.cloud.compute.image.recipe import ArchitectureUnknown
 
     try:
         if default_image(home.data) is None:
@@ -79,7 +79,7 @@ def _require_port(port: int | None) -> None:
 
 def require_parts() -> None:
     """Raises UsageError naming what is not installed."""
-    from skylift.cloud.compute.programs import missing_parts
+    from skylift.cloud.compute.packages import missing_parts
 
     if missing := missing_parts():
         raise UsageError(
@@ -218,7 +218,7 @@ def _one_at_a_time(home: Home) -> Iterator[None]:
 def is_here(home: Home) -> bool:
     """Whether there is anything to take off this machine: data, or what a cloud whose data was deleted has left in the
     kernel."""
-    from skylift.cloud.compute.network import claims
+    from skylift.cloud.compute.network.network import claims
 
     return home.data.path.exists() or claims().find(home.path) is not None
 

@@ -20,7 +20,7 @@ import pytest
 from kernel_traces import traces
 from ports import quiet_port
 
-from skylift.cloud.home import Home
+from skylift.cloud.state.home import Home
 
 pytestmark = pytest.mark.real
 

@@ -16,10 +16,10 @@ from typer.core import TyperGroup
 from skylift import __version__
 from skylift.cli.cloud import exports
 from skylift.cli.main import COMMANDS, make_app, perform
-from skylift.cloud.compute.image import BuildFailed, BuildToolMissing, DiskFull, MirrorUnreachable
-from skylift.cloud.compute.recipe import ArchitectureUnknown
-from skylift.cloud.data import Endpoint
-from skylift.cloud.home import Home, RootKey
+from skylift.cloud.compute.image.image import BuildFailed, BuildToolMissing, DiskFull, MirrorUnreachable
+from skylift.cloud.compute.image.recipe import ArchitectureUnknown
+from skylift.cloud.state.data import Endpoint
+from skylift.cloud.state.home import Home, RootKey
 from skylift.place.start import require_image
 from skylift.runner.errors import RunError, SkyliftError, UsageError
 
@@ -114,7 +114,7 @@ def test_a_build_that_fails_is_the_users_or_skylifts(
     def fail(home: Home, progress: object) -> None:
         raise error
 
-    monkeypatch.setattr("skylift.cloud.compute.image.ensure_image", fail)
+    monkeypatch.setattr("skylift.cloud.compute.image.image.ensure_image", fail)
     with pytest.raises(kind, match=str(error)) as failure:
         require_image(home)
     assert failure.value.advice.endswith(advice)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from skylift.cli.main import perform
-from skylift.cloud.home import default_home
+from skylift.cloud.state.home import default_home
 from skylift.place.settings import settings_for
 from skylift.runner.errors import NoCredentials, UsageError
 from skylift.runner.launch.image import PUBLISHED

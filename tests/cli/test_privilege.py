@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import skylift
-from skylift.cloud.home import Home
+from skylift.cloud.state.home import Home
 from skylift.place.privilege import PRESERVED, root_command, root_environment, run_as_root
 from skylift.runner.errors import UsageError
 

@@ -11,8 +11,8 @@ import pytest
 
 from skylift.cli import setup as setup_room
 from skylift.cli.setup import Setup, install_command
-from skylift.cloud.compute.programs import PARTS, Part, missing_parts, packages
-from skylift.cloud.home import Home
+from skylift.cloud.compute.packages import PARTS, Part, missing_parts, packages
+from skylift.cloud.state.home import Home
 from skylift.runner.errors import RunError, UsageError
 
 ABSENT = Part("a part of nothing", "no-such-package", programs=("no-such-program-anywhere",))
@@ -27,7 +27,7 @@ def home(tmp_path: Path) -> Home:
 def lacking(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine on which one thing is missing."""
     monkeypatch.setattr(
-        "skylift.cloud.compute.programs.missing_parts", lambda: missing_parts([*PARTS[:1], ABSENT])[-1:]
+        "skylift.cloud.compute.packages.missing_parts", lambda: missing_parts([*PARTS[:1], ABSENT])[-1:]
     )
 
 

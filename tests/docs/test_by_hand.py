@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from real_cloud import RealCloud, real_cloud
 
-from skylift.cloud.home import Home
+from skylift.cloud.state.home import Home
 
 pytestmark = pytest.mark.real
 

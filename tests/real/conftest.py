@@ -8,7 +8,7 @@ import pytest
 from real_cloud import RealCloud, real_cloud
 from real_server import Server
 
-from skylift.cloud.home import Home
+from skylift.cloud.state.home import Home
 
 
 @pytest.fixture(scope="session")

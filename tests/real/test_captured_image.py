@@ -11,7 +11,7 @@ import pytest
 from real_cloud import RealCloud
 from real_server import Server, until
 
-from skylift.cloud.compute.server import find_programs
+from skylift.cloud.compute.server.server import find_programs
 
 pytestmark = pytest.mark.real
 

@@ -29,10 +29,10 @@ from kernel_world import (
     ip,
 )
 
-from skylift.cloud.compute import wayout
-from skylift.cloud.compute.edge import edge_name
-from skylift.cloud.compute.network import Network, claims, sweep
-from skylift.cloud.opening import parse_openings
+from skylift.cloud.compute.network import pasta
+from skylift.cloud.compute.network.network import Network, claims, sweep
+from skylift.cloud.compute.network.uplink import edge_name
+from skylift.cloud.domain.opening import parse_openings
 
 pytestmark = pytest.mark.real
 
@@ -277,7 +277,7 @@ def test_servers_cannot_fill_the_hosts_table_of_connections(world: World, monkey
                 client.send(b"new")
             return clients
 
-        monkeypatch.setattr(wayout, "share_of_connections", lambda: share)
+        monkeypatch.setattr(pasta, "share_of_connections", lambda: share)
         reopen(world)
         try:
             clients = world.servers["web"].namespace.run(lambda: send(3 * share))
@@ -296,10 +296,10 @@ def test_servers_cannot_fill_the_hosts_table_of_connections(world: World, monkey
 
 
 def test_the_way_out_has_so_many_descriptors_and_no_more(world: World) -> None:
-    (pid,) = wayout.running(world.claim)
+    (pid,) = pasta.running(world.claim)
     lines = Path(f"/proc/{pid}/limits").read_text().splitlines()
     soft, hard = next(line.split()[3:5] for line in lines if line.startswith("Max open files"))
-    assert int(soft) <= int(hard) <= wayout.share_of_connections()
+    assert int(soft) <= int(hard) <= pasta.share_of_connections()
 
 
 def test_there_is_no_ipv6(world: World) -> None:

@@ -11,7 +11,7 @@ from dressed import Somebody, documented_policies, somebody
 from real_cloud import RealCloud, real_cloud
 from real_server import until
 
-from skylift.cloud.home import Home
+from skylift.cloud.state.home import Home
 
 pytestmark = pytest.mark.real
 

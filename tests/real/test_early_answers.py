@@ -18,7 +18,7 @@ from real_cloud import RealCloud
 from real_server import ending, until
 from test_restart import ASK_WHO, TERMINATES, end_inside
 
-from skylift.cloud.compute.server import find_programs
+from skylift.cloud.compute.server.server import find_programs
 
 pytestmark = pytest.mark.real
 

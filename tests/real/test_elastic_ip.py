@@ -11,7 +11,7 @@ import pytest
 from real_cloud import RealCloud
 from real_server import Server, until
 
-from skylift.cloud.compute.namespace import Namespace
+from skylift.cloud.compute.network.namespace import Namespace
 
 pytestmark = pytest.mark.real
 

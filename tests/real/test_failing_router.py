@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 from kernel_world import ANYWHERE, DATABASE, WEB, World, allow, ask, reaches
 
-from skylift.cloud.compute import firewall
-from skylift.cloud.compute.conntrack import forget
-from skylift.cloud.compute.namespace import Namespace
-from skylift.cloud.compute.netlink import NAMESPACES
-from skylift.cloud.compute.network import claims, sweep
-from skylift.cloud.compute.network_error import RouterBehind
-from skylift.cloud.compute.plan import Peer, VpcPlan
-from skylift.cloud.compute.router import router_name
-from skylift.cloud.network import Route, Vpc
+from skylift.cloud.compute.network import firewall
+from skylift.cloud.compute.network.conntrack import forget
+from skylift.cloud.compute.network.error import RouterBehind
+from skylift.cloud.compute.network.namespace import Namespace
+from skylift.cloud.compute.network.netlink import NAMESPACES
+from skylift.cloud.compute.network.network import claims, sweep
+from skylift.cloud.compute.network.plan import Peer, VpcPlan
+from skylift.cloud.compute.network.router import router_name
+from skylift.cloud.domain.network import Route, Vpc
 
 pytestmark = pytest.mark.real
 

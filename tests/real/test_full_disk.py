@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from loop_disk import cloud_on, disk
 from real_server import Server, until
 
-from skylift.cloud.home import Home
+from skylift.cloud.state.home import Home
 
 pytestmark = pytest.mark.real
 

@@ -25,7 +25,7 @@ from real_cloud import RealCloud
 from real_server import Server, until
 from shared_images import share_images
 
-from skylift.cloud.home import Home
+from skylift.cloud.state.home import Home
 
 pytestmark = pytest.mark.real
 

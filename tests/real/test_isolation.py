@@ -14,7 +14,7 @@ from kernel_traces import UIDS
 from real_cloud import RealCloud
 from real_server import Server, until
 
-from skylift.cloud.compute.stored import STORED
+from skylift.cloud.compute.image.stored import STORED
 
 pytestmark = pytest.mark.real
 

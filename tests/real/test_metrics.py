@@ -9,7 +9,7 @@ import pytest
 from real_cloud import RealCloud
 from real_server import Server
 
-from skylift.cloud.compute.meter import Meter
+from skylift.cloud.compute.server.meter import Meter
 
 pytestmark = pytest.mark.real
 

@@ -18,7 +18,7 @@ import pytest
 from real_cloud import RealCloud, real_cloud
 from real_server import until
 
-from skylift.cloud.home import Home
+from skylift.cloud.state.home import Home
 
 pytestmark = pytest.mark.real
 

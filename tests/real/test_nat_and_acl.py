@@ -29,9 +29,9 @@ from kernel_world import (
     reaches,
 )
 
-from skylift.cloud.compute.network import claims, sweep
-from skylift.cloud.compute.plan import VpcPlan
-from skylift.cloud.network import (
+from skylift.cloud.compute.network.network import claims, sweep
+from skylift.cloud.compute.network.plan import VpcPlan
+from skylift.cloud.domain.network import (
     AclAssociation,
     AclEntry,
     NatAddress,

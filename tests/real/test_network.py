@@ -34,15 +34,15 @@ from kernel_world import (
     reaches,
 )
 
-from skylift.cloud.compute import firewall, wayout
-from skylift.cloud.compute.claim import Claim
-from skylift.cloud.compute.edge import HOST_LINK, OUTER_ADDRESS, edge_name
-from skylift.cloud.compute.namespace import Namespace, namespaces
-from skylift.cloud.compute.network import Network, claims, sweep
-from skylift.cloud.compute.network_error import ListenRefused, ServerGone, UnknownVpc
-from skylift.cloud.compute.plan import VpcPlan
-from skylift.cloud.compute.resolver import HostNames, Resolver, serve
-from skylift.cloud.network import (
+from skylift.cloud.compute.network import firewall, pasta
+from skylift.cloud.compute.network.error import ListenRefused, ServerGone, UnknownVpc
+from skylift.cloud.compute.network.loopback_range import Claim
+from skylift.cloud.compute.network.namespace import Namespace, namespaces
+from skylift.cloud.compute.network.network import Network, claims, sweep
+from skylift.cloud.compute.network.plan import VpcPlan
+from skylift.cloud.compute.network.resolver import HostNames, Resolver, serve
+from skylift.cloud.compute.network.uplink import HOST_LINK, OUTER_ADDRESS, edge_name
+from skylift.cloud.domain.network import (
     Vpc,
 )
 
@@ -250,14 +250,14 @@ def test_the_way_out_is_for_public_addresses_and_avoids_the_host(world: World) -
 
 
 def test_the_way_out_is_restored_when_it_has_ended(world: World) -> None:
-    wayout.stop(world.claim)
-    assert wayout.running(world.claim) == []
+    pasta.stop(world.claim)
+    assert pasta.running(world.claim) == []
     world.network.restore_way_out()
     assert world.network.way_out_problem is None
-    running = wayout.running(world.claim)
+    running = pasta.running(world.claim)
     assert len(running) == 1
     world.network.restore_way_out()
-    assert wayout.running(world.claim) == running
+    assert pasta.running(world.claim) == running
     with internet() as beyond, answering(beyond, BEYOND, WEB):
         assert world.servers["web"].namespace.run(lambda: ask(BEYOND, WEB)) == NEARBY
 
@@ -303,7 +303,7 @@ def test_ping_follows_the_groups_too(world: World) -> None:
 
 
 def test_the_way_out_runs_as_nobody_else(world: World) -> None:
-    (pid,) = wayout.running(world.claim)
+    (pid,) = pasta.running(world.claim)
     status = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
     assert status["Uid"].split() == [str(world.claim.way_out_uid)] * 4
     assert status["Gid"].split() == [str(world.claim.way_out_uid)] * 4
@@ -411,7 +411,7 @@ def test_a_new_process_adopts_and_connections_live_on(world: World) -> None:
     with world.servers["peer"].namespace.run(listen) as listener:
         with socket.create_connection((world.public("peer"), 8001), timeout=PATIENCE) as client:
             connection, _ = listener.accept()
-            pids = wayout.running(world.claim)
+            pids = pasta.running(world.claim)
             world.network.release()
             world.network = Network(world.claim)
             world.network.open()
@@ -422,7 +422,7 @@ def test_a_new_process_adopts_and_connections_live_on(world: World) -> None:
             assert connection.recv(100) == b"still here"
             connection.close()
         assert not reaches(world.public("peer"), 8001)
-    assert wayout.running(world.claim) == pids
+    assert pasta.running(world.claim) == pids
     assert all(world.network.attached(interface.id) for interface in world.interfaces.values())
     assert ask(world.public("web"), WEB) == f"127.{world.claim.number}.0.1"
 
@@ -489,7 +489,7 @@ def parts(claim: Claim) -> dict[str, object]:
         "links": [path.name for path in Path("/sys/class/net").iterdir() if path.name == claim.host_link],
         "tables": [line for line in tables.splitlines() if line.endswith(f" {claim.table}")],
         "routes": [line for line in routes.splitlines() if str(claim.carrier) in line],
-        "processes": wayout.running(claim),
+        "processes": pasta.running(claim),
         "claims": [known for known in claims().all() if known.home == claim.home],
     }
 

@@ -17,7 +17,7 @@ from kernel_world import answering, beside_the_host, reaches
 from real_cloud import RealCloud
 from real_server import Server, until
 
-from skylift.cloud.compute.namespace import Namespace
+from skylift.cloud.compute.network.namespace import Namespace
 
 pytestmark = pytest.mark.real
 

@@ -12,7 +12,7 @@ from power_soak import ROOM, PowerSoak
 from real_cloud import RealCloud
 from real_server import ending
 
-from skylift.cloud.home import Home
+from skylift.cloud.state.home import Home
 
 pytestmark = pytest.mark.real
 

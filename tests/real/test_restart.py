@@ -15,8 +15,8 @@ from real_cloud import RealCloud, real_cloud, tail
 from real_fleet import fleet_of
 from real_server import Server, ending, until
 
-from skylift.cloud.compute.network import claims
-from skylift.cloud.home import Home
+from skylift.cloud.compute.network.network import claims
+from skylift.cloud.state.home import Home
 
 pytestmark = pytest.mark.real
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from skylift.cloud.compute.namespace import Namespace, create_namespace, remove_namespace
-from skylift.cloud.compute.ruleset import Collection, Ruleset
+from skylift.cloud.compute.network.namespace import Namespace, create_namespace, remove_namespace
+from skylift.cloud.compute.network.ruleset import Collection, Ruleset
 
 pytestmark = pytest.mark.real
 

@@ -8,7 +8,7 @@ import pytest
 from real_cloud import RealCloud
 from real_server import Server
 
-from skylift.cloud.compute.lxcfs import FUSE
+from skylift.cloud.compute.server.lxcfs import FUSE
 
 pytestmark = [
     pytest.mark.real,

@@ -6,7 +6,7 @@ import pytest
 from real_cloud import real_cloud
 from soak import Soak
 
-from skylift.cloud.home import Home
+from skylift.cloud.state.home import Home
 
 pytestmark = pytest.mark.real
 

@@ -11,14 +11,15 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from skylift.cloud.compute import cgroup, trial
-from skylift.cloud.compute.image import default_image
-from skylift.cloud.compute.lxcfs import FUSE, SHARED
-from skylift.cloud.compute.programs import PARTS, Part
-from skylift.cloud.compute.recipe import ArchitectureUnknown, read_recipe
-from skylift.cloud.home import DEFAULT_PORT, Home
-from skylift.cloud.opening import OpenNow
-from skylift.cloud.person import Person, calling_user
+from skylift.cloud.compute import probe
+from skylift.cloud.compute.image.image import default_image
+from skylift.cloud.compute.image.recipe import ArchitectureUnknown, read_recipe
+from skylift.cloud.compute.packages import PARTS, Part
+from skylift.cloud.compute.server import cgroup
+from skylift.cloud.compute.server.lxcfs import FUSE, SHARED
+from skylift.cloud.domain.opening import OpenNow
+from skylift.cloud.state.home import DEFAULT_PORT, Home
+from skylift.cloud.state.person import Person, calling_user
 
 KERNEL = (5, 19)  # idmapped mounts under overlayfs
 LOCALHOST = "127.0.0.1"
@@ -34,7 +35,7 @@ class Capability:
     fix: str = ""
 
 
-def probe(home: Home, port: int | None = None) -> list[Capability]:
+def assess(home: Home, port: int | None = None) -> list[Capability]:
     """Everything that a cloud in `home` needs, in the order in which it is needed.
 
     `port` is the one that its endpoint must have; without it any will do, the usual one before others.
@@ -94,7 +95,7 @@ def _user_namespaces() -> Capability:
         return Capability(name, False, "switched off", "sysctl user.max_user_namespaces=15000")
     if os.geteuid() != 0:
         return _untried(name)
-    said = trial.user_namespace()
+    said = probe.user_namespace()
     return Capability(name, not said, said or "work", said and "check the limits of the container or VM this runs in")
 
 
@@ -104,7 +105,7 @@ def _overlay(home: Home) -> Capability:
         return _untried(name)
     place = _nearest(home.data.path)
     kind = _file_system(place)
-    said = trial.overlay(place)
+    said = probe.overlay(place)
     if not said:
         return Capability(name, True, f"works on {kind} ({place})")
     fix = "set SKYLIFT_DATA to a directory of root's on ext4, xfs or btrfs; it takes Linux 5.19, util-linux 2.39 too"
@@ -115,7 +116,7 @@ def _firewall() -> Capability:
     name = "nftables with conntrack"
     if os.geteuid() != 0:
         return _untried(name)
-    said = trial.firewall()
+    said = probe.firewall()
     return Capability(
         name, not said, said or "works", said and "modprobe nf_tables nf_conntrack nft_ct nft_nat nft_masq"
     )
@@ -125,7 +126,7 @@ def _links() -> Capability:
     name = "network namespaces, veth"
     if os.geteuid() != 0:
         return _untried(name)
-    said = trial.links()
+    said = probe.links()
     return Capability(name, not said, said or "work", said and "modprobe veth")
 
 

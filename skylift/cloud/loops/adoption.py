@@ -9,7 +9,7 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 
-from skylift.cloud.laps import Laps
+from skylift.cloud.process.laps import Laps
 
 log = logging.getLogger(__name__)
 

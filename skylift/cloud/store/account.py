@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from skylift.cloud.account import Account, CredentialReport, DocumentKey, RoleDeletion
+from skylift.cloud.domain.account import Account, CredentialReport, DocumentKey, RoleDeletion
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.mapping import table
 

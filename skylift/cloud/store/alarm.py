@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from skylift.cloud.alarm import Alarm, AlarmState, DueAction, HistoryItem, HistoryKind
+from skylift.cloud.domain.alarm import Alarm, AlarmState, DueAction, HistoryItem, HistoryKind
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.mapping import table
 

@@ -14,7 +14,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-from skylift.cloud.bucket import Bucket, BucketPolicy, Object, Part, Upload
+from skylift.cloud.domain.bucket import Bucket, BucketPolicy, Object, Part, Upload
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.mapping import table
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from skylift.cloud.connect import SessionKey
+from skylift.cloud.domain.connect import SessionKey
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.mapping import table, to_column
 

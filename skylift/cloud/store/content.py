@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from skylift.cloud.bucket import Extent, FileBody, Spool
+from skylift.cloud.domain.bucket import Extent, FileBody, Spool
 from skylift.cloud.store.database import Database, Tx
 
 

@@ -22,8 +22,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from skylift.cloud.bucket import RunningChecksum, StartChecksum
-from skylift.cloud.instance import Console
+from skylift.cloud.domain.bucket import RunningChecksum, StartChecksum
+from skylift.cloud.domain.instance import Console
 from skylift.cloud.store.commit import CommitFailed, Commits
 from skylift.cloud.store.files import Files
 from skylift.cloud.store.mapping import Table, mapped

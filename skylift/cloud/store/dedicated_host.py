@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from skylift.cloud.dedicated_host import DedicatedHost
-from skylift.cloud.instance import Instance
+from skylift.cloud.domain.dedicated_host import DedicatedHost
+from skylift.cloud.domain.instance import Instance
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.mapping import table
 from skylift.cloud.store.usage import follow_host

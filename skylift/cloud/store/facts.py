@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from skylift.cloud.facts import CloudFacts
+from skylift.cloud.domain.facts import CloudFacts
 from skylift.cloud.store.mapping import table
 
 table(CloudFacts, "cloud_facts", key=("account",))

@@ -15,9 +15,9 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
-from skylift.cloud.bucket import Extent, FileBody, Spool
-from skylift.cloud.data import Data
-from skylift.cloud.durable import make_directory, sync_directory
+from skylift.cloud.domain.bucket import Extent, FileBody, Spool
+from skylift.cloud.state.data import Data
+from skylift.cloud.state.durable import make_directory, sync_directory
 
 CHUNK = 1 << 20
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from skylift.cloud.fleet import Fleet, FleetEvent, FleetMember
-from skylift.cloud.instance import Instance
+from skylift.cloud.domain.fleet import Fleet, FleetEvent, FleetMember
+from skylift.cloud.domain.instance import Instance
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.mapping import table, to_column
 

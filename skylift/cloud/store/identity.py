@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TypeVar
 
-from skylift.cloud.bucket import BucketPolicy
-from skylift.cloud.identity import (
+from skylift.cloud.domain.bucket import BucketPolicy
+from skylift.cloud.domain.identity import (
     AccessKey,
     Group,
     InstanceProfile,
@@ -17,9 +17,9 @@ from skylift.cloud.identity import (
     Session,
     User,
 )
+from skylift.cloud.domain.vpc_endpoint import VpcEndpoint
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.mapping import mapped, table, to_column
-from skylift.cloud.vpc_endpoint import VpcEndpoint
 
 table(AccessKey, "access_keys", key=("id",))
 table(Session, "sessions", key=("access_key_id",))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from skylift.cloud.instance import ClientToken, Console, Image, Instance, KeyPair
+from skylift.cloud.domain.instance import ClientToken, Console, Image, Instance, KeyPair
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.mapping import table, to_column
 from skylift.cloud.store.usage import follow_instance

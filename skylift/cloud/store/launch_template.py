@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from skylift.cloud.launch_template import LaunchTemplate, LaunchTemplateVersion
+from skylift.cloud.domain.launch_template import LaunchTemplate, LaunchTemplateVersion
 from skylift.cloud.store.mapping import table
 
 table(LaunchTemplate, "launch_templates", key=("id",))

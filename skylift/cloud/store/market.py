@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from skylift.cloud.instance import Instance
-from skylift.cloud.market import Capacity, SpotPrice, VcpuQuota
-from skylift.cloud.spot import SpotNotice, SpotRequest
+from skylift.cloud.domain.instance import Instance
+from skylift.cloud.domain.market import Capacity, SpotPrice, VcpuQuota
+from skylift.cloud.domain.spot import SpotNotice, SpotRequest
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.mapping import table
 

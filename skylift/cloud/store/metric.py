@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 
-from skylift.cloud.metric import Filter, Metric, Point, Summary, Wanted
+from skylift.cloud.domain.metric import Filter, Metric, Point, Summary, Wanted
 from skylift.cloud.store.database import Tx
 
 HOUR, DAY = 3600, 86400

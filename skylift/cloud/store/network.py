@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from skylift.cloud.facts import CloudFacts
-from skylift.cloud.network import (
+from skylift.cloud.domain.facts import CloudFacts
+from skylift.cloud.domain.network import (
     Address,
     DhcpOptions,
     InternetGateway,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from skylift.cloud.parameter import Parameter, ParameterVersion
+from skylift.cloud.domain.parameter import Parameter, ParameterVersion
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.mapping import mapped, table
 

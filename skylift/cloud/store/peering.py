@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from skylift.cloud.peering import JOINED, Peering
+from skylift.cloud.domain.peering import JOINED, Peering
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.mapping import table
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from skylift.cloud.instance import Instance
-from skylift.cloud.placement_group import PlacementGroup
+from skylift.cloud.domain.instance import Instance
+from skylift.cloud.domain.placement_group import PlacementGroup
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.mapping import table
 

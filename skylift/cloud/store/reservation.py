@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from skylift.cloud.reservation import ReservedInstances
+from skylift.cloud.domain.reservation import ReservedInstances
 from skylift.cloud.store.mapping import table
 
 table(ReservedInstances, "reserved_instances", key=("id",))

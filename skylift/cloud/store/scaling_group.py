@@ -6,7 +6,7 @@ import uuid
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from skylift.cloud.scaling_group import (
+from skylift.cloud.domain.scaling_group import (
     TERMINATING,
     HookWait,
     LifecycleHook,

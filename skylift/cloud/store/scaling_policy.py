@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from skylift.cloud.scaling_policy import ScalingPolicy
+from skylift.cloud.domain.scaling_policy import ScalingPolicy
 from skylift.cloud.store.mapping import table
 
 table(ScalingPolicy, "scaling_policies", key=("group", "name"))

@@ -8,13 +8,13 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-from skylift.cloud.dedicated_host import DedicatedHost
-from skylift.cloud.instance import Instance
-from skylift.cloud.network import Address, NetworkInterface
+from skylift.cloud.domain.dedicated_host import DedicatedHost
+from skylift.cloud.domain.instance import Instance
+from skylift.cloud.domain.network import Address, NetworkInterface
+from skylift.cloud.domain.usage import Usage
+from skylift.cloud.domain.volume import Volume
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.mapping import table
-from skylift.cloud.usage import Usage
-from skylift.cloud.volume import Volume
 
 table(Usage, "usages", key=("number",))
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from skylift.cloud.domain.volume import Snapshot, Volume
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.mapping import table
 from skylift.cloud.store.usage import follow_volume
-from skylift.cloud.volume import Snapshot, Volume
 
 table(Volume, "volumes", key=("id",), follow=follow_volume)
 table(Snapshot, "snapshots", key=("id",))

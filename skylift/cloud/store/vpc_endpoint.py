@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
+from skylift.cloud.domain.vpc_endpoint import VpcEndpoint
 from skylift.cloud.store.mapping import table
-from skylift.cloud.vpc_endpoint import VpcEndpoint
 
 table(VpcEndpoint, "vpc_endpoints", key=("id",))

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from skylift.cloud.error import ServiceError
+from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.wire.call import Request, Response
 from skylift.cloud.wire.decode_json import JSON_SCALARS, DocumentDecoder, document
 from skylift.cloud.wire.document import DocumentCodec

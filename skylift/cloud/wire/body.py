@@ -19,8 +19,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from skylift.cloud.bucket import LARGEST_IN_ROW, RunningChecksum, Spool
-from skylift.cloud.error import ServiceError, no_room
+from skylift.cloud.domain.bucket import LARGEST_IN_ROW, RunningChecksum, Spool
+from skylift.cloud.domain.error import ServiceError, no_room
 from skylift.cloud.wire import checksum
 from skylift.cloud.wire.call import Request
 from skylift.cloud.wire.chunked import SIGNED, SIGNED_TRAILER, WORDS, ChunkDecoder, ChunkSignatures

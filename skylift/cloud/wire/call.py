@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qsl
 
-from skylift.cloud.identity import Signature
+from skylift.cloud.domain.identity import Signature
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Call:
     """One request in the model's own terms.
 
     `params` has botocore's member names and Python types: datetime for timestamps, bytes for blobs, a
-    `skylift.cloud.bucket.Spool` for a streaming body. `service` is the model's name (`ec2`, `iam`, `sts`, `s3`).
+    `skylift.cloud.domain.bucket.Spool` for a streaming body. `service` is the model's name (`ec2`, `iam`, `sts`, `s3`).
     """
 
     service: str
@@ -105,7 +105,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Response:
-    """`body` is bytes, or a `skylift.cloud.bucket.FileBody`, which wire reads, or opens as a
+    """`body` is bytes, or a `skylift.cloud.domain.bucket.FileBody`, which wire reads, or opens as a
     `files.OpenBody` to stream it. `hops` bounds how many routers its packets may cross."""
 
     status: int

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import anycrc
 
-from skylift.cloud.bucket import RunningChecksum
+from skylift.cloud.domain.bucket import RunningChecksum
 
 
 class _Crc:

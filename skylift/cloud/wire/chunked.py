@@ -13,7 +13,7 @@ import hmac
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from skylift.cloud.error import ServiceError
+from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.wire.signature import SigningKey
 
 SIGNED = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"

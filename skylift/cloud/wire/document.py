@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from skylift.cloud.bucket import Spool
-from skylift.cloud.error import ServiceError
+from skylift.cloud.domain.bucket import Spool
+from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.wire import limits
 from skylift.cloud.wire.call import Request, Response
 from skylift.cloud.wire.codec import Payload

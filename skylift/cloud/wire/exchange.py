@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from skylift.cloud.bucket import FileBody, Spool
-from skylift.cloud.error import ServiceError
+from skylift.cloud.domain.bucket import FileBody, Spool
+from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.wire import cors
 from skylift.cloud.wire.body import Receiver, announced, inflated, sink_for
 from skylift.cloud.wire.call import Call, Credential, Perform, Request, Response

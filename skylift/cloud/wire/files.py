@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from skylift.cloud.bucket import Extent, FileBody
+from skylift.cloud.domain.bucket import Extent, FileBody
 
 IN_ONE_WRITE = 256 * 1024
 """Bodies up to this size are read at once and leave together with the headers."""

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor
 from typing import Any, Protocol, TypeVar
 
-from skylift.cloud.error import ServiceError
+from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.wire.call import Request, Response
 from skylift.cloud.wire.exchange import Exchange, Parts
 from skylift.cloud.wire.plain import plain_answer

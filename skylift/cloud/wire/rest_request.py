@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, cast
 from urllib.parse import parse_qsl
 
-from skylift.cloud.bucket import Spool
-from skylift.cloud.error import ServiceError
+from skylift.cloud.domain.bucket import Spool
+from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.wire.call import Request
 from skylift.cloud.wire.codec import Payload
 from skylift.cloud.wire.decode_xml import XmlDecoder, document

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, unquote
 
-from skylift.cloud.error import ServiceError
+from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.wire.call import Request
 from skylift.cloud.wire.models import OperationModel
 

@@ -10,8 +10,8 @@ import secrets
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
-from skylift.cloud.bucket import FileBody
-from skylift.cloud.error import ServiceError
+from skylift.cloud.domain.bucket import FileBody
+from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.wire.call import Request, Response
 from skylift.cloud.wire.codec import Payload
 from skylift.cloud.wire.encode_xml import UnknownMember, Write, XmlEncoder, escape, escape_key

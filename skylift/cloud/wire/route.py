@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from urllib.parse import parse_qs
 
-from skylift.cloud.error import ServiceError
+from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.wire.aws_json import TARGET
 from skylift.cloud.wire.call import Request
 from skylift.cloud.wire.codec import Codec

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from skylift.cloud.error import ServiceError
+from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.wire import cbor
 from skylift.cloud.wire.call import Request, Response
 from skylift.cloud.wire.decode_json import CBOR_SCALARS, DocumentDecoder

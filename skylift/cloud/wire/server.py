@@ -19,7 +19,7 @@ from weakref import WeakValueDictionary
 from aiohttp import StreamReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from skylift.cloud.error import ServiceError
+from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.wire.call import Request, Response
 from skylift.cloud.wire.crowd import AT_A_TIME, Crowd, Seat, everybody, refuse
 from skylift.cloud.wire.files import OpenBody

@@ -16,8 +16,8 @@ from functools import lru_cache
 from typing import Literal
 from urllib.parse import quote, unquote_to_bytes
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Signature
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Signature
 from skylift.cloud.wire.call import Credential, Request, SecretFor
 
 ALGORITHM: Literal["AWS4-HMAC-SHA256"] = "AWS4-HMAC-SHA256"

@@ -11,8 +11,8 @@ import hmac
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Signature
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Signature
 from skylift.cloud.wire.call import Credential, Request, SecretFor
 from skylift.cloud.wire.rest_route import decoded_query
 from skylift.cloud.wire.signature import session_token, unknown_key

@@ -17,9 +17,8 @@ import boto3
 from botocore.config import Config
 from fresh_state import fresh_state
 
-from skylift.cloud.facts import CloudFacts
-from skylift.cloud.instance import Image
-from skylift.cloud.joints.desk import Desk
+from skylift.cloud.domain.facts import CloudFacts
+from skylift.cloud.domain.instance import Image
 from skylift.cloud.services.api import facts as machine
 from skylift.cloud.services.ec2.image import register_image
 from skylift.cloud.services.iam.identity import make_root_key
@@ -28,6 +27,7 @@ from skylift.cloud.store.database import Database
 from skylift.cloud.wire import checksum
 from skylift.cloud.wire.call import Call
 from skylift.cloud.wire.endpoint import AwsEndpoint
+from skylift.cloud.wiring.dispatcher import Desk
 
 ACCOUNT = "123456789012"
 REGION = "us-east-1"

@@ -15,7 +15,7 @@ from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError, WaiterError
 from serverless_cloud import Cloud
 
-from skylift.cloud.bucket import LARGEST_IN_ROW
+from skylift.cloud.domain.bucket import LARGEST_IN_ROW
 
 MIB = 1 << 20
 IN_PARTS = TransferConfig(multipart_threshold=6 * MIB, multipart_chunksize=6 * MIB, max_concurrency=4)

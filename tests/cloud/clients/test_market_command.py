@@ -10,8 +10,8 @@ from serverless_cloud import ACCOUNT, REGION, Cloud
 from typer.testing import CliRunner, Result
 
 from skylift.cli.main import make_app
-from skylift.cloud.data import Endpoint
-from skylift.cloud.home import RootKey
+from skylift.cloud.state.data import Endpoint
+from skylift.cloud.state.home import RootKey
 from skylift.place import control
 
 Skylift = Callable[..., Result]

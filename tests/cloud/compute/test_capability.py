@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 from ports import quiet_port
 
-from skylift.cloud.compute import capability, trial
-from skylift.cloud.compute.capability import LOCALHOST, Capability, port_free, probe
-from skylift.cloud.compute.programs import PARTS, Part
-from skylift.cloud.home import Home
+from skylift.cloud.compute import capability, probe
+from skylift.cloud.compute.capability import LOCALHOST, Capability, assess, port_free
+from skylift.cloud.compute.packages import PARTS, Part
+from skylift.cloud.state.home import Home
 
 
 def found(home: Home, port: int | None = None) -> dict[str, Capability]:
-    return {each.name: each for each in probe(home, port)}
+    return {each.name: each for each in assess(home, port)}
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def test_a_file_system_without_idmapped_mounts_is_found_by_trying(tmp_path: Path
     place.mkdir()
     subprocess.run(["mount", "-t", "ramfs", "ramfs", str(place)], check=True)
     try:
-        said = trial.overlay(place)
+        said = probe.overlay(place)
     finally:
         subprocess.run(["umount", str(place)], check=True)
     assert "mount" in said

@@ -4,8 +4,8 @@ import errno
 
 import pytest
 
-from skylift.cloud.compute import netlink, rtnetlink
-from skylift.cloud.compute.netlink import KernelRoute, MarkRule, SourceRule
+from skylift.cloud.compute.network import netlink, rtnetlink
+from skylift.cloud.compute.network.netlink import KernelRoute, MarkRule, SourceRule
 
 # As pyroute2 0.9.7 has them, little-endian and without the header.
 BYTES = {

@@ -15,12 +15,12 @@ from botocore.model import ServiceModel, Shape
 from botocore.validate import validate_parameters
 from fresh_state import fresh_state
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.facts import CloudFacts
-from skylift.cloud.identity import Caller
-from skylift.cloud.instance import Image, Instance
-from skylift.cloud.loops.instance import release, settle
-from skylift.cloud.network import NetworkInterface
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.facts import CloudFacts
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.instance import Image, Instance
+from skylift.cloud.domain.network import NetworkInterface
+from skylift.cloud.loops.ec2.instance import release, settle
 from skylift.cloud.services.api import facts as machine
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.ec2.image import image_id, register_image

@@ -7,8 +7,8 @@ from typing import Any
 
 from ec2_fixtures import Cloud, tagged
 
-from skylift.cloud.instance import Instance
-from skylift.cloud.loops.fleet import FleetLoop
+from skylift.cloud.domain.instance import Instance
+from skylift.cloud.loops.market.fleet import FleetLoop
 from skylift.cloud.services.market import fleet_upkeep
 from skylift.cloud.store.database import Database
 

@@ -20,9 +20,9 @@ import botocore.validate
 import pytest
 from fresh_state import fresh_state
 
-from skylift.cloud.bucket import LARGEST_IN_ROW, FileBody, Spool
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller
+from skylift.cloud.domain.bucket import LARGEST_IN_ROW, FileBody, Spool
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api.authorize import authorize
 from skylift.cloud.services.api.operation import Check, Operation
 from skylift.cloud.services.iam.identity import authenticate, make_root_key

@@ -6,8 +6,8 @@ from typing import Any
 
 from ec2_fixtures import Cloud
 
-from skylift.cloud.joints.spot import Market
-from skylift.cloud.loops.spot import SpotLoop
+from skylift.cloud.loops.market.spot import SpotLoop
+from skylift.cloud.wiring.spot import Market
 
 SPOT = {"MarketType": "spot"}
 STOPS = {

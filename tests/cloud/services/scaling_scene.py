@@ -12,10 +12,10 @@ from botocore.model import ServiceModel
 from botocore.validate import validate_parameters
 from ec2_fixtures import ACCOUNT, REGION, Cloud, departures
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.instance import Instance
-from skylift.cloud.loops.scaling_group import ScalingGroupLoop
-from skylift.cloud.scaling_group import GROUP_TAG, ScalingGroup, ScalingMember, Wanted
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.instance import Instance
+from skylift.cloud.domain.scaling_group import GROUP_TAG, ScalingGroup, ScalingMember, Wanted
+from skylift.cloud.loops.autoscaling.scaling_group import ScalingGroupLoop
 from skylift.cloud.services.autoscaling import scaling_launch, scaling_mixed
 from skylift.cloud.services.autoscaling.recurrence import next_time
 from skylift.cloud.services.table import TABLE

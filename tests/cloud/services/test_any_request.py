@@ -15,7 +15,7 @@ from botocore.model import ServiceModel, Shape
 from botocore.validate import ParamValidator
 from ec2_fixtures import Cloud, open_cloud
 
-from skylift.cloud.error import ServiceError
+from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.services.api.authorize import authorize
 from skylift.cloud.services.api.operation import Operation
 from skylift.cloud.services.iam.identity import make_root_key

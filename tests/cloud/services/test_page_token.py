@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from skylift.cloud.error import ServiceError
+from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.services.api.page_token import after, leads_to, read_token, write_token
 
 REFUSAL = ServiceError("Refused", "That is no token.")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from skylift.cloud.bucket import Extent, Spool
+from skylift.cloud.domain.bucket import Extent, Spool
 from skylift.cloud.store.content import body, discard, keep, read, share
 from skylift.cloud.store.database import Database, Tx
 

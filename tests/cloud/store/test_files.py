@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from skylift.cloud.bucket import Bucket, Extent, Object, Part, Spool, Upload
+from skylift.cloud.domain.bucket import Bucket, Extent, Object, Part, Spool, Upload
 from skylift.cloud.store.content import body as body_of
 from skylift.cloud.store.content import discard, keep, read, share, sweep_files
 from skylift.cloud.store.database import Database, Tx

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from plain_instance import plain_instance
 
-from skylift.cloud.instance import Image, MetadataOptions
-from skylift.cloud.network import (
+from skylift.cloud.domain.instance import Image, MetadataOptions
+from skylift.cloud.domain.network import (
     NetworkInterface,
     Route,
     RouteAssociation,
@@ -20,8 +20,8 @@ from skylift.cloud.network import (
     ToLocal,
     Vpc,
 )
+from skylift.cloud.domain.volume import Volume
 from skylift.cloud.store.database import Database, Duplicate
-from skylift.cloud.volume import Volume
 
 NOW = datetime(2026, 11, 25, 12, 0, 0, 123456, UTC)
 

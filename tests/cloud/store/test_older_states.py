@@ -15,18 +15,18 @@ from pathlib import Path
 import pytest
 
 from skylift.cloud import main  # noqa: F401 - says of every noun where it is kept
-from skylift.cloud.cannot_start import USAGE, CannotStart
-from skylift.cloud.data import Data
-from skylift.cloud.identity import Caller
-from skylift.cloud.instance import Image, Instance
-from skylift.cloud.joints.first_facts import open_database
-from skylift.cloud.network import NetworkAcl, NetworkInterface, Vpc
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.instance import Image, Instance
+from skylift.cloud.domain.network import NetworkAcl, NetworkInterface, Vpc
+from skylift.cloud.domain.volume import Snapshot
+from skylift.cloud.process.cannot_start import USAGE, CannotStart
 from skylift.cloud.services.table import TABLE
+from skylift.cloud.state.data import Data
 from skylift.cloud.store import database as store
 from skylift.cloud.store.content import sweep_files
 from skylift.cloud.store.database import APPLICATION_ID, MIGRATIONS, Database, StateUnreadable
 from skylift.cloud.store.mapping import tables
-from skylift.cloud.volume import Snapshot
+from skylift.cloud.wiring.bootstrap import open_database
 
 SCRIPTS = sorted(MIGRATIONS.glob("*.sql"))
 ROWS = Path(__file__).parent / "rows"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from skylift.cloud.bucket import Bucket
+from skylift.cloud.domain.bucket import Bucket
 from skylift.cloud.store.database import MOST_READERS, Database
 
 THREADS = 32

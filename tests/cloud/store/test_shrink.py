@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from skylift.cloud.bucket import Extent, Spool
+from skylift.cloud.domain.bucket import Extent, Spool
 from skylift.cloud.store import shrink as module
 from skylift.cloud.store.content import discard, keep, read
 from skylift.cloud.store.database import Database

@@ -16,8 +16,8 @@ from botocore.httpchecksum import AwsChunkedWrapper, Crc32Checksum
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skylift.cloud.bucket import LARGEST_IN_ROW, Spool
-from skylift.cloud.error import ServiceError
+from skylift.cloud.domain.bucket import LARGEST_IN_ROW, Spool
+from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.wire import body as bodies
 from skylift.cloud.wire import checksum
 from skylift.cloud.wire.body import Memory, Receiver, SmallBody, SpoolFile, announced, sink_for

@@ -15,7 +15,7 @@ from botocore import UNSIGNED
 from botocore.exceptions import ClientError
 from wire_endpoint import Running, running
 
-from skylift.cloud.error import ServiceError
+from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.wire import checksum
 
 MEGABYTE = bytes(range(256)) * 4096

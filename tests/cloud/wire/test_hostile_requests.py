@@ -21,7 +21,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from wire_endpoint import ACCESS_KEY, REGION, SECRET, Running, running
 
-from skylift.cloud.bucket import Extent, FileBody
+from skylift.cloud.domain.bucket import Extent, FileBody
 from skylift.cloud.wire import server
 from skylift.cloud.wire.files import IN_ONE_WRITE
 

@@ -6,7 +6,7 @@ import gzip
 
 import pytest
 
-from skylift.cloud.error import ServiceError
+from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.wire import body
 from skylift.cloud.wire.body import inflated
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from pathlib import Path
 
-from skylift.cloud.bucket import Extent
+from skylift.cloud.domain.bucket import Extent
 from skylift.cloud.store import content
 from skylift.cloud.store.database import Database
 from skylift.cloud.wire.files import MOST_OPEN, OpenBody, Slice

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from skylift.cloud.error import ServiceError
+from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.wire.call import Request, Response
 from skylift.cloud.wire.codec import Codec
 from skylift.cloud.wire.codecs import codec_for

@@ -19,7 +19,7 @@ from botocore.parsers import create_parser
 from botocore.serialize import create_serializer
 from wire_operations import OPERATIONS, Chance, Moment, Values, patterned, sample
 
-from skylift.cloud.bucket import Spool
+from skylift.cloud.domain.bucket import Spool
 from skylift.cloud.wire.call import Request
 from skylift.cloud.wire.codec import Codec
 from skylift.cloud.wire.codecs import codec_for

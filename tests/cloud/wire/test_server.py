@@ -23,7 +23,7 @@ from botocore.credentials import Credentials
 from still_known import still_known
 from wire_endpoint import ACCESS_KEY, REGION, SECRET, Running, running
 
-from skylift.cloud.bucket import Extent, FileBody
+from skylift.cloud.domain.bucket import Extent, FileBody
 from skylift.cloud.wire.call import Request, Response
 from skylift.cloud.wire.files import IN_ONE_WRITE, MOST_OPEN
 from skylift.cloud.wire.server import LONGEST_LINE, HttpServer, blocking

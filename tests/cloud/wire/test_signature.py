@@ -16,7 +16,7 @@ from botocore.credentials import Credentials
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skylift.cloud.error import ServiceError
+from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.wire.call import Request
 from skylift.cloud.wire.codecs import codec_for
 from skylift.cloud.wire.signature import Verifier, declared_payload, read

@@ -16,8 +16,8 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from skylift.cloud.bucket import Extent, FileBody, Spool
-from skylift.cloud.error import ServiceError
+from skylift.cloud.domain.bucket import Extent, FileBody, Spool
+from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.wire.call import Call
 from skylift.cloud.wire.endpoint import AwsEndpoint
 

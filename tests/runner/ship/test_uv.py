@@ -75,7 +75,7 @@ def test_how_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_servers_here_have_the_same() -> None:
-    recipe = Path(runner_uv.__file__).parents[2] / "cloud/compute/debian13/recipe.toml"
+    recipe = Path(runner_uv.__file__).parents[2] / "cloud/compute/image/debian13/recipe.toml"
     found: list[str] = []
 
     def look(table: dict[str, Any]) -> None:

@@ -11,9 +11,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from skylift.cloud.bucket import Bucket, BucketPolicy
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller, Group, ManagedPolicy, Role, User
+from skylift.cloud.domain.bucket import Bucket, BucketPolicy
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller, Group, ManagedPolicy, Role, User
+from skylift.cloud.domain.vpc_endpoint import VpcEndpoint
 from skylift.cloud.services.api.aws_policy import AWS_POLICIES
 from skylift.cloud.services.api.condition import Context, Keys, normalised, resolver
 from skylift.cloud.services.api.denial_message import sealed
@@ -24,7 +25,6 @@ from skylift.cloud.services.api.principal import Who, denied, granted, who_is, w
 from skylift.cloud.services.api.public_policy import is_public
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.network import primary_interface
-from skylift.cloud.vpc_endpoint import VpcEndpoint
 
 ROOT_ALWAYS = frozenset({"s3:PutBucketPolicy", "s3:GetBucketPolicy", "s3:DeleteBucketPolicy"})
 """What no bucket policy can take from the account's root, lest the bucket be locked for ever."""

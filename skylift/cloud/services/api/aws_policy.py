@@ -12,7 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from skylift.cloud.identity import ManagedPolicy, PolicyVersion
+from skylift.cloud.domain.identity import ManagedPolicy, PolicyVersion
 
 _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 

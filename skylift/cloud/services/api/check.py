@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from skylift.cloud.dedicated_host import DedicatedHost
-from skylift.cloud.identity import Caller
-from skylift.cloud.instance import Image, Instance, KeyPair
-from skylift.cloud.network import (
+from skylift.cloud.domain.dedicated_host import DedicatedHost
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.instance import Image, Instance, KeyPair
+from skylift.cloud.domain.network import (
     Address,
     DhcpOptions,
     InternetGateway,
@@ -25,16 +25,16 @@ from skylift.cloud.network import (
     Subnet,
     Vpc,
 )
-from skylift.cloud.peering import Peering
-from skylift.cloud.placement_group import PlacementGroup
+from skylift.cloud.domain.peering import Peering
+from skylift.cloud.domain.placement_group import PlacementGroup
+from skylift.cloud.domain.spot import SpotRequest
+from skylift.cloud.domain.volume import Snapshot, Volume
+from skylift.cloud.domain.vpc_endpoint import VpcEndpoint
 from skylift.cloud.services.api.condition_key import Context, of_change, of_row
 from skylift.cloud.services.api.operation import Check, Checks
 from skylift.cloud.services.api.resource import arn, kind_of, kind_of_id
 from skylift.cloud.services.api.tag import RESERVED, checked
-from skylift.cloud.spot import SpotRequest
 from skylift.cloud.store.database import Tx
-from skylift.cloud.volume import Snapshot, Volume
-from skylift.cloud.vpc_endpoint import VpcEndpoint
 
 if TYPE_CHECKING:
     from aws_shapes import ec2

@@ -10,8 +10,8 @@ import json
 from collections.abc import Mapping
 from typing import NotRequired, TypedDict
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.instance import ClientToken
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.instance import ClientToken
 from skylift.cloud.services.api.refusal import invalid_value
 from skylift.cloud.store.database import Tx
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from skylift.cloud.dedicated_host import DedicatedHost
-from skylift.cloud.identity import Caller
-from skylift.cloud.instance import Image, Instance, KeyPair, MetadataOptions
-from skylift.cloud.network import (
+from skylift.cloud.domain.dedicated_host import DedicatedHost
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.instance import Image, Instance, KeyPair, MetadataOptions
+from skylift.cloud.domain.network import (
     Address,
     DhcpOptions,
     InternetGateway,
@@ -23,12 +23,12 @@ from skylift.cloud.network import (
     Subnet,
     Vpc,
 )
-from skylift.cloud.peering import Peering
-from skylift.cloud.placement_group import PlacementGroup
+from skylift.cloud.domain.peering import Peering
+from skylift.cloud.domain.placement_group import PlacementGroup
+from skylift.cloud.domain.volume import Snapshot, Volume
+from skylift.cloud.domain.vpc_endpoint import VpcEndpoint
 from skylift.cloud.services.api.resource import arn
 from skylift.cloud.store.database import Tx
-from skylift.cloud.volume import Snapshot, Volume
-from skylift.cloud.vpc_endpoint import VpcEndpoint
 
 Context = dict[str, str | tuple[str, ...]]
 

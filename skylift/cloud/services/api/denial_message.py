@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from skylift.cloud.identity import AccessKey, Caller
+from skylift.cloud.domain.identity import AccessKey, Caller
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.store.database import Tx
 

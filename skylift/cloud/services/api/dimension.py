@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from skylift.cloud.error import ServiceError
+from skylift.cloud.domain.error import ServiceError
 
 
 def dimensions(params: Any, place: str) -> tuple[tuple[str, str], ...]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api.check import anything, on
 from skylift.cloud.services.api.operation import Answer, Checks, Handler, Operation
 from skylift.cloud.store.database import Tx

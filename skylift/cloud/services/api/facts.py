@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.facts import CloudFacts
-from skylift.cloud.network import NetworkInterface
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.facts import CloudFacts
+from skylift.cloud.domain.network import NetworkInterface
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.instance import uid_bases
 from skylift.cloud.store.network import move_public_ips, public_ips

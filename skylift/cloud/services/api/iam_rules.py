@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Role, User
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Role, User
 from skylift.cloud.services.api.operation import Params
 from skylift.cloud.services.api.page_token import read_token, write_token
 

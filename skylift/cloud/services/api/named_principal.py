@@ -14,8 +14,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from skylift.cloud.bucket import BucketPolicy
-from skylift.cloud.identity import Role, User
+from skylift.cloud.domain.bucket import BucketPolicy
+from skylift.cloud.domain.identity import Role, User
 from skylift.cloud.services.api.iam_rules import new_id
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.identity import bucket_policies_with, endpoints_with, trust_policies_with

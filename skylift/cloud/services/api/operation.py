@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
-from skylift.cloud.identity import Caller
+from skylift.cloud.domain.identity import Caller
 from skylift.cloud.store.database import Tx
 
 Params = Mapping[str, Any]

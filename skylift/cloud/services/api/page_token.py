@@ -10,7 +10,7 @@ import base64
 import binascii
 from typing import NotRequired, TypedDict
 
-from skylift.cloud.error import ServiceError
+from skylift.cloud.domain.error import ServiceError
 
 _MARK = "after:"
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller
-from skylift.cloud.parameter import Parameter
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.parameter import Parameter
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.api.parameter_name import Reference, arn, reference
 from skylift.cloud.store.database import Tx

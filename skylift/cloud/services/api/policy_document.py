@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any, Literal, NoReturn
 
-from skylift.cloud.error import ServiceError
+from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.services.api.condition import Condition, bad_value, parse_operator
 from skylift.cloud.services.api.pattern import Pattern, Variable, pattern
 

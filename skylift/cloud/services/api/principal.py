@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from skylift.cloud.identity import Caller, Role
+from skylift.cloud.domain.identity import Caller, Role
 from skylift.cloud.services.api.policy_document import Principals, Statement
 from skylift.cloud.store.database import Tx
 

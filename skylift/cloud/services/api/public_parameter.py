@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller
-from skylift.cloud.instance import Image
-from skylift.cloud.parameter import Parameter, ParameterVersion
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.instance import Image
+from skylift.cloud.domain.parameter import Parameter, ParameterVersion
 from skylift.cloud.services.api.parameter_name import Reference, invalid, is_public, not_found, reference
 from skylift.cloud.services.api.refusal import invalid as invalid_value
 from skylift.cloud.store.database import Tx

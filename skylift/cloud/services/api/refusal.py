@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from skylift.cloud.error import ServiceError
+from skylift.cloud.domain.error import ServiceError
 
 
 def invalid(message: str) -> ServiceError:

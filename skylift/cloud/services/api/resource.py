@@ -8,13 +8,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from skylift.cloud.dedicated_host import DedicatedHost
-from skylift.cloud.error import ServiceError
-from skylift.cloud.fleet import Fleet
-from skylift.cloud.identity import Caller
-from skylift.cloud.instance import Image, Instance, KeyPair
-from skylift.cloud.launch_template import LaunchTemplate
-from skylift.cloud.network import (
+from skylift.cloud.domain.dedicated_host import DedicatedHost
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.fleet import Fleet
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.instance import Image, Instance, KeyPair
+from skylift.cloud.domain.launch_template import LaunchTemplate
+from skylift.cloud.domain.network import (
     Address,
     DhcpOptions,
     InternetGateway,
@@ -27,13 +27,13 @@ from skylift.cloud.network import (
     Subnet,
     Vpc,
 )
-from skylift.cloud.peering import Peering
-from skylift.cloud.placement_group import PlacementGroup
-from skylift.cloud.reservation import ReservedInstances
-from skylift.cloud.spot import SpotRequest
+from skylift.cloud.domain.peering import Peering
+from skylift.cloud.domain.placement_group import PlacementGroup
+from skylift.cloud.domain.reservation import ReservedInstances
+from skylift.cloud.domain.spot import SpotRequest
+from skylift.cloud.domain.volume import Snapshot, Volume
+from skylift.cloud.domain.vpc_endpoint import VpcEndpoint
 from skylift.cloud.store.database import Tx
-from skylift.cloud.volume import Snapshot, Volume
-from skylift.cloud.vpc_endpoint import VpcEndpoint
 
 T = TypeVar("T")
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from skylift.cloud.identity import Caller
-from skylift.cloud.scaling_group import ScalingGroup
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.scaling_group import ScalingGroup
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.store.database import Tx
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from skylift.cloud.identity import Caller, Role
+from skylift.cloud.domain.identity import Caller, Role
 from skylift.cloud.services.api.iam_rules import checked_name, checked_text, invalid_input, new_id, over_quota
 from skylift.cloud.services.api.named_principal import begins
 from skylift.cloud.services.api.operation import Check

@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, NotRequired, TypedDict
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.network import Rule, SecurityGroup
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.network import Rule, SecurityGroup
 from skylift.cloud.services.api.refusal import invalid
 from skylift.cloud.store.database import Tx
 

@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Literal
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller, Role, User
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller, Role, User
 from skylift.cloud.services.api.authorize import applies
 from skylift.cloud.services.api.condition import normalised
 from skylift.cloud.services.api.iam_rules import over_quota

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from skylift.cloud.error import ServiceError
+from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.services.api.refusal import invalid
 
 LETTERS = "abc"

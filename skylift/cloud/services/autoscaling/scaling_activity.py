@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from skylift.cloud.identity import Caller
-from skylift.cloud.scaling_group import ScalingActivity, ScalingGroup
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.scaling_group import ScalingActivity, ScalingGroup
 from skylift.cloud.services.autoscaling.operation import GROUP, PAGES, reads
 from skylift.cloud.services.autoscaling.scaling_rules import page, require_group
 from skylift.cloud.store.database import Tx

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 
-from skylift.cloud.scaling_policy import ScalingPolicy, Step
+from skylift.cloud.domain.scaling_policy import ScalingPolicy, Step
 
 
 def adjusted(policy: ScalingPolicy, capacity: int, adjustment: int) -> int:

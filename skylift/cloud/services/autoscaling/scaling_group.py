@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller, Role
-from skylift.cloud.network import Subnet
-from skylift.cloud.scaling_group import PROCESSES, ScalingGroup, ScalingMember, spelled
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller, Role
+from skylift.cloud.domain.network import Subnet
+from skylift.cloud.domain.scaling_group import PROCESSES, ScalingGroup, ScalingMember, spelled
 from skylift.cloud.services.api import service_role
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.api.refusal import refuse_other_values

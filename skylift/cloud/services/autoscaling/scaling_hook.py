@@ -10,9 +10,9 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller
-from skylift.cloud.scaling_group import LAUNCHING, TERMINATING, HookWait, LifecycleHook, ScalingMember
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.scaling_group import LAUNCHING, TERMINATING, HookWait, LifecycleHook, ScalingMember
 from skylift.cloud.services.autoscaling.operation import GROUP, reads, writes
 from skylift.cloud.services.autoscaling.scaling_rules import changeable_group, invalid, require_group
 from skylift.cloud.store.database import Tx

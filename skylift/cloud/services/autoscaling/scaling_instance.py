@@ -6,10 +6,10 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller
-from skylift.cloud.instance import Instance
-from skylift.cloud.scaling_group import (
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.instance import Instance
+from skylift.cloud.domain.scaling_group import (
     COUNTED,
     GROUP_TAG,
     LifecycleState,

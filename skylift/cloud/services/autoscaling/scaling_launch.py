@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller
-from skylift.cloud.instance import Instance
-from skylift.cloud.launch_template import LaunchTemplate, LaunchTemplateVersion
-from skylift.cloud.scaling_group import GROUP_TAG, ScalingGroup, Wanted
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.instance import Instance
+from skylift.cloud.domain.launch_template import LaunchTemplate, LaunchTemplateVersion
+from skylift.cloud.domain.scaling_group import GROUP_TAG, ScalingGroup, Wanted
 from skylift.cloud.services.api.instance_type import instance_type
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.api.public_parameter import image_id_for

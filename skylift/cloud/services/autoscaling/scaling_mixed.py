@@ -12,10 +12,10 @@ from dataclasses import replace
 from typing import Any
 
 from skylift.catalogue import on_demand
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller
-from skylift.cloud.launch_template import LaunchTemplateVersion
-from skylift.cloud.scaling_group import COUNTED, ScalingGroup, ScalingMember, Wanted
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.launch_template import LaunchTemplateVersion
+from skylift.cloud.domain.scaling_group import COUNTED, ScalingGroup, ScalingMember, Wanted
 from skylift.cloud.services.autoscaling.scaling_launch import check_template, named
 from skylift.cloud.services.autoscaling.scaling_rules import invalid
 from skylift.cloud.services.ec2.capacity import free_room, spot_price

@@ -12,11 +12,11 @@ from datetime import timedelta
 from itertools import pairwise
 from typing import Any, get_args
 
-from skylift.cloud.alarm import Alarm, DueAction
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller
-from skylift.cloud.scaling_group import COUNTED, ScalingGroup, ScalingMember
-from skylift.cloud.scaling_policy import ADJUSTMENTS, PolicyKind, ScalingPolicy, Step
+from skylift.cloud.domain.alarm import Alarm, DueAction
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.scaling_group import COUNTED, ScalingGroup, ScalingMember
+from skylift.cloud.domain.scaling_policy import ADJUSTMENTS, PolicyKind, ScalingPolicy, Step
 from skylift.cloud.services.api.operation import Check, Checks
 from skylift.cloud.services.api.scaling_check import check_of
 from skylift.cloud.services.autoscaling import scaling_tracking

@@ -9,9 +9,9 @@ from bisect import bisect
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller
-from skylift.cloud.scaling_group import ScalingGroup, ScalingMember
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.scaling_group import ScalingGroup, ScalingMember
 from skylift.cloud.services.api.operation import Check, Checks
 from skylift.cloud.services.api.page_token import Next, after, leads_to
 from skylift.cloud.services.api.scaling_check import check_of

@@ -9,9 +9,9 @@ import uuid
 from datetime import datetime, timedelta
 from typing import Any
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller
-from skylift.cloud.scaling_group import ScalingGroup, ScheduledAction
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.scaling_group import ScalingGroup, ScheduledAction
 from skylift.cloud.services.autoscaling.operation import GROUP, PAGES, reads, writes
 from skylift.cloud.services.autoscaling.recurrence import RecurrenceError, next_time
 from skylift.cloud.services.autoscaling.scaling_rules import changeable_group, invalid, page, require_group

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller
-from skylift.cloud.scaling_group import GroupTag, ScalingGroup
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.scaling_group import GroupTag, ScalingGroup
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.api.scaling_check import check_of
 from skylift.cloud.services.autoscaling.operation import FILTERS, PAGES, reads, writes

@@ -7,9 +7,9 @@ import uuid
 from dataclasses import replace
 from typing import Any
 
-from skylift.cloud.alarm import Alarm
-from skylift.cloud.metric import Metric
-from skylift.cloud.scaling_policy import ScalingPolicy
+from skylift.cloud.domain.alarm import Alarm
+from skylift.cloud.domain.metric import Metric
+from skylift.cloud.domain.scaling_policy import ScalingPolicy
 from skylift.cloud.services.api.dimension import dimensions
 from skylift.cloud.services.autoscaling.scaling_rules import invalid
 from skylift.cloud.store.database import Tx

@@ -12,10 +12,10 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any, cast, get_args
 
-from skylift.cloud.alarm import Alarm, AlarmState, Missing
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller
-from skylift.cloud.metric import Metric
+from skylift.cloud.domain.alarm import Alarm, AlarmState, Missing
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.metric import Metric
 from skylift.cloud.services.api.dimension import dimensions
 from skylift.cloud.services.api.iam_rules import request_tags, tag_list
 from skylift.cloud.services.api.operation import Check

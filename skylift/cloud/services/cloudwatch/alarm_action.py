@@ -10,11 +10,11 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from skylift.cloud.alarm import Alarm, DueAction
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller
-from skylift.cloud.metric import Metric
-from skylift.cloud.scaling_policy import ScalingPolicy
+from skylift.cloud.domain.alarm import Alarm, DueAction
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.metric import Metric
+from skylift.cloud.domain.scaling_policy import ScalingPolicy
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.api.scaling_check import check_of
 from skylift.cloud.store.database import Tx

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api.page_token import after, leads_to
 from skylift.cloud.services.cloudwatch.operation import reads
 from skylift.cloud.store.alarm import history

@@ -11,9 +11,9 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller
-from skylift.cloud.metric import STATISTICS, Filter, Metric, Point, Summary, Wanted
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.metric import STATISTICS, Filter, Metric, Point, Summary, Wanted
 from skylift.cloud.services.api.dimension import dimensions
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.api.page_token import after, leads_to

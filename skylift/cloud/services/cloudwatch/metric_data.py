@@ -7,9 +7,9 @@ import re
 from collections import defaultdict
 from typing import Any
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller
-from skylift.cloud.metric import Metric, Point, Wanted
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.metric import Metric, Point, Wanted
 from skylift.cloud.services.api.dimension import dimensions
 from skylift.cloud.services.api.page_token import after, leads_to
 from skylift.cloud.services.cloudwatch.metric import checked_period, moment, valid_statistic

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from skylift.cloud.identity import Caller
+from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api.operation import Check, Checks, Handler, Operation
 from skylift.cloud.store.database import Tx
 

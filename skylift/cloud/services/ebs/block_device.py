@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller
-from skylift.cloud.instance import Image
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.instance import Image
+from skylift.cloud.domain.volume import BlockDevice, Snapshot
 from skylift.cloud.services.api.check import making, on_row
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.api.refusal import missing
@@ -25,7 +26,6 @@ from skylift.cloud.services.ebs.volume_making import (
 )
 from skylift.cloud.services.ebs.volume_type import Speed, refuse_size, speed
 from skylift.cloud.store.database import Tx
-from skylift.cloud.volume import BlockDevice, Snapshot
 
 MOST = 28
 """How many volumes an instance may have, the root volume among them."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from skylift.cloud.instance import Image
-from skylift.cloud.volume import BlockDevice
+from skylift.cloud.domain.instance import Image
+from skylift.cloud.domain.volume import BlockDevice
 
 ROOT_DEVICE = "/dev/xvda"
 

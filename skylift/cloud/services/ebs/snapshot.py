@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from skylift.cloud.identity import Caller
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.volume import Snapshot
 from skylift.cloud.services.api.ec2_operation import PAGES, reads
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.page import Limits
 from skylift.cloud.services.api.tag import tag_list
 from skylift.cloud.store.database import Tx
-from skylift.cloud.volume import Snapshot
 
 if TYPE_CHECKING:
     from aws_shapes import ec2

@@ -6,14 +6,14 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from skylift.cloud.identity import Caller
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.volume import Snapshot
 from skylift.cloud.services.api.check import on
 from skylift.cloud.services.api.ec2_operation import acts, reads
 from skylift.cloud.services.api.operation import Nothing
 from skylift.cloud.services.api.refusal import combination, invalid_value, missing
 from skylift.cloud.services.api.resource import require
 from skylift.cloud.store.database import Tx
-from skylift.cloud.volume import Snapshot
 
 if TYPE_CHECKING:
     from aws_shapes import ec2

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, cast
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller
-from skylift.cloud.instance import Image, Instance
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.instance import Image, Instance
+from skylift.cloud.domain.volume import Snapshot, Volume
 from skylift.cloud.services.api.check import making, on_row
 from skylift.cloud.services.api.ec2_operation import acts, writes
 from skylift.cloud.services.api.operation import Check, Nothing
@@ -18,7 +19,6 @@ from skylift.cloud.services.ebs.image_device import devices_of
 from skylift.cloud.services.ebs.snapshot import view
 from skylift.cloud.services.ebs.volume_making import usable_snapshot
 from skylift.cloud.store.database import Tx
-from skylift.cloud.volume import Snapshot, Volume
 
 if TYPE_CHECKING:
     from aws_shapes import ec2

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.volume import Modification, Volume
 from skylift.cloud.services.api.ec2_operation import PAGES, reads
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.page import Limits
 from skylift.cloud.services.api.tag import tag_list
 from skylift.cloud.services.api.zone import zone_id
 from skylift.cloud.store.database import Tx
-from skylift.cloud.volume import Modification, Volume
 
 if TYPE_CHECKING:
     from aws_shapes import ec2

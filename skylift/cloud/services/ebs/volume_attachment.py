@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller
-from skylift.cloud.instance import Instance
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.instance import Instance
+from skylift.cloud.domain.volume import Volume
 from skylift.cloud.services.api.check import on_row
 from skylift.cloud.services.api.ec2_operation import acts, writes
 from skylift.cloud.services.api.operation import Check
@@ -18,7 +19,6 @@ from skylift.cloud.services.api.resource import require
 from skylift.cloud.services.ebs.image_device import ROOT_DEVICE
 from skylift.cloud.services.ebs.volume import attachment_view
 from skylift.cloud.store.database import Tx
-from skylift.cloud.volume import Volume
 
 if TYPE_CHECKING:
     from aws_shapes import ec2

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.volume import Modification, Volume
 from skylift.cloud.services.api.check import on
 from skylift.cloud.services.api.ec2_operation import acts, reads
 from skylift.cloud.services.api.operation import Nothing
@@ -15,7 +16,6 @@ from skylift.cloud.services.api.resource import require
 from skylift.cloud.services.ebs.volume import modification_view
 from skylift.cloud.services.ebs.volume_type import refuse_size, speed
 from skylift.cloud.store.database import Tx
-from skylift.cloud.volume import Modification, Volume
 
 if TYPE_CHECKING:
     from aws_shapes import ec2

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.volume import Snapshot, Volume
 from skylift.cloud.services.api.check import making, on_row
 from skylift.cloud.services.api.client_token import remember, result_of
 from skylift.cloud.services.api.ec2_operation import acts, writes
@@ -19,7 +20,6 @@ from skylift.cloud.services.api.zone import require_zone
 from skylift.cloud.services.ebs.volume import view
 from skylift.cloud.services.ebs.volume_type import refuse_size, speed
 from skylift.cloud.store.database import Tx
-from skylift.cloud.volume import Snapshot, Volume
 
 if TYPE_CHECKING:
     from aws_shapes import ec2

@@ -12,8 +12,8 @@ from datetime import datetime
 from functools import cache
 
 from skylift import catalogue
-from skylift.cloud.error import ServiceError
-from skylift.cloud.market import ANY_TYPE, Capacity, Market, SpotPrice, VcpuQuota
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.market import ANY_TYPE, Capacity, Market, SpotPrice, VcpuQuota
 from skylift.cloud.services.api.zone import LETTERS
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.market import running_types, taken

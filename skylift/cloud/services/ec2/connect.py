@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
-from skylift.cloud.connect import SessionKey
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller
-from skylift.cloud.instance import Instance
+from skylift.cloud.domain.connect import SessionKey
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.instance import Instance
 from skylift.cloud.services.api.condition_key import of_row
 from skylift.cloud.services.api.operation import Check, Operation
 from skylift.cloud.services.api.resource import arn

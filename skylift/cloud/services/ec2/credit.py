@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from skylift.cloud.identity import Caller
-from skylift.cloud.instance import Instance
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.instance import Instance
 from skylift.cloud.services.api.ec2_operation import PAGES, reads
 from skylift.cloud.services.api.instance_type import instance_type
 from skylift.cloud.services.api.list_response import Listing

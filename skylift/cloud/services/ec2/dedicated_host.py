@@ -11,10 +11,10 @@ from datetime import timedelta
 from typing import Any, Literal
 
 from skylift.catalogue import InstanceType, types
-from skylift.cloud.dedicated_host import DedicatedHost
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller
-from skylift.cloud.instance import Instance
+from skylift.cloud.domain.dedicated_host import DedicatedHost
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.instance import Instance
 from skylift.cloud.services.api.check import making
 from skylift.cloud.services.api.client_token import remember, result_of
 from skylift.cloud.services.api.ec2_operation import acts, reads, writes

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import cast
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api.ec2_operation import reads
 from skylift.cloud.services.api.operation import Answer, Params
 from skylift.cloud.services.api.page import Limits, Page, page

@@ -10,9 +10,9 @@ import base64
 import threading
 from typing import Literal
 
-from skylift.cloud.account import DocumentKey
-from skylift.cloud.home import Home
-from skylift.cloud.services.ec2 import cryptographer
+from skylift.cloud.domain.account import DocumentKey
+from skylift.cloud.services.ec2 import key_material
+from skylift.cloud.state.home import Home
 from skylift.cloud.store.database import Database, Tx
 
 Form = Literal["signature", "pkcs7", "rsa2048"]
@@ -49,7 +49,7 @@ def key_of(tx: Tx, account: str) -> DocumentKey:
     known = tx.get(DocumentKey, account=account)
     if known is not None:
         return known
-    private, certificate = cryptographer.make_certified(f"skylift instance identity of {account}", tx.now)
+    private, certificate = key_material.make_certified(f"skylift instance identity of {account}", tx.now)
     made = DocumentKey(account, private, certificate, tx.now)
     tx.add(made)
     return made
@@ -58,8 +58,8 @@ def key_of(tx: Tx, account: str) -> DocumentKey:
 def signed(key: DocumentKey, form: Form, document: bytes) -> str:
     """In lines of base64, without the header and footer that PEM has."""
     if form == "signature":
-        content = cryptographer.sign(key.private_key, document)
+        content = key_material.sign(key.private_key, document)
     else:
-        content = cryptographer.sign_enclosed(key.private_key, key.certificate, document)
+        content = key_material.sign_enclosed(key.private_key, key.certificate, document)
     text, length = base64.b64encode(content).decode(), _LINE[form]
     return "\n".join(text[start : start + length] for start in range(0, len(text), length))

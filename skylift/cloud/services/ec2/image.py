@@ -6,9 +6,10 @@ import hashlib
 from dataclasses import replace
 from typing import Any
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller
-from skylift.cloud.instance import Image
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.instance import Image
+from skylift.cloud.domain.volume import BlockDevice
 from skylift.cloud.services.api.ec2_operation import PAGES, reads
 from skylift.cloud.services.api.filter import spelled
 from skylift.cloud.services.api.list_response import Listing
@@ -18,7 +19,6 @@ from skylift.cloud.services.api.tag import tag_list
 from skylift.cloud.services.ebs.image_device import ROOT_DEVICE, devices_of
 from skylift.cloud.services.ec2.image_aliases import AMAZON, OWNERS, by_name
 from skylift.cloud.store.database import Tx
-from skylift.cloud.volume import BlockDevice
 
 LISTING = Listing(
     Image,

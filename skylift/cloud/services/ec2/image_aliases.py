@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, TypedDict
 
-from skylift.cloud.instance import Image
+from skylift.cloud.domain.instance import Image
 from skylift.cloud.services.api.filter import matching
 
 if TYPE_CHECKING:

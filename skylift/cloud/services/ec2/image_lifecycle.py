@@ -10,9 +10,10 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller
-from skylift.cloud.instance import Image
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.instance import Image
+from skylift.cloud.domain.volume import Snapshot
 from skylift.cloud.services.api.authorize import permits
 from skylift.cloud.services.api.check import on_row
 from skylift.cloud.services.api.ec2_operation import acts
@@ -20,7 +21,6 @@ from skylift.cloud.services.api.refusal import invalid_value
 from skylift.cloud.services.ebs.image_device import devices_of
 from skylift.cloud.services.ec2.image_making import own_image
 from skylift.cloud.store.database import Tx
-from skylift.cloud.volume import Snapshot
 
 DONE = {"Return": True}
 COOLDOWN = timedelta(hours=24)

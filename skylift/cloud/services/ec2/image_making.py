@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller
-from skylift.cloud.instance import Image, Instance
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.instance import Image, Instance
+from skylift.cloud.domain.volume import BlockDevice, Snapshot, Volume
 from skylift.cloud.services.api.check import creates, making, on_row
 from skylift.cloud.services.api.client_token import remember, result_of
 from skylift.cloud.services.api.ec2_operation import writes
@@ -22,7 +23,6 @@ from skylift.cloud.services.ebs.image_device import ROOT_DEVICE, devices_of
 from skylift.cloud.services.ebs.snapshot_making import new_snapshot
 from skylift.cloud.services.ec2.image import existing_image, usable_image
 from skylift.cloud.store.database import Tx
-from skylift.cloud.volume import BlockDevice, Snapshot, Volume
 
 MAX_DESCRIPTION = 255
 

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Literal
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller
-from skylift.cloud.instance import Image
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.instance import Image
+from skylift.cloud.domain.volume import Snapshot
 from skylift.cloud.services.api.check import making, on_row
 from skylift.cloud.services.api.ec2_operation import writes
 from skylift.cloud.services.api.operation import Check
@@ -21,7 +22,6 @@ from skylift.cloud.services.ebs.image_device import ROOT_DEVICE
 from skylift.cloud.services.ebs.volume_making import usable_snapshot
 from skylift.cloud.services.ec2.image_making import checked_description, free_name
 from skylift.cloud.store.database import Tx
-from skylift.cloud.volume import Snapshot
 
 NEUTRAL: dict[str, tuple[Any, ...]] = {
     "RootDeviceName": (ROOT_DEVICE,),

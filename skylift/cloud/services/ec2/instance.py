@@ -8,10 +8,11 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Literal
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller
-from skylift.cloud.instance import Console, Instance, State
-from skylift.cloud.network import NetworkInterface
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.instance import Console, Instance, State
+from skylift.cloud.domain.network import NetworkInterface
+from skylift.cloud.domain.spot import SpotNotice
 from skylift.cloud.services.api.check import on
 from skylift.cloud.services.api.ec2_operation import PAGES, acts, reads
 from skylift.cloud.services.api.facts import gets_public_ip, take_public_ip
@@ -25,7 +26,6 @@ from skylift.cloud.services.ec2.instance_view import FILTERS, Surroundings, rese
 from skylift.cloud.services.ec2.placement_group import refuse_without_room, room_of
 from skylift.cloud.services.ec2.spot_power import refuse_start, refuse_stop
 from skylift.cloud.services.ec2.tenancy import berth_again
-from skylift.cloud.spot import SpotNotice
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.instance import forget_tokens_of_the_gone, long_terminated
 

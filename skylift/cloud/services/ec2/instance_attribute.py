@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller
-from skylift.cloud.instance import Image, Instance
-from skylift.cloud.network import NetworkInterface, SecurityGroup
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.instance import Image, Instance
+from skylift.cloud.domain.network import NetworkInterface, SecurityGroup
+from skylift.cloud.domain.spot import SpotRequest
+from skylift.cloud.domain.volume import Volume
 from skylift.cloud.services.api.check import on, on_row
 from skylift.cloud.services.api.ec2_operation import acts, reads, writes
 from skylift.cloud.services.api.instance_type import instance_type
@@ -27,9 +29,7 @@ from skylift.cloud.services.ec2.metadata_defaults import refuse_tokenless
 from skylift.cloud.services.ec2.spot_option import not_protected, not_stopped
 from skylift.cloud.services.vpc.interface_attachment import refuse_beyond
 from skylift.cloud.services.vpc.interface_group import groups_instead
-from skylift.cloud.spot import SpotRequest
 from skylift.cloud.store.database import Tx
-from skylift.cloud.volume import Volume
 
 NEUTRAL: dict[str, tuple[Any, ...]] = {
     "EbsOptimized.Value": (False,),

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from skylift.catalogue import InstanceType, types
-from skylift.cloud.identity import Caller
+from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api.ec2_operation import reads
 from skylift.cloud.services.api.page import Limits, page
 from skylift.cloud.services.api.refusal import combination, invalid_value, missing, refuse_other_values

@@ -12,9 +12,9 @@ from functools import cache
 from typing import Any
 
 from skylift.catalogue import InstanceType, types
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller
-from skylift.cloud.instance import Image
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.instance import Image
 from skylift.cloud.services.api.ec2_operation import PAGES, reads
 from skylift.cloud.services.api.filter import matching
 from skylift.cloud.services.api.list_response import Listing

@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from skylift.catalogue import types
-from skylift.cloud.identity import Caller
-from skylift.cloud.instance import STATE_CODES, Instance, State
-from skylift.cloud.network import NetworkInterface, private_dns_name
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.instance import STATE_CODES, Instance, State
+from skylift.cloud.domain.network import NetworkInterface, private_dns_name
+from skylift.cloud.domain.volume import Volume
 from skylift.cloud.services.api.tag import tag_list
 from skylift.cloud.services.api.zone import zone_id
 from skylift.cloud.services.ebs.image_device import ROOT_DEVICE
 from skylift.cloud.services.vpc import interface
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.network import ElasticIps, elastic_ips, group_names
-from skylift.cloud.volume import Volume
 
 FILTERS = {
     "affinity": "Placement.Affinity",

@@ -8,17 +8,17 @@ from __future__ import annotations
 import re
 from typing import Any, Literal
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller
-from skylift.cloud.instance import KeyPair
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.instance import KeyPair
 from skylift.cloud.services.api.check import makes_key, on_key
 from skylift.cloud.services.api.ec2_operation import reads, writes
 from skylift.cloud.services.api.filter import matching
 from skylift.cloud.services.api.refusal import combination, invalid_value
 from skylift.cloud.services.api.resource import new_id, require, require_all
 from skylift.cloud.services.api.tag import tag_list, tags_for
-from skylift.cloud.services.ec2 import cryptographer
-from skylift.cloud.services.ec2.cryptographer import PublicKey
+from skylift.cloud.services.ec2 import key_material
+from skylift.cloud.services.ec2.key_material import PublicKey
 from skylift.cloud.store.database import Tx
 
 FILTERS = {"fingerprint": "KeyFingerprint", "key-name": "KeyName", "key-pair-id": "KeyPairId"}
@@ -31,7 +31,7 @@ def create(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
         raise invalid_value(kind, "keyType", "It has to be rsa or ed25519.")
     if form not in ("pem", "ppk"):
         raise invalid_value(form, "keyFormat", "It has to be pem or ppk.")
-    made = cryptographer.make_rsa(name, form) if kind == "rsa" else cryptographer.make_ed25519(name, form)
+    made = key_material.make_rsa(name, form) if kind == "rsa" else key_material.make_ed25519(name, form)
     pair = _keep(tx, params, kind, made.public, made.fingerprint)
     return {
         "KeyPairId": pair.id,
@@ -44,8 +44,8 @@ def create(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
 
 def import_(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     _new_name(tx, params["KeyName"])
-    public = cryptographer.read_public(params["PublicKeyMaterial"])
-    pair = _keep(tx, params, cryptographer.kind_of(public), public, cryptographer.imported_fingerprint(public))
+    public = key_material.read_public(params["PublicKeyMaterial"])
+    pair = _keep(tx, params, key_material.kind_of(public), public, key_material.imported_fingerprint(public))
     return {
         "KeyPairId": pair.id,
         "KeyName": pair.name,
@@ -83,7 +83,7 @@ def login_key(material: bytes) -> str:
 
     Raises InvalidKey.Format.
     """
-    return cryptographer.openssh_line(cryptographer.read_public(material))
+    return key_material.openssh_line(key_material.read_public(material))
 
 
 def by_name(tx: Tx, name: str) -> KeyPair:
@@ -122,7 +122,7 @@ def _keep(tx: Tx, params: Any, kind: Literal["rsa", "ed25519"], public: PublicKe
         params["KeyName"],
         kind,
         fingerprint,
-        public_key=f"{cryptographer.openssh_line(public)} {params['KeyName']}",
+        public_key=f"{key_material.openssh_line(public)} {params['KeyName']}",
         created=tx.now,
         tags=tags_for(params, "key-pair"),
     )

@@ -8,9 +8,11 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from skylift.catalogue import InstanceType
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller
-from skylift.cloud.instance import Image, Instance, KeyPair, MetadataOptions
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.instance import Image, Instance, KeyPair, MetadataOptions
+from skylift.cloud.domain.spot import SpotRequest
+from skylift.cloud.domain.volume import BlockDevice, Volume
 from skylift.cloud.services.api.client_token import remember, result_of
 from skylift.cloud.services.api.ec2_operation import writes
 from skylift.cloud.services.api.facts import take_public_ip, take_uid_base
@@ -39,9 +41,7 @@ from skylift.cloud.services.ec2.tenancy import Berths, berths, with_zone_of_host
 from skylift.cloud.services.vpc.interface_attachment import refuse_beyond
 from skylift.cloud.services.vpc.interface_making import interface_of
 from skylift.cloud.services.vpc.private_address import Giver
-from skylift.cloud.spot import SpotRequest
 from skylift.cloud.store.database import Tx
-from skylift.cloud.volume import BlockDevice, Volume
 
 MAX_USER_DATA = 16384
 

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller
-from skylift.cloud.instance import Image
-from skylift.cloud.network import NetworkInterface, SecurityGroup, Subnet, Vpc
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.instance import Image
+from skylift.cloud.domain.network import NetworkInterface, SecurityGroup, Subnet, Vpc
 from skylift.cloud.services.api.check import making, on_key, on_row
 from skylift.cloud.services.api.condition_key import Context, of_metadata
 from skylift.cloud.services.api.operation import Check

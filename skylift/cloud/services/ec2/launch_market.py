@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.market import Market
-from skylift.cloud.network import Subnet
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.market import Market
+from skylift.cloud.domain.network import Subnet
 from skylift.cloud.services.ec2.capacity import check_pool, spot_price
 from skylift.cloud.services.ec2.spot_option import market_wish, refuse_price
 from skylift.cloud.services.vpc.vpc import default_vpc

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller
-from skylift.cloud.instance import Instance
-from skylift.cloud.launch_template import LaunchTemplate, LaunchTemplateVersion
-from skylift.cloud.network import NetworkInterface
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.instance import Instance
+from skylift.cloud.domain.launch_template import LaunchTemplate, LaunchTemplateVersion
+from skylift.cloud.domain.network import NetworkInterface
+from skylift.cloud.domain.spot import SpotRequest
+from skylift.cloud.domain.volume import Volume
 from skylift.cloud.services.api.check import on
 from skylift.cloud.services.api.client_token import remember, result_of
 from skylift.cloud.services.api.ec2_operation import PAGES, reads, writes
@@ -29,9 +31,7 @@ from skylift.cloud.services.ec2.launch_template import (
     template_of,
     version_of,
 )
-from skylift.cloud.spot import SpotRequest
 from skylift.cloud.store.database import Tx
-from skylift.cloud.volume import Volume
 
 NEUTRAL: dict[str, tuple[Any, ...]] = {"ResolveAlias": (False,)}
 

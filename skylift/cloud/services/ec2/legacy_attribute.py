@@ -7,7 +7,7 @@ import binascii
 from collections.abc import Callable
 from typing import Any
 
-from skylift.cloud.error import ServiceError
+from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.services.api.refusal import combination, invalid_value, missing
 
 

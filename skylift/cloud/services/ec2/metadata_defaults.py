@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from skylift.cloud.account import MetadataDefaults
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller
-from skylift.cloud.instance import MetadataOptions
+from skylift.cloud.domain.account import MetadataDefaults
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.instance import MetadataOptions
 from skylift.cloud.services.api.condition_key import of_change
 from skylift.cloud.services.api.ec2_operation import reads, writes
 from skylift.cloud.services.api.operation import Check

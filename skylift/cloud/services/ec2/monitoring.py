@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from skylift.cloud.identity import Caller
-from skylift.cloud.instance import Instance
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.instance import Instance
 from skylift.cloud.services.api.ec2_operation import acts
 from skylift.cloud.services.api.resource import require_all
 from skylift.cloud.store.database import Tx

@@ -12,11 +12,11 @@ from itertools import repeat
 from typing import Any
 
 from skylift.catalogue import InstanceType
-from skylift.cloud.dedicated_host import DedicatedHost
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller
-from skylift.cloud.instance import Instance
-from skylift.cloud.placement_group import PlacementGroup
+from skylift.cloud.domain.dedicated_host import DedicatedHost
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.instance import Instance
+from skylift.cloud.domain.placement_group import PlacementGroup
 from skylift.cloud.services.api.check import making, on_row
 from skylift.cloud.services.api.ec2_operation import reads, writes
 from skylift.cloud.services.api.instance_type import instance_type

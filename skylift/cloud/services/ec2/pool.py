@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from skylift.catalogue import InstanceType
-from skylift.cloud.fleet import MARKETS, Market
-from skylift.cloud.identity import Caller
-from skylift.cloud.instance import Image
-from skylift.cloud.launch_template import LaunchTemplateVersion
-from skylift.cloud.network import Subnet
+from skylift.cloud.domain.fleet import MARKETS, Market
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.instance import Image
+from skylift.cloud.domain.launch_template import LaunchTemplateVersion
+from skylift.cloud.domain.network import Subnet
 from skylift.cloud.services.api.instance_type import instance_type
 from skylift.cloud.services.api.public_parameter import image_id_or_none
 from skylift.cloud.services.api.refusal import combination, missing

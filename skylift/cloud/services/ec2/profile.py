@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from skylift.cloud.identity import InstanceProfile
+from skylift.cloud.domain.identity import InstanceProfile
 from skylift.cloud.services.api.refusal import combination, invalid, invalid_value
 from skylift.cloud.store.database import Tx
 

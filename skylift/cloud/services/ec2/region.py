@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from skylift.cloud.facts import CloudFacts
-from skylift.cloud.identity import Caller
-from skylift.cloud.network import Vpc
+from skylift.cloud.domain.facts import CloudFacts
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.network import Vpc
 from skylift.cloud.services.api.ec2_operation import reads
 from skylift.cloud.services.api.filter import matching
 from skylift.cloud.services.api.refusal import invalid

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from skylift.cloud.error import ServiceError
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.spot import Behavior, SpotRequest
 from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing
 from skylift.cloud.services.ec2.capacity import on_demand_price, spot_price
-from skylift.cloud.spot import Behavior, SpotRequest
 from skylift.cloud.store.database import Tx
 
 LEAST_PRICE = 0.001

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.instance import Instance
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.instance import Instance
+from skylift.cloud.domain.spot import SpotRequest
 from skylift.cloud.services.ec2.launch_market import Terms, bought
 from skylift.cloud.services.ec2.spot_status import STOPPED
-from skylift.cloud.spot import SpotRequest
 from skylift.cloud.store.database import Tx
 
 

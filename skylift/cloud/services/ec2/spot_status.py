@@ -9,9 +9,9 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Literal
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.instance import Instance
-from skylift.cloud.spot import SpotNotice, SpotRequest
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.instance import Instance
+from skylift.cloud.domain.spot import SpotNotice, SpotRequest
 from skylift.cloud.store.database import Tx
 
 MESSAGES = {

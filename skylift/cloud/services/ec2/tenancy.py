@@ -11,10 +11,10 @@ from itertools import repeat
 from typing import Any, Literal
 
 from skylift.catalogue import InstanceType
-from skylift.cloud.dedicated_host import DedicatedHost
-from skylift.cloud.error import ServiceError
-from skylift.cloud.instance import Instance
-from skylift.cloud.network import Subnet, Vpc
+from skylift.cloud.domain.dedicated_host import DedicatedHost
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.instance import Instance
+from skylift.cloud.domain.network import Subnet, Vpc
 from skylift.cloud.services.api.instance_type import instance_type
 from skylift.cloud.services.api.refusal import combination, invalid_value
 from skylift.cloud.services.api.resource import require

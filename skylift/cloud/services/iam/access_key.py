@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from skylift.cloud.identity import AccessKey, Caller, User
+from skylift.cloud.domain.identity import AccessKey, Caller, User
 from skylift.cloud.services.api.iam_rules import invalid_input, invalid_value, no_such, over_quota, page_of
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.iam import user as users

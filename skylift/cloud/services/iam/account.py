@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from skylift.cloud.identity import AccessKey, Caller, Group, InstanceProfile, ManagedPolicy, MfaDevice, Role, User
+from skylift.cloud.domain.identity import (
+    AccessKey,
+    Caller,
+    Group,
+    InstanceProfile,
+    ManagedPolicy,
+    MfaDevice,
+    Role,
+    User,
+)
 from skylift.cloud.services.api import trust
 from skylift.cloud.services.api.aws_policy import AWS_POLICIES
 from skylift.cloud.services.api.iam_rules import encoded, invalid_value, page_of, tag_list

@@ -9,7 +9,7 @@ import re
 from dataclasses import replace
 from typing import Any
 
-from skylift.cloud.identity import Caller
+from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api.iam_rules import exists, invalid_value, no_such, page_of
 from skylift.cloud.services.iam.operation import PAGES, on_account, reads, writes
 from skylift.cloud.store.account import account_of, keep

@@ -10,9 +10,9 @@ import io
 from datetime import datetime, timedelta
 from typing import Any
 
-from skylift.cloud.account import CredentialReport, PasswordPolicy
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import AccessKey, Caller, LoginProfile, MfaDevice, User
+from skylift.cloud.domain.account import CredentialReport, PasswordPolicy
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import AccessKey, Caller, LoginProfile, MfaDevice, User
 from skylift.cloud.services.iam.operation import on_account, reads, writes
 from skylift.cloud.store.account import account_of
 from skylift.cloud.store.database import Tx

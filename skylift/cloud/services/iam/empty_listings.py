@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from skylift.cloud.identity import Caller
+from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api.iam_rules import page_of
 from skylift.cloud.services.iam import user as users
 from skylift.cloud.services.iam.operation import PAGES, on_account, reads

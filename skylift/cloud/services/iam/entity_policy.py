@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller, Group, ManagedPolicy, Role, User
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller, Group, ManagedPolicy, Role, User
 from skylift.cloud.services.api.iam_rules import checked_name, checked_prefix, encoded, no_such, over_quota, page_of
 from skylift.cloud.services.api.policy_document import document_size, parse_policy
 from skylift.cloud.services.iam import group as groups

@@ -12,11 +12,11 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.home import RootKey
-from skylift.cloud.identity import AccessKey, Caller, InstanceProfile, Role, Session, Signature, User
-from skylift.cloud.instance import Instance
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import AccessKey, Caller, InstanceProfile, Role, Session, Signature, User
+from skylift.cloud.domain.instance import Instance
 from skylift.cloud.services.api.trust import trust_in_service
+from skylift.cloud.state.home import RootKey
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.identity import forget_sessions, newest_session
 

@@ -11,9 +11,9 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from skylift.cloud.account import PasswordPolicy
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller, LoginProfile
+from skylift.cloud.domain.account import PasswordPolicy
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller, LoginProfile
 from skylift.cloud.services.api.iam_rules import exists, invalid_value, no_such
 from skylift.cloud.services.iam import user
 from skylift.cloud.services.iam import user as users

@@ -9,9 +9,9 @@ import string
 from dataclasses import replace
 from typing import Any
 
-from skylift.cloud.account import PasswordPolicy
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller
+from skylift.cloud.domain.account import PasswordPolicy
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api.iam_rules import checked_number, no_such
 from skylift.cloud.services.iam.operation import on_account, reads, writes
 from skylift.cloud.store.account import account_of, keep

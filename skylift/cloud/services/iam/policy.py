@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller, Group, ManagedPolicy, PolicyVersion, Role, User
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller, Group, ManagedPolicy, PolicyVersion, Role, User
 from skylift.cloud.services.api.aws_policy import AWS_POLICIES
 from skylift.cloud.services.api.iam_rules import (
     checked_name,

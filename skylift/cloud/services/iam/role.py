@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller, InstanceProfile, Role
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller, InstanceProfile, Role
 from skylift.cloud.services.api.iam_rules import (
     checked_name,
     checked_number,

@@ -11,9 +11,9 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
-from skylift.cloud.account import RoleDeletion
-from skylift.cloud.identity import Caller, Role
-from skylift.cloud.scaling_group import ScalingGroup
+from skylift.cloud.domain.account import RoleDeletion
+from skylift.cloud.domain.identity import Caller, Role
+from skylift.cloud.domain.scaling_group import ScalingGroup
 from skylift.cloud.services.api.iam_rules import invalid_input, no_such
 from skylift.cloud.services.api.named_principal import is_gone
 from skylift.cloud.services.api.operation import Check

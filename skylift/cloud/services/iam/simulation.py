@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from skylift.cloud.identity import Caller, Group, Role, User
+from skylift.cloud.domain.identity import Caller, Group, Role, User
 from skylift.cloud.services.api.authorize import Policies, boundary_of, decide, managed_document
 from skylift.cloud.services.api.condition import normalised
 from skylift.cloud.services.api.iam_rules import invalid_input, no_such, page_of

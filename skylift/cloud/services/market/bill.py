@@ -7,10 +7,10 @@ from decimal import Decimal
 from typing import Any
 
 from skylift import catalogue
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller
-from skylift.cloud.market import SpotPrice
-from skylift.cloud.reservation import ReservedInstances
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.market import SpotPrice
+from skylift.cloud.domain.reservation import ReservedInstances
 from skylift.cloud.services.api.refusal import combination, invalid_value, missing
 from skylift.cloud.services.ec2.capacity import priced, usual_price
 from skylift.cloud.services.market.control import reads

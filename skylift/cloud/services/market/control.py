@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from skylift.cloud.identity import Caller
-from skylift.cloud.instance import Instance
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.instance import Instance
 from skylift.cloud.services.api.check import on_row
 from skylift.cloud.services.api.operation import Check, Checks, Handler, Operation
 from skylift.cloud.store.database import Tx

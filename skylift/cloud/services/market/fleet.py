@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.fleet import MARKETS, Fleet, FleetEvent, Market
-from skylift.cloud.identity import Caller, Role
-from skylift.cloud.instance import Instance
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.fleet import MARKETS, Fleet, FleetEvent, Market
+from skylift.cloud.domain.identity import Caller, Role
+from skylift.cloud.domain.instance import Instance
 from skylift.cloud.services.api import service_role
 from skylift.cloud.services.api.authorize import permits
 from skylift.cloud.services.api.check import making, on_row

@@ -11,11 +11,11 @@ from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.fleet import Fleet, FleetEvent, FleetMember, Market
-from skylift.cloud.identity import Caller
-from skylift.cloud.instance import Instance
-from skylift.cloud.market import ANY_TYPE, Capacity
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.fleet import Fleet, FleetEvent, FleetMember, Market
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.instance import Instance
+from skylift.cloud.domain.market import ANY_TYPE, Capacity
 from skylift.cloud.services.ec2.capacity import free_room, on_demand_price, spot_price
 from skylift.cloud.services.ec2.launch import run_instances
 from skylift.cloud.services.ec2.pool import Offer, Pool, ranked

@@ -11,11 +11,12 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.facts import CloudFacts
-from skylift.cloud.fleet import MARKETS, Fleet, FleetEvent, FleetMember, Market
-from skylift.cloud.identity import Caller
-from skylift.cloud.instance import Instance
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.facts import CloudFacts
+from skylift.cloud.domain.fleet import MARKETS, Fleet, FleetEvent, FleetMember, Market
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.instance import Instance
+from skylift.cloud.domain.spot import SpotNotice
 from skylift.cloud.services.api.service_role import SERVICES
 from skylift.cloud.services.ec2 import instance as instances
 from skylift.cloud.services.ec2.pool import Pool, pools_of
@@ -23,7 +24,6 @@ from skylift.cloud.services.market.fleet import SERVICE
 from skylift.cloud.services.market.fleet_launch import fill
 from skylift.cloud.services.market.fleet_view import is_there, standing
 from skylift.cloud.services.market.interruption import give_notice
-from skylift.cloud.spot import SpotNotice
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.fleet import forget_fleets, last_event
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.fleet import MARKETS, Fleet, FleetEvent, FleetMember, Market
-from skylift.cloud.identity import Caller
-from skylift.cloud.instance import Instance
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.fleet import MARKETS, Fleet, FleetEvent, FleetMember, Market
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.instance import Instance
 from skylift.cloud.services.api.check import on_row
 from skylift.cloud.services.api.ec2_operation import reads
 from skylift.cloud.services.api.filter import matching

@@ -9,13 +9,13 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Literal
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller
-from skylift.cloud.instance import Instance
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.instance import Instance
+from skylift.cloud.domain.spot import Behavior, SpotNotice, SpotRequest
 from skylift.cloud.services.api.resource import require
 from skylift.cloud.services.ec2.spot_status import fulfilled, marked
 from skylift.cloud.services.market.control import reads, tells
-from skylift.cloud.spot import Behavior, SpotNotice, SpotRequest
 from skylift.cloud.store.database import Tx
 
 NOTICE = timedelta(minutes=2)

@@ -14,10 +14,10 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from fractions import Fraction
 from typing import Literal
 
-from skylift.cloud.reservation import ReservedInstances
+from skylift.cloud.domain.reservation import ReservedInstances
+from skylift.cloud.domain.usage import Usage
 from skylift.cloud.services.market import tariff
 from skylift.cloud.services.market.reserved_use import HOUR, Grant, Need, apply
-from skylift.cloud.usage import Usage
 
 LEAST_SECONDS = 60
 DIGITS = Decimal("0.0000000001")

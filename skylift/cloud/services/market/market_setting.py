@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller
-from skylift.cloud.market import ANY_TYPE, Capacity, SpotPrice, VcpuQuota
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.market import ANY_TYPE, Capacity, SpotPrice, VcpuQuota
 from skylift.cloud.services.api.instance_type import instance_type
 from skylift.cloud.services.api.refusal import invalid_value
 from skylift.cloud.services.api.zone import require_zone, zones

@@ -16,9 +16,9 @@ from typing import Any, Literal
 
 from skylift import catalogue
 from skylift.catalogue.price import Payment
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller
-from skylift.cloud.reservation import ReservedInstances
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.reservation import ReservedInstances
 from skylift.cloud.services.api.condition_key import Context
 from skylift.cloud.services.api.ec2_operation import reads, writes
 from skylift.cloud.services.api.instance_type import instance_type

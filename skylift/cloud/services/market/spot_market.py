@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller
-from skylift.cloud.instance import Instance
-from skylift.cloud.market import SpotPrice
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.instance import Instance
+from skylift.cloud.domain.market import SpotPrice
+from skylift.cloud.domain.spot import SpotNotice, SpotRequest
 from skylift.cloud.services.ec2.capacity import spot_price
 from skylift.cloud.services.ec2.instance import ended_by, started
 from skylift.cloud.services.ec2.launch import launch_for, refuse_launch
@@ -31,7 +32,6 @@ from skylift.cloud.services.ec2.spot_status import (
     refused,
 )
 from skylift.cloud.services.market.interruption import give_notice
-from skylift.cloud.spot import SpotNotice, SpotRequest
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.market import live_requests, on_spot
 

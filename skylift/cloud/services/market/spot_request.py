@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from skylift.cloud.identity import Caller
-from skylift.cloud.instance import Instance
-from skylift.cloud.network import SecurityGroup
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.instance import Instance
+from skylift.cloud.domain.network import SecurityGroup
+from skylift.cloud.domain.spot import SpotRequest
 from skylift.cloud.services.api.client_token import remember, result_of
 from skylift.cloud.services.api.ec2_operation import PAGES, acts, reads, writes
 from skylift.cloud.services.api.list_response import Listing
@@ -20,7 +21,6 @@ from skylift.cloud.services.ec2.launch_check import on_spot_request
 from skylift.cloud.services.ec2.spot_option import REQUEST, limit_of, requested
 from skylift.cloud.services.ec2.spot_status import marked
 from skylift.cloud.services.market.market_setting import spelled
-from skylift.cloud.spot import SpotRequest
 from skylift.cloud.store.database import Tx
 
 MOST = 1000

@@ -10,7 +10,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 from skylift import catalogue
-from skylift.cloud.usage import Usage
+from skylift.cloud.domain.usage import Usage
 
 PUBLIC_ADDRESS = Fraction("0.005")
 """Of an hour, in every region, idle or not; AWS's announcement of July 2023, in force since 2024-02-01."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from skylift.cloud.bucket import BucketPolicy
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller
+from skylift.cloud.domain.bucket import BucketPolicy
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api.operation import Nothing
 from skylift.cloud.services.api.policy_document import PolicyDocument, Principals, Statement, parse_policy
 from skylift.cloud.services.api.public_policy import is_public, spelled

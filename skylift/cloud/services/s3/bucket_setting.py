@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypedDict
 
-from skylift.cloud.bucket import Bucket, PublicAccess
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller
+from skylift.cloud.domain.bucket import Bucket, PublicAccess
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api.operation import Nothing
 from skylift.cloud.services.s3 import object as objects
 from skylift.cloud.services.s3.error import access_denied, malformed_xml, not_implemented

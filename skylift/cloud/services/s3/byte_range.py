@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from skylift.cloud.bucket import Extent, Object
-from skylift.cloud.error import ServiceError
+from skylift.cloud.domain.bucket import Extent, Object
+from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.services.s3.error import invalid_range, invalid_request
 
 if TYPE_CHECKING:

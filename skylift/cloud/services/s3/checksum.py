@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NotRequired, TypedDict, cast
 
-from skylift.cloud.bucket import Extent
+from skylift.cloud.domain.bucket import Extent
 from skylift.cloud.store.content import read
 from skylift.cloud.store.database import Tx
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from urllib.parse import unquote
 
-from skylift.cloud.identity import Caller, Signature
+from skylift.cloud.domain.identity import Caller, Signature
 from skylift.cloud.services.api.operation import Check, Checks, Params
 from skylift.cloud.store.database import Tx
 

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from skylift.cloud.bucket import Bucket, CorsRule
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller
+from skylift.cloud.domain.bucket import Bucket, CorsRule
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api.operation import Nothing
 from skylift.cloud.services.s3.error import invalid_request, malformed_xml
 from skylift.cloud.services.s3.operation import check_bucket, on_bucket, sets

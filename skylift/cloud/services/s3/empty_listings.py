@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api.operation import Answer
 from skylift.cloud.services.s3.operation import check_bucket, on_bucket
 from skylift.cloud.services.s3.rules import OfBucket, bucket_of

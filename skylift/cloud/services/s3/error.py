@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from skylift.cloud.error import ServiceError
+from skylift.cloud.domain.error import ServiceError
 
 
 def no_such_bucket(name: str) -> ServiceError:

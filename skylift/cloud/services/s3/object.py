@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, NotRequired, TypedDict, cast
 
-from skylift.cloud.bucket import Bucket, Object
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller
+from skylift.cloud.domain.bucket import Bucket, Object
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api.authorize import denial, permits
 from skylift.cloud.services.api.operation import Check, Checks
 from skylift.cloud.services.s3 import object_version as version

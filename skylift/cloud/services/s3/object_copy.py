@@ -8,8 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING, NotRequired, TypedDict
 from urllib.parse import unquote
 
-from skylift.cloud.bucket import Bucket, Object
-from skylift.cloud.identity import Caller
+from skylift.cloud.domain.bucket import Bucket, Object
+from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api.operation import Check, Handler
 from skylift.cloud.services.s3 import object_version as version
 from skylift.cloud.services.s3.checksum import Digested, described_checksums, digest_bytes, digested

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, NotRequired, Protocol, TypedDict
 from urllib.parse import quote
 
-from skylift.cloud.bucket import Bucket
-from skylift.cloud.identity import Caller
+from skylift.cloud.domain.bucket import Bucket
+from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.api.page_token import read_token, write_token
 from skylift.cloud.services.s3.error import invalid_argument, invalid_token

@@ -10,9 +10,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NotRequired, TypedDict
 from urllib.parse import parse_qsl
 
-from skylift.cloud.bucket import Object
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller
+from skylift.cloud.domain.bucket import Object
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api.operation import Check, Checks
 from skylift.cloud.services.s3.error import invalid_argument, malformed_xml
 from skylift.cloud.services.s3.object_version import OfObject, described, find

@@ -14,8 +14,8 @@ from dataclasses import replace
 from email.utils import format_datetime
 from typing import TYPE_CHECKING, NotRequired, TypedDict
 
-from skylift.cloud.bucket import Bucket, Object
-from skylift.cloud.error import ServiceError
+from skylift.cloud.domain.bucket import Bucket, Object
+from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.services.s3.error import invalid_argument, no_such_key
 from skylift.cloud.store.bucket import latest, newest, version_of
 from skylift.cloud.store.content import discard

@@ -6,7 +6,7 @@ import re
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from skylift.cloud.bucket import Object
+from skylift.cloud.domain.bucket import Object
 from skylift.cloud.services.s3.error import no_such_key, not_implemented, not_modified, precondition_failed
 
 if TYPE_CHECKING:

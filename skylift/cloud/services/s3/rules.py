@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NotRequired, TypedDict, cast
 
-from skylift.cloud.bucket import Bucket, Spool
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller
+from skylift.cloud.domain.bucket import Bucket, Spool
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.s3.checksum import ALGORITHMS, member, stated_checksums
 from skylift.cloud.services.s3.error import access_denied, bad_digest, invalid_argument, no_such_bucket, not_implemented
 from skylift.cloud.store.database import Tx

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, NotRequired, TypedDict
 
-from skylift.cloud.bucket import Extent, Object, Part, Upload
-from skylift.cloud.identity import Caller
+from skylift.cloud.domain.bucket import Extent, Object, Part, Upload
+from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api.operation import Check, Checks, Handler
 from skylift.cloud.services.s3 import object as objects
 from skylift.cloud.services.s3.byte_range import cut, parse_range

@@ -7,9 +7,9 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from skylift.cloud.bucket import Bucket, Object, ObjectPart, Part, Upload
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller
+from skylift.cloud.domain.bucket import Bucket, Object, ObjectPart, Part, Upload
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.s3 import object as objects
 from skylift.cloud.services.s3 import object_version as version
 from skylift.cloud.services.s3.checksum import (

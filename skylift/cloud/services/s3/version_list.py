@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from skylift.cloud.identity import Caller
+from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.s3.error import invalid_argument
 from skylift.cloud.services.s3.object_list import Encode, encoder, list_context, name_of

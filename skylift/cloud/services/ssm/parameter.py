@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller
-from skylift.cloud.parameter import Parameter, ParameterVersion
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.parameter import Parameter, ParameterVersion
 from skylift.cloud.services.api.iam_rules import request_tags, tag_list
 from skylift.cloud.services.api.operation import Check, Checks
 from skylift.cloud.services.api.page_token import after

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.parameter import Parameter, ParameterVersion
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.parameter import Parameter, ParameterVersion
 from skylift.cloud.services.api.parameter_name import check_path, invalid
 from skylift.cloud.store.database import Tx
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from itertools import islice
 
-from skylift.cloud.parameter import ParameterVersion
+from skylift.cloud.domain.parameter import ParameterVersion
 from skylift.cloud.services.api.page_token import Next, Paged, leads_to
 
 NOT_VALID = "The specified token is not valid."

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller
-from skylift.cloud.parameter import Kind, Parameter, ParameterVersion, Tier
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.parameter import Kind, Parameter, ParameterVersion, Tier
 from skylift.cloud.services.api.iam_rules import request_tags
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.api.page_token import after

@@ -8,8 +8,8 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import AccessKey, Caller, Role, Session, User
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import AccessKey, Caller, Role, Session, User
 from skylift.cloud.services.api.authorize import Decision, caller_context, decide_on, denial, managed_document
 from skylift.cloud.services.api.iam_rules import (
     MAX_TAGS,

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller
-from skylift.cloud.instance import Instance
-from skylift.cloud.network import Address, InternetGateway, NetworkInterface, ReleasedAddress
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.instance import Instance
+from skylift.cloud.domain.network import Address, InternetGateway, NetworkInterface, ReleasedAddress
 from skylift.cloud.services.api.check import creates, on, on_row
 from skylift.cloud.services.api.ec2_operation import reads, writes
 from skylift.cloud.services.api.facts import gets_public_ip, retake_public_ip, take_public_ip

@@ -11,9 +11,9 @@ from dataclasses import replace
 from ipaddress import AddressValueError, IPv4Address
 from typing import TYPE_CHECKING
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller
-from skylift.cloud.network import AMAZON_DNS, DhcpOptions, Vpc, private_domain
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.network import AMAZON_DNS, DhcpOptions, Vpc, private_domain
 from skylift.cloud.services.api.check import creates, on_row
 from skylift.cloud.services.api.ec2_operation import PAGES, acts, reads, writes
 from skylift.cloud.services.api.list_response import Listing

@@ -5,8 +5,8 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING, NotRequired, TypedDict, cast
 
-from skylift.cloud.identity import Caller
-from skylift.cloud.network import NetworkInterface, PrivateAddress, Subnet, private_dns_name
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.network import NetworkInterface, PrivateAddress, Subnet, private_dns_name
 from skylift.cloud.services.api.ec2_operation import PAGES, reads
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.page import Limits

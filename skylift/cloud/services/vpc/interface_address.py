@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller
-from skylift.cloud.instance import Instance
-from skylift.cloud.network import NetworkInterface, PrivateAddress, Subnet
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.instance import Instance
+from skylift.cloud.domain.network import NetworkInterface, PrivateAddress, Subnet
 from skylift.cloud.services.api.ec2_operation import acts
 from skylift.cloud.services.api.instance_type import instance_type
 from skylift.cloud.services.api.operation import Nothing

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller
-from skylift.cloud.network import NetworkInterface
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.network import NetworkInterface
 from skylift.cloud.services.api.check import on
 from skylift.cloud.services.api.ec2_operation import acts, reads
 from skylift.cloud.services.api.operation import Nothing

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.network import SecurityGroup, Subnet
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.network import SecurityGroup, Subnet
 from skylift.cloud.services.api.resource import require_all
 from skylift.cloud.services.api.zone import MAX_GROUPS_PER_INTERFACE
 from skylift.cloud.store.database import Tx

@@ -10,9 +10,9 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller
-from skylift.cloud.network import (
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.network import (
     Address,
     InternetGateway,
     NatAddress,

@@ -10,9 +10,9 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Literal, TypedDict
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller
-from skylift.cloud.network import NatAddress, NatGateway, NetworkInterface, PrivateAddress, Subnet
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.network import NatAddress, NatGateway, NetworkInterface, PrivateAddress, Subnet
 from skylift.cloud.services.api.ec2_operation import acts
 from skylift.cloud.services.api.refusal import invalid, invalid_value, missing
 from skylift.cloud.services.api.resource import require

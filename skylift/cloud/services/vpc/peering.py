@@ -13,10 +13,10 @@ from datetime import timedelta
 from ipaddress import IPv4Network
 from typing import TYPE_CHECKING
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller
-from skylift.cloud.network import Vpc
-from skylift.cloud.peering import JOINED, Peering, State
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.network import Vpc
+from skylift.cloud.domain.peering import JOINED, Peering, State
 from skylift.cloud.services.api.check import making, on_row
 from skylift.cloud.services.api.ec2_operation import PAGES, acts, reads, writes
 from skylift.cloud.services.api.list_response import Listing

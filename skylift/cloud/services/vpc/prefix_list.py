@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller
-from skylift.cloud.network import PrefixEntry, PrefixList, RouteTable, SecurityGroup, services_prefix_list
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.network import PrefixEntry, PrefixList, RouteTable, SecurityGroup, services_prefix_list
 from skylift.cloud.services.api.check import creates, on
 from skylift.cloud.services.api.client_token import remember, result_of
 from skylift.cloud.services.api.ec2_operation import PAGES, acts, reads, writes

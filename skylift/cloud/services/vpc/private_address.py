@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NotRequired, TypedDict
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.network import Subnet
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.network import Subnet
 from skylift.cloud.services.api.refusal import combination, invalid, invalid_value
 from skylift.cloud.services.vpc.subnet import free_addresses, wanted_address
 from skylift.cloud.store.database import Tx

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Network
 from typing import TYPE_CHECKING
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller
-from skylift.cloud.instance import Instance
-from skylift.cloud.network import (
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.instance import Instance
+from skylift.cloud.domain.network import (
     InternetGateway,
     NatGateway,
     NetworkInterface,
@@ -26,7 +26,8 @@ from skylift.cloud.network import (
     ToPeering,
     Vpc,
 )
-from skylift.cloud.peering import JOINED, Peering
+from skylift.cloud.domain.peering import JOINED, Peering
+from skylift.cloud.domain.vpc_endpoint import VpcEndpoint
 from skylift.cloud.services.api.check import association_by_id, creates, on_association
 from skylift.cloud.services.api.client_token import echoed, remember, result_of
 from skylift.cloud.services.api.ec2_operation import PAGES, acts, reads, writes
@@ -40,7 +41,6 @@ from skylift.cloud.services.vpc import prefix_list
 from skylift.cloud.services.vpc.cidr import block
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.peering import joined
-from skylift.cloud.vpc_endpoint import VpcEndpoint
 
 if TYPE_CHECKING:
     from aws_shapes import ec2

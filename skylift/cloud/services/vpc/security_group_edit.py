@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, NotRequired, TypedDict
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller
-from skylift.cloud.network import Rule, SecurityGroup
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.network import Rule, SecurityGroup
 from skylift.cloud.services.api.check import on, on_group
 from skylift.cloud.services.api.ec2_operation import writes
 from skylift.cloud.services.api.operation import Check, Checks

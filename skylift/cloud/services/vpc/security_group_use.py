@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from skylift.cloud.identity import Caller
-from skylift.cloud.network import Rule, SecurityGroup, Vpc
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.network import Rule, SecurityGroup, Vpc
 from skylift.cloud.services.api.check import on
 from skylift.cloud.services.api.ec2_operation import PAGES, reads
 from skylift.cloud.services.api.list_response import Listing

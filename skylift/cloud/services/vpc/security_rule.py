@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NotRequired, TypedDict
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller
-from skylift.cloud.network import Rule, SecurityGroup
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.network import Rule, SecurityGroup
 from skylift.cloud.services.api.refusal import invalid, missing
 from skylift.cloud.services.api.resource import SECURITY_GROUP_RULE, arn, new_id
 from skylift.cloud.services.api.tag import tag_list

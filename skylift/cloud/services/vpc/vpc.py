@@ -6,9 +6,9 @@ from dataclasses import replace
 from ipaddress import IPv4Network
 from typing import TYPE_CHECKING, Any, Literal
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller
-from skylift.cloud.network import (
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.network import (
     CidrBlock,
     InternetGateway,
     NetworkAcl,
@@ -22,7 +22,8 @@ from skylift.cloud.network import (
     ToLocal,
     Vpc,
 )
-from skylift.cloud.peering import JOINED
+from skylift.cloud.domain.peering import JOINED
+from skylift.cloud.domain.vpc_endpoint import VpcEndpoint
 from skylift.cloud.services.api.check import creates, on
 from skylift.cloud.services.api.ec2_operation import PAGES, acts, reads, writes
 from skylift.cloud.services.api.list_response import Listing
@@ -39,7 +40,6 @@ from skylift.cloud.services.vpc.security_rule import default_group
 from skylift.cloud.services.vpc.subnet import DEFAULT_BITS
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.peering import of_vpc
-from skylift.cloud.vpc_endpoint import VpcEndpoint
 
 if TYPE_CHECKING:
     from aws_shapes import ec2

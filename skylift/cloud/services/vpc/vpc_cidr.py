@@ -10,9 +10,9 @@ from dataclasses import replace
 from ipaddress import IPv4Network
 from typing import TYPE_CHECKING
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller
-from skylift.cloud.network import CidrBlock, Route, RouteTable, Subnet, ToLocal, Vpc
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.network import CidrBlock, Route, RouteTable, Subnet, ToLocal, Vpc
 from skylift.cloud.services.api.check import on_row
 from skylift.cloud.services.api.ec2_operation import acts, writes
 from skylift.cloud.services.api.operation import Check, Checks

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller
-from skylift.cloud.network import Route, RouteTable, ToEndpoint, Vpc, services_prefix_list
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.network import Route, RouteTable, ToEndpoint, Vpc, services_prefix_list
+from skylift.cloud.domain.vpc_endpoint import VpcEndpoint, s3_service
 from skylift.cloud.services.api.check import making, on, on_row
 from skylift.cloud.services.api.client_token import echoed, remember, result_of
 from skylift.cloud.services.api.ec2_operation import PAGES, acts, reads, writes
@@ -25,7 +26,6 @@ from skylift.cloud.services.api.resource import new_id, require, require_all
 from skylift.cloud.services.api.tag import tag_list, tags_for
 from skylift.cloud.services.api.trust import check_principals
 from skylift.cloud.store.database import Tx
-from skylift.cloud.vpc_endpoint import VpcEndpoint, s3_service
 
 if TYPE_CHECKING:
     from aws_shapes import ec2

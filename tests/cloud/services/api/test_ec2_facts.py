@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from ec2_fixtures import ACCOUNT, REGION, Cloud
 
-from skylift.cloud.facts import CloudFacts
+from skylift.cloud.domain.facts import CloudFacts
 from skylift.cloud.services.api.facts import FIRST_UID, RANGES_PER_NET, UIDS, observe, take_public_ip, take_uid_base
 
 FIRST_OF_7 = FIRST_UID + UIDS * 7 * RANGES_PER_NET

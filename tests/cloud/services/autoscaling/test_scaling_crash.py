@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scaling_scene import Scene
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.spot import SpotNotice
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.spot import SpotNotice
 from skylift.cloud.store.database import Database, Tx
 
 

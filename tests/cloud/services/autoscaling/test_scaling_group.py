@@ -9,9 +9,9 @@ import pytest
 from ec2_fixtures import Cloud
 from scaling_scene import Scene
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.instance import Image, Instance
-from skylift.cloud.scaling_group import ScalingGroup, Wanted
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.instance import Image, Instance
+from skylift.cloud.domain.scaling_group import ScalingGroup, Wanted
 from skylift.cloud.services.table import TABLE
 from skylift.cloud.store.database import Tx
 

@@ -9,9 +9,9 @@ import pytest
 from ec2_fixtures import Cloud
 from scaling_scene import Scene
 
-from skylift.cloud.market import Capacity
+from skylift.cloud.domain.market import Capacity
+from skylift.cloud.domain.spot import SpotNotice
 from skylift.cloud.services.table import TABLE
-from skylift.cloud.spot import SpotNotice
 
 
 @pytest.fixture

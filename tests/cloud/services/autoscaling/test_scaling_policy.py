@@ -12,14 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scaling_scene import Scene
 
-from skylift.cloud.joints import alarm_action
-from skylift.cloud.loops.alarm import AlarmLoop
-from skylift.cloud.metric import Metric, Point, Summary
-from skylift.cloud.scaling_policy import ScalingPolicy
+from skylift.cloud.domain.metric import Metric, Point, Summary
+from skylift.cloud.domain.scaling_policy import ScalingPolicy
+from skylift.cloud.loops.cloudwatch.alarm import AlarmLoop
 from skylift.cloud.services.autoscaling.scaling_adjustment import adjusted, tracked
 from skylift.cloud.services.table import TABLE
 from skylift.cloud.store.alarm import forget_history
 from skylift.cloud.store.metric import record
+from skylift.cloud.wiring import alarm_action
 
 CPU = {"PredefinedMetricSpecification": {"PredefinedMetricType": "ASGAverageCPUUtilization"}, "TargetValue": 50.0}
 OWN = {

@@ -11,7 +11,7 @@ import pytest
 from ec2_fixtures import Clock, Cloud
 from scaling_scene import Scene
 
-from skylift.cloud.scaling_group import ScheduledAction
+from skylift.cloud.domain.scaling_group import ScheduledAction
 
 NIGHT = {"ScheduledActionName": "night", "Recurrence": "0 20 * * *", "TimeZone": "Europe/Berlin"}
 

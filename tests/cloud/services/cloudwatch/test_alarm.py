@@ -10,15 +10,15 @@ import pytest
 from identity_fixtures import ACCOUNT, START, Account, allow, refused
 from plain_instance import plain_instance
 
-from skylift.cloud.alarm import Alarm, DueAction
-from skylift.cloud.facts import CloudFacts
-from skylift.cloud.identity import Caller
-from skylift.cloud.instance import Instance
-from skylift.cloud.joints import alarm_action
-from skylift.cloud.loops import alarm as alarm_loop
-from skylift.cloud.loops.alarm import AlarmLoop
-from skylift.cloud.loops.evaluation import Verdict
+from skylift.cloud.domain.alarm import Alarm, DueAction
+from skylift.cloud.domain.facts import CloudFacts
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.instance import Instance
+from skylift.cloud.loops.cloudwatch import alarm as alarm_loop
+from skylift.cloud.loops.cloudwatch.alarm import AlarmLoop
+from skylift.cloud.loops.cloudwatch.evaluation import Verdict
 from skylift.cloud.store.database import Tx
+from skylift.cloud.wiring import alarm_action
 
 ARN = f"arn:aws:cloudwatch:us-east-1:{ACCOUNT}:alarm:"
 STOP = "arn:aws:automate:us-east-1:ec2:stop"

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from identity_fixtures import Account, allow, refused
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.metric import Metric, Point, Summary
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.metric import Metric, Point, Summary
 from skylift.cloud.services.cloudwatch.table import OPERATIONS
 from skylift.cloud.store import metric as store
 

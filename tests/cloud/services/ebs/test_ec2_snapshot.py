@@ -5,7 +5,7 @@ from typing import Any
 
 from ec2_fixtures import Cloud, filters, tagged
 
-from skylift.cloud.volume import Snapshot, Volume
+from skylift.cloud.domain.volume import Snapshot, Volume
 
 ZONE = "us-east-1a"
 

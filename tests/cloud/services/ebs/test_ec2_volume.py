@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from ec2_fixtures import Cloud, filters, tagged
 
-from skylift.cloud.instance import Image
-from skylift.cloud.volume import Volume
+from skylift.cloud.domain.instance import Image
+from skylift.cloud.domain.volume import Volume
 
 ZONE = "us-east-1a"
 

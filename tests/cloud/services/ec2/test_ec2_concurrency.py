@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from ec2_fixtures import Cloud
 
-from skylift.cloud.error import ServiceError
+from skylift.cloud.domain.error import ServiceError
 
 THREADS = 12
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from ec2_fixtures import ACCOUNT, IMAGE_NAME, Cloud, filters
 
-from skylift.cloud.instance import Image
+from skylift.cloud.domain.instance import Image
 from skylift.cloud.services.ec2.image import image_id, register_image
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from ec2_fixtures import Cloud, filters, tagged
 
-from skylift.cloud.instance import Image
-from skylift.cloud.volume import Snapshot, Volume
+from skylift.cloud.domain.instance import Image
+from skylift.cloud.domain.volume import Snapshot, Volume
 
 
 def settle(cloud: Cloud, image_id: str, **changes: Any) -> None:

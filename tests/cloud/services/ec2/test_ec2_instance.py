@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from ec2_fixtures import ACCOUNT, Cloud, filters, tagged
 
-from skylift.cloud.instance import ClientToken, Console, Instance
+from skylift.cloud.domain.instance import ClientToken, Console, Instance
+from skylift.cloud.domain.volume import Volume
 from skylift.cloud.services.ec2.instance import forget_terminated
-from skylift.cloud.volume import Volume
 
 
 def states(answer: Any, member: str) -> list[tuple[str, str]]:

@@ -10,7 +10,7 @@ from ec2_fixtures import Cloud, filters
 
 from skylift.catalogue import types
 from skylift.catalogue.described import from_description
-from skylift.cloud.instance import Image
+from skylift.cloud.domain.instance import Image
 
 
 def test_described(cloud: Cloud) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from ec2_fixtures import ACCOUNT, Cloud, filters, tagged
 
-from skylift.cloud.identity import InstanceProfile, Role
+from skylift.cloud.domain.identity import InstanceProfile, Role
 
 
 def b64(content: bytes) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from ec2_fixtures import ACCOUNT, Cloud, filters
 
-from skylift.cloud.identity import InstanceProfile, Role
+from skylift.cloud.domain.identity import InstanceProfile, Role
 from skylift.cloud.services.iam.identity import instance_role
 
 TRUST = json.dumps(

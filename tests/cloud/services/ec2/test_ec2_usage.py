@@ -8,11 +8,11 @@ from typing import Any
 
 from ec2_fixtures import Cloud
 
-from skylift.cloud.instance import Instance
+from skylift.cloud.domain.instance import Instance
+from skylift.cloud.domain.usage import Usage
+from skylift.cloud.domain.volume import Volume
 from skylift.cloud.services.ec2.instance import forget_terminated
 from skylift.cloud.store.usage import end_at, forget_usages, usages_between
-from skylift.cloud.usage import Usage
-from skylift.cloud.volume import Volume
 
 
 def spans(cloud: Cloud, **where: Any) -> list[Usage]:

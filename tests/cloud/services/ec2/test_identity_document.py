@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from skylift.cloud.account import DocumentKey
-from skylift.cloud.home import Home
+from skylift.cloud.domain.account import DocumentKey
 from skylift.cloud.services.ec2.identity_document import Form, Notary
+from skylift.cloud.state.home import Home
 from skylift.cloud.store import account as _account  # noqa: F401 - says where the key is kept
 from skylift.cloud.store.database import Database
 

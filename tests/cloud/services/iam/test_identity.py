@@ -17,8 +17,8 @@ from identity_fixtures import (
 )
 from plain_instance import plain_instance
 
-from skylift.cloud.identity import AccessKey, Caller, Session
-from skylift.cloud.network import NetworkInterface, Subnet, Vpc
+from skylift.cloud.domain.identity import AccessKey, Caller, Session
+from skylift.cloud.domain.network import NetworkInterface, Subnet, Vpc
 from skylift.cloud.services.iam.identity import authenticate, instance_credentials, secret_for
 from skylift.cloud.store import instance as _instances  # noqa: F401 - says where instances are kept
 

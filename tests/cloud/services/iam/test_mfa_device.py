@@ -16,7 +16,7 @@ from identity_fixtures import (
     trust,
 )
 
-from skylift.cloud.identity import Caller, MfaDevice
+from skylift.cloud.domain.identity import Caller, MfaDevice
 from skylift.cloud.services.iam.one_time_code import STEP, code
 
 RFC_SEED = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"

@@ -10,9 +10,9 @@ import pytest
 from ec2_fixtures import Cloud
 from identity_fixtures import ACCOUNT, Account, allow, deny, policy, refused, trust
 
-from skylift.cloud.bucket import BucketPolicy
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller, InstanceProfile, Role
+from skylift.cloud.domain.bucket import BucketPolicy
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller, InstanceProfile, Role
 from skylift.cloud.services.iam import role as roles
 from skylift.cloud.services.iam import user as users
 from skylift.cloud.services.iam.identity import instance_role

@@ -12,7 +12,7 @@ from identity_fixtures import (
     refused,
 )
 
-from skylift.cloud.identity import LoginProfile
+from skylift.cloud.domain.identity import LoginProfile
 
 FIRST, SECOND = "Correct-Horse-1", "Battery-Staple-2"
 

@@ -17,7 +17,7 @@ from identity_fixtures import (
     trust,
 )
 
-from skylift.cloud.identity import AccessKey, Caller
+from skylift.cloud.domain.identity import AccessKey, Caller
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.iam import user
 from skylift.cloud.services.iam.identity import note_use, secret_for, use_is_news

@@ -11,7 +11,7 @@ import pytest
 from ec2_fixtures import Cloud, tagged
 
 from skylift import catalogue
-from skylift.cloud.error import ServiceError
+from skylift.cloud.domain.error import ServiceError
 
 
 def amounts(bill: dict[str, Any]) -> dict[str, Decimal]:

@@ -10,10 +10,10 @@ import pytest
 from ec2_fixtures import ACCOUNT, Cloud, filters, tagged
 from fleet_scene import SPEC, active, alive, described, history, make, make_template, resize, step
 
-from skylift.cloud.fleet import Fleet, FleetEvent, FleetMember
-from skylift.cloud.identity import InstanceProfile, Role
-from skylift.cloud.instance import Instance
-from skylift.cloud.loops.fleet import FleetLoop
+from skylift.cloud.domain.fleet import Fleet, FleetEvent, FleetMember
+from skylift.cloud.domain.identity import InstanceProfile, Role
+from skylift.cloud.domain.instance import Instance
+from skylift.cloud.loops.market.fleet import FleetLoop
 from skylift.cloud.services.market import fleet_upkeep
 from skylift.cloud.store.database import Tx
 

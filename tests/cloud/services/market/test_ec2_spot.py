@@ -9,7 +9,7 @@ import pytest
 from ec2_fixtures import Clock, Cloud, filters, tagged
 from market_scene import SPOT, STOPS, Scene
 
-from skylift.cloud.error import ServiceError
+from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.services.ec2.instance import forget_terminated
 from skylift.cloud.services.market.spot_market import forget_ended
 

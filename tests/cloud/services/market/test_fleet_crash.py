@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from market_scene import Scene
 
-from skylift.cloud.instance import Instance
-from skylift.cloud.loops.fleet import FleetLoop
+from skylift.cloud.domain.instance import Instance
+from skylift.cloud.loops.market.fleet import FleetLoop
 from skylift.cloud.services.market import fleet_upkeep
 from skylift.cloud.store.database import Tx
 

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skylift import catalogue
-from skylift.cloud.reservation import ReservedInstances
+from skylift.cloud.domain.reservation import ReservedInstances
+from skylift.cloud.domain.usage import Usage
 from skylift.cloud.services.market.invoice import Line, draw_up, grouped, total
-from skylift.cloud.usage import Usage
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)

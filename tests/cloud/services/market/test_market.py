@@ -8,8 +8,8 @@ import pytest
 from ec2_fixtures import Cloud
 
 from skylift.catalogue import types
-from skylift.cloud.error import ServiceError
-from skylift.cloud.market import Market
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.market import Market
 from skylift.cloud.services.ec2.capacity import check_pool, family_of, spot_price
 
 

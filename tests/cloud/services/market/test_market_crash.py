@@ -10,13 +10,13 @@ import pytest
 from ec2_fixtures import Cloud
 from market_scene import STOPS, Scene
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.instance import Instance
-from skylift.cloud.joints.spot import Market
-from skylift.cloud.loops.spot import SpotLoop
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.instance import Instance
+from skylift.cloud.domain.spot import SpotRequest
+from skylift.cloud.loops.market.spot import SpotLoop
 from skylift.cloud.services.market.spot_market import Step
-from skylift.cloud.spot import SpotRequest
 from skylift.cloud.store.database import Tx
+from skylift.cloud.wiring.spot import Market
 
 ZONES = ("us-east-1a", "us-east-1b", "us-east-1c")
 

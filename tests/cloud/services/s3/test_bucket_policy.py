@@ -14,8 +14,8 @@ from identity_fixtures import (
     refused,
 )
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api.policy_document import parse_policy
 from skylift.cloud.services.api.public_policy import is_public
 

@@ -16,7 +16,7 @@ from identity_fixtures import (
     storing_account_fixture,  # noqa: F401
 )
 
-from skylift.cloud.error import ServiceError
+from skylift.cloud.domain.error import ServiceError
 
 DATA = bytes(range(256)) * 4
 

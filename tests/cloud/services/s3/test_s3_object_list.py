@@ -12,7 +12,7 @@ from identity_fixtures import (
     refused,
 )
 
-from skylift.cloud.bucket import Bucket, Object
+from skylift.cloud.domain.bucket import Bucket, Object
 from skylift.cloud.store.bucket import list_objects
 
 # Few characters, so that prefixes and delimiters meet; the last ones test the order of UTF-8 and its gaps.

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from identity_fixtures import ACCOUNT, START, Account, allow, deny, refused
 
-from skylift.cloud.instance import Image
+from skylift.cloud.domain.instance import Image
 from skylift.cloud.services.ec2.image import register_image
 from skylift.cloud.services.ssm.table import OPERATIONS
 

@@ -16,8 +16,8 @@ from identity_fixtures import (
     refused,
 )
 
-from skylift.cloud.error import ServiceError
-from skylift.cloud.identity import Caller
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api.authorize import authorize, caller_context
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.sts import session

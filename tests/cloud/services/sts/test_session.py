@@ -16,7 +16,7 @@ from identity_fixtures import (
     trust,
 )
 
-from skylift.cloud.identity import Caller
+from skylift.cloud.domain.identity import Caller
 
 TAGGING_TRUST = policy(
     {"Effect": "Allow", "Principal": {"AWS": ACCOUNT}, "Action": ["sts:AssumeRole", "sts:TagSession"]}

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 from ec2_fixtures import ACCOUNT, Cloud, filters, tagged
 
-from skylift.cloud.facts import CloudFacts
-from skylift.cloud.network import NetworkInterface
+from skylift.cloud.domain.facts import CloudFacts
+from skylift.cloud.domain.network import NetworkInterface
 from skylift.cloud.services.api.zone import MAX_ADDRESSES
 
 

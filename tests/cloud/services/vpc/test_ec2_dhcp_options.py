@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from ec2_fixtures import ACCOUNT, Cloud, filters, tagged
 
-from skylift.cloud.loops.blueprint import name_servers
-from skylift.cloud.network import DhcpOptions, Vpc
+from skylift.cloud.domain.network import DhcpOptions, Vpc
+from skylift.cloud.loops.ec2.server_spec import name_servers
 
 
 def configuration(**options: list[str]) -> list[dict[str, Any]]:

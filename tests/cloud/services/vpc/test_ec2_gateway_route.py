@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from ec2_fixtures import Cloud
 
-from skylift.cloud.compute.firewall import vpc_ruleset
-from skylift.cloud.compute.router import planned_routes
-from skylift.cloud.compute.traffic import GATEWAY_MARK
-from skylift.cloud.loops.network import vpc_plans
+from skylift.cloud.compute.network.firewall import vpc_ruleset
+from skylift.cloud.compute.network.router import planned_routes
+from skylift.cloud.compute.network.traffic import GATEWAY_MARK
+from skylift.cloud.loops.vpc.network import vpc_plans
 
 
 class Site:

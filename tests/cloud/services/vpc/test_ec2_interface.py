@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from ec2_fixtures import Cloud, filters, tagged
 
-from skylift.cloud.loops.instance import settle
-from skylift.cloud.network import NetworkInterface
+from skylift.cloud.domain.network import NetworkInterface
+from skylift.cloud.loops.ec2.instance import settle
 
 INVALID = "InvalidParameterValue"
 NINE = {"PrivateIpAddress": "172.31.0.9"}

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from ec2_fixtures import Cloud, filters
 
-from skylift.cloud.compute.plan import VpcPlan
-from skylift.cloud.loops.network import NetworkLoop
+from skylift.cloud.compute.network.plan import VpcPlan
+from skylift.cloud.loops.vpc.network import NetworkLoop
 
 
 class Kernel:

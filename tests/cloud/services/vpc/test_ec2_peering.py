@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from ec2_fixtures import ACCOUNT, REGION, Cloud, filters, tagged
 
-from skylift.cloud.compute.router import planned_routes
-from skylift.cloud.loops.network import NetworkLoop, vpc_plans
+from skylift.cloud.compute.network.router import planned_routes
+from skylift.cloud.loops.vpc.network import NetworkLoop, vpc_plans
 from skylift.cloud.services.vpc.peering import forget_ended
 
 

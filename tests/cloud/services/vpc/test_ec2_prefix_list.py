@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from ec2_fixtures import ACCOUNT, Cloud, filters, tagged
 
-from skylift.cloud.loops.network import vpc_plans
+from skylift.cloud.loops.vpc.network import vpc_plans
 
 OFFICES = [{"Cidr": "203.0.113.0/24", "Description": "Bern"}, {"Cidr": "198.51.100.7/32"}]
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from ec2_fixtures import ACCOUNT, Cloud, filters, tagged
 
-from skylift.cloud.loops.network import vpc_plans
-from skylift.cloud.network import SERVICES
+from skylift.cloud.domain.network import SERVICES
+from skylift.cloud.loops.vpc.network import vpc_plans
 
 SERVICE = "com.amazonaws.us-east-1.s3"
 NOBODY = "vpce-00000000000000000"

@@ -1,0 +1,170 @@
+"""Putting a file system that is mounted on the host into a server, as its root sees it, and taking it out again.
+
+A server cannot mount: it has no CAP_SYS_ADMIN. So a thread of ours makes a mount of its own of the host's, lets the
+server's user namespace say whose its files are, goes into the server's mount namespace and puts it at its place. All
+paths are looked up in there, so that no link of the server's leads anywhere else.
+
+PlugError
++-- PlugRefused   the kernel would not; says which call
++-- ServerOff     the server has ended meanwhile
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import TypeVar
+
+from skylift.cloud.compute.disk.disk import DiskError, DiskInUse
+from skylift.cloud.compute.disk.mount_flags import NOSUID, MountAttr
+
+T = TypeVar("T")
+
+# The numbers are the same on every architecture.
+_OPEN_TREE, _MOVE_MOUNT, _MOUNT_SETATTR = 428, 429, 442
+_AT_FDCWD, _AT_EMPTY_PATH = -100, 0x1000
+_OPEN_TREE_CLONE = 1
+_MOVE_FROM_DESCRIPTOR, _MOVE_TO_DESCRIPTOR = 0x4, 0x40
+_ATTR_IDMAP = 0x00100000
+_CLONE_FS, _CLONE_NEWNS = 0x200, 0x20000
+_MNT_DETACH, _UMOUNT_NOFOLLOW = 2, 8
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+class PlugError(DiskError):
+    """A volume could not be put into a server or taken out of it."""
+
+
+class PlugRefused(PlugError):
+    """A system call failed."""
+
+
+class ServerOff(PlugError):
+    """The server is no longer there."""
+
+
+def mount_point(device: str) -> str:
+    """Where a server finds the volume that is attached as this device: `/mnt/sdf` for `/dev/sdf`."""
+    return f"/mnt/{device.rpartition('/')[2]}"
+
+
+def plug(pid: int, source: Path, device: str, owner: int) -> None:
+    """Put the file system at `source` into the server of this init; nothing happens where it is in there.
+
+    `owner` is the host uid of the server's root, who has the mount point.
+    """
+    if _places(pid, source):
+        return
+
+    def inside() -> None:
+        with ExitStack() as end:
+            users = _open(f"/proc/{pid}/ns/user", end)
+            mounts = _open(f"/proc/{pid}/ns/mnt", end)
+            tree = _call("open_tree", _OPEN_TREE, _AT_FDCWD, bytes(source), _OPEN_TREE_CLONE | os.O_CLOEXEC)
+            end.callback(os.close, tree)
+            # As on a disk of its own, programs may be set-uid in the server. On the host they may not.
+            attr = MountAttr(attr_set=_ATTR_IDMAP, attr_clr=NOSUID, userns_fd=users)
+            size = ctypes.sizeof(attr)
+            _call("mount_setattr", _MOUNT_SETATTR, tree, b"", _AT_EMPTY_PATH, ctypes.byref(attr), size)
+            _enter(mounts)
+            place = Path(mount_point(device))
+            with suppress(FileExistsError):
+                place.mkdir()
+                os.chown(place, owner, owner)
+            flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+            target = os.open(place, flags)
+            end.callback(os.close, target)
+            to = _MOVE_FROM_DESCRIPTOR | _MOVE_TO_DESCRIPTOR
+            _call("move_mount", _MOVE_MOUNT, tree, b"", target, b"", to)
+
+    _in_thread(inside, pid)
+
+
+def unplug(pid: int, source: Path, force: bool) -> None:
+    """Take it out. Raises DiskInUse as long as programs in the server use it; with `force` they keep what they have
+    open, and find nothing there any more."""
+    places = _places(pid, source)
+    if not places:
+        return
+
+    def inside() -> None:
+        with ExitStack() as end:
+            _enter(_open(f"/proc/{pid}/ns/mnt", end))
+            for place in places:
+                if _LIBC.umount2(place.encode(), _UMOUNT_NOFOLLOW | (_MNT_DETACH if force else 0)) != 0:
+                    code = ctypes.get_errno()
+                    raise OSError(code, os.strerror(code), place)
+                with suppress(OSError):
+                    # It was made for the mount; a directory that has something in it stays.
+                    os.rmdir(place)  # noqa: PTH106 - the path of another namespace
+
+    _in_thread(inside, pid)
+
+
+def _places(pid: int, source: Path) -> list[str]:
+    """Where the server has this file system; by its device number, since a directory above may have been renamed."""
+    device = source.stat().st_dev
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    try:
+        lines = Path(f"/proc/{pid}/mountinfo").read_text().splitlines()
+    except (FileNotFoundError, ProcessLookupError, OSError):
+        return []
+    fields = [line.split(" ", 5) for line in lines]
+    return [_unescaped(line[4]) for line in fields if line[2] == wanted]
+
+
+def _unescaped(path: str) -> str:
+    for code, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+        path = path.replace(code, character)
+    return path
+
+
+def _enter(descriptor: int) -> None:
+    """Into a mount namespace; a thread's root and current directory have to be its own for that."""
+    if _LIBC.unshare(_CLONE_FS) != 0 or _LIBC.setns(descriptor, _CLONE_NEWNS) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, f"setns: {os.strerror(code)}")
+
+
+def _open(path: str, end: ExitStack) -> int:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    end.callback(os.close, descriptor)
+    return descriptor
+
+
+def _call(name: str, number: int, *arguments: object) -> int:
+    result = int(_LIBC.syscall(number, *arguments))
+    if result < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, f"{name}: {os.strerror(code)}")
+    return result
+
+
+def _in_thread(action: Callable[[], T], pid: int) -> T:
+    """What `action` returns in a thread of its own, which ends with it: it may be in another namespace by then."""
+    results: list[T] = []
+    failures: list[OSError] = []
+
+    def work() -> None:
+        try:
+            results.append(action())
+        except OSError as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=work, name="plug")
+    thread.start()
+    thread.join()
+    if not failures:
+        return results[0]
+    error = failures[0]
+    if isinstance(error, FileNotFoundError | ProcessLookupError) and not Path(f"/proc/{pid}").exists():
+        raise ServerOff(f"process {pid} has ended") from error
+    if error.errno == errno.EBUSY:
+        raise DiskInUse(f"{error.filename}: programs in the server use it") from error
+    raise PlugRefused(f"put a volume into a server or take it out: {error.strerror}") from error

@@ -1,0 +1,348 @@
+"""The default image: a Debian root directory, built once on this machine and kept.
+
+A build happens in a directory of its own that is renamed at the end, under a lock that its processes hold as well: a
+build that was killed leaves a directory that the next one removes, and two never collide.
+
+ImageError
++-- BuildToolMissing    mmdebstrap or another program is not installed
++-- MirrorUnreachable   packages cannot be downloaded
++-- DiskFull            no space left, before or in the middle of a build
++-- BuildFailed         anything else; carries the last lines of the log
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from skylift.cloud.compute.image.apt_sources import build_options, debian_sources
+from skylift.cloud.compute.image.recipe import Recipe, read_recipe
+from skylift.cloud.compute.image.stored import STORED, seen_from_inside
+from skylift.cloud.compute.image.uv import ProgramUnavailable, fetch_uv
+from skylift.cloud.state.data import Data, open_for_user
+from skylift.cloud.state.durable import make_directory, replace_file
+from skylift.cloud.state.person import calling_user
+
+Progress = Callable[[float, str], None]
+"""Called with how much is done (0 to 1) and what is being done."""
+
+
+class ImageError(Exception):
+    """There is no image to start servers from. `log` is the file with everything that the build said, if it began."""
+
+    def __init__(self, message: str, log: Path | None = None) -> None:
+        super().__init__(message)
+        self.log = log
+
+
+class BuildToolMissing(ImageError):
+    """A program that builds are made with is not there."""
+
+
+class MirrorUnreachable(ImageError):
+    """A package mirror or index did not answer."""
+
+
+class DiskFull(ImageError):
+    """The data directory's file system has too little space."""
+
+
+class BuildFailed(ImageError):
+    """A step of the build failed."""
+
+
+@dataclass(frozen=True)
+class BuiltImage:
+    """An image that is there. `root` is its root directory, `size` what that takes on disk in bytes."""
+
+    id: str
+    name: str
+    description: str
+    architecture: Literal["x86_64", "arm64"]
+    created: datetime
+    size: int
+    root: Path
+
+
+def built_images(data: Data) -> list[BuiltImage]:
+    """Every image of the user's clouds, oldest first."""
+    if not data.images.is_dir():
+        return []
+    found = [_read(file) for file in data.images.glob("ami-*.json")]
+    return sorted(found, key=lambda image: image.created)
+
+
+def default_image(data: Data, recipe: Recipe | None = None) -> BuiltImage | None:
+    """The image of this version's recipe, if it has been built."""
+    file = data.images / f"{(recipe or read_recipe()).image_id}.json"
+    return _read(file) if file.exists() else None
+
+
+def ensure_image(data: Data, progress: Progress, recipe: Recipe | None = None) -> BuiltImage:
+    """The image of this version's recipe, built now if it is not there (about half a minute; needs root)."""
+    recipe = recipe or read_recipe()
+    found = default_image(data, recipe)
+    if found is not None:
+        return found
+    data.images.mkdir(parents=True, exist_ok=True)
+    # Root builds; the user looks whether there is one, and no further.
+    data.images.chmod(0o711)
+    with _lock(data, progress) as lock:
+        for left in data.images.glob(".building-*"):
+            shutil.rmtree(left)
+        unfinished = data.images / recipe.image_id
+        if unfinished.exists() and default_image(data, recipe) is None:
+            shutil.rmtree(unfinished)
+        return default_image(data, recipe) or Build(data, recipe, progress, lock).run()
+
+
+class Build:
+    """One build of one image, under the lock."""
+
+    def __init__(self, data: Data, recipe: Recipe, progress: Progress, lock: int) -> None:
+        self._data = data
+        self._recipe = recipe
+        self._progress = progress
+        self._lock = lock
+        self._place = data.images / f".building-{recipe.image_id}"
+        self._root = self._place / "root"
+        self._log = data.images / "build.log"
+
+    def run(self) -> BuiltImage:
+        self._require_space()
+        # For root alone: there are programs in it that become its root, whoever starts them.
+        self._place.mkdir(mode=0o700)
+        self._root.mkdir(mode=0o755)
+        self._give(self._root)
+        try:
+            self._install_packages()
+            self._add_uv()
+            self._add_files()
+            self._finish()
+            return self._keep()
+        except ProgramUnavailable as error:
+            raise MirrorUnreachable(str(error), self._log) from error
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise self._disk_full() from error
+            raise
+        finally:
+            shutil.rmtree(self._place, ignore_errors=True)
+
+    def _require_space(self) -> None:
+        free = shutil.disk_usage(self._data.images).free >> 20
+        if free < self._recipe.needs_mib:
+            raise self._disk_full()
+
+    def _install_packages(self) -> None:
+        command = [
+            *("mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory", "--verbose"),
+            f"--include={','.join(self._recipe.packages)}",
+            *(f"--dpkgopt=path-exclude={pattern}" for pattern in self._recipe.exclude),
+            *(f"--dpkgopt=path-include={pattern}" for pattern in self._recipe.include),
+            *(f"--aptopt={option}" for option in ('Acquire::Languages "none";', *build_options())),
+            *(self._recipe.release, str(self._root)),
+        ]
+        sources = debian_sources(self._recipe.release)
+        if sources is not None:
+            file = self._place / "debian.sources"
+            file.write_text(sources)
+            command.append(str(file))
+        meter = _Meter(self._recipe.expected, self._progress)
+        self._inside(command, meter.line)
+        if sources is not None:
+            lists = self._root / "etc/apt/sources.list.d"
+            for file in lists.iterdir():
+                file.unlink()
+            (lists / "debian.sources").write_text(sources)
+            self._give(lists / "debian.sources")
+
+    def _add_uv(self) -> None:
+        self._progress(0.92, "adding uv")
+        fetch_uv(self._recipe.uv, self._root / "usr/local/bin")
+        self._give(self._root / "usr/local/bin/uv")
+
+    def _add_files(self) -> None:
+        for file in self._recipe.files:
+            place = self._root / file.path.lstrip("/")
+            for directory in make_directory(place.parent, 0o755):
+                self._give(directory)
+            place.unlink(missing_ok=True)
+            shutil.copyfile(file.source, place)
+            self._give(place)
+            place.chmod(file.mode)
+        for link, target in self._recipe.links.items():
+            place = self._root / link.lstrip("/")
+            place.unlink(missing_ok=True)
+            place.symlink_to(target)
+            self._give(place)
+
+    def _give(self, path: Path) -> None:
+        """What we make in it ourselves is the image's root's as well."""
+        os.chown(path, STORED, STORED, follow_symlinks=False)
+
+    def _finish(self) -> None:
+        self._progress(0.95, "finishing")
+        script = self._root / "finish.sh"
+        shutil.copyfile(self._recipe.folder / "finish.sh", script)
+        self._inside(["chroot", str(self._root), "/bin/sh", "/finish.sh"], lambda line: None)
+        script.unlink()
+
+    def _keep(self) -> BuiltImage:
+        self._progress(0.97, "writing to disk")
+        recipe = self._recipe
+        image = BuiltImage(
+            id=recipe.image_id,
+            name=recipe.image_name,
+            description=recipe.description,
+            architecture=recipe.architecture,
+            created=datetime.now(UTC).replace(microsecond=0),
+            size=_disk_use(self._root),
+            root=self._data.images / recipe.image_id / "root",
+        )
+        (self._place / "debian.sources").unlink(missing_ok=True)
+        _sync(self._place)
+        self._place.rename(image.root.parent)
+        # Last, and as a whole: where it is, all is.
+        replace_file(self._data.images / f"{image.id}.json", _write(image).encode(), 0o644)
+        self._progress(1.0, "built")
+        return image
+
+    def _inside(self, command: list[str], line: Callable[[str], None]) -> None:
+        """Run a command that works in the root directory.
+
+        It holds the lock too, so that a build that comes next waits until the last of it is gone.
+        """
+        whole = seen_from_inside(self._root, command)
+        environment = {name: value for name, value in os.environ.items() if name in _PASSED}
+        environment |= {"PATH": _PATH, "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
+        with os.fdopen(open_for_user(self._log, calling_user().uid), "a") as log:
+            log.write(f"\n{datetime.now(UTC):%F %T} {' '.join(command)}\n")
+            log.flush()
+            try:
+                process = subprocess.Popen(
+                    whole,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    text=True,
+                    errors="replace",
+                    env=environment,
+                    pass_fds=[self._lock],
+                )
+            except FileNotFoundError as error:
+                raise BuildToolMissing(f"{error.filename} is not installed") from error
+            with process:
+                assert process.stdout is not None
+                said = []
+                try:
+                    for text in process.stdout:
+                        log.write(text)
+                        said.append(text.rstrip())
+                        line(text)
+                except BaseException:
+                    process.kill()
+                    raise
+        if process.returncode != 0:
+            raise self._failure(command[0], process.returncode, said)
+
+    def _failure(self, program: str, code: int, said: list[str]) -> ImageError:
+        text = "\n".join(said)
+        if code == 127 or (code == 1 and re.search(r"failed to execute \S+: No such file", text)):
+            return BuildToolMissing(f"{program} is not installed", self._log)
+        if re.search(r"No space left on device|Disk quota exceeded|enough free space in", text):
+            return self._disk_full()
+        if unreachable := re.search(_UNREACHABLE, text):
+            return MirrorUnreachable(f"packages cannot be downloaded: {unreachable[0].strip()}", self._log)
+        last = "\n".join(f"  {line}" for line in said[-12:])
+        return BuildFailed(f"{program} ended with exit code {code}:\n{last}", self._log)
+
+    def _disk_full(self) -> DiskFull:
+        free = shutil.disk_usage(self._data.images).free >> 20
+        return DiskFull(
+            f"not enough disk space for the image in {self._data.images}: a build takes {self._recipe.needs_mib} MiB "
+            f"and {free} MiB are free. Free some, or set SKYLIFT_DATA to a directory of root's on another disk."
+        )
+
+
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_PASSED = {"http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "HTTPS_PROXY", "NO_PROXY", "TMPDIR"}
+_UNREACHABLE = (
+    r"(?m)^.*(Could not resolve|Temporary failure resolving|Could not connect|Cannot initiate the connection|"
+    r"Unable to connect|Connection timed out|Connection failed|Failed to fetch|Connection refused).*$"
+)
+
+
+class _Meter:
+    """Turns what apt and dpkg say into how far a build is: each package is fetched, unpacked and set up once."""
+
+    def __init__(self, packages: int, progress: Progress) -> None:
+        self._total = packages * 3
+        self._seen = 0
+        self._text = "reading package lists"
+        self._progress = progress
+        progress(0.0, self._text)
+
+    def line(self, text: str) -> None:
+        for start, doing in (("Get:", "downloading"), ("Unpacking ", "unpacking"), ("Setting up ", "setting up")):
+            if text.startswith(start):
+                self._seen += 1
+                self._text = doing
+                self._progress(min(0.9, 0.9 * self._seen / self._total), self._text)
+
+
+@contextmanager
+def _lock(data: Data, progress: Progress) -> Iterator[int]:
+    descriptor = os.open(data.images / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            progress(0.0, "waiting for another build to end")
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _read(file: Path) -> BuiltImage:
+    text = json.loads(file.read_text())
+    text["created"] = datetime.fromisoformat(text["created"])
+    # Where the directory is now, not where it was when the image was built.
+    return BuiltImage(**text, root=file.with_suffix("") / "root")
+
+
+def _write(image: BuiltImage) -> str:
+    text = asdict(image) | {"created": image.created.isoformat()}
+    del text["root"]
+    return json.dumps(text, indent=2)
+
+
+def _disk_use(root: Path) -> int:
+    total = 0
+    for directory, _, files in os.walk(root):
+        total += sum(os.lstat(os.path.join(directory, name)).st_blocks * 512 for name in files)  # noqa: PTH118
+    return total
+
+
+def _sync(directory: Path) -> None:
+    """Everything written so far to this file system is on the disk."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        if ctypes.CDLL(None, use_errno=True).syncfs(descriptor) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), str(directory))
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,45 @@
+"""Whose the files of images are on the host's disk: ids that belong to no user and to no server.
+
+An image is full of programs that become root's, or a group's, whoever starts them. On the disk they belong to a range
+of their own, so that not one of them is the host's root's, not even while an image is being built. Whoever is to see an
+image rightly, its server or a program of ours, sees it through an idmapped mount.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from skylift.cloud.compute.server.oci import UIDS
+
+STORED = 2_000_065_536
+"""The host id of an image's root."""
+
+STORED_UIDS = f"{STORED}-{STORED + UIDS - 1}"
+
+
+def stored_as(uid_base: int) -> str:
+    """mount(8)'s option for a mount that shows an image to who has its ids from `uid_base` on."""
+    return f"X-mount.idmap=b:{STORED}:{uid_base}:{UIDS}"
+
+
+def stored_from(uid_base: int) -> str:
+    """The same for files that have the ids from `uid_base` on, shown as an image's are on the disk."""
+    return f"X-mount.idmap=b:{uid_base}:{STORED}:{UIDS}"
+
+
+_INSIDE = 'mount --bind -o "$1" "$2" "$2" && shift 2 && exec "$@"'
+
+
+def seen_from_inside(tree: Path, command: Iterable[str]) -> list[str]:
+    """A command for which the tree's files have the ids that a server sees, 0 for root, also for what it makes there.
+
+    In mount and pid namespaces that end with this process: nothing stays mounted, nothing goes on. It has a /proc of
+    its own, by which mount(8) finds the process that it makes a user namespace with.
+    """
+    return [
+        *("setpriv", "--pdeathsig=KILL"),
+        *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"),
+        *("sh", "-c", _INSIDE, "inside", stored_as(0), str(tree)),
+        *command,
+    ]

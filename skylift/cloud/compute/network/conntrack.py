@@ -1,0 +1,83 @@
+"""Known connections of a namespace, and how to forget those of an address that changes hands.
+
+Without it a connection of an ended server would pass the firewall to the next server that gets its address, and packets
+for a public address would follow it to where it was.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from collections.abc import Iterator
+from ipaddress import IPv4Address
+
+from skylift.cloud.compute.network.error import NetlinkRefused
+from skylift.cloud.compute.network.namespace import Namespace
+from skylift.cloud.compute.network.rtnetlink import (
+    NLM_F_ACK,
+    NLM_F_DUMP,
+    NLMSG_DONE,
+    NLMSG_ERROR,
+    attributes,
+    messages,
+    packet,
+    read_attributes,
+    refusal,
+)
+
+# linux/netfilter/nfnetlink.h, linux/netfilter/nfnetlink_conntrack.h
+NETLINK_NETFILTER = 12
+CT_GET = (1 << 8) | 1
+CT_DELETE = (1 << 8) | 2
+CTA_TUPLE_ORIG = 1
+CTA_TUPLE_REPLY = 2
+CTA_TUPLE_IP = 1
+CTA_IP_V4_SRC = 1
+CTA_IP_V4_DST = 2
+NLA_F_NESTED = 0x8000
+
+_GENERAL = struct.pack("=BBH", socket.AF_INET, 0, 0)
+
+
+def forget(namespace: Namespace, addresses: set[str]) -> int:
+    """Forget every connection that has one of these addresses at an end. How many there were."""
+    wanted = {IPv4Address(address).packed for address in addresses}
+
+    def run() -> int:
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER) as netlink:
+            netlink.bind((0, 0))
+            originals = [original for original, ends in _connections(netlink) if ends & wanted]
+            for original in originals:
+                _delete(netlink, original)
+            return len(originals)
+
+    return namespace.run(run)
+
+
+def _connections(netlink: socket.socket) -> Iterator[tuple[bytes, set[bytes]]]:
+    """(the original direction as the kernel encodes it, the addresses of both directions)."""
+    netlink.send(packet(CT_GET, NLM_F_DUMP, _GENERAL, 1))
+    while True:
+        for kind, _, payload in messages(netlink.recv(1 << 18)):
+            if kind == NLMSG_DONE:
+                return
+            if kind == NLMSG_ERROR:
+                raise NetlinkRefused("list connections", refusal(payload))
+            given = read_attributes(payload, len(_GENERAL))
+            original, reply = given[CTA_TUPLE_ORIG], given[CTA_TUPLE_REPLY]
+            yield original, _ends(original) | _ends(reply)
+
+
+def _delete(netlink: socket.socket, original: bytes) -> None:
+    netlink.send(packet(CT_DELETE, NLM_F_ACK, _GENERAL + attributes({CTA_TUPLE_ORIG | NLA_F_NESTED: original}), 2))
+    for kind, _, payload in messages(netlink.recv(1 << 18)):
+        code = refusal(payload) if kind == NLMSG_ERROR else 0
+        # It may have ended by itself in between.
+        if code not in (0, errno.ENOENT):
+            raise NetlinkRefused("forget a connection", code)
+
+
+def _ends(direction: bytes) -> set[bytes]:
+    addresses = read_attributes(read_attributes(direction)[CTA_TUPLE_IP])
+    return {addresses[CTA_IP_V4_SRC], addresses[CTA_IP_V4_DST]}

@@ -1,0 +1,113 @@
+"""The host's side of a cloud: one link, one route to it, one nft table. Nothing that was there before is changed.
+
+The host reaches a public address 127.N.x.y like any of its own addresses. On its way out the packet is renamed to
+240.N.x.y, because an address of the host's own would never leave it, and travels over the transit link to the edge.
+
+What could stand in the way on a host with a firewall of its own: a policy that drops what the host sends (`ufw default
+deny outgoing`) does not, because the packet is judged as the loopback traffic that it set out as; what comes back is
+ESTABLISHED, which ufw, firewalld and Docker accept. Address translation turns connection tracking on for the host.
+"""
+
+from __future__ import annotations
+
+from skylift.cloud.compute.network import egress_policy, uplink
+from skylift.cloud.compute.network.egress_policy import Surroundings
+from skylift.cloud.compute.network.loopback_range import Claim
+from skylift.cloud.compute.network.namespace import Namespace, load_ruleset, write_setting
+from skylift.cloud.compute.network.netlink import (
+    KernelRoute,
+    Netlink,
+    add_veth,
+    delete_link,
+    link_up,
+    set_neighbour,
+    set_route,
+)
+
+MTU = 9001
+
+
+def ruleset(claim: Claim) -> str:
+    """The cloud's table in the host's namespace, replaced in one step.
+
+    `fence` holds whatever comes from the cloud, and was not asked for, off the host and off the networks it forwards
+    to, and keeps others on those networks out of the cloud. `way_out` keeps pasta, which connects from this namespace,
+    off the host itself, off other clouds and off the networks around: also should a packet have made another program of
+    it, and whatever other tables of the host make of an address on its way.
+    """
+    link = claim.host_link
+    held = "\n    ".join(egress_policy.rules("reject with icmp type admin-prohibited", 'oifname "lo"'))
+    return f"""\
+{_gone(claim)}table ip {claim.table} {{
+{egress_policy.SETS}  chain to_carrier {{
+    type nat hook output priority dstnat; policy accept;
+    ip daddr {claim.addresses} dnat ip prefix to ip daddr map {{ {claim.addresses} : {claim.carrier} }}
+  }}
+  chain as_host {{
+    type nat hook postrouting priority srcnat; policy accept;
+    oifname "{link}" snat to {claim.host_address}
+  }}
+  chain fence {{
+    type filter hook prerouting priority filter; policy accept;
+    iifname "{link}" ct state != {{ established, related }} drop
+    iifname != {{ "{link}", "lo" }} ip daddr {claim.carrier} drop
+  }}
+  chain way_out {{
+    type filter hook output priority filter; policy accept;
+    meta skuid {claim.way_out_uid} jump held
+  }}
+  chain held {{
+    ct original ip daddr . meta l4proto . ct original proto-dst @opened_exactly return
+    {held}
+  }}
+}}
+table ip6 {claim.table} {{
+  chain way_out {{
+    type filter hook output priority filter; policy accept;
+    meta skuid {claim.way_out_uid} drop
+  }}
+}}
+"""
+
+
+def _gone(claim: Claim) -> str:
+    """Without the tables, whether they are there or not."""
+    return "".join(f"table {family} {claim.table}\ndelete table {family} {claim.table}\n" for family in ("ip", "ip6"))
+
+
+def close_off(claim: Claim, around: Surroundings) -> None:
+    """Let the way out lead to nothing of these but what is open, from now on."""
+    load_ruleset(around.fill(f"ip {claim.table}"), "the host")
+
+
+def connect(claim: Claim, netlink: Netlink, edge_namespace: Namespace, around: Surroundings) -> None:
+    """Make the link to the edge, or find it, and everything on it. Idempotent."""
+    if netlink.link_index(claim.host_link) is None:
+        netlink.do(
+            add_veth(
+                claim.host_link,
+                mtu=MTU,
+                mac=uplink.OUTER_MAC,
+                peer=uplink.HOST_LINK,
+                peer_mac=uplink.INNER_MAC,
+                peer_namespace=edge_namespace.descriptor,
+            )
+        )
+    index = netlink.link(claim.host_link)
+    write_setting(f"ipv6/conf/{claim.host_link}/disable_ipv6", "1")
+    # Both are of the one link. Source addresses of loopback may leave by it and answers to them come in; and the host's
+    # reverse-path check, where it is strict, finds the carrier range behind this link.
+    write_setting(f"ipv4/conf/{claim.host_link}/route_localnet", "1")
+    write_setting(f"ipv4/conf/{claim.host_link}/accept_redirects", "0")
+    netlink.do(
+        link_up(index, f"skylift {claim.home}"[:255]),
+        set_neighbour(index, uplink.INNER_ADDRESS, uplink.INNER_MAC),
+        set_route(KernelRoute(str(claim.carrier), link=index, via=uplink.INNER_ADDRESS)),
+    )
+    load_ruleset(ruleset(claim) + around.fill(f"ip {claim.table}"), "the host")
+
+
+def disconnect(claim: Claim, netlink: Netlink) -> None:
+    """Remove the tables, and the link with its route. Idempotent."""
+    load_ruleset(_gone(claim), "the host")
+    netlink.do(delete_link(claim.host_link))

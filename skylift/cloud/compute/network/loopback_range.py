@@ -1,0 +1,174 @@
+"""Which loopback range is whose: each cloud on a machine claims one number N, and with it 127.N.0.0/16.
+
+A claim is a file in /run, so it ends with the machine's boot as everything it stands for does; it outlives the cloud's
+process, because the servers do.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+
+from skylift.cloud.compute.network.error import ClaimExhausted, NotPermitted
+
+CLAIMS = Path("/run/skylift/claims")
+NUMBERS = range(32, 224)
+WAY_OUT_UIDS = "2000000000-2000000255"
+"""Host uids that ways out to the internet run as; no server's range may hold one."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """`owner` is the pid of the process that last opened the claim; it may have ended."""
+
+    number: int
+    home: str
+    owner: int
+
+    @property
+    def addresses(self) -> IPv4Network:
+        """Public addresses of this cloud, all of them the host's own; the first host address is the host's."""
+        return IPv4Network(f"127.{self.number}.0.0/16")
+
+    @property
+    def host_address(self) -> IPv4Address:
+        """What servers see when the host talks to them."""
+        return self.addresses[1]
+
+    @property
+    def carrier(self) -> IPv4Network:
+        """What public addresses are called on the way between the host and the edge: class E, used by nobody."""
+        return IPv4Network(f"240.{self.number}.0.0/16")
+
+    @property
+    def host_link(self) -> str:
+        """The host's end of the transit link; also a mark that the number is taken."""
+        return f"sky{self.number}"
+
+    @property
+    def table(self) -> str:
+        """The host's nft table of this cloud."""
+        return f"skylift_{self.number}"
+
+    @property
+    def prefix(self) -> str:
+        """How the names of all its network namespaces begin."""
+        return f"skylift-{self.number}-"
+
+    @property
+    def way_out_uid(self) -> int:
+        """The host uid (and gid) that only this cloud's way out to the internet runs as."""
+        return 2_000_000_000 + self.number
+
+
+class Claims:
+    """All claims of a machine. `taken` says of a number whether the kernel holds something of its cloud."""
+
+    def __init__(self, taken: Callable[[int], bool], directory: Path = CLAIMS) -> None:
+        self._taken = taken
+        self._directory = directory
+
+    def claim(self, home: Path, preferred: int | None = None) -> Claim:
+        """The claim of this home: the one it has, else a new one, of `preferred` if that is free.
+
+        Raises ClaimExhausted, NotPermitted.
+        """
+        with self._locked():
+            present = self._read()
+            mine = next((claim for claim in present if claim.home == _canonical(home)), None)
+            number = mine.number if mine else self._free(present, _canonical(home), preferred)
+            claim = Claim(number, _canonical(home), os.getpid())
+            self._write(claim)
+            return claim
+
+    def find(self, home: Path) -> Claim | None:
+        """The claim of this home, whether its cloud runs or not."""
+        return next((claim for claim in self.all() if claim.home == _canonical(home)), None)
+
+    def all(self) -> list[Claim]:
+        if not self._directory.is_dir():
+            return []
+        return self._read()
+
+    def release(self, claim: Claim) -> None:
+        """Give the number back; everything that stood for it is gone."""
+        with self._locked():
+            (self._directory / str(claim.number)).unlink(missing_ok=True)
+
+    def _free(self, present: list[Claim], home: str, preferred: int | None) -> int:
+        """Each home begins to look somewhere else, so that none is likely to take what another one, which is down at
+        the moment, will come back for."""
+        used = {claim.number for claim in present}
+        first = zlib.crc32(home.encode()) % len(NUMBERS)
+        inquired: list[int] = [*NUMBERS[first:], *NUMBERS[:first]]
+        for number in sorted(inquired, key=lambda each: each != preferred):
+            if number not in used and not self._taken(number):
+                return number
+        homes = ", ".join(sorted(claim.home for claim in present)[:5])
+        raise ClaimExhausted(
+            f"all {len(NUMBERS)} address ranges of this machine are claimed, by the clouds of {homes} and others;"
+            " end one of them with `SKYLIFT_HOME=DIRECTORY skylift cloud down`"
+        )
+
+    def _read(self) -> list[Claim]:
+        found = []
+        for path in self._directory.iterdir():
+            # One may be released while another process, which needs no lock to look, is reading.
+            with suppress(FileNotFoundError):
+                if path.name.isdigit():
+                    content = json.loads(path.read_text())
+                    found.append(Claim(int(path.name), content["home"], content["owner"]))
+        return sorted(found, key=lambda claim: claim.number)
+
+    def _write(self, claim: Claim) -> None:
+        """Replaced by a rename: a kill leaves the old content or the new."""
+        temporary = self._directory / f".{claim.number}.new"
+        temporary.write_text(json.dumps({"home": claim.home, "owner": claim.owner}))
+        temporary.rename(self._directory / str(claim.number))
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Hold the lock; the last claim's end takes the lock's file and the directory along."""
+        try:
+            descriptor = self._lock()
+        except PermissionError as error:
+            raise NotPermitted(f"{self._directory}: {error.strerror}; only root can claim an address range") from error
+        try:
+            yield
+            if not self._read():
+                (self._directory / ".lock").unlink()
+                with suppress(OSError):
+                    # A kill may have left half a claim behind; what is not ours to judge stays.
+                    self._directory.rmdir()
+        finally:
+            os.close(descriptor)
+
+    def _lock(self) -> int:
+        """A descriptor of the lock, held; taken anew when whoever held it before has removed the file meanwhile."""
+        while True:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            try:
+                descriptor = os.open(
+                    self._directory / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
+                )
+            except FileNotFoundError:
+                continue
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            try:
+                current = (self._directory / ".lock").stat()
+            except FileNotFoundError:
+                current = None
+            if current is not None and os.path.samestat(current, os.fstat(descriptor)):
+                return descriptor
+            os.close(descriptor)
+
+
+def _canonical(home: Path) -> str:
+    return str(home.resolve())

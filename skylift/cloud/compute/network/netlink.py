@@ -1,0 +1,425 @@
+"""Requests to the kernel about links, addresses, routes, rules and neighbours.
+
+A request is a value, built by a pure function and sent by `Netlink`, many in one system call.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Interface, IPv4Network
+
+from skylift.cloud.compute.network import rtnetlink as rt
+from skylift.cloud.compute.network.error import NetlinkRefused, NotPermitted
+from skylift.cloud.compute.network.rtnetlink import (
+    Given,
+    address_in,
+    attributes,
+    messages,
+    number_in,
+    packet,
+    read_attributes,
+    refusal,
+    text_in,
+)
+
+NAMESPACES = "/run/netns"
+MAIN = 254
+LOOPBACK_INDEX = 1
+DEFAULT_ROUTE = str(IPv4Network("0.0.0.0/0").network_address)
+
+# linux/netlink.h, linux/rtnetlink.h, linux/if.h, linux/neighbour.h, linux/fib_rules.h
+SOL_NETLINK = 270
+NETLINK_CAP_ACK = 10
+NETLINK_EXT_ACK = 11
+NLMSGERR_ATTR_MSG = 1
+IFF_UP = 1
+NUD_PERMANENT = 0x80
+RTPROT_STATIC = 4
+RT_SCOPE_UNIVERSE = 0
+RT_SCOPE_LINK = 253
+RT_SCOPE_HOST = 254
+RTNH_F_ONLINK = 4
+RTEXT_FILTER_SKIP_STATS = 8
+FR_ACT_TO_TBL = 1
+ROUTE_TYPES = {"unicast": 1, "blackhole": 6, "unreachable": 7, "throw": 9}
+_ROUTE_TYPE_NAMES = {number: name for name, number in ROUTE_TYPES.items()}
+
+_ALL_LINKS = rt.LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + attributes({rt.IFLA_EXT_MASK: RTEXT_FILTER_SKIP_STATS})
+_ALL_ADDRESSES = rt.ADDRESS.pack(socket.AF_INET, 0, 0, 0, 0)
+_ALL_ROUTES = rt.ROUTE.pack(socket.AF_INET, 0, 0, 0, 0, 0, 0, 0, 0)
+_ALL_RULES = rt.RULE.pack(socket.AF_INET, 0, 0, 0, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class Request:
+    """One netlink message; `said` names it in errors, `fine` are the errnos that mean it need not be done."""
+
+    said: str
+    kind: int
+    flags: int
+    message: bytes
+    fine: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class Link:
+    index: int
+    name: str
+    alias: str
+
+
+@dataclass(frozen=True)
+class KernelRoute:
+    """A route as we set it: `via` without `link` cannot be; neither is given for blackhole, unreachable and throw."""
+
+    target: str
+    kind: str = "unicast"
+    link: int | None = None
+    via: str | None = None
+    table: int = MAIN
+    metric: int = 0
+
+
+@dataclass(frozen=True)
+class MarkRule:
+    """Packets with this mark look into this table."""
+
+    mark: int
+    table: int
+    priority: int = 1000
+
+
+@dataclass(frozen=True)
+class SourceRule:
+    """Packets that carry this source address look into this table."""
+
+    source: str
+    table: int
+    priority: int = 1000
+
+
+@dataclass(frozen=True)
+class LinkAddress:
+    address: str
+    label: str
+
+
+def add_veth(
+    name: str,
+    *,
+    mtu: int,
+    peer: str,
+    peer_namespace: int,
+    mac: str | None = None,
+    peer_mac: str | None = None,
+) -> Request:
+    """A pair of links, both down (veth refuses to be made up): `peer` in the namespace of the file descriptor."""
+    there: Given = {
+        rt.IFLA_IFNAME: peer,
+        rt.IFLA_MTU: mtu,
+        rt.IFLA_ADDRESS: _mac(peer_mac),
+        rt.IFLA_NET_NS_FD: peer_namespace,
+    }
+    kind: Given = {rt.IFLA_INFO_KIND: "veth", rt.IFLA_INFO_DATA: attributes({rt.VETH_INFO_PEER: _link(there)})}
+    here: Given = {
+        rt.IFLA_IFNAME: name,
+        rt.IFLA_MTU: mtu,
+        rt.IFLA_ADDRESS: _mac(mac),
+        rt.IFLA_LINKINFO: attributes(kind),
+    }
+    return Request(f"create link {name}", rt.RTM_NEWLINK, rt.NLM_F_CREATE | rt.NLM_F_EXCL, _link(here))
+
+
+def delete_link(name: str) -> Request:
+    return Request(f"delete link {name}", rt.RTM_DELLINK, 0, _link({rt.IFLA_IFNAME: name}), frozenset({errno.ENODEV}))
+
+
+def link_up(index: int, alias: str | None = None) -> Request:
+    """`alias` is a name of any length, up to 255 bytes, that the link can be told by."""
+    message = _link({rt.IFLA_IFALIAS: alias}, index=index, flags=IFF_UP)
+    return Request(f"set link {index} up", rt.RTM_NEWLINK, 0, message)
+
+
+def add_address(
+    index: int, address: str, prefix: int, *, broadcast: str | None = None, label: str | None = None
+) -> Request:
+    """`label` begins with the link's name and a colon."""
+    more = {rt.IFA_BROADCAST: _ipv4(broadcast), rt.IFA_LABEL: label}
+    message, said = _address(index, address, prefix, more), f"add address {address}/{prefix}"
+    return Request(said, rt.RTM_NEWADDR, rt.NLM_F_CREATE | rt.NLM_F_EXCL, message, frozenset({errno.EEXIST}))
+
+
+def delete_address(index: int, address: str, prefix: int) -> Request:
+    message = _address(index, address, prefix, {})
+    return Request(f"delete address {address}/{prefix}", rt.RTM_DELADDR, 0, message, frozenset({errno.EADDRNOTAVAIL}))
+
+
+def narrow_loopback() -> tuple[Request, ...]:
+    """Loopback up, with 127.0.0.0/16 in place of all of 127.0.0.0/8 that the kernel gives it: the rest is routable."""
+    return (
+        link_up(LOOPBACK_INDEX),
+        add_address(LOOPBACK_INDEX, "127.0.0.1", 16),
+        delete_address(LOOPBACK_INDEX, "127.0.0.1", 8),
+    )
+
+
+def set_route(route: KernelRoute) -> Request:
+    return Request(f"set route {route.target}", rt.RTM_NEWROUTE, rt.NLM_F_CREATE | rt.NLM_F_REPLACE, _route(route))
+
+
+def delete_route(route: KernelRoute) -> Request:
+    fine = frozenset({errno.ESRCH, errno.ENODEV})
+    return Request(f"delete route {route.target}", rt.RTM_DELROUTE, 0, _route(route), fine)
+
+
+def add_rule(rule: MarkRule) -> Request:
+    said = f"add rule mark {rule.mark:#x}"
+    return Request(said, rt.RTM_NEWRULE, rt.NLM_F_CREATE | rt.NLM_F_EXCL, _mark_rule(rule), frozenset({errno.EEXIST}))
+
+
+def delete_rule(rule: MarkRule) -> Request:
+    message = _mark_rule(rule)
+    return Request(f"delete rule mark {rule.mark:#x}", rt.RTM_DELRULE, 0, message, frozenset({errno.ENOENT}))
+
+
+def add_source_rule(rule: SourceRule) -> Request:
+    said = f"add rule from {rule.source}"
+    return Request(said, rt.RTM_NEWRULE, rt.NLM_F_CREATE | rt.NLM_F_EXCL, _source_rule(rule), frozenset({errno.EEXIST}))
+
+
+def delete_source_rule(rule: SourceRule) -> Request:
+    said = f"delete rule from {rule.source}"
+    return Request(said, rt.RTM_DELRULE, 0, _source_rule(rule), frozenset({errno.ENOENT}))
+
+
+def set_neighbour(index: int, address: str, mac: str) -> Request:
+    fixed = rt.NEIGHBOUR.pack(socket.AF_INET, index, NUD_PERMANENT, 0, 0)
+    message = fixed + attributes({rt.NDA_DST: _ipv4(address), rt.NDA_LLADDR: _mac(mac)})
+    return Request(f"set neighbour {address}", rt.RTM_NEWNEIGH, rt.NLM_F_CREATE | rt.NLM_F_REPLACE, message)
+
+
+class Netlink:
+    """A route netlink socket of the namespace that the calling thread is in, usable from every thread."""
+
+    def __init__(self) -> None:
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+        self._socket.bind((0, 0))
+        self._socket.setsockopt(SOL_NETLINK, NETLINK_CAP_ACK, 1)
+        self._socket.setsockopt(SOL_NETLINK, NETLINK_EXT_ACK, 1)
+        self._lock = threading.Lock()
+        self._sequence = 0
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def do(self, *requests: Request) -> None:
+        """Send the requests together; the first that the kernel refuses is the error, later ones may have been done."""
+        if not requests:
+            return
+        with self._lock:
+            first = self._sequence + 1
+            self._sequence += len(requests)
+            packets = [
+                packet(request.kind, rt.NLM_F_ACK | request.flags, request.message, first + position)
+                for position, request in enumerate(requests)
+            ]
+            self._socket.send(b"".join(packets))
+            refused: NetlinkRefused | None = None
+            for _ in requests:
+                sequence, code, detail = self._acknowledgement()
+                request = requests[sequence - first]
+                if code and code not in request.fine and refused is None:
+                    refused = NetlinkRefused(request.said, code, detail)
+        if refused is not None:
+            if refused.code == errno.EPERM:
+                raise NotPermitted(f"{refused}; the cloud needs root with CAP_NET_ADMIN") from refused
+            raise refused
+
+    def link_index(self, name: str) -> int | None:
+        """The index of a link by name; None when there is none."""
+        message = _link({rt.IFLA_IFNAME: name, rt.IFLA_EXT_MASK: RTEXT_FILTER_SKIP_STATS})
+        with self._lock:
+            self._sequence += 1
+            self._socket.send(packet(rt.RTM_GETLINK, 0, message, self._sequence))
+            kind, _, payload = next(self._received())
+        if kind != rt.NLMSG_ERROR:
+            return int(rt.LINK.unpack_from(payload)[2])
+        code = refusal(payload)
+        if code == errno.ENODEV:
+            return None
+        raise NetlinkRefused(f"look up link {name}", code)
+
+    def link(self, name: str) -> int:
+        """The index of a link that has to be there. NetlinkRefused where it is not: others may have taken it away."""
+        index = self.link_index(name)
+        if index is None:
+            raise NetlinkRefused(f"look up link {name}", errno.ENODEV)
+        return index
+
+    def links(self) -> list[Link]:
+        found = []
+        for payload in self._dump(rt.RTM_GETLINK, _ALL_LINKS):
+            index, given = rt.LINK.unpack_from(payload)[2], read_attributes(payload, rt.LINK.size)
+            found.append(Link(index, text_in(given, rt.IFLA_IFNAME) or "", text_in(given, rt.IFLA_IFALIAS) or ""))
+        return found
+
+    def routes(self) -> list[KernelRoute]:
+        """Our own kind of routes (static, IPv4) in every table."""
+        found = []
+        for payload in self._dump(rt.RTM_GETROUTE, _ALL_ROUTES):
+            _, length, _, _, table, protocol, _, number, _ = rt.ROUTE.unpack_from(payload)
+            given, kind = read_attributes(payload, rt.ROUTE.size), _ROUTE_TYPE_NAMES.get(number)
+            if kind is None or protocol != RTPROT_STATIC:
+                continue
+            found.append(
+                KernelRoute(
+                    target=f"{address_in(given, rt.RTA_DST) or DEFAULT_ROUTE}/{length}",
+                    kind=kind,
+                    link=number_in(given, rt.RTA_OIF) if kind == "unicast" else None,
+                    via=address_in(given, rt.RTA_GATEWAY),
+                    table=number_in(given, rt.RTA_TABLE) or table,
+                    metric=number_in(given, rt.RTA_PRIORITY) or 0,
+                )
+            )
+        return found
+
+    def addresses(self, index: int) -> list[LinkAddress]:
+        """The IPv4 addresses of a link."""
+        found = []
+        for payload in self._dump(rt.RTM_GETADDR, _ALL_ADDRESSES):
+            given = read_attributes(payload, rt.ADDRESS.size)
+            if rt.ADDRESS.unpack_from(payload)[4] == index:
+                found.append(LinkAddress(address_in(given, rt.IFA_LOCAL) or "", text_in(given, rt.IFA_LABEL) or ""))
+        return found
+
+    def own_addresses(self) -> list[tuple[IPv4Interface, int]]:
+        """Every IPv4 address of the namespace with the network that it is in, and its link's index."""
+        found = []
+        for payload in self._dump(rt.RTM_GETADDR, _ALL_ADDRESSES):
+            _, prefix, _, _, index = rt.ADDRESS.unpack_from(payload)
+            given = read_attributes(payload, rt.ADDRESS.size)
+            local, peer = address_in(given, rt.IFA_LOCAL), address_in(given, rt.IFA_ADDRESS)
+            # On a link to one peer the network is the peer's, and has a route.
+            found.append((IPv4Interface(f"{local}/{prefix if local == peer else 32}"), index))
+        return found
+
+    def routed_networks(self) -> list[tuple[IPv4Network, int]]:
+        """What routes of every table lead to, whoever made them, and the index of the link; default routes left out."""
+        found = []
+        for payload in self._dump(rt.RTM_GETROUTE, _ALL_ROUTES):
+            _, length, _, _, _, _, _, kind, _ = rt.ROUTE.unpack_from(payload)
+            given = read_attributes(payload, rt.ROUTE.size)
+            if kind == ROUTE_TYPES["unicast"] and length:
+                found.append(
+                    (IPv4Network(f"{address_in(given, rt.RTA_DST)}/{length}"), number_in(given, rt.RTA_OIF) or 0)
+                )
+        return found
+
+    def source_rules(self) -> list[SourceRule]:
+        """Those of our own kind: for one address."""
+        found = []
+        for payload in self._dump(rt.RTM_GETRULE, _ALL_RULES):
+            given, source_prefix = read_attributes(payload, rt.RULE.size), rt.RULE.unpack_from(payload)[2]
+            source = address_in(given, rt.FRA_SRC)
+            if source and source_prefix == 32:
+                table, priority = number_in(given, rt.FRA_TABLE) or 0, number_in(given, rt.FRA_PRIORITY) or 0
+                found.append(SourceRule(source, table, priority))
+        return found
+
+    def mark_rules(self) -> list[MarkRule]:
+        found = []
+        for payload in self._dump(rt.RTM_GETRULE, _ALL_RULES):
+            given = read_attributes(payload, rt.RULE.size)
+            mark = number_in(given, rt.FRA_FWMARK)
+            if mark:
+                table, priority = number_in(given, rt.FRA_TABLE) or 0, number_in(given, rt.FRA_PRIORITY) or 0
+                found.append(MarkRule(mark, table, priority))
+        return found
+
+    def _dump(self, kind: int, message: bytes) -> list[bytes]:
+        """What follows the header of each part of the answer."""
+        parts = []
+        with self._lock:
+            self._sequence += 1
+            self._socket.send(packet(kind, rt.NLM_F_DUMP, message, self._sequence))
+            for kind_of_part, _, payload in self._received():
+                if kind_of_part == rt.NLMSG_DONE:
+                    break
+                if kind_of_part == rt.NLMSG_ERROR:
+                    raise NetlinkRefused("list", refusal(payload))
+                parts.append(payload)
+        return parts
+
+    def _acknowledgement(self) -> tuple[int, int, str]:
+        """(sequence number of the request, errno, the kernel's words)."""
+        return next(
+            (sequence, refusal(payload), _extended_message(payload))
+            for kind, sequence, payload in self._received()
+            if kind == rt.NLMSG_ERROR
+        )
+
+    def _received(self) -> Iterator[tuple[int, int, bytes]]:
+        """What the kernel sends, as `messages` has it, until the caller has enough."""
+        while True:
+            yield from messages(self._socket.recv(1 << 18))
+
+
+def _mac(address: str | None) -> bytes | None:
+    return None if address is None else bytes.fromhex(address.replace(":", ""))
+
+
+def _ipv4(address: str | None) -> bytes | None:
+    return None if address is None else socket.inet_aton(address)
+
+
+def _link(given: Given, *, index: int = 0, flags: int = 0) -> bytes:
+    """`flags` are set, and no others changed."""
+    return rt.LINK.pack(socket.AF_UNSPEC, 0, index, flags, flags) + attributes(given)
+
+
+def _address(index: int, address: str, prefix: int, more: Given) -> bytes:
+    scope = RT_SCOPE_HOST if index == LOOPBACK_INDEX else RT_SCOPE_UNIVERSE
+    fixed = rt.ADDRESS.pack(socket.AF_INET, prefix, 0, scope, index)
+    return fixed + attributes({rt.IFA_LOCAL: _ipv4(address), rt.IFA_ADDRESS: _ipv4(address), **more})
+
+
+def _route(route: KernelRoute) -> bytes:
+    network = IPv4Network(route.target)
+    direct = route.kind == "unicast" and route.via is None
+    scope = RT_SCOPE_LINK if direct else RT_SCOPE_UNIVERSE
+    flags = RTNH_F_ONLINK if route.via is not None else 0
+    # The table is an attribute: there are more than a byte can tell.
+    fixed = rt.ROUTE.pack(
+        socket.AF_INET, network.prefixlen, 0, 0, 0, RTPROT_STATIC, scope, ROUTE_TYPES[route.kind], flags
+    )
+    return fixed + attributes(
+        {
+            rt.RTA_DST: network.network_address.packed,
+            rt.RTA_TABLE: route.table,
+            rt.RTA_PRIORITY: route.metric or None,
+            rt.RTA_OIF: route.link,
+            rt.RTA_GATEWAY: _ipv4(route.via),
+        }
+    )
+
+
+def _mark_rule(rule: MarkRule) -> bytes:
+    return _rule({rt.FRA_FWMARK: rule.mark, rt.FRA_TABLE: rule.table, rt.FRA_PRIORITY: rule.priority})
+
+
+def _source_rule(rule: SourceRule) -> bytes:
+    given = {rt.FRA_SRC: _ipv4(rule.source), rt.FRA_TABLE: rule.table, rt.FRA_PRIORITY: rule.priority}
+    return _rule(given, source_prefix=32)
+
+
+def _rule(given: Given, source_prefix: int = 0) -> bytes:
+    return rt.RULE.pack(socket.AF_INET, 0, source_prefix, 0, 0, FR_ACT_TO_TBL, 0) + attributes(given)
+
+
+def _extended_message(payload: bytes) -> str:
+    """The kernel's own words on a refusal: an attribute after the errno and the header it answers."""
+    return text_in(read_attributes(payload, 4 + rt.HEADER.size), NLMSGERR_ATTR_MSG) or ""

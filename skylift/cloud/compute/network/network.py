@@ -1,0 +1,341 @@
+"""The network of one cloud, as loops ask for it: plans in, kernel out. See network_error.py for what can go wrong.
+
+    host --skyN-- edge --v...-- router of a VPC --e...-- eth0 of a server
+                    |
+                  pasta, the way out to the internet
+
+Nothing of it belongs to the process that made it: another one opens the same claim, finds everything, and goes on.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Literal
+
+from skylift.cloud.compute.network import host, pasta
+from skylift.cloud.compute.network.egress_policy import Surroundings, look_around
+from skylift.cloud.compute.network.error import ListenRefused, NetworkError, RouterBehind, UnknownVpc
+from skylift.cloud.compute.network.loopback_range import CLAIMS, Claim, Claims
+from skylift.cloud.compute.network.namespace import Namespace, create_namespace, namespaces, remove_namespace
+from skylift.cloud.compute.network.netlink import Netlink
+from skylift.cloud.compute.network.plan import Peer, VpcPlan
+from skylift.cloud.compute.network.router import Router, router_name
+from skylift.cloud.compute.network.server_link import dress_server
+from skylift.cloud.compute.network.traffic import peer_link
+from skylift.cloud.compute.network.uplink import Edge, edge_name
+from skylift.cloud.domain.network import NetworkInterface, Subnet
+from skylift.cloud.domain.opening import Opening
+
+KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
+
+
+class Network:
+    """Every method may be called from any thread, one at a time runs; each is idempotent."""
+
+    def __init__(self, claim: Claim, openings: Sequence[Opening] = ()) -> None:
+        self.claim = claim
+        self.way_out_problem: str | None = None
+        """Why servers have no way to the internet; None when they have."""
+        self._lock = threading.RLock()
+        self._netlink: Netlink | None = None
+        self._edge: Edge | None = None
+        self._routers: dict[str, Router] = {}
+        self._behind: dict[str, NetworkError] = {}
+        """VPCs whose routers are not as the last plans have them, and peering connections without a link, and why."""
+        self._public: dict[str, int] | None = None
+        self._openings = tuple(openings)
+        self._around = Surroundings()
+
+    def open(self) -> None:
+        """Make what all VPCs share, or find it; find the routers that are there."""
+        with self._lock:
+            if self._edge is not None:
+                return
+            try:
+                self._open()
+            except NetworkError:
+                self.release()
+                raise
+
+    def apply(self, plans: Sequence[VpcPlan]) -> Mapping[str, NetworkError]:
+        """Make the kernel agree with the plans of all VPCs there are; a VPC without a plan is removed.
+
+        An interface without a place in its VPC's plan is unplugged; one that has a place is plugged in by `attach`.
+
+        Answers what failed, and why, by the ids of VPCs and peering connections; others do not wait for it. Nothing
+        can be attached in such a VPC, and no public address leads there, until a later call succeeds. What concerns all
+        VPCs is raised.
+        """
+        with self._lock:
+            edge = self._opened()
+            self._behind = {}
+            for vpc_id in self._routers.keys() - {plan.vpc.id for plan in plans}:
+                with self._apart(vpc_id):
+                    self._routers[vpc_id].remove()
+                    del self._routers[vpc_id]
+            for plan in plans:
+                with self._apart(plan.vpc.id):
+                    self._ensure_router(plan, edge)
+            self._join(plans)
+            for plan in plans:
+                self._apply(plan)
+            self._part(plans)
+            public = self._leading_in(plans, edge)
+            if public != self._public:
+                edge.route(public)
+                self._public = public
+            return dict(self._behind)
+
+    def restore_way_out(self) -> None:
+        """Start the way out to the internet again if it has ended; `way_out_problem` says what came of it."""
+        with self._lock:
+            self.way_out_problem = self._opened().start_way_out()
+
+    def close_off(self, openings: Sequence[Opening]) -> Surroundings:
+        """Keep servers off what is around this machine now, but for these openings. Answers what there is."""
+        with self._lock:
+            edge = self._opened()
+            assert self._netlink is not None
+            self._openings = tuple(openings)
+            around = look_around(self._netlink, self._openings)
+            if around != self._around:
+                # The inner wall first: what is new there was not asked for at the outer one.
+                edge.close_off(around)
+                host.close_off(self.claim, around)
+                self._around = around
+            return around
+
+    def attach(self, interface: NetworkInterface, subnet: Subnet, pid: int) -> None:
+        """Give the network namespace of process `pid` this interface, as eth0 (or its index), with lo and routes.
+
+        Raises UnknownVpc when no applied plan has the VPC, RouterBehind when the last could not be applied, ServerGone
+        when the process has ended.
+        """
+        with self._lock:
+            router = self._known(interface.vpc_id)
+            server = Namespace.of_process(pid)
+            try:
+                router.attach(interface, subnet, server)
+            finally:
+                server.close()
+
+    def dress(self, interface: NetworkInterface, subnet: Subnet, pid: int) -> None:
+        """Tell the server of process `pid`, which has the interface, what addresses there are at it now."""
+        server = Namespace.of_process(pid)
+        try:
+            dress_server(server, interface, subnet)
+        finally:
+            server.close()
+
+    def attached(self, interface_id: str) -> bool:
+        """Whether the interface is plugged into a server that still is."""
+        with self._lock:
+            return any(router.holds(interface_id) for router in self._routers.values())
+
+    def detach(self, interface_id: str) -> None:
+        """Unplug an interface; nothing to do when it is not plugged in."""
+        with self._lock:
+            for router in self._routers.values():
+                router.detach(interface_id)
+
+    def listen(self, vpc_id: str, address: str, port: int, kind: Literal["tcp", "udp"] = "tcp") -> socket.socket:
+        """A non-blocking socket in a VPC's router, reachable from its servers as far as the firewall lets them.
+
+        The addresses are firewall.METADATA, DNS, ENDPOINT and `dns_address(vpc)`.
+        """
+        with self._lock:
+            router = self._known(vpc_id)
+            try:
+                return router.listen(address, port, KINDS[kind])
+            except OSError as error:
+                raise ListenRefused(f"listen on {address} port {port} in {vpc_id}: {error.strerror}") from error
+
+    def release(self) -> None:
+        """Let go of it all and leave it standing, for the next process."""
+        with self._lock:
+            for router in self._routers.values():
+                router.close()
+            if self._edge is not None:
+                self._edge.namespace.close()
+            if self._netlink is not None:
+                self._netlink.close()
+            self._routers, self._edge, self._netlink, self._public = {}, None, None, None
+            self._behind = {}
+
+    def close(self) -> None:
+        """Remove everything of this cloud from the machine but its claim's file, which is the caller's to release."""
+        with self._lock:
+            self.release()
+            remove_everything(self.claim)
+
+    def _open(self) -> None:
+        present = namespaces(self.claim.prefix)
+        name = edge_name(self.claim)
+        if name not in present:
+            # One that lost its namespace has nothing to do any more.
+            pasta.stop(self.claim)
+            pasta.create_edge_namespace(self.claim, name)
+        self._netlink = Netlink()
+        self._edge = Edge(self.claim, Namespace.open(name))
+        self._around = look_around(self._netlink, self._openings)
+        self._edge.configure(self._around)
+        host.connect(self.claim, self._netlink, self._edge.namespace, self._around)
+        self._edge.connect_host()
+        self.way_out_problem = self._edge.start_way_out()
+        for found in present:
+            if found != name:
+                vpc_id = found.removeprefix(self.claim.prefix)
+                self._routers[vpc_id] = Router(vpc_id, Namespace.open(found), adopted=True)
+
+    def _opened(self) -> Edge:
+        self.open()
+        assert self._edge is not None
+        return self._edge
+
+    @contextmanager
+    def _apart(self, name: str) -> Iterator[None]:
+        """What fails in here is of this VPC, or of this peering connection, alone."""
+        try:
+            yield
+        except NetworkError as error:
+            self._behind.setdefault(name, error)
+            if name in self._routers:
+                self._routers[name].begin_anew()
+
+    def _ensure_router(self, plan: VpcPlan, edge: Edge) -> None:
+        vpc_id = plan.vpc.id
+        if vpc_id not in self._routers:
+            self._routers[vpc_id] = self._make_router(vpc_id)
+        router = self._routers[vpc_id]
+        if router.plan is None:
+            router.configure(plan, edge.namespace)
+            edge.connect_router(vpc_id)
+
+    def _make_router(self, vpc_id: str) -> Router:
+        name = router_name(self.claim, vpc_id)
+        create_namespace(name)
+        try:
+            return Router(vpc_id, Namespace.open(name), adopted=False)
+        except NetworkError:
+            # Nobody knows of it: the next attempt would find its name taken.
+            remove_namespace(name)
+            raise
+
+    def _apply(self, plan: VpcPlan) -> None:
+        router, moved = self._routers.get(plan.vpc.id), set[str]()
+        if router is None:
+            return
+        with self._apart(plan.vpc.id):
+            moved = router.apply(plan)
+        for peer in plan.peers:
+            if peer.vpc_id in self._routers:
+                with self._apart(peer.vpc_id):
+                    self._routers[peer.vpc_id].forget(moved)
+
+    def _join(self, plans: Sequence[VpcPlan]) -> None:
+        """Links between the routers of peered VPCs, which routes need to be there."""
+        there = {plan.vpc.id: plan for plan in plans if plan.vpc.id in self._routers}
+        for plan in there.values():
+            for peer in plan.peers:
+                # Each connection stands in the plans of both.
+                if plan.vpc.id < peer.vpc_id and peer.vpc_id in there:
+                    (back,) = (one for one in there[peer.vpc_id].peers if one.id == peer.id)
+                    self._link(plan.vpc.id, peer, back)
+
+    def _link(self, vpc_id: str, peer: Peer, back: Peer) -> None:
+        ours, its = self._routers[vpc_id], self._routers[peer.vpc_id]
+        with self._apart(peer.id):
+            missing = not (ours.has_link(peer) and its.has_link(back))
+            if missing:
+                ours.part(peer_link(peer))
+                its.part(peer_link(back))
+                ours.link_to(peer, its)
+            ours.dress_link(peer)
+            its.dress_link(back)
+            if missing:
+                ours.reroute()
+                its.reroute()
+
+    def _part(self, plans: Sequence[VpcPlan]) -> None:
+        """Links of connections that are over, once no route leads there any more."""
+        for plan in plans:
+            router, wanted = self._routers.get(plan.vpc.id), {peer_link(peer) for peer in plan.peers}
+            if router is not None:
+                with self._apart(plan.vpc.id):
+                    for link in router.joined() - wanted:
+                        router.part(link)
+
+    def _leading_in(self, plans: Sequence[VpcPlan], edge: Edge) -> dict[str, int]:
+        """By public address: the link that it is at the end of."""
+        found: dict[str, int] = {}
+        for plan in plans:
+            addresses = public_addresses(plan) if plan.internet_gateway is not None else []
+            if addresses and plan.vpc.id not in self._behind:
+                with self._apart(plan.vpc.id):
+                    found |= dict.fromkeys(addresses, edge.router_index(plan.vpc.id))
+        return found
+
+    def _known(self, vpc_id: str) -> Router:
+        if vpc_id in self._behind:
+            raise RouterBehind(f"the router of {vpc_id} is not as its plan has it: {self._behind[vpc_id]}")
+        if vpc_id not in self._routers:
+            raise UnknownVpc(f"{vpc_id} has no router; it must be in a plan first")
+        return self._routers[vpc_id]
+
+
+def public_addresses(plan: VpcPlan) -> list[str]:
+    """Those of servers, and those of NAT gateways."""
+    servers = [address.public_ip for one in plan.interfaces for address in one.addresses if address.public_ip]
+    return [*servers, *(at.public_ip for nat in plan.nat_gateways for at in nat.addresses if at.public_ip)]
+
+
+def claims(directory: Path = CLAIMS) -> Claims:
+    """The claims of this machine."""
+    return Claims(_taken, directory)
+
+
+def sweep(home: Path, registry: Claims | None = None) -> bool:
+    """Remove all that the cloud of this home left in the kernel, and its claim. Whether there was anything."""
+    registry = registry or claims()
+    claim = registry.find(home)
+    if claim is None:
+        return False
+    remove_everything(claim)
+    registry.release(claim)
+    return True
+
+
+def remove_everything(claim: Claim) -> None:
+    """From the outside in: first nobody can reach it, then it ends."""
+    netlink = Netlink()
+    try:
+        host.disconnect(claim, netlink)
+    finally:
+        netlink.close()
+    pasta.stop(claim)
+    for name in namespaces(claim.prefix):
+        remove_namespace(name)
+
+
+def _taken(number: int) -> bool:
+    """Whether the kernel has anything of a cloud with this number, whatever became of its claim, or of others."""
+    claim = Claim(number, "", 0)
+    own = Path("/sys/class/net", claim.host_link).exists() or bool(namespaces(claim.prefix))
+    return own or any(address in claim.addresses for address in bound_addresses())
+
+
+def bound_addresses() -> set[IPv4Address]:
+    """Every address that a socket of the host is at work on: a program of the user's may live in 127.64.0.0/16."""
+    found = set()
+    for table in ("tcp", "udp"):
+        for line in Path("/proc/net", table).read_text().splitlines()[1:]:
+            # The address is a number in the machine's byte order, in hexadecimal.
+            number = int(line.split()[1].partition(":")[0], 16)
+            found.add(IPv4Address(number.to_bytes(4, sys.byteorder)))
+    return found

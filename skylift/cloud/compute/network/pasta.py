@@ -1,0 +1,178 @@
+"""The way out to the internet: one pasta per cloud, a user-space NAT in the edge's namespace.
+
+pasta makes its connections from the host's namespace, as a process of the host, so neither ip_forward nor any rule of
+the host's is needed. It runs as a uid that nothing else has, with rights only over the edge's namespace, which belongs
+to a user namespace of that uid; and the host's own table lets that uid reach nothing on the host itself (host.py).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import resource
+import select
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+from skylift.cloud.compute.network.error import NamespaceError, ProgramMissing, WayOutRefused
+from skylift.cloud.compute.network.loopback_range import Claim
+from skylift.cloud.compute.network.namespace import Namespace, name_thread
+
+LINK = "out"
+ADDRESS = "169.254.2.2"
+GATEWAY = "169.254.2.1"
+PREFIX = 30
+
+HOST_TABLE = Path("/proc/sys/net/netfilter/nf_conntrack_max")
+LINGER = 120
+"""Seconds that a connection stays in the table after its end, at most (nf_conntrack_tcp_timeout_time_wait)."""
+
+# linux/nsfs.h: a descriptor of the user namespace that owns a namespace.
+NS_GET_USERNS = 0xB701
+
+# pasta opens /dev/net/tun after it has dropped its rights, and some hosts keep that device for root; and it closes what
+# descriptors it inherits. So it gets a mount namespace of its own, with a tun device for all in it and the user
+# namespace (descriptor $0) under a name.
+_PRIVATE_DEVICES = """
+mount -t tmpfs -o mode=755 skylift /dev/net &&
+mknod -m 666 /dev/net/tun c 10 200 &&
+touch /dev/net/user &&
+mount --bind "/proc/self/fd/$0" /dev/net/user &&
+exec "$@"
+"""
+
+
+def create_edge_namespace(claim: Claim, name: str) -> None:
+    """A network namespace that belongs to a user namespace of the way out's uid, so that pasta may work in it.
+
+    CAP_SYS_ADMIN is kept up to the making of the user namespace: distributions restrict those of ordinary users.
+    """
+    command = [
+        *_as_uid(claim, "+sys_admin"),
+        *(_program("unshare", "util-linux"), "--user", "--map-root-user", "--net"),
+        *("sh", "-c", "echo made && read _"),
+    ]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdin and process.stdout and process.stderr
+        if process.stdout.readline() != b"made\n":
+            words = process.stderr.read().decode(errors="replace").strip()
+            raise NamespaceError(f"create the edge's user namespace: {words}; see user.max_user_namespaces")
+        name_thread(name, str(process.pid))
+        process.stdin.close()
+
+
+def share_of_connections() -> int:
+    """How many connections there may be by the way out at once, and how many new ones in LINGER seconds: a quarter each
+    of those that the host's table has room for. Without room in it, the host itself has no new connection."""
+    try:
+        room = int(HOST_TABLE.read_text())
+    except FileNotFoundError:
+        # Nothing has needed the table yet. This is what the kernel gives to a machine of 1 GiB.
+        room = 65536
+    return max(room // 4, 256)
+
+
+def pasta_command(claim: Claim, namespace_path: str, owner: int, connections: int) -> list[str]:
+    """`owner` is a descriptor of the user namespace, inherited by the command. Each connection takes a descriptor."""
+    return [
+        _program("prlimit", "util-linux"),
+        f"--nofile={connections}:{connections}",
+        *(_program("unshare", "util-linux"), "--mount"),
+        *("sh", "-c", _PRIVATE_DEVICES, str(owner)),
+        *_as_uid(claim, "-all"),
+        _program("pasta", "passt"),
+        *("--userns", "/dev/net/user", "--netns", namespace_path),
+        # The namespace's name may go before pasta is told to end; closing ends it.
+        "--no-netns-quit",
+        *("--config-net", "--ipv4-only", "--ns-ifname", LINK),
+        *("--address", ADDRESS, "--netmask", str(PREFIX), "--gateway", GATEWAY),
+        # Nothing of the host's loopback: no address stands for it, and no port is forwarded in either direction.
+        "--no-map-gw",
+        *("--tcp-ports", "none", "--udp-ports", "none", "--tcp-ns", "none", "--udp-ns", "none"),
+        *("--no-dhcp", "--no-dhcpv6", "--no-ndp", "--no-ra"),
+    ]
+
+
+def start(claim: Claim, edge: Namespace, namespace_path: str) -> None:
+    """Start pasta; it outlives this process. Returns when its link is configured. Raises WayOutRefused."""
+    owner = fcntl.ioctl(edge.descriptor, NS_GET_USERNS)
+    try:
+        done = subprocess.run(
+            pasta_command(claim, namespace_path, owner, _descriptors()),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            pass_fds=[owner],
+            start_new_session=True,
+            check=False,
+        )
+    finally:
+        os.close(owner)
+    if done.returncode != 0:
+        words = done.stdout.decode(errors="replace").strip()
+        raise WayOutRefused(f"pasta: {words}")
+
+
+def _descriptors() -> int:
+    """Not above what this process may have: raising that is not ours."""
+    return min(share_of_connections(), resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+
+
+def running(claim: Claim) -> list[int]:
+    """Pids of everything that runs as the way out's uid."""
+    found = []
+    for path in Path("/proc").iterdir():
+        if path.name.isdigit() and _uid(path) == claim.way_out_uid:
+            found.append(int(path.name))
+    return found
+
+
+def stop(claim: Claim) -> None:
+    """End pasta and wait until it has ended."""
+    for pid in running(claim):
+        try:
+            descriptor = os.pidfd_open(pid)
+        except ProcessLookupError:
+            continue
+        try:
+            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+            _wait(descriptor)
+        except ProcessLookupError:
+            continue
+        finally:
+            os.close(descriptor)
+
+
+def _wait(descriptor: int) -> None:
+    """A process descriptor is readable once the process has ended; not being its parent, we cannot wait for it."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    poll.poll()
+
+
+def _uid(process: Path) -> int | None:
+    """The uid of a process; None when it has ended, reaped by its parent or not."""
+    try:
+        status = dict(line.split(":\t", 1) for line in (process / "status").read_text().splitlines())
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return None if status["State"].startswith("Z") else int(status["Uid"].split()[0])
+
+
+def _as_uid(claim: Claim, capabilities: str) -> list[str]:
+    uid = str(claim.way_out_uid)
+    kept = "-all" if capabilities == "-all" else f"-all,{capabilities}"
+    return [
+        _program("setpriv", "util-linux"),
+        *("--reuid", uid, "--regid", uid, "--clear-groups"),
+        *("--inh-caps", kept, "--ambient-caps", kept),
+    ]
+
+
+def _program(name: str, package: str) -> str:
+    found = shutil.which(name)
+    if found is None:
+        raise ProgramMissing(name, package)
+    return found

@@ -1,0 +1,67 @@
+"""A server's end of its network interfaces: addresses, routes and settings, as AWS's DHCP and images leave them.
+
+Secondary addresses carry a label, by which those are told that have gone since: a server's root may add its own, which
+the router does not listen to.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network
+
+from skylift.cloud.compute.network.error import ServerGone
+from skylift.cloud.compute.network.firewall import gateway
+from skylift.cloud.compute.network.namespace import Namespace
+from skylift.cloud.compute.network.netlink import (
+    KernelRoute,
+    SourceRule,
+    add_address,
+    add_source_rule,
+    delete_address,
+    delete_source_rule,
+    link_up,
+    narrow_loopback,
+    set_route,
+)
+from skylift.cloud.domain.network import NetworkInterface, Subnet
+
+FIRST_TABLE = 10_000
+
+
+def server_link(interface: NetworkInterface) -> str:
+    return f"eth{interface.index}"
+
+
+def dress_server(server: Namespace, interface: NetworkInterface, subnet: Subnet) -> None:
+    """Idempotent: what is there as it should be stays, so that connections go on."""
+    name = server_link(interface)
+    netlink = server.netlink
+    index = netlink.link_index(name)
+    if index is None:
+        raise ServerGone(f"{server.name} has no {name} any more")
+    network = IPv4Network(subnet.cidr)
+    label = f"{name}:more"
+    others = {address.private_ip for address in interface.secondary}
+    known = {one.address for one in netlink.addresses(index) if one.label == label}
+    # Public addresses are loopback addresses of the host. In here they must be routable, all but 127.0.0.0/16.
+    server.write_settings({"ipv4/conf/all/route_localnet": "1"})
+    netlink.do(
+        *narrow_loopback(),
+        link_up(index),
+        add_address(index, interface.private_ip, network.prefixlen, broadcast=str(network.broadcast_address)),
+        *(delete_address(index, address, 32) for address in sorted(known - others)),
+        *(add_address(index, address, 32, label=label) for address in sorted(others - known)),
+    )
+    router = str(gateway(subnet))
+    if interface.index == 0:
+        netlink.do(set_route(KernelRoute("0.0.0.0/0", link=index, via=router)))
+        return
+    # What comes in by a further interface must go out by it, or the router drops it as forged.
+    table = FIRST_TABLE + interface.index
+    wanted = {SourceRule(address.private_ip, table) for address in interface.addresses}
+    there = {rule for rule in netlink.source_rules() if rule.table == table}
+    netlink.do(
+        set_route(KernelRoute(subnet.cidr, link=index, table=table)),
+        set_route(KernelRoute("0.0.0.0/0", link=index, via=router, table=table)),
+        *map(delete_source_rule, there - wanted),
+        *map(add_source_rule, wanted - there),
+    )

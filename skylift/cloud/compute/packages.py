@@ -1,0 +1,64 @@
+"""What the embedded EC2 is made of besides this package: programs of the distribution, and which package has each."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from skylift.cloud.compute.image.apt_sources import KEYRING
+from skylift.cloud.compute.server.seccomp import PROFILES
+
+_OLD_KEYRING = KEYRING.replace(".pgp", ".gpg")
+_ADMIN_PATH = "/usr/local/sbin:/usr/sbin:/sbin"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One thing that must be there: any of `programs` on the PATH, or any of `files`. `package` as Debian names it."""
+
+    name: str
+    package: str
+    programs: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+
+    def found(self) -> str | None:
+        """The absolute path of the one that is there."""
+        paths = (find_program(program) for program in self.programs)
+        return next((path for path in paths if path), None) or next(
+            (file for file in self.files if Path(file).exists()), None
+        )
+
+
+def find_program(name: str) -> str | None:
+    """Also where a user's own PATH does not lead: administrators' programs are only run as root."""
+    return shutil.which(name) or shutil.which(name, path=_ADMIN_PATH)
+
+
+PARTS = (
+    Part("OCI runtime", "runc", programs=("runc", "crun")),
+    Part("conmon", "conmon", programs=("conmon",)),
+    Part("seccomp profile", "golang-github-containers-common", files=tuple(map(str, PROFILES))),
+    Part("nftables", "nftables", programs=("nft",)),
+    Part("iproute2", "iproute2", programs=("ip",)),
+    Part("lxcfs", "lxcfs", programs=("lxcfs",)),
+    Part("pasta", "passt", programs=("pasta",)),
+    Part("mmdebstrap", "mmdebstrap", programs=("mmdebstrap",)),
+    Part("Debian's archive keys", "debian-archive-keyring", files=(KEYRING, _OLD_KEYRING)),
+    Part("unshare", "util-linux", programs=("unshare",)),
+    Part("setpriv", "util-linux", programs=("setpriv",)),
+    Part("mkfs.ext4", "e2fsprogs", programs=("mkfs.ext4",)),
+    Part("losetup", "mount", programs=("losetup",)),
+    Part("OpenSSH client", "openssh-client", programs=("ssh",)),
+)
+"""tini is not among them: it runs inside servers and comes with the image."""
+
+
+def missing_parts(parts: Iterable[Part] = PARTS) -> list[Part]:
+    return [part for part in parts if part.found() is None]
+
+
+def packages(parts: Iterable[Part]) -> list[str]:
+    """The Debian packages that bring these parts, each once."""
+    return list(dict.fromkeys(part.package for part in parts))

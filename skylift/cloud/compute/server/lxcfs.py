@@ -1,0 +1,146 @@
+"""What a server reads of its size in /proc and /sys: lxcfs answers there, by the cgroup of who asks.
+
+The distribution's own lxcfs is used where it runs. Elsewhere (no systemd, a container) each cloud runs one of its own,
+which goes on when the cloud ends, as its servers do, and ends itself when its mount is taken away.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import logging
+import os
+import select
+import shutil
+import subprocess
+from contextlib import ExitStack
+from pathlib import Path
+
+from skylift.cloud.compute.server.rootfs import is_mounted
+
+log = logging.getLogger(__name__)
+
+SHARED = Path("/var/lib/lxcfs")
+"""Where the distribution's service mounts it."""
+
+FUSE = Path("/dev/fuse")
+PATIENCE = 10.0
+"""Seconds for it to end."""
+
+_MS_NOSUID, _MS_NODEV = 2, 4
+_PID_1 = Path("/proc/1/personality")
+_AS_PID_1 = """set -e
+copies() { grep -E '^([^ ]+ ){4}/run/skylift/| - fuse.lxcfs ' /proc/self/mountinfo | cut -d' ' -f5 | tac; }
+umount --lazy "$0"
+copies | xargs -r umount --lazy || true
+if copies | grep .; then exit 1; fi
+mount --bind "/proc/$$/personality" /proc/1/personality
+exec "$@"
+"""
+"""lxcfs serves nobody where it may not read this file of pid 1, as in some VMs and under Yama's strictest scope. All it
+looks for there is that it may, so in a mount namespace of its own it finds its own file. That namespace must hold no
+copy of the mount of any lxcfs, which would never end, nor of a server's: disks would stay busy after they have been
+unmounted. A copy goes by itself when somebody removes its mount point, so that it is what is left that counts."""
+
+
+def running_lxcfs(own: Path) -> Path | None:
+    """The mount point of one that answers: the distribution's, or this cloud's own in the directory `own`."""
+    return next((place for place in (SHARED, own / "mount") if _answers(place)), None)
+
+
+def ensure_lxcfs(own: Path) -> Path | None:
+    """The same; begun where none answers. None where that cannot be: servers then see this machine's memory."""
+    found = running_lxcfs(own)
+    if found is not None:
+        return found
+    program = shutil.which("lxcfs")
+    if program is None or not FUSE.exists():
+        return None
+    stop_lxcfs(own)
+    try:
+        return _start(program, own)
+    except OSError as error:
+        log.warning("servers see this machine's memory, since lxcfs cannot be started: %s", error)
+        return None
+
+
+def stop_lxcfs(own: Path) -> None:
+    """Take this cloud's own away, if there is one; no server may be left that looks through it."""
+    mount = own / "mount"
+    with ExitStack() as stack:
+        process = _process(own)
+        if process is not None:
+            stack.callback(os.close, process)
+        while is_mounted(mount):
+            # Lazily: whoever still reads from it is about to end.
+            subprocess.run(["umount", "--lazy", str(mount)], check=True, capture_output=True)
+        if process is not None and not select.select([process], [], [], PATIENCE)[0]:
+            log.warning("the lxcfs at %s goes on without its mount", mount)
+    shutil.rmtree(own, ignore_errors=True)
+
+
+def _process(own: Path) -> int | None:
+    """A descriptor of the process that serves it; None where it has ended."""
+    try:
+        pid = int((own / "pid").read_text())
+        descriptor = os.pidfd_open(pid)
+        # Looked at after it is held: what has the number now is what the descriptor is of.
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except (FileNotFoundError, ProcessLookupError, ValueError):
+        return None
+    if os.fsencode(own / "pid") in words:
+        return descriptor
+    os.close(descriptor)
+    return None
+
+
+def _answers(place: Path) -> bool:
+    try:
+        return is_mounted(place) and bool((place / "proc" / "meminfo").read_bytes())
+    except OSError:
+        return False
+
+
+def _start(program: str, own: Path) -> Path:
+    mount, runtime = own / "mount", own / "run"
+    for directory in (own, mount, runtime):
+        directory.mkdir(mode=0o755, parents=True)
+    device = os.open(FUSE, os.O_RDWR)
+    try:
+        # We mount it, so that it is there when this returns: who looks into it waits until lxcfs has begun to answer.
+        _mount_fuse(device, mount)
+        command = [program, "--pidfile", str(own / "pid"), "--runtime-dir", str(runtime), f"/dev/fd/{device}"]
+        if not _may_read_pid_1():
+            command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", _AS_PID_1, str(mount), *command]
+        with (own / "log").open("wb") as output:
+            subprocess.Popen(  # it outlives us
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                pass_fds=[device],
+                start_new_session=True,
+            )
+    finally:
+        os.close(device)
+    if _answers(mount):
+        return mount
+    said = (own / "log").read_text(errors="replace").strip().splitlines()
+    stop_lxcfs(own)
+    raise OSError(errno.EIO, said[-1] if said else "it ended at once")
+
+
+def _mount_fuse(device: int, mount: Path) -> None:
+    options = f"fd={device},rootmode=40000,user_id=0,group_id=0,allow_other".encode()
+    library = ctypes.CDLL(None, use_errno=True)
+    flags = ctypes.c_ulong(_MS_NOSUID | _MS_NODEV)
+    if library.mount(b"lxcfs", str(mount).encode(), b"fuse.lxcfs", flags, options) != 0:
+        raise OSError(ctypes.get_errno(), f"mounting at {mount}: {os.strerror(ctypes.get_errno())}")
+
+
+def _may_read_pid_1() -> bool:
+    try:
+        _PID_1.read_bytes()
+    except PermissionError:
+        return False
+    return True

@@ -1,0 +1,93 @@
+"""What servers use, as the kernel counts it: processor time and memory by cgroup, traffic by interface.
+
+A few small files a server are read, and no program is run: two hundred servers are read in some hundredths of a second.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from skylift.cloud.compute.server import cgroup
+from skylift.cloud.domain.metering import Reading
+
+_PROC = Path("/proc")
+
+
+class Meter:
+    """For the servers of one cloud: `run` is its directory under /run, `group` the cgroup that holds them all."""
+
+    def __init__(self, run: Path, group: str) -> None:
+        self._run = run
+        self._group = group
+        self._places: dict[str, tuple[Path, int]] = {}
+
+    def read(self, server_id: str) -> Reading | None:
+        """None where no such server runs."""
+        try:
+            pid = int((self._run / server_id / "pid").read_text())
+            if f"/{self._group}/{server_id}" not in (_PROC / str(pid) / "cgroup").read_text():
+                # The number is another process's by now.
+                return None
+            traffic = _traffic((_PROC / str(pid) / "net/dev").read_text())
+            return Reading(pid, time.monotonic(), self._cpu(server_id), self._memory(server_id), *traffic)
+        except (OSError, ValueError):
+            # It ends under the reader's hands: a file is gone, or its process is and the read says so.
+            return None
+
+    def _cpu(self, server_id: str) -> float | None:
+        place = self._place("cpuacct.usage", "cpu.stat", server_id)
+        if place is None:
+            return None
+        hierarchy, version = place
+        if version == 1:
+            return int((hierarchy / self._group / server_id / "cpuacct.usage").read_text()) / 1e9
+        return _named((hierarchy / self._group / server_id / "cpu.stat").read_text(), "usage_usec") / 1e6
+
+    def _memory(self, server_id: str) -> int | None:
+        place = self._place("memory.usage_in_bytes", "memory.current", server_id)
+        if place is None:
+            return None
+        hierarchy, version = place
+        used, spare = _MEMORY[version]
+        group = hierarchy / self._group / server_id
+        return int((group / used).read_text()) - _named((group / "memory.stat").read_text(), spare)
+
+    def _place(self, first: str, second: str, server_id: str) -> tuple[Path, int] | None:
+        """Where the hierarchy is that has one of these files, and of which version it is; None where a host counts
+        nothing of the kind. Found once, it is there."""
+        found = self._places.get(first)
+        if found is None:
+            # The first of them first: version 1 has a cpu.stat of another kind.
+            wanted = ((1, first), (2, second))
+            places = ((hierarchy, one, name) for one, name in wanted for hierarchy in cgroup.hierarchies())
+            for hierarchy, version, name in places:
+                if (hierarchy / self._group / server_id / name).exists():
+                    self._places[first] = hierarchy, version
+                    return hierarchy, version
+        return found
+
+
+_MEMORY = {1: ("memory.usage_in_bytes", "total_inactive_file"), 2: ("memory.current", "inactive_file")}
+"""What a server has in use, and what of it can be had back, by the version of cgroups."""
+
+
+def _named(text: str, name: str) -> int:
+    """The value of one line of a cgroup's file."""
+    _, found, after = f"\n{text}".partition(f"\n{name} ")
+    if not found:
+        raise ValueError(f"there is no {name}")
+    return int(after.partition("\n")[0])
+
+
+def _traffic(table: str) -> tuple[int, int, int, int]:
+    """Bytes in and out and packets in and out by all interfaces but the loopback, of /proc/PID/net/dev."""
+    totals = [0, 0, 0, 0]
+    for line in table.splitlines()[2:]:
+        name, _, counters = line.partition(":")
+        if name.strip() == "lo":
+            continue
+        fields = counters.split()
+        for index, field in enumerate((0, 8, 1, 9)):
+            totals[index] += int(fields[field])
+    return totals[0], totals[1], totals[2], totals[3]

@@ -1,0 +1,200 @@
+"""A server's root: its image, seen through its own uids, under the disk that takes its writes.
+
+RootfsError
++-- MountRefused   the kernel or the state directory's file system cannot do it; says what to try
++-- DiskFull       there is no room for the server's disk
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from skylift.cloud.compute.disk.mount_flags import NODEV, NOSUID, clear_flags, set_flags
+from skylift.cloud.compute.image.stored import stored_as
+
+_CLONE_FS = 0x00000200
+
+
+class RootfsError(Exception):
+    """A server's root could not be made or removed."""
+
+
+class MountRefused(RootfsError):
+    """A mount failed."""
+
+
+class DiskFull(RootfsError):
+    """There is no room for the server's disk."""
+
+
+@dataclass(frozen=True)
+class SeedFile:
+    """A file to be put into a server before its first boot, or before each; `uid` and `gid` as the server sees them."""
+
+    path: str
+    content: bytes
+    mode: int = 0o644
+    uid: int = 0
+    gid: int = 0
+    each_boot: bool = False
+
+
+@dataclass(frozen=True)
+class Rootfs:
+    """`runtime` is the server's directory under /run, which its root can pass; `disk` the one that outlives a boot."""
+
+    image: Path
+    disk: Path
+    runtime: Path
+    uid_base: int
+
+    @property
+    def root(self) -> Path:
+        return self.runtime / "root"
+
+    @property
+    def lower(self) -> Path:
+        return self.runtime / "lower"
+
+    def mount(self) -> None:
+        """Mount what is not mounted yet, as a server that is made then is to have it; `close` when it is made."""
+        try:
+            self._make_directories()
+        except OSError as error:
+            raise not_made(error) from error
+        if not is_mounted(self.lower):
+            # Read-only: nothing that goes wrong below /run can reach the image.
+            options = f"ro,nosuid,nodev,{stored_as(self.uid_base)}"
+            _mount("--bind", "-o", options, str(self.image), str(self.lower))
+        if not is_mounted(self.root):
+            options = f"nodev,lowerdir={self.lower},upperdir={self.disk / 'upper'},workdir={self.disk / 'work'}"
+            _mount("-t", "overlay", "-o", options, "overlay", str(self.root))
+        else:
+            # Closed for a server that was made and has gone: the next one is to have programs that are set-uid in it.
+            clear_flags(self.root, NOSUID)
+
+    def close(self) -> None:
+        """The host runs nothing in there with the server's ids, and opens no device of it.
+
+        Once the server is made: its mount namespace has a copy then, with the flags that the mount had.
+        """
+        try:
+            for mount in (self.lower, self.root):
+                set_flags(mount, NOSUID | NODEV)
+        except OSError as error:
+            raise MountRefused(f"set nosuid and nodev on {error.filename}: {error.strerror}") from error
+
+    def _make_directories(self) -> None:
+        for directory in (self.lower, self.root):
+            directory.mkdir(parents=True, exist_ok=True)
+        for name in ("upper", "work"):
+            directory = self.disk / name
+            directory.mkdir(parents=True, exist_ok=True)
+            os.chown(directory, self.uid_base, self.uid_base)
+
+    def unmount(self) -> None:
+        """The mount points go too: who deletes the rest of the runtime directory must never walk into the image."""
+        for directory in (self.root, self.lower):
+            if is_mounted(directory):
+                # Lazily: a process that was killed a moment ago may still be on its way out of the directory.
+                _run(["umount", "--lazy", str(directory)])
+            try:
+                directory.rmdir()
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise RootfsError(f"cannot remove the mount point {directory}: {error.strerror}") from error
+
+    def write(self, files: Iterable[SeedFile]) -> None:
+        """Put files into the mounted root; a link in it never leads out, since the writer is chrooted there.
+
+        Those that are not written anew at each boot are there after a power cut, too.
+        """
+        failure: list[OSError] = []
+        writer = threading.Thread(target=self._write_inside, args=(list(files), failure))
+        writer.start()
+        writer.join()
+        if failure:
+            raise not_made(failure[0]) from failure[0]
+
+    def _write_inside(self, files: list[SeedFile], failure: list[OSError]) -> None:
+        try:
+            # The thread, not the process: its root directory is its own from here on, and it ends with this call.
+            if ctypes.CDLL(None, use_errno=True).unshare(_CLONE_FS) != 0:
+                raise OSError(ctypes.get_errno(), "unshare(CLONE_FS)")
+            os.chroot(self.root)
+            os.chdir("/")
+            with ExitStack() as written:
+                handles = {file.path: written.enter_context(self._write_file(file)) for file in files}
+                # Once all are written: the first one to wait for the disk takes the others along.
+                for file in files:
+                    if not file.each_boot:
+                        os.fsync(handles[file.path])
+        except OSError as error:
+            failure.append(error)
+
+    def _write_file(self, file: SeedFile) -> BinaryIO:
+        uid, gid = self.uid_base + file.uid, self.uid_base + file.gid
+        for parent in reversed(Path(file.path).parents):
+            if not parent.exists():
+                parent.mkdir(mode=0o700 if parent.name == ".ssh" else 0o755)
+            if parent.stat().st_uid < self.uid_base:
+                # Made a moment ago, or by a process of ours that was killed before it could give it away.
+                os.chown(parent, uid, gid)
+        Path(file.path).unlink(missing_ok=True)
+        descriptor = os.open(file.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, file.mode)
+        handle = os.fdopen(descriptor, "wb")
+        handle.write(file.content)
+        handle.flush()
+        os.fchown(descriptor, uid, gid)
+        # The process's umask must not count.
+        os.fchmod(descriptor, file.mode)
+        return handle
+
+    def remove(self) -> None:
+        """The end of the disk: nothing of the server is kept."""
+        self.unmount()
+        if self.disk.exists():
+            shutil.rmtree(self.disk)
+
+
+def not_made(error: OSError) -> RootfsError:
+    """Why a server's root could not be made or written."""
+    kind = DiskFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else RootfsError
+    return kind(f"cannot write {error.filename}: {error.strerror}")
+
+
+def is_mounted(directory: Path) -> bool:
+    """Asks the kernel's own table: a bind mount of the same file system shows in no attribute of the directory."""
+    # Field 5 is the mount point, with blanks written in octal (proc_pid_mountinfo(5)).
+    wanted = str(directory).replace("\\", "\\134").replace(" ", "\\040")
+    return any(line.split(" ", 5)[4] == wanted for line in Path("/proc/self/mountinfo").read_text().splitlines())
+
+
+def _mount(*arguments: str) -> None:
+    try:
+        _run(["mount", *arguments])
+    except DiskFull:
+        raise
+    except RootfsError as error:
+        raise MountRefused(
+            f"{error}. A server's disk needs overlayfs with an idmapped lower directory: Linux 5.19, util-linux 2.39 "
+            "and a data directory on ext4, xfs or btrfs. `skylift doctor` shows which is missing."
+        ) from error
+
+
+def _run(command: list[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        cause = DiskFull if os.strerror(errno.ENOSPC) in done.stderr else RootfsError
+        raise cause(f"{' '.join(command)}: {done.stderr.strip()}")

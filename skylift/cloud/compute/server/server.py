@@ -1,0 +1,470 @@
+"""Servers as processes: made by an OCI runtime under conmon, watched by pidfd, found again after a restart.
+
+ServerError
++-- RuntimeMissing   no OCI runtime or conmon on this machine
++-- RuntimeRefused   the runtime would not create, start or remove a server; carries its own words
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import resource
+import select
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from skylift.cloud.compute.server import cgroup
+from skylift.cloud.compute.server.oci import CAPABILITIES, ServerPlan, oci_config
+from skylift.cloud.compute.server.rootfs import Rootfs, SeedFile, not_made
+from skylift.cloud.compute.server.seccomp import oci_seccomp, read_profile
+from skylift.cloud.domain.instance import Console
+from skylift.cloud.state.durable import sync_directory
+
+log = logging.getLogger(__name__)
+
+CONSOLE_LIMIT = 1 << 20
+
+Status = Literal["created", "running", "paused"]
+"""What the runtime says of a server that is there."""
+
+ASK_AGAIN = 1.0
+"""Seconds after which a server is asked once more to shut down: an init that has only just started does not hear it."""
+
+# What reboot(2) in a pid namespace does to its init tells the host which one was asked for (pid_namespaces(7)).
+EXIT_REBOOT = 128 + 1
+EXIT_POWEROFF = 128 + 2
+
+
+class ServerError(Exception):
+    """A server could not be made, started or removed."""
+
+
+class RuntimeMissing(ServerError):
+    """A program that servers need is not installed."""
+
+
+class RuntimeRefused(ServerError):
+    """The OCI runtime failed."""
+
+
+@dataclass(frozen=True)
+class Programs:
+    """Absolute paths of what servers are made with."""
+
+    runtime: str
+    conmon: str
+
+
+def find_programs() -> Programs:
+    """runc before crun: crun refuses hosts with both cgroup versions, runc takes every kind."""
+    runtime = shutil.which("runc") or shutil.which("crun")
+    conmon = shutil.which("conmon")
+    if runtime is None or conmon is None:
+        missing = "an OCI runtime (runc or crun)" if runtime is None else "conmon"
+        raise RuntimeMissing(f"{missing} is not installed; `skylift setup` installs what servers need")
+    return Programs(runtime, conmon)
+
+
+class Servers:
+    """All servers of one cloud.
+
+    `run` is the cloud's directory under /run, `disks` the directory of what outlives a boot, `group` the cgroup that
+    holds them all. `on_exit(id, code)` is called from the watching thread once a server has ended; `code` is None
+    when conmon died before it could tell.
+    """
+
+    def __init__(
+        self,
+        run: Path,
+        disks: Path,
+        group: str,
+        programs: Programs,
+        on_exit: Callable[[str, int | None], None],
+    ) -> None:
+        self._run = run
+        self._disks = disks
+        self._group = group
+        self._programs = programs
+        self._on_exit = on_exit
+        self._watch = _Watch(self._ended)
+        self._profile = read_profile()
+        # A server's root passes through the first two, and finds nothing of other servers on its way.
+        for directory, mode in ((run.parent, 0o711), (run, 0o711), (self._exits, 0o700), (self._state, 0o700)):
+            directory.mkdir(exist_ok=True)
+            directory.chmod(mode)
+
+    @property
+    def _exits(self) -> Path:
+        return self._run / "exits"
+
+    @property
+    def _state(self) -> Path:
+        return self._run / "oci"
+
+    def create(self, plan: ServerPlan, seed: Iterable[SeedFile]) -> int:
+        """Mount the root, seed it as far as its disk needs it, and create the server. Returns the pid of its init.
+
+        The init waits to be started, so that its network can be attached first.
+        """
+        bundle = self._bundle(plan.id)
+        try:
+            self._furnish(plan, seed, bundle)
+        except OSError as error:
+            raise not_made(error) from error
+        pid = self._conmon(plan, bundle)
+        self._rootfs(plan).close()
+        (bundle / "pid").write_text(str(pid))
+        self._watch.add(plan.id, self._conmon_pid(plan.id) or pid)
+        return pid
+
+    def _furnish(self, plan: ServerPlan, seed: Iterable[SeedFile], bundle: Path) -> None:
+        """All that has to be there for the runtime: the bundle and the root."""
+        bundle.mkdir(mode=0o700, exist_ok=True)
+        _open_to_its_root(bundle, plan.uid_base)
+        rootfs = self._rootfs(plan)
+        seeded = plan.disk / "seeded"
+        # First: who clears away after a kill in the middle knows from it that there may be mounts.
+        _write_private(bundle / ".base", json.dumps({"image": str(plan.image), "uid_base": plan.uid_base}))
+        (bundle / ".base").rename(bundle / "base")
+        plan.disk.mkdir(exist_ok=True)
+        plan.disk.chmod(0o700)
+        rootfs.mount()
+        first = not seeded.exists()
+        rootfs.write(file for file in seed if first or file.each_boot)
+        if first:
+            seeded.touch()
+            for directory in (plan.disk, plan.disk.parent):
+                sync_directory(directory)
+        (self._exits / plan.id).unlink(missing_ok=True)
+        cgroup.make(self._group, plan.tasks)
+        seccomp = oci_seccomp(self._profile, CAPABILITIES)
+        open_files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        config = oci_config(plan, rootfs.root, f"/{self._group}/{plan.id}", seccomp, open_files)
+        _write_private(bundle / "config.json", json.dumps(config))
+
+    def start(self, server_id: str) -> None:
+        self._runtime("start", server_id)
+
+    def running(self) -> dict[str, int]:
+        """Pids of the inits of servers that run now, by id, as the runtime and the kernel see it."""
+        return {entry["id"]: entry["pid"] for entry in self._listed() if entry["status"] in get_args(Status)}
+
+    def statuses(self) -> dict[str, Status]:
+        """The same servers, and what they are: `created` are those that were made and have not been started."""
+        return {entry["id"]: entry["status"] for entry in self._listed() if entry["status"] in get_args(Status)}
+
+    def _listed(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] | None = json.loads(self._runtime("list", "--format", "json"))
+        return found or []
+
+    def _status(self, server_id: str) -> str:
+        return next((str(entry["status"]) for entry in self._listed() if entry["id"] == server_id), "stopped")
+
+    def known(self) -> set[str]:
+        """Every server with anything left under /run."""
+        return {path.name for path in self._run.iterdir() if (path / "base").exists()}
+
+    def with_disks(self) -> set[str]:
+        """Every server that has a disk."""
+        return {path.name for path in self._disks.iterdir()}
+
+    def adopt(self, server_id: str) -> None:
+        """Watch a server that an earlier process of ours started, and close what that one has left open."""
+        self._close(server_id)
+        watched = self._conmon_pid(server_id)
+        if watched is None:
+            watched = self.running().get(server_id)
+        if watched is None or not self._watch.add(server_id, watched):
+            self._ended(server_id)
+
+    def _close(self, server_id: str) -> None:
+        """As `create` leaves it. Its process may have been killed before that, or be of an earlier version."""
+        bundle = self._bundle(server_id)
+        rootfs = self._rootfs_of(server_id)
+        _open_to_its_root(bundle, rootfs.uid_base)
+        (bundle / "config.json").chmod(0o600)
+        rootfs.close()
+        cgroup.make(self._group, cgroup.tasks())
+
+    def exit_code(self, server_id: str) -> int | None:
+        """What the server's init ended with; None when nobody was there to see it."""
+        try:
+            return int((self._exits / server_id).read_text())
+        except (FileNotFoundError, ValueError):
+            return None
+
+    def has_ended(self, server_id: str) -> bool:
+        """Whether a server has surely ended, or been taken off the host: known without asking the runtime."""
+        return (self._exits / server_id).exists() or not (self._bundle(server_id) / "init.pid").exists()
+
+    def ended_at(self, server_id: str) -> datetime | None:
+        """When the server's init ended; None when nobody was there to see it."""
+        try:
+            return datetime.fromtimestamp((self._exits / server_id).stat().st_mtime, UTC)
+        except FileNotFoundError:
+            return None
+
+    def request_shutdown(self, server_id: str) -> None:
+        """What pressing the power button is to a machine: its init shuts the system down and powers off."""
+        self._runtime("kill", server_id, "PWR")
+
+    def kill(self, server_id: str) -> None:
+        """Pull the plug: every process of the server ends at once, the kernel sees to it."""
+        self._runtime("kill", server_id, "KILL")
+
+    def pause(self, server_id: str) -> None:
+        """Hold every process of the server where it is, until `resume`."""
+        self._runtime("pause", server_id)
+
+    def resume(self, server_id: str) -> None:
+        """Let a held server go on; nothing happens to one that is not held."""
+        if self._status(server_id) == "paused":
+            self._runtime("resume", server_id)
+
+    def clear(self, server_id: str) -> None:
+        """Take a server that has ended off the host; its disk stays."""
+        self._watch.forget(server_id)
+        bundle = self._bundle(server_id)
+        if (self._state / server_id).exists():
+            self._runtime("delete", "--force", server_id)
+        if (bundle / "base").exists():
+            self._rootfs_of(server_id).unmount()
+        if bundle.exists():
+            shutil.rmtree(bundle)
+        (self._exits / server_id).unlink(missing_ok=True)
+
+    def destroy(self, server_id: str) -> None:
+        """Take a server off the host and delete its disk."""
+        self.clear(server_id)
+        disk = self._disks / server_id
+        if disk.exists():
+            shutil.rmtree(disk)
+
+    def console(self, server_id: str) -> Console | None:
+        """What the server wrote to its console, at most the newest 64 KiB as on EC2; None without a server."""
+        file = self._disks / server_id / "console.log"
+        try:
+            raw, changed = file.read_bytes(), file.stat().st_mtime
+        except FileNotFoundError:
+            return None
+        text = _plain_console(raw.decode(errors="replace"))[-65536:]
+        return Console(server_id, text, datetime.fromtimestamp(changed, UTC))
+
+    def close(self) -> None:
+        """Stop watching; servers go on."""
+        self._watch.close()
+
+    def remove_all(self, grace: float) -> None:
+        """End and clear every server of this cloud, also those that only the kernel still knows.
+
+        Those that run have `grace` seconds to shut down before their plug is pulled.
+        """
+        deadline = time.monotonic() + grace
+        while (alive := self.running()) and (left := deadline - time.monotonic()) > 0:
+            for server_id in alive:
+                self._unless_ended(server_id, self.request_shutdown)
+            _wait_for_ends(alive.values(), min(ASK_AGAIN, left))
+        for server_id in alive:
+            self._unless_ended(server_id, self.kill)
+        for server_id in self.known():
+            self.clear(server_id)
+        cgroup.remove(self._group)
+
+    def _unless_ended(self, server_id: str, act: Callable[[str], None]) -> None:
+        """It may end between the look and the act."""
+        try:
+            act(server_id)
+        except RuntimeRefused:
+            if server_id in self.running():
+                raise
+
+    def remove_directory(self) -> None:
+        """The last step of an end; what others have mounted below it must be gone."""
+        shutil.rmtree(self._run)
+
+    def _bundle(self, server_id: str) -> Path:
+        return self._run / server_id
+
+    def _rootfs(self, plan: ServerPlan) -> Rootfs:
+        return Rootfs(plan.image, plan.volume or plan.disk, self._bundle(plan.id), plan.uid_base)
+
+    def _rootfs_of(self, server_id: str) -> Rootfs:
+        base = json.loads((self._bundle(server_id) / "base").read_text())
+        return Rootfs(Path(base["image"]), self._disks / server_id, self._bundle(server_id), base["uid_base"])
+
+    def _conmon(self, plan: ServerPlan, bundle: Path) -> int:
+        reading, writing = os.pipe()
+        command = [
+            self._programs.conmon,
+            *("--api-version", "1"),
+            *("--cid", plan.id),
+            *("--cuuid", plan.id),
+            *("--runtime", self._programs.runtime),
+            *("--bundle", str(bundle)),
+            *("--container-pidfile", str(bundle / "init.pid")),
+            *("--conmon-pidfile", str(bundle / "conmon.pid")),
+            *("--log-path", f"k8s-file:{plan.disk / 'console.log'}"),
+            *("--log-size-max", str(CONSOLE_LIMIT)),
+            *("--exit-dir", str(self._exits)),
+            # Without it conmon wants a directory of CRI-O's for its attach socket.
+            "--full-attach",
+            *("--runtime-arg", "--root", "--runtime-arg", str(self._state)),
+        ]
+        with os.fdopen(reading, "rb") as pipe:
+            try:
+                process = subprocess.Popen(
+                    command,
+                    pass_fds=[writing],
+                    env={"PATH": os.environ.get("PATH", os.defpath), "_OCI_SYNCPIPE": str(writing)},
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    start_new_session=True,
+                )
+            except OSError as error:
+                raise RuntimeRefused(f"{self._programs.conmon}: {error}") from error
+            finally:
+                os.close(writing)
+            with process:
+                answer = pipe.readline()
+        report = json.loads(answer or b'{"data": -1, "message": "conmon ended without a word"}')
+        if report["data"] <= 0:
+            raise RuntimeRefused(f"{self._programs.runtime} create {plan.id}: {report.get('message', '').strip()}")
+        return int(report["data"])
+
+    def _conmon_pid(self, server_id: str) -> int | None:
+        """The pid of the server's conmon, if that process is still the one that wrote the file."""
+        try:
+            pid = int((self._bundle(server_id) / "conmon.pid").read_text())
+            command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        except (FileNotFoundError, ProcessLookupError, ValueError):
+            return None
+        return pid if server_id.encode() in command else None
+
+    def _ended(self, server_id: str) -> None:
+        try:
+            code = self.exit_code(server_id)
+        except OSError as error:
+            # It has ended all the same, which is told once.
+            log.error("server %s: how it ended cannot be read: %s", server_id, error)
+            code = None
+        self._on_exit(server_id, code)
+
+    def _runtime(self, *arguments: str) -> str:
+        command = [self._programs.runtime, "--root", str(self._state), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+        if done.returncode != 0:
+            raise RuntimeRefused(f"{' '.join(command)}: {done.stderr.strip()}")
+        return done.stdout
+
+
+def _open_to_its_root(bundle: Path, uid_base: int) -> None:
+    """The runtime mounts the root as the server's own root, who has to reach it by its path; nobody else does."""
+    os.chown(bundle, 0, uid_base)
+    bundle.chmod(0o710)
+
+
+def _write_private(file: Path, text: str) -> None:
+    """For root alone, from the first moment."""
+    file.unlink(missing_ok=True)
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "w") as handle:
+        handle.write(text)
+
+
+def _wait_for_ends(pids: Iterable[int], seconds: float) -> None:
+    """Return when all of these processes have ended, at the latest after so many seconds."""
+    poll = select.poll()
+    waiting = set()
+    for pid in pids:
+        try:
+            descriptor = os.pidfd_open(pid)
+        except ProcessLookupError:
+            continue
+        waiting.add(descriptor)
+        poll.register(descriptor, select.POLLIN)
+    deadline = time.monotonic() + seconds
+    while waiting and (left := deadline - time.monotonic()) > 0:
+        for descriptor, _ in poll.poll(left * 1000):
+            poll.unregister(descriptor)
+            os.close(descriptor)
+            waiting.discard(descriptor)
+    for descriptor in waiting:
+        os.close(descriptor)
+
+
+def _plain_console(log_text: str) -> str:
+    """conmon's log format is `TIME STREAM F|P TEXT`; P marks a part of a line that goes on."""
+    pieces = []
+    for line in log_text.splitlines():
+        fields = line.split(" ", 3)
+        if len(fields) < 4:
+            continue
+        pieces.append(fields[3] + ("\n" if fields[2] == "F" else ""))
+    return "".join(pieces)
+
+
+class _Watch:
+    """One thread that waits for processes to end, by pidfd: nothing is polled, and a reused pid is no danger."""
+
+    def __init__(self, ended: Callable[[str], None]) -> None:
+        self._ended = ended
+        self._epoll = select.epoll()
+        self._lock = threading.Lock()
+        self._ids: dict[int, str] = {}
+        self._wake_read, self._wake_write = os.pipe()
+        self._epoll.register(self._wake_read, select.EPOLLIN)
+        self._thread = threading.Thread(target=self._run, name="server-watch", daemon=True)
+        self._thread.start()
+
+    def add(self, server_id: str, pid: int) -> bool:
+        """Call back once when this process ends; False when it has ended already."""
+        try:
+            descriptor = os.pidfd_open(pid)
+        except ProcessLookupError:
+            return False
+        with self._lock:
+            self._ids[descriptor] = server_id
+        self._epoll.register(descriptor, select.EPOLLIN)
+        return True
+
+    def forget(self, server_id: str) -> None:
+        with self._lock:
+            descriptors = [descriptor for descriptor, found in self._ids.items() if found == server_id]
+            for descriptor in descriptors:
+                del self._ids[descriptor]
+                self._epoll.unregister(descriptor)
+                os.close(descriptor)
+
+    def close(self) -> None:
+        os.write(self._wake_write, b"x")
+        self._thread.join()
+        for descriptor in [*self._ids, self._wake_read, self._wake_write]:
+            os.close(descriptor)
+        self._epoll.close()
+
+    def _run(self) -> None:
+        while True:
+            for descriptor, _ in self._epoll.poll():
+                if descriptor == self._wake_read:
+                    return
+                with self._lock:
+                    server_id = self._ids.pop(descriptor, None)
+                    if server_id is None:
+                        continue
+                    self._epoll.unregister(descriptor)
+                    os.close(descriptor)
+                try:
+                    self._ended(server_id)
+                except Exception:
+                    # The ends of all other servers are still to be told.
+                    log.exception("server %s: its end could not be told", server_id)

@@ -1,0 +1,279 @@
+"""Nouns of Auto Scaling: a group, the instances that it has, and what it did about them."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Literal
+
+from skylift.cloud.domain.instance import Instance
+
+LifecycleState = Literal[
+    "Pending",
+    "Pending:Wait",
+    "Pending:Proceed",
+    "InService",
+    "Terminating",
+    "Terminating:Wait",
+    "Terminating:Proceed",
+    "EnteringStandby",
+    "Standby",
+    "Detaching",
+]
+
+Market = Literal["on-demand", "spot"]
+
+COUNTED: frozenset[str] = frozenset({"Pending", "Pending:Wait", "Pending:Proceed", "InService"})
+"""The states of instances that make up a group's capacity; the others are on their way out, or aside."""
+
+TARGETS: dict[str, str] = {
+    **dict.fromkeys(COUNTED, "InService"),
+    **dict.fromkeys(("Terminating", "Terminating:Wait", "Terminating:Proceed"), "Terminated"),
+    **dict.fromkeys(("EnteringStandby", "Standby"), "Standby"),
+    "Detaching": "Detached",
+}
+"""What an instance in each state is on its way to, as its metadata service tells it."""
+
+PROCESSES = (
+    "AZRebalance",
+    "AddToLoadBalancer",
+    "AlarmNotification",
+    "HealthCheck",
+    "InstanceRefresh",
+    "Launch",
+    "ReplaceUnhealthy",
+    "ScheduledActions",
+    "Terminate",
+)
+LAUNCHING = "autoscaling:EC2_INSTANCE_LAUNCHING"
+TERMINATING = "autoscaling:EC2_INSTANCE_TERMINATING"
+GROUP_TAG = "aws:autoscaling:groupName"
+
+
+@dataclass(frozen=True)
+class GroupTag:
+    key: str
+    value: str
+    propagate: bool
+
+
+@dataclass(frozen=True)
+class ScalingGroup:
+    """What is wanted: how many instances, of what, and where.
+
+    `template` is the launch template as the request named it, by id, with a version that may be `$Latest`. `subnets`
+    are in the order they were given, a zone in `zones` for each. `cause` says who wanted the capacity that is not
+    reached yet, in AWS's words. `suspended` maps processes to why. After `failures` launches in a row that came to
+    nothing the next one waits until `retry`; `replacing` counts launches that take the place of unhealthy instances.
+    `scaled` is when its capacity last changed, which cooldowns begin with.
+    """
+
+    name: str
+    arn: str
+    created: datetime
+    min_size: int
+    max_size: int
+    desired: int
+    template: dict[str, str]
+    subnets: tuple[str, ...]
+    zones: tuple[str, ...]
+    in_default_vpc: bool = False
+    """Whether it was made for zones, not for subnets."""
+    cooldown: int = 300
+    grace: int = 0
+    warmup: int | None = None
+    termination_policies: tuple[str, ...] = ("Default",)
+    protects_new: bool = False
+    service_role: str = ""
+    context: str = ""
+    mixed: dict[str, Any] = field(default_factory=dict)
+    """The MixedInstancesPolicy as it came; `template` is then the one that it names."""
+    capacity_rebalance: bool = False
+    tags: tuple[GroupTag, ...] = ()
+    suspended: dict[str, str] = field(default_factory=dict)
+    deleting: bool = False
+    cause: str = ""
+    failures: int = 0
+    retry: datetime | None = None
+    replacing: int = 0
+    scaled: datetime | None = None
+
+    def resized(self, desired: int, why: str, now: datetime) -> ScalingGroup:
+        """The group with another desired capacity, and who wants it; `why` as `a user request ...`.
+
+        What failed before is tried again at once.
+        """
+        if desired == self.desired:
+            return replace(self, failures=0, retry=None)
+        told = f"At {spelled(now)} {why} changing the desired capacity from {self.desired} to {desired}."
+        cause = f"{self.cause}  {told}" if self.cause else told
+        return replace(self, desired=desired, cause=cause[-1023:], failures=0, retry=None, scaled=now)
+
+    def runs(self, process: str) -> bool:
+        return process not in self.suspended
+
+
+@dataclass(frozen=True)
+class HookWait:
+    """One hook that an instance waits for: until `deadline`, which heartbeats put off, but not beyond `last`.
+
+    `result` is CONTINUE or ABANDON once somebody said so.
+    """
+
+    hook: str
+    token: str
+    deadline: datetime
+    last: datetime
+    heartbeat: int
+    default: str
+    result: str = ""
+
+
+@dataclass(frozen=True)
+class ScalingMember:
+    """An instance of a group. `template` says which version it was launched from; one that was attached has none.
+
+    `activity_id` is what is being done about it. `since` is when it came to its state, `in_service` when it was first
+    ready. `unhealthy` says why it is to be replaced; empty as long as it is not.
+    """
+
+    instance_id: str
+    group: str
+    zone: str
+    subnet_id: str
+    type: str
+    image_id: str
+    state: LifecycleState
+    activity_id: str
+    since: datetime
+    template: dict[str, str] = field(default_factory=dict)
+    protected: bool = False
+    unhealthy: str = ""
+    in_service: datetime | None = None
+    market: Market = "on-demand"
+    waits: tuple[HookWait, ...] = ()
+
+
+def new_member(
+    instance: Instance, group: ScalingGroup, activity: ScalingActivity, since: datetime, template: dict[str, str]
+) -> ScalingMember:
+    """An instance on its way into a group, which launched it from a template or was given it."""
+    return ScalingMember(
+        instance_id=instance.id,
+        group=group.name,
+        zone=instance.zone,
+        subnet_id=instance.subnet_id,
+        type=instance.type,
+        image_id=instance.image_id,
+        state="Pending",
+        activity_id=activity.id,
+        since=since,
+        template=template,
+        protected=group.protects_new,
+        # A template may ask for it by itself.
+        market="spot" if instance.spot_request_id else "on-demand",
+    )
+
+
+@dataclass(frozen=True)
+class LifecycleHook:
+    """Holds instances back when they are launched or terminated, so that somebody may see to them first."""
+
+    group: str
+    name: str
+    transition: str
+    heartbeat: int = 3600
+    default: str = "ABANDON"
+    metadata: str = ""
+
+    @property
+    def longest(self) -> int:
+        """Seconds after which no heartbeat helps: a hundred timeouts, and two days at most."""
+        return min(self.heartbeat * 100, 172800)
+
+
+@dataclass(frozen=True)
+class ScheduledAction:
+    """Sizes that a group is given at a time. `recurrence` is a cron expression, in `zone`; without one it is once.
+
+    `due` is when it is next; None once it is over.
+    """
+
+    group: str
+    name: str
+    arn: str
+    start: datetime | None
+    end: datetime | None
+    recurrence: str
+    zone: str
+    min_size: int | None
+    max_size: int | None
+    desired: int | None
+    due: datetime | None
+
+
+@dataclass(frozen=True)
+class ScalingActivity:
+    """Something that a group did."""
+
+    id: str
+    group: str
+    group_arn: str
+    description: str
+    cause: str
+    started: datetime
+    status: str
+    details: str
+    message: str = ""
+    progress: int = 0
+    ended: datetime | None = None
+
+    def finished(self, now: datetime, status: str = "Successful", message: str = "") -> ScalingActivity:
+        return replace(self, status=status, message=message, progress=100, ended=now)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One instance that a group is to launch: where, and what of its template is to be otherwise."""
+
+    subnet_id: str
+    zone: str
+    template: dict[str, str]
+    type: str = ""
+    image_id: str = ""
+    market: Market = "on-demand"
+    max_price: str = ""
+
+
+def new_activity(
+    group: ScalingGroup,
+    description: str,
+    cause: str,
+    now: datetime,
+    *,
+    zone: str = "",
+    subnet_id: str = "",
+    **more: Any,
+) -> ScalingActivity:
+    where = f'{{"Subnet ID":"{subnet_id}","Availability Zone":"{zone}"}}' if zone else "{}"
+    return ScalingActivity(
+        id=str(uuid.uuid4()),
+        group=group.name,
+        group_arn=group.arn,
+        description=description,
+        cause=cause,
+        started=now,
+        details=where,
+        **{"status": "InProgress", **more},
+    )
+
+
+def spelled(moment: datetime) -> str:
+    """As activities' causes write it."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def at(moment: datetime, what: str) -> str:
+    """A sentence of a cause."""
+    return f"At {spelled(moment)} {what}."

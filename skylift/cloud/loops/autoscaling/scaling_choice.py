@@ -1,0 +1,116 @@
+"""What a group launches next, and which of its instances it gives up. Pure: the same rows give the same answer.
+
+https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-termination-policies.html
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from skylift.cloud.domain.scaling_group import COUNTED, Market, ScalingGroup, ScalingMember, Wanted
+
+HOUR = 3600
+
+
+def counted(members: Sequence[ScalingMember]) -> list[ScalingMember]:
+    """Those that make up the group's capacity."""
+    return [member for member in members if member.state in COUNTED]
+
+
+def on_demand_share(group: ScalingGroup, capacity: int) -> int:
+    """How many of so many instances are to be on demand: the base, and of the others the share, rounded up."""
+    if not group.mixed:
+        return capacity
+    distribution = group.mixed["InstancesDistribution"]
+    base: int = min(capacity, distribution["OnDemandBaseCapacity"])
+    share: int = distribution["OnDemandPercentageAboveBaseCapacity"]
+    return base + math.ceil((capacity - base) * share / 100)
+
+
+def places(group: ScalingGroup, members: Sequence[ScalingMember]) -> list[Wanted]:
+    """Where the next instance may go, the best place first: the zone with fewest, and its subnet with fewest."""
+    in_zone = Counter(member.zone for member in counted(members))
+    in_subnet = Counter(member.subnet_id for member in counted(members))
+    order = {subnet: index for index, subnet in enumerate(group.subnets)}
+    places = zip(group.subnets, group.zones, strict=True)
+    on_demand = sum(member.market == "on-demand" for member in counted(members))
+    # What takes the place of one that goes is of the same kind: the share is that of the capacity wanted.
+    lacking = not group.mixed or on_demand < on_demand_share(group, group.desired)
+    market: Market = "on-demand" if lacking else "spot"
+    ranked = sorted(places, key=lambda place: (in_zone[place[1]], in_subnet[place[0]], order[place[0]]))
+    return [Wanted(subnet_id, zone, group.template, market=market) for subnet_id, zone in ranked]
+
+
+def victim(
+    group: ScalingGroup, members: Sequence[ScalingMember], launched: Mapping[str, datetime], now: datetime
+) -> ScalingMember | None:
+    """Who goes when there are too many: of the zone that has most, by the termination policies; None when all that
+    could go are protected. `launched` is when each instance was."""
+    candidates = [member for member in counted(members) if not member.protected]
+    if not candidates:
+        return None
+    # Those in a zone that the group has left come before all.
+    candidates = [member for member in candidates if member.zone not in group.zones] or candidates
+    in_zone = Counter(member.zone for member in counted(members))
+    most = max(in_zone[member.zone] for member in candidates)
+    candidates = [member for member in candidates if in_zone[member.zone] == most]
+    if group.mixed:
+        on_demand = sum(member.market == "on-demand" for member in counted(members))
+        too_many = on_demand > on_demand_share(group, len(counted(members)) - 1)
+        wanted = [member for member in candidates if (member.market == "on-demand") == too_many]
+        candidates = wanted or candidates
+
+    def age(member: ScalingMember) -> float:
+        return (now - launched.get(member.instance_id, member.since)).total_seconds()
+
+    for policy in group.termination_policies:
+        for rank in _ranks(policy, group, age):
+            best = min(rank(member) for member in candidates)
+            candidates = [member for member in candidates if rank(member) == best]
+    return candidates[0]
+
+
+def is_balanced(group: ScalingGroup, members: Sequence[ScalingMember]) -> bool:
+    """Whether its zones have the same number, but for one, and no other zone has any."""
+    in_zone = Counter(member.zone for member in counted(members))
+    counts = [in_zone[zone] for zone in set(group.zones)]
+    return in_zone.keys() <= set(group.zones) and max(counts) - min(counts) <= 1
+
+
+def moves_to(group: ScalingGroup, members: Sequence[ScalingMember], going: ScalingMember) -> list[Wanted]:
+    """Where the successor of one that is to go for the balance's sake may be; nowhere, where its going would not help,
+    because those in the fullest zone are protected."""
+    ranked = places(group, members)
+    in_zone = Counter(member.zone for member in counted(members))
+    emptiest = ranked[0].zone
+    if going.zone in group.zones and in_zone[going.zone] - in_zone[emptiest] <= 1:
+        return []
+    return [replace(place, market=going.market) for place in ranked if place.zone == emptiest]
+
+
+Rank = Callable[[ScalingMember], float]
+
+
+def _ranks(policy: str, group: ScalingGroup, age: Rank) -> list[Rank]:
+    """What a policy looks at, one after another; the lowest goes."""
+
+    def outdated(member: ScalingMember) -> float:
+        """Not of the group's template at all, then the oldest version of it."""
+        if member.template.get("LaunchTemplateId") != group.template["LaunchTemplateId"]:
+            return -1
+        return int(member.template["Version"])
+
+    def until_next_hour(member: ScalingMember) -> float:
+        return HOUR - age(member) % HOUR
+
+    return {
+        "OldestInstance": [lambda member: -age(member)],
+        "NewestInstance": [age],
+        "OldestLaunchTemplate": [outdated],
+        "ClosestToNextInstanceHour": [until_next_hour],
+        "Default": [outdated, until_next_hour],
+    }.get(policy, [])

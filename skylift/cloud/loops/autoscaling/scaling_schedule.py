@@ -1,0 +1,51 @@
+"""Scheduled actions, carried out when they are due. What was missed while the cloud was away is made up for, once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+
+from skylift.cloud.domain.scaling_group import ScalingGroup, ScheduledAction, at, new_activity
+from skylift.cloud.store.database import Tx
+
+NextTime = Callable[[str, str, datetime], datetime | None]
+"""The first time after a moment at which what a cron expression says, in a time zone, falls."""
+
+
+def due(tx: Tx) -> list[ScheduledAction]:
+    """Those that are, in their order."""
+    found = [(action.due, action) for action in tx.find(ScheduledAction) if action.due and action.due <= tx.now]
+    return [action for _, action in sorted(found, key=lambda one: one[0])]
+
+
+def next_due(tx: Tx) -> list[datetime]:
+    return [action.due for action in tx.find(ScheduledAction) if action.due]
+
+
+def carry_out(tx: Tx, action: ScheduledAction, next_time: NextTime) -> None:
+    """One that is due, and when it is due again. Nothing, where it was changed meanwhile."""
+    if tx.get(ScheduledAction, group=action.group, name=action.name) != action:
+        return
+    group = tx.get(ScalingGroup, name=action.group)
+    if group is not None and group.runs("ScheduledActions") and not group.deleting:
+        _resize(tx, group, action)
+    following = next_time(action.recurrence, action.zone, tx.now) if action.recurrence else None
+    if following is None or (action.end is not None and following > action.end):
+        tx.remove(action)
+    else:
+        tx.save(replace(action, due=following))
+
+
+def _resize(tx: Tx, group: ScalingGroup, action: ScheduledAction) -> None:
+    least = group.min_size if action.min_size is None else action.min_size
+    most = group.max_size if action.max_size is None else action.max_size
+    desired = min(max(group.desired, least), most) if action.desired is None else action.desired
+    if not least <= desired <= most:
+        why = f"the scheduled action {action.name} wants min: {least}, max: {most}, desired: {desired}"
+        activity = new_activity(group, f"Executing scheduled action {action.name}", at(tx.now, why), tx.now)
+        message = f"Desired capacity:{desired} must be between the specified min size:{least} and max size:{most}"
+        tx.add(activity.finished(tx.now, "Failed", message))
+        return
+    why = f"a scheduled action update of AutoScalingGroup constraints to min: {least}, max: {most}, desired: {desired}"
+    tx.save(replace(group, min_size=least, max_size=most).resized(desired, why, tx.now))

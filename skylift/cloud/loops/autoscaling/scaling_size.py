@@ -1,0 +1,114 @@
+"""How many instances a group is to have now, and what it does when it has more, or has them in the wrong places."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from skylift.cloud.domain.instance import Instance
+from skylift.cloud.domain.scaling_group import ScalingGroup, ScalingMember, at
+from skylift.cloud.domain.spot import SpotNotice
+from skylift.cloud.loops.autoscaling.scaling_choice import counted, is_balanced, victim
+from skylift.cloud.store.database import Tx
+from skylift.cloud.store.scaling_group import take_out
+
+AT_RISK = "an EC2 instance rebalance recommendation"
+BALANCED = (
+    "instances were launched to balance instances in zones {} with other zones resulting in more than desired number "
+    "of instances in the group"
+)
+
+
+def at_rest(tx: Tx, group: ScalingGroup) -> bool:
+    """Whether a look at the group would change nothing."""
+    members = tx.find(ScalingMember, group=group.name)
+    if group.deleting or len(counted(members)) != group.desired or group.cause or at_risk(tx, group):
+        return False
+    for member in members:
+        if member.state == "Standby":
+            continue
+        instance = tx.get(Instance, id=member.instance_id)
+        if member.state != "InService" or member.unhealthy or instance is None or instance.state != "running":
+            return False
+    return not may_balance(tx, group)
+
+
+def may_balance(tx: Tx, group: ScalingGroup) -> bool:
+    """Whether an instance is to move: all there, none on its way, and room for one more beside them."""
+    members = counted(tx.find(ScalingMember, group=group.name))
+    return (
+        not is_balanced(group, members)
+        and len(members) == group.desired < group.max_size
+        and all(member.state == "InService" and not member.unhealthy for member in members)
+        and all(group.runs(process) for process in ("AZRebalance", "Launch", "Terminate"))
+        and not (group.retry is not None and group.retry > tx.now)
+    )
+
+
+def launched_at(tx: Tx, members: Sequence[ScalingMember]) -> dict[str, datetime]:
+    return {one.id: one.launched for member in members if (one := tx.get(Instance, id=member.instance_id))}
+
+
+def may_launch(tx: Tx, group: ScalingGroup) -> bool:
+    members = counted(tx.find(ScalingMember, group=group.name))
+    waiting = group.retry is not None and group.retry > tx.now
+    return len(members) < _target(tx, group) and group.runs("Launch") and not waiting
+
+
+def at_risk(tx: Tx, group: ScalingGroup) -> list[ScalingMember]:
+    """Spot instances that have been told that they may have to go, where the group is to do something about it."""
+    if not group.capacity_rebalance:
+        return []
+    return [
+        member
+        for member in tx.find(ScalingMember, group=group.name, state="InService", market="spot")
+        if tx.get(SpotNotice, instance_id=member.instance_id) is not None
+    ]
+
+
+def _target(tx: Tx, group: ScalingGroup) -> int:
+    """How many there are to be now: for each that is at risk one more, as far as the most allows."""
+    return min(group.desired + len(at_risk(tx, group)), group.max_size)
+
+
+def rebalance(tx: Tx, group: ScalingGroup) -> None:
+    """Those at risk go once their successors are in service; at once, where there is no room for these beside them."""
+    risky = at_risk(tx, group)
+    if not risky or not group.runs("Launch") or not group.runs("Terminate"):
+        return
+    names = {member.instance_id for member in risky}
+    members = tx.find(ScalingMember, group=group.name, state="InService")
+    ready = sum(member.instance_id not in names for member in members)
+    going = max(len(risky) - (group.max_size - group.desired), ready + len(risky) - group.desired)
+    for member in risky[: max(0, going)]:
+        take_out(tx, group, member, at(tx.now, f"an instance was taken out of service in response to {AT_RISK}"))
+
+
+def shrink(tx: Tx, group: ScalingGroup) -> None:
+    """Give up what is too much; once the group has what it wants, nobody is to blame for what comes after."""
+    members = tx.find(ScalingMember, group=group.name)
+    before, target = len(counted(members)), _target(tx, group)
+    if before > target and not group.cause and any(member.state.startswith("Pending") for member in members):
+        # One more was launched for the balance's sake; the one that it takes the place of stays until it is ready.
+        return
+    if before > target and group.runs("Terminate"):
+        cause = group.cause or at(tx.now, BALANCED.format(", ".join(dict.fromkeys(group.zones))))
+        launched = launched_at(tx, members)
+        for _ in range(before - target):
+            going = victim(group, members, launched, tx.now)
+            if going is None:
+                return
+            why = (
+                "an instance was taken out of service in response to a difference between desired and actual "
+                f"capacity, shrinking the capacity from {before} to {target}"
+            )
+            chosen = f"instance {going.instance_id} was selected for termination"
+            take_out(tx, group, going, joined(cause, at(tx.now, why), at(tx.now, chosen)))
+            members.remove(going)
+    if len(counted(members)) == group.desired and (group.cause or group.replacing):
+        tx.save(replace(group, cause="", replacing=0))
+
+
+def joined(*sentences: str) -> str:
+    return "  ".join(one for one in sentences if one)

@@ -1,0 +1,146 @@
+"""Looks at each alarm's metric, sets its state, and has done what it asks for.
+
+A state and what it asks for are one transaction, and so are a deed and its end being written down: killed anywhere, the
+next start does what is left, and nothing twice.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
+
+from skylift.cloud.domain.alarm import Alarm, DueAction
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.domain.metric import Point, Wanted
+from skylift.cloud.loops.cloudwatch.evaluation import Verdict, evaluate, evaluation_range
+from skylift.cloud.loops.guard import guarded
+from skylift.cloud.loops.ticker import TICK
+from skylift.cloud.store.alarm import ask_for, change_state, note
+from skylift.cloud.store.database import Database, Tx
+from skylift.cloud.store.metric import summaries
+
+log = logging.getLogger(__name__)
+
+MINUTE = 60
+
+Act = Callable[[Tx, Alarm, DueAction], str]
+"""Carries an action out, and says in words what came of it. Raises ServiceError where nothing can."""
+
+
+class AlarmLoop:
+    """`act` knows what the ARN of an action means. `changed` has `act` called, and who makes true what it writes
+    after it."""
+
+    def __init__(self, database: Database, act: Act, changed: Callable[[], None]) -> None:
+        self._database = database
+        self._act = act
+        self._changed = changed
+        self._minute: int | None = None
+
+    def step(self) -> None:
+        """Evaluate those whose time it is: at each tick, or of whole minutes at the first tick of each minute."""
+        with self._database.read() as tx:
+            minute = int(tx.now.timestamp()) // MINUTE
+            due = [alarm for alarm in tx.find(Alarm) if alarm.period < MINUTE or minute != self._minute]
+            # Most stay what they are, and reading holds up nobody.
+            moved = [alarm.name for alarm in due if guarded(f"alarm {alarm.name}", partial(self._moves, tx, alarm))]
+        done = [guarded(f"alarm {name}", partial(self._move, name)) for name in moved]
+        self._minute = minute
+        if any(done):
+            self._changed()
+
+    def act(self) -> None:
+        """Do what is asked for, one thing after the other."""
+        with self._database.read() as tx:
+            due = tx.find(DueAction)
+        for action in due:
+            guarded(f"alarm {action.alarm}: {action.arn}", partial(self._carry_out, action))
+
+    def _carry_out(self, action: DueAction) -> None:
+        try:
+            with self._database.write() as tx:
+                alarm = _taken(tx, action)
+                if alarm is not None:
+                    said = self._act(tx, alarm, action)
+                    _note_action(tx, action, f"Successfully executed action {action.arn}", said)
+        except ServiceError as error:
+            # Nothing of it was done, so that it is still asked for.
+            log.info("alarm %s: %s: %s", action.alarm, action.arn, error)
+            with self._database.write() as tx:
+                if _taken(tx, action) is not None:
+                    _note_action(tx, action, f"Failed to execute action {action.arn}", error=error.message)
+
+    def _moves(self, tx: Tx, alarm: Alarm) -> bool:
+        return _verdict(tx, alarm).state not in (None, alarm.state) or _asks_again(tx, alarm)
+
+    def _move(self, name: str) -> bool:
+        with self._database.write() as tx:
+            alarm = tx.get(Alarm, name=name)
+            if alarm is not None:
+                self._move_one(tx, alarm)
+        return True
+
+    def _move_one(self, tx: Tx, alarm: Alarm) -> None:
+        verdict = _verdict(tx, alarm)
+        if verdict.state is not None and verdict.state != alarm.state:
+            change_state(tx, alarm, verdict.state, verdict.reason, verdict.data, verdict.value)
+            log.info("alarm %s: %s: %s", alarm.name, verdict.state, verdict.reason)
+        elif _asks_again(tx, alarm):
+            ask_for(tx, alarm, _scaling(alarm), verdict.value)
+            tx.save(replace(alarm, acted=tx.now))
+
+
+def _verdict(tx: Tx, alarm: Alarm) -> Verdict:
+    """By the periods that are over: the newest of them ends at a multiple of itself, as metrics are told."""
+    now = int(tx.now.timestamp())
+    end = now - now % alarm.period
+    start = end - evaluation_range(alarm) * alarm.period
+    found: dict[int, Point] = {}
+    for point in summaries(tx, Wanted(alarm.metric, start, end, alarm.period, alarm.unit)):
+        known = found.get(point.at)
+        found[point.at] = point if known is None else replace(point, summary=known.summary + point.summary)
+    points = [found.get(start + number * alarm.period) for number in range(evaluation_range(alarm))]
+    return evaluate(alarm, points, tx.now)
+
+
+def _asks_again(tx: Tx, alarm: Alarm) -> bool:
+    """Actions of Auto Scaling are invoked each minute for as long as the state lasts.
+
+    Counted by the clock: a look that is a few milliseconds sooner than the last one was would let a minute go by.
+    """
+    if alarm.acted is None or not _scaling(alarm):
+        return False
+    unit = TICK if alarm.period < MINUTE else MINUTE
+    return _begun(tx.now, unit) - _begun(alarm.acted, unit) >= MINUTE
+
+
+def _begun(moment: datetime, unit: int) -> int:
+    second = int(moment.timestamp())
+    return second - second % unit
+
+
+def _scaling(alarm: Alarm) -> list[str]:
+    return [arn for arn in alarm.actions(alarm.state) if arn.startswith("arn:aws:autoscaling:")]
+
+
+def _taken(tx: Tx, action: DueAction) -> Alarm | None:
+    """The alarm of an action that is still to be carried out, which then is not any more."""
+    if tx.get(DueAction, number=action.number) is None:
+        return None
+    tx.remove(action)
+    return tx.get(Alarm, name=action.alarm)
+
+
+def _note_action(tx: Tx, action: DueAction, summary: str, said: str = "", error: str | None = None) -> None:
+    content = {
+        "actionState": "Succeeded" if error is None else "Failed",
+        "stateUpdateTimestamp": int(action.asked.timestamp() * 1000),
+        "notificationResource": action.arn,
+        "publishedMessage": said or None,
+        "error": error,
+    }
+    note(tx, action.alarm, "Action", summary[:255], json.dumps(content)[:4095])

@@ -1,0 +1,156 @@
+"""Turns what the kernel counts of servers into the metrics that EC2 and CloudWatch's agent tell of them.
+
+A sample is taken at each tick. With detailed monitoring every one is told as it comes, else those of five minutes are
+told together once these are over. What has been seen of unfinished five minutes is lost when the cloud is restarted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from skylift.cloud.domain.instance import Instance
+from skylift.cloud.domain.metering import Reading
+from skylift.cloud.domain.metric import Dimensions, Metric, Point, Summary
+from skylift.cloud.loops.ticker import TICK
+from skylift.cloud.store.database import Database
+from skylift.cloud.store.metric import forget, record, sum_up
+
+BASIC = 300
+MINUTE = 60
+SHORTEST = TICK / 2
+"""Seconds between two readings that say something."""
+FORGET_EACH = 3600
+GROUP_TAG = "aws:autoscaling:groupName"
+CHECKS = ("StatusCheckFailed", "StatusCheckFailed_Instance", "StatusCheckFailed_System")
+
+
+@dataclass(frozen=True)
+class Size:
+    """What a type may use."""
+
+    vcpus: int
+    memory_mib: int
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """One value of a metric of one server. EC2 tells one a minute; this one weighs as much of it as it is long."""
+
+    namespace: str
+    name: str
+    unit: str
+    summary: Summary
+
+
+class Metering:
+    """`read` asks the kernel, `size_of` the catalogue."""
+
+    def __init__(
+        self, database: Database, read: Callable[[str], Reading | None], size_of: Callable[[str], Size]
+    ) -> None:
+        self._database = database
+        self._read = read
+        self._size_of = size_of
+        self._last: dict[str, Reading] = {}
+        self._open: dict[tuple[Metric, int, str], Summary] = {}
+        """What is to be told when its five minutes are over, by metric, beginning and unit."""
+        self._forgot = 0
+
+    def step(self) -> None:
+        with self._database.read() as tx:
+            servers = tx.find(Instance, state="running")
+            now = int(tx.now.timestamp())
+        slot = now - now % TICK - TICK
+        points = [point for server in servers for point in self._points(server, slot)]
+        gone = self._last.keys() - {server.id for server in servers}
+        for server_id in gone:
+            del self._last[server_id]
+        points += self._due(now)
+        forgetting = now - self._forgot >= FORGET_EACH
+        if not points and not forgetting:
+            return
+        with self._database.write() as tx:
+            record(tx, _together(points))
+            if forgetting:
+                forget(tx)
+            elif now % MINUTE < TICK:
+                sum_up(tx)
+        if forgetting:
+            self._forgot = now
+
+    def _points(self, server: Instance, slot: int) -> Iterator[Point]:
+        samples = list(self._samples(server))
+        for dimensions in _of(server):
+            for one in samples:
+                metric = Metric(one.namespace, one.name, dimensions)
+                if server.detailed_monitoring:
+                    yield Point(metric, slot, one.summary, one.unit)
+                else:
+                    key = (metric, slot - slot % BASIC, one.unit)
+                    known = self._open.get(key)
+                    self._open[key] = one.summary if known is None else known + one.summary
+
+    def _due(self, now: int) -> list[Point]:
+        over = [key for key in self._open if key[1] + BASIC <= now - now % TICK]
+        return [Point(metric, begin, self._open.pop((metric, begin, unit)), unit) for metric, begin, unit in over]
+
+    def _samples(self, server: Instance) -> Iterator[_Sample]:
+        """What happened since the last look; nothing at the first one of a boot."""
+        before, reading = self._last.get(server.id), self._read(server.id)
+        if reading is None and server.rebooting:
+            return
+        if reading is None:
+            # The row says that it runs, and there is no process.
+            yield from (_Sample("AWS/EC2", name, "Count", Summary.of(1.0, TICK / MINUTE)) for name in CHECKS)
+            return
+        if before is None or before.boot != reading.boot:
+            self._last[server.id] = reading
+            return
+        length = reading.at - before.at
+        if length < SHORTEST:
+            return
+        self._last[server.id] = reading
+        weight = max(1, round(length / TICK)) * TICK / MINUTE
+        size = self._size_of(server.type)
+        if reading.cpu is not None and before.cpu is not None:
+            cpu = 100 * (reading.cpu - before.cpu) / (length * size.vcpus)
+            yield _Sample("AWS/EC2", "CPUUtilization", "Percent", Summary.of(_percent(cpu), weight))
+        if reading.memory is not None:
+            memory = 100 * reading.memory / (size.memory_mib << 20)
+            yield _Sample("CWAgent", "mem_used_percent", "Percent", Summary.of(_percent(memory), weight))
+        for name, unit, now, then in (
+            ("NetworkIn", "Bytes", reading.bytes_in, before.bytes_in),
+            ("NetworkOut", "Bytes", reading.bytes_out, before.bytes_out),
+            ("NetworkPacketsIn", "Count", reading.packets_in, before.packets_in),
+            ("NetworkPacketsOut", "Count", reading.packets_out, before.packets_out),
+        ):
+            # Counters go back where an interface is taken away. The sum has to be what has come or gone.
+            yield _Sample("AWS/EC2", name, unit, Summary.of(max(0, now - then) / weight, weight))
+        for name in CHECKS:
+            yield _Sample("AWS/EC2", name, "Count", Summary.of(0.0, weight))
+
+
+def _of(server: Instance) -> list[Dimensions]:
+    """What a server's metrics are told of: itself and its group; with detailed monitoring, others that it is one of."""
+    group = server.tags.get(GROUP_TAG)
+    found: list[Dimensions] = [(("InstanceId", server.id),)]
+    if group:
+        found.append((("AutoScalingGroupName", group),))
+    if server.detailed_monitoring:
+        found += [(("ImageId", server.image_id),), (("InstanceType", server.type),), ()]
+    return found
+
+
+def _together(points: Iterable[Point]) -> Iterator[Point]:
+    """Many servers tell of the same group: one row for all of them."""
+    found: dict[tuple[Metric, int, str], Summary] = {}
+    for point in points:
+        key = (point.metric, point.at, point.unit)
+        found[key] = found[key] + point.summary if key in found else point.summary
+    return (Point(metric, at, summary, unit) for (metric, at, unit), summary in found.items())
+
+
+def _percent(value: float) -> float:
+    """The kernel's counters and our clock are not read at the same moment."""
+    return min(100.0, max(0.0, value))

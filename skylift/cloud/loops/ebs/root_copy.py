@@ -1,0 +1,139 @@
+"""Copies of servers' root disks: as root directories of images, and as volumes that outlive their instance."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+from skylift.cloud.domain.instance import Image, Instance
+from skylift.cloud.domain.volume import Volume
+from skylift.cloud.loops.ebs.hold import Hold
+from skylift.cloud.store.database import Database
+
+Along = Callable[[], Callable[[], None]]
+"""What is done at the moment that a copy is of; it answers what is left to do after that."""
+
+
+class Captures(Protocol):
+    """The part of compute's captures that this drives; see compute/image/image_from_disk.py."""
+
+    def take(
+        self,
+        name: str,
+        *,
+        lower: Path,
+        disk: Path,
+        uid_base: int,
+        held: Callable[[], AbstractContextManager[None]] | None,
+    ) -> Path: ...
+    def pack(self, file: Path, size_gib: int, *, lower: Path, disk: Path, uid_base: int) -> None: ...
+
+
+class FileSystems(Protocol):
+    """The part of compute's disks that this drives; see compute/disk/disk.py."""
+
+    def mounted(self) -> set[str]: ...
+    def mount(self, volume_id: str) -> Path: ...
+    def unmount(self, volume_id: str) -> None: ...
+    def made(self, volume_id: str) -> bool: ...
+    def make_by(self, volume_id: str, fill: Callable[[Path], None]) -> int: ...
+
+
+class RootCopies:
+    """`instances` is the directory of servers' disks, `lock_of(volume_id)` the lock of a volume; `make` is called with
+    that of the root volume."""
+
+    def __init__(
+        self,
+        database: Database,
+        disks: FileSystems,
+        captures: Captures,
+        instances: Path,
+        hold: Hold,
+        lock_of: Callable[[str], threading.RLock],
+    ) -> None:
+        self._database = database
+        self._disks = disks
+        self._captures = captures
+        self._instances = instances
+        self._hold = hold
+        self._lock_of = lock_of
+
+    def make(self, name: str, instance: Instance, along: Along) -> Path:
+        """A copy of the root disk as it is when `along` is done. A server that runs stands still until what it has
+        written is copied."""
+
+        @contextmanager
+        def held() -> Iterator[None]:
+            with ExitStack() as then, self._hold.of(instance.id):
+                then.callback(along())
+                yield
+
+        volume, lower = self._parts(instance)
+        runs = self._hold.runs(instance.id)
+        if not runs:
+            along()()
+        with self._disk(volume) as disk:
+            return self._captures.take(
+                name,
+                lower=lower,
+                disk=disk,
+                uid_base=instance.uid_base,
+                held=held if runs else None,
+            )
+
+    def keep(self, instance: Instance) -> None:
+        """A server has ended. A root volume that is to outlive it is from here on a volume as others are, with all that
+        the server saw."""
+        with self._database.read() as tx:
+            if tx.get(Volume, instance_id=instance.id, root=True, delete_on_termination=False) is None:
+                return
+        volume, lower = self._parts(instance)
+
+        def fill(file: Path) -> None:
+            with self._disk(volume) as disk:
+                self._captures.pack(file, volume.size_gib, lower=lower, disk=disk, uid_base=instance.uid_base)
+            # What has the name until now must not be mounted at its place any more.
+            self._disks.unmount(volume.id)
+
+        with self._lock_of(volume.id):
+            size = volume.size_gib if self._kept(volume) else self._disks.make_by(volume.id, fill)
+            with self._database.write() as tx:
+                current = tx.get(Volume, id=volume.id)
+                assert current is not None
+                tx.save(replace(current, root=False, bounded=False, size_gib=size))
+
+    def _parts(self, instance: Instance) -> tuple[Volume, Path]:
+        """The root volume, and the root directory of the image below it."""
+        with self._database.read() as tx:
+            below = tx.get(Image, id=instance.image_id)
+            volume = tx.get(Volume, instance_id=instance.id, root=True)
+        assert below is not None, "an image stays as long as a server's disk is based on it"
+        assert volume is not None, "an instance has its root volume until it has ended"
+        return volume, Path(below.root)
+
+    def _kept(self, volume: Volume) -> bool:
+        """Whether that has been done already, and only not been written down before the cloud ended."""
+        if not self._disks.made(volume.id):
+            return False
+        with self._disk(replace(volume, bounded=True)) as place:
+            return not (place / "upper").exists()
+
+    @contextmanager
+    def _disk(self, volume: Volume) -> Iterator[Path]:
+        """Where the writes of a server are."""
+        assert volume.instance_id is not None
+        if not volume.bounded:
+            yield self._instances / volume.instance_id
+            return
+        here = volume.id in self._disks.mounted()
+        place = self._disks.mount(volume.id)
+        try:
+            yield place
+        finally:
+            if not here:
+                self._disks.unmount(volume.id)

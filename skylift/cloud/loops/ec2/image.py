@@ -1,0 +1,133 @@
+"""Says of images what became of their snapshots, and removes root directories that nobody needs any more."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal, Protocol
+
+from skylift.cloud.domain.instance import Image, Instance
+from skylift.cloud.domain.volume import Snapshot
+from skylift.cloud.loops.work import Work
+from skylift.cloud.store.database import Database, Tx
+
+log = logging.getLogger(__name__)
+
+_LEFT_OVER = ""
+"""In the place of an image's id: what no image needs any more."""
+
+
+class RootDirectories(Protocol):
+    """The part of compute's captures that this loop drives; see compute/image/image_from_disk.py."""
+
+    def root(self, name: str) -> Path: ...
+    def unpack(self, image_id: str, file: Path) -> Path: ...
+    def keep(self, needed: set[Path]) -> None: ...
+
+
+class ImageLoop:
+    """An image is there once all of its snapshots are. It shares the root directory of that of the root volume; where
+    that is a file system, `file_of(snapshot_id)`, it gets a directory of its own. `failures` are the exceptions that
+    compute has for "cannot".
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        captures: RootDirectories,
+        file_of: Callable[[str], Path],
+        failures: tuple[type[Exception], ...],
+    ) -> None:
+        self._database = database
+        self._captures = captures
+        self._file_of = file_of
+        self._failures = failures
+        self._work = Work("image", self._see_to, workers=1)
+
+    def step(self) -> None:
+        """Look at every image that is being made, and start work on what is left over."""
+        with self._database.read() as tx:
+            pending = tx.find(Image, state="pending")
+            unneeded = _unneeded(tx)
+        for image in pending:
+            self.look_at(image.id)
+        if unneeded:
+            self.tidy()
+
+    def look_at(self, image_id: str) -> None:
+        """A snapshot of this image has been made, or has failed."""
+        self._work.submit(image_id)
+
+    def wait_until_idle(self) -> None:
+        self._work.wait_until_idle()
+
+    def close(self) -> None:
+        self._work.close()
+
+    def _see_to(self, image_id: str) -> None:
+        if image_id == _LEFT_OVER:
+            self.clean_up()
+        else:
+            self._settle(image_id)
+
+    def _settle(self, image_id: str) -> None:
+        with self._database.write() as tx:
+            image = tx.get(Image, id=image_id)
+            snapshots = tx.find(Snapshot, image_id=image_id)
+            if image is None or image.state != "pending":
+                return
+            failed = next((one for one in snapshots if one.state == "error"), None)
+            if failed is not None:
+                log.error("image %s: %s: %s", image_id, failed.id, failed.message)
+                tx.save(replace(image, state="failed", state_reason=f"{failed.id}: {failed.message}"))
+                return
+            if any(one.state == "pending" for one in snapshots):
+                return
+            root = tx.get(Snapshot, id=image.snapshot_id)
+            if root is not None and root.of_root:
+                log.info("image %s: available", image_id)
+                tx.save(replace(image, state="available", root=root.root))
+                return
+        self._unpack(image)
+
+    def _unpack(self, image: Image) -> None:
+        """What has been made of one that was deregistered meanwhile is removed by the next `clean_up`."""
+        assert image.snapshot_id is not None
+        state: Literal["available", "failed"] = "available"
+        root, reason = "", ""
+        try:
+            root = str(self._captures.unpack(image.id, self._file_of(image.snapshot_id)))
+        except self._failures as error:
+            log.error("image %s of %s: %s", image.id, image.snapshot_id, error)
+            state, reason = "failed", f"{image.snapshot_id}: {error}"
+        with self._database.write() as tx:
+            current = tx.get(Image, id=image.id)
+            if current is not None and current.state == "pending":
+                tx.save(replace(current, state=state, root=root, state_reason=reason))
+                return
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Clean up in the background: what there is to delete may be gigabytes."""
+        self._work.submit(_LEFT_OVER)
+
+    def clean_up(self) -> None:
+        """Forget deregistered images that no server's disk lies over, and delete root directories without an image."""
+        with self._database.write() as tx:
+            for image in _unneeded(tx):
+                tx.remove(image)
+            all_of_them: list[Image | Snapshot] = [*tx.find(Image), *tx.find(Snapshot, of_root=True)]
+        needed = {Path(one.root) for one in all_of_them if one.root}
+        # One that is being made at this moment has no root yet in its row.
+        making = {one.id for one in all_of_them if one.state == "pending"}
+        self._captures.keep(needed | {self._captures.root(name) for name in making})
+
+
+def _unneeded(tx: Tx) -> list[Image]:
+    leaving = tx.find(Image, state="deregistered")
+    if not leaving:
+        return []
+    used = {instance.image_id for instance in tx.find(Instance) if instance.state != "terminated"}
+    return [image for image in leaving if image.id not in used]

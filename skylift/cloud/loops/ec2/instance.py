@@ -1,0 +1,567 @@
+"""Makes servers what the store wants them to be, and the store what the servers are."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from skylift.cloud.compute.server.oci import ServerPlan
+from skylift.cloud.compute.server.rootfs import DiskFull, SeedFile
+from skylift.cloud.compute.server.server import ASK_AGAIN, EXIT_POWEROFF, EXIT_REBOOT, Status
+from skylift.cloud.domain.instance import Console, Instance, State
+from skylift.cloud.domain.network import NetworkInterface, Subnet
+from skylift.cloud.domain.volume import Volume
+from skylift.cloud.loops.work import Work
+from skylift.cloud.process.laps import Laps
+from skylift.cloud.store.database import Database, StoreError, Tx
+from skylift.cloud.store.network import elastic_ip, remove_interface, unsettled
+
+log = logging.getLogger(__name__)
+
+_UNSETTLED: tuple[State, ...] = ("pending", "stopping", "shutting-down")
+SHUTDOWN_GRACE = 10.0
+"""Seconds that a server has to shut down before its plug is pulled."""
+
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
+"""Seconds until it is tried again to keep a root volume, which may be gigabytes to copy each time."""
+_WAITS = "; it has not ended yet, as its root volume cannot be kept: "
+"""In a state reason, between why a server ends and what holds that up."""
+
+
+class Machines(Protocol):
+    """The part of compute's servers that this loop drives; see compute/server/server.py."""
+
+    def create(self, plan: ServerPlan, seed: Iterable[SeedFile]) -> int: ...
+    def start(self, server_id: str) -> None: ...
+    def running(self) -> dict[str, int]: ...
+    def statuses(self) -> dict[str, Status]: ...
+    def known(self) -> set[str]: ...
+    def with_disks(self) -> set[str]: ...
+    def adopt(self, server_id: str) -> None: ...
+    def exit_code(self, server_id: str) -> int | None: ...
+    def resume(self, server_id: str) -> None: ...
+    def request_shutdown(self, server_id: str) -> None: ...
+    def kill(self, server_id: str) -> None: ...
+    def clear(self, server_id: str) -> None: ...
+    def destroy(self, server_id: str) -> None: ...
+    def console(self, server_id: str) -> Console | None: ...
+
+
+@dataclass(frozen=True)
+class Cables:
+    """The part of compute's network that this loop drives."""
+
+    attach: Callable[[NetworkInterface, Subnet, int], None]
+    detach: Callable[[str], None]
+    dress: Callable[[NetworkInterface, Subnet, int], None]
+
+
+class Volumes(Protocol):
+    """The part of the loop of volumes that this one asks for help; see loops/ebs/volume.py."""
+
+    def step(self) -> None: ...
+    def before_boot(self, instance_id: str) -> None: ...
+    def at_boot(self, instance_id: str, pid: int) -> None: ...
+    def at_rest(self, instance_id: str, *, for_good: bool) -> None: ...
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """What it takes to build a server, worked out from its row."""
+
+    plan: ServerPlan
+    seed: tuple[SeedFile, ...]
+
+
+class InstanceLoop:
+    """`blueprint(tx, instance)` says how to build a server, `failures` are the exceptions compute has for "cannot".
+    `at_rest(id)` is called when a server's disk is not in use and is about to be used or deleted, `keep(instance)` when
+    the instance is about to end, for a root volume that is to outlive it. `volumes` gives servers theirs. `changed()`
+    is called once it is written down that a server runs, or has ended: other loops wait for that.
+
+    `sync_network(vpc_ids)` makes networks those of the store, and raises what fails for these VPCs, or for all.
+
+    Every server is worked on by at most one thread at a time; different ones in parallel.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        machines: Machines,
+        cables: Cables,
+        sync_network: Callable[[Collection[str]], None],
+        blueprint: Callable[[Tx, Instance], Blueprint],
+        failures: tuple[type[Exception], ...],
+        at_rest: Callable[[str], None],
+        keep: Callable[[Instance], None],
+        volumes: Volumes,
+        changed: Callable[[], None] = lambda: None,
+        workers: int = 8,
+    ) -> None:
+        self._database = database
+        self._machines = machines
+        self._cables = cables
+        self._sync_network = sync_network
+        self._blueprint = blueprint
+        self._failures = failures
+        self._troubles: tuple[type[Exception], ...] = (OSError, *failures)
+        self._at_rest = at_rest
+        self._keep = keep
+        self._volumes = volumes
+        self._changed = changed
+        self._workers = workers
+        self._work = Work("instance", self._settle, workers)
+        self._lock = threading.RLock()
+        self._ended: dict[str, _End] = {}
+        self._timers: dict[str, threading.Timer] = {}
+        self._deadlines: dict[str, float] = {}
+        """By when those have to be off that were asked to shut down, on the monotonic clock."""
+        self._pauses: dict[str, tuple[float, float]] = {}
+        """Of those whose end is held up: how long they wait, and until when, on that clock."""
+        self._adopting = False
+        self._closed = False
+
+    def adopt(self, stopped: Callable[[], bool] = lambda: False) -> None:
+        """At start, before the first step: take over the servers that run, and find out what became of the others while
+        nobody looked, which the first step settles. Where it is `stopped` the rest is left to the next start.
+
+        One that cannot be dealt with keeps no other from it."""
+        self._adopting = True
+        # The runtime is asked once: it looks at all of them each time.
+        statuses = self._machines.statuses()
+        with self._database.read() as tx:
+            rows = {instance.id: instance for instance in tx.find(Instance)}
+
+        def take_over(server_id: str) -> None:
+            if not stopped():
+                self._take_over(server_id, rows.get(server_id), statuses.get(server_id))
+
+        with ThreadPoolExecutor(self._workers, thread_name_prefix="adoption") as pool:
+            for _ in pool.map(take_over, sorted(self._machines.known() | statuses.keys())):
+                pass
+        if stopped():
+            return
+        alive = {server_id for server_id, status in statuses.items() if status != "created"}
+        for row in rows.values():
+            if row.state in ("running", "stopping", "shutting-down") and row.id not in alive:
+                self.ended(row.id, self._machines.exit_code(row.id))
+        kept = {row.id for row in rows.values() if row.state != "terminated"}
+        for server_id in self._machines.with_disks() - kept:
+            self._work.submit(server_id)
+
+    def _take_over(self, server_id: str, row: Instance | None, status: Status | None) -> None:
+        if row is None or row.state == "terminated":
+            self._try(server_id, self._machines.destroy)
+        elif row.state == "pending" or status == "created":
+            # It may have got anywhere between its mount and its start; building it again is quick. One that was made
+            # and not started would not hear that it is to shut down.
+            self._try(server_id, self._machines.clear)
+        elif status is not None:
+            self._adopt(server_id)
+            if status == "paused":
+                self._try(server_id, self._machines.resume)
+
+    def _adopt(self, server_id: str) -> None:
+        try:
+            self._machines.adopt(server_id)
+        except self._troubles as error:
+            log.error("instance %s: %s", server_id, error)
+            # Nobody would hear of its end. It is tried again as for a server whose monitor has ended.
+            self.ended(server_id, None)
+
+    def step(self) -> None:
+        """Start work on every server whose row asks for it, or whose end could not be written down yet."""
+        with self._lock:
+            self._adopting = False
+        with self._database.read() as tx:
+            rows = [row for state in _UNSETTLED for row in tx.find(Instance, state=state)]
+            rows += tx.find(Instance, rebooting=True)
+            servers = [one.instance_id for one in unsettled(tx) if one.instance_id]
+        with self._lock:
+            ended = list(self._ended)
+        for server_id in dict.fromkeys([*(row.id for row in rows), *servers, *ended]):
+            self._work.submit(server_id)
+
+    def ended(self, server_id: str, code: int | None) -> None:
+        """A server's init has ended with this code; called by whoever saw it."""
+        with self._lock:
+            self._ended[server_id] = _End(code)
+            if self._adopting:
+                # Volumes are not adopted yet, nor is every server.
+                return
+        self._work.submit(server_id)
+
+    def wait_until_idle(self, patience: float | None = None) -> None:
+        """Until nothing is under way, or so many seconds; a server that is given time to shut down does not count."""
+        self._work.wait_until_idle(patience)
+
+    def close(self) -> None:
+        """Finish what is under way and start nothing more; servers go on."""
+        with self._lock:
+            self._closed = True
+            timers = list(self._timers.values())
+        for timer in timers:
+            timer.cancel()
+        self._work.close()
+
+    def _settle(self, server_id: str) -> None:
+        with self._lock:
+            end = self._ended.get(server_id)
+        with self._database.read() as tx:
+            row = tx.get(Instance, id=server_id)
+        if row is None or row.state == "terminated":
+            # A power cut can bring a disk back whose deletion had not reached the host's own.
+            self._machines.destroy(server_id)
+            if end is not None:
+                self._forget_end(server_id, end)
+            return
+        if end is not None:
+            if self._is_of_this_boot(row):
+                row = self._take_down(row, end.code)
+            # Not before: whatever goes wrong up to here, its end is still to be dealt with. It is told once.
+            self._forget_end(server_id, end)
+        if row.state == "pending" and row.desired == "running":
+            self._bring_up(row)
+        elif row.state == "pending":
+            self._finish(row, row.desired)
+        elif row.state in ("stopping", "shutting-down"):
+            self._shut_down(row)
+        elif row.state == "running" and row.rebooting:
+            self._reboot(row)
+        elif row.state == "running":
+            self._replug(row)
+
+    def _forget_end(self, server_id: str, end: _End) -> None:
+        """But not another one, that was told of meanwhile."""
+        with self._lock:
+            if self._ended.get(server_id) is end:
+                del self._ended[server_id]
+
+    def _is_of_this_boot(self, row: Instance) -> bool:
+        """The word of an end may come late, after the server has been taken off the host, or even started again."""
+        if row.state in ("pending", "stopped"):
+            return False
+        if row.id in self._machines.running():
+            # Should it be that only its monitor has ended, then from here on the server itself is watched.
+            self._machines.adopt(row.id)
+            return False
+        return True
+
+    def _reboot(self, row: Instance) -> None:
+        """Off and on again. In between the server is not there, while its row goes on to say `running`, as on EC2."""
+        if row.id in self._machines.running():
+            self._ask_to_shut_down(row)
+            return
+        self._end_patience(row.id)
+        self._unplug(row)
+        self._machines.clear(row.id)
+        self._bring_up(row)
+
+    def _bring_up(self, row: Instance) -> None:
+        self._at_rest(row.id)
+        with self._database.read() as tx:
+            blueprint = self._blueprint(tx, row)
+            interfaces = [one for one in _of_server(tx, row.id) if one.attachment != "detaching"]
+            subnets = {subnet.id: subnet for subnet in tx.find(Subnet)}
+        laps = Laps()
+        try:
+            self._volumes.before_boot(row.id)
+            pid = self._machines.create(blueprint.plan, blueprint.seed)
+            laps.end("create")
+            self._sync_network({one.vpc_id for one in interfaces})
+            laps.end("sync")
+            for interface in interfaces:
+                self._cables.attach(interface, subnets[interface.subnet_id], pid)
+            laps.end("attach")
+            self._volumes.at_boot(row.id, pid)
+            self._machines.start(row.id)
+            laps.end("start")
+        except StoreError:
+            self._undo_launch(row)
+            raise
+        except self._failures as error:
+            log.error("instance %s: launch failed: %s", row.id, error)
+            target: State = "stopped" if row.booted else "terminated"
+            code = "Server.InsufficientInstanceCapacity" if isinstance(error, DiskFull) else "Server.InternalError"
+            self._finish(row, target, code, f"{code}: {error}")
+            return
+        try:
+            self._note_start(row.id, interfaces)
+        except StoreError:
+            self._undo_launch(row)
+            raise
+        log.info("instance %s: running (%s)", row.id, laps)
+
+    def _undo_launch(self, row: Instance) -> None:
+        """Nobody knows of it yet. With its row still as it was, the next step makes it anew."""
+        self._unplug(row)
+        self._machines.clear(row.id)
+
+    def _note_start(self, server_id: str, interfaces: Iterable[NetworkInterface]) -> None:
+        with self._database.write() as tx:
+            current = tx.get(Instance, id=server_id)
+            if current is not None and (current.state == "pending" or current.rebooting):
+                tx.save(replace(current, state="running", rebooting=False, booted=True))
+            for interface in interfaces:
+                settle(tx, interface)
+        self._changed()
+
+    def _replug(self, row: Instance) -> None:
+        """Give a server that runs the interfaces and addresses that it is to have, and take those that it is not."""
+        with self._database.read() as tx:
+            interfaces = [one for one in _of_server(tx, row.id) if one.attachment != "attached"]
+            subnets = {subnet.id: subnet for subnet in tx.find(Subnet)}
+        pid = self._machines.running().get(row.id) if interfaces else None
+        if pid is None:
+            # Nothing to do, or its end is about to be told.
+            return
+        self._sync_network(())
+        act = {"attaching": self._cables.attach, "changing": self._cables.dress}
+        for interface in interfaces:
+            try:
+                if interface.attachment == "detaching":
+                    self._cables.detach(interface.id)
+                else:
+                    act[interface.attachment](interface, subnets[interface.subnet_id], pid)
+            except self._failures as error:
+                # It stays as it is, and is tried again at the next commit.
+                log.error("instance %s: %s %s: %s", row.id, interface.attachment, interface.id, error)
+                continue
+            with self._database.write() as tx:
+                settle(tx, interface)
+            log.info("instance %s: %s %s: done", row.id, interface.attachment, interface.id)
+        self._sync_network(())
+
+    def _take_down(self, row: Instance, code: int | None) -> Instance:
+        """The server is no longer there. Decide what that means, and leave the row in the state that follows."""
+        log.info("instance %s: ended with %s while %s", row.id, code, row.state)
+        if row.desired == "running" and (code == EXIT_REBOOT or row.rebooting):
+            return self._write(row.id, rebooting=True)
+        if row.desired == "running":
+            ending = as_ended(row, code)
+            return self._finish(row, ending.desired, ending.state_reason_code, ending.state_reason)
+        return self._finish(row, row.desired)
+
+    def _shut_down(self, row: Instance) -> None:
+        if row.id not in self._machines.running():
+            if not self._is_held_up(row):
+                self._finish(row, row.desired)
+            return
+        if row.forced:
+            self._try(row.id, self._machines.kill)
+            return
+        self._ask_to_shut_down(row)
+
+    def _ask_to_shut_down(self, row: Instance) -> None:
+        """What comes of it is the end, which the watch tells of. Asked again and again, and at last not asked."""
+        now = time.monotonic()
+        with self._lock:
+            if row.id in self._timers or self._closed:
+                return
+            deadline = self._deadlines.setdefault(row.id, now + SHUTDOWN_GRACE)
+            patience = min(ASK_AGAIN, deadline - now) if now < deadline else ASK_AGAIN
+            timer = threading.Timer(patience, self._look_again, (row.id,))
+            timer.daemon = True
+            self._timers[row.id] = timer
+        timer.start()
+        if now < deadline:
+            self._try(row.id, self._machines.request_shutdown)
+        else:
+            log.info("instance %s: did not shut down in %.0f s, killed", row.id, SHUTDOWN_GRACE)
+            self._try(row.id, self._machines.kill)
+
+    def _look_again(self, server_id: str) -> None:
+        """Left to who works on the server: by the time it may be off, or have been started anew."""
+        with self._lock:
+            self._timers.pop(server_id, None)
+        self._work.submit(server_id)
+
+    def _try(self, server_id: str, act: Callable[[str], None]) -> None:
+        try:
+            act(server_id)
+        except self._troubles as error:
+            # It ended between the look and the act; its end is reported by the watch.
+            log.info("instance %s: %s", server_id, error)
+
+    def _finish(self, row: Instance, target: str, reason_code: str = "", reason: str = "") -> Instance:
+        """Take the server off the host, then say so."""
+        self._end_patience(row.id)
+        self._unplug(row)
+        last_words = self._machines.console(row.id)
+        self._machines.clear(row.id)
+        self._volumes.at_rest(row.id, for_good=target == "terminated")
+        if target == "terminated":
+            self._at_rest(row.id)
+            if row.booted:
+                try:
+                    self._keep(row)
+                except self._failures as error:
+                    return self._hold_up(row, reason_code, reason, error)
+            self._machines.destroy(row.id)
+        with self._database.write() as tx:
+            current = tx.get(Instance, id=row.id) or row
+            if current.desired == "terminated" != target:
+                saved = current
+            else:
+                saved = _note_end(tx, current, target, reason_code, reason)
+                if last_words is not None and target == "terminated":
+                    tx.add(last_words)
+        if saved.state == "shutting-down":
+            # Somebody has asked for more while it was taken off the host.
+            return self._finish(saved, "terminated")
+        with self._lock:
+            self._pauses.pop(row.id, None)
+        log.info("instance %s: %s", row.id, saved.state)
+        # Some of its volumes end with it.
+        self._volumes.step()
+        self._changed()
+        # Last: it can fail, and the others are to hear of the end all the same.
+        self._sync_network(())
+        return saved
+
+    def _hold_up(self, row: Instance, reason_code: str, reason: str, error: Exception) -> Instance:
+        """The server is off, and the instance ends as soon as there is room: it is tried again and again. Until then
+        its row says so, which is all that is left of its end should this process go."""
+        log.error("instance %s: its root volume could not be kept: %s", row.id, error)
+        with self._lock:
+            pause = min(2 * self._pauses[row.id][0], LONGEST_PAUSE) if row.id in self._pauses else FIRST_PAUSE
+            self._pauses[row.id] = pause, time.monotonic() + pause
+        self._work.later(row.id, pause)
+        with self._database.write() as tx:
+            current = tx.get(Instance, id=row.id) or row
+            saved = replace(
+                current,
+                desired="terminated",
+                state="shutting-down",
+                state_reason_code=reason_code or current.state_reason_code,
+                state_reason=f"{reason or current.state_reason.partition(_WAITS)[0]}{_WAITS}{error}",
+                rebooting=False,
+            )
+            if saved != current:
+                tx.save(saved)
+        if saved.state != row.state:
+            self._changed()
+        return saved
+
+    def _is_held_up(self, row: Instance) -> bool:
+        """Whether it is too early to try again; not where its root volume need not be kept any more."""
+        with self._lock:
+            _, until = self._pauses.get(row.id, (0.0, 0.0))
+        left = until - time.monotonic()
+        if left <= 0:
+            return False
+        with self._database.read() as tx:
+            kept = tx.get(Volume, instance_id=row.id, root=True, delete_on_termination=False)
+        if kept is not None:
+            self._work.later(row.id, left)
+        return kept is not None
+
+    def _unplug(self, row: Instance) -> None:
+        with self._database.read() as tx:
+            interfaces = tx.find(NetworkInterface, instance_id=row.id)
+        for interface in interfaces:
+            self._cables.detach(interface.id)
+
+    def _write(self, server_id: str, *, rebooting: bool) -> Instance:
+        with self._database.write() as tx:
+            current = tx.get(Instance, id=server_id)
+            assert current is not None
+            saved = replace(current, rebooting=rebooting)
+            tx.save(saved)
+        return saved
+
+    def _end_patience(self, server_id: str) -> None:
+        with self._lock:
+            timer = self._timers.pop(server_id, None)
+            self._deadlines.pop(server_id, None)
+        if timer is not None:
+            timer.cancel()
+
+
+def _note_end(tx: Tx, row: Instance, target: str, reason_code: str, reason: str) -> Instance:
+    for interface in tx.find(NetworkInterface, instance_id=row.id):
+        release(tx, interface, terminated=target == "terminated")
+    saved = replace(
+        row,
+        desired="terminated" if target == "terminated" else "stopped",
+        state="terminated" if target == "terminated" else "stopped",
+        state_reason_code=reason_code or row.state_reason_code,
+        state_reason=reason or row.state_reason.partition(_WAITS)[0],
+        ended=tx.now,
+        rebooting=False,
+        forced=False,
+    )
+    tx.save(saved)
+    return saved
+
+
+class _End:
+    """One end of a server's init, by its code: not the same as another one with the same code."""
+
+    def __init__(self, code: int | None) -> None:
+        self.code = code
+
+
+def as_ended(row: Instance, code: int | None) -> Instance:
+    """What is to be said of a server that is found to have ended, and is not put away yet; a reboot is not an end."""
+    if row.desired != "running" or row.rebooting or code == EXIT_REBOOT:
+        return row
+    reason_code, reason = _why_it_ended(code)
+    terminates = row.shutdown_behavior == "terminate"
+    return replace(
+        row,
+        state="shutting-down" if terminates else "stopping",
+        desired="terminated" if terminates else "stopped",
+        state_reason_code=reason_code,
+        state_reason=reason,
+    )
+
+
+def _why_it_ended(code: int | None) -> tuple[str, str]:
+    """State reasons as DescribeInstances documents them (StateReason)."""
+    if code is None:
+        return "Server.ScheduledStop", "Server.ScheduledStop: The host was restarted, or the cloud was taken down"
+    if code == EXIT_POWEROFF:
+        return "Client.InstanceInitiatedShutdown", "Client.InstanceInitiatedShutdown: Instance initiated shutdown"
+    return "Server.InternalError", f"Server.InternalError: The server's init ended with status {code}"
+
+
+def _of_server(tx: Tx, server_id: str) -> list[NetworkInterface]:
+    return sorted(tx.find(NetworkInterface, instance_id=server_id), key=lambda one: one.index)
+
+
+def settle(tx: Tx, interface: NetworkInterface) -> None:
+    """Write down that the server has this interface as it was, or has it no more, unless it is to end by now."""
+    current = tx.get(NetworkInterface, id=interface.id)
+    if current is None or interface.attachment == "attached":
+        return
+    if (current.attachment_id, current.attachment) != (interface.attachment_id, interface.attachment):
+        return
+    if interface.attachment == "detaching":
+        tx.save(_without_ec2s(tx, current).without_server())
+        return
+    told = [one.private_ip for one in current.addresses] == [one.private_ip for one in interface.addresses]
+    tx.save(replace(current, attachment="attached" if told else "changing"))
+
+
+def release(tx: Tx, interface: NetworkInterface, *, terminated: bool) -> None:
+    """An Elastic IP stays with its interface, and with the account when the interface goes."""
+    if terminated and interface.delete_on_termination:
+        remove_interface(tx, interface)
+        return
+    kept = _without_ec2s(tx, interface)
+    if terminated or interface.attachment == "detaching":
+        tx.save(kept.without_server())
+    else:
+        tx.save(replace(kept, attachment="attached"))
+
+
+def _without_ec2s(tx: Tx, interface: NetworkInterface) -> NetworkInterface:
+    """An interface without a public address that is EC2's to give to somebody else."""
+    elastic = elastic_ip(tx, interface.id, interface.private_ip)
+    return replace(interface, public_ip=elastic.public_ip if elastic else None)

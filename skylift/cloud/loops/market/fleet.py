@@ -1,0 +1,68 @@
+"""Keeps fleets at their size: looks at each whose instances have changed, or whose time has come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+from skylift.cloud.domain.fleet import Fleet
+from skylift.cloud.loops.guard import guarded
+from skylift.cloud.store.database import Database, Tx
+from skylift.cloud.store.fleet import kept_fleets
+
+MARGIN = timedelta(milliseconds=50)
+"""So that a time has come when the clock that was set for it goes off."""
+
+
+class FleetLoop:
+    """`keep(tx, id)` does what a fleet needs and says when it needs a look again; `mark(tx, fleet)` is all that this
+    depends on besides the time. `wake_in(seconds)` has `step` called again.
+
+    What is remembered here only spares looks that would find nothing to do: a new process looks at every fleet.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        keep: Callable[[Tx, str], datetime | None],
+        mark: Callable[[Tx, Fleet], Any],
+        wake_in: Callable[[float], None],
+    ) -> None:
+        self._database = database
+        self._keep = keep
+        self._mark = mark
+        self._wake_in = wake_in
+        self._seen: dict[str, tuple[Any, datetime | None]] = {}
+
+    def step(self) -> None:
+        with self._database.read() as tx:
+            now = tx.now
+            fleets = {fleet.id: self._mark(tx, fleet) for fleet in kept_fleets(tx)}
+        for fleet_id, mark in fleets.items():
+            before, due = self._seen.get(fleet_id, (None, None))
+            if mark != before or (due is not None and due <= now):
+                guarded(f"fleet {fleet_id}", partial(self._look, fleet_id))
+        self._seen = {fleet_id: seen for fleet_id, seen in self._seen.items() if fleet_id in fleets}
+        self._set_alarm(now)
+
+    def _look(self, fleet_id: str) -> None:
+        """Until there is nothing more to do at this moment."""
+        due: datetime | None
+        while True:
+            with self._database.write() as tx:
+                due = self._keep(tx, fleet_id)
+                fleet = tx.get(Fleet, id=fleet_id)
+                mark = self._mark(tx, fleet) if fleet is not None else None
+                now = tx.now
+            if due is None or now < due:
+                break
+        # Only now: of a look that failed nothing is known.
+        self._seen[fleet_id] = (mark, due)
+
+    def _set_alarm(self, now: datetime) -> None:
+        """Each time: an alarm is forgotten when an earlier one goes off."""
+        when = min((due for _, due in self._seen.values() if due is not None), default=None)
+        if when is not None:
+            self._wake_in((when - now + MARGIN).total_seconds())

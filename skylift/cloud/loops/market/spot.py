@@ -1,0 +1,64 @@
+"""Lets the market act: requests are fulfilled, notices given and carried out, as soon as it is time."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Generic, Protocol, TypeVar
+
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.loops.guard import guarded
+from skylift.cloud.store.database import Database, Tx
+
+log = logging.getLogger(__name__)
+
+S = TypeVar("S")
+
+MARGIN = timedelta(milliseconds=50)
+"""So that the moment has come when the clock that was set for it goes off."""
+
+
+class SpotMarket(Protocol[S]):
+    """AWS's rules of the market; see services/market/spot_market.py."""
+
+    def plan(self, tx: Tx) -> Sequence[S]: ...
+    def carry_out(self, tx: Tx, step: S) -> None: ...
+    def put_off(self, tx: Tx, step: S, error: ServiceError) -> None: ...
+    def next_moment(self, tx: Tx) -> datetime | None: ...
+
+
+class SpotLoop(Generic[S]):
+    """Each step is a transaction of its own; planning writes nothing, so that a look costs no commit."""
+
+    def __init__(
+        self, database: Database, market: SpotMarket[S], wake: Callable[[], None], wake_in: Callable[[float], None]
+    ) -> None:
+        self._database = database
+        self._market = market
+        self._wake = wake
+        self._wake_in = wake_in
+
+    def step(self) -> None:
+        with self._database.read() as tx:
+            # As of one moment: one that came between the two would be in neither.
+            moment = self._market.next_moment(tx)
+            if moment is not None:
+                self._wake_in((moment - tx.now + MARGIN).total_seconds())
+            steps = self._market.plan(tx)
+        done = [guarded(f"spot: {step}", partial(self._carry_out, step)) for step in steps]
+        if any(done):
+            # One thing leads to another: a request whose instance has ended may be fulfilled anew.
+            self._wake()
+
+    def _carry_out(self, step: S) -> bool:
+        """True: there is something new after it."""
+        log.info("spot: %s", step)
+        try:
+            with self._database.write() as tx:
+                self._market.carry_out(tx, step)
+        except ServiceError as error:
+            with self._database.write() as tx:
+                self._market.put_off(tx, step, error)
+        return True

@@ -1,0 +1,228 @@
+"""Makes the kernel's networks those of the store: one plan a VPC, applied when anything in it changed."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import replace
+from typing import Any, Protocol
+
+from skylift.cloud.compute.network.plan import Peer, VpcPlan
+from skylift.cloud.domain.network import (
+    Address,
+    InternetGateway,
+    NatGateway,
+    NetworkAcl,
+    NetworkInterface,
+    RouteTable,
+    SecurityGroup,
+    Subnet,
+    Vpc,
+)
+from skylift.cloud.domain.peering import Peering
+from skylift.cloud.loops.vpc.prefix_list import with_listed_peers, with_listed_routes
+from skylift.cloud.store.database import Database, Tx
+from skylift.cloud.store.network import prefix_lists, remove_interface
+from skylift.cloud.store.peering import joined
+
+log = logging.getLogger(__name__)
+
+FIRST_PAUSE = 1.0
+LONGEST_PAUSE = 60.0
+"""Seconds until a VPC that failed is tried again: twice as long each time."""
+
+
+class Networks(Protocol):
+    """The part of compute's network that this loop drives."""
+
+    def apply(self, plans: list[VpcPlan]) -> Mapping[str, Exception]: ...
+
+
+class NetworkLoop:
+    """`on_vpcs(by id)` is called after every change with the VPCs there are now: their routers can be listened in.
+
+    It answers the VPCs for which it failed, and why, as `networks.apply` does, which answers peering connections, too.
+    Others do not wait for them: they are tried again and again, by themselves.
+
+    `wake_in(seconds)` is asked to have `step` called again, for that and when an address of a NAT gateway is to be
+    released.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        networks: Networks,
+        on_vpcs: Callable[[dict[str, Vpc]], Mapping[str, Exception]],
+        wake_in: Callable[[float], None],
+    ) -> None:
+        self._database = database
+        self._networks = networks
+        self._on_vpcs = on_vpcs
+        self._wake_in = wake_in
+        self._lock = threading.Lock()
+        self._applied: list[VpcPlan] | None = None
+        """None where some of it failed."""
+        self._pause = FIRST_PAUSE
+
+    def step(self) -> None:
+        """Apply what the store says now. Raises what failed, if only for one VPC; all others have been seen to."""
+        for failure in self._follow().values():
+            raise failure
+
+    def sync(self, vpc_ids: Collection[str] = ()) -> None:
+        """Apply what the store says now. Of what fails for single VPCs, only that of these is raised."""
+        behind = self._follow()
+        for vpc_id in vpc_ids:
+            if vpc_id in behind:
+                raise behind[vpc_id]
+
+    def _follow(self) -> Mapping[str, Exception]:
+        """Callers may come from any thread: the plans are read under the lock, so that an older state never overwrites
+        a newer one."""
+        with self._lock:
+            with self._database.read() as tx:
+                left = _soonest_release(tx)
+            if left is not None and left <= 0:
+                with self._database.write() as tx:
+                    _release_drained(tx)
+            elif left is not None:
+                self._wake_in(left)
+            with self._database.read() as tx:
+                plans = vpc_plans(tx)
+            behind: Mapping[str, Exception] = {}
+            if plans != self._applied:
+                self._applied = None
+                behind = dict(self._networks.apply(plans))
+                behind = {**self._on_vpcs({plan.vpc.id: plan.vpc for plan in plans}), **behind}
+                if behind:
+                    self._wake_in(self._pause)
+                    self._pause = min(2 * self._pause, LONGEST_PAUSE)
+                else:
+                    self._applied, self._pause = plans, FIRST_PAUSE
+            self._settle(plans, behind)
+        return behind
+
+    def _settle(self, plans: list[VpcPlan], behind: Collection[str]) -> None:
+        """Say of NAT gateways and peering connections what the kernel has now, but where nobody knows. A gateway that
+        ended gives back its interface and its address."""
+        planned = [gateway for plan in plans for gateway in plan.nat_gateways]
+        there = {gateway.id for gateway in planned}
+        between = {peer.id for plan in plans for peer in plan.peers}
+        with self._database.read() as tx:
+            gateways = tx.find(NatGateway, state="pending") or tx.find(NatGateway, state="deleting") or _unsettled(tx)
+            peerings = tx.find(Peering, state="provisioning") or tx.find(Peering, state="deleting")
+            if not (gateways or peerings):
+                return
+        with self._database.write() as tx:
+            for gateway in _known(tx.find(NatGateway, state="pending"), behind):
+                if gateway.id in there:
+                    tx.save(replace(_settled(gateway), state="available"))
+            for gateway in _known(_unsettled(tx), behind):
+                # Of this very gateway: another VPC may have the same private addresses.
+                seen = {at.private_ip for one in planned if one.id == gateway.id for at in one.addresses}
+                if all(at.private_ip in seen for at in gateway.secondary):
+                    tx.save(_settled(gateway))
+            for gateway in _known(tx.find(NatGateway, state="deleting"), behind):
+                if gateway.id not in there:
+                    _end(tx, gateway)
+            for peering in tx.find(Peering, state="provisioning"):
+                if peering.id in between and not _is_behind(peering, behind):
+                    tx.save(replace(peering, state="active"))
+            for peering in tx.find(Peering, state="deleting"):
+                if peering.id not in between and not _is_behind(peering, behind):
+                    tx.save(replace(peering, state="deleted"))
+
+
+def _known(gateways: list[NatGateway], behind: Collection[str]) -> list[NatGateway]:
+    return [gateway for gateway in gateways if gateway.vpc_id not in behind]
+
+
+def _is_behind(peering: Peering, behind: Collection[str]) -> bool:
+    return any(name in behind for name in (peering.id, *peering.vpc_ids))
+
+
+def _settled(gateway: NatGateway) -> NatGateway:
+    return replace(gateway, secondary=tuple(replace(at, settled=True) for at in gateway.secondary))
+
+
+def _unsettled(tx: Tx) -> list[NatGateway]:
+    available = tx.find(NatGateway, state="available")
+    return [gateway for gateway in available if any(not at.settled for at in gateway.secondary)]
+
+
+def _soonest_release(tx: Tx) -> float | None:
+    """In how many seconds the next address of a NAT gateway goes; None while none is to."""
+    times = [at.released for nat in tx.find(NatGateway, state="available") for at in nat.secondary if at.released]
+    return (min(times) - tx.now).total_seconds() if times else None
+
+
+def _release_drained(tx: Tx) -> None:
+    """Addresses whose time is over are free. The kernel forgets what goes on with them by the next plan."""
+    for gateway in tx.find(NatGateway, state="available"):
+        over = {at.private_ip for at in gateway.secondary if at.released is not None and at.released <= tx.now}
+        if not over:
+            continue
+        for address in tx.find(Address, interface_id=gateway.interface_id):
+            if address.private_ip in over:
+                tx.save(address.free())
+        interface = tx.get(NetworkInterface, id=gateway.interface_id)
+        if interface is not None:
+            kept = tuple(one for one in interface.secondary if one.private_ip not in over)
+            tx.save(replace(interface, secondary=kept))
+        tx.save(replace(gateway, secondary=tuple(at for at in gateway.secondary if at.private_ip not in over)))
+
+
+def _end(tx: Tx, gateway: NatGateway) -> None:
+    interface = tx.get(NetworkInterface, id=gateway.interface_id)
+    if interface is not None:
+        remove_interface(tx, interface)
+    tx.save(replace(gateway, state="deleted"))
+
+
+def vpc_plans(tx: Tx) -> list[VpcPlan]:
+    """Every VPC of the store, whole."""
+    gateways = {gateway.vpc_id: gateway.id for gateway in tx.find(InternetGateway) if gateway.vpc_id}
+    subnets = _by_vpc(tx.find(Subnet))
+    tables = _by_vpc(tx.find(RouteTable))
+    groups = _by_vpc(tx.find(SecurityGroup))
+    interfaces = _by_vpc(tx.find(NetworkInterface, kind="interface"))
+    nats = _by_vpc([nat for nat in tx.find(NatGateway) if nat.state in ("pending", "available")])
+    acls = _by_vpc(tx.find(NetworkAcl))
+    lists = prefix_lists(tx)
+    vpcs, peerings = {vpc.id: vpc for vpc in tx.find(Vpc)}, joined(tx)
+    connected = {peering.id for peering in peerings}
+
+    def members(peering_id: str, group_id: str) -> Iterator[str]:
+        for interface in (one for of_vpc in interfaces.values() for one in of_vpc if group_id in one.group_ids):
+            if peering_id in connected:
+                yield from (address.private_ip for address in interface.addresses)
+
+    return [
+        VpcPlan(
+            vpc=vpc,
+            subnets=tuple(subnets[vpc.id]),
+            internet_gateway=gateways.get(vpc.id),
+            route_tables=tuple(with_listed_routes(table, vpc, lists) for table in tables[vpc.id]),
+            groups=tuple(with_listed_peers(group, lists, members) for group in groups[vpc.id]),
+            interfaces=tuple(interfaces[vpc.id]),
+            nat_gateways=tuple(replace(_settled(nat), state="available") for nat in nats[vpc.id]),
+            acls=tuple(acls[vpc.id]),
+            peers=tuple(_peers(vpc, vpcs, peerings)),
+        )
+        for vpc in vpcs.values()
+    ]
+
+
+def _peers(vpc: Vpc, vpcs: dict[str, Vpc], peerings: list[Peering]) -> Iterator[Peer]:
+    for one in peerings:
+        if vpc.id in one.vpc_ids and (other := vpcs.get(one.other(vpc.id))) is not None:
+            yield Peer(one.id, other.id, other.cidrs)
+
+
+def _by_vpc(nouns: list[Any]) -> dict[str, list[Any]]:
+    grouped: dict[str, list[Any]] = defaultdict(list)
+    for noun in nouns:
+        grouped[noun.vpc_id].append(noun)
+    return grouped

@@ -1,0 +1,39 @@
+"""One data directory, one cloud."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from skylift.cloud.process.cannot_start import CannotStart
+from skylift.cloud.state.data import NotRoots, open_root_directory
+from skylift.cloud.state.durable import replace_file
+from skylift.cloud.state.home import Home
+
+
+@contextmanager
+def hold(home: Home) -> Iterator[None]:
+    """Make the directories that the cloud works in and be the only one that runs there."""
+    data = home.data
+    try:
+        data.make()
+        replace_file(data.origin, f"{home.path}\n".encode(), 0o600)
+    except NotRoots as error:
+        raise CannotStart(f"{error}: nobody but root may change what the cloud, which is root, works with.") from error
+    except OSError as error:
+        raise CannotStart(
+            f"The data directory {data.path} cannot be written: {error.strerror}. Set SKYLIFT_DATA to another one."
+        ) from error
+    with open_root_directory(data.path) as directory:
+        descriptor = os.open(
+            data.lock.name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=directory
+        )
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+        except BlockingIOError:
+            raise CannotStart(f"Another process is running the cloud in {home.path}.") from None
+        finally:
+            os.close(descriptor)

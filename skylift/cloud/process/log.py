@@ -1,0 +1,64 @@
+"""The cloud's log, which does not grow for ever."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+from pathlib import Path
+
+from skylift.cloud.state.data import open_for_user
+
+LONGEST = 8 << 20
+"""Bytes after which the log is begun anew; as much again is kept of what went before."""
+
+
+class OneLine(logging.Formatter):
+    """A message is a line of its own, whatever a client put into it; only a traceback has more."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return "".join(
+            character if character.isprintable() else ascii(character)[1:-1]
+            for character in super().formatMessage(record)
+        )
+
+
+class CappedLog(logging.StreamHandler):  # type: ignore[type-arg]
+    """Writes to standard error. Where that is the log file, it and standard output go on in a new file once it is long;
+    the old one is `cloud.log.1` then."""
+
+    def __init__(self, log: Path, longest: int = LONGEST, reader: int = 0) -> None:
+        """`reader` is the uid of the user who may read the log."""
+        super().__init__()
+        self._log = log
+        self._reader = reader
+        self._longest = longest
+
+    def emit(self, record: logging.LogRecord) -> None:
+        super().emit(record)
+        if os.fstat(2).st_size > self._longest and _is(2, self._log):
+            self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        both = [descriptor for descriptor in (1, 2) if _is(descriptor, self._log)]
+        fresh = self._log.with_name(f".{self._log.name}.new")
+        fresh.unlink(missing_ok=True)
+        try:
+            descriptor = open_for_user(fresh, self._reader)
+        except OSError:
+            # No room for another name: it grows on until there is.
+            return
+        self._log.rename(self._log.with_name(f"{self._log.name}.1"))
+        fresh.rename(self._log)
+        for each in both:
+            os.dup2(descriptor, each)
+        os.close(descriptor)
+
+
+def _is(descriptor: int, path: Path) -> bool:
+    """Whether what is written there is added to this file."""
+    try:
+        same = os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+    return same and bool(fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_APPEND)

@@ -1,0 +1,80 @@
+"""From when on the cloud's process, which is root, takes no code from places that others can change.
+
+The Python that it runs in, and this package, are where the user has installed them: in a virtual environment of theirs,
+often. What is loaded at the start was there when the user became root by sudo. What would be loaded later may have been
+put there since then, by any program of the user's that knows no password.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from skylift.cloud.state.data import is_root_path
+
+log = logging.getLogger(__name__)
+
+_LATE = (
+    # What Python's own library, and those that we use, import when they first need it.
+    "_strptime asyncio.subprocess ast bz2 codecs concurrent.futures.thread copy ctypes.util email.parser "
+    "encodings.ascii encodings.cp437 encodings.idna encodings.latin_1 encodings.utf_8_sig gzip http.client "
+    "importlib.resources linecache locale lzma mimetypes netrc pprint queue secrets shutil ssl stringprep tarfile "
+    "tempfile tokenize traceback unicodedata urllib.request uuid xml.etree.ElementTree zipfile zoneinfo"
+).split()
+
+USUAL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def root_path(path: str) -> str:
+    """Of a PATH those directories that are root's all the way, and the usual ones: programs that root runs by name."""
+    entries = [os.path.realpath(entry) for entry in path.split(os.pathsep) if Path(entry).is_absolute()]
+    kept = [entry for entry in entries if is_root_path(Path(entry))]
+    return os.pathsep.join(dict.fromkeys([*kept, *USUAL_PATH.split(os.pathsep)]))
+
+
+def seal() -> None:
+    """Import what will be needed later; from now on only what is root's, from the top down, can be imported at all."""
+    for name in _LATE:
+        importlib.import_module(name)
+    sys.meta_path[:] = [_Guard(list(sys.meta_path))]
+
+
+class _Guard(MetaPathFinder):
+    """In the place of all finders: what they find is looked at first."""
+
+    def __init__(self, finders: list[Any]) -> None:
+        self._finders = finders
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        for finder in self._finders:
+            spec: ModuleSpec | None = finder.find_spec(fullname, path, target)
+            if spec is None:
+                continue
+            if _is_roots(spec):
+                log.info("%s is imported late", fullname)
+                return spec
+            log.error("%s is not imported: others than root can change %s", fullname, spec.origin)
+            raise ImportError(f"{fullname}: others than root can change {spec.origin}", name=fullname)
+        return None
+
+
+def _is_roots(spec: ModuleSpec) -> bool:
+    if not spec.has_location:
+        # Built in, frozen, or no more than a name for what is below it.
+        return True
+    places = [spec.origin]
+    if spec.cached:
+        # What has been compiled is loaded in the place of its source: the file, or where it could appear now.
+        compiled = Path(spec.cached)
+        places += [str(place) for place in (compiled, compiled.parent) if place.is_symlink() or place.exists()]
+    return all(place is not None and is_root_path(Path(os.path.realpath(place))) for place in places)

@@ -1,0 +1,163 @@
+"""Keys are made, read and signed with here. The only importer of cryptography."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519, padding, rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    pkcs7,
+)
+
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.services.ec2 import putty
+
+PublicKey = rsa.RSAPublicKey | ed25519.Ed25519PublicKey
+
+RSA_BITS = 2048
+RSA_IMPORT_BITS = range(1024, 16385)
+CERTIFIED = timedelta(days=365 * 30)
+
+
+@dataclass(frozen=True)
+class Made:
+    """A new key: what is answered, and what is kept of it."""
+
+    material: str
+    fingerprint: str
+    public: PublicKey
+
+
+def make_rsa(name: str, form: str) -> Made:
+    private = rsa.generate_private_key(public_exponent=65537, key_size=RSA_BITS)
+    pkcs8 = private.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    fingerprint = _colons(hashlib.sha1(pkcs8, usedforsecurity=False).hexdigest())
+    if form == "pem":
+        material = private.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()).decode()
+    else:
+        numbers = private.private_numbers()
+        secret = putty.rsa_private(numbers.d, numbers.p, numbers.q, pow(numbers.q, -1, numbers.p))
+        material = putty.key_file("ssh-rsa", name, _blob(private.public_key()), secret)
+    return Made(material, fingerprint, private.public_key())
+
+
+def make_ed25519(name: str, form: str) -> Made:
+    private = ed25519.Ed25519PrivateKey.generate()
+    public = private.public_key()
+    if form == "pem":
+        material = private.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode()
+    else:
+        secret = putty.ed25519_private(private.private_bytes_raw())
+        material = putty.key_file("ssh-ed25519", name, _blob(public), secret)
+    return Made(material, _sha256(public), public)
+
+
+def imported_fingerprint(public: PublicKey) -> str:
+    if isinstance(public, rsa.RSAPublicKey):
+        der = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        return _colons(hashlib.md5(der, usedforsecurity=False).hexdigest())
+    return _sha256(public)
+
+
+def read_public(material: bytes) -> PublicKey:
+    """A line of OpenSSH, an SSH2 public key file (RFC 4716), or base64 of a DER SubjectPublicKeyInfo."""
+    refusal = ServiceError("InvalidKey.Format", "Key is not in valid OpenSSH public key format")
+    text = material.strip()
+    try:
+        if text.startswith(b"---- BEGIN SSH2 PUBLIC KEY ----"):
+            text = _line_of_ssh2(text)
+        loaded = (
+            serialization.load_ssh_public_key(text)
+            if text.startswith(b"ssh-")
+            else serialization.load_der_public_key(base64.b64decode(text, validate=True))
+        )
+    except (ValueError, binascii.Error, UnsupportedAlgorithm) as error:
+        raise refusal from error
+    if isinstance(loaded, ed25519.Ed25519PublicKey):
+        return loaded
+    if isinstance(loaded, rsa.RSAPublicKey) and loaded.key_size in RSA_IMPORT_BITS:
+        return loaded
+    raise refusal
+
+
+def _line_of_ssh2(text: bytes) -> bytes:
+    """Headers may go on over several lines that end with a backslash."""
+    joined = text.replace(b"\\\r\n", b"").replace(b"\\\n", b"")
+    body = [line.strip() for line in joined.splitlines()[1:-1] if b":" not in line]
+    blob = base64.b64decode(b"".join(body), validate=True)
+    length = int.from_bytes(blob[:4], "big")
+    return blob[4 : 4 + length] + b" " + base64.b64encode(blob)
+
+
+def openssh_line(public: PublicKey) -> str:
+    return public.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+
+
+def _blob(public: PublicKey) -> bytes:
+    """The key as the SSH protocol spells it."""
+    return base64.b64decode(openssh_line(public).split()[1])
+
+
+def _sha256(public: PublicKey) -> str:
+    """As OpenSSH computes it, but with base64's padding and without a prefix: that is what EC2 answers."""
+    return base64.b64encode(hashlib.sha256(_blob(public)).digest()).decode()
+
+
+def kind_of(public: PublicKey) -> Literal["rsa", "ed25519"]:
+    return "rsa" if isinstance(public, rsa.RSAPublicKey) else "ed25519"
+
+
+def make_certified(name: str, now: datetime) -> tuple[str, str]:
+    """A new RSA key to sign with, and the certificate that it signs for itself; both as PEM."""
+    private = rsa.generate_private_key(public_exponent=65537, key_size=RSA_BITS)
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(private.public_key())
+        .serial_number(x509.random_serial_number())
+        # Clocks of those who look at it may be behind.
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + CERTIFIED)
+        .sign(private, hashes.SHA256())
+    )
+    secret = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return secret.decode(), certificate.public_bytes(Encoding.PEM).decode()
+
+
+def sign(private_key: str, content: bytes) -> bytes:
+    """RSA over SHA-256, as `openssl dgst -sha256 -verify` takes it."""
+    return _signing_key(private_key).sign(content, padding.PKCS1v15(), hashes.SHA256())
+
+
+def sign_enclosed(private_key: str, certificate: str, content: bytes) -> bytes:
+    """A PKCS #7 message (DER) around the content, without the certificate, as `openssl smime -verify` takes it."""
+    return (
+        pkcs7.PKCS7SignatureBuilder()
+        .set_data(content)
+        .add_signer(x509.load_pem_x509_certificate(certificate.encode()), _signing_key(private_key), hashes.SHA256())
+        .sign(Encoding.DER, [pkcs7.PKCS7Options.Binary, pkcs7.PKCS7Options.NoCerts])
+    )
+
+
+def _signing_key(private_key: str) -> rsa.RSAPrivateKey:
+    loaded = serialization.load_pem_private_key(private_key.encode(), password=None)
+    assert isinstance(loaded, rsa.RSAPrivateKey)
+    return loaded
+
+
+def _colons(digits: str) -> str:
+    return ":".join(digits[start : start + 2] for start in range(0, len(digits), 2))

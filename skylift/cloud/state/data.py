@@ -1,0 +1,245 @@
+"""What is root's of one cloud: database, objects, images, disks, lock and log, where nobody but root can change them.
+
+The cloud's process is root and looks these paths up again and again. Below a directory of the user's, any program of
+that user could put something else in the way between two looks. So each directory from the top of the machine down to
+these is root's, which is checked before anything is done in it.
+
+NotRoots   a directory on the way is not root's, or others may write to it
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import stat
+import struct
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from skylift.cloud.domain.opening import OpenNow
+from skylift.cloud.state.durable import replace_file
+
+PLACE = Path("/var/lib/skylift")
+"""Each user has a directory in it, named by the user's number, and each cloud one in that. SKYLIFT_DATA names another
+place, on another disk say."""
+
+
+class NotRoots(Exception):
+    """A directory that others than root can change. Says which."""
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """What a client needs to find a running cloud; kept in `cloud.json` (no secrets)."""
+
+    url: str
+    region: str
+    account: str
+    pid: int
+    version: str
+    loopback: str
+    """First address of the cloud's public range: the host's own source address, as its servers see it."""
+    tls_url: str = ""
+    """The same endpoint over TLS, where there is a certificate for it."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """Paths in the data directory of one cloud. Its user may pass through it, read `cloud.json` and the log, and see
+    whether there are others; no more."""
+
+    path: Path
+
+    @property
+    def database(self) -> Path:
+        return self.path / "state.db"
+
+    @property
+    def objects(self) -> Path:
+        """Files that hold the bytes of S3 objects; small ones are in the database."""
+        return self.path / "objects"
+
+    @property
+    def images(self) -> Path:
+        """What servers start from: one directory for all clouds of a user."""
+        return self.path.parent / "images"
+
+    @property
+    def captures(self) -> Path:
+        """Root directories of the images that the account made from servers."""
+        return self.path / "captures"
+
+    @property
+    def volumes(self) -> Path:
+        """File-system images of volumes."""
+        return self.path / "volumes"
+
+    @property
+    def snapshots(self) -> Path:
+        return self.path / "snapshots"
+
+    @property
+    def instances(self) -> Path:
+        return self.path / "instances"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "cloud.log"
+
+    @property
+    def certificate(self) -> Path:
+        """What the endpoint shows over TLS, with its private key."""
+        return self.path / "tls.pem"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the running cloud."""
+        return self.path / "cloud.lock"
+
+    @property
+    def starting(self) -> Path:
+        """Held by whoever starts the cloud or takes it down."""
+        return self.path / "up.lock"
+
+    @property
+    def seen(self) -> Path:
+        """Changed about every minute while the cloud runs: what was on then was on at least until then."""
+        return self.path / "seen"
+
+    @property
+    def down_mark(self) -> Path:
+        """There while the cloud is down because somebody asked for that."""
+        return self.path / "down"
+
+    @property
+    def origin(self) -> Path:
+        """Has the path of the state directory that this belongs to."""
+        return self.path / "home"
+
+    def make(self) -> None:
+        """Make what is missing, and look at all of it. Raises NotRoots, OSError."""
+        private = (self.instances, self.captures, self.objects, self.volumes, self.snapshots)
+        for directory, mode in ((self.path, 0o711), (self.images, 0o711), *((each, 0o700) for each in private)):
+            with open_root_directory(directory, mode):
+                pass
+
+    def running_pid(self) -> int | None:
+        """The process that holds the lock: the running cloud, if it is the one that `cloud.json` tells of.
+
+        Asked of the kernel rather than by trying the lock: that takes root, and would be in the way of a cloud that
+        starts at this moment.
+        """
+        endpoint = self.endpoint()
+        try:
+            inode = self.lock.stat().st_ino
+        except FileNotFoundError:
+            return None
+        for line in Path("/proc/locks").read_text().splitlines():
+            # `1: FLOCK  ADVISORY  WRITE 4711 fe:00:131077 0 EOF`; lines with an arrow are of those who wait.
+            fields = line.split()
+            if fields[1] == "FLOCK" and fields[5].rpartition(":")[2] == str(inode):
+                pid = int(fields[4])
+                if endpoint is not None and pid == endpoint.pid:
+                    return pid
+        return None
+
+    def endpoint(self) -> Endpoint | None:
+        """What the last cloud to start here wrote; it may have ended since."""
+        try:
+            return Endpoint(**json.loads((self.path / "cloud.json").read_text()))
+        except FileNotFoundError:
+            return None
+
+    def write_endpoint(self, endpoint: Endpoint) -> None:
+        replace_file(self.path / "cloud.json", json.dumps(asdict(endpoint), indent=2).encode(), 0o644)
+
+    def open_now(self) -> list[OpenNow] | None:
+        """What the last cloud here had open to its servers; None where none said so."""
+        try:
+            found = json.loads((self.path / "open.json").read_text())
+        except FileNotFoundError:
+            return None
+        return [OpenNow(**{**one, "open": tuple(one["open"])}) for one in found]
+
+    def write_open_now(self, entries: Sequence[OpenNow]) -> None:
+        content = json.dumps([asdict(one) for one in entries], indent=2)
+        replace_file(self.path / "open.json", content.encode(), 0o644)
+
+
+@contextmanager
+def open_root_directory(path: Path, mode: int = 0o711) -> Iterator[int]:
+    """A descriptor of a directory that is root's all the way, which is made if it is not there. Walked from the top, a
+    step at a time, so that what was looked at is what is opened. Raises NotRoots, OSError."""
+    descriptor = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for depth, name in enumerate(path.parts[1:], 2):
+            here = Path(*path.parts[:depth])
+            inner = _step(descriptor, name, here, mode if here == path else 0o711)
+            os.close(descriptor)
+            descriptor = inner
+            _require_root(descriptor, here, is_last=here == path)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def is_root_path(path: Path) -> bool:
+    """Whether this file or directory, and all above it, is root's. What is not there is not."""
+    try:
+        for here in (path, *path.parents):
+            found = here.lstat()
+            if stat.S_ISLNK(found.st_mode) or found.st_uid != 0 or found.st_mode & 0o022:
+                return False
+    except OSError:
+        return False
+    return True
+
+
+def _step(above: int, name: str, here: Path, mode: int) -> int:
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        return os.open(name, flags, dir_fd=above)
+    except FileNotFoundError:
+        with suppress(FileExistsError):
+            os.mkdir(name, mode, dir_fd=above)
+            os.fsync(above)
+        made = os.open(name, flags, dir_fd=above)
+        # Whatever the umask is.
+        os.fchmod(made, mode)
+        return made
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENOTDIR):
+            raise NotRoots(f"{here} is a link, or no directory") from error
+        raise
+
+
+def _require_root(descriptor: int, here: Path, *, is_last: bool) -> None:
+    found = os.fstat(descriptor)
+    if os.geteuid() != 0 and not is_last:
+        # Without root there are no servers, and nothing to protect from the user.
+        return
+    if found.st_uid != os.geteuid():
+        raise NotRoots(f"{here} belongs to another user, by number {found.st_uid}")
+    if found.st_mode & 0o022:
+        raise NotRoots(f"{here} can be written to by others (its mode is {stat.S_IMODE(found.st_mode):o})")
+
+
+def open_for_user(path: Path, uid: int) -> int:
+    """A file of root's to append to, which this user may read."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    if os.geteuid() == 0 and uid != 0:
+        # Where the file system has no such lists it is root's alone.
+        with suppress(OSError):
+            os.setxattr(descriptor, "system.posix_acl_access", _readable_by(uid))
+    return descriptor
+
+
+def _readable_by(uid: int) -> bytes:
+    """An access list (acl(5), in the kernel's form): its owner reads and writes, and this user reads."""
+    nobody = 0xFFFFFFFF
+    owner, user, group, mask, other = 0x01, 0x02, 0x04, 0x10, 0x20
+    entries = ((owner, 6, nobody), (user, 4, uid), (group, 0, nobody), (mask, 4, nobody), (other, 0, nobody))
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)

@@ -1,0 +1,97 @@
+"""Where wire's calls meet the services: who is calling, may they, and what is the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+
+from skylift.cloud.domain.error import ServiceError, no_room
+from skylift.cloud.domain.identity import Caller
+from skylift.cloud.services.api import endpoint_path
+from skylift.cloud.services.api.authorize import authorize
+from skylift.cloud.services.iam import identity
+from skylift.cloud.services.s3 import cors
+from skylift.cloud.services.table import TABLE
+from skylift.cloud.store.database import Database, DiskFull
+from skylift.cloud.wire.call import Call
+
+LOOPED = ("autoscaling", "ec2", "skylift")
+"""The services whose changes the loops make true."""
+
+
+class Desk:
+    """Where requests are dealt with: who is calling, may they, and what is the answer."""
+
+    def __init__(self, database: Database, account: str, region: str, wake: Callable[[], None]) -> None:
+        self._database = database
+        self._account = account
+        self._region = region
+        self._wake = wake
+
+    def secret_for(self, access_key_id: str, session_token: str | None) -> str:
+        with self._database.read() as tx:
+            return identity.secret_for(tx, access_key_id, session_token)
+
+    def cors(self, bucket: str, origin: str, method: str, headers: Sequence[str]) -> dict[str, str] | None:
+        """What a bucket allows a browser's page, before anybody is authenticated."""
+        with self._database.read() as tx:
+            return cors.allowed(tx, bucket, origin, method, headers)
+
+    def perform(self, call: Call) -> Mapping[str, object]:
+        try:
+            return self._perform(call)
+        except DiskFull as error:
+            raise no_room() from error
+
+    def _perform(self, call: Call) -> Mapping[str, object]:
+        """Authenticate, refuse what would be ignored, authorise, and only then open the transaction that acts."""
+        operation = TABLE.get((call.service, call.operation))
+        if operation is None:
+            raise _not_here(call, f"The operation {call.operation} is not supported by skylift's embedded EC2.")
+        caller = self._authenticated(call)
+        with self._database.read() as tx:
+            if unsupported := operation.unsupported(call.params):
+                names = ", ".join(unsupported)
+                raise _not_here(call, f"{call.operation} in skylift's embedded EC2 does not support: {names}.")
+            authorize(tx, caller, operation.checks(tx, caller, call.params), service=call.service)
+            if not operation.writes:
+                return operation.handler(tx, caller, call.params)
+            handler = operation.prepared(tx, caller, call.params)
+        with self._database.write() as tx:
+            result = handler(tx, caller, call.params)
+        if call.service in LOOPED or (call.service, call.operation) == ("cloudwatch", "SetAlarmState"):
+            # All that the loops make true.
+            self._wake()
+        return result
+
+    def _authenticated(self, call: Call) -> Caller:
+        """Who is calling; a user's key has its use written down, whatever the request will come to."""
+        with self._database.read() as tx:
+            caller = identity.authenticate(
+                tx,
+                call.credential.access_key_id,
+                call.credential.session_token,
+                service=call.service,
+                source_ip=call.source_ip,
+                request_id=call.request_id,
+                account=self._account,
+                region=self._region,
+                user_agent=call.user_agent,
+                referer=call.referer,
+                secure=call.secure,
+                tls_version=call.tls_version,
+                signature=call.signature,
+            )
+            if call.vpc_id:
+                caller = endpoint_path.by_way(tx, caller, call.vpc_id, call.service)
+            unnoted = identity.use_is_news(tx, caller)
+        if unnoted:
+            # On a full disk one can still look.
+            with suppress(DiskFull), self._database.write() as tx:
+                identity.note_use(tx, caller, call.service)
+        return caller
+
+
+def _not_here(call: Call, message: str) -> ServiceError:
+    code = {"ec2": "UnsupportedOperation", "s3": "NotImplemented"}.get(call.service, "InvalidAction")
+    return ServiceError(code, message, status=501 if call.service == "s3" else 400)

@@ -1,0 +1,97 @@
+"""Where servers meet wire: what a VPC's link-local addresses serve."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from functools import partial
+
+from skylift.cloud.compute.network.error import NetworkError
+from skylift.cloud.compute.network.firewall import DNS, ENDPOINT, METADATA, dns_address
+from skylift.cloud.compute.network.metadata import MetadataService
+from skylift.cloud.compute.network.network import Network
+from skylift.cloud.compute.network.resolver import HostNames, Names, Resolver, Serving, serve
+from skylift.cloud.domain.network import Vpc
+from skylift.cloud.wire.call import Request, Response
+from skylift.cloud.wire.endpoint import AwsEndpoint
+from skylift.cloud.wire.server import HttpServer, blocking
+
+
+@dataclass(frozen=True)
+class _Station:
+    """What serves one VPC."""
+
+    sockets: tuple[socket.socket, ...]
+    metadata: HttpServer
+    names: Serving
+
+
+class Stations:
+    """What servers reach at link-local addresses of their VPC: metadata, names and the AWS endpoint."""
+
+    def __init__(
+        self,
+        network: Network,
+        api: AwsEndpoint,
+        metadata: MetadataService,
+        names: Names,
+    ) -> None:
+        self._network = network
+        self._api = api
+        self._metadata = metadata
+        self._names = names
+        self._loop = asyncio.get_running_loop()
+        self._host_names = HostNames()
+        self._open: dict[str, _Station] = {}
+
+    def follow(self, vpcs: dict[str, Vpc]) -> dict[str, NetworkError]:
+        """Be there in exactly these VPCs. Called from the loops' threads; returns once servers can reach it. Answers
+        the VPCs for which it failed, and why."""
+        return asyncio.run_coroutine_threadsafe(self._follow(vpcs), self._loop).result()
+
+    async def _follow(self, vpcs: dict[str, Vpc]) -> dict[str, NetworkError]:
+        for vpc_id in self._open.keys() - vpcs.keys():
+            await self._close(self._open.pop(vpc_id))
+        refused: dict[str, NetworkError] = {}
+        for vpc_id in [each for each in vpcs if each not in self._open]:
+            try:
+                self._open[vpc_id] = await self._start(vpcs[vpc_id])
+            except NetworkError as error:
+                # It is tried again; the servers of other VPCs need theirs.
+                refused[vpc_id] = error
+        return refused
+
+    async def _start(self, vpc: Vpc) -> _Station:
+        """All of it or nothing: at an address where something listens the next attempt could not."""
+        listen = self._network.listen
+        async with AsyncExitStack() as undo:
+            endpoint = listen(vpc.id, ENDPOINT, 80)
+            await self._api.add_socket(endpoint, vpc_id=vpc.id)
+            undo.push_async_callback(self._api.remove_socket, endpoint)
+            metadata = HttpServer(blocking(partial(self._answer_metadata, vpc.id)))
+            undo.push_async_callback(metadata.stop, grace=0)
+            await metadata.add_socket(listen(vpc.id, METADATA, 80))
+            ears = []
+            for address in (DNS, str(dns_address(vpc))):
+                for kind in ("udp", "tcp"):
+                    ears.append(listen(vpc.id, address, 53, kind))
+                    undo.callback(ears[-1].close)
+            names = await serve(Resolver(vpc.id, self._names, self._host_names), ears)
+            undo.pop_all()
+        return _Station((endpoint,), metadata, names)
+
+    async def close(self) -> None:
+        await self._follow({})
+
+    async def _close(self, station: _Station) -> None:
+        for one in station.sockets:
+            await self._api.remove_socket(one)
+        await station.metadata.stop(grace=0)
+        station.names.close()
+
+    def _answer_metadata(self, vpc_id: str, request: Request) -> Response:
+        headers = {name: values[0] for name, values in request.headers_by_name.items()}
+        answer = self._metadata.answer(request.method, request.path, headers, vpc_id, request.source_ip)
+        return Response(answer.status, answer.headers, answer.body, answer.hops)

@@ -1,0 +1,79 @@
+"""Where on this machine a cloud works: the state directory's share of it, and its claim's under /run/skylift."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from skylift.catalogue import types
+from skylift.cloud.compute.disk.disk import Disks
+from skylift.cloud.compute.network.loopback_range import Claim
+from skylift.cloud.compute.server import cgroup
+from skylift.cloud.compute.server.inheritance import inherited
+from skylift.cloud.compute.server.lxcfs import ensure_lxcfs
+from skylift.cloud.compute.server.meter import Meter
+from skylift.cloud.compute.server.server import Servers, find_programs
+from skylift.cloud.loops.cloudwatch.metering import Size
+from skylift.cloud.loops.ec2.server_spec import Site
+from skylift.cloud.state.data import Data
+
+RUN = Path("/run/skylift")
+
+
+def places_of_work(data: Data, claim: Claim) -> tuple[Path, ...]:
+    """Where programs that we begin change what is there."""
+    return RUN / str(claim.number), data.volumes
+
+
+def make_servers(data: Data, claim: Claim, ended: Callable[[str, int | None], None]) -> Servers:
+    return Servers(RUN / str(claim.number), data.instances, _group(claim), find_programs(), ended)
+
+
+def make_meter(claim: Claim) -> Meter:
+    return Meter(RUN / str(claim.number), _group(claim))
+
+
+def _group(claim: Claim) -> str:
+    """The cgroup of its servers, in the one that all clouds' are in."""
+    return f"skylift/{claim.number}"
+
+
+def make_disks(data: Data, claim: Claim) -> Disks:
+    return Disks(data.volumes, data.snapshots, volumes_at(claim))
+
+
+def volumes_at(claim: Claim) -> Path:
+    """Where volumes are mounted on the host."""
+    return RUN / str(claim.number) / "volumes"
+
+
+def lxcfs_at(claim: Claim) -> Path:
+    """Where this cloud's own lxcfs is, if it runs one."""
+    return RUN / str(claim.number) / "lxcfs"
+
+
+def been_up(claim: Claim) -> Path:
+    """A file that is there from the end of a whole start until the cloud is taken down or the machine is off."""
+    return RUN / str(claim.number) / "been-up"
+
+
+def make_site(data: Data, claim: Claim, account: str, region: str) -> Site:
+    return Site(
+        account=account,
+        region=region,
+        disks=data.instances,
+        volumes=volumes_at(claim),
+        inheritance=inherited(),
+        host_cores=tuple(sorted(os.sched_getaffinity(0))),
+        cpusets=cgroup.cpusets(),
+        swap_accounting=cgroup.swap_accounting(),
+        lxcfs=ensure_lxcfs(lxcfs_at(claim)),
+        tasks=cgroup.tasks(),
+    )
+
+
+def size_of(site: Site, type_name: str) -> Size:
+    """What servers of a type may use here."""
+    kind = types()[type_name]
+    return Size(min(kind.vcpus, len(site.host_cores)), kind.memory_mib)

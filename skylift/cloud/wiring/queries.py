@@ -1,0 +1,77 @@
+"""Where compute's questions meet the store."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from skylift.cloud.compute.network.metadata import InstanceFacts, RoleCredentials
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.loops.ec2.server_spec import Draughtsman
+from skylift.cloud.loops.vpc import names
+from skylift.cloud.services.ec2.dedicated_host import forget_released
+from skylift.cloud.services.ec2.instance import forget_terminated
+from skylift.cloud.services.iam import identity
+from skylift.cloud.services.market import fleet_upkeep
+from skylift.cloud.services.market.spot_market import forget_ended as forget_requests
+from skylift.cloud.services.vpc.nat_gateway import forget_deleted
+from skylift.cloud.services.vpc.peering import forget_ended
+from skylift.cloud.store.alarm import forget_history
+from skylift.cloud.store.database import Database
+from skylift.cloud.store.scaling_group import forget_activities
+from skylift.cloud.store.shrink import shrink
+from skylift.cloud.store.usage import forget_usages
+
+BILLED = timedelta(days=400)
+"""How long after its end it is still known what ran: thirteen months, as AWS's own cost reports go back."""
+
+
+class Records:
+    """Questions that compute asks of the store."""
+
+    def __init__(self, database: Database, draughtsman: Draughtsman, region: str) -> None:
+        self._database = database
+        self._draughtsman = draughtsman
+        self._region = region
+
+    def facts_for(self, vpc_id: str, address: str) -> InstanceFacts | None:
+        with self._database.read() as tx:
+            return self._draughtsman.facts(tx, vpc_id, address, self._credentials)
+
+    def has_dns(self, vpc_id: str) -> bool:
+        with self._database.read() as tx:
+            return names.has_dns(tx, vpc_id)
+
+    def address_of(self, vpc_id: str, name: str) -> str | None:
+        with self._database.read() as tx:
+            return names.address_of(tx, vpc_id, name, self._region)
+
+    def name_of(self, vpc_id: str, address: str) -> str | None:
+        with self._database.read() as tx:
+            return names.name_of(tx, vpc_id, address, self._region)
+
+    def forget(self) -> None:
+        """Terminated instances and deleted NAT gateways stay described for an hour, what they cost for much longer, and
+        what happened to alarms for a month."""
+        with self._database.write() as tx:
+            forget_terminated(tx)
+            forget_deleted(tx)
+            forget_ended(tx)
+            forget_released(tx)
+            forget_activities(tx)
+            forget_requests(tx)
+            fleet_upkeep.forget(tx)
+            forget_history(tx)
+            forget_usages(tx, tx.now - BILLED)
+
+    def shrink(self) -> None:
+        shrink(self._database)
+
+    def _credentials(self, instance_id: str, delivery: str) -> RoleCredentials | str | None:
+        try:
+            with self._database.write() as tx:
+                session = identity.instance_credentials(tx, instance_id, delivery)
+        except ServiceError as error:
+            return error.code
+        if session is None:
+            return None
+        return RoleCredentials(session.access_key_id, session.secret, session.token, session.created, session.expires)

@@ -1,0 +1,73 @@
+"""What a cloud that starts has to put right in its ledger: servers that ended while it was not there."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+from skylift.cloud.domain.instance import Instance
+from skylift.cloud.loops.ec2.instance import as_ended
+from skylift.cloud.state.data import Data
+from skylift.cloud.store.database import Database, Tx
+from skylift.cloud.store.usage import end_at, open_instances
+
+
+class Ends(Protocol):
+    """The part of compute's servers that knows which there are, and of the others when they ended."""
+
+    def running(self) -> dict[str, int]: ...
+    def has_ended(self, server_id: str) -> bool: ...
+    def exit_code(self, server_id: str) -> int | None: ...
+    def ended_at(self, server_id: str) -> datetime | None: ...
+
+
+def note_the_gone(database: Database, servers: Ends, data: Data) -> None:
+    """Before the first answer: of a server that ended meanwhile nobody is told that it runs. Who starts it has to hear
+    that it is on its way to `stopped`: a start of what runs is no request at all, and would be lost."""
+    with database.write() as tx:
+        for row in tx.find(Instance, state="running"):
+            ending = as_ended(row, servers.exit_code(row.id)) if servers.has_ended(row.id) else row
+            if ending != row:
+                # First: with its state, the database itself ends what it costs, now.
+                _end(tx, row.id, servers, data)
+                tx.save(ending)
+
+
+def account_for_the_gone(database: Database, servers: Ends, data: Data) -> None:
+    """Nobody pays for the weekend over which a cloud was down, or its machine off.
+
+    Where nobody saw a server's end, it is the moment at which the cloud was taken down, or last known to run: too early
+    rather than too late, for a cloud that was killed long before its machine was switched off.
+    """
+    alive = servers.running()
+    with database.write() as tx:
+        for usage in open_instances(tx):
+            if usage.resource_id not in alive:
+                _end(tx, usage.resource_id, servers, data)
+
+
+def _end(tx: Tx, server_id: str, servers: Ends, data: Data) -> None:
+    end_at(tx, server_id, servers.ended_at(server_id) or last_seen(data) or tx.now)
+
+
+def keep_last_seen(data: Data) -> None:
+    """Before the mark of `cloud down` goes: what it says is needed until servers are accounted for, which a later
+    process does, should this one be cut off."""
+    last = last_seen(data)
+    if last is not None:
+        data.seen.touch()
+        os.utime(data.seen, (last.timestamp(), last.timestamp()))
+
+
+def last_seen(data: Data) -> datetime | None:
+    times = [_changed(path) for path in (data.seen, data.down_mark)]
+    return max((one for one in times if one is not None), default=None)
+
+
+def _changed(path: Path) -> datetime | None:
+    try:
+        return datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    except FileNotFoundError:
+        return None

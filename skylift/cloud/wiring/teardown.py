@@ -1,0 +1,67 @@
+"""How a cloud leaves the machine: nothing of it stays in the kernel, and its data only where it is to come back."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+from skylift.cloud.compute.leftover import await_leftovers
+from skylift.cloud.compute.network.network import claims, sweep
+from skylift.cloud.compute.server.lxcfs import stop_lxcfs
+from skylift.cloud.loops.ec2.instance import SHUTDOWN_GRACE
+from skylift.cloud.process.cannot_start import CannotStart
+from skylift.cloud.process.lock import hold
+from skylift.cloud.state.data import Data
+from skylift.cloud.state.durable import sync_directory
+from skylift.cloud.state.home import Home
+from skylift.cloud.wiring.paths import RUN, lxcfs_at, make_disks, make_servers, places_of_work
+
+
+def take_down(home: Home, *, erase: bool = False) -> None:
+    """End every server of this cloud and remove all it has in the kernel; disks, images and state stay, unless they are
+    to be erased."""
+    data = home.data
+    with hold(home):
+        data.down_mark.touch()
+        sync_directory(data.path)
+        leave_machine(home, 0 if erase else SHUTDOWN_GRACE)
+        if erase:
+            home.forget()
+            _erase(data)
+
+
+def leave_machine(home: Home, grace: float) -> None:
+    """Servers have so many seconds to shut down. Nothing is written to the data directory."""
+    claim = claims().find(home.path)
+    if claim is None:
+        return
+    data = home.data
+    await_leftovers(places_of_work(data, claim))
+    servers = make_servers(data, claim, lambda *_: None)
+    servers.remove_all(grace)
+    make_disks(data, claim).unmount_all()
+    stop_lxcfs(lxcfs_at(claim))
+    servers.remove_directory()
+    servers.close()
+    sweep(home.path)
+    with suppress(OSError):
+        # Only the last cloud of the machine finds it empty.
+        RUN.rmdir()
+
+
+def _erase(data: Data) -> None:
+    """Everything of this cloud, but not the images that all of its user's clouds share."""
+    below = f"{data.path}/"
+    mounted = [line.split(" ", 5)[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    if inside := [place for place in mounted if place.startswith(below)]:
+        raise CannotStart(f"Something is mounted at {inside[0]}: nothing was erased. Unmount it, and say it again.")
+    # The lock last: who comes meanwhile finds it held.
+    for entry in data.path.iterdir():
+        if entry == data.lock:
+            continue
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+    shutil.rmtree(data.path)

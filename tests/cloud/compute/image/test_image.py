@@ -1,0 +1,188 @@
+"""The image for real: how it is built, what happens to a build that breaks off, and how a server made of it behaves."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from skylift.cloud.compute.image.image import (
+    BuildFailed,
+    DiskFull,
+    MirrorUnreachable,
+    built_images,
+    default_image,
+    ensure_image,
+)
+from skylift.cloud.compute.image.recipe import FOLDER, Recipe, read_recipe
+from skylift.cloud.compute.image.stored import STORED, seen_from_inside
+from skylift.cloud.state.data import Data
+from skylift.cloud.state.home import Home
+
+REPOSITORY = Path(__file__).parents[4]
+
+
+def silent(fraction: float, text: str) -> None:
+    pass
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Recipe:
+    """A recipe with all of the steps and few of the packages."""
+    folder = tmp_path / "recipe"
+    shutil.copytree(FOLDER, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    text = (folder / "recipe.toml").read_text()
+    text = re.sub(r"packages = \[.*?\n\]", 'packages = ["passwd"]', text, flags=re.DOTALL)
+    (folder / "recipe.toml").write_text(text)
+    return read_recipe(folder)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Data:
+    return Data(tmp_path / "data" / "cloud")
+
+
+def test_the_same_recipe_is_the_same_image_and_any_change_is_another(small: Recipe) -> None:
+    again = read_recipe(small.folder)
+    assert (again.image_id, again.image_name) == (small.image_id, small.image_name)
+    assert re.fullmatch(r"ami-[0-9a-f]{17}", small.image_id)
+    assert small.image_id != read_recipe().image_id
+    with (small.folder / "motd").open("a") as file:
+        file.write("changed\n")
+    assert read_recipe(small.folder).image_id != small.image_id
+
+
+def test_every_file_of_the_recipe_is_used() -> None:
+    recipe = read_recipe()
+    used = {file.source.name for file in recipe.files} | {"recipe.toml", "finish.sh"}
+    assert used == {path.name for path in FOLDER.iterdir() if path.is_file()}
+
+
+def test_too_little_space_is_said_before_anything_is_done(data: Data, small: Recipe) -> None:
+    with pytest.raises(DiskFull, match=r"are free.*SKYLIFT_DATA"):
+        ensure_image(data, silent, replace(small, needs_mib=1 << 40))
+    assert [path.name for path in data.images.iterdir()] == [".lock"]
+
+
+@pytest.mark.real
+def test_a_build_that_was_killed_is_repeated_by_the_next_one(data: Data, small: Recipe) -> None:
+    code = (
+        "import sys; from pathlib import Path; from skylift.cloud.state.data import Data\n"
+        "from skylift.cloud.compute.image.image import ensure_image\n"
+        "from skylift.cloud.compute.image.recipe import read_recipe\n"
+        "ensure_image(Data(Path(sys.argv[1])), lambda f, t: print(t, flush=True), read_recipe(Path(sys.argv[2])))\n"
+    )
+    command = [sys.executable, "-c", code, str(data.path), str(small.folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY) as build:
+        assert build.stdout is not None
+        for line in build.stdout:
+            if "unpacking" in line:
+                build.kill()
+                break
+        build.stdout.read()
+    assert build.returncode == -signal.SIGKILL
+    assert [path.name for path in data.images.glob(".building-*")] == [f".building-{small.image_id}"]
+    assert default_image(data, small) is None
+    # Waits for the lock, which the killed build's processes hold until the last of them has gone.
+    image = ensure_image(data, silent, small)
+    assert not list(data.images.glob(".building-*"))
+    assert built_images(data) == [image] == [default_image(data, small)]
+    assert str(data.images) not in Path("/proc/self/mountinfo").read_text()
+    assert (image.root / "usr/local/bin/uv").stat().st_mode & 0o777 == 0o755
+    assert not list(image.root.glob("etc/ssh/ssh_host_*"))
+    began = (image.root / "etc/passwd").stat().st_mtime_ns
+    assert ensure_image(data, silent, small) == image
+    assert (image.root / "etc/passwd").stat().st_mtime_ns == began
+
+
+@pytest.fixture
+def full_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system that takes the beginning of a build and no more."""
+    place = tmp_path / "small-disk"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(place)], check=True)
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+
+
+@pytest.mark.real
+def test_a_disk_that_fills_up_is_said_and_nothing_is_left(full_disk: Path, small: Recipe) -> None:
+    data = Data(full_disk / "cloud")
+    with pytest.raises(DiskFull, match="not enough disk space"):
+        ensure_image(data, silent, replace(small, needs_mib=1))
+    assert {path.name for path in data.images.iterdir()} == {".lock", "build.log"}
+    assert built_images(data) == []
+
+
+@pytest.mark.real
+def test_a_package_that_is_not_there_fails_with_the_last_lines_of_the_log(data: Data, small: Recipe) -> None:
+    with pytest.raises(BuildFailed, match="no-such-package-anywhere") as failure:
+        ensure_image(data, silent, replace(small, packages=("no-such-package-anywhere",)))
+    assert failure.value.log is not None
+    assert "no-such-package-anywhere" in failure.value.log.read_text()
+    assert not list(data.images.glob("*ami-*"))
+
+
+@pytest.mark.real
+def test_a_mirror_that_does_not_answer_is_named(data: Data, small: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    with pytest.raises(MirrorUnreachable, match="cannot be downloaded"):
+        ensure_image(data, silent, small)
+
+
+@pytest.mark.real
+def test_the_default_image_holds_what_a_person_expects(image_home: Home) -> None:
+    image = default_image(image_home.data)
+    assert image is not None
+    assert "not an AWS image" in image.description
+    assert image.size < 600 << 20
+    commands = [
+        "python",
+        "pip",
+        "uv",
+        "sshd",
+        "sudo",
+        "rsync",
+        "curl",
+        "wget",
+        "aws",
+        "ip",
+        "ps",
+        "less",
+        "nano",
+        "tini",
+    ]
+    script = "for name; do command -v $name >/dev/null || echo $name; done; python -c 'import venv, yaml'"
+    path = "PATH=/usr/sbin:/usr/bin:/usr/local/bin"
+    chroot = seen_from_inside(image.root, ["unshare", "--net", "chroot", str(image.root), "env", "-i", path])
+    done = subprocess.run([*chroot, "sh", "-c", script, "sh", *commands], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    entry = subprocess.run([*chroot, "getent", "shadow", "ec2-user"], capture_output=True, text=True, check=True)
+    assert entry.stdout.split(":")[1] == "!"
+    checked = subprocess.run([*chroot, "visudo", "-cq"], capture_output=True, text=True, check=False)
+    assert (checked.returncode, checked.stderr) == (0, "")
+
+
+@pytest.mark.real
+def test_nothing_in_an_image_is_the_hosts_roots_or_any_users(image_home: Home) -> None:
+    """It is full of programs that become their owner: sudo, su, passwd."""
+    image = default_image(image_home.data)
+    assert image is not None
+    files = [image.root, *image.root.rglob("*")]
+    found = {number for file in files for number in (file.lstat().st_uid, file.lstat().st_gid)}
+    assert min(found) == STORED
+    assert max(found) < STORED + 65536
+    assert (image.root / "usr/bin/sudo").stat().st_mode & 0o7777 == 0o4755
+    assert image.root.parent.stat().st_mode & 0o777 == 0o700
+    command = ["stat", "--format=%u %g %a", str(image.root / "usr/bin/sudo"), str(image.root / "etc/shadow")]
+    seen = subprocess.run(seen_from_inside(image.root, command), capture_output=True, text=True, check=True).stdout
+    assert seen == "0 0 4755\n0 42 640\n"

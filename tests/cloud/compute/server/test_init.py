@@ -1,0 +1,355 @@
+"""A server's init for real: boots servers without a network but their own, with a metadata service inside."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+from real_server import until
+
+from skylift.cloud.compute.image.image import default_image
+from skylift.cloud.compute.server.oci import ServerPlan
+from skylift.cloud.compute.server.seed_files import Inheritance, seed_files
+from skylift.cloud.compute.server.server import EXIT_POWEROFF, EXIT_REBOOT, Servers, find_programs
+from skylift.cloud.state.home import Home
+
+pytestmark = pytest.mark.real
+
+METADATA = """
+import http.server, sys, pathlib
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_PUT(self):
+        assert self.headers["X-aws-ec2-metadata-token-ttl-seconds"]
+        self.answer(200, b"a-token")
+    def do_GET(self):
+        data = pathlib.Path(sys.argv[1]).read_bytes()
+        known = self.path == "/latest/user-data" and self.headers["X-aws-ec2-metadata-token"] == "a-token" and data
+        self.answer(200 if known else 404, data)
+    def answer(self, status, body):
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *arguments):
+        pass
+server = http.server.ThreadingHTTPServer(("169.254.169.254", 80), Handler)
+print("ready", flush=True)
+server.serve_forever()
+"""
+
+
+def wait_for(path: str) -> str:
+    return f"timeout 100 sh -c 'until test -e {path}; do sleep 0.05; done'"
+
+
+class Booted:
+    """One server, its disk, and a way in."""
+
+    def __init__(self, place: Path, image: Path, user_data: str | bytes, programs: Mapping[str, str]) -> None:
+        """`programs` are scripts that its disk has in place of the image's own, by path."""
+        self.id = f"i-{secrets.token_hex(8)}"
+        self.place = place
+        self._stack = contextlib.ExitStack()
+        self._ended = threading.Event()
+        self.code: int | None = None
+        group = f"skylift-test-{secrets.token_hex(4)}"
+        self._servers = Servers(Path(f"/run/{group}"), place, group, find_programs(), self._on_exit)
+        self._plan = ServerPlan(
+            id=self.id,
+            image=image,
+            disk=place / self.id,
+            uid_base=1_900_000_000,
+            hostname="ip-10-0-0-5",
+            cpus=2,
+            memory=1 << 30,
+            swap_accounting=False,
+        )
+        self.upper.mkdir(parents=True)
+        for path, script in programs.items():
+            file = self.upper / path
+            file.parent.mkdir(parents=True)
+            file.write_text(script)
+            file.chmod(0o755)
+        self._user_data = place / "user-data"
+        self._user_data.write_bytes(user_data if isinstance(user_data, bytes) else user_data.encode())
+        self._key = place / "key"
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self._key)], check=True)
+
+    @property
+    def upper(self) -> Path:
+        return self._plan.disk / "upper"
+
+    def boot(self) -> None:
+        self._ended.clear()
+        seed = seed_files(
+            instance_id=self.id,
+            hostname="ip-10-0-0-5.ec2.internal",
+            private_ip="10.0.0.5",
+            name_servers=["10.0.0.2"],
+            search="ec2.internal",
+            region="eu-west-3",
+            public_key=self._key.with_suffix(".pub").read_text(),
+            inheritance=Inheritance({"PIP_INDEX_URL": "https://user:pa$s@index.test/?a=b&c=d"}, {}),
+        )
+        pid = self._servers.create(self._plan, seed)
+        self._inside = ["nsenter", f"--net=/proc/{pid}/ns/net"]
+        subprocess.run([*self._inside, "ip", "link", "set", "lo", "up"], check=True)
+        subprocess.run([*self._inside, "ip", "address", "add", "169.254.169.254/32", "dev", "lo"], check=True)
+        command = [*self._inside, sys.executable, "-c", METADATA, str(self._user_data)]
+        service = subprocess.Popen(command, stdout=subprocess.PIPE)
+        self._stack.callback(service.wait)
+        self._stack.callback(service.kill)
+        assert service.stdout is not None
+        assert service.stdout.readline() == b"ready\n"
+        self._servers.start(self.id)
+        self._as_root = ["nsenter", f"--target={pid}", "--all", "--"]
+
+    def do(self, command: str, *, check: bool = True) -> None:
+        """As root, without SSH."""
+        subprocess.run([*self._as_root, "sh", "-c", command], check=check, timeout=120)
+
+    def ssh(self, command: str) -> subprocess.CompletedProcess[str]:
+        options = [
+            "StrictHostKeyChecking=no",
+            "UserKnownHostsFile=/dev/null",
+            "LogLevel=ERROR",
+            "ConnectionAttempts=60",
+        ]
+        whole = [*self._inside, "ssh", "-i", str(self._key), *(word for option in options for word in ("-o", option))]
+        return subprocess.run(
+            [*whole, "ec2-user@127.0.0.1", command], capture_output=True, text=True, check=False, timeout=120
+        )
+
+    def said(self, command: str) -> str:
+        done = self.ssh(command)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def until_first_boot_is_over(self) -> None:
+        self.said(wait_for("/var/lib/cloud/instance/boot-finished"))
+
+    def ended(self) -> int | None:
+        assert self._ended.wait(120), self.console()
+        return self.code
+
+    def console(self) -> str:
+        console = self._servers.console(self.id)
+        return console.text if console else ""
+
+    def press_power_button(self) -> None:
+        self._servers.request_shutdown(self.id)
+
+    def off(self) -> None:
+        """What the cloud does with a server that has ended, but for its disk."""
+        self._servers.clear(self.id)
+
+    def close(self) -> None:
+        if self.id in self._servers.running():
+            self._servers.kill(self.id)
+            self._ended.wait(60)
+        self._servers.destroy(self.id)
+        self._servers.remove_all(grace=0)
+        self._servers.remove_directory()
+        self._servers.close()
+        self._stack.close()
+
+    def _on_exit(self, server_id: str, code: int | None) -> None:
+        self.code = code
+        self._ended.set()
+
+
+class Boot(Protocol):
+    def __call__(self, user_data: str | bytes = "", programs: Mapping[str, str] | None = None) -> Booted: ...
+
+
+@pytest.fixture
+def boot(image_home: Home, tmp_path: Path) -> Iterator[Boot]:
+    image = default_image(image_home.data)
+    assert image is not None
+    with contextlib.ExitStack() as stack:
+
+        def start(user_data: str | bytes = "", programs: Mapping[str, str] | None = None) -> Booted:
+            server = Booted(tmp_path / secrets.token_hex(4), image.root, user_data, programs or {})
+            stack.callback(server.close)
+            server.boot()
+            return server
+
+        # /tmp/pytest-of-root is 0700, which a user namespace's runtime cannot pass; the disks need no such way.
+        yield start
+
+
+def test_a_script_runs_once_as_root_with_the_servers_environment(boot: Boot) -> None:
+    server = boot(
+        "#!/bin/bash\nid -un; echo $AWS_ENDPOINT_URL $HOME $PIP_INDEX_URL\necho err >&2\necho x >>/root/runs\nexit 4\n"
+    )
+    server.until_first_boot_is_over()
+    log = server.said("cat /var/log/cloud-init-output.log")
+    assert log.splitlines() == [
+        "root",
+        "http://169.254.169.252 /root https://user:pa$s@index.test/?a=b&c=d",
+        "err",
+        "init: user data: part-001 exited with 4",
+    ]
+    # It is passed on by a program of its own: what init says itself may come in between.
+    until(lambda: set(log.splitlines()) <= set(server.console().splitlines()), "the log on the console")
+    server.ssh("sudo poweroff")
+    assert server.ended() == EXIT_POWEROFF
+    server.off()
+    server.boot()
+    assert server.said("sudo cat /root/runs") == "x\n"
+
+
+def test_host_keys_are_made_at_first_boot_and_shown_on_the_console(boot: Boot) -> None:
+    server = boot("")
+    server.until_first_boot_is_over()
+    keys = server.console().split("-----BEGIN SSH HOST KEY KEYS-----\n")[1].split("-----END")[0]
+    assert server.said("cat /etc/ssh/ssh_host_ecdsa_key.pub /etc/ssh/ssh_host_ed25519_key.pub") == keys
+    assert len(keys.splitlines()) == 2
+    server.ssh("sudo poweroff")
+    server.ended()
+    server.off()
+    server.boot()
+    assert server.said("cat /etc/ssh/ssh_host_ecdsa_key.pub /etc/ssh/ssh_host_ed25519_key.pub") == keys
+
+
+@pytest.mark.parametrize("way", ["told inside", "button"])
+def test_a_shutdown_while_host_keys_are_made_leaves_none_by_halves(boot: Boot, way: str) -> None:
+    held = "#!/bin/sh\ntouch /run/asked\nuntil test -e /run/pressed; do sleep 0.05; done\n"
+    server = boot(programs={"usr/bin/ssh-keygen": held})
+    server.do(wait_for("/run/asked"))
+    if way == "button":
+        server.press_power_button()
+        server.do("touch /run/pressed")
+    else:
+        # It may end the shell that it was asked from, too.
+        server.do("/usr/sbin/poweroff", check=False)
+    assert server.ended() == EXIT_POWEROFF
+    server.off()
+    (server.upper / "usr/bin/ssh-keygen").unlink()
+    server.boot()
+    assert len(server.said("cat /etc/ssh/ssh_host_*_key.pub").splitlines()) == 2
+
+
+def test_many_who_come_without_a_key_do_not_shut_out_the_one_who_has_it(boot: Boot) -> None:
+    server = boot()
+    assert server.said("echo in") == "in\n"
+    server.do("for n in $(seq 40); do ssh-keyscan -q 127.0.0.1 >/dev/null 2>&1; done")
+    assert server.said("echo in") == "in\n"
+
+
+def test_the_endpoint_is_in_the_environment_of_sessions_and_of_sudo(boot: Boot) -> None:
+    server = boot("")
+    for command in ("env", "sudo env", "bash -lc env", "sudo -i env"):
+        lines = server.said(command).splitlines()
+        assert "AWS_ENDPOINT_URL=http://169.254.169.252" in lines, command
+        assert "AWS_DEFAULT_REGION=eu-west-3" in lines, command
+        assert "PIP_INDEX_URL=https://user:pa$s@index.test/?a=b&c=d" in lines, command
+
+
+def test_cloud_config_makes_users_files_and_runs_commands(boot: Boot) -> None:
+    config = """\
+        #cloud-config
+        users:
+          - default
+          - {name: ada, groups: [adm], sudo: 'ALL=(ALL) NOPASSWD:ALL', ssh_authorized_keys: [ssh-ed25519 AAAAada]}
+        write_files:
+          - {path: /opt/a, content: "hi\\n", owner: 'ada:ada', permissions: '0600', defer: true}
+        runcmd: ['sudo -u ada sudo id -un', [cat, /opt/a]]
+        mounts: []
+        """
+    server = boot(textwrap.dedent(config))
+    server.until_first_boot_is_over()
+    log = server.said("cat /var/log/cloud-init-output.log").splitlines()
+    assert log == ["cloud-config: mounts: [] is not supported; it was ignored", "root", "hi"]
+    assert server.said("sudo stat -c '%U %a' /opt/a /home/ada/.ssh/authorized_keys") == "ada 600\nada 600\n"
+
+
+def test_no_user_data_is_no_error(boot: Boot) -> None:
+    server = boot("")
+    server.until_first_boot_is_over()
+    assert "metadata" not in server.console()
+
+
+def test_reboot_is_told_from_poweroff(boot: Boot) -> None:
+    server = boot("")
+    server.ssh("sudo reboot")
+    assert server.ended() == EXIT_REBOOT
+    server.off()
+    server.boot()
+    server.ssh("sudo shutdown -h now")
+    assert server.ended() == EXIT_POWEROFF
+
+
+def test_per_boot_scripts_run_at_each_boot_and_before_the_user_data(boot: Boot) -> None:
+    place = "/var/lib/cloud/scripts/per-boot"
+    script = f"""#!/bin/sh
+        mkdir -p {place}
+        for name in 20-b 10-a; do
+            printf '#!/bin/sh\\necho %s >>/var/ran; echo from %s\\n' $name $name >{place}/$name
+            chmod +x {place}/$name
+        done
+        echo exit 3 >{place}/30-not-executable
+        echo user data >>/var/ran
+    """
+    server = boot(textwrap.dedent(script))
+    server.until_first_boot_is_over()
+    assert server.said("cat /var/ran") == "user data\n"
+    server.ssh("sudo reboot")
+    assert server.ended() == EXIT_REBOOT
+    server.off()
+    server.boot()
+    log = "/var/log/cloud-init-output.log"
+    server.said(f"timeout 100 sh -c 'until grep -q 20-b {log}; do sleep 0.05; done'")
+    assert server.said("cat /var/ran") == "user data\n10-a\n20-b\n"
+
+
+def test_the_power_button_shuts_down_in_order(boot: Boot) -> None:
+    server = boot("")
+    program = "trap 'echo told >told; exit' TERM; touch up; while :; do sleep 1; done"
+    server.said(f'nohup sh -c "{program}" >/dev/null 2>&1 & {wait_for("up")}')
+    server.press_power_button()
+    assert server.ended() == EXIT_POWEROFF
+    assert (server.place / server.id / "upper/home/ec2-user/told").read_text() == "told\n"
+
+
+def test_a_process_that_ignores_sigterm_does_not_hold_it_up(boot: Boot) -> None:
+    server = boot("")
+    program = "trap '' TERM HUP; touch up; while :; do sleep 1; done"
+    server.said(f'nohup sh -c "{program}" >/dev/null 2>&1 & {wait_for("up")}')
+    server.ssh("sudo poweroff")
+    assert server.ended() == EXIT_POWEROFF
+
+
+def test_a_scheduled_shutdown_outlives_the_session_can_be_replaced_and_cancelled(boot: Boot) -> None:
+    server = boot("")
+    assert "use 'shutdown -c' to cancel" in server.ssh("sudo shutdown -P +60").stderr
+    assert "(power-off)" in server.said("sudo shutdown --show")
+    server.said("sudo shutdown -r +30")
+    assert "(reboot)" in server.said("sudo shutdown --show")
+    until(lambda: server.said("pgrep -fc 'shutdown -[Pr]'") == "1\n", "the replaced one to be gone")
+    server.said("sudo shutdown -c")
+    assert server.said("sudo shutdown --show") == "No shutdown is scheduled.\n"
+    assert server.ssh("shutdown now").returncode == 1
+    assert server.said("echo alive") == "alive\n"
+
+
+def test_a_shutdown_from_user_data_happens(boot: Boot) -> None:
+    server = boot("#!/bin/sh\nshutdown -P +60\nshutdown -P now\nsleep 60\n")
+    assert server.ended() == EXIT_POWEROFF
+    assert "going down for power-off NOW" in server.console()
+
+
+def test_sshd_comes_back_when_it_was_killed(boot: Boot) -> None:
+    server = boot("")
+    first = server.said("cat /run/sshd.pid")
+    server.ssh("sudo kill -9 $(cat /run/sshd.pid)")
+    # The first attempts are refused; ssh tries once a second.
+    assert server.said("cat /run/sshd.pid") != first

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from skylift.cloud.compute.server.lxcfs import FUSE, ensure_lxcfs, running_lxcfs, stop_lxcfs
+from skylift.cloud.compute.server.rootfs import is_mounted
+
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root"),
+    pytest.mark.skipif(not FUSE.exists(), reason=f"there is no {FUSE}"),
+]
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The directory of a cloud's own lxcfs, on a machine that has no other."""
+    monkeypatch.setattr("skylift.cloud.compute.server.lxcfs.SHARED", tmp_path / "none")
+    yield tmp_path / "lxcfs"
+    stop_lxcfs(tmp_path / "lxcfs")
+
+
+def process(own: Path) -> int:
+    """A descriptor of the process that serves it."""
+    return os.pidfd_open(int((own / "pid").read_text()))
+
+
+def test_one_that_runs_is_found_again(own: Path) -> None:
+    assert running_lxcfs(own) is None
+    place = ensure_lxcfs(own)
+    assert place == own / "mount"
+    assert "MemTotal" in (place / "proc/meminfo").read_text()
+    pid = (own / "pid").read_text()
+    assert ensure_lxcfs(own) == running_lxcfs(own) == place
+    assert (own / "pid").read_text() == pid
+
+
+def test_nothing_is_left_of_one_that_was_stopped(own: Path) -> None:
+    place = ensure_lxcfs(own)
+    assert place is not None
+    served_by = process(own)
+    stop_lxcfs(own)
+    assert select.select([served_by], [], [], 0)[0]
+    os.close(served_by)
+    assert not is_mounted(place)
+    assert not own.exists()
+    stop_lxcfs(own)
+
+
+def test_one_that_was_killed_is_replaced(own: Path) -> None:
+    place = ensure_lxcfs(own)
+    assert place is not None
+    served_by = process(own)
+    signal.pidfd_send_signal(served_by, signal.SIGKILL)
+    assert select.select([served_by], [], [], 60)[0]
+    os.close(served_by)
+    assert running_lxcfs(own) is None
+    assert ensure_lxcfs(own) == place
+    assert "MemTotal" in (place / "proc/meminfo").read_text()
+
+
+def test_servers_that_go_while_it_begins_do_not_keep_it_from_it(
+    own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it has a mount namespace of its own, which is to be without theirs: one is listed that is gone by then."""
+    listed = tmp_path / "bin" / "cut"
+    listed.parent.mkdir()
+    listed.write_text(
+        f'#!/bin/sh\nmkdir {tmp_path}/once && echo /run/skylift/none/lower\nexec {shutil.which("cut")} "$@"\n'
+    )
+    listed.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{listed.parent}:{os.environ['PATH']}")
+    monkeypatch.setattr("skylift.cloud.compute.server.lxcfs._may_read_pid_1", lambda: False)
+    assert ensure_lxcfs(own) == own / "mount"
+    assert (tmp_path / "once").exists()
+
+
+def test_one_ends_whichever_others_have_begun_meanwhile(
+    own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In mount namespaces of their own, which are copies of the one that has its mount."""
+    monkeypatch.setattr("skylift.cloud.compute.server.lxcfs._may_read_pid_1", lambda: False)
+    ensure_lxcfs(own)
+    served_by = process(own)
+    other = tmp_path / "other"
+    try:
+        assert ensure_lxcfs(other) == other / "mount"
+        stop_lxcfs(own)
+        assert select.select([served_by], [], [], 0)[0]
+    finally:
+        stop_lxcfs(other)
+        os.close(served_by)
+
+
+def test_a_machine_without_it_has_none(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(own))
+    assert ensure_lxcfs(own) is None
+
+
+def test_one_that_ends_at_once_leaves_servers_without(
+    own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = tmp_path / "bin" / "lxcfs"
+    broken.parent.mkdir()
+    broken.write_text("#!/bin/sh\necho no such thing >&2\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{broken.parent}:{os.environ['PATH']}")
+    assert ensure_lxcfs(own) is None
+    assert "no such thing" in caplog.text
+    assert not own.exists()

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import os
+import subprocess
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from skylift.cloud.compute.server.rootfs import Rootfs, RootfsError, SeedFile, is_mounted
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="chroot and chown need root")
+
+
+@needs_root
+def test_seed_files_are_owned_as_the_server_sees_them(tmp_path: Path) -> None:
+    rootfs = Rootfs(tmp_path / "image", tmp_path / "disk", tmp_path, uid_base=5_000_000)
+    rootfs.root.mkdir()
+    rootfs.write([SeedFile("/home/me/.ssh/authorized_keys", b"key", 0o600, 1000, 1001)])
+    written = rootfs.root / "home/me/.ssh/authorized_keys"
+    status = written.stat()
+    assert written.read_bytes() == b"key"
+    assert (status.st_uid, status.st_gid, status.st_mode & 0o777) == (5_001_000, 5_001_001, 0o600)
+    assert written.parent.stat().st_mode & 0o777 == 0o700
+
+
+@needs_root
+def test_a_directory_that_a_kill_left_ownerless_is_given_away_the_next_time(tmp_path: Path) -> None:
+    rootfs = Rootfs(tmp_path / "image", tmp_path / "disk", tmp_path, uid_base=5_000_000)
+    (rootfs.root / "home/me/.ssh").mkdir(parents=True)
+    rootfs.write([SeedFile("/home/me/.ssh/authorized_keys", b"key", 0o600, 1000, 1001)])
+    assert (rootfs.root / "home/me/.ssh").stat().st_uid == 5_001_000
+
+
+@needs_root
+def test_a_link_in_the_image_does_not_lead_out(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    rootfs = Rootfs(tmp_path / "image", tmp_path / "disk", tmp_path, uid_base=5_000_000)
+    rootfs.root.mkdir()
+    (rootfs.root / "etc").symlink_to(outside)
+    (rootfs.root / outside.relative_to("/")).mkdir(parents=True)
+    rootfs.write([SeedFile("/etc/hostname", b"x")])
+    assert list(outside.iterdir()) == []
+    assert (rootfs.root / outside.relative_to("/") / "hostname").read_bytes() == b"x"
+
+
+@needs_root
+def test_writing_leaves_this_process_where_it_was(tmp_path: Path) -> None:
+    rootfs = Rootfs(tmp_path / "image", tmp_path / "disk", tmp_path, uid_base=5_000_000)
+    rootfs.root.mkdir()
+    before = Path("/").stat()
+    rootfs.write([SeedFile("/x", b"")])
+    assert Path("/").stat().st_ino == before.st_ino
+    assert Path(__file__).exists()
+
+
+@needs_root
+def test_a_mount_that_stays_is_an_error_and_its_content_is_safe(tmp_path: Path) -> None:
+    rootfs = Rootfs(tmp_path / "image", tmp_path / "disk", tmp_path, uid_base=5_000_000)
+    rootfs.image.mkdir()
+    (rootfs.image / "precious").touch()
+    rootfs.lower.mkdir()
+    with ExitStack() as end:
+        for _ in range(2):
+            subprocess.run(["mount", "--bind", str(rootfs.image), str(rootfs.lower)], check=True)
+            end.callback(subprocess.run, ["umount", str(rootfs.lower)], check=False, stderr=subprocess.DEVNULL)
+        with pytest.raises(RootfsError, match="cannot remove the mount point"):
+            rootfs.unmount()
+        rootfs.unmount()
+        assert not rootfs.lower.exists()
+    assert (rootfs.image / "precious").exists()
+
+
+def test_mounts_are_known_by_the_kernels_table(tmp_path: Path) -> None:
+    assert is_mounted(Path("/proc"))
+    assert not is_mounted(tmp_path)

@@ -1,0 +1,127 @@
+"""Servers under a runtime that is a shell script: what is asked of it, and what becomes of its refusals."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from queue import SimpleQueue
+
+import pytest
+
+from skylift.cloud.compute.server import server
+from skylift.cloud.compute.server.oci import ServerPlan
+from skylift.cloud.compute.server.server import Programs, RuntimeRefused, Servers
+
+RUNTIME = """\
+#!/bin/sh
+# --root STATE COMMAND ...
+here=$(dirname "$0")
+shift 2
+case $1 in
+    list) cat "$here/list" ;;
+    kill)
+        echo "$3" >>"$here/asked"
+        [ ! -e "$here/$3" ] || . "$here/$3"
+        ;;
+esac
+"""
+
+
+class Runtime:
+    """One server, whose init is a process of the test's."""
+
+    def __init__(self, place: Path, end: ExitStack) -> None:
+        self._place = place
+        self.init = subprocess.Popen(["sleep", "60"])
+        end.callback(self.init.wait)
+        end.callback(self.init.kill)
+        program = place / "runc"
+        program.write_text(RUNTIME)
+        program.chmod(0o755)
+        self._say([{"id": "i-1", "pid": self.init.pid, "status": "running"}])
+        self.servers = Servers(
+            place / "run/1", place / "disks", "group", Programs(str(program), "/nowhere"), lambda *_: None
+        )
+        end.callback(self.servers.close)
+
+    def _say(self, servers: list[dict[str, object]]) -> None:
+        (self._place / "list").write_text(json.dumps(servers))
+
+    def on(self, number: str, *lines: str) -> None:
+        """What happens when the server is sent this signal."""
+        (self._place / number).write_text("\n".join([f"cd {self._place}", *lines, ""]))
+
+    @property
+    def asked(self) -> list[str]:
+        return (self._place / "asked").read_text().split()
+
+
+@pytest.fixture
+def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runtime]:
+    monkeypatch.setattr(server.cgroup, "remove", lambda group: None)
+    monkeypatch.setattr(server, "ASK_AGAIN", 0.01)
+    with ExitStack() as end:
+        yield Runtime(tmp_path, end)
+
+
+GONE = "echo null >list"
+
+
+def test_a_server_that_does_not_hear_is_asked_again(runtime: Runtime) -> None:
+    runtime.on("PWR", f"[ $(grep -c PWR asked) -lt 3 ] || {GONE}")
+    runtime.servers.remove_all(grace=60)
+    assert runtime.asked == ["PWR"] * 3
+
+
+def test_one_that_never_hears_loses_its_plug(runtime: Runtime) -> None:
+    runtime.on("KILL", GONE)
+    runtime.servers.remove_all(grace=0.05)
+    assert runtime.asked[-1] == "KILL"
+
+
+@pytest.mark.parametrize("number", ["PWR", "KILL"])
+def test_one_that_ends_as_it_is_asked_is_no_error(runtime: Runtime, number: str) -> None:
+    runtime.on(number, GONE, "exit 1")
+    runtime.servers.remove_all(grace=60 if number == "PWR" else 0)
+    assert runtime.asked == [number]
+
+
+def test_a_refusal_to_end_one_that_runs_is_an_error(runtime: Runtime) -> None:
+    runtime.on("KILL", "exit 1")
+    with pytest.raises(RuntimeRefused):
+        runtime.servers.remove_all(grace=0)
+
+
+def test_a_monitor_that_cannot_start_leaves_nothing_open(
+    runtime: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Servers, "_furnish", lambda *_: None)
+    plan = ServerPlan("i-2", tmp_path, tmp_path, 1_000_000_000, "host", 1, 1 << 30)
+    before = sorted(os.listdir("/proc/self/fd"))
+    with pytest.raises(RuntimeRefused, match="No such file"):
+        runtime.servers.create(plan, ())
+    assert sorted(os.listdir("/proc/self/fd")) == before
+
+
+def test_an_end_that_cannot_be_told_does_not_keep_others_from_being_told(tmp_path: Path) -> None:
+    ends: SimpleQueue[tuple[str, int | None]] = SimpleQueue()
+
+    def told(server_id: str, code: int | None) -> None:
+        if server_id == "i-1":
+            raise RuntimeError("can't start new thread")
+        ends.put((server_id, code))
+
+    servers = Servers(tmp_path / "run/1", tmp_path / "disks", "group", Programs("", ""), told)
+    # Nobody can read how this one has ended.
+    (tmp_path / "run/1/exits/i-2").mkdir()
+    for server_id in ("i-1", "i-2"):
+        init = subprocess.Popen(["sleep", "60"])
+        assert servers._watch.add(server_id, init.pid)
+        init.kill()
+        init.wait()
+    assert ends.get(timeout=30) == ("i-2", None)
+    servers.close()

@@ -1,0 +1,97 @@
+"""How networks follow the store."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from skylift.cloud.compute.network.error import ListenRefused
+from skylift.cloud.compute.network.plan import VpcPlan
+from skylift.cloud.domain.network import Vpc
+from skylift.cloud.loops.vpc.network import NetworkLoop
+from skylift.cloud.store.database import Database
+
+
+class Networks:
+    def apply(self, plans: list[VpcPlan]) -> dict[str, Exception]:
+        assert plans == []
+        return {}
+
+
+def test_who_is_told_of_vpcs_and_fails_is_told_again(tmp_path: Path) -> None:
+    told: list[Any] = []
+
+    def on_vpcs(vpcs: Any) -> dict[str, Exception]:
+        told.append(vpcs)
+        if len(told) == 1:
+            raise OSError("no more files can be open")
+        return {}
+
+    with closing(Database(tmp_path / "state.db")) as database:
+        loop = NetworkLoop(database, Networks(), on_vpcs, lambda _: None)
+        with pytest.raises(OSError, match="no more files"):
+            loop.step()
+        for _ in range(2):
+            loop.step()
+    assert told == [{}, {}]
+
+
+class Kernel:
+    """Makes networks but for VPCs that are told to fail, and counts how often it was asked."""
+
+    def __init__(self) -> None:
+        self.failing: dict[str, Exception] = {}
+        self.asked = 0
+
+    def apply(self, plans: list[VpcPlan]) -> dict[str, Exception]:
+        self.asked += 1
+        return dict(self.failing)
+
+
+def test_a_vpc_that_fails_is_tried_again_and_only_who_needs_it_hears_of_it(tmp_path: Path) -> None:
+    kernel, wakes, told = Kernel(), list[float](), list[set[str]]()
+    kernel.failing["vpc-1"] = ListenRefused("no")
+
+    def on_vpcs(vpcs: Any) -> dict[str, Exception]:
+        told.append(set(vpcs))
+        return {}
+
+    with closing(Database(tmp_path / "state.db")) as database:
+        with database.write() as tx:
+            for name in ("vpc-0", "vpc-1"):
+                tx.add(Vpc(name, "10.0.0.0/16"))
+        loop = NetworkLoop(database, kernel, on_vpcs, wakes.append)
+        with pytest.raises(ListenRefused):
+            loop.step()
+        loop.sync()
+        loop.sync({"vpc-0"})
+        with pytest.raises(ListenRefused):
+            loop.sync({"vpc-0", "vpc-1"})
+        # All can be listened in that could be before: who cannot be says so itself.
+        assert told == [{"vpc-0", "vpc-1"}] * 4
+        assert (kernel.asked, wakes) == (4, [1.0, 2.0, 4.0, 8.0])
+        kernel.failing.clear()
+        loop.step()
+        loop.step()
+        assert kernel.asked == 5
+        kernel.failing["vpc-0"] = ListenRefused("no")
+        with database.write() as tx:
+            tx.add(Vpc("vpc-2", "10.0.0.0/16"))
+        loop.sync({"vpc-2"})
+        assert wakes[4:] == [1.0]
+
+
+def test_a_vpc_where_nobody_listens_is_one_that_fails(tmp_path: Path) -> None:
+    refused: dict[str, Exception] = {"vpc-0": ListenRefused("no")}
+    with closing(Database(tmp_path / "state.db")) as database:
+        with database.write() as tx:
+            tx.add(Vpc("vpc-0", "10.0.0.0/16"))
+        loop = NetworkLoop(database, Kernel(), lambda _: dict(refused), lambda _: None)
+        with pytest.raises(ListenRefused):
+            loop.sync({"vpc-0"})
+        loop.sync()
+        refused.clear()
+        loop.sync({"vpc-0"})
