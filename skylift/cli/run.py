@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from skylift.runner.job.job import Job, Program
     from skylift.runner.job.outcome import Outcome
     from skylift.runner.job.settings import Settings
-    from skylift.runner.launch.submit import Taken
+    from skylift.runner.launch.stages import Launched
     from skylift.runner.watch.forward import Forward
 
 COMMAND_FLAG = "--program-is-a-command"
@@ -353,15 +353,15 @@ def run_job(
     return with_interrupts(Run(job, settings, screen, seat, Forwards(ways)))
 
 
-def submit_job(job: Job, settings: Settings, screen: Screen) -> tuple[str, Taken | Outcome]:
+def submit_job(job: Job, settings: Settings, screen: Screen) -> tuple[str, Launched | Outcome]:
     """The job's name, and its server; an outcome when it was interrupted before there was one."""
-    from skylift.runner.launch.submit import Submission
+    from skylift.runner.flow import Submission
     from skylift.runner.steps import Clock
 
     return job.name, with_interrupts(Submission(job, settings, screen, Clock(screen), alone=True))
 
 
-def _tell_detached(name: str, taken: Taken | Outcome, screen: Screen, *, quiet: bool, as_json: bool) -> None:
+def _tell_detached(name: str, taken: Launched | Outcome, screen: Screen, *, quiet: bool, as_json: bool) -> None:
     from skylift.runner.job.outcome import Outcome
 
     screen.finish()

@@ -1,13 +1,23 @@
-"""A run: provision a server, ship the job, run it, stream its output, collect its results, turn the server off."""
+"""A run: check, provision, ship, launch, stream, collect, turn off. `session.py` has the second half."""
 
 from __future__ import annotations
 
+import asyncio
+import tempfile
+
 from skylift.runner.job.job import Job
-from skylift.runner.job.outcome import Outcome
+from skylift.runner.job.outcome import INTERRUPTED, Outcome
 from skylift.runner.job.settings import Settings
-from skylift.runner.launch.submit import Submission, Taken
+from skylift.runner.launch.bucket import ensure_bucket
+from skylift.runner.launch.check import check
+from skylift.runner.launch.provision import provision
+from skylift.runner.launch.stages import Checked, Launched, Provisioned
+from skylift.runner.launch.start import Start
+from skylift.runner.launch.take_over import TakeOver
+from skylift.runner.launch.undo import Undo
 from skylift.runner.session import Attendance, Visit
-from skylift.runner.steps import Clock
+from skylift.runner.ship.upload import Shipping
+from skylift.runner.steps import Clock, in_thread, together
 from skylift.runner.watch.forward import Forwards
 from skylift.runner.watcher import Keyboard, Watcher
 
@@ -26,40 +36,112 @@ class Run:
         self._job, self._watcher = job, watcher
         self._keyboard, self._forwards = keyboard, forwards or Forwards(())
         self._clock = Clock(watcher)
-        self._submission = Submission(job, settings, watcher, self._clock)
-        self._attendance: Attendance | None = None
+        self._stage: Submission | Attendance = Submission(job, settings, watcher, self._clock)
 
     async def run(self) -> Outcome:
         """Raises SkyliftError when the run failed before its program ended; what had been made is then undone."""
         await self._forwards.open()
         try:
-            taken = await self._submission.run()
-            if isinstance(taken, Outcome):
-                return taken
-            self._attendance = self._attend(taken)
-            return await self._attendance.run()
+            launched = await self._stage.run()
+            if isinstance(launched, Outcome):
+                return launched
+            self._stage = self._attend(launched)
+            return await self._stage.run()
         finally:
             await self._forwards.close()
 
     def interrupt(self) -> None:
-        (self._attendance or self._submission).interrupt()
+        self._stage.interrupt()
 
-    def _attend(self, taken: Taken) -> Attendance:
+    def _attend(self, launched: Launched) -> Attendance:
         job = self._job
         visit = Visit(
             name=job.name,
             home=job.home,
             keep=job.keep,
             instance_type=job.instance_type,
-            server=taken.server,
-            way_in=taken.way_in,
+            server=launched.server,
+            way_in=launched.host_keys,
             started_it=True,
-            connection=taken.connection,
+            connection=launched.connection,
             interactive=job.terminal is not None,
             choice=job.choice.as_json() if job.choice is not None else None,
             spot=job.spot is not None,
             outputs=job.outputs,
             script=job.program.target if job.program.kind == "script" else "",
-            deadline=taken.deadline,
+            deadline=launched.deadline,
         )
-        return Attendance(taken.account, visit, self._watcher, self._clock, self._keyboard, self._forwards)
+        return Attendance(launched.account, visit, self._watcher, self._clock, self._keyboard, self._forwards)
+
+
+class Submission:
+    """The first half: one job, from here to its server. `run` may be called once; `interrupt` is Ctrl-C.
+
+    With `alone`, nobody stays to watch: the server must have said that the job is its own.
+    """
+
+    def __init__(self, job: Job, settings: Settings, watcher: Watcher, clock: Clock, *, alone: bool = False) -> None:
+        self._job, self._settings, self._watcher, self._clock = job, settings, watcher, clock
+        self._alone = alone
+        self._interrupted = False
+        self._instance: str | None = None
+        self._task: asyncio.Task[Launched] | None = None
+
+    async def run(self) -> Launched | Outcome:
+        """An outcome when it was interrupted. Raises SkyliftError when it failed; what had been made is then undone."""
+        self._task = asyncio.ensure_future(self._run())
+        try:
+            return await self._task
+        except asyncio.CancelledError:
+            if not self._interrupted:
+                raise
+        return Outcome(
+            name=self._job.name,
+            state="cancelled",
+            exit_code=INTERRUPTED,
+            reason="Interrupted.",
+            instance=self._instance,
+            instance_type=self._job.instance_type,
+            seconds=self._clock.elapsed(),
+            steps=dict(self._clock.seconds),
+        )
+
+    def interrupt(self) -> None:
+        assert self._task is not None
+        self._interrupted = True
+        self._watcher.note("Interrupted before the program started; taking everything down.")
+        self._task.cancel()
+
+    async def _run(self) -> Launched:
+        with tempfile.TemporaryFile(prefix="skylift-") as archive:
+            checked = await check(self._job, self._settings, self._clock, archive)
+            shipping = Shipping(checked.account, self._watcher, self._clock)
+            async with Undo(checked.account, self._job.name, self._watcher, lambda: self._interrupted) as undo:
+                try:
+                    launched = await self._take_over(checked, shipping, undo)
+                    if launched is None:
+                        provisioned = await self._provision_and_ship(checked, shipping, undo)
+                        launched = await self._launch(checked, provisioned, undo)
+                finally:
+                    self._instance = undo.instance
+                undo.keep()
+        return launched
+
+    async def _take_over(self, checked: Checked, shipping: Shipping, undo: Undo) -> Launched | None:
+        return await TakeOver(checked, shipping, undo, self._watcher, self._clock, alone=self._alone).run()
+
+    async def _provision_and_ship(self, checked: Checked, shipping: Shipping, undo: Undo) -> Provisioned:
+        """At the same time; both wait for the bucket where they need it."""
+        api, bucket = checked.account.api, checked.account.bucket
+        bucket_ready = asyncio.ensure_future(in_thread(ensure_bucket, api, bucket))
+        try:
+            provisioned: Provisioned
+            provisioned, _ = await together(
+                provision(checked, undo, self._clock, bucket_ready), shipping.send(checked.shipment, bucket_ready)
+            )
+        finally:
+            await asyncio.gather(bucket_ready, return_exceptions=True)
+        return provisioned
+
+    async def _launch(self, checked: Checked, provisioned: Provisioned, undo: Undo) -> Launched:
+        return await Start(checked, undo, self._watcher, self._clock, alone=self._alone).run(provisioned)

@@ -25,7 +25,7 @@ from skylift.runner.launch import fleet, role
 from skylift.runner.launch import server as launch
 from skylift.runner.launch.host_keys import WayIn
 from skylift.runner.launch.kept_server import put_roles_away
-from skylift.runner.launch.submit import write_off
+from skylift.runner.launch.undo import write_off
 from skylift.runner.price.run_price import with_price
 from skylift.runner.remote.account import Account
 from skylift.runner.remote.reconnect import Lifeline

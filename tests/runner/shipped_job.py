@@ -22,7 +22,7 @@ from skylift.runner.launch.bucket import ensure_bucket
 from skylift.runner.plan.plan_job import Order, plan_job
 from skylift.runner.remote.api import Api
 from skylift.runner.ship.archive import whole_archive
-from skylift.runner.ship.blob_store import SHELF
+from skylift.runner.ship.blob_store import BLOBS
 from skylift.runner.ship.bundle import write_archive
 
 # A program that is over at once may have taken its server along before anybody has opened the door.
@@ -51,8 +51,8 @@ class Shipped:
         content = {**json.loads(text), **record}
         assert self._api.put(self._bucket, self.prefix.record, json.dumps(content).encode(), first=True)
         self._api.put(self._bucket, self.prefix.supervisor, whole_archive())
-        self._api.put(self._bucket, SHELF + digest, archive.getvalue())
-        self.bundle = SHELF + digest
+        self._api.put(self._bucket, BLOBS + digest, archive.getvalue())
+        self.bundle = BLOBS + digest
         if job.env:
             self._api.put(self._bucket, self.prefix.env, encode_env(job))
         return job

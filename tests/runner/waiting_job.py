@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from runner_bench import Machine, until
 from whole_run import Seen
 
+from skylift.runner.flow import Submission
 from skylift.runner.job.job import Job
 from skylift.runner.job.settings import Settings
-from skylift.runner.launch.submit import Submission, Taken
+from skylift.runner.launch.stages import Launched
 from skylift.runner.steps import Clock
 
 WAITS = """
@@ -28,12 +29,12 @@ sys.exit(7)
 @dataclass(frozen=True)
 class WaitingJob:
     name: str
-    taken: Taken
+    taken: Launched
 
 
-def submit(job: Job, settings: Settings, watcher: Seen) -> Taken:
+def submit(job: Job, settings: Settings, watcher: Seen) -> Launched:
     taken = asyncio.run(Submission(job, settings, watcher, Clock(watcher), alone=True).run())
-    assert isinstance(taken, Taken)
+    assert isinstance(taken, Launched)
     return taken
 
 

@@ -30,8 +30,8 @@ from skylift.runner.launch.fleet import (
 from skylift.runner.launch.server import live_servers, terminate
 from skylift.runner.price.price import DISK, hourly_cost
 from skylift.runner.remote.account import Account
-from skylift.runner.ship.blob_store import SHELF as INPUTS
-from skylift.runner.ship.prebuilt import SHELF
+from skylift.runner.ship.blob_store import BLOBS as INPUTS
+from skylift.runner.ship.prebuilt import ENVIRONMENTS
 from skylift.runner.text.duration import moment
 
 STARTING = SETUP_ALLOWANCE
@@ -313,7 +313,7 @@ class Sweep:
         bucket = self._account.bucket
         newest: dict[str, float] = {}
         whole: set[str] = set()
-        for each in self._api.pages("s3", "list_objects_v2", "Contents", Bucket=bucket, Prefix=f"{SHELF}/"):
+        for each in self._api.pages("s3", "list_objects_v2", "Contents", Bucket=bucket, Prefix=f"{ENVIRONMENTS}/"):
             place, _, name = str(each["Key"]).rpartition("/")
             newest[place] = max(newest.get(place, 0), each["LastModified"].timestamp())
             whole |= {place} if name == "index.json" else set()

@@ -19,7 +19,7 @@ from skylift.runner.job.job import NAME_FORM
 from skylift.runner.job.record import Prefix
 from skylift.runner.job.tags import TAG_JOB, job_of, job_tags
 from skylift.runner.remote.api import Api
-from skylift.runner.ship.prebuilt import SHELF, Prebuilt, environment_statements
+from skylift.runner.ship.prebuilt import ENVIRONMENTS, Prebuilt, environment_statements
 
 PATH = "/skylift/"
 BOUNDARY = "skylift-boundary-4"
@@ -158,7 +158,7 @@ def boundary_policy(account: str, buckets: Sequence[str] = ()) -> dict[str, Any]
                 "Sid": "Environments",
                 "Effect": "Allow",
                 "Action": ["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"],
-                "Resource": f"arn:aws:s3:::skylift-{account}-*/{SHELF}/*",
+                "Resource": f"arn:aws:s3:::skylift-{account}-*/{ENVIRONMENTS}/*",
             },
             {
                 "Sid": "EndItself",

@@ -21,14 +21,14 @@ from skylift.runner.remote.api import Api
 from skylift.runner.ship.bundle import mode_of, open_sent
 from skylift.runner.text.visible import shown
 
-SHELF = "inputs/sha256/"
+BLOBS = "inputs/sha256/"
 _PART = 16 << 20
 _PARTS = 9999
 _AT_A_TIME = 4
 
 
 @dataclass(frozen=True)
-class Parcel:
+class Blob:
     """Bytes to send, as they were when looked at. `name` is for the user; `open` gives them from their start."""
 
     name: str
@@ -38,7 +38,7 @@ class Parcel:
 
     @property
     def key(self) -> str:
-        return SHELF + self.sha256
+        return BLOBS + self.sha256
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,13 @@ class LargeFile:
 
     place: str
     mode: int
-    parcel: Parcel
+    blob: Blob
 
     def as_record(self) -> dict[str, Any]:
-        return {"place": self.place, "mode": self.mode, "sha256": self.parcel.sha256, "size": self.parcel.size}
+        return {"place": self.place, "mode": self.mode, "sha256": self.blob.sha256, "size": self.blob.size}
 
 
-def parcel_of_archive(archive: IO[bytes]) -> Parcel:
+def blob_of_archive(archive: IO[bytes]) -> Blob:
     """The bundle, in an open file that stays open."""
 
     def reopen() -> AbstractContextManager[IO[bytes]]:
@@ -62,7 +62,7 @@ def parcel_of_archive(archive: IO[bytes]) -> Parcel:
 
     with reopen() as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
-        return Parcel("The bundle", digest, file.tell(), reopen)
+        return Blob("The bundle", digest, file.tell(), reopen)
 
 
 def large_files(bundle: Bundle) -> tuple[LargeFile, ...]:
@@ -78,12 +78,12 @@ def _large_file(sent: SentFile) -> LargeFile:
             mode = mode_of(os.fstat(file.fileno()))
             digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
             name = shown(sent.path)
-            return LargeFile(sent.place, mode, Parcel(name, digest, file.tell(), lambda: open_sent(sent)))
+            return LargeFile(sent.place, mode, Blob(name, digest, file.tell(), lambda: open_sent(sent)))
     except OSError as error:
         raise UsageError(f"{shown(sent.path)} cannot be read: {error.strerror}.") from None
 
 
-class Shelf:
+class BlobStore:
     """The inputs of one bucket."""
 
     def __init__(self, api: Api, bucket: str) -> None:
@@ -94,45 +94,45 @@ class Shelf:
         """End a sending that is under way, with RunError there."""
         self._stop.set()
 
-    def missing(self, parcels: Sequence[Parcel]) -> list[Parcel]:
+    def missing(self, blobs: Sequence[Blob]) -> list[Blob]:
         """Of these, what has to be sent; each content once."""
-        different = list({parcel.sha256: parcel for parcel in parcels}.values())
+        different = list({blob.sha256: blob for blob in blobs}.values())
         with ThreadPoolExecutor(_AT_A_TIME) as pool:
             found = list(pool.map(self._has, different))
-        return [parcel for parcel, there in zip(different, found, strict=True) if not there]
+        return [blob for blob, there in zip(different, found, strict=True) if not there]
 
-    def _has(self, parcel: Parcel) -> bool:
+    def _has(self, blob: Blob) -> bool:
         try:
-            found = self._api.call("s3", "head_object", Bucket=self._bucket, Key=parcel.key)
+            found = self._api.call("s3", "head_object", Bucket=self._bucket, Key=blob.key)
         except Refused as error:
             if error.code != "404":
                 raise
             return False
-        return bool(found["ContentLength"] == parcel.size)
+        return bool(found["ContentLength"] == blob.size)
 
-    def send(self, parcel: Parcel, progress: Callable[[int], None]) -> None:
+    def send(self, blob: Blob, progress: Callable[[int], None]) -> None:
         """It is there when all of it is. Raises RunError for a file that is not what it was a moment ago."""
         try:
-            content = parcel.open()
+            content = blob.open()
         except OSError:
-            raise _changed(parcel) from None
+            raise _changed(blob) from None
         with content as file:
-            if parcel.size > _PART:
-                _Sending(self._api, self._bucket, parcel, file, self._stop).run(progress)
+            if blob.size > _PART:
+                _Sending(self._api, self._bucket, blob, file, self._stop).run(progress)
                 return
             body = file.read()
-            if hashlib.sha256(body).hexdigest() != parcel.sha256:
-                raise _changed(parcel)
-            self._api.put(self._bucket, parcel.key, body)
-            progress(parcel.size)
+            if hashlib.sha256(body).hexdigest() != blob.sha256:
+                raise _changed(blob)
+            self._api.put(self._bucket, blob.key, body)
+            progress(blob.size)
 
 
 class _Sending:
     """One upload in parts. They are read and hashed in order, and sent side by side."""
 
-    def __init__(self, api: Api, bucket: str, parcel: Parcel, file: IO[bytes], stop: threading.Event) -> None:
-        self._api, self._bucket, self._parcel, self._file, self._stop = api, bucket, parcel, file, stop
-        self._part = max(_PART, -(-parcel.size // _PARTS))
+    def __init__(self, api: Api, bucket: str, blob: Blob, file: IO[bytes], stop: threading.Event) -> None:
+        self._api, self._bucket, self._blob, self._file, self._stop = api, bucket, blob, file, stop
+        self._part = max(_PART, -(-blob.size // _PARTS))
         self._reading = threading.Lock()
         self._digest = hashlib.sha256()
         self._sent: dict[int, dict[str, Any]] = {}
@@ -140,7 +140,7 @@ class _Sending:
         self._failed = False
 
     def run(self, progress: Callable[[int], None]) -> None:
-        where = {"Bucket": self._bucket, "Key": self._parcel.key}
+        where = {"Bucket": self._bucket, "Key": self._blob.key}
         # Said at each step: S3 takes parts of the algorithm that the upload was begun with, and wants to hear their
         # checksums again at its end.
         begun = self._api.call("s3", "create_multipart_upload", **where, ChecksumAlgorithm="CRC32")
@@ -150,13 +150,13 @@ class _Sending:
                 list(pool.map(lambda _: self._work(upload, progress), range(_AT_A_TIME)))
             if self._stop.is_set():
                 raise RunError("The sending of inputs was interrupted.")
-            if self._digest.hexdigest() != self._parcel.sha256:
-                raise _changed(self._parcel)
+            if self._digest.hexdigest() != self._blob.sha256:
+                raise _changed(self._blob)
             parts = [{"PartNumber": number, **told} for number, told in sorted(self._sent.items())]
             try:
                 self._api.call("s3", "complete_multipart_upload", **upload, MultipartUpload={"Parts": parts})
             except Refused as error:
-                if not self._api.is_complete(error, self._bucket, self._parcel.key, self._parcel.size):
+                if not self._api.is_complete(error, self._bucket, self._blob.key, self._blob.size):
                     raise
         except BaseException:
             with suppress(SkyliftError):  # S3 may be out of reach: `skylift sweep` finds the upload
@@ -186,5 +186,5 @@ class _Sending:
             return (self._read, data) if data else None
 
 
-def _changed(parcel: Parcel) -> RunError:
-    return RunError(f"{parcel.name} was changed while it was being sent.", "Send it when nothing writes to it.")
+def _changed(blob: Blob) -> RunError:
+    return RunError(f"{blob.name} was changed while it was being sent.", "Send it when nothing writes to it.")

@@ -18,7 +18,7 @@ from skylift.runner.errors import Refused
 from skylift.runner.remote.api import Api
 from skylift.runner.ship.recipe import Recipe
 
-SHELF = "envs"
+ENVIRONMENTS = "envs"
 STALE = 7 * 86400
 """Seconds after which what no lock decides is resolved anew."""
 
@@ -42,7 +42,7 @@ class Prebuilt:
 
 def find_prebuilt(api: Api, bucket: str, recipe: Recipe, image: str, now: float) -> Prebuilt:
     """The newest that is whole, or a new place."""
-    base = f"{SHELF}/{recipe.digest}/{image}/"
+    base = f"{ENVIRONMENTS}/{recipe.digest}/{image}/"
     try:
         found = api.pages("s3", "list_objects_v2", "Contents", Bucket=bucket, Prefix=base)
     except Refused as error:

@@ -23,7 +23,7 @@ from skylift.runner.launch.bucket import ensure_bucket
 from skylift.runner.launch.server import live_servers, terminate
 from skylift.runner.remote.account import Account, open_account
 from skylift.runner.remote.api import Api
-from skylift.runner.ship.blob_store import SHELF
+from skylift.runner.ship.blob_store import BLOBS
 
 
 class Left:
@@ -100,7 +100,7 @@ def test_a_stopped_server_of_which_everything_has_come_is_left_over(left: Left) 
 def test_inputs_stay_as_long_as_a_job_is_known_that_was_given_them(left: Left) -> None:
     bucket = left.account.bucket
     for digest in ("a" * 64, "b" * 64, "c" * 64):
-        left.api.put(bucket, SHELF + digest, b"x")
+        left.api.put(bucket, BLOBS + digest, b"x")
     record = {"created": left.now, "deadline": left.now + 7200, "bundle_sha256": "a" * 64}
     record["large"] = [{"place": "big", "sha256": "b" * 64}]
     left.api.put(bucket, Prefix("ended").record, json.dumps(record).encode())
@@ -114,17 +114,17 @@ def test_inputs_stay_as_long_as_a_job_is_known_that_was_given_them(left: Left) -
     left.api.put(bucket, Prefix("new").record, json.dumps(record).encode())
     for each in found:
         each.remove()
-    assert left.api.get(bucket, SHELF + "c" * 64) == b"x"
+    assert left.api.get(bucket, BLOBS + "c" * 64) == b"x"
     Jobs(left.account.settings).remove("ended")
     for each in Sweep(left.account, time.time() + STARTING + 1).find():
         each.remove()
-    assert left.api.get(bucket, SHELF + "a" * 64) is None
-    assert left.api.get(bucket, SHELF + "b" * 64) == b"x"
+    assert left.api.get(bucket, BLOBS + "a" * 64) is None
+    assert left.api.get(bucket, BLOBS + "b" * 64) == b"x"
 
 
 def test_an_input_that_was_begun_and_given_up(left: Left, monkeypatch: pytest.MonkeyPatch) -> None:
     bucket, uploads = left.account.bucket, left.api.uploads
-    left.api.call("s3", "create_multipart_upload", Bucket=bucket, Key=SHELF + "d" * 64)
+    left.api.call("s3", "create_multipart_upload", Bucket=bucket, Key=BLOBS + "d" * 64)
 
     def begun_now(bucket: str, prefix: str) -> list[Any]:
         """moto says the same day of 2010 of each."""
@@ -135,7 +135,7 @@ def test_an_input_that_was_begun_and_given_up(left: Left, monkeypatch: pytest.Mo
     assert left.found(86401) == {("uploads", "-", "begun more than a day ago")}
     for each in Sweep(left.account, time.time() + 86401).find():
         each.remove()
-    assert uploads(bucket, SHELF) == []
+    assert uploads(bucket, BLOBS) == []
 
 
 def test_each_with_its_reason(left: Left) -> None:

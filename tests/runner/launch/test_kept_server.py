@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from contextlib import AsyncExitStack
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -29,9 +28,12 @@ from skylift.runner.launch.fleet import fleet_request, template_request
 from skylift.runner.launch.key import ensure_key
 from skylift.runner.launch.network import Network
 from skylift.runner.launch.server import launch_request, live_servers
-from skylift.runner.launch.submit import Cargo, Submission
+from skylift.runner.launch.stages import Checked
+from skylift.runner.launch.take_over import TakeOver
+from skylift.runner.launch.undo import Undo
 from skylift.runner.remote.account import Account, open_account
-from skylift.runner.ship.blob_store import Parcel
+from skylift.runner.ship.blob_store import Blob
+from skylift.runner.ship.upload import Shipment, Shipping, Upload
 from skylift.runner.steps import Clock
 
 
@@ -110,12 +112,14 @@ def test_a_server_that_has_ended_while_all_was_sent(yard: Yard, tmp_path: Path, 
     assert found is not None
     yard.api.put(yard.account.bucket, Prefix("kept").next, b'{"job": null}')
     yard.api.call("ec2", "terminate_instances", InstanceIds=[instance])
-    submission = Submission(order(tmp_path, "", name="one"), yard.account.settings, seen, Clock(seen))
-    submission._open = yard.account
+    job = order(tmp_path, "", name="one")
+    upload = Upload(Blob("", "0", 0, BytesIO), (), ())
+    checked = Checked(yard.account, Shipment(job, 9_000, upload, None, None), "ami-1", None, "fit", (found.server,))
+    shipping = Shipping(yard.account, seen, Clock(seen))
 
     async def take(server: Server) -> bool:
-        async with AsyncExitStack() as undo:
-            return await submission._make_ready_and_take(undo, server, Cargo(Parcel("", "0", 0, BytesIO), (), ()))
+        async with Undo(yard.account, "one", seen, lambda: False) as undo:
+            return await TakeOver(checked, shipping, undo, seen, Clock(seen), alone=False).take(server)
 
     assert not asyncio.run(take(found.server))
     assert yard.account.status("one") is None, "nothing was given up, either"

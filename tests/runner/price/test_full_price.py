@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from contextlib import AsyncExitStack
+from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,19 +16,21 @@ from skylift.runner.errors import LaunchFailed
 from skylift.runner.job.job import Program, Spot
 from skylift.runner.job.server import Server
 from skylift.runner.job.settings import Settings
-from skylift.runner.launch import fleet, submit
+from skylift.runner.launch import fleet, undo
 from skylift.runner.launch import server as launch
 from skylift.runner.launch.fleet import Fleet
 from skylift.runner.launch.key import KeyPair
 from skylift.runner.launch.network import Network
 from skylift.runner.launch.role import JobRole
-from skylift.runner.launch.submit import Site, Submission
+from skylift.runner.launch.stages import Checked, Launched, Provisioned
+from skylift.runner.launch.start import Start
+from skylift.runner.launch.undo import Undo
 from skylift.runner.plan.plan_job import Order, plan_job
+from skylift.runner.ship.blob_store import Blob
+from skylift.runner.ship.upload import Shipment, Upload
 from skylift.runner.steps import Clock
 
-SITE = Site(
-    "bucket",
-    "ami-1",
+PROVISIONED = Provisioned(
     Network("vpc-1", (("us-east-1a", "subnet-a"),), ("sg-1",), frozenset()),
     KeyPair("key", Path("key"), "ssh-ed25519 AAAA"),
     JobRole("skylift-count", "arn:aws:iam::123456789012:instance-profile/skylift/skylift-count"),
@@ -47,7 +49,7 @@ class Market:
         monkeypatch.setattr(fleet, "await_server", self._await_server)
         monkeypatch.setattr(fleet, "delete_fleets", self._delete)
         monkeypatch.setattr(launch, "live_servers", lambda *_: [])
-        monkeypatch.setattr(submit, "write_off", lambda *_, **__: self.done.append("write off"))
+        monkeypatch.setattr(undo, "write_off", lambda *_, **__: self.done.append("write off"))
 
     def _start(self, _: Any, request: dict[str, Any]) -> Fleet:
         kind = request["TargetCapacitySpecification"]["DefaultTargetCapacityType"]
@@ -71,19 +73,17 @@ def start(folder: Path, settings: Settings, spot: Spot) -> str:
 
     async def run() -> str:
         seen = Seen()
-        submission = Submission(job, settings, seen, Clock(seen))
-        submission._open = SimpleNamespace(api=SimpleNamespace(put=lambda *_: True), bucket="bucket")  # type: ignore[assignment]
-        submission._await_server = _nothing  # type: ignore[method-assign]
-        async with AsyncExitStack() as undo:
-            await submission._launch_fleet(undo, SITE)
-            undo.pop_all()
-        return submission._require_server().instance
+        account: Any = SimpleNamespace(
+            api=SimpleNamespace(put=lambda *_: True, get=lambda *_: b"{}"), bucket="bucket", settings=settings
+        )
+        upload = Upload(Blob("", "0", 0, BytesIO), (), ())
+        checked = Checked(account, Shipment(job, 9_000, upload, None, None), "ami-1", None, "fit", ())
+        async with Undo(account, job.name, seen, lambda: False) as undo:
+            launched: Launched = await Start(checked, undo, seen, Clock(seen), alone=True).run(PROVISIONED)
+            undo.keep()
+        return launched.server.instance
 
     return asyncio.run(run())
-
-
-async def _nothing(*_: Any) -> None:
-    pass
 
 
 def test_the_job_that_goes_on_at_the_full_price_has_not_failed(

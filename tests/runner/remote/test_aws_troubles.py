@@ -25,7 +25,7 @@ from skylift.runner.launch.bucket import ensure_bucket
 from skylift.runner.launch.network import ensure_network
 from skylift.runner.plan.plan_job import Order, plan_job
 from skylift.runner.remote.api import Api, translated
-from skylift.runner.ship.blob_store import Parcel, Shelf
+from skylift.runner.ship.blob_store import Blob, BlobStore
 
 BUCKET = "skylift-123456789012-us-east-1"
 ACCOUNT = "123456789012"
@@ -237,10 +237,10 @@ def test_an_input_whose_last_answer_is_lost_is_there(api: Api, monkeypatch: pyte
     ensure_bucket(api, BUCKET)
     losing, body, told = Losing(monkeypatch), bytes(17 << 20), list[int]()
     digest = hashlib.sha256(body).hexdigest()
-    parcel = Parcel("input", digest, len(body), lambda: io.BytesIO(body))
-    Shelf(api, BUCKET).send(parcel, told.append)
+    blob = Blob("input", digest, len(body), lambda: io.BytesIO(body))
+    BlobStore(api, BUCKET).send(blob, told.append)
     assert (losing.lost, sum(told)) == ([200], len(body))
-    assert Shelf(api, BUCKET).missing([parcel]) == []
+    assert BlobStore(api, BUCKET).missing([blob]) == []
 
 
 def test_a_session_that_ends_in_the_middle_is_no_mistake_of_the_users() -> None:

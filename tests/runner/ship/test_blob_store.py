@@ -14,7 +14,7 @@ from skylift.runner.job.job import Bundle
 from skylift.runner.launch.bucket import ensure_bucket
 from skylift.runner.remote.api import Api
 from skylift.runner.ship import bundle as bundling
-from skylift.runner.ship.blob_store import SHELF, Parcel, Shelf, large_files
+from skylift.runner.ship.blob_store import BLOBS, Blob, BlobStore, large_files
 from skylift.runner.ship.bundle import plan_bundle
 
 BUCKET = "skylift-123456789012-us-east-1"
@@ -22,9 +22,9 @@ MIB = 1 << 20
 
 
 @pytest.fixture
-def shelf(api: Api) -> Shelf:
+def store(api: Api) -> BlobStore:
     ensure_bucket(api, BUCKET)
-    return Shelf(api, BUCKET)
+    return BlobStore(api, BUCKET)
 
 
 def file_of(folder: Path, name: str, size: int, *, fill: bytes = b"0123456789abcdef") -> Path:
@@ -37,44 +37,44 @@ def planned(folder: Path, *inputs: str) -> Bundle:
     return plan_bundle(folder, None, [], inputs)
 
 
-def one(folder: Path, size: int) -> Parcel:
+def one(folder: Path, size: int) -> Blob:
     file_of(folder, "data.bin", size)
     (large,) = large_files(planned(folder, "data.bin"))
-    return large.parcel
+    return large.blob
 
 
-def sent(shelf: Shelf, parcel: Parcel) -> int:
+def sent(store: BlobStore, blob: Blob) -> int:
     """Bytes that were told as progress."""
     told: list[int] = []
-    shelf.send(parcel, told.append)
+    store.send(blob, told.append)
     return sum(told)
 
 
 @pytest.mark.parametrize("size", [8 * MIB, 40 * MIB + 7])
-def test_it_is_there_whole_and_found_again(shelf: Shelf, api: Api, tmp_path: Path, size: int) -> None:
-    parcel = one(tmp_path, size)
-    assert shelf.missing([parcel, parcel]) == [parcel]
-    assert sent(shelf, parcel) == size
-    body = api.get(BUCKET, SHELF + parcel.sha256, size)
+def test_it_is_there_whole_and_found_again(store: BlobStore, api: Api, tmp_path: Path, size: int) -> None:
+    blob = one(tmp_path, size)
+    assert store.missing([blob, blob]) == [blob]
+    assert sent(store, blob) == size
+    body = api.get(BUCKET, BLOBS + blob.sha256, size)
     assert body is not None
-    assert hashlib.sha256(body).hexdigest() == parcel.sha256
-    assert shelf.missing([parcel]) == []
+    assert hashlib.sha256(body).hexdigest() == blob.sha256
+    assert store.missing([blob]) == []
 
 
 @pytest.mark.parametrize("size", [8 * MIB, 40 * MIB])
-def test_a_file_that_changed_meanwhile_is_not_there(shelf: Shelf, api: Api, tmp_path: Path, size: int) -> None:
-    parcel = one(tmp_path, size)
+def test_a_file_that_changed_meanwhile_is_not_there(store: BlobStore, api: Api, tmp_path: Path, size: int) -> None:
+    blob = one(tmp_path, size)
     file_of(tmp_path, "data.bin", size, fill=b"x")
     with pytest.raises(RunError, match="was changed while"):
-        sent(shelf, parcel)
-    assert shelf.missing([parcel]) == [parcel]
-    assert api.uploads(BUCKET, SHELF) == []
+        sent(store, blob)
+    assert store.missing([blob]) == [blob]
+    assert api.uploads(BUCKET, BLOBS) == []
 
 
 def test_a_part_that_cannot_be_sent_leaves_nothing(
-    shelf: Shelf, api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: BlobStore, api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    parcel, call = one(tmp_path, 40 * MIB), api.call
+    blob, call = one(tmp_path, 40 * MIB), api.call
 
     def breaks(service: str, operation: str, **params: Any) -> Any:
         if operation == "upload_part" and params["PartNumber"] == 2:
@@ -83,23 +83,23 @@ def test_a_part_that_cannot_be_sent_leaves_nothing(
 
     monkeypatch.setattr(api, "call", breaks)
     with pytest.raises(Unreachable):
-        sent(shelf, parcel)
-    assert shelf.missing([parcel]) == [parcel]
-    assert api.uploads(BUCKET, SHELF) == []
+        sent(store, blob)
+    assert store.missing([blob]) == [blob]
+    assert api.uploads(BUCKET, BLOBS) == []
 
 
-def test_a_sending_can_be_stopped(shelf: Shelf, api: Api, tmp_path: Path) -> None:
-    parcel = one(tmp_path, 40 * MIB)
+def test_a_sending_can_be_stopped(store: BlobStore, api: Api, tmp_path: Path) -> None:
+    blob = one(tmp_path, 40 * MIB)
     begun = threading.Event()
 
     def progress(_: int) -> None:
-        shelf.stop()
+        store.stop()
         begun.set()
 
     with pytest.raises(RunError, match="interrupted"):
-        shelf.send(parcel, progress)
+        store.send(blob, progress)
     assert begun.is_set()
-    assert api.uploads(BUCKET, SHELF) == []
+    assert api.uploads(BUCKET, BLOBS) == []
 
 
 def test_large_files_travel_by_themselves_and_the_rest_together(tmp_path: Path) -> None:

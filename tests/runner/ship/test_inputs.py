@@ -17,7 +17,7 @@ from skylift.runner.job.outcome import Outcome
 from skylift.runner.job.record import bucket_name
 from skylift.runner.job.settings import Settings
 from skylift.runner.remote.api import Api
-from skylift.runner.ship.blob_store import SHELF, Shelf
+from skylift.runner.ship.blob_store import BLOBS, BlobStore
 
 MIB = 1 << 20
 
@@ -69,7 +69,7 @@ def test_second_run_sends_only_what_is_new(
     assert details[2].startswith("4 files, 28.0 MiB, ")
     assert details[2].endswith(" B of it new")
     kept = api.pages(
-        "s3", "list_objects_v2", "Contents", Bucket=bucket_name(str(settings.account), "us-east-1"), Prefix=SHELF
+        "s3", "list_objects_v2", "Contents", Bucket=bucket_name(str(settings.account), "us-east-1"), Prefix=BLOBS
     )
     assert len(kept) == 4, "two bundles, and two large files once"
 
@@ -82,13 +82,13 @@ def test_ctrl_c_ends_a_sending_and_leaves_nothing_of_it(
     with (folder / "big.bin").open("wb") as file:
         file.truncate(200 * MIB)
 
-    stop, stopped = Shelf.stop, threading.Event()
+    stop, stopped = BlobStore.stop, threading.Event()
 
-    def stop_and_tell(shelf: Shelf) -> None:
-        stop(shelf)
+    def stop_and_tell(store: BlobStore) -> None:
+        stop(store)
         stopped.set()
 
-    monkeypatch.setattr(Shelf, "stop", stop_and_tell)
+    monkeypatch.setattr(BlobStore, "stop", stop_and_tell)
 
     class Pressing(Seen):
         def progress(self, step: str, done: int, total: int) -> None:
@@ -107,8 +107,8 @@ def test_ctrl_c_ends_a_sending_and_leaves_nothing_of_it(
     press: Callable[[], object]
     outcome = asyncio.run(main())
     assert (outcome.state, outcome.exit_code) == ("cancelled", 130)
-    assert api.uploads(bucket, SHELF) == []
-    kept = api.pages("s3", "list_objects_v2", "Contents", Bucket=bucket, Prefix=SHELF)
+    assert api.uploads(bucket, BLOBS) == []
+    kept = api.pages("s3", "list_objects_v2", "Contents", Bucket=bucket, Prefix=BLOBS)
     assert [each["Size"] for each in kept if each["Size"] >= MIB] == []
     assert api.pages("iam", "list_roles", "Roles", PathPrefix="/skylift/") == []
 
@@ -124,7 +124,7 @@ def test_a_large_input_that_is_not_what_was_sent_ends_the_job(
 
     def spoil(step: str) -> None:
         if step == "server":
-            for each in api.pages("s3", "list_objects_v2", "Contents", Bucket=bucket, Prefix=SHELF):
+            for each in api.pages("s3", "list_objects_v2", "Contents", Bucket=bucket, Prefix=BLOBS):
                 if each["Size"] == 9 * MIB:
                     api.put(bucket, each["Key"], b"y" * 9 * MIB)
         begin(step)

@@ -18,7 +18,7 @@ from skylift.runner.job.settings import Settings
 from skylift.runner.launch import server as launch
 from skylift.runner.launch.bucket import ensure_bucket
 from skylift.runner.launch.server import types_there
-from skylift.runner.launch.submit import write_off
+from skylift.runner.launch.undo import write_off
 from skylift.runner.remote.account import Account, open_account
 from skylift.runner.remote.api import Api
 from skylift.runner.session import Attendance, Visit

@@ -1,0 +1,103 @@
+"""From a server that was asked for to one that has its job."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import replace
+
+from skylift.runner.errors import LaunchFailed
+from skylift.runner.job.server import Server
+from skylift.runner.launch import server as launch
+from skylift.runner.launch.host_keys import WayIn, find_way_in
+from skylift.runner.launch.stages import Checked, Launched
+from skylift.runner.launch.undo import Undo
+from skylift.runner.remote.reconnect import Lifeline
+from skylift.runner.steps import together
+from skylift.runner.text.duration import spell_duration
+from skylift.runner.watcher import Watcher
+
+BOOT_PATIENCE = 600.0
+"""Seconds from RunInstances until the server must have shown its host key."""
+HANDOVER_PATIENCE = 90.0
+"""Likewise for a server that runs already."""
+_LOOK_AROUND = 0.2
+"""Seconds between two looks at how a server that has shown no host keys is doing otherwise."""
+
+
+class Boot:
+    """The wait for one server. With `alone` nobody stays to watch: the server must have said that the job is its own.
+    Otherwise it is enough that it shows its host keys."""
+
+    def __init__(self, checked: Checked, server: Server, undo: Undo, watcher: Watcher, *, alone: bool) -> None:
+        self._checked, self._server, self._undo, self._alone = checked, server, undo, alone
+        self._account, self._is_spot = checked.account, checked.job.spot is not None
+        self._lifeline = Lifeline(self._account.api, watcher, self._account.settings.revive)
+        self._host_keys: WayIn | None = None
+
+    async def wait(self, patience: float = BOOT_PATIENCE) -> Launched:
+        """The server shows its host keys in its prefix when it is up, and its status once it has claimed the job; where
+        there is no sshd, that is all it shows. Raises LaunchFailed for one that ends before, at once, or that takes
+        longer than `patience` seconds. A cloud that is away is waited for."""
+        reach, status_of = self._lifeline.reach, self._account.api.get
+        status_at = self._account.bucket, self._checked.prefix.status
+        began = looked = time.monotonic()
+        while True:
+            waited = time.monotonic() - began
+            around = began + waited - looked > _LOOK_AROUND
+            # At the same time: from far away, each of them takes a while.
+            shown, status, gone = await together(
+                _nothing() if self._alone else reach(self._find_host_keys),
+                reach(status_of, *status_at) if self._alone or around else _nothing(),
+                reach(self._is_gone) if around else _nothing(),
+            )
+            if status is not None or shown:
+                break
+            if gone:
+                # A short job may have begun and ended since its status was looked for.
+                if await reach(status_of, *status_at) is not None:
+                    break
+                raise await reach(self._explain_end)
+            if waited > patience:
+                raise LaunchFailed(
+                    f"The server {self._server.instance} has not taken the job within {spell_duration(patience)}.",
+                    "Its image may lack python3, or its role or network may not let it reach S3.",
+                )
+            if around:
+                looked = time.monotonic()
+            # The same share of a boot here, which takes a third of a second, and of one that takes half a minute.
+            await asyncio.sleep(min(max(0.025, waited / 12), 2))
+        if self._server.state != "running":
+            await reach(self._is_gone)
+        return Launched(self._account, self._server, self._host_keys, self._checked.shipment.deadline)
+
+    def _find_host_keys(self) -> bool:
+        instance = self._server.instance if self._is_spot else ""
+        self._host_keys = find_way_in(self._account.api, self._account.bucket, self._checked.prefix, instance)
+        return self._host_keys is not None
+
+    def _is_gone(self) -> bool:
+        """A server that EC2 does not describe yet has just been launched; its end would be described for an hour."""
+        api = self._account.api
+        found = launch.describe(api, self._server.instance)
+        if found is not None and found.gone and self._is_spot:
+            # It was taken away before it was there; the fleet brings another one.
+            servers = [each for each in launch.live_servers(api, self._checked.job.name) if not each.gone]
+            found = servers[0] if servers else replace(found, state="pending")
+        if found is not None:
+            self._server = found
+            self._undo.see(found)
+        return found is not None and found.gone
+
+    def _explain_end(self) -> LaunchFailed:
+        server = self._server
+        tail = launch.console_tail(self._account.api, server.instance)
+        words = f"\nThe end of its console:\n{tail}" if tail else ""
+        return LaunchFailed(
+            f"The server {server.instance} is {server.state} before it took the job"
+            f" ({server.reason or 'no reason given'}).{words}"
+        )
+
+
+async def _nothing() -> None:
+    return None

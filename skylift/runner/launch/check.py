@@ -1,0 +1,90 @@
+"""The first step of a run: what can be wrong is told while there is nothing to undo."""
+
+from __future__ import annotations
+
+import importlib
+import threading
+import time
+from dataclasses import replace
+from typing import IO
+
+from skylift.runner.errors import UsageError
+from skylift.runner.job.job import Job, Spot
+from skylift.runner.job.record import deadline_of
+from skylift.runner.job.settings import Settings
+from skylift.runner.launch import fleet
+from skylift.runner.launch import kept_server as warm
+from skylift.runner.launch import server as launch
+from skylift.runner.launch.image import find_images, pick_image
+from skylift.runner.launch.network import find_caller
+from skylift.runner.launch.service_role import ensure_fleet_roles
+from skylift.runner.launch.stages import Checked
+from skylift.runner.remote.account import Account, open_account
+from skylift.runner.remote.api import Api
+from skylift.runner.ship.blob_store import Blob, LargeFile, blob_of_archive, large_files
+from skylift.runner.ship.bundle import write_archive
+from skylift.runner.ship.prebuilt import Prebuilt, find_prebuilt
+from skylift.runner.ship.recipe import recipe_of
+from skylift.runner.ship.s3_input import S3Source, find_sources
+from skylift.runner.ship.upload import Shipment, Upload
+from skylift.runner.ship.uv import WHEELS
+from skylift.runner.steps import Clock, in_thread, together
+
+
+async def check(job: Job, settings: Settings, clock: Clock, archive: IO[bytes]) -> Checked:
+    """Credentials, image, type and bundle. The bundle is packed into `archive`, which has to stay open until it is
+    sent. Raises SkyliftError."""
+    deadline = deadline_of(job, time.time())
+    if job.terminal is not None and settings.access.private:
+        raise UsageError("-it needs SSH, and --private means that the server is not reached by it.")
+    with clock.step("check") as step:
+        if not settings.access.private:
+            _import_ssh()
+        api = await in_thread(Api, settings)
+        images, processors, account, caller, packed, sources, kept, spot, *_ = await together(
+            in_thread(find_images, api, settings.image),
+            in_thread(launch.check_type, api, job.instance_type),
+            in_thread(open_account, settings, api),
+            in_thread(find_caller, settings),
+            in_thread(_pack, job, archive),
+            in_thread(find_sources, api, job.s3_inputs, job.bundle),
+            in_thread(warm.kept_servers, api),
+            in_thread(_with_types_there, api, job.spot),
+            in_thread(fleet.check_price, api, job.spot),
+            in_thread(api.warm),
+            *((in_thread(ensure_fleet_roles, api),) if job.spot is not None else ()),
+        )
+        job = replace(job, spot=spot)
+        step.detail = f"{job.instance_type} in {settings.region} ({settings.place})"
+        processor, image = pick_image(images, processors, job.instance_type)
+        needs_uv = job.environment.kind != "none" or bool(job.environment.python)
+        uv = WHEELS[processor] if needs_uv and not settings.image.has_uv else None
+        prebuilt = await in_thread(_find_prebuilt, account, job, processor, image, sources) if needs_uv else None
+        bundle, large = packed
+        upload = Upload(bundle, large, sources)
+        fit = warm.fit_of(job, image, settings, caller, upload.buckets(account.bucket))
+        would_do = () if job.fresh else tuple(each for each in kept if each.fit == fit)
+        return Checked(account, Shipment(job, deadline, upload, uv, prebuilt), image, caller, fit, would_do)
+
+
+def _import_ssh() -> None:
+    """It takes as long as all of this step, and there is nothing else to do while answers are waited for. Python waits
+    for the thread at its end: modules written in other languages abort the process when they are cut off."""
+    threading.Thread(target=importlib.import_module, args=("skylift.runner.remote.ssh",)).start()
+
+
+def _pack(job: Job, archive: IO[bytes]) -> tuple[Blob, tuple[LargeFile, ...]]:
+    write_archive(job.bundle, archive)
+    return blob_of_archive(archive), large_files(job.bundle)
+
+
+def _with_types_there(api: Api, spot: Spot | None) -> Spot | None:
+    """The catalogue may have some that the region has not, and for these a whole fleet might be refused."""
+    return None if spot is None else replace(spot, types=launch.types_there(api, spot.types) or spot.types)
+
+
+def _find_prebuilt(
+    account: Account, job: Job, processor: str, image: str, sources: tuple[S3Source, ...]
+) -> Prebuilt | None:
+    recipe = recipe_of(job, processor, [each.place for source in sources for each in source.objects])
+    return None if recipe is None else find_prebuilt(account.api, account.bucket, recipe, image, time.time())

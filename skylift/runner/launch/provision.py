@@ -1,0 +1,69 @@
+"""What a job's server needs before it can start: the network, the key and the role."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from functools import partial
+
+from skylift.runner.job import commands
+from skylift.runner.launch import role
+from skylift.runner.launch.key import KeyPair, ensure_key
+from skylift.runner.launch.network import Network, ensure_network, find_network, open_network
+from skylift.runner.launch.stages import Checked, Provisioned
+from skylift.runner.launch.undo import Undo
+from skylift.runner.ship.archive import boot_archive, whole_archive
+from skylift.runner.steps import Clock, in_thread, together
+
+
+async def provision(checked: Checked, undo: Undo, clock: Clock, bucket_ready: asyncio.Future[None]) -> Provisioned:
+    """All at the same time. The role is the job's own, and goes when the job does not start."""
+    return Provisioned(
+        *await together(
+            _network(checked, clock, bucket_ready),
+            _key(checked, clock),
+            _role(checked, undo, clock),
+            in_thread(_boot_script, checked),
+        )
+    )
+
+
+async def _network(checked: Checked, clock: Clock, bucket_ready: asyncio.Future[None]) -> Network:
+    account, access = checked.account, checked.account.settings.access
+    with clock.step("network") as step:
+        network = await in_thread(find_network, account.api, access)
+        if network is None:
+            await asyncio.shield(bucket_ready)
+            network = await in_thread(ensure_network, account.api, account.bucket)
+        network = await in_thread(open_network, account.api, network, access, checked.caller)
+        step.detail = network.spell(checked.caller)
+    return network
+
+
+async def _key(checked: Checked, clock: Clock) -> KeyPair:
+    account = checked.account
+    with clock.step("key") as step:
+        key = await in_thread(ensure_key, account.api, account.settings.key_dir, account.number)
+        step.detail = key.name
+    return key
+
+
+async def _role(checked: Checked, undo: Undo, clock: Clock) -> role.JobRole:
+    account, job, shipment = checked.account, checked.job, checked.shipment
+    api, bucket, number = account.api, account.bucket, account.number
+    with clock.step("role") as step:
+        make = partial(role.create_role, api, job.name, number, shipment.upload.buckets(bucket))
+        await undo.make(make, lambda _: role.remove_role(api, job.name))
+        inputs, spot = shipment.upload.arns(bucket), job.spot is not None
+        found = await in_thread(role.equip_role, api, job.name, bucket, number, shipment.prebuilt, inputs, spot=spot)
+        step.detail = found.name
+    return found
+
+
+def _boot_script(checked: Checked) -> str:
+    account, settings, deadline = checked.account, checked.account.settings, checked.shipment.deadline
+    digest = hashlib.sha256(whole_archive(settings.cache)).hexdigest()
+    argv = commands.boot_argv(
+        account.bucket, checked.prefix.base, settings.region, deadline, settings.login_user, digest
+    )
+    return commands.boot_script(boot_archive(settings.cache), argv, deadline)

@@ -1,0 +1,64 @@
+"""The stages of a job before its program runs, a type for each: Checked, Provisioned, Launched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from skylift.runner.job.job import Job
+from skylift.runner.job.record import Prefix
+from skylift.runner.job.server import Server
+from skylift.runner.launch.host_keys import WayIn
+from skylift.runner.launch.key import KeyPair
+from skylift.runner.launch.network import Network
+from skylift.runner.launch.role import JobRole
+from skylift.runner.remote.account import Account
+from skylift.runner.ship.upload import Shipment
+
+if TYPE_CHECKING:
+    from skylift.runner.remote.ssh import Connection
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A job that may be started: what can be known to be wrong is known by now, and nothing has been made.
+
+    `image` is an image's id, `caller` the IPv4 range that may open SSH. `fit` is what a server that an earlier run has
+    left has to be like, and `kept` are those that are.
+    """
+
+    account: Account
+    shipment: Shipment
+    image: str
+    caller: str | None
+    fit: str
+    kept: tuple[Server, ...]
+
+    @property
+    def job(self) -> Job:
+        return self.shipment.job
+
+    @property
+    def prefix(self) -> Prefix:
+        return Prefix(self.job.name)
+
+
+@dataclass(frozen=True)
+class Provisioned:
+    """What is there before a job's server can start."""
+
+    network: Network
+    key: KeyPair
+    role: JobRole
+    user_data: str
+
+
+@dataclass(frozen=True)
+class Launched:
+    """A job that its server has: from here on it needs nobody. `connection` is an SSH connection that is open."""
+
+    account: Account
+    server: Server
+    host_keys: WayIn | None
+    deadline: float
+    connection: Connection | None = None

@@ -1,0 +1,153 @@
+"""What goes along with a job, and its way into S3."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from dataclasses import dataclass
+
+from skylift.runner.errors import NameTaken
+from skylift.runner.job.job import Job
+from skylift.runner.job.record import Prefix, encode_env, encode_record
+from skylift.runner.remote.account import Account
+from skylift.runner.ship.archive import whole_archive
+from skylift.runner.ship.blob_store import Blob, BlobStore, LargeFile
+from skylift.runner.ship.prebuilt import Prebuilt
+from skylift.runner.ship.s3_input import S3Source
+from skylift.runner.ship.uv import Wheel, ensure_uv
+from skylift.runner.steps import Clock, in_thread, together
+from skylift.runner.text.size import spell_size
+from skylift.runner.watcher import Watcher
+
+
+@dataclass(frozen=True)
+class Upload:
+    """What a job takes along: the bundle, the files that travel by themselves, and what waits in S3 already."""
+
+    bundle: Blob
+    large: tuple[LargeFile, ...]
+    sources: tuple[S3Source, ...]
+
+    @property
+    def blobs(self) -> list[Blob]:
+        return [self.bundle, *(each.blob for each in self.large)]
+
+    def arns(self, bucket: str) -> list[str]:
+        """What the job's role has to be allowed to read."""
+        stored = {f"arn:aws:s3:::{bucket}/{each.key}" for each in self.blobs}
+        return sorted(stored | {each.arn for each in self.sources})
+
+    def buckets(self, own: str) -> list[str]:
+        """Those besides skylift's own."""
+        return sorted({each.bucket for each in self.sources} - {own})
+
+    @property
+    def size(self) -> int:
+        return sum(each.size for each in self.blobs)
+
+
+@dataclass(frozen=True)
+class Shipment:
+    """Everything that a job's server finds in S3: the upload, uv where its image has none, and which environment was
+    built before. `deadline` is in seconds since the epoch."""
+
+    job: Job
+    deadline: int
+    upload: Upload
+    uv: Wheel | None
+    prebuilt: Prebuilt | None
+
+    def record(self) -> bytes:
+        return encode_record(
+            self.job,
+            created=time.time(),
+            deadline=self.deadline,
+            bundle_sha256=self.upload.bundle.sha256,
+            large=[each.as_record() for each in self.upload.large],
+            uv={"key": self.uv.key, "sha256": self.uv.sha256} if self.uv is not None else None,
+            prebuilt=self.prebuilt.encode() if self.prebuilt is not None else None,
+        )
+
+
+class Shipping:
+    """Sends shipments of one job. The first claims the job's name."""
+
+    def __init__(self, account: Account, watcher: Watcher, clock: Clock) -> None:
+        self._account, self._watcher, self._clock = account, watcher, clock
+        self._name_is_ours = False
+
+    async def send(self, shipment: Shipment, bucket_ready: asyncio.Future[None], *, kept: bool = False) -> None:
+        """All of it, once the bucket is there. A `kept` server has the supervisor already. Raises NameTaken."""
+        await together(self._upload(shipment, bucket_ready, kept), self._tools(shipment, bucket_ready))
+
+    async def _upload(self, shipment: Shipment, bucket_ready: asyncio.Future[None], kept: bool) -> None:
+        """The record first: its conditional write claims the job's name, so that nothing of another job is touched."""
+        await asyncio.shield(bucket_ready)
+        upload, count = shipment.upload, len(shipment.job.bundle.files)
+        with self._clock.step("upload") as step:
+            await in_thread(self._claim_name, shipment)
+            _, sent = await together(in_thread(self._send_own, shipment, kept), self._send_inputs(upload))
+            step.detail = f"{count} file{'s' * (count != 1)}, {_spell_sent(upload.size, sent)}{_spell_s3(upload)}"
+
+    async def _tools(self, shipment: Shipment, bucket_ready: asyncio.Future[None]) -> None:
+        if shipment.uv is not None:
+            await asyncio.shield(bucket_ready)
+            await in_thread(ensure_uv, self._account.api, self._account.bucket, shipment.uv)
+
+    def _claim_name(self, shipment: Shipment) -> None:
+        name = shipment.job.name
+        key, record = Prefix(name).record, shipment.record()
+        if not self._account.api.put(self._account.bucket, key, record, first=not self._name_is_ours):
+            raise NameTaken(name)
+        self._name_is_ours = True
+
+    def _send_own(self, shipment: Shipment, kept: bool) -> None:
+        """What no other job has."""
+        api, bucket, prefix = self._account.api, self._account.bucket, Prefix(shipment.job.name)
+        if not kept:
+            api.put(bucket, prefix.supervisor, whole_archive(self._account.settings.cache))
+        if shipment.job.env:
+            api.put(bucket, prefix.env, encode_env(shipment.job))
+        if shipment.upload.sources:
+            sources = json.dumps([each.as_record() for each in shipment.upload.sources]).encode()
+            api.put(bucket, prefix.s3_inputs, sources)
+
+    async def _send_inputs(self, upload: Upload) -> int:
+        """What no job before had. The bytes that were sent."""
+        store = BlobStore(self._account.api, self._account.bucket)
+        sending = asyncio.ensure_future(in_thread(self._send_missing, store, upload))
+        try:
+            return await asyncio.shield(sending)
+        except asyncio.CancelledError:
+            store.stop()
+            await asyncio.gather(sending, return_exceptions=True)
+            raise
+
+    def _send_missing(self, store: BlobStore, upload: Upload) -> int:
+        missing = store.missing(upload.blobs)
+        size, sent, counting = sum(each.size for each in missing), 0, threading.Lock()
+
+        def progress(more: int) -> None:
+            nonlocal sent
+            with counting:
+                sent += more
+                self._watcher.progress("upload", sent, size)
+
+        for blob in missing:
+            store.send(blob, progress)
+        return size
+
+
+def _spell_sent(size: int, sent: int) -> str:
+    if spell_size(sent) == spell_size(size):
+        return spell_size(size)
+    return f"{spell_size(size)}, {spell_size(sent) if sent else 'nothing'} of it new"
+
+
+def _spell_s3(upload: Upload) -> str:
+    objects = [each for source in upload.sources for each in source.objects]
+    if not objects:
+        return ""
+    return f"; {len(objects)} object{'s' * (len(objects) != 1)} of S3, {spell_size(sum(each.size for each in objects))}"
