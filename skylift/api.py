@@ -33,9 +33,9 @@ from skylift.runner.jobs.logs import read_since, show_logs
 from skylift.runner.jobs.wait import collect, wait
 from skylift.runner.launch.image import read_image
 from skylift.runner.plan.plan_job import Order, plan_job
-from skylift.runner.plan.resolve_options import settle
+from skylift.runner.plan.resolve_options import resolve_options
 from skylift.runner.remote.account import Account, open_account
-from skylift.runner.session import Attendance, visit
+from skylift.runner.session import Session, watched_job
 from skylift.runner.steps import Clock
 from skylift.runner.text.duration import parse_duration
 from skylift.runner.text.tail import Tail
@@ -140,9 +140,9 @@ class Job:
         """What `skylift.run` would have done from here on: the output from its first byte, and results to `folder`."""
         forwards = _forwards(forward)
         watcher = _Watcher(stdout, stderr)
-        told = visit(self._account, self.name, Path(folder).absolute())
-        attendance = Attendance(self._account, told, watcher, Clock(watcher), forwards=forwards)
-        return watcher.dress(_complete(attendance))
+        told = watched_job(self._account, self.name, Path(folder).absolute())
+        session = Session(self._account, told, watcher, Clock(watcher), forwards=forwards)
+        return watcher.dress(_complete(session))
 
     def logs(self, *, follow: bool = False, stderr: bool = False, since: str | float | None = None) -> Iterator[bytes]:
         """Standard output in pieces, or standard error: what there is, or with `follow` also what comes until the end.
@@ -241,7 +241,7 @@ def _plan(
         _log.warning("%s.", note)
     access = Access(private, ssh_from, subnet, tuple(_list(security_group)))
     settings = settings_for(on, access, trusted=trust_project)
-    planned = settle(planned, settings)
+    planned = resolve_options(planned, settings)
     for note in planned.notes:
         _log.info("%s", note)
     return planned, replace(settings, image=read_image(image)) if image else settings

@@ -40,7 +40,7 @@ def attach(
     from skylift.cli.screen import Outlet, make_screen
     from skylift.cli.terminal import Seat
     from skylift.runner.remote.account import open_account
-    from skylift.runner.session import Attendance, visit
+    from skylift.runner.session import Session, watched_job
     from skylift.runner.steps import Clock
     from skylift.runner.watch.forward import Forwards, read_forward
 
@@ -48,11 +48,11 @@ def attach(
     screen = make_screen(outlet, quiet=quiet, json=as_json)
     forwards = Forwards([read_forward(text) for text in forward or ()])
     account = open_account(settings_there(on))
-    there = visit(account, name, Path.cwd())
+    there = watched_job(account, name, Path.cwd())
     seat = Seat(screen) if there.interactive and os.isatty(0) else None
     screen = seat or screen
     try:
-        outcome = with_interrupts(Attendance(account, there, screen, Clock(screen), seat, forwards))
+        outcome = with_interrupts(Session(account, there, screen, Clock(screen), seat, forwards))
     finally:
         screen.finish()
     tell(outcome, outlet, quiet=quiet, as_json=as_json)

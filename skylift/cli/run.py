@@ -250,7 +250,7 @@ def run(
     from skylift.runner.job.spot import read_spot
     from skylift.runner.launch.image import read_image
     from skylift.runner.plan.plan_job import Order, plan_job
-    from skylift.runner.plan.resolve_options import settle
+    from skylift.runner.plan.resolve_options import resolve_options
     from skylift.runner.text.duration import parse_duration
     from skylift.runner.watch.forward import read_forward
 
@@ -289,7 +289,7 @@ def run(
         )
         job_name = job.name
         settings = replace(settings_for(on, access), **where)
-        job = settle(job, settings)
+        job = resolve_options(job, settings)
         _announce(job, screen)
         if detach:
             return _tell_detached(*submit_job(job, settings, screen), screen, quiet=quiet, as_json=as_json)

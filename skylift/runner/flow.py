@@ -15,7 +15,7 @@ from skylift.runner.launch.stages import Checked, Launched, Provisioned
 from skylift.runner.launch.start import Start
 from skylift.runner.launch.take_over import TakeOver
 from skylift.runner.launch.undo import Undo
-from skylift.runner.session import Attendance, Visit
+from skylift.runner.session import Session, WatchedJob
 from skylift.runner.ship.upload import Shipping
 from skylift.runner.steps import Clock, in_thread, together
 from skylift.runner.watch.forward import Forwards
@@ -36,7 +36,7 @@ class Run:
         self._job, self._watcher = job, watcher
         self._keyboard, self._forwards = keyboard, forwards or Forwards(())
         self._clock = Clock(watcher)
-        self._stage: Submission | Attendance = Submission(job, settings, watcher, self._clock)
+        self._stage: Submission | Session = Submission(job, settings, watcher, self._clock)
 
     async def run(self) -> Outcome:
         """Raises SkyliftError when the run failed before its program ended; what had been made is then undone."""
@@ -45,7 +45,7 @@ class Run:
             launched = await self._stage.run()
             if isinstance(launched, Outcome):
                 return launched
-            self._stage = self._attend(launched)
+            self._stage = self._session(launched)
             return await self._stage.run()
         finally:
             await self._forwards.close()
@@ -53,15 +53,15 @@ class Run:
     def interrupt(self) -> None:
         self._stage.interrupt()
 
-    def _attend(self, launched: Launched) -> Attendance:
+    def _session(self, launched: Launched) -> Session:
         job = self._job
-        visit = Visit(
+        watched = WatchedJob(
             name=job.name,
             home=job.home,
             keep=job.keep,
             instance_type=job.instance_type,
             server=launched.server,
-            way_in=launched.host_keys,
+            host_keys=launched.host_keys,
             started_it=True,
             connection=launched.connection,
             interactive=job.terminal is not None,
@@ -71,7 +71,7 @@ class Run:
             script=job.program.target if job.program.kind == "script" else "",
             deadline=launched.deadline,
         )
-        return Attendance(launched.account, visit, self._watcher, self._clock, self._keyboard, self._forwards)
+        return Session(launched.account, watched, self._watcher, self._clock, self._keyboard, self._forwards)
 
 
 class Submission:

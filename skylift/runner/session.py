@@ -8,11 +8,12 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from enum import Enum
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from skylift.runner.collect.bigger_type import name_larger_type
+from skylift.runner.collect.bigger_type import name_bigger_type
 from skylift.runner.collect.outcome import conclude
 from skylift.runner.collect.results import Manifest, bring_home, read_manifest
 from skylift.runner.errors import SkyliftError, Unreachable
@@ -23,18 +24,18 @@ from skylift.runner.job.server_record import Status
 from skylift.runner.jobs.jobs import Jobs
 from skylift.runner.launch import fleet, role
 from skylift.runner.launch import server as launch
-from skylift.runner.launch.host_keys import WayIn
+from skylift.runner.launch.host_keys import HostKeys
 from skylift.runner.launch.kept_server import put_roles_away
 from skylift.runner.launch.undo import write_off
 from skylift.runner.price.run_price import with_price
 from skylift.runner.remote.account import Account
-from skylift.runner.remote.reconnect import Lifeline
+from skylift.runner.remote.reconnect import Reconnect
 from skylift.runner.steps import Clock, in_thread, together
 from skylift.runner.text.json_object import FOREVER
 from skylift.runner.text.size import spell_size
 from skylift.runner.watch.forward import Forwards
-from skylift.runner.watch.relocation import Moves
-from skylift.runner.watch.ssh_access import Reach
+from skylift.runner.watch.relocation import Relocation
+from skylift.runner.watch.ssh_access import SshAccess
 from skylift.runner.watch.stream import Follower
 from skylift.runner.watcher import Keyboard, Watcher
 
@@ -46,7 +47,7 @@ _ENVIRONMENTS = {"taken": "as it was built before", "kept": "there already"}
 
 
 @dataclass(frozen=True)
-class Visit:
+class WatchedJob:
     """What somebody who attends a job knows of it. `started_it` is the client that made it, which takes down what a
     failure before the program's start would leave. `home` is where results go, `connection` one to the server that is
     open already, `choice` why its type was chosen, if it was. A `spot` job's server may be followed by others.
@@ -57,7 +58,7 @@ class Visit:
     keep: int
     instance_type: str
     server: Server | None
-    way_in: WayIn | None = None
+    host_keys: HostKeys | None = None
     started_it: bool = False
     connection: Connection | None = None
     interactive: bool = False
@@ -68,40 +69,50 @@ class Visit:
     deadline: float = FOREVER
 
 
-class Attendance:
+class Phase(Enum):
+    """How far a job is, as its session knows: what Ctrl-C means, and what is turned off at the end, hangs on it."""
+
+    PREPARING = "preparing"
+    RUNNING = "running"
+    COLLECTING = "collecting"
+    LOST = "lost"
+    DETACHED = "detached"
+
+
+class Session:
     """One job that its server has, until its outcome. `run` may be called once; `interrupt` is Ctrl-C."""
 
     def __init__(
         self,
         account: Account,
-        visit: Visit,
+        job: WatchedJob,
         watcher: Watcher,
         clock: Clock,
         keyboard: Keyboard | None = None,
         forwards: Forwards | None = None,
     ) -> None:
         self._keyboard, self._forwards = keyboard, forwards or Forwards(())
-        self._account, self._visit, self._watcher, self._clock = account, visit, watcher, clock
-        self._prefix = Prefix(visit.name)
-        self._reach = Reach(
-            account, visit.name, visit.server, visit.way_in, visit.connection, booting=visit.started_it, spot=visit.spot
+        self._account, self._job, self._watcher, self._clock = account, job, watcher, clock
+        self._prefix = Prefix(job.name)
+        self._access = SshAccess(
+            account, job.name, job.server, job.host_keys, job.connection, booting=job.started_it, spot=job.spot
         )
-        self._lifeline = Lifeline(account.api, watcher, account.settings.revive)
+        self._reconnect = Reconnect(account.api, watcher, account.settings.revive)
         self._follower = Follower(
             account.api,
             account.bucket,
             self._prefix,
-            self._reach.connect,
-            self._reach.server_is_gone,
-            self._lifeline,
+            self._access.connect,
+            self._access.server_is_gone,
+            self._reconnect,
             watcher,
             self._see_status,
             self._see_start,
         )
         self._forwards.lead(lambda: self._follower.connection)
-        self._phase = "preparing"
+        self._phase = Phase.PREPARING
         self._interrupts = 0
-        self._moves = Moves(watcher)
+        self._relocation = Relocation(watcher)
         self._away = False
         self._open_steps: dict[str, float] = {}
         self._task: asyncio.Task[Outcome] | None = None
@@ -114,70 +125,70 @@ class Attendance:
         except asyncio.CancelledError:
             if not self._interrupts:
                 raise
-            detached = self._phase == "detached"
+            detached = self._phase == Phase.DETACHED
             reason = "Left running; nobody is watching it here." if detached else "Interrupted."
             return self._outcome("detached" if detached else "cancelled", INTERRUPTED, reason)
 
     async def _run(self) -> Outcome:
         await self._forwards.open()
         try:
-            if not self._visit.started_it:
-                await in_thread(self._reach.let_in, self._watcher)
+            if not self._job.started_it:
+                await in_thread(self._access.let_in, self._watcher)
             status = await self._follower.run()
-            status = status.until(self._visit.deadline) if status is not None else None
-            self._phase = "collecting" if status is not None else "lost"
+            status = status.until(self._job.deadline) if status is not None else None
+            self._phase = Phase.COLLECTING if status is not None else Phase.LOST
             # What is to be brought home is in S3 by now.
             manifest, _ = await together(self._collect(status), self._put_away(again=True))
         finally:
             self._give_back_keyboard()
             await self._forwards.close()
             await self._put_away()
-        told = conclude(self._visit.name, status, manifest, self._reach.server)
-        told = await in_thread(name_larger_type, self._account.api, told, self._type)
+        told = conclude(self._job.name, status, manifest, self._access.server)
+        told = await in_thread(name_bigger_type, self._account.api, told, self._type)
         return self._dress(told)
 
     async def _put_away(self, *, again: bool = False) -> None:
         """A program that runs does not depend on us, so neither our error nor our leaving ends it. A kept server goes
         on needing its role, and so does one that stopped itself with results that nobody has; `skylift cancel` takes
         both away. With `again`, what the cloud did not answer to is left to another call."""
-        early = self._phase == "preparing" and (self._visit.started_it or self._interrupts > 0)
-        if not self._away and (early or (self._phase == "collecting" and not self._visit.keep)):
+        early = self._phase == Phase.PREPARING and (self._job.started_it or self._interrupts > 0)
+        if not self._away and (early or (self._phase == Phase.COLLECTING and not self._job.keep)):
             self._away = True
             troubles = await in_thread(self._take_down, early)
             self._away = not again or not any(isinstance(each, Unreachable) for each in troubles)
             for error in troubles if self._away else ():
                 self._watcher.note(f"Not everything could be taken down: {error.message} {error.advice}".rstrip())
-                self._watcher.note(f"The server turns itself off. For the rest: `skylift cancel {self._visit.name}`.")
+                self._watcher.note(f"The server turns itself off. For the rest: `skylift cancel {self._job.name}`.")
 
     def _take_down(self, early: bool) -> list[SkyliftError]:
         """Each by itself: what cannot be undone does not stand in the way of the rest, nor of the run's own end."""
-        api, name = self._account.api, self._visit.name
+        api, name = self._account.api, self._job.name
         steps: list[Callable[[], object]] = [self._remove_role]
         last: list[Callable[[], object]] = []
-        if self._reach.server is not None:
-            instance, interrupted = self._reach.server.instance, self._interrupts > 0
+        if self._access.server is not None:
+            instance, interrupted = self._access.server.instance, self._interrupts > 0
             steps.insert(0, partial(launch.terminate, api, instance))
             if early:
                 last.append(partial(write_off, self._account, name, instance, interrupted=interrupted))
-        first = [partial(fleet.put_away, api, name)] if self._visit.spot else []
+        first = [partial(fleet.put_away, api, name)] if self._job.spot else []
         with ThreadPoolExecutor(2) as pool:
             troubles = [*map(_trouble, first), *pool.map(_trouble, steps), *map(_trouble, last)]
         return [each for each in troubles if each is not None]
 
     def _remove_role(self) -> None:
         """That of the server which ends with us; a server that was passed on has taken the job's own along."""
-        server = self._reach.server
+        server = self._access.server
         if server is not None and server.role:
-            role.remove_role_of(self._account.api, server.role, {self._visit.name})
+            role.remove_role_of(self._account.api, server.role, {self._job.name})
         else:
-            put_roles_away(self._account, self._visit.name, [])
+            put_roles_away(self._account, self._job.name, [])
 
     # The program.
 
     def _see_status(self, status: Status) -> None:
         """Steps that happen on the server, told as they begin and end."""
         state = status.state
-        self._moves.see(status)
+        self._relocation.see(status)
         if state == "environment" or status.environment is not None:
             self._begin("environment")
         if status.started is not None:
@@ -192,8 +203,8 @@ class Attendance:
 
     def _see_start(self) -> None:
         """The program has been started: a status says so, or its output, which may be here sooner."""
-        if self._phase == "preparing":
-            self._phase = "running"
+        if self._phase == Phase.PREPARING:
+            self._phase = Phase.RUNNING
             self._forwards.tell(self._watcher)
             if self._keyboard is not None:
                 self._keyboard.take(self._follower.order, self._leave)
@@ -221,10 +232,10 @@ class Attendance:
         cancelled. Third: it is left running."""
         self._interrupts += 1
         assert self._task is not None
-        if self._phase == "collecting":
-            self._watcher.note(f"Stopped bringing results home: `skylift results {self._visit.name}` goes on with it.")
+        if self._phase == Phase.COLLECTING:
+            self._watcher.note(f"Stopped bringing results home: `skylift results {self._job.name}` goes on with it.")
             self._task.cancel()
-        elif self._phase == "preparing":
+        elif self._phase == Phase.PREPARING:
             self._watcher.note("Interrupted before the program started; taking everything down.")
             self._task.cancel()
         elif self._interrupts == 1:
@@ -232,7 +243,7 @@ class Attendance:
             how = "sent to the program" if sent else "will reach the program when SSH is back"
             self._watcher.note(f"SIGINT {how}. Press Ctrl-C again to cancel the job.")
         elif self._interrupts == 2:
-            if not self._follower.order(cancel=True) and self._visit.spot:
+            if not self._follower.order(cancel=True) and self._job.spot:
                 # Who leaves does not wait for it.
                 threading.Thread(target=self._cancel_without_server, daemon=True).start()
             self._watcher.note("Cancelling: SIGTERM, and SIGKILL after 10 s. Press Ctrl-C again to leave it alone.")
@@ -241,7 +252,7 @@ class Attendance:
 
     def _cancel_without_server(self) -> None:
         """Where the fleet has yet to bring one, there is nobody who could hear of it."""
-        api, name = self._account.api, self._visit.name
+        api, name = self._account.api, self._job.name
         try:
             if not launch.live_servers(api, name):
                 Jobs(self._account.settings, self._account).cancel(name)
@@ -251,9 +262,9 @@ class Attendance:
     def _leave(self) -> None:
         assert self._task is not None
         self._interrupts = max(self._interrupts, 1)
-        self._phase = "detached"
+        self._phase = Phase.DETACHED
         self._give_back_keyboard()
-        name = self._visit.name
+        name = self._job.name
         self._watcher.note(f"Left {name} running: `skylift attach {name}` or `skylift cancel {name}`.")
         self._task.cancel()
 
@@ -262,10 +273,10 @@ class Attendance:
     async def _collect(self, status: Status | None) -> Manifest:
         if status is None or not status.sent_streams:
             return Manifest()
-        account, home = self._account, self._visit.home
-        asked = self._visit.outputs, self._visit.script
+        account, home = self._account, self._job.home
+        asked = self._job.outputs, self._job.script
         with self._clock.step("results") as step:
-            manifest = await self._lifeline.reach(read_manifest, account.api, account.bucket, self._prefix, *asked)
+            manifest = await self._reconnect.reach(read_manifest, account.api, account.bucket, self._prefix, *asked)
             total = manifest.size
 
             def fetch() -> Manifest:
@@ -278,7 +289,7 @@ class Attendance:
 
                 return bring_home(account.api, account.bucket, self._prefix, manifest, home, progress)
 
-            manifest = await self._lifeline.reach(fetch)
+            manifest = await self._reconnect.reach(fetch)
             count = len(manifest.results)
             step.detail = (
                 f"{count} file{'s' * (count != 1)}, {spell_size(total)}" if count else "none asked for or made"
@@ -288,21 +299,21 @@ class Attendance:
     @property
     def _type(self) -> str:
         """Of a spot job's servers, which may be of several, the last one's."""
-        server = self._reach.server
-        return server.type if self._visit.spot and server is not None else self._visit.instance_type
+        server = self._access.server
+        return server.type if self._job.spot and server is not None else self._job.instance_type
 
     def _outcome(self, state: str, exit_code: int, reason: str) -> Outcome:
-        instance = self._reach.server.instance if self._reach.server else None
+        instance = self._access.server.instance if self._access.server else None
         return self._dress(
-            Outcome(name=self._visit.name, state=state, exit_code=exit_code, reason=reason, instance=instance)
+            Outcome(name=self._job.name, state=state, exit_code=exit_code, reason=reason, instance=instance)
         )
 
     def _dress(self, outcome: Outcome) -> Outcome:
         """With what only the one who watched knows."""
         more: dict[str, Any] = {"seconds": self._clock.elapsed(), "steps": dict(self._clock.seconds)}
-        more["choice"] = self._visit.choice
+        more["choice"] = self._job.choice
         if outcome.results:
-            more["home"] = self._visit.home
+            more["home"] = self._job.home
         told = replace(outcome, instance_type=outcome.instance_type or self._type, **more)
         return with_price(told, self._account.settings)
 
@@ -315,12 +326,12 @@ def _trouble(step: Callable[[], object]) -> SkyliftError | None:
     return None
 
 
-def visit(account: Account, name: str, home: Path) -> Visit:
+def watched_job(account: Account, name: str, home: Path) -> WatchedJob:
     """What there is to know of a job that somebody else may have started. Raises JobNotFound."""
     record = account.record(name)
     servers = launch.live_servers(account.api, name)
     server = servers[0] if servers else None
-    return Visit(
+    return WatchedJob(
         name,
         home,
         record.keep,

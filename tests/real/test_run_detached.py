@@ -17,7 +17,7 @@ from running_job import WAITS, ended_job, jobs
 from skylift.runner.job.outcome import Outcome
 from skylift.runner.job.settings import Credentials, NewestImage, Secret, Settings
 from skylift.runner.remote.account import Account, open_account
-from skylift.runner.session import Attendance, visit
+from skylift.runner.session import Session, visit
 from skylift.runner.steps import Clock
 
 pytestmark = pytest.mark.real
@@ -77,7 +77,7 @@ def test_attached_to_and_collected_from_another_machine(cloud: RealCloud, folder
     screen = Screen()
 
     async def main() -> Outcome:
-        attendance = Attendance(account, visit(account, name, there), screen, Clock(screen))
+        attendance = Session(account, visit(account, name, there), screen, Clock(screen))
         loop = asyncio.get_running_loop()
 
         def ready(stream: str, data: bytes) -> None:

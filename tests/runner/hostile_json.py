@@ -34,7 +34,7 @@ STATUS = {
     "notice": {"action": "terminate", "time": 1769860800.0},
     "checkpoint": {"attempt": 1},
 }
-WAY_IN = {"instance": "i-0123456789abcdef0", "keys": [KEY], "user": "ec2-user"}
+HOST_KEYS = {"instance": "i-0123456789abcdef0", "keys": [KEY], "user": "ec2-user"}
 MANIFEST = {
     "final": True,
     "results": [

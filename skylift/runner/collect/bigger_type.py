@@ -11,12 +11,12 @@ from skylift.runner.remote.api import Api
 from skylift.runner.text.size import spell_size
 
 
-def name_larger_type(api: Api, outcome: Outcome, instance_type: str) -> Outcome:
+def name_bigger_type(api: Api, outcome: Outcome, instance_type: str) -> Outcome:
     """The same; of a program that ran out of memory, with the next larger type, where that can be had."""
     if outcome.state != "out-of-memory":
         return outcome
     try:
-        found = next_larger(api, instance_type)
+        found = next_bigger(api, instance_type)
     except (Refused, Unreachable):
         return outcome
     if found is None:
@@ -27,7 +27,7 @@ def name_larger_type(api: Api, outcome: Outcome, instance_type: str) -> Outcome:
     return replace(outcome, reason=f"{outcome.reason} {advice}")
 
 
-def next_larger(api: Api, instance_type: str) -> tuple[str, int] | None:
+def next_bigger(api: Api, instance_type: str) -> tuple[str, int] | None:
     """Of the same family, the one with the least memory that is more than this one's, in bytes."""
     family = instance_type.partition(".")[0]
     filters = [{"Name": "instance-type", "Values": [f"{family}.*"]}]

@@ -106,7 +106,7 @@ class Spot:
 class Job:
     """One program, once. Times are in seconds; `max_time` counts from the program's start, and `cap` is the option that
     set it. `idle` and `sync_every` are 0 where they were not asked for. `fresh` is not to take a server that is kept.
-    `wanted` is what its server has to have; where no type was said, one is chosen for it by the place (`settle`).
+    `wanted` is what its server has to have; `resolve_options` chooses a type by it where no type was said.
     `notes` are what the user should know before it starts.
 
     `outputs` are globs relative to the working directory, on the server as at home.

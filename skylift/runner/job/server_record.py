@@ -32,7 +32,7 @@ from skylift.runner.text.json_object import (
 
 T = TypeVar("T")
 
-STATUS_LIMIT, WAY_IN_LIMIT, MANIFEST_LIMIT = 1 << 20, 1 << 16, 64 << 20
+STATUS_LIMIT, HOST_KEYS_LIMIT, MANIFEST_LIMIT = 1 << 20, 1 << 16, 64 << 20
 """Bytes of each file. A manifest of 64 MiB names some 400,000 results."""
 UNDER_WAY = ("booting", "unpacking", "environment", "running", "uploading", "interrupted")
 ENDED = (
@@ -107,7 +107,7 @@ NOTHING_TOLD = Status("booting")
 
 
 @dataclass(frozen=True)
-class WayIn:
+class HostKeys:
     """Whom to log in as by SSH, and the host keys of which the server must have one: each a type and its base64."""
 
     user: str
@@ -228,17 +228,17 @@ def encode_status(status: Status, **more: object) -> dict[str, object]:
 # server/hostkeys.json
 
 
-def parse_way_in(key: str, data: bytes) -> WayIn:
-    return _of_file(key, lambda: _way_in(parse_object(data, WAY_IN_LIMIT)))
+def parse_host_keys(key: str, data: bytes) -> HostKeys:
+    return _of_file(key, lambda: _host_keys(parse_object(data, HOST_KEYS_LIMIT)))
 
 
-def _way_in(told: JsonObject) -> WayIn:
+def _host_keys(told: JsonObject) -> HostKeys:
     user = _there(told.text("user", 32, _USER), "user")
     lines = told.texts("keys", 32, 16384)
     keys = tuple(found for line in lines for found in _host_key(line))
     if not keys:
         raise Malformed("`keys` has no host key of a known type")
-    return WayIn(user, keys, told.text("instance", 64, _INSTANCE) or "")
+    return HostKeys(user, keys, told.text("instance", 64, _INSTANCE) or "")
 
 
 def _host_key(line: str) -> list[str]:
@@ -320,7 +320,7 @@ def piece_offset(key: str) -> int | None:
 
 def parse_times(key: str, text: str) -> tuple[float, tuple[tuple[float, int], ...]]:
     """When the bytes of a piece were written: the grain, and from which time on those from which offset on."""
-    return _of_file(key, lambda: _times(parse_json(text.encode(errors="replace"), WAY_IN_LIMIT)))
+    return _of_file(key, lambda: _times(parse_json(text.encode(errors="replace"), HOST_KEYS_LIMIT)))
 
 
 def _times(told: Any) -> tuple[float, tuple[tuple[float, int], ...]]:
@@ -338,13 +338,13 @@ def _times(told: Any) -> tuple[float, tuple[tuple[float, int], ...]]:
 
 
 def parse_offsets(data: bytes) -> dict[Literal["stdout", "stderr"], int]:
-    told = parse_object(data, WAY_IN_LIMIT)
+    told = parse_object(data, HOST_KEYS_LIMIT)
     return {name: _there(told.integer(name, 0, LONGEST_STREAM), name) for name in STREAMS}
 
 
 def parse_cut(data: bytes) -> tuple[Literal["stdout", "stderr"], int]:
     """The stream, and where it goes on."""
-    told = parse_object(data, WAY_IN_LIMIT)
+    told = parse_object(data, HOST_KEYS_LIMIT)
     name = told.one_of("stream", STREAMS)
     given(name, "stream")
     return "stdout" if name == "stdout" else "stderr", _there(told.integer("to", 0, LONGEST_STREAM), "to")

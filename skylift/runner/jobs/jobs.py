@@ -22,13 +22,13 @@ from skylift.runner.job.server import Server
 from skylift.runner.job.server_record import ENDED, NOTHING_TOLD, UNDER_WAY, Status, encode_status
 from skylift.runner.job.settings import Settings
 from skylift.runner.launch.fleet import active_fleets, delete_fleets, put_away, remove_template
-from skylift.runner.launch.host_keys import WayIn
+from skylift.runner.launch.host_keys import HostKeys
 from skylift.runner.launch.kept_server import put_roles_away
 from skylift.runner.launch.server import describe, live_servers, terminate
 from skylift.runner.price.price import hourly_cost
 from skylift.runner.price.run_price import run_cost, time_of_server
 from skylift.runner.remote.account import Account, open_account
-from skylift.runner.watch.ssh_access import Reach
+from skylift.runner.watch.ssh_access import SshAccess
 
 STATES = ("starting", *UNDER_WAY, "waiting", *ENDED, "lost", "stranded", "damaged")
 """What `skylift ps` may say of a job."""
@@ -164,23 +164,23 @@ class Jobs:
 
     def shell(self, name: str, command: tuple[str, ...] = (), *, terminal: bool = False) -> list[str]:
         """The argv of OpenSSH to a job's server, with its host key pinned in a file beside our key."""
-        reach = Reach(self._account, name, self._server(name))
-        address, way_in = self._open_way(reach)
-        known = self._pin(name, address, way_in.keys)
-        return ssh_argv(reach.key.private, known, way_in.user, address, command, terminal=terminal)
+        reach = SshAccess(self._account, name, self._server(name))
+        address, host_keys = self._open_way(reach)
+        known = self._pin(name, address, host_keys.keys)
+        return ssh_argv(reach.key.private, known, host_keys.user, address, command, terminal=terminal)
 
-    def _open_way(self, reach: Reach) -> tuple[str, WayIn]:
+    def _open_way(self, reach: SshAccess) -> tuple[str, HostKeys]:
         """The server's address and what it shows of itself, when it can be reached from here."""
         server = reach.server
         assert server is not None
         if server.address is None:
             raise RunError(f"The server of {server.job} has no public address (it is {server.state}).")
-        way_in = _await_way_in(reach)
-        if way_in is None:
+        host_keys = _await_host_keys(reach)
+        if host_keys is None:
             raise RunError(f"The server of {server.job} has not shown its host key yet.", "Try again in a moment.")
         reach.open_door()
-        reach.hand_in_key(way_in)
-        return server.address, way_in
+        reach.hand_in_key(host_keys)
+        return server.address, host_keys
 
     def _pin(self, name: str, address: str, keys: tuple[str, ...]) -> Path:
         folder = self._account.settings.key_dir / "known_hosts.d"
@@ -343,9 +343,9 @@ def _seconds(status: Status, *, alive: bool) -> float | None:
     return time_of_server(status.started, status.ended, status.program_seconds, alive=alive)
 
 
-def _await_way_in(reach: Reach) -> WayIn | None:
+def _await_host_keys(reach: SshAccess) -> HostKeys | None:
     until, pause = time.monotonic() + _KEYS_PATIENCE, 0.1
-    while (found := reach.find_way_in()) is None and time.monotonic() < until:
+    while (found := reach.find_host_keys()) is None and time.monotonic() < until:
         time.sleep(pause)
         pause = min(pause * 1.5, 2)
     return found

@@ -11,11 +11,11 @@ from skylift.runner.job.record import Prefix
 from skylift.runner.job.server_record import Status, parse_times, piece_offset
 from skylift.runner.launch import server as launch
 from skylift.runner.remote.account import Account
-from skylift.runner.remote.reconnect import Lifeline
+from skylift.runner.remote.reconnect import Reconnect
 from skylift.runner.steps import in_thread
 from skylift.runner.text.duration import parse_duration
-from skylift.runner.watch.relocation import Moves
-from skylift.runner.watch.ssh_access import Reach
+from skylift.runner.watch.relocation import Relocation
+from skylift.runner.watch.ssh_access import SshAccess
 from skylift.runner.watch.stream import Follower
 from skylift.runner.watcher import Watcher
 
@@ -35,27 +35,27 @@ async def show_logs(
     """The output to the watcher, each byte once. With `follow`, until the job's end: its final status."""
     spot = account.record(name).spot
     servers = launch.live_servers(account.api, name)
-    reach = Reach(account, name, servers[0] if servers else None, spot=spot)
-    lifeline = Lifeline(account.api, watcher, account.settings.revive)
+    reach = SshAccess(account, name, servers[0] if servers else None, spot=spot)
+    reconnect = Reconnect(account.api, watcher, account.settings.revive)
     follower = Follower(
         account.api,
         account.bucket,
         Prefix(name),
         reach.connect,
         reach.server_is_gone,
-        lifeline,
+        reconnect,
         watcher,
-        Moves(watcher).see if follow else lambda _: None,
+        Relocation(watcher).see if follow else lambda _: None,
         lambda: None,
     )
     for stream in ("stdout", "stderr"):
         if only not in (None, stream):
             follower.start_at(stream, _NEVER)
         elif since:
-            follower.start_at(stream, await lifeline.reach(_offset_at, account, name, stream, since))
+            follower.start_at(stream, await reconnect.reach(_offset_at, account, name, stream, since))
             follower.start_since(since)
-    gone = reach.server is None and await lifeline.reach(reach.server_is_gone)
-    status = await lifeline.reach(account.status, name)
+    gone = reach.server is None and await reconnect.reach(reach.server_is_gone)
+    status = await reconnect.reach(account.status, name)
     ended = gone or (status is not None and status.final)
     if not ended:
         await in_thread(reach.let_in, watcher)

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import replace
 from pathlib import Path
 
-from skylift.runner.collect.bigger_type import name_larger_type
+from skylift.runner.collect.bigger_type import name_bigger_type
 from skylift.runner.collect.outcome import conclude
 from skylift.runner.collect.results import Manifest, bring_home, read_manifest
 from skylift.runner.errors import RunError
@@ -17,7 +17,7 @@ from skylift.runner.launch.fleet import active_fleets, put_away
 from skylift.runner.launch.kept_server import put_roles_away
 from skylift.runner.price.run_price import with_price
 from skylift.runner.remote.account import Account
-from skylift.runner.remote.reconnect import Lifeline
+from skylift.runner.remote.reconnect import Reconnect
 from skylift.runner.steps import in_thread
 from skylift.runner.watcher import Watcher
 
@@ -28,36 +28,36 @@ async def wait(account: Account, name: str, watcher: Watcher) -> Outcome:
     """How the job ended, as soon as it has. Raises RunError when its server has gone without a word."""
     record = account.record(name)
     instance_type = record.instance_type
-    lifeline = Lifeline(account.api, watcher, account.settings.revive)
+    reconnect = Reconnect(account.api, watcher, account.settings.revive)
     pause = _SHORTEST
     while True:
         # Asked before the status: a server goes only after it has written its last one.
-        servers = await lifeline.reach(launch.live_servers, account.api, name)
-        status = await lifeline.reach(account.status, name)
+        servers = await reconnect.reach(launch.live_servers, account.api, name)
+        status = await reconnect.reach(account.status, name)
         if status is not None and status.final:
             break
-        if (not servers or servers[0].gone) and not (record.spot and await _goes_on(lifeline, account, name)):
+        if (not servers or servers[0].gone) and not (record.spot and await _goes_on(reconnect, account, name)):
             return conclude(name, None, Manifest(), servers[0] if servers else None)
         await asyncio.sleep(pause)
         pause = min(pause * 1.3, _LONGEST)
     status = status.until(record.deadline)
-    manifest = await lifeline.reach(_manifest, account, name, record)
+    manifest = await reconnect.reach(_manifest, account, name, record)
     if record.spot:
-        await lifeline.reach(put_away, account.api, name)
+        await reconnect.reach(put_away, account.api, name)
     if not status.kept_until:
-        await lifeline.reach(put_roles_away, account, name, servers)
+        await reconnect.reach(put_roles_away, account, name, servers)
     told = conclude(name, status, manifest, servers[0] if servers else None)
     told = replace(told, instance_type=told.instance_type or instance_type, choice=record.choice)
     told = with_price(told, account.settings)
-    return await in_thread(name_larger_type, account.api, told, instance_type)
+    return await in_thread(name_bigger_type, account.api, told, instance_type)
 
 
-async def _goes_on(lifeline: Lifeline, account: Account, name: str) -> bool:
+async def _goes_on(reconnect: Reconnect, account: Account, name: str) -> bool:
     """Whether another server comes; or came a moment ago, when there was none yet."""
-    if await lifeline.reach(active_fleets, account.api, name):
+    if await reconnect.reach(active_fleets, account.api, name):
         return True
-    return bool(await lifeline.reach(launch.live_servers, account.api, name)) or bool(
-        (status := await lifeline.reach(account.status, name)) and status.final
+    return bool(await reconnect.reach(launch.live_servers, account.api, name)) or bool(
+        (status := await reconnect.reach(account.status, name)) and status.final
     )
 
 

@@ -9,10 +9,10 @@ from dataclasses import replace
 from skylift.runner.errors import LaunchFailed
 from skylift.runner.job.server import Server
 from skylift.runner.launch import server as launch
-from skylift.runner.launch.host_keys import WayIn, find_way_in
+from skylift.runner.launch.host_keys import HostKeys, find_host_keys
 from skylift.runner.launch.stages import Checked, Launched
 from skylift.runner.launch.undo import Undo
-from skylift.runner.remote.reconnect import Lifeline
+from skylift.runner.remote.reconnect import Reconnect
 from skylift.runner.steps import together
 from skylift.runner.text.duration import spell_duration
 from skylift.runner.watcher import Watcher
@@ -32,14 +32,14 @@ class Boot:
     def __init__(self, checked: Checked, server: Server, undo: Undo, watcher: Watcher, *, alone: bool) -> None:
         self._checked, self._server, self._undo, self._alone = checked, server, undo, alone
         self._account, self._is_spot = checked.account, checked.job.spot is not None
-        self._lifeline = Lifeline(self._account.api, watcher, self._account.settings.revive)
-        self._host_keys: WayIn | None = None
+        self._reconnect = Reconnect(self._account.api, watcher, self._account.settings.revive)
+        self._host_keys: HostKeys | None = None
 
     async def wait(self, patience: float = BOOT_PATIENCE) -> Launched:
         """The server shows its host keys in its prefix when it is up, and its status once it has claimed the job; where
         there is no sshd, that is all it shows. Raises LaunchFailed for one that ends before, at once, or that takes
         longer than `patience` seconds. A cloud that is away is waited for."""
-        reach, status_of = self._lifeline.reach, self._account.api.get
+        reach, status_of = self._reconnect.reach, self._account.api.get
         status_at = self._account.bucket, self._checked.prefix.status
         began = looked = time.monotonic()
         while True:
@@ -73,7 +73,7 @@ class Boot:
 
     def _find_host_keys(self) -> bool:
         instance = self._server.instance if self._is_spot else ""
-        self._host_keys = find_way_in(self._account.api, self._account.bucket, self._checked.prefix, instance)
+        self._host_keys = find_host_keys(self._account.api, self._account.bucket, self._checked.prefix, instance)
         return self._host_keys is not None
 
     def _is_gone(self) -> bool:

@@ -25,7 +25,7 @@ from skylift.runner.job.server_record import Status
 from skylift.runner.job.settings import Settings
 from skylift.runner.job.tags import job_tags
 from skylift.runner.launch import role
-from skylift.runner.launch.host_keys import WayIn, find_way_in
+from skylift.runner.launch.host_keys import HostKeys, find_host_keys
 from skylift.runner.launch.key import key_here
 from skylift.runner.launch.server import describe_kept, live_servers
 from skylift.runner.remote.account import Account
@@ -38,9 +38,9 @@ _AT_A_TIME = 4
 
 
 @dataclass(frozen=True)
-class Warm:
+class KeptServer:
     server: Server
-    way_in: WayIn | None
+    host_keys: HostKeys | None
 
 
 def fit_of(job: Job, image: str, settings: Settings, caller: str | None, buckets: Sequence[str]) -> str:
@@ -53,31 +53,31 @@ def fit_of(job: Job, image: str, settings: Settings, caller: str | None, buckets
     return hashlib.sha256(told.encode()).hexdigest()[:32]
 
 
-def waiting(account: Account, kept: Iterable[Server], now: float) -> list[Warm]:
+def waiting(account: Account, kept: Iterable[Server], now: float) -> list[KeptServer]:
     """Those of these that this user has started, and that do nothing but wait."""
     key = key_here(account.settings.key_dir, account.number, account.settings.region)
     ours = [each for each in kept if key is not None and each.key == key.name]
     with ThreadPoolExecutor(_AT_A_TIME) as pool:
-        looks = [(pool.submit(account.status, each.job), pool.submit(_way_in, account, each.job)) for each in ours]
+        looks = [(pool.submit(account.status, each.job), pool.submit(_host_keys, account, each.job)) for each in ours]
         found = (_look(server, *look, now) for server, look in zip(ours, looks, strict=True))
         return [each for each in found if each is not None]
 
 
-def _way_in(account: Account, job: str) -> WayIn | None:
-    return find_way_in(account.api, account.bucket, Prefix(job))
+def _host_keys(account: Account, job: str) -> HostKeys | None:
+    return find_host_keys(account.api, account.bucket, Prefix(job))
 
 
-def _look(server: Server, told: Future[Status | None], shown: Future[WayIn | None], now: float) -> Warm | None:
+def _look(server: Server, told: Future[Status | None], shown: Future[HostKeys | None], now: float) -> KeptServer | None:
     """One whose record is damaged is nobody's next."""
     try:
-        status, way_in = told.result(), shown.result()
+        status, host_keys = told.result(), shown.result()
     except RecordDamaged:
         return None
     waits = status is not None and status.final and (status.kept_until or 0) > now + _LEAST
-    return Warm(server, way_in) if waits else None
+    return KeptServer(server, host_keys) if waits else None
 
 
-def claim(account: Account, job: str, servers: Iterable[Warm]) -> Warm | None:
+def claim(account: Account, job: str, servers: Iterable[KeptServer]) -> KeptServer | None:
     """The first of these that nobody else has claimed by now: nobody but us may take it from here on, or change
     anything about it."""
     body = json.dumps({"job": job}).encode()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from skylift.runner.job.job import Job
 from skylift.runner.job.record import Prefix
 from skylift.runner.job.server import Server
-from skylift.runner.launch.host_keys import WayIn
+from skylift.runner.launch.host_keys import HostKeys
 from skylift.runner.launch.key import KeyPair
 from skylift.runner.launch.network import Network
 from skylift.runner.launch.role import JobRole
@@ -59,6 +59,6 @@ class Launched:
 
     account: Account
     server: Server
-    host_keys: WayIn | None
+    host_keys: HostKeys | None
     deadline: float
     connection: Connection | None = None

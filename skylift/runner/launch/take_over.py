@@ -76,7 +76,7 @@ class TakeOver:
         inputs, region = shipment.upload.arns(bucket), account.api.region
         return role.job_policy(self._name, bucket, account.number, region, shipment.prebuilt, inputs, last)
 
-    async def _go_on(self, claimed: warm.Warm, connecting: Connecting | None) -> Launched:
+    async def _go_on(self, claimed: warm.KeptServer, connecting: Connecting | None) -> Launched:
         """From the last job to this one: at once where SSH is there, else as soon as the server looks into S3."""
         server = claimed.server
         self._undo.see(server)
@@ -86,12 +86,12 @@ class TakeOver:
                 connection = await _hand_over(found, server.job)
             try:
                 launched = Launched(
-                    self._account, server, claimed.way_in, self._shipment.deadline, connection=connection
+                    self._account, server, claimed.host_keys, self._shipment.deadline, connection=connection
                 )
                 if connection is None or self._alone:
                     boot = Boot(self._checked, server, self._undo, self._watcher, alone=self._alone)
                     there = await boot.wait(HANDOVER_PATIENCE)
-                    launched = replace(launched, server=there.server, host_keys=there.host_keys or claimed.way_in)
+                    launched = replace(launched, server=there.server, host_keys=there.host_keys or claimed.host_keys)
             except BaseException:
                 if connection is not None:
                     await connection.close()
@@ -100,7 +100,7 @@ class TakeOver:
         return launched
 
     @asynccontextmanager
-    async def _connecting(self, kept: warm.Warm) -> AsyncIterator[Connecting]:
+    async def _connecting(self, kept: warm.KeptServer) -> AsyncIterator[Connecting]:
         """SSH to a server takes its time, so that it is begun beside all else."""
         connecting = Connecting(self._connect(kept))
         try:
@@ -108,16 +108,16 @@ class TakeOver:
         finally:
             await connecting.close()
 
-    async def _connect(self, kept: warm.Warm) -> Connection | None:
+    async def _connect(self, kept: warm.KeptServer) -> Connection | None:
         """Where that does not work, the server comes to S3 soon."""
-        if kept.server.address is None or kept.way_in is None:
+        if kept.server.address is None or kept.host_keys is None:
             return None
         ssh = await in_thread(importlib.import_module, "skylift.runner.remote.ssh")
         settings = self._account.settings
         key = ensure_key_file(settings.key_dir, self._account.number, settings.region)
         try:
             found: Connection = await ssh.connect(
-                kept.server.address, kept.way_in.user, key.private, kept.way_in.keys, self._name
+                kept.server.address, kept.host_keys.user, key.private, kept.host_keys.keys, self._name
             )
         except ConnectionLost:
             return None

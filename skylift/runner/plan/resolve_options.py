@@ -21,7 +21,7 @@ _NEXT = 2
 """How many of those that came after the chosen one are told."""
 
 
-def settle(job: Job, settings: Settings) -> Job:
+def resolve_options(job: Job, settings: Settings) -> Job:
     """The job with its type and its cap. Raises UsageError where no type fits, or the sum does not pay for a run."""
     if job.wanted:
         job = _with_type(job, settings)

@@ -18,7 +18,7 @@ _STRANGER = {"AuthFailure", "InvalidClientTokenId", "InvalidAccessKeyId"}
 """What another cloud says that has taken the port of ours since: our keys are not known there."""
 
 
-class Lifeline:
+class Reconnect:
     """Calls to the API from the time on when the job no longer depends on us."""
 
     def __init__(self, api: Api, watcher: Watcher, revive: Callable[[], str | None] | None) -> None:

@@ -9,7 +9,7 @@ from skylift.runner.text.visible import visible
 from skylift.runner.watcher import Watcher
 
 
-class Moves:
+class Relocation:
     """Each is told once, from the statuses as they come."""
 
     def __init__(self, watcher: Watcher) -> None:

@@ -9,7 +9,7 @@ from skylift.runner.job.record import Prefix
 from skylift.runner.job.server import Server
 from skylift.runner.launch import server as launch
 from skylift.runner.launch.fleet import active_fleets
-from skylift.runner.launch.host_keys import WayIn, find_way_in
+from skylift.runner.launch.host_keys import HostKeys, find_host_keys
 from skylift.runner.launch.key import KeyPair, ensure_key_file
 from skylift.runner.launch.network import find_caller, open_groups
 from skylift.runner.remote.account import Account
@@ -23,7 +23,7 @@ _OPENING = 2.0
 """Seconds from a booting server's first SSH connection until its supervisor's socket must be there."""
 
 
-class Reach:
+class SshAccess:
     """One job's server, as it was last seen; None when there is none any more."""
 
     def __init__(
@@ -31,7 +31,7 @@ class Reach:
         account: Account,
         job: str,
         server: Server | None,
-        way_in: WayIn | None = None,
+        host_keys: HostKeys | None = None,
         connection: Connection | None = None,
         *,
         booting: bool = False,
@@ -40,7 +40,7 @@ class Reach:
         """`booting` is a server that was launched a moment ago; in the place of a `spot` server may come another."""
         self._account, self._job, self._booting, self._spot = account, job, booting, spot
         self.server = server
-        self._way_in, self._connection = way_in, connection
+        self._host_keys, self._connection = host_keys, connection
         self._known_key: KeyPair | None = None
 
     @property
@@ -64,23 +64,25 @@ class Reach:
         if self._spot and server.gone:
             raise ConnectionLost("It is gone, and another one has not come yet.")
         try:
-            way_in = self._way_in or await in_thread(self.find_way_in)
+            host_keys = self._host_keys or await in_thread(self.find_host_keys)
         except RecordDamaged as error:
             # Output and the end come through S3 all the same.
             raise ConnectionLost(error.message) from None
-        if way_in is None:
+        if host_keys is None:
             raise ConnectionLost("The server has shown no host key.")
         if server.address is None:
             raise ConnectionLost("The server has no public address.")
-        await in_thread(self.hand_in_key, way_in)
+        await in_thread(self.hand_in_key, host_keys)
         opening = _OPENING if self._booting else 0.0
-        return await ssh.connect(server.address, way_in.user, self.key.private, way_in.keys, self._job, opening=opening)
+        return await ssh.connect(
+            server.address, host_keys.user, self.key.private, host_keys.keys, self._job, opening=opening
+        )
 
-    def find_way_in(self) -> WayIn | None:
+    def find_host_keys(self) -> HostKeys | None:
         """None as long as the server has shown none. Raises RecordDamaged."""
         instance = self.server.instance if self._spot and self.server is not None else ""
-        self._way_in = find_way_in(self._account.api, self._account.bucket, Prefix(self._job), instance)
-        return self._way_in
+        self._host_keys = find_host_keys(self._account.api, self._account.bucket, Prefix(self._job), instance)
+        return self._host_keys
 
     def open_door(self) -> None:
         """Let SSH in from where we are, which need not be where the job was started. Raises NotPermitted."""
@@ -95,13 +97,13 @@ class Reach:
         except (Refused, Unreachable) as error:
             watcher.note(f"SSH cannot be opened to here; output comes from S3. {error.message}")
 
-    def hand_in_key(self, way_in: WayIn) -> None:
+    def hand_in_key(self, host_keys: HostKeys) -> None:
         """A server that was started with another machine's key takes ours for a minute, by EC2 Instance Connect."""
         assert self.server is not None
         if self.server.key == self.key.name:
             return
         try:
-            launch.send_key(self._account.api, self.server, way_in.user, self.key.public)
+            launch.send_key(self._account.api, self.server, host_keys.user, self.key.public)
         except Refused as error:
             raise ConnectionLost(f"This machine's key is not the server's. {error.message}") from None
 
@@ -113,7 +115,7 @@ class Reach:
         more = bool(active_fleets(self._account.api, self._job))
         servers = [each for each in launch.live_servers(self._account.api, self._job) if not each.gone]
         if servers:
-            self.server, self._way_in, self._connection = servers[0], None, None
+            self.server, self._host_keys, self._connection = servers[0], None, None
         return more or bool(servers)
 
     def _is_gone(self) -> bool:

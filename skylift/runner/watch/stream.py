@@ -21,7 +21,7 @@ from skylift.runner.job.server_record import (
     piece_offset,
 )
 from skylift.runner.remote.api import Api
-from skylift.runner.remote.reconnect import Lifeline
+from skylift.runner.remote.reconnect import Reconnect
 from skylift.runner.steps import together
 from skylift.runner.text.json_object import Malformed
 from skylift.runner.text.size import spell_size
@@ -50,13 +50,13 @@ class Follower:
         prefix: Prefix,
         connect: Callable[[], Awaitable[Connection]],
         gone: Callable[[], bool],
-        lifeline: Lifeline,
+        reconnect: Reconnect,
         watcher: Watcher,
         told: Callable[[Status], None],
         heard: Callable[[], None],
     ) -> None:
         self._api, self._bucket, self._prefix = api, bucket, prefix
-        self._connect, self._gone, self._lifeline, self._watcher = connect, gone, lifeline, watcher
+        self._connect, self._gone, self._reconnect, self._watcher = connect, gone, reconnect, watcher
         self._told, self._heard = told, heard
         self._offsets: dict[Literal["stdout", "stderr"], int] = {"stdout": 0, "stderr": 0}
         self._connection: Connection | None = None
@@ -112,7 +112,7 @@ class Follower:
             except ConnectionLost as error:
                 self._tell_cut_off(str(error))
             try:
-                gone = await self._lifeline.once(self._gone)
+                gone = await self._reconnect.once(self._gone)
                 final = await self._from_s3()
                 if final is not None or gone:
                     return final
@@ -158,9 +158,9 @@ class Follower:
         while True:
             await asyncio.sleep(_PULSE)
             try:
-                await self._lifeline.once(self._gone)
+                await self._reconnect.once(self._gone)
             except Unreachable:
-                # Told by the lifeline, once.
+                # Told by the reconnect, once.
                 continue
             except SkyliftError as error:
                 # Such as credentials that have expired: the stream goes on, the results will need new ones.
@@ -170,7 +170,7 @@ class Follower:
 
     async def _from_s3(self) -> Status | None:
         """What S3 has beyond our offsets. The status is read first: when it is final, all output is there already."""
-        found = await self._lifeline.once(self._api.get, self._bucket, self._prefix.status, STATUS_LIMIT)
+        found = await self._reconnect.once(self._api.get, self._bucket, self._prefix.status, STATUS_LIMIT)
         status = parse_status(self._prefix.status, found) if found is not None else None
         if status is not None and not status.final:
             self._told(status)
@@ -184,7 +184,7 @@ class Follower:
 
     async def _list_pieces(self, name: Literal["stdout", "stderr"]) -> list[Any]:
         top = self._prefix.stream(name)
-        return await self._lifeline.once(
+        return await self._reconnect.once(
             self._api.pages, "s3", "list_objects_v2", "Contents", Bucket=self._bucket, Prefix=top
         )
 
@@ -199,7 +199,7 @@ class Follower:
                 self._jump(name, cut[1])
             skip = self._offsets[name] - start
             while 0 <= skip < piece["Size"]:
-                body = await self._lifeline.once(self._read_piece, piece["Key"], skip)
+                body = await self._reconnect.once(self._read_piece, piece["Key"], skip)
                 await self._deliver(name, body)
                 skip = skip + len(body) if body else -1
 

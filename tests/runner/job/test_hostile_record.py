@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hostile_json import MANIFEST, STATUS, WAY_IN, files
+from hostile_json import HOST_KEYS, MANIFEST, STATUS, files
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from whole_run import Seen
@@ -141,7 +141,7 @@ def test_a_role_of_this_name_that_is_somebody_elses(hostile: Hostile) -> None:
 
 @pytest.mark.parametrize(
     ("key", "like"),
-    [(Prefix("x").status, STATUS), (Prefix("x").manifest, MANIFEST), (Prefix("x").host_keys, WAY_IN)],
+    [(Prefix("x").status, STATUS), (Prefix("x").manifest, MANIFEST), (Prefix("x").host_keys, HOST_KEYS)],
     ids=["status", "manifest", "host-keys"],
 )
 def test_any_file_and_every_command(hostile: Hostile, key: str, like: dict[str, Any], folder: Path) -> None:
@@ -251,7 +251,7 @@ def test_no_server_is_kept_because_it_says_so(hostile: Hostile) -> None:
 
 def test_ssh_takes_no_login_user_for_an_option(hostile: Hostile) -> None:
     hostile.server("x")
-    hostile.put(Prefix("x").host_keys, {**WAY_IN, "user": "-oProxyCommand=touch here"})
+    hostile.put(Prefix("x").host_keys, {**HOST_KEYS, "user": "-oProxyCommand=touch here"})
     with pytest.raises(RecordDamaged, match="`user` cannot be '-oProxyCommand=touch here'"):
         Jobs(hostile.account.settings).shell("x", ("uptime",))
 

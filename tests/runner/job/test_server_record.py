@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hostile_json import KEY, MANIFEST, STATUS, WAY_IN, encoded, files, values
+from hostile_json import HOST_KEYS, KEY, MANIFEST, STATUS, encoded, files, values
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,11 +21,11 @@ from skylift.runner.job.server_record import (
     UNDER_WAY,
     encode_status,
     parse_cut,
+    parse_host_keys,
     parse_manifest,
     parse_offsets,
     parse_status,
     parse_times,
-    parse_way_in,
     piece_offset,
 )
 from skylift.runner.text.json_object import Malformed
@@ -39,9 +39,9 @@ def test_what_a_supervisor_writes_is_read_whole() -> None:
     assert (status.cut, status.checkpoint, status.notice) == ({"stdout": (1, 2)}, 1, 1769860800.0)
     again = {**STATUS, **encode_status(status)}
     assert again == {**STATUS, "streams": {}}
-    assert parse_way_in(PLACE, json.dumps({**WAY_IN, "keys": [f"{KEY} root@x", "ssh-dss AAAA"]}).encode()).keys == (
-        KEY,
-    )
+    assert parse_host_keys(
+        PLACE, json.dumps({**HOST_KEYS, "keys": [f"{KEY} root@x", "ssh-dss AAAA"]}).encode()
+    ).keys == (KEY,)
     assert [each.path for each in parse_manifest(PLACE, json.dumps(MANIFEST).encode()).files] == ["out/a", "out/b"]
 
 
@@ -91,7 +91,7 @@ def test_what_is_no_object_at_all(data: bytes, why: str) -> None:
 )
 def test_who_is_no_login_user(user: object) -> None:
     with pytest.raises(RecordDamaged, match="user"):
-        parse_way_in(PLACE, json.dumps({**WAY_IN, "user": user}).encode())
+        parse_host_keys(PLACE, json.dumps({**HOST_KEYS, "user": user}).encode())
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_who_is_no_login_user(user: object) -> None:
 )
 def test_what_is_no_host_key(keys: object) -> None:
     with pytest.raises(RecordDamaged, match="keys"):
-        parse_way_in(PLACE, json.dumps({**WAY_IN, "keys": keys}).encode())
+        parse_host_keys(PLACE, json.dumps({**HOST_KEYS, "keys": keys}).encode())
 
 
 @given(files(STATUS))
@@ -117,10 +117,10 @@ def test_any_status(data: bytes) -> None:
     assert parse_status(PLACE, json.dumps(encode_status(found)).encode()).state == found.state
 
 
-@given(files(WAY_IN))
+@given(files(HOST_KEYS))
 def test_any_way_in(data: bytes) -> None:
     try:
-        found = parse_way_in(PLACE, data)
+        found = parse_host_keys(PLACE, data)
     except RecordDamaged:
         return
     assert re.fullmatch(r"[a-z_][a-z0-9_-]{0,31}", found.user)

@@ -19,7 +19,7 @@ from skylift.runner.launch.key import KeyPair
 from skylift.runner.launch.network import Network
 from skylift.runner.launch.role import JobRole, boundary_policy, job_policy
 from skylift.runner.plan.plan_job import Order, plan_job
-from skylift.runner.plan.resolve_options import settle
+from skylift.runner.plan.resolve_options import resolve_options
 
 NETWORK = Network("vpc-1", (("us-east-1a", "subnet-a"), ("us-east-1b", "subnet-b")), ("sg-1",), frozenset())
 ROLE = JobRole("skylift-count", "arn:aws:iam::123456789012:instance-profile/skylift/skylift-count")
@@ -67,10 +67,12 @@ def test_a_spot_server_is_not_kept(folder: Path) -> None:
 
 
 def test_several_types_would_do_and_one_that_was_said_is_the_only_one(folder: Path, settings: Settings) -> None:
-    several = settle(plan_job(order(folder, spot=Spot()), folder, os.environ), settings)
+    several = resolve_options(plan_job(order(folder, spot=Spot()), folder, os.environ), settings)
     assert several.spot is not None
     assert {"t3.small", "t3a.small"} <= set(several.spot.types)
-    only = settle(plan_job(order(folder, spot=Spot(), instance_type="m7i.large"), folder, os.environ), settings)
+    only = resolve_options(
+        plan_job(order(folder, spot=Spot(), instance_type="m7i.large"), folder, os.environ), settings
+    )
     assert only.spot is not None
     assert only.spot.types == ("m7i.large",)
 

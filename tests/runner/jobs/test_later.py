@@ -26,7 +26,7 @@ from skylift.runner.launch import server as launch
 from skylift.runner.launch.bucket import ensure_bucket
 from skylift.runner.remote.account import Account, open_account
 from skylift.runner.remote.api import Api
-from skylift.runner.session import Attendance, visit
+from skylift.runner.session import Session, watched_job
 from skylift.runner.steps import Clock
 
 
@@ -66,7 +66,7 @@ def test_attended_from_elsewhere(
     there.on_output = lambda: go(machine)
 
     async def main() -> Outcome:
-        return await Attendance(elsewhere, visit(elsewhere, waiting.name, home), there, Clock(there)).run()
+        return await Session(elsewhere, watched_job(elsewhere, waiting.name, home), there, Clock(there)).run()
 
     outcome = asyncio.run(main())
     assert (outcome.state, outcome.exit_code) == ("failed", 7)
@@ -102,7 +102,7 @@ def test_a_cloud_that_is_away_while_things_are_put_away(
     there = Seen()
 
     async def main() -> Outcome:
-        return await Attendance(elsewhere, visit(elsewhere, "over", tmp_path), there, Clock(there)).run()
+        return await Session(elsewhere, watched_job(elsewhere, "over", tmp_path), there, Clock(there)).run()
 
     assert asyncio.run(main()).state == "succeeded"
     assert tried == ["skylift-over"] * 2

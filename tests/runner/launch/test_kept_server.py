@@ -66,7 +66,7 @@ class Yard:
         self.api.put(self.account.bucket, Prefix(job).status, json.dumps(told).encode())
         return str(instances[0]["InstanceId"])
 
-    def waiting(self) -> list[warm.Warm]:
+    def waiting(self) -> list[warm.KeptServer]:
         return warm.waiting(self.account, warm.kept_servers(self.api), self.now)
 
     def roles(self) -> list[str]:

@@ -16,7 +16,7 @@ from skylift.runner.job.record import SETUP_ALLOWANCE, encode_record
 from skylift.runner.job.requirements import read_requirements
 from skylift.runner.job.settings import Machine, NewestImage, Settings
 from skylift.runner.plan.plan_job import DEFAULT_TYPE, Order, plan_job
-from skylift.runner.plan.resolve_options import settle
+from skylift.runner.plan.resolve_options import resolve_options
 from skylift.runner.price.price import hourly_price
 
 SMALL = Machine("this machine", "x86_64", 2, 8192)
@@ -30,7 +30,7 @@ def settled(tmp_path: Path) -> Any:
 
     def settled(region: str = "us-east-1", machine: Machine | None = None, **more: Any) -> Job:
         order = Order(Program("script", "job.py"), **more)
-        return settle(plan_job(order, tmp_path, {}), replace(settings, region=region, machine=machine))
+        return resolve_options(plan_job(order, tmp_path, {}), replace(settings, region=region, machine=machine))
 
     return settled
 

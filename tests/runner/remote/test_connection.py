@@ -27,7 +27,7 @@ from skylift.runner.job.settings import Settings
 from skylift.runner.launch.bucket import ensure_bucket
 from skylift.runner.launch.key import KeyPair, ensure_key_file
 from skylift.runner.remote.api import Api
-from skylift.runner.remote.reconnect import Lifeline
+from skylift.runner.remote.reconnect import Reconnect
 from skylift.runner.remote.ssh import Connection, _no_search, connect
 from skylift.runner.watch.forward import Forward, Forwards
 from skylift.runner.watch.stream import Follower, Status
@@ -127,8 +127,8 @@ def follower(
     revive: Callable[[], str | None] | None = None,
 ) -> Follower:
     bucket = bucket_name(str(settings.account), settings.region)
-    lifeline = Lifeline(api, seen, revive)
-    return Follower(api, bucket, shipped.prefix, open_connection, gone, lifeline, seen, told.append, lambda: None)
+    reconnect = Reconnect(api, seen, revive)
+    return Follower(api, bucket, shipped.prefix, open_connection, gone, reconnect, seen, told.append, lambda: None)
 
 
 LINES = "import sys\nfor n in range(20000): sys.stdout.write(f'{n:09d}\\n')\nsys.stderr.write('end')\n"
@@ -201,9 +201,9 @@ def test_output_from_s3_shows_that_the_program_runs_before_a_status_does(api: Ap
 
     async def main() -> Status | None:
         seen, told = Heard(), list[Status]()
-        lifeline = Lifeline(api, seen, None)
+        reconnect = Reconnect(api, seen, None)
         heard = functools.partial(events.append, "heard")
-        follow = Follower(api, bucket, prefix, no_ssh, lambda: True, lifeline, seen, told.append, heard)
+        follow = Follower(api, bucket, prefix, no_ssh, lambda: True, reconnect, seen, told.append, heard)
         return await follow.run()
 
     assert asyncio.run(main()) is None

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from skylift.runner.errors import NotPermitted, RunError, Unreachable
-from skylift.runner.remote.reconnect import Lifeline
+from skylift.runner.remote.reconnect import Reconnect
 
 
 class Api:
@@ -34,13 +34,13 @@ def stranger(code: str) -> None:
     raise NotPermitted(code, "who are you", "describe_instances", "")
 
 
-def lifeline(revive: Any) -> tuple[Lifeline, Api, Watcher]:
+def reconnect(revive: Any) -> tuple[Reconnect, Api, Watcher]:
     api, watcher = Api(), Watcher()
-    return Lifeline(api, watcher, revive), api, watcher  # type: ignore[arg-type]
+    return Reconnect(api, watcher, revive), api, watcher  # type: ignore[arg-type]
 
 
 async def test_an_outage_is_told_once_and_ended_by_a_revival() -> None:
-    line, api, watcher = lifeline(lambda: "http://127.0.0.1:1")
+    line, api, watcher = reconnect(lambda: "http://127.0.0.1:1")
     for _ in range(2):
         with pytest.raises(Unreachable):
             await line.once(away)
@@ -51,7 +51,7 @@ async def test_an_outage_is_told_once_and_ended_by_a_revival() -> None:
 
 @pytest.mark.parametrize("code", ["AuthFailure", "InvalidClientTokenId", "InvalidAccessKeyId"])
 async def test_another_cloud_at_the_same_port_is_not_taken_for_ours(code: str) -> None:
-    line, api, watcher = lifeline(lambda: "http://127.0.0.1:2")
+    line, api, watcher = reconnect(lambda: "http://127.0.0.1:2")
     with pytest.raises(Unreachable):
         await line.once(stranger, code)
     assert api.moved == ["http://127.0.0.1:2"]
@@ -59,7 +59,7 @@ async def test_another_cloud_at_the_same_port_is_not_taken_for_ours(code: str) -
 
 
 async def test_a_refusal_stays_one_where_nothing_can_be_revived() -> None:
-    line, _, _ = lifeline(None)
+    line, _, _ = reconnect(None)
     with pytest.raises(NotPermitted):
         await line.once(stranger, "AuthFailure")
 
@@ -68,7 +68,7 @@ async def test_a_revival_that_fails_is_told_once() -> None:
     def fail() -> str:
         raise RunError("It was taken down.", "Start it.")
 
-    line, _, watcher = lifeline(fail)
+    line, _, watcher = reconnect(fail)
     for _ in range(3):
         with pytest.raises(Unreachable):
             await line.once(away)

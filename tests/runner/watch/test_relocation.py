@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Literal
 
 from skylift.runner.job.server_record import Status
-from skylift.runner.watch.relocation import Moves
+from skylift.runner.watch.relocation import Relocation
 
 
 class Notes:
@@ -31,7 +31,7 @@ class Notes:
 
 def test_a_notice_and_its_end_are_told_once() -> None:
     notes, first = Notes(), Status("running", instance="i-1", started="2026-01-31T12:00:00.000Z")
-    moves = Moves(notes)
+    moves = Relocation(notes)
     noticed = replace(first, notice=1769860800.0)
     for status in (first, noticed, noticed, first, first):
         moves.see(status)
@@ -43,7 +43,7 @@ def test_a_notice_and_its_end_are_told_once() -> None:
 
 def test_the_next_server_takes_back_nothing() -> None:
     notes, first = Notes(), Status("running", instance="i-1", started="2026-01-31T12:00:00.000Z")
-    moves = Moves(notes)
+    moves = Relocation(notes)
     noticed = replace(first, notice=1769860800.0)
     second = replace(first, attempt=2, instance="i-2")
     for status in (noticed, replace(noticed, state="interrupted"), replace(second, state="booting"), second, second):
@@ -56,7 +56,7 @@ def test_the_next_server_takes_back_nothing() -> None:
 
 def test_a_checkpoint_that_is_refused_is_told_once_and_does_not_reach_the_terminal_as_it_is() -> None:
     notes, first = Notes(), Status("running", instance="i-1", started="2026-01-31T12:00:00.000Z")
-    moves = Moves(notes)
+    moves = Relocation(notes)
     refused = replace(first, checkpoint_refused="x\x1b[2J is a FIFO.")
     for status in (first, refused, refused, first):
         moves.see(status)

@@ -21,7 +21,7 @@ from skylift.runner.launch.server import types_there
 from skylift.runner.launch.undo import write_off
 from skylift.runner.remote.account import Account, open_account
 from skylift.runner.remote.api import Api
-from skylift.runner.session import Attendance, Visit
+from skylift.runner.session import Session, WatchedJob
 from skylift.runner.steps import Clock
 
 
@@ -57,7 +57,7 @@ def test_the_second_ctrl_c_ends_a_job_that_has_no_server(
 
     async def press_twice() -> None:
         seen = Seen()
-        watching = Attendance(account, Visit("waits", tmp_path, 0, "t3.small", None, spot=True), seen, Clock(seen))
+        watching = Session(account, WatchedJob("waits", tmp_path, 0, "t3.small", None, spot=True), seen, Clock(seen))
         watching._phase = "running"
         watching._task = asyncio.ensure_future(asyncio.sleep(0, Outcome("waits", "succeeded", 0, "")))
         watching.interrupt()
