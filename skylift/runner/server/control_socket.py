@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import signal
@@ -11,12 +12,28 @@ import struct
 import threading
 import time
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, NamedTuple, Optional, Set
 
 from skylift.runner.server.console import say
 from skylift.runner.server.control import Control
 from skylift.runner.server.status import Status
 from skylift.runner.server.stream import READ, Stream
+
+_CONNECTIONS = 64
+"""At a time. One more, and the oldest is hung up on, so that whoever comes is heard: a client comes again by itself."""
+_LINE = 2 << 20
+"""Bytes of one order, which may bring a megabyte of what was typed."""
+_PAUSE = 0.2
+"""Seconds until a connection is taken after all for which there were no descriptors."""
+
+
+class _Watch(NamedTuple):
+    """From where on somebody wants the streams. With `since`, what was written from that time on; with `once`, only
+    what there is by now."""
+
+    offsets: Dict[str, int]
+    since: Optional[float]
+    once: bool
 
 
 class ControlSocket:
@@ -33,34 +50,69 @@ class ControlSocket:
         os.chown(str(path), -1, gid)
         path.chmod(0o660)
         self._socket.listen(64)
-        self._watching: List[threading.Thread] = []
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._open: Dict[socket.socket, threading.Thread] = {}
+        self._watched: Set[socket.socket] = set()
+        self._changing = threading.Lock()
+        threading.Thread(target=self._accept, name="socket", daemon=True).start()
 
     def _accept(self) -> None:
         while True:
-            connection, _ = self._socket.accept()
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+            try:
+                connection, _ = self._socket.accept()
+            except OSError as error:
+                say("a connection to the socket cannot be taken yet: %s" % error)
+                time.sleep(_PAUSE)
+                continue
+            try:
+                self._take(connection)
+            except RuntimeError as error:  # no thread to be had
+                say("a connection to the socket cannot be served: %s" % error)
+                self._forget(connection)
+                connection.close()
+
+    def _take(self, connection: socket.socket) -> None:
+        thread = threading.Thread(target=self._serve, args=(connection,), daemon=True)
+        with self._changing:
+            self._open[connection] = thread
+            oldest = next(iter(self._open)) if len(self._open) > _CONNECTIONS else None
+            if oldest is not None:
+                del self._open[oldest]
+                self._watched.discard(oldest)
+        if oldest is not None:
+            with contextlib.suppress(OSError):  # it has hung up itself
+                oldest.shutdown(socket.SHUT_RDWR)
+        thread.start()
+
+    def _forget(self, connection: socket.socket) -> None:
+        with self._changing:
+            self._open.pop(connection, None)
+            self._watched.discard(connection)
 
     def close(self) -> None:
         """Give those who watch a few seconds to take the last frame; each hangs up when it has it."""
         until = time.monotonic() + 5
-        for thread in list(self._watching):
+        with self._changing:
+            threads = [self._open[each] for each in self._watched]
+        for thread in threads:
             thread.join(timeout=max(0.0, until - time.monotonic()))
 
     def _serve(self, connection: socket.socket) -> None:
         with connection, connection.makefile("rb") as lines:
             try:
-                for line in lines:
+                for line in iter(lambda: lines.readline(_LINE), b""):
                     self._obey(connection, json.loads(line))
-            except (OSError, ValueError, KeyError, TypeError) as error:
+            except (OSError, ValueError, LookupError, TypeError, OverflowError, RecursionError, struct.error) as error:
                 say("a client of the socket went away: %r" % error)
+            finally:
+                self._forget(connection)
 
     def _obey(self, connection: socket.socket, order: Dict[str, Any]) -> None:
-        if "stream" in order and threading.current_thread() not in self._watching:
-            self._watching.append(threading.current_thread())
-            threading.Thread(target=self._watch, args=(connection, order), daemon=True).start()
+        if not isinstance(order, dict):
+            raise TypeError("an order is an object")
+        if "stream" in order:
+            self._begin_to_watch(connection, _parse_watch(order))
         if "signal" in order:
-            self._control.signal(getattr(signal, "SIG" + order["signal"]))
+            self._control.signal(signal.Signals["SIG" + order["signal"]])
         if "next" in order:
             self._control.look_for_next()
         terminal = self._control.terminal
@@ -72,22 +124,36 @@ class ControlSocket:
         if "cancel" in order:
             self._control.cancel()
 
-    def _watch(self, connection: socket.socket, order: Dict[str, Any]) -> None:
-        offsets = {name: int(order["stream"][name]) for name in ("stdout", "stderr")}
+    def _begin_to_watch(self, connection: socket.socket, watch: _Watch) -> None:
+        with self._changing:
+            if connection in self._watched or connection not in self._open:
+                return
+            self._watched.add(connection)
         try:
-            if "since" in order:
-                self._skip(offsets, float(order["since"]))
+            threading.Thread(target=self._watch, args=(connection, watch), daemon=True).start()
+        except RuntimeError as error:
+            raise OSError(str(error)) from None
+
+    def _watch(self, connection: socket.socket, watch: _Watch) -> None:
+        offsets = watch.offsets
+        try:
+            if watch.since is not None:
+                self._skip(offsets, watch.since)
             if any(offsets[each.name] < each.base for each in self._streams):
                 # Another server's; who hears no more from us looks in the prefix, and comes back from there.
                 return connection.shutdown(socket.SHUT_RDWR)
-            if "since" in order:
+            if watch.since is not None:
                 _send(connection, b"b", json.dumps(offsets).encode())
-            if order.get("once"):
+            if watch.once:
                 self._send_what_there_is(connection, offsets)
             else:
                 self._send_all(connection, offsets)
             return connection.shutdown(socket.SHUT_WR)
-        except OSError:
+        except OSError as error:
+            # Of this machine, it may be: whoever watches sees that no more comes, and comes again.
+            say("a client of the socket is not served any further: %s" % error)
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
             return None
 
     def _skip(self, offsets: Dict[str, int], when: float) -> None:
@@ -130,6 +196,15 @@ class ControlSocket:
                 told = version
                 if final:
                     return
+
+
+def _parse_watch(order: Dict[str, Any]) -> _Watch:
+    """Raises one of those errors that end a connection."""
+    offsets = {name: int(order["stream"][name]) for name in ("stdout", "stderr")}
+    if min(offsets.values()) < 0:
+        raise ValueError("a stream begins at 0")
+    since = order.get("since")
+    return _Watch(offsets, None if since is None else float(since), bool(order.get("once")))
 
 
 def _send(connection: socket.socket, letter: bytes, data: bytes) -> None:

@@ -15,6 +15,8 @@ from skylift.runner.server.ledger import Ledger
 
 _SHUTDOWN = 100.0
 """Seconds in which a server that goes down is off: systemd gives its services 90."""
+_PAUSE = 1.0
+"""Seconds until another guardian is started after all, for which there was no room."""
 
 
 class GuardianLink:
@@ -40,4 +42,10 @@ class GuardianLink:
             # The server goes down, and so do we in a moment: nothing is to be started. Still here later, it did not.
             threading.Event().wait(_SHUTDOWN)
         say("the guardian has died; another one stands by")
-        subprocess.Popen([sys.executable, *sys.argv], stdin=subprocess.DEVNULL, start_new_session=True)
+        while True:
+            try:
+                subprocess.Popen([sys.executable, *sys.argv], stdin=subprocess.DEVNULL, start_new_session=True)
+                return
+            except OSError as error:
+                say("another guardian cannot be started yet: %s" % error)
+                time.sleep(_PAUSE)

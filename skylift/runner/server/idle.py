@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from typing import Callable
 
+from skylift.runner.server.console import say
+
 _SHARE = 0.01
 """Of one processor, below which a program that only waits is taken to be idle."""
 _GRAIN = 0.05
@@ -31,9 +33,9 @@ class Idleness:
         self._over.set()
 
     def _watch(self) -> None:
-        since, work, output = time.monotonic(), work_of(self._uid), self._output()
+        since, work, output = time.monotonic(), self._work(0.0), self._output()
         while not self._over.wait(min(self._seconds / 10, 5)):
-            now, worked, said = time.monotonic(), work_of(self._uid) - work, self._output()
+            now, worked, said = time.monotonic(), self._work(work) - work, self._output()
             # Less than before: a process that worked has ended.
             busy = worked < 0 or worked > _GRAIN + _SHARE * (now - since)
             if busy or said != output or self._touched.is_set():
@@ -42,6 +44,14 @@ class Idleness:
             elif now - since >= self._seconds:
                 self._idle()
                 return
+
+    def _work(self, otherwise: float) -> float:
+        try:
+            return work_of(self._uid)
+        except OSError as error:  # no descriptor to be had, for one: nothing is known, and the next look may tell
+            say("whether the program works cannot be seen: %s" % error)
+            self._touched.set()
+            return otherwise
 
 
 def work_of(uid: int) -> float:

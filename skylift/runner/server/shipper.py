@@ -53,7 +53,7 @@ class Shipper:
                 if self._status.version != self._told:
                     self._told = self._status.version
                     self._prefix.put("server/status.json", self._status.encoded(cut=cuts(self._streams)))
-            except (Unreachable, Refused) as error:
+            except (Unreachable, Refused, OSError) as error:
                 say("output stays here for now: %s" % error)
             self._over.wait(pause)
             pause = min(pause * 1.3, 30)
