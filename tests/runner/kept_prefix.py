@@ -51,6 +51,24 @@ class KeptPrefix:
         self.fault("done", "put", key)
         return True
 
+    def ask(
+        self, method: str, key: str, query: str = "", body: bytes = b"", headers: dict[str, str] | None = None
+    ) -> tuple[int, dict[str, str], bytes]:
+        """GET, and a PUT with its condition."""
+        if method == "GET":
+            found = self.get(key) or b""
+            return 200, {"etag": _etag(found)}, found
+        self._begin("put", key)
+        told = headers or {}
+        if "if-none-match" in told and key in self.objects:
+            return 412, {}, b""
+        if "if-match" in told and told["if-match"] != _etag(self.objects[key]):
+            return 412, {}, b""
+        self.objects[key] = body
+        self.written.append(key)
+        self.fault("done", "put", key)
+        return 200, {"etag": _etag(body)}, b""
+
     def put_file(self, key: str, file: BinaryIO, size: int, until: float) -> str:
         self._begin("put_file", key)
         body = file.read(3)
@@ -69,6 +87,10 @@ class KeptPrefix:
     def _begin(self, verb: str, key: str) -> None:
         self.fault("asked", verb, key)
         self.calls.append((verb, key))
+
+
+def _etag(body: bytes) -> str:
+    return f'"{hashlib.md5(body, usedforsecurity=False).hexdigest()}"'
 
 
 __all__ = ["KeptPrefix", "Killed", "Refused", "Unreachable", "nothing"]

@@ -20,7 +20,7 @@ from skylift.runner.job.settings import Settings
 from skylift.runner.plan.plan_job import Order
 from skylift.runner.remote.api import Api
 from skylift.runner.server.attempts import Attempts, key_of
-from skylift.runner.server.aws import Unreachable
+from skylift.runner.server.aws import Refused, Unreachable
 from skylift.runner.server.outcome import is_answer
 from skylift.runner.server.spot_notice import ACTION, ADVICE, Notice
 
@@ -484,13 +484,16 @@ def test_of_five_that_died_silently_only_the_newest_is_waited_for() -> None:
 
 def test_one_that_was_claimed_and_never_begun_hides_nothing_of_those_before() -> None:
     prefix, ec2 = KeptPrefix(), Ec2("i-4")
-    silent(prefix, 1, **BEGUN, begun="then", checkpoint={"key": "c"}, results=["r"], ran=7.0)
+    silent(prefix, 1, **BEGUN, begun="then", checkpoint={"key": "c"}, results=[{"path": "r"}], ran=7.0)
     silent(prefix, 2)
     silent(prefix, 3)
     attempt = claims(prefix, ec2).claim()
     assert attempt is not None
     kept = {name: attempt.fields[name] for name in ("begun", "checkpoint", "results", "ran")}
-    assert (attempt.number, kept) == (4, {"begun": "then", "checkpoint": {"key": "c"}, "results": ["r"], "ran": 7.0})
+    assert (attempt.number, kept) == (
+        4,
+        {"begun": "then", "checkpoint": {"key": "c"}, "results": [{"path": "r"}], "ran": 7.0},
+    )
 
 
 def test_whoever_has_passed_the_job_on_does_not_go_on_with_it() -> None:
@@ -528,7 +531,7 @@ def test_a_holder_is_not_silent_while_s3_is_away() -> None:
             # The first one is the claim's; what follows takes more than three beats. Then the holder is heard of.
             if 1 < len(seen) < 7:
                 raise Unreachable("HTTP 503")
-            silent(prefix, 1, bases={}, beat=max(8, len(seen)))
+            silent(prefix, 1, bases=BEGUN["bases"], beat=max(8, len(seen)))
 
     prefix.fault = away
     assert claims(prefix, ec2, beat=0.1).claim() is None
@@ -549,3 +552,101 @@ def test_the_last_word_is_said_again_until_it_has_come() -> None:
         attempt.end(0.0, over={"final": {"state": "succeeded"}})
     prefix.fault = lambda *_: None
     until(lambda: b"succeeded" in prefix.objects[key_of(1)], "the last word")
+
+
+def test_a_write_that_comes_late_does_not_go_over_a_later_word() -> None:
+    """Its supervisor is dead, the next one has taken over and has told the end; then the network lets it through."""
+    prefix, ec2 = KeptPrefix(), Ec2("i-1")
+    dead = claims(prefix, ec2).claim()
+    assert dead is not None
+    late: list[Any] = []
+    send = prefix.ask
+
+    def hold_back(*request: Any) -> Any:
+        if request[0] == "PUT":
+            late.append(request)
+            raise Unreachable("no answer")
+        return send(*request)
+
+    prefix.ask = hold_back  # type: ignore[method-assign]
+    with pytest.raises(Unreachable):
+        dead.note(0.0, ran=1.0)
+    prefix.ask = send  # type: ignore[method-assign]
+    heir = claims(prefix, ec2).claim()
+    assert heir is not None
+    heir.end(0.0, over={"final": {"state": "succeeded"}})
+    told = prefix.objects[key_of(1)]
+    assert late
+    for request in late:
+        send(*request)
+    assert prefix.objects[key_of(1)] == told
+
+
+def test_a_dead_supervisors_last_word_that_comes_late_is_kept_to() -> None:
+    """It let another server begin, after this one's next supervisor had looked: that must not run the job as well."""
+    prefix, ec2 = KeptPrefix(), Ec2("i-1")
+    silent(prefix, 1, **BEGUN)
+
+    def come_late(step: str, verb: str, key: str) -> None:
+        # The first one would claim it; then it is looked at, and taken up.
+        if (step, verb, key) == ("asked", "put", key_of(1)) and ("get", key) in prefix.calls:
+            silent(prefix, 1, **BEGUN, over={"interrupted": "then"})
+
+    prefix.fault = come_late
+    with pytest.raises(Refused, match="passed on"):
+        claims(prefix, ec2).claim()
+    assert b"interrupted" in prefix.objects[key_of(1)]
+
+
+def test_a_write_whose_answer_was_lost_is_known_the_next_time() -> None:
+    prefix, ec2 = KeptPrefix(), Ec2("i-1")
+    attempt = claims(prefix, ec2).claim()
+    assert attempt is not None
+
+    def lose_once(step: str, verb: str, key: str) -> None:
+        if step == "done" and verb == "put":
+            prefix.fault = lambda *_: None
+            raise Unreachable("the answer was lost")
+
+    prefix.fault = lose_once
+    attempt.end(time.time() + 60, over={"final": {"state": "succeeded"}})
+    assert json.loads(prefix.objects[key_of(1)])["over"] == {"final": {"state": "succeeded"}}
+
+
+DAMAGED = [
+    b"",
+    b"no JSON",
+    b"[" * 100_000,
+    b"[]",
+    b'{"claimed": "then"}',
+    b'{"instance": 5}',
+    b'{"instance": "i-1", "bases": {"stdout": "x", "stderr": 0}}',
+    b'{"instance": "i-1", "bases": 5}',
+    b'{"instance": "i-1", "over": 5}',
+    b'{"instance": "i-1", "over": {"final": 5}}',
+    b'{"instance": "i-1", "ran": "x"}',
+    b'{"instance": "i-1", "results": [5]}',
+    b'{"instance": "i-1", "cut": {"stdout": [1]}}',
+]
+
+
+@pytest.mark.parametrize("text", DAMAGED)
+def test_what_is_no_attempt_does_not_end_one_server_after_the_other(text: bytes) -> None:
+    """A program may write there. Whose it was stands in the job's status, and is ended before another one begins."""
+    prefix, ec2 = KeptPrefix(), Ec2("i-3")
+    silent(prefix, 1, **BEGUN, ran=4.0, over={"interrupted": "then"})
+    prefix.objects[key_of(2)] = text
+    prefix.objects["server/status.json"] = b'{"instance": "i-2"}'
+    attempt = claims(prefix, ec2).claim()
+    assert attempt is not None
+    assert (attempt.number, attempt.fields["ran"], ec2.ended) == (3, 4.0, ["i-2"])
+
+
+def test_a_holder_repairs_its_attempt() -> None:
+    prefix, ec2 = KeptPrefix(), Ec2("i-1")
+    attempt = claims(prefix, ec2).claim()
+    assert attempt is not None
+    attempt.beat(0.01, dict)
+    prefix.objects[key_of(1)] = b"no JSON"
+    until(lambda: b"i-1" in prefix.objects[key_of(1)], "the next beat")
+    attempt.end(time.time() + 60)

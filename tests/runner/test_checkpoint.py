@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import mmap
 import os
 import pwd
 import subprocess
@@ -78,6 +79,44 @@ def test_a_folder_is_there_again_and_nothing_else_in_it(tmp_path: Path, bucket: 
     second.restore(tmp_path, 0)
     assert [path.name for path in second.path.rglob("*") if path.is_file()] == ["model"]
     assert not (tmp_path / "spool").exists()
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+@pytest.mark.parametrize("by_itself", [True, False])
+def test_what_was_written_through_memory_after_it_was_sent_is_seen_at_the_end(
+    tmp_path: Path, bucket: Bucket, kind: str, *, by_itself: bool
+) -> None:
+    """The time of a file that is mapped (numpy.memmap) stays as it is. Of a program that was killed, it may be half."""
+    attempt = Attempt()
+    found = checkpoint(tmp_path, bucket, attempt)
+    if kind == "folder":
+        found.path.mkdir()
+    place = found.path / "array" if kind == "folder" else found.path
+    with place.open("w+b") as file:
+        file.truncate(4096)
+        with mmap.mmap(file.fileno(), 4096) as memory:
+            memory[0] = 1
+            assert found.send(0)
+            sent = bucket.objects[attempt.kept]
+            memory[0] = 2
+    assert found.finish(time.time() + 60, by_itself=by_itself) == by_itself
+    assert (bucket.objects[attempt.kept] != sent) == by_itself
+    assert not (tmp_path / "spool").exists()
+
+
+def test_what_is_as_it_was_sent_is_not_sent_again(tmp_path: Path, bucket: Bucket) -> None:
+    attempt = Attempt()
+    for kind in ("file", "folder"):
+        found = checkpoint(tmp_path, bucket, attempt, f"job/{kind}")
+        place = found.path
+        if kind == "folder":
+            found.path.mkdir()
+            place = found.path / "inner"
+        place.write_text("whole")
+        assert found.send(0)
+        before = attempt.kept
+        assert found.finish(time.time() + 60, by_itself=True)
+        assert attempt.kept == before
 
 
 def test_one_that_is_written_over_while_it_is_read_is_not_taken(tmp_path: Path, bucket: Bucket) -> None:
