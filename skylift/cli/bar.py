@@ -13,10 +13,13 @@ from skylift.cli.say import say
 if TYPE_CHECKING:
     from skylift.cloud.compute.image.image import Progress
 
+_AT_LEAST_EVERY = 10.0
+"""Seconds between two lines within a step."""
+
 
 @contextmanager
 def build_bar() -> Iterator[Progress]:
-    """On a terminal a bar on standard error; in a pipe a line at the beginning and one at the end."""
+    """On a terminal a bar on standard error; in a pipe a line a step, and one now and then within a long one."""
     began = time.monotonic()
     seen: list[float] = []
     if sys.stderr.isatty():
@@ -54,9 +57,16 @@ def _rich_bar(seen: list[float]) -> Iterator[Progress]:
 
 @contextmanager
 def _lines(seen: list[float]) -> Iterator[Progress]:
+    said, when = "", 0.0
+
     def progress(fraction: float, text: str) -> None:
+        nonlocal said, when
         if not seen:
-            say("Building the image of servers (Debian 13, about half a minute) ...", to_stderr=True)
+            say("Building the image of servers (Debian 13), once for this version ...", to_stderr=True)
         seen.append(fraction)
+        step, now = text.split(maxsplit=1)[0], time.monotonic()
+        if fraction < 1 and (step != said or now - when > _AT_LEAST_EVERY):
+            said, when = step, now
+            say(f"  {fraction:4.0%}  {text}", to_stderr=True)
 
     yield progress

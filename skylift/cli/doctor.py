@@ -37,8 +37,7 @@ def doctor(
     if as_json:
         say_json([asdict(capability) for capability in capabilities])
     else:
-        for line in table(capabilities):
-            say(line)
+        _show(capabilities)
         if any(capability.ok is None for capability in capabilities):
             # The whole path: sudo's own PATH does not lead into a virtual environment.
             say("", f"Some things take root to try: sudo {shlex.quote(str(Path(sys.argv[0]).absolute()))} doctor")
@@ -46,13 +45,14 @@ def doctor(
         raise typer.Exit(1)
 
 
-def table(capabilities: list[Capability]) -> list[str]:
-    """One line each; under what is wrong, the way to mend it."""
-    marks = {True: "ok", False: "MISSING", None: "?"}
-    width = max(len(capability.name) for capability in capabilities)
-    lines = []
-    for capability in capabilities:
-        lines.append(f"{marks[capability.ok]:<8}{capability.name:<{width}}  {capability.found}")
-        if capability.ok is False and capability.fix:
-            lines.append(f"{'':<8}{'':<{width}}  fix: {capability.fix}")
-    return lines
+def _show(capabilities: list[Capability]) -> None:
+    """Under what is wrong, the way to mend it."""
+    from skylift.cli.table import Cell, Column, show_table
+
+    marks = {True: Cell("ok", "green"), False: Cell("MISSING", "bold red"), None: Cell("?", "yellow")}
+    rows: list[tuple[Cell, ...]] = []
+    for each in capabilities:
+        rows.append((marks[each.ok], Cell(each.name), Cell(each.found)))
+        if not each.ok and each.fix:
+            rows.append((Cell(""), Cell(""), Cell(f"fix: {each.fix}")))
+    show_table((Column(""), Column("NEEDED"), Column("FOUND", least=24, wraps=True)), rows)

@@ -63,5 +63,5 @@ def _table(found: list[Leftover], *, dry_run: bool) -> None:
     rows = [
         (each.kind, each.id, each.job, "" if each.hourly is None else f"{each.hourly:.4f}", each.why) for each in found
     ]
-    show_table((*columns, Column("WHY", least=16)), rows)
+    show_table((*columns, Column("WHY", least=16, wraps=True)), rows)
     say("Left as it is (--dry-run)." if dry_run else "Removed.", to_stderr=True)

@@ -20,12 +20,14 @@ _GAP = 2
 @dataclass(frozen=True)
 class Column:
     """`least` is how narrow it may become, in a terminal's cells; 0 is that it stays as it is. Columns with a `spare`
-    go, the highest first, before others are less than twice as wide as their least. `right` is for figures."""
+    go, the highest first, before others are less than twice as wide as their least. `right` is for figures, `wraps`
+    for sentences: what is too long goes on below."""
 
     head: str
     right: bool = False
     least: int = 0
     spare: int = 0
+    wraps: bool = False
 
 
 class Cell(NamedTuple):
@@ -54,8 +56,8 @@ def show_table(columns: Sequence[Column], rows: Sequence[Sequence[str | Cell]]) 
         table.add_column(
             width=width,
             justify="right" if column.right else "left",
-            overflow="ellipsis" if column.least else "fold",
-            no_wrap=bool(column.least),
+            overflow="ellipsis" if column.least and not column.wraps else "fold",
+            no_wrap=bool(column.least and not column.wraps),
         )
     for row in (heads, *cells):
         table.add_row(*(Text(row[number].text, style=row[number].style) for number in widths))
@@ -94,5 +96,5 @@ def _width(widths: dict[int, int]) -> int:
 
 
 def _cell(value: str | Cell) -> Cell:
-    text, style = value if isinstance(value, Cell) else (value, "")
-    return Cell(visible(text) or "-", style)
+    """A text alone that is empty is a dash; a Cell may be empty."""
+    return Cell(visible(value.text), value.style) if isinstance(value, Cell) else Cell(visible(value) or "-")

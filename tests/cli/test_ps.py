@@ -14,11 +14,9 @@ from skylift.cli.main import perform
 from skylift.cli.ps import _spell_time, show_jobs
 from skylift.runner.jobs.jobs import Listed
 
-NOW = time.time()
-
 
 def at(ago: float) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(NOW - ago))
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - ago))
 
 
 def job(name: str, state: str = "running", **more: Any) -> Listed:
@@ -28,18 +26,27 @@ def job(name: str, state: str = "running", **more: Any) -> Listed:
     return Listed(name=name, state=state, **{**told, "cost_usd": 0.00152, "off_by": at(-1400), **more})
 
 
-JOBS = [
-    job("train-7k2m"),
-    job("a-name-that-is-as-long-as-it-may-be-x2345", "environment-failed", exit_code=123, seconds=None, cost_usd=None),
-    job("wide", "succeeded", program="日本語 " * 20, exit_code=0, instance_state=None, address=None, seconds=3900.0),
-    job("spot", "interrupted", attempt=3, program="[red]x[/red]\x1b[2J\u202e", created=None, launched=None),
-]
+def jobs() -> list[Listed]:
+    return [
+        job("train-7k2m"),
+        job(
+            "a-name-that-is-as-long-as-it-may-be-x2345",
+            "environment-failed",
+            exit_code=123,
+            seconds=None,
+            cost_usd=None,
+        ),
+        job(
+            "wide", "succeeded", program="日本語 " * 20, exit_code=0, instance_state=None, address=None, seconds=3900.0
+        ),
+        job("spot", "interrupted", attempt=3, program="[red]x[/red]\x1b[2J\u202e", created=None, launched=None),
+    ]
 
 
 def lines(width: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.delenv("COLUMNS", raising=False)
-    shown = shown_on_terminal(width, lambda: show_jobs(JOBS))
+    shown = shown_on_terminal(width, lambda: show_jobs(jobs()))
     return re.sub(r"\x1b\[[0-9;]*m", "", shown).splitlines()
 
 
@@ -65,7 +72,7 @@ def test_what_is_wider_shows_more(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_pipe_has_it_whole(capsys: pytest.CaptureFixture[str]) -> None:
-    show_jobs(JOBS)
+    show_jobs(jobs())
     out = capsys.readouterr().out
     assert "a-name-that-is-as-long-as-it-may-be-x2345  " in out
     assert r"[red]x[/red]\x1b[2J\u202e" in out

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import re
+import shlex
 import shutil
 import socket
 import stat
@@ -21,6 +23,8 @@ from skylift.cloud.domain.opening import OpenNow
 from skylift.cloud.state.home import DEFAULT_PORT, Home
 from skylift.cloud.state.person import Person, calling_user
 
+_SUDOERS = {"admin", "sudo", "wheel"}
+"""Groups whose members may use sudo, on Debian, Ubuntu, Fedora and what is made from them."""
 KERNEL = (5, 19)  # idmapped mounts under overlayfs
 LOCALHOST = "127.0.0.1"
 
@@ -43,10 +47,11 @@ def assess(home: Home, port: int | None = None) -> list[Capability]:
     return [
         *(_part(part) for part in PARTS),
         _kernel(),
-        _user_namespaces(),
+        _root(home),
+        _user_namespaces(home),
         _overlay(home),
-        _firewall(),
-        _links(),
+        _firewall(home),
+        _links(home),
         _cgroups(),
         _uids(),
         _sizes(),
@@ -74,7 +79,7 @@ def _version(program: str) -> str:
     option = "-V" if Path(program).name in ("ssh", "ip") else "--version"
     done = subprocess.run([program, option], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
     found = re.search(r"\d+(?:\.\d+)+\S*|\d{4}_\d\d_\d\d\S*", done.stdout + done.stderr)
-    return found[0].rstrip(",") if found else ""
+    return found[0].strip(",;.\"'") if found else ""
 
 
 def _kernel() -> Capability:
@@ -86,7 +91,28 @@ def _kernel() -> Capability:
     )
 
 
-def _user_namespaces() -> Capability:
+def _root(home: Home) -> Capability:
+    """Who may start a cloud. sudo itself is not asked: it reports who may not to whoever looks after the machine."""
+    name = "root"
+    if os.geteuid() == 0:
+        return Capability(name, True, "this is root")
+    if home.running_pid() is not None:
+        return Capability(name, True, "not needed: the cloud is up")
+    who = calling_user().name
+    fix = (
+        "ask who looks after this machine to let you use sudo, or to start your cloud as root: "
+        f"SKYLIFT_HOME={shlex.quote(str(home.path))} skylift setup. Jobs on AWS take no root: --on aws"
+    )
+    if shutil.which("sudo") is None:
+        return Capability(name, False, f"{who} is not root, and there is no sudo", fix)
+    mine = sorted(_SUDOERS & {grp.getgrgid(number).gr_name for number in os.getgroups()})
+    if mine:
+        return Capability(name, True, f"by sudo: {who} is in the group {mine[0]}")
+    groups = " or ".join(sorted(_SUDOERS))
+    return Capability(name, None, f"perhaps by sudo, but {who} is not in the group {groups}", fix)
+
+
+def _user_namespaces(home: Home) -> Capability:
     limit = Path("/proc/sys/user/max_user_namespaces")
     name = "user namespaces"
     if not limit.exists():
@@ -94,7 +120,7 @@ def _user_namespaces() -> Capability:
     if int(limit.read_text()) == 0:
         return Capability(name, False, "switched off", "sysctl user.max_user_namespaces=15000")
     if os.geteuid() != 0:
-        return _untried(name)
+        return _untried(name, home)
     said = probe.user_namespace()
     return Capability(name, not said, said or "work", said and "check the limits of the container or VM this runs in")
 
@@ -102,7 +128,7 @@ def _user_namespaces() -> Capability:
 def _overlay(home: Home) -> Capability:
     name = "idmapped overlay"
     if os.geteuid() != 0:
-        return _untried(name)
+        return _untried(name, home)
     place = _nearest(home.data.path)
     kind = _file_system(place)
     said = probe.overlay(place)
@@ -112,20 +138,20 @@ def _overlay(home: Home) -> Capability:
     return Capability(name, False, f"{said} (on {kind})", fix)
 
 
-def _firewall() -> Capability:
+def _firewall(home: Home) -> Capability:
     name = "nftables with conntrack"
     if os.geteuid() != 0:
-        return _untried(name)
+        return _untried(name, home)
     said = probe.firewall()
     return Capability(
         name, not said, said or "works", said and "modprobe nf_tables nf_conntrack nft_ct nft_nat nft_masq"
     )
 
 
-def _links() -> Capability:
+def _links(home: Home) -> Capability:
     name = "network namespaces, veth"
     if os.geteuid() != 0:
-        return _untried(name)
+        return _untried(name, home)
     said = probe.links()
     return Capability(name, not said, said or "work", said and "modprobe veth")
 
@@ -275,7 +301,9 @@ def port_free(port: int) -> bool:
     return True
 
 
-def _untried(name: str) -> Capability:
+def _untried(name: str, home: Home) -> Capability:
+    if home.running_pid() is not None:
+        return Capability(name, True, "there: the cloud that is up has it")
     return Capability(name, None, "takes root to try")
 
 

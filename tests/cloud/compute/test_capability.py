@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import grp
+import os
 import socket
 import subprocess
 from pathlib import Path
@@ -13,6 +15,7 @@ from skylift.cloud.compute import capability, probe
 from skylift.cloud.compute.capability import LOCALHOST, Capability, assess, port_free
 from skylift.cloud.compute.packages import PARTS, Part
 from skylift.cloud.state.home import Home
+from skylift.cloud.state.person import Person, person_of
 
 
 def found(home: Home, port: int | None = None) -> dict[str, Capability]:
@@ -96,3 +99,55 @@ def test_a_file_system_without_idmapped_mounts_is_found_by_trying(tmp_path: Path
     finally:
         subprocess.run(["umount", str(place)], check=True)
     assert "mount" in said
+
+
+@pytest.mark.parametrize(
+    ("said", "number"),
+    [
+        ('"6.0.4"', "6.0.4"),
+        ("runc version 1.1.15+ds1\ncommit: 1.1.15", "1.1.15+ds1"),
+        ("OpenSSH_10.0p2, OpenSSL 3.5.9", "10.0p2"),
+        ("it is '2.41'.", "2.41"),
+    ],
+)
+def test_a_version_is_its_number(tmp_path: Path, said: str, number: str) -> None:
+    program = tmp_path / "program"
+    program.write_text(f"#!/bin/sh\ncat <<'END'\n{said}\nEND\n")
+    program.chmod(0o755)
+    assert capability._version(str(program)) == number
+
+
+@pytest.fixture
+def nobody(monkeypatch: pytest.MonkeyPatch) -> Person:
+    """A user who is not root, and who is in no group of those that may use sudo."""
+    person = person_of(65534)
+    monkeypatch.setattr(os, "geteuid", lambda: 65534)
+    monkeypatch.setattr(os, "getgroups", lambda: [65534])
+    monkeypatch.setattr(capability, "calling_user", lambda: person)
+    return person
+
+
+TRIED = ("user namespaces", "idmapped overlay", "nftables with conntrack", "network namespaces, veth")
+
+
+def test_a_user_without_sudo_is_told_what_to_do(
+    home: Home, nobody: Person, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(capability, "PARTS", ())
+    listed = found(home)
+    assert listed["root"].ok is False
+    assert f"SKYLIFT_HOME={home.path} skylift setup" in listed["root"].fix
+    assert "--on aws" in listed["root"].fix
+    assert [listed[name].ok for name in TRIED] == [None] * 4
+    (tmp_path / "sudo").write_text("")
+    (tmp_path / "sudo").chmod(0o755)
+    assert found(home)["root"].ok is None
+    monkeypatch.setattr(os, "getgroups", lambda: [grp.getgrnam("sudo").gr_gid])
+    assert found(home)["root"].found == f"by sudo: {nobody.name} is in the group sudo"
+
+
+def test_what_a_cloud_that_is_up_has_is_known(home: Home, nobody: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Home, "running_pid", lambda self: os.getpid())
+    monkeypatch.setattr(capability, "PARTS", ())
+    assert None not in {each.ok for each in found(home).values()}

@@ -160,7 +160,7 @@ class Build:
             file = self._place / "debian.sources"
             file.write_text(sources)
             command.append(str(file))
-        meter = _Meter(self._recipe.expected, self._progress)
+        meter = Meter(self._recipe.expected, self._progress)
         self._inside(command, meter.line)
         if sources is not None:
             lists = self._root / "etc/apt/sources.list.d"
@@ -170,7 +170,7 @@ class Build:
             self._give(lists / "debian.sources")
 
     def _add_uv(self) -> None:
-        self._progress(0.92, "adding uv")
+        self._progress(0.92, "downloading uv")
         fetch_uv(self._recipe.uv, self._root / "usr/local/bin")
         self._give(self._root / "usr/local/bin/uv")
 
@@ -285,22 +285,43 @@ _UNREACHABLE = (
 )
 
 
-class _Meter:
+class Meter:
     """Turns what apt and dpkg say into how far a build is: each package is fetched, unpacked and set up once."""
 
     def __init__(self, packages: int, progress: Progress) -> None:
-        self._total = packages * 3
-        self._seen = 0
-        self._text = "reading package lists"
+        self._packages = packages
+        self._seen = {"Get:": 0, "Unpacking ": 0, "Setting up ": 0}
+        self._wanted = self._fetched = 0
         self._progress = progress
-        progress(0.0, self._text)
+        progress(0.0, "reading package lists")
 
     def line(self, text: str) -> None:
-        for start, doing in (("Get:", "downloading"), ("Unpacking ", "unpacking"), ("Setting up ", "setting up")):
+        if needed := re.match(r"Need to get ([\d.,]+) ([kMG]?B)", text):
+            self._wanted += _bytes(*needed.groups())
+            self._tell("downloading packages")
+        for start, doing in (
+            ("Get:", "downloading packages"),
+            ("Unpacking ", "unpacking"),
+            ("Setting up ", "setting up"),
+        ):
             if text.startswith(start):
-                self._seen += 1
-                self._text = doing
-                self._progress(min(0.9, 0.9 * self._seen / self._total), self._text)
+                self._seen[start] += 1
+                if start == "Get:" and self._wanted and (size := re.search(r"\[([\d.,]+) ([kMG]?B)\]", text)):
+                    self._fetched += _bytes(*size.groups())
+                self._tell(doing, self._seen[start])
+
+    def _tell(self, doing: str, count: int = 0) -> None:
+        """apt tells beforehand what it will fetch; the lists of packages come before that."""
+        if doing.startswith("downloading"):
+            left = max(self._wanted - self._fetched, 0)
+            doing = f"{doing}, {left / 1e6:.1f} MB to go" if self._wanted else "reading package lists"
+        elif count:
+            doing = f"{doing} {min(count, self._packages)} of {self._packages} packages"
+        self._progress(min(0.9, 0.3 * sum(self._seen.values()) / self._packages), doing)
+
+
+def _bytes(number: str, unit: str) -> int:
+    return int(float(number.replace(",", "")) * {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9}[unit])
 
 
 @contextmanager
