@@ -80,6 +80,25 @@ class Listed:
         return dict(vars(self))
 
 
+@dataclass(frozen=True)
+class _Look:
+    """What was found of a job, before it is decided whether more is to be read of it."""
+
+    name: str
+    state: str
+    status: Status
+    server: Server | None
+    record: Record | None
+    reason: str | None = None
+    waiting: bool = False
+
+    @property
+    def since(self) -> str:
+        """When the job was submitted, or what there is that is near that."""
+        created = _spell(self.record.created) if self.record else None
+        return created or self.status.booted or (self.server.launched if self.server else "")
+
+
 class Jobs:
     """The jobs of one account and region."""
 
@@ -97,63 +116,62 @@ class Jobs:
         names: Iterable[str] = set(servers) | waiting | (set(self._account.recorded()) if ended else set())
         names = [name for name in names if like is None or fnmatchcase(name, like)]
         with ThreadPoolExecutor(8) as pool:
-            listed = list(pool.map(lambda name: self._describe(name, servers.get(name), name in waiting), names))
-            found = [each for each in listed if not states or each.state in states]
-            found.sort(key=lambda each: (each.created or each.started or each.launched or "", each.name), reverse=True)
-            return list(pool.map(self._with_record, found[:last]))
+            looks = list(pool.map(lambda name: self._look(name, servers.get(name), name in waiting), names))
+            found = [each for each in looks if not states or each.state in states]
+            found.sort(key=lambda each: (each.since, each.name), reverse=True)
+            return list(pool.map(self._tell, found[:last]))
 
     def one(self, name: str) -> Listed:
         servers = self._servers(name)
-        found = self._describe(name, servers[0] if servers else None, bool(active_fleets(self._api, name)))
-        return self._with_record(found)
+        return self._tell(self._look(name, servers[0] if servers else None, bool(active_fleets(self._api, name))))
 
-    def _describe(self, name: str, server: Server | None, waiting: bool) -> Listed:
+    def _look(self, name: str, server: Server | None, waiting: bool) -> _Look:
         """A record that cannot be read is a line that says so; what EC2 tells of the job is in it all the same. Of most
-        jobs that have ended the status tells enough."""
+        jobs that have ended the status tells enough, as long as nobody asks for more."""
         record = None
         try:
-            found = self._account.status(name)
-            status = found or NOTHING_TOLD
-            state, reason = _state(found, server, waiting=waiting), status.reason
-            if found is None or server or waiting:
+            status = self._account.status(name)
+            if status is None or server or waiting:
                 record = self._recorded(name)
-            off_by = _off_by(record, status) if server or (waiting and not status.final) else None
         except RecordDamaged as error:
-            status, state, reason, off_by = NOTHING_TOLD, "damaged", error.message, None
-        listed = Listed(
-            name=name,
-            state=state,
+            return _Look(name, "damaged", NOTHING_TOLD, server, record, reason=error.message)
+        state = _state(status, server, waiting=waiting)
+        return _Look(name, state, status or NOTHING_TOLD, server, record, waiting=waiting)
+
+    def _tell(self, look: _Look) -> Listed:
+        record = look.record
+        if record is None:
+            with suppress(RecordDamaged):
+                record = self._recorded(look.name)
+        return self._listed(look, look.status, look.server, record)
+
+    def _listed(self, look: _Look, status: Status, server: Server | None, record: Record | None) -> Listed:
+        settings, alive = self._account.settings, server is not None
+        kind = server.type if server else status.instance_type or (record.instance_type if record else "")
+        stays = alive or (look.waiting and not status.final)
+        spent = time_of_server(status.booted, status.ended, status.program_seconds, alive=alive)
+        return Listed(
+            name=look.name,
+            state=look.state,
             instance=server.instance if server else status.instance,
             instance_state=server.state if server else None,
             address=server.address if server else None,
-            type=server.type if server else status.instance_type,
+            type=kind or None,
             launched=server.launched if server else status.booted,
             exit_code=status.exit_code,
             started=status.started,
             ended=status.ended,
             signal=status.signal,
-            reason=reason,
-            off_by=off_by,
+            reason=look.reason or status.reason,
+            off_by=_off_by(record, status) if stays and look.state != "damaged" else None,
             attempt=status.attempt,
-            hourly_usd=hourly_cost(server, self._account.settings.region)
-            if server and self._account.settings.billed
-            else None,
-            created=status.booted,
-            seconds=_seconds(status, alive=server is not None),
-            charged=self._account.settings.billed,
+            hourly_usd=hourly_cost(server, settings.region) if server and settings.billed else None,
+            program=_program(record),
+            created=_spell(record.created) if record else status.booted,
+            seconds=_seconds(status, alive=alive),
+            cost_usd=run_cost(kind or "", settings.region, status.market, spent),
+            charged=settings.billed,
         )
-        spent = time_of_server(status.booted, status.ended, status.program_seconds, alive=server is not None)
-        cost = run_cost(listed.type or "", self._account.settings.region, status.market, spent)
-        return _recorded_in(replace(listed, cost_usd=cost), record)
-
-    def _with_record(self, listed: Listed) -> Listed:
-        """What runs, of a job of which that is not known yet."""
-        if listed.program is not None:
-            return listed
-        try:
-            return _recorded_in(listed, self._recorded(listed.name))
-        except RecordDamaged:
-            return listed
 
     def _recorded(self, name: str) -> Record | None:
         """None where it has been forgotten meanwhile."""
@@ -328,12 +346,9 @@ def _spell(when: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(when))
 
 
-def _recorded_in(listed: Listed, record: Record | None) -> Listed:
-    if record is None:
-        return listed
-    argv = record.argv[1:] if record.script else record.argv
-    kind = listed.type or record.instance_type or None
-    return replace(listed, program=shlex.join(argv), created=_spell(record.created), type=kind)
+def _program(record: Record | None) -> str | None:
+    """As one would type it; a script by its name."""
+    return None if record is None else shlex.join(record.argv[1:] if record.script else record.argv)
 
 
 def _seconds(status: Status, *, alive: bool) -> float | None:

@@ -90,7 +90,7 @@ def test_newest_first_and_the_last_ones(past: Past, capfd: pytest.CaptureFixture
 
 
 def test_what_is_said_of_one(past: Past, capfd: pytest.CaptureFixture[str]) -> None:
-    past.job("one", ago=1000, market="on-demand", instance_type="t3.small", exit_code=0)
+    past.job("one", ago=1000, market=None, instance_type=None, exit_code=0)
     (found,) = listed(capfd, "--all")
     assert found["program"] == "one.py --all 'a b'"
     assert found["created"] == time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(NOW - 1000))
