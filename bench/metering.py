@@ -86,7 +86,7 @@ def ticks(detailed: bool) -> tuple[float, float, int]:
     with tempfile.TemporaryDirectory(prefix="skylift-bench-") as directory:
         database = Database(Path(directory) / "state.db", clock=lambda: now)
         first = Instance(
-            "i-0", "r-1", 0, "ami-1", "t3.micro", "us-east-1a", "vpc-1", "subnet-1", now, 1 << 30, 8, state="running"
+            "i-0", "r-1", 0, "ami-1", "t3.micro", "us-east-1a", "vpc-1", "subnet-1", now, 1 << 30, state="running"
         )
         with database.write() as tx:
             tx.add(CloudFacts("1", "us-east-1", 1))

@@ -24,7 +24,6 @@ def plain_instance(**changes: Any) -> Instance:
             subnet_id="subnet-1",
             launched=LAUNCHED,
             uid_base=1_000_000_000,
-            root_gib=8,
         ),
         **changes,
     )

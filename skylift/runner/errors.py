@@ -21,7 +21,6 @@ from __future__ import annotations
 
 SKYLIFT_FAILED = 125
 USAGE = 2
-TIMED_OUT = 124
 
 
 class SkyliftError(Exception):

@@ -53,7 +53,6 @@ class Instance:
     subnet_id: str
     launched: datetime
     uid_base: int
-    root_gib: int
     key_name: str | None = None
     public_key: str | None = None
     user_data: str | None = None

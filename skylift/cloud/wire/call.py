@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qsl
@@ -36,7 +35,6 @@ class Call:
     credential: Credential
     source_ip: str
     request_id: str
-    received: datetime
     user_agent: str = ""
     referer: str = ""
     secure: bool = False

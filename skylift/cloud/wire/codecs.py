@@ -19,12 +19,6 @@ def codecs_for(service: str, hosts: Iterable[str] = ("localhost",)) -> tuple[Cod
     return tuple(_codec(replace(model, protocol=protocol), hosts) for protocol in model.protocols)
 
 
-def codec_for(service: str, protocol: str = "") -> Codec:
-    """The codec of one protocol; without a name, of the one that current clients speak."""
-    codecs = codecs_for(service)
-    return next(codec for codec in codecs if protocol in ("", codec.service.protocol))
-
-
 def _codec(model: ServiceModel, hosts: Iterable[str]) -> Codec:
     match model.protocol:
         case "ec2":

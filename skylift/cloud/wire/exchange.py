@@ -101,7 +101,6 @@ class Exchange:
             credential=self._signed.credential if self._signed else Credential(None),
             source_ip=self._request.source_ip,
             request_id=self.request_id,
-            received=self._received,
             user_agent=self._request.header("user-agent"),
             referer=self._request.header("referer"),
             secure=self._request.secure,

@@ -28,7 +28,6 @@ LONGEST_PRESIGNED = 7 * 24 * 3600
 
 _UNRESERVED = "-_.~"
 _STAMP = "%Y%m%dT%H%M%SZ"
-_HEX_SHA256 = re.compile("[0-9a-f]{64}")
 _NO_PART = "Authorization header requires '{}' parameter."
 _GLOBAL = {"iam": "us-east-1", "sts": "us-east-1"}
 """Services with one endpoint for all regions, and the region that its clients sign for."""

@@ -14,7 +14,7 @@ import pytest
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.wire.call import Request, Response
 from skylift.cloud.wire.codec import Codec
-from skylift.cloud.wire.codecs import codec_for
+from skylift.cloud.wire.codecs import codecs_for
 
 CASES = Path(__file__).parent / "cases"
 
@@ -33,7 +33,7 @@ def _typed(value: dict[str, Any]) -> Any:
 
 @cache
 def codec(service: str) -> Codec:
-    return codec_for(service)
+    return codecs_for(service)[0]
 
 
 def request_of(case: dict[str, Any]) -> tuple[Request, bytes]:

@@ -22,7 +22,7 @@ from wire_operations import OPERATIONS, Chance, Moment, Values, patterned, sampl
 from skylift.cloud.domain.bucket import Spool
 from skylift.cloud.wire.call import Request
 from skylift.cloud.wire.codec import Codec
-from skylift.cloud.wire.codecs import codec_for
+from skylift.cloud.wire.codecs import codecs_for
 from skylift.cloud.wire.models import OWN_MODELS
 
 PRECISION: defaultdict[str, Moment] = defaultdict(lambda: Chance.millisecond, query=Chance.second)
@@ -38,7 +38,7 @@ def botocore_service(name: str) -> Any:
 
 @cache
 def codec(service: str, protocol: str) -> Codec:
-    return codec_for(service, protocol)
+    return next(codec for codec in codecs_for(service) if codec.service.protocol == protocol)
 
 
 @cache

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.wire.call import Request
-from skylift.cloud.wire.codecs import codec_for
+from skylift.cloud.wire.codecs import codecs_for
 from skylift.cloud.wire.signature import Verifier, declared_payload, read
 from skylift.cloud.wire.signature_v2 import read_v2, verify_v2
 
@@ -283,7 +283,7 @@ def test_unsigned_is_not_an_error_here() -> None:
 )
 def test_each_protocol_has_its_own_words(service: str, error: str, expected: tuple[str, int]) -> None:
     request = Request("GET", "/", (), "127.0.0.1")
-    response = codec_for(service).refuse(ServiceError(error, "no"), request, "ID")
+    response = codecs_for(service)[0].refuse(ServiceError(error, "no"), request, "ID")
     code, status = expected
     assert f"<Code>{code}</Code>".encode() in response.body
     assert response.status == status

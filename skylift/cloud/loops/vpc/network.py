@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -26,8 +25,6 @@ from skylift.cloud.loops.vpc.prefix_list import with_listed_peers, with_listed_r
 from skylift.cloud.store.database import Database, Tx
 from skylift.cloud.store.network import prefix_lists, remove_interface
 from skylift.cloud.store.peering import joined
-
-log = logging.getLogger(__name__)
 
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 60.0

@@ -165,7 +165,6 @@ class _Launch:
             "vpc_id": where.subnet.vpc_id,
             "subnet_id": where.subnet.id,
             "launched": self._tx.now,
-            "root_gib": self._devices[0].size_gib,
             "key_name": key.name if key else None,
             "public_key": key.public_key if key else None,
             "user_data": user_data(self._params.get("UserData")),

@@ -40,8 +40,6 @@ SHORT_LIFE = timedelta(seconds=30)
 
 _ENDED_BY_ITSELF = ("Client.InstanceInitiatedShutdown", "Server.InternalError", "Server.InsufficientInstanceCapacity")
 
-Standing = list[tuple[FleetMember, Instance | None]]
-
 
 def keep(tx: Tx, fleet_id: str) -> datetime | None:
     """Do what a fleet needs now; answers when it is to be looked at again, should nothing else happen before."""

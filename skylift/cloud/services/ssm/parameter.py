@@ -33,8 +33,6 @@ MAX_TAGS = 50
 BY_PATH_PAGE = 10
 PAGE = 50
 
-Context = dict[str, str | tuple[str, ...]]
-
 
 def get(tx: Tx, caller: Caller, params: ssm.GetParameterRequest) -> ssm.GetParameterResult:
     wanted = reference(caller, params["Name"])

@@ -361,7 +361,6 @@ CREATE TABLE instances (
     subnet_id TEXT NOT NULL,
     launched TEXT NOT NULL,
     uid_base INTEGER NOT NULL,
-    root_gib INTEGER NOT NULL,
     key_name TEXT,
     public_key TEXT,
     user_data TEXT,

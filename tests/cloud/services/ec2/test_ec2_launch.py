@@ -105,7 +105,7 @@ def test_everything_that_can_be_asked_for(cloud: Cloud, profile: InstanceProfile
     row = cloud.row(instance["InstanceId"])
     (shown,) = cloud.call("DescribeKeyPairs", KeyPairIds=[key["KeyPairId"]], IncludePublicKey=True)["KeyPairs"]
     assert row.public_key == shown["PublicKey"]
-    assert (row.root_gib, row.shutdown_behavior, row.user_data) == (8, "terminate", b64(b"#!/bin/sh\n"))
+    assert (row.shutdown_behavior, row.user_data) == ("terminate", b64(b"#!/bin/sh\n"))
     assert {one["ResourceType"] for one in cloud.call("DescribeTags", Filters=filters(key="job"))["Tags"]} == {
         "instance",
         "volume",

@@ -93,14 +93,14 @@ INSERT INTO vpc_endpoints VALUES (
     '2026-11-25T00:00:00+00:00', '{}'
 );
 INSERT INTO instances VALUES (
-    'i-1', 'r-1', 0, 'ami-1', 't3.micro', 'eu-west-1a', 'vpc-1', 'subnet-1', '2026-01-01T00:00:00+00:00', 1000000000, 8,
+    'i-1', 'r-1', 0, 'ami-1', 't3.micro', 'eu-west-1a', 'vpc-1', 'subnet-1', '2026-01-01T00:00:00+00:00', 1000000000,
     'key', 'ssh-ed25519 AAAA', 'IyEvYmluL3No', 'arn:aws:iam::123456789012:instance-profile/p', 'AIPA1', 'token', 'stop',
     1, '{"tokens":"required","hop_limit":2,"endpoint":"enabled","tags":"disabled"}', 'running', 'running', '', '', '',
     NULL, '{"Name":"web"}', 0, 0, 1, 'iip-assoc-a94e74206d8b1bda2', 0, 'near', 'pg-1', NULL, 'sir-abcd1234', 1,
     'default', NULL, 'default'
 );
 INSERT INTO instances VALUES (
-    'i-2', 'r-2', 0, 'ami-1', 't3.micro', 'eu-west-1a', 'vpc-1', 'subnet-1', '2026-01-01T00:00:00+00:00', 1000065536, 8,
+    'i-2', 'r-2', 0, 'ami-1', 't3.micro', 'eu-west-1a', 'vpc-1', 'subnet-1', '2026-01-01T00:00:00+00:00', 1000065536,
     NULL, NULL, NULL, NULL, NULL, NULL, 'terminate', 0,
     '{"tokens":"required","hop_limit":1,"endpoint":"enabled","tags":"disabled"}', 'terminated', 'terminated',
     'Client.UserInitiatedShutdown', 'Client.UserInitiatedShutdown: User initiated shutdown', '',
