@@ -14,7 +14,6 @@ from skylift.cloud.wire.decode_json import DocumentDecoder, Read
 from skylift.cloud.wire.encode_json import DocumentEncoder, Write
 from skylift.cloud.wire.errors import status_of, worded
 from skylift.cloud.wire.models import OperationModel, ServiceModel
-from skylift.cloud.wire.shape import problems
 from skylift.cloud.wire.unreadable import Unreadable
 
 
@@ -49,11 +48,10 @@ class DocumentCodec:
         try:
             params = self._read(operation, sent)
             if self.service.speaks_as_query:
-                for path in limits.unfit(params):
-                    raise Unreadable("it has a control character, or another that XML cannot hold", path)
+                limits.require_fit(params)
         except Unreadable as problem:
             raise self._unreadable(problem) from None
-        self._validate(operation, params)
+        limits.require_valid(params, operation.input, self._invalid)
         return params
 
     def encode(self, operation: OperationModel, result: Mapping[str, Any], request_id: str) -> Response:
@@ -86,15 +84,6 @@ class DocumentCodec:
             read = self._readers[operation.name] = self._decoder.structure(operation.input)
         params: dict[str, Any] = read(sent)
         return params
-
-    def _validate(self, operation: OperationModel, params: dict[str, Any]) -> None:
-        if operation.input is None:
-            return
-        found = [limits.described(problem) for problem in problems(params, operation.input)]
-        found += limits.violations(params, operation.input)
-        if found:
-            errors = f"{len(found)} validation error{'s' if len(found) > 1 else ''} detected"
-            raise ServiceError(self._invalid, f"{errors}: {'; '.join(found)}")
 
     @property
     def _invalid(self) -> str:

@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any, cast
 
-from skylift.cloud.wire.shape import ListShape, Problem, Shape, Structure
+from skylift.cloud.domain.error import ServiceError
+from skylift.cloud.wire.shape import ListShape, Problem, Shape, Structure, problems
+from skylift.cloud.wire.unreadable import Unreadable
 
 # The models' patterns are Java's. Python has no \\p classes, but the same sets: the models use letters and numbers only
 # together with the underscore, which is what \\w adds to them. What lies above 16 bits Java writes as two surrogates.
@@ -59,7 +61,23 @@ def violations(params: Any, shape: Shape, path: str = "") -> Iterator[str]:
                 yield _failed(params, path, f"Member must have value less than or equal to {largest}")
 
 
-def described(problem: Problem) -> str:
+def require_fit(params: Any) -> None:
+    """Raises Unreadable."""
+    for path in unfit(params):
+        raise Unreadable("it has a control character, or another that XML cannot hold", path)
+
+
+def require_valid(params: Any, shape: Structure | None, code: str) -> None:
+    """Raises ServiceError of this code with all that is wrong with the parameters, in AWS's words."""
+    if shape is None:
+        return
+    found = [*map(_described, problems(params, shape)), *violations(params, shape)]
+    if found:
+        errors = f"{len(found)} validation error{'s' if len(found) > 1 else ''} detected"
+        raise ServiceError(code, f"{errors}: {'; '.join(found)}")
+
+
+def _described(problem: Problem) -> str:
     """A finding of `problems` in the same words."""
     path = ".".join(_lower(part) for part in problem.path.split("."))
     match problem.kind:

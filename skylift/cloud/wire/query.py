@@ -71,8 +71,7 @@ class QueryCodec:
             read = self._readers[operation.name] = self._decoder.structure(operation.input)
         try:
             params: dict[str, Any] = read(tree(pairs))
-            for path in limits.unfit(params):
-                raise Unreadable("it has a control character, or another that XML cannot hold", path)
+            limits.require_fit(params)
         except Unreadable as problem:
             raise self._unreadable(problem) from None
         self._validate(operation, params)
@@ -156,13 +155,7 @@ class QueryCodec:
         return ServiceError("ValidationError", f"{problem.path}: {problem.message}")
 
     def _validate(self, operation: OperationModel, params: dict[str, Any]) -> None:
-        if operation.input is None:
-            return
-        found = [limits.described(problem) for problem in problems(params, operation.input)]
-        found += limits.violations(params, operation.input)
-        if found:
-            errors = f"{len(found)} validation error{'s' if len(found) > 1 else ''} detected"
-            raise ServiceError("ValidationError", f"{errors}: {'; '.join(found)}")
+        limits.require_valid(params, operation.input, "ValidationError")
 
     def _wrong_version(self, action: str, version: str) -> ServiceError:
         return ServiceError("InvalidAction", f"Could not find operation {action} for version {version}")

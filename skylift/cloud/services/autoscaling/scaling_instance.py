@@ -13,6 +13,7 @@ from skylift.cloud.domain.scaling_group import (
     COUNTED,
     GROUP_TAG,
     LifecycleState,
+    ScalingActivity,
     ScalingGroup,
     ScalingMember,
     at,
@@ -87,16 +88,7 @@ def attach(tx: Tx, _caller: Caller, params: Any) -> Item:
             f"increasing the capacity from {group.desired} to {group.desired + 1}"
         )
         group = replace(group, desired=group.desired + 1, scaled=tx.now)
-        activity = new_activity(
-            group,
-            f"Attaching an existing EC2 instance: {instance.id}",
-            at(tx.now, cause),
-            tx.now,
-            zone=instance.zone,
-            subnet_id=instance.subnet_id,
-            progress=50,
-        )
-        tx.add(activity)
+        activity = _begin(tx, group, f"Attaching an existing EC2 instance: {instance.id}", cause, instance)
         tx.add(new_member(instance, group, activity, tx.now, {}))
         tx.save(replace(instance, tags={**instance.tags, GROUP_TAG: group.name}))
     tx.save(group)
@@ -127,17 +119,8 @@ def exit_standby(tx: Tx, _caller: Caller, params: Any) -> Item:
             f"increasing the capacity from {group.desired} to {group.desired + 1}"
         )
         group = replace(group, desired=group.desired + 1, scaled=tx.now)
-        activity = new_activity(
-            group,
-            f"Moving EC2 instance out of Standby: {member.instance_id}",
-            at(tx.now, cause),
-            tx.now,
-            zone=member.zone,
-            subnet_id=member.subnet_id,
-            status="PreInService",
-            progress=30,
-        )
-        tx.add(activity)
+        what = f"Moving EC2 instance out of Standby: {member.instance_id}"
+        activity = _begin(tx, group, what, cause, member, status="PreInService", progress=30)
         tx.save(replace(member, state="Pending", activity_id=activity.id, since=tx.now, unhealthy=""))
         activities.append(activity_view(activity))
     tx.save(group)
@@ -189,20 +172,36 @@ def _set_aside(
         if decrement and member.state == "InService":
             cause += f", shrinking the capacity from {group.desired} to {group.desired - 1}"
             group = replace(group, desired=group.desired - 1, scaled=tx.now)
-        activity = new_activity(
-            group,
-            f"{what}: {member.instance_id}",
-            at(tx.now, cause),
-            tx.now,
-            zone=member.zone,
-            subnet_id=member.subnet_id,
-            progress=50,
-        )
-        tx.add(activity)
+        activity = _begin(tx, group, f"{what}: {member.instance_id}", cause, member)
         tx.save(replace(member, state=target, activity_id=activity.id, since=tx.now))
         activities.append(activity_view(activity))
     tx.save(group)
     return {"Activities": activities}
+
+
+def _begin(
+    tx: Tx,
+    group: ScalingGroup,
+    what: str,
+    cause: str,
+    where: Instance | ScalingMember,
+    *,
+    status: str = "InProgress",
+    progress: int = 50,
+) -> ScalingActivity:
+    """An activity of this moment, on an instance in this place."""
+    activity = new_activity(
+        group,
+        what,
+        at(tx.now, cause),
+        tx.now,
+        zone=where.zone,
+        subnet_id=where.subnet_id,
+        status=status,
+        progress=progress,
+    )
+    tx.add(activity)
+    return activity
 
 
 def _attachable(tx: Tx, group: ScalingGroup, instance_id: str) -> Instance:

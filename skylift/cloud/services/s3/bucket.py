@@ -14,9 +14,9 @@ from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api.operation import Check, Nothing
 from skylift.cloud.services.api.page_token import read_token, write_token
 from skylift.cloud.services.s3.bucket_setting import ENFORCED, checked_ownership
-from skylift.cloud.services.s3.error import invalid_argument, invalid_token, malformed_xml, not_implemented
+from skylift.cloud.services.s3.error import invalid_argument, invalid_token, not_implemented
 from skylift.cloud.services.s3.operation import check_bucket, on_bucket, operation
-from skylift.cloud.services.s3.rules import bucket_arn, bucket_of, checked_tag, owner
+from skylift.cloud.services.s3.rules import bucket_arn, bucket_of, checked_tags, owner
 from skylift.cloud.store.bucket import buckets, has_objects
 from skylift.cloud.store.content import discard
 from skylift.cloud.store.database import Tx
@@ -47,7 +47,7 @@ def create(tx: Tx, caller: Caller, params: s3.CreateBucketRequest) -> s3.CreateB
             "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting",
             status=400,
         )
-    tags = checked_tags(configuration.get("Tags", []))
+    tags = checked_tags(configuration.get("Tags", []), MAX_TAGS, "Bucket tag count")
     answer: s3.CreateBucketOutput = {"Location": f"/{name}", "BucketArn": bucket_arn(name)}
     if tx.get(Bucket, name=name) is not None:
         # Only the first region answers its owner's repeated request as if it were new.
@@ -135,7 +135,7 @@ def delete(tx: Tx, caller: Caller, params: s3.DeleteBucketRequest) -> Nothing:
 
 def put_tags(tx: Tx, caller: Caller, params: s3.PutBucketTaggingRequest) -> Nothing:
     bucket = bucket_of(tx, caller, params)
-    tx.save(replace(bucket, tags=checked_tags(params["Tagging"]["TagSet"])))
+    tx.save(replace(bucket, tags=checked_tags(params["Tagging"]["TagSet"], MAX_TAGS, "Bucket tag count")))
     return {}
 
 
@@ -157,17 +157,6 @@ def checked_name(name: str) -> str:
     if not _NAME.fullmatch(name) or ".." in name or reserved or _is_address(name):
         raise ServiceError("InvalidBucketName", "The specified bucket is not valid.", status=400, BucketName=name)
     return name
-
-
-def checked_tags(listed: list[s3.Tag]) -> dict[str, str]:
-    if len(listed) > MAX_TAGS:
-        raise ServiceError("BadRequest", f"Bucket tag count cannot be greater than {MAX_TAGS}", status=400)
-    tags: dict[str, str] = {}
-    for tag in listed:
-        if "Key" not in tag or "Value" not in tag:
-            raise malformed_xml()
-        tags[checked_tag(tag["Key"], tag["Value"], tags)] = tag["Value"]
-    return tags
 
 
 def check_create(_tx: Tx, _caller: Caller, params: s3.CreateBucketRequest) -> Iterable[Check]:

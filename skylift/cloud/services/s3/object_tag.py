@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, NotRequired, TypedDict
 from urllib.parse import parse_qsl
 
 from skylift.cloud.domain.bucket import Object
-from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api.operation import Check, Checks
-from skylift.cloud.services.s3.error import invalid_argument, malformed_xml
+from skylift.cloud.services.s3.error import invalid_argument
 from skylift.cloud.services.s3.object_version import OfObject, described, find
 from skylift.cloud.services.s3.operation import on_object
-from skylift.cloud.services.s3.rules import bucket_of, checked_tag, object_arn
+from skylift.cloud.services.s3.rules import bucket_of, checked_tags, object_arn
 from skylift.cloud.store.bucket import current, version_of
 from skylift.cloud.store.database import Tx
 
@@ -78,14 +77,7 @@ def from_header(params: Tagged) -> dict[str, str]:
 
 
 def checked(listed: list[s3.Tag]) -> dict[str, str]:
-    if len(listed) > MOST:
-        raise ServiceError("BadRequest", f"Object tags cannot be greater than {MOST}", status=400)
-    tags: dict[str, str] = {}
-    for tag in listed:
-        if "Key" not in tag or "Value" not in tag:
-            raise malformed_xml()
-        tags[checked_tag(tag["Key"], tag["Value"], tags)] = tag["Value"]
-    return tags
+    return checked_tags(listed, MOST, "Object tags")
 
 
 def existing_context(found: Object | None) -> Context:

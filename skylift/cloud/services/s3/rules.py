@@ -17,7 +17,14 @@ from skylift.cloud.domain.bucket import Bucket, Spool
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.s3.checksum import ALGORITHMS, member, stated_checksums
-from skylift.cloud.services.s3.error import access_denied, bad_digest, invalid_argument, no_such_bucket, not_implemented
+from skylift.cloud.services.s3.error import (
+    access_denied,
+    bad_digest,
+    invalid_argument,
+    malformed_xml,
+    no_such_bucket,
+    not_implemented,
+)
 from skylift.cloud.store.database import Tx
 
 if TYPE_CHECKING:
@@ -167,7 +174,19 @@ def checked_limit(asked: int | None, called: str, most: int = 1000) -> int:
     return min(limit, most)
 
 
-def checked_tag(key: str, value: str, already: Mapping[str, str]) -> str:
+def checked_tags(listed: list[s3.Tag], most: int, what: str) -> dict[str, str]:
+    """The tags of a bucket or object. Raises MalformedXML, InvalidTag; BadRequest for too many, of `what`."""
+    if len(listed) > most:
+        raise ServiceError("BadRequest", f"{what} cannot be greater than {most}", status=400)
+    tags: dict[str, str] = {}
+    for tag in listed:
+        if "Key" not in tag or "Value" not in tag:
+            raise malformed_xml()
+        tags[_checked_key(tag["Key"], tag["Value"], tags)] = tag["Value"]
+    return tags
+
+
+def _checked_key(key: str, value: str, already: Mapping[str, str]) -> str:
     """The key of a tag that S3 takes beside those that are there already. Raises InvalidTag."""
     if not 1 <= len(key) <= 128 or not _TAG_TEXT.fullmatch(key):
         raise ServiceError("InvalidTag", "The TagKey you have provided is invalid", status=400, TagKey=key)
