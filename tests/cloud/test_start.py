@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-HEAVY = {"botocore", "boto3", "urllib3", "dateutil", "pyroute2", "asyncssh", "rich", "typer"}
+HEAVY = {"botocore", "boto3", "urllib3", "dateutil", "pyroute2", "asyncssh", "rich", "typer", "aiohttp.web"}
 """Each takes a tenth of a second of the time until a cloud that starts answers, or pulls something along that does."""
 
 

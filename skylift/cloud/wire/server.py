@@ -16,8 +16,14 @@ from functools import partial
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
-from aiohttp import StreamReader, web
+# Not `aiohttp.web`, which loads all of its framework of applications: what is here is the server below it.
 from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.streams import StreamReader
+from aiohttp.web_protocol import RequestHandler, RequestPayloadError
+from aiohttp.web_request import BaseRequest
+from aiohttp.web_response import Response as HttpResponse
+from aiohttp.web_response import StreamResponse
+from aiohttp.web_server import Server
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.wire.call import Request, Response
@@ -142,7 +148,7 @@ class HttpServer:
             )
         return server()
 
-    async def _handle(self, place: str, http: web.BaseRequest) -> web.StreamResponse:
+    async def _handle(self, place: str, http: BaseRequest) -> StreamResponse:
         body = _HttpBody(http)
         try:
             response = await self._answer(_request(http, place), body)
@@ -158,7 +164,7 @@ class HttpServer:
                 response.body.close()
 
 
-class _Connection(web.RequestHandler):
+class _Connection(RequestHandler):
     """aiohttp's, but that a client may close its half after a request, and go away without being a fault of ours."""
 
     _newest: StreamReader | None = None
@@ -192,19 +198,19 @@ class _Connection(web.RequestHandler):
         return answering
 
     def handle_error(
-        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
-    ) -> web.StreamResponse:
+        self, request: BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> StreamResponse:
         if isinstance(exc, ConnectionError):
             raise exc
         if not isinstance(exc, HttpProcessingError):
             return super().handle_error(request, status, exc, message)
         log.info("%s sent what is not HTTP: %s", request.remote, exc.message)
-        answer = web.Response(status=status, text=message)
+        answer = HttpResponse(status=status, text=message)
         answer.force_close()
         return answer
 
 
-class _Server(web.Server):
+class _Server(Server):
     def __call__(self) -> _Connection:
         return _Connection(self, loop=self._loop, **self._kwargs)
 
@@ -212,7 +218,7 @@ class _Server(web.Server):
 class _HttpBody:
     """A request's body on the connection."""
 
-    def __init__(self, http: web.BaseRequest) -> None:
+    def __init__(self, http: BaseRequest) -> None:
         self._http = http
         self._expected = http.headers.get("Expect", "").lower() == "100-continue"
         self.length = http.content_length if http.body_exists else 0
@@ -250,18 +256,18 @@ class _HttpBody:
                 "Your socket connection to the server was not read from or written to within the timeout period. Idle "
                 "connections will be closed.",
             ) from None
-        except (web.RequestPayloadError, HttpProcessingError) as error:
+        except (RequestPayloadError, HttpProcessingError) as error:
             raise ServiceError("InvalidRequest", f"The request body cannot be read: {error}") from None
         except (ConnectionError, EOFError) as error:
             raise Disconnected from error
 
 
-def _request(http: web.BaseRequest, place: str) -> Request:
+def _request(http: BaseRequest, place: str) -> Request:
     headers = tuple((_text(name), _text(value)) for name, value in http.raw_headers)
     return Request(http.method, http.raw_path, headers, http.remote or "", http.secure, _tls_version(http), place)
 
 
-def _tls_version(http: web.BaseRequest) -> str:
+def _tls_version(http: BaseRequest) -> str:
     """`1.3`; empty for a connection without TLS."""
     tls = http.transport.get_extra_info("ssl_object") if http.transport else None
     return (tls.version() or "").removeprefix("TLSv") if tls else ""
@@ -271,29 +277,29 @@ def _text(raw: bytes) -> str:
     return raw.decode("utf-8", "surrogateescape")
 
 
-def _limit_hops(http: web.BaseRequest, hops: int) -> None:
+def _limit_hops(http: BaseRequest, hops: int) -> None:
     """Routers throw the connection's packets away after so many hops; containers behind a server are one more."""
     transport = http.transport
     if transport is not None:
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_IP, socket.IP_TTL, hops)
 
 
-async def _send(http: web.BaseRequest, response: Response, *, last: bool) -> web.StreamResponse:
+async def _send(http: BaseRequest, response: Response, *, last: bool) -> StreamResponse:
     body = response.body
     headers = {"Server": "skylift", **response.headers}
     if isinstance(body, OpenBody):
         return await _stream(http, response.status, headers, body, last=last)
-    answer = web.Response(status=response.status, headers=headers, body=body)
+    answer = HttpResponse(status=response.status, headers=headers, body=body)
     if last:
         answer.force_close()
     return answer
 
 
 async def _stream(
-    http: web.BaseRequest, status: int, headers: dict[str, str], body: OpenBody, *, last: bool
-) -> web.StreamResponse:
+    http: BaseRequest, status: int, headers: dict[str, str], body: OpenBody, *, last: bool
+) -> StreamResponse:
     """Headers, then the files by sendfile: the bytes never pass through Python."""
-    answer = web.StreamResponse(status=status, headers=headers)
+    answer = StreamResponse(status=status, headers=headers)
     answer.content_length = body.size
     if last:
         answer.force_close()
@@ -317,7 +323,7 @@ async def _stream(
     return answer
 
 
-async def _while_it_moves(http: web.BaseRequest, sending: Coroutine[Any, Any, Sent]) -> Sent:
+async def _while_it_moves(http: BaseRequest, sending: Coroutine[Any, Any, Sent]) -> Sent:
     """Wait for something to be sent, as long as the client takes any of it. ConnectionResetError once it does not."""
     transport = http.transport
     if transport is None:
