@@ -25,7 +25,7 @@ from api import COUNT, KIB, MIB, Endpoint, Seconds, prepared
 from memory import look
 from own_cloud import add_images_option, cloud_up, environment, fresh_home
 
-from skylift.cloud.home import Home
+from skylift.cloud.state.home import Home
 from skylift.place.start import make_data
 
 CLIENTS = 8

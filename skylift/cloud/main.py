@@ -65,7 +65,7 @@ from skylift.cloud.services.market import fleet_upkeep
 from skylift.cloud.state.data import Endpoint
 from skylift.cloud.state.home import Home
 from skylift.cloud.store.database import Database, StoreError
-from skylift.cloud.wire.endpoint import AwsEndpoint, load_models
+from skylift.cloud.wire.endpoint import AwsEndpoint, keep_models, load_models
 from skylift.cloud.wiring import alarm_action
 from skylift.cloud.wiring.bootstrap import (
     DEFAULT_REGION,
@@ -134,7 +134,7 @@ class Cloud:
         with ExitStack() as stack:
             stack.enter_context(hold(self._home))
             # It is no use without them, and the first steps wait for the disk and the kernel.
-            models = asyncio.ensure_future(asyncio.to_thread(load_models))
+            models = asyncio.ensure_future(asyncio.to_thread(load_models, self._data.models))
             listener = stack.enter_context(listen_on_loopback(self._data, self._port))
             self._tls = stack.enter_context(listen_for_tls(self._data))
             database = stack.enter_context(open_database(self._data, self._console))
@@ -243,7 +243,7 @@ class Cloud:
             ("usage", partial(account_for_the_gone, database, servers, self._data)),
             ("servers", partial(instances.adopt, adoption.stopped)),
             ("volumes", volumes.adopt),
-            ("files", partial(_each, images.tidy, snapshots.clean_up)),
+            ("files", partial(_each, images.tidy, snapshots.clean_up, self._keep_models)),
             ("names", openings.await_names),
             ("loops", partial(_each, engine.start, ticker.start, been_up(network.claim).touch)),
         )
@@ -288,6 +288,12 @@ class Cloud:
     def _console(self, instance_id: str) -> Console | None:
         """What a server's console says now; None where there is no server."""
         return self._servers.console(instance_id)
+
+    def _keep_models(self) -> None:
+        try:
+            keep_models(self._data.models)
+        except OSError as error:
+            log.warning("the next start takes longer: %s: %s", self._data.models, error.strerror)
 
     def _ended(self, instance_id: str, code: int | None) -> None:
         self._instances.ended(instance_id, code)

@@ -110,6 +110,11 @@ class Data:
         return self.path / "seen"
 
     @property
+    def models(self) -> Path:
+        """What the cloud needs of AWS's models, for the next start."""
+        return self.path / "models.json"
+
+    @property
     def down_mark(self) -> Path:
         """There while the cloud is down because somebody asked for that."""
         return self.path / "down"

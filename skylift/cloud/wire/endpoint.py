@@ -14,7 +14,7 @@ from skylift.cloud.wire.call import Perform, Request, Response, SecretFor
 from skylift.cloud.wire.codecs import codecs_for
 from skylift.cloud.wire.cors import Allowed, nobody
 from skylift.cloud.wire.exchange import Parts
-from skylift.cloud.wire.models import load
+from skylift.cloud.wire.models import keep_all, load_all
 from skylift.cloud.wire.pipeline import Body, Pipeline
 from skylift.cloud.wire.route import ServiceRouter
 from skylift.cloud.wire.server import GRACE, HttpServer
@@ -24,10 +24,14 @@ SERVICES = ("autoscaling", "cloudwatch", "ec2", "ec2-instance-connect", "iam", "
 WORKERS = 16
 
 
-def load_models() -> None:
-    """What `start` needs, before it is known what it is to serve. May run beside other things."""
-    for service in SERVICES:
-        load(service)
+def load_models(kept: Path) -> None:
+    """What `start` needs, before it is known what it is to serve. May run beside other things. See `keep_models`."""
+    load_all(SERVICES, kept)
+
+
+def keep_models(kept: Path) -> None:
+    """In a file that the next process reads quicker than what botocore has."""
+    keep_all(SERVICES, kept)
 
 
 class AwsEndpoint:

@@ -25,6 +25,9 @@ _ON_THE_WIRE = {
 }
 _CONSTRAINTS = ("required", "min", "max", "pattern", "enum", "union", "error", "exception")
 
+SAID = frozenset(("type", "shape", "members", "member", "key", "value", *_ON_THE_WIRE, *_CONSTRAINTS))
+"""What is looked at of what a model says of a type, or of a reference to one."""
+
 _KINDS: dict[str, type[Any] | tuple[type[Any], ...]] = {
     "structure": dict,
     "map": dict,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import random
+import stat
+import zlib
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
@@ -14,8 +15,9 @@ from botocore.model import ServiceModel
 from botocore.validate import ParamValidator
 from wire_operations import OPERATIONS, Chance, Values
 
+from skylift.cloud.wire import models
 from skylift.cloud.wire.endpoint import SERVICES
-from skylift.cloud.wire.models import OWN_MODELS, _read, load
+from skylift.cloud.wire.models import OWN_MODELS, _files, _model, _read_kept, _read_model, keep_all, load
 from skylift.cloud.wire.shape import ListShape, MapShape, Problem, Shape, Structure, problems
 
 CONSTRAINTS = ("required", "min", "max", "pattern", "enum", "union", "error", "exception")
@@ -73,11 +75,37 @@ def test_errors_are_those_that_botocore_reads(service: str) -> None:
     assert {code: one.shape for code, one in ours.items()} == {code: shape.name for code, shape in theirs.items()}
 
 
-def test_a_member_may_be_called_documentation(tmp_path: Path) -> None:
-    members = {"documentation": {"shape": "Text", "documentation": "What it is for."}}
-    file = tmp_path / "service-2.json"
-    file.write_text(json.dumps({"documentation": "Of all.", "shapes": {"S": {"members": members}}}))
-    assert _read(tmp_path / "service-2") == {"shapes": {"S": {"members": {"documentation": {"shape": "Text"}}}}}
+def test_what_was_kept_is_what_is_read_anew(tmp_path: Path) -> None:
+    kept = tmp_path / "models.json"
+    keep_all(SERVICES, kept)
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    assert _read_kept(SERVICES, kept) == {service: _read_model(service) for service in SERVICES}
+    written = kept.stat()
+    keep_all(SERVICES, kept)
+    assert kept.stat().st_mtime_ns == written.st_mtime_ns
+    assert 1 << 20 < written.st_size < 3 << 20
+
+
+def test_what_was_kept_of_other_models_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = tmp_path / "models.json"
+    keep_all(["sts"], kept)
+    assert _read_kept(["sts"], kept) and not _read_kept(["sts", "s3"], kept)
+    other = tmp_path / "service-2.json"
+    other.write_bytes(zlib.decompress(_files("sts")[0].read_bytes(), 31).replace(b"GetCallerIdentity", b"GetCaller"))
+    monkeypatch.setattr(models, "_files", lambda service: [other])
+    assert _read_kept(["sts"], kept) == {}
+    keep_all(["sts"], kept)
+    assert "GetCaller" in _model("sts", _read_kept(["sts"], kept)["sts"]).operation_names
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"\n{}", b"[]\n[]"])
+def test_what_is_no_model_is_as_good_as_nothing(tmp_path: Path, damage: bytes) -> None:
+    kept = tmp_path / "models.json"
+    kept.write_bytes(damage)
+    assert _read_kept(["sts"], kept) == {}
+    keep_all(["sts"], kept)
+    kept.write_bytes(kept.read_bytes()[:-100])
+    assert _read_kept(["sts"], kept) == {}
 
 
 class Findings:
