@@ -126,7 +126,7 @@ async def serve(directory: Path, keys: int) -> None:
     from skylift.cloud.store.database import Database
     from skylift.cloud.wire import checksum
     from skylift.cloud.wire.endpoint import AwsEndpoint
-    from skylift.cloud.wiring.dispatcher import Desk
+    from skylift.cloud.wiring.dispatcher import Dispatcher
 
     objects = directory / "objects"
     objects.mkdir()
@@ -158,14 +158,14 @@ async def serve(directory: Path, keys: int) -> None:
                 extents=keep(tx, Spool("", len(SMALL), etag, data=SMALL)),
             )
             tx.add(made)
-    desk = Desk(database, ACCOUNT, REGION, lambda: None)
+    dispatcher = Dispatcher(database, ACCOUNT, REGION, lambda: None)
     endpoint = AwsEndpoint(
         region=REGION,
         spool=objects,
         objects=objects,
-        secret_for=desk.secret_for,
-        perform=desk.perform,
-        cors=desk.cors,
+        secret_for=dispatcher.secret_for,
+        perform=dispatcher.perform,
+        cors=dispatcher.cors,
     )
     await endpoint.start()
     listener = socket.socket()

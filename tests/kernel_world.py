@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from ipaddress import IPv4Address
 
-from skylift.cloud.compute.network.loopback_range import Claim
+from skylift.cloud.compute.network.loopback_range import LoopbackRange
 from skylift.cloud.compute.network.namespace import Namespace
 from skylift.cloud.compute.network.network import Network
 from skylift.cloud.compute.network.plan import VpcPlan
@@ -53,7 +53,7 @@ def group(vpc: str, name: str, *rules: Rule) -> SecurityGroup:
 class World:
     """Two VPCs and who is in them. Each server answers on some ports with the address that it sees its caller at."""
 
-    def __init__(self, claim: Claim) -> None:
+    def __init__(self, claim: LoopbackRange) -> None:
         self.claim = claim
         self.stack = ExitStack()
         self.network = Network(claim)

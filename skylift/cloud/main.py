@@ -1,6 +1,6 @@
 """The wiring diagram: what wire, services, store, loops and compute are given of each other. Start reading here.
 
-bytes -> wire -> Desk.perform -> services -> store       answers
+bytes -> wire -> Dispatcher.perform -> services -> store       answers
 store -> loops -> compute -> the kernel                  makes them true
 compute -> loops -> store                                says what became of it
 
@@ -25,12 +25,11 @@ from functools import partial
 from pathlib import Path
 
 from skylift.catalogue import types
-from skylift.cloud.compute.disk.disk import DiskError
-from skylift.cloud.compute.disk.mount_into import plug, unplug
-from skylift.cloud.compute.image.image_from_disk import CaptureFailed, Captures
+from skylift.cloud.compute.disk.mount_into import mount_into, unmount_from
+from skylift.cloud.compute.image.image_from_disk import Captures
 from skylift.cloud.compute.leftover import await_leftovers
 from skylift.cloud.compute.network.error import NetworkError
-from skylift.cloud.compute.network.loopback_range import Claim
+from skylift.cloud.compute.network.loopback_range import LoopbackRange
 from skylift.cloud.compute.network.metadata import MetadataService
 from skylift.cloud.compute.network.network import Network, claims
 from skylift.cloud.compute.server.destinations import destinations
@@ -44,10 +43,11 @@ from skylift.cloud.loops.cloudwatch.metering import Metering
 from skylift.cloud.loops.ebs.hold import Hold
 from skylift.cloud.loops.ebs.root_copy import RootCopies
 from skylift.cloud.loops.ebs.snapshot import SnapshotLoop
-from skylift.cloud.loops.ebs.volume import Sockets, VolumeLoop
+from skylift.cloud.loops.ebs.volume import Mounts, VolumeLoop
+from skylift.cloud.loops.ebs.volume_locks import VolumeLocks
 from skylift.cloud.loops.ec2.image import ImageLoop
-from skylift.cloud.loops.ec2.instance import Cables, InstanceLoop
-from skylift.cloud.loops.ec2.server_spec import Draughtsman
+from skylift.cloud.loops.ec2.instance import InstanceLoop, RootDisks, ServerNetwork
+from skylift.cloud.loops.ec2.server_spec import LaunchSpecBuilder
 from skylift.cloud.loops.engine import Engine
 from skylift.cloud.loops.market.fleet import FleetLoop
 from skylift.cloud.loops.market.spot import SpotLoop
@@ -60,7 +60,7 @@ from skylift.cloud.process.lock import hold
 from skylift.cloud.process.log import CappedLog, OneLine
 from skylift.cloud.process.sealed import root_path, seal
 from skylift.cloud.services.api.zone import zone_id
-from skylift.cloud.services.ec2.identity_document import Notary
+from skylift.cloud.services.ec2.identity_document import DocumentSigner
 from skylift.cloud.services.market import fleet_upkeep
 from skylift.cloud.state.data import Endpoint
 from skylift.cloud.state.home import Home
@@ -70,12 +70,12 @@ from skylift.cloud.wiring import alarm_action
 from skylift.cloud.wiring.bootstrap import (
     DEFAULT_REGION,
     allowed_openings,
-    first_facts,
+    bootstrap,
     open_database,
     preferred_net,
 )
-from skylift.cloud.wiring.dispatcher import Desk
-from skylift.cloud.wiring.link_local import Stations
+from skylift.cloud.wiring.dispatcher import Dispatcher
+from skylift.cloud.wiring.link_local import LinkLocalServices
 from skylift.cloud.wiring.openings import Openings
 from skylift.cloud.wiring.paths import (
     RUN,
@@ -84,11 +84,11 @@ from skylift.cloud.wiring.paths import (
     make_meter,
     make_servers,
     make_site,
-    places_of_work,
     size_of,
+    work_directories,
 )
-from skylift.cloud.wiring.queries import Records
-from skylift.cloud.wiring.reconcile_on_start import account_for_the_gone, keep_last_seen, note_the_gone
+from skylift.cloud.wiring.queries import Queries
+from skylift.cloud.wiring.reconcile_on_start import account_for_ended_servers, keep_last_seen, note_ended_servers
 from skylift.cloud.wiring.scaling_group import make_groups
 from skylift.cloud.wiring.spot import Market
 from skylift.cloud.wiring.teardown import take_down
@@ -147,7 +147,7 @@ class Cloud:
             laps.end("network")
             self._servers = servers = make_servers(self._data, claim, self._ended)
             stack.callback(servers.close)
-            account, region = first_facts(database, self._home, self._wanted_region, claim, listener, allowed)
+            account, region = bootstrap(database, self._home, self._wanted_region, claim, listener, allowed)
             self._region = region
             laps.end("account")
             await models
@@ -167,18 +167,18 @@ class Cloud:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         engine = Engine()
-        desk = Desk(database, account, self._region, engine.wake)
+        dispatcher = Dispatcher(database, account, self._region, engine.wake)
         api = AwsEndpoint(
             region=self._region,
             spool=self._data.objects,
             objects=self._data.objects,
-            secret_for=desk.secret_for,
-            perform=desk.perform,
+            secret_for=dispatcher.secret_for,
+            perform=dispatcher.perform,
             seen_as=partial(_seen_as, str(network.claim.host_address)),
-            cors=desk.cors,
+            cors=dispatcher.cors,
         )
         await api.start()
-        note_the_gone(database, servers, self._data)
+        note_ended_servers(database, servers, self._data)
         # As early as it can answer by what is in the store. What is left to do must not keep the event loop from it.
         await api.add_socket(listener)
         if self._tls is not None:
@@ -186,38 +186,35 @@ class Cloud:
         self._laps.end("endpoint")
         site = await asyncio.to_thread(make_site, self._data, network.claim, account, self._region)
         openings = Openings(self._allowed, destinations(site.inheritance), network.close_off, self._data.write_open_now)
-        draughtsman = Draughtsman(site, lambda name: types()[name], zone_id)
-        records = Records(database, draughtsman, self._region)
-        notary = Notary(database, self._home, account)
-        stations = Stations(network, api, MetadataService(records.facts_for, notary.vouch), records)
-        networks = NetworkLoop(database, network, stations.follow, engine.wake_in)
+        spec_builder = LaunchSpecBuilder(site, lambda name: types()[name], zone_id)
+        queries = Queries(database, spec_builder, self._region)
+        signer = DocumentSigner(database, self._home, account)
+        link_local = LinkLocalServices(network, api, MetadataService(queries.facts_for, signer.sign), queries)
+        networks = NetworkLoop(database, network, link_local.follow, engine.wake_in)
         captures = Captures(self._data.captures, RUN / str(network.claim.number) / "scratch")
         disks = make_disks(self._data, network.claim)
-        images = ImageLoop(database, captures, disks.snapshot, (CaptureFailed,))
-        hold = Hold(servers, (ServerError,))
-        volumes = VolumeLoop(database, disks, servers, Sockets(plug, unplug), hold, (ServerError,))
-        roots = RootCopies(database, disks, captures, self._data.instances, hold, volumes.of)
+        images = ImageLoop(database, captures, disks.snapshot)
+        hold = Hold(servers)
+        locks = VolumeLocks()
+        roots = RootCopies(database, disks, captures, self._data.instances, hold, locks.of)
         snapshots = SnapshotLoop(
             database=database,
             disks=disks,
-            lock_of=volumes.of,
+            lock_of=locks.of,
             hold=hold,
             root_of=roots.make,
             tidy=images.tidy,
             settled=images.look_at,
-            failures=(ServerError, CaptureFailed, DiskError),
         )
-        volumes.last_looks = snapshots.last_looks
+        mounts = Mounts(mount_into, unmount_from)
+        volumes = VolumeLoop(database, disks, servers, mounts, hold, locks, snapshots.last_looks)
         self._instances = instances = InstanceLoop(
             database=database,
             machines=servers,
-            cables=Cables(network.attach, network.detach, network.dress),
-            sync_network=networks.sync,
-            blueprint=draughtsman.blueprint,
-            failures=(ServerError, RootfsError, NetworkError, DiskError, CaptureFailed),
-            at_rest=snapshots.at_rest,
-            keep=roots.keep,
+            network=ServerNetwork(networks.sync, network.attach, network.detach, network.configure_link),
+            root_disks=RootDisks(snapshots.at_rest, roots.keep),
             volumes=volumes,
+            server_spec=spec_builder.server_spec,
             changed=engine.wake,
         )
         fleets = FleetLoop(database, fleet_upkeep.keep, fleet_upkeep.mark, engine.wake_in)
@@ -232,15 +229,15 @@ class Cloud:
         # its network itself once it is made, which takes longer than the network.
         wishes = (alarms.act, spot.step, fleets.step, groups.step)
         engine.steps = (*wishes, instances.step, volumes.step, snapshots.step, images.step, networks.step)
-        engine.chores = (records.forget, records.shrink, network.restore_way_out, self._data.seen.touch)
+        engine.chores = (queries.forget, queries.shrink, network.restore_way_out, self._data.seen.touch)
         adoption, first_start = Adoption(), not been_up(network.claim).exists()
         # In this order: nothing is looked at while an earlier process's programs still change it, what has ended is
         # accounted for before it is cleared away, and nothing boots before volumes are adopted and names are open.
         adoption.steps = (
             ("networks", networks.step if first_start else networks.sync),
-            ("leftovers", partial(await_leftovers, places_of_work(self._data, network.claim), adoption.stopped)),
+            ("leftovers", partial(await_leftovers, work_directories(self._data, network.claim), adoption.stopped)),
             ("disks", partial(_each, captures.sweep, disks.sweep)),
-            ("usage", partial(account_for_the_gone, database, servers, self._data)),
+            ("usage", partial(account_for_ended_servers, database, servers, self._data)),
             ("servers", partial(instances.adopt, adoption.stopped)),
             ("volumes", volumes.adopt),
             ("files", partial(_each, images.tidy, snapshots.clean_up, self._keep_models)),
@@ -282,7 +279,7 @@ class Cloud:
             await asyncio.to_thread(volumes.close)
             await asyncio.to_thread(snapshots.close)
             await asyncio.to_thread(images.close)
-            await stations.close()
+            await link_local.close()
             await api.stop()
 
     def _console(self, instance_id: str) -> Console | None:
@@ -298,7 +295,7 @@ class Cloud:
     def _ended(self, instance_id: str, code: int | None) -> None:
         self._instances.ended(instance_id, code)
 
-    def _announce(self, account: str, listener: socket.socket, claim: Claim) -> None:
+    def _announce(self, account: str, listener: socket.socket, claim: LoopbackRange) -> None:
         # In this order: the directory is synced with the last.
         keep_last_seen(self._data)
         self._data.down_mark.unlink(missing_ok=True)

@@ -36,7 +36,7 @@ from kernel_world import (
 
 from skylift.cloud.compute.network import firewall, pasta
 from skylift.cloud.compute.network.error import ListenRefused, ServerGone, UnknownVpc
-from skylift.cloud.compute.network.loopback_range import Claim
+from skylift.cloud.compute.network.loopback_range import LoopbackRange
 from skylift.cloud.compute.network.namespace import Namespace, namespaces
 from skylift.cloud.compute.network.network import Network, claims, sweep
 from skylift.cloud.compute.network.plan import VpcPlan
@@ -480,7 +480,7 @@ def test_what_cannot_be_attached_is_said(world: World) -> None:
         world.network.attach(stranger, world.subnets["public"], os.getpid())
 
 
-def parts(claim: Claim) -> dict[str, object]:
+def parts(claim: LoopbackRange) -> dict[str, object]:
     """What of a cloud that is built is in the kernel, and in files of ours."""
     tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout
     routes = subprocess.run(["ip", "route", "show"], capture_output=True, text=True, check=True).stdout

@@ -121,8 +121,10 @@ def _user_namespaces(home: Home) -> Capability:
         return Capability(name, False, "switched off", "sysctl user.max_user_namespaces=15000")
     if os.geteuid() != 0:
         return _untried(name, home)
-    said = probe.user_namespace()
-    return Capability(name, not said, said or "work", said and "check the limits of the container or VM this runs in")
+    problem = probe.user_namespace()
+    return Capability(
+        name, not problem, problem or "work", problem and "check the limits of the container or VM this runs in"
+    )
 
 
 def _overlay(home: Home) -> Capability:
@@ -131,20 +133,20 @@ def _overlay(home: Home) -> Capability:
         return _untried(name, home)
     place = _nearest(home.data.path)
     kind = _file_system(place)
-    said = probe.overlay(place)
-    if not said:
+    problem = probe.overlay(place)
+    if not problem:
         return Capability(name, True, f"works on {kind} ({place})")
     fix = "set SKYLIFT_DATA to a directory of root's on ext4, xfs or btrfs; it takes Linux 5.19, util-linux 2.39 too"
-    return Capability(name, False, f"{said} (on {kind})", fix)
+    return Capability(name, False, f"{problem} (on {kind})", fix)
 
 
 def _firewall(home: Home) -> Capability:
     name = "nftables with conntrack"
     if os.geteuid() != 0:
         return _untried(name, home)
-    said = probe.firewall()
+    problem = probe.firewall()
     return Capability(
-        name, not said, said or "works", said and "modprobe nf_tables nf_conntrack nft_ct nft_nat nft_masq"
+        name, not problem, problem or "works", problem and "modprobe nf_tables nf_conntrack nft_ct nft_nat nft_masq"
     )
 
 
@@ -152,8 +154,8 @@ def _links(home: Home) -> Capability:
     name = "network namespaces, veth"
     if os.geteuid() != 0:
         return _untried(name, home)
-    said = probe.links()
-    return Capability(name, not said, said or "work", said and "modprobe veth")
+    problem = probe.links()
+    return Capability(name, not problem, problem or "work", problem and "modprobe veth")
 
 
 def _cgroups() -> Capability:

@@ -95,5 +95,5 @@ def _run(command: list[str], text: str = "") -> str:
         return f"{error.filename} is not installed"
     if done.returncode == 0:
         return ""
-    said = (done.stderr or done.stdout).strip().splitlines()
-    return said[0] if said else f"{command[0]} ended with exit code {done.returncode}"
+    output = (done.stderr or done.stdout).strip().splitlines()
+    return output[0] if output else f"{command[0]} ended with exit code {done.returncode}"

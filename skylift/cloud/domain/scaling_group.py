@@ -106,8 +106,8 @@ class ScalingGroup:
         """
         if desired == self.desired:
             return replace(self, failures=0, retry=None)
-        told = f"At {spelled(now)} {why} changing the desired capacity from {self.desired} to {desired}."
-        cause = f"{self.cause}  {told}" if self.cause else told
+        change = f"At {spelled(now)} {why} changing the desired capacity from {self.desired} to {desired}."
+        cause = f"{self.cause}  {change}" if self.cause else change
         return replace(self, desired=desired, cause=cause[-1023:], failures=0, retry=None, scaled=now)
 
     def runs(self, process: str) -> bool:

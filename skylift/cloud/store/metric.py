@@ -103,16 +103,16 @@ def forget(tx: Tx) -> None:
 def _make_coarser(tx: Tx, before: int, seconds: int, after: int = 0) -> None:
     before -= before % seconds
     after -= after % seconds
-    fine = f"at >= ? AND at < ? AND at % {seconds} != 0"
+    finer = f"at >= ? AND at < ? AND at % {seconds} != 0"
     tx.execute(
         "INSERT INTO metric_points (metric, at, count, sum, minimum, maximum) "  # noqa: S608 - numbers of ours
         f"SELECT metric, at - at % {seconds}, sum(count), sum(sum), min(minimum), max(maximum) "
-        f"FROM metric_points WHERE {fine} GROUP BY 1, 2 "
+        f"FROM metric_points WHERE {finer} GROUP BY 1, 2 "
         "ON CONFLICT DO UPDATE SET count = count + excluded.count, sum = sum + excluded.sum, "
         "minimum = min(minimum, excluded.minimum), maximum = max(maximum, excluded.maximum)",
         *(after, before),
     )
-    tx.execute(f"DELETE FROM metric_points WHERE {fine}", after, before)  # noqa: S608 - numbers of ours
+    tx.execute(f"DELETE FROM metric_points WHERE {finer}", after, before)  # noqa: S608 - numbers of ours
 
 
 def _key(metric: Metric) -> tuple[str, str, str]:

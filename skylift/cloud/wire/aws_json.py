@@ -34,8 +34,8 @@ class JsonCodec(DocumentCodec):
             return self.service.operation(name)
         except KeyError:
             target = request.header(TARGET)
-            said = f"has no operation {target}" if target else "has to be asked with a header X-Amz-Target"
-            raise ServiceError("UnknownOperationException", f"{self.service.name} {said}.") from None
+            problem = f"has no operation {target}" if target else "has to be asked with a header X-Amz-Target"
+            raise ServiceError("UnknownOperationException", f"{self.service.name} {problem}.") from None
 
     def document(self, payload: bytes) -> dict[str, Any]:
         try:

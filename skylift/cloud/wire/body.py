@@ -383,8 +383,8 @@ def _checksums(request: Request) -> dict[str, str | None]:
             "InvalidRequest",
             "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.",
         )
-    said = request.header("x-amz-sdk-checksum-algorithm").upper()
-    if said and not found and not request.header("content-md5"):
+    announced = request.header("x-amz-sdk-checksum-algorithm").upper()
+    if announced and not found and not request.header("content-md5"):
         raise ServiceError(
             "InvalidRequest",
             "x-amz-sdk-checksum-algorithm specified, but no corresponding x-amz-checksum-* or x-amz-trailer headers "

@@ -41,7 +41,7 @@ class _Candidate:
     def specific(self) -> int:
         return len(self.fixed) + len(self.query) + len(self.headers)
 
-    def fits(self, query: Mapping[str, str], headers: Mapping[str, object]) -> bool:
+    def matches(self, query: Mapping[str, str], headers: Mapping[str, object]) -> bool:
         return (
             all(name in query and (not value or query[name] == value) for name, value in self.fixed)
             and self.query <= query.keys()
@@ -71,7 +71,7 @@ class RestRouter:
         query = dict(decoded_query(request))
         routes = self._routes.get((request.method, request.path)) or self._routes.get((request.method, place.template))
         for candidate in routes or ():
-            if candidate.fits(query, request.headers_by_name):
+            if candidate.matches(query, request.headers_by_name):
                 return candidate.operation
         resource = {KEY: "OBJECT", BUCKET: "BUCKET", "/": "SERVICE"}[place.template]
         raise ServiceError(

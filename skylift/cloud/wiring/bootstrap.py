@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from skylift.cloud.compute.image.image import built_images
 from skylift.cloud.compute.image.stored import STORED_UIDS
-from skylift.cloud.compute.network.loopback_range import WAY_OUT_UIDS, Claim
+from skylift.cloud.compute.network.loopback_range import WAY_OUT_UIDS, LoopbackRange
 from skylift.cloud.compute.server.subid import granted
 from skylift.cloud.domain.facts import CloudFacts
 from skylift.cloud.domain.identity import AccessKey
@@ -67,11 +67,11 @@ def allowed_openings(database: Database, wanted: Sequence[str] | None) -> tuple[
         raise CannotStart(str(error)) from error
 
 
-def first_facts(
+def bootstrap(
     database: Database,
     home: Home,
     region: str | None,
-    claim: Claim,
+    claim: LoopbackRange,
     listener: socket.socket,
     allowed: Sequence[Opening] = (),
 ) -> tuple[str, str]:

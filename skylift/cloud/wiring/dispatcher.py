@@ -19,7 +19,7 @@ LOOPED = ("autoscaling", "ec2", "skylift")
 """The services whose changes the loops make true."""
 
 
-class Desk:
+class Dispatcher:
     """Where requests are dealt with: who is calling, may they, and what is the answer."""
 
     def __init__(self, database: Database, account: str, region: str, wake: Callable[[], None]) -> None:
@@ -83,7 +83,7 @@ class Desk:
                 signature=call.signature,
             )
             if call.vpc_id:
-                caller = endpoint_path.by_way(tx, caller, call.vpc_id, call.service)
+                caller = endpoint_path.by_endpoint_path(tx, caller, call.vpc_id, call.service)
             unnoted = identity.use_is_news(tx, caller)
         if unnoted:
             # On a full disk one can still look.

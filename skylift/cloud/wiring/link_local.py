@@ -20,7 +20,7 @@ from skylift.cloud.wire.server import HttpServer, blocking
 
 
 @dataclass(frozen=True)
-class _Station:
+class _VpcServices:
     """What serves one VPC."""
 
     sockets: tuple[socket.socket, ...]
@@ -28,7 +28,7 @@ class _Station:
     names: Serving
 
 
-class Stations:
+class LinkLocalServices:
     """What servers reach at link-local addresses of their VPC: metadata, names and the AWS endpoint."""
 
     def __init__(
@@ -44,7 +44,7 @@ class Stations:
         self._names = names
         self._loop = asyncio.get_running_loop()
         self._host_names = HostNames()
-        self._open: dict[str, _Station] = {}
+        self._open: dict[str, _VpcServices] = {}
 
     def follow(self, vpcs: dict[str, Vpc]) -> dict[str, NetworkError]:
         """Be there in exactly these VPCs. Called from the loops' threads; returns once servers can reach it. Answers
@@ -63,7 +63,7 @@ class Stations:
                 refused[vpc_id] = error
         return refused
 
-    async def _start(self, vpc: Vpc) -> _Station:
+    async def _start(self, vpc: Vpc) -> _VpcServices:
         """All of it or nothing: at an address where something listens the next attempt could not."""
         listen = self._network.listen
         async with AsyncExitStack() as undo:
@@ -73,23 +73,23 @@ class Stations:
             metadata = HttpServer(blocking(partial(self._answer_metadata, vpc.id)))
             undo.push_async_callback(metadata.stop, grace=0)
             await metadata.add_socket(listen(vpc.id, METADATA, 80))
-            ears = []
+            sockets = []
             for address in (DNS, str(dns_address(vpc))):
                 for kind in ("udp", "tcp"):
-                    ears.append(listen(vpc.id, address, 53, kind))
-                    undo.callback(ears[-1].close)
-            names = await serve(Resolver(vpc.id, self._names, self._host_names), ears)
+                    sockets.append(listen(vpc.id, address, 53, kind))
+                    undo.callback(sockets[-1].close)
+            names = await serve(Resolver(vpc.id, self._names, self._host_names), sockets)
             undo.pop_all()
-        return _Station((endpoint,), metadata, names)
+        return _VpcServices((endpoint,), metadata, names)
 
     async def close(self) -> None:
         await self._follow({})
 
-    async def _close(self, station: _Station) -> None:
-        for one in station.sockets:
+    async def _close(self, services: _VpcServices) -> None:
+        for one in services.sockets:
             await self._api.remove_socket(one)
-        await station.metadata.stop(grace=0)
-        station.names.close()
+        await services.metadata.stop(grace=0)
+        services.names.close()
 
     def _answer_metadata(self, vpc_id: str, request: Request) -> Response:
         headers = {name: values[0] for name, values in request.headers_by_name.items()}

@@ -96,15 +96,15 @@ class Openings:
         if self._stop.is_set():
             # Names took their time: the network is let go of by now.
             return
-        around = self._close_off([*self._allowed, *(opening for several in found.values() for opening in several)])
-        self._tell([*self._of_owner(), *(self._of(one, several, around) for one, several in found.items())])
+        policy = self._close_off([*self._allowed, *(opening for several in found.values() for opening in several)])
+        self._tell([*self._of_owner(), *(self._of(one, several, policy) for one, several in found.items())])
 
     def _of_owner(self) -> list[OpenNow]:
         return [OpenNow(str(one), OWNERS_WISH, (str(one),)) for one in self._allowed]
 
-    def _of(self, one: Destination, openings: Sequence[Opening], around: Around) -> OpenNow:
+    def _of(self, one: Destination, openings: Sequence[Opening], policy: Around) -> OpenNow:
         """What is on the internet needs no opening."""
-        needed = [opening for opening in openings if around.is_closed(opening.network[0])]
+        needed = [opening for opening in openings if policy.is_closed(opening.network[0])]
         closed = [address for address in self._seen[one] if is_closed_for_good(address)]
         problem = ""
         if not self._seen[one]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from skylift.catalogue import types
 from skylift.cloud.compute.disk.disk import Disks
-from skylift.cloud.compute.network.loopback_range import Claim
+from skylift.cloud.compute.network.loopback_range import LoopbackRange
 from skylift.cloud.compute.server import cgroup
 from skylift.cloud.compute.server.inheritance import inherited
 from skylift.cloud.compute.server.lxcfs import ensure_lxcfs
@@ -21,44 +21,44 @@ from skylift.cloud.state.data import Data
 RUN = Path("/run/skylift")
 
 
-def places_of_work(data: Data, claim: Claim) -> tuple[Path, ...]:
+def work_directories(data: Data, claim: LoopbackRange) -> tuple[Path, ...]:
     """Where programs that we begin change what is there."""
     return RUN / str(claim.number), data.volumes
 
 
-def make_servers(data: Data, claim: Claim, ended: Callable[[str, int | None], None]) -> Servers:
+def make_servers(data: Data, claim: LoopbackRange, ended: Callable[[str, int | None], None]) -> Servers:
     return Servers(RUN / str(claim.number), data.instances, _group(claim), find_programs(), ended)
 
 
-def make_meter(claim: Claim) -> Meter:
+def make_meter(claim: LoopbackRange) -> Meter:
     return Meter(RUN / str(claim.number), _group(claim))
 
 
-def _group(claim: Claim) -> str:
+def _group(claim: LoopbackRange) -> str:
     """The cgroup of its servers, in the one that all clouds' are in."""
     return f"skylift/{claim.number}"
 
 
-def make_disks(data: Data, claim: Claim) -> Disks:
+def make_disks(data: Data, claim: LoopbackRange) -> Disks:
     return Disks(data.volumes, data.snapshots, volumes_at(claim))
 
 
-def volumes_at(claim: Claim) -> Path:
+def volumes_at(claim: LoopbackRange) -> Path:
     """Where volumes are mounted on the host."""
     return RUN / str(claim.number) / "volumes"
 
 
-def lxcfs_at(claim: Claim) -> Path:
+def lxcfs_at(claim: LoopbackRange) -> Path:
     """Where this cloud's own lxcfs is, if it runs one."""
     return RUN / str(claim.number) / "lxcfs"
 
 
-def been_up(claim: Claim) -> Path:
+def been_up(claim: LoopbackRange) -> Path:
     """A file that is there from the end of a whole start until the cloud is taken down or the machine is off."""
     return RUN / str(claim.number) / "been-up"
 
 
-def make_site(data: Data, claim: Claim, account: str, region: str) -> Site:
+def make_site(data: Data, claim: LoopbackRange, account: str, region: str) -> Site:
     return Site(
         account=account,
         region=region,

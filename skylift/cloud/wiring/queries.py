@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from skylift.cloud.compute.network.metadata import InstanceFacts, RoleCredentials
 from skylift.cloud.domain.error import ServiceError
-from skylift.cloud.loops.ec2.server_spec import Draughtsman
+from skylift.cloud.loops.ec2.server_spec import LaunchSpecBuilder
 from skylift.cloud.loops.vpc import names
 from skylift.cloud.services.ec2.dedicated_host import forget_released
 from skylift.cloud.services.ec2.instance import forget_terminated
@@ -25,17 +25,17 @@ BILLED = timedelta(days=400)
 """How long after its end it is still known what ran: thirteen months, as AWS's own cost reports go back."""
 
 
-class Records:
+class Queries:
     """Questions that compute asks of the store."""
 
-    def __init__(self, database: Database, draughtsman: Draughtsman, region: str) -> None:
+    def __init__(self, database: Database, spec_builder: LaunchSpecBuilder, region: str) -> None:
         self._database = database
-        self._draughtsman = draughtsman
+        self._spec_builder = spec_builder
         self._region = region
 
     def facts_for(self, vpc_id: str, address: str) -> InstanceFacts | None:
         with self._database.read() as tx:
-            return self._draughtsman.facts(tx, vpc_id, address, self._credentials)
+            return self._spec_builder.facts(tx, vpc_id, address, self._credentials)
 
     def has_dns(self, vpc_id: str) -> bool:
         with self._database.read() as tx:

@@ -23,7 +23,7 @@ class Ends(Protocol):
     def ended_at(self, server_id: str) -> datetime | None: ...
 
 
-def note_the_gone(database: Database, servers: Ends, data: Data) -> None:
+def note_ended_servers(database: Database, servers: Ends, data: Data) -> None:
     """Before the first answer: of a server that ended meanwhile nobody is told that it runs. Who starts it has to hear
     that it is on its way to `stopped`: a start of what runs is no request at all, and would be lost."""
     with database.write() as tx:
@@ -35,7 +35,7 @@ def note_the_gone(database: Database, servers: Ends, data: Data) -> None:
                 tx.save(ending)
 
 
-def account_for_the_gone(database: Database, servers: Ends, data: Data) -> None:
+def account_for_ended_servers(database: Database, servers: Ends, data: Data) -> None:
     """Nobody pays for the weekend over which a cloud was down, or its machine off.
 
     Where nobody saw a server's end, it is the moment at which the cloud was taken down, or last known to run: too early

@@ -15,7 +15,7 @@ from skylift.cloud.process.lock import hold
 from skylift.cloud.state.data import Data
 from skylift.cloud.state.durable import sync_directory
 from skylift.cloud.state.home import Home
-from skylift.cloud.wiring.paths import RUN, lxcfs_at, make_disks, make_servers, places_of_work
+from skylift.cloud.wiring.paths import RUN, lxcfs_at, make_disks, make_servers, work_directories
 
 
 def take_down(home: Home, *, erase: bool = False) -> None:
@@ -37,7 +37,7 @@ def leave_machine(home: Home, grace: float) -> None:
     if claim is None:
         return
     data = home.data
-    await_leftovers(places_of_work(data, claim))
+    await_leftovers(work_directories(data, claim))
     servers = make_servers(data, claim, lambda *_: None)
     servers.remove_all(grace)
     make_disks(data, claim).unmount_all()

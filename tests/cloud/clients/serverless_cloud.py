@@ -27,7 +27,7 @@ from skylift.cloud.store.database import Database
 from skylift.cloud.wire import checksum
 from skylift.cloud.wire.call import Call
 from skylift.cloud.wire.endpoint import AwsEndpoint
-from skylift.cloud.wiring.dispatcher import Desk
+from skylift.cloud.wiring.dispatcher import Dispatcher
 
 ACCOUNT = "123456789012"
 REGION = "us-east-1"
@@ -88,19 +88,19 @@ def serverless_cloud(tmp_path: Path, performs: Callable[[str], None] = lambda op
         machine.observe(tx, CloudFacts(ACCOUNT, REGION, loopback_net=7, endpoint="127.0.0.1:4520"))
         make_default_vpc(tx, REGION)
         register_image(tx, image)
-    desk = Desk(database, ACCOUNT, REGION, lambda: None)
+    dispatcher = Dispatcher(database, ACCOUNT, REGION, lambda: None)
 
     def perform(call: Call) -> dict[str, Any]:
         performs(call.operation)
-        return desk.perform(call)
+        return dispatcher.perform(call)
 
     endpoint = AwsEndpoint(
         region=REGION,
         spool=directory / "objects",
         objects=directory / "objects",
-        secret_for=desk.secret_for,
+        secret_for=dispatcher.secret_for,
         perform=perform,
-        cors=desk.cors,
+        cors=dispatcher.cors,
     )
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)

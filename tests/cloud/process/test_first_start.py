@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from skylift.cloud.compute.network.loopback_range import Claim
+from skylift.cloud.compute.network.loopback_range import LoopbackRange
 from skylift.cloud.domain.identity import AccessKey
 from skylift.cloud.process.lock import hold
 from skylift.cloud.state.home import Home, RootKey
 from skylift.cloud.store.database import Database
-from skylift.cloud.wiring.bootstrap import first_facts
+from skylift.cloud.wiring.bootstrap import bootstrap
 
 
 @pytest.fixture(name="home")
@@ -37,7 +37,7 @@ def database_fixture(home: Home) -> Iterator[Database]:
 
 def start(database: Database, home: Home) -> RootKey:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        first_facts(database, home, None, Claim(35, str(home.path), os.getpid()), listener)
+        bootstrap(database, home, None, LoopbackRange(35, str(home.path), os.getpid()), listener)
     key = home.root_key()
     assert key is not None
     with database.read() as tx:

@@ -1,4 +1,4 @@
-"""An account with a real database, asked as the desk asks it: refuse what is not taken, authorise, carry out.
+"""An account with a real database, asked as the dispatcher asks it: refuse what is not taken, authorise, carry out.
 
 Every answer is held against botocore's output shape, and every request against its input shape.
 """

@@ -10,7 +10,7 @@ import pytest
 
 from skylift.cloud.compute.network.error import ListenRefused
 from skylift.cloud.domain.network import Vpc
-from skylift.cloud.wiring.link_local import Stations
+from skylift.cloud.wiring.link_local import LinkLocalServices
 
 
 class Router:
@@ -51,14 +51,14 @@ def test_what_could_not_listen_is_tried_again(refused: int) -> None:
     vpcs = {"vpc-1": Vpc("vpc-1", "10.0.0.0/16")}
 
     async def follow() -> None:
-        stations = Stations(*parts)
-        assert (await asyncio.to_thread(stations.follow, vpcs)).keys() == {"vpc-1"}
+        link_local = LinkLocalServices(*parts)
+        assert (await asyncio.to_thread(link_local.follow, vpcs)).keys() == {"vpc-1"}
         await asyncio.sleep(0)
         assert router.open() == 0
         router.refused = None
-        assert await asyncio.to_thread(stations.follow, vpcs) == {}
+        assert await asyncio.to_thread(link_local.follow, vpcs) == {}
         assert router.open() == 6
-        await stations.close()
+        await link_local.close()
 
     asyncio.run(follow())
 
@@ -76,11 +76,11 @@ def test_a_vpc_where_nothing_can_listen_keeps_no_other_from_it() -> None:
     parts: Any = (router, Api(), None, None)
 
     async def follow() -> None:
-        stations = Stations(*parts)
+        link_local = LinkLocalServices(*parts)
         vpcs = {name: Vpc(name, "10.0.0.0/16") for name in ("vpc-0", "vpc-1")}
-        refused = await asyncio.to_thread(stations.follow, vpcs)
+        refused = await asyncio.to_thread(link_local.follow, vpcs)
         assert {name: type(error) for name, error in refused.items()} == {"vpc-0": ListenRefused}
         assert router.open() == 6
-        await stations.close()
+        await link_local.close()
 
     asyncio.run(follow())

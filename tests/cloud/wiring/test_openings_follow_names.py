@@ -6,7 +6,7 @@ import threading
 from collections.abc import Sequence
 from ipaddress import IPv4Address
 
-from skylift.cloud.compute.network.egress_policy import Surroundings
+from skylift.cloud.compute.network.egress_policy import EgressPolicy
 from skylift.cloud.compute.server.destinations import Destination
 from skylift.cloud.domain.opening import Opening, OpenNow, parse_openings
 from skylift.cloud.wiring.openings import Openings
@@ -25,9 +25,9 @@ class Machine:
     def resolve(self, host: str) -> list[IPv4Address]:
         return [IPv4Address(address) for address in self.names.get(host.partition(".")[0], "").split()]
 
-    def close_off(self, openings: Sequence[Opening]) -> Surroundings:
+    def close_off(self, openings: Sequence[Opening]) -> EgressPolicy:
         self.open = sorted(map(str, openings))
-        return Surroundings(openings=tuple(openings))
+        return EgressPolicy(openings=tuple(openings))
 
     def publish(self, entries: Sequence[OpenNow]) -> None:
         self.published.append(list(entries))

@@ -15,7 +15,12 @@ from skylift.cloud.domain.instance import Instance
 from skylift.cloud.domain.usage import Usage
 from skylift.cloud.state.data import Data
 from skylift.cloud.store.database import Database
-from skylift.cloud.wiring.reconcile_on_start import account_for_the_gone, keep_last_seen, last_seen, note_the_gone
+from skylift.cloud.wiring.reconcile_on_start import (
+    account_for_ended_servers,
+    keep_last_seen,
+    last_seen,
+    note_ended_servers,
+)
 
 START = datetime(2026, 11, 20, 18, tzinfo=UTC)
 MONDAY = START + timedelta(days=3)
@@ -69,7 +74,7 @@ def ended(database: Database) -> dict[str, timedelta | None]:
 def test_taken_down_on_friday(database: Database, data: Data) -> None:
     mark(data.seen, START + timedelta(minutes=59))
     mark(data.down_mark, START + timedelta(hours=1))
-    account_for_the_gone(database, Servers(), data)
+    account_for_ended_servers(database, Servers(), data)
     assert set(ended(database).values()) == {timedelta(hours=1)}
 
 
@@ -80,7 +85,7 @@ def test_taken_down_on_friday_and_cut_off_as_it_starts_on_monday(database: Datab
     keep_last_seen(data)
     data.down_mark.unlink()
     keep_last_seen(data)
-    account_for_the_gone(database, Servers(), data)
+    account_for_ended_servers(database, Servers(), data)
     assert set(ended(database).values()) == {timedelta(hours=1)}
 
 
@@ -108,7 +113,7 @@ def test_nobody_is_told_that_a_server_runs_which_has_ended(
     now[0] = MONDAY
     servers = Servers("i-1")
     servers.codes = {} if code is None else {"i-2": code}
-    note_the_gone(database, servers, data)
+    note_ended_servers(database, servers, data)
     with database.read() as tx:
         assert {one.id: one.state for one in tx.find(Instance)} == {"i-1": "running", "i-2": state}
     assert ended(database) == {"i-1": None, "i-2": None if state == "running" else timedelta(hours=1)}
@@ -122,16 +127,16 @@ def test_a_first_start_has_nothing_to_keep(data: Data) -> None:
 
 def test_what_still_runs_goes_on(database: Database, data: Data) -> None:
     mark(data.seen, START + timedelta(hours=1))
-    account_for_the_gone(database, Servers("i-1"), data)
+    account_for_ended_servers(database, Servers("i-1"), data)
     assert ended(database) == {"i-1": None, "i-2": timedelta(hours=1)}
 
 
 def test_an_end_that_somebody_saw_counts(database: Database, data: Data) -> None:
     mark(data.seen, START + timedelta(hours=1))
-    account_for_the_gone(database, Servers(ended={"i-1": START + timedelta(hours=7)}), data)
+    account_for_ended_servers(database, Servers(ended={"i-1": START + timedelta(hours=7)}), data)
     assert ended(database) == {"i-1": timedelta(hours=7), "i-2": timedelta(hours=1)}
 
 
 def test_without_a_sign_it_is_now_and_never_before_it_began(database: Database, data: Data) -> None:
-    account_for_the_gone(database, Servers(ended={"i-1": START - timedelta(hours=1)}), data)
+    account_for_ended_servers(database, Servers(ended={"i-1": START - timedelta(hours=1)}), data)
     assert ended(database) == {"i-1": timedelta(0), "i-2": timedelta(days=3)}

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from skylift.cloud.compute.error import ComputeError
 from skylift.cloud.compute.image.stored import seen_from_inside
 from skylift.cloud.compute.packages import find_program
 from skylift.cloud.state.durable import sync_directory
@@ -36,7 +37,7 @@ _PATIENCE = 2.0
 """Seconds for a file system that was used a moment ago to be left."""
 
 
-class DiskError(Exception):
+class DiskError(ComputeError):
     """A volume or a snapshot could not be made, mounted or removed."""
 
 
@@ -300,10 +301,10 @@ def run(program: str, *arguments: str, accepted: tuple[int, ...] = (0,)) -> None
     except FileNotFoundError as error:
         raise DiskRefused(f"{program} is not installed; `skylift setup` installs what volumes need") from error
     if done.returncode not in accepted:
-        said = (done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").splitlines()[-1]
-        if "target is busy" in said:
-            raise DiskInUse(f"{program}: {said}")
-        raise DiskRefused(f"{program}: {said}")
+        reported = (done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").splitlines()[-1]
+        if "target is busy" in reported:
+            raise DiskInUse(f"{program}: {reported}")
+        raise DiskRefused(f"{program}: {reported}")
 
 
 def _format(file: Path, tree: Path | None = None) -> None:

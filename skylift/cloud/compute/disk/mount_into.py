@@ -54,7 +54,7 @@ def mount_point(device: str) -> str:
     return f"/mnt/{device.rpartition('/')[2]}"
 
 
-def plug(pid: int, source: Path, device: str, owner: int) -> None:
+def mount_into(pid: int, source: Path, device: str, owner: int) -> None:
     """Put the file system at `source` into the server of this init; nothing happens where it is in there.
 
     `owner` is the host uid of the server's root, who has the mount point.
@@ -86,7 +86,7 @@ def plug(pid: int, source: Path, device: str, owner: int) -> None:
     _in_thread(inside, pid)
 
 
-def unplug(pid: int, source: Path, force: bool) -> None:
+def unmount_from(pid: int, source: Path, force: bool) -> None:
     """Take it out. Raises DiskInUse as long as programs in the server use it; with `force` they keep what they have
     open, and find nothing there any more."""
     places = _places(pid, source)

@@ -246,27 +246,27 @@ class Build:
                 raise BuildToolMissing(f"{error.filename} is not installed") from error
             with process:
                 assert process.stdout is not None
-                said = []
+                output = []
                 try:
                     for text in process.stdout:
                         log.write(text)
-                        said.append(text.rstrip())
+                        output.append(text.rstrip())
                         line(text)
                 except BaseException:
                     process.kill()
                     raise
         if process.returncode != 0:
-            raise self._failure(command[0], process.returncode, said)
+            raise self._failure(command[0], process.returncode, output)
 
-    def _failure(self, program: str, code: int, said: list[str]) -> ImageError:
-        text = "\n".join(said)
+    def _failure(self, program: str, code: int, output: list[str]) -> ImageError:
+        text = "\n".join(output)
         if code == 127 or (code == 1 and re.search(r"failed to execute \S+: No such file", text)):
             return BuildToolMissing(f"{program} is not installed", self._log)
         if re.search(r"No space left on device|Disk quota exceeded|enough free space in", text):
             return self._disk_full()
         if unreachable := re.search(_UNREACHABLE, text):
             return MirrorUnreachable(f"packages cannot be downloaded: {unreachable[0].strip()}", self._log)
-        last = "\n".join(f"  {line}" for line in said[-12:])
+        last = "\n".join(f"  {line}" for line in output[-12:])
         return BuildFailed(f"{program} ended with exit code {code}:\n{last}", self._log)
 
     def _disk_full(self) -> DiskFull:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+from skylift.cloud.compute.error import ComputeError
 from skylift.cloud.compute.image.stored import stored_as, stored_from
 from skylift.cloud.compute.server.oci import UIDS
 from skylift.cloud.state.durable import sync_directory
@@ -60,7 +61,7 @@ sync --file-system "$3"
 _UNFINISHED = ".making-"
 
 
-class CaptureFailed(Exception):
+class CaptureFailed(ComputeError):
     """A server's disk could not be copied."""
 
 

@@ -1,4 +1,4 @@
-"""What is around this machine, and what of it servers may reach: as elements of nft sets. Pure, but for `look_around`.
+"""What servers may reach besides the internet, as elements of nft sets. Pure, but for `current_policy`.
 
 An internet gateway of AWS's drops what is for private, link-local and shared addresses. Here such packets would leave
 through the host, which is somebody's machine in somebody's network: its LAN, its VPN and its containers. So the way out
@@ -56,7 +56,7 @@ SETS = """\
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class EgressPolicy:
     """`own` are the host's addresses, `networks` those that it has routes to."""
 
     own: frozenset[IPv4Address] = frozenset()
@@ -109,10 +109,10 @@ def rules(refuse: str, own: str = "") -> list[str]:
     ]
 
 
-def look_around(netlink: Netlink, openings: tuple[Opening, ...] = ()) -> Surroundings:
+def current_policy(netlink: Netlink, openings: tuple[Opening, ...] = ()) -> EgressPolicy:
     """What is around the network namespace of this netlink socket now."""
     own, routed = netlink.own_addresses(), netlink.routed_networks()
-    return Surroundings(
+    return EgressPolicy(
         own=frozenset(address.ip for address, _ in own),
         networks=local_networks([*((address.network, link) for address, link in own), *routed]),
         openings=openings,

@@ -19,8 +19,10 @@ from __future__ import annotations
 
 import os
 
+from skylift.cloud.compute.error import ComputeError
 
-class NetworkError(Exception):
+
+class NetworkError(ComputeError):
     """The kernel's network could not be made to agree with a plan."""
 
 

@@ -11,8 +11,8 @@ ESTABLISHED, which ufw, firewalld and Docker accept. Address translation turns c
 from __future__ import annotations
 
 from skylift.cloud.compute.network import egress_policy, uplink
-from skylift.cloud.compute.network.egress_policy import Surroundings
-from skylift.cloud.compute.network.loopback_range import Claim
+from skylift.cloud.compute.network.egress_policy import EgressPolicy
+from skylift.cloud.compute.network.loopback_range import LoopbackRange
 from skylift.cloud.compute.network.namespace import Namespace, load_ruleset, write_setting
 from skylift.cloud.compute.network.netlink import (
     KernelRoute,
@@ -27,7 +27,7 @@ from skylift.cloud.compute.network.netlink import (
 MTU = 9001
 
 
-def ruleset(claim: Claim) -> str:
+def ruleset(claim: LoopbackRange) -> str:
     """The cloud's table in the host's namespace, replaced in one step.
 
     `fence` holds whatever comes from the cloud, and was not asked for, off the host and off the networks it forwards
@@ -70,17 +70,17 @@ table ip6 {claim.table} {{
 """
 
 
-def _gone(claim: Claim) -> str:
+def _gone(claim: LoopbackRange) -> str:
     """Without the tables, whether they are there or not."""
     return "".join(f"table {family} {claim.table}\ndelete table {family} {claim.table}\n" for family in ("ip", "ip6"))
 
 
-def close_off(claim: Claim, around: Surroundings) -> None:
+def close_off(claim: LoopbackRange, policy: EgressPolicy) -> None:
     """Let the way out lead to nothing of these but what is open, from now on."""
-    load_ruleset(around.fill(f"ip {claim.table}"), "the host")
+    load_ruleset(policy.fill(f"ip {claim.table}"), "the host")
 
 
-def connect(claim: Claim, netlink: Netlink, edge_namespace: Namespace, around: Surroundings) -> None:
+def connect(claim: LoopbackRange, netlink: Netlink, edge_namespace: Namespace, policy: EgressPolicy) -> None:
     """Make the link to the edge, or find it, and everything on it. Idempotent."""
     if netlink.link_index(claim.host_link) is None:
         netlink.do(
@@ -104,10 +104,10 @@ def connect(claim: Claim, netlink: Netlink, edge_namespace: Namespace, around: S
         set_neighbour(index, uplink.INNER_ADDRESS, uplink.INNER_MAC),
         set_route(KernelRoute(str(claim.carrier), link=index, via=uplink.INNER_ADDRESS)),
     )
-    load_ruleset(ruleset(claim) + around.fill(f"ip {claim.table}"), "the host")
+    load_ruleset(ruleset(claim) + policy.fill(f"ip {claim.table}"), "the host")
 
 
-def disconnect(claim: Claim, netlink: Netlink) -> None:
+def disconnect(claim: LoopbackRange, netlink: Netlink) -> None:
     """Remove the tables, and the link with its route. Idempotent."""
     load_ruleset(_gone(claim), "the host")
     netlink.do(delete_link(claim.host_link))

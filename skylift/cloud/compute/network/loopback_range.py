@@ -25,7 +25,7 @@ WAY_OUT_UIDS = "2000000000-2000000255"
 
 
 @dataclass(frozen=True)
-class Claim:
+class LoopbackRange:
     """`owner` is the pid of the process that last opened the claim; it may have ended."""
 
     number: int
@@ -68,14 +68,14 @@ class Claim:
         return 2_000_000_000 + self.number
 
 
-class Claims:
+class LoopbackRanges:
     """All claims of a machine. `taken` says of a number whether the kernel holds something of its cloud."""
 
     def __init__(self, taken: Callable[[int], bool], directory: Path = CLAIMS) -> None:
         self._taken = taken
         self._directory = directory
 
-    def claim(self, home: Path, preferred: int | None = None) -> Claim:
+    def claim(self, home: Path, preferred: int | None = None) -> LoopbackRange:
         """The claim of this home: the one it has, else a new one, of `preferred` if that is free.
 
         Raises ClaimExhausted, NotPermitted.
@@ -84,25 +84,25 @@ class Claims:
             present = self._read()
             mine = next((claim for claim in present if claim.home == _canonical(home)), None)
             number = mine.number if mine else self._free(present, _canonical(home), preferred)
-            claim = Claim(number, _canonical(home), os.getpid())
+            claim = LoopbackRange(number, _canonical(home), os.getpid())
             self._write(claim)
             return claim
 
-    def find(self, home: Path) -> Claim | None:
+    def find(self, home: Path) -> LoopbackRange | None:
         """The claim of this home, whether its cloud runs or not."""
         return next((claim for claim in self.all() if claim.home == _canonical(home)), None)
 
-    def all(self) -> list[Claim]:
+    def all(self) -> list[LoopbackRange]:
         if not self._directory.is_dir():
             return []
         return self._read()
 
-    def release(self, claim: Claim) -> None:
+    def release(self, claim: LoopbackRange) -> None:
         """Give the number back; everything that stood for it is gone."""
         with self._locked():
             (self._directory / str(claim.number)).unlink(missing_ok=True)
 
-    def _free(self, present: list[Claim], home: str, preferred: int | None) -> int:
+    def _free(self, present: list[LoopbackRange], home: str, preferred: int | None) -> int:
         """Each home begins to look somewhere else, so that none is likely to take what another one, which is down at
         the moment, will come back for."""
         used = {claim.number for claim in present}
@@ -117,17 +117,17 @@ class Claims:
             " end one of them with `SKYLIFT_HOME=DIRECTORY skylift cloud down`"
         )
 
-    def _read(self) -> list[Claim]:
+    def _read(self) -> list[LoopbackRange]:
         found = []
         for path in self._directory.iterdir():
             # One may be released while another process, which needs no lock to look, is reading.
             with suppress(FileNotFoundError):
                 if path.name.isdigit():
                     content = json.loads(path.read_text())
-                    found.append(Claim(int(path.name), content["home"], content["owner"]))
+                    found.append(LoopbackRange(int(path.name), content["home"], content["owner"]))
         return sorted(found, key=lambda claim: claim.number)
 
-    def _write(self, claim: Claim) -> None:
+    def _write(self, claim: LoopbackRange) -> None:
         """Replaced by a rename: a kill leaves the old content or the new."""
         temporary = self._directory / f".{claim.number}.new"
         temporary.write_text(json.dumps({"home": claim.home, "owner": claim.owner}))

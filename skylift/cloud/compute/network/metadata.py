@@ -132,7 +132,7 @@ class Answer:
 
 Form = Literal["signature", "pkcs7", "rsa2048"]
 
-Vouch = Callable[[Form, bytes], str]
+SignDocument = Callable[[Form, bytes], str]
 """(form, an identity document) -> what shows that it is this cloud's."""
 
 
@@ -140,10 +140,10 @@ class MetadataService:
     """Answers HTTP requests of instances. Tokens are signed, not kept; a restart of the cloud ends them all."""
 
     def __init__(
-        self, facts_for: FactsFor, vouch: Vouch, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self, facts_for: FactsFor, sign: SignDocument, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     ) -> None:
         self._facts_for = facts_for
-        self._vouch = vouch
+        self._sign_document = sign
         self._clock = clock
         self._key = secrets.token_bytes(32)
 
@@ -162,11 +162,11 @@ class MetadataService:
             return _error(405, "Method Not Allowed", {"Allow": "OPTIONS, GET, HEAD"})
         token = headers.get("x-aws-ec2-metadata-token")
         if token is None and not facts.tokens_required:
-            return _lookup(_tree(facts, VERSION_1, self._vouch), path)
+            return _lookup(_tree(facts, VERSION_1, self._sign_document), path)
         remaining = self._remaining(token or "", facts.instance_id)
         if remaining is None:
             return _error(401, "Unauthorized")
-        answer = _lookup(_tree(facts, VERSION_2, self._vouch), path)
+        answer = _lookup(_tree(facts, VERSION_2, self._sign_document), path)
         return replace(answer, headers={**answer.headers, _SECONDS_LEFT: str(remaining)})
 
     def _issue(self, headers: Mapping[str, str], facts: InstanceFacts) -> Answer:
@@ -247,12 +247,12 @@ def _text(body: str) -> Answer:
     return Answer(200, {"Content-Type": "text/plain", "Accept-Ranges": "none"}, body.encode())
 
 
-def _tree(facts: InstanceFacts, version: str, vouch: Vouch) -> dict[str, Any]:
+def _tree(facts: InstanceFacts, version: str, sign: SignDocument) -> dict[str, Any]:
     tree: dict[str, Any] = {
         "meta-data": _meta_data(facts, version),
         "dynamic": {
             "fws": {"instance-monitoring": "enabled" if facts.detailed_monitoring else "disabled"},
-            "instance-identity": _identity(_identity_document(facts), vouch),
+            "instance-identity": _identity(_identity_document(facts), sign),
         },
     }
     if facts.user_data is not None:
@@ -395,10 +395,10 @@ def _iam(facts: InstanceFacts, version: str) -> dict[str, Any]:
     return tree
 
 
-def _identity(document: str, vouch: Vouch) -> dict[str, Any]:
+def _identity(document: str, sign: SignDocument) -> dict[str, Any]:
     """Signatures are made when they are asked for."""
     forms: tuple[Form, ...] = ("pkcs7", "rsa2048", "signature")
-    return {"document": document, **{form: partial(vouch, form, document.encode()) for form in forms}}
+    return {"document": document, **{form: partial(sign, form, document.encode()) for form in forms}}
 
 
 def _identity_document(facts: InstanceFacts) -> str:

@@ -58,11 +58,11 @@ _ALL_RULES = rt.RULE.pack(socket.AF_INET, 0, 0, 0, 0, 0, 0)
 class Request:
     """One netlink message; `said` names it in errors, `fine` are the errnos that mean it need not be done."""
 
-    said: str
+    label: str
     kind: int
     flags: int
     message: bytes
-    fine: frozenset[int] = frozenset()
+    ignored: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -149,8 +149,8 @@ def add_address(
 ) -> Request:
     """`label` begins with the link's name and a colon."""
     more = {rt.IFA_BROADCAST: _ipv4(broadcast), rt.IFA_LABEL: label}
-    message, said = _address(index, address, prefix, more), f"add address {address}/{prefix}"
-    return Request(said, rt.RTM_NEWADDR, rt.NLM_F_CREATE | rt.NLM_F_EXCL, message, frozenset({errno.EEXIST}))
+    message, label = _address(index, address, prefix, more), f"add address {address}/{prefix}"
+    return Request(label, rt.RTM_NEWADDR, rt.NLM_F_CREATE | rt.NLM_F_EXCL, message, frozenset({errno.EEXIST}))
 
 
 def delete_address(index: int, address: str, prefix: int) -> Request:
@@ -172,13 +172,13 @@ def set_route(route: KernelRoute) -> Request:
 
 
 def delete_route(route: KernelRoute) -> Request:
-    fine = frozenset({errno.ESRCH, errno.ENODEV})
-    return Request(f"delete route {route.target}", rt.RTM_DELROUTE, 0, _route(route), fine)
+    ignored = frozenset({errno.ESRCH, errno.ENODEV})
+    return Request(f"delete route {route.target}", rt.RTM_DELROUTE, 0, _route(route), ignored)
 
 
 def add_rule(rule: MarkRule) -> Request:
-    said = f"add rule mark {rule.mark:#x}"
-    return Request(said, rt.RTM_NEWRULE, rt.NLM_F_CREATE | rt.NLM_F_EXCL, _mark_rule(rule), frozenset({errno.EEXIST}))
+    label = f"add rule mark {rule.mark:#x}"
+    return Request(label, rt.RTM_NEWRULE, rt.NLM_F_CREATE | rt.NLM_F_EXCL, _mark_rule(rule), frozenset({errno.EEXIST}))
 
 
 def delete_rule(rule: MarkRule) -> Request:
@@ -187,13 +187,15 @@ def delete_rule(rule: MarkRule) -> Request:
 
 
 def add_source_rule(rule: SourceRule) -> Request:
-    said = f"add rule from {rule.source}"
-    return Request(said, rt.RTM_NEWRULE, rt.NLM_F_CREATE | rt.NLM_F_EXCL, _source_rule(rule), frozenset({errno.EEXIST}))
+    label = f"add rule from {rule.source}"
+    return Request(
+        label, rt.RTM_NEWRULE, rt.NLM_F_CREATE | rt.NLM_F_EXCL, _source_rule(rule), frozenset({errno.EEXIST})
+    )
 
 
 def delete_source_rule(rule: SourceRule) -> Request:
-    said = f"delete rule from {rule.source}"
-    return Request(said, rt.RTM_DELRULE, 0, _source_rule(rule), frozenset({errno.ENOENT}))
+    label = f"delete rule from {rule.source}"
+    return Request(label, rt.RTM_DELRULE, 0, _source_rule(rule), frozenset({errno.ENOENT}))
 
 
 def set_neighbour(index: int, address: str, mac: str) -> Request:
@@ -232,8 +234,8 @@ class Netlink:
             for _ in requests:
                 sequence, code, detail = self._acknowledgement()
                 request = requests[sequence - first]
-                if code and code not in request.fine and refused is None:
-                    refused = NetlinkRefused(request.said, code, detail)
+                if code and code not in request.ignored and refused is None:
+                    refused = NetlinkRefused(request.label, code, detail)
         if refused is not None:
             if refused.code == errno.EPERM:
                 raise NotPermitted(f"{refused}; the cloud needs root with CAP_NET_ADMIN") from refused

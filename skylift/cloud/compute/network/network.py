@@ -19,14 +19,14 @@ from pathlib import Path
 from typing import Literal
 
 from skylift.cloud.compute.network import host, pasta
-from skylift.cloud.compute.network.egress_policy import Surroundings, look_around
+from skylift.cloud.compute.network.egress_policy import EgressPolicy, current_policy
 from skylift.cloud.compute.network.error import ListenRefused, NetworkError, RouterBehind, UnknownVpc
-from skylift.cloud.compute.network.loopback_range import CLAIMS, Claim, Claims
+from skylift.cloud.compute.network.loopback_range import CLAIMS, LoopbackRange, LoopbackRanges
 from skylift.cloud.compute.network.namespace import Namespace, create_namespace, namespaces, remove_namespace
 from skylift.cloud.compute.network.netlink import Netlink
 from skylift.cloud.compute.network.plan import Peer, VpcPlan
 from skylift.cloud.compute.network.router import Router, router_name
-from skylift.cloud.compute.network.server_link import dress_server
+from skylift.cloud.compute.network.server_link import configure_server_link
 from skylift.cloud.compute.network.traffic import peer_link
 from skylift.cloud.compute.network.uplink import Edge, edge_name
 from skylift.cloud.domain.network import NetworkInterface, Subnet
@@ -38,7 +38,7 @@ KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
 class Network:
     """Every method may be called from any thread, one at a time runs; each is idempotent."""
 
-    def __init__(self, claim: Claim, openings: Sequence[Opening] = ()) -> None:
+    def __init__(self, claim: LoopbackRange, openings: Sequence[Opening] = ()) -> None:
         self.claim = claim
         self.way_out_problem: str | None = None
         """Why servers have no way to the internet; None when they have."""
@@ -50,7 +50,7 @@ class Network:
         """VPCs whose routers are not as the last plans have them, and peering connections without a link, and why."""
         self._public: dict[str, int] | None = None
         self._openings = tuple(openings)
-        self._around = Surroundings()
+        self._policy = EgressPolicy()
 
     def open(self) -> None:
         """Make what all VPCs share, or find it; find the routers that are there."""
@@ -97,19 +97,19 @@ class Network:
         with self._lock:
             self.way_out_problem = self._opened().start_way_out()
 
-    def close_off(self, openings: Sequence[Opening]) -> Surroundings:
+    def close_off(self, openings: Sequence[Opening]) -> EgressPolicy:
         """Keep servers off what is around this machine now, but for these openings. Answers what there is."""
         with self._lock:
             edge = self._opened()
             assert self._netlink is not None
             self._openings = tuple(openings)
-            around = look_around(self._netlink, self._openings)
-            if around != self._around:
+            policy = current_policy(self._netlink, self._openings)
+            if policy != self._policy:
                 # The inner wall first: what is new there was not asked for at the outer one.
-                edge.close_off(around)
-                host.close_off(self.claim, around)
-                self._around = around
-            return around
+                edge.close_off(policy)
+                host.close_off(self.claim, policy)
+                self._policy = policy
+            return policy
 
     def attach(self, interface: NetworkInterface, subnet: Subnet, pid: int) -> None:
         """Give the network namespace of process `pid` this interface, as eth0 (or its index), with lo and routes.
@@ -125,11 +125,11 @@ class Network:
             finally:
                 server.close()
 
-    def dress(self, interface: NetworkInterface, subnet: Subnet, pid: int) -> None:
+    def configure_link(self, interface: NetworkInterface, subnet: Subnet, pid: int) -> None:
         """Tell the server of process `pid`, which has the interface, what addresses there are at it now."""
         server = Namespace.of_process(pid)
         try:
-            dress_server(server, interface, subnet)
+            configure_server_link(server, interface, subnet)
         finally:
             server.close()
 
@@ -183,9 +183,9 @@ class Network:
             pasta.create_edge_namespace(self.claim, name)
         self._netlink = Netlink()
         self._edge = Edge(self.claim, Namespace.open(name))
-        self._around = look_around(self._netlink, self._openings)
-        self._edge.configure(self._around)
-        host.connect(self.claim, self._netlink, self._edge.namespace, self._around)
+        self._policy = current_policy(self._netlink, self._openings)
+        self._edge.configure(self._policy)
+        host.connect(self.claim, self._netlink, self._edge.namespace, self._policy)
         self._edge.connect_host()
         self.way_out_problem = self._edge.start_way_out()
         for found in present:
@@ -295,12 +295,12 @@ def public_addresses(plan: VpcPlan) -> list[str]:
     return [*servers, *(at.public_ip for nat in plan.nat_gateways for at in nat.addresses if at.public_ip)]
 
 
-def claims(directory: Path = CLAIMS) -> Claims:
+def claims(directory: Path = CLAIMS) -> LoopbackRanges:
     """The claims of this machine."""
-    return Claims(_taken, directory)
+    return LoopbackRanges(_taken, directory)
 
 
-def sweep(home: Path, registry: Claims | None = None) -> bool:
+def sweep(home: Path, registry: LoopbackRanges | None = None) -> bool:
     """Remove all that the cloud of this home left in the kernel, and its claim. Whether there was anything."""
     registry = registry or claims()
     claim = registry.find(home)
@@ -311,7 +311,7 @@ def sweep(home: Path, registry: Claims | None = None) -> bool:
     return True
 
 
-def remove_everything(claim: Claim) -> None:
+def remove_everything(claim: LoopbackRange) -> None:
     """From the outside in: first nobody can reach it, then it ends."""
     netlink = Netlink()
     try:
@@ -325,7 +325,7 @@ def remove_everything(claim: Claim) -> None:
 
 def _taken(number: int) -> bool:
     """Whether the kernel has anything of a cloud with this number, whatever became of its claim, or of others."""
-    claim = Claim(number, "", 0)
+    claim = LoopbackRange(number, "", 0)
     own = Path("/sys/class/net", claim.host_link).exists() or bool(namespaces(claim.prefix))
     return own or any(address in claim.addresses for address in bound_addresses())
 

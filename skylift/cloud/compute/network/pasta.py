@@ -17,7 +17,7 @@ import subprocess
 from pathlib import Path
 
 from skylift.cloud.compute.network.error import NamespaceError, ProgramMissing, WayOutRefused
-from skylift.cloud.compute.network.loopback_range import Claim
+from skylift.cloud.compute.network.loopback_range import LoopbackRange
 from skylift.cloud.compute.network.namespace import Namespace, name_thread
 
 LINK = "out"
@@ -44,7 +44,7 @@ exec "$@"
 """
 
 
-def create_edge_namespace(claim: Claim, name: str) -> None:
+def create_edge_namespace(claim: LoopbackRange, name: str) -> None:
     """A network namespace that belongs to a user namespace of the way out's uid, so that pasta may work in it.
 
     CAP_SYS_ADMIN is kept up to the making of the user namespace: distributions restrict those of ordinary users.
@@ -74,7 +74,7 @@ def share_of_connections() -> int:
     return max(room // 4, 256)
 
 
-def pasta_command(claim: Claim, namespace_path: str, owner: int, connections: int) -> list[str]:
+def pasta_command(claim: LoopbackRange, namespace_path: str, owner: int, connections: int) -> list[str]:
     """`owner` is a descriptor of the user namespace, inherited by the command. Each connection takes a descriptor."""
     return [
         _program("prlimit", "util-linux"),
@@ -95,7 +95,7 @@ def pasta_command(claim: Claim, namespace_path: str, owner: int, connections: in
     ]
 
 
-def start(claim: Claim, edge: Namespace, namespace_path: str) -> None:
+def start(claim: LoopbackRange, edge: Namespace, namespace_path: str) -> None:
     """Start pasta; it outlives this process. Returns when its link is configured. Raises WayOutRefused."""
     owner = fcntl.ioctl(edge.descriptor, NS_GET_USERNS)
     try:
@@ -120,7 +120,7 @@ def _descriptors() -> int:
     return min(share_of_connections(), resource.getrlimit(resource.RLIMIT_NOFILE)[1])
 
 
-def running(claim: Claim) -> list[int]:
+def running(claim: LoopbackRange) -> list[int]:
     """Pids of everything that runs as the way out's uid."""
     found = []
     for path in Path("/proc").iterdir():
@@ -129,7 +129,7 @@ def running(claim: Claim) -> list[int]:
     return found
 
 
-def stop(claim: Claim) -> None:
+def stop(claim: LoopbackRange) -> None:
     """End pasta and wait until it has ended."""
     for pid in running(claim):
         try:
@@ -161,7 +161,7 @@ def _uid(process: Path) -> int | None:
     return None if status["State"].startswith("Z") else int(status["Uid"].split()[0])
 
 
-def _as_uid(claim: Claim, capabilities: str) -> list[str]:
+def _as_uid(claim: LoopbackRange, capabilities: str) -> list[str]:
     uid = str(claim.way_out_uid)
     kept = "-all" if capabilities == "-all" else f"-all,{capabilities}"
     return [

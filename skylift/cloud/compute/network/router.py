@@ -16,7 +16,7 @@ from ipaddress import IPv4Network
 from skylift.cloud.compute.network import firewall, uplink
 from skylift.cloud.compute.network.conntrack import forget
 from skylift.cloud.compute.network.link_watch import LinkWatch
-from skylift.cloud.compute.network.loopback_range import Claim
+from skylift.cloud.compute.network.loopback_range import LoopbackRange
 from skylift.cloud.compute.network.namespace import Namespace, remove_namespace
 from skylift.cloud.compute.network.netlink import (
     LOOPBACK_INDEX,
@@ -37,7 +37,7 @@ from skylift.cloud.compute.network.netlink import (
 )
 from skylift.cloud.compute.network.plan import Peer, VpcPlan
 from skylift.cloud.compute.network.ruleset import Ruleset
-from skylift.cloud.compute.network.server_link import dress_server, server_link
+from skylift.cloud.compute.network.server_link import configure_server_link, server_link
 from skylift.cloud.compute.network.traffic import (
     GATEWAY_MARK,
     gateway_table,
@@ -92,7 +92,7 @@ class PlannedRoute:
     peering: str | None = None
 
 
-def router_name(claim: Claim, vpc_id: str) -> str:
+def router_name(claim: LoopbackRange, vpc_id: str) -> str:
     return f"{claim.prefix}{vpc_id}"
 
 
@@ -257,7 +257,7 @@ class Router:
         self._note_belongings(plan)
         self._load(plan)
         self._route(plan)
-        self._unplug(self._attached.keys() - {interface.id for interface in plan.interfaces})
+        self._detach(self._attached.keys() - {interface.id for interface in plan.interfaces})
         self._readdress(plan)
         moved = self._forget_moved(plan)
         self.plan = plan
@@ -300,7 +300,7 @@ class Router:
                 add_address(index, gateway, 32),
                 *_lead(index, interface, addresses),
             )
-            dress_server(server, interface, subnet)
+            configure_server_link(server, interface, subnet)
             watch.until_running(index)
         finally:
             watch.close()
@@ -347,7 +347,7 @@ class Router:
         self.namespace.netlink.do(delete_link(link))
 
     def detach(self, interface_id: str) -> None:
-        self._unplug({interface_id})
+        self._detach({interface_id})
 
     def listen(self, address: str, port: int, kind: socket.SocketKind) -> socket.socket:
         """A bound socket inside the router; a stream listens."""
@@ -374,7 +374,7 @@ class Router:
 
     def remove(self) -> None:
         """End the router. Its links go first, because the kernel ends namespaces when it finds the time."""
-        self._unplug(set(self._attached))
+        self._detach(set(self._attached))
         self.namespace.netlink.do(delete_link(firewall.UPLINK))
         remove_namespace(self.namespace.name)
         self.close()
@@ -419,11 +419,11 @@ class Router:
             elif route.peering is not None:
                 link = peers.get(route.peering)
                 if link is not None:
-                    way = route.nat or uplink.INNER_ADDRESS
-                    wanted.add(KernelRoute(route.target, "unicast", link, way, route.table))
+                    via = route.nat or uplink.INNER_ADDRESS
+                    wanted.add(KernelRoute(route.target, "unicast", link, via, route.table))
             elif route.through is None:
-                way = route.nat or uplink.INNER_ADDRESS
-                wanted.add(KernelRoute(route.target, "unicast", outward, way, route.table))
+                via = route.nat or uplink.INNER_ADDRESS
+                wanted.add(KernelRoute(route.target, "unicast", outward, via, route.table))
             elif links.get(route.through) is not None:
                 wanted.add(KernelRoute(route.target, "unicast", links[route.through], route.via, route.table))
         marks = {subnet_mark(subnet) for subnet in plan.subnets}
@@ -489,7 +489,7 @@ class Router:
             self._belonged.setdefault(address, set()).add(belongs)
         self._translated |= _nat_addresses(plan)
 
-    def _unplug(self, interface_ids: set[str]) -> None:
+    def _detach(self, interface_ids: set[str]) -> None:
         known = interface_ids & self._attached.keys()
         self.namespace.netlink.do(*(delete_link(self._attached[one]) for one in known))
         for one in known:

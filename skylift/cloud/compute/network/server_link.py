@@ -31,7 +31,7 @@ def server_link(interface: NetworkInterface) -> str:
     return f"eth{interface.index}"
 
 
-def dress_server(server: Namespace, interface: NetworkInterface, subnet: Subnet) -> None:
+def configure_server_link(server: Namespace, interface: NetworkInterface, subnet: Subnet) -> None:
     """Idempotent: what is there as it should be stays, so that connections go on."""
     name = server_link(interface)
     netlink = server.netlink

@@ -10,10 +10,10 @@ import logging
 from collections.abc import Iterable, Mapping
 
 from skylift.cloud.compute.network import egress_policy, pasta
-from skylift.cloud.compute.network.egress_policy import Surroundings
+from skylift.cloud.compute.network.egress_policy import EgressPolicy
 from skylift.cloud.compute.network.error import NetworkError
 from skylift.cloud.compute.network.firewall import TABLE
-from skylift.cloud.compute.network.loopback_range import Claim
+from skylift.cloud.compute.network.loopback_range import LoopbackRange
 from skylift.cloud.compute.network.namespace import Namespace
 from skylift.cloud.compute.network.netlink import (
     NAMESPACES,
@@ -52,7 +52,7 @@ ROUTER_SETTINGS = {
 }
 
 
-def edge_name(claim: Claim) -> str:
+def edge_name(claim: LoopbackRange) -> str:
     return f"{claim.prefix}edge"
 
 
@@ -69,11 +69,11 @@ REFUSE = "reject with icmpx type admin-prohibited"
 """AWS drops. An error at once, `No route to host`, tells the same and costs nobody a timeout."""
 
 
-def ruleset(claim: Claim, connections: int) -> str:
+def ruleset(claim: LoopbackRange, connections: int) -> str:
     """Who may talk to whom by public addresses: the host to servers, servers to each other and to the internet.
 
     `outward` is asked of every packet that leaves, of known connections too: what is closed is closed from then on. Its
-    sets are filled by `Surroundings.fill`. `counted` lets out so many new connections in pasta.LINGER seconds: what is
+    sets are filled by `EgressPolicy.fill`. `counted` lets out so many new connections in pasta.LINGER seconds: what is
     more is dropped, so that who tried tries again, later each time.
     """
     outward = "\n    ".join(egress_policy.rules(REFUSE))
@@ -122,16 +122,16 @@ table inet {TABLE} {{
 class Edge:
     """The open edge of one cloud. `public` is what it routes: VPC by public address."""
 
-    def __init__(self, claim: Claim, namespace: Namespace) -> None:
+    def __init__(self, claim: LoopbackRange, namespace: Namespace) -> None:
         self._claim = claim
         self.namespace = namespace
         self._routes: dict[str, KernelRoute] | None = None
 
-    def configure(self, around: Surroundings) -> None:
+    def configure(self, policy: EgressPolicy) -> None:
         """Everything but the links to routers. Idempotent."""
         netlink = self.namespace.netlink
         self.namespace.write_settings({**ROUTER_SETTINGS, **REFUSAL_SETTINGS})
-        self.namespace.load(ruleset(self._claim, pasta.share_of_connections()) + around.fill(f"inet {TABLE}"))
+        self.namespace.load(ruleset(self._claim, pasta.share_of_connections()) + policy.fill(f"inet {TABLE}"))
         netlink.do(*narrow_loopback())
         # What is no public address of a server's goes nowhere, least of all out.
         netlink.do(
@@ -142,9 +142,9 @@ class Edge:
             set_route(KernelRoute("224.0.0.0/3", "blackhole")),
         )
 
-    def close_off(self, around: Surroundings) -> None:
+    def close_off(self, policy: EgressPolicy) -> None:
         """Let nothing out to these but what is open, from now on."""
-        self.namespace.load(around.fill(f"inet {TABLE}"))
+        self.namespace.load(policy.fill(f"inet {TABLE}"))
 
     def connect_host(self) -> None:
         index = self.namespace.netlink.link(HOST_LINK)

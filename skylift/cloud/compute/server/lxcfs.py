@@ -112,11 +112,11 @@ def _start(program: str, own: Path) -> Path:
         command = [program, "--pidfile", str(own / "pid"), "--runtime-dir", str(runtime), f"/dev/fd/{device}"]
         if not _may_read_pid_1():
             command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", _AS_PID_1, str(mount), *command]
-        with (own / "log").open("wb") as output:
+        with (own / "log").open("wb") as lines:
             subprocess.Popen(  # it outlives us
                 command,
                 stdin=subprocess.DEVNULL,
-                stdout=output,
+                stdout=lines,
                 stderr=subprocess.STDOUT,
                 pass_fds=[device],
                 start_new_session=True,
@@ -125,9 +125,9 @@ def _start(program: str, own: Path) -> Path:
         os.close(device)
     if _answers(mount):
         return mount
-    said = (own / "log").read_text(errors="replace").strip().splitlines()
+    words = (own / "log").read_text(errors="replace").strip().splitlines()
     stop_lxcfs(own)
-    raise OSError(errno.EIO, said[-1] if said else "it ended at once")
+    raise OSError(errno.EIO, words[-1] if words else "it ended at once")
 
 
 def _mount_fuse(device: int, mount: Path) -> None:

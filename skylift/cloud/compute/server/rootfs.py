@@ -20,12 +20,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from skylift.cloud.compute.disk.mount_flags import NODEV, NOSUID, clear_flags, set_flags
+from skylift.cloud.compute.error import ComputeError
 from skylift.cloud.compute.image.stored import stored_as
 
 _CLONE_FS = 0x00000200
 
 
-class RootfsError(Exception):
+class RootfsError(ComputeError):
     """A server's root could not be made or removed."""
 
 

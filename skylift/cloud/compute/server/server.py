@@ -22,6 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from skylift.cloud.compute.error import ComputeError
 from skylift.cloud.compute.server import cgroup
 from skylift.cloud.compute.server.oci import CAPABILITIES, ServerPlan, oci_config
 from skylift.cloud.compute.server.rootfs import Rootfs, SeedFile, not_made
@@ -44,7 +45,7 @@ EXIT_REBOOT = 128 + 1
 EXIT_POWEROFF = 128 + 2
 
 
-class ServerError(Exception):
+class ServerError(ComputeError):
     """A server could not be made, started or removed."""
 
 

@@ -65,8 +65,8 @@ class AlarmLoop:
             with self._database.write() as tx:
                 alarm = _taken(tx, action)
                 if alarm is not None:
-                    said = self._act(tx, alarm, action)
-                    _note_action(tx, action, f"Successfully executed action {action.arn}", said)
+                    reported = self._act(tx, alarm, action)
+                    _note_action(tx, action, f"Successfully executed action {action.arn}", reported)
         except ServiceError as error:
             # Nothing of it was done, so that it is still asked for.
             log.info("alarm %s: %s: %s", action.alarm, action.arn, error)
@@ -135,12 +135,12 @@ def _taken(tx: Tx, action: DueAction) -> Alarm | None:
     return tx.get(Alarm, name=action.alarm)
 
 
-def _note_action(tx: Tx, action: DueAction, summary: str, said: str = "", error: str | None = None) -> None:
+def _note_action(tx: Tx, action: DueAction, summary: str, reported: str = "", error: str | None = None) -> None:
     content = {
         "actionState": "Succeeded" if error is None else "Failed",
         "stateUpdateTimestamp": int(action.asked.timestamp() * 1000),
         "notificationResource": action.arn,
-        "publishedMessage": said or None,
+        "publishedMessage": reported or None,
         "error": error,
     }
     note(tx, action.alarm, "Action", summary[:255], json.dumps(content)[:4095])

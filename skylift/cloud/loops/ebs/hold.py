@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+from skylift.cloud.compute.error import ComputeError
+
 log = logging.getLogger(__name__)
 
 PATIENCE = 1.0
@@ -24,11 +26,10 @@ class Pausable(Protocol):
 
 
 class Hold:
-    """`failures` are the exceptions that compute has for "cannot"."""
+    """Pauses servers. One that several ask to pause goes on when the last of them is done."""
 
-    def __init__(self, machines: Pausable, failures: tuple[type[Exception], ...]) -> None:
+    def __init__(self, machines: Pausable) -> None:
         self._machines = machines
-        self._failures = failures
         self._lock = threading.Lock()
         self._held: Counter[str] = Counter()
 
@@ -56,7 +57,7 @@ class Hold:
             return
         try:
             self._machines.pause(server_id)
-        except self._failures:
+        except ComputeError:
             if self.runs(server_id):
                 raise
 
@@ -64,7 +65,7 @@ class Hold:
         """As often as it takes: nobody else would let the server go on. What it stood still for is done by now."""
         try:
             self._machines.resume(server_id)
-        except self._failures as error:
+        except ComputeError as error:
             if self.runs(server_id):
                 log.error("instance %s stands still: %s", server_id, error)
                 timer = threading.Timer(PATIENCE, self._resume_again, (server_id,))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from skylift.cloud.compute.disk.disk import DiskError
+from skylift.cloud.compute.error import ComputeError
 from skylift.cloud.domain.instance import Image, Instance
 from skylift.cloud.domain.volume import Snapshot, Volume
 from skylift.cloud.loops.ebs.hold import Hold
@@ -42,7 +43,7 @@ class SnapshotLoop:
     """`lock_of(volume_id)` is the lock of a volume. `root_of(snapshot_id, instance, along)` copies an instance's disk,
     as it is when `along` is done, and answers where; what `along` answers is done as soon as a server that had to stand
     still for it goes on. `tidy` removes such copies that nobody needs. `settled(image_id)` is called once snapshots of
-    an image are made. `failures` are the exceptions that compute has for "cannot".
+    an image are made.
 
     Snapshots of one set are made together, of one moment, and are in the store together.
     """
@@ -56,7 +57,6 @@ class SnapshotLoop:
         root_of: Callable[[str, Instance, Along], Path],
         tidy: Callable[[], None],
         settled: Callable[[str], None],
-        failures: tuple[type[Exception], ...],
     ) -> None:
         self._database = database
         self._disks = disks
@@ -65,8 +65,6 @@ class SnapshotLoop:
         self._root_of = root_of
         self._tidy = tidy
         self._settled = settled
-        self._failures = failures
-        self._troubles: tuple[type[Exception], ...] = (OSError, *failures)
         self._work = Work("snapshot", self._settle, workers=2)
         self._known: set[str] | None = None
 
@@ -122,7 +120,7 @@ class SnapshotLoop:
     def _remove(self, name: str, act: Callable[[str], None]) -> None:
         try:
             act(name)
-        except self._troubles as error:
+        except (OSError, ComputeError) as error:
             # It takes room until the next start; nobody needs it, and nobody is to be kept waiting for it.
             log.error("%s could not be removed: %s", name, error)
 
@@ -153,7 +151,7 @@ class SnapshotLoop:
         def take(row: Snapshot, act: Callable[[], Path | None]) -> None:
             try:
                 results[row.id] = act()
-            except self._failures as error:
+            except ComputeError as error:
                 results[row.id] = error
 
         files = [row for row in rows if not row.of_root or row.source_id is not None]

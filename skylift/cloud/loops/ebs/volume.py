@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
-from weakref import WeakValueDictionary
 
 from skylift.cloud.compute.disk.disk import DiskError, DiskInUse
 from skylift.cloud.compute.disk.mount_into import ServerOff
+from skylift.cloud.compute.error import ComputeError
 from skylift.cloud.domain.instance import Instance
 from skylift.cloud.domain.volume import Modification, Snapshot, Volume
 from skylift.cloud.loops.ebs.hold import Hold
+from skylift.cloud.loops.ebs.volume_locks import VolumeLocks
 from skylift.cloud.loops.work import Work
 from skylift.cloud.store.database import Database
 from skylift.cloud.store.volume import unsettled_volumes
@@ -46,16 +46,15 @@ class Machines(Protocol):
 
 
 @dataclass(frozen=True)
-class Sockets:
+class Mounts:
     """How a mounted file system is put into a server (init, where it is, device, uid of root) and taken out again."""
 
-    plug: Callable[[int, Path, str, int], None]
-    unplug: Callable[[int, Path, bool], None]
+    mount_into: Callable[[int, Path, str, int], None]
+    unmount_from: Callable[[int, Path, bool], None]
 
 
 class VolumeLoop:
-    """`failures` are the exceptions that servers have for "cannot". `last_looks(volume_id)` makes the snapshots that
-    wait for a volume before it goes.
+    """`last_looks(volume_id)` makes the snapshots that wait for a volume before it goes.
 
     A volume is mounted on the host while a server that runs has it. Who touches its file or its mounts has its lock.
     """
@@ -65,25 +64,19 @@ class VolumeLoop:
         database: Database,
         disks: FileSystems,
         machines: Machines,
-        sockets: Sockets,
+        mounts: Mounts,
         hold: Hold,
-        failures: tuple[type[Exception], ...],
+        locks: VolumeLocks,
+        last_looks: Callable[[str], None],
     ) -> None:
         self._database = database
         self._disks = disks
         self._machines = machines
-        self._sockets = sockets
+        self._mounts = mounts
         self._hold = hold
-        self._failures: tuple[type[Exception], ...] = (DiskError, *failures)
-        self.last_looks: Callable[[str], None] = lambda _: None
-        self._lock = threading.Lock()
-        self._locks: WeakValueDictionary[str, threading.RLock] = WeakValueDictionary()
+        self._locks = locks
+        self._last_looks = last_looks
         self._work = Work("volume", self._settle, workers=4)
-
-    def of(self, volume_id: str) -> threading.RLock:
-        """The lock of one volume; it is forgotten with the last who holds it or waits for it."""
-        with self._lock:
-            return self._locks.setdefault(volume_id, threading.RLock())
 
     def step(self) -> None:
         """Start work on every volume whose row asks for it."""
@@ -113,7 +106,7 @@ class VolumeLoop:
             assert volume.instance_id is not None
             if volume.attachment == "attached" and not volume.root:
                 try:
-                    with self.of(volume.id):
+                    with self._locks.of(volume.id):
                         self._put_in(volume, alive[volume.instance_id])
                 except DiskError as error:
                     log.error("volume %s of %s: %s", volume.id, volume.instance_id, error)
@@ -124,7 +117,7 @@ class VolumeLoop:
             root = tx.get(Volume, instance_id=instance_id, root=True)
         if root is None or not root.bounded:
             return
-        with self.of(root.id):
+        with self._locks.of(root.id):
             if not self._disks.made(root.id):
                 self._disks.make(root.id, root.size_gib)
             self._disks.mount(root.id)
@@ -135,7 +128,7 @@ class VolumeLoop:
         with self._database.read() as tx:
             ids = [volume.id for volume in tx.find(Volume, instance_id=instance_id) if not volume.root]
         for volume_id in ids:
-            with self.of(volume_id):
+            with self._locks.of(volume_id):
                 row = self._row(volume_id)
                 if row is not None and row.instance_id == instance_id and row.state == "creating":
                     row = self._make(row)
@@ -158,8 +151,8 @@ class VolumeLoop:
     def _settle(self, volume_id: str) -> None:
         row = self._row(volume_id)
         if row is not None and row.state == "deleting":
-            self.last_looks(volume_id)
-        with self.of(volume_id):
+            self._last_looks(volume_id)
+        with self._locks.of(volume_id):
             row = self._row(volume_id)
             if row is not None and row.state == "creating":
                 row = self._make(row)
@@ -237,12 +230,12 @@ class VolumeLoop:
     def _put_in(self, row: Volume, pid: int) -> None:
         assert row.instance_id is not None and row.device is not None
         place = self._disks.mount(row.id)
-        self._sockets.plug(pid, place, row.device, self._instance(row.instance_id).uid_base)
+        self._mounts.mount_into(pid, place, row.device, self._instance(row.instance_id).uid_base)
 
     def _take_out(self, row: Volume, *, force: bool) -> None:
         pid = self._machines.running().get(row.instance_id or "")
         if pid is not None and row.id in self._disks.mounted():
-            self._sockets.unplug(pid, self._disks.mount(row.id), force)
+            self._mounts.unmount_from(pid, self._disks.mount(row.id), force)
         self._disks.unmount(row.id)
 
     def _modify(self, row: Volume, change: Modification) -> None:
@@ -250,7 +243,7 @@ class VolumeLoop:
             if change.size_gib > row.size_gib and not self._grow(row, change.size_gib):
                 self._work.later(row.id, PATIENCE)
                 return
-        except self._failures as error:
+        except ComputeError as error:
             log.error("volume %s: %s", row.id, error)
             self._save(row.id, modification=replace(change, state="failed", message=str(error)))
             return
@@ -292,7 +285,7 @@ class VolumeLoop:
                 return False
 
     def _let_go(self, volume_id: str) -> None:
-        with self.of(volume_id):
+        with self._locks.of(volume_id):
             try:
                 self._disks.unmount(volume_id)
             except DiskError as error:

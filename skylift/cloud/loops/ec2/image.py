@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal, Protocol
 
+from skylift.cloud.compute.error import ComputeError
 from skylift.cloud.domain.instance import Image, Instance
 from skylift.cloud.domain.volume import Snapshot
 from skylift.cloud.loops.work import Work
@@ -29,8 +30,7 @@ class RootDirectories(Protocol):
 
 class ImageLoop:
     """An image is there once all of its snapshots are. It shares the root directory of that of the root volume; where
-    that is a file system, `file_of(snapshot_id)`, it gets a directory of its own. `failures` are the exceptions that
-    compute has for "cannot".
+    that is a file system, `file_of(snapshot_id)`, it gets a directory of its own.
     """
 
     def __init__(
@@ -38,12 +38,10 @@ class ImageLoop:
         database: Database,
         captures: RootDirectories,
         file_of: Callable[[str], Path],
-        failures: tuple[type[Exception], ...],
     ) -> None:
         self._database = database
         self._captures = captures
         self._file_of = file_of
-        self._failures = failures
         self._work = Work("image", self._see_to, workers=1)
 
     def step(self) -> None:
@@ -99,7 +97,7 @@ class ImageLoop:
         root, reason = "", ""
         try:
             root = str(self._captures.unpack(image.id, self._file_of(image.snapshot_id)))
-        except self._failures as error:
+        except ComputeError as error:
             log.error("image %s of %s: %s", image.id, image.snapshot_id, error)
             state, reason = "failed", f"{image.snapshot_id}: {error}"
         with self._database.write() as tx:

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from skylift.cloud.compute.error import ComputeError
 from skylift.cloud.compute.server.oci import ServerPlan
 from skylift.cloud.compute.server.rootfs import DiskFull, SeedFile
 from skylift.cloud.compute.server.server import ASK_AGAIN, EXIT_POWEROFF, EXIT_REBOOT, Status
@@ -53,12 +54,24 @@ class Machines(Protocol):
 
 
 @dataclass(frozen=True)
-class Cables:
-    """The part of compute's network that this loop drives."""
+class ServerNetwork:
+    """How a server gets its links. `sync(vpc_ids)` makes networks what the store says, and raises what fails for these
+    VPCs, or for all."""
+
+    sync: Callable[[Collection[str]], None]
 
     attach: Callable[[NetworkInterface, Subnet, int], None]
     detach: Callable[[str], None]
-    dress: Callable[[NetworkInterface, Subnet, int], None]
+    configure_link: Callable[[NetworkInterface, Subnet, int], None]
+
+
+@dataclass(frozen=True)
+class RootDisks:
+    """`at_rest(id)` is called when a server's disk is not in use and is about to be used or deleted, `keep(instance)`
+    when the instance is about to end, for a root volume that is to outlive it."""
+
+    at_rest: Callable[[str], None]
+    keep: Callable[[Instance], None]
 
 
 class Volumes(Protocol):
@@ -71,7 +84,7 @@ class Volumes(Protocol):
 
 
 @dataclass(frozen=True)
-class Blueprint:
+class ServerSpec:
     """What it takes to build a server, worked out from its row."""
 
     plan: ServerPlan
@@ -79,12 +92,8 @@ class Blueprint:
 
 
 class InstanceLoop:
-    """`blueprint(tx, instance)` says how to build a server, `failures` are the exceptions compute has for "cannot".
-    `at_rest(id)` is called when a server's disk is not in use and is about to be used or deleted, `keep(instance)` when
-    the instance is about to end, for a root volume that is to outlive it. `volumes` gives servers theirs. `changed()`
-    is called once it is written down that a server runs, or has ended: other loops wait for that.
-
-    `sync_network(vpc_ids)` makes networks those of the store, and raises what fails for these VPCs, or for all.
+    """`server_spec(tx, instance)` says how to build a server. `changed()` is called once the store says that a server
+    runs or has ended: other loops wait for that.
 
     Every server is worked on by at most one thread at a time; different ones in parallel.
     """
@@ -93,25 +102,18 @@ class InstanceLoop:
         self,
         database: Database,
         machines: Machines,
-        cables: Cables,
-        sync_network: Callable[[Collection[str]], None],
-        blueprint: Callable[[Tx, Instance], Blueprint],
-        failures: tuple[type[Exception], ...],
-        at_rest: Callable[[str], None],
-        keep: Callable[[Instance], None],
+        network: ServerNetwork,
+        root_disks: RootDisks,
         volumes: Volumes,
+        server_spec: Callable[[Tx, Instance], ServerSpec],
         changed: Callable[[], None] = lambda: None,
         workers: int = 8,
     ) -> None:
         self._database = database
         self._machines = machines
-        self._cables = cables
-        self._sync_network = sync_network
-        self._blueprint = blueprint
-        self._failures = failures
-        self._troubles: tuple[type[Exception], ...] = (OSError, *failures)
-        self._at_rest = at_rest
-        self._keep = keep
+        self._network = network
+        self._root_disks = root_disks
+        self._server_spec = server_spec
         self._volumes = volumes
         self._changed = changed
         self._workers = workers
@@ -169,7 +171,7 @@ class InstanceLoop:
     def _adopt(self, server_id: str) -> None:
         try:
             self._machines.adopt(server_id)
-        except self._troubles as error:
+        except (OSError, ComputeError) as error:
             log.error("instance %s: %s", server_id, error)
             # Nobody would hear of its end. It is tried again as for a server whose monitor has ended.
             self.ended(server_id, None)
@@ -258,25 +260,25 @@ class InstanceLoop:
             self._ask_to_shut_down(row)
             return
         self._end_patience(row.id)
-        self._unplug(row)
+        self._detach(row)
         self._machines.clear(row.id)
         self._bring_up(row)
 
     def _bring_up(self, row: Instance) -> None:
-        self._at_rest(row.id)
+        self._root_disks.at_rest(row.id)
         with self._database.read() as tx:
-            blueprint = self._blueprint(tx, row)
+            server_spec = self._server_spec(tx, row)
             interfaces = [one for one in _of_server(tx, row.id) if one.attachment != "detaching"]
             subnets = {subnet.id: subnet for subnet in tx.find(Subnet)}
         laps = Laps()
         try:
             self._volumes.before_boot(row.id)
-            pid = self._machines.create(blueprint.plan, blueprint.seed)
+            pid = self._machines.create(server_spec.plan, server_spec.seed)
             laps.end("create")
-            self._sync_network({one.vpc_id for one in interfaces})
+            self._network.sync({one.vpc_id for one in interfaces})
             laps.end("sync")
             for interface in interfaces:
-                self._cables.attach(interface, subnets[interface.subnet_id], pid)
+                self._network.attach(interface, subnets[interface.subnet_id], pid)
             laps.end("attach")
             self._volumes.at_boot(row.id, pid)
             self._machines.start(row.id)
@@ -284,7 +286,7 @@ class InstanceLoop:
         except StoreError:
             self._undo_launch(row)
             raise
-        except self._failures as error:
+        except ComputeError as error:
             log.error("instance %s: launch failed: %s", row.id, error)
             target: State = "stopped" if row.booted else "terminated"
             code = "Server.InsufficientInstanceCapacity" if isinstance(error, DiskFull) else "Server.InternalError"
@@ -299,7 +301,7 @@ class InstanceLoop:
 
     def _undo_launch(self, row: Instance) -> None:
         """Nobody knows of it yet. With its row still as it was, the next step makes it anew."""
-        self._unplug(row)
+        self._detach(row)
         self._machines.clear(row.id)
 
     def _note_start(self, server_id: str, interfaces: Iterable[NetworkInterface]) -> None:
@@ -320,22 +322,22 @@ class InstanceLoop:
         if pid is None:
             # Nothing to do, or its end is about to be told.
             return
-        self._sync_network(())
-        act = {"attaching": self._cables.attach, "changing": self._cables.dress}
+        self._network.sync(())
+        act = {"attaching": self._network.attach, "changing": self._network.configure_link}
         for interface in interfaces:
             try:
                 if interface.attachment == "detaching":
-                    self._cables.detach(interface.id)
+                    self._network.detach(interface.id)
                 else:
                     act[interface.attachment](interface, subnets[interface.subnet_id], pid)
-            except self._failures as error:
+            except ComputeError as error:
                 # It stays as it is, and is tried again at the next commit.
                 log.error("instance %s: %s %s: %s", row.id, interface.attachment, interface.id, error)
                 continue
             with self._database.write() as tx:
                 settle(tx, interface)
             log.info("instance %s: %s %s: done", row.id, interface.attachment, interface.id)
-        self._sync_network(())
+        self._network.sync(())
 
     def _take_down(self, row: Instance, code: int | None) -> Instance:
         """The server is no longer there. Decide what that means, and leave the row in the state that follows."""
@@ -384,23 +386,23 @@ class InstanceLoop:
     def _try(self, server_id: str, act: Callable[[str], None]) -> None:
         try:
             act(server_id)
-        except self._troubles as error:
+        except (OSError, ComputeError) as error:
             # It ended between the look and the act; its end is reported by the watch.
             log.info("instance %s: %s", server_id, error)
 
     def _finish(self, row: Instance, target: str, reason_code: str = "", reason: str = "") -> Instance:
         """Take the server off the host, then say so."""
         self._end_patience(row.id)
-        self._unplug(row)
+        self._detach(row)
         last_words = self._machines.console(row.id)
         self._machines.clear(row.id)
         self._volumes.at_rest(row.id, for_good=target == "terminated")
         if target == "terminated":
-            self._at_rest(row.id)
+            self._root_disks.at_rest(row.id)
             if row.booted:
                 try:
-                    self._keep(row)
-                except self._failures as error:
+                    self._root_disks.keep(row)
+                except ComputeError as error:
                     return self._hold_up(row, reason_code, reason, error)
             self._machines.destroy(row.id)
         with self._database.write() as tx:
@@ -421,7 +423,7 @@ class InstanceLoop:
         self._volumes.step()
         self._changed()
         # Last: it can fail, and the others are to hear of the end all the same.
-        self._sync_network(())
+        self._network.sync(())
         return saved
 
     def _hold_up(self, row: Instance, reason_code: str, reason: str, error: Exception) -> Instance:
@@ -461,11 +463,11 @@ class InstanceLoop:
             self._work.later(row.id, left)
         return kept is not None
 
-    def _unplug(self, row: Instance) -> None:
+    def _detach(self, row: Instance) -> None:
         with self._database.read() as tx:
             interfaces = tx.find(NetworkInterface, instance_id=row.id)
         for interface in interfaces:
-            self._cables.detach(interface.id)
+            self._network.detach(interface.id)
 
     def _write(self, server_id: str, *, rebooting: bool) -> Instance:
         with self._database.write() as tx:
@@ -545,8 +547,8 @@ def settle(tx: Tx, interface: NetworkInterface) -> None:
     if interface.attachment == "detaching":
         tx.save(_without_ec2s(tx, current).without_server())
         return
-    told = [one.private_ip for one in current.addresses] == [one.private_ip for one in interface.addresses]
-    tx.save(replace(current, attachment="attached" if told else "changing"))
+    applied = [one.private_ip for one in current.addresses] == [one.private_ip for one in interface.addresses]
+    tx.save(replace(current, attachment="attached" if applied else "changing"))
 
 
 def release(tx: Tx, interface: NetworkInterface, *, terminated: bool) -> None:

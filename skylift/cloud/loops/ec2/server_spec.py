@@ -1,4 +1,4 @@
-"""From an instance's row and what it refers to, to what compute builds and what the metadata service tells."""
+"""What to build for an instance, and what its metadata service answers: both from its row and what that refers to."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from skylift.cloud.domain.network import (
 from skylift.cloud.domain.scaling_group import TARGETS, ScalingMember
 from skylift.cloud.domain.spot import SpotNotice, SpotRequest
 from skylift.cloud.domain.volume import Volume
-from skylift.cloud.loops.ec2.instance import Blueprint
+from skylift.cloud.loops.ec2.instance import ServerSpec
 from skylift.cloud.store.connect import current_keys
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.network import interface_at
@@ -85,15 +85,15 @@ def name_servers(vpc: Vpc, options: DhcpOptions) -> list[str]:
     return [own if one == AMAZON_DNS else one for one in options.configurations.get("domain-name-servers", ())]
 
 
-class Draughtsman:
-    """Draws blueprints; `type_of(name)` looks an instance type up, `zone_id_of(zone)` the id of a zone."""
+class LaunchSpecBuilder:
+    """Makes an instance's `ServerSpec`. `type_of(name)` looks up its type, `zone_id_of(zone)` the id of its zone."""
 
     def __init__(self, site: Site, type_of: Callable[[str], InstanceType], zone_id_of: Callable[[str], str]) -> None:
         self._site = site
         self._type_of = type_of
         self._zone_id_of = zone_id_of
 
-    def blueprint(self, tx: Tx, instance: Instance) -> Blueprint:
+    def server_spec(self, tx: Tx, instance: Instance) -> ServerSpec:
         image = tx.get(Image, id=instance.image_id)
         vpc = tx.get(Vpc, id=instance.vpc_id)
         primary = tx.get(NetworkInterface, instance_id=instance.id, index=0)
@@ -126,7 +126,7 @@ class Draughtsman:
             public_key=instance.public_key,
             inheritance=self._site.inheritance,
         )
-        return Blueprint(plan, seed)
+        return ServerSpec(plan, seed)
 
     def _cores(self, vcpus: int, uid_base: int) -> tuple[int, ...]:
         """Those that a server of so many vCPUs is held to; neighbours by their uids take different ones."""

@@ -35,7 +35,7 @@ MOST_HOPS = 4
 """From a server through NAT gateways and NAT instances; whoever leads in a circle leads nowhere."""
 
 
-def by_way(tx: Tx, caller: Caller, vpc_id: str, service: str) -> Caller:
+def by_endpoint_path(tx: Tx, caller: Caller, vpc_id: str, service: str) -> Caller:
     """The caller as AWS sees it: with the endpoint that it came through, or at its public address.
 
     Raises NoWayToService (403) for a server that has no way there: on AWS its connection would time out.

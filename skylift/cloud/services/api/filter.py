@@ -58,7 +58,7 @@ def spelled(value: Any) -> str:
 
 
 def _matches(found: list[str], wanted: list[Wildcard]) -> bool:
-    return any(each.fits(value) for value in found for each in wanted)
+    return any(each.matches(value) for value in found for each in wanted)
 
 
 def _found(item: Mapping[str, object], name: str | None, paths: Mapping[str, str], tags: str) -> list[str]:

@@ -42,12 +42,12 @@ class Pattern:
             # Thousands of patterns need no expression each: most are plain text, or end in their one star.
             return value.startswith(text[:-1]) if text.endswith("*") else value == text
         filled = self._fill(resolve)
-        return filled is not None and wildcard(filled).fits(value)
+        return filled is not None and wildcard(filled).matches(value)
 
     def matches_arn(self, value: str, resolve: Resolve) -> bool:
         """As `matches`, with the first five parts of an ARN compared each for itself."""
         filled = self._fill(resolve)
-        return filled is not None and arn_wildcard(filled).fits(value)
+        return filled is not None and arn_wildcard(filled).matches(value)
 
     def text(self, resolve: Resolve) -> str | None:
         """The literal text with its variables filled in; wildcards mean themselves."""

@@ -52,7 +52,7 @@ class Wildcard:
         self._between = [segment for segment in between if segment.text]
         self._shortest = sum(len(segment.text) for segment in segments)
 
-    def fits(self, text: str) -> bool:
+    def matches(self, text: str) -> bool:
         """Whether the whole text matches. Of the places where a segment fits, the leftmost is always good enough."""
         if self._last is None:
             return len(text) == self._shortest and self._first.begins(text)
@@ -73,10 +73,10 @@ class ArnWildcard:
     def __init__(self, parts: list[Wildcard]) -> None:
         self._parts = parts
 
-    def fits(self, text: str) -> bool:
+    def matches(self, text: str) -> bool:
         parts = text.split(":", _ARN_PARTS - 1)
         return len(parts) == len(self._parts) and all(
-            wanted.fits(part) for wanted, part in zip(self._parts, parts, strict=True)
+            wanted.matches(part) for wanted, part in zip(self._parts, parts, strict=True)
         )
 
 

@@ -121,14 +121,16 @@ def describe(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     if "MetricAlarm" not in params.get("AlarmTypes", ["MetricAlarm"]):
         return {"MetricAlarms": [], "CompositeAlarms": []}
     start = after(params)
-    found = (one for one in sorted(tx.find(Alarm), key=lambda one: one.name) if one.name > start and _fits(one, params))
+    found = (
+        one for one in sorted(tx.find(Alarm), key=lambda one: one.name) if one.name > start and _matches(one, params)
+    )
     size = params.get("MaxRecords", PAGE)
     chosen = list(islice(found, size + 1))
     token = leads_to(chosen[size - 1].name) if len(chosen) > size else {}
     return {"MetricAlarms": [view(caller, alarm) for alarm in chosen[:size]], "CompositeAlarms": [], **token}
 
 
-def _fits(alarm: Alarm, params: Any) -> bool:
+def _matches(alarm: Alarm, params: Any) -> bool:
     prefix = params.get("ActionPrefix", "")
     arns = (*alarm.ok_actions, *alarm.alarm_actions, *alarm.insufficient_data_actions)
     return (

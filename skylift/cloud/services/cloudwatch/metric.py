@@ -150,8 +150,8 @@ def statistics(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
 
 
 def _datapoint(point: Point, names: Iterable[str]) -> dict[str, Any]:
-    told = {name: point.summary.statistic(name) for name in names}
-    return {"Timestamp": moment(point.at), **told, "Unit": point.unit}
+    statistics = {name: point.summary.statistic(name) for name in names}
+    return {"Timestamp": moment(point.at), **statistics, "Unit": point.unit}
 
 
 def _rounded(tx: Tx, start: datetime, period: int) -> int:

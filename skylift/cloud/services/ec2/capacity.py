@@ -144,7 +144,7 @@ def _no_room(tx: Tx, type_name: str, zone: str, market: Market, least: int) -> S
         message = "There is no Spot capacity available that matches your request."
     else:
         others = [name for name in (zone[:-1] + letter for letter in LETTERS) if name != zone]
-        free = [name for name in others if _fits(free_room(tx, type_name, name, market), least)]
+        free = [name for name in others if _has_room(free_room(tx, type_name, name, market), least)]
         message = (
             f"We currently do not have sufficient {type_name} capacity in the Availability Zone you requested "
             f"({zone}). Our system will be working on provisioning additional capacity."
@@ -157,5 +157,5 @@ def _no_room(tx: Tx, type_name: str, zone: str, market: Market, least: int) -> S
     return ServiceError("InsufficientInstanceCapacity", message, status=500)
 
 
-def _fits(room: int | None, least: int) -> bool:
+def _has_room(room: int | None, least: int) -> bool:
     return room is None or room >= least

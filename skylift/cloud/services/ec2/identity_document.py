@@ -1,7 +1,6 @@
-"""What vouches for an instance's identity document: a key of this cloud's own, made when it is first needed.
+"""Signs instances' identity documents with a key of this cloud's own, which is made when it is first needed.
 
-AWS's documents are vouched for by AWS's keys, which nobody else has; whoever checks one of ours has to be given our
-certificate. https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/verify-iid.html
+AWS signs with keys that nobody else has. Whoever checks one of our documents needs our certificate. https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/verify-iid.html
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ _LINE: dict[Form, int] = {"signature": 76, "pkcs7": 64, "rsa2048": 64}
 """How long AWS's lines are."""
 
 
-class Notary:
+class DocumentSigner:
     """Signs on behalf of one cloud, and leaves its certificate in the state directory."""
 
     def __init__(self, database: Database, home: Home, account: str) -> None:
@@ -30,7 +29,7 @@ class Notary:
         self._account = account
         self._making = threading.Lock()
 
-    def vouch(self, form: Form, document: bytes) -> str:
+    def sign(self, form: Form, document: bytes) -> str:
         return signed(self._key(), form, document)
 
     def _key(self) -> DocumentKey:

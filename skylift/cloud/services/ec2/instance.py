@@ -22,7 +22,7 @@ from skylift.cloud.services.api.page import Limits, page
 from skylift.cloud.services.api.refusal import refuse_other_values
 from skylift.cloud.services.api.resource import require, require_all
 from skylift.cloud.services.api.zone import zone_id
-from skylift.cloud.services.ec2.instance_view import FILTERS, Surroundings, reservation, state, view
+from skylift.cloud.services.ec2.instance_view import FILTERS, InstanceContext, reservation, state, view
 from skylift.cloud.services.ec2.placement_group import refuse_without_room, room_of
 from skylift.cloud.services.ec2.spot_power import refuse_start, refuse_stop
 from skylift.cloud.services.ec2.tenancy import berth_again
@@ -65,8 +65,8 @@ STOP_NEUTRAL: dict[str, tuple[Any, ...]] = {"Hibernate": (False,)}
 
 def describe(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     rows = LISTING.rows(tx, params)
-    around = Surroundings.of(tx, caller, rows)
-    items = [view(row, around) | {"ReservationId": row.reservation_id, "OwnerId": caller.account} for row in rows]
+    context = InstanceContext.of(tx, caller, rows)
+    items = [view(row, context) | {"ReservationId": row.reservation_id, "OwnerId": caller.account} for row in rows]
     found = matching(items, params.get("Filters"), FILTERS, tags="Tags")
     shown = page(found, params, lambda item: str(item["InstanceId"]), LIMITS)
     reservations: dict[str, list[dict[str, Any]]] = {}

@@ -21,7 +21,7 @@ from skylift.cloud.services.api.refusal import combination, invalid_value, missi
 from skylift.cloud.services.api.resource import require
 from skylift.cloud.services.api.tag import check_metadata_keys
 from skylift.cloud.services.ec2.instance_type import refuse_unless_offered
-from skylift.cloud.services.ec2.instance_view import Surroundings, view
+from skylift.cloud.services.ec2.instance_view import InstanceContext, view
 from skylift.cloud.services.ec2.instance_view import metadata_options as shown_options
 from skylift.cloud.services.ec2.launch import metadata_options, refuse_other_architecture, shutdown_behavior, user_data
 from skylift.cloud.services.ec2.legacy_attribute import as_structure
@@ -39,7 +39,7 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
 
 def describe(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     instance = require(tx, Instance, params["InstanceId"])
-    shown = view(instance, Surroundings.of(tx, caller, [instance]))
+    shown = view(instance, InstanceContext.of(tx, caller, [instance]))
     attribute = params["Attribute"]
     values: dict[str, dict[str, Any]] = {
         "instanceType": {"InstanceType": {"Value": instance.type}},

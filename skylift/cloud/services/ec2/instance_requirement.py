@@ -157,7 +157,7 @@ def _tests(asked: Item) -> list[Callable[[InstanceType], bool]]:
 
 
 def _named(kind: InstanceType, patterns: Iterable[str]) -> bool:
-    return any(wildcard(((pattern, True),)).fits(kind.name) for pattern in patterns)
+    return any(wildcard(((pattern, True),)).matches(kind.name) for pattern in patterns)
 
 
 OPERATIONS = (

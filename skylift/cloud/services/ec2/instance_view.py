@@ -137,8 +137,8 @@ def state(name: State) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Surroundings:
-    """What instances are shown with, read once for all of them."""
+class InstanceContext:
+    """What a description of instances refers to, read once for all of them."""
 
     caller: Caller
     names: dict[str, str]
@@ -147,7 +147,7 @@ class Surroundings:
     elastic: ElasticIps = field(default_factory=dict)
 
     @classmethod
-    def of(cls, tx: Tx, caller: Caller, instances: Iterable[Instance]) -> Surroundings:
+    def of(cls, tx: Tx, caller: Caller, instances: Iterable[Instance]) -> InstanceContext:
         wanted = [instance.id for instance in instances]
         few = wanted if len(wanted) == 1 else None
         interfaces: dict[str, list[NetworkInterface]] = defaultdict(list)
@@ -161,7 +161,7 @@ class Surroundings:
         return cls(caller, group_names(tx), interfaces, volumes, elastic_ips(tx))
 
 
-def view(instance: Instance, around: Surroundings) -> dict[str, Any]:
+def view(instance: Instance, context: InstanceContext) -> dict[str, Any]:
     """Members that name what ends with an instance (addresses, interfaces, groups, disk) are absent after it."""
     kind = types()[instance.type]
     return {
@@ -190,8 +190,8 @@ def view(instance: Instance, around: Surroundings) -> dict[str, Any]:
         **({"ClientToken": instance.client_token} if instance.client_token else {}),
         **_market(instance),
         **_profile(instance),
-        **_network(instance, around),
-        "BlockDeviceMappings": _devices(around.volumes.get(instance.id, [])),
+        **_network(instance, context),
+        "BlockDeviceMappings": _devices(context.volumes.get(instance.id, [])),
         "RootDeviceName": ROOT_DEVICE,
         "RootDeviceType": "ebs",
         "Hypervisor": "xen",
@@ -258,9 +258,9 @@ def _profile(instance: Instance) -> dict[str, Any]:
     return {"IamInstanceProfile": {"Arn": instance.profile_arn, "Id": instance.profile_id}}
 
 
-def _network(instance: Instance, around: Surroundings) -> dict[str, Any]:
+def _network(instance: Instance, context: InstanceContext) -> dict[str, Any]:
     """Public names are empty: AWS's would not resolve to these addresses."""
-    mine = sorted(around.interfaces.get(instance.id, []), key=lambda one: one.index)
+    mine = sorted(context.interfaces.get(instance.id, []), key=lambda one: one.index)
     if not mine or instance.state == "terminated":
         return {"PrivateDnsName": "", "PublicDnsName": "", "NetworkInterfaces": [], "SecurityGroups": []}
     first = mine[0]
@@ -268,12 +268,14 @@ def _network(instance: Instance, around: Surroundings) -> dict[str, Any]:
         "VpcId": first.vpc_id,
         "SubnetId": first.subnet_id,
         "PrivateIpAddress": first.private_ip,
-        "PrivateDnsName": private_dns_name(first.private_ip, around.caller.region),
+        "PrivateDnsName": private_dns_name(first.private_ip, context.caller.region),
         "PublicDnsName": "",
         **({"PublicIpAddress": first.public_ip} if first.public_ip else {}),
         "SourceDestCheck": first.source_dest_check,
-        "SecurityGroups": interface.groups(first, around.names),
-        "NetworkInterfaces": [interface.of_instance(one, around.caller, around.names, around.elastic) for one in mine],
+        "SecurityGroups": interface.groups(first, context.names),
+        "NetworkInterfaces": [
+            interface.of_instance(one, context.caller, context.names, context.elastic) for one in mine
+        ],
     }
 
 

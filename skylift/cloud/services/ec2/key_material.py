@@ -1,4 +1,4 @@
-"""Keys are made, read and signed with here. The only importer of cryptography."""
+"""Makes keys, reads them and signs with them. The only importer of cryptography."""
 
 from __future__ import annotations
 

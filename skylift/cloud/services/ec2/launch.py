@@ -26,21 +26,21 @@ from skylift.cloud.services.ebs.image_device import ROOT_DEVICE
 from skylift.cloud.services.ec2 import keypair, launch_check
 from skylift.cloud.services.ec2.image import usable_image
 from skylift.cloud.services.ec2.instance_type import refuse_unless_offered
-from skylift.cloud.services.ec2.instance_view import Surroundings, reservation, view
+from skylift.cloud.services.ec2.instance_view import InstanceContext, reservation, view
 from skylift.cloud.services.ec2.launch_market import Terms, bought, with_zone
 from skylift.cloud.services.ec2.launch_neutral import NEUTRAL
 from skylift.cloud.services.ec2.launch_parameter import LAUNCH
-from skylift.cloud.services.ec2.launch_place import Place, Plug, place
+from skylift.cloud.services.ec2.launch_place import LaunchInterface, Place, place
 from skylift.cloud.services.ec2.launch_template_version import with_template
 from skylift.cloud.services.ec2.metadata_defaults import default_options, refuse_tokenless
 from skylift.cloud.services.ec2.placement_group import Room, refuse_without_room, room_for
 from skylift.cloud.services.ec2.profile import wanted_profile
 from skylift.cloud.services.ec2.spot_option import REQUEST, SpotWish, market_wish
 from skylift.cloud.services.ec2.spot_status import fulfilled, write_request
-from skylift.cloud.services.ec2.tenancy import Berths, berths, with_zone_of_host
+from skylift.cloud.services.ec2.tenancy import HostPlacement, host_placement, with_zone_of_host
 from skylift.cloud.services.vpc.interface_attachment import refuse_beyond
 from skylift.cloud.services.vpc.interface_making import interface_of
-from skylift.cloud.services.vpc.private_address import Giver
+from skylift.cloud.services.vpc.private_address import AddressAllocator
 from skylift.cloud.store.database import Tx
 
 MAX_USER_DATA = 16384
@@ -81,7 +81,7 @@ class _Launch:
         self._terms = Terms("spot", spot.max_price) if spot else Terms()
         self._template_tags: Tags = spot.instance_tags if spot else {}
         self._devices: list[BlockDevice] = []
-        self._berths = Berths()
+        self._host_placement = HostPlacement()
 
     def run(self) -> dict[str, Any]:
         made_before = result_of(self._tx, "RunInstances", self._request)
@@ -99,7 +99,11 @@ class _Launch:
         image, template, where, room, addresses, tags = self.plan()
         instances = [
             self._make(
-                {**template, **(room.fields() if room else {}), **self._berths.fields()}, where, given, index, tags
+                {**template, **(room.fields() if room else {}), **self._host_placement.fields()},
+                where,
+                given,
+                index,
+                tags,
             )
             for index, given in enumerate(addresses)
         ]
@@ -125,7 +129,9 @@ class _Launch:
             check_metadata_keys(tags.get("instance", {}))
         room = room_for(self._tx, self._params.get("Placement") or {}, kind, where.subnet.zone)
         spot = self._terms.market == "spot"
-        self._berths = berths(self._tx, self._params.get("Placement") or {}, kind, where.subnet, spot=spot)
+        self._host_placement = host_placement(
+            self._tx, self._params.get("Placement") or {}, kind, where.subnet, spot=spot
+        )
         addresses = self._addresses(kind, where, room, on_market=on_market)
         return image, template, where, room, addresses, tags
 
@@ -210,15 +216,17 @@ class _Launch:
         if room is not None and room.most is not None:
             refuse_without_room(room, least)
             most = min(most, room.most)
-        most = self._berths.at_most(least, most)
+        most = self._host_placement.at_most(least, most)
         # What is on a host of the account's takes no room of anybody's.
-        if on_market and self._berths.tenancy != "host":
+        if on_market and self._host_placement.tenancy != "host":
             most = bought(self._tx, kind.name, where.subnet.zone, self._terms, least, most)
-        for plug in where.plugs:
-            refuse_beyond(kind, len(where.plugs), len(plug.existing.addresses if plug.existing else plug.addresses))
-        giver = Giver(self._tx, *((plug.subnet, plug.addresses) for plug in where.plugs if plug.existing is None))
+        for nic in where.nics:
+            refuse_beyond(kind, len(where.nics), len(nic.existing.addresses if nic.existing else nic.addresses))
+        allocator = AddressAllocator(
+            self._tx, *((nic.subnet, nic.addresses) for nic in where.nics if nic.existing is None)
+        )
         found: list[list[tuple[str, ...]]] = []
-        while len(found) < most and (given := giver.give()) is not None:
+        while len(found) < most and (given := allocator.allocate()) is not None:
             found.append(given)
         if len(found) < least:
             raise ServiceError(
@@ -249,10 +257,8 @@ class _Launch:
         if request is not None:
             write_request(self._tx, fulfilled(self._tx, request, instance))
         left = iter(given)
-        for plug in where.plugs:
-            self._plug_in(
-                instance, plug, next(left) if plug.existing is None else (), tags.get("network-interface", {})
-            )
+        for nic in where.nics:
+            self._attach(instance, nic, next(left) if nic.existing is None else (), tags.get("network-interface", {}))
         for device in self._devices:
             self._tx.add(self._volume(device, instance, tags.get("volume", {})))
         return instance
@@ -280,29 +286,29 @@ class _Launch:
             tags=tags,
         )
 
-    def _plug_in(self, instance: Instance, plug: Plug, addresses: tuple[str, ...], tags: Tags) -> None:
-        made = plug.existing or interface_of(
-            self._tx, plug.subnet, plug.group_ids, addresses, description=plug.description, tags=tags
+    def _attach(self, instance: Instance, nic: LaunchInterface, addresses: tuple[str, ...], tags: Tags) -> None:
+        made = nic.existing or interface_of(
+            self._tx, nic.subnet, nic.group_ids, addresses, description=nic.description, tags=tags
         )
         interface = replace(
             made,
-            public_ip=take_public_ip(self._tx) if plug.public_ip else made.public_ip,
-            wants_public_ip=plug.public_ip,
+            public_ip=take_public_ip(self._tx) if nic.public_ip else made.public_ip,
+            wants_public_ip=nic.public_ip,
             instance_id=instance.id,
-            index=plug.index,
+            index=nic.index,
             attachment_id=new_id("eni-attach"),
             attachment="attaching",
             attached=self._tx.now,
-            delete_on_termination=plug.delete_on_termination,
+            delete_on_termination=nic.delete_on_termination,
         )
-        if plug.existing is None:
+        if nic.existing is None:
             self._tx.add(interface)
         else:
             self._tx.save(interface)
 
     def _answer(self, instances: list[Instance], reservation_id: str) -> dict[str, Any]:
-        around = Surroundings.of(self._tx, self._caller, instances)
-        shown = [view(instance, around) for instance in instances]
+        context = InstanceContext.of(self._tx, self._caller, instances)
+        shown = [view(instance, context) for instance in instances]
         return reservation(shown, reservation_id, self._caller.account)
 
 

@@ -46,7 +46,7 @@ _OF_NEW_ONES = (
 
 
 @dataclass(frozen=True)
-class Plug:
+class LaunchInterface:
     """A network interface of each instance: one that is to be made, or `existing`."""
 
     index: int
@@ -61,30 +61,30 @@ class Plug:
 
 @dataclass(frozen=True)
 class Place:
-    """`plugs` are in the order of their device indexes, from 0."""
+    """`nics` are in the order of their device indexes, from 0."""
 
-    plugs: tuple[Plug, ...]
+    nics: tuple[LaunchInterface, ...]
 
     @property
     def subnet(self) -> Subnet:
-        return self.plugs[0].subnet
+        return self.nics[0].subnet
 
     @property
     def for_one(self) -> bool:
         """Whether only one instance can have all that was asked for."""
-        return any(plug.existing or any(plug.addresses) for plug in self.plugs)
+        return any(nic.existing or any(nic.addresses) for nic in self.nics)
 
 
 def place(tx: Tx, caller: Caller, params: ec2.RunInstancesRequest) -> Place:
     """Raises EC2's errors for what does not exist, does not fit together or is taken."""
     asked = _interfaces(params)
-    plugs = [_plug(tx, caller, params, one, alone=len(asked) == 1) for one in asked]
-    for plug in plugs[1:]:
-        if (plug.subnet.vpc_id, plug.subnet.zone) != (plugs[0].subnet.vpc_id, plugs[0].subnet.zone):
+    nics = [_nic(tx, caller, params, one, alone=len(asked) == 1) for one in asked]
+    for nic in nics[1:]:
+        if (nic.subnet.vpc_id, nic.subnet.zone) != (nics[0].subnet.vpc_id, nics[0].subnet.zone):
             raise combination(
                 "The network interfaces of an instance have to be in one VPC and in one availability zone."
             )
-    return Place(tuple(plugs))
+    return Place(tuple(nics))
 
 
 def default_subnet(tx: Tx, zone: str | None) -> Subnet:
@@ -137,19 +137,19 @@ def _interfaces(params: ec2.RunInstancesRequest) -> list[ec2.InstanceNetworkInte
     return sorted(interfaces, key=lambda interface: int(interface["DeviceIndex"]))
 
 
-def _plug(
+def _nic(
     tx: Tx,
     caller: Caller,
     params: ec2.RunInstancesRequest,
     asked: ec2.InstanceNetworkInterfaceSpecification,
     *,
     alone: bool,
-) -> Plug:
+) -> LaunchInterface:
     if asked.get("NetworkInterfaceId"):
         return _existing(tx, caller, params, asked)
     subnet = _subnet(tx, caller, params, asked.get("SubnetId"))
     public = asked.get("AssociatePublicIpAddress")
-    return Plug(
+    return LaunchInterface(
         index=asked["DeviceIndex"],
         subnet=subnet,
         group_ids=_groups(tx, params, asked, subnet),
@@ -162,7 +162,7 @@ def _plug(
 
 def _existing(
     tx: Tx, caller: Caller, params: ec2.RunInstancesRequest, asked: ec2.InstanceNetworkInterfaceSpecification
-) -> Plug:
+) -> LaunchInterface:
     for name in _OF_NEW_ONES:
         if asked.get(name):
             raise combination(f"A network interface ID and {name} may not be specified of the same network interface.")
@@ -170,7 +170,7 @@ def _existing(
         raise combination("DeleteOnTermination can be true only for a network interface that the launch makes.")
     interface = free_interface(tx, asked["NetworkInterfaceId"])
     subnet = _subnet(tx, caller, params, interface.subnet_id)
-    return Plug(asked["DeviceIndex"], subnet, delete_on_termination=False, existing=interface)
+    return LaunchInterface(asked["DeviceIndex"], subnet, delete_on_termination=False, existing=interface)
 
 
 def _subnet(tx: Tx, caller: Caller, params: ec2.RunInstancesRequest, subnet_id: str | None) -> Subnet:

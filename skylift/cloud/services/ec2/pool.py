@@ -84,9 +84,9 @@ def _expanded(tx: Tx, caller: Caller, named: Item, version: LaunchTemplateVersio
     data = version.data
     if data.get("InstanceMarketOptions"):
         raise combination("A fleet says on which market it launches: its templates have no InstanceMarketOptions.")
-    plugs = data.get("NetworkInterfaces") or []
+    nics = data.get("NetworkInterfaces") or []
     placement = {**data.get("Placement", {}), **override.get("Placement", {})}
-    for place in _places(tx, caller, override, placement, plugs):
+    for place in _places(tx, caller, override, placement, nics):
         for name, markets in _types(tx, caller, data, override, place.zone):
             request: Item = {"LaunchTemplate": named, "InstanceType": name}
             request.update({key: override[key] for key in _PASSED_ON if key in override})
@@ -94,8 +94,8 @@ def _expanded(tx: Tx, caller: Caller, named: Item, version: LaunchTemplateVersio
             request["Placement"].pop("AvailabilityZoneId", None)
             shown = {key: override[key] for key in _SHOWN if key in override}
             shown |= {"InstanceType": name, "AvailabilityZone": place.zone}
-            if place.subnet_id and plugs:
-                first = min(plug.get("DeviceIndex", 0) for plug in plugs)
+            if place.subnet_id and nics:
+                first = min(nic.get("DeviceIndex", 0) for nic in nics)
                 request["NetworkInterfaces"] = [{"DeviceIndex": first, "SubnetId": place.subnet_id}]
             elif place.subnet_id:
                 request["SubnetId"] = place.subnet_id
@@ -123,7 +123,7 @@ class _Place:
     subnet_id: str | None = None
 
 
-def _places(tx: Tx, caller: Caller, override: Item, placement: Item, plugs: list[Item]) -> list[_Place]:
+def _places(tx: Tx, caller: Caller, override: Item, placement: Item, nics: list[Item]) -> list[_Place]:
     """The subnets that are named; or else where the template says; or else each zone that has a default subnet."""
     zone = require_zone(
         caller.region,
@@ -131,7 +131,7 @@ def _places(tx: Tx, caller: Caller, override: Item, placement: Item, plugs: list
         override.get("AvailabilityZoneId") or placement.get("AvailabilityZoneId"),
     )
     subnet_ids = [one.strip() for one in override.get("SubnetId", "").split(",") if one.strip()]
-    planned = next((plug["SubnetId"] for plug in plugs if plug.get("SubnetId")), None)
+    planned = next((nic["SubnetId"] for nic in nics if nic.get("SubnetId")), None)
     if subnet_ids:
         places = [_Place(require(tx, Subnet, one).zone, one) for one in dict.fromkeys(subnet_ids)]
     elif planned:

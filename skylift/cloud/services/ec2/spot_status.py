@@ -55,10 +55,10 @@ _LONGEST_WAIT = timedelta(minutes=15)
 
 def marked(tx: Tx, request: SpotRequest, state: State, code: str, message: str = "") -> SpotRequest:
     """The request in this state; itself where it is in it already."""
-    said = message or MESSAGES[code]
-    if (request.state, request.status_code, request.status_message) == (state, code, said):
+    reported = message or MESSAGES[code]
+    if (request.state, request.status_code, request.status_message) == (state, code, reported):
         return request
-    return replace(request, state=state, status_code=code, status_message=said, status_updated=tx.now)
+    return replace(request, state=state, status_code=code, status_message=reported, status_updated=tx.now)
 
 
 def fulfilled(tx: Tx, request: SpotRequest, instance: Instance) -> SpotRequest:

@@ -29,9 +29,9 @@ TENANCIES: dict[str, Tenancy] = {"default": "default", "dedicated": "dedicated",
 
 
 @dataclass(frozen=True)
-class Berths:
-    """Where instances of one launch go: `most` of them, None without a bound, and the host of each, one after the
-    other."""
+class HostPlacement:
+    """On which hardware the instances of one launch run. `most` is how many fit (None: no bound), `hosts` yields the
+    host of each in turn."""
 
     tenancy: Tenancy = "default"
     affinity: Affinity = "default"
@@ -82,7 +82,7 @@ def with_zone_of_host(tx: Tx, params: Any, kind: InstanceType) -> Any:
     return {**params, "Placement": {**placement, "AvailabilityZone": hosts[0].zone}} if hosts else params
 
 
-def berths(tx: Tx, placement: Any, kind: InstanceType, subnet: Subnet, *, spot: bool = False) -> Berths:
+def host_placement(tx: Tx, placement: Any, kind: InstanceType, subnet: Subnet, *, spot: bool = False) -> HostPlacement:
     """What a launch's `Placement` asks for. Raises where it does not fit together or to the type."""
     tenancy = tenancy_of(tx, placement, subnet.vpc_id)
     zone = subnet.zone
@@ -92,7 +92,7 @@ def berths(tx: Tx, placement: Any, kind: InstanceType, subnet: Subnet, *, spot: 
             raise combination("The parameters hostId and affinity can be used with the tenancy host only.")
         if tenancy == "dedicated" and kind.family == "t2":
             raise _unsupported(kind, "dedicated")
-        return Berths(tenancy)
+        return HostPlacement(tenancy)
     if spot:
         raise combination("Spot Instances cannot be launched with the tenancy host.")
     if not kind.dedicated_hosts:
@@ -138,10 +138,10 @@ def replaced(tx: Tx, instance: Instance, params: Any) -> Instance:
     return replace(instance, tenancy="host", affinity=affinity, host_id=named or instance.host_id)
 
 
-def _on(tx: Tx, hosts: list[DedicatedHost], kind: InstanceType, affinity: Affinity, named: str | None) -> Berths:
+def _on(tx: Tx, hosts: list[DedicatedHost], kind: InstanceType, affinity: Affinity, named: str | None) -> HostPlacement:
     free = [(host, room_on(tx, host, kind)) for host in hosts]
     one_by_one: Iterator[str | None] = iter([host.id for host, room in free for _ in range(room)])
-    return Berths("host", affinity, sum(room for _, room in free), one_by_one, named)
+    return HostPlacement("host", affinity, sum(room for _, room in free), one_by_one, named)
 
 
 def _fitting(tx: Tx, host_id: str, kind: InstanceType, zone: str) -> DedicatedHost:

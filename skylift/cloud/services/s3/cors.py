@@ -64,16 +64,16 @@ def allowed(tx: Tx, bucket: str, origin: str, method: str, headers: Sequence[str
         # Who may know that a bucket exists is not asked here, so that the answer is the same for one that does not.
         raise ServiceError("AccessForbidden", "CORSResponse: CORS is not enabled for this bucket.", status=403)
     for rule in found.cors:
-        if _fits(rule, origin, method, headers):
+        if _matches(rule, origin, method, headers):
             return _answer(rule, origin, headers)
     return None
 
 
-def _fits(rule: CorsRule, origin: str, method: str, headers: Sequence[str]) -> bool:
+def _matches(rule: CorsRule, origin: str, method: str, headers: Sequence[str]) -> bool:
     return (
         method in rule.methods
-        and any(_matches(pattern, origin) for pattern in rule.origins)
-        and all(any(_matches(pattern.lower(), name.lower()) for pattern in rule.headers) for name in headers)
+        and any(_matches_pattern(pattern, origin) for pattern in rule.origins)
+        and all(any(_matches_pattern(pattern.lower(), name.lower()) for pattern in rule.headers) for name in headers)
     )
 
 
@@ -95,7 +95,7 @@ def _answer(rule: CorsRule, origin: str, headers: Sequence[str]) -> dict[str, st
     return answer
 
 
-def _matches(pattern: str, text: str) -> bool:
+def _matches_pattern(pattern: str, text: str) -> bool:
     before, star, after = pattern.partition("*")
     if not star:
         return pattern == text

@@ -19,7 +19,7 @@ from skylift.cloud.services.api.refusal import combination, invalid, invalid_val
 from skylift.cloud.services.api.resource import require
 from skylift.cloud.services.vpc.interface_attachment import refuse_beyond
 from skylift.cloud.services.vpc.interface_attribute import own_interface
-from skylift.cloud.services.vpc.private_address import MOST, Giver, Slots, too_few
+from skylift.cloud.services.vpc.private_address import MOST, AddressAllocator, Slots, too_few
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.network import elastic_ip, interface_at
 
@@ -95,7 +95,7 @@ def _move(tx: Tx, address: str, target: NetworkInterface) -> None:
 
 def _given(tx: Tx, interface: NetworkInterface, wanted: Slots) -> tuple[str, ...]:
     subnet = require(tx, Subnet, interface.subnet_id)
-    given = Giver(tx, (subnet, wanted)).give()
+    given = AddressAllocator(tx, (subnet, wanted)).allocate()
     if given is None:
         raise too_few(subnet)
     return given[0]

@@ -30,7 +30,7 @@ from skylift.cloud.services.api.resource import new_id, require
 from skylift.cloud.services.api.tag import tag_list, tags_for
 from skylift.cloud.services.vpc.address import join
 from skylift.cloud.services.vpc.interface import new_mac
-from skylift.cloud.services.vpc.private_address import Giver, Slots, too_few
+from skylift.cloud.services.vpc.private_address import AddressAllocator, Slots, too_few
 from skylift.cloud.store.database import Tx
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def give_addresses(tx: Tx, subnet: Subnet, wanted: Slots, have: int = 0) -> tupl
         raise ServiceError(
             "NatGatewayAddressLimitExceeded", f"A NAT gateway can have at most {MOST_ADDRESSES} addresses."
         )
-    given = Giver(tx, (subnet, wanted)).give()
+    given = AddressAllocator(tx, (subnet, wanted)).allocate()
     if given is None:
         raise too_few(subnet)
     return given[0]

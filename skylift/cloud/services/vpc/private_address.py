@@ -47,8 +47,8 @@ def slots(asked: Placed) -> Slots:
     return (alone or next(iter(primaries), None), *others, *[None] * more)
 
 
-class Giver:
-    """Gives the interfaces of one request their addresses, so that none gets what another one asks for by name."""
+class AddressAllocator:
+    """Allocates the addresses of one request's interfaces. None gets an address that another one asks for by name."""
 
     def __init__(self, tx: Tx, *asked: tuple[Subnet, Slots]) -> None:
         self._tx = tx
@@ -67,7 +67,7 @@ class Giver:
         """Whether any address was asked for that only one interface can have."""
         return bool(self._named)
 
-    def give(self) -> list[tuple[str, ...]] | None:
+    def allocate(self) -> list[tuple[str, ...]] | None:
         """Addresses for each of the interfaces; None when a subnet has not enough left."""
         given = []
         for subnet, wanted in self._asked:

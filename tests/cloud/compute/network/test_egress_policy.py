@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv4Network
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skylift.cloud.compute.network.egress_policy import CLOSED, Surroundings, local_networks, rules
+from skylift.cloud.compute.network.egress_policy import CLOSED, EgressPolicy, local_networks, rules
 from skylift.cloud.domain.opening import parse_openings
 
 NETWORKS = st.builds(
@@ -19,7 +19,7 @@ NETWORKS = st.builds(
 
 
 def test_the_ranges_that_are_no_ones_on_the_internet_are_closed() -> None:
-    around = Surroundings()
+    policy = EgressPolicy()
     for address in (
         "0.0.0.1",
         "10.1.2.3",
@@ -36,20 +36,20 @@ def test_the_ranges_that_are_no_ones_on_the_internet_are_closed() -> None:
         "224.0.0.251",
         "255.255.255.255",
     ):
-        assert around.is_closed(IPv4Address(address)), address
+        assert policy.is_closed(IPv4Address(address)), address
     for address in ("8.8.8.8", "11.0.0.1", "100.128.0.1", "172.15.0.1", "172.32.0.1", "192.167.0.1", "198.20.0.1"):
-        assert not around.is_closed(IPv4Address(address)), address
+        assert not policy.is_closed(IPv4Address(address)), address
 
 
 def test_what_the_host_has_and_leads_to_is_closed() -> None:
-    around = Surroundings(frozenset({IPv4Address("8.8.4.4")}), (IPv4Network("9.9.9.0/24"),))
-    assert around.is_closed(IPv4Address("8.8.4.4")) and around.is_closed(IPv4Address("9.9.9.9"))
-    assert not around.is_closed(IPv4Address("9.9.8.9"))
-    assert "8.8.4.4" in around.elements()["own"] and "9.9.9.0/24" in around.elements()["closed"]
+    policy = EgressPolicy(frozenset({IPv4Address("8.8.4.4")}), (IPv4Network("9.9.9.0/24"),))
+    assert policy.is_closed(IPv4Address("8.8.4.4")) and policy.is_closed(IPv4Address("9.9.9.9"))
+    assert not policy.is_closed(IPv4Address("9.9.8.9"))
+    assert "8.8.4.4" in policy.elements()["own"] and "9.9.9.0/24" in policy.elements()["closed"]
 
 
 def test_an_address_alone_is_opened_before_the_host_is_refused() -> None:
-    found = Surroundings(openings=parse_openings(["10.0.0.5:80", "10.0.0.6", "10.1.0.0/16:53/udp"])).elements()
+    found = EgressPolicy(openings=parse_openings(["10.0.0.5:80", "10.0.0.6", "10.1.0.0/16:53/udp"])).elements()
     assert found["opened_exactly"] == ["10.0.0.5 . tcp . 80"]
     assert found["opened"] == ["10.0.0.6/32"]
     assert found["opened_ports"] == ["10.1.0.0/16 . udp . 53"]
@@ -58,13 +58,13 @@ def test_an_address_alone_is_opened_before_the_host_is_refused() -> None:
 
 
 def test_what_overlaps_is_one() -> None:
-    found = Surroundings(openings=parse_openings(["10.0.0.0/8", "10.1.0.0/16", "10.0.0.0/8:53", "10.1.0.0/16:53"]))
+    found = EgressPolicy(openings=parse_openings(["10.0.0.0/8", "10.1.0.0/16", "10.0.0.0/8:53", "10.1.0.0/16:53"]))
     assert found.elements()["opened"] == ["10.0.0.0/8"]
     assert found.elements()["opened_ports"] == ["10.0.0.0/8 . tcp . 53"]
 
 
 def test_the_script_replaces_what_was_there() -> None:
-    script = Surroundings(openings=parse_openings(["10.0.0.5:80"])).fill("inet t")
+    script = EgressPolicy(openings=parse_openings(["10.0.0.5:80"])).fill("inet t")
     for name in ("closed", "own", "opened", "opened_ports", "opened_exactly"):
         assert f"flush set inet t {name}\n" in script
     assert "add element inet t opened_exactly { 10.0.0.5 . tcp . 80 }\n" in script
@@ -89,7 +89,7 @@ def test_a_link_that_leads_to_most_of_the_internet_is_no_network() -> None:
 
 @given(st.lists(st.tuples(NETWORKS, st.integers(1, 3)), max_size=12))
 def test_no_two_elements_overlap(routed: list[tuple[IPv4Network, int]]) -> None:
-    closed = Surroundings(networks=local_networks(routed)).closed
+    closed = EgressPolicy(networks=local_networks(routed)).closed
     ordered = sorted(closed)
     assert all(one.broadcast_address < other.network_address for one, other in itertools.pairwise(ordered))
     assert all(any(known.subnet_of(one) for one in closed) for known in CLOSED)

@@ -20,7 +20,8 @@ from skylift.cloud.domain.volume import Modification, Snapshot, Volume
 from skylift.cloud.loops.ebs.hold import Hold
 from skylift.cloud.loops.ebs.root_copy import RootCopies
 from skylift.cloud.loops.ebs.snapshot import SnapshotLoop
-from skylift.cloud.loops.ebs.volume import Sockets, VolumeLoop
+from skylift.cloud.loops.ebs.volume import Mounts, VolumeLoop
+from skylift.cloud.loops.ebs.volume_locks import VolumeLocks
 from skylift.cloud.store.database import Database
 
 INSTANCE = plain_instance(state="running")
@@ -100,12 +101,12 @@ class FakeCompute:
     def resume(self, server_id: str) -> None:
         self.do("resume")
 
-    def plug(self, pid: int, source: Path, device: str, owner: int) -> None:
+    def mount_into(self, pid: int, source: Path, device: str, owner: int) -> None:
         assert (pid, owner) == (7, 1_000_000_000)
         self.do(f"plug {source.name} {device}")
         self.plugged.add(source.name)
 
-    def unplug(self, pid: int, source: Path, force: bool) -> None:
+    def unmount_from(self, pid: int, source: Path, force: bool) -> None:
         if self.busy and not force:
             raise DiskInUse("in use")
         self.do(f"unplug {source.name}{' by force' if force else ''}")
@@ -174,24 +175,25 @@ class Scene:
     def __init__(self, path: Path) -> None:
         self.database = Database(fresh_state(path))
         self.compute = FakeCompute()
-        hold = Hold(self.compute, (DiskError,))
-        sockets = Sockets(self.compute.plug, self.compute.unplug)
+        hold = Hold(self.compute)
+        mounts = Mounts(self.compute.mount_into, self.compute.unmount_from)
         self.settled: list[str] = []
-        self.loop = VolumeLoop(self.database, self.compute, self.compute, sockets, hold, ())
+        self.locks = VolumeLocks()
         self.roots = RootCopies(
-            self.database, self.compute, FakeCaptures(self.compute), Path("/disks"), hold, self.loop.of
+            self.database, self.compute, FakeCaptures(self.compute), Path("/disks"), hold, self.locks.of
         )
         self.snapshots = SnapshotLoop(
             self.database,
             self.compute,
-            self.loop.of,
+            self.locks.of,
             hold,
             self.roots.make,
             lambda: self.compute.done.append("tidy"),
             self.settled.append,
-            (DiskError,),
         )
-        self.loop.last_looks = self.snapshots.last_looks
+        self.loop = VolumeLoop(
+            self.database, self.compute, self.compute, mounts, hold, self.locks, self.snapshots.last_looks
+        )
         self.add(INSTANCE, Image("ami-1", "base", "", "/base", 1, NOW, "x86_64"))
 
     def add(self, *rows: object) -> None:
@@ -470,7 +472,7 @@ def test_a_snapshot_of_a_root_volume_that_ended_fails(scene: Scene) -> None:
 
 
 def test_a_server_that_several_hold_goes_on_when_the_last_lets_go(scene: Scene) -> None:
-    hold = Hold(scene.compute, (DiskError,))
+    hold = Hold(scene.compute)
     with hold.of("i-1"), hold.of("i-1"):
         assert scene.compute.done == ["pause"]
     assert scene.compute.done == ["pause", "resume"]
@@ -484,7 +486,7 @@ def test_a_server_that_could_not_go_on_is_let_go_on_later(scene: Scene, monkeypa
             due.append(lambda: self.function(*self.args))
 
     monkeypatch.setattr(threading, "Timer", Timer)
-    hold = Hold(scene.compute, (DiskError,))
+    hold = Hold(scene.compute)
     scene.compute.refuses = {"resume"}
     with hold.of("i-1"):
         pass
@@ -589,7 +591,7 @@ def test_a_root_volume_that_was_kept_before_the_cloud_ended_is_not_made_again(sc
 def test_volumes_that_are_gone_are_forgotten(scene: Scene) -> None:
     scene.add(VOLUME)
     scene.settle()
-    with scene.loop.of("vol-1"):
+    with scene.locks.of("vol-1"):
         assert still_known(scene.loop, "vol-1", besides=[scene.database, scene.compute])
     scene.change(replace(scene.volume, state="deleting"))
     scene.settle()
@@ -603,12 +605,12 @@ def test_a_volume_has_one_lock_as_long_as_somebody_has_it(scene: Scene) -> None:
 
     def come() -> None:
         has_it.wait(30)
-        with scene.loop.of("vol-1"):
+        with scene.locks.of("vol-1"):
             came.set()
 
     second = threading.Thread(target=come)
     second.start()
-    with scene.loop.of("vol-1"):
+    with scene.locks.of("vol-1"):
         has_it.set()
         assert not came.wait(0.2)
     second.join(30)

@@ -13,10 +13,10 @@ from fresh_state import fresh_state
 from plain_instance import LAUNCHED, plain_instance
 
 from skylift.cloud.compute.server.oci import ServerPlan
-from skylift.cloud.compute.server.server import RuntimeRefused, ServerError
+from skylift.cloud.compute.server.server import RuntimeRefused
 from skylift.cloud.domain.instance import Instance
 from skylift.cloud.domain.network import NetworkInterface, Subnet, Vpc
-from skylift.cloud.loops.ec2.instance import Blueprint, Cables, InstanceLoop
+from skylift.cloud.loops.ec2.instance import InstanceLoop, RootDisks, ServerNetwork, ServerSpec
 from skylift.cloud.store.database import Database, Tx
 
 INTERFACE = NetworkInterface(
@@ -78,23 +78,24 @@ class Scene:
             raise RuntimeRefused(f"attach {interface.id}: no")
         self.plugs.append(interface.id)
 
-    def dress(self, interface: NetworkInterface, subnet: Subnet, pid: int) -> None:
+    def configure_link(self, interface: NetworkInterface, subnet: Subnet, pid: int) -> None:
         self.dressed.append([one.private_ip for one in interface.addresses])
 
     def start_loop(self) -> InstanceLoop:
         loop = InstanceLoop(
             database=self.database,
             machines=self.machines,
-            cables=Cables(
+            network=ServerNetwork(
+                sync=self.sync_network,
                 attach=self.attach,
-                dress=self.dress,
+                configure_link=self.configure_link,
                 detach=lambda interface_id: self.plugs.remove(interface_id) if interface_id in self.plugs else None,
             ),
-            sync_network=self.sync_network,
-            blueprint=lambda tx, instance: Blueprint(plan_of(instance), ()),
-            failures=(ServerError,),
-            at_rest=lambda server_id: self.machines.done.append("at_rest") if self.notes_rest else None,
-            keep=self.keep,
+            server_spec=lambda tx, instance: ServerSpec(plan_of(instance), ()),
+            root_disks=RootDisks(
+                at_rest=lambda server_id: self.machines.done.append("at_rest") if self.notes_rest else None,
+                keep=self.keep,
+            ),
             volumes=self,
             changed=lambda: self.told.append(self.row.state),
         )

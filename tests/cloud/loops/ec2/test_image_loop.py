@@ -50,9 +50,7 @@ class Scene:
     def __init__(self, path: Path) -> None:
         self.database = Database(fresh_state(path))
         self.compute = FakeCompute()
-        self.loop = ImageLoop(
-            self.database, self.compute, lambda snapshot_id: Path(f"/{snapshot_id}.img"), (CaptureFailed,)
-        )
+        self.loop = ImageLoop(self.database, self.compute, lambda snapshot_id: Path(f"/{snapshot_id}.img"))
         with self.database.write() as tx:
             tx.add(BASE)
 

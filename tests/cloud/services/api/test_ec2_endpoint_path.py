@@ -13,7 +13,7 @@ from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.network import SERVICES
 from skylift.cloud.services.api.authorize import authorize, caller_context
-from skylift.cloud.services.api.endpoint_path import by_way
+from skylift.cloud.services.api.endpoint_path import by_endpoint_path
 from skylift.cloud.services.api.operation import Check
 
 SERVICE = "com.amazonaws.us-east-1.s3"
@@ -34,7 +34,7 @@ class Site:
     def seen(self, server: str, service: str = "s3") -> Caller:
         sender = replace(self.cloud.caller, source_ip=self.servers[server]["PrivateIpAddress"])
         with self.cloud.database.read() as tx:
-            return by_way(tx, sender, self.vpc, service)
+            return by_endpoint_path(tx, sender, self.vpc, service)
 
     def nowhere(self, server: str, service: str = "s3") -> str:
         with pytest.raises(ServiceError) as caught:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from skylift.cloud.domain.account import DocumentKey
-from skylift.cloud.services.ec2.identity_document import Form, Notary
+from skylift.cloud.services.ec2.identity_document import DocumentSigner, Form
 from skylift.cloud.state.home import Home
 from skylift.cloud.store import account as _account  # noqa: F401 - says where the key is kept
 from skylift.cloud.store.database import Database
@@ -27,8 +27,8 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 
 @pytest.fixture
-def notary(database: Database, tmp_path: Path) -> Notary:
-    return Notary(database, Home(tmp_path), "123456789012")
+def signer(database: Database, tmp_path: Path) -> DocumentSigner:
+    return DocumentSigner(database, Home(tmp_path), "123456789012")
 
 
 def openssl(*arguments: object) -> subprocess.CompletedProcess[bytes]:
@@ -43,15 +43,15 @@ def enclosed(tmp_path: Path, text: str) -> subprocess.CompletedProcess[bytes]:
 
 
 @pytest.mark.parametrize("form", ["pkcs7", "rsa2048"])
-def test_the_enclosed_document_comes_out_of_its_signature(notary: Notary, tmp_path: Path, form: Form) -> None:
-    checked = enclosed(tmp_path, notary.vouch(form, DOCUMENT))
+def test_the_enclosed_document_comes_out_of_its_signature(signer: DocumentSigner, tmp_path: Path, form: Form) -> None:
+    checked = enclosed(tmp_path, signer.sign(form, DOCUMENT))
     assert (checked.returncode, checked.stdout) == (0, DOCUMENT)
     assert b"Verification successful" in checked.stderr
 
 
-def test_the_plain_signature(notary: Notary, tmp_path: Path) -> None:
+def test_the_plain_signature(signer: DocumentSigner, tmp_path: Path) -> None:
     signature, document, key = (tmp_path / name for name in ("signature", "document", "key"))
-    signature.write_bytes(base64.b64decode(notary.vouch("signature", DOCUMENT)))
+    signature.write_bytes(base64.b64decode(signer.sign("signature", DOCUMENT)))
     key.write_bytes(openssl("x509", "-pubkey", "-noout", "-in", Home(tmp_path).identity_certificate).stdout)
     document.write_bytes(DOCUMENT)
     check = ("dgst", "-sha256", "-verify", key, "-signature", signature, document)
@@ -60,22 +60,22 @@ def test_the_plain_signature(notary: Notary, tmp_path: Path) -> None:
     assert openssl(*check).stdout == b"Verification failure\n"
 
 
-def test_another_clouds_signature_is_not_taken(notary: Notary, tmp_path: Path) -> None:
+def test_another_clouds_signature_is_not_taken(signer: DocumentSigner, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
     with closing(Database(other / "state.db")) as database:
-        theirs = Notary(database, Home(other), "123456789012").vouch("pkcs7", DOCUMENT)
-    notary.vouch("pkcs7", DOCUMENT)
+        theirs = DocumentSigner(database, Home(other), "123456789012").sign("pkcs7", DOCUMENT)
+    signer.sign("pkcs7", DOCUMENT)
     assert enclosed(tmp_path, theirs).returncode != 0
 
 
-def test_the_key_is_made_once_and_outlives_restarts(database: Database, notary: Notary, tmp_path: Path) -> None:
+def test_the_key_is_made_once_and_outlives_restarts(database: Database, signer: DocumentSigner, tmp_path: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
-        assert len(set(pool.map(lambda _: notary.vouch("signature", DOCUMENT), range(4)))) == 1
+        assert len(set(pool.map(lambda _: signer.sign("signature", DOCUMENT), range(4)))) == 1
     certificate = Home(tmp_path).identity_certificate
     before = certificate.read_text()
     certificate.unlink()
-    Notary(database, Home(tmp_path), "123456789012").vouch("signature", DOCUMENT)
+    DocumentSigner(database, Home(tmp_path), "123456789012").sign("signature", DOCUMENT)
     assert certificate.read_text() == before
     with database.read() as tx:
         (key,) = tx.find(DocumentKey)

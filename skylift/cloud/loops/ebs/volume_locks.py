@@ -1,0 +1,19 @@
+"""One lock for each volume: whoever touches its file or its mounts has it."""
+
+from __future__ import annotations
+
+import threading
+from weakref import WeakValueDictionary
+
+
+class VolumeLocks:
+    """The locks of one cloud's volumes, each made when it is first asked for."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._locks: WeakValueDictionary[str, threading.RLock] = WeakValueDictionary()
+
+    def of(self, volume_id: str) -> threading.RLock:
+        """The lock of one volume; it is forgotten with the last who holds it or waits for it."""
+        with self._lock:
+            return self._locks.setdefault(volume_id, threading.RLock())
