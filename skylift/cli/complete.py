@@ -49,9 +49,9 @@ def architecture(incomplete: str) -> list[str]:
 
 
 def state(incomplete: str) -> list[str]:
-    from skylift.runner.jobs.jobs import STATES
+    from skylift.runner.job.states import LISTED
 
-    return _beginning(STATES, incomplete)
+    return _beginning(LISTED, incomplete)
 
 
 def _beginning(words: Iterable[str], incomplete: str) -> list[str]:

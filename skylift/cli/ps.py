@@ -72,10 +72,10 @@ def ps(
 
 def _check_states(asked: list[str]) -> None:
     from skylift.runner.errors import UsageError
-    from skylift.runner.jobs.jobs import STATES
+    from skylift.runner.job.states import LISTED
 
-    if unknown := [each for each in asked if each not in STATES]:
-        raise UsageError(f"--state {unknown[0]!r} is no state of a job.", f"States are: {', '.join(STATES)}.")
+    if unknown := [each for each in asked if each not in LISTED]:
+        raise UsageError(f"--state {unknown[0]!r} is no state of a job.", f"States are: {', '.join(LISTED)}.")
 
 
 def show_jobs(jobs: list[Listed]) -> None:

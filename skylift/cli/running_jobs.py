@@ -29,7 +29,7 @@ class RunningJobs:
     def _look(self) -> None:
         from skylift.place.local import local_settings
         from skylift.runner.errors import SkyliftError
-        from skylift.runner.job.server_record import ENDED
+        from skylift.runner.job.states import ENDED
         from skylift.runner.jobs.jobs import Jobs
 
         try:

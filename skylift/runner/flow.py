@@ -8,6 +8,7 @@ import tempfile
 from skylift.runner.job.job import Job
 from skylift.runner.job.outcome import INTERRUPTED, Outcome
 from skylift.runner.job.settings import Settings
+from skylift.runner.job.states import State
 from skylift.runner.launch.bucket import ensure_bucket
 from skylift.runner.launch.check import check
 from skylift.runner.launch.provision import provision
@@ -97,7 +98,7 @@ class Submission:
                 raise
         return Outcome(
             name=self._job.name,
-            state="cancelled",
+            state=State.CANCELLED,
             exit_code=INTERRUPTED,
             reason="Interrupted.",
             instance=self._instance,

@@ -21,6 +21,7 @@ from skylift.runner.job.outcome import INTERRUPTED, Outcome
 from skylift.runner.job.record import Prefix
 from skylift.runner.job.server import Server
 from skylift.runner.job.server_record import Status
+from skylift.runner.job.states import State
 from skylift.runner.jobs.jobs import Jobs
 from skylift.runner.launch import fleet, role
 from skylift.runner.launch import server as launch
@@ -127,7 +128,7 @@ class Session:
                 raise
             detached = self._phase == Phase.DETACHED
             reason = "Left running; nobody is watching it here." if detached else "Interrupted."
-            return self._outcome("detached" if detached else "cancelled", INTERRUPTED, reason)
+            return self._outcome(State.DETACHED if detached else State.CANCELLED, INTERRUPTED, reason)
 
     async def _run(self) -> Outcome:
         await self._forwards.open()
@@ -189,14 +190,14 @@ class Session:
         """Steps that happen on the server, told as they begin and end."""
         state = status.state
         self._relocation.see(status)
-        if state == "environment" or status.environment is not None:
+        if state == State.ENVIRONMENT or status.environment is not None:
             self._begin("environment")
         if status.started is not None:
             how = _ENVIRONMENTS.get(status.environment or "", "ready")
             self._end("environment", how, status.environment_seconds)
             self._begin("program")
             self._see_start()
-        if state == "uploading" or status.final:
+        if state == State.UPLOADING or status.final:
             self._give_back_keyboard()
             self._end("environment", "not made")
             self._end("program", f"exit code {status.exit_code}", status.program_seconds)
@@ -302,7 +303,7 @@ class Session:
         server = self._access.server
         return server.type if self._job.spot and server is not None else self._job.instance_type
 
-    def _outcome(self, state: str, exit_code: int, reason: str) -> Outcome:
+    def _outcome(self, state: State, exit_code: int, reason: str) -> Outcome:
         instance = self._access.server.instance if self._access.server else None
         return self._dress(
             Outcome(name=self._job.name, state=state, exit_code=exit_code, reason=reason, instance=instance)

@@ -7,13 +7,14 @@ from typing import Any
 
 from skylift.runner.errors import Refused, Unreachable
 from skylift.runner.job.outcome import Outcome
+from skylift.runner.job.states import State
 from skylift.runner.remote.api import Api
 from skylift.runner.text.size import spell_size
 
 
 def name_bigger_type(api: Api, outcome: Outcome, instance_type: str) -> Outcome:
     """The same; of a program that ran out of memory, with the next larger type, where that can be had."""
-    if outcome.state != "out-of-memory":
+    if outcome.state != State.OUT_OF_MEMORY:
         return outcome
     try:
         found = next_bigger(api, instance_type)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from skylift.runner.job.run_price import RunPrice
+from skylift.runner.job.states import State
 
 INTERRUPTED = 130
 
@@ -45,7 +46,7 @@ class Outcome:
     """
 
     name: str
-    state: str
+    state: State
     exit_code: int
     reason: str
     signal: str | None = None

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, TypeVar
 
 from skylift.runner.errors import RecordDamaged
+from skylift.runner.job.states import ENDED, UNDER_WAY, State
 from skylift.runner.text.json_object import (
     FOREVER,
     JsonObject,
@@ -34,18 +35,6 @@ T = TypeVar("T")
 
 STATUS_LIMIT, HOST_KEYS_LIMIT, MANIFEST_LIMIT = 1 << 20, 1 << 16, 64 << 20
 """Bytes of each file. A manifest of 64 MiB names some 400,000 results."""
-UNDER_WAY = ("booting", "unpacking", "environment", "running", "uploading", "interrupted")
-ENDED = (
-    "succeeded",
-    "failed",
-    "out-of-memory",
-    "timed-out",
-    "idle",
-    "cancelled",
-    "rebooted",
-    "environment-failed",
-    "broken",
-)
 STREAMS: tuple[Literal["stdout", "stderr"], ...] = ("stdout", "stderr")
 LONGEST_STREAM = 1 << 62
 """Bytes."""
@@ -72,7 +61,7 @@ class Status:
     there is no new one; `notice` when EC2 will take a spot server away.
     """
 
-    state: str
+    state: State
     final: bool = False
     attempt: int = 1
     instance: str | None = None
@@ -102,7 +91,7 @@ class Status:
         return self if self.kept_until is None else replace(self, kept_until=min(self.kept_until, deadline))
 
 
-NOTHING_TOLD = Status("booting")
+NOTHING_TOLD = Status(State.BOOTING)
 """In the place of a status that is not there, or cannot be read."""
 
 
@@ -168,7 +157,7 @@ def _status(told: JsonObject) -> Status:
         raise Malformed(f"the state {state} is {'not ' if final else ''}the last one")
     notice, checkpoint, cut = told.inner("notice"), told.inner("checkpoint"), told.inner("cut")
     return Status(
-        state=state,
+        state=State(state),
         final=final,
         attempt=told.integer("attempt", 1, 1_000_000) or 1,
         instance=told.text("instance", 64, _INSTANCE),

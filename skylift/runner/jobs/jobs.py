@@ -19,8 +19,9 @@ from skylift.runner.job.commands import ssh_argv
 from skylift.runner.job.job import NAME_FORM
 from skylift.runner.job.record import Prefix, Record
 from skylift.runner.job.server import Server
-from skylift.runner.job.server_record import ENDED, NOTHING_TOLD, UNDER_WAY, Status, encode_status
+from skylift.runner.job.server_record import NOTHING_TOLD, Status, encode_status
 from skylift.runner.job.settings import Settings
+from skylift.runner.job.states import ENDED, State
 from skylift.runner.launch.fleet import active_fleets, delete_fleets, put_away, remove_template
 from skylift.runner.launch.host_keys import HostKeys
 from skylift.runner.launch.kept_server import put_roles_away
@@ -30,7 +31,6 @@ from skylift.runner.price.run_price import run_cost, time_of_server
 from skylift.runner.remote.account import Account, open_account
 from skylift.runner.watch.ssh_access import SshAccess
 
-STATES = ("starting", *UNDER_WAY, "waiting", *ENDED, "lost", "stranded", "damaged")
 """What `skylift ps` may say of a job."""
 _CANCEL_PATIENCE = 45.0
 """Seconds for the supervisor to see the wish (it looks every 5), to give the program its grace, and to send results."""
@@ -51,7 +51,7 @@ class Listed:
     AWS where it is not `charged`."""
 
     name: str
-    state: str
+    state: State
     instance: str | None
     instance_state: str | None
     address: str | None
@@ -74,7 +74,7 @@ class Listed:
     @property
     def is_over(self) -> bool:
         """Whether nothing is to come of it any more, and no server is its own."""
-        return self.instance_state is None and self.state in (*ENDED, "lost")
+        return self.instance_state is None and self.state in (*ENDED, State.LOST)
 
     def as_json(self) -> dict[str, Any]:
         return dict(vars(self))
@@ -85,7 +85,7 @@ class _Look:
     """What was found of a job, before it is decided whether more is to be read of it."""
 
     name: str
-    state: str
+    state: State
     status: Status
     server: Server | None
     record: Record | None
@@ -134,7 +134,7 @@ class Jobs:
             if status is None or server or waiting:
                 record = self._recorded(name)
         except RecordDamaged as error:
-            return _Look(name, "damaged", NOTHING_TOLD, server, record, reason=error.message)
+            return _Look(name, State.DAMAGED, NOTHING_TOLD, server, record, reason=error.message)
         state = _state(status, server, waiting=waiting)
         return _Look(name, state, status or NOTHING_TOLD, server, record, waiting=waiting)
 
@@ -163,7 +163,7 @@ class Jobs:
             ended=status.ended,
             signal=status.signal,
             reason=look.reason or status.reason,
-            off_by=_off_by(record, status) if stays and look.state != "damaged" else None,
+            off_by=_off_by(record, status) if stays and look.state != State.DAMAGED else None,
             attempt=status.attempt,
             hourly_usd=hourly_cost(server, settings.region) if server and settings.billed else None,
             program=_program(record),
@@ -242,7 +242,7 @@ class Jobs:
             before = status or NOTHING_TOLD
             last = replace(
                 before,
-                state="cancelled",
+                state=State.CANCELLED,
                 final=True,
                 exit_code=137,
                 reason="The job was cancelled and its server terminated.",
@@ -366,11 +366,11 @@ def _await_host_keys(reach: SshAccess) -> HostKeys | None:
     return found
 
 
-def _state(status: Status | None, server: Server | None, *, waiting: bool) -> str:
+def _state(status: Status | None, server: Server | None, *, waiting: bool) -> State:
     if status is not None and status.final:
         return status.state
     if server is None:
-        return "waiting" if waiting else "lost"
+        return State.WAITING if waiting else State.LOST
     if server.state == "stopped":
-        return "stranded"
-    return "starting" if status is None else status.state
+        return State.STRANDED
+    return State.STARTING if status is None else status.state

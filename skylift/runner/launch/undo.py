@@ -12,6 +12,7 @@ from skylift.runner.errors import SKYLIFT_FAILED, SkyliftError
 from skylift.runner.job.outcome import INTERRUPTED
 from skylift.runner.job.record import Prefix
 from skylift.runner.job.server import Server
+from skylift.runner.job.states import State
 from skylift.runner.launch import server as launch
 from skylift.runner.remote.account import Account
 from skylift.runner.steps import in_thread, made
@@ -86,7 +87,7 @@ def write_off(account: Account, job: str, instance: str | None, *, interrupted: 
     """The final status of a job whose server was ended by its client before the program began."""
     status = {
         "job": job,
-        "state": "cancelled" if interrupted else "broken",
+        "state": State.CANCELLED if interrupted else State.BROKEN,
         "final": True,
         "instance": instance,
         "exit_code": INTERRUPTED if interrupted else SKYLIFT_FAILED,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from skylift.runner.job.server_record import Status
+from skylift.runner.job.states import State
 from skylift.runner.text.visible import visible
 from skylift.runner.watcher import Watcher
 
@@ -31,7 +32,7 @@ class Relocation:
         if status.checkpoint_refused and status.checkpoint_refused != self._refused:
             self._refused = status.checkpoint_refused
             self._watcher.note(f"The checkpoint is not taken, and the one before stays: {visible(self._refused)}")
-        if status.state == "interrupted" and self._left < attempt:
+        if status.state == State.INTERRUPTED and self._left < attempt:
             self._left = attempt
             self._watcher.note(f"The job has left {server}; another server goes on with it.")
         if attempt > self._attempt and status.started is not None:

@@ -1,0 +1,58 @@
+"""The states that a job can be in, as the server, `skylift ps` and an outcome say them."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class State(StrEnum):
+    """A state is a word, and may be compared with one."""
+
+    STARTING = "starting"
+    BOOTING = "booting"
+    UNPACKING = "unpacking"
+    ENVIRONMENT = "environment"
+    RUNNING = "running"
+    UPLOADING = "uploading"
+    INTERRUPTED = "interrupted"
+    WAITING = "waiting"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    OUT_OF_MEMORY = "out-of-memory"
+    TIMED_OUT = "timed-out"
+    IDLE = "idle"
+    CANCELLED = "cancelled"
+    REBOOTED = "rebooted"
+    ENVIRONMENT_FAILED = "environment-failed"
+    BROKEN = "broken"
+    LOST = "lost"
+    STRANDED = "stranded"
+    DAMAGED = "damaged"
+    DETACHED = "detached"
+
+
+UNDER_WAY = (
+    State.BOOTING,
+    State.UNPACKING,
+    State.ENVIRONMENT,
+    State.RUNNING,
+    State.UPLOADING,
+    State.INTERRUPTED,
+)
+"""What a server says before the job's end."""
+ENDED = (
+    State.SUCCEEDED,
+    State.FAILED,
+    State.OUT_OF_MEMORY,
+    State.TIMED_OUT,
+    State.IDLE,
+    State.CANCELLED,
+    State.REBOOTED,
+    State.ENVIRONMENT_FAILED,
+    State.BROKEN,
+)
+"""What it says at the end."""
+LISTED = (State.STARTING, *UNDER_WAY, State.WAITING, *ENDED, State.LOST, State.STRANDED, State.DAMAGED)
+"""What `skylift ps` says: `starting` before the server has a word, `waiting` for another server of a spot job, `lost`
+without a server and without an end, `stranded` with results on a stopped server's disk, `damaged` with a record that
+cannot be read. An outcome may also be `detached`: left running."""
