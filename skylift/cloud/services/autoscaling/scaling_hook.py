@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
@@ -16,6 +16,9 @@ from skylift.cloud.domain.scaling_group import LAUNCHING, TERMINATING, HookWait,
 from skylift.cloud.services.autoscaling.operation import GROUP, reads, writes
 from skylift.cloud.services.autoscaling.scaling_rules import changeable_group, invalid, require_group
 from skylift.cloud.store.database import Tx
+
+if TYPE_CHECKING:
+    from aws_shapes import autoscaling
 
 MOST_HOOKS = 50
 RESULTS = ("CONTINUE", "ABANDON")
@@ -25,13 +28,13 @@ SPEC = "LifecycleHookName LifecycleTransition NotificationMetadata HeartbeatTime
 Item = dict[str, Any]
 
 
-def put(tx: Tx, _caller: Caller, params: Any) -> Item:
+def put(tx: Tx, _caller: Caller, params: autoscaling.PutLifecycleHookType) -> autoscaling.PutLifecycleHookAnswer:
     group = changeable_group(tx, params["AutoScalingGroupName"])
     put_hook(tx, group.name, params)
     return {}
 
 
-def put_hook(tx: Tx, group: str, params: Any) -> None:
+def put_hook(tx: Tx, group: str, params: autoscaling.PutLifecycleHookType) -> None:
     """A hook as it is described; one that is there keeps what is not said anew."""
     before = tx.get(LifecycleHook, group=group, name=params["LifecycleHookName"])
     transition = params.get("LifecycleTransition") or (before.transition if before else None)
@@ -58,18 +61,22 @@ def put_hook(tx: Tx, group: str, params: Any) -> None:
     tx.add(changed)
 
 
-def describe(tx: Tx, _caller: Caller, params: Any) -> Item:
+def describe(
+    tx: Tx, _caller: Caller, params: autoscaling.DescribeLifecycleHooksType
+) -> autoscaling.DescribeLifecycleHooksAnswer:
     group = require_group(tx, params["AutoScalingGroupName"])
     names = params.get("LifecycleHookNames") or []
     hooks = tx.find(LifecycleHook, group=group.name)
     return {"LifecycleHooks": [_view(hook) for hook in hooks if not names or hook.name in names]}
 
 
-def types(_tx: Tx, _caller: Caller, _params: Any) -> Item:
+def types(_tx: Tx, _caller: Caller, _params: Any) -> autoscaling.DescribeLifecycleHookTypesAnswer:
     return {"LifecycleHookTypes": list(TRANSITIONS)}
 
 
-def delete(tx: Tx, _caller: Caller, params: Any) -> Item:
+def delete(
+    tx: Tx, _caller: Caller, params: autoscaling.DeleteLifecycleHookType
+) -> autoscaling.DeleteLifecycleHookAnswer:
     """Instances that wait for it go on, as its default says."""
     group = changeable_group(tx, params["AutoScalingGroupName"])
     hook = tx.get(LifecycleHook, group=group.name, name=params["LifecycleHookName"])
@@ -82,14 +89,18 @@ def delete(tx: Tx, _caller: Caller, params: Any) -> Item:
     return {}
 
 
-def heartbeat(tx: Tx, _caller: Caller, params: Any) -> Item:
+def heartbeat(
+    tx: Tx, _caller: Caller, params: autoscaling.RecordLifecycleActionHeartbeatType
+) -> autoscaling.RecordLifecycleActionHeartbeatAnswer:
     member, wait = _waiting(tx, params)
     later = min(tx.now + timedelta(seconds=wait.heartbeat), wait.last)
     _replace(tx, member, wait, replace(wait, deadline=later))
     return {}
 
 
-def complete(tx: Tx, _caller: Caller, params: Any) -> Item:
+def complete(
+    tx: Tx, _caller: Caller, params: autoscaling.CompleteLifecycleActionType
+) -> autoscaling.CompleteLifecycleActionAnswer:
     result = params["LifecycleActionResult"]
     if result not in RESULTS:
         raise invalid(f"LifecycleActionResult has to be one of {', '.join(RESULTS)}.")
@@ -98,7 +109,9 @@ def complete(tx: Tx, _caller: Caller, params: Any) -> Item:
     return {}
 
 
-def _waiting(tx: Tx, params: Any) -> tuple[ScalingMember, HookWait]:
+def _waiting(
+    tx: Tx, params: autoscaling.CompleteLifecycleActionType | autoscaling.RecordLifecycleActionHeartbeatType
+) -> tuple[ScalingMember, HookWait]:
     """The wait that a token, or the id of an instance, tells."""
     group = require_group(tx, params["AutoScalingGroupName"])
     name, token, instance_id = (params.get(key) for key in ("LifecycleHookName", "LifecycleActionToken", "InstanceId"))
@@ -123,7 +136,7 @@ def _over(wait: HookWait, name: str) -> HookWait:
     return replace(wait, result=wait.result or wait.default) if wait.hook == name else wait
 
 
-def _view(hook: LifecycleHook) -> Item:
+def _view(hook: LifecycleHook) -> autoscaling.LifecycleHook:
     return {
         "LifecycleHookName": hook.name,
         "AutoScalingGroupName": hook.group,

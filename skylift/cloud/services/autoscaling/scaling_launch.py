@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
@@ -22,6 +22,10 @@ from skylift.cloud.services.ec2.launch import refuse_other_architecture, run_ins
 from skylift.cloud.services.ec2.launch_template import template_of, version_of
 from skylift.cloud.services.ec2.launch_template_version import with_template
 from skylift.cloud.store.database import Tx
+
+if TYPE_CHECKING:
+    from aws_shapes import ec2
+
 
 ROLE = "AWSServiceRoleForAutoScaling"
 SESSION = "AutoScaling"
@@ -59,24 +63,26 @@ def launch(tx: Tx, caller: Caller, group: ScalingGroup, wanted: Wanted) -> Insta
     return tagged
 
 
-def request(tx: Tx, wanted: Wanted) -> dict[str, Any]:
+def request(tx: Tx, wanted: Wanted) -> ec2.RunInstancesRequest:
     """RunInstances' parameters. The subnet stands in the template's network interface, where that has one."""
     version = _version(tx, wanted.template)
-    spot = {"MaxPrice": wanted.max_price} if wanted.max_price else {}
-    interfaces = version.data.get("NetworkInterfaces")
-    return {
+    launch: ec2.RunInstancesRequest = {
         "LaunchTemplate": {"LaunchTemplateId": version.template_id, "Version": str(version.number)},
         "MinCount": 1,
         "MaxCount": 1,
-        **({"InstanceType": wanted.type} if wanted.type else {}),
-        **({"ImageId": wanted.image_id} if wanted.image_id else {}),
-        **({"InstanceMarketOptions": {"MarketType": "spot", "SpotOptions": spot}} if wanted.market == "spot" else {}),
-        **(
-            {"NetworkInterfaces": [{"DeviceIndex": 0, "SubnetId": wanted.subnet_id}]}
-            if interfaces
-            else {"SubnetId": wanted.subnet_id}
-        ),
     }
+    if wanted.type:
+        launch["InstanceType"] = wanted.type
+    if wanted.image_id:
+        launch["ImageId"] = wanted.image_id
+    if wanted.market == "spot":
+        spot: ec2.SpotMarketOptions = {"MaxPrice": wanted.max_price} if wanted.max_price else {}
+        launch["InstanceMarketOptions"] = {"MarketType": "spot", "SpotOptions": spot}
+    if version.data.get("NetworkInterfaces"):
+        launch["NetworkInterfaces"] = [{"DeviceIndex": 0, "SubnetId": wanted.subnet_id}]
+    else:
+        launch["SubnetId"] = wanted.subnet_id
+    return launch
 
 
 def end(tx: Tx, instance_id: str) -> None:
@@ -111,7 +117,11 @@ def check_template(tx: Tx, caller: Caller, spec: dict[str, str], kind: str = "",
     """Raises ValidationError where nothing could be launched from the template as it is."""
     try:
         _version(tx, spec)
-        data, _ = with_template(tx, {"LaunchTemplate": {**spec, "LaunchTemplateName": None}})
+        by_id: ec2.LaunchTemplateSpecification = {
+            "LaunchTemplateId": spec["LaunchTemplateId"],
+            "Version": spec["Version"],
+        }
+        data, _ = with_template(tx, {"LaunchTemplate": by_id, "MinCount": 1, "MaxCount": 1})
         image_id = image_id or data.get("ImageId", "")
         kind = kind or data.get("InstanceType", "")
         if not image_id or not kind:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
-from typing import Any, cast, get_args
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 from skylift.cloud.domain.alarm import Alarm, AlarmState, Missing
 from skylift.cloud.domain.error import ServiceError
@@ -18,13 +18,16 @@ from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.metric import Metric
 from skylift.cloud.services.api.dimension import dimensions
 from skylift.cloud.services.api.iam_rules import request_tags, tag_list
-from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.api.operation import Check, Nothing
 from skylift.cloud.services.api.page_token import after, leads_to
 from skylift.cloud.services.cloudwatch.alarm_action import check_action, needed_for
 from skylift.cloud.services.cloudwatch.metric import metric_view
 from skylift.cloud.services.cloudwatch.operation import DIMENSIONS, reads, writes
 from skylift.cloud.store.alarm import change_state, note
 from skylift.cloud.store.database import Tx
+
+if TYPE_CHECKING:
+    from aws_shapes import cloudwatch
 
 COMPARISONS = (
     "GreaterThanOrEqualToThreshold",
@@ -39,7 +42,7 @@ MOST_TAGS = 50
 ACTIONS = ("OKActions", "AlarmActions", "InsufficientDataActions")
 
 
-def put(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def put(tx: Tx, caller: Caller, params: cloudwatch.PutMetricAlarmInput) -> Nothing:
     asked = _checked(tx, caller, params)
     before = tx.get(Alarm, name=params["AlarmName"])
     configured: dict[str, Any] = {
@@ -64,7 +67,7 @@ def put(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     return {}
 
 
-def _checked(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def _checked(tx: Tx, caller: Caller, params: cloudwatch.PutMetricAlarmInput) -> dict[str, Any]:
     """What is watched, by the noun's field names."""
     for member in ("MetricName", "Namespace", "Statistic", "Period", "EvaluationPeriods", "Threshold"):
         if member not in params:
@@ -92,8 +95,8 @@ def _checked(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     if missing not in (None, *get_args(Missing)):
         raise ServiceError("ValidationError", f"TreatMissingData must be one of {', '.join(get_args(Missing))}.")
     metric = Metric(params["Namespace"], params["MetricName"], dimensions(params, ""))
-    for name in ACTIONS:
-        for arn in params.get(name, []):
+    for arns in _actions(params).values():
+        for arn in arns:
             check_action(tx, caller, arn, metric)
     return {
         "namespace": metric.namespace,
@@ -115,7 +118,7 @@ def _note_configuration(tx: Tx, alarm: Alarm, kind: str, summary: str) -> None:
     note(tx, alarm.name, "ConfigurationUpdate", summary[:255], json.dumps(content)[:4095])
 
 
-def describe(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def describe(tx: Tx, caller: Caller, params: cloudwatch.DescribeAlarmsInput) -> cloudwatch.DescribeAlarmsOutput:
     if params.get("AlarmNames") and params.get("AlarmNamePrefix"):
         raise ServiceError("ValidationError", "AlarmNames and AlarmNamePrefix cannot be used together.")
     if "MetricAlarm" not in params.get("AlarmTypes", ["MetricAlarm"]):
@@ -130,7 +133,7 @@ def describe(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     return {"MetricAlarms": [view(caller, alarm) for alarm in chosen[:size]], "CompositeAlarms": [], **token}
 
 
-def _matches(alarm: Alarm, params: Any) -> bool:
+def _matches(alarm: Alarm, params: cloudwatch.DescribeAlarmsInput) -> bool:
     prefix = params.get("ActionPrefix", "")
     arns = (*alarm.ok_actions, *alarm.alarm_actions, *alarm.insufficient_data_actions)
     return (
@@ -141,7 +144,9 @@ def _matches(alarm: Alarm, params: Any) -> bool:
     )
 
 
-def describe_for_metric(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def describe_for_metric(
+    tx: Tx, caller: Caller, params: cloudwatch.DescribeAlarmsForMetricInput
+) -> cloudwatch.DescribeAlarmsForMetricOutput:
     metric = Metric(params["Namespace"], params["MetricName"], dimensions(params, ""))
     found = [
         alarm
@@ -154,7 +159,7 @@ def describe_for_metric(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     return {"MetricAlarms": [view(caller, alarm) for alarm in found]}
 
 
-def set_state(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def set_state(tx: Tx, _caller: Caller, params: cloudwatch.SetAlarmStateInput) -> Nothing:
     """Until the next evaluation. What it asks for in that state is done."""
     alarm = _required(tx, params["AlarmName"])
     data = params.get("StateReasonData")
@@ -167,7 +172,7 @@ def set_state(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     return {}
 
 
-def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def delete(tx: Tx, _caller: Caller, params: cloudwatch.DeleteAlarmsInput) -> Nothing:
     """Names of alarms that are not there are passed over, as CloudWatch does it where others are."""
     for name in dict.fromkeys(params["AlarmNames"]):
         alarm = tx.get(Alarm, name=name)
@@ -177,15 +182,17 @@ def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     return {}
 
 
-def enable_actions(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def enable_actions(tx: Tx, _caller: Caller, params: cloudwatch.EnableAlarmActionsInput) -> Nothing:
     return _switch_actions(tx, params, on=True)
 
 
-def disable_actions(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def disable_actions(tx: Tx, _caller: Caller, params: cloudwatch.DisableAlarmActionsInput) -> Nothing:
     return _switch_actions(tx, params, on=False)
 
 
-def _switch_actions(tx: Tx, params: Any, *, on: bool) -> dict[str, Any]:
+def _switch_actions(
+    tx: Tx, params: cloudwatch.DisableAlarmActionsInput | cloudwatch.EnableAlarmActionsInput, *, on: bool
+) -> Nothing:
     for name in dict.fromkeys(params["AlarmNames"]):
         alarm = tx.get(Alarm, name=name)
         if alarm is not None:
@@ -193,23 +200,25 @@ def _switch_actions(tx: Tx, params: Any, *, on: bool) -> dict[str, Any]:
     return {}
 
 
-def list_tags(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def list_tags(
+    tx: Tx, caller: Caller, params: cloudwatch.ListTagsForResourceInput
+) -> cloudwatch.ListTagsForResourceOutput:
     return {"Tags": tag_list(_by_arn(tx, caller, params["ResourceARN"]).tags)}
 
 
-def tag(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def tag(tx: Tx, caller: Caller, params: cloudwatch.TagResourceInput) -> cloudwatch.TagResourceOutput:
     alarm = _by_arn(tx, caller, params["ResourceARN"])
     tx.save(replace(alarm, tags=_with_tags(alarm.tags, params["Tags"])))
     return {}
 
 
-def untag(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def untag(tx: Tx, caller: Caller, params: cloudwatch.UntagResourceInput) -> cloudwatch.UntagResourceOutput:
     alarm = _by_arn(tx, caller, params["ResourceARN"])
     tx.save(replace(alarm, tags={key: value for key, value in alarm.tags.items() if key not in params["TagKeys"]}))
     return {}
 
 
-def _with_tags(tags: dict[str, str], pairs: Iterable[dict[str, str]]) -> dict[str, str]:
+def _with_tags(tags: dict[str, str], pairs: Iterable[cloudwatch.Tag]) -> dict[str, str]:
     added = {pair["Key"]: pair["Value"] for pair in pairs}
     if any(key.lower().startswith("aws:") for key in added):
         raise ServiceError("InvalidParameterValue", "Tag keys that begin with aws: are reserved for system use.")
@@ -218,14 +227,7 @@ def _with_tags(tags: dict[str, str], pairs: Iterable[dict[str, str]]) -> dict[st
     return {**tags, **added}
 
 
-def view(caller: Caller, alarm: Alarm) -> dict[str, Any]:
-    optional = {
-        "AlarmDescription": alarm.description,
-        "StateReasonData": alarm.reason_data,
-        "Unit": alarm.unit,
-        "DatapointsToAlarm": alarm.datapoints,
-        "TreatMissingData": alarm.missing,
-    }
+def view(caller: Caller, alarm: Alarm) -> cloudwatch.MetricAlarm:
     return {
         "AlarmName": alarm.name,
         "AlarmArn": arn_of(caller, alarm.name),
@@ -244,7 +246,11 @@ def view(caller: Caller, alarm: Alarm) -> dict[str, Any]:
         "EvaluationPeriods": alarm.periods,
         "Threshold": alarm.threshold,
         "ComparisonOperator": alarm.comparison,
-        **{name: value for name, value in optional.items() if value is not None},
+        **({"AlarmDescription": alarm.description} if alarm.description is not None else {}),
+        **({"StateReasonData": alarm.reason_data} if alarm.reason_data is not None else {}),
+        **({"Unit": alarm.unit} if alarm.unit is not None else {}),
+        **({"DatapointsToAlarm": alarm.datapoints} if alarm.datapoints is not None else {}),
+        **({"TreatMissingData": alarm.missing} if alarm.missing is not None else {}),
     }
 
 
@@ -271,7 +277,7 @@ def _required(tx: Tx, name: str) -> Alarm:
 # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoncloudwatch.html
 
 
-def on_put(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+def on_put(tx: Tx, caller: Caller, params: cloudwatch.PutMetricAlarmInput) -> Iterator[Check]:
     """Whoever makes an alarm has it act, and must be allowed to do so themselves. Tags are for new ones only.
 
     https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html ("Tags")
@@ -279,9 +285,18 @@ def on_put(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
     yield _check(tx, caller, "PutMetricAlarm", params["AlarmName"], request_tags(params))
     if params.get("Tags") and tx.get(Alarm, name=params["AlarmName"]) is None:
         yield _check(tx, caller, "TagResource", params["AlarmName"], request_tags(params))
-    for name in ACTIONS:
-        for arn in params.get(name, []):
+    for arns in _actions(params).values():
+        for arn in arns:
             yield from needed_for(tx, caller, arn, params)
+
+
+def _actions(params: cloudwatch.PutMetricAlarmInput) -> dict[str, list[str]]:
+    """What an alarm does, by the members that say when."""
+    return {
+        "OKActions": params.get("OKActions", []),
+        "AlarmActions": params.get("AlarmActions", []),
+        "InsufficientDataActions": params.get("InsufficientDataActions", []),
+    }
 
 
 def on_alarm(action: str) -> Any:

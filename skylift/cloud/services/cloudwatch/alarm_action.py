@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.alarm import Alarm, DueAction
 from skylift.cloud.domain.error import ServiceError
@@ -18,6 +18,9 @@ from skylift.cloud.domain.scaling_policy import ScalingPolicy
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.api.scaling_check import check_of
 from skylift.cloud.store.database import Tx
+
+if TYPE_CHECKING:
+    from aws_shapes import cloudwatch
 
 _OF_SCALING = "arn:aws:autoscaling:"
 _TO_INSTANCE = re.compile("arn:aws:automate:([a-z0-9-]+):ec2:(stop|terminate|reboot)")
@@ -57,7 +60,7 @@ def is_of_scaling(arn: str) -> bool:
     return arn.startswith(_OF_SCALING)
 
 
-def needed_for(tx: Tx, caller: Caller, arn: str, params: Any) -> Iterator[Check]:
+def needed_for(tx: Tx, caller: Caller, arn: str, params: cloudwatch.PutMetricAlarmInput) -> Iterator[Check]:
     policy = tx.get(ScalingPolicy, arn=arn)
     if policy is not None:
         yield check_of(tx, caller, "ExecutePolicy", policy.group)

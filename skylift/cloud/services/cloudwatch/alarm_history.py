@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
@@ -12,10 +12,15 @@ from skylift.cloud.services.cloudwatch.operation import reads
 from skylift.cloud.store.alarm import history
 from skylift.cloud.store.database import Tx
 
+if TYPE_CHECKING:
+    from aws_shapes import cloudwatch
+
 PAGE = 100
 
 
-def describe(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def describe(
+    tx: Tx, _caller: Caller, params: cloudwatch.DescribeAlarmHistoryInput
+) -> cloudwatch.DescribeAlarmHistoryOutput:
     if "MetricAlarm" not in params.get("AlarmTypes", ["MetricAlarm"]):
         return {"AlarmHistoryItems": []}
     between = (params.get("StartDate"), params.get("EndDate"))
@@ -29,7 +34,7 @@ def describe(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     if not ascending:
         items.reverse()
     size = params.get("MaxRecords", PAGE)
-    shown = [
+    shown: list[cloudwatch.AlarmHistoryItem] = [
         {
             "AlarmName": one.alarm,
             "AlarmType": "MetricAlarm",

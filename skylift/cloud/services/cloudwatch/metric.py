@@ -9,17 +9,20 @@ import math
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.metric import STATISTICS, Filter, Metric, Point, Summary, Wanted
 from skylift.cloud.services.api.dimension import dimensions
-from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.api.operation import Check, Nothing
 from skylift.cloud.services.api.page_token import after, leads_to
 from skylift.cloud.services.cloudwatch.operation import DIMENSIONS, below, reads, writes
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.metric import LISTED, metrics, record, summaries
+
+if TYPE_CHECKING:
+    from aws_shapes import cloudwatch
 
 MOST_METRICS = 1000
 MOST_VALUES = 150
@@ -32,7 +35,7 @@ RECENTLY = 3 * 3600
 LARGEST = 2.0**360
 
 
-def put(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def put(tx: Tx, _caller: Caller, params: cloudwatch.PutMetricDataInput) -> Nothing:
     namespace = params["Namespace"]
     if namespace.startswith("AWS/"):
         raise invalid("The value AWS/ for parameter Namespace is invalid.")
@@ -115,7 +118,7 @@ def _positive(value: float, place: str) -> float:
     return value
 
 
-def list_metrics(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def list_metrics(tx: Tx, _caller: Caller, params: cloudwatch.ListMetricsInput) -> cloudwatch.ListMetricsOutput:
     wanted = Filter(
         params.get("Namespace"),
         params.get("MetricName"),
@@ -129,7 +132,9 @@ def list_metrics(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     }
 
 
-def statistics(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def statistics(
+    tx: Tx, _caller: Caller, params: cloudwatch.GetMetricStatisticsInput
+) -> cloudwatch.GetMetricStatisticsOutput:
     period = checked_period(params["Period"], "Period")
     names = params.get("Statistics", [])
     if not names:
@@ -149,8 +154,9 @@ def statistics(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     return {"Label": metric.name, "Datapoints": [_datapoint(point, names) for point in points]}
 
 
-def _datapoint(point: Point, names: Iterable[str]) -> dict[str, Any]:
-    statistics = {name: point.summary.statistic(name) for name in names}
+def _datapoint(point: Point, names: Iterable[str]) -> cloudwatch.Datapoint:
+    # The members of a datapoint are called what the statistics are.
+    statistics = cast("cloudwatch.Datapoint", {name: point.summary.statistic(name) for name in names})
     return {"Timestamp": moment(point.at), **statistics, "Unit": point.unit}
 
 
@@ -168,8 +174,8 @@ def checked_period(period: int, parameter: str) -> int:
     raise invalid(f"The parameter {parameter} must be 1, 5, 10, 20, 30 or a multiple of 60.")
 
 
-def metric_view(metric: Metric) -> dict[str, Any]:
-    named = [{"Name": name, "Value": value} for name, value in metric.dimensions]
+def metric_view(metric: Metric) -> cloudwatch.Metric:
+    named: list[cloudwatch.Dimension] = [{"Name": name, "Value": value} for name, value in metric.dimensions]
     return {"Namespace": metric.namespace, "MetricName": metric.name, "Dimensions": named}
 
 
@@ -199,7 +205,7 @@ def valid_statistic(name: str, place: str) -> str:
 # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoncloudwatch.html
 
 
-def on_namespace(_tx: Tx, _caller: Caller, params: Any) -> Iterator[Check]:
+def on_namespace(_tx: Tx, _caller: Caller, params: cloudwatch.PutMetricDataInput) -> Iterator[Check]:
     yield Check("cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": params["Namespace"]})
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import defaultdict
-from typing import Any
+from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
@@ -17,12 +17,15 @@ from skylift.cloud.services.cloudwatch.operation import DIMENSIONS, below, reads
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.metric import summaries
 
+if TYPE_CHECKING:
+    from aws_shapes import cloudwatch
+
 MOST_QUERIES = 500
 MOST_POINTS = 100_800
 _ID = re.compile("[a-z][a-zA-Z0-9_]*")
 
 
-def get(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def get(tx: Tx, _caller: Caller, params: cloudwatch.GetMetricDataInput) -> cloudwatch.GetMetricDataOutput:
     queries = params["MetricDataQueries"]
     if not 0 < len(queries) <= MOST_QUERIES:
         raise _invalid(f"The collection MetricDataQueries must have a size between 1 and {MOST_QUERIES}.")
@@ -38,7 +41,7 @@ def get(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     if start >= end:
         raise _invalid("The parameter StartTime must be less than the parameter EndTime.")
     descending = params.get("ScanBy", "TimestampDescending") == "TimestampDescending"
-    results = []
+    results: list[cloudwatch.MetricDataResult] = []
     for number, query in enumerate(queries, 1):
         found = list(_series(tx, query, f"MetricDataQueries.member.{number}", start, end))
         if query.get("ReturnData", True):
@@ -46,7 +49,9 @@ def get(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     return _page(results, params)
 
 
-def _series(tx: Tx, query: Any, place: str, start: float, end: float) -> list[dict[str, Any]]:
+def _series(
+    tx: Tx, query: cloudwatch.MetricDataQuery, place: str, start: float, end: float
+) -> list[cloudwatch.MetricDataResult]:
     """What a query finds: a series for each unit that the metric was told in, an empty one for none."""
     if "MetricStat" not in query:
         raise _invalid(f"The parameter {place}.MetricStat is required: this cloud evaluates no expressions.")
@@ -74,13 +79,15 @@ def _series(tx: Tx, query: Any, place: str, start: float, end: float) -> list[di
     ]
 
 
-def _ordered(series: dict[str, Any], descending: bool) -> dict[str, Any]:
+def _ordered(series: cloudwatch.MetricDataResult, descending: bool) -> cloudwatch.MetricDataResult:
     if not descending:
         return series
     return {**series, "Timestamps": series["Timestamps"][::-1], "Values": series["Values"][::-1]}
 
 
-def _page(results: list[dict[str, Any]], params: Any) -> dict[str, Any]:
+def _page(
+    results: list[cloudwatch.MetricDataResult], params: cloudwatch.GetMetricDataInput
+) -> cloudwatch.GetMetricDataOutput:
     """As many data points as are asked for; the token counts those that there were before."""
     most = params.get("MaxDatapoints", MOST_POINTS)
     if not 0 < most <= MOST_POINTS:
@@ -89,11 +96,16 @@ def _page(results: list[dict[str, Any]], params: Any) -> dict[str, Any]:
     if not re.fullmatch("[0-9]{1,9}", text):
         raise ServiceError("InvalidNextToken", "The specified next token is of another operation.")
     skipped, end = int(text), int(text) + most
-    chosen, before = [], 0
+    chosen: list[cloudwatch.MetricDataResult] = []
+    before = 0
     for series in results:
         last = before + len(series["Values"])
         part = slice(max(0, skipped - before), max(0, end - before))
-        taken = {**series, "Timestamps": series["Timestamps"][part], "Values": series["Values"][part]}
+        taken: cloudwatch.MetricDataResult = {
+            **series,
+            "Timestamps": series["Timestamps"][part],
+            "Values": series["Values"][part],
+        }
         if last > end:
             taken["StatusCode"] = "PartialData"
         if taken["Values"] or not skipped:

@@ -6,7 +6,7 @@ https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/block-device-mapping-concept
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
@@ -27,11 +27,21 @@ from skylift.cloud.services.ebs.volume_making import (
 from skylift.cloud.services.ebs.volume_type import Speed, refuse_size, speed
 from skylift.cloud.store.database import Tx
 
+if TYPE_CHECKING:
+    from aws_shapes import ec2
+
+
 MOST = 28
 """How many volumes an instance may have, the root volume among them."""
 
 
-def wanted_devices(tx: Tx, image: Image, mappings: list[dict[str, Any]]) -> list[BlockDevice]:
+class Mapped(TypedDict):
+    """What a request has that says which volumes an instance is to have."""
+
+    BlockDeviceMappings: NotRequired[list[ec2.BlockDeviceMapping]]
+
+
+def wanted_devices(tx: Tx, image: Image, mappings: list[ec2.BlockDeviceMapping]) -> list[BlockDevice]:
     """The root volume first. Raises where a mapping cannot be carried out."""
     devices = {one.device: one for one in devices_of(image)}
     seen: set[str] = set()
@@ -55,12 +65,13 @@ def wanted_devices(tx: Tx, image: Image, mappings: list[dict[str, Any]]) -> list
     return list(devices.values())
 
 
-def checks(tx: Tx, caller: Caller, image: Image | None, zone: str | None, params: Any) -> Iterator[Check]:
+def checks(tx: Tx, caller: Caller, image: Image | None, zone: str | None, params: Mapped) -> Iterator[Check]:
     """May each of the volumes be made by a launch, and of its snapshot?"""
-    mappings = {one.get("DeviceName"): one for one in params.get("BlockDeviceMappings") or []}
+    mappings = {one.get("DeviceName", ""): one for one in params.get("BlockDeviceMappings") or []}
     devices = {one.device: one for one in devices_of(image)} if image else {}
     for name in dict.fromkeys((*devices, *mappings)):
-        mapping, device = mappings.get(name, {}), devices.get(name)
+        mapping: ec2.BlockDeviceMapping = mappings.get(name, {})
+        device = devices.get(name)
         if "NoDevice" in mapping:
             continue
         asked = mapping.get("Ebs") or {}
@@ -80,7 +91,7 @@ def checks(tx: Tx, caller: Caller, image: Image | None, zone: str | None, params
             yield on_row(tx, caller, "ec2:RunInstances", Snapshot, asked["SnapshotId"])
 
 
-def _root(image: Image, below: BlockDevice, asked: dict[str, Any]) -> BlockDevice:
+def _root(image: Image, below: BlockDevice, asked: ec2.EbsBlockDevice) -> BlockDevice:
     """For a root volume, size, type and what becomes of it at the end can be changed, not the snapshot."""
     size = asked.get("VolumeSize", below.size_gib)
     if size < image.size_gib:
@@ -97,7 +108,7 @@ def _root(image: Image, below: BlockDevice, asked: dict[str, Any]) -> BlockDevic
     return BlockDevice(ROOT_DEVICE, size, kind, iops, throughput, image.snapshot_id, ends, bounded)
 
 
-def _data(tx: Tx, name: str, below: BlockDevice | None, asked: dict[str, Any]) -> BlockDevice:
+def _data(tx: Tx, name: str, below: BlockDevice | None, asked: ec2.EbsBlockDevice) -> BlockDevice:
     snapshot_id = asked.get("SnapshotId") or (below.snapshot_id if below else None)
     size = _size(tx, below, asked)
     kind = asked.get("VolumeType") or (below.type if below else DEFAULT_TYPE)
@@ -107,17 +118,17 @@ def _data(tx: Tx, name: str, below: BlockDevice | None, asked: dict[str, Any]) -
     return BlockDevice(name, size, kind, iops, throughput, snapshot_id, ends)
 
 
-def _size(tx: Tx, below: BlockDevice | None, asked: dict[str, Any]) -> int:
+def _size(tx: Tx, below: BlockDevice | None, asked: ec2.EbsBlockDevice) -> int:
     if asked.get("SnapshotId") or below is None or below.snapshot_id is None:
         return wanted_size(tx, asked.get("SnapshotId"), asked.get("VolumeSize", below.size_gib if below else None))
     # Of an image that is being made, the snapshot is not there yet.
-    size: int = asked.get("VolumeSize", below.size_gib)
+    size = asked.get("VolumeSize", below.size_gib)
     snapshot = tx.get(Snapshot, id=below.snapshot_id)
     refuse_smaller(size, below.snapshot_id, snapshot.size_gib if snapshot else below.size_gib)
     return size
 
 
-def _speed(kind: str, size: int, below: BlockDevice | None, asked: dict[str, Any]) -> Speed:
+def _speed(kind: str, size: int, below: BlockDevice | None, asked: ec2.EbsBlockDevice) -> Speed:
     same = below is not None and below.type == kind and kind != "gp2"
     return speed(
         kind,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.connect import SessionKey
 from skylift.cloud.domain.error import ServiceError
@@ -21,10 +21,15 @@ from skylift.cloud.services.ec2 import keypair
 from skylift.cloud.store.connect import forget_expired
 from skylift.cloud.store.database import Tx
 
+if TYPE_CHECKING:
+    from aws_shapes import ec2_instance_connect
+
 GOOD_FOR = timedelta(seconds=60)
 
 
-def send_ssh_public_key(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def send_ssh_public_key(
+    tx: Tx, caller: Caller, params: ec2_instance_connect.SendSSHPublicKeyRequest
+) -> ec2_instance_connect.SendSSHPublicKeyResponse:
     """The key lets its owner in from now on for 60 seconds; a session that has begun by then goes on.
 
     Raises EC2InstanceNotFoundException, EC2InstanceStateInvalidException, InvalidArgsException.
@@ -47,7 +52,7 @@ def send_ssh_public_key(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     return {"RequestId": caller.request_id, "Success": True}
 
 
-def checks(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+def checks(tx: Tx, caller: Caller, params: ec2_instance_connect.SendSSHPublicKeyRequest) -> Iterator[Check]:
     instance = tx.get(Instance, id=params["InstanceId"])
     context = {"ec2:Region": caller.region, **(of_row(tx, caller, instance) if instance else {})}
     context["ec2:osuser"] = params["InstanceOSUser"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.instance import Instance
@@ -11,6 +11,9 @@ from skylift.cloud.services.api.instance_type import instance_type
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.page import Limits
 from skylift.cloud.store.database import Tx
+
+if TYPE_CHECKING:
+    from aws_shapes import ec2
 
 LISTING = Listing(
     Instance,
@@ -22,7 +25,9 @@ LISTING = Listing(
 )
 
 
-def describe(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def describe(
+    tx: Tx, _caller: Caller, params: ec2.DescribeInstanceCreditSpecificationsRequest
+) -> ec2.DescribeInstanceCreditSpecificationsResult:
     """Without ids, those that are `unlimited` alone."""
     items = [_view(row) for row in LISTING.rows(tx, params)]
     if not params.get("InstanceIds"):
@@ -31,7 +36,7 @@ def describe(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     return {"InstanceCreditSpecifications": shown.items, **shown.next}
 
 
-def _view(instance: Instance) -> dict[str, str]:
+def _view(instance: Instance) -> ec2.InstanceCreditSpecification:
     burstable = instance_type(instance.type).burstable
     return {"InstanceId": instance.id, "CpuCredits": "unlimited" if burstable else "standard"}
 

@@ -5,10 +5,10 @@ https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/dedicated-hosts-overview.htm
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from skylift.catalogue import InstanceType, types
 from skylift.cloud.domain.dedicated_host import DedicatedHost
@@ -30,7 +30,9 @@ from skylift.cloud.services.ec2.instance_type import is_offered
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.dedicated_host import on_host
 
-Item = dict[str, Any]
+if TYPE_CHECKING:
+    from aws_shapes import ec2
+
 
 REMEMBERED = timedelta(hours=1)
 """How long a released host is still described."""
@@ -62,7 +64,7 @@ LISTING = Listing(
 )
 
 
-def allocate(tx: Tx, caller: Caller, params: Any) -> Item:
+def allocate(tx: Tx, caller: Caller, params: ec2.AllocateHostsRequest) -> ec2.AllocateHostsResult:
     made_before = result_of(tx, "AllocateHosts", params)
     if made_before:
         return {"HostIds": made_before.split()}
@@ -93,28 +95,27 @@ def allocate(tx: Tx, caller: Caller, params: Any) -> Item:
     return {"HostIds": [host.id for host in hosts]}
 
 
-def describe(tx: Tx, caller: Caller, params: Any) -> Item:
+def describe(tx: Tx, caller: Caller, params: ec2.DescribeHostsRequest) -> ec2.DescribeHostsResult:
     shown = LISTING.describe(tx, params, lambda host: view(tx, host, caller))
     return {"Hosts": shown.items, **shown.next}
 
 
-def modify(tx: Tx, _caller: Caller, params: Any) -> Item:
+def modify(tx: Tx, _caller: Caller, params: ec2.ModifyHostsRequest) -> ec2.ModifyHostsResult:
     """Each by itself: what cannot be changed is answered beside what was."""
     refuse_other_values(params, NEUTRAL)
-    changes: Item = {}
-    if params.get("AutoPlacement"):
-        changes["auto_placement"] = _switch(params["AutoPlacement"])
-    if params.get("InstanceFamily") or params.get("InstanceType"):
-        changes["family"], changes["type"] = _wanted(params)
-    if not changes:
+    auto = _switch(params["AutoPlacement"]) if params.get("AutoPlacement") else None
+    wanted = _wanted(params) if params.get("InstanceFamily") or params.get("InstanceType") else None
+    if auto is None and wanted is None:
         raise missing("autoPlacement, instanceFamily or instanceType")
 
     def change(host: DedicatedHost) -> ServiceError | None:
         if host.released:
             return _not_available(host)
         there = on_host(tx, host.id)
-        after = replace(host, **changes)
-        if there and "family" in changes and not _takes_all(after, there):
+        after = host if auto is None else replace(host, auto_placement=auto)
+        if wanted is not None:
+            after = replace(after, family=wanted[0], type=wanted[1])
+        if there and wanted is not None and not _takes_all(after, there):
             return ServiceError(
                 "Client.InvalidHostConfiguration",
                 f"The Dedicated Host '{host.id}' has instances that are not of this type.",
@@ -122,10 +123,10 @@ def modify(tx: Tx, _caller: Caller, params: Any) -> Item:
         tx.save(after)
         return None
 
-    return _each(tx, params, change)
+    return {**_each(tx, params, change)}
 
 
-def release(tx: Tx, _caller: Caller, params: Any) -> Item:
+def release(tx: Tx, _caller: Caller, params: ec2.ReleaseHostsRequest) -> ec2.ReleaseHostsResult:
     """What runs on it has to be off before. An instance that was stopped on it needs another one to start again."""
 
     def let_go(host: DedicatedHost) -> ServiceError | None:
@@ -139,7 +140,7 @@ def release(tx: Tx, _caller: Caller, params: Any) -> Item:
         tx.save(replace(host, released=tx.now))
         return None
 
-    return _each(tx, params, let_go)
+    return {**_each(tx, params, let_go)}
 
 
 def forget_released(tx: Tx) -> None:
@@ -148,7 +149,7 @@ def forget_released(tx: Tx) -> None:
             tx.remove(host)
 
 
-def check_allocate(_tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+def check_allocate(_tx: Tx, caller: Caller, params: ec2.AllocateHostsRequest) -> Iterator[Check]:
     more = {
         "ec2:AutoPlacement": params.get("AutoPlacement") or "on",
         "ec2:InstanceType": params.get("InstanceType") or params.get("InstanceFamily") or "",
@@ -170,7 +171,7 @@ def room_on(tx: Tx, host: DedicatedHost, kind: InstanceType) -> int:
     return max(0, (_total(host) - _used(on_host(tx, host.id))) // kind.vcpus)
 
 
-def view(tx: Tx, host: DedicatedHost, caller: Caller) -> Item:
+def view(tx: Tx, host: DedicatedHost, caller: Caller) -> ec2.Host:
     there = on_host(tx, host.id)
     kinds = [types()[host.type]] if host.type else _of_family(host.family)
     total, used = _total(host), _used(there)
@@ -212,22 +213,23 @@ def view(tx: Tx, host: DedicatedHost, caller: Caller) -> Item:
     }
 
 
-def _wanted(params: Any) -> tuple[str, str | None]:
+def _wanted(params: ec2.AllocateHostsRequest | ec2.ModifyHostsRequest) -> tuple[str, str | None]:
     """The family, and the type if there is to be one only."""
     family, kind = params.get("InstanceFamily"), params.get("InstanceType")
     if family and kind:
         raise combination("The parameter instanceFamily cannot be used with the parameter instanceType")
-    if not family and not kind:
-        raise missing("instanceType or instanceFamily")
     if kind:
-        family = instance_type(kind).family
-        if types()[kind] not in _of_family(family):
+        found = instance_type(kind).family
+        if types()[kind] not in _of_family(found):
             raise _unsupported(kind)
-    elif not any(one.family == family for one in types().values()):
+        return found, kind
+    if not family:
+        raise missing("instanceType or instanceFamily")
+    if not any(one.family == family for one in types().values()):
         raise invalid(f"Invalid value '{family}' for InstanceFamily.")
-    elif not _of_family(family):
+    if not _of_family(family):
         raise _unsupported(family)
-    return family, kind
+    return family, None
 
 
 def _of_family(family: str) -> list[InstanceType]:
@@ -250,8 +252,17 @@ def _takes_all(host: DedicatedHost, there: list[Instance]) -> bool:
     return all(takes(host, types()[one.type]) for one in there) and _used(there) <= _total(host)
 
 
-def _each(tx: Tx, params: Any, act: Any) -> Item:
-    done, failed = [], []
+Act = Callable[[DedicatedHost], ServiceError | None]
+
+
+class _Done(TypedDict):
+    Successful: list[str]
+    Unsuccessful: list[ec2.UnsuccessfulItem]
+
+
+def _each(tx: Tx, params: ec2.ModifyHostsRequest | ec2.ReleaseHostsRequest, act: Act) -> _Done:
+    done: list[str] = []
+    failed: list[ec2.UnsuccessfulItem] = []
     for host in require_all(tx, DedicatedHost, params["HostIds"]):
         error = act(host)
         if error is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
@@ -19,6 +19,9 @@ from skylift.cloud.services.api.tag import tag_list
 from skylift.cloud.services.ebs.image_device import ROOT_DEVICE, devices_of
 from skylift.cloud.services.ec2.image_aliases import AMAZON, OWNERS, by_name
 from skylift.cloud.store.database import Tx
+
+if TYPE_CHECKING:
+    from aws_shapes import ec2
 
 LISTING = Listing(
     Image,
@@ -82,10 +85,10 @@ def register_image(tx: Tx, image: Image) -> None:
         tx.save(replace(image, tags=known.tags))
 
 
-def view(image: Image, owner: str, region: str) -> dict[str, Any]:
+def view(image: Image, owner: str, region: str) -> ec2.Image:
     """`owner` owns what this cloud made; what it provides stands for Amazon's own, also in whose it is."""
     provided, failed = image.owner == "amazon", image.state == "failed"
-    launched = {} if provided or image.last_launched is None else {"LastLaunchedTime": spelled(image.last_launched)}
+    launched = None if provided else image.last_launched
     return {
         "ImageId": image.id,
         "Name": image.name,
@@ -102,7 +105,7 @@ def view(image: Image, owner: str, region: str) -> dict[str, Any]:
         "CreationDate": spelled(image.created),
         **({"DeprecationTime": spelled(image.deprecates)} if image.deprecates else {}),
         "DeregistrationProtection": image.protection,
-        **launched,
+        **({"LastLaunchedTime": spelled(launched)} if launched else {}),
         "Architecture": image.architecture,
         "PlatformDetails": "Linux/UNIX",
         "UsageOperation": "RunInstances",
@@ -117,7 +120,7 @@ def view(image: Image, owner: str, region: str) -> dict[str, Any]:
     }
 
 
-def mapping_view(device: BlockDevice) -> dict[str, Any]:
+def mapping_view(device: BlockDevice) -> ec2.BlockDeviceMapping:
     """As images show it."""
     return {
         "DeviceName": device.device,
@@ -132,7 +135,7 @@ def mapping_view(device: BlockDevice) -> dict[str, Any]:
     }
 
 
-def describe(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def describe(tx: Tx, caller: Caller, params: ec2.DescribeImagesRequest) -> ec2.DescribeImagesResult:
     wanted = params.get("ImageIds")
     rows = [existing_image(tx, one) for one in wanted] if wanted else tx.find(Image)
     # Deprecated ones are the caller's own, who sees them whether they are to be included or not.

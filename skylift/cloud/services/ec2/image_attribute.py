@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
@@ -13,18 +13,20 @@ from skylift.cloud.domain.instance import Image
 from skylift.cloud.services.api.check import on
 from skylift.cloud.services.api.ec2_operation import acts, reads
 from skylift.cloud.services.api.filter import spelled
+from skylift.cloud.services.api.operation import Nothing
 from skylift.cloud.services.api.refusal import combination, invalid_value, missing
 from skylift.cloud.services.ec2.image import existing_image, view
 from skylift.cloud.services.ec2.image_making import checked_description, own_image
 from skylift.cloud.store.database import Tx
 
-Permission = dict[str, str]
+if TYPE_CHECKING:
+    from aws_shapes import ec2
 
 
-def describe(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def describe(tx: Tx, caller: Caller, params: ec2.DescribeImageAttributeRequest) -> ec2.ImageAttribute:
     image = existing_image(tx, params["ImageId"])
     attribute, launched = params["Attribute"], image.last_launched
-    values: dict[str, dict[str, Any]] = {
+    values: dict[str, ec2.ImageAttribute] = {
         "description": {"Description": {"Value": image.description} if image.description else {}},
         "kernel": {"KernelId": {}},
         "ramdisk": {"RamdiskId": {}},
@@ -48,7 +50,7 @@ def describe(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     return {"ImageId": image.id, **values[attribute]}
 
 
-def modify(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def modify(tx: Tx, _caller: Caller, params: ec2.ModifyImageAttributeRequest) -> Nothing:
     """One attribute, in its own parameter or, as older tools send it, named by `Attribute`."""
     image = own_image(tx, params["ImageId"])
     asked = _asked(params)
@@ -64,14 +66,14 @@ def modify(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     return {}
 
 
-def reset(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def reset(tx: Tx, _caller: Caller, params: ec2.ResetImageAttributeRequest) -> Nothing:
     if params["Attribute"] != "launchPermission":
         raise invalid_value(params["Attribute"], "attribute", "launchPermission alone can be reset.")
     tx.save(replace(own_image(tx, params["ImageId"]), launch_users=(), public=False))
     return {}
 
 
-def _asked(params: Any) -> dict[str, Any]:
+def _asked(params: ec2.ModifyImageAttributeRequest) -> dict[str, Any]:
     """What is to change, by the attribute's own parameter."""
     named = params.get("Attribute")
     asked: dict[str, Any] = {}
@@ -93,11 +95,11 @@ def _asked(params: Any) -> dict[str, Any]:
     return asked
 
 
-def _by_operation(params: Any) -> tuple[list[Permission], list[Permission]]:
-    listed = [
-        *({"UserId": user} for user in params.get("UserIds", [])),
-        *({"Group": group} for group in params.get("UserGroups", [])),
-    ]
+def _by_operation(
+    params: ec2.ModifyImageAttributeRequest,
+) -> tuple[list[ec2.LaunchPermission], list[ec2.LaunchPermission]]:
+    listed: list[ec2.LaunchPermission] = [{"UserId": user} for user in params.get("UserIds", [])]
+    listed += [{"Group": group} for group in params.get("UserGroups", [])]
     operation = params.get("OperationType")
     if operation == "add":
         return listed, []
@@ -106,7 +108,7 @@ def _by_operation(params: Any) -> tuple[list[Permission], list[Permission]]:
     raise invalid_value(operation, "operationType", "It has to be add or remove.")
 
 
-def _users(permissions: Iterable[Permission]) -> list[str]:
+def _users(permissions: Iterable[ec2.LaunchPermission]) -> list[str]:
     users = [one["UserId"] for one in permissions if one.get("UserId")]
     for user in users:
         if re.fullmatch(r"\d{12}", user) is None:
@@ -114,7 +116,7 @@ def _users(permissions: Iterable[Permission]) -> list[str]:
     return users
 
 
-def _everyone(permissions: Iterable[Permission]) -> bool:
+def _everyone(permissions: Iterable[ec2.LaunchPermission]) -> bool:
     groups = [one["Group"] for one in permissions if one.get("Group")]
     for group in groups:
         if group != "all":
@@ -122,8 +124,10 @@ def _everyone(permissions: Iterable[Permission]) -> bool:
     return bool(groups)
 
 
-def _permissions(image: Image) -> list[Permission]:
-    return [*([{"Group": "all"}] if image.public else []), *({"UserId": user} for user in image.launch_users)]
+def _permissions(image: Image) -> list[ec2.LaunchPermission]:
+    users: list[ec2.LaunchPermission] = [{"UserId": user} for user in image.launch_users]
+    everyone: list[ec2.LaunchPermission] = [{"Group": "all"}] if image.public else []
+    return [*everyone, *users]
 
 
 OPERATIONS = (

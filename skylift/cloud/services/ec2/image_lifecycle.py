@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
@@ -22,12 +22,20 @@ from skylift.cloud.services.ebs.image_device import devices_of
 from skylift.cloud.services.ec2.image_making import own_image
 from skylift.cloud.store.database import Tx
 
-DONE = {"Return": True}
+if TYPE_CHECKING:
+    from aws_shapes import ec2
+
+
+class Done(TypedDict):
+    Return: bool
+
+
+DONE: Done = {"Return": True}
 COOLDOWN = timedelta(hours=24)
 YEAR = timedelta(days=365)
 
 
-def deregister(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def deregister(tx: Tx, caller: Caller, params: ec2.DeregisterImageRequest) -> ec2.DeregisterImageResult:
     """Servers that were started from it go on, and can be stopped and started again."""
     image = own_image(tx, params["ImageId"])
     cooling = image.protected_until is not None and tx.now < image.protected_until
@@ -36,11 +44,11 @@ def deregister(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
         raise ServiceError("OperationNotPermitted", f"The image '{image.id}' cannot be deregistered: {why}")
     tx.save(replace(image, state="deregistered", tags={}))
     if not params.get("DeleteAssociatedSnapshots"):
-        return DONE
+        return {**DONE}
     return {**DONE, "DeleteSnapshotResults": list(_delete_snapshots(tx, caller, image))}
 
 
-def _delete_snapshots(tx: Tx, caller: Caller, image: Image) -> Iterator[dict[str, str]]:
+def _delete_snapshots(tx: Tx, caller: Caller, image: Image) -> Iterator[ec2.DeleteSnapshotReturnCode]:
     """Those that another image has as well are left, and those that the caller may not delete."""
     others = {
         device.snapshot_id
@@ -63,22 +71,22 @@ def _may_delete(tx: Tx, caller: Caller, snapshot: Snapshot) -> str:
     return "success" if allowed else "missing-permissions"
 
 
-def disable(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def disable(tx: Tx, _caller: Caller, params: ec2.DisableImageRequest) -> ec2.DisableImageResult:
     """Nobody can start servers from it, and nobody but its owner sees it any more."""
     image = own_image(tx, params["ImageId"])
     _require(image, "available", "disabled")
     tx.save(replace(image, state="disabled", public=False, launch_users=()))
-    return DONE
+    return {**DONE}
 
 
-def enable(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def enable(tx: Tx, _caller: Caller, params: ec2.EnableImageRequest) -> ec2.EnableImageResult:
     image = own_image(tx, params["ImageId"])
     _require(image, "disabled", "available")
     tx.save(replace(image, state="available"))
-    return DONE
+    return {**DONE}
 
 
-def deprecate(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def deprecate(tx: Tx, _caller: Caller, params: ec2.EnableImageDeprecationRequest) -> ec2.EnableImageDeprecationResult:
     """From that minute on others no longer find it; who knows its id can go on to use it."""
     image = own_image(tx, params["ImageId"])
     at = _nearest_minute(params["DeprecateAt"])
@@ -88,15 +96,19 @@ def deprecate(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     if at > latest:
         raise invalid_value(f"{at:%Y-%m-%dT%H:%M:%SZ}", "deprecateAt", f"The latest is {latest:%Y-%m-%dT%H:%M:%SZ}.")
     tx.save(replace(image, deprecates=at))
-    return DONE
+    return {**DONE}
 
 
-def undeprecate(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def undeprecate(
+    tx: Tx, _caller: Caller, params: ec2.DisableImageDeprecationRequest
+) -> ec2.DisableImageDeprecationResult:
     tx.save(replace(own_image(tx, params["ImageId"]), deprecates=None))
-    return DONE
+    return {**DONE}
 
 
-def protect(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def protect(
+    tx: Tx, _caller: Caller, params: ec2.EnableImageDeregistrationProtectionRequest
+) -> ec2.EnableImageDeregistrationProtectionResult:
     image = own_image(tx, params["ImageId"])
     if params.get("WithCooldown"):
         tx.save(replace(image, protection="enabled-with-cooldown", protected_until=None))
@@ -105,7 +117,9 @@ def protect(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     return {"Return": "true"}
 
 
-def unprotect(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def unprotect(
+    tx: Tx, _caller: Caller, params: ec2.DisableImageDeregistrationProtectionRequest
+) -> ec2.DisableImageDeregistrationProtectionResult:
     """One that was protected with a cooldown can be deregistered a day after that."""
     image = own_image(tx, params["ImageId"])
     until = tx.now + COOLDOWN if image.protection == "enabled-with-cooldown" else image.protected_until

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
@@ -24,6 +24,9 @@ from skylift.cloud.services.ebs.snapshot_making import new_snapshot
 from skylift.cloud.services.ec2.image import existing_image, usable_image
 from skylift.cloud.store.database import Tx
 
+if TYPE_CHECKING:
+    from aws_shapes import ec2
+
 MAX_DESCRIPTION = 255
 
 CREATE_NEUTRAL: dict[str, tuple[Any, ...]] = {
@@ -33,7 +36,7 @@ CREATE_NEUTRAL: dict[str, tuple[Any, ...]] = {
 COPY_NEUTRAL: dict[str, tuple[Any, ...]] = {"Encrypted": (False,)}
 
 
-def check_create(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+def check_create(tx: Tx, caller: Caller, params: ec2.CreateImageRequest) -> Iterator[Check]:
     """An image comes with snapshots of the volumes, which need the permission as well."""
     yield from creates("CreateImage", "image", "InstanceId")(tx, caller, params)
     yield from making(caller, "CreateImage", "snapshot", params)
@@ -43,12 +46,12 @@ def check_create(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
             yield on_row(tx, caller, "ec2:CreateImage", Snapshot, snapshot_id)
 
 
-def check_copy(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+def check_copy(tx: Tx, caller: Caller, params: ec2.CopyImageRequest) -> Iterator[Check]:
     yield from creates("CopyImage", "image", "SourceImageId")(tx, caller, params)
     yield from making(caller, "CopyImage", "snapshot", params)
 
 
-def create(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def create(tx: Tx, _caller: Caller, params: ec2.CreateImageRequest) -> ec2.CreateImageResult:
     """A server that runs is shut down for its volumes to be copied, then started again; not so with `NoReboot`."""
     refuse_other_values(params, CREATE_NEUTRAL)
     instance = require(tx, Instance, params["InstanceId"])
@@ -61,7 +64,7 @@ def create(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     volumes = [one for one in tx.find(Volume, instance_id=instance.id) if one.attachment in ("attaching", "attached")]
     (root,) = [one for one in volumes if one.root]
     image = replace(
-        _own(tx, params, _source(tx, instance)),
+        _own(tx, params["Name"], params.get("Description", ""), _source(tx, instance)),
         tags=tags.get("image", {}),
         root="",
         size_gib=root.size_gib,
@@ -81,7 +84,7 @@ def create(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     return {"ImageId": image.id}
 
 
-def copy(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def copy(tx: Tx, caller: Caller, params: ec2.CopyImageRequest) -> ec2.CopyImageResult:
     """Images and snapshots never change, so a copy shares what its source holds."""
     made_before = result_of(tx, "CopyImage", params)
     if made_before:
@@ -94,7 +97,7 @@ def copy(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     source = usable_image(tx, params["SourceImageId"])
     tags = specified(params, "image", "snapshot")
     image = replace(
-        _own(tx, {"Description": source.description, **params}, source),
+        _own(tx, params["Name"], params.get("Description", source.description), source),
         tags={**(source.tags if params.get("CopyImageTags") else {}), **tags.get("image", {})},
         source_image_id=source.id,
     )
@@ -178,12 +181,12 @@ def checked_description(text: str) -> str:
     return text
 
 
-def _own(tx: Tx, params: Any, source: Image) -> Image:
+def _own(tx: Tx, name: str, description: str, source: Image) -> Image:
     """An image of the account's with the name that is asked for, otherwise like its source."""
     return Image(
         id=new_id("ami"),
-        name=free_name(tx, params["Name"]),
-        description=checked_description(params.get("Description", "")),
+        name=free_name(tx, name),
+        description=checked_description(description),
         root=source.root,
         size_gib=source.size_gib,
         created=tx.now,

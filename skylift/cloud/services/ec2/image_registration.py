@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
@@ -23,6 +23,9 @@ from skylift.cloud.services.ebs.volume_making import usable_snapshot
 from skylift.cloud.services.ec2.image_making import checked_description, free_name
 from skylift.cloud.store.database import Tx
 
+if TYPE_CHECKING:
+    from aws_shapes import ec2
+
 NEUTRAL: dict[str, tuple[Any, ...]] = {
     "RootDeviceName": (ROOT_DEVICE,),
     "VirtualizationType": ("hvm",),
@@ -32,7 +35,7 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
 }
 
 
-def register(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def register(tx: Tx, _caller: Caller, params: ec2.RegisterImageRequest) -> ec2.RegisterImageResult:
     """Of a root volume's snapshot it is there at once: neither ever changes, so that it shares what that holds. Of
     another one the file system has to be unpacked first."""
     refuse_other_values(params, NEUTRAL)
@@ -61,7 +64,7 @@ def register(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     return {"ImageId": image.id}
 
 
-def checks(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+def checks(tx: Tx, caller: Caller, params: ec2.RegisterImageRequest) -> Iterator[Check]:
     yield from making(caller, "RegisterImage", "image", params)
     for mapping in params.get("BlockDeviceMappings") or []:
         snapshot_id = (mapping.get("Ebs") or {}).get("SnapshotId")
@@ -69,7 +72,7 @@ def checks(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
             yield on_row(tx, caller, "ec2:RegisterImage", Snapshot, snapshot_id)
 
 
-def _architecture(params: Any) -> Literal["x86_64", "arm64"]:
+def _architecture(params: ec2.RegisterImageRequest) -> Literal["x86_64", "arm64"]:
     """On EC2 it is i386 where nothing is said, which no type here has."""
     asked = params.get("Architecture", "i386")
     if asked == "x86_64":

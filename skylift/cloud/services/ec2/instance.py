@@ -6,7 +6,7 @@ import base64
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, cast
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
@@ -18,6 +18,7 @@ from skylift.cloud.services.api.ec2_operation import PAGES, acts, reads
 from skylift.cloud.services.api.facts import gets_public_ip, take_public_ip
 from skylift.cloud.services.api.filter import matching
 from skylift.cloud.services.api.list_response import Listing
+from skylift.cloud.services.api.operation import Nothing
 from skylift.cloud.services.api.page import Limits, page
 from skylift.cloud.services.api.refusal import refuse_other_values
 from skylift.cloud.services.api.resource import require, require_all
@@ -28,6 +29,16 @@ from skylift.cloud.services.ec2.spot_power import refuse_start, refuse_stop
 from skylift.cloud.services.ec2.tenancy import berth_again
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.instance import forget_tokens_of_the_gone, long_terminated
+
+if TYPE_CHECKING:
+    from aws_shapes import ec2
+
+    class _Listed(ec2.Instance):
+        """An instance with what filters ask about its reservation."""
+
+        ReservationId: NotRequired[str]
+        OwnerId: NotRequired[str]
+
 
 REMEMBERED = timedelta(hours=1)
 """How long a terminated instance is still described."""
@@ -63,21 +74,25 @@ STATUSES = Listing(
 STOP_NEUTRAL: dict[str, tuple[Any, ...]] = {"Hibernate": (False,)}
 
 
-def describe(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def describe(tx: Tx, caller: Caller, params: ec2.DescribeInstancesRequest) -> ec2.DescribeInstancesResult:
     rows = LISTING.rows(tx, params)
     context = InstanceContext.of(tx, caller, rows)
-    items = [view(row, context) | {"ReservationId": row.reservation_id, "OwnerId": caller.account} for row in rows]
+    items: list[_Listed] = [
+        {**view(row, context), "ReservationId": row.reservation_id, "OwnerId": caller.account} for row in rows
+    ]
     found = matching(items, params.get("Filters"), FILTERS, tags="Tags")
     shown = page(found, params, lambda item: str(item["InstanceId"]), LIMITS)
-    reservations: dict[str, list[dict[str, Any]]] = {}
+    reservations: dict[str, list[ec2.Instance]] = {}
     for item in shown.items:
-        item.pop("OwnerId")
-        reservations.setdefault(item.pop("ReservationId"), []).append(item)
+        del item["OwnerId"]
+        reservations.setdefault(item.pop("ReservationId"), []).append(cast("ec2.Instance", item))
     together = [reservation(members, name, caller.account) for name, members in reservations.items()]
     return {"Reservations": together, **shown.next}
 
 
-def describe_status(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def describe_status(
+    tx: Tx, _caller: Caller, params: ec2.DescribeInstanceStatusRequest
+) -> ec2.DescribeInstanceStatusResult:
     rows = STATUSES.rows(tx, params)
     if not params.get("IncludeAllInstances"):
         rows = [row for row in rows if row.state == "running"]
@@ -85,7 +100,7 @@ def describe_status(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     return {"InstanceStatuses": shown.items, **shown.next}
 
 
-def terminate(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def terminate(tx: Tx, _caller: Caller, params: ec2.TerminateInstancesRequest) -> ec2.TerminateInstancesResult:
     def end(instance: Instance) -> Instance:
         if instance.state in ("shutting-down", "terminated"):
             return instance
@@ -105,7 +120,7 @@ def ending(tx: Tx, instance: Instance, *, forced: bool = False) -> Instance:
     return _by_user(tx, shutting_down)
 
 
-def stop(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def stop(tx: Tx, _caller: Caller, params: ec2.StopInstancesRequest) -> ec2.StopInstancesResult:
     refuse_other_values(params, STOP_NEUTRAL)
 
     def halt(instance: Instance) -> Instance:
@@ -124,7 +139,7 @@ def stop(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     return {"StoppingInstances": _change(tx, params, halt)}
 
 
-def start(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def start(tx: Tx, _caller: Caller, params: ec2.StartInstancesRequest) -> ec2.StartInstancesResult:
     """A start that asks for a public address gets another one than before."""
 
     def begin(instance: Instance) -> Instance:
@@ -174,7 +189,7 @@ def ended_by(tx: Tx, instance: Instance, target: Literal["stopped", "terminated"
     )
 
 
-def reboot(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def reboot(tx: Tx, _caller: Caller, params: ec2.RebootInstancesRequest) -> Nothing:
     """The state stays `running`, and so do the addresses. Instances that have ended are passed over."""
 
     def again(instance: Instance) -> Instance:
@@ -188,7 +203,7 @@ def reboot(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     return {}
 
 
-def console_output(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def console_output(tx: Tx, _caller: Caller, params: ec2.GetConsoleOutputRequest) -> ec2.GetConsoleOutputResult:
     """Always the latest there is, whether `Latest` is asked for or not."""
     instance = require(tx, Instance, params["InstanceId"])
     console = tx.console(instance.id) or tx.get(Console, instance_id=instance.id)
@@ -201,7 +216,7 @@ def console_output(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     }
 
 
-def password_data(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def password_data(tx: Tx, _caller: Caller, params: ec2.GetPasswordDataRequest) -> ec2.GetPasswordDataResult:
     """The administrator's password of a Windows server: empty for others."""
     instance = require(tx, Instance, params["InstanceId"])
     return {"InstanceId": instance.id, "Timestamp": tx.now, "PasswordData": ""}
@@ -214,9 +229,9 @@ def forget_terminated(tx: Tx) -> None:
     forget_tokens_of_the_gone(tx)
 
 
-def _change(tx: Tx, params: Any, changed: Callable[[Instance], Instance]) -> list[dict[str, Any]]:
+def _change(tx: Tx, params: Any, changed: Callable[[Instance], Instance]) -> list[ec2.InstanceStateChange]:
     """All of the named instances or, where one cannot be changed, none."""
-    changes = []
+    changes: list[ec2.InstanceStateChange] = []
     for before in require_all(tx, Instance, params["InstanceIds"]):
         after = changed(before)
         if after is not before:
@@ -238,7 +253,7 @@ def _by_user(tx: Tx, instance: Instance) -> Instance:
     )
 
 
-def _without_shutdown(params: Any) -> bool:
+def _without_shutdown(params: ec2.StopInstancesRequest | ec2.TerminateInstancesRequest) -> bool:
     """Whether the operating system is not to be asked to shut down first."""
     return bool(params.get("Force") or params.get("SkipOsShutdown"))
 
@@ -257,7 +272,7 @@ def _wrong_state(instance: Instance, wanted: str) -> ServiceError:
     )
 
 
-def _status(instance: Instance) -> dict[str, Any]:
+def _status(instance: Instance) -> ec2.InstanceStatus:
     """A server runs when its init does, on a host that answers this: then both checks have passed."""
     return {
         "InstanceId": instance.id,
@@ -270,7 +285,7 @@ def _status(instance: Instance) -> dict[str, Any]:
     }
 
 
-def _summary(name: State) -> dict[str, Any]:
+def _summary(name: State) -> ec2.InstanceStatusSummary:
     if name != "running":
         return {"Status": "not-applicable"}
     return {"Status": "ok", "Details": [{"Name": "reachability", "Status": "passed"}]}

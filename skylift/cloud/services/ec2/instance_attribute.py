@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
@@ -16,7 +16,7 @@ from skylift.cloud.domain.volume import Volume
 from skylift.cloud.services.api.check import on, on_row
 from skylift.cloud.services.api.ec2_operation import acts, reads, writes
 from skylift.cloud.services.api.instance_type import instance_type
-from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.api.operation import Check, Nothing
 from skylift.cloud.services.api.refusal import combination, invalid_value, missing, refuse_other_values
 from skylift.cloud.services.api.resource import require
 from skylift.cloud.services.api.tag import check_metadata_keys
@@ -31,17 +31,20 @@ from skylift.cloud.services.vpc.interface_attachment import refuse_beyond
 from skylift.cloud.services.vpc.interface_group import groups_instead
 from skylift.cloud.store.database import Tx
 
+if TYPE_CHECKING:
+    from aws_shapes import ec2
+
 NEUTRAL: dict[str, tuple[Any, ...]] = {
     "EbsOptimized.Value": (False,),
     "EnaSupport.Value": (True,),
 }
 
 
-def describe(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def describe(tx: Tx, caller: Caller, params: ec2.DescribeInstanceAttributeRequest) -> ec2.InstanceAttribute:
     instance = require(tx, Instance, params["InstanceId"])
     shown = view(instance, InstanceContext.of(tx, caller, [instance]))
     attribute = params["Attribute"]
-    values: dict[str, dict[str, Any]] = {
+    values: dict[str, ec2.InstanceAttribute] = {
         "instanceType": {"InstanceType": {"Value": instance.type}},
         "kernel": {"KernelId": {}},
         "ramdisk": {"RamdiskId": {}},
@@ -66,7 +69,9 @@ def describe(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     return {"InstanceId": instance.id, **values[attribute]}
 
 
-def modify_metadata_options(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def modify_metadata_options(
+    tx: Tx, caller: Caller, params: ec2.ModifyInstanceMetadataOptionsRequest
+) -> ec2.ModifyInstanceMetadataOptionsResult:
     """In force at the next request that the metadata service answers: there is no `pending` to wait through."""
     refuse_other_values(params, {"HttpProtocolIpv6": ("disabled",)})
     instance = require(tx, Instance, params["InstanceId"])
@@ -83,7 +88,7 @@ def modify_metadata_options(tx: Tx, caller: Caller, params: Any) -> dict[str, An
     return {"InstanceId": instance.id, "InstanceMetadataOptions": shown_options(changed)}
 
 
-def modify(tx: Tx, _caller: Caller, request: Any) -> dict[str, Any]:
+def modify(tx: Tx, _caller: Caller, request: Any) -> Nothing:
     params = as_structure(request)
     refuse_other_values(params, NEUTRAL)
     instance = require(tx, Instance, params["InstanceId"])
@@ -101,7 +106,7 @@ def modify(tx: Tx, _caller: Caller, request: Any) -> dict[str, Any]:
     return {}
 
 
-def reset(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def reset(tx: Tx, _caller: Caller, params: ec2.ResetInstanceAttributeRequest) -> Nothing:
     """The one attribute that a server of ours has a default of: kernels and RAM disks are for other kinds of images."""
     if params["Attribute"] != "sourceDestCheck":
         raise invalid_value(params["Attribute"], "attribute", "sourceDestCheck alone can be reset.")
@@ -112,7 +117,7 @@ def reset(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     return {}
 
 
-def check_modify(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+def check_modify(tx: Tx, caller: Caller, params: ec2.ModifyInstanceAttributeRequest) -> Iterator[Check]:
     """Whoever gives an instance security groups needs the permission on each of them, too."""
     yield from on("ec2:ModifyInstanceAttribute", "InstanceId")(tx, caller, as_structure(params))
     for group_id in params.get("Groups") or []:

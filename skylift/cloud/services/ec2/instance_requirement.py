@@ -6,8 +6,8 @@ https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-fleet-attribute-based-in
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from skylift.catalogue import InstanceType, types
 from skylift.cloud.domain.identity import Caller
@@ -18,7 +18,10 @@ from skylift.cloud.services.api.wildcard import wildcard
 from skylift.cloud.services.ec2.instance_type import is_offered
 from skylift.cloud.store.database import Tx
 
-Item = dict[str, Any]
+if TYPE_CHECKING:
+    from aws_shapes import ec2
+
+Item = Mapping[str, Any]
 
 LIMITS = Limits(most=1000, least=1)
 
@@ -54,12 +57,14 @@ _MANUFACTURERS = {"AWS": "amazon-web-services"}
 _USUAL_OVER_LOWEST = {"on-demand": 20, "spot": 100}
 
 
-def types_for(_tx: Tx, _caller: Caller, params: Any) -> Item:
+def types_for(
+    _tx: Tx, _caller: Caller, params: ec2.GetInstanceTypesFromInstanceRequirementsRequest
+) -> ec2.GetInstanceTypesFromInstanceRequirementsResult:
     """GetInstanceTypesFromInstanceRequirements: whatever they cost."""
     if "hvm" not in params["VirtualizationTypes"]:
         raise invalid_value(params["VirtualizationTypes"], "VirtualizationTypes", "Instance types here are hvm.")
     found = fitting(params["InstanceRequirements"], params["ArchitectureTypes"])
-    items = [{"InstanceType": kind.name} for kind in found]
+    items: list[ec2.InstanceTypeInfoFromInstanceRequirements] = [{"InstanceType": kind.name} for kind in found]
     shown = page(items, params, lambda item: str(item["InstanceType"]), LIMITS)
     return {"InstanceTypes": shown.items, **shown.next}
 

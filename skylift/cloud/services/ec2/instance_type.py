@@ -9,7 +9,7 @@ than this machine is offered: its servers get what there is.
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from skylift.catalogue import InstanceType, types
 from skylift.cloud.domain.error import ServiceError
@@ -22,6 +22,9 @@ from skylift.cloud.services.api.page import Limits, page
 from skylift.cloud.services.api.refusal import invalid_value
 from skylift.cloud.services.api.zone import zone_id, zones
 from skylift.cloud.store.database import Tx
+
+if TYPE_CHECKING:
+    from aws_shapes import ec2
 
 LISTING = Listing(
     InstanceType,
@@ -106,7 +109,7 @@ def _lack(kind: InstanceType) -> str | None:
     return None
 
 
-def describe(_tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def describe(_tx: Tx, _caller: Caller, params: ec2.DescribeInstanceTypesRequest) -> ec2.DescribeInstanceTypesResult:
     wanted = params.get("InstanceTypes") or list(types())
     unknown = [name for name in wanted if name not in types()]
     if unknown:
@@ -118,7 +121,9 @@ def describe(_tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     return {"InstanceTypes": shown.items, **shown.next}
 
 
-def describe_offerings(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def describe_offerings(
+    tx: Tx, caller: Caller, params: ec2.DescribeInstanceTypeOfferingsRequest
+) -> ec2.DescribeInstanceTypeOfferingsResult:
     """What is offered is offered everywhere."""
     architectures = {image.architecture for image in tx.find(Image)}
     offered = [kind.name for kind in types().values() if kind.architecture in architectures and not _lack(kind)]
@@ -133,19 +138,18 @@ def describe_offerings(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
         raise invalid_value(
             location_type, "locationType", "It has to be region, availability-zone or availability-zone-id."
         )
-    items = [
+    items: list[ec2.InstanceTypeOffering] = [
         {"InstanceType": name, "LocationType": location_type, "Location": location}
         for location in locations[location_type]
         for name in offered
     ]
     found = matching(items, params.get("Filters"), {"instance-type": "InstanceType", "location": "Location"})
-    chosen = page(found, params, lambda item: f"{item['InstanceType']} {item['Location']}", OFFERINGS)
-    shown = chosen
+    shown = page(found, params, lambda item: f"{item['InstanceType']} {item['Location']}", OFFERINGS)
     return {"InstanceTypeOfferings": shown.items, **shown.next}
 
 
 @cache
-def view(kind: InstanceType) -> dict[str, Any]:
+def view(kind: InstanceType) -> ec2.InstanceTypeInfo:
     threads = kind.vcpus // kind.cores
     return {
         "InstanceType": kind.name,
@@ -207,14 +211,14 @@ def view(kind: InstanceType) -> dict[str, Any]:
     }
 
 
-def _storage(kind: InstanceType) -> dict[str, Any]:
+def _storage(kind: InstanceType) -> ec2.InstanceTypeInfo:
     if kind.disks is None:
         return {}
-    disk = {"SizeInGB": kind.disks.size_gb, "Count": kind.disks.count, "Type": kind.disks.kind}
+    disk: ec2.DiskInfo = {"SizeInGB": kind.disks.size_gb, "Count": kind.disks.count, "Type": kind.disks.kind}
     return {"InstanceStorageInfo": {"TotalSizeInGB": kind.disk_gb, "Disks": [disk]}}
 
 
-def _accelerators(kind: InstanceType) -> dict[str, Any]:
+def _accelerators(kind: InstanceType) -> ec2.InstanceTypeInfo:
     """AWS has a member of its own for each kind, and each spells its parts another way."""
     found = kind.accelerators
     if found is None:
@@ -223,7 +227,8 @@ def _accelerators(kind: InstanceType) -> dict[str, Any]:
     device: dict[str, Any] = {"Name": found.name, "Count": found.count, "MemoryInfo": {"SizeInMiB": found.memory_mib}}
     if found.kind != "neuron":
         device["Manufacturer"] = found.manufacturer
-    return {member: {devices: [device], total: found.count * found.memory_mib}}
+    # No checker knows names that are put together like these; the wire refuses what the model does not have.
+    return cast("ec2.InstanceTypeInfo", {member: {devices: [device], total: found.count * found.memory_mib}})
 
 
 _SPELLED = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 from skylift.catalogue import types
 from skylift.cloud.domain.identity import Caller
@@ -18,6 +18,9 @@ from skylift.cloud.services.ebs.image_device import ROOT_DEVICE
 from skylift.cloud.services.vpc import interface
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.network import ElasticIps, elastic_ips, group_names
+
+if TYPE_CHECKING:
+    from aws_shapes import ec2
 
 FILTERS = {
     "affinity": "Placement.Affinity",
@@ -132,7 +135,7 @@ FILTERS = {
 }
 
 
-def state(name: State) -> dict[str, Any]:
+def state(name: State) -> ec2.InstanceState:
     return {"Code": STATE_CODES[name], "Name": name}
 
 
@@ -161,7 +164,7 @@ class InstanceContext:
         return cls(caller, group_names(tx), interfaces, volumes, elastic_ips(tx))
 
 
-def view(instance: Instance, context: InstanceContext) -> dict[str, Any]:
+def view(instance: Instance, context: InstanceContext) -> ec2.Instance:
     """Members that name what ends with an instance (addresses, interfaces, groups, disk) are absent after it."""
     kind = types()[instance.type]
     return {
@@ -213,11 +216,11 @@ def view(instance: Instance, context: InstanceContext) -> dict[str, Any]:
     }
 
 
-def reservation(items: list[dict[str, Any]], reservation_id: str, owner: str) -> dict[str, Any]:
+def reservation(items: list[ec2.Instance], reservation_id: str, owner: str) -> ec2.Reservation:
     return {"ReservationId": reservation_id, "OwnerId": owner, "Groups": [], "Instances": items}
 
 
-def _host(instance: Instance) -> dict[str, Any]:
+def _host(instance: Instance) -> ec2.Placement:
     """One that is off is on no host, unless it belongs to one."""
     if instance.tenancy != "host":
         return {}
@@ -225,7 +228,7 @@ def _host(instance: Instance) -> dict[str, Any]:
     return {"Affinity": instance.affinity, **({} if off or not instance.host_id else {"HostId": instance.host_id})}
 
 
-def _state_reason(instance: Instance) -> dict[str, Any]:
+def _state_reason(instance: Instance) -> ec2.Instance:
     if instance.state == "pending":
         return {"StateReason": {"Code": "pending", "Message": "pending"}}
     if instance.state_reason_code:
@@ -233,14 +236,14 @@ def _state_reason(instance: Instance) -> dict[str, Any]:
     return {}
 
 
-def _market(instance: Instance) -> dict[str, Any]:
+def _market(instance: Instance) -> ec2.Instance:
     """Only what came from the spot market says so."""
     if instance.spot_request_id is None:
         return {}
     return {"InstanceLifecycle": "spot", "SpotInstanceRequestId": instance.spot_request_id}
 
 
-def metadata_options(instance: Instance) -> dict[str, Any]:
+def metadata_options(instance: Instance) -> ec2.InstanceMetadataOptionsResponse:
     options = instance.metadata
     return {
         "State": "pending" if instance.state == "pending" else "applied",
@@ -252,13 +255,13 @@ def metadata_options(instance: Instance) -> dict[str, Any]:
     }
 
 
-def _profile(instance: Instance) -> dict[str, Any]:
+def _profile(instance: Instance) -> ec2.Instance:
     if instance.profile_arn is None or instance.state == "terminated":
         return {}
-    return {"IamInstanceProfile": {"Arn": instance.profile_arn, "Id": instance.profile_id}}
+    return {"IamInstanceProfile": {"Arn": instance.profile_arn, "Id": instance.profile_id or ""}}
 
 
-def _network(instance: Instance, context: InstanceContext) -> dict[str, Any]:
+def _network(instance: Instance, context: InstanceContext) -> ec2.Instance:
     """Public names are empty: AWS's would not resolve to these addresses."""
     mine = sorted(context.interfaces.get(instance.id, []), key=lambda one: one.index)
     if not mine or instance.state == "terminated":
@@ -279,16 +282,16 @@ def _network(instance: Instance, context: InstanceContext) -> dict[str, Any]:
     }
 
 
-def _devices(volumes: list[Volume]) -> list[dict[str, Any]]:
+def _devices(volumes: list[Volume]) -> list[ec2.InstanceBlockDeviceMapping]:
     """The root device first, the others in the order in which they came."""
     return [
         {
-            "DeviceName": volume.device,
+            **({"DeviceName": volume.device} if volume.device else {}),
             "Ebs": {
                 "VolumeId": volume.id,
-                "AttachTime": volume.attached,
+                **({"AttachTime": volume.attached} if volume.attached else {}),
                 "DeleteOnTermination": volume.delete_on_termination,
-                "Status": "detaching" if volume.attachment == "busy" else volume.attachment,
+                "Status": "detaching" if volume.attachment == "busy" else volume.attachment or "attached",
             },
         }
         for volume in sorted(volumes, key=lambda one: not one.root)

@@ -6,7 +6,7 @@ https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/verify-keys.html
 from __future__ import annotations
 
 import re
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
@@ -21,14 +21,15 @@ from skylift.cloud.services.ec2 import key_material
 from skylift.cloud.services.ec2.key_material import PublicKey
 from skylift.cloud.store.database import Tx
 
+if TYPE_CHECKING:
+    from aws_shapes import ec2
+
 FILTERS = {"fingerprint": "KeyFingerprint", "key-name": "KeyName", "key-pair-id": "KeyPairId"}
 
 
-def create(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def create(tx: Tx, _caller: Caller, params: ec2.CreateKeyPairRequest) -> ec2.KeyPair:
     name = _new_name(tx, params["KeyName"])
-    kind, form = params.get("KeyType", "rsa"), params.get("KeyFormat", "pem")
-    if kind not in ("rsa", "ed25519"):
-        raise invalid_value(kind, "keyType", "It has to be rsa or ed25519.")
+    kind, form = _kind(params.get("KeyType", "rsa")), params.get("KeyFormat", "pem")
     if form not in ("pem", "ppk"):
         raise invalid_value(form, "keyFormat", "It has to be pem or ppk.")
     made = key_material.make_rsa(name, form) if kind == "rsa" else key_material.make_ed25519(name, form)
@@ -42,7 +43,7 @@ def create(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     }
 
 
-def import_(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def import_(tx: Tx, _caller: Caller, params: ec2.ImportKeyPairRequest) -> ec2.ImportKeyPairResult:
     _new_name(tx, params["KeyName"])
     public = key_material.read_public(params["PublicKeyMaterial"])
     pair = _keep(tx, params, key_material.kind_of(public), public, key_material.imported_fingerprint(public))
@@ -54,7 +55,7 @@ def import_(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     }
 
 
-def describe(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def describe(tx: Tx, _caller: Caller, params: ec2.DescribeKeyPairsRequest) -> ec2.DescribeKeyPairsResult:
     names, ids = params.get("KeyNames") or [], params.get("KeyPairIds") or []
     rows = [*(by_name(tx, name) for name in names), *require_all(tx, KeyPair, ids)]
     if not (names or ids):
@@ -64,7 +65,7 @@ def describe(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     return {"KeyPairs": matching(items, params.get("Filters"), FILTERS, tags="Tags")}
 
 
-def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def delete(tx: Tx, _caller: Caller, params: ec2.DeleteKeyPairRequest) -> ec2.DeleteKeyPairResult:
     """Deleting what is not there succeeds, as on AWS; servers keep the key they were launched with."""
     name, pair_id = params.get("KeyName"), params.get("KeyPairId")
     if name and pair_id:
@@ -93,7 +94,7 @@ def by_name(tx: Tx, name: str) -> KeyPair:
     return pair
 
 
-def _view(pair: KeyPair, with_key: bool) -> dict[str, Any]:
+def _view(pair: KeyPair, with_key: bool) -> ec2.KeyPairInfo:
     return {
         "KeyPairId": pair.id,
         "KeyName": pair.name,
@@ -116,7 +117,20 @@ def _new_name(tx: Tx, name: str) -> str:
     return name
 
 
-def _keep(tx: Tx, params: Any, kind: Literal["rsa", "ed25519"], public: PublicKey, fingerprint: str) -> KeyPair:
+def _kind(asked: str) -> Literal["rsa", "ed25519"]:
+    match asked:
+        case "rsa" | "ed25519":
+            return asked
+    raise invalid_value(asked, "keyType", "It has to be rsa or ed25519.")
+
+
+def _keep(
+    tx: Tx,
+    params: ec2.CreateKeyPairRequest | ec2.ImportKeyPairRequest,
+    kind: Literal["rsa", "ed25519"],
+    public: PublicKey,
+    fingerprint: str,
+) -> KeyPair:
     pair = KeyPair(
         new_id("key"),
         params["KeyName"],

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import base64
 import binascii
-from dataclasses import replace
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, NotRequired, TypedDict, TypeVar, cast
 
 from skylift.catalogue import InstanceType
 from skylift.cloud.domain.error import ServiceError
-from skylift.cloud.domain.identity import Caller
+from skylift.cloud.domain.identity import Caller, InstanceProfile
 from skylift.cloud.domain.instance import Image, Instance, KeyPair, MetadataOptions
 from skylift.cloud.domain.spot import SpotRequest
 from skylift.cloud.domain.volume import BlockDevice, Volume
@@ -43,10 +43,18 @@ from skylift.cloud.services.vpc.interface_making import interface_of
 from skylift.cloud.services.vpc.private_address import AddressAllocator
 from skylift.cloud.store.database import Tx
 
+if TYPE_CHECKING:
+    from aws_shapes import ec2
+
 MAX_USER_DATA = 16384
 
+TOKENS: tuple[Literal["required", "optional"], ...] = ("required", "optional")
+SWITCH: tuple[Literal["enabled", "disabled"], ...] = ("enabled", "disabled")
 
-def run_instances(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+Value = TypeVar("Value", bound=str)
+
+
+def run_instances(tx: Tx, caller: Caller, params: ec2.RunInstancesRequest) -> ec2.Reservation:
     return _Launch(tx, caller, params).run()
 
 
@@ -61,8 +69,28 @@ def launch_for(tx: Tx, caller: Caller, request: SpotRequest) -> Instance:
     return instance
 
 
-def _of_one(request: SpotRequest) -> dict[str, Any]:
-    return {**request.launch, "MinCount": 1, "MaxCount": 1}
+def _of_one(request: SpotRequest) -> ec2.RunInstancesRequest:
+    return {**cast("ec2.RunInstancesRequest", request.launch), "MinCount": 1, "MaxCount": 1}
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """All that a launch asks for, found to be right. `addresses` has those of each interface that is made, for each
+    instance: as many instances as may be, at least as must be."""
+
+    image: Image
+    kind: InstanceType
+    where: Place
+    devices: list[BlockDevice]
+    key: KeyPair | None
+    profile: InstanceProfile | None
+    user_data: str | None
+    shutdown_behavior: Literal["stop", "terminate"]
+    metadata: MetadataOptions
+    tags: dict[str, Tags]
+    room: Room | None
+    hosts: HostPlacement
+    addresses: list[list[tuple[str, ...]]]
 
 
 class _Launch:
@@ -71,7 +99,9 @@ class _Launch:
     `spot` is the spot request that this launch is for; one of RunInstances makes a spot request for each instance.
     """
 
-    def __init__(self, tx: Tx, caller: Caller, params: Any, spot: SpotRequest | None = None) -> None:
+    def __init__(
+        self, tx: Tx, caller: Caller, params: ec2.RunInstancesRequest, spot: SpotRequest | None = None
+    ) -> None:
         self._tx = tx
         self._caller = caller
         self._request = params
@@ -80,10 +110,8 @@ class _Launch:
         self._wish: SpotWish | None = None
         self._terms = Terms("spot", spot.max_price) if spot else Terms()
         self._template_tags: Tags = spot.instance_tags if spot else {}
-        self._devices: list[BlockDevice] = []
-        self._host_placement = HostPlacement()
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> ec2.Reservation:
         made_before = result_of(self._tx, "RunInstances", self._request)
         if made_before:
             return self._answer(self._repeated(made_before), made_before)
@@ -96,25 +124,14 @@ class _Launch:
         return self._answer(instances, instances[0].reservation_id)
 
     def make(self) -> list[Instance]:
-        image, template, where, room, addresses, tags = self.plan()
-        instances = [
-            self._make(
-                {**template, **(room.fields() if room else {}), **self._host_placement.fields()},
-                where,
-                given,
-                index,
-                tags,
-            )
-            for index, given in enumerate(addresses)
-        ]
-        if image.owner == "self":
-            self._tx.save(replace(image, last_launched=self._tx.now))
+        plan, reservation_id = self.plan(), new_id("r")
+        instances = [self._make(plan, reservation_id, given, index) for index, given in enumerate(plan.addresses)]
+        if plan.image.owner == "self":
+            self._tx.save(replace(plan.image, last_launched=self._tx.now))
         return instances
 
-    def plan(
-        self, *, on_market: bool = True
-    ) -> tuple[Image, dict[str, Any], Place, Room | None, list[list[tuple[str, ...]]], dict[str, Tags]]:
-        """All that is asked for, found to be right. Nothing is written."""
+    def plan(self, *, on_market: bool = True) -> _Plan:
+        """Raises what is wrong with the launch. Nothing is written."""
         refuse_other_values(self._params, NEUTRAL)
         image = self._image()
         kind = self._type(image)
@@ -122,18 +139,22 @@ class _Launch:
         placed = with_zone(self._tx, self._params, kind.name, self._terms) if on_market else self._params
         where = place(self._tx, self._caller, placed)
         refuse_unless_offered(kind, where.subnet.zone)
-        self._devices = wanted_devices(self._tx, image, self._params.get("BlockDeviceMappings") or [])
-        template = self._template(image, kind, where)
+        devices = wanted_devices(self._tx, image, self._params.get("BlockDeviceMappings") or [])
+        key = self._key()
+        profile = wanted_profile(self._tx, self._params.get("IamInstanceProfile") or {})
+        encoded = user_data(self._params.get("UserData"))
+        behavior = self._shutdown_behavior()
+        metadata = self._metadata()
         tags = specified(self._params, "instance", "volume", "network-interface", *([REQUEST] if self._wish else []))
-        if template["metadata"].tags == "enabled":
+        if metadata.tags == "enabled":
             check_metadata_keys(tags.get("instance", {}))
         room = room_for(self._tx, self._params.get("Placement") or {}, kind, where.subnet.zone)
         spot = self._terms.market == "spot"
-        self._host_placement = host_placement(
-            self._tx, self._params.get("Placement") or {}, kind, where.subnet, spot=spot
+        hosts = host_placement(self._tx, self._params.get("Placement") or {}, kind, where.subnet, spot=spot)
+        addresses = self._addresses(kind, where, room, hosts, on_market=on_market)
+        return _Plan(
+            image, kind, where, devices, key, profile, encoded, behavior, metadata, tags, room, hosts, addresses
         )
-        addresses = self._addresses(kind, where, room, on_market=on_market)
-        return image, template, where, room, addresses, tags
 
     def _repeated(self, reservation_id: str) -> list[Instance]:
         instances = self._tx.find(Instance, reservation_id=reservation_id)
@@ -159,31 +180,6 @@ class _Launch:
         refuse_other_architecture(kind, image)
         return kind
 
-    def _template(self, image: Image, kind: InstanceType, where: Place) -> dict[str, Any]:
-        """What all instances of the reservation have in common, by the noun's field names."""
-        key = self._key()
-        profile = wanted_profile(self._tx, self._params.get("IamInstanceProfile") or {})
-        return {
-            "reservation_id": new_id("r"),
-            "image_id": image.id,
-            "type": kind.name,
-            "zone": where.subnet.zone,
-            "vpc_id": where.subnet.vpc_id,
-            "subnet_id": where.subnet.id,
-            "launched": self._tx.now,
-            "key_name": key.name if key else None,
-            "public_key": key.public_key if key else None,
-            "user_data": user_data(self._params.get("UserData")),
-            "profile_arn": profile.arn if profile else None,
-            "profile_id": profile.id if profile else None,
-            "client_token": self._params.get("ClientToken"),
-            "shutdown_behavior": self._shutdown_behavior(),
-            "termination_protected": self._params.get("DisableApiTermination", False),
-            "stop_protected": self._params.get("DisableApiStop", False),
-            "metadata": self._metadata(),
-            "detailed_monitoring": (self._params.get("Monitoring") or {}).get("Enabled", False),
-        }
-
     def _shutdown_behavior(self) -> Literal["stop", "terminate"]:
         """One-time spot instances cannot be stopped, not by themselves either."""
         request = self._wish or self._spot
@@ -201,9 +197,8 @@ class _Launch:
         return keypair.by_name(self._tx, name) if name else None
 
     def _addresses(
-        self, kind: InstanceType, where: Place, room: Room | None, *, on_market: bool
+        self, kind: InstanceType, where: Place, room: Room | None, hosts: HostPlacement, *, on_market: bool
     ) -> list[list[tuple[str, ...]]]:
-        """For each instance those of each interface that is made: for as many as may be, at least as must be."""
         least, most = self._params["MinCount"], self._params["MaxCount"]
         if least < 1:
             raise invalid_value(least, "minCount", "It has to be at least 1.")
@@ -216,9 +211,9 @@ class _Launch:
         if room is not None and room.most is not None:
             refuse_without_room(room, least)
             most = min(most, room.most)
-        most = self._host_placement.at_most(least, most)
+        most = hosts.at_most(least, most)
         # What is on a host of the account's takes no room of anybody's.
-        if on_market and self._host_placement.tenancy != "host":
+        if on_market and hosts.tenancy != "host":
             most = bought(self._tx, kind.name, where.subnet.zone, self._terms, least, most)
         for nic in where.nics:
             refuse_beyond(kind, len(where.nics), len(nic.existing.addresses if nic.existing else nic.addresses))
@@ -236,9 +231,8 @@ class _Launch:
             )
         return found
 
-    def _make(
-        self, template: dict[str, Any], where: Place, given: list[tuple[str, ...]], index: int, tags: dict[str, Tags]
-    ) -> Instance:
+    def _make(self, plan: _Plan, reservation_id: str, given: list[tuple[str, ...]], index: int) -> Instance:
+        tags, room, subnet = plan.tags, plan.room, plan.where.subnet
         request = self._spot or (
             self._wish.request(self._tx, self._params, self._template_tags, tags.get(REQUEST, {}))
             if self._wish
@@ -246,20 +240,43 @@ class _Launch:
         )
         instance = Instance(
             id=new_id("i"),
+            reservation_id=reservation_id,
+            image_id=plan.image.id,
+            type=plan.kind.name,
+            zone=subnet.zone,
+            vpc_id=subnet.vpc_id,
+            subnet_id=subnet.id,
+            launched=self._tx.now,
+            key_name=plan.key.name if plan.key else None,
+            public_key=plan.key.public_key if plan.key else None,
+            user_data=plan.user_data,
+            profile_arn=plan.profile.arn if plan.profile else None,
+            profile_id=plan.profile.id if plan.profile else None,
+            client_token=self._params.get("ClientToken"),
+            shutdown_behavior=plan.shutdown_behavior,
+            termination_protected=self._params.get("DisableApiTermination", False),
+            stop_protected=self._params.get("DisableApiStop", False),
+            metadata=plan.metadata,
+            detailed_monitoring=(self._params.get("Monitoring") or {}).get("Enabled", False),
+            placement_group=room.group.name if room else "",
+            placement_group_id=room.group.id if room else None,
+            partition=next(room.partitions) if room else None,
+            tenancy=plan.hosts.tenancy,
+            affinity=plan.hosts.affinity,
+            host_id=next(plan.hosts.hosts),
             spot_request_id=request.id if request else None,
             launch_index=index,
             uid_base=take_uid_base(self._tx),
-            association_id=new_id("iip-assoc") if template["profile_arn"] else None,
+            association_id=new_id("iip-assoc") if plan.profile else None,
             tags={**tags.get("instance", {}), **self._template_tags},
-            **template,
         )
         self._tx.add(instance)
         if request is not None:
             write_request(self._tx, fulfilled(self._tx, request, instance))
         left = iter(given)
-        for nic in where.nics:
+        for nic in plan.where.nics:
             self._attach(instance, nic, next(left) if nic.existing is None else (), tags.get("network-interface", {}))
-        for device in self._devices:
+        for device in plan.devices:
             self._tx.add(self._volume(device, instance, tags.get("volume", {})))
         return instance
 
@@ -306,7 +323,7 @@ class _Launch:
         else:
             self._tx.save(interface)
 
-    def _answer(self, instances: list[Instance], reservation_id: str) -> dict[str, Any]:
+    def _answer(self, instances: list[Instance], reservation_id: str) -> ec2.Reservation:
         context = InstanceContext.of(self._tx, self._caller, instances)
         shown = [view(instance, context) for instance in instances]
         return reservation(shown, reservation_id, self._caller.account)
@@ -335,16 +352,25 @@ def user_data(text: str | None) -> str | None:
     return base64.b64encode(content).decode()
 
 
-def metadata_options(before: MetadataOptions, asked: dict[str, Any]) -> MetadataOptions:
+class MetadataWish(TypedDict):
+    """What launches and changes ask of an instance's metadata service."""
+
+    HttpTokens: NotRequired[str]
+    HttpEndpoint: NotRequired[str]
+    HttpPutResponseHopLimit: NotRequired[int]
+    InstanceMetadataTags: NotRequired[str]
+
+
+def metadata_options(before: MetadataOptions, asked: MetadataWish) -> MetadataOptions:
     """The options with those changed that a request names."""
     hops = asked.get("HttpPutResponseHopLimit", before.hop_limit)
     if not 1 <= hops <= 64:
         raise invalid_value(hops, "HttpPutResponseHopLimit", "It has to be between 1 and 64.")
     return MetadataOptions(
-        tokens=_one_of(asked, "HttpTokens", ("required", "optional"), before.tokens),
-        endpoint=_one_of(asked, "HttpEndpoint", ("enabled", "disabled"), before.endpoint),
+        tokens=_one_of(asked.get("HttpTokens"), "HttpTokens", TOKENS, before.tokens),
+        endpoint=_one_of(asked.get("HttpEndpoint"), "HttpEndpoint", SWITCH, before.endpoint),
         hop_limit=hops,
-        tags=_one_of(asked, "InstanceMetadataTags", ("disabled", "enabled"), before.tags),
+        tags=_one_of(asked.get("InstanceMetadataTags"), "InstanceMetadataTags", SWITCH, before.tags),
     )
 
 
@@ -356,11 +382,14 @@ def shutdown_behavior(value: str) -> Literal["stop", "terminate"]:
     raise invalid_value(value, "instanceInitiatedShutdownBehavior", "It has to be stop or terminate.")
 
 
-def _one_of(asked: dict[str, Any], name: str, values: tuple[Any, ...], default: Any) -> Any:
-    value = asked.get(name, default)
-    if value not in values:
-        raise invalid_value(value, name, f"It has to be {' or '.join(values)}.")
-    return value
+def _one_of(asked: str | None, name: str, values: tuple[Value, ...], before: Value) -> Value:
+    """The one of the values that is asked for; without a wish what was before."""
+    if asked is None:
+        return before
+    found = next((value for value in values if value == asked), None)
+    if found is None:
+        raise invalid_value(asked, name, f"It has to be {' or '.join(values)}.")
+    return found
 
 
 OPERATIONS = (writes("RunInstances", run_instances, LAUNCH, launch_check.checks),)

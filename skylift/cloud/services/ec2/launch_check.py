@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
@@ -15,7 +15,7 @@ from skylift.cloud.domain.instance import Image
 from skylift.cloud.domain.network import NetworkInterface, SecurityGroup, Subnet, Vpc
 from skylift.cloud.services.api.check import making, on_key, on_row
 from skylift.cloud.services.api.condition_key import Context, of_metadata
-from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.api.operation import Check, Params
 from skylift.cloud.services.api.parameter_check import on_name
 from skylift.cloud.services.api.public_parameter import image_id_or_none, image_parameter
 from skylift.cloud.services.api.resource import arn
@@ -30,6 +30,9 @@ from skylift.cloud.services.ec2.profile_association import check_pass
 from skylift.cloud.services.ec2.spot_option import REQUEST
 from skylift.cloud.services.ec2.tenancy import TENANCIES, tenancy_of
 from skylift.cloud.store.database import Tx
+
+if TYPE_CHECKING:
+    from aws_shapes import ec2
 
 ACTION = "ec2:RunInstances"
 
@@ -64,7 +67,7 @@ _NAMED_IN = {
 """The parameters that say, for each type of resource, which one is used and how; below the dot one of an interface."""
 
 
-def checks(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+def checks(tx: Tx, caller: Caller, params: ec2.RunInstancesRequest) -> Iterator[Check]:
     """Resources that do not exist are asked about too: whether they do is the handler's to say."""
     asked = params.get("LaunchTemplate")
     if not asked:
@@ -76,13 +79,13 @@ def checks(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
         yield _from_template(check, template.resource, params)
 
 
-def on_spot_request(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+def on_spot_request(tx: Tx, caller: Caller, params: ec2.RequestSpotInstancesRequest) -> Iterator[Check]:
     """RequestSpotInstances: on all that its instances will use, but not on what will be made then.
 
     https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2.html
     """
     yield from making(caller, "RequestSpotInstances", REQUEST, params)
-    for check in _checks(tx, caller, params.get("LaunchSpecification") or {}):
+    for check in _checks(tx, caller, _as_launch(params.get("LaunchSpecification") or {})):
         kind = check.resource.rpartition(":")[2].partition("/")[0]
         if check.action != ACTION:
             yield check
@@ -90,7 +93,7 @@ def on_spot_request(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
             yield replace(check, action="ec2:RequestSpotInstances")
 
 
-def _checks(tx: Tx, caller: Caller, asked_for: Any) -> Iterator[Check]:
+def _checks(tx: Tx, caller: Caller, asked_for: ec2.RunInstancesRequest) -> Iterator[Check]:
     params = _in_zone(tx, asked_for)
     interfaces = params.get("NetworkInterfaces") or [{}]
     subnets = [_subnet(tx, params, asked) for asked in interfaces]
@@ -128,7 +131,7 @@ def _checks(tx: Tx, caller: Caller, asked_for: Any) -> Iterator[Check]:
     yield from check_pass(tx, profile, arn(caller, "instance", "*"))
 
 
-def _from_template(check: Check, template: str, request: Any) -> Check:
+def _from_template(check: Check, template: str, params: ec2.RunInstancesRequest) -> Check:
     """Every resource of the launch knows the template, and whether it is used as the template has it.
 
     Not so what the request itself names a parameter for.
@@ -137,6 +140,7 @@ def _from_template(check: Check, template: str, request: Any) -> Check:
     if service != "ec2":
         return check
     kind = rest.split(":")[2].partition("/")[0]
+    request: Params = params
     interfaces = request.get("NetworkInterfaces") or [{}]
     own = any(
         any(interface.get(name.partition(".")[2]) for interface in interfaces) if "." in name else request.get(name)
@@ -146,24 +150,30 @@ def _from_template(check: Check, template: str, request: Any) -> Check:
     return replace(check, context={**(check.context or {}), **context})
 
 
-def _on_spot(params: Any) -> bool:
+def _as_launch(specification: ec2.RequestSpotLaunchSpecification) -> ec2.RunInstancesRequest:
+    """A spot request's specification is shaped as a launch is, as far as it goes."""
+    return cast("ec2.RunInstancesRequest", {**specification, "MinCount": 1, "MaxCount": 1})
+
+
+def _on_spot(params: ec2.RunInstancesRequest) -> bool:
     return bool((params.get("InstanceMarketOptions") or {}).get("MarketType") == "spot")
 
 
-def _in_zone(tx: Tx, params: Any) -> Any:
+def _in_zone(tx: Tx, params: ec2.RunInstancesRequest) -> ec2.RunInstancesRequest:
     """With the zone that the launch would go to: its subnet is one that the caller has to be allowed to use."""
     try:
-        return with_zone(tx, {"MinCount": 1, **params}, params.get("InstanceType", ""), terms_of(tx, params))
+        wanted: ec2.RunInstancesRequest = {**params, "MinCount": params.get("MinCount", 1)}
+        return with_zone(tx, wanted, params.get("InstanceType", ""), terms_of(tx, params))
     except ServiceError:
         return params
 
 
-def _of_instance(tx: Tx, caller: Caller, params: Any, subnet: Subnet | None) -> Context:
+def _of_instance(tx: Tx, caller: Caller, params: ec2.RunInstancesRequest, subnet: Subnet | None) -> Context:
     profile = find_profile(tx, params.get("IamInstanceProfile") or {})
-    asked = params.get("MetadataOptions") or {}
+    given: Params = params.get("MetadataOptions") or {}
     return {
         **of_metadata(default_options(tx, caller.account)),
-        **{key: str(asked[name]) for name, key in _METADATA.items() if name in asked},
+        **{key: str(given[name]) for name, key in _METADATA.items() if name in given},
         "ec2:InstanceType": params.get("InstanceType", ""),
         "ec2:InstanceMarketType": "spot" if _on_spot(params) else "on-demand",
         "ec2:RootDeviceType": "ebs",
@@ -174,13 +184,13 @@ def _of_instance(tx: Tx, caller: Caller, params: Any, subnet: Subnet | None) -> 
     }
 
 
-def _tenancy(tx: Tx, params: Any, subnet: Subnet | None) -> str:
+def _tenancy(tx: Tx, params: ec2.RunInstancesRequest, subnet: Subnet | None) -> str:
     """What it comes to; an unknown one is the handler's to refuse."""
-    asked: str = params.get("Placement", {}).get("Tenancy") or "default"
+    asked = params.get("Placement", {}).get("Tenancy") or "default"
     return tenancy_of(tx, {"Tenancy": asked}, subnet.vpc_id) if subnet and asked in TENANCIES else asked
 
 
-def _of_interface(caller: Caller, asked: Any, subnet: Subnet | None) -> Context:
+def _of_interface(caller: Caller, asked: ec2.InstanceNetworkInterfaceSpecification, subnet: Subnet | None) -> Context:
     if subnet is None:
         return {}
     wanted = asked.get("AssociatePublicIpAddress")
@@ -193,7 +203,7 @@ def _of_interface(caller: Caller, asked: Any, subnet: Subnet | None) -> Context:
     }
 
 
-def _subnet(tx: Tx, params: Any, asked: Any) -> Subnet | None:
+def _subnet(tx: Tx, params: ec2.RunInstancesRequest, asked: ec2.InstanceNetworkInterfaceSpecification) -> Subnet | None:
     """The subnet of an interface: that of an existing one, the one that is named, or the default one."""
     existing = tx.get(NetworkInterface, id=asked["NetworkInterfaceId"]) if asked.get("NetworkInterfaceId") else None
     named = existing.subnet_id if existing else params.get("SubnetId") or asked.get("SubnetId")
@@ -205,7 +215,9 @@ def _subnet(tx: Tx, params: Any, asked: Any) -> Subnet | None:
     return next((one for one in sorted(subnets, key=lambda one: one.zone) if zone in (None, one.zone)), None)
 
 
-def _groups(tx: Tx, params: Any, asked: Any, subnet: Subnet | None) -> list[str]:
+def _groups(
+    tx: Tx, params: ec2.RunInstancesRequest, asked: ec2.InstanceNetworkInterfaceSpecification, subnet: Subnet | None
+) -> list[str]:
     """Those of an interface that is made."""
     if asked.get("NetworkInterfaceId"):
         return []

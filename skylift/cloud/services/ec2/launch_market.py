@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.market import Market
@@ -12,6 +13,9 @@ from skylift.cloud.services.ec2.capacity import check_pool, spot_price
 from skylift.cloud.services.ec2.spot_option import market_wish, refuse_price
 from skylift.cloud.services.vpc.vpc import default_vpc
 from skylift.cloud.store.database import Tx
+
+if TYPE_CHECKING:
+    from aws_shapes import ec2
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,7 @@ class Terms:
     max_price: float | None = None
 
 
-def terms_of(tx: Tx, params: Any) -> Terms:
+def terms_of(tx: Tx, params: ec2.RunInstancesRequest) -> Terms:
     """Those of a launch; raises where it asks the market for what cannot be."""
     wish = market_wish(tx, params)
     return Terms() if wish is None else Terms("spot", wish.max_price)
@@ -35,7 +39,7 @@ def bought(tx: Tx, type_name: str, zone: str, terms: Terms, least: int, most: in
     return check_pool(tx, type_name, zone, terms.market, least, most)
 
 
-def with_zone(tx: Tx, params: Any, type_name: str, terms: Terms) -> Any:
+def with_zone(tx: Tx, params: ec2.RunInstancesRequest, type_name: str, terms: Terms) -> ec2.RunInstancesRequest:
     """A launch that leaves the zone to EC2 goes where there is room for it: first where it is cheapest."""
     if not leaves_zone_open(params):
         return params
@@ -46,8 +50,12 @@ def with_zone(tx: Tx, params: Any, type_name: str, terms: Terms) -> Any:
     return params
 
 
-def leaves_zone_open(params: Any) -> bool:
-    placed = [params, params.get("Placement") or {}, *(params.get("NetworkInterfaces") or [])]
+def leaves_zone_open(params: ec2.RunInstancesRequest) -> bool:
+    placed: list[Mapping[str, object]] = [
+        params,
+        params.get("Placement") or {},
+        *(params.get("NetworkInterfaces") or []),
+    ]
     names = ("SubnetId", "AvailabilityZone", "AvailabilityZoneId", "NetworkInterfaceId")
     return not any(one.get(name) for one in placed for name in names)
 

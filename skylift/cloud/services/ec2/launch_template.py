@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
@@ -24,13 +24,16 @@ from skylift.cloud.services.ec2.launch_neutral import NEUTRAL
 from skylift.cloud.services.ec2.launch_parameter import TEMPLATE, TEMPLATE_DATA
 from skylift.cloud.store.database import Tx
 
+if TYPE_CHECKING:
+    from aws_shapes import ec2
+
 LIMITS = Limits(most=200, least=1)
 MAX_DESCRIPTION = 255
 
 Item = dict[str, Any]
 
 
-def create(tx: Tx, caller: Caller, params: Any) -> Item:
+def create(tx: Tx, caller: Caller, params: ec2.CreateLaunchTemplateRequest) -> ec2.CreateLaunchTemplateResult:
     made_before = result_of(tx, "CreateLaunchTemplate", params)
     if made_before:
         return {"LaunchTemplate": view(tx, require(tx, LaunchTemplate, made_before))}
@@ -47,7 +50,7 @@ def create(tx: Tx, caller: Caller, params: Any) -> Item:
     return {"LaunchTemplate": view(tx, template)}
 
 
-def describe(tx: Tx, _caller: Caller, params: Any) -> Item:
+def describe(tx: Tx, _caller: Caller, params: ec2.DescribeLaunchTemplatesRequest) -> ec2.DescribeLaunchTemplatesResult:
     ids, names = params.get("LaunchTemplateIds"), params.get("LaunchTemplateNames")
     if ids and names:
         raise combination("Launch templates are asked for by ID or by name, not both.")
@@ -60,7 +63,7 @@ def describe(tx: Tx, _caller: Caller, params: Any) -> Item:
     return {"LaunchTemplates": shown.items, **shown.next}
 
 
-def modify(tx: Tx, _caller: Caller, params: Any) -> Item:
+def modify(tx: Tx, _caller: Caller, params: ec2.ModifyLaunchTemplateRequest) -> ec2.ModifyLaunchTemplateResult:
     made_before = result_of(tx, "ModifyLaunchTemplate", params)
     if made_before:
         return {"LaunchTemplate": view(tx, require(tx, LaunchTemplate, made_before))}
@@ -74,14 +77,14 @@ def modify(tx: Tx, _caller: Caller, params: Any) -> Item:
     return {"LaunchTemplate": view(tx, changed)}
 
 
-def delete(tx: Tx, _caller: Caller, params: Any) -> Item:
+def delete(tx: Tx, _caller: Caller, params: ec2.DeleteLaunchTemplateRequest) -> ec2.DeleteLaunchTemplateResult:
     template = template_of(tx, params)
     shown = view(tx, template)
     tx.remove(template)
     return {"LaunchTemplate": shown}
 
 
-def view(tx: Tx, template: LaunchTemplate) -> Item:
+def view(tx: Tx, template: LaunchTemplate) -> ec2.LaunchTemplate:
     return {
         "LaunchTemplateId": template.id,
         "LaunchTemplateName": template.name,
@@ -130,17 +133,16 @@ def version_of(tx: Tx, template: LaunchTemplate, wanted: str) -> LaunchTemplateV
     return found
 
 
-def data_of(version: LaunchTemplateVersion) -> Item:
+def data_of(version: LaunchTemplateVersion) -> ec2.ResponseLaunchTemplateData:
     """A version's data. The one moment that it may have is text in the store."""
-    market = version.data.get("InstanceMarketOptions") or {}
+    data = cast("ec2.ResponseLaunchTemplateData", version.data)
+    market = data.get("InstanceMarketOptions") or {}
     options = market.get("SpotOptions") or {}
-    if not isinstance(options.get("ValidUntil"), str):
-        return version.data
-    until = datetime.fromisoformat(options["ValidUntil"])
-    return {
-        **version.data,
-        "InstanceMarketOptions": {**market, "SpotOptions": {**options, "ValidUntil": until}},
-    }
+    kept: object = options.get("ValidUntil")
+    if not isinstance(kept, str):
+        return data
+    until = datetime.fromisoformat(kept)
+    return {**data, "InstanceMarketOptions": {**market, "SpotOptions": {**options, "ValidUntil": until}}}
 
 
 def is_number(text: str) -> bool:
@@ -153,7 +155,12 @@ def latest(tx: Tx, template: LaunchTemplate) -> int:
 
 
 def new_version(
-    tx: Tx, caller: Caller, template: LaunchTemplate, number: int, params: Any, source: Item | None = None
+    tx: Tx,
+    caller: Caller,
+    template: LaunchTemplate,
+    number: int,
+    params: ec2.CreateLaunchTemplateRequest | ec2.CreateLaunchTemplateVersionRequest,
+    source: Item | None = None,
 ) -> LaunchTemplateVersion:
     """The version that a request describes; members that it does not have come from the `source` version's data."""
     description = params.get("VersionDescription", "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
@@ -33,6 +33,9 @@ from skylift.cloud.services.ec2.launch_template import (
 )
 from skylift.cloud.store.database import Tx
 
+if TYPE_CHECKING:
+    from aws_shapes import ec2
+
 NEUTRAL: dict[str, tuple[Any, ...]] = {"ResolveAlias": (False,)}
 
 FILTERS = {
@@ -51,7 +54,9 @@ FILTERS = {
 Item = dict[str, Any]
 
 
-def create(tx: Tx, caller: Caller, params: Any) -> Item:
+def create(
+    tx: Tx, caller: Caller, params: ec2.CreateLaunchTemplateVersionRequest
+) -> ec2.CreateLaunchTemplateVersionResult:
     made_before = result_of(tx, "CreateLaunchTemplateVersion", params)
     if made_before:
         template_id, _, number = made_before.partition("/")
@@ -68,7 +73,9 @@ def create(tx: Tx, caller: Caller, params: Any) -> Item:
     return {"LaunchTemplateVersion": view(grown, version)}
 
 
-def describe(tx: Tx, _caller: Caller, params: Any) -> Item:
+def describe(
+    tx: Tx, _caller: Caller, params: ec2.DescribeLaunchTemplateVersionsRequest
+) -> ec2.DescribeLaunchTemplateVersionsResult:
     """Newest first; without a template the latest or default versions of all of them."""
     refuse_other_values(params, NEUTRAL)
     wanted = params.get("Versions") or []
@@ -86,16 +93,19 @@ def describe(tx: Tx, _caller: Caller, params: Any) -> Item:
     return {"LaunchTemplateVersions": shown.items, **shown.next}
 
 
-def delete(tx: Tx, _caller: Caller, params: Any) -> Item:
+def delete(
+    tx: Tx, _caller: Caller, params: ec2.DeleteLaunchTemplateVersionsRequest
+) -> ec2.DeleteLaunchTemplateVersionsResult:
     """Each version by itself: what cannot be deleted is said beside what was."""
     template = template_of(tx, params)
     if not params["Versions"]:
         raise missing("LaunchTemplateVersion")
-    done, undone = [], []
+    done: list[ec2.DeleteLaunchTemplateVersionsResponseSuccessItem] = []
+    undone: list[ec2.DeleteLaunchTemplateVersionsResponseErrorItem] = []
     for wanted in dict.fromkeys(params["Versions"]):
         if not is_number(wanted):
             raise invalid(f"Invalid launch template version: '{wanted}'. Versions are deleted by their numbers.")
-        named = {
+        named: ec2.DeleteLaunchTemplateVersionsResponseSuccessItem = {
             "LaunchTemplateId": template.id,
             "LaunchTemplateName": template.name,
             "VersionNumber": int(wanted),
@@ -116,7 +126,9 @@ def delete(tx: Tx, _caller: Caller, params: Any) -> Item:
     }
 
 
-def data_of_instance(tx: Tx, _caller: Caller, params: Any) -> Item:
+def data_of_instance(
+    tx: Tx, _caller: Caller, params: ec2.GetLaunchTemplateDataRequest
+) -> ec2.GetLaunchTemplateDataResult:
     """GetLaunchTemplateData: what it takes to launch an instance like this one."""
     instance = require(tx, Instance, params["InstanceId"])
     interfaces = sorted(tx.find(NetworkInterface, instance_id=instance.id), key=lambda one: one.index)
@@ -124,7 +136,7 @@ def data_of_instance(tx: Tx, _caller: Caller, params: Any) -> Item:
         raise ServiceError("IncorrectInstanceState", f"The instance '{instance.id}' is {instance.state}.")
     options = instance.metadata
     profile, tags = instance.profile_arn, tag_list(instance.tags)
-    data = {
+    data: ec2.ResponseLaunchTemplateData = {
         "ImageId": instance.image_id,
         "InstanceType": instance.type,
         **({"KeyName": instance.key_name} if instance.key_name else {}),
@@ -154,11 +166,11 @@ def data_of_instance(tx: Tx, _caller: Caller, params: Any) -> Item:
     return {"LaunchTemplateData": data}
 
 
-def _market_data(tx: Tx, instance: Instance) -> Item:
+def _market_data(tx: Tx, instance: Instance) -> ec2.ResponseLaunchTemplateData:
     request = tx.get(SpotRequest, id=instance.spot_request_id) if instance.spot_request_id else None
     if request is None:
         return {}
-    options = {
+    options: ec2.LaunchTemplateSpotMarketOptions = {
         "SpotInstanceType": request.type,
         "InstanceInterruptionBehavior": request.behavior,
         **({"MaxPrice": str(request.max_price)} if request.max_price else {}),
@@ -167,9 +179,9 @@ def _market_data(tx: Tx, instance: Instance) -> Item:
     return {"InstanceMarketOptions": {"MarketType": "spot", "SpotOptions": options}}
 
 
-def _disk(volume: Volume) -> Item:
+def _disk(volume: Volume) -> ec2.LaunchTemplateBlockDeviceMapping:
     return {
-        "DeviceName": volume.device,
+        **({"DeviceName": volume.device} if volume.device else {}),
         "Ebs": {
             "VolumeSize": volume.size_gib,
             "VolumeType": volume.type,
@@ -180,7 +192,9 @@ def _disk(volume: Volume) -> Item:
     }
 
 
-def _interface_data(interface: NetworkInterface, *, alone: bool) -> Item:
+def _interface_data(
+    interface: NetworkInterface, *, alone: bool
+) -> ec2.LaunchTemplateInstanceNetworkInterfaceSpecification:
     return {
         "DeviceIndex": interface.index,
         "SubnetId": interface.subnet_id,
@@ -192,7 +206,7 @@ def _interface_data(interface: NetworkInterface, *, alone: bool) -> Item:
     }
 
 
-def with_template(tx: Tx, params: Any) -> tuple[Any, dict[str, str]]:
+def with_template(tx: Tx, params: ec2.RunInstancesRequest) -> tuple[ec2.RunInstancesRequest, dict[str, str]]:
     """RunInstances' parameters with those of its launch template below them, and the tags that say which it was.
 
     A parameter of the request takes the place of the template's, except in lists whose items have a key (devices,
@@ -203,21 +217,23 @@ def with_template(tx: Tx, params: Any) -> tuple[Any, dict[str, str]]:
         return params, {}
     template = template_of(tx, asked)
     version = version_of(tx, template, asked.get("Version") or "$Default")
-    below = data_of(version)
-    merged = {**below, **{name: value for name, value in params.items() if name != "LaunchTemplate"}}
+    below: dict[str, Any] = {**data_of(version)}
+    above: dict[str, Any] = {name: value for name, value in params.items() if name != "LaunchTemplate"}
+    merged = {**below, **above}
     for name, key in (("BlockDeviceMappings", "DeviceName"), ("NetworkInterfaces", "DeviceIndex")):
         if name in merged:
-            merged[name] = _laid_over(below.get(name, []), params.get(name, []), key)
-    specified = _tags(below.get("TagSpecifications", []), params.get("TagSpecifications", []))
+            merged[name] = _laid_over(below.get(name, []), above.get(name, []), key)
+    specified = _tags(below.get("TagSpecifications", []), above.get("TagSpecifications", []))
     if specified:
         merged["TagSpecifications"] = specified
-    return merged, {
+    # A template's data is shaped as a launch is, member by member.
+    return cast("ec2.RunInstancesRequest", merged), {
         "aws:ec2launchtemplate:id": template.id,
         "aws:ec2launchtemplate:version": str(version.number),
     }
 
 
-def view(template: LaunchTemplate, version: LaunchTemplateVersion) -> Item:
+def view(template: LaunchTemplate, version: LaunchTemplateVersion) -> ec2.LaunchTemplateVersion:
     return {
         "LaunchTemplateId": template.id,
         "LaunchTemplateName": template.name,
@@ -230,7 +246,9 @@ def view(template: LaunchTemplate, version: LaunchTemplateVersion) -> Item:
     }
 
 
-def _chosen(tx: Tx, template: LaunchTemplate, params: Any, wanted: list[str]) -> list[LaunchTemplateVersion]:
+def _chosen(
+    tx: Tx, template: LaunchTemplate, params: ec2.DescribeLaunchTemplateVersionsRequest, wanted: list[str]
+) -> list[LaunchTemplateVersion]:
     least, most = params.get("MinVersion"), params.get("MaxVersion")
     if wanted and (least or most):
         raise combination("Versions cannot be combined with MinVersion and MaxVersion.")
@@ -251,7 +269,7 @@ def _bound(given: str | None, default: int) -> int:
     return int(given)
 
 
-def _key(item: Item) -> str:
+def _key(item: ec2.LaunchTemplateVersion) -> str:
     return f"{item['LaunchTemplateId']} {item['VersionNumber']:020}"
 
 

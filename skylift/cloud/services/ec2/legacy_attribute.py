@@ -5,13 +5,16 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.services.api.refusal import combination, invalid_value, missing
 
+if TYPE_CHECKING:
+    from aws_shapes import ec2
 
-def as_structure(params: Any) -> Any:
+
+def as_structure(params: ec2.ModifyInstanceAttributeRequest) -> Any:
     """The same request with `DisableApiStop={"Value": True}` in the place of the two."""
     if "Attribute" not in params and "Value" not in params:
         return params

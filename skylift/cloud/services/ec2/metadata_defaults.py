@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from skylift.cloud.domain.account import MetadataDefaults
 from skylift.cloud.domain.error import ServiceError
@@ -15,10 +15,13 @@ from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.instance import MetadataOptions
 from skylift.cloud.services.api.condition_key import of_change
 from skylift.cloud.services.api.ec2_operation import reads, writes
-from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.api.operation import Check, Params
 from skylift.cloud.services.api.refusal import invalid_value, missing
 from skylift.cloud.store.account import account_of, keep
 from skylift.cloud.store.database import Tx
+
+if TYPE_CHECKING:
+    from aws_shapes import ec2
 
 NO_PREFERENCE = "no-preference"
 
@@ -32,17 +35,26 @@ _CHOICES: dict[str, tuple[str, tuple[str, ...]]] = {
 _HOPS = "HttpPutResponseHopLimit"
 
 
-def get(tx: Tx, caller: Caller, _params: Any) -> dict[str, Any]:
+def get(tx: Tx, caller: Caller, _params: object) -> ec2.GetInstanceMetadataDefaultsResult:
     """What has no preference is not mentioned."""
     defaults = account_of(tx, caller.account).metadata
-    shown = {name: getattr(defaults, column) for name, (column, _) in _CHOICES.items()}
-    shown[_HOPS] = defaults.hop_limit
-    return {"AccountLevel": {name: value for name, value in shown.items() if value is not None}}
+    return {
+        "AccountLevel": {
+            **({"HttpTokens": defaults.tokens} if defaults.tokens else {}),
+            **({"HttpEndpoint": defaults.endpoint} if defaults.endpoint else {}),
+            **({"HttpPutResponseHopLimit": defaults.hop_limit} if defaults.hop_limit else {}),
+            **({"InstanceMetadataTags": defaults.tags} if defaults.tags else {}),
+            **({"HttpTokensEnforced": defaults.tokens_enforced} if defaults.tokens_enforced else {}),
+        }
+    }
 
 
-def modify(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def modify(
+    tx: Tx, caller: Caller, params: ec2.ModifyInstanceMetadataDefaultsRequest
+) -> ec2.ModifyInstanceMetadataDefaultsResult:
     """Instances that are there already stay as they are."""
-    asked = {name: params[name] for name in (*_CHOICES, _HOPS) if name in params}
+    given: Params = params
+    asked = {name: given[name] for name in (*_CHOICES, _HOPS) if name in given}
     if not asked:
         raise missing("HttpTokens")
     account = account_of(tx, caller.account)
@@ -51,7 +63,7 @@ def modify(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     return {"Return": True}
 
 
-def check_modify(_tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+def check_modify(_tx: Tx, caller: Caller, params: ec2.ModifyInstanceMetadataDefaultsRequest) -> Iterator[Check]:
     context = {"ec2:Region": caller.region, **of_change(params)}
     yield Check("ec2:ModifyInstanceMetadataDefaults", "*", context)
 

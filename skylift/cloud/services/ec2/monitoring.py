@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.instance import Instance
@@ -11,16 +11,23 @@ from skylift.cloud.services.api.ec2_operation import acts
 from skylift.cloud.services.api.resource import require_all
 from skylift.cloud.store.database import Tx
 
-
-def monitor(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
-    return _switch(tx, params, on=True)
-
-
-def unmonitor(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
-    return _switch(tx, params, on=False)
+if TYPE_CHECKING:
+    from aws_shapes import ec2
 
 
-def _switch(tx: Tx, params: Any, *, on: bool) -> dict[str, Any]:
+def monitor(tx: Tx, _caller: Caller, params: ec2.MonitorInstancesRequest) -> ec2.MonitorInstancesResult:
+    return {**_switch(tx, params, on=True)}
+
+
+def unmonitor(tx: Tx, _caller: Caller, params: ec2.UnmonitorInstancesRequest) -> ec2.UnmonitorInstancesResult:
+    return {**_switch(tx, params, on=False)}
+
+
+class _Switched(TypedDict):
+    InstanceMonitorings: list[ec2.InstanceMonitoring]
+
+
+def _switch(tx: Tx, params: ec2.MonitorInstancesRequest | ec2.UnmonitorInstancesRequest, *, on: bool) -> _Switched:
     instances = require_all(tx, Instance, params["InstanceIds"])
     for instance in instances:
         tx.save(replace(instance, detailed_monitoring=on))

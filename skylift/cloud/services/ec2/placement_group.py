@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import repeat
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict
 
 from skylift.catalogue import InstanceType
 from skylift.cloud.domain.dedicated_host import DedicatedHost
@@ -19,15 +19,19 @@ from skylift.cloud.domain.instance import Instance
 from skylift.cloud.domain.placement_group import PlacementGroup
 from skylift.cloud.services.api.check import making, on_row
 from skylift.cloud.services.api.ec2_operation import reads, writes
+from skylift.cloud.services.api.filter import matching
 from skylift.cloud.services.api.instance_type import instance_type
 from skylift.cloud.services.api.list_response import Listing
-from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.api.operation import Check, Nothing
 from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing, refuse_other_values
 from skylift.cloud.services.api.resource import arn, new_id, require
 from skylift.cloud.services.api.tag import tag_list, tags_for
 from skylift.cloud.services.ec2.tenancy import replaced
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.placement_group import placed_in
+
+if TYPE_CHECKING:
+    from aws_shapes import ec2
 
 MOST_SPREAD = 7
 """Running instances of a spread group in one zone."""
@@ -49,7 +53,12 @@ LISTING = Listing(
     },
 )
 
-Item = dict[str, Any]
+
+class _Grouped(TypedDict):
+    """How requests name a group."""
+
+    GroupName: NotRequired[str]
+    GroupId: NotRequired[str]
 
 
 @dataclass(frozen=True)
@@ -61,24 +70,15 @@ class Room:
     most: int | None = None
     partitions: Iterator[int | None] = field(default_factory=lambda: repeat(None))
 
-    def fields(self) -> Item:
-        """Of the instance that is next, by the noun's names."""
-        return {
-            "placement_group": self.group.name,
-            "placement_group_id": self.group.id,
-            "partition": next(self.partitions),
-        }
 
-
-def create(tx: Tx, caller: Caller, params: Any) -> Item:
+def create(tx: Tx, caller: Caller, params: ec2.CreatePlacementGroupRequest) -> ec2.CreatePlacementGroupResult:
     refuse_other_values(params, NEUTRAL)
-    name, strategy = params.get("GroupName"), params.get("Strategy")
+    name = params.get("GroupName")
     if not name:
         raise missing("groupName")
     if len(name) > 255 or not name.isascii():
         raise invalid_value(name, "groupName", "It has to be at most 255 ASCII characters.")
-    if strategy not in ("cluster", "spread", "partition"):
-        raise invalid_value(strategy, "strategy", "It has to be cluster, spread or partition.")
+    strategy = _strategy(params.get("Strategy"))
     if params.get("SpreadLevel") and strategy != "spread":
         raise combination("The parameter spreadLevel can be used with the spread strategy only.")
     if tx.get(PlacementGroup, name=name) is not None:
@@ -90,18 +90,25 @@ def create(tx: Tx, caller: Caller, params: Any) -> Item:
     return {"PlacementGroup": view(group, caller)}
 
 
-def describe(tx: Tx, caller: Caller, params: Any) -> Item:
+def _strategy(asked: str | None) -> Literal["cluster", "spread", "partition"]:
+    match asked:
+        case "cluster" | "spread" | "partition":
+            return asked
+    raise invalid_value(asked, "strategy", "It has to be cluster, spread or partition.")
+
+
+def describe(tx: Tx, caller: Caller, params: ec2.DescribePlacementGroupsRequest) -> ec2.DescribePlacementGroupsResult:
     names = params.get("GroupNames") or []
     rows = LISTING.rows(tx, params)
     if names:
         named = {by_name(tx, name).id for name in names}
         asked_for = {row.id for row in rows} if params.get("GroupIds") else set()
         rows = [row for row in tx.find(PlacementGroup) if row.id in named | asked_for]
-    shown = LISTING.page(params, [view(row, caller) for row in rows])
-    return {"PlacementGroups": shown.items, **shown.next}
+    items = [view(row, caller) for row in rows]
+    return {"PlacementGroups": matching(items, params.get("Filters"), LISTING.filters, LISTING.tags)}
 
 
-def delete(tx: Tx, _caller: Caller, params: Any) -> Item:
+def delete(tx: Tx, _caller: Caller, params: ec2.DeletePlacementGroupRequest) -> Nothing:
     group = by_name(tx, params["GroupName"])
     if placed_in(tx, group):
         raise ServiceError(
@@ -111,12 +118,20 @@ def delete(tx: Tx, _caller: Caller, params: Any) -> Item:
     return {}
 
 
-def modify_placement(tx: Tx, _caller: Caller, params: Any) -> Item:
+def modify_placement(
+    tx: Tx, _caller: Caller, params: ec2.ModifyInstancePlacementRequest
+) -> ec2.ModifyInstancePlacementResult:
     """A stopped instance comes into a group, changes its partition, or leaves with an empty name."""
     instance = require(tx, Instance, params["InstanceId"])
     if instance.state != "stopped":
         raise ServiceError("IncorrectInstanceState", f"The instance '{instance.id}' is not in the 'stopped' state.")
-    asked = {name: params[name] for name in ("GroupName", "GroupId", "PartitionNumber") if name in params}
+    asked: ec2.Placement = {}
+    if "GroupName" in params:
+        asked["GroupName"] = params["GroupName"]
+    if "GroupId" in params:
+        asked["GroupId"] = params["GroupId"]
+    if "PartitionNumber" in params:
+        asked["PartitionNumber"] = params["PartitionNumber"]
     hosted = any(params.get(name) for name in ("Tenancy", "HostId", "Affinity"))
     if not asked and not hosted:
         raise missing("groupName, groupId, partitionNumber, tenancy, hostId or affinity")
@@ -129,15 +144,18 @@ def modify_placement(tx: Tx, _caller: Caller, params: Any) -> Item:
         tx.save(replace(instance, placement_group="", placement_group_id=None, partition=None))
         return {"Return": True}
     if "GroupName" not in asked and "GroupId" not in asked:
-        asked["GroupId"] = instance.placement_group_id
+        asked["GroupId"] = instance.placement_group_id or ""
     room = room_for(tx, asked, instance_type(instance.type), instance.zone, but=instance)
     if room is None:
         raise invalid(f"The instance '{instance.id}' is in no placement group.")
-    tx.save(replace(instance, **room.fields()))
+    named, partition = room.group, next(room.partitions)
+    tx.save(replace(instance, placement_group=named.name, placement_group_id=named.id, partition=partition))
     return {"Return": True}
 
 
-def room_for(tx: Tx, placement: Any, kind: InstanceType, zone: str, *, but: Instance | None = None) -> Room | None:
+def room_for(
+    tx: Tx, placement: ec2.Placement, kind: InstanceType, zone: str, *, but: Instance | None = None
+) -> Room | None:
     """What the group that a request's `Placement` names has for instances of this kind; None where it names none.
 
     `but` is an instance that does not count among those that are there. Raises where the group cannot have such
@@ -165,7 +183,7 @@ def room_for(tx: Tx, placement: Any, kind: InstanceType, zone: str, *, but: Inst
 
 def room_of(tx: Tx, instance: Instance) -> Room | None:
     """What the group that an instance is in has for it, should it start."""
-    placement = {"GroupId": instance.placement_group_id}
+    placement: ec2.Placement = {"GroupId": instance.placement_group_id or ""}
     return room_for(tx, placement, instance_type(instance.type), instance.zone, but=instance)
 
 
@@ -178,7 +196,7 @@ def refuse_without_room(room: Room, count: int) -> None:
         )
 
 
-def wanted_group(tx: Tx, placement: Any) -> PlacementGroup | None:
+def wanted_group(tx: Tx, placement: _Grouped) -> PlacementGroup | None:
     name, group_id = placement.get("GroupName"), placement.get("GroupId")
     if name and group_id:
         raise combination("The parameter groupName cannot be used with the parameter groupId")
@@ -194,7 +212,7 @@ def by_name(tx: Tx, name: str) -> PlacementGroup:
     return found
 
 
-def view(group: PlacementGroup, caller: Caller) -> Item:
+def view(group: PlacementGroup, caller: Caller) -> ec2.PlacementGroup:
     return {
         "GroupId": group.id,
         "GroupName": group.name,
@@ -207,17 +225,17 @@ def view(group: PlacementGroup, caller: Caller) -> Item:
     }
 
 
-def check_create(_tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+def check_create(_tx: Tx, caller: Caller, params: ec2.CreatePlacementGroupRequest) -> Iterator[Check]:
     more = {"ec2:PlacementGroupStrategy": params.get("Strategy") or ""}
     label = params.get("GroupName") or "*"
     yield from making(caller, "CreatePlacementGroup", "placement-group", params, label=label, more=more)
 
 
-def check_delete(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
-    yield from on_group_of(tx, caller, "ec2:DeletePlacementGroup", params)
+def check_delete(tx: Tx, caller: Caller, params: ec2.DeletePlacementGroupRequest) -> Iterator[Check]:
+    yield from on_group_of(tx, caller, "ec2:DeletePlacementGroup", {"GroupName": params["GroupName"]})
 
 
-def check_modify(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+def check_modify(tx: Tx, caller: Caller, params: ec2.ModifyInstancePlacementRequest) -> Iterator[Check]:
     action = "ec2:ModifyInstancePlacement"
     yield on_row(tx, caller, action, Instance, params.get("InstanceId") or "*")
     if params.get("HostId"):
@@ -225,7 +243,7 @@ def check_modify(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
     yield from on_group_of(tx, caller, action, params)
 
 
-def on_group_of(tx: Tx, caller: Caller, action: str, placement: Any) -> Iterator[Check]:
+def on_group_of(tx: Tx, caller: Caller, action: str, placement: _Grouped) -> Iterator[Check]:
     """Groups are named in ARNs, and in requests either named or given by id."""
     if placement.get("GroupId"):
         yield on_row(tx, caller, action, PlacementGroup, placement["GroupId"])
@@ -238,7 +256,7 @@ def on_group_of(tx: Tx, caller: Caller, action: str, placement: Any) -> Iterator
             yield Check(action, resource, {"ec2:Region": caller.region})
 
 
-def _partitions(params: Any, strategy: str) -> int | None:
+def _partitions(params: ec2.CreatePlacementGroupRequest, strategy: str) -> int | None:
     count = params.get("PartitionCount")
     if strategy != "partition":
         if count is not None:

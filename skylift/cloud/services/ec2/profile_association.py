@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller, InstanceProfile, Role
@@ -23,35 +23,44 @@ from skylift.cloud.services.api.resource import new_id, require, well_formed
 from skylift.cloud.services.ec2.profile import find_profile, wanted_profile
 from skylift.cloud.store.database import Tx
 
+if TYPE_CHECKING:
+    from aws_shapes import ec2
+
 PREFIX = "iip-assoc"
 LIMITS = Limits(not_with=("AssociationIds", "associationIds"))
 LIVING = ("pending", "running", "stopping", "stopped")
 
-Item = dict[str, Any]
 
-
-def associate(tx: Tx, _caller: Caller, params: Any) -> Item:
+def associate(
+    tx: Tx, _caller: Caller, params: ec2.AssociateIamInstanceProfileRequest
+) -> ec2.AssociateIamInstanceProfileResult:
     instance = require(tx, Instance, params["InstanceId"])
     if instance.state not in LIVING:
         raise ServiceError("IncorrectInstanceState", f"The instance '{instance.id}' is {instance.state}.")
     if instance.association_id is not None:
         raise ServiceError("IncorrectState", f"There is an existing association for instance {instance.id}")
-    return _answer(_given(tx, instance, _profile(tx, params)), "associating")
+    return {**_answer(_given(tx, instance, _profile(tx, params)), "associating")}
 
 
-def replace_profile(tx: Tx, _caller: Caller, params: Any) -> Item:
+def replace_profile(
+    tx: Tx, _caller: Caller, params: ec2.ReplaceIamInstanceProfileAssociationRequest
+) -> ec2.ReplaceIamInstanceProfileAssociationResult:
     """The association that results is another one, with an id of its own."""
     instance = _associated(tx, params["AssociationId"])
-    return _answer(_given(tx, instance, _profile(tx, params)), "associating")
+    return {**_answer(_given(tx, instance, _profile(tx, params)), "associating")}
 
 
-def disassociate(tx: Tx, _caller: Caller, params: Any) -> Item:
+def disassociate(
+    tx: Tx, _caller: Caller, params: ec2.DisassociateIamInstanceProfileRequest
+) -> ec2.DisassociateIamInstanceProfileResult:
     instance = _associated(tx, params["AssociationId"])
     tx.save(replace(instance, profile_arn=None, profile_id=None, association_id=None))
-    return _answer(instance, "disassociating")
+    return {**_answer(instance, "disassociating")}
 
 
-def describe(tx: Tx, _caller: Caller, params: Any) -> Item:
+def describe(
+    tx: Tx, _caller: Caller, params: ec2.DescribeIamInstanceProfileAssociationsRequest
+) -> ec2.DescribeIamInstanceProfileAssociationsResult:
     wanted = params.get("AssociationIds")
     rows = [_associated(tx, one) for one in wanted] if wanted else tx.find(Instance)
     items = [_view(row, "associated") for row in rows if row.association_id is not None and row.state in LIVING]
@@ -60,16 +69,16 @@ def describe(tx: Tx, _caller: Caller, params: Any) -> Item:
     return {"IamInstanceProfileAssociations": shown.items, **shown.next}
 
 
-def check_associate(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+def check_associate(tx: Tx, caller: Caller, params: ec2.AssociateIamInstanceProfileRequest) -> Iterator[Check]:
     yield from _checks(tx, caller, "AssociateIamInstanceProfile", params.get("InstanceId"), params)
 
 
-def check_replace(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+def check_replace(tx: Tx, caller: Caller, params: ec2.ReplaceIamInstanceProfileAssociationRequest) -> Iterator[Check]:
     instance = tx.get(Instance, association_id=params["AssociationId"])
     yield from _checks(tx, caller, "ReplaceIamInstanceProfileAssociation", instance.id if instance else "*", params)
 
 
-def check_disassociate(tx: Tx, caller: Caller, params: Any) -> Iterable[Check]:
+def check_disassociate(tx: Tx, caller: Caller, params: ec2.DisassociateIamInstanceProfileRequest) -> Iterable[Check]:
     instance = tx.get(Instance, association_id=params["AssociationId"])
     return [on_row(tx, caller, "ec2:DisassociateIamInstanceProfile", Instance, instance.id if instance else "*")]
 
@@ -82,7 +91,13 @@ def check_pass(tx: Tx, profile: InstanceProfile | None, instance_arn: str) -> It
         yield Check("iam:PassRole", role.arn, context)
 
 
-def _checks(tx: Tx, caller: Caller, name: str, instance_id: str, params: Any) -> Iterator[Check]:
+def _checks(
+    tx: Tx,
+    caller: Caller,
+    name: str,
+    instance_id: str,
+    params: ec2.AssociateIamInstanceProfileRequest | ec2.ReplaceIamInstanceProfileAssociationRequest,
+) -> Iterator[Check]:
     """Whoever gives an instance a profile hands the role in it to EC2."""
     profile = find_profile(tx, params.get("IamInstanceProfile") or {})
     more = {"ec2:NewInstanceProfile": profile.arn} if profile else {}
@@ -91,7 +106,9 @@ def _checks(tx: Tx, caller: Caller, name: str, instance_id: str, params: Any) ->
     yield from check_pass(tx, profile, on_instance.resource)
 
 
-def _profile(tx: Tx, params: Any) -> InstanceProfile:
+def _profile(
+    tx: Tx, params: ec2.AssociateIamInstanceProfileRequest | ec2.ReplaceIamInstanceProfileAssociationRequest
+) -> InstanceProfile:
     found = wanted_profile(tx, params.get("IamInstanceProfile") or {})
     if found is None:
         raise missing("IamInstanceProfile")
@@ -117,15 +134,22 @@ def _associated(tx: Tx, association_id: str) -> Instance:
     return found
 
 
-def _answer(instance: Instance, state: str) -> Item:
+class _Answer(TypedDict):
+    IamInstanceProfileAssociation: ec2.IamInstanceProfileAssociation
+
+
+def _answer(instance: Instance, state: str) -> _Answer:
     return {"IamInstanceProfileAssociation": _view(instance, state)}
 
 
-def _view(instance: Instance, state: str) -> Item:
+def _view(instance: Instance, state: str) -> ec2.IamInstanceProfileAssociation:
+    profile: ec2.IamInstanceProfile = {}
+    if instance.profile_arn and instance.profile_id:
+        profile = {"Arn": instance.profile_arn, "Id": instance.profile_id}
     return {
-        "AssociationId": instance.association_id,
+        **({"AssociationId": instance.association_id} if instance.association_id else {}),
         "InstanceId": instance.id,
-        "IamInstanceProfile": {"Arn": instance.profile_arn, "Id": instance.profile_id},
+        "IamInstanceProfile": profile,
         "State": state,
     }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.facts import CloudFacts
 from skylift.cloud.domain.identity import Caller
@@ -13,9 +13,14 @@ from skylift.cloud.services.api.refusal import invalid
 from skylift.cloud.services.api.zone import MAX_ADDRESSES, MAX_GROUPS_PER_INTERFACE, require_zone, zone_id, zones
 from skylift.cloud.store.database import Tx
 
+if TYPE_CHECKING:
+    from aws_shapes import ec2
 
-def describe_zones(_tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
-    items = [
+
+def describe_zones(
+    _tx: Tx, caller: Caller, params: ec2.DescribeAvailabilityZonesRequest
+) -> ec2.DescribeAvailabilityZonesResult:
+    items: list[ec2.AvailabilityZone] = [
         {
             "ZoneName": name,
             "ZoneId": zone_id(name),
@@ -48,10 +53,12 @@ def describe_zones(_tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     return {"AvailabilityZones": matching(items, params.get("Filters"), paths)}
 
 
-def describe_regions(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def describe_regions(tx: Tx, caller: Caller, params: ec2.DescribeRegionsRequest) -> ec2.DescribeRegionsResult:
     """The endpoint is this cloud's own: a client that goes on to use it must not reach AWS."""
     (facts,) = tx.find(CloudFacts)
-    items = [{"RegionName": caller.region, "Endpoint": facts.endpoint, "OptInStatus": "opt-in-not-required"}]
+    items: list[ec2.Region] = [
+        {"RegionName": caller.region, "Endpoint": facts.endpoint, "OptInStatus": "opt-in-not-required"}
+    ]
     for name in params.get("RegionNames", []):
         if name != caller.region:
             raise invalid(f"Invalid region name: {name}. This cloud has one region, {caller.region}.")
@@ -59,7 +66,9 @@ def describe_regions(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     return {"Regions": matching(items, params.get("Filters"), paths)}
 
 
-def describe_account_attributes(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def describe_account_attributes(
+    tx: Tx, _caller: Caller, params: ec2.DescribeAccountAttributesRequest
+) -> ec2.DescribeAccountAttributesResult:
     default_vpc = tx.get(Vpc, is_default=True)
     attributes = {
         "supported-platforms": "VPC",

@@ -6,13 +6,16 @@ import re
 import secrets
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.spot import Behavior, SpotRequest
 from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing
 from skylift.cloud.services.ec2.capacity import on_demand_price, spot_price
 from skylift.cloud.store.database import Tx
+
+if TYPE_CHECKING:
+    from aws_shapes import ec2
 
 LEAST_PRICE = 0.001
 MOST_PRICE = 1_000_000
@@ -60,7 +63,7 @@ class SpotWish:
         )
 
 
-def market_wish(tx: Tx, params: Any) -> SpotWish | None:
+def market_wish(tx: Tx, params: ec2.RunInstancesRequest) -> SpotWish | None:
     """What InstanceMarketOptions ask for; None is on demand."""
     options = params.get("InstanceMarketOptions") or {}
     asked = options.get("SpotOptions") or {}
@@ -83,18 +86,20 @@ def market_wish(tx: Tx, params: Any) -> SpotWish | None:
         raise not_stopped()
     if params.get("DisableApiTermination"):
         raise not_protected()
-    _refuse_group(behavior, params)
-    return SpotWish(kind, max_price(asked.get("MaxPrice")), behavior, None, _later(tx, asked, "ValidUntil"))
+    _refuse_group(behavior, params.get("Placement") or {})
+    return SpotWish(
+        kind, max_price(asked.get("MaxPrice")), behavior, None, _later(tx, asked.get("ValidUntil"), "validUntil")
+    )
 
 
-def requested(tx: Tx, params: Any) -> SpotWish:
+def requested(tx: Tx, params: ec2.RequestSpotInstancesRequest) -> SpotWish:
     """What RequestSpotInstances asks for."""
     kind = _type(params.get("Type", "one-time"), "type")
-    start, end = params.get("ValidFrom"), _later(tx, params, "ValidUntil")
+    start, end = params.get("ValidFrom"), _later(tx, params.get("ValidUntil"), "validUntil")
     if start and end and end <= start:
         raise invalid_value(end, "validUntil", "It has to be later than validFrom.")
     behavior = _behavior(params.get("InstanceInterruptionBehavior", "terminate"), kind)
-    _refuse_group(behavior, params.get("LaunchSpecification") or {})
+    _refuse_group(behavior, (params.get("LaunchSpecification") or {}).get("Placement") or {})
     return SpotWish(kind, max_price(params.get("SpotPrice")), behavior, start, end)
 
 
@@ -181,8 +186,7 @@ def _behavior(value: str, kind: str) -> Behavior:
     return "stop"
 
 
-def _refuse_group(behavior: Behavior, launch: Any) -> None:
-    placement = launch.get("Placement") or {}
+def _refuse_group(behavior: Behavior, placement: ec2.Placement | ec2.SpotPlacement) -> None:
     if behavior == "stop" and (placement.get("GroupName") or placement.get("GroupId")):
         raise combination(
             "The parameter GroupName within placement information cannot be specified when "
@@ -190,8 +194,7 @@ def _refuse_group(behavior: Behavior, launch: Any) -> None:
         )
 
 
-def _later(tx: Tx, params: Any, name: str) -> datetime | None:
-    moment: datetime | None = params.get(name)
+def _later(tx: Tx, moment: datetime | None, name: str) -> datetime | None:
     if moment is not None and moment <= tx.now:
-        raise invalid_value(moment, name[0].lower() + name[1:], "It has to be in the future.")
+        raise invalid_value(moment, name, "It has to be in the future.")
     return moment

@@ -5,9 +5,9 @@ https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
@@ -16,6 +16,7 @@ from skylift.cloud.domain.network import SecurityGroup
 from skylift.cloud.services.api.check import tagging
 from skylift.cloud.services.api.ec2_operation import PAGES, reads, writes
 from skylift.cloud.services.api.filter import matching
+from skylift.cloud.services.api.operation import Nothing
 from skylift.cloud.services.api.page import page
 from skylift.cloud.services.api.refusal import invalid, missing
 from skylift.cloud.services.api.resource import KINDS, SECURITY_GROUP_RULE, kind_of_id, require
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from aws_shapes import ec2
 
 
-def create(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def create(tx: Tx, _caller: Caller, params: ec2.CreateTagsRequest) -> Nothing:
     added = checked(params["Tags"])
     if not added:
         raise missing("Tag")
@@ -35,7 +36,7 @@ def create(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     return {}
 
 
-def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def delete(tx: Tx, _caller: Caller, params: ec2.DeleteTagsRequest) -> Nothing:
     """Without `Tags` all of them go; a key with a value goes only where the value is that one."""
     unwanted = params.get("Tags")
     for pair in unwanted or []:
@@ -61,7 +62,7 @@ _FILTERS = {
 }
 
 
-def describe(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def describe(tx: Tx, _caller: Caller, params: ec2.DescribeTagsRequest) -> ec2.DescribeTagsResult:
     items: list[_Found] = [
         {
             "Description": {
@@ -89,7 +90,7 @@ def _everything(tx: Tx) -> Iterator[tuple[str, str, Tags]]:
                     yield rule.id, SECURITY_GROUP_RULE, rule.tags
 
 
-def _change(tx: Tx, resource_id: str, changed: Any) -> None:
+def _change(tx: Tx, resource_id: str, changed: Callable[[Tags], Tags]) -> None:
     if resource_id.startswith("sgr-"):
         group, rule = rule_by_id(tx, resource_id)
         rules = tuple(replace(one, tags=changed(one.tags)) if one is rule else one for one in group.rules)
@@ -105,7 +106,7 @@ def _change(tx: Tx, resource_id: str, changed: Any) -> None:
     tx.save(replace(row, tags=tags))
 
 
-def _without(tags: Tags, unwanted: list[dict[str, str]] | None) -> Tags:
+def _without(tags: Tags, unwanted: list[ec2.Tag] | None) -> Tags:
     if not unwanted:
         return {key: value for key, value in tags.items() if key.startswith(RESERVED)}
     gone = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import repeat
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal, NotRequired, TypedDict
 
 from skylift.catalogue import InstanceType
 from skylift.cloud.domain.dedicated_host import DedicatedHost
@@ -22,10 +22,17 @@ from skylift.cloud.services.ec2.dedicated_host import room_on, takes
 from skylift.cloud.services.ec2.launch_market import leaves_zone_open
 from skylift.cloud.store.database import Tx
 
+if TYPE_CHECKING:
+    from aws_shapes import ec2
+
 Tenancy = Literal["default", "dedicated", "host"]
 Affinity = Literal["default", "host"]
 
 TENANCIES: dict[str, Tenancy] = {"default": "default", "dedicated": "dedicated", "host": "host"}
+
+
+class _Affine(TypedDict):
+    Affinity: NotRequired[str]
 
 
 @dataclass(frozen=True)
@@ -38,10 +45,6 @@ class HostPlacement:
     most: int | None = None
     hosts: Iterator[str | None] = field(default_factory=lambda: repeat(None))
     named: str | None = None
-
-    def fields(self) -> dict[str, Any]:
-        """Of the instance that is next, by the noun's names."""
-        return {"tenancy": self.tenancy, "affinity": self.affinity, "host_id": next(self.hosts)}
 
     def at_most(self, least: int, most: int) -> int:
         """How many of so many there is room for; raises where it is not even `least`."""
@@ -61,7 +64,7 @@ class HostPlacement:
         )
 
 
-def tenancy_of(tx: Tx, placement: Any, vpc_id: str) -> Tenancy:
+def tenancy_of(tx: Tx, placement: ec2.Placement, vpc_id: str) -> Tenancy:
     """As asked for; in a VPC of dedicated tenancy no instance shares its hardware."""
     asked = placement.get("Tenancy") or "default"
     if asked not in TENANCIES:
@@ -72,7 +75,7 @@ def tenancy_of(tx: Tx, placement: Any, vpc_id: str) -> Tenancy:
     return TENANCIES[asked]
 
 
-def with_zone_of_host(tx: Tx, params: Any, kind: InstanceType) -> Any:
+def with_zone_of_host(tx: Tx, params: ec2.RunInstancesRequest, kind: InstanceType) -> ec2.RunInstancesRequest:
     """A launch that leaves the zone to EC2 goes where its host is, or where there is one with room."""
     placement = params.get("Placement") or {}
     if placement.get("Tenancy") != "host" or not leaves_zone_open(params):
@@ -82,7 +85,9 @@ def with_zone_of_host(tx: Tx, params: Any, kind: InstanceType) -> Any:
     return {**params, "Placement": {**placement, "AvailabilityZone": hosts[0].zone}} if hosts else params
 
 
-def host_placement(tx: Tx, placement: Any, kind: InstanceType, subnet: Subnet, *, spot: bool = False) -> HostPlacement:
+def host_placement(
+    tx: Tx, placement: ec2.Placement, kind: InstanceType, subnet: Subnet, *, spot: bool = False
+) -> HostPlacement:
     """What a launch's `Placement` asks for. Raises where it does not fit together or to the type."""
     tenancy = tenancy_of(tx, placement, subnet.vpc_id)
     zone = subnet.zone
@@ -117,7 +122,7 @@ def berth_again(tx: Tx, instance: Instance) -> Instance:
     return replace(instance, host_id=next(found.hosts))
 
 
-def replaced(tx: Tx, instance: Instance, params: Any) -> Instance:
+def replaced(tx: Tx, instance: Instance, params: ec2.ModifyInstancePlacementRequest) -> Instance:
     """ModifyInstancePlacement, as far as it is about hosts. Between shared and other hardware there is no way."""
     tenancy = params.get("Tenancy") or instance.tenancy
     if tenancy not in TENANCIES or (tenancy == "default") != (instance.tenancy == "default"):
@@ -162,7 +167,7 @@ def _candidates(tx: Tx, kind: InstanceType, zone: str | None = None) -> list[Ded
     return [host for host in found if zone in (None, host.zone) and takes(host, kind)]
 
 
-def _affinity(placement: Any) -> Affinity:
+def _affinity(placement: _Affine) -> Affinity:
     value = placement.get("Affinity") or "default"
     if value == "default":
         return "default"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.fleet import MARKETS, Fleet, FleetEvent, Market
@@ -41,6 +41,10 @@ from skylift.cloud.services.market.fleet_request import (
 from skylift.cloud.services.market.fleet_view import launched
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.fleet import members_left
+
+if TYPE_CHECKING:
+    from aws_shapes import ec2
+
 
 SERVICE = "ec2fleet.amazonaws.com"
 
@@ -157,7 +161,9 @@ def check_delete(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
                 yield on_row(tx, caller, "ec2:TerminateInstances", Instance, member.instance_id)
 
 
-def _to_launch(tx: Tx, caller: Caller, config: Any, markets: list[Market], tags: list[Item]) -> Iterator[Check]:
+def _to_launch(
+    tx: Tx, caller: Caller, config: Any, markets: list[Market], tags: list[ec2.TagSpecification]
+) -> Iterator[Check]:
     """What it takes to launch from each pool of one template. Whether that makes sense is the handler's to say."""
     try:
         pools = pools_of(tx, caller, config)
@@ -166,7 +172,9 @@ def _to_launch(tx: Tx, caller: Caller, config: Any, markets: list[Market], tags:
     for pool in pools:
         for market in markets:
             request = launch_request(pool, market)
-            yield from launch_check.checks(tx, caller, {**request, "TagSpecifications": tags} if tags else request)
+            if tags:
+                request["TagSpecifications"] = tags
+            yield from launch_check.checks(tx, caller, request)
 
 
 def _markets(params: Any) -> list[Market]:
@@ -209,7 +217,7 @@ def _delete(tx: Tx, caller: Caller, fleet_id: str, fleet: Fleet | None, *, termi
     return {"FleetId": fleet_id, "CurrentFleetState": after.state, "PreviousFleetState": fleet.state}
 
 
-def _launch_now(tx: Tx, caller: Caller, fleet: Fleet, tags: list[Item]) -> Fleet:
+def _launch_now(tx: Tx, caller: Caller, fleet: Fleet, tags: list[ec2.TagSpecification]) -> Fleet:
     """An instant fleet: what can be had is launched, why the rest cannot is its answer."""
     pools = [pool for config in fleet.configs for pool in pools_of(tx, caller, config)]
     tx.add(fleet)
@@ -223,7 +231,9 @@ def _launch_now(tx: Tx, caller: Caller, fleet: Fleet, tags: list[Item]) -> Fleet
     return placed
 
 
-def _fill_as_one(tx: Tx, caller: Caller, fleet: Fleet, market: Market, pools: list[Pool], tags: list[Item]) -> Filling:
+def _fill_as_one(
+    tx: Tx, caller: Caller, fleet: Fleet, market: Market, pools: list[Pool], tags: list[ec2.TagSpecification]
+) -> Filling:
     """Of a single type or in a single zone, if that is asked for: the first of them that has enough, or else most."""
     options = fleet.spot_options if market == "spot" else fleet.on_demand_options
     needed = fleet.target(market)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.fleet import Fleet, FleetEvent, FleetMember, Market
@@ -21,6 +21,10 @@ from skylift.cloud.services.ec2.launch import run_instances
 from skylift.cloud.services.ec2.pool import Offer, Pool, ranked
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.fleet import members_left
+
+if TYPE_CHECKING:
+    from aws_shapes import ec2
+
 
 FLEET_TAG = "aws:ec2:fleet-id"
 
@@ -49,7 +53,7 @@ def fill(
     needed: float,
     *,
     most: int | None = None,
-    tags: list[Item] | None = None,
+    tags: list[ec2.TagSpecification] | None = None,
 ) -> Filling:
     """Launch until so many units are there, or no pool has any more; at most so many instances."""
     done = Filling()
@@ -79,16 +83,20 @@ def fill(
     return done
 
 
-def launch_request(pool: Pool, market: Market) -> Item:
+def launch_request(pool: Pool, market: Market) -> ec2.RunInstancesRequest:
     """What RunInstances is asked for on this market.
 
     A fleet's spot requests are for one time: it is the fleet that asks again.
     """
+    request = cast("ec2.RunInstancesRequest", {**pool.request, "MinCount": 1, "MaxCount": 1})
     if market == "on-demand":
-        return pool.request
-    price = {"MaxPrice": pool.max_price} if pool.max_price else {}
-    options = {"SpotInstanceType": "one-time", "InstanceInterruptionBehavior": "terminate", **price}
-    return {**pool.request, "InstanceMarketOptions": {"MarketType": "spot", "SpotOptions": options}}
+        return request
+    options: ec2.SpotMarketOptions = {
+        "SpotInstanceType": "one-time",
+        "InstanceInterruptionBehavior": "terminate",
+        **({"MaxPrice": pool.max_price} if pool.max_price else {}),
+    }
+    return {**request, "InstanceMarketOptions": {"MarketType": "spot", "SpotOptions": options}}
 
 
 def error_view(pool: Pool, market: Market, error: ServiceError) -> Item:
@@ -108,8 +116,10 @@ def _offer(tx: Tx, caller: Caller, market: Market, bounded: Bounds, pool: Pool, 
     return Offer(pool, room=math.inf if room is None else room, price=price, units=units)
 
 
-def _launch(tx: Tx, caller: Caller, fleet: Fleet, market: Market, pool: Pool, tags: list[Item]) -> FleetMember:
-    request = {**launch_request(pool, market), "MinCount": 1, "MaxCount": 1}
+def _launch(
+    tx: Tx, caller: Caller, fleet: Fleet, market: Market, pool: Pool, tags: list[ec2.TagSpecification]
+) -> FleetMember:
+    request = launch_request(pool, market)
     if tags:
         request["TagSpecifications"] = tags
     (made,) = run_instances(tx, caller, request)["Instances"]

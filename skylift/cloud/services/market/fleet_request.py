@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.fleet import Fleet, Market
@@ -15,6 +15,10 @@ from skylift.cloud.services.ec2.instance_requirement import TAKES as REQUIREMENT
 from skylift.cloud.services.ec2.pool import pools_of
 from skylift.cloud.services.ec2.spot_option import max_price
 from skylift.cloud.store.database import Tx
+
+if TYPE_CHECKING:
+    from aws_shapes import ec2
+
 
 Item = dict[str, Any]
 
@@ -147,7 +151,7 @@ def excess_policy(params: Any) -> Any:
     return value
 
 
-def tags_at_launch(params: Any) -> list[Item]:
+def tags_at_launch(params: Any) -> list[ec2.TagSpecification]:
     """An instant fleet's tags for what it launches, as RunInstances takes them."""
     return [one for one in params.get("TagSpecifications", []) if one.get("ResourceType") in _TAGGED_AT_LAUNCH]
 

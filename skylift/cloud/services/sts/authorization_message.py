@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
@@ -12,8 +12,13 @@ from skylift.cloud.services.api.operation import Check
 from skylift.cloud.services.sts.operation import reads
 from skylift.cloud.store.database import Tx
 
+if TYPE_CHECKING:
+    from aws_shapes import sts
 
-def decode(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+
+def decode(
+    tx: Tx, _caller: Caller, params: sts.DecodeAuthorizationMessageRequest
+) -> sts.DecodeAuthorizationMessageResponse:
     text = opened(tx, params["EncodedMessage"])
     if text is None:
         raise ServiceError(

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import AccessKey, Caller, Role, Session, User
@@ -33,6 +33,9 @@ from skylift.cloud.services.iam.mfa_device import authenticated
 from skylift.cloud.services.sts.operation import reads, writes
 from skylift.cloud.store.database import Tx
 
+if TYPE_CHECKING:
+    from aws_shapes import sts
+
 ACTION = "sts:AssumeRole"
 TAG_ACTION = "sts:TagSession"
 SOURCE_ACTION = "sts:SetSourceIdentity"
@@ -44,11 +47,11 @@ MAX_POLICY_ARNS = 10
 _ROLE_ARN = re.compile(r"arn:aws:iam::(\d{12}):role/(?:[!-~]+/)?([\w+=,.@-]+)", re.ASCII)
 
 
-def get_caller_identity(_tx: Tx, caller: Caller, _params: Any) -> dict[str, Any]:
+def get_caller_identity(_tx: Tx, caller: Caller, _params: Any) -> sts.GetCallerIdentityResponse:
     return {"UserId": caller.user_id, "Account": caller.account, "Arn": caller.arn}
 
 
-def assume_role(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def assume_role(tx: Tx, caller: Caller, params: sts.AssumeRoleRequest) -> sts.AssumeRoleResponse:
     """Raises AccessDenied unless the role trusts the caller.
 
     AWS never lets the account's root assume a role. Here the root key is the one that everybody begins with, so that a
@@ -90,7 +93,7 @@ def assume_role(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
         source_identity=source,
         mfa=mfa,
     )
-    answer: dict[str, Any] = {
+    answer: sts.AssumeRoleResponse = {
         "Credentials": _credentials(session),
         "AssumedRoleUser": {
             "AssumedRoleId": f"{role.id}:{name}",
@@ -104,7 +107,7 @@ def assume_role(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     return answer
 
 
-def get_session_token(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def get_session_token(tx: Tx, caller: Caller, params: sts.GetSessionTokenRequest) -> sts.GetSessionTokenResponse:
     """Temporary credentials for the caller itself: up to 36 hours for a user, never more than one for root."""
     if caller.issued is not None:
         raise ServiceError("AccessDenied", "Cannot call GetSessionToken with session credentials", status=403)
@@ -116,7 +119,9 @@ def get_session_token(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     return {"Credentials": _credentials(open_own_session(tx, user, length, mfa=authenticated(tx, caller, params)))}
 
 
-def get_federation_token(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def get_federation_token(
+    tx: Tx, caller: Caller, params: sts.GetFederationTokenRequest
+) -> sts.GetFederationTokenResponse:
     """Temporary credentials for somebody of another name: what the caller may, as far as the session's policies allow
     it. By a user up to 36 hours, by root never more than one."""
     if caller.issued is not None:
@@ -141,7 +146,7 @@ def get_federation_token(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     }
 
 
-def check_federation(_tx: Tx, caller: Caller, params: Any) -> Iterable[Check]:
+def check_federation(_tx: Tx, caller: Caller, params: sts.GetFederationTokenRequest) -> Iterable[Check]:
     arn = federated_arn(caller.account, params.get("Name") or "*")
     context = request_tags(params)
     yield Check("sts:GetFederationToken", arn, context)
@@ -149,7 +154,7 @@ def check_federation(_tx: Tx, caller: Caller, params: Any) -> Iterable[Check]:
         yield Check(TAG_ACTION, arn, context)
 
 
-def get_access_key_info(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def get_access_key_info(tx: Tx, caller: Caller, params: sts.GetAccessKeyInfoRequest) -> sts.GetAccessKeyInfoResponse:
     """The account that a key belongs to; active or not, expired or not."""
     key_id = params["AccessKeyId"]
     if tx.get(AccessKey, id=key_id) is None and tx.get(Session, access_key_id=key_id) is None:
@@ -169,7 +174,7 @@ def no_checks(_tx: Tx, _caller: Caller, _params: Any) -> Iterable[Check]:
     return ()
 
 
-def _trusting_role(tx: Tx, caller: Caller, params: Any) -> Role:
+def _trusting_role(tx: Tx, caller: Caller, params: sts.AssumeRoleRequest) -> Role:
     arn = params["RoleArn"]
     found = _ROLE_ARN.fullmatch(arn)
     if not found:
@@ -213,7 +218,7 @@ def _require_trust(tx: Tx, caller: Caller, role: Role, check: Check) -> None:
     raise denial(caller, check, Decision(False, why), "sts")
 
 
-def _session_tags(caller: Caller, params: Any) -> tuple[dict[str, str], tuple[str, ...]]:
+def _session_tags(caller: Caller, params: sts.AssumeRoleRequest) -> tuple[dict[str, str], tuple[str, ...]]:
     """The tags of the session, with those that pass on from the caller's, and the keys that pass on further.
 
     By the IAM user guide's "Pass session tags in AWS STS": a tag that passes on cannot be set anew.
@@ -245,7 +250,7 @@ def _session_tags(caller: Caller, params: Any) -> tuple[dict[str, str], tuple[st
     return tags, tuple(dict.fromkeys([*inherited, *(key for key in passed_on if key in asked)]))
 
 
-def _source_identity(caller: Caller, params: Any) -> str | None:
+def _source_identity(caller: Caller, params: sts.AssumeRoleRequest) -> str | None:
     """Who stands behind the session: set once, it stays for every role that is assumed from there."""
     asked: str | None = params.get("SourceIdentity")
     if asked is None:
@@ -261,7 +266,7 @@ def _source_identity(caller: Caller, params: Any) -> str | None:
     return asked
 
 
-def _credentials(session: Session) -> dict[str, Any]:
+def _credentials(session: Session) -> sts.Credentials:
     return {
         "AccessKeyId": session.access_key_id,
         "SecretAccessKey": session.secret,
@@ -270,7 +275,7 @@ def _credentials(session: Session) -> dict[str, Any]:
     }
 
 
-def _checked_session_name(params: Any) -> str:
+def _checked_session_name(params: sts.AssumeRoleRequest) -> str:
     name: str = params["RoleSessionName"]
     if not 2 <= len(name) <= 64:
         raise invalid_value(name, "roleSessionName", "have length between 2 and 64")
@@ -282,7 +287,7 @@ def _checked_session_name(params: Any) -> str:
     return name
 
 
-def _federated_name(params: Any) -> str:
+def _federated_name(params: sts.GetFederationTokenRequest) -> str:
     name: str = params["Name"]
     if not 2 <= len(name) <= 32:
         raise invalid_value(name, "name", "have length between 2 and 32")
@@ -291,7 +296,7 @@ def _federated_name(params: Any) -> str:
     return name
 
 
-def _session_policies(tx: Tx, params: Any) -> tuple[str, ...]:
+def _session_policies(tx: Tx, params: sts.AssumeRoleRequest | sts.GetFederationTokenRequest) -> tuple[str, ...]:
     """The documents that narrow the session. Managed ones are taken as they are now."""
     documents = []
     if "Policy" in params:
@@ -314,7 +319,7 @@ def _session_policies(tx: Tx, params: Any) -> tuple[str, ...]:
     return tuple(documents)
 
 
-def _packed_size(params: Any) -> int:
+def _packed_size(params: sts.AssumeRoleRequest | sts.GetFederationTokenRequest) -> int:
     """In per cent of the 2,048 characters that session policies, the ARNs of managed ones and tags may have."""
     characters = len(params.get("Policy", "")) + sum(len(item.get("arn", "")) for item in params.get("PolicyArns", []))
     characters += sum(len(tag["Key"]) + len(tag["Value"]) for tag in params.get("Tags", []))
