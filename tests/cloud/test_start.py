@@ -10,6 +10,8 @@ HEAVY = {"botocore", "boto3", "urllib3", "dateutil", "pyroute2", "asyncssh", "ri
 
 
 def test_nothing_heavy_is_loaded_before_the_first_answer() -> None:
-    code = "import sys, skylift.cloud.main; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    code = "import sys, skylift.cloud.main; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert HEAVY & set(done.stdout.split()) == set()
+    loaded = set(done.stdout.split())
+    assert "aiohttp.web_server" in loaded
+    assert HEAVY & loaded == set()
