@@ -1,4 +1,4 @@
-"""Programs that an earlier process of this cloud had begun when it was killed.
+"""Waits for programs that an earlier, killed process of this cloud has started.
 
 They go on without it. Whoever does the same again next to them has two runtimes making one server, a mount on top of
 another, or two programs growing one file system; so a start waits until they have come to their end.

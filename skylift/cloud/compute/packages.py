@@ -1,4 +1,4 @@
-"""What the embedded EC2 is made of besides this package: programs of the distribution, and which package has each."""
+"""The distribution's programs and files that the embedded EC2 needs, and the package of each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trying what servers need, for real and in namespaces that end with the trial: nothing of this machine is changed.
+"""Tries what servers need of the kernel, in namespaces that end with the attempt. It changes nothing on this machine.
 
 Each returns "" if it worked, and else what the kernel or the program said. They need root.
 """

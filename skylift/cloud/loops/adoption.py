@@ -1,4 +1,4 @@
-"""What a cloud that starts does behind its first answers: it takes over what the one before it has left on the machine.
+"""Steps of a start that run after the first answers: take over what the last process left on the machine.
 
 Until that is done nothing is made or ended: what is asked for meanwhile is in the store, and the loops begin with it.
 """

@@ -1,4 +1,4 @@
-"""What is done six times a minute, on the clock that everybody else has."""
+"""Runs its steps six times a minute."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Work on many things at once, on each by one thread at a time."""
+"""A pool of threads that works on many things at once, and on each of them with one thread at a time."""
 
 from __future__ import annotations
 

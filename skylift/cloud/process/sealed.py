@@ -1,4 +1,4 @@
-"""From when on the cloud's process, which is root, takes no code from places that others can change.
+"""Once sealed, the cloud's root process imports no code from places that others can change.
 
 The Python that it runs in, and this package, are where the user has installed them: in a virtual environment of theirs,
 often. What is loaded at the start was there when the user became root by sudo. What would be loaded later may have been

@@ -1,4 +1,4 @@
-"""Whose cloud it is: the person who runs skylift, also when sudo has made root of them.
+"""Whose cloud it is: the user who runs skylift, also when sudo has made root of them.
 
 What is in that person's directories is read and written with their rights, never with root's: any program of theirs may
 put a link there at any moment, and what such a link leads to must be what they could have read or written themselves.

@@ -1,4 +1,4 @@
-"""Where alarms meet the services that carry their actions out: EC2 and Auto Scaling."""
+"""Carries out the actions of alarms: through EC2 and Auto Scaling."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the store meets the machine it is opened on, before anything is served."""
+"""Prepares the store before anything is served: the account, its first key, the region, the default VPC."""
 
 from __future__ import annotations
 

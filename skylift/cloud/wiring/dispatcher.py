@@ -1,4 +1,4 @@
-"""Where wire's calls meet the services: who is calling, may they, and what is the answer."""
+"""Takes a call from wire: finds its operation, authorises the caller, runs the handler in a transaction."""
 
 from __future__ import annotations
 

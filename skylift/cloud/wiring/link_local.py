@@ -1,4 +1,4 @@
-"""Where servers meet wire: what a VPC's link-local addresses serve."""
+"""What a VPC's servers reach at link-local addresses: metadata, DNS and the AWS endpoint."""
 
 from __future__ import annotations
 

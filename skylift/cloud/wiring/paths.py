@@ -1,4 +1,4 @@
-"""Where on this machine a cloud works: the state directory's share of it, and its claim's under /run/skylift."""
+"""Where a cloud works on this machine: its state directory, and its own directory under /run/skylift."""
 
 from __future__ import annotations
 

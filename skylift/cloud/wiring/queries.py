@@ -1,4 +1,4 @@
-"""Where compute's questions meet the store."""
+"""The questions that compute asks the store: facts for the metadata service, names for DNS."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a cloud that starts has to put right in its ledger: servers that ended while it was not there."""
+"""At start: finds the servers that ended while no cloud ran, and ends what they are billed for."""
 
 from __future__ import annotations
 

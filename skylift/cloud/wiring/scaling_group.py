@@ -1,4 +1,4 @@
-"""Where the loop of Auto Scaling groups meets EC2's rules: what may be launched, and how."""
+"""Gives the loop of Auto Scaling groups EC2's rules: what may be launched, and how."""
 
 from __future__ import annotations
 

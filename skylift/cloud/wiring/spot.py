@@ -1,4 +1,4 @@
-"""Where the loop of the market meets AWS's rules of it."""
+"""Gives the loop of the spot market AWS's rules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a cloud leaves the machine: nothing of it stays in the kernel, and its data only where it is to come back."""
+"""Takes a cloud off the machine: nothing of it stays in the kernel, and its data stay only to be started again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Putting a file system that is mounted on the host into a server, as its root sees it, and taking it out again.
+"""Mounts a file system into a running server, as its root sees it, and unmounts it.
 
 A server cannot mount: it has no CAP_SYS_ADMIN. So a thread of ours makes a mount of its own of the host's, lets the
 server's user namespace say whose its files are, goes into the server's mount namespace and puts it at its place. All

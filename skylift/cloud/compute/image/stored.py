@@ -1,4 +1,4 @@
-"""Whose the files of images are on the host's disk: ids that belong to no user and to no server.
+"""The owners of images' files on the host's disk: ids that belong to no user and to no server.
 
 An image is full of programs that become root's, or a group's, whoever starts them. On the disk they belong to a range
 of their own, so that not one of them is the host's root's, not even while an image is being built. Whoever is to see an

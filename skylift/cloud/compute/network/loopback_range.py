@@ -1,4 +1,4 @@
-"""Which loopback range is whose: each cloud on a machine claims one number N, and with it 127.N.0.0/16.
+"""Loopback ranges: each cloud on a machine claims one number N, and with it 127.N.0.0/16.
 
 A claim is a file in /run, so it ends with the machine's boot as everything it stands for does; it outlives the cloud's
 process, because the servers do.

@@ -1,4 +1,4 @@
-"""Network ACLs of one VPC as nft rules: what every packet meets at the border of a subnet. Pure: nothing is run here.
+"""Network ACLs of one VPC as nft rules: each packet is checked when it enters or leaves a subnet. Pure.
 
 Behaviour follows the Amazon VPC user guide, "Control subnet traffic with network access control lists": rules are
 stateless, numbered, the lowest that matches decides and what none matches is denied; traffic within a subnet, and

@@ -1,4 +1,4 @@
-"""The way out to the internet: one pasta per cloud, a user-space NAT in the edge's namespace.
+"""The way to the internet: one pasta per cloud, a user-space NAT in the uplink's namespace.
 
 pasta makes its connections from the host's namespace, as a process of the host, so neither ip_forward nor any rule of
 the host's is needed. It runs as a uid that nothing else has, with rights only over the edge's namespace, which belongs

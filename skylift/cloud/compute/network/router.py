@@ -1,4 +1,4 @@
-"""The router of one VPC: a namespace that every packet of the VPC crosses.
+"""The router of one VPC: a namespace that every packet of the VPC passes through.
 
 Routing follows the VPC's route tables by a table for each subnet, chosen by the mark that the firewall gives a packet
 for the interface it came from. A subnet's `local` route throws the packet on to the main table, which has one /32 for

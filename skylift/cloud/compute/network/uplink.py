@@ -1,4 +1,4 @@
-"""The edge: the namespace between the host, the internet and the routers of a cloud's VPCs.
+"""The uplink: the namespace between the host, the internet and the routers of a cloud's VPCs.
 
 It is to a cloud what the internet is to AWS: it knows public addresses only. Links to it from routers carry public
 addresses on both ends of every packet, because the routers have translated theirs.

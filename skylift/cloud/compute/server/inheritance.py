@@ -1,4 +1,4 @@
-"""What servers inherit from this machine: where packages come from, the way out, and whom to trust. Nothing else.
+"""What servers inherit from this machine: package indexes, proxies and certificate authorities. Nothing else.
 
 Read with the rights of the calling user, and without running anything: pip's and uv's own settings files and
 environment variables (pip's "Configuration", uv's "Configuration files"), the proxy variables, apt's entries if this

@@ -1,4 +1,4 @@
-"""The files that make a server out of an image: names, keys and the way to the cloud. Pure."""
+"""The files that turn an image into one server: names, keys and addresses of the cloud. Pure."""
 
 from __future__ import annotations
 

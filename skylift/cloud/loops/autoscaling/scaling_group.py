@@ -1,4 +1,4 @@
-"""Makes groups have the instances that they want, and notices those that have died.
+"""Keeps groups at their desired size, and replaces instances that have died.
 
 Everything that is decided is decided in the transaction that writes it: an instance is launched and counted in one
 commit, so that whatever ends this process leaves a group that has exactly what its rows say. An instance that is on its

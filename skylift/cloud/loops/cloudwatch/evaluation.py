@@ -1,4 +1,4 @@
-"""What state an alarm is in, by what its metric came to. Pure.
+"""An alarm's state, computed from the values of its metric. Pure.
 
 Source: "Configuring how CloudWatch alarms treat missing data" (CloudWatch user guide), whose tables are the tests.
 """

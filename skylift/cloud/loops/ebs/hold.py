@@ -1,4 +1,4 @@
-"""Servers that stand still for a moment, however many ask for it at the same time."""
+"""Pauses servers while their disks are copied, however many ask for it at the same time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Makes snapshots, and removes what those that are gone have left."""
+"""Makes snapshots, and removes the files of deleted ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Makes volumes, gives them to the servers that they are attached to, lets them grow, and removes them."""
+"""Makes volumes, mounts them into servers, lets them grow, and removes them."""
 
 from __future__ import annotations
 

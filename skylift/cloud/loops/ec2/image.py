@@ -1,4 +1,4 @@
-"""Says of images what became of their snapshots, and removes root directories that nobody needs any more."""
+"""Completes images when their snapshots are done, and removes root directories that no image needs."""
 
 from __future__ import annotations
 

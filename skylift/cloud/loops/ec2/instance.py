@@ -1,4 +1,4 @@
-"""Makes servers what the store wants them to be, and the store what the servers are."""
+"""Starts, stops and ends servers as the store asks, and writes into the store what became of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keeps fleets at their size: looks at each whose instances have changed, or whose time has come."""
+"""Keeps fleets at their target: looks at each when its instances change or its next attempt is due."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lets the market act: requests are fulfilled, notices given and carried out, as soon as it is time."""
+"""Fulfils spot requests and carries out interruptions when they are due."""
 
 from __future__ import annotations
 

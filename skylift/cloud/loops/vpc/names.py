@@ -1,4 +1,4 @@
-"""What the DNS server of a VPC knows of it, by the VPC's attributes.
+"""Which private names and addresses a VPC's DNS server answers, by the VPC's attributes.
 
 https://docs.aws.amazon.com/vpc/latest/userguide/AmazonDNS-concepts.html
 """

@@ -1,4 +1,4 @@
-"""Makes the kernel's networks those of the store: one plan a VPC, applied when anything in it changed."""
+"""Plans each VPC from the store, and has compute apply a plan that changed."""
 
 from __future__ import annotations
 
