@@ -69,7 +69,9 @@ class KeptPrefix:
         self.fault("done", "put", key)
         return 200, {"etag": _etag(body)}, b""
 
-    def put_file(self, key: str, file: BinaryIO, size: int, until: float) -> str:
+    def put_file(
+        self, key: str, file: BinaryIO, size: int, until: float, sent: Callable[[int], None] = lambda size: None
+    ) -> str:
         self._begin("put_file", key)
         body = file.read(3)
         self.during()

@@ -326,6 +326,37 @@ def _times(told: Any) -> tuple[float, tuple[tuple[float, int], ...]]:
 # What comes over SSH beside the output.
 
 
+@dataclass(frozen=True)
+class Gauge:
+    """What a server measures of itself while somebody watches: the share of its processors that is at work, memory in
+    bytes, what is being `doing` about the environment, and of the results that are on their way to S3, how
+    many and their size in bytes: of all of them, and of those that have been sent."""
+
+    processor: float | None = None
+    memory: int | None = None
+    memory_limit: int | None = None
+    doing: str = ""
+    files: int = 0
+    files_sent: int = 0
+    size: int = 0
+    size_sent: int = 0
+
+
+def parse_gauge(data: bytes) -> Gauge:
+    told = parse_object(data, HOST_KEYS_LIMIT)
+    sending = told.inner("sending") or JsonObject({})
+    counts = {name: sending.integer(name, 0, LONGEST_STREAM) or 0 for name in ("files", "size")}
+    sent = {f"{name}_sent": sending.integer(f"{name}_sent", 0, most) or 0 for name, most in counts.items()}
+    return Gauge(
+        told.number("processor", 0, 1),
+        told.integer("memory", 0, LONGEST_STREAM),
+        told.integer("memory_limit", 1, LONGEST_STREAM),
+        told.text("doing", 200) or "",
+        **counts,
+        **sent,
+    )
+
+
 def parse_offsets(data: bytes) -> dict[Literal["stdout", "stderr"], int]:
     told = parse_object(data, HOST_KEYS_LIMIT)
     return {name: _there(told.integer(name, 0, LONGEST_STREAM), name) for name in STREAMS}

@@ -99,8 +99,10 @@ The socket /run/skylift/NAME.sock takes JSON lines: {"stream": {"stdout": OFFSET
 {"cancel": true}, when a next job is there for the server {"next": true}, and where the program has a terminal {"input":
 BASE64} and {"resize": [ROWS, COLUMNS]}. A stream is answered with frames: a letter, the payload's length as 4 bytes
 big-endian, the payload. The letters are o stdout, e stderr, s status as JSON, c for what was cut, as JSON: {"stream",
-"from", "to"}, after which that stream goes on at "to", and b. Beside "stream" an order may have "since", a time in
+"from", "to"}, after which that stream goes on at "to", b and g. Beside "stream" an order may have "since", a time in
 seconds since the epoch, which is answered first with b, {"stdout": OFFSET, "stderr": OFFSET}: where what was written
-since then begins; and "once", for what there is at that moment and no more. The final status is the last frame, after
-all output.
+since then begins; "once", for what there is at that moment and no more; and "gauge", the seconds between two frames g:
+how the server is (see gauge.py), {"processor", "memory", "memory_limit"}, and beside it, while an environment is made,
+what uv said last ("doing"), and of the results that are on their way "sending": {"files", "files_sent", "size",
+"size_sent"}. The final status is the last frame, after all output.
 """

@@ -12,10 +12,11 @@ import struct
 import threading
 import time
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple, Optional, Set
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set
 
 from skylift.runner.server.console import say
 from skylift.runner.server.control import Control
+from skylift.runner.server.gauge import Gauge
 from skylift.runner.server.status import Status
 from skylift.runner.server.stream import READ, Stream
 
@@ -25,22 +26,34 @@ _LINE = 2 << 20
 """Bytes of one order, which may bring a megabyte of what was typed."""
 _PAUSE = 0.2
 """Seconds until a connection is taken after all for which there were no descriptors."""
+_OFTEN, _SELDOM = 0.5, 3600.0
+"""Seconds between two looks at the server, at the least and at the most."""
 
 
 class _Watch(NamedTuple):
     """From where on somebody wants the streams. With `since`, what was written from that time on; with `once`, only
-    what there is by now."""
+    what there is by now. `gauge` is how many seconds lie between two looks at the server, 0 for none."""
 
     offsets: Dict[str, int]
     since: Optional[float]
     once: bool
+    gauge: float
 
 
 class ControlSocket:
     """Who may open it (root, and the login user's group) may watch, type, signal and cancel."""
 
-    def __init__(self, path: Path, gid: int, control: Control, streams: List[Stream], status: Status) -> None:
-        self._control, self._streams, self._status = control, streams, status
+    def __init__(
+        self,
+        path: Path,
+        gid: int,
+        control: Control,
+        streams: List[Stream],
+        status: Status,
+        under_way: Callable[[], Dict[str, Any]],
+    ) -> None:
+        """`under_way` says what there is to tell of a step that takes its time."""
+        self._control, self._streams, self._status, self._under_way = control, streams, status, under_way
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         path.parent.chmod(0o755)
         if path.exists():
@@ -147,7 +160,7 @@ class ControlSocket:
             if watch.once:
                 self._send_what_there_is(connection, offsets)
             else:
-                self._send_all(connection, offsets)
+                self._send_all(connection, offsets, watch.gauge)
             return connection.shutdown(socket.SHUT_WR)
         except OSError as error:
             # Of this machine, it may be: whoever watches sees that no more comes, and comes again.
@@ -176,13 +189,20 @@ class ControlSocket:
         offsets[stream.name] = start + len(data)
         _send(connection, stream.name[3:4].encode(), data)
 
-    def _send_all(self, connection: socket.socket, offsets: Dict[str, int]) -> None:
+    def _send_all(self, connection: socket.socket, offsets: Dict[str, int], every: float) -> None:
+        """With `every`, each so many seconds also how the server is."""
         status, told = self._status, -1
+        gauge = Gauge() if every else None
+        due = time.monotonic() + every
         while True:
             with status.changed:
                 while status.version == told and all(offsets[each.name] >= each.size for each in self._streams):
-                    status.changed.wait()
+                    if not status.changed.wait(max(0.0, due - time.monotonic()) if every else None):
+                        break
                 final, version = status.fields["final"], status.version
+            if gauge is not None and time.monotonic() >= due:
+                _send(connection, b"g", json.dumps(dict(gauge.measure(), **self._under_way())).encode())
+                due = time.monotonic() + every
             moved = False
             for stream in self._streams:
                 if offsets[stream.name] < stream.size:
@@ -203,8 +223,10 @@ def _parse_watch(order: Dict[str, Any]) -> _Watch:
     offsets = {name: int(order["stream"][name]) for name in ("stdout", "stderr")}
     if min(offsets.values()) < 0:
         raise ValueError("a stream begins at 0")
-    since = order.get("since")
-    return _Watch(offsets, None if since is None else float(since), bool(order.get("once")))
+    since, gauge = order.get("since"), float(order.get("gauge") or 0)
+    if gauge:
+        gauge = min(max(gauge, _OFTEN), _SELDOM)
+    return _Watch(offsets, None if since is None else float(since), bool(order.get("once")), gauge)
 
 
 def _send(connection: socket.socket, letter: bytes, data: bytes) -> None:

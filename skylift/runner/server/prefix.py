@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import urllib.parse
 from pathlib import Path
-from typing import BinaryIO, Dict, Optional, Tuple
+from typing import BinaryIO, Callable, Dict, Optional, Tuple
 
 from skylift.runner.server.aws import Aws, Refused, Unreachable, Until
 
@@ -63,8 +63,10 @@ class Prefix:
         """Any request about an object; answers as of Aws.send."""
         return self._aws.send("s3", method, self._url(key, query), headers or {}, body)
 
-    def put_file(self, key: str, file: BinaryIO, size: int, until: Until) -> str:
+    def put_file(
+        self, key: str, file: BinaryIO, size: int, until: Until, sent: Callable[[int], None] = lambda size: None
+    ) -> str:
         """Send a file; the SHA-256 of what was sent. See upload.py."""
         from skylift.runner.server.upload import put_file  # noqa: PLC0415 (not there before the rest has come)
 
-        return put_file(self, key, file, size, until)
+        return put_file(self, key, file, size, until, sent)

@@ -22,6 +22,7 @@ from skylift.runner.server.aws import Refused, Unreachable, Until, patiently
 from skylift.runner.server.concurrently import crew
 from skylift.runner.server.console import say
 from skylift.runner.server.find_files import Found, Stamp, files_below, files_named, spelled, stamp_of
+from skylift.runner.server.gauge import Tally
 from skylift.runner.server.outputs import asked_for
 from skylift.runner.server.prefix import Prefix
 from skylift.runner.server.upload import AT_A_TIME, IN_HAND, PIECE
@@ -60,6 +61,8 @@ class Results:
         self.latest: List[Entry] = []
         self._journal = _Journal(journal)
         self._sending = threading.Lock()
+        self.tally = Tally()
+        """Of what is being sent, or was the last time."""
 
     def arrived(self) -> Dict[str, Stamp]:
         self._before = {found.inner: found.stamp for found in files_below(self._place, lambda inner, error: None)}
@@ -88,6 +91,7 @@ class Results:
 
     def _send_files(self, until: Until, *, final: bool) -> Dict[str, Any]:
         sending = _Sending(self._prefix, self._cwd, self._journal, until, final=final)
+        self.tally = sending.tally
         unmatched, named = [], set()
         for pattern in self._outputs if self._before is not None else ():
             found = list(files_named(self._cwd, pattern, sending.give_up))
@@ -138,6 +142,7 @@ class _Sending:
         self._small: List[Found] = []
         self._large: List[Found] = []
         self._failed = False
+        self.tally = Tally()
         self.sent: Dict[str, Entry] = {}
         self.not_sent: Dict[str, str] = {}
         self.changed: List[str] = []
@@ -147,6 +152,7 @@ class _Sending:
         if known is not None:
             self.sent[spelled(found.inner)] = known
         else:
+            self.tally.expect(found.stamp[0])
             (self._small if found.stamp[0] <= SMALL else self._large).append(found)
 
     def give_up(self, inner: str, error: OSError) -> None:
@@ -192,7 +198,7 @@ class _Sending:
                 if known is not None and _digest_of(file) == known["sha256"]:
                     return self._keep(known, stamp_of(before), now)
                 file.seek(0)
-                digest = self._prefix.put_file("server/" + key, file, before.st_size, self._until)
+                digest = self._prefix.put_file("server/" + key, file, before.st_size, self._until, self.tally.sent)
                 entry = {"path": path, "size": file.tell(), "sha256": digest}
                 after = os.fstat(file.fileno())
         except OSError as error:
@@ -201,6 +207,7 @@ class _Sending:
             entry["at"] = [key, 0]
         if stamp_of(after) != stamp_of(before):
             self.changed.append(path)
+        self.tally.sent(0, files=1)
         self.sent[path] = entry
         return self._journal.note([(entry, stamp_of(before), now)], still=self._final)
 
@@ -236,6 +243,7 @@ class _Sending:
             key = "packs/%s.tar" % hashlib.sha256(body).hexdigest()
             if entries:
                 patiently(key, lambda: self._prefix.put("server/" + key, body), self._until)
+        self.tally.sent(sum(entry["size"] for entry, _, _ in entries), files=len(entries))
         for entry, _, _ in entries:
             entry["at"][0] = key
             self.sent[entry["path"]] = entry

@@ -11,6 +11,7 @@ from skylift.runner.server.clock import Alarm
 from skylift.runner.server.console import say
 from skylift.runner.server.idle import Idleness
 from skylift.runner.server.memory import Memory
+from skylift.runner.server.not_started import why_not_started
 from skylift.runner.server.outcome import BY_SIGTERM, REBOOTED, Ended, judge
 from skylift.runner.server.power import RESERVE
 from skylift.runner.server.preparation import Prepared
@@ -39,7 +40,8 @@ def start_program(session: Session, prepared: Prepared, boot: str) -> Running:
             _start(session, argv, env)
     except OSError as error:
         code = 127 if isinstance(error, FileNotFoundError) else 126
-        raise Ended(State.FAILED, "%s could not be started: %s." % (argv[0], error.strerror), exit_code=code) from None
+        why = why_not_started(argv, error, env, str(session.cwd))
+        raise Ended(State.FAILED, why, exit_code=code) from None
     session.stopwatch.start()
     return Running(session, start, memory, prepared)
 

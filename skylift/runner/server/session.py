@@ -12,12 +12,13 @@ from skylift.runner.server.context import Context
 from skylift.runner.server.control import Control
 from skylift.runner.server.control_socket import ControlSocket
 from skylift.runner.server.env_values import EnvValues
+from skylift.runner.server.gauge import last_line
 from skylift.runner.server.job_record import JobRecord
 from skylift.runner.server.program import Program
 from skylift.runner.server.results import Results
 from skylift.runner.server.shipper import Shipper
 from skylift.runner.server.spot_server import SpotServer
-from skylift.runner.server.status import Status
+from skylift.runner.server.status import State, Status
 from skylift.runner.server.stream import Stream, cuts
 from skylift.runner.server.terminal import Terminal
 
@@ -57,7 +58,7 @@ class Session:
         self.results = Results(context.prefix, context.login.place, self.cwd, record.outputs, context.folder / "sent")
         self.control = Control(program, self.terminal)
         path = context.root / "run/skylift" / (context.job + ".sock")
-        self.socket = ControlSocket(path, context.login.gid, self.control, self.streams, status)
+        self.socket = ControlSocket(path, context.login.gid, self.control, self.streams, status, self.under_way)
         self.shipper = Shipper(context.prefix, self.streams, status, context.folder)
         self.control.listen(context.prefix, context.poll)
         self.spot: Optional[SpotServer] = None
@@ -70,6 +71,13 @@ class Session:
                 self.results.leave_out(path)
             more = (record.spot, told, self.how_far)
             self.spot = SpotServer(context, attempt, checkpoint, program, status, *more)
+
+    def under_way(self) -> Dict[str, Any]:
+        """Of a step that takes its time, for whoever watches: what uv said last, or what of the results is sent."""
+        state = self.status.fields["state"]
+        if state == State.ENVIRONMENT:
+            return {"doing": last_line(self.context.folder / "environment.log")}
+        return {"sending": self.results.tally.fields()} if state == State.UPLOADING else {}
 
     def how_far(self) -> Dict[str, Any]:
         """What a next server of a spot job would go on from."""

@@ -13,7 +13,7 @@ import secrets
 import threading
 import urllib.parse
 from concurrent.futures import ThreadPoolExecutor
-from typing import BinaryIO, Dict, Optional, Protocol, Tuple
+from typing import BinaryIO, Callable, Dict, Optional, Protocol, Tuple
 
 from skylift.runner.server.aws import Refused, Unreachable, Until, code_of, patiently
 
@@ -41,19 +41,23 @@ class _Gone(Exception):
     """S3 knows nothing of the upload any more."""
 
 
-def put_file(prefix: Place, key: str, file: BinaryIO, size: int, until: Until) -> str:
-    """The SHA-256 of what was sent, from where the file stands to its end. An OSError is the file's own fault."""
+def put_file(
+    prefix: Place, key: str, file: BinaryIO, size: int, until: Until, sent: Callable[[int], None] = lambda size: None
+) -> str:
+    """The SHA-256 of what was sent, from where the file stands to its end. An OSError is the file's own fault. `sent`
+    hears of each piece that S3 has, in bytes."""
     if size <= PIECE:
         with IN_HAND:
             body = file.read()
             patiently(key, lambda: prefix.put(key, body), until)
+        sent(len(body))
         return hashlib.sha256(body).hexdigest()
     start = file.tell()
 
     def send() -> str:
         file.seek(start)
         try:
-            return _Upload(prefix, key, file, max(PART, -(-size // 9999)), until).run()
+            return _Upload(prefix, key, file, max(PART, -(-size // 9999)), until, sent).run()
         except _Gone as error:
             raise Unreachable(str(error)) from None
 
@@ -63,8 +67,10 @@ def put_file(prefix: Place, key: str, file: BinaryIO, size: int, until: Until) -
 class _Upload:
     """One, from its beginning to the whole object."""
 
-    def __init__(self, prefix: Place, key: str, file: BinaryIO, part: int, until: Until) -> None:
-        self._prefix, self._key, self._until = prefix, key, until
+    def __init__(
+        self, prefix: Place, key: str, file: BinaryIO, part: int, until: Until, told: Callable[[int], None]
+    ) -> None:
+        self._prefix, self._key, self._until, self._told = prefix, key, until, told
         self._file, self._part, self._digest = file, part, hashlib.sha256()
         self._mark = secrets.token_hex(16)
         self._reading = threading.Lock()
@@ -109,6 +115,7 @@ class _Upload:
             number, body = self._next()
             if body:
                 self._sent[number] = patiently(self._key, lambda: self._send_part(number, body), self._until)
+                self._told(len(body))
             return bool(body)
 
     def _next(self) -> Tuple[int, bytes]:

@@ -21,6 +21,7 @@ from skylift.runner.job.server_record import (
     UNDER_WAY,
     encode_status,
     parse_cut,
+    parse_gauge,
     parse_host_keys,
     parse_manifest,
     parse_offsets,
@@ -149,10 +150,11 @@ def test_any_manifest(data: bytes) -> None:
     [
         (parse_offsets, Malformed),
         (parse_cut, Malformed),
+        (parse_gauge, Malformed),
         (lambda data: parse_record("jobs/x/record.json", data), RecordDamaged),
         (lambda data: parse_times(PLACE, data.decode(errors="surrogateescape")), RecordDamaged),
     ],
-    ids=["begin", "cut", "record", "times"],
+    ids=["begin", "cut", "gauge", "record", "times"],
 )
 def test_anything_else_that_is_read(parse: Callable[[bytes], Any], error: type[Exception]) -> None:
     like = {"stdout": 1, "stderr": 2, "stream": "stdout", "to": 3, "sha256": "a" * 64}
@@ -173,3 +175,22 @@ def test_anything_else_that_is_read(parse: Callable[[bytes], Any], error: type[E
 def test_any_key_of_a_piece(key: str) -> None:
     found = piece_offset(key)
     assert found is None or key.rsplit("/", 1)[-1] == f"{found:020d}"
+
+
+@pytest.mark.parametrize(
+    ("told", "why"),
+    [
+        ({"processor": 1.5}, "`processor` is not between 0 and 1"),
+        ({"processor": "a lot"}, "`processor` is not a number"),
+        ({"memory": -1}, "`memory` is not between"),
+        ({"memory_limit": 0}, "`memory_limit` is not between"),
+        ({"doing": "x" * 201}, "`doing` has more than 200"),
+        ({"doing": ["x"]}, "`doing` is not text"),
+        ({"sending": [1]}, "`sending` is not an object"),
+        ({"sending": {"files": 1, "files_sent": 2}}, "`files_sent` is not between 0 and 1"),
+        ({"sending": {"size": 1 << 63}}, "`size` is not between"),
+    ],
+)
+def test_what_no_server_measures(told: object, why: str) -> None:
+    with pytest.raises(Malformed, match=re.escape(why)):
+        parse_gauge(json.dumps(told).encode())

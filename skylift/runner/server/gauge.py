@@ -1,0 +1,124 @@
+"""How a server is at the moment, measured for whoever watches it, and only then."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Tuple
+
+
+class Gauge:
+    """The control group at the top of what is seen here, which is all of a container, of either version; where that is
+    not kept account of, the whole machine. `root` is where /proc and /sys are."""
+
+    def __init__(self, root: Path = Path("/")) -> None:
+        self._proc, self._groups = root / "proc", root / "sys/fs/cgroup"
+        self._last = self._look()
+
+    def measure(self) -> Dict[str, Any]:
+        """The share of the processors that was at work since the last call, and memory in bytes; what the kernel does
+        not tell is left out."""
+        (then, before), (now, worked) = self._last, self._look()
+        self._last = now, worked
+        told: Dict[str, Any] = {}
+        if before is not None and worked is not None and now > then:
+            share = (worked - before) / ((now - then) * self._processors())
+            told["processor"] = round(min(max(share, 0.0), 1.0), 4)
+        used, limit = self._memory()
+        if used is not None and limit:
+            told.update(memory=min(used, limit), memory_limit=limit)
+        return told
+
+    def _look(self) -> Tuple[float, Optional[float]]:
+        return time.monotonic(), self._worked()
+
+    def _worked(self) -> Optional[float]:
+        """Seconds of work of all processors."""
+        found = _table(self._groups / "cpu.stat").get("usage_usec")
+        if found is not None:
+            return found / 1e6
+        found = _number(self._groups / "cpuacct/cpuacct.usage")
+        if found is not None:
+            return found / 1e9
+        fields = _text(self._proc / "stat").partition("\n")[0].split()[1:]
+        # All but idle, waiting for a disk, and what guests did, which is counted as the user's already.
+        counted = [int(each) for place, each in enumerate(fields[:8]) if place not in (3, 4)]
+        return sum(counted) / os.sysconf("SC_CLK_TCK") if counted else None
+
+    def _processors(self) -> float:
+        quota, period = ([*_text(self._groups / "cpu.max").split(), "", ""])[:2]
+        if not quota:
+            quota, period = (_text(self._groups / ("cpu/cpu.cfs_%s_us" % name)).strip() for name in ("quota", "period"))
+        here = float(len(os.sched_getaffinity(0)))
+        return min(here, int(quota) / int(period)) if quota.isdigit() and period.isdigit() and int(period) else here
+
+    def _memory(self) -> Tuple[Optional[int], Optional[int]]:
+        """What is in use and cannot be given up at once, and how much there is."""
+        whole = _table(self._proc / "meminfo", unit=1024)
+        total = whole.get("MemTotal")
+        for folder, names in (
+            (self._groups, ("memory.current", "memory.max", "inactive_file")),
+            (self._groups / "memory", ("memory.usage_in_bytes", "memory.limit_in_bytes", "total_inactive_file")),
+        ):
+            used, limit = _number(folder / names[0]), _number(folder / names[1])
+            if used is not None:
+                used -= min(used, _table(folder / "memory.stat").get(names[2], 0))
+                return used, min((each for each in (limit, total) if each), default=None)
+        free = whole.get("MemAvailable")
+        return (None if total is None or free is None else total - free), total
+
+
+class Tally:
+    """What of several files has been sent: how many, and their bytes, of what is expected."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._files = self._size = self._files_sent = self._size_sent = 0
+
+    def expect(self, size: int) -> None:
+        with self._lock:
+            self._files += 1
+            self._size += size
+
+    def sent(self, size: int, files: int = 0) -> None:
+        with self._lock:
+            self._files_sent += files
+            self._size_sent += size
+
+    def fields(self) -> Dict[str, int]:
+        """What grew meanwhile, or had to be sent again, is not more than all of it."""
+        with self._lock:
+            return {
+                "files": self._files,
+                "files_sent": min(self._files_sent, self._files),
+                "size": self._size,
+                "size_sent": min(self._size_sent, self._size),
+            }
+
+
+def last_line(log: Path) -> str:
+    """What a program has said last in a log that may be growing; not more of it than fits a terminal."""
+    with contextlib.suppress(OSError), log.open("rb") as file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - 4096))
+        lines: List[str] = file.read(4096).decode(errors="replace").split("\n")
+        return next((line.strip()[:200] for line in reversed(lines) if line.strip()), "")
+    return ""
+
+
+def _text(path: Path) -> str:
+    with contextlib.suppress(OSError):
+        return path.read_text()
+    return ""
+
+
+def _number(path: Path) -> Optional[int]:
+    text = _text(path).strip()
+    return int(text) if text.isdigit() else None
+
+
+def _table(path: Path, unit: int = 1) -> Dict[str, int]:
+    pairs = [line.split() for line in _text(path).splitlines()]
+    return {pair[0].rstrip(":"): int(pair[1]) * unit for pair in pairs if len(pair) > 1 and pair[1].isdigit()}

@@ -1,0 +1,54 @@
+"""Why a command could not be started, and what there is on this server in its place."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import shutil
+from typing import Dict, List
+
+_EDITORS = ("nano", "vim", "vi", "emacs", "micro", "ed", "pico", "nvim", "joe", "mcedit")
+_INSTALLERS = {
+    "apt-get": "sudo apt-get update && sudo apt-get install -y %s",
+    "dnf": "sudo dnf install -y %s",
+}
+
+
+def why_not_started(argv: List[str], error: OSError, env: Dict[str, str], cwd: str) -> str:
+    """Sentences for the job's outcome. `env` and `cwd` are what the program would have had."""
+    name, path = argv[0], env.get("PATH", os.defpath)
+    if not isinstance(error, FileNotFoundError):
+        return "%s could not be started: %s." % (name, error.strerror)
+    if "/" in name:
+        if os.path.exists(os.path.join(cwd, name)):
+            return "%s could not be started: what its first line names as its interpreter is not on the server." % name
+        return "%s is not on the server. What a job needs goes along with --in, relative to where you are." % name
+    told = ["There is no command %s on the server." % name]
+    first = name.split()[0] if name.split() else name
+    if first != name:
+        told.append("It was given as one word: %s would be started by the same words without quotes." % first)
+        return " ".join(told)
+    if name in _EDITORS:
+        there = [each for each in _EDITORS if shutil.which(each, path=path)]
+        if there:
+            told.append("Editors that are there: %s." % ", ".join(there))
+    else:
+        near = difflib.get_close_matches(name, _commands(path), n=3, cutoff=0.75)
+        if near:
+            told.append("There is %s." % _or(near))
+    installer = next((each for each in _INSTALLERS if shutil.which(each, path=path)), None)
+    if installer is not None and shutil.which("sudo", path=path):
+        told.append("To have it installed first: sh -c '%s && %s ...'" % (_INSTALLERS[installer] % "PACKAGE", name))
+    return " ".join(told)
+
+
+def _commands(path: str) -> List[str]:
+    found = set()
+    for folder in path.split(os.pathsep):
+        if os.path.isdir(folder):
+            found.update(os.listdir(folder))
+    return sorted(found)
+
+
+def _or(words: List[str]) -> str:
+    return words[0] if len(words) == 1 else "%s or %s" % (", ".join(words[:-1]), words[-1])
