@@ -66,9 +66,9 @@ def run(home: Home) -> Times:
         raise SystemExit(f"skylift run exited with {done.returncode}:\n{done.stderr}")
     told = json.loads(done.stdout)
     return {
-        "outside the run": whole - told["seconds"],
+        "outside the run": whole - told["watched_seconds"],
         **told["steps"],
-        "the run itself": told["seconds"],
+        "the run itself": told["watched_seconds"],
         "whole": whole,
     }
 

@@ -32,13 +32,13 @@ def attach(
 ) -> None:
     """Watch a job as `skylift run` does, from its first line on, and bring its results here.
 
-    Ctrl-C is SIGINT to the program; a second one cancels the job, a third leaves it running. Before a job that was
-    started with -it, all keys are the program's, and `~.` at the beginning of a line leaves it running.
+    Ctrl-C leaves it running, as does `~.` at the beginning of a line; `skylift cancel` ends it. Before a job that was
+    started with -it, all keys are the program's but for `~.`.
     """
     import os
 
     from skylift.cli.screen import Outlet, make_screen
-    from skylift.cli.terminal import Seat
+    from skylift.cli.terminal import sit_down
     from skylift.runner.remote.account import open_account
     from skylift.runner.session import Session, watched_job
     from skylift.runner.steps import Clock
@@ -49,12 +49,12 @@ def attach(
     forwards = Forwards([read_forward(text) for text in forward or ()])
     account = open_account(settings_there(on))
     there = watched_job(account, name, Path.cwd())
-    seat = Seat(screen) if there.interactive and os.isatty(0) else None
-    screen = seat or screen
+    place = sit_down(screen, interactive=there.interactive and os.isatty(0), hint="~. or Ctrl-C leaves")
+    clock = Clock(place.screen)
     try:
-        outcome = with_interrupts(Session(account, there, screen, Clock(screen), seat, forwards))
+        outcome = with_interrupts(Session(account, there, place.screen, clock, place.keyboard, forwards, place.dial))
     finally:
-        screen.finish()
+        place.screen.finish()
     tell(outcome, outlet, quiet=quiet, as_json=as_json)
     raise typer.Exit(outcome.exit_code)
 
@@ -67,7 +67,8 @@ def wait(
     """Wait until jobs have ended. The exit code is that of the first that did not end with 0, as the jobs are named."""
     import asyncio
 
-    from skylift.cli.screen import Outlet, make_screen, show_error, summary
+    from skylift.cli.ending import summary
+    from skylift.cli.screen import Outlet, make_screen, show_error
     from skylift.runner.errors import RunError, SkyliftError
     from skylift.runner.jobs.wait import wait as wait_for
     from skylift.runner.remote.account import open_account

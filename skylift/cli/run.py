@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from skylift.cli.screen import Screen
-    from skylift.cli.terminal import Seat
+    from skylift.cli.terminal import Place
     from skylift.runner.job.job import Job, Program
     from skylift.runner.job.outcome import Outcome
     from skylift.runner.job.settings import Settings
@@ -46,7 +46,8 @@ skylift run [OPTIONS] -- COMMAND [ARGS...]
 Options stand before SCRIPT; what follows it belongs to the program. Its exit code is skylift's: 128+n when signal n
 ended it, 124 when a cap did, 123 when its environment could not be made, 122 when its server was rebooted under it, 121
 when it ran out of memory. 125 means that skylift itself failed, 2 that something was wrong before anything was started.
-Ctrl-C is SIGINT to the program; a second one cancels the job, a third leaves it running.
+Ctrl-C is SIGINT to the program; a second one cancels the job, a third leaves it running, as does `~.` at the beginning
+of a line.
 """
 
 
@@ -243,7 +244,7 @@ def run(
     import gc
 
     from skylift.cli.screen import Outlet, make_screen, show_error
-    from skylift.cli.terminal import Seat, this_terminal
+    from skylift.cli.terminal import sit_down, this_terminal
     from skylift.runner.errors import SkyliftError
     from skylift.runner.job.requirements import read_requirements
     from skylift.runner.job.settings import Access
@@ -261,8 +262,8 @@ def run(
         agree(context, on, trusted=trust_project)
         check_presence(interactive=interactive, forward=bool(forward), detach=detach, as_json=as_json)
         ways = [read_forward(text) for text in forward or ()]
-        seat = Seat(screen) if interactive and not detach else None
-        screen = seat or screen
+        place = sit_down(screen, interactive=interactive and not detach, hint="~. leaves")
+        screen = place.screen
         access = Access(private, ssh_from, subnet, tuple(groups or ()))
         where: dict[str, Any] = {"image": read_image(image)} if image else {}
         job = plan_job(
@@ -293,7 +294,7 @@ def run(
         _announce(job, screen)
         if detach:
             return _tell_detached(*submit_job(job, settings, screen), screen, quiet=quiet, as_json=as_json)
-        outcome = run_job(job, settings, screen, seat, ways)
+        outcome = run_job(job, settings, place, ways)
     except SkyliftError as error:
         screen.finish()
         if as_json:
@@ -326,8 +327,8 @@ def _announce(job: Job, screen: Screen) -> None:
     for note in job.bundle.notes:
         screen.note(f"{note}.")
     for note in job.notes:
-        screen.note(note)
-    screen.note(f"Job {job.name}: {spell_duration(job.max_time)} at most ({job.cap}).")
+        screen.tell(note)
+    screen.tell(f"Job {job.name}: {spell_duration(job.max_time)} at most ({job.cap}).")
 
 
 def check_presence(*, interactive: bool, forward: bool, detach: bool, as_json: bool) -> None:
@@ -343,14 +344,12 @@ def check_presence(*, interactive: bool, forward: bool, detach: bool, as_json: b
             raise UsageError("-it needs a terminal, and standard input is none.", "Run it without -it, or with -d.")
 
 
-def run_job(
-    job: Job, settings: Settings, screen: Screen, seat: Seat | None = None, ways: Sequence[Forward] = ()
-) -> Outcome:
+def run_job(job: Job, settings: Settings, place: Place, ways: Sequence[Forward] = ()) -> Outcome:
     """The job in an event loop of its own, with Ctrl-C handed to it."""
     from skylift.runner.flow import Run
     from skylift.runner.watch.forward import Forwards
 
-    return with_interrupts(Run(job, settings, screen, seat, Forwards(ways)))
+    return with_interrupts(Run(job, settings, place.screen, place.keyboard, Forwards(ways), place.dial))
 
 
 def submit_job(job: Job, settings: Settings, screen: Screen) -> tuple[str, Launched | Outcome]:

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import os
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from skylift.cli.bottom_line import BottomLine
+from skylift.cli.echo import Echo
+from skylift.cli.living import fit, spell_run, spell_sent, spell_whole
 from skylift.cli.say import say_trouble
+from skylift.runner.job.server_record import Gauge
 from skylift.runner.text.duration import spell_duration
+from skylift.runner.text.size import spell_size
 from skylift.runner.text.tail import Tail
 from skylift.runner.text.visible import visible, visible_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from rich.progress import Progress, TaskID
-
     from skylift.runner.errors import SkyliftError
-    from skylift.runner.job.outcome import Missing, Outcome
+    from skylift.runner.watch.dial import RunningProgram
 
 _WORDS = {
     "check": "Check",
@@ -30,6 +34,9 @@ _WORDS = {
     "program": "Program",
     "results": "Results",
 }
+_SILENCE = 1.0
+"""Seconds after which a program that writes nothing is taken to be silent."""
+_SPIN = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 
 
 class Screen(Protocol):
@@ -40,6 +47,9 @@ class Screen(Protocol):
     def progress(self, step: str, done: int, total: int) -> None: ...
     def note(self, text: str) -> None: ...
     def output(self, stream: Literal["stdout", "stderr"], data: bytes) -> None: ...
+    def tell(self, text: str) -> None:
+        """What is good to know, and no reason to look up."""
+
     def finish(self) -> None:
         """Nothing is shown any more; what follows is written by others."""
 
@@ -84,6 +94,9 @@ class Plain:
             for line in visible_lines(text):
                 self._line(line)
 
+    def tell(self, text: str) -> None:
+        self.note(text)
+
     def output(self, stream: Literal["stdout", "stderr"], data: bytes) -> None:
         self._outlet.write(stream, data)
 
@@ -101,134 +114,113 @@ class Plain:
 
 
 class Live:
-    """For terminals: what is under way moves, what is done stands. Still while the program is writing."""
+    """For terminals: what is done stands, a line each; at the bottom is what is under way, or how a program is that
+    says nothing at the moment. Where and what the program writes is its own: see BottomLine."""
 
-    def __init__(self, outlet: Outlet) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
+    def __init__(self, outlet: Outlet, *, stdout_shows: bool) -> None:
         self._outlet = outlet
-        self._console = Console(stderr=True, highlight=False)
-        self._progress: Progress = Progress(
-            SpinnerColumn(finished_text=" "),
-            TextColumn("{task.description:<12}"),
-            BarColumn(bar_width=30, pulse_style="bar.back"),
-            TimeElapsedColumn(),
-            console=self._console,
-            transient=True,
-            redirect_stdout=False,
-            redirect_stderr=False,
-        )
-        self._tasks: dict[str, TaskID] = {}
-        self._moving = False
-        self._column = 0
+        self._on_terminal = {"stdout": stdout_shows, "stderr": True}
+        self._colours = not os.environ.get("NO_COLOR")
+        self._bottom = BottomLine(2, self._compose, dim=self._colours)
+        self._steps: dict[str, float] = {}
+        self._amounts: dict[str, str] = {}
+        self._run: RunningProgram | None = None
+        self._gauge = Gauge()
+        self._echo = Echo(self._bottom.cursor)
+        self.leave = ""
+        """How to go home, in a word or two."""
 
     def begin(self, step: str) -> None:
-        if step == "program":
-            self._stand_still()
-            return
-        if not self._moving:
-            self._fresh_line()
-            self._progress.start()
-            self._moving = True
-        self._tasks[step] = self._progress.add_task(_WORDS[step], total=None)
+        if step != "program":
+            self._steps[step] = time.monotonic()
+        self._bottom.begin()
 
     def done(self, step: str, detail: str, seconds: float) -> None:
-        from rich.text import Text
-
-        if step in self._tasks:
-            self._progress.remove_task(self._tasks.pop(step))
-        self._fresh_line()
-        # One print: what moves is drawn anew below each one, and would overwrite the first half of a line.
-        line = Text.assemble(
-            ("✓", "green"), f" {_WORDS[step]:<12}", f"{spell_duration(seconds):>8}  ", (visible(detail), "dim")
-        )
-        self._console.print(line, soft_wrap=True)
-        if not self._tasks:
-            self._stand_still()
+        self._steps.pop(step, None)
+        if step == "program":
+            self._run = None
+        mark, detail = "✓", visible(detail)
+        if self._colours:
+            mark, detail = f"\x1b[32m{mark}\x1b[0m", f"\x1b[2m{detail}\x1b[0m"
+        self._line(f"{mark} {_WORDS[step]:<12}{spell_duration(seconds):>8}  {detail}")
 
     def progress(self, step: str, done: int, total: int) -> None:
-        if step in self._tasks:
-            self._progress.update(self._tasks[step], completed=done, total=total)
+        self._amounts[step] = f"{spell_size(done)} of {spell_size(total)}"
 
     def note(self, text: str) -> None:
-        self._fresh_line()
-        shown = "\n".join(visible_lines(text))
-        self._console.print(shown, markup=False, emoji=False, soft_wrap=True, style="yellow")
+        lines = visible_lines(text)
+        self._line(*([f"\x1b[33m{line}\x1b[0m" for line in lines] if self._colours else lines))
+
+    def tell(self, text: str) -> None:
+        self._line(*visible_lines(text))
 
     def output(self, stream: Literal["stdout", "stderr"], data: bytes) -> None:
-        self._stand_still()
-        self._column = 0 if data.endswith((b"\n", b"\r")) else 1
-        self._outlet.write(stream, data)
+        if not self._on_terminal[stream]:
+            return self._outlet.write(stream, data)
+        with self._bottom.aside(_SILENCE):
+            self._outlet.write(stream, data)
+            self._bottom.cursor.feed(data)
+            self._echo.forget()
+        return None
 
     def finish(self) -> None:
-        self._stand_still()
-        self._fresh_line()
+        self._bottom.finish()
+        if not self._bottom.cursor.blank:
+            self._line()
 
-    def _stand_still(self) -> None:
-        if self._moving:
-            self._progress.stop()
-            self._moving = False
+    def _line(self, *lines: str) -> None:
+        with self._bottom.aside():
+            self._bottom.write("".join(f"{line}\n" for line in lines))
+            self._echo.forget()
 
-    def _fresh_line(self) -> None:
-        """Ours never continues a line of the program's."""
-        if self._column:
-            self._console.print()
-            self._column = 0
+    # How a program is (see runner/watch.py).
+
+    def runs(self, run: RunningProgram) -> None:
+        self._run = run
+
+    def measured(self, gauge: Gauge) -> None:
+        self._gauge = gauge
+
+    def _compose(self, columns: int) -> str:
+        if self._steps:
+            return self._spell_steps(columns)
+        if self._run is not None:
+            return spell_run(self._run, self._gauge, self.leave, time.time(), columns)
+        return ""
+
+    def _spell_steps(self, columns: int) -> str:
+        now, steps = time.monotonic(), dict(self._steps)
+        words = [self._spell_step(step) for step in steps]
+        seconds = spell_whole(now - min(steps.values(), default=now))
+        spin = _SPIN[int(now * 5) % len(_SPIN)]
+        return fit([(0, " · ".join(words)), (1, seconds), (2, self.leave)], columns, before=f"{spin} ")
+
+    def _spell_step(self, step: str) -> str:
+        told = self._amounts.get(step, "")
+        if step == "environment":
+            told = visible(self._gauge.doing)
+        elif step == "results" and not told:
+            told = spell_sent(self._gauge)
+        return f"{_WORDS[step]} {told}".rstrip()
+
+    @contextmanager
+    def hidden(self) -> Iterator[None]:
+        """While a shell has the terminal."""
+        with self._bottom.aside():
+            yield
+            self._bottom.cursor.reset()
+
+    # What is typed, which nobody else shows.
+
+    def typed(self, keys: str) -> None:
+        with self._bottom.aside(_SILENCE):
+            self._echo.show(keys)
 
 
 def make_screen(outlet: Outlet, *, quiet: bool, json: bool) -> Screen:
-    if sys.stderr.isatty() and not quiet and not json:
-        return Live(outlet)
+    if sys.stderr.isatty() and not quiet and not json and os.environ.get("TERM") != "dumb":
+        return Live(outlet, stdout_shows=os.isatty(1))
     return Plain(outlet, quiet=quiet)
-
-
-def summary(outcome: Outcome) -> list[str]:
-    """The last lines of a run: how it ended, how long it took, what came home and what did not."""
-    marks = {"succeeded": "✓", "cancelled": "■", "detached": "■"}
-    head = f"{marks.get(outcome.state, '✗')} {outcome.name}: exit code {outcome.exit_code}"
-    if outcome.state != "succeeded":
-        head += f" ({outcome.state})"
-    spent = outcome.seconds or outcome.program_seconds
-    head += f" after {spell_duration(spent)}" if spent is not None else ""
-    if outcome.results:
-        shown = ", ".join(each.path for each in outcome.results[:4])
-        more = len(outcome.results) - 4
-        head += f"; results: {shown}" + (f" and {more} more" if more > 0 else "")
-    lines = [head]
-    if outcome.state not in {"succeeded", "failed"} or outcome.signal:
-        lines.append(outcome.reason)
-    if outcome.detail:
-        lines += outcome.detail.rstrip("\n").split("\n")
-    lines += [f"Nothing matched --out {pattern}." for pattern in outcome.unmatched]
-    if outcome.left_behind:
-        names = ", ".join(outcome.left_behind[:5])
-        lines.append(f"New on the server, but not asked for with --out: {names}.")
-    if outcome.not_written:
-        lines.append(spell_not_written(outcome.not_written))
-    lines += spell_missing(outcome.missing, outcome.changed)
-    if outcome.price is not None:
-        lines.append(outcome.price.spell())
-    if outcome.kept_until:
-        lines.append(f"The server stays until {outcome.kept_until}: `skylift ssh {outcome.name}`.")
-    return lines
-
-
-def spell_not_written(paths: Sequence[str]) -> str:
-    more = f" and {len(paths) - 5} more" if len(paths) > 5 else ""
-    return f"Sent by the server, but not asked for with --out, so not written here: {', '.join(paths[:5])}{more}."
-
-
-def spell_missing(missing: Sequence[Missing], changed: Sequence[str]) -> list[str]:
-    lines = []
-    if missing:
-        named = ", ".join(f"{each.path} ({each.reason})" for each in missing[:5])
-        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
-        lines.append(f"Results that did not come home: {named}{more}.")
-    if changed:
-        more = f" and {len(changed) - 5} more" if len(changed) > 5 else ""
-        lines.append(f"Changed while they were read, so perhaps not whole: {', '.join(changed[:5])}{more}.")
-    return lines
 
 
 def show_error(error: SkyliftError) -> None:

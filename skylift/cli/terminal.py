@@ -1,24 +1,37 @@
-"""The user's own terminal before an interactive job: the program has all keys, and it is as it was at every end."""
+"""The user's own terminal: before an interactive job, whose program has all keys, and for somebody who only looks. It
+is as it was at every end."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
+import codecs
+import fcntl
 import os
 import signal
+import stat
 import termios
+import threading
 import tty
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from skylift.cli.bottom_line import in_foreground
 from skylift.runner.text.visible import visible_lines
 
 if TYPE_CHECKING:
-    from skylift.cli.screen import Screen
+    from skylift.cli.screen import Live, Screen
     from skylift.runner.job.job import Terminal
+    from skylift.runner.watch.dial import Dial
+    from skylift.runner.watcher import Keyboard
 
 _KEYS = 0
 _ENDS = (signal.SIGTERM, signal.SIGHUP)
+_LOOK = 0.5
+"""Seconds between two looks at whether the terminal is ours: who was in the background is not told that it is not."""
+_TYPED_AHEAD = 4095
+"""Bytes that a terminal keeps for whoever reads from it next."""
 
 
 def this_terminal() -> Terminal:
@@ -73,6 +86,9 @@ class Seat:
 
     # The keyboard.
 
+    def look(self, leave: Callable[[], None]) -> None:
+        pass
+
     def take(self, order: Callable[..., object], leave: Callable[[], None]) -> None:
         if self._before is not None:
             return
@@ -111,6 +127,9 @@ class Seat:
         termios.tcsetattr(_KEYS, termios.TCSADRAIN, self._before)
         self._before = None
 
+    def close(self) -> None:
+        self.give_back()
+
     def _end(self, number: signal.Signals) -> None:
         """As the signal would have ended us, but for the terminal."""
         self.give_back()
@@ -128,6 +147,9 @@ class Seat:
     def progress(self, step: str, done: int, total: int) -> None:
         self._screen.progress(step, done, total)
 
+    def tell(self, text: str) -> None:
+        self._screen.tell(text)
+
     def note(self, text: str) -> None:
         if self._before is None:
             self._screen.note(text)
@@ -141,3 +163,182 @@ class Seat:
 
     def finish(self) -> None:
         self._screen.finish()
+
+
+def can_look(stdin: int = 0, stdout: int = 1) -> bool:
+    """Whether keys are ours to read: a terminal has them, and no `| less` does."""
+    mode = os.fstat(stdout).st_mode
+    return os.isatty(stdin) and not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode))
+
+
+@dataclass(frozen=True)
+class Place:
+    """Before what terminal somebody sits, as a run knows it (see runner/watch.py)."""
+
+    screen: Screen
+    keyboard: Keyboard | None
+    dial: Dial | None
+
+
+def sit_down(screen: Screen, *, interactive: bool, hint: str) -> Place:
+    """`hint` is how one leaves, in a word or two."""
+    from skylift.cli.screen import Live
+
+    live = screen if isinstance(screen, Live) else None
+    if interactive:
+        seat = Seat(screen)
+        return Place(seat, seat, live)
+    return Place(screen, Onlooker(live, hint=hint) if can_look() else None, live)
+
+
+class Onlooker:
+    """A keyboard (see runner/watch.py) from which nothing goes to the program: only `~.` is for us.
+
+    What else is typed is shown as ever, and is there for whoever reads from the terminal when we have ended, where the
+    kernel lets it be put back. While a shell has the terminal, because we were stopped or are in the background, it is
+    not touched: who does that is stopped by the kernel. `live` shows lines on the same terminal, if it does.
+    """
+
+    def __init__(self, live: Live | None, *, hint: str) -> None:
+        self._live, self._hint = live, hint
+        self._escape, self._letters = Escape(), codecs.getincrementaldecoder("utf-8")("replace")
+        self._leave: Callable[[], None] | None = None
+        self._before: list[Any] | None = None
+        self._spare = b""
+        self._timer: asyncio.TimerHandle | None = None
+        self._signals: dict[int, Callable[..., object]] = {}
+
+    def look(self, leave: Callable[[], None]) -> None:
+        if self._leave is not None:
+            return
+        self._leave = leave
+        loop = asyncio.get_running_loop()
+        told = dict.fromkeys((*_ENDS, signal.SIGQUIT), self._end) | {
+            signal.SIGTSTP: self._stop,
+            signal.SIGCONT: self._go_on,
+        }
+        # What whoever started us wants ignored, as nohup does, stays so.
+        self._signals = {each: call for each, call in told.items() if signal.getsignal(each) != signal.SIG_IGN}
+        for number, call in self._signals.items():
+            loop.add_signal_handler(number, call, number)
+        self._look()
+
+    def take(self, order: Callable[..., object], leave: Callable[[], None]) -> None:
+        pass
+
+    def give_back(self) -> None:
+        pass
+
+    def close(self) -> None:
+        if self._leave is None:
+            return
+        self._leave = None
+        loop = asyncio.get_running_loop()
+        for number in self._signals:
+            loop.remove_signal_handler(number)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._restore()
+
+    # The terminal.
+
+    def _look(self) -> None:
+        ours = in_foreground(_KEYS)
+        if ours and self._before is None:
+            self._acquire()
+        elif not ours and self._before is not None:
+            self._forget()
+        self._timer = asyncio.get_running_loop().call_later(_LOOK, self._look)
+
+    def _acquire(self) -> None:
+        before = termios.tcgetattr(_KEYS)
+        if not before[3] & termios.ICANON:
+            # Somebody who shares it with us reads each key.
+            return
+        self._before = before
+        termios.tcsetattr(_KEYS, termios.TCSANOW, self._by_key(before))
+        asyncio.get_running_loop().add_reader(_KEYS, self._read)
+        self._tell_hint(self._hint)
+
+    def _by_key(self, before: list[Any]) -> list[Any]:
+        """Each key at once; those that are signals stay signals. Who shows a line there shows the keys, too."""
+        modes = [*before[:6], [*before[6]]]
+        modes[3] &= ~(termios.ICANON | (termios.ECHO if self._live is not None else 0))
+        modes[6][termios.VMIN], modes[6][termios.VTIME] = 1, 0
+        return modes
+
+    def _read(self) -> None:
+        if not in_foreground(_KEYS):
+            return self._forget()
+        try:
+            keys = os.read(_KEYS, 4096)
+        except OSError:
+            # It was taken from us in this moment, or is no more.
+            keys = b""
+        if not keys:
+            return self._forget()
+        sent, enough = self._escape.sift(keys)
+        self._spare = (self._spare + sent)[:_TYPED_AHEAD]
+        if self._live is not None and sent:
+            self._live.typed(self._letters.decode(sent))
+        if enough and self._leave is not None:
+            self._leave()
+        return None
+
+    def _restore(self) -> None:
+        """As it was, with what was typed for others."""
+        before, spare = self._before, self._spare
+        self._forget()
+        self._spare = b""
+        if before is None or not in_foreground(_KEYS):
+            return
+        silent = [*before]
+        silent[3] &= ~termios.ECHO
+        termios.tcsetattr(_KEYS, termios.TCSANOW, silent)
+        try:
+            for number in range(len(spare)):
+                fcntl.ioctl(_KEYS, termios.TIOCSTI, spare[number : number + 1])
+        except OSError:
+            # A kernel that does not let anybody type for the user: it is lost.
+            pass
+        termios.tcsetattr(_KEYS, termios.TCSANOW, before)
+
+    def _forget(self) -> None:
+        if self._before is not None:
+            asyncio.get_running_loop().remove_reader(_KEYS)
+            self._before = None
+            self._tell_hint("")
+
+    def _tell_hint(self, hint: str) -> None:
+        if self._live is not None:
+            self._live.leave = hint
+
+    # Signals.
+
+    def _stop(self, number: int) -> None:
+        """Ctrl-Z: as it would have stopped us, but for the terminal."""
+        loop = asyncio.get_running_loop()
+        self._restore()
+        loop.remove_signal_handler(number)
+        if self._live is not None:
+            with self._live.hidden():
+                signal.pthread_kill(threading.get_ident(), number)
+        else:
+            signal.pthread_kill(threading.get_ident(), number)
+        loop.add_signal_handler(number, self._stop, number)
+        self._go_on(number)
+
+    def _go_on(self, number: int) -> None:
+        """A shell has had the terminal meanwhile, and may have changed it."""
+        if self._before is not None and in_foreground(_KEYS):
+            termios.tcsetattr(_KEYS, termios.TCSANOW, self._by_key(self._before))
+        elif self._before is None and in_foreground(_KEYS):
+            self._acquire()
+
+    def _end(self, number: int) -> None:
+        """As the signal would have ended us, but for the terminal."""
+        self._restore()
+        if self._live is not None:
+            self._live.finish()
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)

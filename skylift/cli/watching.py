@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Protocol, TypeVar
 
 import typer
 
-from skylift.cli.say import say, say_json
+from skylift.cli.say import say, say_json, say_trouble
 
 if TYPE_CHECKING:
     from skylift.cli.screen import Outlet
@@ -42,10 +42,13 @@ def with_interrupts(work: Interruptible[T]) -> T:
 
 
 def tell(outcome: Outcome, outlet: Outlet, *, quiet: bool, as_json: bool) -> None:
-    from skylift.cli.screen import summary
+    from skylift.cli.ending import summary, troubles
 
     if as_json:
         tails = {f"{name}_tail": tail.text() for name, tail in outlet.tails.items()}
         say_json({**outcome.as_json(), **tails})
-    if not quiet or outcome.state not in {"succeeded", "failed"}:
+    if quiet:
+        if found := troubles(outcome):
+            say_trouble("\n".join(found))
+    else:
         say(*summary(outcome), to_stderr=True)

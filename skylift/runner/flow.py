@@ -19,6 +19,7 @@ from skylift.runner.launch.undo import Undo
 from skylift.runner.session import Session, WatchedJob
 from skylift.runner.ship.upload import Shipping
 from skylift.runner.steps import Clock, in_thread, together
+from skylift.runner.watch.dial import Dial
 from skylift.runner.watch.forward import Forwards
 from skylift.runner.watcher import Keyboard, Watcher
 
@@ -33,8 +34,9 @@ class Run:
         watcher: Watcher,
         keyboard: Keyboard | None = None,
         forwards: Forwards | None = None,
+        dial: Dial | None = None,
     ) -> None:
-        self._job, self._watcher = job, watcher
+        self._job, self._watcher, self._dial = job, watcher, dial
         self._keyboard, self._forwards = keyboard, forwards or Forwards(())
         self._clock = Clock(watcher)
         self._stage: Submission | Session = Submission(job, settings, watcher, self._clock)
@@ -71,8 +73,11 @@ class Run:
             outputs=job.outputs,
             script=job.program.target if job.program.kind == "script" else "",
             deadline=launched.deadline,
+            max_time=job.max_time,
         )
-        return Session(launched.account, watched, self._watcher, self._clock, self._keyboard, self._forwards)
+        return Session(
+            launched.account, watched, self._watcher, self._clock, self._keyboard, self._forwards, self._dial
+        )
 
 
 class Submission:
@@ -103,7 +108,7 @@ class Submission:
             reason="Interrupted.",
             instance=self._instance,
             instance_type=self._job.instance_type,
-            seconds=self._clock.elapsed(),
+            watched_seconds=self._clock.elapsed(),
             steps=dict(self._clock.seconds),
         )
 

@@ -28,12 +28,14 @@ from skylift.runner.launch import server as launch
 from skylift.runner.launch.host_keys import HostKeys
 from skylift.runner.launch.kept_server import put_roles_away
 from skylift.runner.launch.undo import write_off
-from skylift.runner.price.run_price import with_price
+from skylift.runner.price.run_price import run_cost, with_price
 from skylift.runner.remote.account import Account
 from skylift.runner.remote.reconnect import Reconnect
 from skylift.runner.steps import Clock, in_thread, together
+from skylift.runner.text.duration import moment
 from skylift.runner.text.json_object import FOREVER
 from skylift.runner.text.size import spell_size
+from skylift.runner.watch.dial import Dial, RunningProgram
 from skylift.runner.watch.forward import Forwards
 from skylift.runner.watch.relocation import Relocation
 from skylift.runner.watch.ssh_access import SshAccess
@@ -52,7 +54,8 @@ class WatchedJob:
     """What somebody who attends a job knows of it. `started_it` is the client that made it, which takes down what a
     failure before the program's start would leave. `home` is where results go, `connection` one to the server that is
     open already, `choice` why its type was chosen, if it was. A `spot` job's server may be followed by others.
-    `outputs`, `script` and `deadline` are what the job's record says of its results, its program's file and its end."""
+    `outputs`, `script`, `deadline` and `max_time` are what the job's record says of its results, its program's file,
+    its end and its cap."""
 
     name: str
     home: Path
@@ -68,6 +71,7 @@ class WatchedJob:
     outputs: tuple[str, ...] = ()
     script: str = ""
     deadline: float = FOREVER
+    max_time: int = 0
 
 
 class Phase(Enum):
@@ -91,8 +95,9 @@ class Session:
         clock: Clock,
         keyboard: Keyboard | None = None,
         forwards: Forwards | None = None,
+        dial: Dial | None = None,
     ) -> None:
-        self._keyboard, self._forwards = keyboard, forwards or Forwards(())
+        self._keyboard, self._forwards, self._dial = keyboard, forwards or Forwards(()), dial
         self._account, self._job, self._watcher, self._clock = account, job, watcher, clock
         self._prefix = Prefix(job.name)
         self._access = SshAccess(
@@ -109,6 +114,7 @@ class Session:
             watcher,
             self._see_status,
             self._see_start,
+            dial.measured if dial is not None else None,
         )
         self._forwards.lead(lambda: self._follower.connection)
         self._phase = Phase.PREPARING
@@ -132,6 +138,8 @@ class Session:
 
     async def _run(self) -> Outcome:
         await self._forwards.open()
+        if self._keyboard is not None:
+            self._keyboard.look(self._leave)
         try:
             if not self._job.started_it:
                 await in_thread(self._access.let_in, self._watcher)
@@ -141,7 +149,7 @@ class Session:
             # What is to be brought home is in S3 by now.
             manifest, _ = await together(self._collect(status), self._put_away(again=True))
         finally:
-            self._give_back_keyboard()
+            self._close_keyboard()
             await self._forwards.close()
             await self._put_away()
         told = conclude(self._job.name, status, manifest, self._access.server)
@@ -152,7 +160,7 @@ class Session:
         """A program that runs does not depend on us, so neither our error nor our leaving ends it. A kept server goes
         on needing its role, and so does one that stopped itself with results that nobody has; `skylift cancel` takes
         both away. With `again`, what the cloud did not answer to is left to another call."""
-        early = self._phase == Phase.PREPARING and (self._job.started_it or self._interrupts > 0)
+        early = self._phase == Phase.PREPARING and self._job.started_it
         if not self._away and (early or (self._phase == Phase.COLLECTING and not self._job.keep)):
             self._away = True
             troubles = await in_thread(self._take_down, early)
@@ -197,10 +205,12 @@ class Session:
             self._end("environment", how, status.environment_seconds)
             self._begin("program")
             self._see_start()
+            self._show_run(status)
         if state == State.UPLOADING or status.final:
             self._give_back_keyboard()
             self._end("environment", "not made")
             self._end("program", f"exit code {status.exit_code}", status.program_seconds)
+            self._begin("results")
 
     def _see_start(self) -> None:
         """The program has been started: a status says so, or its output, which may be here sooner."""
@@ -213,6 +223,29 @@ class Session:
     def _give_back_keyboard(self) -> None:
         if self._keyboard is not None:
             self._keyboard.give_back()
+
+    def _close_keyboard(self) -> None:
+        self._give_back_keyboard()
+        if self._keyboard is not None:
+            self._keyboard.close()
+
+    def _show_run(self, status: Status) -> None:
+        """How it is while it says nothing. What has a terminal has all of it."""
+        if self._dial is None or self._job.interactive or status.started is None or status.booted is None:
+            return
+        # Of a spot job on its second server, nobody here knows what the first one has used of the cap.
+        cap = self._job.max_time if status.attempt == 1 else 0
+        settings = self._account.settings
+        kind = status.instance_type or self._type
+        self._dial.runs(
+            RunningProgram(
+                moment(status.started),
+                moment(status.booted),
+                cap,
+                run_cost(kind, settings.region, status.market, 3600),
+                settings.billed,
+            )
+        )
 
     def _begin(self, name: str) -> None:
         if name not in self._open_steps and name not in self._clock.seconds:
@@ -230,10 +263,12 @@ class Session:
 
     def interrupt(self) -> None:
         """First: SIGINT to the program, or the end of a run whose program has not started. Second: the job is
-        cancelled. Third: it is left running."""
+        cancelled. Third: it is left running. Who came to look does not end what another one has started."""
         self._interrupts += 1
         assert self._task is not None
-        if self._phase == Phase.COLLECTING:
+        if not self._job.started_it and self._phase != Phase.COLLECTING:
+            self._leave()
+        elif self._phase == Phase.COLLECTING:
             self._watcher.note(f"Stopped bringing results home: `skylift results {self._job.name}` goes on with it.")
             self._task.cancel()
         elif self._phase == Phase.PREPARING:
@@ -262,12 +297,13 @@ class Session:
 
     def _leave(self) -> None:
         assert self._task is not None
-        self._interrupts = max(self._interrupts, 1)
-        self._phase = Phase.DETACHED
-        self._give_back_keyboard()
-        name = self._job.name
-        self._watcher.note(f"Left {name} running: `skylift attach {name}` or `skylift cancel {name}`.")
-        self._task.cancel()
+        if self._phase == Phase.COLLECTING:
+            self.interrupt()
+        else:
+            self._interrupts = max(self._interrupts, 1)
+            self._phase = Phase.DETACHED
+            self._close_keyboard()
+            self._task.cancel()
 
     # Home again.
 
@@ -276,25 +312,23 @@ class Session:
             return Manifest()
         account, home = self._account, self._job.home
         asked = self._job.outputs, self._job.script
-        with self._clock.step("results") as step:
-            manifest = await self._reconnect.reach(read_manifest, account.api, account.bucket, self._prefix, *asked)
-            total = manifest.size
+        self._begin("results")
+        manifest = await self._reconnect.reach(read_manifest, account.api, account.bucket, self._prefix, *asked)
+        total = manifest.size
 
-            def fetch() -> Manifest:
-                come = 0
+        def fetch() -> Manifest:
+            come = 0
 
-                def progress(more: int) -> None:
-                    nonlocal come
-                    come += more
-                    self._watcher.progress("results", come, total)
+            def progress(more: int) -> None:
+                nonlocal come
+                come += more
+                self._watcher.progress("results", come, total)
 
-                return bring_home(account.api, account.bucket, self._prefix, manifest, home, progress)
+            return bring_home(account.api, account.bucket, self._prefix, manifest, home, progress)
 
-            manifest = await self._reconnect.reach(fetch)
-            count = len(manifest.results)
-            step.detail = (
-                f"{count} file{'s' * (count != 1)}, {spell_size(total)}" if count else "none asked for or made"
-            )
+        manifest = await self._reconnect.reach(fetch)
+        count = len(manifest.results)
+        self._end("results", f"{count} file{'s' * (count != 1)}, {spell_size(total)}" if count else "none")
         return manifest
 
     @property
@@ -311,7 +345,8 @@ class Session:
 
     def _dress(self, outcome: Outcome) -> Outcome:
         """With what only the one who watched knows."""
-        more: dict[str, Any] = {"seconds": self._clock.elapsed(), "steps": dict(self._clock.seconds)}
+        watched = self._clock.elapsed()
+        more: dict[str, Any] = {"watched_seconds": watched, "steps": dict(self._clock.seconds)}
         more["choice"] = self._job.choice
         if outcome.results:
             more["home"] = self._job.home
@@ -344,4 +379,5 @@ def watched_job(account: Account, name: str, home: Path) -> WatchedJob:
         outputs=record.outputs,
         script=record.script,
         deadline=record.deadline,
+        max_time=record.max_time,
     )

@@ -24,10 +24,17 @@ class Watcher(Protocol):
 
 
 class Keyboard(Protocol):
-    """Where the keys of an interactive program come from. Both are called in the event loop, and may be repeated."""
+    """Where keys come from. All are called in the event loop, and may be repeated."""
+
+    def look(self, leave: Callable[[], None]) -> None:
+        """The job is on its server, and goes on there when somebody has had enough, who says so with `leave`."""
 
     def take(self, order: Callable[..., object], leave: Callable[[], None]) -> None:
-        """From now on keys are the program's: `order(input=...)`, `order(resize=...)`; `leave` is for the user who has
-        had enough, which the program does not hear of."""
+        """From now on keys are the program's, if it has a terminal: `order(input=...)`, `order(resize=...)`; but for
+        those with which the user leaves, of which it does not hear."""
 
-    def give_back(self) -> None: ...
+    def give_back(self) -> None:
+        """The program has ended."""
+
+    def close(self) -> None:
+        """So has the looking."""

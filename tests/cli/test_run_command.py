@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from skylift.cli.run import mark_program, read_program
-from skylift.cli.screen import Outlet, Plain, summary
+from skylift.cli.screen import Outlet, Plain
 from skylift.runner.errors import UsageError
 from skylift.runner.job.job import Program
-from skylift.runner.job.outcome import Missing, Outcome, Result
 from skylift.runner.text.tail import Tail
 
 COMMAND = "--program-is-a-command"
@@ -106,50 +104,3 @@ def test_quiet_says_nothing(capfd: pytest.CaptureFixture[str]) -> None:
         screen.done("server", "i-1", 1.5)
         screen.note("A note.")
     assert capfd.readouterr().err == "skylift: Server: i-1 (1.50 s)\nskylift: A note.\n"
-
-
-OUTCOME = Outcome("job-abcd", "succeeded", 0, "The program exited with 0.", seconds=1.234)
-
-
-@pytest.mark.parametrize(
-    ("outcome", "lines"),
-    [
-        (OUTCOME, ["✓ job-abcd: exit code 0 after 1.23 s"]),
-        # Nobody has watched: the program's own time.
-        (replace(OUTCOME, seconds=0.0, program_seconds=61.2), ["✓ job-abcd: exit code 0 after 1m 01s"]),
-        (replace(OUTCOME, seconds=0.0), ["✓ job-abcd: exit code 0"]),
-        (
-            replace(OUTCOME, results=tuple(Result(f"{n}.txt", 1, "") for n in range(6))),
-            ["✓ job-abcd: exit code 0 after 1.23 s; results: 0.txt, 1.txt, 2.txt, 3.txt and 2 more"],
-        ),
-        (
-            replace(OUTCOME, state="failed", exit_code=137, signal="SIGKILL", reason="Ended by SIGKILL."),
-            ["✗ job-abcd: exit code 137 (failed) after 1.23 s", "Ended by SIGKILL."],
-        ),
-        (
-            replace(OUTCOME, unmatched=("*.csv",), left_behind=("a", "b"), kept_until="2026-01-01T00:00:00Z"),
-            [
-                "✓ job-abcd: exit code 0 after 1.23 s",
-                "Nothing matched --out *.csv.",
-                "New on the server, but not asked for with --out: a, b.",
-                "The server stays until 2026-01-01T00:00:00Z: `skylift ssh job-abcd`.",
-            ],
-        ),
-        (
-            replace(
-                OUTCOME,
-                missing=tuple(Missing(f"{n}.txt", "Permission denied") for n in range(6)),
-                changed=("a.log",),
-            ),
-            [
-                "✓ job-abcd: exit code 0 after 1.23 s",
-                "Results that did not come home: "
-                + ", ".join(f"{n}.txt (Permission denied)" for n in range(5))
-                + " and 1 more.",
-                "Changed while they were read, so perhaps not whole: a.log.",
-            ],
-        ),
-    ],
-)
-def test_summary(outcome: Outcome, lines: list[str]) -> None:
-    assert summary(outcome) == lines

@@ -9,6 +9,7 @@ from skylift.runner.errors import SKYLIFT_FAILED, RunError
 from skylift.runner.job.outcome import Outcome
 from skylift.runner.job.server import Server
 from skylift.runner.job.server_record import Status
+from skylift.runner.price.purchase import server_seconds
 
 
 def conclude(name: str, status: Status | None, manifest: Manifest, server: Server | None) -> Outcome:
@@ -38,8 +39,15 @@ def conclude(name: str, status: Status | None, manifest: Manifest, server: Serve
         ended=status.ended,
         attempts=status.attempt,
         program_seconds=status.program_seconds,
+        seconds=_own_seconds(status),
         kept_until=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(kept)) if kept else None,
     )
+
+
+def _own_seconds(status: Status) -> float:
+    if status.booted is None or status.ended is None:
+        return status.program_seconds or 0.0
+    return server_seconds(status.booted, status.ended, status.program_seconds)
 
 
 def _advise(name: str, server: Server | None) -> str:

@@ -39,10 +39,11 @@ class Outcome:
     `left_behind` is what was new on the server and not asked for, `not_written` what the server sent all the same.
     `missing` are results that are not here, and `changed` those that changed while the server read them; neither
     touches the exit code.
-    `steps` are seconds by step name. The tails are the last 64 KiB of each stream, as far as the one who watched has
-    seen it; `home` is the folder that results are in, `choice` why the server is of its type, where that was
-    chosen. `market` is `spot` or `on-demand`, as its last server was bought. `booted` is when that began with it, and
-    `price` what its time costs.
+    `seconds` are the job's own, from its server's first moment with it to the program's end, however long somebody
+    watched, which `watched_seconds` and `steps`, seconds by step name, tell. The tails are the last 64 KiB of each
+    stream, as far as the one who watched has seen it; `home` is the folder that results are in, `choice` why the server
+    is of its type, where that was chosen. `market` is `spot` or `on-demand`, as its last server was bought. `booted` is
+    when that began with it, and `price` what its time costs.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Outcome:
     program_seconds: float | None = None
     attempts: int = 1
     seconds: float = 0.0
+    watched_seconds: float = 0.0
     steps: dict[str, float] = field(default_factory=dict)
     kept_until: str | None = None
     stdout_tail: str = ""
@@ -103,6 +105,7 @@ class Outcome:
             "program_seconds": self.program_seconds,
             "attempts": self.attempts,
             "seconds": round(self.seconds, 3),
+            "watched_seconds": round(self.watched_seconds, 3),
             "steps": {name: round(seconds, 3) for name, seconds in self.steps.items()},
             "kept_until": self.kept_until,
             "price": self.price.as_json() if self.price is not None else None,

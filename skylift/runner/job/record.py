@@ -147,7 +147,8 @@ def encode_record(
 class Record:
     """What the client needs to know of a job that somebody started: times in seconds since the epoch, `outputs` as they
     were asked for, `inputs` the digests of what the job was given (none in records of a version that had it elsewhere).
-    `choice` is why its server is of its type, if that was chosen."""
+    `choice` is why its server is of its type, if that was chosen; `max_time` the program's cap in seconds, 0 where the
+    record has none."""
 
     created: float
     deadline: float
@@ -158,6 +159,7 @@ class Record:
     interactive: bool = False
     spot: bool = False
     choice: dict[str, Any] | None = None
+    max_time: int = 0
     inputs: frozenset[str] = frozenset()
 
     @property
@@ -194,6 +196,7 @@ def _record(told: JsonObject) -> Record:
         interactive=told.inner("terminal") is not None,
         spot=told.inner("spot") is not None,
         choice=choice.content if choice is not None else None,
+        max_time=told.integer("max_time", 0, 1 << 40) or 0,
         inputs=frozenset(each for each in (*large, told.text("bundle_sha256", 64, _SHA256)) if each),
     )
 

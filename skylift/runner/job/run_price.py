@@ -1,12 +1,12 @@
-"""What one run has cost, or would have on AWS: the line at its end, and the figures for programs."""
+"""What one run has cost, or would have on AWS: a few words at its end, and the figures for programs."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-from skylift.runner.job.quote import Offer, Quote
-from skylift.runner.text.money import spell_usd
+from skylift.runner.job.quote import Quote
+from skylift.runner.text.money import spell_dollars
 
 
 @dataclass(frozen=True)
@@ -26,49 +26,20 @@ class RunPrice:
         ]
         return {"charged": self.charged, "market": self.market, **{name: told[name] for name in kept}, "offers": offers}
 
-    def spell(self) -> str:
-        """One line: on demand with its arithmetic, then the others; what no source tells is named at the end."""
-        rates, usual = self.quote.rates, self.quote.offers[0]
-        place = f"{rates.region}, {rates.dates.get('on-demand', 'no date')}"
-        if usual.run is None or usual.hourly is None:
-            return f"Price: unknown for {rates.instance_type} in {rates.region}."
-        told = f"{self.quote.seconds:.0f} s x {usual.hourly:.4f}/h, {rates.instance_type}, {place}"
-        found = {word: _cheapest(self.quote, *name) for name, word in _WORDS.items()}
-        text = f"{spell_usd(usual.run)} USD on demand ({told})"
+    def in_short(self) -> str:
+        """A few words, at the price of how its server was bought; nothing where that is not known. All the rest is told
+        by `skylift price`."""
+        usual, spot = self._run("on-demand"), self._run("spot")
+        place = "" if self.charged else " on AWS"
         if self.market == "spot":
-            spot = found.pop("spot")
-            text = f"{spell_usd(spot.run if spot else None)} on spot, as it ran; {text}"
-        text = f"{'Price' if self.charged else 'On AWS'}: {text}"
-        known = [f"{word} {spell_usd(each.run)}{_of(each, usual)}" for word, each in found.items() if each is not None]
-        lacking = [word for word, each in found.items() if each is None]
-        unknown = f"unknown: {', '.join(_together(lacking))}" if lacking else ""
-        return f"{'; '.join(part for part in (text, ', '.join(known), unknown) if part)}."
+            if spot is None:
+                return f"{spell_dollars(usual)} at most{place}" if usual is not None else ""
+            beside = f" (on demand {spell_dollars(usual)})" if usual is not None else ""
+            return f"≈ {spell_dollars(spot)}{place} on spot{beside}"
+        if usual is None:
+            return ""
+        return f"≈ {spell_dollars(usual)}{place}" + (f" (spot {spell_dollars(spot)})" if spot is not None else "")
 
-
-_WORDS = {
-    ("spot", None): "spot",
-    ("reserved", 1): "reserved 1y",
-    ("reserved", 3): "reserved 3y",
-    ("savings-plan", 1): "savings plan 1y",
-    ("savings-plan", 3): "savings plan 3y",
-    ("dedicated-instance", None): "dedicated instance",
-    ("dedicated-host", None): "dedicated host",
-}
-
-
-def _of(offer: Offer, usual: Offer) -> str:
-    """The day of a price that is another day's than that of the price on demand."""
-    return f" ({offer.as_of})" if offer.as_of and offer.as_of != usual.as_of else ""
-
-
-def _together(words: list[str]) -> list[str]:
-    """One word for both terms of a commitment."""
-    for name in ("reserved", "savings plan"):
-        if f"{name} 1y" in words and f"{name} 3y" in words:
-            words = [name if word == f"{name} 1y" else word for word in words if word != f"{name} 3y"]
-    return words
-
-
-def _cheapest(found: Quote, name: str, years: int | None) -> Offer | None:
-    offers = [each for each in found.offers if (each.name, each.years) == (name, years) and each.run is not None]
-    return min(offers, key=lambda each: each.run or 0) if offers else None
+    def _run(self, option: str) -> float | None:
+        """USD."""
+        return next((each.run for each in self.quote.offers if each.name == option), None)

@@ -34,14 +34,22 @@ def _no_search() -> Iterator[None]:
 with _no_search():
     import asyncssh
 
-_KINDS: dict[bytes, Literal["stdout", "stderr", "status", "cut", "begin"]] = {
+_KINDS: dict[bytes, Literal["stdout", "stderr", "status", "cut", "begin", "gauge"]] = {
     b"o": "stdout",
     b"e": "stderr",
     b"s": "status",
     b"c": "cut",
     b"b": "begin",
+    b"g": "gauge",
 }
-_LIMITS: dict[str, int] = {"stdout": 4 << 20, "stderr": 4 << 20, "status": STATUS_LIMIT, "cut": 4096, "begin": 4096}
+_LIMITS: dict[str, int] = {
+    "stdout": 4 << 20,
+    "stderr": 4 << 20,
+    "status": STATUS_LIMIT,
+    "cut": 4096,
+    "begin": 4096,
+    "gauge": 4096,
+}
 """Bytes of one frame; a supervisor's output comes in pieces of 256 KiB."""
 _HANDING_OVER = 20.0
 """Seconds for a server to go on from one job to the next, and for that one's socket to be there."""
@@ -51,7 +59,7 @@ _WINDOW = 8 << 20
 
 @dataclass(frozen=True)
 class Frame:
-    kind: Literal["stdout", "stderr", "status", "cut", "begin"]
+    kind: Literal["stdout", "stderr", "status", "cut", "begin", "gauge"]
     data: bytes
 
 
@@ -105,7 +113,7 @@ class Connection:
 
     async def watch(self, stdout: int, stderr: int, **how: object) -> AsyncIterator[Frame]:
         """Output from these offsets on, and every status, until the final one or until the connection breaks. `how` is
-        `once=True` for what there is now, and `since=TIME`."""
+        `once=True` for what there is now, `since=TIME`, and `gauge=SECONDS` for how often the server is measured."""
         with _translated():
             reader, self._writer = await self._open_door()
             self._writer.write(_order(stream={"stdout": stdout, "stderr": stderr}, **how))

@@ -50,7 +50,7 @@ class ControlSocket:
         control: Control,
         streams: List[Stream],
         status: Status,
-        under_way: Callable[[], Dict[str, Any]],
+        under_way: Callable[[], Dict[str, Any]] = dict,
     ) -> None:
         """`under_way` says what there is to tell of a step that takes its time."""
         self._control, self._streams, self._status, self._under_way = control, streams, status, under_way
@@ -225,7 +225,8 @@ def _parse_watch(order: Dict[str, Any]) -> _Watch:
         raise ValueError("a stream begins at 0")
     since, gauge = order.get("since"), float(order.get("gauge") or 0)
     if gauge:
-        gauge = min(max(gauge, _OFTEN), _SELDOM)
+        # In this order, what is no number is the least.
+        gauge = min(max(_OFTEN, gauge), _SELDOM)
     return _Watch(offsets, None if since is None else float(since), bool(order.get("once")), gauge)
 
 

@@ -45,6 +45,14 @@ def spell_short(seconds: float) -> str:
     return "0s"
 
 
+def spell_rest(seconds: float) -> str:
+    """`10 more minutes`, `3 more hours`: how long something that ends by itself is still there."""
+    for unit, size in (("hour", 3600), ("minute", 60)):
+        if seconds >= 2 * size:
+            return f"{round(seconds / size)} more {unit}s"
+    return f"{max(0, round(seconds))} more seconds"
+
+
 def moment(text: str) -> float:
     """Seconds since the epoch of a time as statuses have it: `2026-01-31T12:00:00.123Z`."""
     return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()

@@ -14,8 +14,10 @@ from skylift.runner.job.record import Prefix
 from skylift.runner.job.server_record import (
     STATUS_LIMIT,
     STREAMS,
+    Gauge,
     Status,
     parse_cut,
+    parse_gauge,
     parse_offsets,
     parse_status,
     piece_offset,
@@ -34,6 +36,8 @@ _PIECE = 1 << 20
 """Bytes of a piece of the log that are read at a time."""
 _PULSE = 5.0
 """Seconds between two looks at the cloud while SSH works."""
+_GAUGE = 2.0
+"""Seconds between two measurements of the server, for somebody who has a dial."""
 _ONCE_PATIENCE = 5.0
 """Seconds in which SSH must be there for somebody who only wants a look."""
 _TOLD_AFTER = 3.0
@@ -54,10 +58,11 @@ class Follower:
         watcher: Watcher,
         told: Callable[[Status], None],
         heard: Callable[[], None],
+        measured: Callable[[Gauge], None] | None = None,
     ) -> None:
         self._api, self._bucket, self._prefix = api, bucket, prefix
         self._connect, self._gone, self._reconnect, self._watcher = connect, gone, reconnect, watcher
-        self._told, self._heard = told, heard
+        self._told, self._heard, self._measured = told, heard, measured
         self._offsets: dict[Literal["stdout", "stderr"], int] = {"stdout": 0, "stderr": 0}
         self._connection: Connection | None = None
         self._waiting: list[dict[str, object]] = []
@@ -128,7 +133,9 @@ class Follower:
         self._connection = connection
         pulse = asyncio.ensure_future(self._feel_pulse())
         try:
-            how = {**({"once": True} if once else {}), **({"since": self._since} if self._since else {})}
+            how: dict[str, object] = {"once": True} if once else {}
+            how |= {"since": self._since} if self._since else {}
+            how |= {"gauge": _GAUGE} if self._measured is not None else {}
             async for frame in connection.watch(self._offsets["stdout"], self._offsets["stderr"], **how):
                 self._tell_connected()
                 if frame.kind == "status":
@@ -139,6 +146,9 @@ class Follower:
                 elif frame.kind == "begin":
                     self._offsets.update(parse_offsets(frame.data))
                     self._since = None
+                elif frame.kind == "gauge":
+                    if self._measured is not None:
+                        self._measured(parse_gauge(frame.data))
                 elif frame.kind == "cut":
                     self._jump(*parse_cut(frame.data))
                 else:

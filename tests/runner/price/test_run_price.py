@@ -1,4 +1,4 @@
-"""What a run has cost: one line, and figures."""
+"""What a run has cost: a few words, and figures."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from skylift import catalogue
 from skylift.runner.job.outcome import Outcome
 from skylift.runner.job.settings import NewestImage, Settings
 from skylift.runner.price.run_price import with_price
+from skylift.runner.text.money import spell_dollars
 
 OUTCOME = Outcome(
     "a-job", "succeeded", 0, "", instance_type="t3.small",
@@ -23,13 +24,13 @@ def settings(tmp_path: Path) -> Settings:
     return Settings("us-east-1", tmp_path, NewestImage("x", ()), caller_address=lambda: "203.0.113.7")
 
 
-def test_the_line(settings: Settings) -> None:
+def test_the_words(settings: Settings) -> None:
     price = with_price(OUTCOME, settings).price
     assert price is not None
-    assert price.spell().startswith("Price: 0.0104 USD on demand (1800 s x 0.0208/h, t3.small, us-east-1, 20")
+    assert price.in_short() == "≈ $0.01 (spot $0.0044)"
     local = with_price(OUTCOME, replace(settings, billed=False)).price
     assert local is not None
-    assert local.spell().startswith("On AWS: 0.0104 USD")
+    assert local.in_short() == "≈ $0.01 on AWS (spot $0.0044)"
     assert (price.as_json()["charged"], local.as_json()["charged"]) == (True, False)
     told = with_price(OUTCOME, settings).as_json()["price"]
     assert (told["region"], told["billed_seconds"]) == ("us-east-1", 1800)
@@ -40,45 +41,38 @@ def test_the_line(settings: Settings) -> None:
     }  # fmt: skip
 
 
-def test_every_option_is_told_or_said_to_be_unknown(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    price = with_price(OUTCOME, settings).price
-    assert price is not None
-    for word in ("spot", "reserved", "savings plan", "dedicated instance", "dedicated host"):
-        assert word in price.spell()
-    monkeypatch.setattr(catalogue, "spot", lambda name, region: 0.01)
-    monkeypatch.setattr(catalogue, "reserved", lambda name, region, years, payment: 0.02 / years)
-    price = with_price(OUTCOME, settings).price
-    assert price is not None
-    monkeypatch.setattr(
-        catalogue, "sources", lambda: {("us-east-1", "spot"): catalogue.Source("2020-02-02", "somebody")}
-    )
-    price = with_price(OUTCOME, settings).price
-    assert price is not None
-    assert "; spot 0.005000 (2020-02-02), reserved 1y 0.0100, reserved 3y 0.003333" in price.spell()
-    assert "reserved" not in price.spell().partition("unknown")[2]
-
-
 def test_a_run_on_spot(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(catalogue, "spot", lambda name, region: None)
     spot = replace(OUTCOME, market="spot", attempts=2, program_seconds=3600.0)
     price = with_price(spot, settings).price
     assert price is not None
-    assert price.spell().startswith("Price: unknown on spot, as it ran; 0.0208 USD on demand (3600 s x 0.0208/h")
-    assert "spot" not in price.spell().partition("unknown: ")[2]
+    assert price.in_short() == "$0.02 at most"
     monkeypatch.setattr(catalogue, "spot", lambda name, region: 0.01)
     price = with_price(spot, settings).price
     assert price is not None
-    assert price.spell().startswith("Price: 0.0100 on spot, as it ran; 0.0208 USD on demand")
+    assert price.in_short() == "≈ $0.01 on spot (on demand $0.02)"
     assert price.as_json()["market"] == "spot"
 
 
-def test_no_price_is_made_up(settings: Settings) -> None:
-    price = with_price(replace(OUTCOME, instance_type="x9.large"), settings).price
+def test_no_price_is_made_up(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    for market in ("on-demand", "spot"):
+        price = with_price(replace(OUTCOME, instance_type="x9.large", market=market), settings).price
+        assert price is not None
+        assert price.in_short() == ""
+    monkeypatch.setattr(catalogue, "spot", lambda name, region: None)
+    price = with_price(OUTCOME, settings).price
     assert price is not None
-    assert price.spell() == "Price: unknown for x9.large in us-east-1."
-    # Another region's figures stand in under their own name.
-    price = with_price(OUTCOME, replace(settings, region="sa-east-1")).price
-    assert price is not None
-    assert "us-east-1" in price.spell()
+    assert price.in_short() == "≈ $0.01"
     for ended in (replace(OUTCOME, booted=None), replace(OUTCOME, ended=None)):
         assert with_price(ended, settings).price is None
+
+
+@pytest.mark.parametrize(
+    ("usd", "text"),
+    [
+        (0.0, "$0.00"), (0.00000312, "$0.000003"), (0.0000867, "$0.00009"), (0.000347, "$0.0003"), (0.0044, "$0.0044"),
+        (0.0104, "$0.01"), (0.5, "$0.50"), (123.456, "$123.46"),
+    ],
+)  # fmt: skip
+def test_dollars(usd: float, text: str) -> None:
+    assert spell_dollars(usd) == text

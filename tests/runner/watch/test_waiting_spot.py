@@ -57,7 +57,8 @@ def test_the_second_ctrl_c_ends_a_job_that_has_no_server(
 
     async def press_twice() -> None:
         seen = Seen()
-        watching = Session(account, WatchedJob("waits", tmp_path, 0, "t3.small", None, spot=True), seen, Clock(seen))
+        ours = WatchedJob("waits", tmp_path, 0, "t3.small", None, started_it=True, spot=True)
+        watching = Session(account, ours, seen, Clock(seen))
         watching._phase = "running"
         watching._task = asyncio.ensure_future(asyncio.sleep(0, Outcome("waits", "succeeded", 0, "")))
         watching.interrupt()

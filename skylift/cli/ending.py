@@ -1,0 +1,80 @@
+"""The last lines of a run: how it ended, what is wrong with it, and what it cost."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from skylift.runner.text.duration import moment, spell_duration, spell_rest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from skylift.runner.job.outcome import Missing, Outcome
+
+_MARKS = {"succeeded": "✓", "cancelled": "■"}
+
+
+def summary(outcome: Outcome, now: float | None = None) -> list[str]:
+    """One line, then what did not go as asked for, then money. `now` is in seconds since the epoch."""
+    if outcome.state == "detached":
+        name = outcome.name
+        return [f"■ Left {name} running: `skylift attach {name}`, or `skylift cancel {name}`."]
+    lines = [_head(outcome), *troubles(outcome)]
+    if outcome.left_behind:
+        names = ", ".join(outcome.left_behind[:5])
+        lines.append(f"New on the server, but not asked for with --out: {names}.")
+    if outcome.price is not None and (price := outcome.price.in_short()):
+        lines.append(price)
+    if outcome.kept_until:
+        left = spell_rest(moment(outcome.kept_until) - (time.time() if now is None else now))
+        lines.append(f"The server stays {left}: `skylift ssh {outcome.name}`.")
+    return lines
+
+
+def _head(outcome: Outcome) -> str:
+    head = f"{_MARKS.get(outcome.state, '✗')} {outcome.name}: exit code {outcome.exit_code}"
+    if outcome.state != "succeeded":
+        head += f" ({outcome.state})"
+    spent = outcome.seconds or outcome.program_seconds
+    head += f" after {spell_duration(spent)}" if spent is not None else ""
+    if outcome.results:
+        shown = ", ".join(each.path for each in outcome.results[:4])
+        more = len(outcome.results) - 4
+        head += f"; results: {shown}" + (f" and {more} more" if more > 0 else "")
+    return head
+
+
+def troubles(outcome: Outcome) -> list[str]:
+    """What failed beside a program that told so itself; for these, `--quiet` is not quiet."""
+    lines = []
+    if outcome.state not in {"succeeded", "failed", "detached"} or outcome.signal or _never_began(outcome):
+        lines.append(outcome.reason)
+    if outcome.detail:
+        lines += outcome.detail.rstrip("\n").split("\n")
+    lines += [f"Nothing matched --out {pattern}." for pattern in outcome.unmatched]
+    if outcome.not_written:
+        lines.append(spell_not_written(outcome.not_written))
+    return lines + spell_missing(outcome.missing, outcome.changed)
+
+
+def _never_began(outcome: Outcome) -> bool:
+    """Its program could not be started, so that nobody but us has said why."""
+    return outcome.state == "failed" and outcome.program_seconds is None
+
+
+def spell_not_written(paths: Sequence[str]) -> str:
+    more = f" and {len(paths) - 5} more" if len(paths) > 5 else ""
+    return f"Sent by the server, but not asked for with --out, so not written here: {', '.join(paths[:5])}{more}."
+
+
+def spell_missing(missing: Sequence[Missing], changed: Sequence[str]) -> list[str]:
+    lines = []
+    if missing:
+        named = ", ".join(f"{each.path} ({each.reason})" for each in missing[:5])
+        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+        lines.append(f"Results that did not come home: {named}{more}.")
+    if changed:
+        more = f" and {len(changed) - 5} more" if len(changed) > 5 else ""
+        lines.append(f"Changed while they were read, so perhaps not whole: {', '.join(changed[:5])}{more}.")
+    return lines

@@ -1,0 +1,68 @@
+"""The words of the line at the bottom of a terminal: how a program is that says nothing, in what room there is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from skylift.cli.bottom_line import cut, width_of
+from skylift.runner.text.money import spell_dollars
+from skylift.runner.text.size import spell_size
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from skylift.runner.job.server_record import Gauge
+    from skylift.runner.watch.dial import RunningProgram
+
+_BETWEEN = " · "
+
+
+def spell_run(run: RunningProgram, gauge: Gauge, leave: str, now: float, columns: int) -> str:
+    """`now` is in seconds since the epoch."""
+    time = spell_whole(now - run.started)
+    parts = [(1, f"{time} of {spell_whole(run.max_time)}" if run.max_time else time)]
+    if gauge.processor is not None:
+        parts.append((2, f"cpu {gauge.processor:.0%}"))
+    if gauge.memory is not None and gauge.memory_limit is not None:
+        parts.append((3, spell_part(gauge.memory, gauge.memory_limit)))
+    if run.hourly is not None:
+        place = "" if run.charged else " on AWS"
+        parts.append((4, f"≈ {spell_dollars(run.cost(now))}{place}"))
+    return fit([*parts, (1, leave)], columns, before=" ")
+
+
+def spell_sent(gauge: Gauge) -> str:
+    """Of results that are on their way to S3."""
+    if not gauge.files:
+        return ""
+    return f"{gauge.files_sent} of {gauge.files} files, {spell_part(gauge.size_sent, gauge.size)} up"
+
+
+def spell_part(done: int, whole: int) -> str:
+    """`1.2 of 4.0 GiB`: both in the unit of the whole, which stands there once."""
+    text = spell_size(whole)
+    unit = text.rpartition(" ")[2]
+    shown, its_unit = spell_size(done).split(" ")
+    if its_unit != unit:
+        factor = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}[unit]
+        shown = f"{done / factor:.0f}" if unit == "B" else f"{done / factor:.1f}"
+    return f"{shown} of {text}"
+
+
+def spell_whole(seconds: float) -> str:
+    """`12 s`, `4m 05s`, `1h 30m`: of what is looked at each second."""
+    whole = max(0, int(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60}m {whole % 60:02d}s" if whole % 60 else f"{whole // 60}m"
+    return f"{whole // 3600}h {whole % 3600 // 60:02d}m" if whole % 3600 >= 60 else f"{whole // 3600}h"
+
+
+def fit(parts: Sequence[tuple[int, str]], columns: int, before: str = "") -> str:
+    """What of the parts has room, in their order: the ones with the highest numbers go first, and then the last."""
+    left = [part for part in parts if part[1]]
+    while len(left) > 1 and width_of(before + _BETWEEN.join(text for _, text in left)) > columns:
+        worst = max(number for number, _ in left)
+        left.pop(max(index for index, (number, _) in enumerate(left) if number == worst))
+    return cut(before + _BETWEEN.join(text for _, text in left), columns) if left else ""

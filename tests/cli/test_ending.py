@@ -1,0 +1,124 @@
+"""The last lines of a run: one, then what went wrong, then money; and what is told to those who want quiet."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from skylift.cli.ending import summary, troubles
+from skylift.cli.screen import Outlet
+from skylift.cli.watching import tell
+from skylift.runner.job.outcome import Missing, Outcome, Result
+from skylift.runner.job.settings import NewestImage, Settings
+from skylift.runner.price.run_price import with_price
+
+NOW = 1767225600.0 - 600
+"""Ten minutes before 2026."""
+
+OUTCOME = Outcome("job-abcd", "succeeded", 0, "The program exited with 0.", seconds=1.234)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "lines"),
+    [
+        (OUTCOME, ["✓ job-abcd: exit code 0 after 1.23 s"]),
+        # However long somebody has watched.
+        (replace(OUTCOME, watched_seconds=99.0), ["✓ job-abcd: exit code 0 after 1.23 s"]),
+        (replace(OUTCOME, seconds=0.0, program_seconds=61.2), ["✓ job-abcd: exit code 0 after 1m 01s"]),
+        (replace(OUTCOME, seconds=0.0), ["✓ job-abcd: exit code 0"]),
+        # Told once, and where one goes from there.
+        (
+            replace(OUTCOME, state="detached", exit_code=130, reason="Left running; nobody is watching it here."),
+            ["■ Left job-abcd running: `skylift attach job-abcd`, or `skylift cancel job-abcd`."],
+        ),
+        # What nobody else can have told.
+        (
+            replace(OUTCOME, state="failed", exit_code=127, reason="There is no command vim on the server."),
+            ["✗ job-abcd: exit code 127 (failed) after 1.23 s", "There is no command vim on the server."],
+        ),
+        (
+            replace(OUTCOME, state="failed", exit_code=3, reason="The program exited with 3.", program_seconds=0.1),
+            ["✗ job-abcd: exit code 3 (failed) after 1.23 s"],
+        ),
+        (
+            replace(OUTCOME, results=tuple(Result(f"{n}.txt", 1, "") for n in range(6))),
+            ["✓ job-abcd: exit code 0 after 1.23 s; results: 0.txt, 1.txt, 2.txt, 3.txt and 2 more"],
+        ),
+        (
+            replace(OUTCOME, state="failed", exit_code=137, signal="SIGKILL", reason="Ended by SIGKILL."),
+            ["✗ job-abcd: exit code 137 (failed) after 1.23 s", "Ended by SIGKILL."],
+        ),
+        (
+            replace(OUTCOME, unmatched=("*.csv",), left_behind=("a", "b"), kept_until="2026-01-01T00:00:00Z"),
+            [
+                "✓ job-abcd: exit code 0 after 1.23 s",
+                "Nothing matched --out *.csv.",
+                "New on the server, but not asked for with --out: a, b.",
+                "The server stays 10 more minutes: `skylift ssh job-abcd`.",
+            ],
+        ),
+        (
+            replace(
+                OUTCOME,
+                missing=tuple(Missing(f"{n}.txt", "Permission denied") for n in range(6)),
+                changed=("a.log",),
+            ),
+            [
+                "✓ job-abcd: exit code 0 after 1.23 s",
+                "Results that did not come home: "
+                + ", ".join(f"{n}.txt (Permission denied)" for n in range(5))
+                + " and 1 more.",
+                "Changed while they were read, so perhaps not whole: a.log.",
+            ],
+        ),
+    ],
+)
+def test_summary(outcome: Outcome, lines: list[str]) -> None:
+    assert summary(outcome, NOW) == lines
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings("us-east-1", tmp_path, NewestImage("x", ()), caller_address=lambda: "203.0.113.7", billed=False)
+
+
+def test_money_is_told_in_a_few_words_and_never_as_unknown(settings: Settings) -> None:
+    ended = replace(
+        OUTCOME, booted="2026-01-31T12:00:00.000Z", ended="2026-01-31T12:00:01.000Z", instance_type="t3.small"
+    )
+    *_, money = summary(with_price(ended, settings))
+    assert money == "≈ $0.0003 on AWS (spot $0.0001)"
+    for kind in ("x9.large", "p4d.24xlarge"):
+        lines = summary(with_price(replace(ended, instance_type=kind), settings))
+        assert not any("unknown" in line for line in lines)
+        assert len(lines) <= 2
+
+
+@pytest.mark.parametrize(
+    ("outcome", "words"),
+    [
+        (OUTCOME, ""),
+        (replace(OUTCOME, left_behind=("a",), kept_until="2026-01-01T00:00:00Z"), ""),
+        (replace(OUTCOME, state="failed", exit_code=3, program_seconds=0.1), ""),
+        (replace(OUTCOME, state="detached", exit_code=130, reason="Left running."), ""),
+        (
+            replace(OUTCOME, state="failed", exit_code=127, reason="There is no command vim on the server."),
+            "skylift: There is no command vim on the server.\n",
+        ),
+        (
+            replace(
+                OUTCOME, state="environment-failed", exit_code=123, reason="It cannot be made.", detail="no numpy\nx"
+            ),
+            "skylift: It cannot be made.\n         no numpy\n         x\n",
+        ),
+        (replace(OUTCOME, unmatched=("*.csv",)), "skylift: Nothing matched --out *.csv.\n"),
+    ],
+)
+def test_who_wants_quiet_hears_of_failures_only(
+    outcome: Outcome, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tell(outcome, Outlet(1, 2), quiet=True, as_json=False)
+    assert capsys.readouterr() == ("", words)
+    assert bool(troubles(outcome)) == bool(words)
