@@ -402,3 +402,15 @@ def test_supervisor_that_is_not_what_was_sent_is_not_run(shipped: Shipped, machi
     assert "is not what was sent" in machine.console()
     assert shipped.stream("stdout") == b""
     assert machine.off_commands()[-1] == "shutdown -P now"
+
+
+def test_a_server_whose_disk_takes_no_supervisor_says_so_and_goes_off(shipped: Shipped, machine: Machine) -> None:
+    shipped.ship("print('never')\n")
+    (machine.root / "var/lib/skylift/supervisor.part").mkdir(parents=True)
+    shipped.boot()
+    machine.wait()
+    assert machine.off_commands()[-1].startswith("shutdown -P now")
+    status = shipped.status()
+    assert (status["state"], status["final"], status["exit_code"]) == ("broken", True, 125)
+    assert "could not begin" in status["reason"]
+    assert status["instance"] == json.loads(shipped.read(f"{shipped.prefix.base}/server/attempts/1.json"))["instance"]

@@ -6,6 +6,7 @@ import argparse
 import functools
 import hashlib
 import importlib
+import json
 import os
 import signal
 import sys
@@ -76,11 +77,26 @@ def work(options: argparse.Namespace, ledger: Ledger, handles: Handles) -> None:
     threading.Thread(target=announce, args=shown, daemon=True).start()
     try:
         archive = fetch_whole(prefix, options)
-    except (Unreachable, Refused) as error:
-        say("the supervisor could not be fetched: %s" % error)
-        return power_off()
+    except (Unreachable, Refused, OSError) as error:
+        return give_up(ledger, error, prefix, aws)
     load(archive).supervise(options, aws, prefix, ledger, handles)
     return None
+
+
+def give_up(ledger: Ledger, error: Exception, prefix: Prefix, aws: Aws) -> None:
+    """The job's end, if no other server has it; and this server's, if nothing of a program is on it."""
+    say("the supervisor cannot begin: %s" % error)
+    if "start" in ledger.read():
+        return
+    end = {"state": "broken", "final": True, "exit_code": 125, "reason": "The server could not begin: %s" % error}
+    try:
+        end["instance"] = aws.instance()
+        claim = {"instance": end["instance"], "claimed": "", "over": {"final": end}}
+        if prefix.put("server/attempts/1.json", json.dumps(claim).encode(), first=True):
+            prefix.put("server/status.json", json.dumps(end).encode())
+    except (Unreachable, Refused) as second:
+        say("that cannot be told: %s" % second)
+    power_off()
 
 
 def prepare(options: argparse.Namespace) -> None:

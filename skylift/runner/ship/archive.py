@@ -79,6 +79,32 @@ def slim(source: str) -> str:
             node.body = node.body[1:] or [ast.Pass()]
         if isinstance(node, ast.FunctionDef):
             node.returns = None
+            _forget_types(node)
         if isinstance(node, ast.arg):
             node.annotation = None
+    _forget_names_of_types(tree)
     return ast.unparse(tree)
+
+
+def _forget_types(function: ast.FunctionDef) -> None:
+    """`a: int = 1` is `a = 1`, where it is no field of a class."""
+    for node in ast.walk(function):
+        for name in ("body", "orelse", "finalbody"):
+            block = getattr(node, name, [])
+            if isinstance(node, ast.ClassDef) or not isinstance(block, list):
+                continue
+            for number, each in enumerate(block):
+                if isinstance(each, ast.AnnAssign) and each.value is not None:
+                    block[number] = ast.fix_missing_locations(
+                        ast.copy_location(ast.Assign([each.target], each.value), each)
+                    )
+
+
+def _forget_names_of_types(tree: ast.Module) -> None:
+    """What is imported from typing and no longer used."""
+    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    for node in list(tree.body):
+        if isinstance(node, ast.ImportFrom) and node.module == "typing":
+            node.names = [each for each in node.names if (each.asname or each.name) in used]
+            if not node.names:
+                tree.body.remove(node)
