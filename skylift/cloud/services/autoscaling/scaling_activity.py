@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.scaling_group import ScalingActivity, ScalingGroup
@@ -10,10 +10,13 @@ from skylift.cloud.services.autoscaling.operation import GROUP, PAGES, reads
 from skylift.cloud.services.autoscaling.scaling_rules import page, require_group
 from skylift.cloud.store.database import Tx
 
+if TYPE_CHECKING:
+    from aws_shapes import autoscaling
+
 Item = dict[str, Any]
 
 
-def describe(tx: Tx, _caller: Caller, params: Any) -> Item:
+def describe(tx: Tx, _caller: Caller, params: autoscaling.DescribeScalingActivitiesType) -> Item:
     """Without a group, those of all that are there; of deleted ones when they are asked for."""
     ids, name = params.get("ActivityIds") or [], params.get("AutoScalingGroupName")
     deleted = params.get("IncludeDeletedGroups", False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
@@ -34,12 +34,15 @@ from skylift.cloud.services.autoscaling.scaling_rules import (
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.scaling_group import take_out
 
+if TYPE_CHECKING:
+    from aws_shapes import autoscaling
+
 USER_HEALTH = "a user health-check"
 
 Item = dict[str, Any]
 
 
-def describe(tx: Tx, _caller: Caller, params: Any) -> Item:
+def describe(tx: Tx, _caller: Caller, params: autoscaling.DescribeAutoScalingInstancesType) -> Item:
     ids = params.get("InstanceIds") or []
     rows = [row for row in tx.find(ScalingMember) if not ids or row.instance_id in ids]
     chosen, more = page(params, sorted(rows, key=_id), _id)
@@ -54,7 +57,7 @@ def describe(tx: Tx, _caller: Caller, params: Any) -> Item:
     return {"AutoScalingInstances": shown, **more}
 
 
-def terminate(tx: Tx, _caller: Caller, params: Any) -> Item:
+def terminate(tx: Tx, _caller: Caller, params: autoscaling.TerminateInstanceInAutoScalingGroupType) -> Item:
     if not params.get("InstanceId"):
         raise invalid("The request must contain the parameter InstanceId")
     member = require_member(tx, None, params["InstanceId"])
@@ -77,7 +80,7 @@ def terminate(tx: Tx, _caller: Caller, params: Any) -> Item:
     return {"Activity": activity_view(take_out(tx, group, member, at(tx.now, cause)))}
 
 
-def attach(tx: Tx, _caller: Caller, params: Any) -> Item:
+def attach(tx: Tx, _caller: Caller, params: autoscaling.AttachInstancesQuery) -> Item:
     group = changeable_group(tx, params["AutoScalingGroupName"])
     ids = list(dict.fromkeys(params.get("InstanceIds") or []))
     instances = [_attachable(tx, group, one) for one in ids]
@@ -95,17 +98,17 @@ def attach(tx: Tx, _caller: Caller, params: Any) -> Item:
     return {}
 
 
-def detach(tx: Tx, _caller: Caller, params: Any) -> Item:
+def detach(tx: Tx, _caller: Caller, params: autoscaling.DetachInstancesQuery) -> Item:
     """They go on running, as instances of nobody's."""
     return _set_aside(tx, params, ("InService", "Standby"), "Detaching", "detached", "Detaching EC2 instance")
 
 
-def enter_standby(tx: Tx, _caller: Caller, params: Any) -> Item:
+def enter_standby(tx: Tx, _caller: Caller, params: autoscaling.EnterStandbyQuery) -> Item:
     what = "Moving EC2 instance to Standby"
     return _set_aside(tx, params, ("InService",), "EnteringStandby", "moved to standby", what)
 
 
-def exit_standby(tx: Tx, _caller: Caller, params: Any) -> Item:
+def exit_standby(tx: Tx, _caller: Caller, params: autoscaling.ExitStandbyQuery) -> Item:
     group = changeable_group(tx, params["AutoScalingGroupName"])
     members = require_members(tx, group, params.get("InstanceIds") or [])
     for member in members:
@@ -127,7 +130,7 @@ def exit_standby(tx: Tx, _caller: Caller, params: Any) -> Item:
     return {"Activities": activities}
 
 
-def set_protection(tx: Tx, _caller: Caller, params: Any) -> Item:
+def set_protection(tx: Tx, _caller: Caller, params: autoscaling.SetInstanceProtectionQuery) -> Item:
     group = changeable_group(tx, params["AutoScalingGroupName"])
     for member in require_members(tx, group, params["InstanceIds"]):
         if member.state.startswith("Terminating"):
@@ -136,7 +139,7 @@ def set_protection(tx: Tx, _caller: Caller, params: Any) -> Item:
     return {}
 
 
-def set_health(tx: Tx, _caller: Caller, params: Any) -> Item:
+def set_health(tx: Tx, _caller: Caller, params: autoscaling.SetInstanceHealthQuery) -> Item:
     """Within the grace period of a new instance, only a request that does not respect it says something."""
     member = require_member(tx, None, params["InstanceId"])
     group = changeable_group(tx, member.group)
@@ -154,7 +157,12 @@ def _in_grace(tx: Tx, group: ScalingGroup, member: ScalingMember) -> bool:
 
 
 def _set_aside(
-    tx: Tx, params: Any, states: tuple[LifecycleState, ...], target: LifecycleState, done: str, what: str
+    tx: Tx,
+    params: autoscaling.DetachInstancesQuery | autoscaling.EnterStandbyQuery,
+    states: tuple[LifecycleState, ...],
+    target: LifecycleState,
+    done: str,
+    what: str,
 ) -> Item:
     group = changeable_group(tx, params["AutoScalingGroupName"])
     members = require_members(tx, group, params.get("InstanceIds") or [])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from skylift.cloud.domain.identity import AccessKey, Caller, User
 from skylift.cloud.services.api.iam_rules import invalid_input, invalid_value, no_such, over_quota, page_of
@@ -18,10 +18,13 @@ from skylift.cloud.services.iam.operation import PAGES, reads
 from skylift.cloud.services.iam.user import ON_USER
 from skylift.cloud.store.database import Tx
 
+if TYPE_CHECKING:
+    from aws_shapes import iam
+
 MAX_KEYS = 2
 
 
-def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def create(tx: Tx, caller: Caller, params: iam.CreateAccessKeyRequest) -> dict[str, Any]:
     """The only answer that ever tells the secret."""
     user = _user(tx, caller, params)
     if len(tx.find(AccessKey, user=user.name)) >= MAX_KEYS:
@@ -30,7 +33,7 @@ def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     return {"AccessKey": {**_described(key), "UserName": user.name, "SecretAccessKey": key.secret}}
 
 
-def list_all(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def list_all(tx: Tx, caller: Caller, params: iam.ListAccessKeysRequest) -> dict[str, Any]:
     """Without a name: the caller's own, also those of the account's root."""
     own_of_root = "UserName" not in params and caller.kind == "root"
     owner = None if own_of_root else users.existing(tx, users.meant(caller, params)).name
@@ -39,7 +42,7 @@ def list_all(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     return {"AccessKeyMetadata": [{**named, **_described(key)} for key in keys], **more}
 
 
-def update(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def update(tx: Tx, caller: Caller, params: iam.UpdateAccessKeyRequest) -> dict[str, Any]:
     status = params["Status"]
     if status not in ("Active", "Inactive"):
         raise invalid_value(status, "status", "satisfy enum value set: [Active, Inactive]")
@@ -47,12 +50,12 @@ def update(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     return {}
 
 
-def delete(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def delete(tx: Tx, caller: Caller, params: iam.DeleteAccessKeyRequest) -> dict[str, Any]:
     tx.remove(_existing(tx, caller, params))
     return {}
 
 
-def last_used(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def last_used(tx: Tx, _caller: Caller, params: iam.GetAccessKeyLastUsedRequest) -> dict[str, Any]:
     """To the minute; a key that was never used has `N/A` for service and region."""
     key = tx.get(AccessKey, id=params["AccessKeyId"])
     if key is None or key.user is None:
@@ -63,14 +66,16 @@ def last_used(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     return {"UserName": key.user, "AccessKeyLastUsed": used}
 
 
-def check_last_used(tx: Tx, caller: Caller, params: Any) -> Iterable[Check]:
+def check_last_used(tx: Tx, caller: Caller, params: iam.GetAccessKeyLastUsedRequest) -> Iterable[Check]:
     """Authorised against the user whose key it is."""
     key = tx.get(AccessKey, id=params["AccessKeyId"])
     user = tx.get(User, name=key.user) if key and key.user else None
     return [Check("iam:GetAccessKeyLastUsed", user.arn if user else users.arn_of(caller, "*"))]
 
 
-def _user(tx: Tx, caller: Caller, params: Any) -> User:
+def _user(
+    tx: Tx, caller: Caller, params: iam.CreateAccessKeyRequest | iam.DeleteAccessKeyRequest | iam.UpdateAccessKeyRequest
+) -> User:
     if "UserName" not in params and caller.kind == "root":
         raise invalid_input(
             "The access key of this account's root is made by `skylift cloud up` and cannot be changed. "
@@ -79,7 +84,7 @@ def _user(tx: Tx, caller: Caller, params: Any) -> User:
     return users.existing(tx, users.meant(caller, params))
 
 
-def _existing(tx: Tx, caller: Caller, params: Any) -> AccessKey:
+def _existing(tx: Tx, caller: Caller, params: iam.DeleteAccessKeyRequest | iam.UpdateAccessKeyRequest) -> AccessKey:
     user = _user(tx, caller, params)
     key = tx.get(AccessKey, id=params["AccessKeyId"])
     if key is None or key.user != user.name:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from skylift.cloud.domain.identity import (
     AccessKey,
@@ -23,6 +23,9 @@ from skylift.cloud.services.iam import instance_profile as profiles
 from skylift.cloud.services.iam.operation import PAGES, on_account, reads
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.identity import attachments, boundaries, count, versions_in_use
+
+if TYPE_CHECKING:
+    from aws_shapes import iam
 
 KINDS = ("User", "Role", "Group", "LocalManagedPolicy", "AWSManagedPolicy")
 
@@ -69,7 +72,7 @@ def summary(tx: Tx, _caller: Caller, _params: Any) -> dict[str, Any]:
     }
 
 
-def authorization_details(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def authorization_details(tx: Tx, _caller: Caller, params: iam.GetAccountAuthorizationDetailsRequest) -> dict[str, Any]:
     """Users, groups, roles and policies with all that says what they may do; `Filter` picks kinds of them."""
     wanted = params.get("Filter") or list(KINDS)
     for number, kind in enumerate(wanted, start=1):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api.iam_rules import exists, invalid_value, no_such, page_of
@@ -15,12 +15,15 @@ from skylift.cloud.services.iam.operation import PAGES, on_account, reads, write
 from skylift.cloud.store.account import account_of, keep
 from skylift.cloud.store.database import Tx
 
+if TYPE_CHECKING:
+    from aws_shapes import iam
+
 _PATTERN = "^[a-z0-9]([a-z0-9]|-(?!-)){1,61}[a-z0-9]$"
 _ALIAS = re.compile(_PATTERN, re.ASCII)
 _NUMBER = re.compile(r"\d{12}", re.ASCII)
 
 
-def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def create(tx: Tx, caller: Caller, params: iam.CreateAccountAliasRequest) -> dict[str, Any]:
     """Another alias takes the place of the one there was, as on AWS; the same one again is refused."""
     alias, account = _checked(params), account_of(tx, caller.account)
     if alias == account.alias:
@@ -29,7 +32,7 @@ def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     return {}
 
 
-def delete(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def delete(tx: Tx, caller: Caller, params: iam.DeleteAccountAliasRequest) -> dict[str, Any]:
     alias, account = _checked(params), account_of(tx, caller.account)
     if alias != account.alias:
         raise no_such(f"account alias {alias}")
@@ -37,13 +40,13 @@ def delete(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     return {}
 
 
-def list_all(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def list_all(tx: Tx, caller: Caller, params: iam.ListAccountAliasesRequest) -> dict[str, Any]:
     alias = account_of(tx, caller.account).alias
     aliases, more = page_of(params, [alias] if alias else [], str)
     return {"AccountAliases": aliases, **more}
 
 
-def _checked(params: Any) -> str:
+def _checked(params: iam.CreateAccountAliasRequest | iam.DeleteAccountAliasRequest) -> str:
     """An alias that looked like an account's number would be taken for one."""
     alias: str = params["AccountAlias"]
     if not 3 <= len(alias) <= 63:

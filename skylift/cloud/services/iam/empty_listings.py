@@ -5,7 +5,7 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/id_users_remove.html
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api.iam_rules import page_of
@@ -14,23 +14,26 @@ from skylift.cloud.services.iam.operation import PAGES, on_account, reads
 from skylift.cloud.services.iam.user import ON_USER
 from skylift.cloud.store.database import Tx
 
+if TYPE_CHECKING:
+    from aws_shapes import iam
 
-def ssh_public_keys(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+
+def ssh_public_keys(tx: Tx, caller: Caller, params: iam.ListSSHPublicKeysRequest) -> dict[str, Any]:
     users.existing(tx, users.meant(caller, params))
     return _none(params, "SSHPublicKeys")
 
 
-def signing_certificates(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def signing_certificates(tx: Tx, caller: Caller, params: iam.ListSigningCertificatesRequest) -> dict[str, Any]:
     users.existing(tx, users.meant(caller, params))
     return _none(params, "Certificates")
 
 
-def service_credentials(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def service_credentials(tx: Tx, caller: Caller, params: iam.ListServiceSpecificCredentialsRequest) -> dict[str, Any]:
     users.existing(tx, users.meant(caller, params))
     return _none(params, "ServiceSpecificCredentials")
 
 
-def server_certificates(_tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def server_certificates(_tx: Tx, _caller: Caller, params: iam.ListServerCertificatesRequest) -> dict[str, Any]:
     return _none(params, "ServerCertificateMetadataList")
 
 

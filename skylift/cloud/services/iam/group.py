@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from skylift.cloud.domain.identity import Caller, Group
 from skylift.cloud.services.api.iam_rules import (
@@ -26,11 +26,14 @@ from skylift.cloud.services.iam.user import ON_USER
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.identity import count, members, name_taken, under_path
 
+if TYPE_CHECKING:
+    from aws_shapes import iam
+
 MAX_GROUPS = 300
 MAX_GROUPS_OF_USER = 10
 
 
-def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def create(tx: Tx, caller: Caller, params: iam.CreateGroupRequest) -> dict[str, Any]:
     name, path = checked_name(params, "GroupName", 128), checked_path(params)
     if name_taken(tx, Group, name):
         raise exists(f"Group with name {name}")
@@ -41,14 +44,14 @@ def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     return {"Group": described(group)}
 
 
-def get(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def get(tx: Tx, _caller: Caller, params: iam.GetGroupRequest) -> dict[str, Any]:
     """The group and a page of its users."""
     group = existing(tx, params["GroupName"])
     found, more = page_of(params, members(tx, group.name), lambda user: user.name)
     return {"Group": described(group), "Users": [users.summary(user) for user in found], **more}
 
 
-def list_all(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def list_all(tx: Tx, _caller: Caller, params: iam.ListGroupsRequest) -> dict[str, Any]:
     prefix = checked_prefix(params)
     found, more = page(
         params, lambda after, limit: under_path(tx, Group, prefix, after, limit), lambda group: group.name
@@ -56,13 +59,13 @@ def list_all(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     return {"Groups": [described(group) for group in found], **more}
 
 
-def list_for_user(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def list_for_user(tx: Tx, _caller: Caller, params: iam.ListGroupsForUserRequest) -> dict[str, Any]:
     user = users.existing(tx, params["UserName"])
     found, more = page_of(params, [existing(tx, name) for name in user.groups], lambda group: group.name)
     return {"Groups": [described(group) for group in found], **more}
 
 
-def update(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def update(tx: Tx, caller: Caller, params: iam.UpdateGroupRequest) -> dict[str, Any]:
     """A new name or path makes a new ARN; users and policies stay with the group."""
     group = existing(tx, params["GroupName"])
     name = checked_name(params, "NewGroupName", 128) if "NewGroupName" in params else group.name
@@ -77,7 +80,7 @@ def update(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     return {}
 
 
-def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def delete(tx: Tx, _caller: Caller, params: iam.DeleteGroupRequest) -> dict[str, Any]:
     group = existing(tx, params["GroupName"])
     if members(tx, group.name):
         raise conflict("remove users from group")
@@ -89,7 +92,7 @@ def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     return {}
 
 
-def add_user(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def add_user(tx: Tx, _caller: Caller, params: iam.AddUserToGroupRequest) -> dict[str, Any]:
     """A user who is in the group already stays in it."""
     group, user = existing(tx, params["GroupName"]), users.existing(tx, params["UserName"])
     if group.name in user.groups:
@@ -100,7 +103,7 @@ def add_user(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     return {}
 
 
-def remove_user(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def remove_user(tx: Tx, _caller: Caller, params: iam.RemoveUserFromGroupRequest) -> dict[str, Any]:
     group, user = existing(tx, params["GroupName"]), users.existing(tx, params["UserName"])
     if group.name not in user.groups:
         raise no_such(f"user with name {user.name} in the group with name {group.name}")
@@ -140,15 +143,15 @@ def check(action: str) -> Checks:
     return checks
 
 
-def check_create(_tx: Tx, caller: Caller, params: Any) -> Iterable[Check]:
+def check_create(_tx: Tx, caller: Caller, params: iam.CreateGroupRequest) -> Iterable[Check]:
     return [Check("iam:CreateGroup", arn_of(caller, params["GroupName"], params.get("Path", "/")))]
 
 
-def check_list(_tx: Tx, caller: Caller, params: Any) -> Iterable[Check]:
+def check_list(_tx: Tx, caller: Caller, params: iam.ListGroupsRequest) -> Iterable[Check]:
     return [Check("iam:ListGroups", arn_of(caller, "", params.get("PathPrefix", "/")))]
 
 
-def check_update(tx: Tx, caller: Caller, params: Any) -> Iterable[Check]:
+def check_update(tx: Tx, caller: Caller, params: iam.UpdateGroupRequest) -> Iterable[Check]:
     """AWS asks for permission on the group as it is and as it is to be."""
     yield from check("UpdateGroup")(tx, caller, params)
     group = tx.get(Group, name=params["GroupName"])

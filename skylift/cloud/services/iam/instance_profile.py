@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from skylift.cloud.domain.identity import Caller, InstanceProfile, Role
 from skylift.cloud.services.api.iam_rules import (
@@ -31,10 +31,13 @@ from skylift.cloud.services.iam.tagging import Tags
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.identity import count, name_taken, under_path
 
+if TYPE_CHECKING:
+    from aws_shapes import iam
+
 MAX_PROFILES = 1000
 
 
-def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def create(tx: Tx, caller: Caller, params: iam.CreateInstanceProfileRequest) -> dict[str, Any]:
     name, path = checked_name(params, "InstanceProfileName", 128), checked_path(params)
     if name_taken(tx, InstanceProfile, name):
         raise exists(f"Instance Profile {name}")
@@ -52,11 +55,11 @@ def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     return {"InstanceProfile": described(tx, profile)}
 
 
-def get(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def get(tx: Tx, _caller: Caller, params: iam.GetInstanceProfileRequest) -> dict[str, Any]:
     return {"InstanceProfile": described(tx, existing(tx, params["InstanceProfileName"]))}
 
 
-def list_all(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def list_all(tx: Tx, _caller: Caller, params: iam.ListInstanceProfilesRequest) -> dict[str, Any]:
     prefix = checked_prefix(params)
     profiles, more = page(
         params,
@@ -66,13 +69,13 @@ def list_all(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     return {"InstanceProfiles": [summary(tx, profile) for profile in profiles], **more}
 
 
-def list_for_role(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def list_for_role(tx: Tx, _caller: Caller, params: iam.ListInstanceProfilesForRoleRequest) -> dict[str, Any]:
     role = roles.existing(tx, params["RoleName"])
     profiles, more = page_of(params, tx.find(InstanceProfile, role=role.name), lambda profile: profile.name)
     return {"InstanceProfiles": [summary(tx, profile) for profile in profiles], **more}
 
 
-def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def delete(tx: Tx, _caller: Caller, params: iam.DeleteInstanceProfileRequest) -> dict[str, Any]:
     profile = existing(tx, params["InstanceProfileName"])
     if profile.role is not None:
         raise conflict("remove roles from instance profile")
@@ -80,7 +83,7 @@ def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     return {}
 
 
-def add_role(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def add_role(tx: Tx, _caller: Caller, params: iam.AddRoleToInstanceProfileRequest) -> dict[str, Any]:
     profile = existing(tx, params["InstanceProfileName"])
     role = roles.changeable(tx, params["RoleName"])
     if profile.role is not None:
@@ -89,7 +92,7 @@ def add_role(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     return {}
 
 
-def remove_role(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def remove_role(tx: Tx, _caller: Caller, params: iam.RemoveRoleFromInstanceProfileRequest) -> dict[str, Any]:
     profile = existing(tx, params["InstanceProfileName"])
     role = roles.existing(tx, params["RoleName"])
     if profile.role != role.name:
@@ -139,17 +142,17 @@ def check(action: str) -> Checks:
     return checks
 
 
-def check_create(_tx: Tx, caller: Caller, params: Any) -> Iterable[Check]:
+def check_create(_tx: Tx, caller: Caller, params: iam.CreateInstanceProfileRequest) -> Iterable[Check]:
     return checks_to_make(
         "InstanceProfile", arn_of(caller, params["InstanceProfileName"], params.get("Path", "/")), params
     )
 
 
-def check_list(_tx: Tx, caller: Caller, params: Any) -> Iterable[Check]:
+def check_list(_tx: Tx, caller: Caller, params: iam.ListInstanceProfilesRequest) -> Iterable[Check]:
     return [Check("iam:ListInstanceProfiles", arn_of(caller, "", params.get("PathPrefix", "/")))]
 
 
-def check_add_role(tx: Tx, caller: Caller, params: Any) -> Iterable[Check]:
+def check_add_role(tx: Tx, caller: Caller, params: iam.AddRoleToInstanceProfileRequest) -> Iterable[Check]:
     """Whoever puts a role into a profile hands it to EC2."""
     yield from check("AddRoleToInstanceProfile")(tx, caller, params)
     passed = roles.resource(tx, caller, params["RoleName"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller, InstanceProfile, Role
@@ -36,8 +36,11 @@ from skylift.cloud.services.iam.tagging import Tags
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.identity import count, name_taken, under_path
 
+if TYPE_CHECKING:
+    from aws_shapes import iam
 
-def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+
+def create(tx: Tx, caller: Caller, params: iam.CreateRoleRequest) -> dict[str, Any]:
     name, path = checked_name(params, "RoleName", 64), checked_path(params)
     description = checked_text(params, "Description", 1000)
     seconds = checked_number(params, "MaxSessionDuration", 3600, 43200, 3600)
@@ -68,17 +71,17 @@ def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     return {"Role": described(role)}
 
 
-def get(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def get(tx: Tx, _caller: Caller, params: iam.GetRoleRequest) -> dict[str, Any]:
     return {"Role": described(existing(tx, params["RoleName"]))}
 
 
-def list_all(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def list_all(tx: Tx, _caller: Caller, params: iam.ListRolesRequest) -> dict[str, Any]:
     prefix = checked_prefix(params)
     roles, more = page(params, lambda after, limit: under_path(tx, Role, prefix, after, limit), lambda role: role.name)
     return {"Roles": [summary(role) for role in roles], **more}
 
 
-def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def delete(tx: Tx, _caller: Caller, params: iam.DeleteRoleRequest) -> dict[str, Any]:
     role = changeable(tx, params["RoleName"])
     if tx.find(InstanceProfile, role=role.name):
         raise conflict("remove roles from instance profile")
@@ -91,7 +94,7 @@ def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     return {}
 
 
-def update(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def update(tx: Tx, _caller: Caller, params: iam.UpdateRoleRequest) -> dict[str, Any]:
     """As the API reference says, a call without MaxSessionDuration sets it back to an hour."""
     named = existing if "MaxSessionDuration" not in params else changeable
     role = named(tx, params["RoleName"])
@@ -105,14 +108,14 @@ def update(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     return {}
 
 
-def update_description(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def update_description(tx: Tx, _caller: Caller, params: iam.UpdateRoleDescriptionRequest) -> dict[str, Any]:
     """What UpdateRole does, as the API had it before; the answer is the role."""
     role = replace(existing(tx, params["RoleName"]), description=checked_text(params, "Description", 1000))
     tx.save(role)
     return {"Role": described(role)}
 
 
-def update_trust(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def update_trust(tx: Tx, caller: Caller, params: iam.UpdateAssumeRolePolicyRequest) -> dict[str, Any]:
     role = changeable(tx, params["RoleName"])
     tx.save(replace(role, trust_policy=checked_trust_policy(tx, caller, params["PolicyDocument"])))
     return {}
@@ -171,11 +174,11 @@ def check(action: str) -> Checks:
     return checks
 
 
-def check_create(_tx: Tx, caller: Caller, params: Any) -> Iterable[Check]:
+def check_create(_tx: Tx, caller: Caller, params: iam.CreateRoleRequest) -> Iterable[Check]:
     return checks_to_make("Role", role_arn(caller, params["RoleName"], params.get("Path", "/")), params)
 
 
-def check_list(_tx: Tx, caller: Caller, params: Any) -> Iterable[Check]:
+def check_list(_tx: Tx, caller: Caller, params: iam.ListRolesRequest) -> Iterable[Check]:
     return [Check("iam:ListRoles", role_arn(caller, "", params.get("PathPrefix", "/")))]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from skylift.cloud.domain.account import RoleDeletion
 from skylift.cloud.domain.identity import Caller, Role
@@ -22,14 +22,17 @@ from skylift.cloud.services.iam.operation import reads, writes
 from skylift.cloud.services.iam.role import ON_ROLE, described, existing, resource
 from skylift.cloud.store.database import Tx
 
+if TYPE_CHECKING:
+    from aws_shapes import iam
+
 _TASK = re.compile(r"task(/aws-service-role/[^/]+/)([^/]+)/[0-9a-f-]{36}")
 
 
-def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def create(tx: Tx, caller: Caller, params: iam.CreateServiceLinkedRoleRequest) -> dict[str, Any]:
     return {"Role": described(make(tx, caller, params))}
 
 
-def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def delete(tx: Tx, _caller: Caller, params: iam.DeleteServiceLinkedRoleRequest) -> dict[str, Any]:
     """Done at once, where nobody uses the role; the task is there to be asked about."""
     role = existing(tx, params["RoleName"])
     if not role.path.startswith(SERVICE_PATH):
@@ -42,7 +45,7 @@ def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     return {"DeletionTaskId": task.id}
 
 
-def deletion_status(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def deletion_status(tx: Tx, _caller: Caller, params: iam.GetServiceLinkedRoleDeletionStatusRequest) -> dict[str, Any]:
     task = params["DeletionTaskId"]
     found = _TASK.fullmatch(task)
     if found is None:
@@ -65,7 +68,7 @@ def _users(tx: Tx, role: Role) -> list[str]:
     return [group.arn for group in tx.find(ScalingGroup) if group.service_role == role.arn]
 
 
-def check_status(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+def check_status(tx: Tx, caller: Caller, params: iam.GetServiceLinkedRoleDeletionStatusRequest) -> Iterator[Check]:
     found = _TASK.fullmatch(params["DeletionTaskId"])
     arn = role_arn(caller, found[2], found[1]) if found else resource(tx, caller, "*")
     yield Check("iam:GetServiceLinkedRoleDeletionStatus", arn)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from skylift.cloud.domain.identity import Caller, Group, Role, User
 from skylift.cloud.services.api.authorize import Policies, boundary_of, decide, managed_document
@@ -19,6 +19,9 @@ from skylift.cloud.services.api.policy_document import PolicyDocument, Statement
 from skylift.cloud.services.iam.operation import PAGES, on_account, reads
 from skylift.cloud.services.iam.policy import existing
 from skylift.cloud.store.database import Tx
+
+if TYPE_CHECKING:
+    from aws_shapes import iam
 
 TAKES = "PolicyInputList PermissionsBoundaryPolicyInputList ActionNames ResourceArns ContextEntries"
 
@@ -34,32 +37,34 @@ class Source:
     document: PolicyDocument
 
 
-def of_principal(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def of_principal(tx: Tx, _caller: Caller, params: iam.SimulatePrincipalPolicyRequest) -> dict[str, Any]:
     """As if the user, group or role that `PolicySourceArn` names asked."""
     holder = _holder(tx, params["PolicySourceArn"])
     boundary = None if isinstance(holder, Group) else boundary_of(tx, holder)
     return _simulated(params, [*_sources(tx, holder), *_given(params)], boundary, _known_of(holder))
 
 
-def of_documents(_tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def of_documents(_tx: Tx, _caller: Caller, params: iam.SimulateCustomPolicyRequest) -> dict[str, Any]:
     """As if somebody asked who has the policies in `PolicyInputList`."""
     return _simulated(params, _given(params), None, {})
 
 
-def keys_of_principal(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def keys_of_principal(tx: Tx, _caller: Caller, params: iam.GetContextKeysForPrincipalPolicyRequest) -> dict[str, Any]:
     """Which condition keys the policies of a user, group or role, and those given beside, ask for."""
     return _keys([*_sources(tx, _holder(tx, params["PolicySourceArn"])), *_given(params)])
 
 
-def keys_of_documents(_tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def keys_of_documents(_tx: Tx, _caller: Caller, params: iam.GetContextKeysForCustomPolicyRequest) -> dict[str, Any]:
     return _keys(_given(params))
 
 
-def check_keys_of_principal(_tx: Tx, _caller: Caller, params: Any) -> Iterable[Check]:
+def check_keys_of_principal(
+    _tx: Tx, _caller: Caller, params: iam.GetContextKeysForPrincipalPolicyRequest
+) -> Iterable[Check]:
     return [Check("iam:GetContextKeysForPrincipalPolicy", params["PolicySourceArn"])]
 
 
-def check_principal(_tx: Tx, _caller: Caller, params: Any) -> Iterable[Check]:
+def check_principal(_tx: Tx, _caller: Caller, params: iam.SimulatePrincipalPolicyRequest) -> Iterable[Check]:
     return [Check("iam:SimulatePrincipalPolicy", params["PolicySourceArn"])]
 
 
@@ -73,7 +78,12 @@ def _keys(sources: list[Source]) -> dict[str, Any]:
     return {"ContextKeyNames": sorted({condition.key for condition in conditions})}
 
 
-def _simulated(params: Any, sources: list[Source], boundary: PolicyDocument | None, known: Context) -> dict[str, Any]:
+def _simulated(
+    params: iam.SimulateCustomPolicyRequest | iam.SimulatePrincipalPolicyRequest,
+    sources: list[Source],
+    boundary: PolicyDocument | None,
+    known: Context,
+) -> dict[str, Any]:
     given = params.get("PermissionsBoundaryPolicyInputList", [])
     if len(given) > 1:
         raise invalid_input("PermissionsBoundaryPolicyInputList takes one policy.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import AccessKey, Caller, LoginProfile, MfaDevice, User
@@ -31,10 +31,13 @@ from skylift.cloud.services.iam.tagging import Tags
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.identity import count, name_taken, under_path
 
+if TYPE_CHECKING:
+    from aws_shapes import iam
+
 MAX_USERS = 5000
 
 
-def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def create(tx: Tx, caller: Caller, params: iam.CreateUserRequest) -> dict[str, Any]:
     name, path = checked_name(params, "UserName", 64), checked_path(params)
     boundary = params.get("PermissionsBoundary")
     if boundary:
@@ -57,7 +60,7 @@ def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     return {"User": described(user)}
 
 
-def get(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def get(tx: Tx, caller: Caller, params: iam.GetUserRequest) -> dict[str, Any]:
     """Without a name: the caller. The account's root has no name and no path, though the model requires them."""
     if "UserName" not in params and caller.kind == "root":
         # The account is as old as its first key.
@@ -66,13 +69,13 @@ def get(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     return {"User": described(existing(tx, meant(caller, params)))}
 
 
-def list_all(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def list_all(tx: Tx, _caller: Caller, params: iam.ListUsersRequest) -> dict[str, Any]:
     prefix = checked_prefix(params)
     users, more = page(params, lambda after, limit: under_path(tx, User, prefix, after, limit), lambda user: user.name)
     return {"Users": [summary(user) for user in users], **more}
 
 
-def update(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def update(tx: Tx, caller: Caller, params: iam.UpdateUserRequest) -> dict[str, Any]:
     """A new name or path makes a new ARN; keys, policies and groups stay with the user, and so does what trusts it."""
     user = existing(tx, params["UserName"])
     name = checked_name(params, "NewUserName", 64) if "NewUserName" in params else user.name
@@ -93,7 +96,7 @@ def update(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     return {}
 
 
-def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def delete(tx: Tx, _caller: Caller, params: iam.DeleteUserRequest) -> dict[str, Any]:
     user = existing(tx, params["UserName"])
     if tx.find(AccessKey, user=user.name):
         raise conflict("delete access keys")
@@ -162,15 +165,15 @@ def check(action: str) -> Checks:
     return checks
 
 
-def check_create(_tx: Tx, caller: Caller, params: Any) -> Iterable[Check]:
+def check_create(_tx: Tx, caller: Caller, params: iam.CreateUserRequest) -> Iterable[Check]:
     return checks_to_make("User", arn_of(caller, params["UserName"], params.get("Path", "/")), params)
 
 
-def check_list(_tx: Tx, caller: Caller, params: Any) -> Iterable[Check]:
+def check_list(_tx: Tx, caller: Caller, params: iam.ListUsersRequest) -> Iterable[Check]:
     return [Check("iam:ListUsers", arn_of(caller, "", params.get("PathPrefix", "/")))]
 
 
-def check_update(tx: Tx, caller: Caller, params: Any) -> Iterable[Check]:
+def check_update(tx: Tx, caller: Caller, params: iam.UpdateUserRequest) -> Iterable[Check]:
     """AWS asks for permission on the user as it is and as it is to be."""
     yield from check("UpdateUser")(tx, caller, params)
     user = tx.get(User, name=params["UserName"])

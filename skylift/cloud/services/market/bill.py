@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from skylift import catalogue
 from skylift.cloud.domain.error import ServiceError
@@ -20,6 +20,9 @@ from skylift.cloud.services.market.tariff import STORAGE_AS_OF
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.usage import usages_between
 
+if TYPE_CHECKING:
+    from aws_shapes import skylift
+
 Item = dict[str, Any]
 
 GROUPS = ("instance", "option", "type", "tag")
@@ -27,7 +30,7 @@ GROUPS = ("instance", "option", "type", "tag")
 SECOND = timedelta(seconds=1)
 
 
-def get_bill(tx: Tx, caller: Caller, params: Any) -> Item:
+def get_bill(tx: Tx, caller: Caller, params: skylift.GetBillRequest) -> Item:
     """From the beginning of the month until now, unless other times are given."""
     now = _full_second(tx.now)
     start = _full_second(params.get("From") or now.replace(day=1, hour=0, minute=0, second=0))
@@ -65,7 +68,7 @@ def _lines(tx: Tx, region: str, start: datetime, end: datetime) -> list[Line]:
     return draw_up(usages, tx.find(ReservedInstances), spot_price, region, start, end, tx.now)
 
 
-def _key(params: Any) -> Any:
+def _key(params: skylift.GetBillRequest) -> Any:
     by, tag = params.get("GroupBy"), params.get("TagKey")
     if by not in (None, *GROUPS):
         raise invalid_value(by, "GroupBy", f"It has to be {', '.join(GROUPS[:-1])} or {GROUPS[-1]}.")

@@ -43,7 +43,7 @@ LISTING = Listing(
 )
 
 
-def describe(tx: Tx, _caller: Caller, params: Any) -> Item:
+def describe(tx: Tx, _caller: Caller, params: ec2.DescribeFleetsRequest) -> Item:
     """An instant fleet is described only where it is asked for by its id."""
     rows = LISTING.rows(tx, params)
     if not params.get("FleetIds"):
@@ -54,7 +54,7 @@ def describe(tx: Tx, _caller: Caller, params: Any) -> Item:
     return {"Fleets": shown.items, **shown.next}
 
 
-def describe_instances(tx: Tx, _caller: Caller, params: Any) -> Item:
+def describe_instances(tx: Tx, _caller: Caller, params: ec2.DescribeFleetInstancesRequest) -> Item:
     fleet = require(tx, Fleet, params["FleetId"])
     _refuse_instant(fleet, "DescribeFleetInstances")
     items = [_active(member, row) for member, row in standing(tx, fleet.id) if is_there(row)]
@@ -63,7 +63,7 @@ def describe_instances(tx: Tx, _caller: Caller, params: Any) -> Item:
     return {"FleetId": fleet.id, "ActiveInstances": shown.items, **shown.next}
 
 
-def describe_history(tx: Tx, _caller: Caller, params: Any) -> Item:
+def describe_history(tx: Tx, _caller: Caller, params: ec2.DescribeFleetHistoryRequest) -> Item:
     fleet = require(tx, Fleet, params["FleetId"])
     _refuse_instant(fleet, "DescribeFleetHistory")
     events = events_since(tx, fleet.id, params["StartTime"])

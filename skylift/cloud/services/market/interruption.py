@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
@@ -18,13 +18,16 @@ from skylift.cloud.services.ec2.spot_status import fulfilled, marked
 from skylift.cloud.services.market.control import reads, tells
 from skylift.cloud.store.database import Tx
 
+if TYPE_CHECKING:
+    from aws_shapes import skylift
+
 NOTICE = timedelta(minutes=2)
 MOST = timedelta(days=1)
 
 Item = dict[str, Any]
 
 
-def interrupt(tx: Tx, _caller: Caller, params: Any) -> Item:
+def interrupt(tx: Tx, _caller: Caller, params: skylift.InterruptInstanceRequest) -> Item:
     """Asked again, the notice is given anew, with another time."""
     instance = _spot_instance(tx, params)
     seconds = timedelta(seconds=params.get("Seconds", NOTICE.total_seconds()))
@@ -35,7 +38,7 @@ def interrupt(tx: Tx, _caller: Caller, params: Any) -> Item:
     return {"Interruption": view(tx, give_notice(tx, instance, "capacity", seconds))}
 
 
-def recommend(tx: Tx, _caller: Caller, params: Any) -> Item:
+def recommend(tx: Tx, _caller: Caller, params: skylift.RecommendRebalanceRequest) -> Item:
     """The first recommendation is the one whose time the instance is told."""
     instance = _spot_instance(tx, params)
     known = tx.get(SpotNotice, instance_id=instance.id)
@@ -44,7 +47,7 @@ def recommend(tx: Tx, _caller: Caller, params: Any) -> Item:
     return {"Interruption": view(tx, notice)}
 
 
-def withdraw(tx: Tx, _caller: Caller, params: Any) -> Item:
+def withdraw(tx: Tx, _caller: Caller, params: skylift.WithdrawInterruptionRequest) -> Item:
     """AWS takes none back, or promises none: this is for false alarms."""
     instance = _spot_instance(tx, params)
     for notice in tx.find(SpotNotice, instance_id=instance.id):
@@ -99,7 +102,10 @@ def _write(tx: Tx, notice: SpotNotice) -> None:
     tx.add(notice)
 
 
-def _spot_instance(tx: Tx, params: Any) -> Instance:
+def _spot_instance(
+    tx: Tx,
+    params: skylift.InterruptInstanceRequest | skylift.RecommendRebalanceRequest | skylift.WithdrawInterruptionRequest,
+) -> Instance:
     instance = require(tx, Instance, params["InstanceId"])
     if instance.spot_request_id is None:
         raise ServiceError(

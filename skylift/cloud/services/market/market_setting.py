@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
@@ -16,12 +16,15 @@ from skylift.cloud.services.market.control import reads, writes
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.market import taken
 
+if TYPE_CHECKING:
+    from aws_shapes import skylift
+
 Item = dict[str, Any]
 
 MARKETS = ("spot", "on-demand")
 
 
-def put_price(tx: Tx, caller: Caller, params: Any) -> Item:
+def put_price(tx: Tx, caller: Caller, params: skylift.PutSpotPriceRequest) -> Item:
     """From a moment on; what was set for later stays, so that a course of prices can be laid out."""
     type_name = instance_type(params["InstanceType"]).name
     price = read_price(params["SpotPrice"])
@@ -36,7 +39,7 @@ def put_price(tx: Tx, caller: Caller, params: Any) -> Item:
     return {"SpotPrices": [_price(one) for one in made]}
 
 
-def reset_price(tx: Tx, caller: Caller, params: Any) -> Item:
+def reset_price(tx: Tx, caller: Caller, params: skylift.ResetSpotPriceRequest) -> Item:
     """From now on it is the catalogue's. What it was stays known: a bill may be drawn up from it."""
     type_name = instance_type(params["InstanceType"]).name
     for zone in _zones(caller, params):
@@ -66,7 +69,7 @@ def describe_prices(tx: Tx, _caller: Caller, _params: Any) -> Item:
     return {"SpotPrices": [_price(one) for one in found]}
 
 
-def put_capacity(tx: Tx, caller: Caller, params: Any) -> Item:
+def put_capacity(tx: Tx, caller: Caller, params: skylift.PutCapacityRequest) -> Item:
     """What runs already stays, also where it is more than there is room for."""
     type_name, market = _type_or_any(params), _one_of(params.get("MarketType", "any"), ("any", "spot", "on-demand"))
     made = [Capacity(type_name, zone, market, params["InstanceCount"]) for zone in _zones(caller, params)]
@@ -76,7 +79,7 @@ def put_capacity(tx: Tx, caller: Caller, params: Any) -> Item:
     return {"Capacities": [_capacity(tx, one) for one in made]}
 
 
-def reset_capacity(tx: Tx, caller: Caller, params: Any) -> Item:
+def reset_capacity(tx: Tx, caller: Caller, params: skylift.ResetCapacityRequest) -> Item:
     """Without a market, of all of them."""
     type_name, where = _type_or_any(params), _zones(caller, params)
     for one in tx.find(Capacity, type=type_name):
@@ -90,14 +93,14 @@ def describe_capacity(tx: Tx, _caller: Caller, _params: Any) -> Item:
     return {"Capacities": [_capacity(tx, one) for one in found]}
 
 
-def put_quota(tx: Tx, _caller: Caller, params: Any) -> Item:
+def put_quota(tx: Tx, _caller: Caller, params: skylift.PutQuotaRequest) -> Item:
     quota = VcpuQuota(_family(params), _one_of(params["MarketType"], MARKETS), params["VCpus"])
     tx.remove(quota)
     tx.add(quota)
     return {"Quotas": [_quota(tx, quota)]}
 
 
-def reset_quota(tx: Tx, _caller: Caller, params: Any) -> Item:
+def reset_quota(tx: Tx, _caller: Caller, params: skylift.ResetQuotaRequest) -> Item:
     for quota in tx.find(VcpuQuota, family=_family(params), market=params["MarketType"]):
         tx.remove(quota)
     return {}
@@ -119,12 +122,12 @@ def _zones(caller: Caller, params: Any) -> tuple[str, ...]:
     return (zone,) if zone else zones(caller.region)
 
 
-def _type_or_any(params: Any) -> str:
+def _type_or_any(params: skylift.PutCapacityRequest | skylift.ResetCapacityRequest) -> str:
     name = str(params["InstanceType"])
     return name if name == ANY_TYPE else instance_type(name).name
 
 
-def _family(params: Any) -> str:
+def _family(params: skylift.PutQuotaRequest | skylift.ResetQuotaRequest) -> str:
     known = sorted({STANDARD, *FAMILIES.values()})
     if params["InstanceClass"] not in known:
         raise ServiceError(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from skylift.catalogue import sources, types
 from skylift.cloud.domain.error import ServiceError
@@ -22,6 +22,9 @@ from skylift.cloud.services.api.zone import require_zone, zone_id, zones
 from skylift.cloud.services.ec2.capacity import priced, usual_price
 from skylift.cloud.services.market.market_setting import spelled
 from skylift.cloud.store.database import Tx
+
+if TYPE_CHECKING:
+    from aws_shapes import ec2
 
 PAGE = 1000
 KEPT = timedelta(days=90)
@@ -41,7 +44,7 @@ _SAME = (PRODUCT, f"{PRODUCT} (Amazon VPC)")
 Item = dict[str, Any]
 
 
-def describe(tx: Tx, caller: Caller, params: Any) -> Item:
+def describe(tx: Tx, caller: Caller, params: ec2.DescribeSpotPriceHistoryRequest) -> Item:
     """Each price that held at some time between start and end; the first may be older than the start."""
     wanted = params.get("InstanceTypes") or list(types())
     unknown = [name for name in wanted if name not in types()]

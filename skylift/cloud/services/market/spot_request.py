@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.instance import Instance
@@ -22,6 +22,9 @@ from skylift.cloud.services.ec2.spot_option import REQUEST, limit_of, requested
 from skylift.cloud.services.ec2.spot_status import marked
 from skylift.cloud.services.market.market_setting import spelled
 from skylift.cloud.store.database import Tx
+
+if TYPE_CHECKING:
+    from aws_shapes import ec2
 
 MOST = 1000
 
@@ -78,7 +81,7 @@ _SPECIFIED = (
 Item = dict[str, Any]
 
 
-def request(tx: Tx, caller: Caller, params: Any) -> Item:
+def request(tx: Tx, caller: Caller, params: ec2.RequestSpotInstancesRequest) -> Item:
     """All of the requests are right, or none is made. Price and room are the loop's to look at, again and again."""
     made_before = result_of(tx, "RequestSpotInstances", params)
     if made_before:
@@ -104,12 +107,12 @@ def request(tx: Tx, caller: Caller, params: Any) -> Item:
     return {"SpotInstanceRequests": [view(tx, caller, one) for one in made]}
 
 
-def describe(tx: Tx, caller: Caller, params: Any) -> Item:
+def describe(tx: Tx, caller: Caller, params: ec2.DescribeSpotInstanceRequestsRequest) -> Item:
     shown = LISTING.describe(tx, params, lambda row: view(tx, caller, row))
     return {"SpotInstanceRequests": shown.items, **shown.next}
 
 
-def cancel(tx: Tx, _caller: Caller, params: Any) -> Item:
+def cancel(tx: Tx, _caller: Caller, params: ec2.CancelSpotInstanceRequestsRequest) -> Item:
     """Instances that run go on without their request; what has ended stays as it is."""
     cancelled = []
     for row in require_all(tx, SpotRequest, params["SpotInstanceRequestIds"]):
