@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 import re
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from botocore.loaders import Loader
 from real_cloud import RealCloud, real_cloud
 
 from skylift.cloud.state.home import Home
@@ -96,8 +98,25 @@ def walk(cloud: RealCloud, aws: str, name: str) -> subprocess.CompletedProcess[s
             "PATH": f"{folder / 'bin'}{os.pathsep}{cloud.environment['PATH']}",
             "HOME": str(folder),
             "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_DATA_PATH": str(quick_waiters(folder / "models")),
         },
     )
+
+
+def quick_waiters(folder: Path) -> Path:
+    """The AWS CLI's own models of what `aws ec2 wait` waits for, but asking each second, not each quarter of a minute:
+    here what is waited for is there in a moment."""
+    loader = Loader()
+    version = loader.determine_latest_version("ec2", "waiters-2")
+    model = loader.load_service_model("ec2", "waiters-2", version)
+    waiters = {
+        name: {**waiter, "delay": 1, "maxAttempts": waiter["maxAttempts"] * waiter["delay"]}
+        for name, waiter in model["waiters"].items()
+    }
+    place = folder / "ec2" / version
+    place.mkdir(parents=True)
+    (place / "waiters-2.json").write_text(json.dumps({**model, "waiters": waiters}))
+    return folder
 
 
 def commands() -> str:
