@@ -27,6 +27,7 @@ from skylift.cloud.domain.network import (
     SecurityGroup,
     Subnet,
     Vpc,
+    route_target,
 )
 
 WEB, DATABASE, MUTE, PING = 8000, 5432, 9000, 7
@@ -99,7 +100,8 @@ class World:
 
     def plans(self, **changed: NetworkInterface) -> list[VpcPlan]:
         interfaces = {**self.interfaces, **changed}
-        local, out = Route("10.0.0.0/16", "local"), [Route(ANYWHERE, "igw-a"), Route(ANYWHERE, "igw-b")]
+        local = Route("10.0.0.0/16", route_target("local"))
+        out = [Route(ANYWHERE, route_target(f"igw-{one}")) for one in "ab"]
         tables = [
             RouteTable("rtb-main", "vpc-a", (local,), (RouteAssociation("rtbassoc-1"),)),
             RouteTable("rtb-public", "vpc-a", (local, out[0]), (RouteAssociation("rtbassoc-2", "subnet-a1"),)),

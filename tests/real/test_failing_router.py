@@ -19,7 +19,7 @@ from skylift.cloud.compute.network.netlink import NAMESPACES
 from skylift.cloud.compute.network.network import claims, sweep
 from skylift.cloud.compute.network.plan import Peer, VpcPlan
 from skylift.cloud.compute.network.router import router_name
-from skylift.cloud.domain.network import Route, Vpc
+from skylift.cloud.domain.network import Route, Vpc, route_target
 
 pytestmark = pytest.mark.real
 
@@ -94,7 +94,9 @@ def test_others_do_not_wait_for_a_router_that_cannot_be_made(world: World) -> No
     there, back = Peer("pcx-1", "vpc-c", ("10.9.0.0/16",)), Peer("pcx-1", "vpc-a", ("10.0.0.0/16",))
     new = VpcPlan(Vpc("vpc-c", "10.9.0.0/16"), peers=(back,))
     first, *rest = with_another_rule(world.plans())
-    led = [replace(one, routes=(*one.routes, Route("10.9.0.0/16", "pcx-1"))) for one in first.route_tables]
+    led = [
+        replace(one, routes=(*one.routes, Route("10.9.0.0/16", route_target("pcx-1")))) for one in first.route_tables
+    ]
     plans = [new, replace(first, route_tables=tuple(led), peers=(there,)), *rest]
     in_the_way = Path(NAMESPACES, router_name(world.claim, "vpc-c"))
     in_the_way.touch()

@@ -40,6 +40,7 @@ from skylift.cloud.domain.network import (
     Route,
     RouteAssociation,
     RouteTable,
+    route_target,
 )
 
 pytestmark = pytest.mark.real
@@ -79,7 +80,7 @@ def nat_gateway(world: World) -> NatGateway:
 
 def with_nat(world: World, plans: list[VpcPlan], target: str = "nat-1") -> list[VpcPlan]:
     """The private subnet goes out through a NAT gateway in the public one."""
-    routes = (Route("10.0.0.0/16", "local"), Route(ANYWHERE, target))
+    routes = (Route("10.0.0.0/16", route_target("local")), Route(ANYWHERE, route_target(target)))
     table = RouteTable("rtb-private", "vpc-a", routes, (RouteAssociation("rtbassoc-9", "subnet-a2"),))
     return [
         replace(plan, route_tables=(*plan.route_tables, table), nat_gateways=(nat_gateway(world),))
@@ -177,8 +178,8 @@ def test_nobody_reaches_anything_through_nat_from_outside(world: World) -> None:
 
 def test_a_subnet_can_be_led_through_a_server(world: World) -> None:
     """A firewall appliance between two subnets: it sees what goes by, and without it nothing goes by another way."""
-    through = Route("10.0.2.0/24", "eni-inner")
-    local = Route("10.0.0.0/16", "local")
+    through = Route("10.0.2.0/24", route_target("eni-inner"))
+    local = Route("10.0.0.0/16", route_target("local"))
     table = RouteTable("rtb-led", "vpc-a", (local, through), (RouteAssociation("rtbassoc-2", "subnet-a1"),))
 
     opened = allow(False, "tcp", DATABASE, cidr=ANYWHERE)
