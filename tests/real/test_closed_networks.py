@@ -31,7 +31,7 @@ from kernel_world import (
 
 from skylift.cloud.compute.network import pasta
 from skylift.cloud.compute.network.network import Network, claims, sweep
-from skylift.cloud.compute.network.uplink import edge_name
+from skylift.cloud.compute.network.uplink import uplink_name
 from skylift.cloud.domain.opening import parse_openings
 
 pytestmark = pytest.mark.real
@@ -251,7 +251,7 @@ def test_what_the_host_has_later_is_closed_at_the_next_look(world: World) -> Non
 
 def test_the_outer_wall_stands_by_itself(world: World) -> None:
     """Should the edge let something through: the host's own table holds the program that carries it out."""
-    edge = edge_name(world.claim)
+    edge = uplink_name(world.claim)
     command = ["ip", "netns", "exec", edge, "nft"]
     subprocess.run([*command, "flush", "chain", "inet", "skylift", "outward"], check=True)
     try:
@@ -311,6 +311,6 @@ def test_there_is_no_ipv6(world: World) -> None:
     for name in ("web", "peer"):
         assert world.servers[name].namespace.run(connect) in (errno.ENETUNREACH, errno.EADDRNOTAVAIL)
     said = subprocess.run(
-        ["ip", "-n", edge_name(world.claim), "-6", "address"], capture_output=True, text=True, check=True
+        ["ip", "-n", uplink_name(world.claim), "-6", "address"], capture_output=True, text=True, check=True
     )
     assert said.stdout == ""

@@ -41,7 +41,7 @@ from skylift.cloud.compute.network.namespace import Namespace, namespaces
 from skylift.cloud.compute.network.network import Network, claims, sweep
 from skylift.cloud.compute.network.plan import VpcPlan
 from skylift.cloud.compute.network.resolver import HostNames, Resolver, serve
-from skylift.cloud.compute.network.uplink import HOST_LINK, OUTER_ADDRESS, edge_name
+from skylift.cloud.compute.network.uplink import HOST_LINK, OUTER_ADDRESS, uplink_name
 from skylift.cloud.domain.network import (
     Vpc,
 )
@@ -264,7 +264,7 @@ def test_the_way_out_is_restored_when_it_has_ended(world: World) -> None:
 
 def test_what_the_host_did_not_ask_for_stays_out_of_it(world: World) -> None:
     """Should the edge itself fail to hold something back: the host's own fence."""
-    name = edge_name(world.claim)
+    name = uplink_name(world.claim)
     edge = Namespace.open(name)
     with ExitStack() as stack:
         stack.callback(edge.close)

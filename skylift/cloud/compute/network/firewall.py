@@ -7,7 +7,7 @@ What a packet meets in a VPC's router, in this order:
                 what a peered VPC's router sends has a source there, and no mark: it goes to servers alone
     inbound     from outside, a public address becomes the private address it belongs to
     local       to the router itself: DNS, metadata, the AWS endpoint and ping, nothing else
-    border      network ACLs, where it leaves or enters a subnet (see border.py)
+    border      network ACLs, where it leaves or enters a subnet (see network_acl.py)
     forward     known connections pass; else the groups of the source's interface must let it out, and then,
                 independently, the groups of the target's interface must let it in
     outbound    to outside, the private source becomes one of the NAT gateway's public addresses, or its own; who has
@@ -25,7 +25,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network
 
-from skylift.cloud.compute.network.network_acl import Border
+from skylift.cloud.compute.network.network_acl import NetworkAclRules
 from skylift.cloud.compute.network.plan import VpcPlan
 from skylift.cloud.compute.network.ruleset import Collection, Ruleset
 from skylift.cloud.compute.network.traffic import (
@@ -70,7 +70,7 @@ class _VpcRuleset:
         self._interfaces = plan.interfaces
         self._nats = plan.nat_gateways
         self._peers = plan.peers
-        self._border = Border(plan, UPLINK)
+        self._network_acls = NetworkAclRules(plan, UPLINK)
         self._routed = routed_interfaces(plan)
         self._through_gateway = gateway_table(plan) is not None
         self._public = [
@@ -87,7 +87,7 @@ class _VpcRuleset:
     def whole(self) -> Ruleset:
         return Ruleset(
             TABLE,
-            {**self._addresses(), **self._dispatch(), **self._border.collections()},
+            {**self._addresses(), **self._dispatch(), **self._network_acls.collections()},
             {
                 "let_in": (
                     f'oifname "{UPLINK}" accept',
@@ -95,7 +95,7 @@ class _VpcRuleset:
                     "oifname vmap @in_groups",
                 ),
                 **self._group_chains(),
-                **self._border.chains(),
+                **self._network_acls.chains(),
                 "guard": self._guard(),
                 "inbound": self._inbound(),
                 "local": self._local(),

@@ -1,7 +1,7 @@
 """The host's side of a cloud: one link, one route to it, one nft table. Nothing that was there before is changed.
 
 The host reaches a public address 127.N.x.y like any of its own addresses. On its way out the packet is renamed to
-240.N.x.y, because an address of the host's own would never leave it, and travels over the transit link to the edge.
+240.N.x.y, because an address of the host's own would never leave it, and travels over the transit link to the uplink.
 
 What could stand in the way on a host with a firewall of its own: a policy that drops what the host sends (`ufw default
 deny outgoing`) does not, because the packet is judged as the loopback traffic that it set out as; what comes back is
@@ -80,8 +80,8 @@ def close_off(claim: LoopbackRange, policy: EgressPolicy) -> None:
     load_ruleset(policy.fill(f"ip {claim.table}"), "the host")
 
 
-def connect(claim: LoopbackRange, netlink: Netlink, edge_namespace: Namespace, policy: EgressPolicy) -> None:
-    """Make the link to the edge, or find it, and everything on it. Idempotent."""
+def connect(claim: LoopbackRange, netlink: Netlink, uplink_namespace: Namespace, policy: EgressPolicy) -> None:
+    """Make the link to the uplink, or find it, and everything on it. Idempotent."""
     if netlink.link_index(claim.host_link) is None:
         netlink.do(
             add_veth(
@@ -90,7 +90,7 @@ def connect(claim: LoopbackRange, netlink: Netlink, edge_namespace: Namespace, p
                 mac=uplink.OUTER_MAC,
                 peer=uplink.HOST_LINK,
                 peer_mac=uplink.INNER_MAC,
-                peer_namespace=edge_namespace.descriptor,
+                peer_namespace=uplink_namespace.descriptor,
             )
         )
     index = netlink.link(claim.host_link)

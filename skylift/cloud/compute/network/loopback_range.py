@@ -44,7 +44,7 @@ class LoopbackRange:
 
     @property
     def carrier(self) -> IPv4Network:
-        """What public addresses are called on the way between the host and the edge: class E, used by nobody."""
+        """What public addresses are called on the way between the host and the uplink: class E, used by nobody."""
         return IPv4Network(f"240.{self.number}.0.0/16")
 
     @property

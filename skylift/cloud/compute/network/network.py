@@ -1,6 +1,6 @@
 """The network of one cloud, as loops ask for it: plans in, kernel out. See network_error.py for what can go wrong.
 
-    host --skyN-- edge --v...-- router of a VPC --e...-- eth0 of a server
+    host --skyN-- uplink --v...-- router of a VPC --e...-- eth0 of a server
                     |
                   pasta, the way out to the internet
 
@@ -28,7 +28,7 @@ from skylift.cloud.compute.network.plan import Peer, VpcPlan
 from skylift.cloud.compute.network.router import Router, router_name
 from skylift.cloud.compute.network.server_link import configure_server_link
 from skylift.cloud.compute.network.traffic import peer_link
-from skylift.cloud.compute.network.uplink import Edge, edge_name
+from skylift.cloud.compute.network.uplink import Uplink, uplink_name
 from skylift.cloud.domain.network import NetworkInterface, Subnet
 from skylift.cloud.domain.opening import Opening
 
@@ -44,7 +44,7 @@ class Network:
         """Why servers have no way to the internet; None when they have."""
         self._lock = threading.RLock()
         self._netlink: Netlink | None = None
-        self._edge: Edge | None = None
+        self._uplink: Uplink | None = None
         self._routers: dict[str, Router] = {}
         self._behind: dict[str, NetworkError] = {}
         """VPCs whose routers are not as the last plans have them, and peering connections without a link, and why."""
@@ -55,7 +55,7 @@ class Network:
     def open(self) -> None:
         """Make what all VPCs share, or find it; find the routers that are there."""
         with self._lock:
-            if self._edge is not None:
+            if self._uplink is not None:
                 return
             try:
                 self._open()
@@ -73,7 +73,7 @@ class Network:
         VPCs is raised.
         """
         with self._lock:
-            edge = self._opened()
+            uplink = self._opened()
             self._behind = {}
             for vpc_id in self._routers.keys() - {plan.vpc.id for plan in plans}:
                 with self._apart(vpc_id):
@@ -81,14 +81,14 @@ class Network:
                     del self._routers[vpc_id]
             for plan in plans:
                 with self._apart(plan.vpc.id):
-                    self._ensure_router(plan, edge)
+                    self._ensure_router(plan, uplink)
             self._join(plans)
             for plan in plans:
                 self._apply(plan)
             self._part(plans)
-            public = self._leading_in(plans, edge)
+            public = self._leading_in(plans, uplink)
             if public != self._public:
-                edge.route(public)
+                uplink.route(public)
                 self._public = public
             return dict(self._behind)
 
@@ -100,13 +100,13 @@ class Network:
     def close_off(self, openings: Sequence[Opening]) -> EgressPolicy:
         """Keep servers off what is around this machine now, but for these openings. Answers what there is."""
         with self._lock:
-            edge = self._opened()
+            uplink = self._opened()
             assert self._netlink is not None
             self._openings = tuple(openings)
             policy = current_policy(self._netlink, self._openings)
             if policy != self._policy:
                 # The inner wall first: what is new there was not asked for at the outer one.
-                edge.close_off(policy)
+                uplink.close_off(policy)
                 host.close_off(self.claim, policy)
                 self._policy = policy
             return policy
@@ -161,11 +161,11 @@ class Network:
         with self._lock:
             for router in self._routers.values():
                 router.close()
-            if self._edge is not None:
-                self._edge.namespace.close()
+            if self._uplink is not None:
+                self._uplink.namespace.close()
             if self._netlink is not None:
                 self._netlink.close()
-            self._routers, self._edge, self._netlink, self._public = {}, None, None, None
+            self._routers, self._uplink, self._netlink, self._public = {}, None, None, None
             self._behind = {}
 
     def close(self) -> None:
@@ -176,27 +176,27 @@ class Network:
 
     def _open(self) -> None:
         present = namespaces(self.claim.prefix)
-        name = edge_name(self.claim)
+        name = uplink_name(self.claim)
         if name not in present:
             # One that lost its namespace has nothing to do any more.
             pasta.stop(self.claim)
-            pasta.create_edge_namespace(self.claim, name)
+            pasta.create_uplink_namespace(self.claim, name)
         self._netlink = Netlink()
-        self._edge = Edge(self.claim, Namespace.open(name))
+        self._uplink = Uplink(self.claim, Namespace.open(name))
         self._policy = current_policy(self._netlink, self._openings)
-        self._edge.configure(self._policy)
-        host.connect(self.claim, self._netlink, self._edge.namespace, self._policy)
-        self._edge.connect_host()
-        self.way_out_problem = self._edge.start_way_out()
+        self._uplink.configure(self._policy)
+        host.connect(self.claim, self._netlink, self._uplink.namespace, self._policy)
+        self._uplink.connect_host()
+        self.way_out_problem = self._uplink.start_way_out()
         for found in present:
             if found != name:
                 vpc_id = found.removeprefix(self.claim.prefix)
                 self._routers[vpc_id] = Router(vpc_id, Namespace.open(found), adopted=True)
 
-    def _opened(self) -> Edge:
+    def _opened(self) -> Uplink:
         self.open()
-        assert self._edge is not None
-        return self._edge
+        assert self._uplink is not None
+        return self._uplink
 
     @contextmanager
     def _apart(self, name: str) -> Iterator[None]:
@@ -208,14 +208,14 @@ class Network:
             if name in self._routers:
                 self._routers[name].begin_anew()
 
-    def _ensure_router(self, plan: VpcPlan, edge: Edge) -> None:
+    def _ensure_router(self, plan: VpcPlan, uplink: Uplink) -> None:
         vpc_id = plan.vpc.id
         if vpc_id not in self._routers:
             self._routers[vpc_id] = self._make_router(vpc_id)
         router = self._routers[vpc_id]
         if router.plan is None:
-            router.configure(plan, edge.namespace)
-            edge.connect_router(vpc_id)
+            router.configure(plan, uplink.namespace)
+            uplink.connect_router(vpc_id)
 
     def _make_router(self, vpc_id: str) -> Router:
         name = router_name(self.claim, vpc_id)
@@ -271,14 +271,14 @@ class Network:
                     for link in router.joined() - wanted:
                         router.part(link)
 
-    def _leading_in(self, plans: Sequence[VpcPlan], edge: Edge) -> dict[str, int]:
+    def _leading_in(self, plans: Sequence[VpcPlan], uplink: Uplink) -> dict[str, int]:
         """By public address: the link that it is at the end of."""
         found: dict[str, int] = {}
         for plan in plans:
             addresses = public_addresses(plan) if plan.internet_gateway is not None else []
             if addresses and plan.vpc.id not in self._behind:
                 with self._apart(plan.vpc.id):
-                    found |= dict.fromkeys(addresses, edge.router_index(plan.vpc.id))
+                    found |= dict.fromkeys(addresses, uplink.router_index(plan.vpc.id))
         return found
 
     def _known(self, vpc_id: str) -> Router:

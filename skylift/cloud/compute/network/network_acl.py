@@ -21,8 +21,8 @@ from skylift.cloud.domain.network import AclEntry, NatGateway, NetworkAcl, Netwo
 HOOK = "type filter hook forward priority filter - 5; policy accept;"
 
 
-class Border:
-    """What a VPC's ruleset holds for its network ACLs. `uplink` is the router's link to the edge."""
+class NetworkAclRules:
+    """What a VPC's ruleset holds for its network ACLs. `uplink` names the router's link to the uplink."""
 
     def __init__(self, plan: VpcPlan, uplink: str) -> None:
         self._uplink = uplink

@@ -1,8 +1,8 @@
 """The way to the internet: one pasta per cloud, a user-space NAT in the uplink's namespace.
 
 pasta makes its connections from the host's namespace, as a process of the host, so neither ip_forward nor any rule of
-the host's is needed. It runs as a uid that nothing else has, with rights only over the edge's namespace, which belongs
-to a user namespace of that uid; and the host's own table lets that uid reach nothing on the host itself (host.py).
+the host's is needed. It runs as a uid that nothing else has, with rights only over the uplink's namespace, which
+belongs to a user namespace of that uid. The host's own table lets that uid reach nothing on the host itself (host.py).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ exec "$@"
 """
 
 
-def create_edge_namespace(claim: LoopbackRange, name: str) -> None:
+def create_uplink_namespace(claim: LoopbackRange, name: str) -> None:
     """A network namespace that belongs to a user namespace of the way out's uid, so that pasta may work in it.
 
     CAP_SYS_ADMIN is kept up to the making of the user namespace: distributions restrict those of ordinary users.
@@ -58,7 +58,7 @@ def create_edge_namespace(claim: LoopbackRange, name: str) -> None:
         assert process.stdin and process.stdout and process.stderr
         if process.stdout.readline() != b"made\n":
             words = process.stderr.read().decode(errors="replace").strip()
-            raise NamespaceError(f"create the edge's user namespace: {words}; see user.max_user_namespaces")
+            raise NamespaceError(f"create the uplink's user namespace: {words}; see user.max_user_namespaces")
         name_thread(name, str(process.pid))
         process.stdin.close()
 
@@ -95,9 +95,9 @@ def pasta_command(claim: LoopbackRange, namespace_path: str, owner: int, connect
     ]
 
 
-def start(claim: LoopbackRange, edge: Namespace, namespace_path: str) -> None:
+def start(claim: LoopbackRange, uplink: Namespace, namespace_path: str) -> None:
     """Start pasta; it outlives this process. Returns when its link is configured. Raises WayOutRefused."""
-    owner = fcntl.ioctl(edge.descriptor, NS_GET_USERNS)
+    owner = fcntl.ioctl(uplink.descriptor, NS_GET_USERNS)
     try:
         done = subprocess.run(
             pasta_command(claim, namespace_path, owner, _descriptors()),

@@ -218,7 +218,7 @@ class Router:
         link = self._attached.get(interface_id)
         return link is not None and self.namespace.netlink.link_index(link) is not None
 
-    def configure(self, plan: VpcPlan, edge_namespace: Namespace) -> None:
+    def configure(self, plan: VpcPlan, uplink_namespace: Namespace) -> None:
         """Everything that stays for the VPC's life. Idempotent."""
         netlink = self.namespace.netlink
         self.namespace.write_settings({**uplink.ROUTER_SETTINGS, "ipv4/conf/default/proxy_arp": "1"})
@@ -238,7 +238,7 @@ class Router:
                     mac=uplink.OUTER_MAC,
                     peer=uplink.router_link(plan.vpc.id),
                     peer_mac=uplink.INNER_MAC,
-                    peer_namespace=edge_namespace.descriptor,
+                    peer_namespace=uplink_namespace.descriptor,
                 )
             )
         netlink.do(
@@ -396,7 +396,7 @@ class Router:
     def _route(self, plan: VpcPlan) -> None:
         netlink = self.namespace.netlink
         outward = self._uplink
-        # A NAT gateway is a second name for the edge: by the next hop the firewall tells what goes through which.
+        # A NAT gateway is a second name for the uplink: by the next hop the firewall tells what goes through which.
         netlink.do(*(set_neighbour(outward, nat.private_ip, uplink.INNER_MAC) for nat in plan.nat_gateways))
         planned = planned_routes(plan)
         links = {

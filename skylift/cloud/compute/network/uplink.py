@@ -30,7 +30,7 @@ from skylift.cloud.compute.network.traffic import link_name
 log = logging.getLogger(__name__)
 
 HOST_LINK = "host"
-# Every link of the edge joins exactly two ends, so the same two addresses serve on each of them. Neighbours are set,
+# Every link of the uplink joins exactly two ends, so the same two addresses serve on each of them. Neighbours are set,
 # not asked for: nothing waits for ARP, and nothing can lie in it.
 INNER_ADDRESS = "169.254.1.1"
 INNER_MAC = "02:00:00:00:00:01"
@@ -52,17 +52,17 @@ ROUTER_SETTINGS = {
 }
 
 
-def edge_name(claim: LoopbackRange) -> str:
+def uplink_name(claim: LoopbackRange) -> str:
     return f"{claim.prefix}edge"
 
 
 def router_link(vpc_id: str) -> str:
-    """The edge's end of the link to a VPC's router."""
+    """The uplink's end of the link to a VPC's router."""
     return link_name(vpc_id, "v")
 
 
 # The kernel's default but for `destination unreachable`: who tries what is closed is told so at once, each time. It is
-# the edge alone that tells, and it talks to servers alone.
+# the uplink alone that tells, and it talks to servers alone.
 REFUSAL_SETTINGS = {"ipv4/icmp_ratemask": "6160"}
 
 REFUSE = "reject with icmpx type admin-prohibited"
@@ -119,8 +119,8 @@ table inet {TABLE} {{
 """
 
 
-class Edge:
-    """The open edge of one cloud. `public` is what it routes: VPC by public address."""
+class Uplink:
+    """The open uplink of one cloud. `public` is what it routes: VPC by public address."""
 
     def __init__(self, claim: LoopbackRange, namespace: Namespace) -> None:
         self._claim = claim
@@ -198,5 +198,5 @@ class Edge:
         self.namespace.netlink.do(*map(delete_route, gone), *map(set_route, new))
 
     def router_index(self, vpc_id: str) -> int:
-        """Of the edge's end of the link to a VPC's router."""
+        """Of the uplink's end of the link to a VPC's router."""
         return self.namespace.netlink.link(router_link(vpc_id))
