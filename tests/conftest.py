@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.loaders import JSONFileLoader
+from botocore.loaders import ExtrasProcessor, JSONFileLoader
 from hypothesis import HealthCheck, settings
 from shared_images import ensure_kept_image, one_at_a_time
 from slowest import Slowest
@@ -44,6 +45,16 @@ def read_model(path: str) -> Any:
 
 
 JSONFileLoader.load_file = staticmethod(read_model)
+_merge = ExtrasProcessor._process
+
+
+def merge_into_copy(processor: ExtrasProcessor, model: dict[str, Any], extras: dict[str, Any]) -> None:
+    """What is merged into a model, such as what moto knows beyond AWS's, is for whoever merges it."""
+    model.update(pickle.loads(pickle.dumps(model)))
+    _merge(processor, model, extras)
+
+
+ExtrasProcessor._process = merge_into_copy
 
 CLIENTS = ("s3fs>=2025.1", "s3cmd>=2.4", "apache-libcloud>=3.9", "paramiko>=4")
 
