@@ -548,14 +548,15 @@ class Life:
         return sum(min(end, now - EPOCH) - start for start, end in self.plan.outages if start < now - EPOCH)
 
     def _look_at_caps(self, job: Job) -> None:
-        """What a program may run. With nobody left there, the timer alone ends it; of a server that was lost the next
-        one knows what it had told, which may be all or nothing of its time."""
+        """What a program may run, with ten seconds between SIGTERM and SIGKILL; who takes over within them gives them
+        once more, as soon as it is up. With nobody left there, the timer alone ends it; of a server that was lost the
+        next one knows what it had told, which may be all or nothing of its time."""
         ran = 0.0
         for run in job.runs:
             ended = run.ended if run.ended is not None else self.world.now
             lasted = ended - run.started
             watched = "nobody is left" not in run.server.struck and not run.down
-            if watched and ran + lasted > job.max_time + 10 + 10:
+            if watched and ran + lasted > job.max_time + 10 + 1 + 10:
                 self.say_wrong(
                     f"run {run.number} lasts for {lasted:.0f} s after {ran:.0f} s, with a cap of {job.max_time}"
                 )

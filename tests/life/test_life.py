@@ -103,7 +103,7 @@ LONG = {"pace": 30.0, "units": 5}
 MUTANTS: dict[str, tuple[str, str, str, dict[str, Any], list[Blow], str]] = {
     "a holder that is not heard of is not ended": (
         "attempts",
-        'end_server(self._aws, found["instance"], self._until)',
+        "end_server(self._aws, holder, self._until)",
         "pass",
         {"spot": True, "pace": 60.0},
         [Blow("kill both", at=20.0), Blow("a server too many", at=30.0)],
@@ -111,8 +111,8 @@ MUTANTS: dict[str, tuple[str, str, str, dict[str, Any], list[Blow], str]] = {
     ),
     "an attempt is taken whoever has it": (
         "attempts",
-        "body, first=True)):\n            return fields",
-        "body)):\n            return fields",
+        'body, {"if-none-match": "*"})',
+        "body, {})",
         {"spot": True},
         [Blow("a server too many", at=0.0)],
         "two at once",
