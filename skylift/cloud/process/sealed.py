@@ -23,8 +23,8 @@ from skylift.cloud.state.data import is_root_path
 log = logging.getLogger(__name__)
 
 _LATE = (
-    # What Python's own library, and those that we use, import when they first need it.
-    "_strptime asyncio.subprocess ast bz2 codecs concurrent.futures.thread copy ctypes.util email.parser "
+    # What Python's own library, those that we use, and we import when it is first needed.
+    "_strptime asyncio.subprocess ast bz2 cbor2 codecs concurrent.futures.thread copy cronsim ctypes.util email.parser "
     "encodings.ascii encodings.cp437 encodings.idna encodings.latin_1 encodings.utf_8_sig gzip http.client "
     "importlib.resources linecache locale lzma mimetypes netrc pprint queue secrets shutil ssl stringprep tarfile "
     "tempfile tokenize traceback unicodedata urllib.request uuid xml.etree.ElementTree zipfile zoneinfo"

@@ -217,7 +217,7 @@ def _only(names: Iterable[str], of: Mapping[str, Any]) -> dict[str, Any]:
 
 def _files(service: str) -> list[Path]:
     """The description, and what is merged into it."""
-    place = next(found for data in _places() if (found := data / service).is_dir())
+    place = next(found for data in _PLACES if (found := data / service).is_dir())
     newest = max(version for version in place.iterdir() if version.is_dir())
     return sorted(newest.glob("service-2.json*")) + sorted(newest.glob("service-2.sdk-extras.json*"))
 
@@ -228,6 +228,10 @@ def _places() -> Iterator[Path]:
     botocore = importlib.util.find_spec("botocore")
     assert botocore is not None and botocore.submodule_search_locations, "botocore is one of our dependencies"
     yield from (Path(place, "data") for place in botocore.submodule_search_locations)
+
+
+_PLACES = tuple(_places())
+"""Looked up as this is imported: a process that is sealed finds no package that others than root could change."""
 
 
 def _read(file: Path) -> dict[str, Any]:
