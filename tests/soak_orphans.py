@@ -16,10 +16,10 @@ from kernel_traces import processes_of
 
 from skylift.cloud.state.home import Home
 
-IN_HOME = {"credentials.json"}
+IN_HOME = {"cache", "credentials.json"}
 IN_DATA = set(
-    "captures cloud.json cloud.lock cloud.log cloud.log.1 home instances lost+found objects open.json seen snapshots "
-    "state.db state.db-shm state.db-wal up.lock volumes".split()
+    "captures cloud.json cloud.lock cloud.log cloud.log.1 home instances lost+found models.json objects open.json seen "
+    "snapshots state.db state.db-shm state.db-wal up.lock volumes".split()
 )
 UIDS = 65536
 
