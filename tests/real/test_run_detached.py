@@ -17,7 +17,7 @@ from running_job import WAITS, ended_job, jobs
 from skylift.runner.job.outcome import Outcome
 from skylift.runner.job.settings import Credentials, NewestImage, Secret, Settings
 from skylift.runner.remote.account import Account, open_account
-from skylift.runner.session import Session, visit
+from skylift.runner.session import Session, watched_job
 from skylift.runner.steps import Clock
 
 pytestmark = pytest.mark.real
@@ -68,32 +68,36 @@ def elsewhere(cloud: RealCloud, keys: Path) -> Account:
     )
 
 
-def test_attached_to_and_collected_from_another_machine(cloud: RealCloud, folder: Path) -> None:
+def test_attached_to_left_and_collected_from_another_machine(cloud: RealCloud, folder: Path) -> None:
+    """Who came to look does not end what another started."""
     name = cloud.skylift("run", "-d", "--out", "result.txt", "job.py", cwd=folder).stdout.strip()
     assert [each["name"] for each in jobs(cloud)] == [name]
     there = folder / "elsewhere"
     there.mkdir()
     account = elsewhere(cloud, there / "keys")
-    screen = Screen()
 
-    async def main() -> Outcome:
-        attendance = Session(account, visit(account, name, there), screen, Clock(screen))
+    async def attend(screen: Screen, *, leave: bool) -> Outcome:
+        session = Session(account, watched_job(account, name, there), screen, Clock(screen))
         loop = asyncio.get_running_loop()
 
-        def ready(stream: str, data: bytes) -> None:
+        def seen(stream: str, data: bytes) -> None:
             screen.streams[stream] += data
-            if stream == "stdout":
+            if stream == "stdout" and leave:
                 # What only SSH can bring.
-                loop.call_soon_threadsafe(attendance.interrupt)
+                loop.call_soon_threadsafe(session.interrupt)
 
-        screen.output = ready  # type: ignore[method-assign]
-        return await attendance.run()
+        screen.output = seen  # type: ignore[method-assign]
+        return await session.run()
 
-    outcome = asyncio.run(main())
-    assert (outcome.exit_code, screen.streams["stdout"]) == (130, b"ready\n")
-    assert b"KeyboardInterrupt" in screen.streams["stderr"]
-    assert any("SIGINT sent to the program" in note for note in screen.notes)
-    assert ended_job(cloud, name) == ("failed", 130)
+    first, second = Screen(), Screen()
+    left = asyncio.run(attend(first, leave=True))
+    assert (left.state, left.exit_code, first.streams["stdout"]) == ("detached", 130, b"ready\n")
+    assert [each["name"] for each in jobs(cloud)] == [name]
+    cloud.skylift("ssh", name, "touch", "job/go")
+    outcome = asyncio.run(attend(second, leave=False))
+    assert (outcome.exit_code, second.streams["stdout"]) == (7, b"ready\ndone\n")
+    assert (there / "result.txt").read_text() == "42"
+    assert ended_job(cloud, name) == ("failed", 7)
 
 
 def test_by_the_command_line(cloud: RealCloud, folder: Path) -> None:
