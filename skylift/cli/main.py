@@ -84,7 +84,11 @@ def main() -> None:
     """The entry point."""
     # What is imported lives until the end: looking through it for what does not costs a twentieth of a short command.
     gc.set_threshold(200_000, 20, 20)
-    sys.exit(perform(sys.argv[1:]))
+    code = perform(sys.argv[1:])
+    # Python remembers that Ctrl-C struck while text was run, which makes every dataclass, and `python -m` then ends by
+    # the signal instead of with our exit code. The next text that is run makes it forget.
+    exec("")  # noqa: S102 - nothing of anybody's
+    sys.exit(code)
 
 
 def perform(arguments: list[str]) -> int:

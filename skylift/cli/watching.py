@@ -36,9 +36,15 @@ def with_interrupts(work: Interruptible[T]) -> T:
 
     async def main() -> T:
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, work.interrupt)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, own)
         return await work.run()
 
-    return asyncio.run(main())
+    # A Ctrl-C while the loop is made waits until it is there: half a loop cannot be taken down again.
+    own = {signal.SIGINT} - signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        return asyncio.run(main())
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, own)
 
 
 def tell(outcome: Outcome, outlet: Outlet, *, quiet: bool, as_json: bool) -> None:

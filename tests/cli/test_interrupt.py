@@ -1,0 +1,56 @@
+"""Ctrl-C at moments when Python itself is not ready for it."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from skylift.cli.watching import with_interrupts
+
+# `python -m` of a program in which Ctrl-C strikes where text is run, as that of every dataclass is.
+STRUCK = """
+import dataclasses, runpy, sys
+make = dataclasses.dataclass
+def struck(*arguments, **named):
+    exec("import signal; signal.raise_signal(signal.SIGINT)")
+    return make(*arguments, **named)
+dataclasses.dataclass = struck
+sys.argv = ["skylift", "run", "job.py"]
+runpy.run_module("skylift.cli.main", run_name="__main__")
+"""
+
+
+def test_the_exit_code_is_130_wherever_it_strikes(tmp_path: Path) -> None:
+    (tmp_path / "struck.py").write_text(STRUCK)
+    done = subprocess.run([sys.executable, "-m", "struck"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+class Work:
+    def __init__(self) -> None:
+        self.interrupted = 0
+
+    async def run(self) -> int:
+        for _ in range(3):
+            await asyncio.sleep(0)
+        return self.interrupted
+
+    def interrupt(self) -> None:
+        self.interrupted += 1
+
+
+def test_one_that_strikes_while_the_loop_is_made_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    make = asyncio.events.new_event_loop
+
+    def struck() -> asyncio.AbstractEventLoop:
+        signal.raise_signal(signal.SIGINT)
+        return make()
+
+    monkeypatch.setattr(asyncio.events, "new_event_loop", struck)
+    assert with_interrupts(Work()) == 1
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()
