@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from skylift.cloud.compute.error import ComputeError
-from skylift.cloud.compute.server import cgroup
+from skylift.cloud.compute.server import cgroup, freezer
 from skylift.cloud.compute.server.oci import CAPABILITIES, ServerPlan, oci_config
 from skylift.cloud.compute.server.rootfs import Rootfs, SeedFile, not_made
 from skylift.cloud.compute.server.seccomp import oci_seccomp, read_profile
@@ -149,7 +149,7 @@ class Servers:
         cgroup.make(self._group, plan.tasks)
         seccomp = oci_seccomp(self._profile, CAPABILITIES)
         open_files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        config = oci_config(plan, rootfs.root, f"/{self._group}/{plan.id}", seccomp, open_files)
+        config = oci_config(plan, rootfs.root, f"/{self._cgroup(plan.id)}", seccomp, open_files)
         _write_private(bundle / "config.json", json.dumps(config))
 
     def start(self, server_id: str) -> None:
@@ -166,9 +166,6 @@ class Servers:
     def _listed(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] | None = json.loads(self._runtime("list", "--format", "json"))
         return found or []
-
-    def _status(self, server_id: str) -> str:
-        return next((str(entry["status"]) for entry in self._listed() if entry["id"] == server_id), "stopped")
 
     def known(self) -> set[str]:
         """Every server with anything left under /run."""
@@ -224,12 +221,11 @@ class Servers:
 
     def pause(self, server_id: str) -> None:
         """Hold every process of the server where it is, until `resume`."""
-        self._runtime("pause", server_id)
+        freezer.freeze(self._cgroup(server_id))
 
     def resume(self, server_id: str) -> None:
         """Let a held server go on; nothing happens to one that is not held."""
-        if self._status(server_id) == "paused":
-            self._runtime("resume", server_id)
+        freezer.thaw(self._cgroup(server_id))
 
     def clear(self, server_id: str) -> None:
         """Take a server that has ended off the host; its disk stays."""
@@ -294,6 +290,9 @@ class Servers:
 
     def _bundle(self, server_id: str) -> Path:
         return self._run / server_id
+
+    def _cgroup(self, server_id: str) -> str:
+        return f"{self._group}/{server_id}"
 
     def _rootfs(self, plan: ServerPlan) -> Rootfs:
         return Rootfs(plan.image, plan.volume or plan.disk, self._bundle(plan.id), plan.uid_base)

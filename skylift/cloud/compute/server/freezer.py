@@ -1,0 +1,73 @@
+"""Every process of a control group stands still where it is, and goes on: cgroup v1's freezer, and version 2's.
+
+The kernel needs as long as its slowest process does to come to a place where it can stand still: on a machine with
+much to do that is longer than a runtime's own `pause` waits.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from skylift.cloud.compute.error import ComputeError
+from skylift.cloud.compute.server import cgroup
+
+PATIENCE = 5.0
+"""Seconds in which every process must stand still. What waits for a device that does not answer never does."""
+LOOK = 0.002
+"""Seconds between two looks: version 1 tells nobody when it is done, and finds out only when it is asked."""
+
+
+class FreezeError(ComputeError):
+    """A group could not be made to stand still; it goes on."""
+
+
+@dataclass(frozen=True)
+class _Files:
+    """One version's files of a group. `order` takes a word; `frozen` is in `answer` when all stand still."""
+
+    order: Path
+    freeze: str
+    thaw: str
+    answer: Path
+    frozen: str
+
+
+def freeze(name: str) -> None:
+    """Return when every process of the group, and of those below it, stands still.
+
+    Raises FreezeError, and lets them go on, when that takes longer than PATIENCE, or the group is no more.
+    """
+    try:
+        files = _files(name)
+        files.order.write_text(files.freeze)
+        deadline = time.monotonic() + PATIENCE
+        while files.frozen not in files.answer.read_text().splitlines():
+            if time.monotonic() > deadline:
+                files.order.write_text(files.thaw)
+                raise FreezeError(f"{name}: not every process stood still within {PATIENCE:g} s")
+            time.sleep(LOOK)
+    except OSError as error:
+        raise FreezeError(f"{name}: {error}") from error
+
+
+def thaw(name: str) -> None:
+    """Let them go on; nothing happens to a group that does not stand still. Raises FreezeError when it is no more."""
+    try:
+        files = _files(name)
+        files.order.write_text(files.thaw)
+    except OSError as error:
+        raise FreezeError(f"{name}: {error}") from error
+
+
+def _files(name: str) -> _Files:
+    """Raises FileNotFoundError when there is no such group."""
+    groups = [hierarchy / name for hierarchy in cgroup.hierarchies()]
+    for group in groups:
+        if (state := group / "freezer.state").exists():
+            return _Files(state, "FROZEN", "THAWED", state, "FROZEN")
+    for group in groups:
+        if (order := group / "cgroup.freeze").exists():
+            return _Files(order, "1", "0", group / "cgroup.events", "frozen 1")
+    raise FileNotFoundError(f"there is no group {name} with a freezer")
