@@ -62,7 +62,13 @@ CLIENTS = ("s3fs>=2025.1", "s3cmd>=2.4", "apache-libcloud>=3.9", "paramiko>=4")
 # A file's tests stay together, and what takes long comes first: otherwise one process has it left at the end, while the
 # others have nothing to do. The table of the slowest says what belongs here.
 LONG = (
+    "tests/docs/test_by_hand.py",
     "tests/real/test_mortal_client.py",
+    "tests/runner/test_supervisor_limits.py",
+    "tests/real/test_run_undelivered.py",
+    "tests/real/test_captured_image.py",
+    "tests/real/test_dressed_as_aws.py",
+    "tests/life/test_histories.py",
     "tests/real/test_chaos.py",
     "tests/real/test_soak.py",
     "tests/real/test_lifecycle.py",
