@@ -22,6 +22,7 @@ from typing import IO, Any, Generic, Literal, Protocol, TypeVar
 from skylift.place.settings import settings_for
 from skylift.runner.errors import SkyliftError, UsageError
 from skylift.runner.flow import Run, Submission
+from skylift.runner.job.image_choice import read_image
 from skylift.runner.job.job import Job as Planned
 from skylift.runner.job.job import Program, Terminal
 from skylift.runner.job.outcome import Outcome
@@ -31,7 +32,6 @@ from skylift.runner.job.spot import read_spot
 from skylift.runner.jobs.jobs import Jobs, Listed
 from skylift.runner.jobs.logs import read_since, show_logs
 from skylift.runner.jobs.wait import collect, wait
-from skylift.runner.launch.image import read_image
 from skylift.runner.plan.plan_job import Order, plan_job
 from skylift.runner.plan.resolve_options import resolve_options
 from skylift.runner.remote.account import Account, open_account

@@ -35,7 +35,7 @@ def region(incomplete: str) -> list[str]:
 
 
 def image(incomplete: str) -> list[str]:
-    from skylift.runner.launch.image import PUBLISHED
+    from skylift.runner.job.image_choice import PUBLISHED
 
     return _beginning(PUBLISHED, incomplete)
 

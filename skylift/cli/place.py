@@ -8,21 +8,12 @@ import typer
 
 from skylift.cli import complete
 from skylift.cli.bar import build_bar
+from skylift.cli.options import typer_option
 
 if TYPE_CHECKING:
     from skylift.runner.job.settings import Access, Settings
 
-On = Annotated[
-    str | None,
-    typer.Option(
-        "--on",
-        metavar="PLACE",
-        envvar="SKYLIFT_ON",
-        help="local (this machine, the default) or aws.",
-        show_envvar=False,
-        autocompletion=complete.place,
-    ),
-]
+On = Annotated[str | None, typer_option("on")]
 
 JobName = Annotated[
     str, typer.Argument(metavar="NAME", help="The job, as `skylift ps` shows it.", autocompletion=complete.job_name)

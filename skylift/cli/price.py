@@ -59,7 +59,7 @@ def price(
     module: Annotated[
         str | None, typer.Option("--module", "-m", metavar="MODULE", help="A module, like python -m.")
     ] = None,
-    instance_type: Annotated[
+    type: Annotated[
         str | None,
         typer.Option(
             "--type",
@@ -99,7 +99,7 @@ def price(
     named = read_program(program or [], module, is_command=is_command)
     # A script is the same whatever its arguments; `make report` is another program than `make test`.
     args = named.args if named.kind == "command" else ()
-    order = Order(Program(named.kind, named.target, args), instance_type=instance_type, wanted=wanted)
+    order = Order(Program(named.kind, named.target, args), instance_type=type, wanted=wanted)
     job = plan_job(order, Path.cwd(), os.environ)
     seconds = parse_duration(duration or _DEFAULT_TIME, "--time")
     if hours is not None and not hours < float("inf"):

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Unpack
 
 import typer
 
-from skylift.cli import complete
 from skylift.cli.consent import PRESETS, agree
 from skylift.cli.grouped import GroupedCommand
-from skylift.cli.needs import ArchOption, CpuOption, GpuOption, MemoryOption
-from skylift.cli.place import On, settings_for
+from skylift.cli.options import NAMES, spell_out, words_with_values
+from skylift.cli.place import settings_for
 from skylift.cli.preset import Preset, presets, yields
 from skylift.cli.say import say, say_json
 from skylift.cli.watching import ForwardOption, tell, with_interrupts
+from skylift.runner.job.run_options import HEADINGS, OPTIONS, RunOptions
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -30,10 +30,7 @@ if TYPE_CHECKING:
     from skylift.runner.watch.forward import Forward
 
 COMMAND_FLAG = "--program-is-a-command"
-_VALUES = {"--in", "--out", "--env", "--type", "--max-time", "--keep", "--name", "-i", "-o", "-e", "-t"}
-_VALUES |= {"--max-cost", "--idle", "--sync-every", "--python", "--forward", "--max-price", "--checkpoint"}
-_VALUES |= {"--cpu", "--memory", "--arch", "--gpu"}
-_VALUES |= {"--on", "--image", "--ssh-from", "--subnet", "--security-group"}
+_VALUES = words_with_values() | {"--forward"}
 _MODULE = {"-m", "--module"}
 
 _HELP = """Run a program on a server of its own, and bring its results home.
@@ -83,14 +80,11 @@ def mark_program(args: list[str], values: Collection[str] = _VALUES) -> Words:
 
 class RunCommand(GroupedCommand):
     groups: ClassVar = {
-        "What runs": ("program", "module", "python", "env", "interactive", "name", "trust_project"),
-        "Inputs and outputs": ("inputs", "outputs", "sync_every"),
-        "Server": ("instance_type", "cpu", "memory", "arch", "gpu", "image", "keep", "fresh", "on"),
-        "Limits": ("max_time", "max_cost", "idle"),
-        "Spot": ("spot", "max_price", "checkpoint", "or_on_demand"),
-        "Network": ("forward", "private", "ssh_from", "subnet", "groups"),
+        **{heading: tuple(each for each in NAMES if OPTIONS[each].heading == heading) for heading in HEADINGS},
         "Output": ("detach", "quiet", "as_json", "help"),
     }
+    groups["What runs"] = ("program", *groups["What runs"])
+    groups["Network"] = ("forward", *groups["Network"])
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         words = mark_program(args)
@@ -124,172 +118,41 @@ def run(
     program: Annotated[
         list[str] | None, typer.Argument(metavar="SCRIPT [ARGS]", help="The script, and its own arguments.")
     ] = None,
-    module: Annotated[
-        str | None, typer.Option("--module", "-m", metavar="MODULE", help="Run a module, like python -m.")
-    ] = None,
-    inputs: Annotated[
-        list[str] | None,
-        typer.Option("--in", "-i", metavar="PATH", help="A file, folder, glob or s3:// place to take along."),
-    ] = None,
-    outputs: Annotated[
-        list[str] | None,
-        typer.Option("--out", "-o", metavar="GLOB", help="A file, folder or glob to bring home. Repeatable."),
-    ] = None,
-    env: Annotated[
-        list[str] | None,
-        typer.Option("--env", "-e", metavar="NAME[=VALUE]", help="An environment variable. Repeatable."),
-    ] = None,
-    instance_type: Annotated[
-        str | None,
-        typer.Option(
-            "--type",
-            "-t",
-            metavar="TYPE",
-            help="The instance type; t3.small if nothing is said.",
-            autocompletion=complete.instance_type,
-        ),
-    ] = None,
-    cpu: CpuOption = None,
-    memory: MemoryOption = None,
-    arch: ArchOption = None,
-    gpu: GpuOption = None,
-    spot: Annotated[
-        bool, typer.Option("--spot", help="A server for less, which may be taken away; another one goes on then.")
-    ] = False,
-    max_price: Annotated[
-        float | None,
-        typer.Option("--max-price", metavar="USD", help="With --spot: the most that an hour of a server may cost."),
-    ] = None,
-    checkpoint: Annotated[
-        str | None,
-        typer.Option(
-            "--checkpoint", metavar="PATH", help="With --spot: the file or folder that the program goes on from."
-        ),
-    ] = None,
-    or_on_demand: Annotated[
-        bool, typer.Option("--or-on-demand", help="With --spot: at the full price where no other server can be had.")
-    ] = False,
-    max_time: Annotated[
-        str, typer.Option("--max-time", metavar="DURATION", help="The program is ended after this long.")
-    ] = "1h",
-    max_cost: Annotated[
-        float | None,
-        typer.Option("--max-cost", metavar="USD", help="Likewise, when the server would have cost this much."),
-    ] = None,
-    idle: Annotated[
-        str | None,
-        typer.Option("--idle", metavar="DURATION", help="Likewise, after this long without output and without work."),
-    ] = None,
-    sync_every: Annotated[
-        str | None,
-        typer.Option("--sync-every", metavar="DURATION", help="Send results to S3 this often while it runs."),
-    ] = None,
-    python: Annotated[
-        str | None, typer.Option("--python", metavar="VERSION", help="The Python that is wanted, like 3.12.")
-    ] = None,
-    keep: Annotated[
-        str | None,
-        typer.Option("--keep", metavar="DURATION", help="Keep the server this long, for the next run."),
-    ] = None,
-    fresh: Annotated[
-        bool, typer.Option("--fresh", help="Start a new server, even where one is kept that would do.")
-    ] = False,
-    on: On = None,
-    image: Annotated[
-        str | None,
-        typer.Option(
-            "--image",
-            metavar="IMAGE",
-            help="debian-13, an ami- id, or a parameter; see README.",
-            autocompletion=complete.image,
-        ),
-    ] = None,
-    private: Annotated[bool, typer.Option("--private", help="No public address; output comes through S3.")] = False,
-    ssh_from: Annotated[
-        str | None,
-        typer.Option(
-            "--ssh-from",
-            metavar="ADDRESS",
-            envvar="SKYLIFT_SSH_FROM",
-            show_envvar=False,
-            help="Who may open SSH, if not this machine.",
-        ),
-    ] = None,
-    subnet: Annotated[
-        str | None, typer.Option("--subnet", metavar="ID", help="A subnet of yours, instead of skylift's network.")
-    ] = None,
-    groups: Annotated[
-        list[str] | None,
-        typer.Option("--security-group", metavar="ID", help="A group of yours, with --subnet. Repeatable."),
-    ] = None,
-    name: Annotated[
-        str | None, typer.Option("--name", metavar="NAME", help="The job's name, instead of one made up.")
-    ] = None,
-    interactive: Annotated[
-        bool, typer.Option("--interactive", "-it", help="The program has a terminal, and your keys are its own.")
-    ] = False,
     forward: ForwardOption = None,
     detach: Annotated[
         bool, typer.Option("--detach", "-d", help="Leave as soon as the server has the job; print its name.")
-    ] = False,
-    trust_project: Annotated[
-        bool, typer.Option("--trust-project", help="Agree to all that [tool.skylift] asks for, for this run.")
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only the program's output.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object on stdout at the end; the program's stdout goes to stderr.")
     ] = False,
     is_command: Annotated[bool, typer.Option(COMMAND_FLAG, hidden=True)] = False,
+    **options: Unpack[RunOptions],
 ) -> None:
     import gc
 
     from skylift.cli.screen import Outlet, make_screen, show_error
     from skylift.cli.terminal import sit_down, this_terminal
     from skylift.runner.errors import SkyliftError
-    from skylift.runner.job.requirements import read_requirements
-    from skylift.runner.job.settings import Access
-    from skylift.runner.job.spot import read_spot
-    from skylift.runner.launch.image import read_image
-    from skylift.runner.plan.plan_job import Order, plan_job
+    from skylift.runner.plan.plan_job import plan_job
+    from skylift.runner.plan.read_options import read_options
     from skylift.runner.plan.resolve_options import resolve_options
-    from skylift.runner.text.duration import parse_duration
     from skylift.runner.watch.forward import read_forward
 
     outlet = Outlet(2 if as_json else 1, 2)
     screen = make_screen(outlet, quiet=quiet, json=as_json)
-    job_name = name
+    job_name, interactive = options.get("name"), bool(options.get("interactive"))
     try:
-        agree(context, on, trusted=trust_project)
+        agree(context, options.get("on"), trusted=bool(options.get("trust_project")))
         check_presence(interactive=interactive, forward=bool(forward), detach=detach, as_json=as_json)
         ways = [read_forward(text) for text in forward or ()]
         place = sit_down(screen, interactive=interactive and not detach, hint="~. leaves")
         screen = place.screen
-        access = Access(private, ssh_from, subnet, tuple(groups or ()))
-        where: dict[str, Any] = {"image": read_image(image)} if image else {}
-        job = plan_job(
-            Order(
-                program=read_program(program or [], module, is_command=is_command),
-                inputs=inputs or [],
-                outputs=outputs or [],
-                env=env or [],
-                instance_type=instance_type,
-                max_time=parse_duration(max_time, "--max-time"),
-                keep=parse_duration(keep, "--keep") if keep else 0,
-                fresh=fresh,
-                name=name,
-                max_cost=max_cost,
-                idle=parse_duration(idle, "--idle") if idle else 0,
-                sync_every=parse_duration(sync_every, "--sync-every") if sync_every else 0,
-                python=python,
-                terminal=this_terminal() if interactive else None,
-                wanted=read_requirements(cpu=cpu, memory=memory, arch=arch, gpu=gpu),
-                spot=read_spot(spot=spot, max_price=max_price, checkpoint=checkpoint, or_on_demand=or_on_demand),
-            ),
-            Path.cwd(),
-            os.environ,
-        )
+        what = read_program(program or [], options.get("module"), is_command=is_command)
+        asked = read_options(options, what, this_terminal() if interactive else None)
+        job = plan_job(asked.order, Path.cwd(), os.environ)
         job_name = job.name
-        settings = replace(settings_for(on, access), **where)
+        settings = asked.dress(settings_for(asked.on, asked.access))
         job = resolve_options(job, settings)
         _announce(job, screen)
         if detach:
@@ -308,6 +171,9 @@ def run(
     gc.freeze()
     tell(outcome, outlet, quiet=quiet, as_json=as_json)
     raise typer.Exit(outcome.exit_code)
+
+
+spell_out(run)
 
 
 def read_program(words: list[str], module: str | None, *, is_command: bool) -> Program:

@@ -10,7 +10,7 @@ from skylift.cli.main import perform
 from skylift.cloud.state.home import default_home
 from skylift.place.settings import settings_for
 from skylift.runner.errors import NoCredentials, UsageError
-from skylift.runner.launch.image import PUBLISHED
+from skylift.runner.job.image_choice import PUBLISHED
 
 
 @pytest.fixture(autouse=True)

@@ -39,15 +39,15 @@ def test_project(options: list[Any], tmp_path: Path) -> None:
     project(tmp_path, '[tool.skylift]\non = "aws"\nmax-time = "6h"\nin = ["a", "b"]\nout = "c"\nquiet = true\n')
     inner = tmp_path / "inner"
     inner.mkdir()
-    wanted = {"on": "aws", "max_time": "6h", "inputs": ["a", "b"], "outputs": ["c"], "quiet": True}
+    wanted = {"on": "aws", "max_time": "6h", "in_": ["a", "b"], "out": ["c"], "quiet": True}
     assert values(options, None, inner) == wanted
 
 
 def test_header_comes_before_the_project(options: list[Any], tmp_path: Path) -> None:
     project(tmp_path, '[tool.skylift]\ntype = "t3.micro"\non = "aws"\n')
     (tmp_path / "job.py").write_text('# /// script\n# [tool.skylift]\n# type = "c7g.large"\n# ///\n')
-    assert values(options, "job.py", tmp_path) == {"instance_type": "c7g.large", "on": "aws"}
-    assert values(options, None, tmp_path) == {"instance_type": "t3.micro", "on": "aws"}
+    assert values(options, "job.py", tmp_path) == {"type": "c7g.large", "on": "aws"}
+    assert values(options, None, tmp_path) == {"type": "t3.micro", "on": "aws"}
 
 
 def test_nothing_is_said(options: list[Any], tmp_path: Path) -> None:
@@ -93,5 +93,5 @@ def test_needs_that_are_said_nearer_count_before_a_type(options: list[Any], tmp_
     project(tmp_path, '[tool.skylift]\ntype = "t3.micro"\n')
     (tmp_path / "job.py").write_text('# /// script\n# [tool.skylift]\n# cpu = 4\n# memory = "16GiB"\n# ///\n')
     assert values(options, "job.py", tmp_path) == {"cpu": "4", "memory": "16GiB"}
-    assert yields(options, ["-q", "--memory=16GiB"]) == {"instance_type"}
+    assert yields(options, ["-q", "--memory=16GiB"]) == {"type"}
     assert yields(options, ["--out", "cpu"]) == set()

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from skylift.runner.errors import Unreachable, UsageError
 from skylift.runner.job.cache import NOWHERE, Cache
+from skylift.runner.job.image_choice import DEFAULT, PUBLISHED
 from skylift.runner.job.settings import Settings
-from skylift.runner.launch.image import DEFAULT, PUBLISHED
 from skylift.runner.remote.api import default_region
 
 _CHECK_IP = "https://checkip.amazonaws.com/"

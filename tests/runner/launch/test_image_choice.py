@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from skylift.runner.errors import LaunchFailed, UsageError
+from skylift.runner.job.image_choice import PUBLISHED, read_image
 from skylift.runner.job.settings import NewestImage, OneImage, PublishedImage
-from skylift.runner.launch.image import PUBLISHED, find_images, pick_image, read_image
+from skylift.runner.launch.image import find_images, pick_image
 from skylift.runner.remote.api import Api
 
 

@@ -12,8 +12,8 @@ from runner_bench import Machine
 from whole_run import host
 
 from skylift.cli.main import perform
+from skylift.runner.job.image_choice import PUBLISHED
 from skylift.runner.job.settings import Settings
-from skylift.runner.launch.image import PUBLISHED
 from skylift.runner.launch.network import find_network
 from skylift.runner.remote.api import Api
 

@@ -1,0 +1,52 @@
+"""The options of `skylift run` as typer has them, made of the table that the Python API has them of, too."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import typer
+
+from skylift.cli import complete
+from skylift.runner.job.run_options import OPTIONS, is_flag, is_list, is_number
+from skylift.runner.spelling import command_line, spell
+
+NAMES = [name for name, option in OPTIONS.items() if option.words]
+"""Those that the command line has words for."""
+
+
+def typer_option(name: str, *default: Any) -> Any:
+    """For an annotation; with a default, for the place of one."""
+    option = OPTIONS[name]
+    repeated = " Repeatable." if is_list(name) else ""
+    return typer.Option(
+        *default,
+        *option.words,
+        metavar=option.metavar,
+        help=spell(option.help, command_line, {}) + repeated,
+        envvar=option.environ,
+        show_envvar=False,
+        autocompletion=getattr(complete, option.complete) if option.complete else None,
+    )
+
+
+def words_with_values() -> set[str]:
+    """Options' words that are followed by a value."""
+    return {word for name in NAMES if not is_flag(name) for word in OPTIONS[name].words}
+
+
+def spell_out(command: Any) -> None:
+    """Have typer see each option in the place of the command's `**options`."""
+    signature = inspect.signature(command, eval_str=True)
+    own = [each for each in signature.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
+    own += [_parameter(name) for name in NAMES]
+    command.__signature__ = signature.replace(parameters=own)
+
+
+def _parameter(name: str) -> inspect.Parameter:
+    kind: Any = bool if is_flag(name) else list[str] if is_list(name) else float if is_number(name) else str
+    default = False if is_flag(name) else OPTIONS[name].default
+    shown = typer_option(name, default)
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=shown, annotation=kind if default is not None else kind | None
+    )

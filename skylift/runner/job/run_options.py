@@ -1,0 +1,188 @@
+"""The options of a run, each written once: its name in Python, what it may be, its words on the command line, its help.
+
+`skylift run` is made of them (cli/options.py), and so are `skylift.run` and `skylift.submit` (python/keywords.py).
+What they come to stands in plan/read_options.py. None is as if an option had not been given.
+"""
+
+# Without `annotations` of the future: what stands here is looked at, and need not be evaluated first.
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, NamedTuple, TypedDict, get_args, get_origin
+
+Duration = str | int | float
+"""`"1h30m"`, or seconds."""
+Texts = str | Sequence[str]
+"""One, or several."""
+Path = str | os.PathLike[str]
+Paths = Path | Sequence[Path]
+
+WHAT, FILES, SERVER = "What runs", "Inputs and outputs", "Server"
+LIMITS, SPOT, NETWORK = "Limits", "Spot", "Network"
+HEADINGS = (WHAT, FILES, SERVER, LIMITS, SPOT, NETWORK)
+
+
+class Option(NamedTuple):
+    """`heading` is what it stands under in the help, `words` are those of the command line, none where it has another
+    way to say it. `help` has other options' names in braces, as spelling.py reads them. `default` is text, as on the
+    command line. `complete` is who knows the words that may be meant (cli/complete.py), `environ` the variable that
+    counts where nothing is said.
+    """
+
+    heading: str
+    help: str
+    words: tuple[str, ...] = ()
+    metavar: str | None = None
+    default: str | None = None
+    complete: str = ""
+    environ: str | None = None
+
+
+class RunOptions(TypedDict, total=False):
+    """What `skylift.run` and `skylift.submit` take, by keyword: the options of `skylift run`."""
+
+    module: Annotated[str | None, Option(WHAT, "Run a module, like python -m.", ("--module", "-m"), "MODULE")]
+    command: Annotated[Sequence[str] | None, Option(WHAT, 'Run a command: a list of words, like ["make", "report"].')]
+    args: Annotated[
+        Sequence[Path] | None,
+        Option(WHAT, "The program's own arguments; they may also follow the script."),
+    ]
+    python: Annotated[
+        str | None, Option(WHAT, "The Python that is wanted, like 3.12.", ("--python",), metavar="VERSION")
+    ]
+    env: Annotated[
+        Mapping[str, str] | Texts | None,
+        Option(WHAT, "An environment variable.", ("--env", "-e"), metavar="NAME[=VALUE]"),
+    ]
+    interactive: Annotated[
+        bool | None,
+        Option(WHAT, "The program has a terminal, and your keys are its own.", ("--interactive", "-it")),
+    ]
+    name: Annotated[str | None, Option(WHAT, "The job's name, instead of one made up.", ("--name",), "NAME")]
+    trust_project: Annotated[
+        bool | None,
+        Option(WHAT, "Agree to all that [tool.skylift] asks for, for this run.", ("--trust-project",)),
+    ]
+
+    in_: Annotated[
+        Paths | None,
+        Option(FILES, "A file, folder, glob or s3:// place to take along.", ("--in", "-i"), metavar="PATH"),
+    ]
+    out: Annotated[Paths | None, Option(FILES, "A file, folder or glob to bring home.", ("--out", "-o"), "GLOB")]
+    sync_every: Annotated[
+        Duration | None,
+        Option(FILES, "Send results to S3 this often while it runs.", ("--sync-every",), metavar="DURATION"),
+    ]
+
+    type: Annotated[
+        str | None,
+        Option(
+            SERVER,
+            "The instance type; t3.small if nothing is said.",
+            ("--type", "-t"),
+            metavar="TYPE",
+            complete="instance_type",
+        ),
+    ]
+    cpu: Annotated[int | str | None, Option(SERVER, "At least so many vCPUs.", ("--cpu",), "N")]
+    memory: Annotated[str | None, Option(SERVER, "At least so much, like 16GiB.", ("--memory",), "SIZE")]
+    arch: Annotated[
+        str | None, Option(SERVER, "x86_64 or arm64.", ("--arch",), metavar="ARCH", complete="architecture")
+    ]
+    gpu: Annotated[
+        int | str | None, Option(SERVER, "A number of GPUs, a name, or both: T4:2.", ("--gpu",), metavar="GPU")
+    ]
+    image: Annotated[
+        str | None,
+        Option(
+            SERVER,
+            "debian-13, an ami- id, or a parameter; see README.",
+            ("--image",),
+            metavar="IMAGE",
+            complete="image",
+        ),
+    ]
+    keep: Annotated[
+        Duration | None, Option(SERVER, "Keep the server this long, for the next run.", ("--keep",), "DURATION")
+    ]
+    fresh: Annotated[
+        bool | None, Option(SERVER, "Start a new server, even where one is kept that would do.", ("--fresh",))
+    ]
+    on: Annotated[
+        str | None,
+        Option(
+            SERVER,
+            "local (this machine, the default) or aws.",
+            ("--on",),
+            metavar="PLACE",
+            complete="place",
+            environ="SKYLIFT_ON",
+        ),
+    ]
+
+    max_time: Annotated[
+        Duration | None,
+        Option(LIMITS, "The program is ended after this long.", ("--max-time",), metavar="DURATION", default="1h"),
+    ]
+    max_cost: Annotated[
+        float | None,
+        Option(LIMITS, "Likewise, when the server would have cost this much.", ("--max-cost",), metavar="USD"),
+    ]
+    idle: Annotated[
+        Duration | None,
+        Option(LIMITS, "Likewise, after this long without output and without work.", ("--idle",), metavar="DURATION"),
+    ]
+
+    spot: Annotated[
+        bool | None,
+        Option(SPOT, "A server for less, which may be taken away; another one goes on then.", ("--spot",)),
+    ]
+    max_price: Annotated[
+        float | None,
+        Option(SPOT, "With {spot}: the most that an hour of a server may cost.", ("--max-price",), metavar="USD"),
+    ]
+    checkpoint: Annotated[
+        Path | None,
+        Option(SPOT, "With {spot}: the file or folder that the program goes on from.", ("--checkpoint",), "PATH"),
+    ]
+    or_on_demand: Annotated[
+        bool | None,
+        Option(SPOT, "With {spot}: at the full price where no other server can be had.", ("--or-on-demand",)),
+    ]
+
+    private: Annotated[bool | None, Option(NETWORK, "No public address; output comes through S3.", ("--private",))]
+    ssh_from: Annotated[
+        str | None,
+        Option(
+            NETWORK,
+            "Who may open SSH, if not this machine.",
+            ("--ssh-from",),
+            metavar="ADDRESS",
+            environ="SKYLIFT_SSH_FROM",
+        ),
+    ]
+    subnet: Annotated[
+        str | None, Option(NETWORK, "A subnet of yours, instead of skylift's network.", ("--subnet",), metavar="ID")
+    ]
+    security_group: Annotated[
+        Texts | None, Option(NETWORK, "A group of yours, with {subnet}.", ("--security-group",), metavar="ID")
+    ]
+
+
+OPTIONS: dict[str, Option] = {name: each.__metadata__[0] for name, each in RunOptions.__annotations__.items()}
+TYPES: dict[str, tuple[Any, ...]] = {
+    name: get_args(each.__origin__) for name, each in RunOptions.__annotations__.items()
+}
+"""What each may be: one of these. The last is None's."""
+
+
+def is_list(name: str) -> bool:
+    return any(get_origin(kind) is Sequence for kind in TYPES[name])
+
+
+def is_flag(name: str) -> bool:
+    return bool in TYPES[name]
+
+
+def is_number(name: str) -> bool:
+    return TYPES[name][0] is float
