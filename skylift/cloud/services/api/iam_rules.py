@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, NotRequired, TypedDict, TypeVar
 from urllib.parse import quote
 
 from skylift.cloud.domain.error import ServiceError
@@ -20,6 +20,21 @@ if TYPE_CHECKING:
     from aws_shapes import iam
 
 T = TypeVar("T")
+
+
+class More(TypedDict):
+    """What an answer in pages has that tells whether there is another page."""
+
+    IsTruncated: bool
+    Marker: NotRequired[str]
+
+
+class Extras(TypedDict):
+    """What the description of a user or role has beyond its summary."""
+
+    PermissionsBoundary: NotRequired[iam.AttachedPermissionsBoundary]
+    Tags: NotRequired[list[iam.Tag]]
+
 
 MAX_TAGS = 50
 PAGE = 100
@@ -187,9 +202,8 @@ def entity_context(params: Params, entity: User | Role | None) -> dict[str, str 
     return context
 
 
-def tags_and_boundary(entity: User | Role) -> dict[str, Any]:
-    """What the description of a user or role has beyond its summary."""
-    shown: dict[str, Any] = {}
+def tags_and_boundary(entity: User | Role) -> Extras:
+    shown: Extras = {}
     if entity.permissions_boundary:
         shown["PermissionsBoundary"] = {
             "PermissionsBoundaryType": "Policy",
@@ -210,9 +224,7 @@ def new_id(prefix: str) -> str:
     return prefix + "".join(secrets.choice(_ID_ALPHABET) for _ in range(17))
 
 
-def page(
-    params: Params, fetch: Callable[[str, int], list[T]], name: Callable[[T], str]
-) -> tuple[list[T], dict[str, Any]]:
+def page(params: Params, fetch: Callable[[str, int], list[T]], name: Callable[[T], str]) -> tuple[list[T], More]:
     """The items of one page, and the members that say whether there is another.
 
     `fetch(after, limit)` returns items in the order of their names, from the first greater than `after`. A marker
@@ -226,7 +238,7 @@ def page(
     return found[:size], {"IsTruncated": True, "Marker": write_token(name(found[size - 1]))}
 
 
-def page_of(params: Params, items: Sequence[T], name: Callable[[T], str]) -> tuple[list[T], dict[str, Any]]:
+def page_of(params: Params, items: Sequence[T], name: Callable[[T], str]) -> tuple[list[T], More]:
     """As `page`, of items that are in memory."""
     ordered = sorted(items, key=name)
     return page(params, lambda after, limit: [item for item in ordered if name(item) > after][:limit], name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.identity import Caller, Role
 from skylift.cloud.services.api.iam_rules import checked_name, checked_text, invalid_input, new_id, over_quota
@@ -13,6 +13,9 @@ from skylift.cloud.services.api.named_principal import begins
 from skylift.cloud.services.api.operation import Check
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.identity import count, name_taken
+
+if TYPE_CHECKING:
+    from aws_shapes import iam
 
 LONGEST_NAME = 64
 
@@ -50,14 +53,13 @@ SERVICES = {
 }
 
 
-def check_create(_tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+def check_create(_tx: Tx, caller: Caller, params: iam.CreateServiceLinkedRoleRequest) -> Iterator[Check]:
     service = params["AWSServiceName"]
     arn = role_arn(caller, _name(params) if service in SERVICES else "*", f"{SERVICE_PATH}{service}/")
     yield Check("iam:CreateServiceLinkedRole", arn, {"iam:AWSServiceName": service})
 
 
-def make(tx: Tx, caller: Caller, params: Any) -> Role:
-    """By CreateServiceLinkedRole's parameters: `AWSServiceName`, `CustomSuffix`, `Description`."""
+def make(tx: Tx, caller: Caller, params: iam.CreateServiceLinkedRoleRequest) -> Role:
     service = params["AWSServiceName"]
     if service not in SERVICES:
         raise invalid_input(
@@ -92,7 +94,7 @@ def make(tx: Tx, caller: Caller, params: Any) -> Role:
     return role
 
 
-def _name(params: Any) -> str:
+def _name(params: iam.CreateServiceLinkedRoleRequest) -> str:
     """With the suffix, as AWS joins them: `AWSServiceRoleForAutoScaling_SUFFIX`."""
     name, suffix = SERVICES[params["AWSServiceName"]].name, params.get("CustomSuffix")
     return f"{name}_{suffix}" if suffix else name

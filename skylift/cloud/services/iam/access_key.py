@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.identity import AccessKey, Caller, User
 from skylift.cloud.services.api.iam_rules import invalid_input, invalid_value, no_such, over_quota, page_of
-from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.api.operation import Check, Nothing
 from skylift.cloud.services.iam import user as users
 from skylift.cloud.services.iam.identity import make_user_key
 from skylift.cloud.services.iam.operation import PAGES, reads
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 MAX_KEYS = 2
 
 
-def create(tx: Tx, caller: Caller, params: iam.CreateAccessKeyRequest) -> dict[str, Any]:
+def create(tx: Tx, caller: Caller, params: iam.CreateAccessKeyRequest) -> iam.CreateAccessKeyResponse:
     """The only answer that ever tells the secret."""
     user = _user(tx, caller, params)
     if len(tx.find(AccessKey, user=user.name)) >= MAX_KEYS:
@@ -33,16 +33,18 @@ def create(tx: Tx, caller: Caller, params: iam.CreateAccessKeyRequest) -> dict[s
     return {"AccessKey": {**_described(key), "UserName": user.name, "SecretAccessKey": key.secret}}
 
 
-def list_all(tx: Tx, caller: Caller, params: iam.ListAccessKeysRequest) -> dict[str, Any]:
+def list_all(tx: Tx, caller: Caller, params: iam.ListAccessKeysRequest) -> iam.ListAccessKeysResponse:
     """Without a name: the caller's own, also those of the account's root."""
     own_of_root = "UserName" not in params and caller.kind == "root"
     owner = None if own_of_root else users.existing(tx, users.meant(caller, params)).name
     keys, more = page_of(params, tx.find(AccessKey, user=owner), lambda key: key.id)
-    named = {} if owner is None else {"UserName": owner}
-    return {"AccessKeyMetadata": [{**named, **_described(key)} for key in keys], **more}
+    shown = [_described(key) for key in keys]
+    if owner is not None:
+        shown = [{"UserName": owner, **one} for one in shown]
+    return {"AccessKeyMetadata": shown, **more}
 
 
-def update(tx: Tx, caller: Caller, params: iam.UpdateAccessKeyRequest) -> dict[str, Any]:
+def update(tx: Tx, caller: Caller, params: iam.UpdateAccessKeyRequest) -> Nothing:
     status = params["Status"]
     if status not in ("Active", "Inactive"):
         raise invalid_value(status, "status", "satisfy enum value set: [Active, Inactive]")
@@ -50,19 +52,20 @@ def update(tx: Tx, caller: Caller, params: iam.UpdateAccessKeyRequest) -> dict[s
     return {}
 
 
-def delete(tx: Tx, caller: Caller, params: iam.DeleteAccessKeyRequest) -> dict[str, Any]:
+def delete(tx: Tx, caller: Caller, params: iam.DeleteAccessKeyRequest) -> Nothing:
     tx.remove(_existing(tx, caller, params))
     return {}
 
 
-def last_used(tx: Tx, _caller: Caller, params: iam.GetAccessKeyLastUsedRequest) -> dict[str, Any]:
+def last_used(tx: Tx, _caller: Caller, params: iam.GetAccessKeyLastUsedRequest) -> iam.GetAccessKeyLastUsedResponse:
     """To the minute; a key that was never used has `N/A` for service and region."""
     key = tx.get(AccessKey, id=params["AccessKeyId"])
     if key is None or key.user is None:
         raise no_such(f"Access Key with id {params['AccessKeyId']}")
-    if key.used is None:
-        return {"UserName": key.user, "AccessKeyLastUsed": {"ServiceName": "N/A", "Region": "N/A"}}
-    used = {"LastUsedDate": key.used, "ServiceName": key.used_service, "Region": key.used_region}
+    used: iam.AccessKeyLastUsed = {"ServiceName": "N/A", "Region": "N/A"}
+    if key.used is not None:
+        service, region = key.used_service or "N/A", key.used_region or "N/A"
+        used = {"LastUsedDate": key.used, "ServiceName": service, "Region": region}
     return {"UserName": key.user, "AccessKeyLastUsed": used}
 
 
@@ -92,7 +95,7 @@ def _existing(tx: Tx, caller: Caller, params: iam.DeleteAccessKeyRequest | iam.U
     return key
 
 
-def _described(key: AccessKey) -> dict[str, Any]:
+def _described(key: AccessKey) -> iam.AccessKeyMetadata:
     return {
         "AccessKeyId": key.id,
         "Status": "Active" if key.active else "Inactive",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 from skylift.cloud.domain.identity import (
     AccessKey,
@@ -17,6 +17,7 @@ from skylift.cloud.domain.identity import (
 from skylift.cloud.services.api import trust
 from skylift.cloud.services.api.aws_policy import AWS_POLICIES
 from skylift.cloud.services.api.iam_rules import encoded, invalid_value, page_of, tag_list
+from skylift.cloud.services.api.operation import Params
 from skylift.cloud.services.api.service_role import MAX_ROLES
 from skylift.cloud.services.iam import access_key, entity_policy, group, policy, role, user
 from skylift.cloud.services.iam import instance_profile as profiles
@@ -32,7 +33,7 @@ KINDS = ("User", "Role", "Group", "LocalManagedPolicy", "AWSManagedPolicy")
 Entity = User | Role | Group
 
 
-def summary(tx: Tx, _caller: Caller, _params: Any) -> dict[str, Any]:
+def summary(tx: Tx, _caller: Caller, _params: Params) -> iam.GetAccountSummaryResponse:
     """Counts of what there is, and quotas. This account has no certificates and no providers."""
     devices = tx.find(MfaDevice)
     return {
@@ -72,7 +73,9 @@ def summary(tx: Tx, _caller: Caller, _params: Any) -> dict[str, Any]:
     }
 
 
-def authorization_details(tx: Tx, _caller: Caller, params: iam.GetAccountAuthorizationDetailsRequest) -> dict[str, Any]:
+def authorization_details(
+    tx: Tx, _caller: Caller, params: iam.GetAccountAuthorizationDetailsRequest
+) -> iam.GetAccountAuthorizationDetailsResponse:
     """Users, groups, roles and policies with all that says what they may do; `Filter` picks kinds of them."""
     wanted = params.get("Filter") or list(KINDS)
     for number, kind in enumerate(wanted, start=1):
@@ -96,12 +99,16 @@ def authorization_details(tx: Tx, _caller: Caller, params: iam.GetAccountAuthori
     }
 
 
-def _user(tx: Tx, item: User) -> dict[str, Any]:
-    answer = {**user.described(item), "UserPolicyList": _inline(item), "GroupList": list(item.groups)}
-    return {**answer, "AttachedManagedPolicies": _attached(tx, item)}
+def _user(tx: Tx, item: User) -> iam.UserDetail:
+    return {
+        **cast("iam.UserDetail", user.described(item)),
+        "UserPolicyList": _inline(item),
+        "GroupList": list(item.groups),
+        "AttachedManagedPolicies": _attached(tx, item),
+    }
 
 
-def _group(tx: Tx, item: Group) -> dict[str, Any]:
+def _group(tx: Tx, item: Group) -> iam.GroupDetail:
     return {
         **group.described(item),
         "GroupPolicyList": _inline(item),
@@ -109,8 +116,8 @@ def _group(tx: Tx, item: Group) -> dict[str, Any]:
     }
 
 
-def _role(tx: Tx, item: Role) -> dict[str, Any]:
-    answer = {
+def _role(tx: Tx, item: Role) -> iam.RoleDetail:
+    answer: iam.RoleDetail = {
         "Path": item.path,
         "RoleName": item.name,
         "RoleId": item.id,
@@ -128,20 +135,23 @@ def _role(tx: Tx, item: Role) -> dict[str, Any]:
     return answer
 
 
-def _policy(item: ManagedPolicy, attached: dict[str, int], bounding: dict[str, int]) -> dict[str, Any]:
-    versions = [
+def _policy(item: ManagedPolicy, attached: dict[str, int], bounding: dict[str, int]) -> iam.ManagedPolicyDetail:
+    versions: list[iam.PolicyVersion] = [
         {"Document": encoded(item.versions[number].document), **policy.version_summary(item, number)}
         for number in sorted(item.versions, key=lambda number: -int(number[1:]))
     ]
-    answer = {**policy.summary(item, attached, bounding), "PolicyVersionList": versions}
-    return {**answer, "Description": item.description} if item.description else answer
+    shown = cast("iam.ManagedPolicyDetail", policy.summary(item, attached, bounding))
+    shown["PolicyVersionList"] = versions
+    if item.description:
+        shown["Description"] = item.description
+    return shown
 
 
-def _inline(item: Entity) -> list[dict[str, str]]:
+def _inline(item: Entity) -> list[iam.PolicyDetail]:
     return [{"PolicyName": name, "PolicyDocument": encoded(text)} for name, text in sorted(item.inline.items())]
 
 
-def _attached(tx: Tx, item: Entity) -> list[dict[str, str]]:
+def _attached(tx: Tx, item: Entity) -> list[iam.AttachedPolicy]:
     found = [policy.find(tx, arn) for arn in item.attached]
     return [entity_policy.attached_summary(one) for one in found if one is not None]
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api.iam_rules import exists, invalid_value, no_such, page_of
+from skylift.cloud.services.api.operation import Nothing
 from skylift.cloud.services.iam.operation import PAGES, on_account, reads, writes
 from skylift.cloud.store.account import account_of, keep
 from skylift.cloud.store.database import Tx
@@ -23,7 +24,7 @@ _ALIAS = re.compile(_PATTERN, re.ASCII)
 _NUMBER = re.compile(r"\d{12}", re.ASCII)
 
 
-def create(tx: Tx, caller: Caller, params: iam.CreateAccountAliasRequest) -> dict[str, Any]:
+def create(tx: Tx, caller: Caller, params: iam.CreateAccountAliasRequest) -> Nothing:
     """Another alias takes the place of the one there was, as on AWS; the same one again is refused."""
     alias, account = _checked(params), account_of(tx, caller.account)
     if alias == account.alias:
@@ -32,7 +33,7 @@ def create(tx: Tx, caller: Caller, params: iam.CreateAccountAliasRequest) -> dic
     return {}
 
 
-def delete(tx: Tx, caller: Caller, params: iam.DeleteAccountAliasRequest) -> dict[str, Any]:
+def delete(tx: Tx, caller: Caller, params: iam.DeleteAccountAliasRequest) -> Nothing:
     alias, account = _checked(params), account_of(tx, caller.account)
     if alias != account.alias:
         raise no_such(f"account alias {alias}")
@@ -40,7 +41,7 @@ def delete(tx: Tx, caller: Caller, params: iam.DeleteAccountAliasRequest) -> dic
     return {}
 
 
-def list_all(tx: Tx, caller: Caller, params: iam.ListAccountAliasesRequest) -> dict[str, Any]:
+def list_all(tx: Tx, caller: Caller, params: iam.ListAccountAliasesRequest) -> iam.ListAccountAliasesResponse:
     alias = account_of(tx, caller.account).alias
     aliases, more = page_of(params, [alias] if alias else [], str)
     return {"AccountAliases": aliases, **more}

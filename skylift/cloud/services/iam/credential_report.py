@@ -8,14 +8,18 @@ from __future__ import annotations
 import csv
 import io
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.account import CredentialReport, PasswordPolicy
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import AccessKey, Caller, LoginProfile, MfaDevice, User
+from skylift.cloud.services.api.operation import Params
 from skylift.cloud.services.iam.operation import on_account, reads, writes
 from skylift.cloud.store.account import account_of
 from skylift.cloud.store.database import Tx
+
+if TYPE_CHECKING:
+    from aws_shapes import iam
 
 VALID = timedelta(hours=4)
 """How long a report counts; until then asking for another one changes nothing."""
@@ -44,7 +48,7 @@ COLUMNS = (
 )
 
 
-def generate(tx: Tx, caller: Caller, _params: Any) -> dict[str, Any]:
+def generate(tx: Tx, caller: Caller, _params: Params) -> iam.GenerateCredentialReportResponse:
     """Made at once, so that there is no state in between."""
     known = tx.get(CredentialReport, account=caller.account)
     if known is None or _is_old(known, tx):
@@ -54,7 +58,7 @@ def generate(tx: Tx, caller: Caller, _params: Any) -> dict[str, Any]:
     return {"State": "COMPLETE"}
 
 
-def get(tx: Tx, caller: Caller, _params: Any) -> dict[str, Any]:
+def get(tx: Tx, caller: Caller, _params: Params) -> iam.GetCredentialReportResponse:
     report = tx.get(CredentialReport, account=caller.account)
     if report is None:
         raise ServiceError("ReportNotPresent", "No report exists. Generate one first.", status=410)

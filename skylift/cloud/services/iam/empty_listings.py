@@ -5,10 +5,11 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/id_users_remove.html
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.identity import Caller
-from skylift.cloud.services.api.iam_rules import page_of
+from skylift.cloud.services.api.iam_rules import More, page_of
+from skylift.cloud.services.api.operation import Params
 from skylift.cloud.services.iam import user as users
 from skylift.cloud.services.iam.operation import PAGES, on_account, reads
 from skylift.cloud.services.iam.user import ON_USER
@@ -18,37 +19,45 @@ if TYPE_CHECKING:
     from aws_shapes import iam
 
 
-def ssh_public_keys(tx: Tx, caller: Caller, params: iam.ListSSHPublicKeysRequest) -> dict[str, Any]:
+def ssh_public_keys(tx: Tx, caller: Caller, params: iam.ListSSHPublicKeysRequest) -> iam.ListSSHPublicKeysResponse:
     users.existing(tx, users.meant(caller, params))
-    return _none(params, "SSHPublicKeys")
+    return {"SSHPublicKeys": [], **_none(params)}
 
 
-def signing_certificates(tx: Tx, caller: Caller, params: iam.ListSigningCertificatesRequest) -> dict[str, Any]:
+def signing_certificates(
+    tx: Tx, caller: Caller, params: iam.ListSigningCertificatesRequest
+) -> iam.ListSigningCertificatesResponse:
     users.existing(tx, users.meant(caller, params))
-    return _none(params, "Certificates")
+    return {"Certificates": [], **_none(params)}
 
 
-def service_credentials(tx: Tx, caller: Caller, params: iam.ListServiceSpecificCredentialsRequest) -> dict[str, Any]:
+def service_credentials(
+    tx: Tx, caller: Caller, params: iam.ListServiceSpecificCredentialsRequest
+) -> iam.ListServiceSpecificCredentialsResponse:
     users.existing(tx, users.meant(caller, params))
-    return _none(params, "ServiceSpecificCredentials")
+    return {"ServiceSpecificCredentials": [], **_none(params)}
 
 
-def server_certificates(_tx: Tx, _caller: Caller, params: iam.ListServerCertificatesRequest) -> dict[str, Any]:
-    return _none(params, "ServerCertificateMetadataList")
+def server_certificates(
+    _tx: Tx, _caller: Caller, params: iam.ListServerCertificatesRequest
+) -> iam.ListServerCertificatesResponse:
+    return {"ServerCertificateMetadataList": [], **_none(params)}
 
 
-def openid_connect_providers(_tx: Tx, _caller: Caller, _params: Any) -> dict[str, Any]:
+def openid_connect_providers(
+    _tx: Tx, _caller: Caller, _params: iam.ListOpenIDConnectProvidersRequest
+) -> iam.ListOpenIDConnectProvidersResponse:
     return {"OpenIDConnectProviderList": []}
 
 
-def saml_providers(_tx: Tx, _caller: Caller, _params: Any) -> dict[str, Any]:
+def saml_providers(_tx: Tx, _caller: Caller, _params: iam.ListSAMLProvidersRequest) -> iam.ListSAMLProvidersResponse:
     return {"SAMLProviderList": []}
 
 
-def _none(params: Any, member: str) -> dict[str, Any]:
-    nothing: list[dict[str, Any]] = []
-    found, more = page_of(params, nothing, str)
-    return {member: found, **more}
+def _none(params: Params) -> More:
+    """The end of a list without items; raises for a page that cannot be."""
+    _, more = page_of(params, [], str)
+    return more
 
 
 OPERATIONS = (

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller, Group, ManagedPolicy, Role, User
 from skylift.cloud.services.api.iam_rules import checked_name, checked_prefix, encoded, no_such, over_quota, page_of
+from skylift.cloud.services.api.operation import Answer, Nothing, Params
 from skylift.cloud.services.api.policy_document import document_size, parse_policy
 from skylift.cloud.services.iam import group as groups
 from skylift.cloud.services.iam import role as roles
@@ -25,6 +26,22 @@ MAX_ATTACHED = 10
 Entity = TypeVar("Entity", Role, User, Group)
 Bounded = TypeVar("Bounded", Role, User)
 
+if TYPE_CHECKING:
+    from aws_shapes import iam
+
+    # The shapes of roles, users and groups differ in the member that names the entity, which `kind` gives.
+    PutPolicy = iam.PutRolePolicyRequest | iam.PutUserPolicyRequest | iam.PutGroupPolicyRequest
+    GetPolicy = iam.GetRolePolicyRequest | iam.GetUserPolicyRequest | iam.GetGroupPolicyRequest
+    ListPolicies = iam.ListRolePoliciesRequest | iam.ListUserPoliciesRequest | iam.ListGroupPoliciesRequest
+    DeletePolicy = iam.DeleteRolePolicyRequest | iam.DeleteUserPolicyRequest | iam.DeleteGroupPolicyRequest
+    AttachPolicy = iam.AttachRolePolicyRequest | iam.AttachUserPolicyRequest | iam.AttachGroupPolicyRequest
+    DetachPolicy = iam.DetachRolePolicyRequest | iam.DetachUserPolicyRequest | iam.DetachGroupPolicyRequest
+    ListAttached = (
+        iam.ListAttachedRolePoliciesRequest | iam.ListAttachedUserPoliciesRequest | iam.ListAttachedGroupPoliciesRequest
+    )
+    PutBoundary = iam.PutRolePermissionsBoundaryRequest | iam.PutUserPermissionsBoundaryRequest
+    DeleteBoundary = iam.DeleteRolePermissionsBoundaryRequest | iam.DeleteUserPermissionsBoundaryRequest
+
 
 @dataclass(frozen=True)
 class EntityPolicies(Generic[Entity]):
@@ -35,8 +52,8 @@ class EntityPolicies(Generic[Entity]):
     changeable: Callable[[Tx, str], Entity]
     max_inline_size: int
 
-    def put(self, tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
-        entity = self.changeable(tx, params[f"{self.kind}Name"])
+    def put(self, tx: Tx, _caller: Caller, params: PutPolicy) -> Nothing:
+        entity = self.changeable(tx, self._name(params))
         name, text = checked_name(params, "PolicyName", 128), params["PolicyDocument"]
         parse_policy(text)
         inline = {**entity.inline, name: text}
@@ -49,7 +66,7 @@ class EntityPolicies(Generic[Entity]):
         tx.save(replace(entity, inline=inline))
         return {}
 
-    def get(self, tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    def get(self, tx: Tx, _caller: Caller, params: GetPolicy) -> Answer:
         entity = self._entity(tx, params)
         name = params["PolicyName"]
         if name not in entity.inline:
@@ -60,21 +77,21 @@ class EntityPolicies(Generic[Entity]):
             "PolicyDocument": encoded(entity.inline[name]),
         }
 
-    def list_all(self, tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    def list_all(self, tx: Tx, _caller: Caller, params: ListPolicies) -> iam.ListRolePoliciesResponse:
         entity = self._entity(tx, params)
         names, more = page_of(params, list(entity.inline), str)
         return {"PolicyNames": names, **more}
 
-    def delete(self, tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
-        entity = self.changeable(tx, params[f"{self.kind}Name"])
+    def delete(self, tx: Tx, _caller: Caller, params: DeletePolicy) -> Nothing:
+        entity = self.changeable(tx, self._name(params))
         name = params["PolicyName"]
         if name not in entity.inline:
             raise self._no_such_policy(name)
         tx.save(replace(entity, inline={kept: text for kept, text in entity.inline.items() if kept != name}))
         return {}
 
-    def attach(self, tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
-        entity = self.changeable(tx, params[f"{self.kind}Name"])
+    def attach(self, tx: Tx, _caller: Caller, params: AttachPolicy) -> Nothing:
+        entity = self.changeable(tx, self._name(params))
         policy = attachable(tx, params["PolicyArn"], "Policy")
         if policy.arn in entity.attached:
             return {}
@@ -83,23 +100,27 @@ class EntityPolicies(Generic[Entity]):
         tx.save(replace(entity, attached=_with(entity.attached, policy.arn)))
         return {}
 
-    def detach(self, tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
-        entity = self.changeable(tx, params[f"{self.kind}Name"])
+    def detach(self, tx: Tx, _caller: Caller, params: DetachPolicy) -> Nothing:
+        entity = self.changeable(tx, self._name(params))
         arn = checked_arn(params["PolicyArn"])
         if arn not in entity.attached:
             raise ServiceError("NoSuchEntity", f"Policy {arn} was not found.", status=404)
         tx.save(replace(entity, attached=tuple(kept for kept in entity.attached if kept != arn)))
         return {}
 
-    def list_attached(self, tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+    def list_attached(self, tx: Tx, _caller: Caller, params: ListAttached) -> iam.ListAttachedRolePoliciesResponse:
         entity = self._entity(tx, params)
         prefix = checked_prefix(params)
         found = _attached(tx, entity.attached, prefix)
         policies, more = page_of(params, found, _name_and_arn)
         return {"AttachedPolicies": [attached_summary(policy) for policy in policies], **more}
 
-    def _entity(self, tx: Tx, params: Any) -> Entity:
-        return self.existing(tx, params[f"{self.kind}Name"])
+    def _entity(self, tx: Tx, params: Params) -> Entity:
+        return self.existing(tx, self._name(params))
+
+    def _name(self, params: Params) -> str:
+        name: str = params[f"{self.kind}Name"]
+        return name
 
     def _no_such_policy(self, name: str) -> ServiceError:
         return no_such(f"{self.kind.lower()} policy with name {name}")
@@ -112,18 +133,21 @@ class Boundaries(Generic[Bounded]):
     kind: str
     changeable: Callable[[Tx, str], Bounded]
 
-    def put(self, tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
-        entity = self.changeable(tx, params[f"{self.kind}Name"])
+    def put(self, tx: Tx, _caller: Caller, params: PutBoundary) -> Nothing:
+        entity = self._entity(tx, params)
         policy = attachable(tx, params["PermissionsBoundary"], "Policy")
         tx.save(replace(entity, permissions_boundary=policy.arn))
         return {}
 
-    def delete(self, tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
-        entity = self.changeable(tx, params[f"{self.kind}Name"])
+    def delete(self, tx: Tx, _caller: Caller, params: DeleteBoundary) -> Nothing:
+        entity = self._entity(tx, params)
         if entity.permissions_boundary is None:
             raise no_such(f"permissions boundary of the {self.kind.lower()} with name {entity.name}")
         tx.save(replace(entity, permissions_boundary=None))
         return {}
+
+    def _entity(self, tx: Tx, params: Params) -> Bounded:
+        return self.changeable(tx, params[f"{self.kind}Name"])
 
 
 def _with(arns: tuple[str, ...], arn: str) -> tuple[str, ...]:
@@ -134,7 +158,7 @@ def _attached(tx: Tx, arns: tuple[str, ...], prefix: str) -> list[ManagedPolicy]
     return [policy for arn in arns if (policy := find(tx, arn)) and policy.path.startswith(prefix)]
 
 
-def attached_summary(policy: ManagedPolicy) -> dict[str, str]:
+def attached_summary(policy: ManagedPolicy) -> iam.AttachedPolicy:
     return {"PolicyName": policy.name, "PolicyArn": policy.arn}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.identity import Caller, Group
 from skylift.cloud.services.api.iam_rules import (
@@ -19,7 +19,7 @@ from skylift.cloud.services.api.iam_rules import (
     page,
     page_of,
 )
-from skylift.cloud.services.api.operation import Check, Checks
+from skylift.cloud.services.api.operation import Check, Checks, Nothing, Params
 from skylift.cloud.services.iam import user as users
 from skylift.cloud.services.iam.operation import PAGES, OnNoun, reads, writes
 from skylift.cloud.services.iam.user import ON_USER
@@ -33,7 +33,7 @@ MAX_GROUPS = 300
 MAX_GROUPS_OF_USER = 10
 
 
-def create(tx: Tx, caller: Caller, params: iam.CreateGroupRequest) -> dict[str, Any]:
+def create(tx: Tx, caller: Caller, params: iam.CreateGroupRequest) -> iam.CreateGroupResponse:
     name, path = checked_name(params, "GroupName", 128), checked_path(params)
     if name_taken(tx, Group, name):
         raise exists(f"Group with name {name}")
@@ -44,14 +44,14 @@ def create(tx: Tx, caller: Caller, params: iam.CreateGroupRequest) -> dict[str, 
     return {"Group": described(group)}
 
 
-def get(tx: Tx, _caller: Caller, params: iam.GetGroupRequest) -> dict[str, Any]:
+def get(tx: Tx, _caller: Caller, params: iam.GetGroupRequest) -> iam.GetGroupResponse:
     """The group and a page of its users."""
     group = existing(tx, params["GroupName"])
     found, more = page_of(params, members(tx, group.name), lambda user: user.name)
     return {"Group": described(group), "Users": [users.summary(user) for user in found], **more}
 
 
-def list_all(tx: Tx, _caller: Caller, params: iam.ListGroupsRequest) -> dict[str, Any]:
+def list_all(tx: Tx, _caller: Caller, params: iam.ListGroupsRequest) -> iam.ListGroupsResponse:
     prefix = checked_prefix(params)
     found, more = page(
         params, lambda after, limit: under_path(tx, Group, prefix, after, limit), lambda group: group.name
@@ -59,13 +59,13 @@ def list_all(tx: Tx, _caller: Caller, params: iam.ListGroupsRequest) -> dict[str
     return {"Groups": [described(group) for group in found], **more}
 
 
-def list_for_user(tx: Tx, _caller: Caller, params: iam.ListGroupsForUserRequest) -> dict[str, Any]:
+def list_for_user(tx: Tx, _caller: Caller, params: iam.ListGroupsForUserRequest) -> iam.ListGroupsForUserResponse:
     user = users.existing(tx, params["UserName"])
     found, more = page_of(params, [existing(tx, name) for name in user.groups], lambda group: group.name)
     return {"Groups": [described(group) for group in found], **more}
 
 
-def update(tx: Tx, caller: Caller, params: iam.UpdateGroupRequest) -> dict[str, Any]:
+def update(tx: Tx, caller: Caller, params: iam.UpdateGroupRequest) -> Nothing:
     """A new name or path makes a new ARN; users and policies stay with the group."""
     group = existing(tx, params["GroupName"])
     name = checked_name(params, "NewGroupName", 128) if "NewGroupName" in params else group.name
@@ -80,7 +80,7 @@ def update(tx: Tx, caller: Caller, params: iam.UpdateGroupRequest) -> dict[str, 
     return {}
 
 
-def delete(tx: Tx, _caller: Caller, params: iam.DeleteGroupRequest) -> dict[str, Any]:
+def delete(tx: Tx, _caller: Caller, params: iam.DeleteGroupRequest) -> Nothing:
     group = existing(tx, params["GroupName"])
     if members(tx, group.name):
         raise conflict("remove users from group")
@@ -92,7 +92,7 @@ def delete(tx: Tx, _caller: Caller, params: iam.DeleteGroupRequest) -> dict[str,
     return {}
 
 
-def add_user(tx: Tx, _caller: Caller, params: iam.AddUserToGroupRequest) -> dict[str, Any]:
+def add_user(tx: Tx, _caller: Caller, params: iam.AddUserToGroupRequest) -> Nothing:
     """A user who is in the group already stays in it."""
     group, user = existing(tx, params["GroupName"]), users.existing(tx, params["UserName"])
     if group.name in user.groups:
@@ -103,7 +103,7 @@ def add_user(tx: Tx, _caller: Caller, params: iam.AddUserToGroupRequest) -> dict
     return {}
 
 
-def remove_user(tx: Tx, _caller: Caller, params: iam.RemoveUserFromGroupRequest) -> dict[str, Any]:
+def remove_user(tx: Tx, _caller: Caller, params: iam.RemoveUserFromGroupRequest) -> Nothing:
     group, user = existing(tx, params["GroupName"]), users.existing(tx, params["UserName"])
     if group.name not in user.groups:
         raise no_such(f"user with name {user.name} in the group with name {group.name}")
@@ -118,7 +118,7 @@ def existing(tx: Tx, name: str) -> Group:
     return group
 
 
-def described(group: Group) -> dict[str, Any]:
+def described(group: Group) -> iam.Group:
     return {
         "Path": group.path,
         "GroupName": group.name,
@@ -135,7 +135,7 @@ def arn_of(caller: Caller, name: str, path: str = "/") -> str:
 def check(action: str) -> Checks:
     """The caller must be allowed `action` on the group that `GroupName` names."""
 
-    def checks(tx: Tx, caller: Caller, params: Any) -> Iterable[Check]:
+    def checks(tx: Tx, caller: Caller, params: Params) -> Iterable[Check]:
         group = tx.get(Group, name=params["GroupName"])
         context = {"iam:PolicyARN": params["PolicyArn"]} if "PolicyArn" in params else {}
         return [Check(f"iam:{action}", group.arn if group else arn_of(caller, params["GroupName"]), context)]

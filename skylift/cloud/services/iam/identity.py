@@ -9,8 +9,8 @@ from __future__ import annotations
 import hmac
 import secrets
 from dataclasses import replace
-from datetime import timedelta
-from typing import Any
+from datetime import datetime, timedelta
+from typing import NotRequired, TypedDict
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import AccessKey, Caller, InstanceProfile, Role, Session, Signature, User
@@ -28,6 +28,22 @@ NOTED_EVERY = timedelta(minutes=1)
 """How exactly the last use of a key is known: noting each one would make every request a write."""
 
 _KEY_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+
+
+class Circumstances(TypedDict):
+    """What a Caller has from the request, and from the temporary credentials that signed it, whoever it is."""
+
+    account: str
+    region: str
+    source_ip: str
+    request_id: str
+    secure: bool
+    user_agent: str
+    referer: str
+    tls_version: str
+    signature: Signature | None
+    issued: NotRequired[datetime]
+    mfa: NotRequired[datetime | None]
 
 
 def secret_for(tx: Tx, access_key_id: str, session_token: str | None) -> str:
@@ -62,7 +78,7 @@ def authenticate(
     refuses it with MissingAuthenticationToken. Credentials of GetSessionToken are none to IAM without an MFA device's
     code behind them.
     """
-    common: dict[str, Any] = {
+    common: Circumstances = {
         "account": account,
         "region": region,
         "source_ip": source_ip,
@@ -252,19 +268,19 @@ def _credential(tx: Tx, access_key_id: str, session_token: str | None) -> Access
     return session
 
 
-def _root(access_key_id: str, common: dict[str, Any]) -> Caller:
+def _root(access_key_id: str, common: Circumstances) -> Caller:
     account = common["account"]
     arn = f"arn:aws:iam::{account}:root"
     return Caller(kind="root", arn=arn, user_id=account, access_key_id=access_key_id, **common)
 
 
-def _user(access_key_id: str, user: User | None, common: dict[str, Any]) -> Caller:
+def _user(access_key_id: str, user: User | None, common: Circumstances) -> Caller:
     if user is None:
         raise _unknown()
     return Caller(kind="user", arn=user.arn, user_id=user.id, user=user.name, access_key_id=access_key_id, **common)
 
 
-def _federated(tx: Tx, session: Session, service: str, common: dict[str, Any]) -> Caller:
+def _federated(tx: Tx, session: Session, service: str, common: Circumstances) -> Caller:
     """To IAM such credentials are none."""
     federator = tx.get(User, id=session.user_id) if session.user_id is not None else None
     if service == "iam":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.identity import Caller, InstanceProfile, Role
 from skylift.cloud.services.api.iam_rules import (
@@ -23,7 +23,7 @@ from skylift.cloud.services.api.iam_rules import (
     resource_tags,
     tag_list,
 )
-from skylift.cloud.services.api.operation import Check, Checks
+from skylift.cloud.services.api.operation import Check, Checks, Nothing, Params
 from skylift.cloud.services.iam import role as roles
 from skylift.cloud.services.iam.operation import PAGES, OnNoun, checks_to_make, reads, writes
 from skylift.cloud.services.iam.role import ON_ROLE
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 MAX_PROFILES = 1000
 
 
-def create(tx: Tx, caller: Caller, params: iam.CreateInstanceProfileRequest) -> dict[str, Any]:
+def create(tx: Tx, caller: Caller, params: iam.CreateInstanceProfileRequest) -> iam.CreateInstanceProfileResponse:
     name, path = checked_name(params, "InstanceProfileName", 128), checked_path(params)
     if name_taken(tx, InstanceProfile, name):
         raise exists(f"Instance Profile {name}")
@@ -55,11 +55,11 @@ def create(tx: Tx, caller: Caller, params: iam.CreateInstanceProfileRequest) -> 
     return {"InstanceProfile": described(tx, profile)}
 
 
-def get(tx: Tx, _caller: Caller, params: iam.GetInstanceProfileRequest) -> dict[str, Any]:
+def get(tx: Tx, _caller: Caller, params: iam.GetInstanceProfileRequest) -> iam.GetInstanceProfileResponse:
     return {"InstanceProfile": described(tx, existing(tx, params["InstanceProfileName"]))}
 
 
-def list_all(tx: Tx, _caller: Caller, params: iam.ListInstanceProfilesRequest) -> dict[str, Any]:
+def list_all(tx: Tx, _caller: Caller, params: iam.ListInstanceProfilesRequest) -> iam.ListInstanceProfilesResponse:
     prefix = checked_prefix(params)
     profiles, more = page(
         params,
@@ -69,13 +69,15 @@ def list_all(tx: Tx, _caller: Caller, params: iam.ListInstanceProfilesRequest) -
     return {"InstanceProfiles": [summary(tx, profile) for profile in profiles], **more}
 
 
-def list_for_role(tx: Tx, _caller: Caller, params: iam.ListInstanceProfilesForRoleRequest) -> dict[str, Any]:
+def list_for_role(
+    tx: Tx, _caller: Caller, params: iam.ListInstanceProfilesForRoleRequest
+) -> iam.ListInstanceProfilesForRoleResponse:
     role = roles.existing(tx, params["RoleName"])
     profiles, more = page_of(params, tx.find(InstanceProfile, role=role.name), lambda profile: profile.name)
     return {"InstanceProfiles": [summary(tx, profile) for profile in profiles], **more}
 
 
-def delete(tx: Tx, _caller: Caller, params: iam.DeleteInstanceProfileRequest) -> dict[str, Any]:
+def delete(tx: Tx, _caller: Caller, params: iam.DeleteInstanceProfileRequest) -> Nothing:
     profile = existing(tx, params["InstanceProfileName"])
     if profile.role is not None:
         raise conflict("remove roles from instance profile")
@@ -83,7 +85,7 @@ def delete(tx: Tx, _caller: Caller, params: iam.DeleteInstanceProfileRequest) ->
     return {}
 
 
-def add_role(tx: Tx, _caller: Caller, params: iam.AddRoleToInstanceProfileRequest) -> dict[str, Any]:
+def add_role(tx: Tx, _caller: Caller, params: iam.AddRoleToInstanceProfileRequest) -> Nothing:
     profile = existing(tx, params["InstanceProfileName"])
     role = roles.changeable(tx, params["RoleName"])
     if profile.role is not None:
@@ -92,7 +94,7 @@ def add_role(tx: Tx, _caller: Caller, params: iam.AddRoleToInstanceProfileReques
     return {}
 
 
-def remove_role(tx: Tx, _caller: Caller, params: iam.RemoveRoleFromInstanceProfileRequest) -> dict[str, Any]:
+def remove_role(tx: Tx, _caller: Caller, params: iam.RemoveRoleFromInstanceProfileRequest) -> Nothing:
     profile = existing(tx, params["InstanceProfileName"])
     role = roles.existing(tx, params["RoleName"])
     if profile.role != role.name:
@@ -108,7 +110,7 @@ def existing(tx: Tx, name: str) -> InstanceProfile:
     return profile
 
 
-def summary(tx: Tx, profile: InstanceProfile) -> dict[str, Any]:
+def summary(tx: Tx, profile: InstanceProfile) -> iam.InstanceProfile:
     """A profile as lists carry it: without its tags, as on AWS."""
     role = tx.get(Role, name=profile.role) if profile.role else None
     return {
@@ -121,7 +123,7 @@ def summary(tx: Tx, profile: InstanceProfile) -> dict[str, Any]:
     }
 
 
-def described(tx: Tx, profile: InstanceProfile) -> dict[str, Any]:
+def described(tx: Tx, profile: InstanceProfile) -> iam.InstanceProfile:
     answer = summary(tx, profile)
     return {**answer, "Tags": tag_list(profile.tags)} if profile.tags else answer
 
@@ -133,7 +135,7 @@ def arn_of(caller: Caller, name: str, path: str = "/") -> str:
 def check(action: str) -> Checks:
     """The caller must be allowed `action` on the profile that `InstanceProfileName` names."""
 
-    def checks(tx: Tx, caller: Caller, params: Any) -> Iterable[Check]:
+    def checks(tx: Tx, caller: Caller, params: Params) -> Iterable[Check]:
         name = params["InstanceProfileName"]
         profile = tx.get(InstanceProfile, name=name)
         context = {**request_tags(params), **(resource_tags(profile.tags) if profile else {})}

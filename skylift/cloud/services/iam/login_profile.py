@@ -9,19 +9,22 @@ import re
 import secrets
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.account import PasswordPolicy
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller, LoginProfile
 from skylift.cloud.services.api.iam_rules import exists, invalid_value, no_such
-from skylift.cloud.services.iam import user
+from skylift.cloud.services.api.operation import Nothing
 from skylift.cloud.services.iam import user as users
 from skylift.cloud.services.iam.operation import writes
 from skylift.cloud.services.iam.password_policy import refuse_weak, violation
 from skylift.cloud.services.iam.user import ON_USER
 from skylift.cloud.store.account import account_of
 from skylift.cloud.store.database import Tx
+
+if TYPE_CHECKING:
+    from aws_shapes import iam
 
 REMEMBERED = 24
 """As many as a policy can forbid to use again."""
@@ -30,9 +33,9 @@ _TEXT = re.compile(r"[\t\n\r -\xff]{1,128}")
 _COST = 1 << 12
 
 
-def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def create(tx: Tx, caller: Caller, params: iam.CreateLoginProfileRequest) -> iam.CreateLoginProfileResponse:
     user = users.existing(tx, users.meant(caller, params))
-    password = _checked(params, "Password")
+    password = _checked(params["Password"], "password")
     if tx.get(LoginProfile, user=user.name) is not None:
         raise exists(f"Login Profile for user {user.name}")
     refuse_weak(account_of(tx, caller.account).passwords, password, user.name)
@@ -43,34 +46,34 @@ def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     return {"LoginProfile": _view(made)}
 
 
-def get(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def get(tx: Tx, caller: Caller, params: iam.GetLoginProfileRequest) -> iam.GetLoginProfileResponse:
     return {"LoginProfile": _view(_existing(tx, users.meant(caller, params)))}
 
 
-def update(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def update(tx: Tx, caller: Caller, params: iam.UpdateLoginProfileRequest) -> Nothing:
     profile = _existing(tx, params["UserName"])
     if "Password" in params:
-        profile = _with(tx, profile, account_of(tx, caller.account).passwords, _checked(params, "Password"))
+        profile = _with(tx, profile, account_of(tx, caller.account).passwords, _checked(params["Password"], "password"))
     tx.save(replace(profile, reset_required=params.get("PasswordResetRequired", profile.reset_required)))
     return {}
 
 
-def delete(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def delete(tx: Tx, caller: Caller, params: iam.DeleteLoginProfileRequest) -> Nothing:
     tx.remove(_existing(tx, users.meant(caller, params)))
     return {}
 
 
-def change(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def change(tx: Tx, caller: Caller, params: iam.ChangePasswordRequest) -> Nothing:
     """A user's own, by whoever knows the old one."""
     if caller.kind != "user" or caller.user is None:
         raise ServiceError("InvalidUserType", "Only IAM Users can change their own password", status=400)
     profile = _existing(tx, caller.user)
     policy = account_of(tx, caller.account).passwords
-    if not _matches(profile.password, _checked(params, "OldPassword")):
+    if not _matches(profile.password, _checked(params["OldPassword"], "oldPassword")):
         raise ServiceError("AccessDenied", "The old password was incorrect.", status=403)
     if policy is not None and policy.hard_expiry and expires(profile, policy, tx):
         raise ServiceError("AccessDenied", "The password has expired; an administrator has to set another.", status=403)
-    tx.save(replace(_with(tx, profile, policy, _checked(params, "NewPassword")), reset_required=False))
+    tx.save(replace(_with(tx, profile, policy, _checked(params["NewPassword"], "newPassword")), reset_required=False))
     return {}
 
 
@@ -103,12 +106,10 @@ def _derived(password: str, salt: bytes) -> bytes:
     return hashlib.scrypt(password.encode(), salt=salt, n=_COST, r=8, p=1)
 
 
-def _checked(params: Any, member: str) -> str:
-    """The value stays out of the message."""
-    password: str = params[member]
+def _checked(password: str, member: str) -> str:
+    """The value stays out of the message; `member` is the parameter as AWS's messages spell it."""
     if not _TEXT.fullmatch(password):
-        spelled = member[0].lower() + member[1:]
-        raise invalid_value("***", spelled, r"satisfy regular expression pattern: [\u0009\u000A\u000D\u0020-\u00FF]+")
+        raise invalid_value("***", member, r"satisfy regular expression pattern: [\u0009\u000A\u000D\u0020-\u00FF]+")
     return password
 
 
@@ -120,7 +121,7 @@ def _existing(tx: Tx, user: str) -> LoginProfile:
     return profile
 
 
-def _view(profile: LoginProfile) -> dict[str, Any]:
+def _view(profile: LoginProfile) -> iam.LoginProfile:
     return {
         "UserName": profile.user,
         "CreateDate": profile.created,
@@ -133,5 +134,5 @@ OPERATIONS = (
     ON_USER.reads("GetLoginProfile", get),
     ON_USER.writes("UpdateLoginProfile", update, "Password PasswordResetRequired"),
     ON_USER.writes("DeleteLoginProfile", delete),
-    writes("ChangePassword", change, "OldPassword NewPassword", user.check("ChangePassword")),
+    writes("ChangePassword", change, "OldPassword NewPassword", users.check("ChangePassword")),
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller, MfaDevice, User
@@ -26,13 +26,16 @@ from skylift.cloud.services.api.iam_rules import (
     resource_tags,
     tag_list,
 )
-from skylift.cloud.services.api.operation import Check, Checks
+from skylift.cloud.services.api.operation import Check, Checks, Nothing, Params
 from skylift.cloud.services.iam import user as users
 from skylift.cloud.services.iam.one_time_code import new_seed, step_of, step_of_two
 from skylift.cloud.services.iam.operation import PAGES, OnNoun, checks_to_make, on_account, reads, writes
 from skylift.cloud.services.iam.tagging import Tags
 from skylift.cloud.services.iam.user import ON_USER
 from skylift.cloud.store.database import Tx
+
+if TYPE_CHECKING:
+    from aws_shapes import iam, sts
 
 MAX_OF_USER = 8
 LONGEST_NAME = 226
@@ -41,7 +44,7 @@ _CODE = re.compile(r"\d{6}", re.ASCII)
 _STATUSES = ("Assigned", "Unassigned", "Any")
 
 
-def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def create(tx: Tx, caller: Caller, params: iam.CreateVirtualMFADeviceRequest) -> iam.CreateVirtualMFADeviceResponse:
     """The only answer that ever tells the seed."""
     name, path = checked_name(params, "VirtualMFADeviceName", LONGEST_NAME), checked_path(params)
     serial = _arn(caller, name, path)
@@ -52,7 +55,7 @@ def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     return {"VirtualMFADevice": {**_view(tx, made), "Base32StringSeed": made.seed.encode()}}
 
 
-def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def delete(tx: Tx, _caller: Caller, params: iam.DeleteVirtualMFADeviceRequest) -> Nothing:
     device = _existing(tx, params["SerialNumber"])
     if device.user_id is not None:
         raise ServiceError("DeleteConflict", "MFA VirtualDevice in use. Must deactivate first.", status=409)
@@ -60,7 +63,7 @@ def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     return {}
 
 
-def enable(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def enable(tx: Tx, _caller: Caller, params: iam.EnableMFADeviceRequest) -> Nothing:
     user, device = users.existing(tx, params["UserName"]), _existing(tx, params["SerialNumber"])
     if device.user_id is not None:
         raise exists(f"MFA device {device.serial} is in use; it")
@@ -70,38 +73,41 @@ def enable(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     return {}
 
 
-def deactivate(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
-    device = _of_user(tx, users.existing(tx, users.meant(caller, params)), params)
+def deactivate(tx: Tx, caller: Caller, params: iam.DeactivateMFADeviceRequest) -> Nothing:
+    device = _of_user(tx, users.existing(tx, users.meant(caller, params)), params["SerialNumber"])
     tx.save(replace(device, user_id=None, enabled=None))
     return {}
 
 
-def resync(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
-    device = _of_user(tx, users.existing(tx, params["UserName"]), params)
+def resync(tx: Tx, _caller: Caller, params: iam.ResyncMFADeviceRequest) -> Nothing:
+    device = _of_user(tx, users.existing(tx, params["UserName"]), params["SerialNumber"])
     tx.save(replace(device, last_step=_step_of_two(tx, device, params)))
     return {}
 
 
-def get(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def get(tx: Tx, _caller: Caller, params: iam.GetMFADeviceRequest) -> iam.GetMFADeviceResponse:
     device = _existing(tx, params["SerialNumber"])
     user = tx.get(User, id=device.user_id) if device.user_id else None
     if params.get("UserName") and (user is None or user.name != params["UserName"]):
         raise no_such(f"MFA Device with serial number {device.serial}")
-    shown: dict[str, Any] = {"SerialNumber": device.serial}
-    return {**shown, "UserName": user.name, "EnableDate": device.enabled} if user else shown
+    shown: iam.GetMFADeviceResponse = {"SerialNumber": device.serial}
+    if user is not None:
+        shown["UserName"] = user.name
+    if device.enabled is not None:
+        shown["EnableDate"] = device.enabled
+    return shown
 
 
-def list_of_user(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def list_of_user(tx: Tx, caller: Caller, params: iam.ListMFADevicesRequest) -> iam.ListMFADevicesResponse:
     """Without a name: the caller's own; the account's root has none."""
     if caller.kind == "root" and "UserName" not in params:
         return {"MFADevices": [], "IsTruncated": False}
     user = users.existing(tx, users.meant(caller, params))
     found, more = page_of(params, tx.find(MfaDevice, user_id=user.id), lambda one: one.serial)
-    shown = [{"UserName": user.name, "SerialNumber": one.serial, "EnableDate": one.enabled} for one in found]
-    return {"MFADevices": shown, **more}
+    return {"MFADevices": [_of(user, one) for one in found], **more}
 
 
-def list_all(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def list_all(tx: Tx, _caller: Caller, params: iam.ListVirtualMFADevicesRequest) -> iam.ListVirtualMFADevicesResponse:
     status = params.get("AssignmentStatus", "Any")
     if status not in _STATUSES:
         raise invalid_value(status, "assignmentStatus", f"satisfy enum value set: [{', '.join(_STATUSES)}]")
@@ -110,7 +116,7 @@ def list_all(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     return {"VirtualMFADevices": [_view(tx, one) for one in found], **more}
 
 
-def authenticated(tx: Tx, caller: Caller, params: Any) -> bool:
+def authenticated(tx: Tx, caller: Caller, params: sts.AssumeRoleRequest | sts.GetSessionTokenRequest) -> bool:
     """Whether a request to STS comes with a code of the caller's own device; raises where it is a wrong one."""
     serial, given = params.get("SerialNumber"), params.get("TokenCode")
     if serial is None and given is None:
@@ -133,7 +139,7 @@ def authenticated(tx: Tx, caller: Caller, params: Any) -> bool:
 def check(action: str) -> Checks:
     """The caller must be allowed `action` on the device that `SerialNumber` names."""
 
-    def checks(tx: Tx, _caller: Caller, params: Any) -> Iterable[Check]:
+    def checks(tx: Tx, _caller: Caller, params: Params) -> Iterable[Check]:
         device = tx.get(MfaDevice, serial=params["SerialNumber"])
         context = {**request_tags(params), **(resource_tags(device.tags) if device else {})}
         return [Check(f"iam:{action}", params["SerialNumber"], context)]
@@ -141,7 +147,7 @@ def check(action: str) -> Checks:
     return checks
 
 
-def check_create(_tx: Tx, caller: Caller, params: Any) -> Iterable[Check]:
+def check_create(_tx: Tx, caller: Caller, params: iam.CreateVirtualMFADeviceRequest) -> Iterable[Check]:
     arn = _arn(caller, params["VirtualMFADeviceName"], params.get("Path", "/"))
     return checks_to_make("VirtualMFADevice", arn, params, tag="iam:TagMFADevice")
 
@@ -153,35 +159,44 @@ def _existing(tx: Tx, serial: str) -> MfaDevice:
     return device
 
 
-def _of_user(tx: Tx, user: User, params: Any) -> MfaDevice:
-    device = tx.get(MfaDevice, serial=params["SerialNumber"])
+def _of_user(tx: Tx, user: User, serial: str) -> MfaDevice:
+    device = tx.get(MfaDevice, serial=serial)
     if device is None or device.user_id != user.id:
-        raise no_such(f"MFA Device of user {user.name} with serial number {params['SerialNumber']}")
+        raise no_such(f"MFA Device of user {user.name} with serial number {serial}")
     return device
 
 
-def _step_of_two(tx: Tx, device: MfaDevice, params: Any) -> int:
-    first, second = (_code(params, f"AuthenticationCode{number}") for number in (1, 2))
+def _step_of_two(tx: Tx, device: MfaDevice, params: iam.EnableMFADeviceRequest | iam.ResyncMFADeviceRequest) -> int:
+    first = _code(params["AuthenticationCode1"], "authenticationCode1")
+    second = _code(params["AuthenticationCode2"], "authenticationCode2")
     step = step_of_two(device.seed, first, second, tx.now, device.last_step)
     if step is None:
         raise ServiceError("InvalidAuthenticationCode", "Authentication code for device is not valid.", status=403)
     return step
 
 
-def _code(params: Any, member: str) -> str:
-    given: str = params[member]
+def _code(given: str, member: str) -> str:
+    """`member` is the parameter as AWS's messages spell it."""
     if not _CODE.fullmatch(given):
-        spelled = member[0].lower() + member[1:]
-        raise invalid_value(given, spelled, r"satisfy regular expression pattern: [\d]+")
+        raise invalid_value(given, member, r"satisfy regular expression pattern: [\d]+")
     return given
 
 
-def _view(tx: Tx, device: MfaDevice) -> dict[str, Any]:
-    shown: dict[str, Any] = {"SerialNumber": device.serial}
+def _of(user: User, device: MfaDevice) -> iam.MFADevice:
+    shown: iam.MFADevice = {"UserName": user.name, "SerialNumber": device.serial}
+    return {**shown, "EnableDate": device.enabled} if device.enabled else shown
+
+
+def _view(tx: Tx, device: MfaDevice) -> iam.VirtualMFADevice:
+    shown: iam.VirtualMFADevice = {"SerialNumber": device.serial}
     user = tx.get(User, id=device.user_id) if device.user_id else None
     if user is not None:
-        shown |= {"User": users.summary(user), "EnableDate": device.enabled}
-    return shown | ({"Tags": tag_list(device.tags)} if device.tags else {})
+        shown["User"] = users.summary(user)
+    if device.enabled is not None:
+        shown["EnableDate"] = device.enabled
+    if device.tags:
+        shown["Tags"] = tag_list(device.tags)
+    return shown
 
 
 def _arn(caller: Caller, name: str, path: str) -> str:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from skylift.cloud.services.api.iam_rules import entity_context
-from skylift.cloud.services.api.operation import Check, Checks, Handler, Operation
+from skylift.cloud.services.api.operation import Check, Checks, Handler, Operation, Params
 
 PAGES = "Marker MaxItems"
 
@@ -38,7 +37,7 @@ def on_account(action: str) -> Checks:
     return lambda _tx, _caller, _params: [Check(f"iam:{action}", "*")]
 
 
-def checks_to_make(noun: str, arn: str, params: Any, tag: str = "") -> list[Check]:
+def checks_to_make(noun: str, arn: str, params: Params, tag: str = "") -> list[Check]:
     """What it takes to make one: with tags, the permission that tagging it later takes, too (`iam:TagNOUN`)."""
     actions = [f"iam:Create{noun}", *([tag or f"iam:Tag{noun}"] if params.get("Tags") else [])]
     return [Check(action, arn, entity_context(params, None)) for action in actions]

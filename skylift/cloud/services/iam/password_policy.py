@@ -7,28 +7,20 @@ from __future__ import annotations
 
 import string
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.account import PasswordPolicy
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api.iam_rules import checked_number, no_such
+from skylift.cloud.services.api.operation import Nothing, Params
 from skylift.cloud.services.iam.operation import on_account, reads, writes
 from skylift.cloud.store.account import account_of, keep
 from skylift.cloud.store.database import Tx
 
-FIELDS = {
-    "MinimumPasswordLength": "length",
-    "RequireSymbols": "symbols",
-    "RequireNumbers": "numbers",
-    "RequireUppercaseCharacters": "uppercase",
-    "RequireLowercaseCharacters": "lowercase",
-    "AllowUsersToChangePassword": "users_may_change",
-    "MaxPasswordAge": "max_age_days",
-    "PasswordReusePrevention": "reuse_prevented",
-    "HardExpiry": "hard_expiry",
-}
-_NUMBERS = {"MinimumPasswordLength": (6, 128), "MaxPasswordAge": (1, 1095), "PasswordReusePrevention": (1, 24)}
+if TYPE_CHECKING:
+    from aws_shapes import iam
+
 
 SYMBOLS = "!@#$%^&*()_+-=[]{}|'"
 """Those that AWS counts."""
@@ -37,21 +29,43 @@ _LEAST_LENGTH, _LEAST_KINDS = 8, 3
 """What AWS asks where the account has no policy of its own."""
 
 
-def update(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
-    """What is not given is as in a policy that says nothing: nothing of the one before stays."""
-    asked = {FIELDS[name]: _checked(params, name) for name in FIELDS if name in params}
-    keep(tx, replace(account_of(tx, caller.account), passwords=PasswordPolicy(**asked)))
+def update(tx: Tx, caller: Caller, params: iam.UpdateAccountPasswordPolicyRequest) -> Nothing:
+    """Replaces the policy as a whole: a parameter that is not given has its default, as on AWS."""
+    asked = PasswordPolicy(
+        length=checked_number(params, "MinimumPasswordLength", 6, 128, 6),
+        symbols=params.get("RequireSymbols", False),
+        numbers=params.get("RequireNumbers", False),
+        uppercase=params.get("RequireUppercaseCharacters", False),
+        lowercase=params.get("RequireLowercaseCharacters", False),
+        users_may_change=params.get("AllowUsersToChangePassword", False),
+        max_age_days=_checked(params, "MaxPasswordAge", 1095),
+        reuse_prevented=_checked(params, "PasswordReusePrevention", 24),
+        hard_expiry=params.get("HardExpiry", False),
+    )
+    keep(tx, replace(account_of(tx, caller.account), passwords=asked))
     return {}
 
 
-def get(tx: Tx, caller: Caller, _params: Any) -> dict[str, Any]:
+def get(tx: Tx, caller: Caller, _params: Params) -> iam.GetAccountPasswordPolicyResponse:
     policy = _existing(tx, caller)
-    shown = {name: getattr(policy, field) for name, field in FIELDS.items()}
-    shown["ExpirePasswords"] = policy.max_age_days is not None
-    return {"PasswordPolicy": {name: value for name, value in shown.items() if value is not None}}
+    shown: iam.PasswordPolicy = {
+        "MinimumPasswordLength": policy.length,
+        "RequireSymbols": policy.symbols,
+        "RequireNumbers": policy.numbers,
+        "RequireUppercaseCharacters": policy.uppercase,
+        "RequireLowercaseCharacters": policy.lowercase,
+        "AllowUsersToChangePassword": policy.users_may_change,
+        "HardExpiry": policy.hard_expiry,
+        "ExpirePasswords": policy.max_age_days is not None,
+    }
+    if policy.max_age_days is not None:
+        shown["MaxPasswordAge"] = policy.max_age_days
+    if policy.reuse_prevented is not None:
+        shown["PasswordReusePrevention"] = policy.reuse_prevented
+    return {"PasswordPolicy": shown}
 
 
-def delete(tx: Tx, caller: Caller, _params: Any) -> dict[str, Any]:
+def delete(tx: Tx, caller: Caller, _params: Params) -> Nothing:
     _existing(tx, caller)
     keep(tx, replace(account_of(tx, caller.account), passwords=None))
     return {}
@@ -91,18 +105,17 @@ def _existing(tx: Tx, caller: Caller) -> PasswordPolicy:
     return policy
 
 
-def _checked(params: Any, name: str) -> Any:
-    if name not in _NUMBERS:
-        return params[name]
-    least, most = _NUMBERS[name]
-    return checked_number(params, name, least, most, least)
+def _checked(params: Params, name: str, most: int) -> int | None:
+    """A number from 1; None where it is not given."""
+    return checked_number(params, name, 1, most, 1) if name in params else None
 
 
 OPERATIONS = (
     writes(
         "UpdateAccountPasswordPolicy",
         update,
-        " ".join(FIELDS),
+        "MinimumPasswordLength RequireSymbols RequireNumbers RequireUppercaseCharacters RequireLowercaseCharacters "
+        "AllowUsersToChangePassword MaxPasswordAge PasswordReusePrevention HardExpiry",
         on_account("UpdateAccountPasswordPolicy"),
     ),
     reads("GetAccountPasswordPolicy", get, "", on_account("GetAccountPasswordPolicy")),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller, Group, ManagedPolicy, PolicyVersion, Role, User
@@ -28,12 +28,15 @@ from skylift.cloud.services.api.iam_rules import (
     resource_tags,
     tag_list,
 )
-from skylift.cloud.services.api.operation import Check, Checks
+from skylift.cloud.services.api.operation import Check, Checks, Nothing, Params
 from skylift.cloud.services.api.policy_document import document_size, parse_policy
 from skylift.cloud.services.iam.operation import PAGES, OnNoun, checks_to_make, reads, writes
 from skylift.cloud.services.iam.tagging import Tags
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.identity import attachments, boundaries, count, holders, name_taken, under_path
+
+if TYPE_CHECKING:
+    from aws_shapes import iam
 
 MAX_POLICIES = 1500
 MAX_SIZE = 6144
@@ -42,7 +45,7 @@ MAX_VERSIONS = 5
 _ARN = re.compile(r"arn:aws:iam::(aws|\d{12}):policy/(\S+/)?[\w+=,.@-]+", re.ASCII)
 
 
-def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
+def create(tx: Tx, caller: Caller, params: iam.CreatePolicyRequest) -> iam.CreatePolicyResponse:
     name, path = checked_name(params, "PolicyName", 128), checked_path(params)
     description = checked_text(params, "Description", 1000)
     text = checked_document(params["PolicyDocument"])
@@ -69,13 +72,13 @@ def create(tx: Tx, caller: Caller, params: Any) -> dict[str, Any]:
     return {"Policy": {**answer, "Tags": tag_list(policy.tags)} if policy.tags else answer}
 
 
-def get(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def get(tx: Tx, _caller: Caller, params: iam.GetPolicyRequest) -> iam.GetPolicyResponse:
     policy = existing(tx, params["PolicyArn"])
-    answer = {**summary(policy, attachments(tx), boundaries(tx)), "Tags": tag_list(policy.tags)}
+    answer: iam.Policy = {**summary(policy, attachments(tx), boundaries(tx)), "Tags": tag_list(policy.tags)}
     return {"Policy": {**answer, "Description": policy.description} if policy.description else answer}
 
 
-def list_all(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def list_all(tx: Tx, _caller: Caller, params: iam.ListPoliciesRequest) -> iam.ListPoliciesResponse:
     prefix = checked_prefix(params)
     scope = _one_of(params, "Scope", ("All", "AWS", "Local"))
     attached, bounding = attachments(tx), boundaries(tx)
@@ -97,7 +100,7 @@ def list_all(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     return {"Policies": [summary(policy, attached, bounding) for policy in policies], **more}
 
 
-def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def delete(tx: Tx, _caller: Caller, params: iam.DeletePolicyRequest) -> Nothing:
     policy = own(tx, params["PolicyArn"])
     if attachments(tx).get(policy.arn) or boundaries(tx).get(policy.arn):
         raise ServiceError("DeleteConflict", "Cannot delete a policy attached to entities.", status=409)
@@ -112,7 +115,7 @@ def delete(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     return {}
 
 
-def create_version(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def create_version(tx: Tx, _caller: Caller, params: iam.CreatePolicyVersionRequest) -> iam.CreatePolicyVersionResponse:
     policy = own(tx, params["PolicyArn"])
     text = checked_document(params["PolicyDocument"])
     if len(policy.versions) >= MAX_VERSIONS:
@@ -135,14 +138,14 @@ def create_version(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     return {"PolicyVersion": version_summary(changed, version_id)}
 
 
-def get_version(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def get_version(tx: Tx, _caller: Caller, params: iam.GetPolicyVersionRequest) -> iam.GetPolicyVersionResponse:
     policy = existing(tx, params["PolicyArn"])
     version_id = _existing_version(policy, params["VersionId"])
     document = encoded(policy.versions[version_id].document)
     return {"PolicyVersion": {"Document": document, **version_summary(policy, version_id)}}
 
 
-def list_versions(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def list_versions(tx: Tx, _caller: Caller, params: iam.ListPolicyVersionsRequest) -> iam.ListPolicyVersionsResponse:
     policy = existing(tx, params["PolicyArn"])
     newest_first = sorted(policy.versions, key=lambda version_id: -int(version_id[1:]))
     # The pages follow the place in the list, which is the newest first.
@@ -151,13 +154,13 @@ def list_versions(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     return {"Versions": [version_summary(policy, version_id) for version_id in versions], **more}
 
 
-def set_default_version(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def set_default_version(tx: Tx, _caller: Caller, params: iam.SetDefaultPolicyVersionRequest) -> Nothing:
     policy = own(tx, params["PolicyArn"])
     tx.save(replace(policy, default_version=_existing_version(policy, params["VersionId"]), updated=tx.now))
     return {}
 
 
-def delete_version(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def delete_version(tx: Tx, _caller: Caller, params: iam.DeletePolicyVersionRequest) -> Nothing:
     policy = own(tx, params["PolicyArn"])
     version_id = _existing_version(policy, params["VersionId"])
     if version_id == policy.default_version:
@@ -167,7 +170,9 @@ def delete_version(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
     return {}
 
 
-def list_entities(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
+def list_entities(
+    tx: Tx, _caller: Caller, params: iam.ListEntitiesForPolicyRequest
+) -> iam.ListEntitiesForPolicyResponse:
     policy = existing(tx, params["PolicyArn"])
     prefix = checked_prefix(params)
     usage = _one_of(params, "PolicyUsageFilter", ("", "PermissionsPolicy", "PermissionsBoundary"))
@@ -182,11 +187,12 @@ def list_entities(tx: Tx, _caller: Caller, params: Any) -> dict[str, Any]:
         found += holders(tx, Role, policy.arn, attached=attached, bounded=bounded)
     under = [entity for entity in found if entity.path.startswith(prefix)]
     chosen, more = page_of(params, under, lambda entity: f"{type(entity).__name__} {entity.name}")
-    answer: dict[str, Any] = {"PolicyGroups": [], "PolicyUsers": [], "PolicyRoles": []}
-    for entity in chosen:
-        called = type(entity).__name__
-        answer[f"Policy{called}s"].append({f"{called}Name": entity.name, f"{called}Id": entity.id})
-    return {**answer, **more}
+    return {
+        "PolicyGroups": [{"GroupName": one.name, "GroupId": one.id} for one in chosen if isinstance(one, Group)],
+        "PolicyUsers": [{"UserName": one.name, "UserId": one.id} for one in chosen if isinstance(one, User)],
+        "PolicyRoles": [{"RoleName": one.name, "RoleId": one.id} for one in chosen if isinstance(one, Role)],
+        **more,
+    }
 
 
 def checked_document(text: str) -> str:
@@ -232,7 +238,7 @@ def attachable(tx: Tx, arn: str, called: str) -> ManagedPolicy:
     return policy
 
 
-def summary(policy: ManagedPolicy, attached: dict[str, int], bounding: dict[str, int]) -> dict[str, Any]:
+def summary(policy: ManagedPolicy, attached: dict[str, int], bounding: dict[str, int]) -> iam.Policy:
     """A policy as lists carry it: without description and tags."""
     return {
         "PolicyName": policy.name,
@@ -248,7 +254,7 @@ def summary(policy: ManagedPolicy, attached: dict[str, int], bounding: dict[str,
     }
 
 
-def version_summary(policy: ManagedPolicy, version_id: str) -> dict[str, Any]:
+def version_summary(policy: ManagedPolicy, version_id: str) -> iam.PolicyVersion:
     return {
         "VersionId": version_id,
         "IsDefaultVersion": version_id == policy.default_version,
@@ -263,7 +269,7 @@ def arn_of(caller: Caller, name: str, path: str = "/") -> str:
 def check(action: str) -> Checks:
     """The caller must be allowed `action` on the policy that `PolicyArn` names."""
 
-    def checks(tx: Tx, _caller: Caller, params: Any) -> Iterable[Check]:
+    def checks(tx: Tx, _caller: Caller, params: Params) -> Iterable[Check]:
         policy = find(tx, params["PolicyArn"])
         context = {**request_tags(params), **(resource_tags(policy.tags) if policy else {})}
         return [Check(f"iam:{action}", params["PolicyArn"], context)]
@@ -271,11 +277,11 @@ def check(action: str) -> Checks:
     return checks
 
 
-def check_create(_tx: Tx, caller: Caller, params: Any) -> Iterable[Check]:
+def check_create(_tx: Tx, caller: Caller, params: iam.CreatePolicyRequest) -> Iterable[Check]:
     return checks_to_make("Policy", arn_of(caller, params["PolicyName"], params.get("Path", "/")), params)
 
 
-def check_list(_tx: Tx, caller: Caller, params: Any) -> Iterable[Check]:
+def check_list(_tx: Tx, caller: Caller, params: iam.ListPoliciesRequest) -> Iterable[Check]:
     return [Check("iam:ListPolicies", arn_of(caller, "", params.get("PathPrefix", "/")))]
 
 
@@ -293,7 +299,7 @@ def _existing_version(policy: ManagedPolicy, version_id: str) -> str:
     return version_id
 
 
-def _one_of(params: Any, member: str, values: tuple[str, ...]) -> str:
+def _one_of(params: Params, member: str, values: tuple[str, ...]) -> str:
     value: str = params.get(member, values[0])
     if value not in values:
         accepted = ", ".join(name for name in values if name)

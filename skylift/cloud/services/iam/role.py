@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller, InstanceProfile, Role
@@ -27,7 +27,7 @@ from skylift.cloud.services.api.iam_rules import (
     tags_and_boundary,
 )
 from skylift.cloud.services.api.named_principal import begins, is_gone
-from skylift.cloud.services.api.operation import Check, Checks
+from skylift.cloud.services.api.operation import Check, Checks, Nothing, Params
 from skylift.cloud.services.api.service_role import MAX_ROLES, SERVICE_PATH, role_arn
 from skylift.cloud.services.api.trust import checked_trust_policy
 from skylift.cloud.services.iam.operation import PAGES, OnNoun, checks_to_make, reads, writes
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from aws_shapes import iam
 
 
-def create(tx: Tx, caller: Caller, params: iam.CreateRoleRequest) -> dict[str, Any]:
+def create(tx: Tx, caller: Caller, params: iam.CreateRoleRequest) -> iam.CreateRoleResponse:
     name, path = checked_name(params, "RoleName", 64), checked_path(params)
     description = checked_text(params, "Description", 1000)
     seconds = checked_number(params, "MaxSessionDuration", 3600, 43200, 3600)
@@ -71,17 +71,17 @@ def create(tx: Tx, caller: Caller, params: iam.CreateRoleRequest) -> dict[str, A
     return {"Role": described(role)}
 
 
-def get(tx: Tx, _caller: Caller, params: iam.GetRoleRequest) -> dict[str, Any]:
+def get(tx: Tx, _caller: Caller, params: iam.GetRoleRequest) -> iam.GetRoleResponse:
     return {"Role": described(existing(tx, params["RoleName"]))}
 
 
-def list_all(tx: Tx, _caller: Caller, params: iam.ListRolesRequest) -> dict[str, Any]:
+def list_all(tx: Tx, _caller: Caller, params: iam.ListRolesRequest) -> iam.ListRolesResponse:
     prefix = checked_prefix(params)
     roles, more = page(params, lambda after, limit: under_path(tx, Role, prefix, after, limit), lambda role: role.name)
     return {"Roles": [summary(role) for role in roles], **more}
 
 
-def delete(tx: Tx, _caller: Caller, params: iam.DeleteRoleRequest) -> dict[str, Any]:
+def delete(tx: Tx, _caller: Caller, params: iam.DeleteRoleRequest) -> Nothing:
     role = changeable(tx, params["RoleName"])
     if tx.find(InstanceProfile, role=role.name):
         raise conflict("remove roles from instance profile")
@@ -94,7 +94,7 @@ def delete(tx: Tx, _caller: Caller, params: iam.DeleteRoleRequest) -> dict[str, 
     return {}
 
 
-def update(tx: Tx, _caller: Caller, params: iam.UpdateRoleRequest) -> dict[str, Any]:
+def update(tx: Tx, _caller: Caller, params: iam.UpdateRoleRequest) -> Nothing:
     """As the API reference says, a call without MaxSessionDuration sets it back to an hour."""
     named = existing if "MaxSessionDuration" not in params else changeable
     role = named(tx, params["RoleName"])
@@ -108,14 +108,16 @@ def update(tx: Tx, _caller: Caller, params: iam.UpdateRoleRequest) -> dict[str, 
     return {}
 
 
-def update_description(tx: Tx, _caller: Caller, params: iam.UpdateRoleDescriptionRequest) -> dict[str, Any]:
+def update_description(
+    tx: Tx, _caller: Caller, params: iam.UpdateRoleDescriptionRequest
+) -> iam.UpdateRoleDescriptionResponse:
     """What UpdateRole does, as the API had it before; the answer is the role."""
     role = replace(existing(tx, params["RoleName"]), description=checked_text(params, "Description", 1000))
     tx.save(role)
     return {"Role": described(role)}
 
 
-def update_trust(tx: Tx, caller: Caller, params: iam.UpdateAssumeRolePolicyRequest) -> dict[str, Any]:
+def update_trust(tx: Tx, caller: Caller, params: iam.UpdateAssumeRolePolicyRequest) -> Nothing:
     role = changeable(tx, params["RoleName"])
     tx.save(replace(role, trust_policy=checked_trust_policy(tx, caller, params["PolicyDocument"])))
     return {}
@@ -140,9 +142,9 @@ def changeable(tx: Tx, name: str) -> Role:
     return role
 
 
-def summary(role: Role) -> dict[str, Any]:
+def summary(role: Role) -> iam.Role:
     """A role as lists and instance profiles carry it: without tags and boundary, as on AWS."""
-    described = {
+    described: iam.Role = {
         "Path": role.path,
         "RoleName": role.name,
         "RoleId": role.id,
@@ -154,8 +156,8 @@ def summary(role: Role) -> dict[str, Any]:
     return {**described, "Description": role.description} if role.description else described
 
 
-def described(role: Role) -> dict[str, Any]:
-    return summary(role) | tags_and_boundary(role)
+def described(role: Role) -> iam.Role:
+    return {**summary(role), **tags_and_boundary(role)}
 
 
 def resource(tx: Tx, caller: Caller, name: str) -> str:
@@ -167,7 +169,7 @@ def resource(tx: Tx, caller: Caller, name: str) -> str:
 def check(action: str) -> Checks:
     """The caller must be allowed `action` on the role that `RoleName` names."""
 
-    def checks(tx: Tx, caller: Caller, params: Any) -> Iterable[Check]:
+    def checks(tx: Tx, caller: Caller, params: Params) -> Iterable[Check]:
         role = tx.get(Role, name=params["RoleName"])
         return [Check(f"iam:{action}", resource(tx, caller, params["RoleName"]), entity_context(params, role))]
 

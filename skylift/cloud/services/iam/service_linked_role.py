@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.account import RoleDeletion
 from skylift.cloud.domain.identity import Caller, Role
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 _TASK = re.compile(r"task(/aws-service-role/[^/]+/)([^/]+)/[0-9a-f-]{36}")
 
 
-def create(tx: Tx, caller: Caller, params: iam.CreateServiceLinkedRoleRequest) -> dict[str, Any]:
+def create(tx: Tx, caller: Caller, params: iam.CreateServiceLinkedRoleRequest) -> iam.CreateServiceLinkedRoleResponse:
     return {"Role": described(make(tx, caller, params))}
 
 
-def delete(tx: Tx, _caller: Caller, params: iam.DeleteServiceLinkedRoleRequest) -> dict[str, Any]:
+def delete(tx: Tx, _caller: Caller, params: iam.DeleteServiceLinkedRoleRequest) -> iam.DeleteServiceLinkedRoleResponse:
     """Done at once, where nobody uses the role; the task is there to be asked about."""
     role = existing(tx, params["RoleName"])
     if not role.path.startswith(SERVICE_PATH):
@@ -45,7 +45,9 @@ def delete(tx: Tx, _caller: Caller, params: iam.DeleteServiceLinkedRoleRequest) 
     return {"DeletionTaskId": task.id}
 
 
-def deletion_status(tx: Tx, _caller: Caller, params: iam.GetServiceLinkedRoleDeletionStatusRequest) -> dict[str, Any]:
+def deletion_status(
+    tx: Tx, _caller: Caller, params: iam.GetServiceLinkedRoleDeletionStatusRequest
+) -> iam.GetServiceLinkedRoleDeletionStatusResponse:
     task = params["DeletionTaskId"]
     found = _TASK.fullmatch(task)
     if found is None:
@@ -56,7 +58,7 @@ def deletion_status(tx: Tx, _caller: Caller, params: iam.GetServiceLinkedRoleDel
     users = _users(tx, role) if role is not None else []
     if role is None or not users:
         return {"Status": "SUCCEEDED"}
-    usage = {"Region": users[0].split(":")[3], "Resources": users}
+    usage: iam.RoleUsageType = {"Region": users[0].split(":")[3], "Resources": users}
     return {"Status": "FAILED", "Reason": {"Reason": _IN_USE, "RoleUsageList": [usage]}}
 
 

@@ -6,9 +6,9 @@ the question left open. Where in a policy's text a statement stands is not told.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.identity import Caller, Group, Role, User
 from skylift.cloud.services.api.authorize import Policies, boundary_of, decide, managed_document
@@ -23,6 +23,12 @@ from skylift.cloud.store.database import Tx
 if TYPE_CHECKING:
     from aws_shapes import iam
 
+    Asked = (
+        iam.SimulatePrincipalPolicyRequest
+        | iam.SimulateCustomPolicyRequest
+        | iam.GetContextKeysForPrincipalPolicyRequest
+        | iam.GetContextKeysForCustomPolicyRequest
+    )
 TAKES = "PolicyInputList PermissionsBoundaryPolicyInputList ActionNames ResourceArns ContextEntries"
 
 Context = dict[str, str | tuple[str, ...]]
@@ -37,24 +43,28 @@ class Source:
     document: PolicyDocument
 
 
-def of_principal(tx: Tx, _caller: Caller, params: iam.SimulatePrincipalPolicyRequest) -> dict[str, Any]:
+def of_principal(tx: Tx, _caller: Caller, params: iam.SimulatePrincipalPolicyRequest) -> iam.SimulatePolicyResponse:
     """As if the user, group or role that `PolicySourceArn` names asked."""
     holder = _holder(tx, params["PolicySourceArn"])
     boundary = None if isinstance(holder, Group) else boundary_of(tx, holder)
     return _simulated(params, [*_sources(tx, holder), *_given(params)], boundary, _known_of(holder))
 
 
-def of_documents(_tx: Tx, _caller: Caller, params: iam.SimulateCustomPolicyRequest) -> dict[str, Any]:
+def of_documents(_tx: Tx, _caller: Caller, params: iam.SimulateCustomPolicyRequest) -> iam.SimulatePolicyResponse:
     """As if somebody asked who has the policies in `PolicyInputList`."""
     return _simulated(params, _given(params), None, {})
 
 
-def keys_of_principal(tx: Tx, _caller: Caller, params: iam.GetContextKeysForPrincipalPolicyRequest) -> dict[str, Any]:
+def keys_of_principal(
+    tx: Tx, _caller: Caller, params: iam.GetContextKeysForPrincipalPolicyRequest
+) -> iam.GetContextKeysForPolicyResponse:
     """Which condition keys the policies of a user, group or role, and those given beside, ask for."""
     return _keys([*_sources(tx, _holder(tx, params["PolicySourceArn"])), *_given(params)])
 
 
-def keys_of_documents(_tx: Tx, _caller: Caller, params: iam.GetContextKeysForCustomPolicyRequest) -> dict[str, Any]:
+def keys_of_documents(
+    _tx: Tx, _caller: Caller, params: iam.GetContextKeysForCustomPolicyRequest
+) -> iam.GetContextKeysForPolicyResponse:
     return _keys(_given(params))
 
 
@@ -68,7 +78,7 @@ def check_principal(_tx: Tx, _caller: Caller, params: iam.SimulatePrincipalPolic
     return [Check("iam:SimulatePrincipalPolicy", params["PolicySourceArn"])]
 
 
-def _keys(sources: list[Source]) -> dict[str, Any]:
+def _keys(sources: list[Source]) -> iam.GetContextKeysForPolicyResponse:
     conditions = (
         condition
         for source in sources
@@ -83,7 +93,7 @@ def _simulated(
     sources: list[Source],
     boundary: PolicyDocument | None,
     known: Context,
-) -> dict[str, Any]:
+) -> iam.SimulatePolicyResponse:
     given = params.get("PermissionsBoundaryPolicyInputList", [])
     if len(given) > 1:
         raise invalid_input("PermissionsBoundaryPolicyInputList takes one policy.")
@@ -100,16 +110,18 @@ def _simulated(
     return {"EvaluationResults": answers, **more}
 
 
-def _answer(policies: Policies, sources: list[Source], action: str, resource: str, context: Context) -> dict[str, Any]:
+def _answer(
+    policies: Policies, sources: list[Source], action: str, resource: str, context: Context
+) -> iam.EvaluationResult:
     decision = decide(policies, action, resource, context)
     denied = "explicit deny" in decision.why
-    matched = [
+    matched: list[iam.Statement] = [
         {"SourcePolicyId": source.id, "SourcePolicyType": source.type}
         for source in sources
         for statement in source.document.statements
         if statement.allows != denied and _settles(statement, action, resource, context)
     ]
-    answer: dict[str, Any] = {
+    answer: iam.EvaluationResult = {
         "EvalActionName": action,
         "EvalResourceName": resource,
         "EvalDecision": "allowed" if decision.allowed else "explicitDeny" if denied else "implicitDeny",
@@ -140,7 +152,7 @@ def _open_keys(sources: list[Source], action: str, context: Context) -> list[str
     return sorted({key for key in found if key not in known})
 
 
-def _context(entries: Iterable[Mapping[str, Any]]) -> Context:
+def _context(entries: Iterable[iam.ContextEntry]) -> Context:
     context: Context = {}
     for entry in entries:
         if not entry.get("ContextKeyName"):
@@ -181,7 +193,7 @@ def _sources(tx: Tx, holder: User | Group | Role) -> list[Source]:
     return found
 
 
-def _given(params: Any) -> list[Source]:
+def _given(params: Asked) -> list[Source]:
     return [
         Source(f"PolicyInputList.{number}", "none", parse_policy(text))
         for number, text in enumerate(params.get("PolicyInputList", []), start=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import AccessKey, Caller, LoginProfile, MfaDevice, User
@@ -24,7 +24,7 @@ from skylift.cloud.services.api.iam_rules import (
     tags_and_boundary,
 )
 from skylift.cloud.services.api.named_principal import begins, is_gone, is_renamed
-from skylift.cloud.services.api.operation import Check, Checks
+from skylift.cloud.services.api.operation import Check, Checks, Nothing, Params
 from skylift.cloud.services.iam.operation import PAGES, OnNoun, checks_to_make, reads, writes
 from skylift.cloud.services.iam.policy import attachable
 from skylift.cloud.services.iam.tagging import Tags
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 MAX_USERS = 5000
 
 
-def create(tx: Tx, caller: Caller, params: iam.CreateUserRequest) -> dict[str, Any]:
+def create(tx: Tx, caller: Caller, params: iam.CreateUserRequest) -> iam.CreateUserResponse:
     name, path = checked_name(params, "UserName", 64), checked_path(params)
     boundary = params.get("PermissionsBoundary")
     if boundary:
@@ -60,7 +60,7 @@ def create(tx: Tx, caller: Caller, params: iam.CreateUserRequest) -> dict[str, A
     return {"User": described(user)}
 
 
-def get(tx: Tx, caller: Caller, params: iam.GetUserRequest) -> dict[str, Any]:
+def get(tx: Tx, caller: Caller, params: iam.GetUserRequest) -> iam.GetUserResponse:
     """Without a name: the caller. The account's root has no name and no path, though the model requires them."""
     if "UserName" not in params and caller.kind == "root":
         # The account is as old as its first key.
@@ -69,13 +69,13 @@ def get(tx: Tx, caller: Caller, params: iam.GetUserRequest) -> dict[str, Any]:
     return {"User": described(existing(tx, meant(caller, params)))}
 
 
-def list_all(tx: Tx, _caller: Caller, params: iam.ListUsersRequest) -> dict[str, Any]:
+def list_all(tx: Tx, _caller: Caller, params: iam.ListUsersRequest) -> iam.ListUsersResponse:
     prefix = checked_prefix(params)
     users, more = page(params, lambda after, limit: under_path(tx, User, prefix, after, limit), lambda user: user.name)
     return {"Users": [summary(user) for user in users], **more}
 
 
-def update(tx: Tx, caller: Caller, params: iam.UpdateUserRequest) -> dict[str, Any]:
+def update(tx: Tx, caller: Caller, params: iam.UpdateUserRequest) -> Nothing:
     """A new name or path makes a new ARN; keys, policies and groups stay with the user, and so does what trusts it."""
     user = existing(tx, params["UserName"])
     name = checked_name(params, "NewUserName", 64) if "NewUserName" in params else user.name
@@ -96,7 +96,7 @@ def update(tx: Tx, caller: Caller, params: iam.UpdateUserRequest) -> dict[str, A
     return {}
 
 
-def delete(tx: Tx, _caller: Caller, params: iam.DeleteUserRequest) -> dict[str, Any]:
+def delete(tx: Tx, _caller: Caller, params: iam.DeleteUserRequest) -> Nothing:
     user = existing(tx, params["UserName"])
     if tx.find(AccessKey, user=user.name):
         raise conflict("delete access keys")
@@ -122,7 +122,7 @@ def existing(tx: Tx, name: str) -> User:
     return user
 
 
-def meant(caller: Caller, params: Any) -> str:
+def meant(caller: Caller, params: Params) -> str:
     """The name of the user that a request is about: by default the caller's own."""
     name: str | None = params.get("UserName", caller.user)
     if name is None:
@@ -132,7 +132,7 @@ def meant(caller: Caller, params: Any) -> str:
     return name
 
 
-def summary(user: User) -> dict[str, Any]:
+def summary(user: User) -> iam.User:
     """A user as lists and groups carry it: without tags and boundary, as on AWS."""
     return {
         "Path": user.path,
@@ -143,8 +143,8 @@ def summary(user: User) -> dict[str, Any]:
     }
 
 
-def described(user: User) -> dict[str, Any]:
-    return summary(user) | tags_and_boundary(user)
+def described(user: User) -> iam.User:
+    return {**summary(user), **tags_and_boundary(user)}
 
 
 def arn_of(caller: Caller, name: str, path: str = "/") -> str:
@@ -154,7 +154,7 @@ def arn_of(caller: Caller, name: str, path: str = "/") -> str:
 def check(action: str) -> Checks:
     """The caller must be allowed `action` on the user that `UserName` names, or on itself without one."""
 
-    def checks(tx: Tx, caller: Caller, params: Any) -> Iterable[Check]:
+    def checks(tx: Tx, caller: Caller, params: Params) -> Iterable[Check]:
         name = params.get("UserName", caller.user)
         if name is None:
             # Only the account's root gets further than this without a name.

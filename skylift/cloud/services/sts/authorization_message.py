@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
@@ -29,7 +29,7 @@ def decode(
     return {"DecodedMessage": text}
 
 
-def check(_tx: Tx, _caller: Caller, _params: Any) -> Iterable[Check]:
+def check(_tx: Tx, _caller: Caller, _params: sts.DecodeAuthorizationMessageRequest) -> Iterable[Check]:
     return [Check("sts:DecodeAuthorizationMessage", "*")]
 
 

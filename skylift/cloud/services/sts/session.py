@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import AccessKey, Caller, Role, Session, User
@@ -19,7 +19,7 @@ from skylift.cloud.services.api.iam_rules import (
     request_tags,
     resource_tags,
 )
-from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.api.operation import Check, Params
 from skylift.cloud.services.api.policy_document import parse_policy
 from skylift.cloud.services.api.trust import trust_in_caller
 from skylift.cloud.services.iam.identity import (
@@ -47,7 +47,9 @@ MAX_POLICY_ARNS = 10
 _ROLE_ARN = re.compile(r"arn:aws:iam::(\d{12}):role/(?:[!-~]+/)?([\w+=,.@-]+)", re.ASCII)
 
 
-def get_caller_identity(_tx: Tx, caller: Caller, _params: Any) -> sts.GetCallerIdentityResponse:
+def get_caller_identity(
+    _tx: Tx, caller: Caller, _params: sts.GetCallerIdentityRequest
+) -> sts.GetCallerIdentityResponse:
     return {"UserId": caller.user_id, "Account": caller.account, "Arn": caller.arn}
 
 
@@ -164,11 +166,11 @@ def get_access_key_info(tx: Tx, caller: Caller, params: sts.GetAccessKeyInfoRequ
     return {"Account": caller.account}
 
 
-def check_key_info(_tx: Tx, _caller: Caller, _params: Any) -> Iterable[Check]:
+def check_key_info(_tx: Tx, _caller: Caller, _params: sts.GetAccessKeyInfoRequest) -> Iterable[Check]:
     return [Check("sts:GetAccessKeyInfo", "*")]
 
 
-def no_checks(_tx: Tx, _caller: Caller, _params: Any) -> Iterable[Check]:
+def no_checks(_tx: Tx, _caller: Caller, _params: Params) -> Iterable[Check]:
     """GetCallerIdentity and GetSessionToken need no permission; AssumeRole weighs the caller's policies against the
     trust policy."""
     return ()
