@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, NamedTuple
 from urllib.parse import quote, unquote_to_bytes
 
 from skylift.cloud.domain.error import ServiceError
@@ -156,18 +156,15 @@ def _in_header(request: Request, authorization: str) -> Signed:
     if missing:
         raise ServiceError("IncompleteSignature", " ".join(map(_NO_PART.format, missing)))
     stamp = _header_stamp(request)
-    access_key_id, date, region, service = _credential(parts["Credential"], "IncompleteSignature")
-    if date != stamp[:8]:
+    scope = _credential(parts["Credential"], "IncompleteSignature")
+    if scope.date != stamp[:8]:
         raise ServiceError(
             "AuthorizationHeaderMalformed",
-            f'The authorization header is malformed; Invalid credential date "{date}". This date is not the same as '
-            f'X-Amz-Date: "{stamp[:8]}".',
+            f'The authorization header is malformed; Invalid credential date "{scope.date}". '
+            f'This date is not the same as X-Amz-Date: "{stamp[:8]}".',
         )
     return Signed(
-        access_key_id,
-        date,
-        region,
-        service,
+        *scope,
         stamp,
         tuple(parts["SignedHeaders"].split(";")),
         parts["Signature"],
@@ -187,16 +184,13 @@ def _presigned(request: Request, parameters: dict[str, str]) -> Signed:
     stamp = parameters["X-Amz-Date"]
     if _moment(stamp) is None:
         raise _query_error("X-Amz-Date must be in the ISO8601 Long Format \"yyyyMMdd'T'HHmmss'Z'\"")
-    access_key_id, date, region, service = _credential(
-        parameters["X-Amz-Credential"], "AuthorizationQueryParametersError"
-    )
-    if date != stamp[:8]:
-        raise _query_error(f'Invalid credential date "{date}". This date is not the same as X-Amz-Date: "{stamp[:8]}".')
+    scope = _credential(parameters["X-Amz-Credential"], "AuthorizationQueryParametersError")
+    if scope.date != stamp[:8]:
+        raise _query_error(
+            f'Invalid credential date "{scope.date}". This date is not the same as X-Amz-Date: "{stamp[:8]}".'
+        )
     return Signed(
-        access_key_id,
-        date,
-        region,
-        service,
+        *scope,
         stamp,
         tuple(parameters["X-Amz-SignedHeaders"].split(";")),
         parameters["X-Amz-Signature"],
@@ -219,8 +213,16 @@ def _lifetime(text: str) -> int:
     return seconds
 
 
-def _credential(text: str, code: str) -> tuple[str, str, str, str]:
-    """Access key, date, region and service of `KEY/20261125/us-east-1/s3/aws4_request`."""
+class _Scope(NamedTuple):
+    """What a request says that its signature is good for: `KEY/20261125/us-east-1/s3/aws4_request`."""
+
+    access_key_id: str
+    date: str
+    region: str
+    service: str
+
+
+def _credential(text: str, code: str) -> _Scope:
     parts = text.split("/")
     if len(parts) < 5 or not parts[0]:
         raise ServiceError(
@@ -233,7 +235,7 @@ def _credential(text: str, code: str) -> tuple[str, str, str, str]:
         raise unknown_key(text)
     if terminator != TERMINATOR:
         raise ServiceError(code, f"Credential should be scoped with a valid terminator: '{TERMINATOR}'.")
-    return "/".join(key), date, region, service
+    return _Scope("/".join(key), date, region, service)
 
 
 def unknown_key(access_key_id: str) -> ServiceError:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 from skylift.cloud.compute.server import cgroup
 from skylift.cloud.domain.metering import Reading
@@ -30,7 +31,16 @@ class Meter:
                 # The number is another process's by now.
                 return None
             traffic = _traffic((_PROC / str(pid) / "net/dev").read_text())
-            return Reading(pid, time.monotonic(), self._cpu(server_id), self._memory(server_id), *traffic)
+            return Reading(
+                boot=pid,
+                at=time.monotonic(),
+                cpu=self._cpu(server_id),
+                memory=self._memory(server_id),
+                bytes_in=traffic.bytes_in,
+                bytes_out=traffic.bytes_out,
+                packets_in=traffic.packets_in,
+                packets_out=traffic.packets_out,
+            )
         except (OSError, ValueError):
             # It ends under the reader's hands: a file is gone, or its process is and the read says so.
             return None
@@ -80,14 +90,22 @@ def _named(text: str, name: str) -> int:
     return int(after.partition("\n")[0])
 
 
-def _traffic(table: str) -> tuple[int, int, int, int]:
-    """Bytes in and out and packets in and out by all interfaces but the loopback, of /proc/PID/net/dev."""
-    totals = [0, 0, 0, 0]
-    for line in table.splitlines()[2:]:
-        name, _, counters = line.partition(":")
-        if name.strip() == "lo":
-            continue
-        fields = counters.split()
-        for index, field in enumerate((0, 8, 1, 9)):
-            totals[index] += int(fields[field])
-    return totals[0], totals[1], totals[2], totals[3]
+class _Traffic(NamedTuple):
+    """What has come in and gone out by all interfaces but the loopback."""
+
+    bytes_in: int
+    bytes_out: int
+    packets_in: int
+    packets_out: int
+
+
+def _traffic(table: str) -> _Traffic:
+    """The sums of /proc/PID/net/dev."""
+    lines = (line.partition(":") for line in table.splitlines()[2:])
+    counted = [[int(field) for field in counters.split()] for name, _, counters in lines if name.strip() != "lo"]
+    return _Traffic(
+        bytes_in=sum(fields[0] for fields in counted),
+        bytes_out=sum(fields[8] for fields in counted),
+        packets_in=sum(fields[1] for fields in counted),
+        packets_out=sum(fields[9] for fields in counted),
+    )

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache, lru_cache
+from typing import NamedTuple
 
 HOUR = 3600
 
@@ -70,8 +71,28 @@ class Used:
     grant_id: str | None = None
 
 
-_Piece = tuple[Need, Fraction, Fraction]
-"""A need, and which part of it: seconds of the clock hour that is being looked at."""
+class _Open(NamedTuple):
+    """A part of a need that is still to be covered, in seconds of one clock hour."""
+
+    need: Need
+    start: Fraction
+    end: Fraction
+
+
+class _NeedPart(NamedTuple):
+    """What falls into one clock hour of a need, in seconds of the hour."""
+
+    need: Need
+    start: int
+    end: int
+
+
+class _GrantPart(NamedTuple):
+    """What falls into one clock hour of a grant, in seconds of the hour."""
+
+    grant: Grant
+    start: int
+    end: int
 
 
 @cache
@@ -110,19 +131,19 @@ def apply(needs: Iterable[Need], grants: Iterable[Grant]) -> list[Used]:
         else:
             used.add(need.key, Fraction(need.start), Fraction(need.end), None)
     # For days on end, one hour is like the other.
-    known: dict[tuple[object, ...], list[tuple[int, Fraction, Fraction, str | None]]] = {}
+    known: dict[tuple[object, ...], list[Used]] = {}
     for hour in sorted(hours):
         begun = hour * HOUR
-        there = [(grant, *_clipped(grant.start, grant.end, begun)) for grant in in_order]
-        wanted = [(need, *_clipped(need.start, need.end, begun)) for need in hours[hour]]
+        there = [_GrantPart(grant, *_clipped(grant.start, grant.end, begun)) for grant in in_order]
+        wanted = [_NeedPart(need, *_clipped(need.start, need.end, begun)) for need in hours[hour]]
         alike = (
-            tuple((start, end) for _, start, end in there),
-            tuple((need.key, start, end) for need, start, end in wanted),
+            tuple((part.start, part.end) for part in there),
+            tuple((part.need.key, part.start, part.end) for part in wanted),
         )
         if alike not in known:
-            known[alike] = sorted(_apply_in(wanted, there), key=lambda one: one[:2])
-        for key, start, end, grant_id in known[alike]:
-            used.add(key, begun + start, begun + end, grant_id)
+            known[alike] = sorted(_apply_in(wanted, there), key=lambda one: (one.key, one.start))
+        for one in known[alike]:
+            used.add(one.key, begun + one.start, begun + one.end, one.grant_id)
     return used.all()
 
 
@@ -151,33 +172,32 @@ def _clipped(start: int, end: int, hour: int) -> tuple[int, int]:
     return first, max(first, min(end - hour, HOUR))
 
 
-def _apply_in(
-    wanted: list[tuple[Need, int, int]], there: list[tuple[Grant, int, int]]
-) -> Iterator[tuple[int, Fraction, Fraction, str | None]]:
-    """In one clock hour."""
-    cuts = sorted({moment for _, start, end in there for moment in (start, end)})
-    open_ones = [piece for need, start, end in wanted for piece in _cut(need, start, end, cuts)]
+def _apply_in(wanted: list[_NeedPart], there: list[_GrantPart]) -> Iterator[Used]:
+    """What is covered in one clock hour, and what is not, in seconds of the hour."""
+    cuts = sorted({moment for part in there for moment in (part.start, part.end)})
+    open_ones = [piece for part in wanted for piece in _cut(part, cuts)]
     for grant, begun, until in there:
         flexible = is_flexible(grant)
         left = grant.count * (until - begun) * (_units(grant.type) if flexible else Fraction(1))
         still_open = []
-        for need, start, end in sorted(open_ones, key=lambda one: _turn(one, flexible)):
+        for piece in sorted(open_ones, key=lambda one: _turn(one, flexible)):
+            need, start, end = piece
             if not left or not _matches(grant, need) or start < begun or end > until:
-                still_open.append((need, start, end))
+                still_open.append(piece)
                 continue
             weight = _units(need.type) if flexible else Fraction(1)
             covered = min(end, start + left / weight)
             left -= (covered - start) * weight
-            yield need.key, start, covered, grant.id
+            yield Used(need.key, start, covered, grant.id)
             if covered < end:
-                still_open.append((need, covered, end))
+                still_open.append(_Open(need, covered, end))
         open_ones = still_open
-    yield from ((need.key, start, end, None) for need, start, end in open_ones)
+    yield from (Used(need.key, start, end) for need, start, end in open_ones)
 
 
-def _turn(piece: _Piece, flexible: bool) -> tuple[Fraction, Fraction, int]:
-    need, start, _ = piece
-    return (_units(need.type) if flexible else Fraction(0), start, need.key)
+def _turn(piece: _Open, flexible: bool) -> tuple[Fraction, Fraction, int]:
+    """A flexible reservation covers the smallest types first; any covers what began first."""
+    return (_units(piece.need.type) if flexible else Fraction(0), piece.start, piece.need.key)
 
 
 def _units(instance_type: str) -> Fraction:
@@ -197,8 +217,9 @@ def _matches(grant: Grant, need: Need) -> bool:
     return need.type == grant.type
 
 
-def _cut(need: Need, start: int, end: int, cuts: list[int]) -> Iterator[_Piece]:
-    """Where a reservation begins or ends."""
-    for moment in (*(one for one in cuts if start < one < end), end):
-        yield need, Fraction(start), Fraction(moment)
+def _cut(part: _NeedPart, cuts: list[int]) -> Iterator[_Open]:
+    """The part of a need, cut where a reservation begins or ends."""
+    start = part.start
+    for moment in (*(one for one in cuts if part.start < one < part.end), part.end):
+        yield _Open(part.need, Fraction(start), Fraction(moment))
         start = moment
