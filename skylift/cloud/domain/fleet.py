@@ -9,6 +9,9 @@ from typing import Any, Literal
 Market = Literal["on-demand", "spot"]
 MARKETS: tuple[Market, ...] = ("on-demand", "spot")
 
+FleetType = Literal["instant", "request", "maintain"]
+ExcessPolicy = Literal["no-termination", "termination"]
+EventType = Literal["instance-change", "fleet-change", "service-error"]
 FleetState = Literal["submitted", "active", "deleted", "failed", "deleted_running", "deleted_terminating", "modifying"]
 
 
@@ -23,7 +26,7 @@ class Fleet:
     """
 
     id: str
-    type: Literal["instant", "request", "maintain"]
+    type: FleetType
     state: FleetState
     created: datetime
     configs: list[dict[str, Any]]
@@ -32,7 +35,7 @@ class Fleet:
     default_market: Market
     spot_options: dict[str, Any] = field(default_factory=dict)
     on_demand_options: dict[str, Any] = field(default_factory=dict)
-    excess_policy: Literal["no-termination", "termination"] = "termination"
+    excess_policy: ExcessPolicy = "termination"
     terminate_with_expiration: bool = False
     replace_unhealthy: bool = False
     valid_from: datetime | None = None
@@ -77,7 +80,7 @@ class FleetEvent:
 
     fleet_id: str
     at: datetime
-    type: Literal["instance-change", "fleet-change", "service-error"]
+    type: EventType
     sub_type: str
     description: str = ""
     instance_id: str | None = None

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, TypedDict
+
+
+class TemplateName(TypedDict, total=False):
+    """What names a launch template in a request: its id or its name."""
+
+    LaunchTemplateId: str
+    LaunchTemplateName: str
+
+
+class TemplateSpec(TemplateName, total=False):
+    """A launch template and a version: a number, `$Latest` or `$Default`. In the members that EC2 has for it."""
+
+    Version: str
 
 
 @dataclass(frozen=True)

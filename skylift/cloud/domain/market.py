@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Literal
 
 Market = Literal["spot", "on-demand"]
+RoomMarket = Literal["any", "spot", "on-demand"]
 
 ANY_TYPE = "*"
 
@@ -27,7 +28,7 @@ class Capacity:
 
     type: str
     zone: str
-    market: Literal["any", "spot", "on-demand"]
+    market: RoomMarket
     count: int
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal, TypedDict
 
 from skylift.cloud.domain.instance import Instance
+from skylift.cloud.domain.launch_template import TemplateSpec
 
 LifecycleState = Literal[
     "Pending",
@@ -58,6 +59,37 @@ class GroupTag:
     propagate: bool
 
 
+class MixedOverride(TypedDict, total=False):
+    """What one type of a mixed group is launched with instead of what the template says."""
+
+    InstanceType: str
+    ImageId: str
+    LaunchTemplateSpecification: TemplateSpec
+
+
+class MixedTemplate(TypedDict, total=False):
+    LaunchTemplateSpecification: TemplateSpec
+    Overrides: list[MixedOverride]
+
+
+class Distribution(TypedDict, total=False):
+    """How a mixed group divides its instances among the two markets."""
+
+    OnDemandAllocationStrategy: str
+    OnDemandBaseCapacity: int
+    OnDemandPercentageAboveBaseCapacity: int
+    SpotAllocationStrategy: str
+    SpotInstancePools: int
+    SpotMaxPrice: str
+
+
+class MixedPolicy(TypedDict, total=False):
+    """A MixedInstancesPolicy, in the members that Auto Scaling has for it."""
+
+    LaunchTemplate: MixedTemplate
+    InstancesDistribution: Distribution
+
+
 @dataclass(frozen=True)
 class ScalingGroup:
     """What is wanted: how many instances, of what, and where.
@@ -75,7 +107,7 @@ class ScalingGroup:
     min_size: int
     max_size: int
     desired: int
-    template: dict[str, str]
+    template: TemplateSpec
     subnets: tuple[str, ...]
     zones: tuple[str, ...]
     in_default_vpc: bool = False
@@ -87,7 +119,7 @@ class ScalingGroup:
     protects_new: bool = False
     service_role: str = ""
     context: str = ""
-    mixed: dict[str, Any] = field(default_factory=dict)
+    mixed: MixedPolicy = field(default_factory=MixedPolicy)
     """The MixedInstancesPolicy as it came; `template` is then the one that it names."""
     capacity_rebalance: bool = False
     tags: tuple[GroupTag, ...] = ()
@@ -147,7 +179,7 @@ class ScalingMember:
     state: LifecycleState
     activity_id: str
     since: datetime
-    template: dict[str, str] = field(default_factory=dict)
+    template: TemplateSpec = field(default_factory=TemplateSpec)
     protected: bool = False
     unhealthy: str = ""
     in_service: datetime | None = None
@@ -156,7 +188,7 @@ class ScalingMember:
 
 
 def new_member(
-    instance: Instance, group: ScalingGroup, activity: ScalingActivity, since: datetime, template: dict[str, str]
+    instance: Instance, group: ScalingGroup, activity: ScalingActivity, since: datetime, template: TemplateSpec
 ) -> ScalingMember:
     """An instance on its way into a group, which launched it from a template or was given it."""
     return ScalingMember(
@@ -239,7 +271,7 @@ class Wanted:
 
     subnet_id: str
     zone: str
-    template: dict[str, str]
+    template: TemplateSpec
     type: str = ""
     image_id: str = ""
     market: Market = "on-demand"
@@ -254,7 +286,10 @@ def new_activity(
     *,
     zone: str = "",
     subnet_id: str = "",
-    **more: Any,
+    status: str = "InProgress",
+    message: str = "",
+    progress: int = 0,
+    ended: datetime | None = None,
 ) -> ScalingActivity:
     where = f'{{"Subnet ID":"{subnet_id}","Availability Zone":"{zone}"}}' if zone else "{}"
     return ScalingActivity(
@@ -265,7 +300,10 @@ def new_activity(
         cause=cause,
         started=now,
         details=where,
-        **{"status": "InProgress", **more},
+        status=status,
+        message=message,
+        progress=progress,
+        ended=ended,
     )
 
 

@@ -15,6 +15,7 @@ from functools import partial
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.instance import Instance
+from skylift.cloud.domain.launch_template import TemplateSpec
 from skylift.cloud.domain.scaling_group import (
     ScalingGroup,
     ScalingMember,
@@ -65,7 +66,7 @@ class ScalingGroupLoop:
         pools: Pools,
         launch: Launch,
         end: Callable[[Tx, str], None],
-        resolved: Callable[[Tx, dict[str, str]], dict[str, str]],
+        resolved: Callable[[Tx, TemplateSpec], TemplateSpec],
         next_time: NextTime,
         wake_in: Callable[[float], None],
     ) -> None:

@@ -31,7 +31,7 @@ from skylift.cloud.domain.spot import SpotRequest
 from skylift.cloud.domain.volume import Snapshot, Volume
 from skylift.cloud.domain.vpc_endpoint import VpcEndpoint
 from skylift.cloud.services.api.condition_key import Context, of_change, of_row
-from skylift.cloud.services.api.operation import Check, Checks
+from skylift.cloud.services.api.operation import Check, Checks, Params
 from skylift.cloud.services.api.resource import arn, kind_of, kind_of_id
 from skylift.cloud.services.api.tag import RESERVED, checked
 from skylift.cloud.store.database import Tx
@@ -82,7 +82,7 @@ def on(action: str, *members: str) -> Checks:
     """Operations on resources that these parameters name by id; one that changes them says what it sets."""
     changes = action.startswith(("ec2:Modify", "ec2:Reset"))
 
-    def checks(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+    def checks(tx: Tx, caller: Caller, params: Params) -> Iterator[Check]:
         more = of_change(params, *members) if changes else None
         for member in members:
             given = params.get(member)
@@ -95,7 +95,7 @@ def on(action: str, *members: str) -> Checks:
 def creates(name: str, resource_type: str, *members: str) -> Checks:
     """An operation that makes one resource of a type, in or from those that the parameters name."""
 
-    def checks(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+    def checks(tx: Tx, caller: Caller, params: Params) -> Iterator[Check]:
         yield from making(caller, name, resource_type, params)
         yield from on(f"ec2:{name}", *members)(tx, caller, params)
 
@@ -106,7 +106,7 @@ def making(
     caller: Caller,
     name: str,
     resource_type: str,
-    params: Any,
+    params: Params,
     *,
     label: str = "*",
     more: Mapping[str, str | tuple[str, ...]] | None = None,
@@ -146,7 +146,7 @@ def on_row(
 def on_key(action: str) -> Checks:
     """Key pairs are named in ARNs, and in parameters either named or given by id."""
 
-    def checks(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+    def checks(tx: Tx, caller: Caller, params: Params) -> Iterator[Check]:
         if params.get("KeyPairId"):
             yield on_row(tx, caller, action, KeyPair, params["KeyPairId"])
             return
@@ -158,7 +158,7 @@ def on_key(action: str) -> Checks:
 
 
 def makes_key(name: str) -> Checks:
-    def checks(_tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+    def checks(_tx: Tx, caller: Caller, params: Params) -> Iterator[Check]:
         # What type an imported key is of is not known before it has been read.
         more = {"ec2:KeyPairType": params.get("KeyType", "rsa")} if name == "CreateKeyPair" else None
         yield from making(caller, name, "key-pair", params, label=params.get("KeyName", "*"), more=more)
@@ -169,7 +169,7 @@ def makes_key(name: str) -> Checks:
 def on_group(action: str) -> Checks:
     """A group given by id, or by its name in the default VPC."""
 
-    def checks(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+    def checks(tx: Tx, caller: Caller, params: Params) -> Iterator[Check]:
         group_id = params.get("GroupId")
         if not group_id and params.get("GroupName"):
             vpc = tx.get(Vpc, is_default=True)
@@ -183,7 +183,7 @@ def on_group(action: str) -> Checks:
 def adds_rules(name: str) -> Checks:
     """Rules may be tagged while they are made."""
 
-    def checks(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+    def checks(tx: Tx, caller: Caller, params: Params) -> Iterator[Check]:
         yield from on_group(f"ec2:{name}")(tx, caller, params)
         if params.get("TagSpecifications"):
             yield from making(caller, name, "security-group-rule", params)
@@ -194,7 +194,7 @@ def adds_rules(name: str) -> Checks:
 def on_association(action: str, *members: str) -> Checks:
     """An association is not a resource of its own: its route table and its subnet are."""
 
-    def checks(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+    def checks(tx: Tx, caller: Caller, params: Params) -> Iterator[Check]:
         table, association = association_by_id(tx, params["AssociationId"])
         yield on_row(tx, caller, action, RouteTable, table.id if table else "*")
         if association and association.subnet_id:
@@ -220,7 +220,7 @@ def tagging(action: str) -> Checks:
     DeleteTags without any takes all that a resource has, so that it is asked about each of them.
     """
 
-    def checks(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+    def checks(tx: Tx, caller: Caller, params: Params) -> Iterator[Check]:
         context = _request_tags(params.get("Tags") or [])
         whole = action == "ec2:DeleteTags" and not context
         for resource_id in params.get("Resources", []):

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NotRequired, TypedDict
 
 from skylift.cloud.domain.error import ServiceError
 
 
-def dimensions(params: Any, place: str) -> tuple[tuple[str, str], ...]:
+class Dimension(TypedDict):
+    Name: NotRequired[str]
+    Value: NotRequired[str]
+
+
+class Dimensioned(TypedDict):
+    """What a request has that is about a metric: CloudWatch's dimensions, or Auto Scaling's of the same shape."""
+
+    Dimensions: NotRequired[list[Dimension]]
+
+
+def dimensions(params: Dimensioned, place: str) -> tuple[tuple[str, str], ...]:
     """What identifies a metric beside its name, in an order of our own."""
     given = [(each["Name"], each["Value"]) for each in params.get("Dimensions", [])]
     if len(dict(given)) != len(given):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from skylift.cloud.domain.error import ServiceError
 
@@ -25,7 +24,7 @@ def combination(message: str) -> ServiceError:
     return ServiceError("InvalidParameterCombination", message)
 
 
-def refuse_other_values(params: Any, carried_out: Mapping[str, tuple[Any, ...]]) -> None:
+def refuse_other_values(params: Mapping[str, object], carried_out: Mapping[str, tuple[object, ...]]) -> None:
     """Some parameters can only ask for what is the case anyway; any other value is refused by name.
 
     `carried_out` maps a dotted name below `params` to those values.
@@ -40,7 +39,7 @@ def refuse_other_values(params: Any, carried_out: Mapping[str, tuple[Any, ...]])
                 )
 
 
-def values_at(value: Any, path: tuple[str, ...]) -> list[Any]:
+def values_at(value: object, path: tuple[str, ...]) -> list[object]:
     """What stands at a path of member names; a list on the way stands for each of its items."""
     if isinstance(value, list):
         return [found for item in value for found in values_at(item, path)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.scaling_group import ScalingActivity, ScalingGroup
@@ -13,10 +13,8 @@ from skylift.cloud.store.database import Tx
 if TYPE_CHECKING:
     from aws_shapes import autoscaling
 
-Item = dict[str, Any]
 
-
-def describe(tx: Tx, _caller: Caller, params: autoscaling.DescribeScalingActivitiesType) -> Item:
+def describe(tx: Tx, _caller: Caller, params: autoscaling.DescribeScalingActivitiesType) -> autoscaling.ActivitiesType:
     """Without a group, those of all that are there; of deleted ones when they are asked for."""
     ids, name = params.get("ActivityIds") or [], params.get("AutoScalingGroupName")
     deleted = params.get("IncludeDeletedGroups", False)
@@ -31,7 +29,7 @@ def describe(tx: Tx, _caller: Caller, params: autoscaling.DescribeScalingActivit
     return {"Activities": [view(row, deleted=row.group_arn not in groups) for row in chosen], **more}
 
 
-def view(row: ScalingActivity, *, deleted: bool = False) -> Item:
+def view(row: ScalingActivity, *, deleted: bool = False) -> autoscaling.Activity:
     return {
         "ActivityId": row.id,
         "AutoScalingGroupName": row.group,

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, cast
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller, Role
 from skylift.cloud.domain.network import Subnet
-from skylift.cloud.domain.scaling_group import PROCESSES, ScalingGroup, ScalingMember, spelled
+from skylift.cloud.domain.scaling_group import PROCESSES, MixedPolicy, ScalingGroup, ScalingMember, spelled
 from skylift.cloud.services.api import service_role
-from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.api.operation import Check, Nothing, Params
 from skylift.cloud.services.api.refusal import refuse_other_values
 from skylift.cloud.services.api.scaling_check import arn, check_of
 from skylift.cloud.services.api.service_role import SERVICE_PATH
@@ -37,6 +37,11 @@ from skylift.cloud.services.autoscaling.scaling_tag import TAG_MEMBERS, checked_
 from skylift.cloud.services.ec2.launch_place import default_subnet
 from skylift.cloud.store.database import Tx
 
+if TYPE_CHECKING:
+    from aws_shapes import autoscaling
+
+    Settings = autoscaling.CreateAutoScalingGroupType | autoscaling.UpdateAutoScalingGroupType
+
 SERVICE = "autoscaling.amazonaws.com"
 MOST_GROUPS = 500
 POLICIES = (
@@ -47,7 +52,7 @@ POLICIES = (
     "OldestLaunchConfiguration",
     "OldestLaunchTemplate",
 )
-NEUTRAL: dict[str, tuple[Any, ...]] = {
+NEUTRAL: dict[str, tuple[object, ...]] = {
     "AvailabilityZoneDistribution.CapacityDistributionStrategy": ("balanced-best-effort",),
     "DeletionProtection": ("none",),
     "DesiredCapacityType": ("units",),
@@ -58,10 +63,17 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
 }
 """Parameters that can only ask for what is the case anyway."""
 
-Item = dict[str, Any]
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a group's instances are to be: subnets, a zone for each, and whether they are the default ones of zones."""
+
+    subnets: tuple[str, ...]
+    zones: tuple[str, ...]
+    in_default_vpc: bool
 
 
-def create(tx: Tx, caller: Caller, params: Any) -> Item:
+def create(tx: Tx, caller: Caller, params: autoscaling.CreateAutoScalingGroupType) -> Nothing:
     name = params["AutoScalingGroupName"]
     if tx.get(ScalingGroup, name=name) is not None:
         raise ServiceError(
@@ -82,17 +94,20 @@ def create(tx: Tx, caller: Caller, params: Any) -> Item:
     if place is None:
         raise invalid("At least one Availability Zone or VPC Subnet is required.")
     desired = params.get("DesiredCapacity", params["MinSize"])
-    group = ScalingGroup(
+    bare = ScalingGroup(
         name=name,
         arn=arn(caller, name, str(uuid.uuid4())),
         created=tx.now,
         min_size=params["MinSize"],
         max_size=params["MaxSize"],
         desired=0,
+        template={},
+        subnets=place.subnets,
+        zones=place.zones,
+        in_default_vpc=place.in_default_vpc,
         tags=checked_tags(name, params.get("Tags") or []),
-        **_settings(tx, caller, params, {}),
-        **place,
     )
+    group = _with_settings(tx, caller, params, bare)
     _refuse_sizes(group.min_size, group.max_size, desired)
     if not group.service_role:
         group = replace(group, service_role=_own_role(tx, caller))
@@ -102,10 +117,13 @@ def create(tx: Tx, caller: Caller, params: Any) -> Item:
     return {}
 
 
-def update(tx: Tx, caller: Caller, params: Any) -> Item:
+def update(tx: Tx, caller: Caller, params: autoscaling.UpdateAutoScalingGroupType) -> Nothing:
     group = changeable_group(tx, params["AutoScalingGroupName"])
     refuse_other_values(params, NEUTRAL)
-    changed = replace(group, **_settings(tx, caller, params, group.mixed), **(_place(tx, caller, params) or {}))
+    changed = _with_settings(tx, caller, params, group)
+    place = _place(tx, caller, params)
+    if place is not None:
+        changed = replace(changed, subnets=place.subnets, zones=place.zones, in_default_vpc=place.in_default_vpc)
     least, most = params.get("MinSize", group.min_size), params.get("MaxSize", group.max_size)
     desired = params.get("DesiredCapacity")
     if least <= most and desired is None:
@@ -117,7 +135,7 @@ def update(tx: Tx, caller: Caller, params: Any) -> Item:
     return {}
 
 
-def delete(tx: Tx, _caller: Caller, params: Any) -> Item:
+def delete(tx: Tx, _caller: Caller, params: autoscaling.DeleteAutoScalingGroupType) -> Nothing:
     """With force, its instances end first; the group is there until they have."""
     group = require_group(tx, params["AutoScalingGroupName"])
     members = tx.find(ScalingMember, group=group.name)
@@ -135,7 +153,9 @@ def delete(tx: Tx, _caller: Caller, params: Any) -> Item:
     return {}
 
 
-def describe(tx: Tx, _caller: Caller, params: Any) -> Item:
+def describe(
+    tx: Tx, _caller: Caller, params: autoscaling.AutoScalingGroupNamesType
+) -> autoscaling.AutoScalingGroupsType:
     names = params.get("AutoScalingGroupNames") or []
     groups = [group for group in tx.find(ScalingGroup) if not names or group.name in names]
     matched = [group for group in groups if all(_matches(group, one) for one in params.get("Filters") or [])]
@@ -144,7 +164,7 @@ def describe(tx: Tx, _caller: Caller, params: Any) -> Item:
     return {"AutoScalingGroups": [view(tx, group, instances=instances) for group in chosen], **more}
 
 
-def set_desired(tx: Tx, _caller: Caller, params: Any) -> Item:
+def set_desired(tx: Tx, _caller: Caller, params: autoscaling.SetDesiredCapacityType) -> Nothing:
     group = changeable_group(tx, params["AutoScalingGroupName"])
     desired = params["DesiredCapacity"]
     if params.get("HonorCooldown"):
@@ -158,14 +178,14 @@ def set_desired(tx: Tx, _caller: Caller, params: Any) -> Item:
     return {}
 
 
-def suspend(tx: Tx, _caller: Caller, params: Any) -> Item:
+def suspend(tx: Tx, _caller: Caller, params: autoscaling.ScalingProcessQuery) -> Nothing:
     group = changeable_group(tx, params["AutoScalingGroupName"])
     reason = f"User suspended at {spelled(tx.now)}"
     tx.save(replace(group, suspended={**dict.fromkeys(_processes(params), reason), **group.suspended}))
     return {}
 
 
-def resume(tx: Tx, _caller: Caller, params: Any) -> Item:
+def resume(tx: Tx, _caller: Caller, params: autoscaling.ScalingProcessQuery) -> Nothing:
     group = changeable_group(tx, params["AutoScalingGroupName"])
     resumed = _processes(params)
     kept = {name: reason for name, reason in group.suspended.items() if name not in resumed}
@@ -173,15 +193,17 @@ def resume(tx: Tx, _caller: Caller, params: Any) -> Item:
     return {}
 
 
-def process_types(_tx: Tx, _caller: Caller, _params: Any) -> Item:
+def process_types(_tx: Tx, _caller: Caller, _params: Params) -> autoscaling.ProcessesType:
     return {"Processes": [{"ProcessName": name} for name in PROCESSES]}
 
 
-def termination_policy_types(_tx: Tx, _caller: Caller, _params: Any) -> Item:
+def termination_policy_types(
+    _tx: Tx, _caller: Caller, _params: Params
+) -> autoscaling.DescribeTerminationPolicyTypesAnswer:
     return {"TerminationPolicyTypes": list(POLICIES)}
 
 
-def account_limits(tx: Tx, _caller: Caller, _params: Any) -> Item:
+def account_limits(tx: Tx, _caller: Caller, _params: Params) -> autoscaling.DescribeAccountLimitsAnswer:
     return {
         "MaxNumberOfAutoScalingGroups": MOST_GROUPS,
         "MaxNumberOfLaunchConfigurations": 0,
@@ -197,12 +219,15 @@ def refuse_in_cooldown(tx: Tx, group: ScalingGroup) -> None:
         )
 
 
-def view(tx: Tx, group: ScalingGroup, *, instances: bool = True) -> Item:
+def view(tx: Tx, group: ScalingGroup, *, instances: bool = True) -> autoscaling.AutoScalingGroup:
     members = tx.find(ScalingMember, group=group.name) if instances else []
+    launched: autoscaling.AutoScalingGroup = {"LaunchTemplate": group.template}
+    if group.mixed:
+        launched = {"MixedInstancesPolicy": cast("autoscaling.MixedInstancesPolicy", group.mixed)}
     return {
         "AutoScalingGroupName": group.name,
         "AutoScalingGroupARN": group.arn,
-        **({"MixedInstancesPolicy": group.mixed} if group.mixed else {"LaunchTemplate": group.template}),
+        **launched,
         "MinSize": group.min_size,
         "MaxSize": group.max_size,
         "DesiredCapacity": group.desired,
@@ -233,7 +258,7 @@ def view(tx: Tx, group: ScalingGroup, *, instances: bool = True) -> Item:
     }
 
 
-def member_view(member: ScalingMember) -> Item:
+def member_view(member: ScalingMember) -> autoscaling.Instance:
     return {
         "InstanceId": member.instance_id,
         "InstanceType": member.type,
@@ -247,39 +272,43 @@ def member_view(member: ScalingMember) -> Item:
     }
 
 
-def _settings(tx: Tx, caller: Caller, params: Any, mixed: Item) -> Item:
-    """The fields that a request names."""
-    found: Item = {
-        field: params[name]
-        for name, field in (
-            ("CapacityRebalance", "capacity_rebalance"),
-            ("Context", "context"),
-            ("DefaultCooldown", "cooldown"),
-            ("HealthCheckGracePeriod", "grace"),
-            ("NewInstancesProtectedFromScaleIn", "protects_new"),
-        )
-        if name in params
-    }
-    for name in ("DefaultCooldown", "HealthCheckGracePeriod"):
-        if params.get(name, 0) < 0:
+def _with_settings(tx: Tx, caller: Caller, params: Settings, group: ScalingGroup) -> ScalingGroup:
+    """The group with what a request says of it, sizes and places apart; what it does not name stays as it is."""
+    for name, number in (
+        ("DefaultCooldown", params.get("DefaultCooldown", 0)),
+        ("HealthCheckGracePeriod", params.get("HealthCheckGracePeriod", 0)),
+    ):
+        if number < 0:
             raise invalid(f"{name} must be greater than or equal to 0.")
-    if "DefaultInstanceWarmup" in params:
-        # -1 takes it away again.
-        found["warmup"] = params["DefaultInstanceWarmup"] if params["DefaultInstanceWarmup"] >= 0 else None
+    warmup = params.get("DefaultInstanceWarmup", group.warmup)
+    policies = group.termination_policies
     if params.get("TerminationPolicies"):
-        found["termination_policies"] = tuple(_policies(params["TerminationPolicies"]))
+        policies = tuple(_policies(params["TerminationPolicies"]))
     if params.get("LaunchTemplate") and params.get("MixedInstancesPolicy"):
         raise invalid("A group has a LaunchTemplate or a MixedInstancesPolicy, not both.")
+    template, mixed, role = group.template, group.mixed, group.service_role
     if params.get("LaunchTemplate"):
-        found["template"] = named(tx, params["LaunchTemplate"])
-        check_template(tx, caller, found["template"])
-        found["mixed"] = {}
+        template, mixed = named(tx, params["LaunchTemplate"]), MixedPolicy()
+        check_template(tx, caller, template)
     if params.get("MixedInstancesPolicy"):
-        found["mixed"] = checked_policy(tx, caller, params["MixedInstancesPolicy"], mixed)
-        found["template"] = found["mixed"]["LaunchTemplate"]["LaunchTemplateSpecification"]
+        mixed = checked_policy(tx, caller, params["MixedInstancesPolicy"], mixed)
+        template = mixed["LaunchTemplate"]["LaunchTemplateSpecification"]
     if params.get("ServiceLinkedRoleARN"):
-        found["service_role"] = _given_role(tx, params["ServiceLinkedRoleARN"])
-    return found
+        role = _given_role(tx, params["ServiceLinkedRoleARN"])
+    return replace(
+        group,
+        capacity_rebalance=params.get("CapacityRebalance", group.capacity_rebalance),
+        context=params.get("Context", group.context),
+        cooldown=params.get("DefaultCooldown", group.cooldown),
+        grace=params.get("HealthCheckGracePeriod", group.grace),
+        protects_new=params.get("NewInstancesProtectedFromScaleIn", group.protects_new),
+        # -1 takes it away again.
+        warmup=warmup if warmup is not None and warmup >= 0 else None,
+        termination_policies=policies,
+        template=template,
+        mixed=mixed,
+        service_role=role,
+    )
 
 
 def _policies(wanted: list[str]) -> Iterator[str]:
@@ -289,8 +318,8 @@ def _policies(wanted: list[str]) -> Iterator[str]:
         yield policy
 
 
-def _place(tx: Tx, caller: Caller, params: Any) -> Item | None:
-    """The fields that say where instances are to be; None when the request does not."""
+def _place(tx: Tx, caller: Caller, params: Settings) -> _Place | None:
+    """Where a request says that instances are to be; None when it does not."""
     zones = [*(params.get("AvailabilityZones") or [])]
     try:
         for zone in zones:
@@ -313,11 +342,11 @@ def _place(tx: Tx, caller: Caller, params: Any) -> Item | None:
             raise invalid(error.message) from error
     else:
         return None
-    return {
-        "subnets": tuple(subnet.id for subnet in subnets),
-        "zones": tuple(subnet.zone for subnet in subnets),
-        "in_default_vpc": not ids,
-    }
+    return _Place(
+        subnets=tuple(subnet.id for subnet in subnets),
+        zones=tuple(subnet.zone for subnet in subnets),
+        in_default_vpc=not ids,
+    )
 
 
 def _subnet(tx: Tx, subnet_id: str) -> Subnet:
@@ -340,7 +369,7 @@ def _out_of_bounds(desired: int, where: str, bound: int) -> ServiceError:
     return invalid(f"New SetDesiredCapacity value {desired} is {where} value {bound} for the AutoScalingGroup.")
 
 
-def _processes(params: Any) -> list[str]:
+def _processes(params: autoscaling.ScalingProcessQuery) -> list[str]:
     """Those that are named; all of them when none is."""
     wanted = params.get("ScalingProcesses") or list(PROCESSES)
     for name in wanted:
@@ -369,7 +398,7 @@ def _given_role(tx: Tx, wanted: str) -> str:
     return role.arn
 
 
-def _matches(group: ScalingGroup, asked: Item) -> bool:
+def _matches(group: ScalingGroup, asked: autoscaling.Filter) -> bool:
     """Filters of DescribeAutoScalingGroups: tags, by key, by value or both."""
     name, values = asked.get("Name", ""), asked.get("Values") or []
     if name == "tag-key":
@@ -384,7 +413,7 @@ def _matches(group: ScalingGroup, asked: Item) -> bool:
 # What a caller must be allowed to do.
 
 
-def check_create(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+def check_create(tx: Tx, caller: Caller, params: autoscaling.CreateAutoScalingGroupType) -> Iterator[Check]:
     tags = params.get("Tags") or []
     name = params["AutoScalingGroupName"]
     yield check_of(tx, caller, "CreateAutoScalingGroup", name, {**_asked(params), **tag_context(tags)})
@@ -395,14 +424,15 @@ def check_create(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
     yield from _check_launch(tx, caller, params)
 
 
-def check_update(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+def check_update(tx: Tx, caller: Caller, params: autoscaling.UpdateAutoScalingGroupType) -> Iterator[Check]:
     yield check_of(tx, caller, "UpdateAutoScalingGroup", params["AutoScalingGroupName"], _asked(params))
     yield from _check_launch(tx, caller, params)
 
 
-def _check_launch(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+def _check_launch(tx: Tx, caller: Caller, params: Settings) -> Iterator[Check]:
     """Of every template that is named: an override may have one of its own, with another role."""
-    mixed = params.get("MixedInstancesPolicy", {}).get("LaunchTemplate", {})
+    policy: autoscaling.MixedInstancesPolicy = params.get("MixedInstancesPolicy", {})
+    mixed: autoscaling.LaunchTemplate = policy.get("LaunchTemplate", {})
     own = [one.get("LaunchTemplateSpecification") for one in mixed.get("Overrides") or []]
     subnet = params.get("VPCZoneIdentifier", "").partition(",")[0].strip()
     for template in (params.get("LaunchTemplate"), mixed.get("LaunchTemplateSpecification"), *own):
@@ -410,11 +440,12 @@ def _check_launch(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
             yield from may_launch(tx, caller, template, subnet)
 
 
-def _asked(params: Any) -> Context:
+def _asked(params: Settings) -> Context:
     context: Context = {}
-    for name in ("MinSize", "MaxSize"):
-        if name in params:
-            context[f"autoscaling:{name}"] = str(params[name])
+    if "MinSize" in params:
+        context["autoscaling:MinSize"] = str(params["MinSize"])
+    if "MaxSize" in params:
+        context["autoscaling:MaxSize"] = str(params["MaxSize"])
     if params.get("VPCZoneIdentifier"):
         context["autoscaling:VPCZoneIdentifiers"] = tuple(params["VPCZoneIdentifier"].split(","))
     if params.get("LaunchTemplate"):

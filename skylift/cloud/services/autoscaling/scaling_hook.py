@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.scaling_group import LAUNCHING, TERMINATING, HookWait, LifecycleHook, ScalingMember
+from skylift.cloud.services.api.operation import Params
 from skylift.cloud.services.autoscaling.operation import GROUP, reads, writes
 from skylift.cloud.services.autoscaling.scaling_rules import changeable_group, invalid, require_group
 from skylift.cloud.store.database import Tx
@@ -25,8 +26,6 @@ RESULTS = ("CONTINUE", "ABANDON")
 TRANSITIONS = (LAUNCHING, TERMINATING)
 SPEC = "LifecycleHookName LifecycleTransition NotificationMetadata HeartbeatTimeout DefaultResult"
 
-Item = dict[str, Any]
-
 
 def put(tx: Tx, _caller: Caller, params: autoscaling.PutLifecycleHookType) -> autoscaling.PutLifecycleHookAnswer:
     group = changeable_group(tx, params["AutoScalingGroupName"])
@@ -34,7 +33,9 @@ def put(tx: Tx, _caller: Caller, params: autoscaling.PutLifecycleHookType) -> au
     return {}
 
 
-def put_hook(tx: Tx, group: str, params: autoscaling.PutLifecycleHookType) -> None:
+def put_hook(
+    tx: Tx, group: str, params: autoscaling.PutLifecycleHookType | autoscaling.LifecycleHookSpecification
+) -> None:
     """A hook as it is described; one that is there keeps what is not said anew."""
     before = tx.get(LifecycleHook, group=group, name=params["LifecycleHookName"])
     transition = params.get("LifecycleTransition") or (before.transition if before else None)
@@ -70,7 +71,7 @@ def describe(
     return {"LifecycleHooks": [_view(hook) for hook in hooks if not names or hook.name in names]}
 
 
-def types(_tx: Tx, _caller: Caller, _params: Any) -> autoscaling.DescribeLifecycleHookTypesAnswer:
+def types(_tx: Tx, _caller: Caller, _params: Params) -> autoscaling.DescribeLifecycleHookTypesAnswer:
     return {"LifecycleHookTypes": list(TRANSITIONS)}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
@@ -20,6 +20,7 @@ from skylift.cloud.domain.scaling_group import (
     new_activity,
     new_member,
 )
+from skylift.cloud.services.api.operation import Nothing
 from skylift.cloud.services.autoscaling.operation import GROUP, PAGES, reads, writes
 from skylift.cloud.services.autoscaling.scaling_activity import view as activity_view
 from skylift.cloud.services.autoscaling.scaling_group import member_view
@@ -39,14 +40,14 @@ if TYPE_CHECKING:
 
 USER_HEALTH = "a user health-check"
 
-Item = dict[str, Any]
 
-
-def describe(tx: Tx, _caller: Caller, params: autoscaling.DescribeAutoScalingInstancesType) -> Item:
+def describe(
+    tx: Tx, _caller: Caller, params: autoscaling.DescribeAutoScalingInstancesType
+) -> autoscaling.AutoScalingInstancesType:
     ids = params.get("InstanceIds") or []
     rows = [row for row in tx.find(ScalingMember) if not ids or row.instance_id in ids]
     chosen, more = page(params, sorted(rows, key=_id), _id)
-    shown = [
+    shown: list[autoscaling.AutoScalingInstanceDetails] = [
         {
             **member_view(row),
             "AutoScalingGroupName": row.group,
@@ -57,7 +58,9 @@ def describe(tx: Tx, _caller: Caller, params: autoscaling.DescribeAutoScalingIns
     return {"AutoScalingInstances": shown, **more}
 
 
-def terminate(tx: Tx, _caller: Caller, params: autoscaling.TerminateInstanceInAutoScalingGroupType) -> Item:
+def terminate(
+    tx: Tx, _caller: Caller, params: autoscaling.TerminateInstanceInAutoScalingGroupType
+) -> autoscaling.ActivityType:
     if not params.get("InstanceId"):
         raise invalid("The request must contain the parameter InstanceId")
     member = require_member(tx, None, params["InstanceId"])
@@ -80,7 +83,7 @@ def terminate(tx: Tx, _caller: Caller, params: autoscaling.TerminateInstanceInAu
     return {"Activity": activity_view(take_out(tx, group, member, at(tx.now, cause)))}
 
 
-def attach(tx: Tx, _caller: Caller, params: autoscaling.AttachInstancesQuery) -> Item:
+def attach(tx: Tx, _caller: Caller, params: autoscaling.AttachInstancesQuery) -> Nothing:
     group = changeable_group(tx, params["AutoScalingGroupName"])
     ids = list(dict.fromkeys(params.get("InstanceIds") or []))
     instances = [_attachable(tx, group, one) for one in ids]
@@ -98,17 +101,18 @@ def attach(tx: Tx, _caller: Caller, params: autoscaling.AttachInstancesQuery) ->
     return {}
 
 
-def detach(tx: Tx, _caller: Caller, params: autoscaling.DetachInstancesQuery) -> Item:
+def detach(tx: Tx, _caller: Caller, params: autoscaling.DetachInstancesQuery) -> autoscaling.DetachInstancesAnswer:
     """They go on running, as instances of nobody's."""
-    return _set_aside(tx, params, ("InService", "Standby"), "Detaching", "detached", "Detaching EC2 instance")
+    what = "Detaching EC2 instance"
+    return {"Activities": _set_aside(tx, params, ("InService", "Standby"), "Detaching", "detached", what)}
 
 
-def enter_standby(tx: Tx, _caller: Caller, params: autoscaling.EnterStandbyQuery) -> Item:
+def enter_standby(tx: Tx, _caller: Caller, params: autoscaling.EnterStandbyQuery) -> autoscaling.EnterStandbyAnswer:
     what = "Moving EC2 instance to Standby"
-    return _set_aside(tx, params, ("InService",), "EnteringStandby", "moved to standby", what)
+    return {"Activities": _set_aside(tx, params, ("InService",), "EnteringStandby", "moved to standby", what)}
 
 
-def exit_standby(tx: Tx, _caller: Caller, params: autoscaling.ExitStandbyQuery) -> Item:
+def exit_standby(tx: Tx, _caller: Caller, params: autoscaling.ExitStandbyQuery) -> autoscaling.ExitStandbyAnswer:
     group = changeable_group(tx, params["AutoScalingGroupName"])
     members = require_members(tx, group, params.get("InstanceIds") or [])
     for member in members:
@@ -130,7 +134,7 @@ def exit_standby(tx: Tx, _caller: Caller, params: autoscaling.ExitStandbyQuery) 
     return {"Activities": activities}
 
 
-def set_protection(tx: Tx, _caller: Caller, params: autoscaling.SetInstanceProtectionQuery) -> Item:
+def set_protection(tx: Tx, _caller: Caller, params: autoscaling.SetInstanceProtectionQuery) -> Nothing:
     group = changeable_group(tx, params["AutoScalingGroupName"])
     for member in require_members(tx, group, params["InstanceIds"]):
         if member.state.startswith("Terminating"):
@@ -139,7 +143,7 @@ def set_protection(tx: Tx, _caller: Caller, params: autoscaling.SetInstanceProte
     return {}
 
 
-def set_health(tx: Tx, _caller: Caller, params: autoscaling.SetInstanceHealthQuery) -> Item:
+def set_health(tx: Tx, _caller: Caller, params: autoscaling.SetInstanceHealthQuery) -> Nothing:
     """Within the grace period of a new instance, only a request that does not respect it says something."""
     member = require_member(tx, None, params["InstanceId"])
     group = changeable_group(tx, member.group)
@@ -163,7 +167,7 @@ def _set_aside(
     target: LifecycleState,
     done: str,
     what: str,
-) -> Item:
+) -> list[autoscaling.Activity]:
     group = changeable_group(tx, params["AutoScalingGroupName"])
     members = require_members(tx, group, params.get("InstanceIds") or [])
     for member in members:
@@ -184,7 +188,7 @@ def _set_aside(
         tx.save(replace(member, state=target, activity_id=activity.id, since=tx.now))
         activities.append(activity_view(activity))
     tx.save(group)
-    return {"Activities": activities}
+    return activities
 
 
 def _begin(

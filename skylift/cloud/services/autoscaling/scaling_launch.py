@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.instance import Instance
-from skylift.cloud.domain.launch_template import LaunchTemplate, LaunchTemplateVersion
+from skylift.cloud.domain.launch_template import LaunchTemplate, LaunchTemplateVersion, TemplateSpec
 from skylift.cloud.domain.scaling_group import GROUP_TAG, ScalingGroup, Wanted
 from skylift.cloud.services.api.instance_type import instance_type
 from skylift.cloud.services.api.operation import Check
@@ -92,7 +92,7 @@ def end(tx: Tx, instance_id: str) -> None:
         tx.save(ending(tx, instance))
 
 
-def named(tx: Tx, spec: dict[str, str]) -> dict[str, str]:
+def named(tx: Tx, spec: TemplateSpec) -> TemplateSpec:
     """A template as groups describe it, with the version that was asked for: `$Default` when none was."""
     try:
         template = template_of(tx, spec)
@@ -105,7 +105,7 @@ def named(tx: Tx, spec: dict[str, str]) -> dict[str, str]:
     }
 
 
-def resolved(tx: Tx, spec: dict[str, str]) -> dict[str, str]:
+def resolved(tx: Tx, spec: TemplateSpec) -> TemplateSpec:
     """A template as instances describe it, with the number of the version that `spec` means now.
 
     Raises EC2's errors when it is gone.
@@ -113,7 +113,7 @@ def resolved(tx: Tx, spec: dict[str, str]) -> dict[str, str]:
     return {**spec, "Version": str(_version(tx, spec).number)}
 
 
-def check_template(tx: Tx, caller: Caller, spec: dict[str, str], kind: str = "", image_id: str = "") -> None:
+def check_template(tx: Tx, caller: Caller, spec: TemplateSpec, kind: str = "", image_id: str = "") -> None:
     """Raises ValidationError where nothing could be launched from the template as it is."""
     try:
         _version(tx, spec)
@@ -132,18 +132,18 @@ def check_template(tx: Tx, caller: Caller, spec: dict[str, str], kind: str = "",
         raise _no_template(error) from error
 
 
-def may_launch(tx: Tx, caller: Caller, spec: dict[str, str], subnet_id: str) -> Iterator[Check]:
+def may_launch(tx: Tx, caller: Caller, spec: TemplateSpec, subnet_id: str) -> Iterator[Check]:
     """Whoever has a group launch instances must be allowed to run them. What is not there is the handler's to say."""
     try:
         template = template_of(tx, spec)
         version_of(tx, template, spec.get("Version") or "$Default")
     except ServiceError:
         return
-    wanted = {"LaunchTemplateId": template.id, "Version": spec.get("Version") or "$Default"}
+    wanted: TemplateSpec = {"LaunchTemplateId": template.id, "Version": spec.get("Version") or "$Default"}
     yield from launch_check.checks(tx, caller, request(tx, Wanted(subnet_id, "", wanted)))
 
 
-def _version(tx: Tx, spec: dict[str, str]) -> LaunchTemplateVersion:
+def _version(tx: Tx, spec: TemplateSpec) -> LaunchTemplateVersion:
     template: LaunchTemplate = template_of(tx, {"LaunchTemplateId": spec["LaunchTemplateId"]})
     return version_of(tx, template, spec["Version"])
 

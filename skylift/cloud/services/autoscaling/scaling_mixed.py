@@ -9,23 +9,34 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from skylift.catalogue import on_demand
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
-from skylift.cloud.domain.launch_template import LaunchTemplateVersion
-from skylift.cloud.domain.scaling_group import COUNTED, ScalingGroup, ScalingMember, Wanted
+from skylift.cloud.domain.launch_template import LaunchTemplateVersion, TemplateSpec
+from skylift.cloud.domain.scaling_group import (
+    COUNTED,
+    Distribution,
+    MixedOverride,
+    MixedPolicy,
+    ScalingGroup,
+    ScalingMember,
+    Wanted,
+)
 from skylift.cloud.services.autoscaling.scaling_launch import check_template, named
 from skylift.cloud.services.autoscaling.scaling_rules import invalid
 from skylift.cloud.services.ec2.capacity import free_room, spot_price
 from skylift.cloud.services.ec2.launch_template import template_of, version_of
-from skylift.cloud.services.ec2.pool import Offer, Pool, ranked
+from skylift.cloud.services.ec2.pool import Offer, Pool, Strategy, ranked
 from skylift.cloud.store.database import Tx
+
+if TYPE_CHECKING:
+    from aws_shapes import autoscaling
 
 ON_DEMAND_STRATEGIES = ("prioritized", "lowest-price")
 SPOT_STRATEGIES = ("lowest-price", "capacity-optimized", "capacity-optimized-prioritized", "price-capacity-optimized")
-DEFAULTS = {
+DEFAULTS: Distribution = {
     "OnDemandAllocationStrategy": "prioritized",
     "OnDemandBaseCapacity": 0,
     "OnDemandPercentageAboveBaseCapacity": 100,
@@ -49,10 +60,8 @@ TAKES = " ".join(
     ]
 )
 
-Item = dict[str, Any]
 
-
-def checked_policy(tx: Tx, caller: Caller, asked: Item, before: Item) -> Item:
+def checked_policy(tx: Tx, caller: Caller, asked: autoscaling.MixedInstancesPolicy, before: MixedPolicy) -> MixedPolicy:
     """A policy as groups describe it; what a change does not name stays as it was `before`."""
     template = asked.get("LaunchTemplate") or before.get("LaunchTemplate")
     if not template or not template.get("LaunchTemplateSpecification"):
@@ -68,7 +77,7 @@ def checked_policy(tx: Tx, caller: Caller, asked: Item, before: Item) -> Item:
     if not overrides:
         check_template(tx, caller, spec)
     known = before.get("InstancesDistribution") or DEFAULTS
-    distribution = {**known, **(asked.get("InstancesDistribution") or {})}
+    distribution: Distribution = {**known, **(asked.get("InstancesDistribution") or {})}
     _check_distribution(distribution)
     return {
         "LaunchTemplate": {"LaunchTemplateSpecification": spec, "Overrides": overrides},
@@ -83,14 +92,15 @@ def pools(tx: Tx, group: ScalingGroup, members: Sequence[ScalingMember], place: 
     distribution = group.mixed["InstancesDistribution"]
     overrides = group.mixed["LaunchTemplate"]["Overrides"] or [{}]
     have = Counter((one.type, one.zone) for one in members if one.state in COUNTED and one.market == place.market)
-    offers, wanted = [], {}
+    offers: list[Offer] = []
+    wanted: dict[int, Wanted] = {}
     for priority, override in enumerate(overrides):
         template = override.get("LaunchTemplateSpecification") or place.template
         kind = override.get("InstanceType") or _version(tx, template).data.get("InstanceType", "")
         room = free_room(tx, kind, place.zone, place.market)
         spot = place.market == "spot"
         offer = Offer(
-            Pool(kind, place.zone, 1, priority, None, {"SubnetId": place.subnet_id}, {}),
+            Pool(kind, place.zone, 1, priority, None, {"SubnetId": place.subnet_id, "MinCount": 1, "MaxCount": 1}, {}),
             room=math.inf if room is None else room,
             price=spot_price(tx, kind, place.zone) if spot else on_demand(kind, region),
             units=have[kind, place.zone],
@@ -100,22 +110,33 @@ def pools(tx: Tx, group: ScalingGroup, members: Sequence[ScalingMember], place: 
         wanted[priority] = replace(
             place, template=template, type=kind, image_id=override.get("ImageId", ""), max_price=max_price
         )
-    options = {
-        "AllocationStrategy": distribution[f"{'Spot' if place.market == 'spot' else 'OnDemand'}AllocationStrategy"],
+    on_spot = place.market == "spot"
+    strategy = distribution["SpotAllocationStrategy"] if on_spot else distribution["OnDemandAllocationStrategy"]
+    options: Strategy = {
+        "AllocationStrategy": strategy,
         "InstancePoolsToUseCount": distribution.get("SpotInstancePools", 2),
     }
     return [wanted[int(offer.pool.priority)] for offer in ranked(place.market, options, offers, 1)]
 
 
-def _checked_override(tx: Tx, caller: Caller, spec: dict[str, str], asked: Item) -> Item:
+def _checked_override(
+    tx: Tx, caller: Caller, spec: TemplateSpec, asked: autoscaling.LaunchTemplateOverrides | MixedOverride
+) -> MixedOverride:
     own = asked.get("LaunchTemplateSpecification")
     template = named(tx, _by_id(own)) if own else spec
     _refuse_spot_template(tx, template)
     check_template(tx, caller, template, asked.get("InstanceType", ""), asked.get("ImageId", ""))
-    return {**asked, **({"LaunchTemplateSpecification": template} if own else {})}
+    checked: MixedOverride = {}
+    if "InstanceType" in asked:
+        checked["InstanceType"] = asked["InstanceType"]
+    if "ImageId" in asked:
+        checked["ImageId"] = asked["ImageId"]
+    if own:
+        checked["LaunchTemplateSpecification"] = template
+    return checked
 
 
-def _refuse_spot_template(tx: Tx, spec: Item) -> None:
+def _refuse_spot_template(tx: Tx, spec: TemplateSpec) -> None:
     """What it launches is on the spot market, whatever the policy's shares say."""
     try:
         asks = "InstanceMarketOptions" in _version(tx, spec).data
@@ -126,7 +147,7 @@ def _refuse_spot_template(tx: Tx, spec: Item) -> None:
         raise invalid("A MixedInstancesPolicy cannot have a launch template that requests Spot Instances itself.")
 
 
-def _check_distribution(found: Item) -> None:
+def _check_distribution(found: Distribution) -> None:
     if found["OnDemandAllocationStrategy"] not in ON_DEMAND_STRATEGIES:
         raise invalid(f"OnDemandAllocationStrategy has to be one of {', '.join(ON_DEMAND_STRATEGIES)}.")
     if found["SpotAllocationStrategy"] not in SPOT_STRATEGIES:
@@ -152,12 +173,14 @@ def _is_price(text: str) -> bool:
         return False
 
 
-def _by_id(spec: dict[str, str]) -> dict[str, str]:
+def _by_id(spec: TemplateSpec) -> TemplateSpec:
     """A specification that was described has both id and name; the id says which it is."""
-    if spec.get("LaunchTemplateId"):
-        return {name: value for name, value in spec.items() if name != "LaunchTemplateName"}
-    return spec
+    if not spec.get("LaunchTemplateId"):
+        return spec
+    by_id = spec.copy()
+    by_id.pop("LaunchTemplateName", None)
+    return by_id
 
 
-def _version(tx: Tx, spec: dict[str, str]) -> LaunchTemplateVersion:
+def _version(tx: Tx, spec: TemplateSpec) -> LaunchTemplateVersion:
     return version_of(tx, template_of(tx, {"LaunchTemplateId": spec["LaunchTemplateId"]}), spec["Version"])

@@ -10,20 +10,23 @@ import uuid
 from collections.abc import Iterator
 from datetime import timedelta
 from itertools import pairwise
-from typing import Any, get_args
+from typing import TYPE_CHECKING, cast, get_args
 
 from skylift.cloud.domain.alarm import Alarm, DueAction
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.scaling_group import COUNTED, ScalingGroup, ScalingMember
 from skylift.cloud.domain.scaling_policy import ADJUSTMENTS, PolicyKind, ScalingPolicy, Step
-from skylift.cloud.services.api.operation import Check, Checks
+from skylift.cloud.services.api.operation import Check, Checks, Nothing, Params
 from skylift.cloud.services.api.scaling_check import check_of
 from skylift.cloud.services.autoscaling import scaling_tracking
 from skylift.cloud.services.autoscaling.operation import reads, writes
 from skylift.cloud.services.autoscaling.scaling_adjustment import adjusted, step_for, tracked
 from skylift.cloud.services.autoscaling.scaling_rules import changeable_group, invalid, page, require_group
 from skylift.cloud.store.database import Tx
+
+if TYPE_CHECKING:
+    from aws_shapes import autoscaling
 
 MOST_POLICIES = 50
 AGGREGATIONS = ("Average", "Minimum", "Maximum")
@@ -39,10 +42,8 @@ OF_KIND: dict[str, tuple[str, ...]] = {
     "TargetTrackingScaling": ("TargetTrackingConfiguration", "EstimatedInstanceWarmup"),
 }
 
-Item = dict[str, Any]
 
-
-def put(tx: Tx, caller: Caller, params: Any) -> Item:
+def put(tx: Tx, caller: Caller, params: autoscaling.PutScalingPolicyType) -> autoscaling.PolicyARNType:
     group = changeable_group(tx, params["AutoScalingGroupName"])
     kind = _checked(params)
     before = tx.get(ScalingPolicy, group=group.name, name=params["PolicyName"])
@@ -61,7 +62,7 @@ def put(tx: Tx, caller: Caller, params: Any) -> Item:
         steps=tuple(_steps(params)),
         aggregation=params.get("MetricAggregationType", "Average") if kind == "StepScaling" else None,
         warmup=params.get("EstimatedInstanceWarmup"),
-        tracking=params.get("TargetTrackingConfiguration", {}),
+        tracking={**params.get("TargetTrackingConfiguration", {})},
     )
     if before is None:
         tx.add(policy)
@@ -75,7 +76,7 @@ def put(tx: Tx, caller: Caller, params: Any) -> Item:
     return {"PolicyARN": policy.arn, "Alarms": _alarms(tx, caller, policy)}
 
 
-def _checked(params: Any) -> PolicyKind:
+def _checked(params: autoscaling.PutScalingPolicyType) -> PolicyKind:
     kinds: tuple[PolicyKind, ...] = get_args(PolicyKind)
     asked = params.get("PolicyType", "SimpleScaling")
     kind = next((one for one in kinds if one == asked), None)
@@ -85,8 +86,13 @@ def _checked(params: Any) -> PolicyKind:
     for name in sorted(every - set(OF_KIND[kind])):
         if name in params:
             raise invalid(f"{name} is not supported by policies of type {kind}.")
-    for name in ("Cooldown", "EstimatedInstanceWarmup", "MinAdjustmentMagnitude"):
-        if params.get(name, 0) < 0:
+    numbers = {
+        "Cooldown": params.get("Cooldown", 0),
+        "EstimatedInstanceWarmup": params.get("EstimatedInstanceWarmup", 0),
+        "MinAdjustmentMagnitude": params.get("MinAdjustmentMagnitude", 0),
+    }
+    for name, number in numbers.items():
+        if number < 0:
             raise invalid(f"{name} must be greater than or equal to 0.")
     if kind == "TargetTrackingScaling":
         if "TargetTrackingConfiguration" not in params:
@@ -109,7 +115,7 @@ def _checked(params: Any) -> PolicyKind:
     return kind
 
 
-def _steps(params: Any) -> list[Step]:
+def _steps(params: autoscaling.PutScalingPolicyType) -> list[Step]:
     """From the lowest to the highest. Raises where two overlap, or something is left out between them."""
     steps = [
         Step(one.get("MetricIntervalLowerBound"), one.get("MetricIntervalUpperBound"), one["ScalingAdjustment"])
@@ -136,7 +142,7 @@ def _steps(params: Any) -> list[Step]:
     return steps
 
 
-def describe(tx: Tx, caller: Caller, params: Any) -> Item:
+def describe(tx: Tx, caller: Caller, params: autoscaling.DescribePoliciesType) -> autoscaling.PoliciesType:
     name, names, types = params.get("AutoScalingGroupName"), params.get("PolicyNames"), params.get("PolicyTypes")
     if name is not None:
         require_group(tx, name)
@@ -149,13 +155,13 @@ def describe(tx: Tx, caller: Caller, params: Any) -> Item:
     return {"ScalingPolicies": [_view(tx, caller, row) for row in chosen], **more}
 
 
-def delete(tx: Tx, _caller: Caller, params: Any) -> Item:
+def delete(tx: Tx, _caller: Caller, params: autoscaling.DeletePolicyType) -> Nothing:
     """With the alarms that were made for it; those of the user's stay."""
     tx.remove(_required(tx, params))
     return {}
 
 
-def execute(tx: Tx, _caller: Caller, params: Any) -> Item:
+def execute(tx: Tx, _caller: Caller, params: autoscaling.ExecutePolicyType) -> Nothing:
     policy = _required(tx, params)
     group = changeable_group(tx, policy.group)
     if not policy.enabled:
@@ -180,7 +186,7 @@ def execute(tx: Tx, _caller: Caller, params: Any) -> Item:
     return {}
 
 
-def adjustment_types(_tx: Tx, _caller: Caller, _params: Any) -> Item:
+def adjustment_types(_tx: Tx, _caller: Caller, _params: Params) -> autoscaling.DescribeAdjustmentTypesAnswer:
     return {"AdjustmentTypes": [{"AdjustmentType": name} for name in ADJUSTMENTS]}
 
 
@@ -261,7 +267,7 @@ def _adjustment(policy: ScalingPolicy) -> int:
     return policy.adjustment
 
 
-def _required(tx: Tx, params: Any) -> ScalingPolicy:
+def _required(tx: Tx, params: autoscaling.DeletePolicyType | autoscaling.ExecutePolicyType) -> ScalingPolicy:
     """By name within a group, or by ARN."""
     name, group = params["PolicyName"], params.get("AutoScalingGroupName")
     if name.startswith("arn:"):
@@ -276,17 +282,8 @@ def _required(tx: Tx, params: Any) -> ScalingPolicy:
     return found
 
 
-def _view(tx: Tx, caller: Caller, policy: ScalingPolicy) -> Item:
-    optional = {
-        "AdjustmentType": policy.adjustment_type,
-        "MinAdjustmentMagnitude": policy.min_magnitude,
-        "ScalingAdjustment": policy.adjustment,
-        "Cooldown": policy.cooldown,
-        "MetricAggregationType": policy.aggregation,
-        "EstimatedInstanceWarmup": policy.warmup,
-        "TargetTrackingConfiguration": policy.tracking or None,
-    }
-    return {
+def _view(tx: Tx, caller: Caller, policy: ScalingPolicy) -> autoscaling.ScalingPolicy:
+    shown: autoscaling.ScalingPolicy = {
         "AutoScalingGroupName": policy.group,
         "PolicyName": policy.name,
         "PolicyARN": policy.arn,
@@ -294,16 +291,33 @@ def _view(tx: Tx, caller: Caller, policy: ScalingPolicy) -> Item:
         "Enabled": policy.enabled,
         "StepAdjustments": [_step_view(step) for step in policy.steps],
         "Alarms": _alarms(tx, caller, policy),
-        **{name: value for name, value in optional.items() if value is not None},
+    }
+    if policy.adjustment_type is not None:
+        shown["AdjustmentType"] = policy.adjustment_type
+    if policy.min_magnitude is not None:
+        shown["MinAdjustmentMagnitude"] = policy.min_magnitude
+    if policy.adjustment is not None:
+        shown["ScalingAdjustment"] = policy.adjustment
+    if policy.cooldown is not None:
+        shown["Cooldown"] = policy.cooldown
+    if policy.aggregation is not None:
+        shown["MetricAggregationType"] = policy.aggregation
+    if policy.warmup is not None:
+        shown["EstimatedInstanceWarmup"] = policy.warmup
+    if policy.tracking:
+        shown["TargetTrackingConfiguration"] = cast("autoscaling.TargetTrackingConfiguration", policy.tracking)
+    return shown
+
+
+def _step_view(step: Step) -> autoscaling.StepAdjustment:
+    return {
+        **({"MetricIntervalLowerBound": step.lower} if step.lower is not None else {}),
+        **({"MetricIntervalUpperBound": step.upper} if step.upper is not None else {}),
+        "ScalingAdjustment": step.adjustment,
     }
 
 
-def _step_view(step: Step) -> Item:
-    bounds = {"MetricIntervalLowerBound": step.lower, "MetricIntervalUpperBound": step.upper}
-    return {**{name: at for name, at in bounds.items() if at is not None}, "ScalingAdjustment": step.adjustment}
-
-
-def _alarms(tx: Tx, caller: Caller, policy: ScalingPolicy) -> list[Item]:
+def _alarms(tx: Tx, caller: Caller, policy: ScalingPolicy) -> list[autoscaling.Alarm]:
     """Those that ask for it, whoever made them."""
     asking = [alarm.name for alarm in tx.find(Alarm) if policy.arn in (*alarm.alarm_actions, *alarm.ok_actions)]
     prefix = f"arn:aws:cloudwatch:{caller.region}:{caller.account}:alarm:"
@@ -336,7 +350,7 @@ _STEPS = " ".join(
 def _on_policys_group(action: str) -> Checks:
     """A policy may be named by its ARN alone."""
 
-    def checks(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+    def checks(tx: Tx, caller: Caller, params: Params) -> Iterator[Check]:
         policy = tx.get(ScalingPolicy, arn=params["PolicyName"])
         yield check_of(tx, caller, action, policy.group if policy else params.get("AutoScalingGroupName", "*"))
 

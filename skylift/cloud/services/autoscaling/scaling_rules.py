@@ -7,21 +7,31 @@ from __future__ import annotations
 
 from bisect import bisect
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, NotRequired, TypedDict, TypeVar
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.scaling_group import ScalingGroup, ScalingMember
-from skylift.cloud.services.api.operation import Check, Checks
+from skylift.cloud.services.api.operation import Check, Checks, Params
 from skylift.cloud.services.api.page_token import Next, after, leads_to
 from skylift.cloud.services.api.scaling_check import check_of
 from skylift.cloud.store.database import Tx
+
+if TYPE_CHECKING:
+    from aws_shapes import autoscaling
 
 PAGE = 50
 MOST = 100
 
 Context = dict[str, str | tuple[str, ...]]
 T = TypeVar("T")
+
+
+class Paged(TypedDict):
+    """What a request has that is answered in pages."""
+
+    MaxRecords: NotRequired[int]
+    NextToken: NotRequired[str]
 
 
 def invalid(message: str) -> ServiceError:
@@ -57,7 +67,7 @@ def require_members(tx: Tx, group: ScalingGroup, ids: list[str]) -> list[Scaling
 
 
 def page(
-    params: Any, items: list[T], key: Callable[[T], str], size: int = PAGE, most: int = MOST
+    params: Paged, items: list[T], key: Callable[[T], str], size: int = PAGE, most: int = MOST
 ) -> tuple[list[T], Next]:
     """The items of a page, in their order, and the member that leads to the next. A token names its last item.
 
@@ -83,11 +93,11 @@ def anything(action: str) -> Checks:
     return lambda _tx, _caller, _params: [Check(f"autoscaling:{action}", "*")]
 
 
-def on_group(action: str, more: Callable[[Any], Context] = lambda _: {}) -> Checks:
+def on_group(action: str) -> Checks:
     """Operations on the group that `AutoScalingGroupName` names."""
 
-    def checks(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
-        yield check_of(tx, caller, action, params["AutoScalingGroupName"], more(params))
+    def checks(tx: Tx, caller: Caller, params: Params) -> Iterator[Check]:
+        yield check_of(tx, caller, action, params["AutoScalingGroupName"])
 
     return checks
 
@@ -95,13 +105,13 @@ def on_group(action: str, more: Callable[[Any], Context] = lambda _: {}) -> Chec
 def on_instances_group(action: str) -> Checks:
     """Operations on an instance, authorised on the group that it is in."""
 
-    def checks(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+    def checks(tx: Tx, caller: Caller, params: Params) -> Iterator[Check]:
         member = tx.get(ScalingMember, instance_id=params["InstanceId"]) if params.get("InstanceId") else None
         yield check_of(tx, caller, action, member.group if member else "*")
 
     return checks
 
 
-def tag_context(pairs: list[dict[str, Any]]) -> Context:
+def tag_context(pairs: list[autoscaling.Tag]) -> Context:
     context: Context = {f"aws:RequestTag/{pair['Key']}": pair.get("Value", "") for pair in pairs}
     return {**context, "aws:TagKeys": tuple(pair["Key"] for pair in pairs)} if pairs else {}

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.scaling_group import ScalingGroup, ScheduledAction
+from skylift.cloud.services.api.operation import Nothing
 from skylift.cloud.services.autoscaling.operation import GROUP, PAGES, reads, writes
 from skylift.cloud.services.autoscaling.recurrence import RecurrenceError, next_time
 from skylift.cloud.services.autoscaling.scaling_rules import changeable_group, invalid, page, require_group
@@ -21,15 +22,20 @@ MOST_ACTIONS = 125
 MOST_AT_ONCE = 50
 ACTION = "ScheduledActionName StartTime EndTime Recurrence MinSize MaxSize DesiredCapacity TimeZone"
 
-Item = dict[str, Any]
+if TYPE_CHECKING:
+    from aws_shapes import autoscaling
+
+    PutAction = autoscaling.PutScheduledUpdateGroupActionType | autoscaling.ScheduledUpdateGroupActionRequest
 
 
-def put(tx: Tx, caller: Caller, params: Any) -> Item:
+def put(tx: Tx, caller: Caller, params: autoscaling.PutScheduledUpdateGroupActionType) -> Nothing:
     _put(tx, caller, changeable_group(tx, params["AutoScalingGroupName"]), params)
     return {}
 
 
-def put_many(tx: Tx, caller: Caller, params: Any) -> Item:
+def put_many(
+    tx: Tx, caller: Caller, params: autoscaling.BatchPutScheduledUpdateGroupActionType
+) -> autoscaling.BatchPutScheduledUpdateGroupActionAnswer:
     """Each by itself: what is refused is answered beside what is not."""
     group = changeable_group(tx, params["AutoScalingGroupName"])
     if len(params["ScheduledUpdateGroupActions"]) > MOST_AT_ONCE:
@@ -43,7 +49,9 @@ def put_many(tx: Tx, caller: Caller, params: Any) -> Item:
     return {"FailedScheduledUpdateGroupActions": failed}
 
 
-def describe(tx: Tx, _caller: Caller, params: Any) -> Item:
+def describe(
+    tx: Tx, _caller: Caller, params: autoscaling.DescribeScheduledActionsType
+) -> autoscaling.ScheduledActionsType:
     name, names = params.get("AutoScalingGroupName"), params.get("ScheduledActionNames") or []
     if name is not None:
         require_group(tx, name)
@@ -58,13 +66,15 @@ def describe(tx: Tx, _caller: Caller, params: Any) -> Item:
     return {"ScheduledUpdateGroupActions": [_view(row) for row in chosen], **more}
 
 
-def delete(tx: Tx, _caller: Caller, params: Any) -> Item:
+def delete(tx: Tx, _caller: Caller, params: autoscaling.DeleteScheduledActionType) -> Nothing:
     group = changeable_group(tx, params["AutoScalingGroupName"])
     tx.remove(_required(tx, group, params["ScheduledActionName"]))
     return {}
 
 
-def delete_many(tx: Tx, _caller: Caller, params: Any) -> Item:
+def delete_many(
+    tx: Tx, _caller: Caller, params: autoscaling.BatchDeleteScheduledActionType
+) -> autoscaling.BatchDeleteScheduledActionAnswer:
     group = changeable_group(tx, params["AutoScalingGroupName"])
     failed = []
     for name in dict.fromkeys(params["ScheduledActionNames"]):
@@ -75,14 +85,14 @@ def delete_many(tx: Tx, _caller: Caller, params: Any) -> Item:
     return {"FailedScheduledActions": failed}
 
 
-def _put(tx: Tx, caller: Caller, group: ScalingGroup, params: Any) -> None:
+def _put(tx: Tx, caller: Caller, group: ScalingGroup, params: PutAction) -> None:
     """One of the same name is replaced."""
     name = params["ScheduledActionName"]
     before = tx.get(ScheduledAction, group=group.name, name=name)
     if before is None and len(tx.find(ScheduledAction, group=group.name)) >= MOST_ACTIONS:
         raise ServiceError("LimitExceeded", f"A group can have at most {MOST_ACTIONS} scheduled actions.")
-    sizes = [params.get(key) for key in ("MinSize", "MaxSize", "DesiredCapacity")]
-    _refuse_sizes(*sizes)
+    least, most, desired = params.get("MinSize"), params.get("MaxSize"), params.get("DesiredCapacity")
+    _refuse_sizes(least, most, desired)
     start, end = params.get("StartTime"), params.get("EndTime")
     if start is not None and start <= tx.now:
         raise invalid("Given start time is in the past")
@@ -102,9 +112,9 @@ def _put(tx: Tx, caller: Caller, group: ScalingGroup, params: Any) -> None:
         end=end,
         recurrence=params.get("Recurrence", ""),
         zone=params.get("TimeZone", ""),
-        min_size=sizes[0],
-        max_size=sizes[1],
-        desired=sizes[2],
+        min_size=least,
+        max_size=most,
+        desired=desired,
         due=due,
     )
     if before is None:
@@ -113,7 +123,7 @@ def _put(tx: Tx, caller: Caller, group: ScalingGroup, params: Any) -> None:
         tx.save(action)
 
 
-def _first_time(params: Any, start: datetime | None, now: datetime) -> datetime | None:
+def _first_time(params: PutAction, start: datetime | None, now: datetime) -> datetime | None:
     recurrence, zone = params.get("Recurrence"), params.get("TimeZone", "")
     if recurrence is None:
         if zone:
@@ -155,11 +165,11 @@ def _required(tx: Tx, group: ScalingGroup, name: str) -> ScheduledAction:
     return found
 
 
-def _failure(name: str, error: ServiceError) -> Item:
+def _failure(name: str, error: ServiceError) -> autoscaling.FailedScheduledUpdateGroupActionRequest:
     return {"ScheduledActionName": name, "ErrorCode": error.code, "ErrorMessage": error.message}
 
 
-def _view(row: ScheduledAction) -> Item:
+def _view(row: ScheduledAction) -> autoscaling.ScheduledUpdateGroupAction:
     return {
         "AutoScalingGroupName": row.group,
         "ScheduledActionName": row.name,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.scaling_group import GroupTag, ScalingGroup
-from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.api.operation import Check, Checks, Nothing
 from skylift.cloud.services.api.scaling_check import check_of
 from skylift.cloud.services.autoscaling.operation import FILTERS, PAGES, reads, writes
 from skylift.cloud.services.autoscaling.scaling_rules import changeable_group, invalid, page, tag_context
@@ -18,17 +18,20 @@ from skylift.cloud.store.database import Tx
 MOST_TAGS = 50
 KIND = "auto-scaling-group"
 
-Item = dict[str, Any]
+if TYPE_CHECKING:
+    from aws_shapes import autoscaling
+
+    TagsRequest = autoscaling.CreateOrUpdateTagsType | autoscaling.DeleteTagsType
 
 
-def create_or_update(tx: Tx, _caller: Caller, params: Any) -> Item:
+def create_or_update(tx: Tx, _caller: Caller, params: autoscaling.CreateOrUpdateTagsType) -> Nothing:
     for name, pairs in _by_group(params).items():
         group = changeable_group(tx, name)
         tx.save(replace(group, tags=_limited({**_by_key(group.tags), **_by_key(checked_tags(name, pairs))})))
     return {}
 
 
-def delete(tx: Tx, _caller: Caller, params: Any) -> Item:
+def delete(tx: Tx, _caller: Caller, params: autoscaling.DeleteTagsType) -> Nothing:
     """A key with a value goes only where the value is that one."""
     for name, pairs in _by_group(params).items():
         group = changeable_group(tx, name)
@@ -42,7 +45,7 @@ def delete(tx: Tx, _caller: Caller, params: Any) -> Item:
     return {}
 
 
-def describe(tx: Tx, _caller: Caller, params: Any) -> Item:
+def describe(tx: Tx, _caller: Caller, params: autoscaling.DescribeTagsType) -> autoscaling.TagsType:
     items = [tag_view(group.name, tag) for group in tx.find(ScalingGroup) for tag in group.tags]
     for asked in params.get("Filters") or []:
         items = [item for item in items if _matches(item, asked)]
@@ -51,7 +54,7 @@ def describe(tx: Tx, _caller: Caller, params: Any) -> Item:
     return {"Tags": chosen, **more}
 
 
-def checked_tags(name: str, pairs: list[Item]) -> tuple[GroupTag, ...]:
+def checked_tags(name: str, pairs: list[autoscaling.Tag]) -> tuple[GroupTag, ...]:
     """The tags in a request about the group of this name."""
     found: dict[str, GroupTag] = {}
     for pair in pairs:
@@ -66,7 +69,7 @@ def checked_tags(name: str, pairs: list[Item]) -> tuple[GroupTag, ...]:
     return _limited(found)
 
 
-def tag_view(name: str, tag: GroupTag) -> Item:
+def tag_view(name: str, tag: GroupTag) -> autoscaling.TagDescription:
     return {
         "ResourceId": name,
         "ResourceType": KIND,
@@ -76,16 +79,16 @@ def tag_view(name: str, tag: GroupTag) -> Item:
     }
 
 
-def checks(action: str) -> Any:
-    def asked(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+def checks(action: str) -> Checks:
+    def asked(tx: Tx, caller: Caller, params: TagsRequest) -> Iterator[Check]:
         for name, pairs in _by_group(params).items():
             yield check_of(tx, caller, action, name, tag_context(pairs))
 
     return asked
 
 
-def _by_group(params: Any) -> dict[str, list[Item]]:
-    found: dict[str, list[Item]] = {}
+def _by_group(params: TagsRequest) -> dict[str, list[autoscaling.Tag]]:
+    found: dict[str, list[autoscaling.Tag]] = {}
     for pair in params["Tags"]:
         if not pair.get("ResourceId"):
             raise invalid("Each tag needs the ResourceId of its group.")
@@ -103,18 +106,21 @@ def _limited(tags: dict[str, GroupTag]) -> tuple[GroupTag, ...]:
     return tuple(tags.values())
 
 
-def _place(item: Item) -> str:
+def _place(item: autoscaling.TagDescription) -> str:
     return f"{item['ResourceId']}/{item['Key']}"
 
 
-def _matches(item: Item, asked: Item) -> bool:
+def _matches(item: autoscaling.TagDescription, asked: autoscaling.Filter) -> bool:
     name, values = asked.get("Name", ""), asked.get("Values") or []
-    members = {"auto-scaling-group": "ResourceId", "key": "Key", "value": "Value"}
-    if name == "propagate-at-launch":
-        return str(item["PropagateAtLaunch"]).lower() in values
+    members = {
+        "auto-scaling-group": item["ResourceId"],
+        "key": item["Key"],
+        "value": item["Value"],
+        "propagate-at-launch": str(item["PropagateAtLaunch"]).lower(),
+    }
     if name not in members:
         raise invalid(f"The filter {name} is not one of auto-scaling-group, key, value and propagate-at-launch.")
-    return item[members[name]] in values
+    return members[name] in values
 
 
 TAG_MEMBERS = "Tags.ResourceId Tags.ResourceType Tags.Key Tags.Value Tags.PropagateAtLaunch"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import uuid
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.alarm import Alarm
 from skylift.cloud.domain.metric import Metric
@@ -13,6 +13,9 @@ from skylift.cloud.domain.scaling_policy import ScalingPolicy
 from skylift.cloud.services.api.dimension import dimensions
 from skylift.cloud.services.autoscaling.scaling_rules import invalid
 from skylift.cloud.store.database import Tx
+
+if TYPE_CHECKING:
+    from aws_shapes import autoscaling
 
 PREDEFINED = {
     "ASGAverageCPUUtilization": ("CPUUtilization", 60),
@@ -25,7 +28,17 @@ LOW_SHARE = 0.9
 """Below this share of its target a metric is low: what is in between is near enough."""
 
 
-def check(config: Any) -> None:
+@dataclass(frozen=True)
+class Measured:
+    """What a policy keeps at its target: a metric, its statistic and unit, and the seconds of a period."""
+
+    metric: Metric
+    statistic: str
+    unit: str | None
+    period: int
+
+
+def check(config: autoscaling.TargetTrackingConfiguration) -> None:
     """Raises where no alarm could be made of it."""
     if not 0 < config["TargetValue"] < math.inf:
         raise invalid("TargetValue must be a number greater than 0.")
@@ -39,8 +52,9 @@ def check(config: Any) -> None:
             f"The predefined metric {predefined['PredefinedMetricType']} needs a load balancer: there is none."
         )
     if customized is not None:
-        for name in ("Namespace", "MetricName", "Statistic"):
-            if not customized.get(name):
+        needed = {name: customized.get(name) for name in ("Namespace", "MetricName", "Statistic")}
+        for name, value in needed.items():
+            if not value:
                 raise invalid(f"{name} of CustomizedMetricSpecification must be specified.")
         if customized.get("Period", 60) not in (10, 30, 60):
             raise invalid("Period of CustomizedMetricSpecification must be 10, 30 or 60.")
@@ -70,15 +84,15 @@ def make_alarms(tx: Tx, policy: ScalingPolicy) -> list[Alarm]:
 
 
 def _alarm(tx: Tx, policy: ScalingPolicy, kind: str, comparison: str, threshold: float, periods: int) -> Alarm:
-    metric, statistic, unit, period = _measured(policy)
+    measured = _measured(policy)
     return Alarm(
         name=f"TargetTracking-{policy.group}-Alarm{kind.rstrip('-')}-{uuid.uuid4()}",
-        namespace=metric.namespace,
-        metric_name=metric.name,
-        dimensions=metric.dimensions,
-        statistic=statistic,
-        unit=unit,
-        period=period,
+        namespace=measured.metric.namespace,
+        metric_name=measured.metric.name,
+        dimensions=measured.metric.dimensions,
+        statistic=measured.statistic,
+        unit=measured.unit,
+        period=measured.period,
         periods=periods,
         datapoints=None,
         threshold=threshold,
@@ -93,12 +107,12 @@ def _alarm(tx: Tx, policy: ScalingPolicy, kind: str, comparison: str, threshold:
     )
 
 
-def _measured(policy: ScalingPolicy) -> tuple[Metric, str, str | None, int]:
-    """The metric, its statistic and unit, and the seconds of a period."""
+def _measured(policy: ScalingPolicy) -> Measured:
     predefined = policy.tracking.get("PredefinedMetricSpecification")
     if predefined is not None:
         name, period = PREDEFINED[predefined["PredefinedMetricType"]]
-        return Metric("AWS/EC2", name, (("AutoScalingGroupName", policy.group),)), "Average", None, period
+        metric = Metric("AWS/EC2", name, (("AutoScalingGroupName", policy.group),))
+        return Measured(metric, "Average", None, period)
     own = policy.tracking["CustomizedMetricSpecification"]
     metric = Metric(own["Namespace"], own["MetricName"], dimensions(own, ""))
-    return metric, own["Statistic"], own.get("Unit"), own.get("Period", 60)
+    return Measured(metric, own["Statistic"], own.get("Unit"), own.get("Period", 60))

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any, cast, get_args
+from typing import TYPE_CHECKING, cast, get_args
 
 from skylift.cloud.domain.alarm import Alarm, AlarmState, Missing
 from skylift.cloud.domain.error import ServiceError
@@ -18,7 +18,7 @@ from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.metric import Metric
 from skylift.cloud.services.api.dimension import dimensions
 from skylift.cloud.services.api.iam_rules import request_tags, tag_list
-from skylift.cloud.services.api.operation import Check, Nothing
+from skylift.cloud.services.api.operation import Check, Checks, Nothing, Params
 from skylift.cloud.services.api.page_token import after, leads_to
 from skylift.cloud.services.cloudwatch.alarm_action import check_action, needed_for
 from skylift.cloud.services.cloudwatch.metric import metric_view
@@ -43,32 +43,32 @@ ACTIONS = ("OKActions", "AlarmActions", "InsufficientDataActions")
 
 
 def put(tx: Tx, caller: Caller, params: cloudwatch.PutMetricAlarmInput) -> Nothing:
-    asked = _checked(tx, caller, params)
-    before = tx.get(Alarm, name=params["AlarmName"])
-    configured: dict[str, Any] = {
-        "configured": tx.now,
-        "description": params.get("AlarmDescription"),
-        "actions_enabled": params.get("ActionsEnabled", True),
-        "ok_actions": tuple(params.get("OKActions", [])),
-        "alarm_actions": tuple(params.get("AlarmActions", [])),
-        "insufficient_data_actions": tuple(params.get("InsufficientDataActions", [])),
-    }
+    asked = _asked_for(tx, caller, params)
+    before = tx.get(Alarm, name=asked.name)
     if before is None:
-        tags = _with_tags({}, params.get("Tags", []))
-        name = params["AlarmName"]
-        made = Alarm(name=name, tags=tags, updated=tx.now, transitioned=tx.now, **asked, **configured)
+        made = replace(asked, tags=_with_tags({}, params.get("Tags", [])))
         tx.add(made)
         _note_configuration(tx, made, "Create", f'Alarm "{made.name}" created')
         return {}
     # An alarm that is changed keeps its state, and its tags: those of the request are for new ones.
-    changed = replace(before, **asked, **configured)
+    changed = replace(
+        asked,
+        state=before.state,
+        reason=before.reason,
+        reason_data=before.reason_data,
+        updated=before.updated,
+        transitioned=before.transitioned,
+        acted=before.acted,
+        tags=before.tags,
+        policy=before.policy,
+    )
     tx.save(changed)
     _note_configuration(tx, changed, "Update", f'Alarm "{changed.name}" updated')
     return {}
 
 
-def _checked(tx: Tx, caller: Caller, params: cloudwatch.PutMetricAlarmInput) -> dict[str, Any]:
-    """What is watched, by the noun's field names."""
+def _asked_for(tx: Tx, caller: Caller, params: cloudwatch.PutMetricAlarmInput) -> Alarm:
+    """The alarm that a request describes, as a new one without tags."""
     for member in ("MetricName", "Namespace", "Statistic", "Period", "EvaluationPeriods", "Threshold"):
         if member not in params:
             raise ServiceError("ValidationError", f"The parameter {member} is required.")
@@ -91,26 +91,41 @@ def _checked(tx: Tx, caller: Caller, params: cloudwatch.PutMetricAlarmInput) -> 
         raise ServiceError("ValidationError", "DatapointsToAlarm must be less than or equal to EvaluationPeriods.")
     if not math.isfinite(params["Threshold"]):
         raise ServiceError("ValidationError", "The parameter Threshold must be a number.")
-    missing = params.get("TreatMissingData")
-    if missing not in (None, *get_args(Missing)):
-        raise ServiceError("ValidationError", f"TreatMissingData must be one of {', '.join(get_args(Missing))}.")
+    missing = _missing(params.get("TreatMissingData"))
     metric = Metric(params["Namespace"], params["MetricName"], dimensions(params, ""))
     for arns in _actions(params).values():
         for arn in arns:
             check_action(tx, caller, arn, metric)
-    return {
-        "namespace": metric.namespace,
-        "metric_name": metric.name,
-        "dimensions": metric.dimensions,
-        "statistic": params["Statistic"],
-        "unit": params.get("Unit"),
-        "period": period,
-        "periods": periods,
-        "datapoints": datapoints,
-        "threshold": params["Threshold"],
-        "comparison": params["ComparisonOperator"],
-        "missing": missing,
-    }
+    return Alarm(
+        name=params["AlarmName"],
+        namespace=metric.namespace,
+        metric_name=metric.name,
+        dimensions=metric.dimensions,
+        statistic=params["Statistic"],
+        unit=params.get("Unit"),
+        period=period,
+        periods=periods,
+        datapoints=datapoints,
+        threshold=params["Threshold"],
+        comparison=params["ComparisonOperator"],
+        missing=missing,
+        configured=tx.now,
+        updated=tx.now,
+        transitioned=tx.now,
+        description=params.get("AlarmDescription"),
+        actions_enabled=params.get("ActionsEnabled", True),
+        ok_actions=tuple(params.get("OKActions", [])),
+        alarm_actions=tuple(params.get("AlarmActions", [])),
+        insufficient_data_actions=tuple(params.get("InsufficientDataActions", [])),
+    )
+
+
+def _missing(wanted: str | None) -> Missing | None:
+    kinds: tuple[Missing, ...] = get_args(Missing)
+    found = next((kind for kind in kinds if kind == wanted), None)
+    if found is None and wanted is not None:
+        raise ServiceError("ValidationError", f"TreatMissingData must be one of {', '.join(kinds)}.")
+    return found
 
 
 def _note_configuration(tx: Tx, alarm: Alarm, kind: str, summary: str) -> None:
@@ -299,23 +314,25 @@ def _actions(params: cloudwatch.PutMetricAlarmInput) -> dict[str, list[str]]:
     }
 
 
-def on_alarm(action: str) -> Any:
-    def checks(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+def on_alarm(action: str) -> Checks:
+    def checks(tx: Tx, caller: Caller, params: Params) -> Iterator[Check]:
         for name in params["AlarmNames"] if "AlarmNames" in params else [params["AlarmName"]]:
             yield _check(tx, caller, action, name)
 
     return checks
 
 
-def on_arn(action: str) -> Any:
-    def checks(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+def on_arn(action: str) -> Checks:
+    def checks(tx: Tx, caller: Caller, params: Params) -> Iterator[Check]:
         name = params["ResourceARN"].rpartition(":alarm:")[2]
         yield _check(tx, caller, action, name, request_tags(params))
 
     return checks
 
 
-def _check(tx: Tx, caller: Caller, action: str, name: str, more: Any = None) -> Check:
+def _check(
+    tx: Tx, caller: Caller, action: str, name: str, more: Mapping[str, str | tuple[str, ...]] | None = None
+) -> Check:
     alarm = tx.get(Alarm, name=name)
     tags = {f"aws:ResourceTag/{key}": value for key, value in (alarm.tags if alarm else {}).items()}
     return Check(f"cloudwatch:{action}", arn_of(caller, name), {**tags, **(more or {})})

@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
@@ -48,7 +48,7 @@ def put(tx: Tx, _caller: Caller, params: cloudwatch.PutMetricDataInput) -> Nothi
     return {}
 
 
-def _points(tx: Tx, namespace: str, number: int, datum: Any) -> Iterator[Point]:
+def _points(tx: Tx, namespace: str, number: int, datum: cloudwatch.MetricDatum) -> Iterator[Point]:
     place = f"MetricData.member.{number}"
     at = datum.get("Timestamp", tx.now)
     if not tx.now - PAST <= at <= tx.now + FUTURE:
@@ -65,7 +65,7 @@ def _points(tx: Tx, namespace: str, number: int, datum: Any) -> Iterator[Point]:
         yield Point(metric, second - second % resolution, summary, datum.get("Unit", "None"))
 
 
-def _summaries(datum: Any, place: str) -> list[Summary]:
+def _summaries(datum: cloudwatch.MetricDatum, place: str) -> list[Summary]:
     given = [name for name in ("Value", "Values", "StatisticValues") if name in datum]
     if len(given) > 1:
         raise ServiceError(
@@ -86,7 +86,7 @@ def _summaries(datum: Any, place: str) -> list[Summary]:
     )
 
 
-def _counted(datum: Any, place: str) -> list[Summary]:
+def _counted(datum: cloudwatch.MetricDatum, place: str) -> list[Summary]:
     values = datum["Values"]
     counts = datum.get("Counts", [1.0] * len(values))
     if not 0 < len(values) <= MOST_VALUES:
@@ -99,11 +99,12 @@ def _counted(datum: Any, place: str) -> list[Summary]:
     ]
 
 
-def _statistic_set(given: Any, place: str) -> Summary:
-    values = [_finite(given[name], f"{place}.{name}") for name in ("Sum", "Minimum", "Maximum")]
-    if values[1] > values[2]:
+def _statistic_set(given: cloudwatch.StatisticSet, place: str) -> Summary:
+    total = _finite(given["Sum"], f"{place}.Sum")
+    least, most = _finite(given["Minimum"], f"{place}.Minimum"), _finite(given["Maximum"], f"{place}.Maximum")
+    if least > most:
         raise invalid(f"The parameter {place}.Maximum must be at least as large as {place}.Minimum.")
-    return Summary(_positive(given["SampleCount"], f"{place}.SampleCount"), *values)
+    return Summary(_positive(given["SampleCount"], f"{place}.SampleCount"), total, least, most)
 
 
 def _finite(value: float, place: str) -> float:

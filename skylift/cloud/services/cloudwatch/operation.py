@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from skylift.cloud.domain.identity import Caller
-from skylift.cloud.services.api.operation import Check, Checks, Handler, Operation
+from skylift.cloud.services.api.operation import Check, Checks, Handler, Operation, Params
 from skylift.cloud.store.database import Tx
 
 DIMENSIONS = "Dimensions.Name Dimensions.Value"
@@ -26,7 +25,7 @@ def below(name: str, members: str) -> str:
 
 
 def _on_all(action: str) -> Checks:
-    def checks(_tx: Tx, _caller: Caller, _params: Any) -> Iterator[Check]:
+    def checks(_tx: Tx, _caller: Caller, _params: Params) -> Iterator[Check]:
         yield Check(f"cloudwatch:{action}", "*")
 
     return checks

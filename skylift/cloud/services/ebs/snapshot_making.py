@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 MAX_DESCRIPTION = 255
 
-NEUTRAL: dict[str, tuple[Any, ...]] = {"Location": ("regional",)}
-COPY_NEUTRAL: dict[str, tuple[Any, ...]] = {"Encrypted": (False,)}
+NEUTRAL: dict[str, tuple[object, ...]] = {"Location": ("regional",)}
+COPY_NEUTRAL: dict[str, tuple[object, ...]] = {"Encrypted": (False,)}
 
 
 def create(tx: Tx, caller: Caller, params: ec2.CreateSnapshotRequest) -> ec2.Snapshot:

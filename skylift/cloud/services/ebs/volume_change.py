@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
@@ -20,7 +20,7 @@ from skylift.cloud.store.database import Tx
 if TYPE_CHECKING:
     from aws_shapes import ec2
 
-NEUTRAL: dict[str, tuple[Any, ...]] = {"MultiAttachEnabled": (False,)}
+NEUTRAL: dict[str, tuple[object, ...]] = {"MultiAttachEnabled": (False,)}
 
 
 def modify(tx: Tx, _caller: Caller, params: ec2.ModifyVolumeRequest) -> ec2.ModifyVolumeResult:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 DEFAULT_TYPE = "gp2"
 """What CreateVolume makes where nothing is said; launches take the image's."""
 
-NEUTRAL: dict[str, tuple[Any, ...]] = {"Encrypted": (False,), "MultiAttachEnabled": (False,)}
+NEUTRAL: dict[str, tuple[object, ...]] = {"Encrypted": (False,), "MultiAttachEnabled": (False,)}
 
 
 def create(tx: Tx, caller: Caller, params: ec2.CreateVolumeRequest) -> ec2.Volume:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 from skylift.catalogue import InstanceType, types
 from skylift.cloud.domain.dedicated_host import DedicatedHost
@@ -40,7 +40,7 @@ REMEMBERED = timedelta(hours=1)
 MOST_AT_ONCE = 1000
 """Nobody else writes meanwhile. AWS's own limit is the account's quota of each family."""
 
-NEUTRAL: dict[str, tuple[Any, ...]] = {"HostRecovery": ("off",), "HostMaintenance": ("off",)}
+NEUTRAL: dict[str, tuple[object, ...]] = {"HostRecovery": ("off",), "HostMaintenance": ("off",)}
 """A host that fails is this machine: there is no other one to go to."""
 
 OVERCOMMITTED = {"t3": 192}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
@@ -54,10 +54,10 @@ def modify(tx: Tx, _caller: Caller, params: ec2.ModifyImageAttributeRequest) -> 
     """One attribute, in its own parameter or, as older tools send it, named by `Attribute`."""
     image = own_image(tx, params["ImageId"])
     asked = _asked(params)
-    if "Description" in asked:
-        tx.save(replace(image, description=checked_description(asked["Description"])))
+    if isinstance(asked, str):
+        tx.save(replace(image, description=checked_description(asked)))
         return {}
-    add, remove = asked["LaunchPermission"]
+    add, remove = asked.add, asked.remove
     if image.state == "disabled" and add:
         raise ServiceError("IncorrectState", f"The image '{image.id}' is disabled; it cannot be shared.")
     users = (set(image.launch_users) | set(_users(add))) - set(_users(remove))
@@ -73,15 +73,23 @@ def reset(tx: Tx, _caller: Caller, params: ec2.ResetImageAttributeRequest) -> No
     return {}
 
 
-def _asked(params: ec2.ModifyImageAttributeRequest) -> dict[str, Any]:
-    """What is to change, by the attribute's own parameter."""
+@dataclass(frozen=True)
+class _Permissions:
+    """Who may launch an image from now on, and who not any more."""
+
+    add: list[ec2.LaunchPermission]
+    remove: list[ec2.LaunchPermission]
+
+
+def _asked(params: ec2.ModifyImageAttributeRequest) -> str | _Permissions:
+    """The new description, or the change to the launch permissions."""
     named = params.get("Attribute")
-    asked: dict[str, Any] = {}
+    asked: dict[str, str | _Permissions] = {}
     if "Description" in params:
         asked["Description"] = params["Description"].get("Value", "")
     if "LaunchPermission" in params:
         permission = params["LaunchPermission"]
-        asked["LaunchPermission"] = (permission.get("Add", []), permission.get("Remove", []))
+        asked["LaunchPermission"] = _Permissions(permission.get("Add", []), permission.get("Remove", []))
     if not asked and named == "description":
         asked["Description"] = params.get("Value", "")
     elif not asked and named == "launchPermission":
@@ -92,19 +100,17 @@ def _asked(params: ec2.ModifyImageAttributeRequest) -> dict[str, Any]:
         raise missing("attribute")
     if len(asked) > 1:
         raise combination(f"Fields for multiple attribute types specified: {', '.join(asked)}")
-    return asked
+    return next(iter(asked.values()))
 
 
-def _by_operation(
-    params: ec2.ModifyImageAttributeRequest,
-) -> tuple[list[ec2.LaunchPermission], list[ec2.LaunchPermission]]:
+def _by_operation(params: ec2.ModifyImageAttributeRequest) -> _Permissions:
     listed: list[ec2.LaunchPermission] = [{"UserId": user} for user in params.get("UserIds", [])]
     listed += [{"Group": group} for group in params.get("UserGroups", [])]
     operation = params.get("OperationType")
     if operation == "add":
-        return listed, []
+        return _Permissions(listed, [])
     if operation == "remove":
-        return [], listed
+        return _Permissions([], listed)
     raise invalid_value(operation, "operationType", "It has to be add or remove.")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 
 MAX_DESCRIPTION = 255
 
-CREATE_NEUTRAL: dict[str, tuple[Any, ...]] = {
+CREATE_NEUTRAL: dict[str, tuple[object, ...]] = {
     "BlockDeviceMappings.Ebs.Encrypted": (False,),
     "SnapshotLocation": ("regional",),
 }
-COPY_NEUTRAL: dict[str, tuple[Any, ...]] = {"Encrypted": (False,)}
+COPY_NEUTRAL: dict[str, tuple[object, ...]] = {"Encrypted": (False,)}
 
 
 def check_create(tx: Tx, caller: Caller, params: ec2.CreateImageRequest) -> Iterator[Check]:

@@ -6,7 +6,7 @@ import base64
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal, NotRequired, cast
+from typing import TYPE_CHECKING, Literal, NotRequired, cast
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
@@ -71,7 +71,7 @@ STATUSES = Listing(
     },
 )
 
-STOP_NEUTRAL: dict[str, tuple[Any, ...]] = {"Hibernate": (False,)}
+STOP_NEUTRAL: dict[str, tuple[object, ...]] = {"Hibernate": (False,)}
 
 
 def describe(tx: Tx, caller: Caller, params: ec2.DescribeInstancesRequest) -> ec2.DescribeInstancesResult:
@@ -111,7 +111,7 @@ def terminate(tx: Tx, _caller: Caller, params: ec2.TerminateInstancesRequest) ->
             raise _protected(instance, "terminated", "disableApiStop")
         return ending(tx, instance, forced=_without_shutdown(params))
 
-    return {"TerminatingInstances": _change(tx, params, end)}
+    return {"TerminatingInstances": _change(tx, params["InstanceIds"], end)}
 
 
 def ending(tx: Tx, instance: Instance, *, forced: bool = False) -> Instance:
@@ -136,7 +136,7 @@ def stop(tx: Tx, _caller: Caller, params: ec2.StopInstancesRequest) -> ec2.StopI
         stopping = replace(instance, desired="stopped", state="stopping", rebooting=False)
         return _by_user(tx, replace(stopping, forced=_without_shutdown(params)))
 
-    return {"StoppingInstances": _change(tx, params, halt)}
+    return {"StoppingInstances": _change(tx, params["InstanceIds"], halt)}
 
 
 def start(tx: Tx, _caller: Caller, params: ec2.StartInstancesRequest) -> ec2.StartInstancesResult:
@@ -153,7 +153,7 @@ def start(tx: Tx, _caller: Caller, params: ec2.StartInstancesRequest) -> ec2.Sta
         refuse_start(tx, instance)
         return started(tx, berth_again(tx, instance))
 
-    return {"StartingInstances": _change(tx, params, begin)}
+    return {"StartingInstances": _change(tx, params["InstanceIds"], begin)}
 
 
 def started(tx: Tx, instance: Instance) -> Instance:
@@ -199,7 +199,7 @@ def reboot(tx: Tx, _caller: Caller, params: ec2.RebootInstancesRequest) -> Nothi
             raise ServiceError("IncorrectState", f"The instance '{instance.id}' is not in the 'running' state.")
         return replace(instance, rebooting=True)
 
-    _change(tx, params, again)
+    _change(tx, params["InstanceIds"], again)
     return {}
 
 
@@ -229,10 +229,10 @@ def forget_terminated(tx: Tx) -> None:
     forget_tokens_of_the_gone(tx)
 
 
-def _change(tx: Tx, params: Any, changed: Callable[[Instance], Instance]) -> list[ec2.InstanceStateChange]:
+def _change(tx: Tx, ids: list[str], changed: Callable[[Instance], Instance]) -> list[ec2.InstanceStateChange]:
     """All of the named instances or, where one cannot be changed, none."""
     changes: list[ec2.InstanceStateChange] = []
-    for before in require_all(tx, Instance, params["InstanceIds"]):
+    for before in require_all(tx, Instance, ids):
         after = changed(before)
         if after is not before:
             tx.save(after)

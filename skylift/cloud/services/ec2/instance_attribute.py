@@ -16,7 +16,7 @@ from skylift.cloud.domain.volume import Volume
 from skylift.cloud.services.api.check import on, on_row
 from skylift.cloud.services.api.ec2_operation import acts, reads, writes
 from skylift.cloud.services.api.instance_type import instance_type
-from skylift.cloud.services.api.operation import Check, Nothing
+from skylift.cloud.services.api.operation import Check, Nothing, Params
 from skylift.cloud.services.api.refusal import combination, invalid_value, missing, refuse_other_values
 from skylift.cloud.services.api.resource import require
 from skylift.cloud.services.api.tag import check_metadata_keys
@@ -34,7 +34,7 @@ from skylift.cloud.store.database import Tx
 if TYPE_CHECKING:
     from aws_shapes import ec2
 
-NEUTRAL: dict[str, tuple[Any, ...]] = {
+NEUTRAL: dict[str, tuple[object, ...]] = {
     "EbsOptimized.Value": (False,),
     "EnaSupport.Value": (True,),
 }
@@ -88,7 +88,7 @@ def modify_metadata_options(
     return {"InstanceId": instance.id, "InstanceMetadataOptions": shown_options(changed)}
 
 
-def modify(tx: Tx, _caller: Caller, request: Any) -> Nothing:
+def modify(tx: Tx, _caller: Caller, request: ec2.ModifyInstanceAttributeRequest) -> Nothing:
     params = as_structure(request)
     refuse_other_values(params, NEUTRAL)
     instance = require(tx, Instance, params["InstanceId"])
@@ -102,7 +102,8 @@ def modify(tx: Tx, _caller: Caller, request: Any) -> Nothing:
     if len(asked) > 1:
         raise combination(f"Fields for multiple attribute types specified: {', '.join(asked)}")
     if asked[0] in _CHANGES:
-        _CHANGES[asked[0]](tx, instance, params[asked[0]])
+        given: Params = params
+        _CHANGES[asked[0]](tx, instance, given[asked[0]])
     return {}
 
 
@@ -124,17 +125,17 @@ def check_modify(tx: Tx, caller: Caller, params: ec2.ModifyInstanceAttributeRequ
         yield on_row(tx, caller, "ec2:ModifyInstanceAttribute", SecurityGroup, group_id)
 
 
-def _termination(tx: Tx, instance: Instance, asked: dict[str, Any]) -> None:
+def _termination(tx: Tx, instance: Instance, asked: ec2.AttributeBooleanValue) -> None:
     if asked.get("Value") and instance.spot_request_id:
         raise not_protected()
     tx.save(replace(instance, termination_protected=asked.get("Value", False)))
 
 
-def _stop(tx: Tx, instance: Instance, asked: dict[str, Any]) -> None:
+def _stop(tx: Tx, instance: Instance, asked: ec2.AttributeBooleanValue) -> None:
     tx.save(replace(instance, stop_protected=asked.get("Value", False)))
 
 
-def _shutdown(tx: Tx, instance: Instance, asked: dict[str, Any]) -> None:
+def _shutdown(tx: Tx, instance: Instance, asked: ec2.AttributeValue) -> None:
     behavior = shutdown_behavior(asked.get("Value", ""))
     request = tx.get(SpotRequest, id=instance.spot_request_id) if instance.spot_request_id else None
     if behavior == "stop" and request is not None and request.type == "one-time":
@@ -142,7 +143,7 @@ def _shutdown(tx: Tx, instance: Instance, asked: dict[str, Any]) -> None:
     tx.save(replace(instance, shutdown_behavior=behavior))
 
 
-def _type(tx: Tx, instance: Instance, asked: dict[str, Any]) -> None:
+def _type(tx: Tx, instance: Instance, asked: ec2.AttributeValue) -> None:
     _refuse_unless_stopped(instance)
     if instance.spot_request_id:
         raise ServiceError("UnsupportedOperation", "The instance type of a Spot Instance cannot be changed.")
@@ -154,7 +155,7 @@ def _type(tx: Tx, instance: Instance, asked: dict[str, Any]) -> None:
     tx.save(replace(instance, type=kind.name))
 
 
-def _user_data(tx: Tx, instance: Instance, asked: dict[str, Any]) -> None:
+def _user_data(tx: Tx, instance: Instance, asked: ec2.SecureBlobAttributeValue) -> None:
     """The value is a blob: wire has decoded its base64 already."""
     _refuse_unless_stopped(instance)
     content = asked.get("Value", b"")
@@ -166,14 +167,15 @@ def _groups(tx: Tx, instance: Instance, asked: list[str]) -> None:
     tx.save(replace(interface, group_ids=groups_instead(tx, interface.vpc_id, asked)))
 
 
-def _source_dest_check(tx: Tx, instance: Instance, asked: dict[str, Any]) -> None:
+def _source_dest_check(tx: Tx, instance: Instance, asked: ec2.AttributeBooleanValue) -> None:
     tx.save(replace(_interface(tx, instance), source_dest_check=asked.get("Value", True)))
 
 
-def _devices(tx: Tx, instance: Instance, asked: list[dict[str, Any]]) -> None:
+def _devices(tx: Tx, instance: Instance, asked: list[ec2.InstanceBlockDeviceMappingSpecification]) -> None:
     """Which volumes go with the instance."""
     for mapping in asked:
-        name, disk = mapping.get("DeviceName"), mapping.get("Ebs") or {}
+        name = mapping.get("DeviceName")
+        disk: ec2.EbsInstanceBlockDeviceSpecification = mapping.get("Ebs") or {}
         if not name:
             raise missing("DeviceName")
         volume = tx.get(Volume, instance_id=instance.id, device=name)

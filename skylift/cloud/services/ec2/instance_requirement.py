@@ -50,7 +50,7 @@ PRICE_TAKES = (
     "MaxSpotPriceAsPercentageOfOptimalOnDemandPrice",
 )
 
-NEUTRAL: dict[str, tuple[Any, ...]] = {"RequireHibernateSupport": (False,), "RequireEncryptionInTransit": (False,)}
+NEUTRAL: dict[str, tuple[object, ...]] = {"RequireHibernateSupport": (False,), "RequireEncryptionInTransit": (False,)}
 """What no server here can have."""
 
 _MANUFACTURERS = {"AWS": "amazon-web-services"}

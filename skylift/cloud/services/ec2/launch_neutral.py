@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-NEUTRAL: dict[str, tuple[Any, ...]] = {
+NEUTRAL: dict[str, tuple[object, ...]] = {
     "BlockDeviceMappings.Ebs.Encrypted": (False,),
     "CapacityReservationSpecification.CapacityReservationPreference": ("open", "none"),
     "CreditSpecification.CpuCredits": ("unlimited",),

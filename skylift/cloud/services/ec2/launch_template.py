@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
-from skylift.cloud.domain.launch_template import LaunchTemplate, LaunchTemplateVersion
+from skylift.cloud.domain.launch_template import LaunchTemplate, LaunchTemplateVersion, TemplateName
 from skylift.cloud.services.api.check import creates, on_row
 from skylift.cloud.services.api.client_token import remember, result_of
 from skylift.cloud.services.api.ec2_operation import PAGES, reads, writes
@@ -54,7 +54,8 @@ def describe(tx: Tx, _caller: Caller, params: ec2.DescribeLaunchTemplatesRequest
     ids, names = params.get("LaunchTemplateIds"), params.get("LaunchTemplateNames")
     if ids and names:
         raise combination("Launch templates are asked for by ID or by name, not both.")
-    asked = [*({"LaunchTemplateId": one} for one in ids or []), *({"LaunchTemplateName": one} for one in names or [])]
+    asked: list[TemplateName] = [{"LaunchTemplateId": one} for one in ids or []]
+    asked += [{"LaunchTemplateName": one} for one in names or []]
     rows = [template_of(tx, one) for one in asked] if asked else tx.find(LaunchTemplate)
     items = [view(tx, row) for row in rows]
     paths = {"create-time": "CreateTime", "launch-template-name": "LaunchTemplateName"}
@@ -96,7 +97,7 @@ def view(tx: Tx, template: LaunchTemplate) -> ec2.LaunchTemplate:
     }
 
 
-def template_of(tx: Tx, asked: Any) -> LaunchTemplate:
+def template_of(tx: Tx, asked: TemplateName) -> LaunchTemplate:
     """The template that a request names by `LaunchTemplateId` or `LaunchTemplateName`."""
     template_id, name = asked.get("LaunchTemplateId"), asked.get("LaunchTemplateName")
     if template_id and name:
@@ -180,13 +181,13 @@ def new_version(
 def on_template(action: str) -> Checks:
     """Operations on the template that `LaunchTemplateId` or `LaunchTemplateName` names."""
 
-    def checks(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+    def checks(tx: Tx, caller: Caller, params: TemplateName) -> Iterator[Check]:
         yield check_of(tx, caller, action, params)
 
     return checks
 
 
-def check_of(tx: Tx, caller: Caller, action: str, asked: Any) -> Check:
+def check_of(tx: Tx, caller: Caller, action: str, asked: TemplateName) -> Check:
     named = tx.get(LaunchTemplate, name=asked["LaunchTemplateName"]) if asked.get("LaunchTemplateName") else None
     template_id = named.id if named else asked.get("LaunchTemplateId") or "*"
     return on_row(tx, caller, action, LaunchTemplate, template_id)

@@ -36,7 +36,7 @@ from skylift.cloud.store.database import Tx
 if TYPE_CHECKING:
     from aws_shapes import ec2
 
-NEUTRAL: dict[str, tuple[Any, ...]] = {"ResolveAlias": (False,)}
+NEUTRAL: dict[str, tuple[object, ...]] = {"ResolveAlias": (False,)}
 
 FILTERS = {
     "create-time": "CreateTime",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.services.api.refusal import combination, invalid_value, missing
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from aws_shapes import ec2
 
 
-def as_structure(params: ec2.ModifyInstanceAttributeRequest) -> Any:
+def as_structure(params: ec2.ModifyInstanceAttributeRequest) -> ec2.ModifyInstanceAttributeRequest:
     """The same request with `DisableApiStop={"Value": True}` in the place of the two."""
     if "Attribute" not in params and "Value" not in params:
         return params
@@ -29,7 +29,7 @@ def as_structure(params: ec2.ModifyInstanceAttributeRequest) -> Any:
     if member in params:
         raise combination(f"Fields for multiple attribute types specified: attribute, {name}")
     others = {key: given for key, given in params.items() if key not in ("Attribute", "Value")}
-    return {**others, member: {"Value": _VALUES[name](value)}}
+    return cast("ec2.ModifyInstanceAttributeRequest", {**others, member: {"Value": _VALUES[name](value)}})
 
 
 def _switch(value: str) -> bool:
@@ -45,7 +45,7 @@ def _content(value: str) -> bytes:
         raise ServiceError("InvalidUserData.Malformed", "Invalid BASE64 encoding of user data.") from error
 
 
-_VALUES: dict[str, Callable[[str], Any]] = {
+_VALUES: dict[str, Callable[[str], object]] = {
     "disableApiStop": _switch,
     "disableApiTermination": _switch,
     "ebsOptimized": _switch,

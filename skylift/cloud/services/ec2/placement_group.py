@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import repeat
-from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Literal, NotRequired, TypedDict
 
 from skylift.catalogue import InstanceType
 from skylift.cloud.domain.dedicated_host import DedicatedHost
@@ -38,7 +38,7 @@ MOST_SPREAD = 7
 MOST_PARTITIONS = 7
 FEWEST_PARTITIONS = 2
 
-NEUTRAL: dict[str, tuple[Any, ...]] = {"SpreadLevel": ("rack",)}
+NEUTRAL: dict[str, tuple[object, ...]] = {"SpreadLevel": ("rack",)}
 
 LISTING = Listing(
     PlacementGroup,

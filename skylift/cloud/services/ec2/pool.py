@@ -6,15 +6,15 @@ https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-fleet-allocation-strateg
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict, cast
 
 from skylift.catalogue import InstanceType
 from skylift.cloud.domain.fleet import MARKETS, Market
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.instance import Image
-from skylift.cloud.domain.launch_template import LaunchTemplateVersion
+from skylift.cloud.domain.launch_template import LaunchTemplateVersion, TemplateSpec
 from skylift.cloud.domain.network import Subnet
 from skylift.cloud.services.api.instance_type import instance_type
 from skylift.cloud.services.api.public_parameter import image_id_or_none
@@ -27,7 +27,8 @@ from skylift.cloud.services.ec2.launch_template import template_of, version_of
 from skylift.cloud.services.vpc.vpc import default_vpc
 from skylift.cloud.store.database import Tx
 
-Item = dict[str, Any]
+if TYPE_CHECKING:
+    from aws_shapes import ec2
 
 _SHOWN = (
     "InstanceType",
@@ -57,8 +58,8 @@ class Pool:
     weight: float
     priority: float
     max_price: str | None
-    request: Item
-    source: Item
+    request: ec2.RunInstancesRequest
+    source: ec2.LaunchTemplateAndOverridesResponse
     markets: frozenset[Market] = frozenset(MARKETS)
 
     @property
@@ -67,33 +68,47 @@ class Pool:
         return self.type, self.zone
 
 
-def pools_of(tx: Tx, caller: Caller, config: Item) -> list[Pool]:
+def pools_of(tx: Tx, caller: Caller, config: ec2.FleetLaunchTemplateConfigRequest) -> list[Pool]:
     """The pools of one launch template and its overrides. Raises EC2's errors for what is not there."""
-    asked = config.get("LaunchTemplateSpecification") or {}
+    asked: ec2.FleetLaunchTemplateSpecificationRequest = config.get("LaunchTemplateSpecification") or {}
     if not asked.get("Version"):
         raise missing("LaunchTemplateConfigs.LaunchTemplateSpecification.Version")
     template = template_of(tx, asked)
     version = version_of(tx, template, asked["Version"])
-    named = {"LaunchTemplateId": template.id, "Version": str(version.number)}
-    overrides = config.get("Overrides") or [{}]
+    named: TemplateSpec = {"LaunchTemplateId": template.id, "Version": str(version.number)}
+    overrides: list[ec2.FleetLaunchTemplateOverridesRequest] = config.get("Overrides") or [{}]
     return [pool for override in overrides for pool in _expanded(tx, caller, named, version, override)]
 
 
-def _expanded(tx: Tx, caller: Caller, named: Item, version: LaunchTemplateVersion, override: Item) -> Iterator[Pool]:
+def _expanded(
+    tx: Tx,
+    caller: Caller,
+    named: TemplateSpec,
+    version: LaunchTemplateVersion,
+    override: ec2.FleetLaunchTemplateOverridesRequest,
+) -> Iterator[Pool]:
     """One override is a pool for each type that fits and each place that it names."""
-    data = version.data
+    data = cast("ec2.ResponseLaunchTemplateData", version.data)
     if data.get("InstanceMarketOptions"):
         raise combination("A fleet says on which market it launches: its templates have no InstanceMarketOptions.")
     nics = data.get("NetworkInterfaces") or []
-    placement = {**data.get("Placement", {}), **override.get("Placement", {})}
+    placement = cast("ec2.Placement", {**data.get("Placement", {}), **override.get("Placement", {})})
+    group = override["Placement"].get("GroupName") if "Placement" in override else None
     for place in _places(tx, caller, override, placement, nics):
         for name, markets in _types(tx, caller, data, override, place.zone):
-            request: Item = {"LaunchTemplate": named, "InstanceType": name}
-            request.update({key: override[key] for key in _PASSED_ON if key in override})
-            request["Placement"] = {**placement, "AvailabilityZone": place.zone}
+            passed_on = {key: value for key, value in override.items() if key in _PASSED_ON}
+            request: ec2.RunInstancesRequest = {
+                "LaunchTemplate": named,
+                **cast("ec2.RunInstancesRequest", passed_on),
+                "InstanceType": name,
+                "MinCount": 1,
+                "MaxCount": 1,
+                "Placement": {**placement, "AvailabilityZone": place.zone},
+            }
             request["Placement"].pop("AvailabilityZoneId", None)
-            shown = {key: override[key] for key in _SHOWN if key in override}
-            shown |= {"InstanceType": name, "AvailabilityZone": place.zone}
+            repeated = {key: value for key, value in override.items() if key in _SHOWN}
+            shown = cast("ec2.FleetLaunchTemplateOverrides", repeated)
+            shown["InstanceType"], shown["AvailabilityZone"] = name, place.zone
             if place.subnet_id and nics:
                 first = min(nic.get("DeviceIndex", 0) for nic in nics)
                 request["NetworkInterfaces"] = [{"DeviceIndex": first, "SubnetId": place.subnet_id}]
@@ -101,8 +116,8 @@ def _expanded(tx: Tx, caller: Caller, named: Item, version: LaunchTemplateVersio
                 request["SubnetId"] = place.subnet_id
             if place.subnet_id:
                 shown["SubnetId"] = place.subnet_id
-            if override.get("Placement", {}).get("GroupName"):
-                shown["Placement"] = {"GroupName": override["Placement"]["GroupName"]}
+            if group:
+                shown["Placement"] = {"GroupName": group}
             yield Pool(
                 type=name,
                 zone=place.zone,
@@ -123,7 +138,13 @@ class _Place:
     subnet_id: str | None = None
 
 
-def _places(tx: Tx, caller: Caller, override: Item, placement: Item, nics: list[Item]) -> list[_Place]:
+def _places(
+    tx: Tx,
+    caller: Caller,
+    override: ec2.FleetLaunchTemplateOverridesRequest,
+    placement: ec2.Placement,
+    nics: list[ec2.LaunchTemplateInstanceNetworkInterfaceSpecification],
+) -> list[_Place]:
     """The subnets that are named; or else where the template says; or else each zone that has a default subnet."""
     zone = require_zone(
         caller.region,
@@ -144,7 +165,13 @@ def _places(tx: Tx, caller: Caller, override: Item, placement: Item, nics: list[
     return places
 
 
-def _types(tx: Tx, caller: Caller, data: Item, override: Item, zone: str) -> list[tuple[str, frozenset[Market]]]:
+def _types(
+    tx: Tx,
+    caller: Caller,
+    data: ec2.ResponseLaunchTemplateData,
+    override: ec2.FleetLaunchTemplateOverridesRequest,
+    zone: str,
+) -> list[tuple[str, frozenset[Market]]]:
     """The types that an override asks for by name or by what they have, and on which markets each is taken."""
     asked = override.get("InstanceRequirements")
     name = override.get("InstanceType") or (None if asked else data.get("InstanceType"))
@@ -193,7 +220,14 @@ class Offer:
         return self.price / self.pool.weight if weighted else self.price
 
 
-def ranked(market: Market, options: Mapping[str, Any], offers: Iterable[Offer], needed: float) -> list[Offer]:
+class Strategy(TypedDict, total=False):
+    """How a fleet or a group chooses among pools, in the members that both have for it."""
+
+    AllocationStrategy: str
+    InstancePoolsToUseCount: int
+
+
+def ranked(market: Market, options: Strategy, offers: Iterable[Offer], needed: float) -> list[Offer]:
     """The offers in the order in which a fleet that needs so many units takes its next instance from them.
 
     Among equals the order of the request decides.

@@ -6,10 +6,11 @@ import re
 import secrets
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.spot import Behavior, SpotRequest
+from skylift.cloud.services.api.operation import Params
 from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing
 from skylift.cloud.services.ec2.capacity import on_demand_price, spot_price
 from skylift.cloud.store.database import Tx
@@ -40,7 +41,7 @@ class SpotWish:
     valid_from: datetime | None = None
     valid_until: datetime | None = None
 
-    def request(self, tx: Tx, launch: Any, instance_tags: dict[str, str], tags: dict[str, str]) -> SpotRequest:
+    def request(self, tx: Tx, launch: Params, instance_tags: dict[str, str], tags: dict[str, str]) -> SpotRequest:
         """One instance's, not looked at yet. The request's tags are not the instance's."""
         kept = {name: value for name, value in launch.items() if name not in _OF_THE_REQUEST}
         specified = [one for one in kept.get("TagSpecifications", []) if one.get("ResourceType") != REQUEST]

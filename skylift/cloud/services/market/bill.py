@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from skylift import catalogue
 from skylift.cloud.domain.error import ServiceError
@@ -23,14 +24,16 @@ from skylift.cloud.store.usage import usages_between
 if TYPE_CHECKING:
     from aws_shapes import skylift
 
-Item = dict[str, Any]
+
+Key = Callable[[Line], str]
+"""What lines are grouped by."""
 
 GROUPS = ("instance", "option", "type", "tag")
 
 SECOND = timedelta(seconds=1)
 
 
-def get_bill(tx: Tx, caller: Caller, params: skylift.GetBillRequest) -> Item:
+def get_bill(tx: Tx, caller: Caller, params: skylift.GetBillRequest) -> skylift.GetBillResult:
     """From the beginning of the month until now, unless other times are given."""
     now = _full_second(tx.now)
     start = _full_second(params.get("From") or now.replace(day=1, hour=0, minute=0, second=0))
@@ -68,7 +71,7 @@ def _lines(tx: Tx, region: str, start: datetime, end: datetime) -> list[Line]:
     return draw_up(usages, tx.find(ReservedInstances), spot_price, region, start, end, tx.now)
 
 
-def _key(params: skylift.GetBillRequest) -> Any:
+def _key(params: skylift.GetBillRequest) -> Key | None:
     by, tag = params.get("GroupBy"), params.get("TagKey")
     if by not in (None, *GROUPS):
         raise invalid_value(by, "GroupBy", f"It has to be {', '.join(GROUPS[:-1])} or {GROUPS[-1]}.")
@@ -76,16 +79,16 @@ def _key(params: skylift.GetBillRequest) -> Any:
         raise missing("TagKey")
     if tag and by != "tag":
         raise combination("The parameter TagKey can be used with GroupBy tag only.")
-    keys = {
+    keys: dict[str, Key] = {
         "instance": lambda line: line.instance_id or line.resource_id,
         "option": lambda line: line.option,
         "type": lambda line: line.type or line.option,
-        "tag": lambda line: line.tags.get(tag, ""),
+        "tag": lambda line: line.tags.get(tag or "", ""),
     }
     return keys[by] if by else None
 
 
-def _group(name: str, lines: list[Line]) -> Item:
+def _group(name: str, lines: list[Line]) -> skylift.BillGroup:
     return {
         "Key": name,
         "Amount": _spelled(total(lines)),
@@ -93,7 +96,7 @@ def _group(name: str, lines: list[Line]) -> Item:
     }
 
 
-def _line(line: Line) -> Item:
+def _line(line: Line) -> skylift.BillLine:
     return {
         "ResourceId": line.resource_id,
         **({"InstanceId": line.instance_id} if line.instance_id else {}),
@@ -112,14 +115,14 @@ def _line(line: Line) -> Item:
     }
 
 
-def _dates(region: str, options: set[str]) -> list[Item]:
+def _dates(region: str, options: set[str]) -> list[skylift.PriceSource]:
     """Of which day the figures are, by option. What is reserved has the price that it was bought at."""
-    known = [
+    known: list[skylift.PriceSource] = [
         {"Option": what, "Date": source.date, "Source": source.name}
         for (where, what), source in catalogue.sources().items()
         if what in options and where == (priced(region) if what == "spot" else region)
     ]
-    storage = {"Option": "volume", "Date": STORAGE_AS_OF, "Source": "list prices of Amazon EBS"}
+    storage: skylift.PriceSource = {"Option": "volume", "Date": STORAGE_AS_OF, "Source": "list prices of Amazon EBS"}
     return [*known, *([storage] if "volume" in options else [])]
 
 

@@ -33,17 +33,19 @@ from skylift.cloud.services.market.fleet_request import (
     TARGET,
     asked_for,
     checked_configs,
+    configs_of,
     excess_policy,
+    market_named,
     refuse_too_many,
     tags_at_launch,
     targets,
 )
-from skylift.cloud.services.market.fleet_view import launched
+from skylift.cloud.services.market.fleet_view import errors_of, launched
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.fleet import members_left
 
 if TYPE_CHECKING:
-    from aws_shapes import ec2
+    from aws_shapes import ec2, iam
 
 
 SERVICE = "ec2fleet.amazonaws.com"
@@ -51,14 +53,12 @@ SERVICE = "ec2fleet.amazonaws.com"
 MOST_DELETED = 100
 MOST_INSTANT_DELETED = 25
 
-Item = dict[str, Any]
-
 
 class _ComesToNothing(Exception):
     """An attempt that is taken back: the fleet wants all of something, and there is less."""
 
 
-def create(tx: Tx, caller: Caller, params: Any) -> Item:
+def create(tx: Tx, caller: Caller, params: ec2.CreateFleetRequest) -> ec2.CreateFleetResult:
     made_before = result_of(tx, "CreateFleet", params)
     if made_before:
         return _answer(tx, require(tx, Fleet, made_before))
@@ -73,7 +73,7 @@ def create(tx: Tx, caller: Caller, params: Any) -> Item:
     return _answer(tx, fleet)
 
 
-def modify(tx: Tx, caller: Caller, params: Any) -> Item:
+def modify(tx: Tx, caller: Caller, params: ec2.ModifyFleetRequest) -> ec2.ModifyFleetResult:
     fleet = require(tx, Fleet, params["FleetId"])
     if fleet.type != "maintain":
         raise combination(f"The fleet '{fleet.id}' is of type {fleet.type}; only one of type maintain can be modified.")
@@ -87,7 +87,7 @@ def modify(tx: Tx, caller: Caller, params: Any) -> Item:
             changed,
             on_demand_target=on_demand,
             spot_target=spot,
-            default_market=asked.get("DefaultTargetCapacityType", fleet.default_market),
+            default_market=market_named(asked.get("DefaultTargetCapacityType", fleet.default_market)),
         )
     if "LaunchTemplateConfigs" in params:
         configs = checked_configs(tx, caller, params["LaunchTemplateConfigs"], instant=False)
@@ -102,15 +102,15 @@ def modify(tx: Tx, caller: Caller, params: Any) -> Item:
     return {"Return": True}
 
 
-def delete(tx: Tx, caller: Caller, params: Any) -> Item:
+def delete(tx: Tx, caller: Caller, params: ec2.DeleteFleetsRequest) -> ec2.DeleteFleetsResult:
     """Each fleet by itself: what cannot be deleted is said beside what was."""
     ids = list(dict.fromkeys(params["FleetIds"]))
     found = {fleet_id: tx.get(Fleet, id=fleet_id) for fleet_id in ids}
     instant = [fleet_id for fleet_id, fleet in found.items() if fleet and fleet.type == "instant"]
     if len(ids) > MOST_DELETED + MOST_INSTANT_DELETED or len(ids) - len(instant) > MOST_DELETED:
         raise invalid(f"One request deletes at most {MOST_DELETED} fleets of type maintain or request.")
-    done: list[Item] = []
-    undone: list[Item] = []
+    done: list[ec2.DeleteFleetSuccessItem] = []
+    undone: list[ec2.DeleteFleetErrorItem] = []
     for fleet_id, fleet in found.items():
         try:
             with tx.attempt():
@@ -133,7 +133,7 @@ def end_members(tx: Tx, caller: Caller, fleet: Fleet) -> None:
         instances.terminate(tx, caller, {"InstanceIds": ids})
 
 
-def check_create(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+def check_create(tx: Tx, caller: Caller, params: ec2.CreateFleetRequest) -> Iterator[Check]:
     """CreateFleet on the fleet and its templates, and all that it takes to run what they say."""
     yield from making(caller, "CreateFleet", "fleet", params)
     tags = tags_at_launch(params)
@@ -143,7 +143,7 @@ def check_create(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
         yield from _to_launch(tx, caller, config, _markets(params), tags)
 
 
-def check_modify(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+def check_modify(tx: Tx, caller: Caller, params: ec2.ModifyFleetRequest) -> Iterator[Check]:
     """Other templates may have another role for the servers: who may not pass it does not get it this way either."""
     yield on_row(tx, caller, "ec2:ModifyFleet", Fleet, params.get("FleetId") or "*")
     for config in params.get("LaunchTemplateConfigs") or []:
@@ -152,7 +152,7 @@ def check_modify(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
         yield from {check.resource: check for check in launch if check.action == "iam:PassRole"}.values()
 
 
-def check_delete(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+def check_delete(tx: Tx, caller: Caller, params: ec2.DeleteFleetsRequest) -> Iterator[Check]:
     """Who has the instances terminated has to be allowed that as well."""
     for fleet_id in params.get("FleetIds") or ["*"]:
         yield on_row(tx, caller, "ec2:DeleteFleets", Fleet, fleet_id)
@@ -162,7 +162,11 @@ def check_delete(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
 
 
 def _to_launch(
-    tx: Tx, caller: Caller, config: Any, markets: list[Market], tags: list[ec2.TagSpecification]
+    tx: Tx,
+    caller: Caller,
+    config: ec2.FleetLaunchTemplateConfigRequest,
+    markets: list[Market],
+    tags: list[ec2.TagSpecification],
 ) -> Iterator[Check]:
     """What it takes to launch from each pool of one template. Whether that makes sense is the handler's to say."""
     try:
@@ -177,23 +181,26 @@ def _to_launch(
             yield from launch_check.checks(tx, caller, request)
 
 
-def _markets(params: Any) -> list[Market]:
+def _markets(params: ec2.CreateFleetRequest) -> list[Market]:
     """Those that a request has a target on; where the request makes no sense, any will do."""
     try:
         on_demand, _ = targets(params["TargetCapacitySpecification"], "maintain")
     except ServiceError:
         return ["on-demand"]
     total = params["TargetCapacitySpecification"]["TotalTargetCapacity"]
-    return [*(["on-demand"] if on_demand else []), *(["spot"] if total > on_demand else [])]  # type: ignore[list-item]
+    has_target: dict[Market, bool] = {"on-demand": bool(on_demand), "spot": total > on_demand}
+    return [market for market, there in has_target.items() if there]
 
 
-def _answer(tx: Tx, fleet: Fleet) -> Item:
+def _answer(tx: Tx, fleet: Fleet) -> ec2.CreateFleetResult:
     if fleet.type != "instant":
         return {"FleetId": fleet.id}
-    return {"FleetId": fleet.id, "Errors": fleet.errors, "Instances": launched(tx, fleet)}
+    return {"FleetId": fleet.id, "Errors": errors_of(fleet), "Instances": launched(tx, fleet)}
 
 
-def _delete(tx: Tx, caller: Caller, fleet_id: str, fleet: Fleet | None, *, terminate: bool) -> Item:
+def _delete(
+    tx: Tx, caller: Caller, fleet_id: str, fleet: Fleet | None, *, terminate: bool
+) -> ec2.DeleteFleetSuccessItem:
     if not well_formed("fleet", fleet_id):
         raise ServiceError("fleetIdMalformed", f"The fleet ID '{fleet_id}' is malformed.")
     if fleet is None:
@@ -219,13 +226,13 @@ def _delete(tx: Tx, caller: Caller, fleet_id: str, fleet: Fleet | None, *, termi
 
 def _launch_now(tx: Tx, caller: Caller, fleet: Fleet, tags: list[ec2.TagSpecification]) -> Fleet:
     """An instant fleet: what can be had is launched, why the rest cannot is its answer."""
-    pools = [pool for config in fleet.configs for pool in pools_of(tx, caller, config)]
+    pools = [pool for config in configs_of(fleet) for pool in pools_of(tx, caller, config)]
     tx.add(fleet)
-    errors: list[Item] = []
+    errors: list[dict[str, Any]] = []
     for market in MARKETS:
         if fleet.target(market):
             filling = _fill_as_one(tx, caller, fleet, market, pools, tags)
-            errors += [error_view(pool, market, error) for pool, error in filling.errors]
+            errors += [{**error_view(pool, market, error)} for pool, error in filling.errors]
     placed = replace(fleet, state="active", errors=errors)
     tx.save(placed)
     return placed
@@ -265,7 +272,7 @@ def _make_service_role(tx: Tx, caller: Caller) -> None:
     name = service_role.SERVICES[SERVICE].name
     if tx.get(Role, name=name) is not None:
         return
-    asked = {"AWSServiceName": SERVICE}
+    asked: iam.CreateServiceLinkedRoleRequest = {"AWSServiceName": SERVICE}
     for check in service_role.check_create(tx, caller, asked):
         if not permits(tx, caller, check).allowed:
             raise ServiceError(

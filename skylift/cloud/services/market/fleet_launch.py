@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.fleet import Fleet, FleetEvent, FleetMember, Market
@@ -18,7 +18,7 @@ from skylift.cloud.domain.instance import Instance
 from skylift.cloud.domain.market import ANY_TYPE, Capacity
 from skylift.cloud.services.ec2.capacity import free_room, on_demand_price, spot_price
 from skylift.cloud.services.ec2.launch import run_instances
-from skylift.cloud.services.ec2.pool import Offer, Pool, ranked
+from skylift.cloud.services.ec2.pool import Offer, Pool, Strategy, ranked
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.fleet import members_left
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 FLEET_TAG = "aws:ec2:fleet-id"
 
-Item = dict[str, Any]
+
 Bounds = set[tuple[str, str]]
 
 
@@ -61,7 +61,7 @@ def fill(
     for member in members_left(tx, fleet.id):
         if member.market == market and not member.leaving:
             units[member.type, member.zone] += member.weight
-    options = fleet.spot_options if market == "spot" else fleet.on_demand_options
+    options = cast("Strategy", fleet.spot_options if market == "spot" else fleet.on_demand_options)
     # Asking how much room there is counts all that runs: only where somebody has set it.
     bounded = {(capacity.type, capacity.zone) for capacity in tx.find(Capacity)}
     left = [
@@ -88,7 +88,7 @@ def launch_request(pool: Pool, market: Market) -> ec2.RunInstancesRequest:
 
     A fleet's spot requests are for one time: it is the fleet that asks again.
     """
-    request = cast("ec2.RunInstancesRequest", {**pool.request, "MinCount": 1, "MaxCount": 1})
+    request: ec2.RunInstancesRequest = {**pool.request}
     if market == "on-demand":
         return request
     options: ec2.SpotMarketOptions = {
@@ -99,7 +99,7 @@ def launch_request(pool: Pool, market: Market) -> ec2.RunInstancesRequest:
     return {**request, "InstanceMarketOptions": {"MarketType": "spot", "SpotOptions": options}}
 
 
-def error_view(pool: Pool, market: Market, error: ServiceError) -> Item:
+def error_view(pool: Pool, market: Market, error: ServiceError) -> ec2.CreateFleetError:
     return {
         "LaunchTemplateAndOverrides": pool.source,
         "Lifecycle": market,
@@ -133,7 +133,7 @@ def _launch(
         weight=pool.weight,
         type=instance.type,
         zone=instance.zone,
-        source=pool.source,
+        source={**pool.source},
         launched=tx.now,
     )
     tx.add(member)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 from skylift.cloud.domain.error import ServiceError
-from skylift.cloud.domain.fleet import Fleet, Market
+from skylift.cloud.domain.fleet import ExcessPolicy, Fleet, FleetType, Market
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.services.api.refusal import combination, invalid, invalid_value, missing, refuse_other_values
-from skylift.cloud.services.api.tag import specified
+from skylift.cloud.services.api.tag import Tagged, specified
 from skylift.cloud.services.ec2.instance_requirement import PRICE_TAKES as PRICE_REQUIREMENTS
 from skylift.cloud.services.ec2.instance_requirement import TAKES as REQUIREMENTS
 from skylift.cloud.services.ec2.pool import pools_of
@@ -20,13 +20,11 @@ if TYPE_CHECKING:
     from aws_shapes import ec2
 
 
-Item = dict[str, Any]
-
 MOST_TEMPLATES = 50
 MOST_OVERRIDES = 300
 MOST_UNITS = 10_000
 
-NEUTRAL: dict[str, tuple[Any, ...]] = {
+NEUTRAL: dict[str, tuple[object, ...]] = {
     "LaunchTemplateConfigs.Overrides.BlockDeviceMappings.Ebs.Encrypted": (False,),
     "TargetCapacitySpecification.TargetCapacityUnitType": ("units",),
 }
@@ -45,15 +43,13 @@ _SPOT_STRATEGIES = (
 )
 
 
-def asked_for(tx: Tx, caller: Caller, params: Any) -> Fleet:
+def asked_for(tx: Tx, caller: Caller, params: ec2.CreateFleetRequest) -> Fleet:
     """The fleet that a request describes, `submitted`; raises EC2's errors for what cannot be."""
     refuse_other_values(params, NEUTRAL)
-    kind = params.get("Type", "maintain")
-    if kind not in ("instant", "request", "maintain"):
-        raise invalid_value(kind, "Type", "It has to be instant, request or maintain.")
+    kind = _kind(params.get("Type", "maintain"))
     target = params["TargetCapacitySpecification"]
     on_demand, spot = targets(target, kind)
-    default = _market(target.get("DefaultTargetCapacityType", "spot" if spot else "on-demand"))
+    default = market_named(target.get("DefaultTargetCapacityType", "spot" if spot else "on-demand"))
     instant = kind == "instant"
     configs = checked_configs(tx, caller, params["LaunchTemplateConfigs"], instant=instant)
     tags = specified(params, "fleet", *(_TAGGED_AT_LAUNCH if instant else ()))
@@ -75,8 +71,8 @@ def asked_for(tx: Tx, caller: Caller, params: Any) -> Fleet:
         on_demand_target=on_demand,
         spot_target=spot,
         default_market=default,
-        spot_options=_spot_options(params.get("SpotOptions") or {}, kind),
-        on_demand_options=_on_demand_options(params.get("OnDemandOptions") or {}, kind),
+        spot_options={**_spot_options(params.get("SpotOptions") or {}, kind)},
+        on_demand_options={**_on_demand_options(params.get("OnDemandOptions") or {}, kind)},
         excess_policy=excess_policy(params),
         terminate_with_expiration=params.get("TerminateInstancesWithExpiration", False),
         replace_unhealthy=params.get("ReplaceUnhealthyInstances", False),
@@ -100,7 +96,9 @@ def refuse_too_many(fleet: Fleet) -> None:
         )
 
 
-def targets(asked: Any, kind: str, default: Market | None = None) -> tuple[int, int]:
+def targets(
+    asked: ec2.TargetCapacitySpecificationRequest, kind: FleetType, default: Market | None = None
+) -> tuple[int, int]:
     """The units that are to be on demand, and those that are to be spot."""
     total = asked["TotalTargetCapacity"]
     on_demand, spot = asked.get("OnDemandTargetCapacity", 0), asked.get("SpotTargetCapacity", 0)
@@ -118,10 +116,13 @@ def targets(asked: Any, kind: str, default: Market | None = None) -> tuple[int, 
     market = asked.get("DefaultTargetCapacityType", default)
     if market is None:
         raise missing("TargetCapacitySpecification.DefaultTargetCapacityType")
-    return (on_demand, spot + rest) if _market(market) == "spot" else (on_demand + rest, spot)
+    return (on_demand, spot + rest) if market_named(market) == "spot" else (on_demand + rest, spot)
 
 
-def checked_configs(tx: Tx, caller: Caller, configs: list[Item], *, instant: bool) -> list[Item]:
+def checked_configs(
+    tx: Tx, caller: Caller, configs: list[ec2.FleetLaunchTemplateConfigRequest], *, instant: bool
+) -> list[dict[str, Any]]:
+    """Templates and overrides as a fleet keeps them; `configs_of` gives them back."""
     if not configs:
         raise missing("LaunchTemplateConfigs")
     if len(configs) > MOST_TEMPLATES:
@@ -141,22 +142,36 @@ def checked_configs(tx: Tx, caller: Caller, configs: list[Item], *, instant: boo
             "InvalidFleetConfig",
             "The fleet configuration contains duplicate instance pools",
         )
-    return configs
+    return [{**config} for config in configs]
 
 
-def excess_policy(params: Any) -> Any:
+def configs_of(fleet: Fleet) -> list[ec2.FleetLaunchTemplateConfigRequest]:
+    return cast("list[ec2.FleetLaunchTemplateConfigRequest]", fleet.configs)
+
+
+def excess_policy(params: ec2.CreateFleetRequest | ec2.ModifyFleetRequest) -> ExcessPolicy:
     value = params.get("ExcessCapacityTerminationPolicy", "termination")
-    if value not in ("termination", "no-termination"):
-        raise invalid_value(value, "ExcessCapacityTerminationPolicy", "It has to be termination or no-termination.")
-    return value
+    if value == "termination":
+        return "termination"
+    if value == "no-termination":
+        return "no-termination"
+    raise invalid_value(value, "ExcessCapacityTerminationPolicy", "It has to be termination or no-termination.")
 
 
-def tags_at_launch(params: Any) -> list[ec2.TagSpecification]:
+def tags_at_launch(params: Tagged) -> list[ec2.TagSpecification]:
     """An instant fleet's tags for what it launches, as RunInstances takes them."""
     return [one for one in params.get("TagSpecifications", []) if one.get("ResourceType") in _TAGGED_AT_LAUNCH]
 
 
-def _check_override(override: Item, *, instant: bool) -> None:
+def _kind(value: str) -> FleetType:
+    kinds: tuple[FleetType, ...] = get_args(FleetType)
+    found = next((kind for kind in kinds if kind == value), None)
+    if found is None:
+        raise invalid_value(value, "Type", "It has to be instant, request or maintain.")
+    return found
+
+
+def _check_override(override: ec2.FleetLaunchTemplateOverridesRequest, *, instant: bool) -> None:
     for name in _INSTANT_OVERRIDES:
         if name in override and not instant:
             raise combination(f"The override {name} is for fleets of type instant; say it in the launch template.")
@@ -172,7 +187,7 @@ def _check_override(override: Item, *, instant: bool) -> None:
     max_price(override.get("MaxPrice"), "MaxPrice")
 
 
-def _market(value: str) -> Market:
+def market_named(value: str) -> Market:
     if value == "spot":
         return "spot"
     if value == "on-demand":
@@ -180,8 +195,12 @@ def _market(value: str) -> Market:
     raise ServiceError("UnsupportedOperation", f"This cloud has no capacity of the type {value}.")
 
 
-def _spot_options(asked: Item, kind: str) -> Item:
-    options = {"AllocationStrategy": "lowest-price", "InstanceInterruptionBehavior": "terminate", **asked}
+def _spot_options(asked: ec2.SpotOptionsRequest, kind: FleetType) -> ec2.SpotOptionsRequest:
+    options: ec2.SpotOptionsRequest = {
+        "AllocationStrategy": "lowest-price",
+        "InstanceInterruptionBehavior": "terminate",
+        **asked,
+    }
     if options["AllocationStrategy"] not in _SPOT_STRATEGIES:
         raise invalid_value(
             options["AllocationStrategy"], "AllocationStrategy", f"It has to be one of {', '.join(_SPOT_STRATEGIES)}."
@@ -207,8 +226,9 @@ def _check_behavior(behavior: str) -> None:
         raise invalid_value(behavior, "InstanceInterruptionBehavior", "It has to be terminate.")
 
 
-def _check_rebalance(options: Item, kind: str) -> None:
-    rebalance = options.get("MaintenanceStrategies", {}).get("CapacityRebalance")
+def _check_rebalance(options: ec2.SpotOptionsRequest, kind: FleetType) -> None:
+    strategies: ec2.FleetSpotMaintenanceStrategiesRequest = options.get("MaintenanceStrategies", {})
+    rebalance = strategies.get("CapacityRebalance")
     if not rebalance:
         return
     if kind != "maintain":
@@ -222,8 +242,8 @@ def _check_rebalance(options: Item, kind: str) -> None:
         raise invalid_value(delay, "TerminationDelay", "It has to be between 120 and 7200.")
 
 
-def _on_demand_options(asked: Item, kind: str) -> Item:
-    options = {"AllocationStrategy": "lowest-price", **asked}
+def _on_demand_options(asked: ec2.OnDemandOptionsRequest, kind: FleetType) -> ec2.OnDemandOptionsRequest:
+    options: ec2.OnDemandOptionsRequest = {"AllocationStrategy": "lowest-price", **asked}
     if options["AllocationStrategy"] not in ("lowest-price", "prioritized"):
         raise invalid_value(
             options["AllocationStrategy"], "AllocationStrategy", "It has to be lowest-price or prioritized."
@@ -232,7 +252,7 @@ def _on_demand_options(asked: Item, kind: str) -> Item:
     return options
 
 
-def _check_instant_options(options: Item, kind: str) -> None:
+def _check_instant_options(options: ec2.SpotOptionsRequest | ec2.OnDemandOptionsRequest, kind: FleetType) -> None:
     for name in _INSTANT_OPTIONS:
         if options.get(name) and kind != "instant":
             raise combination(f"{name} is for fleets of type instant.")

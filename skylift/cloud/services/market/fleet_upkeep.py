@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.facts import CloudFacts
-from skylift.cloud.domain.fleet import MARKETS, Fleet, FleetEvent, FleetMember, Market
+from skylift.cloud.domain.fleet import MARKETS, EventType, Fleet, FleetEvent, FleetMember, Market
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.instance import Instance
 from skylift.cloud.domain.spot import SpotNotice
@@ -22,10 +22,14 @@ from skylift.cloud.services.ec2 import instance as instances
 from skylift.cloud.services.ec2.pool import Pool, pools_of
 from skylift.cloud.services.market.fleet import SERVICE
 from skylift.cloud.services.market.fleet_launch import fill
+from skylift.cloud.services.market.fleet_request import configs_of
 from skylift.cloud.services.market.fleet_view import is_there, standing
 from skylift.cloud.services.market.interruption import give_notice
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.fleet import forget_fleets, last_event
+
+if TYPE_CHECKING:
+    from aws_shapes import ec2
 
 REMEMBERED = timedelta(hours=48)
 """How long a deleted fleet is still described, and how far back a fleet's history goes."""
@@ -47,7 +51,7 @@ def keep(tx: Tx, fleet_id: str) -> datetime | None:
     return None if fleet is None else _Look(tx, fleet).run()
 
 
-def mark(tx: Tx, fleet: Fleet) -> Any:
+def mark(tx: Tx, fleet: Fleet) -> object:
     """All that a look depends on but the time: while it is the same, there is nothing new to do."""
     notices = {notice.instance_id: notice for notice in tx.find(SpotNotice)}
     rows = [
@@ -84,7 +88,7 @@ class _Look:
         if fleet.valid_from is not None and self._tx.now < fleet.valid_from:
             return fleet.valid_from
         if fleet.state == "submitted":
-            self._change("active", state="active")
+            self._change("active", replace(self._fleet, state="active"))
         self._note_withdrawn()
         self._note_at_risk()
         retry_at = self._fleet.retry_at
@@ -93,11 +97,11 @@ class _Look:
         if all(enough):
             self._end_replaced()
             if self._fleet.trouble:
-                self._save(trouble="")
+                self._save(replace(self._fleet, trouble=""))
         else:
             self._take_stock()
         if all(enough) and self._fleet.state == "modifying":
-            self._change("modify_succeeded", state="active")
+            self._change("modify_succeeded", replace(self._fleet, state="active"))
         return min((when for when in (fleet.valid_until, *self._again) if when is not None), default=None)
 
     def _note_ended(self) -> None:
@@ -115,15 +119,15 @@ class _Look:
     def _finish(self) -> None:
         """The end of a deleted fleet, once it has no instance left."""
         if not standing(self._tx, self._fleet.id):
-            self._change("deleted", state="deleted", ended=self._tx.now)
+            self._change("deleted", replace(self._fleet, state="deleted", ended=self._tx.now))
 
     def _expire(self) -> None:
         self._event("fleet-change", "expired")
         if not self._fleet.terminate_with_expiration:
-            self._change("deleted_running", state="deleted_running")
+            self._change("deleted_running", replace(self._fleet, state="deleted_running"))
             return
         self._terminate(member.instance_id for member, _ in standing(self._tx, self._fleet.id))
-        self._change("deleted_terminating", state="deleted_terminating")
+        self._change("deleted_terminating", replace(self._fleet, state="deleted_terminating"))
 
     def _note_withdrawn(self) -> None:
         """One that was told to go, and then that it need not, holds a place again."""
@@ -155,8 +159,10 @@ class _Look:
             else:
                 self._again.append(end)
 
-    def _rebalancing(self) -> dict[str, Any]:
-        return self._fleet.spot_options.get("MaintenanceStrategies", {}).get("CapacityRebalance") or {}
+    def _rebalancing(self) -> ec2.FleetSpotCapacityRebalanceRequest:
+        options = cast("ec2.SpotOptionsRequest", self._fleet.spot_options)
+        strategies: ec2.FleetSpotMaintenanceStrategiesRequest = options.get("MaintenanceStrategies", {})
+        return strategies.get("CapacityRebalance") or {}
 
     def _notice(self, member: FleetMember) -> SpotNotice | None:
         return self._tx.get(SpotNotice, instance_id=member.instance_id)
@@ -210,7 +216,7 @@ class _Look:
         """Those there are by now: a template, or what it names, may have gone."""
         pools: list[Pool] = []
         errors: list[ServiceError] = []
-        for config in self._fleet.configs:
+        for config in configs_of(self._fleet):
             try:
                 pools += pools_of(self._tx, self._caller, config)
             except ServiceError as error:
@@ -256,7 +262,8 @@ class _Look:
         recent = before is not None and self._tx.now - before < LONGEST_PAUSE + SHORT_LIFE
         failures = self._fleet.failures + 1 if recent else 1
         pause = min(FIRST_PAUSE * 2 ** min(failures - 1, 10), LONGEST_PAUSE)
-        self._save(trouble=trouble, failures=failures, retry_at=self._tx.now + pause)
+        retry_at = self._tx.now + pause
+        self._save(replace(self._fleet, trouble=trouble, failures=failures, retry_at=retry_at))
         self._trouble("allLaunchSpecsTemporarilyBlacklisted", trouble)
 
     def _trouble(self, sub_type: str, description: str) -> None:
@@ -265,15 +272,15 @@ class _Look:
         if last is None or (last.sub_type, last.description) != (sub_type, description):
             self._event("service-error", sub_type, description)
 
-    def _change(self, sub_type: str, **fields: Any) -> None:
-        self._save(**fields)
+    def _change(self, sub_type: str, changed: Fleet) -> None:
+        self._save(changed)
         self._event("fleet-change", sub_type)
 
-    def _save(self, **fields: Any) -> None:
-        self._fleet = replace(self._fleet, **fields)
-        self._tx.save(self._fleet)
+    def _save(self, changed: Fleet) -> None:
+        self._fleet = changed
+        self._tx.save(changed)
 
-    def _event(self, kind: Any, sub_type: str, description: str = "", instance_id: str | None = None) -> None:
+    def _event(self, kind: EventType, sub_type: str, description: str = "", instance_id: str | None = None) -> None:
         self._tx.add(FleetEvent(self._fleet.id, self._tx.now, kind, sub_type, description, instance_id))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.fleet import MARKETS, Fleet, FleetEvent, FleetMember, Market
@@ -13,18 +13,17 @@ from skylift.cloud.services.api.check import on_row
 from skylift.cloud.services.api.ec2_operation import reads
 from skylift.cloud.services.api.filter import matching
 from skylift.cloud.services.api.list_response import Listing
-from skylift.cloud.services.api.operation import Check
+from skylift.cloud.services.api.operation import Check, Checks, Params
 from skylift.cloud.services.api.page import Limits, page
 from skylift.cloud.services.api.resource import require
 from skylift.cloud.services.api.tag import tag_list
+from skylift.cloud.services.market.fleet_request import configs_of
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.fleet import events_since, instances_left, members_left
 
 if TYPE_CHECKING:
     from aws_shapes import ec2
 
-
-Item = dict[str, Any]
 
 LIMITS = Limits(least=1)
 
@@ -43,7 +42,7 @@ LISTING = Listing(
 )
 
 
-def describe(tx: Tx, _caller: Caller, params: ec2.DescribeFleetsRequest) -> Item:
+def describe(tx: Tx, _caller: Caller, params: ec2.DescribeFleetsRequest) -> ec2.DescribeFleetsResult:
     """An instant fleet is described only where it is asked for by its id."""
     rows = LISTING.rows(tx, params)
     if not params.get("FleetIds"):
@@ -54,7 +53,9 @@ def describe(tx: Tx, _caller: Caller, params: ec2.DescribeFleetsRequest) -> Item
     return {"Fleets": shown.items, **shown.next}
 
 
-def describe_instances(tx: Tx, _caller: Caller, params: ec2.DescribeFleetInstancesRequest) -> Item:
+def describe_instances(
+    tx: Tx, _caller: Caller, params: ec2.DescribeFleetInstancesRequest
+) -> ec2.DescribeFleetInstancesResult:
     fleet = require(tx, Fleet, params["FleetId"])
     _refuse_instant(fleet, "DescribeFleetInstances")
     items = [_active(member, row) for member, row in standing(tx, fleet.id) if is_there(row)]
@@ -63,7 +64,9 @@ def describe_instances(tx: Tx, _caller: Caller, params: ec2.DescribeFleetInstanc
     return {"FleetId": fleet.id, "ActiveInstances": shown.items, **shown.next}
 
 
-def describe_history(tx: Tx, _caller: Caller, params: ec2.DescribeFleetHistoryRequest) -> Item:
+def describe_history(
+    tx: Tx, _caller: Caller, params: ec2.DescribeFleetHistoryRequest
+) -> ec2.DescribeFleetHistoryResult:
     fleet = require(tx, Fleet, params["FleetId"])
     _refuse_instant(fleet, "DescribeFleetHistory")
     events = events_since(tx, fleet.id, params["StartTime"])
@@ -83,9 +86,10 @@ def describe_history(tx: Tx, _caller: Caller, params: ec2.DescribeFleetHistoryRe
     }
 
 
-def view(tx: Tx, fleet: Fleet) -> Item:
+def view(tx: Tx, fleet: Fleet) -> ec2.FleetData:
     there = {market: _units(tx, fleet, market) for market in MARKETS}
     instant = fleet.type == "instant"
+    described = cast("list[ec2.DescribeFleetsInstances]", launched(tx, fleet)) if instant else []
     return {
         "FleetId": fleet.id,
         "FleetState": fleet.state,
@@ -96,7 +100,7 @@ def view(tx: Tx, fleet: Fleet) -> Item:
         "ExcessCapacityTerminationPolicy": fleet.excess_policy,
         "FulfilledCapacity": sum(there.values()),
         "FulfilledOnDemandCapacity": there["on-demand"],
-        "LaunchTemplateConfigs": [_config(config) for config in fleet.configs],
+        "LaunchTemplateConfigs": [_config(config) for config in configs_of(fleet)],
         "TargetCapacitySpecification": {
             "TotalTargetCapacity": fleet.on_demand_target + fleet.spot_target,
             "OnDemandTargetCapacity": fleet.on_demand_target,
@@ -107,11 +111,11 @@ def view(tx: Tx, fleet: Fleet) -> Item:
         **({"ValidFrom": fleet.valid_from} if fleet.valid_from else {}),
         **({"ValidUntil": fleet.valid_until} if fleet.valid_until else {}),
         "ReplaceUnhealthyInstances": fleet.replace_unhealthy,
-        "SpotOptions": fleet.spot_options,
-        "OnDemandOptions": fleet.on_demand_options,
+        "SpotOptions": cast("ec2.SpotOptions", fleet.spot_options),
+        "OnDemandOptions": cast("ec2.OnDemandOptions", fleet.on_demand_options),
         **({"Context": fleet.context} if fleet.context else {}),
         "Tags": tag_list(fleet.tags),
-        **({"Errors": fleet.errors, "Instances": launched(tx, fleet)} if instant else {}),
+        **({"Errors": errors_of(fleet), "Instances": described} if instant else {}),
     }
 
 
@@ -122,14 +126,19 @@ def _spelled_as_answered(given: ec2.Filter) -> ec2.Filter:
     return {**given, "Values": [value.replace("-", "_") for value in given.get("Values", [])]}
 
 
-def launched(tx: Tx, fleet: Fleet) -> list[Item]:
+def errors_of(fleet: Fleet) -> list[ec2.CreateFleetError]:
+    """Why an instant fleet has less than it was asked for."""
+    return cast("list[ec2.CreateFleetError]", fleet.errors)
+
+
+def launched(tx: Tx, fleet: Fleet) -> list[ec2.CreateFleetInstance]:
     """What an instant fleet launched, together what came from the same pool."""
-    groups: dict[str, Item] = {}
+    groups: dict[str, ec2.CreateFleetInstance] = {}
     for member in tx.find(FleetMember, fleet_id=fleet.id):
         group = groups.setdefault(
             f"{member.market} {member.source}",
             {
-                "LaunchTemplateAndOverrides": member.source,
+                "LaunchTemplateAndOverrides": cast("ec2.LaunchTemplateAndOverridesResponse", member.source),
                 "Lifecycle": member.market,
                 "InstanceIds": [],
                 "InstanceType": member.type,
@@ -172,7 +181,7 @@ def _units(tx: Tx, fleet: Fleet, market: Market) -> float:
     )
 
 
-def _active(member: FleetMember, row: Instance | None) -> Item:
+def _active(member: FleetMember, row: Instance | None) -> ec2.ActiveInstance:
     """Checked by what the kernel says: a server that fails is off, and then not here any more."""
     return {
         "InstanceId": member.instance_id,
@@ -182,7 +191,7 @@ def _active(member: FleetMember, row: Instance | None) -> Item:
     }
 
 
-def _event(event: FleetEvent) -> Item:
+def _event(event: FleetEvent) -> ec2.HistoryRecordEntry:
     return {
         "EventType": event.type,
         "Timestamp": event.at,
@@ -194,13 +203,15 @@ def _event(event: FleetEvent) -> Item:
     }
 
 
-def _config(config: Item) -> Item:
+def _config(config: ec2.FleetLaunchTemplateConfigRequest) -> ec2.FleetLaunchTemplateConfig:
     """Answers know fewer overrides than requests: of a placement only its group."""
-    overrides = []
+    overrides: list[ec2.FleetLaunchTemplateOverrides] = []
     for override in config.get("Overrides", []):
-        shown = {name: value for name, value in override.items() if name not in _NOT_SHOWN}
-        if override.get("Placement", {}).get("GroupName"):
-            shown["Placement"] = {"GroupName": override["Placement"]["GroupName"]}
+        kept = {name: value for name, value in override.items() if name not in _NOT_SHOWN}
+        shown = cast("ec2.FleetLaunchTemplateOverrides", kept)
+        group = override["Placement"].get("GroupName") if "Placement" in override else None
+        if group:
+            shown["Placement"] = {"GroupName": group}
         overrides.append(shown)
     return {"LaunchTemplateSpecification": config.get("LaunchTemplateSpecification", {}), "Overrides": overrides}
 
@@ -216,8 +227,8 @@ def _refuse_instant(fleet: Fleet, operation: str) -> None:
         )
 
 
-def on_fleet(action: str) -> Any:
-    def checks(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+def on_fleet(action: str) -> Checks:
+    def checks(tx: Tx, caller: Caller, params: Params) -> Iterator[Check]:
         yield on_row(tx, caller, action, Fleet, params.get("FleetId") or "*")
 
     return checks

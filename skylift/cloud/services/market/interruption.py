@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.instance import Instance
 from skylift.cloud.domain.spot import Behavior, SpotNotice, SpotRequest
+from skylift.cloud.services.api.operation import Nothing
 from skylift.cloud.services.api.resource import require
 from skylift.cloud.services.ec2.spot_status import fulfilled, marked
 from skylift.cloud.services.market.control import reads, tells
@@ -24,10 +25,8 @@ if TYPE_CHECKING:
 NOTICE = timedelta(minutes=2)
 MOST = timedelta(days=1)
 
-Item = dict[str, Any]
 
-
-def interrupt(tx: Tx, _caller: Caller, params: skylift.InterruptInstanceRequest) -> Item:
+def interrupt(tx: Tx, _caller: Caller, params: skylift.InterruptInstanceRequest) -> skylift.InterruptInstanceResult:
     """Asked again, the notice is given anew, with another time."""
     instance = _spot_instance(tx, params)
     seconds = timedelta(seconds=params.get("Seconds", NOTICE.total_seconds()))
@@ -38,7 +37,7 @@ def interrupt(tx: Tx, _caller: Caller, params: skylift.InterruptInstanceRequest)
     return {"Interruption": view(tx, give_notice(tx, instance, "capacity", seconds))}
 
 
-def recommend(tx: Tx, _caller: Caller, params: skylift.RecommendRebalanceRequest) -> Item:
+def recommend(tx: Tx, _caller: Caller, params: skylift.RecommendRebalanceRequest) -> skylift.RecommendRebalanceResult:
     """The first recommendation is the one whose time the instance is told."""
     instance = _spot_instance(tx, params)
     known = tx.get(SpotNotice, instance_id=instance.id)
@@ -47,7 +46,7 @@ def recommend(tx: Tx, _caller: Caller, params: skylift.RecommendRebalanceRequest
     return {"Interruption": view(tx, notice)}
 
 
-def withdraw(tx: Tx, _caller: Caller, params: skylift.WithdrawInterruptionRequest) -> Item:
+def withdraw(tx: Tx, _caller: Caller, params: skylift.WithdrawInterruptionRequest) -> Nothing:
     """AWS takes none back, or promises none: this is for false alarms."""
     instance = _spot_instance(tx, params)
     for notice in tx.find(SpotNotice, instance_id=instance.id):
@@ -58,7 +57,9 @@ def withdraw(tx: Tx, _caller: Caller, params: skylift.WithdrawInterruptionReques
     return {}
 
 
-def describe(tx: Tx, _caller: Caller, _params: Any) -> Item:
+def describe(
+    tx: Tx, _caller: Caller, _params: skylift.DescribeInterruptionsRequest
+) -> skylift.DescribeInterruptionsResult:
     return {"Interruptions": [view(tx, notice) for notice in tx.find(SpotNotice)]}
 
 
@@ -85,15 +86,13 @@ def action_of(tx: Tx, notice: SpotNotice) -> Behavior:
     return request.behavior if request else "terminate"
 
 
-def view(tx: Tx, notice: SpotNotice) -> Item:
+def view(tx: Tx, notice: SpotNotice) -> skylift.Interruption:
     return {
         "InstanceId": notice.instance_id,
         **({"RebalanceTime": notice.rebalance} if notice.rebalance else {}),
-        **(
-            {"InstanceAction": action_of(tx, notice), "NoticeTime": notice.noticed, "Time": notice.due}
-            if notice.due
-            else {}
-        ),
+        **({"InstanceAction": action_of(tx, notice)} if notice.due else {}),
+        **({"NoticeTime": notice.noticed} if notice.due and notice.noticed else {}),
+        **({"Time": notice.due} if notice.due else {}),
     }
 
 

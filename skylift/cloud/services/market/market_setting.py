@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NotRequired, TypedDict, TypeVar
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
-from skylift.cloud.domain.market import ANY_TYPE, Capacity, SpotPrice, VcpuQuota
+from skylift.cloud.domain.market import ANY_TYPE, Capacity, Market, RoomMarket, SpotPrice, VcpuQuota
 from skylift.cloud.services.api.instance_type import instance_type
+from skylift.cloud.services.api.operation import Nothing
 from skylift.cloud.services.api.refusal import invalid_value
 from skylift.cloud.services.api.zone import require_zone, zones
 from skylift.cloud.services.ec2.capacity import FAMILIES, STANDARD, spot_price, usual_price, vcpus_in_use
@@ -16,15 +17,24 @@ from skylift.cloud.services.market.control import reads, writes
 from skylift.cloud.store.database import Tx
 from skylift.cloud.store.market import taken
 
+T = TypeVar("T", bound=str)
+
+
+class Placed(TypedDict):
+    """What a request has that is about one zone, or about all."""
+
+    AvailabilityZone: NotRequired[str]
+
+
 if TYPE_CHECKING:
     from aws_shapes import skylift
 
-Item = dict[str, Any]
 
-MARKETS = ("spot", "on-demand")
+MARKETS: tuple[Market, ...] = ("spot", "on-demand")
+ROOM_MARKETS: tuple[RoomMarket, ...] = ("any", "spot", "on-demand")
 
 
-def put_price(tx: Tx, caller: Caller, params: skylift.PutSpotPriceRequest) -> Item:
+def put_price(tx: Tx, caller: Caller, params: skylift.PutSpotPriceRequest) -> skylift.PutSpotPriceResult:
     """From a moment on; what was set for later stays, so that a course of prices can be laid out."""
     type_name = instance_type(params["InstanceType"]).name
     price = read_price(params["SpotPrice"])
@@ -39,7 +49,7 @@ def put_price(tx: Tx, caller: Caller, params: skylift.PutSpotPriceRequest) -> It
     return {"SpotPrices": [_price(one) for one in made]}
 
 
-def reset_price(tx: Tx, caller: Caller, params: skylift.ResetSpotPriceRequest) -> Item:
+def reset_price(tx: Tx, caller: Caller, params: skylift.ResetSpotPriceRequest) -> Nothing:
     """From now on it is the catalogue's. What it was stays known: a bill may be drawn up from it."""
     type_name = instance_type(params["InstanceType"]).name
     for zone in _zones(caller, params):
@@ -55,7 +65,9 @@ def reset_price(tx: Tx, caller: Caller, params: skylift.ResetSpotPriceRequest) -
     return {}
 
 
-def describe_prices(tx: Tx, _caller: Caller, _params: Any) -> Item:
+def describe_prices(
+    tx: Tx, _caller: Caller, _params: skylift.DescribeSpotPricesRequest
+) -> skylift.DescribeSpotPricesResult:
     """Those that hold now, unless they are the catalogue's, and those that will."""
     holding: dict[tuple[str, str], SpotPrice] = {}
     later = []
@@ -69,9 +81,9 @@ def describe_prices(tx: Tx, _caller: Caller, _params: Any) -> Item:
     return {"SpotPrices": [_price(one) for one in found]}
 
 
-def put_capacity(tx: Tx, caller: Caller, params: skylift.PutCapacityRequest) -> Item:
+def put_capacity(tx: Tx, caller: Caller, params: skylift.PutCapacityRequest) -> skylift.PutCapacityResult:
     """What runs already stays, also where it is more than there is room for."""
-    type_name, market = _type_or_any(params), _one_of(params.get("MarketType", "any"), ("any", "spot", "on-demand"))
+    type_name, market = _type_or_any(params), _one_of(params.get("MarketType", "any"), ROOM_MARKETS)
     made = [Capacity(type_name, zone, market, params["InstanceCount"]) for zone in _zones(caller, params)]
     for one in made:
         tx.remove(one)
@@ -79,7 +91,7 @@ def put_capacity(tx: Tx, caller: Caller, params: skylift.PutCapacityRequest) -> 
     return {"Capacities": [_capacity(tx, one) for one in made]}
 
 
-def reset_capacity(tx: Tx, caller: Caller, params: skylift.ResetCapacityRequest) -> Item:
+def reset_capacity(tx: Tx, caller: Caller, params: skylift.ResetCapacityRequest) -> Nothing:
     """Without a market, of all of them."""
     type_name, where = _type_or_any(params), _zones(caller, params)
     for one in tx.find(Capacity, type=type_name):
@@ -88,25 +100,27 @@ def reset_capacity(tx: Tx, caller: Caller, params: skylift.ResetCapacityRequest)
     return {}
 
 
-def describe_capacity(tx: Tx, _caller: Caller, _params: Any) -> Item:
+def describe_capacity(
+    tx: Tx, _caller: Caller, _params: skylift.DescribeCapacityRequest
+) -> skylift.DescribeCapacityResult:
     found = sorted(tx.find(Capacity), key=lambda one: (one.type, one.zone, one.market))
     return {"Capacities": [_capacity(tx, one) for one in found]}
 
 
-def put_quota(tx: Tx, _caller: Caller, params: skylift.PutQuotaRequest) -> Item:
+def put_quota(tx: Tx, _caller: Caller, params: skylift.PutQuotaRequest) -> skylift.PutQuotaResult:
     quota = VcpuQuota(_family(params), _one_of(params["MarketType"], MARKETS), params["VCpus"])
     tx.remove(quota)
     tx.add(quota)
     return {"Quotas": [_quota(tx, quota)]}
 
 
-def reset_quota(tx: Tx, _caller: Caller, params: skylift.ResetQuotaRequest) -> Item:
+def reset_quota(tx: Tx, _caller: Caller, params: skylift.ResetQuotaRequest) -> Nothing:
     for quota in tx.find(VcpuQuota, family=_family(params), market=params["MarketType"]):
         tx.remove(quota)
     return {}
 
 
-def describe_quotas(tx: Tx, _caller: Caller, _params: Any) -> Item:
+def describe_quotas(tx: Tx, _caller: Caller, _params: skylift.DescribeQuotasRequest) -> skylift.DescribeQuotasResult:
     found = sorted(tx.find(VcpuQuota), key=lambda one: (one.family, one.market))
     return {"Quotas": [_quota(tx, one) for one in found]}
 
@@ -116,7 +130,7 @@ def spelled(price: float) -> str:
     return f"{price:.6f}"
 
 
-def _zones(caller: Caller, params: Any) -> tuple[str, ...]:
+def _zones(caller: Caller, params: Placed) -> tuple[str, ...]:
     """The zone that is named, or all of them."""
     zone = require_zone(caller.region, params.get("AvailabilityZone"), None)
     return (zone,) if zone else zones(caller.region)
@@ -136,13 +150,14 @@ def _family(params: skylift.PutQuotaRequest | skylift.ResetQuotaRequest) -> str:
     return str(params["InstanceClass"])
 
 
-def _one_of(value: str, values: tuple[Any, ...]) -> Any:
-    if value not in values:
-        raise invalid_value(value, "marketType", f"It has to be {' or '.join(values)}.")
-    return value
+def _one_of(value: str, values: tuple[T, ...]) -> T:
+    for known in values:
+        if known == value:
+            return known
+    raise invalid_value(value, "marketType", f"It has to be {' or '.join(values)}.")
 
 
-def _price(one: SpotPrice) -> Item:
+def _price(one: SpotPrice) -> skylift.SpotPrice:
     return {
         "InstanceType": one.type,
         "AvailabilityZone": one.zone,
@@ -151,7 +166,7 @@ def _price(one: SpotPrice) -> Item:
     }
 
 
-def _capacity(tx: Tx, one: Capacity) -> Item:
+def _capacity(tx: Tx, one: Capacity) -> skylift.Capacity:
     return {
         "InstanceType": one.type,
         "AvailabilityZone": one.zone,
@@ -161,7 +176,7 @@ def _capacity(tx: Tx, one: Capacity) -> Item:
     }
 
 
-def _quota(tx: Tx, one: VcpuQuota) -> Item:
+def _quota(tx: Tx, one: VcpuQuota) -> skylift.Quota:
     return {
         "InstanceClass": one.family,
         "MarketType": one.market,

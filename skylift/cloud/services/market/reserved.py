@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 from functools import cache
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 from skylift import catalogue
 from skylift.catalogue.price import Payment
@@ -21,6 +21,7 @@ from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.reservation import ReservedInstances
 from skylift.cloud.services.api.condition_key import Context
 from skylift.cloud.services.api.ec2_operation import reads, writes
+from skylift.cloud.services.api.filter import matching
 from skylift.cloud.services.api.instance_type import instance_type
 from skylift.cloud.services.api.list_response import Listing
 from skylift.cloud.services.api.operation import Check
@@ -31,7 +32,9 @@ from skylift.cloud.services.api.tag import tag_list
 from skylift.cloud.services.api.zone import require_zone, zone_id, zones
 from skylift.cloud.store.database import Tx
 
-Item = dict[str, Any]
+if TYPE_CHECKING:
+    from aws_shapes import ec2
+
 
 PRODUCT = "Linux/UNIX"
 YEAR = 365 * 24 * 3600
@@ -95,6 +98,21 @@ PURCHASES = Listing(
 )
 
 
+class Shared(TypedDict, total=False):
+    """What offerings and purchases have in common."""
+
+    InstanceType: str
+    Scope: str
+    AvailabilityZone: str
+    AvailabilityZoneId: str
+    Duration: int
+    FixedPrice: float
+    UsagePrice: float
+    RecurringCharges: list[ec2.RecurringCharge]
+    CurrencyCode: str
+    ProductDescription: str
+
+
 @dataclass(frozen=True)
 class Offering:
     id: str
@@ -106,7 +124,9 @@ class Offering:
     hourly_price: float
 
 
-def describe_offerings(_tx: Tx, caller: Caller, params: Any) -> Item:
+def describe_offerings(
+    _tx: Tx, caller: Caller, params: ec2.DescribeReservedInstancesOfferingsRequest
+) -> ec2.DescribeReservedInstancesOfferingsResult:
     """At most a hundred at a time, also where nobody asked for pages: there are thousands."""
     kind = params.get("InstanceType")
     if kind is not None:
@@ -122,14 +142,23 @@ def describe_offerings(_tx: Tx, caller: Caller, params: Any) -> Item:
         if zone in (None, one.zone) and _within(one.years * YEAR, params.get("MinDuration"), params.get("MaxDuration"))
     ]
     # A sale by somebody else, another class, tenancy or system: there is none of these.
-    for name in ("OfferingClass", "OfferingType", "InstanceTenancy", "ProductDescription"):
-        if params.get(name):
-            items = [one for one in items if _product(one[name]) == _product(params[name])]
-    shown = OFFERINGS.page({"MaxResults": OFFERINGS.limits.most, **params}, items)
+    if params.get("OfferingClass"):
+        items = [one for one in items if one["OfferingClass"] == params["OfferingClass"]]
+    if params.get("OfferingType"):
+        items = [one for one in items if one["OfferingType"] == params["OfferingType"]]
+    if params.get("InstanceTenancy"):
+        items = [one for one in items if one["InstanceTenancy"] == params["InstanceTenancy"]]
+    if params.get("ProductDescription"):
+        wanted = _product(params["ProductDescription"])
+        items = [one for one in items if _product(one["ProductDescription"]) == wanted]
+    paged: ec2.DescribeReservedInstancesOfferingsRequest = {"MaxResults": OFFERINGS.limits.most, **params}
+    shown = OFFERINGS.page(paged, items)
     return {"ReservedInstancesOfferings": shown.items, **shown.next}
 
 
-def purchase(tx: Tx, caller: Caller, params: Any) -> Item:
+def purchase(
+    tx: Tx, caller: Caller, params: ec2.PurchaseReservedInstancesOfferingRequest
+) -> ec2.PurchaseReservedInstancesOfferingResult:
     offering = _by_id(caller.region, params["ReservedInstancesOfferingId"])
     count = params["InstanceCount"]
     if not 1 <= count <= MOST_AT_ONCE:
@@ -150,17 +179,21 @@ def purchase(tx: Tx, caller: Caller, params: Any) -> Item:
     return {"ReservedInstancesId": bought.id}
 
 
-def describe(tx: Tx, _caller: Caller, params: Any) -> Item:
+def describe(
+    tx: Tx, _caller: Caller, params: ec2.DescribeReservedInstancesRequest
+) -> ec2.DescribeReservedInstancesResult:
     """Also those whose term is over."""
     items = [_bought(tx, row) for row in PURCHASES.rows(tx, params)]
-    for name in ("OfferingClass", "OfferingType"):
-        if params.get(name):
-            items = [one for one in items if one[name] == params[name]]
-    shown = PURCHASES.page(params, items)
-    return {"ReservedInstances": shown.items, **shown.next}
+    if params.get("OfferingClass"):
+        items = [one for one in items if one["OfferingClass"] == params["OfferingClass"]]
+    if params.get("OfferingType"):
+        items = [one for one in items if one["OfferingType"] == params["OfferingType"]]
+    # The operation knows no pages.
+    filters = params.get("Filters")
+    return {"ReservedInstances": matching(items, filters, PURCHASES.filters, PURCHASES.tags)}
 
 
-def check_purchase(_tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+def check_purchase(_tx: Tx, caller: Caller, params: ec2.PurchaseReservedInstancesOfferingRequest) -> Iterator[Check]:
     offering = _all(caller.region).get(params.get("ReservedInstancesOfferingId", ""))
     context: Context = {"ec2:Region": caller.region}
     if offering is not None:
@@ -225,7 +258,7 @@ def _product(words: str) -> str:
     return words.removesuffix(" (Amazon VPC)")
 
 
-def _offered(one: Offering) -> Item:
+def _offered(one: Offering) -> ec2.ReservedInstancesOffering:
     return {
         "ReservedInstancesOfferingId": one.id,
         **_shared(one.type, one.zone, one.years * YEAR, one.fixed_price, one.hourly_price),
@@ -237,7 +270,7 @@ def _offered(one: Offering) -> Item:
     }
 
 
-def _bought(tx: Tx, row: ReservedInstances) -> Item:
+def _bought(tx: Tx, row: ReservedInstances) -> ec2.ReservedInstances:
     duration = int((row.end - row.start).total_seconds())
     return {
         "ReservedInstancesId": row.id,
@@ -253,7 +286,7 @@ def _bought(tx: Tx, row: ReservedInstances) -> Item:
     }
 
 
-def _shared(kind: str, zone: str | None, duration: int, fixed_price: float, hourly_price: float) -> Item:
+def _shared(kind: str, zone: str | None, duration: int, fixed_price: float, hourly_price: float) -> Shared:
     return {
         "InstanceType": kind,
         "Scope": "Availability Zone" if zone else "Region",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from skylift.catalogue import sources, types
 from skylift.cloud.domain.error import ServiceError
@@ -41,10 +41,8 @@ FILTERS = {
 PRODUCT = "Linux/UNIX"
 _SAME = (PRODUCT, f"{PRODUCT} (Amazon VPC)")
 
-Item = dict[str, Any]
 
-
-def describe(tx: Tx, caller: Caller, params: ec2.DescribeSpotPriceHistoryRequest) -> Item:
+def describe(tx: Tx, caller: Caller, params: ec2.DescribeSpotPriceHistoryRequest) -> ec2.DescribeSpotPriceHistoryResult:
     """Each price that held at some time between start and end; the first may be older than the start."""
     wanted = params.get("InstanceTypes") or list(types())
     unknown = [name for name in wanted if name not in types()]
@@ -91,7 +89,7 @@ def _of_day(region: str) -> datetime:
     return datetime.fromisoformat(source.date).replace(tzinfo=UTC)
 
 
-def _item(price: SpotPrice) -> Item:
+def _item(price: SpotPrice) -> ec2.SpotPrice:
     return {
         "InstanceType": price.type,
         "ProductDescription": PRODUCT,
@@ -102,7 +100,7 @@ def _item(price: SpotPrice) -> Item:
     }
 
 
-def _newest_first(item: Item) -> str:
+def _newest_first(item: ec2.SpotPrice) -> str:
     ago = 10**17 - round(item["Timestamp"].timestamp() * 1_000_000)
     return f"{ago:018} {item['InstanceType']} {item['AvailabilityZone']}"
 

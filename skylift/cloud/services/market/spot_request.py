@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.instance import Instance
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 MOST = 1000
 
-NEUTRAL: dict[str, tuple[Any, ...]] = {
+NEUTRAL: dict[str, tuple[object, ...]] = {
     "LaunchSpecification.EbsOptimized": (False,),
     "LaunchSpecification.Placement.Tenancy": ("default",),
     "LaunchSpecification.BlockDeviceMappings.Ebs.Encrypted": (False,),
@@ -78,10 +78,8 @@ _SPECIFIED = (
 )
 """What a request shows of its launch as it came."""
 
-Item = dict[str, Any]
 
-
-def request(tx: Tx, caller: Caller, params: ec2.RequestSpotInstancesRequest) -> Item:
+def request(tx: Tx, caller: Caller, params: ec2.RequestSpotInstancesRequest) -> ec2.RequestSpotInstancesResult:
     """All of the requests are right, or none is made. Price and room are the loop's to look at, again and again."""
     made_before = result_of(tx, "RequestSpotInstances", params)
     if made_before:
@@ -107,14 +105,18 @@ def request(tx: Tx, caller: Caller, params: ec2.RequestSpotInstancesRequest) -> 
     return {"SpotInstanceRequests": [view(tx, caller, one) for one in made]}
 
 
-def describe(tx: Tx, caller: Caller, params: ec2.DescribeSpotInstanceRequestsRequest) -> Item:
+def describe(
+    tx: Tx, caller: Caller, params: ec2.DescribeSpotInstanceRequestsRequest
+) -> ec2.DescribeSpotInstanceRequestsResult:
     shown = LISTING.describe(tx, params, lambda row: view(tx, caller, row))
     return {"SpotInstanceRequests": shown.items, **shown.next}
 
 
-def cancel(tx: Tx, _caller: Caller, params: ec2.CancelSpotInstanceRequestsRequest) -> Item:
+def cancel(
+    tx: Tx, _caller: Caller, params: ec2.CancelSpotInstanceRequestsRequest
+) -> ec2.CancelSpotInstanceRequestsResult:
     """Instances that run go on without their request; what has ended stays as it is."""
-    cancelled = []
+    cancelled: list[ec2.CancelledSpotInstanceRequest] = []
     for row in require_all(tx, SpotRequest, params["SpotInstanceRequestIds"]):
         instance = tx.get(Instance, id=row.instance_id) if row.instance_id else None
         alive = instance is not None and instance.state != "terminated"
@@ -127,7 +129,7 @@ def cancel(tx: Tx, _caller: Caller, params: ec2.CancelSpotInstanceRequestsReques
     return {"CancelledSpotInstanceRequests": cancelled}
 
 
-def view(tx: Tx, caller: Caller, row: SpotRequest) -> Item:
+def view(tx: Tx, caller: Caller, row: SpotRequest) -> ec2.SpotInstanceRequest:
     zone = row.zone or _wanted_zone(row) or zones(caller.region)[0]
     limit = limit_of(row.instance_type, zone, row.max_price)
     return {
@@ -136,7 +138,7 @@ def view(tx: Tx, caller: Caller, row: SpotRequest) -> Item:
         "Type": row.type,
         "State": row.state,
         "Status": {"Code": row.status_code, "Message": row.status_message, "UpdateTime": row.status_updated},
-        **_fault(row),
+        **({"Fault": {"Code": row.status_code, "Message": row.status_message}} if row.state == "failed" else {}),
         "CreateTime": row.created,
         "LaunchSpecification": _specification(tx, row),
         "ProductDescription": "Linux/UNIX",
@@ -149,25 +151,21 @@ def view(tx: Tx, caller: Caller, row: SpotRequest) -> Item:
     }
 
 
-def _fault(row: SpotRequest) -> Item:
-    if row.state != "failed":
-        return {}
-    return {"Fault": {"Code": row.status_code, "Message": row.status_message}}
-
-
-def _specification(tx: Tx, row: SpotRequest) -> Item:
+def _specification(tx: Tx, row: SpotRequest) -> ec2.LaunchSpecification:
     """Groups are shown with their names, however they were asked for."""
-    shown = {name: row.launch[name] for name in _SPECIFIED if name in row.launch}
-    placement = {name: value for name, value in shown.get("Placement", {}).items() if name in _PLACEMENT}
-    groups = [tx.get(SecurityGroup, id=group_id) for group_id in row.launch.get("SecurityGroupIds") or []]
-    named = [{"GroupId": group.id, "GroupName": group.name} for group in groups if group is not None]
-    named += [{"GroupName": name} for name in row.launch.get("SecurityGroups") or []]
-    return {
-        **shown,
-        **({"Placement": placement} if placement else {}),
-        "SecurityGroups": named,
-        "Monitoring": {"Enabled": bool(row.launch.get("Monitoring", {}).get("Enabled"))},
-    }
+    asked = cast("ec2.RequestSpotLaunchSpecification", row.launch)
+    shown = cast("ec2.LaunchSpecification", {name: row.launch[name] for name in _SPECIFIED if name in row.launch})
+    placement = {name: value for name, value in asked.get("Placement", {}).items() if name in _PLACEMENT}
+    groups = [tx.get(SecurityGroup, id=group_id) for group_id in asked.get("SecurityGroupIds") or []]
+    named: list[ec2.GroupIdentifier] = [
+        {"GroupId": group.id, "GroupName": group.name} for group in groups if group is not None
+    ]
+    named += [{"GroupName": name} for name in asked.get("SecurityGroups") or []]
+    if placement:
+        shown["Placement"] = cast("ec2.SpotPlacement", placement)
+    shown["SecurityGroups"] = named
+    shown["Monitoring"] = {"Enabled": bool("Monitoring" in asked and asked["Monitoring"].get("Enabled"))}
+    return shown
 
 
 _PLACEMENT = ("AvailabilityZone", "GroupName", "Tenancy")

@@ -6,7 +6,7 @@ import ipaddress
 import re
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.bucket import Bucket, Part, Upload
 from skylift.cloud.domain.error import ServiceError
@@ -179,7 +179,7 @@ def check_create(_tx: Tx, _caller: Caller, params: s3.CreateBucketRequest) -> It
         yield Check("s3:TagResource", arn, {**keys, "aws:TagKeys": tuple(tags)})
 
 
-def check_list(_tx: Tx, _caller: Caller, _params: Any) -> Iterable[Check]:
+def check_list(_tx: Tx, _caller: Caller, _params: s3.ListBucketsRequest) -> Iterable[Check]:
     return [Check("s3:ListAllMyBuckets", "*")]
 
 

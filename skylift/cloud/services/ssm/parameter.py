@@ -8,13 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
 from skylift.cloud.domain.parameter import Parameter, ParameterVersion
 from skylift.cloud.services.api.iam_rules import request_tags, tag_list
-from skylift.cloud.services.api.operation import Check, Checks
+from skylift.cloud.services.api.operation import Check, Checks, Params
 from skylift.cloud.services.api.page_token import after
 from skylift.cloud.services.api.parameter_check import on_name
 from skylift.cloud.services.api.parameter_name import arn, check_path, invalid, not_found, reference
@@ -181,7 +181,7 @@ def _tagged(
 def on_names(action: str, member: str) -> Checks:
     """Operations on the parameter or parameters that `member` refers to."""
 
-    def checks(tx: Tx, caller: Caller, params: Any) -> Iterator[Check]:
+    def checks(tx: Tx, caller: Caller, params: Params) -> Iterator[Check]:
         given = params[member]
         for text in given if isinstance(given, list) else [given]:
             yield on_name(tx, caller, action, text, request_tags(params))
@@ -198,7 +198,7 @@ def on_path(_tx: Tx, caller: Caller, params: ssm.GetParametersByPathRequest) -> 
     yield Check("ssm:GetParametersByPath", arn(caller, params["Path"].rstrip("/")), {"ssm:Recursive": recursive})
 
 
-def on_all(_tx: Tx, caller: Caller, _params: Any) -> Iterator[Check]:
+def on_all(_tx: Tx, caller: Caller, _params: Params) -> Iterator[Check]:
     yield Check("ssm:DescribeParameters", f"arn:aws:ssm:{caller.region}:{caller.account}:*")
 
 

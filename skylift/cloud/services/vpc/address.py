@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
@@ -41,7 +41,7 @@ FILTERS = {
     "public-ip": "PublicIp",
 }
 
-NEUTRAL: dict[str, tuple[Any, ...]] = {"Domain": ("vpc",), "PublicIpv4Pool": ("amazon",)}
+NEUTRAL: dict[str, tuple[object, ...]] = {"Domain": ("vpc",), "PublicIpv4Pool": ("amazon",)}
 
 
 def view(address: Address, caller: Caller, interface: NetworkInterface | None) -> ec2.Address:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from skylift.catalogue import InstanceType
 from skylift.cloud.domain.error import ServiceError
@@ -25,7 +25,7 @@ from skylift.cloud.store.database import Tx
 if TYPE_CHECKING:
     from aws_shapes import ec2
 
-NEUTRAL: dict[str, tuple[Any, ...]] = {"NetworkCardIndex": (0,)}
+NEUTRAL: dict[str, tuple[object, ...]] = {"NetworkCardIndex": (0,)}
 
 HIGHEST_INDEX = 255
 

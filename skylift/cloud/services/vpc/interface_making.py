@@ -6,7 +6,7 @@ https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/using-eni.html
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
@@ -27,7 +27,7 @@ from skylift.cloud.store.network import remove_interface
 if TYPE_CHECKING:
     from aws_shapes import ec2
 
-NEUTRAL: dict[str, tuple[Any, ...]] = {"InterfaceType": ("interface",), "Ipv6AddressCount": (0,)}
+NEUTRAL: dict[str, tuple[object, ...]] = {"InterfaceType": ("interface",), "Ipv6AddressCount": (0,)}
 
 
 def create(tx: Tx, caller: Caller, params: ec2.CreateNetworkInterfaceRequest) -> ec2.CreateNetworkInterfaceResult:

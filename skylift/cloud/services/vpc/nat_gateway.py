@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
@@ -52,7 +52,7 @@ LISTING = Listing(
     },
 )
 
-NEUTRAL: dict[str, tuple[Any, ...]] = {"AvailabilityMode": ("zonal",), "ConnectivityType": ("public", "private")}
+NEUTRAL: dict[str, tuple[object, ...]] = {"AvailabilityMode": ("zonal",), "ConnectivityType": ("public", "private")}
 
 MOST_ADDRESSES = 8
 """That a gateway may have, its primary one among them."""

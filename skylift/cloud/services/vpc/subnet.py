@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import AddressValueError, IPv4Address, IPv4Network
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
@@ -69,9 +69,9 @@ LISTING = Listing(
     },
 )
 
-NEUTRAL: dict[str, tuple[Any, ...]] = {"Ipv6Native": (False,)}
+NEUTRAL: dict[str, tuple[object, ...]] = {"Ipv6Native": (False,)}
 
-ATTRIBUTE_NEUTRAL: dict[str, tuple[Any, ...]] = {
+ATTRIBUTE_NEUTRAL: dict[str, tuple[object, ...]] = {
     "AssignIpv6AddressOnCreation.Value": (False,),
     "EnableDns64.Value": (False,),
     "EnableResourceNameDnsAAAARecordOnLaunch.Value": (False,),

@@ -69,7 +69,7 @@ LISTING = Listing(
     },
 )
 
-NEUTRAL: dict[str, tuple[Any, ...]] = {"AmazonProvidedIpv6CidrBlock": (False,)}
+NEUTRAL: dict[str, tuple[object, ...]] = {"AmazonProvidedIpv6CidrBlock": (False,)}
 
 
 def view(vpc: Vpc, owner: str) -> ec2.Vpc:

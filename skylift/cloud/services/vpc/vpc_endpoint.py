@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from skylift.cloud.domain.error import ServiceError
 from skylift.cloud.domain.identity import Caller
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
 OPEN = '{"Version":"2008-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"*","Resource":"*"}]}'
 """The policy of an endpoint that was given none."""
 
-NEUTRAL: dict[str, tuple[Any, ...]] = {
+NEUTRAL: dict[str, tuple[object, ...]] = {
     "IpAddressType": ("ipv4",),
     "PrivateDnsEnabled": (False,),
     "VpcEndpointType": ("Gateway",),
 }
-MODIFY_NEUTRAL: dict[str, tuple[Any, ...]] = {"IpAddressType": ("ipv4",), "PrivateDnsEnabled": (False,)}
+MODIFY_NEUTRAL: dict[str, tuple[object, ...]] = {"IpAddressType": ("ipv4",), "PrivateDnsEnabled": (False,)}
 
 LISTING = Listing(
     VpcEndpoint,
