@@ -294,6 +294,15 @@ def test_weights_make_no_fleet_larger_than_the_largest(cloud: Cloud) -> None:
 
 
 @pytest.mark.usefixtures("template")
+def test_a_fleet_does_not_come_to_prefer_a_market_that_there_is_not(cloud: Cloud) -> None:
+    """Also where the request leaves nothing for the preferred market to provide."""
+    fleet_id = make(cloud)
+    target = {"TotalTargetCapacity": 1, "OnDemandTargetCapacity": 1, "DefaultTargetCapacityType": "capacity-block"}
+    assert cloud.code("ModifyFleet", FleetId=fleet_id, TargetCapacitySpecification=target) == "UnsupportedOperation"
+    assert described(cloud, fleet_id)["TargetCapacitySpecification"]["DefaultTargetCapacityType"] == "on-demand"
+
+
+@pytest.mark.usefixtures("template")
 def test_the_service_role_is_made_with_the_first_fleet_that_needs_it(cloud: Cloud) -> None:
     make(cloud)
     make(cloud)
