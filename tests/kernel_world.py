@@ -54,10 +54,10 @@ def group(vpc: str, name: str, *rules: Rule) -> SecurityGroup:
 class World:
     """Two VPCs and who is in them. Each server answers on some ports with the address that it sees its caller at."""
 
-    def __init__(self, claim: LoopbackRange) -> None:
-        self.claim = claim
+    def __init__(self, loopback: LoopbackRange) -> None:
+        self.loopback = loopback
         self.stack = ExitStack()
-        self.network = Network(claim)
+        self.network = Network(loopback)
         self.servers: dict[str, Server] = {}
         self.interfaces: dict[str, NetworkInterface] = {}
         self.sourced = datetime.now(UTC)
@@ -95,7 +95,7 @@ class World:
             private_ip=address,
             group_ids=(f"sg-{of}",),
             created=self.sourced,
-            public_ip=f"127.{self.claim.number}.{public}" if public else None,
+            public_ip=f"127.{self.loopback.number}.{public}" if public else None,
         )
 
     def plans(self, **changed: NetworkInterface) -> list[VpcPlan]:

@@ -89,7 +89,7 @@ class Census:
             *_compared("root directories of images", self._captured(), _names(self._home.data.captures)),
             *_compared("state directory", set(), _names(self._home.path) - IN_HOME),
             *_compared("data directory", set(), _names(self._home.data.path) - IN_DATA),
-            *_compared("half a claim", set(), {path.name for path in self._run.parent.glob("claims/.*.new")}),
+            *_compared("half a range file", set(), {path.name for path in self._run.parent.glob("claims/.*.new")}),
         ]
 
     def _bundles(self) -> set[str]:

@@ -31,7 +31,7 @@ from skylift.cloud.compute.leftover import await_leftovers
 from skylift.cloud.compute.network.error import NetworkError
 from skylift.cloud.compute.network.loopback_range import LoopbackRange
 from skylift.cloud.compute.network.metadata import MetadataService
-from skylift.cloud.compute.network.network import Network, claims
+from skylift.cloud.compute.network.network import Network, loopback_ranges
 from skylift.cloud.compute.server.destinations import destinations
 from skylift.cloud.compute.server.rootfs import RootfsError
 from skylift.cloud.compute.server.seccomp import ProfileMissing
@@ -140,14 +140,14 @@ class Cloud:
             database = stack.enter_context(open_database(self._data, self._console))
             laps.end("database")
             self._allowed = allowed = allowed_openings(database, self._wanted_openings)
-            claim = claims().claim(self._home.path, preferred_net(database))
-            network = Network(claim, allowed)
+            loopback = loopback_ranges().take(self._home.path, preferred_net(database))
+            network = Network(loopback, allowed)
             network.open()
             stack.callback(network.release)
             laps.end("network")
-            self._servers = servers = make_servers(self._data, claim, self._ended)
+            self._servers = servers = make_servers(self._data, loopback, self._ended)
             stack.callback(servers.close)
-            account, region = bootstrap(database, self._home, self._wanted_region, claim, listener, allowed)
+            account, region = bootstrap(database, self._home, self._wanted_region, loopback, listener, allowed)
             self._region = region
             laps.end("account")
             await models
@@ -174,7 +174,7 @@ class Cloud:
             objects=self._data.objects,
             secret_for=dispatcher.secret_for,
             perform=dispatcher.perform,
-            seen_as=partial(_seen_as, str(network.claim.host_address)),
+            seen_as=partial(_seen_as, str(network.loopback.host_address)),
             cors=dispatcher.cors,
         )
         await api.start()
@@ -184,15 +184,15 @@ class Cloud:
         if self._tls is not None:
             await api.add_socket(*self._tls)
         self._laps.end("endpoint")
-        site = await asyncio.to_thread(make_site, self._data, network.claim, account, self._region)
+        site = await asyncio.to_thread(make_site, self._data, network.loopback, account, self._region)
         openings = Openings(self._allowed, destinations(site.inheritance), network.close_off, self._data.write_open_now)
         spec_builder = LaunchSpecBuilder(site, lambda name: types()[name], zone_id)
         queries = Queries(database, spec_builder, self._region)
         signer = DocumentSigner(database, self._home, account)
         link_local = LinkLocalServices(network, api, MetadataService(queries.facts_for, signer.sign), queries)
         networks = NetworkLoop(database, network, link_local.follow, engine.wake_in)
-        captures = Captures(self._data.captures, RUN / str(network.claim.number) / "scratch")
-        disks = make_disks(self._data, network.claim)
+        captures = Captures(self._data.captures, RUN / str(network.loopback.number) / "scratch")
+        disks = make_disks(self._data, network.loopback)
         images = ImageLoop(database, captures, disks.snapshot)
         hold = Hold(servers)
         locks = VolumeLocks()
@@ -220,7 +220,7 @@ class Cloud:
         fleets = FleetLoop(database, fleet_upkeep.keep, fleet_upkeep.mark, engine.wake_in)
         spot = SpotLoop(database, Market(account, self._region), engine.wake, engine.wake_in)
         ticker = Ticker()
-        metering = Metering(database, make_meter(network.claim).read, partial(size_of, site))
+        metering = Metering(database, make_meter(network.loopback).read, partial(size_of, site))
         alarms = AlarmLoop(database, alarm_action.carry_out, engine.wake)
         # In this order: alarms are evaluated by what has just been measured.
         ticker.steps = (metering.step, alarms.step)
@@ -230,19 +230,19 @@ class Cloud:
         wishes = (alarms.act, spot.step, fleets.step, groups.step)
         engine.steps = (*wishes, instances.step, volumes.step, snapshots.step, images.step, networks.step)
         engine.chores = (queries.forget, queries.shrink, network.restore_way_out, self._data.seen.touch)
-        adoption, first_start = Adoption(), not been_up(network.claim).exists()
+        adoption, first_start = Adoption(), not been_up(network.loopback).exists()
         # In this order: nothing is looked at while an earlier process's programs still change it, what has ended is
         # accounted for before it is cleared away, and nothing boots before volumes are adopted and names are open.
         adoption.steps = (
             ("networks", networks.step if first_start else networks.sync),
-            ("leftovers", partial(await_leftovers, work_directories(self._data, network.claim), adoption.stopped)),
+            ("leftovers", partial(await_leftovers, work_directories(self._data, network.loopback), adoption.stopped)),
             ("disks", partial(_each, captures.sweep, disks.sweep)),
             ("usage", partial(account_for_ended_servers, database, servers, self._data)),
             ("servers", partial(instances.adopt, adoption.stopped)),
             ("volumes", volumes.adopt),
             ("files", partial(_each, images.tidy, snapshots.clean_up, self._keep_models)),
             ("names", openings.await_names),
-            ("loops", partial(_each, engine.start, ticker.start, been_up(network.claim).touch)),
+            ("loops", partial(_each, engine.start, ticker.start, been_up(network.loopback).touch)),
         )
         adopting: asyncio.Task[None] | None = None
         try:
@@ -257,7 +257,7 @@ class Cloud:
                 if adopting.done():
                     await adopting
                     await asyncio.to_thread(_each, instances.step, partial(instances.wait_until_idle, PATIENCE))
-            await asyncio.to_thread(self._announce, account, listener, network.claim)
+            await asyncio.to_thread(self._announce, account, listener, network.loopback)
             self._laps.end("ready")
             log.info("started: %s", self._laps)
             gc.freeze()
@@ -295,7 +295,7 @@ class Cloud:
     def _ended(self, instance_id: str, code: int | None) -> None:
         self._instances.ended(instance_id, code)
 
-    def _announce(self, account: str, listener: socket.socket, claim: LoopbackRange) -> None:
+    def _announce(self, account: str, listener: socket.socket, loopback: LoopbackRange) -> None:
         # In this order: the directory is synced with the last.
         keep_last_seen(self._data)
         self._data.down_mark.unlink(missing_ok=True)
@@ -308,7 +308,7 @@ class Cloud:
                 account=account,
                 pid=os.getpid(),
                 version=__version__,
-                loopback=str(claim.host_address),
+                loopback=str(loopback.host_address),
                 tls_url=tls_url,
             )
         )

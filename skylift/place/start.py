@@ -218,9 +218,9 @@ def _one_at_a_time(home: Home) -> Iterator[None]:
 def is_here(home: Home) -> bool:
     """Whether there is anything to take off this machine: data, or what a cloud whose data was deleted has left in the
     kernel."""
-    from skylift.cloud.compute.network.network import claims
+    from skylift.cloud.compute.network.network import loopback_ranges
 
-    return home.data.path.exists() or claims().find(home.path) is not None
+    return home.data.path.exists() or loopback_ranges().find(home.path) is not None
 
 
 def stop_cloud(home: Home, *, erase: bool = False) -> None:

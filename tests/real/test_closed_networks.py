@@ -30,7 +30,7 @@ from kernel_world import (
 )
 
 from skylift.cloud.compute.network import pasta
-from skylift.cloud.compute.network.network import Network, claims, sweep
+from skylift.cloud.compute.network.network import Network, loopback_ranges, sweep
 from skylift.cloud.compute.network.uplink import uplink_name
 from skylift.cloud.domain.opening import parse_openings
 
@@ -60,7 +60,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     # The LAN is there first, as it is when a cloud starts.
     with ExitStack() as stack:
         stack.enter_context(lan())
-        world = World(claims().claim(home))
+        world = World(loopback_ranges().take(home))
         try:
             world.build()
             yield world
@@ -86,7 +86,7 @@ def lan() -> Iterator[None]:
 def reopen(world: World) -> None:
     """As the next process of the cloud does."""
     world.network.release()
-    world.network = Network(world.claim)
+    world.network = Network(world.loopback)
     world.network.apply(world.plans())
 
 
@@ -251,7 +251,7 @@ def test_what_the_host_has_later_is_closed_at_the_next_look(world: World) -> Non
 
 def test_the_outer_wall_stands_by_itself(world: World) -> None:
     """Should the edge let something through: the host's own table holds the program that carries it out."""
-    edge = uplink_name(world.claim)
+    edge = uplink_name(world.loopback)
     command = ["ip", "netns", "exec", edge, "nft"]
     subprocess.run([*command, "flush", "chain", "inet", "skylift", "outward"], check=True)
     try:
@@ -296,7 +296,7 @@ def test_servers_cannot_fill_the_hosts_table_of_connections(world: World, monkey
 
 
 def test_the_way_out_has_so_many_descriptors_and_no_more(world: World) -> None:
-    (pid,) = pasta.running(world.claim)
+    (pid,) = pasta.running(world.loopback)
     lines = Path(f"/proc/{pid}/limits").read_text().splitlines()
     soft, hard = next(line.split()[3:5] for line in lines if line.startswith("Max open files"))
     assert int(soft) <= int(hard) <= pasta.share_of_connections()
@@ -311,6 +311,6 @@ def test_there_is_no_ipv6(world: World) -> None:
     for name in ("web", "peer"):
         assert world.servers[name].namespace.run(connect) in (errno.ENETUNREACH, errno.EADDRNOTAVAIL)
     said = subprocess.run(
-        ["ip", "-n", uplink_name(world.claim), "-6", "address"], capture_output=True, text=True, check=True
+        ["ip", "-n", uplink_name(world.loopback), "-6", "address"], capture_output=True, text=True, check=True
     )
     assert said.stdout == ""

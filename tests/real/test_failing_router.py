@@ -16,7 +16,7 @@ from skylift.cloud.compute.network.conntrack import forget
 from skylift.cloud.compute.network.error import RouterBehind
 from skylift.cloud.compute.network.namespace import Namespace
 from skylift.cloud.compute.network.netlink import NAMESPACES
-from skylift.cloud.compute.network.network import claims, sweep
+from skylift.cloud.compute.network.network import loopback_ranges, sweep
 from skylift.cloud.compute.network.plan import Peer, VpcPlan
 from skylift.cloud.compute.network.router import router_name
 from skylift.cloud.domain.network import Route, Vpc, route_target
@@ -28,7 +28,7 @@ OTHER = 8001
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    world = World(claims().claim(tmp_path))
+    world = World(loopback_ranges().take(tmp_path))
     try:
         world.build()
         yield world
@@ -68,7 +68,7 @@ def with_another_rule(plans: list[VpcPlan]) -> list[VpcPlan]:
 
 def test_others_do_not_wait_for_a_router_that_takes_no_rules(world: World) -> None:
     network, plans = world.network, with_another_rule(world.plans())
-    with another_owner_of_the_table(router_name(world.claim, "vpc-b")):
+    with another_owner_of_the_table(router_name(world.loopback, "vpc-b")):
         # Twice: it is tried again each time.
         for _ in range(2):
             behind = network.apply(plans[::-1])
@@ -98,7 +98,7 @@ def test_others_do_not_wait_for_a_router_that_cannot_be_made(world: World) -> No
         replace(one, routes=(*one.routes, Route("10.9.0.0/16", route_target("pcx-1")))) for one in first.route_tables
     ]
     plans = [new, replace(first, route_tables=tuple(led), peers=(there,)), *rest]
-    in_the_way = Path(NAMESPACES, router_name(world.claim, "vpc-c"))
+    in_the_way = Path(NAMESPACES, router_name(world.loopback, "vpc-c"))
     in_the_way.touch()
     try:
         assert network.apply(plans).keys() == {"vpc-c"}
@@ -114,7 +114,7 @@ def test_others_do_not_wait_for_a_router_that_cannot_be_made(world: World) -> No
 
 
 def routes_to(world: World, target: str) -> set[str]:
-    router = Namespace.open(router_name(world.claim, "vpc-a"))
+    router = Namespace.open(router_name(world.loopback, "vpc-a"))
     try:
         return {route.kind for route in router.netlink.routes() if route.target == target}
     finally:
@@ -122,7 +122,9 @@ def routes_to(world: World, target: str) -> set[str]:
 
 
 def test_a_link_that_somebody_took_away_is_made_again(world: World) -> None:
-    subprocess.run(["ip", "-n", router_name(world.claim, "vpc-b"), "link", "del", "dev", firewall.UPLINK], check=True)
+    subprocess.run(
+        ["ip", "-n", router_name(world.loopback, "vpc-b"), "link", "del", "dev", firewall.UPLINK], check=True
+    )
     assert world.network.apply(with_another_rule(world.plans())).keys() == {"vpc-b"}
     assert ask(world.public("web"), DATABASE)
     assert world.network.apply(world.plans()) == {}
@@ -134,7 +136,7 @@ def test_connections_of_what_moved_meanwhile_are_forgotten(world: World) -> None
     network, plans = world.network, world.plans()
     for name in ("web", "other"):
         assert ask(world.public(name), WEB)
-    with another_owner_of_the_table(router_name(world.claim, "vpc-b")):
+    with another_owner_of_the_table(router_name(world.loopback, "vpc-b")):
         moved = world.plans(other=replace(world.interfaces["other"], public_ip=None))
         assert network.apply(moved).keys() == {"vpc-b"}
     assert network.apply(plans) == {}
@@ -144,7 +146,7 @@ def test_connections_of_what_moved_meanwhile_are_forgotten(world: World) -> None
 
 def known(world: World, vpc: str, name: str) -> int:
     """How many connections of a server its router knows, and forgets by that."""
-    router = Namespace.open(router_name(world.claim, vpc))
+    router = Namespace.open(router_name(world.loopback, vpc))
     try:
         return forget(router, {world.private(name)})
     finally:

@@ -29,7 +29,7 @@ from kernel_world import (
     reaches,
 )
 
-from skylift.cloud.compute.network.network import claims, sweep
+from skylift.cloud.compute.network.network import loopback_ranges, sweep
 from skylift.cloud.compute.network.plan import VpcPlan
 from skylift.cloud.domain.network import (
     AclAssociation,
@@ -49,7 +49,7 @@ pytestmark = pytest.mark.real
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     home = tmp_path_factory.mktemp("home")
-    world = World(claims().claim(home))
+    world = World(loopback_ranges().take(home))
     try:
         world.build()
         yield world
@@ -60,7 +60,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 def nat_address(world: World) -> str:
-    return f"127.{world.claim.number}.3.30"
+    return f"127.{world.loopback.number}.3.30"
 
 
 def nat_gateway(world: World) -> NatGateway:
@@ -306,20 +306,20 @@ def test_acls_are_stateless(world: World) -> None:
     answers = entry(100, True, True, "tcp", 1024, 65535)
     with world.planned(with_acls(world.plans(), acl("subnet-a1", let_in, answers))):
         assert world.seen("inner", world.private("web")) == world.private("inner")
-        assert ask(world.public("web"), WEB) == f"127.{world.claim.number}.0.1"
+        assert ask(world.public("web"), WEB) == f"127.{world.loopback.number}.0.1"
         # Its own connections get no answers: those come to other ports.
         assert not world.reaches("web", world.private("inner"))
 
 
 def test_the_lowest_number_decides(world: World) -> None:
-    host = f"127.{world.claim.number}.0.1/32"
+    host = f"127.{world.loopback.number}.0.1/32"
     first = (entry(100, False, False, cidr=host), entry(110, False, True))
     with world.planned(with_acls(world.plans(), acl("subnet-a1", OPEN[1], *reversed(first)))):
         assert not reaches(world.public("web"), WEB)
         assert world.seen("other", world.public("web")) == world.public("other")
     last = (entry(120, False, False, cidr=host), entry(110, False, True))
     with world.planned(with_acls(world.plans(), acl("subnet-a1", OPEN[1], *last))):
-        assert ask(world.public("web"), WEB) == f"127.{world.claim.number}.0.1"
+        assert ask(world.public("web"), WEB) == f"127.{world.loopback.number}.0.1"
 
 
 def test_acls_and_groups_are_two_gates(world: World) -> None:
@@ -330,7 +330,7 @@ def test_acls_and_groups_are_two_gates(world: World) -> None:
     rule = replace(allow(False, "icmp", cidr=ANYWHERE), from_port=8, to_port=-1)
     with world.planned(with_acls(world.with_rule(rule), acl("subnet-a1", *pinged))):
         assert not ping(world.public("web"))
-        assert ask(world.public("web"), WEB) == f"127.{world.claim.number}.0.1"
+        assert ask(world.public("web"), WEB) == f"127.{world.loopback.number}.0.1"
         assert world.servers["peer"].namespace.run(lambda: ping(world.private("web"), PATIENCE))
 
 

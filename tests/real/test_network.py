@@ -38,7 +38,7 @@ from skylift.cloud.compute.network import firewall, pasta
 from skylift.cloud.compute.network.error import ListenRefused, ServerGone, UnknownVpc
 from skylift.cloud.compute.network.loopback_range import LoopbackRange
 from skylift.cloud.compute.network.namespace import Namespace, namespaces
-from skylift.cloud.compute.network.network import Network, claims, sweep
+from skylift.cloud.compute.network.network import Network, loopback_ranges, sweep
 from skylift.cloud.compute.network.plan import VpcPlan
 from skylift.cloud.compute.network.resolver import HostNames, Resolver, serve
 from skylift.cloud.compute.network.uplink import HOST_LINK, OUTER_ADDRESS, uplink_name
@@ -59,7 +59,7 @@ def unclaimed(tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     home = tmp_path_factory.mktemp("home")
-    world = World(claims().claim(home))
+    world = World(loopback_ranges().take(home))
     try:
         world.build()
         yield world
@@ -70,12 +70,12 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 def test_the_host_reaches_a_public_address_and_is_seen_at_its_own(world: World) -> None:
-    assert ask(world.public("web"), WEB) == f"127.{world.claim.number}.0.1"
+    assert ask(world.public("web"), WEB) == f"127.{world.loopback.number}.0.1"
 
 
 def test_the_host_reaches_only_what_the_groups_let_in(world: World) -> None:
     assert not reaches(world.public("web"), DATABASE)
-    assert not reaches(f"127.{world.claim.number}.77.77", WEB)
+    assert not reaches(f"127.{world.loopback.number}.77.77", WEB)
 
 
 def test_udp_from_the_host_and_back(world: World) -> None:
@@ -87,7 +87,7 @@ def test_udp_from_the_host_and_back(world: World) -> None:
         client.connect((world.public("web"), PING))
         client.send(b"hello")
         said, caller = server.recvfrom(100)
-        assert (said, caller[0]) == (b"hello", f"127.{world.claim.number}.0.1")
+        assert (said, caller[0]) == (b"hello", f"127.{world.loopback.number}.0.1")
         server.sendto(b"x" * 20_000, caller)
         assert client.recv(65536) == b"x" * 20_000
 
@@ -244,27 +244,27 @@ def test_the_way_out_is_for_public_addresses_and_avoids_the_host(world: World) -
         assert not world.reaches("hidden", BEYOND)
         assert not world.reaches("inner", BEYOND)
         assert not world.reaches("mute", BEYOND)
-        for address in (NEARBY, "127.0.0.1", f"127.{world.claim.number}.0.1", "169.254.2.1", "169.254.1.2"):
+        for address in (NEARBY, "127.0.0.1", f"127.{world.loopback.number}.0.1", "169.254.2.1", "169.254.1.2"):
             assert not world.reaches("web", address, host_port)
-        assert not world.reaches("web", f"240.{world.claim.number}.1.11", WEB)
+        assert not world.reaches("web", f"240.{world.loopback.number}.1.11", WEB)
 
 
 def test_the_way_out_is_restored_when_it_has_ended(world: World) -> None:
-    pasta.stop(world.claim)
-    assert pasta.running(world.claim) == []
+    pasta.stop(world.loopback)
+    assert pasta.running(world.loopback) == []
     world.network.restore_way_out()
     assert world.network.way_out_problem is None
-    running = pasta.running(world.claim)
+    running = pasta.running(world.loopback)
     assert len(running) == 1
     world.network.restore_way_out()
-    assert pasta.running(world.claim) == running
+    assert pasta.running(world.loopback) == running
     with internet() as beyond, answering(beyond, BEYOND, WEB):
         assert world.servers["web"].namespace.run(lambda: ask(BEYOND, WEB)) == NEARBY
 
 
 def test_what_the_host_did_not_ask_for_stays_out_of_it(world: World) -> None:
     """Should the edge itself fail to hold something back: the host's own fence."""
-    name = uplink_name(world.claim)
+    name = uplink_name(world.loopback)
     edge = Namespace.open(name)
     with ExitStack() as stack:
         stack.callback(edge.close)
@@ -303,10 +303,10 @@ def test_ping_follows_the_groups_too(world: World) -> None:
 
 
 def test_the_way_out_runs_as_nobody_else(world: World) -> None:
-    (pid,) = pasta.running(world.claim)
+    (pid,) = pasta.running(world.loopback)
     status = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
-    assert status["Uid"].split() == [str(world.claim.way_out_uid)] * 4
-    assert status["Gid"].split() == [str(world.claim.way_out_uid)] * 4
+    assert status["Uid"].split() == [str(world.loopback.pasta_uid)] * 4
+    assert status["Gid"].split() == [str(world.loopback.pasta_uid)] * 4
     assert Path(f"/proc/{pid}/ns/user").readlink() != Path("/proc/self/ns/user").readlink()
 
 
@@ -387,11 +387,11 @@ async def test_names_are_resolved_for_servers_whatever_their_groups(world: World
 
 
 def test_a_number_somebody_else_lives_in_is_taken(tmp_path: Path) -> None:
-    free = claims(tmp_path).claim(tmp_path / "one").number
+    free = loopback_ranges(tmp_path).take(tmp_path / "one").number
     with socket.socket() as listener:
         listener.bind((f"127.{free}.3.4", 0))
         listener.listen()
-        assert claims(tmp_path / "other").claim(tmp_path / "two", preferred=free).number != free
+        assert loopback_ranges(tmp_path / "other").take(tmp_path / "two", preferred=free).number != free
 
 
 @pytest.mark.parametrize("kind", ["tcp", "udp"])
@@ -411,9 +411,9 @@ def test_a_new_process_adopts_and_connections_live_on(world: World) -> None:
     with world.servers["peer"].namespace.run(listen) as listener:
         with socket.create_connection((world.public("peer"), 8001), timeout=PATIENCE) as client:
             connection, _ = listener.accept()
-            pids = pasta.running(world.claim)
+            pids = pasta.running(world.loopback)
             world.network.release()
-            world.network = Network(world.claim)
+            world.network = Network(world.loopback)
             world.network.open()
             # The rule that let it in is gone with the new plan; a connection that is known goes on, as on AWS.
             world.network.apply(world.plans())
@@ -422,9 +422,9 @@ def test_a_new_process_adopts_and_connections_live_on(world: World) -> None:
             assert connection.recv(100) == b"still here"
             connection.close()
         assert not reaches(world.public("peer"), 8001)
-    assert pasta.running(world.claim) == pids
+    assert pasta.running(world.loopback) == pids
     assert all(world.network.attached(interface.id) for interface in world.interfaces.values())
-    assert ask(world.public("web"), WEB) == f"127.{world.claim.number}.0.1"
+    assert ask(world.public("web"), WEB) == f"127.{world.loopback.number}.0.1"
 
 
 def test_a_public_address_follows_its_new_owner(world: World) -> None:
@@ -480,44 +480,44 @@ def test_what_cannot_be_attached_is_said(world: World) -> None:
         world.network.attach(stranger, world.subnets["public"], os.getpid())
 
 
-def parts(claim: LoopbackRange) -> dict[str, object]:
+def parts(loopback: LoopbackRange) -> dict[str, object]:
     """What of a cloud that is built is in the kernel, and in files of ours."""
     tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout
     routes = subprocess.run(["ip", "route", "show"], capture_output=True, text=True, check=True).stdout
     return {
-        "namespaces": namespaces(claim.prefix),
-        "links": [path.name for path in Path("/sys/class/net").iterdir() if path.name == claim.host_link],
-        "tables": [line for line in tables.splitlines() if line.endswith(f" {claim.table}")],
-        "routes": [line for line in routes.splitlines() if str(claim.carrier) in line],
-        "processes": pasta.running(claim),
-        "claims": [known for known in claims().all() if known.home == claim.home],
+        "namespaces": namespaces(loopback.prefix),
+        "links": [path.name for path in Path("/sys/class/net").iterdir() if path.name == loopback.host_link],
+        "tables": [line for line in tables.splitlines() if line.endswith(f" {loopback.table}")],
+        "routes": [line for line in routes.splitlines() if str(loopback.carrier) in line],
+        "processes": pasta.running(loopback),
+        "claims": [known for known in loopback_ranges().all() if known.home == loopback.home],
     }
 
 
 def test_a_sweep_leaves_nothing(unclaimed: Path) -> None:
-    claim = claims().claim(unclaimed)
-    world = World(claim)
+    loopback = loopback_ranges().take(unclaimed)
+    world = World(loopback)
     with world.stack:
         world.build()
-        assert all(parts(claim).values())
+        assert all(parts(loopback).values())
         # The process that made it is gone: nothing is closed in order.
         world.network.release()
         assert sweep(unclaimed)
-        assert traces(claim.number, unclaimed) == []
+        assert traces(loopback.number, unclaimed) == []
     assert not sweep(unclaimed)
 
 
 def test_a_vpc_without_a_plan_is_removed(unclaimed: Path) -> None:
-    claim = claims().claim(unclaimed)
-    network = Network(claim)
+    loopback = loopback_ranges().take(unclaimed)
+    network = Network(loopback)
     plan = VpcPlan(Vpc("vpc-1", "10.0.0.0/16"))
     network.apply([plan, replace(plan, vpc=Vpc("vpc-2", "10.0.0.0/16"))])
-    assert namespaces(claim.prefix) == [f"{claim.prefix}{name}" for name in ("edge", "vpc-1", "vpc-2")]
+    assert namespaces(loopback.prefix) == [f"{loopback.prefix}{name}" for name in ("edge", "vpc-1", "vpc-2")]
     network.apply([plan])
-    assert namespaces(claim.prefix) == [f"{claim.prefix}{name}" for name in ("edge", "vpc-1")]
+    assert namespaces(loopback.prefix) == [f"{loopback.prefix}{name}" for name in ("edge", "vpc-1")]
     network.apply([plan, replace(plan, vpc=Vpc("vpc-2", "10.0.0.0/16"))])
     network.close()
-    assert namespaces(claim.prefix) == []
+    assert namespaces(loopback.prefix) == []
 
 
 def test_clouds_do_not_see_each_other(tmp_path: Path) -> None:
@@ -526,15 +526,15 @@ def test_clouds_do_not_see_each_other(tmp_path: Path) -> None:
         for name in ("one", "two"):
             (tmp_path / name).mkdir()
             stack.callback(sweep, tmp_path / name)
-            world = World(claims().claim(tmp_path / name))
+            world = World(loopback_ranges().take(tmp_path / name))
             stack.callback(world.network.release)
             stack.enter_context(world.stack)
             world.build()
             worlds.append(world)
         first, second = worlds
-        assert first.claim.number != second.claim.number
-        assert ask(first.public("web"), WEB) == f"127.{first.claim.number}.0.1"
-        assert ask(second.public("web"), WEB) == f"127.{second.claim.number}.0.1"
+        assert first.loopback.number != second.loopback.number
+        assert ask(first.public("web"), WEB) == f"127.{first.loopback.number}.0.1"
+        assert ask(second.public("web"), WEB) == f"127.{second.loopback.number}.0.1"
         assert not first.reaches("web", second.public("web"))
         carrier = second.public("web").replace("127.", "240.", 1)
         assert not first.reaches("web", carrier)

@@ -15,7 +15,7 @@ from real_cloud import RealCloud, real_cloud, tail
 from real_fleet import fleet_of
 from real_server import Server, ending, until
 
-from skylift.cloud.compute.network.network import claims
+from skylift.cloud.compute.network.network import loopback_ranges
 from skylift.cloud.state.home import Home
 
 pytestmark = pytest.mark.real
@@ -163,11 +163,11 @@ def test_a_cloud_whose_addresses_another_one_has_by_now_takes_others(own_cloud: 
     own_cloud.ec2.associate_address(AllocationId=elastic["AllocationId"], InstanceId=server.id)
     before = own_cloud.number
     own_cloud.down()
-    intruder = claims().claim(tmp_path, preferred=before)
+    intruder = loopback_ranges().take(tmp_path, preferred=before)
     try:
         own_cloud.up()
     finally:
-        claims().release(intruder)
+        loopback_ranges().release(intruder)
     assert own_cloud.number != before
     own_cloud.ec2.start_instances(InstanceIds=[server.id])
     server.await_way_in(f"{server.id} to be back")

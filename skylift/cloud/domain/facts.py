@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class CloudFacts:
-    """One row. `loopback_net` is the N of the 127.N.0.0/16 that this cloud has claimed.
+    """One row. `loopback_net` is the N of the 127.N.0.0/16 that this cloud has taken.
 
     `endpoint` is `host:port` as clients on the host reach it. `reserved_uids` are ranges of host uids, `FIRST-LAST`,
     that no server may have. `public_ips_given` counts on, so that an address is not soon given to another server:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from skylift.cloud.compute.image.image import built_images
 from skylift.cloud.compute.image.stored import STORED_UIDS
-from skylift.cloud.compute.network.loopback_range import WAY_OUT_UIDS, LoopbackRange
+from skylift.cloud.compute.network.loopback_range import PASTA_UIDS, LoopbackRange
 from skylift.cloud.compute.server.subid import granted
 from skylift.cloud.domain.facts import CloudFacts
 from skylift.cloud.domain.identity import AccessKey
@@ -71,7 +71,7 @@ def bootstrap(
     database: Database,
     home: Home,
     region: str | None,
-    claim: LoopbackRange,
+    loopback: LoopbackRange,
     listener: socket.socket,
     allowed: Sequence[Opening] = (),
 ) -> tuple[str, str]:
@@ -82,11 +82,11 @@ def bootstrap(
             raise CannotStart(f"The cloud in {home.path} is in {known[0].region}; a region is chosen once.")
         region = known[0].region if known else region or DEFAULT_REGION
         account = known[0].account if known else str(secrets.randbelow(9 * 10**11) + 10**11)
-        if known and known[0].loopback_net != claim.number:
+        if known and known[0].loopback_net != loopback.number:
             log.warning(
                 "127.%d.0.0/16 is another cloud's now: all public addresses have moved to %s",
                 known[0].loopback_net,
-                claim.addresses,
+                loopback.addresses,
             )
         host, port = listener.getsockname()
         facts.observe(
@@ -94,9 +94,9 @@ def bootstrap(
             CloudFacts(
                 account=account,
                 region=region,
-                loopback_net=claim.number,
+                loopback_net=loopback.number,
                 endpoint=f"{host}:{port}",
-                reserved_uids=(*granted(), WAY_OUT_UIDS, STORED_UIDS),
+                reserved_uids=(*granted(), PASTA_UIDS, STORED_UIDS),
                 allowed=tuple(map(str, allowed)),
             ),
         )

@@ -21,54 +21,54 @@ from skylift.cloud.state.data import Data
 RUN = Path("/run/skylift")
 
 
-def work_directories(data: Data, claim: LoopbackRange) -> tuple[Path, ...]:
+def work_directories(data: Data, loopback: LoopbackRange) -> tuple[Path, ...]:
     """Where programs that we begin change what is there."""
-    return RUN / str(claim.number), data.volumes
+    return RUN / str(loopback.number), data.volumes
 
 
-def make_servers(data: Data, claim: LoopbackRange, ended: Callable[[str, int | None], None]) -> Servers:
-    return Servers(RUN / str(claim.number), data.instances, _group(claim), find_programs(), ended)
+def make_servers(data: Data, loopback: LoopbackRange, ended: Callable[[str, int | None], None]) -> Servers:
+    return Servers(RUN / str(loopback.number), data.instances, _group(loopback), find_programs(), ended)
 
 
-def make_meter(claim: LoopbackRange) -> Meter:
-    return Meter(RUN / str(claim.number), _group(claim))
+def make_meter(loopback: LoopbackRange) -> Meter:
+    return Meter(RUN / str(loopback.number), _group(loopback))
 
 
-def _group(claim: LoopbackRange) -> str:
+def _group(loopback: LoopbackRange) -> str:
     """The cgroup of its servers, in the one that all clouds' are in."""
-    return f"skylift/{claim.number}"
+    return f"skylift/{loopback.number}"
 
 
-def make_disks(data: Data, claim: LoopbackRange) -> Disks:
-    return Disks(data.volumes, data.snapshots, volumes_at(claim))
+def make_disks(data: Data, loopback: LoopbackRange) -> Disks:
+    return Disks(data.volumes, data.snapshots, volumes_at(loopback))
 
 
-def volumes_at(claim: LoopbackRange) -> Path:
+def volumes_at(loopback: LoopbackRange) -> Path:
     """Where volumes are mounted on the host."""
-    return RUN / str(claim.number) / "volumes"
+    return RUN / str(loopback.number) / "volumes"
 
 
-def lxcfs_at(claim: LoopbackRange) -> Path:
+def lxcfs_at(loopback: LoopbackRange) -> Path:
     """Where this cloud's own lxcfs is, if it runs one."""
-    return RUN / str(claim.number) / "lxcfs"
+    return RUN / str(loopback.number) / "lxcfs"
 
 
-def been_up(claim: LoopbackRange) -> Path:
+def been_up(loopback: LoopbackRange) -> Path:
     """A file that is there from the end of a whole start until the cloud is taken down or the machine is off."""
-    return RUN / str(claim.number) / "been-up"
+    return RUN / str(loopback.number) / "been-up"
 
 
-def make_site(data: Data, claim: LoopbackRange, account: str, region: str) -> Site:
+def make_site(data: Data, loopback: LoopbackRange, account: str, region: str) -> Site:
     return Site(
         account=account,
         region=region,
         disks=data.instances,
-        volumes=volumes_at(claim),
+        volumes=volumes_at(loopback),
         inheritance=inherited(),
         host_cores=tuple(sorted(os.sched_getaffinity(0))),
         cpusets=cgroup.cpusets(),
         swap_accounting=cgroup.swap_accounting(),
-        lxcfs=ensure_lxcfs(lxcfs_at(claim)),
+        lxcfs=ensure_lxcfs(lxcfs_at(loopback)),
         tasks=cgroup.tasks(),
     )
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from skylift.cloud.compute.leftover import await_leftovers
-from skylift.cloud.compute.network.network import claims, sweep
+from skylift.cloud.compute.network.network import loopback_ranges, sweep
 from skylift.cloud.compute.server.lxcfs import stop_lxcfs
 from skylift.cloud.loops.ec2.instance import SHUTDOWN_GRACE
 from skylift.cloud.process.cannot_start import CannotStart
@@ -33,15 +33,15 @@ def take_down(home: Home, *, erase: bool = False) -> None:
 
 def leave_machine(home: Home, grace: float) -> None:
     """Servers have so many seconds to shut down. Nothing is written to the data directory."""
-    claim = claims().find(home.path)
-    if claim is None:
+    loopback = loopback_ranges().find(home.path)
+    if loopback is None:
         return
     data = home.data
-    await_leftovers(work_directories(data, claim))
-    servers = make_servers(data, claim, lambda *_: None)
+    await_leftovers(work_directories(data, loopback))
+    servers = make_servers(data, loopback, lambda *_: None)
     servers.remove_all(grace)
-    make_disks(data, claim).unmount_all()
-    stop_lxcfs(lxcfs_at(claim))
+    make_disks(data, loopback).unmount_all()
+    stop_lxcfs(lxcfs_at(loopback))
     servers.remove_directory()
     servers.close()
     sweep(home.path)

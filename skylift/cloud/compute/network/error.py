@@ -1,7 +1,7 @@
 """What can go wrong between a plan and the kernel's network, each with what the user can do.
 
 NetworkError
-+-- ClaimExhausted     every address range of this machine belongs to a cloud
++-- NoRangeFree     every address range of this machine belongs to a cloud
 +-- NotPermitted       the process is not root, or is root without the rights a host gives it
 +-- ProgramMissing     nft, pasta, setpriv or unshare is not installed
 +-- NamespaceError     a network namespace could not be made, entered or removed
@@ -26,8 +26,8 @@ class NetworkError(ComputeError):
     """The kernel's network could not be made to agree with a plan."""
 
 
-class ClaimExhausted(NetworkError):
-    """No range is left to claim."""
+class NoRangeFree(NetworkError):
+    """Every loopback range of this machine belongs to a cloud."""
 
 
 class NotPermitted(NetworkError):

@@ -27,7 +27,7 @@ from skylift.cloud.compute.network.netlink import (
 MTU = 9001
 
 
-def ruleset(claim: LoopbackRange) -> str:
+def ruleset(loopback: LoopbackRange) -> str:
     """The cloud's table in the host's namespace, replaced in one step.
 
     `fence` holds whatever comes from the cloud, and was not asked for, off the host and off the networks it forwards
@@ -35,57 +35,59 @@ def ruleset(claim: LoopbackRange) -> str:
     off the host itself, off other clouds and off the networks around: also should a packet have made another program of
     it, and whatever other tables of the host make of an address on its way.
     """
-    link = claim.host_link
+    link = loopback.host_link
     held = "\n    ".join(egress_policy.rules("reject with icmp type admin-prohibited", 'oifname "lo"'))
     return f"""\
-{_gone(claim)}table ip {claim.table} {{
+{_removal(loopback)}table ip {loopback.table} {{
 {egress_policy.SETS}  chain to_carrier {{
     type nat hook output priority dstnat; policy accept;
-    ip daddr {claim.addresses} dnat ip prefix to ip daddr map {{ {claim.addresses} : {claim.carrier} }}
+    ip daddr {loopback.addresses} dnat ip prefix to ip daddr map {{ {loopback.addresses} : {loopback.carrier} }}
   }}
   chain as_host {{
     type nat hook postrouting priority srcnat; policy accept;
-    oifname "{link}" snat to {claim.host_address}
+    oifname "{link}" snat to {loopback.host_address}
   }}
   chain fence {{
     type filter hook prerouting priority filter; policy accept;
     iifname "{link}" ct state != {{ established, related }} drop
-    iifname != {{ "{link}", "lo" }} ip daddr {claim.carrier} drop
+    iifname != {{ "{link}", "lo" }} ip daddr {loopback.carrier} drop
   }}
   chain way_out {{
     type filter hook output priority filter; policy accept;
-    meta skuid {claim.way_out_uid} jump held
+    meta skuid {loopback.pasta_uid} jump held
   }}
   chain held {{
     ct original ip daddr . meta l4proto . ct original proto-dst @opened_exactly return
     {held}
   }}
 }}
-table ip6 {claim.table} {{
+table ip6 {loopback.table} {{
   chain way_out {{
     type filter hook output priority filter; policy accept;
-    meta skuid {claim.way_out_uid} drop
+    meta skuid {loopback.pasta_uid} drop
   }}
 }}
 """
 
 
-def _gone(claim: LoopbackRange) -> str:
-    """Without the tables, whether they are there or not."""
-    return "".join(f"table {family} {claim.table}\ndelete table {family} {claim.table}\n" for family in ("ip", "ip6"))
+def _removal(loopback: LoopbackRange) -> str:
+    """Removes the tables, whether they are there or not."""
+    return "".join(
+        f"table {family} {loopback.table}\ndelete table {family} {loopback.table}\n" for family in ("ip", "ip6")
+    )
 
 
-def close_off(claim: LoopbackRange, policy: EgressPolicy) -> None:
+def close_off(loopback: LoopbackRange, policy: EgressPolicy) -> None:
     """Let the way out lead to nothing of these but what is open, from now on."""
-    load_ruleset(policy.fill(f"ip {claim.table}"), "the host")
+    load_ruleset(policy.fill(f"ip {loopback.table}"), "the host")
 
 
-def connect(claim: LoopbackRange, netlink: Netlink, uplink_namespace: Namespace, policy: EgressPolicy) -> None:
+def connect(loopback: LoopbackRange, netlink: Netlink, uplink_namespace: Namespace, policy: EgressPolicy) -> None:
     """Make the link to the uplink, or find it, and everything on it. Idempotent."""
-    if netlink.link_index(claim.host_link) is None:
+    if netlink.link_index(loopback.host_link) is None:
         netlink.do(
             add_veth(
-                claim.host_link,
+                loopback.host_link,
                 mtu=MTU,
                 mac=uplink.OUTER_MAC,
                 peer=uplink.HOST_LINK,
@@ -93,21 +95,21 @@ def connect(claim: LoopbackRange, netlink: Netlink, uplink_namespace: Namespace,
                 peer_namespace=uplink_namespace.descriptor,
             )
         )
-    index = netlink.link(claim.host_link)
-    write_setting(f"ipv6/conf/{claim.host_link}/disable_ipv6", "1")
+    index = netlink.link(loopback.host_link)
+    write_setting(f"ipv6/conf/{loopback.host_link}/disable_ipv6", "1")
     # Both are of the one link. Source addresses of loopback may leave by it and answers to them come in; and the host's
     # reverse-path check, where it is strict, finds the carrier range behind this link.
-    write_setting(f"ipv4/conf/{claim.host_link}/route_localnet", "1")
-    write_setting(f"ipv4/conf/{claim.host_link}/accept_redirects", "0")
+    write_setting(f"ipv4/conf/{loopback.host_link}/route_localnet", "1")
+    write_setting(f"ipv4/conf/{loopback.host_link}/accept_redirects", "0")
     netlink.do(
-        link_up(index, f"skylift {claim.home}"[:255]),
+        link_up(index, f"skylift {loopback.home}"[:255]),
         set_neighbour(index, uplink.INNER_ADDRESS, uplink.INNER_MAC),
-        set_route(KernelRoute(str(claim.carrier), link=index, via=uplink.INNER_ADDRESS)),
+        set_route(KernelRoute(str(loopback.carrier), link=index, via=uplink.INNER_ADDRESS)),
     )
-    load_ruleset(ruleset(claim) + policy.fill(f"ip {claim.table}"), "the host")
+    load_ruleset(ruleset(loopback) + policy.fill(f"ip {loopback.table}"), "the host")
 
 
-def disconnect(claim: LoopbackRange, netlink: Netlink) -> None:
+def disconnect(loopback: LoopbackRange, netlink: Netlink) -> None:
     """Remove the tables, and the link with its route. Idempotent."""
-    load_ruleset(_gone(claim), "the host")
-    netlink.do(delete_link(claim.host_link))
+    load_ruleset(_removal(loopback), "the host")
+    netlink.do(delete_link(loopback.host_link))

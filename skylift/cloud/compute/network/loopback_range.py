@@ -1,7 +1,7 @@
-"""Loopback ranges: each cloud on a machine claims one number N, and with it 127.N.0.0/16.
+"""Loopback ranges: each cloud on a machine takes one number N, and with it 127.N.0.0/16.
 
-A claim is a file in /run, so it ends with the machine's boot as everything it stands for does; it outlives the cloud's
-process, because the servers do.
+A taken range is a file in /run. It ends with the machine's boot, as all that it stands for does. It outlives the
+cloud's process, because servers do.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
-from skylift.cloud.compute.network.error import ClaimExhausted, NotPermitted
+from skylift.cloud.compute.network.error import NoRangeFree, NotPermitted
 
-CLAIMS = Path("/run/skylift/claims")
+DIRECTORY = Path("/run/skylift/claims")
 NUMBERS = range(32, 224)
-WAY_OUT_UIDS = "2000000000-2000000255"
-"""Host uids that ways out to the internet run as; no server's range may hold one."""
+PASTA_UIDS = "2000000000-2000000255"
+"""Host uids that pasta runs as; no server's range may hold one."""
 
 
 @dataclass(frozen=True)
 class LoopbackRange:
-    """`owner` is the pid of the process that last opened the claim; it may have ended."""
+    """What one cloud has of this machine. `owner` is the pid of the process that opened it last; it may have ended."""
 
     number: int
     home: str
@@ -44,7 +44,7 @@ class LoopbackRange:
 
     @property
     def carrier(self) -> IPv4Network:
-        """What public addresses are called on the way between the host and the uplink: class E, used by nobody."""
+        """Public addresses as packets carry them between the host and the uplink: class E, which nobody uses."""
         return IPv4Network(f"240.{self.number}.0.0/16")
 
     @property
@@ -63,57 +63,57 @@ class LoopbackRange:
         return f"skylift-{self.number}-"
 
     @property
-    def way_out_uid(self) -> int:
-        """The host uid (and gid) that only this cloud's way out to the internet runs as."""
+    def pasta_uid(self) -> int:
+        """The host uid and gid that only this cloud's pasta runs as."""
         return 2_000_000_000 + self.number
 
 
 class LoopbackRanges:
-    """All claims of a machine. `taken` says of a number whether the kernel holds something of its cloud."""
+    """The ranges of a machine. `taken` answers whether the kernel has something of the cloud with a number."""
 
-    def __init__(self, taken: Callable[[int], bool], directory: Path = CLAIMS) -> None:
+    def __init__(self, taken: Callable[[int], bool], directory: Path = DIRECTORY) -> None:
         self._taken = taken
         self._directory = directory
 
-    def claim(self, home: Path, preferred: int | None = None) -> LoopbackRange:
-        """The claim of this home: the one it has, else a new one, of `preferred` if that is free.
+    def take(self, home: Path, preferred: int | None = None) -> LoopbackRange:
+        """The range of this home: the one it has, else a new one, of `preferred` if that is free.
 
-        Raises ClaimExhausted, NotPermitted.
+        Raises NoRangeFree, NotPermitted.
         """
         with self._locked():
             present = self._read()
-            mine = next((claim for claim in present if claim.home == _canonical(home)), None)
+            mine = next((loopback for loopback in present if loopback.home == _canonical(home)), None)
             number = mine.number if mine else self._free(present, _canonical(home), preferred)
-            claim = LoopbackRange(number, _canonical(home), os.getpid())
-            self._write(claim)
-            return claim
+            loopback = LoopbackRange(number, _canonical(home), os.getpid())
+            self._write(loopback)
+            return loopback
 
     def find(self, home: Path) -> LoopbackRange | None:
-        """The claim of this home, whether its cloud runs or not."""
-        return next((claim for claim in self.all() if claim.home == _canonical(home)), None)
+        """The range of this home, whether its cloud runs or not."""
+        return next((loopback for loopback in self.all() if loopback.home == _canonical(home)), None)
 
     def all(self) -> list[LoopbackRange]:
         if not self._directory.is_dir():
             return []
         return self._read()
 
-    def release(self, claim: LoopbackRange) -> None:
+    def release(self, loopback: LoopbackRange) -> None:
         """Give the number back; everything that stood for it is gone."""
         with self._locked():
-            (self._directory / str(claim.number)).unlink(missing_ok=True)
+            (self._directory / str(loopback.number)).unlink(missing_ok=True)
 
     def _free(self, present: list[LoopbackRange], home: str, preferred: int | None) -> int:
         """Each home begins to look somewhere else, so that none is likely to take what another one, which is down at
         the moment, will come back for."""
-        used = {claim.number for claim in present}
+        used = {loopback.number for loopback in present}
         first = zlib.crc32(home.encode()) % len(NUMBERS)
         inquired: list[int] = [*NUMBERS[first:], *NUMBERS[:first]]
         for number in sorted(inquired, key=lambda each: each != preferred):
             if number not in used and not self._taken(number):
                 return number
-        homes = ", ".join(sorted(claim.home for claim in present)[:5])
-        raise ClaimExhausted(
-            f"all {len(NUMBERS)} address ranges of this machine are claimed, by the clouds of {homes} and others;"
+        homes = ", ".join(sorted(loopback.home for loopback in present)[:5])
+        raise NoRangeFree(
+            f"all {len(NUMBERS)} address ranges of this machine are taken, by the clouds of {homes} and others;"
             " end one of them with `SKYLIFT_HOME=DIRECTORY skylift cloud down`"
         )
 
@@ -125,27 +125,27 @@ class LoopbackRanges:
                 if path.name.isdigit():
                     content = json.loads(path.read_text())
                     found.append(LoopbackRange(int(path.name), content["home"], content["owner"]))
-        return sorted(found, key=lambda claim: claim.number)
+        return sorted(found, key=lambda loopback: loopback.number)
 
-    def _write(self, claim: LoopbackRange) -> None:
+    def _write(self, loopback: LoopbackRange) -> None:
         """Replaced by a rename: a kill leaves the old content or the new."""
-        temporary = self._directory / f".{claim.number}.new"
-        temporary.write_text(json.dumps({"home": claim.home, "owner": claim.owner}))
-        temporary.rename(self._directory / str(claim.number))
+        temporary = self._directory / f".{loopback.number}.new"
+        temporary.write_text(json.dumps({"home": loopback.home, "owner": loopback.owner}))
+        temporary.rename(self._directory / str(loopback.number))
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """Hold the lock; the last claim's end takes the lock's file and the directory along."""
+        """Hold the lock. With the last range the lock's file and the directory go, too."""
         try:
             descriptor = self._lock()
         except PermissionError as error:
-            raise NotPermitted(f"{self._directory}: {error.strerror}; only root can claim an address range") from error
+            raise NotPermitted(f"{self._directory}: {error.strerror}; only root can take an address range") from error
         try:
             yield
             if not self._read():
                 (self._directory / ".lock").unlink()
                 with suppress(OSError):
-                    # A kill may have left half a claim behind; what is not ours to judge stays.
+                    # A kill may have left half a file behind. What we did not make stays.
                     self._directory.rmdir()
         finally:
             os.close(descriptor)

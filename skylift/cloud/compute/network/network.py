@@ -4,7 +4,7 @@
                     |
                   pasta, the way out to the internet
 
-Nothing of it belongs to the process that made it: another one opens the same claim, finds everything, and goes on.
+Nothing of it belongs to the process that made it: another process opens the same range, finds everything and goes on.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Literal
 from skylift.cloud.compute.network import host, pasta
 from skylift.cloud.compute.network.egress_policy import EgressPolicy, current_policy
 from skylift.cloud.compute.network.error import ListenRefused, NetworkError, RouterBehind, UnknownVpc
-from skylift.cloud.compute.network.loopback_range import CLAIMS, LoopbackRange, LoopbackRanges
+from skylift.cloud.compute.network.loopback_range import DIRECTORY, LoopbackRange, LoopbackRanges
 from skylift.cloud.compute.network.namespace import Namespace, create_namespace, namespaces, remove_namespace
 from skylift.cloud.compute.network.netlink import Netlink
 from skylift.cloud.compute.network.plan import Peer, VpcPlan
@@ -38,8 +38,8 @@ KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
 class Network:
     """Every method may be called from any thread, one at a time runs; each is idempotent."""
 
-    def __init__(self, claim: LoopbackRange, openings: Sequence[Opening] = ()) -> None:
-        self.claim = claim
+    def __init__(self, loopback: LoopbackRange, openings: Sequence[Opening] = ()) -> None:
+        self.loopback = loopback
         self.way_out_problem: str | None = None
         """Why servers have no way to the internet; None when they have."""
         self._lock = threading.RLock()
@@ -107,7 +107,7 @@ class Network:
             if policy != self._policy:
                 # The inner wall first: what is new there was not asked for at the outer one.
                 uplink.close_off(policy)
-                host.close_off(self.claim, policy)
+                host.close_off(self.loopback, policy)
                 self._policy = policy
             return policy
 
@@ -169,28 +169,28 @@ class Network:
             self._behind = {}
 
     def close(self) -> None:
-        """Remove everything of this cloud from the machine but its claim's file, which is the caller's to release."""
+        """Remove everything of this cloud from the machine, except the range's file, which the caller releases."""
         with self._lock:
             self.release()
-            remove_everything(self.claim)
+            remove_everything(self.loopback)
 
     def _open(self) -> None:
-        present = namespaces(self.claim.prefix)
-        name = uplink_name(self.claim)
+        present = namespaces(self.loopback.prefix)
+        name = uplink_name(self.loopback)
         if name not in present:
             # One that lost its namespace has nothing to do any more.
-            pasta.stop(self.claim)
-            pasta.create_uplink_namespace(self.claim, name)
+            pasta.stop(self.loopback)
+            pasta.create_uplink_namespace(self.loopback, name)
         self._netlink = Netlink()
-        self._uplink = Uplink(self.claim, Namespace.open(name))
+        self._uplink = Uplink(self.loopback, Namespace.open(name))
         self._policy = current_policy(self._netlink, self._openings)
         self._uplink.configure(self._policy)
-        host.connect(self.claim, self._netlink, self._uplink.namespace, self._policy)
+        host.connect(self.loopback, self._netlink, self._uplink.namespace, self._policy)
         self._uplink.connect_host()
         self.way_out_problem = self._uplink.start_way_out()
         for found in present:
             if found != name:
-                vpc_id = found.removeprefix(self.claim.prefix)
+                vpc_id = found.removeprefix(self.loopback.prefix)
                 self._routers[vpc_id] = Router(vpc_id, Namespace.open(found), adopted=True)
 
     def _opened(self) -> Uplink:
@@ -218,7 +218,7 @@ class Network:
             uplink.connect_router(vpc_id)
 
     def _make_router(self, vpc_id: str) -> Router:
-        name = router_name(self.claim, vpc_id)
+        name = router_name(self.loopback, vpc_id)
         create_namespace(name)
         try:
             return Router(vpc_id, Namespace.open(name), adopted=False)
@@ -295,39 +295,39 @@ def public_addresses(plan: VpcPlan) -> list[str]:
     return [*servers, *(at.public_ip for nat in plan.nat_gateways for at in nat.addresses if at.public_ip)]
 
 
-def claims(directory: Path = CLAIMS) -> LoopbackRanges:
-    """The claims of this machine."""
+def loopback_ranges(directory: Path = DIRECTORY) -> LoopbackRanges:
+    """The loopback ranges of this machine's clouds."""
     return LoopbackRanges(_taken, directory)
 
 
 def sweep(home: Path, registry: LoopbackRanges | None = None) -> bool:
-    """Remove all that the cloud of this home left in the kernel, and its claim. Whether there was anything."""
-    registry = registry or claims()
-    claim = registry.find(home)
-    if claim is None:
+    """Remove all that the cloud of this home left in the kernel, and release its range. False when it had none."""
+    registry = registry or loopback_ranges()
+    loopback = registry.find(home)
+    if loopback is None:
         return False
-    remove_everything(claim)
-    registry.release(claim)
+    remove_everything(loopback)
+    registry.release(loopback)
     return True
 
 
-def remove_everything(claim: LoopbackRange) -> None:
+def remove_everything(loopback: LoopbackRange) -> None:
     """From the outside in: first nobody can reach it, then it ends."""
     netlink = Netlink()
     try:
-        host.disconnect(claim, netlink)
+        host.disconnect(loopback, netlink)
     finally:
         netlink.close()
-    pasta.stop(claim)
-    for name in namespaces(claim.prefix):
+    pasta.stop(loopback)
+    for name in namespaces(loopback.prefix):
         remove_namespace(name)
 
 
 def _taken(number: int) -> bool:
-    """Whether the kernel has anything of a cloud with this number, whatever became of its claim, or of others."""
-    claim = LoopbackRange(number, "", 0)
-    own = Path("/sys/class/net", claim.host_link).exists() or bool(namespaces(claim.prefix))
-    return own or any(address in claim.addresses for address in bound_addresses())
+    """Whether the kernel has anything of a cloud with this number, or addresses of others in its range."""
+    loopback = LoopbackRange(number, "", 0)
+    own = Path("/sys/class/net", loopback.host_link).exists() or bool(namespaces(loopback.prefix))
+    return own or any(address in loopback.addresses for address in bound_addresses())
 
 
 def bound_addresses() -> set[IPv4Address]:

@@ -44,13 +44,13 @@ exec "$@"
 """
 
 
-def create_uplink_namespace(claim: LoopbackRange, name: str) -> None:
+def create_uplink_namespace(loopback: LoopbackRange, name: str) -> None:
     """A network namespace that belongs to a user namespace of the way out's uid, so that pasta may work in it.
 
     CAP_SYS_ADMIN is kept up to the making of the user namespace: distributions restrict those of ordinary users.
     """
     command = [
-        *_as_uid(claim, "+sys_admin"),
+        *_as_uid(loopback, "+sys_admin"),
         *(_program("unshare", "util-linux"), "--user", "--map-root-user", "--net"),
         *("sh", "-c", "echo made && read _"),
     ]
@@ -74,14 +74,14 @@ def share_of_connections() -> int:
     return max(room // 4, 256)
 
 
-def pasta_command(claim: LoopbackRange, namespace_path: str, owner: int, connections: int) -> list[str]:
+def pasta_command(loopback: LoopbackRange, namespace_path: str, owner: int, connections: int) -> list[str]:
     """`owner` is a descriptor of the user namespace, inherited by the command. Each connection takes a descriptor."""
     return [
         _program("prlimit", "util-linux"),
         f"--nofile={connections}:{connections}",
         *(_program("unshare", "util-linux"), "--mount"),
         *("sh", "-c", _PRIVATE_DEVICES, str(owner)),
-        *_as_uid(claim, "-all"),
+        *_as_uid(loopback, "-all"),
         _program("pasta", "passt"),
         *("--userns", "/dev/net/user", "--netns", namespace_path),
         # The namespace's name may go before pasta is told to end; closing ends it.
@@ -95,12 +95,12 @@ def pasta_command(claim: LoopbackRange, namespace_path: str, owner: int, connect
     ]
 
 
-def start(claim: LoopbackRange, uplink: Namespace, namespace_path: str) -> None:
+def start(loopback: LoopbackRange, uplink: Namespace, namespace_path: str) -> None:
     """Start pasta; it outlives this process. Returns when its link is configured. Raises WayOutRefused."""
     owner = fcntl.ioctl(uplink.descriptor, NS_GET_USERNS)
     try:
         done = subprocess.run(
-            pasta_command(claim, namespace_path, owner, _descriptors()),
+            pasta_command(loopback, namespace_path, owner, _descriptors()),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -120,18 +120,18 @@ def _descriptors() -> int:
     return min(share_of_connections(), resource.getrlimit(resource.RLIMIT_NOFILE)[1])
 
 
-def running(claim: LoopbackRange) -> list[int]:
+def running(loopback: LoopbackRange) -> list[int]:
     """Pids of everything that runs as the way out's uid."""
     found = []
     for path in Path("/proc").iterdir():
-        if path.name.isdigit() and _uid(path) == claim.way_out_uid:
+        if path.name.isdigit() and _uid(path) == loopback.pasta_uid:
             found.append(int(path.name))
     return found
 
 
-def stop(claim: LoopbackRange) -> None:
+def stop(loopback: LoopbackRange) -> None:
     """End pasta and wait until it has ended."""
-    for pid in running(claim):
+    for pid in running(loopback):
         try:
             descriptor = os.pidfd_open(pid)
         except ProcessLookupError:
@@ -161,8 +161,8 @@ def _uid(process: Path) -> int | None:
     return None if status["State"].startswith("Z") else int(status["Uid"].split()[0])
 
 
-def _as_uid(claim: LoopbackRange, capabilities: str) -> list[str]:
-    uid = str(claim.way_out_uid)
+def _as_uid(loopback: LoopbackRange, capabilities: str) -> list[str]:
+    uid = str(loopback.pasta_uid)
     kept = "-all" if capabilities == "-all" else f"-all,{capabilities}"
     return [
         _program("setpriv", "util-linux"),

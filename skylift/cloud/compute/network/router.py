@@ -92,8 +92,8 @@ class PlannedRoute:
     peering: str | None = None
 
 
-def router_name(claim: LoopbackRange, vpc_id: str) -> str:
-    return f"{claim.prefix}{vpc_id}"
+def router_name(loopback: LoopbackRange, vpc_id: str) -> str:
+    return f"{loopback.prefix}{vpc_id}"
 
 
 def planned_routes(plan: VpcPlan) -> set[PlannedRoute]:

@@ -52,8 +52,8 @@ ROUTER_SETTINGS = {
 }
 
 
-def uplink_name(claim: LoopbackRange) -> str:
-    return f"{claim.prefix}edge"
+def uplink_name(loopback: LoopbackRange) -> str:
+    return f"{loopback.prefix}edge"
 
 
 def router_link(vpc_id: str) -> str:
@@ -69,7 +69,7 @@ REFUSE = "reject with icmpx type admin-prohibited"
 """AWS drops. An error at once, `No route to host`, tells the same and costs nobody a timeout."""
 
 
-def ruleset(claim: LoopbackRange, connections: int) -> str:
+def ruleset(loopback: LoopbackRange, connections: int) -> str:
     """Who may talk to whom by public addresses: the host to servers, servers to each other and to the internet.
 
     `outward` is asked of every packet that leaves, of known connections too: what is closed is closed from then on. Its
@@ -96,7 +96,7 @@ table inet {TABLE} {{
   }}
   chain from_carrier {{
     type nat hook prerouting priority dstnat; policy accept;
-    iifname "{HOST_LINK}" dnat ip prefix to ip daddr map {{ {claim.carrier} : {claim.addresses} }}
+    iifname "{HOST_LINK}" dnat ip prefix to ip daddr map {{ {loopback.carrier} : {loopback.addresses} }}
   }}
   chain local {{
     type filter hook input priority filter; policy drop;
@@ -107,9 +107,9 @@ table inet {TABLE} {{
     type filter hook forward priority filter; policy drop;
     oifname "{pasta.LINK}" jump outward
     ct state vmap {{ invalid : drop, established : accept, related : accept }}
-    iifname "{HOST_LINK}" ip saddr {claim.host_address} oifname "v*" accept
-    iifname "v*" ip saddr {claim.addresses} oifname "v*" accept
-    iifname "v*" ip saddr {claim.addresses} oifname "{pasta.LINK}" jump counted
+    iifname "{HOST_LINK}" ip saddr {loopback.host_address} oifname "v*" accept
+    iifname "v*" ip saddr {loopback.addresses} oifname "v*" accept
+    iifname "v*" ip saddr {loopback.addresses} oifname "{pasta.LINK}" jump counted
   }}
   chain as_edge {{
     type nat hook postrouting priority srcnat; policy accept;
@@ -122,8 +122,8 @@ table inet {TABLE} {{
 class Uplink:
     """The open uplink of one cloud. `public` is what it routes: VPC by public address."""
 
-    def __init__(self, claim: LoopbackRange, namespace: Namespace) -> None:
-        self._claim = claim
+    def __init__(self, loopback: LoopbackRange, namespace: Namespace) -> None:
+        self._loopback = loopback
         self.namespace = namespace
         self._routes: dict[str, KernelRoute] | None = None
 
@@ -131,11 +131,11 @@ class Uplink:
         """Everything but the links to routers. Idempotent."""
         netlink = self.namespace.netlink
         self.namespace.write_settings({**ROUTER_SETTINGS, **REFUSAL_SETTINGS})
-        self.namespace.load(ruleset(self._claim, pasta.share_of_connections()) + policy.fill(f"inet {TABLE}"))
+        self.namespace.load(ruleset(self._loopback, pasta.share_of_connections()) + policy.fill(f"inet {TABLE}"))
         netlink.do(*narrow_loopback())
         # What is no public address of a server's goes nowhere, least of all out.
         netlink.do(
-            set_route(KernelRoute(str(self._claim.addresses), "unreachable")),
+            set_route(KernelRoute(str(self._loopback.addresses), "unreachable")),
             set_route(KernelRoute("127.0.0.0/8", "blackhole")),
             set_route(KernelRoute("169.254.0.0/16", "blackhole")),
             set_route(KernelRoute("0.0.0.0/8", "blackhole")),
@@ -148,7 +148,7 @@ class Uplink:
 
     def connect_host(self) -> None:
         index = self.namespace.netlink.link(HOST_LINK)
-        host = str(self._claim.host_address)
+        host = str(self._loopback.host_address)
         self.namespace.netlink.do(
             link_up(index),
             add_address(index, INNER_ADDRESS, 32),
@@ -167,10 +167,10 @@ class Uplink:
 
     def start_way_out(self) -> str | None:
         """Start pasta unless it runs. What it says if it will not: servers then have no internet, and all else."""
-        if pasta.running(self._claim):
+        if pasta.running(self._loopback):
             return None
         try:
-            pasta.start(self._claim, self.namespace, f"{NAMESPACES}/{self.namespace.name}")
+            pasta.start(self._loopback, self.namespace, f"{NAMESPACES}/{self.namespace.name}")
         except NetworkError as error:
             log.warning("servers have no way out to the internet: %s", error)
             return str(error)
@@ -182,7 +182,7 @@ class Uplink:
             self._routes = {
                 known.target: known
                 for known in self.namespace.netlink.routes()
-                if known.via == OUTER_ADDRESS and known.target != f"{self._claim.host_address}/32"
+                if known.via == OUTER_ADDRESS and known.target != f"{self._loopback.host_address}/32"
             }
         wanted = {
             f"{address}/32": KernelRoute(f"{address}/32", link=index, via=OUTER_ADDRESS)
