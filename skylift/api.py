@@ -21,7 +21,7 @@ from typing import IO, Any, Generic, Literal, Protocol, TypeVar
 
 from skylift.place.settings import settings_for
 from skylift.runner.errors import SkyliftError, UsageError
-from skylift.runner.flow import Run, Submission
+from skylift.runner.flow import Attach, Run, Submit
 from skylift.runner.job.image_choice import read_image
 from skylift.runner.job.job import Job as Planned
 from skylift.runner.job.job import Program, Terminal
@@ -35,12 +35,12 @@ from skylift.runner.jobs.wait import collect, wait
 from skylift.runner.plan.plan_job import Order, plan_job
 from skylift.runner.plan.resolve_options import resolve_options
 from skylift.runner.remote.account import Account, open_account
-from skylift.runner.session import Session, watched_job
 from skylift.runner.steps import Clock
 from skylift.runner.text.duration import parse_duration
 from skylift.runner.text.tail import Tail
 from skylift.runner.text.visible import visible, visible_lines
 from skylift.runner.watch.forward import Forwards, read_forward
+from skylift.runner.watch.watched_job import find_job
 
 __all__ = ["Job", "Outcome", "SkyliftError", "UsageError", "jobs", "run", "submit"]
 
@@ -98,7 +98,7 @@ def submit(script: str | os.PathLike[str] | None = None, **options: Any) -> Job:
     """
     planned, settings = _plan(script, **options)
     watcher = _Watcher()
-    taken = _complete(Submission(planned, settings, watcher, Clock(watcher), alone=True))
+    taken = _complete(Submit(planned, settings, watcher, Clock(watcher), alone=True))
     if isinstance(taken, Outcome):
         raise KeyboardInterrupt
     return Job(planned.name, _account=taken.account)
@@ -140,9 +140,8 @@ class Job:
         """What `skylift.run` would have done from here on: the output from its first byte, and results to `folder`."""
         forwards = _forwards(forward)
         watcher = _Watcher(stdout, stderr)
-        told = watched_job(self._account, self.name, Path(folder).absolute())
-        session = Session(self._account, told, watcher, Clock(watcher), forwards=forwards)
-        return watcher.dress(_complete(session))
+        job = find_job(self._account, self.name, Path(folder).absolute())
+        return watcher.dress(_complete(Attach(job, watcher, Clock(watcher), forwards=forwards)))
 
     def logs(self, *, follow: bool = False, stderr: bool = False, since: str | float | None = None) -> Iterator[bytes]:
         """Standard output in pieces, or standard error: what there is, or with `follow` also what comes until the end.

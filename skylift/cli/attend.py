@@ -39,20 +39,20 @@ def attach(
 
     from skylift.cli.screen import Outlet, make_screen
     from skylift.cli.terminal import sit_down
+    from skylift.runner.flow import Attach
     from skylift.runner.remote.account import open_account
-    from skylift.runner.session import Session, watched_job
     from skylift.runner.steps import Clock
     from skylift.runner.watch.forward import Forwards, read_forward
+    from skylift.runner.watch.watched_job import find_job
 
     outlet = Outlet(2 if as_json else 1, 2)
     screen = make_screen(outlet, quiet=quiet, json=as_json)
     forwards = Forwards([read_forward(text) for text in forward or ()])
-    account = open_account(settings_there(on))
-    there = watched_job(account, name, Path.cwd())
-    place = sit_down(screen, interactive=there.interactive and os.isatty(0), hint="~. or Ctrl-C leaves")
+    job = find_job(open_account(settings_there(on)), name, Path.cwd())
+    place = sit_down(screen, interactive=job.interactive and os.isatty(0), hint="~. or Ctrl-C leaves")
     clock = Clock(place.screen)
     try:
-        outcome = with_interrupts(Session(account, there, place.screen, clock, place.keyboard, forwards, place.dial))
+        outcome = with_interrupts(Attach(job, place.screen, clock, place.keyboard, forwards, place.dial))
     finally:
         place.screen.finish()
     tell(outcome, outlet, quiet=quiet, as_json=as_json)

@@ -220,10 +220,10 @@ def run_job(job: Job, settings: Settings, place: Place, ways: Sequence[Forward] 
 
 def submit_job(job: Job, settings: Settings, screen: Screen) -> tuple[str, Launched | Outcome]:
     """The job's name, and its server; an outcome when it was interrupted before there was one."""
-    from skylift.runner.flow import Submission
+    from skylift.runner.flow import Submit
     from skylift.runner.steps import Clock
 
-    return job.name, with_interrupts(Submission(job, settings, screen, Clock(screen), alone=True))
+    return job.name, with_interrupts(Submit(job, settings, screen, Clock(screen), alone=True))
 
 
 def _tell_detached(name: str, taken: Launched | Outcome, screen: Screen, *, quiet: bool, as_json: bool) -> None:

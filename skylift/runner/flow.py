@@ -1,27 +1,37 @@
-"""A run: check, provision, ship, launch, stream, collect, turn off. `session.py` has the second half."""
+"""A run in one sentence: check, provision, ship, launch, stream, collect, turn off.
+
+`Submit` is the first half, until a server has the job. `Attach` is the second half, for whoever watches the job: the
+client that submitted it, or one that comes later. `Run` is both. Each stage has a type that is complete when it exists:
+Checked, Provisioned, Launched, Streamed, Collected.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import tempfile
 
+from skylift.runner.collect.collecting import Collected, Collecting
+from skylift.runner.collect.outcome import left_outcome, outcome_of
 from skylift.runner.job.job import Job
 from skylift.runner.job.outcome import INTERRUPTED, Outcome
 from skylift.runner.job.settings import Settings
 from skylift.runner.job.states import State
+from skylift.runner.jobs.jobs import Jobs
 from skylift.runner.launch.bucket import ensure_bucket
 from skylift.runner.launch.check import check
 from skylift.runner.launch.provision import provision
 from skylift.runner.launch.stages import Checked, Launched, Provisioned
 from skylift.runner.launch.start import Start
 from skylift.runner.launch.take_over import TakeOver
+from skylift.runner.launch.turn_off import TurnOff
 from skylift.runner.launch.undo import Undo
-from skylift.runner.session import Session, WatchedJob
 from skylift.runner.ship.upload import Shipping
 from skylift.runner.steps import Clock, in_thread, together
 from skylift.runner.watch.dial import Dial
 from skylift.runner.watch.forward import Forwards
-from skylift.runner.watcher import Keyboard, Watcher
+from skylift.runner.watch.streaming import Streamed, Streaming
+from skylift.runner.watch.watched_job import WatchedJob, launched_job
+from skylift.runner.watcher import Keyboard, NoKeyboard, Watcher
 
 
 class Run:
@@ -36,54 +46,32 @@ class Run:
         forwards: Forwards | None = None,
         dial: Dial | None = None,
     ) -> None:
-        self._job, self._watcher, self._dial = job, watcher, dial
-        self._keyboard, self._forwards = keyboard, forwards or Forwards(())
+        self._watcher, self._keyboard, self._dial = watcher, keyboard, dial
+        self._forwards = forwards or Forwards(())
         self._clock = Clock(watcher)
-        self._stage: Submission | Session = Submission(job, settings, watcher, self._clock)
+        self._half: Submit | Attach = Submit(job, settings, watcher, self._clock)
 
     async def run(self) -> Outcome:
         """Raises SkyliftError when the run failed before its program ended; what had been made is then undone."""
         await self._forwards.open()
         try:
-            launched = await self._stage.run()
+            launched = await self._half.run()
             if isinstance(launched, Outcome):
                 return launched
-            self._stage = self._session(launched)
-            return await self._stage.run()
+            job = launched_job(launched)
+            self._half = Attach(job, self._watcher, self._clock, self._keyboard, self._forwards, self._dial)
+            return await self._half.run()
         finally:
             await self._forwards.close()
 
     def interrupt(self) -> None:
-        self._stage.interrupt()
-
-    def _session(self, launched: Launched) -> Session:
-        job = self._job
-        watched = WatchedJob(
-            name=job.name,
-            home=job.home,
-            keep=job.keep,
-            instance_type=job.instance_type,
-            server=launched.server,
-            host_keys=launched.host_keys,
-            started_it=True,
-            connection=launched.connection,
-            interactive=job.terminal is not None,
-            choice=job.choice.as_json() if job.choice is not None else None,
-            spot=job.spot is not None,
-            outputs=job.outputs,
-            script=job.program.target if job.program.kind == "script" else "",
-            deadline=launched.deadline,
-            max_time=job.max_time,
-        )
-        return Session(
-            launched.account, watched, self._watcher, self._clock, self._keyboard, self._forwards, self._dial
-        )
+        self._half.interrupt()
 
 
-class Submission:
-    """The first half: one job, from here to its server. `run` may be called once; `interrupt` is Ctrl-C.
+class Submit:
+    """Check, provision, ship, launch. `run` may be called once; `interrupt` is Ctrl-C.
 
-    With `alone`, nobody stays to watch: the server must have said that the job is its own.
+    With `alone`, nobody stays to watch: the server must have reported that the job is its own.
     """
 
     def __init__(self, job: Job, settings: Settings, watcher: Watcher, clock: Clock, *, alone: bool = False) -> None:
@@ -151,3 +139,89 @@ class Submission:
 
     async def _launch(self, checked: Checked, provisioned: Provisioned, undo: Undo) -> Launched:
         return await Start(checked, undo, self._watcher, self._clock, alone=self._alone).run(provisioned)
+
+
+class Attach:
+    """Stream, collect, turn off. `run` may be called once; `interrupt` is Ctrl-C, and `leave` the wish to leave the job
+    running."""
+
+    def __init__(
+        self,
+        job: WatchedJob,
+        watcher: Watcher,
+        clock: Clock,
+        keyboard: Keyboard | None = None,
+        forwards: Forwards | None = None,
+        dial: Dial | None = None,
+    ) -> None:
+        self._job, self._watcher, self._clock = job, watcher, clock
+        self._keyboard, self._forwards = keyboard or NoKeyboard(), forwards or Forwards(())
+        cancel = Jobs(job.account.settings, job.account).cancel
+        self._streaming = Streaming(job, watcher, clock, cancel, self._keyboard, self._forwards, dial)
+        self._stage: Streaming | Collecting = self._streaming
+        self._left: State | None = None
+        """How the user's own run ends, when the user does not wait for the job's end."""
+        self._task: asyncio.Task[Outcome] | None = None
+
+    async def run(self) -> Outcome:
+        """Raises SkyliftError when the job's end cannot be known, or its results cannot be had."""
+        self._task = asyncio.ensure_future(self._run())
+        try:
+            return await self._task
+        except asyncio.CancelledError:
+            if self._left is None:
+                raise
+        return left_outcome(self._job, self._streaming.server, self._left, self._clock)
+
+    def interrupt(self) -> None:
+        self._end(self._left or self._stage.interrupt())
+
+    def leave(self) -> None:
+        self._end(self._left or self._stage.leave())
+
+    def _end(self, state: State | None) -> None:
+        if state is not None and self._left is None:
+            assert self._task is not None
+            self._left = state
+            self._close_keyboard()
+            self._task.cancel()
+
+    def _close_keyboard(self) -> None:
+        self._keyboard.give_back()
+        self._keyboard.close()
+
+    async def _run(self) -> Outcome:
+        await self._forwards.open()
+        try:
+            streamed = await self._stream()
+            collected = await self._collect_and_turn_off(streamed)
+        finally:
+            self._close_keyboard()
+            await self._forwards.close()
+        return await in_thread(outcome_of, collected, self._clock)
+
+    async def _stream(self) -> Streamed:
+        """A program that runs does not need us: neither our error nor our leaving ends it. Before it has started, the
+        client that launched it takes everything down."""
+        try:
+            return await self._streaming.run(self.leave)
+        finally:
+            if self._job.launched_here and not self._streaming.program_has_started:
+                await self._turn_off().take_back(interrupted=self._left is not None)
+
+    async def _collect_and_turn_off(self, streamed: Streamed) -> Collected:
+        """At the same time: when a job has ended, its results are in S3. A server that is kept stays on."""
+        self._stage = collecting = Collecting(streamed, self._watcher, self._clock)
+        if self._job.keep:
+            return await collecting.run()
+        turn_off = self._turn_off()
+        try:
+            collected: Collected
+            collected, _ = await together(collecting.run(), turn_off.begin())
+        finally:
+            await turn_off.finish()
+        return collected
+
+    def _turn_off(self) -> TurnOff:
+        job = self._job
+        return TurnOff(job.account, job.name, self._streaming.server, self._watcher, spot=job.spot)

@@ -31,9 +31,24 @@ class Clock:
     watcher: Watcher
     seconds: dict[str, float] = field(default_factory=dict)
     began: float = field(default_factory=time.monotonic)
+    under_way: dict[str, float] = field(default_factory=dict)
 
     def elapsed(self) -> float:
         return time.monotonic() - self.began
+
+    def begin(self, name: str) -> None:
+        """A step that somebody else does has begun. It may be reported more than once."""
+        if name not in self.under_way and name not in self.seconds:
+            self.under_way[name] = time.monotonic()
+            self.watcher.begin(name)
+
+    def end(self, name: str, detail: str, seconds: float | None = None) -> None:
+        """Such a step has ended, if it had begun. `seconds` is a better measure of it, where there is one: a short step
+        may be over before we hear of it."""
+        began = self.under_way.pop(name, None)
+        if began is not None:
+            self.seconds[name] = time.monotonic() - began if seconds is None else seconds
+            self.watcher.done(name, detail, self.seconds[name])
 
     @contextmanager
     def step(self, name: str) -> Iterator[Step]:

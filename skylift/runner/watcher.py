@@ -38,3 +38,19 @@ class Keyboard(Protocol):
 
     def close(self) -> None:
         """So has the looking."""
+
+
+class NoKeyboard:
+    """For a job that nobody sits before."""
+
+    def look(self, leave: Callable[[], None]) -> None:
+        pass
+
+    def take(self, order: Callable[..., object], leave: Callable[[], None]) -> None:
+        pass
+
+    def give_back(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass

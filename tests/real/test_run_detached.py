@@ -14,11 +14,12 @@ from real_cloud import RealCloud
 from real_server import until
 from running_job import WAITS, ended_job, jobs
 
+from skylift.runner.flow import Attach
 from skylift.runner.job.outcome import Outcome
 from skylift.runner.job.settings import Credentials, NewestImage, Secret, Settings
 from skylift.runner.remote.account import Account, open_account
-from skylift.runner.session import Session, watched_job
 from skylift.runner.steps import Clock
+from skylift.runner.watch.watched_job import find_job
 
 pytestmark = pytest.mark.real
 
@@ -77,7 +78,7 @@ def test_attached_to_left_and_collected_from_another_machine(cloud: RealCloud, f
     account = elsewhere(cloud, there / "keys")
 
     async def attend(screen: Screen, *, leave: bool) -> Outcome:
-        session = Session(account, watched_job(account, name, there), screen, Clock(screen))
+        session = Attach(find_job(account, name, there), screen, Clock(screen))
         loop = asyncio.get_running_loop()
 
         def seen(stream: str, data: bytes) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from runner_bench import Machine, until
 from whole_run import Seen
 
-from skylift.runner.flow import Submission
+from skylift.runner.flow import Submit
 from skylift.runner.job.job import Job
 from skylift.runner.job.settings import Settings
 from skylift.runner.launch.stages import Launched
@@ -33,7 +33,7 @@ class WaitingJob:
 
 
 def submit(job: Job, settings: Settings, watcher: Seen) -> Launched:
-    taken = asyncio.run(Submission(job, settings, watcher, Clock(watcher), alone=True).run())
+    taken = asyncio.run(Submit(job, settings, watcher, Clock(watcher), alone=True).run())
     assert isinstance(taken, Launched)
     return taken
 

@@ -1,21 +1,25 @@
-"""What the end of a job says: its status and manifest as an Outcome."""
+"""How a job ended, as an Outcome: made of its last status and its manifest, or of what its watcher did."""
 
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
+from skylift.runner.collect.bigger_type import name_bigger_type
+from skylift.runner.collect.collecting import Collected
 from skylift.runner.collect.results import Manifest
-from skylift.runner.errors import SKYLIFT_FAILED, RunError
-from skylift.runner.job.outcome import Outcome
+from skylift.runner.errors import SKYLIFT_FAILED
+from skylift.runner.job.outcome import INTERRUPTED, Outcome
 from skylift.runner.job.server import Server
 from skylift.runner.job.server_record import Status
+from skylift.runner.job.states import State
 from skylift.runner.price.purchase import server_seconds
+from skylift.runner.price.run_price import with_price
+from skylift.runner.steps import Clock
+from skylift.runner.watch.watched_job import WatchedJob
 
 
-def conclude(name: str, status: Status | None, manifest: Manifest, server: Server | None) -> Outcome:
-    """Raises RunError for a job whose server is gone and never reported its end."""
-    if status is None:
-        raise RunError(_explain_silence(name, server), _advise(name, server))
+def conclude(name: str, status: Status, manifest: Manifest, server: Server | None) -> Outcome:
     # A server that was kept may be gone by now, or another job's.
     kept = status.kept_until if server is not None and not server.gone else None
     return Outcome(
@@ -44,26 +48,42 @@ def conclude(name: str, status: Status | None, manifest: Manifest, server: Serve
     )
 
 
+def outcome_of(collected: Collected, clock: Clock) -> Outcome:
+    """For who watched the job to its end."""
+    job, server, status = collected.streamed.job, collected.streamed.server, collected.streamed.status
+    outcome = conclude(job.name, status, collected.manifest, server)
+    outcome = name_bigger_type(job.account.api, outcome, job.type_of(server))
+    return _with_watch(outcome, job, server, clock)
+
+
+def left_outcome(job: WatchedJob, server: Server | None, state: State, clock: Clock) -> Outcome:
+    """For who left the job before its end, with Ctrl-C or with `~.`."""
+    outcome = Outcome(
+        name=job.name,
+        state=state,
+        exit_code=INTERRUPTED,
+        reason="Left running; nobody is watching it here." if state == State.DETACHED else "Interrupted.",
+        instance=server.instance if server else None,
+    )
+    return _with_watch(outcome, job, server, clock)
+
+
+def _with_watch(outcome: Outcome, job: WatchedJob, server: Server | None, clock: Clock) -> Outcome:
+    """The same, with what only the one who watched knows."""
+    return with_price(
+        replace(
+            outcome,
+            instance_type=outcome.instance_type or job.type_of(server),
+            watched_seconds=clock.elapsed(),
+            steps=dict(clock.seconds),
+            choice=job.choice,
+            home=job.home if outcome.results else None,
+        ),
+        job.account.settings,
+    )
+
+
 def _own_seconds(status: Status) -> float:
     if status.booted is None or status.ended is None:
         return status.program_seconds or 0.0
     return server_seconds(status.booted, status.ended, status.program_seconds)
-
-
-def _advise(name: str, server: Server | None) -> str:
-    if server is None or not server.state.startswith("stop"):
-        return "Output and results that it had sent are kept in the job's prefix."
-    return (
-        f"It costs its disk as long as it is there. To have it try again: aws ec2 start-instances --instance-ids"
-        f" {server.instance}, and then skylift attach {name}. To give its results up: skylift cancel {name}."
-    )
-
-
-def _explain_silence(name: str, server: Server | None) -> str:
-    if server is None:
-        return f"The server of {name} is gone, and the job's end was never reported."
-    state = "stopped; what it had is on its disk" if server.state.startswith("stop") else "gone"
-    return (
-        f"The server {server.instance} is {state}, and the job's end was never reported"
-        f" ({server.reason or 'no reason given'})."
-    )

@@ -19,6 +19,7 @@ from skylift.runner.price.run_price import with_price
 from skylift.runner.remote.account import Account
 from skylift.runner.remote.reconnect import Reconnect
 from skylift.runner.steps import in_thread
+from skylift.runner.watch.lost import lost_job
 from skylift.runner.watcher import Watcher
 
 _SHORTEST, _LONGEST = 0.1, 5.0
@@ -37,7 +38,7 @@ async def wait(account: Account, name: str, watcher: Watcher) -> Outcome:
         if status is not None and status.final:
             break
         if (not servers or servers[0].gone) and not (record.spot and await _goes_on(reconnect, account, name)):
-            return conclude(name, None, Manifest(), servers[0] if servers else None)
+            raise lost_job(name, servers[0] if servers else None)
         await asyncio.sleep(pause)
         pause = min(pause * 1.3, _LONGEST)
     status = status.until(record.deadline)

@@ -69,7 +69,9 @@ class Boot:
             await asyncio.sleep(min(max(0.025, waited / 12), 2))
         if self._server.state != "running":
             await reach(self._is_gone)
-        return Launched(self._account, self._server, self._host_keys, self._checked.shipment.deadline)
+        return Launched(
+            self._account, self._checked.job, self._server, self._host_keys, self._checked.shipment.deadline
+        )
 
     def _find_host_keys(self) -> bool:
         instance = self._server.instance if self._is_spot else ""

@@ -1,4 +1,6 @@
-"""The stages of a job before its program runs, a type for each: Checked, Provisioned, Launched."""
+"""The stages of a job until its server has it, a type for each: Checked, Provisioned, Launched.
+
+The stages after them are Streamed (watch/streaming.py) and Collected (collect/collecting.py)."""
 
 from __future__ import annotations
 
@@ -55,9 +57,11 @@ class Provisioned:
 
 @dataclass(frozen=True)
 class Launched:
-    """A job that its server has: from here on it needs nobody. `connection` is an SSH connection that is open."""
+    """A job that its server has: from here on it needs nobody. `deadline` is in seconds since the epoch; `connection`
+    is an SSH connection to the server that is open already."""
 
     account: Account
+    job: Job
     server: Server
     host_keys: HostKeys | None
     deadline: float

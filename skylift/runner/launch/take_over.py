@@ -86,7 +86,12 @@ class TakeOver:
                 connection = await _hand_over(found, server.job)
             try:
                 launched = Launched(
-                    self._account, server, claimed.host_keys, self._shipment.deadline, connection=connection
+                    self._account,
+                    self._checked.job,
+                    server,
+                    claimed.host_keys,
+                    self._shipment.deadline,
+                    connection=connection,
                 )
                 if connection is None or self._alone:
                     boot = Boot(self._checked, server, self._undo, self._watcher, alone=self._alone)

@@ -79,8 +79,13 @@ class Undo:
             self._tell(error)
 
     def _tell(self, error: SkyliftError) -> None:
-        self._watcher.note(f"Not everything could be taken down: {error.message} {error.advice}".rstrip())
-        self._watcher.note(f"The server turns itself off. For the rest: `skylift cancel {self._job}`.")
+        tell_left_over(self._watcher, self._job, error)
+
+
+def tell_left_over(watcher: Watcher, job: str, error: SkyliftError) -> None:
+    """Something of the job is still there, because of this error."""
+    watcher.note(f"Not everything could be taken down: {error.message} {error.advice}".rstrip())
+    watcher.note(f"The server turns itself off. For the rest: `skylift cancel {job}`.")
 
 
 def write_off(account: Account, job: str, instance: str | None, *, interrupted: bool) -> None:

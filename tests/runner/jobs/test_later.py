@@ -15,6 +15,7 @@ from whole_run import Seen, host, order
 
 from skylift.cli.main import perform
 from skylift.runner.errors import JobNotFound, RunError, Unreachable
+from skylift.runner.flow import Attach
 from skylift.runner.job.outcome import Outcome
 from skylift.runner.job.record import Prefix
 from skylift.runner.job.settings import Settings
@@ -26,8 +27,8 @@ from skylift.runner.launch import server as launch
 from skylift.runner.launch.bucket import ensure_bucket
 from skylift.runner.remote.account import Account, open_account
 from skylift.runner.remote.api import Api
-from skylift.runner.session import Session, watched_job
 from skylift.runner.steps import Clock
+from skylift.runner.watch.watched_job import find_job
 
 
 @pytest.fixture
@@ -66,7 +67,7 @@ def test_attended_from_elsewhere(
     there.on_output = lambda: go(machine)
 
     async def main() -> Outcome:
-        return await Session(elsewhere, watched_job(elsewhere, waiting.name, home), there, Clock(there)).run()
+        return await Attach(find_job(elsewhere, waiting.name, home), there, Clock(there)).run()
 
     outcome = asyncio.run(main())
     assert (outcome.state, outcome.exit_code) == ("failed", 7)
@@ -102,7 +103,7 @@ def test_a_cloud_that_is_away_while_things_are_put_away(
     there = Seen()
 
     async def main() -> Outcome:
-        return await Session(elsewhere, watched_job(elsewhere, "over", tmp_path), there, Clock(there)).run()
+        return await Attach(find_job(elsewhere, "over", tmp_path), there, Clock(there)).run()
 
     assert asyncio.run(main()).state == "succeeded"
     assert tried == ["skylift-over"] * 2

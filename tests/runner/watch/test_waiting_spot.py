@@ -10,19 +10,20 @@ from typing import Any
 import pytest
 from whole_run import Seen
 
-from skylift.runner import session as attend
-from skylift.runner.job.outcome import Outcome
 from skylift.runner.job.record import Prefix
 from skylift.runner.job.server import Server
 from skylift.runner.job.settings import Settings
-from skylift.runner.launch import server as launch
 from skylift.runner.launch.bucket import ensure_bucket
 from skylift.runner.launch.server import types_there
 from skylift.runner.launch.undo import write_off
 from skylift.runner.remote.account import Account, open_account
 from skylift.runner.remote.api import Api
-from skylift.runner.session import Session, WatchedJob
 from skylift.runner.steps import Clock
+from skylift.runner.watch import streaming
+from skylift.runner.watch.forward import Forwards
+from skylift.runner.watch.streaming import Phase, Streaming
+from skylift.runner.watch.watched_job import WatchedJob
+from skylift.runner.watcher import NoKeyboard
 
 
 @pytest.fixture
@@ -44,27 +45,20 @@ def test_the_second_ctrl_c_ends_a_job_that_has_no_server(
         looked.set()
         return there
 
-    class Cancelling:
-        def __init__(self, *_: Any) -> None:
-            pass
+    def cancel(name: str) -> None:
+        assert name == "waits"
+        cancelled.set()
 
-        def cancel(self, name: str) -> None:
-            assert name == "waits"
-            cancelled.set()
-
-    monkeypatch.setattr(launch, "live_servers", live)
-    monkeypatch.setattr(attend, "Jobs", Cancelling)
+    monkeypatch.setattr(streaming, "live_servers", live)
 
     async def press_twice() -> None:
         seen = Seen()
-        ours = WatchedJob("waits", tmp_path, 0, "t3.small", None, started_it=True, spot=True)
-        watching = Session(account, ours, seen, Clock(seen))
-        watching._phase = "running"
-        watching._task = asyncio.ensure_future(asyncio.sleep(0, Outcome("waits", "succeeded", 0, "")))
-        watching.interrupt()
+        ours = WatchedJob(account, "waits", tmp_path, 0, "t3.small", None, launched_here=True, spot=True)
+        watching = Streaming(ours, seen, Clock(seen), cancel, NoKeyboard(), Forwards(()), None)
+        watching._phase = Phase.RUNNING
+        assert watching.interrupt() is None
         assert not looked.is_set()
-        watching.interrupt()
-        await watching._task
+        assert watching.interrupt() is None
 
     asyncio.run(press_twice())
     assert looked.wait(60)

@@ -1,0 +1,63 @@
+"""Collecting: the results of a job that has ended are downloaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from skylift.runner.collect.results import Manifest, bring_home, read_manifest
+from skylift.runner.job.record import Prefix
+from skylift.runner.job.states import State
+from skylift.runner.remote.reconnect import Reconnect
+from skylift.runner.steps import Clock
+from skylift.runner.text.size import spell_size
+from skylift.runner.watch.streaming import Streamed
+from skylift.runner.watcher import Watcher
+
+
+@dataclass(frozen=True)
+class Collected:
+    """A job that has ended and whose results are here: `manifest` names them."""
+
+    streamed: Streamed
+    manifest: Manifest
+
+
+class Collecting:
+    """The download of one job's results. `run` may be called once; `interrupt` and `leave` are as in Streaming."""
+
+    def __init__(self, streamed: Streamed, watcher: Watcher, clock: Clock) -> None:
+        self._streamed, self._job, self._watcher, self._clock = streamed, streamed.job, watcher, clock
+        account = streamed.job.account
+        self._api, self._bucket, self._prefix = account.api, account.bucket, Prefix(streamed.job.name)
+        self._reconnect = Reconnect(account.api, watcher, account.settings.revive)
+
+    async def run(self) -> Collected:
+        """Raises SkyliftError when not all results can be had."""
+        if not self._streamed.status.sent_streams:
+            return Collected(self._streamed, Manifest())
+        self._clock.begin("results")
+        manifest = await self._reconnect.reach(
+            read_manifest, self._api, self._bucket, self._prefix, self._job.outputs, self._job.script
+        )
+        total = manifest.size
+        manifest = await self._reconnect.reach(self._download, manifest)
+        count = len(manifest.results)
+        self._clock.end("results", f"{count} file{'s' * (count != 1)}, {spell_size(total)}" if count else "none")
+        return Collected(self._streamed, manifest)
+
+    def _download(self, manifest: Manifest) -> Manifest:
+        come = 0
+
+        def progress(more: int) -> None:
+            nonlocal come
+            come += more
+            self._watcher.progress("results", come, manifest.size)
+
+        return bring_home(self._api, self._bucket, self._prefix, manifest, self._job.home, progress)
+
+    def interrupt(self) -> State:
+        self._watcher.note(f"Stopped bringing results home: `skylift results {self._job.name}` goes on with it.")
+        return State.CANCELLED
+
+    def leave(self) -> State:
+        return self.interrupt()

@@ -1,0 +1,82 @@
+"""The last step of a run: what a job still has in the cloud is taken down."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+from skylift.runner.errors import SkyliftError, Unreachable
+from skylift.runner.job.server import Server
+from skylift.runner.launch import fleet, role
+from skylift.runner.launch.kept_server import put_roles_away
+from skylift.runner.launch.server import terminate
+from skylift.runner.launch.undo import tell_left_over, write_off
+from skylift.runner.remote.account import Account
+from skylift.runner.steps import in_thread
+from skylift.runner.watcher import Watcher
+
+
+class TurnOff:
+    """The end of one job's fleet, server and role. `server` is the job's last one, None when that has gone.
+
+    Not every job is turned off by its client. A kept server still needs its role, and so does one that stopped itself
+    with results that nobody has; `skylift cancel` ends both.
+    """
+
+    def __init__(self, account: Account, job: str, server: Server | None, watcher: Watcher, *, spot: bool) -> None:
+        self._account, self._job, self._server, self._watcher, self._spot = account, job, server, watcher, spot
+        self._begun = self._is_away = False
+
+    async def begin(self) -> None:
+        """The first try. When the cloud is away, `finish` tries again."""
+        self._begun = True
+        errors = await in_thread(self._take_down)
+        self._is_away = any(isinstance(each, Unreachable) for each in errors)
+        if not self._is_away:
+            self._tell(errors)
+
+    async def finish(self) -> None:
+        """The last try, unless the first one was enough."""
+        if not self._begun or self._is_away:
+            self._tell(await in_thread(self._take_down))
+
+    async def take_back(self, *, interrupted: bool) -> None:
+        """The end of a job whose program has not started. `interrupted` is whether the user ended it."""
+        server = self._server
+        last = (
+            []
+            if server is None
+            else [partial(write_off, self._account, self._job, server.instance, interrupted=interrupted)]
+        )
+        self._tell(await in_thread(self._take_down, last))
+
+    def _take_down(self, last: Sequence[Callable[[], object]] = ()) -> list[SkyliftError]:
+        """Each step by itself: one that fails does not stand in the way of the others."""
+        api = self._account.api
+        first = [partial(fleet.put_away, api, self._job)] if self._spot else []
+        steps: list[Callable[[], object]] = [self._remove_role]
+        if self._server is not None:
+            steps.insert(0, partial(terminate, api, self._server.instance))
+        with ThreadPoolExecutor(2) as pool:
+            errors = [*map(_error_of, first), *pool.map(_error_of, steps), *map(_error_of, last)]
+        return [each for each in errors if each is not None]
+
+    def _remove_role(self) -> None:
+        """The role of the server that ends now. A server that another job has taken over has kept its role."""
+        if self._server is not None and self._server.role:
+            role.remove_role_of(self._account.api, self._server.role, {self._job})
+        else:
+            put_roles_away(self._account, self._job, [])
+
+    def _tell(self, errors: Sequence[SkyliftError]) -> None:
+        for error in errors:
+            tell_left_over(self._watcher, self._job, error)
+
+
+def _error_of(step: Callable[[], object]) -> SkyliftError | None:
+    try:
+        step()
+    except SkyliftError as error:
+        return error
+    return None
