@@ -5,7 +5,6 @@ The stages after them are Streamed (watch/streaming.py) and Collected (collect/c
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from skylift.runner.job.job import Job
 from skylift.runner.job.record import Prefix
@@ -15,10 +14,8 @@ from skylift.runner.launch.key import KeyPair
 from skylift.runner.launch.network import Network
 from skylift.runner.launch.role import JobRole
 from skylift.runner.remote.account import Account
+from skylift.runner.remote.connection import Connection
 from skylift.runner.ship.upload import Shipment
-
-if TYPE_CHECKING:
-    from skylift.runner.remote.ssh import Connection
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from skylift.runner.errors import ConnectionLost
 from skylift.runner.job.server import Server
@@ -19,12 +19,10 @@ from skylift.runner.launch.boot import HANDOVER_PATIENCE, Boot
 from skylift.runner.launch.key import ensure_key_file
 from skylift.runner.launch.stages import Checked, Launched
 from skylift.runner.launch.undo import Undo
+from skylift.runner.remote.connection import Connection
 from skylift.runner.ship.upload import Shipment, Shipping
 from skylift.runner.steps import Clock, in_thread
 from skylift.runner.watcher import Watcher
-
-if TYPE_CHECKING:
-    from skylift.runner.remote.ssh import Connection
 
 
 class TakeOver:

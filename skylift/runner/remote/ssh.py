@@ -10,13 +10,13 @@ import struct
 import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from skylift.runner.errors import ConnectionLost
 from skylift.runner.job.commands import attach_argv, socket_path
 from skylift.runner.job.server_record import STATUS_LIMIT
+from skylift.runner.remote.connection import Frame
 
 
 @contextmanager
@@ -57,12 +57,6 @@ _WINDOW = 8 << 20
 """Bytes the server may send ahead of us; the protocol's usual 2 MiB is what limits a stream over a long line."""
 
 
-@dataclass(frozen=True)
-class Frame:
-    kind: Literal["stdout", "stderr", "status", "cut", "begin", "gauge"]
-    data: bytes
-
-
 def new_key() -> tuple[str, str]:
     """A new ED25519 pair: the private half as OpenSSH writes it to files, and the public line."""
     key = asyncssh.generate_private_key("ssh-ed25519", comment="skylift")
@@ -74,8 +68,8 @@ def public_half(private: Path) -> str:
     return key.export_public_key().decode().strip()
 
 
-class Tunnel:
-    """Bytes to and fro. Every method may raise ConnectionLost."""
+class SshTunnel:
+    """A Tunnel through SSH."""
 
     def __init__(self, reader: Any, writer: Any) -> None:
         self._reader, self._writer = reader, writer
@@ -101,8 +95,8 @@ class Tunnel:
         self._writer.close()
 
 
-class Connection:
-    """An open connection to a server. Every method may raise ConnectionLost."""
+class SshConnection:
+    """A Connection by SSH."""
 
     def __init__(self, connection: asyncssh.SSHClientConnection, job: str, opening: float = 0.0) -> None:
         """`opening` is how many seconds from now on the supervisor may not have its socket yet."""
@@ -112,8 +106,6 @@ class Connection:
         self._door_until = asyncio.get_running_loop().time() + opening
 
     async def watch(self, stdout: int, stderr: int, **how: object) -> AsyncIterator[Frame]:
-        """Output from these offsets on, and every status, until the final one or until the connection breaks. `how` is
-        `once=True` for what there is now, `since=TIME`, and `gauge=SECONDS` for how often the server is measured."""
         with _translated():
             reader, self._writer = await self._open_door()
             self._writer.write(_order(stream={"stdout": stdout, "stderr": stderr}, **how))
@@ -135,7 +127,6 @@ class Connection:
                 self._writer = None
 
     def send(self, **order: object) -> bool:
-        """An order to the supervisor (`signal="INT"`, `cancel=True`), beside the output. False while not watching."""
         if self._writer is None:
             return False
         with _translated():
@@ -143,8 +134,6 @@ class Connection:
         return True
 
     async def hand_over(self, last: str) -> None:
-        """Tell a server that was kept after another job that this one is there, until it has left the other for it.
-        Raises ConnectionLost where sshd does not forward to sockets, or the other job's is gone already."""
         with _translated():
             reader, writer = await self._connection.open_unix_connection(socket_path(last))
             writer.write(_order(next=True))
@@ -164,10 +153,9 @@ class Connection:
             process = await self._connection.create_process(command, encoding=None, window=_WINDOW)
             return process.stdout, process.stdin
 
-    async def tunnel(self, port: int) -> Tunnel:
-        """To a port of the server's own."""
+    async def tunnel(self, port: int) -> SshTunnel:
         with _translated():
-            return Tunnel(*await self._connection.open_connection("localhost", port, window=_WINDOW))
+            return SshTunnel(*await self._connection.open_connection("localhost", port, window=_WINDOW))
 
     async def close(self) -> None:
         self._connection.abort()
@@ -194,7 +182,7 @@ async def connect(
     port: int = 22,
     *,
     opening: float = 0.0,
-) -> Connection:
+) -> SshConnection:
     """One try. The server must prove to have one of `host_keys`; nobody's own SSH settings or agent are used. The job's
     supervisor may take `opening` seconds from then on to be there."""
     with _translated():
@@ -212,7 +200,7 @@ async def connect(
             keepalive_interval=10,
             keepalive_count_max=3,
         )
-        return Connection(connection, job, opening)
+        return SshConnection(connection, job, opening)
 
 
 @contextmanager

@@ -8,13 +8,11 @@ import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from skylift.runner.errors import ConnectionLost, UsageError
+from skylift.runner.remote.connection import Connection
 from skylift.runner.watcher import Watcher
-
-if TYPE_CHECKING:
-    from skylift.runner.remote.ssh import Connection
 
 _FORM = re.compile(r"(\d{1,5})(?::(\d{1,5}))?")
 _PIECE = 1 << 18

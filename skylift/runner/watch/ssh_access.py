@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from skylift.runner.errors import ConnectionLost, RecordDamaged, Refused, Unreachable
 from skylift.runner.job.record import Prefix
 from skylift.runner.job.server import Server
@@ -13,11 +11,9 @@ from skylift.runner.launch.host_keys import HostKeys, find_host_keys
 from skylift.runner.launch.key import KeyPair, ensure_key_file
 from skylift.runner.launch.network import find_caller, open_groups
 from skylift.runner.remote.account import Account
+from skylift.runner.remote.connection import Connection
 from skylift.runner.steps import in_thread
 from skylift.runner.watcher import Watcher
-
-if TYPE_CHECKING:
-    from skylift.runner.remote.ssh import Connection
 
 _OPENING = 2.0
 """Seconds from a booting server's first SSH connection until its supervisor's socket must be there."""

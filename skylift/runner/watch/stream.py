@@ -7,7 +7,7 @@ import io
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from skylift.runner.errors import ConnectionLost, RecordDamaged, Refused, SkyliftError, Unreachable
 from skylift.runner.job.record import Prefix
@@ -23,14 +23,12 @@ from skylift.runner.job.server_record import (
     piece_offset,
 )
 from skylift.runner.remote.api import Api
+from skylift.runner.remote.connection import Connection
 from skylift.runner.remote.reconnect import Reconnect
 from skylift.runner.steps import together
 from skylift.runner.text.json_object import Malformed
 from skylift.runner.text.size import spell_size
 from skylift.runner.watcher import Watcher
-
-if TYPE_CHECKING:
-    from skylift.runner.remote.ssh import Connection
 
 _PIECE = 1 << 20
 """Bytes of a piece of the log that are read at a time."""

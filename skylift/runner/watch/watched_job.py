@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from skylift.runner.job.server import Server
 from skylift.runner.launch.host_keys import HostKeys
 from skylift.runner.launch.server import live_servers
 from skylift.runner.launch.stages import Launched
 from skylift.runner.remote.account import Account
+from skylift.runner.remote.connection import Connection
 from skylift.runner.text.json_object import FOREVER
-
-if TYPE_CHECKING:
-    from skylift.runner.remote.ssh import Connection
 
 
 @dataclass(frozen=True)

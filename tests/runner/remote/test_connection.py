@@ -27,8 +27,9 @@ from skylift.runner.job.settings import Settings
 from skylift.runner.launch.bucket import ensure_bucket
 from skylift.runner.launch.key import KeyPair, ensure_key_file
 from skylift.runner.remote.api import Api
+from skylift.runner.remote.connection import Connection
 from skylift.runner.remote.reconnect import Reconnect
-from skylift.runner.remote.ssh import Connection, _no_search, connect
+from skylift.runner.remote.ssh import _no_search, connect
 from skylift.runner.watch.forward import Forward, Forwards
 from skylift.runner.watch.stream import Follower, Status
 
